@@ -1,0 +1,1 @@
+"""Drawing: a graph becomes DOT text, a picture or a page that zooms. Imported only when asked for."""
