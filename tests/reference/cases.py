@@ -3,7 +3,6 @@
 The expected values, PyTorch's, lie in the `.npz` files: `make_fixtures` writes and `loading` reads them.
 """
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .seeded import Array, Stream, frozen
+from .seeded import Array, Stream, digest, frozen
 
 Settings = dict[str, Any]
 
@@ -41,22 +40,8 @@ class Case:
 
     @property
     def digest(self) -> str:
-        """Changes when the settings or inputs do, so that a stale fixture is noticed."""
-        hashed = hashlib.sha256(repr((self.op, sorted(self.settings.items()), self.wrt)).encode())
-        for argument, array in self.inputs.items():
-            hashed.update(repr((argument, array.shape, array.dtype.str)).encode() + array.tobytes())
-        return hashed.hexdigest()[:12]
-
-
-def families() -> dict[str, Callable[[], list[Case]]]:
-    """Fixture file name -> the function that lists its cases."""
-    return {
-        "convolution": convolution_cases,
-        "convolution_transpose": convolution_transpose_cases,
-        "pool": pool_cases,
-        "adaptive_average_pool": adaptive_average_pool_cases,
-        "function": function_cases,
-    }
+        settings = sorted(self.settings.items())
+        return digest(self.op, settings, self.wrt, tuple(self.inputs), *self.inputs.values())
 
 
 # Geometries

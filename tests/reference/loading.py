@@ -5,18 +5,42 @@ A framework comes in as arguments (`vjp`, `grad`), so the fixtures can also be c
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from .cases import Case, families
-from .seeded import Array, projection_weights
+from . import cases, training_cases
+from .cases import Case
+from .seeded import Array, frozen, projection_weights
 
 FOLDER = Path(__file__).parent
+MODEL_FILE = FOLDER / "models_torch_style.py"
 LARGEST_STORED_WHOLE = 24  # elements; larger arrays are stored as projections
+
+
+class Named(Protocol):
+    """What every kind of case has."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+
+
+FAMILIES: dict[str, Callable[[], Sequence[Named]]] = {
+    "convolution": cases.convolution_cases,
+    "convolution_transpose": cases.convolution_transpose_cases,
+    "pool": cases.pool_cases,
+    "adaptive_average_pool": cases.adaptive_average_pool_cases,
+    "function": cases.function_cases,
+    "module": training_cases.module_cases,
+    "training": training_cases.training_cases,
+    "optimizer": training_cases.optimizer_cases,
+    "schedule": training_cases.schedule_cases,
+}
 
 
 @dataclass(frozen=True)
@@ -28,73 +52,103 @@ class Expected:
     whole: bool
 
     @classmethod
-    def of(cls, array: Array) -> "Expected":
+    def of(cls, array: Array, largest_whole: int = LARGEST_STORED_WHOLE) -> "Expected":
         array = np.asarray(array, np.float64)
-        if array.size <= LARGEST_STORED_WHOLE or not np.isfinite(array).all():
+        if array.size <= largest_whole or not np.isfinite(array).all():
             return cls(array.shape, array.reshape(-1), whole=True)
         return cls(array.shape, np.append(_project(array), abs(array).max()), whole=False)
+
+    def values(self) -> Array:
+        """PyTorch's array itself, where it is stored whole."""
+        if not self.whole:
+            raise ValueError(f"an array of shape {self.shape} is stored as projections: use assert_matches")
+        return frozen(self.stored.reshape(self.shape))
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A case and what PyTorch answers to it, by result name."""
+    """A case (its class depends on the family) and what PyTorch answers to it, by result name."""
 
-    case: Case
+    case: Any
     expected: Mapping[str, Expected]
 
     def __str__(self) -> str:
-        return self.case.name
+        name: str = self.case.name
+        return name
 
 
 @functools.cache
 def load(family: str) -> tuple[Reference, ...]:
-    """All cases of one family (a key of `cases.families`) with their expected results.
+    """All cases of one of `FAMILIES` with their expected results.
 
     Raises ValueError where a case has changed since its values were stored.
     """
     stored = read_results(FOLDER / f"{family}.npz")
-    return tuple(Reference(case, stored_results(stored, case)) for case in families()[family]())
+    return tuple(Reference(case, _results(stored, case)) for case in FAMILIES[family]())
 
 
-def stored_results(stored: Mapping[str, Mapping[str, Any]], case: Case) -> Mapping[str, Expected]:
-    entry = stored.get(case.name, {"digest": "none", "results": {}})
-    if entry["digest"] != case.digest:
+def _results(stored: Mapping[str, tuple[str, dict[str, Expected]]], case: Named) -> dict[str, Expected]:
+    digest, results = stored.get(case.name, ("none", {}))
+    if digest != case.digest:
         raise ValueError(
-            f"the stored values of {case.name} belong to other inputs or settings (digest {entry['digest']}, "
+            f"the stored values of {case.name} belong to other inputs or settings (digest {digest}, "
             f"expected {case.digest}); regenerate them: see tests/reference/README.md"
         )
-    results: Mapping[str, Expected] = entry["results"]
     return results
 
 
-def read_results(path: Path) -> dict[str, dict[str, Any]]:
-    """name -> {"digest": ..., "results": {result name: Expected}}, as `write_results` stored them."""
+@functools.cache
+def module_states() -> dict[str, list[dict[str, Any]]]:
+    """Module case name -> its `state_dict` entries in order.
+
+    An entry has "name", "shape", "dtype", "parameter" (False for buffers) and "initialiser", which
+    `assert_initialised` reads.
+    """
+    states: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / "module_states.json").read_text())
+    return states
+
+
+def initial_state(model: str) -> dict[str, Array]:
+    """The `state_dict` that the training traces of this model start from, in float64 (counters int64)."""
+    with np.load(FOLDER / "initial_states.npz", allow_pickle=False) as archive:
+        entries = {
+            key.removeprefix(f"{model}/"): archive[key] for key in archive if key.startswith(f"{model}/")
+        }
+    return {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in entries.items()}
+
+
+def model_definitions(import_line: str = "from tinygraph import nn") -> dict[str, Any]:
+    """What `models_torch_style.py` defines when its one framework import is replaced by `import_line`."""
+    text = MODEL_FILE.read_text()
+    if text.count("from torch import nn") != 1:
+        raise ValueError(f"{MODEL_FILE.name} must hold the line 'from torch import nn' exactly once")
+    namespace: dict[str, Any] = {"__name__": MODEL_FILE.stem}
+    code = compile(text.replace("from torch import nn", import_line), str(MODEL_FILE), "exec")
+    exec(code, namespace)  # noqa: S102 - our own file; a changed import is what the tests are about
+    return namespace
+
+
+def read_results(path: Path) -> dict[str, tuple[str, dict[str, Expected]]]:
+    """name -> (digest, {result name: Expected}), as `write_results` stored them."""
     with np.load(path, allow_pickle=False) as archive:
         manifest, values = json.loads(archive["manifest"].tobytes()), archive["values"]
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, tuple[str, dict[str, Expected]]] = {}
     position = 0
     for name, digest, results in manifest:
-        found[name] = {"digest": digest, "results": {}}
+        found[name] = (digest, {})
         for result, shape, count, whole in results:
-            stored = values[position : position + count]
-            found[name]["results"][result] = Expected(tuple(shape), stored, bool(whole))
+            found[name][1][result] = Expected(tuple(shape), values[position : position + count], bool(whole))
             position += count
     return found
 
 
-def write_results(path: Path, entries: Mapping[str, tuple[str, Mapping[str, Array]]]) -> None:
-    """Store name -> (digest, {result name: array}) as one JSON manifest and one flat float64 array."""
-    manifest, values = [], [np.zeros(0)]
-    for name, (digest, results) in entries.items():
-        expected = {result: Expected.of(array) for result, array in results.items()}
-        values += [kept.stored for kept in expected.values()]
-        manifest.append(
-            (
-                name,
-                digest,
-                [(r, kept.shape, kept.stored.size, int(kept.whole)) for r, kept in expected.items()],
-            )
-        )
+def write_results(path: Path, entries: Mapping[str, tuple[str, Mapping[str, Expected]]]) -> None:
+    """Store name -> (digest, {result name: Expected}) as one JSON manifest and one flat float64 array."""
+    manifest = [
+        (name, digest, [(r, kept.shape, kept.stored.size, int(kept.whole)) for r, kept in results.items()])
+        for name, (digest, results) in entries.items()
+    ]
+    values = [kept.stored for _, results in entries.values() for kept in results.values()]
     text = np.frombuffer(json.dumps(manifest, separators=(",", ":")).encode(), np.uint8)
     write_arrays(path, {"manifest": text, "values": np.concatenate(values)})
 
@@ -131,12 +185,33 @@ def assert_matches(found: Any, expected: Expected, tol: float = 1e-7, label: str
 
 
 def assert_all_match(found: Mapping[str, Any], expected: Mapping[str, Expected], tol: float = 1e-7) -> None:
-    """Compare every expected result; a missing one fails, results without a stored value are not looked at."""
+    """Compare every expected result; a missing one fails, results that are not stored are ignored."""
     missing = expected.keys() - found.keys()
     if missing:
         raise AssertionError(f"results not found: {sorted(missing)}; found {sorted(found)}")
     for result, array in expected.items():
         assert_matches(found[result], array, tol, result)
+
+
+def assert_initialised(values: Array, initialiser: Mapping[str, Any]) -> None:
+    """Raise AssertionError unless `values`, many fresh draws of one parameter, follow PyTorch's initialiser.
+
+    Limits are five standard errors; give some thousand values for them to mean something.
+    """
+    kind, spread = initialiser["distribution"], 5.0 / np.sqrt(values.size)
+    if kind == "constant":
+        np.testing.assert_array_equal(values, initialiser["value"])
+        return
+    std = initialiser["std"] if kind == "normal" else initialiser["bound"] / np.sqrt(3.0)
+    assert abs(values.mean()) <= spread * std, f"mean {values.mean()}, expected 0"
+    assert abs(values.std() / std - 1.0) <= spread, f"standard deviation {values.std()}, expected {std}"
+    largest = abs(values).max()
+    if kind == "uniform":
+        assert largest <= initialiser["bound"] * (1 + 1e-6), f"{largest} is beyond {initialiser['bound']}"
+    else:
+        assert values.size < 1000 or largest > 2.5 * std, (
+            f"largest magnitude {largest} is not that of a normal"
+        )
 
 
 def first_and_second(

@@ -3,16 +3,38 @@
 The only module here that imports PyTorch. What is asked lies in `cases` and `training_cases`.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from .cases import Case, families
-from .loading import FOLDER, write_results
+from .cases import Case
+from .loading import (
+    FAMILIES,
+    FOLDER,
+    LARGEST_STORED_WHOLE,
+    Expected,
+    initial_state,
+    model_definitions,
+    write_arrays,
+    write_results,
+)
 from .seeded import Array
+from .training_cases import (
+    OPTIMIZER_STEPS,
+    SCHEDULE_STEPS,
+    STEPS,
+    ModuleCase,
+    OptimizerCase,
+    ScheduleCase,
+    TrainingCase,
+    module_cases,
+    training_cases,
+)
 
 Results = dict[str, Array]
 
@@ -20,8 +42,16 @@ Results = dict[str, Array]
 def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    for family, list_cases in families().items():
-        entries = {case.name: (case.digest, op_results(case)) for case in list_cases()}
+    write_module_states()
+    write_initial_states()
+    for family, list_cases in FAMILIES.items():
+        results_of, largest_whole = RESULTS.get(family, (op_results, LARGEST_STORED_WHOLE))
+        entries = {}
+        for case in list_cases():
+            results = results_of(case)
+            _refuse_nan(case, results)
+            expected = {name: Expected.of(array, largest_whole) for name, array in results.items()}
+            entries[case.name] = (case.digest, expected)
         write_results(FOLDER / f"{family}.npz", entries)
         print(f"{family}: {len(entries)} cases, {(FOLDER / f'{family}.npz').stat().st_size:,} bytes")
 
@@ -44,9 +74,7 @@ def op_results(case: Case) -> Results:
     results = {"output": output, **extra}
     results |= {f"grad_{name}": gradient for name, gradient in zip(case.wrt, first, strict=True)}
     results |= {f"second_{name}": gradient for name, gradient in zip(names, second, strict=True)}
-    arrays = {name: tensor.numpy(force=True) for name, tensor in results.items()}
-    _refuse_nan(case, arrays)
-    return arrays
+    return {name: tensor.numpy(force=True) for name, tensor in results.items()}
 
 
 def _gradients(output: Any, wrt: list[Any], cotangent: Any = None) -> tuple[Any, ...]:
@@ -58,11 +86,11 @@ def _gradients(output: Any, wrt: list[Any], cotangent: Any = None) -> tuple[Any,
     return found
 
 
-def _refuse_nan(case: Case, arrays: Mapping[str, Array]) -> None:
+def _refuse_nan(case: Any, arrays: Mapping[str, Array]) -> None:
     """A NaN of PyTorch's is a quirk, not a reference: such a point must leave the cases."""
     wrong = [name for name, array in arrays.items() if np.isnan(array).any()]
     if wrong:
-        raise ValueError(f"{case}: PyTorch gives NaN in {wrong} for {case.settings}")
+        raise ValueError(f"{case}: PyTorch gives NaN in {wrong}: {case!r}")
 
 
 def _convolution(x: Any, kernel: Any, bias: Any = None, *, padding: Any, **settings: Any) -> Any:
@@ -147,6 +175,148 @@ OPS: dict[str, Callable[..., Any]] = {
     "layer_norm": _layer_norm,
     "batch_norm": _batch_norm,
     "embedding": lambda weight, indices: F.embedding(indices, weight),
+}
+
+
+# Modules
+
+
+def module_results(case: ModuleCase) -> Results:
+    """Output, gradients of input and parameters, buffers afterwards, and the output in evaluation mode."""
+    if case.input is None:
+        return {}
+    module = case.build(nn).double()
+    seeded = case.state({name: tuple(entry.shape) for name, entry in module.state_dict().items()})
+    module.load_state_dict({name: torch.tensor(array) for name, array in seeded.items()})
+    x = torch.tensor(case.input)
+    differentiated = dict(module.named_parameters())
+    if x.is_floating_point():
+        differentiated["input"] = x.requires_grad_()
+    output = case.call(module, x)
+    gradients: tuple[Any, ...] = ()
+    if differentiated:
+        cotangent = torch.tensor(case.cotangent(tuple(output.shape)))
+        gradients = torch.autograd.grad(output, list(differentiated.values()), cotangent)
+    results = {"output": output}
+    results |= {f"grad_{name}": gradient for name, gradient in zip(differentiated, gradients, strict=True)}
+    results |= {f"after_{name}": buffer.clone() for name, buffer in module.named_buffers()}
+    results["evaluated"] = case.call(module.eval(), x)
+    return {name: tensor.numpy(force=True) for name, tensor in results.items()}
+
+
+def write_module_states() -> None:
+    states = {case.name: _state_entries(case) for case in module_cases()}
+    path = FOLDER / "module_states.json"
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(states, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def _state_entries(case: ModuleCase) -> list[dict[str, Any]]:
+    torch.manual_seed(0)
+    draws = [case.build(nn).state_dict() for _ in range(2000)]
+    module = case.build(nn)
+    parameters = dict(module.named_parameters())
+    return [
+        {
+            "name": name,
+            "shape": list(entry.shape),
+            "dtype": str(entry.dtype).removeprefix("torch."),
+            "parameter": name in parameters,
+            "initialiser": _initialiser(np.stack([draw[name].double().numpy() for draw in draws])),
+        }
+        for name, entry in module.state_dict().items()
+    ]
+
+
+def _initialiser(draws: Array) -> dict[str, Any]:
+    """The distribution of one entry, told from many draws; a padding row of zeros is left out."""
+    values = draws[draws != 0.0] if (draws != 0.0).any() else draws
+    largest = float(abs(values).max())
+    if np.ptp(values) == 0.0:
+        return {"distribution": "constant", "value": float(values.flat[0])}
+    if largest > 2.5 * values.std():
+        return {"distribution": "normal", "std": round(float(values.std()), 1)}
+    # Bounds are sqrt(6 / n) for a whole n, 6 * fan_in or fan_in + fan_out; take the closest one above.
+    numerator = next(n for n in range(1, 6000) if (6 / n) ** 0.5 < largest * (1 - 1e-7)) - 1
+    return {"distribution": "uniform", "bound": (6 / numerator) ** 0.5}
+
+
+# Training
+
+
+def write_initial_states() -> None:
+    """In float32, as PyTorch initialises: half the size, and exact in float64."""
+    arrays: Results = {}
+    definitions = model_definitions("from torch import nn")
+    for model in dict.fromkeys(case.model for case in training_cases()):
+        torch.manual_seed(0)
+        state = definitions[model]().state_dict()
+        arrays |= {f"{model}/{name}": entry.numpy() for name, entry in state.items()}
+    write_arrays(FOLDER / "initial_states.npz", arrays)
+
+
+def training_results(case: TrainingCase) -> Results:
+    """Losses, the first step's gradients, the state after the last step, and a loss in evaluation mode."""
+    model = model_definitions("from torch import nn")[case.model]().double()
+    model.load_state_dict({name: torch.tensor(array) for name, array in initial_state(case.model).items()})
+    optimizer = getattr(torch.optim, case.optimizer)(model.parameters(), **case.settings)
+    losses, gradients = [], {}
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        loss = _loss(model, case, step)
+        loss.backward()
+        if step == 0:
+            gradients = {f"gradient/{name}": p.grad.numpy().copy() for name, p in model.named_parameters()}
+        optimizer.step()
+        losses.append(loss.item())
+    final = {f"final/{name}": entry.numpy() for name, entry in model.state_dict().items()}
+    evaluated = _loss(model.eval(), case, 0).numpy(force=True)
+    return {"losses": np.array(losses), "evaluated": evaluated, **gradients, **final}
+
+
+def _loss(model: Any, case: TrainingCase, step: int) -> Any:
+    x, labels = (torch.tensor(array) for array in case.batch(step))
+    scores = model(x)
+    return nn.CrossEntropyLoss()(scores.reshape(-1, scores.shape[-1]), labels)
+
+
+def optimizer_results(case: OptimizerCase) -> Results:
+    """The values of "a" and "b" after each step, stacked."""
+    parameters = {name: nn.Parameter(torch.tensor(array)) for name, array in case.start().items()}
+    groups = [{"params": [parameters["a"]]}, {"params": [parameters["b"]], **case.group}]
+    optimizer = getattr(torch.optim, case.optimizer)(groups, **case.settings)
+    trace: dict[str, list[Array]] = {name: [] for name in parameters}
+    for step in range(OPTIMIZER_STEPS):
+        now = {name: parameter.numpy(force=True) for name, parameter in parameters.items()}
+        for name, gradient in case.gradients(step, now).items():
+            parameters[name].grad = None if gradient is None else torch.tensor(gradient)
+        optimizer.step()
+        for name, parameter in parameters.items():
+            trace[name].append(parameter.numpy(force=True).copy())
+    return {name: np.stack(values) for name, values in trace.items()}
+
+
+def schedule_results(case: ScheduleCase) -> Results:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+    schedule = getattr(torch.optim.lr_scheduler, case.schedule)(optimizer, **case.settings)
+    rates, momenta = [], []
+    for _ in range(SCHEDULE_STEPS):
+        rates.append(optimizer.param_groups[0]["lr"])
+        momenta.append(optimizer.param_groups[0]["momentum"])
+        optimizer.step()
+        # OneCycleLR raises when stepped past its end, which is the last of our steps in some cases.
+        if len(rates) < SCHEDULE_STEPS:
+            schedule.step()
+    return {"lr": np.array(rates), "momentum": np.array(momenta)}
+
+
+# Family -> what fills it, and up to how many elements its arrays are stored whole; ops by default.
+RESULTS: dict[str, tuple[Callable[[Any], Results], int]] = {
+    "module": (module_results, LARGEST_STORED_WHOLE),
+    "training": (training_results, LARGEST_STORED_WHOLE),
+    "optimizer": (optimizer_results, 100),
+    "schedule": (schedule_results, 100),
 }
 
 if __name__ == "__main__":

@@ -47,6 +47,16 @@ def frozen(values: Any) -> Array:
     return array
 
 
+def digest(*parts: Any) -> str:
+    """A short text that changes when the parts do, so that stored values of other inputs are noticed."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        array = isinstance(part, np.ndarray)
+        hashed.update((repr((part.shape, part.dtype.str)) if array else repr(part)).encode())
+        hashed.update(part.tobytes() if array else b"")
+    return hashed.hexdigest()[:12]
+
+
 def projection_weights(size: int) -> Array:
     """Four rows of random signs times magnitudes in [0.5, 1.5].
 
