@@ -17,11 +17,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
 from tinygraph.draw import render as rendering
 from tinygraph.draw.render import LayoutTimeout, RenderError, escape_html, quote, render
-from tinygraph.errors import SettingError, TinygraphError
+from tinygraph.errors import SettingError, TinygraphError, TinygraphWarning
 
 SMALL = 'digraph { a [label="convolution (3, 224, 224)"]; a -> b [label="αβγ → 漢字"] }'
 
@@ -86,6 +87,8 @@ def test_every_format_starts_as_it_should(format, start):
         ({"engine": "dotty"}, "engine 'dotty'.*neato"),
         ({"time_limit": 0}, "time_limit must be a positive"),
         ({"time_limit": float("nan")}, "time_limit"),
+        ({"time_limit": None}, "time_limit must be a positive finite number, got None"),
+        ({"scale": "2"}, "scale must be"),
         ({"scale": -1.0}, "scale must be a positive"),
         ({"scale": float("inf")}, "scale"),
     ],
@@ -119,6 +122,17 @@ def test_tooltips_and_ids_stay():
     assert b'id="here"' in svg
     links = ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}a")
     assert [link.get("{http://www.w3.org/1999/xlink}title") for link in links] == ["x < y & z"]
+
+
+def test_numbers_may_be_numpy_scalars_and_limits_enormous():
+    assert render(SMALL, "png", scale=np.float32(1.5), time_limit=1e300).startswith(b"\x89PNG")
+
+
+def test_a_png_too_large_to_hold_is_smaller_and_says_so():
+    chain = " ".join(f"n{index} -> n{index + 1};" for index in range(2000))
+    with pytest.warns(TinygraphWarning, match=r"made smaller.*SVG or PDF"):
+        png = render(f"digraph {{ {chain} }}", "png")
+    assert max(size_of_png(png)) <= 32767
 
 
 def test_an_empty_graph_is_a_picture():

@@ -22,6 +22,7 @@ import importlib.util
 import json
 import logging
 import math
+import numbers
 import os
 import re
 import shutil
@@ -31,11 +32,12 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Literal, get_args
 
-from tinygraph.errors import DrawingError, SettingError
+from tinygraph.errors import DrawingError, SettingError, TinygraphWarning
 
 Format = Literal["svg", "png", "pdf", "plain"]
 # Not sfdp: the Graphviz in the wheel is built without the triangulation that it needs.
@@ -45,6 +47,7 @@ FONT = "DejaVu Sans"
 FONT_STACK = f"{FONT},Verdana,sans-serif"
 PIXELS_PER_INCH = 96.0
 START_LIMIT_SECONDS = 60.0
+LONGEST_SECONDS = 1e6  # timers take no more than the system's largest wait
 INSTALL_HINT = (
     "`pip install pygraphviz` (its wheels carry Graphviz), or install Graphviz from your system so that "
     "`dot` is on the PATH. The DOT text and the HTML page work without it"
@@ -84,6 +87,7 @@ def render(
         b'<svg'
     """
     _check_settings(dot, format, engine, time_limit, scale)
+    time_limit, scale = min(float(time_limit), LONGEST_SECONDS), float(scale)
     request = {
         "dot": dot,
         "format": format,
@@ -98,13 +102,13 @@ def render(
     return _TIDY.get(format, bytes)(picture)
 
 
-def _check_settings(dot: str, format: str, engine: str, time_limit: float, scale: float) -> None:
+def _check_settings(dot: str, format: str, engine: str, time_limit: object, scale: object) -> None:
     if format not in get_args(Format):
         raise SettingError(f"cannot draw as {format!r}: the formats are {', '.join(get_args(Format))}")
     if engine not in get_args(Engine):
         raise SettingError(f"unknown layout engine {engine!r}: the engines are {', '.join(get_args(Engine))}")
     for name, number in (("time_limit", time_limit), ("scale", scale)):
-        if not 0 < number < math.inf:
+        if not isinstance(number, numbers.Real) or not 0 < float(number) < math.inf:
             raise SettingError(f"{name} must be a positive finite number, got {number!r}")
     if "\0" in dot:
         raise RenderError("the DOT text contains a NUL character, which would end it; use quote() for labels")
@@ -170,13 +174,17 @@ def _timeout(time_limit: float, size: tuple[int, int] | None) -> LayoutTimeout:
     )
 
 
-def _raise_errors(messages: str, reason: str = "") -> None:
+def _judge(messages: str, reason: str = "") -> None:
     """Graphviz goes on after many errors and draws something else, so its words decide, not its status."""
     lines = [line for line in messages.splitlines() if line.strip()]
     if reason or any(line.startswith("Error") for line in lines):
         raise RenderError("\n  ".join([reason or "Graphviz reported errors", *lines[:20]]))
-    if lines:
-        _log.debug("Graphviz: %s", messages)
+    for line in lines:
+        _log.debug("Graphviz: %s", line)
+        if "too large" in line:
+            advice = "Draw it as SVG or PDF, or less of it at once"
+            said = line.removeprefix("(null): ")
+            warnings.warn(f"the picture was made smaller: {said}. {advice}", TinygraphWarning, stacklevel=2)
 
 
 class _Worker:
@@ -221,7 +229,7 @@ class _Worker:
                     raise
                 self._end()
                 raise _timeout(time_limit, size) from None
-        _raise_errors(self._written_messages(), answer.decode() if tag == b"e" else "")
+        _judge(self._written_messages(), answer.decode() if tag == b"e" else "")
         return answer
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -383,7 +391,7 @@ def _draw_by_system(
     except OSError as failure:
         raise RenderError(f"{program} cannot be run: {failure}. {INSTALL_HINT}") from failure
     status = done.returncode
-    _raise_errors(done.stderr.decode(errors="replace"), f"`dot` ended with status {status}" if status else "")
+    _judge(done.stderr.decode(errors="replace"), f"`dot` ended with status {status}" if status else "")
     return done.stdout
 
 
