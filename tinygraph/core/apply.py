@@ -1,0 +1,250 @@
+"""`apply`: the one choke point. Every node is made here, eager or captured, and every error is explained here.
+
+    apply(op, *operands, **settings)
+      plain arrays only   the op's forward, nothing else
+      a tensor among them forward, then a node if recording is on and an operand is recorded
+      while capturing     the op's type rule instead of the forward
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygraph.core.modes import Mode, modes
+from tinygraph.core.node import Leaf, Node, Port, edge_type, is_recorded, next_order
+from tinygraph.core.source import user_frame
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import SCALAR_TYPES, ArrayType, type_of
+from tinygraph.errors import CaptureError, DTypeError, OpError, RuleError, SettingError, ShapeError, TinygraphError
+
+if TYPE_CHECKING:
+    from tinygraph.core.op import Op
+
+# Operand classes that forwards take as they are; anything else is made an array first.
+_READY = frozenset({np.ndarray, bool, int, float, complex, type(None), *SCALAR_TYPES})
+_VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
+
+
+def apply(op: Op, *operands: Any, **settings: Any) -> Any:
+    """Apply an op to arrays and tensors.
+
+    Returns arrays if every operand is an array, tensors otherwise; a tuple if the op has several outputs.
+
+    Raises:
+        ShapeError, DTypeError, SettingError, OpError: naming the op, its operands and where they came from.
+    """
+    mode = modes.current
+    values: list[Any] = []
+    entries: list[Any] = []
+    tensors = False
+    mask = 0  # bit i: operand i is recorded and may want a gradient
+    leaves = 0  # bit i: operand i is a leaf, whose value may be written later
+    bit = 1
+    for x in operands:
+        if isinstance(x, Tensor):
+            tensors = True
+            values.append(x._value)
+            entry = x._edge
+            if entry is not None:
+                mask |= bit
+                if entry.__class__ is Leaf:
+                    leaves |= bit
+            else:
+                entry = x._leaf
+                if entry is None:
+                    entry = x._value
+                else:
+                    leaves |= bit
+            entries.append(entry)
+        else:
+            if x.__class__ not in _READY:
+                x = _as_array(op, x)
+            values.append(x)
+            entries.append(x)
+        bit <<= 1
+
+    if mode.capture is not None and tensors:
+        return _apply_captured(op, operands, entries, settings, mode)
+    if settings:
+        settings = {name: _frozen(value) for name, value in settings.items()}
+    try:
+        out = op.forward(*values, **settings)
+    except Exception as error:
+        raise explained(op, operands, settings, error) from (None if isinstance(error, TinygraphError) else error)
+    if not tensors:
+        return out
+    if out.__class__ not in _VALUES:
+        out = tuple(map(_as_value, out)) if isinstance(out, tuple) else _as_value(out)
+    if not mask or not mode.recording:
+        return tuple(map(Tensor, out)) if out.__class__ is tuple else Tensor(out)
+
+    # Attributes are set one by one: a constructor call would cost a fifth of the whole node.
+    node = Node.__new__(Node)
+    node.op = op
+    node.inputs = tuple(entries)
+    node.settings = settings
+    plan = op.plan(mask, len(values), mode.tangents)
+    node.plan = plan
+    node.saved = plan.save(values, out, type_of) if plan.slots else ()
+    node.versions = _versions(entries, leaves & plan.value_mask) if leaves & plan.value_mask else None
+    node.place = mode.place
+    node.name = None
+    frame = user_frame(2)
+    if frame is None:
+        node.code, node.offset = None, 0
+    else:
+        node.code, node.offset = frame.f_code, frame.f_lasti
+    node.order = next_order()
+    if out.__class__ is tuple:
+        node.types = tuple(map(type_of, out))
+        return tuple(Tensor(value, Port(node, i)) for i, value in enumerate(out))
+    node.types = SCALAR_TYPES.get(out.__class__) or ArrayType(out.shape, out.dtype)
+    return Tensor(out, node)
+
+
+def _apply_captured(
+    op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any], mode: Mode
+) -> Any:
+    """Record an op by its types alone."""
+    settings = {name: _frozen(value) for name, value in settings.items()}
+    types: list[Any] = []
+    mask = 0
+    for i, (x, entry) in enumerate(zip(operands, entries, strict=True)):
+        if isinstance(x, Tensor):
+            # a parameter or buffer read here becomes part of the graph, by reference
+            if entry.__class__ is Leaf and x._value is not None:
+                mode.capture.read(entry)
+            mask |= is_recorded(entry) << i
+            types.append(edge_type(entry) if is_recorded(entry) else type_of(entry))
+        else:
+            types.append(type_of(x) if isinstance(x, np.ndarray | np.generic) else x)
+    if not mask:  # tensors that hold plain data: computed now, a constant of the graph
+        values = [x._value if isinstance(x, Tensor) else x for x in operands]
+        out = op.forward(*values, **settings)
+        return tuple(map(Tensor, out)) if isinstance(out, tuple) else Tensor(out)
+    try:
+        result = op.type_rule(*types, **settings)
+    except Exception as error:
+        raise explained(op, operands, settings, error) from (None if isinstance(error, TinygraphError) else error)
+    node = Node.__new__(Node)
+    node.op = op
+    node.inputs = tuple(entries)
+    node.settings = settings
+    node.plan = op.plan(mask, len(types), mode.tangents)
+    node.saved = None
+    node.versions = None
+    node.place = mode.place
+    node.name = None
+    frame = user_frame(3)
+    node.code, node.offset = (frame.f_code, frame.f_lasti) if frame is not None else (None, 0)
+    node.order = next_order()
+    node.types = result
+    if isinstance(result, ArrayType):
+        return Tensor(None, node)
+    return tuple(Tensor(None, Port(node, i)) for i in range(len(result)))
+
+
+def _versions(entries: list[Any], saved_leaves: int) -> tuple[tuple[Leaf, int], ...]:
+    return tuple((entry, entry.version) for i, entry in enumerate(entries) if saved_leaves >> i & 1)
+
+
+def _as_array(op: Op, x: Any) -> Any:
+    """An operand that is no array yet: a list, a Fraction, an array subclass."""
+    if isinstance(x, list | tuple) and any(isinstance(one, Tensor) for one in x):
+        raise DTypeError(
+            f"op {op.name!r} got a {type(x).__name__} with tensors inside, which would lose their gradients; "
+            f"join them with tg.ops.stack(*tensors, axis=0) first"
+        )
+    if isinstance(x, str | bytes | dict | set):
+        raise DTypeError(f"op {op.name!r} got a {type(x).__name__} where an array belongs; settings are keyword-only")
+    array = np.asarray(x)
+    if array.dtype.kind not in "biufcO":
+        raise DTypeError(f"op {op.name!r} got an array of dtype {array.dtype}; operands must be numeric")
+    return array
+
+
+def _as_value(out: Any) -> Any:
+    """A result of Python objects (Fraction) or of a plain Python number, as an array."""
+    if out.__class__ in _VALUES:
+        return out
+    if isinstance(out, bool | int | float | complex):
+        return np.asarray(out)[()]
+    boxed = np.empty((), dtype=object)
+    boxed[()] = out
+    return boxed
+
+
+def _frozen(setting: Any) -> Any:
+    """A setting as an immutable value that JSON can hold: lists become tuples, dtypes names."""
+    if setting is None or setting.__class__ in (bool, int, float, str):
+        return setting
+    if isinstance(setting, list | tuple):
+        return tuple(map(_frozen, setting))
+    if isinstance(setting, np.bool_ | np.number):
+        return setting.item()
+    if isinstance(setting, np.dtype) or (isinstance(setting, type) and issubclass(setting, np.generic)):
+        return np.dtype(setting).name
+    if setting in (float, int, bool, complex):
+        return np.dtype(setting).name
+    if isinstance(setting, Tensor | np.ndarray):
+        raise SettingError(
+            "a setting must be an immutable Python value, not an array or tensor; arrays are positional operands"
+        )
+    return setting
+
+
+def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error: Exception) -> Exception:
+    """The error of a forward or type rule, with the op, its operands and where each came from."""
+    for name, value in settings.items():
+        if name not in op.signature.settings:
+            known = ", ".join(op.signature.settings) or "none"
+            return SettingError(f"op {op.name!r} has no setting {name!r} (given {value!r}); its settings are: {known}")
+    if len(operands) > len(op.signature.operands) and not op.signature.operands[-1].variadic:
+        names = ", ".join(operand.name for operand in op.signature.operands)
+        return SettingError(
+            f"op {op.name!r} takes {len(op.signature.operands)} operand(s) ({names}) but got {len(operands)}; "
+            f"settings are keyword-only: {', '.join(op.signature.settings) or 'none'}"
+        )
+    captured = [x for x in operands if isinstance(x, Tensor) and x._value is None]
+    if captured and modes.current.capture is None:
+        return CaptureError(
+            f"op {op.name!r} met a tensor that a finished capture left behind: it has a type "
+            f"({captured[0].type}) but no value. Return it from the captured function instead of keeping it"
+        )
+    cause: Exception = error
+    if op.typed and not isinstance(error, TinygraphError):
+        # the type rule usually says more precisely what does not fit
+        try:
+            op.type_rule(*(_operand_type(x) for x in operands), **settings)
+        except TinygraphError as better:
+            cause = better
+        except Exception:  # the rule itself stumbled: the first error stands
+            cause = error
+    if isinstance(cause, ShapeError | ValueError) and not isinstance(cause, SettingError | DTypeError):
+        kind: type[TinygraphError] = ShapeError
+    elif isinstance(cause, DTypeError | TypeError):
+        kind = DTypeError
+    else:
+        kind = type(cause) if isinstance(cause, SettingError | RuleError) else OpError
+    lines = [f"op {op.name!r}: {cause if str(cause) else type(cause).__name__}"]
+    for i, x in enumerate(operands):
+        if x is not None:
+            lines.append(f"    {op.operand_at(i).name}: {_described(x)}")
+    for name, value in settings.items():
+        lines.append(f"    {name} = {value!r}")
+    return kind("\n".join(lines))
+
+
+def _operand_type(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return x.type
+    return x if x is None or isinstance(x, bool | int | float | complex) else type_of(x)
+
+
+def _described(x: Any) -> str:
+    if isinstance(x, Tensor):
+        node = x.node if x.node is not None else x._leaf
+        return f"{x.type}" + (f", {node.describe()}" if node is not None else "")
+    return f"{x!r}" if isinstance(x, bool | int | float | complex) else f"{type_of(x)}, an array"

@@ -1,0 +1,363 @@
+"""The engine: gradients travel from outputs to leaves, node by node, in reverse order of creation. No recursion.
+
+Un-broadcasting, accumulation, dtype matching and typed zeros happen here, once, and never in rules. The same loop
+serves the plain pass (rules get arrays and run at NumPy speed) and the recorded one (rules get tensors, so that the
+pass is itself a graph). Forward mode lives in `tangents.py`, which transposes these rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.modes import Place, mode, modes
+from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.op import Step
+from tinygraph.core.registry import ops
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import SCALAR_TYPES, ArrayType, type_of
+from tinygraph.errors import DTypeError, MissingRuleError, RecordingError, RuleError, ShapeError
+
+_by_order = attrgetter("order")
+
+
+def ancestors(roots: Iterable[Node], floor: int = -1) -> list[Node]:
+    """The nodes and leaves that `roots` depend on, roots included, inputs before consumers.
+
+    Nodes created before `floor` are left out: they cannot depend on anything made later.
+    """
+    stack = [root for root in roots if root.order >= floor]
+    found = {id(node): node for node in stack}
+    while stack:
+        for entry in stack.pop().inputs:
+            if entry.__class__ is Port:
+                entry = entry.node
+            elif not isinstance(entry, Node):
+                continue
+            if entry.order >= floor and id(entry) not in found:
+                found[id(entry)] = entry
+                stack.append(entry)
+    return sorted(found.values(), key=_by_order)
+
+
+def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False) -> None:
+    """Accumulate d(output)/d(leaf) in `.grad` of every leaf that requires a gradient; see `Tensor.backward`."""
+    edge = output._edge
+    if edge is None:
+        raise RecordingError(
+            f"backward() from a tensor that was not recorded ({output!r}): no operand required a gradient, or it was "
+            f"computed under tg.no_grad(). Make the leaves with tg.tensor(value, requires_grad=True)"
+        )
+    if not output.type.differentiable:
+        raise DTypeError(f"backward() needs a real or complex output, not {output.type}")
+    seed = _seed(output, gradient)
+    nodes = ancestors([edge_node(edge)])
+    found = propagate(nodes, [(edge, seed)], wanted=None, record=create_graph)
+    for node in nodes:
+        if node.__class__ is Leaf and node.requires_grad and id(node) in found:  # type: ignore[attr-defined]
+            _accumulate(node, found[id(node)])  # type: ignore[arg-type]
+
+
+def _accumulate(leaf: Leaf, gradient: Any) -> None:
+    new = gradient if isinstance(gradient, Tensor) else Tensor(_owned(gradient))
+    with mode(place=Place()):
+        leaf.grad = new if leaf.grad is None else ops.add(leaf.grad, new)
+
+
+def _owned(gradient: Any) -> Any:
+    """A gradient that is a view (of a cotangent, or broadcast) becomes an array of its own."""
+    if isinstance(gradient, np.ndarray) and (gradient.base is not None or not gradient.flags.writeable):
+        return gradient.copy()
+    return gradient
+
+
+def _seed(output: Tensor, gradient: Any) -> Any:
+    types = output.type
+    if gradient is None:
+        if types.size != 1:
+            raise RecordingError(
+                f"backward() from a non-scalar needs the gradient to start from: the output is {types}. Reduce it "
+                f"first (.sum(), .mean()) or pass backward(gradient) of shape {types.shape}"
+            )
+        return _ones(types)
+    seed = gradient if isinstance(gradient, Tensor) else np.asarray(gradient, dtype=types.dtype)[()]
+    if seed.shape != types.shape:
+        raise ShapeError(f"backward(gradient): the gradient has shape {seed.shape}, the output {types.shape}")
+    return seed
+
+
+def _ones(types: ArrayType) -> Any:
+    return np.ones(types.shape, types.dtype)[()] if types.dtype.kind != "O" else np.full(types.shape, 1, object)
+
+
+def propagate(
+    nodes: Sequence[Node],
+    seeds: Sequence[tuple[Edge, Any]],
+    *,
+    wanted: set[int] | None,
+    record: bool,
+) -> dict[int, Any]:
+    """Send cotangents back through `nodes`.
+
+    Args:
+        nodes: what the seeds depend on, inputs before consumers.
+        seeds: output edges and their cotangents.
+        wanted: ids of the nodes whose gradient is asked for; only paths to them are followed. None: all leaves that
+            require a gradient.
+        record: whether rules get tensors, so that the pass becomes graph.
+
+    Returns:
+        id of a wanted node -> its gradient (a list, one an output, if it has several). Unreached nodes are missing.
+    """
+    live = _leading_to(nodes, wanted) if wanted is not None else None
+    gradients: dict[int, Any] = {}
+    kept: dict[int, Any] = {}
+    for edge, seed in seeds:
+        _add(gradients, edge, seed)
+    with mode(recording=record):
+        for node in reversed(nodes):
+            key = id(node)
+            if key not in gradients:
+                continue
+            gradient = gradients.pop(key)
+            if node.op is None or (wanted is not None and key in wanted):
+                kept[key] = gradient
+            if node.op is not None and (live is None or key in live):
+                _step_back(node, gradient, gradients, live, record)
+    return kept
+
+
+def _leading_to(nodes: Sequence[Node], wanted: set[int]) -> set[int]:
+    """Ids of the nodes that depend on a wanted one."""
+    live: set[int] = set()
+    for node in nodes:
+        for entry in node.inputs:
+            source = id(entry.node) if entry.__class__ is Port else id(entry)
+            if source in live or source in wanted:
+                live.add(id(node))
+                break
+    # A wanted node is followed further only if it leads to another wanted one, which the loop has found already.
+    return live | wanted
+
+
+def _add(gradients: dict[int, Any], edge: Edge, gradient: Any) -> None:
+    """Accumulate a gradient on an edge."""
+    if edge.__class__ is Port:
+        parts = gradients.setdefault(id(edge.node), [None] * len(edge.node.output_types))
+        old = parts[edge.index]
+        parts[edge.index] = gradient if old is None else _sum(old, gradient)
+    else:
+        key = id(edge)
+        old = gradients.get(key)
+        gradients[key] = gradient if old is None else _sum(old, gradient)
+
+
+def _sum(old: Any, new: Any) -> Any:
+    return old + new if old.__class__ is not Tensor and new.__class__ is not Tensor else ops.add(old, new)
+
+
+def _step_back(
+    node: Node, gradient: Any, gradients: dict[int, Any], live: set[int] | None, record: bool
+) -> None:
+    """Run the live rules of one node and add what they return to its inputs' gradients."""
+    if node.versions is not None:
+        node.check_versions()
+    if gradient.__class__ is list:
+        gradient = _typed_zeros(node, gradient)
+        if gradient is None:
+            return
+    if not record:
+        _run_rules(node, gradient, node.saved, gradients, live)
+        return
+    before = modes.current
+    with mode(place=Place(before.place.scope, "backward", node)):
+        _run_rules(node, gradient, rewrapped(node), gradients, live)
+
+
+def _run_rules(
+    node: Node, gradient: Any, saved: Any, gradients: dict[int, Any], live: set[int] | None
+) -> None:
+    inputs = node.inputs
+    for step in node.plan.steps:
+        targets = step.targets
+        if live is not None:
+            targets = tuple(target for target in targets if _source_id(inputs[target[0]]) in live)
+        if len(targets) == 0 or not _any_differentiable(node, targets):
+            continue
+        if step.rule is None:
+            raise _missing_rule(node, targets[0][0])
+        arguments = step.arguments
+        if not arguments:
+            result = step.rule(gradient)
+        elif step.simple:
+            result = step.rule(gradient, *[saved[k] for k in arguments])
+        else:
+            result = step.rule(gradient, *fetch(node, step, saved))
+        for position, place in targets:
+            entry = inputs[position]
+            part = result if place is None else _part(node, result, place, step)
+            if part is None:
+                continue
+            wanted = entry.types if entry.__class__ is not Port else entry.node.output_types[entry.index]
+            if part.__class__ not in SCALAR_TYPES or SCALAR_TYPES[part.__class__] is not wanted:
+                if not wanted.differentiable:
+                    continue
+                part = conform(part, wanted, node, position)
+            if entry.__class__ is Port:
+                _add(gradients, entry, part)
+            else:
+                key = id(entry)
+                old = gradients.get(key)
+                gradients[key] = part if old is None else _sum(old, part)
+
+
+def _source_id(entry: Any) -> int:
+    return id(entry.node) if entry.__class__ is Port else id(entry)
+
+
+def _any_differentiable(node: Node, targets: tuple[tuple[int, int | None], ...]) -> bool:
+    for position, _ in targets:
+        if edge_type(node.inputs[position]).differentiable:
+            return True
+    return False
+
+
+def fetch(node: Node, step: Step, saved: Any) -> list[Any]:
+    """What a rule asked for: saved values, tuples of them for a variadic operand, settings."""
+    arguments: list[Any] = []
+    for argument in step.arguments:
+        if isinstance(argument, int):
+            arguments.append(saved[argument])
+        elif isinstance(argument, str):
+            arguments.append(node.op.setting(node.settings, argument))
+        else:
+            arguments.append(tuple(saved[k] for k in argument))
+    return arguments
+
+
+def _part(node: Node, result: Any, place: int, step: Step) -> Any:
+    if not isinstance(result, tuple | list) or place >= len(result):
+        shown = f"{len(result)} values" if isinstance(result, tuple | list) else f"one {type(result).__name__}"
+        raise RuleError(
+            f"the joint VJP rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} must return a "
+            f"tuple with one entry per operand it serves (None where nothing flows); it returned {shown}"
+        )
+    return result[place]
+
+
+def _missing_rule(node: Node, position: int) -> MissingRuleError:
+    operand = node.op.operand_at(position).name
+    return MissingRuleError(
+        f"op {node.op.name!r} has no VJP rule for its operand {operand!r}, which needs a gradient here "
+        f"({node.describe()}). Attach one with @{node.op.name}.vjp({operand!r}), declare the operand "
+        f"nondifferentiable, or pass tensor.detach()"
+    )
+
+
+def _typed_zeros(node: Node, parts: list[Any]) -> tuple[Any, ...] | None:
+    """Cotangents of all outputs: zeros where none arrived, None for integer outputs."""
+    filled = []
+    for part, types in zip(parts, node.output_types, strict=True):
+        if part is None and types.differentiable:
+            part = np.zeros(types.shape, types.dtype)
+        filled.append(part if types.differentiable else None)
+    return tuple(filled) if any(part is not None for part in parts) else None
+
+
+def rewrapped(node: Node) -> list[Any]:
+    """A node's saved values as tensors that know where they came from."""
+    saved: list[Any] = []
+    if node.saved is None:
+        types = iter(node.plan.types)
+        for slot in node.plan.slots:
+            if slot is None:
+                saved.append(_entry_type(node.inputs[next(types)]))
+            elif slot < 0:
+                saved.append(_outputs(node, None))
+            else:
+                entry = node.inputs[slot]
+                saved.append(Tensor(None, entry) if is_recorded(entry) else entry)
+        return saved
+    for slot, value in zip(node.plan.slots, node.saved, strict=True):
+        if slot is None:
+            saved.append(value)
+        elif slot < 0:
+            saved.append(_outputs(node, value))
+        else:
+            entry = node.inputs[slot]
+            if is_recorded(entry):
+                leaf = entry if entry.__class__ is Leaf else None
+                tracked = entry if leaf is None or leaf.requires_grad else None
+                saved.append(Tensor(value, tracked, leaf))
+            else:
+                saved.append(value)
+    return saved
+
+
+def _entry_type(entry: Any) -> ArrayType | None:
+    if entry is None:
+        return None
+    return edge_type(entry) if is_recorded(entry) else type_of(entry)
+
+
+def _outputs(node: Node, value: Any) -> Any:
+    if isinstance(node.types, ArrayType):
+        return Tensor(value, node)
+    values = value if value is not None else (None,) * len(node.types)
+    return tuple(Tensor(one, Port(node, i)) for i, one in enumerate(values))
+
+
+def conform(gradient: Any, types: ArrayType, node: Node, position: int) -> Any:
+    """A gradient with the shape and dtype of the input it belongs to.
+
+    What broadcasting spread is summed, what the input's dtype cannot hold is converted (the real part for a real
+    input). Anything else means that the rule is wrong.
+
+    Raises:
+        RuleError: the shape cannot be that of a gradient for this input.
+    """
+    shape = gradient.shape if hasattr(gradient, "shape") else np.shape(gradient)
+    if shape != types.shape:
+        if node.op.kind not in ("elementwise", "comparison", "other") and not _spreads(types.shape, shape):
+            raise _wrong_shape(node, position, shape, types)
+        if not _spreads(types.shape, shape):
+            raise _wrong_shape(node, position, shape, types)
+        gradient = unbroadcast(gradient, types.shape)
+    dtype = getattr(gradient, "dtype", None)
+    if dtype != types.dtype:
+        if types.dtype.kind == "O":
+            return gradient
+        if dtype is None:
+            return np.asarray(gradient, types.dtype)[()]
+        if dtype.kind == "c" and types.dtype.kind != "c":
+            gradient = ops.real(gradient)
+        gradient = ops.cast(gradient, dtype=types.dtype)
+    return gradient
+
+
+def _spreads(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Whether an array of shape `small` broadcasts to `large`."""
+    if len(small) > len(large):
+        return False
+    return all(a in (1, b) for a, b in zip(reversed(small), reversed(large), strict=False))
+
+
+def unbroadcast(gradient: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a gradient over the axes along which its input was broadcast to it."""
+    extra = len(gradient.shape) - len(shape)
+    stretched = [i + extra for i, size in enumerate(shape) if size == 1 and gradient.shape[i + extra] != 1]
+    axes = (*range(extra), *stretched)
+    if isinstance(gradient, np.ndarray):
+        return gradient.sum(axis=axes, keepdims=True).reshape(shape)[()]
+    return ops.reshape(ops.sum(gradient, axis=axes, keepdims=True), shape=shape)
+
+
+def _wrong_shape(node: Node, position: int, shape: tuple[int, ...], types: ArrayType) -> RuleError:
+    operand = node.op.operand_at(position).name
+    return RuleError(
+        f"the VJP rule of op {node.op.name!r} for operand {operand!r} returned shape {tuple(shape)}, but the operand "
+        f"is {types}; a gradient has its operand's shape (or one that the operand broadcasts to)"
+    )

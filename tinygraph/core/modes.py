@@ -1,0 +1,105 @@
+"""What this thread is doing: recording or not, capturing or not, and the place new nodes belong to.
+
+A `Mode` is immutable; entering one swaps the thread's current mode and leaving restores it, so an exception can
+never leave a mode behind. Nothing here knows of tensors or nodes beyond passing them on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from tinygraph.core.node import Node
+
+Phase = Literal["forward", "backward", "update"]
+Scope = tuple[tuple[str, int], ...]
+
+
+class Place:
+    """Where a node belongs: its scope, its phase and, for a backward node, the forward node it serves."""
+
+    __slots__ = ("calls", "origin", "phase", "scope")
+
+    def __init__(self, scope: Scope = (), phase: Phase = "forward", origin: Node | None = None) -> None:
+        self.scope = scope
+        self.phase: Phase = phase
+        self.origin = origin
+        self.calls: dict[str, int] = {}
+
+    def enter(self, name: str) -> Place:
+        """The place inside a group called `name`, numbered by how often this place has called that name."""
+        number = self.calls.get(name, 0)
+        self.calls[name] = number + 1
+        return Place((*self.scope, (name, number)), self.phase, self.origin)
+
+
+class Mode:
+    """One setting of everything that changes what `apply` does."""
+
+    __slots__ = ("capture", "place", "recording", "tangents")
+
+    def __init__(
+        self,
+        recording: bool = True,
+        tangents: bool = False,
+        capture: Any | None = None,
+        place: Place | None = None,
+    ) -> None:
+        self.recording = recording
+        # whether nodes must also save what forward-mode rules need
+        self.tangents = tangents
+        self.capture = capture
+        self.place = place if place is not None else Place()
+
+
+class _Modes(threading.local):
+    def __init__(self) -> None:
+        self.current = Mode()
+
+
+modes = _Modes()
+
+
+@contextmanager
+def mode(
+    *,
+    recording: bool | None = None,
+    tangents: bool | None = None,
+    capture: Any | None = None,
+    place: Place | None = None,
+) -> Iterator[None]:
+    """Run a block in a changed mode; what is not given stays as it is."""
+    before = modes.current
+    modes.current = Mode(
+        before.recording if recording is None else recording,
+        before.tangents if tangents is None else tangents,
+        before.capture if capture is None else capture,
+        before.place if place is None else place,
+    )
+    try:
+        yield
+    finally:
+        modes.current = before
+
+
+def scope(name: str) -> AbstractContextManager[None]:
+    """Context manager: nodes made inside belong to the group `name` within the present one."""
+    return mode(place=modes.current.place.enter(name))
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Context manager (and, called, a decorator): nothing inside is recorded.
+
+    >>> import tinygraph as tg
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    False
+    """
+    with mode(recording=False):
+        yield

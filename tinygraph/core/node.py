@@ -1,0 +1,215 @@
+"""Nodes: one application of one op each, and the leaves they grow from. Together they are the tape, and the graph.
+
+A node refers to its inputs and never to its consumers or to tensors, so a tape has no reference cycles and is freed
+the moment nobody holds its end. An entry of `Node.inputs` is
+
+    Node    an op's only output            Port    one of several outputs of an op
+    Leaf    a parameter, input or data     else    a constant, by reference (None: operand absent)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygraph.core.modes import Phase, Place, Scope
+from tinygraph.core.source import SourceLine, resolve
+from tinygraph.core.types import ArrayType, type_of
+from tinygraph.errors import StaleValueError
+
+if TYPE_CHECKING:
+    from tinygraph.core.op import Op, Plan
+    from tinygraph.core.tensor import Tensor
+
+# Creation order is a topological order: an input is always made before what uses it.
+next_order: Callable[[], int] = count().__next__
+
+
+class Node:
+    """One application of one op.
+
+    Attributes:
+        op: the op; None for a leaf.
+        inputs: entries in operand order (see the module's docstring).
+        settings: the settings given, by name.
+        types: the type of the output, or a tuple of types if there are several.
+        plan: which rules are live and what they asked to keep.
+        saved: what was kept, in the plan's order; None while captured (there are no values).
+        versions: (leaf, version) of each saved leaf, to notice a later change.
+        place: scope, phase and, for a backward node, the forward node it serves.
+        order: creation number; inputs have smaller ones.
+        name: the user's name for the output, if any.
+    """
+
+    __slots__ = (
+        "code", "inputs", "name", "offset", "op", "order", "place", "plan", "saved", "settings", "types", "versions",
+    )  # fmt: skip
+
+    op: Op
+    inputs: tuple[Any, ...]
+    settings: dict[str, Any]
+    types: ArrayType | tuple[ArrayType, ...]
+    plan: Plan
+    saved: tuple[Any, ...] | None
+    versions: tuple[tuple[Leaf, int], ...] | None
+    place: Place
+    code: CodeType | None
+    offset: int
+    order: int
+    name: str | None
+
+    @property
+    def kind(self) -> str:
+        """The op's kind; for a leaf "parameter", "input", "buffer" or "tensor"."""
+        return self.op.kind
+
+    @property
+    def output_types(self) -> tuple[ArrayType, ...]:
+        """The types of all outputs."""
+        types = self.types
+        return (types,) if isinstance(types, ArrayType) else types
+
+    @property
+    def scope(self) -> Scope:
+        """The path of groups this node belongs to; a backward node has its forward node's."""
+        origin = self.place.origin
+        return self.place.scope if origin is None else origin.scope
+
+    @property
+    def phase(self) -> Phase:
+        return self.place.phase
+
+    @property
+    def forward_node(self) -> Node | None:
+        """The node whose rule made this one, or None outside a backward pass."""
+        return self.place.origin
+
+    @property
+    def source(self) -> SourceLine | None:
+        """The user's line that made this node."""
+        return resolve(self.code, self.offset)
+
+    def parents(self) -> list[Node]:
+        """The nodes and leaves this one reads, in operand order, repeats included."""
+        return [entry.node if isinstance(entry, Port) else entry for entry in self.inputs if is_recorded(entry)]
+
+    def check_versions(self) -> None:
+        """Raise if a saved leaf has been written since."""
+        for leaf, version in self.versions or ():
+            if leaf.version != version:
+                raise StaleValueError(
+                    f"the value of {leaf.describe()} that {self.describe()} saved for its backward pass was changed "
+                    f"afterwards{f' at {leaf.changed_at}' if leaf.changed_at else ''}: run backward before the "
+                    f"update, or compute the output again after it"
+                )
+
+    def describe(self) -> str:
+        """This node in a few words: name, op and line."""
+        name = f"{self.name!r} = " if self.name else ""
+        return f"{name}{self.op.name}{f' at {self.source}' if self.source else ''}"
+
+    def __repr__(self) -> str:
+        types = ", ".join(map(str, self.output_types))
+        return f"<Node {self.describe()} -> {types}>"
+
+
+class Leaf(Node):
+    """A value that no op made: a parameter, an input, a buffer, or a tensor made from data.
+
+    Attributes:
+        value: the value, or None for an input of a captured graph.
+        requires_grad: whether gradients are wanted.
+        version: how often the value has been written.
+        changed_at: the line that wrote it last.
+        grad: the accumulated gradient, a Tensor or None.
+    """
+
+    __slots__ = ("changed_at", "grad", "leaf_kind", "requires_grad", "value", "version")
+
+    value: Any
+    grad: Tensor | None
+
+    def __init__(
+        self,
+        value: Any,
+        *,
+        requires_grad: bool = False,
+        name: str | None = None,
+        kind: str = "tensor",
+        types: ArrayType | None = None,
+    ) -> None:
+        self.op = None  # type: ignore[assignment]  # leaves are the nodes without an op
+        self.inputs = ()
+        self.settings = {}
+        self.saved = ()
+        self.versions = None
+        self.place = ROOT
+        self.code = None
+        self.offset = 0
+        self.order = next_order()
+        self.name = name
+        self.types = type_of(value) if types is None else types
+        self.value = value
+        self.requires_grad = requires_grad
+        self.leaf_kind = kind
+        self.version = 0
+        self.changed_at: SourceLine | None = None
+        self.grad = None
+
+    @property
+    def kind(self) -> str:
+        return self.leaf_kind
+
+    def describe(self) -> str:
+        return f"{self.kind} {self.name!r}" if self.name else f"an unnamed {self.kind}"
+
+    def __repr__(self) -> str:
+        return f"<Leaf {self.describe()} {self.types}>"
+
+
+class Port:
+    """One output of a node that has several."""
+
+    __slots__ = ("index", "node")
+
+    def __init__(self, node: Node, index: int) -> None:
+        self.node = node
+        self.index = index
+
+    def __repr__(self) -> str:
+        return f"<Port {self.index} of {self.node!r}>"
+
+
+ROOT = Place()
+Edge = Node | Port
+
+
+def is_recorded(entry: Any) -> bool:
+    """Whether an entry of `Node.inputs` is a node, leaf or port, rather than a constant."""
+    return isinstance(entry, Node | Port)
+
+
+def edge_node(edge: Edge) -> Node:
+    return edge.node if isinstance(edge, Port) else edge
+
+
+def edge_index(edge: Edge) -> int:
+    return edge.index if isinstance(edge, Port) else 0
+
+
+def edge_type(edge: Edge) -> ArrayType:
+    """The type of the value an edge carries."""
+    if isinstance(edge, Port):
+        return edge.node.output_types[edge.index]
+    types = edge.types
+    assert isinstance(types, ArrayType)
+    return types
+
+
+def constant_value(entry: Any) -> Any:
+    """A constant entry as an array of its own kind (Python scalars stay weak)."""
+    return entry if isinstance(entry, np.ndarray | np.generic | bool | int | float | complex) else np.asarray(entry)

@@ -1,0 +1,577 @@
+"""Ops: what one operation is, the rules attached under it, and what those rules ask a node to keep.
+
+An `Op` is declared with `@op`; its derivative rules, type rule, NumPy forms, expansion and kernels are attached by
+decorators that check a rule's parameter names against the op's signature at once. A rule's parameters are its
+contract: `g` (or `t`), operands by name, `out`, `<operand>_type`, settings. What no live rule names is not kept.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph.core.apply import apply
+from tinygraph.core.modes import scope
+from tinygraph.core.numpy_forms import default_adapter
+from tinygraph.core.registry import registry
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import FAMILIES, forward_types
+from tinygraph.errors import RuleError
+
+KINDS = (
+    "elementwise", "comparison", "reduction", "contraction", "convolution", "pooling", "normalization", "shape",
+    "indexing", "loss", "random", "composite", "other",
+)  # fmt: skip
+RESERVED = ("g", "t", "out")
+
+
+class Operand(NamedTuple):
+    """One positional parameter of an op."""
+
+    name: str
+    optional: bool
+    variadic: bool
+
+
+class Signature(NamedTuple):
+    """An op's operands and its settings with their defaults (`inspect.Parameter.empty`: required)."""
+
+    operands: tuple[Operand, ...]
+    settings: dict[str, Any]
+
+    def positions(self, name: str, count: int) -> tuple[int, ...]:
+        """Where the operand `name` stands among `count` inputs; several places if it is variadic."""
+        for i, operand in enumerate(self.operands):
+            if operand.name == name:
+                return tuple(range(i, count)) if operand.variadic else (i,)
+        raise KeyError(name)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Signature:
+        """Read the signature of a forward function.
+
+        Raises:
+            RuleError: a parameter of a kind or name that ops cannot have.
+        """
+        operands, settings = [], {}
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in RESERVED or name.endswith("_type"):
+                raise RuleError(f"{function.__name__}: parameter name {name!r} is reserved for derivative rules")
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                settings[name] = parameter.default
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                raise RuleError(f"{function.__name__}: settings must be named one by one, not **{name}")
+            else:
+                optional = parameter.default is not parameter.empty
+                if optional and parameter.default is not None:
+                    raise RuleError(
+                        f"{function.__name__}: operand {name!r} has the default {parameter.default!r}; arrays are "
+                        f"positional with no default but None, settings are keyword-only (put a * before {name!r})"
+                    )
+                operands.append(Operand(name, optional, parameter.kind is parameter.VAR_POSITIONAL))
+        return cls(tuple(operands), settings)
+
+
+class Rule(NamedTuple):
+    """A derivative rule: which operands it serves, and the names it asks for after `g` or `t`."""
+
+    function: Callable[..., Any]
+    serves: tuple[str, ...]
+    asks: tuple[str, ...]
+
+
+class Step(NamedTuple):
+    """One live rule of a plan.
+
+    `targets` pairs an input's position with its place in the rule's result (None: the result itself). Each of
+    `arguments` is a place in the saved values (an int, or a tuple of them for a variadic operand) or a setting's name.
+    """
+
+    rule: Callable[..., Any] | None
+    targets: tuple[tuple[int, int | None], ...]
+    arguments: tuple[int | tuple[int, ...] | str, ...]
+    simple: bool
+
+
+class Plan:
+    """Which rules are live for one pattern of wanted inputs, and what they keep.
+
+    Attributes:
+        values, types: positions of the inputs whose value, or type alone, is kept.
+        out: whether the output is kept.
+        slots: for each kept thing, an input's position, -1 for the output, or None for a type.
+        steps, tangent_steps: the live rules, reverse and forward.
+    """
+
+    __slots__ = ("mask", "out", "slots", "steps", "tangent_steps", "types", "value_mask", "values")
+
+    def __init__(self, op: Op, mask: int, count: int, tangents: bool) -> None:
+        self.mask = mask
+        wanted = [i for i in range(count) if mask >> i & 1]
+        reverse = _live_rules(op, op.rules, wanted, count)
+        forward = _live_rules(op, op.tangent_rules, wanted, count) if tangents else []
+        asked: dict[tuple[str, int], None] = {}
+        for rule, _ in reverse + forward:
+            if rule is not None:
+                for name in rule.asks:
+                    asked.update(dict.fromkeys(_kept(op, name, count)))
+        self.values = tuple(i for what, i in asked if what == "value")
+        self.types = tuple(i for what, i in asked if what == "type")
+        self.out = ("out", -1) in asked
+        self.value_mask = sum(1 << i for i in self.values)
+        keys = [("value", i) for i in self.values] + [("out", -1)] * self.out + [("type", i) for i in self.types]
+        self.slots = tuple(None if what == "type" else i for what, i in keys)
+        places = {key: k for k, key in enumerate(keys)}
+        self.steps = tuple(_step(op, rule, targets, places, count) for rule, targets in reverse)
+        self.tangent_steps = tuple(_step(op, rule, targets, places, count) for rule, targets in forward)
+
+    def save(self, values: Sequence[Any], out: Any, type_of: Callable[[Any], Any]) -> tuple[Any, ...]:
+        """What the live rules asked for, in the order of `slots`."""
+        saved = [values[i] for i in self.values]
+        if self.out:
+            saved.append(out)
+        for i in self.types:
+            saved.append(None if values[i] is None else type_of(values[i]))
+        return tuple(saved)
+
+
+def _live_rules(
+    op: Op, rules: dict[str, Rule], wanted: list[int], count: int
+) -> list[tuple[Rule | None, tuple[tuple[int, int | None], ...]]]:
+    """The rules that serve the wanted inputs, each once, with its targets."""
+    found: dict[int, tuple[Rule | None, list[tuple[int, int | None]]]] = {}
+    for position in wanted:
+        operand = op.operand_at(position)
+        if operand.name in op.nondifferentiable:
+            continue
+        rule = rules.get(operand.name)
+        place: int | None = None
+        if rule is not None and operand.variadic:
+            place = position - op.signature.positions(operand.name, count)[0]
+        elif rule is not None and len(rule.serves) > 1:
+            place = rule.serves.index(operand.name)
+        key = id(rule) if rule is not None else -1 - position
+        found.setdefault(key, (rule, []))[1].append((position, place))
+    return [(rule, tuple(targets)) for rule, targets in found.values()]
+
+
+def _kept(op: Op, name: str, count: int) -> list[tuple[str, int]]:
+    """What must be kept for a rule that asks for `name`."""
+    if name == "out":
+        return [("out", -1)]
+    if name in op.signature.settings:
+        return []
+    what, operand = ("type", name.removesuffix("_type")) if name.endswith("_type") else ("value", name)
+    return [(what, i) for i in op.signature.positions(operand, count)]
+
+
+def _step(
+    op: Op,
+    rule: Rule | None,
+    targets: tuple[tuple[int, int | None], ...],
+    places: dict[tuple[str, int], int],
+    count: int,
+) -> Step:
+    if rule is None:
+        return Step(None, targets, (), False)
+    arguments: list[int | tuple[int, ...] | str] = []
+    for name in rule.asks:
+        kept = tuple(places[key] for key in _kept(op, name, count) if key in places)
+        if name in op.signature.settings:
+            arguments.append(name)
+        elif name != "out" and op.is_variadic(name.removesuffix("_type")):
+            arguments.append(kept)
+        else:
+            arguments.append(kept[0])
+    simple = all(isinstance(argument, int) for argument in arguments)
+    return Step(rule.function, targets, tuple(arguments), simple)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an op was declared."""
+
+    module: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line}"
+
+
+class Sample:
+    """Operands and settings that an op is tested with, and the literal result where it is known.
+
+    Args:
+        operands: lists or arrays; floats become float64. None stands for an absent optional operand.
+        expected: the literal result (a tuple for several outputs), or None.
+        smooth: False at a kink, where only values and types are checked.
+        settings: the op's settings.
+
+    >>> Sample([1.0, 4.0], expected=[1.0, 2.0]).operands[0].dtype
+    dtype('float64')
+    """
+
+    def __init__(self, *operands: Any, expected: Any = None, smooth: bool = True, **settings: Any) -> None:
+        self.operands = tuple(None if x is None else np.asarray(x) for x in operands)
+        self.expected = expected
+        self.smooth = smooth
+        self.settings = settings
+
+    def __repr__(self) -> str:
+        shown = [np.array2string(x, threshold=6, separator=", ") if x is not None else "None" for x in self.operands]
+        shown += [f"{name}={value!r}" for name, value in self.settings.items()]
+        return f"Sample({', '.join(shown)})"
+
+
+class ErrorSample:
+    """Operands and settings that an op must refuse.
+
+    Args:
+        error: the exception's class.
+        match: words that its message must contain.
+    """
+
+    def __init__(self, *operands: Any, error: type[Exception], match: str = "", **settings: Any) -> None:
+        self.operands = tuple(None if x is None else np.asarray(x) for x in operands)
+        self.error = error
+        self.match = match
+        self.settings = settings
+
+    def __repr__(self) -> str:
+        return f"ErrorSample({len(self.operands)} operands, {self.settings}, {self.error.__name__})"
+
+
+@dataclass(eq=False)
+class Op:
+    """One operation. Call it on arrays (a plain NumPy function) or tensors (recorded).
+
+    Attributes:
+        name: its name in `tg.ops`.
+        forward: the NumPy function: arrays positional, settings keyword-only.
+        kind: one of `KINDS`; drawings and derived forward mode go by it.
+        signature: operands and settings, read from `forward`.
+        rules: vector-Jacobian rules by operand name.
+        tangent_rules: forward-mode rules by operand name; what is missing is derived from `rules`.
+        type_rule: operand types to output types, without running the forward.
+        typed: whether the op gave that rule itself (else it is found by running the forward on stand-ins).
+        linear: operands in which the op is linear, others fixed: their reach is structural.
+        nondifferentiable: operands through which no gradient flows, by nature (indices, masks, piecewise constants).
+    """
+
+    name: str
+    forward: Callable[..., Any]
+    kind: str
+    signature: Signature
+    package: str
+    origin: Origin
+    type_rule: Callable[..., Any]
+    typed: bool
+    linear: tuple[str, ...] = ()
+    nondifferentiable: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    error_samples: tuple[ErrorSample, ...] = ()
+    rules: dict[str, Rule] = field(default_factory=dict)
+    tangent_rules: dict[str, Rule] = field(default_factory=dict)
+    numpy_functions: tuple[Any, ...] = ()
+    expansion: Callable[..., Any] | None = None
+    lowering: Callable[..., Any] | None = None
+    _plans: dict[tuple[int, int, bool], Plan] = field(default_factory=dict, repr=False)
+
+    __call__ = apply
+
+    def __post_init__(self) -> None:
+        self.__doc__ = self.forward.__doc__
+        self.__name__ = self.name
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    @property
+    def formula(self) -> str:
+        """The first line of the docstring."""
+        return (self.forward.__doc__ or "").strip().partition("\n")[0]
+
+    def operand_at(self, position: int) -> Operand:
+        """The operand that the input at `position` belongs to."""
+        operands = self.signature.operands
+        return operands[min(position, len(operands) - 1)]
+
+    def is_variadic(self, name: str) -> bool:
+        return any(operand.variadic for operand in self.signature.operands if operand.name == name)
+
+    def setting(self, settings: dict[str, Any], name: str) -> Any:
+        """A setting's value, or its default."""
+        return settings[name] if name in settings else self.signature.settings[name]
+
+    def plan(self, mask: int, count: int, tangents: bool) -> Plan:
+        """The live rules for the inputs in `mask`, worked out once."""
+        key = (mask, count, tangents)
+        found = self._plans.get(key)
+        if found is None:
+            found = self._plans[key] = Plan(self, mask, count, tangents)
+        return found
+
+    @property
+    def distribution(self) -> str:
+        """What to install for this op."""
+        return distribution_of(self.package)
+
+    # -- attaching rules -------------------------------------------------------------------------------------------
+
+    def vjp(self, *operands: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Attach the vector-Jacobian rule for an operand: `rule(g, ...)` returns the operand's cotangent.
+
+        Given several operands, or a variadic one, the rule returns a tuple, None where nothing flows.
+        """
+        return self._attach(self.rules, operands, "g")
+
+    def jvp(self, operand: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Attach a forward-mode rule: `rule(t, ...)` returns what a tangent `t` of the operand makes of the output."""
+        return self._attach(self.tangent_rules, (operand,), "t")
+
+    def _attach(
+        self, rules: dict[str, Rule], operands: tuple[str, ...], first: str
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        known = [operand.name for operand in self.signature.operands]
+        for operand in operands or ("",):
+            if operand not in known:
+                raise RuleError(
+                    f"op {self.name!r} has no operand {operand!r} to attach a rule to; its operands are "
+                    f"{', '.join(known)}"
+                )
+            if operand in rules:
+                raise RuleError(f"op {self.name!r} already has a rule for operand {operand!r}")
+
+        def attach(function: Callable[..., Any]) -> Callable[..., Any]:
+            positional, asks = self._positional(function, first)
+            rules.update(dict.fromkeys(operands, Rule(positional, operands, asks)))
+            self._plans.clear()
+            return function
+
+        return attach
+
+    def _positional(self, function: Callable[..., Any], first: str) -> tuple[Callable[..., Any], tuple[str, ...]]:
+        """The rule as a positional function, and the names it asks for after `first`."""
+        parameters = list(inspect.signature(function).parameters.values())
+        names = [parameter.name for parameter in parameters]
+        operands = [operand.name for operand in self.signature.operands]
+        allowed = ["out", *operands, *(f"{name}_type" for name in operands), *self.signature.settings]
+        where = f"rule {function.__name__!r} of op {self.name!r}"
+        if not names or names[0] != first:
+            meaning = "the output's cotangent" if first == "g" else "the operand's tangent"
+            raise RuleError(f"{where} must take {first!r} first ({meaning}); it takes ({', '.join(names)})")
+        for name in names[1:]:
+            if name not in allowed:
+                raise RuleError(
+                    f"{where} asks for {name!r}, which the op does not have; a rule may ask for {', '.join(allowed)}"
+                )
+        keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        if not keywords:
+            return function, tuple(names[1:])
+        split = len(names) - len(keywords)
+
+        def positional(*arguments: Any) -> Any:
+            return function(*arguments[:split], **dict(zip(keywords, arguments[split:], strict=True)))
+
+        positional.__name__ = function.__name__
+        return positional, tuple(names[1:])
+
+    def types(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Attach the type rule: operand `ArrayType`s and settings to the output's `ArrayType` (or a tuple)."""
+        self.type_rule, self.typed = function, True
+        return function
+
+    def expand(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Attach the drawing expansion: how one node opens into the next level."""
+        self.expansion = function
+        return function
+
+    def lower(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Attach the door to compiled kernels: `lower(types, layouts, target)`."""
+        self.lowering = function
+        return function
+
+    def numpy(self, *functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Attach a form with NumPy's own arguments, for the NumPy functions this op stands for."""
+
+        def attach(adapter: Callable[..., Any]) -> Callable[..., Any]:
+            for function in functions:
+                registry.stand_for(function, self, adapter)
+            self.numpy_functions += functions
+            return adapter
+
+        return attach
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}: {self.formula}>" if self.formula else f"<op {self.name}>"
+
+
+def op(
+    function: Callable[..., Any] | None = None,
+    *,
+    kind: str = "other",
+    name: str | None = None,
+    numpy: Any = None,
+    types: str | None = None,
+    linear: str | Sequence[str] = (),
+    nondifferentiable: str | Sequence[str] = (),
+    samples: Sequence[Sample] = (),
+    error_samples: Sequence[ErrorSample] = (),
+) -> Any:
+    """Declare an op: decorate its NumPy forward function.
+
+    Args:
+        kind: one of `KINDS`. "elementwise" ops broadcast, and their forward mode follows from the VJP directly.
+        name: the op's name; the function's by default.
+        numpy: the NumPy function, or several, with the same operands that this op stands for.
+        types: a family of type rules ("elementwise", "reduction", "like_first"); follows from `kind` where it can.
+        linear, nondifferentiable: operand names, see `Op`.
+        samples, error_samples: what the op is tested with.
+
+    Raises:
+        RuleError: a malformed signature or option.
+        PluginError: the name is taken.
+
+    >>> import numpy as np
+    >>> @op(kind="elementwise", samples=[Sample([0.0, 2.0], expected=[0.0, 8.0])])
+    ... def cubed(x):
+    ...     return x**3
+    >>> @cubed.vjp("x")
+    ... def cubed_wrt_x(g, x):
+    ...     return g * 3 * x**2
+    """
+
+    def declare(function: Callable[..., Any]) -> Op:
+        chosen = name or function.__name__
+        if kind not in KINDS:
+            raise RuleError(f"op {chosen!r}: kind {kind!r} is none of {', '.join(KINDS)}")
+        signature = Signature.of(function)
+        known = [operand.name for operand in signature.operands]
+        for option, names in (("linear", _names(linear)), ("nondifferentiable", _names(nondifferentiable))):
+            for one in names:
+                if one not in known:
+                    raise RuleError(f"op {chosen!r}: {option}={one!r} is no operand; they are {', '.join(known)}")
+        family = types or {"comparison": "elementwise"}.get(kind, kind)
+        if types is not None and types not in FAMILIES:
+            raise RuleError(f"op {chosen!r}: types={types!r} is none of {', '.join(FAMILIES)}")
+        typed = family in FAMILIES
+        code = function.__code__
+        package = function.__module__.partition(".")[0]
+        declared = Op(
+            name=chosen,
+            forward=function,
+            kind=kind,
+            signature=signature,
+            package=package,
+            origin=Origin(function.__module__, code.co_filename, code.co_firstlineno),
+            type_rule=FAMILIES[family](function) if typed else forward_types(function),
+            typed=typed,
+            linear=_names(linear),
+            nondifferentiable=_names(nondifferentiable),
+            samples=tuple(samples),
+            error_samples=tuple(error_samples),
+        )
+        registry.declare(declared)
+        for target in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
+            declared.numpy(target)(default_adapter(declared, target))
+        return declared
+
+    return declare if function is None else declare(function)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+@dataclass(eq=False)
+class Composite:
+    """A named composition of ops: recorded op by op, shown as one group that a drawing can open."""
+
+    name: str
+    function: Callable[..., Any]
+    package: str
+    origin: Origin
+    samples: tuple[Sample, ...] = ()
+    error_samples: tuple[ErrorSample, ...] = ()
+    numpy_functions: tuple[Any, ...] = ()
+    kind: str = "composite"
+
+    def __post_init__(self) -> None:
+        self.__doc__ = self.function.__doc__
+        self.__name__ = self.name
+        self.__wrapped__ = self.function
+
+    def __call__(self, *operands: Any, **settings: Any) -> Any:
+        if not any(isinstance(x, Tensor) for x in operands):
+            return self.function(*operands, **settings)
+        with scope(self.name):
+            return self.function(*operands, **settings)
+
+    def numpy(self, *functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Attach a form with NumPy's own arguments, for the NumPy functions this composite stands for."""
+
+        def attach(adapter: Callable[..., Any]) -> Callable[..., Any]:
+            for function in functions:
+                registry.stand_for(function, self, adapter)
+            self.numpy_functions += functions
+            return adapter
+
+        return attach
+
+    @property
+    def distribution(self) -> str:
+        """What to install for this composite."""
+        return distribution_of(self.package)
+
+    @property
+    def formula(self) -> str:
+        """The first line of the docstring."""
+        return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+    def __repr__(self) -> str:
+        return f"<composite {self.name}: {self.formula}>"
+
+
+def composite(
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    numpy: Any = None,
+    samples: Sequence[Sample] = (),
+    error_samples: Sequence[ErrorSample] = (),
+) -> Any:
+    """Declare a composition of ops under one name.
+
+    `numpy` names a NumPy function with the same arguments as this one. Raises PluginError if the name is taken.
+    """
+
+    def declare(function: Callable[..., Any]) -> Composite:
+        package = function.__module__.partition(".")[0]
+        code = function.__code__
+        declared = Composite(
+            name=name or function.__name__,
+            function=function,
+            package=package,
+            origin=Origin(function.__module__, code.co_filename, code.co_firstlineno),
+            samples=tuple(samples),
+            error_samples=tuple(error_samples),
+        )
+        registry.declare(declared)
+        for target in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
+            declared.numpy(target)(declared)
+        return declared
+
+    return declare if function is None else declare(function)
+
+
+@cache
+def distribution_of(package: str) -> str:
+    """The name to install for an import package: its distribution, or the package's own name."""
+    found = metadata.packages_distributions().get(package)
+    return found[0] if found else package

@@ -1,0 +1,64 @@
+"""The user's line behind a node: found cheaply when the node is made, put into words only when somebody asks."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_BUILTIN_OPS = os.sep + "tinygraph_ops" + os.sep
+
+# file name -> whether it is ours; a miss falls through to `_is_library`
+_library: dict[str, bool] = {}
+
+
+def _is_library(filename: str) -> bool:
+    found = filename.startswith(_PACKAGE) or _BUILTIN_OPS in filename
+    _library[filename] = found
+    return found
+
+
+def user_frame(depth: int) -> FrameType | None:
+    """The nearest frame, `depth` calls up or more, that is not tinygraph's own code."""
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if not (_library[filename] if filename in _library else _is_library(filename)):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+class SourceLine(NamedTuple):
+    """A line of the user's program."""
+
+    file: str
+    line: int
+    function: str
+
+    @property
+    def text(self) -> str:
+        """The line itself, stripped; empty when the file cannot be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+
+def resolve(code: CodeType | None, offset: int) -> SourceLine | None:
+    """The line of bytecode `offset` in `code`."""
+    if code is None:
+        return None
+    for start, end, line in code.co_lines():
+        if start <= offset < end and line is not None:
+            return SourceLine(code.co_filename, line, code.co_name)
+    return SourceLine(code.co_filename, code.co_firstlineno, code.co_name)
+
+
+def here(depth: int = 2) -> SourceLine | None:
+    """The user's line that is running now."""
+    frame = user_frame(depth)
+    return resolve(frame.f_code, frame.f_lasti) if frame is not None else None

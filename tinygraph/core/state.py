@@ -1,0 +1,94 @@
+"""The one door to mutable state: parameters, running statistics, optimizer slots, learning rates, step counts.
+
+Eagerly, `read` gives the array and `write` copies into it, in place. While a program is captured, a state that is
+read becomes an input of the graph and one that is written an output, so a whole training step is a graph.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.modes import modes
+from tinygraph.core.node import Leaf
+from tinygraph.core.source import here
+from tinygraph.core.tensor import Tensor
+from tinygraph.errors import DTypeError, ShapeError
+
+
+def buffer(value: Any, name: str | None = None) -> Tensor:
+    """A tensor for state that is no parameter: written through this door, never differentiated."""
+    array = np.array(value)
+    stored = array if array.ndim else array[()]
+    return Tensor(stored, None, Leaf(stored, name=name, kind="buffer"))
+
+
+def read(state: Tensor) -> Any:
+    """The present value: an array, or a captured tensor while a program is captured."""
+    capture = modes.current.capture
+    if capture is not None:
+        return capture.read(state._own_leaf())
+    return state._value
+
+
+def write(state: Tensor, value: Any) -> None:
+    """Replace the value, in place, and remember where that happened.
+
+    Raises:
+        ShapeError, DTypeError: the new value does not fit.
+    """
+    capture = modes.current.capture
+    if capture is not None:
+        capture.write(state._own_leaf(), value)
+        return
+    if isinstance(value, Tensor):
+        value = value._value
+    value = np.asarray(value)
+    old = state._value
+    if value.shape != old.shape:
+        raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {old.shape}")
+    if not np.can_cast(value.dtype, old.dtype, "same_kind"):
+        raise DTypeError(f"a value of dtype {value.dtype} does not fit the state of dtype {old.dtype}")
+    leaf = state._own_leaf()
+    if isinstance(old, np.ndarray) and old.flags.writeable:
+        np.copyto(old, value, casting="same_kind")
+    else:  # NumPy scalars are immutable
+        state._value = leaf.value = value.astype(old.dtype)[()] if value.dtype.kind != "O" else value
+    leaf.version += 1
+    leaf.changed_at = here()
+
+
+class Generator:
+    """A source of random numbers with a seed: `numpy.random.Generator` behind the door.
+
+    >>> Generator(0).uniform((2,)).shape
+    (2,)
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed(seed)
+
+    def seed(self, seed: int | None) -> None:
+        """Start again from a seed; None takes one from the operating system."""
+        self.numpy = np.random.default_rng(seed)
+
+    def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray[Any, Any]:
+        return self.numpy.uniform(low, high, shape)
+
+    def normal(self, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> np.ndarray[Any, Any]:
+        return self.numpy.normal(mean, std, shape)
+
+    def permutation(self, count: int) -> np.ndarray[Any, Any]:
+        return self.numpy.permutation(count)
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> None:
+    """Seed every generator that the library draws from: initialisers, dropout, shuffling.
+
+    >>> manual_seed(0)
+    """
+    default_generator.seed(seed)

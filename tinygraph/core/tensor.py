@@ -1,0 +1,596 @@
+"""`Tensor`: what the user holds - a value, or only a type while a program is captured, and the edge that made it.
+
+Operators and methods are one-line calls of registered ops; none of them knows a rule. The names of the ops that the
+core itself relies on are the attributes of `ops` used in this file and in `engine.py`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tinygraph.core.indexing import parse_index
+from tinygraph.core.modes import modes
+from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
+from tinygraph.core.registry import ops
+from tinygraph.core.source import here
+from tinygraph.core.types import ArrayType, type_of
+from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
+
+
+class Tensor:
+    """A value in a computation graph. Make one with `tg.tensor`.
+
+    `==` is elementwise and hashing goes by identity. In arithmetic Python scalars are weak, as in NumPy 2.
+    """
+
+    __slots__ = ("__weakref__", "_edge", "_leaf", "_value")
+
+    # NumPy hands operators and functions with a tensor operand to the methods below.
+    __array_priority__ = 1000
+
+    def __init__(self, value: Any, edge: Edge | None = None, leaf: Leaf | None = None) -> None:
+        self._value = value
+        self._edge = edge
+        self._leaf = leaf
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def type(self) -> ArrayType:
+        """Shape and dtype."""
+        if self._value is None:
+            assert self._edge is not None
+            return edge_type(self._edge)
+        return type_of(self._value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> int:
+        return self.type.size
+
+    @property
+    def nbytes(self) -> int:
+        return self.type.nbytes
+
+    @property
+    def node(self) -> Node | None:
+        """The node (or leaf) that made this tensor, or None if it was not recorded."""
+        return None if self._edge is None else edge_node(self._edge)
+
+    @property
+    def index(self) -> int:
+        """Which output of its node this tensor is."""
+        return 0 if self._edge is None else edge_index(self._edge)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no op made it."""
+        return self._edge is None or isinstance(self._edge, Leaf)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to it. May be set on leaves only."""
+        return self._edge is not None and self.type.differentiable
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if not self.is_leaf:
+            raise RecordingError(
+                "requires_grad can be set on leaves only; this tensor was computed. Use .detach() to cut it off"
+            )
+        if wanted:
+            _require_differentiable(self.type)
+            self._own_leaf().requires_grad = True
+            self._edge = self._leaf
+        else:
+            if self._leaf is not None:
+                self._leaf.requires_grad = False
+            self._edge = None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient of a leaf; None before the first backward pass."""
+        return None if self._leaf is None else self._leaf.grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                value = tensor(value)
+            if value.shape != self.shape:
+                raise ShapeError(f"a gradient of shape {value.shape} does not fit a tensor of shape {self.shape}")
+        self._own_leaf().grad = value
+
+    @property
+    def name(self) -> str | None:
+        """A name for drawings, explanations and errors."""
+        if self._leaf is not None:
+            return self._leaf.name
+        return None if self._edge is None else edge_node(self._edge).name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        if self._edge is not None:
+            edge_node(self._edge).name = name
+        else:
+            self._own_leaf().name = name
+
+    def _own_leaf(self) -> Leaf:
+        """The leaf of a tensor that no op made, made on first need."""
+        if self._leaf is None:
+            self._leaf = Leaf(self._value)
+        return self._leaf
+
+    # -- reading values --------------------------------------------------------------------------------------------
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The value as a read-only array that shares memory; `.numpy().copy()` may be written."""
+        view = np.asarray(self._concrete("numpy()")).view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        """The value of a one-element tensor as a Python number."""
+        value = self._concrete("item()")
+        if value.size != 1:
+            raise ShapeError(f"item() needs a tensor of one element; this one has shape {self.shape}")
+        return value.item()
+
+    def tolist(self) -> Any:
+        """The value as nested lists of Python numbers."""
+        return self._concrete("tolist()").tolist()
+
+    def _concrete(self, what: str) -> Any:
+        if self._value is None:
+            raise CaptureError(
+                f"{what} at {here(3)}: this tensor is being captured and has a type ({self.type}) but no value. "
+                f"Python code that depends on values cannot be captured: use tg.ops.where for a choice between "
+                f"results, or keep this line outside the captured function"
+            )
+        return self._value
+
+    def detach(self) -> Tensor:
+        """The same value, cut off from the graph."""
+        return Tensor(self._value) if self._value is not None else ops.detach(self)
+
+    def backward(self, gradient: Any = None, *, create_graph: bool = False) -> None:
+        """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
+
+        Args:
+            gradient: the cotangent to start from; 1 for a tensor of one element, required otherwise.
+            create_graph: record the pass, so that the gradients can be differentiated again.
+
+        Raises:
+            RecordingError: nothing was recorded, or `gradient` is missing for a non-scalar.
+            StaleValueError: a saved value was changed since.
+        """
+        from tinygraph.core.engine import backward
+
+        backward(self, gradient, create_graph=create_graph)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self.requires_grad:
+            raise RecordingError(
+                "this tensor carries a gradient, which an array cannot: keep computing with tensors, or write "
+                "tensor.detach().numpy() if the gradient is not wanted"
+            )
+        return np.array(self._concrete("np.asarray()"), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        from tinygraph.core.numpy_forms import call_ufunc
+
+        return call_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        from tinygraph.core.numpy_forms import call_function
+
+        return call_function(function, args, kwargs)
+
+    def __repr__(self) -> str:
+        extra = f", name={self.name!r}" if self.name else ""
+        if self._value is None:
+            return f"tensor(<captured {self.type}>{extra})"
+        shown = np.array2string(np.asarray(self._value), separator=", ", prefix="tensor(", threshold=200)
+        if self.dtype not in (np.float64, np.int64, np.bool_):
+            extra += f", dtype={self.dtype}"
+        if isinstance(self._edge, Leaf):
+            extra += ", requires_grad=True"
+        elif self._edge is not None:
+            extra += f", op={edge_node(self._edge).op.name}"
+        return f"tensor({shown}{extra})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __bool__(self) -> bool:
+        return bool(self._concrete("bool()"))
+
+    def __float__(self) -> float:
+        return float(self._concrete("float()"))
+
+    def __int__(self) -> int:
+        return int(self._concrete("int()"))
+
+    def __complex__(self) -> complex:
+        return complex(self._concrete("complex()"))
+
+    def __index__(self) -> int:
+        return operator.index(self._concrete("index"))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a 0-d tensor has no len()")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise TypeError("a 0-d tensor cannot be iterated")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self._concrete("in")
+
+    __hash__ = object.__hash__
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise RecordingError(
+                "a tensor in a live graph cannot be copied on its own: copy tensor.detach(), or the model's "
+                "parameters (its leaves), or save the graph with tg.graph_of(tensor).save(path)"
+            )
+        new = self._copied()
+        memo[id(self)] = new
+        return new
+
+    def _copied(self) -> Tensor:
+        new = object.__new__(type(self))
+        Tensor.__init__(new, np.array(self._value, copy=True)[()] if self._value is not None else None)
+        if self._leaf is not None:
+            old = self._leaf
+            new._leaf = Leaf(new._value, requires_grad=old.requires_grad, name=old.name, kind=old.leaf_kind)
+            if self._edge is not None:
+                new._edge = new._leaf
+            if old.grad is not None:
+                new._leaf.grad = old.grad.detach()
+        return new
+
+    def __copy__(self) -> Tensor:
+        return self.__deepcopy__({})
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise RecordingError(
+            "tensors are not pickled: save values with np.save(path, tensor.detach().numpy()), a model with "
+            "its state_dict() (tg.interop.save_state), a graph with tg.graph_of(tensor).save(path)"
+        )
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """`x[index] = v`: on a computed tensor a recorded, functional update; on a leaf a write in place."""
+        if self._edge is None or not self.is_leaf:
+            if self._edge is None and not (isinstance(value, Tensor) and value._edge is not None):
+                self._write(lambda: ops.set_at(self, index, value))
+                return
+            self._rebind(ops.set_at(self, index, value))
+            return
+        self._write(lambda: ops.set_at(self, index, value))
+
+    def _rebind(self, new: Tensor) -> Tensor:
+        """Let this tensor stand for an updated value; earlier uses keep the old one."""
+        if new.shape != self.shape:
+            raise ShapeError(f"an in-place update cannot change the shape {self.shape} into {new.shape}")
+        if new.dtype != self.dtype:
+            raise DTypeError(
+                f"an in-place update cannot change the dtype {self.dtype} into {new.dtype}; write x = x + y instead"
+            )
+        self._value, self._edge = new._value, new._edge
+        if self._edge is not None:
+            self._leaf = None
+        return self
+
+    def _write(self, compute: Any) -> Tensor:
+        """Write a leaf in place, which only makes sense outside recording if it wants gradients."""
+        from tinygraph.core.state import write
+
+        if self._edge is not None and modes.current.recording:
+            raise InPlaceError(
+                f"{self._own_leaf().describe()} requires a gradient and cannot be written while recording: its "
+                f"gradient would be lost. Update it under `with tg.no_grad():`, or compute a new tensor from it"
+            )
+        with_value = compute()
+        write(self, with_value._value if isinstance(with_value, Tensor) else with_value)
+        return self
+
+    def _update(self, compute: Any) -> Tensor:
+        if self._edge is None and self._value is not None:
+            new = compute()
+            if isinstance(new, Tensor) and new._edge is not None:
+                return self._rebind(new)
+            return self._write(lambda: new)
+        return self._write(compute) if self.is_leaf and self._value is not None else self._rebind(compute())
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._update(lambda: ops.add(self, other))
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._update(lambda: ops.subtract(self, other))
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._update(lambda: ops.multiply(self, other))
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._update(lambda: ops.divide(self, other))
+
+    # -- operators -------------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.divide(other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.power(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.power(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __invert__(self) -> Tensor:
+        return ops.logical_not(self) if self.dtype == np.bool_ else ops.invert(self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(self, other)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(self, other)
+
+    __ror__ = __or__
+
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(self, other)
+
+    __rxor__ = __xor__
+
+    def __eq__(self, other: Any) -> Any:
+        return ops.equal(self, other) if other is not None else False
+
+    def __ne__(self, other: Any) -> Any:
+        return ops.not_equal(self, other) if other is not None else True
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        pattern, arrays = parse_index(index)
+        return ops.index(self, *arrays, pattern=pattern)
+
+    # -- NumPy's methods -------------------------------------------------------------------------------------------
+
+    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.prod(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.min(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return ops.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return ops.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        return ops.argmax(self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        return ops.argmin(self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        return ops.cumsum(self, axis=axis)
+
+    def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.all(self, axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        return ops.any(self, axis=axis, keepdims=keepdims)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        return ops.clip(self, min, max)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        if len(shape) == 1 and isinstance(shape[0], tuple | list):
+            (shape,) = shape
+        return ops.reshape(self, shape=tuple(shape))
+
+    def ravel(self) -> Tensor:
+        return ops.reshape(self, shape=(-1,))
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Join the axes from `start_dim` to `end_dim` into one; all of them by default, as in NumPy."""
+        return ops.flatten(self, start_axis=start_dim, end_axis=end_dim)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
+            (axes,) = axes
+        if axes and self.ndim > len(axes) == 2:
+            raise ShapeError(
+                f"transpose takes all {self.ndim} axes in their new order, as in NumPy, not {axes}; to exchange two "
+                f"axes write .swapaxes{axes}"
+            )
+        return ops.transpose(self, axes=tuple(axes) if axes else None)
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - NumPy's name
+        return ops.transpose(self)
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 - NumPy's name
+        return ops.swapaxes(self, axis1=-2, axis2=-1)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        return ops.swapaxes(self, axis1=axis1, axis2=axis2)
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        return ops.squeeze(self, axis=axis)
+
+    def repeat(self, repeats: int, axis: int | None = None) -> Tensor:
+        return ops.repeat(self, repeats=repeats, axis=axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> Tensor:
+        return ops.take(self, indices, axis=axis)
+
+    def dot(self, other: Any) -> Tensor:
+        return registry_numpy(np.dot)(self, other)
+
+    def astype(self, dtype: Any) -> Tensor:
+        return ops.cast(self, dtype=dtype)
+
+    def copy(self) -> Tensor:
+        return ops.copy(self)
+
+    def conj(self) -> Tensor:
+        return ops.conj(self)
+
+    @property
+    def real(self) -> Tensor:
+        return ops.real(self)
+
+    @property
+    def imag(self) -> Tensor:
+        return ops.imag(self)
+
+    def round(self, decimals: int = 0) -> Tensor:
+        return ops.round(self, decimals=decimals)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": repr(self)}
+
+
+def registry_numpy(function: Any) -> Any:
+    """What answers a NumPy function on tensors."""
+    from tinygraph.core.registry import registry
+
+    return registry.numpy_call(function)
+
+
+def _require_differentiable(types: ArrayType) -> None:
+    if not types.differentiable:
+        raise DTypeError(
+            f"a tensor of dtype {types.dtype} cannot require a gradient: derivatives need real or complex numbers. "
+            f"Convert it first, for example tg.tensor(value, dtype=float, requires_grad=True)"
+        )
+
+
+def tensor(
+    value: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None
+) -> Tensor:
+    """Make a tensor from a copy of a value.
+
+    Args:
+        value: a number, nested lists, an array or a tensor; ints, floats, complex numbers, bools and Python
+            objects such as Fraction.
+        dtype: the dtype; NumPy's choice by default.
+        requires_grad: whether `.backward()` accumulates a gradient in `.grad`.
+        name: shown in drawings, explanations and errors.
+
+    Raises:
+        DTypeError: gradients asked for an integer or boolean value, or a value that is not numeric.
+
+    >>> tensor([1.0, 2.0], requires_grad=True, name="w")
+    tensor([1., 2.], name='w', requires_grad=True)
+    """
+    if isinstance(value, Tensor):
+        value = value._concrete("tg.tensor()")
+    elif isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
+        raise DTypeError("tg.tensor() copies values and would lose the gradients of tensors in a list; use tg.ops.stack")
+    array = np.array(value, dtype=dtype)
+    if array.dtype.kind not in "biufcO":
+        raise DTypeError(f"tg.tensor() takes numbers, not an array of dtype {array.dtype}")
+    # 0-d values are NumPy scalars (arithmetic on them is ten times faster than on 0-d arrays)
+    stored = array if array.ndim or array.dtype.kind == "O" else array[()]
+    if requires_grad:
+        _require_differentiable(type_of(stored))
+        leaf = Leaf(stored, requires_grad=True, name=name)
+        return Tensor(stored, leaf, leaf)
+    return Tensor(stored, None, Leaf(stored, name=name) if name is not None else None)

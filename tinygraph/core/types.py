@@ -1,0 +1,174 @@
+"""What is known of a value before it exists: its shape and dtype, and the type rules that families of ops share.
+
+A type rule takes `ArrayType`s (or Python scalars, which are weak as in NumPy) in the places of an op's operands and
+returns the type of each output. Dtypes are never tabulated here: they come from running the op's own forward on
+stand-ins of one element, so that they cannot differ from what NumPy does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph.errors import SettingError, ShapeError
+
+
+class ArrayType(NamedTuple):
+    """Shape and dtype of an array.
+
+    >>> print(ArrayType((2, 3), np.dtype("float32")))
+    float32[2,3]
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a gradient can flow: floats, complex numbers and Python objects such as Fraction."""
+        return self.dtype.kind in "fcO"
+
+    def stand_in(self, shape: tuple[int, ...] | None = None) -> np.ndarray[Any, Any]:
+        """An array of ones of this type (or of another shape) that takes the memory of one element."""
+        one = np.ones((), self.dtype)
+        return np.broadcast_to(one, self.shape if shape is None else shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+
+# NumPy scalars are the values of 0-d results; one shared type each keeps `apply` from building it.
+SCALAR_TYPES: dict[type, ArrayType] = {
+    np.dtype(code).type: ArrayType((), np.dtype(code)) for code in "?bBhHiIlLqQefdgFDG"
+}
+
+
+def type_of(value: Any) -> ArrayType:
+    """The type of an array, NumPy scalar or Python scalar."""
+    found = SCALAR_TYPES.get(value.__class__)
+    if found is not None:
+        return found
+    if not isinstance(value, np.ndarray):
+        value = np.asarray(value)
+    return ArrayType(value.shape, value.dtype)
+
+
+def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """`np.broadcast_shapes` with an error that names the axis and the sizes.
+
+    Raises:
+        ShapeError: two sizes on one axis differ and neither is 1.
+    """
+    rank = max(map(len, shapes), default=0)
+    result = []
+    for axis in range(-rank, 0):
+        sizes = {shape[axis] for shape in shapes if -axis <= len(shape)} - {1}
+        if len(sizes) > 1:
+            listed = " and ".join(str(list(shape)) for shape in shapes)
+            raise ShapeError(
+                f"shapes {listed} do not broadcast: axis {axis} has sizes "
+                f"{' and '.join(map(str, sorted(sizes)))}; sizes must be equal or 1"
+            )
+        result.append(sizes.pop() if sizes else 1)
+    return tuple(result)
+
+
+def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """The axes that `axis` names, non-negative and sorted; None means all.
+
+    Raises:
+        ShapeError: an axis out of range, or named twice.
+        SettingError: an axis that is no integer.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    result = []
+    for one in axes:
+        if not isinstance(one, int | np.integer) or isinstance(one, bool):
+            raise SettingError(f"axis must be an int, a tuple of ints or None, not {one!r}")
+        if not -ndim <= one < ndim:
+            raise ShapeError(f"axis {one} is out of range for an operand of {ndim} dimension{'s' * (ndim != 1)}")
+        result.append(int(one) % ndim)
+    if len(set(result)) != len(result):
+        raise ShapeError(f"axis {axis} names one axis twice")
+    return tuple(sorted(result))
+
+
+def reduced_shape(shape: tuple[int, ...], axis: int | Sequence[int] | None, keepdims: bool) -> tuple[int, ...]:
+    """The shape that a reduction over `axis` leaves."""
+    axes = normalize_axes(axis, len(shape))
+    if keepdims:
+        return tuple(1 if i in axes else size for i, size in enumerate(shape))
+    return tuple(size for i, size in enumerate(shape) if i not in axes)
+
+
+Forward = Callable[..., Any]
+TypeRule = Callable[..., Any]
+
+
+def _operand(x: Any, rank: int = 0) -> Any:
+    """A one-element stand-in for a type; weak Python scalars and absent operands stand for themselves."""
+    return x.stand_in((1,) * rank) if isinstance(x, ArrayType) else x
+
+
+def elementwise_types(forward: Forward) -> TypeRule:
+    """Operands broadcast; the dtype is whatever the forward makes of theirs."""
+
+    def types(*operands: Any, **settings: Any) -> ArrayType:
+        shape = broadcast_shapes(*(x.shape for x in operands if isinstance(x, ArrayType)))
+        with np.errstate(all="ignore"):
+            result = forward(*map(_operand, operands), **settings)
+        return ArrayType(shape, type_of(result).dtype)
+
+    return types
+
+
+def reduction_types(forward: Forward) -> TypeRule:
+    """The first operand loses `axis` (kept as size 1 where `keepdims`)."""
+
+    def types(x: ArrayType, *others: Any, axis: Any = None, keepdims: bool = False, **settings: Any) -> ArrayType:
+        shape = reduced_shape(x.shape, axis, keepdims)
+        with np.errstate(all="ignore"):
+            result = forward(_operand(x, x.ndim), *others, axis=axis, keepdims=keepdims, **settings)
+        return ArrayType(shape, type_of(result).dtype)
+
+    return types
+
+
+def like_first_types(forward: Forward) -> TypeRule:
+    """One output of the first operand's shape and dtype."""
+    return lambda x, *others, **settings: x
+
+
+FAMILIES: dict[str, Callable[[Forward], TypeRule]] = {
+    "elementwise": elementwise_types,
+    "reduction": reduction_types,
+    "like_first": like_first_types,
+}
+
+
+def forward_types(forward: Forward) -> TypeRule:
+    """For ops without a type rule: run the forward on stand-ins of full shape and read the result's type."""
+
+    def types(*operands: Any, **settings: Any) -> ArrayType | tuple[ArrayType, ...]:
+        values = [x.stand_in() if isinstance(x, ArrayType) else x for x in operands]
+        with np.errstate(all="ignore"):
+            result = forward(*values, **settings)
+        return tuple(map(type_of, result)) if isinstance(result, tuple) else type_of(result)
+
+    return types

@@ -1,0 +1,19 @@
+"""Everything an op author needs, and all that op packages may import: `from tinygraph.plugin import op, ops, Sample`."""
+
+from tinygraph.core.indexing import build_index as build_index
+from tinygraph.core.indexing import parse_index as parse_index
+from tinygraph.core.op import ErrorSample as ErrorSample
+from tinygraph.core.op import Sample as Sample
+from tinygraph.core.op import composite as composite
+from tinygraph.core.op import op as op
+from tinygraph.core.registry import ops as ops
+from tinygraph.core.state import Generator as Generator
+from tinygraph.core.state import default_generator as default_generator
+from tinygraph.core.types import ArrayType as ArrayType
+from tinygraph.core.types import broadcast_shapes as broadcast_shapes
+from tinygraph.core.types import normalize_axes as normalize_axes
+from tinygraph.core.types import reduced_shape as reduced_shape
+from tinygraph.errors import DTypeError as DTypeError
+from tinygraph.errors import NumpyFunctionError as NumpyFunctionError
+from tinygraph.errors import SettingError as SettingError
+from tinygraph.errors import ShapeError as ShapeError
