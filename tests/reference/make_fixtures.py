@@ -1,4 +1,4 @@
-"""Writes the fixtures from PyTorch; run `python -m reference.make_fixtures` in `tests` (README.md says when).
+"""Writes the fixtures from PyTorch; run `python -m tests.reference.make_fixtures` (README.md says when).
 
 The only module here that imports PyTorch. What is asked lies in `cases` and `training_cases`.
 """
