@@ -1,0 +1,407 @@
+"""Sliding windows over NumPy arrays: the array functions of N-D convolution and pooling.
+
+Convolution is bilinear, so three maps say everything: `convolve` and its two adjoints, each a matrix product
+per block of unfolded windows. Pooling is a selection, or a mean, and its transpose. The ops, their rules and
+drawings live elsewhere, and so does the checking of shapes and settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygraph_ops.window_geometry import Geometry as Geometry
+from tinygraph_ops.window_geometry import Shape
+from tinygraph_ops.window_geometry import adaptive_output_shape as adaptive_output_shape
+from tinygraph_ops.window_geometry import convolution_geometry as convolution_geometry
+from tinygraph_ops.window_geometry import convolution_transpose_geometry as convolution_transpose_geometry
+from tinygraph_ops.window_geometry import pool_geometry as pool_geometry
+
+Array: TypeAlias = NDArray[Any]
+Index: TypeAlias = tuple[Any, ...]
+
+BLOCK_BYTES = 2_000_000
+"""Unfolded windows held at a time: few enough to be in cache still when they are multiplied."""
+
+
+def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """Cross-correlation: x (batch, in, *spatial), kernel (out, in/groups, *size) -> (batch, out, *output)."""
+    dtype = np.result_type(x, kernel)
+    matrix = _kernel_matrix(kernel, geometry)
+    out = np.empty(geometry.output_shape, dtype)
+    for block, reads, writes in _blocks(geometry, dtype.itemsize):
+        out[writes] = _batch_first(matrix @ _unfold(x[reads], block), block.output_shape)
+    return out
+
+
+def convolve_input_gradient(g: Array, kernel: Array, geometry: Geometry) -> Array:
+    """Adjoint of `convolve` in x: g (batch, out, *output) and kernel -> (batch, in, *spatial).
+
+    Stride 1 is a convolution of `g` with the mirrored kernel; else each block's columns are folded back onto
+    x.
+    """
+    if _mirrors_well(geometry):
+        return convolve(g, _mirrored_kernel(kernel, geometry), _mirrored(geometry))
+    dtype = np.result_type(g, kernel)
+    matrix = _kernel_matrix(kernel, geometry).swapaxes(1, 2)
+    out = np.zeros(geometry.x_shape, dtype)
+    for block, reads, writes in _blocks(geometry, dtype.itemsize):
+        inside, reached = _overlap(block)
+        columns = _matmul(matrix, _channel_first(g[writes], block))
+        out[reads][reached] += _fold(columns, block)[inside]
+    return out
+
+
+def convolve_kernel_gradient(g: Array, x: Array, geometry: Geometry) -> Array:
+    """Adjoint of `convolve` in kernel: g (batch, out, *output) and x -> (out, in/groups, *size)."""
+    dtype = np.result_type(g, x)
+    out_channels, in_channels, *size = geometry.kernel_shape
+    per_group = (geometry.groups, in_channels * prod(size), out_channels // geometry.groups)
+    total = np.zeros(per_group, dtype)
+    for block, reads, writes in _blocks(geometry, dtype.itemsize):
+        # In this order, and not transposed, because BLAS is 1.7 times faster on a tall left operand.
+        total += _unfold(x[reads], block) @ _channel_first(g[writes], block).swapaxes(1, 2)
+    taps_first = total.swapaxes(1, 2).reshape(out_channels, *size, in_channels)
+    return np.ascontiguousarray(np.moveaxis(taps_first, -1, 1))
+
+
+def max_pool(x: Array, geometry: Geometry) -> tuple[Array, NDArray[np.intp]]:
+    """Maximum of each window of x (batch, channels, *spatial) and its index, both (batch, channels, *output).
+
+    The index is a flat position in the spatial dimensions of x, the first one where there are ties. Padding
+    never wins; a NaN always does.
+    """
+    # A position in the padding stands for an element of its own window, so no dtype needs a smallest value.
+    values, positions = x, np.arange(prod(x.shape[2:])).reshape(x.shape[2:])
+    for axis, reach in enumerate(geometry.reach):
+        if geometry.padding[axis][0] or reach > x.shape[axis + 2]:
+            nearest = _nearest_inside(geometry, axis)
+            values, positions = values.take(nearest, axis=axis + 2), positions.take(nearest, axis=axis)
+    out = values
+    for axis in reversed(range(len(geometry.size))):
+        taps = _taps(out, geometry, axis)
+        out = next(taps).copy()
+        for tap in taps:
+            np.maximum(out, tap, out=out)
+    return out, _first_match(values, positions, out, geometry)
+
+
+def scatter_windows(g: Array, index: NDArray[np.intp], x_spatial_shape: Shape) -> Array:
+    """Adjoint of `gather_windows`: g (batch, channels, *output) -> (batch, channels, *spatial), added up."""
+    out = np.zeros((*g.shape[:2], *x_spatial_shape), g.dtype)
+    np.add.at(out.reshape(-1), _flat_index(index, prod(x_spatial_shape)), g.reshape(-1))
+    return out
+
+
+def gather_windows(x: Array, index: NDArray[np.intp]) -> Array:
+    """Elements of x (batch, channels, *spatial) at flat positions `index` (batch, channels, *output)."""
+    return x.reshape(-1).take(_flat_index(index, prod(x.shape[2:]))).reshape(index.shape)
+
+
+def average_pool(x: Array, geometry: Geometry, count_include_pad: bool = True) -> Array:
+    """Mean of each window of x (batch, channels, *spatial); integers give float64.
+
+    With `count_include_pad`, padding counts as zeros. What sticks out of the padding (ceil mode) never
+    counts.
+    """
+    total = _fit(_averageable(x), geometry)
+    for axis in reversed(range(len(geometry.size))):
+        total = _sum(_taps(total, geometry, axis))
+    return total / _divisor(geometry, count_include_pad, total.dtype)
+
+
+def average_pool_input_gradient(g: Array, geometry: Geometry, count_include_pad: bool = True) -> Array:
+    """Adjoint of `average_pool`: g (batch, channels, *output) -> (batch, channels, *spatial)."""
+    g = _averageable(g)
+    spread = g / _divisor(geometry, count_include_pad, g.dtype)
+    for axis in range(len(geometry.size)):
+        position = axis + 2
+        shape = (*spread.shape[:position], geometry.reach[axis], *spread.shape[position + 1 :])
+        wider = np.zeros(shape, spread.dtype)
+        for tap in _taps(wider, geometry, axis):
+            tap += spread
+        spread = wider
+    inside, reached = _overlap(geometry)
+    out = np.zeros((*g.shape[:2], *geometry.x_shape[2:]), g.dtype)
+    out[reached] = spread[inside]
+    return out
+
+
+def adaptive_average_pool(x: Array, output_spatial_shape: Shape) -> Array:
+    """Mean over windows that divide each spatial dimension of x evenly; integers give float64.
+
+    Output `o` of n averages from floor(o * length / n) up to, not including, ceil((o + 1) * length / n).
+    """
+    x = _averageable(x)
+    divisor = _adaptive_divisor(x.shape[2:], output_spatial_shape, x.dtype)
+    return _adaptive_sum(x, output_spatial_shape) / divisor
+
+
+def adaptive_average_pool_input_gradient(g: Array, x_spatial_shape: Shape) -> Array:
+    """Adjoint of `adaptive_average_pool`: g (batch, channels, *output) -> (batch, channels, *spatial)."""
+    g = _averageable(g)
+    return _adaptive_sum(g / _adaptive_divisor(x_spatial_shape, g.shape[2:], g.dtype), x_spatial_shape)
+
+
+# Unfolding and folding: columns are (groups, taps * in/groups, batch * positions), taps are kernel positions.
+
+
+def _tap_slices(geometry: Geometry, axis: int) -> list[slice]:
+    """For each tap along spatial `axis`, what the windows read there of their reach."""
+    stride, dilation = geometry.stride[axis], geometry.dilation[axis]
+    length = (geometry.output_shape[axis + 2] - 1) * stride + 1
+    return [slice(tap * dilation, tap * dilation + length, stride) for tap in range(geometry.size[axis])]
+
+
+def _taps(x: Array, geometry: Geometry, axis: int) -> Iterator[Array]:
+    """For each tap along spatial `axis`, the view of x (..., *spatial) that the windows read there."""
+    later = (slice(None),) * (len(geometry.size) - axis - 1)
+    indices: list[Index] = [(..., tap, *later) for tap in _tap_slices(geometry, axis)]
+    return (x[index] for index in indices)
+
+
+def _overlap(geometry: Geometry) -> tuple[Index, Index]:
+    """Where the windows' reach and the input overlap, as an index into the reach and as one into x."""
+    inside, reached = [], []
+    for reach, (before, _), length in zip(
+        geometry.reach, geometry.padding, geometry.x_shape[2:], strict=True
+    ):
+        start, stop = max(0, before), max(0, before, min(reach, before + length))
+        inside.append(slice(start, stop))
+        reached.append(slice(start - before, stop - before))
+    return (..., *inside), (..., *reached)
+
+
+def _fit(x: Array, geometry: Geometry) -> Array:
+    """x cropped to the windows' reach, and padded with zeros where they reach beyond it."""
+    inside, reached = _overlap(geometry)
+    visible = x[reached]
+    if visible.shape[2:] == geometry.reach:
+        return visible
+    out = np.zeros((*x.shape[:2], *geometry.reach), x.dtype)
+    out[inside] = visible
+    return out
+
+
+def _unfold(x: Array, geometry: Geometry) -> Array:
+    """Columns of x (batch, in, *spatial), one axis at a time: sum(size) copies instead of prod(size)."""
+    _, in_channels, *size = geometry.kernel_shape
+    x = _fit(x, geometry)
+    columns = x.reshape(len(x), geometry.groups, 1, in_channels, *x.shape[2:])
+    columns = columns.transpose(1, 2, 3, 0, *range(4, columns.ndim))
+    for axis in reversed(range(len(size))):
+        taps = list(_taps(columns, geometry, axis))
+        columns = np.concatenate(taps, axis=1) if len(taps) > 1 else taps[0]
+    return columns.reshape(
+        geometry.groups, prod(size) * in_channels, len(x) * prod(geometry.output_shape[2:])
+    )
+
+
+def _fold(columns: Array, geometry: Geometry) -> Array:
+    """Adjoint of `_unfold` without the fit: columns -> (batch, in, *reach), overlapping windows added up."""
+    _, in_channels, *size = geometry.kernel_shape
+    batch, spatial = geometry.x_shape[0], list(geometry.output_shape[2:])
+    for axis, count in enumerate(size):
+        remaining = prod(size[axis + 1 :])
+        columns = columns.reshape(geometry.groups, count, remaining, in_channels, batch, *spatial)
+        spatial[axis] = geometry.reach[axis]
+        wider = np.zeros((geometry.groups, remaining, in_channels, batch, *spatial), columns.dtype)
+        for number, tap in enumerate(_taps(wider, geometry, axis)):
+            tap += columns[:, number]
+        columns = wider
+    return columns.reshape(geometry.groups * in_channels, batch, *spatial).swapaxes(0, 1)
+
+
+def _blocks(geometry: Geometry, itemsize: int) -> Iterator[tuple[Geometry, Index, Index]]:
+    """Cut the output into blocks of images, or of rows of one, whose columns fit BLOCK_BYTES.
+
+    A block is a convolution too: yields its geometry, the index of what it reads of x and of what it writes.
+    """
+    batch, rows = geometry.output_shape[0], geometry.output_shape[2]
+    row_bytes = prod(geometry.size) * geometry.x_shape[1] * prod(geometry.output_shape[3:]) * itemsize
+    affordable = max(1, BLOCK_BYTES // max(1, row_bytes))
+    images, band = max(1, affordable // rows), min(rows, affordable)
+    every = slice(None)
+    for image, row in product(range(0, batch, images), range(0, rows, band)):
+        read_images = slice(image, min(image + images, batch))
+        written_rows = slice(row, min(row + band, rows))
+        block, read_rows = _rows(geometry, read_images.stop - image, written_rows)
+        yield block, (read_images, every, read_rows), (read_images, every, written_rows)
+
+
+def _rows(geometry: Geometry, batch: int, written: slice) -> tuple[Geometry, slice]:
+    """Geometry of the convolution that makes rows `written` of `batch` images, and the rows of x it reads."""
+    count = written.stop - written.start
+    start = written.start * geometry.stride[0] - geometry.padding[0][0]
+    stop = start + (count - 1) * geometry.stride[0] + geometry.span[0]
+    length = geometry.x_shape[2]
+    read = slice(min(max(start, 0), length), min(max(stop, 0), length))
+    block = replace(
+        geometry,
+        x_shape=(batch, geometry.x_shape[1], read.stop - read.start, *geometry.x_shape[3:]),
+        output_shape=(batch, geometry.output_shape[1], count, *geometry.output_shape[3:]),
+        padding=((max(0, -start), max(0, stop - length)), *geometry.padding[1:]),
+    )
+    return block, read
+
+
+def _kernel_matrix(kernel: Array, geometry: Geometry) -> Array:
+    """Kernel (out, in/groups, *size) as (groups, out/groups, taps * in/groups), in the order of columns."""
+    out_channels, in_channels, *size = geometry.kernel_shape
+    taps_first = np.ascontiguousarray(np.moveaxis(kernel, 1, -1))
+    return taps_first.reshape(geometry.groups, out_channels // geometry.groups, prod(size) * in_channels)
+
+
+def _matmul(left: Array, right: Array) -> Array:
+    """left @ right; elementwise, much faster, for the outer products of one output channel per group."""
+    return np.multiply(left, right) if left.shape[-1] == 1 else np.matmul(left, right)
+
+
+def _channel_first(out: Array, geometry: Geometry) -> Array:
+    """(batch, out, *output) as (groups, out/groups, batch * positions)."""
+    batch, channels, *spatial = geometry.output_shape
+    return out.swapaxes(0, 1).reshape(geometry.groups, channels // geometry.groups, batch * prod(spatial))
+
+
+def _batch_first(columns: Array, shape: Shape) -> Array:
+    """Inverse of `_channel_first`: back to (batch, out, *output)."""
+    return columns.reshape(shape[1], shape[0], *shape[2:]).swapaxes(0, 1)
+
+
+def _mirrors_well(geometry: Geometry) -> bool:
+    """Whether the mirrored convolution gives the input gradient with little more arithmetic than folding."""
+    positions, outputs = prod(geometry.x_shape[2:]), prod(geometry.output_shape[2:])
+    return all(stride == 1 for stride in geometry.stride) and 0 < 2 * positions <= 3 * outputs
+
+
+def _mirrored(geometry: Geometry) -> Geometry:
+    """Geometry of the convolution from output to input; its padding is negative where the other's is wide."""
+    windows = zip(geometry.span, geometry.padding, strict=True)
+    pairs = tuple((span - 1 - before, span - 1 - after) for span, (before, after) in windows)
+    return replace(geometry, x_shape=geometry.output_shape, output_shape=geometry.x_shape, padding=pairs)
+
+
+def _mirrored_kernel(kernel: Array, geometry: Geometry) -> Array:
+    """Kernel (out, in/groups, *size) as (in, out/groups, *size), reversed along every spatial axis."""
+    out_channels, in_channels, *size = geometry.kernel_shape
+    flipped = np.flip(kernel, tuple(range(2, kernel.ndim)))
+    grouped = flipped.reshape(geometry.groups, out_channels // geometry.groups, in_channels, *size)
+    return grouped.swapaxes(1, 2).reshape(geometry.x_shape[1], out_channels // geometry.groups, *size)
+
+
+# Pooling.
+
+
+def _nearest_inside(geometry: Geometry, axis: int) -> NDArray[np.intp]:
+    """For each position of the windows' reach along `axis`, the input position that stands for it.
+
+    That is itself, or for padding the nearest one a whole number of dilations away: every window that holds
+    the padding holds that one too.
+    """
+    dilation, length = geometry.dilation[axis], geometry.x_shape[axis + 2]
+    position = np.arange(geometry.reach[axis]) - geometry.padding[axis][0]
+    before, after = position % dilation, length - dilation + (position - length) % dilation
+    nearest = np.where(position < 0, before, np.where(position >= length, after, position))
+    return np.clip(nearest, 0, length - 1)
+
+
+def _first_match(values: Array, positions: Array, out: Array, geometry: Geometry) -> NDArray[np.intp]:
+    """The position of the first element of each window that equals `out` (or is NaN where `out` is)."""
+    index = np.zeros(out.shape, np.intp)
+    has_nan = bool((out != out).any())
+    taps: list[Index] = list(product(*(_tap_slices(geometry, axis) for axis in range(len(geometry.size)))))
+    for tap in reversed(taps):
+        value = values[(..., *tap)]
+        match = value == out
+        if has_nan:
+            match |= value != value
+        np.copyto(index, positions[tap], where=match)
+    return index
+
+
+def _flat_index(index: NDArray[np.intp], positions: int) -> NDArray[np.intp]:
+    """Positions within each plane (batch, channels, ...) as positions in the whole flattened array."""
+    planes = np.arange(index.shape[0] * index.shape[1], dtype=np.intp)
+    first = (planes * positions).reshape(*index.shape[:2], *[1] * (index.ndim - 2))
+    flat: NDArray[np.intp] = (index + first).reshape(-1)
+    return flat
+
+
+def _averageable(x: Array) -> Array:
+    """x itself, or as float64 if its dtype cannot hold a mean."""
+    return x.astype(np.float64) if x.dtype.kind in "biu" else x
+
+
+def _sum(arrays: Iterator[Array]) -> Array:
+    total = next(arrays).copy()
+    for array in arrays:
+        total += array
+    return total
+
+
+def _divisor(geometry: Geometry, count_include_pad: bool, dtype: np.dtype[Any]) -> Array:
+    """How many elements each window (*output) averages over."""
+    counts = [_elements_counted(geometry, axis, count_include_pad) for axis in range(len(geometry.size))]
+    return _outer_product(counts).astype(dtype)
+
+
+def _elements_counted(geometry: Geometry, axis: int, count_include_pad: bool) -> NDArray[np.intp]:
+    """For each window along `axis`, how many of its positions lie in the input (or the padded input)."""
+    before, after = geometry.padding[axis] if count_include_pad else (0, 0)
+    first = np.arange(geometry.output_shape[axis + 2]) * geometry.stride[axis] - geometry.padding[axis][0]
+    position = first[:, None] + np.arange(geometry.size[axis]) * geometry.dilation[axis]
+    counted = (position >= -before) & (position < geometry.x_shape[axis + 2] + after)
+    counts: NDArray[np.intp] = np.count_nonzero(counted, axis=1)
+    return counts
+
+
+def _outer_product(factors: Sequence[Array]) -> Array:
+    """Of vectors of lengths a, b, ...: an array of shape (a, b, ...)."""
+    out = np.ones((), factors[0].dtype)
+    for factor in factors:
+        out = np.multiply.outer(out, factor)
+    return out
+
+
+def _adaptive_bounds(length: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First position, and the one after the last, of each of `count` windows that divide `length` evenly."""
+    window = np.arange(count)
+    return window * length // count, -(-(window + 1) * length // count)
+
+
+def _adaptive_sum(x: Array, output_spatial_shape: Shape) -> Array:
+    """Sum over adaptive windows.
+
+    Output window o holds position i exactly if window i of the opposite division holds o, so this map from m
+    to n positions is the adjoint of the one from n to m.
+    """
+    for axis, count in enumerate(output_spatial_shape, start=2):
+        x = _adaptive_sum_along(x, axis, count)
+    return x
+
+
+def _adaptive_sum_along(x: Array, axis: int, count: int) -> Array:
+    before, length, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    if length % count == 0:  # windows side by side, all alike
+        elements, where = x.reshape(*before, count, length // count, *after), np.True_
+    else:
+        first, stop = _adaptive_bounds(length, count)
+        position = first[:, None] + np.arange(int((stop - first).max()))
+        elements = x.take(np.minimum(position, length - 1), axis=axis)
+        where = (position < stop[:, None]).reshape(*position.shape, *[1] * len(after))
+    total: Array = elements.sum(axis=axis + 1, where=where, initial=0)
+    return total
+
+
+def _adaptive_divisor(x_spatial_shape: Shape, output_spatial_shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """How many elements each adaptive window (*output) averages over."""
+    bounds = [
+        _adaptive_bounds(*lengths) for lengths in zip(x_spatial_shape, output_spatial_shape, strict=True)
+    ]
+    return _outer_product([stop - first for first, stop in bounds]).astype(dtype)
