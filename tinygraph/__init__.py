@@ -1,7 +1,21 @@
-"""tinygraph: a program becomes a graph; the graph is differentiated, drawn, explained and saved; every op is a plugin."""
+"""tinygraph: a program becomes a graph; the graph is differentiated, drawn, explained and saved; every op is a plugin.
 
+This file is the table of public names. What is heavy (training, data, the command line) is imported on first use.
+"""
+
+from tinygraph.capture import capture as capture
+from tinygraph.core.graph import Graph as Graph
+from tinygraph.core.graph import graph_of as graph_of
 from tinygraph.core.modes import no_grad as no_grad
 from tinygraph.core.registry import ops as ops
+from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import manual_seed as manual_seed
 from tinygraph.core.tensor import Tensor as Tensor
 from tinygraph.core.tensor import tensor as tensor
+from tinygraph.transforms import checkpoint as checkpoint
+from tinygraph.transforms import grad as grad
+from tinygraph.transforms import hessian as hessian
+from tinygraph.transforms import jacobian as jacobian
+from tinygraph.transforms import jvp as jvp
+from tinygraph.transforms import value_and_grad as value_and_grad
+from tinygraph.transforms import vjp as vjp

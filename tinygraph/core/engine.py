@@ -125,22 +125,21 @@ def propagate(
             gradient = gradients.pop(key)
             if node.op is None or (wanted is not None and key in wanted):
                 kept[key] = gradient
-            if node.op is not None and (live is None or key in live):
+            elif live is None or key in live:
                 _step_back(node, gradient, gradients, live, record)
     return kept
 
 
 def _leading_to(nodes: Sequence[Node], wanted: set[int]) -> set[int]:
-    """Ids of the nodes that depend on a wanted one."""
-    live: set[int] = set()
+    """Ids of the nodes whose rules lie on a path to a wanted one. Wanted nodes themselves are not followed further."""
+    live: set[int] = set(wanted)
     for node in nodes:
         for entry in node.inputs:
             source = id(entry.node) if entry.__class__ is Port else id(entry)
-            if source in live or source in wanted:
+            if source in live:
                 live.add(id(node))
                 break
-    # A wanted node is followed further only if it leads to another wanted one, which the loop has found already.
-    return live | wanted
+    return live
 
 
 def _add(gradients: dict[int, Any], edge: Edge, gradient: Any) -> None:
@@ -188,7 +187,7 @@ def _run_rules(
         if len(targets) == 0 or not _any_differentiable(node, targets):
             continue
         if step.rule is None:
-            raise _missing_rule(node, targets[0][0])
+            raise missing_rule(node, targets[0][0])
         arguments = step.arguments
         if not arguments:
             result = step.rule(gradient)
@@ -198,7 +197,7 @@ def _run_rules(
             result = step.rule(gradient, *fetch(node, step, saved))
         for position, place in targets:
             entry = inputs[position]
-            part = result if place is None else _part(node, result, place, step)
+            part = result if place is None else part_of(node, result, place, step)
             if part is None:
                 continue
             wanted = entry.types if entry.__class__ is not Port else entry.node.output_types[entry.index]
@@ -238,7 +237,7 @@ def fetch(node: Node, step: Step, saved: Any) -> list[Any]:
     return arguments
 
 
-def _part(node: Node, result: Any, place: int, step: Step) -> Any:
+def part_of(node: Node, result: Any, place: int, step: Step) -> Any:
     if not isinstance(result, tuple | list) or place >= len(result):
         shown = f"{len(result)} values" if isinstance(result, tuple | list) else f"one {type(result).__name__}"
         raise RuleError(
@@ -248,7 +247,7 @@ def _part(node: Node, result: Any, place: int, step: Step) -> Any:
     return result[place]
 
 
-def _missing_rule(node: Node, position: int) -> MissingRuleError:
+def missing_rule(node: Node, position: int) -> MissingRuleError:
     operand = node.op.operand_at(position).name
     return MissingRuleError(
         f"op {node.op.name!r} has no VJP rule for its operand {operand!r}, which needs a gradient here "
@@ -321,8 +320,6 @@ def conform(gradient: Any, types: ArrayType, node: Node, position: int) -> Any:
     """
     shape = gradient.shape if hasattr(gradient, "shape") else np.shape(gradient)
     if shape != types.shape:
-        if node.op.kind not in ("elementwise", "comparison", "other") and not _spreads(types.shape, shape):
-            raise _wrong_shape(node, position, shape, types)
         if not _spreads(types.shape, shape):
             raise _wrong_shape(node, position, shape, types)
         gradient = unbroadcast(gradient, types.shape)

@@ -68,6 +68,16 @@ class Node:
         return self.op.kind
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the first output."""
+        return self.output_types[0].shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the first output."""
+        return self.output_types[0].dtype
+
+    @property
     def output_types(self) -> tuple[ArrayType, ...]:
         """The types of all outputs."""
         types = self.types
@@ -128,10 +138,11 @@ class Leaf(Node):
         grad: the accumulated gradient, a Tensor or None.
     """
 
-    __slots__ = ("changed_at", "grad", "leaf_kind", "requires_grad", "value", "version")
+    __slots__ = ("changed_at", "grad", "holder", "leaf_kind", "requires_grad", "value", "version")
 
     value: Any
     grad: Tensor | None
+    holder: Callable[[], Tensor | None] | None  # a weak reference to the tensor that holds the leaf
 
     def __init__(
         self,
@@ -159,6 +170,7 @@ class Leaf(Node):
         self.version = 0
         self.changed_at: SourceLine | None = None
         self.grad = None
+        self.holder = None
 
     @property
     def kind(self) -> str:

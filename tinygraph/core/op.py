@@ -423,6 +423,7 @@ def op(
     nondifferentiable: str | Sequence[str] = (),
     samples: Sequence[Sample] = (),
     error_samples: Sequence[ErrorSample] = (),
+    declare: bool = True,
 ) -> Any:
     """Declare an op: decorate its NumPy forward function.
 
@@ -433,6 +434,7 @@ def op(
         types: a family of type rules ("elementwise", "reduction", "like_first"); follows from `kind` where it can.
         linear, nondifferentiable: operand names, see `Op`.
         samples, error_samples: what the op is tested with.
+        declare: False for an op that is not entered in the registry (made for one call, or under test).
 
     Raises:
         RuleError: a malformed signature or option.
@@ -447,7 +449,7 @@ def op(
     ...     return g * 3 * x**2
     """
 
-    def declare(function: Callable[..., Any]) -> Op:
+    def make(function: Callable[..., Any]) -> Op:
         chosen = name or function.__name__
         if kind not in KINDS:
             raise RuleError(f"op {chosen!r}: kind {kind!r} is none of {', '.join(KINDS)}")
@@ -477,12 +479,13 @@ def op(
             samples=tuple(samples),
             error_samples=tuple(error_samples),
         )
-        registry.declare(declared)
-        for target in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
-            declared.numpy(target)(default_adapter(declared, target))
+        if declare:
+            registry.declare(declared)
+            for target in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
+                declared.numpy(target)(default_adapter(declared, target))
         return declared
 
-    return declare if function is None else declare(function)
+    return make if function is None else make(function)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -36,6 +36,8 @@ class Registry:
         self._claims: dict[str, list[AnyOp]] = {}
         self._numpy: dict[Any, tuple[AnyOp, Callable[..., Any]]] = {}
         self._lock = threading.RLock()
+        # names already looked up; `Ops` keeps it as its __dict__, so that a known op costs one attribute access
+        self.resolved: dict[str, Any] = {}
         self._builtin_loaded = False
         self._plugins_loaded = False
 
@@ -62,6 +64,7 @@ class Registry:
                     )
             claims[:] = [other for other in claims if other.package != op.package]
             claims.append(op)
+            self.resolved.pop(op.name, None)
 
     def stand_for(self, function: Any, op: AnyOp, adapter: Callable[..., Any]) -> None:
         """Let `op` answer calls of a NumPy function on tensors; `adapter` takes NumPy's own arguments.
@@ -178,6 +181,7 @@ class Registry:
             point.load()
         except Exception as error:
             self._claims, self._numpy = before, numpy_before
+            self.resolved.clear()
             place = traceback.extract_tb(error.__traceback__)[-1]
             package = point.dist.name if point.dist is not None else point.value
             warnings.warn(
@@ -197,29 +201,30 @@ def numpy_name(function: Any) -> str:
 class Ops:
     """The namespace of ops: `tg.ops.sin`, or `tg.ops["package:sin"]` where two packages claim a name."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self) -> None:
+        self.__dict__ = registry.resolved
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return self._registry.find(name)
+        found = self.__dict__[name] = registry.find(name)
+        return found
 
     def __getitem__(self, name: str) -> Any:
-        return self._registry.find(name)
+        return registry.find(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._registry.names()
+        return name in registry.names()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._registry.names())
+        return iter(registry.names())
 
     def __dir__(self) -> list[str]:
-        return self._registry.names()
+        return registry.names()
 
     def __repr__(self) -> str:
-        return f"<{len(self._registry.names())} ops; `tinygraph ops list` shows them>"
+        return f"<{len(registry.names())} ops; `tinygraph ops list` shows them>"
 
 
 registry = Registry()
-ops = Ops(registry)
+ops = Ops()

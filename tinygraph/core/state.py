@@ -21,7 +21,7 @@ def buffer(value: Any, name: str | None = None) -> Tensor:
     """A tensor for state that is no parameter: written through this door, never differentiated."""
     array = np.array(value)
     stored = array if array.ndim else array[()]
-    return Tensor(stored, None, Leaf(stored, name=name, kind="buffer"))
+    return Tensor._of_leaf(Leaf(stored, name=name, kind="buffer"))  # type: ignore[no-any-return]
 
 
 def read(state: Tensor) -> Any:
@@ -72,6 +72,15 @@ class Generator:
     def seed(self, seed: int | None) -> None:
         """Start again from a seed; None takes one from the operating system."""
         self.numpy = np.random.default_rng(seed)
+
+    @property
+    def state(self) -> Any:
+        """Where the stream of numbers stands; may be set."""
+        return self.numpy.bit_generator.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.numpy.bit_generator.state = state
 
     def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray[Any, Any]:
         return self.numpy.uniform(low, high, shape)

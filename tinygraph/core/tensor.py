@@ -7,6 +7,7 @@ core itself relies on are the attributes of `ops` used in this file and in `engi
 from __future__ import annotations
 
 import operator
+import weakref
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ import numpy as np
 from tinygraph.core.indexing import parse_index
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
-from tinygraph.core.registry import ops
+from tinygraph.core.registry import ops, registry
 from tinygraph.core.source import here
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
@@ -36,6 +37,14 @@ class Tensor:
         self._value = value
         self._edge = edge
         self._leaf = leaf
+
+    @classmethod
+    def _of_leaf(cls, leaf: Leaf) -> Any:
+        """A tensor that holds a leaf."""
+        new = cls.__new__(cls)
+        Tensor.__init__(new, leaf.value, leaf if leaf.requires_grad else None, leaf)
+        leaf.holder = weakref.ref(new)
+        return new
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
@@ -134,6 +143,7 @@ class Tensor:
         """The leaf of a tensor that no op made, made on first need."""
         if self._leaf is None:
             self._leaf = Leaf(self._value)
+            self._leaf.holder = weakref.ref(self)
         return self._leaf
 
     # -- reading values --------------------------------------------------------------------------------------------
@@ -260,15 +270,15 @@ class Tensor:
         return new
 
     def _copied(self) -> Tensor:
-        new = object.__new__(type(self))
-        Tensor.__init__(new, np.array(self._value, copy=True)[()] if self._value is not None else None)
-        if self._leaf is not None:
-            old = self._leaf
-            new._leaf = Leaf(new._value, requires_grad=old.requires_grad, name=old.name, kind=old.leaf_kind)
-            if self._edge is not None:
-                new._edge = new._leaf
-            if old.grad is not None:
-                new._leaf.grad = old.grad.detach()
+        value = np.array(self._concrete("copy"), copy=True)
+        value = value if isinstance(self._value, np.ndarray) else value[()]
+        old = self._leaf
+        if old is None:
+            return Tensor(value)
+        new: Tensor = type(self)._of_leaf(
+            Leaf(value, requires_grad=old.requires_grad, name=old.name, kind=old.leaf_kind)
+        )
+        new.grad = old.grad.detach() if old.grad is not None else None
         return new
 
     def __copy__(self) -> Tensor:
@@ -521,7 +531,7 @@ class Tensor:
         return ops.take(self, indices, axis=axis)
 
     def dot(self, other: Any) -> Tensor:
-        return registry_numpy(np.dot)(self, other)
+        return registry.numpy_call(np.dot)(self, other)
 
     def astype(self, dtype: Any) -> Tensor:
         return ops.cast(self, dtype=dtype)
@@ -547,11 +557,12 @@ class Tensor:
         return {"text/plain": repr(self)}
 
 
-def registry_numpy(function: Any) -> Any:
-    """What answers a NumPy function on tensors."""
-    from tinygraph.core.registry import registry
-
-    return registry.numpy_call(function)
+def tensor_of(leaf: Leaf) -> Tensor:
+    """The tensor that holds a leaf: the user's own as long as it lives, so that writes reach every holder."""
+    held = leaf.holder() if leaf.holder is not None else None
+    if held is None:
+        held = Tensor._of_leaf(leaf)
+    return held
 
 
 def _require_differentiable(types: ArrayType) -> None:
@@ -591,6 +602,6 @@ def tensor(
     stored = array if array.ndim or array.dtype.kind == "O" else array[()]
     if requires_grad:
         _require_differentiable(type_of(stored))
-        leaf = Leaf(stored, requires_grad=True, name=name)
-        return Tensor(stored, leaf, leaf)
-    return Tensor(stored, None, Leaf(stored, name=name) if name is not None else None)
+    if requires_grad or name is not None:
+        return Tensor._of_leaf(Leaf(stored, requires_grad=requires_grad, name=name))  # type: ignore[no-any-return]
+    return Tensor(stored)

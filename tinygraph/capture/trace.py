@@ -1,0 +1,118 @@
+"""Running a function on tensors that have types but no values, and keeping the nodes it makes.
+
+Parameters and buffers that the function reads become leaves of the graph, by reference. Python code that asks for a
+value (`if x > 0`, `float(x)`) raises at the user's line.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.graph import Graph
+from tinygraph.core.modes import Place, mode
+from tinygraph.core.node import Leaf
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.trees import flatten
+from tinygraph.core.types import ArrayType, type_of
+from tinygraph.errors import CaptureError
+
+
+class Trace:
+    """What a capture in progress has read and written."""
+
+    def __init__(self) -> None:
+        self.reads: dict[int, Leaf] = {}
+        self.writes: dict[int, tuple[Leaf, Any]] = {}
+
+    def read(self, leaf: Leaf) -> Any:
+        """The captured value of a parameter or buffer: what was last written, or the leaf itself."""
+        written = self.writes.get(id(leaf))
+        if written is not None:
+            return written[1]
+        self.reads[id(leaf)] = leaf
+        return Tensor(None, leaf, leaf)
+
+    def write(self, leaf: Leaf, value: Any) -> None:
+        """Note that the program replaces a state."""
+        self.writes[id(leaf)] = (leaf, value)
+
+
+def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
+    """The graph of a function or module, found by running it on the types of its arguments.
+
+    Args:
+        function: takes the arguments; returns tensors, or a container of them.
+        example_args: arrays and tensors, of which only shapes and dtypes count; containers of them; anything else is
+            passed on as it is.
+
+    Returns:
+        A `Graph` whose inputs are the arrays among the arguments, in order, and which holds live references to the
+        parameters that the function read.
+
+    Raises:
+        CaptureError: the function asks for a value, or returns nothing that depends on its arguments.
+
+    >>> import numpy as np
+    >>> graph = capture(lambda x: np.sin(x) * 2, np.zeros(3))
+    >>> graph(np.array([0.0, np.pi / 2, 0.0]))
+    array([0., 2., 0.])
+    """
+    leaves, tree = flatten(example_args)
+    names = _names(function, example_args)
+    inputs: list[Leaf] = []
+    filled: list[Any] = []
+    for i, leaf in enumerate(leaves):
+        if _is_array(leaf):
+            types = leaf.type if isinstance(leaf, Tensor) else type_of(leaf)
+            name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
+            made = Leaf(None, kind="input", types=ArrayType(*types), name=name)
+            inputs.append(made)
+            filled.append(Tensor(None, made, made))
+        else:
+            filled.append(leaf)
+    with mode(recording=True, capture=Trace(), place=Place()):
+        result = function(*tree.unflatten(filled))
+    outputs, shape = flatten(result)
+    if not any(isinstance(out, Tensor) and out._value is None for out in outputs):
+        raise CaptureError(
+            f"{_title(function)} returned nothing that was captured: its result must depend on its arguments or on "
+            f"parameters through ops. It returned {type(result).__name__}"
+        )
+    edges = [_output(out) for out in outputs]
+    return Graph(inputs, edges, result=shape, name=_title(function))
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor | np.ndarray | np.generic | float | complex) and not isinstance(value, bool)
+
+
+def _output(out: Any) -> Any:
+    if isinstance(out, Tensor):
+        return out._edge if out._edge is not None else out._value
+    return np.asarray(out)
+
+
+def _title(function: Any) -> str:
+    return getattr(function, "__name__", None) or type(function).__name__
+
+
+def _names(function: Callable[..., Any], args: tuple[Any, ...]) -> dict[int, str]:
+    """Names for the flat arguments, from the function's parameters."""
+    target = function.forward if hasattr(function, "forward") else function
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (TypeError, ValueError):
+        return {}
+    names: dict[int, str] = {}
+    start = 0
+    for i, arg in enumerate(args):
+        count = flatten(arg)[1].count
+        if i < len(parameters) and parameters[i].kind is not inspect.Parameter.VAR_POSITIONAL:
+            for k in range(count):
+                names[start + k] = parameters[i].name if count == 1 else f"{parameters[i].name}.{k}"
+        start += count
+    return names

@@ -1,0 +1,303 @@
+"""`Graph`: chosen outputs, the inputs and parameters they depend on, and the nodes between, inputs before consumers.
+
+The nodes are those of the tape; a graph only chooses among them, evaluates them and differentiates them as a graph.
+Saving, drawing and networkx views live to the right of the core; their methods here are doors to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.engine import ancestors, propagate
+from tinygraph.core.modes import Mode, Place, mode, modes
+from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.tensor import Tensor, tensor_of
+from tinygraph.core.trees import Tree, flatten
+from tinygraph.core.types import ArrayType, type_of
+from tinygraph.errors import RecordingError, ShapeError
+
+
+class Graph:
+    """A computation as data. Make one with `tg.capture` or `tg.graph_of`, or read one with `tg.load`.
+
+    Attributes:
+        inputs: the leaves that calling the graph gives values to, in order.
+        outputs: what it computes: an edge each (a node, or a port of one), or a constant array.
+        nodes: leaves and nodes, inputs before consumers.
+        gradients: what `outputs` after the graph's own are derivatives of, for a graph made by `gradient`.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Leaf],
+        outputs: Sequence[Any],
+        *,
+        result: Tree | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.name = name
+        self._result = result
+        reached = ancestors(edge_node(out) for out in self.outputs if is_recorded(out))
+        listed = {id(node) for node in reached}
+        unused = [leaf for leaf in self.inputs if id(leaf) not in listed]
+        self.nodes: tuple[Node, ...] = (*unused, *reached)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        return tuple(node for node in self.nodes if isinstance(node, Leaf))
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """The tensors the graph holds live references to that require gradients, inputs left out."""
+        given = set(map(id, self.inputs))
+        return tuple(tensor_of(leaf) for leaf in self.leaves if leaf.requires_grad and id(leaf) not in given)
+
+    @property
+    def output_types(self) -> tuple[ArrayType, ...]:
+        return tuple(edge_type(out) if is_recorded(out) else type_of(out) for out in self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __repr__(self) -> str:
+        count = sum(not isinstance(node, Leaf) for node in self.nodes)
+        inputs = ", ".join(f"{leaf.name or 'input'}: {leaf.types}" for leaf in self.inputs)
+        outputs = ", ".join(map(str, self.output_types))
+        return f"<Graph {self.name or ''}({inputs}) -> {outputs}; {count} ops, {len(self.parameters)} parameters>"
+
+    # -- evaluating ------------------------------------------------------------------------------------------------
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Evaluate the graph on arrays or tensors; parameters have their present values.
+
+        Returns arrays if only arrays take part, else tensors, in the shape of the captured function's result. With no
+        arguments, leaves keep the values they were recorded with.
+
+        Raises:
+            ShapeError: the number, shapes or dtypes of the inputs do not fit.
+        """
+        values = evaluate(self.nodes, dict(self._bind(inputs)), keep=self.outputs)
+        results = [_read(values, out) if is_recorded(out) else out for out in self.outputs]
+        if self._result is not None and len(results) == self._result.count:
+            return self._result.unflatten(results)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _bind(self, inputs: tuple[Any, ...]) -> Iterable[tuple[int, Any]]:
+        if not inputs and all(leaf.value is not None for leaf in self.inputs):
+            return
+        if len(inputs) != len(self.inputs):
+            names = ", ".join(leaf.name or "?" for leaf in self.inputs)
+            raise ShapeError(f"the graph takes {len(self.inputs)} input(s) ({names}) but got {len(inputs)}")
+        for i, (leaf, given) in enumerate(zip(self.inputs, inputs, strict=True)):
+            value = given if isinstance(given, Tensor) else np.asarray(given, dtype=leaf.types.dtype)[()]
+            found = value.type if isinstance(value, Tensor) else type_of(value)
+            if found != leaf.types:
+                raise ShapeError(
+                    f"input {i} ({leaf.name or 'unnamed'}) of the graph is {leaf.types}, but got {found}; capture the "
+                    f"function again for other types"
+                )
+            yield id(leaf), value
+
+    def gradient(self, wrt: Any = None) -> Graph:
+        """The graph of this graph's gradient: the same inputs; its outputs followed by one gradient per `wrt`.
+
+        Args:
+            wrt: a parameter or input (tensor, leaf or name), or a sequence of them; all parameters by default.
+
+        Raises:
+            RecordingError: the first output is no real scalar, or `wrt` names nothing in the graph.
+        """
+        leaves = [self._leaf(one) for one in _several(wrt)] if wrt is not None else self._parameter_leaves()
+        if not self.outputs or not is_recorded(self.outputs[0]) or self.output_types[0].size != 1:
+            shown = ", ".join(map(str, self.output_types))
+            raise RecordingError(
+                f"Graph.gradient needs a graph whose first output is a scalar; the outputs are {shown}. Capture a "
+                f"function that returns the loss, for example with .sum() or .mean()"
+            )
+        out = self.outputs[0]
+        seed = np.ones(edge_type(out).shape, edge_type(out).dtype)[()]
+        captured = any(node.saved is None for node in self.nodes)
+        with mode(recording=True, capture=_Open() if captured else None, place=Place()):
+            found = propagate(self.nodes, [(out, seed)], wanted={id(leaf) for leaf in leaves}, record=True)
+        gradients = [_entry(found[id(leaf)]) if id(leaf) in found else _zeros(leaf.types) for leaf in leaves]
+        return Graph(self.inputs, (*self.outputs, *gradients), name=f"gradient of {self.name or 'graph'}")
+
+    def _parameter_leaves(self) -> list[Leaf]:
+        return [parameter._own_leaf() for parameter in self.parameters]
+
+    def _leaf(self, one: Any) -> Leaf:
+        for leaf in self.leaves:
+            if one is leaf or (isinstance(one, Tensor) and one._leaf is leaf):
+                return leaf
+            if isinstance(one, str) and leaf.name == one:
+                return leaf
+        names = ", ".join(sorted(leaf.name for leaf in self.leaves if leaf.name)) or "none has a name"
+        raise RecordingError(f"{one!r} is no parameter or input of this graph; its leaves are: {names}")
+
+    # -- doors to the right ----------------------------------------------------------------------------------------
+
+    def to_networkx(self) -> Any:
+        """The graph as a `networkx.MultiDiGraph`: a node per node, an edge per operand."""
+        from tinygraph.interop import to_networkx
+
+        return to_networkx(self)
+
+    @classmethod
+    def from_networkx(cls, graph: Any) -> Graph:
+        """The graph that a networkx graph describes; see `tinygraph.interop`."""
+        from tinygraph.interop import from_networkx
+
+        return from_networkx(graph)
+
+    def save(self, path: str | Path) -> None:
+        """Write structure and values to one file that `tg.load` reads; see `tinygraph.interop`."""
+        from tinygraph.interop import save_graph
+
+        save_graph(self, path)
+
+    def draw(self, path: str | Path | None = None, **options: Any) -> Any:
+        """Draw the graph; see `tg.draw`."""
+        from tinygraph.draw import draw
+
+        return draw(self, path, **options)
+
+    def summary(self) -> str:
+        """A table of the nodes: name, op, settings, output, parameters."""
+        from tinygraph.interop import summary
+
+        return summary(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": repr(self), **self.draw()._repr_mimebundle_()}
+
+
+class _Open:
+    """A capture that lets everything through: used to differentiate a graph that has already been captured."""
+
+    def read(self, leaf: Leaf) -> Tensor:
+        return Tensor(None, leaf, leaf)
+
+
+def _several(wrt: Any) -> Sequence[Any]:
+    return wrt if isinstance(wrt, tuple | list) else (wrt,)
+
+
+def _entry(value: Any) -> Any:
+    """What a graph's outputs hold for a value: its edge, or the array itself if it was not recorded."""
+    if not isinstance(value, Tensor):
+        return value
+    return value._edge if value._edge is not None else value._value
+
+
+def _zeros(types: ArrayType) -> Any:
+    return np.zeros(types.shape, types.dtype)[()]
+
+
+def graph_of(*tensors: Tensor, name: str | None = None) -> Graph:
+    """The graph that made the given tensors.
+
+    Its inputs are the named tensors among its leaves that require no gradient.
+
+    Raises:
+        RecordingError: one of them was not recorded.
+
+    >>> import tinygraph as tg
+    >>> x = tg.tensor(3.0, requires_grad=True, name="x")
+    >>> len(graph_of(x * x + 1).nodes)
+    3
+    """
+    edges: list[Edge] = []
+    for one in tensors:
+        if not isinstance(one, Tensor):
+            raise RecordingError(f"graph_of() takes tensors, not {type(one).__name__}")
+        if one._edge is None:
+            raise RecordingError(
+                f"this tensor was not recorded: {one!r}. A graph exists when an operand requires a gradient "
+                f"(tg.tensor(value, requires_grad=True)) or inside tg.capture"
+            )
+        edges.append(one._edge)
+    reached = ancestors(map(edge_node, edges))
+    inputs = [node for node in reached if isinstance(node, Leaf) and not node.requires_grad and node.name]
+    return Graph([leaf for leaf in inputs if leaf.kind != "buffer"], edges, name=name)
+
+
+def evaluate(
+    nodes: Sequence[Node], values: dict[int, Any], *, keep: Sequence[Any] | None = None
+) -> dict[int, Any]:
+    """Run nodes in order.
+
+    Args:
+        nodes: inputs before consumers.
+        values: id of a leaf -> its value; other leaves have their own. Extended in place and returned.
+        keep: the edges whose values are wanted; others are dropped after their last use. None keeps all.
+
+    Returns:
+        id of a node -> its value, a tuple of them for several outputs.
+    """
+    last = _last_uses(nodes, keep) if keep is not None else {}
+    before = modes.current
+    try:
+        for i, node in enumerate(nodes):
+            key = id(node)
+            if isinstance(node, Leaf):
+                if key not in values:
+                    values[key] = _leaf_value(node)
+            else:
+                operands = [_read(values, entry) if is_recorded(entry) else entry for entry in node.inputs]
+                place = Place(node.scope, before.place.phase, before.place.origin)
+                modes.current = Mode(before.recording, before.tangents, before.capture, place)
+                values[key] = node.op(*operands, **node.settings)
+            for used in last.get(i, ()):
+                del values[used]
+    finally:
+        modes.current = before
+    return values
+
+
+def _leaf_value(leaf: Leaf) -> Any:
+    if leaf.value is None:
+        raise RecordingError(f"{leaf.describe()} of a captured graph has no value: call the graph with its inputs")
+    return tensor_of(leaf) if leaf.requires_grad else leaf.value
+
+
+def _read(values: dict[int, Any], edge: Edge) -> Any:
+    value = values[id(edge_node(edge))]
+    return value[edge_index(edge)] if isinstance(edge, Port) else value
+
+
+def _last_uses(nodes: Sequence[Node], keep: Sequence[Any]) -> dict[int, list[int]]:
+    """Position of a node -> ids of the values that nothing later reads."""
+    kept = {id(edge_node(edge)) for edge in keep if is_recorded(edge)}
+    seen = set(kept)
+    last: dict[int, list[int]] = {}
+    for i in range(len(nodes) - 1, -1, -1):
+        for used in {id(parent) for parent in nodes[i].parents()} - seen:
+            seen.add(used)
+            last.setdefault(i, []).append(used)
+    return last
+
+
+def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
+    """The values of all nodes as arrays, by id: what pictures and explanations show.
+
+    Raises:
+        StaleValueError: a saved leaf was written since the graph was recorded.
+    """
+    values: dict[int, Any] = {}
+    for node in graph.nodes:
+        node.check_versions()
+        if isinstance(node, Leaf) and node.value is not None:
+            values[id(node)] = node.value
+    for leaf, given in zip(graph.inputs, inputs, strict=False):
+        values[id(leaf)] = given._value if isinstance(given, Tensor) else np.asarray(given, leaf.types.dtype)[()]
+    with mode(recording=False):
+        return evaluate(graph.nodes, values)
+

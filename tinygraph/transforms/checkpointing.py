@@ -1,0 +1,149 @@
+"""Recompute instead of keeping: `checkpoint` trades a second forward pass for the memory of the first."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tinygraph.core.engine import ancestors, propagate
+from tinygraph.core.modes import mode, modes
+from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, next_order
+from tinygraph.core.op import Op, op
+from tinygraph.core.registry import ops
+from tinygraph.core.state import default_generator
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.trees import flatten
+
+
+def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with the same results and gradients that keeps only its inputs for the backward pass.
+
+    The backward pass runs `function` again, with the library's generator as it was. Parameters that the function
+    reads by closure get their gradients too. Inside a capture the function is recorded as usual: there the plan
+    decides what to recompute.
+
+    >>> import tinygraph as tg
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> checkpoint(lambda x: x * x * x)(x).backward()
+    >>> x.grad.item()
+    12.0
+    """
+
+    @functools.wraps(function)
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        if not modes.current.recording or modes.current.capture is not None:
+            return function(*args, **kwargs)
+        leaves, tree = flatten((args, kwargs))
+        moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf._edge is not None]
+
+        def run(*operands: Any) -> Any:
+            filled = list(leaves_without_graph)
+            for i, operand in zip(moving, operands, strict=True):
+                filled[i] = operand
+            args, kwargs = tree.unflatten(filled)
+            return function(*args, **kwargs)
+
+        operands = [leaves[i] for i in moving]
+        leaves_without_graph = [None if i in moving else leaf for i, leaf in enumerate(leaves)]
+        generator = default_generator.state
+        segment = _Segment(run, [operand._value for operand in operands])
+        outputs, result = flatten(segment.result)
+        outer = segment.outer_edges
+        if not operands and not outer:
+            return segment.result
+        # The outer tensors join as operands, so that gradients reach them; their values are not kept.
+        closed_over = [Tensor(edge_type(edge).stand_in(), edge, _leaf(edge)) for edge in outer]
+        values = [out._value if isinstance(out, Tensor) else out for out in outputs]
+        again = _op(run, values, len(operands), generator, getattr(function, "__name__", "function"))
+        del segment
+        out = again(*operands, *closed_over)
+        return result.unflatten(list(out) if isinstance(out, tuple) else [out])
+
+    return checkpointed
+
+
+class _Segment:
+    """One recorded run of a function, on fresh leaves or on identities of recorded operands."""
+
+    def __init__(self, run: Callable[..., Any], operands: Sequence[Any]) -> None:
+        self.floor = next_order()
+        with mode(recording=True):
+            self.operands = [_fresh(operand) for operand in operands]
+            self.result = run(*self.operands)
+        self.outputs = [out for out in flatten(self.result)[0] if isinstance(out, Tensor)]
+        self.nodes = ancestors((edge_node(out._edge) for out in self.outputs if out._edge is not None), self.floor)
+
+    @property
+    def outer_edges(self) -> list[Edge]:
+        """The recorded values from before the run that it read, each once."""
+        found: dict[tuple[int, int], Edge] = {}
+        for node in [*self.nodes, *(out._edge for out in self.outputs)]:
+            entries = node.inputs if isinstance(node, Node) and node.order >= self.floor else (node,)
+            for entry in entries:
+                source = entry.node if isinstance(entry, Port) else entry
+                if isinstance(source, Node) and source.order < self.floor and _tracked(source):
+                    found[id(source), getattr(entry, "index", 0)] = entry
+        return list(found.values())
+
+
+def _fresh(operand: Any) -> Tensor:
+    value = operand._value if isinstance(operand, Tensor) else operand
+    if isinstance(operand, Tensor) and operand._edge is not None:
+        copy: Tensor = ops.identity(operand)
+        return copy
+    leaf = Leaf(value, requires_grad=True)
+    return Tensor(value, leaf, leaf)
+
+
+def _tracked(source: Node) -> bool:
+    return not isinstance(source, Leaf) or source.requires_grad
+
+
+def _leaf(edge: Edge) -> Leaf | None:
+    return edge if isinstance(edge, Leaf) else None
+
+
+def _op(run: Callable[..., Any], values: list[Any], count: int, generator: Any, name: str) -> Op:
+    """The op of one checkpointed call: its forward is done already, its rule runs the function again."""
+
+    def checkpoint(*xs: Any) -> Any:
+        return tuple(values) if len(values) != 1 else values[0]
+
+    def checkpoint_wrt_xs(g: Any, xs: Any) -> Any:
+        record = modes.current.recording
+        with _generator_at(generator):
+            segment = _Segment(run, xs[:count])
+        cotangents = g if isinstance(g, tuple) else (g,)
+        seeds = [
+            (out._edge, cotangent)
+            for out, cotangent in zip(flatten(segment.result)[0], cotangents, strict=True)
+            if isinstance(out, Tensor) and out._edge is not None and cotangent is not None
+        ]
+        outer = segment.outer_edges
+        targets = [tensor._edge for tensor in segment.operands if tensor._edge is not None] + outer
+        sources = {id(edge_node(edge)): edge_node(edge) for edge in outer}
+        nodes = sorted(sources.values(), key=lambda node: node.order) + segment.nodes
+        found = propagate(nodes, seeds, wanted={id(edge_node(edge)) for edge in targets}, record=record)
+        return tuple(_gradient(found, edge) for edge in targets)
+
+    made: Op = op(checkpoint, name=f"checkpoint({name})", declare=False)
+    made.vjp("xs")(checkpoint_wrt_xs)
+    return made
+
+
+def _gradient(found: dict[int, Any], edge: Edge) -> Any:
+    gradient = found.get(id(edge_node(edge)))
+    return gradient[edge.index] if isinstance(edge, Port) and gradient is not None else gradient
+
+
+@contextmanager
+def _generator_at(state: Any) -> Iterator[None]:
+    before = default_generator.state
+    default_generator.state = state
+    try:
+        yield
+    finally:
+        default_generator.state = before
+

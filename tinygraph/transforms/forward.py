@@ -1,0 +1,172 @@
+"""Forward mode and matrices of derivatives: jvp, jacobian, hessian."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.modes import mode
+from tinygraph.core.node import edge_node
+from tinygraph.core.registry import ops
+from tinygraph.core.tangents import push, tangent_of
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.trees import flatten
+from tinygraph.core.types import type_of
+from tinygraph.errors import ShapeError
+from tinygraph.transforms.reverse import Linearized, closed_over, grad, positions
+
+
+class Pushed(Linearized):
+    """A function that has been run on tracked primals, ready for tangents to be pushed through."""
+
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any], transform: str) -> None:
+        with mode(tangents=True):
+            super().__init__(function, arguments, transform)
+
+    def push(self, tangents: Sequence[Any]) -> tuple[list[Any], bool]:
+        """One tangent per output, for one per primal leaf; and whether they are recorded."""
+        record = self.primals.live_outside(self.nodes, extra=tangents)
+        seeds = {id(edge_node(edge)): t for edge, t in zip(self.primals.edges, tangents, strict=True) if t is not None}
+        found = push(self.nodes, seeds, record=record)
+        return [_output_tangent(out, found) for out in self.outputs], record
+
+
+def _output_tangent(out: Any, found: dict[int, Any]) -> Any:
+    types = out.type if isinstance(out, Tensor) else type_of(out)
+    tangent = tangent_of(found, out._edge) if isinstance(out, Tensor) and out._edge is not None else None
+    if tangent is None:
+        dtype = types.dtype if types.differentiable else np.dtype(float)
+        return np.zeros(types.shape, dtype)[()]
+    return tangent
+
+
+def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """Evaluate a function and the derivative of its result along a direction.
+
+    Args:
+        function: takes the primals; returns an array or a container of arrays.
+        primals: real or complex arrays, tensors, or containers of them.
+        tangents: the direction, with the structure and shapes of `primals`.
+
+    Returns:
+        (out, tangent), of the same structure.
+
+    Raises:
+        DTypeError: a primal is integer or boolean.
+        ShapeError: the tangents do not fit the primals.
+
+    >>> import numpy as np
+    >>> jvp(np.sin, (0.0,), (2.0,))
+    (np.float64(0.0), np.float64(2.0))
+    """
+    linear = Pushed(function, tuple(primals), "jvp")
+    flat, tree = flatten(tuple(tangents))
+    if tree.count != linear.tree.count:
+        raise ShapeError(f"jvp: the tangents have the structure {tree}, the primals {linear.tree}")
+    fitted = []
+    for i, (primal, tangent) in enumerate(zip(linear.primals.tensors, flat, strict=True)):
+        if not isinstance(tangent, Tensor):
+            tangent = np.asarray(tangent, dtype=primal.dtype)[()]
+        if tangent.shape != primal.shape:
+            raise ShapeError(f"jvp: tangent {i} has shape {tangent.shape}, its primal {primal.shape}")
+        fitted.append(tangent)
+    moved, record = linear.push(fitted)
+    return linear.value(), linear.result.unflatten([linear.primals.released(one, record) for one in moved])
+
+
+def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """The Jacobian of a function of arrays, as a function of the same arguments.
+
+    Row by row in reverse mode, or column by column in forward mode, whichever needs fewer passes.
+
+    Args:
+        function: returns an array.
+        argnums: which positional argument, or arguments.
+
+    Returns:
+        A function that returns an array of shape `out.shape + argument.shape` (a tuple of them for several argnums).
+
+    >>> import numpy as np
+    >>> jacobian(lambda x: x * x)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+
+    @functools.wraps(function)
+    def matrix(*args: Any, **kwargs: Any) -> Any:
+        chosen = positions(argnums, len(args), "jacobian")
+        linear = Pushed(closed_over(function, args, kwargs, chosen), [args[i] for i in chosen], "jacobian")
+        if len(linear.outputs) != 1:
+            raise ShapeError(f"jacobian needs a function that returns one array; this one returned {linear.result}")
+        out = linear.outputs[0]
+        out_type = out.type if isinstance(out, Tensor) else type_of(out)
+        inputs = sum(tensor.size for tensor in linear.primals.tensors)
+        flat = _columns(linear, out_type.shape) if inputs < out_type.size else _rows(linear, out_type)
+        blocks = linear.tree.unflatten(flat)
+        return blocks[0] if isinstance(argnums, int) else blocks
+
+    return matrix
+
+
+def _rows(linear: Pushed, out_type: Any) -> list[Any]:
+    """A reverse pass for each output element."""
+    rows = []
+    for i in range(out_type.size):
+        seed = np.zeros(out_type.size, out_type.dtype)
+        seed[i] = 1
+        rows.append(linear.pull([seed.reshape(out_type.shape)[()]]))
+    shapes = [tensor.shape for tensor in linear.primals.tensors]
+    if not rows:
+        return [np.zeros((*out_type.shape, *shape)) for shape in shapes]
+    return [
+        ops.reshape(ops.stack(*column, axis=0), shape=(*out_type.shape, *shape))
+        for column, shape in zip(zip(*rows, strict=True), shapes, strict=True)
+    ]
+
+
+def _columns(linear: Pushed, out_shape: tuple[int, ...]) -> list[Any]:
+    """A forward pass for each input element."""
+    blocks = []
+    for k, tensor in enumerate(linear.primals.tensors):
+        columns = []
+        for i in range(tensor.size):
+            direction = np.zeros(tensor.size, tensor.dtype)
+            direction[i] = 1
+            tangents: list[Any] = [None] * len(linear.primals.tensors)
+            tangents[k] = direction.reshape(tensor.shape)[()]
+            (moved,), record = linear.push(tangents)
+            columns.append(linear.primals.released(moved, record))
+        if columns:
+            block = ops.reshape(ops.stack(*columns, axis=-1), shape=(*out_shape, *tensor.shape))
+        else:
+            block = np.zeros((*out_shape, *tensor.shape), tensor.dtype)
+        blocks.append(block)
+    return blocks
+
+
+def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """The matrix of second derivatives of a scalar function, as a function of the same arguments.
+
+    Returns:
+        A function that returns an array of shape `argument.shape + argument.shape`.
+
+    >>> import numpy as np
+    >>> hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+    array([[ 6.,  0.],
+           [ 0., 12.]])
+    """
+    if isinstance(argnums, int):
+        return jacobian(grad(function, argnums), argnums)
+    chosen = tuple(argnums)
+
+    @functools.wraps(function)
+    def blocks(*args: Any, **kwargs: Any) -> Any:
+        rows = []
+        for i in chosen:
+            rows.append(jacobian(grad(function, i), chosen)(*args, **kwargs))
+        return tuple(rows)
+
+    return blocks

@@ -1,0 +1,107 @@
+"""Primals: the fresh, tracked copies of its arguments that a transform differentiates with respect to.
+
+Also the question every transform asks at its end: does anything outside still influence the result? If so the result
+stays a tensor, recorded; if not, arrays come out where arrays went in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.engine import ancestors
+from tinygraph.core.modes import modes
+from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node
+from tinygraph.core.registry import ops
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import ArrayType, type_of
+from tinygraph.errors import DTypeError
+
+
+class Primals:
+    """Tracked copies of some values, and what they were copied from.
+
+    Attributes:
+        given: the values as the user passed them.
+        tensors: the copies, each a leaf, or an identity node of a tensor that is itself recorded.
+    """
+
+    def __init__(self, given: Sequence[Any], transform: str) -> None:
+        self.given = [_checked(value, i, transform) for i, value in enumerate(given)]
+        self.tensors = [_fresh(value) for value in self.given]
+
+    @property
+    def edges(self) -> list[Edge]:
+        return [_edge(tensor) for tensor in self.tensors]
+
+    @property
+    def floor(self) -> int:
+        return min((edge_node(edge).order for edge in self.edges), default=0)
+
+    @property
+    def with_tensors(self) -> bool:
+        """Whether any of them was given as a tensor: then tensors come out."""
+        return any(isinstance(value, Tensor) for value in self.given)
+
+    def reached(self, outputs: Iterable[Any]) -> list[Node]:
+        """The nodes between the primals and the outputs."""
+        edges = [out._edge for out in outputs if isinstance(out, Tensor) and out._edge is not None]
+        return ancestors(map(edge_node, edges), floor=self.floor)
+
+    def live_outside(self, nodes: Sequence[Node], extra: Iterable[Any] = ()) -> bool:
+        """Whether a recorded value other than the primals influences the nodes, or is among `extra`."""
+        mode = modes.current
+        if not mode.recording:
+            return False
+        if any(isinstance(value, Tensor) and value._edge is not None for value in (*self.given, *extra)):
+            return True
+        own = {id(edge_node(edge)) for edge in self.edges}
+        floor = self.floor
+        for node in nodes:
+            if isinstance(node, Leaf) and node.requires_grad and id(node) not in own:
+                return True
+            for entry in node.inputs:
+                source = entry.node if entry.__class__ is Port else entry
+                if isinstance(source, Node) and source.order < floor and not _untracked(source):
+                    return True
+        return False
+
+    def released(self, value: Any, live: bool) -> Any:
+        """A result as the caller should get it."""
+        if live:
+            return value if isinstance(value, Tensor) else Tensor(value)
+        plain = value._value if isinstance(value, Tensor) else value
+        return Tensor(plain) if self.with_tensors else plain
+
+
+def _untracked(source: Node) -> bool:
+    return isinstance(source, Leaf) and not source.requires_grad
+
+
+def _edge(tensor: Tensor) -> Edge:
+    assert tensor._edge is not None
+    return tensor._edge
+
+
+def _checked(value: Any, i: int, transform: str) -> Any:
+    if not isinstance(value, Tensor):
+        value = np.asarray(value)
+    types: ArrayType = value.type if isinstance(value, Tensor) else type_of(value)
+    if not types.differentiable:
+        raise DTypeError(
+            f"{transform} with respect to argument {i}, which is {types}: integers and booleans have no derivatives. "
+            f"Pass floats, for example {'1.0 instead of 1' if types.size == 1 else 'array.astype(float)'}"
+        )
+    return value
+
+
+def _fresh(value: Any) -> Tensor:
+    if isinstance(value, Tensor) and value._edge is not None:
+        with_node: Tensor = ops.identity(value)
+        return with_node
+    plain = value._value if isinstance(value, Tensor) else value
+    stored = plain if plain.ndim or plain.dtype.kind == "O" else plain[()]
+    leaf = Leaf(stored, requires_grad=True, kind="input")
+    return Tensor(stored, leaf, leaf)

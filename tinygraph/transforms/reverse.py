@@ -1,0 +1,186 @@
+"""Reverse mode: vjp, and grad and value_and_grad on top of it."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.engine import propagate
+from tinygraph.core.modes import mode
+from tinygraph.core.node import edge_node
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.trees import flatten
+from tinygraph.core.types import ArrayType, type_of
+from tinygraph.errors import RecordingError, SettingError, ShapeError, TinygraphWarning
+from tinygraph.transforms.primals import Primals
+
+
+class Linearized:
+    """A function that has been run on tracked primals: its outputs, ready to be pulled back."""
+
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any], transform: str) -> None:
+        leaves, self.tree = flatten(tuple(arguments))
+        with mode(recording=True):
+            self.primals = Primals(leaves, transform)
+            result = function(*self.tree.unflatten(self.primals.tensors))
+        self.outputs, self.result = flatten(result)
+        self.nodes = self.primals.reached(self.outputs)
+        self.live = self.primals.live_outside(self.nodes)
+        if not any(isinstance(out, Tensor) for out in self.outputs):
+            warnings.warn(
+                f"{transform}: the function returned no tensor, so its result does not depend on its arguments "
+                f"through recorded ops and the derivative is zero. float(), .item() and .numpy() end the recording",
+                TinygraphWarning,
+                stacklevel=4,
+            )
+
+    def value(self) -> Any:
+        return self.result.unflatten([self.primals.released(out, self.live) for out in self.outputs])
+
+    def pull(self, cotangents: Sequence[Any]) -> list[Any]:
+        """One gradient per primal leaf, for one cotangent per output."""
+        seeds = []
+        for out, cotangent in zip(self.outputs, cotangents, strict=True):
+            if isinstance(out, Tensor) and out._edge is not None and out.type.differentiable:
+                seeds.append((out._edge, _fitting(cotangent, out.type)))
+        record = self.primals.live_outside(self.nodes, extra=[seed for _, seed in seeds])
+        wanted = {id(edge_node(edge)) for edge in self.primals.edges}
+        found = propagate(self.nodes, seeds, wanted=wanted, record=record)
+        return [
+            self.primals.released(found[id(edge_node(edge))], record)
+            if id(edge_node(edge)) in found
+            else self.primals.released(_zeros(tensor.type), record)
+            for edge, tensor in zip(self.primals.edges, self.primals.tensors, strict=True)
+        ]
+
+
+def _zeros(types: ArrayType) -> Any:
+    return np.zeros(types.shape, types.dtype)[()]
+
+
+def _fitting(cotangent: Any, types: ArrayType) -> Any:
+    if not isinstance(cotangent, Tensor):
+        cotangent = np.asarray(cotangent, dtype=types.dtype)[()]
+    if cotangent.shape != types.shape:
+        raise ShapeError(f"the cotangent has shape {cotangent.shape}, but the output it belongs to is {types}")
+    return cotangent
+
+
+def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """Evaluate a function and get its vector-Jacobian product.
+
+    Args:
+        function: takes the primals; returns an array or a container of arrays.
+        primals: real or complex arrays, tensors, or containers of them.
+
+    Returns:
+        (out, pull): `pull(cotangent)`, given what has the structure of `out`, returns one gradient per primal. It may
+        be called again.
+
+    Raises:
+        DTypeError: a primal is integer or boolean.
+
+    >>> import numpy as np
+    >>> out, pull = vjp(lambda x: x * x, np.array([1.0, 2.0]))
+    >>> pull(np.array([1.0, 10.0]))
+    (array([ 2., 40.]),)
+    """
+    linear = Linearized(function, primals, "vjp")
+
+    def pull(cotangent: Any) -> tuple[Any, ...]:
+        cotangents, tree = flatten(cotangent)
+        if tree.count != linear.result.count:
+            raise ShapeError(
+                f"the function returned {linear.result}, so pull() needs a cotangent of that structure, not {tree}"
+            )
+        gradients: tuple[Any, ...] = linear.tree.unflatten(linear.pull(cotangents))
+        return gradients
+
+    return linear.value(), pull
+
+
+def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., tuple[Any, Any]]:
+    """A function that returns both the value of a scalar function and its gradient; see `grad`."""
+
+    @functools.wraps(function)
+    def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        chosen = positions(argnums, len(args), "grad")
+        linear = Linearized(closed_over(function, args, kwargs, chosen), [args[i] for i in chosen], "grad")
+        if len(linear.outputs) != 1:
+            raise RecordingError(f"grad needs a function that returns one scalar; this one returned {linear.result}")
+        out = linear.outputs[0]
+        types = out.type if isinstance(out, Tensor) else type_of(out)
+        if types.size != 1:
+            raise RecordingError(
+                f"grad needs a function that returns a scalar; this one returned {types}. Reduce it (np.sum, "
+                f".mean()), or use tg.jacobian or tg.vjp"
+            )
+        seed = np.ones(types.shape, types.dtype)[()] if types.dtype.kind != "O" else np.full(types.shape, 1, object)
+        gradients = linear.tree.unflatten(linear.pull([seed]))
+        return linear.value(), gradients[0] if isinstance(argnums, int) else gradients
+
+    return with_gradient
+
+
+def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """The gradient of a scalar function, as a function of the same arguments.
+
+    Args:
+        function: returns a scalar.
+        argnums: which positional argument, or arguments, to differentiate with respect to. Each may be a container of
+            arrays; the gradient has the same structure.
+
+    Returns:
+        A function that returns the gradient (a tuple of them if `argnums` is a sequence): arrays for arrays, tensors
+        for tensors.
+
+    Raises:
+        RecordingError: the function does not return a scalar.
+        DTypeError: an integer argument.
+
+    >>> import numpy as np
+    >>> grad(lambda x: np.sum(np.sin(x) ** 2))(np.array([0.0, np.pi / 4]))
+    array([0., 1.])
+    >>> float(grad(grad(lambda x: x**3))(2.0))
+    12.0
+    """
+    both = value_and_grad(function, argnums)
+
+    @functools.wraps(function)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def positions(argnums: int | Sequence[int], count: int, transform: str) -> list[int]:
+    """`argnums` as a list of non-negative positions.
+
+    Raises:
+        SettingError: a position that the call has no argument for.
+    """
+    chosen = [argnums] if isinstance(argnums, int) else list(argnums)
+    for i in chosen:
+        if not -count <= i < count:
+            raise SettingError(f"{transform}: argnums={argnums}, but the call has {count} positional argument(s)")
+    return [i % count for i in chosen]
+
+
+def closed_over(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], chosen: Sequence[int]
+) -> Callable[..., Any]:
+    """The function of the chosen arguments alone, the others fixed."""
+
+    def partial(*values: Any) -> Any:
+        full = list(args)
+        for i, value in zip(chosen, values, strict=True):
+            full[i] = value
+        return function(*full, **kwargs)
+
+    return partial
+
+
