@@ -26,17 +26,18 @@ from tinygraph_ops.window_geometry import pool_geometry as pool_geometry
 Array: TypeAlias = NDArray[Any]
 Index: TypeAlias = tuple[Any, ...]
 
-BLOCK_BYTES = 2_000_000
-"""Unfolded windows held at a time: few enough to be in cache still when they are multiplied."""
+BLOCK_BYTES = 3_000_000
+"""Unfolded windows held at a time: few enough to be in cache still when multiplied."""
 
 
 def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
     """Cross-correlation: x (batch, in, *spatial), kernel (out, in/groups, *size) -> (batch, out, *output)."""
     dtype = np.result_type(x, kernel)
-    matrix = _kernel_matrix(kernel, geometry)
+    matrix, scratch = _kernel_matrix(kernel, geometry), Scratch(dtype)
     out = np.empty(geometry.output_shape, dtype)
     for block, reads, writes in _blocks(geometry, dtype.itemsize):
-        out[writes] = _batch_first(matrix @ _unfold(x[reads], block), block.output_shape)
+        product = _matmul(matrix, _unfold(x[reads], block, scratch), scratch)
+        out[writes] = _batch_first(product, block.output_shape)
     return out
 
 
@@ -49,12 +50,12 @@ def convolve_input_gradient(g: Array, kernel: Array, geometry: Geometry) -> Arra
     if _mirrors_well(geometry):
         return convolve(g, _mirrored_kernel(kernel, geometry), _mirrored(geometry))
     dtype = np.result_type(g, kernel)
-    matrix = _kernel_matrix(kernel, geometry).swapaxes(1, 2)
+    matrix, scratch = _kernel_matrix(kernel, geometry).swapaxes(1, 2), Scratch(dtype)
     out = np.zeros(geometry.x_shape, dtype)
     for block, reads, writes in _blocks(geometry, dtype.itemsize):
         inside, reached = _overlap(block)
-        columns = _matmul(matrix, _channel_first(g[writes], block))
-        out[reads][reached] += _fold(columns, block)[inside]
+        columns = _matmul(matrix, _channel_first(g[writes], block), scratch)
+        out[reads][reached] += _fold(columns, block, scratch)[inside]
     return out
 
 
@@ -63,10 +64,11 @@ def convolve_kernel_gradient(g: Array, x: Array, geometry: Geometry) -> Array:
     dtype = np.result_type(g, x)
     out_channels, in_channels, *size = geometry.kernel_shape
     per_group = (geometry.groups, in_channels * prod(size), out_channels // geometry.groups)
-    total = np.zeros(per_group, dtype)
+    total, scratch = np.zeros(per_group, dtype), Scratch(dtype)
     for block, reads, writes in _blocks(geometry, dtype.itemsize):
         # In this order, and not transposed, because BLAS is 1.7 times faster on a tall left operand.
-        total += _unfold(x[reads], block) @ _channel_first(g[writes], block).swapaxes(1, 2)
+        transposed_g = _channel_first(g[writes], block).swapaxes(1, 2)
+        total += _matmul(_unfold(x[reads], block, scratch), transposed_g, scratch)
     taps_first = total.swapaxes(1, 2).reshape(out_channels, *size, in_channels)
     return np.ascontiguousarray(np.moveaxis(taps_first, -1, 1))
 
@@ -149,7 +151,22 @@ def adaptive_average_pool_input_gradient(g: Array, x_spatial_shape: Shape) -> Ar
     return _adaptive_sum(g / _adaptive_divisor(x_spatial_shape, g.shape[2:], g.dtype), x_spatial_shape)
 
 
-# Unfolding and folding: columns are (groups, taps * in/groups, batch * positions), taps are kernel positions.
+# Unfolding and folding. Columns are (groups, taps * in/groups, batch * positions), taps kernel positions.
+
+
+class Scratch:
+    """Arrays that the blocks of one call use in turn: fresh memory would cost as much as the copying into it."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.buffers: dict[str, Array] = {}
+
+    def array(self, use: str, shape: Shape) -> Array:
+        """An uninitialised array, in the memory of the last one for the same use."""
+        size = prod(shape)
+        if use not in self.buffers or self.buffers[use].size < size:
+            self.buffers[use] = np.empty(size, self.dtype)
+        return self.buffers[use][:size].reshape(shape)
 
 
 def _tap_slices(geometry: Geometry, axis: int) -> list[slice]:
@@ -189,7 +206,7 @@ def _fit(x: Array, geometry: Geometry) -> Array:
     return out
 
 
-def _unfold(x: Array, geometry: Geometry) -> Array:
+def _unfold(x: Array, geometry: Geometry, scratch: Scratch) -> Array:
     """Columns of x (batch, in, *spatial), one axis at a time: sum(size) copies instead of prod(size)."""
     _, in_channels, *size = geometry.kernel_shape
     x = _fit(x, geometry)
@@ -197,13 +214,15 @@ def _unfold(x: Array, geometry: Geometry) -> Array:
     columns = columns.transpose(1, 2, 3, 0, *range(4, columns.ndim))
     for axis in reversed(range(len(size))):
         taps = list(_taps(columns, geometry, axis))
-        columns = np.concatenate(taps, axis=1) if len(taps) > 1 else taps[0]
+        groups, rows, *rest = taps[0].shape
+        out = scratch.array(f"unfold {axis}", (groups, len(taps) * rows, *rest))
+        columns = np.concatenate(taps, axis=1, out=out) if len(taps) > 1 else taps[0]
     return columns.reshape(
         geometry.groups, prod(size) * in_channels, len(x) * prod(geometry.output_shape[2:])
     )
 
 
-def _fold(columns: Array, geometry: Geometry) -> Array:
+def _fold(columns: Array, geometry: Geometry, scratch: Scratch) -> Array:
     """Adjoint of `_unfold` without the fit: columns -> (batch, in, *reach), overlapping windows added up."""
     _, in_channels, *size = geometry.kernel_shape
     batch, spatial = geometry.x_shape[0], list(geometry.output_shape[2:])
@@ -211,7 +230,8 @@ def _fold(columns: Array, geometry: Geometry) -> Array:
         remaining = prod(size[axis + 1 :])
         columns = columns.reshape(geometry.groups, count, remaining, in_channels, batch, *spatial)
         spatial[axis] = geometry.reach[axis]
-        wider = np.zeros((geometry.groups, remaining, in_channels, batch, *spatial), columns.dtype)
+        wider = scratch.array(f"fold {axis}", (geometry.groups, remaining, in_channels, batch, *spatial))
+        wider[...] = 0
         for number, tap in enumerate(_taps(wider, geometry, axis)):
             tap += columns[:, number]
         columns = wider
@@ -258,9 +278,10 @@ def _kernel_matrix(kernel: Array, geometry: Geometry) -> Array:
     return taps_first.reshape(geometry.groups, out_channels // geometry.groups, prod(size) * in_channels)
 
 
-def _matmul(left: Array, right: Array) -> Array:
+def _matmul(left: Array, right: Array, scratch: Scratch) -> Array:
     """left @ right; elementwise, much faster, for the outer products of one output channel per group."""
-    return np.multiply(left, right) if left.shape[-1] == 1 else np.matmul(left, right)
+    out = scratch.array("product", (len(right), left.shape[-2], right.shape[-1]))
+    return np.multiply(left, right, out=out) if left.shape[-1] == 1 else np.matmul(left, right, out=out)
 
 
 def _channel_first(out: Array, geometry: Geometry) -> Array:
@@ -389,14 +410,14 @@ def _adaptive_sum(x: Array, output_spatial_shape: Shape) -> Array:
 def _adaptive_sum_along(x: Array, axis: int, count: int) -> Array:
     before, length, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
     if length % count == 0:  # windows side by side, all alike
-        elements, where = x.reshape(*before, count, length // count, *after), np.True_
-    else:
-        first, stop = _adaptive_bounds(length, count)
-        position = first[:, None] + np.arange(int((stop - first).max()))
-        elements = x.take(np.minimum(position, length - 1), axis=axis)
-        where = (position < stop[:, None]).reshape(*position.shape, *[1] * len(after))
-    total: Array = elements.sum(axis=axis + 1, where=where, initial=0)
-    return total
+        side_by_side: Array = x.reshape(*before, count, length // count, *after).sum(axis=axis + 1)
+        return side_by_side
+    first, stop = _adaptive_bounds(length, count)
+    position = first[:, None] + np.arange(int((stop - first).max()))
+    elements = x.take(np.minimum(position, length - 1), axis=axis)
+    counted = (position < stop[:, None]).reshape(*position.shape, *[1] * len(after))
+    overlapping: Array = elements.sum(axis=axis + 1, where=counted, initial=0)
+    return overlapping
 
 
 def _adaptive_divisor(x_spatial_shape: Shape, output_spatial_shape: Shape, dtype: np.dtype[Any]) -> Array:
