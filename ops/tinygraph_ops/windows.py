@@ -33,11 +33,11 @@ BLOCK_BYTES = 3_000_000
 def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
     """Cross-correlation: x (batch, in, *spatial), kernel (out, in/groups, *size) -> (batch, out, *output)."""
     dtype = np.result_type(x, kernel)
-    matrix, scratch = _kernel_matrix(kernel, geometry), Scratch(dtype)
+    matrix, scratch = _kernel_matrix(kernel, geometry), _Scratch(dtype)
     out = np.empty(geometry.output_shape, dtype)
     for block, reads, writes in _blocks(geometry, dtype.itemsize):
-        product = _matmul(matrix, _unfold(x[reads], block, scratch), scratch)
-        out[writes] = _batch_first(product, block.output_shape)
+        columns = _unfold(x[reads], block, scratch)
+        out[writes] = _batch_first(_matmul(matrix, columns, scratch), block.output_shape)
     return out
 
 
@@ -50,7 +50,7 @@ def convolve_input_gradient(g: Array, kernel: Array, geometry: Geometry) -> Arra
     if _mirrors_well(geometry):
         return convolve(g, _mirrored_kernel(kernel, geometry), _mirrored(geometry))
     dtype = np.result_type(g, kernel)
-    matrix, scratch = _kernel_matrix(kernel, geometry).swapaxes(1, 2), Scratch(dtype)
+    matrix, scratch = _kernel_matrix(kernel, geometry).swapaxes(1, 2), _Scratch(dtype)
     out = np.zeros(geometry.x_shape, dtype)
     for block, reads, writes in _blocks(geometry, dtype.itemsize):
         inside, reached = _overlap(block)
@@ -64,7 +64,7 @@ def convolve_kernel_gradient(g: Array, x: Array, geometry: Geometry) -> Array:
     dtype = np.result_type(g, x)
     out_channels, in_channels, *size = geometry.kernel_shape
     per_group = (geometry.groups, in_channels * prod(size), out_channels // geometry.groups)
-    total, scratch = np.zeros(per_group, dtype), Scratch(dtype)
+    total, scratch = np.zeros(per_group, dtype), _Scratch(dtype)
     for block, reads, writes in _blocks(geometry, dtype.itemsize):
         # In this order, and not transposed, because BLAS is 1.7 times faster on a tall left operand.
         transposed_g = _channel_first(g[writes], block).swapaxes(1, 2)
@@ -154,8 +154,8 @@ def adaptive_average_pool_input_gradient(g: Array, x_spatial_shape: Shape) -> Ar
 # Unfolding and folding. Columns are (groups, taps * in/groups, batch * positions), taps kernel positions.
 
 
-class Scratch:
-    """Arrays that the blocks of one call use in turn: fresh memory would cost as much as the copying into it."""
+class _Scratch:
+    """Arrays that the blocks of one call use in turn: fresh memory costs as much as copying into it."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
@@ -206,23 +206,24 @@ def _fit(x: Array, geometry: Geometry) -> Array:
     return out
 
 
-def _unfold(x: Array, geometry: Geometry, scratch: Scratch) -> Array:
+def _unfold(x: Array, geometry: Geometry, scratch: _Scratch) -> Array:
     """Columns of x (batch, in, *spatial), one axis at a time: sum(size) copies instead of prod(size)."""
     _, in_channels, *size = geometry.kernel_shape
     x = _fit(x, geometry)
     columns = x.reshape(len(x), geometry.groups, 1, in_channels, *x.shape[2:])
     columns = columns.transpose(1, 2, 3, 0, *range(4, columns.ndim))
     for axis in reversed(range(len(size))):
-        taps = list(_taps(columns, geometry, axis))
-        groups, rows, *rest = taps[0].shape
-        out = scratch.array(f"unfold {axis}", (groups, len(taps) * rows, *rest))
-        columns = np.concatenate(taps, axis=1, out=out) if len(taps) > 1 else taps[0]
+        columns, *others = taps = list(_taps(columns, geometry, axis))
+        if others:
+            groups, rows, *rest = columns.shape
+            out = scratch.array(f"unfold {axis}", (groups, len(taps) * rows, *rest))
+            columns = np.concatenate(taps, axis=1, out=out)
     return columns.reshape(
         geometry.groups, prod(size) * in_channels, len(x) * prod(geometry.output_shape[2:])
     )
 
 
-def _fold(columns: Array, geometry: Geometry, scratch: Scratch) -> Array:
+def _fold(columns: Array, geometry: Geometry, scratch: _Scratch) -> Array:
     """Adjoint of `_unfold` without the fit: columns -> (batch, in, *reach), overlapping windows added up."""
     _, in_channels, *size = geometry.kernel_shape
     batch, spatial = geometry.x_shape[0], list(geometry.output_shape[2:])
@@ -239,12 +240,13 @@ def _fold(columns: Array, geometry: Geometry, scratch: Scratch) -> Array:
 
 
 def _blocks(geometry: Geometry, itemsize: int) -> Iterator[tuple[Geometry, Index, Index]]:
-    """Cut the output into blocks of images, or of rows of one, whose columns fit BLOCK_BYTES.
+    """Cut the output into blocks of images, or of rows of one, whose columns and output fit BLOCK_BYTES.
 
     A block is a convolution too: yields its geometry, the index of what it reads of x and of what it writes.
     """
     batch, rows = geometry.output_shape[0], geometry.output_shape[2]
-    row_bytes = prod(geometry.size) * geometry.x_shape[1] * prod(geometry.output_shape[3:]) * itemsize
+    per_position = max(prod(geometry.size) * geometry.x_shape[1], geometry.output_shape[1])
+    row_bytes = per_position * prod(geometry.output_shape[3:]) * itemsize
     affordable = max(1, BLOCK_BYTES // max(1, row_bytes))
     images, band = max(1, affordable // rows), min(rows, affordable)
     every = slice(None)
@@ -278,7 +280,7 @@ def _kernel_matrix(kernel: Array, geometry: Geometry) -> Array:
     return taps_first.reshape(geometry.groups, out_channels // geometry.groups, prod(size) * in_channels)
 
 
-def _matmul(left: Array, right: Array, scratch: Scratch) -> Array:
+def _matmul(left: Array, right: Array, scratch: _Scratch) -> Array:
     """left @ right; elementwise, much faster, for the outer products of one output channel per group."""
     out = scratch.array("product", (len(right), left.shape[-2], right.shape[-1]))
     return np.multiply(left, right, out=out) if left.shape[-1] == 1 else np.matmul(left, right, out=out)
