@@ -1,37 +1,163 @@
-"""Arithmetic: + - * / and their kin. Powers are in `powers.py`, exp and log in `exponential.py`."""
+"""Arithmetic: + - * / // % and their kin. Powers are in `powers.py`, exp and log in `exponential.py`."""
+
+from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import Sample, op, ops
+from tinygraph.plugin import ErrorSample, Sample, ShapeError, op, ops
+
+_COLUMN = [[3.0], [-4.0]]
+_MISFIT = ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], error=ShapeError, match="axis -1 has sizes 2 and 3")
 
 
-@op(kind="elementwise", numpy=np.add, linear=("x", "y"), samples=[Sample([1.0, 2.0], [[3.0], [4.0]])])
-def add(x, y):
-    """x + y"""
+@op(
+    kind="elementwise",
+    numpy=np.add,
+    linear=("x", "y"),
+    samples=[Sample([1.0, 2.5], [0.5, -1.0], expected=[1.5, 1.5]), Sample([1.0, 2.0], _COLUMN)],
+    error_samples=[_MISFIT],
+)
+def add(x: Any, y: Any) -> Any:
+    """x + y;  d/dx = 1,  d/dy = 1."""
     return x + y
 
 
 @add.vjp("x")
-def add_wrt_x(g):
+def add_wrt_x(g: Any) -> Any:
     return g
 
 
 @add.vjp("y")
-def add_wrt_y(g):
+def add_wrt_y(g: Any) -> Any:
     return g
 
 
-@op(kind="elementwise", numpy=np.multiply, linear=("x", "y"), samples=[Sample([1.0, 2.0], [[3.0], [4.0]])])
-def multiply(x, y):
+@op(
+    kind="elementwise",
+    numpy=np.subtract,
+    linear=("x", "y"),
+    samples=[Sample([1.0, 2.5], [0.5, -1.0], expected=[0.5, 3.5]), Sample([1.0, 2.0], _COLUMN)],
+    error_samples=[_MISFIT],
+)
+def subtract(x: Any, y: Any) -> Any:
+    """x - y;  d/dx = 1,  d/dy = -1."""
+    return x - y
+
+
+@subtract.vjp("x")
+def subtract_wrt_x(g: Any) -> Any:
+    return g
+
+
+@subtract.vjp("y")
+def subtract_wrt_y(g: Any) -> Any:
+    return -g
+
+
+@op(
+    kind="elementwise",
+    numpy=np.multiply,
+    linear=("x", "y"),
+    samples=[Sample([1.5, 2.0], [4.0, -3.0], expected=[6.0, -6.0]), Sample([1.0, 2.0], _COLUMN)],
+    error_samples=[_MISFIT],
+)
+def multiply(x: Any, y: Any) -> Any:
     """x * y;  d/dx = y,  d/dy = x."""
     return x * y
 
 
 @multiply.vjp("x")
-def multiply_wrt_x(g, y):
+def multiply_wrt_x(g: Any, y: Any) -> Any:
     return g * y
 
 
 @multiply.vjp("y")
-def multiply_wrt_y(g, x):
+def multiply_wrt_y(g: Any, x: Any) -> Any:
     return g * x
+
+
+@op(
+    kind="elementwise",
+    numpy=np.divide,
+    linear=("x",),
+    samples=[Sample([1.5, 2.0], [4.0, -0.5], expected=[0.375, -4.0]), Sample([1.0, 2.0], _COLUMN)],
+    error_samples=[_MISFIT],
+)
+def divide(x: Any, y: Any) -> Any:
+    """x / y;  d/dx = 1 / y,  d/dy = -x / y²."""
+    return x / y
+
+
+@divide.vjp("x")
+def divide_wrt_x(g: Any, y: Any) -> Any:
+    return g / y
+
+
+@divide.vjp("y")
+def divide_wrt_y(g: Any, y: Any, out: Any) -> Any:
+    return -(g * out) / y
+
+
+@op(
+    kind="elementwise",
+    numpy=np.negative,
+    linear=("x",),
+    samples=[Sample([1.5, -2.0], expected=[-1.5, 2.0]), Sample([[0.5], [3.0]])],
+)
+def negative(x: Any) -> Any:
+    """-x;  d/dx = -1."""
+    return -x
+
+
+@negative.vjp("x")
+def negative_wrt_x(g: Any) -> Any:
+    return -g
+
+
+@op(
+    kind="elementwise",
+    numpy=np.reciprocal,
+    samples=[Sample([2.0, -0.5], expected=[0.5, -2.0]), Sample([[0.3], [4.0]])],
+)
+def reciprocal(x: Any) -> Any:
+    """1 / x;  d/dx = -1 / x². Of integers, like NumPy, an integer."""
+    return np.reciprocal(x)
+
+
+@reciprocal.vjp("x")
+def reciprocal_wrt_x(g: Any, out: Any) -> Any:
+    return -(g * out) * out
+
+
+@op(
+    kind="elementwise",
+    numpy=np.floor_divide,
+    nondifferentiable=("x", "y"),
+    samples=[Sample([7.0, -7.0], [2.0, 2.0], expected=[3.0, -4.0]), Sample([1.0, 9.0], _COLUMN)],
+    error_samples=[_MISFIT],
+)
+def floor_divide(x: Any, y: Any) -> Any:
+    """⌊x / y⌋; piecewise constant, so no gradient flows."""
+    return x // y
+
+
+@op(
+    kind="elementwise",
+    numpy=np.remainder,
+    linear=("x",),
+    samples=[Sample([7.0, -7.5], [2.0, 2.0], expected=[1.0, 0.5]), Sample([1.0, 9.5], _COLUMN)],
+    error_samples=[_MISFIT],
+)
+def remainder(x: Any, y: Any) -> Any:
+    """x - y ⌊x / y⌋, with the sign of y;  d/dx = 1,  d/dy = -⌊x / y⌋."""
+    return x % y
+
+
+@remainder.vjp("x")
+def remainder_wrt_x(g: Any) -> Any:
+    return g
+
+
+@remainder.vjp("y")
+def remainder_wrt_y(g: Any, x: Any, y: Any) -> Any:
+    return -(g * ops.floor_divide(x, y))

@@ -1,0 +1,118 @@
+"""Powers and roots. Exponentials and logarithms are in `exponential.py`."""
+
+from typing import Any
+
+import numpy as np
+
+from tinygraph.plugin import Sample, op, ops
+
+
+@op(
+    kind="elementwise",
+    numpy=np.power,
+    samples=[
+        Sample([2.0, 0.25], [3.0, -0.5], expected=[8.0, 2.0]),
+        Sample([1.5, 2.0], [[0.5], [3.0], [0.0]]),
+        Sample([-2.0, 3.0], [2, -3], expected=[4.0, 1 / 27]),
+        Sample([0.0, 0.0, 0.0], [0.0, 1.0, 2.0], expected=[1.0, 0.0, 0.0], smooth=False),
+    ],
+)
+def power(x: Any, y: Any) -> Any:
+    """x^y;  d/dx = y x^(y-1),  d/dy = x^y log x.
+
+    The limits at 0 are taken: x⁰ has the derivative 0 everywhere, and d/dy of 0^y is 0 for y >= 0. A negative base
+    takes integer exponents; its derivative by the exponent is not a real number (nan).
+    """
+    return x**y
+
+
+@power.vjp("x")
+def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
+    if isinstance(y, int | float):
+        if y == 2:
+            return g * (2 * x)
+        return g * (y * ops.power(x, y - 1)) if y != 0 else ops.where(False, g, 0)
+    if y.dtype.kind == "u":
+        y = ops.cast(y, dtype="int64")  # 0 - 1 would wrap around
+    # only 0⁰ needs help (0 * 0⁻¹); elsewhere the base stays, so that derivatives by y are right where y is 0
+    base = ops.where((x == 0) & (y == 0), 1, x)
+    return g * (y * ops.power(base, y - 1))
+
+
+@power.vjp("y")
+def power_wrt_y(g: Any, x: Any, y: Any, out: Any) -> Any:
+    base = ops.where(ops.equal(x, 0) & (y >= 0), 1, x)
+    return g * out * ops.log(base)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.square,
+    samples=[Sample([3.0, -0.5], expected=[9.0, 0.25]), Sample([[0.0], [2.0]])],
+)
+def square(x: Any) -> Any:
+    """x²;  d/dx = 2 x."""
+    return np.square(x)
+
+
+@square.vjp("x")
+def square_wrt_x(g: Any, x: Any) -> Any:
+    return g * (2 * x)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.sqrt,
+    samples=[
+        Sample([4.0, 0.25], expected=[2.0, 0.5]),
+        Sample([[0.3], [2.0]]),
+        Sample([0.0], expected=[0.0], smooth=False),
+    ],
+)
+def sqrt(x: Any) -> Any:
+    """√x;  d/dx = 1 / (2 √x), infinite at 0."""
+    return np.sqrt(x)
+
+
+@sqrt.vjp("x")
+def sqrt_wrt_x(g: Any, out: Any) -> Any:
+    return g / (2 * out)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.cbrt,
+    samples=[Sample([8.0, -27.0], expected=[2.0, -3.0]), Sample([[0.3], [-2.0]])],
+)
+def cbrt(x: Any) -> Any:
+    """The real cube root of x;  d/dx = 1 / (3 ∛x²), infinite at 0."""
+    return np.cbrt(x)
+
+
+@cbrt.vjp("x")
+def cbrt_wrt_x(g: Any, out: Any) -> Any:
+    return g / (3 * out * out)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.hypot,
+    samples=[
+        Sample([3.0, -5.0], [4.0, 12.0], expected=[5.0, 13.0]),
+        Sample([1.0, 2.0], [[0.5], [-3.0]]),
+        Sample([0.0], [0.0], expected=[0.0], smooth=False),
+    ],
+)
+def hypot(x: Any, y: Any) -> Any:
+    """√(x² + y²) without overflow;  d/dx = x / out,  d/dy = y / out, both 0 at the origin."""
+    return np.hypot(x, y)
+
+
+@hypot.vjp("x")
+def hypot_wrt_x(g: Any, x: Any, out: Any) -> Any:
+    return g * (x / ops.where(out == 0, 1, out))
+
+
+@hypot.vjp("y")
+def hypot_wrt_y(g: Any, y: Any, out: Any) -> Any:
+    return g * (y / ops.where(out == 0, 1, out))
