@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, Node, Port, edge_type, is_recorded, next_order
-from tinygraph.core.source import user_frame
+from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, type_of
 from tinygraph.errors import CaptureError, DTypeError, OpError, RuleError, SettingError, ShapeError, TinygraphError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # Operand classes that forwards take as they are; anything else is made an array first.
 _READY = frozenset({np.ndarray, bool, int, float, complex, type(None), *SCALAR_TYPES})
 _VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
+_new: Any = object.__new__
 
 
 def apply(op: Op, *operands: Any, **settings: Any) -> Any:
@@ -65,10 +67,10 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
             entries.append(x)
         bit <<= 1
 
-    if mode.capture is not None and tensors:
-        return _apply_captured(op, operands, entries, settings, mode)
     if settings:
         settings = {name: _frozen(value) for name, value in settings.items()}
+    if mode.capture is not None and tensors:
+        return _apply_captured(op, operands, entries, settings, mode)
     try:
         out = op.forward(*values, **settings)
     except Exception as error:
@@ -80,18 +82,22 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     if not mask or not mode.recording:
         return tuple(map(Tensor, out)) if out.__class__ is tuple else Tensor(out)
 
-    # Attributes are set one by one: a constructor call would cost a fifth of the whole node.
-    node = Node.__new__(Node)
+    # From here every line is counted: a scalar op costs about as much as this bookkeeping. Constructor calls are
+    # spelled out, and the plan is found under one integer: the mask, topped by a bit that tells the operand count.
+    plan = (op.tangent_plans if mode.tangents else op.plans).get(mask | bit) or op.plan(mask, len(values), mode.tangents)
+    node = _new(Node)
     node.op = op
     node.inputs = tuple(entries)
     node.settings = settings
-    plan = op.plan(mask, len(values), mode.tangents)
     node.plan = plan
-    node.saved = plan.save(values, out, type_of) if plan.slots else ()
+    only = plan.only_value
+    node.saved = (values[only],) if only is not None else plan.save(values, out) if plan.slots else ()
     node.versions = _versions(entries, leaves & plan.value_mask) if leaves & plan.value_mask else None
     node.place = mode.place
     node.name = None
-    frame = user_frame(2)
+    frame: Any = _getframe(1)
+    while frame is not None and is_library(frame.f_code.co_filename):
+        frame = frame.f_back
     if frame is None:
         node.code, node.offset = None, 0
     else:
@@ -101,14 +107,17 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
         node.types = tuple(map(type_of, out))
         return tuple(Tensor(value, Port(node, i)) for i, value in enumerate(out))
     node.types = SCALAR_TYPES.get(out.__class__) or ArrayType(out.shape, out.dtype)
-    return Tensor(out, node)
+    result = _new(Tensor)
+    result._value = out
+    result._edge = node
+    result._leaf = None
+    return result
 
 
 def _apply_captured(
     op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any], mode: Mode
 ) -> Any:
     """Record an op by its types alone."""
-    settings = {name: _frozen(value) for name, value in settings.items()}
     types: list[Any] = []
     mask = 0
     for i, (x, entry) in enumerate(zip(operands, entries, strict=True)):
@@ -128,7 +137,7 @@ def _apply_captured(
         result = op.type_rule(*types, **settings)
     except Exception as error:
         raise explained(op, operands, settings, error) from (None if isinstance(error, TinygraphError) else error)
-    node = Node.__new__(Node)
+    node = _new(Node)
     node.op = op
     node.inputs = tuple(entries)
     node.settings = settings

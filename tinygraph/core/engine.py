@@ -126,7 +126,10 @@ def propagate(
             if node.op is None or (wanted is not None and key in wanted):
                 kept[key] = gradient
             elif live is None or key in live:
-                _step_back(node, gradient, gradients, live, record)
+                if node.versions is None and not record and gradient.__class__ is not list:
+                    _run_rules(node, gradient, node.saved, gradients, live)
+                else:
+                    _step_back(node, gradient, gradients, live, record)
     return kept
 
 
@@ -181,47 +184,56 @@ def _run_rules(
 ) -> None:
     inputs = node.inputs
     for step in node.plan.steps:
-        targets = step.targets
-        if live is not None:
-            targets = tuple(target for target in targets if _source_id(inputs[target[0]]) in live)
-        if len(targets) == 0 or not _any_differentiable(node, targets):
+        position = step.position
+        if live is not None and not any(_source_id(inputs[target]) in live for target, _ in step.targets):
             continue
-        if step.rule is None:
-            raise missing_rule(node, targets[0][0])
+        rule = step.rule
+        if rule is None:
+            if edge_type(inputs[step.targets[0][0]]).differentiable:
+                raise missing_rule(node, step.targets[0][0])
+            continue
         arguments = step.arguments
         if not arguments:
-            result = step.rule(gradient)
+            result = rule(gradient)
         elif step.simple:
-            result = step.rule(gradient, *[saved[k] for k in arguments])
+            result = rule(gradient, saved[arguments[0]]) if len(arguments) == 1 else rule(
+                gradient, *[saved[k] for k in arguments]
+            )  # fmt: skip
         else:
-            result = step.rule(gradient, *fetch(node, step, saved))
-        for position, place in targets:
-            entry = inputs[position]
-            part = result if place is None else part_of(node, result, place, step)
-            if part is None:
-                continue
-            wanted = entry.types if entry.__class__ is not Port else entry.node.output_types[entry.index]
-            if part.__class__ not in SCALAR_TYPES or SCALAR_TYPES[part.__class__] is not wanted:
-                if not wanted.differentiable:
-                    continue
-                part = conform(part, wanted, node, position)
-            if entry.__class__ is Port:
-                _add(gradients, entry, part)
-            else:
-                key = id(entry)
-                old = gradients.get(key)
-                gradients[key] = part if old is None else _sum(old, part)
+            result = rule(gradient, *fetch(node, step, saved))
+        if position is not None:
+            _receive(node, position, result, gradients)
+            continue
+        for target, place in step.targets:
+            if live is None or _source_id(inputs[target]) in live:
+                _receive(node, target, part_of(node, result, place, step), gradients)
+
+
+def _receive(node: Node, position: int, gradient: Any, gradients: dict[int, Any]) -> None:
+    """Add what a rule returned for one input to that input's gradient."""
+    if gradient is None:
+        return
+    entry = node.inputs[position]
+    if entry.__class__ is Port:
+        types = entry.node.output_types[entry.index]
+    else:
+        types = entry.types
+    if SCALAR_TYPES.get(gradient.__class__) is not types:
+        if not types.differentiable:
+            return
+        gradient = conform(gradient, types, node, position)
+    if entry.__class__ is Port:
+        _add(gradients, entry, gradient)
+        return
+    key = id(entry)
+    if key in gradients:
+        gradients[key] = _sum(gradients[key], gradient)
+    else:
+        gradients[key] = gradient
 
 
 def _source_id(entry: Any) -> int:
     return id(entry.node) if entry.__class__ is Port else id(entry)
-
-
-def _any_differentiable(node: Node, targets: tuple[tuple[int, int | None], ...]) -> bool:
-    for position, _ in targets:
-        if edge_type(node.inputs[position]).differentiable:
-            return True
-    return False
 
 
 def fetch(node: Node, step: Step, saved: Any) -> list[Any]:
@@ -237,7 +249,9 @@ def fetch(node: Node, step: Step, saved: Any) -> list[Any]:
     return arguments
 
 
-def part_of(node: Node, result: Any, place: int, step: Step) -> Any:
+def part_of(node: Node, result: Any, place: int | None, step: Step) -> Any:
+    if place is None:
+        return result
     if not isinstance(result, tuple | list) or place >= len(result):
         shown = f"{len(result)} values" if isinstance(result, tuple | list) else f"one {type(result).__name__}"
         raise RuleError(

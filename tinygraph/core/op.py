@@ -21,7 +21,7 @@ from tinygraph.core.modes import scope
 from tinygraph.core.numpy_forms import default_adapter
 from tinygraph.core.registry import registry
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import FAMILIES, forward_types
+from tinygraph.core.types import FAMILIES, forward_types, type_of
 from tinygraph.errors import RuleError
 
 KINDS = (
@@ -90,13 +90,15 @@ class Step(NamedTuple):
     """One live rule of a plan.
 
     `targets` pairs an input's position with its place in the rule's result (None: the result itself). Each of
-    `arguments` is a place in the saved values (an int, or a tuple of them for a variadic operand) or a setting's name.
+    `arguments` is a place in the saved values (an int, or a tuple of them for a variadic operand) or a setting's name;
+    `simple` if they are all ints. `position` is the input's, if the rule serves that one alone.
     """
 
     rule: Callable[..., Any] | None
     targets: tuple[tuple[int, int | None], ...]
     arguments: tuple[int | tuple[int, ...] | str, ...]
     simple: bool
+    position: int | None
 
 
 class Plan:
@@ -105,11 +107,12 @@ class Plan:
     Attributes:
         values, types: positions of the inputs whose value, or type alone, is kept.
         out: whether the output is kept.
+        only_value: the position of the one value kept, if nothing else is.
         slots: for each kept thing, an input's position, -1 for the output, or None for a type.
         steps, tangent_steps: the live rules, reverse and forward.
     """
 
-    __slots__ = ("mask", "out", "slots", "steps", "tangent_steps", "types", "value_mask", "values")
+    __slots__ = ("mask", "only_value", "out", "slots", "steps", "tangent_steps", "types", "value_mask", "values")
 
     def __init__(self, op: Op, mask: int, count: int, tangents: bool) -> None:
         self.mask = mask
@@ -124,6 +127,7 @@ class Plan:
         self.values = tuple(i for what, i in asked if what == "value")
         self.types = tuple(i for what, i in asked if what == "type")
         self.out = ("out", -1) in asked
+        self.only_value = self.values[0] if len(asked) == len(self.values) == 1 else None
         self.value_mask = sum(1 << i for i in self.values)
         keys = [("value", i) for i in self.values] + [("out", -1)] * self.out + [("type", i) for i in self.types]
         self.slots = tuple(None if what == "type" else i for what, i in keys)
@@ -131,7 +135,7 @@ class Plan:
         self.steps = tuple(_step(op, rule, targets, places, count) for rule, targets in reverse)
         self.tangent_steps = tuple(_step(op, rule, targets, places, count) for rule, targets in forward)
 
-    def save(self, values: Sequence[Any], out: Any, type_of: Callable[[Any], Any]) -> tuple[Any, ...]:
+    def save(self, values: Sequence[Any], out: Any) -> tuple[Any, ...]:
         """What the live rules asked for, in the order of `slots`."""
         saved = [values[i] for i in self.values]
         if self.out:
@@ -179,7 +183,7 @@ def _step(
     count: int,
 ) -> Step:
     if rule is None:
-        return Step(None, targets, (), False)
+        return Step(None, targets, (), False, None)
     arguments: list[int | tuple[int, ...] | str] = []
     for name in rule.asks:
         kept = tuple(places[key] for key in _kept(op, name, count) if key in places)
@@ -190,7 +194,8 @@ def _step(
         else:
             arguments.append(kept[0])
     simple = all(isinstance(argument, int) for argument in arguments)
-    return Step(rule.function, targets, tuple(arguments), simple)
+    position, place = targets[0]
+    return Step(rule.function, targets, tuple(arguments), simple, position if place is None else None)
 
 
 @dataclass(frozen=True)
@@ -282,7 +287,9 @@ class Op:
     numpy_functions: tuple[Any, ...] = ()
     expansion: Callable[..., Any] | None = None
     lowering: Callable[..., Any] | None = None
-    _plans: dict[tuple[int, int, bool], Plan] = field(default_factory=dict, repr=False)
+    # by the mask of recorded operands, topped by a bit that tells how many operands there are
+    plans: dict[int, Plan] = field(default_factory=dict, repr=False)
+    tangent_plans: dict[int, Plan] = field(default_factory=dict, repr=False)
 
     __call__ = apply
 
@@ -311,10 +318,11 @@ class Op:
 
     def plan(self, mask: int, count: int, tangents: bool) -> Plan:
         """The live rules for the inputs in `mask`, worked out once."""
-        key = (mask, count, tangents)
-        found = self._plans.get(key)
+        plans = self.tangent_plans if tangents else self.plans
+        key = mask | 1 << count
+        found = plans.get(key)
         if found is None:
-            found = self._plans[key] = Plan(self, mask, count, tangents)
+            found = plans[key] = Plan(self, mask, count, tangents)
         return found
 
     @property
@@ -351,7 +359,8 @@ class Op:
         def attach(function: Callable[..., Any]) -> Callable[..., Any]:
             positional, asks = self._positional(function, first)
             rules.update(dict.fromkeys(operands, Rule(positional, operands, asks)))
-            self._plans.clear()
+            self.plans.clear()
+            self.tangent_plans.clear()
             return function
 
         return attach

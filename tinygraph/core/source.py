@@ -11,25 +11,24 @@ from typing import NamedTuple
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _BUILTIN_OPS = os.sep + "tinygraph_ops" + os.sep
 
-# file name -> whether it is ours; a miss falls through to `_is_library`
-_library: dict[str, bool] = {}
+
+class _Library(dict[str, bool]):
+    """File name -> whether it is ours, worked out once for each file."""
+
+    def __missing__(self, filename: str) -> bool:
+        found = self[filename] = filename.startswith(_PACKAGE) or _BUILTIN_OPS in filename
+        return found
 
 
-def _is_library(filename: str) -> bool:
-    found = filename.startswith(_PACKAGE) or _BUILTIN_OPS in filename
-    _library[filename] = found
-    return found
+is_library = _Library().__getitem__
 
 
 def user_frame(depth: int) -> FrameType | None:
     """The nearest frame, `depth` calls up or more, that is not tinygraph's own code."""
     frame: FrameType | None = sys._getframe(depth)
-    while frame is not None:
-        filename = frame.f_code.co_filename
-        if not (_library[filename] if filename in _library else _is_library(filename)):
-            return frame
+    while frame is not None and is_library(frame.f_code.co_filename):
         frame = frame.f_back
-    return None
+    return frame
 
 
 class SourceLine(NamedTuple):
