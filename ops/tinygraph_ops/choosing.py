@@ -37,3 +37,187 @@ def _(condition: Any, *choices: Any) -> Any:
     if len(choices) != 2:
         raise NumpyFunctionError("np.where on tensors takes a condition and both choices; np.nonzero has no gradient")
     return where(condition, *choices)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.maximum,
+    samples=[
+        Sample([1.0, 5.0], [3.0, 4.0], expected=[3.0, 5.0]),
+        Sample([1.0, 2.5], [[2.0], [-3.0]]),
+        Sample([1.0], [1.0], expected=[1.0], smooth=False),
+    ],
+)
+def maximum(x: Any, y: Any) -> Any:
+    """The larger of x and y, nan if either is;  the gradient goes to it, half to each where they are equal."""
+    return np.maximum(x, y)
+
+
+@maximum.vjp("x")
+def maximum_wrt_x(g: Any, x: Any, y: Any) -> Any:
+    return _share(g, ops.less(x, y), ops.equal(x, y))
+
+
+@maximum.vjp("y")
+def maximum_wrt_y(g: Any, x: Any, y: Any) -> Any:
+    return _share(g, ops.less(y, x), ops.equal(x, y))
+
+
+@op(
+    kind="elementwise",
+    numpy=np.minimum,
+    samples=[
+        Sample([1.0, 5.0], [3.0, 4.0], expected=[1.0, 4.0]),
+        Sample([1.0, 2.5], [[2.0], [-3.0]]),
+        Sample([1.0], [1.0], expected=[1.0], smooth=False),
+    ],
+)
+def minimum(x: Any, y: Any) -> Any:
+    """The smaller of x and y, nan if either is;  the gradient goes to it, half to each where they are equal."""
+    return np.minimum(x, y)
+
+
+@minimum.vjp("x")
+def minimum_wrt_x(g: Any, x: Any, y: Any) -> Any:
+    return _share(g, ops.less(y, x), ops.equal(x, y))
+
+
+@minimum.vjp("y")
+def minimum_wrt_y(g: Any, x: Any, y: Any) -> Any:
+    return _share(g, ops.less(x, y), ops.equal(x, y))
+
+
+def _share(g: Any, loses: Any, ties: Any) -> Any:
+    """What an operand of an extreme gets of its gradient; all of it beside a nan."""
+    return ops.where(loses, 0, ops.where(ties, g / 2, g))
+
+
+@op(
+    kind="elementwise",
+    samples=[
+        Sample([-1.0, 0.5, 3.0], 0.0, 1.0, expected=[0.0, 0.5, 1.0]),
+        Sample([1.0, 2.5], [[2.0], [-3.0]], None),
+        Sample([1.0, 2.5], None, [[2.0], [-3.0]]),
+        Sample([-1.0, 0.5, 3.0], 2.0, 1.0, expected=[1.0, 1.0, 1.0]),
+    ],
+)
+def clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    """min(max(x, min), max), either bound absent if None;  the gradient goes to what was chosen, to x on a bound."""
+    return np.clip(x, min, max)
+
+
+@clip.vjp("x")
+def clip_wrt_x(g: Any, x: Any, min: Any, max: Any) -> Any:
+    if min is not None:
+        g = ops.where(ops.less(x, min), 0, g)
+    if max is not None:
+        g = ops.where(ops.greater(x, max), 0, g)
+    return g
+
+
+@clip.vjp("min")
+def clip_wrt_min(g: Any, x: Any, min: Any, max: Any) -> Any:
+    g = ops.where(ops.less(x, min), g, 0)
+    return g if max is None else ops.where(ops.less(min, max), g, 0)
+
+
+@clip.vjp("max")
+def clip_wrt_max(g: Any, x: Any, min: Any, max: Any) -> Any:
+    above = ops.greater(x, max)
+    return ops.where(above if min is None else ops.logical_or(above, ops.less_equal(max, min)), g, 0)
+
+
+@clip.numpy(np.clip)
+def _(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None, **options: Any) -> Any:
+    if any(option is not None for option in options.values()):
+        raise NumpyFunctionError(f"np.clip on tensors takes bounds only, not {', '.join(options)}")
+    return clip(a, a_min if min is None else min, a_max if max is None else max)
+
+
+@op(
+    kind="elementwise",
+    numpy=(np.abs, np.fabs),
+    samples=[
+        Sample([1.5, -2.0], expected=[1.5, 2.0]),
+        Sample([[3.0 + 4.0j], [-1.0j]], expected=[[5.0], [1.0]]),
+        Sample([0.0], expected=[0.0], smooth=False),
+    ],
+)
+def abs(x: Any) -> Any:
+    """|x|;  d/dx = sign(x), 0 at 0. For complex x: conj(x) / |x|."""
+    return np.abs(x)
+
+
+@abs.vjp("x")
+def abs_wrt_x(g: Any, x: Any, out: Any) -> Any:
+    if x.dtype.kind != "c":
+        return g * ops.sign(x)
+    return g * (ops.conj(x) / ops.where(out == 0, 1, out))
+
+
+@abs.jvp("x")
+def abs_tangent(t: Any, x: Any, out: Any) -> Any:
+    return ops.real(abs_wrt_x(t, x, out))
+
+
+@op(
+    kind="elementwise",
+    numpy=np.sign,
+    nondifferentiable="x",
+    samples=[Sample([1.5, -2.0, 0.0], expected=[1.0, -1.0, 0.0]), Sample([[3], [-1]], expected=[[1], [-1]])],
+    error_samples=[ErrorSample([1j], error=DTypeError, match="x / abs")],
+)
+def sign(x: Any) -> Any:
+    """-1, 0 or 1; piecewise constant, so no gradient flows."""
+    if getattr(x, "dtype", None) is not None and x.dtype.kind == "c":
+        raise DTypeError("sign takes real numbers; the direction of a complex number is x / abs(x)")
+    return np.sign(x)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.floor,
+    nondifferentiable="x",
+    samples=[Sample([1.5, -1.5, 2.0], expected=[1.0, -2.0, 2.0]), Sample([[0.3], [-0.3]])],
+)
+def floor(x: Any) -> Any:
+    """⌊x⌋; piecewise constant, so no gradient flows."""
+    return np.floor(x)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.ceil,
+    nondifferentiable="x",
+    samples=[Sample([1.5, -1.5, 2.0], expected=[2.0, -1.0, 2.0]), Sample([[0.3], [-0.3]])],
+)
+def ceil(x: Any) -> Any:
+    """⌈x⌉; piecewise constant, so no gradient flows."""
+    return np.ceil(x)
+
+
+@op(
+    kind="elementwise",
+    numpy=(np.trunc, np.fix),
+    nondifferentiable="x",
+    samples=[Sample([1.5, -1.5, 2.0], expected=[1.0, -1.0, 2.0]), Sample([[0.3], [-0.3]])],
+)
+def trunc(x: Any) -> Any:
+    """x without its fraction; piecewise constant, so no gradient flows."""
+    return np.trunc(x)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.round,
+    nondifferentiable="x",
+    samples=[Sample([1.5, 2.5, -1.2], expected=[2.0, 2.0, -1.0]), Sample([[0.126], [-0.374]], decimals=2)],
+)
+def round(x: Any, *, decimals: int = 0) -> Any:
+    """x rounded to `decimals` places, halves to even; piecewise constant, so no gradient flows."""
+    return np.round(x, decimals)
+
+
+@round.numpy(np.rint)
+def _(x: Any) -> Any:
+    return round(x)

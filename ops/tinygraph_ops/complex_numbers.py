@@ -4,11 +4,12 @@ The gradient of a real loss by z = a + bi is ∂/∂a - i ∂/∂b, so that a ho
 conjugate. The rules below are linear over the real numbers only, so each states its forward mode too.
 """
 
+from math import pi
 from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import Sample, op, ops
+from tinygraph.plugin import DTypeError, ErrorSample, Sample, op, ops
 
 _Z = [1.0 + 2.0j, -0.5 - 1.5j]
 
@@ -32,3 +33,98 @@ def real_wrt_x(g: Any) -> Any:
 @real.jvp("x")
 def real_tangent(t: Any) -> Any:
     return ops.real(t)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.imag,
+    linear=("x",),
+    samples=[Sample(_Z, expected=[2.0, -1.5]), Sample([[1.5], [2.0]], expected=[[0.0], [0.0]])],
+)
+def imag(x: Any) -> Any:
+    """The imaginary part of x;  its gradient is -i g."""
+    return np.imag(x)
+
+
+@imag.vjp("x")
+def imag_wrt_x(g: Any) -> Any:
+    return g * -1j
+
+
+@imag.jvp("x")
+def imag_tangent(t: Any) -> Any:
+    return ops.imag(t)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.conj,
+    linear=("x",),
+    samples=[Sample(_Z, expected=[1.0 - 2.0j, -0.5 + 1.5j]), Sample([[1.5], [2.0]], expected=[[1.5], [2.0]])],
+)
+def conj(x: Any) -> Any:
+    """The complex conjugate of x;  its gradient is conj(g)."""
+    return np.conj(x)
+
+
+@conj.vjp("x")
+def conj_wrt_x(g: Any) -> Any:
+    return ops.conj(g)
+
+
+@conj.jvp("x")
+def conj_tangent(t: Any) -> Any:
+    return ops.conj(t)
+
+
+@op(
+    kind="elementwise",
+    numpy=np.angle,
+    samples=[Sample([1.0 + 1.0j, -2.0j], expected=[pi / 4, -pi / 2]), Sample([[1.5 - 0.5j], [-2.0 + 1.0j]])],
+)
+def angle(x: Any) -> Any:
+    """The angle of x in the complex plane;  its gradient is -i g / x. That of a real x is 0 or π, without a slope."""
+    return np.angle(x)
+
+
+@angle.vjp("x")
+def angle_wrt_x(g: Any, x: Any) -> Any:
+    return g * (-1j / x)
+
+
+@angle.jvp("x")
+def angle_tangent(t: Any, x: Any) -> Any:
+    return ops.imag(t / x)
+
+
+@op(
+    kind="elementwise",
+    linear=("real", "imag"),
+    samples=[Sample([1.0, 2.0], [0.5, -1.0], expected=[1.0 + 0.5j, 2.0 - 1.0j]), Sample([1.0, 2.0], [[3.0], [4.0]])],
+    error_samples=[ErrorSample([1j], [1.0], error=DTypeError, match="real")],
+)
+def make_complex(real: Any, imag: Any) -> Any:
+    """real + i imag, from two real arrays;  the gradients are g and i g, of which the real parts count."""
+    if np.iscomplexobj(real) or np.iscomplexobj(imag):
+        raise DTypeError("make_complex takes two real arrays; complex ones are added with x + 1j * y")
+    return real + np.multiply(imag, 1j)
+
+
+@make_complex.vjp("real")
+def make_complex_wrt_real(g: Any) -> Any:
+    return ops.real(g)
+
+
+@make_complex.vjp("imag")
+def make_complex_wrt_imag(g: Any) -> Any:
+    return -ops.imag(g)
+
+
+@make_complex.jvp("real")
+def make_complex_tangent_of_real(t: Any) -> Any:
+    return t
+
+
+@make_complex.jvp("imag")
+def make_complex_tangent_of_imag(t: Any) -> Any:
+    return t * 1j

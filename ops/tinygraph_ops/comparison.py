@@ -1,0 +1,189 @@
+"""Comparisons, logic and bits: results without a gradient. Choosing by them is in `choosing.py`."""
+
+from typing import Any
+
+import numpy as np
+
+from tinygraph.plugin import DTypeError, ErrorSample, Sample, op
+
+_BOTH = ("x", "y")
+_ORDERED = ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0])
+_SPECIAL = [0.0, np.nan, np.inf, -np.inf]
+_LOGIC = ([True, True, False], [True, False, False])
+_FLOATS = ErrorSample([1.0], [2.0], error=DTypeError)
+
+
+@op(
+    kind="comparison",
+    numpy=np.equal,
+    nondifferentiable=_BOTH,
+    samples=[Sample(*_ORDERED, expected=[False, True, False]), Sample([1.0], [[1.0], [2.0]])],
+)
+def equal(x: Any, y: Any) -> Any:
+    """x == y, elementwise."""
+    return np.equal(x, y)
+
+
+@op(
+    kind="comparison",
+    numpy=np.not_equal,
+    nondifferentiable=_BOTH,
+    samples=[Sample(*_ORDERED, expected=[True, False, True]), Sample([1.0], [[1.0], [2.0]])],
+)
+def not_equal(x: Any, y: Any) -> Any:
+    """x != y, elementwise."""
+    return np.not_equal(x, y)
+
+
+@op(
+    kind="comparison",
+    numpy=np.less,
+    nondifferentiable=_BOTH,
+    samples=[Sample(*_ORDERED, expected=[True, False, False]), Sample([1.0], [[1.0], [2.0]])],
+)
+def less(x: Any, y: Any) -> Any:
+    """x < y, elementwise."""
+    return np.less(x, y)
+
+
+@op(
+    kind="comparison",
+    numpy=np.less_equal,
+    nondifferentiable=_BOTH,
+    samples=[Sample(*_ORDERED, expected=[True, True, False]), Sample([1.0], [[1.0], [2.0]])],
+)
+def less_equal(x: Any, y: Any) -> Any:
+    """x <= y, elementwise."""
+    return np.less_equal(x, y)
+
+
+@op(
+    kind="comparison",
+    numpy=np.greater,
+    nondifferentiable=_BOTH,
+    samples=[Sample(*_ORDERED, expected=[False, False, True]), Sample([1.0], [[1.0], [2.0]])],
+)
+def greater(x: Any, y: Any) -> Any:
+    """x > y, elementwise."""
+    return np.greater(x, y)
+
+
+@op(
+    kind="comparison",
+    numpy=np.greater_equal,
+    nondifferentiable=_BOTH,
+    samples=[Sample(*_ORDERED, expected=[False, True, True]), Sample([1.0], [[1.0], [2.0]])],
+)
+def greater_equal(x: Any, y: Any) -> Any:
+    """x >= y, elementwise."""
+    return np.greater_equal(x, y)
+
+
+@op(kind="comparison", numpy=np.isnan, nondifferentiable="x", samples=[Sample(_SPECIAL, expected=[0, 1, 0, 0])])
+def isnan(x: Any) -> Any:
+    """Whether x is not a number, elementwise."""
+    return np.isnan(x)
+
+
+@op(kind="comparison", numpy=np.isinf, nondifferentiable="x", samples=[Sample(_SPECIAL, expected=[0, 0, 1, 1])])
+def isinf(x: Any) -> Any:
+    """Whether x is ∞ or -∞, elementwise."""
+    return np.isinf(x)
+
+
+@op(kind="comparison", numpy=np.isfinite, nondifferentiable="x", samples=[Sample(_SPECIAL, expected=[1, 0, 0, 0])])
+def isfinite(x: Any) -> Any:
+    """Whether x is neither infinite nor nan, elementwise."""
+    return np.isfinite(x)
+
+
+@op(
+    kind="comparison",
+    numpy=np.logical_not,
+    nondifferentiable="x",
+    samples=[Sample([True, False], expected=[False, True]), Sample([[0.0], [2.5]], expected=[[True], [False]])],
+)
+def logical_not(x: Any) -> Any:
+    """Whether x is zero or false, elementwise."""
+    return np.logical_not(x)
+
+
+@op(
+    kind="comparison",
+    numpy=np.logical_and,
+    nondifferentiable=_BOTH,
+    samples=[Sample(*_LOGIC, expected=[True, False, False]), Sample([0.0, 2.0], [[True], [False]])],
+)
+def logical_and(x: Any, y: Any) -> Any:
+    """Whether x and y are both non-zero, elementwise."""
+    return np.logical_and(x, y)
+
+
+@op(
+    kind="comparison",
+    numpy=np.logical_or,
+    nondifferentiable=_BOTH,
+    samples=[Sample(*_LOGIC, expected=[True, True, False]), Sample([0.0, 2.0], [[True], [False]])],
+)
+def logical_or(x: Any, y: Any) -> Any:
+    """Whether x or y is non-zero, elementwise."""
+    return np.logical_or(x, y)
+
+
+@op(
+    kind="comparison",
+    numpy=np.logical_xor,
+    nondifferentiable=_BOTH,
+    samples=[Sample(*_LOGIC, expected=[False, True, False]), Sample([0.0, 2.0], [[True], [False]])],
+)
+def logical_xor(x: Any, y: Any) -> Any:
+    """Whether just one of x and y is non-zero, elementwise."""
+    return np.logical_xor(x, y)
+
+
+@op(
+    kind="comparison",
+    numpy=np.invert,
+    nondifferentiable="x",
+    samples=[Sample([0, 5], expected=[-1, -6]), Sample([[True], [False]], expected=[[False], [True]])],
+    error_samples=[ErrorSample([1.0], error=DTypeError)],
+)
+def invert(x: Any) -> Any:
+    """Every bit of an integer inverted; `not` for bools."""
+    return np.invert(x)
+
+
+@op(
+    kind="comparison",
+    numpy=np.bitwise_and,
+    nondifferentiable=_BOTH,
+    samples=[Sample([6, 5], [3, 8], expected=[2, 0]), Sample([True, False], [[True], [False]])],
+    error_samples=[_FLOATS],
+)
+def bitwise_and(x: Any, y: Any) -> Any:
+    """x & y, bit by bit; `and` for bools."""
+    return np.bitwise_and(x, y)
+
+
+@op(
+    kind="comparison",
+    numpy=np.bitwise_or,
+    nondifferentiable=_BOTH,
+    samples=[Sample([6, 5], [3, 8], expected=[7, 13]), Sample([True, False], [[True], [False]])],
+    error_samples=[_FLOATS],
+)
+def bitwise_or(x: Any, y: Any) -> Any:
+    """x | y, bit by bit; `or` for bools."""
+    return np.bitwise_or(x, y)
+
+
+@op(
+    kind="comparison",
+    numpy=np.bitwise_xor,
+    nondifferentiable=_BOTH,
+    samples=[Sample([6, 5], [3, 8], expected=[5, 13]), Sample([True, False], [[True], [False]])],
+    error_samples=[_FLOATS],
+)
+def bitwise_xor(x: Any, y: Any) -> Any:
+    """x ^ y, bit by bit; `xor` for bools."""
+    return np.bitwise_xor(x, y)
