@@ -22,14 +22,21 @@ from tinygraph.errors import CaptureError
 
 
 class Trace:
-    """What a capture in progress has read and written."""
+    """What a capture in progress has read and written.
+
+    Attributes:
+        reads: the states (parameters, buffers, generators) that the program reads, by id.
+        writes: the states it replaces, each with the last captured value.
+        gradients: the leaves whose `.grad` it sets, each with the last captured value (None: cleared).
+    """
 
     def __init__(self) -> None:
         self.reads: dict[int, Leaf] = {}
         self.writes: dict[int, tuple[Leaf, Any]] = {}
+        self.gradients: dict[int, tuple[Leaf, Tensor | None]] = {}
 
     def read(self, leaf: Leaf) -> Any:
-        """The captured value of a parameter or buffer: what was last written, or the leaf itself."""
+        """The captured value of a state: what was last written, or the leaf itself."""
         written = self.writes.get(id(leaf))
         if written is not None:
             return written[1]
@@ -39,6 +46,20 @@ class Trace:
     def write(self, leaf: Leaf, value: Any) -> None:
         """Note that the program replaces a state."""
         self.writes[id(leaf)] = (leaf, value)
+
+    def read_grad(self, leaf: Leaf) -> Tensor | None:
+        """The captured gradient of a leaf: what was last set, or the one it has, as a state of its own."""
+        set_here = self.gradients.get(id(leaf))
+        if set_here is not None:
+            return set_here[1]
+        if leaf.grad is None:
+            return None
+        found: Tensor = self.read(leaf.grad._own_leaf())
+        return found
+
+    def write_grad(self, leaf: Leaf, gradient: Tensor | None) -> None:
+        """Note that the program sets a leaf's gradient."""
+        self.gradients[id(leaf)] = (leaf, gradient)
 
 
 def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
@@ -74,16 +95,19 @@ def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
             filled.append(Tensor(None, made, made))
         else:
             filled.append(leaf)
-    with mode(recording=True, capture=Trace(), place=Place()):
+    trace = Trace()
+    with mode(recording=True, capture=trace, place=Place()):
         result = function(*tree.unflatten(filled))
     outputs, shape = flatten(result)
-    if not any(isinstance(out, Tensor) and out._value is None for out in outputs):
+    if not trace.writes and not any(isinstance(out, Tensor) and out._value is None for out in outputs):
         raise CaptureError(
             f"{_title(function)} returned nothing that was captured: its result must depend on its arguments or on "
             f"parameters through ops. It returned {type(result).__name__}"
         )
     edges = [_output(out) for out in outputs]
-    return Graph(inputs, edges, result=shape, name=_title(function))
+    updates = [(leaf, _output(value)) for leaf, value in trace.writes.values()]
+    gradients = [(leaf, None if value is None else _output(value)) for leaf, value in trace.gradients.values()]
+    return Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=_title(function))
 
 
 def _is_array(value: Any) -> bool:
@@ -91,6 +115,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _output(out: Any) -> Any:
+    """What a graph holds for a value: its edge, or an array."""
     if isinstance(out, Tensor):
         return out._edge if out._edge is not None else out._value
     return np.asarray(out)

@@ -16,6 +16,7 @@ import numpy as np
 from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, Node, Port, edge_type, is_recorded, next_order
 from tinygraph.core.source import is_library, user_frame
+from tinygraph.core.state import Generator
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, type_of
 from tinygraph.errors import CaptureError, DTypeError, OpError, RuleError, SettingError, ShapeError, TinygraphError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tinygraph.core.op import Op
 
 # Operand classes that forwards take as they are; anything else is made an array first.
-_READY = frozenset({np.ndarray, bool, int, float, complex, type(None), *SCALAR_TYPES})
+_READY = frozenset({np.ndarray, bool, int, float, complex, type(None), Generator, *SCALAR_TYPES})
 _VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
 _new: Any = object.__new__
 
@@ -119,13 +120,15 @@ def _apply_captured(
 ) -> Any:
     """Record an op by its types alone."""
     types: list[Any] = []
-    mask = 0
+    mask = wanted = 0
     for i, (x, entry) in enumerate(zip(operands, entries, strict=True)):
         if isinstance(x, Tensor):
             # a parameter or buffer read here becomes part of the graph, by reference
             if entry.__class__ is Leaf and x._value is not None:
                 mode.capture.read(entry)
             mask |= is_recorded(entry) << i
+            constant = not mode.recording or (isinstance(entry, Leaf) and entry.kind in ("buffer", "generator"))
+            wanted |= (is_recorded(entry) and not constant) << i
             types.append(edge_type(entry) if is_recorded(entry) else type_of(entry))
         else:
             types.append(type_of(x) if isinstance(x, np.ndarray | np.generic) else x)
@@ -141,7 +144,7 @@ def _apply_captured(
     node.op = op
     node.inputs = tuple(entries)
     node.settings = settings
-    node.plan = op.plan(mask, len(types), mode.tangents)
+    node.plan = op.plan(wanted, len(types), mode.tangents)
     node.saved = None
     node.versions = None
     node.place = mode.place

@@ -17,7 +17,7 @@ from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
 from tinygraph.core.registry import ops
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import Tensor, read_grad, write_grad
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, type_of
 from tinygraph.errors import DTypeError, MissingRuleError, RecordingError, RuleError, ShapeError
 
@@ -55,7 +55,8 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
         raise DTypeError(f"backward() needs a real or complex output, not {output.type}")
     seed = _seed(output, gradient)
     nodes = ancestors([edge_node(edge)])
-    found = propagate(nodes, [(edge, seed)], wanted=None, record=create_graph)
+    record = create_graph or modes.current.capture is not None
+    found = propagate(nodes, [(edge, seed)], wanted=None, record=record)
     for node in nodes:
         if node.__class__ is Leaf and node.requires_grad and id(node) in found:  # type: ignore[attr-defined]
             _accumulate(node, found[id(node)])  # type: ignore[arg-type]
@@ -63,8 +64,9 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
 
 def _accumulate(leaf: Leaf, gradient: Any) -> None:
     new = gradient if isinstance(gradient, Tensor) else Tensor(_owned(gradient))
+    old = read_grad(leaf)
     with mode(place=Place()):
-        leaf.grad = new if leaf.grad is None else ops.add(leaf.grad, new)
+        write_grad(leaf, new if old is None else ops.add(old, new))
 
 
 def _owned(gradient: Any) -> Any:

@@ -28,7 +28,8 @@ class Graph:
         inputs: the leaves that calling the graph gives values to, in order.
         outputs: what it computes: an edge each (a node, or a port of one), or a constant array.
         nodes: leaves and nodes, inputs before consumers.
-        gradients: what `outputs` after the graph's own are derivatives of, for a graph made by `gradient`.
+        updates: (leaf, edge or array) pairs: the states that a captured program replaces.
+        gradients: (leaf, edge or None) pairs: the `.grad`s that it sets.
     """
 
     def __init__(
@@ -37,13 +38,18 @@ class Graph:
         outputs: Sequence[Any],
         *,
         result: Tree | None = None,
+        updates: Sequence[tuple[Leaf, Any]] = (),
+        gradients: Sequence[tuple[Leaf, Any]] = (),
         name: str | None = None,
     ) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.updates = tuple(updates)
+        self.gradients = tuple(gradients)
         self.name = name
         self._result = result
-        reached = ancestors(edge_node(out) for out in self.outputs if is_recorded(out))
+        ends = (*self.outputs, *(value for _, value in (*self.updates, *self.gradients)))
+        reached = ancestors(edge_node(end) for end in ends if is_recorded(end))
         listed = {id(node) for node in reached}
         unused = [leaf for leaf in self.inputs if id(leaf) not in listed]
         self.nodes: tuple[Node, ...] = (*unused, *reached)
@@ -84,7 +90,10 @@ class Graph:
         Raises:
             ShapeError: the number, shapes or dtypes of the inputs do not fit.
         """
-        values = evaluate(self.nodes, dict(self._bind(inputs)), keep=self.outputs)
+        nodes = self.nodes
+        if self.updates or self.gradients:  # calling a graph computes its outputs and changes no state
+            nodes = tuple(ancestors(edge_node(out) for out in self.outputs if is_recorded(out)))
+        values = evaluate(nodes, dict(self._bind(inputs)), keep=self.outputs)
         results = [_read(values, out) if is_recorded(out) else out for out in self.outputs]
         if self._result is not None and len(results) == self._result.count:
             return self._result.unflatten(results)

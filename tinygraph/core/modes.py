@@ -90,6 +90,12 @@ def scope(name: str) -> AbstractContextManager[None]:
     return mode(place=modes.current.place.enter(name))
 
 
+def phase(name: Phase) -> AbstractContextManager[None]:
+    """Context manager: nodes made inside belong to the given phase (an optimizer's are "update")."""
+    place = modes.current.place
+    return mode(place=Place(place.scope, name, place.origin))
+
+
 @contextmanager
 def no_grad() -> Iterator[None]:
     """Context manager (and, called, a decorator): nothing inside is recorded.

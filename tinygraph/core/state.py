@@ -12,8 +12,10 @@ import numpy as np
 
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf
+from tinygraph.core.registry import ops
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import ArrayType
 from tinygraph.errors import DTypeError, ShapeError
 
 
@@ -27,9 +29,9 @@ def buffer(value: Any, name: str | None = None) -> Tensor:
 def read(state: Tensor) -> Any:
     """The present value: an array, or a captured tensor while a program is captured."""
     capture = modes.current.capture
-    if capture is not None:
+    if capture is not None and state._value is not None:
         return capture.read(state._own_leaf())
-    return state._value
+    return state if state._value is None else state._value
 
 
 def write(state: Tensor, value: Any) -> None:
@@ -67,6 +69,7 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None) -> None:
+        self._leaf: Leaf | None = None
         self.seed(seed)
 
     def seed(self, seed: int | None) -> None:
@@ -82,11 +85,25 @@ class Generator:
     def state(self, state: Any) -> None:
         self.numpy.bit_generator.state = state
 
-    def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray[Any, Any]:
-        return self.numpy.uniform(low, high, shape)
+    def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Any:
+        """Float64 numbers in [low, high). While a program is captured: a node that draws when the program runs."""
+        return self._draw("random_uniform", shape=tuple(shape), low=low, high=high)
 
-    def normal(self, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> np.ndarray[Any, Any]:
-        return self.numpy.normal(mean, std, shape)
+    def normal(self, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> Any:
+        """Float64 numbers of the normal distribution; captured like `uniform`."""
+        return self._draw("random_normal", shape=tuple(shape), mean=mean, std=std)
+
+    def _draw(self, op: str, **settings: Any) -> Any:
+        if modes.current.capture is None:
+            return ops[op].forward(self, **settings)
+        return ops[op](Tensor(None, self.leaf, self.leaf), **settings)
+
+    @property
+    def leaf(self) -> Leaf:
+        """This generator as a leaf of captured graphs, which refer to it and draw from it when they run."""
+        if self._leaf is None:
+            self._leaf = Leaf(self, kind="generator", types=ArrayType((), np.dtype(object)))
+        return self._leaf
 
     def permutation(self, count: int) -> np.ndarray[Any, Any]:
         return self.numpy.permutation(count)

@@ -114,7 +114,7 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The accumulated gradient of a leaf; None before the first backward pass."""
-        return None if self._leaf is None else self._leaf.grad
+        return None if self._leaf is None else read_grad(self._leaf)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -123,7 +123,7 @@ class Tensor:
                 value = tensor(value)
             if value.shape != self.shape:
                 raise ShapeError(f"a gradient of shape {value.shape} does not fit a tensor of shape {self.shape}")
-        self._own_leaf().grad = value
+        write_grad(self._own_leaf(), value)
 
     @property
     def name(self) -> str | None:
@@ -555,6 +555,21 @@ class Tensor:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {"text/plain": repr(self)}
+
+
+def read_grad(leaf: Leaf) -> Tensor | None:
+    """A leaf's accumulated gradient; while capturing, what the captured program would find there."""
+    capture = modes.current.capture
+    return leaf.grad if capture is None else capture.read_grad(leaf)  # type: ignore[no-any-return]
+
+
+def write_grad(leaf: Leaf, gradient: Tensor | None) -> None:
+    """Set a leaf's accumulated gradient; while capturing, note that the captured program does."""
+    capture = modes.current.capture
+    if capture is None:
+        leaf.grad = gradient
+    else:
+        capture.write_grad(leaf, gradient)
 
 
 def tensor_of(leaf: Leaf) -> Tensor:
