@@ -7,6 +7,7 @@ from tinygraph.capture import capture as capture
 from tinygraph.core.graph import Graph as Graph
 from tinygraph.core.graph import graph_of as graph_of
 from tinygraph.core.modes import no_grad as no_grad
+from tinygraph.core.registry import load_plugin as load_plugin
 from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import manual_seed as manual_seed

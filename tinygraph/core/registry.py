@@ -1,21 +1,27 @@
 """The registry of ops and the namespace `tg.ops` that shows it.
 
 Every op, built-in or not, comes in through the entry-point group `tinygraph.ops`: one entry a package, whose import
-declares the package's ops. Nothing is imported before a name is asked for. A package that fails to import is rolled
-back, reported once and skipped. Names of built-in ops are reserved; a name that two packages claim belongs to neither.
+declares the package's ops. Nothing is imported before a name is asked for: a package with a manifest (`manifest.py`)
+when one of its own names is, a package without one on the first name that nobody knows. A faulty package is rolled
+back, reported once and skipped. Built-in names are reserved; a name that two packages claim belongs to neither.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
+import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tinygraph.core.manifest import Manifest, check_api, read_manifest
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
 
 if TYPE_CHECKING:
@@ -29,6 +35,24 @@ BUILTIN_PACKAGE = "tinygraph_ops"
 _INTERACTIVE = ("__main__", "builtins")
 
 
+class Plugin:
+    """An installed op package: its entry point and manifest, and whether it has been imported."""
+
+    def __init__(self, point: metadata.EntryPoint) -> None:
+        self.point = point
+        self.package = point.value.partition(":")[0].partition(".")[0]
+        self.distribution = point.dist.name if point.dist is not None else self.package
+        self.version = point.dist.version if point.dist is not None else ""
+        self.manifest: Manifest | None = None
+        self.imported = False
+        self.fault: str | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether importing it may still bring something."""
+        return not self.imported and self.fault is None
+
+
 class Registry:
     """Which package declared which op, and which op stands for which NumPy function."""
 
@@ -39,7 +63,7 @@ class Registry:
         # names already looked up; `Ops` keeps it as its __dict__, so that a known op costs one attribute access
         self.resolved: dict[str, Any] = {}
         self._builtin_loaded = False
-        self._plugins_loaded = False
+        self._plugins: list[Plugin] | None = None
 
     def declare(self, op: AnyOp) -> None:
         """Enter a freshly decorated op under its name.
@@ -108,14 +132,15 @@ class Registry:
         )
 
     def _claims_on(self, name: str) -> list[AnyOp]:
-        claims = self._claims.get(name)
-        if not claims:
-            self._load_builtin()
-            claims = self._claims.get(name)
-        if not claims:
-            self.load_plugins()
-            claims = self._claims.get(name)
-        return claims or []
+        """The ops of that name, after importing whatever may declare one."""
+        self._load_builtin()
+        claims = self._claims.get(name, [])
+        if any(op.package == BUILTIN_PACKAGE for op in claims):
+            return claims
+        self._import(plugin for plugin in self.plugins() if plugin.manifest and name in plugin.manifest.ops)
+        if not self._claims.get(name):
+            self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
+        return self._claims.get(name, [])
 
     def numpy_call(self, function: Any) -> Callable[..., Any]:
         """What answers a NumPy function on tensors, taking NumPy's own arguments.
@@ -126,9 +151,11 @@ class Registry:
         found = self._numpy.get(function)
         if found is None:
             self._load_builtin()
-            found = self._numpy.get(function)
-        if found is None:
-            self.load_plugins()
+            name = f"{getattr(function, '__module__', None) or 'numpy'}.{getattr(function, '__name__', '')}"
+            if function not in self._numpy:
+                self._import(plugin for plugin in self.plugins() if plugin.manifest and name in plugin.manifest.numpy)
+            if function not in self._numpy:
+                self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
             found = self._numpy.get(function)
         if found is None:
             raise NumpyFunctionError(
@@ -139,16 +166,44 @@ class Registry:
         return found[1]
 
     def names(self) -> list[str]:
-        """Every op name, sorted, built-in and of plugins."""
+        """Every op name, sorted, built-in and of plugins; packages with a manifest are not imported for it."""
         self._load_builtin()
-        self.load_plugins()
-        return sorted(name for name, claims in self._claims.items() if claims)
+        self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
+        listed = {name for plugin in self.plugins() if plugin.pending and plugin.manifest for name in plugin.manifest.ops}
+        return sorted(listed | {name for name, claims in self._claims.items() if claims})
 
     def all_ops(self) -> list[AnyOp]:
         """Every op and composite, sorted by name."""
-        return [op for name in self.names() for op in self._claims[name]]
+        self._import(self.plugins())
+        return [op for name in self.names() for op in self._claims.get(name, [])]
+
+    def plugins(self) -> list[Plugin]:
+        """Every installed op package but the built-in one, sorted; found once, not imported."""
+        if self._plugins is None:
+            with self._lock:
+                points = metadata.entry_points(group=ENTRY_POINT_GROUP)
+                found = [Plugin(point) for point in sorted(points, key=lambda point: (point.value, point.name))]
+                self._plugins = [plugin for plugin in found if plugin.package != BUILTIN_PACKAGE]
+                for plugin in self._plugins:
+                    self._read_manifest(plugin)
+        return self._plugins
+
+    def _read_manifest(self, plugin: Plugin) -> None:
+        try:
+            plugin.manifest = read_manifest(plugin.point)
+        except (PluginError, OSError) as error:
+            self._report(plugin, str(error))
+            return
+        taken = [name for name in plugin.manifest.ops if self._is_builtin(name)] if plugin.manifest else []
+        if taken:
+            self._report(plugin, f"it claims {', '.join(map(repr, taken))}, reserved for built-in ops; rename there")
+
+    def _is_builtin(self, name: str) -> bool:
+        self._load_builtin()
+        return any(op.package == BUILTIN_PACKAGE for op in self._claims.get(name, []))
 
     def _load_builtin(self) -> None:
+        # By name and not by its entry point: reading every installed package's metadata takes longer than the import.
         if self._builtin_loaded:
             return
         with self._lock:
@@ -161,35 +216,119 @@ class Registry:
                 self._builtin_loaded = False
                 raise
 
-    def load_plugins(self) -> None:
-        """Import every package of the entry-point group once; a faulty one is reported and skipped."""
-        if self._plugins_loaded:
-            return
-        with self._lock:
-            if self._plugins_loaded:
-                return
-            self._plugins_loaded = True
-            found = metadata.entry_points(group=ENTRY_POINT_GROUP)
-            for point in sorted(found, key=lambda point: (point.value, point.name)):
-                if point.value != BUILTIN_PACKAGE:
-                    self._load_plugin(point)
+    def _import(self, plugins: Iterable[Plugin]) -> None:
+        """Import packages; a faulty one leaves nothing behind but its report."""
+        for plugin in [plugin for plugin in plugins if plugin.pending]:
+            with self._lock:
+                before = self._snapshot()
+                try:
+                    module = plugin.point.load()
+                    self._check_imported(plugin, module)
+                    plugin.imported = True
+                except Exception as error:  # noqa: BLE001 - whatever a stranger's module raises
+                    self._restore(before)
+                    self._report(plugin, f"{type(error).__name__}: {error} ({_raised_at(error)})")
 
-    def _load_plugin(self, point: metadata.EntryPoint) -> None:
-        before = {name: list(claims) for name, claims in self._claims.items()}
-        numpy_before = dict(self._numpy)
-        try:
-            point.load()
-        except Exception as error:
-            self._claims, self._numpy = before, numpy_before
-            self.resolved.clear()
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            package = point.dist.name if point.dist is not None else point.value
-            warnings.warn(
-                f"op package {package!r} could not be loaded and is skipped: {type(error).__name__}: {error} "
-                f"({place.filename}:{place.lineno})",
-                TinygraphWarning,
-                stacklevel=2,
+    def _check_imported(self, plugin: Plugin, module: Any) -> None:
+        if hasattr(module, "TINYGRAPH_API"):
+            check_api(module.TINYGRAPH_API, plugin.package)
+        declared = {name for name, claims in self._claims.items() if any(op.package == plugin.package for op in claims)}
+        if not declared:
+            raise PluginError("its import declared no op; decorate its forward functions with @tinygraph.plugin.op")
+        missing = sorted(set(plugin.manifest.ops) - declared) if plugin.manifest else []
+        if missing:
+            raise PluginError(
+                f"its manifest lists {', '.join(missing)}, which its import does not declare; "
+                f"`tinygraph ops check {plugin.package} --write-manifest` renews the manifest"
             )
+
+    def _report(self, plugin: Plugin, fault: str) -> None:
+        plugin.fault = fault
+        warnings.warn(
+            f"op package {plugin.distribution!r} could not be loaded and is skipped: {fault}",
+            TinygraphWarning,
+            stacklevel=2,
+        )
+
+    def _snapshot(self) -> tuple[dict[str, list[AnyOp]], dict[Any, Any]]:
+        return {name: list(claims) for name, claims in self._claims.items()}, dict(self._numpy)
+
+    def _restore(self, before: tuple[dict[str, list[AnyOp]], dict[Any, Any]]) -> None:
+        self._claims, self._numpy = before
+        self.resolved.clear()
+
+    def load_file(self, path: str | Path) -> list[AnyOp]:
+        """Import one file and return the ops it declares; loading it again replaces them.
+
+        Raises:
+            PluginError: the file cannot be imported, or declares no op; nothing of it stays.
+        """
+        path = Path(path).resolve()
+        if not path.is_file():
+            raise PluginError(f"no op file at {path.name!r}: there is no such file")
+        name = path.stem
+        known = sys.modules.get(name)
+        if known is not None and getattr(known, "__file__", None) != str(path):
+            name = f"{name}_ops"  # an installed module has the file's name
+        with self._lock:
+            self._load_builtin()
+            before = self._snapshot()
+            for claims in self._claims.values():
+                claims[:] = [op for op in claims if op.package != name]
+            self._numpy = {function: found for function, found in self._numpy.items() if found[0].package != name}
+            self.resolved.clear()
+            try:
+                _execute(name, path)
+                declared = [op for claims in self._claims.values() for op in claims if op.package == name]
+                if not declared:
+                    raise PluginError(f"{path.name} declares no op; decorate its forward with @tinygraph.plugin.op")
+            except Exception as error:
+                self._restore(before)
+                if isinstance(error, PluginError):
+                    raise
+                raise PluginError(
+                    f"{path.name} could not be loaded: {type(error).__name__}: {error} ({_raised_at(error)})"
+                ) from error
+        return declared
+
+
+def _execute(name: str, path: Path) -> ModuleType:
+    """Run a file as the module `name`."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path.name} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        raise
+    return module
+
+
+def _raised_at(error: BaseException) -> str:
+    """File and line that raised: of a syntax error the faulty line itself."""
+    if isinstance(error, SyntaxError):
+        return f"{Path(error.filename or '?').name}:{error.lineno}"
+    places = traceback.extract_tb(error.__traceback__)
+    own = [place for place in places if not place.filename.startswith("<")]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "unknown line"
+
+
+def load_plugin(path: str | Path) -> list[Any]:
+    """Load the ops of a single file, while developing them; they are then in `tg.ops`.
+
+    Loading the same file again replaces them. Installed packages need no call: they are found by their entry point.
+
+    Raises:
+        PluginError: naming the file and line at fault.
+    """
+    return registry.load_file(path)
 
 
 def numpy_name(function: Any) -> str:
