@@ -1,0 +1,374 @@
+"""Activation functions, right far out in both tails. tanh and erf are in other families."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygraph.plugin import (
+    ArrayType,
+    ErrorSample,
+    Sample,
+    SettingError,
+    ShapeError,
+    composite,
+    normalize_axes,
+    op,
+    ops,
+)
+
+_LINE = [-2.0, -0.5, 0.25, 3.0]
+_GRID = [[-2.0, -0.5, 0.25], [3.0, 0.1, -1.0]]
+_FAR = [-1000.0, -40.0, 40.0, 1000.0]
+
+
+# -- piecewise linear ----------------------------------------------------------------------------------------
+
+
+@op(
+    kind="elementwise",
+    samples=[
+        Sample(_LINE, expected=[0.0, 0.0, 0.25, 3.0]),
+        Sample(_GRID),
+        Sample([-1.0, 0.0, 1.0], expected=[0.0, 0.0, 1.0], smooth=False),
+    ],
+)
+def relu(x: Any) -> Any:
+    """max(x, 0);  d/dx = 1 where x > 0, else 0, at 0 too.
+
+    >>> import numpy as np
+    >>> relu(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
+    """
+    return np.maximum(x, 0)
+
+
+@relu.vjp("x")
+def relu_wrt_x(g: Any, out: Any) -> Any:
+    return ops.where(out > 0, g, 0)
+
+
+@op(
+    kind="elementwise",
+    samples=[
+        Sample(_LINE, expected=[-0.02, -0.005, 0.25, 3.0]),
+        Sample(_GRID, negative_slope=0.5),
+        Sample([-1.0, 0.0, 1.0], negative_slope=2.0, expected=[-2.0, 0.0, 1.0], smooth=False),
+    ],
+)
+def leaky_relu(x: Any, *, negative_slope: float = 0.01) -> Any:
+    """x where x > 0, else negative_slope * x;  d/dx = 1 or negative_slope, which holds at 0.
+
+    >>> import numpy as np
+    >>> leaky_relu(np.array([-1.0, 2.0]), negative_slope=0.1)
+    array([-0.1,  2. ])
+    """
+    return np.where(np.greater(x, 0), x, np.multiply(x, negative_slope))
+
+
+@leaky_relu.vjp("x")
+def leaky_relu_wrt_x(g: Any, x: Any, *, negative_slope: float) -> Any:
+    return ops.where(x > 0, g, g * negative_slope)
+
+
+@op(
+    kind="elementwise",
+    samples=[
+        Sample(_LINE, expected=[-1.0, -0.5, 0.25, 1.0]),
+        Sample(_GRID, min=-0.6, max=0.2),
+        Sample([-1.0, 1.0], smooth=False),
+    ],
+    error_samples=[ErrorSample(_LINE, min=1.0, max=-1.0, error=SettingError, match="min")],
+)
+def hardtanh(x: Any, *, min: float = -1.0, max: float = 1.0) -> Any:
+    """x kept between min and max;  d/dx = 1 strictly between them, else 0.
+
+    >>> import numpy as np
+    >>> hardtanh(np.array([-3.0, 0.5, 3.0]))
+    array([-1. ,  0.5,  1. ])
+    """
+    if not min < max:
+        raise SettingError(f"min is {min} and max is {max}; min must be less than max")
+    return np.clip(x, min, max)
+
+
+@hardtanh.vjp("x")
+def hardtanh_wrt_x(g: Any, out: Any, *, min: float, max: float) -> Any:
+    return ops.where(out > min, ops.where(out < max, g, 0), 0)
+
+
+@composite(samples=[Sample([-1.0, 2.0, 7.0], expected=[0.0, 2.0, 6.0])])
+def relu6(x: Any) -> Any:
+    """min(max(x, 0), 6)
+
+    >>> import numpy as np
+    >>> relu6(np.array([-1.0, 2.0, 7.0]))
+    array([0., 2., 6.])
+    """
+    return hardtanh(x, min=0.0, max=6.0)
+
+
+# -- exponential ---------------------------------------------------------------------------------------------
+
+
+@op(
+    kind="elementwise",
+    samples=[
+        Sample(_LINE, expected=[-0.8646647167633873, -0.3934693402873666, 0.25, 3.0]),
+        Sample(_GRID, alpha=0.5),
+        Sample(_FAR, expected=[-1.0, -1.0, 40.0, 1000.0]),
+        Sample([0.0], alpha=2.0, expected=[0.0], smooth=False),
+    ],
+)
+def elu(x: Any, *, alpha: float = 1.0) -> Any:
+    """x where x > 0, else alpha * (exp(x) - 1);  d/dx = 1 or alpha * exp(x), which holds at 0.
+
+    >>> import numpy as np
+    >>> elu(np.array([-1000.0, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+    return np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+@elu.vjp("x")
+def elu_wrt_x(g: Any, x: Any, *, alpha: float) -> Any:
+    # where, not minimum, inside exp: its derivative at 0 is one-sided, as that of elu is.
+    return ops.where(x > 0, g, g * alpha * ops.exp(ops.where(x > 0, 0, x)))
+
+
+@op(
+    kind="elementwise",
+    samples=[
+        Sample([0.0, 1.0, -1.0], expected=[0.5, 0.7310585786300049, 0.2689414213699951]),
+        Sample(_GRID),
+        Sample(_FAR, expected=[0.0, 4.248354255291589e-18, 1.0, 1.0]),
+    ],
+)
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x));  d/dx = out * (1 - out).
+
+    >>> import numpy as np
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    small = np.exp(-np.abs(x))
+    return np.where(np.greater_equal(x, 0), 1, small) / (1 + small)
+
+
+@sigmoid.vjp("x")
+def sigmoid_wrt_x(g: Any, out: Any) -> Any:
+    return g * out * (1 - out)
+
+
+@op(
+    kind="elementwise",
+    samples=[
+        Sample([0.0, 1.0, -1.0], expected=[-0.6931471805599453, -0.31326168751822286, -1.3132616875182228]),
+        Sample(_GRID),
+        Sample(_FAR, expected=[-1000.0, -40.0, -4.248354255291589e-18, 0.0]),
+    ],
+)
+def log_sigmoid(x: Any) -> Any:
+    """log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|));  d/dx = sigmoid(-x).
+
+    >>> import numpy as np
+    >>> log_sigmoid(np.array([-1000.0, 1000.0]))
+    array([-1000.,     0.])
+    """
+    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
+
+
+@log_sigmoid.vjp("x")
+def log_sigmoid_wrt_x(g: Any, x: Any) -> Any:
+    return g * sigmoid(-x)
+
+
+@op(
+    kind="elementwise",
+    samples=[
+        Sample([0.0, 1.0, -1.0], expected=[0.0, 0.7310585786300049, -0.2689414213699951]),
+        Sample(_GRID),
+        Sample(_FAR, expected=[0.0, -1.6993417021166355e-16, 40.0, 1000.0]),
+    ],
+)
+def silu(x: Any) -> Any:
+    """x * sigmoid(x), also called swish;  d/dx = s + x * s * (1 - s) with s = sigmoid(x).
+
+    >>> import numpy as np
+    >>> silu(np.array([0.0, 1000.0]))
+    array([   0., 1000.])
+    """
+    return x * sigmoid(x)
+
+
+@silu.vjp("x")
+def silu_wrt_x(g: Any, x: Any) -> Any:
+    s = sigmoid(x)
+    return g * s * (1 + x * (1 - s))
+
+
+@op(
+    kind="elementwise",
+    samples=[
+        Sample([0.0, 1.0, -1.0], expected=[0.6931471805599453, 1.3132616875182228, 0.31326168751822286]),
+        Sample(_GRID, beta=2.0),
+        Sample(_GRID, threshold=1.0),
+        Sample(_FAR, expected=[0.0, 4.248354255291589e-18, 40.0, 1000.0]),
+    ],
+    error_samples=[ErrorSample(_LINE, beta=0.0, error=SettingError, match="beta")],
+)
+def softplus(x: Any, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """log(1 + exp(beta * x)) / beta, and x where beta * x > threshold;  d/dx = sigmoid(beta * x), there 1.
+
+    >>> import numpy as np
+    >>> softplus(np.array([-1000.0, 1000.0]))
+    array([   0., 1000.])
+    """
+    if not beta > 0:
+        raise SettingError(f"beta is {beta}; it must be positive")
+    return np.where(np.greater(x, threshold / beta), x, np.logaddexp(np.multiply(x, beta), 0) / beta)
+
+
+@softplus.vjp("x")
+def softplus_wrt_x(g: Any, x: Any, *, beta: float, threshold: float) -> Any:
+    return ops.where(x > threshold / beta, g, g * sigmoid(x * beta))
+
+
+# -- Gaussian ------------------------------------------------------------------------------------------------
+
+_CUBIC = 0.044715  # Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016
+
+
+@op(
+    kind="elementwise",
+    samples=[
+        Sample([0.0, 1.0, -1.0], expected=[0.0, 0.8413447460685429, -0.15865525393145707]),
+        Sample(
+            [0.0, 1.0, -1.0], approximate="tanh", expected=[0.0, 0.8411919906082768, -0.15880800939172324]
+        ),
+        Sample(_GRID),
+        Sample(_GRID, approximate="tanh"),
+        Sample(_FAR, expected=[0.0, 0.0, 40.0, 1000.0]),
+        Sample(_FAR, approximate="tanh", expected=[0.0, 0.0, 40.0, 1000.0]),
+    ],
+    error_samples=[ErrorSample(_LINE, approximate="sigmoid", error=SettingError, match="none")],
+)
+def gelu(x: Any, *, approximate: str = "none") -> Any:
+    """x * P(x), P(x) = (1 + erf(x / sqrt(2))) / 2;  d/dx = P(x) + x * p(x), p the normal density.
+
+    Args:
+        approximate: "none", or "tanh": P(x) is about (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2.
+
+    >>> import numpy as np
+    >>> gelu(np.array([-1000.0, 0.0, 1000.0]))
+    array([  -0.,    0., 1000.])
+    """
+    if approximate == "tanh":
+        return x * (0.5 + 0.5 * np.tanh(_tanh_argument(x)))
+    if approximate == "none":
+        return x * _normal_distribution(x)
+    raise SettingError(f'approximate is {approximate!r}; it can be "none" or "tanh"')
+
+
+@gelu.vjp("x")
+def gelu_wrt_x(g: Any, x: Any, *, approximate: str) -> Any:
+    if approximate == "none":
+        density = ops.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+        return g * (_normal_distribution(x) + x * density)
+    tanh = ops.tanh(_tanh_argument(x))
+    slope = math.sqrt(2 / math.pi) * (1 + 3 * _CUBIC * x * x)
+    return g * (0.5 + 0.5 * tanh + 0.5 * x * (1 - tanh * tanh) * slope)
+
+
+def _normal_distribution(x: Any) -> Any:
+    return 0.5 + 0.5 * ops.erf(x * math.sqrt(0.5))
+
+
+def _tanh_argument(x: Any) -> Any:
+    return math.sqrt(2 / math.pi) * (x + _CUBIC * x * x * x)
+
+
+# -- over an axis --------------------------------------------------------------------------------------------
+
+_SOFTMAX_ERRORS = [
+    ErrorSample(_GRID, axis=2, error=ShapeError, match="axis 2"),
+    ErrorSample(1.0, error=ShapeError, match="axis -1"),
+    ErrorSample(_GRID, axis=0.5, error=SettingError, match="axis"),
+]
+
+
+@op(
+    kind="normalization",
+    samples=[
+        Sample([0.0, math.log(3.0)], expected=[0.25, 0.75]),
+        Sample(_GRID),
+        Sample(_GRID, axis=0),
+        Sample([_GRID, [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]], axis=1),
+        Sample([[1000.0, -1000.0, 1000.0]], expected=[[0.5, 0.0, 0.5]]),
+    ],
+    error_samples=_SOFTMAX_ERRORS,
+)
+def softmax(x: Any, *, axis: Any = -1) -> Any:
+    """exp(x) / sum of exp(x) over axis;  the VJP is out * (g - sum of g * out over axis).
+
+    Args:
+        axis: over which the result sums to 1: an int, or several.
+
+    >>> import numpy as np
+    >>> softmax(np.array([1000.0, 1000.0]))
+    array([0.5, 0.5])
+    """
+    axes = normalize_axes(axis, np.ndim(x))
+    exponentials = np.exp(_shifted(x, axes))
+    return exponentials / exponentials.sum(axis=axes, keepdims=True)
+
+
+@softmax.vjp("x")
+def softmax_wrt_x(g: Any, out: Any, *, axis: Any) -> Any:
+    return out * (g - ops.sum(g * out, axis=axis, keepdims=True))
+
+
+@op(
+    kind="normalization",
+    samples=[
+        Sample([0.0, math.log(3.0)], expected=[math.log(0.25), math.log(0.75)]),
+        Sample(_GRID),
+        Sample(_GRID, axis=0),
+        Sample([_GRID, [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]], axis=1),
+        Sample([[1000.0, -1000.0]], expected=[[0.0, -2000.0]]),
+    ],
+    error_samples=_SOFTMAX_ERRORS,
+)
+def log_softmax(x: Any, *, axis: Any = -1) -> Any:
+    """x - log(sum of exp(x) over axis);  the VJP is g - exp(out) * sum of g over axis.
+
+    Args:
+        axis: as in `softmax`.
+
+    >>> import numpy as np
+    >>> log_softmax(np.array([1000.0, 1000.0]))
+    array([-0.69314718, -0.69314718])
+    """
+    axes = normalize_axes(axis, np.ndim(x))
+    shifted = _shifted(x, axes)
+    return shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True)) if shifted.size else shifted
+
+
+@log_softmax.vjp("x")
+def log_softmax_wrt_x(g: Any, out: Any, *, axis: Any) -> Any:
+    return g - ops.exp(out) * ops.sum(g, axis=axis, keepdims=True)
+
+
+@softmax.types
+@log_softmax.types
+def _over_axis_types(x: ArrayType, *, axis: Any = -1) -> ArrayType:
+    normalize_axes(axis, x.ndim)
+    return ArrayType(x.shape, x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64))
+
+
+def _shifted(x: Any, axes: tuple[int, ...]) -> Any:
+    """A new floating array: x less its maximum, so that no exponential overflows."""
+    x = x if x.dtype.kind in "fc" else x.astype(np.float64)
+    return x - x.max(axis=axes, keepdims=True, initial=-np.inf)
