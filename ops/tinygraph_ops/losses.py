@@ -1,0 +1,384 @@
+"""Losses: cross entropy on logits, squared and absolute error, binary cross entropy on logits."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tinygraph.plugin import (
+    ArrayType,
+    DTypeError,
+    ErrorSample,
+    Sample,
+    SettingError,
+    ShapeError,
+    composite,
+    op,
+    ops,
+)
+
+Shape = tuple[int, ...]
+
+REDUCTIONS = ("mean", "sum", "none")
+
+_LOGITS = [[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]]
+_DEEP = [[[1.0, 0.5], [0.0, -1.0], [2.0, 1.5]], [[0.0, 2.0], [1.0, -0.5], [0.5, 1.0]]]
+_SHARES = [[0.2, 0.3, 0.5], [0.7, 0.1, 0.2]]
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise SettingError(f'reduction is {reduction!r}; it can be "mean", "sum" or "none"')
+
+
+# -- classes -------------------------------------------------------------------------------------------------
+
+
+@op(
+    kind="loss",
+    samples=[
+        # By hand: log(1 + 3) for the odds 1 to 3, and log(4 / 3).
+        Sample([[0.0, np.log(3.0)]] * 2, [0, 1], expected=(np.log(4.0) + np.log(4.0 / 3.0)) / 2.0),
+        Sample([[0.0, np.log(3.0)]] * 2, [0, 1], reduction="none", expected=[np.log(4.0), np.log(4.0 / 3.0)]),
+        Sample([[0.0, np.log(3.0)]] * 2, [0, -100], expected=np.log(4.0)),
+        Sample([[0.0, np.log(3.0)]], [[0.5, 0.5]], expected=(np.log(4.0) + np.log(4.0 / 3.0)) / 2.0),
+        Sample([[1000.0, -1000.0]], [1], expected=2000.0),
+        Sample(_LOGITS, [2, 0], reduction="sum"),
+        Sample(_LOGITS, [2, 1], label_smoothing=0.1),
+        Sample(_LOGITS, [2, 7], label_smoothing=0.1, ignore_index=7, reduction="sum"),
+        Sample(_DEEP, [[0, 2], [1, -100]], label_smoothing=0.3),
+        Sample(_DEEP, [[0, 2], [1, 0]], reduction="none"),
+        Sample(_LOGITS, _SHARES, label_smoothing=0.2),
+        Sample(_LOGITS, _SHARES, reduction="none"),
+        Sample([1.0, 0.0, 2.0], 1),
+    ],
+    error_samples=[
+        ErrorSample(_LOGITS, [0, 3], error=ShapeError, match="labels\\[1\\] is 3"),
+        ErrorSample(_LOGITS, [-1, 0], error=ShapeError, match="labels\\[0\\] is -1"),
+        ErrorSample(_LOGITS, [0, 1, 2], error=ShapeError, match="labels have shape"),
+        ErrorSample(_LOGITS, [0.5, 0.5], error=ShapeError, match="probabilities"),
+        ErrorSample(_LOGITS, [True, False], error=DTypeError, match="bool"),
+        ErrorSample(1.0, 0, error=ShapeError, match="class axis"),
+        ErrorSample(_LOGITS, [0, 1], label_smoothing=1.5, error=SettingError, match="label_smoothing"),
+        ErrorSample(_LOGITS, [0, 1], reduction="average", error=SettingError, match="reduction"),
+    ],
+)
+def cross_entropy(
+    logits: Any,
+    labels: Any,
+    *,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Any:
+    """-sum over classes of target * log_softmax(logits);  d/dlogits = softmax(logits) - target.
+
+    The target is 1 at the label, or the given probabilities; label smoothing mixes it with 1 / classes.
+
+    Args:
+        logits: (batch, classes, *positions), or (classes,).
+        labels: class indices (batch, *positions), or (); or, as floats, probabilities of the shape of logits.
+        label_smoothing: the share, from 0 to 1, of the uniform distribution in the target.
+        ignore_index: positions with this label do not count.
+        reduction: "mean" over the positions that count, "sum", or "none".
+
+    Returns:
+        A scalar, or (batch, *positions) without reduction. The mean over no position is NaN.
+
+    Raises:
+        ShapeError: shapes that do not fit, or a label out of range, with its position.
+        DTypeError: boolean labels.
+        SettingError: an unknown reduction, or smoothing outside [0, 1].
+
+    >>> import numpy as np
+    >>> print(cross_entropy(np.zeros((1, 4)), np.array([2])).round(4))
+    1.3863
+    """
+    _cross_entropy_shape(logits, labels, label_smoothing, reduction)
+    labels = np.asarray(labels)
+    axis = _class_axis(logits)
+    log_shares = ops.log_softmax(logits, axis=axis)
+    target = class_target(
+        labels, classes=logits.shape[axis], label_smoothing=label_smoothing, ignore_index=ignore_index,
+        dtype=log_shares.dtype.name,
+    )  # fmt: skip
+    # Where the target is 0, an infinite logit must not make a NaN.
+    products = np.multiply(target, log_shares, out=np.zeros_like(log_shares), where=target != 0)
+    if reduction == "none":
+        return -products.sum(axis=axis)
+    total = -products.sum()
+    if reduction == "sum":
+        return total
+    counted = _counted(labels, logits, ignore_index)
+    return total / counted if counted else total * np.nan
+
+
+@cross_entropy.types
+def cross_entropy_types(
+    logits: ArrayType, labels: ArrayType, *, label_smoothing: float = 0.0, ignore_index: int = -100,
+    reduction: str = "mean",
+) -> ArrayType:  # fmt: skip
+    shape = _cross_entropy_shape(logits, labels, label_smoothing, reduction)
+    return ArrayType(shape, _floating(logits.dtype))
+
+
+@cross_entropy.vjp("logits")
+def cross_entropy_wrt_logits(
+    g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
+) -> Any:
+    axis = _class_axis(logits)
+    target = class_target(
+        labels, classes=logits.shape[axis], label_smoothing=label_smoothing, ignore_index=ignore_index,
+        dtype=_floating(logits.dtype).name,
+    )  # fmt: skip
+    weight = ops.sum(target, axis=axis, keepdims=True)
+    slope = ops.softmax(logits, axis=axis) * weight - target
+    return slope * _each(g, labels, logits, ignore_index, reduction)
+
+
+@cross_entropy.vjp("labels")
+def cross_entropy_wrt_labels(
+    g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
+) -> Any:
+    log_shares = ops.log_softmax(logits, axis=_class_axis(logits))
+    return log_shares * (_each(g, labels, logits, ignore_index, reduction) * (label_smoothing - 1.0))
+
+
+def _each(g: Any, labels: Any, logits: Any, ignore_index: int, reduction: str) -> Any:
+    """The cotangent of each position's loss, ready to be multiplied with logits."""
+    if reduction == "none":
+        axis = _class_axis(logits)
+        return ops.reshape(g, shape=(*logits.shape[:axis], 1, *logits.shape[axis + 1 :]))
+    if reduction == "sum":
+        return g
+    if getattr(labels, "dtype", np.dtype(np.intp)).kind == "f":
+        return g * (1.0 / max(1, _positions(logits)))
+    counted = ops.sum(ops.cast(ops.not_equal(labels, ignore_index), dtype=_floating(logits.dtype).name))
+    # Where nothing counts, every weight is 0: any divisor but 0 will do.
+    return g / ops.where(counted > 0, counted, 1)
+
+
+def _class_axis(logits: Any) -> int:
+    return 1 if logits.ndim > 1 else 0
+
+
+def _positions(logits: Any) -> int:
+    axis = _class_axis(logits)
+    return prod(logits.shape[:axis]) * prod(logits.shape[axis + 1 :])
+
+
+def _counted(labels: Any, logits: Any, ignore_index: int) -> int:
+    if labels.dtype.kind == "f":
+        return _positions(logits)
+    return int(np.count_nonzero(labels != ignore_index))
+
+
+def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+
+def _cross_entropy_shape(logits: Any, labels: Any, label_smoothing: float, reduction: str) -> Shape:
+    """The shape of the loss, after all checks that need no values."""
+    _check_reduction(reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise SettingError(f"label_smoothing is {label_smoothing}; it must be from 0 to 1")
+    shape: Shape = getattr(logits, "shape", ())
+    if not shape or 0 in shape[1:2]:
+        raise ShapeError(
+            f"logits have shape {shape}; they need a class axis: (batch, classes, ...), or (classes,)"
+        )
+    axis = _class_axis(logits)
+    positions = (*shape[:axis], *shape[axis + 1 :])
+    found, dtype = getattr(labels, "shape", ()), getattr(labels, "dtype", np.dtype(np.intp))
+    if dtype.kind not in "iuf":
+        raise DTypeError(
+            f"labels have dtype {dtype}; they must be integer classes, or floats for class probabilities"
+        )
+    if dtype.kind == "f" and found != shape:
+        raise ShapeError(
+            f"labels of dtype {dtype} are class probabilities and need the shape of logits, {shape}, not "
+            f"{found}; class indices must be integers of shape {positions}"
+        )
+    if dtype.kind != "f" and found != positions:
+        raise ShapeError(
+            f"labels have shape {found}; logits of shape {shape} need one label for each of {positions}"
+        )
+    return positions if reduction == "none" else ()
+
+
+@op(
+    kind="other",
+    samples=[
+        Sample([1, -100], classes=2, expected=[[0.0, 1.0], [0.0, 0.0]]),
+        Sample([1], classes=4, label_smoothing=0.4, expected=[[0.1, 0.7, 0.1, 0.1]]),
+        Sample([[0, 1], [2, 0]], classes=3, dtype="float32"),
+        Sample(1, classes=2, expected=[0.0, 1.0]),
+        Sample([[0.5, 0.5]], classes=2, label_smoothing=0.5),
+    ],
+    error_samples=[ErrorSample([[0, 4]], classes=4, error=ShapeError, match="labels\\[0, 1\\] is 4")],
+)
+def class_target(
+    labels: Any,
+    *,
+    classes: int,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    dtype: str = "float64",
+) -> Any:
+    """(1 - s) * [label == class] + s / classes, with s = label_smoothing; all zeros for an ignored label.
+
+    Args:
+        labels: class indices (batch, *positions) or (); or, as floats, probabilities, returned smoothed.
+
+    Returns:
+        (batch, classes, *positions), or (classes,).
+
+    Raises:
+        ShapeError: a label that is neither a class nor the ignored one, with its position.
+
+    >>> import numpy as np
+    >>> class_target(np.array([2, 0]), classes=3)
+    array([[0., 0., 1.],
+           [1., 0., 0.]])
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind == "f":
+        smoothed = labels * (1.0 - label_smoothing) + label_smoothing / classes
+        return smoothed.astype(dtype, copy=False)
+    axis = 1 if labels.ndim else 0
+    ignored = labels == ignore_index
+    _check_labels(labels, ignored, classes)
+    target = np.full((*labels.shape[:axis], classes, *labels.shape[axis:]), label_smoothing / classes, dtype)
+    position = np.expand_dims(np.where(ignored, 0, labels).astype(np.intp, copy=False), axis)
+    np.put_along_axis(target, position, 1.0 - label_smoothing * (classes - 1) / classes, axis)
+    if ignored.any():
+        target *= np.expand_dims(~ignored, axis)
+    return target
+
+
+@class_target.types
+def class_target_types(
+    labels: ArrayType, *, classes: int, label_smoothing: float = 0.0, ignore_index: int = -100,
+    dtype: str = "float64",
+) -> ArrayType:  # fmt: skip
+    shape: Shape = getattr(labels, "shape", ())
+    if getattr(labels, "dtype", np.dtype(np.intp)).kind != "f":
+        axis = 1 if shape else 0
+        shape = (*shape[:axis], classes, *shape[axis:])
+    return ArrayType(shape, np.dtype(dtype))
+
+
+@class_target.vjp("labels")
+def class_target_wrt_labels(g: Any, *, label_smoothing: float) -> Any:
+    return g * (1.0 - label_smoothing)
+
+
+def _check_labels(labels: Any, ignored: Any, classes: int) -> None:
+    wrong = ((labels < 0) | (labels >= classes)) & ~ignored
+    if wrong.any():
+        position = tuple(map(int, np.argwhere(wrong)[0]))
+        raise ShapeError(
+            f"labels{list(position) if position else ''} is {labels[position]}, but logits have the classes "
+            f"0 to {classes - 1}"
+        )
+
+
+# -- numbers -------------------------------------------------------------------------------------------------
+
+
+@composite(
+    samples=[
+        Sample([1.0, 2.0], [3.0, 2.5], expected=2.125),
+        Sample([1.0, 2.0], [3.0, 2.5], reduction="sum", expected=4.25),
+        Sample([1.0, 2.0], [3.0, 2.5], reduction="none", expected=[4.0, 0.25]),
+    ],
+    error_samples=[
+        ErrorSample([1.0, 2.0], [[1.0], [2.0]], error=ShapeError, match="same shape"),
+        ErrorSample([1.0], [1.0], reduction="max", error=SettingError, match="reduction"),
+    ],
+)
+def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """mean of (prediction - target) ** 2
+
+    Args:
+        prediction, target: of the same shape.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ShapeError: shapes that differ: broadcasting here is nearly always a mistake.
+
+    >>> import numpy as np
+    >>> float(mse(np.array([1.0, 2.0]), np.array([3.0, 2.0])))
+    2.0
+    """
+    _check_pair("mse", prediction, target)
+    return _reduced(ops.square(prediction - target), reduction)
+
+
+@composite(
+    samples=[
+        Sample([1.0, 2.0], [3.0, 2.5], expected=1.25),
+        Sample([1.0, 2.0], [3.0, 2.5], reduction="none", expected=[2.0, 0.5]),
+    ],
+    error_samples=[ErrorSample([1.0, 2.0], [1.0], error=ShapeError, match="same shape")],
+)
+def mean_absolute_error(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """mean of |prediction - target|;  arguments and errors are those of `mse`.
+
+    >>> import numpy as np
+    >>> float(mean_absolute_error(np.array([1.0, 2.0]), np.array([3.0, 2.0])))
+    1.0
+    """
+    _check_pair("mean_absolute_error", prediction, target)
+    return _reduced(ops.abs(prediction - target), reduction)
+
+
+@composite(
+    samples=[
+        Sample([0.0, 0.0], [0.0, 1.0], expected=np.log(2.0)),
+        Sample(
+            [1000.0, -1000.0, 40.0],
+            [1.0, 1.0, 1.0],
+            reduction="none",
+            expected=[0.0, 1000.0, 4.248354255291589e-18],
+        ),
+        Sample([1.0, -2.0], [0.25, 0.5], reduction="sum"),
+    ],
+    error_samples=[ErrorSample([1.0, 2.0], [1.0], error=ShapeError, match="same shape")],
+)
+def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """mean of -target * log(sigmoid(logits)) - (1 - target) * log(sigmoid(-logits))
+
+    Args:
+        logits: any real numbers.
+        target: probabilities from 0 to 1, of the same shape.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ShapeError: shapes that differ.
+
+    >>> import numpy as np
+    >>> float(binary_cross_entropy_with_logits(np.array([1000.0]), np.array([0.0])))
+    1000.0
+    """
+    _check_pair("binary_cross_entropy_with_logits", logits, target)
+    # Two one-sided terms, both exact in their tails, where the shorter max(x, 0) - x * target + ... cancels.
+    losses = -(target * ops.log_sigmoid(logits) + (1 - target) * ops.log_sigmoid(-logits))
+    return _reduced(losses, reduction)
+
+
+def _check_pair(name: str, prediction: Any, target: Any) -> None:
+    left, right = getattr(prediction, "shape", ()), getattr(target, "shape", ())
+    if left != right:
+        raise ShapeError(
+            f"{name}: both operands must have the same shape, not {left} and {right}; reshape one of them"
+        )
+
+
+def _reduced(losses: Any, reduction: str) -> Any:
+    _check_reduction(reduction)
+    if reduction == "none":
+        return losses
+    return ops.mean(losses) if reduction == "mean" else ops.sum(losses)
