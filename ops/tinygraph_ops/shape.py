@@ -13,6 +13,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    composite,
     normalize_axes,
     op,
     ops,
@@ -165,3 +166,570 @@ def identity(x: Any) -> Any:
 @identity.vjp("x")
 def identity_wrt_x(g: Any) -> Any:
     return g
+
+
+@op(kind="shape", linear=("x",), types="like_first", nondifferentiable="x", samples=[Sample([1.0], expected=[1.0])])
+def detach(x: Any) -> Any:
+    """x itself, where gradients stop."""
+    return x
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    types="like_first",
+    numpy=np.copy,
+    samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX)],
+)
+def copy(x: Any) -> Any:
+    """x in memory of its own."""
+    return np.array(x, copy=True)
+
+
+@copy.vjp("x")
+def copy_wrt_x(g: Any) -> Any:
+    return g
+
+
+# -- axes exchanged, added and removed ---------------------------------------------------------------------------------
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    numpy=np.swapaxes,
+    samples=[Sample(_MATRIX, axis1=0, axis2=-1, expected=[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]])],
+    error_samples=[ErrorSample(_MATRIX, axis1=0, axis2=2, error=ShapeError, match="axis2")],
+)
+def swapaxes(x: Any, *, axis1: int, axis2: int) -> Any:
+    """x with two axes exchanged."""
+    return np.swapaxes(x, axis1, axis2)
+
+
+@swapaxes.vjp("x")
+def swapaxes_wrt_x(g: Any, axis1: int, axis2: int) -> Any:
+    return ops.swapaxes(g, axis1=axis1, axis2=axis2)
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    numpy=np.moveaxis,
+    samples=[
+        Sample(_MATRIX, source=0, destination=-1, expected=[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]),
+        Sample(_CUBE, source=(0, 1), destination=(2, 0)),
+    ],
+    error_samples=[ErrorSample(_MATRIX, source=3, destination=0, error=ShapeError, match="source")],
+)
+def moveaxis(x: Any, *, source: Any, destination: Any) -> Any:
+    """x with the axes `source` moved to the places `destination`, the others in order."""
+    return np.moveaxis(x, source, destination)
+
+
+@moveaxis.vjp("x")
+def moveaxis_wrt_x(g: Any, source: Any, destination: Any) -> Any:
+    return ops.moveaxis(g, source=destination, destination=source)
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    numpy=np.expand_dims,
+    samples=[Sample([1.0, 2.0], axis=0, expected=[[1.0, 2.0]]), Sample(_MATRIX, axis=(1, -1))],
+    error_samples=[ErrorSample([1.0], axis=3, error=ShapeError, match="axis 3")],
+)
+def expand_dims(x: Any, *, axis: Any) -> Any:
+    """x with new axes of size 1 at the places `axis` of the result."""
+    return np.expand_dims(x, axis)
+
+
+@expand_dims.vjp("x")
+def expand_dims_wrt_x(g: Any, x_type: Any) -> Any:
+    return ops.reshape(g, shape=x_type.shape)
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    numpy=np.squeeze,
+    samples=[
+        Sample([[1.0, 2.0]], expected=[1.0, 2.0]),
+        Sample(_CUBE, axis=0),
+        Sample([[[3.0]]], axis=(0, -1), expected=[3.0]),
+    ],
+    error_samples=[ErrorSample(_MATRIX, axis=0, error=ShapeError, match="size not equal to one")],
+)
+def squeeze(x: Any, *, axis: Any = None) -> Any:
+    """x without its axes of size 1, or without those in `axis`."""
+    return np.squeeze(x, axis)
+
+
+@squeeze.vjp("x")
+def squeeze_wrt_x(g: Any, x_type: Any) -> Any:
+    return ops.reshape(g, shape=x_type.shape)
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    samples=[
+        Sample(_MATRIX, expected=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+        Sample(_CUBE, start_axis=1),
+        Sample(_CUBE, start_axis=-3, end_axis=1, expected=[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
+        Sample(5.0, expected=[5.0]),
+    ],
+    error_samples=[
+        ErrorSample(_CUBE, start_axis=3, error=ShapeError, match="axis 3 is out of range"),
+        ErrorSample(_CUBE, start_axis=2, end_axis=1, error=SettingError, match="comes after"),
+    ],
+)
+def flatten(x: Any, *, start_axis: int = 0, end_axis: int = -1) -> Any:
+    """x with the axes from `start_axis` to `end_axis` joined into one."""
+    return np.reshape(x, _flattened(np.shape(x), start_axis, end_axis))
+
+
+@flatten.vjp("x")
+def flatten_wrt_x(g: Any, x_type: Any) -> Any:
+    return ops.reshape(g, shape=x_type.shape)
+
+
+@flatten.types
+def flatten_types(x: ArrayType, *, start_axis: int = 0, end_axis: int = -1) -> ArrayType:
+    return ArrayType(_flattened(x.shape, start_axis, end_axis), x.dtype)
+
+
+def _flattened(shape: tuple[int, ...], start_axis: int, end_axis: int) -> tuple[int, ...]:
+    shape = shape or (1,)
+    (start,), (end,) = normalize_axes(start_axis, len(shape)), normalize_axes(end_axis, len(shape))
+    if start > end:
+        raise SettingError(f"start_axis {start_axis} comes after end_axis {end_axis}")
+    return (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :])
+
+
+# -- joining and splitting ---------------------------------------------------------------------------------------------
+
+
+@op(
+    kind="shape",
+    linear=("xs",),
+    samples=[
+        Sample([1.0, 2.0], [3.0], expected=[1.0, 2.0, 3.0]),
+        Sample(_MATRIX, [[7.0], [8.0]], axis=-1),
+        Sample(_CUBE, axis=1),
+    ],
+    error_samples=[
+        ErrorSample([[1.0]], [[1.0, 2.0]], error=ShapeError, match="axis 1"),
+        ErrorSample([[1.0]], [1.0], error=ShapeError, match="dimensions"),
+    ],
+)
+def concatenate(*xs: Any, axis: int = 0) -> Any:
+    """The operands one after another along an axis they have;  each gets its part of the gradient."""
+    return np.concatenate(xs, axis=axis)
+
+
+@concatenate.vjp("xs")
+def concatenate_wrt_xs(g: Any, xs_type: Any, axis: int) -> Any:
+    return ops.split(g, sections=_ends([x.shape[axis] for x in xs_type])[:-1], axis=axis)
+
+
+@concatenate.types
+def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
+    first = _same_rank("concatenate", xs)
+    (along,) = normalize_axes(axis, first.ndim)
+    for i, x in enumerate(xs):
+        for other in range(first.ndim):
+            if other != along and x.shape[other] != first.shape[other]:
+                raise ShapeError(
+                    f"operands 0 and {i} differ on axis {other}: sizes {first.shape[other]} and {x.shape[other]}; "
+                    f"only axis {along}, along which they are joined, may differ"
+                )
+    total = sum(x.shape[along] for x in xs)
+    return ArrayType((*first.shape[:along], total, *first.shape[along + 1 :]), _common_dtype(xs))
+
+
+@concatenate.numpy(np.concatenate)
+def _(arrays: Any, axis: int | None = 0, **options: Any) -> Any:
+    _refuse("np.concatenate", options)
+    if axis is None:
+        return concatenate(*(ops.reshape(x, shape=(-1,)) for x in arrays))
+    return concatenate(*arrays, axis=axis)
+
+
+@op(
+    kind="shape",
+    linear=("xs",),
+    samples=[
+        Sample([1.0, 2.0], [3.0, 4.0], expected=[[1.0, 2.0], [3.0, 4.0]]),
+        Sample(_MATRIX, _MATRIX, axis=-1),
+        Sample(_MATRIX, _MATRIX, _MATRIX, axis=1),
+    ],
+    error_samples=[ErrorSample([1.0], [1.0, 2.0], error=ShapeError, match="shape")],
+)
+def stack(*xs: Any, axis: int = 0) -> Any:
+    """The operands, of one shape, side by side along a new axis;  each gets its part of the gradient."""
+    return np.stack(xs, axis=axis)
+
+
+@stack.vjp("xs")
+def stack_wrt_xs(g: Any, xs_type: Any, axis: int) -> Any:
+    before = (("slice", None, None, None),) * (axis % g.ndim)
+    return tuple(ops.index(g, pattern=(*before, i)) for i in range(len(xs_type)))
+
+
+@stack.types
+def stack_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
+    first = _same_rank("stack", xs)
+    for i, x in enumerate(xs):
+        if x.shape != first.shape:
+            raise ShapeError(f"operands 0 and {i} have the shapes {first.shape} and {x.shape}; stack needs one shape")
+    (along,) = normalize_axes(axis, first.ndim + 1)
+    return ArrayType((*first.shape[:along], len(xs), *first.shape[along:]), _common_dtype(xs))
+
+
+@stack.numpy(np.stack)
+def _(arrays: Any, axis: int = 0, **options: Any) -> Any:
+    _refuse("np.stack", options)
+    return stack(*arrays, axis=axis)
+
+
+def _same_rank(name: str, xs: tuple[Any, ...]) -> ArrayType:
+    if not xs:
+        raise ShapeError(f"{name} needs at least one array")
+    ranks = [np.ndim(x) if not isinstance(x, ArrayType) else x.ndim for x in xs]
+    if len(set(ranks)) > 1:
+        raise ShapeError(f"operands have {' and '.join(map(str, sorted(set(ranks))))} dimensions; {name} needs one number")
+    first: ArrayType = xs[0]
+    return first
+
+
+def _common_dtype(xs: tuple[ArrayType, ...]) -> np.dtype[Any]:
+    return np.result_type(*(x.dtype for x in xs))
+
+
+def _refuse(name: str, options: dict[str, Any]) -> None:
+    given = [option for option, value in options.items() if value is not None]
+    if given:
+        raise NumpyFunctionError(f"{name} on tensors does not take {', '.join(given)}")
+
+
+@concatenate.numpy(np.vstack)
+def _(tup: Any, **options: Any) -> Any:
+    _refuse("np.vstack", {**options, "casting": None})
+    return concatenate(*(ops.reshape(x, shape=(1, -1)) if np.ndim(x) < 2 else x for x in tup))
+
+
+@concatenate.numpy(np.hstack)
+def _(tup: Any, **options: Any) -> Any:
+    _refuse("np.hstack", {**options, "casting": None})
+    parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
+    return concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    samples=[
+        Sample([1.0, 2.0, 3.0, 4.0], sections=2, expected=([1.0, 2.0], [3.0, 4.0])),
+        Sample(_MATRIX, sections=(1, 1), axis=-1),
+    ],
+    error_samples=[
+        ErrorSample([1.0, 2.0, 3.0], sections=2, error=ShapeError, match="equal parts"),
+        ErrorSample([1.0, 2.0, 3.0], sections=(2, 1), error=SettingError, match="ascending"),
+    ],
+)
+def split(x: Any, *, sections: Any, axis: int = 0) -> Any:
+    """x cut along an axis: into `sections` equal parts, or before each of the positions `sections`. A tuple."""
+    bounds = _bounds(np.shape(x), sections, axis)
+    before = (slice(None),) * (axis % np.ndim(x))
+    return tuple(x[(*before, slice(start, stop))] for start, stop in zip(bounds, bounds[1:], strict=False))
+
+
+@split.vjp("x")
+def split_wrt_x(g: Any, axis: int) -> Any:
+    return ops.concatenate(*g, axis=axis)
+
+
+@split.types
+def split_types(x: ArrayType, *, sections: Any, axis: int = 0) -> tuple[ArrayType, ...]:
+    bounds = _bounds(x.shape, sections, axis)
+    along = axis % x.ndim
+    sizes = [stop - start for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return tuple(ArrayType((*x.shape[:along], size, *x.shape[along + 1 :]), x.dtype) for size in sizes)
+
+
+def _bounds(shape: tuple[int, ...], sections: Any, axis: int) -> list[int]:
+    """Where the parts of a split begin and end."""
+    (along,) = normalize_axes(axis, len(shape))
+    size = shape[along]
+    if isinstance(sections, int):
+        if sections < 1:
+            raise SettingError(f"sections is {sections}; it must be at least 1")
+        if size % sections:
+            raise ShapeError(f"axis {axis} of size {size} cannot be split into {sections} equal parts")
+        return list(range(0, size + 1, size // sections)) if size else [0] * (sections + 1)
+    positions = [min(position, size) for position in sections]
+    if positions != sorted(positions) or min(positions, default=0) < 0:
+        raise SettingError(f"sections {sections} must be positions in ascending order, from 0 up")
+    return [0, *positions, size]
+
+
+@split.numpy(np.split)
+def _(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    sections = indices_or_sections
+    return split(ary, sections=sections if isinstance(sections, int) else tuple(map(int, sections)), axis=axis)
+
+
+@split.numpy(np.array_split)
+def _(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    sections = indices_or_sections
+    if isinstance(sections, int):
+        size = ary.shape[axis]
+        sections = _ends([size // sections + (i < size % sections) for i in range(sections)])[:-1]
+    return split(ary, sections=tuple(map(int, sections)), axis=axis)
+
+
+def _ends(sizes: list[int]) -> tuple[int, ...]:
+    return tuple(np.cumsum(sizes, dtype=int).tolist())
+
+
+# -- repeated, padded and reordered ------------------------------------------------------------------------------------
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    samples=[
+        Sample([1.0, 2.0], pad_width=1, expected=[0.0, 1.0, 2.0, 0.0]),
+        Sample(_MATRIX, pad_width=((0, 1), (2, 0)), constant_values=-1.5),
+        Sample([1.0, 2.0, 3.0], pad_width=(2, 1), mode="reflect", expected=[3.0, 2.0, 1.0, 2.0, 3.0, 2.0]),
+        Sample(_MATRIX, pad_width=((1, 2), (0, 3)), mode="edge"),
+        Sample(_MATRIX, pad_width=3, mode="symmetric"),
+        Sample(_MATRIX, pad_width=((0, 0), (5, 1)), mode="wrap"),
+    ],
+    error_samples=[
+        ErrorSample([1.0], pad_width=((1, 1), (1, 1)), error=ShapeError, match="pad_width"),
+        ErrorSample([1.0], pad_width=-1, error=SettingError, match="negative"),
+        ErrorSample([1.0], pad_width=1, mode="median", error=SettingError, match="reflect"),
+    ],
+)
+def pad(x: Any, *, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+    """x with elements added around it: a constant, or its own (reflect, symmetric, edge, wrap), as in NumPy.
+
+    `pad_width` is one number, one (before, after) for every axis, or one such pair for each.
+    """
+    widths = _widths(np.shape(x), pad_width, mode)
+    if mode == "constant":
+        return np.pad(x, widths, constant_values=constant_values)
+    return np.pad(x, widths, mode=mode)  # type: ignore[call-overload]
+
+
+@pad.vjp("x")
+def pad_wrt_x(g: Any, x_type: Any, pad_width: Any, mode: str) -> Any:
+    widths = _widths(x_type.shape, pad_width, mode)
+    if mode == "constant":
+        inside = zip(widths, x_type.shape, strict=True)
+        return ops.index(g, pattern=tuple(("slice", before, before + size, None) for (before, _), size in inside))
+    # where every element of the result came from
+    origins = [np.pad(np.arange(size), width, mode=mode) for size, width in zip(x_type.shape, widths, strict=True)]  # type: ignore[call-overload]
+    return ops.scatter(g, *np.ix_(*origins), pattern=("array",) * len(origins), shape=x_type.shape)
+
+
+@pad.types
+def pad_types(x: ArrayType, *, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> ArrayType:
+    widths = _widths(x.shape, pad_width, mode)
+    return ArrayType(tuple(size + sum(width) for size, width in zip(x.shape, widths, strict=True)), x.dtype)
+
+
+def _widths(shape: tuple[int, ...], pad_width: Any, mode: str) -> tuple[tuple[int, int], ...]:
+    modes = ("constant", "edge", "reflect", "symmetric", "wrap")
+    if mode not in modes:
+        raise SettingError(f"mode {mode!r} is none of {', '.join(modes)}")
+    try:
+        pairs = np.broadcast_to(np.asarray(pad_width), (len(shape), 2)).tolist()
+    except ValueError:
+        raise ShapeError(
+            f"pad_width {pad_width} does not fit {len(shape)} dimensions: give one number, one (before, after), or "
+            f"one such pair for each dimension"
+        ) from None
+    widths = tuple((before, after) for before, after in pairs)
+    if any(width < 0 for pair in widths for width in pair):
+        raise SettingError(f"pad_width {pad_width} is negative somewhere; cut with a slice instead")
+    return widths
+
+
+@pad.numpy(np.pad)
+def _(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
+    _refuse("np.pad", {name: value for name, value in options.items() if name != "constant_values"})
+    return pad(array, pad_width=pad_width, mode=mode, **options)
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    types="like_first",
+    numpy=np.flip,
+    samples=[Sample([1.0, 2.0], expected=[2.0, 1.0]), Sample(_MATRIX, axis=1), Sample(_CUBE, axis=(0, -1))],
+    error_samples=[ErrorSample([1.0], axis=1, error=ShapeError)],
+)
+def flip(x: Any, *, axis: Any = None) -> Any:
+    """x in reverse order along `axis` (every axis by default)."""
+    return np.flip(x, axis)
+
+
+@flip.vjp("x")
+def flip_wrt_x(g: Any, axis: Any) -> Any:
+    return ops.flip(g, axis=axis)
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    types="like_first",
+    numpy=np.roll,
+    samples=[
+        Sample([1.0, 2.0, 3.0], shift=1, expected=[3.0, 1.0, 2.0]),
+        Sample(_MATRIX, shift=(1, -2), axis=(0, 1)),
+        Sample(_MATRIX, shift=2),
+    ],
+    error_samples=[ErrorSample([1.0], shift=1, axis=1, error=ShapeError)],
+)
+def roll(x: Any, *, shift: Any, axis: Any = None) -> Any:
+    """x with its elements moved on by `shift` places along `axis`, around the end; of x flattened by default."""
+    return np.roll(x, shift, axis)
+
+
+@roll.vjp("x")
+def roll_wrt_x(g: Any, shift: Any, axis: Any) -> Any:
+    back = tuple(-one for one in shift) if isinstance(shift, tuple) else -shift
+    return ops.roll(g, shift=back, axis=axis)
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    numpy=np.tile,
+    samples=[
+        Sample([1.0, 2.0], reps=2, expected=[1.0, 2.0, 1.0, 2.0]),
+        Sample(_MATRIX, reps=(2, 1, 3)),
+        Sample(_CUBE, reps=2),
+    ],
+    error_samples=[ErrorSample([1.0], reps=-1, error=SettingError, match="reps")],
+)
+def tile(x: Any, *, reps: Any) -> Any:
+    """x repeated as a whole, `reps` times along each of the last axes;  gradients of the copies are summed."""
+    _aligned(np.shape(x), reps)
+    return np.tile(x, reps)
+
+
+@tile.vjp("x")
+def tile_wrt_x(g: Any, x_type: Any, reps: Any) -> Any:
+    counts, sizes = _aligned(x_type.shape, reps)
+    pairs = tuple(n for pair in zip(counts, sizes, strict=True) for n in pair)
+    total = ops.sum(ops.reshape(g, shape=pairs), axis=tuple(range(0, len(pairs), 2)))
+    return ops.reshape(total, shape=x_type.shape)
+
+
+@tile.types
+def tile_types(x: ArrayType, *, reps: Any) -> ArrayType:
+    counts, sizes = _aligned(x.shape, reps)
+    return ArrayType(tuple(count * size for count, size in zip(counts, sizes, strict=True)), x.dtype)
+
+
+def _aligned(shape: tuple[int, ...], reps: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Repetitions and sizes of one length, with ones in front of the shorter."""
+    counts = reps if isinstance(reps, tuple) else (reps,)
+    if min(counts, default=0) < 0:
+        raise SettingError(f"reps {reps} must not be negative")
+    rank = max(len(counts), len(shape))
+    return (1,) * (rank - len(counts)) + counts, (1,) * (rank - len(shape)) + shape
+
+
+@op(
+    kind="shape",
+    linear=("x",),
+    numpy=np.repeat,
+    samples=[
+        Sample([1.0, 2.0], repeats=2, expected=[1.0, 1.0, 2.0, 2.0]),
+        Sample(_MATRIX, repeats=3, axis=-1),
+        Sample(_MATRIX, repeats=2),
+        Sample(_MATRIX, repeats=(2, 0, 1), axis=1),
+    ],
+    error_samples=[ErrorSample([1.0, 2.0], repeats=(1, 2, 3), error=ShapeError, match="repeats")],
+)
+def repeat(x: Any, *, repeats: Any, axis: int | None = None) -> Any:
+    """Each element `repeats` times (a number, or one for each) along `axis`, of x flattened by default."""
+    return np.repeat(x, repeats, axis)
+
+
+@repeat.vjp("x")
+def repeat_wrt_x(g: Any, x_type: Any, repeats: Any, axis: int | None) -> Any:
+    shape = (x_type.size,) if axis is None else x_type.shape
+    along = 0 if axis is None else axis % x_type.ndim
+    if isinstance(repeats, int):
+        copies = ops.reshape(g, shape=(*shape[: along + 1], repeats, *shape[along + 1 :]))
+        return ops.reshape(ops.sum(copies, axis=along + 1), shape=x_type.shape)
+    origins = np.repeat(np.arange(shape[along]), repeats)
+    pattern = (("slice", None, None, None),) * along + ("array",)
+    return ops.reshape(ops.scatter(g, origins, pattern=pattern, shape=shape), shape=x_type.shape)
+
+
+@repeat.types
+def repeat_types(x: ArrayType, *, repeats: Any, axis: int | None = None) -> ArrayType:
+    shape = (x.size,) if axis is None else x.shape
+    (along,) = normalize_axes(0 if axis is None else axis, len(shape))
+    counts = repeats if isinstance(repeats, tuple) else (repeats,)
+    if len(counts) not in (1, shape[along]) or min(counts) < 0:
+        raise ShapeError(
+            f"repeats {repeats} must be a number, or one for each of the {shape[along]} elements, none negative"
+        )
+    size = counts[0] * shape[along] if len(counts) == 1 else sum(counts)
+    return ArrayType((*shape[:along], size, *shape[along + 1 :]), x.dtype)
+
+
+@composite(numpy=np.tril, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 0.0], [3.0, 4.0]])])
+def tril(x: Any, k: int = 0) -> Any:
+    """The lower triangle of the last two axes, up to the k-th diagonal; zero above."""
+    return ops.where(np.tri(*_matrix("tril", x), k=k, dtype=bool), x, 0)
+
+
+@composite(numpy=np.triu, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 2.0], [0.0, 4.0]])])
+def triu(x: Any, k: int = 0) -> Any:
+    """The upper triangle of the last two axes, from the k-th diagonal; zero below."""
+    return ops.where(np.tri(*_matrix("triu", x), k=k - 1, dtype=bool), 0, x)
+
+
+def _matrix(name: str, x: Any) -> tuple[int, int]:
+    shape = np.shape(x)
+    if len(shape) < 2:
+        raise ShapeError(f"{name} needs at least 2 dimensions; x has shape {shape}")
+    return shape[-2], shape[-1]
+
+
+# The forwards below return views or fail by themselves, so that their types are those of views on stand-ins.
+
+
+@swapaxes.types
+def swapaxes_types(x: ArrayType, *, axis1: int, axis2: int) -> ArrayType:
+    return _viewed(x, np.swapaxes, axis1, axis2)
+
+
+@moveaxis.types
+def moveaxis_types(x: ArrayType, *, source: Any, destination: Any) -> ArrayType:
+    return _viewed(x, np.moveaxis, source, destination)
+
+
+@expand_dims.types
+def expand_dims_types(x: ArrayType, *, axis: Any) -> ArrayType:
+    return _viewed(x, np.expand_dims, axis)
+
+
+@squeeze.types
+def squeeze_types(x: ArrayType, *, axis: Any = None) -> ArrayType:
+    return _viewed(x, np.squeeze, axis)
+
+
+def _viewed(x: ArrayType, view: Any, *arguments: Any) -> ArrayType:
+    try:
+        return ArrayType(view(x.stand_in(), *arguments).shape, x.dtype)
+    except ValueError as error:
+        raise ShapeError(f"{error}") from None

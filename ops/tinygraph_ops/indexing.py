@@ -1,0 +1,370 @@
+"""Indexing: reading, writing and adding at an index, taking along an axis, one-hot codes.
+
+What stands in the brackets arrives as a `pattern` and index arrays (see `parse_index`). `index` and `scatter` are each
+other's transposes, and every other gradient here is written with them.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tinygraph.plugin import (
+    ArrayType,
+    DTypeError,
+    ErrorSample,
+    Sample,
+    SettingError,
+    ShapeError,
+    build_index,
+    composite,
+    op,
+    ops,
+    parse_index,
+)
+
+_MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+_CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [[-1.0, 7.0], [8.0, 0.5], [9.0, -2.0]]]
+_ALL = ("slice", None, None, None)
+
+
+@op(
+    kind="indexing",
+    linear=("x",),
+    nondifferentiable="indices",
+    samples=[
+        Sample(_MATRIX, pattern=(0,), expected=[1.0, 2.0, 3.0]),
+        Sample(_MATRIX, pattern=(_ALL, ("slice", None, None, -2)), expected=[[3.0, 1.0], [6.0, 4.0]]),
+        Sample(_CUBE, pattern=("...", None, 1)),
+        Sample([1.0, 2.0, 3.0], [2, 0, 2], pattern=("array",), expected=[3.0, 1.0, 3.0]),
+        Sample(_CUBE, [0, -1], [[1], [0]], pattern=("array", _ALL, "array")),
+        Sample(_MATRIX, [[True, False, True], [False, True, False]], pattern=("array",), expected=[1.0, 3.0, 5.0]),
+        Sample(3.0, pattern=(None,), expected=[3.0]),
+    ],
+    error_samples=[ErrorSample(_MATRIX, pattern=(0, 0, 0), error=ShapeError, match="too many indices")],
+)
+def index(x: Any, *indices: Any, pattern: Any) -> Any:
+    """x[...];  the gradient is added up where the elements came from."""
+    return _array(x)[build_index(pattern, indices)]
+
+
+@index.vjp("x")
+def index_wrt_x(g: Any, x_type: Any, indices: Any, pattern: Any) -> Any:
+    return ops.scatter(g, *indices, pattern=pattern, shape=x_type.shape)
+
+
+@index.types
+def index_types(x: ArrayType, *indices: ArrayType, pattern: Any) -> ArrayType:
+    return ArrayType(_selected(x.shape, pattern, indices), x.dtype)
+
+
+@op(
+    kind="indexing",
+    linear=("values",),
+    nondifferentiable="indices",
+    samples=[
+        Sample([1.0, 2.0], pattern=(1,), shape=(3, 2), expected=[[0.0, 0.0], [1.0, 2.0], [0.0, 0.0]]),
+        Sample([1.0, 2.0, 4.0], [2, 0, 2], pattern=("array",), shape=(3,), expected=[2.0, 0.0, 5.0]),
+        Sample([[1.0], [2.0]], [[0, 1, 0], [1, 1, 0]], pattern=("array",), shape=(2,), expected=[4.0, 5.0]),
+        Sample([1.0, 2.0], [True, False, True], pattern=("array",), shape=(3,), expected=[1.0, 0.0, 2.0]),
+        Sample(_MATRIX, [0, 0], pattern=("array",), shape=(40, 3)),
+    ],
+    error_samples=[ErrorSample([1.0, 2.0], pattern=(0,), shape=(2, 3), error=ShapeError, match="broadcast")],
+)
+def scatter(values: Any, *indices: Any, pattern: Any, shape: Any) -> Any:
+    """Zeros of `shape` with the values added at an index, repeatedly where it repeats: the transpose of `index`."""
+    values = _array(values)
+    out = np.zeros(shape, values.dtype)
+    _add_at(out, build_index(pattern, indices), values)
+    return out
+
+
+@scatter.vjp("values")
+def scatter_wrt_values(g: Any, indices: Any, pattern: Any) -> Any:
+    return ops.index(g, *indices, pattern=pattern)
+
+
+@scatter.types
+def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Any, shape: Any) -> ArrayType:
+    _fits(values, _selected(shape, pattern, indices))
+    return ArrayType(shape, values.dtype)
+
+
+@op(
+    kind="indexing",
+    linear=("x", "value"),
+    nondifferentiable="indices",
+    samples=[
+        Sample([1.0, 2.0, 3.0], 9.0, pattern=(1,), expected=[1.0, 9.0, 3.0]),
+        Sample(_MATRIX, [[7.0], [8.0]], pattern=(_ALL, ("slice", 1, None, None))),
+        Sample([1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [0, 2, 0], pattern=("array",), expected=[9.0, 2.0, 8.0]),
+        Sample(_MATRIX, [7.0], [[True, False, True], [False, True, False]], pattern=("array",)),
+    ],
+    error_samples=[
+        ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], pattern=(_ALL,), error=ShapeError, match="broadcast"),
+        ErrorSample([1, 2], 1.5, pattern=(0,), error=DTypeError, match="int64"),
+    ],
+)
+def index_set(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+    """x with `value` at an index, where the last of several values for one place stays."""
+    x = _array(x)
+    _fits_dtype(x.dtype, value)
+    out = np.array(x)
+    out[build_index(pattern, indices)] = value
+    return out
+
+
+@index_set.vjp("x")
+def index_set_wrt_x(g: Any, indices: Any, pattern: Any) -> Any:
+    return ops.index_set(g, 0, *indices, pattern=pattern)
+
+
+@index_set.vjp("value")
+def index_set_wrt_value(g: Any, value_type: Any, indices: Any, pattern: Any) -> Any:
+    selected = ops.index(g, *indices, pattern=pattern)
+    if indices:
+        selected = ops.where(ops.index_stays(*indices, pattern=pattern, shape=g.shape), selected, 0)
+    return _with_leading_ones(selected, value_type)
+
+
+@index_set.types
+def index_set_types(x: ArrayType, value: Any, *indices: ArrayType, pattern: Any) -> ArrayType:
+    _fits_dtype(x.dtype, value)
+    _fits(value, _selected(x.shape, pattern, indices))
+    return x
+
+
+@op(
+    kind="indexing",
+    linear=("x", "value"),
+    nondifferentiable="indices",
+    samples=[
+        Sample([1.0, 2.0, 3.0], 9.0, pattern=(1,), expected=[1.0, 11.0, 3.0]),
+        Sample(_MATRIX, [[7.0], [8.0]], pattern=(_ALL, ("slice", 1, None, None))),
+        Sample([1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [0, 2, 0], pattern=("array",), expected=[17.0, 2.0, 11.0]),
+    ],
+    error_samples=[
+        ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], pattern=(_ALL,), error=ShapeError, match="broadcast"),
+        ErrorSample([1, 2], 1.5, pattern=(0,), error=DTypeError, match="int64"),
+    ],
+)
+def index_add(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+    """x with `value` added at an index, repeatedly where it repeats."""
+    x = _array(x)
+    _fits_dtype(x.dtype, value)
+    out = np.array(x)
+    _add_at(out, build_index(pattern, indices), _array(value))
+    return out
+
+
+@index_add.vjp("x")
+def index_add_wrt_x(g: Any) -> Any:
+    return g
+
+
+@index_add.vjp("value")
+def index_add_wrt_value(g: Any, value_type: Any, indices: Any, pattern: Any) -> Any:
+    return _with_leading_ones(ops.index(g, *indices, pattern=pattern), value_type)
+
+
+@index_add.types
+def index_add_types(x: ArrayType, value: Any, *indices: ArrayType, pattern: Any) -> ArrayType:
+    return index_set_types(x, value, *indices, pattern=pattern)  # type: ignore[no-any-return]
+
+
+@op(
+    kind="indexing",
+    nondifferentiable="indices",
+    samples=[Sample([0, 2, 0], pattern=("array",), shape=(3,), expected=[False, True, True])],
+)
+def index_stays(*indices: Any, pattern: Any, shape: Any) -> Any:
+    """Which of the values written at an index stay: an index may name a place again, and the last value wins."""
+    place = build_index(pattern, indices)
+    owner = np.zeros(shape, np.intp)
+    number = np.arange(owner[place].size).reshape(owner[place].shape)
+    owner[place] = number
+    return owner[place] == number
+
+
+@index_stays.types
+def index_stays_types(*indices: ArrayType, pattern: Any, shape: Any) -> ArrayType:
+    return ArrayType(_selected(shape, pattern, indices), np.dtype(bool))
+
+
+@composite(samples=[])
+def set_at(x: Any, index: Any, value: Any) -> Any:
+    """x with x[index] = value done: the functional form of an assignment, for every index that NumPy takes.
+
+    The value broadcasts to what the index selects. Where the index names a place twice the last value stays, and only
+    that one gets a gradient.
+
+    Raises:
+        ShapeError: the value does not broadcast to the selection.
+        DTypeError: the value's dtype would lose something in x (a float in an integer array).
+
+    >>> import tinygraph as tg
+    >>> tg.ops.set_at([1.0, 2.0, 3.0], slice(1, None), 0.0)
+    array([1., 0., 0.])
+    """
+    pattern, arrays = parse_index(index)
+    return ops.index_set(x, value, *arrays, pattern=pattern)
+
+
+@composite(samples=[])
+def add_at(x: Any, index: Any, value: Any) -> Any:
+    """x with `value` added at x[index], once for each time that the index names a place.
+
+    Raises ShapeError and DTypeError as `set_at` does.
+
+    >>> import tinygraph as tg
+    >>> tg.ops.add_at([1.0, 2.0, 3.0], [0, 0, 2], 10.0)
+    array([21.,  2., 13.])
+    """
+    pattern, arrays = parse_index(index)
+    return ops.index_add(x, value, *arrays, pattern=pattern)
+
+
+@composite(
+    samples=[
+        Sample([1.0, 2.0, 3.0], [2, 0], expected=[3.0, 1.0]),
+        Sample(_MATRIX, [[0, 2], [-1, 1]], axis=1),
+        Sample(_MATRIX, 4, expected=5.0),
+    ],
+    error_samples=[ErrorSample(_MATRIX, [0], axis=2, error=ShapeError, match="axis 2")],
+)
+def take(x: Any, indices: Any, *, axis: int | None = None) -> Any:
+    """The elements of x at `indices` along `axis`, of x flattened by default."""
+    indices = _integers("take", indices)
+    if axis is None:
+        return ops.index(ops.reshape(x, shape=(-1,)), indices, pattern=("array",))
+    along = _axis(axis, np.ndim(x))
+    return ops.index(x, indices, pattern=(*(_ALL,) * along, "array"))
+
+
+@take.numpy(np.take)
+def _(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
+    if out is not None or mode != "raise":
+        raise SettingError("np.take on tensors takes neither out= nor a mode other than 'raise'")
+    return take(a, indices, axis=axis)
+
+
+@composite(
+    samples=[
+        Sample(_MATRIX, [[2], [0]], axis=1, expected=[[3.0], [4.0]]),
+        Sample(_CUBE, [[[0, 1], [1, 1], [0, 0]]], axis=0),
+    ],
+)
+def take_along_axis(x: Any, indices: Any, *, axis: int | None = -1) -> Any:
+    """For every position of `indices`, the element of x there, but for its place along `axis`: what argsort gave."""
+    indices = _integers("take_along_axis", indices)
+    if axis is None:
+        x, axis = ops.reshape(x, shape=(-1,)), 0
+    if np.ndim(x) != np.ndim(indices):
+        raise ShapeError(
+            f"take_along_axis needs indices of as many dimensions as x: {np.shape(indices)} and {np.shape(x)}"
+        )
+    along = _axis(axis, np.ndim(x))
+    grids: list[Any] = list(np.ix_(*(np.arange(size) for size in np.shape(x))))
+    grids[along] = indices
+    return ops.index(x, *grids, pattern=("array",) * len(grids))
+
+
+@take_along_axis.numpy(np.take_along_axis)
+def _(arr: Any, indices: Any, axis: int | None = -1) -> Any:
+    return take_along_axis(arr, indices, axis=axis)
+
+
+@op(
+    kind="indexing",
+    nondifferentiable="labels",
+    samples=[
+        Sample([2, 0], num_classes=3, expected=[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]),
+        Sample([[1], [0]], num_classes=2, dtype="float32"),
+    ],
+    error_samples=[
+        ErrorSample([3], num_classes=3, error=SettingError, match="label 3"),
+        ErrorSample([0.5], num_classes=3, error=DTypeError, match="integer"),
+    ],
+)
+def one_hot(labels: Any, *, num_classes: int, dtype: Any = "float64") -> Any:
+    """A new last axis of `num_classes` zeros, with a one at each label's place."""
+    labels = _integers("one_hot", labels)
+    if labels.size and not (0 <= labels.min() and labels.max() < num_classes):
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise SettingError(f"label {wrong} is not among the classes 0 to {num_classes - 1}")
+    return (labels[..., None] == np.arange(num_classes)).astype(dtype)
+
+
+@one_hot.types
+def one_hot_types(labels: ArrayType, *, num_classes: int, dtype: Any = "float64") -> ArrayType:
+    return ArrayType((*labels.shape, num_classes), np.dtype(dtype))
+
+
+def _array(x: Any) -> Any:
+    return x if isinstance(x, np.ndarray | np.generic) else np.asarray(x)
+
+
+def _axis(axis: int, ndim: int) -> int:
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"axis {axis} is out of range for an operand of {ndim} dimensions")
+    return axis % ndim
+
+
+def _integers(name: str, indices: Any) -> Any:
+    found = indices if hasattr(indices, "dtype") else np.asarray(indices, dtype=None if np.size(indices) else np.intp)
+    if found.dtype.kind not in "iu":
+        raise DTypeError(f"{name} takes integer indices, not {found.dtype}")
+    return found
+
+
+def _add_at(out: Any, place: tuple[Any, ...], values: Any) -> None:
+    """out[place] += values, counting repeated places."""
+    arrays = [one for one in place if isinstance(one, np.ndarray | np.generic)]
+    if not arrays or (len(arrays) == 1 and arrays[0].dtype.kind == "b"):
+        out[place] += values  # no place repeats
+    elif out.dtype in (np.float32, np.float64) and out.size <= 8 * values.size:
+        # much faster than np.add.at, as long as counting over all of `out` is not what takes the time
+        positions = np.arange(out.size).reshape(out.shape)[place]
+        weights = np.broadcast_to(values, positions.shape)
+        out += np.bincount(positions.ravel(), weights.ravel(), out.size).reshape(out.shape)
+    else:
+        np.add.at(out, place, values)
+
+
+def _selected(shape: tuple[int, ...], pattern: Any, indices: tuple[ArrayType, ...]) -> tuple[int, ...]:
+    """The shape that an index selects from an array of a shape."""
+    stand_ins = []
+    for one in indices:
+        if one.dtype.kind == "b":
+            raise ShapeError(
+                "how many elements a boolean mask selects depends on its values, which are not known here: use "
+                "tg.ops.where(mask, x, 0), or integer indices"
+            )
+        stand_ins.append(np.broadcast_to(np.zeros((), np.intp), one.shape))
+    try:
+        found: tuple[int, ...] = np.broadcast_to(np.zeros((), bool), shape)[build_index(pattern, tuple(stand_ins))].shape
+    except IndexError as error:
+        raise ShapeError(f"{error}; x has shape {shape}") from None
+    return found
+
+
+def _fits(value: Any, selected: tuple[int, ...]) -> None:
+    shape = value.shape if isinstance(value, ArrayType) else ()
+    bare = shape[max(0, len(shape) - len(selected)) :]
+    extra = shape[: len(shape) - len(bare)]
+    pairs = zip(reversed(bare), reversed(selected), strict=False)
+    if any(size != 1 for size in extra) or not all(size in (1, target) for size, target in pairs):
+        raise ShapeError(f"a value of shape {shape} does not broadcast to the shape {selected} that the index selects")
+
+
+def _fits_dtype(dtype: np.dtype[Any], value: Any) -> None:
+    found = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    if isinstance(value, bool | int | float | complex):  # Python numbers are weak
+        found = np.result_type(dtype, value)
+    if dtype.kind != "O" and not np.can_cast(found, dtype, "same_kind"):
+        raise DTypeError(f"a value of dtype {found} would lose something in an array of dtype {dtype}; cast either first")
+
+
+def _with_leading_ones(gradient: Any, value_type: ArrayType) -> Any:
+    """A value may have leading axes of size 1 that what the index selects has not."""
+    extra = value_type.ndim - gradient.ndim
+    return ops.reshape(gradient, shape=(1,) * extra + gradient.shape) if extra > 0 else gradient
