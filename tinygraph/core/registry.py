@@ -165,6 +165,11 @@ class Registry:
             )
         return found[1]
 
+    def declared(self, name: str) -> AnyOp | None:
+        """The op that was declared under this name so far, if any; imports nothing."""
+        claims = self._claims.get(name)
+        return claims[0] if claims else None
+
     def names(self) -> list[str]:
         """Every op name, sorted, built-in and of plugins; packages with a manifest are not imported for it."""
         self._load_builtin()
