@@ -19,7 +19,16 @@ from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, type_of
-from tinygraph.errors import CaptureError, DTypeError, OpError, RuleError, SettingError, ShapeError, TinygraphError
+from tinygraph.errors import (
+    CaptureError,
+    DTypeError,
+    OpError,
+    PluginError,
+    RuleError,
+    SettingError,
+    ShapeError,
+    TinygraphError,
+)
 
 if TYPE_CHECKING:
     from tinygraph.core.op import Op
@@ -73,13 +82,13 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     if mode.capture is not None and tensors:
         return _apply_captured(op, operands, entries, settings, mode)
     try:
-        out = op.forward(*values, **settings)
+        out = op.forward(*values, **settings) if settings else op.forward(*values)
     except Exception as error:
         raise explained(op, operands, settings, error) from (None if isinstance(error, TinygraphError) else error)
     if not tensors:
         return out
     if out.__class__ not in _VALUES:
-        out = tuple(map(_as_value, out)) if isinstance(out, tuple) else _as_value(out)
+        out = tuple(map(as_value, out)) if isinstance(out, tuple) else as_value(out)
     if not mask or not mode.recording:
         return tuple(map(Tensor, out)) if out.__class__ is tuple else Tensor(out)
 
@@ -177,7 +186,7 @@ def _as_array(op: Op, x: Any) -> Any:
     return array
 
 
-def _as_value(out: Any) -> Any:
+def as_value(out: Any) -> Any:
     """A result of Python objects (Fraction) or of a plain Python number, as an array."""
     if out.__class__ in _VALUES:
         return out
@@ -239,7 +248,7 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
     elif isinstance(cause, DTypeError | TypeError):
         kind = DTypeError
     else:
-        kind = type(cause) if isinstance(cause, SettingError | RuleError) else OpError
+        kind = type(cause) if isinstance(cause, SettingError | RuleError | PluginError) else OpError
     lines = [f"op {op.name!r}: {cause if str(cause) else type(cause).__name__}"]
     for i, x in enumerate(operands):
         if x is not None:

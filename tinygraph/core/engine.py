@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.apply import as_value
 from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
@@ -342,7 +343,7 @@ def conform(gradient: Any, types: ArrayType, node: Node, position: int) -> Any:
     dtype = getattr(gradient, "dtype", None)
     if dtype != types.dtype:
         if types.dtype.kind == "O":
-            return gradient
+            return gradient if isinstance(gradient, Tensor) else as_value(gradient)
         if dtype is None:
             return np.asarray(gradient, types.dtype)[()]
         if dtype.kind == "c" and types.dtype.kind != "c":
