@@ -134,8 +134,8 @@ def elu(x: Any, *, alpha: float = 1.0) -> Any:
 
 @elu.vjp("x")
 def elu_wrt_x(g: Any, x: Any, *, alpha: float) -> Any:
-    # where, not minimum, inside exp: its derivative at 0 is one-sided, as that of elu is.
-    return ops.where(x > 0, g, g * alpha * ops.exp(ops.where(x > 0, 0, x)))
+    # At 0 this is the left side's slope, and its own derivative there the right side's, as in PyTorch.
+    return ops.where(x > 0, g, g * alpha * ops.exp(ops.where(x < 0, x, 0)))
 
 
 @op(
