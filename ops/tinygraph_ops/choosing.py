@@ -35,7 +35,9 @@ def where_wrt_y(g: Any, condition: Any) -> Any:
 @where.numpy(np.where)
 def _(condition: Any, *choices: Any) -> Any:
     if len(choices) != 2:
-        raise NumpyFunctionError("np.where on tensors takes a condition and both choices; np.nonzero has no gradient")
+        raise NumpyFunctionError(
+            "np.where on tensors takes a condition and both choices; np.nonzero has no gradient"
+        )
     return where(condition, *choices)
 
 
@@ -128,7 +130,9 @@ def clip_wrt_max(g: Any, x: Any, min: Any, max: Any) -> Any:
 
 
 @clip.numpy(np.clip)
-def _(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None, **options: Any) -> Any:
+def _(
+    a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None, **options: Any
+) -> Any:
     if any(option is not None for option in options.values()):
         raise NumpyFunctionError(f"np.clip on tensors takes bounds only, not {', '.join(options)}")
     return clip(a, a_min if min is None else min, a_max if max is None else max)

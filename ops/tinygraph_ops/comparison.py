@@ -79,19 +79,34 @@ def greater_equal(x: Any, y: Any) -> Any:
     return np.greater_equal(x, y)
 
 
-@op(kind="comparison", numpy=np.isnan, nondifferentiable="x", samples=[Sample(_SPECIAL, expected=[0, 1, 0, 0])])
+@op(
+    kind="comparison",
+    numpy=np.isnan,
+    nondifferentiable="x",
+    samples=[Sample(_SPECIAL, expected=[0, 1, 0, 0])],
+)
 def isnan(x: Any) -> Any:
     """Whether x is not a number, elementwise."""
     return np.isnan(x)
 
 
-@op(kind="comparison", numpy=np.isinf, nondifferentiable="x", samples=[Sample(_SPECIAL, expected=[0, 0, 1, 1])])
+@op(
+    kind="comparison",
+    numpy=np.isinf,
+    nondifferentiable="x",
+    samples=[Sample(_SPECIAL, expected=[0, 0, 1, 1])],
+)
 def isinf(x: Any) -> Any:
     """Whether x is ∞ or -∞, elementwise."""
     return np.isinf(x)
 
 
-@op(kind="comparison", numpy=np.isfinite, nondifferentiable="x", samples=[Sample(_SPECIAL, expected=[1, 0, 0, 0])])
+@op(
+    kind="comparison",
+    numpy=np.isfinite,
+    nondifferentiable="x",
+    samples=[Sample(_SPECIAL, expected=[1, 0, 0, 0])],
+)
 def isfinite(x: Any) -> Any:
     """Whether x is neither infinite nor nan, elementwise."""
     return np.isfinite(x)
@@ -101,7 +116,10 @@ def isfinite(x: Any) -> Any:
     kind="comparison",
     numpy=np.logical_not,
     nondifferentiable="x",
-    samples=[Sample([True, False], expected=[False, True]), Sample([[0.0], [2.5]], expected=[[True], [False]])],
+    samples=[
+        Sample([True, False], expected=[False, True]),
+        Sample([[0.0], [2.5]], expected=[[True], [False]]),
+    ],
 )
 def logical_not(x: Any) -> Any:
     """Whether x is zero or false, elementwise."""

@@ -28,7 +28,10 @@ def exp_wrt_x(g: Any, out: Any) -> Any:
 @op(
     kind="elementwise",
     numpy=np.expm1,
-    samples=[Sample([0.0, 1.0, 1e-12], expected=[0.0, 1.718281828459045, 1.0000000000005e-12]), Sample([[-2.0]])],
+    samples=[
+        Sample([0.0, 1.0, 1e-12], expected=[0.0, 1.718281828459045, 1.0000000000005e-12]),
+        Sample([[-2.0]]),
+    ],
 )
 def expm1(x: Any) -> Any:
     """e^x - 1, accurate near 0;  d/dx = e^x."""
@@ -73,7 +76,10 @@ def log_wrt_x(g: Any, x: Any) -> Any:
 @op(
     kind="elementwise",
     numpy=np.log1p,
-    samples=[Sample([0.0, 1.0, 1e-12], expected=[0.0, 0.6931471805599453, 9.999999999995e-13]), Sample([[-0.5]])],
+    samples=[
+        Sample([0.0, 1.0, 1e-12], expected=[0.0, 0.6931471805599453, 9.999999999995e-13]),
+        Sample([[-0.5]]),
+    ],
 )
 def log1p(x: Any) -> Any:
     """log(1 + x), accurate near 0;  d/dx = 1 / (1 + x)."""
@@ -142,7 +148,9 @@ def logaddexp_wrt_y(g: Any, y: Any, out: Any) -> Any:
 @op(
     kind="elementwise",
     samples=[
-        Sample([0.0, 0.3, -1.0, 5.0], expected=[0.0, 0.3286267594591274, -0.8427007929497149, 0.9999999999984626]),
+        Sample(
+            [0.0, 0.3, -1.0, 5.0], expected=[0.0, 0.3286267594591274, -0.8427007929497149, 0.9999999999984626]
+        ),
         Sample([[1.7], [-2.5]]),
     ],
 )

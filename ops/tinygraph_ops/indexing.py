@@ -1,4 +1,5 @@
-"""Indexing: reading, writing and adding at an index, taking along an axis, one-hot codes.
+"""Indexing: reading, writing and adding at an index, taking along an axis, diagonals, one-hot
+codes.
 
 What stands in the brackets arrives as a `pattern` and index arrays (see `parse_index`). `index` and `scatter` are each
 other's transposes, and every other gradient here is written with them.
@@ -17,6 +18,7 @@ from tinygraph.plugin import (
     ShapeError,
     build_index,
     composite,
+    normalize_axes,
     op,
     ops,
     parse_index,
@@ -24,6 +26,7 @@ from tinygraph.plugin import (
 
 _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [[-1.0, 7.0], [8.0, 0.5], [9.0, -2.0]]]
+_ROWS = [[[1.0, 2.0, 0.5]], [[-1.0, 0.0, 2.0]]]
 _ALL = ("slice", None, None, None)
 
 
@@ -37,7 +40,9 @@ _ALL = ("slice", None, None, None)
         Sample(_CUBE, pattern=("...", None, 1)),
         Sample([1.0, 2.0, 3.0], [2, 0, 2], pattern=("array",), expected=[3.0, 1.0, 3.0]),
         Sample(_CUBE, [0, -1], [[1], [0]], pattern=("array", _ALL, "array")),
-        Sample(_MATRIX, [[True, False, True], [False, True, False]], pattern=("array",), expected=[1.0, 3.0, 5.0]),
+        Sample(
+            _MATRIX, [[True, False, True], [False, True, False]], pattern=("array",), expected=[1.0, 3.0, 5.0]
+        ),
         Sample(3.0, pattern=(None,), expected=[3.0]),
     ],
     error_samples=[ErrorSample(_MATRIX, pattern=(0, 0, 0), error=ShapeError, match="too many indices")],
@@ -273,6 +278,54 @@ def _(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     return take_along_axis(arr, indices, axis=axis)
 
 
+@composite(
+    samples=[
+        Sample([[1.0, 2.0], [3.0, 4.0]], expected=[1.0, 4.0]),
+        Sample(_MATRIX, offset=1),
+        Sample(_MATRIX, offset=-1),
+        Sample(_ROWS, axis1=0, axis2=2, expected=[[1.0, 0.0]]),
+        Sample(_MATRIX, offset=5),
+    ],
+)
+def diagonal(x: Any, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The elements with equal places on two axes (`offset` apart), along a new last axis."""
+    if len(normalize_axes((axis1, axis2), np.ndim(x))) < 2:
+        raise ShapeError("diagonal needs two axes")
+    rows, columns = np.shape(x)[axis1], np.shape(x)[axis2]
+    start = max(-offset, 0)
+    count = max(min(rows - start, columns - max(offset, 0)), 0)
+    places = start + np.arange(count)
+    moved = ops.moveaxis(x, source=(axis1, axis2), destination=(-2, -1))
+    return ops.index(moved, places, places + offset, pattern=("...", "array", "array"))
+
+
+@diagonal.numpy(np.diagonal)
+def _(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    return diagonal(a, offset=offset, axis1=axis1, axis2=axis2)
+
+
+@composite(
+    samples=[
+        Sample([1.0, 2.0], k=-1, expected=[[0, 0, 0], [1.0, 0, 0], [0, 2.0, 0]]),
+        Sample(_MATRIX, k=1, expected=[2.0, 6.0]),
+    ]
+)
+def diag(x: Any, *, k: int = 0) -> Any:
+    """The k-th diagonal of a matrix, or the matrix with the vector x there and zeros elsewhere."""
+    if np.ndim(x) == 2:
+        return ops.diagonal(x, offset=k)
+    if np.ndim(x) != 1:
+        raise ShapeError(f"diag takes a vector or a matrix, not {np.ndim(x)} dimensions; see diagonal")
+    size = np.shape(x)[0] + abs(k)
+    places = max(-k, 0) + np.arange(np.shape(x)[0])
+    return ops.scatter(x, places, places + k, pattern=("array", "array"), shape=(size, size))
+
+
+@diag.numpy(np.diag)
+def _(v: Any, k: int = 0) -> Any:
+    return diag(v, k=k)
+
+
 @op(
     kind="indexing",
     nondifferentiable="labels",
@@ -310,7 +363,11 @@ def _axis(axis: int, ndim: int) -> int:
 
 
 def _integers(name: str, indices: Any) -> Any:
-    found = indices if hasattr(indices, "dtype") else np.asarray(indices, dtype=None if np.size(indices) else np.intp)
+    found = (
+        indices
+        if hasattr(indices, "dtype")
+        else np.asarray(indices, dtype=None if np.size(indices) else np.intp)
+    )
     if found.dtype.kind not in "iu":
         raise DTypeError(f"{name} takes integer indices, not {found.dtype}")
     return found
@@ -341,7 +398,9 @@ def _selected(shape: tuple[int, ...], pattern: Any, indices: tuple[ArrayType, ..
             )
         stand_ins.append(np.broadcast_to(np.zeros((), np.intp), one.shape))
     try:
-        found: tuple[int, ...] = np.broadcast_to(np.zeros((), bool), shape)[build_index(pattern, tuple(stand_ins))].shape
+        found: tuple[int, ...] = np.broadcast_to(np.zeros((), bool), shape)[
+            build_index(pattern, tuple(stand_ins))
+        ].shape
     except IndexError as error:
         raise ShapeError(f"{error}; x has shape {shape}") from None
     return found
@@ -353,7 +412,9 @@ def _fits(value: Any, selected: tuple[int, ...]) -> None:
     extra = shape[: len(shape) - len(bare)]
     pairs = zip(reversed(bare), reversed(selected), strict=False)
     if any(size != 1 for size in extra) or not all(size in (1, target) for size, target in pairs):
-        raise ShapeError(f"a value of shape {shape} does not broadcast to the shape {selected} that the index selects")
+        raise ShapeError(
+            f"a value of shape {shape} does not broadcast to the shape {selected} that the index selects"
+        )
 
 
 def _fits_dtype(dtype: np.dtype[Any], value: Any) -> None:
@@ -361,7 +422,9 @@ def _fits_dtype(dtype: np.dtype[Any], value: Any) -> None:
     if isinstance(value, bool | int | float | complex):  # Python numbers are weak
         found = np.result_type(dtype, value)
     if dtype.kind != "O" and not np.can_cast(found, dtype, "same_kind"):
-        raise DTypeError(f"a value of dtype {found} would lose something in an array of dtype {dtype}; cast either first")
+        raise DTypeError(
+            f"a value of dtype {found} would lose something in an array of dtype {dtype}; cast either first"
+        )
 
 
 def _with_leading_ones(gradient: Any, value_type: ArrayType) -> Any:

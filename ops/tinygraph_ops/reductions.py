@@ -6,7 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Sample, normalize_axes, op, ops, reduced_shape
+from tinygraph.plugin import (
+    ArrayType,
+    DTypeError,
+    ErrorSample,
+    NumpyFunctionError,
+    Sample,
+    SettingError,
+    ShapeError,
+    composite,
+    normalize_axes,
+    op,
+    ops,
+    reduced_shape,
+)
 
 _MATRIX = [[1.0, -2.0, 3.5], [0.5, 4.0, -1.5]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.5]], [[-5.0, 6.0], [7.0, 0.5]]]
@@ -64,3 +77,424 @@ def mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 def mean_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
     share = g / (_count(x_type, axis) or 1)  # of no elements there is no share
     return ops.broadcast_to(_kept(share, x_type, axis, keepdims), shape=x_type.shape)
+
+
+@op(
+    kind="reduction",
+    numpy=np.prod,
+    samples=[
+        Sample([1.0, 2.0, 4.5], expected=9.0),
+        Sample(_MATRIX, axis=0, expected=[0.5, -8.0, -5.25]),
+        Sample(_CUBE, axis=(0, -1), keepdims=True),
+        Sample([3.0, 0.0, 2.0, 0.0], expected=0.0),
+    ],
+)
+def prod(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """Π x over `axis` (all by default);  each element's derivative is the product of the others, zeros or not."""
+    return np.prod(x, axis=axis, keepdims=keepdims)
+
+
+@prod.vjp("x")
+def prod_wrt_x(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    axes = normalize_axes(axis, x.ndim)
+    # the reduced axes, joined into one, come last
+    order = (*(i for i in range(x.ndim) if i not in axes), *axes)
+    moved = ops.transpose(x, axes=order)
+    flat = ops.reshape(moved, shape=(*moved.shape[: x.ndim - len(axes)], _product(x.shape[i] for i in axes)))
+    after = ops.flip(_product_before(ops.flip(flat, axis=-1), flat.ndim - 1), axis=-1)
+    others = ops.reshape(_product_before(flat, flat.ndim - 1) * after, shape=moved.shape)
+    back = tuple(order.index(i) for i in range(x.ndim))
+    return _kept(g, ArrayType(x.shape, x.dtype), axis, keepdims) * ops.transpose(others, axes=back)
+
+
+def _shifted(x: Any, axis: int, by: int, fill: int) -> Any:
+    """x moved `by` places along an axis, backwards if negative, with `fill` where it came from."""
+    part = ("slice", None, -by, None) if by > 0 else ("slice", -by, None, None)
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (by, 0) if by > 0 else (0, -by)
+    kept = ops.index(x, pattern=(*(("slice", None, None, None),) * axis, part))
+    return ops.pad(kept, pad_width=tuple(widths), constant_values=fill)
+
+
+def _product_before(x: Any, axis: int) -> Any:
+    """For each element, the product of those before it: log n multiplications and no division, so zeros are right."""
+    n = x.shape[axis]
+    if n == 0:
+        return x
+    result, by = _shifted(x, axis, 1, 1), 1
+    while by < n:
+        result, by = result * _shifted(result, axis, by, 1), 2 * by
+    return result
+
+
+# -- extremes ----------------------------------------------------------------------------------------------------------
+
+
+@op(
+    kind="reduction",
+    numpy=(np.max, np.amax),
+    samples=[
+        Sample([1.0, 3.0, 2.5], expected=3.0),
+        Sample(_MATRIX, axis=0, expected=[1.0, 4.0, 3.5]),
+        Sample(_CUBE, axis=(0, -1), keepdims=True),
+        Sample([2.0, 2.0, 1.0], expected=2.0, smooth=False),
+    ],
+    error_samples=[ErrorSample([[]], axis=1, error=ShapeError, match="no identity")],
+)
+def max(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest element over `axis` (all by default), nan if one is;  the gradient is split evenly among ties."""
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+@max.vjp("x")
+def max_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
+    return _to_extremes(g, x, out, axis, keepdims)
+
+
+@op(
+    kind="reduction",
+    numpy=(np.min, np.amin),
+    samples=[
+        Sample([1.5, 3.0, 2.5], expected=1.5),
+        Sample(_MATRIX, axis=0, expected=[0.5, -2.0, -1.5]),
+        Sample(_CUBE, axis=(0, -1), keepdims=True),
+        Sample([2.0, 2.0, 3.0], expected=2.0, smooth=False),
+    ],
+    error_samples=[ErrorSample([[]], axis=1, error=ShapeError, match="no identity")],
+)
+def min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """The smallest element over `axis` (all by default), nan if one is;  the gradient is split evenly among ties."""
+    return np.min(x, axis=axis, keepdims=keepdims)
+
+
+@min.vjp("x")
+def min_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
+    return _to_extremes(g, x, out, axis, keepdims)
+
+
+def _to_extremes(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
+    x_type = ArrayType(x.shape, x.dtype)
+    chosen = ops.equal(x, _kept(out, x_type, axis, keepdims))
+    if x.dtype.kind in "fc":
+        chosen = ops.logical_or(chosen, ops.isnan(x))  # a nan is the extreme of its row
+    count = ops.sum(ops.cast(chosen, dtype=x.dtype), axis=axis, keepdims=keepdims)
+    return ops.where(chosen, _kept(g / count, x_type, axis, keepdims), 0)
+
+
+@op(
+    kind="reduction",
+    numpy=np.argmax,
+    nondifferentiable="x",
+    samples=[
+        Sample([1.0, 3.0, 3.0], expected=1),
+        Sample(_MATRIX, axis=1, expected=[2, 1]),
+        Sample(_CUBE, axis=0, keepdims=True),
+    ],
+    error_samples=[ErrorSample(_MATRIX, axis=(0, 1), error=SettingError, match="one axis")],
+)
+def argmax(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Where the largest element stands along `axis`, the first of several; in x flattened by default."""
+    return np.argmax(x, axis=_one_axis("argmax", axis), keepdims=keepdims)
+
+
+@op(
+    kind="reduction",
+    numpy=np.argmin,
+    nondifferentiable="x",
+    samples=[
+        Sample([3.0, 1.0, 1.0], expected=1),
+        Sample(_MATRIX, axis=1, expected=[1, 2]),
+        Sample(_CUBE, axis=0, keepdims=True),
+    ],
+    error_samples=[ErrorSample(_MATRIX, axis=(0, 1), error=SettingError, match="one axis")],
+)
+def argmin(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Where the smallest element stands along `axis`, the first of several; in x flattened by default."""
+    return np.argmin(x, axis=_one_axis("argmin", axis), keepdims=keepdims)
+
+
+def _one_axis(name: str, axis: Any) -> int | None:
+    if isinstance(axis, tuple):
+        raise SettingError(f"{name} takes one axis or None, not {axis}")
+    return None if axis is None else int(axis)
+
+
+@op(
+    kind="reduction",
+    numpy=np.all,
+    nondifferentiable="x",
+    samples=[
+        Sample([True, False], expected=False),
+        Sample(_MATRIX, axis=(0,)),
+        Sample(_CUBE, axis=(0, -1), keepdims=True),
+    ],
+)
+def all(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether every element over `axis` is non-zero."""
+    return np.all(x, axis=axis, keepdims=keepdims)
+
+
+@op(
+    kind="reduction",
+    numpy=np.any,
+    nondifferentiable="x",
+    samples=[
+        Sample([True, False], expected=True),
+        Sample(_MATRIX, axis=(0,)),
+        Sample(_CUBE, axis=(0, -1), keepdims=True),
+    ],
+)
+def any(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether some element over `axis` is non-zero."""
+    return np.any(x, axis=axis, keepdims=keepdims)
+
+
+# -- cumulative --------------------------------------------------------------------------------------------------------
+
+
+@op(
+    kind="reduction",
+    numpy=np.cumsum,
+    linear=("x",),
+    samples=[
+        Sample([1.0, 2.0, 4.5], expected=[1.0, 3.0, 7.5]),
+        Sample(_MATRIX, axis=0, expected=[[1.0, -2.0, 3.5], [1.5, 2.0, 2.0]]),
+        Sample(_CUBE, axis=-2),
+        Sample(_MATRIX),
+    ],
+)
+def cumsum(x: Any, *, axis: int | None = None) -> Any:
+    """The sums of the elements up to each along `axis`, of x flattened by default."""
+    return np.cumsum(x, axis=_one_axis("cumsum", axis))
+
+
+@cumsum.vjp("x")
+def cumsum_wrt_x(g: Any, x_type: Any, axis: int | None) -> Any:
+    along = 0 if axis is None else axis
+    total = ops.flip(ops.cumsum(ops.flip(g, axis=along), axis=along), axis=along)
+    return ops.reshape(total, shape=x_type.shape) if axis is None else total
+
+
+@op(
+    kind="reduction",
+    numpy=np.cumprod,
+    samples=[
+        Sample([1.0, 2.0, 4.5], expected=[1.0, 2.0, 9.0]),
+        Sample(_MATRIX, axis=0, expected=[[1.0, -2.0, 3.5], [0.5, -8.0, -5.25]]),
+        Sample(_CUBE, axis=-2),
+        Sample([[3.0, 0.0, 2.0], [0.0, 4.0, -1.0]]),
+    ],
+)
+def cumprod(x: Any, *, axis: int | None = None) -> Any:
+    """The products of the elements up to each along `axis`, of x flattened by default;  right at zeros too."""
+    return np.cumprod(x, axis=_one_axis("cumprod", axis))
+
+
+@cumprod.vjp("x")
+def cumprod_wrt_x(g: Any, x: Any, axis: int | None) -> Any:
+    # d/dx_k = (Π before k) s_k, with s_k = g_k + x_(k+1) s_(k+1) by doubling, so that nothing is divided
+    flat = ops.reshape(x, shape=(-1,)) if axis is None else x
+    along = 0 if axis is None else axis % x.ndim
+    if flat.size == 0:
+        return ops.reshape(g, shape=x.shape)
+    factor, total, by = _shifted(flat, along, -1, 0), g, 1
+    while by < flat.shape[along]:
+        total = total + factor * _shifted(total, along, -by, 0)
+        factor, by = factor * _shifted(factor, along, -by, 0), 2 * by
+    return ops.reshape(_product_before(flat, along) * total, shape=x.shape)
+
+
+@cumsum.types
+def cumsum_types(x: ArrayType, *, axis: int | None = None) -> ArrayType:
+    return _cumulative(np.cumsum, x, axis)
+
+
+@cumprod.types
+def cumprod_types(x: ArrayType, *, axis: int | None = None) -> ArrayType:
+    return _cumulative(np.cumprod, x, axis)
+
+
+def _cumulative(function: Any, x: ArrayType, axis: int | None) -> ArrayType:
+    axes = normalize_axes(axis, x.ndim)
+    if axis is not None and len(axes) != 1:
+        raise SettingError(f"{function.__name__} takes one axis or None, not {axis}")
+    return ArrayType((x.size,) if axis is None else x.shape, function(x.stand_in((1,))).dtype)
+
+
+# -- exponentials, statistics and norms --------------------------------------------------------------------------------
+
+
+@op(
+    kind="reduction",
+    samples=[
+        Sample([0.0, 0.0], expected=0.6931471805599453),
+        Sample([1000.0, 1000.0], expected=1000.6931471805599),
+        Sample(_MATRIX, axis=1, keepdims=True),
+        Sample(_CUBE, axis=(0, -1)),
+        Sample([[-np.inf, -np.inf], [-np.inf, 1.5]], axis=1, expected=[-np.inf, 1.5], smooth=False),
+    ],
+    error_samples=[ErrorSample([1j], error=DTypeError, match="real")],
+)
+def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """log Σ e^x over `axis` without overflow;  d/dx = e^(x - out), 0 where out is -∞."""
+    x = np.asarray(x)
+    if x.dtype.kind not in "biuf":
+        raise DTypeError(f"logsumexp takes real numbers, not {x.dtype}")
+    if x.dtype.kind != "f":
+        x = x.astype(np.float64)
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0)
+    with np.errstate(divide="ignore", over="ignore"):  # log 0 is -inf, and beside inf all else is negligible
+        total = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return total if keepdims else total.reshape(reduced_shape(x.shape, axis, False))[()]
+
+
+@logsumexp.vjp("x")
+def logsumexp_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
+    x_type = ArrayType(x.shape, x.dtype)
+    reference = ops.where(ops.equal(out, -np.inf), 0, out)
+    return _kept(g, x_type, axis, keepdims) * ops.exp(x - _kept(reference, x_type, axis, keepdims))
+
+
+@composite(
+    samples=[
+        Sample([1.0, 2.0, 4.5], expected=13 / 6),
+        Sample(_MATRIX, axis=0, ddof=1, expected=[0.125, 18.0, 12.5]),
+        Sample(_CUBE, axis=(0, -1), keepdims=True),
+        Sample([1.0 + 1.0j, -1.0 - 1.0j], expected=2.0),
+    ],
+)
+def var(x: Any, *, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    """Σ |x - mean|² / (n - ddof) over `axis`: the variance."""
+    difference = x - ops.mean(x, axis=axis, keepdims=True)
+    squares = ops.square(ops.abs(difference) if difference.dtype.kind == "c" else difference)
+    axes = normalize_axes(axis, np.ndim(x))
+    freedom = _product(np.shape(x)[i] for i in axes) - ddof
+    return ops.sum(squares, axis=axis, keepdims=keepdims) / (freedom if freedom > 0 else 0)
+
+
+@composite(
+    samples=[
+        Sample([1.0, 2.0, 4.5], expected=1.4719601443879744),
+        Sample(_MATRIX, axis=0, ddof=1, expected=[0.3535533905932738, 4.242640687119285, 3.5355339059327378]),
+        Sample(_CUBE, axis=(0, -1), keepdims=True),
+        Sample([2.0, 2.0], expected=0.0, smooth=False),
+    ],
+)
+def std(x: Any, *, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    """√var over `axis`: the standard deviation;  its gradient is taken as 0 where it is 0."""
+    return _root(ops.var(x, axis=axis, ddof=ddof, keepdims=keepdims))
+
+
+def _root(x: Any) -> Any:
+    """√x with the derivative 0 at 0, where that of a distance from a constant belongs."""
+    nothing = ops.equal(x, 0)
+    return ops.where(nothing, 0, ops.sqrt(ops.where(nothing, 1, x)))
+
+
+@composite(
+    samples=[
+        Sample([3.0, 4.0], expected=5.0),
+        Sample(_MATRIX, axis=0, expected=[1.118033988749895, 4.47213595499958, 3.8078865529319543]),
+        Sample(_MATRIX, ord="fro", keepdims=True),
+        Sample(_MATRIX, ord=1, axis=1, expected=[6.5, 6.0]),
+        Sample(_MATRIX, ord=1, expected=6.0),
+        Sample(_MATRIX, ord=np.inf, axis=-1, expected=[3.5, 4.0]),
+        Sample(_MATRIX, ord=-np.inf, axis=(1, 0), expected=1.5),
+        Sample([1.0, 2.0, 2.0], ord=3),
+        Sample([3.0, 4.0j], expected=5.0),
+        Sample([0.0, 0.0], expected=0.0, smooth=False),
+    ],
+    error_samples=[
+        ErrorSample(_MATRIX, ord=2, error=SettingError, match="singular values"),
+        ErrorSample(_CUBE, ord=2, error=ShapeError, match="axis"),
+    ],
+)
+def norm(x: Any, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The norm of vectors (one axis) or matrices (two axes), as np.linalg.norm;  its gradient is taken as 0 at 0.
+
+    `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, and for vectors any number. Matrix norms that need
+    singular values (2, -2, "nuc") are refused.
+    """
+    if ord is None or (ord == "fro" and axis is None and np.ndim(x) == 2):
+        return _root(ops.sum(_squares(x), axis=axis, keepdims=keepdims))
+    axes = tuple(range(np.ndim(x))) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if len(axes) == 1:
+        return _vector_norm(x, ord, axes[0], keepdims)
+    if len(axes) != 2:
+        raise ShapeError(f"norm of order {ord} takes one axis or two; x has shape {np.shape(x)}: give axis=")
+    return _matrix_norm(x, ord, axes, keepdims)
+
+
+def _squares(x: Any) -> Any:
+    return ops.square(ops.abs(x) if getattr(x, "dtype", np.dtype(float)).kind == "c" else x)
+
+
+def _vector_norm(x: Any, order: Any, axis: int, keepdims: bool) -> Any:
+    if not isinstance(order, int | float):
+        raise SettingError(f"norm of order {order!r} is for matrices; a vector's is a number, inf or -inf")
+    if order == 2:
+        return _root(ops.sum(_squares(x), axis=axis, keepdims=keepdims))
+    size = ops.abs(x)
+    if order in (np.inf, -np.inf):
+        return (ops.max if order > 0 else ops.min)(size, axis=axis, keepdims=keepdims)
+    if order == 0:
+        return ops.sum(ops.cast(ops.not_equal(x, 0), dtype=size.dtype), axis=axis, keepdims=keepdims)
+    if order == 1:
+        return ops.sum(size, axis=axis, keepdims=keepdims)
+    total = ops.sum(ops.power(size, order), axis=axis, keepdims=keepdims)
+    nothing = ops.equal(total, 0)
+    return ops.where(nothing, 0, ops.power(ops.where(nothing, 1, total), 1 / order))
+
+
+def _matrix_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    if order == "fro":
+        return _root(ops.sum(_squares(x), axis=axes, keepdims=keepdims))
+    if order not in (1, -1, np.inf, -np.inf):
+        raise SettingError(
+            f"matrix norm of order {order!r} needs singular values, which have no op; 'fro', 1 and inf do"
+        )
+    rows, columns = (axis % np.ndim(x) for axis in axes)
+    summed, compared = (rows, columns) if order in (1, -1) else (columns, rows)
+    totals = ops.sum(ops.abs(x), axis=summed, keepdims=True)
+    extreme = (ops.max if order > 0 else ops.min)(totals, axis=(summed, compared), keepdims=keepdims)
+    return extreme
+
+
+@var.numpy(np.var)
+def _(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: int = 0,
+    keepdims: Any = False,
+    **options: Any,
+) -> Any:
+    _refuse("np.var", dtype=dtype, out=out, **options)
+    return var(a, axis=axis, ddof=ddof, keepdims=keepdims is True)
+
+
+@std.numpy(np.std)
+def _(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: int = 0,
+    keepdims: Any = False,
+    **options: Any,
+) -> Any:
+    _refuse("np.std", dtype=dtype, out=out, **options)
+    return std(a, axis=axis, ddof=ddof, keepdims=keepdims is True)
+
+
+@norm.numpy(np.linalg.norm)
+def _(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    return norm(x, ord=ord, axis=axis, keepdims=keepdims)
+
+
+def _refuse(name: str, **options: Any) -> None:
+    given = [option for option, value in options.items() if value is not None and value is not np._NoValue]
+    if given:
+        raise NumpyFunctionError(f"{name} on tensors does not take {', '.join(given)}")

@@ -50,7 +50,9 @@ def reshape_types(x: ArrayType, *, shape: Any) -> ArrayType:
     if sizes.count(-1) == 1 and known and x.size % known == 0:
         sizes = tuple(x.size // known if size == -1 else size for size in sizes)
     if min(sizes, default=0) < 0 or prod(sizes) != x.size:
-        raise ShapeError(f"an array of shape {x.shape} has {x.size} elements, which cannot take the shape {shape}")
+        raise ShapeError(
+            f"an array of shape {x.shape} has {x.size} elements, which cannot take the shape {shape}"
+        )
     return ArrayType(sizes, x.dtype)
 
 
@@ -124,14 +126,19 @@ def broadcast_to_types(x: ArrayType, *, shape: Any) -> ArrayType:
     shape = shape if isinstance(shape, tuple) else (shape,)
     pairs = list(zip(reversed(x.shape), reversed(shape), strict=False))
     if len(x.shape) > len(shape) or not all(old in (1, new) for old, new in pairs):
-        raise ShapeError(f"shape {x.shape} cannot be broadcast to {shape}: sizes must be equal, or 1 in the operand")
+        raise ShapeError(
+            f"shape {x.shape} cannot be broadcast to {shape}: sizes must be equal, or 1 in the operand"
+        )
     return ArrayType(shape, x.dtype)
 
 
 @op(
     kind="shape",
     linear=("x",),
-    samples=[Sample([1.0, 2.5], dtype="float32", expected=np.array([1.0, 2.5], "float32")), Sample(_MATRIX, dtype="float64")],
+    samples=[
+        Sample([1.0, 2.5], dtype="float32", expected=np.array([1.0, 2.5], "float32")),
+        Sample(_MATRIX, dtype="float64"),
+    ],
     error_samples=[ErrorSample([1.0], dtype="str", error=DTypeError, match="numeric")],
 )
 def cast(x: Any, *, dtype: Any) -> Any:
@@ -157,7 +164,12 @@ def _numeric(dtype: Any) -> np.dtype[Any]:
     return found
 
 
-@op(kind="shape", linear=("x",), types="like_first", samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX)])
+@op(
+    kind="shape",
+    linear=("x",),
+    types="like_first",
+    samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX)],
+)
 def identity(x: Any) -> Any:
     """x itself."""
     return x
@@ -168,7 +180,13 @@ def identity_wrt_x(g: Any) -> Any:
     return g
 
 
-@op(kind="shape", linear=("x",), types="like_first", nondifferentiable="x", samples=[Sample([1.0], expected=[1.0])])
+@op(
+    kind="shape",
+    linear=("x",),
+    types="like_first",
+    nondifferentiable="x",
+    samples=[Sample([1.0], expected=[1.0])],
+)
 def detach(x: Any) -> Any:
     """x itself, where gradients stop."""
     return x
@@ -381,7 +399,9 @@ def stack_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
     first = _same_rank("stack", xs)
     for i, x in enumerate(xs):
         if x.shape != first.shape:
-            raise ShapeError(f"operands 0 and {i} have the shapes {first.shape} and {x.shape}; stack needs one shape")
+            raise ShapeError(
+                f"operands 0 and {i} have the shapes {first.shape} and {x.shape}; stack needs one shape"
+            )
     (along,) = normalize_axes(axis, first.ndim + 1)
     return ArrayType((*first.shape[:along], len(xs), *first.shape[along:]), _common_dtype(xs))
 
@@ -397,7 +417,9 @@ def _same_rank(name: str, xs: tuple[Any, ...]) -> ArrayType:
         raise ShapeError(f"{name} needs at least one array")
     ranks = [np.ndim(x) if not isinstance(x, ArrayType) else x.ndim for x in xs]
     if len(set(ranks)) > 1:
-        raise ShapeError(f"operands have {' and '.join(map(str, sorted(set(ranks))))} dimensions; {name} needs one number")
+        raise ShapeError(
+            f"operands have {' and '.join(map(str, sorted(set(ranks))))} dimensions; {name} needs one number"
+        )
     first: ArrayType = xs[0]
     return first
 
@@ -476,7 +498,9 @@ def _bounds(shape: tuple[int, ...], sections: Any, axis: int) -> list[int]:
 @split.numpy(np.split)
 def _(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     sections = indices_or_sections
-    return split(ary, sections=sections if isinstance(sections, int) else tuple(map(int, sections)), axis=axis)
+    return split(
+        ary, sections=sections if isinstance(sections, int) else tuple(map(int, sections)), axis=axis
+    )
 
 
 @split.numpy(np.array_split)
@@ -528,9 +552,13 @@ def pad_wrt_x(g: Any, x_type: Any, pad_width: Any, mode: str) -> Any:
     widths = _widths(x_type.shape, pad_width, mode)
     if mode == "constant":
         inside = zip(widths, x_type.shape, strict=True)
-        return ops.index(g, pattern=tuple(("slice", before, before + size, None) for (before, _), size in inside))
+        return ops.index(
+            g, pattern=tuple(("slice", before, before + size, None) for (before, _), size in inside)
+        )
     # where every element of the result came from
-    origins = [np.pad(np.arange(size), width, mode=mode) for size, width in zip(x_type.shape, widths, strict=True)]  # type: ignore[call-overload]
+    origins = [
+        np.pad(np.arange(size), width, mode=mode) for size, width in zip(x_type.shape, widths, strict=True)
+    ]  # type: ignore[call-overload]
     return ops.scatter(g, *np.ix_(*origins), pattern=("array",) * len(origins), shape=x_type.shape)
 
 

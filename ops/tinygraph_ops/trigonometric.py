@@ -10,7 +10,11 @@ from tinygraph.plugin import DTypeError, ErrorSample, Sample, SettingError, op, 
 _COLUMN = Sample([[0.3], [-0.7]])
 
 
-@op(kind="elementwise", numpy=np.sin, samples=[Sample([0.0, 1.0], expected=[0.0, 0.8414709848078965]), _COLUMN])
+@op(
+    kind="elementwise",
+    numpy=np.sin,
+    samples=[Sample([0.0, 1.0], expected=[0.0, 0.8414709848078965]), _COLUMN],
+)
 def sin(x: Any) -> Any:
     """sin(x);  d/dx = cos(x)."""
     return np.sin(x)
@@ -21,7 +25,11 @@ def sin_wrt_x(g: Any, x: Any) -> Any:
     return g * ops.cos(x)
 
 
-@op(kind="elementwise", numpy=np.cos, samples=[Sample([0.0, 1.0], expected=[1.0, 0.5403023058681398]), _COLUMN])
+@op(
+    kind="elementwise",
+    numpy=np.cos,
+    samples=[Sample([0.0, 1.0], expected=[1.0, 0.5403023058681398]), _COLUMN],
+)
 def cos(x: Any) -> Any:
     """cos(x);  d/dx = -sin(x)."""
     return np.cos(x)
@@ -32,7 +40,11 @@ def cos_wrt_x(g: Any, x: Any) -> Any:
     return -(g * ops.sin(x))
 
 
-@op(kind="elementwise", numpy=np.tan, samples=[Sample([0.0, 1.0], expected=[0.0, 1.5574077246549023]), _COLUMN])
+@op(
+    kind="elementwise",
+    numpy=np.tan,
+    samples=[Sample([0.0, 1.0], expected=[0.0, 1.5574077246549023]), _COLUMN],
+)
 def tan(x: Any) -> Any:
     """tan(x);  d/dx = 1 + tan(x)²."""
     return np.tan(x)
@@ -54,7 +66,11 @@ def arcsin_wrt_x(g: Any, x: Any) -> Any:
     return g / ops.sqrt((1 - x) * (1 + x))
 
 
-@op(kind="elementwise", numpy=np.arccos, samples=[Sample([1.0, 0.5], expected=[0.0, pi / 3], smooth=False), _COLUMN])
+@op(
+    kind="elementwise",
+    numpy=np.arccos,
+    samples=[Sample([1.0, 0.5], expected=[0.0, pi / 3], smooth=False), _COLUMN],
+)
 def arccos(x: Any) -> Any:
     """arccos(x);  d/dx = -1 / √(1 - x²)."""
     return np.arccos(x)
@@ -102,7 +118,11 @@ def arctan2_wrt_x(g: Any, y: Any, x: Any) -> Any:
     return -g * (y / radius / radius)
 
 
-@op(kind="elementwise", numpy=np.sinh, samples=[Sample([0.0, 1.0], expected=[0.0, 1.1752011936438014]), _COLUMN])
+@op(
+    kind="elementwise",
+    numpy=np.sinh,
+    samples=[Sample([0.0, 1.0], expected=[0.0, 1.1752011936438014]), _COLUMN],
+)
 def sinh(x: Any) -> Any:
     """sinh(x);  d/dx = cosh(x)."""
     return np.sinh(x)
@@ -113,7 +133,11 @@ def sinh_wrt_x(g: Any, x: Any) -> Any:
     return g * ops.cosh(x)
 
 
-@op(kind="elementwise", numpy=np.cosh, samples=[Sample([0.0, 1.0], expected=[1.0, 1.5430806348152437]), _COLUMN])
+@op(
+    kind="elementwise",
+    numpy=np.cosh,
+    samples=[Sample([0.0, 1.0], expected=[1.0, 1.5430806348152437]), _COLUMN],
+)
 def cosh(x: Any) -> Any:
     """cosh(x);  d/dx = sinh(x)."""
     return np.cosh(x)
@@ -124,7 +148,11 @@ def cosh_wrt_x(g: Any, x: Any) -> Any:
     return g * ops.sinh(x)
 
 
-@op(kind="elementwise", numpy=np.tanh, samples=[Sample([0.0, 1.0], expected=[0.0, 0.7615941559557649]), _COLUMN])
+@op(
+    kind="elementwise",
+    numpy=np.tanh,
+    samples=[Sample([0.0, 1.0], expected=[0.0, 0.7615941559557649]), _COLUMN],
+)
 def tanh(x: Any) -> Any:
     """tanh(x);  d/dx = 1 - tanh(x)²."""
     return np.tanh(x)
@@ -135,7 +163,11 @@ def tanh_wrt_x(g: Any, out: Any) -> Any:
     return g * (1 - ops.square(out))
 
 
-@op(kind="elementwise", numpy=np.arcsinh, samples=[Sample([0.0, 1.0], expected=[0.0, 0.881373587019543]), _COLUMN])
+@op(
+    kind="elementwise",
+    numpy=np.arcsinh,
+    samples=[Sample([0.0, 1.0], expected=[0.0, 0.881373587019543]), _COLUMN],
+)
 def arcsinh(x: Any) -> Any:
     """arsinh(x);  d/dx = 1 / √(1 + x²)."""
     return np.arcsinh(x)
@@ -162,7 +194,11 @@ def arccosh_wrt_x(g: Any, x: Any) -> Any:
     return g / (ops.sqrt(x - 1) * ops.sqrt(x + 1))
 
 
-@op(kind="elementwise", numpy=np.arctanh, samples=[Sample([0.0, 0.5], expected=[0.0, 0.5493061443340548]), _COLUMN])
+@op(
+    kind="elementwise",
+    numpy=np.arctanh,
+    samples=[Sample([0.0, 0.5], expected=[0.0, 0.5493061443340548]), _COLUMN],
+)
 def arctanh(x: Any) -> Any:
     """artanh(x);  d/dx = 1 / (1 - x²)."""
     return np.arctanh(x)
@@ -179,7 +215,9 @@ def arctanh_wrt_x(g: Any, x: Any) -> Any:
     samples=[
         Sample([0.0, 0.5, 1.5], expected=[1.0, 2 / pi, -2 / (3 * pi)]),
         Sample([[0.0], [0.3], [-2.2]], order=1),
-        Sample([0.0, -0.8, 1.7], order=2, expected=[-3.289868133696453, 0.950801822268514, 0.983456800895717]),
+        Sample(
+            [0.0, -0.8, 1.7], order=2, expected=[-3.289868133696453, 0.950801822268514, 0.983456800895717]
+        ),
     ],
     error_samples=[
         ErrorSample([1.0], order=-1, error=SettingError, match="order"),

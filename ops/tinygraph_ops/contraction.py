@@ -1,0 +1,357 @@
+"""Products that sum over shared axes: matmul, einsum, and what is composed of them. Elementwise products are in
+`arithmetic.py`, convolution in `convolution.py`."""
+
+from math import prod
+from string import ascii_letters
+from typing import Any
+
+import numpy as np
+
+from tinygraph.plugin import (
+    ArrayType,
+    ErrorSample,
+    NumpyFunctionError,
+    Sample,
+    SettingError,
+    ShapeError,
+    broadcast_shapes,
+    composite,
+    normalize_axes,
+    op,
+    ops,
+)
+
+_A = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+_B = [[1.0, -1.0], [0.5, 2.0], [3.0, 0.0]]
+_BATCH = [[[1.0, 2.0, 0.5]], [[-1.0, 0.0, 2.0]]]
+_V = [1.0, -2.0, 0.5]
+
+
+@op(
+    kind="contraction",
+    numpy=np.matmul,
+    linear=("x", "y"),
+    samples=[
+        Sample(_A, _B, expected=[[11.0, 3.0], [24.5, 6.0]]),
+        Sample(_V, _V, expected=5.25),
+        Sample(_A, _V),
+        Sample(_V, _B),
+        Sample(_BATCH, _B),
+        Sample(_A, [_B, _B]),
+        Sample(_BATCH, [[_B], [_B]]),
+        Sample(_BATCH, _V),
+        Sample(_V, [_B, _B]),
+    ],
+    error_samples=[
+        ErrorSample(_A, _A, error=ShapeError, match="3 and 2"),
+        ErrorSample(_A, 2.0, error=ShapeError, match="at least 1 dimension"),
+        ErrorSample([_A, _A], [_B, _B, _B], error=ShapeError, match="broadcast"),
+    ],
+)
+def matmul(x: Any, y: Any) -> Any:
+    """x @ y;  d/dx = g @ yᵀ,  d/dy = xᵀ @ g. Axes before the last two broadcast; a vector is a row on the left, a
+    column on the right."""
+    if np.ndim(x) > 2 and np.ndim(y) == 2:  # one product of large matrices is faster than many of small ones
+        shape = np.shape(x)
+        return (np.reshape(x, (prod(shape[:-1]), shape[-1])) @ y).reshape(*shape[:-1], np.shape(y)[1])
+    return np.matmul(x, y)
+
+
+@matmul.vjp("x")
+def matmul_wrt_x(g: Any, y: Any, x_type: Any) -> Any:
+    if y.ndim == 1:
+        return (g if x_type.ndim == 1 else ops.expand_dims(g, axis=-1)) * y
+    if x_type.ndim == 1:
+        return ops.squeeze(ops.matmul(y, ops.expand_dims(g, axis=-1)), axis=-1)
+    return ops.matmul(g, ops.swapaxes(y, axis1=-1, axis2=-2))
+
+
+@matmul.vjp("y")
+def matmul_wrt_y(g: Any, x: Any, y_type: Any) -> Any:
+    if x.ndim == 1:
+        return g * x if y_type.ndim == 1 else ops.expand_dims(g, axis=-2) * ops.expand_dims(x, axis=-1)
+    if y_type.ndim > 2:
+        return ops.matmul(ops.swapaxes(x, axis1=-1, axis2=-2), g)
+    # y is shared by the whole batch: one product sums over it
+    rows = ops.reshape(x, shape=(prod(x.shape[:-1]), x.shape[-1]))
+    ends = ops.reshape(g, shape=(prod(x.shape[:-1]), *y_type.shape[1:]))
+    return ops.matmul(ops.transpose(rows), ends)
+
+
+@matmul.types
+def matmul_types(x: ArrayType, y: ArrayType) -> ArrayType:
+    for name, one in (("x", x), ("y", y)):
+        if not getattr(one, "shape", ()):
+            raise ShapeError(
+                f"matmul needs at least 1 dimension, and {name} is a scalar; multiply scalars with *"
+            )
+    left, right = x.shape[-1], y.shape[-2:][0]
+    if left != right:
+        raise ShapeError(
+            f"the last axis of x and the {'first' if y.ndim == 1 else 'second to last'} of y must have one size; they "
+            f"have {left} and {right} in {x.shape} @ {y.shape}"
+        )
+    shape = (*broadcast_shapes(x.shape[:-2], y.shape[:-2]), *x.shape[-2:-1], *y.shape[-1:][: y.ndim - 1])
+    return ArrayType(shape, np.matmul(x.stand_in((1, 1)), y.stand_in((1, 1))).dtype)
+
+
+@op(
+    kind="contraction",
+    linear=("x", "y", "others"),
+    samples=[
+        Sample(_A, _B, subscripts="ij,jk->ik", expected=[[11.0, 3.0], [24.5, 6.0]]),
+        Sample(_A, subscripts="ij->j", expected=[5.0, 7.0, 9.0]),
+        Sample(_A, _V, subscripts="ij,j"),
+        Sample(_B, subscripts="ji", expected=[[1.0, 0.5, 3.0], [-1.0, 2.0, 0.0]]),
+        Sample([[1.0, 2.0], [3.0, 4.0]], subscripts="ii", expected=5.0),
+        Sample([[1.0, 2.0], [3.0, 4.0]], [0.5, 2.0], subscripts="ii,j->ij"),
+        Sample(_BATCH, _V, subscripts="...i,i->..."),
+        Sample(_BATCH, _B, subscripts="...ij,jk"),
+        Sample(_BATCH, _A, subscripts="b...j,kj->...bk"),
+        Sample(_A, _V, _B, subscripts="ij,j,jk->ki"),
+        Sample(_V, _V, subscripts="i,j->ij"),
+        Sample(_A, _BATCH, subscripts="...,...->..."),
+    ],
+    error_samples=[
+        ErrorSample(_A, _A, subscripts="ij,jk->ik", error=ShapeError, match="label 'j'"),
+        ErrorSample(_A, subscripts="ij,jk->ik", error=SettingError, match="2 operands"),
+        ErrorSample(_A, subscripts="ijk->i", error=ShapeError, match="2 dimensions"),
+        ErrorSample(_A, subscripts="ij->k", error=SettingError, match="'k'"),
+        ErrorSample(_A, subscripts="i1->i", error=SettingError, match="letters"),
+    ],
+)
+def einsum(x: Any, y: Any = None, *others: Any, subscripts: str) -> Any:
+    """Σ of products of elements with the labels of `subscripts`, such as "ij,jk->ik"; NumPy's notation, with ....
+
+    The gradient of an operand is the product of the others with g, labelled as that operand.
+    """
+    operands = _given(x, y, others)
+    terms, output = _formula(subscripts, [np.ndim(one) for one in operands])
+    return np.einsum(f"{','.join(terms)}->{output}", *operands, optimize=len(operands) > 1)
+
+
+@einsum.vjp("x")
+def einsum_wrt_x(g: Any, x_type: Any, y: Any, others: Any, subscripts: str) -> Any:
+    return _einsum_wrt(0, x_type, g, [None, *_given(y, None, others)], subscripts)
+
+
+@einsum.vjp("y")
+def einsum_wrt_y(g: Any, x: Any, y_type: Any, others: Any, subscripts: str) -> Any:
+    return _einsum_wrt(1, y_type, g, [x, None, *others], subscripts)
+
+
+@einsum.vjp("others")
+def einsum_wrt_others(g: Any, x: Any, y: Any, others: Any, others_type: Any, subscripts: str) -> Any:
+    operands = [x, y, *others]
+    return tuple(
+        _einsum_wrt(
+            i, one, g, [None if k == i else operand for k, operand in enumerate(operands)], subscripts
+        )
+        if one.differentiable
+        else None
+        for i, one in enumerate(others_type, start=2)
+    )
+
+
+@einsum.types
+def einsum_types(x: ArrayType, y: ArrayType | None = None, *others: ArrayType, subscripts: str) -> ArrayType:
+    operands = _given(x, y, others)
+    terms, output = _formula(subscripts, [one.ndim for one in operands])
+    sizes: dict[str, int] = {}
+    for term, one in zip(terms, operands, strict=True):
+        for label, size in zip(term, one.shape, strict=True):
+            if size != sizes.setdefault(label, size) and 1 not in (size, sizes[label]):
+                raise ShapeError(f"label {label!r} of {subscripts!r} has the sizes {sizes[label]} and {size}")
+            sizes[label] = size if sizes[label] == 1 else sizes[label]
+    labelled = (one.stand_in((1,) * one.ndim) for one in operands)
+    dtype = np.einsum(f"{','.join(terms)}->{output}", *labelled).dtype
+    return ArrayType(tuple(sizes[label] for label in output), dtype)
+
+
+@einsum.numpy(np.einsum)
+def _(subscripts: Any, *operands: Any, optimize: Any = None, **options: Any) -> Any:
+    if not isinstance(subscripts, str):
+        raise NumpyFunctionError(
+            "np.einsum on tensors takes its subscripts as a string, not as lists of labels"
+        )
+    if options:
+        raise NumpyFunctionError(f"np.einsum on tensors does not take {', '.join(options)}")
+    return einsum(*operands, subscripts=subscripts)
+
+
+def _given(x: Any, y: Any, others: Any) -> list[Any]:
+    return [one for one in (x, y, *others) if one is not None]
+
+
+def _formula(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
+    """The labels of each operand and of the output, with letters in the place of the dots."""
+    inputs, arrow, output = subscripts.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(ranks):
+        raise SettingError(
+            f"subscripts {subscripts!r} are for {len(terms)} operands, and {len(ranks)} are given"
+        )
+    named = [term.replace("...", "", 1) for term in terms]
+    used = "".join(named) + output.replace("...", "", 1)
+    if not all(label in ascii_letters for label in used):
+        raise SettingError(f"subscripts {subscripts!r} may hold letters, one '...' each, ',' and '->' only")
+    dotted = [rank - len(name) for rank, name, term in zip(ranks, named, terms, strict=True) if "..." in term]
+    letters = "".join(label for label in ascii_letters if label not in used)[: max([0, *dotted])]
+    for i, (term, rank) in enumerate(zip(terms, ranks, strict=True)):
+        extra = rank - len(named[i])
+        if extra < 0 or (extra and "..." not in term):
+            raise ShapeError(
+                f"operand {i} has {rank} dimensions, but its subscripts {term!r} name {len(named[i])}"
+            )
+        terms[i] = term.replace("...", letters[len(letters) - extra :])
+    if not arrow:
+        labels = "".join(named)
+        output = "..." + "".join(sorted(label for label in set(labels) if labels.count(label) == 1))
+    elif letters and "..." not in output:
+        raise SettingError(f"the output of {subscripts!r} must hold the '...' of its operands")
+    output = output.replace("...", letters)
+    for label in output:
+        if output.count(label) > 1 or not any(label in term for term in terms):
+            raise SettingError(
+                f"output label {label!r} of {subscripts!r} must stand once in the output and in an operand"
+            )
+    return terms, output
+
+
+def _einsum_wrt(place: int, types: ArrayType, g: Any, operands: list[Any], subscripts: str) -> Any:
+    """The gradient of the operand at `place`; `operands` has None there."""
+    ranks = [types.ndim if k == place else one.ndim for k, one in enumerate(operands)]
+    terms, output = _formula(subscripts, ranks)
+    factors, labels = [g], [output]
+    for k, one in enumerate(operands):
+        if k != place:
+            factors.append(one)
+            labels.append(terms[k])
+    free = iter(label for label in ascii_letters if label not in "".join(terms))
+    target = ""
+    for label, size in zip(terms[place], types.shape, strict=True):
+        if label in target:  # a diagonal: only places with equal indices count
+            fresh = next(free)
+            factors.append(np.eye(size, dtype=types.dtype))
+            labels.append(label + fresh)
+            target += fresh
+            continue
+        target += label
+        if not any(label in one for one in labels):  # summed over on its own
+            factors.append(np.ones(size, types.dtype))
+            labels.append(label)
+    return ops.einsum(*factors, subscripts=f"{','.join(labels)}->{target}")
+
+
+# -- compositions ------------------------------------------------------------------------------------------------------
+
+
+@composite(
+    samples=[
+        Sample(_A, _B, axes=1, expected=[[11.0, 3.0], [24.5, 6.0]]),
+        Sample(_A, _A, axes=2, expected=91.0),
+        Sample(_A, _B, axes=((0,), (-1,))),
+        Sample(_V, _A, axes=0),
+    ],
+    error_samples=[ErrorSample(_A, _A, axes=1, error=ShapeError, match="3 and 2")],
+)
+def tensordot(x: Any, y: Any, *, axes: Any = 2) -> Any:
+    """Σ over the last `axes` axes of x and the first of y, or over a pair of lists of axes."""
+    rank, other = np.ndim(x), np.ndim(y)
+    if isinstance(axes, int):
+        mine, theirs = tuple(range(rank - axes, rank)), tuple(range(axes))
+    else:
+        mine, theirs = ((one,) if isinstance(one, int) else tuple(one) for one in axes)
+    mine = tuple(normalize_axes(axis, rank)[0] for axis in mine)
+    theirs = tuple(normalize_axes(axis, other)[0] for axis in theirs)
+    if len(mine) != len(theirs):
+        raise SettingError(
+            f"axes {axes} name {len(mine)} axes of x and {len(theirs)} of y; they are summed in pairs"
+        )
+    for i, k in zip(mine, theirs, strict=True):
+        if np.shape(x)[i] != np.shape(y)[k]:
+            raise ShapeError(
+                f"axis {i} of x and axis {k} of y have the sizes {np.shape(x)[i]} and {np.shape(y)[k]}"
+            )
+    left = list(ascii_letters[:rank])
+    right = list(ascii_letters[rank : rank + other])
+    for i, k in zip(mine, theirs, strict=True):
+        right[k] = left[i]
+    output = [label for label in left + right if not (label in left and label in right)]
+    return ops.einsum(x, y, subscripts=f"{''.join(left)},{''.join(right)}->{''.join(output)}")
+
+
+@tensordot.numpy(np.tensordot)
+def _(a: Any, b: Any, axes: Any = 2) -> Any:
+    return tensordot(a, b, axes=axes)
+
+
+@composite(
+    numpy=np.dot,
+    samples=[
+        Sample(_A, _B, expected=[[11.0, 3.0], [24.5, 6.0]]),
+        Sample(2.0, _V),
+        Sample(_BATCH, [_B, _B]),
+        Sample(_A, _V),
+    ],
+)
+def dot(x: Any, y: Any) -> Any:
+    """np.dot: Σ over the last axis of x and the second to last of y (the last of a vector); * for scalars."""
+    if np.ndim(x) == 0 or np.ndim(y) == 0:
+        return ops.multiply(x, y)
+    if np.ndim(y) <= 2:
+        return ops.matmul(x, y)
+    return ops.tensordot(x, y, axes=(-1, -2))
+
+
+@composite(numpy=np.inner, samples=[Sample(_V, _V, expected=5.25), Sample(_A, _BATCH), Sample(2.0, _V)])
+def inner(x: Any, y: Any) -> Any:
+    """Σ over the last axis of both; * for scalars."""
+    if np.ndim(x) == 0 or np.ndim(y) == 0:
+        return ops.multiply(x, y)
+    return ops.tensordot(x, y, axes=(-1, -1))
+
+
+@composite(
+    numpy=np.outer,
+    samples=[Sample([1.0, 2.0], [3.0, 4.0], expected=[[3.0, 4.0], [6.0, 8.0]]), Sample(_A, _V)],
+)
+def outer(x: Any, y: Any) -> Any:
+    """Every product of an element of x with one of y, both flattened."""
+    return ops.reshape(x, shape=(-1, 1)) * ops.reshape(y, shape=(1, -1))
+
+
+@composite(
+    numpy=np.vdot, samples=[Sample(_A, _A, expected=91.0), Sample([1.0j, 2.0], [1.0, 1.0j], expected=1.0j)]
+)
+def vdot(x: Any, y: Any) -> Any:
+    """Σ conj(x) y over all elements."""
+    return ops.matmul(ops.conj(ops.reshape(x, shape=(-1,))), ops.reshape(y, shape=(-1,)))
+
+
+@composite(
+    numpy=np.vecdot,
+    samples=[
+        Sample(_A, _V, expected=[-1.5, -3.0]),
+        Sample(_A, _A, axis=0),
+        Sample([1.0j, 2.0], [1.0, 1.0j], expected=1.0j),
+    ],
+)
+def vecdot(x: Any, y: Any, *, axis: int = -1) -> Any:
+    """Σ conj(x) y along an axis, the other axes broadcasting."""
+    return ops.sum(ops.conj(x) * y, axis=axis)
+
+
+@composite(
+    samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=5.0), Sample(_BATCH, offset=1, axis1=1, axis2=2)]
+)
+def trace(x: Any, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """Σ over the diagonal of two axes."""
+    return ops.sum(ops.diagonal(x, offset=offset, axis1=axis1, axis2=axis2), axis=-1)
+
+
+@trace.numpy(np.trace)
+def _(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
+    if dtype is not None or out is not None:
+        raise NumpyFunctionError("np.trace on tensors takes neither dtype= nor out=")
+    return trace(a, offset=offset, axis1=axis1, axis2=axis2)
