@@ -1,9 +1,9 @@
 """`apply`: the one choke point. Every node is made here, eager or captured, and every error is explained here.
 
-    apply(op, *operands, **settings)
-      plain arrays only   the op's forward, nothing else
-      a tensor among them forward, then a node if recording is on and an operand is recorded
-      while capturing     the op's type rule instead of the forward
+apply(op, *operands, **settings)
+  plain arrays only   the op's forward, nothing else
+  a tensor among them forward, then a node if recording is on and an operand is recorded
+  while capturing     the op's type rule instead of the forward
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     try:
         out = op.forward(*values, **settings) if settings else op.forward(*values)
     except Exception as error:
-        raise explained(op, operands, settings, error) from (None if isinstance(error, TinygraphError) else error)
+        raise explained(op, operands, settings, error) from (
+            None if isinstance(error, TinygraphError) else error
+        )
     if not tensors:
         return out
     if out.__class__ not in _VALUES:
@@ -94,7 +96,9 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
 
     # From here every line is counted: a scalar op costs about as much as this bookkeeping. Constructor calls are
     # spelled out, and the plan is found under one integer: the mask, topped by a bit that tells the operand count.
-    plan = (op.tangent_plans if mode.tangents else op.plans).get(mask | bit) or op.plan(mask, len(values), mode.tangents)
+    plan = (op.tangent_plans if mode.tangents else op.plans).get(mask | bit) or op.plan(
+        mask, len(values), mode.tangents
+    )
     node = _new(Node)
     node.op = op
     node.inputs = tuple(entries)
@@ -136,7 +140,9 @@ def _apply_captured(
             if entry.__class__ is Leaf and x._value is not None:
                 mode.capture.read(entry)
             mask |= is_recorded(entry) << i
-            constant = not mode.recording or (isinstance(entry, Leaf) and entry.kind in ("buffer", "generator"))
+            constant = not mode.recording or (
+                isinstance(entry, Leaf) and entry.kind in ("buffer", "generator")
+            )
             wanted |= (is_recorded(entry) and not constant) << i
             types.append(edge_type(entry) if is_recorded(entry) else type_of(entry))
         else:
@@ -148,7 +154,9 @@ def _apply_captured(
     try:
         result = op.type_rule(*types, **settings)
     except Exception as error:
-        raise explained(op, operands, settings, error) from (None if isinstance(error, TinygraphError) else error)
+        raise explained(op, operands, settings, error) from (
+            None if isinstance(error, TinygraphError) else error
+        )
     node = _new(Node)
     node.op = op
     node.inputs = tuple(entries)
@@ -179,7 +187,9 @@ def _as_array(op: Op, x: Any) -> Any:
             f"join them with tg.ops.stack(*tensors, axis=0) first"
         )
     if isinstance(x, str | bytes | dict | set):
-        raise DTypeError(f"op {op.name!r} got a {type(x).__name__} where an array belongs; settings are keyword-only")
+        raise DTypeError(
+            f"op {op.name!r} got a {type(x).__name__} where an array belongs; settings are keyword-only"
+        )
     array = np.asarray(x)
     if array.dtype.kind not in "biufcO":
         raise DTypeError(f"op {op.name!r} got an array of dtype {array.dtype}; operands must be numeric")
@@ -221,7 +231,9 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
     for name, value in settings.items():
         if name not in op.signature.settings:
             known = ", ".join(op.signature.settings) or "none"
-            return SettingError(f"op {op.name!r} has no setting {name!r} (given {value!r}); its settings are: {known}")
+            return SettingError(
+                f"op {op.name!r} has no setting {name!r} (given {value!r}); its settings are: {known}"
+            )
     if len(operands) > len(op.signature.operands) and not op.signature.operands[-1].variadic:
         names = ", ".join(operand.name for operand in op.signature.operands)
         return SettingError(

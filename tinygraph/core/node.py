@@ -57,7 +57,7 @@ class Node:
     saved: tuple[Any, ...] | None
     versions: tuple[tuple[Leaf, int], ...] | None
     place: Place
-    code: CodeType | None
+    code: CodeType | SourceLine | None
     offset: int
     order: int
     name: str | None
@@ -105,7 +105,9 @@ class Node:
 
     def parents(self) -> list[Node]:
         """The nodes and leaves this one reads, in operand order, repeats included."""
-        return [entry.node if isinstance(entry, Port) else entry for entry in self.inputs if is_recorded(entry)]
+        return [
+            entry.node if isinstance(entry, Port) else entry for entry in self.inputs if is_recorded(entry)
+        ]
 
     def check_versions(self) -> None:
         """Raise if a saved leaf has been written since."""
@@ -224,4 +226,8 @@ def edge_type(edge: Edge) -> ArrayType:
 
 def constant_value(entry: Any) -> Any:
     """A constant entry as an array of its own kind (Python scalars stay weak)."""
-    return entry if isinstance(entry, np.ndarray | np.generic | bool | int | float | complex) else np.asarray(entry)
+    return (
+        entry
+        if isinstance(entry, np.ndarray | np.generic | bool | int | float | complex)
+        else np.asarray(entry)
+    )

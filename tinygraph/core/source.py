@@ -37,20 +37,21 @@ class SourceLine(NamedTuple):
     file: str
     line: int
     function: str
+    saved_text: str | None = None  # of a graph read from a file, which keeps the line itself
 
     @property
     def text(self) -> str:
         """The line itself, stripped; empty when the file cannot be read."""
-        return linecache.getline(self.file, self.line).strip()
+        return linecache.getline(self.file, self.line).strip() if self.saved_text is None else self.saved_text
 
     def __str__(self) -> str:
         return f"{os.path.basename(self.file)}:{self.line}"
 
 
-def resolve(code: CodeType | None, offset: int) -> SourceLine | None:
-    """The line of bytecode `offset` in `code`."""
-    if code is None:
-        return None
+def resolve(code: CodeType | SourceLine | None, offset: int) -> SourceLine | None:
+    """The line of bytecode `offset` in `code`; a line that is known already stands for itself."""
+    if code is None or isinstance(code, SourceLine):
+        return code
     for start, end, line in code.co_lines():
         if start <= offset < end and line is not None:
             return SourceLine(code.co_filename, line, code.co_name)
