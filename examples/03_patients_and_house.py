@@ -1,4 +1,4 @@
-"""Two worked examples with numbers one can check by hand: a linear layer that learns, and kernels that detect a house."""
+"""Two worked examples with numbers one can check by hand: a layer that learns, and kernels that detect a house."""
 
 from fractions import Fraction
 
@@ -6,7 +6,7 @@ import numpy as np
 
 import tinygraph as tg
 
-# -- The patients: three inputs, one weight each, ReLU, loss (o - y)^2 / 2, one step of descent per patient -------------
+# -- The patients: three inputs, one weight each, ReLU, loss (o - y)^2 / 2, one step of descent per patient --
 patients = [(100, 2000, 100), (200, 0, 0), (0, 2000, 3000)]
 targets = [0, 1, 1]
 step = Fraction(1, 10**7)
@@ -30,9 +30,15 @@ for patient, target in zip(patients, targets, strict=True):
     weights = [tg.tensor(w.item() - step * w.grad.item(), requires_grad=True) for w in weights]
 print("after: ", [str(output(weights, patient).item()) for patient in patients])
 
-# -- The house: a 7x7 picture and hand-made kernels ---------------------------------------------------------------------
-colours = {"B": (0, 57, 71), "G": (147, 146, 136), "W": (70, 74, 51), "C": (207, 166, 121), "R": (152, 92, 57)}
-rows = "BBBGBBB BBGGGBB BGGGWGB GGGWWGG BRCCCRB BRCRCRB BRCRCRB".split()
+# -- The house: a 7x7 picture and hand-made kernels --
+colours = {
+    "B": (0, 57, 71),
+    "G": (147, 146, 136),
+    "W": (70, 74, 51),
+    "C": (207, 166, 121),
+    "R": (152, 92, 57),
+}
+rows = ["BBBGBBB", "BBGGGBB", "BGGGWGB", "GGGWWGG", "BRCCCRB", "BRCRCRB", "BRCRCRB"]
 picture = np.array([[colours[c] for c in row] for row in rows]).transpose(2, 0, 1)[None]
 
 roof_left = [[0, -1, 1], [-1, 1, 0], [1, 0, 0]]

@@ -22,7 +22,14 @@ print(gaussian_wave(np.array([0.0, 0.5])))
 
 # The rule is written in ops, so every higher derivative, and forward mode, come with it.
 first = tg.grad(gaussian_wave)
-print("f'(0.3) =", first(0.3), " f''(0.3) =", tg.grad(first)(0.3), " jvp =", tg.jvp(gaussian_wave, (0.3,), (1.0,))[1])
+print(
+    "f'(0.3) =",
+    first(0.3),
+    " f''(0.3) =",
+    tg.grad(first)(0.3),
+    " jvp =",
+    tg.jvp(gaussian_wave, (0.3,), (1.0,))[1],
+)
 
 # The checker compares it with finite differences and many other laws.
 print(tg.testing.check_op(gaussian_wave))

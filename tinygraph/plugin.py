@@ -1,4 +1,4 @@
-"""Everything an op author needs, and all that op packages may import: `from tinygraph.plugin import op, ops, Sample`."""
+"""Everything an op author needs, and all that op packages import: `from tinygraph.plugin import op, ops, Sample`."""
 
 from tinygraph.core.indexing import build_index as build_index
 from tinygraph.core.indexing import parse_index as parse_index

@@ -106,12 +106,16 @@ def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
         )
     edges = [_output(out) for out in outputs]
     updates = [(leaf, _output(value)) for leaf, value in trace.writes.values()]
-    gradients = [(leaf, None if value is None else _output(value)) for leaf, value in trace.gradients.values()]
+    gradients = [
+        (leaf, None if value is None else _output(value)) for leaf, value in trace.gradients.values()
+    ]
     return Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=_title(function))
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor | np.ndarray | np.generic | float | complex) and not isinstance(value, bool)
+    return isinstance(value, Tensor | np.ndarray | np.generic | float | complex) and not isinstance(
+        value, bool
+    )
 
 
 def _output(out: Any) -> Any:

@@ -83,7 +83,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
         return _apply_captured(op, operands, entries, settings, mode)
     try:
         out = op.forward(*values, **settings) if settings else op.forward(*values)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from (
             None if isinstance(error, TinygraphError) else error
         )
@@ -132,13 +132,14 @@ def _apply_captured(
     op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any], mode: Mode
 ) -> Any:
     """Record an op by its types alone."""
+    capture: Any = mode.capture
     types: list[Any] = []
     mask = wanted = 0
     for i, (x, entry) in enumerate(zip(operands, entries, strict=True)):
         if isinstance(x, Tensor):
             # a parameter or buffer read here becomes part of the graph, by reference
             if entry.__class__ is Leaf and x._value is not None:
-                mode.capture.read(entry)
+                capture.read(entry)
             mask |= is_recorded(entry) << i
             constant = not mode.recording or (
                 isinstance(entry, Leaf) and entry.kind in ("buffer", "generator")
@@ -153,7 +154,7 @@ def _apply_captured(
         return tuple(map(Tensor, out)) if isinstance(out, tuple) else Tensor(out)
     try:
         result = op.type_rule(*types, **settings)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from (
             None if isinstance(error, TinygraphError) else error
         )
@@ -253,7 +254,7 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
             op.type_rule(*(_operand_type(x) for x in operands), **settings)
         except TinygraphError as better:
             cause = better
-        except Exception:  # the rule itself stumbled: the first error stands
+        except Exception:  # noqa: BLE001 - the rule itself stumbled: the first error stands
             cause = error
     if isinstance(cause, ShapeError | ValueError) and not isinstance(cause, SettingError | DTypeError):
         kind: type[TinygraphError] = ShapeError

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygraph.core.apply import as_value
 from tinygraph.core.modes import Place, mode, modes
-from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor, read_grad, write_grad
@@ -59,8 +59,8 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
     record = create_graph or modes.current.capture is not None
     found = propagate(nodes, [(edge, seed)], wanted=None, record=record)
     for node in nodes:
-        if node.__class__ is Leaf and node.requires_grad and id(node) in found:  # type: ignore[attr-defined]
-            _accumulate(node, found[id(node)])  # type: ignore[arg-type]
+        if isinstance(node, Leaf) and node.requires_grad and id(node) in found:
+            _accumulate(node, found[id(node)])
 
 
 def _accumulate(leaf: Leaf, gradient: Any) -> None:
@@ -93,7 +93,9 @@ def _seed(output: Tensor, gradient: Any) -> Any:
 
 
 def _ones(types: ArrayType) -> Any:
-    return np.ones(types.shape, types.dtype)[()] if types.dtype.kind != "O" else np.full(types.shape, 1, object)
+    return (
+        np.ones(types.shape, types.dtype)[()] if types.dtype.kind != "O" else np.full(types.shape, 1, object)
+    )
 
 
 def propagate(
@@ -126,7 +128,7 @@ def propagate(
             if key not in gradients:
                 continue
             gradient = gradients.pop(key)
-            if node.op is None or (wanted is not None and key in wanted):
+            if isinstance(node, Leaf) or (wanted is not None and key in wanted):
                 kept[key] = gradient
             elif live is None or key in live:
                 if node.versions is None and not record and gradient.__class__ is not list:
@@ -256,7 +258,9 @@ def part_of(node: Node, result: Any, place: int | None, step: Step) -> Any:
     if place is None:
         return result
     if not isinstance(result, tuple | list) or place >= len(result):
-        shown = f"{len(result)} values" if isinstance(result, tuple | list) else f"one {type(result).__name__}"
+        shown = (
+            f"{len(result)} values" if isinstance(result, tuple | list) else f"one {type(result).__name__}"
+        )
         raise RuleError(
             f"the joint VJP rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} must return a "
             f"tuple with one entry per operand it serves (None where nothing flows); it returned {shown}"

@@ -16,7 +16,7 @@ from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor, tensor_of
-from tinygraph.core.trees import Tree, flatten
+from tinygraph.core.trees import Tree
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import RecordingError, ShapeError
 
@@ -273,7 +273,9 @@ def evaluate(
 
 def _leaf_value(leaf: Leaf) -> Any:
     if leaf.value is None:
-        raise RecordingError(f"{leaf.describe()} of a captured graph has no value: call the graph with its inputs")
+        raise RecordingError(
+            f"{leaf.describe()} of a captured graph has no value: call the graph with its inputs"
+        )
     return tensor_of(leaf) if leaf.requires_grad else leaf.value
 
 
@@ -306,7 +308,8 @@ def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
         if isinstance(node, Leaf) and node.value is not None:
             values[id(node)] = node.value
     for leaf, given in zip(graph.inputs, inputs, strict=False):
-        values[id(leaf)] = given._value if isinstance(given, Tensor) else np.asarray(given, leaf.types.dtype)[()]
+        values[id(leaf)] = (
+            given._value if isinstance(given, Tensor) else np.asarray(given, leaf.types.dtype)[()]
+        )
     with mode(recording=False):
         return evaluate(graph.nodes, values)
-

@@ -37,7 +37,9 @@ def parse_index(index: Any) -> tuple[Pattern, tuple[Any, ...]]:
         elif isinstance(item, int | np.integer) and not isinstance(item, bool):
             pattern.append(int(item))
         else:
-            array = item if hasattr(item, "dtype") else np.asarray(item, dtype=None if np.size(item) else np.intp)
+            array = (
+                item if hasattr(item, "dtype") else np.asarray(item, dtype=None if np.size(item) else np.intp)
+            )
             if array.dtype.kind not in "iub":
                 raise DTypeError(
                     f"an index must be ints, slices, None, ... or arrays of ints or bools, not {array.dtype} ({item!r})"

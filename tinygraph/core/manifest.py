@@ -43,14 +43,19 @@ class Manifest(NamedTuple):
         if not isinstance(found, dict) or not {"api", "ops"} <= found.keys() <= keys:
             raise PluginError(f'{where} must be {{"api": {PLUGIN_API}, "ops": [names], "numpy": [names]}}')
         lists = [found["ops"], found.get("numpy", [])]
-        if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
+        if not all(
+            isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists
+        ):
             raise PluginError(f'{where}: "ops" and "numpy" must be lists of names')
         check_api(found["api"], where)
         return cls(found["api"], *map(tuple, lists))
 
     def text(self) -> str:
         """The file's contents."""
-        return json.dumps({"api": self.api, "ops": sorted(self.ops), "numpy": sorted(self.numpy)}, indent=2) + "\n"
+        return (
+            json.dumps({"api": self.api, "ops": sorted(self.ops), "numpy": sorted(self.numpy)}, indent=2)
+            + "\n"
+        )
 
 
 def check_api(api: Any, where: str) -> None:

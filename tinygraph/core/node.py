@@ -142,6 +142,7 @@ class Leaf(Node):
 
     __slots__ = ("changed_at", "grad", "holder", "leaf_kind", "requires_grad", "value", "version")
 
+    types: ArrayType
     value: Any
     grad: Tensor | None
     holder: Callable[[], Tensor | None] | None  # a weak reference to the tensor that holds the leaf

@@ -78,7 +78,9 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
     if method == "outer" and len(inputs) == 2 and not kwargs:
         left, right = inputs
         return registry.numpy_call(ufunc)(left[(..., *(None,) * np.ndim(right))], right)
-    raise NumpyFunctionError(f"{name}.{method} has no differentiable op; write it with reductions and indexing, or {_DETACH}")
+    raise NumpyFunctionError(
+        f"{name}.{method} has no differentiable op; write it with reductions and indexing, or {_DETACH}"
+    )
 
 
 def call_function(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -97,12 +99,18 @@ _WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
     np.result_type: lambda *xs: np.result_type(*(getattr(x, "dtype", x) for x in xs)),
     np.iscomplexobj: lambda x: x.dtype.kind == "c",
     np.isrealobj: lambda x: x.dtype.kind != "c",
-    np.zeros_like: lambda x, dtype=None, shape=None: np.zeros(x.shape if shape is None else shape, dtype or x.dtype),
-    np.ones_like: lambda x, dtype=None, shape=None: np.ones(x.shape if shape is None else shape, dtype or x.dtype),
+    np.zeros_like: lambda x, dtype=None, shape=None: np.zeros(
+        x.shape if shape is None else shape, dtype or x.dtype
+    ),
+    np.ones_like: lambda x, dtype=None, shape=None: np.ones(
+        x.shape if shape is None else shape, dtype or x.dtype
+    ),
     np.full_like: lambda x, fill_value, dtype=None, shape=None: np.full(
         x.shape if shape is None else shape, fill_value, dtype or x.dtype
     ),
-    np.empty_like: lambda x, dtype=None, shape=None: np.empty(x.shape if shape is None else shape, dtype or x.dtype),
+    np.empty_like: lambda x, dtype=None, shape=None: np.empty(
+        x.shape if shape is None else shape, dtype or x.dtype
+    ),
     np.array_repr: lambda x, *args, **kwargs: repr(x),
     np.array_str: lambda x, *args, **kwargs: str(x),
     np.allclose: lambda a, b, *args, **kwargs: np.allclose(_value(a), _value(b), *args, **kwargs),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -62,7 +62,9 @@ class Signature(NamedTuple):
         operands, settings = [], {}
         for name, parameter in inspect.signature(function).parameters.items():
             if name in RESERVED or name.endswith("_type"):
-                raise RuleError(f"{function.__name__}: parameter name {name!r} is reserved for derivative rules")
+                raise RuleError(
+                    f"{function.__name__}: parameter name {name!r} is reserved for derivative rules"
+                )
             if parameter.kind is parameter.KEYWORD_ONLY:
                 settings[name] = parameter.default
             elif parameter.kind is parameter.VAR_KEYWORD:
@@ -112,7 +114,17 @@ class Plan:
         steps, tangent_steps: the live rules, reverse and forward.
     """
 
-    __slots__ = ("mask", "only_value", "out", "slots", "steps", "tangent_steps", "types", "value_mask", "values")
+    __slots__ = (
+        "mask",
+        "only_value",
+        "out",
+        "slots",
+        "steps",
+        "tangent_steps",
+        "types",
+        "value_mask",
+        "values",
+    )
 
     def __init__(self, op: Op, mask: int, count: int, tangents: bool) -> None:
         self.mask = mask
@@ -121,15 +133,16 @@ class Plan:
         forward = _live_rules(op, op.tangent_rules, wanted, count) if tangents else []
         asked: dict[tuple[str, int], None] = {}
         for rule, _ in reverse + forward:
-            if rule is not None:
-                for name in rule.asks:
-                    asked.update(dict.fromkeys(_kept(op, name, count)))
+            for name in rule.asks if rule is not None else ():
+                asked.update(dict.fromkeys(_kept(op, name, count)))
         self.values = tuple(i for what, i in asked if what == "value")
         self.types = tuple(i for what, i in asked if what == "type")
         self.out = ("out", -1) in asked
         self.only_value = self.values[0] if len(asked) == len(self.values) == 1 else None
         self.value_mask = sum(1 << i for i in self.values)
-        keys = [("value", i) for i in self.values] + [("out", -1)] * self.out + [("type", i) for i in self.types]
+        keys = (
+            [("value", i) for i in self.values] + [("out", -1)] * self.out + [("type", i) for i in self.types]
+        )
         self.slots = tuple(None if what == "type" else i for what, i in keys)
         places = {key: k for k, key in enumerate(keys)}
         self.steps = tuple(_step(op, rule, targets, places, count) for rule, targets in reverse)
@@ -140,8 +153,7 @@ class Plan:
         saved = [values[i] for i in self.values]
         if self.out:
             saved.append(out)
-        for i in self.types:
-            saved.append(None if values[i] is None else type_of(values[i]))
+        saved += [None if values[i] is None else type_of(values[i]) for i in self.types]
         return tuple(saved)
 
 
@@ -230,7 +242,10 @@ class Sample:
         self.settings = settings
 
     def __repr__(self) -> str:
-        shown = [np.array2string(x, threshold=6, separator=", ") if x is not None else "None" for x in self.operands]
+        shown = [
+            np.array2string(x, threshold=6, separator=", ") if x is not None else "None"
+            for x in self.operands
+        ]
         shown += [f"{name}={value!r}" for name, value in self.settings.items()]
         return f"Sample({', '.join(shown)})"
 
@@ -365,7 +380,9 @@ class Op:
 
         return attach
 
-    def _positional(self, function: Callable[..., Any], first: str) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    def _positional(
+        self, function: Callable[..., Any], first: str
+    ) -> tuple[Callable[..., Any], tuple[str, ...]]:
         """The rule as a positional function, and the names it asks for after `first`."""
         parameters = list(inspect.signature(function).parameters.values())
         names = [parameter.name for parameter in parameters]
@@ -421,8 +438,28 @@ class Op:
         return f"<op {self.name}: {self.formula}>" if self.formula else f"<op {self.name}>"
 
 
+@overload
+def op(function: Callable[..., Any], /) -> Op: ...
+
+
+@overload
+def op(
+    *,
+    kind: str = ...,
+    name: str | None = ...,
+    numpy: Any = ...,
+    types: str | None = ...,
+    linear: str | Sequence[str] = ...,
+    nondifferentiable: str | Sequence[str] = ...,
+    samples: Sequence[Sample] = ...,
+    error_samples: Sequence[ErrorSample] = ...,
+    declare: bool = ...,
+) -> Callable[[Callable[..., Any]], Op]: ...
+
+
 def op(
     function: Callable[..., Any] | None = None,
+    /,
     *,
     kind: str = "other",
     name: str | None = None,
@@ -433,7 +470,7 @@ def op(
     samples: Sequence[Sample] = (),
     error_samples: Sequence[ErrorSample] = (),
     declare: bool = True,
-) -> Any:
+) -> Op | Callable[[Callable[..., Any]], Op]:
     """Declare an op: decorate its NumPy forward function.
 
     Args:
@@ -467,7 +504,9 @@ def op(
         for option, names in (("linear", _names(linear)), ("nondifferentiable", _names(nondifferentiable))):
             for one in names:
                 if one not in known:
-                    raise RuleError(f"op {chosen!r}: {option}={one!r} is no operand; they are {', '.join(known)}")
+                    raise RuleError(
+                        f"op {chosen!r}: {option}={one!r} is no operand; they are {', '.join(known)}"
+                    )
         family = types or {"comparison": "elementwise"}.get(kind, kind)
         if types is not None and types not in FAMILIES:
             raise RuleError(f"op {chosen!r}: types={types!r} is none of {', '.join(FAMILIES)}")
@@ -550,14 +589,29 @@ class Composite:
         return f"<composite {self.name}: {self.formula}>"
 
 
+@overload
+def composite(function: Callable[..., Any], /) -> Composite: ...
+
+
+@overload
+def composite(
+    *,
+    name: str | None = ...,
+    numpy: Any = ...,
+    samples: Sequence[Sample] = ...,
+    error_samples: Sequence[ErrorSample] = ...,
+) -> Callable[[Callable[..., Any]], Composite]: ...
+
+
 def composite(
     function: Callable[..., Any] | None = None,
+    /,
     *,
     name: str | None = None,
     numpy: Any = None,
     samples: Sequence[Sample] = (),
     error_samples: Sequence[ErrorSample] = (),
-) -> Any:
+) -> Composite | Callable[[Callable[..., Any]], Composite]:
     """Declare a composition of ops under one name.
 
     `numpy` names a NumPy function with the same arguments as this one. Raises PluginError if the name is taken.

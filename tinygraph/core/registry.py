@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tinygraph.core.manifest import Manifest, check_api, read_manifest
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
@@ -27,7 +27,7 @@ from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, 
 if TYPE_CHECKING:
     from tinygraph.core.op import Composite, Op
 
-    AnyOp = Op | Composite
+AnyOp: TypeAlias = "Op | Composite"
 
 ENTRY_POINT_GROUP = "tinygraph.ops"
 BUILTIN_PACKAGE = "tinygraph_ops"
@@ -76,7 +76,11 @@ class Registry:
                 self._load_builtin()
             claims = self._claims.setdefault(op.name, [])
             for other in claims:
-                if other.package == op.package and op.package not in _INTERACTIVE and other.origin != op.origin:
+                if (
+                    other.package == op.package
+                    and op.package not in _INTERACTIVE
+                    and other.origin != op.origin
+                ):
                     raise PluginError(
                         f"package {op.package!r} declares op {op.name!r} twice: at {other.origin} and at {op.origin}; "
                         f"rename one"
@@ -153,7 +157,9 @@ class Registry:
             self._load_builtin()
             name = f"{getattr(function, '__module__', None) or 'numpy'}.{getattr(function, '__name__', '')}"
             if function not in self._numpy:
-                self._import(plugin for plugin in self.plugins() if plugin.manifest and name in plugin.manifest.numpy)
+                self._import(
+                    plugin for plugin in self.plugins() if plugin.manifest and name in plugin.manifest.numpy
+                )
             if function not in self._numpy:
                 self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
             found = self._numpy.get(function)
@@ -174,7 +180,12 @@ class Registry:
         """Every op name, sorted, built-in and of plugins; packages with a manifest are not imported for it."""
         self._load_builtin()
         self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
-        listed = {name for plugin in self.plugins() if plugin.pending and plugin.manifest for name in plugin.manifest.ops}
+        listed = {
+            name
+            for plugin in self.plugins()
+            if plugin.pending and plugin.manifest
+            for name in plugin.manifest.ops
+        }
         return sorted(listed | {name for name, claims in self._claims.items() if claims})
 
     def all_ops(self) -> list[AnyOp]:
@@ -187,7 +198,9 @@ class Registry:
         if self._plugins is None:
             with self._lock:
                 points = metadata.entry_points(group=ENTRY_POINT_GROUP)
-                found = [Plugin(point) for point in sorted(points, key=lambda point: (point.value, point.name))]
+                found = [
+                    Plugin(point) for point in sorted(points, key=lambda point: (point.value, point.name))
+                ]
                 self._plugins = [plugin for plugin in found if plugin.package != BUILTIN_PACKAGE]
                 for plugin in self._plugins:
                     self._read_manifest(plugin)
@@ -201,7 +214,9 @@ class Registry:
             return
         taken = [name for name in plugin.manifest.ops if self._is_builtin(name)] if plugin.manifest else []
         if taken:
-            self._report(plugin, f"it claims {', '.join(map(repr, taken))}, reserved for built-in ops; rename there")
+            self._report(
+                plugin, f"it claims {', '.join(map(repr, taken))}, reserved for built-in ops; rename there"
+            )
 
     def _is_builtin(self, name: str) -> bool:
         self._load_builtin()
@@ -212,8 +227,8 @@ class Registry:
         if self._builtin_loaded:
             return
         with self._lock:
-            if self._builtin_loaded:
-                return
+            if self._builtin_loaded:  # by another thread, while this one waited
+                return  # type: ignore[unreachable]
             self._builtin_loaded = True
             try:
                 importlib.import_module(BUILTIN_PACKAGE)
@@ -237,9 +252,15 @@ class Registry:
     def _check_imported(self, plugin: Plugin, module: Any) -> None:
         if hasattr(module, "TINYGRAPH_API"):
             check_api(module.TINYGRAPH_API, plugin.package)
-        declared = {name for name, claims in self._claims.items() if any(op.package == plugin.package for op in claims)}
+        declared = {
+            name
+            for name, claims in self._claims.items()
+            if any(op.package == plugin.package for op in claims)
+        }
         if not declared:
-            raise PluginError("its import declared no op; decorate its forward functions with @tinygraph.plugin.op")
+            raise PluginError(
+                "its import declared no op; decorate its forward functions with @tinygraph.plugin.op"
+            )
         missing = sorted(set(plugin.manifest.ops) - declared) if plugin.manifest else []
         if missing:
             raise PluginError(
@@ -280,13 +301,17 @@ class Registry:
             before = self._snapshot()
             for claims in self._claims.values():
                 claims[:] = [op for op in claims if op.package != name]
-            self._numpy = {function: found for function, found in self._numpy.items() if found[0].package != name}
+            self._numpy = {
+                function: found for function, found in self._numpy.items() if found[0].package != name
+            }
             self.resolved.clear()
             try:
                 _execute(name, path)
                 declared = [op for claims in self._claims.values() for op in claims if op.package == name]
                 if not declared:
-                    raise PluginError(f"{path.name} declares no op; decorate its forward with @tinygraph.plugin.op")
+                    raise PluginError(
+                        f"{path.name} declares no op; decorate its forward with @tinygraph.plugin.op"
+                    )
             except Exception as error:
                 self._restore(before)
                 if isinstance(error, PluginError):

@@ -15,8 +15,8 @@ from tinygraph.core.node import Leaf
 from tinygraph.core.registry import ops
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType
-from tinygraph.errors import DTypeError, ShapeError
+from tinygraph.core.types import ArrayType, type_of
+from tinygraph.errors import CaptureError, DTypeError, ShapeError
 
 
 def buffer(value: Any, name: str | None = None) -> Tensor:
@@ -57,6 +57,23 @@ def write(state: Tensor, value: Any) -> None:
         np.copyto(old, value, casting="same_kind")
     else:  # NumPy scalars are immutable
         state._value = leaf.value = value.astype(old.dtype)[()] if value.dtype.kind != "O" else value
+    leaf.version += 1
+    leaf.changed_at = here()
+
+
+def convert(state: Tensor, dtype: Any) -> None:
+    """Change the dtype of a state, and of its gradient, keeping its identity: holders see the new one.
+
+    Raises:
+        CaptureError: a program is being captured, whose types are fixed.
+    """
+    if modes.current.capture is not None:
+        raise CaptureError("the dtype of a parameter or buffer cannot change inside a captured program")
+    leaf = state._own_leaf()
+    state._value = leaf.value = state._value.astype(dtype)
+    leaf.types = type_of(state._value)
+    if leaf.grad is not None:
+        leaf.grad = Tensor(leaf.grad._value.astype(dtype))
     leaf.version += 1
     leaf.changed_at = here()
 

@@ -39,7 +39,7 @@ def push(nodes: Sequence[Node], tangents: dict[int, Any], *, record: bool) -> di
     """
     with mode(recording=record):
         for node in nodes:
-            if node.op is None or id(node) in tangents:
+            if isinstance(node, Leaf) or id(node) in tangents:
                 continue
             moving = {
                 i: tangent
@@ -67,7 +67,12 @@ def _tangent(tangents: dict[int, Any], edge: Edge) -> Any:
 def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
     """The tangent of a node's output: the sum over the operands that move."""
     saved = rewrapped(node) if record or node.saved is None else node.saved
-    own = {position: step for step in node.plan.tangent_steps for position, _ in step.targets if step.rule is not None}
+    own = {
+        position: step
+        for step in node.plan.tangent_steps
+        for position, _ in step.targets
+        if step.rule is not None
+    }
     total: Any = None
     remaining = dict(moving)
     for position, tangent in moving.items():
@@ -105,7 +110,9 @@ def _shaped(tangent: Any, node: Node) -> Any:
     if isinstance(node.types, ArrayType):
         return _fitted(tangent, node.types)
     return tuple(
-        _fitted(one, types) if one is not None else (np.zeros(types.shape, types.dtype) if types.differentiable else None)
+        _fitted(one, types)
+        if one is not None
+        else (np.zeros(types.shape, types.dtype) if types.differentiable else None)
         for one, types in zip(tangent, node.types, strict=True)
     )
 

@@ -118,11 +118,8 @@ class Tensor:
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None:
-            if not isinstance(value, Tensor):
-                value = tensor(value)
-            if value.shape != self.shape:
-                raise ShapeError(f"a gradient of shape {value.shape} does not fit a tensor of shape {self.shape}")
+        if value is not None and value.shape != self.shape:
+            raise ShapeError(f"a gradient of shape {value.shape} does not fit a tensor of shape {self.shape}")
         write_grad(self._own_leaf(), value)
 
     @property
@@ -511,11 +508,11 @@ class Tensor:
         return ops.transpose(self, axes=tuple(axes) if axes else None)
 
     @property
-    def T(self) -> Tensor:  # noqa: N802 - NumPy's name
+    def T(self) -> Tensor:
         return ops.transpose(self)
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802 - NumPy's name
+    def mT(self) -> Tensor:
         return ops.swapaxes(self, axis1=-2, axis2=-1)
 
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
@@ -560,7 +557,7 @@ class Tensor:
 def read_grad(leaf: Leaf) -> Tensor | None:
     """A leaf's accumulated gradient; while capturing, what the captured program would find there."""
     capture = modes.current.capture
-    return leaf.grad if capture is None else capture.read_grad(leaf)  # type: ignore[no-any-return]
+    return leaf.grad if capture is None else capture.read_grad(leaf)
 
 
 def write_grad(leaf: Leaf, gradient: Tensor | None) -> None:
@@ -588,9 +585,7 @@ def _require_differentiable(types: ArrayType) -> None:
         )
 
 
-def tensor(
-    value: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None
-) -> Tensor:
+def tensor(value: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """Make a tensor from a copy of a value.
 
     Args:
@@ -609,7 +604,9 @@ def tensor(
     if isinstance(value, Tensor):
         value = value._concrete("tg.tensor()")
     elif isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
-        raise DTypeError("tg.tensor() copies values and would lose the gradients of tensors in a list; use tg.ops.stack")
+        raise DTypeError(
+            "tg.tensor() copies values and would lose the gradients of tensors in a list; use tg.ops.stack"
+        )
     array = np.array(value, dtype=dtype)
     if array.dtype.kind not in "biufcO":
         raise DTypeError(f"tg.tensor() takes numbers, not an array of dtype {array.dtype}")
@@ -618,5 +615,5 @@ def tensor(
     if requires_grad:
         _require_differentiable(type_of(stored))
     if requires_grad or name is not None:
-        return Tensor._of_leaf(Leaf(stored, requires_grad=requires_grad, name=name))  # type: ignore[no-any-return]
+        return Tensor._of_leaf(Leaf(stored, requires_grad=requires_grad, name=name))
     return Tensor(stored)

@@ -48,10 +48,12 @@ def flatten(value: Any) -> tuple[list[Any], Tree]:
         make: Any = tuple if isinstance(value, tuple) else list
         return leaves, _joined(trees, make, make.__name__)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = type(value)
+        record = type(value)
         names = [field.name for field in dataclasses.fields(value)]
         leaves, trees = _flatten_all([getattr(value, name) for name in names])
-        return leaves, _joined(trees, lambda parts: kind(**dict(zip(names, parts, strict=True))), kind.__name__)
+        return leaves, _joined(
+            trees, lambda parts: record(**dict(zip(names, parts, strict=True))), record.__name__
+        )
     if value is None:
         return [], Tree(0, lambda leaves: None, "None")
     return [value], Tree(1, lambda leaves: leaves[0], "*")

@@ -102,14 +102,18 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
         if not isinstance(one, int | np.integer) or isinstance(one, bool):
             raise SettingError(f"axis must be an int, a tuple of ints or None, not {one!r}")
         if not -ndim <= one < ndim:
-            raise ShapeError(f"axis {one} is out of range for an operand of {ndim} dimension{'s' * (ndim != 1)}")
+            raise ShapeError(
+                f"axis {one} is out of range for an operand of {ndim} dimension{'s' * (ndim != 1)}"
+            )
         result.append(int(one) % ndim)
     if len(set(result)) != len(result):
         raise ShapeError(f"axis {axis} names one axis twice")
     return tuple(sorted(result))
 
 
-def reduced_shape(shape: tuple[int, ...], axis: int | Sequence[int] | None, keepdims: bool) -> tuple[int, ...]:
+def reduced_shape(
+    shape: tuple[int, ...], axis: int | Sequence[int] | None, keepdims: bool
+) -> tuple[int, ...]:
     """The shape that a reduction over `axis` leaves."""
     axes = normalize_axes(axis, len(shape))
     if keepdims:
@@ -141,7 +145,9 @@ def elementwise_types(forward: Forward) -> TypeRule:
 def reduction_types(forward: Forward) -> TypeRule:
     """The first operand loses `axis` (kept as size 1 where `keepdims`)."""
 
-    def types(x: ArrayType, *others: Any, axis: Any = None, keepdims: bool = False, **settings: Any) -> ArrayType:
+    def types(
+        x: ArrayType, *others: Any, axis: Any = None, keepdims: bool = False, **settings: Any
+    ) -> ArrayType:
         shape = reduced_shape(x.shape, axis, keepdims)
         with np.errstate(all="ignore"):
             result = forward(_operand(x, x.ndim), *others, axis=axis, keepdims=keepdims, **settings)

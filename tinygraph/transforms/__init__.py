@@ -5,8 +5,8 @@ copies of its primals, so derivatives of different levels cannot be confused.
 """
 
 from tinygraph.transforms.checkpointing import checkpoint as checkpoint
-from tinygraph.transforms.forward import jacobian as jacobian
 from tinygraph.transforms.forward import hessian as hessian
+from tinygraph.transforms.forward import jacobian as jacobian
 from tinygraph.transforms.forward import jvp as jvp
 from tinygraph.transforms.reverse import grad as grad
 from tinygraph.transforms.reverse import value_and_grad as value_and_grad

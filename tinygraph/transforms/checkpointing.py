@@ -73,7 +73,9 @@ class _Segment:
             self.operands = [_fresh(operand) for operand in operands]
             self.result = run(*self.operands)
         self.outputs = [out for out in flatten(self.result)[0] if isinstance(out, Tensor)]
-        self.nodes = ancestors((edge_node(out._edge) for out in self.outputs if out._edge is not None), self.floor)
+        self.nodes = ancestors(
+            (edge_node(out._edge) for out in self.outputs if out._edge is not None), self.floor
+        )
 
     @property
     def outer_edges(self) -> list[Edge]:
@@ -128,7 +130,7 @@ def _op(run: Callable[..., Any], values: list[Any], count: int, generator: Any, 
         found = propagate(nodes, seeds, wanted={id(edge_node(edge)) for edge in targets}, record=record)
         return tuple(_gradient(found, edge) for edge in targets)
 
-    made: Op = op(checkpoint, name=f"checkpoint({name})", declare=False)
+    made = op(name=f"checkpoint({name})", declare=False)(checkpoint)
     made.vjp("xs")(checkpoint_wrt_xs)
     return made
 
@@ -146,4 +148,3 @@ def _generator_at(state: Any) -> Iterator[None]:
         yield
     finally:
         default_generator.state = before
-

@@ -29,7 +29,11 @@ class Pushed(Linearized):
     def push(self, tangents: Sequence[Any]) -> tuple[list[Any], bool]:
         """One tangent per output, for one per primal leaf; and whether they are recorded."""
         record = self.primals.live_outside(self.nodes, extra=tangents)
-        seeds = {id(edge_node(edge)): t for edge, t in zip(self.primals.edges, tangents, strict=True) if t is not None}
+        seeds = {
+            id(edge_node(edge)): t
+            for edge, t in zip(self.primals.edges, tangents, strict=True)
+            if t is not None
+        }
         found = push(self.nodes, seeds, record=record)
         return [_output_tangent(out, found) for out in self.outputs], record
 
@@ -100,7 +104,9 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
         chosen = positions(argnums, len(args), "jacobian")
         linear = Pushed(closed_over(function, args, kwargs, chosen), [args[i] for i in chosen], "jacobian")
         if len(linear.outputs) != 1:
-            raise ShapeError(f"jacobian needs a function that returns one array; this one returned {linear.result}")
+            raise ShapeError(
+                f"jacobian needs a function that returns one array; this one returned {linear.result}"
+            )
         out = linear.outputs[0]
         out_type = out.type if isinstance(out, Tensor) else type_of(out)
         inputs = sum(tensor.size for tensor in linear.primals.tensors)
@@ -164,9 +170,6 @@ def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
 
     @functools.wraps(function)
     def blocks(*args: Any, **kwargs: Any) -> Any:
-        rows = []
-        for i in chosen:
-            rows.append(jacobian(grad(function, i), chosen)(*args, **kwargs))
-        return tuple(rows)
+        return tuple(jacobian(grad(function, i), chosen)(*args, **kwargs) for i in chosen)
 
     return blocks

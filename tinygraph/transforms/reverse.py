@@ -66,7 +66,9 @@ def _fitting(cotangent: Any, types: ArrayType) -> Any:
     if not isinstance(cotangent, Tensor):
         cotangent = np.asarray(cotangent, dtype=types.dtype)[()]
     if cotangent.shape != types.shape:
-        raise ShapeError(f"the cotangent has shape {cotangent.shape}, but the output it belongs to is {types}")
+        raise ShapeError(
+            f"the cotangent has shape {cotangent.shape}, but the output it belongs to is {types}"
+        )
     return cotangent
 
 
@@ -103,7 +105,9 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     return linear.value(), pull
 
 
-def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., tuple[Any, Any]]:
+def value_and_grad(
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0
+) -> Callable[..., tuple[Any, Any]]:
     """A function that returns both the value of a scalar function and its gradient; see `grad`."""
 
     @functools.wraps(function)
@@ -111,7 +115,9 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
         chosen = positions(argnums, len(args), "grad")
         linear = Linearized(closed_over(function, args, kwargs, chosen), [args[i] for i in chosen], "grad")
         if len(linear.outputs) != 1:
-            raise RecordingError(f"grad needs a function that returns one scalar; this one returned {linear.result}")
+            raise RecordingError(
+                f"grad needs a function that returns one scalar; this one returned {linear.result}"
+            )
         out = linear.outputs[0]
         types = out.type if isinstance(out, Tensor) else type_of(out)
         if types.size != 1:
@@ -119,7 +125,11 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
                 f"grad needs a function that returns a scalar; this one returned {types}. Reduce it (np.sum, "
                 f".mean()), or use tg.jacobian or tg.vjp"
             )
-        seed = np.ones(types.shape, types.dtype)[()] if types.dtype.kind != "O" else np.full(types.shape, 1, object)
+        seed = (
+            np.ones(types.shape, types.dtype)[()]
+            if types.dtype.kind != "O"
+            else np.full(types.shape, 1, object)
+        )
         gradients = linear.tree.unflatten(linear.pull([seed]))
         return linear.value(), gradients[0] if isinstance(argnums, int) else gradients
 
@@ -166,7 +176,9 @@ def positions(argnums: int | Sequence[int], count: int, transform: str) -> list[
     chosen = [argnums] if isinstance(argnums, int) else list(argnums)
     for i in chosen:
         if not -count <= i < count:
-            raise SettingError(f"{transform}: argnums={argnums}, but the call has {count} positional argument(s)")
+            raise SettingError(
+                f"{transform}: argnums={argnums}, but the call has {count} positional argument(s)"
+            )
     return [i % count for i in chosen]
 
 
@@ -182,5 +194,3 @@ def closed_over(
         return function(*full, **kwargs)
 
     return partial
-
-
