@@ -1,0 +1,110 @@
+"""What a report tells, as plain data: arrays, numbers, words, and drawings that are already SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class Layer(NamedTuple):
+    """A row of the table of layers."""
+
+    name: str
+    description: str
+    output: tuple[int, ...]
+    parameters: int
+
+
+class Mistake(NamedTuple):
+    """A test image that was answered wrongly; `confidence` is the probability the network gave its answer."""
+
+    image: Array
+    label: int
+    answer: int
+    confidence: float
+
+
+class Couples(NamedTuple):
+    """How one output element of a convolution is made: patch times kernel, summed, plus the bias."""
+
+    output_element: tuple[int, ...]
+    patch: Array
+    kernel: Array
+    bias: float
+
+    @property
+    def products(self) -> Array:
+        return self.patch * self.kernel
+
+    @property
+    def total(self) -> float:
+        return float(self.products.sum() + self.bias)
+
+
+class Gradient(NamedTuple):
+    """How the gradient of one kernel element is made.
+
+    `impacts` has a row (output element, local derivative, cotangent, contribution) per output element that uses the
+    kernel element; the three grids hold the same numbers where they belong in the output channel.
+    """
+
+    element: tuple[int, ...]
+    impacts: Sequence[tuple[tuple[int, ...], float, float, float]]
+    local: Array
+    cotangent: Array
+    contribution: Array
+    total: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Story:
+    """A training run as the report shows it.
+
+    Attributes:
+        subject: what the images are, as a noun phrase: "handwritten digits".
+        counts: name of a set -> number of images in it.
+        samples: one image per class, in the order of `classes`; channels first.
+        pixel_range: what is drawn white and black.
+        losses, accuracies: name of a set -> its value after each epoch; accuracies from 0 to 1.
+        kernels_before, kernels_after: of the first convolution, (output, input, rows, columns).
+        confusion: a row per true class, a column per answer.
+        drawings: file name -> SVG text.
+        notes: what could not be shown, and what to do about it.
+    """
+
+    subject: str
+    command: str
+    version: str
+    classes: tuple[str, ...]
+    counts: Mapping[str, int]
+    samples: Sequence[Array]
+    pixel_range: tuple[float, float]
+    layers: Sequence[Layer]
+    losses: Mapping[str, Sequence[float]]
+    accuracies: Mapping[str, Sequence[float]]
+    test_accuracy: float
+    seconds: float
+    kernels_before: Array
+    kernels_after: Array
+    example: Array
+    example_label: int
+    couples: Couples
+    gradient: Gradient
+    confusion: Array
+    mistakes: Sequence[Mistake]
+    drawings: Mapping[str, str]
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def epochs(self) -> int:
+        return max(map(len, self.losses.values()), default=0)
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)

@@ -1,0 +1,30 @@
+"""What commands say: the two consoles, the form of an error, opening a file for the user. Decides nothing."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """Print one plain sentence; square brackets in it are no markup."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def fail(error: object) -> int:
+    """Print an error's message and return the exit status that goes with it."""
+    message = str(error) or type(error).__name__
+    errors.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    return 1
+
+
+def open_for_user(path: Path) -> None:
+    """Open a file in the browser; where there is none, say where the file is."""
+    if not webbrowser.open(path.resolve().as_uri()):
+        say(f"no browser could be opened; the file is {path}")
