@@ -13,6 +13,7 @@ from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import manual_seed as manual_seed
 from tinygraph.core.tensor import Tensor as Tensor
 from tinygraph.core.tensor import tensor as tensor
+from tinygraph.draw import draw as draw
 from tinygraph.transforms import checkpoint as checkpoint
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian

@@ -1,0 +1,329 @@
+"""From a graph and the parts that are visible of it to a picture: boxes, arrows, groups and their words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygraph.core.graph import Graph
+from tinygraph.core.modes import Scope
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.draw.labels import (
+    array_text,
+    constants_of,
+    settings_of,
+    shape_text,
+    shorten,
+    tally,
+    tooltip_of,
+    type_text,
+    usual_dtype,
+)
+from tinygraph.draw.levels import Part
+from tinygraph.draw.picture import Arrow, Box, Direction, Group, Identifiers, Picture
+
+DEEPEST_FRAME = 8  # deeper groups are drawn inside the frame at this depth
+MOST_PARAMETERS = 3  # lines of a collapsed box
+# What a collapsed group is coloured as: the first of these kinds that it contains.
+TELLING_KINDS = (
+    "convolution", "contraction", "normalization", "pooling", "loss", "random", "reduction", "indexing", "other",
+    "comparison", "elementwise", "shape",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Numbers:
+    """Values and gradients to write into the boxes, by a node's id; empty where none are shown."""
+
+    values: Mapping[int, Any] = field(default_factory=dict)
+    gradients: Mapping[int, Any] = field(default_factory=dict)
+
+
+def assemble(
+    graph: Graph,
+    parts: Sequence[Part],
+    *,
+    show: Collection[str],
+    numbers: Numbers,
+    gradient_names: Mapping[int, str],
+    direction: Direction,
+    notes: Sequence[str],
+) -> Picture:
+    """The picture of a graph whose visible parts are given.
+
+    Args:
+        gradient_names: positions of the outputs that are gradients, and of what.
+    """
+    return _Assembly(graph, parts, show, numbers).picture(gradient_names, direction, tuple(notes))
+
+
+class _Assembly:
+    """One picture in the making."""
+
+    def __init__(self, graph: Graph, parts: Sequence[Part], show: Collection[str], numbers: Numbers) -> None:
+        self.graph = graph
+        self.parts = parts
+        self.show = show
+        self.numbers = numbers
+        self.identifiers = Identifiers()
+        self.usual = usual_dtype(graph.nodes)
+        self.all_scalar = all(types.shape == () for node in graph.nodes for types in node.output_types)
+        self.place = {id(node): i for i, part in enumerate(parts) for node in part.nodes}
+        self.frames = _Frames(parts, self.identifiers)
+        self.boxes: list[Box] = []
+        self.arrows: list[Arrow] = []
+        self.ids: list[str] = []  # of the parts, in their order
+        self.opposed: set[str] = set()
+        self.seed = next((i for i, part in enumerate(parts) if part.nodes[0].kind == "seed"), None)
+
+    def picture(self, gradients: Mapping[int, str], direction: Direction, notes: tuple[str, ...]) -> Picture:
+        for i, part in enumerate(self.parts):
+            incoming = self._incoming(i, part)
+            box = self._box(part, [(tail, label) for tail, label, _ in incoming])
+            self.ids.append(box.id)
+            self.boxes.append(box)
+            self.frames.put(box.id, part.scope)
+            for tail, label, role in incoming:
+                self._arrow(tail, box.id, label, role)
+        for position, edge in enumerate(self.graph.outputs):
+            if is_recorded(edge):
+                self._output(position, edge, gradients.get(position))
+        name = self.graph.name or "graph"
+        return Picture(name, self.boxes, self.arrows, self.frames.root, direction, notes)
+
+    # -- boxes ---------------------------------------------------------------------------------------------------------
+
+    def _box(self, part: Part, incoming: Sequence[tuple[str, str]]) -> Box:
+        first = part.nodes[0]
+        if part.folded:
+            kind, title, lines, tooltip = "fold", f"… {len(part.nodes):,} nodes folded …", self._inside(part), ""
+        elif part.name is not None:
+            kind, title, lines, tooltip = self._collapsed(part)
+        elif isinstance(first, Leaf):
+            kind, title, lines = self._leaf(first)
+            tooltip = tooltip_of(first)
+        else:
+            kind, title, lines, tooltip = first.kind, self._title(first), self._settings(first), tooltip_of(first)
+        backward = _is_backward(part)
+        if backward and part.name is not None:
+            title = f"∂ {title}"
+        content = (kind, title, lines, backward, self.frames.path(part.scope), list(incoming))
+        made = self.identifiers.make("n", *content)
+        opposite = self._opposite(part) if backward else None
+        return Box(made, kind, title, tuple(lines), self._numbers(part), tooltip, backward, opposite)
+
+    def _title(self, node: Node) -> str:
+        named = node.name if "names" in self.show else None
+        return f"{shorten(named)} = {shorten(node.op.name)}" if named else shorten(node.op.name)
+
+    def _settings(self, node: Node) -> list[str]:
+        pairs = settings_of(node) if "settings" in self.show else []
+        lines = [f"{name} {text}" for name, text in pairs]
+        lines += [f"{name} = {text}" for name, text in constants_of(node)]
+        if "source" in self.show and node.source is not None:
+            lines.append(shorten(str(node.source)))
+        return lines
+
+    def _leaf(self, leaf: Leaf) -> tuple[str, str, list[str]]:
+        if leaf.kind == "seed":
+            out = self._output_name(0)
+            return "gradient", f"∂{out}/∂{out}", self._type_line(leaf)
+        kind = "parameter" if leaf.requires_grad else leaf.kind
+        named = leaf.name if "names" in self.show else None
+        return kind, shorten(named or leaf.kind), self._type_line(leaf)
+
+    def _type_line(self, leaf: Leaf) -> list[str]:
+        text = "" if self.all_scalar else type_text(leaf.types, self.usual, self.show)
+        return [text] if text else []
+
+    def _collapsed(self, part: Part) -> tuple[str, str, list[str], str]:
+        ops = [node for node in part.nodes if not isinstance(node, Leaf)]
+        kinds = {node.kind for node in ops}
+        kind = next((kind for kind in TELLING_KINDS if kind in kinds), "composite")
+        inside = ", ".join(tally(node.op.name for node in ops))
+        return kind, self.frames.title(part), self._inside(part), f"{part.name}: {inside}"
+
+    def _inside(self, part: Part) -> list[str]:
+        """What a box that stands for many nodes contains: its parameters if it is a module's, else its ops."""
+        owned = [leaf for leaf in part.nodes if isinstance(leaf, Leaf) and leaf.requires_grad]
+        ops = [node.op.name for node in part.nodes if not isinstance(node, Leaf)]
+        if part.folded:
+            return tally([*ops, *("parameter" for _ in owned)], most=4)
+        if _is_backward(part):
+            return []
+        lines = [f"{_last_name(leaf)} {shape_text(leaf.shape)}" for leaf in owned[:MOST_PARAMETERS]]
+        rest = len(owned) - MOST_PARAMETERS
+        if rest > 0:
+            lines.append(f"and {rest} more parameters")
+        if owned or part.name in ops:
+            return lines
+        return tally(ops, most=2)
+
+    def _numbers(self, part: Part) -> tuple[tuple[str, str], ...]:
+        if part.folded:
+            return ()
+        node = part.nodes[-1]
+        rows = []
+        for label, found in (("value", self.numbers.values), ("grad", self.numbers.gradients)):
+            value = found.get(id(node))
+            if value is None:
+                continue
+            if isinstance(value, tuple | list):
+                rows += [(f"{label}[{i}]", array_text(one)) for i, one in enumerate(value) if one is not None]
+            else:
+                rows.append((label, array_text(value)))
+        return tuple(rows)
+
+    def _opposite(self, part: Part) -> str | None:
+        """The id of the forward box of a backward one, unless an earlier one stands there already."""
+        origin = part.nodes[0].forward_node
+        place = self.place.get(id(origin)) if origin is not None else None
+        if place is None or _is_backward(self.parts[place]) or place >= len(self.ids):
+            return None
+        return self._claim(self.ids[place])
+
+    def _claim(self, forward: str) -> str | None:
+        if forward in self.opposed:
+            return None
+        self.opposed.add(forward)
+        return forward
+
+    # -- outputs -------------------------------------------------------------------------------------------------------
+
+    def _output_name(self, position: int) -> str:
+        edge = self.graph.outputs[position]
+        node = edge_node(edge) if is_recorded(edge) else None
+        if node is not None and node.name and "names" in self.show:
+            return shorten(node.name)
+        return "output" if len(self.graph.outputs) == 1 or position == 0 else f"output {position}"
+
+    def _output(self, position: int, edge: Any, gradient_of: str | None) -> None:
+        place = self.place[id(edge_node(edge))]
+        tail = self.ids[place]
+        part = self.parts[place]
+        if isinstance(part.nodes[0], Leaf) and part.single and gradient_of is None:
+            return  # a leaf that is returned as it is needs no second box
+        label = self._label(part, edge)
+        if gradient_of is None:
+            kind, title, role = "output", self._output_name(position), "data"
+            opposite = self.ids[self.seed] if self.seed is not None and position == 0 else None
+        else:
+            kind, title, role = "gradient", f"∂{self._output_name(0)}/∂{shorten(gradient_of)}", "gradient"
+            opposite = self._leaf_box(gradient_of)
+        made = self.identifiers.make("n", kind, title, [tail, label])
+        self.boxes.append(Box(made, kind, title, backward=gradient_of is not None, opposite=opposite))
+        self.frames.put(made, ())
+        self._arrow(tail, made, label, role)
+
+    def _leaf_box(self, name: str) -> str | None:
+        for i, part in enumerate(self.parts):
+            leaf = part.nodes[0]
+            if part.single and isinstance(leaf, Leaf) and (leaf.name or leaf.kind) == name:
+                return self._claim(self.ids[i])
+        return None
+
+    # -- arrows --------------------------------------------------------------------------------------------------------
+
+    def _incoming(self, i: int, part: Part) -> list[tuple[str, str, str]]:
+        """(tail's id, label, role) of each arrow into a part: one an operand, but merged where a side is collapsed."""
+        found: list[tuple[str, str, str]] = []
+        merged: Counter[int] = Counter()
+        first: dict[int, Any] = {}
+        seen: set[tuple[int, int]] = set()
+        for node in part.nodes:
+            for entry in node.inputs:
+                if not is_recorded(entry):
+                    continue
+                tail = self.place[id(edge_node(entry))]
+                if tail == i or tail >= len(self.ids):
+                    continue  # inside the box, or against the order of the boxes, which only odd scopes bring about
+                if part.folded or self.parts[tail].folded:
+                    merged[tail] += 1
+                    first.setdefault(tail, entry)
+                    continue
+                key = (id(edge_node(entry)), edge_index(entry))
+                if not part.single and key in seen:
+                    continue
+                seen.add(key)
+                role = self._role(tail, i)
+                label = self._label(self.parts[tail], entry) if role != "saved" else ""
+                found.append((self.ids[tail], label, role))
+        for tail, count in merged.items():
+            label = f"× {count:,}" if count > 1 else self._label(self.parts[tail], first[tail])
+            found.append((self.ids[tail], label, self._role(tail, i)))
+        return found
+
+    def _role(self, tail: int, head: int) -> str:
+        if not _is_backward(self.parts[head]):
+            return "data"
+        return "gradient" if _is_backward(self.parts[tail]) else "saved"
+
+    def _label(self, tail: Part, edge: Any) -> str:
+        if self.all_scalar or (tail.single and isinstance(tail.nodes[0], Leaf)):
+            return ""  # a leaf's box has its type inside
+        text = type_text(edge_type(edge), self.usual, self.show)
+        node = edge_node(edge)
+        return f"[{edge_index(edge)}] {text}".strip() if len(node.output_types) > 1 else text
+
+    def _arrow(self, tail: str, head: str, label: str, role: str) -> None:
+        made = self.identifiers.make("e", tail, head, label, role)
+        self.arrows.append(Arrow(made, tail, head, label, role))
+
+
+def _is_backward(part: Part) -> bool:
+    node = part.nodes[-1]
+    return node.phase == "backward" or node.kind == "seed"
+
+
+def _last_name(leaf: Leaf) -> str:
+    return shorten((leaf.name or leaf.kind).rpartition(".")[2] or leaf.kind, 24)
+
+
+class _Frames:
+    """The tree of groups, made as boxes are put into it; calls are numbered by their order in this graph."""
+
+    def __init__(self, parts: Sequence[Part], identifiers: Identifiers) -> None:
+        self.identifiers = identifiers
+        self.root = Group("g0", "")
+        self._groups: dict[Scope, Group] = {(): self.root}
+        self._calls: dict[tuple[Scope, str], dict[int, int]] = {}
+        self._paths: dict[Scope, list[str]] = {}
+        for part in parts:
+            self._number(part.scope)
+            if part.name is not None:
+                self._number((*part.scope, (part.name, part.call)))
+
+    def _number(self, scope: Scope) -> None:
+        for depth, (name, number) in enumerate(scope):
+            calls = self._calls.setdefault((scope[:depth], name), {})
+            calls.setdefault(number, len(calls))
+
+    def _title(self, scope: Scope, name: str, number: int) -> str:
+        calls = self._calls[scope, name]
+        return shorten(name) if len(calls) == 1 else f"{shorten(name)} · call {calls[number] + 1}"
+
+    def title(self, part: Part) -> str:
+        """What a collapsed part is called."""
+        assert part.name is not None
+        return self._title(part.scope, part.name, part.call)
+
+    def path(self, scope: Scope) -> list[str]:
+        """The titles of the frames around something, outermost first."""
+        found = self._paths.get(scope)
+        if found is None:
+            titles = [self._title(scope[:depth], *call) for depth, call in enumerate(scope)]
+            found = self._paths[scope] = titles
+        return found
+
+    def put(self, box: str, scope: Scope) -> None:
+        self._group(scope[:DEEPEST_FRAME]).boxes.append(box)
+
+    def _group(self, scope: Scope) -> Group:
+        group = self._groups.get(scope)
+        if group is None:
+            path = self.path(scope)
+            group = self._groups[scope] = Group(self.identifiers.make("g", path), path[-1])
+            self._group(scope[:-1]).groups.append(group)
+        return group

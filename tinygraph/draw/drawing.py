@@ -1,0 +1,158 @@
+"""`Drawing`: a picture that can be looked at - as DOT, SVG, PNG, PDF or a page, in a file or in a notebook.
+
+What is in the picture was decided before; here it is only laid out, and laid out more coarsely when that takes too
+long. Rendering is left to `render.py`, the page to `page.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinygraph.draw.dot import write_dot
+from tinygraph.draw.page import write_page
+from tinygraph.draw.picture import Picture
+from tinygraph.draw.render import Format, LayoutTimeout, render
+from tinygraph.draw.styles import Style
+from tinygraph.errors import DrawingError, TinygraphWarning
+
+if TYPE_CHECKING:
+    import graphviz
+
+TIME_LIMIT = 20.0
+_shown = itertools.count(1)
+
+
+class Drawing:
+    """A picture. It shows itself in a notebook, without writing a file.
+
+    Attributes:
+        picture: what is drawn, independent of any format.
+        source: the picture as DOT text.
+        graphviz: the same as a `graphviz.Digraph`.
+    """
+
+    def __init__(
+        self,
+        picture: Picture,
+        style: Style,
+        *,
+        coarser: Callable[[], Picture | None] = lambda: None,
+        time_limit: float = TIME_LIMIT,
+    ) -> None:
+        self.picture = picture
+        self._style = style
+        self._coarser = coarser
+        self._time_limit = time_limit
+        self._rendered: dict[tuple[str, float], bytes] = {}
+
+    @functools.cached_property
+    def graphviz(self) -> graphviz.Digraph:
+        return write_dot(self.picture, self._style)
+
+    @property
+    def source(self) -> str:
+        return str(self.graphviz.source)
+
+    def svg(self) -> str:
+        """The picture as an SVG element."""
+        return self._render("svg").decode()
+
+    def png(self, scale: float = 2.0) -> bytes:
+        """The picture as a PNG; a scale of 1 is 96 pixels an inch."""
+        return self._render("png", scale)
+
+    def pdf(self) -> bytes:
+        """The picture as a PDF of one page."""
+        return self._render("pdf")
+
+    def html(self, path: str | Path) -> Path:
+        """Write one page that works offline: the picture, to be moved and zoomed. Returns where it is."""
+        return _write(Path(path), write_page(self.svg(), self.picture.name, self._style).encode())
+
+    def save(self, path: str | Path) -> Path:
+        """Write a file whose suffix says what: .svg, .png, .pdf, .html, or .dot and .gv. Returns where it is.
+
+        Raises:
+            DrawingError: another suffix, or a place that cannot be written.
+        """
+        path = Path(path)
+        writers: dict[str, Callable[[], bytes]] = {
+            ".svg": lambda: self.svg().encode(),
+            ".png": self.png,
+            ".pdf": self.pdf,
+            ".dot": lambda: self.source.encode(),
+            ".gv": lambda: self.source.encode(),
+            ".html": lambda: write_page(self.svg(), self.picture.name, self._style).encode(),
+        }
+        writer = writers.get(path.suffix.lower())
+        if writer is None:
+            raise DrawingError(f"cannot draw to {path.name!r}: its suffix must be one of {', '.join(writers)}")
+        return _write(path, writer())
+
+    def _render(self, format: Format, scale: float = 2.0) -> bytes:
+        key = (format, scale)
+        while key not in self._rendered:
+            try:
+                self._rendered[key] = render(self.source, format, time_limit=self._time_limit, scale=scale)
+            except LayoutTimeout:
+                if not self._coarsen():
+                    raise
+        return self._rendered[key]
+
+    def _coarsen(self) -> bool:
+        """Put a picture with fewer boxes in place of one that took too long; False if there is none."""
+        coarser = self._coarser()
+        if coarser is None:
+            return False
+        before, after = len(self.picture.boxes), len(coarser.boxes)
+        warnings.warn(
+            f"laying out {before:,} boxes took longer than {self._time_limit:g} s; drawing {after:,} instead: "
+            f"{coarser.notes[-1]}",
+            TinygraphWarning,
+            stacklevel=4,
+        )
+        self.picture = coarser
+        self._rendered.clear()
+        vars(self).pop("graphviz", None)
+        return True
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"image/svg+xml": with_prefix(self.svg(), f"d{next(_shown)}-"), "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {self.picture.name}: {len(self.picture.boxes)} boxes, {len(self.picture.arrows)} arrows>"
+
+
+def with_prefix(svg: str, prefix: str) -> str:
+    """An SVG whose ids all begin with `prefix`, so that several fit on one page."""
+    return re.sub(r'(<[a-zA-Z]+(?: [\w:]+="[^"<]*")*? id=")', lambda found: found[1] + prefix, svg)
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with _removed_on_failure(temporary):
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    except OSError as reason:
+        raise DrawingError(f"the drawing cannot be written to {str(path)!r}: {reason.strerror}") from reason
+    return path
+
+
+@contextlib.contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise

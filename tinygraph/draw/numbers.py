@@ -1,0 +1,148 @@
+"""The numbers and the backward pass of a graph that a picture may show: values, gradients, the graph of both passes.
+
+Values come from replaying the graph, gradients from pulling a cotangent back through it op by op, so neither needs
+`backward()` to have run and neither touches `.grad`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.engine import propagate
+from tinygraph.core.graph import Graph, replay
+from tinygraph.core.modes import Place, mode
+from tinygraph.core.node import Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import type_of
+from tinygraph.errors import DrawingError
+from tinygraph.transforms import vjp
+
+SEED = "seed"
+
+
+def values_of(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
+    """The value of every node by its id, a tuple for several outputs.
+
+    Raises:
+        DrawingError: the graph was captured and `inputs` are missing.
+    """
+    lacking = [leaf for leaf in graph.leaves if leaf.value is None]
+    if len(inputs) < len(lacking):
+        names = ", ".join(leaf.name or "unnamed" for leaf in lacking)
+        raise DrawingError(
+            f"a captured graph has no values of its own: draw it with inputs=(...), one for each of {names}"
+        )
+    return replay(graph, inputs)
+
+
+def gradients_of(graph: Graph, values: dict[int, Any]) -> dict[int, Any]:
+    """The derivative of the first output, a scalar, with respect to every node, by the node's id."""
+    out = graph.outputs[0]
+    seed = np.ones(edge_type(out).shape, edge_type(out).dtype)[()]
+    found: dict[int, Any] = {}
+    _add(found, out, seed)
+    for node in reversed(graph.nodes):
+        if node.op is not None and id(node) in found:
+            _pull(node, values, found)
+    return found
+
+
+def _pull(node: Node, values: dict[int, Any], found: dict[int, Any]) -> None:
+    operands = [_value(values, entry) if is_recorded(entry) else entry for entry in node.inputs]
+    wanted = [
+        i
+        for i, entry in enumerate(node.inputs)
+        if is_recorded(entry)
+        and edge_type(entry).differentiable
+        and node.op.operand_at(i).name not in node.op.nondifferentiable
+    ]
+    if not wanted or not any(types.differentiable for types in node.output_types):
+        return
+
+    def run(*given: Any) -> Any:
+        filled = list(operands)
+        for i, value in zip(wanted, given, strict=True):
+            filled[i] = value
+        return node.op(*filled, **node.settings)
+
+    _, pull = vjp(run, *(operands[i] for i in wanted))
+    for i, part in zip(wanted, pull(_cotangent(node, found[id(node)])), strict=True):
+        _add(found, node.inputs[i], part)
+
+
+def _cotangent(node: Node, gradient: Any) -> Any:
+    if len(node.output_types) == 1:
+        return gradient
+    return tuple(
+        np.zeros(types.shape, types.dtype) if part is None else part
+        for part, types in zip(gradient, node.output_types, strict=True)
+    )
+
+
+def _value(values: dict[int, Any], edge: Any) -> Any:
+    value = values[id(edge_node(edge))]
+    return value[edge_index(edge)] if isinstance(edge, Port) else value
+
+
+def _add(found: dict[int, Any], edge: Any, gradient: Any) -> None:
+    key = id(edge_node(edge))
+    if isinstance(edge, Port):
+        parts = found.setdefault(key, [None] * len(edge.node.output_types))
+        parts[edge.index] = gradient if parts[edge.index] is None else parts[edge.index] + gradient
+    else:
+        found[key] = found[key] + gradient if key in found else gradient
+
+
+def with_backward(graph: Graph) -> tuple[Graph, dict[int, str]]:
+    """The graph and its backward pass from the first output as one graph, and what its new outputs are called.
+
+    Unlike in `Graph.gradient` the cotangent that the pass starts from is a leaf, so that nothing of the pass is
+    worked out as a constant and left out of the picture; it need not be a scalar.
+
+    Returns:
+        The graph, whose outputs are the graph's own and one gradient for each leaf that wants one (each input, if
+        none does), and position of an output -> the name of the leaf it is the gradient of.
+
+    Raises:
+        DrawingError: nothing in the graph can have a gradient.
+    """
+    out = graph.outputs[0] if graph.outputs else None
+    wanted = [leaf for leaf in graph.leaves if leaf.requires_grad]
+    wanted = wanted or [leaf for leaf in graph.inputs if leaf.types.differentiable]
+    if not is_recorded(out) or not edge_type(out).differentiable or not wanted:
+        raise DrawingError(
+            "backward=True needs a differentiable output and a parameter or input to differentiate with respect to; "
+            "make the leaves with tg.tensor(value, requires_grad=True)"
+        )
+    types = edge_type(out)
+    start = Leaf(np.ones(types.shape, types.dtype)[()], requires_grad=True, name=SEED, kind="seed")
+    captured = any(node.saved is None for node in graph.nodes)
+    seed = Tensor(None if captured else start.value, start, start)
+    with mode(recording=True, capture=_Captured() if captured else None, place=Place()):
+        found = propagate(graph.nodes, [(out, seed)], wanted={id(leaf) for leaf in wanted}, record=True)
+    edges, names = [], {}
+    for leaf in wanted:
+        gradient = found.get(id(leaf))
+        if gradient is not None:
+            names[len(graph.outputs) + len(edges)] = leaf.name or leaf.kind
+            edges.append(gradient._edge if isinstance(gradient, Tensor) else gradient)
+    return Graph(graph.inputs, (*graph.outputs, *edges), name=graph.name), names
+
+
+class _Captured:
+    """Stands for a capture that is over, while its graph is differentiated."""
+
+    def read(self, leaf: Leaf) -> Tensor:
+        return Tensor(None, leaf, leaf)
+
+
+def own_gradients(nodes: Sequence[Node]) -> dict[int, Any]:
+    """What `.backward()` has left in the leaves, by the leaf's id."""
+    return {
+        id(leaf): leaf.grad._value
+        for leaf in nodes
+        if isinstance(leaf, Leaf) and leaf.grad is not None and type_of(leaf.grad._value).shape == leaf.types.shape
+    }
