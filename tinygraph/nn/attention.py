@@ -1,0 +1,257 @@
+"""Attention: MultiheadAttention and the transformer's encoder, laid out as in PyTorch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.registry import ops
+from tinygraph.errors import SettingError
+from tinygraph.nn import functional, init
+from tinygraph.nn.activation import Dropout
+from tinygraph.nn.containers import ModuleList
+from tinygraph.nn.linear import Linear
+from tinygraph.nn.module import Module
+from tinygraph.nn.normalization import LayerNorm
+from tinygraph.nn.parameter import zeros_parameter
+
+
+class MultiheadAttention(Module):
+    """Attention of several heads side by side (Vaswani et al., 2017).
+
+    Shapes: query (length, batch, embed_dim), key (source, batch, kdim), value (source, batch, vdim), output as query;
+    batch first with `batch_first`; without the batch axis for a single sample.
+
+    Args:
+        embed_dim: the width, divided among the heads.
+        num_heads: how many heads.
+        dropout: the probability of dropping an attention weight in training.
+        bias: whether projections have biases.
+        add_bias_kv, add_zero_attn: not supported.
+        kdim, vdim: the widths of key and value, `embed_dim` by default.
+        batch_first: whether the batch is the first axis.
+        dtype: of the parameters, float32 by default.
+
+    >>> import numpy as np
+    >>> x = np.ones((5, 2, 8), np.float32)
+    >>> output, weights = MultiheadAttention(8, 2)(x, x, x)
+    >>> output.shape, weights.shape
+    ((5, 2, 8), (2, 5, 5))
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        functional.refuse(
+            "MultiheadAttention", add_bias_kv=(add_bias_kv, False), add_zero_attn=(add_zero_attn, False)
+        )
+        if num_heads < 1 or embed_dim % num_heads:
+            raise SettingError(f"MultiheadAttention: num_heads={num_heads} must divide embed_dim={embed_dim}")
+        self.embed_dim = embed_dim
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.batch_first = batch_first
+        self.head_dim = embed_dim // num_heads
+        kdim = embed_dim if kdim is None else kdim
+        vdim = embed_dim if vdim is None else vdim
+        if kdim == vdim == embed_dim:
+            self.in_proj_weight = zeros_parameter((3 * embed_dim, embed_dim), dtype, device)
+        else:
+            self.in_proj_weight = None
+            self.q_proj_weight = zeros_parameter((embed_dim, embed_dim), dtype, device)
+            self.k_proj_weight = zeros_parameter((embed_dim, kdim), dtype, device)
+            self.v_proj_weight = zeros_parameter((embed_dim, vdim), dtype, device)
+        self.in_proj_bias = zeros_parameter(3 * embed_dim, dtype, device) if bias else None
+        self.out_proj = Linear(embed_dim, embed_dim, bias, device, dtype)
+        self._draw()
+
+    def _draw(self) -> None:
+        for name, parameter in self.named_parameters(recurse=False):
+            if name != "in_proj_bias":
+                init.xavier_uniform_(parameter)
+        if self.out_proj.bias is not None:
+            init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        key_padding_mask: Any = None,
+        need_weights: bool = True,
+        attn_mask: Any = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Any, Any]:
+        """Attend from `query` to `key`.
+
+        Args:
+            query, key, value: see the class.
+            key_padding_mask: (batch, source); True, or a number to add, where a key is padding.
+            need_weights: whether the attention weights are returned too.
+            attn_mask: (length, source) or (batch * heads, length, source); True where a query may not attend, or
+                numbers that are added.
+            average_attn_weights: whether those weights are averaged over the heads.
+            is_causal: a hint that `attn_mask` is causal; it needs the mask.
+
+        Returns:
+            (output, weights or None); weights are (batch, length, source), or (batch, heads, length, source).
+        """
+        if is_causal and attn_mask is None:
+            raise SettingError("MultiheadAttention: is_causal=True is a hint about attn_mask and needs one")
+        single = query.ndim == 2
+        if single:
+            query, key, value = (ops.expand_dims(x, axis=0) for x in (query, key, value))
+            if key_padding_mask is not None:
+                key_padding_mask = ops.expand_dims(key_padding_mask, axis=0)
+        elif not self.batch_first:
+            query, key, value = (ops.swapaxes(x, axis1=0, axis2=1) for x in (query, key, value))
+        mask = self._mask(attn_mask, key_padding_mask, query.shape[0], query.dtype)
+        queries, keys, values = map(self._heads, self._projected(query, key, value))
+        weights = functional.attention_weights(queries, keys, mask)
+        weights = functional.dropout(weights, self.dropout, self.training)
+        joined = ops.reshape(ops.swapaxes(weights @ values, axis1=1, axis2=2), shape=query.shape)
+        output = self.out_proj(joined)
+        if single:
+            output = output[0]
+        elif not self.batch_first:
+            output = ops.swapaxes(output, axis1=0, axis2=1)
+        if not need_weights:
+            return output, None
+        if average_attn_weights:
+            weights = ops.mean(weights, axis=1)
+        return output, weights[0] if single else weights
+
+    def _projected(self, *inputs: Any) -> list[Any]:
+        if self.in_proj_weight is not None:
+            weights = ops.split(self.in_proj_weight, sections=3, axis=0)
+        else:
+            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        biases = (None,) * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, sections=3, axis=0)
+        return [functional.linear(*three) for three in zip(inputs, weights, biases, strict=True)]
+
+    def _heads(self, x: Any) -> Any:
+        """(batch, length, embed_dim) -> (batch, heads, length, head_dim)"""
+        split = ops.reshape(x, shape=(*x.shape[:2], self.num_heads, self.head_dim))
+        return ops.swapaxes(split, axis1=1, axis2=2)
+
+    def _mask(self, attn_mask: Any, key_padding_mask: Any, batch: int, dtype: Any) -> Any:
+        """Both masks as numbers to add, broadcasting to (batch, heads, length, source)."""
+        total: Any = None
+        if attn_mask is not None:
+            total = _additive(attn_mask, dtype)
+            if total.ndim == 3:
+                total = ops.reshape(total, shape=(batch, self.num_heads, *total.shape[1:]))
+        if key_padding_mask is not None:
+            padding = _additive(key_padding_mask, dtype)[:, None, None, :]
+            total = padding if total is None else total + padding
+        return total
+
+
+def _additive(mask: Any, dtype: np.dtype[Any]) -> Any:
+    """A boolean mask (True: hidden) as 0 and -inf."""
+    return ops.where(mask, dtype.type(-np.inf), dtype.type(0)) if mask.dtype == bool else mask
+
+
+class TransformerEncoderLayer(Module):
+    """Self-attention and a feed-forward network, each with a residual connection and LayerNorm.
+
+    Args:
+        d_model: the width.
+        nhead: heads.
+        dim_feedforward: the width within the feed-forward network.
+        dropout: the probability of dropping an element, in four places.
+        activation: "relu", "gelu", or a function.
+        layer_norm_eps: of both LayerNorms.
+        batch_first: whether input is (batch, length, d_model) rather than (length, batch, d_model).
+        norm_first: whether each LayerNorm comes before its block rather than after the residual sum.
+        bias: whether linear layers and LayerNorms have biases.
+        dtype: of the parameters, float32 by default.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[Any], Any] = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if isinstance(activation, str) and activation not in ("relu", "gelu"):
+            raise SettingError(f'activation is {activation!r}; it can be "relu", "gelu" or a function')
+        places: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **places)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, **places)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, **places)
+        self.norm_first = norm_first
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, **places)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, **places)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.activation = getattr(functional, activation) if isinstance(activation, str) else activation
+
+    def forward(
+        self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False
+    ) -> Any:
+        masks = {"attn_mask": src_mask, "key_padding_mask": src_key_padding_mask, "is_causal": is_causal}
+        if self.norm_first:
+            src = src + self._attend(self.norm1(src), masks)
+            return src + self._feed_forward(self.norm2(src))
+        src = self.norm1(src + self._attend(src, masks))
+        return self.norm2(src + self._feed_forward(src))
+
+    def _attend(self, x: Any, masks: dict[str, Any]) -> Any:
+        return self.dropout1(self.self_attn(x, x, x, need_weights=False, **masks)[0])
+
+    def _feed_forward(self, x: Any) -> Any:
+        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+
+
+class TransformerEncoder(Module):
+    """Copies of one encoder layer, one after the other, and perhaps a norm.
+
+    Args:
+        encoder_layer: the layer to copy, values included.
+        num_layers: how many copies.
+        norm: a module for the end.
+    """
+
+    def __init__(
+        self,
+        encoder_layer: TransformerEncoderLayer,
+        num_layers: int,
+        norm: Module | None = None,
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
+    ) -> None:
+        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
+        self.num_layers = num_layers
+        self.norm = norm
+
+    def forward(
+        self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool | None = None
+    ) -> Any:
+        for layer in self.layers:
+            src = layer(src, mask, src_key_padding_mask, bool(is_causal))
+        return src if self.norm is None else self.norm(src)

@@ -1,0 +1,75 @@
+"""`Parameter`: a tensor that a module owns and an optimizer updates; and what `device=` and `dtype=` mean here."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.node import Leaf
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import type_of
+from tinygraph.errors import DTypeError, SettingError
+
+
+class Parameter(Tensor):
+    """A trainable leaf. Assigned to an attribute of a module, it is one of the module's parameters.
+
+    Args:
+        data: the initial value (array, tensor or number), which is copied and keeps its dtype.
+        requires_grad: whether `.backward()` accumulates a gradient in `.grad`.
+
+    Raises:
+        DTypeError: a gradient is wanted of integers, or the data are not numeric.
+
+    >>> Parameter([1.0, 2.0]).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        # 0-d values stay arrays, so that an update is written in place whatever the rank
+        array = np.array(data._concrete("Parameter()") if isinstance(data, Tensor) else data)
+        if array.dtype.kind not in "biufcO":
+            raise DTypeError(f"a parameter holds numbers, not an array of dtype {array.dtype}")
+        if requires_grad and not type_of(array).differentiable:
+            raise DTypeError(
+                f"a parameter of dtype {array.dtype} cannot require a gradient: give floats, or requires_grad=False"
+            )
+        leaf = Leaf(array, requires_grad=requires_grad, kind="parameter")
+        super().__init__(array, leaf if requires_grad else None, leaf)
+        leaf.holder = weakref.ref(self)
+
+
+def zeros_parameter(shape: Any, dtype: Any = None, device: Any = None) -> Parameter:
+    """A parameter to be filled by an initialiser; float32 unless `dtype` says otherwise."""
+    return Parameter(np.zeros(shape, parameter_dtype(dtype, device)))
+
+
+def parameter_dtype(dtype: Any = None, device: Any = None) -> np.dtype[Any]:
+    """The dtype that a layer's `dtype=` asks for; float32 by default.
+
+    Raises:
+        SettingError: `device` is not the CPU.
+        DTypeError: `dtype` is not a floating or complex dtype of NumPy.
+    """
+    require_cpu(device)
+    try:
+        found = np.dtype(np.float32 if dtype is None else dtype)
+    except TypeError:
+        raise DTypeError(f"dtype={dtype!r} is no NumPy dtype; write for example np.float64 or 'float64'") from None
+    if found.kind not in "fc":
+        raise DTypeError(f"parameters need a floating or complex dtype, not {found}")
+    return found
+
+
+def require_cpu(device: Any) -> None:
+    """Refuse every device but the CPU.
+
+    Raises:
+        SettingError: another device was asked for.
+    """
+    if device is not None and str(device) != "cpu":
+        raise SettingError(f"device={device!r}: tinygraph computes on the CPU; leave device out")

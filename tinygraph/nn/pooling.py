@@ -1,0 +1,150 @@
+"""Pooling layers: the maximum or mean of windows, and means over an even division."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from tinygraph.nn import functional
+from tinygraph.nn.module import Module
+
+
+class _MaxPool(Module):
+    """The maximum of each window; padding never wins.
+
+    Shapes: (batch, channels, *spatial) or (channels, *spatial).
+
+    Args:
+        kernel_size, padding, dilation: an int, or one for each spatial dimension.
+        stride: `kernel_size` by default.
+        return_indices: not supported.
+        ceil_mode: whether a last window that sticks out counts.
+    """
+
+    dimensions: ClassVar[int]
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        functional.refuse(type(self).__name__, return_indices=(return_indices, False))
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Any) -> Any:
+        return functional._max_pool(
+            self.dimensions, input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class MaxPool1d(_MaxPool):
+    __doc__ = _MaxPool.__doc__
+    dimensions = 1
+
+
+class MaxPool2d(_MaxPool):
+    __doc__ = _MaxPool.__doc__
+    dimensions = 2
+
+
+class MaxPool3d(_MaxPool):
+    __doc__ = _MaxPool.__doc__
+    dimensions = 3
+
+
+class _AvgPool(Module):
+    """The mean of each window.
+
+    Shapes: (batch, channels, *spatial) or (channels, *spatial).
+
+    Args:
+        kernel_size, padding: an int, or one for each spatial dimension.
+        stride: `kernel_size` by default.
+        ceil_mode: whether a last window that sticks out counts.
+        count_include_pad: whether padding counts as zeros.
+        divisor_override: not supported.
+    """
+
+    dimensions: ClassVar[int]
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        functional.refuse(type(self).__name__, divisor_override=(divisor_override, None))
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def forward(self, input: Any) -> Any:
+        return functional._avg_pool(
+            self.dimensions, input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool1d(_AvgPool):
+    __doc__ = _AvgPool.__doc__
+    dimensions = 1
+
+
+class AvgPool2d(_AvgPool):
+    __doc__ = _AvgPool.__doc__
+    dimensions = 2
+
+
+class AvgPool3d(_AvgPool):
+    __doc__ = _AvgPool.__doc__
+    dimensions = 3
+
+
+class _AdaptiveAvgPool(Module):
+    """Means of windows that divide each spatial dimension into `output_size` parts; None keeps a dimension."""
+
+    dimensions: ClassVar[int]
+
+    def __init__(self, output_size: Any) -> None:
+        self.output_size = output_size
+
+    def forward(self, input: Any) -> Any:
+        return functional._adaptive_avg_pool(self.dimensions, input, self.output_size)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    __doc__ = _AdaptiveAvgPool.__doc__
+    dimensions = 1
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    __doc__ = _AdaptiveAvgPool.__doc__
+    dimensions = 2
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+    __doc__ = _AdaptiveAvgPool.__doc__
+    dimensions = 3
