@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinygraph.errors import PluginError
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 # What `tinygraph.plugin` offers; raised when a plugin written for an older one would no longer work.
 PLUGIN_API = 1

@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -46,10 +45,10 @@ class Signature(NamedTuple):
     settings: dict[str, Any]
 
     def positions(self, name: str, count: int) -> tuple[int, ...]:
-        """Where the operand `name` stands among `count` inputs; several places if it is variadic."""
+        """Where the operand `name` stands among `count` inputs: several places if variadic, none if left out."""
         for i, operand in enumerate(self.operands):
             if operand.name == name:
-                return tuple(range(i, count)) if operand.variadic else (i,)
+                return tuple(range(i, count)) if operand.variadic else (i,) if i < count else ()
         raise KeyError(name)
 
     @classmethod
@@ -98,7 +97,7 @@ class Step(NamedTuple):
 
     rule: Callable[..., Any] | None
     targets: tuple[tuple[int, int | None], ...]
-    arguments: tuple[int | tuple[int, ...] | str, ...]
+    arguments: tuple[int | tuple[int, ...] | str | None, ...]
     simple: bool
     position: int | None
 
@@ -196,7 +195,7 @@ def _step(
 ) -> Step:
     if rule is None:
         return Step(None, targets, (), False, None)
-    arguments: list[int | tuple[int, ...] | str] = []
+    arguments: list[int | tuple[int, ...] | str | None] = []
     for name in rule.asks:
         kept = tuple(places[key] for key in _kept(op, name, count) if key in places)
         if name in op.signature.settings:
@@ -204,7 +203,7 @@ def _step(
         elif name != "out" and op.is_variadic(name.removesuffix("_type")):
             arguments.append(kept)
         else:
-            arguments.append(kept[0])
+            arguments.append(kept[0] if kept else None)
     simple = all(isinstance(argument, int) for argument in arguments)
     position, place = targets[0]
     return Step(rule.function, targets, tuple(arguments), simple, position if place is None else None)
@@ -639,5 +638,7 @@ def composite(
 @cache
 def distribution_of(package: str) -> str:
     """The name to install for an import package: its distribution, or the package's own name."""
+    from importlib import metadata  # 20 ms, and only asked for in reports
+
     found = metadata.packages_distributions().get(package)
     return found[0] if found else package

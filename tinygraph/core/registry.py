@@ -16,7 +16,6 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,6 +24,8 @@ from tinygraph.core.manifest import Manifest, check_api, read_manifest
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
 
 if TYPE_CHECKING:
+    from importlib import metadata
+
     from tinygraph.core.op import Composite, Op
 
 AnyOp: TypeAlias = "Op | Composite"
@@ -196,6 +197,8 @@ class Registry:
     def plugins(self) -> list[Plugin]:
         """Every installed op package but the built-in one, sorted; found once, not imported."""
         if self._plugins is None:
+            from importlib import metadata  # 20 ms, and only needed for names that are not built in
+
             with self._lock:
                 points = metadata.entry_points(group=ENTRY_POINT_GROUP)
                 found = [
