@@ -28,9 +28,9 @@ _DEEP = [[[1.0, 0.5], [0.0, -1.0], [2.0, 1.5]], [[0.0, 2.0], [1.0, -0.5], [0.5, 
 _SHARES = [[0.2, 0.3, 0.5], [0.7, 0.1, 0.2]]
 
 
-def _check_reduction(reduction: str) -> None:
+def _check_reduction(reduction: str, where: str = "") -> None:
     if reduction not in REDUCTIONS:
-        raise SettingError(f'reduction is {reduction!r}; it can be "mean", "sum" or "none"')
+        raise SettingError(f'{where}reduction is {reduction!r}; it can be "mean", "sum" or "none"')
 
 
 # -- classes -------------------------------------------------------------------------------------------------
@@ -55,8 +55,8 @@ def _check_reduction(reduction: str) -> None:
         Sample([1.0, 0.0, 2.0], 1),
     ],
     error_samples=[
-        ErrorSample(_LOGITS, [0, 3], error=ShapeError, match="labels\\[1\\] is 3"),
-        ErrorSample(_LOGITS, [-1, 0], error=ShapeError, match="labels\\[0\\] is -1"),
+        ErrorSample(_LOGITS, [0, 3], error=ShapeError, match="labels[1] is 3"),
+        ErrorSample(_LOGITS, [-1, 0], error=ShapeError, match="labels[0] is -1"),
         ErrorSample(_LOGITS, [0, 1, 2], error=ShapeError, match="labels have shape"),
         ErrorSample(_LOGITS, [0.5, 0.5], error=ShapeError, match="probabilities"),
         ErrorSample(_LOGITS, [True, False], error=DTypeError, match="bool"),
@@ -100,10 +100,7 @@ def cross_entropy(
     labels = np.asarray(labels)
     axis = _class_axis(logits)
     log_shares = ops.log_softmax(logits, axis=axis)
-    target = class_target(
-        labels, classes=logits.shape[axis], label_smoothing=label_smoothing, ignore_index=ignore_index,
-        dtype=log_shares.dtype.name,
-    )  # fmt: skip
+    target = _target(labels, logits.shape[axis], label_smoothing, ignore_index, log_shares.dtype)
     # Where the target is 0, an infinite logit must not make a NaN.
     products = np.multiply(target, log_shares, out=np.zeros_like(log_shares), where=target != 0)
     if reduction == "none":
@@ -128,36 +125,37 @@ def cross_entropy_types(
 def cross_entropy_wrt_logits(
     g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Any:
-    axis = _class_axis(logits)
-    target = class_target(
-        labels, classes=logits.shape[axis], label_smoothing=label_smoothing, ignore_index=ignore_index,
-        dtype=_floating(logits.dtype).name,
-    )  # fmt: skip
-    weight = ops.sum(target, axis=axis, keepdims=True)
-    slope = ops.softmax(logits, axis=axis) * weight - target
-    return slope * _each(g, labels, logits, ignore_index, reduction)
+    axis, dtype = _class_axis(logits), _floating(logits.dtype).name
+    if _are_shares(labels):
+        target = labels * (1.0 - label_smoothing) + label_smoothing / logits.shape[axis]
+        counted = max(1, _positions(logits))
+    else:
+        target = class_target(
+            labels,
+            classes=logits.shape[axis],
+            label_smoothing=label_smoothing,
+            ignore_index=ignore_index,
+            dtype=dtype,
+        )
+        counted = ops.sum(ops.cast(ops.not_equal(labels, ignore_index), dtype=dtype))
+        # Where nothing counts the slope is 0 everywhere, and any divisor but 0 will do.
+        counted = ops.where(counted > 0, counted, 1)
+    slope = ops.softmax(logits, axis=axis) * ops.sum(target, axis=axis, keepdims=True) - target
+    return slope * _each(g / counted if reduction == "mean" else g, logits)
 
 
 @cross_entropy.vjp("labels")
-def cross_entropy_wrt_labels(
-    g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
-) -> Any:
-    log_shares = ops.log_softmax(logits, axis=_class_axis(logits))
-    return log_shares * (_each(g, labels, logits, ignore_index, reduction) * (label_smoothing - 1.0))
+def cross_entropy_wrt_labels(g: Any, logits: Any, *, label_smoothing: float, reduction: str) -> Any:
+    scale = label_smoothing - 1.0
+    if reduction == "mean":
+        scale /= max(1, _positions(logits))
+    return ops.log_softmax(logits, axis=_class_axis(logits)) * _each(g * scale, logits)
 
 
-def _each(g: Any, labels: Any, logits: Any, ignore_index: int, reduction: str) -> Any:
-    """The cotangent of each position's loss, ready to be multiplied with logits."""
-    if reduction == "none":
-        axis = _class_axis(logits)
-        return ops.reshape(g, shape=(*logits.shape[:axis], 1, *logits.shape[axis + 1 :]))
-    if reduction == "sum":
-        return g
-    if getattr(labels, "dtype", np.dtype(np.intp)).kind == "f":
-        return g * (1.0 / max(1, _positions(logits)))
-    counted = ops.sum(ops.cast(ops.not_equal(labels, ignore_index), dtype=_floating(logits.dtype).name))
-    # Where nothing counts, every weight is 0: any divisor but 0 will do.
-    return g / ops.where(counted > 0, counted, 1)
+def _each(g: Any, logits: Any) -> Any:
+    """The cotangent of each position's loss, with a class axis to be multiplied along."""
+    axis = _class_axis(logits)
+    return ops.reshape(g, shape=(*g.shape[:axis], 1, *g.shape[axis:])) if g.shape else g
 
 
 def _class_axis(logits: Any) -> int:
@@ -166,13 +164,16 @@ def _class_axis(logits: Any) -> int:
 
 def _positions(logits: Any) -> int:
     axis = _class_axis(logits)
-    return prod(logits.shape[:axis]) * prod(logits.shape[axis + 1 :])
+    return int(prod(logits.shape[:axis]) * prod(logits.shape[axis + 1 :]))
 
 
 def _counted(labels: Any, logits: Any, ignore_index: int) -> int:
-    if labels.dtype.kind == "f":
-        return _positions(logits)
-    return int(np.count_nonzero(labels != ignore_index))
+    return _positions(logits) if _are_shares(labels) else int(np.count_nonzero(labels != ignore_index))
+
+
+def _are_shares(labels: Any) -> bool:
+    """Whether labels are class probabilities."""
+    return bool(hasattr(labels, "dtype") and labels.dtype.kind == "f")
 
 
 def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -210,14 +211,17 @@ def _cross_entropy_shape(logits: Any, labels: Any, label_smoothing: float, reduc
 
 @op(
     kind="other",
+    nondifferentiable="labels",
     samples=[
         Sample([1, -100], classes=2, expected=[[0.0, 1.0], [0.0, 0.0]]),
         Sample([1], classes=4, label_smoothing=0.4, expected=[[0.1, 0.7, 0.1, 0.1]]),
         Sample([[0, 1], [2, 0]], classes=3, dtype="float32"),
         Sample(1, classes=2, expected=[0.0, 1.0]),
-        Sample([[0.5, 0.5]], classes=2, label_smoothing=0.5),
     ],
-    error_samples=[ErrorSample([[0, 4]], classes=4, error=ShapeError, match="labels\\[0, 1\\] is 4")],
+    error_samples=[
+        ErrorSample([[0, 4]], classes=4, error=ShapeError, match="labels[0, 1] is 4"),
+        ErrorSample([0.5], classes=4, error=DTypeError, match="integers"),
+    ],
 )
 def class_target(
     labels: Any,
@@ -230,13 +234,14 @@ def class_target(
     """(1 - s) * [label == class] + s / classes, with s = label_smoothing; all zeros for an ignored label.
 
     Args:
-        labels: class indices (batch, *positions) or (); or, as floats, probabilities, returned smoothed.
+        labels: class indices (batch, *positions), or ().
 
     Returns:
         (batch, classes, *positions), or (classes,).
 
     Raises:
         ShapeError: a label that is neither a class nor the ignored one, with its position.
+        DTypeError: labels that are no integers.
 
     >>> import numpy as np
     >>> class_target(np.array([2, 0]), classes=3)
@@ -244,9 +249,36 @@ def class_target(
            [1., 0., 0.]])
     """
     labels = np.asarray(labels)
-    if labels.dtype.kind == "f":
-        smoothed = labels * (1.0 - label_smoothing) + label_smoothing / classes
-        return smoothed.astype(dtype, copy=False)
+    _check_integers(labels)
+    return _target(labels, classes, label_smoothing, ignore_index, np.dtype(dtype))
+
+
+@class_target.types
+def class_target_types(
+    labels: ArrayType,
+    *,
+    classes: int,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    dtype: str = "float64",
+) -> ArrayType:
+    _check_integers(labels)
+    shape: Shape = getattr(labels, "shape", ())
+    axis = 1 if shape else 0
+    return ArrayType((*shape[:axis], classes, *shape[axis:]), np.dtype(dtype))
+
+
+def _check_integers(labels: Any) -> None:
+    if hasattr(labels, "dtype") and labels.dtype.kind not in "iu":
+        raise DTypeError(f"labels must be integers, not {labels.dtype}")
+
+
+def _target(
+    labels: Any, classes: int, label_smoothing: float, ignore_index: int, dtype: np.dtype[Any]
+) -> Any:
+    """What `class_target` returns; probabilities are smoothed."""
+    if _are_shares(labels):
+        return labels * (1.0 - label_smoothing) + label_smoothing / classes
     axis = 1 if labels.ndim else 0
     ignored = labels == ignore_index
     _check_labels(labels, ignored, classes)
@@ -256,23 +288,6 @@ def class_target(
     if ignored.any():
         target *= np.expand_dims(~ignored, axis)
     return target
-
-
-@class_target.types
-def class_target_types(
-    labels: ArrayType, *, classes: int, label_smoothing: float = 0.0, ignore_index: int = -100,
-    dtype: str = "float64",
-) -> ArrayType:  # fmt: skip
-    shape: Shape = getattr(labels, "shape", ())
-    if getattr(labels, "dtype", np.dtype(np.intp)).kind != "f":
-        axis = 1 if shape else 0
-        shape = (*shape[:axis], classes, *shape[axis:])
-    return ArrayType(shape, np.dtype(dtype))
-
-
-@class_target.vjp("labels")
-def class_target_wrt_labels(g: Any, *, label_smoothing: float) -> Any:
-    return g * (1.0 - label_smoothing)
 
 
 def _check_labels(labels: Any, ignored: Any, classes: int) -> None:
@@ -314,7 +329,7 @@ def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     2.0
     """
     _check_pair("mse", prediction, target)
-    return _reduced(ops.square(prediction - target), reduction)
+    return _reduced("mse", ops.square(prediction - target), reduction)
 
 
 @composite(
@@ -332,7 +347,7 @@ def mean_absolute_error(prediction: Any, target: Any, *, reduction: str = "mean"
     1.0
     """
     _check_pair("mean_absolute_error", prediction, target)
-    return _reduced(ops.abs(prediction - target), reduction)
+    return _reduced("mean_absolute_error", ops.abs(prediction - target), reduction)
 
 
 @composite(
@@ -366,7 +381,7 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str
     _check_pair("binary_cross_entropy_with_logits", logits, target)
     # Two one-sided terms, both exact in their tails, where the shorter max(x, 0) - x * target + ... cancels.
     losses = -(target * ops.log_sigmoid(logits) + (1 - target) * ops.log_sigmoid(-logits))
-    return _reduced(losses, reduction)
+    return _reduced("binary_cross_entropy_with_logits", losses, reduction)
 
 
 def _check_pair(name: str, prediction: Any, target: Any) -> None:
@@ -377,8 +392,8 @@ def _check_pair(name: str, prediction: Any, target: Any) -> None:
         )
 
 
-def _reduced(losses: Any, reduction: str) -> Any:
-    _check_reduction(reduction)
+def _reduced(name: str, losses: Any, reduction: str) -> Any:
+    _check_reduction(reduction, f"{name}: ")
     if reduction == "none":
         return losses
     return ops.mean(losses) if reduction == "mean" else ops.sum(losses)

@@ -30,7 +30,7 @@ _BATCH = [[[1.0, 2.0], [0.5, -1.0], [3.0, 4.0]], [[-1.0, 0.0], [2.5, 1.0], [0.0,
     kind="normalization",
     samples=[
         # By hand: mean 3, variance 4.
-        Sample([1.0, 5.0], axis=0, eps=0.0, expected=([-1.0, 1.0], [3.0], [4.0])),
+        Sample([1.0, 5.0], axis=0, eps=0.0, expected=([-1.0, 1.0], [3.0], [4.0]), smooth=False),
         Sample([1.0, 5.0], axis=0, eps=12.0, expected=([-0.5, 0.5], [3.0], [4.0])),
         Sample(_ROWS, axis=1),
         Sample(_BATCH, axis=(0, 2)),
@@ -106,7 +106,7 @@ def _check_eps(eps: float) -> None:
 
 @composite(
     samples=[
-        Sample([[1.0], [5.0]], [2.0], [0.5], eps=0.0, expected=([[-1.5], [2.5]], [3.0], [4.0])),
+        Sample([[1.0], [5.0]], [2.0], [0.5], eps=12.0, expected=([[-0.5], [1.5]], [3.0], [4.0])),
         Sample(_BATCH, [1.0, 2.0, 0.5], [0.0, 1.0, -1.0]),
         Sample(_ROWS),
     ],
@@ -133,7 +133,7 @@ def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
     array([[-1.],
            [ 1.]])
     """
-    channels = _channels(x, weight=weight, bias=bias)
+    channels = _channels("batch_norm", x, weight=weight, bias=bias)
     out, mean, variance = standardize(x, axis=(0, *range(2, x.ndim)), eps=eps)
     out = _affine(out, _along_channels(weight, x.ndim), _along_channels(bias, x.ndim))
     return out, ops.reshape(mean, shape=(channels,)), ops.reshape(variance, shape=(channels,))
@@ -141,7 +141,7 @@ def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
 
 @composite(
     samples=[
-        Sample([[1.0], [5.0]], [3.0], [4.0], [2.0], [0.5], eps=0.0, expected=[[-1.5], [2.5]]),
+        Sample([[1.0], [5.0]], [3.0], [4.0], [2.0], [0.5], eps=12.0, expected=[[-0.5], [1.5]]),
         Sample(_BATCH, [0.1, 0.2, 0.3], [1.0, 2.0, 0.5]),
         Sample(_ROWS, [0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 0.5, 4.0], [1.0, -1.0, 2.0, 0.5], eps=0.1),
     ],
@@ -166,7 +166,7 @@ def batch_norm_inference(
     >>> batch_norm_inference(np.array([[5.0]]), np.array([3.0]), np.array([4.0]), eps=0.0)
     array([[1.]])
     """
-    _channels(x, mean=mean, variance=variance, weight=weight, bias=bias)
+    _channels("batch_norm_inference", x, mean=mean, variance=variance, weight=weight, bias=bias)
     # One factor and one summand for each channel, so that x is passed over twice only.
     scale = 1.0 / ops.sqrt(variance + eps)
     if weight is not None:
@@ -175,17 +175,17 @@ def batch_norm_inference(
     return _affine(x, _along_channels(scale, x.ndim), _along_channels(shift, x.ndim))
 
 
-def _channels(x: Any, **given: Any) -> int:
+def _channels(op_name: str, x: Any, **given: Any) -> int:
     if x.ndim < 2:
         raise ShapeError(
-            f"x has shape {x.shape}, but needs a batch and channel axis: (batch, channels, *spatial)"
+            f"{op_name}: x has shape {x.shape}, but needs a batch and channel axis: (batch, channels, *spatial)"
         )
     channels: int = x.shape[1]
     for name, value in given.items():
         if value is not None and value.shape != (channels,):
             raise ShapeError(
-                f"{name} has shape {value.shape}, but x of shape {x.shape} needs one entry for each channel: "
-                f"({channels},)"
+                f"{op_name}: {name} has shape {value.shape}, but x of shape {x.shape} needs one entry for each "
+                f"channel: ({channels},)"
             )
     return channels
 
@@ -205,7 +205,7 @@ def _affine(x: Any, weight: Any, bias: Any) -> Any:
 
 @composite(
     samples=[
-        Sample([[1.0, 5.0]], [1.0, 2.0], [0.5, 0.0], normalized_shape=(2,), eps=0.0, expected=[[-0.5, 2.0]]),
+        Sample([[1.0, 5.0]], [1.0, 2.0], [0.5, 0.0], normalized_shape=(2,), eps=12.0, expected=[[0.0, 1.0]]),
         Sample(_ROWS, normalized_shape=4),
         Sample(_BATCH, normalized_shape=(3, 2), eps=0.1),
     ],
@@ -231,7 +231,7 @@ def layer_norm(
     >>> layer_norm(np.array([[1.0, 5.0]]), normalized_shape=2, eps=0.0)
     array([[-1.,  1.]])
     """
-    axes = _last_axes(x, normalized_shape, weight=weight, bias=bias)
+    axes = _last_axes("layer_norm", x, normalized_shape, weight=weight, bias=bias)
     out, _, _ = standardize(x, axis=axes, eps=eps)
     return _affine(out, weight, bias)
 
@@ -259,7 +259,7 @@ def rms_norm(x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | 
     >>> rms_norm(np.array([1.0, 7.0]), normalized_shape=2, eps=0.0)
     array([0.2, 1.4])
     """
-    axes = _last_axes(x, normalized_shape, weight=weight)
+    axes = _last_axes("rms_norm", x, normalized_shape, weight=weight)
     eps = float(np.finfo(x.dtype).eps) if eps is None else eps
     mean_square = ops.sum(ops.square(x), axis=axes, keepdims=True) * (1.0 / _count(x.shape, axes))
     return _affine(x * (1.0 / ops.sqrt(mean_square + eps)), weight, None)
@@ -267,7 +267,7 @@ def rms_norm(x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | 
 
 @composite(
     samples=[
-        Sample([[[1.0, 5.0], [2.0, 0.0]]], groups=2, expected=[[[-1.0, 1.0], [1.0, -1.0]]], eps=0.0),
+        Sample([[[1.0, 5.0], [2.0, 6.0]]], groups=2, eps=12.0, expected=[[[-0.5, 0.5], [-0.5, 0.5]]]),
         Sample(np.reshape(_BATCH, (1, 4, 3)), [1.0, 2.0, 3.0, 4.0], [0.0, 0.5, 1.0, 1.5], groups=2),
     ],
     error_samples=[ErrorSample(_BATCH, groups=2, error=ShapeError, match="groups")],
@@ -288,10 +288,10 @@ def group_norm(x: Any, weight: Any = None, bias: Any = None, *, groups: int, eps
     array([[[-1.,  1.],
             [ 1., -1.]]])
     """
-    channels = _channels(x, weight=weight, bias=bias)
+    channels = _channels("group_norm", x, weight=weight, bias=bias)
     if groups < 1 or channels % groups:
         raise ShapeError(
-            f"groups is {groups}, which does not divide the {channels} channels of x of shape {x.shape}"
+            f"group_norm: groups is {groups}, which does not divide the {channels} channels of x of shape {x.shape}"
         )
     grouped = ops.reshape(x, shape=(x.shape[0], groups, channels // groups, *x.shape[2:]))
     standardized, _, _ = standardize(grouped, axis=tuple(range(2, grouped.ndim)), eps=eps)
@@ -299,13 +299,15 @@ def group_norm(x: Any, weight: Any = None, bias: Any = None, *, groups: int, eps
     return _affine(out, _along_channels(weight, x.ndim), _along_channels(bias, x.ndim))
 
 
-def _last_axes(x: Any, normalized_shape: Any, **given: Any) -> Shape:
+def _last_axes(op_name: str, x: Any, normalized_shape: Any, **given: Any) -> Shape:
     wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not wanted or x.shape[-len(wanted) :] != wanted:
-        raise ShapeError(f"normalized_shape is {wanted}, but x has shape {x.shape}, which must end in it")
+        raise ShapeError(
+            f"{op_name}: normalized_shape is {wanted}, but x has shape {x.shape}, which must end in it"
+        )
     for name, value in given.items():
         if value is not None and value.shape != wanted:
             raise ShapeError(
-                f"{name} has shape {value.shape}; it must have that of normalized_shape, {wanted}"
+                f"{op_name}: {name} has shape {value.shape}; it must have that of normalized_shape, {wanted}"
             )
     return tuple(range(x.ndim - len(wanted), x.ndim))
