@@ -21,7 +21,21 @@ LARGEST_GRID = 32  # rows and columns of a grid shown in full
 MOST_KERNELS = 64
 MOST_IMPACTS = 64
 MOST_MISTAKES = 24
-NUMERALS = "no one two three four five six seven eight nine ten eleven twelve".split()
+NUMERALS = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 
 
 def page(story: Story) -> str:
@@ -105,8 +119,9 @@ def _padding(story: Story) -> str:
 def _training(story: Story) -> str:
     loss = next(iter(story.losses.values()))
     return (
-        f"Every step does this for a small batch of images and for all {story.parameters:,} parameters at once. The "
-        f"loss fell from {number(loss[0])} after the first epoch to {number(loss[-1], 2)}, in {duration(story.seconds)}."
+        f"Every step does this for a small batch of images and for all {story.parameters:,} parameters at once. "
+        f"The loss fell from {number(loss[0])} after the first epoch to {number(loss[-1], 2)}, in "
+        f"{duration(story.seconds)}."
     )
 
 
@@ -240,63 +255,69 @@ def _model_ops(story: Story) -> str:
 
 def _couples(story: Story) -> str:
     couples = story.couples
-    size = 40 / pictures.CELL * (1 if couples.kernel.shape[0] <= 5 else 0.6)
+    shown = 40 / pictures.CELL * (1 if max(couples.kernel.shape) <= 5 else 0.6)
     limit = float(np.abs(couples.kernel).max())
 
-    def part(words: str, values: Array, limit: float | None = None) -> str:
-        drawn = pictures.grid_svg(values, words, shown=size, limit=limit, written=True)
-        return f"<div><small>{escape(words)}</small>{drawn}</div>"
+    def grid(words: str, values: Array, limit: float | None = None) -> str:
+        return pictures.grid_svg(values, words, shown=shown, limit=limit, written=True)
 
-    row = (
-        part("patch of the image", couples.patch, 1.0)
-        + '<div class="sign">×</div>'
-        + part("kernel, still random", couples.kernel, limit)
-        + '<div class="sign">=</div>'
-        + part("products", couples.products, limit)
-        + f'<div class="sign">Σ + bias {number(couples.bias)} =</div>'
-        + f"<div><small>output {_index(couples.output_element)}</small>"
-        f'<span class="result">{number(couples.total)}</span></div>'
+    equation = _equation(
+        ("", "patch of the image", grid("patch of the image", couples.patch)),
+        ("×", "kernel, still random", grid("kernel", couples.kernel, limit)),
+        ("=", "products", grid("products", couples.products, limit)),
+        (
+            f"Σ + bias {number(couples.bias)} =",
+            f"output {_index(couples.output_element)}",
+            _result(couples.total),
+        ),
     )
     return _figure(
-        f'<div class="sum">{row}</div>',
-        f"One pixel of output channel {couples.output_element[1]}, computed from an image of a "
+        equation,
+        f"One pixel of output channel {couples.output_element[1]}, computed from the image of a "
         f"{story.classes[story.example_label]} before the first training step.",
     )
 
 
-def _window(values: Array) -> Array:
-    return values[:LARGEST_GRID, :LARGEST_GRID]
-
-
 def _gradient(story: Story) -> str:
     gradient = story.gradient
-    shown = min(1.0, 10 / max(_window(gradient.local).shape)) * 0.95
+    sides = [min(side, LARGEST_GRID) for side in gradient.local.shape]
+    shown = 0.9 * min(1.0, 8 / max(sides))
 
-    def part(words: str, values: Array) -> str:
-        drawn = pictures.grid_svg(_window(values), words, shown=shown)
-        return f"<div><small>{escape(words)}</small>{drawn}</div>"
+    def grid(words: str, values: Array) -> str:
+        return pictures.grid_svg(values[:LARGEST_GRID, :LARGEST_GRID], words, shown=shown)
 
-    image = _image(story, story.example, f"the image, a {story.classes[story.example_label]}")
-    row = (
-        f"<div><small>the image</small>{image}</div>"
-        + part("how far each pixel moves", gradient.local)
-        + '<div class="sign">×</div>'
-        + part("how much the loss cares", gradient.cotangent)
-        + '<div class="sign">=</div>'
-        + part("contributions", gradient.contribution)
-        + '<div class="sign">Σ =</div>'
-        + f'<div><small>gradient</small><span class="result">{number(gradient.total)}</span></div>'
+    image = _image(story, story.example, f"the image of a {story.classes[story.example_label]}")
+    equation = _equation(
+        ("", "the image", image),
+        ("", "how far each pixel moves", grid("how far each pixel moves", gradient.local)),
+        ("×", "how much the loss cares", grid("how much the loss cares", gradient.cotangent)),
+        ("=", "contributions", grid("contributions", gradient.contribution)),
+        ("Σ =", "gradient", _result(gradient.total)),
     )
     cut = (
-        ""
-        if max(gradient.local.shape) <= LARGEST_GRID
-        else f" Only the first {LARGEST_GRID} rows and columns are shown."
+        f" Only {sides[0]} rows and {sides[1]} columns are shown."
+        if max(gradient.local.shape) > LARGEST_GRID
+        else ""
     )
     return _figure(
-        f'<div class="sum">{row}</div>',
+        equation,
         f"The gradient of kernel element {_index(gradient.element)} (output channel, input channel, row, column) in "
         f"the first training step, for one image. A cell per output pixel; point at one for its number.{cut}",
     )
+
+
+def _equation(*parts: tuple[str, str, str]) -> str:
+    """Pictures in a row that may wrap, each with the sign before it and the words above it."""
+    shown = (
+        f'<div class="part"><span class="sign">{escape(sign)}</span>'
+        f"<div><small>{escape(words)}</small>{content}</div></div>"
+        for sign, words, content in parts
+    )
+    return f'<div class="equation">{"".join(shown)}</div>'
+
+
+def _result(value: float) -> str:
+    return f'<span class="result">{number(value)}</span>'
 
 
 def _formula(story: Story) -> str:
@@ -398,7 +419,6 @@ def _files(story: Story) -> str:
         "gradient.svg": "one kernel element's gradient, in pictures",
         "gradient.txt": "the same as a table and a formula",
         "confusion.svg": "the confusion matrix",
-        "mistakes.svg": "the wrong answers",
     }
     rows = [
         f'<tr><td><a href="{name}">{name}</a></td><td class="word">{what}</td></tr>'

@@ -73,7 +73,7 @@ def _cell(
     if written:
         drawn += (
             f'<text x="{(j + 0.5) * CELL:g}" y="{(i + 0.63) * CELL:g}" text-anchor="middle" '
-            f'font-size="{CELL / 3:g}">{number(value, 2)}</text>'
+            f'font-size="{CELL / 3:g}">{number(round(value, 2))}</text>'
         )
     return drawn
 
@@ -127,10 +127,12 @@ def confusion_svg(confusion: Any, classes: Sequence[str], label: str) -> str:
             cells.append(_word(str(count), (j + 0.5) * CELL, (i + 0.64) * CELL, "middle", CELL * 0.4))
     side = len(classes) * CELL
     left = max(map(len, classes)) * 5.5 + 30
-    names = _class_names(classes) + _word("answer", side / 2, -22, "middle", 10)
-    names += f'<g transform="translate({12 - left} {side / 2}) rotate(-90)">{_word("true class", 0, 0, "middle", 10)}</g>'
-    inside = f'<g transform="translate({left:g} 34)">{"".join(cells)}<rect class="frame" width="{side}" height="{side}"/>'
-    return svg(f"{inside}{names}</g>", left + side, 34 + side, label, shown=1.5)
+    frame = f'<rect class="frame" width="{side}" height="{side}"/>'
+    true_class = _word("true class", 0, 0, "middle", 10)
+    true_class = f'<g transform="translate({12 - left:g} {side / 2:g}) rotate(-90)">{true_class}</g>'
+    names = _class_names(classes) + _word("answer", side / 2, -22, "middle", 10) + true_class
+    inside = f'<g transform="translate({left:g} 34)">{"".join(cells)}{frame}{names}</g>'
+    return svg(inside, left + side, 34 + side, label, shown=1.5)
 
 
 def _class_names(classes: Sequence[str]) -> str:
