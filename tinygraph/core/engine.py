@@ -249,6 +249,8 @@ def fetch(node: Node, step: Step, saved: Any) -> list[Any]:
             arguments.append(saved[argument])
         elif isinstance(argument, str):
             arguments.append(node.op.setting(node.settings, argument))
+        elif argument is None:
+            arguments.append(None)
         else:
             arguments.append(tuple(saved[k] for k in argument))
     return arguments

@@ -91,8 +91,8 @@ class Step(NamedTuple):
     """One live rule of a plan.
 
     `targets` pairs an input's position with its place in the rule's result (None: the result itself). Each of
-    `arguments` is a place in the saved values (an int, or a tuple of them for a variadic operand) or a setting's name;
-    `simple` if they are all ints. `position` is the input's, if the rule serves that one alone.
+    `arguments` is a place in the saved values (an int; a tuple of them for a variadic operand), a setting's name, or
+    None for an operand left out; `simple` if they are all ints. `position` is the input's, if the rule serves that one alone.
     """
 
     rule: Callable[..., Any] | None
@@ -405,6 +405,7 @@ class Op:
             return function(*arguments[:split], **dict(zip(keywords, arguments[split:], strict=True)))
 
         positional.__name__ = function.__name__
+        positional.__wrapped__ = function  # type: ignore[attr-defined]  # where its source is
         return positional, tuple(names[1:])
 
     def types(self, function: Callable[..., Any]) -> Callable[..., Any]:
