@@ -1,0 +1,13 @@
+"""Testing ops and derivatives: `check_op` holds an op to every law, `check_grads` any function to differences."""
+
+from tinygraph.testing.check import Case as Case
+from tinygraph.testing.check import Outcome as Outcome
+from tinygraph.testing.check import Report as Report
+from tinygraph.testing.check import cases as cases
+from tinygraph.testing.check import check_grads as check_grads
+from tinygraph.testing.check import check_op as check_op
+from tinygraph.testing.law import DoesNotApply as DoesNotApply
+from tinygraph.testing.law import Finding as Finding
+from tinygraph.testing.law import Law as Law
+from tinygraph.testing.law import LawBroken as LawBroken
+from tinygraph.testing.laws import LAWS as LAWS

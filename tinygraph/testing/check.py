@@ -1,0 +1,258 @@
+"""Checking an op against every law, and any function against differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from tinygraph.core.op import Composite, Op
+from tinygraph.core.registry import registry
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.trees import flatten
+from tinygraph.errors import SettingError
+from tinygraph.testing.causes import likely_cause
+from tinygraph.testing.differences import gap, pulled_back, pushed_forward
+from tinygraph.testing.law import DoesNotApply, Finding, Law, LawBroken
+from tinygraph.testing.laws import LAWS
+from tinygraph.testing.trial import random_like
+from tinygraph.transforms import jvp, vjp
+
+Status = Literal["holds", "broken", "does not apply"]
+
+
+class Case(NamedTuple):
+    """One law on one op and, if the law is about samples, one of its samples."""
+
+    law: Law
+    op: Op | Composite
+    sample: Any = None
+    label: str = ""
+
+    def run(self) -> Outcome:
+        """Check the law here."""
+        try:
+            self.law(self.op, self.sample)
+        except DoesNotApply as reason:
+            return Outcome(self, "does not apply", str(reason))
+        except LawBroken as broken:
+            return Outcome(self, "broken", "", broken.findings)
+        return Outcome(self, "holds")
+
+
+class Outcome(NamedTuple):
+    """What became of a case: `reason` says why a law does not apply, `findings` what is broken."""
+
+    case: Case
+    status: Status
+    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+class Report(NamedTuple):
+    """What `check_op` found; prints as a table of laws with the failures below."""
+
+    op: Op | Composite
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no law is broken."""
+        return not self.findings
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong, in the order of the laws."""
+        return tuple(finding for outcome in self.outcomes for finding in outcome.findings)
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The names of the broken laws, in the order of the laws."""
+        return tuple(dict.fromkeys(outcome.case.law.name for outcome in self.outcomes if outcome.findings))
+
+    def rows(self) -> list[tuple[str, Status, str]]:
+        """Law, status and number of cases (or the reason why it does not apply), one row a law."""
+        found: dict[str, list[Outcome]] = {}
+        for outcome in self.outcomes:
+            found.setdefault(outcome.case.law.name, []).append(outcome)
+        rows: list[tuple[str, Status, str]] = []
+        for name, outcomes in found.items():
+            checked = [one for one in outcomes if one.status != "does not apply"]
+            broken = [one for one in checked if one.status == "broken"]
+            if broken:
+                rows.append((name, "broken", f"{len(broken)} of {len(checked)} cases"))
+            elif checked:
+                rows.append((name, "holds", f"{len(checked)} case{'s' * (len(checked) != 1)}"))
+            else:
+                rows.append((name, "does not apply", outcomes[0].reason))
+        return rows
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        marks = {"holds": ("✓", "green"), "broken": ("✗", "red"), "does not apply": ("–", "dim")}
+        table = Table("", "law", "checked", title=f"op {self.op.name}", title_justify="left")
+        for name, status, note in self.rows():
+            mark, style = marks[status]
+            table.add_row(
+                Text(mark, style), Text(name, style if status == "does not apply" else ""), Text(note, "dim")
+            )
+        return Group(table, *(Text(f"\n{finding}") for finding in self.findings))
+
+    def __str__(self) -> str:
+        width = max((len(name) for name, _, _ in self.rows()), default=0)
+        lines = [
+            f"op {self.op.name}: {'every law holds' if self.ok else 'broken: ' + ', '.join(self.broken)}"
+        ]
+        lines += [f"    {name:{width}}  {status:14}  {note}" for name, status, note in self.rows()]
+        return "\n".join(lines) + "".join(f"\n\n{finding}" for finding in self.findings)
+
+
+def cases(op: Op | Composite, laws: Sequence[Law] = LAWS) -> Iterator[Case]:
+    """Every law on everything about the op that it speaks of."""
+    for law in laws:
+        if law.subject == "op":
+            yield Case(law, op)
+        elif law.subject == "sample":
+            yield from (Case(law, op, sample, f"sample{i}") for i, sample in enumerate(op.samples))
+        else:
+            yield from (Case(law, op, sample, f"error{i}") for i, sample in enumerate(op.error_samples))
+
+
+def find(op: Op | Composite | str) -> Op | Composite:
+    """An op, given itself, its name or `"package:name"`.
+
+    Raises:
+        UnknownOpError, PluginError: no such op, or several.
+    """
+    return registry.find(op) if isinstance(op, str) else op
+
+
+def check_op(op: Op | Composite | str, *, report: bool = False, laws: Sequence[Law] = LAWS) -> Report:
+    """Check an op against every law, on each of its samples.
+
+    Args:
+        op: the op, its name, or `"package:name"`.
+        report: return the report even if a law is broken.
+        laws: which laws, in order.
+
+    Raises:
+        LawBroken: (an AssertionError) with every finding: op, law, sample, operand, expected, found, likely cause.
+        SettingError: the op has no samples, so nothing could be checked.
+
+    >>> check_op("sin").ok
+    True
+    """
+    op = find(op)
+    if not op.samples:
+        raise SettingError(
+            f"op {op.name!r} has no samples to be checked on; declare it with samples=[Sample(...), ...]"
+        )
+    checked = Report(op, tuple(case.run() for case in cases(op, laws)))
+    if not checked.ok and not report:
+        raise LawBroken(*checked.findings)
+    return checked
+
+
+def check_grads(
+    function: Callable[..., Any],
+    *args: Any,
+    order: int = 2,
+    modes: Sequence[str] = ("reverse", "forward"),
+    rtol: float = 1e-6,
+) -> None:
+    """Compare the derivatives of a function with central differences.
+
+    Args:
+        function: takes `args`; returns an array or a container of them. It must be deterministic.
+        args: real or complex arrays, or containers of them; computed with in double precision.
+        order: 1, or 2 and more, where the gradient itself is differentiated.
+        modes: "reverse", "forward" or both.
+        rtol: the largest difference, relative to the largest element.
+
+    Raises:
+        LawBroken: (an AssertionError) naming the argument, the order and the mode, with expected, found and the
+            likely cause.
+
+    >>> import numpy as np
+    >>> check_grads(lambda x: np.sum(np.sin(x) ** 2), np.array([0.3, 1.1]))
+    """
+    unknown = set(modes) - {"reverse", "forward"}
+    if order < 1 or unknown:
+        raise SettingError(
+            f"check_grads: order={order}, modes={tuple(modes)}; modes are 'reverse' and 'forward'"
+        )
+    leaves, tree = flatten(args)
+    values = [_double(leaf) for leaf in leaves]
+
+    def flat(*given: Any) -> tuple[Any, ...]:
+        outputs = flatten(function(*tree.unflatten(given)))[0]
+        return tuple(out for out in outputs if getattr(out, "dtype", np.dtype(object)).kind in "fc")
+
+    _check_order(flat, values, 1, order, tuple(modes), rtol, getattr(function, "__name__", "function"))
+
+
+def _check_order(
+    function: Callable[..., Any],
+    values: list[Any],
+    order: int,
+    last: int,
+    modes: tuple[str, ...],
+    rtol: float,
+    name: str,
+) -> None:
+    """Check one order in each mode, then the gradient as a function in its turn."""
+    outputs, pull = vjp(function, *values)
+    weights = [random_like(out, 10 * order + n) for n, out in enumerate(outputs)]
+    directions = [random_like(x, 100 * order + n) for n, x in enumerate(values)]
+    noise = float(sum(np.sum(np.abs(w * out)) for w, out in zip(weights, outputs, strict=True)))
+    plain = _plain(function)
+    compared: list[tuple[str, str, Any, Callable[[float], Any]]] = []
+    if "reverse" in modes:
+        for k, found in enumerate(pull(tuple(weights))):
+            estimate = partial(pulled_back, plain, values, k, weights)
+            compared.append(("reverse", f"argument {k}", found, estimate))
+    if "forward" in modes:
+        for n, found in enumerate(jvp(function, values, tuple(directions))[1]):
+            estimate = partial(_pushed_output, n, plain, values, directions)
+            compared.append(("forward", f"output {n}", found, estimate))
+    findings = []
+    for mode, place, found, estimate in compared:
+        off = gap(found, estimate, rtol, noise)
+        if off is not None:
+            what = (
+                f"the derivative of order {order} in {mode} mode differs from central differences ({place})"
+            )
+            cause = likely_cause(off.found, off.expected)
+            findings.append(Finding(what, "", off.expected, off.found, cause, "derivatives", name))
+    if findings:
+        raise LawBroken(*findings)
+    if order < last:
+
+        def gradient(*given: Any) -> Any:
+            return vjp(function, *given)[1](tuple(weights))
+
+        _check_order(gradient, values, order + 1, last, modes, rtol, name)
+
+
+def _pushed_output(n: int, function: Any, values: list[Any], directions: list[Any], step: float) -> Any:
+    return pushed_forward(function, values, directions, step)[n]
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with arrays for results."""
+
+    def plain(*given: Any) -> list[Any]:
+        return [out._value if isinstance(out, Tensor) else out for out in function(*given)]
+
+    return plain
+
+
+def _double(leaf: Any) -> Any:
+    """An argument in double precision."""
+    value = np.asarray(leaf._value if isinstance(leaf, Tensor) else leaf)
+    return value.astype(np.result_type(value.dtype, np.float64)) if value.dtype.kind in "fc" else value

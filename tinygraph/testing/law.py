@@ -1,0 +1,152 @@
+"""What a law is: a function of an op and one of its samples that returns, does not apply, or says what is broken.
+
+The laws themselves are in `laws/`, one function each; which laws run on what is decided in `check.py`.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from tinygraph.core.source import is_library
+
+Subject = Literal["op", "sample", "error sample"]
+
+
+class DoesNotApply(Exception):
+    """A law has nothing to say about an op or a sample; the text says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        what: in words.
+        operand: the operand whose derivative is wrong, if it is one.
+        expected, found: arrays, types or texts, where there is something to compare.
+        cause: the likely cause in words; empty if none is recognised.
+        law, op, sample: where it was found, in words.
+    """
+
+    what: str
+    operand: str = ""
+    expected: Any = None
+    found: Any = None
+    cause: str = ""
+    law: str = ""
+    op: str = ""
+    sample: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"op {self.op!r} breaks the law {self.law!r}: {self.what}"]
+        rows = (
+            ("sample", self.sample),
+            ("operand", self.operand),
+            ("expected", self.expected),
+            ("found", self.found),
+            ("likely cause", self.cause),
+        )
+        lines += [f"    {name:13}{_shown(value)}" for name, value in rows if not _absent(value)]
+        return "\n".join(lines)
+
+
+class LawBroken(AssertionError):
+    """An op breaks one or more laws.
+
+    Attributes:
+        findings: what is wrong, each with its law, sample, expected, found and likely cause.
+    """
+
+    def __init__(self, *findings: Finding) -> None:
+        super().__init__(*findings)
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.findings))
+
+
+class Law:
+    """One law, with the name it is known by: that of its function, in words.
+
+    Attributes:
+        subject: what it is checked on: the op as a whole, each sample, or each error sample.
+    """
+
+    def __init__(self, function: Callable[[Any, Any], None], subject: Subject) -> None:
+        self.function = function
+        self.subject: Subject = subject
+        self.name = function.__name__.replace("_", " ")
+        self.__doc__ = function.__doc__
+
+    def __call__(self, op: Any, sample: Any = None) -> None:
+        """Check the law.
+
+        Raises:
+            LawBroken: with the op, the law and the sample filled in. What the op itself raises is reported so, too.
+            DoesNotApply: the law says nothing about this op or sample.
+        """
+        try:
+            self.function(op, sample)
+        except DoesNotApply:
+            raise
+        except LawBroken as broken:
+            findings = broken.findings
+        except Exception as error:  # noqa: BLE001 - whatever an op under test raises is a finding about it
+            findings = (_raised(error),)
+        else:
+            return
+        shown = "" if sample is None else repr(sample)
+        raise LawBroken(
+            *(replace(one, law=self.name, op=op.name, sample=one.sample or shown) for one in findings)
+        )
+
+    def __repr__(self) -> str:
+        return f"<law: {self.name}>"
+
+
+def on_op(function: Callable[[Any, Any], None]) -> Law:
+    """Make a law about an op as a whole."""
+    return Law(function, "op")
+
+
+def on_samples(function: Callable[[Any, Any], None]) -> Law:
+    """Make a law that holds for every sample."""
+    return Law(function, "sample")
+
+
+def on_error_samples(function: Callable[[Any, Any], None]) -> Law:
+    """Make a law that holds for every error sample."""
+    return Law(function, "error sample")
+
+
+def _raised(error: Exception) -> Finding:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not is_library(frame.filename)] or frames
+    ops = [frame for frame in frames if "tinygraph_ops" in frame.filename] or own
+    place = ops[-1]
+    text = str(error)
+    cause = ""
+    if "read-only" in text:
+        cause = "it writes into an array that it was given; make a copy, or compute without out="
+    elif "has a type" in text and "no value" in text:
+        cause = "the rule asks for a value where only shapes are known; write it in ops and ask for x_type for shapes"
+    return Finding(
+        f"it raised {type(error).__name__} ({place.filename.rpartition('/')[2]}:{place.lineno}): {text}",
+        cause=cause,
+    )
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray | np.generic):
+        text = np.array2string(np.asarray(value), precision=10, threshold=30, separator=", ", prefix=" " * 17)
+        return f"{value.dtype.name}[{','.join(map(str, value.shape))}] {text}"
+    return str(value)

@@ -1,0 +1,319 @@
+"""Laws about derivatives: right to second order in both modes, linear, closed, complete, and declared truly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.engine import conform
+from tinygraph.core.op import Op
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import type_of
+from tinygraph.errors import RuleError
+from tinygraph.testing.causes import likely_cause
+from tinygraph.testing.differences import Gap, gap, pulled_back, pushed_forward
+from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_op, on_samples
+from tinygraph.testing.laws.values import same
+from tinygraph.testing.trial import Trial, array_of
+from tinygraph.transforms import jvp, vjp
+
+TOLERANCE = 1e-7
+
+
+@on_op
+def rules_present(op: Any, sample: Any) -> None:
+    """Every operand that a sample shows to be real or complex has a VJP rule, or is declared nondifferentiable."""
+    if not isinstance(op, Op):
+        raise DoesNotApply("a composite has no rules of its own")
+    missing = {
+        op.operand_at(i).name
+        for one in op.samples
+        for i, x in enumerate(one.operands)
+        if x is not None and x.dtype.kind in "fc"
+    } - set(op.rules) - set(op.nondifferentiable)  # fmt: skip
+    if missing and any(array_of(out).dtype.kind in "fc" for one in op.samples for out in _outputs(op, one)):
+        name = min(missing)
+        raise LawBroken(
+            Finding(
+                f"no VJP rule for {', '.join(sorted(missing))}",
+                operand=name,
+                cause=f"attach one with @{op.name}.vjp({name!r}), or declare nondifferentiable={name!r}",
+            )
+        )
+
+
+@on_samples
+def rule_shapes(op: Any, sample: Any) -> None:
+    """A rule returns the operand's shape, or one that the operand broadcasts to (the engine sums the rest)."""
+    trial = Trial.smooth(op, sample)
+    node = trial.node()
+    for i, result in trial.rule_results(trial.weights()).items():
+        if result is None or i not in trial.moving:
+            continue
+        try:
+            conform(result, type_of(trial.operands[i]), node, i)
+        except RuleError:
+            stated, found = trial.operands[i], np.asarray(result)
+            cause = likely_cause(found, stated)
+            raise LawBroken(
+                Finding(
+                    "the rule's result cannot be the operand's gradient",
+                    trial.name(i),
+                    f"shape {stated.shape}",
+                    f"shape {found.shape}",
+                    cause,
+                )
+            ) from None
+
+
+@on_samples
+def first_derivatives(op: Any, sample: Any) -> None:
+    """Every VJP rule agrees with central differences of the forward."""
+    trial = Trial.smooth(op, sample)
+    weights = trial.weights()
+    found = trial.gradient(weights)
+    _compare(trial, trial.outputs, trial.values, weights, found, trial.scale(weights), "first derivative")
+
+
+@on_samples
+def second_derivatives(op: Any, sample: Any) -> None:
+    """The gradient, differentiated again by reverse mode, agrees with central differences of the gradient."""
+    trial = Trial.smooth(op, sample)
+    weights, directions = trial.weights(), trial.directions()
+    count = len(trial.moving)
+
+    def gradient(*values: Any) -> tuple[Any, ...]:
+        return trial.gradient(values[count:], *values[:count])
+
+    values = [*trial.values, *weights]
+    with np.errstate(all="ignore"):
+        found = vjp(gradient, *values)[1](tuple(directions))
+    scale = trial.scale(weights) + sum(
+        np.sum(np.abs(d * g)) for d, g in zip(directions, gradient(*values), strict=True)
+    )
+    _compare(trial, gradient, values, directions, found, float(scale), "second derivative")
+
+
+def _compare(
+    trial: Trial,
+    function: Callable[..., Sequence[Any]],
+    values: list[Any],
+    weights: list[Any],
+    found: Sequence[Any],
+    scale: float,
+    what: str,
+) -> None:
+    """Compare what reverse mode found with differences, argument by argument."""
+    findings = []
+    for k, gradient in enumerate(found):
+
+        def estimate(step: float, k: int = k) -> Any:
+            return pulled_back(function, values, k, weights, step)
+
+        off = gap(gradient, estimate, TOLERANCE, scale)
+        if off is not None:
+            findings.append(_finding(trial, function, values, weights, k, off, what))
+    if findings:
+        raise LawBroken(*findings)
+
+
+def _finding(
+    trial: Trial, function: Any, values: list[Any], weights: list[Any], k: int, off: Gap, what: str
+) -> Finding:
+    second = what.startswith("second")
+    if second and k >= len(trial.moving):
+        what, operand = "the derivative of the gradient with respect to g is wrong", "g"
+    else:
+        operand = trial.name(trial.moving[k])
+        what = f"the {what} with respect to {operand} is wrong"
+    others = {
+        trial.name(i): pulled_back(function, values, j, weights) for j, i in enumerate(trial.moving) if j != k
+    }
+    cause = likely_cause(off.found, off.expected, others)
+    if second:
+        cause = f"the rule is not closed: it uses a constant or a detached value instead of a recorded one ({cause})"
+    elif _one_sided(function, values, k, weights):
+        cause = (
+            "the sample lies at a kink (the slopes on its two sides differ): move it, or mark it smooth=False"
+        )
+    return Finding(what, operand, off.expected, off.found, cause)
+
+
+def _one_sided(function: Any, values: list[Any], k: int, weights: list[Any]) -> bool:
+    """Whether the slopes on the two sides of a point differ: then there is no derivative to find."""
+    size = 1e-6
+    with np.errstate(all="ignore"):
+        here, up, down = (
+            sum(
+                float(np.sum(w * out).real)
+                for w, out in zip(
+                    weights, function(*values[:k], values[k] + move, *values[k + 1 :]), strict=True
+                )
+            )
+            for move in (0.0, size, -size)
+        )
+    bend = abs(up - 2 * here + down) / size
+    return bool(bend > 1e-2 * (abs(up - down) / size + 1e-3))
+
+
+@on_samples
+def linear_in_g(op: Any, sample: Any) -> None:
+    """A VJP rule is linear in its cotangent: rule(a g + b h) = a rule(g) + b rule(h)."""
+    trial = Trial.smooth(op, sample)
+    g, h = trial.weights(1), trial.weights(50)
+    left = trial.gradient([0.75 * a - 2.5 * b for a, b in zip(g, h, strict=True)])
+    for i, found, a, b in zip(trial.moving, left, trial.gradient(g), trial.gradient(h), strict=True):
+        expected = np.asarray(0.75 * a - 2.5 * b)
+        if not same(found, expected, 1e-8, trial.scale(g) + trial.scale(h)):
+            cause = "g appears squared, inside another function, in a comparison, or with a constant added"
+            raise LawBroken(
+                Finding("the rule is not linear in g", trial.name(i), expected, np.asarray(found), cause)
+            )
+
+
+@on_samples
+def closed(op: Any, sample: Any) -> None:
+    """A rule that is given recorded tensors returns recorded tensors."""
+    trial = Trial.smooth(op, sample)
+
+    def pulled(*cotangents: Any) -> tuple[Any, ...]:
+        gradients = trial.gradient(cotangents)
+        for i, gradient in zip(trial.moving, gradients, strict=True):
+            recorded = isinstance(gradient, Tensor) and gradient._edge is not None
+            if not recorded and np.any(array_of(gradient)):
+                cause = "it calls NumPy on .numpy() or a detached value; write it with operators and ops"
+                raise LawBroken(Finding("the rule drops the graph of g", trial.name(i), cause=cause))
+        return gradients
+
+    weights = trial.weights()
+    vjp(
+        lambda *cotangents: sum(
+            (out.sum() for out in map(_tensor, pulled(*cotangents))), start=cotangents[0].sum()
+        ),
+        *weights,
+    )
+
+
+def _tensor(value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else Tensor(np.asarray(value))
+
+
+@on_samples
+def forward_mode(op: Any, sample: Any) -> None:
+    """Tangents pushed forward agree with differences along them, and are the transpose of the VJP."""
+    trial = Trial.smooth(op, sample)
+    directions, weights = trial.directions(), trial.weights()
+    for k in range(len(trial.moving)):
+        alone = [t if j == k else np.zeros_like(t) for j, t in enumerate(directions)]
+        _, pushed = jvp(trial.outputs, trial.values, tuple(alone))
+        outputs = trial.outputs(*trial.values)
+        for n, found in enumerate(pushed):
+
+            def estimate(step: float, n: int = n, alone: list[Any] = alone) -> Any:
+                return pushed_forward(trial.outputs, trial.values, alone, step)[n]
+
+            off = gap(found, estimate, TOLERANCE, float(np.max(np.abs(outputs[n]), initial=0.0)))
+            if off is not None:
+                name = trial.name(trial.moving[k])
+                own = isinstance(op, Op) and name in op.tangent_rules
+                cause = likely_cause(off.found, off.expected)
+                raise LawBroken(
+                    Finding(
+                        f"the tangent of output {n} is wrong, from {'its own rule' if own else 'the transposed VJP'}",
+                        name, off.expected, off.found, cause,
+                    )
+                )  # fmt: skip
+    _, pushed = jvp(trial.outputs, trial.values, tuple(directions))
+    forward = sum(np.sum(w * t).real for w, t in zip(weights, pushed, strict=True))
+    backward = sum(np.sum(t * d).real for t, d in zip(trial.gradient(weights), directions, strict=True))
+    size = sum(np.sum(np.abs(w * t)) for w, t in zip(weights, pushed, strict=True))
+    if abs(forward - backward) > 1e-10 * (size + abs(backward) + 1e-3 * trial.scale(weights)):
+        raise LawBroken(
+            Finding(
+                "<forward(t), g> differs from <t, reverse(g)>",
+                expected=np.asarray(backward),
+                found=np.asarray(forward),
+            )
+        )
+
+
+@on_samples
+def several_outputs(op: Any, sample: Any) -> None:
+    """Each output of several can be used alone: the others' cotangents are zeros."""
+    trial = Trial.smooth(op, sample)
+    weights = trial.weights()
+    if len(weights) < 2:
+        raise DoesNotApply("the op has one differentiable output")
+    for n, weight in enumerate(weights):
+        alone = [w if k == n else np.zeros_like(w) for k, w in enumerate(weights)]
+        _, pull = vjp(lambda *values, n=n: trial.outputs(*values)[n], *trial.values)
+        for i, found, expected in zip(trial.moving, pull(weight), trial.gradient(alone), strict=True):
+            if not same(found, expected, rtol=1e-10):
+                cause = "the rule uses the cotangent of one output where it should use another's"
+                raise LawBroken(
+                    Finding(
+                        f"with output {n} used alone",
+                        trial.name(i),
+                        np.asarray(expected),
+                        np.asarray(found),
+                        cause,
+                    )
+                )
+
+
+@on_samples
+def declared_linear(op: Any, sample: Any) -> None:
+    """Operands declared linear are: f(a x + (1-a) y) = a f(x) + (1-a) f(y), the other operands fixed."""
+    if not isinstance(op, Op) or not op.linear:
+        raise DoesNotApply("the op declares no operand linear")
+    trial = Trial.of(op, sample)
+    for i, x in enumerate(trial.operands):
+        if x is None or x.dtype.kind not in "fc" or trial.name(i) not in op.linear:
+            continue
+        y = 0.9 - 1.7 * x
+        mixed, first, second = (_outputs_with(trial, i, value) for value in (0.3 * x + 0.7 * y, x, y))
+        for found, a, b in zip(mixed, first, second, strict=True):
+            expected = np.asarray(0.3 * a + 0.7 * b)
+            if not same(found, expected, 1e-4 if found.dtype in (np.float32, np.complex64) else 1e-9, 1e3):
+                cause = f"take {trial.name(i)!r} out of linear=, by which explanations trace what an element can reach"
+                raise LawBroken(Finding("not linear", trial.name(i), expected, np.asarray(found), cause))
+
+
+@on_samples
+def declared_nondifferentiable(op: Any, sample: Any) -> None:
+    """Real operands declared nondifferentiable have no influence to first order, away from kinks."""
+    if not isinstance(op, Op) or not sample.smooth:
+        raise DoesNotApply("a composite, or a sample at a kink")
+    trial = Trial.of(op, sample)
+    for i, x in enumerate(trial.operands):
+        if x is None or x.dtype.kind not in "fc" or trial.name(i) not in op.nondifferentiable:
+            continue
+
+        def function(value: Any, i: int = i) -> tuple[Any, ...]:
+            return tuple(_outputs_with(trial, i, value))
+
+        outputs = function(x)
+        if not outputs:
+            continue
+        weights = [np.ones_like(out) for out in outputs]
+        near, far = (pulled_back(function, [x], 0, weights, step) for step in (1e-4, 1e-3))
+        slope = np.where(np.isclose(near, far, rtol=1e-2), near, 0.0)  # at a jump they differ tenfold
+        if np.any(np.abs(slope) > 1e-6):
+            cause = "its gradient would be silently zero: give it a rule instead"
+            raise LawBroken(
+                Finding("the operand does have a derivative", trial.name(i), slope, np.zeros_like(x), cause)
+            )
+
+
+def _outputs_with(trial: Trial, position: int, value: Any) -> list[Any]:
+    operands = list(trial.operands)
+    operands[position] = value
+    out = trial.run(*operands)
+    return [one for one in (out if isinstance(out, tuple) else (out,)) if np.asarray(one).dtype.kind in "fc"]
+
+
+def _outputs(op: Op, sample: Any) -> Sequence[Any]:
+    out = Trial.of(op, sample).run()
+    return out if isinstance(out, tuple) else (out,)
