@@ -168,7 +168,11 @@ def abs_tangent(t: Any, x: Any, out: Any) -> Any:
     kind="elementwise",
     numpy=np.sign,
     nondifferentiable="x",
-    samples=[Sample([1.5, -2.0, 0.0], expected=[1.0, -1.0, 0.0]), Sample([[3], [-1]], expected=[[1], [-1]])],
+    samples=[
+        Sample([1.5, -2.0], expected=[1.0, -1.0]),
+        Sample([0.0], expected=[0.0], smooth=False),
+        Sample([[3], [-1]], expected=[[1], [-1]]),
+    ],
     error_samples=[ErrorSample([1j], error=DTypeError, match="x / abs")],
 )
 def sign(x: Any) -> Any:
@@ -182,7 +186,7 @@ def sign(x: Any) -> Any:
     kind="elementwise",
     numpy=np.floor,
     nondifferentiable="x",
-    samples=[Sample([1.5, -1.5, 2.0], expected=[1.0, -2.0, 2.0]), Sample([[0.3], [-0.3]])],
+    samples=[Sample([1.5, -1.5, 2.25], expected=[1.0, -2.0, 2.0]), Sample([[0.3], [-0.3]])],
 )
 def floor(x: Any) -> Any:
     """⌊x⌋; piecewise constant, so no gradient flows."""
@@ -193,7 +197,7 @@ def floor(x: Any) -> Any:
     kind="elementwise",
     numpy=np.ceil,
     nondifferentiable="x",
-    samples=[Sample([1.5, -1.5, 2.0], expected=[2.0, -1.0, 2.0]), Sample([[0.3], [-0.3]])],
+    samples=[Sample([1.5, -1.5, 2.25], expected=[2.0, -1.0, 3.0]), Sample([[0.3], [-0.3]])],
 )
 def ceil(x: Any) -> Any:
     """⌈x⌉; piecewise constant, so no gradient flows."""
@@ -204,7 +208,7 @@ def ceil(x: Any) -> Any:
     kind="elementwise",
     numpy=(np.trunc, np.fix),
     nondifferentiable="x",
-    samples=[Sample([1.5, -1.5, 2.0], expected=[1.0, -1.0, 2.0]), Sample([[0.3], [-0.3]])],
+    samples=[Sample([1.5, -1.5, 2.25], expected=[1.0, -1.0, 2.0]), Sample([[0.3], [-0.3]])],
 )
 def trunc(x: Any) -> Any:
     """x without its fraction; piecewise constant, so no gradient flows."""
@@ -215,7 +219,11 @@ def trunc(x: Any) -> Any:
     kind="elementwise",
     numpy=np.round,
     nondifferentiable="x",
-    samples=[Sample([1.5, 2.5, -1.2], expected=[2.0, 2.0, -1.0]), Sample([[0.126], [-0.374]], decimals=2)],
+    samples=[
+        Sample([1.75, -1.2], expected=[2.0, -1.0]),
+        Sample([1.5, 2.5], expected=[2.0, 2.0], smooth=False),
+        Sample([[0.126], [-0.374]], decimals=2),
+    ],
 )
 def round(x: Any, *, decimals: int = 0) -> Any:
     """x rounded to `decimals` places, halves to even; piecewise constant, so no gradient flows."""

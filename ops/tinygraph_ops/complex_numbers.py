@@ -39,7 +39,7 @@ def real_tangent(t: Any) -> Any:
     kind="elementwise",
     numpy=np.imag,
     linear=("x",),
-    samples=[Sample(_Z, expected=[2.0, -1.5]), Sample([[1.5], [2.0]], expected=[[0.0], [0.0]])],
+    samples=[Sample(_Z, expected=[2.0, -1.5]), Sample([[1.5j], [2.0 - 1.0j]])],
 )
 def imag(x: Any) -> Any:
     """The imaginary part of x;  its gradient is -i g."""

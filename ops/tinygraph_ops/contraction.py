@@ -100,24 +100,25 @@ def matmul_types(x: ArrayType, y: ArrayType) -> ArrayType:
     linear=("x", "y", "others"),
     samples=[
         Sample(_A, _B, subscripts="ij,jk->ik", expected=[[11.0, 3.0], [24.5, 6.0]]),
-        Sample(_A, subscripts="ij->j", expected=[5.0, 7.0, 9.0]),
+        Sample(_A, None, subscripts="ij->j", expected=[5.0, 7.0, 9.0]),
         Sample(_A, _V, subscripts="ij,j"),
-        Sample(_B, subscripts="ji", expected=[[1.0, 0.5, 3.0], [-1.0, 2.0, 0.0]]),
-        Sample([[1.0, 2.0], [3.0, 4.0]], subscripts="ii", expected=5.0),
+        Sample(_B, None, subscripts="ji", expected=[[1.0, 0.5, 3.0], [-1.0, 2.0, 0.0]]),
+        Sample([[1.0, 2.0], [3.0, 4.0]], None, subscripts="ii", expected=5.0),
         Sample([[1.0, 2.0], [3.0, 4.0]], [0.5, 2.0], subscripts="ii,j->ij"),
         Sample(_BATCH, _V, subscripts="...i,i->..."),
         Sample(_BATCH, _B, subscripts="...ij,jk"),
         Sample(_BATCH, _A, subscripts="b...j,kj->...bk"),
         Sample(_A, _V, _B, subscripts="ij,j,jk->ki"),
+        Sample(_A, _V, _B, _V, subscripts="ij,j,jk,j->ki"),
         Sample(_V, _V, subscripts="i,j->ij"),
         Sample(_A, _BATCH, subscripts="...,...->..."),
     ],
     error_samples=[
         ErrorSample(_A, _A, subscripts="ij,jk->ik", error=ShapeError, match="label 'j'"),
-        ErrorSample(_A, subscripts="ij,jk->ik", error=SettingError, match="2 operands"),
-        ErrorSample(_A, subscripts="ijk->i", error=ShapeError, match="2 dimensions"),
-        ErrorSample(_A, subscripts="ij->k", error=SettingError, match="'k'"),
-        ErrorSample(_A, subscripts="i1->i", error=SettingError, match="letters"),
+        ErrorSample(_A, None, subscripts="ij,jk->ik", error=SettingError, match="2 operands"),
+        ErrorSample(_A, None, subscripts="ijk->i", error=ShapeError, match="2 dimensions"),
+        ErrorSample(_A, None, subscripts="ij->k", error=SettingError, match="'k'"),
+        ErrorSample(_A, None, subscripts="i1->i", error=SettingError, match="letters"),
     ],
 )
 def einsum(x: Any, y: Any = None, *others: Any, subscripts: str) -> Any:
@@ -176,7 +177,8 @@ def _(subscripts: Any, *operands: Any, optimize: Any = None, **options: Any) -> 
         )
     if options:
         raise NumpyFunctionError(f"np.einsum on tensors does not take {', '.join(options)}")
-    return einsum(*operands, subscripts=subscripts)
+    first, *rest = operands
+    return einsum(first, *(rest or (None,)), subscripts=subscripts)
 
 
 def _given(x: Any, y: Any, others: Any) -> list[Any]:
@@ -240,7 +242,8 @@ def _einsum_wrt(place: int, types: ArrayType, g: Any, operands: list[Any], subsc
         if not any(label in one for one in labels):  # summed over on its own
             factors.append(np.ones(size, types.dtype))
             labels.append(label)
-    return ops.einsum(*factors, subscripts=f"{','.join(labels)}->{target}")
+    first, *rest = factors
+    return ops.einsum(first, *(rest or (None,)), subscripts=f"{','.join(labels)}->{target}")
 
 
 # -- compositions ------------------------------------------------------------------------------------------------------
@@ -266,12 +269,12 @@ def tensordot(x: Any, y: Any, *, axes: Any = 2) -> Any:
     theirs = tuple(normalize_axes(axis, other)[0] for axis in theirs)
     if len(mine) != len(theirs):
         raise SettingError(
-            f"axes {axes} name {len(mine)} axes of x and {len(theirs)} of y; they are summed in pairs"
+            f"tensordot: axes {axes} name {len(mine)} axes of x and {len(theirs)} of y; they are summed in pairs"
         )
     for i, k in zip(mine, theirs, strict=True):
         if np.shape(x)[i] != np.shape(y)[k]:
             raise ShapeError(
-                f"axis {i} of x and axis {k} of y have the sizes {np.shape(x)[i]} and {np.shape(y)[k]}"
+                f"tensordot: axis {i} of x and axis {k} of y have the sizes {np.shape(x)[i]} and {np.shape(y)[k]}"
             )
     left = list(ascii_letters[:rank])
     right = list(ascii_letters[rank : rank + other])
@@ -333,13 +336,12 @@ def vdot(x: Any, y: Any) -> Any:
     numpy=np.vecdot,
     samples=[
         Sample(_A, _V, expected=[-1.5, -3.0]),
-        Sample(_A, _A, axis=0),
         Sample([1.0j, 2.0], [1.0, 1.0j], expected=1.0j),
     ],
 )
-def vecdot(x: Any, y: Any, *, axis: int = -1) -> Any:
-    """Σ conj(x) y along an axis, the other axes broadcasting."""
-    return ops.sum(ops.conj(x) * y, axis=axis)
+def vecdot(x: Any, y: Any) -> Any:
+    """Σ conj(x) y over the last axis, the other axes broadcasting."""
+    return ops.sum(ops.multiply(ops.conj(x), y), axis=-1)
 
 
 @composite(

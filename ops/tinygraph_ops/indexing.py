@@ -102,7 +102,7 @@ def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Any, shape: A
         Sample([1.0, 2.0, 3.0], 9.0, pattern=(1,), expected=[1.0, 9.0, 3.0]),
         Sample(_MATRIX, [[7.0], [8.0]], pattern=(_ALL, ("slice", 1, None, None))),
         Sample([1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [0, 2, 0], pattern=("array",), expected=[9.0, 2.0, 8.0]),
-        Sample(_MATRIX, [7.0], [[True, False, True], [False, True, False]], pattern=("array",)),
+        Sample([1.0, 2.0, 3.0], 7.0, [True, False, True], pattern=("array",), expected=[7.0, 2.0, 7.0]),
     ],
     error_samples=[
         ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], pattern=(_ALL,), error=ShapeError, match="broadcast"),
@@ -195,7 +195,13 @@ def index_stays_types(*indices: ArrayType, pattern: Any, shape: Any) -> ArrayTyp
     return ArrayType(_selected(shape, pattern, indices), np.dtype(bool))
 
 
-@composite(samples=[])
+@composite(
+    samples=[
+        Sample([1.0, 2.0, 3.0], [2, 0], [7.0, 8.0], expected=[8.0, 2.0, 7.0]),
+        Sample(_MATRIX, 1, 9.0),
+    ],
+    error_samples=[ErrorSample([1.0, 2.0], [0], [1.0, 2.0], error=ShapeError, match="broadcast")],
+)
 def set_at(x: Any, index: Any, value: Any) -> Any:
     """x with x[index] = value done: the functional form of an assignment, for every index that NumPy takes.
 
@@ -214,7 +220,13 @@ def set_at(x: Any, index: Any, value: Any) -> Any:
     return ops.index_set(x, value, *arrays, pattern=pattern)
 
 
-@composite(samples=[])
+@composite(
+    samples=[
+        Sample([1.0, 2.0, 3.0], [0, 0, 2], 10.0, expected=[21.0, 2.0, 13.0]),
+        Sample(_MATRIX, 1, 9.0),
+    ],
+    error_samples=[ErrorSample([1.0, 2.0], [0], [1.0, 2.0], error=ShapeError, match="broadcast")],
+)
 def add_at(x: Any, index: Any, value: Any) -> Any:
     """x with `value` added at x[index], once for each time that the index names a place.
 
@@ -241,7 +253,7 @@ def take(x: Any, indices: Any, *, axis: int | None = None) -> Any:
     indices = _integers("take", indices)
     if axis is None:
         return ops.index(ops.reshape(x, shape=(-1,)), indices, pattern=("array",))
-    along = _axis(axis, np.ndim(x))
+    along = _axis("take", axis, np.ndim(x))
     return ops.index(x, indices, pattern=(*(_ALL,) * along, "array"))
 
 
@@ -267,7 +279,7 @@ def take_along_axis(x: Any, indices: Any, *, axis: int | None = -1) -> Any:
         raise ShapeError(
             f"take_along_axis needs indices of as many dimensions as x: {np.shape(indices)} and {np.shape(x)}"
         )
-    along = _axis(axis, np.ndim(x))
+    along = _axis("take_along_axis", axis, np.ndim(x))
     grids: list[Any] = list(np.ix_(*(np.arange(size) for size in np.shape(x))))
     grids[along] = indices
     return ops.index(x, *grids, pattern=("array",) * len(grids))
@@ -341,7 +353,7 @@ def _(v: Any, k: int = 0) -> Any:
 def one_hot(labels: Any, *, num_classes: int, dtype: Any = "float64") -> Any:
     """A new last axis of `num_classes` zeros, with a one at each label's place."""
     labels = _integers("one_hot", labels)
-    if labels.size and not (0 <= labels.min() and labels.max() < num_classes):
+    if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
         wrong = labels.min() if labels.min() < 0 else labels.max()
         raise SettingError(f"label {wrong} is not among the classes 0 to {num_classes - 1}")
     return (labels[..., None] == np.arange(num_classes)).astype(dtype)
@@ -356,9 +368,9 @@ def _array(x: Any) -> Any:
     return x if isinstance(x, np.ndarray | np.generic) else np.asarray(x)
 
 
-def _axis(axis: int, ndim: int) -> int:
+def _axis(name: str, axis: int, ndim: int) -> int:
     if not -ndim <= axis < ndim:
-        raise ShapeError(f"axis {axis} is out of range for an operand of {ndim} dimensions")
+        raise ShapeError(f"{name}: axis {axis} is out of range for an operand of {ndim} dimensions")
     return axis % ndim
 
 

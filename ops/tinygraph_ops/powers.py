@@ -13,7 +13,7 @@ from tinygraph.plugin import Sample, op, ops
     samples=[
         Sample([2.0, 0.25], [3.0, -0.5], expected=[8.0, 2.0]),
         Sample([1.5, 2.0], [[0.5], [3.0], [0.0]]),
-        Sample([-2.0, 3.0], [2, -3], expected=[4.0, 1 / 27]),
+        Sample([-2.0, 3.0], np.array([2, -3], "int8"), expected=[4.0, 1 / 27]),
         Sample([0.0, 0.0, 0.0], [0.0, 1.0, 2.0], expected=[1.0, 0.0, 0.0], smooth=False),
     ],
 )

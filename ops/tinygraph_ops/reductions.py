@@ -86,7 +86,7 @@ def mean_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
         Sample([1.0, 2.0, 4.5], expected=9.0),
         Sample(_MATRIX, axis=0, expected=[0.5, -8.0, -5.25]),
         Sample(_CUBE, axis=(0, -1), keepdims=True),
-        Sample([3.0, 0.0, 2.0, 0.0], expected=0.0),
+        Sample([[3.0, 0.0, 2.0], [0.0, 4.0, 0.0]], axis=1, expected=[0.0, 0.0]),
     ],
 )
 def prod(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
@@ -418,7 +418,13 @@ def norm(x: Any, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     """
     if ord is None or (ord == "fro" and axis is None and np.ndim(x) == 2):
         return _root(ops.sum(_squares(x), axis=axis, keepdims=keepdims))
-    axes = tuple(range(np.ndim(x))) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = (
+        tuple(range(np.ndim(x)))
+        if axis is None
+        else tuple(axis)
+        if isinstance(axis, tuple | list)
+        else (axis,)
+    )
     if len(axes) == 1:
         return _vector_norm(x, ord, axes[0], keepdims)
     if len(axes) != 2:

@@ -1,5 +1,6 @@
 """Shape and layout: elements move or repeat, and none is computed. Selecting elements is in `indexing.py`."""
 
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -136,7 +137,7 @@ def broadcast_to_types(x: ArrayType, *, shape: Any) -> ArrayType:
     kind="shape",
     linear=("x",),
     samples=[
-        Sample([1.0, 2.5], dtype="float32", expected=np.array([1.0, 2.5], "float32")),
+        Sample([1.0, 2.5], dtype="complex128", expected=[1.0 + 0.0j, 2.5 + 0.0j]),
         Sample(_MATRIX, dtype="float64"),
     ],
     error_samples=[ErrorSample([1.0], dtype="str", error=DTypeError, match="numeric")],
@@ -158,7 +159,7 @@ def cast_types(x: ArrayType, *, dtype: Any) -> ArrayType:
 
 
 def _numeric(dtype: Any) -> np.dtype[Any]:
-    found = np.dtype(dtype)
+    found: np.dtype[Any] = np.dtype(dtype)
     if found.kind not in "biufcO":
         raise DTypeError(f"dtype {found} is not numeric")
     return found
@@ -185,7 +186,7 @@ def identity_wrt_x(g: Any) -> Any:
     linear=("x",),
     types="like_first",
     nondifferentiable="x",
-    samples=[Sample([1.0], expected=[1.0])],
+    samples=[Sample([1.0, 2.0], expected=[1.0, 2.0], smooth=False)],
 )
 def detach(x: Any) -> Any:
     """x itself, where gradients stop."""
@@ -463,7 +464,7 @@ def split(x: Any, *, sections: Any, axis: int = 0) -> Any:
     """x cut along an axis: into `sections` equal parts, or before each of the positions `sections`. A tuple."""
     bounds = _bounds(np.shape(x), sections, axis)
     before = (slice(None),) * (axis % np.ndim(x))
-    return tuple(x[(*before, slice(start, stop))] for start, stop in zip(bounds, bounds[1:], strict=False))
+    return tuple(x[(*before, slice(start, stop))] for start, stop in pairwise(bounds))
 
 
 @split.vjp("x")
@@ -475,7 +476,7 @@ def split_wrt_x(g: Any, axis: int) -> Any:
 def split_types(x: ArrayType, *, sections: Any, axis: int = 0) -> tuple[ArrayType, ...]:
     bounds = _bounds(x.shape, sections, axis)
     along = axis % x.ndim
-    sizes = [stop - start for start, stop in zip(bounds, bounds[1:], strict=False)]
+    sizes = [stop - start for start, stop in pairwise(bounds)]
     return tuple(ArrayType((*x.shape[:along], size, *x.shape[along + 1 :]), x.dtype) for size in sizes)
 
 
@@ -544,7 +545,7 @@ def pad(x: Any, *, pad_width: Any, mode: str = "constant", constant_values: Any 
     widths = _widths(np.shape(x), pad_width, mode)
     if mode == "constant":
         return np.pad(x, widths, constant_values=constant_values)
-    return np.pad(x, widths, mode=mode)  # type: ignore[call-overload]
+    return _padded(x, widths, mode)
 
 
 @pad.vjp("x")
@@ -557,9 +558,13 @@ def pad_wrt_x(g: Any, x_type: Any, pad_width: Any, mode: str) -> Any:
         )
     # where every element of the result came from
     origins = [
-        np.pad(np.arange(size), width, mode=mode) for size, width in zip(x_type.shape, widths, strict=True)
-    ]  # type: ignore[call-overload]
+        _padded(np.arange(size), width, mode) for size, width in zip(x_type.shape, widths, strict=True)
+    ]
     return ops.scatter(g, *np.ix_(*origins), pattern=("array",) * len(origins), shape=x_type.shape)
+
+
+def _padded(x: Any, widths: Any, mode: Any) -> Any:
+    return np.pad(x, widths, mode=mode)
 
 
 @pad.types

@@ -229,7 +229,7 @@ def sinc(x: Any, *, order: int = 0) -> Any:
 
     Near 0 the Taylor series; elsewhere the recurrence x f⁽ⁿ⁾ + n f⁽ⁿ⁻¹⁾ = dⁿ/dxⁿ sin(πx)/π.
     """
-    if not isinstance(order, int) or order < 0:
+    if order < 0:
         raise SettingError(f"order is {order!r}; it counts derivatives: 0, 1, 2 ...")
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
