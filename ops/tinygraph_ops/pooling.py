@@ -84,7 +84,7 @@ def max_pool(
     >>> max_pool(np.array([[[1.0, 3.0, 2.0]]]), size=2, ceil_mode=True)
     array([[[3., 2.]]])
     """
-    return windows.max_pool(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode))[0]
+    return windows.window_maxima(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode))
 
 
 @max_pool.types

@@ -79,19 +79,14 @@ def max_pool(x: Array, geometry: Geometry) -> tuple[Array, NDArray[np.intp]]:
     The index is a flat position in the spatial dimensions of x, the first one where there are ties. Padding
     never wins; a NaN always does.
     """
-    # A position in the padding stands for an element of its own window, so no dtype needs a smallest value.
-    values, positions = x, np.arange(prod(x.shape[2:])).reshape(x.shape[2:])
-    for axis, reach in enumerate(geometry.reach):
-        if geometry.padding[axis][0] or reach > x.shape[axis + 2]:
-            nearest = _nearest_inside(geometry, axis)
-            values, positions = values.take(nearest, axis=axis + 2), positions.take(nearest, axis=axis)
-    out = values
-    for axis in reversed(range(len(geometry.size))):
-        taps = _taps(out, geometry, axis)
-        out = next(taps).copy()
-        for tap in taps:
-            np.maximum(out, tap, out=out)
+    values, positions = _filled(x, geometry)
+    out = _window_maxima(values, geometry)
     return out, _first_match(values, positions, out, geometry)
+
+
+def window_maxima(x: Array, geometry: Geometry) -> Array:
+    """Maximum of each window alone: several times faster than with its index."""
+    return _window_maxima(_filled(x, geometry)[0], geometry)
 
 
 def scatter_windows(g: Array, index: NDArray[np.intp], x_spatial_shape: Shape) -> Array:
@@ -334,17 +329,46 @@ def _nearest_inside(geometry: Geometry, axis: int) -> NDArray[np.intp]:
     return np.clip(nearest, 0, length - 1)
 
 
+def _filled(x: Array, geometry: Geometry) -> tuple[Array, NDArray[np.intp]]:
+    """x with its padding, and the flat spatial position that each of its elements stands for.
+
+    A position in the padding stands for an element of its own window, so no dtype needs a smallest value.
+    """
+    values, positions = x, np.arange(prod(x.shape[2:])).reshape(x.shape[2:])
+    for axis, reach in enumerate(geometry.reach):
+        if geometry.padding[axis][0] or reach > x.shape[axis + 2]:
+            nearest = _nearest_inside(geometry, axis)
+            values, positions = values.take(nearest, axis=axis + 2), positions.take(nearest, axis=axis)
+    return values, positions
+
+
+def _window_maxima(values: Array, geometry: Geometry) -> Array:
+    """One axis at a time: sum(size) comparisons of each element instead of prod(size)."""
+    for axis in reversed(range(len(geometry.size))):
+        taps = _taps(values, geometry, axis)
+        values = next(taps).copy()
+        for tap in taps:
+            np.maximum(values, tap, out=values)
+    return values
+
+
 def _first_match(values: Array, positions: Array, out: Array, geometry: Geometry) -> NDArray[np.intp]:
     """The position of the first element of each window that equals `out` (or is NaN where `out` is)."""
-    index = np.zeros(out.shape, np.intp)
     has_nan = bool((out != out).any())
     taps: list[Index] = list(product(*(_tap_slices(geometry, axis) for axis in range(len(geometry.size)))))
-    for tap in reversed(taps):
-        value = values[(..., *tap)]
+    # Arithmetic on tap numbers of a byte or two, where a masked copy would stumble over every other branch.
+    first = np.zeros(out.shape, np.min_scalar_type(len(taps)))
+    for number in reversed(range(len(taps))):
+        value = values[(..., *taps[number])]
         match = value == out
         if has_nan:
             match |= value != value
-        np.copyto(index, positions[tap], where=match)
+        first *= ~match
+        first += match * first.dtype.type(number)
+    by_tap = np.stack([positions[tap] for tap in taps])
+    entry = np.multiply(first, by_tap[0].size, dtype=np.intp)
+    entry += np.arange(by_tap[0].size).reshape(by_tap[0].shape)
+    index: NDArray[np.intp] = by_tap.reshape(-1).take(entry)
     return index
 
 
