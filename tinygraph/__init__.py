@@ -14,6 +14,8 @@ from tinygraph.core.state import manual_seed as manual_seed
 from tinygraph.core.tensor import Tensor as Tensor
 from tinygraph.core.tensor import tensor as tensor
 from tinygraph.draw import draw as draw
+from tinygraph.explain import explain as explain
+from tinygraph.interop import load as load
 from tinygraph.transforms import checkpoint as checkpoint
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian
