@@ -214,12 +214,12 @@ def _check_order(
     compared: list[tuple[str, str, Any, Callable[[float], Any]]] = []
     if "reverse" in modes:
         for k, found in enumerate(pull(tuple(weights))):
-            estimate = partial(pulled_back, plain, values, k, weights)
-            compared.append(("reverse", f"argument {k}", found, estimate))
+            reverse = partial(pulled_back, plain, values, k, weights)
+            compared.append(("reverse", f"argument {k}", found, reverse))
     if "forward" in modes:
         for n, found in enumerate(jvp(function, values, tuple(directions))[1]):
-            estimate = partial(_pushed_output, n, plain, values, directions)
-            compared.append(("forward", f"output {n}", found, estimate))
+            forward = partial(_pushed_output, n, plain, values, directions)
+            compared.append(("forward", f"output {n}", found, forward))
     findings = []
     for mode, place, found, estimate in compared:
         off = gap(found, estimate, rtol, noise)
