@@ -1,0 +1,373 @@
+"""Learning-rate schedules: PyTorch's names and values, each written as a formula of the step.
+
+A schedule sets the rate when it is made and again at each `.step()`. Because the rate is a function of the step alone,
+nothing drifts, and resuming needs only the step.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from math import cos, floor, log, pi
+from typing import Any
+
+from tinygraph.errors import SettingError
+from tinygraph.optim.optimizer import Optimizer
+
+
+class LRScheduler:
+    """A learning rate that changes with the step. Subclasses give `rate`.
+
+    Args:
+        optimizer: whose groups' "lr" is written.
+        last_epoch: the step to go on from; -1 to start.
+    """
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise SettingError(f"{type(self).__name__} takes an optimizer first, not a {type(optimizer).__name__}")
+        self.optimizer = optimizer
+        self.base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        self.step()
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        """The rate at a step, of a group that started with `base`."""
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """Go to the next step and set its rates."""
+        self.last_epoch += 1
+        for i, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs, strict=True)):
+            group["lr"] = self.rate(base, self.last_epoch, i)
+
+    def get_last_lr(self) -> list[float]:
+        """The present rate of each group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on later."""
+        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self.base_lrs = list(state_dict["base_lrs"])
+        self.last_epoch = state_dict["last_epoch"] - 1
+        self.step()
+
+
+class LambdaLR(LRScheduler):
+    """base * lr_lambda(step), with one function, or one for each group.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.optim import SGD
+    >>> optimizer = SGD([tg.tensor(1.0, requires_grad=True)], lr=0.5)
+    >>> schedule = LambdaLR(optimizer, lambda step: 1 / (step + 1))
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.25]
+    """
+
+    def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
+        count = len(optimizer.param_groups)
+        self.lr_lambdas: list[Callable[[int], float]] = (
+            list(lr_lambda) if isinstance(lr_lambda, list | tuple) else [lr_lambda] * count
+        )
+        if len(self.lr_lambdas) != count:
+            raise SettingError(f"LambdaLR got {len(self.lr_lambdas)} functions for {count} parameter groups")
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        return base * self.lr_lambdas[group](step)
+
+
+class StepLR(LRScheduler):
+    """base * gamma ** (step // step_size)."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+        _require_positive("StepLR", step_size=step_size)
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        return base * self.gamma ** (step // self.step_size)
+
+
+class MultiStepLR(LRScheduler):
+    """base * gamma ** (how many milestones the step has reached)."""
+
+    def __init__(
+        self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        self.milestones, self.gamma = sorted(milestones), gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        return base * self.gamma ** bisect_right(self.milestones, step)
+
+
+class ExponentialLR(LRScheduler):
+    """base * gamma ** step."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        return base * self.gamma**step
+
+
+class ConstantLR(LRScheduler):
+    """base * factor for the first `total_iters` steps, then base."""
+
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
+        self.factor, self.total_iters = factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        return base * (self.factor if step < self.total_iters else 1.0)
+
+
+class LinearLR(LRScheduler):
+    """base times a factor that goes straight from `start_factor` to `end_factor` in `total_iters` steps."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        _require_positive("LinearLR", start_factor=start_factor, total_iters=total_iters)
+        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        done = min(step, self.total_iters) / self.total_iters
+        return base * (self.start_factor + (self.end_factor - self.start_factor) * done)
+
+
+class PolynomialLR(LRScheduler):
+    """base * (1 - step / total_iters) ** power, then 0."""
+
+    def __init__(
+        self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
+    ) -> None:
+        _require_positive("PolynomialLR", total_iters=total_iters)
+        self.total_iters, self.power = total_iters, power
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        return base * (1.0 - min(step, self.total_iters) / self.total_iters) ** self.power
+
+
+class CosineAnnealingLR(LRScheduler):
+    """Half a cosine from base to `eta_min` in `T_max` steps, and back (Loshchilov and Hutter, 2017)."""
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:  # noqa: N803 - PyTorch's name
+        _require_positive("CosineAnnealingLR", T_max=T_max)
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        return self.eta_min + (base - self.eta_min) * (1.0 + cos(pi * step / self.T_max)) / 2.0
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Half a cosine from base to `eta_min` in `T_0` steps, then again, each time `T_mult` times as long."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_0: int,  # noqa: N803 - PyTorch's name
+        T_mult: int = 1,  # noqa: N803 - PyTorch's name
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
+        _require_positive("CosineAnnealingWarmRestarts", T_0=T_0, T_mult=T_mult)
+        self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        if self.T_mult == 1:
+            length, done = self.T_0, step % self.T_0
+        else:
+            # cycle n starts after T_0 * (T_mult ** n - 1) / (T_mult - 1) steps; the small number is for rounding
+            cycle = floor(log(step / self.T_0 * (self.T_mult - 1) + 1, self.T_mult) + 1e-12)
+            length = self.T_0 * self.T_mult**cycle
+            done = step - self.T_0 * (self.T_mult**cycle - 1) // (self.T_mult - 1)
+        return self.eta_min + (base - self.eta_min) * (1.0 + cos(pi * done / length)) / 2.0
+
+
+class OneCycleLR(LRScheduler):
+    """Up from max_lr / div_factor to `max_lr` and down to next to nothing, momentum the other way (Smith, 2018).
+
+    Args:
+        max_lr: the highest rate, one for all groups or one each.
+        total_steps: the length; or give `epochs` and `steps_per_epoch`.
+        pct_start: the share of steps that go up.
+        anneal_strategy: "cos" or "linear".
+        cycle_momentum: whether momentum (beta1 for Adam) falls from `max_momentum` to `base_momentum` meanwhile.
+        div_factor: max_lr / the first rate.
+        final_div_factor: the first rate / the last.
+        three_phase: go down to the first rate as long as up, then to the last.
+
+    Raises:
+        SettingError: no length, or a step beyond it.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: Any,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+    ) -> None:
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise SettingError("OneCycleLR needs total_steps, or epochs and steps_per_epoch")
+            total_steps = epochs * steps_per_epoch
+        _require_positive("OneCycleLR", total_steps=total_steps)
+        if anneal_strategy not in ("cos", "linear"):
+            raise SettingError(f'OneCycleLR: anneal_strategy is {anneal_strategy!r}; it can be "cos" or "linear"')
+        self.total_steps = total_steps
+        self.anneal_strategy = anneal_strategy
+        self.momenta = (max_momentum, base_momentum) if cycle_momentum else None
+        up = float(pct_start * total_steps) - 1
+        rates = (1.0 / div_factor, 1.0, 1.0 / (div_factor * final_div_factor))
+        # each phase: its last step, and which of (start, peak, end) it goes from and to
+        if three_phase:
+            down = float(2 * pct_start * total_steps) - 2
+            self.phases = [(up, rates[0], rates[1]), (down, rates[1], rates[0]), (total_steps - 1, rates[0], rates[2])]
+        else:
+            self.phases = [(up, rates[0], rates[1]), (float(total_steps - 1), rates[1], rates[2])]
+        count = len(optimizer.param_groups)
+        self.max_lrs = list(max_lr) if isinstance(max_lr, list | tuple) else [max_lr] * count
+        super().__init__(optimizer, last_epoch)
+
+    def step(self) -> None:
+        super().step()
+        if self.momenta is None:
+            return
+        high, low = self.momenta
+        towards = {1: (high, low), 2: (low, high), 3: (high, high)}
+        number, done = self._phase(self.last_epoch)
+        momentum = self._between(*towards[number], done)
+        for group in self.optimizer.param_groups:
+            if "betas" in group:
+                group["betas"] = (momentum, group["betas"][1])
+            elif "momentum" in group:
+                group["momentum"] = momentum
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        number, done = self._phase(step)
+        _, start, end = self.phases[number - 1]
+        return float(self.max_lrs[group] * self._between(start, end, done))
+
+    def _phase(self, step: int) -> tuple[int, float]:
+        """Which phase a step is in, from 1, and how much of it is done."""
+        if step >= self.total_steps:
+            raise SettingError(f"OneCycleLR: step {step} is beyond total_steps={self.total_steps}")
+        first = 0.0
+        for number, (last, _, _) in enumerate(self.phases, start=1):
+            if step <= last or number == len(self.phases):
+                return number, (step - first) / (last - first) if last > first else 1.0
+            first = last
+        raise AssertionError("there is always a last phase")
+
+    def _between(self, start: float, end: float, done: float) -> float:
+        if self.anneal_strategy == "cos":
+            return end + (start - end) / 2.0 * (1.0 + cos(pi * done))
+        return start + (end - start) * done
+
+
+class ReduceLROnPlateau:
+    """Multiply the rate by `factor` when a metric has not improved for `patience` steps: `.step(metric)`.
+
+    Args:
+        optimizer: whose groups' "lr" is written.
+        mode: "min" or "max": whether lower or higher is better.
+        factor: below 1.
+        patience: how many steps without improvement are borne.
+        threshold: how much better counts as better.
+        threshold_mode: "rel" (a share of the best) or "abs".
+        cooldown: steps after a reduction that are not counted.
+        min_lr: the rate is not reduced below it.
+        eps: smaller reductions are left out.
+
+    Raises:
+        SettingError: an unknown mode, or a factor of 1 or more.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float = 0,
+        eps: float = 1e-8,
+    ) -> None:
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs") or not 0 <= factor < 1:
+            raise SettingError(
+                f'ReduceLROnPlateau: mode={mode!r} ("min" or "max"), threshold_mode={threshold_mode!r} ("rel" or '
+                f'"abs"), factor={factor!r} (from 0 to below 1)'
+            )
+        self.optimizer = optimizer
+        self.mode, self.factor, self.patience = mode, factor, patience
+        self.threshold, self.threshold_mode = threshold, threshold_mode
+        self.cooldown, self.min_lr, self.eps = cooldown, min_lr, eps
+        self.best = float("inf") if mode == "min" else float("-inf")
+        self.num_bad_epochs = self.cooldown_counter = 0
+
+    def step(self, metrics: float) -> None:
+        """Take note of the metric of this step."""
+        if self._better(float(metrics)):
+            self.best, self.num_bad_epochs = float(metrics), 0
+        else:
+            self.num_bad_epochs += 1
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            self._reduce()
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+
+    def _better(self, metric: float) -> bool:
+        sign = -1.0 if self.mode == "min" else 1.0
+        if self.threshold_mode == "rel":
+            # at the start best is infinite, and so is any share of it
+            return sign * metric > sign * self.best * (1.0 + sign * self.threshold)
+        return sign * metric > sign * self.best + self.threshold
+
+    def _reduce(self) -> None:
+        for group in self.optimizer.param_groups:
+            new = max(group["lr"] * self.factor, self.min_lr)
+            if group["lr"] - new > self.eps:
+                group["lr"] = new
+
+    def get_last_lr(self) -> list[float]:
+        """The present rate of each group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+
+def _require_positive(name: str, **settings: float) -> None:
+    for setting, value in settings.items():
+        if not value > 0:
+            raise SettingError(f"{name}: {setting}={value!r} must be above 0")

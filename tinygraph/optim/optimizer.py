@@ -1,0 +1,247 @@
+"""`Optimizer`: parameter groups, and the state - slots, step counts, rates - that update rules read and write.
+
+An update rule is one method, `_update(parameter, gradient, group, slots)`, written with plain operators on what
+`core.state.read` returns: arrays when eager, captured tensors when a training step is captured. Rules are elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.core.modes import no_grad, phase
+from tinygraph.core.state import buffer, read, write
+from tinygraph.core.tensor import Tensor
+from tinygraph.errors import DTypeError, RecordingError, SettingError, StateDictError
+
+Slots = dict[str, Tensor]
+
+
+class ParameterGroup(MutableMapping[str, Any]):
+    """Parameters and the settings they share, as a dict: `group["params"]`, `group["lr"]`, `group["momentum"]`.
+
+    Numbers named in `scheduled` are state: schedules write them, and captured programs read them each time they run.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], scheduled: Iterable[str]) -> None:
+        self._scheduled = frozenset(scheduled)
+        self._values: dict[str, Any] = {}
+        self.update(settings)
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._values[name]
+        return _plain(value) if name in self._scheduled else value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self._scheduled:
+            self._values[name] = value
+        elif name not in self._values:
+            self._values[name] = buffer(np.asarray(value, np.float64), name)
+        else:
+            write(self._values[name], np.asarray(value, np.float64))
+
+    def __delitem__(self, name: str) -> None:
+        del self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self.items() if name != "params"}
+        return f"ParameterGroup({len(self['params'])} parameters, {shown})"
+
+    def now(self, name: str) -> Any:
+        """A scheduled number for use in an update: a float64 scalar, or a captured tensor."""
+        return read(self._values[name])
+
+
+def _plain(state: Tensor) -> Any:
+    """A number, or a tuple of numbers, for the user to read."""
+    value = state.detach().numpy()
+    return value.item() if value.ndim == 0 else tuple(value.tolist())
+
+
+class Optimizer:
+    """Updates parameters from their gradients. Subclasses say how.
+
+    Args:
+        params: parameters (tensors that require a gradient), (name, parameter) pairs, or groups: dicts with "params"
+            and the settings in which the group differs.
+        defaults: settings of groups that do not give their own.
+
+    Raises:
+        SettingError: no parameters, one given twice, or a setting out of range.
+        RecordingError: a tensor that is no leaf.
+        DTypeError: something that is no tensor, or cannot have a gradient.
+    """
+
+    scheduled: ClassVar[tuple[str, ...]] = ("lr",)
+
+    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
+        self.defaults = dict(defaults)
+        self.param_groups: list[ParameterGroup] = []
+        self.state: dict[Tensor, Slots] = {}
+        if isinstance(params, Tensor | Mapping):
+            raise DTypeError(
+                f"{type(self).__name__} takes a list of parameters or of groups, not a {type(params).__name__}"
+            )
+        given = list(params)
+        if not given:
+            raise SettingError(
+                f"{type(self).__name__} got no parameters: the model has none, or a generator such as "
+                f"model.parameters() was used up before (pass a fresh one, or a list)"
+            )
+        for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add parameters with settings of their own.
+
+        Raises:
+            SettingError, RecordingError, DTypeError: see the class.
+        """
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise SettingError(f'a parameter group is a dict with an entry "params", not {param_group!r}')
+        params = param_group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        params = [one[1] if isinstance(one, tuple) else one for one in params]
+        unknown = set(param_group) - set(self.defaults) - {"params"}
+        if unknown:
+            known = ", ".join(self.defaults)
+            raise SettingError(f"{type(self).__name__} has no setting {min(unknown)!r}; its settings are: {known}")
+        held = {id(one) for group in self.param_groups for one in group["params"]}
+        for parameter in params:
+            _check_parameter(parameter, type(self).__name__)
+            if id(parameter) in held:
+                raise SettingError(f"parameter {_called(parameter)} is given twice; each belongs to one group")
+            held.add(id(parameter))
+        settings = {**self.defaults, **{name: value for name, value in param_group.items() if name != "params"}}
+        self._check(settings)
+        self.param_groups.append(ParameterGroup({"params": params, **settings}, self.scheduled))
+
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        """Raise SettingError for settings out of range."""
+        for name in ("lr", "momentum", "weight_decay", "eps", "alpha"):
+            if name in settings:
+                require_at_least_zero(type(self).__name__, name, settings[name])
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        with no_grad(), phase("update"):
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        gradient = read(parameter.grad)
+                        slots = self.state.setdefault(parameter, {})
+                        self._update(parameter, -gradient if group["maximize"] else gradient, group, slots)
+
+    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+        raise NotImplementedError
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or set those that exist to zero."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if set_to_none or parameter.grad is None:
+                    parameter.grad = None
+                else:
+                    parameter.grad = Tensor(np.zeros(parameter.shape, parameter.grad.dtype))
+
+    # -- saving ----------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All state, copied, laid out as in PyTorch: parameters are numbered through the groups.
+
+        Returns:
+            {"state": {number: {slot: array}}, "param_groups": [{setting: value, "params": [number, ...]}]}
+        """
+        numbers = {id(parameter): i for i, parameter in enumerate(self._parameters())}
+        slots = {
+            numbers[id(parameter)]: {name: np.array(slot.detach().numpy()) for name, slot in found.items()}
+            for parameter, found in self.state.items()
+        }
+        groups = [
+            {**dict(group), "params": [numbers[id(parameter)] for parameter in group["params"]]}
+            for group in self.param_groups
+        ]
+        return {"state": slots, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict` of an optimizer of the same class over parameters of the same shapes.
+
+        Raises:
+            StateDictError: another number of groups or parameters, or slots that do not fit.
+        """
+        groups = state_dict["param_groups"]
+        sizes, found = [len(group["params"]) for group in self.param_groups], [len(g["params"]) for g in groups]
+        if sizes != found:
+            raise StateDictError(f"this optimizer's groups have {sizes} parameters, the state_dict's {found}")
+        parameters = self._parameters()
+        slots = {int(number): entry for number, entry in state_dict["state"].items()}
+        loaded = {
+            parameters[i]: {name: _slot(parameters[i], name, value) for name, value in slots[i].items()}
+            for i in sorted(slots)
+            if i < len(parameters)
+        }
+        for group, new in zip(self.param_groups, groups, strict=True):
+            group.update({name: value for name, value in new.items() if name in self.defaults})
+        self.state = loaded
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.param_groups))})"
+
+
+def slot(slots: Slots, name: str, parameter: Tensor) -> Tensor:
+    """A slot like the parameter, made of zeros at its first use."""
+    if name not in slots:
+        slots[name] = buffer(np.zeros(parameter.shape, parameter.dtype), f"{parameter.name or 'parameter'}.{name}")
+    return slots[name]
+
+
+def next_step(slots: Slots, parameter: Tensor) -> Any:
+    """Count one more update of the parameter: 1 at the first."""
+    if "step" not in slots:
+        slots["step"] = buffer(0.0, f"{parameter.name or 'parameter'}.step")
+    count = read(slots["step"]) + 1.0
+    write(slots["step"], count)
+    return count
+
+
+def require_at_least_zero(name: str, setting: str, value: Any) -> None:
+    """Raise SettingError for a negative or non-finite number."""
+    if not isinstance(value, int | float | np.number) or not 0 <= value < float("inf"):
+        raise SettingError(f"{name}: {setting}={value!r} must be a number from zero up")
+
+
+def _slot(parameter: Tensor, name: str, value: Any) -> Tensor:
+    array = np.asarray(value.detach() if isinstance(value, Tensor) else value)
+    shape = () if name == "step" else parameter.shape
+    if array.shape != shape:
+        raise StateDictError(
+            f"slot {name!r} of parameter {_called(parameter)} has shape {array.shape}; it needs {shape}"
+        )
+    dtype = np.float64 if name == "step" else parameter.dtype
+    return buffer(array.astype(dtype), f"{parameter.name or 'parameter'}.{name}")
+
+
+def _called(parameter: Tensor) -> str:
+    return repr(parameter.name) if parameter.name else f"of shape {parameter.shape}"
+
+
+def _check_parameter(parameter: Any, optimizer: str) -> None:
+    if not isinstance(parameter, Tensor):
+        raise DTypeError(f"{optimizer} updates tensors, not a {type(parameter).__name__}")
+    if not parameter.is_leaf:
+        raise RecordingError(
+            f"{optimizer} updates leaves, and {parameter!r} was computed: give the parameters it was computed from"
+        )
+    if not parameter.type.differentiable:
+        raise DTypeError(f"{optimizer}: parameter {_called(parameter)} of {parameter.type} cannot have a gradient")
