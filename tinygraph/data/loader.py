@@ -1,0 +1,78 @@
+"""`DataLoader`: batches of a dataset as NumPy arrays, in an order that a seed decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.state import Generator, default_generator
+from tinygraph.data.dataset import Dataset
+from tinygraph.errors import DataError, SettingError
+
+
+class DataLoader:
+    """Batches of a dataset; iterate over it once an epoch.
+
+    Args:
+        dataset: a `Dataset`, or anything with a length and items.
+        batch_size: samples in a batch; the last one may be shorter.
+        shuffle: whether each epoch has a new order.
+        drop_last: whether a last short batch is left out.
+        collate_fn: makes a batch of a list of samples; by default their parts are stacked.
+        generator: where the order comes from; the library's (`tg.manual_seed`) by default.
+        seed: instead of a generator: a new one with this seed.
+
+    Raises:
+        SettingError: a batch size below 1, or both generator and seed.
+        DataError: an empty dataset.
+
+    >>> from tinygraph.data import TensorDataset
+    >>> loader = DataLoader(TensorDataset(np.arange(5)), batch_size=2)
+    >>> [batch.tolist() for (batch,) in loader]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        *,
+        drop_last: bool = False,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        generator: Generator | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise SettingError(f"DataLoader: batch_size={batch_size!r} must be a whole number from 1 up")
+        if generator is not None and seed is not None:
+            raise SettingError("DataLoader takes a generator or a seed, not both")
+        if len(dataset) == 0:
+            raise DataError("DataLoader got an empty dataset")
+        self.dataset = dataset
+        self.batch_size = int(batch_size)
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.collate_fn = collate_fn
+        self.generator = Generator(seed) if seed is not None else generator
+
+    def __len__(self) -> int:
+        """How many batches an epoch has."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + bool(rest and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Any]:
+        count = len(self.dataset)
+        source = default_generator if self.generator is None else self.generator
+        order = source.permutation(count) if self.shuffle else np.arange(count)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield self._batch(order[start : start + self.batch_size])
+
+    def _batch(self, indices: Sequence[int]) -> Any:
+        if self.collate_fn is not None:
+            return self.collate_fn([self.dataset[int(i)] for i in indices])
+        if isinstance(self.dataset, Dataset):
+            return self.dataset.take(indices)
+        return Dataset.take(self.dataset, indices)
