@@ -1,5 +1,5 @@
-"""Indexing: reading, writing and adding at an index, taking along an axis, diagonals, one-hot
-codes.
+"""Indexing: reading, writing and adding at an index, taking along an axis, sorting, diagonals,
+one-hot codes.
 
 What stands in the brackets arrives as a `pattern` and index arrays (see `parse_index`). `index` and `scatter` are each
 other's transposes, and every other gradient here is written with them.
@@ -13,6 +13,7 @@ from tinygraph.plugin import (
     ArrayType,
     DTypeError,
     ErrorSample,
+    NumpyFunctionError,
     Sample,
     SettingError,
     ShapeError,
@@ -90,7 +91,8 @@ def scatter_wrt_values(g: Any, indices: Any, pattern: Any) -> Any:
 
 @scatter.types
 def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Any, shape: Any) -> ArrayType:
-    _fits(values, _selected(shape, pattern, indices))
+    if not _masked(indices):
+        _fits(values, _selected(shape, pattern, indices))
     return ArrayType(shape, values.dtype)
 
 
@@ -114,7 +116,10 @@ def index_set(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
     x = _array(x)
     _fits_dtype(x.dtype, value)
     out = np.array(x)
-    out[build_index(pattern, indices)] = value
+    # of a 0-d array the element: an array of objects would hold the array itself
+    out[build_index(pattern, indices)] = (
+        value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    )
     return out
 
 
@@ -134,7 +139,8 @@ def index_set_wrt_value(g: Any, value_type: Any, indices: Any, pattern: Any) -> 
 @index_set.types
 def index_set_types(x: ArrayType, value: Any, *indices: ArrayType, pattern: Any) -> ArrayType:
     _fits_dtype(x.dtype, value)
-    _fits(value, _selected(x.shape, pattern, indices))
+    if not _masked(indices):
+        _fits(value, _selected(x.shape, pattern, indices))
     return x
 
 
@@ -260,7 +266,7 @@ def take(x: Any, indices: Any, *, axis: int | None = None) -> Any:
 @take.numpy(np.take)
 def _(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
     if out is not None or mode != "raise":
-        raise SettingError("np.take on tensors takes neither out= nor a mode other than 'raise'")
+        raise NumpyFunctionError("np.take on tensors takes neither out= nor a mode other than 'raise'")
     return take(a, indices, axis=axis)
 
 
@@ -340,6 +346,58 @@ def _(v: Any, k: int = 0) -> Any:
 
 @op(
     kind="indexing",
+    nondifferentiable="x",
+    numpy=np.argsort,
+    samples=[
+        Sample([3.0, 1.0, 2.0], expected=[1, 2, 0]),
+        Sample(_MATRIX, axis=0, expected=[[0, 0, 0], [1, 1, 1]]),
+    ],
+)
+def argsort(x: Any, *, axis: int | None = -1) -> Any:
+    """The places of the elements of x in ascending order along `axis`, equal ones in their order."""
+    return np.argsort(x, axis=axis, kind="stable")
+
+
+@argsort.types
+def argsort_types(x: ArrayType, *, axis: int | None = -1) -> ArrayType:
+    if axis is None:
+        return ArrayType((x.size,), np.dtype(np.intp))
+    normalize_axes(axis, x.ndim)
+    return ArrayType(x.shape, np.dtype(np.intp))
+
+
+@composite(samples=[Sample([3.0, 1.0, 2.0], expected=[1.0, 2.0, 3.0]), Sample(_CUBE, axis=1)])
+def sort(x: Any, *, axis: int | None = -1) -> Any:
+    """The elements of x in ascending order along `axis`, of x flattened if None."""
+    return ops.take_along_axis(x, ops.argsort(x, axis=axis), axis=axis)
+
+
+@sort.numpy(np.sort)
+def _(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    if order is not None:
+        raise NumpyFunctionError("np.sort on tensors does not take order=, which is for records")
+    return sort(a, axis=axis)
+
+
+@composite(samples=[Sample([1.0, 4.0, 9.0], expected=[3.0, 5.0]), Sample(_CUBE, axis=1, n=2)])
+def diff(x: Any, *, n: int = 1, axis: int = -1) -> Any:
+    """x[i + 1] - x[i] along `axis`, n times over."""
+    before = (_ALL,) * _axis("diff", axis, np.ndim(x))
+    for _ in range(n):
+        later = ops.index(x, pattern=(*before, ("slice", 1, None, None)))
+        x = ops.subtract(later, ops.index(x, pattern=(*before, ("slice", None, -1, None))))
+    return x
+
+
+@diff.numpy(np.diff)
+def _(a: Any, n: int = 1, axis: int = -1, **options: Any) -> Any:
+    if any(option is not np._NoValue for option in options.values()):
+        raise NumpyFunctionError(f"np.diff on tensors does not take {', '.join(options)}; use np.concatenate")
+    return diff(a, n=n, axis=axis)
+
+
+@op(
+    kind="indexing",
     nondifferentiable="labels",
     samples=[
         Sample([2, 0], num_classes=3, expected=[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]),
@@ -390,8 +448,8 @@ def _add_at(out: Any, place: tuple[Any, ...], values: Any) -> None:
     arrays = [one for one in place if isinstance(one, np.ndarray | np.generic)]
     if not arrays or (len(arrays) == 1 and arrays[0].dtype.kind == "b"):
         out[place] += values  # no place repeats
-    elif out.dtype in (np.float32, np.float64) and out.size <= 8 * values.size:
-        # much faster than np.add.at, as long as counting over all of `out` is not what takes the time
+    elif out.dtype in (np.float32, np.float64) and values.ndim > 1 and out.size <= values.size:
+        # faster than np.add.at where blocks of values meet in few places
         positions = np.arange(out.size).reshape(out.shape)[place]
         weights = np.broadcast_to(values, positions.shape)
         out += np.bincount(positions.ravel(), weights.ravel(), out.size).reshape(out.shape)
@@ -399,16 +457,19 @@ def _add_at(out: Any, place: tuple[Any, ...], values: Any) -> None:
         np.add.at(out, place, values)
 
 
+def _masked(indices: tuple[ArrayType, ...]) -> bool:
+    """Whether how much an index selects depends on the values of a mask."""
+    return any(one.dtype.kind == "b" for one in indices)
+
+
 def _selected(shape: tuple[int, ...], pattern: Any, indices: tuple[ArrayType, ...]) -> tuple[int, ...]:
     """The shape that an index selects from an array of a shape."""
-    stand_ins = []
-    for one in indices:
-        if one.dtype.kind == "b":
-            raise ShapeError(
-                "how many elements a boolean mask selects depends on its values, which are not known here: use "
-                "tg.ops.where(mask, x, 0), or integer indices"
-            )
-        stand_ins.append(np.broadcast_to(np.zeros((), np.intp), one.shape))
+    if _masked(indices):
+        raise ShapeError(
+            "how many elements a boolean mask selects depends on its values, which are not known here: use "
+            "tg.ops.where(mask, x, 0), or integer indices"
+        )
+    stand_ins = [np.broadcast_to(np.zeros((), np.intp), one.shape) for one in indices]
     try:
         found: tuple[int, ...] = np.broadcast_to(np.zeros((), bool), shape)[
             build_index(pattern, tuple(stand_ins))

@@ -64,6 +64,13 @@ def _(a: Any, shape: Any = None, order: str = "C", **options: Any) -> Any:
     return reshape(a, shape=shape)
 
 
+@reshape.numpy(np.ravel)
+def _(a: Any, order: str = "C") -> Any:
+    if order != "C":
+        raise NumpyFunctionError(f"np.ravel on tensors takes order='C' only, not {order!r}")
+    return reshape(a, shape=(-1,))
+
+
 @op(
     kind="shape",
     linear=("x",),
@@ -169,6 +176,7 @@ def _numeric(dtype: Any) -> np.dtype[Any]:
     kind="shape",
     linear=("x",),
     types="like_first",
+    numpy=np.positive,
     samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX)],
 )
 def identity(x: Any) -> Any:
