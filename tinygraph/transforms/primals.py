@@ -50,18 +50,23 @@ class Primals:
         edges = [out._edge for out in outputs if isinstance(out, Tensor) and out._edge is not None]
         return ancestors(map(edge_node, edges), floor=self.floor)
 
+    def from_before(self, outputs: Iterable[Any]) -> list[Tensor]:
+        """The outputs that are older than the primals: what the function returns without computing it."""
+        recorded = [out for out in outputs if isinstance(out, Tensor) and out._edge is not None]
+        return [out for out in recorded if edge_node(_edge(out)).order < self.floor]
+
     def live_outside(self, nodes: Sequence[Node], extra: Iterable[Any] = ()) -> bool:
-        """Whether a recorded value other than the primals influences the nodes, or is among `extra`."""
+        """Whether a recorded value from before the primals influences the nodes, or is among `extra`.
+
+        What was made since - the primals, those of a transform inside, a leaf of the function's own - is not outside.
+        """
         mode = modes.current
         if not mode.recording:
             return False
         if any(isinstance(value, Tensor) and value._edge is not None for value in (*self.given, *extra)):
             return True
-        own = {id(edge_node(edge)) for edge in self.edges}
         floor = self.floor
         for node in nodes:
-            if isinstance(node, Leaf) and node.requires_grad and id(node) not in own:
-                return True
             for entry in node.inputs:
                 source = entry.node if entry.__class__ is Port else entry
                 if isinstance(source, Node) and source.order < floor and not _untracked(source):

@@ -29,7 +29,7 @@ class Linearized:
             result = function(*self.tree.unflatten(self.primals.tensors))
         self.outputs, self.result = flatten(result)
         self.nodes = self.primals.reached(self.outputs)
-        self.live = self.primals.live_outside(self.nodes)
+        self.live = self.primals.live_outside(self.nodes, self.primals.from_before(self.outputs))
         if not any(isinstance(out, Tensor) for out in self.outputs):
             warnings.warn(
                 f"{transform}: the function returned no tensor, so its result does not depend on its arguments "
