@@ -3,6 +3,8 @@
 A single case runs with `pytest -k "sinh-sample0-first_derivatives"`.
 """
 
+import contextlib
+
 import pytest
 
 from tinygraph.core.registry import BUILTIN_PACKAGE, registry
@@ -20,10 +22,8 @@ def label(case):
 
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_law(case):
-    try:
+    with contextlib.suppress(DoesNotApply):
         case.law(case.op, case.sample)
-    except DoesNotApply:
-        pass
 
 
 def test_every_op_has_samples():

@@ -73,20 +73,19 @@ def gap(found: Any, estimate: Callable[[float], Array], tolerance: float, noise:
         noise: the size of the values that were subtracted from one another, which limits what differences can tell.
     """
     found = np.asarray(found)
-    best: Gap | None = None
-    smallest = np.inf
+    estimates: list[Array] = []
     for step in STEPS:
         with np.errstate(all="ignore"):
             expected = estimate(step)
         if expected.shape != found.shape:
             return Gap(found, expected)
-        distance = _distance(found, expected)
         known = np.abs(expected[np.isfinite(expected)])
-        if distance <= tolerance * (max(known, default=0.0) + 1e-4 * max(noise, 1e-3)):
+        if _distance(found, expected) <= tolerance * (max(known, default=0.0) + 1e-4 * max(noise, 1e-3)):
             return None
-        if best is None or distance < smallest:
-            best, smallest = Gap(found, expected), distance
-    return best
+        estimates.append(expected)
+    # the steps that suit the function agree with one another
+    closest = [min(_distance(a, b) for b in estimates if b is not a) for a in estimates]
+    return Gap(found, estimates[int(np.argmin(closest))])
 
 
 def _distance(found: Array, expected: Array) -> float:

@@ -9,7 +9,6 @@ import numpy as np
 
 from tinygraph.core.engine import conform
 from tinygraph.core.op import Op
-from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import type_of
 from tinygraph.errors import RuleError
 from tinygraph.testing.causes import likely_cause
@@ -175,29 +174,26 @@ def linear_in_g(op: Any, sample: Any) -> None:
 
 @on_samples
 def closed(op: Any, sample: Any) -> None:
-    """A rule that is given recorded tensors returns recorded tensors."""
+    """A rule that is given recorded tensors returns recorded tensors, through which g can be differentiated again."""
     trial = Trial.smooth(op, sample)
-
-    def pulled(*cotangents: Any) -> tuple[Any, ...]:
-        gradients = trial.gradient(cotangents)
-        for i, gradient in zip(trial.moving, gradients, strict=True):
-            recorded = isinstance(gradient, Tensor) and gradient._edge is not None
-            if not recorded and np.any(array_of(gradient)):
-                cause = "it calls NumPy on .numpy() or a detached value; write it with operators and ops"
-                raise LawBroken(Finding("the rule drops the graph of g", trial.name(i), cause=cause))
-        return gradients
-
-    weights = trial.weights()
-    vjp(
-        lambda *cotangents: sum(
-            (out.sum() for out in map(_tensor, pulled(*cotangents))), start=cotangents[0].sum()
-        ),
-        *weights,
-    )
-
-
-def _tensor(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else Tensor(np.asarray(value))
+    weights, directions = trial.weights(), trial.directions()
+    gradients, pull = vjp(lambda *cotangents: trial.gradient(cotangents), *weights)
+    # G is linear in g, so <dG/dg, g> is G itself; operand by operand, to name the rule
+    for k, (i, gradient) in enumerate(zip(trial.moving, gradients, strict=True)):
+        alone = [d if j == k else np.zeros_like(d) for j, d in enumerate(directions)]
+        found = sum(np.sum(w * back).real for w, back in zip(weights, pull(tuple(alone)), strict=True))
+        expected = np.sum(gradient * directions[k]).real
+        if not same(found, expected, 1e-8, trial.scale(weights)):
+            cause = "it calls NumPy on .numpy() or a detached value; write it with operators and ops"
+            raise LawBroken(
+                Finding(
+                    "the rule drops the graph of g",
+                    trial.name(i),
+                    np.asarray(expected),
+                    np.asarray(found),
+                    cause,
+                )
+            )
 
 
 @on_samples
@@ -241,26 +237,23 @@ def forward_mode(op: Any, sample: Any) -> None:
 
 @on_samples
 def several_outputs(op: Any, sample: Any) -> None:
-    """Each output of several can be used alone: the others' cotangents are zeros."""
+    """Each output of several can be used alone, and the parts add up."""
     trial = Trial.smooth(op, sample)
     weights = trial.weights()
     if len(weights) < 2:
         raise DoesNotApply("the op has one differentiable output")
+    parts = []
     for n, weight in enumerate(weights):
-        alone = [w if k == n else np.zeros_like(w) for k, w in enumerate(weights)]
         _, pull = vjp(lambda *values, n=n: trial.outputs(*values)[n], *trial.values)
-        for i, found, expected in zip(trial.moving, pull(weight), trial.gradient(alone), strict=True):
-            if not same(found, expected, rtol=1e-10):
-                cause = "the rule uses the cotangent of one output where it should use another's"
-                raise LawBroken(
-                    Finding(
-                        f"with output {n} used alone",
-                        trial.name(i),
-                        np.asarray(expected),
-                        np.asarray(found),
-                        cause,
-                    )
-                )
+        parts.append(pull(weight))
+    for i, expected, *alone in zip(trial.moving, trial.gradient(weights), *parts, strict=True):
+        found = sum(alone[1:], start=alone[0])
+        if not same(found, expected, 1e-9, trial.scale(weights)):
+            cause = (
+                "the rule treats the zeros that stand for an unused output's cotangent in a way of its own"
+            )
+            what = "the gradients through each output alone do not add up to the gradient through all"
+            raise LawBroken(Finding(what, trial.name(i), np.asarray(expected), np.asarray(found), cause))
 
 
 @on_samples
