@@ -137,7 +137,9 @@ def _element(element: Any, shape: tuple[int, ...], name: str) -> tuple[int, ...]
 
 
 def _operand_values(nodes: Sequence[Node]) -> dict[int, list[Any]]:
-    """The values of all operands of some nodes, by the node's id, from one replay."""
+    """The values of all operands of some nodes, by the node's id, from one replay; versions checked."""
+    for node in nodes:
+        node.check_versions()
     values = replay(Graph((), [entry for node in nodes for entry in node.inputs if is_recorded(entry)]))
 
     def value(entry: Any) -> Any:

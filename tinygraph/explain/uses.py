@@ -41,14 +41,17 @@ class Use:
         """Which output elements the element has an impact on.
 
         Where the op is linear in this operand, its structure decides: what the element would reach if the other
-        operands were all ones. Elsewhere the non-zero local derivatives do.
+        operands were all ones. Elsewhere the non-zero local derivatives do; an elementwise op reaches no further than
+        the element is broadcast (what infinity times a tangent of 0 gives elsewhere is no impact).
         """
-        found = [_nonzero(one) for one in local]
         if self._is_linear(self.position):
-            with np.errstate(all="ignore"):
-                structure = self._push(self._replaced(np.ones_like))
-            found = [np.logical_or(a, _nonzero(b)) for a, b in zip(found, structure, strict=True)]
-        return found
+            structure = self._push(self._replaced(np.ones_like))
+            # a local derivative can be where ones cancel each other
+            return [_nonzero(a) | (_nonzero(b) & (b == b)) for a, b in zip(structure, local, strict=True)]
+        if self.node.kind == "elementwise":
+            spread = np.broadcast_to(self._direction(self.operands[self.position]), self.node.shape) != 0
+            return [_nonzero(one) & spread for one in local]
+        return [_nonzero(one) for one in local]
 
     def factors(self, output: int) -> list[tuple[int, Array]]:
         """Which element of another operand each local derivative simply is, where the op is bilinear.
@@ -91,17 +94,22 @@ class Use:
         """Send a tangent that is 1 at the element through the node's op, at the given operands."""
         value = operands[self.position]
         leaf = Leaf(value, requires_grad=True)
-        direction = np.zeros(leaf.shape, leaf.dtype)
-        direction[self.element] = 1
         moving = [*operands[: self.position], Tensor(value, leaf, leaf), *operands[self.position + 1 :]]
-        with mode(recording=True, tangents=True, capture=None, place=Place()):
+        with mode(recording=True, tangents=True, capture=None, place=Place()), np.errstate(all="ignore"):
             result = self.node.op(*moving, **self.node.settings)
             made = edge_node((result[0] if isinstance(result, tuple) else result)._edge)
-            tangent = push([made], {id(leaf): direction[()]}, record=False).get(id(made))
+            tangent = push([made], {id(leaf): self._direction(value)}, record=False).get(id(made))
         if tangent is None:
             return [None] * len(made.output_types)
         parts = (tangent,) if isinstance(made.types, ArrayType) else tangent
         return [None if part is None else np.asarray(part) for part in parts]
+
+
+    def _direction(self, value: Any) -> Any:
+        """1 at the element, 0 elsewhere."""
+        direction = np.zeros_like(value, subok=False)
+        direction[self.element] = 1
+        return direction[()]
 
 
 def _nonzero(array: Array | None) -> Array:
