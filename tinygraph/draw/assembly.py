@@ -13,6 +13,7 @@ from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is
 from tinygraph.draw.labels import (
     array_text,
     constants_of,
+    packed,
     settings_of,
     shape_text,
     shorten,
@@ -48,6 +49,7 @@ def assemble(
     show: Collection[str],
     numbers: Numbers,
     gradient_names: Mapping[int, str],
+    classes: Mapping[str, str],
     direction: Direction,
     notes: Sequence[str],
 ) -> Picture:
@@ -55,14 +57,22 @@ def assemble(
 
     Args:
         gradient_names: positions of the outputs that are gradients, and of what.
+        classes: dotted path of a module -> its class, where that is known.
     """
-    return _Assembly(graph, parts, show, numbers).picture(gradient_names, direction, tuple(notes))
+    return _Assembly(graph, parts, show, numbers, classes).picture(gradient_names, direction, tuple(notes))
 
 
 class _Assembly:
     """One picture in the making."""
 
-    def __init__(self, graph: Graph, parts: Sequence[Part], show: Collection[str], numbers: Numbers) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        parts: Sequence[Part],
+        show: Collection[str],
+        numbers: Numbers,
+        classes: Mapping[str, str],
+    ) -> None:
         self.graph = graph
         self.parts = parts
         self.show = show
@@ -71,11 +81,13 @@ class _Assembly:
         self.usual = usual_dtype(graph.nodes)
         self.all_scalar = all(types.shape == () for node in graph.nodes for types in node.output_types)
         self.place = {id(node): i for i, part in enumerate(parts) for node in part.nodes}
-        self.frames = _Frames(parts, self.identifiers)
+        self.classes = classes
+        self.frames = _Frames(parts, self.identifiers, classes)
         self.boxes: list[Box] = []
         self.arrows: list[Arrow] = []
         self.ids: list[str] = []  # of the parts, in their order
         self.opposed: set[str] = set()
+        self.aside: set[str] = set()
         self.seed = next((i for i, part in enumerate(parts) if part.nodes[0].kind == "seed"), None)
 
     def picture(self, gradients: Mapping[int, str], direction: Direction, notes: tuple[str, ...]) -> Picture:
@@ -83,6 +95,8 @@ class _Assembly:
             incoming = self._incoming(i, part)
             box = self._box(part, [(tail, label) for tail, label, _ in incoming])
             self.ids.append(box.id)
+            if box.kind in ("parameter", "buffer"):
+                self.aside.add(box.id)
             self.boxes.append(box)
             self.frames.put(box.id, part.scope)
             for tail, label, role in incoming:
@@ -91,6 +105,7 @@ class _Assembly:
             if is_recorded(edge):
                 self._output(position, edge, gradients.get(position))
         name = self.graph.name or "graph"
+        self.frames.merge_chains()
         return Picture(name, self.boxes, self.arrows, self.frames.root, direction, notes)
 
     # -- boxes ---------------------------------------------------------------------------------------------------------
@@ -102,17 +117,18 @@ class _Assembly:
         elif part.name is not None:
             kind, title, lines, tooltip = self._collapsed(part)
         elif isinstance(first, Leaf):
-            kind, title, lines = self._leaf(first)
+            kind, title, lines = self._leaf(first, part.scope)
             tooltip = tooltip_of(first)
         else:
             kind, title, lines, tooltip = first.kind, self._title(first), self._settings(first), tooltip_of(first)
         backward = _is_backward(part)
         if backward and part.name is not None:
             title = f"∂ {title}"
+        caption = self.frames.caption(part.scope)
         content = (kind, title, lines, backward, self.frames.path(part.scope), list(incoming))
         made = self.identifiers.make("n", *content)
         opposite = self._opposite(part) if backward else None
-        return Box(made, kind, title, tuple(lines), self._numbers(part), tooltip, backward, opposite)
+        return Box(made, kind, title, tuple(lines), self._numbers(part), tooltip, backward, opposite, caption)
 
     def _title(self, node: Node) -> str:
         named = node.name if "names" in self.show else None
@@ -120,18 +136,20 @@ class _Assembly:
 
     def _settings(self, node: Node) -> list[str]:
         pairs = settings_of(node) if "settings" in self.show else []
-        lines = [f"{name} {text}" for name, text in pairs]
-        lines += [f"{name} = {text}" for name, text in constants_of(node)]
+        lines = packed([f"{name} {text}" for name, text in pairs])
+        lines += packed([f"{name} = {text}" for name, text in constants_of(node)])
         if "source" in self.show and node.source is not None:
             lines.append(shorten(str(node.source)))
         return lines
 
-    def _leaf(self, leaf: Leaf) -> tuple[str, str, list[str]]:
+    def _leaf(self, leaf: Leaf, scope: Scope) -> tuple[str, str, list[str]]:
         if leaf.kind == "seed":
             out = self._output_name(0)
-            return "gradient", f"∂{out}/∂{out}", self._type_line(leaf)
+            return "gradient", f"∂{out}/∂{out} = 1", self._type_line(leaf)
         kind = "parameter" if leaf.requires_grad else leaf.kind
         named = leaf.name if "names" in self.show else None
+        for frame in self.frames.path(scope):
+            named = named and named.removeprefix(f"{frame}.")  # the frames around it say the rest
         return kind, shorten(named or leaf.kind), self._type_line(leaf)
 
     def _type_line(self, leaf: Leaf) -> list[str]:
@@ -140,10 +158,21 @@ class _Assembly:
 
     def _collapsed(self, part: Part) -> tuple[str, str, list[str], str]:
         ops = [node for node in part.nodes if not isinstance(node, Leaf)]
-        kinds = {node.kind for node in ops}
+        kinds = {(node.forward_node or node).kind for node in ops}
         kind = next((kind for kind in TELLING_KINDS if kind in kinds), "composite")
         inside = ", ".join(tally(node.op.name for node in ops))
-        return kind, self.frames.title(part), self._inside(part), f"{part.name}: {inside}"
+        title, lines = self.frames.title(part), self._inside(part)
+        if self._class(part):
+            lines.insert(0, self._class(part))
+        elif title.isdigit():
+            title = f"{title} {next(node.op.name for node in ops if (node.forward_node or node).kind == kind)}"
+        return kind, title, lines, f"{part.name}: {inside}"
+
+    def _class(self, part: Part) -> str:
+        """The class of the module that a collapsed part is a call of, if it is known and says more than the name."""
+        assert part.name is not None
+        found = self.classes.get(_dotted((*part.scope, (part.name, part.call))), "")
+        return "" if found.lower() == part.name.lower() or _is_backward(part) else found
 
     def _inside(self, part: Part) -> list[str]:
         """What a box that stands for many nodes contains: its parameters if it is a module's, else its ops."""
@@ -157,7 +186,7 @@ class _Assembly:
         rest = len(owned) - MOST_PARAMETERS
         if rest > 0:
             lines.append(f"and {rest} more parameters")
-        if owned or part.name in ops:
+        if owned or part.name in ops or self._class(part):
             return lines
         return tally(ops, most=2)
 
@@ -206,23 +235,25 @@ class _Assembly:
         if isinstance(part.nodes[0], Leaf) and part.single and gradient_of is None:
             return  # a leaf that is returned as it is needs no second box
         label = self._label(part, edge)
+        scope: Scope = ()
         if gradient_of is None:
             kind, title, role = "output", self._output_name(position), "data"
             opposite = self.ids[self.seed] if self.seed is not None and position == 0 else None
         else:
             kind, title, role = "gradient", f"∂{self._output_name(0)}/∂{shorten(gradient_of)}", "gradient"
-            opposite = self._leaf_box(gradient_of)
+            opposite, scope = self._leaf_box(gradient_of)
         made = self.identifiers.make("n", kind, title, [tail, label])
         self.boxes.append(Box(made, kind, title, backward=gradient_of is not None, opposite=opposite))
-        self.frames.put(made, ())
+        self.frames.put(made, scope)
         self._arrow(tail, made, label, role)
 
-    def _leaf_box(self, name: str) -> str | None:
+    def _leaf_box(self, name: str) -> tuple[str | None, Scope]:
+        """The box of a leaf to stand opposite of, and the frames it is in."""
         for i, part in enumerate(self.parts):
             leaf = part.nodes[0]
             if part.single and isinstance(leaf, Leaf) and (leaf.name or leaf.kind) == name:
-                return self._claim(self.ids[i])
-        return None
+                return self._claim(self.ids[i]), part.scope
+        return None, ()
 
     # -- arrows --------------------------------------------------------------------------------------------------------
 
@@ -269,7 +300,11 @@ class _Assembly:
 
     def _arrow(self, tail: str, head: str, label: str, role: str) -> None:
         made = self.identifiers.make("e", tail, head, label, role)
-        self.arrows.append(Arrow(made, tail, head, label, role))
+        self.arrows.append(Arrow(made, tail, head, label, role, aside=tail in self.aside))
+
+
+def _dotted(scope: Scope) -> str:
+    return ".".join(name for name, _ in scope)
 
 
 def _is_backward(part: Part) -> bool:
@@ -281,15 +316,27 @@ def _last_name(leaf: Leaf) -> str:
     return shorten((leaf.name or leaf.kind).rpartition(".")[2] or leaf.kind, 24)
 
 
+def _lone_groups(parts: Sequence[Part]) -> set[Scope]:
+    """The groups with a single box in them."""
+    sizes = Counter(scope for part in parts for scope in _prefixes(part.scope))
+    return {scope for scope, size in sizes.items() if size == 1}
+
+
+def _prefixes(scope: Scope) -> list[Scope]:
+    return [scope[:depth] for depth in range(1, min(len(scope), DEEPEST_FRAME) + 1)]
+
+
 class _Frames:
     """The tree of groups, made as boxes are put into it; calls are numbered by their order in this graph."""
 
-    def __init__(self, parts: Sequence[Part], identifiers: Identifiers) -> None:
+    def __init__(self, parts: Sequence[Part], identifiers: Identifiers, classes: Mapping[str, str]) -> None:
         self.identifiers = identifiers
+        self.classes = classes
         self.root = Group("g0", "")
         self._groups: dict[Scope, Group] = {(): self.root}
         self._calls: dict[tuple[Scope, str], dict[int, int]] = {}
         self._paths: dict[Scope, list[str]] = {}
+        self._lone = _lone_groups(parts)
         for part in parts:
             self._number(part.scope)
             if part.name is not None:
@@ -317,13 +364,34 @@ class _Frames:
             found = self._paths[scope] = titles
         return found
 
+    def caption(self, scope: Scope) -> str:
+        """The name of the group around a box that is alone in it, and so needs no frame."""
+        return " / ".join(self.path(scope)[self._framed(scope) :])
+
+    def _framed(self, scope: Scope) -> int:
+        """How many of the groups around a box are drawn as frames."""
+        depth = min(len(scope), DEEPEST_FRAME)
+        while depth and scope[:depth] in self._lone:
+            depth -= 1
+        return depth
+
     def put(self, box: str, scope: Scope) -> None:
-        self._group(scope[:DEEPEST_FRAME]).boxes.append(box)
+        self._group(scope[: self._framed(scope)]).boxes.append(box)
+
+    def merge_chains(self) -> None:
+        """A frame with nothing in it but another frame becomes one with it."""
+        for group in self._groups.values():
+            while group is not self.root and not group.boxes and len(group.groups) == 1:
+                inner = group.groups[0]
+                group.title = f"{group.title} / {inner.title}"
+                group.boxes, group.groups = inner.boxes, inner.groups
 
     def _group(self, scope: Scope) -> Group:
         group = self._groups.get(scope)
         if group is None:
             path = self.path(scope)
-            group = self._groups[scope] = Group(self.identifiers.make("g", path), path[-1])
+            found = self.classes.get(_dotted(scope), "")
+            title = f"{path[-1]}  {found}" if found and found != path[-1] else path[-1]
+            group = self._groups[scope] = Group(self.identifiers.make("g", path), title)
             self._group(scope[:-1]).groups.append(group)
         return group

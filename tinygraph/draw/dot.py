@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
 LEGEND_COLUMNS = 4
+SUPPORTS = 3  # boxes that a frame is kept below
 # Outlines by the word that a style uses; "dashed" is a rounded box.
 OUTLINES = {"rounded": "rounded,filled", "box": "filled", "pill": "rounded,filled", "dashed": "rounded,filled,dashed"}
 
@@ -36,7 +37,7 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
             "nodesep": "0.28",
             "ranksep": "0.38",
             "pad": "0.15",
-            "newrank": "true",  # boxes in different frames may stand side by side
+            "newrank": "true",  # one ranking for all frames, so that rows and supports hold across their borders
             "label": _caption(picture, style),
             "labelloc": "b",
             "fontcolor": page["muted"],
@@ -48,12 +49,14 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
     _write_group(graph, picture.root, {box.id: box for box in picture.boxes}, style, depth=0)
     for arrow in picture.arrows:
         _write_arrow(graph, arrow, style)
+    for above, below in _supports(picture):
+        graph.edge(above, below, style="invis", weight="0")
     for box in picture.boxes:
         if box.opposite is not None:
             with graph.subgraph() as row:
                 row.attr(rank="same")
-                row.node(box.opposite)
-                row.node(box.id)
+                left, right = (box.opposite, box.id) if box.backward else (box.id, box.opposite)
+                row.edge(left, right, style="invis", weight="0")
     return graph
 
 
@@ -111,10 +114,11 @@ def _write_box(graph: graphviz.Digraph, box: Box, style: Style) -> None:
 def _box_label(box: Box, look: Look, style: Style) -> str:
     """An HTML-like label: the title large, the rest small below it."""
     title = escape_html(box.title) or " "
-    if not box.lines and not box.numbers:
-        return f"<{title}>"
     muted = style.page["muted"] if look.text == style.page["text"] else look.text
-    rows = [title]
+    caption = [_small(box.caption, muted)] if box.caption not in ("", box.title) else []
+    if not caption and not box.lines and not box.numbers:
+        return f"<{title}>"
+    rows = [*caption, title]
     rows += [_small(line, muted) for line in box.lines]
     rows += [f"{_small(label, muted)} {_small(number, look.text)}" for label, number in box.numbers]
     cells = "".join(f"<TR><TD>{row}</TD></TR>" for row in rows)
@@ -135,7 +139,35 @@ def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
     elif arrow.role == "saved":
         graph.edge(arrow.tail, arrow.head, constraint="false", style="dotted", arrowhead="open", **options)
     else:
-        graph.edge(arrow.tail, arrow.head, **options)
+        graph.edge(arrow.tail, arrow.head, weight="1" if arrow.aside else "6", **options)
+
+
+def _supports(picture: Picture) -> list[tuple[str, str]]:
+    """Pairs (above, below) that keep a frame below what enters it.
+
+    Parameters have nothing above them, so Graphviz would let a frame begin beside its predecessor, and a chain of
+    frames would run down the page like stairs. Each parameter goes below the last boxes that enter its frame, save
+    those that may depend on the frame.
+    """
+    place = {box.id: i for i, box in enumerate(picture.boxes)}
+    data = [arrow for arrow in picture.arrows if arrow.role == "data"]
+    fed = {arrow.head for arrow in data}
+    found = []
+    for group in _all_groups(picture.root.groups):
+        inside = {box for one in _all_groups([group]) for box in one.boxes}
+        free = [box for box in group.boxes if box not in fed and not picture.boxes[place[box]].backward]
+        first = min((place[box] for box in inside if box in fed), default=0)
+        entering = {place[arrow.tail] for arrow in data if arrow.head in inside and arrow.tail not in inside}
+        above = [picture.boxes[i].id for i in sorted(entering) if i < first][-SUPPORTS:]
+        found += [(upper, box) for upper in above for box in free]
+    return found
+
+
+def _all_groups(groups: list[Group]) -> list[Group]:
+    found = list(groups)
+    for group in found:
+        found += group.groups  # extends the list that is walked
+    return found
 
 
 def _caption(picture: Picture, style: Style) -> str:

@@ -14,7 +14,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.draw.assembly import Numbers, assemble
 from tinygraph.draw.drawing import Drawing
 from tinygraph.draw.levels import MOST_BOXES, Part, find_level, visible
-from tinygraph.draw.module_tree import draw_tree, is_module
+from tinygraph.draw.module_tree import draw_tree, is_module, module_classes
 from tinygraph.draw.numbers import gradients_of, own_gradients, values_of, with_backward
 from tinygraph.draw.picture import Picture
 from tinygraph.draw.styles import DEFAULT, load_style
@@ -71,7 +71,7 @@ def draw(
     if is_module(target) and not given:
         drawing = Drawing(draw_tree(target), look, time_limit=time_limit)
     else:
-        sketch = _Sketch(_graph(target, given), given, zoom, backward, show)
+        sketch = _Sketch(_graph(target, given), given, zoom, backward, show, module_classes(target))
         drawing = Drawing(sketch.picture(), look, coarser=sketch.coarser, time_limit=time_limit)
     if path is not None:
         drawing.save(path)
@@ -104,8 +104,15 @@ class _Sketch:
     """A graph and what is wanted of it, from which pictures of it are made, each coarser than the one before."""
 
     def __init__(
-        self, graph: Graph, inputs: Sequence[Any], zoom: str, backward: bool, show: Sequence[str]
+        self,
+        graph: Graph,
+        inputs: Sequence[Any],
+        zoom: str,
+        backward: bool,
+        show: Sequence[str],
+        classes: dict[str, str],
     ) -> None:
+        self.classes = classes
         self.notes: list[str] = []
         self.zoom = zoom
         self.show = show
@@ -127,6 +134,7 @@ class _Sketch:
             show=self.show,
             numbers=self.numbers,
             gradient_names=self.gradient_names,
+            classes=self.classes,
             direction="down",
             notes=[*self.notes, note] if note else self.notes,
         )

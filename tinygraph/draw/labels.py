@@ -77,6 +77,21 @@ def _same(value: Any, default: Any) -> bool:
     return type(value) is type(default) and bool(value == default)
 
 
+def packed(texts: Iterable[str], longest: int = 26) -> list[str]:
+    """Short texts joined into lines.
+
+    >>> packed(["stride 2", "padding 1", "shape (2, 3, 4, 5, 6)"])
+    ['stride 2, padding 1', 'shape (2, 3, 4, 5, 6)']
+    """
+    lines: list[str] = []
+    for text in texts:
+        if lines and len(lines[-1]) + len(text) + 2 <= longest:
+            lines[-1] += f", {text}"
+        else:
+            lines.append(text)
+    return lines
+
+
 def constants_of(node: Node) -> list[tuple[str, str]]:
     """Operands that are constants: scalars with their value, arrays with their type."""
     found = []

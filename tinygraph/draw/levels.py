@@ -137,7 +137,7 @@ def collapse(nodes: Sequence[Node], cut: Cut) -> list[Part]:
 
 
 def _with_leaves(parts: list[Part], leaves: list[Part]) -> list[Part]:
-    """Leaves before their first readers; a box takes in what only it reads, unless that is an input of the graph."""
+    """Leaves before their first readers; what a module owns goes into the box or frame of its only reader."""
     readers: dict[int, list[int]] = {id(leaf.nodes[0]): [] for leaf in leaves}
     for position, part in enumerate(parts):
         for node in part.nodes:
@@ -146,15 +146,16 @@ def _with_leaves(parts: list[Part], leaves: list[Part]) -> list[Part]:
                 if known is not None and (not known or known[-1] != position):
                     known.append(position)
     before: dict[int, list[Part]] = {}
-    for leaf in leaves:
+    for leaf in reversed(leaves):
         positions = readers[id(leaf.nodes[0])]
         forward = [i for i in positions if parts[i].nodes[0].phase != "backward"] or positions
         only = parts[forward[0]] if len(forward) == 1 else None
         if only is not None and not only.single and _is_inner(leaf.nodes[0]):
             only.nodes.insert(0, leaf.nodes[0])
             continue
-        leaf.scope = common_scope([parts[i].scope for i in forward])
-        before.setdefault(forward[0] if forward else 0, []).append(leaf)
+        if _is_inner(leaf.nodes[0]):
+            leaf.scope = common_scope([parts[i].scope for i in forward])
+        before.setdefault(forward[0] if forward else 0, []).insert(0, leaf)
     ordered: list[Part] = before.get(0, []) if not parts else []
     for position, part in enumerate(parts):
         ordered += before.get(position, [])
@@ -164,7 +165,9 @@ def _with_leaves(parts: list[Part], leaves: list[Part]) -> list[Part]:
 
 def _is_inner(leaf: Node) -> bool:
     """Whether a leaf belongs to what a module owns, rather than to the data that flows through it."""
-    return leaf.kind in ("parameter", "buffer") or (isinstance(leaf, Leaf) and leaf.requires_grad)
+    return leaf.kind in ("parameter", "buffer") or (
+        isinstance(leaf, Leaf) and leaf.requires_grad and leaf.kind != "seed"
+    )
 
 
 def common_scope(scopes: Sequence[Scope]) -> Scope:

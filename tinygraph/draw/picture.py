@@ -22,7 +22,8 @@ class Box:
     Attributes:
         id: from `Identifiers`; starts with "n".
         kind: what the style keys on: an op's kind, "parameter", "output", "module", "fold" ...
-        title: the first line, large.
+        title: the name of the thing, large.
+        caption: a small line above the title: the group that consists of this box alone.
         lines: more lines of structure: settings, constants, parameters.
         numbers: (label, value) rows, only if numbers were asked for; no part of the identifier.
         tooltip: shown while pointing at it.
@@ -38,6 +39,7 @@ class Box:
     tooltip: str = ""
     backward: bool = False
     opposite: str | None = None
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Arrow:
     """What flows from one box to another.
 
     `role` is "data", "gradient" (between backward boxes), "saved" (a forward value that the backward pass uses) or
-    "child" (in a tree of modules).
+    "child" (in a tree of modules). One that comes `aside`, from a parameter, may bend so that the others stay straight.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Arrow:
     head: str
     label: str = ""
     role: str = "data"
+    aside: bool = False
 
 
 @dataclass(slots=True)
