@@ -1,0 +1,15 @@
+"""Training: the loop, its callbacks and progress, and measuring what a model has learnt."""
+
+from tinygraph.training.callbacks import BestModel as BestModel
+from tinygraph.training.callbacks import Callback as Callback
+from tinygraph.training.callbacks import Checkpoint as Checkpoint
+from tinygraph.training.callbacks import EarlyStopping as EarlyStopping
+from tinygraph.training.callbacks import load_checkpoint as load_checkpoint
+from tinygraph.training.callbacks import save_checkpoint as save_checkpoint
+from tinygraph.training.fitting import Run as Run
+from tinygraph.training.fitting import fit as fit
+from tinygraph.training.history import Epoch as Epoch
+from tinygraph.training.history import History as History
+from tinygraph.training.measuring import Evaluation as Evaluation
+from tinygraph.training.measuring import confusion_matrix as confusion_matrix
+from tinygraph.training.measuring import evaluate as evaluate

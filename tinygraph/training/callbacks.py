@@ -1,0 +1,173 @@
+"""Callbacks: what runs between the batches and epochs of a training. Early stopping, the best model, checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygraph.errors import FileFormatError, SettingError
+from tinygraph.interop import load_state, save_state
+from tinygraph.nn import Module
+from tinygraph.optim import Optimizer
+from tinygraph.training.history import Epoch
+
+if TYPE_CHECKING:
+    from tinygraph.training.fitting import Run
+
+
+class Callback:
+    """Something to do at certain moments of a training; every method does nothing until overridden.
+
+    `run` has `.model`, `.optimizer`, `.history`, `.epoch` and `.batch` (numbers from 1), `.loss` (of the last batch),
+    and `.stop(reason)`.
+    """
+
+    def on_train_begin(self, run: Run) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, run: Run) -> None:
+        """Before the first batch of an epoch."""
+
+    def on_batch_end(self, run: Run) -> None:
+        """After each update."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After each epoch; its results are `run.history.epochs[-1]`."""
+
+    def on_train_end(self, run: Run) -> None:
+        """At the end, also after Ctrl-C."""
+
+
+class _Watch(Callback):
+    """Follows one number of the epochs."""
+
+    def __init__(self, monitor: str | None) -> None:
+        if monitor is not None and monitor not in _MONITORS:
+            raise SettingError(f"monitor is {monitor!r}; it can be {', '.join(_MONITORS)}")
+        self.monitor = monitor
+        self.best = float("inf")
+        self.best_epoch = 0
+
+    def improved(self, epoch: Epoch, by: float = 0.0) -> bool:
+        """Whether this epoch is the best so far; takes note of it."""
+        name = self.monitor or ("loss" if epoch.validation_loss is None else "validation_loss")
+        found = getattr(epoch, name)
+        if found is None:
+            raise SettingError(f"{type(self).__name__} monitors {name}, which this training does not have")
+        value = -found if name.endswith("accuracy") else found
+        if not value < self.best - by:
+            return False
+        self.best, self.best_epoch = value, epoch.number
+        return True
+
+
+_MONITORS = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+
+
+class EarlyStopping(_Watch):
+    """Stops when the monitored number has not improved for `patience` epochs.
+
+    Args:
+        patience: how many epochs without improvement are borne.
+        monitor: "loss", "accuracy", "validation_loss" or "validation_accuracy"; by default the validation loss, or
+            the training loss where there is none.
+        min_delta: how much better counts as better.
+    """
+
+    def __init__(self, patience: int = 5, monitor: str | None = None, min_delta: float = 0.0) -> None:
+        super().__init__(monitor)
+        self.patience = patience
+        self.min_delta = min_delta
+
+    def on_epoch_end(self, run: Run) -> None:
+        epoch = run.history.epochs[-1]
+        if not self.improved(epoch, self.min_delta) and epoch.number - self.best_epoch >= self.patience:
+            run.stop(f"no improvement for {self.patience} epochs, the best was epoch {self.best_epoch}")
+
+
+class BestModel(_Watch):
+    """Keeps the values of the best epoch and puts them back at the end.
+
+    Args:
+        monitor: as for `EarlyStopping`.
+        path: a file that each new best is also written to (safetensors, or .npz).
+    """
+
+    def __init__(self, monitor: str | None = None, path: str | Path | None = None) -> None:
+        super().__init__(monitor)
+        self.path = path
+        self.state: dict[str, Any] = {}
+
+    def on_epoch_end(self, run: Run) -> None:
+        if self.improved(run.history.epochs[-1]):
+            self.state = run.model.state_dict()
+            if self.path is not None:
+                save_state(self.state, self.path)
+
+    def on_train_end(self, run: Run) -> None:
+        if self.state:
+            run.model.load_state_dict(self.state)
+
+
+class Checkpoint(Callback):
+    """Writes model and optimizer to a file every few epochs, so that training can go on later.
+
+    The file is replaced as a whole. `load_checkpoint` reads it.
+
+    Args:
+        path: the file (.npz, or safetensors).
+        every: how many epochs lie between two writes.
+    """
+
+    def __init__(self, path: str | Path, every: int = 1) -> None:
+        if every < 1:
+            raise SettingError(f"Checkpoint: every={every} must be 1 or more epochs")
+        self.path = path
+        self.every = every
+
+    def on_epoch_end(self, run: Run) -> None:
+        if run.epoch % self.every == 0:
+            save_checkpoint(self.path, run.model, run.optimizer, epoch=run.epoch)
+
+
+def save_checkpoint(path: str | Path, model: Module, optimizer: Optimizer | None = None, *, epoch: int = 0) -> None:
+    """Write a model's and an optimizer's state to one file, replaced as a whole."""
+    state: dict[str, Any] = {f"model/{name}": value for name, value in model.state_dict().items()}
+    state["epoch"] = np.array(epoch)
+    if optimizer is not None:
+        found = optimizer.state_dict()
+        for number, slots in found["state"].items():
+            state |= {f"optimizer/{number}/{name}": value for name, value in slots.items()}
+        state["groups"] = np.frombuffer(json.dumps(found["param_groups"]).encode(), np.uint8)
+    save_state(state, path)
+
+
+def load_checkpoint(path: str | Path, model: Module, optimizer: Optimizer | None = None) -> int:
+    """Read a file of `save_checkpoint` into a model and, if given, an optimizer.
+
+    Returns:
+        the epoch it was written after.
+
+    Raises:
+        FileFormatError: the file is damaged, or no checkpoint, or has no optimizer.
+        StateDictError: it belongs to another model or optimizer.
+    """
+    state = load_state(path)
+    if "epoch" not in state or (optimizer is not None and "groups" not in state):
+        raise FileFormatError(f"{path} is no checkpoint{' with an optimizer' if 'epoch' in state else ''}")
+    model.load_state_dict(_below(state, "model/"))
+    if optimizer is not None:
+        slots: dict[int, dict[str, Any]] = {}
+        for name, value in _below(state, "optimizer/").items():
+            number, _, slot = name.partition("/")
+            slots.setdefault(int(number), {})[slot] = value
+        groups = json.loads(state["groups"].tobytes())
+        optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    return int(state["epoch"])
+
+
+def _below(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

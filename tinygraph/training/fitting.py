@@ -1,0 +1,226 @@
+"""`fit`: the training loop. What happens around it - showing, saving, stopping early - is in callbacks and progress."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from typing import Any
+
+from tinygraph.core.state import manual_seed
+from tinygraph.errors import DataError, SettingError
+from tinygraph.nn import Module, functional
+from tinygraph.optim import Optimizer
+from tinygraph.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from tinygraph.training.callbacks import Callback
+from tinygraph.training.history import Epoch, History
+from tinygraph.training.measuring import (
+    Evaluation,
+    Loss,
+    Means,
+    batches,
+    checked_pair,
+    evaluate,
+    hits,
+    in_mode,
+    noting,
+    samples_in,
+    scalar_loss,
+)
+from tinygraph.training.progress import Silent, make_display
+
+
+class Run:
+    """A training in progress, as callbacks see it.
+
+    Attributes:
+        model, optimizer, history: of the training.
+        epoch, batch: numbers of the present ones, from 1.
+        loss: of the last batch.
+    """
+
+    def __init__(self, model: Module, optimizer: Optimizer) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.history = History()
+        self.epoch = self.batch = 0
+        self.loss = math.nan
+        self.stopped = False
+
+    def stop(self, reason: str) -> None:
+        """End the training after the present batch or epoch."""
+        self.stopped = True
+        self.history.message = f"stopped after epoch {self.epoch}: {reason}"
+
+
+def fit(
+    model: Module,
+    data: Any,
+    *,
+    optimizer: Optimizer,
+    epochs: int,
+    loss: Loss | None = None,
+    validation: Any = None,
+    scheduler: LRScheduler | ReduceLROnPlateau | None = None,
+    scheduler_per: str = "epoch",
+    callbacks: Sequence[Callback] = (),
+    progress: Any = True,
+    seed: int | None = None,
+    batch_size: int = 32,
+) -> History:
+    """Train a model.
+
+    Ctrl-C ends the training after the present batch (a second one at once): the model keeps the values of its last
+    update, and `History.interrupted` tells. Afterwards each module is in the mode it was in before.
+
+    Args:
+        model: takes inputs, gives scores.
+        data: a DataLoader or another iterable of (inputs, targets), a Dataset, or a pair of arrays; the last two are
+            shuffled and divided into batches of `batch_size`.
+        optimizer: of the model's parameters.
+        epochs: how many times to walk through the data.
+        loss: called with scores and targets; cross entropy by default.
+        validation: data of any of these kinds to evaluate the model on after each epoch.
+        scheduler: stepped after each epoch, or after each batch with `scheduler_per="batch"`.
+        callbacks: see `Callback`.
+        progress: True for a bar (on a terminal) or a line an epoch (elsewhere), False for nothing, or a rich Console.
+        seed: makes the training repeatable: shuffling and dropout draw from it.
+        batch_size: of data that is not in batches.
+
+    Raises:
+        DataError: no data, a NaN or infinity in it or in a loss: the message names the batch and the array.
+        SettingError: settings out of range.
+
+    >>> import numpy as np, tinygraph as tg
+    >>> from tinygraph import nn, optim
+    >>> tg.manual_seed(0)
+    >>> x = np.random.default_rng(0).normal(size=(64, 2))
+    >>> model = nn.Linear(2, 2).double()
+    >>> history = fit(model, (x, (x[:, 0] > 0).astype(int)), optimizer=optim.SGD(model.parameters(), lr=0.5),
+    ...               epochs=5, progress=False, seed=0)
+    >>> len(history.epochs), history.losses[-1] < history.losses[0]
+    (5, True)
+    """
+    if not isinstance(epochs, int) or epochs < 0:
+        raise SettingError(f"fit: epochs={epochs!r} must be a whole number from zero up")
+    if scheduler_per not in ("epoch", "batch"):
+        raise SettingError(f'fit: scheduler_per={scheduler_per!r}; it can be "epoch" or "batch"')
+    if seed is not None:
+        manual_seed(seed)
+    walk = batches(data, batch_size, shuffle=True)
+    run = Run(model, optimizer)
+    trainer = _Trainer(run, walk, loss or functional.cross_entropy, callbacks)
+    trainer.per_batch = scheduler if scheduler_per == "batch" else None
+    with make_display(progress, epochs) as trainer.display, in_mode(model, training=True), _interruptible(run):
+        try:
+            trainer.tell("on_train_begin")
+            while run.epoch < epochs and not run.stopped:
+                result = trainer.epoch(validation, batch_size)
+                if scheduler is not None and scheduler_per == "epoch" and result is not None:
+                    _step(scheduler, result)
+        except KeyboardInterrupt:
+            run.history.interrupted = True
+        finally:
+            trainer.tell("on_train_end")
+        if run.history.interrupted:
+            run.history.message = (
+                f"interrupted in epoch {run.epoch} after batch {run.batch}: the model keeps what it has learnt so far"
+            )
+        if run.history.message:
+            trainer.display.say(run.history.message)
+    return run.history
+
+
+class _Trainer:
+    """The loop over epochs and batches."""
+
+    def __init__(self, run: Run, data: Iterable[Any], loss: Loss, callbacks: Sequence[Callback]) -> None:
+        self.run = run
+        self.data = data
+        self.loss = loss
+        self.callbacks = callbacks
+        self.per_batch: LRScheduler | ReduceLROnPlateau | None = None
+        self.display = Silent()
+
+    def tell(self, moment: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, moment)(self.run)
+
+    def epoch(self, validation: Any, batch_size: int) -> Epoch | None:
+        """One walk through the data; None if it was cut short."""
+        run, started = self.run, time.perf_counter()
+        run.epoch, run.batch = run.epoch + 1, 0
+        self.tell("on_epoch_begin")
+        rate, mean = run.optimizer.param_groups[0]["lr"], Means()
+        total = len(self.data) if isinstance(self.data, Sized) else None
+        for batch in self.data:
+            self._batch(batch, mean)
+            now = mean.evaluation()
+            speed = mean.samples / max(time.perf_counter() - started, 1e-9)
+            self.display.batch(run.epoch, run.batch, total, *now, speed)
+            self.tell("on_batch_end")
+            if run.stopped:
+                return None
+        found = mean.evaluation()
+        held = Evaluation(math.nan, None)
+        if validation is not None:
+            held = evaluate(run.model, validation, loss=self.loss, batch_size=max(batch_size, 256))
+        watched = (held.loss, held.accuracy) if validation is not None else (None, None)
+        result = Epoch(run.epoch, *found, *watched, rate, time.perf_counter() - started)
+        run.history.epochs.append(result)
+        self.display.epoch(result)
+        self.tell("on_epoch_end")
+        return result
+
+    def _batch(self, batch: Any, mean: Means) -> None:
+        run = self.run
+        where = f"batch {run.batch + 1} of epoch {run.epoch}"
+        inputs, targets = checked_pair(batch, where)
+        with noting(f"in {where}"):
+            scores = run.model(inputs)
+            loss = scalar_loss(self.loss, scores, targets)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise DataError(
+                    f"the loss of {where} is {value}, though its data are finite: training has diverged. Nothing was "
+                    f"updated with it; try a smaller learning rate than {run.optimizer.param_groups[0]['lr']:g}"
+                )
+            run.optimizer.zero_grad()
+            loss.backward()
+            run.optimizer.step()
+        run.batch, run.loss = run.batch + 1, value
+        mean.add(value, hits(scores, targets), samples_in(targets))
+        if self.per_batch is not None:
+            _step(self.per_batch, None if isinstance(self.per_batch, LRScheduler) else value)
+
+
+def _step(scheduler: LRScheduler | ReduceLROnPlateau, result: Epoch | float | None) -> None:
+    if isinstance(scheduler, LRScheduler):
+        scheduler.step()
+    elif isinstance(result, Epoch):
+        scheduler.step(result.loss if result.validation_loss is None else result.validation_loss)
+    elif result is not None:
+        scheduler.step(result)
+
+
+@contextmanager
+def _interruptible(run: Run) -> Iterator[None]:
+    """Let the first Ctrl-C wait for the end of a batch, so that no update is left half done."""
+    usual = signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+
+    def finish_batch(number: int, frame: Any) -> None:
+        if run.stopped:
+            raise KeyboardInterrupt
+        run.history.interrupted = run.stopped = True
+
+    signal.signal(signal.SIGINT, finish_batch)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)

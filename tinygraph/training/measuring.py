@@ -1,0 +1,195 @@
+"""Measuring a model: batches of any kind of data, loss and accuracy, and the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph.core.modes import no_grad
+from tinygraph.core.tensor import Tensor
+from tinygraph.data import DataLoader, Dataset, TensorDataset, check_finite
+from tinygraph.errors import DataError, ShapeError
+from tinygraph.nn import Module, functional
+
+Loss = Callable[[Any, Any], Any]
+
+
+class Evaluation(NamedTuple):
+    """Means over a data set; `accuracy` is None where the targets are no classes."""
+
+    loss: float
+    accuracy: float | None
+
+
+def evaluate(model: Module, data: Any, *, loss: Loss | None = None, batch_size: int = 256) -> Evaluation:
+    """Loss and accuracy of a model in evaluation mode, without recording.
+
+    Args:
+        model: takes inputs, gives scores (batch, classes, ...).
+        data: a DataLoader or another iterable of (inputs, targets), a Dataset, or a pair of arrays.
+        loss: called with scores and targets; cross entropy by default.
+        batch_size: of data that is not in batches.
+
+    Raises:
+        DataError: no data, or values that are not finite.
+    """
+    total = Means()
+    with in_mode(model, training=False), no_grad():
+        for number, batch in enumerate(batches(data, batch_size), start=1):
+            where = f"batch {number} of the evaluation"
+            inputs, targets = checked_pair(batch, where)
+            with noting(f"in {where}"):
+                scores = model(inputs)
+                value = scalar_loss(loss or functional.cross_entropy, scores, targets)
+            total.add(value.item(), hits(scores, targets), samples_in(targets))
+    return total.evaluation()
+
+
+def confusion_matrix(
+    model: Module, data: Any, *, classes: int | None = None, batch_size: int = 256
+) -> np.ndarray[Any, Any]:
+    """How often each class was taken for which: entry [true, predicted].
+
+    Args:
+        model: takes inputs, gives scores (batch, classes).
+        data: as for `evaluate`.
+        classes: how many; by default as many as the model has scores.
+        batch_size: of data that is not in batches.
+
+    Returns:
+        (classes, classes) counts.
+
+    Raises:
+        DataError: a label that is no class.
+    """
+    counts: Any = None
+    with in_mode(model, training=False), no_grad():
+        for inputs, targets in batches(data, batch_size):
+            scores = model(inputs)
+            if counts is None:
+                size = scores.shape[1] if classes is None else classes
+                counts = np.zeros((size, size), np.int64)
+            labels, predicted = np.asarray(targets), scores.numpy().argmax(axis=1)
+            if labels.shape != predicted.shape or not ((labels >= 0) & (labels < len(counts))).all():
+                raise DataError(f"labels must be classes from 0 to {len(counts) - 1}, one for each {predicted.shape}")
+            np.add.at(counts, (labels.reshape(-1), predicted.reshape(-1)), 1)
+    if counts is None:
+        raise DataError("there are no batches to count")
+    return counts  # type: ignore[no-any-return]
+
+
+class Means:
+    """Running means of loss and accuracy, weighted by samples."""
+
+    def __init__(self) -> None:
+        self.loss = 0.0
+        self.hits: int | None = 0
+        self.samples = self.predictions = 0
+
+    def add(self, loss: float, found: tuple[int, int] | None, samples: int) -> None:
+        self.loss += loss * samples
+        self.samples += samples
+        if found is None or self.hits is None:
+            self.hits = None
+        else:
+            self.hits += found[0]
+            self.predictions += found[1]
+
+    def evaluation(self) -> Evaluation:
+        if not self.samples:
+            raise DataError("there are no samples: the data gave no batches")
+        accuracy = None if self.hits is None or not self.predictions else self.hits / self.predictions
+        return Evaluation(self.loss / self.samples, accuracy)
+
+
+def batches(data: Any, batch_size: int, *, shuffle: bool = False) -> Iterable[tuple[Any, Any]]:
+    """Data of any accepted kind as an iterable of (inputs, targets) that can be walked through again.
+
+    Raises:
+        DataError: a generator, which is used up after one epoch, or something else.
+    """
+    if isinstance(data, tuple | list) and len(data) == 2 and all(hasattr(part, "shape") for part in data):
+        data = TensorDataset(*data)
+    if isinstance(data, Dataset):
+        data = DataLoader(data, batch_size, shuffle)
+    if not isinstance(data, Iterable):
+        raise DataError(
+            f"data must be a DataLoader, a Dataset, a pair of arrays or an iterable of (inputs, targets), not a "
+            f"{type(data).__name__}"
+        )
+    if isinstance(data, Iterator):
+        raise DataError(
+            "data is a generator, which is used up after one epoch: give a DataLoader, a list, or a class with "
+            "__iter__"
+        )
+    return data
+
+
+def checked_pair(batch: Any, where: str) -> tuple[Any, Any]:
+    """The (inputs, targets) of a batch, finite.
+
+    Raises:
+        DataError: another number of parts, or NaN or infinity, naming the batch and the array.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        parts = f"{len(batch)} parts" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
+        raise DataError(f"{where}: a batch must be a pair (inputs, targets), and this one is {parts}")
+    for name, part in zip(("inputs", "targets"), batch, strict=True):
+        if isinstance(part, np.ndarray):
+            check_finite(part, f"{where}: array {name!r} of shape {part.shape}")
+        elif isinstance(part, Tensor):
+            check_finite(part.detach().numpy(), f"{where}: tensor {name!r} of shape {part.shape}")
+    return batch[0], batch[1]
+
+
+def scalar_loss(loss: Loss, scores: Any, targets: Any) -> Tensor:
+    """The loss of a batch.
+
+    Raises:
+        ShapeError: it is no scalar tensor.
+    """
+    value = loss(scores, targets)
+    if not isinstance(value, Tensor) or value.size != 1:
+        found = value.shape if isinstance(value, Tensor) else type(value).__name__
+        raise ShapeError(f"a loss must be a tensor of one element, not {found}: take its mean")
+    return value
+
+
+def hits(scores: Any, targets: Any) -> tuple[int, int] | None:
+    """How many predictions are right, of how many; None where the targets are no classes of the scores."""
+    labels = targets.detach().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
+    if not isinstance(scores, Tensor) or labels.dtype.kind not in "iu" or scores.ndim != labels.ndim + 1:
+        return None
+    predicted = scores.detach().numpy().argmax(axis=1)
+    if predicted.shape != labels.shape:
+        return None
+    return int(np.count_nonzero(predicted == labels)), labels.size
+
+
+def samples_in(targets: Any) -> int:
+    return int(targets.shape[0]) if getattr(targets, "shape", ()) else 1
+
+
+@contextmanager
+def in_mode(model: Module, *, training: bool) -> Iterator[None]:
+    """Run a block with a model in training or evaluation mode; each module gets its own mode back."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+@contextmanager
+def noting(where: str) -> Iterator[None]:
+    """Add to any error where it happened."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(where)
+        raise
