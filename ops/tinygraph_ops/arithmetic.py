@@ -12,6 +12,7 @@ _MISFIT = ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], error=ShapeError, match="axis
 
 @op(
     kind="elementwise",
+    facts={"neutral": {"x": 0, "y": 0}},
     numpy=np.add,
     linear=("x", "y"),
     samples=[Sample([1.0, 2.5], [0.5, -1.0], expected=[1.5, 1.5]), Sample([1.0, 2.0], _COLUMN)],
@@ -34,6 +35,7 @@ def add_wrt_y(g: Any) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"neutral": {"y": 0}},
     numpy=np.subtract,
     linear=("x", "y"),
     samples=[Sample([1.0, 2.5], [0.5, -1.0], expected=[0.5, 3.5]), Sample([1.0, 2.0], _COLUMN)],
@@ -56,6 +58,7 @@ def subtract_wrt_y(g: Any) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"neutral": {"x": 1, "y": 1}},
     numpy=np.multiply,
     linear=("x", "y"),
     samples=[Sample([1.5, 2.0], [4.0, -3.0], expected=[6.0, -6.0]), Sample([1.0, 2.0], _COLUMN)],
@@ -78,6 +81,7 @@ def multiply_wrt_y(g: Any, x: Any) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"neutral": {"y": 1}},
     numpy=np.divide,
     linear=("x",),
     samples=[Sample([1.5, 2.0], [4.0, -0.5], expected=[0.375, -4.0]), Sample([1.0, 2.0], _COLUMN)],
@@ -100,6 +104,7 @@ def divide_wrt_y(g: Any, y: Any, out: Any) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"involution": True},
     numpy=np.negative,
     linear=("x",),
     samples=[Sample([1.5, -2.0], expected=[-1.5, 2.0]), Sample([[0.5], [3.0]])],

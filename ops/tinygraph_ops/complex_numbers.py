@@ -58,6 +58,7 @@ def imag_tangent(t: Any) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"involution": True},
     numpy=np.conj,
     linear=("x",),
     samples=[Sample(_Z, expected=[1.0 - 2.0j, -0.5 + 1.5j]), Sample([[1.5], [2.0]], expected=[[1.5], [2.0]])],

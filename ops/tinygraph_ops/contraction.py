@@ -100,7 +100,7 @@ def matmul_types(x: ArrayType, y: ArrayType) -> ArrayType:
     linear=("x", "y", "others"),
     samples=[
         Sample(_A, _B, subscripts="ij,jk->ik", expected=[[11.0, 3.0], [24.5, 6.0]]),
-        Sample(_A, None, subscripts="ij->j", expected=[5.0, 7.0, 9.0]),
+        Sample(_A, subscripts="ij->j", expected=[5.0, 7.0, 9.0]),
         Sample(_A, _V, subscripts="ij,j"),
         Sample(_B, None, subscripts="ji", expected=[[1.0, 0.5, 3.0], [-1.0, 2.0, 0.0]]),
         Sample([[1.0, 2.0], [3.0, 4.0]], None, subscripts="ii", expected=5.0),
@@ -177,8 +177,7 @@ def _(subscripts: Any, *operands: Any, optimize: Any = None, **options: Any) -> 
         )
     if options:
         raise NumpyFunctionError(f"np.einsum on tensors does not take {', '.join(options)}")
-    first, *rest = operands
-    return einsum(first, *(rest or (None,)), subscripts=subscripts)
+    return einsum(*operands, subscripts=subscripts)
 
 
 def _given(x: Any, y: Any, others: Any) -> list[Any]:
@@ -242,8 +241,7 @@ def _einsum_wrt(place: int, types: ArrayType, g: Any, operands: list[Any], subsc
         if not any(label in one for one in labels):  # summed over on its own
             factors.append(np.ones(size, types.dtype))
             labels.append(label)
-    first, *rest = factors
-    return ops.einsum(first, *(rest or (None,)), subscripts=f"{','.join(labels)}->{target}")
+    return ops.einsum(*factors, subscripts=f"{','.join(labels)}->{target}")
 
 
 # -- compositions ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tinygraph.plugin import Sample, op, ops
 
 @op(
     kind="elementwise",
+    facts={"neutral": {"y": 1}},
     numpy=np.power,
     samples=[
         Sample([2.0, 0.25], [3.0, -0.5], expected=[8.0, 2.0]),
@@ -29,7 +30,7 @@ def power(x: Any, y: Any) -> Any:
 
 @power.vjp("x")
 def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
-    if isinstance(y, int | float):
+    if isinstance(y, int | float | complex):
         if y == 2:
             return g * (2 * x)
         return g * (y * ops.power(x, y - 1)) if y != 0 else ops.where(False, g, 0)

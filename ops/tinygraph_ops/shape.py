@@ -24,8 +24,23 @@ _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]
 
 
+def _last_wins(first: dict[str, Any], then: dict[str, Any], ndim: int) -> dict[str, Any]:
+    """Of two in a row only the second matters."""
+    return then
+
+
+def _joined_axes(first: dict[str, Any], then: dict[str, Any], ndim: int) -> dict[str, Any] | None:
+    """The one transposition that does what two do; None if they undo each other."""
+    inner, outer = (
+        range(ndim)[::-1] if settings["axes"] is None else settings["axes"] for settings in (first, then)
+    )
+    axes = tuple(inner[axis] % ndim for axis in outer)
+    return None if axes == tuple(range(ndim)) else {"axes": axes}
+
+
 @op(
     kind="shape",
+    facts={"identity_on_same_type": True, "join": _last_wins},
     linear=("x",),
     samples=[
         Sample(_MATRIX, shape=(3, 2), expected=[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
@@ -73,6 +88,7 @@ def _(a: Any, order: str = "C") -> Any:
 
 @op(
     kind="shape",
+    facts={"join": _joined_axes},
     linear=("x",),
     numpy=np.transpose,
     samples=[
@@ -110,6 +126,7 @@ def _inverse(axes: Any, ndim: int) -> tuple[int, ...] | None:
 
 @op(
     kind="shape",
+    facts={"identity_on_same_type": True, "join": _last_wins},
     linear=("x",),
     numpy=np.broadcast_to,
     samples=[
@@ -142,6 +159,7 @@ def broadcast_to_types(x: ArrayType, *, shape: Any) -> ArrayType:
 
 @op(
     kind="shape",
+    facts={"identity_on_same_type": True},
     linear=("x",),
     samples=[
         Sample([1.0, 2.5], dtype="complex128", expected=[1.0 + 0.0j, 2.5 + 0.0j]),
@@ -174,6 +192,7 @@ def _numeric(dtype: Any) -> np.dtype[Any]:
 
 @op(
     kind="shape",
+    facts={"identity_on_same_type": True},
     linear=("x",),
     types="like_first",
     numpy=np.positive,
@@ -260,6 +279,7 @@ def moveaxis_wrt_x(g: Any, source: Any, destination: Any) -> Any:
 
 @op(
     kind="shape",
+    facts={"identity_on_same_type": True},
     linear=("x",),
     numpy=np.expand_dims,
     samples=[Sample([1.0, 2.0], axis=0, expected=[[1.0, 2.0]]), Sample(_MATRIX, axis=(1, -1))],
@@ -277,6 +297,7 @@ def expand_dims_wrt_x(g: Any, x_type: Any) -> Any:
 
 @op(
     kind="shape",
+    facts={"identity_on_same_type": True},
     linear=("x",),
     numpy=np.squeeze,
     samples=[
@@ -298,6 +319,7 @@ def squeeze_wrt_x(g: Any, x_type: Any) -> Any:
 
 @op(
     kind="shape",
+    facts={"identity_on_same_type": True},
     linear=("x",),
     samples=[
         Sample(_MATRIX, expected=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
