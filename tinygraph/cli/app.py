@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -16,22 +15,13 @@ from cyclopts import App, Parameter
 from cyclopts.config import Toml
 
 from tinygraph.cli.terminal import errors, fail
+from tinygraph.cli.version import version
 from tinygraph.errors import TinygraphError
-
-DISTRIBUTION = "tinygraph-autodiff"
-
-
-def _version() -> str:
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0+unknown (not installed: running from a source folder)"
-
 
 app = App(
     name="tinygraph",
     help="A program becomes a graph: differentiated, drawn, explained and shared.",
-    version=_version,
+    version=version,
     error_console=errors,
 )
 app.command(
@@ -74,7 +64,7 @@ def _launch(
         return fail(f"there is no configuration file {config}")
     app.config = () if config is None else (Toml(config),)
     try:
-        app(tokens, result_action="return_value")
+        status = app(tokens, result_action="return_value")
     except KeyboardInterrupt:
         errors.print("interrupted")
         return 130
@@ -82,7 +72,7 @@ def _launch(
         if traceback:
             raise
         return fail(error)
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

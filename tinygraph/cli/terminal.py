@@ -18,8 +18,9 @@ def say(text: str) -> None:
 
 
 def fail(error: object) -> int:
-    """Print an error's message and return the exit status that goes with it."""
-    message = str(error) or type(error).__name__
+    """Print an error's message and notes, and return the exit status that goes with it."""
+    notes = getattr(error, "__notes__", [])
+    message = "\n".join([str(error) or type(error).__name__, *notes])
     errors.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
     return 1
 

@@ -1,4 +1,4 @@
-"""The folder a report is written to: whether it can be, and every file of it, each written beside its place and renamed.
+"""The folder a report is written to: whether it can be, and its files, each written beside its place, then renamed.
 
 What stands in the files is made in `page`, `charts` and `pictures`.
 """

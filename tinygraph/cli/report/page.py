@@ -16,6 +16,7 @@ import numpy as np
 from tinygraph.cli.report import charts, pictures
 from tinygraph.cli.report.pictures import number
 from tinygraph.cli.report.story import Array, Story
+from tinygraph.explain import Impact
 
 LARGEST_GRID = 32  # rows and columns of a grid shown in full
 MOST_KERNELS = 64
@@ -62,7 +63,11 @@ def page(story: Story) -> str:
             story, "model.svg", "The model, a box per layer; the arrows carry the shapes of the arrays."
         ),
         "layers": _layers(story),
-        "model_ops": _model_ops(story),
+        "model_ops": _closer(
+            story,
+            "model-ops.svg",
+            "The same network from closer up: a box per operation, and the parameters that it reads.",
+        ),
         "couples": _couples(story),
         "gradient": _gradient(story),
         "formula": _formula(story),
@@ -70,9 +75,10 @@ def page(story: Story) -> str:
         "step": _drawing(
             story,
             "step.svg",
-            "One training step on a small batch: the forward pass, the loss, and the backward pass that ends in the "
-            "gradients of the parameters.",
+            "One training step on a small batch. On the left the forward pass down to the loss, beside it the backward "
+            "pass, each layer next to the one it serves; dotted arrows are forward values that the way back needs.",
         ),
+        "step_ops": _closer(story, "step-ops.svg", "The same step: a box per operation."),
         "curves": _curves(story),
         "kernels": _kernels(story),
         "confusion": _confusion(story),
@@ -100,8 +106,9 @@ def _data(story: Story) -> str:
     colours = "one channel" if len(story.example) == 1 else f"{_count(len(story.example))} channels"
     return (
         f"{story.subject[:1].upper()}{story.subject[1:]}: {sum(story.counts.values()):,} images of {shape} pixels and "
-        f"{colours}, in {_count(len(story.classes))} classes. They are split at random, class by class: {sets}. "
-        f"The test images are looked at once, at the very end."
+        f"{colours}, in {_count(len(story.classes))} classes: {sets}. The network never learns from the validation "
+        f"images, they only show how the training goes; the test images are looked at once, at the very end. "
+        f"{story.scaling}."
     )
 
 
@@ -195,7 +202,7 @@ def _drawing(story: Story, name: str, caption: str) -> str:
     drawn = story.drawings.get(name)
     if drawn is None:
         return ""
-    element = drawn[drawn.index("<svg") :]
+    element = _with_own_ids(drawn[drawn.index("<svg") :], name.removesuffix(".svg"))
     width = re.search(r'\bwidth="([\d.]+)', element)
     least = f' style="min-width:{0.6 * float(width[1]):.0f}px"' if width else ""
     element = f"<svg{least}" + element.removeprefix("<svg")
@@ -206,10 +213,15 @@ def _drawing(story: Story, name: str, caption: str) -> str:
     )
 
 
-def _image(story: Story, image: Array, words: str) -> str:
+def _with_own_ids(svg_element: str, prefix: str) -> str:
+    """The element with identifiers that no other drawing of the page has."""
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg_element)
+
+
+def _image(image: Array, words: str) -> str:
     grey = "" if len(image) == 3 else " grey"
     ratio = f"{image.shape[2]}/{image.shape[1]}"
-    data = pictures.image_data(image, *story.pixel_range)
+    data = pictures.image_data(image)
     return f'<img class="pixels{grey}" style="--ratio:{ratio}" src="{data}" alt="{escape(words)}">'
 
 
@@ -230,7 +242,7 @@ def _stats(story: Story) -> str:
 
 def _samples(story: Story) -> str:
     shown = (
-        f"<li>{_image(story, image, f'an image of class {name}')}{escape(name)}</li>"
+        f"<li>{_image(image, f'an image of class {name}')}{escape(name)}</li>"
         for name, image in zip(story.classes, story.samples, strict=True)
     )
     return _figure(
@@ -247,9 +259,8 @@ def _layers(story: Story) -> str:
     return _table(("layer", "what it is", "output per image", "parameters"), rows, foot, words=2)
 
 
-def _model_ops(story: Story) -> str:
-    caption = "The same network from closer up: a box per operation, and the parameters that it reads."
-    drawn = _drawing(story, "model-ops.svg", caption)
+def _closer(story: Story, name: str, caption: str) -> str:
+    drawn = _drawing(story, name, caption)
     return f"<details><summary>Look closer: every operation</summary>{drawn}</details>" if drawn else ""
 
 
@@ -259,7 +270,8 @@ def _couples(story: Story) -> str:
     limit = float(np.abs(couples.kernel).max())
 
     def grid(words: str, values: Array, limit: float | None = None) -> str:
-        return pictures.grid_svg(values, words, shown=shown, limit=limit, written=True)
+        rows = values.reshape(-1, values.shape[-1])  # the channels below each other
+        return pictures.grid_svg(rows, words, shown=shown, limit=limit, written=True)
 
     equation = _equation(
         ("", "patch of the image", grid("patch of the image", couples.patch)),
@@ -286,7 +298,7 @@ def _gradient(story: Story) -> str:
     def grid(words: str, values: Array) -> str:
         return pictures.grid_svg(values[:LARGEST_GRID, :LARGEST_GRID], words, shown=shown)
 
-    image = _image(story, story.example, f"the image of a {story.classes[story.example_label]}")
+    image = _image(story.example, f"the image of a {story.classes[story.example_label]}")
     equation = _equation(
         ("", "the image", image),
         ("", "how far each pixel moves", grid("how far each pixel moves", gradient.local)),
@@ -322,32 +334,35 @@ def _result(value: float) -> str:
 
 def _formula(story: Story) -> str:
     gradient = story.gradient
-    largest = sorted(gradient.impacts, key=lambda impact: -abs(impact[3]))[:3]
-    terms = " ".join(
-        f"{'+' if place and local >= 0 else ''} {number(local)}·({number(cotangent)})"
-        for place, (_, local, cotangent, _) in enumerate(largest)
-    )
+    largest = sorted(gradient.impacts, key=lambda impact: -abs(impact.contribution))[:3]
+    terms = " + ".join(f"({number(one.cotangent)} × {number(one.local)})" for one in largest)
     rest = len(gradient.impacts) - len(largest)
     more = f" + {_count(rest)} more" if rest else ""
     return (
-        f'<div class="formula">∂loss/∂kernel{_index(gradient.element)} = Σ local × cotangent<br>= '
-        f"{escape(terms)}{more}<br>= <b>{number(gradient.total, 5)}</b></div>"
+        f'<div class="formula">∂loss/∂{escape(gradient.label)}<br>= Σ what the loss cares × how far the pixel moves<br>'
+        f"= {terms}{more}<br>= <b>{number(gradient.total, 5)}</b></div>"
     )
 
 
 def _impacts(story: Story) -> str:
-    impacts = story.gradient.impacts
-    shown = impacts
-    if len(impacts) > MOST_IMPACTS:
-        shown = sorted(impacts, key=lambda impact: -abs(impact[3]))[:MOST_IMPACTS]
+    shown: Sequence[Impact] = story.gradient.impacts
+    words = f"All {len(shown)} impacts"
+    if len(shown) > MOST_IMPACTS:
+        shown = sorted(shown, key=lambda impact: -abs(impact.contribution))[:MOST_IMPACTS]
+        words = f"The {len(shown)} largest of {len(story.gradient.impacts):,} impacts"
     rows = [
-        (_index(element), number(local, 4), number(cotangent, 4), number(contribution, 4))
-        for element, local, cotangent, contribution in shown
+        (
+            one.label,
+            one.factor or "",
+            number(one.local, 4),
+            number(one.cotangent, 4),
+            number(one.contribution, 4),
+        )
+        for one in shown
     ]
-    foot = (f"all {len(impacts):,}", "", "", number(story.gradient.total, 5))
-    head = ("output element", "local derivative", "cotangent", "contribution")
-    words = "Every impact" if shown is impacts else f"The {len(shown)} largest of {len(impacts):,} impacts"
-    return f"<details><summary>{words}, as a table</summary>{_table(head, rows, foot)}</details>"
+    head = ("output pixel", "local derivative is", "local derivative", "cotangent", "contribution")
+    foot = ("total", "", "", "", number(story.gradient.total, 5))
+    return f"<details><summary>{words}, as a table</summary>{_table(head, rows, foot, words=2)}</details>"
 
 
 def _curves(story: Story) -> str:
@@ -397,7 +412,7 @@ def _mistakes(story: Story) -> str:
             "<p>There is nothing to show here: no test image was answered wrongly.</p>", "The mistakes."
         )
     shown = (
-        f"<li>{_image(story, m.image, f'a {story.classes[m.label]}, answered as {story.classes[m.answer]}')}"
+        f"<li>{_image(m.image, f'a {story.classes[m.label]}, answered as {story.classes[m.answer]}')}"
         f"a <b>{escape(story.classes[m.label])}</b>, not <b>{escape(story.classes[m.answer])}</b><br>"
         f"{100 * m.confidence:.0f} % sure</li>"
         for m in story.mistakes[:MOST_MISTAKES]
@@ -413,7 +428,8 @@ def _files(story: Story) -> str:
         "model.safetensors": "the trained network: graph and numbers",
         "model.svg": "the network, a box per layer",
         "model-ops.svg": "the network, a box per operation",
-        "step.svg": "one training step, forward and backward",
+        "step.svg": "one training step, forward and backward, a box per layer",
+        "step-ops.svg": "the same, a box per operation",
         "curves.svg": "the training curves",
         "kernels.svg": "the kernels before and after",
         "gradient.svg": "one kernel element's gradient, in pictures",

@@ -153,14 +153,14 @@ def standalone(svg_element: str) -> str:
     return f"{svg_element[:start]}<style>{STANDALONE_STYLE}</style>{svg_element[start:]}\n"
 
 
-def image_data(image: Any, low: float, high: float) -> str:
+def image_data(image: Any) -> str:
     """An image (channels first, 1 or 3 of them; of others the first is shown) as a `data:` address holding a PNG.
 
-    Grey images are ink on paper: `low` is white and `high` is black.
+    Pixels run from 0 to 1; grey ones are ink on paper, 1 is black.
     """
     pixels = np.asarray(image, dtype=float)
     pixels = pixels if len(pixels) == 3 else pixels[:1]
-    scaled = np.clip((pixels - low) / ((high - low) or 1.0), 0.0, 1.0)
+    scaled = np.clip(pixels, 0.0, 1.0)
     shades = np.round(255 * (scaled if len(scaled) == 3 else 1.0 - scaled)).astype(np.uint8)
     return "data:image/png;base64," + base64.b64encode(_png(shades)).decode("ascii")
 

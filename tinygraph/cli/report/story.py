@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.explain import Impact
+
 Array = np.ndarray[Any, Any]
 
 
@@ -47,14 +49,15 @@ class Couples(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """How the gradient of one kernel element is made.
+    """How the gradient of one kernel element is made: one impact per output pixel that uses it.
 
-    `impacts` has a row (output element, local derivative, cotangent, contribution) per output element that uses the
-    kernel element; the three grids hold the same numbers where they belong in the output channel.
+    `label` is the element with its tensor's name; the three grids hold the impacts' numbers where they belong in the
+    output channel; `text` is all of it as a table and a formula.
     """
 
+    label: str
     element: tuple[int, ...]
-    impacts: Sequence[tuple[tuple[int, ...], float, float, float]]
+    impacts: Sequence[Impact]
     local: Array
     cotangent: Array
     contribution: Array
@@ -68,9 +71,10 @@ class Story:
 
     Attributes:
         subject: what the images are, as a noun phrase: "handwritten digits".
+        scaling: what was done to the pixels, a sentence without its full stop.
+        command: what was typed.
         counts: name of a set -> number of images in it.
         samples: one image per class, in the order of `classes`; channels first.
-        pixel_range: what is drawn white and black.
         losses, accuracies: name of a set -> its value after each epoch; accuracies from 0 to 1.
         kernels_before, kernels_after: of the first convolution, (output, input, rows, columns).
         confusion: a row per true class, a column per answer.
@@ -79,12 +83,12 @@ class Story:
     """
 
     subject: str
+    scaling: str
     command: str
     version: str
     classes: tuple[str, ...]
     counts: Mapping[str, int]
     samples: Sequence[Array]
-    pixel_range: tuple[float, float]
     layers: Sequence[Layer]
     losses: Mapping[str, Sequence[float]]
     accuracies: Mapping[str, Sequence[float]]
