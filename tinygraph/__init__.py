@@ -4,6 +4,7 @@ This file is the table of public names. What is heavy (training, data, the comma
 """
 
 from tinygraph.capture import capture as capture
+from tinygraph.compile import compile as compile
 from tinygraph.core.graph import Graph as Graph
 from tinygraph.core.graph import graph_of as graph_of
 from tinygraph.core.modes import no_grad as no_grad

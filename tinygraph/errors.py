@@ -10,6 +10,7 @@
     ├── RecordingError                     something was asked of a value that was not recorded
     ├── StaleValueError                    a saved value was changed before backward could use it
     ├── InPlaceError                       a write that would lose a gradient
+    ├── GraphError                         a graph that breaks its own specification
     ├── CaptureError                       a captured (value-less) tensor was used as if it had a value
     ├── UnknownOpError (AttributeError)    no op of that name
     ├── PluginError                        an op package is faulty, or two claim one name
@@ -67,6 +68,10 @@ class InPlaceError(TinygraphError):
 
 class CaptureError(TinygraphError):
     """A captured tensor, which has a type but no value, was used as if it had one."""
+
+
+class GraphError(TinygraphError):
+    """A graph that breaks its own specification: arity, types, order or phases."""
 
 
 class UnknownOpError(TinygraphError, AttributeError):

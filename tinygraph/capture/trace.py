@@ -17,7 +17,7 @@ from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Leaf
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import CaptureError
 
 
@@ -28,12 +28,22 @@ class Trace:
         reads: the states (parameters, buffers, generators) that the program reads, by id.
         writes: the states it replaces, each with the last captured value.
         gradients: the leaves whose `.grad` it sets, each with the last captured value (None: cleared).
+        guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
 
     def __init__(self) -> None:
         self.reads: dict[int, Leaf] = {}
         self.writes: dict[int, tuple[Leaf, Any]] = {}
         self.gradients: dict[int, tuple[Leaf, Tensor | None]] = {}
+        self.guards: list[tuple[str, Callable[[], Any], Any]] = []
+
+    def rely(self, words: str, question: Callable[[], Any]) -> None:
+        """Note that the captured graph is right only as long as a question has the answer it has now."""
+        self.guards.append((words, question, question()))
+
+    def broken(self) -> str | None:
+        """What the capture relied on and is no longer so, in words; None if everything still holds."""
+        return next((words for words, question, answer in self.guards if question() != answer), None)
 
     def read(self, leaf: Leaf) -> Any:
         """The captured value of a state: what was last written, or the leaf itself."""
@@ -67,8 +77,8 @@ def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
 
     Args:
         function: takes the arguments; returns tensors, or a container of them.
-        example_args: arrays and tensors, of which only shapes and dtypes count; containers of them; anything else is
-            passed on as it is.
+        example_args: arrays, tensors and numbers, of which only types count; containers of them; anything else
+            (bools, strings, modules) is passed on as it is.
 
     Returns:
         A `Graph` whose inputs are the arrays among the arguments, in order, and which holds live references to the
@@ -82,19 +92,23 @@ def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
     >>> graph(np.array([0.0, np.pi / 2, 0.0]))
     array([0., 2., 0.])
     """
-    leaves, tree = flatten(example_args)
-    names = _names(function, example_args)
+    return capture_with(function, example_args)[0]
+
+
+def capture_with(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Graph, Trace]:
+    """Capture a function, and return what the capture read and relied on besides."""
+    leaves, tree = flatten(args)
+    names = _names(function, args)
     inputs: list[Leaf] = []
     filled: list[Any] = []
     for i, leaf in enumerate(leaves):
-        if _is_array(leaf):
-            types = leaf.type if isinstance(leaf, Tensor) else type_of(leaf)
-            name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
-            made = Leaf(None, kind="input", types=ArrayType(*types), name=name)
-            inputs.append(made)
-            filled.append(Tensor(None, made, made))
-        else:
+        types = _input_type(leaf)
+        if types is None:
             filled.append(leaf)
+            continue
+        name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
+        inputs.append(Leaf(None, kind="input", types=types, name=name))
+        filled.append(Tensor(None, inputs[-1], inputs[-1]))
     trace = Trace()
     with mode(recording=True, capture=trace, place=Place()):
         result = function(*tree.unflatten(filled))
@@ -109,13 +123,19 @@ def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
     gradients = [
         (leaf, None if value is None else _output(value)) for leaf, value in trace.gradients.values()
     ]
-    return Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=_title(function))
+    graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=_title(function))
+    return graph, trace
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor | np.ndarray | np.generic | float | complex) and not isinstance(
-        value, bool
-    )
+def _input_type(value: Any) -> ArrayType | None:
+    """The type of an argument that becomes an input of the graph; None for what is passed on as it is."""
+    if isinstance(value, Tensor):
+        return ArrayType(*value.type)
+    if isinstance(value, np.ndarray | np.generic):
+        return type_of(value)
+    if isinstance(value, int | float | complex) and not isinstance(value, bool):
+        return WeakType((), np.asarray(value).dtype)
+    return None
 
 
 def _output(out: Any) -> Any:

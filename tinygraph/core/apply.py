@@ -18,7 +18,7 @@ from tinygraph.core.node import Leaf, Node, Port, edge_type, is_recorded, next_o
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import SCALAR_TYPES, ArrayType, type_of
+from tinygraph.core.types import SCALAR_TYPES, ArrayType, WeakType, forward_types, type_of
 from tinygraph.errors import (
     CaptureError,
     DTypeError,
@@ -135,6 +135,7 @@ def _apply_captured(
     capture: Any = mode.capture
     types: list[Any] = []
     mask = wanted = 0
+    weak = True  # whether only Python numbers take part, whose result is one again
     for i, (x, entry) in enumerate(zip(operands, entries, strict=True)):
         if isinstance(x, Tensor):
             # a parameter or buffer read here becomes part of the graph, by reference
@@ -145,8 +146,11 @@ def _apply_captured(
                 isinstance(entry, Leaf) and entry.kind in ("buffer", "generator")
             )
             wanted |= (is_recorded(entry) and not constant) << i
-            types.append(edge_type(entry) if is_recorded(entry) else type_of(entry))
+            known = edge_type(entry) if is_recorded(entry) else type_of(entry)
+            weak = weak and isinstance(known, WeakType)
+            types.append(known.number if isinstance(known, WeakType) else known)
         else:
+            weak = weak and isinstance(x, bool | int | float | complex)
             types.append(type_of(x) if isinstance(x, np.ndarray | np.generic) else x)
     if not mask:  # tensors that hold plain data: computed now, a constant of the graph
         values = [x._value if isinstance(x, Tensor) else x for x in operands]
@@ -155,9 +159,11 @@ def _apply_captured(
     try:
         result = op.type_rule(*types, **settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
-        raise explained(op, operands, settings, error) from (
-            None if isinstance(error, TinygraphError) else error
-        )
+        result = _typed_by_masks(op, types, entries, settings)
+        if result is None:
+            raise explained(op, operands, settings, error) from (
+                None if isinstance(error, TinygraphError) else error
+            )
     node = _new(Node)
     node.op = op
     node.inputs = tuple(entries)
@@ -170,10 +176,24 @@ def _apply_captured(
     frame = user_frame(3)
     node.code, node.offset = (frame.f_code, frame.f_lasti) if frame is not None else (None, 0)
     node.order = next_order()
-    node.types = result
+    node.types = WeakType(*result) if weak and isinstance(result, ArrayType) else result
     if isinstance(result, ArrayType):
         return Tensor(None, node)
     return tuple(Tensor(None, Port(node, i)) for i in range(len(result)))
+
+
+def _typed_by_masks(op: Op, types: list[Any], entries: list[Any], settings: dict[str, Any]) -> Any:
+    """The type of what depends on a boolean mask's values, where the mask is a constant; else None."""
+    known = [
+        entry if isinstance(entry, np.ndarray) and entry.dtype.kind == "b" else one
+        for entry, one in zip(entries, types, strict=True)
+    ]
+    if all(one is other for one, other in zip(known, types, strict=True)):
+        return None
+    try:
+        return forward_types(op.forward)(*known, **settings)
+    except Exception:  # noqa: BLE001 - what the type rule found says more
+        return None
 
 
 def _versions(entries: list[Any], saved_leaves: int) -> tuple[tuple[Leaf, int], ...]:

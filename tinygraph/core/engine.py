@@ -129,13 +129,20 @@ def propagate(
                 continue
             gradient = gradients.pop(key)
             if isinstance(node, Leaf) or (wanted is not None and key in wanted):
-                kept[key] = gradient
+                kept[key] = gradient if hasattr(gradient, "dtype") or gradient.__class__ is list else _boxed(gradient)
             elif live is None or key in live:
                 if node.versions is None and not record and gradient.__class__ is not list:
                     _run_rules(node, gradient, node.saved, gradients, live)
                 else:
                     _step_back(node, gradient, gradients, live, record)
     return kept
+
+
+def _boxed(number: Any) -> np.ndarray[Any, Any]:
+    """A Python object (NumPy's arithmetic on 0-d object arrays returns the bare object) as an array."""
+    array = np.empty((), object)
+    array[()] = number
+    return array
 
 
 def _leading_to(nodes: Sequence[Node], wanted: set[int]) -> set[int]:

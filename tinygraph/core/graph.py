@@ -17,7 +17,7 @@ from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import RecordingError, ShapeError
 
 
@@ -47,7 +47,7 @@ class Graph:
         self.updates = tuple(updates)
         self.gradients = tuple(gradients)
         self.name = name
-        self._result = result
+        self.result = result
         ends = (*self.outputs, *(value for _, value in (*self.updates, *self.gradients)))
         reached = ancestors(edge_node(end) for end in ends if is_recorded(end))
         listed = {id(node) for node in reached}
@@ -95,8 +95,8 @@ class Graph:
             nodes = tuple(ancestors(edge_node(out) for out in self.outputs if is_recorded(out)))
         values = evaluate(nodes, dict(self._bind(inputs)), keep=self.outputs)
         results = [_read(values, out) if is_recorded(out) else out for out in self.outputs]
-        if self._result is not None and len(results) == self._result.count:
-            return self._result.unflatten(results)
+        if self.result is not None and len(results) == self.result.count:
+            return self.result.unflatten(results)
         return results[0] if len(results) == 1 else tuple(results)
 
     def _bind(self, inputs: tuple[Any, ...]) -> Iterable[tuple[int, Any]]:
@@ -106,7 +106,7 @@ class Graph:
             names = ", ".join(leaf.name or "?" for leaf in self.inputs)
             raise ShapeError(f"the graph takes {len(self.inputs)} input(s) ({names}) but got {len(inputs)}")
         for i, (leaf, given) in enumerate(zip(self.inputs, inputs, strict=True)):
-            value = given if isinstance(given, Tensor) else np.asarray(given, dtype=leaf.types.dtype)[()]
+            value = given if isinstance(given, Tensor) else _as_input(given, leaf.types)
             found = value.type if isinstance(value, Tensor) else type_of(value)
             if found != leaf.types:
                 raise ShapeError(
@@ -186,6 +186,12 @@ class Graph:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {"text/plain": repr(self), **self.draw()._repr_mimebundle_()}
+
+
+def _as_input(given: Any, types: ArrayType) -> Any:
+    """A value for an input, in its dtype; what was captured as a Python number stays one."""
+    value = np.asarray(given, dtype=types.dtype)[()]
+    return value.item() if isinstance(types, WeakType) and value.ndim == 0 else value
 
 
 class _Open:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -203,7 +203,7 @@ ROOT = Place()
 Edge = Node | Port
 
 
-def is_recorded(entry: Any) -> bool:
+def is_recorded(entry: Any) -> TypeGuard[Edge]:
     """Whether an entry of `Node.inputs` is a node, leaf or port, rather than a constant."""
     return isinstance(entry, Node | Port)
 

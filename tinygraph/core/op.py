@@ -8,7 +8,7 @@ contract: `g` (or `t`), operands by name, `out`, `<operand>_type`, settings. Wha
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple, overload
@@ -28,6 +28,7 @@ KINDS = (
     "indexing", "loss", "random", "composite", "other",
 )  # fmt: skip
 RESERVED = ("g", "t", "out")
+FACTS = ("neutral", "involution", "identity_on_same_type", "join")
 
 
 class Operand(NamedTuple):
@@ -92,7 +93,8 @@ class Step(NamedTuple):
 
     `targets` pairs an input's position with its place in the rule's result (None: the result itself). Each of
     `arguments` is a place in the saved values (an int; a tuple of them for a variadic operand), a setting's name, or
-    None for an operand left out; `simple` if they are all ints. `position` is the input's, if the rule serves that one alone.
+    None for an operand left out; `simple` if they are all ints. `position` is the input's, if the rule serves that
+    one alone.
     """
 
     rule: Callable[..., Any] | None
@@ -282,6 +284,12 @@ class Op:
         typed: whether the op gave that rule itself (else it is found by running the forward on stand-ins).
         linear: operands in which the op is linear, others fixed: their reach is structural.
         nondifferentiable: operands through which no gradient flows, by nature (indices, masks, piecewise constants).
+        facts: what passes may rely on, by name:
+            "neutral": {operand: number}; with that number there, the result is the other operand.
+            "involution": True; applied twice it gives its operand back.
+            "identity_on_same_type": True; it is its first operand when the type stays the same.
+            "join": f(first, then, ndim) -> the settings of one application that does what `first` and `then` do in a
+            row on an operand of `ndim` dimensions, or None if together they do nothing.
     """
 
     name: str
@@ -294,6 +302,7 @@ class Op:
     typed: bool
     linear: tuple[str, ...] = ()
     nondifferentiable: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     error_samples: tuple[ErrorSample, ...] = ()
     rules: dict[str, Rule] = field(default_factory=dict)
@@ -451,6 +460,7 @@ def op(
     types: str | None = ...,
     linear: str | Sequence[str] = ...,
     nondifferentiable: str | Sequence[str] = ...,
+    facts: Mapping[str, Any] = ...,
     samples: Sequence[Sample] = ...,
     error_samples: Sequence[ErrorSample] = ...,
     declare: bool = ...,
@@ -467,6 +477,7 @@ def op(
     types: str | None = None,
     linear: str | Sequence[str] = (),
     nondifferentiable: str | Sequence[str] = (),
+    facts: Mapping[str, Any] | None = None,
     samples: Sequence[Sample] = (),
     error_samples: Sequence[ErrorSample] = (),
     declare: bool = True,
@@ -479,6 +490,7 @@ def op(
         numpy: the NumPy function, or several, with the same operands that this op stands for.
         types: a family of type rules ("elementwise", "reduction", "like_first"); follows from `kind` where it can.
         linear, nondifferentiable: operand names, see `Op`.
+        facts: see `Op`.
         samples, error_samples: what the op is tested with.
         declare: False for an op that is not entered in the registry (made for one call, or under test).
 
@@ -507,6 +519,9 @@ def op(
                     raise RuleError(
                         f"op {chosen!r}: {option}={one!r} is no operand; they are {', '.join(known)}"
                     )
+        for fact in facts or ():
+            if fact not in FACTS:
+                raise RuleError(f"op {chosen!r}: fact {fact!r} is none of {', '.join(FACTS)}")
         family = types or {"comparison": "elementwise"}.get(kind, kind)
         if types is not None and types not in FAMILIES:
             raise RuleError(f"op {chosen!r}: types={types!r} is none of {', '.join(FAMILIES)}")
@@ -524,6 +539,7 @@ def op(
             typed=typed,
             linear=_names(linear),
             nondifferentiable=_names(nondifferentiable),
+            facts=dict(facts or {}),
             samples=tuple(samples),
             error_samples=tuple(error_samples),
         )

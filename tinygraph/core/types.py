@@ -51,6 +51,21 @@ class ArrayType(NamedTuple):
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
 
 
+class WeakType(ArrayType):
+    """The type of a captured Python number: it takes the dtype of what it meets, as in NumPy 2."""
+
+    __slots__ = ()
+
+    @property
+    def number(self) -> bool | int | float | complex:
+        """A Python number of this kind, for type rules."""
+        one: bool | int | float | complex = np.ones((), self.dtype).item()
+        return one
+
+    def __str__(self) -> str:
+        return f"weak {self.dtype.name}"
+
+
 # NumPy scalars are the values of 0-d results; one shared type each keeps `apply` from building it.
 SCALAR_TYPES: dict[type, ArrayType] = {
     np.dtype(code).type: ArrayType((), np.dtype(code)) for code in "?bBhHiIlLqQefdgFDG"
@@ -130,6 +145,12 @@ def _operand(x: Any, rank: int = 0) -> Any:
     return x.stand_in((1,) * rank) if isinstance(x, ArrayType) else x
 
 
+def _result_dtype(result: Any, operands: Sequence[Any]) -> np.dtype[Any]:
+    """The dtype of a result; NumPy hands a single Python object out bare, as the number that it is."""
+    objects = any(isinstance(x, ArrayType) and x.dtype.kind == "O" for x in operands)
+    return np.dtype(object) if objects and not hasattr(result, "dtype") else type_of(result).dtype
+
+
 def elementwise_types(forward: Forward) -> TypeRule:
     """Operands broadcast; the dtype is whatever the forward makes of theirs."""
 
@@ -137,7 +158,7 @@ def elementwise_types(forward: Forward) -> TypeRule:
         shape = broadcast_shapes(*(x.shape for x in operands if isinstance(x, ArrayType)))
         with np.errstate(all="ignore"):
             result = forward(*map(_operand, operands), **settings)
-        return ArrayType(shape, type_of(result).dtype)
+        return ArrayType(shape, _result_dtype(result, operands))
 
     return types
 
@@ -151,7 +172,7 @@ def reduction_types(forward: Forward) -> TypeRule:
         shape = reduced_shape(x.shape, axis, keepdims)
         with np.errstate(all="ignore"):
             result = forward(_operand(x, x.ndim), *others, axis=axis, keepdims=keepdims, **settings)
-        return ArrayType(shape, type_of(result).dtype)
+        return ArrayType(shape, _result_dtype(result, (x,)))
 
     return types
 

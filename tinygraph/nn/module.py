@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from tinygraph.core.modes import scope
+from tinygraph.core.modes import modes, scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write
 from tinygraph.core.tensor import Tensor
-from tinygraph.errors import DTypeError, SettingError, StateDictError
+from tinygraph.errors import SettingError, StateDictError
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
 
 Self = TypeVar("Self", bound="Module")
@@ -30,6 +30,30 @@ class _Calls(threading.local):
 
 
 _calls = _Calls()
+
+
+class _Structure:
+    """A module's structure as a value: what a captured program of it relies on.
+
+    Worked out again only after some attribute of some module was set, so that asking costs a comparison of two ints.
+    """
+
+    changes = 0  # of all modules
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        self._seen = -1
+        self._value: tuple[Any, ...] = ()
+
+    def __call__(self) -> tuple[Any, ...]:
+        if self._seen != _Structure.changes:
+            self._seen = _Structure.changes
+            self._value = tuple(
+                (name, value if isinstance(value, bool | int | float | str | tuple | None) else id(value))
+                for module in self._module.modules()
+                for name, value in vars(module).items()
+            )
+        return self._value
 
 
 class IncompatibleKeys(NamedTuple):
@@ -67,6 +91,12 @@ class Module:
         _calls.depth += 1
         try:
             if _calls.depth == 1:
+                capture = modes.current.capture
+                if capture is not None:
+                    capture.rely(
+                        f"{type(self).__name__}: a setting, a parameter or train()/eval() changed",
+                        _Structure(self),
+                    )
                 return self.forward(*args, **kwargs)
             with scope(self._scope or type(self).__name__):
                 return self.forward(*args, **kwargs)
@@ -88,8 +118,11 @@ class Module:
                 f"assign a Parameter or None, or write its value under `with tg.no_grad():`"
             )
         elif name in self._buffers and value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"{name!r} is a buffer of {type(self).__name__}: assign a tensor, or register it again")
+            raise TypeError(
+                f"{name!r} is a buffer of {type(self).__name__}: assign a tensor, or register it again"
+            )
         object.__setattr__(self, name, value)
+        _Structure.changes += 1
 
     def _place(self, name: str) -> None:
         """Take the name that a parent gives; parameters still named by their path in here follow."""
@@ -102,7 +135,9 @@ class Module:
         """Add a parameter, or None for one that this instance does without."""
         self._check_name(name, Parameter)
         if param is not None and not isinstance(param, Parameter):
-            raise TypeError(f"register_parameter({name!r}) takes a Parameter or None, not {type(param).__name__}")
+            raise TypeError(
+                f"register_parameter({name!r}) takes a Parameter or None, not {type(param).__name__}"
+            )
         setattr(self, name, param)
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
@@ -129,11 +164,13 @@ class Module:
     register_module = add_module
 
     def _check_name(self, name: str, kind: type) -> None:
-        if not isinstance(name, str) or not name or "." in name:
+        if not name or "." in name:
             raise SettingError(f"a name in a module is a non-empty string without dots, not {name!r}")
         held = getattr(self, name, None)
         if hasattr(type(self), name) or (held is not None and not isinstance(held, kind)):
-            raise SettingError(f"{type(self).__name__} already has an attribute {name!r}; choose another name")
+            raise SettingError(
+                f"{type(self).__name__} already has an attribute {name!r}; choose another name"
+            )
 
     # -- walking ---------------------------------------------------------------------------------------------------
 
@@ -176,7 +213,9 @@ class Module:
         for name in filter(None, target.split(".")):
             module = module.__dict__.get(name)
             if not isinstance(module, Module):
-                raise AttributeError(f"{type(self).__name__} has no module {target!r}: nothing is called {name!r}")
+                raise AttributeError(
+                    f"{type(self).__name__} has no module {target!r}: nothing is called {name!r}"
+                )
         return module  # type: ignore[no-any-return]
 
     def named_parameters(
@@ -318,7 +357,9 @@ class Module:
             problems += [f"missing: {name!r}, {state[name].type}" for name in missing]
             problems += [f"unexpected: {name!r}" for name in unexpected]
         if problems:
-            hint = "" if not strict or not (missing or unexpected) else "\nstrict=False loads what fits by name"
+            hint = (
+                "" if not strict or not (missing or unexpected) else "\nstrict=False loads what fits by name"
+            )
             listed = "\n    ".join(problems)
             raise StateDictError(f"this state_dict does not fit {type(self).__name__}:\n    {listed}{hint}")
         for name, value in values.items():
@@ -378,7 +419,9 @@ def _as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
     except Exception as error:
         raise StateDictError(f"entry {name!r} of the state_dict is no array: {error}") from error
     if array.dtype.kind not in "biufcO":
-        raise StateDictError(f"entry {name!r} of the state_dict is no array of numbers: {type(value).__name__}")
+        raise StateDictError(
+            f"entry {name!r} of the state_dict is no array of numbers: {type(value).__name__}"
+        )
     return array
 
 

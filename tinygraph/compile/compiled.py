@@ -1,0 +1,179 @@
+"""`tg.compile`: a function that captures itself for each new kind of arguments and runs a plan from then on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph.capture.trace import Trace, capture_with
+from tinygraph.compile.plan import Plan
+from tinygraph.core.graph import Graph
+from tinygraph.core.modes import modes
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.trees import Tree, flatten
+from tinygraph.core.types import type_of
+from tinygraph.errors import RecordingError
+from tinygraph.passes import PASSES, Pass, Stage, run_passes
+
+
+class Entry(NamedTuple):
+    """One captured version of a function."""
+
+    graph: Graph
+    trace: Trace
+    stages: list[Stage]
+    plan: Plan
+    tree: Tree
+
+
+class Compiled:
+    """A compiled function; see `compile`.
+
+    Attributes:
+        function: the function as written.
+        passes: the passes its graphs go through.
+    """
+
+    def __init__(self, function: Callable[..., Any], passes: Sequence[Pass]) -> None:
+        self.function = function
+        self.passes = tuple(passes)
+        self._entries: dict[Any, Entry] = {}
+        self._reasons: list[str] = []
+        self._latest: Entry | None = None
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any) -> Any:
+        if modes.current.capture is not None:  # inside another capture it is part of that graph
+            return self.function(*args)
+        leaves, tree = flatten(args)
+        entry = self._entry(leaves, tree, args)
+        values = [leaf._value if isinstance(leaf, Tensor) else leaf for leaf in leaves if _varies(leaf)]
+        results = entry.plan(values)
+        tensors = any(isinstance(leaf, Tensor) for leaf in leaves) or bool(
+            entry.trace.reads or entry.trace.writes
+        )
+        out = [Tensor(result) if tensors else result for result in results]
+        result = entry.graph.result
+        return result.unflatten(out) if result is not None else out
+
+    def _entry(self, leaves: list[Any], tree: Tree, args: tuple[Any, ...]) -> Entry:
+        for i, leaf in enumerate(leaves):
+            if isinstance(leaf, Tensor) and leaf._edge is not None:
+                raise RecordingError(
+                    f"argument {i} of the compiled function {self._name!r} requires a gradient, which a compiled call "
+                    f"cannot pass on: put the backward pass inside the function, or pass tensor.detach()"
+                )
+        key = (repr(tree), tuple(map(_kind, leaves)))
+        entry = self._entries.get(key)
+        if entry is not None and entry.trace.broken() is None and entry.plan.fits():
+            self._latest = entry
+            return entry
+        self._note(key, entry)
+        graph, trace = capture_with(self.function, args)
+        stages = run_passes(graph, self.passes)
+        entry = Entry(graph, trace, stages, Plan(stages[-1].graph), tree)
+        self._entries[key] = self._latest = entry
+        return entry
+
+    def _note(self, key: Any, entry: Entry | None) -> None:
+        """Remember why a capture was needed."""
+        if entry is not None:
+            reason = entry.trace.broken() or "a parameter or buffer was replaced or changed its dtype"
+        elif self._entries:
+            reason = f"new argument types: {', '.join(map(str, key[1]))}"
+        else:
+            reason = f"the first call, with {', '.join(map(str, key[1])) or 'no arguments'}"
+        self._reasons.append(reason)
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def _last(self) -> Entry:
+        if self._latest is None:
+            raise RecordingError(
+                f"the compiled function {self._name!r} has not been called yet: call it once first"
+            )
+        return self._latest
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The graph of the latest call after each pass, as captured first."""
+        return self._last().stages
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the latest call."""
+        return self._last().plan
+
+    def explain_recapture(self) -> str:
+        """Why the function was captured, each time it was."""
+        return (
+            "\n".join(f"capture {i + 1}: {reason}" for i, reason in enumerate(self._reasons))
+            or "never captured"
+        )
+
+    def profile(self, *args: Any, repeats: int = 10) -> str:
+        """Time per step on the given arguments, as a table; parameters and states stay as they are."""
+        leaves, tree = flatten(args)
+        entry = self._entry(leaves, tree, args)
+        values = [leaf._value if isinstance(leaf, Tensor) else leaf for leaf in leaves if _varies(leaf)]
+        return entry.plan.table(entry.plan.profile(values, repeats))
+
+    def release(self) -> None:
+        """Give back the memory of all plans; the next call captures again."""
+        self._entries.clear()
+        self._latest = None
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._name}: {len(self._entries)} plan(s)>"
+
+
+def _varies(leaf: Any) -> bool:
+    """Whether an argument is an input of the graph: arrays, tensors and Python numbers."""
+    return isinstance(leaf, Tensor | np.ndarray | np.generic | int | float | complex) and not isinstance(
+        leaf, bool
+    )
+
+
+def _kind(leaf: Any) -> Any:
+    """What of an argument decides whether a captured graph can serve again."""
+    if isinstance(leaf, Tensor):
+        return leaf.type
+    if isinstance(leaf, np.ndarray | np.generic):
+        return type_of(leaf)
+    if isinstance(leaf, int | float | complex) and not isinstance(leaf, bool):
+        return f"a Python {type(leaf).__name__}"
+    try:
+        hash(leaf)
+    except TypeError:
+        return id(leaf)
+    return leaf
+
+
+def compile(function: Callable[..., Any], *, passes: Sequence[Pass] = PASSES) -> Compiled:
+    """A function with the same results and effects that runs from a plan instead of Python.
+
+    The first call with arguments of new types captures the function: it runs once on types alone, and what it reads
+    and updates (parameters, optimizer state, running statistics, generators) becomes part of the graph. Later calls
+    run the plan. A whole training step may be compiled: zero_grad, forward, backward and the optimizer's step.
+
+    Args:
+        function: takes arrays, tensors, numbers and containers of them. Python code in it must not depend on values.
+        passes: the graph passes to run; leave one out to see what it does.
+
+    Returns:
+        A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
+
+    Raises:
+        CaptureError: at the user's line, where Python code asks for a value.
+
+    >>> import numpy as np
+    >>> square = compile(lambda x: np.sin(x) ** 2)
+    >>> square(np.array([0.0, np.pi / 2]))
+    array([0., 1.])
+    """
+    return Compiled(function, passes)
