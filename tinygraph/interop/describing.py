@@ -13,7 +13,7 @@ from tinygraph.core.node import Leaf, Node, Port
 from tinygraph.core.op import Op
 from tinygraph.core.source import SourceLine
 from tinygraph.core.state import Generator, default_generator
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import DTypeError, FileFormatError
 from tinygraph.interop.description import (
     FORMAT,
@@ -50,7 +50,7 @@ class _Describing:
         self.numbers = {id(node): i for i, node in enumerate(self.nodes)}
         self.ops: dict[OpRecord, int] = {}
         self.op_numbers: dict[int, int] = {}
-        self.types: dict[ArrayType, int] = {}
+        self.types: dict[TypeRecord, int] = {}
         self.scopes: dict[Any, int] = {(): 0}
         self.sources: dict[SourceLine, int] = {}
         self.values: dict[str, Any] = {}
@@ -71,7 +71,7 @@ class _Describing:
             result=result_skeleton(graph.result),
             nodes=nodes,
             ops=tuple(self.ops),
-            types=tuple(TypeRecord(types.dtype.name, types.shape) for types in self.types),
+            types=tuple(self.types),
             scopes=tuple(self.scopes),
             sources=tuple(_source_record(source) for source in self.sources),
             arrays=self.arrays,
@@ -141,7 +141,7 @@ class _Describing:
     def type(self, types: ArrayType) -> int:
         if types.dtype.name not in DTYPES:
             raise FileFormatError(f"a file cannot hold the dtype {types.dtype.name}; convert with .astype first")
-        return _number(self.types, types)
+        return _number(self.types, TypeRecord(types.dtype.name, types.shape, isinstance(types, WeakType)))
 
     def array(self, value: Any, wanted: str) -> str:
         """Set an array aside under a name of its own; one array used twice is kept once."""

@@ -40,11 +40,12 @@ class OpRecord(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=Tr
     version: Name = ""
 
 
-class TypeRecord(Struct, forbid_unknown_fields=True, frozen=True):
-    """A shape and dtype."""
+class TypeRecord(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+    """A shape and dtype; `weak` if it is a Python number's, which takes the dtype of what it meets."""
 
     dtype: Name
     shape: Annotated[tuple[Count, ...], Meta(max_length=64)]
+    weak: bool = False
 
 
 class SourceRecord(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):

@@ -19,7 +19,7 @@ from tinygraph.core.node import Leaf, Node, Port
 from tinygraph.core.op import Op
 from tinygraph.core.source import SourceLine
 from tinygraph.core.state import Generator, default_generator
-from tinygraph.core.types import ArrayType
+from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.description import Constant, Description, NodeRecord, TypeRecord
 from tinygraph.interop.missing_ops import missing_op
@@ -204,9 +204,11 @@ def _array_type(record: TypeRecord, where: str) -> ArrayType:
     dtype = DTYPES.get(record.dtype)
     if dtype is None:
         raise FileFormatError(f"{where}: {record.dtype!r:.60} is no dtype that a file can hold")
+    if record.weak and record.shape:
+        raise FileFormatError(f"{where}: a Python number has no shape {record.shape}")
     if math.prod(record.shape) > LARGEST or max(record.shape, default=0) > LARGEST:
         raise FileFormatError(f"{where}: an array of shape {record.shape} is larger than any memory")
-    return ArrayType(record.shape, dtype)
+    return WeakType((), dtype) if record.weak else ArrayType(record.shape, dtype)
 
 
 def _generator(state: dict[str, Any] | None) -> Generator:
