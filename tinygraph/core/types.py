@@ -82,6 +82,16 @@ def type_of(value: Any) -> ArrayType:
     return ArrayType(value.shape, value.dtype)
 
 
+def as_value(value: Any, dtype: Any = None) -> Any:
+    """A value as tensors hold it: an array, a NumPy scalar if 0-d, but 0-d arrays of Python objects stay boxed.
+
+    >>> as_value([1, 2], float), as_value(3, "float32")
+    (array([1., 2.]), np.float32(3.0))
+    """
+    array = np.asarray(value, dtype)
+    return array if array.ndim or array.dtype.kind == "O" else array[()]
+
+
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """`np.broadcast_shapes` with an error that names the axis and the sizes.
 
