@@ -43,7 +43,9 @@ def load_digits(*, test_size: float = 0.2, seed: int = 0) -> tuple[TensorDataset
     return TensorDataset(images[~testing], labels[~testing]), TensorDataset(images[testing], labels[testing])
 
 
-def _stratified(labels: np.ndarray[Any, Any], share: float, random: np.random.Generator) -> np.ndarray[Any, Any]:
+def _stratified(
+    labels: np.ndarray[Any, Any], share: float, random: np.random.Generator
+) -> np.ndarray[Any, Any]:
     """A mask that chooses the share of each class."""
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels):

@@ -80,7 +80,8 @@ def read_idx(path: str | Path) -> Array:
     if found != expected:
         fault = "truncated" if found < expected else "too long"
         raise FileFormatError(
-            f"{path} is {fault}: its header announces {dtype.name}{list(shape)}, {expected} bytes of data; it has {found}"
+            f"{path} is {fault}: its header announces {dtype.name}{list(shape)}, {expected} bytes of data; it "
+            f"has {found}"
         )
     array = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return array.astype(dtype.newbyteorder("="))
@@ -149,7 +150,9 @@ def read_cifar(paths: str | Path | Sequence[str | Path], *, classes: int = 10) -
         rows.append(np.frombuffer(content, np.uint8).reshape(-1, record))
         largest = int(rows[-1][:, header - 1].max())
         if largest >= classes:
-            raise FileFormatError(f"{path} has the label {largest}, but CIFAR-{classes} has 0 to {classes - 1}")
+            raise FileFormatError(
+                f"{path} has the label {largest}, but CIFAR-{classes} has 0 to {classes - 1}"
+            )
     if not rows:
         raise DataError("read_cifar got no files")
     table = np.concatenate(rows)

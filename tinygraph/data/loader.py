@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class DataLoader:
         generator: Generator | None = None,
         seed: int | None = None,
     ) -> None:
-        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        if batch_size < 1 or batch_size != int(batch_size):
             raise SettingError(f"DataLoader: batch_size={batch_size!r} must be a whole number from 1 up")
         if generator is not None and seed is not None:
             raise SettingError("DataLoader takes a generator or a seed, not both")
@@ -70,7 +70,7 @@ class DataLoader:
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield self._batch(order[start : start + self.batch_size])
 
-    def _batch(self, indices: Sequence[int]) -> Any:
+    def _batch(self, indices: np.ndarray[Any, Any]) -> Any:
         if self.collate_fn is not None:
             return self.collate_fn([self.dataset[int(i)] for i in indices])
         if isinstance(self.dataset, Dataset):

@@ -185,7 +185,9 @@ class Unflatten(Module):
 
     def forward(self, input: Any) -> Any:
         axis = self.dim % input.ndim
-        return ops.reshape(input, shape=(*input.shape[:axis], *self.unflattened_size, *input.shape[axis + 1 :]))
+        return ops.reshape(
+            input, shape=(*input.shape[:axis], *self.unflattened_size, *input.shape[axis + 1 :])
+        )
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

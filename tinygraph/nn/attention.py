@@ -16,7 +16,7 @@ from tinygraph.nn.containers import ModuleList
 from tinygraph.nn.linear import Linear
 from tinygraph.nn.module import Module
 from tinygraph.nn.normalization import LayerNorm
-from tinygraph.nn.parameter import zeros_parameter
+from tinygraph.nn.parameter import Parameter, zeros_parameter
 
 
 class MultiheadAttention(Module):
@@ -68,10 +68,10 @@ class MultiheadAttention(Module):
         self.head_dim = embed_dim // num_heads
         kdim = embed_dim if kdim is None else kdim
         vdim = embed_dim if vdim is None else vdim
+        self.in_proj_weight: Parameter | None = None
         if kdim == vdim == embed_dim:
             self.in_proj_weight = zeros_parameter((3 * embed_dim, embed_dim), dtype, device)
         else:
-            self.in_proj_weight = None
             self.q_proj_weight = zeros_parameter((embed_dim, embed_dim), dtype, device)
             self.k_proj_weight = zeros_parameter((embed_dim, kdim), dtype, device)
             self.v_proj_weight = zeros_parameter((embed_dim, vdim), dtype, device)
@@ -137,11 +137,14 @@ class MultiheadAttention(Module):
         return output, weights[0] if single else weights
 
     def _projected(self, *inputs: Any) -> list[Any]:
+        weights: tuple[Any, ...]
         if self.in_proj_weight is not None:
             weights = ops.split(self.in_proj_weight, sections=3, axis=0)
         else:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        biases = (None,) * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, sections=3, axis=0)
+        biases = (
+            (None,) * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, sections=3, axis=0)
+        )
         return [functional.linear(*three) for three in zip(inputs, weights, biases, strict=True)]
 
     def _heads(self, x: Any) -> Any:

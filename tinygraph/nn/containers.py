@@ -157,10 +157,10 @@ class ModuleDict(_Uncalled):
         return self._own(Module)
 
     def __getitem__(self, key: str) -> Module:
-        for name, module in self._own(Module):
-            if name == key:
-                return module
-        raise KeyError(f"no module {key!r}; there are {', '.join(self.keys()) or 'none'}")
+        module = self.__dict__.get(key)
+        if not isinstance(module, Module):
+            raise KeyError(f"no module {key!r}; there are {', '.join(self.keys()) or 'none'}")
+        return module
 
     def __setitem__(self, key: str, module: Module) -> None:
         self.add_module(key, module)

@@ -55,12 +55,16 @@ class _Convolution(Module):
         """A setting for each spatial dimension."""
         values = tuple(value) if isinstance(value, tuple | list) else (value,) * self.dimensions
         if len(values) != self.dimensions:
-            raise ShapeError(f"{type(self).__name__}: {name}={value} needs {self.dimensions} entries, or one int")
+            raise ShapeError(
+                f"{type(self).__name__}: {name}={value} needs {self.dimensions} entries, or one int"
+            )
         return values
 
     def extra_repr(self) -> str:
         defaults = {"padding": (0, "0"), "dilation": (1,), "output_padding": (0,)}
-        shown = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
+        shown = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        ]
         for name, default in defaults.items():
             value = getattr(self, name, None)
             if value is not None and value != default[:1] * self.dimensions:
@@ -74,19 +78,6 @@ class _Direct(_Convolution):
 
     Shapes: input (batch, in_channels, *spatial) or (in_channels, *spatial), weight (out_channels, in_channels /
     groups, *kernel_size), bias (out_channels,).
-
-    Args:
-        in_channels, out_channels: how many planes go in and come out.
-        kernel_size, stride, dilation: an int, or one for each spatial dimension.
-        padding: likewise, or "same" or "valid".
-        groups: how many blocks of channels are convolved apart.
-        bias: whether a bias is added.
-        padding_mode: "zeros", "reflect", "replicate" or "circular": what lies outside.
-        dtype: of the parameters, float32 by default.
-
-    Raises:
-        ShapeError: groups that do not divide the channels.
-        SettingError: an unknown padding mode.
     """
 
     def __init__(
@@ -103,6 +94,22 @@ class _Direct(_Convolution):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
+        """Make a layer with new weights.
+
+        Args:
+            in_channels, out_channels: how many planes go in and come out.
+            kernel_size, stride, dilation: an int, or one for each spatial dimension.
+            padding: likewise, or "same" or "valid".
+            groups: how many blocks of channels are convolved apart.
+            bias: whether a bias is added.
+            padding_mode: "zeros", "reflect", "replicate" or "circular": what lies outside.
+            device: the CPU.
+            dtype: of the parameters, float32 by default.
+
+        Raises:
+            ShapeError: groups that do not divide the channels.
+            SettingError: an unknown padding mode, or another device.
+        """
         if padding_mode != "zeros" and padding_mode not in functional.PADDING_MODES:
             known = ", ".join(["zeros", *functional.PADDING_MODES])
             raise SettingError(f"padding_mode is {padding_mode!r}; it can be {known}")
@@ -136,17 +143,20 @@ class _Direct(_Convolution):
 
 
 class Conv1d(_Direct):
-    __doc__ = _Direct.__doc__
+    """Convolution of signals (batch, in_channels, length)."""
+
     dimensions = 1
 
 
 class Conv2d(_Direct):
-    __doc__ = _Direct.__doc__
+    """Convolution of images (batch, in_channels, rows, columns)."""
+
     dimensions = 2
 
 
 class Conv3d(_Direct):
-    __doc__ = _Direct.__doc__
+    """Convolution of volumes (batch, in_channels, depth, rows, columns)."""
+
     dimensions = 3
 
 
@@ -155,18 +165,6 @@ class _Transposed(_Convolution):
 
     Shapes: input (batch, in_channels, *spatial), weight (in_channels, out_channels / groups, *kernel_size).
     Each spatial size becomes (size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1.
-
-    Args:
-        in_channels, out_channels: how many planes go in and come out.
-        kernel_size, stride, padding, output_padding, dilation: an int, or one for each spatial dimension.
-        groups: how many blocks of channels are convolved apart.
-        bias: whether a bias is added.
-        padding_mode: "zeros".
-        dtype: of the parameters, float32 by default.
-
-    Raises:
-        ShapeError: groups that do not divide the channels.
-        SettingError: a padding mode other than "zeros".
     """
 
     transposed = True
@@ -186,6 +184,21 @@ class _Transposed(_Convolution):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
+        """Make a layer with new weights.
+
+        Args:
+            in_channels, out_channels: how many planes go in and come out.
+            kernel_size, stride, padding, output_padding, dilation: an int, or one for each spatial dimension.
+            groups: how many blocks of channels are convolved apart.
+            bias: whether a bias is added.
+            padding_mode: "zeros".
+            device: the CPU.
+            dtype: of the parameters, float32 by default.
+
+        Raises:
+            ShapeError: groups that do not divide the channels.
+            SettingError: a padding mode other than "zeros", or another device.
+        """
         functional.refuse(type(self).__name__, padding_mode=(padding_mode, "zeros"))
         self.output_padding = self._each("output_padding", output_padding)
         channels = (in_channels, out_channels)
@@ -204,10 +217,11 @@ class _Transposed(_Convolution):
         )  # fmt: skip
 
     def _padding_for(self, shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+        paddings: Any = self.padding
         smallest = [
-            (size - 1) * stride - 2 * int(padding) + dilation * (kernel - 1) + 1
+            (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
             for size, stride, padding, dilation, kernel in zip(
-                shape[-self.dimensions :], self.stride, self.padding, self.dilation, self.kernel_size, strict=True
+                shape[-self.dimensions :], self.stride, paddings, self.dilation, self.kernel_size, strict=True
             )
         ]
         extra = tuple(want - least for want, least in zip(wanted, smallest, strict=True))
@@ -221,15 +235,18 @@ class _Transposed(_Convolution):
 
 
 class ConvTranspose1d(_Transposed):
-    __doc__ = _Transposed.__doc__
+    """Transposed convolution of signals (batch, in_channels, length)."""
+
     dimensions = 1
 
 
 class ConvTranspose2d(_Transposed):
-    __doc__ = _Transposed.__doc__
+    """Transposed convolution of images (batch, in_channels, rows, columns)."""
+
     dimensions = 2
 
 
 class ConvTranspose3d(_Transposed):
-    __doc__ = _Transposed.__doc__
+    """Transposed convolution of volumes (batch, in_channels, depth, rows, columns)."""
+
     dimensions = 3

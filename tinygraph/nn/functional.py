@@ -128,7 +128,9 @@ def _adaptive_avg_pool(dimensions: int, input: Any, output_size: Any) -> Any:
 
 max_pool1d, max_pool2d, max_pool3d = (partial(_max_pool, n) for n in (1, 2, 3))
 avg_pool1d, avg_pool2d, avg_pool3d = (partial(_avg_pool, n) for n in (1, 2, 3))
-adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = (partial(_adaptive_avg_pool, n) for n in (1, 2, 3))
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = (
+    partial(_adaptive_avg_pool, n) for n in (1, 2, 3)
+)
 
 
 # -- normalisation and dropout -----------------------------------------------------------------------------------------
@@ -166,16 +168,15 @@ def batch_norm(
     if running_mean is not None and running_var is not None:
         with no_grad():
             variance = variance * (count / max(1, count - 1))
-            write(running_mean, _mixed(read(running_mean), mean, momentum))
-            write(running_var, _mixed(read(running_var), variance, momentum))
+            for average, new in ((running_mean, mean), (running_var, variance)):
+                old = read(average)
+                write(average, old + momentum * (new - old))
     return out
 
 
-def _mixed(old: Any, new: Any, momentum: Any) -> Any:
-    return old + momentum * (new - old)
-
-
-def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def layer_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
     """Normalise over the last axes."""
     return ops.layer_norm(input, weight, bias, normalized_shape=normalized_shape, eps=eps)
 
@@ -385,7 +386,9 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     """
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise SettingError(f"pad has {len(pad)} widths; it takes two an axis for at most {input.ndim} axes")
-    pairs = [(0, 0)] * (input.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)][::-1]
+    pairs = [(0, 0)] * (input.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)][
+        ::-1
+    ]
     if mode == "constant":
         return ops.pad(input, pad_width=tuple(pairs), constant_values=0 if value is None else value)
     if mode not in PADDING_MODES:
@@ -408,9 +411,12 @@ def one_hot(tensor: Any, num_classes: int) -> np.ndarray[Any, Any]:
         ShapeError: a class out of range.
     """
     labels = tensor.numpy() if isinstance(tensor, Tensor) else np.asarray(tensor)
-    if labels.size and not (0 <= labels.min() and labels.max() < num_classes):
-        raise ShapeError(f"classes from {labels.min()} to {labels.max()} do not fit num_classes={num_classes}")
-    return np.eye(num_classes, dtype=np.int64)[labels]
+    if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+        raise ShapeError(
+            f"classes from {labels.min()} to {labels.max()} do not fit num_classes={num_classes}"
+        )
+    rows: np.ndarray[Any, Any] = np.eye(num_classes, dtype=np.int64)[labels]
+    return rows
 
 
 def scaled_dot_product_attention(

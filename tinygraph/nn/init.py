@@ -54,7 +54,9 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     return _fill(tensor, (generator or default_generator).uniform(tensor.shape, a, b))
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
+def normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
+) -> Tensor:
     """Fill with normal draws."""
     if not std >= 0:
         raise SettingError(f"std is {std}; a standard deviation is not negative")
@@ -71,7 +73,9 @@ def trunc_normal_(
 ) -> Tensor:
     """Fill with normal draws, those outside [a, b] drawn again."""
     if not a < b or mean - 4 * std > b or mean + 4 * std < a:
-        raise SettingError(f"[{a}, {b}] holds next to nothing of a normal distribution around {mean} with std {std}")
+        raise SettingError(
+            f"[{a}, {b}] holds next to nothing of a normal distribution around {mean} with std {std}"
+        )
     source = generator or default_generator
     values = np.asarray(source.normal(tensor.shape, mean, std))
     while (outside := (values < a) | (values > b)).any():

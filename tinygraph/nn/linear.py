@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.state import default_generator, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError, ShapeError
 from tinygraph.nn import functional, init
@@ -89,11 +90,12 @@ class Embedding(Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        functional.refuse(
-            "Embedding", max_norm=(max_norm, None), scale_grad_by_freq=(scale_grad_by_freq, False), sparse=(sparse, False)
-        )
+        functional.refuse("Embedding", max_norm=(max_norm, None), sparse=(sparse, False))
+        functional.refuse("Embedding", scale_grad_by_freq=(scale_grad_by_freq, False))
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise SettingError(f"padding_idx={padding_idx} is no row of an embedding with {num_embeddings} rows")
+            raise SettingError(
+                f"padding_idx={padding_idx} is no row of an embedding with {num_embeddings} rows"
+            )
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx % num_embeddings if padding_idx is not None else None
@@ -106,10 +108,10 @@ class Embedding(Module):
 
     def reset_parameters(self) -> None:
         """Draw new initial values."""
-        values = np.asarray(init.default_generator.normal(self.weight.shape))
+        values = np.asarray(default_generator.normal(self.weight.shape))
         if self.padding_idx is not None:
             values[self.padding_idx] = 0.0
-        init.write(self.weight, values)
+        write(self.weight, values)
 
     def forward(self, input: Any) -> Any:
         return functional.embedding(input, self.weight, self.padding_idx)
@@ -119,7 +121,9 @@ class Embedding(Module):
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
 
     @classmethod
-    def from_pretrained(cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
+    def from_pretrained(
+        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None
+    ) -> Embedding:
         """An embedding with a given table, which is copied."""
         rows, width = embeddings.shape
         return cls(rows, width, padding_idx, _weight=embeddings, _freeze=freeze)

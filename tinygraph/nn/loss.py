@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygraph.core.tensor import Tensor
 from tinygraph.nn import functional
 from tinygraph.nn.module import Module
 
@@ -21,7 +22,14 @@ class _Loss(Module):
         return f"reduction={self.reduction!r}"
 
 
-class CrossEntropyLoss(_Loss):
+class _WeightedLoss(_Loss):
+    """A loss with factors, which are buffers."""
+
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
+
+class CrossEntropyLoss(_WeightedLoss):
     """The negative log-likelihood of labels under softmax(logits).
 
     Shapes: logits (batch, classes, ...); labels (batch, ...) of class indices, or probabilities like the logits.
@@ -57,7 +65,7 @@ class CrossEntropyLoss(_Loss):
         )  # fmt: skip
 
 
-class NLLLoss(_Loss):
+class NLLLoss(_WeightedLoss):
     """The negative of log-probabilities (batch, classes, ...) at the labels (batch, ...)."""
 
     def __init__(
@@ -102,7 +110,7 @@ class L1Loss(_Loss):
         return functional.l1_loss(input, target, reduction=self.reduction)
 
 
-class BCEWithLogitsLoss(_Loss):
+class BCEWithLogitsLoss(_WeightedLoss):
     """Binary cross entropy of sigmoid(input) and target, in a form that never overflows.
 
     Args:

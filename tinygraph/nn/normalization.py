@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.core.state import read, write
+from tinygraph.core.tensor import Tensor
 from tinygraph.errors import ShapeError
 from tinygraph.nn import functional, init
 from tinygraph.nn.module import Module
@@ -18,18 +19,12 @@ class _BatchNorm(Module):
 
     In training, mean and (biased) variance are the batch's, and running averages of the mean and of the unbiased
     variance are kept; in evaluation those are used.
-
-    Args:
-        num_features: channels.
-        eps: added to the variance.
-        momentum: the share of a new batch in the running averages; None: the plain average over all batches.
-        affine: whether there are a weight and a bias.
-        track_running_stats: whether running averages are kept; without them the batch's own are always used.
-        bias: whether there is a bias.
-        dtype: of parameters and averages, float32 by default.
     """
 
     ranks: ClassVar[tuple[int, ...]]
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
 
     def __init__(
         self,
@@ -43,6 +38,18 @@ class _BatchNorm(Module):
         *,
         bias: bool = True,
     ) -> None:
+        """Make a layer.
+
+        Args:
+            num_features: channels.
+            eps: added to the variance.
+            momentum: the share of a new batch in the running averages; None: the plain average over all batches.
+            affine: whether there are a weight and a bias.
+            track_running_stats: whether running averages are kept; without them the batch's own are always used.
+            device: the CPU.
+            dtype: of parameters and averages, float32 by default.
+            bias: whether there is a bias.
+        """
         found = parameter_dtype(dtype, device)
         self.num_features = num_features
         self.eps = eps
@@ -58,7 +65,11 @@ class _BatchNorm(Module):
 
     def reset_running_stats(self) -> None:
         """Start the running averages again."""
-        for state, value in ((self.running_mean, 0.0), (self.running_var, 1.0), (self.num_batches_tracked, 0)):
+        for state, value in (
+            (self.running_mean, 0.0),
+            (self.running_var, 1.0),
+            (self.num_batches_tracked, 0),
+        ):
             if state is not None:
                 write(state, np.full(state.shape, value, state.dtype))
 
@@ -78,11 +89,11 @@ class _BatchNorm(Module):
                 f"...), not {input.shape}"
             )
         momentum: Any = self.momentum
-        if self.training and self.track_running_stats:
+        if self.training and self.num_batches_tracked is not None:
             count = read(self.num_batches_tracked) + 1
             write(self.num_batches_tracked, count)
             if momentum is None:
-                momentum = (1.0 / count).astype(self.running_mean.dtype)
+                momentum = 1.0 / count
         by_batch = self.training or self.running_mean is None
         return functional.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, by_batch, momentum, self.eps
@@ -96,17 +107,20 @@ class _BatchNorm(Module):
 
 
 class BatchNorm1d(_BatchNorm):
-    __doc__ = _BatchNorm.__doc__
+    """Batch normalisation of (batch, num_features) or (batch, num_features, length)."""
+
     ranks = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    __doc__ = _BatchNorm.__doc__
+    """Batch normalisation of images (batch, num_features, rows, columns)."""
+
     ranks = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    __doc__ = _BatchNorm.__doc__
+    """Batch normalisation of volumes (batch, num_features, depth, rows, columns)."""
+
     ranks = (5,)
 
 

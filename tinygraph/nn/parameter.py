@@ -59,7 +59,9 @@ def parameter_dtype(dtype: Any = None, device: Any = None) -> np.dtype[Any]:
     try:
         found = np.dtype(np.float32 if dtype is None else dtype)
     except TypeError:
-        raise DTypeError(f"dtype={dtype!r} is no NumPy dtype; write for example np.float64 or 'float64'") from None
+        raise DTypeError(
+            f"dtype={dtype!r} is no NumPy dtype; write for example np.float64 or 'float64'"
+        ) from None
     if found.kind not in "fc":
         raise DTypeError(f"parameters need a floating or complex dtype, not {found}")
     return found

@@ -9,16 +9,7 @@ from tinygraph.nn.module import Module
 
 
 class _MaxPool(Module):
-    """The maximum of each window; padding never wins.
-
-    Shapes: (batch, channels, *spatial) or (channels, *spatial).
-
-    Args:
-        kernel_size, padding, dilation: an int, or one for each spatial dimension.
-        stride: `kernel_size` by default.
-        return_indices: not supported.
-        ceil_mode: whether a last window that sticks out counts.
-    """
+    """The maximum of each window; padding never wins. Shapes: (batch, channels, *spatial) or (channels, *spatial)."""
 
     dimensions: ClassVar[int]
 
@@ -31,6 +22,14 @@ class _MaxPool(Module):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
+        """Make a layer.
+
+        Args:
+            kernel_size, padding, dilation: an int, or one for each spatial dimension.
+            stride: `kernel_size` by default.
+            return_indices: not supported.
+            ceil_mode: whether a last window that sticks out counts.
+        """
         functional.refuse(type(self).__name__, return_indices=(return_indices, False))
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
@@ -51,32 +50,25 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    __doc__ = _MaxPool.__doc__
+    """The maximum of each window of signals (batch, channels, length)."""
+
     dimensions = 1
 
 
 class MaxPool2d(_MaxPool):
-    __doc__ = _MaxPool.__doc__
+    """The maximum of each window of images (batch, channels, rows, columns)."""
+
     dimensions = 2
 
 
 class MaxPool3d(_MaxPool):
-    __doc__ = _MaxPool.__doc__
+    """The maximum of each window of volumes (batch, channels, depth, rows, columns)."""
+
     dimensions = 3
 
 
 class _AvgPool(Module):
-    """The mean of each window.
-
-    Shapes: (batch, channels, *spatial) or (channels, *spatial).
-
-    Args:
-        kernel_size, padding: an int, or one for each spatial dimension.
-        stride: `kernel_size` by default.
-        ceil_mode: whether a last window that sticks out counts.
-        count_include_pad: whether padding counts as zeros.
-        divisor_override: not supported.
-    """
+    """The mean of each window. Shapes: (batch, channels, *spatial) or (channels, *spatial)."""
 
     dimensions: ClassVar[int]
 
@@ -89,6 +81,15 @@ class _AvgPool(Module):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
+        """Make a layer.
+
+        Args:
+            kernel_size, padding: an int, or one for each spatial dimension.
+            stride: `kernel_size` by default.
+            ceil_mode: whether a last window that sticks out counts.
+            count_include_pad: whether padding counts as zeros.
+            divisor_override: not supported.
+        """
         functional.refuse(type(self).__name__, divisor_override=(divisor_override, None))
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
@@ -98,7 +99,13 @@ class _AvgPool(Module):
 
     def forward(self, input: Any) -> Any:
         return functional._avg_pool(
-            self.dimensions, input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+            self.dimensions,
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
         )
 
     def extra_repr(self) -> str:
@@ -106,17 +113,20 @@ class _AvgPool(Module):
 
 
 class AvgPool1d(_AvgPool):
-    __doc__ = _AvgPool.__doc__
+    """The mean of each window of signals (batch, channels, length)."""
+
     dimensions = 1
 
 
 class AvgPool2d(_AvgPool):
-    __doc__ = _AvgPool.__doc__
+    """The mean of each window of images (batch, channels, rows, columns)."""
+
     dimensions = 2
 
 
 class AvgPool3d(_AvgPool):
-    __doc__ = _AvgPool.__doc__
+    """The mean of each window of volumes (batch, channels, depth, rows, columns)."""
+
     dimensions = 3
 
 
@@ -136,15 +146,18 @@ class _AdaptiveAvgPool(Module):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    __doc__ = _AdaptiveAvgPool.__doc__
+    """Means over an even division of signals (batch, channels, length)."""
+
     dimensions = 1
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    __doc__ = _AdaptiveAvgPool.__doc__
+    """Means over an even division of images (batch, channels, rows, columns)."""
+
     dimensions = 2
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    __doc__ = _AdaptiveAvgPool.__doc__
+    """Means over an even division of volumes (batch, channels, depth, rows, columns)."""
+
     dimensions = 3

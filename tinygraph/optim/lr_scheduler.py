@@ -25,7 +25,9 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise SettingError(f"{type(self).__name__} takes an optimizer first, not a {type(optimizer).__name__}")
+            raise SettingError(
+                f"{type(self).__name__} takes an optimizer first, not a {type(optimizer).__name__}"
+            )
         self.optimizer = optimizer
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
@@ -84,7 +86,9 @@ class LambdaLR(LRScheduler):
 class StepLR(LRScheduler):
     """base * gamma ** (step // step_size)."""
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
         _require_positive("StepLR", step_size=step_size)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
@@ -161,13 +165,14 @@ class PolynomialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, step: int, group: int) -> float:
-        return base * (1.0 - min(step, self.total_iters) / self.total_iters) ** self.power
+        left = 1.0 - min(step, self.total_iters) / self.total_iters
+        return base * float(left**self.power)
 
 
 class CosineAnnealingLR(LRScheduler):
     """Half a cosine from base to `eta_min` in `T_max` steps, and back (Loshchilov and Hutter, 2017)."""
 
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:  # noqa: N803 - PyTorch's name
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         _require_positive("CosineAnnealingLR", T_max=T_max)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
@@ -182,8 +187,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        T_0: int,  # noqa: N803 - PyTorch's name
-        T_mult: int = 1,  # noqa: N803 - PyTorch's name
+        T_0: int,
+        T_mult: int = 1,
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ) -> None:
@@ -242,7 +247,9 @@ class OneCycleLR(LRScheduler):
             total_steps = epochs * steps_per_epoch
         _require_positive("OneCycleLR", total_steps=total_steps)
         if anneal_strategy not in ("cos", "linear"):
-            raise SettingError(f'OneCycleLR: anneal_strategy is {anneal_strategy!r}; it can be "cos" or "linear"')
+            raise SettingError(
+                f'OneCycleLR: anneal_strategy is {anneal_strategy!r}; it can be "cos" or "linear"'
+            )
         self.total_steps = total_steps
         self.anneal_strategy = anneal_strategy
         self.momenta = (max_momentum, base_momentum) if cycle_momentum else None
@@ -251,7 +258,11 @@ class OneCycleLR(LRScheduler):
         # each phase: its last step, and which of (start, peak, end) it goes from and to
         if three_phase:
             down = float(2 * pct_start * total_steps) - 2
-            self.phases = [(up, rates[0], rates[1]), (down, rates[1], rates[0]), (total_steps - 1, rates[0], rates[2])]
+            self.phases = [
+                (up, rates[0], rates[1]),
+                (down, rates[1], rates[0]),
+                (total_steps - 1, rates[0], rates[2]),
+            ]
         else:
             self.phases = [(up, rates[0], rates[1]), (float(total_steps - 1), rates[1], rates[2])]
         count = len(optimizer.param_groups)

@@ -105,7 +105,7 @@ class Optimizer:
         Raises:
             SettingError, RecordingError, DTypeError: see the class.
         """
-        if not isinstance(param_group, Mapping) or "params" not in param_group:
+        if "params" not in param_group:
             raise SettingError(f'a parameter group is a dict with an entry "params", not {param_group!r}')
         params = param_group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
@@ -113,14 +113,21 @@ class Optimizer:
         unknown = set(param_group) - set(self.defaults) - {"params"}
         if unknown:
             known = ", ".join(self.defaults)
-            raise SettingError(f"{type(self).__name__} has no setting {min(unknown)!r}; its settings are: {known}")
+            raise SettingError(
+                f"{type(self).__name__} has no setting {min(unknown)!r}; its settings are: {known}"
+            )
         held = {id(one) for group in self.param_groups for one in group["params"]}
         for parameter in params:
             _check_parameter(parameter, type(self).__name__)
             if id(parameter) in held:
-                raise SettingError(f"parameter {_called(parameter)} is given twice; each belongs to one group")
+                raise SettingError(
+                    f"parameter {_called(parameter)} is given twice; each belongs to one group"
+                )
             held.add(id(parameter))
-        settings = {**self.defaults, **{name: value for name, value in param_group.items() if name != "params"}}
+        settings = {
+            **self.defaults,
+            **{name: value for name, value in param_group.items() if name != "params"},
+        }
         self._check(settings)
         self.param_groups.append(ParameterGroup({"params": params, **settings}, self.scheduled))
 
@@ -178,7 +185,10 @@ class Optimizer:
             StateDictError: another number of groups or parameters, or slots that do not fit.
         """
         groups = state_dict["param_groups"]
-        sizes, found = [len(group["params"]) for group in self.param_groups], [len(g["params"]) for g in groups]
+        sizes, found = (
+            [len(group["params"]) for group in self.param_groups],
+            [len(g["params"]) for g in groups],
+        )
         if sizes != found:
             raise StateDictError(f"this optimizer's groups have {sizes} parameters, the state_dict's {found}")
         parameters = self._parameters()
@@ -202,7 +212,9 @@ class Optimizer:
 def slot(slots: Slots, name: str, parameter: Tensor) -> Tensor:
     """A slot like the parameter, made of zeros at its first use."""
     if name not in slots:
-        slots[name] = buffer(np.zeros(parameter.shape, parameter.dtype), f"{parameter.name or 'parameter'}.{name}")
+        slots[name] = buffer(
+            np.zeros(parameter.shape, parameter.dtype), f"{parameter.name or 'parameter'}.{name}"
+        )
     return slots[name]
 
 
@@ -244,4 +256,6 @@ def _check_parameter(parameter: Any, optimizer: str) -> None:
             f"{optimizer} updates leaves, and {parameter!r} was computed: give the parameters it was computed from"
         )
     if not parameter.type.differentiable:
-        raise DTypeError(f"{optimizer}: parameter {_called(parameter)} of {parameter.type} cannot have a gradient")
+        raise DTypeError(
+            f"{optimizer}: parameter {_called(parameter)} of {parameter.type} cannot have a gradient"
+        )

@@ -133,7 +133,9 @@ class Checkpoint(Callback):
             save_checkpoint(self.path, run.model, run.optimizer, epoch=run.epoch)
 
 
-def save_checkpoint(path: str | Path, model: Module, optimizer: Optimizer | None = None, *, epoch: int = 0) -> None:
+def save_checkpoint(
+    path: str | Path, model: Module, optimizer: Optimizer | None = None, *, epoch: int = 0
+) -> None:
     """Write a model's and an optimizer's state to one file, replaced as a whole."""
     state: dict[str, Any] = {f"model/{name}": value for name, value in model.state_dict().items()}
     state["epoch"] = np.array(epoch)

@@ -18,7 +18,6 @@ from tinygraph.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tinygraph.training.callbacks import Callback
 from tinygraph.training.history import Epoch, History
 from tinygraph.training.measuring import (
-    Evaluation,
     Loss,
     Means,
     batches,
@@ -104,7 +103,7 @@ def fit(
     >>> len(history.epochs), history.losses[-1] < history.losses[0]
     (5, True)
     """
-    if not isinstance(epochs, int) or epochs < 0:
+    if epochs < 0 or epochs != int(epochs):
         raise SettingError(f"fit: epochs={epochs!r} must be a whole number from zero up")
     if scheduler_per not in ("epoch", "batch"):
         raise SettingError(f'fit: scheduler_per={scheduler_per!r}; it can be "epoch" or "batch"')
@@ -114,7 +113,11 @@ def fit(
     run = Run(model, optimizer)
     trainer = _Trainer(run, walk, loss or functional.cross_entropy, callbacks)
     trainer.per_batch = scheduler if scheduler_per == "batch" else None
-    with make_display(progress, epochs) as trainer.display, in_mode(model, training=True), _interruptible(run):
+    with (
+        make_display(progress, epochs) as trainer.display,
+        in_mode(model, training=True),
+        _interruptible(run),
+    ):
         try:
             trainer.tell("on_train_begin")
             while run.epoch < epochs and not run.stopped:
@@ -126,9 +129,8 @@ def fit(
         finally:
             trainer.tell("on_train_end")
         if run.history.interrupted:
-            run.history.message = (
-                f"interrupted in epoch {run.epoch} after batch {run.batch}: the model keeps what it has learnt so far"
-            )
+            place = f"epoch {run.epoch} after batch {run.batch}"
+            run.history.message = f"interrupted in {place}: the model keeps what it has learnt so far"
         if run.history.message:
             trainer.display.say(run.history.message)
     return run.history
@@ -165,11 +167,10 @@ class _Trainer:
             if run.stopped:
                 return None
         found = mean.evaluation()
-        held = Evaluation(math.nan, None)
+        held: tuple[float | None, float | None] = (None, None)
         if validation is not None:
             held = evaluate(run.model, validation, loss=self.loss, batch_size=max(batch_size, 256))
-        watched = (held.loss, held.accuracy) if validation is not None else (None, None)
-        result = Epoch(run.epoch, *found, *watched, rate, time.perf_counter() - started)
+        result = Epoch(run.epoch, *found, *held, rate, seconds=time.perf_counter() - started)
         run.history.epochs.append(result)
         self.display.epoch(result)
         self.tell("on_epoch_end")
@@ -210,7 +211,10 @@ def _step(scheduler: LRScheduler | ReduceLROnPlateau, result: Epoch | float | No
 def _interruptible(run: Run) -> Iterator[None]:
     """Let the first Ctrl-C wait for the end of a batch, so that no update is left half done."""
     usual = signal.default_int_handler
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not usual
+    ):
         yield
         return
 

@@ -74,7 +74,9 @@ def confusion_matrix(
                 counts = np.zeros((size, size), np.int64)
             labels, predicted = np.asarray(targets), scores.numpy().argmax(axis=1)
             if labels.shape != predicted.shape or not ((labels >= 0) & (labels < len(counts))).all():
-                raise DataError(f"labels must be classes from 0 to {len(counts) - 1}, one for each {predicted.shape}")
+                raise DataError(
+                    f"labels must be classes from 0 to {len(counts) - 1}, one for each {predicted.shape}"
+                )
             np.add.at(counts, (labels.reshape(-1), predicted.reshape(-1)), 1)
     if counts is None:
         raise DataError("there are no batches to count")

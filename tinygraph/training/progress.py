@@ -19,7 +19,9 @@ class Silent:
     ) -> None:
         pass
 
-    def batch(self, epoch: int, done: int, total: int | None, loss: float, accuracy: float | None, speed: float) -> None:
+    def batch(
+        self, epoch: int, done: int, total: int | None, loss: float, accuracy: float | None, speed: float
+    ) -> None:
         """After a batch."""
 
     def epoch(self, result: Epoch) -> None:
@@ -62,12 +64,18 @@ class Bar(Lines):
     ) -> None:
         self.progress.stop()
 
-    def batch(self, epoch: int, done: int, total: int | None, loss: float, accuracy: float | None, speed: float) -> None:
+    def batch(
+        self, epoch: int, done: int, total: int | None, loss: float, accuracy: float | None, speed: float
+    ) -> None:
         shown = f"loss {loss:.4f}{_percent(accuracy)}  {speed:,.0f} samples/s"
         everything = None if total is None else total * self.epochs
         completed = done + (epoch - 1) * (total or 0)
         self.progress.update(
-            self.task, description=f"epoch {epoch}/{self.epochs}", total=everything, completed=completed, numbers=shown
+            self.task,
+            description=f"epoch {epoch}/{self.epochs}",
+            total=everything,
+            completed=completed,
+            numbers=shown,
         )
 
 
