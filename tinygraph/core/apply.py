@@ -18,7 +18,7 @@ from tinygraph.core.node import Leaf, Node, Port, edge_type, is_recorded, next_o
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import SCALAR_TYPES, ArrayType, WeakType, forward_types, type_of
+from tinygraph.core.types import SCALAR_TYPES, ArrayType, WeakType, as_value, forward_types, type_of
 from tinygraph.errors import (
     CaptureError,
     DTypeError,
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _READY = frozenset({np.ndarray, bool, int, float, complex, type(None), Generator, *SCALAR_TYPES})
 _VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
 _new: Any = object.__new__
+# Kinds whose result may share its operand's memory. A view of a leaf counts as saved: what is computed from it keeps
+# the leaf's memory, and goes stale with it.
+_VIEWING = frozenset({"shape", "indexing"})
 
 
 def apply(op: Op, *operands: Any, **settings: Any) -> Any:
@@ -106,7 +109,11 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     node.plan = plan
     only = plan.only_value
     node.saved = (values[only],) if only is not None else plan.save(values, out) if plan.slots else ()
-    node.versions = _versions(entries, leaves & plan.value_mask) if leaves & plan.value_mask else None
+    if leaves:
+        kept = leaves if op.kind in _VIEWING and _is_view(out) else leaves & plan.value_mask
+        node.versions = _versions(entries, kept) if kept else None
+    else:
+        node.versions = None
     node.place = mode.place
     node.name = None
     frame: Any = _getframe(1)
@@ -196,6 +203,10 @@ def _typed_by_masks(op: Op, types: list[Any], entries: list[Any], settings: dict
         return None
 
 
+def _is_view(out: Any) -> bool:
+    return isinstance(out, np.ndarray) and (out.base is not None or not out.flags.owndata)
+
+
 def _versions(entries: list[Any], saved_leaves: int) -> tuple[tuple[Leaf, int], ...]:
     return tuple((entry, entry.version) for i, entry in enumerate(entries) if saved_leaves >> i & 1)
 
@@ -215,17 +226,6 @@ def _as_array(op: Op, x: Any) -> Any:
     if array.dtype.kind not in "biufcO":
         raise DTypeError(f"op {op.name!r} got an array of dtype {array.dtype}; operands must be numeric")
     return array
-
-
-def as_value(out: Any) -> Any:
-    """A result of Python objects (Fraction) or of a plain Python number, as an array."""
-    if out.__class__ in _VALUES:
-        return out
-    if isinstance(out, bool | int | float | complex):
-        return np.asarray(out)[()]
-    boxed = np.empty((), dtype=object)
-    boxed[()] = out
-    return boxed
 
 
 def _frozen(setting: Any) -> Any:
@@ -276,7 +276,9 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
             cause = better
         except Exception:  # noqa: BLE001 - the rule itself stumbled: the first error stands
             cause = error
-    if isinstance(cause, ShapeError | ValueError) and not isinstance(cause, SettingError | DTypeError):
+    if isinstance(cause, ShapeError | ValueError | IndexError) and not isinstance(
+        cause, SettingError | DTypeError
+    ):
         kind: type[TinygraphError] = ShapeError
     elif isinstance(cause, DTypeError | TypeError):
         kind = DTypeError

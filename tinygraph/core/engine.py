@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.apply import as_value
 from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor, read_grad, write_grad
-from tinygraph.core.types import SCALAR_TYPES, ArrayType, type_of
+from tinygraph.core.types import SCALAR_TYPES, ArrayType, as_value, type_of
 from tinygraph.errors import DTypeError, MissingRuleError, RecordingError, RuleError, ShapeError
 
 _by_order = attrgetter("order")
@@ -64,7 +63,7 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
 
 
 def _accumulate(leaf: Leaf, gradient: Any) -> None:
-    new = gradient if isinstance(gradient, Tensor) else Tensor(_owned(gradient))
+    new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(_owned(gradient)))
     old = read_grad(leaf)
     with mode(place=Place()):
         write_grad(leaf, new if old is None else ops.add(old, new))
@@ -85,17 +84,13 @@ def _seed(output: Tensor, gradient: Any) -> Any:
                 f"backward() from a non-scalar needs the gradient to start from: the output is {types}. Reduce it "
                 f"first (.sum(), .mean()) or pass backward(gradient) of shape {types.shape}"
             )
-        return _ones(types)
-    seed = gradient if isinstance(gradient, Tensor) else np.asarray(gradient, dtype=types.dtype)[()]
+        if types.dtype.kind == "O" and output._value is not None:  # a one of the output's own kind: Fraction(1)
+            return as_value(output._value * 0 + 1, types.dtype)
+        return as_value(np.ones(types.shape, types.dtype))
+    seed = gradient if isinstance(gradient, Tensor) else as_value(gradient, types.dtype)
     if seed.shape != types.shape:
         raise ShapeError(f"backward(gradient): the gradient has shape {seed.shape}, the output {types.shape}")
     return seed
-
-
-def _ones(types: ArrayType) -> Any:
-    return (
-        np.ones(types.shape, types.dtype)[()] if types.dtype.kind != "O" else np.full(types.shape, 1, object)
-    )
 
 
 def propagate(
@@ -129,20 +124,17 @@ def propagate(
                 continue
             gradient = gradients.pop(key)
             if isinstance(node, Leaf) or (wanted is not None and key in wanted):
-                kept[key] = gradient if hasattr(gradient, "dtype") or gradient.__class__ is list else _boxed(gradient)
+                kept[key] = (
+                    gradient
+                    if hasattr(gradient, "dtype") or gradient.__class__ is list
+                    else as_value(gradient)
+                )
             elif live is None or key in live:
                 if node.versions is None and not record and gradient.__class__ is not list:
                     _run_rules(node, gradient, node.saved, gradients, live)
                 else:
                     _step_back(node, gradient, gradients, live, record)
     return kept
-
-
-def _boxed(number: Any) -> np.ndarray[Any, Any]:
-    """A Python object (NumPy's arithmetic on 0-d object arrays returns the bare object) as an array."""
-    array = np.empty((), object)
-    array[()] = number
-    return array
 
 
 def _leading_to(nodes: Sequence[Node], wanted: set[int]) -> set[int]:
@@ -358,7 +350,7 @@ def conform(gradient: Any, types: ArrayType, node: Node, position: int) -> Any:
         if types.dtype.kind == "O":
             return gradient if isinstance(gradient, Tensor) else as_value(gradient)
         if dtype is None:
-            return np.asarray(gradient, types.dtype)[()]
+            return as_value(gradient, types.dtype)
         if dtype.kind == "c" and types.dtype.kind != "c":
             gradient = ops.real(gradient)
         gradient = ops.cast(gradient, dtype=types.dtype)
@@ -378,7 +370,7 @@ def unbroadcast(gradient: Any, shape: tuple[int, ...]) -> Any:
     stretched = [i + extra for i, size in enumerate(shape) if size == 1 and gradient.shape[i + extra] != 1]
     axes = (*range(extra), *stretched)
     if isinstance(gradient, np.ndarray):
-        return gradient.sum(axis=axes, keepdims=True).reshape(shape)[()]
+        return as_value(gradient.sum(axis=axes, keepdims=True).reshape(shape))
     return ops.reshape(ops.sum(gradient, axis=axes, keepdims=True), shape=shape)
 
 

@@ -17,7 +17,7 @@ from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree
-from tinygraph.core.types import ArrayType, WeakType, type_of
+from tinygraph.core.types import ArrayType, WeakType, as_value, type_of
 from tinygraph.errors import RecordingError, ShapeError
 
 
@@ -132,7 +132,7 @@ class Graph:
                 f"function that returns the loss, for example with .sum() or .mean()"
             )
         out = self.outputs[0]
-        seed = np.ones(edge_type(out).shape, edge_type(out).dtype)[()]
+        seed = as_value(np.ones(edge_type(out).shape, edge_type(out).dtype))
         captured = any(node.saved is None for node in self.nodes)
         with mode(recording=True, capture=_Open() if captured else None, place=Place()):
             found = propagate(self.nodes, [(out, seed)], wanted={id(leaf) for leaf in leaves}, record=True)
@@ -190,7 +190,7 @@ class Graph:
 
 def _as_input(given: Any, types: ArrayType) -> Any:
     """A value for an input, in its dtype; what was captured as a Python number stays one."""
-    value = np.asarray(given, dtype=types.dtype)[()]
+    value = as_value(given, types.dtype)
     return value.item() if isinstance(types, WeakType) and value.ndim == 0 else value
 
 
@@ -213,7 +213,7 @@ def _entry(value: Any) -> Any:
 
 
 def _zeros(types: ArrayType) -> Any:
-    return np.zeros(types.shape, types.dtype)[()]
+    return as_value(np.zeros(types.shape, types.dtype))
 
 
 def graph_of(*tensors: Tensor, name: str | None = None) -> Graph:
@@ -314,8 +314,6 @@ def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
         if isinstance(node, Leaf) and node.value is not None:
             values[id(node)] = node.value
     for leaf, given in zip(graph.inputs, inputs, strict=False):
-        values[id(leaf)] = (
-            given._value if isinstance(given, Tensor) else np.asarray(given, leaf.types.dtype)[()]
-        )
+        values[id(leaf)] = given._value if isinstance(given, Tensor) else as_value(given, leaf.types.dtype)
     with mode(recording=False):
         return evaluate(graph.nodes, values)

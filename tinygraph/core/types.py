@@ -83,11 +83,13 @@ def type_of(value: Any) -> ArrayType:
 
 
 def as_value(value: Any, dtype: Any = None) -> Any:
-    """A value as tensors hold it: an array, a NumPy scalar if 0-d, but 0-d arrays of Python objects stay boxed.
+    """A value as tensors hold it: an array, or a NumPy scalar; a Python object (Fraction) is boxed in a 0-d array.
 
     >>> as_value([1, 2], float), as_value(3, "float32")
     (array([1., 2.]), np.float32(3.0))
     """
+    if dtype is None and (value.__class__ in SCALAR_TYPES or value.__class__ is np.ndarray):
+        return value
     array = np.asarray(value, dtype)
     return array if array.ndim or array.dtype.kind == "O" else array[()]
 
