@@ -57,9 +57,12 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
     nodes = ancestors([edge_node(edge)])
     record = create_graph or modes.current.capture is not None
     found = propagate(nodes, [(edge, seed)], wanted=None, record=record)
+    given = {id(seed)}  # a rule may hand on the cotangent itself: each leaf gets an array of its own
     for node in nodes:
         if isinstance(node, Leaf) and node.requires_grad and id(node) in found:
-            _accumulate(node, found[id(node)])
+            gradient = found[id(node)]
+            _accumulate(node, _twin(gradient) if id(gradient) in given else gradient)
+            given.add(id(gradient))
 
 
 def _accumulate(leaf: Leaf, gradient: Any) -> None:
@@ -67,6 +70,13 @@ def _accumulate(leaf: Leaf, gradient: Any) -> None:
     old = read_grad(leaf)
     with mode(place=Place()):
         write_grad(leaf, new if old is None else ops.add(old, new))
+
+
+def _twin(gradient: Any) -> Any:
+    """A gradient that may be written without changing the one it was made from."""
+    if isinstance(gradient, Tensor):
+        return Tensor(gradient._value, gradient._edge, gradient._leaf)
+    return gradient.copy() if isinstance(gradient, np.ndarray) else gradient
 
 
 def _owned(gradient: Any) -> Any:
@@ -84,7 +94,9 @@ def _seed(output: Tensor, gradient: Any) -> Any:
                 f"backward() from a non-scalar needs the gradient to start from: the output is {types}. Reduce it "
                 f"first (.sum(), .mean()) or pass backward(gradient) of shape {types.shape}"
             )
-        if types.dtype.kind == "O" and output._value is not None:  # a one of the output's own kind: Fraction(1)
+        if (
+            types.dtype.kind == "O" and output._value is not None
+        ):  # a one of the output's own kind: Fraction(1)
             return as_value(output._value * 0 + 1, types.dtype)
         return as_value(np.ones(types.shape, types.dtype))
     seed = gradient if isinstance(gradient, Tensor) else as_value(gradient, types.dtype)

@@ -14,7 +14,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.tangents import push, tangent_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
-from tinygraph.core.types import type_of
+from tinygraph.core.types import as_value, type_of
 from tinygraph.errors import ShapeError
 from tinygraph.transforms.reverse import Linearized, closed_over, grad, positions
 
@@ -43,7 +43,7 @@ def _output_tangent(out: Any, found: dict[int, Any]) -> Any:
     tangent = tangent_of(found, out._edge) if isinstance(out, Tensor) and out._edge is not None else None
     if tangent is None:
         dtype = types.dtype if types.differentiable else np.dtype(float)
-        return np.zeros(types.shape, dtype)[()]
+        return as_value(np.zeros(types.shape, dtype))
     return tangent
 
 
@@ -73,7 +73,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     fitted = []
     for i, (primal, tangent) in enumerate(zip(linear.primals.tensors, flat, strict=True)):
         if not isinstance(tangent, Tensor):
-            tangent = np.asarray(tangent, dtype=primal.dtype)[()]
+            tangent = as_value(tangent, primal.dtype)
         if tangent.shape != primal.shape:
             raise ShapeError(f"jvp: tangent {i} has shape {tangent.shape}, its primal {primal.shape}")
         fitted.append(tangent)
@@ -123,7 +123,7 @@ def _rows(linear: Pushed, out_type: Any) -> list[Any]:
     for i in range(out_type.size):
         seed = np.zeros(out_type.size, out_type.dtype)
         seed[i] = 1
-        rows.append(linear.pull([seed.reshape(out_type.shape)[()]]))
+        rows.append(linear.pull([as_value(seed.reshape(out_type.shape))]))
     shapes = [tensor.shape for tensor in linear.primals.tensors]
     if not rows:
         return [np.zeros((*out_type.shape, *shape)) for shape in shapes]
@@ -142,7 +142,7 @@ def _columns(linear: Pushed, out_shape: tuple[int, ...]) -> list[Any]:
             direction = np.zeros(tensor.size, tensor.dtype)
             direction[i] = 1
             tangents: list[Any] = [None] * len(linear.primals.tensors)
-            tangents[k] = direction.reshape(tensor.shape)[()]
+            tangents[k] = as_value(direction.reshape(tensor.shape))
             (moved,), record = linear.push(tangents)
             columns.append(linear.primals.released(moved, record))
         if columns:

@@ -16,7 +16,7 @@ from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.errors import DTypeError
 
 
@@ -77,7 +77,7 @@ class Primals:
         """A result as the caller should get it."""
         if live:
             return value if isinstance(value, Tensor) else Tensor(value)
-        plain = value._value if isinstance(value, Tensor) else value
+        plain = as_value(value._value if isinstance(value, Tensor) else value)
         return Tensor(plain) if self.with_tensors else plain
 
 

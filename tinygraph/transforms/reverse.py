@@ -14,7 +14,7 @@ from tinygraph.core.modes import mode
 from tinygraph.core.node import edge_node
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.errors import RecordingError, SettingError, ShapeError, TinygraphWarning
 from tinygraph.transforms.primals import Primals
 
@@ -59,12 +59,12 @@ class Linearized:
 
 
 def _zeros(types: ArrayType) -> Any:
-    return np.zeros(types.shape, types.dtype)[()]
+    return as_value(np.zeros(types.shape, types.dtype))
 
 
 def _fitting(cotangent: Any, types: ArrayType) -> Any:
     if not isinstance(cotangent, Tensor):
-        cotangent = np.asarray(cotangent, dtype=types.dtype)[()]
+        cotangent = as_value(cotangent, types.dtype)
     if cotangent.shape != types.shape:
         raise ShapeError(
             f"the cotangent has shape {cotangent.shape}, but the output it belongs to is {types}"
@@ -125,11 +125,7 @@ def value_and_grad(
                 f"grad needs a function that returns a scalar; this one returned {types}. Reduce it (np.sum, "
                 f".mean()), or use tg.jacobian or tg.vjp"
             )
-        seed = (
-            np.ones(types.shape, types.dtype)[()]
-            if types.dtype.kind != "O"
-            else np.full(types.shape, 1, object)
-        )
+        seed = as_value(np.ones(types.shape, types.dtype))
         gradients = linear.tree.unflatten(linear.pull([seed]))
         return linear.value(), gradients[0] if isinstance(argnums, int) else gradients
 
