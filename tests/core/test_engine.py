@@ -1,0 +1,206 @@
+"""The engine: accumulation, un-broadcasting, several outputs, what it refuses. Against values worked out by hand."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.errors import DTypeError, MissingRuleError, RecordingError, RuleError, ShapeError
+from tinygraph.plugin import op, ops
+
+
+def leaf(value, **options):
+    return tg.tensor(value, requires_grad=True, **options)
+
+
+def test_uses_of_one_tensor_add_up():
+    x = leaf(3.0)
+    (x * x + x).backward()
+    assert x.grad.item() == 7.0
+
+
+def test_grad_accumulates_over_backward_passes():
+    x = leaf(3.0)
+    y = x * x
+    y.backward()
+    y.backward()
+    assert x.grad.item() == 12.0
+
+
+def test_accumulating_leaves_an_earlier_grad_alone():
+    x = leaf([1.0, 2.0])
+    (x * 2).sum().backward()
+    first = x.grad.numpy()
+    (x * 2).sum().backward()
+    assert first.tolist() == [2.0, 2.0]
+    assert x.grad.tolist() == [4.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((), 6.0), ((1,), [6.0]), ((3,), [2.0, 2.0, 2.0]), ((2, 1), [[3.0], [3.0]])]
+)
+def test_broadcast_operands_get_summed_gradients(shape, expected):
+    x = leaf(np.zeros(shape))
+    (x + np.zeros((2, 3))).sum().backward()
+    assert x.grad.tolist() == expected
+
+
+def test_gradients_have_the_operands_dtype():
+    x, y = leaf(np.ones(2, np.float32)), leaf(np.ones(2))
+    (x * y).sum().backward()
+    assert (x.grad.dtype, y.grad.dtype) == (np.float32, np.float64)
+
+
+def test_backward_starts_from_a_given_cotangent():
+    x = leaf([1.0, 2.0])
+    (x * x).backward([1.0, 10.0])
+    assert x.grad.tolist() == [2.0, 40.0]
+
+
+def test_create_graph_gives_second_derivatives():
+    x = leaf(2.0)
+    (x * x * x).backward(create_graph=True)
+    first, x.grad = x.grad, None
+    first.backward()
+    assert (first.item(), x.grad.item()) == (12.0, 12.0)
+
+
+def test_without_create_graph_nothing_is_recorded():
+    x = leaf(2.0)
+    (x * x).backward()
+    assert not x.grad.requires_grad
+
+
+def test_python_objects_are_differentiated_exactly():
+    x = leaf(np.array(Fraction(1, 3), dtype=object))
+    (x * x * x).backward()
+    assert x.grad.item() == Fraction(1, 3)
+
+
+def test_interior_and_constant_tensors_keep_no_grad():
+    x, constant = leaf(2.0), tg.tensor(3.0)
+    y = x * constant
+    (y * y).backward()
+    assert y.grad is None
+    assert constant.grad is None
+
+
+def split():
+    """(x, 2 x, an integer), for tests of several outputs; notes the cotangents it gets."""
+    seen = []
+
+    @op(declare=False)
+    def parts(x):
+        return x, 2 * x, np.argmax(x)
+
+    @parts.vjp("x")
+    def parts_wrt_x(g):
+        seen.append(g)
+        return g[0] + 2 * g[1]
+
+    return parts, seen
+
+
+def test_an_unused_output_sends_typed_zeros_and_an_integer_one_none():
+    parts, seen = split()
+    x = leaf(np.array([1.0, 5.0], np.float32))
+    _, double, place = parts(x)
+    assert not place.requires_grad
+    double.sum().backward()
+    ((first, second, third),) = seen
+    assert (first.dtype, first.tolist(), second.tolist(), third) == (np.float32, [0, 0], [1, 1], None)
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_several_outputs_used_together_run_the_rule_once():
+    parts, seen = split()
+    x = leaf([1.0, 5.0])
+    same, double, _ = parts(x)
+    (same * double).sum().backward()
+    assert x.grad.tolist() == [4.0, 20.0]
+    assert len(seen) == 1
+
+
+def test_rules_run_only_where_a_gradient_is_wanted():
+    calls = []
+
+    @op(kind="elementwise", declare=False)
+    def times(x, y):
+        return x * y
+
+    times.vjp("x")(lambda g, y: calls.append("x") or g * y)
+    times.vjp("y")(lambda g, x: calls.append("y") or g * x)
+    x = leaf(2.0)
+    times(x, tg.tensor(3.0)).backward()
+    assert calls == ["x"]
+
+
+def test_a_missing_rule_is_named_and_never_zero():
+    @op(kind="elementwise", declare=False)
+    def ruleless(x):
+        return 2 * x
+
+    with pytest.raises(
+        MissingRuleError, match=r"'ruleless' has no VJP rule for its operand 'x'.*test_engine.py"
+    ):
+        ruleless(leaf(1.0)).backward()
+
+
+def test_a_rule_of_the_wrong_shape_is_named():
+    @op(declare=False)
+    def total(x):
+        return np.sum(x)
+
+    total.vjp("x")(lambda g: g)
+    with pytest.raises(
+        RuleError, match=r"'total' for operand 'x' returned shape \(\), but the operand is float64\[3\]"
+    ):
+        total(leaf(np.ones(3))).backward()
+
+
+def test_a_joint_rule_must_return_a_tuple():
+    @op(declare=False)
+    def both(x, y):
+        return x + y
+
+    both.vjp("x", "y")(lambda g: g)
+    with pytest.raises(RuleError, match="must return a tuple"):
+        both(leaf(1.0), leaf(2.0)).backward()
+
+
+def test_absent_operands_are_skipped():
+    @op(declare=False)
+    def shifted(x, bias=None):
+        return x if bias is None else x + bias
+
+    shifted.vjp("x")(lambda g, bias: g if bias is None else 10 * g)
+    for operands, expected in (((), 1.0), ((None,), 1.0), ((2.0,), 10.0)):
+        x = leaf(1.0)
+        shifted(x, *operands).backward()
+        assert x.grad.item() == expected
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_gradient_array_is_not_shared_between_leaves(create_graph):
+    x, y, seed = leaf([1.0, 2.0]), leaf([1.0, 2.0]), np.ones(2)
+    for output, cotangent in ((x + y, seed), ((x + y) * 1, seed)):
+        x.grad = y.grad = None
+        output.backward(cotangent, create_graph=create_graph)
+        x.grad += 5.0
+        assert y.grad.tolist() == seed.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("start", "error", "words"),
+    [
+        (lambda: tg.tensor(1.0).backward(), RecordingError, "not recorded"),
+        (lambda: (leaf([1.0, 2.0]) * 2).backward(), RecordingError, r"non-scalar .*float64\[2\]"),
+        (lambda: (leaf([1.0, 2.0]) * 2).backward(np.ones(3)), ShapeError, r"\(3,\), the output \(2,\)"),
+        (lambda: ops.argmax(leaf([1.0, 2.0])).backward(), DTypeError, "int64"),
+        (lambda: leaf([1, 2]), DTypeError, "int64 cannot require a gradient"),
+    ],
+)
+def test_what_cannot_be_differentiated_says_why(start, error, words):
+    with pytest.raises(error, match=words):
+        start()
