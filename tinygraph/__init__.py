@@ -3,6 +3,9 @@
 This file is the table of public names. What is heavy (training, data, the command line) is imported on first use.
 """
 
+import importlib
+from types import ModuleType
+
 from tinygraph.capture import capture as capture
 from tinygraph.compile import compile as compile
 from tinygraph.core.graph import Graph as Graph
@@ -24,3 +27,16 @@ from tinygraph.transforms import jacobian as jacobian
 from tinygraph.transforms import jvp as jvp
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp
+
+_PACKAGES = ("data", "errors", "interop", "nn", "optim", "passes", "plugin", "testing", "training")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Packages that are imported when first asked for: `tg.nn`, `tg.testing` and so on."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"tinygraph.{name}")
+    raise AttributeError(f"module 'tinygraph' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PACKAGES})

@@ -61,9 +61,9 @@ def _copied(
 
 def _twin(node: Node) -> Any:
     """The NumPy function that computes the node into `out=`, or None."""
-    if not node.op.numpy_functions or node.op.kind == "random":
+    twin = node.op.numpy_twin
+    if twin is None:
         return None
-    twin = node.op.numpy_functions[0]
     if isinstance(twin, np.ufunc):
         return twin if twin.nin == len(node.inputs) and twin.nout == 1 and not node.settings else None
     return (

@@ -280,6 +280,7 @@ class Op:
         signature: operands and settings, read from `forward`.
         rules: vector-Jacobian rules by operand name.
         tangent_rules: forward-mode rules by operand name; what is missing is derived from `rules`.
+        numpy_twin: the NumPy function that takes the operands and settings just as the op does, if there is one.
         type_rule: operand types to output types, without running the forward.
         typed: whether the op gave that rule itself (else it is found by running the forward on stand-ins).
         linear: operands in which the op is linear, others fixed: their reach is structural.
@@ -308,6 +309,7 @@ class Op:
     rules: dict[str, Rule] = field(default_factory=dict)
     tangent_rules: dict[str, Rule] = field(default_factory=dict)
     numpy_functions: tuple[Any, ...] = ()
+    numpy_twin: Any = None
     expansion: Callable[..., Any] | None = None
     lowering: Callable[..., Any] | None = None
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
@@ -547,6 +549,7 @@ def op(
             registry.declare(declared)
             for target in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
                 declared.numpy(target)(default_adapter(declared, target))
+                declared.numpy_twin = declared.numpy_twin or target
         return declared
 
     return make if function is None else make(function)
