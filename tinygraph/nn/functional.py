@@ -315,18 +315,26 @@ def _weighted_likelihood(
     classes = log_shares.shape[axis]
     if weight.shape != (classes,):
         raise ShapeError(f"weight has shape {weight.shape}; {classes} classes need ({classes},)")
-    hot = partial(
-        ops.class_target, target, classes=classes, ignore_index=ignore_index, dtype=log_shares.dtype.name
-    )
+    given = target.dtype.kind == "f"  # class probabilities
+
+    def shares_of(smoothing: float) -> Any:
+        if given:
+            return target * (1.0 - smoothing) + smoothing / classes
+        return ops.class_target(
+            target,
+            classes=classes,
+            label_smoothing=smoothing,
+            ignore_index=ignore_index,
+            dtype=log_shares.dtype.name,
+        )
+
     weight = ops.reshape(weight, shape=(-1, *[1] * (log_shares.ndim - axis - 1)))
-    shares = hot(label_smoothing=label_smoothing) * weight
+    shares = shares_of(label_smoothing) * weight
     # where a class has no share its log-probability may be infinite
     losses = -ops.sum(ops.where(shares != 0, log_shares, 0) * shares, axis=axis)
     if reduction != "mean":
         return reduced(losses, reduction)
-    if target.dtype.kind == "f":
-        return ops.sum(losses) / max(1, prod(losses.shape))
-    return ops.sum(losses) / ops.sum(hot(label_smoothing=0.0) * weight)
+    return ops.sum(losses) / (max(1, prod(losses.shape)) if given else ops.sum(shares_of(0.0) * weight))
 
 
 def mse_loss(
