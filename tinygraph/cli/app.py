@@ -23,6 +23,7 @@ app = App(
     help="A program becomes a graph: differentiated, drawn, explained and shared.",
     version=version,
     error_console=errors,
+    suppress_keyboard_interrupt=False,
 )
 app.command(
     "tinygraph.cli.demo:demo",
@@ -72,6 +73,8 @@ def _launch(
         if traceback:
             raise
         return fail(error)
+    finally:
+        app.config = ()
     return status if isinstance(status, int) else 0
 
 
@@ -90,4 +93,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):  # the reader of a pipe (`| head`) has gone; Python would complain again while exiting
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
-    sys.exit(status)
+    sys.exit(status or 0)

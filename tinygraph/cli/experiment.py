@@ -17,12 +17,11 @@ from rich.table import Table
 import tinygraph as tg
 from tinygraph import nn
 from tinygraph.cli.lesson import Lesson, make_lesson
-from tinygraph.cli.network import small_cnn
+from tinygraph.cli.network import kernels_of, small_cnn
 from tinygraph.cli.options import Options
 from tinygraph.cli.report.page import percent
 from tinygraph.cli.task import Array, Labelled, Task
 from tinygraph.cli.terminal import console, say
-from tinygraph.core.state import read
 from tinygraph.data import DataLoader, TensorDataset
 from tinygraph.optim import Adam
 from tinygraph.optim.lr_scheduler import CosineAnnealingLR
@@ -95,7 +94,7 @@ def learn(task: Task, options: Options) -> Outcome:
     tg.manual_seed(options.seed)
     network = small_cnn(task.shape, len(task.classes))
     lesson = make_lesson(network, task.training)
-    kernels_before = read(network.conv1.weight).copy()
+    kernels_before = kernels_of(network)
     size = sum(parameter.size for parameter in network.parameters())
     say(
         f"Training a network of {size:,} parameters on {len(task.training):,} images, {options.epochs} times through."

@@ -11,6 +11,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph import nn
+from tinygraph.cli.network import first_convolution
 from tinygraph.cli.report.story import Array, Couples, Gradient
 from tinygraph.cli.task import Labelled
 from tinygraph.core.state import read
@@ -37,7 +38,7 @@ def make_lesson(network: nn.Sequential, examples: Labelled) -> Lesson:
     loss = nn.functional.cross_entropy(network(tg.tensor(chosen.images, name="image")), chosen.labels)
     loss.name = "loss"
     loss.backward()
-    convolution: Any = network.conv1
+    convolution: Any = first_convolution(network)
     channel = int(np.argmax(np.abs(convolution.weight.grad.numpy()[:, 0, 0, 0])))
     gradient = _gradient(loss, convolution.weight, (channel, 0, 0, 0), chosen.images.shape[2:])
     couples = _couples(chosen.images[0], convolution, channel)

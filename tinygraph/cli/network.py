@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any, cast
+
+import numpy as np
 
 from tinygraph import nn
+from tinygraph.core.state import read
 
 LARGEST_LAST_GRID = 8  # rows and columns that reach the linear layer; larger grids are averaged down to it
 
@@ -31,6 +35,16 @@ def small_cnn(shape: tuple[int, ...], classes: int) -> nn.Sequential:
     layers["flatten"] = nn.Flatten()
     layers["linear"] = nn.Linear(32 * grid[0] * grid[1], classes)
     return nn.Sequential(layers)
+
+
+def first_convolution(network: nn.Sequential) -> nn.Conv2d:
+    """The layer whose kernels can be looked at: they meet the image itself."""
+    return cast(nn.Conv2d, network[0])
+
+
+def kernels_of(network: nn.Sequential) -> np.ndarray[Any, Any]:
+    """A copy of the first convolution's kernels, (output, input, rows, columns)."""
+    return np.array(read(first_convolution(network).weight))
 
 
 def _pool(layers: OrderedDict[str, nn.Module], name: str, grid: list[int], *, least: int) -> list[int]:

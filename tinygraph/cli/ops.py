@@ -72,7 +72,7 @@ def check(name: str, /) -> int:
     from tinygraph.core.registry import registry
     from tinygraph.testing import check_op
 
-    report = check_op(registry.find(name))
+    report = check_op(registry.find(name), report=True)
     console.print(report)
     return 0 if report.ok else 1
 

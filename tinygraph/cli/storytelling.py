@@ -5,25 +5,26 @@ Something that cannot be drawn or saved becomes a note in the report and on the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import tinygraph as tg
 from tinygraph import nn
 from tinygraph.cli.experiment import Outcome
-from tinygraph.cli.network import small_cnn
+from tinygraph.cli.network import kernels_of, small_cnn
 from tinygraph.cli.report import charts, folder
 from tinygraph.cli.report.story import Layer, Mistake, Story
 from tinygraph.cli.task import Task
 from tinygraph.cli.terminal import say
 from tinygraph.cli.version import version
-from tinygraph.core.state import read
 from tinygraph.errors import TinygraphError
 
 DRAWN_BATCH = 4
-MODEL_FILE = "model.safetensors"
+Curves = dict[str, list[float]]
 
 
 def tell(outcome: Outcome, out: Path, *, command: str) -> Path:
@@ -32,10 +33,7 @@ def tell(outcome: Outcome, out: Path, *, command: str) -> Path:
     losses, accuracies = _curves(outcome)
     drawings = _drawings(outcome.task, notes)
     _attempt("curves.svg", lambda: charts.curves_svg(losses, accuracies), drawings, notes)
-    try:
-        save_model(outcome.network, outcome.task.shape, out / MODEL_FILE)
-    except (TinygraphError, ImportError) as error:
-        _note(f"The model was not saved: {error}", notes)
+    model_file = _saved_model(outcome, out, notes)
     task, lesson = outcome.task, outcome.lesson
     story = Story(
         subject=task.subject,
@@ -53,7 +51,7 @@ def tell(outcome: Outcome, out: Path, *, command: str) -> Path:
         test_accuracy=outcome.accuracy,
         seconds=outcome.seconds,
         kernels_before=outcome.kernels_before,
-        kernels_after=read(outcome.network.conv1.weight),
+        kernels_after=kernels_of(outcome.network),
         example=lesson.image,
         example_label=lesson.label,
         couples=lesson.couples,
@@ -61,22 +59,34 @@ def tell(outcome: Outcome, out: Path, *, command: str) -> Path:
         confusion=outcome.confusion,
         mistakes=_mistakes(outcome),
         drawings=drawings,
+        model_file=model_file,
         notes=notes,
     )
     return folder.write(story, out)
+
+
+def _saved_model(outcome: Outcome, out: Path, notes: list[str]) -> str | None:
+    """The name of the file the network was saved to: JSON text where the extra `io` is not installed."""
+    name = "model.safetensors" if find_spec("safetensors") else "model.json"
+    try:
+        save_model(outcome.network, outcome.task.shape, out / name)
+    except TinygraphError as error:
+        _note(f"The model was not saved: {error}", notes)
+        return None
+    return name
 
 
 def save_model(network: nn.Sequential, shape: tuple[int, ...], path: Path) -> None:
     """Write the network in evaluation mode as a graph file that takes one image at a time, named `image`."""
     network.eval()
 
-    def scores(image: tg.Tensor) -> tg.Tensor:
+    def scores(image: tg.Tensor) -> Any:
         return network(image)
 
     tg.capture(scores, np.zeros((1, *shape), np.float32)).save(path)
 
 
-def _curves(outcome: Outcome) -> tuple[dict[str, Sequence[float]], dict[str, Sequence[float]]]:
+def _curves(outcome: Outcome) -> tuple[Curves, Curves]:
     epochs = outcome.history.epochs
     losses = {"training": [e.loss for e in epochs], "validation": [e.validation_loss or 0.0 for e in epochs]}
     accuracies = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from tinygraph.errors import DrawingError
 
@@ -56,7 +56,7 @@ def curves_svg(losses: Mapping[str, Sequence[float]], accuracies: Mapping[str, S
         from matplotlib.figure import Figure
     except ImportError as error:
         raise DrawingError(INSTALL_HINT) from error
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(cast(Any, STYLE)):  # matplotlib lists every name as a type
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         _lines(left, losses, "Loss", "cross-entropy", scale=1)

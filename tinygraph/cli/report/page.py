@@ -49,10 +49,11 @@ def page(story: Story) -> str:
         "couple_count": _count(story.couples.kernel.size),
         "impact_count": _count(len(story.gradient.impacts)),
         "padding": _padding(story),
-        "epochs": f"{_count(story.epochs)} epoch{'s' * (story.epochs != 1)}".capitalize(),
+        "epochs": f"{_count(story.epochs)} epoch{'s' * (story.epochs != 1)}",
         "training": _training(story),
         "answers": _answers(story),
-        "input_shape": f"an array of shape {_shape(('n', *story.example.shape))}",
+        "model_file": story.model_file or "model.safetensors",
+        "input_shape": _shape((1, *story.example.shape)),
         "command": story.command,
         "version": story.version,
     }
@@ -314,7 +315,9 @@ def _gradient(story: Story) -> str:
     return _figure(
         equation,
         f"The gradient of kernel element {_index(gradient.element)} (output channel, input channel, row, column) in "
-        f"the first training step, for one image. A cell per output pixel; point at one for its number.{cut}",
+        f"the first training step, for one image. A cell per output pixel; point at one for its number. The "
+        f"first grid holds the local derivatives; the second the cotangents, empty where ReLU or pooling let nothing "
+        f"of the pixel pass.{cut}",
     )
 
 
@@ -339,7 +342,7 @@ def _formula(story: Story) -> str:
     rest = len(gradient.impacts) - len(largest)
     more = f" + {_count(rest)} more" if rest else ""
     return (
-        f'<div class="formula">∂loss/∂{escape(gradient.label)}<br>= Σ what the loss cares × how far the pixel moves<br>'
+        f'<div class="formula">∂loss/∂{escape(gradient.label)}<br>= Σ cotangent × local derivative<br>'
         f"= {terms}{more}<br>= <b>{number(gradient.total, 5)}</b></div>"
     )
 
@@ -370,7 +373,10 @@ def _curves(story: Story) -> str:
     if drawn is None:
         return f'<p class="note">{escape(charts.INSTALL_HINT)}.</p>'
     chart = f'<div role="img" aria-label="Loss and accuracy after each epoch">{charts.adapt(drawn)}</div>'
-    words = "Loss (left, logarithmic) and share of right answers (right) after each epoch."
+    words = (
+        "Loss (left, logarithmic) and share of right answers (right), epoch by epoch. Training is measured along the "
+        "way, on images moved at random, and may therefore look worse than validation."
+    )
     return _figure(f'<div class="scroll">{chart}</div>', words, "card chart")
 
 
@@ -425,19 +431,26 @@ def _mistakes(story: Story) -> str:
 
 def _files(story: Story) -> str:
     named = {
-        "model.safetensors": "the trained network: graph and numbers",
+        story.model_file: "the trained network: graph and numbers",
         "model.svg": "the network, a box per layer",
         "model-ops.svg": "the network, a box per operation",
         "step.svg": "one training step, forward and backward, a box per layer",
         "step-ops.svg": "the same, a box per operation",
         "curves.svg": "the training curves",
+    }
+    always = {
         "kernels.svg": "the kernels before and after",
         "gradient.svg": "one kernel element's gradient, in pictures",
         "gradient.txt": "the same as a table and a formula",
         "confusion.svg": "the confusion matrix",
     }
-    rows = [
-        f'<tr><td><a href="{name}">{name}</a></td><td class="word">{what}</td></tr>'
+    there = {
+        name: what
         for name, what in named.items()
-    ]
+        if name and (name in story.drawings or name == story.model_file)
+    }
+    rows = (
+        f'<tr><td><a href="{name}">{name}</a></td><td class="word">{what}</td></tr>'
+        for name, what in (there | always).items()
+    )
     return f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'

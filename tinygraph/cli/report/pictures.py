@@ -73,7 +73,7 @@ def _cell(
     if written:
         drawn += (
             f'<text x="{(j + 0.5) * CELL:g}" y="{(i + 0.63) * CELL:g}" text-anchor="middle" '
-            f'font-size="{CELL / 3:g}">{number(round(value, 2))}</text>'
+            f'font-size="{CELL * 0.29:.3g}">{number(round(value, 2))}</text>'
         )
     return drawn
 

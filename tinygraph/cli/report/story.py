@@ -79,6 +79,7 @@ class Story:
         kernels_before, kernels_after: of the first convolution, (output, input, rows, columns).
         confusion: a row per true class, a column per answer.
         drawings: file name -> SVG text.
+        model_file: name of the saved network's file, if it could be saved.
         notes: what could not be shown, and what to do about it.
     """
 
@@ -103,6 +104,7 @@ class Story:
     confusion: Array
     mistakes: Sequence[Mistake]
     drawings: Mapping[str, str]
+    model_file: str | None
     notes: Sequence[str] = field(default=())
 
     @property
