@@ -28,7 +28,11 @@ def rng():
 @pytest.fixture
 def series(rng):
     """3 input channels of 7x7 to 2 output channels by 3x3 kernels, all random."""
-    ch, ker, bias = variable(rng, 1, 3, 7, 7, name="ch"), variable(rng, 2, 3, 3, 3, name="ker"), variable(rng, 2)
+    ch, ker, bias = (
+        variable(rng, 1, 3, 7, 7, name="ch"),
+        variable(rng, 2, 3, 3, 3, name="ker"),
+        variable(rng, 2),
+    )
     out = tg.ops.convolution(ch, ker, bias, padding="same")
     return ch, ker, bias, (out * out * 0.5).sum()
 
@@ -49,7 +53,9 @@ def test_the_corner_of_a_kernel_meets_the_first_six_rows_and_columns(series):
 
 def test_an_input_element_reaches_18_12_or_8_outputs(series):
     ch, _, _, loss = series
-    counts = {at: len(tg.explain(loss, wrt=ch, element=(0, 1, *at))) for at in ((3, 3), (0, 3), (0, 0), (6, 6))}
+    counts = {
+        at: len(tg.explain(loss, wrt=ch, element=(0, 1, *at))) for at in ((3, 3), (0, 3), (0, 0), (6, 6))
+    }
     assert counts == {(3, 3): 18, (0, 3): 12, (0, 0): 8, (6, 6): 8}
 
 
@@ -127,7 +133,9 @@ PROGRAMS = {
     "layer normalisation": lambda x: (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True),
     "where": lambda x: np.where(np.arange(4) > 1, x, 0.0),
     "through complex numbers": lambda x: np.real(x * (1 + 2j) * (3 - 1j)),
-    "several outputs": lambda x: np.concatenate([part * (i + 2.0) for i, part in enumerate(np.split(x, 2, axis=1))]),
+    "several outputs": lambda x: np.concatenate(
+        [part * (i + 2.0) for i, part in enumerate(np.split(x, 2, axis=1))]
+    ),
 }
 
 

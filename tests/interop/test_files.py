@@ -32,7 +32,9 @@ def reloaded(graph, tmp_path, suffix):
 @pytest.fixture
 def model():
     rng = np.random.default_rng(0)
-    kernel = tg.tensor(rng.normal(size=(2, 1, 3, 3)).astype(np.float32), requires_grad=True, name="conv.weight")
+    kernel = tg.tensor(
+        rng.normal(size=(2, 1, 3, 3)).astype(np.float32), requires_grad=True, name="conv.weight"
+    )
     weight = tg.tensor(rng.normal(size=(18, 3)), dtype=np.float32, requires_grad=True, name="fc.weight")
 
     def loss(x, labels):
@@ -113,7 +115,9 @@ SETTINGS = [
     lambda x: x**3.0,
     lambda x: x * True + 1e300 * 1e10,
     lambda x: np.split(x, [1, 2], axis=1)[1],
-    lambda x: tg.ops.pad(x, width=((0, 1), (2, 0))) if "width" in tg.ops.pad.signature.settings else np.pad(x, 1),
+    lambda x: (
+        tg.ops.pad(x, width=((0, 1), (2, 0))) if "width" in tg.ops.pad.signature.settings else np.pad(x, 1)
+    ),
 ]
 
 
@@ -132,15 +136,27 @@ def test_settings_and_constants_come_back_exactly(function, tmp_path, suffix):
 
 def layouts():
     base = np.arange(24.0).reshape(4, 6)
-    yield from (base, base.T, base[::2, ::-1], np.asfortranarray(base), np.broadcast_to(base[0], (3, 6)), base[:0])
+    yield from (
+        base,
+        base.T,
+        base[::2, ::-1],
+        np.asfortranarray(base),
+        np.broadcast_to(base[0], (3, 6)),
+        base[:0],
+    )
     yield from (base.astype(">f8"), base.astype(">i2"), np.float32(2.5), np.array(7), base > 3)
     yield from (base.astype(np.float16), base.astype(np.uint8), base + 1j, (base + 2j).astype(np.complex64).T)
-    yield from (np.complex128(1 - 2j), np.array([[Fraction(1, 3), 5], [Fraction(-7, 2), 10**30]], dtype=object))
+    yield from (
+        np.complex128(1 - 2j),
+        np.array([[Fraction(1, 3), 5], [Fraction(-7, 2), 10**30]], dtype=object),
+    )
     yield np.array([np.nan, -0.0, np.inf, 5e-324])
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("value", list(layouts()), ids=lambda value: f"{value.dtype.str}{value.shape}{value.strides}")
+@pytest.mark.parametrize(
+    "value", list(layouts()), ids=lambda value: f"{value.dtype.str}{value.shape}{value.strides}"
+)
 def test_values_of_any_layout_and_dtype_come_back_exactly(value, tmp_path, suffix):
     leaf = Leaf(value, name="v", requires_grad=value.dtype.kind in "fcO")
     again = reloaded(tg.Graph([], [leaf]), tmp_path, suffix)
@@ -179,7 +195,9 @@ def test_several_outputs_absent_operands_and_unused_inputs(tmp_path, suffix):
         np.ones(3),
     )
     again = reloaded(graph, tmp_path, suffix)
-    for a, b in zip(arrays(graph(np.arange(4.0), np.ones(3))), arrays(again(np.arange(4.0), np.ones(3))), strict=True):
+    for a, b in zip(
+        arrays(graph(np.arange(4.0), np.ones(3))), arrays(again(np.arange(4.0), np.ones(3))), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
 
 
@@ -299,33 +317,72 @@ FAULTS = {
     "a later version": (lambda d: d.update(version=2), "version 2.*upgrade"),
     "no version": (lambda d: d.pop("version"), "missing required field `version`"),
     "an unknown field": (lambda d: d.update(code="import os"), "unknown field `code`"),
-    "an unknown field of a node": (lambda d: d["nodes"][2].update(x=1), r"unknown field `x` - at `\$.nodes\[2\]`"),
-    "a node of neither kind": (lambda d: d["nodes"].append({"types": [0]}), r"nodes\[5\].*either `op` or `leaf`"),
+    "an unknown field of a node": (
+        lambda d: d["nodes"][2].update(x=1),
+        r"unknown field `x` - at `\$.nodes\[2\]`",
+    ),
+    "a node of neither kind": (
+        lambda d: d["nodes"].append({"types": [0]}),
+        r"nodes\[5\].*either `op` or `leaf`",
+    ),
     "a cycle": (lambda d: d["nodes"][2].update(inputs=[1, 3]), r"nodes\[2\] \(op 'matmul'\).*cycle"),
     "itself": (lambda d: d["nodes"][2].update(inputs=[1, 2]), r"nodes\[2\].*cycle"),
-    "beyond the end": (lambda d: d["nodes"][2].update(inputs=[1, 99]), r"nodes\[2\].*nodes\[99\], but there are 5"),
+    "beyond the end": (
+        lambda d: d["nodes"][2].update(inputs=[1, 99]),
+        r"nodes\[2\].*nodes\[99\], but there are 5",
+    ),
     "a negative number": (lambda d: d["nodes"][2].update(inputs=[1, -1]), r"nodes\[-1\]"),
     "too few operands": (lambda d: d["nodes"][2].update(inputs=[1]), r"nodes\[2\].*operands \(x, y\), but 1"),
     "too many operands": (lambda d: d["nodes"][2].update(inputs=[1, 0, 0]), r"nodes\[2\].*but 3 are given"),
-    "an absent operand": (lambda d: d["nodes"][2].update(inputs=[1, None]), r"nodes\[2\].*'y', which is absent"),
-    "no node read": (lambda d: d["nodes"][3].update(inputs=[{"number": 1}] * 2), r"nodes\[3\].*reads no node"),
+    "an absent operand": (
+        lambda d: d["nodes"][2].update(inputs=[1, None]),
+        r"nodes\[2\].*'y', which is absent",
+    ),
+    "no node read": (
+        lambda d: d["nodes"][3].update(inputs=[{"number": 1}] * 2),
+        r"nodes\[3\].*reads no node",
+    ),
     "shapes that do not fit": (lambda d: d["nodes"][2].update(inputs=[0, 0]), r"nodes\[2\] \(op 'matmul'\)"),
     "another type stated": (lambda d: d["nodes"][3].update(types=[0]), r"nodes\[3\].*not the"),
     "a type that is none": (lambda d: d["nodes"][3].update(types=[77]), r"types\[77\] does not exist"),
-    "a dtype that is none": (lambda d: d["types"][0].update(dtype="float7"), r"types\[0\].*'float7' is no dtype"),
-    "a vast shape": (lambda d: d["types"][0].update(shape=[2**40, 2**40]), r"types\[0\].*larger than any memory"),
-    "a setting unknown": (lambda d: d["nodes"][4].update(settings={"axes": 0}), r"nodes\[4\].*no setting 'axes'"),
-    "a setting out of range": (lambda d: d["nodes"][4].update(settings={"axis": 5}), r"nodes\[4\] \(op 'sum'\)"),
-    "a setting that is no value": (lambda d: d["nodes"][4].update(settings={"axis": {"eval": "1"}}), r"nodes\[4\]"),
+    "a dtype that is none": (
+        lambda d: d["types"][0].update(dtype="float7"),
+        r"types\[0\].*'float7' is no dtype",
+    ),
+    "a vast shape": (
+        lambda d: d["types"][0].update(shape=[2**40, 2**40]),
+        r"types\[0\].*larger than any memory",
+    ),
+    "a setting unknown": (
+        lambda d: d["nodes"][4].update(settings={"axes": 0}),
+        r"nodes\[4\].*no setting 'axes'",
+    ),
+    "a setting out of range": (
+        lambda d: d["nodes"][4].update(settings={"axis": 5}),
+        r"nodes\[4\] \(op 'sum'\)",
+    ),
+    "a setting that is no value": (
+        lambda d: d["nodes"][4].update(settings={"axis": {"eval": "1"}}),
+        r"nodes\[4\]",
+    ),
     "an array unknown": (lambda d: d["nodes"][0].update(value="v"), r"array 'v', which is not listed"),
     "an output unknown": (lambda d: d.update(outputs=[9]), "outputs.*nodes"),
     "an output of an only output": (lambda d: d.update(outputs=[[4, 1]]), "outputs.*only one output"),
     "an input that is no leaf": (lambda d: d.update(inputs=[3]), r"inputs.*nodes\[3\] is no leaf"),
     "an input twice": (lambda d: d.update(inputs=[1, 1]), "inputs.*twice"),
-    "a result that does not count": (lambda d: d.update(result={"list": [0, 1]}), "result.*number the 1 outputs"),
+    "a result that does not count": (
+        lambda d: d.update(result={"list": [0, 1]}),
+        "result.*number the 1 outputs",
+    ),
     "no base64": (lambda d: d["arrays"]["w"].update(data="*"), r"arrays\['w'\] is no base64"),
-    "too few bytes": (lambda d: d["arrays"]["w"].update(data="AAAA"), r"arrays\['w'\] has 3 bytes, but.*takes 48"),
-    "a text where a number belongs": (lambda d: d["nodes"][2].update(op="matmul"), r"Expected `int.*\$.nodes\[2\].op"),
+    "too few bytes": (
+        lambda d: d["arrays"]["w"].update(data="AAAA"),
+        r"arrays\['w'\] has 3 bytes, but.*takes 48",
+    ),
+    "a text where a number belongs": (
+        lambda d: d["nodes"][2].update(op="matmul"),
+        r"Expected `int.*\$.nodes\[2\].op",
+    ),
 }
 
 

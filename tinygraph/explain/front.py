@@ -54,7 +54,9 @@ def explain(
     target = _find(wrt, nodes)
     chosen = _element(element, edge_type(target).shape, _name_of(target))
     if edge_type(target).dtype.kind == "c":
-        raise DTypeError("explain takes an element of a real tensor: a complex one has no single local derivative")
+        raise DTypeError(
+            "explain takes an element of a real tensor: a complex one has no single local derivative"
+        )
     found = uses_of(target, nodes)
     if not found and edge_node(target) is edge_node(edge):
         raise RecordingError("explain: `wrt` is the output itself; nothing lies between them")
@@ -96,7 +98,9 @@ def _output_edge(output: Any) -> Edge:
             f"tg.tensor(value, requires_grad=True)"
         )
     if output._value is None:
-        raise CaptureError("explain needs values: capture the function, then tg.explain(graph, ..., inputs=(...))")
+        raise CaptureError(
+            "explain needs values: capture the function, then tg.explain(graph, ..., inputs=(...))"
+        )
     if output.size != 1 or not output.type.differentiable:
         raise RecordingError(
             f"explain needs a real scalar output, such as a loss; this one is {output.type}. Reduce it first: "
@@ -112,7 +116,9 @@ def _find(wrt: Any, nodes: Sequence[Node]) -> Edge:
         found = [node for node in named if node.name == wrt]
         if len(found) == 1:
             return found[0] if len(found[0].output_types) == 1 else Port(found[0], 0)
-        reason = f"{len(found) or 'no'} tensors are called {wrt!r}{'; pass the tensor itself' if found else ''}"
+        reason = (
+            f"{len(found) or 'no'} tensors are called {wrt!r}{'; pass the tensor itself' if found else ''}"
+        )
     elif isinstance(wrt, Tensor):
         edge = wrt._edge if wrt._edge is not None else wrt._leaf
         if edge is not None and any(edge_node(edge) is node for node in nodes):
@@ -131,7 +137,9 @@ def _element(element: Any, shape: tuple[int, ...], name: str) -> tuple[int, ...]
         indices = [operator.index(item) for item in items]
     except TypeError:
         raise SettingError(f"element must be an int for each axis of {name}, not {element!r}") from None
-    if len(indices) != len(shape) or any(not -size <= i < size for i, size in zip(indices, shape, strict=True)):
+    if len(indices) != len(shape) or any(
+        not -size <= i < size for i, size in zip(indices, shape, strict=True)
+    ):
         raise ShapeError(f"element {tuple(items)} does not exist: {name} has the shape {shape}")
     return tuple(i % size for i, size in zip(indices, shape, strict=True))
 
@@ -160,7 +168,9 @@ def _cotangents(output: Edge, node: Node) -> list[Any]:
     found = propagate(reached, [(output, seed)], wanted={id(node)}, record=False).get(id(node))
     parts = found if isinstance(found, list) else [found] * len(node.output_types)
     return [
-        np.zeros(types.shape, types.dtype if types.differentiable else float) if part is None else np.asarray(part)
+        np.zeros(types.shape, types.dtype if types.differentiable else float)
+        if part is None
+        else np.asarray(part)
         for part, types in zip(parts, node.output_types, strict=True)
     ]
 

@@ -95,7 +95,11 @@ class Group:
         entry = self.use.node.inputs[position]
         if is_recorded(entry):
             source = edge_node(entry)
-            name = source.name or self.names.get(id(source)) or (None if isinstance(source, Leaf) else source.op.name)
+            name = (
+                source.name
+                or self.names.get(id(source))
+                or (None if isinstance(source, Leaf) else source.op.name)
+            )
             if name:
                 return name
         return self.use.node.op.operand_at(position).name
@@ -183,10 +187,14 @@ class Impacts(Sequence[Impact]):
         from rich.text import Text
 
         title = Text(self._title())
-        table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_footer=True)
+        table = Table(
+            box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_footer=True
+        )
         *cells, total = self._cells(limit)
         for column, foot in zip(_COLUMNS, total, strict=True):
-            table.add_column(column, Text(foot), justify="right" if column in _NUMBERS else "left", no_wrap=True)
+            table.add_column(
+                column, Text(foot), justify="right" if column in _NUMBERS else "left", no_wrap=True
+            )
         for row in cells:
             table.add_row(*map(Text, row))
         return table

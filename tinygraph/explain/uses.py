@@ -64,7 +64,11 @@ class Use:
         """
         found = []
         for position, value in enumerate(self.operands):
-            if position == self.position or not self._is_linear(position) or not isinstance(value, np.ndarray):
+            if (
+                position == self.position
+                or not self._is_linear(position)
+                or not isinstance(value, np.ndarray)
+            ):
                 continue
             numbers = np.arange(2.0, value.size + 2.0).reshape(value.shape)
             coded = [self._replaced(_float_ones, {position: code}) for code in (numbers, numbers**2)]
@@ -103,7 +107,6 @@ class Use:
             return [None] * len(made.output_types)
         parts = (tangent,) if isinstance(made.types, ArrayType) else tangent
         return [None if part is None else np.asarray(part) for part in parts]
-
 
     def _direction(self, value: Any) -> Any:
         """1 at the element, 0 elsewhere."""

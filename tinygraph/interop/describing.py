@@ -50,9 +50,10 @@ class _Describing:
         self.numbers = {id(node): i for i, node in enumerate(self.nodes)}
         self.ops: dict[OpRecord, int] = {}
         self.op_numbers: dict[int, int] = {}
-        self.types: dict[TypeRecord, int] = {}
+        self.types: dict[tuple[bool, ArrayType], int] = {}
         self.scopes: dict[Any, int] = {(): 0}
         self.sources: dict[SourceLine, int] = {}
+        self.source_numbers: dict[tuple[int, int], int | None] = {}
         self.values: dict[str, Any] = {}
         self.arrays: dict[str, ArrayRecord] = {}
         self.array_names: dict[int, str] = {}
@@ -71,7 +72,7 @@ class _Describing:
             result=result_skeleton(graph.result),
             nodes=nodes,
             ops=tuple(self.ops),
-            types=tuple(self.types),
+            types=tuple(TypeRecord(types.dtype.name, types.shape, weak) for weak, types in self.types),
             scopes=tuple(self.scopes),
             sources=tuple(_source_record(source) for source in self.sources),
             arrays=self.arrays,
@@ -79,7 +80,7 @@ class _Describing:
         return described, self.values
 
     def node(self, node: Node) -> NodeRecord:
-        source = node.source
+        source = self.source(node)
         origin = node.forward_node
         try:
             settings = {name: encode(value) for name, value in node.settings.items()}
@@ -94,8 +95,16 @@ class _Describing:
             phase=node.phase,
             forward=self.numbers.get(id(origin)),
             name=node.name,
-            source=None if source is None else _number(self.sources, source),
+            source=source,
         )
+
+    def source(self, node: Node) -> int | None:
+        """The number of the node's line; one instruction is looked up once, however many nodes it made."""
+        key = (id(node.code), node.offset)
+        if key not in self.source_numbers:
+            line = node.source
+            self.source_numbers[key] = None if line is None else _number(self.sources, line)
+        return self.source_numbers[key]
 
     def leaf(self, leaf: Leaf) -> NodeRecord:
         drawn = isinstance(leaf.value, Generator)
@@ -139,9 +148,14 @@ class _Describing:
         return number
 
     def type(self, types: ArrayType) -> int:
+        weak = isinstance(types, WeakType)  # equal to an ArrayType, and not the same
+        if (weak, types) in self.types:
+            return self.types[weak, types]
         if types.dtype.name not in DTYPES:
-            raise FileFormatError(f"a file cannot hold the dtype {types.dtype.name}; convert with .astype first")
-        return _number(self.types, TypeRecord(types.dtype.name, types.shape, isinstance(types, WeakType)))
+            raise FileFormatError(
+                f"a file cannot hold the dtype {types.dtype.name}; convert with .astype first"
+            )
+        return _number(self.types, (weak, types))
 
     def array(self, value: Any, wanted: str) -> str:
         """Set an array aside under a name of its own; one array used twice is kept once."""

@@ -100,4 +100,3 @@ class Description(Struct, forbid_unknown_fields=True, omit_defaults=True):
     updates: tuple[tuple[Count, Entry], ...] = ()
     gradients: tuple[tuple[Count, Entry], ...] = ()
     result: Any = None
-

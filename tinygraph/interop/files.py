@@ -48,7 +48,7 @@ def save_graph(graph: Graph, path: str | Path) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     tg.interop.save_graph(graph, f"{folder}/double.json")
     ...     tg.load(f"{folder}/double.json")(3.0)
-    np.float64(6.0)
+    6.0
     """
     import msgspec
 
@@ -58,7 +58,9 @@ def save_graph(graph: Graph, path: str | Path) -> None:
     description, values = describe(graph)
     if path.suffix == ".json":
         if sum(value.nbytes for value in values.values()) > MAX_JSON_VALUES:
-            raise FileFormatError(f"{path.name}: too many values for JSON text; save to {path.stem}.safetensors")
+            raise FileFormatError(
+                f"{path.name}: too many values for JSON text; save to {path.stem}.safetensors"
+            )
         for name, value in values.items():
             description.arrays[name].data = to_text(value)
         text = msgspec.json.format(msgspec.json.encode(description), indent=1)
@@ -166,7 +168,10 @@ def _parse(text: bytes) -> Description:
                 f"{'upgrade tinygraph-autodiff' if heading.version > VERSION else 'save it again with this one'}"
             )
         return msgspec.json.decode(text, type=Description)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError, which names the place, is one
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+    ) as error:  # ValidationError, which names the place, is one
         raise FileFormatError(f"its description is malformed: {error}") from None
     except RecursionError:
         raise FileFormatError("its description is malformed: nested too deeply") from None
@@ -185,5 +190,7 @@ def _safetensors(path: Path) -> Any:
         import safetensors
         import safetensors.numpy
     except ImportError:
-        raise ImportError(f"{path.name}: files of this kind need safetensors: {INSTALL_SAFETENSORS}") from None
+        raise ImportError(
+            f"{path.name}: files of this kind need safetensors: {INSTALL_SAFETENSORS}"
+        ) from None
     return safetensors

@@ -53,7 +53,9 @@ def to_networkx(graph: Graph) -> Any:
     )
     for node in nodes:
         key = keys[id(node)]
-        made.add_node(key, **(_leaf_attributes(node) if isinstance(node, Leaf) else _node_attributes(node, keys)))
+        made.add_node(
+            key, **(_leaf_attributes(node) if isinstance(node, Leaf) else _node_attributes(node, keys))
+        )
         for position, entry in enumerate(node.inputs):
             if is_recorded(entry):
                 made.add_edge(keys[id(edge_node(entry))], key, **_edge_attributes(node, position, entry))
@@ -81,7 +83,9 @@ def _leaf_attributes(leaf: Leaf) -> dict[str, Any]:
 
 
 def _node_attributes(node: Node, keys: dict[int, int]) -> dict[str, Any]:
-    constants = {i: entry for i, entry in enumerate(node.inputs) if not is_recorded(entry) and entry is not None}
+    constants = {
+        i: entry for i, entry in enumerate(node.inputs) if not is_recorded(entry) and entry is not None
+    }
     origin = node.forward_node
     return {
         "op": node.op.name,
@@ -120,7 +124,7 @@ def from_networkx(graph: Any) -> Graph:
     Raises:
         FileFormatError: naming the node: an unknown op, operands missing or doubled, a cycle, types that do not fit.
 
-    >>> import networkx, tinygraph as tg
+    >>> import networkx as nx, tinygraph as tg
     >>> made = nx.DiGraph()
     >>> made.add_node("x", leaf="input", type="float64[3]")
     >>> made.add_node("y", op="tanh")
@@ -189,7 +193,9 @@ class _Reading:
             return value._own_leaf()
         kind = data.get("leaf", "input" if value is None else "tensor")
         if kind not in ("parameter", "input", "buffer", "tensor"):
-            raise FileFormatError(f'`leaf` is {kind!r}; it must be "parameter", "input", "buffer" or "tensor"')
+            raise FileFormatError(
+                f'`leaf` is {kind!r}; it must be "parameter", "input", "buffer" or "tensor"'
+            )
         if value is None:
             types = self.stated_type(data)
         else:
@@ -208,7 +214,9 @@ class _Reading:
         if isinstance(stated, str):
             dtype, _, shape = stated.partition("[")
             try:
-                return ArrayType(tuple(int(size) for size in shape.rstrip("]").split(",") if size), np.dtype(dtype))
+                return ArrayType(
+                    tuple(int(size) for size in shape.rstrip("]").split(",") if size), np.dtype(dtype)
+                )
             except (TypeError, ValueError):
                 pass
         raise FileFormatError(
@@ -234,7 +242,9 @@ class _Reading:
         known = data.get("definition")
         if isinstance(known, Op) and known.name == given:
             return known
-        found = find_op(given, data.get("package")) or find_op(given, None) if isinstance(given, str) else None
+        found = (
+            find_op(given, data.get("package")) or find_op(given, None) if isinstance(given, str) else None
+        )
         if found is None:
             raise FileFormatError(f"there is no op {given!r}; `tinygraph ops list` shows every op")
         return found
@@ -254,7 +264,9 @@ class _Reading:
             found[position] = self.edge(source, edge.get("output", 0))
         count = data.get("operands", max(found, default=-1) + 1)
         if any(not isinstance(position, int) or not 0 <= position < count for position in found):
-            raise FileFormatError(f"its operands stand at positions {sorted(found, key=str)}, but it has {count}")
+            raise FileFormatError(
+                f"its operands stand at positions {sorted(found, key=str)}, but it has {count}"
+            )
         return [found.get(position) for position in range(count)]
 
     def edge(self, source: Hashable, output: Any) -> Edge:
@@ -276,7 +288,11 @@ class _Reading:
 
     def sinks(self) -> list[tuple[Hashable, int]]:
         """Every output of the nodes that nothing reads."""
-        ends = [key for key in self.keys if not self.given.out_degree(key) and not isinstance(self.nodes[key], Leaf)]
+        ends = [
+            key
+            for key in self.keys
+            if not self.given.out_degree(key) and not isinstance(self.nodes[key], Leaf)
+        ]
         return [(key, index) for key in ends for index in range(len(self.nodes[key].output_types))]
 
     def leaf_at(self, key: Hashable) -> Leaf:
@@ -288,7 +304,9 @@ class _Reading:
     def end(self, value: Any) -> Any:
         if value is None or (isinstance(value, dict) and value.keys() == {"constant"}):
             return value if value is None else value["constant"]
-        key, index = value if isinstance(value, tuple) and len(value) == 2 and value[0] in self.nodes else (value, 0)
+        key, index = (
+            value if isinstance(value, tuple) and len(value) == 2 and value[0] in self.nodes else (value, 0)
+        )
         if key not in self.nodes:
             raise FileFormatError(f"the output {value!r} is no node of the graph")
         return self.edge(key, index)

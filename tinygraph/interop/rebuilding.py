@@ -78,7 +78,9 @@ def rebuild_node(
     except TinygraphError as error:
         raise FileFormatError(str(error)) from error
     except (MemoryError, RecursionError, OverflowError) as error:
-        raise FileFormatError(f"op {op.name!r} could not type its operands: {type(error).__name__}") from error
+        raise FileFormatError(
+            f"op {op.name!r} could not type its operands: {type(error).__name__}"
+        ) from error
     first = result[0] if isinstance(result, tuple) else result
     node = edge_node(first._edge)
     if types is not None and node.output_types != types:
@@ -105,7 +107,9 @@ def _check_operands(op: Op, entries: Sequence[Any]) -> None:
         raise FileFormatError(f"op {op.name!r} reads no node: a graph holds only what depends on its leaves")
     for i, entry in enumerate(entries):
         if entry is None and not op.operand_at(i).optional:
-            raise FileFormatError(f"op {op.name!r} needs its operand {op.operand_at(i).name!r}, which is absent")
+            raise FileFormatError(
+                f"op {op.name!r} needs its operand {op.operand_at(i).name!r}, which is absent"
+            )
 
 
 def _check_settings(op: Op, settings: dict[str, Any]) -> None:
@@ -157,7 +161,9 @@ def result_tree(skeleton: Any, count: int) -> Tree:
     """
     numbers, tree = flatten(_container(skeleton, 0))
     if numbers != list(range(count)):
-        raise FileFormatError(f"`result` must number the {count} outputs in order, but numbers {numbers[:20]}")
+        raise FileFormatError(
+            f"`result` must number the {count} outputs in order, but numbers {numbers[:20]}"
+        )
     return tree
 
 
@@ -173,7 +179,9 @@ def _container(skeleton: Any, depth: int) -> Any:
             return filled if kind == "list" else tuple(filled)
         if kind == "dict" and isinstance(parts, list | tuple) and all(map(_is_item, parts)):
             return {key: _container(part, depth + 1) for key, part in parts}
-    raise FileFormatError(f"`result` holds {skeleton!r:.60}, which is neither an output's number nor a container")
+    raise FileFormatError(
+        f"`result` holds {skeleton!r:.60}, which is neither an output's number nor a container"
+    )
 
 
 def _is_item(part: Any) -> bool:

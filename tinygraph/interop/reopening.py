@@ -50,7 +50,9 @@ class _Reopening:
         self.description = description
         self.read_array = read_array
         self.types = [_array_type(record, f"types[{i}]") for i, record in enumerate(description.types)]
-        self.sources = [SourceLine(line.file, line.line, line.function, line.text) for line in description.sources]
+        self.sources = [
+            SourceLine(line.file, line.line, line.function, line.text) for line in description.sources
+        ]
         self.ops = [find_op(record.name, record.package) for record in description.ops]
         self.stand_ins: dict[Any, Op] = {}
         self.places: dict[Any, Place] = {}
@@ -59,9 +61,13 @@ class _Reopening:
 
     def graph(self) -> Graph:
         description = self.description
-        for i, record in enumerate(description.nodes):
-            with _at(f"nodes[{i}]{self.title(record)}"):
+        try:
+            for record in description.nodes:
                 self.nodes.append(self.leaf(record) if record.op is None else self.node(record))
+        except FileFormatError as error:
+            number = len(self.nodes)
+            title = self.title(description.nodes[number])
+            raise FileFormatError(f"nodes[{number}]{title}: {error}") from error.__cause__
         with _at("outputs"):
             outputs = [self.entry(entry) for entry in description.outputs]
             if any(output is None for output in outputs):
@@ -76,7 +82,9 @@ class _Reopening:
             updates = [(self.leaf_at(number), self.entry(entry)) for number, entry in description.updates]
         with _at("gradients"):
             gradients = [(self.leaf_at(number), self.entry(entry)) for number, entry in description.gradients]
-        return Graph(inputs, outputs, result=result, updates=updates, gradients=gradients, name=description.name)
+        return Graph(
+            inputs, outputs, result=result, updates=updates, gradients=gradients, name=description.name
+        )
 
     def title(self, record: NodeRecord) -> str:
         if record.op is None or record.op >= len(self.description.ops):
@@ -98,7 +106,9 @@ class _Reopening:
             raise FileFormatError(f"its value {record.value!r:.60} is not the {types} stated")
         if record.requires_grad and not types.differentiable:
             raise FileFormatError(f"a {types} cannot require a gradient")
-        return Leaf(value, requires_grad=record.requires_grad, name=record.name, kind=record.leaf, types=types)
+        return Leaf(
+            value, requires_grad=record.requires_grad, name=record.name, kind=record.leaf, types=types
+        )
 
     def node(self, record: NodeRecord) -> Node:
         if record.leaf is not None or record.value is not None or record.requires_grad or not record.types:
@@ -155,19 +165,27 @@ class _Reopening:
         if isinstance(entry, tuple):
             node = self.earlier(entry[0])
             if isinstance(node.types, ArrayType):
-                raise FileFormatError(f"it reads output {entry[1]} of nodes[{entry[0]}], which has only one output")
+                raise FileFormatError(
+                    f"it reads output {entry[1]} of nodes[{entry[0]}], which has only one output"
+                )
             _get(node.types, entry[1], f"outputs of nodes[{entry[0]}]")
             return Port(node, entry[1])
         node = self.earlier(entry)
         if not isinstance(node.types, ArrayType):
-            raise FileFormatError(f"it reads nodes[{entry}], which has {len(node.types)} outputs, without saying which")
+            raise FileFormatError(
+                f"it reads nodes[{entry}], which has {len(node.types)} outputs, without saying which"
+            )
         return node
 
     def earlier(self, number: int) -> Node:
         if not 0 <= number < len(self.description.nodes):
-            raise FileFormatError(f"it refers to nodes[{number}], but there are {len(self.description.nodes)} nodes")
+            raise FileFormatError(
+                f"it refers to nodes[{number}], but there are {len(self.description.nodes)} nodes"
+            )
         if number >= len(self.nodes):
-            raise FileFormatError(f"it refers to nodes[{number}], which is not before it: a cycle, or out of order")
+            raise FileFormatError(
+                f"it refers to nodes[{number}], which is not before it: a cycle, or out of order"
+            )
         return self.nodes[number]
 
     def leaf_at(self, number: int) -> Leaf:

@@ -39,7 +39,9 @@ def save_state(state: Mapping[str, Any], path: str | Path) -> None:
     safetensors = _safetensors(path)
     for key, array in arrays.items():
         if key == "__metadata__" or array.dtype not in safetensors.numpy._TYPES.values():
-            raise DTypeError(f"{path.name}: safetensors cannot hold {key!r} of dtype {array.dtype}; save as .npz")
+            raise DTypeError(
+                f"{path.name}: safetensors cannot hold {key!r} of dtype {array.dtype}; save as .npz"
+            )
     replace_file(path, lambda part: safetensors.numpy.save_file(arrays, str(part)))
 
 
@@ -69,7 +71,9 @@ def _key(key: Any) -> str:
 def _array(key: str, value: Any) -> np.ndarray[Any, Any]:
     array = plain_array(value.detach().numpy() if isinstance(value, Tensor) else value)
     if array.dtype.kind not in "biufc":
-        raise DTypeError(f"{key!r} is {type(value).__name__} of dtype {array.dtype}; a state holds arrays of numbers")
+        raise DTypeError(
+            f"{key!r} is {type(value).__name__} of dtype {array.dtype}; a state holds arrays of numbers"
+        )
     return array
 
 
@@ -96,7 +100,9 @@ def _read_safetensors(path: Path) -> State:
             for key in file.keys():  # noqa: SIM118 - no mapping
                 dtype = file.get_slice(key).get_dtype()
                 if dtype not in safetensors.numpy._TYPES:
-                    raise FileFormatError(f"{key!r} is {dtype}, which NumPy does not have; convert it to float32 first")
+                    raise FileFormatError(
+                        f"{key!r} is {dtype}, which NumPy does not have; convert it to float32 first"
+                    )
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
     except safetensors.SafetensorError as error:
         raise FileFormatError(f"it is no safetensors file, or a truncated one: {error}") from None

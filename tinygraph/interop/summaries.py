@@ -24,7 +24,9 @@ def summary(graph: Graph) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, title=graph.name and Text(graph.name), title_justify="left", pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, title=graph.name and Text(graph.name), title_justify="left", pad_edge=False
+    )
     for column in ("#", "name", "op", "settings", "output", "parameters", "source"):
         table.add_column(column, justify="right" if column in ("#", "parameters") else "left", no_wrap=True)
     rows = list(enumerate(graph.nodes))

@@ -104,7 +104,9 @@ def restored(stored: np.ndarray[Any, Any], types: ArrayType, where: str) -> Any:
     if types.dtype.kind == "c":
         expected = ArrayType((*types.shape, 2), np.zeros((), types.dtype).real.dtype)
     if (stored.shape, stored.dtype) != (expected.shape, expected.dtype):
-        raise FileFormatError(f"{where} is {ArrayType(stored.shape, stored.dtype)}, not the {expected} stated")
+        raise FileFormatError(
+            f"{where} is {ArrayType(stored.shape, stored.dtype)}, not the {expected} stated"
+        )
     if types.dtype.kind == "c":
         stored = np.ascontiguousarray(stored).view(types.dtype).reshape(types.shape)
     return stored if stored.ndim else stored[()]
@@ -113,7 +115,9 @@ def restored(stored: np.ndarray[Any, Any], types: ArrayType, where: str) -> Any:
 def to_text(array: Any) -> str:
     """An array's little-endian bytes in C order, as base64."""
     array = np.asarray(array)
-    return base64.b64encode(np.asarray(array, array.dtype.newbyteorder("<"), order="C").tobytes()).decode("ascii")
+    return base64.b64encode(np.asarray(array, array.dtype.newbyteorder("<"), order="C").tobytes()).decode(
+        "ascii"
+    )
 
 
 def from_text(text: str, types: ArrayType, where: str) -> Any:
