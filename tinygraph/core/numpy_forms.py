@@ -96,7 +96,7 @@ _WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
     np.shape: lambda x: x.shape,
     np.ndim: lambda x: x.ndim,
     np.size: lambda x, axis=None: x.size if axis is None else x.shape[axis],
-    np.result_type: lambda *xs: np.result_type(*(getattr(x, "dtype", x) for x in xs)),
+    np.result_type: lambda *xs: np.result_type(*(x.dtype if hasattr(x, "requires_grad") else x for x in xs)),
     np.iscomplexobj: lambda x: x.dtype.kind == "c",
     np.isrealobj: lambda x: x.dtype.kind != "c",
     np.zeros_like: lambda x, dtype=None, shape=None: np.zeros(
