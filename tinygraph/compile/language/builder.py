@@ -1,0 +1,394 @@
+"""The kernel language: a function of pointers and counts, written as loops over vectors of an explicit width.
+
+A thin, typed layer over llvmlite's IR builder. What is written here is what the machine executes: loops, tiles and
+vectors are chosen by the kernels' authors, and LLVM only selects instructions and registers. Nothing here knows an
+op (`emitters.py`), a shape or a layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+Value = Any  # an LLVM value: scalar or vector
+Offset = Any  # a Python int, or an LLVM integer of 64 bits
+Carried = list[Value]
+
+INDEX = ir.IntType(64)
+BOOL = ir.IntType(1)
+_BYTE = ir.IntType(8)
+_POINTER = ir.PointerType()
+_SCALARS: dict[str, Any] = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "bool": BOOL}
+_NAMES = {ir.FloatType(): "float32", ir.DoubleType(): "float64", BOOL: "bool"}
+DTYPES = tuple(_SCALARS)
+
+
+class Function:
+    """One function under construction.
+
+    Args:
+        module: the LLVM module it joins.
+        name: its symbol.
+        pointers: names of its pointer arguments, which come first.
+        counts: names of its 64-bit integer arguments.
+        distinct: promise that no two pointers reach the same memory.
+
+    A kernel that adds two arrays, eight elements at a time:
+
+    >>> from llvmlite import ir
+    >>> code = Function(ir.Module(), "add", ("x", "y", "out"), ("count",))
+    >>> def body(i, carried):
+    ...     x, y = (code.load(code.pointers[name], i, "float32", 8) for name in "xy")
+    ...     code.store(code.add(x, y), code.pointers["out"], i)
+    >>> code.loop(0, code.counts["count"], 8, body)
+    []
+    >>> code.finish()
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        name: str,
+        pointers: Sequence[str],
+        counts: Sequence[str] = (),
+        *,
+        distinct: bool = False,
+    ) -> None:
+        signature = ir.FunctionType(ir.VoidType(), [_POINTER] * len(pointers) + [INDEX] * len(counts))
+        self.module = module
+        self.function = ir.Function(module, signature, name)
+        self.pointers: dict[str, Value] = dict(zip(pointers, self.function.args, strict=False))
+        self.counts: dict[str, Value] = dict(zip(counts, self.function.args[len(pointers) :], strict=True))
+        if distinct:
+            for pointer in self.pointers.values():
+                pointer.add_attribute("noalias")
+        self.ir = ir.IRBuilder(self.function.append_basic_block("entry"))
+
+    def finish(self) -> None:
+        """End the function."""
+        self.ir.ret_void()
+
+    # -- control ---------------------------------------------------------------------------------------------------
+
+    def loop(
+        self,
+        start: Offset,
+        stop: Offset,
+        step: int,
+        body: Callable[[Offset, Carried], Sequence[Value] | None],
+        carried: Sequence[Value] = (),
+    ) -> Carried:
+        """`for i in range(start, stop, step): carried = body(i, carried)`; returns what is carried out.
+
+        A loop of one turn known beforehand becomes its body.
+        """
+        if isinstance(start, int) and isinstance(stop, int) and stop - start <= step:
+            return list(body(start, list(carried)) or []) if start < stop else list(carried)
+        before = self.ir.block
+        head, inside, after = (self.function.append_basic_block(name) for name in ("loop", "body", "after"))
+        self.ir.branch(head)
+        self.ir.position_at_end(head)
+        counter = self.ir.phi(INDEX)
+        counter.add_incoming(index(start), before)
+        held = [self.ir.phi(value.type) for value in carried]
+        for phi, value in zip(held, carried, strict=True):
+            phi.add_incoming(value, before)
+        self.ir.cbranch(self.ir.icmp_signed("<", counter, index(stop)), inside, after)
+        self.ir.position_at_end(inside)
+        results = body(counter, list(held)) or []
+        following = self.ir.add(counter, index(step))
+        counter.add_incoming(following, self.ir.block)
+        for phi, value in zip(held, results, strict=True):
+            phi.add_incoming(value, self.ir.block)
+        self.ir.branch(head)
+        self.ir.position_at_end(after)
+        return list(held)
+
+    def nest(
+        self, sizes: Sequence[Offset], body: Callable[[list[Offset], Carried], Sequence[Value] | None], carried: Sequence[Value] = ()
+    ) -> Carried:
+        """Loops over all indices below `sizes`, the last fastest; `body` gets the list of indices."""
+
+        def level(indices: list[Offset], held: Sequence[Value]) -> Sequence[Value]:
+            if len(indices) == len(sizes):
+                return body(indices, list(held)) or []
+            return self.loop(0, sizes[len(indices)], 1, lambda i, inner: level([*indices, i], inner), held)
+
+        return list(level([], carried))
+
+    # -- integers --------------------------------------------------------------------------------------------------
+
+    def offset(self, *terms: Offset | tuple[Offset, Offset]) -> Offset:
+        """A sum of offsets and of (index, stride) products; Python ints are folded."""
+        known, total = 0, None
+        for term in terms:
+            value, stride = term if isinstance(term, tuple) else (term, 1)
+            if isinstance(value, int) and isinstance(stride, int):
+                known += value * stride
+                continue
+            if isinstance(stride, int) and stride == 0:
+                continue
+            product = value if isinstance(stride, int) and stride == 1 else self.ir.mul(index(value), index(stride))
+            total = product if total is None else self.ir.add(total, product)
+        if total is None:
+            return known
+        return self.ir.add(total, index(known)) if known else total
+
+    def divide_index(self, value: Offset, divisor: int) -> tuple[Offset, Offset]:
+        """Quotient and remainder of a non-negative index."""
+        if isinstance(value, int):
+            return divmod(value, divisor)
+        if divisor == 1:
+            return value, 0
+        quotient = self.ir.udiv(value, index(divisor))
+        return quotient, self.ir.sub(value, self.ir.mul(quotient, index(divisor)))
+
+    def smaller_index(self, a: Offset, b: Offset) -> Offset:
+        """The smaller of two indices."""
+        if isinstance(a, int) and isinstance(b, int):
+            return min(a, b)
+        return self.ir.select(self.ir.icmp_signed("<", index(a), index(b)), index(a), index(b))
+
+    def table(self, numbers: Sequence[int]) -> Value:
+        """A pointer to a constant table of 64-bit integers; read it with `lookup`."""
+        data = ir.GlobalVariable(self.module, ir.ArrayType(INDEX, len(numbers)), self.module.get_unique_name("table"))
+        data.global_constant = True
+        data.linkage = "internal"
+        data.initializer = ir.Constant(data.value_type, list(numbers))
+        return data
+
+    def lookup(self, table: Value, i: Offset) -> Value:
+        """An entry of a `table`."""
+        return self.ir.load(self.ir.gep(table, [index(i)], inbounds=True, source_etype=INDEX), typ=INDEX)
+
+    # -- memory ----------------------------------------------------------------------------------------------------
+
+    def at(self, pointer: Value, offset: Offset, dtype: str) -> Value:
+        """The address `offset` elements behind `pointer`."""
+        if isinstance(offset, int) and offset == 0:
+            return pointer
+        return self.ir.gep(pointer, [index(offset)], inbounds=True, source_etype=memory_type(dtype, 1))
+
+    def load(self, pointer: Value, offset: Offset, dtype: str, width: int = 1) -> Value:
+        """`width` consecutive elements; booleans are bytes in memory and bits in registers."""
+        stored = memory_type(dtype, width)
+        value = self.ir.load(self.at(pointer, offset, dtype), typ=stored, align=itemsize(dtype))
+        if dtype == "bool":
+            return self.ir.icmp_unsigned("!=", value, ir.Constant(stored, 0 if width == 1 else [0] * width))
+        return value
+
+    def store(self, value: Value, pointer: Value, offset: Offset = 0) -> None:
+        """Write all lanes of a value."""
+        dtype = dtype_of(value)
+        if dtype == "bool":
+            value = self.ir.zext(value, memory_type("bool", width_of(value)))
+        self.ir.store(value, self.at(pointer, offset, dtype), align=itemsize(dtype))
+
+    def load_strided(self, pointer: Value, offset: Offset, stride: Offset, dtype: str, width: int) -> Value:
+        """`width` elements `stride` apart: a vector load, one load for all lanes, or a load per lane."""
+        if width == 1 or stride == 1:
+            return self.load(pointer, offset, dtype, width)
+        if isinstance(stride, int) and stride == 0:
+            return self.broadcast(self.load(pointer, offset, dtype), width)
+        value = ir.Constant(vector_type(dtype, width), ir.Undefined)
+        for lane in range(width):
+            element = self.load(pointer, self.offset(offset, (stride, lane)), dtype)
+            value = self.ir.insert_element(value, element, ir.Constant(INDEX, lane))
+        return value
+
+    def clear(self, pointer: Value, offset: Offset, elements: Offset, dtype: str) -> None:
+        """Set consecutive elements to zero."""
+        fill = self._declare("llvm.memset.p0.i64", ir.VoidType(), [_POINTER, _BYTE, INDEX, BOOL])
+        size = self.ir.mul(index(elements), index(itemsize(dtype)))
+        self.ir.call(fill, [self.at(pointer, offset, dtype), ir.Constant(_BYTE, 0), size, ir.Constant(BOOL, 0)])
+
+    # -- lanes -----------------------------------------------------------------------------------------------------
+
+    def broadcast(self, scalar: Value, width: int) -> Value:
+        """A vector with the scalar in every lane."""
+        if width == 1 or width_of(scalar) == width:
+            return scalar
+        undefined = ir.Constant(ir.VectorType(scalar.type, width), ir.Undefined)
+        first = self.ir.insert_element(undefined, scalar, ir.Constant(INDEX, 0))
+        return self.ir.shuffle_vector(first, undefined, _lanes([0] * width))
+
+    def constant(self, number: float | bool, like: Value) -> Value:
+        """A number with the type of another value."""
+        scalar = bool(number) if dtype_of(like) == "bool" else float(number)
+        return splat(scalar, dtype_of(like), width_of(like))
+
+    def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
+        """Lanes of the concatenation of two vectors."""
+        return self.ir.shuffle_vector(a, b, _lanes(lanes))
+
+    def transpose(self, rows: Sequence[Value]) -> list[Value]:
+        """The columns of a square block whose rows are vectors, by log2(width) rounds of perfect shuffles."""
+        size = len(rows)
+        low = [lane // 2 + size * (lane % 2) for lane in range(size)]
+        high = [lane + size // 2 for lane in low]
+        block = list(rows)
+        for _ in range(size.bit_length() - 1):
+            pairs = [(block[i], block[i + size // 2]) for i in range(size // 2)]
+            block = [self.shuffle(a, b, lanes) for a, b in pairs for lanes in (low, high)]
+        return block
+
+    def each_lane(self, function: Callable[..., Value], *values: Value) -> Value:
+        """Apply a scalar function lane by lane."""
+        width = width_of(values[0])
+        if width == 1:
+            return function(*values)
+        result = None
+        for lane in range(width):
+            position = ir.Constant(INDEX, lane)
+            one = function(*(self.ir.extract_element(value, position) for value in values))
+            if result is None:
+                result = ir.Constant(ir.VectorType(one.type, width), ir.Undefined)
+            result = self.ir.insert_element(result, one, position)
+        return result
+
+    def fold(self, combine: Callable[[Value, Value], Value], vector: Value) -> Value:
+        """All lanes combined into one scalar, by halves."""
+        lanes = [self.ir.extract_element(vector, ir.Constant(INDEX, i)) for i in range(width_of(vector))] if width_of(vector) & (width_of(vector) - 1) else None
+        if lanes is not None:  # not a power of two: only in remainders, where speed does not matter
+            return tree(combine, lanes)
+        width = width_of(vector)
+        while width > 1:
+            width //= 2
+            halves = [self.shuffle(vector, vector, range(k * width, (k + 1) * width)) for k in (0, 1)]
+            vector = combine(*halves)
+        return self.ir.extract_element(vector, ir.Constant(INDEX, 0)) if isinstance(vector.type, ir.VectorType) else vector
+
+    # -- arithmetic ------------------------------------------------------------------------------------------------
+
+    def add(self, a: Value, b: Value) -> Value:
+        """a + b"""
+        return self.ir.fadd(a, b)
+
+    def subtract(self, a: Value, b: Value) -> Value:
+        """a - b"""
+        return self.ir.fsub(a, b)
+
+    def multiply(self, a: Value, b: Value) -> Value:
+        """a * b"""
+        return self.ir.fmul(a, b)
+
+    def divide(self, a: Value, b: Value) -> Value:
+        """a / b"""
+        return self.ir.fdiv(a, b)
+
+    def negative(self, a: Value) -> Value:
+        """-a"""
+        return self.ir.fneg(a)
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        """a * b + c, rounded once where the target has the instruction."""
+        return self.intrinsic("llvm.fmuladd", a, b, c)
+
+    def compare(self, relation: str, a: Value, b: Value) -> Value:
+        """Lanes in which the relation holds; false for nan, except `!=`."""
+        return (self.ir.fcmp_unordered if relation == "!=" else self.ir.fcmp_ordered)(relation, a, b)
+
+    def is_nan(self, a: Value) -> Value:
+        """Lanes that are not a number."""
+        return self.ir.fcmp_unordered("uno", a, a)
+
+    def select(self, condition: Value, a: Value, b: Value) -> Value:
+        """a where the condition holds, b elsewhere."""
+        return self.ir.select(condition, a, b)
+
+    def maximum(self, a: Value, b: Value) -> Value:
+        """The larger; nan if either is nan, as in NumPy."""
+        keep = self.ir.or_(self.compare(">", a, b), self.is_nan(a))
+        return self.select(keep, a, b)
+
+    def minimum(self, a: Value, b: Value) -> Value:
+        """The smaller; nan if either is nan, as in NumPy."""
+        keep = self.ir.or_(self.compare("<", a, b), self.is_nan(a))
+        return self.select(keep, a, b)
+
+    def cast(self, a: Value, dtype: str) -> Value:
+        """The same numbers in another dtype."""
+        if dtype_of(a) == dtype:
+            return a
+        result = vector_type(dtype, width_of(a))
+        if dtype == "bool":
+            return self.ir.fcmp_unordered("!=", a, self.constant(0, a))
+        if dtype_of(a) == "bool":
+            return self.ir.uitofp(a, result)
+        return self.ir.fpext(a, result) if dtype == "float64" else self.ir.fptrunc(a, result)
+
+    def intrinsic(self, name: str, *operands: Value) -> Value:
+        """An LLVM intrinsic that is overloaded on its one operand type, such as `llvm.sqrt`."""
+        kind = operands[0].type
+        letter = {"float32": "f32", "float64": "f64"}[dtype_of(operands[0])]
+        suffix = f"v{kind.count}{letter}" if isinstance(kind, ir.VectorType) else letter
+        return self.ir.call(self._declare(f"{name}.{suffix}", kind, [kind] * len(operands)), operands)
+
+    def library(self, name: str, *scalars: Value) -> Value:
+        """A function of the C library's mathematics: `name` for float64, `name`f for float32."""
+        kind = scalars[0].type
+        symbol = name + ("f" if dtype_of(scalars[0]) == "float32" else "")
+        return self.ir.call(self._declare(symbol, kind, [kind] * len(scalars)), scalars)
+
+    def _declare(self, name: str, result: Any, operands: Sequence[Any]) -> Any:
+        known = self.module.globals.get(name)
+        return known or ir.Function(self.module, ir.FunctionType(result, operands), name)
+
+
+def tree(combine: Callable[[Value, Value], Value], values: Sequence[Value]) -> Value:
+    """Values combined pairwise, so that rounding errors grow with the logarithm of their number."""
+    values = list(values)
+    while len(values) > 1:
+        rest = values[len(values) // 2 * 2 :]
+        values = [combine(a, b) for a, b in zip(values[::2], values[1::2], strict=False)] + rest
+    return values[0]
+
+
+def index(value: Offset) -> Value:
+    """A Python int as an LLVM integer; values pass."""
+    return ir.Constant(INDEX, int(value)) if isinstance(value, int | np.integer) else value
+
+
+def lane_index(lane: int) -> Value:
+    """The number of a lane, for inserting and extracting."""
+    return ir.Constant(INDEX, lane)
+
+
+def splat(number: float | bool, dtype: str, width: int) -> Value:
+    """A constant in every lane."""
+    if dtype == "float32":
+        number = float(np.float32(number))
+    return ir.Constant(vector_type(dtype, width), number if width == 1 else [number] * width)
+
+
+def vector_type(dtype: str, width: int) -> Any:
+    """LLVM's type of a value in registers."""
+    return _SCALARS[dtype] if width == 1 else ir.VectorType(_SCALARS[dtype], width)
+
+
+def memory_type(dtype: str, width: int) -> Any:
+    """LLVM's type of a value in memory."""
+    scalar = _BYTE if dtype == "bool" else _SCALARS[dtype]
+    return scalar if width == 1 else ir.VectorType(scalar, width)
+
+
+def width_of(value: Value) -> int:
+    """How many lanes a value has."""
+    return value.type.count if isinstance(value.type, ir.VectorType) else 1
+
+
+def dtype_of(value: Value) -> str:
+    """The dtype of a value's lanes."""
+    return _NAMES[value.type.element if isinstance(value.type, ir.VectorType) else value.type]
+
+
+def itemsize(dtype: str) -> int:
+    """Bytes of one element in memory."""
+    return np.dtype(dtype).itemsize
+
+
+def _lanes(lanes: Sequence[int]) -> Any:
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
