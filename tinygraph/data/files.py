@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -37,25 +37,30 @@ def read_npz(path: str | Path, *, x: str = "x", y: str = "y") -> TensorDataset:
     """
     path = _existing(path)
     try:
-        archive = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:  # np.load leaves a damaged file open if it opens it itself
+            inputs, labels = _npz_arrays(file, path, (x, y))
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, FileFormatError):
+            raise
         raise FileFormatError(f"{path} is no readable NPZ archive: {error}") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise FileFormatError(f"{path} holds one array (NPY); an NPZ archive with {x!r} and {y!r} is needed")
-    with archive:
-        missing = [name for name in (x, y) if name not in archive]
-        if missing:
-            held = ", ".join(archive.files) or "nothing"
-            raise FileFormatError(f"{path} has no array {missing[0]!r}; it holds {held}")
-        try:
-            inputs, labels = archive[x], archive[y]
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise FileFormatError(f"{path} is damaged or holds Python objects: {error}") from error
     for name, array in ((x, inputs), (y, labels)):
         if array.dtype.kind not in "biuf":
             raise DataError(f"array {name!r} of {path} has dtype {array.dtype}; real numbers are needed")
         check_finite(array, f"array {name!r} of {path}")
     return TensorDataset(inputs, labels)
+
+
+def _npz_arrays(file: IO[bytes], path: Path, names: Sequence[str]) -> list[Array]:
+    archive = np.load(file, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        wanted = " and ".join(map(repr, names))
+        raise FileFormatError(f"{path} holds one array (NPY); an NPZ archive with {wanted} is needed")
+    with archive:
+        for name in names:
+            if name not in archive:
+                held = ", ".join(archive.files) or "nothing"
+                raise FileFormatError(f"{path} has no array {name!r}; it holds {held}")
+        return [archive[name] for name in names]
 
 
 def read_idx(path: str | Path) -> Array:
