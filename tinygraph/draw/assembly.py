@@ -101,9 +101,7 @@ class _Assembly:
             self.frames.put(box.id, part.scope)
             for tail, label, role in incoming:
                 self._arrow(tail, box.id, label, role)
-        for position, edge in enumerate(self.graph.outputs):
-            if is_recorded(edge):
-                self._output(position, edge, gradients.get(position))
+        self._ends(gradients)
         name = self.graph.name or "graph"
         self.frames.merge_chains()
         return Picture(name, self.boxes, self.arrows, self.frames.root, direction, notes)
@@ -113,14 +111,19 @@ class _Assembly:
     def _box(self, part: Part, incoming: Sequence[tuple[str, str]]) -> Box:
         first = part.nodes[0]
         if part.folded:
-            kind, title, lines, tooltip = "fold", f"… {len(part.nodes):,} nodes folded …", self._inside(part), ""
+            kind, title, tooltip = "fold", f"… {len(part.nodes):,} nodes folded …", ""
+            lines = self._inside(part)
         elif part.name is not None:
             kind, title, lines, tooltip = self._collapsed(part)
+        elif part.serves is not None:
+            kind, title, lines = part.serves.kind, f"∂ {shorten(part.serves.op.name)}", []
+            tooltip = ", ".join(tally(node.op.name for node in part.nodes))
         elif isinstance(first, Leaf):
             kind, title, lines = self._leaf(first, part.scope)
             tooltip = tooltip_of(first)
         else:
-            kind, title, lines, tooltip = first.kind, self._title(first), self._settings(first), tooltip_of(first)
+            kind, title, lines = first.kind, self._title(first), self._settings(first)
+            tooltip = tooltip_of(first)
         backward = _is_backward(part)
         if backward and part.name is not None:
             title = f"∂ {title}"
@@ -147,10 +150,13 @@ class _Assembly:
             out = self._output_name(0)
             return "gradient", f"∂{out}/∂{out} = 1", self._type_line(leaf)
         kind = "parameter" if leaf.requires_grad else leaf.kind
-        named = leaf.name if "names" in self.show else None
-        for frame in self.frames.path(scope):
-            named = named and named.removeprefix(f"{frame}.")  # the frames around it say the rest
-        return kind, shorten(named or leaf.kind), self._type_line(leaf)
+        return kind, self._leaf_name(leaf, scope), self._type_line(leaf)
+
+    def _leaf_name(self, leaf: Leaf, scope: Scope) -> str:
+        name = leaf.name if "names" in self.show else None
+        for group, _ in scope:
+            name = name and name.removeprefix(f"{group}.")  # the groups around it say the rest
+        return shorten(name or leaf.kind)
 
     def _type_line(self, leaf: Leaf) -> list[str]:
         text = "" if self.all_scalar else type_text(leaf.types, self.usual, self.show)
@@ -158,14 +164,15 @@ class _Assembly:
 
     def _collapsed(self, part: Part) -> tuple[str, str, list[str], str]:
         ops = [node for node in part.nodes if not isinstance(node, Leaf)]
-        kinds = {(node.forward_node or node).kind for node in ops}
+        kinds = {node.kind for node in _served(ops)}
         kind = next((kind for kind in TELLING_KINDS if kind in kinds), "composite")
         inside = ", ".join(tally(node.op.name for node in ops))
         title, lines = self.frames.title(part), self._inside(part)
-        if self._class(part):
-            lines.insert(0, self._class(part))
-        elif title.isdigit():
-            title = f"{title} {next(node.op.name for node in ops if (node.forward_node or node).kind == kind)}"
+        what = self._class(part)
+        if title.isdigit():  # a number says too little
+            title = f"{title} {what or next(node.op.name for node in _served(ops) if node.kind == kind)}"
+        elif what:
+            lines.insert(0, what)
         return kind, title, lines, f"{part.name}: {inside}"
 
     def _class(self, part: Part) -> str:
@@ -221,31 +228,47 @@ class _Assembly:
 
     # -- outputs -------------------------------------------------------------------------------------------------------
 
+    def _ends(self, gradients: Mapping[int, str]) -> None:
+        """Boxes for what the graph gives: its outputs, gradients and new states."""
+        for position, edge in enumerate(self.graph.outputs):
+            if not is_recorded(edge):
+                continue
+            if position in gradients:
+                of = gradients[position]
+                self._gradient(edge, f"∂{self._output_name(0)}/∂{shorten(of)}", of)
+            elif not isinstance(self._part(edge).nodes[-1], Leaf):  # a leaf returned as it is has its box
+                opposite = self.ids[self.seed] if self.seed is not None and position == 0 else None
+                self._end(edge, "output", self._output_name(position), "data", (), opposite)
+        for leaf, edge in self.graph.gradients:
+            if is_recorded(edge):
+                name = leaf.name or leaf.kind
+                self._gradient(edge, f"{shorten(name)}.grad", name)
+        for leaf, edge in self.graph.updates:
+            if is_recorded(edge) and self._part(edge).single:  # else it stays within its box
+                scope = self._part(edge).scope
+                self._end(edge, "update", f"new {self._leaf_name(leaf, scope)}", "data", scope, None)
+
+    def _gradient(self, edge: Any, title: str, of: str) -> None:
+        opposite, scope = self._leaf_box(of)
+        self._end(edge, "gradient", title, "gradient", scope, opposite)
+
+    def _end(self, edge: Any, kind: str, title: str, role: str, scope: Scope, opposite: str | None) -> None:
+        tail = self.ids[self.place[id(edge_node(edge))]]
+        label = self._label(self._part(edge), edge)
+        made = self.identifiers.make("n", kind, title, [tail, label])
+        self.boxes.append(Box(made, kind, title, backward=kind == "gradient", opposite=opposite))
+        self.frames.put(made, scope)
+        self._arrow(tail, made, label, role)
+
+    def _part(self, edge: Any) -> Part:
+        return self.parts[self.place[id(edge_node(edge))]]
+
     def _output_name(self, position: int) -> str:
         edge = self.graph.outputs[position]
         node = edge_node(edge) if is_recorded(edge) else None
         if node is not None and node.name and "names" in self.show:
             return shorten(node.name)
-        return "output" if len(self.graph.outputs) == 1 or position == 0 else f"output {position}"
-
-    def _output(self, position: int, edge: Any, gradient_of: str | None) -> None:
-        place = self.place[id(edge_node(edge))]
-        tail = self.ids[place]
-        part = self.parts[place]
-        if isinstance(part.nodes[0], Leaf) and part.single and gradient_of is None:
-            return  # a leaf that is returned as it is needs no second box
-        label = self._label(part, edge)
-        scope: Scope = ()
-        if gradient_of is None:
-            kind, title, role = "output", self._output_name(position), "data"
-            opposite = self.ids[self.seed] if self.seed is not None and position == 0 else None
-        else:
-            kind, title, role = "gradient", f"∂{self._output_name(0)}/∂{shorten(gradient_of)}", "gradient"
-            opposite, scope = self._leaf_box(gradient_of)
-        made = self.identifiers.make("n", kind, title, [tail, label])
-        self.boxes.append(Box(made, kind, title, backward=gradient_of is not None, opposite=opposite))
-        self.frames.put(made, scope)
-        self._arrow(tail, made, label, role)
+        return "output" if position == 0 else f"output {position}"
 
     def _leaf_box(self, name: str) -> tuple[str | None, Scope]:
         """The box of a leaf to stand opposite of, and the frames it is in."""
@@ -303,6 +326,11 @@ class _Assembly:
         self.arrows.append(Arrow(made, tail, head, label, role, aside=tail in self.aside))
 
 
+def _served(nodes: Sequence[Node]) -> list[Node]:
+    """The forward nodes that nodes are, or go back to."""
+    return [node.forward_node or node for node in nodes]
+
+
 def _dotted(scope: Scope) -> str:
     return ".".join(name for name, _ in scope)
 
@@ -337,6 +365,10 @@ class _Frames:
         self._calls: dict[tuple[Scope, str], dict[int, int]] = {}
         self._paths: dict[Scope, list[str]] = {}
         self._lone = _lone_groups(parts)
+        # Every op of both passes: frames would push the two columns apart, so each box says where it belongs.
+        self._flat = any(
+            part.single and _is_backward(part) and part.nodes[0].op is not None for part in parts
+        )
         for part in parts:
             self._number(part.scope)
             if part.name is not None:
@@ -366,11 +398,11 @@ class _Frames:
 
     def caption(self, scope: Scope) -> str:
         """The name of the group around a box that is alone in it, and so needs no frame."""
-        return " / ".join(self.path(scope)[self._framed(scope) :])
+        return shorten(" / ".join(self.path(scope)[self._framed(scope) :]))
 
     def _framed(self, scope: Scope) -> int:
         """How many of the groups around a box are drawn as frames."""
-        depth = min(len(scope), DEEPEST_FRAME)
+        depth = 0 if self._flat else min(len(scope), DEEPEST_FRAME)
         while depth and scope[:depth] in self._lone:
             depth -= 1
         return depth

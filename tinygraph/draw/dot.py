@@ -20,7 +20,12 @@ TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
 LEGEND_COLUMNS = 4
 SUPPORTS = 3  # boxes that a frame is kept below
 # Outlines by the word that a style uses; "dashed" is a rounded box.
-OUTLINES = {"rounded": "rounded,filled", "box": "filled", "pill": "rounded,filled", "dashed": "rounded,filled,dashed"}
+OUTLINES = {
+    "rounded": "rounded,filled",
+    "box": "filled",
+    "pill": "rounded,filled",
+    "dashed": "rounded,filled,dashed",
+}
 
 
 def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
@@ -35,7 +40,7 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
             "bgcolor": page["background"],
             "rankdir": "TB" if picture.direction == "down" else "LR",
             "nodesep": "0.28",
-            "ranksep": "0.38",
+            "ranksep": "0.38" if picture.direction == "down" else "0.8",
             "pad": "0.15",
             "newrank": "true",  # one ranking for all frames, so that rows and supports hold across their borders
             "label": _caption(picture, style),
@@ -43,7 +48,13 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
             "fontcolor": page["muted"],
             "fontsize": LEGEND_SIZE,
         },
-        node_attr={"shape": "box", "margin": "0.13,0.06", "height": "0.3", "width": "0.5", "fontsize": TITLE_SIZE},
+        node_attr={
+            "shape": "box",
+            "margin": "0.13,0.06",
+            "height": "0.3",
+            "width": "0.5",
+            "fontsize": TITLE_SIZE,
+        },
         edge_attr={"fontsize": LABEL_SIZE, "fontcolor": page["muted"], "arrowsize": "0.6", "penwidth": "1"},
     )
     _write_group(graph, picture.root, {box.id: box for box in picture.boxes}, style, depth=0)
@@ -64,7 +75,8 @@ def _text(text: str) -> str:
     """A plain label, reading literally what `text` says."""
     import graphviz
 
-    return graphviz.nohtml(quote(text)[1:-1])
+    literal: str = graphviz.nohtml(quote(text)[1:-1])
+    return literal
 
 
 def _write_group(
@@ -138,6 +150,8 @@ def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
         graph.edge(arrow.head, arrow.tail, dir="back", style="dashed", **options)
     elif arrow.role == "saved":
         graph.edge(arrow.tail, arrow.head, constraint="false", style="dotted", arrowhead="open", **options)
+    elif arrow.role == "child":
+        graph.edge(arrow.tail, arrow.head, tailport="e", headport="w", **options)
     else:
         graph.edge(arrow.tail, arrow.head, weight="1" if arrow.aside else "6", **options)
 

@@ -94,7 +94,9 @@ class Drawing:
         }
         writer = writers.get(path.suffix.lower())
         if writer is None:
-            raise DrawingError(f"cannot draw to {path.name!r}: its suffix must be one of {', '.join(writers)}")
+            raise DrawingError(
+                f"cannot draw to {path.name!r}: its suffix must be one of {', '.join(writers)}"
+            )
         return _write(path, writer())
 
     def _render(self, format: Format, scale: float = 2.0) -> bytes:

@@ -65,7 +65,9 @@ def draw(
     find_level(zoom)
     _check_show(show)
     if element is not None:
-        raise DrawingError(f"element={element!r} belongs to a level below ops; zoom={zoom!r} shows whole tensors")
+        raise DrawingError(
+            f"element={element!r} belongs to a level below ops; zoom={zoom!r} shows whole tensors"
+        )
     look = load_style(style)
     given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
     if is_module(target) and not given:
@@ -152,7 +154,9 @@ class _Sketch:
         if not wanted:
             return Numbers()
         if len(graph.nodes) > MOST_NUMBERS:
-            self.notes.append(f"Numbers are left out: {len(graph.nodes):,} nodes are more than {MOST_NUMBERS:,}.")
+            self.notes.append(
+                f"Numbers are left out: {len(graph.nodes):,} nodes are more than {MOST_NUMBERS:,}."
+            )
             return Numbers()
         values = values_of(graph, inputs)
         gradients = self._gradients(graph, values) if "gradients" in wanted else {}
@@ -172,5 +176,3 @@ class _Sketch:
             )
         self.notes.append("grad: what backward() has accumulated in .grad of each leaf.")
         return found
-
-

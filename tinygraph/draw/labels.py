@@ -67,13 +67,19 @@ def setting_text(value: Any) -> str:
 
 
 def settings_of(node: Node) -> list[tuple[str, str]]:
-    """The settings of a node that differ from the op's defaults."""
+    """The settings of a node that differ from the op's defaults; stride (1, 1) is the same as stride 1."""
     defaults = node.op.signature.settings
     given = node.settings.items()
-    return [(name, setting_text(v)) for name, v in given if name not in defaults or not _same(v, defaults[name])]
+    return [
+        (name, setting_text(v)) for name, v in given if name not in defaults or not _same(v, defaults[name])
+    ]
 
 
 def _same(value: Any, default: Any) -> bool:
+    while isinstance(value, tuple) and value and not isinstance(default, tuple):
+        if any(one != value[0] for one in value):
+            return False
+        value = value[0]
     return type(value) is type(default) and bool(value == default)
 
 
@@ -143,7 +149,9 @@ def array_text(value: Any) -> str:
     if finite.size == 0:
         return f"all {broken:,} not finite"
     wide = finite.astype(np.float64)
-    spread = f"{number_text(finite.min())} … {number_text(finite.max())}, mean {number_text(float(wide.mean()))}"
+    spread = (
+        f"{number_text(finite.min())} … {number_text(finite.max())}, mean {number_text(float(wide.mean()))}"
+    )
     return spread + warning
 
 
@@ -173,6 +181,8 @@ def tally(names: Iterable[str], most: int = LONGEST_LINES) -> list[str]:
     """
     counts = Counter(names)
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
-    lines = [f"{shorten(name)} × {counts[name]:,}" if counts[name] > 1 else shorten(name) for name in ranked[:most]]
+    lines = [
+        f"{shorten(name)} × {counts[name]:,}" if counts[name] > 1 else shorten(name) for name in ranked[:most]
+    ]
     rest = sum(counts[name] for name in ranked[most:])
     return [*lines, f"and {rest:,} more"] if rest else lines

@@ -1,13 +1,15 @@
 """How much of a graph is visible: each level divides a graph's nodes into the parts that become one box each.
 
-A level is a function from nodes to parts, listed in `LEVELS`; a finer one (channel, neuron) is one more function.
+A level says which groups of ops become one box, and is listed in `LEVELS`; finer ones (channel, neuron) go there.
 Coarser divisions stand in when a picture would have too many boxes. Nothing here makes text or knows colours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node
@@ -20,6 +22,8 @@ FOLD_ENDS = 8  # boxes left visible on either side of a fold
 
 # How many entries of a scope make the box that a node disappears into; None: the node is visible itself.
 Cut = Callable[[Scope], int | None]
+# From the scopes that occur in a graph to what they are cut to.
+Level = Callable[[Collection[Scope]], Cut]
 
 
 @dataclass(slots=True)
@@ -31,6 +35,7 @@ class Part:
         scope: the groups around the box.
         name, call: what a collapsed group is called, and which call of it; None for a visible node or a fold.
         folded: whether the part stands for a stretch of boxes left out.
+        serves: the visible forward node whose backward nodes these are, where they are drawn as one box.
     """
 
     nodes: list[Node]
@@ -38,10 +43,11 @@ class Part:
     name: str | None = None
     call: int = 0
     folded: bool = False
+    serves: Node | None = None
 
     @property
     def single(self) -> bool:
-        return self.name is None and not self.folded
+        return self.name is None and not self.folded and self.serves is None
 
 
 def is_composite(name: str) -> bool:
@@ -49,23 +55,19 @@ def is_composite(name: str) -> bool:
     return isinstance(registry.declared(name), Composite)
 
 
-def by_op(nodes: Sequence[Node]) -> list[Part]:
+def by_op(scopes: Collection[Scope]) -> Cut:
     """Every op is a box; modules and composites are frames around them."""
-    return collapse(nodes, lambda scope: None)
+    return lambda scope: None
 
 
-def by_composite(nodes: Sequence[Node]) -> list[Part]:
+def by_composite(scopes: Collection[Scope]) -> Cut:
     """Composites are boxes, everything else as at op level."""
-
-    def cut(scope: Scope) -> int | None:
-        return next((i + 1 for i, (name, _) in enumerate(scope) if is_composite(name)), None)
-
-    return collapse(nodes, cut)
+    return lambda scope: next((i + 1 for i, (name, _) in enumerate(scope) if is_composite(name)), None)
 
 
-def by_module(nodes: Sequence[Node]) -> list[Part]:
+def by_module(scopes: Collection[Scope]) -> Cut:
     """Each call of an innermost module is a box; modules of modules are frames, their own ops stay visible."""
-    modules = {scope: _without_composites(scope) for scope in {node.scope for node in nodes}}
+    modules = {scope: _without_composites(scope) for scope in scopes}
     containers = {scope[:depth] for scope in modules.values() for depth in range(len(scope))}
 
     def cut(scope: Scope) -> int | None:
@@ -74,15 +76,15 @@ def by_module(nodes: Sequence[Node]) -> list[Part]:
             return len(module)
         return len(module) + 1 if len(module) < len(scope) else None
 
-    return collapse(nodes, cut)
+    return cut
 
 
-def by_depth(depth: int) -> Callable[[Sequence[Node]], list[Part]]:
+def by_depth(depth: int) -> Level:
     """Groups at `depth` are boxes."""
-    return lambda nodes: collapse(nodes, lambda scope: depth if len(scope) >= depth else None)
+    return lambda scopes: lambda scope: depth if len(scope) >= depth else None
 
 
-LEVELS: dict[str, Callable[[Sequence[Node]], list[Part]]] = {
+LEVELS: dict[str, Level] = {
     "op": by_op,
     "composite": by_composite,
     "module": by_module,
@@ -90,7 +92,7 @@ LEVELS: dict[str, Callable[[Sequence[Node]], list[Part]]] = {
 PLANNED = ("channel", "neuron")
 
 
-def find_level(zoom: str) -> Callable[[Sequence[Node]], list[Part]]:
+def find_level(zoom: str) -> Level:
     """The level called `zoom`.
 
     Raises:
@@ -110,10 +112,13 @@ def _without_composites(scope: Scope) -> Scope:
     return scope
 
 
-def collapse(nodes: Sequence[Node], cut: Cut) -> list[Part]:
-    """Parts in the order of their first nodes; forward and backward nodes of one group make two parts."""
+def collapse(nodes: Sequence[Node], cut: Cut, every_backward_node: bool = False) -> list[Part]:
+    """Parts in the order of their first nodes; forward and backward nodes of one group make two parts.
+
+    Unless `every_backward_node` is to be visible, those that serve one visible forward node make one part.
+    """
     parts: list[Part] = []
-    boxes: dict[tuple[Scope, bool], Part] = {}
+    boxes: dict[Any, Part] = {}
     cuts: dict[Scope, int | None] = {}
     leaves: list[Part] = []
     for node in nodes:
@@ -124,20 +129,37 @@ def collapse(nodes: Sequence[Node], cut: Cut) -> list[Part]:
         if scope not in cuts:
             cuts[scope] = cut(scope)
         depth = cuts[scope]
-        if depth is None:
+        backward = node.phase == "backward"
+        if depth is None and (every_backward_node or not backward):
             parts.append(Part([node], scope))
             continue
-        key = (scope[:depth], node.phase == "backward")
+        served = _served(node)
+        key = id(served) if depth is None else (scope[:depth], backward)
         box = boxes.get(key)
         if box is None:
-            box = boxes[key] = Part([], scope[: depth - 1], *scope[depth - 1])
+            if depth is None:
+                box = Part([], scope, serves=served)
+            else:
+                box = Part([], scope[: depth - 1], *scope[depth - 1])
+            boxes[key] = box
             parts.append(box)
         box.nodes.append(node)
     return _with_leaves(parts, leaves)
 
 
+def _served(node: Node) -> Node:
+    """The forward node that a backward node, of whatever order, goes back to."""
+    while node.phase == "backward" and node.forward_node is not None:
+        node = node.forward_node
+    return node
+
+
 def _with_leaves(parts: list[Part], leaves: list[Part]) -> list[Part]:
-    """Leaves before their first readers; what a module owns goes into the box or frame of its only reader."""
+    """Leaves before their first readers; what a module owns goes into the box or frame of its only reader.
+
+    A tensor that wants a gradient goes into a frame as well, unless that is a composite's, but never into a box: it
+    may be what the user looks for.
+    """
     readers: dict[int, list[int]] = {id(leaf.nodes[0]): [] for leaf in leaves}
     for position, part in enumerate(parts):
         for node in part.nodes:
@@ -150,11 +172,12 @@ def _with_leaves(parts: list[Part], leaves: list[Part]) -> list[Part]:
         positions = readers[id(leaf.nodes[0])]
         forward = [i for i in positions if parts[i].nodes[0].phase != "backward"] or positions
         only = parts[forward[0]] if len(forward) == 1 else None
-        if only is not None and not only.single and _is_inner(leaf.nodes[0]):
+        if only is not None and not only.single and _is_state(leaf.nodes[0]):
             only.nodes.insert(0, leaf.nodes[0])
             continue
-        if _is_inner(leaf.nodes[0]):
-            leaf.scope = common_scope([parts[i].scope for i in forward])
+        if _is_owned(leaf.nodes[0]):
+            scope = common_scope([parts[i].scope for i in forward])
+            leaf.scope = scope if _is_state(leaf.nodes[0]) else _without_composites(scope)
         before.setdefault(forward[0] if forward else 0, []).insert(0, leaf)
     ordered: list[Part] = before.get(0, []) if not parts else []
     for position, part in enumerate(parts):
@@ -163,11 +186,13 @@ def _with_leaves(parts: list[Part], leaves: list[Part]) -> list[Part]:
     return ordered
 
 
-def _is_inner(leaf: Node) -> bool:
-    """Whether a leaf belongs to what a module owns, rather than to the data that flows through it."""
-    return leaf.kind in ("parameter", "buffer") or (
-        isinstance(leaf, Leaf) and leaf.requires_grad and leaf.kind != "seed"
-    )
+def _is_owned(leaf: Node) -> bool:
+    """Whether a leaf belongs to what reads it, rather than to the data that flows through."""
+    return _is_state(leaf) or (isinstance(leaf, Leaf) and leaf.requires_grad and leaf.kind == "tensor")
+
+
+def _is_state(leaf: Node) -> bool:
+    return leaf.kind in ("parameter", "buffer")
 
 
 def common_scope(scopes: Sequence[Scope]) -> Scope:
@@ -185,24 +210,35 @@ def common_scope(scopes: Sequence[Scope]) -> Scope:
 
 def visible(nodes: Sequence[Node], zoom: str, limit: int = MOST_BOXES) -> tuple[list[Part], str]:
     """The parts at a level, or at the finest coarser one with at most `limit` boxes, and a note that says so."""
-    asked = find_level(zoom)
-    parts = asked(nodes)
-    if len(parts) <= limit:
-        return parts, ""
-    found = len(parts)
-    for name, level in _coarser(nodes, zoom):
-        coarse = level(nodes)
-        if len(coarse) <= limit:
-            return coarse, f"{found:,} boxes are too many for one picture: collapsed to {name}."
-        parts = min(parts, coarse, key=len)
-    return fold(parts), f"{found:,} boxes are too many for one picture: the middle is folded."
+    find_level(zoom)
+    sizes = Counter(node.scope for node in nodes if not isinstance(node, Leaf))
+    levels = _levels_from(zoom, sizes)
+    too_many = ""
+    for name, level in levels:
+        cut = level(sizes)
+        if too_many and _estimate(sizes, cut) > limit and level is not levels[-1][1]:
+            continue
+        parts = collapse(nodes, cut, every_backward_node=level is by_op)
+        if len(parts) <= limit:
+            return parts, f"{too_many}: collapsed to {name}." if too_many else ""
+        too_many = too_many or f"{len(parts):,} boxes are too many for one picture"
+    return fold(parts), f"{too_many}: the middle is folded."
 
 
-def _coarser(nodes: Sequence[Node], zoom: str) -> list[tuple[str, Callable[[Sequence[Node]], list[Part]]]]:
+def _levels_from(zoom: str, scopes: Collection[Scope]) -> list[tuple[str, Level]]:
+    """The level called `zoom` and all coarser ones, as long as they could make a difference."""
     names = list(LEVELS)
-    levels = [(f"{name} level", LEVELS[name]) for name in names[names.index(zoom) + 1 :]]
-    deepest = max((len(scope) for scope in {node.scope for node in nodes}), default=0)
-    return levels + [(f"groups at depth {depth}", by_depth(depth)) for depth in range(deepest - 1, 0, -1)]
+    levels = [(f"{name} level", LEVELS[name]) for name in names[names.index(zoom) :]]
+    deepest = max(map(len, scopes), default=0)
+    levels += [(f"groups at depth {depth}", by_depth(depth)) for depth in range(deepest - 1, 0, -1)]
+    return levels if deepest else levels[:1]
+
+
+def _estimate(sizes: Mapping[Scope, int], cut: Cut) -> int:
+    """How many boxes a cut leaves, parameters and backward boxes not counted."""
+    cuts = {scope: cut(scope) for scope in sizes}
+    boxes = {scope[:depth] for scope, depth in cuts.items() if depth is not None}
+    return len(boxes) + sum(size for scope, size in sizes.items() if cuts[scope] is None)
 
 
 def fold(parts: list[Part], ends: int = FOLD_ENDS) -> list[Part]:

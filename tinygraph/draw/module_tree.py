@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from tinygraph.draw.labels import shape_text, shorten
+from tinygraph.draw.labels import packed, shape_text, shorten
 from tinygraph.draw.picture import Arrow, Box, Group, Identifiers, Picture
 from tinygraph.errors import DrawingError
 
@@ -37,7 +38,9 @@ def draw_tree(module: Any) -> Picture:
     while waiting:
         name, one, parent = waiting.pop()
         if len(boxes) == MOST_MODULES:
-            raise DrawingError(f"more than {MOST_MODULES:,} modules do not fit one picture: draw a part of the model")
+            raise DrawingError(
+                f"more than {MOST_MODULES:,} modules do not fit one picture: draw a part of the model"
+            )
         box = _box(name, one, parent, identifiers)
         boxes.append(box)
         root.boxes.append(box.id)
@@ -49,14 +52,14 @@ def draw_tree(module: Any) -> Picture:
 
 def _box(name: str, module: Any, parent: str, identifiers: Identifiers) -> Box:
     kind = type(module).__name__
-    lines = [] if name == kind else [kind]
+    title = f"{name} {kind}" if name.isdigit() else name  # a number says too little
+    lines = [] if kind in title else [kind]
     extra = str(module.extra_repr()) if hasattr(module, "extra_repr") else ""
-    if extra:
-        lines.append(shorten(extra, 60))
+    lines += [shorten(line) for line in packed(re.split(r", (?=\w+=)", extra) if extra else [], 34)]
     own = list(module.named_parameters(recurse=False))
     lines += [f"{shorten(key, 24)} {shape_text(parameter.shape)}" for key, parameter in own]
     total = sum(parameter.size for _, parameter in module.named_parameters())
     if not own and total:
         lines.append(f"{total:,} parameters")
     made = identifiers.make("n", kind, name, lines, parent)
-    return Box(made, "parameter" if own else "module", shorten(name), tuple(lines))
+    return Box(made, "parameter" if own else "module", shorten(title), tuple(lines))

@@ -45,7 +45,7 @@ def gradients_of(graph: Graph, values: dict[int, Any]) -> dict[int, Any]:
     found: dict[int, Any] = {}
     _add(found, out, seed)
     for node in reversed(graph.nodes):
-        if node.op is not None and id(node) in found:
+        if not isinstance(node, Leaf) and id(node) in found:
             _pull(node, values, found)
     return found
 
@@ -123,13 +123,15 @@ def with_backward(graph: Graph) -> tuple[Graph, dict[int, str]]:
     seed = Tensor(None if captured else start.value, start, start)
     with mode(recording=True, capture=_Captured() if captured else None, place=Place()):
         found = propagate(graph.nodes, [(out, seed)], wanted={id(leaf) for leaf in wanted}, record=True)
-    edges, names = [], {}
+    edges: list[Any] = []
+    names: dict[int, str] = {}
     for leaf in wanted:
         gradient = found.get(id(leaf))
         if gradient is not None:
             names[len(graph.outputs) + len(edges)] = leaf.name or leaf.kind
             edges.append(gradient._edge if isinstance(gradient, Tensor) else gradient)
-    return Graph(graph.inputs, (*graph.outputs, *edges), name=graph.name), names
+    ends = (*graph.outputs, *edges)
+    return Graph(graph.inputs, ends, updates=graph.updates, gradients=graph.gradients, name=graph.name), names
 
 
 class _Captured:
@@ -144,5 +146,7 @@ def own_gradients(nodes: Sequence[Node]) -> dict[int, Any]:
     return {
         id(leaf): leaf.grad._value
         for leaf in nodes
-        if isinstance(leaf, Leaf) and leaf.grad is not None and type_of(leaf.grad._value).shape == leaf.types.shape
+        if isinstance(leaf, Leaf)
+        and leaf.grad is not None
+        and type_of(leaf.grad._value).shape == leaf.types.shape
     }

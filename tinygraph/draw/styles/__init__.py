@@ -54,17 +54,22 @@ def load_style(style: str | Path) -> Style:
     path = FOLDER / f"{style}.toml" if known else Path(style)
     if not known and path.suffix != ".toml":
         names = ", ".join(map(repr, style_names()))
-        raise DrawingError(f"there is no style {str(style)!r}: the styles are {names}, or a path to a .toml file")
+        raise DrawingError(
+            f"there is no style {str(style)!r}: the styles are {names}, or a path to a .toml file"
+        )
     tables = _read(FOLDER / f"{DEFAULT}.toml")
     for table, entries in _read(path).items():
         if table not in tables or not isinstance(entries, dict):
-            raise DrawingError(f"style {path.name}: unknown table [{table}]; the tables are {', '.join(tables)}")
+            raise DrawingError(
+                f"style {path.name}: unknown table [{table}]; the tables are {', '.join(tables)}"
+            )
         for key, value in entries.items():
             _check(path.name, table, key, value, tables)
         tables[table].update(entries)
     texts = tables["dark_text"]
     kinds = {
-        kind: Look(*entry, text=texts.get(kind, tables["page"]["text"])) for kind, entry in tables["kinds"].items()
+        kind: Look(fill, border, shape, texts.get(kind, tables["page"]["text"]))
+        for kind, (fill, border, shape) in tables["kinds"].items()
     }
     return Style(tables["page"], tables["arrows"], kinds)
 
@@ -84,13 +89,15 @@ def _check(name: str, table: str, key: str, value: Any, tables: dict[str, Any]) 
     if table == "kinds":
         if not isinstance(value, list) or len(value) != 3 or value[2] not in SHAPES:
             shapes = ", ".join(SHAPES)
-            raise DrawingError(f"style {name}: kind {key!r} must be [fill, border, shape], shape one of {shapes}")
+            raise DrawingError(
+                f"style {name}: kind {key!r} must be [fill, border, shape], shape one of {shapes}"
+            )
         colours = value[:2]
     else:
         colours = [value]
     for colour in colours:
         if not _is_colour(colour):
-            raise DrawingError(f"style {name}: {key!r} is {colour!r}; colours are written \"#rrggbb\"")
+            raise DrawingError(f'style {name}: {key!r} is {colour!r}; colours are written "#rrggbb"')
 
 
 def _is_colour(text: Any) -> bool:
