@@ -1,0 +1,1 @@
+"""Benchmarks: side by side, alternating, medians of ratios, results checked equal first. Run one with `python -m`."""
