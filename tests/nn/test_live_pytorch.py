@@ -10,7 +10,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn, optim
-from tinygraph.nn import functional as F  # noqa: N812 - as PyTorch's users write it
+from tinygraph.nn import functional as F
 
 torch = pytest.importorskip("torch", reason="the extra `reference` is not installed")
 pytestmark = pytest.mark.reference
@@ -33,7 +33,9 @@ def compare(ours: Any, theirs: Any, *arrays: np.ndarray) -> None:
 
 
 def same_weights(ours: nn.Module, theirs: Any) -> None:
-    ours.double().load_state_dict({name: value.numpy() for name, value in theirs.double().state_dict().items()})
+    ours.double().load_state_dict(
+        {name: value.numpy() for name, value in theirs.double().state_dict().items()}
+    )
 
 
 LAYERS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
@@ -43,7 +45,11 @@ LAYERS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("GroupNorm", {"num_groups": 4, "num_channels": 4, "affine": False}, (3, 4, 2, 2)),
     ("BatchNorm2d", {"num_features": 4, "bias": False}, (3, 4, 2, 2)),
     ("Unflatten", {"dim": 1, "unflattened_size": (2, 3)}, (4, 6, 2)),
-    ("Conv1d", {"in_channels": 2, "out_channels": 3, "kernel_size": 2, "padding": "same", "padding_mode": "reflect"}, (2, 5)),
+    (
+        "Conv1d",
+        {"in_channels": 2, "out_channels": 3, "kernel_size": 2, "padding": "same", "padding_mode": "reflect"},
+        (2, 5),
+    ),
     ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 2}, (2, 5, 4)),
     ("MaxPool2d", {"kernel_size": 2}, (2, 5, 4)),
     ("ConvTranspose2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 3, "dilation": 2}, (2, 2, 4, 3)),
@@ -53,7 +59,9 @@ LAYERS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "settings", "shape"), LAYERS, ids=[f"{n}-{i}" for i, (n, _, _) in enumerate(LAYERS)])
+@pytest.mark.parametrize(
+    ("name", "settings", "shape"), LAYERS, ids=[f"{n}-{i}" for i, (n, _, _) in enumerate(LAYERS)]
+)
 def test_layers(name: str, settings: dict[str, Any], shape: tuple[int, ...]) -> None:
     theirs = getattr(torch.nn, name)(**settings)
     ours = getattr(nn, name)(**settings)
@@ -138,28 +146,44 @@ def test_attention_of_a_single_sample() -> None:
     theirs, ours = torch.nn.MultiheadAttention(8, 4), nn.MultiheadAttention(8, 4)
     same_weights(ours, theirs)
     for part in (0, 1):
-        compare(lambda x, p=part: ours(x, x, x)[p], lambda x, p=part: theirs(x, x, x)[p], RANDOM.normal(size=(5, 8)))
+        compare(
+            lambda x, p=part: ours(x, x, x)[p],
+            lambda x, p=part: theirs(x, x, x)[p],
+            RANDOM.normal(size=(5, 8)),
+        )
 
 
 def test_transformer_encoder() -> None:
-    theirs = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, 16, 0.0), 2, torch.nn.LayerNorm(8), False)
+    theirs = torch.nn.TransformerEncoder(
+        torch.nn.TransformerEncoderLayer(8, 2, 16, 0.0), 2, torch.nn.LayerNorm(8), False
+    )
     ours = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, 0.0), 2, nn.LayerNorm(8))
     same_weights(ours, theirs)
     hidden = np.triu(np.ones((5, 5), bool), 1)
-    compare(lambda x: ours(x, hidden), lambda x: theirs(x, torch.tensor(hidden)), RANDOM.normal(size=(5, 3, 8)))
+    compare(
+        lambda x: ours(x, hidden), lambda x: theirs(x, torch.tensor(hidden)), RANDOM.normal(size=(5, 3, 8))
+    )
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 def test_pad(mode: str) -> None:
     widths = [1, 2, 2, 0]
     other = torch.nn.functional.pad
-    compare(lambda x: F.pad(x, widths, mode), lambda x: other(x, widths, mode), RANDOM.normal(size=(1, 2, 4, 5)))
+    compare(
+        lambda x: F.pad(x, widths, mode), lambda x: other(x, widths, mode), RANDOM.normal(size=(1, 2, 4, 5))
+    )
 
 
 def test_scaled_dot_product_attention() -> None:
     q, k, v = (RANDOM.normal(size=(2, 3, 4, 5)) for _ in range(3))
     other = torch.nn.functional.scaled_dot_product_attention
-    compare(lambda *x: F.scaled_dot_product_attention(*x, is_causal=True), lambda *x: other(*x, is_causal=True), q, k, v)
+    compare(
+        lambda *x: F.scaled_dot_product_attention(*x, is_causal=True),
+        lambda *x: other(*x, is_causal=True),
+        q,
+        k,
+        v,
+    )
     mask = np.tri(4, dtype=bool)
     compare(
         lambda *x: F.scaled_dot_product_attention(*x, attn_mask=mask, scale=0.3),
@@ -197,7 +221,11 @@ def test_reduce_on_plateau() -> None:
 def test_optimizer_state_of_pytorch_is_taken_up() -> None:
     """Ten steps there, ten here, equal twenty there."""
     start, gradients = RANDOM.normal(size=3), RANDOM.normal(size=(20, 3))
-    for name, settings in (("SGD", {"momentum": 0.9}), ("AdamW", {"amsgrad": True}), ("RMSprop", {"momentum": 0.5})):
+    for name, settings in (
+        ("SGD", {"momentum": 0.9}),
+        ("AdamW", {"amsgrad": True}),
+        ("RMSprop", {"momentum": 0.5}),
+    ):
         theirs = torch.tensor(start, requires_grad=True)
         other = getattr(torch.optim, name)([theirs], lr=0.1, **settings)
         for step in range(20):
@@ -213,7 +241,11 @@ def test_optimizer_state_of_pytorch_is_taken_up() -> None:
         np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-12)
 
 
-SHARED = [name for name in dir(nn) if name[0].isupper() and inspect.isclass(getattr(nn, name)) and hasattr(torch.nn, name)]
+SHARED = [
+    name
+    for name in dir(nn)
+    if name[0].isupper() and inspect.isclass(getattr(nn, name)) and hasattr(torch.nn, name)
+]
 
 
 @pytest.mark.parametrize("name", SHARED)
