@@ -40,7 +40,9 @@ def archive(tmp_path):
 
 
 def idx(array):
-    return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+    return (
+        bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+    )
 
 
 @pytest.fixture
@@ -65,7 +67,9 @@ def test_version_and_help(run):
     assert all(word in out for word in ("demo", "train", "draw", "ops", "--traceback"))
 
 
-@pytest.mark.parametrize("wrong", [["nonsense"], ["demo", "--epochs", "none"], ["demo", "--epochs", "0"], ["draw"]])
+@pytest.mark.parametrize(
+    "wrong", [["nonsense"], ["demo", "--epochs", "none"], ["demo", "--epochs", "0"], ["draw"]]
+)
 def test_wrong_usage_exits_with_2_or_1_and_says_why(run, wrong):
     code, _, err = run(*wrong)
     assert code in (1, 2)

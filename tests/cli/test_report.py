@@ -1,4 +1,4 @@
-"""The demo's report: files, page, numbers that agree with the network. Accuracy is tested with the defaults' full run."""
+"""The demo's report: files, page, numbers that agree with the network. One full run reaches the promised accuracy."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_links_lead_somewhere(report, parsed):
         target = attributes.get("href", "")
         if tag == "a" and target.startswith("#"):
             assert target[1:] in parsed.identifiers
-        elif tag == "a":
+        elif tag == "a" and target:  # tooltips in drawings are anchors that lead nowhere
             assert (report / target).is_file()
 
 
@@ -129,7 +129,8 @@ def test_the_saved_model_is_the_network(report):
 
     graph = tg.load(report / "model.safetensors")
     images, labels = load_digits()[1].arrays
-    answers = [np.asarray(graph(images[i : i + 1])).argmax() for i in range(len(images))]
+    with tg.no_grad():
+        answers = [np.asarray(graph(images[i : i + 1])).argmax() for i in range(len(images))]
     shown = re.search(r"<strong>([\d.]+) %</strong>", (report / "index.html").read_text(encoding="utf-8"))
     assert f"{100 * np.mean(answers == labels):.1f}" == shown[1]
 
@@ -202,10 +203,12 @@ def test_a_png_holds_the_pixels():
     assert (width, height, depth, colour) == (2, 2, 8, 0)
     start = content.index(b"IDAT")
     (length,) = struct.unpack(">I", content[start - 4 : start])
-    assert zlib.decompress(content[start + 4 : start + 4 + length]) == bytes([0, 255, 0, 0, 127, 0])
+    assert zlib.decompress(content[start + 4 : start + 4 + length]) == bytes([0, 255, 0, 0, 128, 0])
 
 
-@pytest.mark.parametrize("values", [[[0.0]], [[np.nan, 1.0]], [[np.inf, -1.0]], np.zeros((0, 3)), [[1e-300, -1e300]]])
+@pytest.mark.parametrize(
+    "values", [[[0.0]], [[np.nan, 1.0]], [[np.inf, -1.0]], np.zeros((0, 3)), [[1e-300, -1e300]]]
+)
 def test_grids_of_strange_numbers_are_still_svg(values):
     ET.fromstring(pictures.grid_svg(np.array(values), "strange", written=True))
 
