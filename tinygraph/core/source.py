@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+from functools import lru_cache
 from types import CodeType, FrameType
 from typing import NamedTuple
 
@@ -52,10 +53,16 @@ def resolve(code: CodeType | SourceLine | None, offset: int) -> SourceLine | Non
     """The line of bytecode `offset` in `code`; a line that is known already stands for itself."""
     if code is None or isinstance(code, SourceLine):
         return code
+    return _line(code, offset, code.co_filename)
+
+
+@lru_cache(maxsize=4096)
+def _line(code: CodeType, offset: int, file: str) -> SourceLine:
+    """Remembered, because a training loop asks for the same few lines; equal code may stand in several files."""
     for start, end, line in code.co_lines():
         if start <= offset < end and line is not None:
-            return SourceLine(code.co_filename, line, code.co_name)
-    return SourceLine(code.co_filename, code.co_firstlineno, code.co_name)
+            return SourceLine(file, line, code.co_name)
+    return SourceLine(file, code.co_firstlineno, code.co_name)
 
 
 def here(depth: int = 2) -> SourceLine | None:
