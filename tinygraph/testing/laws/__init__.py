@@ -23,6 +23,7 @@ LAWS: tuple[Law, ...] = (
     derivatives.closed,
     derivatives.second_derivatives,
     derivatives.forward_mode,
+    derivatives.derivatives_of_tangents,
     derivatives.several_outputs,
     derivatives.declared_linear,
     derivatives.declared_nondifferentiable,

@@ -123,7 +123,7 @@ def _finding(
 ) -> Finding:
     second = what.startswith("second")
     if second and k >= len(trial.moving):
-        what, operand = "the derivative of the gradient with respect to g is wrong", "g"
+        what, operand = "the second derivative with respect to g, or the tangent, is wrong", "g"
     else:
         operand = trial.name(trial.moving[k])
         what = f"the {what} with respect to {operand} is wrong"
@@ -233,6 +233,24 @@ def forward_mode(op: Any, sample: Any) -> None:
                 found=np.asarray(forward),
             )
         )
+
+
+@on_samples
+def derivatives_of_tangents(op: Any, sample: Any) -> None:
+    """A tangent from a forward-mode rule, differentiated by reverse mode, agrees with central differences of it."""
+    trial = Trial.smooth(op, sample)
+    if not (isinstance(op, Op) and op.tangent_rules):
+        raise DoesNotApply("forward mode is derived from the VJP rules")
+    count = len(trial.moving)
+
+    def tangents(*values: Any) -> tuple[Any, ...]:
+        return tuple(jvp(trial.outputs, values[:count], values[count:])[1])
+
+    values, weights = [*trial.values, *trial.directions()], trial.weights()
+    with np.errstate(all="ignore"):
+        found = vjp(tangents, *values)[1](tuple(weights))
+    scale = trial.scale(weights) + sum(np.sum(np.abs(w * t)) for w, t in zip(weights, tangents(*values), strict=True))
+    _compare(trial, tangents, values, weights, found, float(scale), "second derivative")
 
 
 @on_samples
