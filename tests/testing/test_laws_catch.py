@@ -307,6 +307,13 @@ def _():
     return made
 
 
+@breaks("derivatives of tangents", "not closed")
+def _():
+    made = sine()
+    made.jvp("x")(lambda t, x: t * ops.cos(ops.detach(x)))
+    return made
+
+
 @breaks("several outputs", "do not add up")
 def _():
     def both(x):
