@@ -183,3 +183,27 @@ def test_schedules_resume_and_refuse() -> None:
     short.step()
     with pytest.raises(SettingError, match="beyond"):
         short.step()
+
+
+def test_a_compiled_training_step_follows_the_eager_one_under_a_schedule() -> None:
+    """Running averages, slots, step counts and the rate that a schedule changes are state to a compiled step too."""
+    losses: list[list[float]] = []
+    for translate in (lambda step: step, tg.compile):
+        tg.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)).double()
+        chosen = optim.AdamW(model.parameters(), lr=0.05)
+        schedule = lr_scheduler.ExponentialLR(chosen, 0.5)
+
+        def step(x, labels, model=model, chosen=chosen):
+            chosen.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), labels)
+            loss.backward()
+            chosen.step()
+            return loss
+
+        run, random = translate(step), np.random.default_rng(0)
+        losses.append([])
+        for _ in range(5):
+            losses[-1].append(run(random.normal(size=(6, 3)), random.integers(0, 2, 6)).item())
+            schedule.step()
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-12)
