@@ -54,6 +54,8 @@ def _couples(image: Array, convolution: Any, channel: int) -> Couples:
     padded = np.pad(image, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2)))
     patches = np.lib.stride_tricks.sliding_window_view(padded, (rows, columns), axis=(1, 2))
     spread = patches[0].std(axis=(2, 3))
+    if min(spread.shape) > 2:  # away from the border, where padding would be half of the picture
+        spread[[0, -1]] = spread[:, [0, -1]] = -1
     i, j = (int(k) for k in np.unravel_index(np.argmax(spread), spread.shape))
     return Couples((0, channel, i, j), patches[:, i, j], kernel, float(bias))
 

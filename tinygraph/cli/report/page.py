@@ -22,6 +22,7 @@ LARGEST_GRID = 32  # rows and columns of a grid shown in full
 MOST_KERNELS = 64
 MOST_IMPACTS = 64
 MOST_MISTAKES = 24
+MOST_SAMPLES = 60
 NUMERALS = (
     "no",
     "one",
@@ -119,7 +120,7 @@ def _padding(story: Story) -> str:
     if not missing:
         return "It stands in the middle of the kernel, so it meets a pixel everywhere."
     return (
-        f"At the other {missing} of the {outputs} places it lies beyond the border, on the padding, where there is "
+        f"At the other {missing:,} of the {outputs:,} places it lies beyond the border, on the padding, where there is "
         f"nothing to multiply with."
     )
 
@@ -242,12 +243,14 @@ def _stats(story: Story) -> str:
 
 
 def _samples(story: Story) -> str:
+    named = list(zip(story.classes, story.samples, strict=True))
     shown = (
         f"<li>{_image(image, f'an image of class {name}')}{escape(name)}</li>"
-        for name, image in zip(story.classes, story.samples, strict=True)
+        for name, image in named[:MOST_SAMPLES]
     )
+    each = "each class" if len(named) <= MOST_SAMPLES else f"each of the first {MOST_SAMPLES} classes"
     return _figure(
-        f'<ul class="images">{"".join(shown)}</ul>', "One training image of each class, with its label."
+        f'<ul class="images">{"".join(shown)}</ul>', f"One training image of {each}, with its label."
     )
 
 

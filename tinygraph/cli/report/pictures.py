@@ -17,6 +17,7 @@ import numpy as np
 
 CELL = 24
 GAP = 16
+MOST_COUNTS, MOST_NAMES = 30, 60  # classes for which a confusion matrix has numbers, and names
 STANDALONE_STYLE = (
     "svg{background:#fff;color:#1b1f24;font-family:'DejaVu Sans',Verdana,sans-serif}"
     ".plus{fill:#d9480f}.minus{fill:#1971c2}.count{fill:#2b8a3e}.frame{fill:none;stroke:#adb5bd}"
@@ -110,29 +111,36 @@ def sheet(tiles: Sequence[Tile], label: str, *, columns: int, limit: float | Non
 
 
 def confusion_svg(confusion: Any, classes: Sequence[str], label: str) -> str:
-    """A confusion matrix: a row per true class, a column per answer, counts written in while they fit."""
-    counts = np.asarray(confusion)
-    rows = counts.sum(axis=1, keepdims=True)
-    share = counts / np.maximum(rows, 1)
-    cells = []
-    for (i, j), count in np.ndenumerate(counts):
-        kind = "count" if i == j else "plus"
-        opacity = 0.85 * share[i, j] if i == j else min(1.0, 0.25 * (count > 0) + share[i, j])
-        words = escape(f"{classes[i]} answered as {classes[j]}: {count} of {rows[i, 0]}")
-        cells.append(
-            f'<rect class="cell {kind}" x="{j * CELL}" y="{i * CELL}" width="{CELL}" height="{CELL}" '
-            f'fill-opacity="{opacity:.3g}"><title>{words}</title></rect>'
-        )
-        if count and len(classes) <= 20:
-            cells.append(_word(str(count), (j + 0.5) * CELL, (i + 0.64) * CELL, "middle", CELL * 0.4))
+    """A confusion matrix: a row per true class, a column per answer, with counts and names while they fit."""
+    cells = _confusion_cells(np.asarray(confusion), classes)
     side = len(classes) * CELL
     left = max(map(len, classes)) * 5.5 + 30
     frame = f'<rect class="frame" width="{side}" height="{side}"/>'
     true_class = _word("true class", 0, 0, "middle", 10)
     true_class = f'<g transform="translate({12 - left:g} {side / 2:g}) rotate(-90)">{true_class}</g>'
-    names = _class_names(classes) + _word("answer", side / 2, -22, "middle", 10) + true_class
-    inside = f'<g transform="translate({left:g} 34)">{"".join(cells)}{frame}{names}</g>'
+    names = _class_names(classes) if len(classes) <= MOST_NAMES else ""
+    names += _word("answer", side / 2, -22, "middle", 10) + true_class
+    inside = f'<g transform="translate({left:g} 34)">{cells}{frame}{names}</g>'
     return svg(inside, left + side, 34 + side, label, shown=1.5)
+
+
+def _confusion_cells(counts: np.ndarray[Any, Any], classes: Sequence[str]) -> str:
+    """Every cell of a small matrix, of a large one those that are not empty: strength is the share of the row."""
+    rows = counts.sum(axis=1)
+    few = len(classes) <= MOST_COUNTS
+    drawn = ""
+    for i, j in np.ndindex(counts.shape) if few else np.argwhere(counts):
+        count = counts[i, j]
+        share = count / max(rows[i], 1)
+        kind, opacity = ("count", 0.85 * share) if i == j else ("plus", min(1.0, 0.25 * (count > 0) + share))
+        words = escape(f"{classes[i]} answered as {classes[j]}: {count} of {rows[i]}")
+        drawn += (
+            f'<rect class="cell {kind}" x="{j * CELL}" y="{i * CELL}" width="{CELL}" height="{CELL}" '
+            f'fill-opacity="{opacity:.3g}"><title>{words}</title></rect>'
+        )
+        if count and few:
+            drawn += _word(str(count), (j + 0.5) * CELL, (i + 0.64) * CELL, "middle", CELL * 0.4)
+    return drawn
 
 
 def _class_names(classes: Sequence[str]) -> str:
