@@ -307,6 +307,15 @@ def _():
     return made
 
 
+@breaks("between the slopes", "no side of the kink has")
+def _():
+    corner = Sample([0.0, 1.0], smooth=False)
+    made = sine(lambda x: np.abs(x), samples=[X, corner])
+    made.rules.clear()
+    made.vjp("x")(lambda g, x: g * ops.where(ops.equal(x, 0), 3.0, ops.sign(x)))
+    return made
+
+
 @breaks("derivatives of tangents", "not closed")
 def _():
     made = sine()

@@ -18,7 +18,7 @@ from tinygraph.core.op import Composite, Op, Sample
 from tinygraph.core.registry import registry
 from tinygraph.errors import SettingError
 from tinygraph.testing.law import DoesNotApply, Law, LawBroken
-from tinygraph.testing.laws import arrays, derivatives, graphs
+from tinygraph.testing.laws import arrays, derivatives, graphs, kinks
 from tinygraph.testing.laws.values import same
 from tinygraph.testing.mutants import Mutant, mutants_of
 from tinygraph.testing.probes import probes_of
@@ -28,7 +28,7 @@ from tinygraph.transforms import jvp, vjp
 Outcome = Literal["killed", "survived", "equivalent"]
 
 # The laws that a wrong rule breaks, those first that name its fault best.
-OF_FIRST_ORDER = (derivatives.rule_shapes, derivatives.first_derivatives)
+OF_FIRST_ORDER = (derivatives.rule_shapes, derivatives.first_derivatives, kinks.between_the_slopes)
 OF_HIGHER_ORDER = (
     derivatives.linear_in_g,
     derivatives.closed,
@@ -198,7 +198,7 @@ class _Court:
             return self._survivor(mutant, telling, seen)
         if mutant.witness.seen:
             kinks = [one for one in self.op.samples if not one.smooth and self._differs(mutant, one)]
-            where = "; it differs only where the op has a kink, where the derivative is a convention" if kinks else ""
+            where = "; at a kink it takes another value between the slopes on its two sides" if kinks else ""
             return Verdict(mutant, "equivalent", reason=f"no difference on {len(self.probes)} random probes{where}")
         if mutant.before.startswith("the result") or mutant.shared:
             return None

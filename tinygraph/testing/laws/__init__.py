@@ -4,7 +4,7 @@ A law about a fault comes before the laws that the same fault would also break, 
 """
 
 from tinygraph.testing.law import Law
-from tinygraph.testing.laws import arrays, derivatives, graphs, values
+from tinygraph.testing.laws import arrays, derivatives, graphs, kinks, values
 
 LAWS: tuple[Law, ...] = (
     # what an op computes
@@ -19,6 +19,7 @@ LAWS: tuple[Law, ...] = (
     derivatives.rules_present,
     derivatives.rule_shapes,
     derivatives.first_derivatives,
+    kinks.between_the_slopes,
     derivatives.linear_in_g,
     derivatives.closed,
     derivatives.second_derivatives,
