@@ -1,0 +1,189 @@
+"""Generated kernels against PyTorch, one thread: convolutions of a small VGG and chains of elementwise ops.
+
+Each pair is checked equal first, then timed in alternation; the table gives medians and the median ratio of pairs
+(below 1: ours is faster). Run with `OMP_NUM_THREADS=1 python benchmarks/kernels.py`; needs the extras `fast` and
+`reference`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from tinygraph.compile.language import convolution as direct
+from tinygraph.compile.language import elementwise, layouts, nchw
+from tinygraph.compile.language.planes import empty_aligned
+from tinygraph.compile.language.program import ProgramBuilder
+
+BATCH = 32
+# (input channels, output channels, height and width)
+VGG_SMALL = [(3, 32, 32), (32, 32, 32), (32, 64, 16), (64, 64, 16), (64, 128, 8), (128, 128, 8)]
+ROUNDS = 31
+
+
+class Pair(NamedTuple):
+    """Two ways to the same result: names, calls, results to compare, and how far they may differ."""
+
+    name: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    results: Callable[[], tuple[Any, Any]]
+    bound: float = 1e-5
+
+
+def convolutions() -> Iterator[Pair]:
+    """Forward (with bias and ReLU), input gradient and kernel gradient; in planes, and on NCHW arrays."""
+    rng = np.random.default_rng(0)
+    for inputs, outputs, size in VGG_SMALL:
+        x = rng.standard_normal((BATCH, inputs, size, size)).astype(np.float32)
+        w = (rng.standard_normal((outputs, inputs, 3, 3)) / np.sqrt(9 * inputs)).astype(np.float32)
+        b = rng.standard_normal(outputs).astype(np.float32)
+        g = rng.standard_normal((BATCH, outputs, size, size)).astype(np.float32)
+        label = f"{inputs}->{outputs} {size}x{size}"
+        yield from _on_arrays(label, x, w, b, g)
+        yield from _in_planes(label, x, w, b, g)
+
+
+def _on_arrays(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
+    made = nchw.convolution(x.shape, w.shape, x.dtype, padding=((1, 1), (1, 1)))
+    assert made is not None
+    y, dx, dw = np.empty_like(g), np.empty_like(x), np.empty_like(w)
+    tx, tw, tb, tg = map(torch.from_numpy, (x, w, b, g))
+    run = nchw.forward(made, x, w, b, y)
+    forward = lambda: torch.nn.functional.conv2d(tx, tw, tb, padding=1)  # noqa: E731
+    yield Pair(f"{label} forward, NCHW", run, forward, lambda: (y, forward()))
+    yield from _gradients(f"{label} {{}}, NCHW", (tx, tw, tg), nchw.input_gradient(made, g, w, dx),
+                          lambda: dx, nchw.kernel_gradient(made, x, g, dw), lambda: dw)  # fmt: skip
+
+
+def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
+    made = nchw.convolution(x.shape, w.shape, x.dtype, padding=((1, 1), (1, 1)))
+    assert made is not None
+    taken = made.target._replace(halo=made.gradient_halo())
+    build = ProgramBuilder()
+    relu = direct.Epilogue(build.program(build.step("relu", build.input("float32"))))
+    weights, reverse = direct.forward_weights(made), direct.gradient_weights(made)
+    source, result, gradient, back = (
+        empty_aligned(p.shape(BATCH), x.dtype) for p in (made.source, made.target, taken, made.source)
+    )
+    packed, packed_back, packed_gradient = (empty_aligned(tuple(p), x.dtype) for p in (weights, reverse, weights))
+    layouts.to_planes(made.source).bind(x, source, counts=[BATCH])()
+    layouts.to_planes(taken).bind(g, gradient, counts=[BATCH])()
+    layouts.pack(weights, *w.shape[:2]).bind(w, packed)()
+    layouts.pack_for_gradient(reverse, *w.shape[:2]).bind(w, packed_back)()
+    y, dx, dw = np.empty_like(g), np.empty_like(x), np.empty_like(w)
+
+    def unpacked() -> Any:
+        layouts.unpack(weights, *w.shape[:2]).bind(packed_gradient, dw)()
+        return dw
+
+    def taken_from(planes: Any, array: Any, out: Any) -> Any:
+        layouts.from_planes(planes).bind(array, out, counts=[BATCH])()
+        return out
+
+    tx, tw, tb, tg = map(torch.from_numpy, (x, w, b, g))
+    forward = lambda: torch.relu_(torch.nn.functional.conv2d(tx, tw, tb, padding=1))  # noqa: E731
+    run = direct.forward(made, epilogue=relu).bind(source, packed, b, result, counts=[BATCH]).run
+    yield Pair(f"{label} forward+ReLU, planes", run, forward, lambda: (taken_from(made.target, result, y), forward()))
+    backward = direct.input_gradient(made, taken).bind(gradient, packed_back, back, counts=[BATCH]).run
+    products = direct.kernel_gradient(made, taken).bind(source, gradient, packed_gradient, counts=[BATCH]).run
+    yield from _gradients(f"{label} {{}}, planes", (tx, tw, tg), backward,
+                          lambda: taken_from(made.source, back, dx), products, unpacked)  # fmt: skip
+
+
+def _gradients(
+    label: str, tensors: Any, backward: Any, input_result: Any, products: Any, kernel_result: Any
+) -> Iterator[Pair]:
+    tx, tw, tg = tensors
+
+    def theirs(*mask: bool) -> Any:
+        return torch.ops.aten.convolution_backward(
+            tg, tx, tw, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [*mask, False]
+        )
+
+    yield Pair(label.format("input gradient"), backward, lambda: theirs(True, False),
+               lambda: (input_result(), theirs(True, False)[0]))  # fmt: skip
+    yield Pair(label.format("kernel gradient"), products, lambda: theirs(False, True),
+               lambda: (kernel_result(), theirs(False, True)[1]))  # fmt: skip
+
+
+def chains() -> Iterator[Pair]:
+    """Elementwise programs over arrays that do and do not fit the cache."""
+    rng = np.random.default_rng(1)
+    for rows, columns in ((64, 256), (1024, 1024)):
+        x, y = (rng.standard_normal((rows, columns)).astype(np.float32) for _ in range(2))
+        b = rng.standard_normal(columns).astype(np.float32)
+        tx, ty, tb = map(torch.from_numpy, (x, y, b))
+        cases: dict[str, tuple[Any, Any]] = {
+            "gelu(x + b)": (
+                lambda p, x, y, b: p.step("gelu", p.step("add", x, b)),
+                lambda: torch.nn.functional.gelu(tx + tb),
+            ),
+            "tanh(x * y) + b": (
+                lambda p, x, y, b: p.step("add", p.step("tanh", p.step("multiply", x, y)), b),
+                lambda: torch.tanh(tx * ty) + tb,
+            ),
+            "sigmoid(x) * y": (
+                lambda p, x, y, b: p.step("multiply", p.step("sigmoid", x), y),
+                lambda: torch.sigmoid(tx) * ty,
+            ),
+            "log1p(exp(x))": (
+                lambda p, x, y, b: p.step("log1p", p.step("exp", x)),
+                lambda: torch.log1p(torch.exp(tx)),
+            ),
+            "relu(x)": (lambda p, x, y, b: p.step("relu", x), lambda: torch.relu(tx)),
+        }
+        for name, (make, theirs) in cases.items():
+            yield _chain(f"{name} {rows}x{columns}", make, [x, y, b], theirs, np.empty_like(x))
+        square = lambda p, x, y, b: p.step("square", p.step("subtract", x, y))  # noqa: E731
+        yield _chain(f"sum((x - y)^2) {rows}x{columns}", square, [x, y, b],
+                     lambda: ((tx - ty) ** 2).sum(), np.empty((), x.dtype), (0, 1))  # fmt: skip
+        yield _chain(f"sum((x - y)^2, axis=0) {rows}x{columns}", square, [x, y, b],
+                     lambda: ((tx - ty) ** 2).sum(0), np.empty(columns, x.dtype), (0,))  # fmt: skip
+
+
+def _chain(name: str, make: Any, arrays: Any, theirs: Any, out: Any, axes: tuple[int, ...] = ()) -> Pair:
+    build = ProgramBuilder()
+    inputs = [build.input(array.dtype) for array in arrays]
+    program = build.program(make(build, *inputs))
+    bound = elementwise.bind(program, arrays, [out], reductions=["sum" if axes else None], axes=axes)
+    return Pair(name, bound.run, theirs, lambda: (out, theirs()), 2e-5)
+
+
+def main() -> None:
+    """Check, time and print every pair."""
+    torch.set_num_threads(1)
+    table = Table("kernel", "ours ms", "PyTorch ms", "ratio", "difference", title="Generated kernels, one thread")
+    for pair in (*convolutions(), *chains()):
+        pair.ours()
+        ours, theirs = (np.asarray(result, np.float64) for result in pair.results())
+        difference = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+        if not difference <= pair.bound:
+            raise SystemExit(f"{pair.name}: results differ by {difference:.1e}, more than {pair.bound:.0e}")
+        times = [(_seconds(pair.ours), _seconds(pair.theirs)) for _ in range(ROUNDS)]
+        ratio = statistics.median(a / b for a, b in times)
+        mine, other = (f"{statistics.median(column) * 1e3:.4f}" for column in zip(*times, strict=True))
+        table.add_row(pair.name, mine, other, f"{ratio:.2f}", f"{difference:.0e}")
+    Console(width=110).print(table)
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    """The least of some calls, so that a disturbance of one does not count."""
+    best = float("inf")
+    for _ in range(3):
+        begin = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        main()

@@ -1,0 +1,87 @@
+"""Layouts as data: images with channels last and a halo, weights in blocks of one vector. No code is generated here.
+
+`Planes` is how convolutions see images: pixel after pixel, all channels of a pixel together, around each image a halo
+of zeros as wide as the padding of whoever reads it. No kernel then checks bounds, and a row of a kernel meets
+kernel-width times channels consecutive numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+ALIGNMENT = 64  # bytes: a cache line and the widest vector
+
+
+class Planes(NamedTuple):
+    """Images of shape (images, top + height + bottom, left + width + right, padded).
+
+    Attributes:
+        height, width, channels: what is meaningful.
+        padded: channels in memory; those beyond `channels` hold zeros, or what was made from zeros.
+        halo: rows above and below, columns left and right.
+    """
+
+    height: int
+    width: int
+    channels: int
+    padded: int
+    halo: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def pixel(self) -> int:
+        """Elements from one pixel to the next."""
+        return self.padded
+
+    @property
+    def row(self) -> int:
+        """Elements from one row to the next."""
+        return (self.halo[2] + self.width + self.halo[3]) * self.padded
+
+    @property
+    def image(self) -> int:
+        """Elements from one image to the next."""
+        return (self.halo[0] + self.height + self.halo[1]) * self.row
+
+    @property
+    def origin(self) -> int:
+        """Elements before the first pixel inside the halo."""
+        return self.halo[0] * self.row + self.halo[2] * self.pixel
+
+    def shape(self, images: int) -> tuple[int, int, int, int]:
+        """The shape of the array that holds so many images."""
+        top, bottom, left, right = self.halo
+        return images, top + self.height + bottom, left + self.width + right, self.padded
+
+    def interior(self, array: Array) -> Array:
+        """The meaningful part of an array, as a view of shape (images, height, width, channels)."""
+        top, _, left, _ = self.halo
+        return array[:, top : top + self.height, left : left + self.width, : self.channels]
+
+
+def lanes_for(channels: int, lanes: int) -> int:
+    """Lanes of the vectors that run over so many channels: a whole vector, or a smaller one of at least 4."""
+    return min(lanes, max(4, 1 << (channels - 1).bit_length()))
+
+
+def rounded_up(number: int, multiple: int) -> int:
+    """The smallest multiple that is not less."""
+    return -(-number // multiple) * multiple
+
+
+def planes(
+    height: int, width: int, channels: int, lanes: int, halo: tuple[int, int, int, int] = (0, 0, 0, 0)
+) -> Planes:
+    """Planes whose channels are padded to whole vectors of a target with so many lanes."""
+    return Planes(height, width, channels, rounded_up(channels, lanes_for(channels, lanes)), halo)
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Like `np.empty`, starting at a cache line."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    block = np.empty(size + ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + size].view(dtype).reshape(shape)
