@@ -7,6 +7,7 @@ States are written after the last step, so a step that fails leaves them as they
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Sequence
@@ -59,6 +60,18 @@ class Plan:
         self.steps: list[Step] = []
         self._plan()
         self._run = [step.kernel.run for step in self.steps]
+        self._outputs = [self._value(out) for out in graph.outputs]
+        self._writes = [(leaf, self._value(value)) for leaf, value in graph.updates]
+        # gradients get tensors of their own, which each run fills again: what `.grad` held is what it holds
+        self._gradients = [
+            (leaf, None if value is None else Tensor(np.empty_like(self._value(value))))
+            for leaf, value in graph.gradients
+        ]
+        self._gradient_copies = [
+            functools.partial(np.copyto, holder._value, self._value(value))
+            for (_, holder), (_, value) in zip(self._gradients, graph.gradients, strict=True)
+            if holder is not None
+        ]
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -184,15 +197,13 @@ class Plan:
             ) from error
 
     def _finish(self) -> list[Any]:
-        results = [self._value(out).copy()[()] if is_recorded(out) else out for out in self.graph.outputs]
-        values = [(leaf, self._value(value)) for leaf, value in self.graph.updates]
-        gradients = [
-            (leaf, None if value is None else self._value(value)) for leaf, value in self.graph.gradients
-        ]
+        results = [out.copy()[()] for out in self._outputs]
+        for copy in self._gradient_copies:
+            copy()
+        for leaf, gradient in self._gradients:
+            leaf.grad = gradient
         changed_at = here(3)
-        for leaf, gradient in gradients:
-            _set_gradient(leaf, gradient)
-        for leaf, value in values:
+        for leaf, value in self._writes:
             _set_value(leaf, value)
             leaf.changed_at = changed_at
         return results
@@ -255,14 +266,3 @@ def _set_value(leaf: Leaf, value: Array) -> None:
         holder = tensor_of(leaf)
         holder._value = leaf.value = value.astype(leaf.types.dtype)[()]
     leaf.version += 1
-
-
-def _set_gradient(leaf: Leaf, gradient: Array | None) -> None:
-    """Put a gradient where eager code would find it; the array of the last step is used again."""
-    old = leaf.grad
-    if gradient is None:
-        leaf.grad = None
-    elif old is not None and isinstance(old._value, np.ndarray) and old.shape == gradient.shape:
-        np.copyto(old._value, gradient)
-    else:
-        leaf.grad = Tensor(gradient.copy()[()])

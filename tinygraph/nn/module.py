@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from tinygraph.core.modes import modes, scope
+from tinygraph.core.modes import Place, mode, modes, scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write
 from tinygraph.core.tensor import Tensor
@@ -97,7 +97,10 @@ class Module:
                         f"{type(self).__name__}: a setting, a parameter or train()/eval() changed",
                         _Structure(self),
                     )
-                return self.forward(*args, **kwargs)
+                # a fresh place: calls of children are numbered within this call, not over the thread's life
+                here = modes.current.place
+                with mode(place=Place(here.scope, here.phase, here.origin)):
+                    return self.forward(*args, **kwargs)
             with scope(self._scope or type(self).__name__):
                 return self.forward(*args, **kwargs)
         finally:
