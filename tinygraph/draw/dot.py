@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
 LEGEND_COLUMNS = 4
 SUPPORTS = 3  # boxes that a frame is kept below
+MOST_SUPPORTED = 600  # boxes up to which the time for a tidier layout is worth it
 # Outlines by the word that a style uses; "dashed" is a rounded box.
 OUTLINES = {
     "rounded": "rounded,filled",
@@ -60,8 +61,9 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
     _write_group(graph, picture.root, {box.id: box for box in picture.boxes}, style, depth=0)
     for arrow in picture.arrows:
         _write_arrow(graph, arrow, style)
-    for above, below in _supports(picture):
-        graph.edge(above, below, style="invis", weight="0")
+    if len(picture.boxes) <= MOST_SUPPORTED:
+        for above, below in _supports(picture):
+            graph.edge(above, below, style="invis", weight="0")
     for box in picture.boxes:
         if box.opposite is not None:
             with graph.subgraph() as row:
@@ -157,23 +159,57 @@ def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
 
 
 def _supports(picture: Picture) -> list[tuple[str, str]]:
-    """Pairs (above, below) that keep a frame below what enters it.
+    """Pairs (above, below) that keep frames, and what follows them, below each other.
 
-    Parameters have nothing above them, so Graphviz would let a frame begin beside its predecessor, and a chain of
-    frames would run down the page like stairs. Each parameter goes below the last boxes that enter its frame, save
-    those that may depend on the frame.
+    Without them Graphviz lets a frame's parameters, and what follows a frame, begin beside the frame before, and a
+    chain of frames runs down the page like stairs. So whatever a frame's output enters goes below all ends of that
+    frame, and a frame's parameters below what enters it. An arrow against the order of the boxes never arises.
     """
-    place = {box.id: i for i, box in enumerate(picture.boxes)}
     data = [arrow for arrow in picture.arrows if arrow.role == "data"]
+    place = {box.id: i for i, box in enumerate(picture.boxes)}
+    for (
+        arrow
+    ) in data:  # boxes for what the graph gives come last of all, but stand below where they come from
+        if picture.boxes[place[arrow.head]].kind in ("output", "update"):
+            place[arrow.head] = place[arrow.tail]
+    frames = _frames_around(picture)
     fed = {arrow.head for arrow in data}
-    found = []
-    for group in _all_groups(picture.root.groups):
-        inside = {box for one in _all_groups([group]) for box in one.boxes}
-        free = [box for box in group.boxes if box not in fed and not picture.boxes[place[box]].backward]
-        first = min((place[box] for box in inside if box in fed), default=0)
-        entering = {place[arrow.tail] for arrow in data if arrow.head in inside and arrow.tail not in inside}
-        above = [picture.boxes[i].id for i in sorted(entering) if i < first][-SUPPORTS:]
-        found += [(upper, box) for upper in above for box in free]
+    ends: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], None] = {}
+    for arrow in data:
+        tail, head = frames[arrow.tail], frames[arrow.head]
+        shared = sum(1 for one, other in zip(tail, head, strict=False) if one is other)
+        above = [arrow.tail]
+        if len(tail) > shared:
+            frame = tail[shared]
+            if frame.id not in ends:
+                ends[frame.id] = sorted(_ends(frame, data), key=place.__getitem__)[-SUPPORTS:]
+            above += ends[frame.id]
+        below = [arrow.head]
+        for frame in head[shared:]:
+            below += [box for box in frame.boxes if box not in fed]
+        first = place[arrow.head]
+        for upper in above:
+            if place[upper] < first:
+                found.update(dict.fromkeys((upper, lower) for lower in below if lower != upper))
+    drawn = {(arrow.tail, arrow.head) for arrow in data}
+    return [pair for pair in found if pair not in drawn]
+
+
+def _ends(frame: Group, data: list[Arrow]) -> set[str]:
+    """The boxes of a frame that nothing else in it reads."""
+    inside = {box for group in _all_groups([frame]) for box in group.boxes}
+    return inside - {arrow.tail for arrow in data if arrow.tail in inside and arrow.head in inside}
+
+
+def _frames_around(picture: Picture) -> dict[str, list[Group]]:
+    """The frames around each box, outermost first."""
+    found: dict[str, list[Group]] = {}
+    waiting: list[tuple[Group, list[Group]]] = [(picture.root, [])]
+    while waiting:
+        group, around = waiting.pop()
+        found.update(dict.fromkeys(group.boxes, around))
+        waiting += [(inner, [*around, inner]) for inner in group.groups]
     return found
 
 

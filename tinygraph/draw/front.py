@@ -5,20 +5,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.capture import capture
 from tinygraph.core.graph import Graph, graph_of
 from tinygraph.core.node import edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
 from tinygraph.draw.assembly import Numbers, assemble
-from tinygraph.draw.drawing import Drawing
 from tinygraph.draw.levels import MOST_BOXES, Part, find_level, visible
 from tinygraph.draw.module_tree import draw_tree, is_module, module_classes
 from tinygraph.draw.numbers import gradients_of, own_gradients, values_of, with_backward
 from tinygraph.draw.picture import Picture
 from tinygraph.draw.styles import DEFAULT, load_style
 from tinygraph.errors import DrawingError, TinygraphWarning
+
+if TYPE_CHECKING:
+    from tinygraph.draw.drawing import Drawing
 
 SHOWABLE = ("names", "settings", "shapes", "dtypes", "values", "gradients", "source")
 USUALLY = ("names", "settings", "shapes", "dtypes")
@@ -59,9 +61,11 @@ def draw(
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(3.0, requires_grad=True, name="x")
-    >>> tg.draw(x * x + 2 * x)
-    <Drawing of graph: 5 boxes, 7 arrows>
+    >>> draw(x * x + 2 * x)
+    <Drawing of graph: 5 boxes, 6 arrows>
     """
+    from tinygraph.draw.drawing import Drawing  # what starts processes and writes files is not needed before
+
     find_level(zoom)
     _check_show(show)
     if element is not None:

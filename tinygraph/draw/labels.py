@@ -20,12 +20,17 @@ LONGEST_TOOLTIP = 400
 MOST_ELEMENTS = 9  # of an array that is printed rather than summarised
 
 
+# Marks that would turn the words around a name from right to left; letters of such scripts need none.
+_DIRECTIONS = dict.fromkeys([0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+
+
 def shorten(text: str, longest: int = LONGEST_LABEL) -> str:
-    """Text with its middle left out if it is long.
+    """Text with its middle left out if it is long, and without marks of direction.
 
     >>> shorten("abcdefghij", 5)
     'ab…ij'
     """
+    text = text.translate(_DIRECTIONS)
     if len(text) <= longest:
         return text
     head = longest // 2
