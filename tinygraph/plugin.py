@@ -1,5 +1,14 @@
 """Everything an op author needs, and all that op packages import: `from tinygraph.plugin import op, ops, Sample`."""
 
+from tinygraph.core.expansion import Affine as Affine
+from tinygraph.core.expansion import Expansion as Expansion
+from tinygraph.core.expansion import Read as Read
+from tinygraph.core.expansion import broadcast_places as broadcast_places
+from tinygraph.core.expansion import distribution as distribution
+from tinygraph.core.expansion import indices as indices
+from tinygraph.core.expansion import moved as moved
+from tinygraph.core.expansion import reduction as reduction
+from tinygraph.core.expansion import same_order as same_order
 from tinygraph.core.indexing import build_index as build_index
 from tinygraph.core.indexing import parse_index as parse_index
 from tinygraph.core.op import ErrorSample as ErrorSample

@@ -10,10 +10,12 @@ import numpy as np
 from tinygraph.plugin import (
     ArrayType,
     ErrorSample,
+    Expansion,
     Sample,
     SettingError,
     ShapeError,
     composite,
+    distribution,
     normalize_axes,
     op,
     ops,
@@ -325,6 +327,11 @@ def softmax(x: Any, *, axis: Any = -1) -> Any:
     return exponentials / exponentials.sum(axis=axes, keepdims=True)
 
 
+@softmax.expand
+def softmax_expansion(x: ArrayType, *, axis: Any) -> Expansion:
+    return distribution(x, axis)
+
+
 @softmax.vjp("x")
 def softmax_wrt_x(g: Any, out: Any, *, axis: Any) -> Any:
     return out * (g - ops.sum(g * out, axis=axis, keepdims=True))
@@ -354,6 +361,11 @@ def log_softmax(x: Any, *, axis: Any = -1) -> Any:
     axes = normalize_axes(axis, np.ndim(x))
     shifted = _shifted(x, axes)
     return shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True)) if shifted.size else shifted
+
+
+@log_softmax.expand
+def log_softmax_expansion(x: ArrayType, *, axis: Any) -> Expansion:
+    return distribution(x, axis, after="log")
 
 
 @log_softmax.vjp("x")

@@ -10,12 +10,16 @@ import numpy as np
 from tinygraph.plugin import (
     ArrayType,
     ErrorSample,
+    Expansion,
     NumpyFunctionError,
+    Read,
     Sample,
     SettingError,
     ShapeError,
+    broadcast_places,
     broadcast_shapes,
     composite,
+    indices,
     normalize_axes,
     op,
     ops,
@@ -95,6 +99,19 @@ def matmul_types(x: ArrayType, y: ArrayType) -> ArrayType:
     return ArrayType(shape, np.matmul(x.stand_in((1, 1)), y.stand_in((1, 1))).dtype)
 
 
+@matmul.expand
+def matmul_expansion(x: ArrayType, y: ArrayType) -> Expansion:
+    """A row of x with a column of y: the couples are multiplied and summed."""
+    shape = matmul_types(x, y).shape
+    at, (k,) = indices(len(shape), 1)
+    batch = at[: len(shape) - (x.ndim > 1) - (y.ndim > 1)]
+    row = () if x.ndim == 1 else (at[len(batch)],)
+    column = () if y.ndim == 1 else (at[-1],)
+    left = Read(0, x.shape, (*broadcast_places(batch, x.shape[:-2]), *row, k))
+    right = Read(1, y.shape, (*broadcast_places(batch, y.shape[:-2]), k, *column))
+    return Expansion(shape, (left, right), over=(x.shape[-1],), reduce="sum")
+
+
 @op(
     kind="contraction",
     linear=("x", "y", "others"),
@@ -167,6 +184,31 @@ def einsum_types(x: ArrayType, y: ArrayType | None = None, *others: ArrayType, s
     labelled = (one.stand_in((1,) * one.ndim) for one in operands)
     dtype = np.einsum(f"{','.join(terms)}->{output}", *labelled).dtype
     return ArrayType(tuple(sizes[label] for label in output), dtype)
+
+
+@einsum.expand
+def einsum_expansion(
+    x: ArrayType, y: ArrayType | None = None, *others: ArrayType, subscripts: str
+) -> Expansion:
+    given = [(i, one) for i, one in enumerate((x, y, *others)) if one is not None]
+    terms, output = _formula(subscripts, [one.ndim for _, one in given])
+    sizes: dict[str, int] = {}
+    for term, (_, one) in zip(terms, given, strict=True):
+        sizes |= {
+            label: size for label, size in zip(term, one.shape, strict=True) if sizes.get(label, 1) == 1
+        }
+    summed = [label for label in sizes if label not in output]
+    at, over = indices(len(output), len(summed))
+    place = dict(zip((*output, *summed), (*at, *over), strict=True))
+    return Expansion(
+        tuple(sizes[label] for label in output),
+        tuple(
+            Read(i, one.shape, broadcast_places([place[label] for label in term], one.shape))
+            for term, (i, one) in zip(terms, given, strict=True)
+        ),
+        over=tuple(sizes[label] for label in summed),
+        reduce="sum" if summed else "none",
+    )
 
 
 @einsum.numpy(np.einsum)

@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Sample, ShapeError, op, ops
+from tinygraph.plugin import (
+    Affine,
+    ArrayType,
+    ErrorSample,
+    Expansion,
+    Read,
+    Sample,
+    ShapeError,
+    indices,
+    op,
+    ops,
+)
 from tinygraph_ops.window_geometry import Geometry, convolution_geometry, convolution_transpose_geometry
 from tinygraph_ops.windows import convolve, convolve_input_gradient, convolve_kernel_gradient
 
@@ -153,6 +164,42 @@ def convolution_types(
     geometry = convolution_geometry(_shape(x), _shape(kernel), stride, padding, dilation, groups)
     _check_bias(bias, geometry.output_shape[1])
     return ArrayType(geometry.output_shape, _dtype(x, kernel, bias))
+
+
+@convolution.expand
+def convolution_expansion(
+    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Any, padding: Any,
+    dilation: Any, groups: Any,
+) -> Expansion:  # fmt: skip
+    """Each kernel plane with its input plane makes a tmp plane; these are summed over the input channels."""
+    geometry = convolution_geometry(_shape(x), _shape(kernel), stride, padding, dilation, groups)
+    batch, channels, *positions = geometry.output_shape
+    taps = (x.shape[1] // groups, *geometry.size)
+    steps = list(zip(geometry.stride, geometry.dilation, geometry.padding, strict=True))
+    leading: Shape
+    of_x: tuple[Affine, ...]
+    of_kernel: tuple[Affine, ...]
+    if groups == 1:
+        (n, o, *at), (c, *tap) = indices(len(x.shape), len(taps))
+        leading, of_x, of_kernel = (batch, channels), (n, c), (o, c)
+        x_shape, kernel_shape, of_bias = x.shape, kernel.shape, (o,)
+    else:  # channels are counted within their group
+        (n, group, o, *at), (c, *tap) = indices(len(x.shape) + 1, len(taps))
+        leading, of_x, of_kernel = (batch, groups, channels // groups), (n, group, c), (group, o, c)
+        x_shape = (batch, groups, taps[0], *x.shape[2:])
+        kernel_shape = (groups, channels // groups, *kernel.shape[1:])
+        of_bias = (group * (channels // groups) + o,)
+    places = [i * s + p * d - before for i, p, (s, d, (before, _)) in zip(at, tap, steps, strict=True)]
+    return Expansion(
+        (*leading, *positions),
+        (Read(0, x_shape, (*of_x, *places)), Read(1, kernel_shape, (*of_kernel, *tap))),
+        over=taps,
+        reduce="sum",
+        bias=None if bias is None else Read(2, bias.shape, of_bias),
+        padding=0.0,
+        partial=1,
+        planes=len(positions),
+    )
 
 
 @convolution.vjp("x")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Sample, ShapeError, op
+from tinygraph.plugin import ArrayType, ErrorSample, Expansion, Read, Sample, ShapeError, indices, op
 from tinygraph_ops import windows
 from tinygraph_ops.window_geometry import Geometry, adaptive_output_shape, pool_geometry
 
@@ -99,6 +99,28 @@ def max_pool_types(
 ) -> ArrayType:
     geometry = pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode)
     return ArrayType(geometry.output_shape, x.dtype)
+
+
+@max_pool.expand
+def max_pool_expansion(
+    x: ArrayType, *, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
+) -> Expansion:
+    return _windows(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode), "max", None)
+
+
+def _windows(x: ArrayType, geometry: Geometry, reduce: Any, padding: float | None) -> Expansion:
+    """Each output element of a pool and its window."""
+    (n, c, *at), tap = indices(x.ndim, len(geometry.size))
+    steps = zip(at, tap, geometry.stride, geometry.dilation, geometry.padding, strict=True)
+    places = [i * stride + p * dilation - before for i, p, stride, dilation, (before, _) in steps]
+    return Expansion(
+        geometry.output_shape,
+        (Read(0, x.shape, (n, c, *places)),),
+        over=geometry.size,
+        reduce=reduce,
+        padding=padding,
+        planes=len(at),
+    )
 
 
 @max_pool.vjp("x")
@@ -328,6 +350,17 @@ def average_pool_types(
 ) -> ArrayType:
     geometry = pool_geometry(_shape(x), size, stride, padding, 1, ceil_mode)
     return ArrayType(geometry.output_shape, _mean_dtype(x))
+
+
+@average_pool.expand
+def average_pool_expansion(
+    x: ArrayType, *, size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any
+) -> Expansion | None:
+    geometry = pool_geometry(_shape(x), size, stride, padding, 1, ceil_mode)
+    room = [length + sum(pair) for length, pair in zip(x.shape[2:], geometry.padding, strict=True)]
+    if count_include_pad and any(reach > most for reach, most in zip(geometry.reach, room, strict=True)):
+        return None  # a window that sticks out of the padding has a divisor of its own
+    return _windows(x, geometry, "mean", 0.0 if count_include_pad else None)
 
 
 @average_pool.vjp("x")

@@ -1,6 +1,7 @@
 """Reductions over axes: sums, products, extremes, cumulative forms and statistics. Products of two arrays are in
 `contraction.py`, elementwise extremes in `choosing.py`."""
 
+from dataclasses import replace
 from math import prod as _product
 from typing import Any
 
@@ -10,6 +11,7 @@ from tinygraph.plugin import (
     ArrayType,
     DTypeError,
     ErrorSample,
+    Expansion,
     NumpyFunctionError,
     Sample,
     SettingError,
@@ -19,6 +21,7 @@ from tinygraph.plugin import (
     op,
     ops,
     reduced_shape,
+    reduction,
 )
 
 _MATRIX = [[1.0, -2.0, 3.5], [0.5, 4.0, -1.5]]
@@ -53,6 +56,11 @@ def sum(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     return np.sum(x, axis=axis, keepdims=keepdims)
 
 
+@sum.expand
+def sum_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+    return reduction(x, axis, keepdims, "sum")
+
+
 @sum.vjp("x")
 def sum_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
     return ops.broadcast_to(_kept(g, x_type, axis, keepdims), shape=x_type.shape)
@@ -71,6 +79,11 @@ def sum_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
 def mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """Σ x / n over `axis` (all by default);  each element's derivative is 1 / n."""
     return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+@mean.expand
+def mean_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+    return reduction(x, axis, keepdims, "mean")
 
 
 @mean.vjp("x")
@@ -92,6 +105,11 @@ def mean_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
 def prod(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """Π x over `axis` (all by default);  each element's derivative is the product of the others, zeros or not."""
     return np.prod(x, axis=axis, keepdims=keepdims)
+
+
+@prod.expand
+def prod_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+    return reduction(x, axis, keepdims, "product")
 
 
 @prod.vjp("x")
@@ -146,6 +164,11 @@ def max(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     return np.max(x, axis=axis, keepdims=keepdims)
 
 
+@max.expand
+def max_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+    return reduction(x, axis, keepdims, "max")
+
+
 @max.vjp("x")
 def max_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
     return _to_extremes(g, x, out, axis, keepdims)
@@ -165,6 +188,11 @@ def max_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
 def min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """The smallest element over `axis` (all by default), nan if one is;  the gradient is split evenly among ties."""
     return np.min(x, axis=axis, keepdims=keepdims)
+
+
+@min.expand
+def min_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+    return reduction(x, axis, keepdims, "min")
 
 
 @min.vjp("x")
@@ -347,6 +375,11 @@ def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     with np.errstate(divide="ignore", over="ignore"):  # log 0 is -inf, and beside inf all else is negligible
         total = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
     return total if keepdims else total.reshape(reduced_shape(x.shape, axis, False))[()]
+
+
+@logsumexp.expand
+def logsumexp_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+    return replace(reduction(x, axis, keepdims, "sum"), each="exp", after="log")
 
 
 @logsumexp.vjp("x")

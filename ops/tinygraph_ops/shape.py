@@ -1,5 +1,6 @@
 """Shape and layout: elements move or repeat, and none is computed. Selecting elements is in `indexing.py`."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -10,14 +11,20 @@ from tinygraph.plugin import (
     ArrayType,
     DTypeError,
     ErrorSample,
+    Expansion,
     NumpyFunctionError,
+    Read,
     Sample,
     SettingError,
     ShapeError,
+    broadcast_places,
     composite,
+    indices,
+    moved,
     normalize_axes,
     op,
     ops,
+    same_order,
 )
 
 _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -52,6 +59,9 @@ def _joined_axes(first: dict[str, Any], then: dict[str, Any], ndim: int) -> dict
 def reshape(x: Any, *, shape: Any) -> Any:
     """The elements of x, in order, in another shape; one size may be -1."""
     return np.reshape(x, shape)
+
+
+reshape.expand(same_order)
 
 
 @reshape.vjp("x")
@@ -116,6 +126,19 @@ def transpose_types(x: ArrayType, *, axes: Any = None) -> ArrayType:
     return ArrayType(tuple(x.shape[axis] for axis in order), x.dtype)
 
 
+@transpose.expand
+def transpose_expansion(x: ArrayType, *, axes: Any) -> Expansion:
+    return _permuted(x, range(x.ndim)[::-1] if axes is None else axes)
+
+
+def _permuted(x: ArrayType, order: Sequence[int]) -> Expansion:
+    """The expansion of an op whose result has the axes of x in that order."""
+    at, _ = indices(x.ndim)
+    order = [axis % x.ndim for axis in order]
+    places = [at[order.index(axis)] for axis in range(x.ndim)]
+    return moved(x, tuple(x.shape[axis] for axis in order), places)
+
+
 def _inverse(axes: Any, ndim: int) -> tuple[int, ...] | None:
     """The order of axes that undoes `axes`."""
     if axes is None:
@@ -139,6 +162,13 @@ def _inverse(axes: Any, ndim: int) -> tuple[int, ...] | None:
 def broadcast_to(x: Any, *, shape: Any) -> Any:
     """x repeated along new axes and axes of size 1 up to `shape` (a read-only view);  gradients are summed."""
     return np.broadcast_to(x, shape)
+
+
+@broadcast_to.expand
+def broadcast_to_expansion(x: ArrayType, *, shape: Any) -> Expansion:
+    shape = shape if isinstance(shape, tuple) else (shape,)
+    at, _ = indices(len(shape))
+    return moved(x, shape, broadcast_places(at, x.shape))
 
 
 @broadcast_to.vjp("x")
@@ -173,6 +203,9 @@ def cast(x: Any, *, dtype: Any) -> Any:
     return array.astype(_numeric(dtype), copy=False)
 
 
+cast.expand(same_order)
+
+
 @cast.vjp("x")
 def cast_wrt_x(g: Any) -> Any:
     return g  # the engine gives a gradient its operand's dtype
@@ -203,6 +236,9 @@ def identity(x: Any) -> Any:
     return x
 
 
+identity.expand(same_order)
+
+
 @identity.vjp("x")
 def identity_wrt_x(g: Any) -> Any:
     return g
@@ -220,6 +256,9 @@ def detach(x: Any) -> Any:
     return x
 
 
+detach.expand(same_order)
+
+
 @op(
     kind="shape",
     linear=("x",),
@@ -230,6 +269,9 @@ def detach(x: Any) -> Any:
 def copy(x: Any) -> Any:
     """x in memory of its own."""
     return np.array(x, copy=True)
+
+
+copy.expand(same_order)
 
 
 @copy.vjp("x")
@@ -250,6 +292,13 @@ def copy_wrt_x(g: Any) -> Any:
 def swapaxes(x: Any, *, axis1: int, axis2: int) -> Any:
     """x with two axes exchanged."""
     return np.swapaxes(x, axis1, axis2)
+
+
+@swapaxes.expand
+def swapaxes_expansion(x: ArrayType, *, axis1: int, axis2: int) -> Expansion:
+    order = list(range(x.ndim))
+    order[axis1], order[axis2] = order[axis2], order[axis1]
+    return _permuted(x, order)
 
 
 @swapaxes.vjp("x")
@@ -290,6 +339,9 @@ def expand_dims(x: Any, *, axis: Any) -> Any:
     return np.expand_dims(x, axis)
 
 
+expand_dims.expand(same_order)
+
+
 @expand_dims.vjp("x")
 def expand_dims_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
@@ -310,6 +362,9 @@ def expand_dims_wrt_x(g: Any, x_type: Any) -> Any:
 def squeeze(x: Any, *, axis: Any = None) -> Any:
     """x without its axes of size 1, or without those in `axis`."""
     return np.squeeze(x, axis)
+
+
+squeeze.expand(same_order)
 
 
 @squeeze.vjp("x")
@@ -335,6 +390,9 @@ def squeeze_wrt_x(g: Any, x_type: Any) -> Any:
 def flatten(x: Any, *, start_axis: int = 0, end_axis: int = -1) -> Any:
     """x with the axes from `start_axis` to `end_axis` joined into one."""
     return np.reshape(x, _flattened(np.shape(x), start_axis, end_axis))
+
+
+flatten.expand(same_order)
 
 
 @flatten.vjp("x")
@@ -603,6 +661,17 @@ def pad_types(x: ArrayType, *, pad_width: Any, mode: str = "constant", constant_
     return ArrayType(tuple(size + sum(width) for size, width in zip(x.shape, widths, strict=True)), x.dtype)
 
 
+@pad.expand
+def pad_expansion(x: ArrayType, *, pad_width: Any, mode: str, constant_values: Any) -> Expansion | None:
+    if mode != "constant" or not isinstance(constant_values, int | float):
+        return None
+    widths = _widths(x.shape, pad_width, mode)
+    at, _ = indices(x.ndim)
+    shape = tuple(size + sum(width) for size, width in zip(x.shape, widths, strict=True))
+    read = Read(0, x.shape, tuple(i - before for i, (before, _) in zip(at, widths, strict=True)))
+    return Expansion(shape, (read,), padding=float(constant_values))
+
+
 def _widths(shape: tuple[int, ...], pad_width: Any, mode: str) -> tuple[tuple[int, int], ...]:
     modes = ("constant", "edge", "reflect", "symmetric", "wrap")
     if mode not in modes:
@@ -637,6 +706,14 @@ def _(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any
 def flip(x: Any, *, axis: Any = None) -> Any:
     """x in reverse order along `axis` (every axis by default)."""
     return np.flip(x, axis)
+
+
+@flip.expand
+def flip_expansion(x: ArrayType, *, axis: Any) -> Expansion:
+    at, _ = indices(x.ndim)
+    axes = normalize_axes(axis, x.ndim)
+    places = [at[i] * -1 + (x.shape[i] - 1) if i in axes else at[i] for i in range(x.ndim)]
+    return moved(x, x.shape, places)
 
 
 @flip.vjp("x")

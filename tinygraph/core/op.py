@@ -425,7 +425,10 @@ class Op:
         return function
 
     def expand(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Attach the drawing expansion: how one node opens into the next level."""
+        """Attach the expansion: operand `ArrayType`s and settings to an `Expansion`, or None where there is none.
+
+        It says which elements of the operands make an element of the output, for drawings that zoom in that far.
+        """
         self.expansion = function
         return function
 
