@@ -146,7 +146,7 @@ def _small(text: str, colour: str) -> str:
 def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
     options = {"id": arrow.id, "color": style.arrows[arrow.role]}
     if arrow.label:
-        options["label"] = _text(f" {arrow.label} ")
+        options["label"] = _text(f"  {arrow.label} ")
     if arrow.role == "gradient":
         # The backward pass flows upwards beside the forward pass: ranked the other way round, and drawn backwards.
         graph.edge(arrow.head, arrow.tail, dir="back", style="dashed", **options)

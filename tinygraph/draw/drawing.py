@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ class Drawing:
 
     def svg(self) -> str:
         """The picture as an SVG element."""
-        return self._render("svg").decode()
+        return centred(self._render("svg").decode())
 
     def png(self, scale: float = 2.0) -> bytes:
         """The picture as a PNG; a scale of 1 is 96 pixels an inch."""
@@ -131,6 +132,35 @@ class Drawing:
 
     def __repr__(self) -> str:
         return f"<Drawing of {self.picture.name}: {len(self.picture.boxes)} boxes, {len(self.picture.arrows)} arrows>"
+
+
+_NODE = re.compile(r'<g id="[^"]*" class="node">.*?</a>\n</g>\n</g>', re.DOTALL)
+_START = re.compile(r'text-anchor="start" x="[^"]*" y="([^"]*)"')
+
+
+def centred(svg: str) -> str:
+    """An SVG whose box labels are anchored at the middle of their boxes, line by line.
+
+    Graphviz gives the left end of each line, so a line would stand off the middle wherever it comes out wider or
+    narrower than Graphviz thought: in another font, and at signs such as × that it cannot measure.
+    """
+    return _NODE.sub(_centred_node, svg)
+
+
+def _centred_node(found: re.Match[str]) -> str:
+    node = found[0]
+    outline = re.search(r' (?:d|points)="([^"]*)"', node)
+    lines = Counter(_START.findall(node))
+    if outline is None:
+        return node
+    across = [float(x) for x in re.findall(r"(-?[\d.]+),", outline[1])]
+    middle = f"{(min(across) + max(across)) / 2:.2f}"
+
+    def anchor(text: re.Match[str]) -> str:
+        alone = lines[text[1]] == 1
+        return f'text-anchor="middle" x="{middle}" y="{text[1]}"' if alone else text[0]
+
+    return _START.sub(anchor, node)
 
 
 def with_prefix(svg: str, prefix: str) -> str:
