@@ -7,6 +7,7 @@ Each pair is checked equal first, then timed in alternation; the table gives med
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -73,7 +74,9 @@ def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
     source, result, gradient, back = (
         empty_aligned(p.shape(BATCH), x.dtype) for p in (made.source, made.target, taken, made.source)
     )
-    packed, packed_back, packed_gradient = (empty_aligned(tuple(p), x.dtype) for p in (weights, reverse, weights))
+    packed, packed_back, packed_gradient = (
+        empty_aligned(tuple(p), x.dtype) for p in (weights, reverse, weights)
+    )
     layouts.to_planes(made.source).bind(x, source, counts=[BATCH])()
     layouts.to_planes(taken).bind(g, gradient, counts=[BATCH])()
     layouts.pack(weights, *w.shape[:2]).bind(w, packed)()
@@ -91,7 +94,9 @@ def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
     tx, tw, tb, tg = map(torch.from_numpy, (x, w, b, g))
     forward = lambda: torch.relu_(torch.nn.functional.conv2d(tx, tw, tb, padding=1))  # noqa: E731
     run = direct.forward(made, epilogue=relu).bind(source, packed, b, result, counts=[BATCH]).run
-    yield Pair(f"{label} forward+ReLU, planes", run, forward, lambda: (taken_from(made.target, result, y), forward()))
+    yield Pair(
+        f"{label} forward+ReLU, planes", run, forward, lambda: (taken_from(made.target, result, y), forward())
+    )
     backward = direct.input_gradient(made, taken).bind(gradient, packed_back, back, counts=[BATCH]).run
     products = direct.kernel_gradient(made, taken).bind(source, gradient, packed_gradient, counts=[BATCH]).run
     yield from _gradients(f"{label} {{}}, planes", (tx, tw, tg), backward,
@@ -116,52 +121,61 @@ def _gradients(
 
 def chains() -> Iterator[Pair]:
     """Elementwise programs over arrays that do and do not fit the cache."""
-    rng = np.random.default_rng(1)
     for rows, columns in ((64, 256), (1024, 1024)):
-        x, y = (rng.standard_normal((rows, columns)).astype(np.float32) for _ in range(2))
-        b = rng.standard_normal(columns).astype(np.float32)
-        tx, ty, tb = map(torch.from_numpy, (x, y, b))
-        cases: dict[str, tuple[Any, Any]] = {
-            "gelu(x + b)": (
-                lambda p, x, y, b: p.step("gelu", p.step("add", x, b)),
-                lambda: torch.nn.functional.gelu(tx + tb),
-            ),
-            "tanh(x * y) + b": (
-                lambda p, x, y, b: p.step("add", p.step("tanh", p.step("multiply", x, y)), b),
-                lambda: torch.tanh(tx * ty) + tb,
-            ),
-            "sigmoid(x) * y": (
-                lambda p, x, y, b: p.step("multiply", p.step("sigmoid", x), y),
-                lambda: torch.sigmoid(tx) * ty,
-            ),
-            "log1p(exp(x))": (
-                lambda p, x, y, b: p.step("log1p", p.step("exp", x)),
-                lambda: torch.log1p(torch.exp(tx)),
-            ),
-            "relu(x)": (lambda p, x, y, b: p.step("relu", x), lambda: torch.relu(tx)),
-        }
-        for name, (make, theirs) in cases.items():
-            yield _chain(f"{name} {rows}x{columns}", make, [x, y, b], theirs, np.empty_like(x))
-        square = lambda p, x, y, b: p.step("square", p.step("subtract", x, y))  # noqa: E731
-        yield _chain(f"sum((x - y)^2) {rows}x{columns}", square, [x, y, b],
-                     lambda: ((tx - ty) ** 2).sum(), np.empty((), x.dtype), (0, 1))  # fmt: skip
-        yield _chain(f"sum((x - y)^2, axis=0) {rows}x{columns}", square, [x, y, b],
-                     lambda: ((tx - ty) ** 2).sum(0), np.empty(columns, x.dtype), (0,))  # fmt: skip
+        yield from _chains_of(rows, columns)
 
 
-def _chain(name: str, make: Any, arrays: Any, theirs: Any, out: Any, axes: tuple[int, ...] = ()) -> Pair:
-    build = ProgramBuilder()
-    inputs = [build.input(array.dtype) for array in arrays]
-    program = build.program(make(build, *inputs))
-    bound = elementwise.bind(program, arrays, [out], reductions=["sum" if axes else None], axes=axes)
-    return Pair(name, bound.run, theirs, lambda: (out, theirs()), 2e-5)
+def _chains_of(rows: int, columns: int) -> Iterator[Pair]:
+    rng = np.random.default_rng(1)
+    x, y = (rng.standard_normal((rows, columns)).astype(np.float32) for _ in range(2))
+    b = rng.standard_normal(columns).astype(np.float32)
+    tx, ty, tb = map(torch.from_numpy, (x, y, b))
+
+    def pair(name: str, make: Any, theirs: Any, axes: tuple[int, ...] = ()) -> Pair:
+        build = ProgramBuilder()
+        program = build.program(make(build.step, *(build.input("float32") for _ in range(3))))
+        out = np.empty([n for i, n in enumerate(x.shape) if i not in axes], np.float32)
+        kinds = ["sum" if axes else None]
+        bound = elementwise.bind(program, [x, y, b], [out], reductions=kinds, axes=axes)
+        return Pair(f"{name} {rows}x{columns}", bound.run, theirs, lambda: (out, theirs()), 2e-5)
+
+    yield pair("relu(x)", lambda op, x, y, b: op("relu", x), lambda: torch.relu(tx))
+    yield pair(
+        "gelu(x + b)",
+        lambda op, x, y, b: op("gelu", op("add", x, b)),
+        lambda: torch.nn.functional.gelu(tx + tb),
+    )
+    yield pair(
+        "tanh(x * y) + b",
+        lambda op, x, y, b: op("add", op("tanh", op("multiply", x, y)), b),
+        lambda: torch.tanh(tx * ty) + tb,
+    )
+    yield pair(
+        "sigmoid(x) * y",
+        lambda op, x, y, b: op("multiply", op("sigmoid", x), y),
+        lambda: torch.sigmoid(tx) * ty,
+    )
+    yield pair(
+        "log1p(exp(x))",
+        lambda op, x, y, b: op("log1p", op("exp", x)),
+        lambda: torch.log1p(torch.exp(tx)),
+    )
+
+    def squares(op: Any, x: Any, y: Any, b: Any) -> Any:
+        return op("square", op("subtract", x, y))
+
+    yield pair("sum((x - y)^2)", squares, lambda: ((tx - ty) ** 2).sum(), (0, 1))
+    yield pair("sum((x - y)^2, axis=0)", squares, lambda: ((tx - ty) ** 2).sum(0), (0,))
+    yield pair("sum((x - y)^2, axis=1)", squares, lambda: ((tx - ty) ** 2).sum(1), (1,))
 
 
 def main() -> None:
     """Check, time and print every pair."""
     torch.set_num_threads(1)
-    table = Table("kernel", "ours ms", "PyTorch ms", "ratio", "difference", title="Generated kernels, one thread")
-    for pair in (*convolutions(), *chains()):
+    table = Table(
+        "kernel", "ours ms", "PyTorch ms", "ratio", "difference", title="Generated kernels, one thread"
+    )
+    for pair in itertools.chain(convolutions(), chains()):
         pair.ours()
         ours, theirs = (np.asarray(result, np.float64) for result in pair.results())
         difference = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))

@@ -108,7 +108,10 @@ class Function:
         return list(held)
 
     def nest(
-        self, sizes: Sequence[Offset], body: Callable[[list[Offset], Carried], Sequence[Value] | None], carried: Sequence[Value] = ()
+        self,
+        sizes: Sequence[Offset],
+        body: Callable[[list[Offset], Carried], Sequence[Value] | None],
+        carried: Sequence[Value] = (),
     ) -> Carried:
         """Loops over all indices below `sizes`, the last fastest; `body` gets the list of indices."""
 
@@ -131,7 +134,8 @@ class Function:
                 continue
             if isinstance(stride, int) and stride == 0:
                 continue
-            product = value if isinstance(stride, int) and stride == 1 else self.ir.mul(index(value), index(stride))
+            plain = isinstance(stride, int) and stride == 1
+            product = value if plain else self.ir.mul(index(value), index(stride))
             total = product if total is None else self.ir.add(total, product)
         if total is None:
             return known
@@ -154,7 +158,9 @@ class Function:
 
     def table(self, numbers: Sequence[int]) -> Value:
         """A pointer to a constant table of 64-bit integers; read it with `lookup`."""
-        data = ir.GlobalVariable(self.module, ir.ArrayType(INDEX, len(numbers)), self.module.get_unique_name("table"))
+        data = ir.GlobalVariable(
+            self.module, ir.ArrayType(INDEX, len(numbers)), self.module.get_unique_name("table")
+        )
         data.global_constant = True
         data.linkage = "internal"
         data.initializer = ir.Constant(data.value_type, list(numbers))
@@ -196,14 +202,16 @@ class Function:
         value = ir.Constant(vector_type(dtype, width), ir.Undefined)
         for lane in range(width):
             element = self.load(pointer, self.offset(offset, (stride, lane)), dtype)
-            value = self.ir.insert_element(value, element, ir.Constant(INDEX, lane))
+            value = self.ir.insert_element(value, element, lane_index(lane))
         return value
 
     def clear(self, pointer: Value, offset: Offset, elements: Offset, dtype: str) -> None:
         """Set consecutive elements to zero."""
         fill = self._declare("llvm.memset.p0.i64", ir.VoidType(), [_POINTER, _BYTE, INDEX, BOOL])
         size = self.ir.mul(index(elements), index(itemsize(dtype)))
-        self.ir.call(fill, [self.at(pointer, offset, dtype), ir.Constant(_BYTE, 0), size, ir.Constant(BOOL, 0)])
+        self.ir.call(
+            fill, [self.at(pointer, offset, dtype), ir.Constant(_BYTE, 0), size, ir.Constant(BOOL, 0)]
+        )
 
     # -- lanes -----------------------------------------------------------------------------------------------------
 
@@ -242,7 +250,7 @@ class Function:
             return function(*values)
         result = None
         for lane in range(width):
-            position = ir.Constant(INDEX, lane)
+            position = lane_index(lane)
             one = function(*(self.ir.extract_element(value, position) for value in values))
             if result is None:
                 result = ir.Constant(ir.VectorType(one.type, width), ir.Undefined)
@@ -251,15 +259,14 @@ class Function:
 
     def fold(self, combine: Callable[[Value, Value], Value], vector: Value) -> Value:
         """All lanes combined into one scalar, by halves."""
-        lanes = [self.ir.extract_element(vector, ir.Constant(INDEX, i)) for i in range(width_of(vector))] if width_of(vector) & (width_of(vector) - 1) else None
-        if lanes is not None:  # not a power of two: only in remainders, where speed does not matter
-            return tree(combine, lanes)
         width = width_of(vector)
-        while width > 1:
-            width //= 2
-            halves = [self.shuffle(vector, vector, range(k * width, (k + 1) * width)) for k in (0, 1)]
-            vector = combine(*halves)
-        return self.ir.extract_element(vector, ir.Constant(INDEX, 0)) if isinstance(vector.type, ir.VectorType) else vector
+        if width == 1:
+            return vector
+        if width == 2 or width % 2:  # odd widths: only in remainders, where speed does not matter
+            return tree(combine, [self.ir.extract_element(vector, lane_index(i)) for i in range(width)])
+        half = width // 2
+        low, high = (self.shuffle(vector, vector, range(k * half, (k + 1) * half)) for k in (0, 1))
+        return self.fold(combine, combine(low, high))
 
     # -- arithmetic ------------------------------------------------------------------------------------------------
 

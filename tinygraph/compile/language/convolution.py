@@ -1,4 +1,4 @@
-"""The direct convolution: forward, gradient by the input, gradient by the kernel. Fully connected layers are its 1x1 case.
+"""The direct convolution: forward, gradient by the input and by the kernel; a fully connected layer is its 1x1 case.
 
 Implicit matrix multiplication over `Planes`: for each tile of pixels and vectors of output channels the sums stay in
 registers while one loop runs over (kernel column, input channel), which is contiguous in images and weights, and
@@ -55,7 +55,10 @@ class Convolution(NamedTuple):
         """The halo that the forward kernel reads."""
         sizes = ((self.source.height, self.target.height), (self.source.width, self.target.width))
         after = [
-            (outputs - 1) * self.stride[i] + (self.kernel[i] - 1) * self.dilation[i] - self.padding[i] - (inputs - 1)
+            (outputs - 1) * self.stride[i]
+            + (self.kernel[i] - 1) * self.dilation[i]
+            - self.padding[i]
+            - (inputs - 1)
             for i, (inputs, outputs) in enumerate(sizes)
         ]
         return self.padding[0], max(0, after[0]), self.padding[1], max(0, after[1])
@@ -102,7 +105,9 @@ def gradient_weights(convolution: Convolution, target: Target | None = None) -> 
 
 def _check_vectors(planes: Planes, lanes: int, role: str) -> None:
     if planes.padded % lanes:
-        raise ShapeError(f"the {role}'s {planes.padded} channels in memory are no multiple of its vectors' {lanes} lanes")
+        raise ShapeError(
+            f"the {role} has {planes.padded} channels in memory, not a multiple of its vectors' {lanes} lanes"
+        )
 
 
 class Epilogue(NamedTuple):
@@ -147,7 +152,11 @@ class Taps(NamedTuple):
 
 
 def forward(
-    convolution: Convolution, *, bias: bool = True, epilogue: Epilogue | None = None, target: Target | None = None
+    convolution: Convolution,
+    *,
+    bias: bool = True,
+    epilogue: Epilogue | None = None,
+    target: Target | None = None,
 ) -> Kernel:
     """target = source * weights (+ bias), then the epilogue.
 
@@ -180,11 +189,17 @@ def _forward(convolution: Convolution, bias: bool, epilogue: Epilogue | None, ta
         tuple(taps),
         (width if merged else 1) * weights.inputs,
     )
-    return _compile_sums("convolution", convolution.dtype, [sums], source, result, weights, bias, epilogue, target)
+    return _compile_sums(
+        "convolution", convolution.dtype, [sums], source, result, weights, bias, epilogue, target
+    )
 
 
 def input_gradient(
-    convolution: Convolution, gradient: Planes, *, epilogue: Epilogue | None = None, target: Target | None = None
+    convolution: Convolution,
+    gradient: Planes,
+    *,
+    epilogue: Epilogue | None = None,
+    target: Target | None = None,
 ) -> Kernel:
     """The gradient by the source, written in the source's planes.
 
@@ -202,10 +217,11 @@ def input_gradient(
 
 
 @functools.cache
-def _input_gradient(convolution: Convolution, gradient: Planes, epilogue: Epilogue | None, target: Target) -> Kernel:
+def _input_gradient(
+    convolution: Convolution, gradient: Planes, epilogue: Epilogue | None, target: Target
+) -> Kernel:
     _check_halo(gradient, convolution.gradient_halo(), "output's gradient")
-    if gradient.padded != convolution.target.padded:
-        raise ShapeError(f"the gradient has {gradient.padded} channels in memory, the output {convolution.target.padded}")
+    _check_gradient(convolution, gradient)
     weights = gradient_weights(convolution, target)
     phases = [
         _phase(convolution, gradient, weights, y, x)
@@ -224,7 +240,10 @@ def _phase(convolution: Convolution, gradient: Planes, weights: Weights, y: int,
     (down, right), (dy, dx) = convolution.stride, convolution.dilation
     rows, columns = (
         [
-            (size - 1 - k, (first + pad - k * step) // stride)  # position in the reversed kernel, output pixel
+            (
+                size - 1 - k,
+                (first + pad - k * step) // stride,
+            )  # position in the reversed kernel, output pixel
             for k in reversed(range(size))
             if (first + pad - k * step) % stride == 0
         ]
@@ -344,7 +363,10 @@ class _Sums:
     def _tile(self, image: Offset, block: Offset, row: Offset, column: Offset) -> None:
         code, part = self.code, self.part
         start = code.offset(
-            (image, self.source.image), (row, part.source_row), (column, part.source_pixel), part.source_origin
+            (image, self.source.image),
+            (row, part.source_row),
+            (column, part.source_pixel),
+            part.source_origin,
         )
         source = code.at(code.pointers["source"], start, self.dtype)
         weights = code.at(code.pointers["weights"], code.offset((block, self.weights.block)), self.dtype)
@@ -352,8 +374,10 @@ class _Sums:
         sums = self._starting(channel)
 
         def tap(t: Offset, held: list[Value]) -> list[Value]:
-            moved = (code.at(p, code.lookup(table, t), self.dtype) for p, table in zip((source, weights), self.tables, strict=True))
-            return self._run(*moved, held)
+            from_source, from_weights = (code.lookup(table, t) for table in self.tables)
+            return self._run(
+                code.at(source, from_source, self.dtype), code.at(weights, from_weights, self.dtype), held
+            )
 
         sums = code.loop(0, len(part.taps), 1, tap, sums)
         self._finish(sums, image, row, column, channel)
@@ -363,7 +387,10 @@ class _Sums:
         if not self.bias:
             return [splat(0, self.dtype, lanes)] * (len(self.pixels) * self.tile.vectors)
         bias = code.pointers["bias"]
-        start = [code.load(bias, code.offset(channel, v * lanes), self.dtype, lanes) for v in range(self.tile.vectors)]
+        start = [
+            code.load(bias, code.offset(channel, v * lanes), self.dtype, lanes)
+            for v in range(self.tile.vectors)
+        ]
         return start * len(self.pixels)
 
     def _run(self, source: Value, weights: Value, sums: list[Value]) -> list[Value]:
@@ -375,7 +402,8 @@ class _Sums:
             factors = code.at(weights, code.offset((i, lanes)), self.dtype)
             for u in range(self.unrolled):
                 loaded = [
-                    code.load(factors, u * lanes + v * self.weights.block, self.dtype, lanes) for v in range(vectors)
+                    code.load(factors, u * lanes + v * self.weights.block, self.dtype, lanes)
+                    for v in range(vectors)
                 ]
                 for p, (y, x) in enumerate(self.pixels):
                     offset = y * part.source_row + x * part.source_pixel + u
@@ -424,7 +452,18 @@ class _Sums:
 
 def _check_halo(planes: Planes, needed: tuple[int, int, int, int], role: str) -> None:
     if any(have < need for have, need in zip(planes.halo, needed, strict=True)):
-        raise ShapeError(f"the {role}'s halo is {planes.halo} (top, bottom, left, right); the convolution reads {needed}")
+        raise ShapeError(
+            f"the {role}'s halo is {planes.halo} (top, bottom, left, right); the convolution reads {needed}"
+        )
+
+
+def _check_gradient(convolution: Convolution, gradient: Planes) -> None:
+    result = convolution.target
+    sizes = [(p.height, p.width, p.padded) for p in (gradient, result)]
+    if sizes[0] != sizes[1]:
+        raise ShapeError(
+            f"the output's gradient has (height, width, channels in memory) {sizes[0]}, the output {sizes[1]}"
+        )
 
 
 # -- kernel gradient: sums over pixels ---------------------------------------------------------------------------
@@ -459,8 +498,7 @@ def _kernel_gradient(
     convolution: Convolution, gradient: Planes, bias: bool, accumulate: bool, target: Target
 ) -> Kernel:
     _check_halo(convolution.source, convolution.source_halo(), "input")
-    if gradient.padded != convolution.target.padded:
-        raise ShapeError(f"the gradient has {gradient.padded} channels in memory, the output {convolution.target.padded}")
+    _check_gradient(convolution, gradient)
     weights = forward_weights(convolution, target)
 
     def write(code: Function) -> None:
@@ -489,7 +527,13 @@ class _Products:
         bias: bool,
         target: Target,
     ) -> None:
-        self.code, self.convolution, self.gradient, self.weights, self.bias = code, convolution, gradient, weights, bias
+        self.code, self.convolution, self.gradient, self.weights, self.bias = (
+            code,
+            convolution,
+            gradient,
+            weights,
+            bias,
+        )
         self.dtype, self.source = convolution.dtype, convolution.source
         self.vectors = max(v for v in (1, 2, 3) if weights.blocks % v == 0)
         merged = convolution.dilation[1] == 1
@@ -518,13 +562,19 @@ class _Products:
         def band(top: Offset, _: list[Value]) -> None:
             rows = code.smaller_index(self.rows, code.offset((top, -1), self.gradient.height))
             images = code.at(
-                code.pointers["source"], code.offset((image, source.image), (top, self.down), first), self.dtype
+                code.pointers["source"],
+                code.offset((image, source.image), (top, self.down), first),
+                self.dtype,
             )
             place = code.offset((image, self.gradient.image), (top, self.gradient.row), self.gradient.origin)
             gradient = code.at(code.pointers["gradient"], place, self.dtype)
             if self.bias:
-                code.loop(0, self.weights.blocks, self.vectors, lambda b, _: self._sum_bias(gradient, rows, b))
-            code.loop(0, self.weights.blocks, self.vectors, lambda b, _: self._block(images, gradient, rows, b))
+                code.loop(
+                    0, self.weights.blocks, self.vectors, lambda b, _: self._sum_bias(gradient, rows, b)
+                )
+            code.loop(
+                0, self.weights.blocks, self.vectors, lambda b, _: self._block(images, gradient, rows, b)
+            )
 
         code.loop(0, self.gradient.height, self.rows, band)
 
@@ -537,13 +587,17 @@ class _Products:
             source = code.at(images, code.lookup(self.table, t), self.dtype)
             sums = code.at(result, code.offset((t, self.run * weights.lanes)), self.dtype)
             whole = self.run // self.inputs * self.inputs
-            code.loop(0, whole, self.inputs, lambda i, _: self._tile(source, gradient, sums, rows, i, self.inputs))
+            code.loop(
+                0, whole, self.inputs, lambda i, _: self._tile(source, gradient, sums, rows, i, self.inputs)
+            )
             if whole < self.run:
                 self._tile(source, gradient, sums, rows, whole, self.run - whole)
 
         code.loop(0, len(self.taps), 1, tap)
 
-    def _tile(self, source: Value, gradient: Value, result: Value, rows: Offset, first: Offset, count: int) -> None:
+    def _tile(
+        self, source: Value, gradient: Value, result: Value, rows: Offset, first: Offset, count: int
+    ) -> None:
         """The weights of `count` inputs and some vectors of outputs, summed over a band of rows."""
         code, lanes, vectors = self.code, self.weights.lanes, self.vectors
         source = code.at(source, first, self.dtype)
@@ -551,10 +605,13 @@ class _Products:
 
         def pixels(y: Offset, x: Offset, held: list[Value]) -> list[Value]:
             here = code.at(source, code.offset((y, self.down), (x, self.right)), self.dtype)
-            there = code.at(gradient, code.offset((y, self.gradient.row), (x, self.gradient.pixel)), self.dtype)
+            there = code.at(
+                gradient, code.offset((y, self.gradient.row), (x, self.gradient.pixel)), self.dtype
+            )
             for u in range(self.unrolled):
                 factors = [
-                    code.load(there, u * self.gradient.pixel + v * lanes, self.dtype, lanes) for v in range(vectors)
+                    code.load(there, u * self.gradient.pixel + v * lanes, self.dtype, lanes)
+                    for v in range(vectors)
                 ]
                 for i in range(count):
                     number = code.broadcast(code.load(here, u * self.right + i, self.dtype), lanes)
@@ -576,7 +633,9 @@ class _Products:
         gradient = code.at(gradient, channel, self.dtype)
 
         def pixel(y: Offset, x: Offset, held: list[Value]) -> list[Value]:
-            there = code.at(gradient, code.offset((y, self.gradient.row), (x, self.gradient.pixel)), self.dtype)
+            there = code.at(
+                gradient, code.offset((y, self.gradient.row), (x, self.gradient.pixel)), self.dtype
+            )
             return [code.add(held[v], code.load(there, v * lanes, self.dtype, lanes)) for v in range(vectors)]
 
         sums = self._over_pixels(rows, 1, pixel, [splat(0, self.dtype, lanes)] * vectors)

@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.compile.language import emitters
-from tinygraph.compile.language.builder import Function, Offset, Value, dtype_of, lane_index, splat, tree, width_of
+from tinygraph.compile.language.builder import (
+    Function,
+    Offset,
+    Value,
+    dtype_of,
+    lane_index,
+    splat,
+    tree,
+    width_of,
+)
 from tinygraph.compile.language.module import Bound, Kernel, compile_kernel
 from tinygraph.compile.language.program import Program
 from tinygraph.compile.language.target import Target, current_target
@@ -108,13 +117,15 @@ def _operand(array: Array, shape: tuple[int, ...], role: str) -> Operand:
     strides = np.broadcast_to(array, shape).strides if array.shape != shape else array.strides
     if any(stride % size for stride in strides):
         raise ShapeError(f"{role} has strides {strides}, not multiples of its itemsize {size}; copy it first")
-    return Operand(array.dtype.name, tuple(s // size if n != 1 else 0 for s, n in zip(strides, shape, strict=True)))
+    return Operand(
+        array.dtype.name, tuple(s // size if n != 1 else 0 for s, n in zip(strides, shape, strict=True))
+    )
 
 
 def _output(out: Array, shape: tuple[int, ...], kind: str | None, axes: tuple[int, ...], i: int) -> Array:
     """The output with every axis of the loops, those of its reduction with size 1."""
-    kept = tuple(1 if kind and axis in axes else n for axis, n in enumerate(shape))
-    if kind in ("max", "min") and math.prod(shape) == 0 and math.prod(kept):
+    kept: tuple[int, ...] = tuple(1 if kind and axis in axes else n for axis, n in enumerate(shape))
+    if kind in ("max", "min") and 0 in shape and 0 not in kept:
         raise ShapeError(f"output {i} is the {kind} of no elements: shape {shape} over axes {axes}")
     if out.shape == tuple(n for axis, n in enumerate(shape) if not (kind and axis in axes)):
         out = np.expand_dims(out, axes if kind else ())
@@ -138,20 +149,26 @@ def kernel(
     title = "+".join(dict.fromkeys([step.op for step in program.steps if step.op != "constant"])) or "copy"
 
     def write(code: Function) -> None:
-        if math.prod(shape) or any(reductions):
+        if 0 not in shape or any(reductions):
             _Nest(code, program, loops, operands, reductions, _width(program, target)).write()
 
-    return compile_kernel(title + "".join(f"|{kind}" for kind in reductions if kind), names, write, target=target)
+    return compile_kernel(
+        title + "".join(f"|{kind}" for kind in reductions if kind), names, write, target=target
+    )
 
 
 def _width(program: Program, target: Target) -> int:
-    dtypes = {*program.inputs, *(value for step in program.steps for _, value in step.settings if isinstance(value, str))}
+    dtypes = {*program.inputs, *(dict(step.settings).get("dtype") for step in program.steps)}
     return target.lanes("float64" if "float64" in dtypes and "float32" not in dtypes else "float32")
 
 
-def _ordered_axes(shape: tuple[int, ...], operands: tuple[Operand, ...], reduced: tuple[int, ...]) -> list[Axis]:
+def _ordered_axes(
+    shape: tuple[int, ...], operands: tuple[Operand, ...], reduced: tuple[int, ...]
+) -> list[Axis]:
     """Loops from the slowest to the fastest in memory, merged where all operands are contiguous across two."""
-    axes = [Axis(n, tuple(o.strides[i] for o in operands), i in reduced) for i, n in enumerate(shape) if n != 1]
+    axes = [
+        Axis(n, tuple(o.strides[i] for o in operands), i in reduced) for i, n in enumerate(shape) if n != 1
+    ]
     leading = max(range(len(operands)), key=lambda i: sum(s != 0 for s in operands[i].strides), default=0)
     axes.sort(key=lambda axis: -abs(axis.strides[leading]) if axis.strides[leading] else -math.inf)
     merged: list[Axis] = []
@@ -184,7 +201,9 @@ class _Nest:
         self.pointers = list(code.pointers.values())
         self.inputs = range(len(program.inputs))
         self.stored = [(len(program.inputs) + i, i) for i, kind in enumerate(reductions) if kind is None]
-        self.reduced = [(len(program.inputs) + i, i, REDUCTIONS[kind]) for i, kind in enumerate(reductions) if kind]
+        self.reduced = [
+            (len(program.inputs) + i, i, REDUCTIONS[kind]) for i, kind in enumerate(reductions) if kind
+        ]
         self.vector = axes[-1]
         self.kept = [axis for axis in axes[:-1] if not axis.reduced]
         self.inner = [axis for axis in axes[:-1] if axis.reduced]
@@ -192,9 +211,13 @@ class _Nest:
 
     def write(self) -> None:
         body = self._reduce_lanes if self.vector.reduced else self._reduce_rows if self.reduced else self._map
-        self.code.nest([axis.size for axis in self.kept], lambda indices, _: body(self._bases(self.kept, indices)))
+        self.code.nest(
+            [axis.size for axis in self.kept], lambda indices, _: body(self._bases(self.kept, indices))
+        )
 
-    def _bases(self, axes: Sequence[Axis], indices: Sequence[Offset], start: Sequence[Offset] | None = None) -> list[Offset]:
+    def _bases(
+        self, axes: Sequence[Axis], indices: Sequence[Offset], start: Sequence[Offset] | None = None
+    ) -> list[Offset]:
         """Where each operand's elements start for these loop indices."""
         start = start or [0] * len(self.operands)
         return [
@@ -212,7 +235,9 @@ class _Nest:
             if self.vector.strides[i] == 0
         }
 
-    def _evaluate(self, bases: Sequence[Offset], position: Offset, width: int, hoisted: dict[int, Value]) -> list[Value]:
+    def _evaluate(
+        self, bases: Sequence[Offset], position: Offset, width: int, hoisted: dict[int, Value]
+    ) -> list[Value]:
         """The program's outputs for `width` elements; those stored in full are stored."""
         code = self.code
         values = []
@@ -226,7 +251,9 @@ class _Nest:
         results = emit_program(code, self.program, values, width)
         for operand, i in self.stored:
             self._check(results[i], operand)
-            self._store(results[i], operand, code.offset(bases[operand], (position, self.vector.strides[operand])))
+            self._store(
+                results[i], operand, code.offset(bases[operand], (position, self.vector.strides[operand]))
+            )
         return results
 
     def _store(self, value: Value, operand: int, offset: Offset) -> None:
@@ -251,7 +278,9 @@ class _Nest:
         """No reduction: vectors along the last axis, and one narrower vector for what remains."""
         hoisted = self._hoisted(bases)
         whole = self.vector.size // self.width * self.width
-        self.code.loop(0, whole, self.width, lambda i, _: self._evaluate(bases, i, self.width, hoisted) and None)
+        self.code.loop(
+            0, whole, self.width, lambda i, _: self._evaluate(bases, i, self.width, hoisted) and None
+        )
         if whole < self.vector.size:
             self._evaluate(bases, whole, self.vector.size - whole, hoisted)
 
@@ -275,8 +304,12 @@ class _Nest:
                         held[slot] = kind.combine(code, held[slot], self._wide(results[i], kind))
                 return held
 
-            carried = code.loop(0, size // block * block, block, lambda p, held: vectors(p, held, unrolled), carried)
-            carried = code.loop(size // block * block, whole, width, lambda p, held: vectors(p, held, 1), carried)
+            carried = code.loop(
+                0, size // block * block, block, lambda p, held: vectors(p, held, unrolled), carried
+            )
+            carried = code.loop(
+                size // block * block, whole, width, lambda p, held: vectors(p, held, 1), carried
+            )
             if whole < size:
                 results = self._evaluate(start, whole, size - whole, hoisted)
                 for k, (_, i, kind) in enumerate(self.reduced):
@@ -284,7 +317,11 @@ class _Nest:
                     carried[k * unrolled] = kind.combine(code, carried[k * unrolled], rest)
             return carried
 
-        starts = [splat(kind.start, self._wide_dtype(o, kind), width) for o, _, kind in self.reduced for _ in range(unrolled)]
+        starts = [
+            splat(kind.start, self._wide_dtype(operand, kind), width)
+            for operand, _, kind in self.reduced
+            for _ in range(unrolled)
+        ]
         totals = code.nest([axis.size for axis in self.inner], row, starts)
         for k, (operand, _, kind) in enumerate(self.reduced):
             combine = functools.partial(kind.combine, code)
@@ -292,28 +329,38 @@ class _Nest:
             self._finish(code.fold(combine, vector), operand, kind, bases[operand])
 
     def _reduce_rows(self, bases: Sequence[Offset]) -> None:
-        """The last axis is kept: a block of columns is collected over the rows."""
-        block = self.width
-        whole = self.vector.size // block * block
-        self.code.loop(0, whole, block, lambda i, _: self._columns(bases, i, block))
-        if whole < self.vector.size:
-            self._columns(bases, whole, self.vector.size - whole)
+        """The last axis is kept: a block of columns, some vectors wide, is collected over the rows."""
+        width, size = self.width, self.vector.size
+        block = _UNROLLED * width
+        blocks, whole = size // block * block, size // width * width
+        self.code.loop(0, blocks, block, lambda i, _: self._columns(bases, i, width, _UNROLLED))
+        self.code.loop(blocks, whole, width, lambda i, _: self._columns(bases, i, width, 1))
+        if whole < size:
+            self._columns(bases, whole, size - whole, 1)
 
-    def _columns(self, bases: Sequence[Offset], position: Offset, width: int) -> None:
+    def _columns(self, bases: Sequence[Offset], position: Offset, width: int, vectors: int) -> None:
         code = self.code
+        slots = [(u, reduced) for u in range(vectors) for reduced in self.reduced]
 
         def row(indices: list[Offset], carried: list[Value]) -> list[Value]:
             start = self._bases(self.inner, indices, bases)
-            results = self._evaluate(start, position, width, self._hoisted(start))
+            hoisted = self._hoisted(start)
+            results = [
+                self._evaluate(start, code.offset(position, u * width), width, hoisted)
+                for u in range(vectors)
+            ]
             return [
-                kind.combine(code, held, self._wide(results[i], kind))
-                for held, (_, i, kind) in zip(carried, self.reduced, strict=True)
+                kind.combine(code, held, self._wide(results[u][i], kind))
+                for held, (u, (_, i, kind)) in zip(carried, slots, strict=True)
             ]
 
-        starts = [splat(kind.start, self._wide_dtype(operand, kind), width) for operand, _, kind in self.reduced]
+        starts = [
+            splat(kind.start, self._wide_dtype(operand, kind), width) for _, (operand, _, kind) in slots
+        ]
         totals = code.nest([axis.size for axis in self.inner], row, starts)
-        for total, (operand, _, kind) in zip(totals, self.reduced, strict=True):
-            offset = code.offset(bases[operand], (position, self.vector.strides[operand]))
+        for total, (u, (operand, _, kind)) in zip(totals, slots, strict=True):
+            place = code.offset(position, u * width)
+            offset = code.offset(bases[operand], (place, self.vector.strides[operand]))
             self._finish(total, operand, kind, offset)
 
     # -- accumulators ----------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ def emit(code: Function, name: str, operands: list[Value], settings: dict[str, A
         DTypeError: its floating-point operands differ in dtype.
     """
     if name not in _EMITTERS:
-        raise UnknownOpError(f"op {name!r} has no emitter in the kernel language; known: {', '.join(sorted(_EMITTERS))}")
+        known = ", ".join(sorted(_EMITTERS))
+        raise UnknownOpError(f"op {name!r} has no emitter in the kernel language; known: {known}")
     dtypes = {dtype_of(value) for value in operands} - {"bool"}
     if len(dtypes) > 1:
         raise DTypeError(f"op {name!r} in a kernel got {' and '.join(sorted(dtypes))}; put a cast before it")
@@ -138,8 +139,12 @@ _register(
         "logical_xor": lambda code, a, b: code.ir.xor(_truth(code, a), _truth(code, b)),
         "logical_not": lambda code, a: code.ir.not_(_truth(code, a)),
         "isnan": Function.is_nan,
-        "isinf": lambda code, x: code.compare("==", code.intrinsic("llvm.fabs", x), code.constant(math.inf, x)),
-        "isfinite": lambda code, x: code.compare("<", code.intrinsic("llvm.fabs", x), code.constant(math.inf, x)),
+        "isinf": lambda code, x: code.compare(
+            "==", code.intrinsic("llvm.fabs", x), code.constant(math.inf, x)
+        ),
+        "isfinite": lambda code, x: code.compare(
+            "<", code.intrinsic("llvm.fabs", x), code.constant(math.inf, x)
+        ),
     }
 )
 
@@ -169,7 +174,9 @@ def _relu(code: Function, x: Value) -> Value:
 
 @emitter("leaky_relu")
 def _leaky_relu(code: Function, x: Value, *, negative_slope: float = 0.01) -> Value:
-    return code.select(code.compare("<", x, code.constant(0, x)), code.multiply(x, code.constant(negative_slope, x)), x)
+    return code.select(
+        code.compare("<", x, code.constant(0, x)), code.multiply(x, code.constant(negative_slope, x)), x
+    )
 
 
 @emitter("elu")
@@ -192,8 +199,7 @@ def _gelu(code: Function, x: Value, *, approximate: str = "none") -> Value:
         cubic = code.multiply(code.multiply(x, x), code.multiply(x, code.constant(0.044715, x)))
         argument = code.multiply(code.constant(math.sqrt(2 / math.pi), x), code.add(x, cubic))
         return code.multiply(x, code.fma(half, mathematics.tanh(code, argument), half))
-    share = mathematics.erf(code, code.multiply(x, code.constant(math.sqrt(0.5), x)))
-    return code.multiply(x, code.fma(half, share, half))
+    return code.multiply(x, mathematics.normal_distribution(code, x))
 
 
 def _library(symbol: str) -> Emitter:

@@ -39,12 +39,17 @@ def _to_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
                 code.clear(result, 0, planes.image, dtype)
             transposed = _Transposition(code, dtype, target, source, result)
             transposed.write(
-                planes.channels, pixels, lambda c: code.offset((c, pixels)), lambda p: _pixel_place(code, planes, p)
+                planes.channels,
+                pixels,
+                lambda c: code.offset((c, pixels)),
+                lambda p: _pixel_place(code, planes, p),
             )
 
         code.loop(0, code.counts["images"], 1, image)
 
-    return compile_kernel("to planes", ["source", "result"], write, counts=["images"], distinct=True, target=target)
+    return compile_kernel(
+        "to planes", ["source", "result"], write, counts=["images"], distinct=True, target=target
+    )
 
 
 def from_planes(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
@@ -65,12 +70,17 @@ def _from_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
             result = code.at(code.pointers["result"], code.offset((n, planes.channels * pixels)), dtype)
             transposed = _Transposition(code, dtype, target, source, result)
             transposed.write(
-                pixels, planes.channels, lambda p: _pixel_place(code, planes, p), lambda c: code.offset((c, pixels))
+                pixels,
+                planes.channels,
+                lambda p: _pixel_place(code, planes, p),
+                lambda c: code.offset((c, pixels)),
             )
 
         code.loop(0, code.counts["images"], 1, image)
 
-    return compile_kernel("from planes", ["source", "result"], write, counts=["images"], distinct=True, target=target)
+    return compile_kernel(
+        "from planes", ["source", "result"], write, counts=["images"], distinct=True, target=target
+    )
 
 
 def _pixel_place(code: Function, planes: Planes, pixel: Offset) -> Offset:
@@ -188,7 +198,12 @@ def _clear_padding(code: Function, weights: Weights, outputs: int, inputs: int, 
 
 
 def _each_block(
-    code: Function, weights: Weights, channels: int, dtype: str, pointer: str, body: Callable[[Offset, int, Value], None]
+    code: Function,
+    weights: Weights,
+    channels: int,
+    dtype: str,
+    pointer: str,
+    body: Callable[[Offset, int, Value], None],
 ) -> None:
     """For each vector of channels: the first, how many there are, and where its weights start."""
     whole = channels // weights.lanes

@@ -18,9 +18,11 @@ from tinygraph.compile.language.builder import Function
 from tinygraph.compile.language.target import Target, current_target
 
 Array = np.ndarray[Any, Any]
+# the C library's mathematics that kernels may call, each for float64 and, with an f behind, float32
 LIBRARY_FUNCTIONS = (
-    "pow", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh", "cbrt", "hypot", "fmod",
-)  # fmt: skip
+    *("pow", "cbrt", "hypot", "sin", "cos", "tan", "asin", "acos", "atan", "atan2"),
+    *("sinh", "cosh", "asinh", "acosh", "atanh"),
+)
 _lock = threading.Lock()
 
 
@@ -46,7 +48,8 @@ class Kernel(NamedTuple):
         """
         if len(arrays) != self.pointers:
             raise TypeError(f"kernel {self.name} takes {self.pointers} arrays, not {len(arrays)}")
-        return Bound(self.name, self.address, tuple(a.ctypes.data for a in arrays), tuple(counts), (arrays, self.engine))
+        pointers = tuple(array.ctypes.data for array in arrays)
+        return Bound(self.name, self.address, pointers, tuple(counts), (arrays, self.engine))
 
 
 class Bound:
@@ -57,15 +60,16 @@ class Bound:
         run: the cheapest callable that runs it.
     """
 
-    __slots__ = ("_alive", "address", "counts", "name", "pointers", "run")
+    __slots__ = ("address", "counts", "name", "pointers", "run")
 
     def __init__(
         self, name: str, address: int, pointers: tuple[int, ...], counts: tuple[int, ...], alive: Any
     ) -> None:
-        self.name, self.address, self.pointers, self.counts, self._alive = name, address, pointers, counts, alive
+        self.name, self.address, self.pointers, self.counts = name, address, pointers, counts
         arguments = [ctypes.c_void_p(p) for p in pointers] + [ctypes.c_int64(n) for n in counts]
-        function = ctypes.CFUNCTYPE(None)(address)
+        function: Any = ctypes.CFUNCTYPE(None)(address)
         function.argtypes = None  # the arguments are converted already, here and once
+        function.alive = alive  # whoever holds `run` holds the arrays and the machine code
         self.run: Callable[[], Any] = functools.partial(function, *arguments) if arguments else function
 
     def __call__(self) -> None:

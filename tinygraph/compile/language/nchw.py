@@ -41,9 +41,9 @@ def convolution(
     if 0 in images or 0 in kernel:
         return None
     one = 2 - dimensions  # a row of pixels is an image of height 1
-    sizes = (1,) * one + tuple(images[2:])
-    taps = (1,) * one + tuple(kernel[2:])
-    steps, gaps = (1,) * one + tuple(stride), (1,) * one + tuple(dilation)
+    sizes, taps, steps, gaps = (
+        _pair((1,) * one + tuple(numbers)) for numbers in (images[2:], kernel[2:], stride, dilation)
+    )
     pads = ((0, 0),) * one + tuple(padding)
     outputs = [
         (size + sum(pad) - gap * (tap - 1) - 1) // step + 1
@@ -52,10 +52,9 @@ def convolution(
     if min(outputs) < 1:
         return None
     lanes = current_target().lanes(dtype)
-    source, target = planes(*sizes, images[1], lanes), planes(*outputs, kernel[0], lanes)
-    made = Convolution(
-        source, target, taps, steps, (pads[0][0], pads[1][0]), gaps, np.dtype(dtype).name  # type: ignore[arg-type]
-    )
+    source = planes(*sizes, images[1], lanes)
+    target = planes(outputs[0], outputs[1], kernel[0], lanes)
+    made = Convolution(source, target, taps, steps, (pads[0][0], pads[1][0]), gaps, np.dtype(dtype).name)
     return made._replace(source=source._replace(halo=made.source_halo()))
 
 
@@ -68,7 +67,7 @@ def forward(convolution: Convolution, x: Array, kernel: Array, bias: Array | Non
     packed = _packed(weights, dtype)
     steps: list[Run] = [
         layouts.to_planes(narrow.source, dtype).bind(x, source, counts=[images]).run,
-        layouts.pack(weights, *kernel.shape[:2], dtype).bind(kernel, packed).run,
+        layouts.pack(weights, kernel.shape[0], kernel.shape[1], dtype).bind(kernel, packed).run,
     ]
     operands = [source, packed, result]
     if bias is not None:
@@ -87,11 +86,17 @@ def input_gradient(convolution: Convolution, gradient: Array, kernel: Array, out
     plain = convolution._replace(source=source)
     taken = plain.target._replace(halo=plain.gradient_halo())
     weights = direct.gradient_weights(plain)
-    given, result, packed = _scratch(taken, images, dtype), _scratch(source, images, dtype), _packed(weights, dtype)
+    given, result, packed = (
+        _scratch(taken, images, dtype),
+        _scratch(source, images, dtype),
+        _packed(weights, dtype),
+    )
     return _chain(
         [
             layouts.to_planes(taken, dtype).bind(gradient, given, counts=[images]).run,
-            layouts.pack_for_gradient(weights, *kernel.shape[:2], dtype).bind(kernel, packed).run,
+            layouts.pack_for_gradient(weights, kernel.shape[0], kernel.shape[1], dtype)
+            .bind(kernel, packed)
+            .run,
             direct.input_gradient(plain, taken).bind(given, packed, result, counts=[images]).run,
             layouts.from_planes(source, dtype).bind(result, out, counts=[images]).run,
         ]
@@ -110,9 +115,14 @@ def kernel_gradient(convolution: Convolution, x: Array, gradient: Array, out: Ar
             layouts.to_planes(narrow.source, dtype).bind(x, source, counts=[images]).run,
             layouts.to_planes(narrow.target, dtype).bind(gradient, taken, counts=[images]).run,
             direct.kernel_gradient(narrow, narrow.target).bind(source, taken, packed, counts=[images]).run,
-            layouts.unpack(weights, *out.shape[:2], dtype).bind(packed, out).run,
+            layouts.unpack(weights, out.shape[0], out.shape[1], dtype).bind(packed, out).run,
         ]
     )
+
+
+def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
+    first, second = numbers
+    return first, second
 
 
 def _scratch(planes: Planes, images: int, dtype: str) -> Array:

@@ -84,4 +84,5 @@ def empty_aligned(shape: tuple[int, ...], dtype: Any) -> Array:
     size = int(np.prod(shape)) * dtype.itemsize
     block = np.empty(size + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
-    return block[start : start + size].view(dtype).reshape(shape)
+    array: Array = block[start : start + size].view(dtype).reshape(shape)
+    return array

@@ -34,7 +34,7 @@ class Target(NamedTuple):
 
     def lanes(self, dtype: Any) -> int:
         """How many elements of a dtype one vector holds."""
-        return self.vector_bytes // np.dtype(dtype).itemsize
+        return self.vector_bytes // int(np.dtype(dtype).itemsize)
 
     def machine(self) -> Any:
         """LLVM's code generator for this target; the fastest code it knows."""
