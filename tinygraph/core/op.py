@@ -18,7 +18,7 @@ import numpy as np
 from tinygraph.core.apply import apply
 from tinygraph.core.modes import scope
 from tinygraph.core.numpy_forms import default_adapter
-from tinygraph.core.registry import registry
+from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import FAMILIES, forward_types, type_of
 from tinygraph.errors import RuleError
@@ -312,6 +312,7 @@ class Op:
     numpy_twin: Any = None
     expansion: Callable[..., Any] | None = None
     lowering: Callable[..., Any] | None = None
+    cost_rule: Callable[..., int] | None = None
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
     plans: dict[int, Plan] = field(default_factory=dict, repr=False)
     tangent_plans: dict[int, Plan] = field(default_factory=dict, repr=False)
@@ -435,6 +436,14 @@ class Op:
     def lower(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Attach the door to compiled kernels: `lower(types, layouts, target)`."""
         self.lowering = function
+        return function
+
+    def cost(self, function: Callable[..., int]) -> Callable[..., int]:
+        """Attach the number of floating-point operations: operand `ArrayType`s and settings to an int.
+
+        Only needed where it does not follow from the expansion or the kind. The docstring says it in words.
+        """
+        self.cost_rule = function
         return function
 
     def numpy(self, *functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -663,5 +672,9 @@ def distribution_of(package: str) -> str:
     """The name to install for an import package: its distribution, or the package's own name."""
     from importlib import metadata  # 20 ms, and only asked for in reports
 
+    # the entry point first: of an editable installation nothing else tells which packages it has
+    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        if point.value.partition(":")[0].partition(".")[0] == package and point.dist is not None:
+            return point.dist.name
     found = metadata.packages_distributions().get(package)
     return found[0] if found else package
