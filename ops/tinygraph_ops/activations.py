@@ -217,6 +217,8 @@ def silu_wrt_x(g: Any, x: Any) -> Any:
         Sample([0.0, 1.0, -1.0], expected=[0.6931471805599453, 1.3132616875182228, 0.31326168751822286]),
         Sample(_GRID, beta=2.0),
         Sample(_GRID, threshold=1.0),
+        Sample([1.5, 0.5], threshold=1.0),
+        Sample([0.6, 1.5, 0.2], beta=2.0, threshold=1.0),
         Sample(_FAR, expected=[0.0, 4.248354255291589e-18, 40.0, 1000.0]),
     ],
     error_samples=[ErrorSample(_LINE, beta=0.0, error=SettingError, match="beta")],

@@ -13,7 +13,7 @@ from tinygraph.plugin import DTypeError, ErrorSample, NumpyFunctionError, Sample
     linear=("x", "y"),
     nondifferentiable=("condition",),
     samples=[
-        Sample([True, False], [1.0, 2.0], [3.0, 4.0], expected=[1.0, 4.0]),
+        Sample([True, False, True], [1.0, 2.0, -5.0], [3.0, 4.0, 6.0], expected=[1.0, 4.0, -5.0]),
         Sample([[True], [False]], [1.0, 2.0, 3.0], 0.5),
     ],
 )
@@ -45,7 +45,7 @@ def _(condition: Any, *choices: Any) -> Any:
     kind="elementwise",
     numpy=np.maximum,
     samples=[
-        Sample([1.0, 5.0], [3.0, 4.0], expected=[3.0, 5.0]),
+        Sample([1.0, 5.0, 2.0], [3.0, 4.0, 6.5], expected=[3.0, 5.0, 6.5]),
         Sample([1.0, 2.5], [[2.0], [-3.0]]),
         Sample([1.0], [1.0], expected=[1.0], smooth=False),
     ],
@@ -69,7 +69,7 @@ def maximum_wrt_y(g: Any, x: Any, y: Any) -> Any:
     kind="elementwise",
     numpy=np.minimum,
     samples=[
-        Sample([1.0, 5.0], [3.0, 4.0], expected=[1.0, 4.0]),
+        Sample([1.0, 5.0, 2.0], [3.0, 4.0, 6.5], expected=[1.0, 4.0, 2.0]),
         Sample([1.0, 2.5], [[2.0], [-3.0]]),
         Sample([1.0], [1.0], expected=[1.0], smooth=False),
     ],
@@ -97,10 +97,11 @@ def _share(g: Any, loses: Any, ties: Any) -> Any:
 @op(
     kind="elementwise",
     samples=[
-        Sample([-1.0, 0.5, 3.0], 0.0, 1.0, expected=[0.0, 0.5, 1.0]),
-        Sample([1.0, 2.5], [[2.0], [-3.0]], None),
+        Sample([-1.0, 0.5, 3.0], 0.25, 1.0, expected=[0.25, 0.5, 1.0]),
+        Sample([1.0, 2.5], [[2.0], [1.5], [-3.0]], None),
         Sample([1.0, 2.5], None, [[2.0], [-3.0]]),
-        Sample([-1.0, 0.5, 3.0], 2.0, 1.0, expected=[1.0, 1.0, 1.0]),
+        Sample([-1.0, 0.5, 3.0], 2.0, 1.5, expected=[1.5, 1.5, 1.5]),
+        Sample([-1.0, 0.5, 3.0], [2.0, 1.0, 2.5], 1.5),
     ],
 )
 def clip(x: Any, min: Any = None, max: Any = None) -> Any:

@@ -104,6 +104,7 @@ def angle_tangent(t: Any, x: Any) -> Any:
     samples=[
         Sample([1.0, 2.0], [0.5, -1.0], expected=[1.0 + 0.5j, 2.0 - 1.0j]),
         Sample([1.0, 2.0], [[3.0], [4.0]]),
+        Sample([[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]], 0.5),
     ],
     error_samples=[ErrorSample([1j], [1.0], error=DTypeError, match="real")],
 )

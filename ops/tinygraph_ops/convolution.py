@@ -6,6 +6,7 @@ Where windows lie is worked out in `window_geometry`; the array functions are in
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,7 @@ def _all_but_channels(ndim: int) -> Shape:
         Sample(_ramp(1, 4, 3), _ramp(2, 2, 2), groups=2),
         Sample(_ramp(1, 3, 2, 3), _ramp(6, 1, 2, 2), _ramp(6), groups=3),  # depthwise, two kernels a channel
         Sample(_ramp(1, 1, 2, 3, 2), _ramp(1, 1, 2, 2, 2), _ramp(1), padding=(0, 1, 0)),
+        Sample(_ramp(1, 1, 0), _ramp(2, 1, 2), padding=1, expected=[[[0.0], [0.0]]]),  # padding alone
     ],
     error_samples=[
         ErrorSample(
@@ -324,6 +326,15 @@ def convolution_transpose_types(
     return ArrayType(geometry.x_shape, _dtype(x, kernel, bias))
 
 
+@convolution_transpose.cost
+def convolution_transpose_cost(
+    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, **settings: Any
+) -> int:
+    """2 × elements of x × out / groups × elements of the window, and 1 an output element for the bias"""
+    taps = 2 * x.size * prod(kernel.shape[1:])
+    return taps if bias is None else taps + convolution_transpose_types(x, kernel, bias, **settings).size
+
+
 @convolution_transpose.vjp("x")
 def convolution_transpose_wrt_x(
     g: Any, kernel: Any, x_type: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
@@ -384,6 +395,7 @@ def convolution_transpose_along_kernel(
         Sample(_ramp(1, 1, 4, 5), _ramp(1, 2, 2, 2), size=(2, 2), stride=(2, 3)),
         Sample(_ramp(1, 4, 5), _ramp(1, 2, 3), size=(2,), groups=2, dilation=2),
         Sample(_ramp(1, 1, 8), _ramp(1, 1, 3), size=(2,), dilation=3),  # fewer windows than fit
+        Sample(_ramp(1, 1, 0), _ramp(1, 2, 1), size=(2,), padding=1),  # padding alone
     ],
     error_samples=[
         ErrorSample(_ramp(1, 1, 4), _ramp(1, 1, 4), size=(2,), error=ShapeError, match="cotangent has shape"),
@@ -428,6 +440,14 @@ def convolution_kernel_gradient_types(
 ) -> ArrayType:  # fmt: skip
     geometry = _pair_geometry(_shape(x), _shape(cotangent), size, stride, padding, dilation, groups)
     return ArrayType(geometry.kernel_shape, _dtype(x, cotangent))
+
+
+@convolution_kernel_gradient.cost
+def convolution_kernel_gradient_cost(
+    x: ArrayType, cotangent: ArrayType, *, size: Any, groups: Any = 1, **settings: Any
+) -> int:
+    """2 × elements of the cotangent × in / groups × elements of the window"""
+    return 2 * cotangent.size * (x.shape[1] // groups) * prod(size)
 
 
 @convolution_kernel_gradient.vjp("x")

@@ -30,7 +30,7 @@ def exp_wrt_x(g: Any, out: Any) -> Any:
     numpy=np.expm1,
     samples=[
         Sample([0.0, 1.0, 1e-12], expected=[0.0, 1.718281828459045, 1.0000000000005e-12]),
-        Sample([[-2.0]]),
+        Sample([[-2.0], [0.5]]),
     ],
 )
 def expm1(x: Any) -> Any:
@@ -78,7 +78,7 @@ def log_wrt_x(g: Any, x: Any) -> Any:
     numpy=np.log1p,
     samples=[
         Sample([0.0, 1.0, 1e-12], expected=[0.0, 0.6931471805599453, 9.999999999995e-13]),
-        Sample([[-0.5]]),
+        Sample([[-0.5], [2.0]]),
     ],
 )
 def log1p(x: Any) -> Any:

@@ -103,6 +103,7 @@ def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Any, shape: A
     samples=[
         Sample([1.0, 2.0, 3.0], 9.0, pattern=(1,), expected=[1.0, 9.0, 3.0]),
         Sample(_MATRIX, [[7.0], [8.0]], pattern=(_ALL, ("slice", 1, None, None))),
+        Sample(_MATRIX, [[9.0, 8.0, 7.0]], pattern=(0,)),
         Sample([1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [0, 2, 0], pattern=("array",), expected=[9.0, 2.0, 8.0]),
         Sample([1.0, 2.0, 3.0], 7.0, [True, False, True], pattern=("array",), expected=[7.0, 2.0, 7.0]),
     ],
@@ -151,7 +152,9 @@ def index_set_types(x: ArrayType, value: Any, *indices: ArrayType, pattern: Any)
     samples=[
         Sample([1.0, 2.0, 3.0], 9.0, pattern=(1,), expected=[1.0, 11.0, 3.0]),
         Sample(_MATRIX, [[7.0], [8.0]], pattern=(_ALL, ("slice", 1, None, None))),
+        Sample(_MATRIX, [[9.0, 8.0, 7.0]], pattern=(0,)),
         Sample([1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [0, 2, 0], pattern=("array",), expected=[17.0, 2.0, 11.0]),
+        Sample([1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [0, 0, 2], pattern=("array",)),
     ],
     error_samples=[
         ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], pattern=(_ALL,), error=ShapeError, match="broadcast"),
@@ -445,6 +448,10 @@ def _integers(name: str, indices: Any) -> Any:
 
 def _add_at(out: Any, place: tuple[Any, ...], values: Any) -> None:
     """out[place] += values, counting repeated places."""
+    if values.ndim > 1 and values.shape[0] == 1:
+        extra = values.ndim - out[place].ndim  # leading axes that NumPy drops in out[place] = values, but not here
+        if extra > 0 and set(values.shape[:extra]) == {1}:
+            values = values.reshape(values.shape[extra:])
     arrays = [one for one in place if isinstance(one, np.ndarray | np.generic)]
     if not arrays or (len(arrays) == 1 and arrays[0].dtype.kind == "b"):
         out[place] += values  # no place repeats

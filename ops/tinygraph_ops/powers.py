@@ -16,6 +16,11 @@ from tinygraph.plugin import Sample, op, ops
         Sample([2.0, 0.25], [3.0, -0.5], expected=[8.0, 2.0]),
         Sample([1.5, 2.0], [[0.5], [3.0], [0.0]]),
         Sample([-2.0, 3.0], np.array([2, -3], "int8"), expected=[4.0, 1 / 27]),
+        Sample([20.0, 2.0], np.array([0, 3], "uint8"), expected=[1.0, 8.0]),
+        Sample([1.5, 0.25], 2.0, expected=[2.25, 0.0625]),
+        Sample([[1.5], [2.0]], 3.0),
+        Sample([1.5, 2.0], 0.0, expected=[1.0, 1.0]),
+        Sample(0.5, [[2.0, 3.0, -1.0], [0.5, 0.0, 1.5]]),
         Sample([0.0, 0.0, 0.0], [0.0, 1.0, 2.0], expected=[1.0, 0.0, 0.0], smooth=False),
     ],
 )
@@ -35,7 +40,7 @@ def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
             return g * (2 * x)
         return g * (y * ops.power(x, y - 1)) if y != 0 else ops.where(False, g, 0)
     if y.dtype.kind == "u":
-        y = ops.cast(y, dtype="int64")  # 0 - 1 would wrap around
+        y = ops.cast(y, dtype=np.promote_types(y.dtype, "int8").name)  # 0 - 1 would wrap around
     # only 0⁰ needs help (0 * 0⁻¹); elsewhere the base stays, so that derivatives by y are right where y is 0
     base = ops.where((x == 0) & (y == 0), 1, x)
     return g * (y * ops.power(base, y - 1))

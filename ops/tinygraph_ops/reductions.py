@@ -49,6 +49,7 @@ def _count(x_type: ArrayType, axis: Any) -> int:
         Sample(_MATRIX, axis=0, expected=[1.5, 2.0, 2.0]),
         Sample(_CUBE, axis=(0, -1), keepdims=True),
         Sample(_CUBE, axis=()),
+        Sample(_CUBE, axis=1),
     ],
 )
 def sum(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
@@ -74,6 +75,7 @@ def sum_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
         Sample([1.0, 2.0, 4.5], expected=2.5),
         Sample(_MATRIX, axis=0, expected=[0.75, 1.0, 1.0]),
         Sample(_CUBE, axis=(0, -1), keepdims=True),
+        Sample(_CUBE, axis=1),
     ],
 )
 def mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
@@ -99,6 +101,7 @@ def mean_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
         Sample([1.0, 2.0, 4.5], expected=9.0),
         Sample(_MATRIX, axis=0, expected=[0.5, -8.0, -5.25]),
         Sample(_CUBE, axis=(0, -1), keepdims=True),
+        Sample([1.0, 2.0, -0.5, 3.0, 0.7]),
         Sample([[3.0, 0.0, 2.0], [0.0, 4.0, 0.0]], axis=1, expected=[0.0, 0.0]),
     ],
 )
@@ -127,9 +130,11 @@ def prod_wrt_x(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 
 def _shifted(x: Any, axis: int, by: int, fill: int) -> Any:
     """x moved `by` places along an axis, backwards if negative, with `fill` where it came from."""
-    part = ("slice", None, -by, None) if by > 0 else ("slice", -by, None, None)
+    before = by * (by > 0)
+    after = before - by
+    part = ("slice", after, x.shape[axis] - before, None)
     widths = [(0, 0)] * x.ndim
-    widths[axis] = (by, 0) if by > 0 else (0, -by)
+    widths[axis] = (before, after)
     kept = ops.index(x, pattern=(*(("slice", None, None, None),) * axis, part))
     return ops.pad(kept, pad_width=tuple(widths), constant_values=fill)
 
@@ -155,6 +160,7 @@ def _product_before(x: Any, axis: int) -> Any:
         Sample([1.0, 3.0, 2.5], expected=3.0),
         Sample(_MATRIX, axis=0, expected=[1.0, 4.0, 3.5]),
         Sample(_CUBE, axis=(0, -1), keepdims=True),
+        Sample(_CUBE, axis=1),
         Sample([2.0, 2.0, 1.0], expected=2.0, smooth=False),
     ],
     error_samples=[ErrorSample([[]], axis=1, error=ShapeError, match="no identity")],
@@ -310,6 +316,7 @@ def cumsum_wrt_x(g: Any, x_type: Any, axis: int | None) -> Any:
         Sample([1.0, 2.0, 4.5], expected=[1.0, 2.0, 9.0]),
         Sample(_MATRIX, axis=0, expected=[[1.0, -2.0, 3.5], [0.5, -8.0, -5.25]]),
         Sample(_CUBE, axis=-2),
+        Sample([1.0, 2.0, -0.5, 3.0, 0.7]),
         Sample([[3.0, 0.0, 2.0], [0.0, 4.0, -1.0]]),
     ],
 )

@@ -69,7 +69,7 @@ def arcsin_wrt_x(g: Any, x: Any) -> Any:
 @op(
     kind="elementwise",
     numpy=np.arccos,
-    samples=[Sample([1.0, 0.5], expected=[0.0, pi / 3], smooth=False), _COLUMN],
+    samples=[Sample([1.0, 0.5], expected=[0.0, pi / 3], smooth=False), _COLUMN, Sample([0.3, -0.5, 0.1])],
 )
 def arccos(x: Any) -> Any:
     """arccos(x);  d/dx = -1 / √(1 - x²)."""
@@ -166,7 +166,11 @@ def tanh_wrt_x(g: Any, out: Any) -> Any:
 @op(
     kind="elementwise",
     numpy=np.arcsinh,
-    samples=[Sample([0.0, 1.0], expected=[0.0, 0.881373587019543]), _COLUMN],
+    samples=[
+        Sample([0.0, 1.0], expected=[0.0, 0.881373587019543]),
+        _COLUMN,
+        Sample([0.5 + 1.0j, -1.0 + 0.3j]),
+    ],
 )
 def arcsinh(x: Any) -> Any:
     """arsinh(x);  d/dx = 1 / √(1 + x²)."""
@@ -182,7 +186,11 @@ def arcsinh_wrt_x(g: Any, x: Any) -> Any:
 @op(
     kind="elementwise",
     numpy=np.arccosh,
-    samples=[Sample([1.0, 2.0], expected=[0.0, 1.3169578969248166], smooth=False), Sample([[1.3], [7.0]])],
+    samples=[
+        Sample([1.0, 2.0], expected=[0.0, 1.3169578969248166], smooth=False),
+        Sample([[1.3], [7.0]]),
+        Sample([1.5, 3.0, 1.1]),
+    ],
 )
 def arccosh(x: Any) -> Any:
     """arcosh(x);  d/dx = 1 / √(x² - 1)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,10 +19,12 @@ from tinygraph.testing.causes import likely_cause
 from tinygraph.testing.differences import gap, pulled_back, pushed_forward
 from tinygraph.testing.law import DoesNotApply, Finding, Law, LawBroken
 from tinygraph.testing.laws import LAWS
+from tinygraph.testing.time_limit import TimeLimit, time_limit
 from tinygraph.testing.trial import random_like
 from tinygraph.transforms import jvp, vjp
 
 Status = Literal["holds", "broken", "does not apply"]
+TIME_LIMIT = 60.0  # seconds for one law on one sample
 
 
 class Case(NamedTuple):
@@ -31,14 +35,22 @@ class Case(NamedTuple):
     sample: Any = None
     label: str = ""
 
-    def run(self) -> Outcome:
-        """Check the law here."""
+    def run(self, seconds: float | None = None) -> Outcome:
+        """Check the law here, within a time limit if there is one."""
         try:
-            self.law(self.op, self.sample)
+            with time_limit(seconds):
+                self.law(self.op, self.sample)
         except DoesNotApply as reason:
             return Outcome(self, "does not apply", str(reason))
         except LawBroken as broken:
             return Outcome(self, "broken", "", broken.findings)
+        except TimeLimit as limit:
+            sample = "" if self.sample is None else repr(self.sample)
+            place = limit.__traceback__ and traceback.extract_tb(limit.__traceback__)[-2]
+            where = f" ({Path(place.filename).name}:{place.lineno})" if place else ""
+            cause = "a loop without an end, or far too much work for so small a sample"
+            hung = Finding(f"it hangs: {limit}{where}", "", None, None, cause, self.law.name, self.op.name, sample)
+            return Outcome(self, "broken", "", (hung,))
         return Outcome(self, "holds")
 
 
@@ -132,13 +144,20 @@ def find(op: Op | Composite | str) -> Op | Composite:
     return registry.find(op) if isinstance(op, str) else op
 
 
-def check_op(op: Op | Composite | str, *, report: bool = False, laws: Sequence[Law] = LAWS) -> Report:
+def check_op(
+    op: Op | Composite | str,
+    *,
+    report: bool = False,
+    laws: Sequence[Law] = LAWS,
+    time_limit: float | None = TIME_LIMIT,
+) -> Report:
     """Check an op against every law, on each of its samples.
 
     Args:
         op: the op, its name, or `"package:name"`.
         report: return the report even if a law is broken.
         laws: which laws, in order.
+        time_limit: seconds for one law on one sample; what takes longer hangs, and breaks the law.
 
     Raises:
         LawBroken: (an AssertionError) with every finding: op, law, sample, operand, expected, found, likely cause.
@@ -152,7 +171,7 @@ def check_op(op: Op | Composite | str, *, report: bool = False, laws: Sequence[L
         raise SettingError(
             f"op {op.name!r} has no samples to be checked on; declare it with samples=[Sample(...), ...]"
         )
-    checked = Report(op, tuple(case.run() for case in cases(op, laws)))
+    checked = Report(op, tuple(case.run(time_limit) for case in cases(op, laws)))
     if not checked.ok and not report:
         raise LawBroken(*checked.findings)
     return checked

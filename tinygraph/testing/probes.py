@@ -36,7 +36,7 @@ def _candidates(op: Op, rng: np.random.Generator) -> Iterator[Sample]:
                 settings = _settings(op, sample, rng)
                 shapes = _shapes(op, sample, rng)
                 operands = [
-                    None if x is None else draw(x, shape, rng) if x.dtype.kind in "fc" else x
+                    None if x is None else draw(x, shape, rng) if x.dtype.kind in "fc" else rng.permuted(x) if x.ndim else x
                     for x, shape in zip(sample.operands, shapes, strict=True)
                 ]
                 if rng.uniform() < 0.15:

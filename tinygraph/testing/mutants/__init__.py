@@ -15,8 +15,6 @@ from tinygraph.testing.mutants.mutant import Witness as Witness
 from tinygraph.testing.mutants.source_edits import source_mutants
 from tinygraph.testing.mutants.value_edits import argument_mutants, exchange_mutants, result_mutants
 
-SOURCES = (source_mutants, argument_mutants, exchange_mutants, result_mutants)
-
 
 def mutants_of(op: Op, limit: int | None = None) -> list[Mutant]:
     """The mutants of an op, rule by rule, always the same ones in the same order.
@@ -24,7 +22,11 @@ def mutants_of(op: Op, limit: int | None = None) -> list[Mutant]:
     Args:
         limit: at most so many, with every kind of mistake in every rule represented as long as it lasts.
     """
-    every = [mutant for planting in _plantings(op) for source in SOURCES for mutant in source(planting)]
+    seen: set[str] = set()
+    every: list[Mutant] = []
+    for planting in _plantings(op):
+        every += source_mutants(planting, seen)
+        every += chain(argument_mutants(planting), exchange_mutants(planting), result_mutants(planting))
     if limit is None or len(every) <= limit:
         return every
     groups: dict[tuple[str, str, str], list[int]] = {}

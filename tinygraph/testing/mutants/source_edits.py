@@ -54,24 +54,27 @@ _STRICT: dict[type[Any], type[Any]] = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt:
 _ASIDE = {"isinstance", "hasattr", "getattr"}
 
 
-def source_mutants(planting: Planting) -> Iterator[Mutant]:
-    """Every mutant that one change of the rule's code makes; none if its source is not to be had."""
+def source_mutants(planting: Planting, seen: set[str]) -> Iterator[Mutant]:
+    """Every mutant that one change of the rule's code makes; none if its source is not to be had.
+
+    `seen` has the wrong functions planted before: a helper that several rules share is changed in the first of them.
+    """
     rule = planting.function
     if not isinstance(rule, FunctionType):
         return
     for function in (rule, *helpers_of(rule)):
         tree = syntax_of(function)
         if tree is not None and tree.name == function.__name__:
-            yield from _mutants_of(planting, rule, function, tree)
+            yield from _mutants_of(planting, rule, function, tree, seen)
 
 
 def _mutants_of(
-    planting: Planting, rule: FunctionType, function: FunctionType, tree: ast.FunctionDef
+    planting: Planting, rule: FunctionType, function: FunctionType, tree: ast.FunctionDef, seen: set[str]
 ) -> Iterator[Mutant]:
     forward = planting.op.forward
     shared = isinstance(forward, FunctionType) and function in helpers_of(forward)
     _count_turns(tree)
-    seen = {ast.unparse(tree)}
+    seen.add(ast.unparse(tree))
     names = [name for name in _values_asked(planting) if name in parameters(tree)] if function is rule else []
     for change in _changes(tree, function, names):
         with_mistake = _applied(change, tree, function)
@@ -190,11 +193,17 @@ def _changes(tree: ast.FunctionDef, function: FunctionType, names: list[str]) ->
 
 def _statement_places(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], int]]:
     for i, statement in enumerate(body):
-        if isinstance(statement, ast.Raise | ast.Assert | ast.FunctionDef | _Turn):
+        if isinstance(statement, ast.Raise | ast.Assert | ast.FunctionDef | _Turn) or _is_guard(statement):
             continue
         yield body, i
         for name in ("body", "orelse"):
             yield from _statement_places(getattr(statement, name, []))
+
+
+def _is_guard(statement: ast.stmt) -> bool:
+    """Whether a statement only refuses bad input: no gradient depends on it."""
+    only_raises = isinstance(statement, ast.If) and not statement.orelse
+    return only_raises and all(isinstance(one, ast.Raise) for one in statement.body)
 
 
 def _droppable(statement: ast.stmt, tree: ast.FunctionDef) -> bool:
