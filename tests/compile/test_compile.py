@@ -188,7 +188,7 @@ def test_plan_and_profile_are_readable():
     function = tg.compile(lambda x: np.exp(x).sum())
     x = np.ones((4, 4))
     function(x)
-    assert "np.exp" in str(function.plan)
+    assert "exp" in str(function.plan)
     assert "%" in function.profile(x)
     assert function.stages[0].name == "captured"
     function.release()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.capture.trace import Trace, capture_with
+from tinygraph.compile.fuse_elementwise import fuse_elementwise
 from tinygraph.compile.plan import Plan
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import modes
@@ -17,6 +18,8 @@ from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import type_of
 from tinygraph.errors import RecordingError
 from tinygraph.passes import PASSES, Pass, Stage, run_passes
+
+COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise)
 
 
 class Entry(NamedTuple):
@@ -154,7 +157,7 @@ def _kind(leaf: Any) -> Any:
     return leaf
 
 
-def compile(function: Callable[..., Any], *, passes: Sequence[Pass] = PASSES) -> Compiled:
+def compile(function: Callable[..., Any], *, passes: Sequence[Pass] = COMPILE_PASSES) -> Compiled:
     """A function with the same results and effects that runs from a plan instead of Python.
 
     The first call with arguments of new types captures the function: it runs once on types alone, and what it reads

@@ -27,6 +27,11 @@ class Kernel(NamedTuple):
 def choose_kernel(node: Node, inputs: Sequence[Any], outputs: Sequence[Array]) -> Kernel:
     """The kernel of a node, bound to its operands and outputs."""
     op = node.op
+    if "program" in op.facts:
+        from tinygraph.compile.language.elementwise import bind
+
+        arrays = [np.asarray(one) for one in inputs]
+        return Kernel(bind(op.facts["program"], arrays, outputs).run, "generated")
     if op.lowering is not None:
         lowered = op.lowering(inputs, outputs, **settings_of(node))
         if lowered is not None:

@@ -151,7 +151,7 @@ class Plan:
             return source.value
         array = self._values[id(source), edge_index(entry)]
         types = edge_type(entry)
-        if not isinstance(types, WeakType) or isinstance(node.types, WeakType):
+        if not isinstance(types, WeakType) or isinstance(node.types, WeakType) or "program" in node.op.facts:
             return array
         # a Python number takes the dtype of what it meets
         met = [one for one in map(operand_type, node.inputs) if isinstance(one, ArrayType)]

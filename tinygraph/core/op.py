@@ -28,7 +28,7 @@ KINDS = (
     "indexing", "loss", "random", "composite", "other",
 )  # fmt: skip
 RESERVED = ("g", "t", "out")
-FACTS = ("neutral", "involution", "identity_on_same_type", "join")
+FACTS = ("neutral", "involution", "identity_on_same_type", "join", "program")
 
 
 class Operand(NamedTuple):
@@ -291,6 +291,7 @@ class Op:
             "identity_on_same_type": True; it is its first operand when the type stays the same.
             "join": f(first, then, ndim) -> the settings of one application that does what `first` and `then` do in a
             row on an operand of `ndim` dimensions, or None if together they do nothing.
+            "program": what an op that the compiler made computes, in the kernel language.
     """
 
     name: str

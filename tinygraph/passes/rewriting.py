@@ -1,4 +1,4 @@
-"""The one way in which passes change graphs: visit the nodes in order and say what stands for each.
+"""The one way in which passes change graphs: go through the nodes and say what stands for each.
 
 A graph is never changed in place; nodes that stay as they are, are shared by the graph before and after.
 """
@@ -18,38 +18,64 @@ from tinygraph.core.types import ArrayType
 Visit = Callable[[Node, tuple[Any, ...]], Sequence[Any] | None]
 
 
+class Rewriting:
+    """A graph in the course of being rewritten: what stands for each node so far."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._before = graph
+        self._outputs: dict[int, Sequence[Any]] = {}
+        self._nodes: dict[int, Node] = {}
+        for leaf in graph.leaves:
+            self.put(leaf, (leaf,))
+
+    def now(self, entry: Any) -> Any:
+        """What stands for an entry of a node's inputs."""
+        return self._outputs[id(edge_node(entry))][edge_index(entry)] if is_recorded(entry) else entry
+
+    def inputs(self, node: Node) -> tuple[Any, ...]:
+        """A node's inputs after rewriting."""
+        return tuple(map(self.now, node.inputs))
+
+    def put(self, node: Node, outputs: Sequence[Any]) -> None:
+        """Let entries stand for a node's outputs."""
+        self._outputs[id(node)] = outputs
+        self._nodes[id(node)] = edge_node(outputs[0]) if is_recorded(outputs[0]) else node
+
+    def keep(self, node: Node) -> Node:
+        """Keep a node; it is made again if its inputs or its forward node were replaced."""
+        inputs, origin = self.inputs(node), node.place.origin
+        moved = self._nodes.get(id(origin), origin) if origin is not None else None
+        if moved is not origin or any(a is not b for a, b in zip(inputs, node.inputs, strict=True)):
+            node_now = with_inputs(node, inputs, moved)
+        else:
+            node_now = node
+        self.put(node, edges(node_now))
+        return node_now
+
+    def graph(self) -> Graph:
+        """The rewritten graph."""
+        before = self._before
+        return Graph(
+            before.inputs,
+            [self.now(out) for out in before.outputs],
+            result=before.result,
+            updates=[(leaf, self.now(value)) for leaf, value in before.updates],
+            gradients=[(leaf, self.now(value)) for leaf, value in before.gradients],
+            name=before.name,
+        )
+
+
 def rewrite(graph: Graph, visit: Visit) -> Graph:
     """The graph with every node replaced by what `visit` says."""
-    outputs: dict[int, Sequence[Any]] = {}
-    nodes: dict[int, Node] = {}
-
-    def now(entry: Any) -> Any:
-        return outputs[id(edge_node(entry))][edge_index(entry)] if is_recorded(entry) else entry
-
+    rewriting = Rewriting(graph)
     for node in graph.nodes:
-        if isinstance(node, Leaf):
-            outputs[id(node)] = (node,)
-            nodes[id(node)] = node
-            continue
-        inputs = tuple(map(now, node.inputs))
-        found = visit(node, inputs)
-        if found is None:
-            origin = node.place.origin
-            moved = nodes.get(id(origin), origin) if origin is not None else None
-            kept = node
-            if moved is not origin or any(a is not b for a, b in zip(inputs, node.inputs, strict=True)):
-                kept = with_inputs(node, inputs, moved)
-            found = edges(kept)
-        outputs[id(node)] = found
-        nodes[id(node)] = edge_node(found[0]) if is_recorded(found[0]) else node
-    return Graph(
-        graph.inputs,
-        [now(out) for out in graph.outputs],
-        result=graph.result,
-        updates=[(leaf, now(value)) for leaf, value in graph.updates],
-        gradients=[(leaf, now(value)) for leaf, value in graph.gradients],
-        name=graph.name,
-    )
+        if not isinstance(node, Leaf):
+            found = visit(node, rewriting.inputs(node))
+            if found is None:
+                rewriting.keep(node)
+            else:
+                rewriting.put(node, found)
+    return rewriting.graph()
 
 
 def edges(node: Node) -> tuple[Any, ...]:
