@@ -87,4 +87,9 @@ def read_manifest(point: metadata.EntryPoint) -> Manifest | None:
     path = manifest_path(point.value)
     if path is None:
         return None
-    return Manifest.parse(path.read_text(encoding="utf-8"), f"{path.parent.name}/{path.name}")
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PluginError(f"{where} is no UTF-8 text: {error}") from None
+    return Manifest.parse(text, where)

@@ -248,7 +248,7 @@ class Registry:
                     module = plugin.point.load()
                     self._check_imported(plugin, module)
                     plugin.imported = True
-                except Exception as error:  # noqa: BLE001 - whatever a stranger's module raises
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's module raises
                     self._restore(before)
                     self._report(plugin, f"{type(error).__name__}: {error} ({_raised_at(error)})")
 
