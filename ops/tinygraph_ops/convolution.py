@@ -447,7 +447,8 @@ def convolution_kernel_gradient_cost(
     x: ArrayType, cotangent: ArrayType, *, size: Any, groups: Any = 1, **settings: Any
 ) -> int:
     """2 × elements of the cotangent × in / groups × elements of the window"""
-    return 2 * cotangent.size * (x.shape[1] // groups) * prod(size)
+    channels = int(x.shape[1] // groups)
+    return 2 * cotangent.size * channels * int(prod(size))
 
 
 @convolution_kernel_gradient.vjp("x")

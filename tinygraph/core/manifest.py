@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,8 @@ from tinygraph.errors import PluginError
 
 if TYPE_CHECKING:
     from importlib import metadata
+
+    from tinygraph.core.op import Composite, Op
 
 # What `tinygraph.plugin` offers; raised when a plugin written for an older one would no longer work.
 PLUGIN_API = 1
@@ -52,6 +55,14 @@ class Manifest(NamedTuple):
         check_api(found["api"], where)
         return cls(found["api"], *map(tuple, lists))
 
+    @classmethod
+    def of(cls, ops: Iterable[Op | Composite]) -> Manifest:
+        """What a package that declares these ops has to say."""
+        listed = list(ops)
+        functions = {function for op in listed for function in op.numpy_functions}
+        names = {f"{getattr(one, '__module__', None) or 'numpy'}.{one.__name__}" for one in functions}
+        return cls(PLUGIN_API, tuple(sorted({op.name for op in listed})), tuple(sorted(names)))
+
     def text(self) -> str:
         """The file's contents."""
         return (
@@ -69,17 +80,19 @@ def check_api(api: Any, where: str) -> None:
     raise PluginError(f"{where}: written for plugin API {api!r}, this tinygraph has {PLUGIN_API}; {advice}")
 
 
-def manifest_path(package: str) -> Path | None:
-    """Where a package's manifest is, or None if it has none; the package is not imported."""
+def package_folders(package: str) -> list[Path]:
+    """Where an import package lies, without importing it; empty if there is none of that name."""
     try:
         spec = importlib.util.find_spec(package.partition(":")[0].partition(".")[0])
     except (ImportError, ValueError):
-        return None
-    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
-        path = Path(folder) / FILE_NAME
-        if path.is_file():
-            return path
-    return None
+        return []
+    return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec is not None else []
+
+
+def manifest_path(package: str) -> Path | None:
+    """Where a package's manifest is, or None if it has none; the package is not imported."""
+    paths = (folder / FILE_NAME for folder in package_folders(package))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def read_manifest(point: metadata.EntryPoint) -> Manifest | None:

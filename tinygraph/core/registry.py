@@ -255,11 +255,7 @@ class Registry:
     def _check_imported(self, plugin: Plugin, module: Any) -> None:
         if hasattr(module, "TINYGRAPH_API"):
             check_api(module.TINYGRAPH_API, plugin.package)
-        declared = {
-            name
-            for name, claims in self._claims.items()
-            if any(op.package == plugin.package for op in claims)
-        }
+        declared = {op.name for op in self._declared_by(plugin.package)}
         if not declared:
             raise PluginError(
                 "its import declared no op; decorate its forward functions with @tinygraph.plugin.op"
@@ -310,7 +306,7 @@ class Registry:
             self.resolved.clear()
             try:
                 _execute(name, path)
-                declared = [op for claims in self._claims.values() for op in claims if op.package == name]
+                declared = self._declared_by(name)
                 if not declared:
                     raise PluginError(
                         f"{path.name} declares no op; decorate its forward with @tinygraph.plugin.op"
@@ -323,6 +319,37 @@ class Registry:
                     f"{path.name} could not be loaded: {type(error).__name__}: {error} ({_raised_at(error)})"
                 ) from error
         return declared
+
+    def load_package(self, package: str) -> list[AnyOp]:
+        """Import a package and return the ops it declares, whatever its manifest says.
+
+        Raises:
+            PluginError: it cannot be imported, or declares no op; nothing of it stays.
+        """
+        with self._lock:
+            self._load_builtin()
+            before = self._snapshot()
+            try:
+                importlib.import_module(package)
+                declared = self._declared_by(package)
+                if not declared and package in sys.modules:  # imported before, and then rolled back
+                    for name in [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]:
+                        del sys.modules[name]
+                    importlib.import_module(package)
+                    declared = self._declared_by(package)
+            except Exception as error:
+                self._restore(before)
+                raise PluginError(
+                    f"package {package!r} could not be imported: {type(error).__name__}: {error} ({_raised_at(error)})"
+                ) from error
+        if not declared:
+            raise PluginError(
+                f"package {package!r} declares no op; decorate its forwards with @tinygraph.plugin.op"
+            )
+        return declared
+
+    def _declared_by(self, package: str) -> list[AnyOp]:
+        return [op for _, claims in sorted(self._claims.items()) for op in claims if op.package == package]
 
 
 def _execute(name: str, path: Path) -> ModuleType:

@@ -163,28 +163,39 @@ def _result_dtype(result: Any, operands: Sequence[Any]) -> np.dtype[Any]:
     return np.dtype(object) if objects and not hasattr(result, "dtype") else type_of(result).dtype
 
 
-def elementwise_types(forward: Forward) -> TypeRule:
-    """Operands broadcast; the dtype is whatever the forward makes of theirs."""
+def _of_shape(
+    shape: tuple[int, ...], result: Any, operands: Sequence[Any]
+) -> ArrayType | tuple[ArrayType, ...]:
+    """The types of a forward's results, all of one shape."""
+    if isinstance(result, tuple):
+        return tuple(ArrayType(shape, _result_dtype(one, operands)) for one in result)
+    return ArrayType(shape, _result_dtype(result, operands))
 
-    def types(*operands: Any, **settings: Any) -> ArrayType:
+
+def elementwise_types(forward: Forward) -> TypeRule:
+    """Operands broadcast; dtype and number of outputs are whatever the forward makes of theirs."""
+
+    def types(*operands: Any, **settings: Any) -> ArrayType | tuple[ArrayType, ...]:
         shape = broadcast_shapes(*(x.shape for x in operands if isinstance(x, ArrayType)))
         with np.errstate(all="ignore"):
             result = forward(*map(_operand, operands), **settings)
-        return ArrayType(shape, _result_dtype(result, operands))
+        return _of_shape(shape, result, operands)
 
     return types
 
 
 def reduction_types(forward: Forward) -> TypeRule:
-    """The first operand loses `axis` (kept as size 1 where `keepdims`)."""
+    """What the operands broadcast to loses `axis` (kept as size 1 where `keepdims`)."""
 
     def types(
-        x: ArrayType, *others: Any, axis: Any = None, keepdims: bool = False, **settings: Any
-    ) -> ArrayType:
-        shape = reduced_shape(x.shape, axis, keepdims)
+        *operands: Any, axis: Any = None, keepdims: bool = False, **settings: Any
+    ) -> ArrayType | tuple[ArrayType, ...]:
+        broadcast = broadcast_shapes(*(x.shape for x in operands if isinstance(x, ArrayType)))
+        shape = reduced_shape(broadcast, axis, keepdims)
+        stand_ins = [_operand(x, len(broadcast)) for x in operands]
         with np.errstate(all="ignore"):
-            result = forward(_operand(x, x.ndim), *others, axis=axis, keepdims=keepdims, **settings)
-        return ArrayType(shape, _result_dtype(result, (x,)))
+            result = forward(*stand_ins, axis=axis, keepdims=keepdims, **settings)
+        return _of_shape(shape, result, operands)
 
     return types
 

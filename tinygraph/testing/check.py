@@ -19,7 +19,7 @@ from tinygraph.testing.causes import likely_cause
 from tinygraph.testing.differences import gap, pulled_back, pushed_forward
 from tinygraph.testing.law import DoesNotApply, Finding, Law, LawBroken
 from tinygraph.testing.laws import LAWS
-from tinygraph.testing.time_limit import TimeLimit, time_limit
+from tinygraph.testing.time_limit import TimeLimit, limited_to
 from tinygraph.testing.trial import random_like
 from tinygraph.transforms import jvp, vjp
 
@@ -38,20 +38,25 @@ class Case(NamedTuple):
     def run(self, seconds: float | None = None) -> Outcome:
         """Check the law here, within a time limit if there is one."""
         try:
-            with time_limit(seconds):
+            with limited_to(seconds):
                 self.law(self.op, self.sample)
         except DoesNotApply as reason:
             return Outcome(self, "does not apply", str(reason))
         except LawBroken as broken:
             return Outcome(self, "broken", "", broken.findings)
         except TimeLimit as limit:
-            sample = "" if self.sample is None else repr(self.sample)
-            place = limit.__traceback__ and traceback.extract_tb(limit.__traceback__)[-2]
-            where = f" ({Path(place.filename).name}:{place.lineno})" if place else ""
-            cause = "a loop without an end, or far too much work for so small a sample"
-            hung = Finding(f"it hangs: {limit}{where}", "", None, None, cause, self.law.name, self.op.name, sample)
-            return Outcome(self, "broken", "", (hung,))
+            return Outcome(self, "broken", "", (self._hung(limit),), hung=True)
         return Outcome(self, "holds")
+
+    def _hung(self, limit: TimeLimit) -> Finding:
+        place = traceback.extract_tb(limit.__traceback__)[-2]  # the last one is the signal handler's
+        return Finding(
+            f"it hangs: {limit} ({Path(place.filename).name}:{place.lineno}); the laws after this one were not checked",
+            cause="a loop without an end, or far too much work for so small a sample",
+            law=self.law.name,
+            op=self.op.name,
+            sample="" if self.sample is None else repr(self.sample),
+        )
 
 
 class Outcome(NamedTuple):
@@ -61,6 +66,7 @@ class Outcome(NamedTuple):
     status: Status
     reason: str = ""
     findings: tuple[Finding, ...] = ()
+    hung: bool = False
 
 
 class Report(NamedTuple):
@@ -171,7 +177,12 @@ def check_op(
         raise SettingError(
             f"op {op.name!r} has no samples to be checked on; declare it with samples=[Sample(...), ...]"
         )
-    checked = Report(op, tuple(case.run(time_limit) for case in cases(op, laws)))
+    outcomes: list[Outcome] = []
+    for case in cases(op, laws):
+        outcomes.append(case.run(time_limit))
+        if outcomes[-1].hung:
+            break
+    checked = Report(op, tuple(outcomes))
     if not checked.ok and not report:
         raise LawBroken(*checked.findings)
     return checked
