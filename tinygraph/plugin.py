@@ -1,5 +1,8 @@
 """Everything an op author needs, and all that op packages import: `from tinygraph.plugin import op, ops, Sample`."""
 
+import importlib
+from types import ModuleType
+
 from tinygraph.core.expansion import Affine as Affine
 from tinygraph.core.expansion import Expansion as Expansion
 from tinygraph.core.expansion import Read as Read
@@ -26,3 +29,13 @@ from tinygraph.errors import DTypeError as DTypeError
 from tinygraph.errors import NumpyFunctionError as NumpyFunctionError
 from tinygraph.errors import SettingError as SettingError
 from tinygraph.errors import ShapeError as ShapeError
+
+
+def kernel_language() -> ModuleType | None:
+    """The kernel language that lowering rules build kernels with, or None where llvmlite is not installed."""
+    from tinygraph.compile import language
+
+    if not language.available():
+        return None
+    importlib.import_module("tinygraph.compile.language.nchw")
+    return language

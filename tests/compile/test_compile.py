@@ -21,7 +21,9 @@ def perceptron():
 
 def convolutional():
     return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1),
+        nn.Conv2d(
+            1, 4, 3, padding=1, bias=False
+        ),  # its gradient would be rounding noise, which Adam amplifies
         nn.BatchNorm2d(4),
         nn.ReLU(),
         nn.MaxPool2d(2),
