@@ -167,7 +167,7 @@ class Function:
         return data
 
     def lookup(self, table: Value, i: Offset) -> Value:
-        """An entry of a `table`."""
+        """An entry of a table of 64-bit integers."""
         return self.ir.load(self.ir.gep(table, [index(i)], inbounds=True, source_etype=INDEX), typ=INDEX)
 
     # -- memory ----------------------------------------------------------------------------------------------------
@@ -225,8 +225,7 @@ class Function:
 
     def constant(self, number: float | bool, like: Value) -> Value:
         """A number with the type of another value."""
-        scalar = bool(number) if dtype_of(like) == "bool" else float(number)
-        return splat(scalar, dtype_of(like), width_of(like))
+        return splat(float(number), dtype_of(like), width_of(like))
 
     def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
         """Lanes of the concatenation of two vectors."""
@@ -366,7 +365,9 @@ def lane_index(lane: int) -> Value:
 
 def splat(number: float | bool, dtype: str, width: int) -> Value:
     """A constant in every lane."""
-    if dtype == "float32":
+    if dtype == "bool":
+        number = bool(number)
+    elif dtype == "float32":
         number = float(np.float32(number))
     return ir.Constant(vector_type(dtype, width), number if width == 1 else [number] * width)
 

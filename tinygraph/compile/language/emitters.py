@@ -66,15 +66,32 @@ def _register(table: dict[str, Emitter]) -> None:
 
 # -- arithmetic ------------------------------------------------------------------------------------------------
 
+
+def _logical(arithmetic: Emitter, instruction: str) -> Emitter:
+    """NumPy's arithmetic of booleans is logic."""
+
+    def emit_either(code: Function, a: Value, b: Value) -> Value:
+        if dtype_of(a) == dtype_of(b) == "bool":
+            return getattr(code.ir, instruction)(a, b)
+        return arithmetic(code, a, b)
+
+    return emit_either
+
+
+def _number(code: Function, x: Value) -> Value:
+    """Booleans become numbers before a division."""
+    return code.cast(x, "float64") if dtype_of(x) == "bool" else x
+
+
 _register(
     {
-        "add": Function.add,
+        "add": _logical(Function.add, "or_"),
         "subtract": Function.subtract,
-        "multiply": Function.multiply,
-        "divide": Function.divide,
+        "multiply": _logical(Function.multiply, "and_"),
+        "divide": lambda code, a, b: code.divide(_number(code, a), _number(code, b)),
         "negative": Function.negative,
-        "maximum": Function.maximum,
-        "minimum": Function.minimum,
+        "maximum": _logical(Function.maximum, "or_"),
+        "minimum": _logical(Function.minimum, "and_"),
         "square": lambda code, x: code.multiply(x, x),
         "reciprocal": lambda code, x: code.divide(code.constant(1, x), x),
         "sqrt": lambda code, x: code.intrinsic("llvm.sqrt", x),

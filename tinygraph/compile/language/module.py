@@ -60,7 +60,7 @@ class Bound:
         run: the cheapest callable that runs it.
     """
 
-    __slots__ = ("address", "counts", "name", "pointers", "run")
+    __slots__ = ("_function", "address", "counts", "name", "pointers", "run")
 
     def __init__(
         self, name: str, address: int, pointers: tuple[int, ...], counts: tuple[int, ...], alive: Any
@@ -71,6 +71,12 @@ class Bound:
         function.argtypes = None  # the arguments are converted already, here and once
         function.alive = alive  # whoever holds `run` holds the arrays and the machine code
         self.run: Callable[[], Any] = functools.partial(function, *arguments) if arguments else function
+        self._function = function
+
+    def holding(self, *objects: Any) -> Bound:
+        """The same, keeping more objects alive."""
+        self._function.alive = (self._function.alive, objects)
+        return self
 
     def __call__(self) -> None:
         """Run the kernel."""
