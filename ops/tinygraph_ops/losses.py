@@ -215,6 +215,7 @@ def _cross_entropy_shape(logits: Any, labels: Any, label_smoothing: float, reduc
     samples=[
         Sample([1, -100], classes=2, expected=[[0.0, 1.0], [0.0, 0.0]]),
         Sample([1], classes=4, label_smoothing=0.4, expected=[[0.1, 0.7, 0.1, 0.1]]),
+        Sample([1, 0], classes=2, ignore_index=0, expected=[[0.0, 1.0], [0.0, 0.0]]),
         Sample([[0, 1], [2, 0]], classes=3, dtype="float32"),
         Sample(1, classes=2, expected=[0.0, 1.0]),
     ],

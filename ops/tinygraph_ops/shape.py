@@ -791,6 +791,7 @@ def _aligned(shape: tuple[int, ...], reps: Any) -> tuple[tuple[int, ...], tuple[
     samples=[
         Sample([1.0, 2.0], repeats=2, expected=[1.0, 1.0, 2.0, 2.0]),
         Sample(_MATRIX, repeats=3, axis=-1),
+        Sample(_MATRIX, repeats=2, axis=0),
         Sample(_MATRIX, repeats=2),
         Sample(_MATRIX, repeats=(2, 0, 1), axis=1),
     ],

@@ -36,7 +36,7 @@ def _candidates(op: Op, rng: np.random.Generator) -> Iterator[Sample]:
                 settings = _settings(op, sample, rng)
                 shapes = _shapes(op, sample, rng)
                 operands = [
-                    None if x is None else draw(x, shape, rng) if x.dtype.kind in "fc" else rng.permuted(x) if x.ndim else x
+                    None if x is None else draw(x, shape, rng) if x.dtype.kind in "fc" else _reordered(x, rng)
                     for x, shape in zip(sample.operands, shapes, strict=True)
                 ]
                 if rng.uniform() < 0.15:
@@ -67,6 +67,11 @@ def _shapes(op: Op, sample: Sample, rng: np.random.Generator) -> list[tuple[int,
     if op.kind != "elementwise" or not free or rng.uniform() < 0.5:
         return own
     return [_SHAPES[rng.integers(len(_SHAPES))] for _ in own]
+
+
+def _reordered(x: Any, rng: np.random.Generator) -> Any:
+    """Indices and conditions: the sample's own in another order, so that they stay in range."""
+    return rng.permuted(x) if x.ndim else x
 
 
 def _emptied(operands: list[Any], rng: np.random.Generator) -> list[Any]:

@@ -212,16 +212,19 @@ def _setting_changes(planting: Planting, name: str, default: Any) -> Iterator[tu
     if default is not inspect.Parameter.empty:
         yield "wrong setting", f"its default {default!r}", lambda value: default
     known = [sample.settings[name] for sample in planting.op.samples if name in sample.settings]
-    if any(isinstance(setting, str) for setting in known):
-        words = dict.fromkeys(setting for setting in (*known, default) if isinstance(setting, str))
-        if len(words) > 1:
-            yield "wrong setting", "another word", lambda value: next((one for one in words if one != value), value)
-    elif "axis" in name or "axes" in name:
-        yield "wrong axis", "the next one", nudged
+    words = list(dict.fromkeys(setting for setting in (*known, default) if isinstance(setting, str)))
+
+    def other(setting: Any) -> Any:
+        if isinstance(setting, str):
+            return next((word for word in words if word != setting), setting)
+        return nudged(setting)
+
+    if "axis" in name or "axes" in name:
+        yield "wrong axis", "the next one", other
     elif "padding" in name:
-        yield "off-by-one padding", "one more", nudged
-    else:
-        yield "wrong setting", "another value", nudged
+        yield "off-by-one padding", "one more", other
+    elif not words or len(words) > 1:
+        yield "wrong setting", "another value", other
 
 
 def nudged(setting: Any) -> Any:
