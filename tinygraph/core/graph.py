@@ -281,6 +281,8 @@ def _leaf_value(leaf: Leaf) -> Any:
     if leaf.value is None:
         raise RecordingError(
             f"{leaf.describe()} of a captured graph has no value: call the graph with its inputs"
+            if leaf.kind == "input"
+            else f"{leaf.describe()} has no value: the file that this graph was read from left its values out"
         )
     return tensor_of(leaf) if leaf.requires_grad else leaf.value
 

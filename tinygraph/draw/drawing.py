@@ -23,9 +23,12 @@ from tinygraph.draw.picture import Picture
 from tinygraph.draw.render import Format, LayoutTimeout, render
 from tinygraph.draw.styles import Style
 from tinygraph.errors import DrawingError, TinygraphWarning
+from tinygraph.interop.embedding import MOST_VALUES, embedded
 
 if TYPE_CHECKING:
     import graphviz
+
+    from tinygraph.core.graph import Graph
 
 TIME_LIMIT = 20.0
 _shown = itertools.count(1)
@@ -47,7 +50,9 @@ class Drawing:
         *,
         coarser: Callable[[], Picture | None] = lambda: None,
         time_limit: float = TIME_LIMIT,
+        graph: Graph | None = None,
     ) -> None:
+        self._graph = graph  # what `tg.load` finds in the files that are written
         self.picture = picture
         self._style = style
         self._coarser = coarser
@@ -74,31 +79,48 @@ class Drawing:
         """The picture as a PDF of one page."""
         return self._render("pdf")
 
-    def html(self, path: str | Path) -> Path:
-        """Write one page that works offline: the picture, to be moved and zoomed. Returns where it is."""
-        return _write(Path(path), write_page(self.svg(), self.picture.name, self._style).encode())
+    def html(self, path: str | Path, *, embed: int | None = MOST_VALUES) -> Path:
+        """Write one page that works offline: the picture, to be moved and zoomed. Returns where it is.
 
-    def save(self, path: str | Path) -> Path:
+        Args:
+            embed: as in `save`.
+        """
+        return _write(Path(path), self._page(embed).encode())
+
+    def save(self, path: str | Path, *, embed: int | None = MOST_VALUES) -> Path:
         """Write a file whose suffix says what: .svg, .png, .pdf, .html, or .dot and .gv. Returns where it is.
+
+        An SVG, page or DOT file carries the graph too, and `tg.load` runs it.
+
+        Args:
+            embed: bytes of values up to which the file carries them all; if there are more, it carries the graph
+                without the values of parameters, buffers and data. None for a picture alone.
 
         Raises:
             DrawingError: another suffix, or a place that cannot be written.
         """
         path = Path(path)
+        suffix = path.suffix.lower()
         writers: dict[str, Callable[[], bytes]] = {
-            ".svg": lambda: self.svg().encode(),
+            ".svg": lambda: self._embedded(self.svg(), suffix, embed).encode(),
             ".png": self.png,
             ".pdf": self.pdf,
-            ".dot": lambda: self.source.encode(),
-            ".gv": lambda: self.source.encode(),
-            ".html": lambda: write_page(self.svg(), self.picture.name, self._style).encode(),
+            ".dot": lambda: self._embedded(self.source, suffix, embed).encode(),
+            ".gv": lambda: self._embedded(self.source, suffix, embed).encode(),
+            ".html": lambda: self._page(embed).encode(),
         }
-        writer = writers.get(path.suffix.lower())
+        writer = writers.get(suffix)
         if writer is None:
             raise DrawingError(
                 f"cannot draw to {path.name!r}: its suffix must be one of {', '.join(writers)}"
             )
         return _write(path, writer())
+
+    def _page(self, embed: int | None) -> str:
+        return self._embedded(write_page(self.svg(), self.picture.name, self._style), ".html", embed)
+
+    def _embedded(self, picture: str, suffix: str, embed: int | None) -> str:
+        return picture if embed is None else embedded(picture, suffix, self._graph, embed)
 
     def _render(self, format: Format, scale: float = 2.0) -> bytes:
         key = (format, scale)

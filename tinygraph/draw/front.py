@@ -78,7 +78,8 @@ def draw(
         drawing = Drawing(draw_tree(target), look, time_limit=time_limit)
     else:
         sketch = _Sketch(_graph(target, given), given, zoom, backward, show, module_classes(target))
-        drawing = Drawing(sketch.picture(), look, coarser=sketch.coarser, time_limit=time_limit)
+        picture = sketch.picture()
+        drawing = Drawing(picture, look, coarser=sketch.coarser, time_limit=time_limit, graph=sketch.drawn)
     if path is not None:
         drawing.save(path)
     return drawing
@@ -122,6 +123,7 @@ class _Sketch:
         self.notes: list[str] = []
         self.zoom = zoom
         self.show = show
+        self.drawn = graph
         self.numbers = self._numbers(graph, inputs)
         self.gradient_names: dict[int, str] = {}
         if backward and not any(node.phase == "backward" for node in graph.nodes):

@@ -84,7 +84,7 @@ class NodeRecord(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Description(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A whole graph."""
+    """A whole graph. `left_out`: bytes of values that the file does without; what lacks one has a type only."""
 
     format: str
     version: int
@@ -100,3 +100,4 @@ class Description(Struct, forbid_unknown_fields=True, omit_defaults=True):
     updates: tuple[tuple[Count, Entry], ...] = ()
     gradients: tuple[tuple[Count, Entry], ...] = ()
     result: Any = None
+    left_out: Count = 0

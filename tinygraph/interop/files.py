@@ -2,6 +2,7 @@
 
     any suffix   a safetensors file: the description in its metadata, the values as its tensors
     .json        everything in JSON text, values as base64: for small graphs that people read
+    .svg .html .dot .gv    pictures: `load` reads the graph that a saved drawing carries
 
 Reading checks everything before it is believed; errors name the file and the place in it.
 """
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.core.graph import Graph
+from tinygraph.core.node import Leaf
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.atomic_files import replace_file
+from tinygraph.interop.embedding import SUFFIXES, extract
 from tinygraph.interop.values import decode_objects, from_text, restored, storable, to_text
 
 if TYPE_CHECKING:
@@ -77,7 +80,10 @@ def save_graph(graph: Graph, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Graph:
-    """Read a graph file. The graph runs and differentiates; what were its parameters are its parameters.
+    """Read a graph file, or the graph in a saved drawing (.svg, .html, .dot or .gv).
+
+    The graph runs and differentiates; what were its parameters are its parameters. A drawing of a large model may have
+    left values out: its graph can be read, drawn and compared, and says so when it is run.
 
     An op that is not installed is kept by name: the graph opens, and evaluating that op says what to install.
 
@@ -88,19 +94,41 @@ def load(path: str | Path) -> Graph:
     """
     path = Path(path)
     with _in_file(path):
-        return _load_json(path) if path.suffix == ".json" else _load_safetensors(path)
+        suffix = path.suffix.lower()
+        if suffix == ".json":
+            return _from_json(_content(path))
+        if suffix in SUFFIXES:
+            return _from_json(extract(_text(path), suffix))
+        if suffix == ".toml":
+            raise FileFormatError(
+                "a graph is no TOML; tinygraph.nn.load_model reads files that describe a model"
+            )
+        return _load_safetensors(path)
 
 
-def _load_json(path: Path) -> Graph:
-    from tinygraph.interop.reopening import reopen
-
+def _content(path: Path) -> bytes:
     if path.stat().st_size > MAX_DESCRIPTION:
         raise FileFormatError(f"it is longer than {MAX_DESCRIPTION} bytes")
-    description = _parse(path.read_bytes())
+    return path.read_bytes()
+
+
+def _text(path: Path) -> str:
+    try:
+        return _content(path).decode()
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"it is no text in UTF-8: {error}") from None
+
+
+def _from_json(text: bytes) -> Graph:
+    from tinygraph.interop.reopening import reopen
+
+    description = _parse(text)
 
     def read_array(name: str, types: ArrayType) -> Any:
         record = description.arrays[name]
         where = f"arrays[{name!r:.60}]"
+        if description.left_out and record.data is None and record.objects is None:
+            return Leaf(None, name=name, types=types)
         if types.dtype.kind == "O":
             return decode_objects(record.objects or [], types, where)
         if record.data is None:

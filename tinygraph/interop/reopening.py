@@ -28,7 +28,7 @@ from tinygraph.interop.values import DTYPES, decode
 
 LARGEST = 2**48  # elements of one array: more than any memory, far from what integer arithmetic overflows at
 
-ReadArray = Callable[[str, ArrayType], Any]
+ReadArray = Callable[[str, ArrayType], Any]  # a leaf without a value, if the file has left it out
 
 
 def reopen(description: Description, read_array: ReadArray) -> Graph:
@@ -98,6 +98,8 @@ class _Reopening:
             raise FileFormatError("a leaf has one type and neither inputs nor settings")
         types = _get(self.types, record.types[0], "types")
         value = self.array(record.value) if record.value is not None else None
+        if isinstance(value, Leaf):  # what the file has left out
+            value = None
         if record.leaf == "generator":
             value = _generator(record.generator)
             if value is default_generator:
