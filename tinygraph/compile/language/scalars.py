@@ -21,6 +21,7 @@ from tinygraph.compile.language.target import Target, current_target
 from tinygraph.errors import DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
+_DTYPES = {"f": "float32", "d": "float64", "?": "bool"}  # `dtype.name` is slow
 _COLUMNS = 5  # case, result, and the addresses of up to three operands
 _EMBEDDED = 64  # so many different constants become part of the code; the others are read from memory
 
@@ -81,14 +82,14 @@ class _Table:
     def row(self, step: ScalarStep) -> list[int]:
         """Case, result, and operands of a step."""
         result, made = self._place(step.result)
-        places = [
-            self._place(operand) if isinstance(operand, np.ndarray) else None for operand in step.operands
-        ]
-        dtype = min((place[1] for place in places if place and place[1] != "bool"), default=made)
         addresses: list[int] = []
         kinds: list[str | float] = []
-        for operand, place in zip(step.operands, places, strict=True):
-            address, kind = place or self._constant(float(operand), dtype)
+        for operand in step.operands:
+            address, kind = (
+                self._place(operand)
+                if isinstance(operand, np.ndarray)
+                else self._constant(step, float(operand))
+            )
             addresses.append(address)
             kinds.append(kind)
         case = _Case(step.op, tuple(kinds), made, step.settings)
@@ -102,11 +103,15 @@ class _Table:
                 raise ShapeError(
                     f"a scalar program got an array of shape {array.shape}; each value is one number"
                 )
-            known = self._places[id(array)] = array.ctypes.data, array.dtype.name
+            if array.dtype.char not in _DTYPES:
+                raise DTypeError(f"a scalar program got {array.dtype}; it takes float32, float64 and bool")
+            known = self._places[id(array)] = array.ctypes.data, _DTYPES[array.dtype.char]
         return known
 
-    def _constant(self, number: float, dtype: str) -> tuple[int, str | float]:
-        """A number for a while, then an address and its dtype."""
+    def _constant(self, step: ScalarStep, number: float) -> tuple[int, str | float]:
+        """Address and dtype of a number that was not among the first, of those only the number."""
+        arrays = [operand for operand in step.operands if isinstance(operand, np.ndarray)] or [step.result]
+        dtype = min((self._place(array)[1] for array in arrays), key=("float32", "float64", "bool").index)
         key = number, dtype
         if key not in self.constants:
             self.constants[key] = None if len(self.constants) < _EMBEDDED else np.array(number, dtype)
