@@ -37,12 +37,16 @@ app.command(
 )
 app.command("tinygraph.cli.draw:draw", name="draw", help="Draw a saved graph as SVG, PNG, PDF, DOT or HTML.")
 
-ops = App(name="ops", help="List, show and check the ops that are installed.")
+ops = App(name="ops", help="List, show, check and start ops.")
 ops.command("tinygraph.cli.ops:list_ops", name="list", help="List every op, built-in or of a plugin.")
 ops.command(
     "tinygraph.cli.ops:show", name="show", help="Show one op: formula, operands, settings, rules, samples."
 )
-ops.command("tinygraph.cli.ops:check", name="check", help="Check an op against every law it must obey.")
+ops.command(
+    "tinygraph.cli.check_ops:check",
+    name="check",
+    help="Check ops against every law, and score their samples.",
+)
 app.command(ops)
 
 

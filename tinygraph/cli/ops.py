@@ -61,22 +61,6 @@ def show(name: str, /) -> None:
     console.print(table)
 
 
-def check(name: str, /) -> int:
-    """Check an op against every law it must obey: values, types, derivatives of every order, strange input.
-
-    Parameters
-    ----------
-    name
-        The op's name; `package:name` where two packages claim one.
-    """
-    from tinygraph.core.registry import registry
-    from tinygraph.testing import check_op
-
-    report = check_op(registry.find(name), report=True)
-    console.print(report)
-    return 0 if report.ok else 1
-
-
 def _rows(op: Any) -> Iterable[tuple[str, str]]:
     for operand in op.signature.operands:
         traits = ["optional"] * operand.optional + ["any number"] * operand.variadic

@@ -130,7 +130,7 @@ class Registry:
                 + " or ".join(f'tg.ops["{op.package}:{short}"]' for op in claims)
             )
         near = difflib.get_close_matches(short, self.names(), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise UnknownOpError(
             f"there is no op called {name!r}{hint} `tinygraph ops list` shows every op; an op of an installed package "
             f"needs that package to declare the entry-point group {ENTRY_POINT_GROUP!r}"

@@ -81,6 +81,11 @@ class Report(NamedTuple):
         return not self.findings
 
     @property
+    def hung(self) -> bool:
+        """Whether a law ran into the time limit; those after it were not checked."""
+        return any(outcome.hung for outcome in self.outcomes)
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What is wrong, in the order of the laws."""
         return tuple(finding for outcome in self.outcomes for finding in outcome.findings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -41,6 +41,10 @@ class Finding:
     law: str = ""
     op: str = ""
     sample: str = ""
+
+    def data(self) -> dict[str, str]:
+        """The finding as JSON data, arrays as text."""
+        return {one.name: _shown(getattr(self, one.name)) for one in fields(self)}
 
     def __str__(self) -> str:
         lines = [f"op {self.op!r} breaks the law {self.law!r}: {self.what}"]
@@ -149,4 +153,4 @@ def _shown(value: Any) -> str:
     if isinstance(value, np.ndarray | np.generic):
         text = np.array2string(np.asarray(value), precision=10, threshold=30, separator=", ", prefix=" " * 17)
         return f"{value.dtype.name}[{','.join(map(str, value.shape))}] {text}"
-    return str(value)
+    return "" if value is None else str(value)

@@ -1,0 +1,89 @@
+"""What a package ships about its ops, the manifest and the cards: compared with the ops, and written anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinygraph.core.card import FILE_NAME as CARDS
+from tinygraph.core.card import Card, cards_of, cards_text, read_cards
+from tinygraph.core.manifest import FILE_NAME as MANIFEST
+from tinygraph.core.manifest import Manifest
+from tinygraph.core.op import Composite, Op
+from tinygraph.core.registry import BUILTIN_PACKAGE
+from tinygraph.errors import PluginError
+from tinygraph.interop.atomic_files import replace_file
+
+
+def manifest_faults(folder: Path, ops: Sequence[Op | Composite]) -> list[str]:
+    """Where a package's manifest and the ops that it declares differ, in words; none if it has no manifest."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return []
+    try:
+        said = Manifest.parse(path.read_text(encoding="utf-8"), f"{folder.name}/{MANIFEST}")
+    except PluginError as error:
+        return [str(error)]
+    declared = Manifest.of(ops)
+    faults = []
+    for what, listed, found in (
+        ("op", said.ops, declared.ops),
+        ("NumPy function", said.numpy, declared.numpy),
+    ):
+        faults += [
+            f"the manifest lists the {what} {one!r}, which is not declared"
+            for one in listed
+            if one not in found
+        ]
+        faults += [f"the manifest lacks the {what} {one!r}" for one in found if one not in listed]
+    return faults
+
+
+def lacks_manifest(folder: Path) -> bool:
+    """Whether a plugin package has to be imported before its names are known."""
+    return folder.name != BUILTIN_PACKAGE and not (folder / MANIFEST).is_file()
+
+
+def write_manifest(folder: Path, ops: Sequence[Op | Composite]) -> Path:
+    """Write what a package declares beside its `__init__.py`."""
+    return _write(folder / MANIFEST, Manifest.of(ops).text())
+
+
+def card_faults(folder: Path, cards: Sequence[Card]) -> list[str]:
+    """Which of a package's shipped cards say something else than what was found now; none if it ships none."""
+    path = folder / CARDS
+    if not path.is_file():
+        return []
+    try:
+        shipped = read_cards(path)
+    except PluginError as error:
+        return [str(error)]
+    faults = [
+        f"there is a card of {name!r}, which is not declared"
+        for name in shipped.keys() - {c.op for c in cards}
+    ]
+    for card in cards:
+        old = shipped.get(card.op)
+        if old is None:
+            faults.append(f"there is no card of {card.op!r}")
+            continue
+        before, after = old.data(), card.data()
+        if not card.mutation:  # not scored this time
+            before["mutation"] = after["mutation"]
+        changed = [name for name in after if before[name] != after[name]]
+        if changed:
+            faults.append(f"the card of {card.op!r} is out of date ({', '.join(changed)})")
+    return faults
+
+
+def write_cards(folder: Path, cards: Sequence[Card]) -> Path:
+    """Write cards beside a package's `__init__.py`."""
+    first = cards[0]
+    path = _write(folder / CARDS, cards_text(list(cards), first.distribution, first.version))
+    cards_of.cache_clear()
+    return path
+
+
+def _write(path: Path, text: str) -> Path:
+    replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
+    return path
