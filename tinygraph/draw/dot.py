@@ -7,9 +7,12 @@ leaves text that is escaped already as it is, and `nohtml` keeps it from being t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Any
 
+from tinygraph.draw.labels import number_text
 from tinygraph.draw.picture import Arrow, Box, Group, Picture
+from tinygraph.draw.planes import Plane, colours, image, is_dark
 from tinygraph.draw.render import escape_html, quote
 from tinygraph.draw.styles import Look, Style
 
@@ -17,7 +20,11 @@ if TYPE_CHECKING:
     import graphviz
 
 TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
+CELL_SIZE = "7"
 LEGEND_COLUMNS = 4
+NUMBER_WIDTH, NUMBER_HEIGHT = 34, 16  # points of a cell with a number
+PLANE_SIDE, SMALLEST_CELL = 84, 7  # points of the longer side of a plane, and of a cell without a number
+FADED = 0.78  # how much of the page's colour is in a box that stands back
 SUPPORTS = 3  # boxes that a frame is kept below
 MOST_SUPPORTED = 600  # boxes up to which the time for a tidier layout is worth it
 # Outlines by the word that a style uses; "dashed" is a rounded box.
@@ -64,13 +71,23 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
     if len(picture.boxes) <= MOST_SUPPORTED:
         for above, below in _supports(picture):
             graph.edge(above, below, style="invis", weight="0")
-    for box in picture.boxes:
-        if box.opposite is not None:
-            with graph.subgraph() as row:
-                row.attr(rank="same")
-                left, right = (box.opposite, box.id) if box.backward else (box.id, box.opposite)
+    pairs = [
+        (box.opposite, box.id) if box.backward else (box.id, box.opposite)
+        for box in picture.boxes
+        if box.opposite is not None
+    ]
+    for side_by_side in (*pairs, *picture.rows):
+        with graph.subgraph() as row:
+            row.attr(rank="same")
+            for left, right in itertools.pairwise(side_by_side):
                 row.edge(left, right, style="invis", weight="0")
     return graph
+
+
+def images_of(picture: Picture, style: Style) -> dict[str, bytes]:
+    """The image files that the picture's DOT text refers to, by name."""
+    planes = [box.plane for box in picture.boxes if box.plane is not None]
+    return dict(image(plane, style.values) for plane in planes if plane.is_image)
 
 
 def _text(text: str) -> str:
@@ -106,7 +123,7 @@ def _write_group(
 
 
 def _write_box(graph: graphviz.Digraph, box: Box, style: Style) -> None:
-    look = style.look(box.kind)
+    look = _look_of(box, style)
     outline = OUTLINES[look.shape]
     colour = look.border
     if box.backward and box.kind != "gradient":
@@ -125,18 +142,89 @@ def _write_box(graph: graphviz.Digraph, box: Box, style: Style) -> None:
     )
 
 
+def _look_of(box: Box, style: Style) -> Look:
+    """The look of a box's kind, warmer with its heat, paler where it stands back."""
+    look = style.look(box.kind)
+    if box.heat is not None:
+        page = style.page
+        fill = _mixed(page["background"], style.values["heat"], box.heat)
+        look = look._replace(fill=fill, text=page["text"], shape="rounded")
+    if box.faded:
+        page = style.page["background"]
+        look = Look(
+            _mixed(look.fill, page, FADED), _mixed(look.border, page, FADED), look.shape, _mixed(look.text, page, 0.6)
+        )
+    return look
+
+
+def _mixed(one: str, other: str, share: float) -> str:
+    pairs = [(int(one[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+
+
 def _box_label(box: Box, look: Look, style: Style) -> str:
     """An HTML-like label: the title large, the rest small below it."""
     title = escape_html(box.title) or " "
     muted = style.page["muted"] if look.text == style.page["text"] else look.text
     caption = [_small(box.caption, muted)] if box.caption not in ("", box.title) else []
-    if not caption and not box.lines and not box.numbers:
+    if not caption and not box.lines and not box.numbers and box.plane is None and not box.table:
         return f"<{title}>"
-    rows = [*caption, title]
+    rows = [*caption, title] if box.plane is None else [*caption, f'<FONT POINT-SIZE="10">{title}</FONT>']
     rows += [_small(line, muted) for line in box.lines]
+    if box.plane is not None:
+        rows.append(_plane(box.plane, style))
+    if box.table:
+        rows.append(_table(box.table, look, muted))
     rows += [f"{_small(label, muted)} {_small(number, look.text)}" for label, number in box.numbers]
     cells = "".join(f"<TR><TD>{row}</TD></TR>" for row in rows)
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1">{cells}</TABLE>>'
+
+
+def _plane(plane: Plane, style: Style) -> str:
+    """A plane as a table of coloured cells, or as an image."""
+    height, width = plane.values.shape
+    if plane.is_image:
+        name, _ = image(plane, style.values)
+        longest = max(height, width)
+        sides = [max(2, round(PLANE_SIDE * 1.2 * side / longest)) for side in (width, height)]
+        inside = f'<TD FIXEDSIZE="TRUE" WIDTH="{sides[0]}" HEIGHT="{sides[1]}"><IMG SRC="{name}" SCALE="BOTH"/></TD>'
+        return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{inside}</TR></TABLE>'
+    side = max(SMALLEST_CELL, min(14, PLANE_SIDE // max(height, width)))
+    wide, high = (NUMBER_WIDTH, NUMBER_HEIGHT) if plane.numbered else (side, side)
+    fills = colours(plane, style.values)
+    rows = ""
+    for i in range(height):
+        rows += "<TR>"
+        for j in range(width):
+            rows += _cell(plane, (i, j), fills[i, j], wide, high, style)
+        rows += "</TR>"
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="1" CELLPADDING="0">{rows}</TABLE>'
+
+
+def _cell(plane: Plane, at: tuple[int, int], fill: Any, wide: int, high: int, style: Style) -> str:
+    colour = "#" + bytes(fill.tolist()).hex()
+    outline = f' BORDER="2" COLOR="{style.values["mark"]}"' if at in plane.marked else ""
+    words = number_text(plane.values[at]) if plane.numbered else ""
+    if at in plane.crossed:
+        colour, words, outline = style.page["background"], "×", f' BORDER="1" COLOR="{style.page["frame"]}"'
+    text = "#ffffff" if is_dark(fill) else "#1f2933"
+    text = style.page["muted"] if at in plane.crossed else text
+    written = f'<FONT POINT-SIZE="{CELL_SIZE}" COLOR="{text}">{words}</FONT>' if words else ""
+    return f'<TD FIXEDSIZE="TRUE" WIDTH="{wide}" HEIGHT="{high}" BGCOLOR="{colour}"{outline}>{written}</TD>'
+
+
+def _table(table: tuple[tuple[str, ...], ...], look: Look, muted: str) -> str:
+    """Rows of an arithmetic, with a line above the last."""
+    columns = max(map(len, table))
+    rows = ""
+    for i, row in enumerate(table):
+        last = i == len(table) - 1
+        cells = "".join(
+            f'<TD ALIGN="{"LEFT" if j == 0 else "RIGHT"}">{_small(text, look.text if j or last else muted)}</TD>'
+            for j, text in enumerate(row)
+        )
+        rows += ("<HR/>" if last and i else "") + f"<TR>{cells}{'<TD></TD>' * (columns - len(row))}</TR>"
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{rows}</TABLE>'
 
 
 def _small(text: str, colour: str) -> str:
@@ -144,7 +232,12 @@ def _small(text: str, colour: str) -> str:
 
 
 def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
-    options = {"id": arrow.id, "color": style.arrows[arrow.role]}
+    colour = style.arrows[arrow.role]
+    if arrow.faded:
+        colour = _mixed(colour, style.page["background"], FADED)
+    options = {"id": arrow.id, "color": colour}
+    if arrow.width != 1.0:
+        options["penwidth"] = f"{arrow.width:.3g}"
     if arrow.label:
         options["label"] = _text(f"  {arrow.label} ")
     if arrow.role == "gradient":

@@ -140,12 +140,14 @@ class Graphviz:
         edges: int = self._function("agnedges", ctypes.c_int, ctypes.c_void_p)(graph)
         return nodes, edges
 
-    def render(self, graph: int, format: str, engine: str, dpi: float) -> bytes:
+    def render(self, graph: int, format: str, engine: str, dpi: float, folder: str) -> bytes:
         pointer, string = ctypes.c_void_p, ctypes.c_char_p
         context = self._estimating if format in ("svg", "plain") else self._painting
+        set_value = self._function("agsafeset", ctypes.c_int, pointer, string, string, string)
         if format == "png":
-            set_value = self._function("agsafeset", ctypes.c_int, pointer, string, string, string)
             set_value(graph, b"dpi", str(dpi).encode(), b"")
+        if folder:  # where images are
+            set_value(graph, b"imagepath", os.fsencode(folder), b"")
         layout = self._function("gvLayout", ctypes.c_int, pointer, pointer, string)
         if layout(context, graph, engine.encode()):
             raise Refused(f"Graphviz's engine {engine!r} cannot lay this graph out")
@@ -174,7 +176,7 @@ def answer(graphviz: Graphviz, request: dict[str, Any], out: BinaryIO) -> None:
         graph = graphviz.read(request["dot"])
         try:
             send(out, b"s", json.dumps(graphviz.size(graph)).encode())
-            picture = graphviz.render(graph, request["format"], request["engine"], request["dpi"])
+            picture = graphviz.render(graph, request["format"], request["engine"], request["dpi"], request["folder"])
         finally:
             graphviz.close(graph)
     except Refused as reason:

@@ -1,7 +1,7 @@
 """The neutral model of a picture: boxes, arrows and groups, with identifiers that depend on their content alone.
 
-Made from graphs by `assembly.py` and from modules by `module_tree.py`, read by `dot.py`. Knows no graphs, no
-colours and no layout engine; a kind is a word that a style gives a look to.
+Made from graphs by `assembly.py`, from single ops by `channels.py` and `neurons.py`, from modules by `module_tree.py`;
+read by `dot.py`. Knows no graphs, no colours and no layout engine; a kind is a word that a style gives a look to.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from tinygraph.draw.planes import Plane
 
 Direction = Literal["down", "right"]
 
@@ -24,6 +26,10 @@ class Box:
         kind: what the style keys on: an op's kind, "parameter", "output", "module", "fold" ...
         title: the name of the thing, large.
         caption: a small line above the title: the group that consists of this box alone.
+        plane: a grid of numbers below the title.
+        table: rows of an arithmetic below the title; the last one is the result.
+        heat: how hot it is, from 0 to 1, where an overlay asks for that.
+        faded: whether it stands back, because the focus is elsewhere.
         lines: more lines of structure: settings, constants, parameters.
         numbers: (label, value) rows, only if numbers were asked for; no part of the identifier.
         tooltip: shown while pointing at it.
@@ -40,6 +46,10 @@ class Box:
     backward: bool = False
     opposite: str | None = None
     caption: str = ""
+    plane: Plane | None = None
+    table: tuple[tuple[str, ...], ...] = ()
+    heat: float | None = None
+    faded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class Arrow:
 
     `role` is "data", "gradient" (between backward boxes), "saved" (a forward value that the backward pass uses) or
     "child" (in a tree of modules). One that comes `aside`, from a parameter, may bend so that the others stay straight.
+    `width` is in points; one that is `faded` stands back.
     """
 
     id: str
@@ -56,6 +67,8 @@ class Arrow:
     label: str = ""
     role: str = "data"
     aside: bool = False
+    width: float = 1.0
+    faded: bool = False
 
 
 @dataclass(slots=True)
@@ -70,7 +83,10 @@ class Group:
 
 @dataclass(slots=True)
 class Picture:
-    """Everything there is to draw. `notes` are sentences below the picture."""
+    """Everything there is to draw.
+
+    `notes` are sentences below the picture; `rows` are boxes that stand side by side in that order.
+    """
 
     name: str
     boxes: list[Box]
@@ -78,6 +94,7 @@ class Picture:
     root: Group
     direction: Direction = "down"
     notes: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
 
     @property
     def mirrored(self) -> bool:

@@ -16,6 +16,7 @@ A system `dot` guarantees none of this.
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import html
 import importlib.util
@@ -33,7 +34,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Literal, get_args
 
@@ -73,12 +74,19 @@ class _NoWorker(Exception):
 
 
 def render(
-    dot: str, format: Format, *, engine: Engine = "dot", time_limit: float = 20.0, scale: float = 2.0
+    dot: str,
+    format: Format,
+    *,
+    engine: Engine = "dot",
+    time_limit: float = 20.0,
+    scale: float = 2.0,
+    images: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """Lays out DOT text and returns the picture, as a file's content.
 
     `scale` multiplies the pixels of a PNG: 1 is 96 pixels an inch, 2 looks sharp on most screens. "plain" is
-    Graphviz's text format of coordinates, in inches. Safe to call from several threads, which take turns.
+    Graphviz's text format of coordinates, in inches. `images` are the PNG files that the text refers to, by name; they
+    become part of the picture. Safe to call from several threads, which take turns.
 
     Raises `SettingError` for an unknown format or engine or an impossible number, `LayoutTimeout` after
     `time_limit` seconds, and `RenderError` with Graphviz's own words for DOT text that it cannot draw.
@@ -88,18 +96,44 @@ def render(
     """
     _check_settings(dot, format, engine, time_limit, scale)
     time_limit, scale = min(float(time_limit), LONGEST_SECONDS), float(scale)
-    request = {
+    request: dict[str, object] = {
         "dot": dot,
         "format": format,
         "engine": engine,
         "dpi": PIXELS_PER_INCH * scale,
         "time_limit": time_limit,
     }
-    try:
-        picture = _worker.draw(request, time_limit)
-    except _NoWorker as reason:
-        picture = _draw_by_system(dot, format, engine, time_limit, scale, str(reason))
-    return _TIDY.get(format, bytes)(picture)
+    with _image_folder(images or {}) as folder:
+        request["folder"] = folder
+        try:
+            picture = _worker.draw(request, time_limit)
+        except _NoWorker as reason:
+            picture = _draw_by_system(dot, format, engine, time_limit, scale, str(reason), folder)
+    tidy = _TIDY.get(format, bytes)(picture)
+    return _with_images(tidy, images or {}) if format == "svg" else tidy
+
+
+@contextlib.contextmanager
+def _image_folder(images: Mapping[str, bytes]) -> Iterator[str]:
+    """A folder with the images, for as long as a layout takes; "" if there are none."""
+    if not images:
+        yield ""
+        return
+    with tempfile.TemporaryDirectory(prefix="tinygraph-") as folder:
+        for name, content in images.items():
+            (Path(folder) / name).write_bytes(content)
+        yield folder
+
+
+def _with_images(svg: bytes, images: Mapping[str, bytes]) -> bytes:
+    """The SVG with its images inside; elements of a tensor keep their edges when enlarged."""
+    for name, content in images.items():
+        data = base64.b64encode(content)
+        svg = svg.replace(
+            f'<image xlink:href="{name}"'.encode(),
+            b'<image style="image-rendering:pixelated" xlink:href="data:image/png;base64,' + data + b'"',
+        )
+    return svg
 
 
 def _check_settings(dot: str, format: str, engine: str, time_limit: object, scale: object) -> None:
@@ -369,7 +403,7 @@ def _worker_environment() -> dict[str, str]:
 
 
 def _draw_by_system(
-    dot: str, format: str, engine: str, time_limit: float, scale: float, reason: str
+    dot: str, format: str, engine: str, time_limit: float, scale: float, reason: str, folder: str
 ) -> bytes:
     program = shutil.which("dot")
     if program is None:
@@ -377,9 +411,10 @@ def _draw_by_system(
         raise RenderError(f"drawing as {format} needs Graphviz: {lacking}. {INSTALL_HINT}")
     fonts = [f"-{kind}fontname={FONT}" for kind in "GNE"]
     resolution = [f"-Gdpi={PIXELS_PER_INCH * scale:g}"] if format == "png" else []
+    images = [f"-Gimagepath={folder}"] if folder else []
     try:
         done = subprocess.run(
-            [program, f"-K{engine}", f"-T{format}", *fonts, *resolution],
+            [program, f"-K{engine}", f"-T{format}", *fonts, *resolution, *images],
             input=dot.encode(),
             capture_output=True,
             timeout=time_limit,

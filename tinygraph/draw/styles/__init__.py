@@ -27,10 +27,11 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Style:
-    """A whole look: colours of the page and its frames, of each role of arrow and each kind of box."""
+    """A whole look: colours of the page and its frames, of roles of arrows, of values, of kinds of boxes."""
 
     page: dict[str, str]
     arrows: dict[str, str]
+    values: dict[str, str]
     kinds: dict[str, Look]
 
     def look(self, kind: str) -> Look:
@@ -70,7 +71,7 @@ def load_style(style: str | Path) -> Style:
         kind: Look(fill, border, shape, texts.get(kind, tables["page"]["text"]))
         for kind, (fill, border, shape) in tables["kinds"].items()
     }
-    return Style(tables["page"], tables["arrows"], kinds)
+    return Style(tables["page"], tables["arrows"], tables["values"], kinds)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check(name: str, table: str, key: str, value: Any, tables: dict[str, Any]) -> None:
-    if table in ("page", "arrows") and key not in tables[table]:
+    if table in ("page", "arrows", "values") and key not in tables[table]:
         raise DrawingError(f"style {name}: [{table}] has no {key!r}; it has {', '.join(tables[table])}")
     if table == "kinds":
         if not isinstance(value, list) or len(value) != 3 or value[2] not in SHAPES:
