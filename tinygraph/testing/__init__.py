@@ -11,3 +11,8 @@ from tinygraph.testing.law import Finding as Finding
 from tinygraph.testing.law import Law as Law
 from tinygraph.testing.law import LawBroken as LawBroken
 from tinygraph.testing.laws import LAWS as LAWS
+from tinygraph.testing.linter import Fault as Fault
+from tinygraph.testing.linter import lint_op as lint_op
+from tinygraph.testing.mutation import Score as Score
+from tinygraph.testing.mutation import Verdict as Verdict
+from tinygraph.testing.mutation import mutation_score as mutation_score

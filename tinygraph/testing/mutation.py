@@ -27,16 +27,17 @@ from tinygraph.transforms import jvp, vjp
 
 Outcome = Literal["killed", "survived", "equivalent"]
 
-# The laws that a wrong rule breaks, those first that name its fault best.
-OF_FIRST_ORDER = (derivatives.rule_shapes, derivatives.first_derivatives, kinks.between_the_slopes)
-OF_HIGHER_ORDER = (
-    derivatives.linear_in_g,
-    derivatives.closed,
-    derivatives.second_derivatives,
-    derivatives.forward_mode,
-    derivatives.derivatives_of_tangents,
-    derivatives.several_outputs,
-)
+# The laws that a wrong rule breaks, by its mode and by the order of the derivatives that differ; those first that name
+# the fault best. A law about the other mode, or another order, may notice it as well.
+_OF_GRADIENTS = (derivatives.rule_shapes, derivatives.first_derivatives, kinks.between_the_slopes)
+_OF_DERIVED_GRADIENTS = (derivatives.linear_in_g, derivatives.closed, derivatives.second_derivatives)
+_OF_TANGENTS = (derivatives.forward_mode, derivatives.derivatives_of_tangents, derivatives.several_outputs)
+BROKEN_BY = {
+    ("vjp", "first"): (*_OF_GRADIENTS, *_OF_DERIVED_GRADIENTS, *_OF_TANGENTS),
+    ("vjp", "higher"): (*_OF_DERIVED_GRADIENTS, *_OF_TANGENTS),
+    ("jvp", "first"): _OF_TANGENTS,
+    ("jvp", "higher"): _OF_TANGENTS,
+}
 # Those that it may break although its derivatives are right on every sample.
 OF_OTHER_ARRAYS = (
     graphs.captured,
@@ -211,7 +212,7 @@ class _Court:
         return self._probes
 
     def _survivor(self, mutant: Mutant, telling: Sample, seen: bool) -> Verdict:
-        law = self._law_broken(mutant, telling, (*OF_FIRST_ORDER, *OF_HIGHER_ORDER))
+        law = self._law_broken(mutant, telling, BROKEN_BY[mutant.mode, "first"])
         advice = _advice(mutant, seen)
         if law is None:
             reason = f"{advice}; on {telling!r} it differs and yet breaks no law"
@@ -223,8 +224,7 @@ class _Court:
         for sample in self.samples:
             difference = self._differs(mutant, sample)
             if difference:
-                first = OF_FIRST_ORDER if difference == "first" else ()
-                law = self._law_broken(mutant, sample, (*first, *OF_HIGHER_ORDER))
+                law = self._law_broken(mutant, sample, BROKEN_BY[mutant.mode, difference])
                 if law is not None:
                     return law, sample
         for law in OF_OTHER_ARRAYS:
