@@ -317,6 +317,7 @@ class _Worker:
             yield deadline
         except BaseException:
             process.kill()
+            process.wait()  # only then is it certain to be found dead by the next call
             raise
         finally:
             timer.cancel()
