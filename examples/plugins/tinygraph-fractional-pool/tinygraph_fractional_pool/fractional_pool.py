@@ -41,9 +41,9 @@ _ERRORS = [
         # alpha = 5 / 2, so windows of 2 start at floor(2.5 i + 1.25) - 1 = 0, 2, and the last at 5
         Sample(_LINE, [[[0.5]]], size=2, output_size=3, expected=[[[3.0, 2.0, 9.0]]]),
         Sample(_LINE, [[[0.4]]], size=3, output_size=1, expected=[[[9.0]]]),
-        Sample(_GRID, [[[0.25, 0.75], [0.9, 0.1]]], size=2, output_size=(2, 3)),
-        Sample(_GRID, [[[0.25, 0.75], [0.9, 0.1]]], size=(1, 3), output_size=2),
-        Sample(np.repeat(_LINE, 2, axis=0), [[[0.3]], [[0.8]]], size=2, output_size=4),
+        Sample(_GRID, [[[0.4, 0.25], [0.9, 0.4]]], size=2, output_size=(2, 3)),
+        Sample(_GRID, [[[0.4, 0.25], [0.9, 0.4]]], size=(1, 3), output_size=2),
+        Sample(np.repeat(_LINE, 2, axis=0), [[[0.3]], [[0.5]]], size=2, output_size=3),
         Sample([[[1.0, 1.0]]], [[[0.5]]], size=2, output_size=1, expected=[[[1.0]]], smooth=False),
     ],
     error_samples=_ERRORS,
@@ -81,7 +81,8 @@ def fractional_max_pool(x: Any, samples: Any, *, size: Any, output_size: Any) ->
     nondifferentiable=("x", "samples"),
     samples=[
         Sample(_LINE, [[[0.5]]], size=2, output_size=3, expected=[[[0, 3, 6]]]),
-        Sample(_GRID, [[[0.25, 0.75], [0.9, 0.1]]], size=2, output_size=(2, 3)),
+        Sample(_LINE, [[[0.4]]], size=3, output_size=1, expected=[[[6]]]),
+        Sample(_GRID, [[[0.4, 0.25], [0.9, 0.4]]], size=2, output_size=(2, 3)),
         Sample([[[1.0, 1.0]]], [[[0.5]]], size=2, output_size=1, expected=[[[0]]], smooth=False),
     ],
     error_samples=_ERRORS,
