@@ -43,6 +43,11 @@ def has_emitter(name: str) -> bool:
     return name in _EMITTERS
 
 
+def known() -> tuple[str, ...]:
+    """All ops that have an emitter, by name."""
+    return tuple(sorted(_EMITTERS))
+
+
 def emit(code: Function, name: str, operands: list[Value], settings: dict[str, Any]) -> Value:
     """Emit one op.
 
@@ -51,8 +56,7 @@ def emit(code: Function, name: str, operands: list[Value], settings: dict[str, A
         DTypeError: its floating-point operands differ in dtype.
     """
     if name not in _EMITTERS:
-        known = ", ".join(sorted(_EMITTERS))
-        raise UnknownOpError(f"op {name!r} has no emitter in the kernel language; known: {known}")
+        raise UnknownOpError(f"op {name!r} has no emitter in the kernel language; known: {', '.join(known())}")
     dtypes = {dtype_of(value) for value in operands} - {"bool"}
     if len(dtypes) > 1:
         raise DTypeError(f"op {name!r} in a kernel got {' and '.join(sorted(dtypes))}; put a cast before it")
@@ -116,13 +120,12 @@ def _sign(code: Function, x: Value) -> Value:
 @emitter("power")
 def _power(code: Function, x: Value, exponent: Value) -> Value:
     """A known small integer, or a half, as the exponent makes multiplications; else the C library is called."""
-    known = getattr(exponent, "constant", None)
-    if isinstance(known, list):
-        known = known[0] if len({*known}) == 1 else None
-    known = getattr(known, "constant", known)
-    if isinstance(known, float) and known.is_integer() and abs(known) <= 64:
-        return mathematics.integer_power(code, x, int(known))
-    if known == 0.5:
+    number = getattr(exponent, "constant", None)  # a number, or one per lane
+    if isinstance(number, list):
+        number = number[0]
+    if isinstance(number, float) and number.is_integer() and abs(number) <= 64:
+        return mathematics.integer_power(code, x, int(number))
+    if number == 0.5:
         return code.intrinsic("llvm.sqrt", x)
     return code.each_lane(lambda a, b: code.library("pow", a, b), x, exponent)
 
