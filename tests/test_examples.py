@@ -20,6 +20,7 @@ EXPECTED = {
     "06_digits": "test accuracy",
     "07_residual_network": "accuracy on these pictures 100%",
     "08_character_transformer": "how can the con",
+    "09_model_file": "the picture computes what the model does: True",
 }
 
 

@@ -39,6 +39,8 @@ from tinygraph.nn.loss import CrossEntropyLoss as CrossEntropyLoss
 from tinygraph.nn.loss import L1Loss as L1Loss
 from tinygraph.nn.loss import MSELoss as MSELoss
 from tinygraph.nn.loss import NLLLoss as NLLLoss
+from tinygraph.nn.model_file import Wired as Wired
+from tinygraph.nn.model_file import load_model as load_model
 from tinygraph.nn.module import Module as Module
 from tinygraph.nn.normalization import BatchNorm1d as BatchNorm1d
 from tinygraph.nn.normalization import BatchNorm2d as BatchNorm2d
