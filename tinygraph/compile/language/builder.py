@@ -21,8 +21,13 @@ INDEX = ir.IntType(64)
 BOOL = ir.IntType(1)
 _BYTE = ir.IntType(8)
 _POINTER = ir.PointerType()
-_SCALARS: dict[str, Any] = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "bool": BOOL}
-_NAMES = {ir.FloatType(): "float32", ir.DoubleType(): "float64", BOOL: "bool"}
+_SCALARS: dict[str, Any] = {
+    "float32": ir.FloatType(),
+    "float64": ir.DoubleType(),
+    "int64": INDEX,
+    "bool": BOOL,
+}
+_NAMES = {ir.FloatType(): "float32", ir.DoubleType(): "float64", INDEX: "int64", BOOL: "bool"}
 DTYPES = tuple(_SCALARS)
 
 
@@ -194,11 +199,17 @@ class Function:
         self.ir.store(value, self.at(pointer, offset, dtype), align=itemsize(dtype))
 
     def load_strided(self, pointer: Value, offset: Offset, stride: Offset, dtype: str, width: int) -> Value:
-        """`width` elements `stride` apart: a vector load, one load for all lanes, or a load per lane."""
+        """`width` elements `stride` apart: vector loads, one load for all lanes, or a load per lane."""
         if width == 1 or stride == 1:
             return self.load(pointer, offset, dtype, width)
         if isinstance(stride, int) and stride == 0:
             return self.broadcast(self.load(pointer, offset, dtype), width)
+        if (
+            isinstance(stride, int) and stride == 2
+        ):  # every other lane of two vectors, which end with the last element
+            low = self.load(pointer, offset, dtype, width)
+            high = self.load(pointer, self.offset(offset, width - 1), dtype, width)
+            return self.shuffle(low, high, [2 * i if 2 * i < width else 2 * i + 1 for i in range(width)])
         value = ir.Constant(vector_type(dtype, width), ir.Undefined)
         for lane in range(width):
             element = self.load(pointer, self.offset(offset, (stride, lane)), dtype)
@@ -222,6 +233,12 @@ class Function:
         undefined = ir.Constant(ir.VectorType(scalar.type, width), ir.Undefined)
         first = self.ir.insert_element(undefined, scalar, ir.Constant(INDEX, 0))
         return self.ir.shuffle_vector(first, undefined, _lanes([0] * width))
+
+    def ramp(self, start: Offset, step: int, width: int) -> Value:
+        """start, start + step, start + 2 * step ... as int64."""
+        first = self.broadcast(index(start), width)
+        steps = [lane * step for lane in range(width)]
+        return self.ir.add(first, ir.Constant(first.type, steps if width > 1 else 0))
 
     def constant(self, number: float | bool, like: Value) -> Value:
         """A number with the type of another value."""
@@ -367,6 +384,8 @@ def splat(number: float | bool, dtype: str, width: int) -> Value:
     """A constant in every lane."""
     if dtype == "bool":
         number = bool(number)
+    elif dtype == "int64":
+        number = int(number)
     elif dtype == "float32":
         number = float(np.float32(number))
     return ir.Constant(vector_type(dtype, width), number if width == 1 else [number] * width)

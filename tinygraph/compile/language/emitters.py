@@ -56,7 +56,9 @@ def emit(code: Function, name: str, operands: list[Value], settings: dict[str, A
         DTypeError: its floating-point operands differ in dtype.
     """
     if name not in _EMITTERS:
-        raise UnknownOpError(f"op {name!r} has no emitter in the kernel language; known: {', '.join(known())}")
+        raise UnknownOpError(
+            f"op {name!r} has no emitter in the kernel language; known: {', '.join(known())}"
+        )
     dtypes = {dtype_of(value) for value in operands} - {"bool"}
     if len(dtypes) > 1:
         raise DTypeError(f"op {name!r} in a kernel got {' and '.join(sorted(dtypes))}; put a cast before it")
