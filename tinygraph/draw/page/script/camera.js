@@ -1,0 +1,149 @@
+// The camera: an anchor item, and scale and shift of its interior on screen, in doubles. Transforms are never nested.
+
+const OPEN_ABOVE = 300, CLOSE_BELOW = 150; // screen pixels of a box's longer side
+
+const camera = {anchor: null, k: 1, tx: 0, ty: 0};
+const stage = document.getElementById("stage");
+
+function viewport() { return {w: stage.clientWidth, h: stage.clientHeight}; }
+
+function outward(item, t) { // from the transform of an interior to that of the interior around it
+  const k = t.k / item.s;
+  return {k, tx: t.tx - k * item.x, ty: t.ty - k * item.y};
+}
+
+function inward(item, t) {
+  return {k: t.k * item.s, tx: t.tx + t.k * item.x, ty: t.ty + t.k * item.y};
+}
+
+function boxOnScreen(item, t) { // t: of the interior around it
+  return {x: t.tx + t.k * item.bx, y: t.ty + t.k * item.by, w: t.k * item.bw, h: t.k * item.bh};
+}
+
+// Keep the anchor the innermost item that fills the middle of the view, so that its numbers stay small.
+function reroot() {
+  const {w, h} = viewport();
+  for (let i = 0; i < 40; i++) {
+    const {anchor, k, tx, ty} = camera, cx = (w / 2 - tx) / k, cy = (h / 2 - ty) / k;
+    if (anchor.parent && (cx < 0 || cy < 0 || cx > anchor.w || cy > anchor.h)) {
+      Object.assign(camera, outward(anchor, camera), {anchor: anchor.parent});
+      continue;
+    }
+    const inner = anchor.made && anchor.kids.find(kid => kid.opens && cx >= kid.x && cy >= kid.y &&
+      cx <= kid.x + kid.s * kid.w && cy <= kid.y + kid.s * kid.h && Math.max(kid.bw, kid.bh) * k > 0.6 * Math.max(w, h));
+    if (!inner) return;
+    Object.assign(camera, inward(inner, camera), {anchor: inner});
+  }
+}
+
+// The transform of the interior around an item, however far it is from the anchor.
+function around(item) {
+  const chain = new Set();
+  for (let one = item.parent; one; one = one.parent) chain.add(one);
+  let base = camera.anchor, t = {k: camera.k, tx: camera.tx, ty: camera.ty};
+  while (!chain.has(base)) {
+    if (!base.parent) return null;
+    t = outward(base, t);
+    base = base.parent;
+  }
+  const down = [];
+  for (let one = item.parent; one !== base; one = one.parent) down.unshift(one);
+  for (const one of down) t = inward(one, t);
+  return t;
+}
+
+function rectangle(item) {
+  if (item.parent) return boxOnScreen(item, around(item));
+  let one = camera.anchor, t = camera;
+  while (one.parent) { t = outward(one, t); one = one.parent; }
+  return {x: t.tx, y: t.ty, w: t.k * one.w, h: t.k * one.h};
+}
+
+function zoomAt(factor, x, y) {
+  camera.k *= factor;
+  camera.tx = x + (camera.tx - x) * factor;
+  camera.ty = y + (camera.ty - y) * factor;
+  reroot();
+  changed();
+}
+
+function pan(dx, dy) {
+  camera.tx += dx; camera.ty += dy;
+  reroot();
+  changed();
+}
+
+// How much further in one may zoom at a point: until what cannot be opened fills the view.
+function roomAt(x, y) {
+  const {w, h} = viewport(), item = itemAt(x, y);
+  if (item.opens) return Infinity;
+  const box = rectangle(item);
+  return Math.max(1, 0.7 * Math.min(w / box.w, h / box.h));
+}
+
+function limit(factor, x, y) {
+  if (factor > 1) return Math.min(factor, roomAt(x, y));
+  const whole = rectangle(ROOT), {w, h} = viewport();
+  return Math.max(factor, Math.min(1, 0.3 * Math.min(w / whole.w, h / whole.h)));
+}
+
+// Where a box should be to be looked at.
+function framed(item) {
+  const {w, h} = viewport(), small = item.opens ? 0.9 : 0.34;
+  const box = item.parent ? {w: item.bw, h: item.bh} : {w: item.w, h: item.h};
+  const scale = Math.min(w * small / box.w, (h - 30) * small / box.h, item.parent ? Infinity : 2);
+  return {x: (w - box.w * scale) / 2, y: (h - box.h * scale) / 2 + 8, w: box.w * scale};
+}
+
+let flight = null;
+
+function fly(item, done) {
+  const target = framed(item), now = rectangle(item);
+  const common = commonParent(item, camera.anchor);
+  const far = common !== item && common !== camera.anchor && common !== item.parent;
+  if (far && !reduced()) return fly(common, () => fly(item, done));
+  const m = target.w / now.w;
+  const still = Math.abs(m - 1) < 1e-4;
+  const fx = still ? 0 : (target.x - m * now.x) / (1 - m), fy = still ? 0 : (target.y - m * now.y) / (1 - m);
+  const length = reduced() ? 0 : Math.min(1100, 260 + 110 * Math.abs(Math.log2(m)));
+  flight = {item, done, start: performance.now(), length, m, fx, fy, still, passed: 0,
+    dx: target.x - now.x, dy: target.y - now.y};
+  changed();
+}
+
+function commonParent(a, b) {
+  const chain = new Set();
+  for (let one = a; one; one = one.parent) chain.add(one);
+  while (!chain.has(b)) b = b.parent;
+  return b;
+}
+
+function stepFlight(time) {
+  const f = flight, part = f.length ? Math.min(1, Math.max(0, (time - f.start) / f.length)) : 1;
+  const eased = part * part * (3 - 2 * part), step = eased - f.passed;
+  f.passed = eased;
+  if (part >= 1) {
+    flight = null;
+    land(f.item);
+    f.done?.();
+    return;
+  }
+  if (f.still) { camera.tx += f.dx * step; camera.ty += f.dy * step; }
+  else {
+    const factor = Math.pow(f.m, step);
+    camera.k *= factor;
+    camera.tx = f.fx + (camera.tx - f.fx) * factor;
+    camera.ty = f.fy + (camera.ty - f.fy) * factor;
+  }
+  reroot();
+}
+
+function land(item) {
+  const {x, y, w} = framed(item), parent = item.parent ?? item;
+  const k = item.parent ? w / item.bw : w / item.w;
+  Object.assign(camera, {anchor: parent, k, tx: x - k * (item.parent ? item.bx : 0), ty: y - k * (item.parent ? item.by : 0)});
+  reroot();
+  changed();
+}
+
+function reduced() { return matchMedia("(prefers-reduced-motion: reduce)").matches; }

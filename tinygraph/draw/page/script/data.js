@@ -1,0 +1,176 @@
+// The page's data: tensors, the arithmetic of one output element, and how numbers are written and coloured.
+
+const DATA = JSON.parse(document.getElementById("tinygraph-page").textContent);
+
+let elements = null; // every number of the page, decoded when the first is asked for
+
+function decode() {
+  const text = document.getElementById("tinygraph-values").textContent.trim();
+  if (Uint8Array.fromBase64) return new Float32Array(Uint8Array.fromBase64(text).buffer);
+  const bytes = atob(text), out = new Uint8Array(bytes.length);
+  for (let i = 0; i < bytes.length; i++) out[i] = bytes.charCodeAt(i);
+  return new Float32Array(out.buffer);
+}
+
+class Tensor {
+  constructor(record) {
+    Object.assign(this, {name: record.n, shape: record.s, dtype: record.d, at: record.at});
+    this.record = record;
+    this.size = product(record.s);
+  }
+  get has() { return this.at >= 0 && this.size > 0; }
+  get(i) { return (elements ??= decode())[this.at + i]; }
+  get largest() { return this.bound ??= bound(this); }
+  label(i) { return this.shape.length ? `${this.name}[${unravel(i, this.shape)}]` : this.name; }
+}
+
+// A grid that is worked out here: what the op computes on its way and does not keep.
+class Computed {
+  constructor(name, shape, compute) {
+    Object.assign(this, {name, shape, compute, size: product(shape), has: true});
+  }
+  get(i) { return (this.values ??= this.compute())[i]; }
+  get largest() { return this.bound ??= bound(this); }
+  label(i) { return `${this.name}[${unravel(i, this.shape)}]`; }
+}
+
+function product(sizes) { return sizes.reduce((a, b) => a * b, 1); }
+
+function unravel(i, shape) {
+  const index = new Array(shape.length);
+  for (let a = shape.length - 1; a >= 0; a--) { index[a] = i % shape[a]; i = Math.floor(i / shape[a]); }
+  return index;
+}
+
+function ravel(index, shape) { return index.reduce((flat, at, a) => flat * shape[a] + at, 0); }
+
+function bound(tensor) {
+  let most = 0;
+  for (let i = 0; i < tensor.size; i++) {
+    const v = Math.abs(tensor.get(i));
+    if (v > most && v < Infinity) most = v;
+  }
+  return most || 1;
+}
+
+const TENSORS = DATA.values.map(record => new Tensor(record));
+
+function tensorOf(number) { return number >= 0 && TENSORS[number].has ? TENSORS[number] : null; }
+
+// -- one output element ----------------------------------------------------------------------------------------------
+
+const FUNCTIONS = {identity: x => x, exp: Math.exp, log: Math.log, square: x => x * x};
+
+// Where a read finds its element for output index o and reduction index r; -1 is outside.
+function placeOf(read, o, r) {
+  let flat = 0;
+  for (let a = 0; a < read[1].length; a++) {
+    const row = read[2][a];
+    let at = row[row.length - 1];
+    for (let i = 0; i < o.length; i++) at += row[i] * o[i];
+    for (let j = 0; j < r.length; j++) at += row[o.length + j] * r[j];
+    if (at < 0 || at >= read[1][a]) return -1;
+    flat = flat * read[1][a] + at;
+  }
+  return flat;
+}
+
+// The op at work on one node: its expansion, its operands and its result.
+class Work {
+  constructor(record) {
+    this.record = record;
+    this.expansion = DATA.expansions[record.e];
+    this.op = DATA.ops[record.o];
+    this.operands = record.in.map(tensorOf);
+    this.result = tensorOf(record.v[0]);
+    this.name = record.o;
+  }
+  get complete() {
+    const e = this.expansion;
+    return this.result && [...e.r, ...(e.b ? [e.b] : [])].every(read => this.operands[read[0]]);
+  }
+  operandName(i) { return this.op.a[Math.min(i, this.op.a.length - 1)]; }
+  label(read, flat) {
+    const tensor = this.operands[read[0]];
+    const name = this.operandName(read[0]);
+    return tensor.shape.length ? `${name}[${unravel(flat, tensor.shape)}]` : name;
+  }
+  outside(read) { return this.expansion.pad ?? NaN; }
+  // The value of one term; NaN where a read is outside and does not count.
+  term(o, r) {
+    const e = this.expansion;
+    let value = 1;
+    for (const read of e.r) {
+      const flat = placeOf(read, o, r);
+      value *= flat < 0 ? this.outside(read) : this.operands[read[0]].get(flat);
+    }
+    return FUNCTIONS[e.each](value);
+  }
+  // All terms with low <= r < high, taken together as the op does.
+  reduce(o, low, high) {
+    const e = this.expansion, r = low.slice(), mean = e.u === "mean";
+    let total = {max: -Infinity, min: Infinity, product: 1}[e.u] ?? 0, count = 0;
+    for (;;) {
+      const v = this.term(o, r);
+      if (!(e.pad === null && Number.isNaN(v))) {
+        count++;
+        total = e.u === "max" ? Math.max(total, v) : e.u === "min" ? Math.min(total, v) : e.u === "product" ? total * v
+          : total + v;
+      }
+      let a = r.length - 1;
+      while (a >= 0 && ++r[a] === high[a]) { r[a] = low[a]; a--; }
+      if (a < 0) return mean ? total / count : total;
+    }
+  }
+  bias(o) {
+    const read = this.expansion.b;
+    if (!read) return null;
+    const flat = placeOf(read, o, this.expansion.o.map(() => 0));
+    return {label: this.label(read, flat), value: this.operands[read[0]].get(flat)};
+  }
+}
+
+// -- numbers and colours ---------------------------------------------------------------------------------------------
+
+function number(v, digits = 4) {
+  if (Number.isNaN(v)) return "nan";
+  if (!Number.isFinite(v)) return v > 0 ? "∞" : "−∞";
+  const size = Math.abs(v);
+  let text;
+  if (v === 0) text = "0";
+  else if (Number.isInteger(v) && size < 1e5) text = String(size);
+  else if (size >= 1e5 || size < 1e-4) text = size.toExponential(2).replace("e+", "e");
+  else text = String(+size.toPrecision(digits));
+  return (v < 0 ? "−" : "") + text;
+}
+
+const NEGATIVE = [33, 102, 172], POSITIVE = [222, 110, 20], BROKEN = [214, 0, 160];
+let zero = [250, 250, 248]; // the colour of 0, which the theme sets
+
+function shade(v, largest) {
+  if (!Number.isFinite(v)) return BROKEN;
+  const t = Math.min(1, Math.abs(v) / largest), pole = v < 0 ? NEGATIVE : POSITIVE;
+  return zero.map((from, i) => Math.round(from + (pole[i] - from) * t));
+}
+
+function colour(v, largest) { return `rgb(${shade(v, largest).join(",")})`; }
+
+function inkOn(v, largest) {
+  const [r, g, b] = shade(v, largest);
+  return 0.3 * r + 0.59 * g + 0.11 * b > 140 ? "#10151b" : "#ffffff";
+}
+
+// A small image of a grid: at(row, column) is a number, or null where there is nothing.
+function heatMap(rows, columns, at, largest) {
+  const canvas = document.createElement("canvas");
+  canvas.width = columns; canvas.height = rows;
+  const context = canvas.getContext("2d"), pixels = context.createImageData(columns, rows);
+  for (let i = 0, p = 0; i < rows; i++) for (let j = 0; j < columns; j++, p += 4) {
+    const v = at(i, j);
+    if (v === null) continue;
+    const [r, g, b] = shade(v, largest);
+    pixels.data[p] = r; pixels.data[p + 1] = g; pixels.data[p + 2] = b; pixels.data[p + 3] = 255;
+  }
+  context.putImageData(pixels, 0, 0);
+  return canvas.toDataURL();
+}

@@ -1,0 +1,225 @@
+// Painting: one <svg> for each open interior, moved by a transform of its own; covers fade as interiors open.
+
+const SVG = "http://www.w3.org/2000/svg", BUDGET = 6, KEPT = 60, LARGEST_TEXT = 34; // milliseconds a frame; hidden interiors; pixels
+
+function element(name, attributes = {}, parent = null) {
+  const made = document.createElementNS(SVG, name);
+  for (const key in attributes) made.setAttribute(key, attributes[key]);
+  parent?.append(made);
+  return made;
+}
+
+const built = new Map();  // item -> Interior on the page, the least recently shown first
+const open = new Set();   // items whose interior is shown
+let jobs = [];            // images still to be made: [item, function]
+let dirty = false;
+
+function changed() {
+  if (dirty) return;
+  dirty = true;
+  requestAnimationFrame(frame);
+}
+
+// Puts marks into an svg group; texts are remembered, because their size follows the zoom.
+class Painter {
+  constructor(view, group, box) { Object.assign(this, {view, group, box}); }
+  path(d, css) { if (d) element("path", {d, class: css}, this.group); }
+  // The head of a curve that arrives from above, at its end.
+  arrow(d, role) {
+    const end = d.slice(Math.max(d.lastIndexOf(" "), d.lastIndexOf("L") ) + 1).split(","), [x, y] = end.map(Number);
+    element("path", {d: "M0,0l-3.6,-7h7.2z", class: `head ${role}`, style: `--x:${x}px;--y:${y}px`}, this.group);
+  }
+  text(x, y, text, {size, room, tall = size * 1.5, css = "", count = [...text].length}) {
+    const made = element("text", {x, y, class: css}, this.group);
+    made.textContent = text;
+    this.view.texts.push({made, size, room, tall, count: Math.max(1, count)});
+    return made;
+  }
+  image(x, y, w, h, make, css = "heat") {
+    const image = element("image", {x, y, width: w, height: h, class: css, preserveAspectRatio: "none"}, this.group);
+    jobs.push([this.view.item, () => image.setAttribute("href", make())]);
+    changed();
+  }
+  // A box's name, what else is known of it, and the picture of a tensor where there is room.
+  title(title, note, pictured = null) {
+    const {bx: x, by: y, bw: w, bh: h} = this.box, middle = x + w / 2;
+    const size = Math.min(12.5, h * 0.3), image = pictured && h >= 76;
+    const top = image ? h * 0.14 : note ? h * 0.36 : h * 0.5;
+    this.text(middle, y + top, title, {size, room: w - 10, tall: image ? h * 0.2 : h * 0.42, css: "title"});
+    if (note) this.text(middle, y + (image ? h * 0.3 : h * 0.7), note,
+      {size: size * 0.76, room: w - 10, tall: image ? h * 0.13 : h * 0.26, css: "note"});
+    if (image) this.small(pictured, x + 8, y + h * 0.4, w - 16, h * 0.53);
+    this.text(middle, y + h / 2, title, {size, room: w - 6, tall: h * 0.8, css: "far"});
+  }
+  small(pictured, x, y, w, h) {
+    const shown = pictured instanceof Item ? pictured : showTensor(pictured, "", null);
+    if (shown instanceof Cell) {
+      this.text(x + w / 2, y + h / 2, number(shown.value), {size: 15, room: w, tall: h, css: "value"});
+      return;
+    }
+    const width = Math.min(w, h * shown.aspect), height = width / shown.aspect;
+    this.image(x + (w - width) / 2, y + (h - height) / 2, width, height, () => shown.image());
+  }
+  sheet(x, y, w, h) { element("rect", {x, y, width: w, height: h, class: "sheet"}, this.group); }
+  picture(item) { this.image(item.bx, item.by, item.bw, item.bh, () => item.image()); }
+  number(v, largest, filled) {
+    const {bx: x, by: y, bw: w, bh: h} = this.box;
+    if (filled) element("rect", {x, y, width: w, height: h, rx: h * 0.06, style: `fill:${colour(v, largest)}`}, this.group);
+    const text = this.text(x + w / 2, y + h / 2, number(v, 3), {size: w * 0.2, room: w * 0.94, tall: h * 0.6, count: 8});
+    text.style.fill = inkOn(v, largest);
+  }
+  couple(couple) {
+    const {bx: x, by: y, bw: w, bh: h} = this.box;
+    element("rect", {x, y, width: w, height: h, rx: 6,
+      class: couple.outside ? "couple outside" : couple.chosen ? "couple chosen" : "couple"}, this.group);
+    const applied = couple.function !== "identity" ? `${couple.function}(${couple.note}) = ${number(couple.result)}` : couple.note;
+    this.text(x + w / 2, y + h * 0.26, couple.title, {size: 9.5, room: w - 10, tall: h * 0.3, css: "note"});
+    const parts = applied.split(" = ");
+    this.text(x + w / 2, y + h * (parts[1] ? 0.53 : 0.66), parts[0], {size: 13, room: w - 10, tall: h * 0.34, css: "factors"});
+    if (parts[1]) this.text(x + w / 2, y + h * 0.81, `= ${parts[1]}`, {size: 13, room: w - 10, tall: h * 0.34, css: "product"});
+  }
+}
+
+// One open interior on the page.
+class View {
+  constructor(item) {
+    this.item = item;
+    this.texts = [];
+    this.covers = new Map();
+    this.svg = element("svg", {class: "interior", width: item.w, height: item.h});
+    this.octave = NaN;
+    item.draw(new Painter(this, this.svg));
+    for (const kid of item.kids) this.kid(kid);
+    stage.append(this.svg);
+  }
+  kid(kid) {
+    const group = element("g", {class: `kid k-${kid.kind}`}, this.svg);
+    if (!kid.inGrid && kid.kind !== "couple")
+      element("rect", {class: "box", x: kid.bx, y: kid.by, width: kid.bw, height: kid.bh}, group);
+    const cover = element("g", {class: "cover"}, group);
+    const before = this.texts.length;
+    kid.cover(new Painter(this, cover, kid));
+    this.covers.set(kid, {cover, texts: this.texts.slice(before)});
+  }
+  show(t) {
+    this.svg.style.transform = `matrix(${t.k},0,0,${t.k},${t.tx},${t.ty})`;
+    const octave = Math.round(Math.log2(t.k) * 4);
+    if (octave !== this.octave) this.restyle(octave);
+  }
+  // Sizes that are kept about constant on screen, recomputed at every quarter octave.
+  restyle(octave) {
+    this.octave = octave;
+    const k = Math.pow(2, octave / 4);
+    this.svg.style.setProperty("--sw", 1 / k);
+    for (const one of this.texts) {
+      const most = Math.min(one.room / (one.count * 0.6), one.tall, LARGEST_TEXT / k);
+      const size = Math.min(Math.max(one.size, 11 / k), most);
+      const visible = size * k >= 5;
+      one.made.classList.toggle("tiny", !visible);
+      if (visible) one.made.setAttribute("font-size", size.toFixed(2));
+    }
+    for (const [kid, {cover}] of this.covers) cover.classList.toggle("away", kid.bh * k < 44);
+  }
+  fade(kid, opened) { this.covers.get(kid)?.cover.classList.toggle("gone", opened && !(kid instanceof Grid || kid instanceof Stack)); }
+}
+
+let shown = new Map(); // item -> transform, as painted last
+
+function frame(time) {
+  dirty = false;
+  if (flight) stepFlight(time);
+  const started = performance.now(), {w, h} = viewport();
+  const climbed = new Map([[camera.anchor, {k: camera.k, tx: camera.tx, ty: camera.ty}]]);
+  let base = camera.anchor, t = climbed.get(base);
+  while (base.parent && !covers(base, t, w, h)) {
+    t = outward(base, t);
+    base = base.parent;
+    climbed.set(base, t);
+  }
+  const before = shown;
+  let late = false;
+  shown = new Map();
+  const visit = (item, t) => {
+    if (!built.has(item) && performance.now() - started > BUDGET && before.size) { late = true; return false; }
+    shown.set(item, t);
+    view(item).show(t);
+    for (const kid of item.kids) {
+      if (!kid.opens) continue;
+      const box = boxOnScreen(kid, t), longer = Math.max(box.w, box.h);
+      const wanted = box.x < w && box.y < h && box.x + box.w > 0 && box.y + box.h > 0 &&
+        longer > (open.has(kid) ? CLOSE_BELOW : OPEN_ABOVE);
+      const opened = wanted && visit(kid, climbed.get(kid) ?? inward(kid, t));
+      if (opened !== open.has(kid)) {
+        opened ? open.add(kid) : open.delete(kid);
+        view(item).fade(kid, opened);
+      }
+    }
+    return true;
+  };
+  visit(base, t);
+  for (const item of before.keys()) if (!shown.has(item)) hide(item);
+  for (const [item, now] of shown) if (!before.has(item)) reveal(item);
+  while (jobs.length && performance.now() - started < BUDGET) {
+    const [item, job] = jobs.shift();
+    if (built.has(item)) job();
+  }
+  forgetOld();
+  overlay();
+  if (late || jobs.length || flight) changed();
+  else settle();
+}
+
+function covers(item, t, w, h) {
+  return t.tx <= 0 && t.ty <= 0 && t.tx + t.k * item.w >= w && t.ty + t.k * item.h >= h;
+}
+
+function view(item) {
+  let found = built.get(item);
+  if (found) built.delete(item); // to the end: shown last
+  else found = new View(item);
+  built.set(item, found);
+  return found;
+}
+
+function reveal(item) {
+  const {svg} = built.get(item);
+  svg.classList.remove("hidden");
+  if (item.parent && shown.size > 1) svg.classList.add("new");
+  requestAnimationFrame(() => requestAnimationFrame(() => svg.classList.remove("new")));
+}
+
+function hide(item) {
+  open.delete(item);
+  if (item.parent) built.get(item.parent)?.fade(item, false);
+  built.get(item)?.svg.classList.add("hidden");
+}
+
+function forgetOld() {
+  for (const [item, {svg}] of built) {
+    if (built.size <= KEPT + shown.size) return;
+    if (shown.has(item)) continue;
+    svg.remove();
+    built.delete(item);
+  }
+}
+
+function repaint() { // after a change of colours
+  for (const {svg} of built.values()) svg.remove();
+  built.clear(); open.clear(); shown = new Map(); jobs = [];
+  changed();
+}
+
+// The innermost item at a point on screen.
+function itemAt(x, y) {
+  let item = shown.keys().next().value ?? ROOT, t = shown.get(item);
+  while (t) {
+    const inner = item.kids.find(kid => {
+      const box = boxOnScreen(kid, t);
+      return x >= box.x && y >= box.y && x <= box.x + box.w && y <= box.y + box.h;
+    });
+    if (!inner) return item;
+    item = inner;
+    t = shown.get(item);
+  }
+  return item;
+}
