@@ -38,4 +38,5 @@ def kernel_language() -> ModuleType | None:
     if not language.available():
         return None
     importlib.import_module("tinygraph.compile.language.nchw")
+    importlib.import_module("tinygraph.compile.language.pooling")
     return language

@@ -15,6 +15,7 @@ from tinygraph_ops import indexing as indexing
 from tinygraph_ops import losses as losses
 from tinygraph_ops import normalization as normalization
 from tinygraph_ops import pooling as pooling
+from tinygraph_ops import pooling_kernels as pooling_kernels
 from tinygraph_ops import powers as powers
 from tinygraph_ops import random_numbers as random_numbers
 from tinygraph_ops import reductions as reductions
