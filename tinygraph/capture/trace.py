@@ -85,7 +85,7 @@ def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
         parameters that the function read.
 
     Raises:
-        CaptureError: the function asks for a value, or returns nothing that depends on its arguments.
+        CaptureError: the function asks for a value, or returns no tensors or arrays.
 
     >>> import numpy as np
     >>> graph = capture(lambda x: np.sin(x) * 2, np.zeros(3))
@@ -113,10 +113,10 @@ def capture_with(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[G
     with mode(recording=True, capture=trace, place=Place()):
         result = function(*tree.unflatten(filled))
     outputs, shape = flatten(result)
-    if not trace.writes and not any(isinstance(out, Tensor) and out._value is None for out in outputs):
+    if not trace.writes and not any(isinstance(out, Tensor | np.ndarray | np.generic) for out in outputs):
         raise CaptureError(
-            f"{_title(function)} returned nothing that was captured: its result must depend on its arguments or on "
-            f"parameters through ops. It returned {type(result).__name__}"
+            f"{_title(function)} returned nothing that was captured: its result must be tensors or arrays, or "
+            f"containers of them. It returned {type(result).__name__}"
         )
     edges = [_output(out) for out in outputs]
     updates = [(leaf, _output(value)) for leaf, value in trace.writes.values()]

@@ -18,7 +18,7 @@ import numpy as np
 from tinygraph.compile.kernels import Kernel, choose_kernel
 from tinygraph.compile.memory import Lifetime, place
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import ArrayType, WeakType
@@ -102,13 +102,7 @@ class Plan:
         for node in nodes:
             roots[id(node)] = id(node)
             source = node.inputs[0] if node.inputs else None
-            alone = is_recorded(source) and len(node.parents()) == 1  # operands beside it have no values yet
-            if (
-                node.op.kind in _VIEWING
-                and alone
-                and is_recorded(source)
-                and isinstance(node.types, ArrayType)
-            ):
+            if is_recorded(source) and _may_view(node, source):
                 self._values = trial
                 result = node.op.forward(*self._operands(node), **node.settings)
                 base = trial[id(edge_node(source)), edge_index(source)]
@@ -247,6 +241,13 @@ class Plan:
 
     def __str__(self) -> str:
         return self.table()
+
+
+def _may_view(node: Node, source: Edge) -> bool:
+    """Whether to try a node as a view: nothing else that it reads has a value yet, and a view keeps its dtype."""
+    if node.op.kind not in _VIEWING or not isinstance(node.types, ArrayType) or len(node.parents()) != 1:
+        return False
+    return node.types.dtype == edge_type(source).dtype
 
 
 def _holder(types: ArrayType) -> Array:
