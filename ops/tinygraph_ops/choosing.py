@@ -102,6 +102,8 @@ def _share(g: Any, loses: Any, ties: Any) -> Any:
         Sample([1.0, 2.5], None, [[2.0], [-3.0]]),
         Sample([-1.0, 0.5, 3.0], 2.0, 1.5, expected=[1.5, 1.5, 1.5]),
         Sample([-1.0, 0.5, 3.0], [2.0, 1.0, 2.5], 1.5),
+        Sample([0.0, 1.0], 0.0, 1.0, expected=[0.0, 1.0], smooth=False),
+        Sample([0.5, 2.0], 1.0, 1.0, expected=[1.0, 1.0], smooth=False),
     ],
 )
 def clip(x: Any, min: Any = None, max: Any = None) -> Any:

@@ -45,6 +45,7 @@ _V = [1.0, -2.0, 0.5]
         Sample(_BATCH, [[_B], [_B]]),
         Sample(_BATCH, _V),
         Sample(_V, [_B, _B]),
+        Sample([2.0], [[3.0, 4.0]], expected=[6.0, 8.0]),
     ],
     error_samples=[
         ErrorSample(_A, _A, error=ShapeError, match="3 and 2"),
@@ -124,6 +125,7 @@ def matmul_expansion(x: ArrayType, y: ArrayType) -> Expansion:
         Sample([[1.0, 2.0], [3.0, 4.0]], [0.5, 2.0], subscripts="ii,j->ij"),
         Sample(_BATCH, _V, subscripts="...i,i->..."),
         Sample(_BATCH, _B, subscripts="...ij,jk"),
+        Sample(_BATCH, _V, subscripts="...i,...i->..."),
         Sample(_BATCH, _A, subscripts="b...j,kj->...bk"),
         Sample(_A, _V, _B, subscripts="ij,j,jk->ki"),
         Sample(_A, _V, _B, _V, subscripts="ij,j,jk,j->ki"),

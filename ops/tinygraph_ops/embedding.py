@@ -20,6 +20,7 @@ _TABLE = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
         Sample(_TABLE, [[0, 1], [1, 1]]),
         Sample(_TABLE, 1, expected=[3.0, 4.0]),
         Sample(_TABLE, [[2, 1], [2, 2], [1, 2]], padding_idx=0),
+        Sample([1.0, 2.0, 3.0], [2, 1], padding_idx=0, expected=[3.0, 2.0]),
     ],
     error_samples=[
         ErrorSample(_TABLE, [0, 3], error=ShapeError, match="indices[1] is 3"),
@@ -66,9 +67,9 @@ def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int |
 
 @embedding.vjp("weight")  # equivalent (wrong setting): what a padding row gets is no derivative, so no law sees it
 def embedding_wrt_weight(g: Any, indices: Any, weight_type: Any, *, padding_idx: int | None) -> Any:
-    if padding_idx is not None:  # equivalent (dropped step, wrong condition): as above
+    if padding_idx is not None:  # equivalent (dropped step, wrong condition): a padding row gets no derivative
         kept = ops.reshape(indices != padding_idx, shape=(*indices.shape, *[1] * (weight_type.ndim - 1)))
-        g = ops.where(kept, g, 0)  # equivalent (dropped step, wrong branch, off by one): as above
+        g = ops.where(kept, g, 0)  # equivalent (dropped step, wrong branch, off by one): a padding row gets no derivative
     return scatter_rows(g, indices, rows=weight_type.shape[0])
 
 

@@ -103,7 +103,7 @@ def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Any, shape: A
     samples=[
         Sample([1.0, 2.0, 3.0], 9.0, pattern=(1,), expected=[1.0, 9.0, 3.0]),
         Sample(_MATRIX, [[7.0], [8.0]], pattern=(_ALL, ("slice", 1, None, None))),
-        Sample(_MATRIX, [[9.0, 8.0, 7.0]], pattern=(0,)),
+        Sample(_MATRIX, [[[9.0, 8.0, 7.0]]], pattern=(0,)),
         Sample([1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [0, 2, 0], pattern=("array",), expected=[9.0, 2.0, 8.0]),
         Sample([1.0, 2.0, 3.0], 7.0, [True, False, True], pattern=("array",), expected=[7.0, 2.0, 7.0]),
     ],
@@ -152,7 +152,7 @@ def index_set_types(x: ArrayType, value: Any, *indices: ArrayType, pattern: Any)
     samples=[
         Sample([1.0, 2.0, 3.0], 9.0, pattern=(1,), expected=[1.0, 11.0, 3.0]),
         Sample(_MATRIX, [[7.0], [8.0]], pattern=(_ALL, ("slice", 1, None, None))),
-        Sample(_MATRIX, [[9.0, 8.0, 7.0]], pattern=(0,)),
+        Sample(_MATRIX, [[[9.0, 8.0, 7.0]]], pattern=(0,)),
         Sample([1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [0, 2, 0], pattern=("array",), expected=[17.0, 2.0, 11.0]),
         Sample([1.0, 2.0, 3.0], [7.0, 8.0, 9.0], [0, 0, 2], pattern=("array",)),
     ],

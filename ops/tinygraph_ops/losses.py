@@ -52,6 +52,8 @@ def _check_reduction(reduction: str, where: str = "") -> None:
         Sample(_DEEP, [[0, 2], [1, 0]], reduction="none"),
         Sample(_LOGITS, _SHARES, label_smoothing=0.2),
         Sample(_LOGITS, _SHARES, reduction="none"),
+        Sample(_DEEP, np.abs(_DEEP) / 4.0),
+        Sample([[0.0, 1.0]], [-100], expected=np.nan, smooth=False),
         Sample([1.0, 0.0, 2.0], 1),
     ],
     error_samples=[

@@ -102,6 +102,7 @@ def mean_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
         Sample(_MATRIX, axis=0, expected=[0.5, -8.0, -5.25]),
         Sample(_CUBE, axis=(0, -1), keepdims=True),
         Sample([1.0, 2.0, -0.5, 3.0, 0.7]),
+        Sample(_CUBE, axis=()),
         Sample([[3.0, 0.0, 2.0], [0.0, 4.0, 0.0]], axis=1, expected=[0.0, 0.0]),
     ],
 )
@@ -162,6 +163,8 @@ def _product_before(x: Any, axis: int) -> Any:
         Sample(_CUBE, axis=(0, -1), keepdims=True),
         Sample(_CUBE, axis=1),
         Sample([2.0, 2.0, 1.0], expected=2.0, smooth=False),
+        Sample([[2.0, 2.0, 1.0], [0.0, 3.0, 1.0]], axis=1, keepdims=True, expected=[[2.0], [3.0]], smooth=False),
+        Sample([np.nan, 1.0], expected=np.nan, smooth=False),
     ],
     error_samples=[ErrorSample([[]], axis=1, error=ShapeError, match="no identity")],
 )
@@ -187,7 +190,10 @@ def max_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
         Sample([1.5, 3.0, 2.5], expected=1.5),
         Sample(_MATRIX, axis=0, expected=[0.5, -2.0, -1.5]),
         Sample(_CUBE, axis=(0, -1), keepdims=True),
+        Sample(_CUBE, axis=1),
         Sample([2.0, 2.0, 3.0], expected=2.0, smooth=False),
+        Sample([[2.0, 2.0, 3.0], [0.0, 3.0, 1.0]], axis=1, keepdims=True, expected=[[2.0], [0.0]], smooth=False),
+        Sample([np.nan, 1.0], expected=np.nan, smooth=False),
     ],
     error_samples=[ErrorSample([[]], axis=1, error=ShapeError, match="no identity")],
 )

@@ -794,6 +794,8 @@ def _aligned(shape: tuple[int, ...], reps: Any) -> tuple[tuple[int, ...], tuple[
         Sample(_MATRIX, repeats=2, axis=0),
         Sample(_MATRIX, repeats=2),
         Sample(_MATRIX, repeats=(2, 0, 1), axis=1),
+        Sample(_CUBE, repeats=(1, 2), axis=-1),
+        Sample(_MATRIX, repeats=(2, 0, 1, 1, 0, 2)),
     ],
     error_samples=[ErrorSample([1.0, 2.0], repeats=(1, 2, 3), error=ShapeError, match="repeats")],
 )

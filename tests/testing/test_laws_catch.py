@@ -307,12 +307,31 @@ def _():
     return made
 
 
-@breaks("between the slopes", "no side of the kink has")
+@breaks("between the slopes", "no side of the kink has, nor anything between")
 def _():
     corner = Sample([0.0, 1.0], smooth=False)
     made = sine(lambda x: np.abs(x), samples=[X, corner])
     made.rules.clear()
     made.vjp("x")(lambda g, x: g * ops.where(ops.equal(x, 0), 3.0, ops.sign(x)))
+    return made
+
+
+@breaks("between the slopes", "the parts add up")
+def _():
+    tie = Sample([1.0, 2.0], [1.0, 3.0], smooth=False)
+    made = product(lambda g, x, y: g * (x >= y), samples=[XY, tie])
+    made.forward = np.maximum
+    made.rules.pop("y")
+    made.vjp("y")(lambda g, x, y: g * (y >= x))
+    return made
+
+
+@breaks("between the slopes", "not a number")
+def _():
+    corner = Sample([0.0, 1.0], smooth=False)
+    made = sine(lambda x: np.abs(x), samples=[X, corner])
+    made.rules.clear()
+    made.vjp("x")(lambda g, x, out: g * x / out)
     return made
 
 

@@ -199,7 +199,7 @@ class _Court:
             return self._survivor(mutant, telling, seen)
         if mutant.witness.seen:
             kinks = [one for one in self.op.samples if not one.smooth and self._differs(mutant, one)]
-            where = "; at a kink it takes another value between the slopes on its two sides" if kinks else ""
+            where = "; at a kink it is another value between the slopes" if kinks else ""
             return Verdict(mutant, "equivalent", reason=f"no difference on {len(self.probes)} random probes{where}")
         if mutant.before.startswith("the result") or mutant.shared:
             return None

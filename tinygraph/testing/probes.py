@@ -13,7 +13,7 @@ from tinygraph.core.op import Op, Sample
 from tinygraph.testing.mutants.value_edits import nudged
 from tinygraph.testing.trial import Trial, array_of
 
-COUNT = 32
+COUNT = 64
 _SHAPES = ((3,), (2, 3), (4, 1), (1, 3), (), (2, 2, 3))
 
 
@@ -48,7 +48,7 @@ def _settings(op: Op, sample: Sample, rng: np.random.Generator) -> dict[str, Any
     """The sample's own settings, some of them exchanged for the default, another sample's, or one nearby."""
     settings = dict(sample.settings)
     for name in op.signature.settings:
-        if rng.uniform() < 0.3:
+        if rng.uniform() < 0.4:
             known = [one.settings[name] for one in op.samples if name in one.settings]
             nearby = [nudged(setting) for setting in known]
             pool = [*known, *nearby, None]
