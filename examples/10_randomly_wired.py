@@ -17,6 +17,14 @@ from tinygraph.training import evaluate, fit
 epochs = int(os.environ.get("EPOCHS", "6"))
 
 
+class Unit(nn.Linear):
+    """A node: the sum of what comes in, ReLU, a linear layer, and a shortcut that keeps deep nodes trainable."""
+
+    def forward(self, *incoming):
+        total = sum(incoming[1:], incoming[0])
+        return super().forward(tg.ops.relu(total)) + total
+
+
 class RandomlyWired(nn.Module):
     """A network wired like an acyclic networkx graph.
 
@@ -28,7 +36,7 @@ class RandomlyWired(nn.Module):
         self.wiring = wiring
         self.order = tuple(nx.lexicographical_topological_sort(wiring))
         self.stem = nn.Linear(features_in, width)
-        self.nodes = nn.ModuleDict({str(node): nn.Linear(width, width) for node in self.order})
+        self.units = nn.ModuleDict({str(node): Unit(width, width) for node in self.order})
         self.head = nn.Linear(width, features_out)
 
     def forward(self, x):
@@ -36,10 +44,7 @@ class RandomlyWired(nn.Module):
         start = self.stem(x.reshape(len(x), -1))
         for node in self.order:
             incoming = [values[before] for before in self.wiring.predecessors(node)]
-            total = sum(incoming[1:], incoming[0]) if incoming else start
-            values[node] = (
-                self.nodes[str(node)](tg.ops.relu(total)) + total
-            )  # a shortcut keeps deep nodes trainable
+            values[node] = self.units[str(node)](*(incoming or [start]))
         ends = [values[node] for node in self.order if not self.wiring.out_degree(node)]
         return self.head(tg.ops.relu(sum(ends[1:], ends[0]) / len(ends)))
 
