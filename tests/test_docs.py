@@ -1,6 +1,7 @@
 """The Python blocks of docs/*.md run, top to bottom, in one namespace per file.
 
-What the text says about their results stands in them as `assert` or as `print(...)  # expected output`.
+What a page says about a result stands in its blocks as `print(...)  # what is printed`. A block opened with a file's
+name, such as ```toml model.toml, is that file.
 """
 
 import re
@@ -13,17 +14,17 @@ from tinygraph.core.registry import registry
 from tinygraph.testing import LAWS
 
 DOCS = Path(__file__).parents[1] / "docs"
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(?P<language>\w+)[ ]*(?P<file>\S*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 PROMISE = re.compile(r"^print\(.*\)  # (.+)$", re.MULTILINE)
 
 
 def blocks_of(path):
-    """Each block with the number of its first line."""
-    text = path.read_text(encoding="utf-8")
-    return [(text.count("\n", 0, found.start(1)) + 1, found[1]) for found in BLOCK.finditer(text)]
+    return list(BLOCK.finditer(path.read_text(encoding="utf-8")))
 
 
-FILES = [path for path in sorted(DOCS.rglob("*.md")) if blocks_of(path)]
+FILES = [
+    path for path in sorted(DOCS.rglob("*.md")) if any(b["language"] == "python" for b in blocks_of(path))
+]
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +42,17 @@ def scratch(tmp_path, monkeypatch):
 def test_blocks_run_and_print_what_they_say(path, capsys):
     namespace = {"__name__": "__main__"}
     np.random.seed(0)
-    for line, block in blocks_of(path):
-        # line numbers in a traceback are those of the page
-        code = compile("\n" * (line - 1) + block, str(path), "exec")
-        exec(code, namespace)  # noqa: S102 - our own documentation
-        printed = capsys.readouterr().out
-        for promise in PROMISE.findall(block):
-            assert promise in printed, f"{path.name}:{line}: {promise!r} is not printed, but {printed!r}"
+    for block in blocks_of(path):
+        if block["file"]:
+            Path(block["file"]).write_text(block["body"], encoding="utf-8")
+        elif block["language"] == "python":
+            line = block.string.count("\n", 0, block.start("body")) + 1
+            # line numbers in a traceback are those of the page
+            code = compile("\n" * (line - 1) + block["body"], str(path), "exec")
+            exec(code, namespace)  # noqa: S102 - our own documentation
+            printed = capsys.readouterr().out
+            for promise in PROMISE.findall(block["body"]):
+                assert promise in printed, f"{path.name}:{line}: {promise!r} is not printed, but {printed!r}"
 
 
 def test_the_guide_for_op_authors_names_every_law():

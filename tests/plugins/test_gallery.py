@@ -22,7 +22,7 @@ from tinygraph import nn, optim
 from tinygraph.core.manifest import Manifest
 from tinygraph.core.op import Op
 from tinygraph.core.registry import registry
-from tinygraph.testing import check_op
+from tinygraph.testing import check_op, lint_op, mutation_score
 
 GALLERY = Path(__file__).parents[2] / "examples" / "plugins"
 PROJECTS = sorted(path.parent for path in GALLERY.glob("*/pyproject.toml"))
@@ -86,6 +86,17 @@ def test_there_are_six_or_more():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_law_holds(name):
     assert check_op(name).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_samples_catch_every_known_mistake(name):
+    op = registry.find(name)
+    if not isinstance(op, Op):
+        pytest.skip("a composite has no rules to get wrong")
+    assert not [fault for fault in lint_op(op) if fault.severity == "error"]
+    score = mutation_score(op)
+    assert score.percent == 100, str(score)
 
 
 @pytest.mark.parametrize("folder", PROJECTS, ids=lambda folder: folder.name)
@@ -183,7 +194,7 @@ CLEAN_ROOM = """
 import sys
 import numpy as np
 import tinygraph as tg
-from tinygraph.testing import check_op
+from tinygraph.testing import check_op, lint_op, mutation_score
 
 x = tg.tensor(np.ones((2, 4)), requires_grad=True, name="x")
 loss = tg.ops.sum(tg.ops.relu(x))
