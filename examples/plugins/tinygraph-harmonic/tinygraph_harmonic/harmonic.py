@@ -165,7 +165,8 @@ def hartley(x: Any, *, axis: int = -1) -> Any:
 
 @hartley.types
 def hartley_types(x: ArrayType, *, axis: int = -1) -> ArrayType:
-    return dct_types(x, axis=axis)
+    stated: ArrayType = dct_types(x, axis=axis)
+    return stated
 
 
 @hartley.vjp("x")

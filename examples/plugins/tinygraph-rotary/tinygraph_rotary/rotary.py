@@ -111,7 +111,7 @@ def rotary_types(
     interleaved: bool = False,
     inverse: bool = False,
 ) -> ArrayType:
-    shape = getattr(x, "shape", ())
+    shape: tuple[int, ...] = getattr(x, "shape", ())
     if len(shape) < 2:
         raise ShapeError(f"x must be (..., length, features); it has the shape {shape}")
     if shape[-1] % 2:
@@ -120,7 +120,7 @@ def rotary_types(
         )
     if x.dtype.kind != "f":
         raise DTypeError(f"x must be real, not {x.dtype}; use x.astype(float)")
-    given = getattr(positions, "shape", ())
+    given: tuple[int, ...] = getattr(positions, "shape", ())
     if len(given) > len(shape) - 1 or any(
         a not in (1, b) for a, b in zip(given[::-1], shape[-2::-1], strict=False)
     ):

@@ -150,7 +150,7 @@ def _averaged(x: Any, blocks: Any) -> Any:
 
 @block_mean.types
 def block_mean_types(x: ArrayType, blocks: ArrayType) -> ArrayType:
-    stated = isotonic_types(x)
+    stated: ArrayType = isotonic_types(x)
     if getattr(blocks, "shape", ()) != x.shape:
         raise ShapeError(
             f"one block for each element: x has the shape {x.shape}, blocks {getattr(blocks, 'shape', ())}"
