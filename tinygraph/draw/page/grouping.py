@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.draw.assembly import TELLING_KINDS
 from tinygraph.draw.labels import shape_text, shorten
 from tinygraph.draw.levels import common_scope, is_composite
 from tinygraph.draw.page.layout import BORDER, Interior, Kid, Layouts, Link
 
 MOST_KIDS = 100  # boxes in one interior; Graphviz needs seconds for 200
-WINDOW = 50  # boxes in each part of an interior that has too many
+MOST_PARTS = 48  # that an interior with more is split into
+WINDOW = 50  # boxes in each part, at least
+MOST_OUTPUTS = 6  # that are drawn outside all groups
 MOST_BOXES = 20_000  # boxes in one page
 LETTER, SMALL_LETTER = 7.6, 5.9  # widths, of titles and of what is below
 OP_WIDTH, OP_HEIGHT, PICTURE_HEIGHT = 92.0, 40.0, 58.0
@@ -121,9 +123,16 @@ class _Growing:
         scopes = _leaf_scopes(graph)
         for leaf in reversed(graph.leaves):  # what is read stands before what reads it
             self._group(*scopes[id(leaf)]).kids.insert(0, self._box(leaf))
-        for position, out in enumerate(graph.outputs):
-            if is_recorded(out):
-                self.root.kids.append(_output(out, position, len(graph.outputs)))
+        ends = [
+            (out, name)
+            for out, name in zip(graph.outputs, _output_names(graph), strict=True)
+            if is_recorded(out)
+        ]
+        for out, name in ends:
+            node = edge_node(out)
+            near = len(ends) > MOST_OUTPUTS and not isinstance(node, Leaf)
+            group = self._group(node.phase, node.scope) if near else self.root
+            group.kids.append(Box(name, "output", outs={(id(node), edge_index(out)): None}))
         self._tidy(self.root)
 
     def _group(self, phase: str, scope: Scope) -> Box:
@@ -148,7 +157,10 @@ class _Growing:
 
     def _box(self, node: Node) -> Box:
         if isinstance(node, Leaf):
-            title = shorten((node.name or node.kind).rpartition(".")[2] or node.kind, 28)
+            owned = node.kind in ("parameter", "buffer")
+            title = shorten(
+                ((node.name or node.kind).rpartition(".")[2] if owned else node.name) or node.kind, 28
+            )
         else:
             title = shorten(node.name or node.op.name, 28)
         note = ", ".join(shape_text(types.shape) for types in node.output_types[:3])
@@ -165,7 +177,7 @@ class _Growing:
             box.note = " · ".join(
                 word for word in (box.note, shapes or f"{count} op{'s' * (count != 1)}") if word
             )
-            box.kind = _telling_kind(box)
+            box.kind = _telling_kind(box) if box is not root else "module"
         for box in list(root.walk()):
             _split(box)
 
@@ -188,9 +200,20 @@ def _leaf_scopes(graph: Graph) -> dict[int, tuple[str, Scope]]:
     return found
 
 
-def _output(out: object, position: int, count: int) -> Box:
-    title = "output" if count == 1 else f"output {position}"
-    return Box(title, "output", node=None, outs={(id(edge_node(out)), edge_index(out)): None})  # type: ignore[arg-type]
+def _output_names(graph: Graph) -> list[str]:
+    """Outputs by number; the last ones are the parameters' gradients if they look like them."""
+    names = [f"output {i}" if len(graph.outputs) > 1 else "output" for i in range(len(graph.outputs))]
+    parameters = graph.parameters
+    first = len(names) - len(parameters)
+    pairs = list(zip(graph.outputs[first:], parameters, strict=True)) if parameters and first > 0 else []
+    if all(
+        is_recorded(out) and edge_node(out).phase == "backward" and edge_type(out).shape == p.shape
+        for out, p in pairs
+    ):
+        names[first:] = [shorten(f"gradient of {p.name or 'parameter'}", 40) for _, p in pairs] or names[
+            first:
+        ]
+    return names
 
 
 def _without_shell(box: Box) -> Box:
@@ -223,7 +246,7 @@ def _telling_kind(box: Box) -> str:
 def _split(box: Box) -> None:
     """Too many kids become groups of consecutive ones, of at most `MOST_KIDS` each, in levels if need be."""
     while len(box.kids) > MOST_KIDS:
-        window = max(WINDOW, math.ceil(len(box.kids) / MOST_KIDS))
+        window = max(WINDOW, math.ceil(len(box.kids) / MOST_PARTS))
         parts = [box.kids[i : i + window] for i in range(0, len(box.kids), window)]
         box.kids = [_window(part) for part in parts]
         for part in box.kids:
@@ -233,7 +256,8 @@ def _split(box: Box) -> None:
 def _window(kids: list[Box]) -> Box:
     kinds = Counter(kid.kind for kid in kids)
     kind = next((kind for kind in TELLING_KINDS if kind in kinds), "module")
-    title = f"{shorten(kids[0].title, 16)} … {shorten(kids[-1].title, 16)}"
+    first, last = shorten(kids[0].title, 16), shorten(kids[-1].title, 16)
+    title = f"{first} … {last}" if first != last else f"{first} …"
     return Box(title, kind, note=f"{len(kids)} boxes", kids=kids)
 
 

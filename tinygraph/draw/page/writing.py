@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 SCRIPTS = ("data", "items", "camera", "paint", "controls", "panel", "start")
 MOST_ELEMENTS = 1_000_000  # numbers that a page carries
 MOST_COMPUTED = 20_000  # nodes whose values are worth computing
-MOST_DESCRIBED = 8_000_000  # bytes of values in the graph that the page carries
+MOST_DESCRIBED = 6_000_000  # bytes of the graph that the page carries, so that it can be loaded
 GRADIENTS_OF = 2_000  # nodes at most, where the output is a scalar
 ZERO = {"light": "#fafaf8", "dark": "#20262e"}  # the colour of the number 0
 THEME_NAMES = {"light": "Light", "dark": "Dark", "okabe-ito": "Colour-blind safe"}
@@ -167,6 +167,8 @@ def _description(graph: Graph) -> str:
     for name, value in values.items():
         description.arrays[name].data = to_text(value)
     text = msgspec.json.encode(description).decode().replace("<", "\\u003c")
+    if len(text) > MOST_DESCRIBED:
+        return ""
     return f'<script type="application/json" id="tinygraph-graph">{text}</script>'
 
 

@@ -133,7 +133,7 @@ function channels(item, work) {
 }
 
 class Sample extends Item {
-  constructor(work, n) { super(`sample ${n}`, "tensor"); Object.assign(this, {work, sample: n}); }
+  constructor(work, n) { super(`sample ${n}`, "plane"); Object.assign(this, {work, sample: n}); }
   get opens() { return true; }
   make() { return planes(this, this.work, this.sample); }
 }
@@ -159,7 +159,7 @@ function many(item, count, make, name, from = 0) {
 
 class Part extends Item {
   constructor(from, count, of, name) {
-    super(`${name}s ${from}–${from + count - 1}`, "tensor");
+    super(`${name}s ${from}–${from + count - 1}`, "plane");
     Object.assign(this, {from, count, of, name});
   }
   get opens() { return true; }
@@ -168,7 +168,7 @@ class Part extends Item {
 
 class Channel extends Item {
   constructor(work, sample, o) {
-    super(`channel ${o}`, "tensor");
+    super(`channel ${o}`, "plane");
     Object.assign(this, {work, sample, o, note: "output", tensor: work.result});
   }
   get opens() { return true; }
@@ -183,7 +183,7 @@ class Channel extends Item {
 
 class Pair extends Item {
   constructor(work, sample, o, c) {
-    super(`pair (${o}, ${c})`, "tensor");
+    super(`pair (${o}, ${c})`, "plane");
     Object.assign(this, {work, sample, o, c});
   }
   get opens() { return true; }
@@ -338,7 +338,7 @@ function wrapped(count) {
 // Several planes of a tensor, side by side.
 class Stack extends Item {
   constructor(tensor, first, count, name, work) {
-    super(name, "tensor");
+    super(name, "plane");
     Object.assign(this, {tensor, first, count, work});
     this.columns = Math.ceil(Math.sqrt(count * this.rows / this.columnsOfPlane));
     this.lines = Math.ceil(count / this.columns);
@@ -393,7 +393,7 @@ class Stack extends Item {
 class Grid extends Item {
   // from: its first element; row: how far apart rows are; count: elements there are, where the last row is not full
   constructor(tensor, [rows, columns], from, name, work = null, count = rows * columns, row = columns) {
-    super(name, "tensor");
+    super(name, "plane");
     Object.assign(this, {tensor, rows, columns, from, work, count, row, shape: `${rows}×${columns}`});
   }
   get aspect() { return this.columns / this.rows; }

@@ -29,10 +29,10 @@ class Painter {
     const end = d.slice(Math.max(d.lastIndexOf(" "), d.lastIndexOf("L") ) + 1).split(","), [x, y] = end.map(Number);
     element("path", {d: "M0,0l-3.6,-7h7.2z", class: `head ${role}`, style: `--x:${x}px;--y:${y}px`}, this.group);
   }
-  text(x, y, text, {size, room, tall = size * 1.5, css = "", count = [...text].length}) {
+  text(x, y, text, {size, room, tall = size * 1.5, css = "", count = [...text].length, short = text}) {
     const made = element("text", {x, y, class: css}, this.group);
     made.textContent = text;
-    this.view.texts.push({made, size, room, tall, count: Math.max(1, count)});
+    this.view.texts.push({made, size, room, tall, count: Math.max(1, count), text, short});
     return made;
   }
   image(x, y, w, h, make, css = "heat") {
@@ -44,12 +44,12 @@ class Painter {
   title(title, note, pictured = null) {
     const {bx: x, by: y, bw: w, bh: h} = this.box, middle = x + w / 2;
     const size = Math.min(12.5, h * 0.3), image = pictured && h >= 76;
-    const top = image ? h * 0.14 : note ? h * 0.36 : h * 0.5;
-    this.text(middle, y + top, title, {size, room: w - 10, tall: image ? h * 0.2 : h * 0.42, css: "title"});
+    const top = image ? h * 0.14 : note ? h * 0.36 : h * 0.5, short = shortened(title);
+    this.text(middle, y + top, title, {size, room: w - 10, tall: image ? h * 0.2 : h * 0.42, css: "title", short});
     if (note) this.text(middle, y + (image ? h * 0.3 : h * 0.7), note,
       {size: size * 0.76, room: w - 10, tall: image ? h * 0.13 : h * 0.26, css: "note"});
     if (image) this.small(pictured, x + 8, y + h * 0.4, w - 16, h * 0.53);
-    this.text(middle, y + h / 2, title, {size, room: w - 6, tall: h * 0.8, css: "far"});
+    this.text(middle, y + h / 2, short, {size, room: w - 6, tall: h * 0.8, css: "far"});
   }
   small(pictured, x, y, w, h) {
     const shown = pictured instanceof Item ? pictured : showTensor(pictured, "", null);
@@ -79,6 +79,9 @@ class Painter {
     if (parts[1]) this.text(x + w / 2, y + h * 0.81, `= ${parts[1]}`, {size: 13, room: w - 10, tall: h * 0.34, css: "product"});
   }
 }
+
+// A name for little room: of "dropout1 / dropout" the first part, of "1 · relu" the last.
+function shortened(title) { return title.split(" / ")[0].split(" · ").at(-1); }
 
 // One open interior on the page.
 class View {
@@ -112,8 +115,13 @@ class View {
     const k = Math.pow(2, octave / 4);
     this.svg.style.setProperty("--sw", 1 / k);
     for (const one of this.texts) {
-      const most = Math.min(one.room / (one.count * 0.6), one.tall, LARGEST_TEXT / k);
-      const size = Math.min(Math.max(one.size, 11 / k), most);
+      const fit = count => Math.min(Math.max(one.size, 11 / k), one.room / (count * 0.6), one.tall, LARGEST_TEXT / k);
+      let size = fit(one.count);
+      if (one.short !== one.text) {
+        const tight = size * k < 7.5;
+        if (tight) size = fit([...one.short].length);
+        one.made.textContent = tight ? one.short : one.text;
+      }
       const visible = size * k >= 5;
       one.made.classList.toggle("tiny", !visible);
       if (visible) one.made.setAttribute("font-size", size.toFixed(2));
