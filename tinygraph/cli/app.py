@@ -36,6 +36,11 @@ app.command(
     help="Train a small convolutional network on images of your own.",
 )
 app.command("tinygraph.cli.draw:draw", name="draw", help="Draw a saved graph as SVG, PNG, PDF, DOT or HTML.")
+app.command(
+    "tinygraph.cli.bench.command:bench",
+    name="bench",
+    help="Measure training steps on this machine, against PyTorch where it is installed.",
+)
 
 ops = App(name="ops", help="List, show, check and start ops.")
 ops.command("tinygraph.cli.ops:list_ops", name="list", help="List every op, built-in or of a plugin.")
@@ -46,6 +51,9 @@ ops.command(
     "tinygraph.cli.check_ops:check",
     name="check",
     help="Check ops against every law, and score their samples.",
+)
+ops.command(
+    "tinygraph.cli.new_op:new", name="new", help="Start an op of your own: a package that passes its checks."
 )
 app.command(ops)
 

@@ -1,4 +1,4 @@
-"""`tinygraph ops check`: laws, linter and mutation score, as tables or as JSON. What a law says is decided elsewhere."""
+"""`tinygraph ops check`: laws, linter and mutation score as tables or JSON. What a law says is decided elsewhere."""
 
 from __future__ import annotations
 

@@ -28,6 +28,8 @@ def likely_cause(found: Any, expected: Any, others: Mapping[str, Array] | None =
         return "zero everywhere: a term or the whole rule is missing, or a constant stands where a variable should"
     if not expected.any():
         return "the true derivative is zero: the operand is a constant here, or the rule has a term too many"
+    if np.allclose(found, expected, rtol=1e-9, atol=0):
+        return "right to nine digits: the expected value has too few digits, or digits cancel in the formula"
     if _near(found, -expected):
         return "wrong sign"
     for name, other in (others or {}).items():
