@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import tinygraph as tg
-from benchmarks.alternating import measure, report
+from tinygraph.cli.bench.alternating import measure, report
 
 # label: shapes of input and kernel, stride, padding
 GEOMETRIES = {

@@ -12,7 +12,7 @@ import threading
 import time
 
 import tinygraph as tg
-from benchmarks.alternating import measure, ratio
+from tinygraph.cli.bench.alternating import measure, ratio
 
 
 def ours(count: int) -> float:

@@ -13,7 +13,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.alternating import measure, report
+from tinygraph.cli.bench.alternating import measure, report
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = 50

@@ -9,9 +9,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-from rich.console import Console
-from rich.table import Table
-
 Candidate = Callable[[], object]
 
 
@@ -34,6 +31,9 @@ def ratio(times: Mapping[str, list[float]], one: str, other: str) -> float:
 
 def report(title: str, rows: Mapping[str, Mapping[str, list[float]]], ours: str) -> None:
     """Print a table: for each row our median time and our ratio to every other candidate (below 1: we are faster)."""
+    from rich.console import Console
+    from rich.table import Table
+
     others = sorted({name for times in rows.values() for name in times if name != ours})
     table = Table(title=title, title_justify="left")
     for column in ("", f"{ours}, ms", *(f"ratio to {name}" for name in others)):

@@ -1,0 +1,1 @@
+"""`tinygraph bench`: whole training steps against the frameworks that are installed, and how to measure fairly."""
