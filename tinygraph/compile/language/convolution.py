@@ -338,7 +338,6 @@ class _Sums:
         self.weights, self.bias, self.epilogue = weights, bias, epilogue
         self.tile = choose_tile(part.rows, part.columns, weights.blocks, target.registers)
         self.pixels = [(y, x) for y in range(self.tile.rows) for x in range(self.tile.columns)]
-        self.unrolled = next(u for u in (4, 5, 3, 2, 1) if part.run % u == 0)
         self.tables = (code.table([tap[0] for tap in part.taps]), code.table([tap[1] for tap in part.taps]))
 
     def write(self, image: Offset) -> None:
@@ -400,19 +399,15 @@ class _Sums:
         def steps(i: Offset, held: list[Value]) -> list[Value]:
             here = code.at(source, i, self.dtype)
             factors = code.at(weights, code.offset((i, lanes)), self.dtype)
-            for u in range(self.unrolled):
-                loaded = [
-                    code.load(factors, u * lanes + v * self.weights.block, self.dtype, lanes)
-                    for v in range(vectors)
-                ]
-                for p, (y, x) in enumerate(self.pixels):
-                    offset = y * part.source_row + x * part.source_pixel + u
-                    number = code.broadcast(code.load(here, offset, self.dtype), lanes)
-                    for v in range(vectors):
-                        held[p * vectors + v] = code.fma(number, loaded[v], held[p * vectors + v])
+            loaded = [code.load(factors, v * self.weights.block, self.dtype, lanes) for v in range(vectors)]
+            for p, (y, x) in enumerate(self.pixels):
+                offset = y * part.source_row + x * part.source_pixel
+                number = code.broadcast(code.load(here, offset, self.dtype), lanes)
+                for v in range(vectors):
+                    held[p * vectors + v] = code.fma(number, loaded[v], held[p * vectors + v])
             return held
 
-        return code.loop(0, part.run, self.unrolled, steps, sums)
+        return code.loop(0, part.run, 1, steps, sums)
 
     def _finish(self, sums: list[Value], image: Offset, row: Offset, column: Offset, channel: Offset) -> None:
         code, lanes = self.code, self.weights.lanes
@@ -544,7 +539,6 @@ class _Products:
         itemsize = target.vector_bytes // target.lanes(self.dtype)
         row_bytes = (convolution.stride[0] * self.source.row + gradient.row) * itemsize
         self.rows = max(1, min(gradient.height, _L1_BYTES // row_bytes))
-        self.unrolled = next(u for u in (4, 2, 3, 1) if gradient.width % u == 0)
         offsets = [
             y * convolution.dilation[0] * self.source.row + x * convolution.dilation[1] * self.source.pixel
             for y, x in self.taps
@@ -608,19 +602,15 @@ class _Products:
             there = code.at(
                 gradient, code.offset((y, self.gradient.row), (x, self.gradient.pixel)), self.dtype
             )
-            for u in range(self.unrolled):
-                factors = [
-                    code.load(there, u * self.gradient.pixel + v * lanes, self.dtype, lanes)
-                    for v in range(vectors)
-                ]
-                for i in range(count):
-                    number = code.broadcast(code.load(here, u * self.right + i, self.dtype), lanes)
-                    for v in range(vectors):
-                        held[i * vectors + v] = code.fma(number, factors[v], held[i * vectors + v])
+            factors = [code.load(there, v * lanes, self.dtype, lanes) for v in range(vectors)]
+            for i in range(count):
+                number = code.broadcast(code.load(here, i, self.dtype), lanes)
+                for v in range(vectors):
+                    held[i * vectors + v] = code.fma(number, factors[v], held[i * vectors + v])
             return held
 
         sums = [splat(0, self.dtype, lanes)] * (count * vectors)
-        sums = self._over_pixels(rows, self.unrolled, pixels, sums)
+        sums = self._over_pixels(rows, pixels, sums)
         for i in range(count):
             for v in range(vectors):
                 place = i * lanes + v * self.weights.block
@@ -638,14 +628,14 @@ class _Products:
             )
             return [code.add(held[v], code.load(there, v * lanes, self.dtype, lanes)) for v in range(vectors)]
 
-        sums = self._over_pixels(rows, 1, pixel, [splat(0, self.dtype, lanes)] * vectors)
+        sums = self._over_pixels(rows, pixel, [splat(0, self.dtype, lanes)] * vectors)
         for v in range(vectors):
             place = code.offset(channel, v * lanes)
             before = code.load(code.pointers["bias"], place, self.dtype, lanes)
             code.store(code.add(before, sums[v]), code.pointers["bias"], place)
 
-    def _over_pixels(self, rows: Offset, step: int, body: _PixelBody, sums: list[Value]) -> list[Value]:
+    def _over_pixels(self, rows: Offset, body: _PixelBody, sums: list[Value]) -> list[Value]:
         def row(y: Offset, held: list[Value]) -> list[Value]:
-            return self.code.loop(0, self.gradient.width, step, lambda x, inner: body(y, x, inner), held)
+            return self.code.loop(0, self.gradient.width, 1, lambda x, inner: body(y, x, inner), held)
 
         return self.code.loop(0, rows, 1, row, sums)
