@@ -8,7 +8,7 @@ from tinygraph.cli.bench.command import _check_equal, bench
 
 
 def test_a_workload_is_measured(capsys):
-    assert bench("tiny", rounds=2) == 0
+    assert bench("tiny", rounds=1) == 0
     printed = capsys.readouterr().out
     assert "tiny MLP" in printed
     assert "ratio to eager" in printed
