@@ -26,6 +26,7 @@ def {name}_wrt_x(g):
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Make packages of the given sources look installed."""
+    registry._load_builtin()  # or restoring the snapshot would leave the built-in ops out
     before, plugins, modules = registry._snapshot(), registry._plugins, set(sys.modules)
 
     def installed(**sources):
