@@ -178,6 +178,25 @@ class Graph:
 
         return draw(self, path, **options)
 
+    def coverage(self, order: int = 2, forward: bool = True) -> Any:
+        """Which derivative rules the graph's gradients need: present, derived, missing, or none by nature.
+
+        Args:
+            order: the highest order of reverse mode; from the second on, rules of the ops that rules use count.
+            forward: whether forward mode is looked at, too.
+
+        Returns:
+            A `tinygraph.explain.coverage.Coverage`, which prints as a table; `.missing` and `.ok` say it in short.
+
+        >>> import numpy as np
+        >>> import tinygraph as tg
+        >>> tg.capture(lambda x: np.sum(np.sin(x)), np.zeros(3)).coverage().ok
+        True
+        """
+        from tinygraph.explain.coverage import coverage
+
+        return coverage(self, order, forward)
+
     def summary(self) -> str:
         """A table of the nodes: name, op, settings, output, parameters."""
         from tinygraph.interop import summary
