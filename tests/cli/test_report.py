@@ -69,6 +69,7 @@ def parsed(report):
     return parser
 
 
+@pytest.mark.slow
 def test_the_default_run_reaches_98_percent(tmp_path, capsys):
     demo(tmp_path)
     out = capsys.readouterr().out

@@ -49,7 +49,7 @@ def make_lesson(network: nn.Sequential, examples: Labelled) -> Lesson:
 
 def _couples(image: Array, convolution: Any, channel: int) -> Couples:
     """The output pixel whose patch of the first input channel varies most."""
-    kernel, bias = read(convolution.weight)[channel], read(convolution.bias)[channel]
+    kernel = read(convolution.weight)[channel]
     rows, columns = kernel.shape[1:]
     padded = np.pad(image, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2)))
     patches = np.lib.stride_tricks.sliding_window_view(padded, (rows, columns), axis=(1, 2))
@@ -57,7 +57,7 @@ def _couples(image: Array, convolution: Any, channel: int) -> Couples:
     if min(spread.shape) > 2:  # away from the border, where padding would be half of the picture
         spread[[0, -1]] = spread[:, [0, -1]] = -1
     i, j = (int(k) for k in np.unravel_index(np.argmax(spread), spread.shape))
-    return Couples((0, channel, i, j), patches[:, i, j], kernel, float(bias))
+    return Couples((0, channel, i, j), patches[:, i, j], kernel)
 
 
 def _gradient(loss: tg.Tensor, weight: Any, element: tuple[int, ...], grid: tuple[int, ...]) -> Gradient:

@@ -22,10 +22,11 @@ def small_cnn(shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """
     channels, *grid = shape
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    layers["conv1"] = nn.Conv2d(channels, 16, 3, padding=1)
+    layers["conv1"] = nn.Conv2d(channels, 16, 3, padding=1, bias=False)  # the normalisation brings a bias
+    layers["norm1"] = nn.BatchNorm2d(16)
     layers["relu1"] = nn.ReLU()
     grid = _pool(layers, "pool1", grid, least=4)
-    layers["conv2"] = nn.Conv2d(16, 32, 3, padding=1, bias=False)  # the normalisation brings a bias
+    layers["conv2"] = nn.Conv2d(16, 32, 3, padding=1, bias=False)
     layers["norm2"] = nn.BatchNorm2d(32)
     layers["relu2"] = nn.ReLU()
     grid = _pool(layers, "pool2", grid, least=10)

@@ -13,19 +13,11 @@ AtLeastOne = Annotated[int, Parameter(validator=Number(gte=1))]
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a training run.
+    """Options of a training run."""
 
-    Attributes:
-        epochs: how often the network sees every training image.
-        batch_size: images per step.
-        learning_rate: of Adam at the start; it falls to zero along half a cosine.
-        shift: how many pixels half of the training images are moved by, at most, each time they are seen.
-        seed: decides the sets, the first parameters and the order of training.
-    """
-
-    epochs: AtLeastOne = 20
+    epochs: AtLeastOne = 30
     """How often the network sees every training image."""
-    batch_size: AtLeastOne = 64
+    batch_size: AtLeastOne = 32
     """Images per step."""
     learning_rate: Annotated[float, Parameter(validator=Number(gt=0))] = 0.005
     """Of Adam at the start; it falls to zero along half a cosine."""

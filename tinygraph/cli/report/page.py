@@ -281,11 +281,7 @@ def _couples(story: Story) -> str:
         ("", "patch of the image", grid("patch of the image", couples.patch)),
         ("×", "kernel, still random", grid("kernel", couples.kernel, limit)),
         ("=", "products", grid("products", couples.products, limit)),
-        (
-            f"Σ + bias {number(couples.bias)} =",
-            f"output {_index(couples.output_element)}",
-            _result(couples.total),
-        ),
+        ("Σ =", f"output {_index(couples.output_element)}", _result(couples.total)),
     )
     return _figure(
         equation,
@@ -317,8 +313,8 @@ def _gradient(story: Story) -> str:
     )
     return _figure(
         equation,
-        f"The gradient of kernel element {_index(gradient.element)} (output channel, input channel, row, column) in "
-        f"the first training step, for one image. A cell per output pixel; point at one for its number. The "
+        f"The gradient of kernel element {_index(gradient.element)} (output channel, input channel, row, column) "
+        f"before the first training step, for one image. A cell per output pixel; point at one for its number. The "
         f"first grid holds the local derivatives; the second the cotangents, empty where ReLU or pooling let nothing "
         f"of the pixel pass.{cut}",
     )

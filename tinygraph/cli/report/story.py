@@ -32,12 +32,11 @@ class Mistake(NamedTuple):
 
 
 class Couples(NamedTuple):
-    """How one output element of a convolution is made: patch times kernel, summed, plus the bias."""
+    """How one output element of a convolution is made: patch times kernel, summed; the layer has no bias."""
 
     output_element: tuple[int, ...]
     patch: Array
     kernel: Array
-    bias: float
 
     @property
     def products(self) -> Array:
@@ -45,7 +44,7 @@ class Couples(NamedTuple):
 
     @property
     def total(self) -> float:
-        return float(self.products.sum() + self.bias)
+        return float(self.products.sum())
 
 
 class Gradient(NamedTuple):
