@@ -17,6 +17,7 @@ from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import manual_seed as manual_seed
 from tinygraph.core.tensor import Tensor as Tensor
 from tinygraph.core.tensor import tensor as tensor
+from tinygraph.diff import diff as diff
 from tinygraph.draw import draw as draw
 from tinygraph.explain import explain as explain
 from tinygraph.interop import load as load

@@ -41,6 +41,11 @@ app.command(
     name="bench",
     help="Measure training steps on this machine, against PyTorch where it is installed.",
 )
+app.command(
+    "tinygraph.cli.diff:diff",
+    name="diff",
+    help="Compare two saved graphs; the exit status is 0 if they are the same, 1 if not, 2 if one cannot be read.",
+)
 
 ops = App(name="ops", help="List, show, check and start ops.")
 ops.command("tinygraph.cli.ops:list_ops", name="list", help="List every op, built-in or of a plugin.")
