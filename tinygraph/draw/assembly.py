@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.draw.channels import Interior
 from tinygraph.draw.labels import (
+    MOST_ELEMENTS,
     array_text,
     constants_of,
     packed,
@@ -23,7 +28,12 @@ from tinygraph.draw.labels import (
     usual_dtype,
 )
 from tinygraph.draw.levels import Part
+from tinygraph.draw.overlays import Heat, bytes_text, together
 from tinygraph.draw.picture import Arrow, Box, Direction, Group, Identifiers, Picture
+from tinygraph.draw.planes import Plane, as_plane, limit_of
+from tinygraph.draw.selection import Repeats
+
+Opener = Callable[[Identifiers], Interior]  # makes the interior of one op
 
 DEEPEST_FRAME = 8  # deeper groups are drawn inside the frame at this depth
 MOST_PARAMETERS = 3  # lines of a collapsed box
@@ -52,14 +62,23 @@ def assemble(
     classes: Mapping[str, str],
     direction: Direction,
     notes: Sequence[str],
+    opened: Mapping[int, Opener] | None = None,
+    lit: Collection[int] | None = None,
+    heats: Mapping[int, Heat] | None = None,
+    repeats: Repeats | None = None,
 ) -> Picture:
     """The picture of a graph whose visible parts are given.
 
     Args:
         gradient_names: positions of the outputs that are gradients, and of what.
         classes: dotted path of a module -> its class, where that is known.
+        opened: what makes the interiors of nodes that are drawn from inside, by the node's id.
+        lit: ids of the nodes that the picture is about; the others stand back.
+        heats: what an overlay says of nodes, by id.
+        repeats: blocks of which only the first is among the parts.
     """
-    return _Assembly(graph, parts, show, numbers, classes).picture(gradient_names, direction, tuple(notes))
+    made = _Assembly(graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats())
+    return made.picture(gradient_names, direction, tuple(notes))
 
 
 class _Assembly:
@@ -72,27 +91,46 @@ class _Assembly:
         show: Collection[str],
         numbers: Numbers,
         classes: Mapping[str, str],
+        opened: Mapping[int, Opener],
+        lit: Collection[int] | None,
+        heats: Mapping[int, Heat],
+        repeats: Repeats,
     ) -> None:
         self.graph = graph
-        self.parts = parts
+        self.opened = opened
+        self.lit = lit
+        self.heats = heats
+        self.parts = parts = [part for part in parts if not _only_inside(part, parts, opened)]
+        self.interiors: dict[str, Interior] = {}  # by the id that stands for the op
+        self.rows: list[tuple[str, ...]] = []
         self.show = show
         self.numbers = numbers
         self.identifiers = Identifiers()
         self.usual = usual_dtype(graph.nodes)
         self.all_scalar = all(types.shape == () for node in graph.nodes for types in node.output_types)
-        self.place = {id(node): i for i, part in enumerate(parts) for node in part.nodes}
+        self.place = {id(node): i for i, part in enumerate(self.parts) for node in part.nodes}
+        self.copies: dict[int, list[Node]] = {}  # of the blocks that are left out, by the node that stands for them
+        self.repeats = repeats
+        for node in graph.nodes if repeats.drawn else ():
+            if id(node) in repeats.drawn and id(repeats.of(node)) in self.place:
+                self.place[id(node)] = self.place[id(repeats.of(node))]
+                self.copies.setdefault(id(repeats.of(node)), []).append(node)
         self.classes = classes
-        self.frames = _Frames(parts, self.identifiers, classes)
+        self.frames = _Frames(self.parts, self.identifiers, classes, repeats)
         self.boxes: list[Box] = []
         self.arrows: list[Arrow] = []
         self.ids: list[str] = []  # of the parts, in their order
         self.opposed: set[str] = set()
         self.aside: set[str] = set()
-        self.seed = next((i for i, part in enumerate(parts) if part.nodes[0].kind == "seed"), None)
+        self.faded: set[str] = set()
+        self.seed = next((i for i, part in enumerate(self.parts) if part.nodes[0].kind == "seed"), None)
 
     def picture(self, gradients: Mapping[int, str], direction: Direction, notes: tuple[str, ...]) -> Picture:
         for i, part in enumerate(self.parts):
             incoming = self._incoming(i, part)
+            if part.single and id(part.nodes[0]) in self.opened:
+                self._open(part, incoming)
+                continue
             box = self._box(part, [(tail, label) for tail, label, _ in incoming])
             self.ids.append(box.id)
             if box.kind in ("parameter", "buffer"):
@@ -104,7 +142,34 @@ class _Assembly:
         self._ends(gradients)
         name = self.graph.name or "graph"
         self.frames.merge_chains()
-        return Picture(name, self.boxes, self.arrows, self.frames.root, direction, notes)
+        hottest = max((box.heat for box in self.boxes if box.heat), default=0.0)
+        if self.heats:
+            self.boxes = [replace(box, heat=_share(box.heat, hottest)) for box in self.boxes]
+        notes += tuple(note for one in self.interiors.values() for note in one.notes)
+        return Picture(name, self.boxes, self.arrows, self.frames.root, direction, notes, tuple(self.rows))
+
+    def _open(self, part: Part, incoming: Sequence[tuple[str, str, str]]) -> None:
+        """Put the interior of an op in place of its box."""
+        node = part.nodes[0]
+        interior = self.opened[id(node)](self.identifiers)
+        first = interior.exits[0]
+        self.ids.append(first)
+        self.interiors[first] = interior
+        caption = self.frames.caption(part.scope)
+        group = self.frames.open(part.scope, f"{caption}  {interior.title}" if caption else interior.title)
+        group.boxes += [box.id for box in interior.boxes]
+        self.boxes += interior.boxes
+        self.arrows += interior.arrows
+        self.rows += interior.rows
+        reached: Counter[str] = Counter()
+        for position, entry in enumerate(node.inputs):
+            if not is_recorded(entry) or id(edge_node(entry)) not in self.place:
+                continue
+            tail = self.ids[self.place[id(edge_node(entry))]]
+            label = next((label for one, label, _ in incoming if one == tail), "")
+            for head in interior.entries.get(position, []):
+                self._arrow(tail, head, "" if reached[tail] else label, "data")
+                reached[tail] += 1
 
     # -- boxes ---------------------------------------------------------------------------------------------------------
 
@@ -121,6 +186,8 @@ class _Assembly:
         elif isinstance(first, Leaf):
             kind, title, lines = self._leaf(first, part.scope)
             tooltip = tooltip_of(first)
+        elif is_join(first):
+            kind, title, lines, tooltip = "join", "+", [], "gradients of several uses add up"
         else:
             kind, title, lines = first.kind, self._title(first), self._settings(first)
             tooltip = tooltip_of(first)
@@ -131,7 +198,28 @@ class _Assembly:
         content = (kind, title, lines, backward, self.frames.path(part.scope), list(incoming))
         made = self.identifiers.make("n", *content)
         opposite = self._opposite(part) if backward else None
-        return Box(made, kind, title, tuple(lines), self._numbers(part), tooltip, backward, opposite, caption)
+        faded = self.lit is not None and not any(id(node) in self.lit for node in part.nodes)
+        if faded:
+            self.faded.add(made)
+        heat, label = self._heat(part)
+        return Box(
+            made, kind, title, tuple(lines), (*self._numbers(part), *label), tooltip, backward, opposite, caption,
+            plane=self._plane(part), heat=heat, faded=faded,
+        )  # fmt: skip
+
+    def _plane(self, part: Part) -> Plane | None:
+        """The first plane of a tensor's value, where values are shown and it is too large to be written out."""
+        value = self.numbers.values.get(id(part.nodes[-1])) if not part.folded else None
+        if value is None or isinstance(value, tuple | list):
+            return None
+        array = np.asarray(value)
+        if array.ndim < 2 or array.size <= MOST_ELEMENTS or array.dtype.kind not in "fiub":
+            return None
+        return as_plane(array[(0,) * (array.ndim - 2)], limit_of(array))
+
+    def _heat(self, part: Part) -> tuple[float | None, tuple[tuple[str, str], ...]]:
+        found = [self.heats[id(node)] for node in part.nodes if id(node) in self.heats]
+        return together(found)
 
     def _title(self, node: Node) -> str:
         named = node.name if "names" in self.show else None
@@ -169,7 +257,7 @@ class _Assembly:
         inside = ", ".join(tally(node.op.name for node in ops))
         title, lines = self.frames.title(part), self._inside(part)
         what = self._class(part)
-        if title.isdigit():  # a number says too little
+        if title.partition(" ")[0].isdigit():  # a number says too little
             title = f"{title} {what or next(node.op.name for node in _served(ops) if node.kind == kind)}"
         elif what:
             lines.insert(0, what)
@@ -233,6 +321,8 @@ class _Assembly:
         for position, edge in enumerate(self.graph.outputs):
             if not is_recorded(edge):
                 continue
+            if position in gradients and id(edge_node(edge)) in self.repeats.drawn:
+                continue
             if position in gradients:
                 of = gradients[position]
                 self._gradient(edge, f"∂{self._output_name(0)}/∂{shorten(of)}", of)
@@ -240,11 +330,13 @@ class _Assembly:
                 opposite = self.ids[self.seed] if self.seed is not None and position == 0 else None
                 self._end(edge, "output", self._output_name(position), "data", (), opposite)
         for leaf, edge in self.graph.gradients:
-            if is_recorded(edge):
+            if is_recorded(edge) and id(edge_node(edge)) not in self.repeats.drawn:
                 name = leaf.name or leaf.kind
                 self._gradient(edge, f"{shorten(name)}.grad", name)
         for leaf, edge in self.graph.updates:
-            if is_recorded(edge) and self._part(edge).single:  # else it stays within its box
+            if id(edge_node(edge)) in self.repeats.drawn if is_recorded(edge) else True:
+                continue
+            if self._part(edge).single:  # else it stays within its box
                 scope = self._part(edge).scope
                 self._end(edge, "update", f"new {self._leaf_name(leaf, scope)}", "data", scope, None)
 
@@ -287,8 +379,8 @@ class _Assembly:
         first: dict[int, Any] = {}
         seen: set[tuple[int, int]] = set()
         for node in part.nodes:
-            for entry in node.inputs:
-                if not is_recorded(entry):
+            for entry in self._entries(node):
+                if id(edge_node(entry)) not in self.place:
                     continue
                 tail = self.place[id(edge_node(entry))]
                 if tail == i or tail >= len(self.ids):
@@ -302,12 +394,26 @@ class _Assembly:
                     continue
                 seen.add(key)
                 role = self._role(tail, i)
-                label = self._label(self.parts[tail], entry) if role != "saved" else ""
+                label = self._label(self.parts[tail], entry) if role != "saved" else self._kept(entry)
                 found.append((self.ids[tail], label, role))
         for tail, count in merged.items():
             label = f"× {count:,}" if count > 1 else self._label(self.parts[tail], first[tail])
             found.append((self.ids[tail], label, self._role(tail, i)))
         return found
+
+    def _entries(self, node: Node) -> Iterator[Any]:
+        """What a node reads, and what enters the blocks that it stands for from outside of them."""
+        yield from (entry for entry in node.inputs if is_recorded(entry))
+        for copy in self.copies.get(id(node), ()):
+            for entry in copy.inputs:
+                if is_recorded(entry) and id(edge_node(entry)) not in self.repeats.drawn:
+                    yield entry
+
+    def _kept(self, edge: Any) -> str:
+        """How much stays in memory for the backward pass."""
+        if self.all_scalar or isinstance(edge_node(edge), Leaf) or "shapes" not in self.show:
+            return ""
+        return bytes_text(edge_type(edge).nbytes)
 
     def _role(self, tail: int, head: int) -> str:
         if not _is_backward(self.parts[head]):
@@ -322,13 +428,47 @@ class _Assembly:
         return f"[{edge_index(edge)}] {text}".strip() if len(node.output_types) > 1 else text
 
     def _arrow(self, tail: str, head: str, label: str, role: str) -> None:
-        made = self.identifiers.make("e", tail, head, label, role)
-        self.arrows.append(Arrow(made, tail, head, label, role, aside=tail in self.aside))
+        tails = self.interiors[tail].exits if tail in self.interiors and role != "saved" else [tail]
+        for i, one in enumerate(tails):
+            made = self.identifiers.make("e", one, head, label, role)
+            aside = one in self.aside
+            faded = one in self.faded or head in self.faded
+            self.arrows.append(Arrow(made, one, head, "" if i else label, role, aside=aside, faded=faded))
+
+
+def _only_inside(part: Part, parts: Sequence[Part], opened: Mapping[int, Opener]) -> bool:
+    """Whether a part is a leaf that nothing but opened ops read, which show its planes themselves."""
+    leaf = part.nodes[0]
+    if not opened or not (part.single and isinstance(leaf, Leaf)):
+        return False
+    readers = [node for one in parts for node in one.nodes if any(parent is leaf for parent in node.parents())]
+    return bool(readers) and all(id(node) in opened for node in readers)
+
+
+def _share(heat: float | None, hottest: float) -> float | None:
+    if heat is None or not hottest:
+        return None if heat is None else 0.0
+    return min(1.0, heat / hottest) if math.isfinite(heat) else 1.0
 
 
 def _served(nodes: Sequence[Node]) -> list[Node]:
     """The forward nodes that nodes are, or go back to."""
     return [node.forward_node or node for node in nodes]
+
+
+def is_join(node: Node) -> bool:
+    """Whether a backward node adds up the gradients of several uses of a tensor, rather than being part of a rule.
+
+    A rule's own ops add what the rule itself made; what came before it, it is given as the cotangent.
+    """
+    origin = node.forward_node
+    if origin is None or node.phase != "backward" or node.op.name != "add" or len(node.parents()) != 2:
+        return False
+    before = node.parents()[0]
+    if before.phase != "backward" or before.kind == "seed":
+        return False
+    reads = [id(parent) for parent in origin.parents()]
+    return before.forward_node is not origin or len(set(reads)) < len(reads)
 
 
 def _dotted(scope: Scope) -> str:
@@ -357,7 +497,10 @@ def _prefixes(scope: Scope) -> list[Scope]:
 class _Frames:
     """The tree of groups, made as boxes are put into it; calls are numbered by their order in this graph."""
 
-    def __init__(self, parts: Sequence[Part], identifiers: Identifiers, classes: Mapping[str, str]) -> None:
+    def __init__(
+        self, parts: Sequence[Part], identifiers: Identifiers, classes: Mapping[str, str], repeats: Repeats
+    ) -> None:
+        self.repeats = repeats
         self.identifiers = identifiers
         self.classes = classes
         self.root = Group("g0", "")
@@ -381,7 +524,8 @@ class _Frames:
 
     def _title(self, scope: Scope, name: str, number: int) -> str:
         calls = self._calls[scope, name]
-        return shorten(name) if len(calls) == 1 else f"{shorten(name)} · call {calls[number] + 1}"
+        title = shorten(name) if len(calls) == 1 else f"{shorten(name)} · call {calls[number] + 1}"
+        return self.repeats.title((*scope, (name, number)), title)
 
     def title(self, part: Part) -> str:
         """What a collapsed part is called."""
@@ -406,6 +550,12 @@ class _Frames:
         while depth and scope[:depth] in self._lone:
             depth -= 1
         return depth
+
+    def open(self, scope: Scope, title: str) -> Group:
+        """A frame for the interior of an op."""
+        made = Group(self.identifiers.make("g", title), title)
+        self._group(scope[: self._framed(scope)]).groups.append(made)
+        return made
 
     def put(self, box: str, scope: Scope) -> None:
         self._group(scope[: self._framed(scope)]).boxes.append(box)

@@ -65,7 +65,9 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
         },
         edge_attr={"fontsize": LABEL_SIZE, "fontcolor": page["muted"], "arrowsize": "0.6", "penwidth": "1"},
     )
-    _write_group(graph, picture.root, {box.id: box for box in picture.boxes}, style, depth=0)
+    if picture.rows:
+        graph.attr(remincross="false")  # a second pass over crossings would forget their order
+    _write_group(graph, picture.root, picture, {box.id: box for box in picture.boxes}, style, depth=0)
     for arrow in picture.arrows:
         _write_arrow(graph, arrow, style)
     if len(picture.boxes) <= MOST_SUPPORTED:
@@ -76,11 +78,10 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
         for box in picture.boxes
         if box.opposite is not None
     ]
-    for side_by_side in (*pairs, *picture.rows):
+    for left, right in pairs:
         with graph.subgraph() as row:
             row.attr(rank="same")
-            for left, right in itertools.pairwise(side_by_side):
-                row.edge(left, right, style="invis", weight="0")
+            row.edge(left, right, style="invis", weight="0")
     return graph
 
 
@@ -99,10 +100,16 @@ def _text(text: str) -> str:
 
 
 def _write_group(
-    graph: graphviz.Digraph, group: Group, boxes: dict[str, Box], style: Style, depth: int
+    graph: graphviz.Digraph, group: Group, picture: Picture, boxes: dict[str, Box], style: Style, depth: int
 ) -> None:
     for box in group.boxes:
         _write_box(graph, boxes[box], style)
+    for ordered in picture.rows:
+        if ordered[0] in group.boxes:  # to be asked for within the frame, where Graphviz turns it around
+            with graph.subgraph() as row:
+                row.attr(rank="same")
+                for before, after in itertools.pairwise(ordered[::-1] if depth else ordered):
+                    row.edge(before, after, style="invis")
     for inner in group.groups:
         with graph.subgraph(name=f"cluster_{inner.id}") as frame:
             fill = style.page["frame_fill" if depth % 2 == 0 else "background"]
@@ -119,7 +126,7 @@ def _write_group(
                 labeljust="l",
                 margin="10",
             )
-            _write_group(frame, inner, boxes, style, depth + 1)
+            _write_group(frame, inner, picture, boxes, style, depth + 1)
 
 
 def _write_box(graph: graphviz.Digraph, box: Box, style: Style) -> None:
@@ -198,7 +205,9 @@ def _plane(plane: Plane, style: Style) -> str:
         for j in range(width):
             rows += _cell(plane, (i, j), fills[i, j], wide, high, style)
         rows += "</TR>"
-    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="1" CELLPADDING="0">{rows}</TABLE>'
+    size = f'FIXEDSIZE="TRUE" WIDTH="{width * (wide + 1) + 1}" HEIGHT="{height * (high + 1) + 1}"'
+    lines = f'BORDER="0" CELLBORDER="0" CELLSPACING="1" CELLPADDING="0" BGCOLOR="{style.page["frame"]}"'
+    return f"<TABLE {lines} {size}>{rows}</TABLE>"
 
 
 def _cell(plane: Plane, at: tuple[int, int], fill: Any, wide: int, high: int, style: Style) -> str:
@@ -232,7 +241,7 @@ def _small(text: str, colour: str) -> str:
 
 
 def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
-    colour = style.arrows[arrow.role]
+    colour = style.arrows["gradient" if arrow.role == "impact" else arrow.role]
     if arrow.faded:
         colour = _mixed(colour, style.page["background"], FADED)
     options = {"id": arrow.id, "color": colour}
@@ -245,6 +254,8 @@ def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
         graph.edge(arrow.head, arrow.tail, dir="back", style="dashed", **options)
     elif arrow.role == "saved":
         graph.edge(arrow.tail, arrow.head, constraint="false", style="dotted", arrowhead="open", **options)
+    elif arrow.role == "impact":
+        graph.edge(arrow.tail, arrow.head, style="dashed", **options)
     elif arrow.role == "child":
         graph.edge(arrow.tail, arrow.head, tailport="e", headport="w", **options)
     else:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.draw.dot import write_dot
+from tinygraph.draw.dot import images_of, write_dot
 from tinygraph.draw.page import write_page
 from tinygraph.draw.picture import Picture
 from tinygraph.draw.render import Format, LayoutTimeout, render
@@ -126,7 +126,10 @@ class Drawing:
         key = (format, scale)
         while key not in self._rendered:
             try:
-                self._rendered[key] = render(self.source, format, time_limit=self._time_limit, scale=scale)
+                images = images_of(self.picture, self._style)
+                self._rendered[key] = render(
+                    self.source, format, time_limit=self._time_limit, scale=scale, images=images
+                )
             except LayoutTimeout:
                 if not self._coarsen():
                     raise

@@ -125,7 +125,7 @@ def number_text(value: Any) -> str:
     if isinstance(value, bool | np.bool_ | int | np.integer):
         return str(value)
     if isinstance(value, float | np.floating):
-        return f"{float(value):.4g}"
+        return f"{float(value) + 0.0:.4g}"  # -0 reads like a slip
     if isinstance(value, complex | np.complexfloating):
         return f"{complex(value):.4g}"
     return shorten(str(value), 20)

@@ -1,6 +1,6 @@
 """How much of a graph is visible: each level divides a graph's nodes into the parts that become one box each.
 
-A level says which groups of ops become one box, and is listed in `LEVELS`; finer ones (channel, neuron) go there.
+A level says which groups of ops become one box, and is listed in `LEVELS`.
 Coarser divisions stand in when a picture would have too many boxes. Nothing here makes text or knows colours.
 """
 
@@ -89,19 +89,20 @@ LEVELS: dict[str, Level] = {
     "composite": by_composite,
     "module": by_module,
 }
-PLANNED = ("channel", "neuron")
+OVERLAYS = ("time", "flops", "bytes", "saved", "gradient_norm", "nan")  # computed in `overlays.py`
+INSIDE = ("channel", "neuron")  # levels within one op: drawn by `channels.py` and `neurons.py`
 
 
 def find_level(zoom: str) -> Level:
-    """The level called `zoom`.
+    """The level called `zoom`; around what is inside an op, every op is visible.
 
     Raises:
-        DrawingError: there is none, or not yet.
+        DrawingError: there is none.
     """
-    level = LEVELS.get(zoom)
+    level = LEVELS.get("op" if zoom in INSIDE else zoom)
     if level is None:
-        what = "is not drawn yet" if zoom in PLANNED else "is no level"
-        raise DrawingError(f"zoom={zoom!r} {what}: the levels are {', '.join(map(repr, LEVELS))}")
+        names = ", ".join(map(repr, (*LEVELS, *INSIDE)))
+        raise DrawingError(f"zoom={zoom!r} is no level: the levels are {names}")
     return level
 
 
@@ -208,14 +209,22 @@ def common_scope(scopes: Sequence[Scope]) -> Scope:
     return shared
 
 
-def visible(nodes: Sequence[Node], zoom: str, limit: int = MOST_BOXES) -> tuple[list[Part], str]:
-    """The parts at a level, or at the finest coarser one with at most `limit` boxes, and a note that says so."""
+def visible(
+    nodes: Sequence[Node],
+    zoom: str,
+    limit: int = MOST_BOXES,
+    collapsed: Callable[[str], bool] | None = None,
+) -> tuple[list[Part], str]:
+    """The parts at a level, or at the finest coarser one with at most `limit` boxes, and a note that says so.
+
+    Groups whose dotted name `collapsed` accepts are boxes at every level.
+    """
     find_level(zoom)
     sizes = Counter(node.scope for node in nodes if not isinstance(node, Leaf))
     levels = _levels_from(zoom, sizes)
     too_many = ""
     for name, level in levels:
-        cut = level(sizes)
+        cut = level(sizes) if collapsed is None else _also(level(sizes), collapsed)
         if too_many and _estimate(sizes, cut) > limit and level is not levels[-1][1]:
             continue
         parts = collapse(nodes, cut, every_backward_node=level is by_op)
@@ -225,9 +234,25 @@ def visible(nodes: Sequence[Node], zoom: str, limit: int = MOST_BOXES) -> tuple[
     return fold(parts), f"{too_many}: the middle is folded."
 
 
+def _also(cut: Cut, collapsed: Callable[[str], bool]) -> Cut:
+    """A cut that makes boxes of chosen groups too."""
+
+    def both(scope: Scope) -> int | None:
+        path = ""
+        for depth, (name, _) in enumerate(scope, 1):
+            path = f"{path}.{name}" if path else name
+            if collapsed(path):
+                usual = cut(scope)
+                return depth if usual is None else min(depth, usual)
+        return cut(scope)
+
+    return both
+
+
 def _levels_from(zoom: str, scopes: Collection[Scope]) -> list[tuple[str, Level]]:
     """The level called `zoom` and all coarser ones, as long as they could make a difference."""
     names = list(LEVELS)
+    zoom = "op" if zoom in INSIDE else zoom
     levels = [(f"{name} level", LEVELS[name]) for name in names[names.index(zoom) :]]
     deepest = max(map(len, scopes), default=0)
     levels += [(f"groups at depth {depth}", by_depth(depth)) for depth in range(deepest - 1, 0, -1)]

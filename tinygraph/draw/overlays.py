@@ -1,0 +1,162 @@
+"""Overlays: one number a node - time, operations, bytes, the size of its gradient - as a tint and a line in its box."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.graph import evaluate
+from tinygraph.core.modes import mode
+from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
+from tinygraph.core.operations import operations
+from tinygraph.core.types import type_of
+from tinygraph.draw.labels import number_text
+
+NEED_VALUES = ("time", "gradient_norm", "nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """What the overlays say of one node, an amount each in the order asked for; None where they say nothing."""
+
+    overlays: tuple[str, ...]
+    amounts: tuple[float | None, ...]
+
+
+def heats_of(
+    nodes: Sequence[Node], wanted: Sequence[str], values: Mapping[int, Any], gradients: Mapping[int, Any]
+) -> dict[int, Heat]:
+    """The amounts of nodes, by id; times only of those whose values are given.
+
+    Args:
+        wanted: overlays, in the order of their lines; the first one makes the tint.
+        values, gradients: of the nodes, as far as the overlays need them.
+    """
+    times = timed(nodes, values) if "time" in wanted else {}
+
+    def amount(overlay: str, node: Node) -> float | None:
+        key = id(node)
+        if overlay == "time":
+            return times.get(key)
+        if overlay == "gradient_norm":
+            return _norm(gradients[key]) if key in gradients else None
+        if overlay == "nan":
+            return _broken(values.get(key)) + _broken(gradients.get(key))
+        if overlay == "bytes":
+            return float(sum(types.nbytes for types in node.output_types))
+        if isinstance(node, Leaf):
+            return None
+        return _saved_bytes(node) if overlay == "saved" else _flops(node)
+
+    return {
+        id(node): Heat(tuple(wanted), tuple(amount(one, node) for one in wanted)) for node in nodes
+    }
+
+
+def timed(nodes: Sequence[Node], values: Mapping[int, Any]) -> dict[int, float]:
+    """Seconds that each op takes in a replay, after one to warm up."""
+    known = dict(values)
+    times: dict[int, float] = {}
+    with mode(recording=False):
+        for node in nodes:
+            if isinstance(node, Leaf) or id(node) not in known:
+                continue
+            for _ in range(2):
+                del known[id(node)]
+                start = time.perf_counter()
+                evaluate([node], known)
+                times[id(node)] = time.perf_counter() - start
+    return times
+
+
+def _flops(node: Node) -> float | None:
+    operands = [
+        None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
+        for entry in node.inputs
+    ]
+    return operations(node.op, operands, node.output_types, node.settings)[0]
+
+
+def _saved_bytes(node: Node) -> float:
+    """Bytes that a node keeps for its backward pass: activations, since parameters and inputs stay anyway."""
+    kept = sum(types.nbytes for types in node.output_types) if node.plan.out else 0
+    for position in node.plan.values:
+        entry = node.inputs[position]
+        if is_recorded(entry) and not isinstance(entry, Leaf):
+            kept += edge_type(entry).nbytes
+    return float(kept)
+
+
+def _parts(value: Any) -> list[Any]:
+    several = value if isinstance(value, tuple | list) else [value]
+    return [np.asarray(one) for one in several if one is not None and np.asarray(one).dtype.kind in "fc"]
+
+
+def _norm(value: Any) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(sum(float((np.abs(one.astype(complex)) ** 2).sum()) for one in _parts(value))))
+
+
+def _broken(value: Any) -> float:
+    return float(sum(one.size - int(np.isfinite(one).sum()) for one in _parts(value)))
+
+
+def together(found: Sequence[Heat]) -> tuple[float | None, tuple[tuple[str, str], ...]]:
+    """What the overlays say of several nodes in one box: the amount behind its tint, and a line for each overlay."""
+    if not found:
+        return None, ()
+    overlays = found[0].overlays
+    totals = [
+        _total(overlay, [one.amounts[i] for one in found if one.amounts[i] is not None])
+        for i, overlay in enumerate(overlays)
+    ]
+    lines = tuple(
+        (overlay.replace("_", " "), text_of(overlay, total))
+        for overlay, total in zip(overlays, totals, strict=True)
+        if total is not None and not (overlay in ("nan", "saved") and total == 0)
+    )
+    return totals[0], lines
+
+
+def _total(overlay: str, amounts: Collection[Any]) -> float | None:
+    if not amounts:
+        return None
+    if overlay == "gradient_norm":  # of everything in the box as one vector
+        return float(np.sqrt(sum(one**2 for one in amounts)))
+    return float(sum(amounts))
+
+
+def text_of(overlay: str, amount: float) -> str:
+    """An amount with its unit.
+
+    >>> text_of("time", 0.00123), text_of("flops", 2e9), text_of("bytes", 3136), text_of("nan", 2)
+    ('1.23 ms', '2 G', '3.14 kB', '2 not finite')
+    """
+    if overlay == "time":
+        scale, unit = next((s, u) for s, u in ((1, "s"), (1e-3, "ms"), (0, "µs")) if amount >= s)
+        return f"{amount / (scale or 1e-6):.3g} {unit}"
+    if overlay in ("bytes", "saved"):
+        return bytes_text(amount)
+    if overlay == "flops":
+        return _prefixed(amount)
+    return f"{int(amount):,} not finite" if overlay == "nan" else number_text(amount)
+
+
+def bytes_text(amount: float) -> str:
+    """Bytes in decimal units.
+
+    >>> bytes_text(96), bytes_text(12_000_000)
+    ('96 B', '12 MB')
+    """
+    return f"{_prefixed(amount)}B"
+
+
+def _prefixed(amount: float) -> str:
+    for scale, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if amount >= scale:
+            return f"{amount / scale:.3g} {prefix}"
+    return f"{amount:.3g} "

@@ -1,0 +1,253 @@
+"""A graph and what is wanted of it, from which pictures are made: of the whole, at any level, or of one op's inside."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tinygraph.core.graph import Graph
+from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recorded
+from tinygraph.core.tensor import Tensor
+from tinygraph.draw.assembly import Numbers, Opener, assemble
+from tinygraph.draw.channels import open_op
+from tinygraph.draw.levels import INSIDE, MOST_BOXES, OVERLAYS, Part, visible
+from tinygraph.draw.neurons import operands_of, picture_of_element, picture_of_reach
+from tinygraph.draw.numbers import gradients_of, own_gradients, values_of, with_backward
+from tinygraph.draw.overlays import NEED_VALUES, heats_of
+from tinygraph.draw.picture import Picture
+from tinygraph.draw.selection import (
+    Repeats,
+    chosen_groups,
+    find_edge,
+    find_nodes,
+    on_paths,
+    relatives,
+    repeats_of,
+)
+from tinygraph.errors import DrawingError, TinygraphWarning
+
+MOST_NUMBERS = 20_000  # nodes whose values are worth computing for a picture
+MOST_OPEN = 3  # ops that are open at once, unless one is chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What `tg.draw` was asked for; see there."""
+
+    zoom: str = "op"
+    element: Any = None
+    inputs: Sequence[Any] = ()
+    backward: bool = False
+    show: Sequence[str] = ()
+    focus: Any = None
+    between: tuple[Any, Any] | None = None
+    fold: bool = False
+    collapse: Any = ()
+
+
+class Sketch:
+    """A graph and what is wanted of it; its pictures can be made coarser, one after another.
+
+    Attributes:
+        drawn: the graph as it was given.
+    """
+
+    def __init__(self, graph: Graph, wishes: Wishes, classes: Mapping[str, str]) -> None:
+        self.classes = classes
+        self.wishes = wishes
+        self.notes: list[str] = []
+        self.drawn = graph
+        self.values: dict[int, Any] = {}
+        self.gradients: dict[int, Any] = {}
+        self.numbers = self._numbers(graph)
+        self.gradient_names: dict[int, str] = {}
+        if wishes.backward and wishes.zoom != "neuron" and not any(node.phase == "backward" for node in graph.nodes):
+            graph, self.gradient_names = with_backward(graph)
+        self.graph = graph
+        overlays = [one for one in wishes.show if one in OVERLAYS]
+        self.heats = heats_of(graph.nodes, overlays, self.values, self.gradients) if overlays else {}
+        self.repeats = repeats_of(graph.nodes) if wishes.fold else Repeats()
+        self.parts: list[Part] = []
+
+    def picture(self, limit: int = MOST_BOXES) -> Picture:
+        """The picture with at most about `limit` boxes."""
+        if self.wishes.zoom == "neuron":
+            return self._neuron()
+        nodes = [node for node in self.graph.nodes if id(node) not in self.repeats.drawn]
+        collapsed = chosen_groups(self.wishes.collapse) if self.wishes.collapse else None
+        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed)
+        if note:
+            warnings.warn(f"{self.graph.name or 'the graph'}: {note}", TinygraphWarning, stacklevel=4)
+        opened = self._opened() if self.wishes.zoom == "channel" else {}
+        return assemble(
+            self.graph,
+            self.parts,
+            show=self.wishes.show,
+            numbers=self.numbers,
+            gradient_names=self.gradient_names,
+            classes=self.classes,
+            direction="right" if opened else "down",
+            notes=[*self.notes, note] if note else self.notes,
+            opened=opened,
+            lit=self._lit(),
+            heats=self.heats,
+            repeats=self.repeats,
+        )
+
+    def coarser(self) -> Picture | None:
+        """A picture with half as many boxes as the last, or None if nothing is left to leave out."""
+        before = len(self.parts)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TinygraphWarning)  # the drawing warns of the whole
+            picture = self.picture(limit=before // 2)
+        return picture if len(self.parts) < before else None
+
+    # -- numbers -------------------------------------------------------------------------------------------------------
+
+    def _numbers(self, graph: Graph) -> Numbers:
+        """The numbers to write into boxes; those that are only needed on the way are kept too."""
+        show = self.wishes.show
+        inside = self.wishes.zoom in INSIDE
+        if not inside and not {"values", "gradients", *NEED_VALUES}.intersection(show):
+            return Numbers()
+        if len(graph.nodes) > MOST_NUMBERS:
+            self.notes.append(
+                f"Numbers are left out: {len(graph.nodes):,} nodes are more than {MOST_NUMBERS:,}."
+            )
+            return Numbers()
+        self.values = values_of(graph, self.wishes.inputs)
+        if {"gradients", "gradient_norm"}.intersection(show):
+            self.gradients = self._gradients(graph)
+        elif "nan" in show and self._has_scalar(graph):
+            self.gradients = gradients_of(graph, self.values)
+        return Numbers(
+            self.values if "values" in show else {}, self.gradients if "gradients" in show else {}
+        )
+
+    def _has_scalar(self, graph: Graph) -> bool:
+        out = graph.outputs[0] if graph.outputs else None
+        return is_recorded(out) and edge_type(out).size == 1 and edge_type(out).differentiable
+
+    def _gradients(self, graph: Graph) -> dict[int, Any]:
+        if self._has_scalar(graph):
+            name = "the output" if len(graph.outputs) == 1 else "the first output"
+            self.notes.append(f"grad: gradient of {name}, computed for this picture.")
+            return gradients_of(graph, self.values)
+        found = own_gradients(graph.nodes)
+        if not found:
+            raise DrawingError(
+                "there are no gradients to show: the output is no scalar, and backward() has not been called. Draw a "
+                "scalar such as a loss, or call output.backward(gradient) first"
+            )
+        self.notes.append("grad: what backward() has accumulated in .grad of each leaf.")
+        return found
+
+    # -- what it is about ----------------------------------------------------------------------------------------------
+
+    def _lit(self) -> set[int] | None:
+        """Ids of the nodes that the picture is about; None for all."""
+        wishes, nodes = self.wishes, self.graph.nodes
+        if wishes.between is not None:
+            start, end = (find_nodes(nodes, one) for one in wishes.between)
+            found = on_paths(nodes, start, end)
+        elif wishes.focus is not None and wishes.zoom != "channel":
+            found = relatives(nodes, find_nodes(nodes, wishes.focus))
+        else:
+            return None
+        return found | {id(self.repeats.of(node)) for node in nodes if id(node) in found}
+
+    def _opened(self) -> dict[int, Opener]:
+        """What makes the interiors of the ops that are drawn from inside."""
+        chosen = self._ops_to_open()
+        pair = _index(self.wishes.element)
+        return {id(node): self._opener(node, pair) for node in chosen}
+
+    def _opener(self, node: Node, pair: tuple[int, ...] | None) -> Opener:
+        values, operands = self.values[id(node)], operands_of(node, self.values)
+        out = values[0] if isinstance(values, tuple) else values
+        return lambda identifiers: open_op(node, operands, out, pair, identifiers)
+
+    def _ops_to_open(self) -> list[Node]:
+        if not self.values:
+            raise DrawingError(f'zoom="channel" shows values, but {len(self.graph.nodes):,} nodes are too many for that')
+        drawn = [node for part in self.parts if part.single for node in part.nodes]
+        ops = [node for node in drawn if not isinstance(node, Leaf) and id(node) in self.values]
+        if self.wishes.focus is not None:
+            found = [node for node in find_nodes(ops, self.wishes.focus) if not isinstance(node, Leaf)]
+            best = [node for node in found if node.kind == "convolution"] or found
+            return best[:MOST_OPEN]
+        convolutions = [node for node in ops if node.kind == "convolution"]
+        if self.wishes.element is not None and len(convolutions) > 1:
+            raise DrawingError(
+                f"element={self.wishes.element!r}: there are {len(convolutions)} convolutions; choose one with focus="
+            )
+        if len(convolutions) > MOST_OPEN:
+            self.notes.append(
+                f"{MOST_OPEN} of {len(convolutions)} convolutions are open; focus= opens another."
+            )
+        if convolutions:
+            return convolutions[:MOST_OPEN]
+        return [node for node in ops if node.kind == "contraction"][:MOST_OPEN] or ops[-1:]
+
+    def _neuron(self) -> Picture:
+        wishes, graph = self.wishes, self.drawn
+        if not self.values:
+            raise DrawingError('zoom="neuron" shows values, which this graph is too large for')
+        element = wishes.element
+        if isinstance(element, Mapping) and len(element) == 1:
+            element = next(iter(element.items()))
+        if isinstance(element, tuple | list) and len(element) == 2 and isinstance(element[0], Tensor | Node | str):
+            return self._reach(find_edge(graph.nodes, element[0]), _index(element[1]) or ())
+        node = self._focused(graph)
+        index = _index(element)
+        notes: tuple[str, ...] = ()
+        if index is None:
+            index = tuple(size // 2 for size in node.output_types[0].shape)
+            notes = (f"element={index}, the middle one, since none was chosen.",)
+        picture = picture_of_element(graph, node, index, self.values)
+        picture.notes = (*notes, *picture.notes)
+        return picture
+
+    def _focused(self, graph: Graph) -> Node:
+        focus = self.wishes.focus
+        edge = find_edge(graph.nodes, focus) if focus is not None else next(iter(graph.outputs), None)
+        node = edge_node(edge) if is_recorded(edge) else None
+        if node is None or isinstance(node, Leaf):
+            raise DrawingError(
+                "the neuron level shows an element that an op makes, and this is none: choose an op's output with "
+                "focus=, or what a leaf's element reaches with element=(tensor, index)"
+            )
+        return node
+
+    def _reach(self, edge: Edge, index: tuple[int, ...]) -> Picture:
+        graph = self.drawn
+        out = graph.outputs[0]
+        wanted = self.wishes.backward or self._has_scalar(graph)
+        cotangents = None
+        if wanted and is_recorded(out) and edge_type(out).differentiable:
+            cotangents = gradients_of(graph, self.values)
+        name = (edge_node(out).name if is_recorded(out) else None) or "output"
+        picture = picture_of_reach(graph, edge, index, self.values, cotangents, name)
+        if cotangents is not None and not self._has_scalar(graph):
+            picture.notes = (*picture.notes, f"∂{name} starts as ones, since {name} is no scalar.")
+        return picture
+
+
+def _index(element: Any) -> tuple[int, ...] | None:
+    """An element's index as a tuple.
+
+    Raises:
+        DrawingError: it is none.
+    """
+    if element is None:
+        return None
+    items = element if isinstance(element, tuple | list) else (element,)
+    try:
+        return tuple(operator.index(item) for item in items)
+    except TypeError:
+        raise DrawingError(
+            f"element={element!r} is no index: give ints, such as (0, 1, 3, 3), or (tensor, index)"
+        ) from None
