@@ -35,9 +35,9 @@ _BATCH = [[[1.0, 2.0], [0.5, -1.0], [3.0, 4.0]], [[-1.0, 0.0], [2.5, 1.0], [0.0,
         Sample(_ROWS, axis=1),
         Sample(_BATCH, axis=(0, 2)),
         Sample([[3.0, 3.0]], axis=1, expected=([[0.0, 0.0]], [[3.0]], [[0.0]])),
+        Sample([[2.5, -1.0]], axis=0),  # one element has no spread
     ],
     error_samples=[
-        Sample([[2.5, -1.0]], axis=0),  # one element has no spread
         ErrorSample(_ROWS, axis=2, error=ShapeError, match="axis 2"),
         ErrorSample(_ROWS, axis=1, eps=-1.0, error=SettingError, match="eps"),
     ],
