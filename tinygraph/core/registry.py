@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from importlib import metadata
 
     from tinygraph.core.op import Composite, Op
+    from tinygraph.core.op_signatures import BuiltinOps  # a stub alone, written by scaffold/stubs.py
+else:
+    BuiltinOps = object
 
 AnyOp: TypeAlias = "Op | Composite"
 
@@ -397,7 +400,7 @@ def numpy_name(function: Any) -> str:
     return f"{module.replace('numpy', 'np', 1)}.{getattr(function, '__name__', function)}"
 
 
-class Ops:
+class Ops(BuiltinOps):
     """The namespace of ops: `tg.ops.sin`, or `tg.ops["package:sin"]` where two packages claim a name."""
 
     def __init__(self) -> None:
