@@ -69,7 +69,7 @@ def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int |
 def embedding_wrt_weight(g: Any, indices: Any, weight_type: Any, *, padding_idx: int | None) -> Any:
     if padding_idx is not None:  # equivalent (dropped step, wrong condition): a padding row gets no derivative
         kept = ops.reshape(indices != padding_idx, shape=(*indices.shape, *[1] * (weight_type.ndim - 1)))
-        g = ops.where(kept, g, 0)  # equivalent (dropped step, wrong branch, off by one): a padding row gets no derivative
+        g = ops.where(kept, g, 0)  # equivalent (dropped step, wrong branch, off by one): it gets no derivative
     return scatter_rows(g, indices, rows=weight_type.shape[0])
 
 
