@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from tinygraph.cli.terminal import console, say
+from tinygraph.core.card import Card
+from tinygraph.errors import PluginError
 
 
 def list_ops(*, kind: str | None = None, package: str | None = None) -> None:
@@ -39,17 +42,27 @@ def list_ops(*, kind: str | None = None, package: str | None = None) -> None:
 
 
 def show(name: str, /) -> None:
-    """Show one op: formula, operands, settings, rules, samples and where it was declared.
+    """Show one op: formula, operands, settings, rules, samples and its conformance card.
 
     Parameters
     ----------
     name
         The op's name; `package:name` where two packages claim one.
     """
+    from tinygraph.core.card import card_of
     from tinygraph.core.op import Op
     from tinygraph.core.registry import registry
 
-    op = registry.find(name)
+    shipped = _shipped_card(name)
+    try:
+        op = registry.find(name)
+    except PluginError:
+        if shipped is None:
+            raise
+        console.print(
+            _panel(shipped)
+        )  # what its package says of it is worth showing, though it cannot be imported
+        raise
     console.print(Text(f"{op.name}  ", "bold cyan") + Text(op.kind, "dim"))
     if op.__doc__:
         console.print(Text(op.__doc__.strip()))
@@ -59,6 +72,58 @@ def show(name: str, /) -> None:
     for label, value in _rows(op) if isinstance(op, Op) else _common_rows(op):
         table.add_row(label, Text(value))
     console.print(table)
+    card = shipped or card_of(op)
+    if card is not None:
+        console.print(_panel(card))
+
+
+def _shipped_card(name: str) -> Card | None:
+    """The card of a plugin's op, found by its manifest; the plugin is not imported."""
+    from tinygraph.core.card import card_of
+    from tinygraph.core.registry import registry
+
+    package, _, short = name.rpartition(":")
+    for plugin in registry.plugins():
+        if (
+            package in ("", plugin.package, plugin.distribution)
+            and plugin.manifest
+            and short in plugin.manifest.ops
+        ):
+            return card_of(short, plugin.package)
+    return None
+
+
+def _panel(card: Card) -> Panel:
+    """A conformance card."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for one in card.operands:
+        orders = (
+            f"first order {one.first_order}; second order {one.second_order}; forward mode {one.forward_mode}"
+        )
+        same = one.first_order == one.second_order == one.forward_mode
+        table.add_row(f"gradient of {one.name}", Text(one.first_order if same else orders))
+    sample = card.first_sample
+    flops = "not known" if sample.get("flops") is None else f"{sample['flops']} flops"
+    for label, text in (
+        ("dtypes", ", ".join(card.dtypes)),
+        ("broadcasting", card.broadcasting),
+        ("zero size", card.zero_size),
+        ("memory layout", card.memory_layout),
+        ("type rule", card.type_rule),
+        ("flops", card.flops),
+        ("first sample", sample and f"{flops}, {sample['bytes']} bytes, {sample['kept']} kept for backward"),
+        ("when compiled", card.kernel),
+        ("drawn", card.expansion),
+        ("laws", card.laws + (f"; broken: {', '.join(card.broken)}" if card.broken else "")),
+        ("mutation score", card.mutation.removeprefix("mutation score ")),
+    ):
+        if text:
+            table.add_row(label, Text(text))
+    return Panel(
+        table, title=f"{card.op}, {card.distribution} {card.version}", title_align="left", expand=False
+    )
 
 
 def _rows(op: Any) -> Iterable[tuple[str, str]]:

@@ -110,6 +110,12 @@ def card_of(op: Op | Composite | str, package: str = "") -> Card | None:
     return cards_of(home).get(name)
 
 
+def card_line(op: Op | Composite) -> str:
+    """The card of an op as a last line for an error's message; empty if there is none."""
+    card = card_of(op)
+    return "" if card is None else f"\n    {card.line}"
+
+
 @cache
 def cards_of(package: str) -> dict[str, Card]:
     """The cards of an import package by op name; none if it ships none, or the file cannot be read."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.card import card_line
 from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
@@ -277,6 +278,7 @@ def part_of(node: Node, result: Any, place: int | None, step: Step) -> Any:
         raise RuleError(
             f"the joint VJP rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} must return a "
             f"tuple with one entry per operand it serves (None where nothing flows); it returned {shown}"
+            f"{card_line(node.op)}"
         )
     return result[place]
 
@@ -286,7 +288,7 @@ def missing_rule(node: Node, position: int) -> MissingRuleError:
     return MissingRuleError(
         f"op {node.op.name!r} has no VJP rule for its operand {operand!r}, which needs a gradient here "
         f"({node.describe()}). Attach one with @{node.op.name}.vjp({operand!r}), declare the operand "
-        f"nondifferentiable, or pass tensor.detach()"
+        f"nondifferentiable, or pass tensor.detach(){card_line(node.op)}"
     )
 
 
@@ -390,5 +392,5 @@ def _wrong_shape(node: Node, position: int, shape: tuple[int, ...], types: Array
     operand = node.op.operand_at(position).name
     return RuleError(
         f"the VJP rule of op {node.op.name!r} for operand {operand!r} returned shape {tuple(shape)}, but the operand "
-        f"is {types}; a gradient has its operand's shape (or one that the operand broadcasts to)"
+        f"is {types}; a gradient has its operand's shape (or one that the operand broadcasts to){card_line(node.op)}"
     )

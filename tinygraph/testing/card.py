@@ -166,7 +166,12 @@ def _costs(op: Op | Composite) -> dict[str, Any]:
         cost = cost_of(Trial.of(op, op.samples[0]))
     except Exception as error:  # noqa: BLE001 - a broken op has a card, too
         return {"flops": f"not known: {type(error).__name__}"}
-    found = {"sample": repr(op.samples[0]), "flops": cost.flops, "bytes": cost.bytes, "kept": cost.kept}
+    found = {
+        "sample": " ".join(repr(op.samples[0]).split()),
+        "flops": cost.flops,
+        "bytes": cost.bytes,
+        "kept": cost.kept,
+    }
     return {"flops": cost.words, "first_sample": found}
 
 
