@@ -28,6 +28,7 @@ OP_WIDTH, OP_HEIGHT, PICTURE_HEIGHT = 92.0, 40.0, 58.0
 PHASES = {"backward": "backward pass", "update": "update"}
 
 Value = tuple[int, int]  # a node by its id, and which of its outputs
+SAVED: Value = (0, 0)  # all that one box keeps for another's backward pass, as one bundle
 
 
 @dataclass(eq=False, slots=True)
@@ -301,7 +302,9 @@ def _link(graph: Graph, root: Box) -> None:
         for entry in node.inputs:
             if is_recorded(entry):
                 tail = edge_node(entry)
-                _route(place[id(tail)], head, (id(tail), edge_index(entry)), _role(tail, node))
+                role = _role(tail, node)
+                value = SAVED if role == "saved" else (id(tail), edge_index(entry))
+                _route(place[id(tail)], head, value, role)
     for box in outputs:
         (value,) = box.outs
         box.outs = {}
@@ -309,9 +312,9 @@ def _link(graph: Graph, root: Box) -> None:
 
 
 def _role(tail: Node, head: Node) -> str:
-    if head.phase == "forward" or isinstance(tail, Leaf):
+    if head.phase == "forward":
         return "data"
-    return "gradient" if tail.phase == head.phase else "saved"
+    return "gradient" if tail.phase == head.phase and not isinstance(tail, Leaf) else "saved"
 
 
 def _route(tail: Box, head: Box, value: Value, role: str) -> None:

@@ -29,10 +29,11 @@ class Painter {
     const end = d.slice(Math.max(d.lastIndexOf(" "), d.lastIndexOf("L") ) + 1).split(","), [x, y] = end.map(Number);
     element("path", {d: "M0,0l-3.6,-7h7.2z", class: `head ${role}`, style: `--x:${x}px;--y:${y}px`}, this.group);
   }
-  text(x, y, text, {size, room, tall = size * 1.5, css = "", count = [...text].length, short = text}) {
+  // short: what stands there when there is little room; far: its place when there is hardly any, instead of all else.
+  text(x, y, text, {size, room, tall = size * 1.5, css = "", count = [...text].length, short = text, far = null}) {
     const made = element("text", {x, y, class: css}, this.group);
     made.textContent = text;
-    this.view.texts.push({made, size, room, tall, count: Math.max(1, count), text, short});
+    this.view.texts.push({made, y, size, room, tall, count: Math.max(1, count), text, short, far, now: text, away: false});
     return made;
   }
   image(x, y, w, h, make, css = "heat") {
@@ -45,11 +46,11 @@ class Painter {
     const {bx: x, by: y, bw: w, bh: h} = this.box, middle = x + w / 2;
     const size = Math.min(12.5, h * 0.3), image = pictured && h >= 76;
     const top = image ? h * 0.14 : note ? h * 0.36 : h * 0.5, short = shortened(title);
-    this.text(middle, y + top, title, {size, room: w - 10, tall: image ? h * 0.2 : h * 0.42, css: "title", short});
+    this.text(middle, y + top, title, {size, room: w - 10, tall: image ? h * 0.2 : h * 0.42, css: "title", short,
+      far: [y + h / 2, h * 0.8]});
     if (note) this.text(middle, y + (image ? h * 0.3 : h * 0.7), note,
       {size: size * 0.76, room: w - 10, tall: image ? h * 0.13 : h * 0.26, css: "note"});
     if (image) this.small(pictured, x + 8, y + h * 0.4, w - 16, h * 0.53);
-    this.text(middle, y + h / 2, short, {size, room: w - 6, tall: h * 0.8, css: "far"});
   }
   small(pictured, x, y, w, h) {
     const shown = pictured instanceof Item ? pictured : showTensor(pictured, "", null);
@@ -102,33 +103,47 @@ class View {
     const cover = element("g", {class: "cover"}, group);
     const before = this.texts.length;
     kid.cover(new Painter(this, cover, kid));
-    this.covers.set(kid, {cover, texts: this.texts.slice(before)});
+    this.covers.set(kid, {group: cover, texts: this.texts.slice(before), away: false});
   }
   show(t) {
     this.svg.style.transform = `matrix(${t.k},0,0,${t.k},${t.tx},${t.ty})`;
     const octave = Math.round(Math.log2(t.k) * 4);
-    if (octave !== this.octave) this.restyle(octave);
-  }
-  // Sizes that are kept about constant on screen, recomputed at every quarter octave.
-  restyle(octave) {
+    if (octave === this.octave) return;
     this.octave = octave;
-    const k = Math.pow(2, octave / 4);
-    this.svg.style.setProperty("--sw", 1 / k);
-    for (const one of this.texts) {
-      const fit = count => Math.min(Math.max(one.size, 11 / k), one.room / (count * 0.6), one.tall, LARGEST_TEXT / k);
-      let size = fit(one.count);
-      if (one.short !== one.text) {
-        const tight = size * k < 7.5;
-        if (tight) size = fit([...one.short].length);
-        one.made.textContent = tight ? one.short : one.text;
-      }
-      const visible = size * k >= 5;
-      one.made.classList.toggle("tiny", !visible);
-      if (visible) one.made.setAttribute("font-size", size.toFixed(2));
-    }
-    for (const [kid, {cover}] of this.covers) cover.classList.toggle("away", kid.bh * k < 44);
+    this.restyle(Math.pow(2, octave / 4));
   }
-  fade(kid, opened) { this.covers.get(kid)?.cover.classList.toggle("gone", opened && !(kid instanceof Grid || kid instanceof Stack)); }
+  // Sizes that are kept about constant on screen, recomputed at every quarter octave; only what changes is touched.
+  restyle(k) {
+    const strokes = Math.pow(2, -Math.round(Math.log2(k) * 2) / 2);
+    if (strokes !== this.strokes) this.svg.style.setProperty("--sw", this.strokes = strokes);
+    for (const [kid, cover] of this.covers) {
+      const away = kid.bh * k < 44 && cover.texts.some(one => one.far);
+      if (away !== cover.away) {
+        cover.away = away;
+        cover.group.classList.toggle("away", away);
+        for (const one of cover.texts) if (one.far) {
+          one.away = away;
+          one.made.setAttribute("y", away ? one.far[0] : one.y);
+        }
+      }
+    }
+    for (const one of this.texts) this.resize(one, k);
+  }
+  resize(one, k) {
+    const tall = one.away ? one.far[1] : one.tall;
+    const fit = count => Math.min(Math.max(one.size, 11 / k), one.room / (count * 0.6), tall, LARGEST_TEXT / k);
+    let size = fit(one.count), text = one.text;
+    if (one.short !== one.text && (one.away || size * k < 7.5)) {
+      text = one.short;
+      size = fit([...text].length);
+    }
+    const tiny = size * k < 5;
+    if (tiny !== one.tiny) one.made.classList.toggle("tiny", one.tiny = tiny);
+    if (tiny) return;
+    if (text !== one.now) one.made.textContent = one.now = text;
+    if (size !== one.font) one.made.setAttribute("font-size", (one.font = size).toFixed(2));
+  }
+  fade(kid, opened) { this.covers.get(kid)?.group.classList.toggle("gone", opened && !(kid instanceof Grid || kid instanceof Stack)); }
 }
 
 let shown = new Map(); // item -> transform, as painted last
