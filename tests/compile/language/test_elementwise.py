@@ -200,6 +200,12 @@ def test_errors_teach() -> None:
     mixed = program(["float32", "float64"], lambda b, x, y: b.step("add", x, y))
     with pytest.raises(DTypeError, match="put a cast before it"):
         elementwise.bind(mixed, [x, np.ones(3)], [np.ones(3)])
+    booleans = program(["bool"], lambda b, x: b.step("exp", x))
+    with pytest.raises(DTypeError, match="got bool; put a cast"):
+        elementwise.bind(booleans, [np.ones(3, np.bool_)], [np.ones(3)])
+    integers = program(["int32"], lambda b, x: x)
+    with pytest.raises(DTypeError, match="kernels take float32, float64, bool"):
+        elementwise.bind(integers, [np.ones(3, np.int32)], [np.ones(3, np.int32)])
     with pytest.raises(UnknownOpError, match="'nonsense' has no emitter"):
         elementwise.bind(program(["float32"], lambda b, x: b.step("nonsense", x)), [x], [x])
 
@@ -214,6 +220,26 @@ def test_an_emitter_of_somebody_else() -> None:
     np.testing.assert_array_equal(out, 3 * x + 1)
     with pytest.raises(PluginError, match="has an emitter already"):
         emitters.emitter("test thrice")(_thrice)
+
+
+def test_many_axes_in_any_order(guard: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4, 5, 2, 3, 4)).transpose(5, 1, 3, 0, 4, 2)[::2]
+    square = program(["float64"], lambda b, x: b.step("square", x))
+    for axes in ((0, 2, 5), (1,), (3, 4), (0, 1, 2, 3, 4, 5)):
+        expected = (x * x).sum(axes)
+        out = guard(expected.shape, np.float64)
+        elementwise.bind(square, [x], [out], reductions=["sum"], axes=axes)()
+        np.testing.assert_allclose(out, expected, rtol=1e-14)
+
+
+def test_constants_and_scalars() -> None:
+    out = np.empty((3, 4))
+    made = program(["float64"], lambda b, x: b.step("add", x, b.constant(2.5, "float64")))
+    elementwise.bind(made, [np.array(1.0)], [out])()
+    assert (out == 3.5).all()
+    one = np.empty(())
+    elementwise.bind(made, [np.array(1.0)], [one])()
+    assert one == 3.5
 
 
 def test_equal_programs_share_one_kernel_and_arrays_stay_alive() -> None:

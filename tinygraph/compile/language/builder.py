@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
+from tinygraph.errors import DTypeError
+
 Value = Any  # an LLVM value: scalar or vector
 Offset = Any  # a Python int, or an LLVM integer of 64 bits
 Carried = list[Value]
@@ -28,7 +30,6 @@ _SCALARS: dict[str, Any] = {
     "bool": BOOL,
 }
 _NAMES = {ir.FloatType(): "float32", ir.DoubleType(): "float64", INDEX: "int64", BOOL: "bool"}
-DTYPES = tuple(_SCALARS)
 
 
 class Function:
@@ -346,14 +347,14 @@ class Function:
     def intrinsic(self, name: str, *operands: Value) -> Value:
         """An LLVM intrinsic that is overloaded on its one operand type, such as `llvm.sqrt`."""
         kind = operands[0].type
-        letter = {"float32": "f32", "float64": "f64"}[dtype_of(operands[0])]
+        letter = _float_name(operands[0])
         suffix = f"v{kind.count}{letter}" if isinstance(kind, ir.VectorType) else letter
         return self.ir.call(self._declare(f"{name}.{suffix}", kind, [kind] * len(operands)), operands)
 
     def library(self, name: str, *scalars: Value) -> Value:
         """A function of the C library's mathematics: `name` for float64, `name`f for float32."""
         kind = scalars[0].type
-        symbol = name + ("f" if dtype_of(scalars[0]) == "float32" else "")
+        symbol = name + ("f" if _float_name(scalars[0]) == "f32" else "")
         return self.ir.call(self._declare(symbol, kind, [kind] * len(scalars)), scalars)
 
     def _declare(self, name: str, result: Any, operands: Sequence[Any]) -> Any:
@@ -410,6 +411,16 @@ def width_of(value: Value) -> int:
 def dtype_of(value: Value) -> str:
     """The dtype of a value's lanes."""
     return _NAMES[value.type.element if isinstance(value.type, ir.VectorType) else value.type]
+
+
+def _float_name(value: Value) -> str:
+    """LLVM's name of a floating-point type."""
+    names = {"float32": "f32", "float64": "f64"}
+    if dtype_of(value) not in names:
+        raise DTypeError(
+            f"a function of numbers got {dtype_of(value)}; put a cast to float32 or float64 before it"
+        )
+    return names[dtype_of(value)]
 
 
 def itemsize(dtype: str) -> int:

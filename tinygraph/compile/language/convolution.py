@@ -277,8 +277,8 @@ class Tile(NamedTuple):
 def choose_tile(rows: int, columns: int, vectors: int, registers: int) -> Tile:
     """The tile that covers an area in the least time.
 
-    The model: a step of the reduction costs its multiplications, and a fraction of its loads; tiles with few
-    multiplications wait for the first to finish.
+    The model: a step of the reduction costs its multiplications, and a fraction of its loads, of which those of
+    weights come from a cache farther away; tiles with few multiplications wait for the first to finish.
     """
     best, least = Tile(1, 1, 1), math.inf
     for v in range(1, min(vectors, 4) + 1):
@@ -287,7 +287,7 @@ def choose_tile(rows: int, columns: int, vectors: int, registers: int) -> Tile:
                 sums = x * y * v
                 if sums + v + 1 > registers - 1:
                     break
-                time = max(sums, 8) + 0.25 * (x * y + v)
+                time = max(sums, 8) + 0.25 * x * y + 0.5 * v
                 total = time * -(-rows // y) * -(-columns // x) * -(-vectors // v)
                 if total < least:
                     best, least = Tile(y, x, v), total

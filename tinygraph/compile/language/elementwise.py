@@ -30,6 +30,7 @@ from tinygraph.compile.language.target import Target, current_target
 from tinygraph.errors import DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
+DTYPES = ("float32", "float64", "bool")
 _UNROLLED = 4  # accumulators, so that additions do not wait for each other
 
 
@@ -108,6 +109,8 @@ def bind(
     for i, (operand, dtype) in enumerate(zip(operands, program.inputs, strict=False)):
         if operand.dtype != dtype:
             raise DTypeError(f"input {i} of the program is {dtype}, the array is {operand.dtype}")
+        if dtype not in DTYPES:
+            raise DTypeError(f"input {i} of the program is {dtype}; kernels take {', '.join(DTYPES)}")
     built = kernel(program, shape, tuple(operands), kinds, axes, current_target())
     return built.bind(*inputs, *outputs)
 

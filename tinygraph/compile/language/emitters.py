@@ -19,11 +19,11 @@ _EMITTERS: dict[str, Emitter] = {}
 
 
 def emitter(name: str) -> Callable[[Emitter], Emitter]:
-    """Register the emitter of an op.
+    """Register the emitter of an op::
 
-    >>> @emitter("thrice")
-    ... def thrice(code, x):
-    ...     return code.multiply(x, code.constant(3, x))
+        @emitter("thrice")
+        def emit_thrice(code, x):
+            return code.multiply(x, code.constant(3, x))
 
     Raises:
         PluginError: the op has an emitter already.

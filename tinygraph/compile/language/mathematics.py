@@ -18,6 +18,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.compile.language.builder import Function, Value, dtype_of, width_of
+from tinygraph.errors import DTypeError
 
 _LN2 = Fraction("0.693147180559945309417232121458176568075500134360255254120680009")
 
@@ -43,6 +44,14 @@ _FORMATS = {
 }
 
 
+def _format(x: Value) -> _Format:
+    if dtype_of(x) not in _FORMATS:
+        raise DTypeError(
+            f"a function of numbers got {dtype_of(x)}; put a cast to float32 or float64 before it"
+        )
+    return _FORMATS[dtype_of(x)]
+
+
 def exp(code: Function, x: Value) -> Value:
     """e^x = 2^k (1 + expm1(r)),  x = k ln 2 + r."""
     rest, k = _reduced_expm1(code, x)
@@ -61,15 +70,13 @@ def expm1(code: Function, x: Value) -> Value:
     near = code.fma(rest, code.multiply(first, second), code.subtract(code.multiply(first, second), one))
     far = code.multiply(code.multiply(code.add(rest, one), first), second)
     # 2^k overflows from k = 128 or 1024 on; below, minus one must not be lost
-    result = code.select(
-        code.compare(">", x, code.constant(_FORMATS[dtype_of(x)].overflow - 2, x)), far, near
-    )
+    result = code.select(code.compare(">", x, code.constant(_format(x).overflow - 2, x)), far, near)
     return code.intrinsic("llvm.copysign", result, x)  # -0.0 keeps its sign
 
 
 def log(code: Function, x: Value) -> Value:
     """log(2^e (1 + f)) = e ln 2 + f - s (f - R),  s = f / (2 + f),  R = 2 atanh(s) / s - 2."""
-    form = _FORMATS[dtype_of(x)]
+    form = _format(x)
     tiny = code.compare("<", x, code.constant(2.0 ** (1 - form.bias), x))
     lifted = code.select(tiny, code.multiply(x, code.constant(2.0**form.mantissa, x)), x)
     raised = code.select(tiny, code.constant(-form.mantissa, x), code.constant(0, x))
@@ -108,7 +115,7 @@ def log1p(code: Function, x: Value) -> Value:
 
 def tanh(code: Function, x: Value) -> Value:
     """expm1(2 |x|) / (expm1(2 |x|) + 2), with the sign of x."""
-    limit = code.constant(_FORMATS[dtype_of(x)].tanh_one, x)
+    limit = code.constant(_format(x).tanh_one, x)
     size = code.minimum(code.intrinsic("llvm.fabs", x), limit)
     grown = expm1(code, code.add(size, size))
     return code.intrinsic("llvm.copysign", code.divide(grown, code.add(grown, code.constant(2, x))), x)
@@ -130,7 +137,7 @@ def softplus(code: Function, x: Value) -> Value:
 
 def erf(code: Function, x: Value) -> Value:
     """Its Taylor series up to 1, beyond it 1 - erfc(|x|), with the sign of x."""
-    form = _FORMATS[dtype_of(x)]
+    form = _format(x)
     size = code.intrinsic("llvm.fabs", x)
     terms = [
         2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(form.erf_terms)
@@ -156,7 +163,7 @@ def _erfc(code: Function, x: Value) -> Value:
     bounded = code.select(code.compare(">", x, stop), stop, x)
     numerator = code.subtract(bounded, code.constant(_CENTRE, x))
     variable = code.divide(numerator, code.add(bounded, code.constant(_CENTRE, x)))
-    scaled = polynomial(code, variable, _erfcx_fit(_FORMATS[dtype_of(x)].erfcx_degree))
+    scaled = polynomial(code, variable, _erfcx_fit(_format(x).erfcx_degree))
     return code.multiply(exp(code, code.negative(code.multiply(x, x))), scaled)
 
 
@@ -184,7 +191,7 @@ def polynomial(code: Function, x: Value, coefficients: Sequence[float]) -> Value
 
 def _reduced_expm1(code: Function, x: Value) -> tuple[Value, Value]:
     """expm1(r) and the integer k of x = k ln 2 + r, |r| <= ln(2) / 2; nan stays in expm1(r)."""
-    form = _FORMATS[dtype_of(x)]
+    form = _format(x)
     top, bottom = code.constant(form.overflow, x), code.constant(form.underflow, x)
     x = code.select(code.compare(">", x, top), top, x)
     x = code.select(code.compare("<", x, bottom), bottom, x)
@@ -197,7 +204,7 @@ def _reduced_expm1(code: Function, x: Value) -> tuple[Value, Value]:
 
 def _power_of_two(code: Function, k: Value, like: Value) -> Value:
     """2^k for an exponent that a normal number can have."""
-    form = _FORMATS[dtype_of(like)]
+    form = _format(like)
     biased = code.ir.add(k, _integers(code, form.bias, like))
     return code.ir.bitcast(code.ir.shl(biased, _integers(code, form.mantissa, like)), like.type)
 
@@ -210,7 +217,7 @@ def _split_ln2(dtype: str) -> tuple[float, float]:
 
 
 def _integer_type(like: Value) -> Any:
-    scalar = ir.IntType(_FORMATS[dtype_of(like)].bits)
+    scalar = ir.IntType(_format(like).bits)
     return scalar if width_of(like) == 1 else ir.VectorType(scalar, width_of(like))
 
 
