@@ -1,7 +1,7 @@
 """`Drawing`: a picture that can be looked at - as DOT, SVG, PNG, PDF or a page, in a file or in a notebook.
 
 What is in the picture was decided before; here it is only laid out, and laid out more coarsely when that takes too
-long. Rendering is left to `render.py`, the page to `page.py`.
+long. Rendering is left to `render.py`, the page to `page/`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Drawing:
         coarser: Callable[[], Picture | None] = lambda: None,
         time_limit: float = TIME_LIMIT,
         graph: Graph | None = None,
+        page: Callable[[bool], str] | None = None,
     ) -> None:
+        self._interactive = page  # the page that zooms, with or without numbers; None where there is no graph to zoom
         self._graph = graph  # what `tg.load` finds in the files that are written
         self.picture = picture
         self._style = style
@@ -80,10 +82,13 @@ class Drawing:
         return self._render("pdf")
 
     def html(self, path: str | Path, *, embed: int | None = MOST_VALUES) -> Path:
-        """Write one page that works offline: the picture, to be moved and zoomed. Returns where it is.
+        """Write one page that works offline and zooms, from the whole model down to one multiplication.
 
         Args:
-            embed: as in `save`.
+            embed: as in `save`; None is a page without numbers.
+
+        Returns:
+            Where it is.
         """
         return _write(Path(path), self._page(embed).encode())
 
@@ -117,6 +122,8 @@ class Drawing:
         return _write(path, writer())
 
     def _page(self, embed: int | None) -> str:
+        if self._interactive is not None:
+            return self._embedded(self._interactive(embed is not None), ".html", embed)
         return self._embedded(write_page(self.svg(), self.picture.name, self._style), ".html", embed)
 
     def _embedded(self, picture: str, suffix: str, embed: int | None) -> str:

@@ -79,6 +79,7 @@ def draw(
     <Drawing of graph: 5 boxes, 6 arrows>
     """
     from tinygraph.draw.drawing import Drawing  # what lays out, computes and writes is not needed before
+    from tinygraph.draw.page import MOST_ELEMENTS, page
     from tinygraph.draw.sketch import Sketch, Wishes
 
     find_level(zoom)
@@ -97,7 +98,22 @@ def draw(
         wishes = Wishes(zoom, element, given, backward, show, focus, between, fold, collapse)
         sketch = Sketch(_graph(target, given), wishes, module_classes(target))
         picture = sketch.picture()
-        drawing = Drawing(picture, look, coarser=sketch.coarser, time_limit=time_limit, graph=sketch.drawn)
+        drawing = Drawing(
+            picture,
+            look,
+            coarser=sketch.coarser,
+            time_limit=time_limit,
+            graph=sketch.drawn,
+            page=lambda numbers: page(
+                sketch.graph,
+                inputs=given,
+                classes=sketch.classes,
+                element=element if zoom in INSIDE else None,
+                style=look,
+                time_limit=time_limit,
+                most_elements=MOST_ELEMENTS if numbers else 0,
+            ),
+        )
     if path is not None:
         drawing.save(path)
     return drawing

@@ -5,4 +5,5 @@
 """
 
 from tinygraph.draw.page.picture_page import write_page as write_page
+from tinygraph.draw.page.writing import MOST_ELEMENTS as MOST_ELEMENTS
 from tinygraph.draw.page.writing import page as page

@@ -24,7 +24,6 @@ HERE = Path(__file__).parent
 SCRIPTS = ("data", "items", "camera", "paint", "controls", "panel", "start")
 MOST_ELEMENTS = 1_000_000  # numbers that a page carries
 MOST_COMPUTED = 20_000  # nodes whose values are worth computing
-MOST_DESCRIBED = 6_000_000  # bytes of the graph that the page carries, so that it can be loaded
 GRADIENTS_OF = 2_000  # nodes at most, where the output is a scalar
 ZERO = {"light": "#fafaf8", "dark": "#20262e"}  # the colour of the number 0
 THEME_NAMES = {"light": "Light", "dark": "Dark", "okabe-ito": "Colour-blind safe"}
@@ -35,7 +34,7 @@ def page(
     *,
     inputs: Sequence[Any] = (),
     classes: Mapping[str, str] | None = None,
-    element: tuple[int, ...] | None = None,
+    element: Any = None,
     title: str | None = None,
     style: Style | str | Path = "light",
     time_limit: float = 20.0,
@@ -46,17 +45,17 @@ def page(
     Args:
         inputs: what a captured graph is run with; without them the page has structure and no numbers.
         classes: dotted path of a module -> the name of its class.
-        element: an element of the first output to begin at.
+        element: anything but None begins at the op of the first output; an index into it, at that element.
         title: the page's title; the graph's name by default.
         style: the look to begin with. "light" follows the reader's system.
         time_limit: seconds that the layout may take; what is left then is drawn in plain rows.
-        most_elements: how many numbers the page may carry.
+        most_elements: how many numbers the page may carry; with 0 it has not even statistics of them.
 
     Returns:
-        The text of one HTML file that needs nothing from elsewhere.
+        The text of one HTML file that needs nothing from elsewhere. The graph itself is not in it.
     """
     notices: list[str] = []
-    values = _values(graph, inputs, notices)
+    values = _values(graph, inputs, notices) if most_elements else {}
     gradients = _gradients(graph, values)
     pictured = {key for key, value in values.items() if _has_picture(value)}
     root, said = tree(graph, classes or {}, pictured, seconds=time_limit)
@@ -76,7 +75,7 @@ def page(
     }
     start = _start(graph, root, element)
     if start is not None:
-        data["start"] = start
+        data |= {"start": start, "element": list(element) if isinstance(element, tuple | list) else []}
     notices += said
     return Template((HERE / "page.html").read_text("utf-8")).substitute(
         title=html.escape(name),
@@ -88,7 +87,6 @@ def page(
         still=still(root),
         data=script_json(data),
         values=block,
-        graph=_description(graph),
         script=script(),
     )
 
@@ -135,7 +133,7 @@ def _has_picture(value: Any) -> bool:
     return not isinstance(value, tuple) and math.prod(getattr(value, "shape", ())) >= 1
 
 
-def _start(graph: Graph, root: Box, element: tuple[int, ...] | None) -> list[int] | None:
+def _start(graph: Graph, root: Box, element: Any) -> list[int] | None:
     """The way to the op that made the first output, in numbers of kids."""
     out = graph.outputs[0] if graph.outputs else None
     if element is None or not is_recorded(out):
@@ -149,27 +147,6 @@ def _start(graph: Graph, root: Box, element: tuple[int, ...] | None) -> list[int
                 box = box.parent
             return way[::-1]
     return None
-
-
-def _description(graph: Graph) -> str:
-    """The graph itself, so that the page is also a file that loads; nothing where a file cannot hold it."""
-    import msgspec
-
-    from tinygraph.interop.describing import describe
-    from tinygraph.interop.values import to_text
-
-    try:
-        description, values = describe(graph)
-    except TinygraphError:
-        return ""
-    if sum(value.nbytes for value in values.values()) > MOST_DESCRIBED:
-        return ""
-    for name, value in values.items():
-        description.arrays[name].data = to_text(value)
-    text = msgspec.json.encode(description).decode().replace("<", "\\u003c")
-    if len(text) > MOST_DESCRIBED:
-        return ""
-    return f'<script type="application/json" id="tinygraph-graph">{text}</script>'
 
 
 # -- looks -------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,23 @@ const ROOT = new Box(DATA.root);
 ROOT.place(0, 0, 0, 0);
 camera.anchor = ROOT;
 
+// The cell of an op's result at an index, where there is one.
+function cellOf(op, index) {
+  const tensor = op.tensor;
+  if (!tensor || index.length !== tensor.shape.length || !index.every(Number.isInteger)) return op;
+  const flat = ravel(index, tensor.shape);
+  const within = item => {
+    if (item.tensor === tensor && item instanceof Cell) return item.flat === flat && item.sum ? item : null;
+    if (item instanceof Pair || !item.opens || (item !== op && item.tensor && item.tensor !== tensor)) return null;
+    for (const kid of item.kids) {
+      const found = within(kid);
+      if (found) return found;
+    }
+    return null;
+  };
+  return within(op) ?? op;
+}
+
 function start() {
   document.body.classList.add("live");
   document.getElementById("still")?.remove();
@@ -15,7 +32,7 @@ function start() {
   showPanel(ROOT);
   markInTree(ROOT);
   if (!restore() && DATA.start) {
-    const item = itemOf(DATA.start);
+    const item = cellOf(itemOf(DATA.start), DATA.element);
     select(item, false);
     land(item);
   }
