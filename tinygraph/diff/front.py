@@ -171,8 +171,7 @@ def _operand_details(matching: Matching, before: Node, after: Node) -> list[str]
 def _same_end(matching: Matching, one: Any, other: Any) -> bool:
     """Whether an operand or output of `a` is the matching one of `b`."""
     if is_recorded(one) and is_recorded(other):
-        partner = matching.backward.get(id(edge_node(other)))
-        return partner is edge_node(one) and edge_index(one) == edge_index(other)
+        return edge_index(one) == edge_index(other) and matching.same(edge_node(one), edge_node(other))
     if is_recorded(one) or is_recorded(other):
         return False
     return constant_key(one) == constant_key(other)

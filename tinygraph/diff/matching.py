@@ -8,9 +8,10 @@ by ever weaker likeness, down to the mere type and place. Each graph is walked a
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 
 MOST_ALIGNED = 2000  # nodes left over that are aligned as sequences, which takes quadratic time
+MOST_COMPARED = 8  # duplicates among which a namesake is looked for
 
 Likeness = Callable[[Node], Hashable]
 
@@ -38,10 +40,11 @@ class Matching:
         self.backward: dict[int, Node] = {}  # id in b -> node of a
         self._ends = list(zip(_ends(a), _ends(b), strict=False))
         self._readers_a, self._readers_b = _readers(self.nodes_a), _readers(self.nodes_b)
-        self._exact = defaultdict(list)
-        for node in self.nodes_a:
-            if not isinstance(node, Leaf):
-                self._exact[_exact_key(node, lambda one: one)].append(node)
+        self._class_a: dict[int, int] = {}
+        self._class_b: dict[int, int | None] = {}
+        self._known: dict[Hashable, int] = {}  # what computes a value -> the class of nodes that do
+        self._members: dict[int, deque[Node]] = defaultdict(deque)
+        self._classify()
         self._match_leaves()
         self._match_exactly()
         for likeness in LIKENESSES:
@@ -50,6 +53,11 @@ class Matching:
         self._align()
         for likeness in (*LIKENESSES, _same_type, _same_place):
             self._spread(likeness)
+        self._match_exactly()
+
+    def same(self, a: Node, b: Node) -> bool:
+        """Whether a node of `a` and one of `b` compute the same: they are matched, or duplicates of such."""
+        return self._class_b[id(b)] == self._class_a[id(a)]
 
     def pair(self, a: Node, b: Node) -> bool:
         """Match two nodes, unless one of them is matched already."""
@@ -83,26 +91,42 @@ class Matching:
             if id(node) not in self.backward and found:
                 self.pair(found.popleft(), node)
 
+    def _classify(self) -> None:
+        """Number what the nodes of `a` compute; duplicates have one number."""
+        draws: Counter[Hashable] = Counter()
+        for node in self.nodes_a:
+            key = id(node) if isinstance(node, Leaf) else _computed(node, self._class_a, draws)
+            number = self._class_a[id(node)] = self._known.setdefault(key, len(self._known))
+            self._members[number].append(node)
+
     def _match_exactly(self) -> None:
-        """Match each node of b that applies the same op with the same settings to the same operands as one of a."""
+        """Match each node of `b` that applies the same op with the same settings to the same operands as one of `a`."""
+        draws: Counter[Hashable] = Counter()
         for node in self.nodes_b:
-            if id(node) in self.backward or isinstance(node, Leaf):
-                continue
-            if any(id(parent) not in self.backward for parent in node.parents()):
-                continue
-            key = _exact_key(node, lambda one: self.backward[id(one)])
-            found = [one for one in self._exact.get(key, ()) if id(one) not in self.forward]
-            if found:
-                self.pair(
-                    max(found, key=lambda one: (one.name == node.name) + (one.scope == node.scope)), node
-                )
+            key = None if isinstance(node, Leaf) else _computed(node, self._class_b, draws)
+            partner = self.backward.get(id(node))
+            if partner is None and key in self._known:
+                partner = self._first_free(self._known[key], node)
+            number = self._known.get(key) if partner is None else self._class_a[id(partner)]
+            self._class_b[id(node)] = number
+
+    def _first_free(self, number: int, node: Node) -> Node | None:
+        """Match a node with one of a class of duplicates, if one is left; rather one of its name and scope."""
+        members = self._members[number]
+        while members and id(members[0]) in self.forward:
+            members.popleft()
+        free = [one for one in islice(members, MOST_COMPARED) if id(one) not in self.forward]
+        if not free:
+            return None
+        chosen = max(free, key=lambda one: (one.name == node.name) + (one.scope == node.scope))
+        self.pair(chosen, node)
+        return chosen
 
     def _spread(self, likeness: Likeness) -> None:
         """Match operands and readers of matched nodes that are alike and stand in the same place."""
         for one, other in self._ends:
             self._pair_like(one, other, likeness)
-        known = ((self.backward.get(id(node)), node) for node in self.nodes_b)
-        pending = deque((one, other) for one, other in known if one is not None)
+        pending = deque((self.backward[id(node)], node) for node in self._frontier())
         if likeness is _same_type:  # one op in the place of several computes what the last of them did
             pending.reverse()
         while pending:
@@ -111,6 +135,13 @@ class Matching:
             pairs = [(x, y) for (_, x), (_, y) in operands if x is not None and y is not None]
             pairs += self._like_readers(one, other, likeness)
             pending += [(x, y) for x, y in pairs if self._pair_like(x, y, likeness)]
+
+    def _frontier(self) -> list[Node]:
+        """The matched nodes of `b` beside unmatched ones, in order."""
+        left = [node for node in self.nodes_b if id(node) not in self.backward]
+        beside = {id(one) for node in left for one in node.parents()}
+        beside |= {id(one) for node in left for _, one in self._readers_b.get(id(node), ())}
+        return [node for node in self.nodes_b if id(node) in beside and id(node) in self.backward]
 
     def _pair_like(self, one: Node | None, other: Node | None, likeness: Likeness) -> bool:
         if one is None or other is None or not _alike(one, other) or likeness(one) != likeness(other):
@@ -162,12 +193,22 @@ def constant_key(value: Any) -> Hashable:
     return (type(value), repr(value))
 
 
-def _exact_key(node: Node, known_as: Callable[[Node], Node]) -> Hashable:
-    entries = tuple(
-        (id(known_as(edge_node(entry))), edge_index(entry)) if is_recorded(entry) else constant_key(entry)
-        for entry in node.inputs
-    )
-    return (_like_op(node), entries)
+def _computed(node: Node, classes: Mapping[int, int | None], draws: Counter[Hashable]) -> Hashable:
+    """What a node computes, by the classes of what it reads; None if one of these is unknown."""
+    entries: list[Hashable] = []
+    for entry in node.inputs:
+        if not is_recorded(entry):
+            entries.append(constant_key(entry))
+            continue
+        number = classes[id(edge_node(entry))]
+        if number is None:
+            return None
+        entries.append((number, edge_index(entry)))
+    key = (_like_op(node), tuple(entries))
+    if node.kind != "random":
+        return key
+    draws[key] += 1  # each draw is another value
+    return (key, draws[key])
 
 
 def _kind(node: Node) -> Hashable:
