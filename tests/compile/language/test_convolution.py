@@ -60,6 +60,7 @@ CASES = [
     Case(1, 7, (1, 17), 11, (1, 4), padding=(0, 2)),
     Case(1, 2, (1, 1), 3, (1, 1)),
     Case(0, 3, (5, 5), 4, (3, 3)),
+    Case(3, 160, (5, 4), 112, (3, 3), padding=(1, 1)),  # weights larger than a cache
     Case(1, 3, (8, 7), 5, (3, 3), (2, 1), (1, 1), dtype="float64"),
     Case(2, 20, (6, 5), 24, (3, 3), padding=(1, 1), dtype="float64"),
 ]
@@ -265,7 +266,7 @@ def test_errors_teach() -> None:
         direct.kernel_gradient(made, given._replace(padded=16))
 
 
-@pytest.mark.parametrize("case", [CASES[i] for i in (0, 2, 7, 9, 17)])
+@pytest.mark.parametrize("case", [CASES[i] for i in (0, 2, 7, 9, 18)])
 @pytest.mark.parametrize("name", ["avx2", "generic"])
 def test_narrower_targets(name: str, case: Case, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAPH_TARGET", name)

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tinygraph.compile.language.builder import Function, Offset, Value, splat
+from tinygraph.compile.language.builder import Function, Offset, Value, itemsize, splat
 from tinygraph.compile.language.elementwise import emit_program
 from tinygraph.compile.language.module import Kernel, compile_kernel
 from tinygraph.compile.language.planes import Planes, lanes_for
@@ -27,6 +27,7 @@ from tinygraph.compile.language.target import Target, current_target
 from tinygraph.errors import ShapeError
 
 _L1_BYTES = 32 * 1024
+_L2_BYTES = 512 * 1024
 _PixelBody = Callable[[Offset, Offset, list[Value]], list[Value]]
 
 
@@ -309,14 +310,32 @@ def _compile_sums(
     pointers = ["source", "weights", *(["bias"] if bias else []), "target", *extras]
 
     def write(code: Function) -> None:
+        nests = [
+            _Sums(code, dtype, part, source, result, weights, bias, epilogue, target)
+            for part in parts
+            if part.rows and part.columns
+        ]
+        if _stream_images(source, weights, dtype):
+            for nest in nests:
+                nest.each_block(nest.all_images)
+            return
+
         def image(n: Offset, _: list[Value]) -> None:
-            for part in parts:
-                if part.rows and part.columns:
-                    _Sums(code, dtype, part, source, result, weights, bias, epilogue, target).write(n)
+            for nest in nests:
+                nest.each_block(functools.partial(nest.write, n))
 
         code.loop(0, code.counts["images"], 1, image)
 
     return compile_kernel(name, pointers, write, counts=["images"], distinct=True, target=target)
+
+
+def _stream_images(source: Planes, weights: Weights, dtype: str) -> bool:
+    """Whether all images pass by each block of weights, rather than all weights by each image.
+
+    The weights of large layers do not fit the second-level cache; images are then often smaller.
+    """
+    total = weights.blocks * weights.block
+    return total * itemsize(dtype) > _L2_BYTES and total > weights.blocks / 2 * source.image
 
 
 class _Sums:
@@ -340,24 +359,28 @@ class _Sums:
         self.pixels = [(y, x) for y in range(self.tile.rows) for x in range(self.tile.columns)]
         self.tables = (code.table([tap[0] for tap in part.taps]), code.table([tap[1] for tap in part.taps]))
 
-    def write(self, image: Offset) -> None:
-        """All tiles of one image; vectors of channels outside, so that their weights stay in the cache."""
+    def each_block(self, body: Callable[[Offset], None]) -> None:
+        """For the vectors of output channels that tiles take at a time."""
+        code, last = self.code, self.weights.blocks - self.tile.vectors
+        code.loop(0, self.weights.blocks, self.tile.vectors, lambda b, _: body(code.smaller_index(b, last)))
+
+    def all_images(self, block: Offset) -> None:
+        """All tiles of all images for a block of output channels."""
+        self.code.loop(0, self.code.counts["images"], 1, lambda n, _: self.write(n, block))
+
+    def write(self, image: Offset, block: Offset) -> None:
+        """All tiles of one image for a block of output channels."""
         code, part, tile = self.code, self.part, self.tile
 
-        def blocks(b: Offset, _: list[Value]) -> None:
-            block = code.smaller_index(b, self.weights.blocks - tile.vectors)
+        def rows(y: Offset, _: list[Value]) -> None:
+            row = code.smaller_index(y, part.rows - tile.rows)
 
-            def rows(y: Offset, _: list[Value]) -> None:
-                row = code.smaller_index(y, part.rows - tile.rows)
+            def columns(x: Offset, _: list[Value]) -> None:
+                self._tile(image, block, row, code.smaller_index(x, part.columns - tile.columns))
 
-                def columns(x: Offset, _: list[Value]) -> None:
-                    self._tile(image, block, row, code.smaller_index(x, part.columns - tile.columns))
+            code.loop(0, part.columns, tile.columns, columns)
 
-                code.loop(0, part.columns, tile.columns, columns)
-
-            code.loop(0, part.rows, tile.rows, rows)
-
-        code.loop(0, self.weights.blocks, tile.vectors, blocks)
+        code.loop(0, part.rows, tile.rows, rows)
 
     def _tile(self, image: Offset, block: Offset, row: Offset, column: Offset) -> None:
         code, part = self.code, self.part
@@ -474,8 +497,9 @@ def kernel_gradient(
 ) -> Kernel:
     """The gradient by the kernel, packed as `forward_weights`, and by the bias.
 
-    Rows of source and gradient that fit the first-level cache are met by all tiles of the kernel before the next;
-    each such block is summed in registers from zero, so that rounding errors stay those of short sums.
+    A band of rows is met by all tiles of the kernel before the next: of the gradient what a block of outputs reads
+    fits the first-level cache, of both all fits the second. Each band is summed in registers from zero, so that
+    rounding errors stay those of short sums.
 
     Args:
         convolution: the forward convolution.
@@ -536,9 +560,13 @@ class _Products:
         self.taps = [(y, x) for y in range(weights.height) for x in range(1 if merged else weights.width)]
         most = (target.registers - 2 - self.vectors) // self.vectors
         self.inputs = -(-self.run // -(-self.run // most))  # equal tiles, the last perhaps smaller
-        itemsize = target.vector_bytes // target.lanes(self.dtype)
-        row_bytes = (convolution.stride[0] * self.source.row + gradient.row) * itemsize
-        self.rows = max(1, min(gradient.height, _L1_BYTES // row_bytes))
+        size = itemsize(self.dtype)
+        reused = (
+            gradient.width * self.vectors * weights.lanes * size
+        )  # bytes of a row that all tiles of a block read
+        row = (convolution.stride[0] * self.source.row + gradient.row) * size
+        fitting = min(_L1_BYTES // 2 // reused, _L2_BYTES // 2 // row)
+        self.rows = max(1, min(gradient.height, fitting))
         offsets = [
             y * convolution.dilation[0] * self.source.row + x * convolution.dilation[1] * self.source.pixel
             for y, x in self.taps
