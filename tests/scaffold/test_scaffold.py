@@ -39,6 +39,7 @@ REQUESTS = [
 @pytest.fixture(autouse=True)
 def forget():
     """Ops that a test declares are gone after it."""
+    registry._load_builtin()  # or restoring the snapshot would leave the built-in ops out
     before, modules = registry._snapshot(), set(sys.modules)
     yield
     registry._restore(before)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tinygraph.cli.terminal import console, say
 from tinygraph.core.card import Card
-from tinygraph.errors import PluginError
+from tinygraph.errors import PluginError, UnknownOpError
 
 
 def list_ops(*, kind: str | None = None, package: str | None = None) -> None:
@@ -56,12 +56,9 @@ def show(name: str, /) -> None:
     shipped = _shipped_card(name)
     try:
         op = registry.find(name)
-    except PluginError:
-        if shipped is None:
-            raise
-        console.print(
-            _panel(shipped)
-        )  # what its package says of it is worth showing, though it cannot be imported
+    except (PluginError, UnknownOpError):
+        if shipped is not None:  # what the package says of it is worth showing, though it cannot be imported
+            console.print(_panel(shipped))
         raise
     console.print(Text(f"{op.name}  ", "bold cyan") + Text(op.kind, "dim"))
     if op.__doc__:

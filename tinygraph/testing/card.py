@@ -178,17 +178,17 @@ def _costs(op: Op | Composite) -> dict[str, Any]:
 def _type_rule(op: Op) -> str:
     family = op.type_rule.__qualname__.partition("_types.<locals>")
     if not family[1]:
-        return "given"
+        return "its own"
     return "found by running the forward" if family[0] == "forward" else f"of the {family[0]} family"
 
 
 def _kernel(op: Op) -> str:
     if op.lowering is not None:
-        return "given"
+        return "a kernel of its own"
     return f"NumPy's {numpy_name(op.numpy_twin)}" if op.numpy_twin is not None else "its NumPy forward"
 
 
 def _expansion(op: Op) -> str:
     if op.expansion is not None:
-        return "given"
+        return "an expansion of its own"
     return "element by element" if op.kind in ("elementwise", "comparison") else "from its derivatives"

@@ -1,0 +1,180 @@
+"""`tinygraph ops check` of ops, files and packages, whatever is wrong with them: each fault is named."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from tinygraph.cli import main, terminal
+from tinygraph.core.card import cards_of
+from tinygraph.core.manifest import Manifest
+from tinygraph.core.registry import registry
+from tinygraph.scaffold import Request, write_package
+
+GOOD = """
+import numpy as np
+from tinygraph.plugin import Sample, op, ops
+
+@op(kind="elementwise", samples=[Sample([0.5, -1.5, 2.0], expected=[0.25, 2.25, 4.0]), Sample([[1.5], [-0.7]])])
+def odd_square(x):
+    "x²;  d/dx = 2x."
+    return x * x
+
+@odd_square.vjp("x")
+def odd_square_wrt_x(g, x):
+    return 2 * g * x
+"""
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Call the command; returns (exit code, what it printed, its errors). Ops it loads are forgotten."""
+    monkeypatch.setattr(terminal.console, "_width", 200)
+    monkeypatch.chdir(tmp_path)
+    registry._load_builtin()  # or restoring the snapshot would leave the built-in ops out
+    before, modules = registry._snapshot(), set(sys.modules)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(["ops", "check", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    yield call
+    registry._restore(before)
+    cards_of.cache_clear()
+    for name in set(sys.modules) - modules:
+        if name.startswith(("tinygraph_made", "odd", "wrong")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text, name="odd_file.py"):
+        (tmp_path / name).write_text(text)
+        return name
+
+    return write
+
+
+def test_a_good_file(run, file):
+    code, out, _ = run(file(GOOD))
+    assert code == 0
+    assert "second derivatives" in out
+    assert "\nmutation score 100 % (" in out
+
+
+def test_json(run, file):
+    code, out, _ = run(file(GOOD), "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert data["ok"]
+    assert data["ops"][0]["op"] == "odd_square"
+    assert data["ops"][0]["mutation"]["percent"] == 100
+    code, out, _ = run(file(GOOD.replace("2 * g * x", "3 * g * x")), "--json", "--no-mutation")
+    data = json.loads(out)
+    assert code == 1
+    assert not data["ok"]
+    finding = data["ops"][0]["findings"][0]
+    assert finding["law"] == "first derivatives"
+    assert "factor" in finding["cause"]
+    assert data["ops"][0]["mutation"] is None
+
+
+FAULTS = {
+    "raises on import": ("import nothing_of_this_name", "odd_file.py:1"),
+    "syntax": ("def f(:\n", "odd_file.py:1"),
+    "declares nothing": ("x = 1", "declares no op"),
+    "declares twice": (GOOD + GOOD, "twice"),
+    "reserved": (GOOD.replace("odd_square", "sin"), "reserved"),
+    "wrong signature": (GOOD.replace("def odd_square(x)", "def odd_square(x, axis=0)"), "keyword-only"),
+    "wrong rule signature": (GOOD.replace("(g, x)", "(g, z)"), "asks for 'z'"),
+    "no samples": (
+        GOOD.replace(
+            "samples=[Sample([0.5, -1.5, 2.0], expected=[0.25, 2.25, 4.0]), Sample([[1.5], [-0.7]])]", ""
+        ),
+        "no samples",
+    ),
+    "wrong sign": (GOOD.replace("2 * g * x", "-2 * g * x"), "wrong sign"),
+    "wrong shape": (GOOD.replace("return x * x", "return (x * x)[..., :1]"), "breaks the law"),
+    "wrong dtype": (GOOD.replace("return x * x", "return (x * x).astype('float64')"), "single precision"),
+    "wrong number of outputs": (GOOD.replace("return x * x", "return x * x, x"), "breaks the law"),
+    "mutates": (GOOD.replace("return x * x", "x *= x; return x"), "inputs unchanged"),
+    "mutates g": (GOOD.replace("return 2 * g * x", "g *= 2 * x; return g"), "inputs unchanged"),
+    "not deterministic": (
+        GOOD.replace("return x * x", "return x * x * (1 + 1e-3 * np.random.default_rng().normal())"),
+        "repeatable",
+    ),
+    "not closed": (GOOD.replace("2 * g * x", "2 * g * np.asarray(x)"), "np.asarray"),
+    "hangs": (GOOD.replace("return 2 * g * x", "while True: pass"), "it hangs"),
+    "hangs on import": ("while True: pass", "its import hangs"),
+    "hangs at once": (GOOD.replace("return x * x", "while True: pass"), "it hangs"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_named(run, file, fault):
+    text, words = FAULTS[fault]
+    code, out, err = run(file(text), "--no-mutation", "--time-limit", "0.5" if "hangs" in fault else "60")
+    assert code == 1
+    assert words in out + err
+    assert "Traceback" not in out + err
+
+
+def test_a_package_its_manifest_and_its_cards(run, tmp_path):
+    folder = write_package(Request("made_one"), tmp_path / "project")
+    inner = folder / "tinygraph_made_one"
+    code, out, _ = run("project", "--no-mutation")
+    assert code == 0, out
+    code, out, _ = run("project", "--write-card")
+    assert code == 0
+    assert "wrote project/tinygraph_made_one/tinygraph-cards.json" in out
+    [card] = cards_of("tinygraph_made_one").values()
+    assert (card.distribution, card.version, card.op) == ("tinygraph-made_one", "0.1.0", "made_one")
+    assert run(inner, "--no-mutation")[0] == 0
+
+    (inner / "tinygraph-ops.json").write_text(Manifest(1, ("other",), ()).text())
+    (inner / "tinygraph-cards.json").write_text(
+        (inner / "tinygraph-cards.json").read_text().replace("sin(x)", "cos(x)")
+    )
+    code, out, _ = run("project", "--no-mutation")
+    assert code == 1
+    assert "the manifest lists the op 'other', which is not declared; --write-manifest renews it" in out
+    assert "the manifest lacks the op 'made_one'" in out
+    assert "the card of 'made_one' is out of date (formula); --write-card renews it" in out
+    code, out, _ = run("project", "--write-manifest", "--write-card")
+    assert code == 0
+    assert Manifest.parse((inner / "tinygraph-ops.json").read_text(), "").ops == ("made_one",)
+    (inner / "tinygraph-ops.json").write_text("{")
+    code, out, _ = run("project", "--no-mutation")
+    assert code == 1
+    assert "is no JSON" in out
+    (inner / "tinygraph-ops.json").unlink()
+    code, out, _ = run("project", "--no-mutation")
+    assert code == 0
+    assert "no manifest" in out
+
+
+def test_several_are_a_table(run, file):
+    code, out, _ = run("sinh", "cosh", file(GOOD.replace("2 * g * x", "g * x")), "--no-mutation")
+    assert code == 1
+    assert "3 ops, 1 broken" in out
+    assert "broken: first derivatives" in out
+    assert "likely cause" in out
+
+
+def test_wrong_usage_is_one_message(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for arguments, words in (
+        ([], "nothing to check"),
+        (["no_such_op"], "no_such_op"),
+        (["missing.py"], "no such file"),
+        (["empty"], "one package of ops"),
+        (["sinh", "--write-manifest"], "belong to a package"),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 1
+        assert err.startswith("error: ")
+        assert words in err
