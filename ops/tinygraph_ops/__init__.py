@@ -18,6 +18,7 @@ from tinygraph_ops import pooling as pooling
 from tinygraph_ops import pooling_kernels as pooling_kernels
 from tinygraph_ops import powers as powers
 from tinygraph_ops import random_numbers as random_numbers
+from tinygraph_ops import reduction_kernels as reduction_kernels
 from tinygraph_ops import reductions as reductions
 from tinygraph_ops import shape as shape
 from tinygraph_ops import trigonometric as trigonometric
