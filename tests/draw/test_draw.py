@@ -405,7 +405,8 @@ class TestStyles:
         style = load_style(name)
         leaves = {"input", "tensor", "buffer", "parameter", "output", "gradient", "update", "module", "fold"}
         inside = {"tmp", "element", "join"}
-        assert set(style.kinds) == leaves | inside | set(KINDS)
+        compared = {"added", "removed", "changed", "same"}
+        assert set(style.kinds) == leaves | inside | compared | set(KINDS)
         assert len({look[:2] for look in style.kinds.values()}) >= len(style.kinds) - 1
         assert tg.draw(parabola(), style=name).svg().startswith("<svg")
 

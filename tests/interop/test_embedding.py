@@ -145,7 +145,7 @@ def test_beyond_the_limit_the_file_has_structure_and_says_so(suffix, tmp_path):
     index = np.arange(3)
     graph = tg.capture(lambda x: (x @ weight)[:, index].sum(), np.ones((2, 600)))
     tg.draw(graph, path)
-    assert path.stat().st_size < 100_000
+    assert path.stat().st_size < 1_000_000
     assert '"left_out":2880000' in path.read_text().replace("\n//~", "")
     again = tg.load(path)
     assert [str(node.output_types) for node in again.nodes] == [

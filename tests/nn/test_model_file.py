@@ -102,7 +102,7 @@ def test_the_example_loads_and_compiles():
 
 def test_the_documentation_shows_a_file_that_loads(tmp_path):
     text = (ROOT / "docs" / "model_files.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (block,) = re.findall(r"```toml[^\n]*\n(.*?)```", text, re.DOTALL)
     load(tmp_path, block)
     for shown in re.findall(r'`(\{"layers".*?\]\})`', text):
         load(tmp_path, shown, ".json")
