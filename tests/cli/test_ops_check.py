@@ -144,8 +144,10 @@ def test_a_package_its_manifest_and_its_cards(run, tmp_path):
     assert "the manifest lists the op 'other', which is not declared; --write-manifest renews it" in out
     assert "the manifest lacks the op 'made_one'" in out
     assert "the card of 'made_one' is out of date (formula); --write-card renews it" in out
-    code, out, _ = run("project", "--write-manifest", "--write-card")
+    code, out, _ = run("project", "--write-manifest", "--write-card", "--no-mutation")
     assert code == 0
+    [renewed] = cards_of("tinygraph_made_one").values()
+    assert renewed == card  # its score included
     assert Manifest.parse((inner / "tinygraph-ops.json").read_text(), "").ops == ("made_one",)
     (inner / "tinygraph-ops.json").write_text("{")
     code, out, _ = run("project", "--no-mutation")

@@ -114,7 +114,7 @@ def check(
     write_manifest
         Renew the package's manifest: its names, known without importing it.
     write_card
-        Renew the package's conformance cards.
+        Renew the package's conformance cards; with --no-mutation they keep the scores they have.
     as_json
         Print JSON instead of tables.
     """
@@ -126,7 +126,7 @@ def check(
         return fail(
             "a manifest and cards belong to a package: give the package or its folder, not an op or a file"
         )
-    packages = [_check(one, mutation or write_card, time_limit) for one in found]
+    packages = [_check(one, mutation, time_limit) for one in found]
     for package in packages:
         _compare_files(package, write_manifest, write_card)
     if as_json:
@@ -155,7 +155,7 @@ def _compare_files(package: CheckedPackage, new_manifest: bool, new_cards: bool)
     folder = target.folder
     if folder is None:
         return
-    cards = [make_card(one.op, one.report, one.score) for one in package.ops]
+    cards = [make_card(one.op, one.report, one.score, scored=False) for one in package.ops]
     if new_manifest:
         package.notes.append(f"wrote {_shown(write_manifest(folder, target.ops))}")
     if new_cards:

@@ -27,12 +27,15 @@ from tinygraph.testing.trial import Trial
 _DTYPES = ("bool", "int64", "float32", "float64", "complex128")
 
 
-def make_card(op: Op | Composite, report: Report | None = None, score: Score | None = None) -> Card:
+def make_card(
+    op: Op | Composite, report: Report | None = None, score: Score | None = None, *, scored: bool = True
+) -> Card:
     """Find out about an op all that its card says.
 
     Args:
         report: what `check_op` found, if it is known.
-        score: what `mutation_score` found, if it is known; an op with rules is scored otherwise.
+        score: what `mutation_score` found, if it is known.
+        scored: whether to find the mutation score if it is not known.
 
     >>> from tinygraph.core.registry import ops
     >>> make_card(ops.sign).operands[0].first_order
@@ -40,7 +43,7 @@ def make_card(op: Op | Composite, report: Report | None = None, score: Score | N
     """
     if report is None:
         report = check_op(op, report=True) if op.samples else Report(op, ())
-    if score is None and isinstance(op, Op) and op.samples:
+    if score is None and scored and isinstance(op, Op) and op.samples:
         score = mutation_score(op)
     rows = {name: (status, note) for name, status, note in report.rows()}
     applying = [name for name, (status, _) in rows.items() if status != "does not apply"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tinygraph.core.card import FILE_NAME as CARDS
@@ -77,11 +78,22 @@ def card_faults(folder: Path, cards: Sequence[Card]) -> list[str]:
 
 
 def write_cards(folder: Path, cards: Sequence[Card]) -> Path:
-    """Write cards beside a package's `__init__.py`."""
-    first = cards[0]
-    path = _write(folder / CARDS, cards_text(list(cards), first.distribution, first.version))
+    """Write cards beside a package's `__init__.py`; what was not scored this time keeps the score it had."""
+    try:
+        before = read_cards(folder / CARDS)
+    except PluginError:
+        before = {}
+    kept = [
+        replace(card, mutation=before[card.op].mutation) if _unscored(card, before) else card
+        for card in cards
+    ]
+    path = _write(folder / CARDS, cards_text(kept, kept[0].distribution, kept[0].version))
     cards_of.cache_clear()
     return path
+
+
+def _unscored(card: Card, before: dict[str, Card]) -> bool:
+    return not card.mutation and card.op in before
 
 
 def _write(path: Path, text: str) -> Path:
