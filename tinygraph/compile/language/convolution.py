@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from tinygraph.compile.language.builder import Function, Offset, Value, itemsize, splat
 from tinygraph.compile.language.elementwise import emit_program
-from tinygraph.compile.language.module import Kernel, compile_kernel
+from tinygraph.compile.language.module import Kernel, compile_kernel, kept
 from tinygraph.compile.language.planes import Planes, lanes_for
 from tinygraph.compile.language.program import Program
 from tinygraph.compile.language.target import Target, current_target
@@ -129,12 +129,12 @@ class Epilogue(NamedTuple):
 class Taps(NamedTuple):
     """Sums that one nest of tiles computes.
 
-    target[y, x] = sum over taps t and i < run of source[y, x][t.source + i] * weights[t.weights + i]
+    result[y, x] = sum over taps t and i < run of source[y, x][t[0] + i] * weights[t[1] + i]
 
     Attributes:
         rows, columns: how many pixels.
-        source_row, source_pixel, source_origin: where in the source pixel (y, x) of the target starts to read.
-        target_row, target_pixel, target_origin: where it is written; `row_step`, `column_step` in units of pixels.
+        source_row, source_pixel, source_origin: where in the source pixel (y, x) starts to read, in elements.
+        first_row, first_column, row_step, column_step: which pixels of the result are written.
         taps: offsets into source and weights.
         run: consecutive elements per tap.
     """
@@ -166,7 +166,7 @@ def forward(
     return _forward(convolution, bias, epilogue, target or current_target())
 
 
-@functools.cache
+@kept
 def _forward(convolution: Convolution, bias: bool, epilogue: Epilogue | None, target: Target) -> Kernel:
     source, result = convolution.source, convolution.target
     _check_halo(source, convolution.source_halo(), "input")
@@ -217,7 +217,7 @@ def input_gradient(
     return _input_gradient(convolution, gradient, epilogue, target or current_target())
 
 
-@functools.cache
+@kept
 def _input_gradient(
     convolution: Convolution, gradient: Planes, epilogue: Epilogue | None, target: Target
 ) -> Kernel:
@@ -512,7 +512,7 @@ def kernel_gradient(
     return _kernel_gradient(convolution, gradient, bias, accumulate, target or current_target())
 
 
-@functools.cache
+@kept
 def _kernel_gradient(
     convolution: Convolution, gradient: Planes, bias: bool, accumulate: bool, target: Target
 ) -> Kernel:

@@ -24,7 +24,7 @@ from tinygraph.compile.language.builder import (
     tree,
     width_of,
 )
-from tinygraph.compile.language.module import Bound, Kernel, compile_kernel
+from tinygraph.compile.language.module import Bound, Kernel, compile_kernel, kept
 from tinygraph.compile.language.program import Program
 from tinygraph.compile.language.target import Target, current_target
 from tinygraph.errors import DTypeError, ShapeError
@@ -137,7 +137,7 @@ def _output(out: Array, shape: tuple[int, ...], kind: str | None, axes: tuple[in
     return out
 
 
-@functools.cache
+@kept
 def kernel(
     program: Program,
     shape: tuple[int, ...],

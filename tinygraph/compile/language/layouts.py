@@ -6,12 +6,11 @@ of a size that is no multiple overlaps the one before it.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 from tinygraph.compile.language.builder import Function, Offset, Value
 from tinygraph.compile.language.convolution import Weights
-from tinygraph.compile.language.module import Kernel, compile_kernel
+from tinygraph.compile.language.module import Kernel, compile_kernel, kept
 from tinygraph.compile.language.planes import Planes
 from tinygraph.compile.language.target import Target, current_target
 
@@ -26,7 +25,7 @@ def to_planes(planes: Planes, dtype: str = "float32", target: Target | None = No
     return _to_planes(planes, dtype, target or current_target())
 
 
-@functools.cache
+@kept
 def _to_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
     pixels = planes.height * planes.width
     hollow = any(planes.halo) or planes.padded != planes.channels
@@ -60,7 +59,7 @@ def from_planes(planes: Planes, dtype: str = "float32", target: Target | None = 
     return _from_planes(planes, dtype, target or current_target())
 
 
-@functools.cache
+@kept
 def _from_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
     pixels = planes.height * planes.width
 
@@ -101,7 +100,7 @@ def pack(
     return _pack(weights, outputs, inputs, dtype, target or current_target())
 
 
-@functools.cache
+@kept
 def _pack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Target) -> Kernel:
     taps = weights.height * weights.width
 
@@ -129,7 +128,7 @@ def unpack(
     return _unpack(weights, outputs, inputs, dtype, target or current_target())
 
 
-@functools.cache
+@kept
 def _unpack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Target) -> Kernel:
     taps = weights.height * weights.width
 
@@ -155,7 +154,7 @@ def pack_for_gradient(
     return _pack_for_gradient(weights, outputs, inputs, dtype, target or current_target())
 
 
-@functools.cache
+@kept
 def _pack_for_gradient(weights: Weights, outputs: int, inputs: int, dtype: str, target: Target) -> Kernel:
     taps = weights.height * weights.width
 

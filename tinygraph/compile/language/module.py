@@ -24,6 +24,8 @@ LIBRARY_FUNCTIONS = (
     *("sinh", "cosh", "asinh", "acosh", "atanh"),
 )
 _lock = threading.Lock()
+# for functions that make kernels: one kernel for equal arguments; those not used for long are dropped, unless bound
+kept = functools.lru_cache(maxsize=2048)
 
 
 class Kernel(NamedTuple):

@@ -6,7 +6,6 @@ there is no kernel and the caller computes otherwise.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.compile.language.builder import Function, Offset, Value, splat
-from tinygraph.compile.language.module import Kernel, compile_kernel
+from tinygraph.compile.language.module import Kernel, compile_kernel, kept
 from tinygraph.compile.language.target import Target, current_target
 from tinygraph.errors import ShapeError
 
@@ -86,7 +85,7 @@ def _planes(array: Array) -> int:
     return int(array.shape[0] * array.shape[1])
 
 
-@functools.cache
+@kept
 def _maxima(made: Windows, positions: bool, target: Target) -> Kernel:
     lanes = target.lanes(made.dtype)
     whole = made.columns // lanes * lanes
@@ -135,7 +134,7 @@ def _first_maximum(
     return best, where
 
 
-@functools.cache
+@kept
 def _scatter(values: int, places: int, dtype: str, target: Target) -> Kernel:
     def write(code: Function) -> None:
         pointers = code.pointers

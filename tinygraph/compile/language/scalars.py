@@ -7,7 +7,6 @@ case for each op and choice of settings that occurs.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from llvmlite import ir
 
 from tinygraph.compile.language import emitters
 from tinygraph.compile.language.builder import Function, Offset, Value, dtype_of, index, splat
-from tinygraph.compile.language.module import Bound, Kernel, compile_kernel
+from tinygraph.compile.language.module import Bound, Kernel, compile_kernel, kept
 from tinygraph.compile.language.target import Target, current_target
 from tinygraph.errors import DTypeError, ShapeError
 
@@ -119,7 +118,7 @@ class _Table:
         return (0, number) if stored is None else (stored.ctypes.data, dtype)
 
 
-@functools.cache
+@kept
 def _kernel(cases: tuple[_Case, ...], target: Target) -> Kernel:
     def write(code: Function) -> None:
         code.loop(0, code.counts["steps"], 1, lambda i, _: _dispatch(code, cases, i))
