@@ -190,6 +190,8 @@ class _Assembly:
             kind, title, lines, tooltip = "join", "+", [], "gradients of several uses add up"
         else:
             kind, title, lines = first.kind, self._title(first), self._settings(first)
+            if self.opened:
+                lines = [*lines, *self._result_type(first)]
             tooltip = tooltip_of(first)
         backward = _is_backward(part)
         if backward and part.name is not None:
@@ -232,6 +234,11 @@ class _Assembly:
         if "source" in self.show and node.source is not None:
             lines.append(shorten(str(node.source)))
         return lines
+
+    def _result_type(self, node: Node) -> list[str]:
+        """What stands on arrows elsewhere: labels there would make room that the planes of an opened op need."""
+        text = type_text(node.output_types[0], self.usual, self.show)
+        return [f"→ {text}"] if text else []
 
     def _leaf(self, leaf: Leaf, scope: Scope) -> tuple[str, str, list[str]]:
         if leaf.kind == "seed":
@@ -348,7 +355,8 @@ class _Assembly:
         tail = self.ids[self.place[id(edge_node(edge))]]
         label = self._label(self._part(edge), edge)
         made = self.identifiers.make("n", kind, title, [tail, label])
-        self.boxes.append(Box(made, kind, title, backward=kind == "gradient", opposite=opposite))
+        faded = tail in self.faded
+        self.boxes.append(Box(made, kind, title, backward=kind == "gradient", opposite=opposite, faded=faded))
         self.frames.put(made, scope)
         self._arrow(tail, made, label, role)
 
@@ -421,7 +429,7 @@ class _Assembly:
         return "gradient" if _is_backward(self.parts[tail]) else "saved"
 
     def _label(self, tail: Part, edge: Any) -> str:
-        if self.all_scalar or (tail.single and isinstance(tail.nodes[0], Leaf)):
+        if self.all_scalar or self.opened or (tail.single and isinstance(tail.nodes[0], Leaf)):
             return ""  # a leaf's box has its type inside
         text = type_text(edge_type(edge), self.usual, self.show)
         node = edge_node(edge)

@@ -337,7 +337,7 @@ def _whole(node: Node, operands: Sequence[Any], out: Any, identifiers: Identifie
             boxes.append(make("fold", f"… {len(found) - len(boxes):,} more", lines=(name,)))
         return boxes
 
-    middle = make(node.kind, node.op.formula or node.op.name)
+    middle = make(node.kind, node.op.name)
     inputs: list[Box] = []
     for position, value in enumerate(operands):
         if value is None or np.ndim(value) == 0 or np.asarray(value).dtype.kind not in "fiubc":

@@ -24,6 +24,7 @@ CELL_SIZE = "7"
 LEGEND_COLUMNS = 4
 NUMBER_WIDTH, NUMBER_HEIGHT = 34, 16  # points of a cell with a number
 PLANE_SIDE, SMALLEST_CELL = 84, 7  # points of the longer side of a plane, and of a cell without a number
+THINNEST = 9  # points of the shorter side of an image
 FADED = 0.78  # how much of the page's colour is in a box that stands back
 SUPPORTS = 3  # boxes that a frame is kept below
 MOST_SUPPORTED = 600  # boxes up to which the time for a tidier layout is worth it
@@ -193,7 +194,7 @@ def _plane(plane: Plane, style: Style) -> str:
     if plane.is_image:
         name, _ = image(plane, style.values)
         longest = max(height, width)
-        sides = [max(2, round(PLANE_SIDE * 1.2 * side / longest)) for side in (width, height)]
+        sides = [max(THINNEST, round(PLANE_SIDE * 1.2 * side / longest)) for side in (width, height)]
         inside = f'<TD FIXEDSIZE="TRUE" WIDTH="{sides[0]}" HEIGHT="{sides[1]}"><IMG SRC="{name}" SCALE="BOTH"/></TD>'
         return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{inside}</TR></TABLE>'
     side = max(SMALLEST_CELL, min(14, PLANE_SIDE // max(height, width)))

@@ -214,10 +214,11 @@ def visible(
     zoom: str,
     limit: int = MOST_BOXES,
     collapsed: Callable[[str], bool] | None = None,
+    opened: Collection[Scope] = (),
 ) -> tuple[list[Part], str]:
     """The parts at a level, or at the finest coarser one with at most `limit` boxes, and a note that says so.
 
-    Groups whose dotted name `collapsed` accepts are boxes at every level.
+    Groups whose dotted name `collapsed` accepts are boxes at every level; groups around what is `opened` are none.
     """
     find_level(zoom)
     sizes = Counter(node.scope for node in nodes if not isinstance(node, Leaf))
@@ -225,6 +226,7 @@ def visible(
     too_many = ""
     for name, level in levels:
         cut = level(sizes) if collapsed is None else _also(level(sizes), collapsed)
+        cut = _except(cut, opened) if opened else cut
         if too_many and _estimate(sizes, cut) > limit and level is not levels[-1][1]:
             continue
         parts = collapse(nodes, cut, every_backward_node=level is by_op)
@@ -249,10 +251,23 @@ def _also(cut: Cut, collapsed: Callable[[str], bool]) -> Cut:
     return both
 
 
+def _except(cut: Cut, opened: Collection[Scope]) -> Cut:
+    """A cut that leaves the groups around some scopes open."""
+    around = {scope[:depth] for scope in opened for depth in range(len(scope) + 1)}
+
+    def less(scope: Scope) -> int | None:
+        depth = cut(scope)
+        while depth is not None and scope[:depth] in around:
+            depth = depth + 1 if depth < len(scope) else None
+        return depth
+
+    return less
+
+
 def _levels_from(zoom: str, scopes: Collection[Scope]) -> list[tuple[str, Level]]:
     """The level called `zoom` and all coarser ones, as long as they could make a difference."""
     names = list(LEVELS)
-    zoom = "op" if zoom in INSIDE else zoom
+    zoom = "module" if zoom in INSIDE else zoom
     levels = [(f"{name} level", LEVELS[name]) for name in names[names.index(zoom) :]]
     deepest = max(map(len, scopes), default=0)
     levels += [(f"groups at depth {depth}", by_depth(depth)) for depth in range(deepest - 1, 0, -1)]

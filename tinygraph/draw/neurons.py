@@ -285,19 +285,19 @@ class _Couples:
     def _rows(self, terms: Sequence[tuple[Read, Array, Array]], results: Array) -> list[tuple[str, ...]]:
         e = self.expansion
         count = len(terms[0][1]) if terms else 0
-        sign = " × " if e.join == "product" else ", "
+        if e.join == "op":
+            return [(self._label(read, int(flat[0])), "", number_text(values[0])) for read, values, flat in terms]
         around = "{}" if e.each == "identity" else f"{e.each}({{}})"
         rows: list[tuple[str, ...]] = []
         shown = count if count <= MOST_COUPLES else MOST_COUPLES - 1
         for i in range(shown):
-            words = sign.join(self._label(read, int(flat[i])) for read, _, flat in terms)
-            numbers = sign.join(number_text(values[i]) for _, values, _ in terms)
-            result = number_text(results[i]) if e.join == "product" else ""
-            single = e.join == "product" and len(terms) == 1 and e.each == "identity"
-            rows.append((around.format(words), "" if single else around.format(numbers), result))
+            words = " × ".join(self._label(read, int(flat[i])) for read, _, flat in terms)
+            numbers = " × ".join(number_text(values[i]) for _, values, _ in terms)
+            single = len(terms) == 1 and e.each == "identity"
+            rows.append((around.format(words), "" if single else around.format(numbers), number_text(results[i])))
         if count > shown:
-            rest = f"{number_text(self._reduced(results[shown:]))}" if e.join == "product" else ""
-            rows.append((f"… {count - shown:,} more", f"{JOINS[e.reduce]}", rest))
+            rest = number_text(self._reduced(results[shown:]))
+            rows.append((f"… {count - shown:,} more", JOINS[e.reduce], rest))
         return rows
 
     def _label(self, read: Read, flat: int) -> str:
@@ -369,7 +369,8 @@ def _applied(function: str, values: Any) -> Any:
 
 def _by_derivative(page: _Page, node: Node, operands: Sequence[Any], out: Array, index: Index) -> None:
     """An op without an expansion: the elements with an impact on this one, with their local derivatives."""
-    result = _result_box(page, node.kind, labelled(result_name(node), index), out, index)
+    made = labelled(result_name(node), index)
+    result = _result_box(page, node.kind, made, out, index)
     moving = [
         i
         for i, value in enumerate(operands)
@@ -385,7 +386,8 @@ def _by_derivative(page: _Page, node: Node, operands: Sequence[Any], out: Array,
         cells = np.argwhere(local != 0)
         name = operand_name(node, position)
         value = np.asarray(operands[position])
-        table = page.box("element", f"∂{labelled(result_name(node), index)}/∂{name}", table=_impacts(name, value, local, cells))
+        rows = _impacts(name, value, local, cells, made, number_text(out[index]))
+        table = page.box("element", f"∂{made}/∂{name}", table=rows)
         if value.ndim:
             lead = max(0, value.ndim - 2)
             same = cells[(cells[:, :lead] == cells[:1, :lead]).all(1)] if len(cells) else cells
@@ -396,7 +398,10 @@ def _by_derivative(page: _Page, node: Node, operands: Sequence[Any], out: Array,
     page.notes.append("Elements with an impact, each with its value and its local derivative.")
 
 
-def _impacts(name: str, value: Array, local: Array, cells: Array) -> tuple[tuple[str, ...], ...]:
+def _impacts(
+    name: str, value: Array, local: Array, cells: Array, result: str, number: str
+) -> tuple[tuple[str, ...], ...]:
+    """A table of elements with an impact, and what they make."""
     shown = len(cells) if len(cells) <= MOST_COUPLES else MOST_COUPLES - 1
     rows = [
         (labelled(name, tuple(map(int, cell))), number_text(value[tuple(cell)]), number_text(local[tuple(cell)]))
@@ -404,7 +409,7 @@ def _impacts(name: str, value: Array, local: Array, cells: Array) -> tuple[tuple
     ]
     if len(cells) > shown:
         rows.append((f"… {len(cells) - shown:,} more", "", ""))
-    return (("element", "value", "local"), *rows)
+    return (("element", "value", "local derivative"), *rows, (result, number, ""))
 
 
 def _row(node: Node, operands: Sequence[Any], moving: Sequence[int], index: Index) -> tuple[Any, ...]:
@@ -488,7 +493,7 @@ class _Reach:
         leads = list(dict.fromkeys(tuple(map(int, cell[: max(0, out.ndim - 2)])) for cell in cells))
         name = result_name(node)
         rows = self._rows(name, use, cells, local, cotangent, factors)
-        title = f"{len(cells):,} impacts through {name}"
+        title = f"{len(cells):,} impact{'' if len(cells) == 1 else 's'} through {name}"
         lines = (f"{len(meets):,} meet the padding",) if len(meets) else ()
         table = page.box("element" if cotangent is None else "gradient", title, table=rows, lines=lines)
         tables.append(table)
@@ -533,9 +538,9 @@ class _Reach:
             at = tuple(map(int, cell))
             factor = self._factor(use, at, factors)
             if cotangent is None:
-                rows.append((labelled(name, at), factor or "local", number_text(local[at])))
+                rows.append((labelled(name, at), factor or "local derivative", number_text(local[at])))
                 continue
-            words = f"∂{labelled(name, at)} × {factor or 'local'}"
+            words = f"∂{labelled(name, at)} × {factor or 'local derivative'}"
             product = _wide(cotangent[at][None])[0] * _wide(local[at][None])[0]
             rows.append((words, f"{number_text(cotangent[at])} × {number_text(local[at])}", number_text(product)))
         if len(cells) > shown:

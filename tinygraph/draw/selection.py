@@ -46,20 +46,23 @@ def find_edge(nodes: Sequence[Node], what: Any) -> Edge:
 
 
 def find_nodes(nodes: Sequence[Node], what: Any) -> list[Node]:
-    """The nodes meant: one, or those of the group (module or composite) with that dotted name.
+    """The nodes meant: one, or those of the group (module or composite) with that dotted name, or whose name ends so.
 
     Raises:
         DrawingError: there are none.
     """
     if isinstance(what, str):
-        group = [
-            node
-            for node in nodes
-            if any(_dotted(node.scope[:depth]) == what for depth in range(1, len(node.scope) + 1))
-        ]
-        if group:
-            return group
+        for end in (False, True):
+            group = [node for node in nodes if _is_in(node.scope, what, end)]
+            if group:
+                return group
     return [edge_node(find_edge(nodes, what))]
+
+
+def _is_in(scope: Scope, name: str, end: bool) -> bool:
+    """Whether a scope lies in a group of that dotted name, or with a name that ends so."""
+    paths = [_dotted(scope[:depth]) for depth in range(1, len(scope) + 1)]
+    return any(path == name or (end and path.endswith(f".{name}")) for path in paths)
 
 
 def relatives(nodes: Sequence[Node], chosen: Iterable[Node]) -> set[int]:
@@ -127,7 +130,7 @@ def repeats_of(nodes: Sequence[Node]) -> Repeats:
     found = Repeats()
     owners = _owners(nodes)
     scopes = {id(node): owners.get(id(node), node.scope) for node in nodes}
-    _repeats_in((), [node for node in nodes if scopes[id(node)]], nodes, scopes, found)
+    _repeats_in((), nodes, scopes, found)
     return found
 
 
@@ -145,28 +148,23 @@ def _owners(nodes: Sequence[Node]) -> dict[int, Scope]:
 def _repeats_in(
     around: Scope,
     inside: Sequence[Node],
-    nodes: Sequence[Node],
     scopes: Mapping[int, Scope],
     found: Repeats,
 ) -> None:
     """Find the repeats among the groups directly within `around`."""
     depth = len(around)
     groups: dict[Scope, list[Node]] = {}
-    order: list[Scope] = []
+    order: dict[Scope, None] = {}
     for node in inside:
         scope = scopes[id(node)]
         child = scope[: depth + 1] if len(scope) > depth else ()
-        if isinstance(node, Leaf) and not child:
-            continue
         if child:
-            if child not in groups and not isinstance(node, Leaf):
-                order.append(child)
             groups.setdefault(child, []).append(node)
-        elif node.phase != "backward":
-            order.append(())  # an op between two groups: they are no neighbours
+        if not isinstance(node, Leaf) and node.phase != "backward":
+            order.setdefault(child or (("", len(order)),))  # an op between two groups: they are no neighbours
     shapes = {child: _shape(child, members, scopes) for child, members in groups.items()}
     for shape, run in groupby(order, key=lambda child: shapes.get(child)):
-        copies = list(dict.fromkeys(run))
+        copies = list(run)
         first = copies[0]
         if shape is None:
             continue
@@ -175,10 +173,7 @@ def _repeats_in(
             for copy in copies[1:]:
                 pairs = zip(_ordered(groups[copy]), _ordered(groups[first]), strict=True)
                 found.drawn.update((id(node), other) for node, other in pairs)
-        if len(copies) == 1:
-            _repeats_in(first, groups[first], nodes, scopes, found)
-        else:
-            _repeats_in(first, groups[first], nodes, scopes, found)
+        _repeats_in(first, groups[first], scopes, found)
 
 
 def _ordered(members: Sequence[Node]) -> list[Node]:

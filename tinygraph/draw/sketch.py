@@ -78,10 +78,13 @@ class Sketch:
             return self._neuron()
         nodes = [node for node in self.graph.nodes if id(node) not in self.repeats.drawn]
         collapsed = chosen_groups(self.wishes.collapse) if self.wishes.collapse else None
-        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed)
+        chosen = self._ops_to_open(nodes) if self.wishes.zoom == "channel" else []
+        around = [node.scope for node in chosen]
+        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed, around)
         if note:
             warnings.warn(f"{self.graph.name or 'the graph'}: {note}", TinygraphWarning, stacklevel=4)
-        opened = self._opened() if self.wishes.zoom == "channel" else {}
+        pair = _index(self.wishes.element)
+        opened = {id(node): self._opener(node, pair) for node in chosen}
         return assemble(
             self.graph,
             self.parts,
@@ -159,22 +162,16 @@ class Sketch:
             return None
         return found | {id(self.repeats.of(node)) for node in nodes if id(node) in found}
 
-    def _opened(self) -> dict[int, Opener]:
-        """What makes the interiors of the ops that are drawn from inside."""
-        chosen = self._ops_to_open()
-        pair = _index(self.wishes.element)
-        return {id(node): self._opener(node, pair) for node in chosen}
-
     def _opener(self, node: Node, pair: tuple[int, ...] | None) -> Opener:
         values, operands = self.values[id(node)], operands_of(node, self.values)
         out = values[0] if isinstance(values, tuple) else values
         return lambda identifiers: open_op(node, operands, out, pair, identifiers)
 
-    def _ops_to_open(self) -> list[Node]:
+    def _ops_to_open(self, nodes: Sequence[Node]) -> list[Node]:
+        """The ops that are drawn from inside."""
         if not self.values:
             raise DrawingError(f'zoom="channel" shows values, but {len(self.graph.nodes):,} nodes are too many for that')
-        drawn = [node for part in self.parts if part.single for node in part.nodes]
-        ops = [node for node in drawn if not isinstance(node, Leaf) and id(node) in self.values]
+        ops = [node for node in nodes if not isinstance(node, Leaf) and id(node) in self.values]
         if self.wishes.focus is not None:
             found = [node for node in find_nodes(ops, self.wishes.focus) if not isinstance(node, Leaf)]
             best = [node for node in found if node.kind == "convolution"] or found
@@ -213,8 +210,11 @@ class Sketch:
 
     def _focused(self, graph: Graph) -> Node:
         focus = self.wishes.focus
-        edge = find_edge(graph.nodes, focus) if focus is not None else next(iter(graph.outputs), None)
-        node = edge_node(edge) if is_recorded(edge) else None
+        if focus is not None:
+            node: Node | None = find_nodes(graph.nodes, focus)[-1]
+        else:
+            edge = next(iter(graph.outputs), None)
+            node = edge_node(edge) if is_recorded(edge) else None
         if node is None or isinstance(node, Leaf):
             raise DrawingError(
                 "the neuron level shows an element that an op makes, and this is none: choose an op's output with "
