@@ -122,22 +122,22 @@ class _Merging:
 
     def _box(self, node: Node) -> Box:
         status = self.status.get(id(node), "same")
-        leaf = isinstance(node, Leaf)
-        what = shorten(node.name or node.kind) if isinstance(node, Leaf) else shorten(node.op.name)
         lines = list(map(shorten, self.details.get(id(node), ())[:MOST_DETAILS]))
-        if leaf:
-            lines.insert(0, shape_text(node.shape))
-        elif status != "changed":
+        if isinstance(node, Leaf):
+            what = shorten(node.name or node.kind)
+            lines.insert(0, f"{node.kind} {shape_text(node.shape)}")
+        else:
+            what = shorten(node.op.name)
+        if not isinstance(node, Leaf) and status != "changed":
             settings = [*settings_of(node), *((name, f"= {text}") for name, text in constants_of(node))]
             lines += packed(f"{name} {text}" for name, text in settings)
         signs = {"added": "+ ", "removed": "− ", "changed": "~ "}
-        kind = node.kind if status == "same" and leaf else status
         path = "/".join(name for name, _ in node.scope)
         title = f"{signs.get(status, '')}{what}"
         made = self.identifiers.make(
-            "n", kind, title, lines, path, [str(types) for types in node.output_types]
+            "n", status, title, lines, path, [str(types) for types in node.output_types]
         )
-        return Box(made, kind, title, tuple(lines), tooltip=tooltip_of(node), caption=shorten(path))
+        return Box(made, status, title, tuple(lines), tooltip=tooltip_of(node), caption=shorten(path))
 
     def _folded(self, stretch: list[int]) -> Box:
         title = f"… {len(stretch):,} the same …"
