@@ -1,4 +1,4 @@
-"""Generated kernels against PyTorch, one thread: convolutions of a small VGG and chains of elementwise ops.
+"""Generated kernels against PyTorch, one thread: convolutions and pools of a small VGG, chains of elementwise ops.
 
 Each pair is checked equal first, then timed in alternation; the table gives medians and the median ratio of pairs
 (below 1: ours is faster). Run with `OMP_NUM_THREADS=1 python benchmarks/kernels.py`; needs the extras `fast` and
@@ -7,6 +7,7 @@ Each pair is checked equal first, then timed in alternation; the table gives med
 
 from __future__ import annotations
 
+import functools
 import itertools
 import statistics
 import time
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tinygraph.compile.language import convolution as direct
-from tinygraph.compile.language import elementwise, layouts, nchw
+from tinygraph.compile.language import elementwise, layouts, nchw, pooling
 from tinygraph.compile.language.planes import empty_aligned
 from tinygraph.compile.language.program import ProgramBuilder
 
@@ -119,6 +120,21 @@ def _gradients(
                lambda: (kernel_result(), theirs(False, True)[1]))  # fmt: skip
 
 
+def pools() -> Iterator[Pair]:
+    """Maxima of 2x2 windows."""
+    for channels, size in ((32, 32), (64, 16), (128, 8)):
+        x = np.random.default_rng(2).standard_normal((BATCH, channels, size, size)).astype(np.float32)
+        yield _pool(f"max pool {channels} {size}x{size}, NCHW", x)
+
+
+def _pool(name: str, x: Any) -> Pair:
+    out = np.empty((*x.shape[:2], x.shape[2] // 2, x.shape[3] // 2), np.float32)
+    made = pooling.windows(x, out, size=(2, 2), stride=(2, 2), dilation=(1, 1))
+    assert made is not None
+    theirs = functools.partial(torch.nn.functional.max_pool2d, torch.from_numpy(x), 2)
+    return Pair(name, pooling.max_pool(made, x, out), theirs, lambda: (out, theirs()))
+
+
 def chains() -> Iterator[Pair]:
     """Elementwise programs over arrays that do and do not fit the cache."""
     for rows, columns in ((64, 256), (1024, 1024)):
@@ -175,7 +191,7 @@ def main() -> None:
     table = Table(
         "kernel", "ours ms", "PyTorch ms", "ratio", "difference", title="Generated kernels, one thread"
     )
-    for pair in itertools.chain(convolutions(), chains()):
+    for pair in itertools.chain(convolutions(), pools(), chains()):
         pair.ours()
         ours, theirs = (np.asarray(result, np.float64) for result in pair.results())
         difference = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
