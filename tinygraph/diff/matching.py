@@ -48,12 +48,14 @@ class Matching:
         self._match_leaves()
         self._match_exactly()
         for likeness in LIKENESSES:
-            self._spread(likeness)
-            self._match_exactly()
+            if self._spread(likeness):
+                self._match_exactly()
+        matched = len(self.backward)
         self._align()
         for likeness in (*LIKENESSES, _same_type, _same_place):
             self._spread(likeness)
-        self._match_exactly()
+        if len(self.backward) > matched:
+            self._match_exactly()
 
     def same(self, a: Node, b: Node) -> bool:
         """Whether a node of `a` and one of `b` compute the same: they are matched, or duplicates of such."""
@@ -122,8 +124,11 @@ class Matching:
         self.pair(chosen, node)
         return chosen
 
-    def _spread(self, likeness: Likeness) -> None:
-        """Match operands and readers of matched nodes that are alike and stand in the same place."""
+    def _spread(self, likeness: Likeness) -> bool:
+        """Match operands and readers of matched nodes that are alike and stand in the same place; whether any were."""
+        matched = len(self.backward)
+        if matched == len(self.nodes_b) or len(self.forward) == len(self.nodes_a):
+            return False
         for one, other in self._ends:
             self._pair_like(one, other, likeness)
         pending = deque((self.backward[id(node)], node) for node in self._frontier())
@@ -135,6 +140,7 @@ class Matching:
             pairs = [(x, y) for (_, x), (_, y) in operands if x is not None and y is not None]
             pairs += self._like_readers(one, other, likeness)
             pending += [(x, y) for x, y in pairs if self._pair_like(x, y, likeness)]
+        return len(self.backward) > matched
 
     def _frontier(self) -> list[Node]:
         """The matched nodes of `b` beside unmatched ones, in order."""
