@@ -244,7 +244,7 @@ class Sample:
 
     def __repr__(self) -> str:
         shown = [
-            np.array2string(x, threshold=6, separator=", ") if x is not None else "None"
+            " ".join(np.array2string(x, threshold=6, separator=", ").split()) if x is not None else "None"
             for x in self.operands
         ]
         shown += [f"{name}={value!r}" for name, value in self.settings.items()]

@@ -301,7 +301,7 @@ def _samples(request: Request) -> list[str]:
         if request.inputs > 1:
             found.append(
                 _sample(
-                    [_grid(5 * i, 3, 1) if i % 2 else _grid(i, 2) for i in range(request.inputs)], ["axis=1"]
+                    [_grid(5 * i, 3, 1) if i % 2 else _grid(i, 2) for i in range(request.inputs)], ["axis=0"]
                 )
             )
         return found
