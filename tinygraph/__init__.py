@@ -19,6 +19,7 @@ from tinygraph.core.tensor import Tensor as Tensor
 from tinygraph.core.tensor import tensor as tensor
 from tinygraph.diff import diff as diff
 from tinygraph.draw import draw as draw
+from tinygraph.explain import contributions as contributions
 from tinygraph.explain import explain as explain
 from tinygraph.interop import load as load
 from tinygraph.transforms import checkpoint as checkpoint

@@ -36,6 +36,7 @@ from tinygraph.draw.selection import Repeats
 Opener = Callable[[Identifiers], Interior]  # makes the interior of one op
 
 DEEPEST_FRAME = 8  # deeper groups are drawn inside the frame at this depth
+WIDEST = 7.0  # points that the arrow with a whole gradient is wider than others
 MOST_PARAMETERS = 3  # lines of a collapsed box
 # What a collapsed group is coloured as: the first of these kinds that it contains.
 TELLING_KINDS = (
@@ -66,6 +67,7 @@ def assemble(
     lit: Collection[int] | None = None,
     heats: Mapping[int, Heat] | None = None,
     repeats: Repeats | None = None,
+    flows: Mapping[tuple[int, int], float] | None = None,
 ) -> Picture:
     """The picture of a graph whose visible parts are given.
 
@@ -76,8 +78,10 @@ def assemble(
         lit: ids of the nodes that the picture is about; the others stand back.
         heats: what an overlay says of nodes, by id.
         repeats: blocks of which only the first is among the parts.
+        flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
     """
     made = _Assembly(graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats())
+    made.flows = flows or {}
     return made.picture(gradient_names, direction, tuple(notes))
 
 
@@ -111,6 +115,7 @@ class _Assembly:
         self.place = {id(node): i for i, part in enumerate(self.parts) for node in part.nodes}
         self.copies: dict[int, list[Node]] = {}  # of the blocks that are left out, by the node that stands for them
         self.repeats = repeats
+        self.flows: Mapping[tuple[int, int], float] = {}
         for node in graph.nodes if repeats.drawn else ():
             if id(node) in repeats.drawn and id(repeats.of(node)) in self.place:
                 self.place[id(node)] = self.place[id(repeats.of(node))]
@@ -131,14 +136,14 @@ class _Assembly:
             if part.single and id(part.nodes[0]) in self.opened:
                 self._open(part, incoming)
                 continue
-            box = self._box(part, [(tail, label) for tail, label, _ in incoming])
+            box = self._box(part, [(tail, label) for tail, label, *_ in incoming])
             self.ids.append(box.id)
             if box.kind in ("parameter", "buffer"):
                 self.aside.add(box.id)
             self.boxes.append(box)
             self.frames.put(box.id, part.scope)
-            for tail, label, role in incoming:
-                self._arrow(tail, box.id, label, role)
+            for tail, label, role, share in incoming:
+                self._arrow(tail, box.id, label, role, share)
         self._ends(gradients)
         name = self.graph.name or "graph"
         self.frames.merge_chains()
@@ -148,7 +153,7 @@ class _Assembly:
         notes += tuple(note for one in self.interiors.values() for note in one.notes)
         return Picture(name, self.boxes, self.arrows, self.frames.root, direction, notes, tuple(self.rows))
 
-    def _open(self, part: Part, incoming: Sequence[tuple[str, str, str]]) -> None:
+    def _open(self, part: Part, incoming: Sequence[tuple[str, str, str, float | None]]) -> None:
         """Put the interior of an op in place of its box."""
         node = part.nodes[0]
         interior = self.opened[id(node)](self.identifiers)
@@ -166,7 +171,7 @@ class _Assembly:
             if not is_recorded(entry) or id(edge_node(entry)) not in self.place:
                 continue
             tail = self.ids[self.place[id(edge_node(entry))]]
-            label = next((label for one, label, _ in incoming if one == tail), "")
+            label = next((label for one, label, *_ in incoming if one == tail), "")
             for head in interior.entries.get(position, []):
                 self._arrow(tail, head, "" if reached[tail] else label, "data")
                 reached[tail] += 1
@@ -380,14 +385,14 @@ class _Assembly:
 
     # -- arrows --------------------------------------------------------------------------------------------------------
 
-    def _incoming(self, i: int, part: Part) -> list[tuple[str, str, str]]:
-        """(tail's id, label, role) of each arrow into a part: one an operand, but merged where a side is collapsed."""
-        found: list[tuple[str, str, str]] = []
+    def _incoming(self, i: int, part: Part) -> list[tuple[str, str, str, float | None]]:
+        """(tail's id, label, role, share) of each arrow into a part: one an operand, but merged where a side is collapsed."""
+        found: list[tuple[str, str, str, float | None]] = []
         merged: Counter[int] = Counter()
         first: dict[int, Any] = {}
         seen: set[tuple[int, int]] = set()
         for node in part.nodes:
-            for entry in self._entries(node):
+            for position, entry in self._entries(node):
                 if id(edge_node(entry)) not in self.place:
                     continue
                 tail = self.place[id(edge_node(entry))]
@@ -403,19 +408,20 @@ class _Assembly:
                 seen.add(key)
                 role = self._role(tail, i)
                 label = self._label(self.parts[tail], entry) if role != "saved" else self._kept(entry)
-                found.append((self.ids[tail], label, role))
+                share = self.flows.get((id(node), position))
+                found.append((self.ids[tail], label if share is None else f"{share:.0%}", role, share))
         for tail, count in merged.items():
             label = f"× {count:,}" if count > 1 else self._label(self.parts[tail], first[tail])
-            found.append((self.ids[tail], label, self._role(tail, i)))
+            found.append((self.ids[tail], label, self._role(tail, i), None))
         return found
 
-    def _entries(self, node: Node) -> Iterator[Any]:
-        """What a node reads, and what enters the blocks that it stands for from outside of them."""
-        yield from (entry for entry in node.inputs if is_recorded(entry))
+    def _entries(self, node: Node) -> Iterator[tuple[int, Any]]:
+        """What a node reads, by its position, and what enters the blocks that it stands for from outside of them."""
+        yield from ((i, entry) for i, entry in enumerate(node.inputs) if is_recorded(entry))
         for copy in self.copies.get(id(node), ()):
-            for entry in copy.inputs:
+            for i, entry in enumerate(copy.inputs):
                 if is_recorded(entry) and id(edge_node(entry)) not in self.repeats.drawn:
-                    yield entry
+                    yield i, entry
 
     def _kept(self, edge: Any) -> str:
         """How much stays in memory for the backward pass."""
@@ -435,13 +441,14 @@ class _Assembly:
         node = edge_node(edge)
         return f"[{edge_index(edge)}] {text}".strip() if len(node.output_types) > 1 else text
 
-    def _arrow(self, tail: str, head: str, label: str, role: str) -> None:
+    def _arrow(self, tail: str, head: str, label: str, role: str, share: float | None = None) -> None:
+        width = 1.0 if share is None else 1.0 + WIDEST * min(1.0, abs(share))
         tails = self.interiors[tail].exits if tail in self.interiors and role != "saved" else [tail]
         for i, one in enumerate(tails):
             made = self.identifiers.make("e", one, head, label, role)
             aside = one in self.aside
             faded = one in self.faded or head in self.faded
-            self.arrows.append(Arrow(made, one, head, "" if i else label, role, aside=aside, faded=faded))
+            self.arrows.append(Arrow(made, one, head, "" if i else label, role, aside, width, faded))
 
 
 def _only_inside(part: Part, parts: Sequence[Part], opened: Mapping[int, Opener]) -> bool:

@@ -13,6 +13,7 @@ from tinygraph.draw.levels import INSIDE, OVERLAYS, find_level
 from tinygraph.draw.module_tree import draw_tree, is_module, module_classes
 from tinygraph.draw.styles import DEFAULT, load_style
 from tinygraph.errors import DrawingError
+from tinygraph.explain import Contributions
 
 if TYPE_CHECKING:
     from tinygraph.draw.drawing import Drawing
@@ -40,8 +41,8 @@ def draw(
     """Draw a computation.
 
     Args:
-        target: a tensor (the graph that made it), a `Graph`, or a module (its tree of submodules, or, with `inputs`,
-            the graph of one call).
+        target: a tensor (the graph that made it), a `Graph`, a module (its tree of submodules, or, with `inputs`, the
+            graph of one call), or `tg.contributions(loss, wrt)`: its shares as widths of arrows.
         path: where to save it; the suffix chooses the format (.svg, .png, .pdf, .html, .dot).
         zoom: "module" (each call of an innermost module is a box), "composite" (composites are boxes), "op" (every op,
             with frames around modules and composites), "channel" (convolutions, or the op in `focus`, from inside: the
@@ -95,7 +96,8 @@ def draw(
             raise DrawingError(f"zoom={zoom!r} of a module shows values: give inputs=, what to call it with")
         drawing = Drawing(draw_tree(target), look, time_limit=time_limit)
     else:
-        wishes = Wishes(zoom, element, given, backward, show, focus, between, fold, collapse)
+        flows = target.flows() if isinstance(target, Contributions) else None
+        wishes = Wishes(zoom, element, given, backward, show, focus, between, fold, collapse, flows)
         sketch = Sketch(_graph(target, given), wishes, module_classes(target))
         picture = sketch.picture()
         drawing = Drawing(
@@ -131,6 +133,8 @@ def _check_show(show: Sequence[str]) -> None:
 def _graph(target: Any, inputs: Sequence[Any]) -> Graph:
     if isinstance(target, Graph):
         return target
+    if isinstance(target, Contributions):
+        return target.graph
     if isinstance(target, Tensor):
         return graph_of(target)
     if is_module(target):

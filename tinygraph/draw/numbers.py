@@ -14,11 +14,11 @@ import numpy as np
 from tinygraph.core.engine import propagate
 from tinygraph.core.graph import Graph, replay
 from tinygraph.core.modes import Place, mode
-from tinygraph.core.node import Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import type_of
 from tinygraph.errors import DrawingError
-from tinygraph.transforms import vjp
+from tinygraph.explain.cotangents import gradients_of as gradients_of
 
 SEED = "seed"
 
@@ -36,64 +36,6 @@ def values_of(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
             f"a captured graph has no values of its own: draw it with inputs=(...), one for each of {names}"
         )
     return replay(graph, inputs)
-
-
-def gradients_of(graph: Graph, values: dict[int, Any]) -> dict[int, Any]:
-    """The derivative of the first output, a scalar, with respect to every node, by the node's id."""
-    out = graph.outputs[0]
-    seed = np.ones(edge_type(out).shape, edge_type(out).dtype)[()]
-    found: dict[int, Any] = {}
-    _add(found, out, seed)
-    for node in reversed(graph.nodes):
-        if not isinstance(node, Leaf) and id(node) in found:
-            _pull(node, values, found)
-    return found
-
-
-def _pull(node: Node, values: dict[int, Any], found: dict[int, Any]) -> None:
-    operands = [_value(values, entry) if is_recorded(entry) else entry for entry in node.inputs]
-    wanted = [
-        i
-        for i, entry in enumerate(node.inputs)
-        if is_recorded(entry)
-        and edge_type(entry).differentiable
-        and node.op.operand_at(i).name not in node.op.nondifferentiable
-    ]
-    if not wanted or not any(types.differentiable for types in node.output_types):
-        return
-
-    def run(*given: Any) -> Any:
-        filled = list(operands)
-        for i, value in zip(wanted, given, strict=True):
-            filled[i] = value
-        return node.op(*filled, **node.settings)
-
-    _, pull = vjp(run, *(operands[i] for i in wanted))
-    for i, part in zip(wanted, pull(_cotangent(node, found[id(node)])), strict=True):
-        _add(found, node.inputs[i], part)
-
-
-def _cotangent(node: Node, gradient: Any) -> Any:
-    if len(node.output_types) == 1:
-        return gradient
-    return tuple(
-        np.zeros(types.shape, types.dtype) if part is None else part
-        for part, types in zip(gradient, node.output_types, strict=True)
-    )
-
-
-def _value(values: dict[int, Any], edge: Any) -> Any:
-    value = values[id(edge_node(edge))]
-    return value[edge_index(edge)] if isinstance(edge, Port) else value
-
-
-def _add(found: dict[int, Any], edge: Any, gradient: Any) -> None:
-    key = id(edge_node(edge))
-    if isinstance(edge, Port):
-        parts = found.setdefault(key, [None] * len(edge.node.output_types))
-        parts[edge.index] = gradient if parts[edge.index] is None else parts[edge.index] + gradient
-    else:
-        found[key] = found[key] + gradient if key in found else gradient
 
 
 def with_backward(graph: Graph) -> tuple[Graph, dict[int, str]]:

@@ -46,6 +46,7 @@ class Wishes:
     between: tuple[Any, Any] | None = None
     fold: bool = False
     collapse: Any = ()
+    flows: Mapping[tuple[int, int], float] | None = None
 
 
 class Sketch:
@@ -98,6 +99,7 @@ class Sketch:
             lit=self._lit(),
             heats=self.heats,
             repeats=self.repeats,
+            flows=self.wishes.flows,
         )
 
     def coarser(self) -> Picture | None:
@@ -158,6 +160,12 @@ class Sketch:
             found = on_paths(nodes, start, end)
         elif wishes.focus is not None and wishes.zoom != "channel":
             found = relatives(nodes, find_nodes(nodes, wishes.focus))
+        elif wishes.flows is not None:
+            entered = {key for key, _ in wishes.flows}
+            heads = [node for node in nodes if id(node) in entered]
+            found = entered | {
+                id(edge_node(head.inputs[position])) for head in heads for key, position in wishes.flows if key == id(head)
+            }
         else:
             return None
         return found | {id(self.repeats.of(node)) for node in nodes if id(node) in found}

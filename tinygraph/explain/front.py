@@ -49,10 +49,10 @@ def explain(
     """
     if isinstance(output, Graph):
         output = _evaluated(output, inputs)
-    edge = _output_edge(output)
+    edge = output_edge(output)
     nodes = graph_of(output).nodes
-    target = _find(wrt, nodes)
-    chosen = _element(element, edge_type(target).shape, _name_of(target))
+    target = find_edge(wrt, nodes)
+    chosen = _element(element, edge_type(target).shape, name_of(target))
     if edge_type(target).dtype.kind == "c":
         raise DTypeError(
             "explain takes an element of a real tensor: a complex one has no single local derivative"
@@ -61,15 +61,15 @@ def explain(
     if not found and edge_node(target) is edge_node(edge):
         raise RecordingError("explain: `wrt` is the output itself; nothing lies between them")
     operands = _operand_values([node for node, _ in found])
-    names = _distinct_names([node for node, _ in found])
+    names = distinct_names([node for node, _ in found])
     groups: list[Group] = []
     for node, position in found:
         use = Use(node, position, operands[id(node)], chosen)
         groups += _groups(use, _cotangents(edge, node), names)
     return Impacts(
         groups,
-        output_name=_name_of(edge),
-        name=_name_of(target, found),
+        output_name=name_of(edge),
+        name=name_of(target, found),
         element=chosen,
         exact=edge_type(target).dtype.kind == "O",
     )
@@ -91,7 +91,7 @@ def _evaluated(graph: Graph, inputs: Sequence[Any]) -> Tensor:
     return result
 
 
-def _output_edge(output: Any) -> Edge:
+def output_edge(output: Any) -> Edge:
     if not isinstance(output, Tensor) or output._edge is None:
         raise RecordingError(
             f"explain needs an output that was recorded, not {output!r:.200}: make its operands with "
@@ -109,7 +109,7 @@ def _output_edge(output: Any) -> Edge:
     return output._edge
 
 
-def _find(wrt: Any, nodes: Sequence[Node]) -> Edge:
+def find_edge(wrt: Any, nodes: Sequence[Node]) -> Edge:
     """The edge that carries the tensor called or given as `wrt`."""
     named = [node for node in nodes if node.name]
     if isinstance(wrt, str):
@@ -175,7 +175,7 @@ def _cotangents(output: Edge, node: Node) -> list[Any]:
     ]
 
 
-def _distinct_names(nodes: Sequence[Node]) -> dict[int, str]:
+def distinct_names(nodes: Sequence[Node]) -> dict[int, str]:
     """What nodes are called, by id: their own name or their op's, numbered where several share it."""
     names: dict[int, str] = {}
     taken: Counter[str] = Counter()
@@ -198,7 +198,7 @@ def _groups(use: Use, cotangents: Sequence[Any], names: dict[int, str]) -> list[
     return groups
 
 
-def _name_of(edge: Edge, uses: Sequence[tuple[Node, int]] = ()) -> str:
+def name_of(edge: Edge, uses: Sequence[tuple[Node, int]] = ()) -> str:
     """A tensor's own name, else that of its op, else that of the operand it is used as."""
     node = edge_node(edge)
     if node.name:
