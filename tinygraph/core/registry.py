@@ -21,15 +21,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tinygraph.core.manifest import Manifest, check_api, read_manifest
+from tinygraph.core.op_signatures import BuiltinOps
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
 
 if TYPE_CHECKING:
     from importlib import metadata
 
     from tinygraph.core.op import Composite, Op
-    from tinygraph.core.op_signatures import BuiltinOps  # a stub alone, written by scaffold/stubs.py
-else:
-    BuiltinOps = object
 
 AnyOp: TypeAlias = "Op | Composite"
 
