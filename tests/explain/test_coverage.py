@@ -139,6 +139,14 @@ def test_it_prints_what_is_missing_first():
     assert all(coverage.of(leaf) is None for leaf in coverage.graph.leaves)
 
 
+def test_a_drawing_is_coloured_by_what_is_missing():
+    graph = tg.capture(lambda x: (one_sided(x, x) + np.sin(x)).sum(), X)
+    source = graph.draw(show=("coverage",)).source
+    assert source.count("1 missing") == 1
+    assert source != graph.draw(show=()).source
+    assert "missing" not in tg.capture(lambda x: np.sin(x).sum(), X).draw(show=("coverage",)).source
+
+
 def test_order_must_be_positive():
     with pytest.raises(SettingError, match="at least 1"):
         tg.capture(np.sum, X).coverage(order=0)

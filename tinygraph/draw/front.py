@@ -57,7 +57,8 @@ def draw(
         show: what to write: any of "names", "settings", "shapes", "dtypes", "values" (with a small image of what is
             larger), "gradients" (of the first output), "source" (the line that made the node), and the overlays, of which
             the first also tints: "time" (of one replay), "flops", "bytes", "saved" (bytes kept for the backward pass),
-            "gradient_norm", "nan" (how many numbers are not finite).
+            "gradient_norm", "nan" (how many numbers are not finite), "coverage" (how many operands lack a derivative to
+            second order, see `Graph.coverage`).
         style: "light", "dark", "okabe-ito" (for colour blindness), or a TOML file.
         focus: a tensor, node or name (of a tensor or group): the rest stands back, but for what it depends on and what
             depends on it. At "channel" and "neuron" it is the op to look into.

@@ -15,6 +15,7 @@ from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
 from tinygraph.core.operations import operations
 from tinygraph.core.types import type_of
 from tinygraph.draw.labels import number_text
+from tinygraph.explain.coverage import missing_of
 
 NEED_VALUES = ("time", "gradient_norm", "nan")
 
@@ -37,11 +38,14 @@ def heats_of(
         values, gradients: of the nodes, as far as the overlays need them.
     """
     times = timed(nodes, values) if "time" in wanted else {}
+    missing = missing_of(nodes) if "coverage" in wanted else {}
 
     def amount(overlay: str, node: Node) -> float | None:
         key = id(node)
         if overlay == "time":
             return times.get(key)
+        if overlay == "coverage":
+            return missing.get(key)
         if overlay == "gradient_norm":
             return _norm(gradients[key]) if key in gradients else None
         if overlay == "nan":
@@ -117,7 +121,7 @@ def together(found: Sequence[Heat]) -> tuple[float | None, tuple[tuple[str, str]
     lines = tuple(
         (overlay.replace("_", " "), text_of(overlay, total))
         for overlay, total in zip(overlays, totals, strict=True)
-        if total is not None and not (overlay in ("nan", "saved") and total == 0)
+        if total is not None and not (overlay in ("nan", "saved", "coverage") and total == 0)
     )
     return totals[0], lines
 
@@ -143,6 +147,8 @@ def text_of(overlay: str, amount: float) -> str:
         return bytes_text(amount)
     if overlay == "flops":
         return _prefixed(amount)
+    if overlay == "coverage":
+        return f"{int(amount)} missing"
     return f"{int(amount):,} not finite" if overlay == "nan" else number_text(amount)
 
 

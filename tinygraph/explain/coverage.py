@@ -134,14 +134,24 @@ def coverage(graph: Graph, order: int = 2, forward: bool = True) -> Coverage:
     """
     if order < 1:
         raise SettingError(f"coverage(order={order}): the order of derivatives must be at least 1")
+    return Coverage(graph, order, forward, list(_entries(graph.nodes, order, forward)))
+
+
+def missing_of(nodes: Sequence[Node]) -> dict[int, int]:
+    """How many operands of each op lack a derivative to second order, or forward mode, by id of the node."""
+    counts: dict[int, int] = {}
+    for node, entry in _entries(nodes, 2, True):
+        counts[id(node)] = counts.get(id(node), 0) + (entry.status == "missing")
+    return counts
+
+
+def _entries(nodes: Sequence[Node], order: int, forward: bool) -> Iterator[tuple[Node, Entry]]:
     rules = _Rules()
-    found = []
-    for node in graph.nodes:
+    for node in nodes:
         if not isinstance(node, Leaf):
             for position, entry in enumerate(node.inputs):
                 if is_recorded(entry):
-                    found.append((node, _entry(rules, node, position, order, forward)))
-    return Coverage(graph, order, forward, found)
+                    yield node, _entry(rules, node, position, order, forward)
 
 
 def _entry(rules: _Rules, node: Node, position: int, order: int, forward: bool) -> Entry:
