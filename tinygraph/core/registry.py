@@ -216,13 +216,14 @@ class Registry:
         except (PluginError, OSError) as error:
             self._report(plugin, str(error))
             return
-        taken = [name for name in plugin.manifest.ops if self._is_builtin(name)] if plugin.manifest else []
+        taken = [name for name in plugin.manifest.ops if self.is_builtin(name)] if plugin.manifest else []
         if taken:
             self._report(
                 plugin, f"it claims {', '.join(map(repr, taken))}, reserved for built-in ops; rename there"
             )
 
-    def _is_builtin(self, name: str) -> bool:
+    def is_builtin(self, name: str) -> bool:
+        """Whether a name belongs to a built-in op, and so to nobody else."""
         self._load_builtin()
         return any(op.package == BUILTIN_PACKAGE for op in self._claims.get(name, []))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinygraph.core.op import RESERVED
-from tinygraph.core.registry import BUILTIN_PACKAGE, registry
+from tinygraph.core.registry import registry
 from tinygraph.errors import SettingError
 
 Kind = Literal["elementwise", "reduction"]
@@ -49,8 +49,7 @@ class Request:
 
     def __post_init__(self) -> None:
         _check_name("an op", self.name, (*_IMPORTED, *RESERVED))
-        package = registry.declared(self.name) or (self.name in registry.names() and registry.find(self.name))
-        if package and package.package == BUILTIN_PACKAGE:
+        if registry.is_builtin(self.name):
             raise SettingError(
                 f"there is a built-in op called {self.name!r}, and built-in names are reserved; choose another, such "
                 f"as my_{self.name}"

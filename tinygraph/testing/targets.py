@@ -46,7 +46,7 @@ def find_target(name: str, *, time_limit: float | None = None) -> Target:
     path = Path(name)
     if name.endswith(".py"):
         return Target(name, tuple(_in_time(name, lambda: registry.load_file(path), time_limit)))
-    if path.is_dir():
+    if path.is_dir() and not registry.is_builtin(name):
         return _folder(path, time_limit)
     package = _package_called(name)
     if package is not None:
