@@ -77,7 +77,7 @@ def page(
     if start is not None:
         data |= {"start": start, "element": list(element) if isinstance(element, tuple | list) else []}
     notices += said
-    return Template((HERE / "page.html").read_text("utf-8")).substitute(
+    text = Template((HERE / "page.html").read_text("utf-8")).substitute(
         title=html.escape(name),
         theme=_initial_theme(style),
         style=_looks(style) + (HERE / "zoom.css").read_text("utf-8"),
@@ -89,6 +89,7 @@ def page(
         values=block,
         script=script(),
     )
+    return text.encode("utf-8", "replace").decode()  # half of a surrogate pair has no place in a file
 
 
 @functools.cache

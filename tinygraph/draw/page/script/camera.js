@@ -73,12 +73,19 @@ function pan(dx, dy) {
   changed();
 }
 
-// How much further in one may zoom at a point: until what cannot be opened fills the view.
+// How much further in one may zoom at a point: until what cannot be opened fills the view, or, between the boxes of an
+// open interior, until the smallest of them would. (Painting without bounds also means drawing without bounds.)
 function roomAt(x, y) {
   const {w, h} = viewport(), item = itemAt(x, y);
-  if (item.opens) return Infinity;
+  if (item.opens) return shown.has(item) ? Math.max(1, largestScale(item) / shown.get(item).k) : Infinity;
   const box = rectangle(item);
   return Math.max(1, 0.7 * Math.min(w / box.w, h / box.h));
+}
+
+function largestScale(item) {
+  const {w, h} = viewport();
+  item.interior.least ??= item.kids.reduce((least, kid) => Math.min(least, Math.max(kid.bw, kid.bh)), item.w);
+  return 0.9 * Math.min(w, h) / item.interior.least;
 }
 
 function limit(factor, x, y) {

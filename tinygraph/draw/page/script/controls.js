@@ -239,8 +239,10 @@ function restore() {
     land(selected);
     return true;
   }
-  const {w, h} = viewport(), k = w / width;
-  Object.assign(camera, {anchor: itemOf(path(parts.at)), k, tx: w / 2 - k * x, ty: h / 2 - k * y});
+  const {w, h} = viewport(), anchor = itemOf(path(parts.at)), inside = x >= 0 && y >= 0 && x <= anchor.w && y <= anchor.h;
+  if (!anchor.opens || !inside) return false;
+  const k = Math.min(w / width, largestScale(anchor));
+  Object.assign(camera, {anchor, k, tx: w / 2 - k * x, ty: h / 2 - k * y});
   reroot();
   select(itemOf(path(parts.on)), false);
   return true;

@@ -90,7 +90,7 @@ class View {
     this.item = item;
     this.texts = [];
     this.covers = new Map();
-    this.svg = element("svg", {class: "interior", width: item.w, height: item.h});
+    this.svg = element("svg", {"aria-hidden": "true", class: "interior", width: item.w, height: item.h});
     this.octave = NaN;
     item.draw(new Painter(this, this.svg));
     for (const kid of item.kids) this.kid(kid);

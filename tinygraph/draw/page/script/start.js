@@ -24,6 +24,7 @@ function cellOf(op, index) {
 function start() {
   document.body.classList.add("live");
   document.getElementById("still")?.remove();
+  if (matchMedia("(max-width: 760px)").matches) document.getElementById("show-tree").click();
   treeRoot.append(treeItem(ROOT, 1));
   expand(treeRows.get(ROOT));
   setTheme(themes.value);

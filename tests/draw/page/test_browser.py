@@ -1,0 +1,336 @@
+"""The page in a real browser: zooming from the model to one neuron's terms and back, by wheel, touch and keys alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.draw.page import page
+from tinygraph.draw.page.writing import HERE
+
+Visit = Callable[..., Any]
+FLOAT = re.compile(r"[−-]?\d+\.?\d*(?:e[−-]?\d+)?")
+
+# The innermost item that fills the view, and the interiors that are open.
+PLACE = "document.querySelector('#trail [aria-current]').textContent"
+OPEN = "document.querySelectorAll('svg.interior:not(.hidden)').length"
+SELECTED = "document.querySelector('#tree [aria-selected=true] > .row > span').textContent"
+DETAILS = "document.getElementById('about').innerText"
+
+
+@pytest.fixture(scope="module")
+def text(network: Any) -> str:
+    model, picture = network
+    graph = tg.capture(model, picture)
+    return page(
+        graph, inputs=(picture,), title="LeNet", classes={"0": "Conv2d", "3": "Conv2d", "6": "Linear"}
+    )
+
+
+@pytest.fixture(scope="module")
+def forward(network: Any) -> Any:
+    """The result of the first convolution."""
+    model, picture = network
+    return model[0](picture).detach().numpy()
+
+
+def numbers(line: str) -> list[float]:
+    return [float(one.replace("−", "-")) for one in FLOAT.findall(line)]
+
+
+def calm(opened: Any) -> None:
+    """Wait until nothing flies any more: the address is written when all is still."""
+    opened.wait_for_timeout(150)
+    opened.wait_for_function(
+        "() => new Promise(done => { const now = location.hash; setTimeout(() => done(location.hash === now), 450); })"
+    )
+
+
+def key(opened: Any, *keys: str) -> None:
+    for one in keys:
+        opened.keyboard.press(one)
+        calm(opened)
+
+
+def test_the_whole_model_is_painted_without_scripts(visit: Visit, text: str) -> None:
+    opened = visit(text, java_script_enabled=False)
+    shown = opened.locator("#still text").all_text_contents()
+    assert "0 · Conv2d" in shown
+    assert "output" in shown
+
+
+def test_from_the_model_to_one_neuron_and_back_by_keys_alone(visit: Visit, text: str, forward: Any) -> None:
+    opened = visit(text)
+    assert opened.evaluate(PLACE) == "LeNet"
+    key(opened, "/")
+    opened.keyboard.type("convolution")
+    key(opened, "Enter")
+    assert opened.evaluate(PLACE) == "convolution"
+    assert "kernel[2,0]" in opened.locator("svg.interior:not(.hidden)").last.text_content()
+    key(opened, "Enter")
+    assert opened.evaluate(SELECTED) == "x[0,0]"
+    opened.goto(opened.url.partition("#")[0] + "#on=1.2.4.27")  # an element of the first output channel
+    calm(opened)
+    assert opened.evaluate(SELECTED) == "out[0,0,3,3]"
+    details = opened.evaluate(DETAILS)
+    total = next(line for line in details.splitlines() if line.startswith("forward computed"))
+    assert numbers(total)[0] == pytest.approx(float(forward[0, 0, 3, 3]), rel=2e-3)
+    key(opened, "Enter")
+    assert opened.evaluate(SELECTED) == "x[0,0,2,2] × kernel[0,0,0,0]"
+    for expected in ("out[0,0,3,3]", "out[0,0]", "convolution", "0 · Conv2d", "LeNet"):
+        key(opened, "Escape")
+        assert opened.evaluate(SELECTED) == expected
+    assert opened.evaluate(OPEN) <= 3
+
+
+def test_the_terms_on_the_page_add_up_to_the_forward_pass(visit: Visit, text: str, network: Any) -> None:
+    model, picture = network
+    opened = visit(text, "#on=1.2.4.27")
+    interior = opened.locator("svg.interior:has(.heading:text-is('out[0,0,3,3]'))")
+    terms = interior.locator(".product").all_text_contents()
+    bias = float(model[0].bias.detach().numpy()[0])
+    expected = float(model[0](picture).detach().numpy()[0, 0, 3, 3])
+    assert len(terms) == 9
+    assert sum(numbers(one)[0] for one in terms) + bias == pytest.approx(expected, abs=5e-4)
+
+
+def test_the_arithmetic_of_the_page_is_the_forward_pass(visit: Visit, text: str) -> None:
+    """Every element of every op with an expansion, in doubles, against the embedded results."""
+    opened = visit(text)
+    opened.add_script_tag(content=(HERE / "script" / "data.js").read_text("utf-8"))
+    worst = opened.evaluate("""() => {
+      const ops = [], walk = box => { if (box.e !== undefined) ops.push(box); (box.c ?? []).forEach(walk); };
+      walk(DATA.root);
+      return ops.map(record => {
+        const work = new Work(record), e = work.expansion;
+        if (e.j === "op") return [record.o, 0, 0];
+        let most = 0;
+        for (let i = 0; i < work.result.size; i++) {
+          const o = unravel(i, e.s);
+          let v = work.reduce(o, e.o.map(() => 0), e.o) + (work.bias(o)?.value ?? 0);
+          if (e.sh) v = FUNCTIONS[e.each](work.operands[e.sh[0]].get(placeOf(e.sh, o, e.o.map(() => 0)))) / v;
+          most = Math.max(most, Math.abs(FUNCTIONS[e.after](v) - work.result.get(i)));
+        }
+        return [record.o, work.result.size, most];
+      });
+    }""")
+    assert {name for name, count, _ in worst if count} >= {
+        "convolution",
+        "max_pool",
+        "matmul",
+        "softmax",
+        "flatten",
+    }
+    for name, _, most in worst:
+        assert most < 1e-6, name
+
+
+def test_zooming_with_the_wheel_reaches_numbers_and_stops_there(visit: Visit, text: str) -> None:
+    opened = visit(text)
+    rect = opened.locator("svg.interior .k-convolution > .box").first.bounding_box()
+    opened.mouse.move(rect["x"] + rect["width"] / 2, rect["y"] + rect["height"] * 0.75)
+    for _ in range(60):
+        opened.mouse.wheel(0, -200)
+        opened.wait_for_timeout(25)
+    calm(opened)
+    deep = opened.evaluate("location.hash")
+    for _ in range(15):
+        opened.mouse.wheel(0, -240)
+        opened.wait_for_timeout(25)
+    calm(opened)
+    assert opened.evaluate(OPEN) >= 1
+    assert len(deep) < 200
+    for _ in range(110):
+        opened.mouse.wheel(0, 240)
+        opened.wait_for_timeout(15)
+    calm(opened)
+    assert opened.evaluate(PLACE) == "LeNet"
+
+
+def test_dragging_moves_and_a_double_click_goes_in(visit: Visit, text: str) -> None:
+    opened = visit(text)
+    box = opened.locator("svg.interior .k-pooling > .box").first
+    before = box.bounding_box()
+    opened.mouse.move(640, 700)
+    opened.mouse.down()
+    opened.mouse.move(700, 720, steps=4)
+    opened.mouse.up()
+    opened.wait_for_timeout(100)
+    after = box.bounding_box()
+    assert after["x"] - before["x"] == pytest.approx(60, abs=1)
+    assert after["y"] - before["y"] == pytest.approx(20, abs=1)
+    opened.mouse.dblclick(after["x"] + 20, after["y"] + 12)
+    calm(opened)
+    assert opened.evaluate(PLACE) == "2 · max_pool"
+
+
+def test_pinching_zooms_about_the_middle_of_two_fingers(visit: Visit, text: str) -> None:
+    opened = visit(text, has_touch=True)
+    box = opened.locator("svg.interior .k-pooling > .box").first
+    before = box.bounding_box()
+    x, y = before["x"] + before["width"] / 2, before["y"] + before["height"] / 2
+    client = opened.context.new_cdp_session(opened)
+
+    def touch(kind: str, apart: float) -> None:
+        points = [{"x": x - apart, "y": y, "id": 1}, {"x": x + apart, "y": y, "id": 2}]
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points if apart else []})
+
+    touch("touchStart", 20)
+    for apart in range(22, 42, 2):
+        touch("touchMove", apart)
+    touch("touchEnd", 0)
+    opened.wait_for_timeout(200)
+    after = box.bounding_box()
+    assert after["width"] / before["width"] == pytest.approx(2.0, rel=0.15)
+    assert after["x"] + after["width"] / 2 == pytest.approx(x, abs=8)
+    assert opened.evaluate("visualViewport.scale") == 1
+
+
+def test_search_finds_by_name_op_and_shape(visit: Visit, text: str) -> None:
+    opened = visit(text)
+    for words, first in (("softmax", "7 · softmax"), ("6.weight", "weight"), ("relu 1×6", "4 · relu")):
+        opened.fill("#search", words)
+        assert opened.locator("#hits b").first.text_content() == first
+    opened.fill("#search", "no such thing")
+    assert opened.locator("#hits li").first.text_content() == "nothing found"
+    opened.fill("#search", "max_pool")
+    opened.locator("#hits li").first.dispatch_event("pointerdown")
+    calm(opened)
+    assert opened.evaluate(PLACE) == "2 · max_pool"
+    assert "size" in opened.evaluate(DETAILS)
+
+
+def test_a_link_brings_back_what_was_seen(visit: Visit, text: str) -> None:
+    opened = visit(text, "#on=1.2.4.27")
+    calm(opened)
+    address = opened.evaluate("location.hash")
+    box = opened.locator("#selected").bounding_box()
+    opened.goto(opened.url.partition("#")[0] + "?again" + address)
+    opened.wait_for_timeout(500)
+    again = opened.locator("#selected").bounding_box()
+    assert opened.evaluate(SELECTED) == "out[0,0,3,3]"
+    assert again["x"] == pytest.approx(box["x"], abs=1)
+    assert again["width"] == pytest.approx(box["width"], abs=1)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["#at=9.9.9&see=1,1,1", "#see=nan,0,0", "#at=&see=0,0,-4", "#on=1.2.99999", "#x&&=", "#%E0%A4%A"],
+)
+def test_a_broken_link_shows_the_model(visit: Visit, text: str, address: str) -> None:
+    opened = visit(text, address)
+    assert opened.evaluate(OPEN) >= 1
+
+
+def test_themes_change_colours_and_follow_the_system(visit: Visit, text: str) -> None:
+    background = "getComputedStyle(document.body).backgroundColor"
+    opened = visit(text, color_scheme="dark")
+    dark = opened.evaluate(background)
+    opened.select_option("#theme", "light")
+    light = opened.evaluate(background)
+    assert light == "rgb(255, 255, 255)"
+    assert sum(numbers(dark)[:3]) < 150
+    fills = set()
+    for theme in ("light", "dark", "okabe-ito"):
+        opened.select_option("#theme", theme)
+        opened.wait_for_timeout(300)
+        fills.add(
+            opened.evaluate("getComputedStyle(document.querySelector('svg .k-convolution > .box')).fill")
+        )
+    assert len(fills) == 3
+
+
+def test_a_screen_reader_finds_a_tree_and_no_drawing(visit: Visit, text: str) -> None:
+    opened = visit(text)
+    tree = opened.get_by_role("tree")
+    assert tree.get_by_role("treeitem").count() == 11
+    assert opened.locator("svg.interior[aria-hidden=true]").count() == opened.locator("svg.interior").count()
+    root = tree.get_by_role("treeitem").first
+    root.focus()
+    opened.keyboard.press("ArrowDown")
+    opened.keyboard.press("ArrowDown")
+    opened.keyboard.press("ArrowRight")
+    opened.keyboard.press("ArrowRight")
+    assert opened.evaluate("document.activeElement.getAttribute('aria-label')").startswith(
+        "weight, parameter, 3×1×3×3"
+    )
+    opened.keyboard.press("Enter")
+    calm(opened)
+    assert opened.evaluate(PLACE) == "weight"
+    assert "weight, parameter" in opened.locator("#live").text_content()
+
+
+def test_the_view_is_saved_as_an_svg_that_stands_alone(visit: Visit, text: str, tmp_path: Path) -> None:
+    opened = visit(text, "#on=1.2")
+    with opened.expect_download() as waiting:
+        opened.click("#export")
+    saved = tmp_path / "view.svg"
+    waiting.value.save_as(saved)
+    content = saved.read_text("utf-8")
+    assert content.startswith("<svg")
+    assert "tmp[0,0]" in content
+    assert "data:image/png" in content
+    assert "http" not in content.replace("http://www.w3.org/", "")
+
+
+def test_hostile_names_do_nothing(visit: Visit) -> None:
+    bad = (
+        "</script><script>document.title='pwned'</script>", "javascript:alert(1)",
+        "<img src=x onerror=document.title='pwned'>",
+        "${document.title='pwned'}", "x" * 10_000, "\u202eleft", "a\nb", "'\"`",
+    )  # fmt: skip
+    leaves = [tg.tensor(np.ones(3), requires_grad=True, name=name) for name in bad]
+    total = leaves[0]
+    for one in leaves[1:]:
+        total = total + one
+    opened = visit(page(tg.graph_of(total, name=bad[0]), title=bad[2]))
+    opened.fill("#search", "img")
+    key(opened, "Enter")
+    key(opened, "0", "Enter", "Enter", "Escape", "ArrowRight")
+    assert opened.title() == bad[2]
+    assert opened.locator("main img, aside img, header img").count() == 0
+
+
+def test_a_phone_shows_the_model_and_its_details(visit: Visit, text: str) -> None:
+    opened = visit(text, viewport={"width": 390, "height": 844}, has_touch=True)
+    assert not opened.locator("#tree").is_visible() or opened.locator("#outline").bounding_box()["width"] <= 1
+    box = opened.locator("svg.interior .k-pooling > .box").first.bounding_box()
+    assert box["width"] > 30
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    opened.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert "max_pool" in opened.evaluate(DETAILS)
+
+
+@pytest.mark.slow
+def test_a_large_model_opens_fast_and_zooms_smoothly(visit: Visit) -> None:
+    rng = np.random.default_rng(0)
+    y = tg.tensor(np.ones(2), requires_grad=True, name="x")
+    for i in range(50):
+        with tg.core.modes.scope(f"block{i}"):
+            made = [y]
+            for j in range(60):
+                one = made[int(rng.integers(max(0, len(made) - 8), len(made)))]
+                made.append(np.tanh(one) if j % 2 else one * 0.5 + made[-1] * 0.5)
+            y = made[-1]
+    opened = visit(page(tg.graph_of(y)))
+    paint = opened.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert paint < 3000
+    frames = opened.evaluate("""async () => {
+      const stage = document.getElementById("stage"), box = stage.getBoundingClientRect(), taken = [];
+      let last = performance.now();
+      for (const way of [-1, 1]) for (let i = 0; i < 60; i++) {
+        stage.dispatchEvent(new WheelEvent("wheel", {deltaY: way * 40, clientX: box.x + box.width / 2,
+          clientY: box.y + 300, bubbles: true, cancelable: true}));
+        await new Promise(done => requestAnimationFrame(done));
+        taken.push(performance.now() - last);
+        last = performance.now();
+      }
+      return taken.sort((a, b) => a - b);
+    }""")
+    assert frames[60] < 100  # the median; a busy machine draws slower than a person's own
