@@ -36,7 +36,7 @@ from tinygraph.draw.selection import Repeats
 Opener = Callable[[Identifiers], Interior]  # makes the interior of one op
 
 DEEPEST_FRAME = 8  # deeper groups are drawn inside the frame at this depth
-WIDEST = 7.0  # points that the arrow with a whole gradient is wider than others
+WIDEST = 5.0  # points that the arrow with a whole gradient is wider than others
 MOST_PARAMETERS = 3  # lines of a collapsed box
 # What a collapsed group is coloured as: the first of these kinds that it contains.
 TELLING_KINDS = (
@@ -409,7 +409,7 @@ class _Assembly:
                 role = self._role(tail, i)
                 label = self._label(self.parts[tail], entry) if role != "saved" else self._kept(entry)
                 share = self.flows.get((id(node), position))
-                found.append((self.ids[tail], label if share is None else f"{share:.0%}", role, share))
+                found.append((self.ids[tail], label if share is None else f"  {share:.0%}", role, share))
         for tail, count in merged.items():
             label = f"× {count:,}" if count > 1 else self._label(self.parts[tail], first[tail])
             found.append((self.ids[tail], label, self._role(tail, i), None))

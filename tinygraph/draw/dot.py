@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.draw.labels import number_text
 from tinygraph.draw.picture import Arrow, Box, Group, Picture
 from tinygraph.draw.planes import Plane, colours, image, is_dark
 from tinygraph.draw.render import escape_html, quote
@@ -214,7 +213,7 @@ def _plane(plane: Plane, style: Style) -> str:
 def _cell(plane: Plane, at: tuple[int, int], fill: Any, wide: int, high: int, style: Style) -> str:
     colour = "#" + bytes(fill.tolist()).hex()
     outline = f' BORDER="2" COLOR="{style.values["mark"]}"' if at in plane.marked else ""
-    words = number_text(plane.values[at]) if plane.numbered else ""
+    words = f"{plane.values[at] + 0.0:.3g}" if plane.numbered else ""
     if at in plane.crossed:
         colour, words, outline = style.page["background"], "×", f' BORDER="1" COLOR="{style.page["frame"]}"'
     text = "#ffffff" if is_dark(fill) else "#1f2933"

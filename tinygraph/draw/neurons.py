@@ -452,18 +452,18 @@ class _Reach:
         total = 0.0
         for number, (node, position) in enumerate(uses):
             use = Use(node, position, operands_of(node, self.values), self.index)
-            local = use.local()[0]
-            if local is None:
-                continue
-            mask = np.broadcast_to(use.reach([local])[0], np.shape(local))
-            cotangent = self._cotangent(node)
-            if cotangent is not None:
-                total += float(np.sum((_wide(local) * _wide(cotangent))[mask]).real)
-            if number >= MOST_USES:
-                continue
-            partners, outs = self._use(start, use, local, mask, cotangent, tables)
-            left += partners
-            middle += outs
+            local = use.local()
+            for output, (derivative, reached) in enumerate(zip(local, use.reach(local), strict=True)):
+                if derivative is None or not reached.any():
+                    continue
+                mask = np.broadcast_to(reached, np.shape(derivative))
+                cotangent = self._cotangent(node, output)
+                if cotangent is not None:
+                    total += float(np.sum((_wide(derivative) * _wide(cotangent))[mask]).real)
+                if number < MOST_USES:
+                    partners, outs = self._use(start, use, output, derivative, mask, cotangent, tables)
+                    left += partners
+                    middle += outs
         if len(uses) > MOST_USES:
             tables.append(page.box("fold", f"… {len(uses) - MOST_USES:,} more ops read it"))
             page.link(start, tables[-1])
@@ -473,25 +473,33 @@ class _Reach:
                 page.link(table, end, role="impact")
         page.rows = [left, middle, tables]
 
-    def _cotangent(self, node: Node) -> Array | None:
+    def _cotangent(self, node: Node, output: int) -> Array | None:
         if self.cotangents is None:
             return None
         found = self.cotangents.get(id(node))
-        found = found[0] if isinstance(found, tuple | list) else found
-        types = node.output_types[0]
+        found = found[output] if isinstance(found, tuple | list) else found
+        types = node.output_types[output]
         return np.zeros(types.shape, types.dtype) if found is None else np.asarray(found)
 
     def _use(
-        self, start: Box, use: Use, local: Array, mask: Array, cotangent: Array | None, tables: list[Box]
+        self,
+        start: Box,
+        use: Use,
+        output: int,
+        local: Array,
+        mask: Array,
+        cotangent: Array | None,
+        tables: list[Box],
     ) -> tuple[list[Box], list[Box]]:
         page, node = self.page, use.node
-        out = np.asarray(_first(self.values[id(node)]))
+        value = self.values[id(node)]
+        out = np.asarray(value[output] if isinstance(value, tuple) else value)
         cells = np.argwhere(mask) if out.ndim else np.zeros((1, 0), int)
-        factors = use.factors(0) if out.ndim else []
+        factors = use.factors(output) if out.ndim else []
         padded = self._padded(use)
         meets = np.argwhere(padded & ~mask) if padded is not None else np.zeros((0, out.ndim), int)
         leads = list(dict.fromkeys(tuple(map(int, cell[: max(0, out.ndim - 2)])) for cell in cells))
-        name = result_name(node)
+        name = result_name(node) + (f".{output}" if len(node.output_types) > 1 else "")
         rows = self._rows(name, use, cells, local, cotangent, factors)
         title = f"{len(cells):,} impact{'' if len(cells) == 1 else 's'} through {name}"
         lines = (f"{len(meets):,} meet the padding",) if len(meets) else ()

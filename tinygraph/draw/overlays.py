@@ -65,7 +65,7 @@ def timed(nodes: Sequence[Node], values: Mapping[int, Any]) -> dict[int, float]:
     """Seconds that each op takes in a replay, after one to warm up."""
     known = dict(values)
     times: dict[int, float] = {}
-    with mode(recording=False):
+    with mode(recording=False), np.errstate(all="ignore"):
         for node in nodes:
             if isinstance(node, Leaf) or id(node) not in known:
                 continue

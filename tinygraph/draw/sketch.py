@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
@@ -123,14 +125,19 @@ class Sketch:
                 f"Numbers are left out: {len(graph.nodes):,} nodes are more than {MOST_NUMBERS:,}."
             )
             return Numbers()
+        with np.errstate(all="ignore"):  # whoever ran it has been warned already
+            self._compute(graph)
+        return Numbers(
+            self.values if "values" in show else {}, self.gradients if "gradients" in show else {}
+        )
+
+    def _compute(self, graph: Graph) -> None:
+        show = self.wishes.show
         self.values = values_of(graph, self.wishes.inputs)
         if {"gradients", "gradient_norm"}.intersection(show):
             self.gradients = self._gradients(graph)
         elif "nan" in show and self._has_scalar(graph):
             self.gradients = gradients_of(graph, self.values)
-        return Numbers(
-            self.values if "values" in show else {}, self.gradients if "gradients" in show else {}
-        )
 
     def _has_scalar(self, graph: Graph) -> bool:
         out = graph.outputs[0] if graph.outputs else None
