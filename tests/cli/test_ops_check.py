@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import metadata
 
 import pytest
 
 from tinygraph.cli import main, terminal
 from tinygraph.core.card import cards_of
 from tinygraph.core.manifest import Manifest
-from tinygraph.core.registry import registry
+from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
 from tinygraph.scaffold import Request, write_package
+from tinygraph.testing.targets import every_package
 
 GOOD = """
 import numpy as np
@@ -165,6 +167,30 @@ def test_several_are_a_table(run, file):
     assert "3 ops, 1 broken" in out
     assert "broken: first derivatives" in out
     assert "likely cause" in out
+
+
+def test_a_faulty_package_stops_no_other(run, tmp_path, monkeypatch):
+    sources = {
+        "odd_raises": "import nothing_of_this_name",
+        "odd_hangs": "while True: pass",
+        "odd_good": GOOD,
+        "odd_idle": "x = 1",
+    }
+    for name, source in sources.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    points = tuple(metadata.EntryPoint(name, name, ENTRY_POINT_GROUP) for name in sources)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+    monkeypatch.setattr(registry, "_plugins", None)
+    targets = every_package(time_limit=0.5)
+    assert [one.name for one in targets if one.ops] == ["tinygraph_ops", "odd_good"]
+    monkeypatch.setattr("tinygraph.cli.check_ops.every_package", lambda time_limit: targets[1:])
+    code, out, _ = run("--all", "--no-mutation")
+    assert code == 1
+    assert "odd_raises: package 'odd_raises' could not be imported: ModuleNotFoundError" in out
+    assert "odd_hangs could not be loaded: its import hangs" in out
+    assert "declares no op" in out
+    assert "first derivatives" in out  # of the good one
 
 
 def test_wrong_usage_is_one_message(run, tmp_path):

@@ -122,7 +122,7 @@ def check(
         return fail("nothing to check: give an op's name, a file, a package or a folder, or --all")
     found = every_package(time_limit=time_limit) if every else []
     found += [find_target(one, time_limit=time_limit) for one in targets]
-    if (write_manifest or write_card) and any(one.folder is None for one in found):
+    if (write_manifest or write_card) and any(one.folder is None and not one.fault for one in found):
         return fail(
             "a manifest and cards belong to a package: give the package or its folder, not an op or a file"
         )
@@ -146,7 +146,7 @@ def _check(target: Target, mutation: bool, seconds: float) -> CheckedPackage:
             report = check_op(op, report=True, time_limit=seconds) if op.samples else None
             scored = mutation and isinstance(op, Op) and report is not None and not report.hung
             checked.append(Checked(op, report, lint_op(op), mutation_score(op) if scored else None))
-    return CheckedPackage(target, checked)
+    return CheckedPackage(target, checked, [target.fault] if target.fault else [])
 
 
 def _compare_files(package: CheckedPackage, new_manifest: bool, new_cards: bool) -> None:

@@ -313,9 +313,9 @@ class Registry:
                     raise PluginError(
                         f"{path.name} declares no op; decorate its forward with @tinygraph.plugin.op"
                     )
-            except Exception as error:
+            except BaseException as error:
                 self._restore(before)
-                if isinstance(error, PluginError):
+                if isinstance(error, PluginError) or not isinstance(error, Exception):
                     raise
                 raise PluginError(
                     f"{path.name} could not be loaded: {type(error).__name__}: {error} ({_raised_at(error)})"
@@ -339,8 +339,10 @@ class Registry:
                         del sys.modules[name]
                     importlib.import_module(package)
                     declared = self._declared_by(package)
-            except Exception as error:
+            except BaseException as error:
                 self._restore(before)
+                if not isinstance(error, Exception):  # interrupted
+                    raise
                 raise PluginError(
                     f"package {package!r} could not be imported: {type(error).__name__}: {error} ({_raised_at(error)})"
                 ) from error

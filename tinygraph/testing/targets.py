@@ -27,11 +27,13 @@ class Target(NamedTuple):
         name: as it was asked for.
         ops: those it declares.
         folder: of the whole package, where a manifest and cards belong; None for a single op or file.
+        fault: why a package could not be loaded; it then has no ops.
     """
 
     name: str
     ops: tuple[Op | Composite, ...]
     folder: Path | None = None
+    fault: str = ""
 
 
 def find_target(name: str, *, time_limit: float | None = None) -> Target:
@@ -55,9 +57,14 @@ def find_target(name: str, *, time_limit: float | None = None) -> Target:
 
 
 def every_package(*, time_limit: float | None = None) -> list[Target]:
-    """The built-in ops, and every installed package that can be loaded."""
-    packages = [BUILTIN_PACKAGE, *(plugin.package for plugin in registry.plugins() if plugin.fault is None)]
-    return [_package(package, package, time_limit) for package in dict.fromkeys(packages)]
+    """The built-in ops, and every installed package of ops; one that cannot be loaded says why."""
+    found = [_package(BUILTIN_PACKAGE, BUILTIN_PACKAGE, time_limit)]
+    for plugin in registry.plugins():
+        try:
+            found.append(_package(plugin.package, plugin.package, time_limit))
+        except PluginError as error:
+            found.append(Target(plugin.package, (), fault=str(error)))
+    return found
 
 
 def _package_called(name: str) -> str | None:
