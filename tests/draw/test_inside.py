@@ -1,4 +1,4 @@
-"""Channel and neuron levels: what an op consists of, with numbers that are checked against other ways to compute them."""
+"""Channel and neuron levels: what an op consists of, with numbers checked against other ways to compute them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ class TestChannels:
         assert sorted(one.title for one in boxes(drawing, "…")) == ["… 61 more"] * 5
         assert "2 samples" in " ".join(drawing.picture.notes)
 
-    @pytest.mark.parametrize("settings", [{"groups": 2}, {"stride": 2}, {"dilation": 2}, {"padding": 1, "groups": 4}])
+    @pytest.mark.parametrize(
+        "settings", [{"groups": 2}, {"stride": 2}, {"dilation": 2}, {"padding": 1, "groups": 4}]
+    )
     def test_the_planes_of_every_kind_of_convolution_add_up(self, settings):
         x = tg.tensor(RNG.normal(size=(1, 4, 7, 7)), requires_grad=True, name="x")
         kernel = tg.tensor(RNG.normal(size=(4, 4 // settings.get("groups", 1), 3, 3)), requires_grad=True)
@@ -127,7 +129,13 @@ class TestNeurons:
     def test_couples_with_the_padding_say_so(self):
         *_, out = house()
         table = box(tg.draw(out, zoom="neuron", element=(0, 0, 0, 0)), "tmp[0,0,0,0]").table
-        assert [row[0].startswith("padding") for row in table[:-1]] == [True] * 4 + [False, False, True, False, False]
+        assert [row[0].startswith("padding") for row in table[:-1]] == [True] * 4 + [
+            False,
+            False,
+            True,
+            False,
+            False,
+        ]
 
     def test_a_kernel_element_reaches_all_but_what_meets_the_padding(self):
         _, ker, _, out = house()
@@ -185,7 +193,12 @@ class TestNeurons:
 
     @pytest.mark.parametrize(
         ("element", "words"),
-        [((0, 0), "shape"), ((0, 1, 7, 0), "does not exist"), ("here", "no index"), (("nobody", (0,)), "nobody")],
+        [
+            ((0, 0), "shape"),
+            ((0, 1, 7, 0), "does not exist"),
+            ("here", "no index"),
+            (("nobody", (0,)), "nobody"),
+        ],
     )
     def test_elements_that_do_not_exist(self, element, words):
         *_, out = house()
@@ -201,7 +214,9 @@ class TestPlanes:
         assert struct.unpack(">II", content[16:24]) == (3, 5)
         start = content.index(b"IDAT")
         (length,) = struct.unpack(">I", content[start - 4 : start])
-        rows = np.frombuffer(zlib.decompress(content[start + 4 : start + 4 + length]), np.uint8).reshape(5, 10)
+        rows = np.frombuffer(zlib.decompress(content[start + 4 : start + 4 + length]), np.uint8).reshape(
+            5, 10
+        )
         np.testing.assert_array_equal(rows[:, 1:].reshape(5, 3, 3), pixels)
 
     @pytest.mark.parametrize("style", style_names())

@@ -28,7 +28,9 @@ def tower(count, *more):
 
 
 def loss_of(net):
-    image = tg.tensor(IMAGE, requires_grad=True, name="image")  # so that the first block passes a gradient on too
+    image = tg.tensor(
+        IMAGE, requires_grad=True, name="image"
+    )  # so that the first block passes a gradient on too
     loss = (net(image) ** 2).mean()
     loss.name = "loss"
     return loss

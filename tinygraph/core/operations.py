@@ -31,7 +31,9 @@ def operations(
         return 0, "none"
     if op.kind in ("elementwise", "comparison", "random"):
         return sum(one.size for one in outputs), "1 an output element"
-    expansion = op.expansion(*operands, **settings) if op.expansion is not None and len(outputs) == 1 else None
+    expansion = (
+        op.expansion(*operands, **settings) if op.expansion is not None and len(outputs) == 1 else None
+    )
     if expansion is not None:
         return _counted(expansion)
     if op.kind == "reduction":

@@ -80,7 +80,9 @@ def assemble(
         repeats: blocks of which only the first is among the parts.
         flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
     """
-    made = _Assembly(graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats())
+    made = _Assembly(
+        graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats()
+    )
     made.flows = flows or {}
     return made.picture(gradient_names, direction, tuple(notes))
 
@@ -113,7 +115,9 @@ class _Assembly:
         self.usual = usual_dtype(graph.nodes)
         self.all_scalar = all(types.shape == () for node in graph.nodes for types in node.output_types)
         self.place = {id(node): i for i, part in enumerate(self.parts) for node in part.nodes}
-        self.copies: dict[int, list[Node]] = {}  # of the blocks that are left out, by the node that stands for them
+        self.copies: dict[
+            int, list[Node]
+        ] = {}  # of the blocks that are left out, by the node that stands for them
         self.repeats = repeats
         self.flows: Mapping[tuple[int, int], float] = {}
         for node in graph.nodes if repeats.drawn else ():
@@ -386,7 +390,7 @@ class _Assembly:
     # -- arrows --------------------------------------------------------------------------------------------------------
 
     def _incoming(self, i: int, part: Part) -> list[tuple[str, str, str, float | None]]:
-        """(tail's id, label, role, share) of each arrow into a part: one an operand, but merged where a side is collapsed."""
+        """(tail's id, label, role, share) of each arrow into a part: one an operand, merged at a collapsed side."""
         found: list[tuple[str, str, str, float | None]] = []
         merged: Counter[int] = Counter()
         first: dict[int, Any] = {}
@@ -456,7 +460,9 @@ def _only_inside(part: Part, parts: Sequence[Part], opened: Mapping[int, Opener]
     leaf = part.nodes[0]
     if not opened or not (part.single and isinstance(leaf, Leaf)):
         return False
-    readers = [node for one in parts for node in one.nodes if any(parent is leaf for parent in node.parents())]
+    readers = [
+        node for one in parts for node in one.nodes if any(parent is leaf for parent in node.parents())
+    ]
     return bool(readers) and all(id(node) in opened for node in readers)
 
 

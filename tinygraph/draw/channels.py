@@ -58,7 +58,12 @@ def open_op(
         DrawingError: there is no such pair.
     """
     expansion = expansion_of(node)
-    if expansion is not None and expansion.partial and len(expansion.reads) == 2 and expansion.planes in (1, 2):
+    if (
+        expansion is not None
+        and expansion.partial
+        and len(expansion.reads) == 2
+        and expansion.planes in (1, 2)
+    ):
         return _Pairs(node, expansion, operands, out, pair, identifiers).interior
     if pair is not None:
         raise DrawingError(
@@ -121,7 +126,7 @@ def gather(read: Read, operand: Any, at: Sequence[Any], padding: float | None) -
     inside: Any = True
     for affine, size in zip(read.places, read.shape, strict=True):
         i = place(affine, at)
-        inside = inside & (0 <= i) & (i < size)
+        inside = inside & (i >= 0) & (i < size)
         flat = flat * size + i
     positions = np.where(inside, flat, -1)
     values = np.asarray(operand).reshape(-1)[np.where(positions < 0, 0, positions)]
@@ -130,7 +135,7 @@ def gather(read: Read, operand: Any, at: Sequence[Any], padding: float | None) -
 
 
 class _Pairs:
-    """A convolution-like op: one plane of the second operand per (output channel, input channel), and a tmp plane each."""
+    """A convolution-like op: a kernel plane and a tmp plane for each (output channel, input channel) pair."""
 
     def __init__(
         self,
@@ -151,9 +156,7 @@ class _Pairs:
         self.names = [operand_name(node, i) for i in range(2)]
         self.result = result_name(node)
         self.interior = Interior(f"{node.op.name}  {self._shapes()}")
-        self.tmp = {
-            (o, c): self._tmp(o, c) for o in self._outputs() for c in self._partners()
-        }
+        self.tmp = {(o, c): self._tmp(o, c) for o in self._outputs() for c in self._partners()}
         grids = [self.out.reshape(*expansion.shape)[self._lead(o)] for o in self._outputs()]
         self.scale = limit_of(*self.tmp.values(), *grids)
         self._build()
@@ -164,8 +167,9 @@ class _Pairs:
         sizes = (self.channels, self.inputs)
         if not 1 <= len(pair) <= 2 or any(not -n <= i < n for i, n in zip(pair, sizes, strict=False)):
             raise DrawingError(
-                f"element={pair!r} is no (output channel, input channel) of this {self.node.op.name}: it has {sizes[0]} "
-                f"output channels, each made of {sizes[1]} input channels. For a single element take zoom=\"neuron\""
+                f"element={pair!r} is no (output channel, input channel) of this {self.node.op.name}: it has "
+                f"{sizes[0]} output channels, each made of {sizes[1]} input channels. For a single element take "
+                f'zoom="neuron"'
             )
         return tuple(i % n for i, n in zip(pair, sizes, strict=False))
 
@@ -186,10 +190,18 @@ class _Pairs:
 
     def _grid(self, o: int, c: int) -> list[Any]:
         """The output index and the reduced one over one (o, c) pair's plane and window, to be broadcast."""
-        spread = (*self.expansion.shape[-self.expansion.planes :], *self.expansion.over[self.expansion.partial :])
+        spread = (
+            *self.expansion.shape[-self.expansion.planes :],
+            *self.expansion.over[self.expansion.partial :],
+        )
         inner = list(np.indices(spread, sparse=True))
         fixed = np.unravel_index(c, self.expansion.over[: self.expansion.partial])
-        return [*self._lead(o), *inner[: self.expansion.planes], *map(int, fixed), *inner[self.expansion.planes :]]
+        return [
+            *self._lead(o),
+            *inner[: self.expansion.planes],
+            *map(int, fixed),
+            *inner[self.expansion.planes :],
+        ]
 
     def _tmp(self, o: int, c: int) -> Array:
         e = self.expansion
@@ -199,7 +211,7 @@ class _Pairs:
             product = product * gather(read, self.operands[read.operand], at, e.padding)[0].astype(np.float64)
         shape = (*e.shape[-e.planes :], *e.over[e.partial :])
         whole: Array = np.broadcast_to(product, shape)
-        return whole.sum(axis=tuple(range(e.planes, whole.ndim)))
+        return np.asarray(whole.sum(axis=tuple(range(e.planes, whole.ndim))))
 
     def _plane_of(self, read: Read, o: int, c: int) -> tuple[Index, Array]:
         """The index of the plane of an operand that a pair reads, and the plane."""
@@ -238,8 +250,12 @@ class _Pairs:
                     plane = as_plane(values, limits[0], numbers=numbers)
                     sources[index] = self._box(kind, labelled(self.names[0], index), plane)
                 at, values = self._plane_of(reads[1], o, c)
-                kernel = self._box("parameter", labelled(self.names[1], at), as_plane(values, limits[1], numbers=numbers))
-                tmp = self._box("tmp", labelled("tmp", (o, c)), as_plane(self.tmp[o, c], self.scale, numbers=numbers))
+                kernel = self._box(
+                    "parameter", labelled(self.names[1], at), as_plane(values, limits[1], numbers=numbers)
+                )
+                tmp = self._box(
+                    "tmp", labelled("tmp", (o, c)), as_plane(self.tmp[o, c], self.scale, numbers=numbers)
+                )
                 self._link(sources[index], kernel)
                 self._link(kernel, tmp)
                 kernels.append(kernel)

@@ -24,7 +24,7 @@ LEGEND_COLUMNS = 4
 NUMBER_WIDTH, NUMBER_HEIGHT = 34, 16  # points of a cell with a number
 PLANE_SIDE, SMALLEST_CELL = 84, 7  # points of the longer side of a plane, and of a cell without a number
 THINNEST = 9  # points of the shorter side of an image
-FADED = 0.78  # how much of the page's colour is in a box that stands back
+FADED, FADED_TEXT = 0.78, 0.6  # how much of the page's colour is in a box that stands back, and in its words
 SUPPORTS = 3  # boxes that a frame is kept below
 MOST_SUPPORTED = 600  # boxes up to which the time for a tidier layout is worth it
 # Outlines by the word that a style uses; "dashed" is a rounded box.
@@ -157,10 +157,9 @@ def _look_of(box: Box, style: Style) -> Look:
         fill = _mixed(page["background"], style.values["heat"], box.heat)
         look = look._replace(fill=fill, text=page["text"], shape="rounded")
     if box.faded:
-        page = style.page["background"]
-        look = Look(
-            _mixed(look.fill, page, FADED), _mixed(look.border, page, FADED), look.shape, _mixed(look.text, page, 0.6)
-        )
+        behind = style.page["background"]
+        fill, border = (_mixed(one, behind, FADED) for one in (look.fill, look.border))
+        look = Look(fill, border, look.shape, _mixed(look.text, behind, FADED_TEXT))
     return look
 
 

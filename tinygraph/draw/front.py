@@ -55,8 +55,8 @@ def draw(
         inputs: what to call a module or captured graph with: an array or tensor, or a tuple of them.
         backward: also draw the backward pass, each node opposite the one it serves.
         show: what to write: any of "names", "settings", "shapes", "dtypes", "values" (with a small image of what is
-            larger), "gradients" (of the first output), "source" (the line that made the node), and the overlays, of which
-            the first also tints: "time" (of one replay), "flops", "bytes", "saved" (bytes kept for the backward pass),
+            larger), "gradients" (of the first output), "source" (the line that made the node), and the overlays, of
+            which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the backward pass),
             "gradient_norm", "nan" (how many numbers are not finite), "coverage" (how many operands lack a derivative to
             second order, see `Graph.coverage`).
         style: "light", "dark", "okabe-ito" (for colour blindness), or a TOML file.
@@ -68,8 +68,8 @@ def draw(
         time_limit: seconds that a layout may take before a coarser picture is drawn.
 
     A picture holds values of parameters and data, as numbers or colours, only where they are asked for: by "values",
-    "gradients", "nan" or "gradient_norm" in `show`, or by zoom "channel" or "neuron", which show nothing else. Otherwise
-    `.source`, `.svg()`, `.png()` and `.pdf()` are structure alone.
+    "gradients", "nan" or "gradient_norm" in `show`, or by zoom "channel" or "neuron", which show nothing else.
+    Otherwise `.source`, `.svg()`, `.png()` and `.pdf()` are structure alone.
 
     Raises:
         RecordingError: the tensor was not recorded.

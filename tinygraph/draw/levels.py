@@ -89,7 +89,15 @@ LEVELS: dict[str, Level] = {
     "composite": by_composite,
     "module": by_module,
 }
-OVERLAYS = ("time", "flops", "bytes", "saved", "gradient_norm", "nan", "coverage")  # computed in `overlays.py`
+OVERLAYS = (
+    "time",
+    "flops",
+    "bytes",
+    "saved",
+    "gradient_norm",
+    "nan",
+    "coverage",
+)  # computed in `overlays.py`
 INSIDE = ("channel", "neuron")  # levels within one op: drawn by `channels.py` and `neurons.py`
 
 

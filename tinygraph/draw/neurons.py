@@ -6,7 +6,7 @@ its forward-mode rule, as in `tg.explain`. Numbers come from values; no op is a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -37,6 +37,9 @@ MOST_COUPLES = 12  # rows of one table; of more, the first ones are shown and th
 MOST_USES = 3
 MOST_PAIRS = 5_000_000  # (output, term) pairs that are searched for padding
 NUMBERED_SIDE = 5  # of planes whose cells have their numbers beside a table
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "identity": lambda x: x, "exp": np.exp, "log": np.log, "square": np.square,
+}  # fmt: skip
 JOINS = {"sum": "Σ", "mean": "mean", "product": "Π", "max": "max", "min": "min", "none": ""}
 
 
@@ -140,7 +143,9 @@ class _Page:
         """
         array = np.asarray(array)
         rank = min(2, array.ndim)
-        lead = tuple(int(i) for i in cells[0][: array.ndim - rank]) if len(cells) else (0,) * (array.ndim - rank)
+        lead = (
+            tuple(int(i) for i in cells[0][: array.ndim - rank]) if len(cells) else (0,) * (array.ndim - rank)
+        )
         values = array[lead]
         plane = as_plane(
             values,
@@ -245,7 +250,7 @@ class _Couples:
         product: Any = 1.0
         for _, values, _ in terms:
             product = product * _wide(values)
-        return _applied(e.each, product)
+        return np.asarray(_applied(e.each, product))
 
     def _value(self, group: int) -> float:
         return float(self._results(self._terms(group)).sum())
@@ -286,7 +291,9 @@ class _Couples:
         e = self.expansion
         count = len(terms[0][1]) if terms else 0
         if e.join == "op":
-            return [(self._label(read, int(flat[0])), "", number_text(values[0])) for read, values, flat in terms]
+            return [
+                (self._label(read, int(flat[0])), "", number_text(values[0])) for read, values, flat in terms
+            ]
         around = "{}" if e.each == "identity" else f"{e.each}({{}})"
         rows: list[tuple[str, ...]] = []
         shown = count if count <= MOST_COUPLES else MOST_COUPLES - 1
@@ -294,7 +301,9 @@ class _Couples:
             words = " × ".join(self._label(read, int(flat[i])) for read, _, flat in terms)
             numbers = " × ".join(number_text(values[i]) for _, values, _ in terms)
             single = len(terms) == 1 and e.each == "identity"
-            rows.append((around.format(words), "" if single else around.format(numbers), number_text(results[i])))
+            rows.append(
+                (around.format(words), "" if single else around.format(numbers), number_text(results[i]))
+            )
         if count > shown:
             rest = number_text(self._reduced(results[shown:]))
             rows.append((f"… {count - shown:,} more", JOINS[e.reduce], rest))
@@ -329,7 +338,9 @@ class _Couples:
             values, flat = gather(e.share, self.operands[e.share.operand], self.at, None)
             top = _applied(e.each, _wide(values))
             title = f"{e.each} {self._label(e.share, int(flat))} / Σ"
-            numbers.append((f"{number_text(float(top))} /", number_text(self._reduced(self._results(self._terms(0))))))
+            numbers.append(
+                (f"{number_text(float(top))} /", number_text(self._reduced(self._results(self._terms(0)))))
+            )
         if e.after != "identity":
             title = f"{e.after} of {title}"
         return self.page.box("reduction", title, numbers=tuple(numbers))
@@ -364,7 +375,7 @@ def _wide(values: Array) -> Array:
 
 def _applied(function: str, values: Any) -> Any:
     with np.errstate(all="ignore"):
-        return {"identity": lambda x: x, "exp": np.exp, "log": np.log, "square": np.square}[function](values)
+        return FUNCTIONS[function](values)
 
 
 def _by_derivative(page: _Page, node: Node, operands: Sequence[Any], out: Array, index: Index) -> None:
@@ -404,7 +415,11 @@ def _impacts(
     """A table of elements with an impact, and what they make."""
     shown = len(cells) if len(cells) <= MOST_COUPLES else MOST_COUPLES - 1
     rows = [
-        (labelled(name, tuple(map(int, cell))), number_text(value[tuple(cell)]), number_text(local[tuple(cell)]))
+        (
+            labelled(name, tuple(map(int, cell))),
+            number_text(value[tuple(cell)]),
+            number_text(local[tuple(cell)]),
+        )
         for cell in cells[:shown]
     ]
     if len(cells) > shown:
@@ -522,7 +537,9 @@ class _Reach:
                 operand = np.asarray(use.operands[position])
                 if operand.ndim and (flat >= 0).any():
                     of = _cells(flat, operand.shape)
-                    partner = page.plane(_kind(node, position), operand_name(node, position), operand, of, limit_of(operand))
+                    partner = page.plane(
+                        _kind(node, position), operand_name(node, position), operand, of, limit_of(operand)
+                    )
                     page.link(partner, made)
                     partners.append(partner)
             if cotangent is not None and out.ndim:
@@ -550,10 +567,14 @@ class _Reach:
                 continue
             words = f"∂{labelled(name, at)} × {factor or 'local derivative'}"
             product = _wide(cotangent[at][None])[0] * _wide(local[at][None])[0]
-            rows.append((words, f"{number_text(cotangent[at])} × {number_text(local[at])}", number_text(product)))
+            rows.append(
+                (words, f"{number_text(cotangent[at])} × {number_text(local[at])}", number_text(product))
+            )
         if len(cells) > shown:
             mask = np.array(cells[shown:]).T
-            rest = "" if cotangent is None else number_text((_wide(local) * _wide(cotangent))[tuple(mask)].sum())
+            rest = (
+                "" if cotangent is None else number_text((_wide(local) * _wide(cotangent))[tuple(mask)].sum())
+            )
             rows.append((f"… {len(cells) - shown:,} more", "" if cotangent is None else "Σ", rest))
         if cotangent is not None and len(cells):
             every = tuple(np.array(cells).T)

@@ -56,9 +56,7 @@ def heats_of(
             return None
         return _saved_bytes(node) if overlay == "saved" else _flops(node)
 
-    return {
-        id(node): Heat(tuple(wanted), tuple(amount(one, node) for one in wanted)) for node in nodes
-    }
+    return {id(node): Heat(tuple(wanted), tuple(amount(one, node) for one in wanted)) for node in nodes}
 
 
 def timed(nodes: Sequence[Node], values: Mapping[int, Any]) -> dict[int, float]:

@@ -56,8 +56,9 @@ class Box:
 class Arrow:
     """What flows from one box to another.
 
-    `role` is "data", "gradient" (between backward boxes), "saved" (a forward value that the backward pass uses), "impact"
-    (a gradient, in a picture that flows one way) or "child" (in a tree of modules). One that comes `aside`, from a parameter, may bend so that the others stay straight.
+    `role` is "data", "gradient" (between backward boxes), "saved" (a forward value that the backward pass uses),
+    "impact" (a gradient, in a picture that flows one way) or "child" (in a tree of modules). One that comes `aside`,
+    from a parameter, may bend so that the others stay straight.
     `width` is in points; one that is `faded` stands back.
     """
 

@@ -42,7 +42,7 @@ class Plane:
 
     @property
     def is_image(self) -> bool:
-        return max(self.values.shape) > MOST_CELLS
+        return bool(max(self.values.shape) > MOST_CELLS)
 
     @property
     def numbered(self) -> bool:

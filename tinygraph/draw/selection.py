@@ -1,4 +1,4 @@
-"""Which nodes a picture is about: the one called or given, its relatives, what lies between two, and blocks that repeat.
+"""Which nodes a picture is about: the one called or given, its relatives, what lies between two, blocks that repeat.
 
 Graphs only: what becomes a box is decided in `levels.py`, how it stands out in `dot.py`.
 """
@@ -67,8 +67,8 @@ def _is_in(scope: Scope, name: str, end: bool) -> bool:
 
 def relatives(nodes: Sequence[Node], chosen: Iterable[Node]) -> set[int]:
     """Ids of chosen nodes, all that they depend on and all that depends on them."""
-    chosen = {id(node) for node in chosen}
-    return _reaching(nodes, chosen) | _reached(nodes, chosen)
+    ids = {id(node) for node in chosen}
+    return _reaching(nodes, ids) | _reached(nodes, ids)
 
 
 def on_paths(nodes: Sequence[Node], starts: Iterable[Node], ends: Iterable[Node]) -> set[int]:
@@ -204,8 +204,11 @@ def _shape(scope: Scope, members: Sequence[Node], scopes: Mapping[int, Scope]) -
             for entry in node.inputs
         )
         name = node.kind if isinstance(node, Leaf) else node.op.name
-        settings = () if isinstance(node, Leaf) else tuple(sorted((k, repr(v)) for k, v in node.settings.items()))
-        signature.append((name, settings, tuple(map(str, node.output_types)), scopes[id(node)][depth:], node.phase, inputs))
+        settings = (
+            () if isinstance(node, Leaf) else tuple(sorted((k, repr(v)) for k, v in node.settings.items()))
+        )
+        types = tuple(map(str, node.output_types))
+        signature.append((name, settings, types, scopes[id(node)][depth:], node.phase, inputs))
     return tuple(signature)
 
 

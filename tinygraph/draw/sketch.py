@@ -67,7 +67,11 @@ class Sketch:
         self.gradients: dict[int, Any] = {}
         self.numbers = self._numbers(graph)
         self.gradient_names: dict[int, str] = {}
-        if wishes.backward and wishes.zoom != "neuron" and not any(node.phase == "backward" for node in graph.nodes):
+        if (
+            wishes.backward
+            and wishes.zoom != "neuron"
+            and not any(node.phase == "backward" for node in graph.nodes)
+        ):
             graph, self.gradient_names = with_backward(graph)
         self.graph = graph
         overlays = [one for one in wishes.show if one in OVERLAYS]
@@ -127,9 +131,7 @@ class Sketch:
             return Numbers()
         with np.errstate(all="ignore"):  # whoever ran it has been warned already
             self._compute(graph)
-        return Numbers(
-            self.values if "values" in show else {}, self.gradients if "gradients" in show else {}
-        )
+        return Numbers(self.values if "values" in show else {}, self.gradients if "gradients" in show else {})
 
     def _compute(self, graph: Graph) -> None:
         show = self.wishes.show
@@ -170,9 +172,10 @@ class Sketch:
         elif wishes.flows is not None:
             entered = {key for key, _ in wishes.flows}
             heads = [node for node in nodes if id(node) in entered]
-            found = entered | {
-                id(edge_node(head.inputs[position])) for head in heads for key, position in wishes.flows if key == id(head)
-            }
+            steps = [
+                (head, i) for head in heads for i in range(len(head.inputs)) if (id(head), i) in wishes.flows
+            ]
+            found = entered | {id(edge_node(head.inputs[i])) for head, i in steps}
         else:
             return None
         return found | {id(self.repeats.of(node)) for node in nodes if id(node) in found}
@@ -185,7 +188,8 @@ class Sketch:
     def _ops_to_open(self, nodes: Sequence[Node]) -> list[Node]:
         """The ops that are drawn from inside."""
         if not self.values:
-            raise DrawingError(f'zoom="channel" shows values, but {len(self.graph.nodes):,} nodes are too many for that')
+            count = len(self.graph.nodes)
+            raise DrawingError(f'zoom="channel" shows values, but {count:,} nodes are too many for that')
         ops = [node for node in nodes if not isinstance(node, Leaf) and id(node) in self.values]
         if self.wishes.focus is not None:
             found = [node for node in find_nodes(ops, self.wishes.focus) if not isinstance(node, Leaf)]
@@ -211,7 +215,11 @@ class Sketch:
         element = wishes.element
         if isinstance(element, Mapping) and len(element) == 1:
             element = next(iter(element.items()))
-        if isinstance(element, tuple | list) and len(element) == 2 and isinstance(element[0], Tensor | Node | str):
+        if (
+            isinstance(element, tuple | list)
+            and len(element) == 2
+            and isinstance(element[0], Tensor | Node | str)
+        ):
             return self._reach(find_edge(graph.nodes, element[0]), _index(element[1]) or ())
         node = self._focused(graph)
         index = _index(element)

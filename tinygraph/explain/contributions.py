@@ -158,13 +158,15 @@ def contributions(output: Tensor, wrt: Tensor | str, *, limit: int = LIMIT) -> C
     >>> [(one.path, float(one.value)) for one in contributions(x * x + x * 2, x)]
     [(('multiply', 'add'), 3.0), (('multiply', 'add'), 3.0), (('multiply#2', 'add'), 2.0)]
     """
-    if not isinstance(limit, int) or limit < 1:
+    if limit < 1:
         raise SettingError(f"contributions: limit must be a positive int, not {limit!r}")
     out = output_edge(output)
     graph = graph_of(output)
     target = find_edge(wrt, graph.nodes)
     if edge_type(target).dtype.kind not in "fc":
-        raise DTypeError(f"contributions: {name_of(target)} is {edge_type(target)}, which has no gradient to split")
+        raise DTypeError(
+            f"contributions: {name_of(target)} is {edge_type(target)}, which has no gradient to split"
+        )
     for node in graph.nodes:
         node.check_versions()
     values = replay(graph)
@@ -172,7 +174,9 @@ def contributions(output: Tensor, wrt: Tensor | str, *, limit: int = LIMIT) -> C
     uses = _uses(graph, gradients)
     families = _families(target, out, uses, limit)
     if not families:
-        raise RecordingError(f"contributions: {name_of(out)} does not depend on {name_of(target)} differentiably")
+        raise RecordingError(
+            f"contributions: {name_of(out)} does not depend on {name_of(target)} differentiably"
+        )
     whole = gradients[id(edge_node(target))]
     whole = whole[edge_index(target)] if isinstance(target, Port) else whole
     parts = [(family, _value(family, out, gradients, values)) for family in families]
@@ -192,7 +196,9 @@ def _uses(graph: Graph, gradients: Mapping[int, Any]) -> dict[tuple[int, int], l
     return found
 
 
-def _families(target: Edge, out: Edge, uses: Mapping[tuple[int, int], list[Step]], limit: int) -> list[_Family]:
+def _families(
+    target: Edge, out: Edge, uses: Mapping[tuple[int, int], list[Step]], limit: int
+) -> list[_Family]:
     """The families of paths from the target to the output, split breadth first."""
     first = uses.get((id(edge_node(target)), edge_index(target)), [])
     parted = len(first) > 1
