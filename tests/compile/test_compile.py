@@ -8,7 +8,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.compile.memory import Lifetime, place
-from tinygraph.errors import CaptureError, OpError, RecordingError
+from tinygraph.errors import CaptureError, InPlaceError, OpError, RecordingError
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(8, 1, 8, 8)).astype(np.float32)
@@ -210,3 +210,223 @@ def test_values_alive_at_the_same_time_share_no_memory():
             if one.start <= other.end and other.start <= one.end:
                 apart = offsets[i] + one.nbytes <= offsets[k] or offsets[k] + other.nbytes <= offsets[i]
                 assert apart or not one.nbytes or not other.nbytes
+
+
+# -- what a step does beyond the usual: the same as eager, call by call ------------------------------------------------
+
+
+def agree(make_step, calls=4, between=None):
+    """Run a step eagerly and compiled, on models with equal weights, and compare everything after each call."""
+    (eager_model, eager_step, eager_optimizer), (model, step, optimizer) = (
+        make_step(model, optimizer)
+        for model, optimizer in twins(perceptron, lambda parameters: optim.SGD(parameters, lr=0.1))
+    )
+    compiled = tg.compile(step)
+    for call in range(calls):
+        if between is not None:
+            between(call, eager_model, eager_optimizer)
+            between(call, model, optimizer)
+        expected, found = eager_step(X, LABELS), compiled(X, LABELS)
+        if expected is not None:
+            np.testing.assert_allclose(found.item(), expected.item(), rtol=1e-5)
+        for one, other in zip(eager_model.parameters(), model.parameters(), strict=True):
+            np.testing.assert_allclose(other.numpy(), one.numpy(), rtol=1e-4, atol=1e-6)
+            assert (one.grad is None) == (other.grad is None)
+            if one.grad is not None:
+                np.testing.assert_allclose(other.grad.numpy(), one.grad.numpy(), rtol=1e-4, atol=1e-6)
+    return compiled
+
+
+def loss_of(model, x, labels):
+    return tg.ops.cross_entropy(model(x), labels)
+
+
+def accumulating(model, optimizer):
+    def step(x, labels):
+        loss = loss_of(model, x, labels)
+        loss.backward()
+        return loss
+
+    return model, step, optimizer
+
+
+def test_gradients_accumulate_over_calls():
+    compiled = agree(accumulating, calls=5)
+    assert compiled.explain_recapture().count("\n") == 1  # without gradients to add to, then with them
+
+
+def test_gradients_accumulate_between_eager_updates():
+    def between(call, model, optimizer):
+        if call % 2 == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    compiled = agree(accumulating, calls=8, between=between)
+    assert compiled.explain_recapture().count("\n") == 1, "captures for both cases are kept"
+
+
+def test_gradients_that_an_eager_call_left_are_added_to():
+    def between(call, model, optimizer):
+        loss_of(model, X, LABELS).backward()
+
+    agree(accumulating, between=between)
+
+
+def test_a_step_may_return_nothing():
+    def make(model, optimizer):
+        return model, lambda x, labels: loss_of(model, x, labels).backward(), optimizer
+
+    agree(make)
+
+
+def test_two_updates_in_one_call():
+    def make(model, optimizer):
+        def step(x, labels):
+            for _ in range(2):
+                optimizer.zero_grad()
+                loss_of(model, x, labels).backward()
+                optimizer.step()
+            return loss_of(model, x, labels)  # after the update
+
+        return model, step, optimizer
+
+    agree(make)
+
+
+def test_updates_written_by_hand():
+    def make(model, optimizer):
+        def step(x, labels):
+            model.zero_grad()
+            loss = loss_of(model, x, labels)
+            loss.backward()
+            norm = sum((p.grad**2).sum() for p in model.parameters()) ** 0.5
+            with tg.no_grad():
+                for p in model.parameters():
+                    p -= optimizer.param_groups[0]["lr"] * p.grad / (1 + norm)
+            return loss
+
+        return model, step, optimizer
+
+    agree(make, between=lambda call, model, optimizer: optimizer.param_groups[0].update(lr=0.1 * call))
+
+
+def usual(model, optimizer):
+    return model, training_step(model, optimizer), optimizer
+
+
+def test_freezing_parameters_is_noticed():
+    agree(usual, 6, lambda call, model, optimizer: model[1].requires_grad_(call not in (2, 3)))
+
+
+@pytest.mark.parametrize("name", ["weight_decay", "momentum", "nesterov", "lr"])
+def test_changed_optimizer_settings_are_noticed(name):
+    def make(model, optimizer):
+        optimizer.param_groups[0].update(momentum=0.5)
+        return usual(model, optimizer)
+
+    changed = {"weight_decay": 0.3, "momentum": 0.0, "nesterov": True, "lr": 0.01}[name]
+    compiled = agree(
+        make,
+        5,
+        lambda call, model, optimizer: optimizer.param_groups[0].update({name: changed} if call > 1 else {}),
+    )
+    assert compiled.explain_recapture().count("\n") == (name != "lr")
+
+
+def test_a_loaded_optimizer_state_is_noticed():
+    states = {}
+
+    def between(call, model, optimizer):
+        if call == 1:
+            states[id(optimizer)] = optimizer.state_dict()
+        if call == 3:
+            optimizer.load_state_dict(states[id(optimizer)])
+
+    def make(model, optimizer):
+        optimizer.param_groups[0].update(momentum=0.9)
+        return usual(model, optimizer)
+
+    agree(make, 6, between)
+
+
+def test_a_schedule_inside_a_compiled_step_is_refused():
+    model = perceptron()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    scheduler = optim.lr_scheduler.StepLR(optimizer, 1)
+    with pytest.raises(CaptureError, match="after the compiled function"):
+        tg.compile(lambda x: (model(x), scheduler.step()))(X)
+
+
+def test_variables_that_a_function_closes_over():
+    factor, added = 2.0, tg.tensor([1.0])
+
+    def function(x):
+        return x * factor + added * 3
+
+    compiled = tg.compile(function)
+    assert compiled(np.ones(1)).tolist() == [5]
+    factor = 3.0
+    assert compiled(np.ones(1)).tolist() == [6]
+    added[0] = 2.0
+    assert compiled(np.ones(1)).tolist() == [9]
+    added = tg.tensor([0.0])
+    assert compiled(np.ones(1)).tolist() == [3]
+    assert "'factor'" in compiled.explain_recapture()
+
+
+def test_a_plain_tensor_that_a_program_writes_is_state():
+    total = tg.tensor([0.0])
+
+    def function(x):
+        nonlocal total
+        inside = tg.tensor([0.0])
+        inside += x  # made here: starts anew in each call
+        total += x
+        return total + inside
+
+    compiled = tg.compile(function)
+    assert [compiled(np.ones(1)).tolist() for _ in range(3)] == [[2], [3], [4]]
+    assert total.tolist() == [3]
+
+
+def test_writing_an_argument_is_refused():
+    def function(x):
+        x += 1
+        return x
+
+    with pytest.raises(InPlaceError, match=r"y = x.copy\(\)"):
+        tg.compile(function)(np.ones(2))
+
+
+def test_a_tensor_computed_before_is_refused():
+    before = tg.tensor([1.0], requires_grad=True) * 2
+    with pytest.raises(CaptureError, match="computed before this capture"):
+        tg.compile(lambda x: x + before)(np.ones(1))
+
+
+def test_a_tensor_that_another_capture_left_behind_is_refused():
+    kept = []
+    tg.compile(lambda x: kept.append(x * 2) or x)(np.ones(1))
+    with pytest.raises(CaptureError, match="left behind"):
+        tg.compile(lambda x: x + kept[0])(np.ones(1))
+
+
+def test_keyword_arguments_methods_and_results_that_are_no_arrays():
+    class Scale:
+        def __init__(self, factor):
+            self.factor = tg.tensor(factor)
+
+        @tg.compile
+        def __call__(self, x, *, plus=0.0):
+            return {"value": x * self.factor + plus, "name": "scaled", "size": 3, "nothing": None}
+
+    one, other = Scale(2.0), Scale(5.0)
+    assert one(np.ones(1))["value"].tolist() == [2]
+    assert other(np.ones(1))["value"].tolist() == [5]
+    found = one(np.ones(1), plus=1.0)
+    assert found["value"].tolist() == [3]
+    assert (found["name"], found["size"], found["nothing"]) == ("scaled", 3, None)
+
+
+def test_a_module_without_parameters_returns_tensors():
+    assert isinstance(tg.compile(nn.ReLU())(X), tg.Tensor)

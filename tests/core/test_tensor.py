@@ -177,3 +177,16 @@ def test_a_captured_tensor_has_no_value_to_read():
     for use in (lambda: kept[0].numpy(), lambda: kept[0] + 1):
         with pytest.raises(CaptureError, match=r"no value|finished capture"):
             use()
+
+
+def test_writing_plain_data_changes_no_other_tensor():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    data = tg.tensor([3.0, 4.0])
+    y = np.sum(w * w * data)
+    w.detach()[0] = 7.0
+    data[0] = 9.0
+    with tg.no_grad():
+        w[:1][0] = 7.0
+    y.backward()
+    assert w.tolist() == [1, 2]
+    assert w.grad.tolist() == [6, 16]

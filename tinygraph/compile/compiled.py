@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,8 @@ from tinygraph.errors import RecordingError
 from tinygraph.passes import PASSES, Pass, Stage, run_passes
 
 COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise)
+# Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
+MOST_ENTRIES = 8
 
 
 class Entry(NamedTuple):
@@ -29,7 +33,6 @@ class Entry(NamedTuple):
     trace: Trace
     stages: list[Stage]
     plan: Plan
-    tree: Tree
 
 
 class Compiled:
@@ -43,26 +46,29 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], passes: Sequence[Pass]) -> None:
         self.function = function
         self.passes = tuple(passes)
-        self._entries: dict[Any, Entry] = {}
+        self._lock = threading.Lock()
+        self._entries: dict[Any, list[Entry]] = {}  # the latest first
         self._reasons: list[str] = []
         self._latest: Entry | None = None
         functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if modes.current.capture is not None:  # inside another capture it is part of that graph
-            return self.function(*args)
-        leaves, tree = flatten(args)
-        entry = self._entry(leaves, tree, args)
-        values = [leaf._value if isinstance(leaf, Tensor) else leaf for leaf in leaves if _varies(leaf)]
-        results = entry.plan(values)
-        tensors = any(isinstance(leaf, Tensor) for leaf in leaves) or bool(
-            entry.trace.reads or entry.trace.writes
-        )
+            return self.function(*args, **kwargs)
+        leaves, tree = flatten((args, kwargs))
+        with self._lock:  # what is decided when an entry is chosen must hold until its plan has run
+            entry = self._entry(leaves, tree)
+            results = entry.plan(_values(leaves))
+        tensors = entry.trace.with_tensors or any(isinstance(leaf, Tensor) for leaf in leaves)
         out = [Tensor(result) if tensors else result for result in results]
         result = entry.graph.result
         return result.unflatten(out) if result is not None else out
 
-    def _entry(self, leaves: list[Any], tree: Tree, args: tuple[Any, ...]) -> Entry:
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method: a compiled function in a class is called with the instance first."""
+        return self if instance is None else MethodType(self, instance)
+
+    def _entry(self, leaves: list[Any], tree: Tree) -> Entry:
         for i, leaf in enumerate(leaves):
             if isinstance(leaf, Tensor) and leaf._edge is not None:
                 raise RecordingError(
@@ -70,16 +76,20 @@ class Compiled:
                     f"cannot pass on: put the backward pass inside the function, or pass tensor.detach()"
                 )
         key = (repr(tree), tuple(map(_kind, leaves)))
-        entry = self._entries.get(key)
-        if entry is not None and entry.trace.broken() is None and entry.plan.fits():
-            self._latest = entry
-            return entry
-        self._note(key, entry)
-        graph, trace = capture_with(self.function, args)
+        known = self._entries.get(key, [])
+        for entry in known:
+            if entry.trace.broken() is None and entry.plan.fits():
+                self._latest = entry
+                return entry
+        self._note(key, known[0] if known else None)
+        args, kwargs = tree.unflatten(leaves)
+        graph, trace = capture_with(self.function, args, kwargs)
         stages = run_passes(graph, self.passes)
-        entry = Entry(graph, trace, stages, Plan(stages[-1].graph), tree)
-        self._entries[key] = self._latest = entry
-        return entry
+        plan = Plan(stages[-1].graph, list(trace.gradients_read.values()))
+        self._latest = Entry(graph, trace, stages, plan)
+        usable = [entry for entry in known if entry.plan.fits()]
+        self._entries[key] = [self._latest, *usable][:MOST_ENTRIES]
+        return self._latest
 
     def _note(self, key: Any, entry: Entry | None) -> None:
         """Remember why a capture was needed."""
@@ -119,12 +129,12 @@ class Compiled:
             or "never captured"
         )
 
-    def profile(self, *args: Any, repeats: int = 10) -> str:
+    def profile(self, *args: Any, repeats: int = 10, **kwargs: Any) -> str:
         """Time per step on the given arguments, as a table; parameters and states stay as they are."""
-        leaves, tree = flatten(args)
-        entry = self._entry(leaves, tree, args)
-        values = [leaf._value if isinstance(leaf, Tensor) else leaf for leaf in leaves if _varies(leaf)]
-        return entry.plan.table(entry.plan.profile(values, repeats))
+        leaves, tree = flatten((args, kwargs))
+        with self._lock:
+            entry = self._entry(leaves, tree)
+            return entry.plan.table(entry.plan.profile(_values(leaves), repeats))
 
     def release(self) -> None:
         """Give back the memory of all plans; the next call captures again."""
@@ -132,7 +142,12 @@ class Compiled:
         self._latest = None
 
     def __repr__(self) -> str:
-        return f"<compiled {self._name}: {len(self._entries)} plan(s)>"
+        return f"<compiled {self._name}: {sum(map(len, self._entries.values()))} plan(s)>"
+
+
+def _values(leaves: Sequence[Any]) -> list[Any]:
+    """The values of a graph's inputs among the flat arguments."""
+    return [leaf._value if isinstance(leaf, Tensor) else leaf for leaf in leaves if _varies(leaf)]
 
 
 def _varies(leaf: Any) -> bool:

@@ -7,7 +7,6 @@ States are written after the last step, so a step that fails leaves them as they
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy as np
 
 from tinygraph.compile.kernels import Kernel, choose_kernel
 from tinygraph.compile.memory import Lifetime, place
+from tinygraph.compile.scalar_runs import ScalarRun
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.source import here
@@ -47,8 +47,9 @@ class Plan:
         arena_bytes: the memory of all intermediate values together.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = ()) -> None:
         self.graph = graph
+        self._gradients_read = tuple(gradients_read)
         self._lock = threading.Lock()
         self._inputs = [_holder(leaf.types) for leaf in graph.inputs]
         given = {id(leaf): array for leaf, array in zip(graph.inputs, self._inputs, strict=True)}
@@ -64,13 +65,8 @@ class Plan:
         self._writes = [(leaf, self._value(value)) for leaf, value in graph.updates]
         # gradients get tensors of their own, which each run fills again: what `.grad` held is what it holds
         self._gradients = [
-            (leaf, None if value is None else Tensor(np.empty_like(self._value(value))))
+            (leaf, None if value is None else _Gradient(self._value(value)))
             for leaf, value in graph.gradients
-        ]
-        self._gradient_copies = [
-            functools.partial(np.copyto, holder._value, self._value(value))
-            for (_, holder), (_, value) in zip(self._gradients, graph.gradients, strict=True)
-            if holder is not None
         ]
 
     # -- making ----------------------------------------------------------------------------------------------------
@@ -86,13 +82,22 @@ class Plan:
         for (key, types), offset in zip(owners, offsets, strict=True):
             chunk = self._arena[start + offset : start + offset + types.nbytes]
             self._values[key] = chunk.view(types.dtype).reshape(types.shape)
+        numbers = ScalarRun()
         for node in nodes:
             if id(node) in views:
                 self._values[id(node), 0] = node.op.forward(*self._operands(node), **node.settings)
                 continue
             outputs = tuple(self._values[id(node), i] for i in range(len(node.output_types)))
             operands = self._operands(node)
+            if numbers.takes(node, operands, outputs):
+                continue
+            self._add(numbers.finish())
             self.steps.append(Step(node, choose_kernel(node, operands, outputs), outputs))
+        self._add(numbers.finish())
+
+    def _add(self, joined: tuple[Node, Kernel] | None) -> None:
+        if joined is not None:
+            self.steps.append(Step(*joined, ()))
 
     def _find_views(self, nodes: Sequence[Node]) -> tuple[dict[int, int], set[int]]:
         """For each node the node (or leaf) whose memory it uses, and the nodes that are views of another."""
@@ -172,6 +177,9 @@ class Plan:
     def _fill(self, inputs: Sequence[Any]) -> None:
         for array, value in zip(self._inputs, inputs, strict=True):
             np.copyto(array, value)
+        for leaf, held in self._gradients_read:
+            if leaf.grad is not None:
+                np.copyto(held._value, leaf.grad._value)
         for leaf, home in zip(self._states, self._homes, strict=True):
             if leaf.value is not home:
                 np.copyto(home, leaf.value)
@@ -192,10 +200,8 @@ class Plan:
 
     def _finish(self) -> list[Any]:
         results = [out.copy()[()] for out in self._outputs]
-        for copy in self._gradient_copies:
-            copy()
         for leaf, gradient in self._gradients:
-            leaf.grad = gradient
+            leaf.grad = None if gradient is None else gradient()
         changed_at = here(3)
         for leaf, value in self._writes:
             _set_value(leaf, value)
@@ -241,6 +247,20 @@ class Plan:
 
     def __str__(self) -> str:
         return self.table()
+
+
+class _Gradient:
+    """The tensor that a plan puts in `.grad`, filled from one of its buffers in each run."""
+
+    def __init__(self, source: Array) -> None:
+        self._source = source
+        self._value = np.empty_like(source)
+        self._tensor = Tensor(self._value)
+
+    def __call__(self) -> Tensor:
+        np.copyto(self._value, self._source)
+        self._tensor._value = self._value  # whoever wrote the tensor gave it an array of its own
+        return self._tensor
 
 
 def _may_view(node: Node, source: Edge) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.core.modes import Mode, modes
-from tinygraph.core.node import Leaf, Node, Port, edge_type, is_recorded, next_order
+from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded, next_order
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
 from tinygraph.core.tensor import Tensor
@@ -147,7 +147,13 @@ def _apply_captured(
         if isinstance(x, Tensor):
             # a parameter or buffer read here becomes part of the graph, by reference
             if entry.__class__ is Leaf and x._value is not None:
-                capture.read(entry)
+                entry = entries[i] = capture.entry(entry)
+            elif x._edge is None:
+                capture.constant(x)
+            elif edge_node(entry).order < capture.floor and entry.__class__ is not Leaf:
+                raise _left_behind(op, x) if x._value is None else _recorded_before(op, x)
+            elif entry.__class__ is Leaf and entry.value is None and entry.order < capture.floor:
+                raise _left_behind(op, x)
             mask |= is_recorded(entry) << i
             constant = not mode.recording or (
                 isinstance(entry, Leaf) and entry.kind in ("buffer", "generator")
@@ -162,7 +168,11 @@ def _apply_captured(
     if not mask:  # tensors that hold plain data: computed now, a constant of the graph
         values = [x._value if isinstance(x, Tensor) else x for x in operands]
         out = op.forward(*values, **settings)
-        return tuple(map(Tensor, out)) if isinstance(out, tuple) else Tensor(out)
+        several = isinstance(out, tuple)
+        made = tuple(map(Tensor, out if several else (out,)))
+        for one in made:
+            capture.made(one)
+        return made if several else made[0]
     try:
         result = op.type_rule(*types, **settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
@@ -263,10 +273,7 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
         )
     captured = [x for x in operands if isinstance(x, Tensor) and x._value is None]
     if captured and modes.current.capture is None:
-        return CaptureError(
-            f"op {op.name!r} met a tensor that a finished capture left behind: it has a type "
-            f"({captured[0].type}) but no value. Return it from the captured function instead of keeping it"
-        )
+        return _left_behind(op, captured[0])
     cause: Exception = error
     if op.typed and not isinstance(error, TinygraphError):
         # the type rule usually says more precisely what does not fit
@@ -291,6 +298,20 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
     for name, value in settings.items():
         lines.append(f"    {name} = {value!r}")
     return kind("\n".join(lines))
+
+
+def _left_behind(op: Op, x: Tensor) -> CaptureError:
+    return CaptureError(
+        f"op {op.name!r} met a tensor that a finished capture left behind: it has a type ({x.type}) but no value. "
+        f"Return it from the captured function instead of keeping it"
+    )
+
+
+def _recorded_before(op: Op, x: Tensor) -> CaptureError:
+    return CaptureError(
+        f"op {op.name!r} met a tensor that was computed before this capture ({x.node!r}): a captured program would "
+        f"compute it anew. Pass it as an argument, compute it inside, or use tensor.detach() for its value"
+    )
 
 
 def _operand_type(x: Any) -> Any:

@@ -56,13 +56,18 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
         raise DTypeError(f"backward() needs a real or complex output, not {output.type}")
     seed = _seed(output, gradient)
     nodes = ancestors([edge_node(edge)])
-    record = create_graph or modes.current.capture is not None
-    found = propagate(nodes, [(edge, seed)], wanted=None, record=record)
+    capture = modes.current.capture
+    # nodes that stand for parameters which the captured program has replaced before: gradients stop at them
+    versions: dict[int, Leaf] = capture.versions if capture is not None else {}
+    leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
+    leaves |= {id(node): versions[id(node)] for node in nodes if id(node) in versions}
+    wanted = set(leaves) if versions else None
+    found = propagate(nodes, [(edge, seed)], wanted=wanted, record=create_graph or capture is not None)
     given = {id(seed)}  # a rule may hand on the cotangent itself: each leaf gets an array of its own
-    for node in nodes:
-        if isinstance(node, Leaf) and node.requires_grad and id(node) in found:
-            gradient = found[id(node)]
-            _accumulate(node, _twin(gradient) if id(gradient) in given else gradient)
+    for key, leaf in leaves.items():
+        if key in found:
+            gradient = found[key]
+            _accumulate(leaf, _twin(gradient) if id(gradient) in given else gradient)
             given.add(id(gradient))
 
 

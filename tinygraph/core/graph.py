@@ -15,6 +15,7 @@ import numpy as np
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree
 from tinygraph.core.types import ArrayType, WeakType, as_value, type_of
@@ -134,7 +135,7 @@ class Graph:
         out = self.outputs[0]
         seed = as_value(np.ones(edge_type(out).shape, edge_type(out).dtype))
         captured = any(node.saved is None for node in self.nodes)
-        with mode(recording=True, capture=_Open() if captured else None, place=Place()):
+        with mode(recording=True, capture=OpenCapture() if captured else None, place=Place()):
             found = propagate(self.nodes, [(out, seed)], wanted={id(leaf) for leaf in leaves}, record=True)
         gradients = [_entry(found[id(leaf)]) if id(leaf) in found else _zeros(leaf.types) for leaf in leaves]
         return Graph(self.inputs, (*self.outputs, *gradients), name=f"gradient of {self.name or 'graph'}")
@@ -211,13 +212,6 @@ def _as_input(given: Any, types: ArrayType) -> Any:
     """A value for an input, in its dtype; what was captured as a Python number stays one."""
     value = as_value(given, types.dtype)
     return value.item() if isinstance(types, WeakType) and value.ndim == 0 else value
-
-
-class _Open:
-    """A capture that lets everything through: used to differentiate a graph that has already been captured."""
-
-    def read(self, leaf: Leaf) -> Tensor:
-        return Tensor(None, leaf, leaf)
 
 
 def _several(wrt: Any) -> Sequence[Any]:

@@ -15,7 +15,7 @@ from tinygraph.core.node import Leaf
 from tinygraph.core.registry import ops
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.errors import CaptureError, DTypeError, ShapeError
 
 
@@ -40,19 +40,26 @@ def write(state: Tensor, value: Any) -> None:
     Raises:
         ShapeError, DTypeError: the new value does not fit.
     """
+    if not isinstance(value, Tensor):
+        value = np.asarray(value)
+    if value.shape != state.shape:
+        raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {state.shape}")
+    if not np.can_cast(value.dtype, state.dtype, "same_kind"):
+        raise DTypeError(f"a value of dtype {value.dtype} does not fit the state of dtype {state.dtype}")
     capture = modes.current.capture
     if capture is not None:
-        capture.write(state._own_leaf(), value)
+        fits = value.dtype == state.dtype
+        capture.write(state._own_leaf(), value if fits else ops.cast(value, dtype=state.dtype))
         return
     if isinstance(value, Tensor):
         value = value._value
     value = np.asarray(value)
     old = state._value
-    if value.shape != old.shape:
-        raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {old.shape}")
-    if not np.can_cast(value.dtype, old.dtype, "same_kind"):
-        raise DTypeError(f"a value of dtype {value.dtype} does not fit the state of dtype {old.dtype}")
-    leaf = state._own_leaf()
+    if state._leaf is None:
+        # plain data, whose array other tensors and recorded nodes may share: they keep it as it is
+        state._value = as_value(value.astype(old.dtype))
+        return
+    leaf = state._leaf
     if isinstance(old, np.ndarray) and old.flags.writeable:
         np.copyto(old, value, casting="same_kind")
     else:  # NumPy scalars are immutable

@@ -173,7 +173,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same value, cut off from the graph."""
-        return Tensor(self._value) if self._value is not None else ops.detach(self)
+        return _made(Tensor(self._value)) if self._value is not None else ops.detach(self)
 
     def backward(self, gradient: Any = None, *, create_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
@@ -291,13 +291,7 @@ class Tensor:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """`x[index] = v`: on a computed tensor a recorded, functional update; on a leaf a write in place."""
-        if self._edge is None or not self.is_leaf:
-            if self._edge is None and not (isinstance(value, Tensor) and value._edge is not None):
-                self._write(lambda: ops.set_at(self, index, value))
-                return
-            self._rebind(ops.set_at(self, index, value))
-            return
-        self._write(lambda: ops.set_at(self, index, value))
+        self._update(lambda: ops.set_at(self, index, value))
 
     def _rebind(self, new: Tensor) -> Tensor:
         """Let this tensor stand for an updated value; earlier uses keep the old one."""
@@ -321,17 +315,24 @@ class Tensor:
                 f"{self._own_leaf().describe()} requires a gradient and cannot be written while recording: its "
                 f"gradient would be lost. Update it under `with tg.no_grad():`, or compute a new tensor from it"
             )
-        with_value = compute()
-        write(self, with_value._value if isinstance(with_value, Tensor) else with_value)
+        write(self, compute())
         return self
 
     def _update(self, compute: Any) -> Tensor:
-        if self._edge is None and self._value is not None:
-            new = compute()
-            if isinstance(new, Tensor) and new._edge is not None:
-                return self._rebind(new)
-            return self._write(lambda: new)
-        return self._write(compute) if self.is_leaf and self._value is not None else self._rebind(compute())
+        """Stand for an updated value: a leaf that wants gradients or is state is written, all else rebound."""
+        capture = modes.current.capture
+        if self._value is None and isinstance(self._edge, Leaf):
+            raise InPlaceError(
+                f"{self._edge.describe()} is an argument of a captured function, and a write to it would not reach the "
+                f"caller: write a copy instead, y = x.copy()"
+            )
+        if self._edge is not None:
+            return self._write(compute) if self.is_leaf else self._rebind(compute())
+        new = compute()
+        recorded = isinstance(new, Tensor) and new._edge is not None
+        if recorded and (capture is None or not capture.is_state(self)):
+            return self._rebind(new)
+        return self._write(lambda: new)
 
     def __iadd__(self, other: Any) -> Tensor:
         return self._update(lambda: ops.add(self, other))
@@ -615,5 +616,12 @@ def tensor(value: Any, *, dtype: Any = None, requires_grad: bool = False, name: 
     if requires_grad:
         _require_differentiable(type_of(stored))
     if requires_grad or name is not None:
-        return Tensor._of_leaf(Leaf(stored, requires_grad=requires_grad, name=name))
-    return Tensor(stored)
+        return _made(Tensor._of_leaf(Leaf(stored, requires_grad=requires_grad, name=name)))
+    return _made(Tensor(stored))
+
+
+def _made(new: Tensor) -> Tensor:
+    """A new tensor of plain data, which a capture in progress must tell from those that were there before."""
+    if modes.current.capture is not None:
+        modes.current.capture.made(new)
+    return new

@@ -15,6 +15,7 @@ from tinygraph.core.engine import propagate
 from tinygraph.core.graph import Graph, replay
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
+from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import type_of
 from tinygraph.errors import DrawingError
@@ -63,7 +64,7 @@ def with_backward(graph: Graph) -> tuple[Graph, dict[int, str]]:
     start = Leaf(np.ones(types.shape, types.dtype)[()], requires_grad=True, name=SEED, kind="seed")
     captured = any(node.saved is None for node in graph.nodes)
     seed = Tensor(None if captured else start.value, start, start)
-    with mode(recording=True, capture=_Captured() if captured else None, place=Place()):
+    with mode(recording=True, capture=OpenCapture() if captured else None, place=Place()):
         found = propagate(graph.nodes, [(out, seed)], wanted={id(leaf) for leaf in wanted}, record=True)
     edges: list[Any] = []
     names: dict[int, str] = {}
@@ -74,13 +75,6 @@ def with_backward(graph: Graph) -> tuple[Graph, dict[int, str]]:
             edges.append(gradient._edge if isinstance(gradient, Tensor) else gradient)
     ends = (*graph.outputs, *edges)
     return Graph(graph.inputs, ends, updates=graph.updates, gradients=graph.gradients, name=graph.name), names
-
-
-class _Captured:
-    """Stands for a capture that is over, while its graph is differentiated."""
-
-    def read(self, leaf: Leaf) -> Tensor:
-        return Tensor(None, leaf, leaf)
 
 
 def own_gradients(nodes: Sequence[Node]) -> dict[int, Any]:

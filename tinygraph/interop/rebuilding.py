@@ -13,6 +13,7 @@ from typing import Any
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, is_recorded
 from tinygraph.core.op import Op
+from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.registry import BUILTIN_PACKAGE, registry
 from tinygraph.core.source import SourceLine
 from tinygraph.core.tensor import Tensor
@@ -22,16 +23,6 @@ from tinygraph.errors import FileFormatError, PluginError, TinygraphError, Unkno
 
 # Names typed in by hand belong to whatever program runs.
 _PROGRAMS = ("__main__", "builtins")
-
-
-class _Reading:
-    """The capture under which nodes are made again: states are read as what they are."""
-
-    def read(self, leaf: Leaf) -> Tensor:
-        return Tensor(None, leaf, leaf)
-
-
-_READING = _Reading()
 
 
 def find_op(name: str, package: str | None) -> Op | None:
@@ -73,7 +64,7 @@ def rebuild_node(
     _check_settings(op, settings)
     operands = [_tensor(entry) if is_recorded(entry) else entry for entry in entries]
     try:
-        with mode(recording=True, tangents=False, capture=_READING, place=place):
+        with mode(recording=True, tangents=False, capture=OpenCapture(), place=place):
             result = op(*operands, **settings)
     except TinygraphError as error:
         raise FileFormatError(str(error)) from error

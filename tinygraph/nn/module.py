@@ -93,6 +93,7 @@ class Module:
             if _calls.depth == 1:
                 capture = modes.current.capture
                 if capture is not None:
+                    capture.with_tensors = True
                     capture.rely(
                         f"{type(self).__name__}: a setting, a parameter or train()/eval() changed",
                         _Structure(self),

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from math import cos, floor, log, pi
 from typing import Any
 
-from tinygraph.errors import SettingError
+from tinygraph.core.modes import modes
+from tinygraph.errors import CaptureError, SettingError
 from tinygraph.optim.optimizer import Optimizer
 
 
@@ -39,6 +40,11 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go to the next step and set its rates."""
+        if modes.current.capture is not None:
+            raise CaptureError(
+                "a learning-rate schedule counts its steps in Python: call scheduler.step() after the compiled "
+                "function, not inside it. The compiled step reads the new rate all the same"
+            )
         self.last_epoch += 1
         for i, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs, strict=True)):
             group["lr"] = self.rate(base, self.last_epoch, i)

@@ -6,12 +6,12 @@ An update rule is one method, `_update(parameter, gradient, group, slots)`, writ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.core.modes import no_grad, phase
+from tinygraph.core.modes import modes, no_grad, phase
 from tinygraph.core.state import buffer, read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import DTypeError, RecordingError, SettingError, StateDictError
@@ -22,7 +22,8 @@ Slots = dict[str, Tensor]
 class ParameterGroup(MutableMapping[str, Any]):
     """Parameters and the settings they share, as a dict: `group["params"]`, `group["lr"]`, `group["momentum"]`.
 
-    Numbers named in `scheduled` are state: schedules write them, and captured programs read them each time they run.
+    Numbers named in `scheduled` are state: schedules write them, and captured programs that take them with `now` read
+    them each time they run. A program that reads a setting as a Python value is captured again when it changes.
     """
 
     def __init__(self, settings: Mapping[str, Any], scheduled: Iterable[str]) -> None:
@@ -31,8 +32,33 @@ class ParameterGroup(MutableMapping[str, Any]):
         self.update(settings)
 
     def __getitem__(self, name: str) -> Any:
+        if modes.current.capture is not None:
+            shown = "params of the optimizer" if name == "params" else f"optimizer setting {name!r}"
+            self._rely(f"the {shown} changed", name, lambda: self._fact(name))
+        return self._plain(name)
+
+    def uses(self, name: str) -> bool:
+        """Whether a number is other than zero; a captured program holds for any other number."""
+        if modes.current.capture is not None:
+            words = f"optimizer setting {name!r} became zero, or no longer is"
+            self._rely(words, f"uses {name}", lambda: bool(self._plain(name)))
+        return bool(self._plain(name))
+
+    def _plain(self, name: str) -> Any:
+        """A setting for Python to read: a number, a tuple of numbers, or the parameters."""
         value = self._values[name]
-        return _plain(value) if name in self._scheduled else value
+        if name not in self._scheduled:
+            return value
+        number = value._value
+        return number.item() if number.ndim == 0 else tuple(number.tolist())
+
+    def _rely(self, words: str, fact: str, question: Callable[[], Any]) -> None:
+        modes.current.capture.rely(words, question, key=(id(self), fact))  # type: ignore[union-attr]
+
+    def _fact(self, name: str) -> Any:
+        """What a captured program relies on that read a setting; comparing tensors would be elementwise."""
+        value = self._plain(name)
+        return list(map(id, value)) if name == "params" else value
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name not in self._scheduled:
@@ -58,12 +84,6 @@ class ParameterGroup(MutableMapping[str, Any]):
     def now(self, name: str) -> Any:
         """A scheduled number for use in an update: a float64 scalar, or a captured tensor."""
         return read(self._values[name])
-
-
-def _plain(state: Tensor) -> Any:
-    """A number, or a tuple of numbers, for the user to read."""
-    value = state.detach().numpy()
-    return value.item() if value.ndim == 0 else tuple(value.tolist())
 
 
 class Optimizer:
@@ -139,6 +159,9 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
+        capture, state = modes.current.capture, self.state
+        if capture is not None:
+            capture.rely("the optimizer's state was replaced", lambda: self.state is state)
         with no_grad(), phase("update"):
             for group in self.param_groups:
                 for parameter in group["params"]:

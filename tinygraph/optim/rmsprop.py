@@ -69,7 +69,7 @@ class RMSprop(Optimizer):
             write(average, mean)
             spread = spread - mean * mean
         change = gradient / (ops.sqrt(spread) + group["eps"])
-        if group["momentum"]:
+        if group.uses("momentum"):
             velocity = slot(slots, "momentum_buffer", parameter)
             change = group.now("momentum").astype(parameter.dtype) * read(velocity) + change
             write(velocity, change)

@@ -64,7 +64,7 @@ class SGD(Optimizer):
         value = read(parameter)
         if group["weight_decay"]:
             gradient = gradient + group["weight_decay"] * value
-        if group["momentum"]:
+        if group.uses("momentum"):
             momentum = group.now("momentum").astype(parameter.dtype)
             velocity = slot(slots, "momentum_buffer", parameter)
             new = momentum * read(velocity) + self._share(group, parameter, slots) * gradient
