@@ -47,6 +47,8 @@ def _can_fuse(node: Node) -> bool:
         return False
     if not isinstance(node.types, ArrayType) or any(entry is None for entry in node.inputs):
         return False
+    if not node.types.shape:  # single numbers: the plan joins them by the hundred thousand
+        return False
     types = [node.types, *map(_type, (entry for entry in node.inputs if not _is_number(entry)))]
     return all(one.dtype.name in _DTYPES for one in types)
 
@@ -119,7 +121,7 @@ class _Groups:
         done: set[int] = set()
         order: list[list[Node]] = []
         for node in self._nodes:
-            stack = [self._group[id(node)]]
+            stack = [self._group[id(node)]] if id(self._group[id(node)]) not in done else []
             while stack:
                 unit = stack[-1]
                 needed = [

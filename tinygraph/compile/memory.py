@@ -10,6 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+# Values up to this size get places of their own, side by side: sharing would save little, and finding places for the
+# 10^5 numbers of a scalar program takes time in the square of their count.
+SMALL = 64
+_SMALL_ALIGNMENT = 16
 
 
 class Lifetime(NamedTuple):
@@ -23,13 +27,14 @@ class Lifetime(NamedTuple):
 def place(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
     """An offset for each value, and the size of the arena.
 
-    >>> place([Lifetime(100, 0, 1), Lifetime(100, 1, 2), Lifetime(100, 2, 3)])
-    ([0, 128, 0], 256)
+    >>> place([Lifetime(100, 0, 1), Lifetime(100, 1, 2), Lifetime(100, 2, 3), Lifetime(8, 0, 3)])
+    ([0, 128, 0, 256], 272)
     """
     offsets = [0] * len(lifetimes)
     placed: list[int] = []
     total = 0
-    for i in sorted(range(len(lifetimes)), key=lambda i: -lifetimes[i].nbytes):
+    large = [i for i, one in enumerate(lifetimes) if one.nbytes > SMALL]
+    for i in sorted(large, key=lambda i: -lifetimes[i].nbytes):
         one = lifetimes[i]
         size = -(-one.nbytes // ALIGNMENT) * ALIGNMENT
         offset = 0
@@ -44,4 +49,8 @@ def place(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
         total = max(total, offset + size)
         placed.append(i)
         placed.sort(key=offsets.__getitem__)
+    for i, one in enumerate(lifetimes):
+        if one.nbytes <= SMALL:
+            offsets[i] = total
+            total += -(-one.nbytes // _SMALL_ALIGNMENT) * _SMALL_ALIGNMENT
     return offsets, total

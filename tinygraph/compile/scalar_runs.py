@@ -1,0 +1,72 @@
+"""Runs of ops on single numbers, joined into one kernel call each: what makes scalar programs fast.
+
+A micrograd-like expression of 10^5 nodes is one step of a plan this way. Without llvmlite nothing is joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.compile import language
+from tinygraph.compile.kernels import Kernel, choose_kernel
+from tinygraph.core.node import Node
+from tinygraph.core.types import ArrayType
+
+_FLOATS = ("float32", "float64")
+
+
+class ScalarRun:
+    """The ops on single numbers since the last other step of a plan."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[Node, Any, Sequence[Any], Sequence[Any]]] = []
+
+    def takes(self, node: Node, operands: Sequence[Any], outputs: Sequence[Any]) -> bool:
+        """Add a node, if it is an op on single numbers that the kernel language knows."""
+        step = _scalar_step(node, operands, outputs) if language.available() else None
+        if step is None:
+            return False
+        self._taken.append((node, step, operands, outputs))
+        return True
+
+    def finish(self) -> tuple[Node, Kernel] | None:
+        """The last node and one kernel for all of them, if there are any; starts anew."""
+        taken, self._taken = self._taken, []
+        if not taken:
+            return None
+        node, _, operands, outputs = taken[-1]
+        if len(taken) == 1:
+            return node, choose_kernel(node, operands, outputs)
+        from tinygraph.compile.language import scalars
+
+        run = scalars.bind([step for _, step, _, _ in taken]).run
+        return node, Kernel(run, f"generated, {len(taken)} numbers")
+
+
+def _scalar_step(node: Node, operands: Sequence[Any], outputs: Sequence[Any]) -> Any:
+    """A node as a step of a scalar program, or None if it is none."""
+    types = node.types
+    if not isinstance(types, ArrayType) or types.shape or len(operands) > 3:
+        return None
+    from tinygraph.compile.language.emitters import has_emitter
+    from tinygraph.compile.language.scalars import ScalarStep
+
+    if not has_emitter(node.op.name) or types.dtype.name not in (*_FLOATS, "bool"):
+        return None
+    taken: list[Any] = []
+    dtypes = {types.dtype.name} - {"bool"}
+    for operand in operands:
+        if isinstance(operand, bool | int | float):
+            taken.append(float(operand))
+            continue
+        array = np.asarray(operand)
+        if array.shape or array.dtype.name not in (*_FLOATS, "bool"):
+            return None
+        dtypes |= {array.dtype.name} - {"bool"}
+        taken.append(array)
+    if len(dtypes) > 1 or node.op.name == "cast" or all(isinstance(one, float) for one in taken):
+        return None
+    return ScalarStep(node.op.name, tuple(taken), outputs[0], tuple(sorted(node.settings.items())))
