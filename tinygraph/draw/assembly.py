@@ -106,7 +106,8 @@ class _Assembly:
         self.opened = opened
         self.lit = lit
         self.heats = heats
-        self.parts = parts = [part for part in parts if not _only_inside(part, parts, opened)]
+        shown_inside = _only_inside(parts, opened)
+        self.parts = [part for part in parts if not (part.single and id(part.nodes[0]) in shown_inside)]
         self.interiors: dict[str, Interior] = {}  # by the id that stands for the op
         self.rows: list[tuple[str, ...]] = []
         self.show = show
@@ -455,15 +456,17 @@ class _Assembly:
             self.arrows.append(Arrow(made, one, head, "" if i else label, role, aside, width, faded))
 
 
-def _only_inside(part: Part, parts: Sequence[Part], opened: Mapping[int, Opener]) -> bool:
-    """Whether a part is a leaf that nothing but opened ops read, which show its planes themselves."""
-    leaf = part.nodes[0]
-    if not opened or not (part.single and isinstance(leaf, Leaf)):
-        return False
-    readers = [
-        node for one in parts for node in one.nodes if any(parent is leaf for parent in node.parents())
-    ]
-    return bool(readers) and all(id(node) in opened for node in readers)
+def _only_inside(parts: Sequence[Part], opened: Mapping[int, Opener]) -> set[int]:
+    """Ids of the leaves that nothing but opened ops read, which show their planes themselves."""
+    if not opened:
+        return set()
+    inside: dict[int, bool] = {}
+    for part in parts:
+        for node in part.nodes:
+            for parent in node.parents():
+                if isinstance(parent, Leaf):
+                    inside[id(parent)] = inside.get(id(parent), True) and id(node) in opened
+    return {leaf for leaf, only in inside.items() if only}
 
 
 def _share(heat: float | None, hottest: float) -> float | None:

@@ -284,7 +284,7 @@ class _Pairs:
         inner.exits = [box.id for box in outs]
         inner.notes.append(
             f"Colours: {self.names[0]} ±{number_text(limits[0])}, {self.names[1]} ±{number_text(limits[1])}, "
-            f"tmp and {self.result} ±{number_text(self.scale)}; 0 is pale."
+            f"tmp and {self.result} ±{number_text(self.scale)}; 0 has no colour."
         )
         if self.lead[0] > 1:
             inner.notes.append(f"The first of {self.lead[0]:,} samples.")

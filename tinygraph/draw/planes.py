@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 MOST_CELLS = 16  # a side up to which a plane is a grid of cells; larger ones are images
 NUMBERED = 8  # a side up to which cells may hold their numbers
-IMAGE_SIDE = 320  # pixels that an image has at least, so that it stays sharp
+IMAGE_SIDE = 200  # pixels that an image has at least, so that it stays sharp
 LARGEST_SIDE = 1024  # elements of a side beyond which an image shows only every n-th
 
 
