@@ -202,8 +202,9 @@ def _statement_places(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], in
 
 def _is_guard(statement: ast.stmt) -> bool:
     """Whether a statement only refuses bad input: no gradient depends on it."""
-    only_raises = isinstance(statement, ast.If) and not statement.orelse
-    return only_raises and all(isinstance(one, ast.Raise) for one in statement.body)
+    if not isinstance(statement, ast.If) or statement.orelse:
+        return False
+    return all(isinstance(one, ast.Raise) for one in statement.body)
 
 
 def _droppable(statement: ast.stmt, tree: ast.FunctionDef) -> bool:
