@@ -334,3 +334,69 @@ def test_a_large_model_opens_fast_and_zooms_smoothly(visit: Visit) -> None:
       return taken.sort((a, b) => a - b);
     }""")
     assert frames[60] < 100  # the median; a busy machine draws slower than a person's own
+
+
+def test_what_an_element_reaches_counts_as_in_the_article(visit: Visit) -> None:
+    """3 channels of 7x7 to 2, 3x3 with padding: 8, 12 or 18 of an input, 36, 42 or 49 of a kernel element, 49 of a bias."""
+    rng = np.random.default_rng(0)
+    kernel = tg.tensor(rng.normal(size=(2, 3, 3, 3)), requires_grad=True, name="kernel")
+    bias = tg.tensor(rng.normal(size=2), requires_grad=True, name="bias")
+    x = rng.normal(size=(1, 3, 7, 7))
+    opened = visit(page(tg.graph_of(tg.ops.convolution(x, kernel, bias, padding=1))))
+    opened.add_script_tag(content=(HERE / "script" / "data.js").read_text("utf-8"))
+    reached = opened.evaluate("""() => {
+      const ops = [], walk = box => { if (box.o) ops.push(box); (box.c ?? []).forEach(walk); };
+      walk(DATA.root);
+      const work = new Work(ops[0]);
+      return [0, 1, 2].map(operand => [...Array(work.operands[operand].size).keys()].map(flat => {
+        const made = work.reach(operand, flat);
+        return [...Array(made.size).keys()].map(i => made.get(i));
+      }));
+    }""")
+    counts = [
+        np.isfinite(np.array(one, float)).sum(axis=1) for one in reached
+    ]  # JSON has no nan: it comes as None
+    of_input = counts[0].reshape(3, 7, 7)
+    assert (of_input[:, [0, 0, 6, 6], [0, 6, 0, 6]] == 8).all()
+    assert (of_input[:, 0, 1:6] == 12).all()
+    assert (of_input[:, 1:6, 1:6] == 18).all()
+    assert (counts[1].reshape(6, 3, 3) == [[36, 42, 36], [42, 49, 42], [36, 42, 36]]).all()
+    assert counts[2].tolist() == [49, 49]
+    local = np.array(reached[1][4], float)  # the centre of kernel (0, 0) meets input channel 0 as it is
+    np.testing.assert_allclose(local[:49].reshape(7, 7), x[0, 0], rtol=1e-6)
+
+
+def test_stepping_shows_one_op_after_another_and_stops_where_asked(visit: Visit, text: str) -> None:
+    opened = visit(text)
+    words = opened.locator("#walk-words")
+    opened.click("#step")
+    calm(opened)
+    assert words.text_content().startswith("forward 1 of 10 · convolution · norm")
+    assert opened.locator("svg.interior .later").count() > 0
+    opened.click("#walk-on")
+    calm(opened)
+    assert words.text_content().startswith("forward 2 of 10 · 1 · relu")
+    assert "relu" in opened.evaluate(DETAILS)
+    opened.fill("#walk-until", "max_pool")
+    opened.click("#walk-run")
+    opened.wait_for_function("document.getElementById('walk-words').textContent.includes('max_pool')")
+    opened.wait_for_timeout(1200)
+    assert "max_pool" in words.text_content()
+    opened.click("#step")
+    assert opened.locator("svg.interior .later").count() == 0
+    assert not opened.locator("#walk").is_visible()
+
+
+def test_stepping_goes_backward_where_there_are_gradients(visit: Visit) -> None:
+    x = tg.tensor([1.0, -2.0], requires_grad=True, name="x")
+    opened = visit(page(tg.graph_of((np.tanh(x) * 1000.0).sum())))
+    opened.click("#step")
+    opened.fill("#walk-until", "norm > 500")
+    opened.click("#walk-run")
+    opened.wait_for_function("document.getElementById('walk-run').getAttribute('aria-pressed') === 'false'")
+    assert "forward 2 of 3 · multiply" in opened.locator("#walk-words").text_content()
+    for _ in range(3):
+        opened.click("#walk-on")
+    calm(opened)
+    assert "backward 2 of 3 · multiply · norm 1.414" in opened.locator("#walk-words").text_content()
+    assert "Gradient of the output" in opened.evaluate(DETAILS)

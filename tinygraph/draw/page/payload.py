@@ -103,7 +103,14 @@ def statistics(array: np.ndarray[Any, Any]) -> Record:
 class Payload:
     """A tree of boxes on its way to being the page's data."""
 
-    def __init__(self, values: Mapping[int, Any], gradients: Mapping[int, Any], numbers: Numbers) -> None:
+    def __init__(
+        self,
+        values: Mapping[int, Any],
+        gradients: Mapping[int, Any],
+        numbers: Numbers,
+        order: Mapping[int, int],
+    ) -> None:
+        self.order = order
         self.values = values
         self.gradients = gradients
         self.numbers = numbers
@@ -154,7 +161,7 @@ class Payload:
     def _op(self, node: Node) -> Record:
         op = node.op
         self.ops.setdefault(op.name, op_record(op))
-        found: Record = {"o": op.name, "v": self._tensors(node)}
+        found: Record = {"o": op.name, "z": self.order[id(node)], "v": self._tensors(node)}
         found["in"] = [self._operand(node, i) for i in range(len(node.inputs))]
         settings = settings_of(node)
         if settings:

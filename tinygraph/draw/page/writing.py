@@ -21,7 +21,7 @@ from tinygraph.draw.styles import Style, load_style, style_names
 from tinygraph.errors import TinygraphError
 
 HERE = Path(__file__).parent
-SCRIPTS = ("data", "items", "camera", "paint", "controls", "panel", "start")
+SCRIPTS = ("data", "items", "camera", "paint", "controls", "panel", "steps", "start")
 MOST_ELEMENTS = 1_000_000  # numbers that a page carries
 MOST_COMPUTED = 20_000  # nodes whose values are worth computing
 GRADIENTS_OF = 2_000  # nodes at most, where the output is a scalar
@@ -62,7 +62,7 @@ def page(
     name = title or graph.name or "model"
     root.title = name
     numbers = Numbers(most_elements)
-    payload = Payload(values, gradients, numbers)
+    payload = Payload(values, gradients, numbers, {id(node): i for i, node in enumerate(graph.nodes)})
     data: dict[str, Any] = {"root": payload.box(root)}
     block = numbers.block()
     if numbers.left_out:
@@ -72,6 +72,7 @@ def page(
         "ops": payload.ops,
         "expansions": payload.expansion_records,
         "values": numbers.records,
+        "last": len(graph.nodes),
     }
     start = _start(graph, root, element)
     if start is not None:

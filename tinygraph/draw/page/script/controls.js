@@ -48,7 +48,7 @@ function local(event) {
 }
 
 stage.addEventListener("pointerdown", event => {
-  if (event.button) return;
+  if (event.button || event.target.closest("#walk")) return;
   stage.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, local(event));
   travelled = pointers.size > 1 ? Infinity : 0;

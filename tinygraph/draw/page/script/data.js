@@ -26,6 +26,7 @@ class Tensor {
 
 // A grid that is worked out here: what the op computes on its way and does not keep.
 class Computed {
+  // compute: all elements at once; nan stands for no element
   constructor(name, shape, compute) {
     Object.assign(this, {name, shape, compute, size: product(shape), has: true});
   }
@@ -58,6 +59,8 @@ const TENSORS = DATA.values.map(record => new Tensor(record));
 function tensorOf(number) { return number >= 0 && TENSORS[number].has ? TENSORS[number] : null; }
 
 // -- one output element ----------------------------------------------------------------------------------------------
+
+const MOST_REACHED = 300_000; // terms that are gone through to see what one element reaches
 
 const FUNCTIONS = {identity: x => x, exp: Math.exp, log: Math.log, square: x => x * x};
 
@@ -122,6 +125,34 @@ class Work {
       if (a < 0) return mean ? total / count : total;
     }
   }
+  // What a small change of one element of an operand changes in each element of the result; null where that is not one
+  // number for each (no sum of products), or too much to count.
+  reach(operand, flat) {
+    const e = this.expansion;
+    const linear = e.each === "identity" && e.after === "identity" && !e.sh && e.j === "product"
+      && ["sum", "mean", "none"].includes(e.u);
+    const reads = [...e.r, ...(e.b ? [e.b] : [])].filter(read => read[0] === operand);
+    if (!linear || reads.length !== 1 || this.result.size * product(e.o) > MOST_REACHED) return null;
+    const [read] = reads, bias = read === e.b, count = product(e.o);
+    return new Computed(`d ${this.result.name} / d ${this.label(read, flat)}`, this.result.shape, () => {
+      const out = new Float64Array(this.result.size).fill(NaN);
+      for (let i = 0; i < out.length; i++) {
+        const o = unravel(i, e.s);
+        for (let j = 0; j < (bias ? 1 : count); j++) {
+          const r = unravel(j, e.o);
+          if (placeOf(read, o, r) !== flat) continue;
+          let local = bias ? 1 : e.u === "mean" ? 1 / count : 1;
+          if (!bias) for (const other of e.r) if (other !== read) {
+            const at = placeOf(other, o, r);
+            local *= at < 0 ? NaN : this.operands[other[0]].get(at); // what meets the padding has no impact
+          }
+          if (Number.isNaN(local)) continue;
+          out[i] = (Number.isNaN(out[i]) ? 0 : out[i]) + local;
+        }
+      }
+      return out;
+    });
+  }
   bias(o) {
     const read = this.expansion.b;
     if (!read) return null;
@@ -160,14 +191,15 @@ function inkOn(v, largest) {
   return 0.3 * r + 0.59 * g + 0.11 * b > 140 ? "#10151b" : "#ffffff";
 }
 
-// A small image of a grid: at(row, column) is a number, or null where there is nothing.
-function heatMap(rows, columns, at, largest) {
+// A small image of a grid: at(row, column) is a number, or null where there is nothing. What is computed here is nan
+// where nothing is, which is left empty too.
+function heatMap(rows, columns, at, largest, empty = false) {
   const canvas = document.createElement("canvas");
   canvas.width = columns; canvas.height = rows;
   const context = canvas.getContext("2d"), pixels = context.createImageData(columns, rows);
   for (let i = 0, p = 0; i < rows; i++) for (let j = 0; j < columns; j++, p += 4) {
     const v = at(i, j);
-    if (v === null) continue;
+    if (v === null || Number.isNaN(v) && empty) continue;
     const [r, g, b] = shade(v, largest);
     pixels.data[p] = r; pixels.data[p + 1] = g; pixels.data[p + 2] = b; pixels.data[p + 3] = 255;
   }

@@ -85,7 +85,7 @@ function formula(item, work) {
   const product = work && work.expansion.j === "product" && work.expansion.r.length > 1;
   for (const i of reads.filter(i => tensorOf(record.in[i]))) {
     if (line.length) line.push(product ? "·" : ",");
-    line.push(showTensor(tensorOf(record.in[i]), op.a[Math.min(i, op.a.length - 1)]));
+    line.push(showTensor(tensorOf(record.in[i]), op.a[Math.min(i, op.a.length - 1)], reaching(work, i)));
   }
   if (line.length) line.push(product ? "=" : record.o);
   record.v.forEach((number, i) => {
@@ -205,13 +205,15 @@ function inputPlane(work, sample, o, c) {
     sum + a * (i < at.length ? at[i] : i === at.length ? c : 0), row[row.length - 1]));
   const sizes = read[1].slice(-e.pl), plane = ravel(leading, read[1].slice(0, -e.pl));
   const tensor = work.operands[0], channel = plane % tensor.shape[1];
-  return new Grid(tensor, planeOf(sizes), plane * product(sizes), `${work.operandName(0)}[${sample},${channel}]`);
+  return new Grid(tensor, planeOf(sizes), plane * product(sizes), `${work.operandName(0)}[${sample},${channel}]`,
+    reaching(work, 0));
 }
 
 function kernelPlane(work, o, c) {
   const e = work.expansion, read = e.r[1], sizes = read[1].slice(-e.pl);
   const from = (o * e.o[0] + c) * product(sizes);
-  return new Grid(work.operands[1], planeOf(sizes), from, `${work.operandName(1)}[${o},${c}]`);
+  return new Grid(work.operands[1], planeOf(sizes), from, `${work.operandName(1)}[${o},${c}]`,
+    reaching(work, 1));
 }
 
 function tmpPlane(work, sample, o, c) {
@@ -223,7 +225,7 @@ function tmpPlane(work, sample, o, c) {
     return out;
   });
   return new Grid(tmp, planeOf(sizes), 0, tmp.name, {
-    sumAt: i => new Sum(work, [...index, ...unravel(i, sizes)], low, high),
+    at: i => new Sum(work, [...index, ...unravel(i, sizes)], low, high),
   });
 }
 
@@ -231,7 +233,7 @@ function biasCell(work, sample, o) {
   const e = work.expansion;
   if (!e.b) return null;
   const flat = placeOf(e.b, [sample, ...channelIndex(work, o), ...e.s.slice(-e.pl).map(() => 0)], e.o.map(() => 0));
-  return new Cell(work.operands[e.b[0]], flat, work.label(e.b, flat));
+  return new Cell(work.operands[e.b[0]], flat, work.label(e.b, flat), reaching(work, e.b[0])?.at(flat));
 }
 
 function planeOf(sizes) { return sizes.length === 1 ? [1, sizes[0]] : sizes; }
@@ -322,7 +324,8 @@ function showTensor(tensor, name, work = null) {
   const {shape} = tensor, rows = shape.at(-2) ?? 1, columns = shape.at(-1) ?? 1;
   const count = product(shape.slice(0, -2));
   let kid;
-  if (tensor.size === 1) kid = new Cell(tensor, 0, name, work?.complete ? new Sum(work, unravel(0, work.expansion.s)) : null);
+  if (tensor.size === 1) kid = new Cell(tensor, 0, name, work?.at ? work.at(0)
+    : work?.complete ? new Sum(work, unravel(0, work.expansion.s)) : null);
   else if (count > 1) kid = new Stack(tensor, 0, count, name, work);
   else if (rows === 1 && columns > 12) kid = new Grid(tensor, wrapped(columns), 0, name, work, columns);
   else kid = new Grid(tensor, [rows, columns], 0, name, work);
@@ -385,7 +388,7 @@ class Stack extends Item {
       const y = i % (rows + gap), x = j % (columns + gap), plane = line * this.columns + column;
       return y < rows && x < columns && plane < this.count
         ? tensor.get(((this.first + plane) * rows + y) * columns + x) : null;
-    }, tensor.largest);
+    }, tensor.largest, tensor instanceof Computed);
   }
 }
 
@@ -417,8 +420,9 @@ class Grid extends Item {
     } else for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) {
       const flat = this.at(i, j);
       if (flat < 0) continue;
-      const sum = this.work?.sumAt ? this.work.sumAt(flat)
+      const sum = this.work?.at ? this.work.at(flat)
         : this.work?.complete ? new Sum(this.work, unravel(flat, this.work.expansion.s)) : null;
+      if (this.tensor instanceof Computed && Number.isNaN(this.tensor.get(flat))) continue;
       const cell = new Cell(this.tensor, flat, this.tensor.label(flat), sum);
       cell.inGrid = true;
       kids.push(cell.place(j * CELL, i * CELL, CELL, CELL));
@@ -437,7 +441,7 @@ class Grid extends Item {
     return heatMap(Math.ceil(rows / step), Math.ceil(columns / step), (i, j) => {
       const flat = this.at(i * step, j * step);
       return flat < 0 ? null : tensor.get(flat);
-    }, tensor.largest);
+    }, tensor.largest, tensor instanceof Computed);
   }
 }
 
@@ -528,6 +532,34 @@ class Sum {
     lines.push(`forward computed ${number(out)}`);
     return lines;
   }
+}
+
+// What one element of an operand reaches: its local derivative at every element of the result that it is a part of.
+class Reach {
+  constructor(work, operand, flat, made) { Object.assign(this, {work, operand, flat, made}); }
+  interior(item) {
+    const kid = showTensor(this.made, "reached"), [w, h] = fitted(kid, 300, 240);
+    kid.place(30 + (300 - w) / 2, 56, w, h);
+    return interior(360, h + 116, [kid], paint => {
+      paint.sheet(0, 0, 360, h + 116);
+      paint.text(180, 28, item.title, {size: 16, room: 340, css: "heading"});
+      this.words().forEach((line, i) => paint.text(180, h + 78 + i * 20, line, {size: 12, room: 340, css: "formula"}));
+    }, item);
+  }
+  words() {
+    let count = 0;
+    for (let i = 0; i < this.made.size; i++) if (!Number.isNaN(this.made.get(i))) count++;
+    const all = this.made.size.toLocaleString("en");
+    return [`reaches ${count.toLocaleString("en")} of ${all} elements of the result`, "each cell: the local derivative there"];
+  }
+}
+
+// For a grid of an operand: what each of its cells opens into.
+function reaching(work, operand) {
+  return work?.complete ? {at: flat => {
+    const made = work.reach(operand, flat);
+    return made && new Reach(work, operand, flat, made);
+  }} : null;
 }
 
 class Partial extends Item {

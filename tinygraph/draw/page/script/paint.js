@@ -94,6 +94,7 @@ class View {
     this.octave = NaN;
     item.draw(new Painter(this, this.svg));
     for (const kid of item.kids) this.kid(kid);
+    if (walker.steps) markSteps(this);
     stage.append(this.svg);
   }
   kid(kid) {
@@ -143,7 +144,7 @@ class View {
     if (text !== one.now) one.made.textContent = one.now = text;
     if (size !== one.font) one.made.setAttribute("font-size", (one.font = size).toFixed(2));
   }
-  fade(kid, opened) { this.covers.get(kid)?.group.classList.toggle("gone", opened && !(kid instanceof Grid || kid instanceof Stack)); }
+  fade(kid, opened) { this.covers.get(kid)?.group.classList.toggle("gone", opened && !(kid instanceof Grid)); }
 }
 
 let shown = new Map(); // item -> transform, as painted last

@@ -26,7 +26,7 @@ function showPanel(item) {
   else if (record?.o) parts.push(tag("p", {class: "muted"}, "No values: the page was made without inputs."));
   if (record?.g >= 0) parts.push(...aboutTensor(DATA.values[record.g], "Gradient of the output"));
   if (item instanceof Cell) parts.push(tag("p", {class: "big"}, item.note), ...(item.sum
-    ? [tag("h3", {}, "How it comes about"), ...item.sum.words().map(line => tag("p", {}, line))] : []));
+    ? [tag("h3", {}, item.sum instanceof Reach ? "What it is a part of" : "How it comes about"), ...item.sum.words().map(line => tag("p", {}, line))] : []));
   if (item instanceof Grid) parts.push(...aboutPlane(item));
   if (item instanceof Couple) parts.push(...item.found.map(one => tag("p", {}, `${one.label} = ${number(one.value)}`)));
   panel.replaceChildren(...parts);

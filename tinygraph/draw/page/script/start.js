@@ -10,7 +10,7 @@ function cellOf(op, index) {
   if (!tensor || index.length !== tensor.shape.length || !index.every(Number.isInteger)) return op;
   const flat = ravel(index, tensor.shape);
   const within = item => {
-    if (item.tensor === tensor && item instanceof Cell) return item.flat === flat && item.sum ? item : null;
+    if (item.tensor === tensor && item instanceof Cell) return item.flat === flat && item.sum instanceof Sum ? item : null;
     if (item instanceof Pair || !item.opens || (item !== op && item.tensor && item.tensor !== tensor)) return null;
     for (const kid of item.kids) {
       const found = within(kid);

@@ -1,0 +1,104 @@
+// Stepping through the program one op at a time, forward and then backward, with the numbers appearing.
+
+const walker = {steps: null, at: 0, marks: new Map(), timer: 0};
+const walkBar = document.getElementById("walk"), walkWords = document.getElementById("walk-words");
+
+// All ops in the order in which they ran, then those that have a gradient in the opposite order.
+function stepsOf() {
+  const ops = [...boxes(DATA.root)].filter(([record]) => record.o).sort(([a], [b]) => a.z - b.z)
+    .map(([record, path]) => ({record, path, number: record.v[0], backward: false}));
+  const back = ops.filter(step => step.record.g >= 0).reverse().map(step => ({...step, number: step.record.g, backward: true}));
+  return [...ops, ...back];
+}
+
+function normOf(step) {
+  const record = DATA.values[step.number];
+  return record?.st ? Math.sqrt((record.st[2] ** 2 + record.st[3] ** 2) * product(record.s)) : NaN;
+}
+
+// A condition to stop at: an op's name, "nan", or "norm > 1000".
+function condition(text) {
+  const norm = text.match(/^\s*norm\s*([<>])\s*([\d.e+-]+)\s*$/i);
+  if (norm) return step => norm[1] === ">" ? normOf(step) > Number(norm[2]) : normOf(step) < Number(norm[2]);
+  if (text.trim().toLowerCase() === "nan") return step => DATA.values[step.number]?.bad > 0;
+  const words = text.trim().toLowerCase();
+  return step => words && (step.record.o === words || step.record.t.toLowerCase().includes(words));
+}
+
+function walkTo(at) {
+  const {steps} = walker;
+  walker.at = Math.max(0, Math.min(steps.length - 1, at));
+  const step = steps[walker.at], item = itemOf(step.path), forward = steps.filter(one => !one.backward).length;
+  walkWords.textContent = `${step.backward ? "backward" : "forward"} ${step.backward ? walker.at - forward + 1 : walker.at + 1} of `
+    + `${step.backward ? steps.length - forward : forward} · ${step.record.t}`
+    + (Number.isNaN(normOf(step)) ? "" : ` · norm ${number(normOf(step))}`);
+  for (const view of built.values()) markSteps(view);
+  select(item);
+  const box = rectangle(item), {w, h} = viewport();
+  const seen = box.x >= 0 && box.y >= 0 && box.x + box.w <= w && box.y + box.h <= h && Math.max(box.w, box.h) > 40;
+  if (!seen) fly(item.parent);
+}
+
+// Boxes that have not run yet stand back without numbers; those whose gradient is there are framed.
+function markSteps(view) {
+  if (!view.item.record?.c) return;
+  const step = walker.steps?.[walker.at];
+  for (const [kid, {group}] of view.covers) {
+    const [first, last] = kid.span ??= spanOf(kid.record);
+    group.parentNode.classList.toggle("later", !!step && !step.backward && first > step.record.z);
+    group.parentNode.classList.toggle("graded", !!step?.backward && first >= step.record.z && first < Infinity && last >= 0);
+  }
+}
+
+function spanOf(root) {
+  let first = Infinity, last = -1;
+  for (const [record] of boxes(root)) if (record.o) { first = Math.min(first, record.z); last = Math.max(last, record.z); }
+  return root.k === "output" ? [DATA.last, DATA.last] : last < 0 ? [-1, -1] : [first, last];
+}
+
+function walkOn(way) {
+  stopRunning();
+  walkTo(walker.at + way);
+}
+
+function stopRunning() {
+  clearInterval(walker.timer);
+  walker.timer = 0;
+  document.getElementById("walk-run").setAttribute("aria-pressed", "false");
+}
+
+function run() {
+  if (walker.timer) return stopRunning();
+  const wanted = condition(document.getElementById("walk-until").value);
+  document.getElementById("walk-run").setAttribute("aria-pressed", "true");
+  walker.timer = setInterval(() => {
+    if (walker.at >= walker.steps.length - 1) return stopRunning();
+    walkTo(walker.at + 1);
+    if (wanted(walker.steps[walker.at])) {
+      stopRunning();
+      say(`stopped at ${walker.steps[walker.at].record.t}`);
+    }
+  }, reduced() ? 700 : 450);
+}
+
+function toggleWalk() {
+  const on = !walker.steps;
+  stopRunning();
+  walker.steps = on ? stepsOf() : null;
+  if (on && !walker.steps.length) walker.steps = null;
+  walkBar.hidden = !walker.steps;
+  document.getElementById("step").setAttribute("aria-pressed", !!walker.steps);
+  for (const view of built.values()) markSteps(view);
+  if (walker.steps) walkTo(0);
+}
+
+document.getElementById("step").addEventListener("click", toggleWalk);
+document.getElementById("walk-back").addEventListener("click", () => walkOn(-1));
+document.getElementById("walk-on").addEventListener("click", () => walkOn(1));
+document.getElementById("walk-run").addEventListener("click", run);
+document.getElementById("walk-until").addEventListener("keydown", event => {
+  if (event.key === "Enter") run();
+  if (event.key === "Escape") stage.focus();
+});
+KEYS["."] = () => walker.steps ? walkOn(1) : toggleWalk();
+KEYS[","] = () => walker.steps && walkOn(-1);
