@@ -337,7 +337,7 @@ def test_a_large_model_opens_fast_and_zooms_smoothly(visit: Visit) -> None:
 
 
 def test_what_an_element_reaches_counts_as_in_the_article(visit: Visit) -> None:
-    """3 channels of 7x7 to 2, 3x3 with padding: 8, 12 or 18 of an input, 36, 42 or 49 of a kernel element, 49 of a bias."""
+    """3 channels of 7x7 to 2 through 3x3: an input reaches 8, 12 or 18, a kernel element 36, 42 or 49, a bias 49."""
     rng = np.random.default_rng(0)
     kernel = tg.tensor(rng.normal(size=(2, 3, 3, 3)), requires_grad=True, name="kernel")
     bias = tg.tensor(rng.normal(size=2), requires_grad=True, name="bias")
