@@ -271,3 +271,44 @@ class TestValuesAppearOnlyWhereAskedFor:
         flat = positions(expansion, expansion.reads[0])[0, 1, 3, 3, 0].ravel()
         marked = box(tg.draw(out, zoom="neuron", element=(0, 1, 3, 3)), "ch[0,0]").plane.marked
         assert {divmod(int(one), 7) for one in flat} == marked
+
+
+class TestOddTensors:
+    @pytest.mark.parametrize("zoom", ["channel", "neuron"])
+    @pytest.mark.parametrize(
+        "value",
+        [
+            np.ones((2, 3), np.float32),
+            np.array(2.0),
+            np.array([[1 + 2j, 3.0]]),
+            np.array([np.nan, np.inf, -1e300]),
+        ],
+        ids=["float32", "scalar", "complex", "not finite"],
+    )
+    def test_they_are_drawn(self, zoom, value):
+        x = tg.tensor(value, requires_grad=True, name="x")
+        with np.errstate(all="ignore"):
+            assert tg.draw(x * x, zoom=zoom).svg().startswith("<svg")
+
+    def test_an_empty_one_says_so(self):
+        x = tg.tensor(np.zeros((0, 3)), requires_grad=True, name="x")
+        assert ">empty<" in tg.draw(tg.ops.relu(x), zoom="channel").svg()
+
+    @pytest.mark.parametrize("rank", [1, 3])
+    def test_convolutions_of_other_ranks(self, rank):
+        x = tg.tensor(RNG.normal(size=(1, 2, *(5,) * rank)), requires_grad=True, name="x")
+        out = tg.ops.convolution(x, tg.tensor(RNG.normal(size=(2, 2, *(3,) * rank)), requires_grad=True))
+        for zoom in ("channel", "neuron"):
+            assert tg.draw(out, zoom=zoom).svg().startswith("<svg")
+
+    def test_long_and_hostile_names(self):
+        x = tg.tensor(np.ones((1, 1, 4, 4)), requires_grad=True, name="</script><script>" + "x" * 5000)
+        out = tg.ops.max_pool(x, size=2)
+        for options in (
+            {"zoom": "channel"},
+            {"zoom": "neuron"},
+            {"zoom": "neuron", "element": (x, (0, 0, 1, 1))},
+        ):
+            svg = tg.draw(out, **options).svg()
+            assert "<script" not in svg
+            assert len(svg) < 100_000

@@ -17,7 +17,7 @@ from tinygraph.core.expansion import Affine, Expansion, Read, expansion_of
 from tinygraph.core.node import Leaf, Node, edge_node, is_recorded
 from tinygraph.draw.labels import number_text, shape_text, shorten
 from tinygraph.draw.picture import Arrow, Box, Identifiers
-from tinygraph.draw.planes import NUMBERED, Plane, as_plane, limit_of
+from tinygraph.draw.planes import NUMBERED, Plane, as_plane, limit_of, widened
 from tinygraph.errors import DrawingError
 
 Array = np.ndarray[Any, Any]
@@ -208,7 +208,7 @@ class _Pairs:
         at = self._grid(o, c)
         product: Any = 1.0
         for read in e.reads:
-            product = product * gather(read, self.operands[read.operand], at, e.padding)[0].astype(np.float64)
+            product = product * widened(gather(read, self.operands[read.operand], at, e.padding)[0])
         shape = (*e.shape[-e.planes :], *e.over[e.partial :])
         whole: Array = np.broadcast_to(product, shape)
         return np.asarray(whole.sum(axis=tuple(range(e.planes, whole.ndim))))
@@ -299,7 +299,7 @@ class _Pairs:
             return self._box("reduction", "Σ")
         values, flat = gather(bias, self.operands[bias.operand], self._lead(o), None)
         name = labelled(operand_name(self.node, bias.operand), (int(flat),))
-        return self._box("reduction", "Σ + bias", numbers=((name, number_text(float(values))),))
+        return self._box("reduction", "Σ + bias", numbers=((name, number_text(values[()])),))
 
     def _out(self, o: int, numbers: bool) -> Box:
         at = self._lead(o)

@@ -88,7 +88,7 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
 def images_of(picture: Picture, style: Style) -> dict[str, bytes]:
     """The image files that the picture's DOT text refers to, by name."""
     planes = [box.plane for box in picture.boxes if box.plane is not None]
-    return dict(image(plane, style.values) for plane in planes if plane.is_image)
+    return dict(image(plane, style.values) for plane in planes if plane.is_image and plane.values.size)
 
 
 def _text(text: str) -> str:
@@ -189,6 +189,8 @@ def _box_label(box: Box, look: Look, style: Style) -> str:
 def _plane(plane: Plane, style: Style) -> str:
     """A plane as a table of coloured cells, or as an image."""
     height, width = plane.values.shape
+    if not plane.values.size:
+        return _small("empty", style.page["muted"])
     if plane.is_image:
         name, _ = image(plane, style.values)
         longest = max(height, width)

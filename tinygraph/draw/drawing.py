@@ -53,7 +53,9 @@ class Drawing:
         graph: Graph | None = None,
         page: Callable[[bool], str] | None = None,
     ) -> None:
-        self._interactive = page  # the page that zooms, with or without numbers; None where there is no graph to zoom
+        self._interactive = (
+            page  # the page that zooms, with or without numbers; None where there is no graph to zoom
+        )
         self._graph = graph  # what `tg.load` finds in the files that are written
         self.picture = picture
         self._style = style
@@ -167,16 +169,27 @@ class Drawing:
 
 
 _NODE = re.compile(r'<g id="[^"]*" class="node">.*?</a>\n</g>\n</g>', re.DOTALL)
+_FRAME = re.compile(r'<g id="[^"]*" class="cluster">.*?</a>\n</g>\n</g>', re.DOTALL)
+_MIDDLE = re.compile(r'text-anchor="middle" x="[^"]*"')
+FRAME_MARGIN = 10.0  # points between a frame and its title
 _START = re.compile(r'text-anchor="start" x="[^"]*" y="([^"]*)"')
 
 
 def centred(svg: str) -> str:
-    """An SVG whose box labels are anchored at the middle of their boxes, line by line.
+    """An SVG whose box labels are anchored at the middle of their boxes, line by line, and frames' titles at the left.
 
     Graphviz gives the left end of each line, so a line would stand off the middle wherever it comes out wider or
     narrower than Graphviz thought: in another font, and at signs such as × that it cannot measure.
     """
-    return _NODE.sub(_centred_node, svg)
+    return _NODE.sub(_centred_node, _FRAME.sub(_titled_frame, svg))
+
+
+def _titled_frame(found: re.Match[str]) -> str:
+    outline = re.search(r' (?:d|points)="([^"]*)"', found[0])
+    if outline is None:
+        return found[0]
+    left = min(float(x) for x in re.findall(r"(-?[\d.]+),", outline[1])) + FRAME_MARGIN
+    return _MIDDLE.sub(f'text-anchor="start" x="{left:.2f}"', found[0])
 
 
 def _centred_node(found: re.Match[str]) -> str:

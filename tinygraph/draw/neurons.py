@@ -28,7 +28,7 @@ from tinygraph.draw.channels import (
 )
 from tinygraph.draw.labels import number_text
 from tinygraph.draw.picture import Arrow, Box, Group, Identifiers, Picture
-from tinygraph.draw.planes import as_plane, limit_of
+from tinygraph.draw.planes import as_plane, limit_of, widened
 from tinygraph.errors import DrawingError
 from tinygraph.explain.uses import Use, uses_of
 from tinygraph.transforms import vjp
@@ -199,7 +199,7 @@ class _Couples:
         shown = shown_of(self.groups)
         sources: list[Box] = []
         tables: list[Box] = []
-        rest = 0.0
+        rest: Any = 0.0
         for group in range(self.groups):
             if group >= shown:
                 rest += self._value(group)
@@ -246,14 +246,14 @@ class _Couples:
     def _results(self, terms: Sequence[tuple[Read, Array, Array]]) -> Array:
         e = self.expansion
         if e.join == "op":
-            return np.asarray([self.out[self.index]], np.float64)
+            return widened([self.out[self.index]])
         product: Any = 1.0
         for _, values, _ in terms:
-            product = product * _wide(values)
+            product = product * widened(values)
         return np.asarray(_applied(e.each, product))
 
-    def _value(self, group: int) -> float:
-        return float(self._results(self._terms(group)).sum())
+    def _value(self, group: int) -> Any:
+        return self._results(self._terms(group)).sum()
 
     def _group(self, group: int) -> tuple[list[Box], Box]:
         e = self.expansion
@@ -332,14 +332,14 @@ class _Couples:
         title = "Σ" if self.groups > 1 else "result"
         if e.bias is not None:
             values, flat = gather(e.bias, self.operands[e.bias.operand], self.at, None)
-            numbers.append((f"+ {self._label(e.bias, int(flat))}", number_text(float(values))))
+            numbers.append((f"+ {self._label(e.bias, int(flat))}", number_text(values[()])))
             title = "Σ + bias"
         if e.share is not None:
             values, flat = gather(e.share, self.operands[e.share.operand], self.at, None)
-            top = _applied(e.each, _wide(values))
+            top = _applied(e.each, widened(values))
             title = f"{e.each} {self._label(e.share, int(flat))} / Σ"
             numbers.append(
-                (f"{number_text(float(top))} /", number_text(self._reduced(self._results(self._terms(0)))))
+                (f"{number_text(top[()])} /", number_text(self._reduced(self._results(self._terms(0)))))
             )
         if e.after != "identity":
             title = f"{e.after} of {title}"
@@ -367,10 +367,6 @@ def _cells(flat: Array, shape: Index) -> Array:
     cells = np.stack(np.unravel_index(inside, shape), 1) if len(inside) else np.zeros((0, len(shape)), int)
     lead = max(0, len(shape) - 2)
     return cells[(cells[:, :lead] == cells[:1, :lead]).all(1)] if len(cells) else cells
-
-
-def _wide(values: Array) -> Array:
-    return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
 
 
 def _applied(function: str, values: Any) -> Any:
@@ -474,7 +470,7 @@ class _Reach:
                 mask = np.broadcast_to(reached, np.shape(derivative))
                 cotangent = self._cotangent(node, output)
                 if cotangent is not None:
-                    total += float(np.sum((_wide(derivative) * _wide(cotangent))[mask]).real)
+                    total += float(np.sum((widened(derivative) * widened(cotangent))[mask]).real)
                 if number < MOST_USES:
                     partners, outs = self._use(start, use, output, derivative, mask, cotangent, tables)
                     left += partners
@@ -566,19 +562,21 @@ class _Reach:
                 rows.append((labelled(name, at), factor or "local derivative", number_text(local[at])))
                 continue
             words = f"∂{labelled(name, at)} × {factor or 'local derivative'}"
-            product = _wide(cotangent[at][None])[0] * _wide(local[at][None])[0]
+            product = widened(cotangent[at][None])[0] * widened(local[at][None])[0]
             rows.append(
                 (words, f"{number_text(cotangent[at])} × {number_text(local[at])}", number_text(product))
             )
         if len(cells) > shown:
             mask = np.array(cells[shown:]).T
             rest = (
-                "" if cotangent is None else number_text((_wide(local) * _wide(cotangent))[tuple(mask)].sum())
+                ""
+                if cotangent is None
+                else number_text((widened(local) * widened(cotangent))[tuple(mask)].sum())
             )
             rows.append((f"… {len(cells) - shown:,} more", "" if cotangent is None else "Σ", rest))
         if cotangent is not None and len(cells):
             every = tuple(np.array(cells).T)
-            rows.append(("Σ", "", number_text((_wide(local) * _wide(cotangent))[every].sum())))
+            rows.append(("Σ", "", number_text((widened(local) * widened(cotangent))[every].sum())))
         return tuple(rows)
 
     def _factor(self, use: Use, at: Index, factors: Any) -> str:

@@ -57,15 +57,21 @@ def limit_of(*arrays: Any) -> float:
     """
     largest = 0.0
     for array in arrays:
-        wide = np.asarray(array, np.float64)
+        wide = np.abs(widened(array)).astype(np.float64)
         finite = wide[np.isfinite(wide)]
         if finite.size:
             largest = max(largest, float(np.abs(finite).max()))
     return largest or 1.0
 
 
+def widened(array: Any) -> Array:
+    """An array in double precision, complex numbers as such."""
+    found = np.asarray(array)
+    return found.astype(np.complex128 if found.dtype.kind == "c" else np.float64)
+
+
 def as_plane(array: Any, limit: float | None = None, **options: Any) -> Plane:
-    """An array of any rank up to two as a plane; a vector stands upright."""
+    """An array of any rank up to two as a plane; a vector stands upright, of complex numbers the real part counts."""
     values = np.asarray(array)
     values = values.real if values.dtype.kind == "c" else values
     values = values.astype(np.float64).reshape(values.shape if values.ndim == 2 else (-1, 1))

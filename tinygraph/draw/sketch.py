@@ -15,6 +15,7 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recor
 from tinygraph.core.tensor import Tensor
 from tinygraph.draw.assembly import Numbers, Opener, assemble
 from tinygraph.draw.channels import open_op
+from tinygraph.draw.labels import shorten
 from tinygraph.draw.levels import INSIDE, MOST_BOXES, OVERLAYS, Part, visible
 from tinygraph.draw.neurons import operands_of, picture_of_element, picture_of_reach
 from tinygraph.draw.numbers import gradients_of, own_gradients, values_of, with_backward
@@ -252,7 +253,7 @@ class Sketch:
         cotangents = None
         if wanted and is_recorded(out) and edge_type(out).differentiable:
             cotangents = gradients_of(graph, self.values)
-        name = (edge_node(out).name if is_recorded(out) else None) or "output"
+        name = shorten((edge_node(out).name if is_recorded(out) else None) or "output", 24)
         picture = picture_of_reach(graph, edge, index, self.values, cotangents, name)
         if cotangents is not None and not self._has_scalar(graph):
             picture.notes = (*picture.notes, f"∂{name} starts as ones, since {name} is no scalar.")
