@@ -224,8 +224,9 @@ def _without_shell(box: Box) -> Box:
     (only,) = box.kids
     if only.kids:
         only.title = shorten(f"{box.title} / {only.title}")
-    elif only.title != box.title:
-        only.title = shorten(f"{box.title.partition(' · ')[0]} · {only.title}", 36)
+    else:
+        outer = box.title.partition(" · ")[0]
+        only.title = only.title if only.title == outer else shorten(f"{outer} · {only.title}", 36)
     return only
 
 

@@ -276,7 +276,7 @@ def finish(draft: Draft, kids: Sequence[Kid], links: Sequence[Link], ins: int, o
     draft = fold(draft)
     in_order = tuple(sorted(range(ins), key=lambda k: (draft.starts[k][0], k)))
     out_order = tuple(sorted(range(outs), key=lambda k: (draft.finishes[k][0], k)))
-    above, below = (STUB if ins else MARGIN), (STUB if outs else MARGIN)
+    above, below = _stub(draft.starts, in_order, draft.width), _stub(draft.finishes, out_order, draft.width)
     width, height = draft.width + 2 * MARGIN, draft.height + above + below
     scale = min(LARGEST_SCALE, WIDEST / width, TALLEST / height)
     box = (max(LEAST_WIDTH, round(scale * width)), max(LEAST_HEIGHT, round(scale * height)))
@@ -288,10 +288,14 @@ def finish(draft: Draft, kids: Sequence[Kid], links: Sequence[Link], ins: int, o
     paths = []
     for link, curve in zip(links, draft.curves, strict=True):
         pieces = [piece.moved(dx, dy) for piece in curve]
-        if link.tail == BORDER:
-            pieces.insert(0, _s_curve(in_places[link.tail_port], pieces[0].points[0]))
+        if link.tail == BORDER:  # straight up past the boxes, then aside
+            first = pieces[0].points[0]
+            top = (first[0], dy)
+            pieces[:0] = [_s_curve(in_places[link.tail_port], top), Piece("L", [top, first])]
         if link.head == BORDER:
-            pieces.append(_s_curve(pieces[-1].points[-1], out_places[link.head_port]))
+            last = pieces[-1].points[-1]
+            bottom = (last[0], dy + draft.height)
+            pieces += [Piece("L", [last, bottom]), _s_curve(bottom, out_places[link.head_port])]
         paths.append(path_data(pieces))
     places = tuple(
         (round(x - w / 2 + dx, 1), round(y - h / 2 + dy, 1))
@@ -300,6 +304,12 @@ def finish(draft: Draft, kids: Sequence[Kid], links: Sequence[Link], ins: int, o
     return Interior(
         round(full_width, 1), round(full_height, 1), box, places, tuple(paths), in_order, out_order
     )
+
+
+def _stub(ends: Sequence[Point], order: Sequence[int], width: float) -> float:
+    """Room between a border and the boxes: enough for the curves there to go aside without lying flat."""
+    aside = [abs(ends[k][0] - width * port_share(i, len(order))) for i, k in enumerate(order)]
+    return max(STUB, 0.12 * max(aside)) if aside else MARGIN
 
 
 def path_data(curve: Curve) -> str:

@@ -129,6 +129,10 @@ class View {
       }
     }
     for (const one of this.texts) this.resize(one, k);
+    for (const cover of this.covers.values()) { // no room for its name either: its picture alone
+      const bare = cover.away && cover.texts.every(one => !one.far || one.tiny);
+      if (bare !== cover.bare) cover.group.classList.toggle("bare", cover.bare = bare);
+    }
   }
   resize(one, k) {
     const tall = one.away ? one.far[1] : one.tall;
