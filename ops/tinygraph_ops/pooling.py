@@ -403,9 +403,7 @@ def average_pool_along_x(
             padding=0,
             count_include_pad=False,
         ),
-        Sample(
-            [[[2.0, 4.0, 6.0]]], spatial_shape=(5,), size=3, stride=2, padding=1, count_include_pad=False
-        ),
+        Sample([[[2.0, 4.0, 6.0]]], spatial_shape=(5,), size=3, stride=2, padding=1, count_include_pad=False),
     ],
     error_samples=[
         ErrorSample(

@@ -19,7 +19,9 @@ def random_uniform(generator: Any, *, shape: tuple[int, ...], low: float = 0.0, 
 
 
 @random_uniform.types
-def random_uniform_types(generator: Any, *, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> ArrayType:
+def random_uniform_types(
+    generator: Any, *, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0
+) -> ArrayType:
     return ArrayType(tuple(shape), np.dtype(float))
 
 
@@ -30,5 +32,7 @@ def random_normal(generator: Any, *, shape: tuple[int, ...], mean: float = 0.0, 
 
 
 @random_normal.types
-def random_normal_types(generator: Any, *, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> ArrayType:
+def random_normal_types(
+    generator: Any, *, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0
+) -> ArrayType:
     return ArrayType(tuple(shape), np.dtype(float))

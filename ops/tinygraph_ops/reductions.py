@@ -163,7 +163,9 @@ def _product_before(x: Any, axis: int) -> Any:
         Sample(_CUBE, axis=(0, -1), keepdims=True),
         Sample(_CUBE, axis=1),
         Sample([2.0, 2.0, 1.0], expected=2.0, smooth=False),
-        Sample([[2.0, 2.0, 1.0], [0.0, 3.0, 1.0]], axis=1, keepdims=True, expected=[[2.0], [3.0]], smooth=False),
+        Sample(
+            [[2.0, 2.0, 1.0], [0.0, 3.0, 1.0]], axis=1, keepdims=True, expected=[[2.0], [3.0]], smooth=False
+        ),
         Sample([np.nan, 1.0], expected=np.nan, smooth=False),
     ],
     error_samples=[ErrorSample([[]], axis=1, error=ShapeError, match="no identity")],
@@ -192,7 +194,9 @@ def max_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
         Sample(_CUBE, axis=(0, -1), keepdims=True),
         Sample(_CUBE, axis=1),
         Sample([2.0, 2.0, 3.0], expected=2.0, smooth=False),
-        Sample([[2.0, 2.0, 3.0], [0.0, 3.0, 1.0]], axis=1, keepdims=True, expected=[[2.0], [0.0]], smooth=False),
+        Sample(
+            [[2.0, 2.0, 3.0], [0.0, 3.0, 1.0]], axis=1, keepdims=True, expected=[[2.0], [0.0]], smooth=False
+        ),
         Sample([np.nan, 1.0], expected=np.nan, smooth=False),
     ],
     error_samples=[ErrorSample([[]], axis=1, error=ShapeError, match="no identity")],

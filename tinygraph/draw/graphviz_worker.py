@@ -176,7 +176,9 @@ def answer(graphviz: Graphviz, request: dict[str, Any], out: BinaryIO) -> None:
         graph = graphviz.read(request["dot"])
         try:
             send(out, b"s", json.dumps(graphviz.size(graph)).encode())
-            picture = graphviz.render(graph, request["format"], request["engine"], request["dpi"], request["folder"])
+            picture = graphviz.render(
+                graph, request["format"], request["engine"], request["dpi"], request["folder"]
+            )
         finally:
             graphviz.close(graph)
     except Refused as reason:

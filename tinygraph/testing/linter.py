@@ -29,7 +29,18 @@ _ABOUT_THE_TYPE = {"isinstance", "len", "hasattr", "getattr"}
 _WRITING_METHODS = {"sort", "fill", "put", "resize", "partition", "itemset"}
 _DETACHING_CALLS = {"float", "int", "bool", "complex"}
 _CASTS = "the engine gives a gradient its operand's dtype"
-_MAKERS = {"zeros", "ones", "full", "empty", "zeros_like", "ones_like", "dtype", "finfo", "iinfo", "result_type"}
+_MAKERS = {
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "zeros_like",
+    "ones_like",
+    "dtype",
+    "finfo",
+    "iinfo",
+    "result_type",
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,9 @@ def lint_op(op: Op | Composite | str) -> list[Fault]:
     op = registry.find(op) if isinstance(op, str) else op
     faults = [*_declaration(op), *_samples(op)]
     if isinstance(op, Op):
-        rules: dict[int, Rule] = {id(rule): rule for rule in chain(op.rules.values(), op.tangent_rules.values())}
+        rules: dict[int, Rule] = {
+            id(rule): rule for rule in chain(op.rules.values(), op.tangent_rules.values())
+        }
         faults += chain.from_iterable(_Reading(op, rule).faults() for rule in rules.values())
     order = ("error", "warning", "hint")
     return sorted(dict.fromkeys(faults), key=lambda fault: (order.index(fault.severity), fault.line))
@@ -95,7 +108,9 @@ def _declaration(op: Op | Composite) -> Iterator[Fault]:
     for operand in op.signature.operands:
         name = operand.name
         if name in op.rules and name in op.nondifferentiable:
-            yield fault("error", f"{name!r} has a rule and is declared nondifferentiable", "keep one of the two")
+            yield fault(
+                "error", f"{name!r} has a rule and is declared nondifferentiable", "keep one of the two"
+            )
         elif name not in op.rules and name not in op.nondifferentiable:
             yield fault(
                 "error" if _is_ever_real(op, name) else "warning",
@@ -129,25 +144,35 @@ def _samples(op: Op | Composite) -> Iterator[Fault]:
         return Fault(severity, op.name, "", op.origin.file, op.origin.line, what, todo)
 
     if not op.samples:
-        yield fault("error", "it has no samples, so nothing can check it", "declare samples=[Sample(...), ...]")
+        yield fault(
+            "error", "it has no samples, so nothing can check it", "declare samples=[Sample(...), ...]"
+        )
         return
     if all(sample.expected is None for sample in op.samples):
-        yield fault("warning", "no sample has expected values", "add one with values known from elsewhere, by hand")
+        yield fault(
+            "warning", "no sample has expected values", "add one with values known from elsewhere, by hand"
+        )
     if not any(sample.smooth for sample in op.samples) and (isinstance(op, Composite) or op.rules):
-        yield fault("warning", "all samples lie at kinks, where no derivative is checked", "add one away from them")
+        yield fault(
+            "warning", "all samples lie at kinks, where no derivative is checked", "add one away from them"
+        )
     if not isinstance(op, Op):
         return
     for setting, default in op.signature.settings.items():
         given = [sample.settings[setting] for sample in op.samples if setting in sample.settings]
         if all(value == default for value in given):
             yield fault("warning", f"no sample sets {setting!r} away from its default", "add one that does")
-        elif default is Parameter.empty and len({repr(value) for value in given}) == 1 and len(op.samples) > 1:
+        elif (
+            default is Parameter.empty and len({repr(value) for value in given}) == 1 and len(op.samples) > 1
+        ):
             yield fault("hint", f"all samples set {setting!r} to {given[0]!r}", "add one with another value")
     for operand in op.signature.operands:
         yield from _operand_samples(op, operand.name, operand.optional, fault)
     several = [sample for sample in op.samples if sum(x is not None for x in sample.operands) > 1]
     if op.kind == "elementwise" and len(op.signature.operands) > 1 and not any(map(_broadcasts, several)):
-        yield fault("warning", "no sample has operands that broadcast", "add one, such as a row with a column")
+        yield fault(
+            "warning", "no sample has operands that broadcast", "add one, such as a row with a column"
+        )
 
 
 def _operand_samples(op: Op, name: str, optional: bool, fault: Callable[..., Fault]) -> Iterator[Fault]:
@@ -158,10 +183,19 @@ def _operand_samples(op: Op, name: str, optional: bool, fault: Callable[..., Fau
     if optional and len(given) == len(op.samples):
         yield fault("hint", f"every sample gives the optional operand {name!r}", "add one without it")
     deep = [x.shape[-2:] for x in given if x.ndim > 1 and x.size > 1]
-    if deep and name in op.rules and op.kind != "elementwise" and all(rows == columns for rows, columns in deep):
-        yield fault("warning", f"all samples of {name!r} are square", "add a rectangular one, to see transposition")
+    if (
+        deep
+        and name in op.rules
+        and op.kind != "elementwise"
+        and all(rows == columns for rows, columns in deep)
+    ):
+        yield fault(
+            "warning", f"all samples of {name!r} are square", "add a rectangular one, to see transposition"
+        )
     if all(x.size < 2 for x in given):
-        yield fault("hint", f"no sample of {name!r} has more than one element", "add one with several, all different")
+        yield fault(
+            "hint", f"no sample of {name!r} has more than one element", "add one with several, all different"
+        )
 
 
 def _broadcasts(sample: Any) -> bool:
@@ -192,7 +226,9 @@ class _Reading:
 
     def faults(self) -> Iterator[Fault]:
         if self.function.__name__ == "<lambda>":
-            yield self.fault("warning", None, "it is a lambda", "write a named function: tracebacks show its name")
+            yield self.fault(
+                "warning", None, "it is a lambda", "write a named function: tracebacks show its name"
+            )
         if self.tree is None:
             return
         self._follow_assignments(self.tree)
@@ -222,7 +258,9 @@ class _Reading:
             return node.id in self.values
         if isinstance(node, ast.Attribute) and node.attr in _FROM_THE_TYPE:
             return False
-        if isinstance(node, ast.Call) and (_name_of(node.func) in _ABOUT_THE_TYPE or self._reads_types(node.func)):
+        if isinstance(node, ast.Call) and (
+            _name_of(node.func) in _ABOUT_THE_TYPE or self._reads_types(node.func)
+        ):
             return False
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is | ast.IsNot):
             return False
@@ -243,7 +281,9 @@ class _Reading:
     # -- what is asked for
 
     def _asked(self, tree: ast.FunctionDef) -> Iterator[Fault]:
-        loads = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+        loads = [
+            node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        ]
         through_type = {
             id(node.value)
             for node in ast.walk(tree)
@@ -257,7 +297,8 @@ class _Reading:
                     "warning" if kept else "hint",
                     tree,
                     f"it asks for {name!r} and does not use it",
-                    "leave it out" + (": what is asked for stays in memory until the backward pass" if kept else ""),
+                    "leave it out"
+                    + (": what is asked for stays in memory until the backward pass" if kept else ""),
                 )
             elif name in self.asked_values and all(id(node) in through_type for node in uses):
                 instead = f"take it from {self.first}" if name == "out" else f"ask for {name}_type"
@@ -272,7 +313,11 @@ class _Reading:
 
     def _writes(self, node: ast.AST) -> Iterator[Fault]:
         todo = "arrays are shared with the caller and the tape: compute a new one"
-        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id in self.aliases:
+        if (
+            isinstance(node, ast.AugAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id in self.aliases
+        ):
             yield self.fault("error", node, f"it changes {node.target.id!r} in place", todo)
         if not isinstance(node, ast.Assign | ast.AugAssign):
             return
@@ -287,15 +332,21 @@ class _Reading:
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         on_value = any(map(self._names_value, arguments))
         if any(keyword.arg == "out" for keyword in node.keywords) and on_value:
-            yield self.fault("error", node, f"{name}(..., out=...) writes into an array", "use what the op returns")
+            yield self.fault(
+                "error", node, f"{name}(..., out=...) writes into an array", "use what the op returns"
+            )
         if self._is_numpy(node.func):
             yield from self._numpy_call(node, name, on_value)
         elif isinstance(node.func, ast.Attribute) and self._names_value(node.func.value):
             yield from self._method(node, name)
         elif isinstance(node.func, ast.Name) and name in _DETACHING_CALLS and on_value:
-            yield self.fault("error", node, f"{name}(...) takes the number out of the graph", "keep it an array")
+            yield self.fault(
+                "error", node, f"{name}(...) takes the number out of the graph", "keep it an array"
+            )
         elif name == "detach":
-            yield self.fault("hint", node, "ops.detach stops derivatives of higher order", "say why in a comment")
+            yield self.fault(
+                "hint", node, "ops.detach stops derivatives of higher order", "say why in a comment"
+            )
         is_sum = name == "sum" and not isinstance(node.func, ast.Name)
         if is_sum and self.op.kind == "elementwise" and (on_value or self._names_value(node.func)):
             todo = "return the gradient unsummed: un-broadcasting is the engine's"
@@ -305,9 +356,13 @@ class _Reading:
 
     def _numpy_call(self, node: ast.Call, name: str, on_value: bool) -> Iterator[Fault]:
         if name in ("asarray", "array", "ascontiguousarray") and on_value:
-            yield self.fault("error", node, f"np.{name} takes a value out of the graph", "operands are arrays already")
+            yield self.fault(
+                "error", node, f"np.{name} takes a value out of the graph", "operands are arrays already"
+            )
         elif on_value and name not in _MAKERS:
-            yield self.fault("error", node, f"np.{name} on a value is not closed", f"write ops.{name} or an operator")
+            yield self.fault(
+                "error", node, f"np.{name} on a value is not closed", f"write ops.{name} or an operator"
+            )
         elif not on_value and hasattr(np, name) and isinstance(getattr(np, name), np.ufunc):
             yield self.fault(
                 "warning",
@@ -339,7 +394,10 @@ class _Reading:
             id(inner.test)
             for node in ast.walk(tree)
             if isinstance(node, ast.If | ast.IfExp)
-            and any(isinstance(one, ast.Call) and _name_of(one.func) == "isinstance" for one in ast.walk(node.test))
+            and any(
+                isinstance(one, ast.Call) and _name_of(one.func) == "isinstance"
+                for one in ast.walk(node.test)
+            )
             for inner in ast.walk(node)
             if isinstance(inner, ast.If | ast.IfExp)
         }
@@ -360,7 +418,11 @@ def _pairs(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
         return
     for target in node.targets:
         value = node.value
-        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        if (
+            isinstance(target, ast.Tuple)
+            and isinstance(value, ast.Tuple)
+            and len(target.elts) == len(value.elts)
+        ):
             yield from zip(target.elts, value.elts, strict=True)
         else:
             yield target, node.value

@@ -140,7 +140,11 @@ class Score:
             mutant = verdict.mutant
             row = (mark, mutant.kind, mutant.before, mutant.after, mutant.place, verdict.reason)
             table.add_row(*(Text(cell, colour if i == 0 else "") for i, cell in enumerate(row)))
-        notes = [Text(f"the op itself breaks {', '.join(self.broken)}: mend that first", "red")] if self.broken else []
+        notes = (
+            [Text(f"the op itself breaks {', '.join(self.broken)}: mend that first", "red")]
+            if self.broken
+            else []
+        )
         return Group(heading, *notes, *([table] if table.row_count else []))
 
 
@@ -162,9 +166,13 @@ def mutation_score(
     """
     op = registry.find(op) if isinstance(op, str) else op
     if not isinstance(op, Op):
-        raise SettingError(f"{op.name!r} is a composite: it has no derivative rules of its own to plant mistakes in")
+        raise SettingError(
+            f"{op.name!r} is a composite: it has no derivative rules of its own to plant mistakes in"
+        )
     if not op.samples:
-        raise SettingError(f"op {op.name!r} has no samples that could catch a wrong rule; give it samples=[...]")
+        raise SettingError(
+            f"op {op.name!r} has no samples that could catch a wrong rule; give it samples=[...]"
+        )
     court = _Court(op)
     chosen = mutants_of(op, limit) if mutants is None else mutants
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -200,7 +208,9 @@ class _Court:
         if mutant.witness.seen:
             kinks = [one for one in self.op.samples if not one.smooth and self._differs(mutant, one)]
             where = "; at a kink it is another value between the slopes" if kinks else ""
-            return Verdict(mutant, "equivalent", reason=f"no difference on {len(self.probes)} random probes{where}")
+            return Verdict(
+                mutant, "equivalent", reason=f"no difference on {len(self.probes)} random probes{where}"
+            )
         if mutant.before.startswith("the result") or mutant.shared:
             return None
         return Verdict(mutant, "survived", reason=_advice(mutant, seen))
@@ -301,7 +311,9 @@ class Response:
         return pulled
 
     def _tangents(self) -> Sequence[Any]:
-        pushed: Sequence[Any] = jvp(self._trial.outputs, self._trial.values, tuple(self._trial.directions()))[1]
+        pushed: Sequence[Any] = jvp(self._trial.outputs, self._trial.values, tuple(self._trial.directions()))[
+            1
+        ]
         return pushed
 
     def _derivatives_of_tangents(self) -> Sequence[Any]:

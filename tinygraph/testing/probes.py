@@ -79,7 +79,8 @@ def _emptied(operands: list[Any], rng: np.random.Generator) -> list[Any]:
     axis, all_of_them = int(rng.integers(4)), rng.uniform() < 0.5
     cut = (slice(None),) * axis + (slice(0),)
     return [
-        x[cut] if x is not None and x.ndim > axis and (i == 0 or all_of_them) else x for i, x in enumerate(operands)
+        x[cut] if x is not None and x.ndim > axis and (i == 0 or all_of_them) else x
+        for i, x in enumerate(operands)
     ]
 
 

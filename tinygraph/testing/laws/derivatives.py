@@ -249,7 +249,9 @@ def derivatives_of_tangents(op: Any, sample: Any) -> None:
     values, weights = [*trial.values, *trial.directions()], trial.weights()
     with np.errstate(all="ignore"):
         found = vjp(tangents, *values)[1](tuple(weights))
-    scale = trial.scale(weights) + sum(np.sum(np.abs(w * t)) for w, t in zip(weights, tangents(*values), strict=True))
+    scale = trial.scale(weights) + sum(
+        np.sum(np.abs(w * t)) for w, t in zip(weights, tangents(*values), strict=True)
+    )
     _compare(trial, tangents, values, weights, found, float(scale), "second derivative")
 
 

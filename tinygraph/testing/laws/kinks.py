@@ -29,7 +29,9 @@ def between_the_slopes(op: Any, sample: Any) -> None:
     with np.errstate(all="ignore"):
         for i, gradient in zip(trial.moving, trial.gradient(trial.weights()), strict=True):
             if np.isnan(gradient).any():
-                raise LawBroken(Finding("the gradient is not a number", trial.name(i), found=np.asarray(gradient)))
+                raise LawBroken(
+                    Finding("the gradient is not a number", trial.name(i), found=np.asarray(gradient))
+                )
         for weights in _one_by_one(trial.outputs(*values)):
             _check(trial, weights)
 
@@ -39,14 +41,18 @@ def _check(trial: Trial, weights: list[Any]) -> None:
     gradients = [np.asarray(gradient) for gradient in trial.gradient(weights)]
     for k, direction in _directions(trial.values):
         said = float(sum(np.sum(g * d) for g, d in zip(gradients, direction, strict=True)))
-        low, high = sorted((_slope(trial, weights, direction, STEP), _slope(trial, weights, direction, -STEP)))
+        low, high = sorted(
+            (_slope(trial, weights, direction, STEP), _slope(trial, weights, direction, -STEP))
+        )
         room = TOLERANCE * (1 + abs(low) + abs(high))
         if np.isfinite([low, high, said]).all() and not low - room <= said <= high + room:
             where = "all elements together" if k is None else "one element"
             raise LawBroken(
                 Finding(
                     f"along {where}, the gradient says what no side of the kink has, nor anything between",
-                    ", ".join(trial.name(i) for i in trial.moving) if k is None else trial.name(trial.moving[k]),
+                    ", ".join(trial.name(i) for i in trial.moving)
+                    if k is None
+                    else trial.name(trial.moving[k]),
                     f"from {low:.6g} to {high:.6g}",
                     f"{said:.6g}",
                     "if elements share a gradient, each is given a part, and the parts add up",
@@ -79,5 +85,7 @@ def _slope(trial: Trial, weights: list[Any], direction: list[Any], step: float) 
     here = trial.outputs(*values)
     there = trial.outputs(*(x + step * d for x, d in zip(values, direction, strict=True)))
     # an output that does not move has no slope, even if it is infinite; those that are not chosen do not count
-    changes = (np.where((a == b) | (w == 0), 0.0, b - a) for w, a, b in zip(weights, here, there, strict=True))
+    changes = (
+        np.where((a == b) | (w == 0), 0.0, b - a) for w, a, b in zip(weights, here, there, strict=True)
+    )
     return float(sum(np.sum(change) for change in changes)) / step

@@ -32,7 +32,12 @@ _PARTNERS = {
     "not_equal": "equal", "maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max", "sum": "mean",
     "mean": "sum", "logical_and": "logical_or", "logical_or": "logical_and", "tril": "triu", "triu": "tril",
 }  # fmt: skip
-_STRICTNESS = {"less": "less_equal", "less_equal": "less", "greater": "greater_equal", "greater_equal": "greater"}
+_STRICTNESS = {
+    "less": "less_equal",
+    "less_equal": "less",
+    "greater": "greater_equal",
+    "greater_equal": "greater",
+}
 _COMMUTATIVE = {
     "add", "multiply", "maximum", "minimum", "max", "min", "equal", "not_equal", "hypot", "logaddexp", "logical_and",
     "logical_or", "logical_xor",
