@@ -1,5 +1,8 @@
 """Capture: programs as typed graphs, their gradients as graphs, and errors that name the user's line."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -131,3 +134,18 @@ def test_a_capture_that_fails_leaves_nothing_behind():
         tg.capture(lambda x: x * (1 // 0), X)
     x = tg.tensor(2.0, requires_grad=True)
     assert (x * x).item() == 4.0
+
+
+def test_a_graph_does_not_cast_its_inputs():
+    graph = tg.capture(lambda x: np.sum(x), np.ones(2))
+    assert graph([1, 2]) == 3
+    for other in (np.ones(2, np.float32), np.ones(2) + 1j):
+        with pytest.raises(ShapeError, match="capture the function again"):
+            graph(other)
+
+
+def test_graphs_are_saved_not_pickled():
+    graph = tg.capture(lambda x: np.sum(x), np.ones(2))
+    with pytest.raises(RecordingError, match=r"graph.save\(path\)"):
+        pickle.dumps(graph)
+    assert copy.copy(graph).nodes == graph.nodes

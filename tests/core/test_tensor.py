@@ -190,3 +190,21 @@ def test_writing_plain_data_changes_no_other_tensor():
     y.backward()
     assert w.tolist() == [1, 2]
     assert w.grad.tolist() == [6, 16]
+
+
+def test_a_gradient_that_is_set_becomes_a_tensor():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    w.grad = np.ones(2)
+    assert isinstance(w.grad, tg.Tensor)
+
+
+def test_values_that_are_no_numbers_are_refused():
+    with pytest.raises(ShapeError, match="equal lengths"):
+        tg.tensor([[1], [1, 2]])
+    with pytest.raises(DTypeError, match="not None"):
+        tg.tensor(None)
+
+
+def test_round_and_divmod():
+    assert round(tg.tensor(1.26), 1).item() == 1.3
+    assert [one.item() for one in divmod(tg.tensor(5.0), 2)] == [2, 1]

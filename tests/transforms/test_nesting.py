@@ -202,3 +202,17 @@ def test_what_has_no_derivative_says_why(call, error, words):
 def test_a_function_that_leaves_the_graph_warns():
     with pytest.warns(TinygraphWarning, match="returned no tensor"):
         assert tg.grad(lambda x: float(x) ** 2)(3.0) == 0.0
+
+
+def test_jacobian_and_hessian_of_containers():
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    found = tg.jacobian(lambda x, y: {"s": x * y[0], "t": (x.sum(),)}, argnums=(0, 1))(x, y)
+    np.testing.assert_array_equal(found["s"][0], np.diag([3.0, 3.0]))
+    np.testing.assert_array_equal(found["s"][1], [[1, 0], [2, 0]])
+    np.testing.assert_array_equal(found["t"][0][1], [0, 0])
+    second = tg.hessian(lambda p: np.sum(p["a"] ** 2 * p["b"]))({"a": x, "b": np.array(3.0)})
+    np.testing.assert_array_equal(second["a"]["a"], np.diag([6.0, 6.0]))
+    np.testing.assert_array_equal(second["b"]["a"], [2, 4])
+    assert second["b"]["b"] == 0
+    with pytest.warns(TinygraphWarning), pytest.raises(RecordingError, match="returned nothing"):
+        tg.jacobian(lambda x: None)(x)

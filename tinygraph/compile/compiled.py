@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import threading
 from collections.abc import Callable, Sequence
@@ -67,6 +68,10 @@ class Compiled:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: a compiled function in a class is called with the instance first."""
         return self if instance is None else MethodType(self, instance)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        """Compiled anew: a copy of a model has parameters of its own."""
+        return Compiled(copy.deepcopy(self.function, memo), self.passes)
 
     def _entry(self, leaves: list[Any], tree: Tree) -> Entry:
         for i, leaf in enumerate(leaves):

@@ -209,8 +209,8 @@ class Graph:
 
 
 def _as_input(given: Any, types: ArrayType) -> Any:
-    """A value for an input, in its dtype; what was captured as a Python number stays one."""
-    value = as_value(given, types.dtype)
+    """A value for an input: lists and numbers in its dtype, arrays in their own; a Python number stays one."""
+    value = as_value(given, None if isinstance(given, np.ndarray | np.generic) else types.dtype)
     return value.item() if isinstance(types, WeakType) and value.ndim == 0 else value
 
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from types import CodeType
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 import numpy as np
 
 from tinygraph.core.modes import Phase, Place, Scope
 from tinygraph.core.source import SourceLine, resolve
 from tinygraph.core.types import ArrayType, type_of
-from tinygraph.errors import StaleValueError
+from tinygraph.errors import RecordingError, StaleValueError
 
 if TYPE_CHECKING:
     from tinygraph.core.op import Op, Plan
@@ -127,6 +127,12 @@ class Node:
     def __repr__(self) -> str:
         types = ", ".join(map(str, self.output_types))
         return f"<Node {self.describe()} -> {types}>"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise RecordingError(
+            "nodes, and the graphs that hold them, are neither pickled nor copied deeply: graph.save(path) and "
+            "tg.load(path) write and read a graph, copy.copy(graph) makes another that shares the nodes"
+        )
 
 
 class Leaf(Node):

@@ -117,7 +117,9 @@ class Tensor:
         return None if self._leaf is None else read_grad(self._leaf)
 
     @grad.setter
-    def grad(self, value: Tensor | None) -> None:
+    def grad(self, value: Any) -> None:
+        if value is not None and not isinstance(value, Tensor):
+            value = tensor(value)
         if value is not None and value.shape != self.shape:
             raise ShapeError(f"a gradient of shape {value.shape} does not fit a tensor of shape {self.shape}")
         write_grad(self._own_leaf(), value)
@@ -384,6 +386,12 @@ class Tensor:
     def __rmod__(self, other: Any) -> Tensor:
         return ops.remainder(other, self)
 
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return self // other, self % other
+
+    def __round__(self, decimals: int = 0) -> Tensor:
+        return ops.round(self, decimals=decimals)
+
     def __pow__(self, other: Any) -> Tensor:
         return ops.power(self, other)
 
@@ -598,6 +606,7 @@ def tensor(value: Any, *, dtype: Any = None, requires_grad: bool = False, name: 
 
     Raises:
         DTypeError: gradients asked for an integer or boolean value, or a value that is not numeric.
+        ShapeError: nested lists of different lengths.
 
     >>> tensor([1.0, 2.0], requires_grad=True, name="w")
     tensor([1., 2.], name='w', requires_grad=True)
@@ -608,9 +617,14 @@ def tensor(value: Any, *, dtype: Any = None, requires_grad: bool = False, name: 
         raise DTypeError(
             "tg.tensor() copies values and would lose the gradients of tensors in a list; use tg.ops.stack"
         )
-    array = np.array(value, dtype=dtype)
-    if array.dtype.kind not in "biufcO":
-        raise DTypeError(f"tg.tensor() takes numbers, not an array of dtype {array.dtype}")
+    try:
+        array = np.array(value, dtype=dtype)
+    except ValueError as error:
+        raise ShapeError(f"tg.tensor() takes numbers in lists of equal lengths: {error}") from error
+    if array.dtype.kind not in "biufcO" or value is None:
+        raise DTypeError(
+            f"tg.tensor() takes numbers, not {'None' if value is None else f'an array of dtype {array.dtype}'}"
+        )
     # 0-d values are NumPy scalars (arithmetic on them is ten times faster than on 0-d arrays)
     stored = array if array.ndim or array.dtype.kind == "O" else array[()]
     if requires_grad:

@@ -14,8 +14,8 @@ from tinygraph.core.registry import ops
 from tinygraph.core.tangents import push, tangent_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
-from tinygraph.core.types import as_value, type_of
-from tinygraph.errors import ShapeError
+from tinygraph.core.types import ArrayType, as_value, type_of
+from tinygraph.errors import RecordingError, ShapeError
 from tinygraph.transforms.reverse import Linearized, closed_over, grad, positions
 
 
@@ -87,11 +87,17 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
     Row by row in reverse mode, or column by column in forward mode, whichever needs fewer passes.
 
     Args:
-        function: returns an array.
-        argnums: which positional argument, or arguments.
+        function: returns an array, or a container of arrays.
+        argnums: which positional argument, or arguments; each may be a container of arrays.
 
     Returns:
-        A function that returns an array of shape `out.shape + argument.shape` (a tuple of them for several argnums).
+        A function that returns an array of shape `out.shape + argument.shape`. Several argnums give a tuple of them,
+        a container as argument gives that container of them, and a container as result holds all that for each of its
+        arrays.
+
+    Raises:
+        RecordingError: the function returns nothing.
+        DTypeError: an integer argument.
 
     >>> import numpy as np
     >>> jacobian(lambda x: x * x)(np.array([1.0, 2.0]))
@@ -103,27 +109,29 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
     def matrix(*args: Any, **kwargs: Any) -> Any:
         chosen = positions(argnums, len(args), "jacobian")
         linear = Pushed(closed_over(function, args, kwargs, chosen), [args[i] for i in chosen], "jacobian")
-        if len(linear.outputs) != 1:
-            raise ShapeError(
-                f"jacobian needs a function that returns one array; this one returned {linear.result}"
-            )
-        out = linear.outputs[0]
-        out_type = out.type if isinstance(out, Tensor) else type_of(out)
+        if not linear.outputs:
+            raise RecordingError("jacobian needs a function that returns arrays; this one returned nothing")
         inputs = sum(tensor.size for tensor in linear.primals.tensors)
-        flat = _columns(linear, out_type.shape) if inputs < out_type.size else _rows(linear, out_type)
-        blocks = linear.tree.unflatten(flat)
-        return blocks[0] if isinstance(argnums, int) else blocks
+        found = []
+        for k, out in enumerate(linear.outputs):
+            out_type = out.type if isinstance(out, Tensor) else type_of(out)
+            make = _columns if inputs < out_type.size else _rows
+            blocks = linear.tree.unflatten(make(linear, k, out_type))
+            found.append(blocks[0] if isinstance(argnums, int) else blocks)
+        return linear.result.unflatten(found)
 
     return matrix
 
 
-def _rows(linear: Pushed, out_type: Any) -> list[Any]:
-    """A reverse pass for each output element."""
+def _rows(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
+    """A reverse pass for each element of the k-th output."""
     rows = []
+    cotangents: list[Any] = [None] * len(linear.outputs)
     for i in range(out_type.size):
         seed = np.zeros(out_type.size, out_type.dtype)
         seed[i] = 1
-        rows.append(linear.pull([as_value(seed.reshape(out_type.shape))]))
+        cotangents[k] = as_value(seed.reshape(out_type.shape))
+        rows.append(linear.pull(cotangents))
     shapes = [tensor.shape for tensor in linear.primals.tensors]
     if not rows:
         return [np.zeros((*out_type.shape, *shape)) for shape in shapes]
@@ -133,22 +141,22 @@ def _rows(linear: Pushed, out_type: Any) -> list[Any]:
     ]
 
 
-def _columns(linear: Pushed, out_shape: tuple[int, ...]) -> list[Any]:
-    """A forward pass for each input element."""
+def _columns(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
+    """A forward pass for each input element; what it makes of the k-th output."""
     blocks = []
-    for k, tensor in enumerate(linear.primals.tensors):
+    for position, tensor in enumerate(linear.primals.tensors):
         columns = []
         for i in range(tensor.size):
             direction = np.zeros(tensor.size, tensor.dtype)
             direction[i] = 1
             tangents: list[Any] = [None] * len(linear.primals.tensors)
-            tangents[k] = as_value(direction.reshape(tensor.shape))
-            (moved,), record = linear.push(tangents)
-            columns.append(linear.primals.released(moved, record))
+            tangents[position] = as_value(direction.reshape(tensor.shape))
+            moved, record = linear.push(tangents)
+            columns.append(linear.primals.released(moved[k], record))
         if columns:
-            block = ops.reshape(ops.stack(*columns, axis=-1), shape=(*out_shape, *tensor.shape))
+            block = ops.reshape(ops.stack(*columns, axis=-1), shape=(*out_type.shape, *tensor.shape))
         else:
-            block = np.zeros((*out_shape, *tensor.shape), tensor.dtype)
+            block = np.zeros((*out_type.shape, *tensor.shape), tensor.dtype)
         blocks.append(block)
     return blocks
 
@@ -157,7 +165,12 @@ def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
     """The matrix of second derivatives of a scalar function, as a function of the same arguments.
 
     Returns:
-        A function that returns an array of shape `argument.shape + argument.shape`.
+        A function that returns an array of shape `argument.shape + argument.shape`; for containers and several argnums
+        see `jacobian`.
+
+    Raises:
+        RecordingError: the function does not return a scalar.
+        DTypeError: an integer argument.
 
     >>> import numpy as np
     >>> hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))

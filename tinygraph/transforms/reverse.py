@@ -42,9 +42,11 @@ class Linearized:
         return self.result.unflatten([self.primals.released(out, self.live) for out in self.outputs])
 
     def pull(self, cotangents: Sequence[Any]) -> list[Any]:
-        """One gradient per primal leaf, for one cotangent per output."""
+        """One gradient per primal leaf, for one cotangent per output; None stands for zeros."""
         seeds = []
         for out, cotangent in zip(self.outputs, cotangents, strict=True):
+            if cotangent is None:
+                continue
             if isinstance(out, Tensor) and out._edge is not None and out.type.differentiable:
                 seeds.append((out._edge, _fitting(cotangent, out.type)))
         record = self.primals.live_outside(self.nodes, extra=[seed for _, seed in seeds])
