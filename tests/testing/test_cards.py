@@ -175,3 +175,8 @@ def test_errors_of_rules_quote_the_card(monkeypatch):
     monkeypatch.setattr(cards, "cards_of", lambda package: {"unruled": card})
     with pytest.raises(MissingRuleError, match="card of tinygraph-x 2: laws 5 of 6"):
         unruled(tg.tensor(1.0, requires_grad=True)).backward()
+
+
+def test_drawings_quote_the_card_where_one_points_at_a_node():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    assert "card of tinygraph-autodiff" in tg.draw(np.sin(x).sum()).source

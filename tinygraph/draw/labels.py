@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.card import card_of
 from tinygraph.core.node import Leaf, Node, is_recorded
 from tinygraph.core.types import ArrayType, type_of
 
@@ -175,6 +176,9 @@ def tooltip_of(node: Node) -> str:
     words.append("-> " + ", ".join(map(str, node.output_types)))
     if node.source is not None:
         words.append(str(node.source))
+    card = card_of(node.op)
+    if card is not None:
+        words.append(card.line)
     return shorten("\n".join(words), LONGEST_TOOLTIP)
 
 
