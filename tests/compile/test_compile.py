@@ -8,7 +8,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.compile.memory import Lifetime, place
-from tinygraph.errors import CaptureError, InPlaceError, OpError, RecordingError
+from tinygraph.errors import CaptureError, DTypeError, InPlaceError, OpError, RecordingError
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(8, 1, 8, 8)).astype(np.float32)
@@ -430,3 +430,14 @@ def test_keyword_arguments_methods_and_results_that_are_no_arrays():
 
 def test_a_module_without_parameters_returns_tensors():
     assert isinstance(tg.compile(nn.ReLU())(X), tg.Tensor)
+
+
+def test_arguments_whose_contents_may_change_unnoticed_are_refused():
+    with pytest.raises(DTypeError, match="frozenset"):
+        tg.compile(lambda x, options: x * len(options))(np.ones(1), {"a"})
+    assert tg.compile(lambda x, options: x * len(options))(np.ones(1), frozenset("ab")) == 2
+
+
+def test_arrays_of_foreign_byte_order():
+    x = np.array([1.0, 2.0], np.dtype("f8").newbyteorder())
+    assert tg.compile(lambda x: np.exp(x * 2) - x)(x).tolist() == (np.exp(x * 2) - x).tolist()

@@ -112,3 +112,10 @@ def test_random_graphs_and_their_gradients(seed):
 def test_a_thousand_random_graphs(block):
     for seed in range(100 + 50 * block, 150 + 50 * block):
         test_random_graphs_and_their_gradients(seed)
+
+
+def test_a_python_number_does_not_stand_for_an_array():
+    graph = tg.capture(lambda s, x: (s * np.float64(1.0)) * x, 0.1, np.ones(2, np.float32))
+    found = run_passes(graph, check=True)[-1].graph(0.1, np.ones(2, np.float32))
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, 0.1)

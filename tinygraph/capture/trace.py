@@ -214,10 +214,9 @@ def capture_with(
 
 def _input_type(value: Any) -> ArrayType | None:
     """The type of an argument that becomes an input of the graph; None for what is passed on as it is."""
-    if isinstance(value, Tensor):
-        return ArrayType(*value.type)
-    if isinstance(value, np.ndarray | np.generic):
-        return type_of(value)
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        shape, dtype = value.type if isinstance(value, Tensor) else type_of(value)
+        return ArrayType(shape, dtype.newbyteorder("="))  # kernels take the machine's byte order only
     if isinstance(value, int | float | complex) and not isinstance(value, bool):
         return WeakType((), np.asarray(value).dtype)
     return None

@@ -19,7 +19,7 @@ from tinygraph.core.modes import modes
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import type_of
-from tinygraph.errors import RecordingError
+from tinygraph.errors import DTypeError, RecordingError
 from tinygraph.passes import PASSES, Pass, Stage, run_passes
 
 COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise)
@@ -173,7 +173,10 @@ def _kind(leaf: Any) -> Any:
     try:
         hash(leaf)
     except TypeError:
-        return id(leaf)
+        raise DTypeError(
+            f"an argument of a compiled function is a {type(leaf).__name__}, whose contents may change unnoticed: pass "
+            f"arrays, numbers, strings and containers of them, something hashable (a frozenset), or close over it"
+        ) from None
     return leaf
 
 
@@ -191,8 +194,13 @@ def compile(function: Callable[..., Any], *, passes: Sequence[Pass] = COMPILE_PA
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
 
+    Results are fresh arrays, and stay as they are. The tensors in `.grad` belong to the compiled function, which fills
+    them again in its next call: copy what is to be kept. Python code that a capture relied on (settings of modules and
+    optimizers, variables that `function` closes over) is watched; the contents of lists, dicts and arrays are not.
+
     Raises:
         CaptureError: at the user's line, where Python code asks for a value.
+        DTypeError: an argument that is neither numeric nor hashable.
 
     >>> import numpy as np
     >>> square = compile(lambda x: np.sin(x) ** 2)

@@ -50,7 +50,7 @@ def _can_fuse(node: Node) -> bool:
     if not node.types.shape:  # single numbers: the plan joins them by the hundred thousand
         return False
     types = [node.types, *map(_type, (entry for entry in node.inputs if not _is_number(entry)))]
-    return all(one.dtype.name in _DTYPES for one in types)
+    return all(one.dtype.name in _DTYPES and one.dtype.isnative for one in types)
 
 
 def _is_number(entry: Any) -> bool:

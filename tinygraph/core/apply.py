@@ -163,7 +163,8 @@ def _apply_captured(
             weak = weak and isinstance(known, WeakType)
             types.append(known.number if isinstance(known, WeakType) else known)
         else:
-            weak = weak and isinstance(x, bool | int | float | complex)
+            # NumPy's float64 is a Python float, too, but not weak
+            weak = weak and isinstance(x, bool | int | float | complex) and not isinstance(x, np.generic)
             types.append(type_of(x) if isinstance(x, np.ndarray | np.generic) else x)
     if not mask:  # tensors that hold plain data: computed now, a constant of the graph
         values = [x._value if isinstance(x, Tensor) else x for x in operands]

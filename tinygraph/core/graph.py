@@ -210,7 +210,8 @@ class Graph:
 
 def _as_input(given: Any, types: ArrayType) -> Any:
     """A value for an input: lists and numbers in its dtype, arrays in their own; a Python number stays one."""
-    value = as_value(given, None if isinstance(given, np.ndarray | np.generic) else types.dtype)
+    array = isinstance(given, np.ndarray | np.generic)
+    value = as_value(given, given.dtype.newbyteorder("=") if array else types.dtype)
     return value.item() if isinstance(types, WeakType) and value.ndim == 0 else value
 
 

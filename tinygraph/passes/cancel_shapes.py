@@ -10,7 +10,7 @@ from typing import Any
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Node, edge_type, is_recorded
-from tinygraph.passes.rewriting import make_node, rewrite
+from tinygraph.passes.rewriting import make_node, rewrite, same_type
 
 
 def cancel_shapes(graph: Graph) -> Graph:
@@ -20,14 +20,14 @@ def cancel_shapes(graph: Graph) -> Graph:
         source = inputs[0] if inputs else None
         if not is_recorded(source):
             return None
-        if node.op.facts.get("identity_on_same_type") and edge_type(source) == node.types:
+        if node.op.facts.get("identity_on_same_type") and same_type(source, node):
             return [source]
         join = node.op.facts.get("join")
         if join is None or not isinstance(source, Node) or source.op is not node.op:
             return None
         settings = join(_settings(source), _settings(node), edge_type(source.inputs[0]).ndim)
         origin = source.inputs[0]
-        unchanged = node.op.facts.get("identity_on_same_type") and edge_type(origin) == node.types
+        unchanged = node.op.facts.get("identity_on_same_type") and same_type(origin, node)
         if settings is None or unchanged:
             return [origin]
         return [make_node(node.op, source.inputs, settings, node.types, like=node)]

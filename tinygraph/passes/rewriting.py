@@ -10,9 +10,19 @@ from typing import Any
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place
-from tinygraph.core.node import Leaf, Node, Port, edge_index, edge_node, is_recorded, next_order
+from tinygraph.core.node import (
+    Edge,
+    Leaf,
+    Node,
+    Port,
+    edge_index,
+    edge_node,
+    edge_type,
+    is_recorded,
+    next_order,
+)
 from tinygraph.core.op import Op
-from tinygraph.core.types import ArrayType
+from tinygraph.core.types import ArrayType, WeakType
 
 # A node and its inputs after rewriting -> what stands for its outputs (entries), or None to keep the node.
 Visit = Callable[[Node, tuple[Any, ...]], Sequence[Any] | None]
@@ -76,6 +86,12 @@ def rewrite(graph: Graph, visit: Visit) -> Graph:
             else:
                 rewriting.put(node, found)
     return rewriting.graph()
+
+
+def same_type(edge: Edge, node: Node) -> bool:
+    """Whether an edge may stand for a node's only output: a Python number may not stand for an array of its dtype."""
+    found = edge_type(edge)
+    return found == node.types and isinstance(found, WeakType) == isinstance(node.types, WeakType)
 
 
 def edges(node: Node) -> tuple[Any, ...]:

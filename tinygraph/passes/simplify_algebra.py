@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Node, edge_type, is_recorded
-from tinygraph.passes.rewriting import rewrite
+from tinygraph.core.node import Node, is_recorded
+from tinygraph.passes.rewriting import rewrite, same_type
 
 
 def simplify_algebra(graph: Graph) -> Graph:
@@ -22,7 +22,7 @@ def simplify_algebra(graph: Graph) -> Graph:
         for operand, number in node.op.facts.get("neutral", {}).items():
             (position,) = node.op.signature.positions(operand, len(inputs))
             other = inputs[1 - position]
-            if _equals(inputs[position], number) and is_recorded(other) and edge_type(other) == node.types:
+            if _equals(inputs[position], number) and is_recorded(other) and same_type(other, node):
                 return [other]
         if node.op.facts.get("involution"):
             source = inputs[0]
