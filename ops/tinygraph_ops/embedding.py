@@ -65,17 +65,12 @@ def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int |
     return ArrayType((*indices.shape, *weight.shape[1:]), weight.dtype)
 
 
-@embedding.vjp(
-    "weight"
-)  # equivalent (wrong setting): what a padding row gets is no derivative, so no law sees it
+# No law sees what a padding row gets, for it is no derivative: it gets nothing, by convention.
+@embedding.vjp("weight")  # equivalent (wrong setting): no law sees a padding row
 def embedding_wrt_weight(g: Any, indices: Any, weight_type: Any, *, padding_idx: int | None) -> Any:
-    if (
-        padding_idx is not None
-    ):  # equivalent (dropped step, wrong condition): a padding row gets no derivative
+    if padding_idx is not None:  # equivalent (dropped step, wrong condition): no law sees a padding row
         kept = ops.reshape(indices != padding_idx, shape=(*indices.shape, *[1] * (weight_type.ndim - 1)))
-        g = ops.where(
-            kept, g, 0
-        )  # equivalent (dropped step, wrong branch, off by one): it gets no derivative
+        g = ops.where(kept, g, 0)  # equivalent (dropped step, wrong branch, off by one): the same
     return scatter_rows(g, indices, rows=weight_type.shape[0])
 
 

@@ -449,9 +449,8 @@ def _integers(name: str, indices: Any) -> Any:
 def _add_at(out: Any, place: tuple[Any, ...], values: Any) -> None:
     """out[place] += values, counting repeated places."""
     if values.ndim > 1 and values.shape[0] == 1:
-        extra = (
-            values.ndim - out[place].ndim
-        )  # leading axes that NumPy drops in out[place] = values, but not here
+        # leading axes that NumPy drops in out[place] = values, but not here
+        extra = values.ndim - out[place].ndim
         if extra > 0 and set(values.shape[:extra]) == {1}:
             values = values.reshape(values.shape[extra:])
     arrays = [one for one in place if isinstance(one, np.ndarray | np.generic)]
