@@ -9,7 +9,6 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 DEFAULT_FOLDER = Path("tinygraph-report")
-VALIDATION = 0.05  # enough for a curve; every digit more to learn from counts
 
 
 def demo(

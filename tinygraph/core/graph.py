@@ -137,7 +137,7 @@ class Graph:
         captured = any(node.saved is None for node in self.nodes)
         with mode(recording=True, capture=OpenCapture() if captured else None, place=Place()):
             found = propagate(self.nodes, [(out, seed)], wanted={id(leaf) for leaf in leaves}, record=True)
-        gradients = [_entry(found[id(leaf)]) if id(leaf) in found else _zeros(leaf.types) for leaf in leaves]
+        gradients = [_entry(found[id(leaf)]) if id(leaf) in found else leaf.types.zeros() for leaf in leaves]
         return Graph(self.inputs, (*self.outputs, *gradients), name=f"gradient of {self.name or 'graph'}")
 
     def _parameter_leaves(self) -> list[Leaf]:
@@ -224,10 +224,6 @@ def _entry(value: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
     return value._edge if value._edge is not None else value._value
-
-
-def _zeros(types: ArrayType) -> Any:
-    return as_value(np.zeros(types.shape, types.dtype))
 
 
 def graph_of(*tensors: Tensor, name: str | None = None) -> Graph:

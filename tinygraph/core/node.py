@@ -229,12 +229,3 @@ def edge_type(edge: Edge) -> ArrayType:
     types = edge.types
     assert isinstance(types, ArrayType)
     return types
-
-
-def constant_value(entry: Any) -> Any:
-    """A constant entry as an array of its own kind (Python scalars stay weak)."""
-    return (
-        entry
-        if isinstance(entry, np.ndarray | np.generic | bool | int | float | complex)
-        else np.asarray(entry)
-    )

@@ -44,7 +44,7 @@ def push(nodes: Sequence[Node], tangents: dict[int, Any], *, record: bool) -> di
             moving = {
                 i: tangent
                 for i, entry in enumerate(node.inputs)
-                if is_recorded(entry) and (tangent := _tangent(tangents, entry)) is not None
+                if is_recorded(entry) and (tangent := tangent_of(tangents, entry)) is not None
             }
             if moving:
                 node.check_versions()
@@ -56,10 +56,6 @@ def push(nodes: Sequence[Node], tangents: dict[int, Any], *, record: bool) -> di
 
 def tangent_of(tangents: dict[int, Any], edge: Edge) -> Any:
     """The tangent of an edge, or None if nothing reached it."""
-    return _tangent(tangents, edge)
-
-
-def _tangent(tangents: dict[int, Any], edge: Edge) -> Any:
     found = tangents.get(id(edge_node(edge)))
     return found[edge_index(edge)] if found is not None and isinstance(edge, Port) else found
 

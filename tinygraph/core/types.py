@@ -47,6 +47,10 @@ class ArrayType(NamedTuple):
         one = np.ones((), self.dtype)
         return np.broadcast_to(one, self.shape if shape is None else shape)
 
+    def zeros(self) -> Any:
+        """The zero of this type, as tensors hold it."""
+        return as_value(np.zeros(self.shape, self.dtype))
+
     def __str__(self) -> str:
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
 

@@ -55,13 +55,9 @@ class Linearized:
         return [
             self.primals.released(found[id(edge_node(edge))], record)
             if id(edge_node(edge)) in found
-            else self.primals.released(_zeros(tensor.type), record)
+            else self.primals.released(tensor.type.zeros(), record)
             for edge, tensor in zip(self.primals.edges, self.primals.tensors, strict=True)
         ]
-
-
-def _zeros(types: ArrayType) -> Any:
-    return as_value(np.zeros(types.shape, types.dtype))
 
 
 def _fitting(cotangent: Any, types: ArrayType) -> Any:
