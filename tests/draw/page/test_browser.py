@@ -45,10 +45,18 @@ def numbers(line: str) -> list[float]:
 
 
 def calm(opened: Any) -> None:
-    """Wait until nothing flies any more: the address is written when all is still."""
+    """Wait until nothing flies any more: interiors stand still, and the address, written when they do, as well.
+
+    The address alone would not tell: it also stays as it is while a flight goes on, which on a slow machine is long.
+    """
     opened.wait_for_timeout(150)
     opened.wait_for_function(
-        "() => new Promise(done => { const now = location.hash; setTimeout(() => done(location.hash === now), 450); })"
+        """() => new Promise(done => {
+            const view = () => location.hash + [...document.querySelectorAll('svg.interior')]
+                .map(one => one.className.baseVal + one.getAttribute('style')).join();
+            const now = view();
+            setTimeout(() => done(view() === now), 450);
+        })"""
     )
 
 
