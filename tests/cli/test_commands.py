@@ -156,33 +156,6 @@ def test_ops_check_of_a_wrong_op_fails(run):
     assert "wrong_cube" in out
 
 
-# -- draw --------------------------------------------------------------------------------------------------------------
-
-
-def test_draw_of_a_saved_graph(run, tmp_path):
-    graph = tg.capture(lambda x: tg.ops.sum(tg.ops.sin(x) * x), np.ones(3))
-    graph.save(tmp_path / "g.json")
-    code, out, _ = run("draw", tmp_path / "g.json", "--zoom", "op")
-    assert code == 0
-    assert "g.svg" in out
-    assert "sin" in (tmp_path / "g.svg").read_text()
-    code, _, _ = run("draw", tmp_path / "g.json", tmp_path / "page.html")
-    assert code == 0
-    assert "<html" in (tmp_path / "page.html").read_text()
-
-
-def test_draw_of_what_is_no_graph_or_to_an_unknown_format(run, tmp_path):
-    (tmp_path / "x.json").write_text("{}")
-    for arguments in (
-        ["draw", tmp_path / "x.json"],
-        ["draw", tmp_path / "missing.json"],
-        ["draw", tmp_path / "x.json", tmp_path / "a.xyz"],
-    ):
-        code, _, err = run(*arguments)
-        assert code == 1
-        assert err.startswith("error: ")
-
-
 # -- train -------------------------------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,11 @@ app.command(
     name="train",
     help="Train a small convolutional network on images of your own.",
 )
-app.command("tinygraph.cli.draw:draw", name="draw", help="Draw a saved graph as SVG, PNG, PDF, DOT or HTML.")
+app.command(
+    "tinygraph.cli.draw:draw",
+    name="draw",
+    help="Draw a saved graph or a model file; --open zooms into it.",
+)
 app.command(
     "tinygraph.cli.bench.command:bench",
     name="bench",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 from cyclopts import Parameter
 
+from tinygraph.cli.inputs import random_inputs
 from tinygraph.cli.terminal import fail
-from tinygraph.core.graph import Graph
-from tinygraph.core.types import ArrayType
 from tinygraph.errors import TinygraphError
 
 SAME, DIFFERENT, TROUBLE = 0, 1, 2  # as `diff` has them
@@ -41,7 +39,8 @@ def diff(
 
     try:
         first, second = tg.load(a), tg.load(b)
-        found = tg.diff(first, second, inputs=_random_inputs(second) if run else None)
+        inputs = random_inputs([leaf.types for leaf in second.inputs]) if run else None
+        found = tg.diff(first, second, inputs=inputs)
         print(found)
         if path is not None:
             found.draw(path)
@@ -49,15 +48,3 @@ def diff(
         fail(error)
         return TROUBLE
     return DIFFERENT if found else SAME
-
-
-def _random_inputs(graph: Graph) -> tuple[Any, ...]:
-    rng = np.random.default_rng(0)
-    return tuple(_random(rng, leaf.types) for leaf in graph.inputs)
-
-
-def _random(rng: np.random.Generator, types: ArrayType) -> Any:
-    """Normal numbers; of whole numbers 0 and 1, which are labels and indices of anything."""
-    if types.dtype.kind in "biu":
-        return rng.integers(0, 2, types.shape).astype(types.dtype)
-    return rng.normal(size=types.shape).astype(types.dtype)

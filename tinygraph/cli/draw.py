@@ -1,13 +1,22 @@
-"""`tinygraph draw`: a saved graph as a picture or page. The drawing itself is `tg.draw`."""
+"""`tinygraph draw`: a saved graph or a model file as a picture or page. The drawing itself is `tg.draw`."""
 
 from __future__ import annotations
 
+import json
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from tinygraph.cli.terminal import open_for_user, say
+from tinygraph.cli.inputs import SEED, random_inputs, read_inputs
+from tinygraph.cli.terminal import errors, open_for_user, say
+from tinygraph.draw.front import USUALLY
+from tinygraph.errors import DrawingError, TinygraphWarning
+
+Flag = Annotated[bool, Parameter(negative="")]
+Names = Annotated[list[str], Parameter(negative="")]
 
 
 def draw(
@@ -16,26 +25,152 @@ def draw(
     /,
     *,
     zoom: Literal["module", "composite", "op", "channel", "neuron"] = "op",
+    element: Names | None = None,
+    backward: Flag = False,
+    show: str = ",".join(USUALLY),
+    style: str = "light",
+    focus: str | None = None,
+    between: Annotated[tuple[str, str], Parameter(negative="")] | None = None,
+    fold: Flag = False,
+    collapse: Names | None = None,
+    inputs: Annotated[list[Path], Parameter(negative="")] | None = None,
+    random: Flag = False,
+    bare: Flag = False,
+    time_limit: float = 20.0,
     open_it: Annotated[bool, Parameter(name="--open", negative="")] = False,
 ) -> None:
-    """Draw a saved graph as SVG, PNG, PDF, DOT or HTML.
+    """Draw a saved graph or a model file as SVG, PNG, PDF, DOT or a page that zooms.
 
     Parameters
     ----------
     file
-        A graph that `graph.save` wrote, such as model.safetensors.
+        A graph that graph.save wrote (model.safetensors, .json), a saved drawing, which carries its graph (.svg, .html,
+        .dot), or a model file (.toml, .json).
     path
-        Where the picture goes; its suffix (.svg, .png, .pdf, .dot, .html) chooses the format. By default the graph's
-        file name with .svg.
+        Where the picture goes; its suffix (.svg, .png, .pdf, .dot, .html) chooses the format. By default the file's
+        name with .svg, or with --open .html: the interactive page.
     zoom
-        How much to show: the model's modules, composed functions, ops, and below.
+        How deep to look: layers, composed functions, ops, the planes inside an op, one element.
+    element
+        What --zoom neuron shows: an index, such as 0,1,3,3, of the output (or of what --focus names), or a tensor's
+        name and an index, such as conv.weight:0,0,1,1, for all that this element reaches. Of --zoom channel a pair:
+        output,input channel.
+    backward
+        Draw the backward pass too, each node opposite the one it serves.
+    show
+        What to write, with commas: names, settings, shapes, dtypes, values, gradients, source, and the overlays time,
+        flops, bytes, saved, gradient_norm, nan, coverage, of which the first also tints.
+    style
+        light, dark, okabe-ito (for colour blindness), or a TOML file.
+    focus
+        A tensor or group by name: what it neither depends on nor feeds stands back. With --zoom channel or neuron, the
+        op to look into.
+    between
+        Two names: what lies on no path from the first to the second stands back.
+    fold
+        Draw groups that repeat once, with their count.
+    collapse
+        A group to draw as one box, by its dotted name or the end of it. May be repeated.
+    inputs
+        Arrays to run the graph on, for values: a .npy file, or .npz with several. May be repeated.
+    random
+        Run it on random numbers instead.
+    bare
+        Write the picture alone. Otherwise SVG, pages and DOT carry the graph, with up to 1 MiB of its values.
+    time_limit
+        Seconds that a layout may take before a coarser picture is drawn.
     open_it
-        Open the picture in a browser.
+        Open the result in a browser.
     """
     import tinygraph as tg
 
-    target = path if path is not None else file.with_suffix(".svg")
-    tg.draw(tg.load(file), target, zoom=zoom)
-    say(f"drew {file} as {target}")
+    out = path or file.with_suffix(".html" if open_it else ".svg")
+    if out.resolve() == file.resolve():
+        raise DrawingError(
+            f"{file} would be overwritten by its own picture: name another file for the picture"
+        )
+    target, given = _opened(file, inputs or (), random)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", TinygraphWarning)
+        try:
+            drawing = tg.draw(
+                target,
+                zoom=zoom,
+                element=_element(element or ()),
+                inputs=given,
+                backward=backward,
+                show=tuple(word.strip() for word in show.split(",") if word.strip()),
+                style=style,
+                focus=focus,
+                between=between,
+                fold=fold,
+                collapse=collapse or (),
+                time_limit=time_limit,
+            )
+            if bare:
+                drawing.save(out, embed=None)
+            else:
+                drawing.save(out)
+        except DrawingError as error:
+            if "inputs=" in str(error):
+                error.add_note("here: --inputs values.npy, or --random")
+            raise
+    for one in found:
+        errors.print(f"note: {one.message}", markup=False, soft_wrap=True)
+    say(f"drew {file} as {out}")
     if open_it:
-        open_for_user(target)
+        open_for_user(out)
+
+
+def _opened(file: Path, paths: Sequence[Path], random: bool) -> tuple[Any, tuple[Any, ...] | None]:
+    """The graph or model in a file, and what to call it with."""
+    import tinygraph as tg
+
+    if paths and random:
+        raise DrawingError("--inputs and --random are two answers to one question: give one of them")
+    if not _describes_model(file):
+        graph = tg.load(file)
+        if paths:
+            return graph, read_inputs(paths, [leaf.name for leaf in graph.inputs])
+        return graph, random_inputs([leaf.types for leaf in graph.inputs]) if random else None
+    from tinygraph.nn.model_file import input_types
+
+    tg.manual_seed(SEED)  # a model file holds no weights: the same file makes the same picture
+    model, types = tg.nn.load_model(file), input_types(file)
+    if paths:
+        return model, read_inputs(paths, ())
+    if types is not None:
+        return model, random_inputs(types)
+    say(
+        f"{file.name} states no types of inputs, so its layers are drawn as a tree; --inputs draws their graph."
+    )
+    return model, None
+
+
+def _describes_model(file: Path) -> bool:
+    """Whether a file describes layers; a graph may be JSON too."""
+    if file.suffix.lower() != ".json":
+        return file.suffix.lower() == ".toml"
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(content, dict) and "layers" in content
+
+
+def _element(given: Sequence[str]) -> Any:
+    """An index, or tensors by name with an index each."""
+    if len(given) == 1 and ":" not in given[0]:
+        return _index(given[0])
+    named = [one.rpartition(":") for one in given]
+    return {name: _index(index) for name, _, index in named} or None
+
+
+def _index(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise DrawingError(
+            f"--element {text!r} is no index: give whole numbers with commas, such as 0,1,3,3, or a tensor's name "
+            f"before them, such as conv.weight:0,0,1,1"
+        ) from None

@@ -63,6 +63,15 @@ def load_model(path: str | Path) -> Module:
     return _Reading(Path(path)).model()
 
 
+def input_types(path: str | Path) -> list[ArrayType] | None:
+    """The types of the inputs that a model file states, in order; None if it states none.
+
+    Raises:
+        FileFormatError, OSError: as `load_model`.
+    """
+    return _Reading(Path(path)).inputs()[1]
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One entry of a model file: what is applied, and to what."""
