@@ -10,18 +10,28 @@ import time
 from collections.abc import Callable, Mapping
 
 Candidate = Callable[[], object]
+SHORTEST = 5e-3  # seconds that a round of one candidate takes at least, so that a hiccup does not decide it
 
 
 def measure(candidates: Mapping[str, Candidate], rounds: int = 15) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round, after one unmeasured round."""
+    """Seconds of each candidate in each round, after unmeasured calls; short ones are called more often in a round."""
+    calls = {name: _calls(run) for name, run in candidates.items()}
     times: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for name, run in candidates.items():
             begin = time.perf_counter()
-            run()
-            if number:
-                times[name].append(time.perf_counter() - begin)
+            for _ in range(calls[name]):
+                run()
+            times[name].append((time.perf_counter() - begin) / calls[name])
     return times
+
+
+def _calls(run: Candidate) -> int:
+    """How many calls take about `SHORTEST` seconds."""
+    run()
+    begin = time.perf_counter()
+    run()
+    return min(1000, max(1, int(SHORTEST / max(time.perf_counter() - begin, 1e-9))))
 
 
 def ratio(times: Mapping[str, list[float]], one: str, other: str) -> float:

@@ -1,0 +1,106 @@
+"""The candidates of a comparison: one workload as a compiled, an eager and a PyTorch training step, from equal weights.
+
+Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+from tinygraph.cli.bench.workloads import Workload
+
+Step = Callable[[], float]
+
+
+def one_thread() -> Any:
+    """NumPy's BLAS on one thread, as far as threadpoolctl (a dependency of scikit-learn) can reach it."""
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return contextlib.nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
+
+
+def candidates(workload: Workload) -> dict[str, Step]:
+    """The steps by name: "compiled", "eager" and, where it is installed, "torch eager"; each returns its loss."""
+    import tinygraph as tg
+    from tinygraph import nn, optim
+
+    model, eager = our_model(workload), our_model(workload)
+    x, y = data(workload)
+    compiled = tg.compile(training_step(nn, optim, model, workload))
+    plain = training_step(nn, optim, eager, workload)
+    found: dict[str, Step] = {"compiled": lambda: compiled(x, y).item(), "eager": lambda: plain(x, y).item()}
+    if importlib.util.find_spec("torch") is not None:
+        found["torch eager"] = _torch(workload)
+    return found
+
+
+def our_model(workload: Workload) -> Any:
+    """The model with the weights that every candidate starts from."""
+    import tinygraph as tg
+    from tinygraph import nn
+
+    tg.manual_seed(0)
+    return workload.build(nn)
+
+
+def torch_model(workload: Workload) -> Any:
+    """The same in PyTorch, on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    model = workload.build(torch.nn)
+    model.load_state_dict(
+        {name: torch.as_tensor(value) for name, value in our_model(workload).state_dict().items()}
+    )
+    return model
+
+
+def _torch(workload: Workload) -> Step:
+    import torch
+
+    step = training_step(torch.nn, torch.optim, torch_model(workload), workload)
+    x, y = map(torch.as_tensor, data(workload))
+    return lambda: float(step(x, y).item())
+
+
+def data(workload: Workload) -> tuple[Any, Any]:
+    """A batch of noise and its targets, as arrays."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=workload.shape).astype(np.float32)
+    if workload.classes:
+        return x, rng.integers(0, workload.classes, size=len(x))
+    return x, rng.normal(size=(len(x), 1)).astype(np.float32)
+
+
+def training_step(nn: Any, optim: Any, model: Any, workload: Workload) -> Callable[[Any, Any], Any]:
+    """A training step in PyTorch's words, which are ours too."""
+    optimizer = optim.SGD(model.parameters(), lr=workload.learning_rate)
+    loss_of = nn.CrossEntropyLoss() if workload.classes else nn.MSELoss()
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = loss_of(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def check_equal(workload: Workload, steps: dict[str, Step]) -> None:
+    """Refuse to compare steps whose first losses differ.
+
+    Raises:
+        AssertionError: they do.
+    """
+    losses = {name: run() for name, run in steps.items()}
+    if max(losses.values()) - min(losses.values()) > 1e-3 * abs(losses["eager"]):
+        listed = ", ".join(f"{name} {loss:.6f}" for name, loss in losses.items())
+        raise AssertionError(f"{workload.name}: the candidates do not compute the same loss: {listed}")
