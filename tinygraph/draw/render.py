@@ -97,7 +97,6 @@ def render(
     _check_settings(dot, format, engine, time_limit, scale)
     time_limit, scale = min(float(time_limit), LONGEST_SECONDS), float(scale)
     request: dict[str, object] = {
-        "dot": dot,
         "format": format,
         "engine": engine,
         "dpi": PIXELS_PER_INCH * scale,
@@ -105,10 +104,20 @@ def render(
     }
     with _image_folder(images or {}) as folder:
         request["folder"] = folder
+
+        def drawn(text: str) -> bytes:
+            try:
+                return _worker.draw({**request, "dot": text}, time_limit)
+            except _NoWorker as reason:
+                return _draw_by_system(text, format, engine, time_limit, scale, str(reason), folder)
+
         try:
-            picture = _worker.draw(request, time_limit)
-        except _NoWorker as reason:
-            picture = _draw_by_system(dot, format, engine, time_limit, scale, str(reason), folder)
+            picture = drawn(dot)
+        except RenderError as error:
+            if "routesplines" not in str(error):
+                raise
+            # Graphviz fails to bend an arrow around the boxes, and would leave it out: straight ones never fail
+            picture = drawn(dot.replace("{", "{ splines=line;", 1))
     tidy = _TIDY.get(format, bytes)(picture)
     return _with_images(tidy, images or {}) if format == "svg" else tidy
 
