@@ -88,6 +88,11 @@ def test_constants_stay_constant():
     np.testing.assert_allclose(graph(X), X + np.e)
 
 
+def test_constants_that_cannot_be_computed_are_explained():
+    with pytest.raises(ShapeError, match=r"(?s)op 'index': index 7.*indices: int64\[1\]"):
+        tg.capture(lambda x: x + ops.index(tg.tensor([1.0, 2.0]), np.array([7]), pattern=("array",)), X)
+
+
 def test_python_that_asks_for_a_value_is_named_with_its_line():
     def choose(x):
         if x.sum() > 0:  # the line
@@ -149,3 +154,20 @@ def test_graphs_are_saved_not_pickled():
     with pytest.raises(RecordingError, match=r"graph.save\(path\)"):
         pickle.dumps(graph)
     assert copy.copy(graph).nodes == graph.nodes
+
+
+def test_python_numbers_are_as_weak_as_eager_ones():
+    x = np.ones(2, np.float32)
+    for function in (
+        lambda s: s * x,
+        lambda s: (s * 2 + 1) * x,
+        lambda s: np.exp(s) * x,  # NumPy's functions make float64 of a Python number
+        lambda s: ops.reshape(s, shape=(1,)) * x,
+        lambda s: ops.identity(s) * x,
+        lambda s: ops.cast(s, dtype="float32") * x,
+        lambda s: ops.broadcast_to(s, shape=(2,)),
+        lambda s: tg.grad(lambda t: t**3)(s) * x,
+    ):
+        found, expected = tg.compile(function)(0.5), function(0.5)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)

@@ -17,7 +17,18 @@ CASES = {
     "duplicates": (lambda x: np.sin(x) + np.sin(x), 2),
     "different settings stay": (lambda x: x.sum(axis=0).sum() + x.sum(axis=1).sum(), 5),
     "times one": (lambda x: x * 1.0, 0),
-    "plus zero": (lambda x: 0.0 + x, 0),
+    "plus negative zero": (lambda x: -0.0 + x, 0),
+    "minus zero": (lambda x: x - 0.0, 0),
+    "plus zero stays": (lambda x: 0.0 + x, 1),
+    "minus negative zero stays": (lambda x: x - np.array([-0.0, 0.0, 0.0]), 1),
+    "divided by one": (lambda x: x / 1, 0),
+    "to the first power": (lambda x: x**1.0, 0),
+    "times zero stays": (lambda x: x * 0.0, 1),
+    "zero minus it stays": (lambda x: 0.0 - x, 1),
+    "integers plus zero": (lambda x: (x > 0).astype(int) + 0, 2),
+    "complex times one stays": (lambda x: (x * 1j) * 1.0, 2),
+    "one of another dtype stays": (lambda x: x.astype(np.float32) * np.float64(1.0), 2),
+    "one of another shape stays": (lambda x: x * np.ones((2, 2, 3)), 1),
     "double negation": (lambda x: np.exp(np.negative(np.negative(x))), 1),
     "transposes": (lambda x: np.exp(x.T.T), 1),
     "three transposes": (lambda x: x.T.T.T, 1),
@@ -39,6 +50,22 @@ def test_before_and_after_compute_the_same(name):
         assert found.dtype == expected.dtype
     left = [node for node in stages[-1].graph.nodes if not isinstance(node, Leaf)]
     assert len(left) == count, left
+
+
+# what ordinary numbers do not tell apart: signs of zeros, what is no number, and the ends of the range
+SPECIAL = np.array([[0.0, -0.0, np.inf], [-np.inf, np.nan, 5e-324]])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_special_values_survive_every_pass(name):
+    function, _ = CASES[name]
+    with np.errstate(all="ignore"):
+        expected = function(SPECIAL)
+        found = run_passes(tg.capture(function, X))[-1].graph(SPECIAL)
+    np.testing.assert_array_equal(found, expected)
+    for part in (np.real, np.imag):
+        zeros = part(expected) == 0
+        np.testing.assert_array_equal(np.signbit(part(found))[zeros], np.signbit(part(expected))[zeros])
 
 
 @pytest.mark.parametrize("one", PASSES, ids=lambda one: one.__name__)

@@ -15,7 +15,7 @@ from tinygraph.compile.kernels import Kernel, choose_kernel
 from tinygraph.core.node import Node
 from tinygraph.core.types import ArrayType
 
-_FLOATS = ("float32", "float64")
+_KINDS = ("f", "d", "?")  # float32, float64, bool; `dtype.name` is slow
 
 
 class ScalarRun:
@@ -54,19 +54,19 @@ def _scalar_step(node: Node, operands: Sequence[Any], outputs: Sequence[Any]) ->
     from tinygraph.compile.language.emitters import has_emitter
     from tinygraph.compile.language.scalars import ScalarStep
 
-    if not has_emitter(node.op.name) or types.dtype.name not in (*_FLOATS, "bool"):
+    if not has_emitter(node.op.name) or node.op.name == "cast" or types.dtype.char not in _KINDS:
         return None
     taken: list[Any] = []
-    dtypes = {types.dtype.name} - {"bool"}
+    kinds = {types.dtype.char}
     for operand in operands:
         if isinstance(operand, bool | int | float):
             taken.append(float(operand))
             continue
-        array = np.asarray(operand)
-        if array.shape or array.dtype.name not in (*_FLOATS, "bool"):
+        array = operand if isinstance(operand, np.ndarray) else np.asarray(operand)
+        if array.ndim or array.dtype.char not in _KINDS:
             return None
-        dtypes |= {array.dtype.name} - {"bool"}
+        kinds.add(array.dtype.char)
         taken.append(array)
-    if len(dtypes) > 1 or node.op.name == "cast" or all(isinstance(one, float) for one in taken):
+    if {"f", "d"} <= kinds or all(isinstance(one, float) for one in taken):
         return None
     return ScalarStep(node.op.name, tuple(taken), outputs[0], tuple(sorted(node.settings.items())))

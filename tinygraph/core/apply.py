@@ -8,6 +8,8 @@ apply(op, *operands, **settings)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +170,10 @@ def _apply_captured(
             types.append(type_of(x) if isinstance(x, np.ndarray | np.generic) else x)
     if not mask:  # tensors that hold plain data: computed now, a constant of the graph
         values = [x._value if isinstance(x, Tensor) else x for x in operands]
-        out = op.forward(*values, **settings)
+        try:
+            out = op.forward(*values, **settings)
+        except Exception as error:
+            raise explained(op, operands, settings, error) from error
         several = isinstance(out, tuple)
         made = tuple(map(Tensor, out if several else (out,)))
         for one in made:
@@ -177,7 +182,7 @@ def _apply_captured(
     try:
         result = op.type_rule(*types, **settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
-        result = _typed_by_masks(op, types, entries, settings)
+        result = _typed_otherwise(op, types, entries, settings)
         if result is None:
             raise explained(op, operands, settings, error) from (
                 None if isinstance(error, TinygraphError) else error
@@ -194,24 +199,39 @@ def _apply_captured(
     frame = user_frame(3)
     node.code, node.offset = (frame.f_code, frame.f_lasti) if frame is not None else (None, 0)
     node.order = next_order()
-    node.types = WeakType(*result) if weak and isinstance(result, ArrayType) else result
+    weak = weak and isinstance(result, ArrayType) and _is_number(op, types, settings)
+    node.types = WeakType(*result) if weak else result
     if isinstance(result, ArrayType):
         return Tensor(None, node)
     return tuple(Tensor(None, Port(node, i)) for i in range(len(result)))
 
 
-def _typed_by_masks(op: Op, types: list[Any], entries: list[Any], settings: dict[str, Any]) -> Any:
-    """The type of what depends on a boolean mask's values, where the mask is a constant; else None."""
+def _typed_otherwise(op: Op, types: list[Any], entries: list[Any], settings: dict[str, Any]) -> Any:
+    """The type where the rule, given the types alone, fails; None if that is right.
+
+    Rules that look at shapes get types for Python numbers; where the values of boolean masks decide, the forward runs.
+    """
+    attempts: list[tuple[Callable[..., Any], list[Any]]] = []
+    if any(isinstance(one, int | float | complex) for one in types):
+        arrays = [type_of(one) if isinstance(one, int | float | complex) else one for one in types]
+        attempts.append((op.type_rule, arrays))
     known = [
         entry if isinstance(entry, np.ndarray) and entry.dtype.kind == "b" else one
         for entry, one in zip(entries, types, strict=True)
     ]
-    if all(one is other for one, other in zip(known, types, strict=True)):
-        return None
-    try:
-        return forward_types(op.forward)(*known, **settings)
-    except Exception:  # noqa: BLE001 - what the type rule found says more
-        return None
+    if any(one is not other for one, other in zip(known, types, strict=True)):
+        attempts.append((forward_types(op.forward), known))
+    for rule, operands in attempts:
+        with suppress(Exception):  # what the type rule found first says more
+            return rule(*operands, **settings)
+    return None
+
+
+def _is_number(op: Op, numbers: list[Any], settings: dict[str, Any]) -> bool:
+    """Whether an op makes a Python number of Python numbers, as `x * 2` does and NumPy's functions do not."""
+    with np.errstate(all="ignore"):
+        result = op.forward(*numbers, **settings)
+    return isinstance(result, bool | int | float | complex) and not isinstance(result, np.generic)
 
 
 def _is_view(out: Any) -> bool:

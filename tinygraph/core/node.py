@@ -211,7 +211,7 @@ Edge = Node | Port
 
 def is_recorded(entry: Any) -> TypeGuard[Edge]:
     """Whether an entry of `Node.inputs` is a node, leaf or port, rather than a constant."""
-    return isinstance(entry, Node | Port)
+    return isinstance(entry, (Node, Port))  # asked 10^6 times: faster than `Node | Port`
 
 
 def edge_node(edge: Edge) -> Node:

@@ -7,6 +7,7 @@ stand-ins of one element, so that they cannot differ from what NumPy does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ class ArrayType(NamedTuple):
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -179,13 +180,37 @@ def _of_shape(
 def elementwise_types(forward: Forward) -> TypeRule:
     """Operands broadcast; dtype and number of outputs are whatever the forward makes of theirs."""
 
+    known: dict[Any, Any] = {}  # for single numbers, of which programs have 10^5
+
     def types(*operands: Any, **settings: Any) -> ArrayType | tuple[ArrayType, ...]:
+        key = None if settings else _single_numbers(operands)
+        if key is not None and key in known:
+            return known[key]  # type: ignore[no-any-return]
         shape = broadcast_shapes(*(x.shape for x in operands if isinstance(x, ArrayType)))
         with np.errstate(all="ignore"):
             result = forward(*map(_operand, operands), **settings)
-        return _of_shape(shape, result, operands)
+        found = _of_shape(shape, result, operands)
+        if key is not None:
+            known[key] = found
+        return found
 
     return types
+
+
+def _single_numbers(operands: Sequence[Any]) -> tuple[str, ...] | None:
+    """What decides the type that an op makes of single numbers; None where something else takes part.
+
+    Of a Python float its class is enough; an integer's value may not fit the dtype that it meets.
+    """
+    kinds = []
+    for x in operands:
+        if x.__class__ is float:
+            kinds.append("float")
+        elif isinstance(x, ArrayType) and not x[0] and x[1].kind in "fb":
+            kinds.append(x[1].char)
+        else:
+            return None
+    return tuple(kinds)
 
 
 def reduction_types(forward: Forward) -> TypeRule:
@@ -206,7 +231,7 @@ def reduction_types(forward: Forward) -> TypeRule:
 
 def like_first_types(forward: Forward) -> TypeRule:
     """One output of the first operand's shape and dtype."""
-    return lambda x, *others, **settings: x
+    return lambda x, *others, **settings: x if isinstance(x, ArrayType) else type_of(x)
 
 
 FAMILIES: dict[str, Callable[[Forward], TypeRule]] = {

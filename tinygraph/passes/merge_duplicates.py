@@ -7,28 +7,31 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Node, edge_index, edge_node, is_recorded
-from tinygraph.passes.rewriting import edges, rewrite, with_inputs
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
+from tinygraph.passes.rewriting import Rewriting, edges
 
 
 def merge_duplicates(graph: Graph) -> Graph:
     """Let nodes of the same op, operands and settings share one; random draws are never the same."""
     seen: dict[Any, tuple[Any, ...]] = {}
-
-    def visit(node: Node, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    rewriting = Rewriting(graph)
+    for node in graph.nodes:
+        if isinstance(node, Leaf):
+            continue
+        key = _computation(node, rewriting.inputs(node))
         if node.op.kind == "random":
-            return None
-        key = (
-            node.op.name,
-            tuple(map(_identity, inputs)),
-            tuple(sorted(node.settings.items(), key=lambda item: item[0])),
-        )
-        if key not in seen:
-            unchanged = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
-            seen[key] = edges(node if unchanged else with_inputs(node, inputs, node.place.origin))
-        return seen[key]
+            rewriting.keep(node)
+        elif key in seen:
+            rewriting.put(node, seen[key])
+        else:
+            seen[key] = edges(rewriting.keep(node))
+    return rewriting.graph()
 
-    return rewrite(graph, visit)
+
+def _computation(node: Node, inputs: tuple[Any, ...]) -> Any:
+    """What makes two nodes the same."""
+    settings = tuple(sorted(node.settings.items())) if node.settings else ()
+    return node.op.name, tuple(map(_identity, inputs)), settings
 
 
 def _identity(entry: Any) -> Any:

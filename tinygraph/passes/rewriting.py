@@ -21,7 +21,7 @@ from tinygraph.core.node import (
     is_recorded,
     next_order,
 )
-from tinygraph.core.op import Op
+from tinygraph.core.op import Op, Plan
 from tinygraph.core.types import ArrayType, WeakType
 
 # A node and its inputs after rewriting -> what stands for its outputs (entries), or None to keep the node.
@@ -29,42 +29,51 @@ Visit = Callable[[Node, tuple[Any, ...]], Sequence[Any] | None]
 
 
 class Rewriting:
-    """A graph in the course of being rewritten: what stands for each node so far."""
+    """A graph in the course of being rewritten: what stands for each node so far, where it is not the node itself."""
 
     def __init__(self, graph: Graph) -> None:
         self._before = graph
         self._outputs: dict[int, Sequence[Any]] = {}
-        self._nodes: dict[int, Node] = {}
-        for leaf in graph.leaves:
-            self.put(leaf, (leaf,))
 
     def now(self, entry: Any) -> Any:
         """What stands for an entry of a node's inputs."""
-        return self._outputs[id(edge_node(entry))][edge_index(entry)] if is_recorded(entry) else entry
+        if not is_recorded(entry):
+            return entry
+        outputs = self._outputs.get(id(edge_node(entry)))
+        return entry if outputs is None else outputs[edge_index(entry)]
 
     def inputs(self, node: Node) -> tuple[Any, ...]:
-        """A node's inputs after rewriting."""
-        return tuple(map(self.now, node.inputs))
+        """A node's inputs after rewriting; the very tuple if none was replaced."""
+        known = self._outputs
+        for entry in node.inputs:
+            if (id(entry.node) if entry.__class__ is Port else id(entry)) in known:
+                return tuple(map(self.now, node.inputs))
+        return node.inputs
 
     def put(self, node: Node, outputs: Sequence[Any]) -> None:
         """Let entries stand for a node's outputs."""
         self._outputs[id(node)] = outputs
-        self._nodes[id(node)] = edge_node(outputs[0]) if is_recorded(outputs[0]) else node
 
     def keep(self, node: Node) -> Node:
         """Keep a node; it is made again if its inputs or its forward node were replaced."""
-        inputs, origin = self.inputs(node), node.place.origin
-        moved = self._nodes.get(id(origin), origin) if origin is not None else None
-        if moved is not origin or any(a is not b for a, b in zip(inputs, node.inputs, strict=True)):
-            node_now = with_inputs(node, inputs, moved)
-        else:
-            node_now = node
+        inputs, origin = self.inputs(node), self.origin(node)
+        if inputs is node.inputs and origin is node.place.origin:
+            return node
+        node_now = with_inputs(node, inputs, origin)
         self.put(node, edges(node_now))
         return node_now
 
+    def origin(self, node: Node) -> Node | None:
+        """The node that a backward node serves, after rewriting; itself where nothing but a constant is left of it."""
+        before = node.place.origin
+        outputs = self._outputs.get(id(before)) if before is not None else None
+        return edge_node(outputs[0]) if outputs is not None and is_recorded(outputs[0]) else before
+
     def graph(self) -> Graph:
-        """The rewritten graph."""
+        """The rewritten graph; the graph itself if nothing was replaced."""
         before = self._before
+        if not self._outputs:
+            return before
         return Graph(
             before.inputs,
             [self.now(out) for out in before.outputs],
@@ -119,10 +128,21 @@ def make_node(
     """A value-less node that stands where `like` stood: same place, source line and name."""
     new = object.__new__(Node)
     new.op, new.inputs, new.settings, new.types = op, inputs, settings, types
-    mask = sum(1 << i for i, entry in enumerate(inputs) if is_recorded(entry))
-    new.plan = op.plan(mask, len(inputs), False)
+    new.plan = _plan(op, inputs, like)
     new.saved = new.versions = None
     new.place = like.place if place is None else place
     new.code, new.offset, new.name = like.code, like.offset, like.name
     new.order = next_order()
     return new
+
+
+def _plan(op: Op, inputs: tuple[Any, ...], like: Node) -> Plan:
+    """The live rules: those of the operands that still are recorded, and wanted gradients where the op is the same."""
+    mask = 0
+    for i, entry in enumerate(inputs):
+        mask |= is_recorded(entry) << i
+    if op is like.op and len(inputs) == len(like.inputs):
+        mask &= like.plan.mask
+        if mask == like.plan.mask:
+            return like.plan
+    return op.plan(mask if like.plan.mask else 0, len(inputs), False)

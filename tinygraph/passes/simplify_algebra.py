@@ -1,7 +1,8 @@
 """Simplify by facts that ops declare about themselves; this file knows no op.
 
-`facts` of an op (see `Op`): "neutral": {operand: number} - with that number there, the result is the other operand;
-"involution": applying the op twice gives the operand back.
+`facts` of an op (see `Op`): "neutral": {operand: number} - with that number there, the result is the other operand, bit
+for bit and for real numbers (1 times complex infinity has a part that is not a number); "involution": applying the op
+twice gives the operand back.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def simplify_algebra(graph: Graph) -> Graph:
         for operand, number in node.op.facts.get("neutral", {}).items():
             (position,) = node.op.signature.positions(operand, len(inputs))
             other = inputs[1 - position]
-            if _equals(inputs[position], number) and is_recorded(other) and same_type(other, node):
+            if is_recorded(other) and same_type(other, node) and _is_neutral(inputs[position], number, node):
                 return [other]
         if node.op.facts.get("involution"):
             source = inputs[0]
@@ -38,7 +39,12 @@ def simplify_algebra(graph: Graph) -> Graph:
     return rewrite(graph, visit)
 
 
-def _equals(entry: Any, number: float) -> bool:
-    return (
-        not is_recorded(entry) and entry is not None and np.size(entry) > 0 and bool(np.all(entry == number))
+def _is_neutral(entry: Any, number: float, node: Node) -> bool:
+    """Whether an operand is that number everywhere, in the dtype of the result; zeros of floats have a sign."""
+    if is_recorded(entry) or entry is None or node.dtype.kind not in "biuf" or np.size(entry) == 0:
+        return False
+    if not np.all(entry == number):
+        return False
+    return node.dtype.kind != "f" or bool(
+        np.all(np.signbit(np.asarray(entry, node.dtype)) == np.signbit(number))
     )
