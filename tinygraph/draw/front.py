@@ -115,6 +115,8 @@ def draw(
                 style=look,
                 time_limit=time_limit,
                 most_elements=MOST_ELEMENTS if numbers else 0,
+                overlay=next((one for one in show if one in OVERLAYS), None),
+                timing="time" in show,
             ),
         )
     if path is not None:

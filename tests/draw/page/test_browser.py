@@ -408,3 +408,119 @@ def test_stepping_goes_backward_where_there_are_gradients(visit: Visit) -> None:
     calm(opened)
     assert "backward 2 of 3 · multiply · norm 1.414" in opened.locator("#walk-words").text_content()
     assert "Gradient of the output" in opened.evaluate(DETAILS)
+
+
+# -- overlays ----------------------------------------------------------------------------------------------------------
+
+BOXES = """() => Object.fromEntries([...document.querySelectorAll('svg.interior:not(.hidden) .kid:not(.opened)')]
+    .map(one => [one.querySelector('.title')?.textContent, one.querySelector('.note')?.textContent]))"""
+TINTS = """() => Object.fromEntries([...document.querySelectorAll('svg.interior:not(.hidden) .kid')]
+    .map(one => [one.querySelector('.title')?.textContent, getComputedStyle(one.querySelector('.box')).fill]))"""
+
+
+@pytest.fixture(scope="module")
+def costly(network: Any) -> str:
+    model, picture = network
+    graph = tg.capture(lambda x: (model(x) ** 2).sum(), picture)
+    return page(graph, inputs=(picture,), title="loss", timing=True)
+
+
+def test_an_overlay_tints_boxes_and_writes_amounts_that_groups_add_up(visit: Visit, costly: str) -> None:
+    opened = visit(costly)
+    assert opened.locator("#overlay option").all_text_contents() == [
+        "No overlay", "Time", "Operations", "Bytes", "Kept for backward", "Gradient norm", "Not finite",
+        "Missing derivatives",
+    ]  # fmt: skip
+    assert not opened.locator("#legend").is_visible()
+    opened.select_option("#overlay", "flops")
+    calm(opened)
+    lines = opened.evaluate(BOXES)
+    # 64 places x 3 channels x 9 products and sums, and a bias each; 4 x 6 x 27; a matrix of 24 x 10
+    assert lines["0"] == "3.65 kflop"
+    legend = opened.locator("#legend").inner_text()
+    assert "Operations" in legend
+    assert "the largest in loss" in legend
+    tints = opened.evaluate(TINTS)
+    assert tints["0"] == "rgb(244, 121, 59)"  # the largest has the full tint
+    assert tints["0"] != tints["3"] != tints["1 · relu"]
+    opened.select_option("#theme", "dark")
+    calm(opened)
+    assert opened.evaluate(TINTS)["0"] == "rgb(184, 80, 42)"
+
+
+def test_a_groups_amount_is_that_of_its_ops_together(visit: Visit, costly: str) -> None:
+    opened = visit(costly)
+    opened.add_script_tag(content=(HERE / "script" / "data.js").read_text("utf-8"))
+    wrong = opened.evaluate("""() => {
+      const wrong = [];
+      const leaves = box => box.c ? box.c.flatMap(leaves) : box.z === undefined ? [] : [box.z];
+      for (const overlay of DATA.overlays) {
+        const amounts = leaves(DATA.root).map(z => overlay.a[z]).filter(a => a !== null);
+        const all = overlay.a.filter(a => a !== null);
+        if (amounts.length !== all.length) wrong.push(overlay.n);
+      }
+      return wrong;
+    }""")
+    assert wrong == []
+    costs = dict(
+        zip(
+            opened.locator("#about dt").all_text_contents(),
+            opened.locator("#about dd").all_text_contents(),
+            strict=True,
+        )
+    )
+    norms = numbers(costs["Gradient norm"])
+    assert norms[0] > 0
+    assert costs["Not finite"] == "all finite"
+    assert costs["Missing derivatives"] == "none missing"
+
+
+def test_an_overlay_is_chosen_by_key_and_part_of_the_link(visit: Visit, costly: str) -> None:
+    opened = visit(costly)
+    opened.locator("#stage").focus()
+    key(opened, "o", "o")
+    assert opened.locator("#overlay").input_value() == "flops"
+    assert opened.evaluate("location.hash").endswith("show=flops")
+    assert "Operations" in opened.locator("#live").text_content()
+    opened.goto(opened.url.partition("#")[0] + "?again#on=1&show=bytes")
+    calm(opened)
+    assert opened.locator("#overlay").input_value() == "bytes"
+    assert "show=bytes" in opened.evaluate("location.hash")
+    opened.evaluate("location.hash = '#on=1&show=nonsense'")
+    calm(opened)
+    assert opened.locator("#overlay").input_value() == ""
+
+
+def test_a_page_without_numbers_offers_what_needs_none(visit: Visit, network: Any) -> None:
+    model, picture = network
+    opened = visit(page(tg.capture(model, picture), most_elements=0, overlay="saved"))
+    assert opened.locator("#overlay option").all_text_contents() == [
+        "No overlay", "Operations", "Bytes", "Kept for backward", "Missing derivatives",
+    ]  # fmt: skip
+    assert opened.locator("#overlay").input_value() == "saved"
+
+
+def test_the_view_is_saved_as_a_png_of_twice_the_size(visit: Visit, text: str, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    opened = visit(text, "#on=1.2")
+    with opened.expect_download() as waiting:
+        opened.click("#export-png")
+    saved = tmp_path / "view.png"
+    waiting.value.save_as(saved)
+    picture = image.open(saved)
+    stage = opened.locator("#stage").bounding_box()
+    assert picture.format == "PNG"
+    assert picture.size == (2 * stage["width"], 2 * stage["height"])
+    colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
+    assert len(colours) > 50
+    assert (255, 255, 255) in colours
+
+
+def test_an_op_shows_its_conformance_card(visit: Visit, text: str) -> None:
+    opened = visit(text, "#on=1.2")
+    details = opened.evaluate(DETAILS)
+    card = tg.core.card.card_of(tg.ops.convolution)
+    assert "Conformance card" in details
+    assert f"{card.laws} hold" in details
+    assert card.mutation in details
+    assert ", ".join(card.dtypes) in details

@@ -42,7 +42,8 @@ class Box:
         kids: boxes inside.
         links: (tail kid or None for the border, head kid or None, value) -> role.
         ins, outs: the values that cross its border, later in the order in which they stand there.
-        left_out: how many nodes of it the page does not carry.
+        left_out: how many boxes in it the page does not carry.
+        inside: the nodes of those.
         interior: how its kids are laid out.
         number: its place among its parent's kids.
     """
@@ -59,6 +60,7 @@ class Box:
     ins: dict[Value, None] = field(default_factory=dict)
     outs: dict[Value, None] = field(default_factory=dict)
     left_out: int = 0
+    inside: list[Node] = field(default_factory=list)
     interior: Interior | None = None
     pictured: bool = False
 
@@ -292,7 +294,8 @@ def _link(graph: Graph, root: Box) -> None:
     outputs = []
     for box in root.walk():
         if box.left_out:
-            place |= {id(one.node): box for one in box.walk() if one.node is not None}
+            box.inside = [one.node for one in box.walk() if one.node is not None]
+            place |= {id(node): box for node in box.inside}
             box.kids = []
         elif box.kind == "output" and box.node is None:
             outputs.append(box)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.card import Card, card_of
 from tinygraph.core.expansion import Affine, Expansion, Read, expansion_of
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.core.op import Op
@@ -129,6 +130,8 @@ class Payload:
                 record["s"] = box.note
             if box.node is not None:
                 record |= self._leaf(box.node) if isinstance(box.node, Leaf) else self._op(box.node)
+            if box.inside:
+                record["zs"] = [self.order[id(node)] for node in box.inside]
             if box.interior is not None:
                 record["i"] = self._interior(box)
                 record["c"] = [records[id(kid)] for kid in box.kids]
@@ -153,7 +156,7 @@ class Payload:
         return number
 
     def _leaf(self, leaf: Leaf) -> Record:
-        found: Record = {"v": self._tensors(leaf), "f": leaf.kind}
+        found: Record = {"z": self.order[id(leaf)], "v": self._tensors(leaf), "f": leaf.kind}
         if leaf.name:
             found["q"] = shorten(leaf.name, LONGEST_NAME)
         return found | self._gradient(leaf)
@@ -233,13 +236,37 @@ def op_record(op: Op) -> Record:
         )
         said = inspect.getdoc(inspect.unwrap(rule.function)) or ""
         rules[operand] = " ".join(part for part in (said.partition("\n\n")[0], f"Made from {needs}.") if part)
-    return {
+    found: Record = {
         "f": " ".join((inspect.getdoc(op.forward) or "").partition("\n\n")[0].split()),
         "k": op.kind,
         "a": [operand.name for operand in op.signature.operands],
         "d": rules,
         "no": list(op.nondifferentiable),
     }
+    card = card_of(op)
+    return found if card is None else found | {"card": card_rows(card)}
+
+
+def card_rows(card: Card) -> list[list[str]]:
+    """What a conformance card says, in rows of name and words."""
+    rows = {
+        "laws": f"{card.laws} hold" if card.laws and not card.broken else card.laws,
+        "broken": ", ".join(card.broken),
+        "mutation": card.mutation,
+        "dtypes": ", ".join(card.dtypes),
+        "broadcasting": card.broadcasting,
+        "zero size": card.zero_size,
+        "memory layout": card.memory_layout,
+    }
+    for one in card.operands:
+        orders = (
+            ("first order", one.first_order),
+            ("second", one.second_order),
+            ("forward", one.forward_mode),
+        )
+        rows[f"gradient {one.name}"] = "; ".join(f"{name} {said}" for name, said in orders if said)
+    rows["checked"] = f"{card.distribution} {card.version}"
+    return [[name, said] for name, said in rows.items() if said]
 
 
 def _in_words(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
 from tinygraph.draw.numbers import gradients_of, values_of
+from tinygraph.draw.page.costs import overlay_records
 from tinygraph.draw.page.grouping import Box, tree
 from tinygraph.draw.page.payload import Numbers, Payload
 from tinygraph.draw.page.still import still
@@ -21,7 +22,7 @@ from tinygraph.draw.styles import Style, load_style, style_names
 from tinygraph.errors import TinygraphError
 
 HERE = Path(__file__).parent
-SCRIPTS = ("data", "items", "camera", "paint", "controls", "panel", "steps", "start")
+SCRIPTS = ("data", "overlays", "items", "camera", "paint", "controls", "panel", "steps", "start")
 MOST_ELEMENTS = 1_000_000  # numbers that a page carries
 MOST_COMPUTED = 20_000  # nodes whose values are worth computing
 GRADIENTS_OF = 2_000  # nodes at most, where the output is a scalar
@@ -39,6 +40,8 @@ def page(
     style: Style | str | Path = "light",
     time_limit: float = 20.0,
     most_elements: int = MOST_ELEMENTS,
+    overlay: str | None = None,
+    timing: bool = False,
 ) -> str:
     """A page that shows a graph with semantic zoom: the whole model first, down to the terms of one element.
 
@@ -50,13 +53,19 @@ def page(
         style: the look to begin with. "light" follows the reader's system.
         time_limit: seconds that the layout may take; what is left then is drawn in plain rows.
         most_elements: how many numbers the page may carry; with 0 it has not even statistics of them.
+        overlay: the one that tints boxes at the start; the page switches between all that could be computed.
+        timing: whether ops are timed too, which makes every page another.
 
     Returns:
         The text of one HTML file that needs nothing from elsewhere. The graph itself is not in it.
     """
     notices: list[str] = []
     values = _values(graph, inputs, notices) if most_elements else {}
-    gradients = _gradients(graph, values)
+    pulled = _gradients(graph, values)
+    one_pass = all(node.phase == "forward" for node in graph.nodes)
+    gradients = (
+        pulled if one_pass else {}
+    )  # of a graph that has its backward pass, its own nodes are the gradients
     pictured = {key for key, value in values.items() if _has_picture(value)}
     root, said = tree(graph, classes or {}, pictured, seconds=time_limit)
     name = title or graph.name or "model"
@@ -72,8 +81,11 @@ def page(
         "ops": payload.ops,
         "expansions": payload.expansion_records,
         "values": numbers.records,
+        "overlays": overlay_records(graph, values, pulled, timing),
         "last": len(graph.nodes),
     }
+    if overlay is not None:
+        data["overlay"] = overlay
     start = _start(graph, root, element)
     if start is not None:
         data |= {"start": start, "element": list(element) if isinstance(element, tuple | list) else []}
@@ -122,8 +134,6 @@ def _gradients(graph: Graph, values: dict[int, Any]) -> dict[int, Any]:
     if not values or len(graph.nodes) > GRADIENTS_OF or not is_recorded(out):
         return {}
     if edge_type(out).size != 1 or not edge_type(out).differentiable:
-        return {}
-    if any(node.phase != "forward" for node in graph.nodes):
         return {}
     try:
         return gradients_of(graph, values)
@@ -178,6 +188,7 @@ def _look(selector: str, style: Style) -> str:
         "frame": page["frame"],
         "raised": page["frame_fill"],
         "accent": "#6ea8fe" if dark else "#0b5fd0",
+        "heat": style.values["heat"],
         "zero": zero,
         **{role: style.arrows[role] for role in ("data", "gradient", "saved")},
     }

@@ -2,7 +2,7 @@
 
 const OPEN_ABOVE = 300, CLOSE_BELOW = 150; // screen pixels of a box's longer side
 
-const camera = {anchor: null, k: 1, tx: 0, ty: 0};
+const camera = {anchor: null, k: 1, tx: 0, ty: 0, on: null}; // on: what it was last brought to, until it is moved
 const stage = document.getElementById("stage");
 
 function viewport() { return {w: stage.clientWidth, h: stage.clientHeight}; }
@@ -60,6 +60,7 @@ function rectangle(item) {
 }
 
 function zoomAt(factor, x, y) {
+  camera.on = null;
   camera.k *= factor;
   camera.tx = x + (camera.tx - x) * factor;
   camera.ty = y + (camera.ty - y) * factor;
@@ -68,6 +69,7 @@ function zoomAt(factor, x, y) {
 }
 
 function pan(dx, dy) {
+  camera.on = null;
   camera.tx += dx; camera.ty += dy;
   reroot();
   changed();
@@ -113,6 +115,7 @@ function fly(item, done) {
   const still = Math.abs(m - 1) < 1e-4;
   const fx = still ? 0 : (target.x - m * now.x) / (1 - m), fy = still ? 0 : (target.y - m * now.y) / (1 - m);
   const length = reduced() ? 0 : Math.min(1100, 260 + 110 * Math.abs(Math.log2(m)));
+  camera.on = null;
   flight = {item, done, start: performance.now(), length, m, fx, fy, still, passed: 0,
     dx: target.x - now.x, dy: target.y - now.y};
   changed();
@@ -148,7 +151,7 @@ function stepFlight(time) {
 function land(item) {
   const {x, y, w} = framed(item), parent = item.parent ?? item;
   const k = item.parent ? w / item.bw : w / item.w;
-  Object.assign(camera, {anchor: parent, k, tx: x - k * (item.parent ? item.bx : 0), ty: y - k * (item.parent ? item.by : 0)});
+  Object.assign(camera, {on: item, anchor: parent, k, tx: x - k * (item.parent ? item.bx : 0), ty: y - k * (item.parent ? item.by : 0)});
   reroot();
   changed();
 }

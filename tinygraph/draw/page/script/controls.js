@@ -89,6 +89,7 @@ function tap(x, y, time) {
 const KEYS = {
   "+": () => zoomMiddle(1.35), "=": () => zoomMiddle(1.35), "-": () => zoomMiddle(1 / 1.35),
   "0": () => goTo(ROOT), Enter: enter, Escape: leave, "/": () => search.focus(),
+  o: nextOverlay,
   ArrowLeft: () => beside(-1, 0), ArrowRight: () => beside(1, 0), ArrowUp: () => beside(0, -1), ArrowDown: () => beside(0, 1),
 };
 
@@ -215,6 +216,7 @@ function stateLink() {
   const {anchor, k, tx, ty} = camera, {w, h} = viewport(), short = v => +v.toPrecision(7);
   const parts = [`at=${anchor.path.join(".")}`, `see=${[(w / 2 - tx) / k, (h / 2 - ty) / k, w / k].map(short).join(",")}`];
   if (selected) parts.push(`on=${selected.path.join(".")}`);
+  if (overlaid) parts.push(`show=${overlaid.n}`);
   return `#${parts.join("&")}`;
 }
 
@@ -232,6 +234,7 @@ function restore() {
   if (!location.hash || location.hash === linked) return false;
   const parts = Object.fromEntries(location.hash.slice(1).split("&").map(part => part.split("=")));
   const path = text => (text ?? "").split(".").filter(Boolean).map(Number);
+  setOverlay(parts.show);
   const [x, y, width] = (parts.see ?? "").split(",").map(Number);
   if (![x, y, width].every(Number.isFinite) || width <= 0) {
     if (!parts.on) return false;
@@ -242,7 +245,7 @@ function restore() {
   const {w, h} = viewport(), anchor = itemOf(path(parts.at)), inside = x >= 0 && y >= 0 && x <= anchor.w && y <= anchor.h;
   if (!anchor.opens || !inside) return false;
   const k = Math.min(w / width, largestScale(anchor));
-  Object.assign(camera, {anchor, k, tx: w / 2 - k * x, ty: h / 2 - k * y});
+  Object.assign(camera, {on: null, anchor, k, tx: w / 2 - k * x, ty: h / 2 - k * y});
   reroot();
   select(itemOf(path(parts.on)), false);
   return true;

@@ -50,7 +50,10 @@ class Box extends Item {
       for (const role in roles) paint.path(roles[role].join(""), `edge ${role}`);
     }, this);
   }
-  cover(paint) { paint.title(this.title, this.note, this.tensor); }
+  cover(paint) {
+    if (overlaid) paint.title(this.title, overlayLine(this.record) ?? this.note);
+    else paint.title(this.title, this.note, this.tensor);
+  }
 }
 
 // -- the inside of an op ---------------------------------------------------------------------------------------------

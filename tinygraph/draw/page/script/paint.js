@@ -99,6 +99,11 @@ class View {
   }
   kid(kid) {
     const group = element("g", {class: `kid k-${kid.kind}`}, this.svg);
+    const fill = overlaid && kid.record && this.item.record?.c ? tinted(kid.record, this.item.record) : null;
+    if (fill) {
+      group.setAttribute("style", `--fill:${fill};--ink:var(--text)`);
+      group.classList.add("tinted");
+    }
     if (!kid.inGrid && kid.kind !== "couple")
       element("rect", {class: "box", x: kid.bx, y: kid.by, width: kid.bw, height: kid.bh}, group);
     const cover = element("g", {class: "cover"}, group);
@@ -136,7 +141,7 @@ class View {
   }
   resize(one, k) {
     const tall = one.away ? one.far[1] : one.tall;
-    const fit = count => Math.min(Math.max(one.size, 11 / k), one.room / (count * 0.6), tall, LARGEST_TEXT / k);
+    const fit = count => Math.min(Math.max(one.size, 11 / k), one.room / (count * 0.64), tall, LARGEST_TEXT / k);
     let size = fit(one.count), text = one.text;
     if (one.short !== one.text && (one.away || size * k < 7.5)) {
       text = one.short;
@@ -148,7 +153,11 @@ class View {
     if (text !== one.now) one.made.textContent = one.now = text;
     if (size !== one.font) one.made.setAttribute("font-size", (one.font = size).toFixed(2));
   }
-  fade(kid, opened) { this.covers.get(kid)?.group.classList.toggle("gone", opened && !(kid instanceof Grid)); }
+  fade(kid, opened) {
+    const cover = this.covers.get(kid)?.group;
+    cover?.classList.toggle("gone", opened && !(kid instanceof Grid));
+    cover?.parentNode.classList.toggle("opened", opened);
+  }
 }
 
 let shown = new Map(); // item -> transform, as painted last

@@ -21,6 +21,7 @@ function showPanel(item) {
   }
   if (record?.o) parts.push(...aboutOp(record));
   if (record?.c) parts.push(...aboutGroup(item));
+  if (record) parts.push(...aboutCosts(record));
   const value = record?.v?.[0];
   if (value >= 0) parts.push(...aboutTensor(DATA.values[value], "Value"));
   else if (record?.o) parts.push(tag("p", {class: "muted"}, "No values: the page was made without inputs."));
@@ -28,6 +29,7 @@ function showPanel(item) {
   if (item instanceof Cell) parts.push(tag("p", {class: "big"}, item.note), ...(item.sum
     ? [tag("h3", {}, item.sum instanceof Reach ? "What it is a part of" : "How it comes about"), ...item.sum.words().map(line => tag("p", {}, line))] : []));
   if (item instanceof Grid) parts.push(...aboutPlane(item));
+  if (record?.o && DATA.ops[record.o].card) parts.push(tag("h3", {}, "Conformance card"), rows(DATA.ops[record.o].card));
   if (item instanceof Couple) parts.push(...item.found.map(one => tag("p", {}, `${one.label} = ${number(one.value)}`)));
   panel.replaceChildren(...parts);
 }
@@ -59,6 +61,18 @@ function aboutGroup(item) {
   let ops = 0;
   for (const [record] of boxes(item.record)) if (record.o) ops++;
   return [rows([["ops inside", ops.toLocaleString("en")], ["boxes", String(item.record.c.length)]])];
+}
+
+// What each overlay says of a box, and its share of the whole where amounts add up.
+function aboutCosts(record) {
+  const pairs = [];
+  for (const one of DATA.overlays) {
+    const amount = amountOf(record, one), whole = amountOf(ROOT.record, one);
+    if (amount === null) continue;
+    const share = record !== ROOT.record && amount > 0 && whole > 0 && one.n !== "gradient_norm" ? ` · ${number(100 * amount / whole, 2)} %` : "";
+    pairs.push([OVERLAY_NAMES[one.n] ?? one.n, amountText(one.n, amount) + share]);
+  }
+  return pairs.length ? [tag("h3", {}, "Costs"), rows(pairs)] : [];
 }
 
 function aboutTensor(record, heading) {
@@ -129,6 +143,7 @@ function overlay() {
 }
 
 function crumbs() {
+  showLegend(camera.anchor);
   if (trailOf === camera.anchor) return;
   trailOf = camera.anchor;
   const chain = [];
@@ -214,8 +229,11 @@ function setTheme(name) {
   page.dataset.theme = name === "auto" ? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light") : name;
   const colour = getComputedStyle(page).getPropertyValue("--zero").trim().match(/\d+/g);
   if (colour) zero = colour.map(Number);
+  [heat, cold] = ["--heat", "--background"].map(name => rgbOf(getComputedStyle(page).getPropertyValue(name)));
   repaint();
 }
+
+function rgbOf(hex) { return [1, 3, 5].map(i => parseInt(hex.trim().slice(i, i + 2), 16)); }
 
 themes.addEventListener("change", () => setTheme(themes.value));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme(themes.value));
@@ -233,9 +251,10 @@ for (const [id, css] of [["show-tree", "no-tree"], ["show-about", "no-about"]])
 function exported() {
   const {w, h} = viewport(), root = element("svg", {xmlns: SVG, width: w, height: h, viewBox: `0 0 ${w} ${h}`});
   const rules = [];
+  for (const [item, job] of jobs.splice(0)) if (built.has(item)) job(); // images that are still to come
   for (const rule of document.getElementById("look").sheet.cssRules) if (/svg|\.k-/.test(rule.cssText)) rules.push(rule.cssText);
   const style = element("style", {}, root), variables = getComputedStyle(page);
-  const values = ["--background", "--text", "--muted", "--data", "--gradient", "--saved", "--frame", "--accent"];
+  const values = ["--background", "--text", "--muted", "--data", "--gradient", "--saved", "--frame", "--accent", "--raised"];
   style.textContent = `svg{${values.map(name => `${name}:${variables.getPropertyValue(name)}`).join(";")};font-family:sans-serif}`
     + rules.join("\n").replaceAll(`[data-theme="${page.dataset.theme}"]`, "");
   element("rect", {width: w, height: h, style: "fill:var(--background)"}, root);
@@ -247,8 +266,32 @@ function exported() {
   return new XMLSerializer().serializeToString(root);
 }
 
-document.getElementById("export").addEventListener("click", () => {
-  const link = tag("a", {href: URL.createObjectURL(new Blob([exported()], {type: "image/svg+xml"})), download: "view.svg"});
+// The same as pixels, twice as many as on screen.
+async function rasterised() {
+  const {w, h} = viewport(), image = new Image(), canvas = tag("canvas", {width: 2 * w, height: 2 * h});
+  const address = URL.createObjectURL(new Blob([exported()], {type: "image/svg+xml"}));
+  try {
+    image.src = address;
+    await image.decode();
+    canvas.getContext("2d").drawImage(image, 0, 0, 2 * w, 2 * h);
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+  return new Promise(done => canvas.toBlob(done, "image/png"));
+}
+
+function download(blob, name) {
+  const link = tag("a", {href: URL.createObjectURL(blob), download: name});
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+document.getElementById("export").addEventListener("click", () =>
+  download(new Blob([exported()], {type: "image/svg+xml"}), "view.svg"));
+document.getElementById("export-png").addEventListener("click", async () => {
+  try {
+    download(await rasterised(), "view.png");
+  } catch (reason) {
+    say(`the view could not be saved as PNG: ${reason.message}`);
+  }
 });

@@ -29,15 +29,16 @@ function start() {
   expand(treeRows.get(ROOT));
   setTheme(themes.value);
   selected = ROOT;
-  land(ROOT);
   showPanel(ROOT);
+  land(ROOT);
   markInTree(ROOT);
+  if (DATA.overlay) setOverlay(DATA.overlay);
   if (!restore() && DATA.start) {
     const item = cellOf(itemOf(DATA.start), DATA.element);
     select(item, false);
     land(item);
   }
-  new ResizeObserver(changed).observe(stage);
+  new ResizeObserver(() => camera.on ? land(camera.on) : changed()).observe(stage);
 }
 
 start();

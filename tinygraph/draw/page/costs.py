@@ -1,0 +1,49 @@
+"""What the overlays of a page say of each node: time, arithmetic, memory, gradients, what is broken or missing.
+
+The amounts are `overlays.py`'s; how boxes show them, and add up what is inside them, is the page's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tinygraph.core.graph import Graph
+from tinygraph.draw.levels import OVERLAYS
+from tinygraph.draw.overlays import heats_of
+
+STRUCTURAL = ("flops", "bytes", "saved", "coverage")  # need no numbers
+DIGITS = 4
+
+
+def overlay_records(
+    graph: Graph, values: Mapping[int, Any], gradients: Mapping[int, Any], timing: bool
+) -> list[dict[str, Any]]:
+    """Each overlay that there is something to say of: its name, and the amount of every node in the graph's order.
+
+    Args:
+        values, gradients: of the nodes, by id.
+        timing: whether to run each op again, if there are values, to see how long it takes.
+    """
+    having = {"time": timing and bool(values), "nan": bool(values), "gradient_norm": bool(gradients)}
+    wanted = [one for one in OVERLAYS if one in STRUCTURAL or having[one]]
+    heats = heats_of(graph.nodes, wanted, values, gradients)
+    found = []
+    for i, overlay in enumerate(wanted):
+        amounts = [_written(heats[id(node)].amounts[i]) for node in graph.nodes]
+        if any(amount is not None for amount in amounts):
+            found.append({"n": overlay, "a": amounts})
+    return found
+
+
+def _written(amount: float | None) -> float | str | None:
+    """An amount in JSON, which knows no nan and infinity: those as JavaScript reads them."""
+    if amount is None or math.isfinite(amount):
+        return None if amount is None else _short(amount)
+    return "NaN" if math.isnan(amount) else "Infinity"
+
+
+def _short(amount: float) -> float:
+    short = float(f"{amount:.{DIGITS}g}") if amount < 1e15 and amount != int(amount) else amount
+    return int(short) if short == int(short) else short
