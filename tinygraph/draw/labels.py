@@ -139,6 +139,8 @@ def array_text(value: Any) -> str:
     '[1, 2]'
     >>> array_text(np.arange(100.0))
     '0 … 99, mean 49.5'
+    >>> array_text(np.sin(np.linspace(-3, 3, 101)))
+    '-0.9999 … 0.9999, mean 0'
     """
     array = np.asarray(value)
     if array.ndim == 0:
@@ -154,11 +156,16 @@ def array_text(value: Any) -> str:
     warning = f", {broken:,} not finite" if broken else ""
     if finite.size == 0:
         return f"all {broken:,} not finite"
-    wide = finite.astype(np.float64)
-    spread = (
-        f"{number_text(finite.min())} … {number_text(finite.max())}, mean {number_text(float(wide.mean()))}"
-    )
-    return spread + warning
+    return f"{number_text(finite.min())} … {number_text(finite.max())}, mean {number_text(_mean(finite))}{warning}"
+
+
+def _mean(array: np.ndarray[Any, Any]) -> float:
+    """The mean; where the elements cancel out it is 0, and not the rounding errors that are left."""
+    largest = float(np.abs(array.astype(np.float64)).max()) or 1.0
+    parts = array.astype(np.float64) / largest  # the sum of large numbers would overflow
+    rounding = 100 * np.finfo(array.dtype).eps if array.dtype.kind == "f" else 0.0
+    mean = float(parts.mean())
+    return largest * mean if abs(mean) > rounding * float(np.abs(parts).mean()) else 0.0
 
 
 def _nested(array: np.ndarray[Any, Any]) -> str:
