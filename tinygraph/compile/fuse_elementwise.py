@@ -15,6 +15,7 @@ from tinygraph.compile import language
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Op, op
+from tinygraph.core.operations import operations_of
 from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.passes.rewriting import Rewriting, edges, make_node
 
@@ -189,6 +190,7 @@ def _fused_op(
         declare=False,
     )(fused)
     made.types(lambda *xs: types if len(types) > 1 else types[0])
+    made.cost(lambda *xs: sum(operations_of(node) or 0 for node in unit))
     return made
 
 

@@ -10,8 +10,9 @@ from math import prod
 from typing import Any
 
 from tinygraph.core.expansion import Expansion
+from tinygraph.core.node import Node, edge_type, is_recorded
 from tinygraph.core.op import Op
-from tinygraph.core.types import ArrayType
+from tinygraph.core.types import ArrayType, type_of
 
 NO_ARITHMETIC = ("shape", "indexing")
 
@@ -39,6 +40,21 @@ def operations(
     if op.kind == "reduction":
         return sum(x.size for x in operands if x is not None), "1 an operand element"
     return None, "not declared"
+
+
+def operations_of(node: Node) -> int | None:
+    """The number of operations of a node that is no leaf, None where nothing says how many.
+
+    >>> import numpy as np
+    >>> import tinygraph as tg
+    >>> operations_of(tg.capture(np.exp, np.zeros((2, 3))).nodes[-1])
+    6
+    """
+    operands = [
+        None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
+        for entry in node.inputs
+    ]
+    return operations(node.op, operands, node.output_types, node.settings)[0]
 
 
 def _counted(expansion: Expansion) -> tuple[int, str]:

@@ -12,8 +12,7 @@ import numpy as np
 from tinygraph.core.graph import evaluate
 from tinygraph.core.modes import mode
 from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
-from tinygraph.core.operations import operations
-from tinygraph.core.types import type_of
+from tinygraph.core.operations import operations_of
 from tinygraph.draw.labels import number_text
 from tinygraph.explain.coverage import missing_of
 
@@ -54,7 +53,7 @@ def heats_of(
             return float(sum(types.nbytes for types in node.output_types))
         if isinstance(node, Leaf):
             return None
-        return _saved_bytes(node) if overlay == "saved" else _flops(node)
+        return _saved_bytes(node) if overlay == "saved" else operations_of(node)
 
     return {id(node): Heat(tuple(wanted), tuple(amount(one, node) for one in wanted)) for node in nodes}
 
@@ -73,14 +72,6 @@ def timed(nodes: Sequence[Node], values: Mapping[int, Any]) -> dict[int, float]:
                 evaluate([node], known)
                 times[id(node)] = time.perf_counter() - start
     return times
-
-
-def _flops(node: Node) -> float | None:
-    operands = [
-        None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
-        for entry in node.inputs
-    ]
-    return operations(node.op, operands, node.output_types, node.settings)[0]
 
 
 def _saved_bytes(node: Node) -> float:
