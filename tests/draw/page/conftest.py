@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.draw.page.writing import HERE
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/usr/lib/chromium/chromium")
 FLAGS = (
@@ -74,3 +75,15 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 def _only_ours(url: str, errors: list[str]) -> None:
     if not url.startswith(("file:", "data:", "blob:")):
         errors.append(f"the page asked for {url}")
+
+
+@pytest.fixture
+def lay_open() -> Callable[[Any], None]:
+    """Gives a test the page's data and the arithmetic on them, which its script keeps to itself."""
+
+    def hand_out(opened: Any) -> None:
+        unpack, data = ((HERE / "script" / f"{name}.js").read_text("utf-8") for name in ("unpack", "data"))
+        opened.evaluate(f"async () => {{ {unpack} Object.assign(window, {{DATA, ELEMENTS}}); }}")
+        opened.add_script_tag(content=data)
+
+    return hand_out

@@ -12,9 +12,9 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.draw.page import page
-from tinygraph.draw.page.writing import HERE
 
 Visit = Callable[..., Any]
+LayOpen = Callable[[Any], None]
 FLOAT = re.compile(r"[−-]?\d+\.?\d*(?:e[−-]?\d+)?")
 
 # The innermost item that fills the view, and the interiors that are open.
@@ -108,10 +108,10 @@ def test_the_terms_on_the_page_add_up_to_the_forward_pass(visit: Visit, text: st
     assert sum(numbers(one)[0] for one in terms) + bias == pytest.approx(expected, abs=5e-4)
 
 
-def test_the_arithmetic_of_the_page_is_the_forward_pass(visit: Visit, text: str) -> None:
+def test_the_arithmetic_of_the_page_is_the_forward_pass(visit: Visit, lay_open: LayOpen, text: str) -> None:
     """Every element of every op with an expansion, in doubles, against the embedded results."""
     opened = visit(text)
-    opened.add_script_tag(content=(HERE / "script" / "data.js").read_text("utf-8"))
+    lay_open(opened)
     worst = opened.evaluate("""() => {
       const ops = [], walk = box => { if (box.e !== undefined) ops.push(box); (box.c ?? []).forEach(walk); };
       walk(DATA.root);
@@ -344,14 +344,14 @@ def test_a_large_model_opens_fast_and_zooms_smoothly(visit: Visit) -> None:
     assert frames[60] < 100  # the median; a busy machine draws slower than a person's own
 
 
-def test_what_an_element_reaches_counts_as_in_the_article(visit: Visit) -> None:
+def test_what_an_element_reaches_counts_as_in_the_article(visit: Visit, lay_open: LayOpen) -> None:
     """3 channels of 7x7 to 2 through 3x3: an input reaches 8, 12 or 18, a kernel element 36, 42 or 49, a bias 49."""
     rng = np.random.default_rng(0)
     kernel = tg.tensor(rng.normal(size=(2, 3, 3, 3)), requires_grad=True, name="kernel")
     bias = tg.tensor(rng.normal(size=2), requires_grad=True, name="bias")
     x = rng.normal(size=(1, 3, 7, 7))
     opened = visit(page(tg.graph_of(tg.ops.convolution(x, kernel, bias, padding=1))))
-    opened.add_script_tag(content=(HERE / "script" / "data.js").read_text("utf-8"))
+    lay_open(opened)
     reached = opened.evaluate("""() => {
       const ops = [], walk = box => { if (box.o) ops.push(box); (box.c ?? []).forEach(walk); };
       walk(DATA.root);
@@ -448,9 +448,9 @@ def test_an_overlay_tints_boxes_and_writes_amounts_that_groups_add_up(visit: Vis
     assert opened.evaluate(TINTS)["0"] == "rgb(184, 80, 42)"
 
 
-def test_a_groups_amount_is_that_of_its_ops_together(visit: Visit, costly: str) -> None:
+def test_a_groups_amount_is_that_of_its_ops_together(visit: Visit, lay_open: LayOpen, costly: str) -> None:
     opened = visit(costly)
-    opened.add_script_tag(content=(HERE / "script" / "data.js").read_text("utf-8"))
+    lay_open(opened)
     wrong = opened.evaluate("""() => {
       const wrong = [];
       const leaves = box => box.c ? box.c.flatMap(leaves) : box.z === undefined ? [] : [box.z];

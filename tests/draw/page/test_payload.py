@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 from typing import Any
@@ -22,16 +23,22 @@ HOSTILE = (
 )  # fmt: skip
 
 
-def data_of(text: str) -> dict[str, Any]:
-    found = re.search(r'id="tinygraph-page">(.*?)</script>', text, re.DOTALL)
+def content(text: str, name: str) -> bytes:
+    """What a script element holds, unpacked."""
+    found = re.search(rf'<script type="([\w/]+)" id="tinygraph-{name}">(.*?)</script>', text, re.DOTALL)
     assert found is not None
-    return json.loads(found[1])
+    if found[1] == "application/json":
+        return found[2].encode()
+    raw = base64.b64decode(found[2], validate=True)
+    return gzip.decompress(raw) if found[1] == "application/gzip" else raw
+
+
+def data_of(text: str) -> dict[str, Any]:
+    return json.loads(content(text, "page"))
 
 
 def block_of(text: str) -> np.ndarray[Any, Any]:
-    found = re.search(r'id="tinygraph-values">(.*?)</script>', text, re.DOTALL)
-    assert found is not None
-    return np.frombuffer(base64.b64decode(found[1]), "<f4")
+    return np.frombuffer(content(text, "values"), "<f4")
 
 
 def boxes(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -94,7 +101,7 @@ def test_what_is_no_real_number_is_left_out() -> None:
     numbers = Numbers(100)
     numbers.add(("a",), np.array([1j]), "a")
     numbers.add(("b",), np.array([2.0, 3.0])[::-1], "b")
-    assert np.frombuffer(base64.b64decode(numbers.block()), "<f4").tolist() == [3.0, 2.0]
+    assert np.frombuffer(numbers.block(), "<f4").tolist() == [3.0, 2.0]
     assert [record["at"] for record in numbers.records] == [-1, 0]
 
 

@@ -5,7 +5,6 @@ Each distinct interior and each description of an op stands there once. How it l
 
 from __future__ import annotations
 
-import base64
 import inspect
 import math
 from collections.abc import Mapping, Sequence
@@ -51,8 +50,8 @@ class Numbers:
             self.arrays.append(array)
         return self.known[key]
 
-    def block(self) -> str:
-        """All elements that fit, little-endian float32 as base64; the records then say where each tensor begins."""
+    def block(self) -> bytes:
+        """All elements that fit, as little-endian float32; the records then say where each tensor begins."""
         parts: list[np.ndarray[Any, Any]] = []
         at = 0
         for i in sorted(range(len(self.arrays)), key=lambda i: (np.size(self.arrays[i]), i)):
@@ -65,7 +64,7 @@ class Numbers:
                 with np.errstate(over="ignore"):
                     parts.append(np.ascontiguousarray(array, "<f4").reshape(-1))
                 at += array.size
-        return base64.b64encode(b"".join(part.tobytes() for part in parts)).decode()
+        return b"".join(part.tobytes() for part in parts)
 
     @property
     def left_out(self) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import gzip
 import html
 import json
 import math
@@ -22,9 +24,10 @@ from tinygraph.draw.styles import Style, load_style, style_names
 from tinygraph.errors import TinygraphError
 
 HERE = Path(__file__).parent
-SCRIPTS = ("data", "overlays", "items", "camera", "paint", "controls", "panel", "steps", "start")
+SCRIPTS = ("unpack", "data", "overlays", "items", "camera", "paint", "controls", "panel", "steps", "start")
 MOST_ELEMENTS = 1_000_000  # numbers that a page carries
 MOST_COMPUTED = 20_000  # nodes whose values are worth computing
+PACKED_ABOVE = 2**16  # bytes of data or of numbers that are written as gzip
 GRADIENTS_OF = 2_000  # nodes at most, where the output is a scalar
 ZERO = {"light": "#fafaf8", "dark": "#20262e"}  # the colour of the number 0
 THEME_NAMES = {"light": "Light", "dark": "Dark", "okabe-ito": "Colour-blind safe"}
@@ -73,7 +76,7 @@ def page(
     numbers = Numbers(most_elements)
     payload = Payload(values, gradients, numbers, {id(node): i for i, node in enumerate(graph.nodes)})
     data: dict[str, Any] = {"root": payload.box(root)}
-    block = numbers.block()
+    values_type, block = packed(numbers.block())
     if numbers.left_out:
         said.append(f"the elements of {numbers.left_out} large tensors are left out")
     data |= {
@@ -90,6 +93,7 @@ def page(
     if start is not None:
         data |= {"start": start, "element": list(element) if isinstance(element, tuple | list) else []}
     notices += said
+    data_type, written = packed(script_json(data))
     text = Template((HERE / "page.html").read_text("utf-8")).substitute(
         title=html.escape(name),
         theme=_initial_theme(style),
@@ -98,7 +102,9 @@ def page(
         hidden="",
         notices="".join(f'<p id="notices">{html.escape(one)}.</p>' for one in ["; ".join(notices)] if one),
         still=still(root),
-        data=script_json(data),
+        data_type=data_type,
+        data=written,
+        values_type=values_type,
         values=block,
         script=script(),
     )
@@ -115,6 +121,16 @@ def script_json(data: Any) -> str:
     """JSON that no HTML parser takes for markup."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def packed(content: str | bytes) -> tuple[str, str]:
+    """What a script element holds, and as which type: text, bytes as base64, much of either as gzip."""
+    raw = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    if len(raw) > PACKED_ABOVE:
+        return "application/gzip", base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode()
+    if isinstance(content, str):
+        return "application/json", content
+    return "text/plain", base64.b64encode(raw).decode()
 
 
 def _values(graph: Graph, inputs: Sequence[Any], notices: list[str]) -> dict[int, Any]:

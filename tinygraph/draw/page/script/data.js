@@ -1,16 +1,4 @@
-// The page's data: tensors, the arithmetic of one output element, and how numbers are written and coloured.
-
-const DATA = JSON.parse(document.getElementById("tinygraph-page").textContent);
-
-let elements = null; // every number of the page, decoded when the first is asked for
-
-function decode() {
-  const text = document.getElementById("tinygraph-values").textContent.trim();
-  if (Uint8Array.fromBase64) return new Float32Array(Uint8Array.fromBase64(text).buffer);
-  const bytes = atob(text), out = new Uint8Array(bytes.length);
-  for (let i = 0; i < bytes.length; i++) out[i] = bytes.charCodeAt(i);
-  return new Float32Array(out.buffer);
-}
+// What the page's data say: tensors, the arithmetic of one output element, and how numbers are written and coloured.
 
 class Tensor {
   constructor(record) {
@@ -19,7 +7,7 @@ class Tensor {
     this.size = product(record.s);
   }
   get has() { return this.at >= 0 && this.size > 0; }
-  get(i) { return (elements ??= decode())[this.at + i]; }
+  get(i) { return ELEMENTS[this.at + i]; }
   get largest() { return this.bound ??= bound(this); }
   label(i) { return this.shape.length ? `${this.name}[${unravel(i, this.shape)}]` : this.name; }
 }
