@@ -14,6 +14,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.draw.channels import Interior
+from tinygraph.draw.frames import Frames, dotted
 from tinygraph.draw.labels import (
     MOST_ELEMENTS,
     array_text,
@@ -27,16 +28,19 @@ from tinygraph.draw.labels import (
     type_text,
     usual_dtype,
 )
-from tinygraph.draw.levels import Part
+from tinygraph.draw.levels import Part, served
+from tinygraph.draw.numbers import Differentiated
 from tinygraph.draw.overlays import Heat, bytes_text, together
-from tinygraph.draw.picture import Arrow, Box, Direction, Group, Identifiers, Picture
+from tinygraph.draw.phases import Phases
+from tinygraph.draw.picture import Arrow, Box, Direction, Identifiers, Picture
 from tinygraph.draw.planes import Plane, as_plane, limit_of
 from tinygraph.draw.selection import Repeats
 
 Opener = Callable[[Identifiers], Interior]  # makes the interior of one op
+Incoming = tuple[str, str, str, float | None, int]  # an arrow: the tail's id, its label, role, share and rank
 
-DEEPEST_FRAME = 8  # deeper groups are drawn inside the frame at this depth
 WIDEST = 5.0  # points that the arrow with a whole gradient is wider than others
+UPDATES_A_ROW = 4
 MOST_PARAMETERS = 3  # lines of a collapsed box
 # What a collapsed group is coloured as: the first of these kinds that it contains.
 TELLING_KINDS = (
@@ -59,8 +63,9 @@ def assemble(
     *,
     show: Collection[str],
     numbers: Numbers,
-    gradient_names: Mapping[int, str],
+    differentiated: Differentiated,
     classes: Mapping[str, str],
+    phases: Phases,
     direction: Direction,
     notes: Sequence[str],
     opened: Mapping[int, Opener] | None = None,
@@ -72,7 +77,8 @@ def assemble(
     """The picture of a graph whose visible parts are given.
 
     Args:
-        gradient_names: positions of the outputs that are gradients, and of what.
+        differentiated: what of the graph are backward passes that were added for the picture.
+        phases: which passes the nodes belong to.
         classes: dotted path of a module -> its class, where that is known.
         opened: what makes the interiors of nodes that are drawn from inside, by the node's id.
         lit: ids of the nodes that the picture is about; the others stand back.
@@ -81,10 +87,11 @@ def assemble(
         flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
     """
     made = _Assembly(
-        graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats()
+        graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats(), phases
     )
     made.flows = flows or {}
-    return made.picture(gradient_names, direction, tuple(notes))
+    made.seeds = differentiated.seeds
+    return made.picture(differentiated.gradients, direction, tuple(notes))
 
 
 class _Assembly:
@@ -101,12 +108,15 @@ class _Assembly:
         lit: Collection[int] | None,
         heats: Mapping[int, Heat],
         repeats: Repeats,
+        phases: Phases,
     ) -> None:
         self.graph = graph
+        self.phases = phases
         self.opened = opened
         self.lit = lit
         self.heats = heats
-        shown_inside = _only_inside(parts, opened)
+        self.quoted = _shared_states(graph, phases)  # written where they are read instead of drawn
+        shown_inside = _only_inside(parts, opened) | self.quoted
         self.parts = [part for part in parts if not (part.single and id(part.nodes[0]) in shown_inside)]
         self.interiors: dict[str, Interior] = {}  # by the id that stands for the op
         self.rows: list[tuple[str, ...]] = []
@@ -126,29 +136,44 @@ class _Assembly:
                 self.place[id(node)] = self.place[id(repeats.of(node))]
                 self.copies.setdefault(id(repeats.of(node)), []).append(node)
         self.classes = classes
-        self.frames = _Frames(self.parts, self.identifiers, classes, repeats)
+        self.frames = Frames(self.parts, self.identifiers, classes, repeats, phases)
         self.boxes: list[Box] = []
         self.arrows: list[Arrow] = []
         self.ids: list[str] = []  # of the parts, in their order
-        self.opposed: set[str] = set()
+        self.beside: dict[str, list[str]] = {}  # a forward box -> those of other passes in its row
+        self.row_of: dict[str, str] = {}  # a box of another pass -> the forward box that begins its row
+        self.rows_taken: set[tuple[str, int, bool]] = set()
         self.aside: set[str] = set()
         self.faded: set[str] = set()
-        self.seed = next((i for i, part in enumerate(self.parts) if part.nodes[0].kind == "seed"), None)
+        self.seeds: Mapping[int, int] = {}
+        self.gradients: Mapping[int, tuple[str, int]] = {}
+        self.gradient_edges = _gradient_edges(graph, phases)
+        self.again: dict[
+            tuple[Scope, Any], str
+        ] = {}  # (update, what it reads) -> the box for that next to it
+        self.updating: list[
+            tuple[tuple[int, int], str]
+        ] = []  # (gradient's edge, the box of an update reading it)
 
-    def picture(self, gradients: Mapping[int, str], direction: Direction, notes: tuple[str, ...]) -> Picture:
+    def picture(
+        self, gradients: Mapping[int, tuple[str, int]], direction: Direction, notes: tuple[str, ...]
+    ) -> Picture:
+        self.gradients = gradients
         for i, part in enumerate(self.parts):
             incoming = self._incoming(i, part)
             if part.single and id(part.nodes[0]) in self.opened:
                 self._open(part, incoming)
                 continue
             box = self._box(part, [(tail, label) for tail, label, *_ in incoming])
+            incoming += self._again(part)
             self.ids.append(box.id)
             if box.kind in ("parameter", "buffer"):
                 self.aside.add(box.id)
             self.boxes.append(box)
             self.frames.put(box.id, part.scope)
-            for tail, label, role, share in incoming:
-                self._arrow(tail, box.id, label, role, share)
+            for tail, label, role, share, rank in incoming:
+                self._arrow(tail, box.id, label, role, share, rank)
+            self.updating += [(key, box.id) for key in self._read_gradients(part)]
         self._ends(gradients)
         name = self.graph.name or "graph"
         self.frames.merge_chains()
@@ -156,9 +181,10 @@ class _Assembly:
         if self.heats:
             self.boxes = [replace(box, heat=_share(box.heat, hottest)) for box in self.boxes]
         notes += tuple(note for one in self.interiors.values() for note in one.notes)
-        return Picture(name, self.boxes, self.arrows, self.frames.root, direction, notes, tuple(self.rows))
+        rows = tuple(self.rows)
+        return Picture(name, self.boxes, self.arrows, self.frames.root, direction, notes, rows, self._below())
 
-    def _open(self, part: Part, incoming: Sequence[tuple[str, str, str, float | None]]) -> None:
+    def _open(self, part: Part, incoming: Sequence[Incoming]) -> None:
         """Put the interior of an op in place of its box."""
         node = part.nodes[0]
         interior = self.opened[id(node)](self.identifiers)
@@ -191,7 +217,7 @@ class _Assembly:
         elif part.name is not None:
             kind, title, lines, tooltip = self._collapsed(part)
         elif part.serves is not None:
-            kind, title, lines = part.serves.kind, f"∂ {shorten(part.serves.op.name)}", []
+            kind, title, lines = part.serves.kind, self._derived(part, shorten(part.serves.op.name)), []
             tooltip = ", ".join(tally(node.op.name for node in part.nodes))
         elif isinstance(first, Leaf):
             kind, title, lines = self._leaf(first, part.scope)
@@ -203,21 +229,24 @@ class _Assembly:
             if self.opened:
                 lines = [*lines, *self._result_type(first)]
             tooltip = tooltip_of(first)
-        backward = _is_backward(part)
-        if backward and part.name is not None:
-            title = f"∂ {title}"
+        if part.order and part.name is not None:
+            title = self._derived(part, title)
         caption = self.frames.caption(part.scope)
-        content = (kind, title, lines, backward, self.frames.path(part.scope), list(incoming))
+        content = (kind, title, lines, part.order, self.frames.path(part.scope), list(incoming))
         made = self.identifiers.make("n", *content)
-        opposite = self._opposite(part) if backward else None
+        opposite = self._opposite(part, made) if part.order else None
         faded = self.lit is not None and not any(id(node) in self.lit for node in part.nodes)
         if faded:
             self.faded.add(made)
         heat, label = self._heat(part)
         return Box(
-            made, kind, title, tuple(lines), (*self._numbers(part), *label), tooltip, backward, opposite, caption,
+            made, kind, title, tuple(lines), (*self._numbers(part), *label), tooltip, part.order, opposite, caption,
             plane=self._plane(part), heat=heat, faded=faded,
         )  # fmt: skip
+
+    def _derived(self, part: Part, title: str) -> str:
+        """What a part of a backward pass is called whose op or group is."""
+        return f"∂ {title}" if part.order == 1 else f"∂(∂ {title})" if part.descends else f"∂² {title}"
 
     def _plane(self, part: Part) -> Plane | None:
         """The first plane of a tensor's value, where values are shown and it is too large to be written out."""
@@ -240,7 +269,7 @@ class _Assembly:
     def _settings(self, node: Node) -> list[str]:
         pairs = settings_of(node) if "settings" in self.show else []
         lines = packed([f"{name} {text}" for name, text in pairs])
-        lines += packed([f"{name} = {text}" for name, text in constants_of(node)])
+        lines += packed([f"{name} = {text}" for name, text in (*constants_of(node), *self._states_of(node))])
         if "source" in self.show and node.source is not None:
             lines.append(shorten(str(node.source)))
         return lines
@@ -252,10 +281,10 @@ class _Assembly:
 
     def _leaf(self, leaf: Leaf, scope: Scope) -> tuple[str, str, list[str]]:
         if leaf.kind == "seed":
-            out = self._output_name(0)
-            return "gradient", f"∂{out}/∂{out} = 1", self._type_line(leaf)
-        kind = "parameter" if leaf.requires_grad else leaf.kind
-        return kind, self._leaf_name(leaf, scope), self._type_line(leaf)
+            out = self._gradient_title(self.seeds.get(id(leaf), 0)) or self._output_name(0)
+            first = self.phases.order(leaf) == 1
+            return "gradient", f"∂{out}/∂{out} = 1" if first else f"1 × {out}", self._type_line(leaf)
+        return self._kind(leaf), self._leaf_name(leaf, scope), self._type_line(leaf)
 
     def _leaf_name(self, leaf: Leaf, scope: Scope) -> str:
         name = leaf.name if "names" in self.show else None
@@ -269,6 +298,8 @@ class _Assembly:
 
     def _collapsed(self, part: Part) -> tuple[str, str, list[str], str]:
         ops = [node for node in part.nodes if not isinstance(node, Leaf)]
+        if self._is_update(part):
+            return self._update(part, ops)
         kinds = {node.kind for node in _served(ops)}
         kind = next((kind for kind in TELLING_KINDS if kind in kinds), "composite")
         inside = ", ".join(tally(node.op.name for node in ops))
@@ -280,11 +311,32 @@ class _Assembly:
             lines.insert(0, what)
         return kind, title, lines, f"{part.name}: {inside}"
 
+    def _update(self, part: Part, ops: Sequence[Node]) -> tuple[str, str, list[str], str]:
+        """The box of an update: the state whose new value it makes, and all other states that it makes it from."""
+        leaf = self._updated(part)
+        name = leaf.name or leaf.kind
+        read = {
+            id(one): one
+            for node in ops
+            for one in node.parents()
+            if isinstance(one, Leaf) and one is not leaf
+        }
+        own = sorted(read.values(), key=lambda one: id(one) in self.quoted)
+        others = packed([shorten((one.name or one.kind).removeprefix(f"{name}."), 24) for one in own])
+        tooltip = ", ".join(tally(node.op.name for node in ops))
+        return "update", f"new {shorten(name)}", [*self._type_line(leaf), *others], tooltip
+
+    def _is_update(self, part: Part) -> bool:
+        return self.phases.is_update(_whole_scope(part))
+
+    def _updated(self, part: Part) -> Leaf:
+        return self.phases.updated[_whole_scope(part)[:1]]
+
     def _class(self, part: Part) -> str:
         """The class of the module that a collapsed part is a call of, if it is known and says more than the name."""
         assert part.name is not None
-        found = self.classes.get(_dotted((*part.scope, (part.name, part.call))), "")
-        return "" if found.lower() == part.name.lower() or _is_backward(part) else found
+        found = self.classes.get(dotted((*part.scope, (part.name, part.call))), "")
+        return "" if found.lower() == part.name.lower() or part.order else found
 
     def _inside(self, part: Part) -> list[str]:
         """What a box that stands for many nodes contains: its parameters if it is a module's, else its ops."""
@@ -292,7 +344,7 @@ class _Assembly:
         ops = [node.op.name for node in part.nodes if not isinstance(node, Leaf)]
         if part.folded:
             return tally([*ops, *("parameter" for _ in owned)], most=4)
-        if _is_backward(part):
+        if part.order:
             return []
         lines = [f"{_last_name(leaf)} {shape_text(leaf.shape)}" for leaf in owned[:MOST_PARAMETERS]]
         rest = len(owned) - MOST_PARAMETERS
@@ -317,58 +369,89 @@ class _Assembly:
                 rows.append((label, array_text(value)))
         return tuple(rows)
 
-    def _opposite(self, part: Part) -> str | None:
-        """The id of the forward box of a backward one, unless an earlier one stands there already."""
+    def _opposite(self, part: Part, made: str) -> str | None:
+        """The id of the box that one of a backward pass stands beside, in the row of what it differentiates."""
         origin = part.nodes[0].forward_node
         place = self.place.get(id(origin)) if origin is not None else None
-        if place is None or _is_backward(self.parts[place]) or place >= len(self.ids):
+        if place is None or place >= len(self.ids) or self.parts[place].order >= part.order:
             return None
-        return self._claim(self.ids[place])
+        return self._beside(self.ids[place], made, part.order, part.descends)
 
-    def _claim(self, forward: str) -> str | None:
-        if forward in self.opposed:
+    def _beside(self, box: str, made: str, order: int, descends: bool = False) -> str | None:
+        """Put a box at the end of another's row; the id of the last one there, None if its place is taken."""
+        start = self.row_of.get(box, box)
+        if (start, order, descends) in self.rows_taken:
             return None
-        self.opposed.add(forward)
-        return forward
+        self.rows_taken.add((start, order, descends))
+        row = self.beside.setdefault(start, [start])
+        row.append(made)
+        self.row_of[made] = start
+        return row[-2]
 
     # -- outputs -------------------------------------------------------------------------------------------------------
 
-    def _ends(self, gradients: Mapping[int, str]) -> None:
+    def _ends(self, gradients: Mapping[int, tuple[str, int]]) -> None:
         """Boxes for what the graph gives: its outputs, gradients and new states."""
+        starts = {position: leaf for leaf, position in self.seeds.items() if leaf in self.place}
         for position, edge in enumerate(self.graph.outputs):
             if not is_recorded(edge):
                 continue
             if position in gradients and id(edge_node(edge)) in self.repeats.drawn:
                 continue
+            seed = self.ids[self.place[starts[position]]] if position in starts else None
             if position in gradients:
-                of = gradients[position]
-                self._gradient(edge, f"∂{self._output_name(0)}/∂{shorten(of)}", of)
+                of, order = gradients[position]
+                self._gradient(edge, self._gradient_title(position), of, order, seed)
             elif not isinstance(self._part(edge).nodes[-1], Leaf):  # a leaf returned as it is has its box
-                opposite = self.ids[self.seed] if self.seed is not None and position == 0 else None
-                self._end(edge, "output", self._output_name(position), "data", (), opposite)
-        for leaf, edge in self.graph.gradients:
-            if is_recorded(edge) and id(edge_node(edge)) not in self.repeats.drawn:
-                name = leaf.name or leaf.kind
-                self._gradient(edge, f"{shorten(name)}.grad", name)
+                self._end(edge, "output", self._output_name(position), "data", (), seed)
+        for edge, leaf, title in self.gradient_edges.values():
+            if id(edge_node(edge)) in self.place and id(edge_node(edge)) not in self.repeats.drawn:
+                self._gradient(edge, title, leaf.name or leaf.kind)
         for leaf, edge in self.graph.updates:
             if id(edge_node(edge)) in self.repeats.drawn if is_recorded(edge) else True:
                 continue
-            if self._part(edge).single:  # else it stays within its box
+            if id(edge_node(edge)) in self.place and self._part(edge).single:  # else it stays within its box
                 scope = self._part(edge).scope
                 self._end(edge, "update", f"new {self._leaf_name(leaf, scope)}", "data", scope, None)
 
-    def _gradient(self, edge: Any, title: str, of: str) -> None:
-        opposite, scope = self._leaf_box(of)
-        self._end(edge, "gradient", title, "gradient", scope, opposite)
+    def _gradient_title(self, position: int) -> str:
+        """What a gradient among the outputs is called; nothing for other outputs."""
+        of, order = self.gradients.get(position, ("", 0))
+        out, of = self._output_name(0), shorten(of)
+        if order < 2:
+            return f"∂{out}/∂{of}" if order else ""
+        firsts = [edge_type(self.graph.outputs[i]) for i, (_, one) in self.gradients.items() if one == 1]
+        return f"∂²{out}/∂{of}²" if len(firsts) == 1 and firsts[0].size == 1 else f"∂Σ∇{out}/∂{of}"
 
-    def _end(self, edge: Any, kind: str, title: str, role: str, scope: Scope, opposite: str | None) -> None:
+    def _gradient(self, edge: Any, title: str, of: str, order: int = 1, seed: str | None = None) -> None:
+        """The end of a backward pass at a leaf, beside the leaf; and the start of the next pass beside that."""
+        leaf, scope = self._leaf_box(of)
+        made = self._end(edge, "gradient", title, "gradient", scope, leaf, order)
+        if seed is not None:
+            row = self.row_of.get(made, made)
+            before = self._beside(row, seed, order + 1, True)
+            self.boxes = [replace(box, opposite=before) if box.id == seed else box for box in self.boxes]
+        for key, head in self.updating:
+            if key == _key(edge):
+                self._arrow(made, head, "", "data", rank=-1)
+
+    def _end(
+        self, edge: Any, kind: str, title: str, role: str, scope: Scope, opposite: str | None, order: int = 0
+    ) -> str:
+        part = self._part(edge)
         tail = self.ids[self.place[id(edge_node(edge))]]
-        label = self._label(self._part(edge), edge)
+        label = self._label(part, edge)
         made = self.identifiers.make("n", kind, title, [tail, label])
+        if kind == "gradient" and opposite is not None:
+            opposite = self._beside(opposite, made, order)
+        rank = 1 if role == "data" else -1 if part.order < 2 or not part.descends else 0
         faded = tail in self.faded
-        self.boxes.append(Box(made, kind, title, backward=kind == "gradient", opposite=opposite, faded=faded))
+        self.boxes.append(Box(made, kind, title, backward=order, opposite=opposite, faded=faded))
+        if kind == "gradient":
+            self.aside.add(made)
         self.frames.put(made, scope)
-        self._arrow(tail, made, label, role)
+        self._arrow(tail, made, label, role, rank=rank)
+        return made
 
     def _part(self, edge: Any) -> Part:
         return self.parts[self.place[id(edge_node(edge))]]
@@ -385,20 +468,20 @@ class _Assembly:
         for i, part in enumerate(self.parts):
             leaf = part.nodes[0]
             if part.single and isinstance(leaf, Leaf) and (leaf.name or leaf.kind) == name:
-                return self._claim(self.ids[i]), part.scope
+                return self.ids[i], part.scope
         return None, ()
 
     # -- arrows --------------------------------------------------------------------------------------------------------
 
-    def _incoming(self, i: int, part: Part) -> list[tuple[str, str, str, float | None]]:
-        """(tail's id, label, role, share) of each arrow into a part: one an operand, merged at a collapsed side."""
-        found: list[tuple[str, str, str, float | None]] = []
+    def _incoming(self, i: int, part: Part) -> list[Incoming]:
+        """Each arrow into a part: one an operand, merged at a collapsed side."""
+        found: list[Incoming] = []
         merged: Counter[int] = Counter()
         first: dict[int, Any] = {}
         seen: set[tuple[int, int]] = set()
         for node in part.nodes:
             for position, entry in self._entries(node):
-                if id(edge_node(entry)) not in self.place:
+                if id(edge_node(entry)) not in self.place or self._elsewhere(part, entry):
                     continue
                 tail = self.place[id(edge_node(entry))]
                 if tail == i or tail >= len(self.ids):
@@ -414,10 +497,12 @@ class _Assembly:
                 role = self._role(tail, i)
                 label = self._label(self.parts[tail], entry) if role != "saved" else self._kept(entry)
                 share = self.flows.get((id(node), position))
-                found.append((self.ids[tail], label if share is None else f"  {share:.0%}", role, share))
+                label = label if share is None else f"  {share:.0%}"
+                found.append((self.ids[tail], label, role, share, self._rank(tail, i, role)))
         for tail, count in merged.items():
             label = f"× {count:,}" if count > 1 else self._label(self.parts[tail], first[tail])
-            found.append((self.ids[tail], label, self._role(tail, i), None))
+            role = self._role(tail, i)
+            found.append((self.ids[tail], label, role, None, self._rank(tail, i, role)))
         return found
 
     def _entries(self, node: Node) -> Iterator[tuple[int, Any]]:
@@ -428,6 +513,82 @@ class _Assembly:
                 if is_recorded(entry) and id(edge_node(entry)) not in self.repeats.drawn:
                     yield i, entry
 
+    def _elsewhere(self, part: Part, edge: Any) -> bool:
+        """Whether an update reads what it does not get from the box that it comes from, but from one next to it.
+
+        That is the state itself, which is drawn again or named inside, and a gradient, which has a box of its own.
+        """
+        if not self._is_update(part):
+            return False
+        leaf = self._updated(part)
+        if edge_node(edge) is leaf:
+            return not self._is_update(self.parts[self.place[id(leaf)]])
+        return _key(edge) in self.gradient_edges
+
+    def _read_gradients(self, part: Part) -> list[tuple[int, int]]:
+        if part.single or not self._is_update(part):
+            return []
+        keys = dict.fromkeys(_key(edge) for node in part.nodes for _, edge in self._entries(node))
+        return [key for key in keys if key in self.gradient_edges]
+
+    def _again(self, part: Part) -> list[Incoming]:
+        """The parameter and the gradient that an op of an update reads, drawn a second time next to it."""
+        if not part.single or not self._is_update(part):
+            return []
+        found: list[Incoming] = []
+        for _, edge in self._entries(part.nodes[0]):
+            if id(edge_node(edge)) not in self.place or not self._elsewhere(part, edge):
+                continue
+            key = (_whole_scope(part), _key(edge))
+            if key not in self.again:
+                self.again[key] = self._second_box(edge, part.scope)
+            found.append((self.again[key], "", "data", None, 1))
+        return found
+
+    def _second_box(self, edge: Any, scope: Scope) -> str:
+        source = edge_node(edge)
+        if isinstance(source, Leaf):
+            leaf, title, kind = source, source.name or source.kind, self._kind(source)
+        else:
+            _, leaf, title = self.gradient_edges[_key(edge)]
+            kind = "gradient"
+        made = self.identifiers.make("n", "again", kind, title)
+        self.boxes.append(Box(made, kind, shorten(title), tuple(self._type_line(leaf))))
+        self.frames.put(made, scope)
+        return made
+
+    def _kind(self, leaf: Leaf) -> str:
+        return "parameter" if leaf.requires_grad else leaf.kind
+
+    def _below(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+        """Updates drawn op by op stand below all else, some in each row."""
+        inside: dict[Scope, list[str]] = {}
+        for scope in self.phases.updated:
+            boxes = self.frames.boxes_in(scope)
+            if boxes:
+                inside[scope] = boxes
+        if not inside:
+            return ()
+        tops = {arrow.head if arrow.rank < 0 else arrow.tail for arrow in self.arrows if arrow.rank}
+        ends = {arrow.tail if arrow.rank < 0 else arrow.head for arrow in self.arrows if arrow.rank}
+        updates = {box for boxes in inside.values() for box in boxes}
+        above = [box.id for box in self.boxes if box.id not in tops and box.id not in updates]
+        found = []
+        groups = list(inside.values())
+        for start in range(0, len(groups), UPDATES_A_ROW):
+            row = [box for boxes in groups[start : start + UPDATES_A_ROW] for box in boxes]
+            found.append((tuple(above), tuple(box for box in row if box not in ends)))
+            above = [box for box in row if box not in tops]
+        return tuple(found)
+
+    def _states_of(self, node: Node) -> list[tuple[str, str]]:
+        """The operands of a node that are states which are written in words."""
+        return [
+            (node.op.operand_at(i).name, shorten(entry.name or entry.kind, 24))
+            for i, entry in enumerate(node.inputs)
+            if isinstance(entry, Leaf) and id(entry) in self.quoted
+        ]
+
     def _kept(self, edge: Any) -> str:
         """How much stays in memory for the backward pass."""
         if self.all_scalar or isinstance(edge_node(edge), Leaf) or "shapes" not in self.show:
@@ -435,9 +596,21 @@ class _Assembly:
         return bytes_text(edge_type(edge).nbytes)
 
     def _role(self, tail: int, head: int) -> str:
-        if not _is_backward(self.parts[head]):
+        if not self.parts[head].order:
             return "data"
-        return "gradient" if _is_backward(self.parts[tail]) else "saved"
+        return "gradient" if self.parts[tail].order == self.parts[head].order else "saved"
+
+    def _rank(self, tail: int, head: int, role: str) -> int:
+        """Where the head stands: see `Arrow`."""
+        before, after = self.parts[tail], self.parts[head]
+        if self._is_update(after):
+            return 1 if after.single else -1  # one box stands above its gradient; all the ops, at the end
+        if role != "gradient":
+            return 0 if role == "saved" else 1
+        starts = before.nodes[0].kind == "seed" and before.order > 1
+        if before.descends or starts:
+            return 1 if after.descends else 0
+        return -1
 
     def _label(self, tail: Part, edge: Any) -> str:
         if self.all_scalar or self.opened or (tail.single and isinstance(tail.nodes[0], Leaf)):
@@ -446,14 +619,53 @@ class _Assembly:
         node = edge_node(edge)
         return f"[{edge_index(edge)}] {text}".strip() if len(node.output_types) > 1 else text
 
-    def _arrow(self, tail: str, head: str, label: str, role: str, share: float | None = None) -> None:
+    def _arrow(
+        self, tail: str, head: str, label: str, role: str, share: float | None = None, rank: int = 1
+    ) -> None:
         width = 1.0 if share is None else 1.0 + WIDEST * min(1.0, abs(share))
         tails = self.interiors[tail].exits if tail in self.interiors and role != "saved" else [tail]
         for i, one in enumerate(tails):
             made = self.identifiers.make("e", one, head, label, role)
-            aside = one in self.aside
+            aside = one in self.aside or head in self.aside
             faded = one in self.faded or head in self.faded
-            self.arrows.append(Arrow(made, one, head, "" if i else label, role, aside, width, faded))
+            self.arrows.append(Arrow(made, one, head, "" if i else label, role, aside, rank, width, faded))
+
+
+def _key(edge: Any) -> tuple[int, int]:
+    return id(edge_node(edge)), edge_index(edge)
+
+
+def _whole_scope(part: Part) -> Scope:
+    """The groups around a part's nodes."""
+    return part.scope if part.name is None else (*part.scope, (part.name, part.call))
+
+
+def _gradient_edges(graph: Graph, phases: Phases) -> dict[tuple[int, int], tuple[Any, Leaf, str]]:
+    """Where the gradients of a training step end: (edge, leaf, title) of those that it sets or updates with."""
+    found = {}
+    for leaf, edge in graph.gradients:
+        if is_recorded(edge):
+            found[_key(edge)] = (edge, leaf, f"{shorten(leaf.name or leaf.kind)}.grad")
+    for node in graph.nodes:
+        if id(node) in phases.scopes:
+            leaf = phases.updated[phases.scopes[id(node)]]
+            title = f"gradient of {shorten(leaf.name or leaf.kind)}"
+            for edge in node.inputs:
+                if is_recorded(edge) and phases.order(edge_node(edge)):
+                    found.setdefault(_key(edge), (edge, leaf, title))
+    return found
+
+
+def _shared_states(graph: Graph, phases: Phases) -> set[int]:
+    """Ids of the states that updates read and nothing writes: learning rates and the like."""
+    written = {id(leaf) for leaf, _ in graph.updates}
+    states = {id(leaf) for leaf in graph.leaves if leaf.kind == "buffer" and id(leaf) not in written}
+    readers = (
+        (id(parent), node) for node in graph.nodes for parent in node.parents() if id(parent) in states
+    )
+    return (
+        states - {leaf for leaf, node in readers if id(node) not in phases.scopes} if phases.scopes else set()
+    )
 
 
 def _only_inside(parts: Sequence[Part], opened: Mapping[int, Opener]) -> set[int]:
@@ -477,7 +689,7 @@ def _share(heat: float | None, hottest: float) -> float | None:
 
 def _served(nodes: Sequence[Node]) -> list[Node]:
     """The forward nodes that nodes are, or go back to."""
-    return [node.forward_node or node for node in nodes]
+    return [served(node) for node in nodes]
 
 
 def is_join(node: Node) -> bool:
@@ -495,109 +707,5 @@ def is_join(node: Node) -> bool:
     return before.forward_node is not origin or len(set(reads)) < len(reads)
 
 
-def _dotted(scope: Scope) -> str:
-    return ".".join(name for name, _ in scope)
-
-
-def _is_backward(part: Part) -> bool:
-    node = part.nodes[-1]
-    return node.phase == "backward" or node.kind == "seed"
-
-
 def _last_name(leaf: Leaf) -> str:
     return shorten((leaf.name or leaf.kind).rpartition(".")[2] or leaf.kind, 24)
-
-
-def _lone_groups(parts: Sequence[Part]) -> set[Scope]:
-    """The groups with a single box in them."""
-    sizes = Counter(scope for part in parts for scope in _prefixes(part.scope))
-    return {scope for scope, size in sizes.items() if size == 1}
-
-
-def _prefixes(scope: Scope) -> list[Scope]:
-    return [scope[:depth] for depth in range(1, min(len(scope), DEEPEST_FRAME) + 1)]
-
-
-class _Frames:
-    """The tree of groups, made as boxes are put into it; calls are numbered by their order in this graph."""
-
-    def __init__(
-        self, parts: Sequence[Part], identifiers: Identifiers, classes: Mapping[str, str], repeats: Repeats
-    ) -> None:
-        self.repeats = repeats
-        self.identifiers = identifiers
-        self.classes = classes
-        self.root = Group("g0", "")
-        self._groups: dict[Scope, Group] = {(): self.root}
-        self._calls: dict[tuple[Scope, str], dict[int, int]] = {}
-        self._paths: dict[Scope, list[str]] = {}
-        self._lone = _lone_groups(parts)
-        # Every op of both passes: frames would push the two columns apart, so each box says where it belongs.
-        self._flat = any(
-            part.single and _is_backward(part) and part.nodes[0].op is not None for part in parts
-        )
-        for part in parts:
-            self._number(part.scope)
-            if part.name is not None:
-                self._number((*part.scope, (part.name, part.call)))
-
-    def _number(self, scope: Scope) -> None:
-        for depth, (name, number) in enumerate(scope):
-            calls = self._calls.setdefault((scope[:depth], name), {})
-            calls.setdefault(number, len(calls))
-
-    def _title(self, scope: Scope, name: str, number: int) -> str:
-        calls = self._calls[scope, name]
-        title = shorten(name) if len(calls) == 1 else f"{shorten(name)} · call {calls[number] + 1}"
-        return self.repeats.title((*scope, (name, number)), title)
-
-    def title(self, part: Part) -> str:
-        """What a collapsed part is called."""
-        assert part.name is not None
-        return self._title(part.scope, part.name, part.call)
-
-    def path(self, scope: Scope) -> list[str]:
-        """The titles of the frames around something, outermost first."""
-        found = self._paths.get(scope)
-        if found is None:
-            titles = [self._title(scope[:depth], *call) for depth, call in enumerate(scope)]
-            found = self._paths[scope] = titles
-        return found
-
-    def caption(self, scope: Scope) -> str:
-        """The name of the group around a box that is alone in it, and so needs no frame."""
-        return shorten(" / ".join(self.path(scope)[self._framed(scope) :]))
-
-    def _framed(self, scope: Scope) -> int:
-        """How many of the groups around a box are drawn as frames."""
-        depth = 0 if self._flat else min(len(scope), DEEPEST_FRAME)
-        while depth and scope[:depth] in self._lone:
-            depth -= 1
-        return depth
-
-    def open(self, scope: Scope, title: str) -> Group:
-        """A frame for the interior of an op."""
-        made = Group(self.identifiers.make("g", title), title)
-        self._group(scope[: self._framed(scope)]).groups.append(made)
-        return made
-
-    def put(self, box: str, scope: Scope) -> None:
-        self._group(scope[: self._framed(scope)]).boxes.append(box)
-
-    def merge_chains(self) -> None:
-        """A frame with nothing in it but another frame becomes one with it."""
-        for group in self._groups.values():
-            while group is not self.root and not group.boxes and len(group.groups) == 1:
-                inner = group.groups[0]
-                group.title = f"{group.title} / {inner.title}"
-                group.boxes, group.groups = inner.boxes, inner.groups
-
-    def _group(self, scope: Scope) -> Group:
-        group = self._groups.get(scope)
-        if group is None:
-            path = self.path(scope)
-            found = self.classes.get(_dotted(scope), "")
-            title = f"{path[-1]}  {found}" if found and found != path[-1] else path[-1]
-            group = self._groups[scope] = Group(self.identifiers.make("g", path), title)
-            self._group(scope[:-1]).groups.append(group)
-        return group

@@ -71,18 +71,57 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
     for arrow in picture.arrows:
         _write_arrow(graph, arrow, style)
     if len(picture.boxes) <= MOST_SUPPORTED:
-        for above, below in _supports(picture):
-            graph.edge(above, below, style="invis", weight="0")
-    pairs = [
-        (box.opposite, box.id) if box.backward else (box.id, box.opposite)
-        for box in picture.boxes
-        if box.opposite is not None
-    ]
-    for left, right in pairs:
+        for upper, lower in _supports(picture):
+            graph.edge(upper, lower, style="invis", weight="0")
+    for number, (above, below) in enumerate(picture.below):
+        middle = f"between{number}"
+        graph.node(middle, label="", shape="point", style="invis", width="0", height="0")
+        for box in above:
+            graph.edge(box, middle, style="invis", weight="0")
+        for box in below:
+            graph.edge(middle, box, style="invis", weight="0")
+    for boxes in [*_opposites(picture), *_after_gradients(picture)]:
         with graph.subgraph() as row:
             row.attr(rank="same")
-            row.edge(left, right, style="invis", weight="0")
+            for left, right in itertools.pairwise(boxes):
+                row.edge(left, right, style="invis", weight="1")
     return graph
+
+
+def _opposites(picture: Picture) -> list[list[str]]:
+    """The boxes of different passes that stand side by side, from the forward pass on."""
+    following = {}
+    for box in picture.boxes:
+        if box.opposite is not None:
+            left, right = (box.opposite, box.id) if box.backward else (box.id, box.opposite)
+            following[left] = right
+    rows = []
+    for box in picture.boxes:
+        if box.id in following and box.id not in following.values():
+            row = [box.id]
+            while row[-1] in following:
+                row.append(following[row[-1]])
+            rows.append(row)
+    return rows
+
+
+def _after_gradients(picture: Picture) -> list[list[str]]:
+    """Rows that keep the ends of a backward pass to the right of where the pass goes on."""
+    kinds = {box.id: box.kind for box in picture.boxes if box.backward}
+    free = {box.id for box in picture.boxes if box.backward and box.opposite is None}
+    goes_on = {
+        a.tail: a.head for a in picture.arrows if a.rank < 0 and kinds.get(a.head, "gradient") != "gradient"
+    }
+    rows: dict[str, list[str]] = {}
+    for arrow in picture.arrows:
+        if (
+            arrow.rank < 0
+            and arrow.head in free
+            and kinds[arrow.head] == "gradient"
+            and arrow.tail in goes_on
+        ):
+            rows.setdefault(arrow.tail, [goes_on[arrow.tail]]).append(arrow.head)
+    return list(rows.values())
 
 
 def images_of(picture: Picture, style: Style) -> dict[str, bytes]:
@@ -250,11 +289,16 @@ def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
         options["penwidth"] = f"{arrow.width:.3g}"
     if arrow.label:
         options["label"] = _text(f"  {arrow.label} ")
-    if arrow.role == "gradient":
+    if arrow.role in ("gradient", "saved"):
+        options |= (
+            {"style": "dashed"} if arrow.role == "gradient" else {"style": "dotted", "arrowhead": "open"}
+        )
+    if arrow.rank == 0:
+        graph.edge(arrow.tail, arrow.head, constraint="false", **options)
+    elif arrow.rank < 0:
         # The backward pass flows upwards beside the forward pass: ranked the other way round, and drawn backwards.
-        graph.edge(arrow.head, arrow.tail, dir="back", style="dashed", **options)
-    elif arrow.role == "saved":
-        graph.edge(arrow.tail, arrow.head, constraint="false", style="dotted", arrowhead="open", **options)
+        weight = "1" if arrow.aside else "6"
+        graph.edge(arrow.head, arrow.tail, dir="back", weight=weight, **options)
     elif arrow.role == "impact":
         graph.edge(arrow.tail, arrow.head, style="dashed", **options)
     elif arrow.role == "child":

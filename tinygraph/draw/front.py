@@ -29,7 +29,7 @@ def draw(
     zoom: str = "op",
     element: Any = None,
     inputs: Any = None,
-    backward: bool = False,
+    backward: bool | int = False,
     show: Sequence[str] = USUALLY,
     style: str | Path = DEFAULT,
     focus: Any = None,
@@ -53,7 +53,8 @@ def draw(
             {tensor: index}, the tensor as itself or by name: what that element of a kernel or input reaches, where it
             meets the padding, and its impacts on the gradient if the graph's output is a scalar or with `backward`.
         inputs: what to call a module or captured graph with: an array or tensor, or a tuple of them.
-        backward: also draw the backward pass, each node opposite the one it serves.
+        backward: also draw the backward pass, each node opposite the one it serves; 2 also draws the backward pass of
+            that, as a third column: the gradients of the sum of all gradients.
         show: what to write: any of "names", "settings", "shapes", "dtypes", "values" (with a small image of what is
             larger), "gradients" (of the first output), "source" (the line that made the node), and the overlays, of
             which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the backward pass),
@@ -86,6 +87,10 @@ def draw(
 
     find_level(zoom)
     _check_show(show)
+    if backward not in (0, 1, 2):
+        raise DrawingError(
+            f"backward={backward!r} must be False, True, or 2 for the backward pass of that pass"
+        )
     if element is not None and zoom not in INSIDE:
         raise DrawingError(
             f"element={element!r} belongs to a level below ops; zoom={zoom!r} shows whole tensors"
@@ -98,7 +103,7 @@ def draw(
         drawing = Drawing(draw_tree(target), look, time_limit=time_limit)
     else:
         flows = target.flows() if isinstance(target, Contributions) else None
-        wishes = Wishes(zoom, element, given, backward, show, focus, between, fold, collapse, flows)
+        wishes = Wishes(zoom, element, given, int(backward), show, focus, between, fold, collapse, flows)
         sketch = Sketch(_graph(target, given), wishes, module_classes(target))
         picture = sketch.picture()
         drawing = Drawing(

@@ -15,6 +15,7 @@ from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node
 from tinygraph.core.op import Composite
 from tinygraph.core.registry import registry
+from tinygraph.draw.phases import Phases
 from tinygraph.errors import DrawingError
 
 MOST_BOXES = 3000
@@ -36,6 +37,8 @@ class Part:
         name, call: what a collapsed group is called, and which call of it; None for a visible node or a fold.
         folded: whether the part stands for a stretch of boxes left out.
         serves: the visible forward node whose backward nodes these are, where they are drawn as one box.
+        order: the pass: 0 forward, 1 backward, 2 the backward pass of that.
+        descends: whether it differentiates a part of a backward pass; see `Phases.descends`.
     """
 
     nodes: list[Node]
@@ -44,6 +47,8 @@ class Part:
     call: int = 0
     folded: bool = False
     serves: Node | None = None
+    order: int = 0
+    descends: bool = False
 
     @property
     def single(self) -> bool:
@@ -121,42 +126,46 @@ def _without_composites(scope: Scope) -> Scope:
     return scope
 
 
-def collapse(nodes: Sequence[Node], cut: Cut, every_backward_node: bool = False) -> list[Part]:
-    """Parts in the order of their first nodes; forward and backward nodes of one group make two parts.
+def collapse(
+    nodes: Sequence[Node], cut: Cut, every_backward_node: bool = False, phases: Phases | None = None
+) -> list[Part]:
+    """Parts in the order of their first nodes; the nodes of one group make a part for each pass.
 
     Unless `every_backward_node` is to be visible, those that serve one visible forward node make one part.
     """
+    phases = phases or Phases()
     parts: list[Part] = []
     boxes: dict[Any, Part] = {}
     cuts: dict[Scope, int | None] = {}
     leaves: list[Part] = []
     for node in nodes:
         if isinstance(node, Leaf):
-            leaves.append(Part([node], ()))
+            leaves.append(Part([node], (), order=phases.order(node)))
             continue
-        scope = node.scope
+        scope = phases.scope(node)
         if scope not in cuts:
             cuts[scope] = cut(scope)
         depth = cuts[scope]
-        backward = node.phase == "backward"
-        if depth is None and (every_backward_node or not backward):
-            parts.append(Part([node], scope))
+        order, descends = phases.order(node), phases.descends(node)
+        if depth is None and (every_backward_node or node.phase != "backward"):
+            parts.append(Part([node], scope, order=order, descends=descends))
             continue
-        served = _served(node)
-        key = id(served) if depth is None else (scope[:depth], backward)
+        origin = served(node)
+        key = (id(origin) if depth is None else scope[:depth], order, descends)
         box = boxes.get(key)
         if box is None:
             if depth is None:
-                box = Part([], scope, serves=served)
+                box = Part([], scope, serves=origin, order=order, descends=descends)
             else:
-                box = Part([], scope[: depth - 1], *scope[depth - 1])
+                name, call = scope[depth - 1]
+                box = Part([], scope[: depth - 1], name, call, order=order, descends=descends)
             boxes[key] = box
             parts.append(box)
         box.nodes.append(node)
     return _with_leaves(parts, leaves)
 
 
-def _served(node: Node) -> Node:
+def served(node: Node) -> Node:
     """The forward node that a backward node, of whatever order, goes back to."""
     while node.phase == "backward" and node.forward_node is not None:
         node = node.forward_node
@@ -179,7 +188,7 @@ def _with_leaves(parts: list[Part], leaves: list[Part]) -> list[Part]:
     before: dict[int, list[Part]] = {}
     for leaf in reversed(leaves):
         positions = readers[id(leaf.nodes[0])]
-        forward = [i for i in positions if parts[i].nodes[0].phase != "backward"] or positions
+        forward = [i for i in positions if parts[i].nodes[-1].phase == "forward"] or positions
         only = parts[forward[0]] if len(forward) == 1 else None
         if only is not None and not only.single and _is_state(leaf.nodes[0]):
             only.nodes.insert(0, leaf.nodes[0])
@@ -223,25 +232,33 @@ def visible(
     limit: int = MOST_BOXES,
     collapsed: Callable[[str], bool] | None = None,
     opened: Collection[Scope] = (),
+    phases: Phases | None = None,
 ) -> tuple[list[Part], str]:
     """The parts at a level, or at the finest coarser one with at most `limit` boxes, and a note that says so.
 
     Groups whose dotted name `collapsed` accepts are boxes at every level; groups around what is `opened` are none.
+    The ops of an update are one box but at the level of ops.
     """
     find_level(zoom)
-    sizes = Counter(node.scope for node in nodes if not isinstance(node, Leaf))
+    phases = phases or Phases()
+    sizes = Counter(phases.scope(node) for node in nodes if not isinstance(node, Leaf))
     levels = _levels_from(zoom, sizes)
     too_many = ""
     for name, level in levels:
-        cut = level(sizes) if collapsed is None else _also(level(sizes), collapsed)
+        cut = level(sizes) if level is by_op else _with_updates(level(sizes), phases)
+        cut = cut if collapsed is None else _also(cut, collapsed)
         cut = _except(cut, opened) if opened else cut
         if too_many and _estimate(sizes, cut) > limit and level is not levels[-1][1]:
             continue
-        parts = collapse(nodes, cut, every_backward_node=level is by_op)
+        parts = collapse(nodes, cut, level is by_op, phases)
         if len(parts) <= limit:
             return parts, f"{too_many}: collapsed to {name}." if too_many else ""
         too_many = too_many or f"{len(parts):,} boxes are too many for one picture"
     return fold(parts), f"{too_many}: the middle is folded."
+
+
+def _with_updates(cut: Cut, phases: Phases) -> Cut:
+    return lambda scope: 1 if phases.is_update(scope) else cut(scope)
 
 
 def _also(cut: Cut, collapsed: Callable[[str], bool]) -> Cut:

@@ -7,6 +7,7 @@ Values come from replaying the graph, gradients from pulling a cotangent back th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,32 @@ def values_of(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     return replay(graph, inputs)
 
 
-def with_backward(graph: Graph) -> tuple[Graph, dict[int, str]]:
-    """The graph and its backward pass from the first output as one graph, and what its new outputs are called.
+@dataclass(frozen=True, slots=True)
+class Differentiated:
+    """A graph with its backward passes.
 
-    Unlike in `Graph.gradient` the cotangent that the pass starts from is a leaf, so that nothing of the pass is
-    worked out as a constant and left out of the picture; it need not be a scalar.
+    Attributes:
+        gradients: position of an output -> (name of the leaf that it is a gradient of, order of the pass).
+        seeds: id of the leaf that a pass starts from -> the position of the output it stands for.
+        note: what is to be said of the passes, or nothing.
+    """
+
+    graph: Graph
+    gradients: dict[int, tuple[str, int]] = field(default_factory=dict)
+    seeds: dict[int, int] = field(default_factory=dict)
+    note: str = ""
+
+
+def with_backward(graph: Graph, passes: int = 1) -> Differentiated:
+    """The graph and its backward pass from the first output as one graph; with two passes, also the pass from there.
+
+    Unlike in `Graph.gradient` the cotangents that a pass starts from are leaves, so that nothing of it is worked out
+    as a constant and left out of the picture; the output need not be a scalar. The second pass starts from every
+    gradient of the first, each with ones: it is the gradient of their sum.
 
     Returns:
         The graph, whose outputs are the graph's own and one gradient for each leaf that wants one (each input, if
-        none does), and position of an output -> the name of the leaf it is the gradient of.
+        none does) and pass, as far as there are any.
 
     Raises:
         DrawingError: nothing in the graph can have a gradient.
@@ -60,21 +78,48 @@ def with_backward(graph: Graph) -> tuple[Graph, dict[int, str]]:
             "backward=True needs a differentiable output and a parameter or input to differentiate with respect to; "
             "make the leaves with tg.tensor(value, requires_grad=True)"
         )
-    types = edge_type(out)
-    start = Leaf(np.ones(types.shape, types.dtype)[()], requires_grad=True, name=SEED, kind="seed")
+    found = Differentiated(graph)
+    starts = [0]
+    for order in range(1, passes + 1):
+        before = len(found.graph.outputs)
+        found = _one_pass(found, starts, wanted, order)
+        starts = list(range(before, len(found.graph.outputs)))
+        starts = [i for i in starts if is_recorded(found.graph.outputs[i])]
+    if passes == 2:
+        several = len(wanted) > 1 or wanted[0].types.size > 1
+        note = "The second pass differentiates the sum of all gradients of the first." if several else ""
+        found = replace(
+            found, note=note if starts else "The gradients are constant: there is no second order."
+        )
+    return found
+
+
+def _one_pass(
+    found: Differentiated, starts: Sequence[int], wanted: Sequence[Leaf], order: int
+) -> Differentiated:
+    """The graph with the gradients of the sum of some of its outputs."""
+    graph = found.graph
     captured = any(node.saved is None for node in graph.nodes)
-    seed = Tensor(None if captured else start.value, start, start)
+    seeds = dict(found.seeds)
+    cotangents = []
+    for position in starts:
+        edge = graph.outputs[position]
+        types = edge_type(edge)
+        start = Leaf(np.ones(types.shape, types.dtype)[()], requires_grad=True, name=SEED, kind="seed")
+        seeds[id(start)] = position
+        cotangents.append((edge, Tensor(None if captured else start.value, start, start)))
     with mode(recording=True, capture=OpenCapture() if captured else None, place=Place()):
-        found = propagate(graph.nodes, [(out, seed)], wanted={id(leaf) for leaf in wanted}, record=True)
+        made = propagate(graph.nodes, cotangents, wanted={id(leaf) for leaf in wanted}, record=True)
     edges: list[Any] = []
-    names: dict[int, str] = {}
+    names = dict(found.gradients)
     for leaf in wanted:
-        gradient = found.get(id(leaf))
+        gradient = made.get(id(leaf))
         if gradient is not None:
-            names[len(graph.outputs) + len(edges)] = leaf.name or leaf.kind
+            names[len(graph.outputs) + len(edges)] = (leaf.name or leaf.kind, order)
             edges.append(gradient._edge if isinstance(gradient, Tensor) else gradient)
     ends = (*graph.outputs, *edges)
-    return Graph(graph.inputs, ends, updates=graph.updates, gradients=graph.gradients, name=graph.name), names
+    whole = Graph(graph.inputs, ends, updates=graph.updates, gradients=graph.gradients, name=graph.name)
+    return Differentiated(whole, names, seeds)
 
 
 def own_gradients(nodes: Sequence[Node]) -> dict[int, Any]:

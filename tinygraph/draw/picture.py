@@ -33,8 +33,8 @@ class Box:
         lines: more lines of structure: settings, constants, parameters.
         numbers: (label, value) rows, only if numbers were asked for; no part of the identifier.
         tooltip: shown while pointing at it.
-        backward: whether it belongs to the backward pass.
-        opposite: the id of the box of the other pass that it stands beside.
+        backward: the pass: 0 forward, 1 backward, 2 the backward pass of that.
+        opposite: the id of the box of another pass that it stands beside.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Box:
     lines: tuple[str, ...] = ()
     numbers: tuple[tuple[str, str], ...] = ()
     tooltip: str = ""
-    backward: bool = False
+    backward: int = 0
     opposite: str | None = None
     caption: str = ""
     plane: Plane | None = None
@@ -59,6 +59,7 @@ class Arrow:
     `role` is "data", "gradient" (between backward boxes), "saved" (a forward value that the backward pass uses),
     "impact" (a gradient, in a picture that flows one way) or "child" (in a tree of modules). One that comes `aside`,
     from a parameter, may bend so that the others stay straight.
+    `rank` says where the head stands: 1 below the tail, -1 above it, 0 wherever other arrows put it.
     `width` is in points; one that is `faded` stands back.
     """
 
@@ -68,6 +69,7 @@ class Arrow:
     label: str = ""
     role: str = "data"
     aside: bool = False
+    rank: int = 1
     width: float = 1.0
     faded: bool = False
 
@@ -86,7 +88,8 @@ class Group:
 class Picture:
     """Everything there is to draw.
 
-    `notes` are sentences below the picture; `rows` are boxes that stand side by side in that order.
+    `notes` are sentences below the picture; `rows` are boxes that stand side by side in that order; `below` are pairs
+    of some boxes and others that stand below all of them.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Picture:
     direction: Direction = "down"
     notes: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    below: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
 
     @property
     def mirrored(self) -> bool:

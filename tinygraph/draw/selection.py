@@ -138,7 +138,7 @@ def _owners(nodes: Sequence[Node]) -> dict[int, Scope]:
     """The group of each parameter and buffer: the one scope that reads it."""
     readers: dict[int, set[Scope]] = {}
     for node in nodes:
-        if node.phase != "backward":
+        if node.phase == "forward":
             for parent in node.parents():
                 if isinstance(parent, Leaf) and parent.kind in ("parameter", "buffer"):
                     readers.setdefault(id(parent), set()).add(node.scope)

@@ -18,8 +18,9 @@ from tinygraph.draw.channels import open_op
 from tinygraph.draw.labels import shorten
 from tinygraph.draw.levels import INSIDE, MOST_BOXES, OVERLAYS, Part, visible
 from tinygraph.draw.neurons import operands_of, picture_of_element, picture_of_reach
-from tinygraph.draw.numbers import gradients_of, own_gradients, values_of, with_backward
+from tinygraph.draw.numbers import Differentiated, gradients_of, own_gradients, values_of, with_backward
 from tinygraph.draw.overlays import NEED_VALUES, heats_of
+from tinygraph.draw.phases import phases_of
 from tinygraph.draw.picture import Picture
 from tinygraph.draw.selection import (
     Repeats,
@@ -43,7 +44,7 @@ class Wishes:
     zoom: str = "op"
     element: Any = None
     inputs: Sequence[Any] = ()
-    backward: bool = False
+    backward: int = 0
     show: Sequence[str] = ()
     focus: Any = None
     between: tuple[Any, Any] | None = None
@@ -67,14 +68,17 @@ class Sketch:
         self.values: dict[int, Any] = {}
         self.gradients: dict[int, Any] = {}
         self.numbers = self._numbers(graph)
-        self.gradient_names: dict[int, str] = {}
+        self.differentiated = Differentiated(graph)
         if (
             wishes.backward
             and wishes.zoom != "neuron"
             and not any(node.phase == "backward" for node in graph.nodes)
         ):
-            graph, self.gradient_names = with_backward(graph)
+            self.differentiated = with_backward(graph, wishes.backward)
+            graph = self.differentiated.graph
+            self.notes += [self.differentiated.note] if self.differentiated.note else []
         self.graph = graph
+        self.phases = phases_of(graph)
         overlays = [one for one in wishes.show if one in OVERLAYS]
         self.heats = heats_of(graph.nodes, overlays, self.values, self.gradients) if overlays else {}
         self.repeats = repeats_of(graph.nodes) if wishes.fold else Repeats()
@@ -84,11 +88,11 @@ class Sketch:
         """The picture with at most about `limit` boxes."""
         if self.wishes.zoom == "neuron":
             return self._neuron()
-        nodes = [node for node in self.graph.nodes if id(node) not in self.repeats.drawn]
+        nodes = [node for node in self.graph.nodes if not self._left_out(node)]
         collapsed = chosen_groups(self.wishes.collapse) if self.wishes.collapse else None
         chosen = self._ops_to_open(nodes) if self.wishes.zoom == "channel" else []
         around = [node.scope for node in chosen]
-        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed, around)
+        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed, around, self.phases)
         if note:
             warnings.warn(f"{self.graph.name or 'the graph'}: {note}", TinygraphWarning, stacklevel=4)
         pair = _index(self.wishes.element)
@@ -98,8 +102,9 @@ class Sketch:
             self.parts,
             show=self.wishes.show,
             numbers=self.numbers,
-            gradient_names=self.gradient_names,
+            differentiated=self.differentiated,
             classes=self.classes,
+            phases=self.phases,
             direction="right" if opened else "down",
             notes=[*self.notes, note] if note else self.notes,
             opened=opened,
@@ -108,6 +113,11 @@ class Sketch:
             repeats=self.repeats,
             flows=self.wishes.flows,
         )
+
+    def _left_out(self, node: Node) -> bool:
+        """Whether a node is in a block that another one stands for, or in the update of such a block's parameter."""
+        updated = self.phases.updated.get(self.phases.scopes.get(id(node), ()))
+        return id(node) in self.repeats.drawn or id(updated) in self.repeats.drawn
 
     def coarser(self) -> Picture | None:
         """A picture with half as many boxes as the last, or None if nothing is left to leave out."""
