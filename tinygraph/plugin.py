@@ -14,6 +14,12 @@ from tinygraph.core.expansion import reduction as reduction
 from tinygraph.core.expansion import same_order as same_order
 from tinygraph.core.indexing import build_index as build_index
 from tinygraph.core.indexing import parse_index as parse_index
+from tinygraph.core.lowering import Layout as Layout
+from tinygraph.core.lowering import Layouts as Layouts
+from tinygraph.core.lowering import Lowering as Lowering
+from tinygraph.core.lowering import Types as Types
+from tinygraph.core.lowering import channels_last as channels_last
+from tinygraph.core.lowering import rows as rows
 from tinygraph.core.op import ErrorSample as ErrorSample
 from tinygraph.core.op import Sample as Sample
 from tinygraph.core.op import composite as composite
@@ -37,6 +43,6 @@ def kernel_language() -> ModuleType | None:
 
     if not language.available():
         return None
-    importlib.import_module("tinygraph.compile.language.nchw")
+    importlib.import_module("tinygraph.compile.language.images")
     importlib.import_module("tinygraph.compile.language.pooling")
     return language

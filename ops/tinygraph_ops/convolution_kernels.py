@@ -1,31 +1,28 @@
 """Generated kernels for the three convolutions: how they lower to the kernel language's direct convolution.
 
-What that does not support (groups, three dimensions, operands that are not contiguous) keeps its NumPy forward.
+What that does not support (groups, three dimensions) keeps its NumPy forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from tinygraph.plugin import kernel_language
+from tinygraph.plugin import Layouts, Lowering, Types, kernel_language
 from tinygraph_ops.convolution import convolution, convolution_kernel_gradient, convolution_transpose
 from tinygraph_ops.window_geometry import Geometry, convolution_geometry, convolution_transpose_geometry
 
-Run = Callable[[], None] | None
 
-
-def _lowered(geometry: Geometry, arrays: Sequence[Any], map_name: str, *operands: Any) -> Run:
-    """One of the language's three maps on arrays, or None where it does not serve them."""
+def _lowered(
+    geometry: Geometry, types: Types, layouts: Layouts, target: Any, map_name: str
+) -> Lowering | None:
+    """One of the language's three maps, or None where it does not serve these types."""
     language = kernel_language()
-    present = [array for array in arrays if array is not None]
-    if language is None or any(not array.flags.c_contiguous for array in present):
+    present = [one for one in (*types.inputs, *types.outputs) if one is not None]
+    if language is None or not all(one.size for one in present):
         return None
-    if len({array.dtype for array in present}) != 1 or not all(array.size for array in present):
+    if len({one.dtype for one in present}) != 1 or not _same_windows(geometry):
         return None
-    described = language.nchw.convolution(
+    described = language.images.convolution(
         geometry.x_shape,
         geometry.kernel_shape,
         present[0].dtype,
@@ -34,10 +31,10 @@ def _lowered(geometry: Geometry, arrays: Sequence[Any], map_name: str, *operands
         dilation=geometry.dilation,
         groups=geometry.groups,
     )
-    if described is None or not _same_windows(geometry):
+    if described is None:
         return None
-    run: Run = getattr(language.nchw, map_name)(described, *operands)
-    return run
+    lowering: Lowering = getattr(language.images, map_name)(described, geometry.x_shape, layouts, target)
+    return lowering
 
 
 def _same_windows(geometry: Geometry) -> bool:
@@ -55,41 +52,42 @@ def _same_windows(geometry: Geometry) -> bool:
 
 @convolution.lower
 def convolution_kernel(
-    inputs: Sequence[Any], outputs: Sequence[Any], *, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Run:
-    x, kernel, bias = (*inputs, None)[:3]
+    types: Types, layouts: Layouts, target: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> Lowering | None:
+    x, kernel = types.inputs[:2]
     geometry = convolution_geometry(x.shape, kernel.shape, stride, padding, dilation, groups)
-    return _lowered(geometry, (x, kernel, bias, *outputs), "forward", x, kernel, bias, outputs[0])
+    return _lowered(geometry, types, layouts, target, "forward")
 
 
 @convolution_transpose.lower
 def convolution_transpose_kernel(
-    inputs: Sequence[Any], outputs: Sequence[Any], *, stride: Any, padding: Any, output_padding: Any, dilation: Any,
+    types: Types, layouts: Layouts, target: Any, *, stride: Any, padding: Any, output_padding: Any, dilation: Any,
     groups: Any,
-) -> Run:  # fmt: skip
-    x, kernel, bias = (*inputs, None)[:3]
+) -> Lowering | None:  # fmt: skip
+    x, kernel, bias = (*types.inputs, None)[:3]
     if bias is not None:
         return None
     geometry = convolution_transpose_geometry(
         x.shape, kernel.shape, stride, padding, output_padding, dilation, groups
     )
-    return _lowered(geometry, (x, kernel, *outputs), "input_gradient", x, kernel, outputs[0])
+    return _lowered(geometry, types, layouts, target, "input_gradient")
 
 
 @convolution_kernel_gradient.lower
 def convolution_kernel_gradient_kernel(
-    inputs: Sequence[Any],
-    outputs: Sequence[Any],
+    types: Types,
+    layouts: Layouts,
+    target: Any,
     *,
     size: Any,
     stride: Any,
     padding: Any,
     dilation: Any,
     groups: Any,
-) -> Run:
-    x, cotangent = inputs
+) -> Lowering | None:
+    x, cotangent = types.inputs
     shape = (cotangent.shape[1], x.shape[1] // groups, *size)
     geometry = convolution_geometry(x.shape, shape, stride, padding, dilation, groups)
-    if geometry.output_shape != cotangent.shape or np.shape(outputs[0]) != shape:
+    if geometry.output_shape != cotangent.shape or types.outputs[0].shape != shape:
         return None
-    return _lowered(geometry, (x, cotangent, *outputs), "kernel_gradient", x, cotangent, outputs[0])
+    return _lowered(geometry, types, layouts, target, "kernel_gradient")

@@ -5,55 +5,65 @@ What that does not support (padding, a last window that sticks out, three dimens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from tinygraph.plugin import kernel_language
+from tinygraph.plugin import Layouts, Lowering, Types, kernel_language
 from tinygraph_ops.pooling import max_pool, max_pool_index, scatter_windows
 from tinygraph_ops.window_geometry import pool_geometry
 
-Run = Callable[[], Any] | None
+
+def _lowered(name: str) -> Callable[..., Lowering | None]:
+    """Windows are read where the images lie; results lie as the images do."""
+
+    def lowered(types: Types, layouts: Layouts, target: Any, **settings: Any) -> Lowering | None:
+        language, x, out = kernel_language(), types.inputs[0], types.outputs[0]
+        if language is None or x is None:
+            return None
+        geometry = pool_geometry(x.shape, **settings)
+        if any(before for before, _ in geometry.padding):
+            return None
+        windows = language.pooling.windows(
+            x.shape,
+            out.shape,
+            x.dtype,
+            size=geometry.size,
+            stride=geometry.stride,
+            dilation=geometry.dilation,
+        )
+        if windows is None:
+            return None
+
+        def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
+            return getattr(language.pooling, name)(windows, inputs[0], outputs[0])
+
+        return Lowering(bind, Layouts((None,), (_like(layouts.inputs[0]),)), name=name.replace("_", " "))
+
+    return lowered
 
 
-def _lowered(name: str, x: Any, out: Any, settings: dict[str, Any]) -> Run:
-    language = kernel_language()
-    if language is None:
-        return None
-    geometry = pool_geometry(x.shape, **settings)
-    if any(before for before, _ in geometry.padding):
-        return None
-    windows = language.pooling.windows(
-        x, out, size=geometry.size, stride=geometry.stride, dilation=geometry.dilation
-    )
-    if windows is None:
-        return None
-    run: Run = getattr(language.pooling, name)(windows, x, out)
-    return run
+def _like(layout: Any) -> Any:
+    return layout and layout.without_halo()
 
 
-@max_pool.lower
-def max_pool_kernel(inputs: Sequence[Any], outputs: Sequence[Any], **settings: Any) -> Run:
-    return _lowered("max_pool", inputs[0], outputs[0], settings)
-
-
-@max_pool_index.lower
-def max_pool_index_kernel(inputs: Sequence[Any], outputs: Sequence[Any], **settings: Any) -> Run:
-    if outputs[0].dtype != np.int64:
-        return None
-    return _lowered("max_pool_index", inputs[0], outputs[0], settings)
+max_pool.lower(_lowered("max_pool"))
+max_pool_index.lower(_lowered("max_pool_index"))
 
 
 @scatter_windows.lower
-def scatter_windows_kernel(inputs: Sequence[Any], outputs: Sequence[Any], *, spatial_shape: Any) -> Run:
+def scatter_windows_kernel(
+    types: Types, layouts: Layouts, target: Any, *, spatial_shape: Any
+) -> Lowering | None:
     language = kernel_language()
-    (values, index), out = inputs, outputs[0]
-    if language is None or values.dtype.name not in ("float32", "float64") or not out.size:
+    (values, index), out = types.inputs, types.outputs[0]
+    if language is None or values is None or index is None or out.dtype.name not in ("float32", "float64"):
         return None
-    if index.dtype != np.int64 or index.shape != values.shape or out.dtype != values.dtype:
+    if index.dtype.name != "int64" or index.shape != values.shape or out.dtype != values.dtype:
         return None
-    if not all(array.flags.c_contiguous for array in (values, index, out)):
+    if not out.size or len(out.shape) not in (3, 4):
         return None
-    run: Run = language.pooling.scatter_windows(values, index, out)
-    return run
+
+    def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
+        return language.pooling.scatter_windows(*inputs, outputs[0])
+
+    return Lowering(bind, Layouts((None, None), (_like(layouts.inputs[1]),)), name="scatter windows")

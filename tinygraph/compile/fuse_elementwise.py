@@ -87,6 +87,8 @@ class _Groups:
                 len(group) < LARGEST_GROUP
                 and _can_fuse(parent)
                 and parent.shape == node.shape
+                # what only the backward pass reads would have to be kept until then
+                and parent.phase == node.phase
                 and not self._depends(node, group)
             ):
                 group.append(node)

@@ -1,4 +1,4 @@
-"""Which kernel computes a node: the op's own lowering, its NumPy twin with `out=`, or its forward and a copy.
+"""Which kernel computes a node: a generated one, the op's own lowering, its NumPy twin with `out=`, or its forward.
 
 A kernel is bound to its arrays when the plan is made, so running it is one call without arguments.
 """
@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.core.node import Node
-
-Array = np.ndarray[Any, Any]
+from tinygraph.compile import language
+from tinygraph.core.lowering import Array, Layout, Layouts, Lowering, Types
+from tinygraph.core.node import Node, edge_type, is_recorded
+from tinygraph.core.types import ArrayType, type_of
 
 
 class Kernel(NamedTuple):
@@ -24,18 +25,52 @@ class Kernel(NamedTuple):
     name: str
 
 
-def choose_kernel(node: Node, inputs: Sequence[Any], outputs: Sequence[Array]) -> Kernel:
-    """The kernel of a node, bound to its operands and outputs."""
+def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None]) -> Lowering | None:
+    """A node's lowering for operands and results in these layouts, or None where it runs on NumPy."""
     op = node.op
     if "program" in op.facts:
-        from tinygraph.compile.language.elementwise import bind
+        return Lowering(functools.partial(_bind_program, op.facts["program"]), name="generated")
+    if op.lowering is None:
+        return None
+    types = Types(tuple(map(_operand_type, node.inputs)), node.output_types)
+    layouts = Layouts(tuple(inputs), tuple(outputs))
+    found: Lowering | None = op.lowering(types, layouts, _target(), **settings_of(node))
+    return found
 
-        arrays = [np.asarray(one) for one in inputs]
-        return Kernel(bind(op.facts["program"], arrays, outputs).run, "generated")
-    if op.lowering is not None:
-        lowered = op.lowering(inputs, outputs, **settings_of(node))
-        if lowered is not None:
-            return Kernel(lowered, f"{op.name} kernel")
+
+def _bind_program(program: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: Any) -> Any:
+    from tinygraph.compile.language.elementwise import bind
+
+    return bind(program, [np.asarray(one) for one in inputs], outputs).run
+
+
+def _operand_type(entry: Any) -> ArrayType | None:
+    return None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
+
+
+@functools.cache
+def _target() -> Any:
+    """The CPU that kernels are generated for, or None where none can be."""
+    if not language.available():
+        return None
+    from tinygraph.compile.language.target import current_target
+
+    return current_target()
+
+
+def choose_kernel(
+    node: Node,
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    lowering: Lowering | None = None,
+    scratch: Sequence[Array] = (),
+) -> Kernel:
+    """The kernel of a node, bound to its operands and outputs."""
+    op = node.op
+    if lowering is not None:
+        run = lowering.bind(inputs, outputs, scratch)
+        if run is not None:
+            return Kernel(run, lowering.name or f"{op.name} kernel")
     if len(outputs) == 1 and not any(one is None for one in inputs):
         twin = _twin(node)
         if isinstance(twin, np.ufunc):
@@ -49,6 +84,15 @@ def choose_kernel(node: Node, inputs: Sequence[Any], outputs: Sequence[Array]) -
     return Kernel(
         functools.partial(_copied, op.forward, inputs, node.settings, outputs), f"{op.name} forward"
     )
+
+
+def is_pointwise(node: Node) -> bool:
+    """Whether an element of the results needs only the same elements of the operands.
+
+    The kernel reads these first, so that a result may take an operand's memory.
+    """
+    twin = _twin(node)
+    return "program" in node.op.facts or (isinstance(twin, np.ufunc) and twin.signature is None)
 
 
 def settings_of(node: Node) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Plans: a graph as a flat schedule of bound kernels over buffers that are planned once.
 
 Every value has its place before the first run: parameters and buffers where they live, inputs in arrays of the plan,
-everything between in one arena (`memory.py`), and shape ops that only view their operand cost nothing at run time.
-States are written after the last step, so a step that fails leaves them as they were.
+gradients in the tensors that `.grad` gets, everything between in one arena (`memory.py`). Who shares memory with whom
+is decided in `storage.py`, how images lie in `layouts.py`. Shape ops that only view their operand cost nothing.
 """
 
 from __future__ import annotations
@@ -14,28 +14,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.compile.kernels import Kernel, choose_kernel
-from tinygraph.compile.memory import Lifetime, place
+from tinygraph.compile.kernels import Kernel, choose_kernel, lower
+from tinygraph.compile.layouts import Key, choose_layouts, key_of, may_be_view
+from tinygraph.compile.memory import ALIGNMENT, Lifetime, place
 from tinygraph.compile.scalar_runs import ScalarRun
+from tinygraph.compile.storage import Storage
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.lowering import Array, Layout, Lowering, rows
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.errors import OpError
 from tinygraph.passes.verify import operand_type
 
-Array = np.ndarray[Any, Any]
-# Ops of these kinds are tried as views: run once on their operand's place, to see whether they share its memory.
-_VIEWING = ("shape", "indexing")
-
 
 class Step(NamedTuple):
-    """One kernel call of a plan, and the node it computes."""
+    """One kernel call of a plan.
+
+    Attributes:
+        node: what it is done for.
+        kernel: what is called.
+        outputs: the arrays that it writes.
+        nodes: those that it computes: one, or a run of scalar ones; none where it only prepares memory.
+    """
 
     node: Node
     kernel: Kernel
     outputs: tuple[Array, ...]
+    nodes: tuple[Node, ...] = ()
 
 
 class Plan:
@@ -51,7 +58,9 @@ class Plan:
         self.graph = graph
         self._gradients_read = tuple(gradients_read)
         self._lock = threading.Lock()
-        self._inputs = [_holder(leaf.types) for leaf in graph.inputs]
+        self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
+        self._layouts = choose_layouts(self._nodes, graph.inputs)
+        self._inputs = [self._holder((id(leaf), 0), leaf.types) for leaf in graph.inputs]
         given = {id(leaf): array for leaf, array in zip(graph.inputs, self._inputs, strict=True)}
         # where each leaf lives; NumPy scalars are immutable, so their leaves get a 0-d array, filled before each run
         self._states = [leaf for leaf in graph.leaves if id(leaf) not in given and leaf.kind != "generator"]
@@ -59,32 +68,39 @@ class Plan:
         self._leaves = given | {id(leaf): home for leaf, home in zip(self._states, self._homes, strict=True)}
         self._weak: dict[tuple[int, int, np.dtype[Any]], tuple[Array, Array]] = {}
         self.steps: list[Step] = []
+        self._written: list[
+            tuple[int, Leaf]
+        ] = []  # states that a step writes where they live, and which step
         self._plan()
         self._run = [step.kernel.run for step in self.steps]
         self._outputs = [self._value(out) for out in graph.outputs]
-        self._writes = [(leaf, self._value(value)) for leaf, value in graph.updates]
+        over = {id(leaf) for _, leaf in self._written}
+        self._copied = [(leaf, self._value(value)) for leaf, value in graph.updates if id(leaf) not in over]
         # gradients get tensors of their own, which each run fills again: what `.grad` held is what it holds
         self._gradients = [
-            (leaf, None if value is None else _Gradient(self._value(value)))
+            (
+                leaf,
+                None
+                if value is None
+                else _Gradient(
+                    self._value(value), self._fixed.get(key_of(value)) if is_recorded(value) else None
+                ),
+            )
             for leaf, value in graph.gradients
         ]
 
     # -- making ----------------------------------------------------------------------------------------------------
 
     def _plan(self) -> None:
-        nodes = [node for node in self.graph.nodes if not isinstance(node, Leaf)]
-        roots, views = self._find_views(nodes)
-        lifetimes, owners = self._lifetimes(nodes, roots)
-        offsets, self.arena_bytes = place(lifetimes)
-        self._arena = np.empty(self.arena_bytes + 64, np.uint8)
-        start = -self._arena.ctypes.data % 64
-        self._values: dict[tuple[int, int], Any] = {(key, 0): array for key, array in self._leaves.items()}
-        for (key, types), offset in zip(owners, offsets, strict=True):
-            chunk = self._arena[start + offset : start + offset + types.nbytes]
-            self._values[key] = chunk.view(types.dtype).reshape(types.shape)
+        nodes = self._nodes
+        storage = Storage(self.graph, nodes, self._find_views())
+        self._fixed = self._fixed_places(storage)
+        storage.share_in_place(self._layouts, self._fixed)
+        lowerings = [self._lower(node) for node in nodes]
+        self._place(storage, lowerings)
         numbers = ScalarRun()
-        for node in nodes:
-            if id(node) in views:
+        for position, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
+            if (id(node), 0) in self._views:
                 self._values[id(node), 0] = node.op.forward(*self._operands(node), **node.settings)
                 continue
             outputs = tuple(self._values[id(node), i] for i in range(len(node.output_types)))
@@ -92,54 +108,139 @@ class Plan:
             if numbers.takes(node, operands, outputs):
                 continue
             self._add(numbers.finish())
-            self.steps.append(Step(node, choose_kernel(node, operands, outputs), outputs))
+            self._clear_halos(node, outputs, storage)
+            scratch = self._scratch.get(position, ())
+            kernel = choose_kernel(node, operands, outputs, lowering, scratch)
+            self.steps.append(Step(node, kernel, outputs, (node,)))
+            self._written += [(len(self.steps) - 1, leaf) for leaf in self._over.get(id(node), ())]
         self._add(numbers.finish())
 
-    def _add(self, joined: tuple[Node, Kernel] | None) -> None:
+    def _add(self, joined: tuple[tuple[Node, ...], Kernel] | None) -> None:
         if joined is not None:
-            self.steps.append(Step(*joined, ()))
+            nodes, kernel = joined
+            self.steps.append(Step(nodes[-1], kernel, (), nodes))
 
-    def _find_views(self, nodes: Sequence[Node]) -> tuple[dict[int, int], set[int]]:
-        """For each node the node (or leaf) whose memory it uses, and the nodes that are views of another."""
-        trial: dict[tuple[int, int], Any] = {(key, 0): array for key, array in self._leaves.items()}
-        roots = {id(leaf): id(leaf) for leaf in self.graph.leaves}
-        views: set[int] = set()
-        for node in nodes:
-            roots[id(node)] = id(node)
-            source = node.inputs[0] if node.inputs else None
-            if is_recorded(source) and _may_view(node, source):
-                self._values = trial
+    def _find_views(self) -> dict[Key, Key]:
+        """The values that are views, each with the value whose memory it uses."""
+        self._values: dict[Key, Any] = {(key, 0): array for key, array in self._leaves.items()}
+        views: dict[Key, Key] = {}
+        for node in self._nodes:
+            if may_be_view(node):
+                source = key_of(node.inputs[0])
                 result = node.op.forward(*self._operands(node), **node.settings)
-                base = trial[id(edge_node(source)), edge_index(source)]
+                base = self._values[source]
                 if isinstance(result, np.ndarray) and base is not None and np.may_share_memory(result, base):
-                    trial[id(node), 0] = result
-                    roots[id(node)] = roots[id(edge_node(source))]
-                    views.add(id(node))
+                    self._values[id(node), 0] = result
+                    views[id(node), 0] = views.get(source, source)
                     continue
-            for i, types in enumerate(node.output_types):
-                trial[id(node), i] = np.empty(types.shape, types.dtype)  # never touched: costs no memory
-        return roots, views
+            for i, types in enumerate(node.output_types):  # never touched: costs no memory
+                self._values[id(node), i] = self._empty((id(node), i), types)
+        self._views = views
+        return views
 
-    def _lifetimes(
-        self, nodes: Sequence[Node], roots: dict[int, int]
-    ) -> tuple[list[Lifetime], list[tuple[tuple[int, int], ArrayType]]]:
-        last = {id(node): position for position, node in enumerate(nodes)}
-        for position, node in enumerate(nodes):
-            for parent in node.parents():
-                last[roots[id(parent)]] = position
-        ends = (*self.graph.outputs, *(value for _, value in (*self.graph.updates, *self.graph.gradients)))
-        for end in ends:
-            if is_recorded(end):
-                last[roots[id(edge_node(end))]] = len(nodes)
-        lifetimes: list[Lifetime] = []
-        owners: list[tuple[tuple[int, int], ArrayType]] = []
-        for position, node in enumerate(nodes):
-            if roots[id(node)] != id(node):
+    def _fixed_places(self, storage: Storage) -> dict[Key, Array]:
+        """Values that need no place in the arena: gradients, in the tensors that will hold them, and new values of
+
+        states that can be written where the states live.
+        """
+        fixed: dict[Key, Array] = {}
+        self._over: dict[int, list[Leaf]] = {}
+        for leaf, value in self.graph.updates:
+            home = self._leaves.get(id(leaf))
+            if (
+                home is not None
+                and home is leaf.value
+                and is_recorded(value)
+                and home.ndim
+                and home.flags.c_contiguous
+                and home.flags.writeable
+                and key_of(value) not in fixed
+                and key_of(value) not in self._layouts
+                and storage.can_write_over(leaf, value)
+            ):
+                fixed[key_of(value)] = home
+                self._over.setdefault(id(edge_node(value)), []).append(leaf)
+        for _, value in self.graph.gradients:
+            if value is None or not is_recorded(value) or isinstance(edge_node(value), Leaf):
                 continue
+            key, types = key_of(value), edge_type(value)
+            if storage.owns(key) and key not in fixed and key not in self._layouts:
+                fixed[key] = np.empty(types.shape, types.dtype)
+        return fixed
+
+    def _lower(self, node: Node) -> Lowering | None:
+        if (id(node), 0) in self._views:
+            return None
+        inputs = [self._layout_now(key_of(entry)) if is_recorded(entry) else None for entry in node.inputs]
+        outputs = [self._layout_now((id(node), i)) for i in range(len(node.output_types))]
+        return lower(node, inputs, outputs)
+
+    def _layout_now(self, key: Key) -> Layout | None:
+        """The layout of a value, or None where it has strides of its own."""
+        array = self._values.get(key)
+        if key in self._layouts and key not in self._views:
+            return self._layouts[key]
+        return rows(array.ndim) if isinstance(array, np.ndarray) and array.flags.c_contiguous else None
+
+    def _place(self, storage: Storage, lowerings: Sequence[Lowering | None]) -> None:
+        """Make the arena, and the arrays of all values and of the kernels' scratch memory in it."""
+        lifetimes: list[Lifetime] = []
+        owners: list[tuple[Key, ArrayType]] = []
+        scratch: list[tuple[int, int]] = []
+        for position, node in enumerate(self._nodes):
             for i, types in enumerate(node.output_types):
-                lifetimes.append(Lifetime(types.nbytes, position, last[id(node)]))
-                owners.append(((id(node), i), types))
-        return lifetimes, owners
+                key = (id(node), i)
+                if storage.owns(key) and key not in self._fixed:
+                    lifetimes.append(Lifetime(self._nbytes(key, types), position, storage.last[key]))
+                    owners.append((key, types))
+        for position, lowering in enumerate(lowerings):
+            for nbytes in lowering.scratch if lowering is not None else ():
+                lifetimes.append(Lifetime(nbytes, position, position))
+                scratch.append((position, nbytes))
+        offsets, self.arena_bytes = place(lifetimes)
+        self._arena = np.empty(self.arena_bytes + 2 * ALIGNMENT, np.uint8)
+        start = -self._arena.ctypes.data % ALIGNMENT
+        self._values = {(key, 0): array for key, array in self._leaves.items()} | self._fixed
+        for (key, types), offset in zip(owners, offsets, strict=False):
+            chunk = self._arena[start + offset : start + offset + self._nbytes(key, types)].view(types.dtype)
+            layout = self._layouts.get(key)
+            self._values[key] = layout.inside(chunk, types.shape) if layout else chunk.reshape(types.shape)
+        self._scratch: dict[int, list[Array]] = {}
+        for (position, nbytes), offset in zip(scratch, offsets[len(owners) :], strict=True):
+            chunk = self._arena[start + offset : start + offset + nbytes]
+            self._scratch.setdefault(position, []).append(chunk)
+        for node in self._nodes:
+            for i in range(len(node.output_types)):
+                key = (id(node), i)
+                if key not in self._views and not storage.owns(key):
+                    self._values[key] = self._values[storage.owner(key)]
+
+    def _nbytes(self, key: Key, types: ArrayType) -> int:
+        layout = self._layouts.get(key)
+        return layout.size(types.shape) * types.dtype.itemsize if layout else types.nbytes
+
+    def _empty(self, key: Key, types: ArrayType) -> Array:
+        """An array in a value's layout that is not in the arena."""
+        layout = self._layouts.get(key)
+        if layout is None:
+            return np.empty(types.shape, types.dtype)
+        return layout.inside(np.empty(layout.size(types.shape), types.dtype), types.shape)
+
+    def _holder(self, key: Key, types: ArrayType) -> Array:
+        """The array of an input; its halo stays zero, since only the inside is ever written."""
+        array, layout = self._empty(key, types), self._layouts.get(key)
+        if layout is not None:
+            layout.around(array).fill(0)
+        return array
+
+    def _clear_halos(self, node: Node, outputs: Sequence[Array], storage: Storage) -> None:
+        """A step for each result with a halo, unless an operand in whose place it stands has cleared it already."""
+        for i, array in enumerate(outputs):
+            layout = self._layouts.get((id(node), i))
+            if layout is not None and layout.has_halo and storage.owns((id(node), i)) and array.size:
+                from tinygraph.compile.language.images import clear_halo
+
+                self.steps.append(Step(node, Kernel(clear_halo(array, layout), "clear halo"), ()))
 
     def _operands(self, node: Node) -> list[Any]:
         return [self._operand(entry, node) if is_recorded(entry) else entry for entry in node.inputs]
@@ -193,20 +294,30 @@ class Plan:
                 run()
         except Exception as error:
             node = self.steps[position].node
+            written = [leaf for step, leaf in self._written if step < position]
+            self._note_writes(written, 4)
+            names = ", ".join(leaf.describe() for leaf in written)
             raise OpError(
                 f"step {position} of the compiled plan failed: {node.describe()}: {type(error).__name__}: {error}. "
-                f"No parameter or state was changed"
+                + (f"Already updated: {names}; no other" if written else "No")
+                + " parameter or state was changed"
             ) from error
 
     def _finish(self) -> list[Any]:
-        results = [out.copy()[()] for out in self._outputs]
+        results = [out.copy("C")[()] for out in self._outputs]
         for leaf, gradient in self._gradients:
             leaf.grad = None if gradient is None else gradient()
-        changed_at = here(3)
-        for leaf, value in self._writes:
+        for leaf, value in self._copied:
             _set_value(leaf, value)
-            leaf.changed_at = changed_at
+        self._note_writes([leaf for leaf, _ in self._copied] + [leaf for _, leaf in self._written], 4)
         return results
+
+    def _note_writes(self, leaves: Sequence[Leaf], depth: int) -> None:
+        """Count the writes, and remember the line that asked for them."""
+        changed_at = here(depth)
+        for leaf in leaves:
+            leaf.version += 1
+            leaf.changed_at = changed_at
 
     def _value(self, entry: Any) -> Array:
         if not is_recorded(entry):
@@ -228,19 +339,26 @@ class Plan:
         """Seconds per step, the median of some runs; states stay as they are."""
         times = np.empty((repeats, len(self._run)))
         with self._lock:
-            self._fill(inputs)
+            before = [(array, array.copy()) for array in self._fixed.values()]
             for row in times:
+                self._fill(inputs)
                 for i, run in enumerate(self._run):
                     begin = time.perf_counter()
                     run()
                     row[i] = time.perf_counter() - begin
+                for array, value in before:
+                    np.copyto(array, value)
         return [float(seconds) for seconds in np.median(times, axis=0)]
 
-    def table(self, seconds: Sequence[float] | None = None) -> str:
-        """The schedule as text: step, op, kernel, result, bytes and, when profiled, time."""
-        from tinygraph.compile.tables import plan_table
+    def table(self, *, width: int | None = None) -> str:
+        """The schedule as text: step, op, phase, kernel, shapes, bytes moved, operations, and where the results are.
 
-        return plan_table(self, seconds)
+        Args:
+            width: in characters; by default the terminal's.
+        """
+        from tinygraph.compile.tables import text_table
+
+        return text_table(self, width=width)
 
     def __repr__(self) -> str:
         return f"<Plan of {len(self.steps)} steps, arena of {self.arena_bytes:,} bytes>"
@@ -248,30 +366,25 @@ class Plan:
     def __str__(self) -> str:
         return self.table()
 
+    def _repr_html_(self) -> str:
+        from tinygraph.compile.tables import html_table
+
+        return html_table(self)
+
 
 class _Gradient:
-    """The tensor that a plan puts in `.grad`, filled from one of its buffers in each run."""
+    """The tensor that a plan puts in `.grad`: it holds the gradient's own place, or is filled from it in each run."""
 
-    def __init__(self, source: Array) -> None:
-        self._source = source
-        self._value = np.empty_like(source)
+    def __init__(self, source: Array, place: Array | None) -> None:
+        self._source = None if place is not None else source
+        self._value = place if place is not None else np.empty(source.shape, source.dtype)
         self._tensor = Tensor(self._value)
 
     def __call__(self) -> Tensor:
-        np.copyto(self._value, self._source)
+        if self._source is not None:
+            np.copyto(self._value, self._source)
         self._tensor._value = self._value  # whoever wrote the tensor gave it an array of its own
         return self._tensor
-
-
-def _may_view(node: Node, source: Edge) -> bool:
-    """Whether to try a node as a view: nothing else that it reads has a value yet, and a view keeps its dtype."""
-    if node.op.kind not in _VIEWING or not isinstance(node.types, ArrayType) or len(node.parents()) != 1:
-        return False
-    return node.types.dtype == edge_type(source).dtype
-
-
-def _holder(types: ArrayType) -> Array:
-    return np.empty(types.shape, types.dtype)
 
 
 def _home(leaf: Leaf) -> Array:
@@ -286,4 +399,3 @@ def _set_value(leaf: Leaf, value: Array) -> None:
     else:
         holder = tensor_of(leaf)
         holder._value = leaf.value = value.astype(leaf.types.dtype)[()]
-    leaf.version += 1

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from tinygraph.compile.language import convolution as direct
-from tinygraph.compile.language import layouts, nchw
+from tinygraph.compile.language import images, layouts
 from tinygraph.compile.language.planes import Planes, planes
 from tinygraph.compile.language.program import ProgramBuilder
 from tinygraph.compile.language.target import current_target
+from tinygraph.core.lowering import Layout, Layouts, Lowering, channels_last, rows
 from tinygraph.errors import SettingError, ShapeError
 
 # relative to the norm of each result; sums have up to some thousand terms
@@ -157,27 +158,99 @@ def test_in_planes(case: Case, spare: int, guard: Any) -> None:
     assert_near(unpacked, 2 * exact.by_kernel, dtype)
 
 
+def laid_out(array: Any, layout: Layout | None, guard: Any) -> Any:
+    """An array of the same values in a layout, with zeros around; strided where the plan does not decide."""
+    if layout is None:
+        spread = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+        spread[..., ::2] = array
+        return spread[..., ::2]
+    result = layout.inside(guard(layout.block_shape(array.shape), array.dtype, 0), array.shape)
+    result[...] = array
+    return result
+
+
+def run_lowered(lowering: Lowering, inputs: list[Any], out: Any, guard: Any) -> Any:
+    scratch = [guard((n,), np.uint8, 255) for n in lowering.scratch]  # nan in every dtype
+    run = lowering.bind(inputs, [out], scratch)
+    assert run is not None
+    run()
+    run()  # scratch keeps what the run before left there
+    return out
+
+
+@pytest.mark.parametrize("layout", ["rows", "wanted", "wide", "strided"])
 @pytest.mark.parametrize("case", [case for case in CASES if case.images])
-def test_on_arrays(case: Case, guard: Any) -> None:
-    exact = reference(case)
-    pads = tuple((p, p) for p in case.padding)
-    made = nchw.convolution(
+def test_on_arrays(case: Case, layout: str, guard: Any) -> None:
+    exact, target = reference(case), current_target()
+    made = images.convolution(
         exact.x.shape,
         exact.kernel.shape,
         case.dtype,
         stride=case.stride,
-        padding=pads,
+        padding=tuple((p, p) for p in case.padding),
         dilation=case.dilation,
     )
     assert made is not None
-    out, by_x, by_kernel = (guard(v.shape, case.dtype) for v in (exact.out, exact.x, exact.kernel))
-    nchw.forward(made, exact.x, exact.kernel, exact.bias, out)()
-    nchw.input_gradient(made, exact.gradient, exact.kernel, by_x)()
-    nchw.kernel_gradient(made, exact.x, exact.gradient, by_kernel)()
-    for got, wanted in ((out, exact.out), (by_x, exact.by_x), (by_kernel, exact.by_kernel)):
-        assert_near(got, wanted, case.dtype)
-    nchw.forward(made, exact.x, exact.kernel, None, out)()
-    assert_near(out, exact.out - exact.bias.astype(float)[:, None, None], case.dtype)
+    maps = (
+        (images.forward, [exact.x, exact.kernel, exact.bias], exact.out),
+        (images.forward, [exact.x, exact.kernel, None], exact.out - exact.bias.astype(float)[:, None, None]),
+        (images.input_gradient, [exact.gradient, exact.kernel], exact.by_x),
+        (images.kernel_gradient, [exact.x, exact.gradient], exact.by_kernel),
+    )
+    for lower, operands, wanted in maps:
+        free = tuple(None if one is None else rows(one.ndim) for one in operands)
+        asked = lower(made, exact.x.shape, Layouts(free, (rows(4),)), target).layouts
+        assert asked is not None
+        given = Layouts(
+            tuple(chosen(layout, one, want) for one, want in zip(operands, asked.inputs, strict=True)),
+            (chosen(layout, wanted, asked.outputs[0]),),
+        )
+        arrays = [
+            None if one is None else laid_out(one, way, guard)
+            for one, way in zip(operands, given.inputs, strict=True)
+        ]
+        out = laid_out(np.zeros(wanted.shape, case.dtype), given.outputs[0], guard)
+        lowering = lower(made, exact.x.shape, given, target)
+        assert_near(run_lowered(lowering, arrays, out, guard), wanted, case.dtype)
+        if given.outputs[0] is not None and given.outputs[0].has_halo:
+            block = given.outputs[0].around(out)
+            assert np.count_nonzero(block) == np.count_nonzero(out), "the halo was written"
+
+
+def chosen(layout: str, array: Any, wanted: Layout | None) -> Layout | None:
+    if array is None or layout == "strided":
+        return None
+    if layout == "rows" or wanted is None:
+        return rows(array.ndim)
+    if layout == "wanted":
+        return wanted
+    return wanted._replace(halo=(*wanted.halo[:2], *((a + 1, b + 2) for a, b in wanted.halo[2:])))
+
+
+def test_what_is_asked_for_needs_no_scratch_for_images() -> None:
+    """With channels that fill vectors, only the packed weights remain."""
+    x, made = (
+        (2, 16, 6, 7),
+        images.convolution((2, 16, 6, 7), (32, 16, 3, 3), "float32", padding=((1, 1), (1, 1))),
+    )
+    assert made is not None
+    free = Layouts((rows(4), rows(4), None), (rows(4),))
+    asked = images.forward(made, x, free, current_target()).layouts
+    assert asked is not None
+    assert asked.inputs[0] == channels_last(4, ((1, 1), (1, 1)))
+    given = Layouts((asked.inputs[0], rows(4), None), asked.outputs)
+    sizes = images.forward(made, x, given, current_target()).scratch
+    assert sizes[:2] == (0, 0)
+    assert sizes[2] == 32 * 16 * 9 * 4
+
+
+def test_clear_halo(guard: Any) -> None:
+    layout = channels_last(4, ((1, 2), (3, 0)))
+    block = guard(layout.block_shape((2, 5, 3, 4)), "float32", 7.0)
+    inside = layout.inside(block, (2, 5, 3, 4))
+    images.clear_halo(inside, layout)()
+    assert (inside == 7).all()
+    assert np.count_nonzero(block) == inside.size
 
 
 def test_epilogues(guard: Any) -> None:
@@ -246,11 +319,11 @@ def test_layouts_there_and_back(
 
 
 def test_what_is_not_supported_is_none() -> None:
-    assert nchw.convolution((1, 4, 8, 8), (4, 2, 3, 3), "float32", groups=2) is None
-    assert nchw.convolution((1, 4, 8, 8, 8), (4, 4, 3, 3, 3), "float32") is None
-    assert nchw.convolution((1, 4, 8, 8), (4, 4, 3, 3), "complex64") is None
-    assert nchw.convolution((0, 4, 8, 8), (4, 4, 3, 3), "float32") is None
-    assert nchw.convolution((1, 4, 2, 2), (4, 4, 3, 3), "float32") is None
+    assert images.convolution((1, 4, 8, 8), (4, 2, 3, 3), "float32", groups=2) is None
+    assert images.convolution((1, 4, 8, 8, 8), (4, 4, 3, 3, 3), "float32") is None
+    assert images.convolution((1, 4, 8, 8), (4, 4, 3, 3), "complex64") is None
+    assert images.convolution((0, 4, 8, 8), (4, 4, 3, 3), "float32") is None
+    assert images.convolution((1, 4, 2, 2), (4, 4, 3, 3), "float32") is None
 
 
 def test_errors_teach() -> None:
@@ -260,8 +333,6 @@ def test_errors_teach() -> None:
         direct.forward(bare)
     with pytest.raises(ShapeError, match="the output's gradient's halo"):
         direct.input_gradient(made, given._replace(halo=(0, 0, 0, 0)))
-    with pytest.raises(ShapeError, match="not a multiple of its vectors' 4 lanes"):
-        direct.gradient_weights(made._replace(source=made.source._replace(padded=3, channels=3)))
     with pytest.raises(ShapeError, match=r"\(5, 5, 16\), the output \(5, 5, 8\)"):
         direct.kernel_gradient(made, given._replace(padded=16))
 

@@ -42,28 +42,42 @@ def expected(x: Any, size: Any, stride: Any, dilation: Any) -> tuple[Any, Any]:
     return best, index
 
 
+def lying(array: Any, last: bool, guard: Any) -> Any:
+    """A copy of an array, its channels last in memory if asked."""
+    return np.moveaxis(guard.like(np.moveaxis(array, 1, -1)), -1, 1) if last else guard.like(array)
+
+
+@pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("shape", "size", "stride", "dilation"), CASES)
-def test_maxima_and_back(shape: Any, size: Any, stride: Any, dilation: Any, dtype: str, guard: Any) -> None:
+def test_maxima_and_back(
+    shape: Any, size: Any, stride: Any, dilation: Any, dtype: str, last: bool, guard: Any
+) -> None:
     rng = np.random.default_rng(0)
-    x = guard.like(rng.integers(-3, 4, shape).astype(dtype))  # with ties
+    x = np.empty(shape, dtype)
+    x[...] = rng.integers(-3, 4, shape)  # with ties
     x.reshape(-1)[rng.integers(0, x.size, 3)] = np.nan
     x.reshape(-1)[rng.integers(0, x.size, 3)] = -np.inf
     maxima, index = expected(x, size, stride, dilation)
-    out, where = guard(maxima.shape, dtype), guard(index.shape, np.int64, 0)
-    made = pooling.windows(x, out, size=size, stride=stride, dilation=dilation)
+    x = lying(x, last, guard)
+    out, where = lying(np.zeros_like(maxima), last, guard), lying(np.zeros_like(index), last, guard)
+    made = pooling.windows(shape, out.shape, dtype, size=size, stride=stride, dilation=dilation)
     assert made is not None
-    pooling.max_pool(made, x, out)()
-    pooling.max_pool_index(made, x, where)()
+    pools = pooling.max_pool(made, x, out), pooling.max_pool_index(made, x, where)
+    assert pools[0] is not None
+    assert pools[1] is not None
+    pools[0]()
+    pools[1]()
     np.testing.assert_array_equal(out, maxima)
     np.testing.assert_array_equal(where, index)
-    values, back = guard.like(rng.standard_normal(out.shape).astype(dtype)), guard(shape, dtype)
+    values = guard.like(rng.standard_normal(out.shape).astype(dtype))
+    back = lying(np.full(shape, np.nan, dtype), last, guard)
     pooling.scatter_windows(values, where, back)()
     exact = np.zeros((shape[0] * shape[1], int(np.prod(shape[2:]))))
     np.add.at(
         exact, (np.arange(len(exact))[:, None], index.reshape(len(exact), -1)), values.reshape(len(exact), -1)
     )
-    np.testing.assert_allclose(back.reshape(exact.shape), exact, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(np.ascontiguousarray(back).reshape(exact.shape), exact, rtol=1e-6, atol=1e-6)
 
 
 def test_positions_out_of_range_raise_and_write_nothing_outside(guard: Any) -> None:
@@ -75,8 +89,11 @@ def test_positions_out_of_range_raise_and_write_nothing_outside(guard: Any) -> N
 
 
 def test_what_is_not_supported_is_none() -> None:
-    x, one = np.zeros((1, 1, 5, 5), np.float32), {"size": (2, 2), "stride": (2, 2), "dilation": (1, 1)}
-    assert pooling.windows(x, np.empty((1, 1, 3, 3), np.float32), **one) is None  # sticks out
-    assert pooling.windows(x.astype(int), np.empty((1, 1, 2, 2), int), **one) is None
-    assert pooling.windows(x.transpose(0, 1, 3, 2), np.empty((1, 1, 2, 2), np.float32), **one) is None
-    assert pooling.windows(x[:0], np.empty((0, 1, 2, 2), np.float32), **one) is None
+    one = {"size": (2, 2), "stride": (2, 2), "dilation": (1, 1)}
+    assert pooling.windows((1, 1, 5, 5), (1, 1, 3, 3), "float32", **one) is None  # sticks out
+    assert pooling.windows((1, 1, 5, 5), (1, 1, 2, 2), "int64", **one) is None
+    assert pooling.windows((0, 1, 5, 5), (0, 1, 2, 2), "float32", **one) is None
+    made = pooling.windows((1, 2, 4, 4), (1, 2, 2, 2), "float32", **one)
+    assert made is not None
+    spread = np.empty((1, 2, 2, 4), np.float32)[..., ::2]  # no axis that vectors could run along
+    assert pooling.max_pool(made, np.empty((1, 2, 4, 4), np.float32), spread) is None

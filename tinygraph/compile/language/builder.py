@@ -249,6 +249,10 @@ class Function:
         """Lanes of the concatenation of two vectors."""
         return self.ir.shuffle_vector(a, b, _lanes(lanes))
 
+    def narrowed(self, a: Value, width: int) -> Value:
+        """The first lanes of a vector."""
+        return self.ir.extract_element(a, lane_index(0)) if width == 1 else self.shuffle(a, a, range(width))
+
     def transpose(self, rows: Sequence[Value]) -> list[Value]:
         """The columns of a square block whose rows are vectors, by log2(width) rounds of perfect shuffles."""
         size = len(rows)

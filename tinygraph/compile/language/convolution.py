@@ -21,7 +21,7 @@ from typing import NamedTuple
 from tinygraph.compile.language.builder import Function, Offset, Value, itemsize, splat
 from tinygraph.compile.language.elementwise import emit_program
 from tinygraph.compile.language.module import Kernel, compile_kernel, kept
-from tinygraph.compile.language.planes import Planes, lanes_for
+from tinygraph.compile.language.planes import Planes, lanes_of
 from tinygraph.compile.language.program import Program
 from tinygraph.compile.language.target import Target, current_target
 from tinygraph.errors import ShapeError
@@ -35,9 +35,9 @@ class Convolution(NamedTuple):
     """A convolution of images in `source` to images in `target`.
 
     Attributes:
-        source: the input's planes; its halo is at least the padding. Unless the gradient by it is wanted, its
-            channels need no padding to vectors.
-        target: the output's planes, its channels padded to whole vectors.
+        source: the input's planes; its halo is at least the padding.
+        target: the output's planes. Planes that are written are written in vectors that divide their channels in
+            memory, or in one that is cut off.
         kernel: its height and width.
         stride, dilation: vertical and horizontal.
         padding: zeros above and to the left; what is needed below and right follows from the target's size.
@@ -92,23 +92,16 @@ class Weights(NamedTuple):
 
 def forward_weights(convolution: Convolution, target: Target | None = None) -> Weights:
     """The layout of the kernel for the forward pass, and of its gradient."""
-    lanes = lanes_for(convolution.target.channels, (target or current_target()).lanes(convolution.dtype))
-    _check_vectors(convolution.target, lanes, "output")
-    return Weights(convolution.target.padded // lanes, *convolution.kernel, convolution.source.padded, lanes)
+    lanes = lanes_of(convolution.target, (target or current_target()).lanes(convolution.dtype))
+    blocks = -(-convolution.target.padded // lanes)
+    return Weights(blocks, *convolution.kernel, convolution.source.padded, lanes)
 
 
 def gradient_weights(convolution: Convolution, target: Target | None = None) -> Weights:
     """The layout of the kernel for the gradient by the input: channels exchanged, rows and columns reversed."""
-    lanes = lanes_for(convolution.source.channels, (target or current_target()).lanes(convolution.dtype))
-    _check_vectors(convolution.source, lanes, "input")
-    return Weights(convolution.source.padded // lanes, *convolution.kernel, convolution.target.padded, lanes)
-
-
-def _check_vectors(planes: Planes, lanes: int, role: str) -> None:
-    if planes.padded % lanes:
-        raise ShapeError(
-            f"the {role} has {planes.padded} channels in memory, not a multiple of its vectors' {lanes} lanes"
-        )
+    lanes = lanes_of(convolution.source, (target or current_target()).lanes(convolution.dtype))
+    blocks = -(-convolution.source.padded // lanes)
+    return Weights(blocks, *convolution.kernel, convolution.target.padded, lanes)
 
 
 class Epilogue(NamedTuple):
@@ -434,6 +427,9 @@ class _Sums:
 
     def _finish(self, sums: list[Value], image: Offset, row: Offset, column: Offset, channel: Offset) -> None:
         code, lanes = self.code, self.weights.lanes
+        valid = min(
+            lanes, self.result.padded
+        )  # fewer channels than a vector has lanes: the others are no memory
         extras = self.epilogue.operands if self.epilogue else ()
         names = ["target", *(f"operand{i}" for i in range(len(extras)))]
         arrays = [
@@ -443,14 +439,16 @@ class _Sums:
         for p, (y, x) in enumerate(self.pixels):
             for v in range(self.tile.vectors):
                 value = sums[p * self.tile.vectors + v]
+                if valid < lanes:
+                    value = code.narrowed(value, valid)
                 places = [self._step(planes, y, x) + v * lanes for planes in (self.result, *extras)]
                 if self.epilogue:
                     dtypes = self.epilogue.program.inputs[1:]
                     loaded = [
-                        code.load(array, place, dtype, lanes)
+                        code.load(array, place, dtype, valid)
                         for array, place, dtype in zip(arrays[1:], places[1:], dtypes, strict=True)
                     ]
-                    (value,) = emit_program(code, self.epilogue.program, [value, *loaded], lanes)
+                    (value,) = emit_program(code, self.epilogue.program, [value, *loaded], valid)
                 code.store(value, arrays[0], places[0])
 
     def _place(self, planes: Planes, image: Offset, row: Offset, column: Offset, channel: Offset) -> Offset:
@@ -507,7 +505,8 @@ def kernel_gradient(
         bias: also sum the gradient by the bias, one number per padded channel.
         accumulate: add to what the results hold instead of replacing it.
 
-    The kernel's pointers: source, gradient, result, the bias's result where wanted. Its count: images.
+    The kernel's pointers: source, gradient, result, the bias's result where wanted. Its count: images. Of the gradient
+    a whole vector is read at its last pixel: channels that are no multiple of it need that much memory behind them.
     """
     return _kernel_gradient(convolution, gradient, bias, accumulate, target or current_target())
 

@@ -90,6 +90,33 @@ def _pixel_place(code: Function, planes: Planes, pixel: Offset) -> Offset:
     return code.offset((y, planes.row), (x, planes.pixel), planes.origin)
 
 
+def clear_halo(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
+    """Zeros in the halo of planes; what is inside stays. The kernel's pointer: the planes. Its count: images."""
+    return _clear_halo(planes, dtype, target or current_target())
+
+
+@kept
+def _clear_halo(planes: Planes, dtype: str, target: Target) -> Kernel:
+    width, between = planes.width * planes.pixel, planes.row - planes.width * planes.pixel
+    last = planes.origin + (planes.height - 1) * planes.row + width
+
+    def write(code: Function) -> None:
+        def image(n: Offset, _: list[Value]) -> None:
+            start = code.at(code.pointers["planes"], code.offset((n, planes.image)), dtype)
+            code.clear(start, 0, planes.origin, dtype)
+            if between:  # what is right of a row and what is left of the next lie side by side
+
+                def row(y: Offset, _: list[Value]) -> None:
+                    code.clear(start, code.offset((y, planes.row), planes.origin + width), between, dtype)
+
+                code.loop(0, planes.height - 1, 1, row)
+            code.clear(start, last, planes.image - last, dtype)
+
+        code.loop(0, code.counts["images"], 1, image)
+
+    return compile_kernel("clear halo", ["planes"], write, counts=["images"], target=target)
+
+
 # -- weights -----------------------------------------------------------------------------------------------------
 
 

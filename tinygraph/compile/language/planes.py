@@ -66,6 +66,14 @@ def lanes_for(channels: int, lanes: int) -> int:
     return min(lanes, max(4, 1 << (channels - 1).bit_length()))
 
 
+def lanes_of(planes: Planes, lanes: int) -> int:
+    """Lanes of the vectors that write these planes: they divide the channels in memory, or all fit one vector."""
+    width = lanes_for(planes.channels, lanes)
+    while planes.padded % width and width > 1 and planes.padded > width:
+        width //= 2
+    return width
+
+
 def rounded_up(number: int, multiple: int) -> int:
     """The smallest multiple that is not less."""
     return -(-number // multiple) * multiple

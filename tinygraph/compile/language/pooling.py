@@ -1,7 +1,7 @@
-"""Pooling of ordinary arrays (NCHW): window maxima, their positions, and the way back for gradients.
+"""Pooling of images in any layout: window maxima, their positions, and the way back for gradients.
 
-Vectors run along the output's columns. Windows lie inside the image: with padding, or a last window that sticks out,
-there is no kernel and the caller computes otherwise.
+Vectors run along the output's columns, or along the channels where those are together in memory. Windows lie inside
+the image: with padding, or a last window that sticks out, there is no kernel and the caller computes otherwise.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Run = Callable[[], Any]
 
 
 class Windows(NamedTuple):
-    """Windows over planes of `height` x `width`; all pairs are vertical and horizontal."""
+    """Windows over images of `height` x `width`; all pairs are vertical and horizontal."""
 
     height: int
     width: int
@@ -34,97 +34,140 @@ class Windows(NamedTuple):
     columns: int
 
 
-def windows(
-    x: Array, out: Array, *, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> Windows | None:
-    """The windows of x (N, C, H, W) or (N, C, W) that make `out`, or None where that is not supported.
+class Strides(NamedTuple):
+    """Elements from one image, channel, row and column of an array to the next."""
 
-    Supported are float32 and float64, contiguous arrays and windows without padding.
+    image: int
+    channel: int
+    row: int
+    column: int
+
+
+def windows(
+    x: tuple[int, ...],
+    out: tuple[int, ...],
+    dtype: Any,
+    *,
+    size: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> Windows | None:
+    """The windows of images (N, C, H, W) or (N, C, W) that make results of shape `out`, or None if not supported.
+
+    Supported are float32 and float64, and windows without padding.
     """
-    if x.ndim not in (3, 4) or x.dtype.name not in ("float32", "float64") or not out.size:
+    if len(x) not in (3, 4) or np.dtype(dtype).name not in ("float32", "float64") or not math.prod(out):
         return None
-    if not (x.flags.c_contiguous and out.flags.c_contiguous):
-        return None
-    flat = (1,) * (4 - x.ndim)
-    (height, width), (rows, columns) = ((*flat, *array.shape[2:]) for array in (x, out))
+    flat = (1,) * (4 - len(x))
+    (height, width), (rows, columns) = ((*flat, *shape[2:]) for shape in (x, out))
     (a, b), (down, right), (dy, dx) = ((*flat, *numbers) for numbers in (size, stride, dilation))
     if (rows - 1) * down + (a - 1) * dy >= height or (columns - 1) * right + (b - 1) * dx >= width:
         return None
-    return Windows(height, width, (a, b), (down, right), (dy, dx), x.dtype.name, rows, columns)
+    return Windows(height, width, (a, b), (down, right), (dy, dx), np.dtype(dtype).name, rows, columns)
 
 
-def max_pool(made: Windows, x: Array, out: Array) -> Run:
-    """A call that writes each window's maximum; nan wins."""
-    return _maxima(made, False, current_target()).bind(x, out, counts=[_planes(out)]).run
+def max_pool(made: Windows, x: Array, out: Array) -> Run | None:
+    """A call that writes each window's maximum; nan wins. None for results with strides that vectors do not fit."""
+    return _bound_maxima(made, False, x, out)
 
 
-def max_pool_index(made: Windows, x: Array, out: Array) -> Run:
-    """A call that writes, as int64, the flat position in its plane of each window's first maximum; nan wins."""
-    return _maxima(made, True, current_target()).bind(x, out, counts=[_planes(out)]).run
+def max_pool_index(made: Windows, x: Array, out: Array) -> Run | None:
+    """A call that writes, as int64, the flat position in its image of each window's first maximum; nan wins."""
+    return _bound_maxima(made, True, x, out)
+
+
+def _bound_maxima(made: Windows, positions: bool, x: Array, out: Array) -> Run | None:
+    strides, result = _strides(x), _strides(out)
+    if result.channel != 1 and result.column != 1:
+        return None
+    kernel = _maxima(made, positions, out.shape[1], strides, result, current_target())
+    return kernel.bind(x, out, counts=[len(x)]).run
 
 
 def scatter_windows(values: Array, index: Array, out: Array) -> Run:
-    """A call that adds values (N, C, *output) at flat int64 positions of each plane of `out` (N, C, *spatial).
+    """A call that adds values (N, C, *output) at flat int64 positions of each channel of `out` (N, C, *spatial).
 
     The call raises ShapeError if a position is out of range.
     """
-    sizes = math.prod(values.shape[2:]), math.prod(out.shape[2:])
+    spatial = (1, 1, *out.shape[2:])[-2:]
+    size = len(values), values.shape[1], *(1, 1, *values.shape[2:])[-2:]
     strays = np.zeros(1, np.int64)
-    kernel = _scatter(*sizes, values.dtype.name, current_target())
-    scatter = kernel.bind(values, index, out, strays, counts=[_planes(out)]).run
+    kernel = _scatter(
+        size, spatial, values.dtype.name, *(_strides(one) for one in (values, index, out)), current_target()
+    )
+    scatter = kernel.bind(values, index, out, strays).run
 
     def run() -> None:
+        out.fill(0)
         scatter()
         if strays[0]:
-            raise ShapeError(f"{strays[0]} positions of the index are not from 0 to {sizes[1] - 1}")
+            raise ShapeError(f"{strays[0]} positions of the index are not from 0 to {math.prod(spatial) - 1}")
 
     return run
 
 
-def _planes(array: Array) -> int:
-    return int(array.shape[0] * array.shape[1])
+def _strides(array: Array) -> Strides:
+    image, channel, *spatial = (stride // array.dtype.itemsize for stride in array.strides)
+    return Strides(image, channel, *(0, *spatial)[-2:])
 
 
 @kept
-def _maxima(made: Windows, positions: bool, target: Target) -> Kernel:
+def _maxima(
+    made: Windows, positions: bool, channels: int, x: Strides, out: Strides, target: Target
+) -> Kernel:
     lanes = target.lanes(made.dtype)
-    whole = made.columns // lanes * lanes
+    along = out.channel == 1 and (channels >= lanes or out.column != 1)  # vectors run along the channels
+    size = channels if along else made.columns
+    outer = (made.rows, made.columns) if along else (channels, made.rows)
+    whole = size // lanes * lanes
 
     def write(code: Function) -> None:
-        def plane(n: Offset, _: list[Value]) -> None:
-            source = code.at(code.pointers["x"], code.offset((n, made.height * made.width)), made.dtype)
-            start = code.offset((n, made.rows * made.columns))
-            result = code.at(code.pointers["out"], start, "int64" if positions else made.dtype)
+        def image(n: Offset, _: list[Value]) -> None:
+            source = code.at(code.pointers["x"], code.offset((n, x.image)), made.dtype)
+            result = code.at(
+                code.pointers["out"], code.offset((n, out.image)), "int64" if positions else made.dtype
+            )
 
-            def row(y: Offset, _: list[Value]) -> None:
-                def vector(x: Offset, width: int) -> None:
-                    best, where = _first_maximum(code, made, source, y, x, width)
-                    code.store(where if positions else best, result, code.offset((y, made.columns), x))
+            def windows(indices: list[Offset], _: list[Value]) -> None:
+                def vector(i: Offset, width: int) -> None:
+                    c, y, column = (i, *indices) if along else (*indices, i)
+                    best, where = _first_maximum(code, made, source, x, (c, y, column), along, width)
+                    place = code.offset((c, out.channel), (y, out.row), (column, out.column))
+                    code.store(where if positions else best, result, place)
 
-                code.loop(0, whole, lanes, lambda x, _: vector(x, lanes))
-                if whole < made.columns:
-                    vector(whole, made.columns - whole)
+                code.loop(0, whole, lanes, lambda i, _: vector(i, lanes))
+                if whole < size:
+                    vector(whole, size - whole)
 
-            code.loop(0, made.rows, 1, row)
+            code.nest(outer, windows)
 
-        code.loop(0, code.counts["planes"], 1, plane)
+        code.loop(0, code.counts["images"], 1, image)
 
     name = "max pool index" if positions else "max pool"
-    return compile_kernel(name, ["x", "out"], write, counts=["planes"], distinct=True, target=target)
+    return compile_kernel(name, ["x", "out"], write, counts=["images"], distinct=True, target=target)
 
 
 def _first_maximum(
-    code: Function, made: Windows, source: Value, y: Offset, x: Offset, width: int
+    code: Function,
+    made: Windows,
+    source: Value,
+    strides: Strides,
+    window: tuple[Offset, Offset, Offset],
+    along: bool,
+    width: int,
 ) -> tuple[Value, Value]:
-    """The maxima of neighbouring windows, and their flat positions."""
-    first = code.offset((y, made.stride[0] * made.width), (x, made.stride[1]))
-    corners = code.ramp(first, made.stride[1], width)
+    """The maxima of neighbouring windows, in channels or in columns, and their flat positions."""
+    c, y, column = window
+    (down, right), (dy, dx) = made.stride, made.dilation
+    first = code.offset((c, strides.channel), (y, down * strides.row), (column, right * strides.column))
+    step = strides.channel if along else right * strides.column
+    corners = code.ramp(code.offset((y, down * made.width), (column, right)), 0 if along else right, width)
     best = where = None
     for i in range(made.size[0]):
         for j in range(made.size[1]):
-            tap = i * made.dilation[0] * made.width + j * made.dilation[1]
-            value = code.load_strided(source, code.offset(first, tap), made.stride[1], made.dtype, width)
-            place = code.ir.add(corners, splat(tap, "int64", width))
+            offset = code.offset(first, i * dy * strides.row + j * dx * strides.column)
+            value = code.load_strided(source, offset, step, made.dtype, width)
+            place = code.ir.add(corners, splat(i * dy * made.width + j * dx, "int64", width))
             if best is None:
                 best, where = value, place
                 continue
@@ -135,31 +178,44 @@ def _first_maximum(
 
 
 @kept
-def _scatter(values: int, places: int, dtype: str, target: Target) -> Kernel:
+def _scatter(
+    size: tuple[int, int, int, int],
+    spatial: tuple[int, int],
+    dtype: str,
+    values: Strides,
+    index: Strides,
+    out: Strides,
+    target: Target,
+) -> Kernel:
+    # single elements, in the order in which the index lies in memory
+    order = sorted(range(4), key=lambda axis: -index[axis])
+
     def write(code: Function) -> None:
         pointers = code.pointers
         zero = splat(0, "int64", 1)
 
-        def plane(n: Offset, strays: list[Value]) -> list[Value]:
-            result = code.at(pointers["out"], code.offset((n, places)), dtype)
-            code.clear(result, 0, places, dtype)
+        def one(indices: list[Offset], strays: list[Value]) -> list[Value]:
+            at = [indices[order.index(axis)] for axis in range(4)]
+            place, value = (
+                code.load(pointers[name], code.offset(*zip(at, strides, strict=True)), kind)
+                for name, strides, kind in (("index", index, "int64"), ("values", values, dtype))
+            )
+            inside = code.ir.icmp_unsigned("<", place, splat(math.prod(spatial), "int64", 1))
+            row, column = code.divide_index(code.select(inside, place, zero), spatial[1])
+            target_place = code.offset(
+                (at[0], out.image), (at[1], out.channel), (row, out.row), (column, out.column)
+            )
+            value = code.select(inside, value, splat(0, dtype, 1))
+            code.store(
+                code.add(code.load(pointers["out"], target_place, dtype), value),
+                pointers["out"],
+                target_place,
+            )
+            return [code.ir.add(strays[0], code.select(inside, zero, splat(1, "int64", 1)))]
 
-            def one(i: Offset, strays: list[Value]) -> list[Value]:
-                at = code.offset((n, values), i)
-                place, value = (
-                    code.load(pointers["index"], at, "int64"),
-                    code.load(pointers["values"], at, dtype),
-                )
-                inside = code.ir.icmp_unsigned("<", place, splat(places, "int64", 1))
-                place = code.select(inside, place, zero)
-                value = code.select(inside, value, splat(0, dtype, 1))
-                code.store(code.add(code.load(result, place, dtype), value), result, place)
-                return [code.ir.add(strays[0], code.select(inside, zero, splat(1, "int64", 1)))]
-
-            return code.loop(0, values, 1, one, strays) if places else strays
-
-        (total,) = code.loop(0, code.counts["planes"], 1, plane, [zero])
+        start = [zero]
+        (total,) = code.nest([size[axis] for axis in order], one, start) if math.prod(spatial) else start
         code.store(total, pointers["strays"])
 
     names = ["values", "index", "out", "strays"]
-    return compile_kernel("scatter windows", names, write, counts=["planes"], distinct=True, target=target)
+    return compile_kernel("scatter windows", names, write, distinct=True, target=target)
