@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 from tinygraph.capture.trace import Trace, capture_with
 from tinygraph.compile.fuse_elementwise import fuse_elementwise
 from tinygraph.compile.plan import Plan
+from tinygraph.compile.profile import Profile, check_repeats
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import modes
 from tinygraph.core.tensor import Tensor
@@ -134,12 +136,23 @@ class Compiled:
             or "never captured"
         )
 
-    def profile(self, *args: Any, repeats: int = 10, **kwargs: Any) -> str:
-        """Time per step on the given arguments, as a table; parameters and states stay as they are."""
+    def profile(self, *args: Any, repeats: int = 10, **kwargs: Any) -> Profile:
+        """Where the time goes on the given arguments; parameters, states and generators stay as they are.
+
+        Args:
+            args, kwargs: what to call the function with.
+            repeats: how often each step is run; its time is the median.
+
+        Raises:
+            SettingError: `repeats` is no positive whole number.
+        """
+        check_repeats(repeats)
         leaves, tree = flatten((args, kwargs))
         with self._lock:
             entry = self._entry(leaves, tree)
-            return entry.plan.table(entry.plan.profile(_values(leaves), repeats))
+            with _generators_kept(entry.graph):
+                seconds = entry.plan.profile(_values(leaves), repeats)
+        return Profile(entry.plan, seconds, repeats, self._name)
 
     def release(self) -> None:
         """Give back the memory of all plans; the next call captures again."""
@@ -148,6 +161,18 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}: {sum(map(len, self._entries.values()))} plan(s)>"
+
+
+@contextlib.contextmanager
+def _generators_kept(graph: Graph) -> Iterator[None]:
+    """Give the generators that a graph draws from their states back."""
+    generators = [leaf.value for leaf in graph.leaves if leaf.kind == "generator"]
+    before = [generator.state for generator in generators]
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.state = state
 
 
 def _values(leaves: Sequence[Any]) -> list[Any]:

@@ -32,18 +32,18 @@ class ScalarRun:
         self._taken.append((node, step, operands, outputs))
         return True
 
-    def finish(self) -> tuple[Node, Kernel] | None:
-        """The last node and one kernel for all of them, if there are any; starts anew."""
+    def finish(self) -> tuple[tuple[Node, ...], Kernel] | None:
+        """The nodes and one kernel for all of them, if there are any; starts anew."""
         taken, self._taken = self._taken, []
         if not taken:
             return None
         node, _, operands, outputs = taken[-1]
         if len(taken) == 1:
-            return node, choose_kernel(node, operands, outputs)
+            return (node,), choose_kernel(node, operands, outputs)
         from tinygraph.compile.language import scalars
 
         run = scalars.bind([step for _, step, _, _ in taken]).run
-        return node, Kernel(run, f"generated, {len(taken)} numbers")
+        return tuple(node for node, *_ in taken), Kernel(run, f"generated, {len(taken)} numbers")
 
 
 def _scalar_step(node: Node, operands: Sequence[Any], outputs: Sequence[Any]) -> Any:

@@ -1,34 +1,200 @@
-"""Plans as text tables."""
+"""Plans and their profiles as tables: text as wide as the terminal, or HTML for notebooks."""
 
 from __future__ import annotations
 
+import html
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tinygraph.compile.memory import ALIGNMENT
+from tinygraph.compile.profile import Profile, bytes_moved, operations_in
+from tinygraph.core.node import Node, edge_index, edge_node, edge_type, is_recorded
 
 if TYPE_CHECKING:
-    from tinygraph.compile.plan import Plan
+    from tinygraph.compile.plan import Plan, Step
+
+USUAL_WIDTH, LEAST_WIDTH = 140, 80
+# Steps that compute this many operations for each byte are bound by arithmetic: their rate is in FLOP/s.
+INTENSE = 4
 
 
-def plan_table(plan: Plan, seconds: Sequence[float] | None = None) -> str:
-    """A plan's schedule, one line a step."""
+class Column(NamedTuple):
+    """A column of a table: its title, its cells by the number of the step, and whether it may be cut off."""
+
+    title: str
+    cell: Callable[[int], str]
+    number: bool = False
+    total: str = ""
+
+
+def text_table(
+    plan: Plan, profile: Profile | None = None, *, slowest: int | None = None, width: int | None = None
+) -> str:
+    """A plan's schedule as text, one line a step; see `Plan.table` and `Profile.table`."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=repr(plan)[1:-1], title_justify="left", box=None, header_style="bold")
-    for column in ("step", "op", "phase", "kernel", "result", "bytes"):
-        table.add_column(column, justify="right" if column in ("step", "bytes") else "left", no_wrap=True)
-    if seconds is not None:
-        table.add_column("time", justify="right")
-        table.add_column("share", justify="right")
-    total = sum(seconds or ()) or 1.0
-    for i, step in enumerate(plan.steps):
-        types = ", ".join(map(str, step.node.output_types))
-        size = f"{sum(one.nbytes for one in step.node.output_types):,}"
-        row = [str(i), step.node.op.name, step.node.phase, step.kernel.name, types, size]
-        if seconds is not None:
-            row += [f"{seconds[i] * 1e6:.1f} us", f"{seconds[i] / total:.0%}"]
-        table.add_row(*row)
+    columns, order = _columns(plan, profile), _order(plan, profile, slowest)
+    table = Table(
+        title=Text(_title(plan, profile)), title_justify="left", box=None, header_style="bold",
+        show_footer=True, padding=(0, 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    for column in columns:
+        table.add_column(
+            column.title,
+            Text(column.total),
+            justify="right" if column.number else "left",
+            no_wrap=column.number,
+        )
+    for i in order:
+        table.add_row(*(Text(column.cell(i), no_wrap=True, overflow="ellipsis") for column in columns))
+    if width is None:
+        width = max(LEAST_WIDTH, shutil.get_terminal_size((USUAL_WIDTH, 24)).columns)
     buffer = io.StringIO()
-    Console(file=buffer, width=140, highlight=False).print(table)
-    return buffer.getvalue()
+    Console(file=buffer, width=width, highlight=False, color_system=None, legacy_windows=False).print(table)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def html_table(plan: Plan, profile: Profile | None = None) -> str:
+    """The same for notebooks."""
+    columns = _columns(plan, profile)
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        styled = (
+            f'<{tag} style="text-align: {"right" if column.number else "left"}">{html.escape(cell)}</{tag}>'
+            for column, cell in zip(columns, cells, strict=True)
+        )
+        return f"<tr>{''.join(styled)}</tr>"
+
+    body = "".join(row("td", [column.cell(i) for column in columns]) for i in range(len(plan.steps)))
+    return (
+        f"<table><caption>{html.escape(_title(plan, profile))}</caption>"
+        f"<thead>{row('th', [column.title for column in columns])}</thead><tbody>{body}</tbody>"
+        f"<tfoot>{row('th', [column.total for column in columns])}</tfoot></table>"
+    )
+
+
+def _title(plan: Plan, profile: Profile | None) -> str:
+    from tinygraph.draw.overlays import bytes_text, text_of
+
+    arena = f"{len(plan.steps)} steps, arena of {bytes_text(plan.arena_bytes)}"
+    if profile is None:
+        return f"Plan: {arena}; buffer: +offset in it, or what is written in place"
+    runs = f"median of {profile.repeats} runs" if profile.repeats > 1 else "one run"
+    name = f" of {profile.name}" if profile.name else ""
+    return f"Profile{name}: {text_of('time', profile.seconds)} ({runs}), {arena}"
+
+
+def _order(plan: Plan, profile: Profile | None, slowest: int | None) -> Sequence[int]:
+    order = range(len(plan.steps))
+    if profile is None or slowest is None:
+        return order
+    return sorted(order, key=lambda i: -profile.steps[i].seconds)[:slowest]
+
+
+def _columns(plan: Plan, profile: Profile | None) -> list[Column]:
+    """What the table says of each step."""
+    from tinygraph.draw.labels import usual_dtype
+    from tinygraph.draw.overlays import bytes_text, text_of
+
+    steps = plan.steps
+    usual = usual_dtype(plan.graph.nodes)
+    moved = [bytes_moved(step) for step in steps]
+    counts = [operations_in(step) for step in steps]
+    columns = [
+        Column("step", str, number=True),
+        Column("op", lambda i: _op(steps[i])),
+        Column("phase", lambda i: steps[i].node.phase),
+        Column("kernel", lambda i: _kernel(steps[i])),
+        Column("shapes", lambda i: _shapes(steps[i], usual)),
+        Column("bytes", lambda i: bytes_text(moved[i]), True, bytes_text(sum(moved))),
+        Column("flops", lambda i: _flops(counts[i]), True, _flops(sum(count or 0 for count in counts))),
+    ]
+    if profile is None:
+        buffers = _Buffers(plan)
+        return [*columns, Column("buffer", lambda i: buffers.of(steps[i]))]
+    found, total = profile.steps, profile.seconds or 1.0
+    return [
+        *columns,
+        Column("time", lambda i: text_of("time", found[i].seconds), True, text_of("time", profile.seconds)),
+        Column("share", lambda i: f"{found[i].seconds / total:.0%}", True),
+        Column("rate", lambda i: _rate(moved[i], counts[i], found[i].seconds), True),
+    ]
+
+
+def _op(step: Step) -> str:
+    return step.node.op.name if len(step.nodes) < 2 else f"{len(step.nodes)} ops on numbers"
+
+
+def _kernel(step: Step) -> str:
+    """The kernel's name, without the op's again."""
+    name, own = step.kernel.name, f"{step.node.op.name} "
+    return f"its {name.removeprefix(own)}" if name.startswith(own) else name
+
+
+def _shapes(step: Step, usual: np.dtype[Any] | None) -> str:
+    """The results of a step, and the operands they are made of: what is cut off first comes last."""
+    from tinygraph.draw.labels import type_text
+
+    def written(types: Any) -> str:
+        return type_text(types, usual, ("shapes", "dtypes"))
+
+    results = ", ".join(map(written, step.node.output_types))
+    operands = [written(edge_type(entry)) for entry in step.node.inputs if is_recorded(entry)]
+    return f"{results} ← {', '.join(operands)}" if operands and len(step.nodes) == 1 else results
+
+
+def _flops(count: int | None) -> str:
+    from tinygraph.draw.overlays import text_of
+
+    return text_of("flops", count).strip() if count else "" if count == 0 else "?"
+
+
+def _rate(nbytes: int, flops: int | None, seconds: float) -> str:
+    """Operations or bytes a second, whichever is the bound that is nearer."""
+    from tinygraph.draw.overlays import bytes_text, text_of
+
+    if not seconds or not nbytes:
+        return ""
+    if flops is not None and flops >= INTENSE * nbytes:
+        return f"{text_of('flops', flops / seconds)}FLOP/s"
+    return f"{bytes_text(nbytes / seconds)}/s"
+
+
+class _Buffers:
+    """Where the results of a plan's steps are."""
+
+    def __init__(self, plan: Plan) -> None:
+        begin = _address(plan._arena)
+        self._start = begin + -begin % ALIGNMENT
+        self._end = begin + plan._arena.nbytes
+        self._states = {
+            _address(leaf.value): leaf.name or f"a {leaf.kind}"
+            for leaf in plan.graph.leaves
+            if isinstance(leaf.value, np.ndarray)
+        }
+        self._gradients = {
+            (id(edge_node(value)), edge_index(value)): f"{leaf.name or 'a tensor'}.grad"
+            for leaf, value in plan.graph.gradients
+            if value is not None and is_recorded(value)
+        }
+
+    def of(self, step: Step) -> str:
+        return ", ".join(dict.fromkeys(self._places(step.node, step.outputs)))
+
+    def _places(self, node: Node, outputs: Sequence[np.ndarray[Any, Any]]) -> Iterator[str]:
+        for i, array in enumerate(outputs):
+            address = _address(array)
+            if self._start <= address < self._end:
+                yield f"+{address - self._start:,}"
+            else:
+                yield self._states.get(address) or self._gradients.get((id(node), i), "its own")
+
+
+def _address(array: np.ndarray[Any, Any]) -> int:
+    return int(array.__array_interface__["data"][0])
