@@ -8,6 +8,8 @@ import pytest
 import tinygraph as tg
 from tinygraph import nn
 from tinygraph.draw import Drawing
+from tinygraph.draw.numbers import with_backward
+from tinygraph.draw.overlays import alive_of, bytes_text
 from tinygraph.draw.selection import repeats_of
 from tinygraph.errors import DrawingError
 
@@ -38,6 +40,11 @@ def loss_of(net):
 
 def box(drawing: Drawing, title: str):
     return next(one for one in drawing.picture.boxes if one.title == title)
+
+
+def _alive(graph):
+    found = alive_of(graph)
+    return [(node, found[id(node)]) for node in graph.nodes if node.op is not None]
 
 
 def faded(drawing: Drawing) -> set[str]:
@@ -137,6 +144,58 @@ class TestOverlays:
         x = tg.tensor(np.ones((4, 4)), requires_grad=True, name="x")
         drawing = tg.draw(tg.ops.sin(tg.ops.exp(x)), show=("names", "saved"))
         assert ("saved", "128 B") in box(drawing, "sin").numbers
+
+    def test_bytes_alive_are_those_counted_by_hand(self):
+        x = tg.tensor(np.ones(100), requires_grad=True, name="x")
+        a = tg.ops.sin(x)
+        b = tg.ops.exp(a)
+        c = tg.ops.square(b)
+        loss = (c * 2.0).sum()
+        loss.name = "loss"
+        found = alive_of(with_backward(tg.graph_of(loss)).graph)
+        nodes = [node for node in with_backward(tg.graph_of(loss)).graph.nodes if node.op is not None]
+        steps = [
+            ("sin", 800),  # a; x is a leaf
+            ("exp", 800 + 800),  # a, b; the rule of exp keeps b, so a is not needed any more
+            ("square", 800 + 800),  # b, c; b is kept
+            ("multiply", 800 + 800 + 800),  # b, c, 2c
+            ("sum", 800 + 800 + 8),  # b, 2c, loss
+        ]
+        assert [node.op.name for node in nodes[: len(steps)]] == [name for name, _ in steps]
+        assert list(found.values())[: len(steps)] == [float(size) for _, size in steps]
+        backward = [(node.op.name, amount) for node, amount in zip(nodes, found.values(), strict=True)][5:]
+        # b and the loss, and the seed spread out, which is a view of it; at the most b, the gradient that came to
+        # square, 2 b, and their product
+        assert backward[0] == ("broadcast_to", 808.0)
+        assert max(found.values()) == max(amount for _, amount in backward) == 800 * 4 + 8
+
+    def test_without_a_backward_pass_what_it_needs_stays(self):
+        x = tg.tensor(np.ones(100), requires_grad=True, name="x")
+        kept = alive_of(tg.graph_of(tg.ops.exp(tg.ops.square(tg.ops.sin(x)))))
+        assert list(kept.values()) == [800.0, 1600.0, 2400.0]  # sin for square, the result for exp
+        free = alive_of(tg.capture(lambda x: tg.ops.exp(tg.ops.square(tg.ops.sin(x))), np.ones(100)))
+        assert list(free.values()) == [800.0, 1600.0, 1600.0]
+
+    def test_the_peak_is_marked_and_named(self):
+        loss = loss_of(tower(2))
+        drawing = tg.draw(loss, backward=True, zoom="module", show=("names", "alive"))
+        (peak,) = [one for one in drawing.picture.boxes if one.marked]
+        assert peak.backward
+        assert peak.heat == 1.0
+        ((name, text),) = peak.numbers
+        amounts = alive_of(with_backward(tg.graph_of(loss)).graph)
+        assert (name, text) == ("alive", f"{bytes_text(max(amounts.values()))}, the peak")
+        (note,) = drawing.picture.notes
+        assert f"The peak is {bytes_text(max(amounts.values()))}, at " in note
+        assert 'penwidth="2.5"' in drawing.source or "penwidth=2.5" in drawing.source
+
+    def test_a_group_has_the_most_that_is_alive_inside_it(self):
+        loss = loss_of(tower(2))
+        graph = tg.graph_of(loss)
+        inside = [amount for node, amount in _alive(graph) if node.scope[:2] and node.scope[0][0] == "1"]
+        drawing = tg.draw(graph, collapse="1", show=("names", "alive"))
+        title = next(one for one in drawing.picture.boxes if one.title.startswith("1"))
+        assert dict(title.numbers)["alive"].startswith(bytes_text(max(inside)))
 
     def test_a_collapsed_group_has_the_sum(self):
         drawing = tg.draw(tower(2), inputs=IMAGE, show=("names", "flops"), zoom="module")

@@ -71,6 +71,7 @@ def assemble(
     opened: Mapping[int, Opener] | None = None,
     lit: Collection[int] | None = None,
     heats: Mapping[int, Heat] | None = None,
+    peak: int | None = None,
     repeats: Repeats | None = None,
     flows: Mapping[tuple[int, int], float] | None = None,
 ) -> Picture:
@@ -83,6 +84,7 @@ def assemble(
         opened: what makes the interiors of nodes that are drawn from inside, by the node's id.
         lit: ids of the nodes that the picture is about; the others stand back.
         heats: what an overlay says of nodes, by id.
+        peak: id of the node that is marked as having the most of it.
         repeats: blocks of which only the first is among the parts.
         flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
     """
@@ -90,6 +92,7 @@ def assemble(
         graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats(), phases
     )
     made.flows = flows or {}
+    made.peak = peak
     made.seeds = differentiated.seeds
     return made.picture(differentiated.gradients, direction, tuple(notes))
 
@@ -145,6 +148,7 @@ class _Assembly:
         self.rows_taken: set[tuple[str, int, bool]] = set()
         self.aside: set[str] = set()
         self.faded: set[str] = set()
+        self.peak: int | None = None
         self.seeds: Mapping[int, int] = {}
         self.gradients: Mapping[int, tuple[str, int]] = {}
         self.gradient_edges = _gradient_edges(graph, phases)
@@ -239,9 +243,12 @@ class _Assembly:
         if faded:
             self.faded.add(made)
         heat, label = self._heat(part)
+        peak = any(id(node) == self.peak for node in part.nodes)
+        if peak:
+            label = tuple((name, f"{text}, the peak" if name == "alive" else text) for name, text in label)
         return Box(
             made, kind, title, tuple(lines), (*self._numbers(part), *label), tooltip, part.order, opposite, caption,
-            plane=self._plane(part), heat=heat, faded=faded,
+            plane=self._plane(part), heat=heat, faded=faded, marked=peak,
         )  # fmt: skip
 
     def _derived(self, part: Part, title: str) -> str:
@@ -591,7 +598,7 @@ class _Assembly:
 
     def _kept(self, edge: Any) -> str:
         """How much stays in memory for the backward pass."""
-        if self.all_scalar or isinstance(edge_node(edge), Leaf) or "shapes" not in self.show:
+        if self.all_scalar or isinstance(_without_views(edge_node(edge)), Leaf) or "shapes" not in self.show:
             return ""
         return bytes_text(edge_type(edge).nbytes)
 
@@ -629,6 +636,16 @@ class _Assembly:
             aside = one in self.aside or head in self.aside
             faded = one in self.faded or head in self.faded
             self.arrows.append(Arrow(made, one, head, "" if i else label, role, aside, rank, width, faded))
+
+
+def _without_views(node: Node) -> Node:
+    """The node in whose memory a value lies that ops on shapes have only looked at differently."""
+    while node.kind == "shape" and len(node.parents()) == 1:
+        before = node.parents()[0]
+        if before.output_types[0].nbytes != node.output_types[0].nbytes:
+            break
+        node = before
+    return node
 
 
 def _key(edge: Any) -> tuple[int, int]:

@@ -25,6 +25,7 @@ NUMBER_WIDTH, NUMBER_HEIGHT = 34, 16  # points of a cell with a number
 PLANE_SIDE, SMALLEST_CELL = 84, 7  # points of the longer side of a plane, and of a cell without a number
 THINNEST = 9  # points of the shorter side of an image
 FADED, FADED_TEXT = 0.78, 0.6  # how much of the page's colour is in a box that stands back, and in its words
+MARKED = "2.5"  # points of a marked box's outline
 SUPPORTS = 3  # boxes that a frame is kept below
 MOST_SUPPORTED = 600  # boxes up to which the time for a tidier layout is worth it
 # Outlines by the word that a style uses; "dashed" is a rounded box.
@@ -174,7 +175,9 @@ def _write_box(graph: graphviz.Digraph, box: Box, style: Style) -> None:
     colour = look.border
     if box.backward and box.kind != "gradient":
         outline, colour = f"{outline},dashed", style.page["backward"]
-    pill = {"margin": "0.2,0.06"} if look.shape == "pill" else {}
+    more = {"margin": "0.2,0.06"} if look.shape == "pill" else {}
+    if box.marked:
+        colour, more["penwidth"] = style.page["text"], MARKED
     graph.node(
         box.id,
         id=box.id,
@@ -184,7 +187,7 @@ def _write_box(graph: graphviz.Digraph, box: Box, style: Style) -> None:
         fillcolor=look.fill,
         color=colour,
         fontcolor=look.text,
-        **pill,
+        **more,
     )
 
 
@@ -377,12 +380,11 @@ def _caption(picture: Picture, style: Style) -> str:
     for start in range(0, len(kinds), LEGEND_COLUMNS):
         cells = "".join(_legend_entry(kind, style) for kind in kinds[start : start + LEGEND_COLUMNS])
         rows += f"<TR>{cells}</TR>"
-    span = 2 * min(len(kinds), LEGEND_COLUMNS)
-    for note in picture.notes:
-        rows += f'<TR><TD COLSPAN="{span}" ALIGN="LEFT">{escape_html(note)}</TD></TR>'
-    if not rows:
-        return ""
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="5" CELLPADDING="0">{rows}</TABLE>>'
+    plain = '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="5" CELLPADDING="0">'
+    legend = [f"{plain}{rows}</TABLE>"] if rows else []  # a table of its own: notes would stretch its columns
+    cells = [f"<TD>{one}</TD>" for one in legend]
+    cells += [f'<TD ALIGN="LEFT">{escape_html(note)}</TD>' for note in picture.notes]
+    return f"<{plain}{''.join(f'<TR>{cell}</TR>' for cell in cells)}</TABLE>>" if cells else ""
 
 
 def _legend_entry(kind: str, style: Style) -> str:

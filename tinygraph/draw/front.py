@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.capture import capture
 from tinygraph.core.graph import Graph, graph_of
+from tinygraph.core.node import Node
 from tinygraph.core.tensor import Tensor
-from tinygraph.draw.levels import INSIDE, OVERLAYS, find_level
+from tinygraph.draw.levels import INSIDE, LARGEST, OVERLAYS, find_level
 from tinygraph.draw.module_tree import draw_tree, is_module, module_classes
 from tinygraph.draw.styles import DEFAULT, load_style
 from tinygraph.errors import DrawingError
@@ -18,7 +19,7 @@ from tinygraph.explain import Contributions
 if TYPE_CHECKING:
     from tinygraph.draw.drawing import Drawing
 
-SHOWABLE = ("names", "settings", "shapes", "dtypes", "values", "gradients", "source", *OVERLAYS)
+SHOWABLE = ("names", "settings", "shapes", "dtypes", "values", "gradients", "source", *OVERLAYS, *LARGEST)
 USUALLY = ("names", "settings", "shapes", "dtypes")
 
 
@@ -36,6 +37,7 @@ def draw(
     between: tuple[Any, Any] | None = None,
     fold: bool = False,
     collapse: Callable[[str], bool] | str | Collection[str] = (),
+    times: Mapping[Node, float] | None = None,
     time_limit: float = 20.0,
 ) -> Drawing:
     """Draw a computation.
@@ -59,13 +61,15 @@ def draw(
             larger), "gradients" (of the first output), "source" (the line that made the node), and the overlays, of
             which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the backward pass),
             "gradient_norm", "nan" (how many numbers are not finite), "coverage" (how many operands lack a derivative to
-            second order, see `Graph.coverage`).
+            second order, see `Graph.coverage`), "alive" (bytes of intermediate values that must be in memory while an
+            op runs; the op with the most is marked, and named in a note).
         style: "light", "dark", "okabe-ito" (for colour blindness), or a TOML file.
         focus: a tensor, node or name (of a tensor or group): the rest stands back, but for what it depends on and what
             depends on it. At "channel" and "neuron" it is the op to look into.
         between: (a, b), each as `focus`: what lies on no path from a to b stands back.
         fold: whether groups that repeat one after another are drawn once, with their count.
         collapse: groups to draw as boxes, by name (dotted, or its end) or by a predicate of the dotted name.
+        times: seconds of nodes that were measured elsewhere, for the overlay "time"; see `Profile.draw`.
         time_limit: seconds that a layout may take before a coarser picture is drawn.
 
     A picture holds values of parameters and data, as numbers or colours, only where they are asked for: by "values",
@@ -103,7 +107,10 @@ def draw(
         drawing = Drawing(draw_tree(target), look, time_limit=time_limit)
     else:
         flows = target.flows() if isinstance(target, Contributions) else None
-        wishes = Wishes(zoom, element, given, int(backward), show, focus, between, fold, collapse, flows)
+        measured = None if times is None else {id(node): seconds for node, seconds in times.items()}
+        wishes = Wishes(
+            zoom, element, given, int(backward), show, focus, between, fold, collapse, flows, measured
+        )
         sketch = Sketch(_graph(target, given), wishes, module_classes(target))
         picture = sketch.picture()
         drawing = Drawing(

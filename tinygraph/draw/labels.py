@@ -174,6 +174,15 @@ def _nested(array: np.ndarray[Any, Any]) -> str:
     return f"[{', '.join(_nested(np.asarray(row)) for row in array[:MOST_ELEMENTS])}]"
 
 
+def place_text(node: Node) -> str:
+    """A node in a few words, with the group it is in and, in a backward pass, the op that it differentiates."""
+    words = f"{shorten(node.name)} = {node.op.name}" if node.name else node.op.name
+    origin = node.forward_node
+    words += f" of ∂ {origin.op.name}" if origin is not None and origin.op is not None else ""
+    group = ".".join(name for name, _ in node.scope)
+    return f"{words} in {shorten(group)}" if group else words
+
+
 def tooltip_of(node: Node) -> str:
     """All that is known of a node's structure, for whoever points at it."""
     if isinstance(node, Leaf):

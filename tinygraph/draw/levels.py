@@ -103,6 +103,7 @@ OVERLAYS = (
     "nan",
     "coverage",
 )  # computed in `overlays.py`
+LARGEST = ("alive",)  # overlays of which a group shows the largest amount inside it, not their sum
 INSIDE = ("channel", "neuron")  # levels within one op: drawn by `channels.py` and `neurons.py`
 
 

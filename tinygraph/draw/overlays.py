@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.graph import evaluate
+from tinygraph.core.graph import Graph, evaluate
 from tinygraph.core.modes import mode
-from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, Port, edge_type, is_recorded
 from tinygraph.core.operations import operations_of
 from tinygraph.draw.labels import number_text
+from tinygraph.draw.levels import LARGEST
 from tinygraph.explain.coverage import missing_of
 
 NEED_VALUES = ("time", "gradient_norm", "nan")
@@ -28,15 +29,23 @@ class Heat:
 
 
 def heats_of(
-    nodes: Sequence[Node], wanted: Sequence[str], values: Mapping[int, Any], gradients: Mapping[int, Any]
+    nodes: Sequence[Node],
+    wanted: Sequence[str],
+    values: Mapping[int, Any],
+    gradients: Mapping[int, Any],
+    times: Mapping[int, float] | None = None,
+    alive: Mapping[int, float] | None = None,
 ) -> dict[int, Heat]:
-    """The amounts of nodes, by id; times only of those whose values are given.
+    """The amounts of nodes, by id; unless times are given, there are some only of nodes whose values are.
 
     Args:
         wanted: overlays, in the order of their lines; the first one makes the tint.
         values, gradients: of the nodes, as far as the overlays need them.
+        times: seconds of nodes, by id, where they were measured elsewhere.
+        alive: bytes in memory while nodes run, by id; see `alive_of`.
     """
-    times = timed(nodes, values) if "time" in wanted else {}
+    if times is None:
+        times = timed(nodes, values) if "time" in wanted else {}
     missing = missing_of(nodes) if "coverage" in wanted else {}
 
     def amount(overlay: str, node: Node) -> float | None:
@@ -45,6 +54,8 @@ def heats_of(
             return times.get(key)
         if overlay == "coverage":
             return missing.get(key)
+        if overlay == "alive":
+            return (alive or {}).get(key)
         if overlay == "gradient_norm":
             return _norm(gradients[key]) if key in gradients else None
         if overlay == "nan":
@@ -53,7 +64,7 @@ def heats_of(
             return float(sum(types.nbytes for types in node.output_types))
         if isinstance(node, Leaf):
             return None
-        return _saved_bytes(node) if overlay == "saved" else operations_of(node)
+        return saved_bytes(node) if overlay == "saved" else operations_of(node)
 
     return {id(node): Heat(tuple(wanted), tuple(amount(one, node) for one in wanted)) for node in nodes}
 
@@ -74,7 +85,29 @@ def timed(nodes: Sequence[Node], values: Mapping[int, Any]) -> dict[int, float]:
     return times
 
 
-def _saved_bytes(node: Node) -> float:
+def alive_of(graph: Graph) -> dict[int, float]:
+    """Bytes of intermediate values that must be in memory while each op runs, in the graph's order, by the node's id.
+
+    A value is there from the op that makes it, whose result counts while it runs, to the last op that reads it; a view
+    is its operand's memory, and the graph's outputs stay. Values that are kept for a backward pass stay until the op of
+    that pass that reads them, or to the end where a gradient is wanted that the graph does not compute. Parameters,
+    inputs, data and what is written into them (`.grad`, updates in place) have memory of their own, which is not
+    counted.
+    """
+    from tinygraph.core.liveness import Liveness
+
+    liveness = Liveness(graph)
+    wanted = any(leaf.requires_grad for leaf in graph.leaves)
+    if wanted and not any(node.phase == "backward" for node in liveness.nodes):
+        for node in liveness.nodes:
+            own = [Port(node, i) for i in range(len(node.output_types))] if node.plan.out else []
+            kept = [*own, *(node.inputs[position] for position in node.plan.values)]
+            liveness.lasting.update(liveness.buffer(entry) for entry in kept if is_recorded(entry))
+    amounts = map(float, liveness.alive())
+    return dict(zip(map(id, liveness.nodes), amounts, strict=True))
+
+
+def saved_bytes(node: Node) -> float:
     """Bytes that a node keeps for its backward pass: activations, since parameters and inputs stay anyway."""
     kept = sum(types.nbytes for types in node.output_types) if node.plan.out else 0
     for position in node.plan.values:
@@ -118,6 +151,8 @@ def together(found: Sequence[Heat]) -> tuple[float | None, tuple[tuple[str, str]
 def _total(overlay: str, amounts: Collection[Any]) -> float | None:
     if not amounts:
         return None
+    if overlay in LARGEST:
+        return float(max(amounts))
     if overlay == "gradient_norm":  # of everything in the box as one vector
         return float(np.sqrt(sum(one**2 for one in amounts)))
     return float(sum(amounts))
@@ -132,7 +167,7 @@ def text_of(overlay: str, amount: float) -> str:
     if overlay == "time":
         scale, unit = next((s, u) for s, u in ((1, "s"), (1e-3, "ms"), (0, "µs")) if amount >= s)
         return f"{amount / (scale or 1e-6):.3g} {unit}"
-    if overlay in ("bytes", "saved"):
+    if overlay in ("bytes", "saved", "alive"):
         return bytes_text(amount)
     if overlay == "flops":
         return _prefixed(amount)

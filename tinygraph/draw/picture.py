@@ -30,6 +30,7 @@ class Box:
         table: rows of an arithmetic below the title; the last one is the result.
         heat: how hot it is, from 0 to 1, where an overlay asks for that.
         faded: whether it stands back, because the focus is elsewhere.
+        marked: whether it has a thicker outline, as the peak of an overlay has.
         lines: more lines of structure: settings, constants, parameters.
         numbers: (label, value) rows, only if numbers were asked for; no part of the identifier.
         tooltip: shown while pointing at it.
@@ -50,6 +51,7 @@ class Box:
     table: tuple[tuple[str, ...], ...] = ()
     heat: float | None = None
     faded: bool = False
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

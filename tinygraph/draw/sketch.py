@@ -15,11 +15,11 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recor
 from tinygraph.core.tensor import Tensor
 from tinygraph.draw.assembly import Numbers, Opener, assemble
 from tinygraph.draw.channels import open_op
-from tinygraph.draw.labels import shorten
-from tinygraph.draw.levels import INSIDE, MOST_BOXES, OVERLAYS, Part, visible
+from tinygraph.draw.labels import place_text, shorten
+from tinygraph.draw.levels import INSIDE, LARGEST, MOST_BOXES, OVERLAYS, Part, visible
 from tinygraph.draw.neurons import operands_of, picture_of_element, picture_of_reach
 from tinygraph.draw.numbers import Differentiated, gradients_of, own_gradients, values_of, with_backward
-from tinygraph.draw.overlays import NEED_VALUES, heats_of
+from tinygraph.draw.overlays import NEED_VALUES, Heat, alive_of, bytes_text, heats_of
 from tinygraph.draw.phases import phases_of
 from tinygraph.draw.picture import Picture
 from tinygraph.draw.selection import (
@@ -51,6 +51,7 @@ class Wishes:
     fold: bool = False
     collapse: Any = ()
     flows: Mapping[tuple[int, int], float] | None = None
+    times: Mapping[int, float] | None = None
 
 
 class Sketch:
@@ -79,10 +80,23 @@ class Sketch:
             self.notes += [self.differentiated.note] if self.differentiated.note else []
         self.graph = graph
         self.phases = phases_of(graph)
-        overlays = [one for one in wishes.show if one in OVERLAYS]
-        self.heats = heats_of(graph.nodes, overlays, self.values, self.gradients) if overlays else {}
+        self.peak: int | None = None
+        self.heats = self._heats()
         self.repeats = repeats_of(graph.nodes) if wishes.fold else Repeats()
         self.parts: list[Part] = []
+
+    def _heats(self) -> dict[int, Heat]:
+        graph, wishes = self.graph, self.wishes
+        overlays = [one for one in wishes.show if one in (*OVERLAYS, *LARGEST)]
+        alive = alive_of(graph) if "alive" in overlays else {}
+        if alive:
+            self.peak = max(alive, key=lambda key: alive[key])
+            node = next(node for node in graph.nodes if id(node) == self.peak)
+            most = f"The peak is {bytes_text(alive[self.peak])}, at {place_text(node)}."
+            self.notes.append(f"alive: bytes of intermediate values in memory while an op runs. {most}")
+        if not overlays:
+            return {}
+        return heats_of(graph.nodes, overlays, self.values, self.gradients, wishes.times, alive)
 
     def picture(self, limit: int = MOST_BOXES) -> Picture:
         """The picture with at most about `limit` boxes."""
@@ -110,6 +124,7 @@ class Sketch:
             opened=opened,
             lit=self._lit(),
             heats=self.heats,
+            peak=self.peak,
             repeats=self.repeats,
             flows=self.wishes.flows,
         )
@@ -133,7 +148,9 @@ class Sketch:
         """The numbers to write into boxes; those that are only needed on the way are kept too."""
         show = self.wishes.show
         inside = self.wishes.zoom in INSIDE
-        if not inside and not {"values", "gradients", *NEED_VALUES}.intersection(show):
+        measured = set() if self.wishes.times is None else {"time"}
+        needing = {"values", "gradients", *NEED_VALUES} - measured
+        if not inside and not needing.intersection(show):
             return Numbers()
         if len(graph.nodes) > MOST_NUMBERS:
             self.notes.append(
