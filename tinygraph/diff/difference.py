@@ -149,7 +149,7 @@ class Difference:
 
 def title(node: Node, *, types: bool = True) -> str:
     """A node in a few words: groups, name, op, types, and the line that made it."""
-    path = "/".join(name if not number else f"{name}.{number}" for name, number in node.scope)
+    path = "/".join(name for name, _ in node.scope)
     what = (
         node.describe()
         if isinstance(node, Leaf)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.graph import Graph
+from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, Port
 from tinygraph.core.op import Op
 from tinygraph.core.source import SourceLine
@@ -51,7 +52,8 @@ class _Describing:
         self.ops: dict[OpRecord, int] = {}
         self.op_numbers: dict[int, int] = {}
         self.types: dict[tuple[bool, ArrayType], int] = {}
-        self.scopes: dict[Any, int] = {(): 0}
+        self.scopes: dict[Scope, int] = {(): 0}
+        self.calls: dict[tuple[Scope, str], dict[int, int]] = {}
         self.sources: dict[SourceLine, int] = {}
         self.source_numbers: dict[tuple[int, int], int | None] = {}
         self.values: dict[str, Any] = {}
@@ -91,12 +93,20 @@ class _Describing:
             inputs=tuple(map(self.entry, node.inputs)),
             settings=settings,
             types=tuple(map(self.type, node.output_types)),
-            scope=_number(self.scopes, node.scope),
+            scope=self.scope(node.scope),
             phase=node.phase,
             forward=self.numbers.get(id(origin)),
             name=node.name,
             source=source,
         )
+
+    def scope(self, scope: Scope) -> int:
+        """The number of a scope, whose calls count within this graph: what ran before it is no part of it."""
+        counted: Scope = ()
+        for name, call in scope:
+            calls = self.calls.setdefault((counted, name), {})
+            counted = (*counted, (name, calls.setdefault(call, len(calls))))
+        return _number(self.scopes, counted)
 
     def source(self, node: Node) -> int | None:
         """The number of the node's line; one instruction is looked up once, however many nodes it made."""
