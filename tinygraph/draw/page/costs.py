@@ -18,17 +18,26 @@ DIGITS = 4
 
 
 def overlay_records(
-    graph: Graph, values: Mapping[int, Any], gradients: Mapping[int, Any], timing: bool
+    graph: Graph,
+    values: Mapping[int, Any],
+    gradients: Mapping[int, Any],
+    timing: bool,
+    times: Mapping[int, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Each overlay that there is something to say of: its name, and the amount of every node in the graph's order.
 
     Args:
         values, gradients: of the nodes, by id.
         timing: whether to run each op again, if there are values, to see how long it takes.
+        times: seconds of nodes, by id, where they were measured elsewhere.
     """
-    having = {"time": timing and bool(values), "nan": bool(values), "gradient_norm": bool(gradients)}
+    having = {
+        "time": times is not None or (timing and bool(values)),
+        "nan": bool(values),
+        "gradient_norm": bool(gradients),
+    }
     wanted = [one for one in OVERLAYS if one in STRUCTURAL or having[one]]
-    heats = heats_of(graph.nodes, wanted, values, gradients)
+    heats = heats_of(graph.nodes, wanted, values, gradients, times)
     found = []
     for i, overlay in enumerate(wanted):
         amounts = [_written(heats[id(node)].amounts[i]) for node in graph.nodes]
