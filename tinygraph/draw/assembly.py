@@ -356,7 +356,7 @@ class _Assembly:
         lines = [f"{_last_name(leaf)} {shape_text(leaf.shape)}" for leaf in owned[:MOST_PARAMETERS]]
         rest = len(owned) - MOST_PARAMETERS
         if rest > 0:
-            lines.append(f"and {rest} more parameters")
+            lines.append(f"and {rest} more parameter{'s' * (rest > 1)}")
         if owned or part.name in ops or self._class(part):
             return lines
         return tally(ops, most=2)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
 CELL_SIZE = "7"
+GAP = (
+    "\u00a0" * 3
+)  # between columns of an arithmetic: Graphviz takes signs such as × for narrower than they are
 LEGEND_COLUMNS = 4
 NUMBER_WIDTH, NUMBER_HEIGHT = 34, 16  # points of a cell with a number
 PLANE_SIDE, SMALLEST_CELL = 84, 7  # points of the longer side of a plane, and of a cell without a number
@@ -214,6 +217,7 @@ def _box_label(box: Box, look: Look, style: Style) -> str:
     """An HTML-like label: the title large, the rest small below it."""
     title = escape_html(box.title) or " "
     muted = style.page["muted"] if look.text == style.page["text"] else look.text
+    muted = _mixed(muted, look.text, box.heat or 0.0)  # what is warm is dark: grey on it could not be read
     caption = [_small(box.caption, muted)] if box.caption not in ("", box.title) else []
     if not caption and not box.lines and not box.numbers and box.plane is None and not box.table:
         return f"<{title}>"
@@ -273,7 +277,7 @@ def _table(table: tuple[tuple[str, ...], ...], look: Look, muted: str) -> str:
         last = i == len(table) - 1
         cells = "".join(
             f'<TD ALIGN="{"LEFT" if j == 0 else "RIGHT"}">{_small(text, look.text if j or last else muted)}</TD>'
-            for j, text in enumerate(row)
+            for j, text in enumerate([*(f"{text}{GAP}" for text in row[: columns - 1]), *row[columns - 1 :]])
         )
         rows += ("<HR/>" if last and i else "") + f"<TR>{cells}{'<TD></TD>' * (columns - len(row))}</TR>"
     return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{rows}</TABLE>'
