@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tinygraph.draw.drawing import Drawing
 
 Event = dict[str, Any]
+TRACK = {"pid": 1, "tid": 1}
 Slice = tuple[tuple[str, ...], float, float]  # a path of groups, when it begins, and its length: microseconds
 
 
@@ -98,45 +99,19 @@ class Profile:
 
     def events(self) -> list[Event]:
         """The trace as data: events of the Trace Event Format (Google, "Trace Event Format", 2016)."""
-        common = {"pid": 1, "tid": 1}
-        named: list[Event] = [
-            {"name": f"{what}_name", "ph": "M", **common, "args": {"name": name}}
-            for what, name in (
-                ("process", self.name or "compiled function"),
-                ("thread", repr(self.plan)[1:-1]),
-            )
-        ]
-        begins = [0.0, *itertools.accumulate(one.seconds * 1e6 for one in self.steps)]
-        paths = [_path(one.step.node) for one in self.steps]
-        ends = [
-            (path, begin, one.seconds * 1e6)
-            for path, begin, one in zip(paths, begins, self.steps, strict=False)
-        ]
-        groups = [
-            {
-                "name": path[-1],
-                "cat": path[0],
-                "ph": "X",
-                "ts": round(begin, 3),
-                "dur": round(length, 3),
-                **common,
-            }
-            for path, begin, length in _slices(ends)
-        ]
+        begins = [0.0, *itertools.accumulate(one.seconds * 1e6 for one in self.steps)][:-1]
         steps = [
-            {
-                "name": one.step.node.op.name,
-                "cat": one.step.node.phase,
-                "ph": "X",
-                "ts": round(begin, 3),
-                "dur": round(one.seconds * 1e6, 3),
-                **common,
-                "args": _arguments(one),
-            }
-            for one, begin in zip(self.steps, begins, strict=False)
+            _event(one.step.node.op.name, one.step.node.phase, begin, one.seconds * 1e6, args=_arguments(one))
+            for one, begin in zip(self.steps, begins, strict=True)
         ]
-        # of events that begin together, Perfetto takes the first for the outer one
-        return named + sorted(groups, key=lambda event: (event["ts"], -event["dur"])) + steps
+        placed = [
+            (_path(one.step.node), begin, one.seconds * 1e6)
+            for one, begin in zip(self.steps, begins, strict=True)
+        ]
+        # Perfetto takes the earlier of two events that begin together for the outer one
+        groups = [_event(path[-1], path[0], begin, length) for path, begin, length in _slices(placed)]
+        process, thread = self.name or "compiled function", repr(self.plan)[1:-1]
+        return [_name("process", process), _name("thread", thread), *groups, *steps]
 
     def draw(self, path: str | Path | None = None, **wishes: Any) -> Drawing:
         """The plan's graph, tinted by the time its nodes took; `wishes` are `tg.draw`'s.
@@ -188,15 +163,14 @@ def bytes_moved(step: Step) -> int:
 def operations_in(step: Step) -> int | None:
     """Floating-point operations of a step, None where an op of it does not say how many."""
     counts = [operations_of(node) for node in step.nodes]
-    return None if any(count is None for count in counts) else sum(count or 0 for count in counts)
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
-def check_repeats(repeats: int) -> None:
+def check_repeats(repeats: Any) -> None:
     """Raise unless a number of runs is one."""
     if not isinstance(repeats, int) or repeats < 1:
-        raise SettingError(
-            f"profile: repeats={repeats!r} must be a positive whole number: how often each step is run"
-        )
+        raise SettingError(f"profile: repeats={repeats!r} must be how often to run each step, 1 or more")
 
 
 def _is_generator(entry: Any) -> bool:
@@ -219,6 +193,16 @@ def _slices(steps: Sequence[Slice], depth: int = 0) -> Iterator[Slice]:
         begin, (_, last, length) = inside[0][1], inside[-1]
         yield begun, begin, last + length - begin
         yield from _slices(inside, depth + 1)
+
+
+def _name(what: str, name: str) -> Event:
+    return {"name": f"{what}_name", "ph": "M", **TRACK, "args": {"name": name}}
+
+
+def _event(name: str, category: str, begin: float, length: float, **more: Any) -> Event:
+    """A complete event, in microseconds; digits below a nanosecond say nothing."""
+    times = {"ts": round(begin, 3), "dur": round(length, 3)}
+    return {"name": name, "cat": category, "ph": "X", **times, **TRACK, **more}
 
 
 def _arguments(one: StepProfile) -> Event:

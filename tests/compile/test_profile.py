@@ -1,0 +1,266 @@
+"""Profiles of plans: what is measured, and the table, trace and drawing of it."""
+
+import itertools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import nn, optim
+from tinygraph.core.node import Leaf
+from tinygraph.core.state import default_generator
+from tinygraph.errors import SettingError
+
+
+def training(*layers, momentum=0.9):
+    tg.manual_seed(0)
+    model = nn.Sequential(*layers)
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=momentum)
+
+    @tg.compile
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return model, optimizer, step
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(8, 1, 12, 12)).astype(np.float32), rng.integers(0, 3, 8)
+
+
+@pytest.fixture
+def convolutional():
+    return training(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(100, 3),
+    )
+
+
+def test_profiling_changes_nothing(convolutional, batch):
+    model, optimizer, step = convolutional
+    step(*batch)
+
+    def everything():
+        return (
+            {name: np.array(value) for name, value in model.state_dict().items()},
+            {name: np.array(p.grad) for name, p in model.named_parameters()},
+            [np.array(slot) for group in optimizer.state_dict()["state"].values() for slot in group.values()],
+            default_generator.state,
+        )
+
+    before = everything()
+    profile = step.profile(*batch, repeats=3)
+    np.testing.assert_equal(everything(), before)
+    assert profile.seconds > 0
+    loss = step(*batch)
+    assert np.isfinite(loss.item())
+    assert any(not np.array_equal(value, before[0][name]) for name, value in everything()[0].items())
+
+
+def test_the_first_call_may_be_a_profile(convolutional, batch):
+    model, _, step = convolutional
+    before = {name: np.array(value) for name, value in model.state_dict().items()}
+    assert step.profile(*batch, repeats=1).repeats == 1
+    np.testing.assert_equal({name: np.array(value) for name, value in model.state_dict().items()}, before)
+
+
+@pytest.mark.parametrize("repeats", [0, -1, 2.0, "3"])
+def test_repeats_are_a_positive_whole_number(convolutional, batch, repeats):
+    with pytest.raises(SettingError, match="repeats"):
+        convolutional[2].profile(*batch, repeats=repeats)
+
+
+def test_every_step_is_counted_once(convolutional, batch):
+    _, _, step = convolutional
+    profile = step.profile(*batch, repeats=2)
+    assert [one.step for one in profile.steps] == step.plan.steps
+    assert sum(one.seconds for one in profile.steps) == pytest.approx(profile.seconds)
+    assert sum(profile.times.values()) == pytest.approx(profile.seconds)
+    assert set(profile.times) <= {node for node in step.plan.graph.nodes if not isinstance(node, Leaf)}
+    computed = [node for one in profile.steps for node in one.step.nodes]
+    assert len(computed) == len(set(computed))
+
+
+def test_bytes_and_operations_of_a_product():
+    function = tg.compile(lambda a, b: a @ b)
+    a, b = np.ones((3, 4)), np.ones((4, 5))
+    (one,) = function.profile(a, b, repeats=1).steps
+    assert one.flops == 3 * 5 * 4 * 2
+    assert one.nbytes == (3 * 4 + 4 * 5 + 3 * 5) * 8
+
+
+def test_an_operand_read_twice_moves_once():
+    function = tg.compile(lambda a: a @ a)
+    (one,) = function.profile(np.ones((4, 4)), repeats=1).steps
+    assert one.nbytes == 2 * 4 * 4 * 8
+
+
+def test_a_fused_step_makes_the_operations_of_its_members():
+    pytest.importorskip("llvmlite")
+    function = tg.compile(lambda x: np.exp(x) * 2.0 + 1.0)
+    (one,) = function.profile(np.ones((5, 7), np.float32), repeats=1).steps
+    assert one.step.node.op.name.startswith("fused")
+    assert one.flops == 3 * 35
+    assert one.nbytes == 2 * 35 * 4
+
+
+def test_a_run_of_numbers_shares_its_time():
+    pytest.importorskip("llvmlite")
+    function = tg.compile(lambda x: np.sin(x) * x + 1.0)
+    profile = function.profile(np.float64(0.5), repeats=1)
+    (one,) = profile.steps
+    assert len(one.step.nodes) == one.flops == 3
+    assert list(profile.times.values()) == pytest.approx([one.seconds / 3] * 3)
+
+
+@pytest.mark.parametrize("width", [100, 140])
+def test_tables_fit_and_say_everything(convolutional, batch, width):
+    _, _, step = convolutional
+    profile = step.profile(*batch, repeats=1)
+    for text, columns in (
+        (step.plan.table(width=width), ("shapes", "bytes", "flops", "buffer")),
+        (profile.table(width=width), ("shapes", "bytes", "flops", "time", "share", "rate")),
+    ):
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= width
+        assert all(column in lines[1].split() for column in ("step", "op", "phase", "kernel", *columns))
+        rows = lines[2:-1]
+        assert [int(row.split()[0]) for row in rows] == list(range(len(step.plan.steps)))
+        assert "convolution" in rows[0]
+    assert str(step.plan) == step.plan.table()
+    assert str(profile) == profile.table()
+
+
+def test_the_table_of_a_plan_says_where_results_are(convolutional, batch):
+    model, _, step = convolutional
+    step(*batch)
+    table = step.plan.table(width=250)
+    for name, parameter in model.named_parameters():
+        places = {name, f"{name}.grad"}
+        assert any(place in table for place in places), f"{name} {parameter.shape}\n{table}"
+    offsets = [int(found.replace(",", "")) for found in re.findall(r" \+([\d,]+)", table)]
+    assert offsets
+    assert max(offsets) < step.plan.arena_bytes
+
+
+def test_the_slowest_steps_come_first(convolutional, batch):
+    profile = convolutional[2].profile(*batch, repeats=1)
+    rows = profile.table(slowest=4, width=140).splitlines()[2:-1]
+    order = sorted(range(len(profile.steps)), key=lambda i: -profile.steps[i].seconds)
+    assert [int(row.split()[0]) for row in rows] == order[:4]
+
+
+def test_notebooks_show_tables(convolutional, batch):
+    _, _, step = convolutional
+    profile = step.profile(*batch, repeats=1)
+    for shown in (profile._repr_html_(), step.plan._repr_html_()):
+        assert shown.count("<tr>") == len(step.plan.steps) + 2
+        assert "←" in shown
+        assert "<table>" in shown
+
+
+def check_trace(trace):
+    """The Trace Event Format, as far as it is used here."""
+    assert set(trace) == {"traceEvents", "displayTimeUnit"}
+    assert trace["displayTimeUnit"] in ("ms", "ns")
+    slices = []
+    for event in trace["traceEvents"]:
+        assert {"name", "ph", "pid", "tid"} <= set(event)
+        assert event["ph"] in ("M", "X")
+        if event["ph"] == "M":
+            assert event["name"] in ("process_name", "thread_name")
+            assert isinstance(event["args"]["name"], str)
+        else:
+            assert event["dur"] >= 0 <= event["ts"]
+            slices.append(event)
+    for one, other in itertools.combinations(slices, 2):  # slices of a track nest or lie apart
+        first, second = sorted((one, other), key=lambda event: (event["ts"], -event["dur"]))
+        apart = first["ts"] + first["dur"] <= second["ts"] + 2e-3
+        inside = second["ts"] + second["dur"] <= first["ts"] + first["dur"] + 2e-3
+        assert apart or inside, (first, second)
+    return slices
+
+
+def test_a_trace_holds_each_step(convolutional, batch, tmp_path):
+    _, _, step = convolutional
+    profile = step.profile(*batch, repeats=1)
+    path = tmp_path / "step.json"
+    path.write_text("old", encoding="utf-8")
+    profile.trace(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["step.json"]
+    slices = check_trace(json.loads(path.read_text(encoding="utf-8")))
+    steps = [event for event in slices if "args" in event]
+    assert [event["name"] for event in steps] == [one.step.node.op.name for one in profile.steps]
+    assert {event["cat"] for event in steps} == {"forward", "backward", "update"}
+    first = steps[0]
+    assert first["args"]["result"].startswith("float32[8,4,10,10]")
+    assert first["args"]["operands"].startswith("float32[8,1,12,12], float32[4,1,3,3]")
+    assert first["args"]["bytes"] == profile.steps[0].nbytes
+    assert first["args"]["flops"] == profile.steps[0].flops
+    assert first["args"]["source"].startswith(Path(__file__).name)
+    assert first["args"]["line"] == "loss = nn.functional.cross_entropy(model(x), y)"
+    assert sum(event["dur"] for event in steps) == pytest.approx(profile.seconds * 1e6, abs=1e-3 * len(steps))
+
+
+def test_a_trace_puts_steps_inside_their_modules(convolutional, batch):
+    profile = convolutional[2].profile(*batch, repeats=1)
+    groups = [event for event in profile.events() if event["ph"] == "X" and "args" not in event]
+    begin = {event["name"]: event["ts"] for event in reversed(groups)}
+    assert begin["forward"] == begin["0"] == 0
+    assert "backward" in begin
+
+
+def test_a_trace_that_cannot_be_written_leaves_nothing(convolutional, batch, tmp_path):
+    profile = convolutional[2].profile(*batch, repeats=1)
+    with pytest.raises(OSError, match="nowhere"):
+        profile.trace(tmp_path / "nowhere" / "step.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_drawing_shows_what_was_measured(convolutional, batch):
+    profile = convolutional[2].profile(*batch, repeats=1)
+    boxes = {box.title: box for box in profile.draw().picture.boxes if box.heat is not None}
+    hottest = max(profile.times, key=profile.times.get)
+    assert max(boxes.values(), key=lambda box: box.heat).title == hottest.op.name
+    assert any(word == "time" for box in boxes.values() for word, _ in box.numbers)
+
+
+def test_times_of_a_drawing_may_come_from_elsewhere(tmp_path):
+    graph = tg.capture(lambda x: np.exp(x) + np.sin(x), np.zeros(3))
+    nodes = {node.op.name: node for node in graph.nodes if node.op is not None}
+    drawn = tg.draw(graph, show=("time",), times={nodes["exp"]: 2.0, nodes["sin"]: 1.0})
+    heats = {box.title: box.heat for box in drawn.picture.boxes}
+    assert (heats["exp"], heats["sin"], heats["add"]) == (1.0, 0.5, None)
+    page = drawn.html(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '{"n":"time","a":[null,2,1,null]}' in page
+
+
+def test_profile_of_a_function_that_only_views():
+    function = tg.compile(lambda x: x.T)
+    profile = function.profile(np.ones((2, 3)), repeats=1)
+    assert profile.steps == ()
+    assert profile.seconds == 0.0
+    assert "0 steps" in str(profile)
+    check_trace({"traceEvents": profile.events(), "displayTimeUnit": "ns"})
+
+
+def test_empty_arrays_and_names_in_brackets():
+    function = tg.compile(lambda x: np.exp(x))
+    profile = function.profile(np.ones((0, 3)), repeats=1)
+    assert "0×3" in str(profile)
+    assert "<lambda>" in str(profile)
+    assert "&lt;lambda&gt;" in profile._repr_html_()
