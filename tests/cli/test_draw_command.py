@@ -140,6 +140,12 @@ def test_elements(run, saved, asked, zoom, options, element):
     assert asked["element"] == element
 
 
+def test_second_order_is_the_third_column(run, tmp_path, asked):
+    tg.capture(lambda x: (x**3).sum(), np.ones(2)).save(tmp_path / "g.json")
+    assert run("g.json", "--second-order")[0] == 0
+    assert asked["backward"] == 2
+
+
 def test_inputs_come_from_files_by_name_or_in_order(run, tmp_path, asked):
     tg.capture(lambda x, y: x + 2 * y, np.ones(2), np.ones(2)).save(tmp_path / "g.json")
     one, two = np.array([1.0, 2.0]), np.array([10.0, 20.0])
@@ -230,7 +236,7 @@ def test_help_is_readable_in_80_columns_and_names_all_that_can_be_shown(run, mon
     code, out, _ = run("--help")
     assert code == 0
     assert set(re.findall(r"\w+", out)) >= set(SHOWABLE)
-    options = {"--" + name.replace("_", "-") for name in tg.draw.__kwdefaults__}
+    options = {"--" + name.replace("_", "-") for name in tg.draw.__kwdefaults__ if name != "times"}
     assert set(re.findall(r"--[\w-]+", out)) >= options
     assert "--empty" not in out
 

@@ -27,6 +27,7 @@ def draw(
     zoom: Literal["module", "composite", "op", "channel", "neuron"] = "op",
     element: Names | None = None,
     backward: Flag = False,
+    second_order: Flag = False,
     show: str = ",".join(USUALLY),
     style: str = "light",
     focus: str | None = None,
@@ -57,9 +58,11 @@ def draw(
         output,input channel.
     backward
         Draw the backward pass too, each node opposite the one it serves.
+    second_order
+        And the backward pass of that, as a third column.
     show
         What to write, with commas: names, settings, shapes, dtypes, values, gradients, source, and the overlays time,
-        flops, bytes, saved, gradient_norm, nan, coverage, of which the first also tints.
+        flops, bytes, saved, alive, gradient_norm, nan, coverage, of which the first also tints.
     style
         light, dark, okabe-ito (for colour blindness), or a TOML file.
     focus
@@ -98,7 +101,7 @@ def draw(
                 zoom=zoom,
                 element=_element(element or ()),
                 inputs=given,
-                backward=backward,
+                backward=2 if second_order else backward,
                 show=tuple(word.strip() for word in show.split(",") if word.strip()),
                 style=style,
                 focus=focus,
