@@ -45,11 +45,9 @@ def numbers(line: str) -> list[float]:
 
 
 def calm(opened: Any) -> None:
-    """Wait until nothing flies any more: interiors stand still, and the address, written when they do, as well.
-
-    The address alone would not tell: it also stays as it is while a flight goes on, which on a slow machine is long.
-    """
+    """Wait until nothing flies any more: the page says so, interiors stand still, and the address does as well."""
     opened.wait_for_timeout(150)
+    opened.wait_for_function("!('moving' in document.getElementById('stage').dataset)")
     opened.wait_for_function(
         """() => new Promise(done => {
             const view = () => location.hash + [...document.querySelectorAll('svg.interior')]
@@ -429,23 +427,23 @@ def test_an_overlay_tints_boxes_and_writes_amounts_that_groups_add_up(visit: Vis
     opened = visit(costly)
     assert opened.locator("#overlay option").all_text_contents() == [
         "No overlay", "Time", "Operations", "Bytes", "Kept for backward", "Gradient norm", "Not finite",
-        "Missing derivatives",
+        "Missing derivatives", "Bytes alive",
     ]  # fmt: skip
     assert not opened.locator("#legend").is_visible()
     opened.select_option("#overlay", "flops")
     calm(opened)
     lines = opened.evaluate(BOXES)
     # 64 places x 3 channels x 9 products and sums, and a bias each; 4 x 6 x 27; a matrix of 24 x 10
-    assert lines["0"] == "3.65 kflop"
+    assert lines["0 · convolution"] == "3.65 kflop"
     legend = opened.locator("#legend").inner_text()
     assert "Operations" in legend
     assert "the largest in loss" in legend
     tints = opened.evaluate(TINTS)
-    assert tints["0"] == "rgb(244, 121, 59)"  # the largest has the full tint
-    assert tints["0"] != tints["3"] != tints["1 · relu"]
+    assert tints["0 · convolution"] == "rgb(244, 121, 59)"  # the largest has the full tint
+    assert tints["0 · convolution"] != tints["3 · convolution"] != tints["1 · relu"]
     opened.select_option("#theme", "dark")
     calm(opened)
-    assert opened.evaluate(TINTS)["0"] == "rgb(184, 80, 42)"
+    assert opened.evaluate(TINTS)["0 · convolution"] == "rgb(184, 80, 42)"
 
 
 def test_a_groups_amount_is_that_of_its_ops_together(visit: Visit, lay_open: LayOpen, costly: str) -> None:
@@ -495,7 +493,7 @@ def test_a_page_without_numbers_offers_what_needs_none(visit: Visit, network: An
     model, picture = network
     opened = visit(page(tg.capture(model, picture), most_elements=0, overlay="saved"))
     assert opened.locator("#overlay option").all_text_contents() == [
-        "No overlay", "Operations", "Bytes", "Kept for backward", "Missing derivatives",
+        "No overlay", "Operations", "Bytes", "Kept for backward", "Missing derivatives", "Bytes alive",
     ]  # fmt: skip
     assert opened.locator("#overlay").input_value() == "saved"
 

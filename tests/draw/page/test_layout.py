@@ -11,9 +11,11 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.core.modes import scope
+from tinygraph.draw.numbers import with_backward
 from tinygraph.draw.page import layout
+from tinygraph.draw.page.boxes import Box
 from tinygraph.draw.page.folding import Draft, Piece, fold
-from tinygraph.draw.page.grouping import Box, tree
+from tinygraph.draw.page.grouping import tree
 from tinygraph.draw.page.layout import BORDER, Interior, Kid, Layouts, Link
 from tinygraph.draw.render import RenderError
 
@@ -176,7 +178,8 @@ def test_curves_through_a_border_meet_at_one_place() -> None:
     root, _ = tree(graph, {}, set(), seconds=20)
     for box in boxed(root):
         for (tail, head, value), path in zip(box.links, box.interior.paths, strict=True):
-            for kid, point in ((tail, ends(path)[0]), (head, ends(path)[1])):
+            way = -1 if box.links[tail, head, value].up else 1
+            for kid, point in zip((tail, head), ends(path)[::way], strict=True):
                 if kid is None or not kid.kids:
                     continue
                 side = kid.outs if kid is tail else kid.ins
@@ -186,11 +189,127 @@ def test_curves_through_a_border_meet_at_one_place() -> None:
                 assert point[1] == pytest.approx(y + (kid.size[1] if kid is tail else 0), abs=1.5)
 
 
-def test_both_passes_stand_apart_and_gradients_beside_what_makes_them() -> None:
-    x = tg.tensor(np.ones(3), requires_grad=True, name="x")
+# -- forward and backward ----------------------------------------------------------------------------------------------
+
+
+def box_of(root: Box, title: str) -> Box:
+    return next(box for box in root.walk() if box.title == title)
+
+
+def middle(box: Box) -> tuple[float, float]:
+    (x, y), (width, height) = box.parent.interior.places[box.number], box.size
+    return x + width / 2, y + height / 2
+
+
+@pytest.fixture(scope="module")
+def mirrored() -> Box:
+    x = tg.tensor(np.ones((2, 3)), requires_grad=True, name="x")
     with scope("inner"):
-        loss = (np.sin(x) ** 2).sum()
-    root, _ = tree(tg.graph_of(loss).gradient(), {}, set(), seconds=20)
-    backward = next(box for box in root.kids if box.title.startswith("backward pass"))
-    assert {one.node.phase for one in backward.walk() if one.node is not None} == {"backward"}
-    assert "saved" in root.links.values()
+        y = np.sin(x)
+        with scope("deep"):
+            z = np.tanh(y) * np.cos(y)
+    graph = with_backward(tg.graph_of((z**2 + y).sum())).graph
+    return tree(graph, {}, set(), seconds=20)[0]
+
+
+def test_each_backward_box_lies_opposite_of_its_forward_box(mirrored: Box) -> None:
+    pairs = [(box.leader, box) for box in mirrored.walk() if box.leader is not None]
+    assert {(one.title, other.title) for one, other in pairs} >= {
+        ("sin", "∂ sin"), ("tanh", "∂ tanh"), ("cos", "∂ cos"), ("multiply", "∂ multiply"), ("power", "∂ power"),
+        ("sum", "∂ sum"), ("x", "∂ x"), ("output", "seed"),
+    }  # fmt: skip
+    for one, other in pairs:
+        assert one.parent is other.parent
+        assert middle(one)[1] == pytest.approx(middle(other)[1], abs=0.2)
+        assert 20 < middle(other)[0] - other.size[0] / 2 - middle(one)[0] - one.size[0] / 2 < 80
+    for box in boxed(mirrored):
+        found = rectangles(box.interior, [kid.size for kid in box.kids])
+        assert_apart(found, box.interior.width, box.interior.height)
+
+
+def test_gradients_flow_upward_and_what_is_kept_goes_straight_across(mirrored: Box) -> None:
+    across = 0
+    for box in boxed(mirrored):
+        for (upper, lower, _), flow, path in zip(
+            box.links, box.links.values(), box.interior.paths, strict=True
+        ):
+            start, end = ends(path)
+            if flow.role == "gradient":
+                assert flow.up
+                assert start[1] > end[1]
+            if flow.role == "data":
+                assert start[1] < end[1]
+            if flow.role == "saved" and upper is not None:
+                across += 1
+                assert lower.leader is upper
+                (x, y), (width, height) = box.interior.places[upper.number], upper.size
+                assert start == pytest.approx((x + width, y + height / 2), abs=0.2)
+                assert end[0] == pytest.approx(box.interior.places[lower.number][0], abs=0.2)
+    assert across == 5  # sin, tanh, cos, multiply and power keep something; add and sum do not
+
+
+def test_gradients_of_several_uses_add_up_where_the_uses_meet(mirrored: Box) -> None:
+    joins = [box for box in mirrored.walk() if box.kind == "join"]
+    assert [box.parent.title for box in joins] == ["deep", "deep"]
+    uses = tg.tensor(2.0, requires_grad=True, name="w")
+    with scope("a"):
+        one = np.sin(uses) * 2.0
+    with scope("b"):
+        other = np.cos(uses) * 2.0
+    root, _ = tree(with_backward(tg.graph_of(one + other)).graph, {}, set(), seconds=20)
+    (join,) = [box for box in root.walk() if box.kind == "join"]
+    assert join.parent is root
+    assert middle(box_of(root, "w"))[1] < middle(join)[1] < middle(box_of(root, "a"))[1]
+
+
+def test_rows_stay_together_where_many_boxes_are_split() -> None:
+    x = tg.tensor(np.ones(2), requires_grad=True, name="x")
+    y = x
+    for _ in range(130):
+        y = np.sin(y)
+    root, _ = tree(with_backward(tg.graph_of(y.sum())).graph, {}, set(), seconds=20)
+    assert all(len(box.rows) <= 100 for box in root.walk())
+    assert all(box.leader in (None, *box.parent.kids) for box in root.walk() if box.parent)
+    assert sum(1 for box in root.walk() if box.title == "∂ sin") == 130
+
+
+def test_the_second_order_is_a_third_lane() -> None:
+    x = tg.tensor(np.ones(3), requires_grad=True, name="x")
+    root, _ = tree(with_backward(tg.graph_of(np.tanh(np.sin(x)).sum()), 2).graph, {}, set(), seconds=20)
+    for title in ("sin", "tanh"):
+        row = next(row for row in root.rows if row[0].title == title)
+        assert [box.title for box in row] == [title, f"∂ {title}", f"∂² {title}"]
+        assert [box.lane for box in row] == [0, 1, 2]
+        xs = [middle(box)[0] for box in row]
+        assert xs == sorted(xs)
+    assert box_of(root, "∂² x").leader is box_of(root, "x")
+
+
+def test_a_training_step_ends_in_the_updates() -> None:
+    tg.manual_seed(0)
+    model = tg.nn.Linear(3, 2)
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = np.ones((4, 3), np.float32)
+    step(x)  # the buffers are there from the second step on
+    root, _ = tree(tg.capture(step, x), {}, set(), seconds=20)
+    update = box_of(root, "update")
+    assert update.parent is root
+    assert {kid.title for kid in update.kids} >= {"update weight", "update bias"}
+    assert box_of(root, "weight").title
+
+
+def test_without_graphviz_the_lanes_are_in_rows_too(monkeypatch: Any, mirrored: Box) -> None:
+    x = tg.tensor(np.ones(3), requires_grad=True, name="x")
+    root, _ = tree(with_backward(tg.graph_of(np.tanh(np.sin(x)).sum())).graph, {}, set(), seconds=0)
+    for box in boxed(root):
+        found = rectangles(box.interior, [kid.size for kid in box.kids])
+        assert_apart(found, box.interior.width, box.interior.height)
+    assert middle(box_of(root, "sin"))[1] == middle(box_of(root, "∂ sin"))[1]

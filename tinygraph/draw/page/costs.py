@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinygraph.core.graph import Graph
-from tinygraph.draw.levels import OVERLAYS
-from tinygraph.draw.overlays import heats_of
+from tinygraph.draw.levels import LARGEST, OVERLAYS
+from tinygraph.draw.overlays import alive_of, heats_of
 
-STRUCTURAL = ("flops", "bytes", "saved", "coverage")  # need no numbers
+STRUCTURAL = ("flops", "bytes", "saved", "alive", "coverage")  # need no numbers
 DIGITS = 4
 
 
@@ -36,13 +36,13 @@ def overlay_records(
         "nan": bool(values),
         "gradient_norm": bool(gradients),
     }
-    wanted = [one for one in OVERLAYS if one in STRUCTURAL or having[one]]
-    heats = heats_of(graph.nodes, wanted, values, gradients, times)
+    wanted = [one for one in (*OVERLAYS, *LARGEST) if one in STRUCTURAL or having[one]]
+    heats = heats_of(graph.nodes, wanted, values, gradients, times, alive_of(graph))
     found = []
     for i, overlay in enumerate(wanted):
         amounts = [_written(heats[id(node)].amounts[i]) for node in graph.nodes]
         if any(amount is not None for amount in amounts):
-            found.append({"n": overlay, "a": amounts})
+            found.append({"n": overlay, "a": amounts, "most": overlay in LARGEST})
     return found
 
 

@@ -12,7 +12,10 @@ Point = tuple[float, float]
 
 FOLD_ABOVE = 1.7  # height over width beyond which a draft is folded
 ASPECT = 1.45  # width over height that folding aims at
-LEAST_ROWS = 6  # rows that are worth folding
+LEAST_ROWS = 8  # rows that are worth folding
+MOST_CUT = (
+    6  # curves on average that may run from one column to the next: more would hide what is joined with what
+)
 GUTTER, LANE, TURN = 30.0, 7.0, 12.0  # between columns; between curves there; above and below the columns
 
 
@@ -48,9 +51,28 @@ def fold(draft: Draft) -> Draft:
     if draft.height < FOLD_ABOVE * draft.width or len(gaps) < LEAST_ROWS - 1:
         return draft
     columns = max(2, round(math.sqrt(ASPECT * draft.height / (draft.width + GUTTER))))
-    wanted = [draft.height * i / columns for i in range(1, columns)]
-    cuts = sorted({min(gaps, key=lambda gap: abs(gap - one)) for one in wanted})
+    cut = _cut_by(draft, gaps)
+    share = draft.height / columns
+    wanted = [share * i for i in range(1, columns)]
+    near = [[gap for gap in gaps if abs(gap - one) < share / 4] or gaps for one in wanted]
+    cuts = sorted(
+        {
+            min(found, key=lambda gap: abs(gap - one) / share + 0.1 * cut[gap])
+            for one, found in zip(wanted, near, strict=True)
+        }
+    )
+    if sum(cut[gap] for gap in cuts) > MOST_CUT * len(cuts):
+        return draft
     return _Folding(draft, cuts).result()
+
+
+def _cut_by(draft: Draft, gaps: Sequence[float]) -> dict[float, int]:
+    """How many curves run through each gap."""
+    spans = [
+        (min(y for _, y in points), max(y for _, y in points))
+        for points in (curve[0].points for curve in draft.curves if curve)
+    ]
+    return {gap: sum(low < gap < high for low, high in spans) for gap in gaps}
 
 
 def _gaps(draft: Draft) -> list[float]:
@@ -71,7 +93,7 @@ class _Folding:
         self.draft = draft
         self.tops = [0.0, *cuts]
         self.height = max(b - a for a, b in zip(self.tops, [*cuts, draft.height], strict=True))
-        crossing = [_pieces(curve[0].points, cuts) for curve in draft.curves]
+        crossing = [_pieces(curve[0].points, cuts) if curve else [] for curve in draft.curves]
         self.pieces = [[(self._column(points), points) for points in pieces] for pieces in crossing]
         self.lanes = [0] * len(self.tops)
         lanes = min(12, sum(len(pieces) > 1 for pieces in crossing))

@@ -1,85 +1,32 @@
 """From a graph to the tree of boxes that a page opens one inside another: model > modules > composites > ops.
 
-Names, scopes and edges only: where boxes go is `layout.py`, what they carry for the page is `payload.py`.
+Names, scopes and passes only: where boxes go is `layout.py`'s, the links between them `linking.py`'s business.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.draw.assembly import TELLING_KINDS
 from tinygraph.draw.labels import shape_text, shorten
 from tinygraph.draw.levels import common_scope, is_composite
-from tinygraph.draw.page.layout import BORDER, Interior, Kid, Layouts, Link
+from tinygraph.draw.page.boxes import Box
+from tinygraph.draw.page.lanes import Lanes, gradients_in, sorted_by_lane
+from tinygraph.draw.page.layout import Layouts
+from tinygraph.draw.page.linking import lay_out, link
 
-MOST_KIDS = 100  # boxes in one interior; Graphviz needs seconds for 200
+MOST_ROWS = 100  # of boxes in one interior; Graphviz needs seconds for 200
 MOST_PARTS = 48  # that an interior with more is split into
-WINDOW = 50  # boxes in each part, at least
+WINDOW = 50  # rows in each part, at least
 MOST_OUTPUTS = 6  # that are drawn outside all groups
 MOST_BOXES = 20_000  # boxes in one page
-LETTER, SMALL_LETTER = 7.6, 5.9  # widths, of titles and of what is below
-OP_WIDTH, OP_HEIGHT, PICTURE_HEIGHT = 92.0, 40.0, 58.0
 PHASES = {"backward": "backward pass", "update": "update"}
-
-Value = tuple[int, int]  # a node by its id, and which of its outputs
-SAVED: Value = (0, 0)  # all that one box keeps for another's backward pass, as one bundle
-
-
-@dataclass(eq=False, slots=True)
-class Box:
-    """A box of the page: a group with kids, or an op, leaf or output without.
-
-    Attributes:
-        title, note: what is written in it.
-        kind: what it is coloured as.
-        node: the node it stands for; None for a group.
-        kids: boxes inside.
-        links: (tail kid or None for the border, head kid or None, value) -> role.
-        ins, outs: the values that cross its border, later in the order in which they stand there.
-        left_out: how many boxes in it the page does not carry.
-        inside: the nodes of those.
-        interior: how its kids are laid out.
-        number: its place among its parent's kids.
-    """
-
-    title: str
-    kind: str = "module"
-    note: str = ""
-    node: Node | None = None
-    parent: Box | None = None
-    depth: int = 0
-    number: int = 0
-    kids: list[Box] = field(default_factory=list)
-    links: dict[tuple[Box | None, Box | None, Value], str] = field(default_factory=dict)
-    ins: dict[Value, None] = field(default_factory=dict)
-    outs: dict[Value, None] = field(default_factory=dict)
-    left_out: int = 0
-    inside: list[Node] = field(default_factory=list)
-    interior: Interior | None = None
-    pictured: bool = False
-
-    @property
-    def size(self) -> tuple[float, float]:
-        """Its size in its parent's interior."""
-        if self.interior is not None:
-            return self.interior.box
-        text = max(len(self.title) * LETTER, len(self.note) * SMALL_LETTER)
-        width = min(max(math.ceil((text + 22) / 4) * 4.0, OP_WIDTH), 240.0)
-        return (width, OP_HEIGHT + PICTURE_HEIGHT if self.pictured else OP_HEIGHT)
-
-    def walk(self) -> Iterable[Box]:
-        """This box and all inside, from the outside in."""
-        waiting = [self]
-        while waiting:
-            box = waiting.pop()
-            yield box
-            waiting += reversed(box.kids)
+DERIVATIVES = ("", "∂ ", "∂² ")
 
 
 def tree(
@@ -93,14 +40,15 @@ def tree(
         seconds: how long laying out may take.
         most: how many boxes the page may have.
     """
-    root = _Growing(graph, classes, pictured).root
+    lanes = Lanes(graph)
+    root = _Growing(graph, lanes, classes, pictured).root
     notices = _close(root, most)
     _number(root)
-    _link(graph, root)
+    link(graph, root, lanes)
     layouts = Layouts(seconds)
     groups = [box for box in root.walk() if box.kids]
     for box in reversed(groups):
-        _lay_out(box, layouts)
+        lay_out(box, layouts)
     if layouts.plain:
         why = layouts.reason or f"laying out took longer than {seconds:g} s"
         notices.append(f"{layouts.plain} of {len(layouts.found)} interiors are in plain rows: {why}")
@@ -110,33 +58,144 @@ def tree(
 class _Growing:
     """The tree before anything is left out of it."""
 
-    def __init__(self, graph: Graph, classes: Mapping[str, str], pictured: set[int]) -> None:
+    def __init__(self, graph: Graph, lanes: Lanes, classes: Mapping[str, str], pictured: set[int]) -> None:
+        self.lanes = lanes
         self.classes = classes
         self.pictured = pictured
         self.root = Box(graph.name or "model")
         self.groups: dict[tuple[str, Scope], Box] = {("forward", ()): self.root}
         self.calls: dict[tuple[Scope, str], dict[int, int]] = {}
+        self.places: dict[int, Box] = {}  # of forward nodes, and of the gradients of leaves, by a node's id
+        self.opposite: dict[Box, list[Box]] = {}  # what lies opposite of a box, in the order of the passes
         for node in graph.nodes:
-            for depth, (name, number) in enumerate(node.scope):
-                calls = self.calls.setdefault((node.scope[:depth], name), {})
+            scope = lanes.scope(node)
+            for depth, (name, number) in enumerate(scope):
+                calls = self.calls.setdefault((scope[:depth], name), {})
                 calls.setdefault(number, len(calls))
-        for node in graph.nodes:
-            if not isinstance(node, Leaf):
-                self._group(node.phase, node.scope).kids.append(self._box(node))
-        scopes = _leaf_scopes(graph)
-        for leaf in reversed(graph.leaves):  # what is read stands before what reads it
-            self._group(*scopes[id(leaf)]).kids.insert(0, self._box(leaf))
-        ends = [
-            (out, name)
-            for out, name in zip(graph.outputs, _output_names(graph), strict=True)
-            if is_recorded(out)
-        ]
-        for out, name in ends:
-            node = edge_node(out)
-            near = len(ends) > MOST_OUTPUTS and not isinstance(node, Leaf)
-            group = self._group(node.phase, node.scope) if near else self.root
-            group.kids.append(Box(name, "output", outs={(id(node), edge_index(out)): None}))
+        self._forward(graph)
+        self._backward(graph)
+        self._ends(graph)
+        for group in list(self.root.walk()):
+            group.kids = [one for kid in group.kids for one in (kid, *self._opposite_of(kid))]
         self._tidy(self.root)
+
+    # -- boxes of nodes ------------------------------------------------------------------------------------------------
+
+    def _forward(self, graph: Graph) -> None:
+        lanes = self.lanes
+        for node in graph.nodes:
+            if not isinstance(node, Leaf) and not lanes.lane(node):
+                self._put(self._box(node), node.phase, lanes.scope(node))
+        scopes = _leaf_scopes(graph, lanes)
+        for leaf in reversed(graph.leaves):  # what is read stands before what reads it
+            if leaf.kind != "seed":
+                box = self.places[id(leaf)] = self._box(leaf)
+                self._group(*scopes[id(leaf)]).kids.insert(0, box)
+
+    def _put(self, box: Box, phase: str, scope: Scope) -> None:
+        self._group(phase, scope).kids.append(box)
+        if box.node is not None:
+            self.places[id(box.node)] = box
+
+    def _backward(self, graph: Graph) -> None:
+        """Backward nodes opposite of what they serve; where gradients of several uses add up stands by itself."""
+        lanes = self.lanes
+        for (key, lane), nodes in sorted_by_lane(lanes, graph.nodes).items():
+            origin = lanes.served(nodes[0])
+            box = self._derivative(origin, nodes)
+            leader = self.places.get(key)
+            if leader is not None and lane:
+                self._face(leader, box)
+            else:
+                phase = origin.phase if origin is not None else "backward"
+                self._put(box, phase, lanes.scope(nodes[0]))
+        for node in graph.nodes:
+            if id(node) in lanes.joins:
+                note = shape_text(node.output_types[0].shape)
+                self._put(Box("+", "join", note, node, lane=lanes.lane(node)), "forward", lanes.scope(node))
+
+    def _derivative(self, origin: Node | None, nodes: list[Node]) -> Box:
+        """One node itself, several as a group."""
+        lane = self.lanes.lane(nodes[0])
+        boxes = [self._box(node) for node in nodes]
+        for box in boxes:
+            box.lane = lane
+        if origin is None:
+            return boxes[0] if len(boxes) == 1 else Box(PHASES["backward"], kids=boxes, lane=lane)
+        title = DERIVATIVES[min(lane, 2)] + shorten(origin.name or origin.op.name, 26)
+        if len(boxes) > 1:
+            return Box(title, origin.kind, f"{len(nodes)} ops", kids=boxes, lane=lane)
+        (box,) = boxes
+        if box.node is not None:
+            box.note = shorten(f"{box.node.op.name} · {box.note}", 36)
+        box.title = title
+        return box
+
+    def _face(self, leader: Box, box: Box) -> None:
+        """Put a box opposite of one of the forward pass."""
+        box.leader = leader
+        self.opposite.setdefault(leader, []).append(box)
+
+    def _opposite_of(self, leader: Box) -> list[Box]:
+        return sorted(self.opposite.get(leader, ()), key=lambda box: box.lane)
+
+    # -- outputs -------------------------------------------------------------------------------------------------------
+
+    def _ends(self, graph: Graph) -> None:
+        """Boxes for what the graph gives: gradients opposite of their leaves, seeds opposite of where passes begin."""
+        gradients, own = gradients_in(graph, self.lanes)
+        for leaf, node, index in own:
+            self._gradient(leaf, node, index)
+        outputs = [(i, out) for i, out in enumerate(graph.outputs) if is_recorded(out)]
+        for i, out in outputs:
+            if i in gradients:
+                self._gradient(gradients[i], edge_node(out), edge_index(out))
+        others = [(i, out) for i, out in outputs if i not in gradients]
+        boxes = [
+            self._output(f"output {i}" if len(others) > 1 else "output", out, len(others))
+            for i, out in others
+        ]
+        for leaf in graph.leaves:
+            if leaf.kind == "seed":
+                self._seed(leaf, graph, boxes)
+
+    def _output(self, name: str, out: Edge, count: int) -> Box:
+        node = edge_node(out)
+        near = count > MOST_OUTPUTS and not isinstance(node, Leaf)
+        box = Box(name, "output", shows=(id(node), edge_index(out)), lane=self.lanes.lane(node))
+        self._put(box, *((node.phase, self.lanes.scope(node)) if near else ("forward", ())))
+        return box
+
+    def _gradient(self, leaf: Leaf, node: Node, index: int) -> None:
+        lane = max(1, self.lanes.lane(node))
+        box = Box(
+            DERIVATIVES[min(lane, 2)] + self.places[id(leaf)].title,
+            "gradient",
+            shape_text(leaf.shape),
+            lane=lane,
+        )
+        box.shows, box.pictured = (id(node), index), id(node) in self.pictured
+        self._face(self.places[id(leaf)], box)
+        self.places.setdefault(id(node), box)
+
+    def _seed(self, leaf: Leaf, graph: Graph, outputs: list[Box]) -> None:
+        """What a pass begins with lies opposite of what it is the gradient of."""
+        box = self._box(leaf)
+        box.lane, box.title, box.kind = max(1, self.lanes.lane(leaf)), "seed", "gradient"
+        readers = [node for node in graph.nodes if any(parent is leaf for parent in node.parents())]
+        if box.lane > 1:
+            starts = [self.places.get(id(node.forward_node)) for node in readers]
+            leader = next(
+                (start.leader for start in starts if start is not None and start.leader is not None), None
+            )
+        else:
+            leader = next((one for one in outputs if not one.lane), None)
+        if leader is not None:
+            self._face(leader, box)
+        else:
+            self.root.kids.append(box)
+
+    # -- groups --------------------------------------------------------------------------------------------------------
 
     def _group(self, phase: str, scope: Scope) -> Box:
         found = self.groups.get((phase, scope))
@@ -145,7 +204,7 @@ class _Growing:
                 parent, title = self._group(phase, scope[:-1]), self._title(scope)
             else:
                 parent, title = self.root, PHASES[phase]
-            name = self.classes.get(".".join(one for one, _ in scope), "")
+            name = "" if phase == "update" else self.classes.get(".".join(one for one, _ in scope), "")
             kind = "composite" if scope and is_composite(scope[-1][0]) else "module"
             if title.isdigit() and name:  # a number says too little
                 title, name = f"{title} · {name}", ""
@@ -167,13 +226,14 @@ class _Growing:
         else:
             title = shorten(node.name or node.op.name, 28)
         note = ", ".join(shape_text(types.shape) for types in node.output_types[:3])
-        return Box(title, node.kind, shorten(note, 36), node, pictured=id(node) in self.pictured)
+        kind = "parameter" if isinstance(node, Leaf) and node.requires_grad else node.kind
+        return Box(title, kind, shorten(note, 36), node, pictured=id(node) in self.pictured)
 
     def _tidy(self, root: Box) -> None:
         """Lone groups become one, a group around one op becomes that op, large ones are split; notes are written."""
         for box in reversed(list(root.walk())):
             box.kids = [_without_shell(kid) for kid in box.kids]
-            if not box.kids:
+            if not box.kids or box.lane:
                 continue
             count = sum(1 for one in box.walk() if not one.kids and not isinstance(one.node, Leaf))
             shapes = _out_note(box)
@@ -181,11 +241,14 @@ class _Growing:
                 word for word in (box.note, shapes or f"{count} op{'s' * (count != 1)}") if word
             )
             box.kind = _telling_kind(box) if box is not root else "module"
+            ops = [kid for kid in box.kids if not kid.lane and not isinstance(kid.node, Leaf)]
+            if len(ops) == 1 and box.title.isdigit():
+                box.title = f"{box.title} · {ops[0].title}"  # a number says too little
         for box in list(root.walk()):
             _split(box)
 
 
-def _leaf_scopes(graph: Graph) -> dict[int, tuple[str, Scope]]:
+def _leaf_scopes(graph: Graph, lanes: Lanes) -> dict[int, tuple[str, Scope]]:
     """Where each leaf is drawn: with its readers of the first pass that reads it, inputs outside all groups."""
     readers: dict[int, list[Node]] = {}
     for node in graph.nodes:
@@ -196,27 +259,11 @@ def _leaf_scopes(graph: Graph) -> dict[int, tuple[str, Scope]]:
     for leaf in graph.leaves:
         mine = readers.get(id(leaf), [])
         mine = [node for node in mine if node.phase == "forward"] or mine
-        phase = mine[0].phase if mine else "forward"
-        state = leaf.kind in ("parameter", "buffer")
-        scope = common_scope([node.scope for node in mine]) if state else ()
+        phase = "update" if mine and mine[0].phase == "update" else "forward"
+        state = leaf.kind in ("parameter", "buffer") or (leaf.kind == "tensor" and leaf.requires_grad)
+        scope = common_scope([lanes.scope(node) for node in mine]) if state else ()
         found[id(leaf)] = (phase if state else "forward", scope)
     return found
-
-
-def _output_names(graph: Graph) -> list[str]:
-    """Outputs by number; the last ones are the parameters' gradients if they look like them."""
-    names = [f"output {i}" if len(graph.outputs) > 1 else "output" for i in range(len(graph.outputs))]
-    parameters = graph.parameters
-    first = len(names) - len(parameters)
-    pairs = list(zip(graph.outputs[first:], parameters, strict=True)) if parameters and first > 0 else []
-    if all(
-        is_recorded(out) and edge_node(out).phase == "backward" and edge_type(out).shape == p.shape
-        for out, p in pairs
-    ):
-        names[first:] = [shorten(f"gradient of {p.name or 'parameter'}", 40) for _, p in pairs] or names[
-            first:
-        ]
-    return names
 
 
 def _without_shell(box: Box) -> Box:
@@ -234,26 +281,31 @@ def _without_shell(box: Box) -> Box:
 
 def _out_note(box: Box) -> str:
     """The shape of the last op in a group."""
-    ops = [one.node for one in box.walk() if one.node is not None and not isinstance(one.node, Leaf)]
+    ops = [
+        one.node
+        for one in box.walk()
+        if one.node is not None and not isinstance(one.node, Leaf) and not one.lane
+    ]
     last = max(ops, key=lambda node: node.order, default=None)
     return shape_text(last.shape) if last is not None else ""
 
 
 def _telling_kind(box: Box) -> str:
-    kinds = {kid.kind for kid in box.kids}
-    deep = {kid.kind for kid in box.kids if kid.kids}
+    kinds = {kid.kind for kid in box.kids if not kid.lane}
+    deep = {kid.kind for kid in box.kids if kid.kids and not kid.lane}
     if deep:
         return "module"
     return next((kind for kind in TELLING_KINDS if kind in kinds), box.kind)
 
 
 def _split(box: Box) -> None:
-    """Too many kids become groups of consecutive ones, of at most `MOST_KIDS` each, in levels if need be."""
-    while len(box.kids) > MOST_KIDS:
-        window = max(WINDOW, math.ceil(len(box.kids) / MOST_PARTS))
-        parts = [box.kids[i : i + window] for i in range(0, len(box.kids), window)]
-        box.kids = [_window(part) for part in parts]
+    """Too many rows become groups of consecutive ones, of at most `MOST_ROWS` each, in levels if need be."""
+    while len(rows := box.rows) > MOST_ROWS:
+        window = max(WINDOW, math.ceil(len(rows) / MOST_PARTS))
+        parts = [rows[i : i + window] for i in range(0, len(rows), window)]
+        box.kids = [_window([kid for row in part for kid in row]) for part in parts]
         for part in box.kids:
+            part.lane = box.lane
             _split(part)
 
 
@@ -286,96 +338,3 @@ def _number(root: Box) -> None:
     for box in root.walk():
         for number, kid in enumerate(box.kids):
             kid.parent, kid.number, kid.depth = box, number, box.depth + 1
-
-
-def _link(graph: Graph, root: Box) -> None:
-    """Every edge of the graph as links in the interiors it passes through."""
-    place: dict[int, Box] = {}
-    outputs = []
-    for box in root.walk():
-        if box.left_out:
-            box.inside = [one.node for one in box.walk() if one.node is not None]
-            place |= {id(node): box for node in box.inside}
-            box.kids = []
-        elif box.kind == "output" and box.node is None:
-            outputs.append(box)
-        elif box.node is not None:
-            place[id(box.node)] = box
-    for node in graph.nodes:
-        head = place[id(node)]
-        for entry in node.inputs:
-            if is_recorded(entry):
-                tail = edge_node(entry)
-                role = _role(tail, node)
-                value = SAVED if role == "saved" else (id(tail), edge_index(entry))
-                _route(place[id(tail)], head, value, role)
-    for box in outputs:
-        (value,) = box.outs
-        box.outs = {}
-        _route(place[value[0]], box, value, "data")
-
-
-def _role(tail: Node, head: Node) -> str:
-    if head.phase == "forward":
-        return "data"
-    return "gradient" if tail.phase == head.phase and not isinstance(tail, Leaf) else "saved"
-
-
-def _route(tail: Box, head: Box, value: Value, role: str) -> None:
-    """A link in the innermost group around both, and on either side links to the borders that are crossed."""
-    if tail is head:
-        return
-    while tail.parent is not head.parent:
-        if tail.depth >= head.depth:
-            assert tail.parent is not None
-            tail.parent.links[tail, None, value] = role
-            tail.outs[value] = None
-            tail = tail.parent
-        else:
-            assert head.parent is not None
-            head.parent.links[None, head, value] = role
-            head.ins[value] = None
-            head = head.parent
-    assert tail.parent is not None
-    if tail is not head:
-        tail.outs[value] = None
-        head.ins[value] = None
-        tail.parent.links[tail, head, value] = role
-
-
-def _lay_out(box: Box, layouts: Layouts) -> None:
-    """Lay out an interior whose kids are laid out, and put the box's ports in the order of the result."""
-    ins, outs = list(box.ins), list(box.outs)
-    kids = [Kid(*kid.size, *((len(kid.ins), len(kid.outs)) if kid.kids else (1, 1))) for kid in box.kids]
-    ports = [_Ports(kid) for kid in box.kids]
-    inner, outer = _places(ins), _places(outs)
-    links = [
-        Link(
-            BORDER if tail is None else tail.number,
-            inner[value] if tail is None else ports[tail.number].out(value),
-            BORDER if head is None else head.number,
-            outer[value] if head is None else ports[head.number].into(value),
-        )
-        for tail, head, value in box.links
-    ]
-    box.interior = layouts.interior(kids, links, len(ins), len(outs))
-    box.ins = dict.fromkeys(ins[i] for i in box.interior.ins)
-    box.outs = dict.fromkeys(outs[i] for i in box.interior.outs)
-
-
-def _places(values: Sequence[Value]) -> dict[Value, int]:
-    return {value: i for i, value in enumerate(values)}
-
-
-class _Ports:
-    """Where values cross the border of a box; ops have one place above and one below."""
-
-    def __init__(self, box: Box) -> None:
-        self.ins = _places(list(box.ins)) if box.kids else {}
-        self.outs = _places(list(box.outs)) if box.kids else {}
-
-    def into(self, value: Value) -> int:
-        return self.ins.get(value, 0)
-
-    def out(self, value: Value) -> int:
-        return self.outs.get(value, 0)

@@ -18,7 +18,8 @@ from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
 from tinygraph.draw.labels import LONGEST_TOOLTIP, settings_of, shorten
-from tinygraph.draw.page.grouping import Box, Value
+from tinygraph.draw.overlays import saved_bytes
+from tinygraph.draw.page.boxes import Box, Flow, Value
 from tinygraph.draw.page.layout import BORDER, Interior
 
 BINS = 24
@@ -114,7 +115,7 @@ class Payload:
         self.values = values
         self.gradients = gradients
         self.numbers = numbers
-        self.interiors: dict[int, int] = {}
+        self.interiors: dict[tuple[Any, ...], int] = {}
         self.interior_records: list[Record] = []
         self.ops: dict[str, Record] = {}
         self.expansions: dict[str, int] = {}
@@ -129,13 +130,17 @@ class Payload:
                 record["s"] = box.note
             if box.node is not None:
                 record |= self._leaf(box.node) if isinstance(box.node, Leaf) else self._op(box.node)
+            if box.lane:
+                record["p"] = box.lane
+            if box.shows is not None and box.kind == "gradient":
+                self._show(record, box.shows)
             if box.inside:
                 record["zs"] = [self.order[id(node)] for node in box.inside]
             if box.interior is not None:
                 record["i"] = self._interior(box)
                 record["c"] = [records[id(kid)] for kid in box.kids]
-                if len(box.outs) == 1:
-                    self._show(record, next(iter(box.outs)))
+                if len(box.results) == 1:
+                    self._show(record, box.results[0])
             records[id(box)] = record
         return records[id(root)]
 
@@ -148,9 +153,10 @@ class Payload:
     def _interior(self, box: Box) -> int:
         interior = box.interior
         assert interior is not None
-        number = self.interiors.get(id(interior))
+        key = (id(interior), tuple(box.links.values()))
+        number = self.interiors.get(key)
         if number is None:
-            number = self.interiors[id(interior)] = len(self.interior_records)
+            number = self.interiors[key] = len(self.interior_records)
             self.interior_records.append(_interior_record(interior, box))
         return number
 
@@ -168,6 +174,9 @@ class Payload:
         settings = settings_of(node)
         if settings:
             found["set"] = settings
+        kept = saved_bytes(node) if node.phase == "forward" else 0
+        if kept:
+            found["kept"] = int(kept)
         if node.source is not None:
             found["src"] = shorten(f"{node.source}", LONGEST_TOOLTIP)
             if node.source.text:
@@ -215,15 +224,20 @@ def _interior_record(interior: Interior, box: Box) -> Record:
         "h": interior.height,
         "b": [[x, y, w, h] for (x, y), (w, h) in zip(interior.places, sizes, strict=True)],
         "l": [
-            [
-                BORDER if tail is None else tail.number,
-                BORDER if head is None else head.number,
-                role,
-                path,
-            ]
-            for ((tail, head, _), role), path in zip(box.links.items(), interior.paths, strict=True)
+            [*_ends(upper, lower, flow), flow.role, path]
+            for ((upper, lower, _), flow), path in zip(box.links.items(), interior.paths, strict=True)
         ],
     }
+
+
+def _ends(upper: Box | None, lower: Box | None, flow: Flow) -> list[int]:
+    """The numbers of the kids that a link goes from and to."""
+    ends = [_number(upper), _number(lower)]
+    return ends[::-1] if flow.up else ends
+
+
+def _number(kid: Box | None) -> int:
+    return BORDER if kid is None else kid.number
 
 
 def op_record(op: Op) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from tinygraph.draw.page.grouping import Box
+from tinygraph.draw.page.boxes import Box
 
 
 def still(root: Box) -> str:
@@ -13,8 +13,8 @@ def still(root: Box) -> str:
     if interior is None:
         return ""
     roles: dict[str, list[str]] = {}
-    for role, path in zip(root.links.values(), interior.paths, strict=True):
-        roles.setdefault(role, []).append(path)
+    for flow, path in zip(root.links.values(), interior.paths, strict=True):
+        roles.setdefault(flow.role, []).append(path)
     lines = [f'<path class="edge {role}" d="{"".join(paths)}"/>' for role, paths in roles.items()]
     lines += [_box(kid, *place) for kid, place in zip(root.kids, interior.places, strict=True)]
     size = f"{interior.width:g} {interior.height:g}"

@@ -16,8 +16,9 @@ from typing import Any
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
 from tinygraph.draw.numbers import gradients_of, values_of
+from tinygraph.draw.page.boxes import Box
 from tinygraph.draw.page.costs import overlay_records
-from tinygraph.draw.page.grouping import Box, tree
+from tinygraph.draw.page.grouping import tree
 from tinygraph.draw.page.payload import Numbers, Payload
 from tinygraph.draw.page.still import still
 from tinygraph.draw.styles import Style, load_style, style_names
@@ -45,6 +46,7 @@ def page(
     most_elements: int = MOST_ELEMENTS,
     overlay: str | None = None,
     timing: bool = False,
+    times: Mapping[int, float] | None = None,
 ) -> str:
     """A page that shows a graph with semantic zoom: the whole model first, down to the terms of one element.
 
@@ -58,6 +60,7 @@ def page(
         most_elements: how many numbers the page may carry; with 0 it has not even statistics of them.
         overlay: the one that tints boxes at the start; the page switches between all that could be computed.
         timing: whether ops are timed too, which makes every page another.
+        times: seconds of nodes, by id, where they were measured elsewhere.
 
     Returns:
         The text of one HTML file that needs nothing from elsewhere. The graph itself is not in it.
@@ -84,7 +87,7 @@ def page(
         "ops": payload.ops,
         "expansions": payload.expansion_records,
         "values": numbers.records,
-        "overlays": overlay_records(graph, values, pulled, timing),
+        "overlays": overlay_records(graph, values, pulled, timing, times),
         "last": len(graph.nodes),
     }
     if overlay is not None:

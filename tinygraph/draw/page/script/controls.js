@@ -225,6 +225,8 @@ let linked = "", settling = 0;
 function settle() { // nothing moves any more
   clearTimeout(settling);
   settling = setTimeout(() => {
+    if (dirty || flight) return; // it moves again, and settles later
+    delete stage.dataset.moving;
     linked = stateLink();
     try { history.replaceState(null, "", linked); } catch { /* a page in a frame may have no address */ }
   }, 250);

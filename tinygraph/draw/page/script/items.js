@@ -43,9 +43,10 @@ class Box extends Item {
     const kids = this.record.c.map((record, i) => new Box(record).place(...laid.b[i]));
     return interior(laid.w, laid.h, kids, paint => {
       const roles = {};
-      for (const [, head, role, d] of laid.l) {
+      for (const [tail, head, role, d] of laid.l) {
         (roles[role] ??= []).push(d);
         if (head >= 0) paint.arrow(d, role);
+        if (role === "saved" && tail >= 0 && head >= 0) kept(paint, kids[tail], kids[head]);
       }
       for (const role in roles) paint.path(roles[role].join(""), `edge ${role}`);
     }, this);
@@ -54,6 +55,13 @@ class Box extends Item {
     if (overlaid) paint.title(this.title, overlayLine(this.record) ?? this.note);
     else paint.title(this.title, this.note, this.tensor);
   }
+}
+
+// On the bridge from an op to its backward one: how much of memory it takes until then.
+function kept(paint, from, to) {
+  const left = from.bx + from.bw, room = to.bx - left, bytes = from.record.kept;
+  if (bytes && room > 20 && room < 120) paint.text(left + room / 2, from.by + from.bh / 2 - 8, `${prefixed(bytes)}B`,
+    {size: 10, room: room - 8, css: "label"});
 }
 
 // -- the inside of an op ---------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 // Groups add up what is inside them, so there is something to say at every level.
 
 const OVERLAYS = Object.fromEntries(DATA.overlays.map(one => [one.n, one]));
-const OVERLAY_NAMES = {time: "Time", flops: "Operations", bytes: "Bytes", saved: "Kept for backward",
+const OVERLAY_NAMES = {time: "Time", flops: "Operations", bytes: "Bytes", saved: "Kept for backward", alive: "Bytes alive",
   gradient_norm: "Gradient norm", nan: "Not finite", coverage: "Missing derivatives"};
 const NOTHING = {saved: "nothing kept", nan: "all finite", coverage: "none missing"};
 
@@ -15,7 +15,9 @@ function amountOf(record, one) {
   let total = known.get(record);
   if (total === undefined) {
     const norm = one.n === "gradient_norm"; // of everything in the box as one vector
-    const add = amount => { if (amount !== null) total = (total ?? 0) + (norm ? amount ** 2 : amount); };
+    const add = amount => {
+      if (amount !== null) total = one.most ? Math.max(total ?? 0, amount) : (total ?? 0) + (norm ? amount ** 2 : amount);
+    };
     for (const z of record.zs ?? (record.z === undefined ? [] : [record.z])) add(one.a[z] === null ? null : Number(one.a[z]));
     for (const kid of record.c ?? []) add(amountOf(kid, one));
     total = total === undefined ? null : norm ? Math.sqrt(total) : total;
@@ -36,7 +38,7 @@ function amountText(name, amount) {
     const [scale, unit] = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"]].find(([scale]) => amount >= scale) ?? [1e-6, "µs"];
     return `${number(amount / scale, 3)} ${unit}`;
   }
-  if (name === "bytes" || name === "saved") return `${prefixed(amount)}B`;
+  if (["bytes", "saved", "alive"].includes(name)) return `${prefixed(amount)}B`;
   if (name === "flops") return `${prefixed(amount)}flop`;
   if (name === "coverage") return `${number(amount)} missing`;
   return name === "nan" ? `${amount.toLocaleString("en")} not finite` : `norm ${number(amount)}`;

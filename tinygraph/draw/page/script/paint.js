@@ -17,6 +17,7 @@ let dirty = false;
 function changed() {
   if (dirty) return;
   dirty = true;
+  stage.dataset.moving = "";
   requestAnimationFrame(frame);
 }
 
@@ -24,10 +25,12 @@ function changed() {
 class Painter {
   constructor(view, group, box) { Object.assign(this, {view, group, box}); }
   path(d, css) { if (d) element("path", {d, class: css}, this.group); }
-  // The head of a curve that arrives from above, at its end.
+  // The head of a curve, at its end, turned the way the curve arrives: down, up or from the left.
   arrow(d, role) {
-    const end = d.slice(Math.max(d.lastIndexOf(" "), d.lastIndexOf("L") ) + 1).split(","), [x, y] = end.map(Number);
-    element("path", {d: "M0,0l-3.6,-7h7.2z", class: `head ${role}`, style: `--x:${x}px;--y:${y}px`}, this.group);
+    const [u, v, x, y] = d.match(/-?[\d.]+/g).slice(-4).map(Number);
+    const turn = Math.abs(x - u) > Math.abs(y - v) ? (x > u ? -90 : 90) : y < v ? 180 : 0;
+    element("path", {d: "M0,0l-3.6,-7h7.2z", class: `head ${role}`, style: `--x:${x}px;--y:${y}px;--turn:${turn}deg`},
+      this.group);
   }
   // short: what stands there when there is little room; far: its place when there is hardly any, instead of all else.
   text(x, y, text, {size, room, tall = size * 1.5, css = "", count = [...text].length, short = text, far = null}) {
@@ -98,7 +101,7 @@ class View {
     stage.append(this.svg);
   }
   kid(kid) {
-    const group = element("g", {class: `kid k-${kid.kind}`}, this.svg);
+    const group = element("g", {class: `kid k-${kid.kind}${kid.record?.p ? " backward" : ""}`}, this.svg);
     const fill = overlaid && kid.record && this.item.record?.c ? tinted(kid.record, this.item.record) : null;
     if (fill) {
       group.setAttribute("style", `--fill:${fill};--ink:var(--text)`);

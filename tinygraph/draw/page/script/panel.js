@@ -69,7 +69,7 @@ function aboutCosts(record) {
   for (const one of DATA.overlays) {
     const amount = amountOf(record, one), whole = amountOf(ROOT.record, one);
     if (amount === null) continue;
-    const share = record !== ROOT.record && amount > 0 && whole > 0 && one.n !== "gradient_norm" ? ` · ${number(100 * amount / whole, 2)} %` : "";
+    const share = record !== ROOT.record && amount > 0 && whole > 0 && one.n !== "gradient_norm" && !one.most ? ` · ${number(100 * amount / whole, 2)} %` : "";
     pairs.push([OVERLAY_NAMES[one.n] ?? one.n, amountText(one.n, amount) + share]);
   }
   return pairs.length ? [tag("h3", {}, "Costs"), rows(pairs)] : [];

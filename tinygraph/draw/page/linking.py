@@ -1,0 +1,128 @@
+"""The edges of a graph as links between boxes: where they cross borders, and in which order the layout puts them there.
+
+Which boxes there are is `grouping.py`'s, where they lie in one interior `layout.py`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinygraph.core.graph import Graph
+from tinygraph.core.node import edge_index, edge_node, is_recorded
+from tinygraph.draw.page.boxes import SAVED, Box, Flow, Value
+from tinygraph.draw.page.lanes import Lanes
+from tinygraph.draw.page.layout import BORDER, Kid, Layouts, Link
+
+
+def link(graph: Graph, root: Box, lanes: Lanes) -> None:
+    """Every edge of the graph as links in the interiors it passes through."""
+    place: dict[int, Box] = {}
+    ends = []
+    for box in root.walk():
+        if box.left_out:
+            box.inside = [one.node for one in box.walk() if one.node is not None]
+            place |= {id(node): box for node in box.inside}
+            box.kids = []
+        elif box.shows is not None:
+            ends.append(box)
+        elif box.node is not None:
+            place[id(box.node)] = box
+    for node in graph.nodes:
+        for entry in node.inputs:
+            if is_recorded(entry):
+                tail = edge_node(entry)
+                source = place.get(id(lanes.keeper(tail, node)), place[id(tail)])
+                value = lanes.value(tail, node, edge_index(entry))
+                _join(source, place[id(node)], value, lanes.flow(tail, node))
+    for box in ends:
+        assert box.shows is not None
+        up = box.kind == "gradient"
+        _join(place[box.shows[0]], box, box.shows, Flow("gradient" if up else "data", up))
+
+
+def _join(tail: Box, head: Box, value: Value, flow: Flow) -> None:
+    if flow.up:
+        _route(head, tail, value, flow)
+    else:
+        _route(tail, head, value, flow)
+
+
+def _route(upper: Box, lower: Box, value: Value, flow: Flow) -> None:
+    """A link in the innermost group around both, and on either side links to the borders that are crossed."""
+    if upper is lower:
+        return
+    while upper.parent is not lower.parent:
+        if upper.depth >= lower.depth:
+            assert upper.parent is not None
+            upper.parent.links[upper, None, value] = flow
+            upper.outs[value] = None
+            upper = upper.parent
+        else:
+            assert lower.parent is not None
+            lower.parent.links[None, lower, value] = flow
+            lower.ins[value] = None
+            lower = lower.parent
+    assert upper.parent is not None
+    if upper is not lower:
+        upper.outs[value] = None
+        lower.ins[value] = None
+        upper.parent.links[upper, lower, value] = flow
+
+
+# -- layout ------------------------------------------------------------------------------------------------------------
+
+
+def lay_out(box: Box, layouts: Layouts) -> None:
+    """Lay out an interior whose kids are laid out, and put the box's ports in the order of the result."""
+    ins, outs = list(box.ins), list(box.outs)
+    kids = [_kid(kid) for kid in box.kids]
+    ports = [_Ports(kid) for kid in box.kids]
+    inner, outer = _places(ins), _places(outs)
+    links = [
+        Link(
+            BORDER if upper is None else upper.number,
+            inner[value] if upper is None else ports[upper.number].out(value),
+            BORDER if lower is None else lower.number,
+            outer[value] if lower is None else ports[lower.number].into(value),
+            flow.up,
+        )
+        for (upper, lower, value), flow in box.links.items()
+    ]
+    rows = [[kid.number for kid in row] for row in box.rows]
+    aside = inner.get(SAVED) if _bridged(box) else None
+    box.interior = layouts.interior(kids, links, len(ins), len(outs), rows, aside)
+    box.ins = dict.fromkeys(ins[i] for i in box.interior.ins)
+    box.outs = dict.fromkeys(outs[i] for i in box.interior.outs)
+
+
+def _bridged(box: Box) -> bool:
+    """Whether what a box of a backward pass reads comes straight across from its row."""
+    if box.leader is None or box.parent is None:
+        return False
+    sources = [upper for upper, lower, value in box.parent.links if lower is box and value == SAVED]
+    return bool(sources) and all(one is not None and box.leader in (one, one.leader) for one in sources)
+
+
+def _kid(box: Box) -> Kid:
+    if not box.kids:
+        return Kid(*box.size, 1, 1)
+    side = box.interior.side if box.interior is not None else 0.5
+    return Kid(*box.size, len(box.ins), len(box.outs), side)
+
+
+def _places(values: Sequence[Value]) -> dict[Value, int]:
+    return {value: i for i, value in enumerate(values)}
+
+
+class _Ports:
+    """Where values cross the border of a box; ops have one place above and one below."""
+
+    def __init__(self, box: Box) -> None:
+        self.ins = _places(list(box.ins)) if box.kids else {}
+        self.outs = _places(list(box.outs)) if box.kids else {}
+
+    def into(self, value: Value) -> int:
+        return self.ins.get(value, 0)
+
+    def out(self, value: Value) -> int:
+        return self.outs.get(value, 0)
