@@ -107,12 +107,12 @@ def _columns(plan: Plan, profile: Profile | None) -> list[Column]:
     moved = [bytes_moved(step) for step in steps]
     counts = [operations_in(step) for step in steps]
     columns = [
-        Column("step", str, number=True),
+        Column("step", str, True, "all"),
         Column("op", lambda i: _op(steps[i])),
         Column("phase", lambda i: steps[i].node.phase),
         Column("kernel", lambda i: _kernel(steps[i])),
         Column("shapes", lambda i: _shapes(steps[i], usual)),
-        Column("bytes", lambda i: bytes_text(moved[i]), True, bytes_text(sum(moved))),
+        Column("bytes", lambda i: bytes_text(moved[i]) if moved[i] else "", True, bytes_text(sum(moved))),
         Column("flops", lambda i: _flops(counts[i]), True, _flops(sum(count or 0 for count in counts))),
     ]
     if profile is None:
