@@ -1,7 +1,8 @@
-"""The pass that joins elementwise ops of one shape into single nodes, each of them one generated loop over memory.
+"""The pass that joins elementwise ops of one shape, and the reductions at their end, into one loop over memory each.
 
-A fused node's op is made here. Its fact "program" says to the kernel language what to compute; its forward runs the
-joined ops one after the other. Only values that something outside the group reads leave it.
+A fused node's op is made here. Its fact "program" says to the kernel language what to compute and which outputs are
+reduced; its forward runs the joined ops one after the other. Only values that something outside the group reads
+leave it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Op, op
 from tinygraph.core.operations import operations_of
-from tinygraph.core.types import ArrayType, WeakType, type_of
+from tinygraph.core.types import ArrayType, WeakType, normalize_axes, type_of
 from tinygraph.passes.rewriting import Rewriting, edges, make_node
 
 LARGEST_GROUP = 64  # ops; bounds a kernel's registers and the time to compile it
@@ -30,7 +31,7 @@ def fuse_elementwise(graph: Graph) -> Graph:
         return graph
     groups = _Groups(graph)
     for node in graph.nodes:
-        if _can_fuse(node):
+        if _can_fuse(node) or _can_reduce(node):
             groups.add(node)
     rewriting = Rewriting(graph)
     for unit in groups.schedule():
@@ -52,6 +53,29 @@ def _can_fuse(node: Node) -> bool:
         return False
     types = [node.types, *map(_type, (entry for entry in node.inputs if not _is_number(entry)))]
     return all(one.dtype.name in _DTYPES and one.dtype.isnative for one in types)
+
+
+def _can_reduce(node: Node) -> bool:
+    """Whether a node is a reduction of floating-point numbers that a fused loop may end with."""
+    if isinstance(node, Leaf) or node.op.kind != "reduction" or isinstance(node.types, WeakType):
+        return False
+    operand, *others = node.inputs
+    if any(one is not None for one in others) or not is_recorded(operand) or isinstance(node.types, tuple):
+        return False
+    from tinygraph.compile.language.elementwise import REDUCTIONS
+
+    types = edge_type(operand)
+    return bool(
+        node.op.name in REDUCTIONS
+        and types.size
+        and types.dtype == node.types.dtype
+        and types.dtype.name in ("float32", "float64")
+    )
+
+
+def _axes(node: Node) -> tuple[int, ...]:
+    """The axes of a reduction."""
+    return normalize_axes(node.op.setting(node.settings, "axis"), edge_type(node.inputs[0]).ndim)
 
 
 def _is_number(entry: Any) -> bool:
@@ -80,30 +104,48 @@ class _Groups:
         return (parent for parent in node.parents() if not isinstance(parent, Leaf))
 
     def add(self, node: Node) -> None:
-        """Put a node into the group of one of its operands, if there is one that may take it."""
+        """Join a node and the groups of its operands, as far as they may be one."""
         for parent in self._parents(node):
-            group = self._group[id(parent)]
-            if (
-                len(group) < LARGEST_GROUP
-                and _can_fuse(parent)
-                and parent.shape == node.shape
-                # what only the backward pass reads would have to be kept until then
-                and parent.phase == node.phase
-                and not self._depends(node, group)
-            ):
-                group.append(node)
-                self._group[id(node)] = group
-                return
+            group = self._group[id(node)]
+            other = self._group[id(parent)]
+            if other is not group and _can_fuse(parent) and self._may_join(other, group):
+                joined = sorted((*other, *group), key=lambda member: self._position[id(member)])
+                self._group |= {id(member): joined for member in joined}
 
-    def _depends(self, node: Node, group: list[Node]) -> bool:
-        """Whether an operand of `node` outside the group depends on the group: joining would close a cycle."""
-        first = self._position[id(group[0])]
-        stack = [parent for parent in self._parents(node) if self._group[id(parent)] is not group]
+    def _may_join(self, first: list[Node], second: list[Node]) -> bool:
+        members = (*first, *second)
+        elementwise = [member for member in members if _can_fuse(member)]
+        reductions = [member for member in members if not _can_fuse(member)]
+        shape, phase = elementwise[0].shape, elementwise[0].phase
+        return (
+            len(members) <= LARGEST_GROUP
+            and all(member.shape == shape for member in elementwise)
+            # what only the backward pass reads would have to be kept until then
+            and all(member.phase == phase for member in members)
+            and len({_axes(member) for member in reductions}) <= 1
+            and all(edge_type(member.inputs[0]).shape == shape for member in reductions)
+            and not self._reads(members, reductions)
+            and not self._makes_cycle(members)
+        )
+
+    def _reads(self, members: Sequence[Node], reductions: Sequence[Node]) -> bool:
+        """Whether a member reads the result of a reduction, which is known only after the loop."""
+        ends = set(map(id, reductions))
+        return bool(ends) and any(
+            id(parent) in ends for member in members for parent in self._parents(member)
+        )
+
+    def _makes_cycle(self, members: Sequence[Node]) -> bool:
+        """Whether something that members read, outside of them, depends on a member."""
+        inside = set(map(id, members))
+        first = min(self._position[id(member)] for member in members)
+        stack = [parent for member in members for parent in self._parents(member) if id(parent) not in inside]
         seen: set[int] = set()
         while stack:
-            unit = self._group[id(stack.pop())]
-            if unit is group:
+            node = stack.pop()
+            if id(node) in inside:
                 return True
+            unit = self._group[id(node)]
             if id(unit) in seen or self._position[id(unit[-1])] < first:
                 continue
             seen.add(id(unit))
@@ -148,7 +190,11 @@ def _put_fused(rewriting: Rewriting, unit: Sequence[Node], outputs: Sequence[Nod
     external: dict[Any, Any] = {}
     for node in unit:
         for entry in node.inputs:
-            if not _is_number(entry) and not (is_recorded(entry) and id(edge_node(entry)) in members):
+            if (
+                entry is not None
+                and not _is_number(entry)
+                and not (is_recorded(entry) and id(edge_node(entry)) in members)
+            ):
                 external.setdefault(_key(entry), entry)
     types = tuple(node.output_types[0] for node in outputs)
     made = _fused_op(unit, list(external.values()), outputs, types)
@@ -173,7 +219,7 @@ def _fused_op(
         for node in unit:
             operands = [
                 entry
-                if _is_number(entry)
+                if entry is None or _is_number(entry)
                 else xs[places[_key(entry)]]
                 if _key(entry) in places
                 else values[id(edge_node(entry))]
@@ -184,11 +230,20 @@ def _fused_op(
         return found if len(found) > 1 else found[0]
 
     names = " ".join(dict.fromkeys(node.op.name for node in unit))
-    fused.__doc__ = f"{len(unit)} elementwise ops in one loop: {names}"
+    fused.__doc__ = f"{len(unit)} ops in one loop: {names}"
+    reductions = [node for node in unit if not _can_fuse(node)]
+    from tinygraph.compile.language.program import Loop
+
     made = op(
         kind="elementwise",
         name=f"fused {names}" if len(names) < 60 else f"fused {len(unit)} ops",
-        facts={"program": _program(unit, external, places, outputs)},
+        facts={
+            "program": Loop(
+                _program(unit, external, places, outputs),
+                tuple(None if _can_fuse(node) else node.op.name for node in outputs),
+                _axes(reductions[0]) if reductions else (),
+            )
+        },
         declare=False,
     )(fused)
     made.types(lambda *xs: types if len(types) > 1 else types[0])
@@ -208,6 +263,10 @@ def _program(
         dtypes[build.input(_type(entry).dtype)] = _type(entry).dtype
     numbers: dict[int, int] = {}
     for node in unit:
+        if not _can_fuse(node):  # reduced behind the program
+            (operand,) = (entry for entry in node.inputs if entry is not None)
+            numbers[id(node)] = numbers[id(edge_node(operand))]
+            continue
         meeting = _meeting_dtype(node)
         operands = []
         for position, entry in enumerate(node.inputs):

@@ -29,7 +29,7 @@ def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout 
     """A node's lowering for operands and results in these layouts, or None where it runs on NumPy."""
     op = node.op
     if "program" in op.facts:
-        return Lowering(functools.partial(_bind_program, op.facts["program"]), name="generated")
+        return Lowering(functools.partial(_bind_loop, op.facts["program"]), name="generated")
     if op.lowering is None:
         return None
     types = Types(tuple(map(_operand_type, node.inputs)), node.output_types)
@@ -38,10 +38,11 @@ def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout 
     return found
 
 
-def _bind_program(program: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: Any) -> Any:
+def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: Any) -> Any:
     from tinygraph.compile.language.elementwise import bind
 
-    return bind(program, [np.asarray(one) for one in inputs], outputs).run
+    arrays = [np.asarray(one) for one in inputs]
+    return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes).run
 
 
 def _operand_type(entry: Any) -> ArrayType | None:
@@ -74,9 +75,7 @@ def choose_kernel(
     if len(outputs) == 1 and not any(one is None for one in inputs):
         twin = _twin(node)
         if isinstance(twin, np.ufunc):
-            return Kernel(
-                functools.partial(twin, *inputs, out=outputs[0], casting="same_kind"), f"np.{twin.__name__}"
-            )
+            return Kernel(_ufunc_call(twin, inputs, outputs[0]), f"np.{twin.__name__}")
         if twin is not None:
             return Kernel(
                 functools.partial(twin, *inputs, **settings_of(node), out=outputs[0]), f"np.{twin.__name__}"
@@ -86,6 +85,21 @@ def choose_kernel(
     )
 
 
+def _ufunc_call(ufunc: np.ufunc, inputs: Sequence[Any], out: Array) -> Callable[[], Any]:
+    """A call as lean as NumPy allows: the result by position, and Python numbers as arrays of the dtype they take."""
+    given = tuple(type(x) if type(x) in (int, float, complex) else np.asarray(x).dtype for x in inputs)
+    dtypes = (
+        ufunc.resolve_dtypes((*given, out.dtype), casting="same_kind") if ufunc.signature is None else given
+    )
+    operands = [
+        np.asarray(x, dtype) if isinstance(kind, type) and dtype.kind in "fc" else x
+        for x, kind, dtype in zip(inputs, given, dtypes, strict=False)
+    ]
+    if ufunc in (np.maximum, np.minimum):  # of these NumPy wants it by name
+        return functools.partial(ufunc, *operands, out=out)
+    return functools.partial(ufunc, *operands, out)
+
+
 def is_pointwise(node: Node) -> bool:
     """Whether an element of the results needs only the same elements of the operands.
 
@@ -93,6 +107,12 @@ def is_pointwise(node: Node) -> bool:
     """
     twin = _twin(node)
     return "program" in node.op.facts or (isinstance(twin, np.ufunc) and twin.signature is None)
+
+
+def is_reduced(node: Node, i: int) -> bool:
+    """Whether an output of a fused node is a reduction, which is written after other elements are read."""
+    loop = node.op.facts.get("program")
+    return loop is not None and loop.reductions[i] is not None
 
 
 def settings_of(node: Node) -> dict[str, Any]:

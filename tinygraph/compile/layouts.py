@@ -72,12 +72,15 @@ def _wanted(node: Node, chosen: Mapping[Key, Layout]) -> Layouts:
             return lowering.layouts
     if node.op.kind != "elementwise":
         return Layouts((), ())
-    found = None
+    return Layouts((), tuple(_followed(node, types, chosen) for types in node.output_types))
+
+
+def _followed(node: Node, types: ArrayType, chosen: Mapping[Key, Layout]) -> Layout | None:
+    """The layout of the first operand of a result's shape that does not lie in rows."""
     for entry in node.inputs:
-        if is_recorded(entry) and edge_type(entry).shape == node.output_types[0].shape:
-            found = found or chosen.get(key_of(entry))
-    layout = found and found.without_halo()
-    return Layouts((), (layout,) * len(node.output_types))
+        if is_recorded(entry) and edge_type(entry).shape == types.shape and key_of(entry) in chosen:
+            return chosen[key_of(entry)].without_halo()
+    return None
 
 
 def _layout(entry: Any, chosen: Mapping[Key, Layout]) -> Layout | None:

@@ -78,14 +78,7 @@ class Plan:
         self._copied = [(leaf, self._value(value)) for leaf, value in graph.updates if id(leaf) not in over]
         # gradients get tensors of their own, which each run fills again: what `.grad` held is what it holds
         self._gradients = [
-            (
-                leaf,
-                None
-                if value is None
-                else _Gradient(
-                    self._value(value), self._fixed.get(key_of(value)) if is_recorded(value) else None
-                ),
-            )
+            (leaf, None if value is None else _Gradient(self._value(value), id(leaf) in self._lent))
             for leaf, value in graph.gradients
         ]
 
@@ -98,7 +91,7 @@ class Plan:
         storage.share_in_place(self._layouts, self._fixed)
         lowerings = [self._lower(node) for node in nodes]
         self._place(storage, lowerings)
-        numbers = ScalarRun()
+        self._numbers = numbers = ScalarRun()
         for position, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
             if (id(node), 0) in self._views:
                 self._values[id(node), 0] = node.op.forward(*self._operands(node), **node.settings)
@@ -139,9 +132,9 @@ class Plan:
         return views
 
     def _fixed_places(self, storage: Storage) -> dict[Key, Array]:
-        """Values that need no place in the arena: gradients, in the tensors that will hold them, and new values of
+        """Values that need no place in the arena: new values of states that can be written where the states live, and
 
-        states that can be written where the states live.
+        gradients, in arrays that `.grad` will hold.
         """
         fixed: dict[Key, Array] = {}
         self._over: dict[int, list[Leaf]] = {}
@@ -160,12 +153,16 @@ class Plan:
             ):
                 fixed[key_of(value)] = home
                 self._over.setdefault(id(edge_node(value)), []).append(leaf)
-        for _, value in self.graph.gradients:
-            if value is None or not is_recorded(value) or isinstance(edge_node(value), Leaf):
+        self._lent: set[int] = set()
+        for leaf, value in self.graph.gradients:
+            if value is None or not is_recorded(value):
                 continue
-            key, types = key_of(value), edge_type(value)
-            if storage.owns(key) and key not in fixed and key not in self._layouts:
-                fixed[key] = np.empty(types.shape, types.dtype)
+            owner, array = storage.owner(key_of(value)), self._values[key_of(value)]
+            whole = self._values[owner]
+            made_here = owner not in fixed and owner not in self._layouts and owner[0] not in self._leaves
+            if made_here and array.flags.c_contiguous and array.size == whole.size:
+                fixed[owner] = np.empty(whole.shape, whole.dtype)
+                self._lent.add(id(leaf))
         return fixed
 
     def _lower(self, node: Node) -> Lowering | None:
@@ -253,6 +250,8 @@ class Plan:
         types = edge_type(entry)
         if not isinstance(types, WeakType) or isinstance(node.types, WeakType) or "program" in node.op.facts:
             return array
+        if node.op.kind not in ("elementwise", "comparison"):  # an index, for example, stays what it is
+            return array
         # a Python number takes the dtype of what it meets
         met = [one for one in map(operand_type, node.inputs) if isinstance(one, ArrayType)]
         dtype = np.result_type(types.number, *(one.dtype for one in met))
@@ -262,6 +261,7 @@ class Plan:
         if key not in self._weak:
             self._weak[key] = (np.empty((), dtype), array)
             if not isinstance(source, Leaf):
+                self._add(self._numbers.finish())  # the number itself comes first
                 copy = Kernel(lambda: np.copyto(*self._weak[key], casting="unsafe"), "cast")
                 self.steps.append(Step(source, copy, (self._weak[key][0],)))
         return self._weak[key][0]
@@ -373,11 +373,11 @@ class Plan:
 
 
 class _Gradient:
-    """The tensor that a plan puts in `.grad`: it holds the gradient's own place, or is filled from it in each run."""
+    """The tensor that a plan puts in `.grad`: lent the gradient's own place, or filled from it in each run."""
 
-    def __init__(self, source: Array, place: Array | None) -> None:
-        self._source = None if place is not None else source
-        self._value = place if place is not None else np.empty(source.shape, source.dtype)
+    def __init__(self, source: Array, lent: bool) -> None:
+        self._source = None if lent else source
+        self._value = source if lent else np.empty(source.shape, source.dtype)
         self._tensor = Tensor(self._value)
 
     def __call__(self) -> Tensor:

@@ -59,7 +59,7 @@ def _scalar_step(node: Node, operands: Sequence[Any], outputs: Sequence[Any]) ->
     taken: list[Any] = []
     kinds = {types.dtype.char}
     for operand in operands:
-        if isinstance(operand, bool | int | float):
+        if isinstance(operand, int | float) and not isinstance(operand, bool):
             taken.append(float(operand))
             continue
         array = operand if isinstance(operand, np.ndarray) else np.asarray(operand)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from tinygraph.compile.kernels import is_pointwise
+from tinygraph.compile.kernels import is_pointwise, is_reduced
 from tinygraph.compile.layouts import Key, key_of
 from tinygraph.compile.memory import SMALL
 from tinygraph.core.graph import Graph
@@ -63,6 +63,8 @@ class Storage:
         node, key, state = edge_node(value), key_of(value), (id(leaf), 0)
         if isinstance(node, Leaf) or not self.owns(key) or edge_type(value) != leaf.types:
             return False
+        if is_reduced(node, key[1]):
+            return False
         position, read = self._position[id(node)], self.last.get(state, -1)
         return read < position or (read == position and is_pointwise(node) and self._reads_only(node, state))
 
@@ -79,7 +81,7 @@ class Storage:
             taken: set[Key] = set()
             for i, types in enumerate(node.output_types):
                 key = (id(node), i)
-                if types.nbytes <= SMALL or key in fixed or not self.owns(key):
+                if types.nbytes <= SMALL or key in fixed or not self.owns(key) or is_reduced(node, i):
                     continue
                 source = next(self._given_up(node, position, types, layouts, key, taken), None)
                 if source is not None:

@@ -74,3 +74,15 @@ class ProgramBuilder:
 
 def _sorted(settings: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(settings.items()))
+
+
+class Loop(NamedTuple):
+    """A program over arrays, and which of its outputs are reduced, over which axes.
+
+    Attributes:
+        reductions: for each output the reduction's name, or None where it is stored in full.
+    """
+
+    program: Program
+    reductions: tuple[str | None, ...]
+    axes: tuple[int, ...] = ()

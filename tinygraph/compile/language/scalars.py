@@ -22,6 +22,7 @@ from tinygraph.errors import DTypeError, ShapeError
 Array = np.ndarray[Any, Any]
 _DTYPES = {"f": "float32", "d": "float64", "?": "bool"}  # `dtype.name` is slow
 _COLUMNS = 5  # case, result, and the addresses of up to three operands
+_TRUTHS = ("logical_and", "logical_or", "logical_xor", "logical_not")
 _EMBEDDED = 64  # so many different constants become part of the code; the others are read from memory
 
 
@@ -140,21 +141,31 @@ def _dispatch(code: Function, cases: Sequence[_Case], i: Offset) -> None:
 
 
 def _carry_out(code: Function, case: _Case, row: Sequence[Value]) -> None:
-    dtype = min(
-        (kind for kind in case.operands if isinstance(kind, str) and kind != "bool"), default=case.result
-    )
+    meeting = _meeting_dtype(case)
     operands = [
         code.load(code.ir.inttoptr(address, ir.PointerType()), 0, kind)
         if isinstance(kind, str)
-        else splat(kind, dtype, 1)
+        else splat(kind, meeting, 1)
         for kind, address in zip(case.operands, row[2:], strict=False)
     ]
+    if case.op not in _TRUTHS:  # there, and as the condition of a choice, a bool stays one
+        first = case.op == "where"
+        operands[first:] = [code.cast(one, meeting) for one in operands[first:]]
     result = emitters.emit(code, case.op, operands, dict(case.settings))
     if dtype_of(result) != case.result:
         raise DTypeError(
             f"op {case.op!r} makes {dtype_of(result)}; the array for its result is {case.result}"
         )
     code.store(result, code.ir.inttoptr(row[1], ir.PointerType()))
+
+
+def _meeting_dtype(case: _Case) -> str:
+    """The dtype in which operands meet; a Python float among bools is a float64."""
+    operands = case.operands[1:] if case.op == "where" else case.operands
+    if all(kind == "bool" for kind in operands):
+        return "bool"
+    floats = [kind for kind in operands if isinstance(kind, str) and kind != "bool"]
+    return floats[0] if floats else case.result if case.result != "bool" else "float64"
 
 
 def _entry(code: Function, offset: Offset) -> Value:
