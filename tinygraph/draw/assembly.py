@@ -316,7 +316,7 @@ class _Assembly:
             title = f"{title} {what or next(node.op.name for node in _served(ops) if node.kind == kind)}"
         elif what:
             lines.insert(0, what)
-        return kind, title, lines, f"{part.name}: {inside}"
+        return kind, title, lines, f"{shorten(part.name or '')}: {inside}"
 
     def _update(self, part: Part, ops: Sequence[Node]) -> tuple[str, str, list[str], str]:
         """The box of an update: the state whose new value it makes, and all other states that it makes it from."""
@@ -529,7 +529,7 @@ class _Assembly:
             return False
         leaf = self._updated(part)
         if edge_node(edge) is leaf:
-            return not self._is_update(self.parts[self.place[id(leaf)]])
+            return id(leaf) not in self.place or not self._is_update(self.parts[self.place[id(leaf)]])
         return _key(edge) in self.gradient_edges
 
     def _read_gradients(self, part: Part) -> list[tuple[int, int]]:
@@ -544,7 +544,7 @@ class _Assembly:
             return []
         found: list[Incoming] = []
         for _, edge in self._entries(part.nodes[0]):
-            if id(edge_node(edge)) not in self.place or not self._elsewhere(part, edge):
+            if not self._elsewhere(part, edge):
                 continue
             key = (_whole_scope(part), _key(edge))
             if key not in self.again:
@@ -686,13 +686,13 @@ def _shared_states(graph: Graph, phases: Phases) -> set[int]:
 
 
 def _only_inside(parts: Sequence[Part], opened: Mapping[int, Opener]) -> set[int]:
-    """Ids of the leaves that nothing but opened ops read, which show their planes themselves."""
+    """Ids of the leaves that nothing but opened ops read going forward, which show their planes themselves."""
     if not opened:
         return set()
     inside: dict[int, bool] = {}
     for part in parts:
         for node in part.nodes:
-            for parent in node.parents():
+            for parent in node.parents() if node.phase == "forward" else ():
                 if isinstance(parent, Leaf):
                     inside[id(parent)] = inside.get(id(parent), True) and id(node) in opened
     return {leaf for leaf, only in inside.items() if only}

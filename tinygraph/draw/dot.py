@@ -74,7 +74,9 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
     _write_group(graph, picture.root, picture, {box.id: box for box in picture.boxes}, style, depth=0)
     for arrow in picture.arrows:
         _write_arrow(graph, arrow, style)
-    if len(picture.boxes) <= MOST_SUPPORTED:
+    if (
+        len(picture.boxes) <= MOST_SUPPORTED and not picture.rows
+    ):  # around rows of planes they would need much room
         for upper, lower in _supports(picture):
             graph.edge(upper, lower, style="invis", weight="0")
     for number, (above, below) in enumerate(picture.below):
@@ -147,11 +149,12 @@ def _write_group(
 ) -> None:
     for box in group.boxes:
         _write_box(graph, boxes[box], style)
+    turned = depth and picture.direction == "right"  # within a frame Graphviz turns columns around
     for ordered in picture.rows:
-        if ordered[0] in group.boxes:  # to be asked for within the frame, where Graphviz turns it around
+        if ordered[0] in group.boxes:  # to be asked for within the frame
             with graph.subgraph() as row:
                 row.attr(rank="same")
-                for before, after in itertools.pairwise(ordered[::-1] if depth else ordered):
+                for before, after in itertools.pairwise(ordered[::-1] if turned else ordered):
                     row.edge(before, after, style="invis")
     for inner in group.groups:
         with graph.subgraph(name=f"cluster_{inner.id}") as frame:
@@ -386,9 +389,9 @@ def _caption(picture: Picture, style: Style) -> str:
         rows += f"<TR>{cells}</TR>"
     plain = '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="5" CELLPADDING="0">'
     legend = [f"{plain}{rows}</TABLE>"] if rows else []  # a table of its own: notes would stretch its columns
-    cells = [f"<TD>{one}</TD>" for one in legend]
-    cells += [f'<TD ALIGN="LEFT">{escape_html(note)}</TD>' for note in picture.notes]
-    return f"<{plain}{''.join(f'<TR>{cell}</TR>' for cell in cells)}</TABLE>>" if cells else ""
+    below = [f"<TD>{one}</TD>" for one in legend]
+    below += [f'<TD ALIGN="LEFT">{escape_html(note)}</TD>' for note in picture.notes]
+    return f"<{plain}{''.join(f'<TR>{cell}</TR>' for cell in below)}</TABLE>>" if below else ""
 
 
 def _legend_entry(kind: str, style: Style) -> str:

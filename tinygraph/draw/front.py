@@ -27,7 +27,7 @@ def draw(
     target: Any,
     path: str | Path | None = None,
     *,
-    zoom: str = "op",
+    zoom: str | Mapping[Any, str] = "op",
     element: Any = None,
     inputs: Any = None,
     backward: bool | int = False,
@@ -49,11 +49,14 @@ def draw(
         zoom: "module" (each call of an innermost module is a box), "composite" (composites are boxes), "op" (every op,
             with frames around modules and composites), "channel" (convolutions, or the op in `focus`, from inside: the
             planes of the inputs, a kernel and a tmp plane per pair of channels, their sum, the output) or "neuron" (one
-            element, with the couples that are multiplied, or with all that it reaches).
+            element, with the couples that are multiplied, or with all that it reaches). Or several in one picture, as
+            {what: level}: tensors, nodes or names of groups as for `focus`, and None for the rest, which is at "module"
+            otherwise: {"conv1": "channel", "fc": "neuron", "layer2": "op"}.
         element: at "channel" an (output channel, input channel) pair, or an output channel, to be shown alone. At
             "neuron" an index into what is drawn (or into `focus`): how that element comes about. Or (tensor, index) or
             {tensor: index}, the tensor as itself or by name: what that element of a kernel or input reaches, where it
             meets the padding, and its impacts on the gradient if the graph's output is a scalar or with `backward`.
+            With several levels, {what: pair or index} for some of what is open.
         inputs: what to call a module or captured graph with: an array or tensor, or a tuple of them.
         backward: also draw the backward pass, each node opposite the one it serves; 2 also draws the backward pass of
             that, as a third column: the gradients of the sum of all gradients.
@@ -89,27 +92,29 @@ def draw(
     from tinygraph.draw.page import MOST_ELEMENTS, page
     from tinygraph.draw.sketch import Sketch, Wishes
 
-    find_level(zoom)
+    zoom, zooms = _levels(zoom)
     _check_show(show)
     if backward not in (0, 1, 2):
         raise DrawingError(
             f"backward={backward!r} must be False, True, or 2 for the backward pass of that pass"
         )
-    if element is not None and zoom not in INSIDE:
+    if zooms and element is not None:
+        _check_elements(element, zooms)
+    elif element is not None and zoom not in INSIDE:
         raise DrawingError(
             f"element={element!r} belongs to a level below ops; zoom={zoom!r} shows whole tensors"
         )
     look = load_style(style)
     given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
     if is_module(target) and not given:
-        if zoom in INSIDE:
-            raise DrawingError(f"zoom={zoom!r} of a module shows values: give inputs=, what to call it with")
+        if zooms or zoom in INSIDE:
+            raise DrawingError(f"zoom={zooms or zoom!r} of a module needs inputs=, what to call it with")
         drawing = Drawing(draw_tree(target), look, time_limit=time_limit)
     else:
         flows = target.flows() if isinstance(target, Contributions) else None
         measured = None if times is None else {id(node): seconds for node, seconds in times.items()}
         wishes = Wishes(
-            zoom, element, given, int(backward), show, focus, between, fold, collapse, flows, measured
+            zoom, element, given, int(backward), show, focus, between, fold, collapse, flows, measured, zooms
         )
         sketch = Sketch(_graph(target, given), wishes, module_classes(target))
         picture = sketch.picture()
@@ -127,13 +132,42 @@ def draw(
                 style=look,
                 time_limit=time_limit,
                 most_elements=MOST_ELEMENTS if numbers else 0,
-                overlay=next((one for one in show if one in OVERLAYS), None),
+                overlay=next((one for one in show if one in (*OVERLAYS, *LARGEST)), None),
                 timing="time" in show,
+                times=measured,
             ),
         )
     if path is not None:
         drawing.save(path)
     return drawing
+
+
+def _levels(zoom: Any) -> tuple[str, dict[Any, str]]:
+    """The level of a picture, and those of what has another one."""
+    if not isinstance(zoom, Mapping):
+        find_level(zoom)
+        return zoom, {}
+    zooms = dict(zoom)
+    rest = zooms.pop(None, "module")
+    for level in (rest, *zooms.values()):
+        find_level(level)
+    if rest in INSIDE:
+        raise DrawingError(
+            f"zoom={{None: {rest!r}}}: the rest is at 'op', 'composite' or 'module'; name what to open"
+        )
+    return rest, zooms
+
+
+def _check_elements(element: Any, zooms: Mapping[Any, str]) -> None:
+    opened = [what for what, level in zooms.items() if level in INSIDE]
+    names = ", ".join(repr(what) for what in opened) or "nothing"
+    if not isinstance(element, Mapping):
+        raise DrawingError(
+            f"element={element!r}: several levels need a mapping with elements of what is open: {names}"
+        )
+    for what in element:
+        if not any(what is one or (isinstance(what, str) and what == one) for one in opened):
+            raise DrawingError(f"element= names {what!r}, but open at 'channel' or 'neuron' is {names}")
 
 
 def _check_show(show: Sequence[str]) -> None:

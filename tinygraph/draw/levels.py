@@ -234,11 +234,13 @@ def visible(
     collapsed: Callable[[str], bool] | None = None,
     opened: Collection[Scope] = (),
     phases: Phases | None = None,
+    mixed: Sequence[tuple[str, Collection[Scope]]] = (),
 ) -> tuple[list[Part], str]:
     """The parts at a level, or at the finest coarser one with at most `limit` boxes, and a note that says so.
 
     Groups whose dotted name `collapsed` accepts are boxes at every level; groups around what is `opened` are none.
-    The ops of an update are one box but at the level of ops.
+    The ops of an update are one box but at the level of ops. `mixed` are levels of some scopes that differ; later ones
+    count.
     """
     find_level(zoom)
     phases = phases or Phases()
@@ -247,6 +249,7 @@ def visible(
     too_many = ""
     for name, level in levels:
         cut = level(sizes) if level is by_op else _with_updates(level(sizes), phases)
+        cut = _mixed(cut, {one: find_level(other)(sizes) for other, chosen in mixed for one in chosen})
         cut = cut if collapsed is None else _also(cut, collapsed)
         cut = _except(cut, opened) if opened else cut
         if too_many and _estimate(sizes, cut) > limit and level is not levels[-1][1]:
@@ -256,6 +259,10 @@ def visible(
             return parts, f"{too_many}: collapsed to {name}." if too_many else ""
         too_many = too_many or f"{len(parts):,} boxes are too many for one picture"
     return fold(parts), f"{too_many}: the middle is folded."
+
+
+def _mixed(cut: Cut, others: Mapping[Scope, Cut]) -> Cut:
+    return lambda scope: others.get(scope, cut)(scope) if others else cut(scope)
 
 
 def _with_updates(cut: Cut, phases: Phases) -> Cut:

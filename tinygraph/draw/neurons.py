@@ -19,6 +19,7 @@ from tinygraph.core.types import type_of
 from tinygraph.draw.channels import (
     Array,
     Index,
+    Interior,
     gather,
     labelled,
     operand_name,
@@ -49,16 +50,32 @@ def picture_of_element(graph: Graph, node: Node, index: Index, values: Mapping[i
     Raises:
         DrawingError: there is no such element.
     """
-    operands = operands_of(node, values)
-    out = _first(values[id(node)])
+    page = _Page(f"{labelled(result_name(node), index)} of {graph.name or 'the graph'}", Identifiers())
+    _draw_element(page, node, operands_of(node, values), _first(values[id(node)]), index)
+    return page.picture()
+
+
+def open_element(
+    node: Node, operands: Sequence[Any], out: Any, index: Index, identifiers: Identifiers
+) -> Interior:
+    """The same as the interior of an op among others.
+
+    Raises:
+        DrawingError: there is no such element.
+    """
+    page = _Page(f"{node.op.name}  {labelled(result_name(node), index)}", identifiers)
+    _draw_element(page, node, operands, out, index)
+    rows = [tuple(box.id for box in row) for row in page.rows if len(row) > 1]
+    return Interior(page.name, page.boxes, page.arrows, page.entries, page.exits, rows, page.notes)
+
+
+def _draw_element(page: _Page, node: Node, operands: Sequence[Any], out: Any, index: Index) -> None:
     index = checked(index, np.shape(out), result_name(node))
     expansion = expansion_of(node)
-    page = _Page(f"{labelled(result_name(node), index)} of {graph.name or 'the graph'}")
     if expansion is None:
         _by_derivative(page, node, operands, np.asarray(out), index)
     else:
         _Couples(page, node, expansion, operands, np.asarray(out), index).draw()
-    return page.picture()
 
 
 def picture_of_reach(
@@ -85,7 +102,7 @@ def picture_of_reach(
     index = checked(index, np.shape(value), name)
     if not found:
         raise DrawingError(f"no op that can have a gradient reads {name}, so its elements reach nothing")
-    page = _Page(f"{labelled(name, index)} of {graph.name or 'the graph'}")
+    page = _Page(f"{labelled(name, index)} of {graph.name or 'the graph'}", Identifiers())
     _Reach(page, name, index, np.asarray(value), values, cotangents, output).draw(found)
     return page.picture()
 
@@ -116,11 +133,18 @@ def checked(index: Index, shape: Index, name: str) -> Index:
 
 
 class _Page:
-    """A picture in the making."""
+    """A picture, or a part of one, in the making.
 
-    def __init__(self, name: str) -> None:
+    Attributes:
+        entries: the boxes that each operand of the op enters by, by its position.
+        exits: the boxes that its output leaves by.
+    """
+
+    def __init__(self, name: str, identifiers: Identifiers) -> None:
         self.name = name
-        self.identifiers = Identifiers()
+        self.identifiers = identifiers
+        self.entries: dict[int, list[str]] = {}
+        self.exits: list[str] = []
         self.boxes: list[Box] = []
         self.arrows: list[Arrow] = []
         self.rows: list[list[Box]] = []
@@ -130,6 +154,11 @@ class _Page:
         made = Box(self.identifiers.make("n", kind, title), kind, title, **more)
         self.boxes.append(made)
         return made
+
+    def enter(self, position: int, box: Box) -> Box:
+        """Note that an operand enters by a box."""
+        self.entries.setdefault(position, []).append(box.id)
+        return box
 
     def link(self, tail: Box, head: Box, label: str = "", role: str = "data") -> None:
         made = self.identifiers.make("e", tail.id, head.id, label)
@@ -217,11 +246,14 @@ class _Couples:
         last = tables
         if self.groups > 1 or e.bias is not None or e.share is not None or e.after != "identity":
             total = self._total()
+            if e.bias is not None:
+                page.enter(e.bias.operand, total)
             for box in tables:
                 page.link(box, total)
             last = [total]
         for box in last:
             page.link(box, out)
+        page.exits = [out.id]
         page.rows = [sources, tables]
 
     def _window(self, group: int) -> list[Any]:
@@ -262,11 +294,12 @@ class _Couples:
         for read, _, flat in terms:
             operand = np.asarray(self.operands[read.operand])
             if operand.ndim == 0:
-                boxes.append(self._scalar(read, operand))
+                boxes.append(self.page.enter(read.operand, self._scalar(read, operand)))
                 continue
             cells = _cells(flat, operand.shape)
             kind, name = _kind(self.node, read.operand), self.names[read.operand]
-            boxes.append(self.page.plane(kind, name, operand, cells, self.limits[read.operand]))
+            plane = self.page.plane(kind, name, operand, cells, self.limits[read.operand])
+            boxes.append(self.page.enter(read.operand, plane))
         results = self._results(terms)
         rows = self._rows(terms, results)
         title = self._title(group)
@@ -378,6 +411,7 @@ def _by_derivative(page: _Page, node: Node, operands: Sequence[Any], out: Array,
     """An op without an expansion: the elements with an impact on this one, with their local derivatives."""
     made = labelled(result_name(node), index)
     result = _result_box(page, node.kind, made, out, index)
+    page.exits = [result.id]
     moving = [
         i
         for i, value in enumerate(operands)
@@ -398,9 +432,10 @@ def _by_derivative(page: _Page, node: Node, operands: Sequence[Any], out: Array,
         if value.ndim:
             lead = max(0, value.ndim - 2)
             same = cells[(cells[:, :lead] == cells[:1, :lead]).all(1)] if len(cells) else cells
-            page.link(page.plane(_kind(node, position), name, value, same, limit_of(value)), table)
+            source = page.plane(_kind(node, position), name, value, same, limit_of(value))
         else:
-            page.link(page.box(_kind(node, position), name, numbers=(("", number_text(value[()])),)), table)
+            source = page.box(_kind(node, position), name, numbers=(("", number_text(value[()])),))
+        page.link(page.enter(position, source), table)
         page.link(table, result)
     page.notes.append("Elements with an impact, each with its value and its local derivative.")
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tinygraph.core.graph import Graph
+from tinygraph.core.modes import Scope
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
 from tinygraph.draw.assembly import Numbers, Opener, assemble
 from tinygraph.draw.channels import open_op
 from tinygraph.draw.labels import place_text, shorten
 from tinygraph.draw.levels import INSIDE, LARGEST, MOST_BOXES, OVERLAYS, Part, visible
-from tinygraph.draw.neurons import operands_of, picture_of_element, picture_of_reach
+from tinygraph.draw.neurons import open_element, operands_of, picture_of_element, picture_of_reach
 from tinygraph.draw.numbers import Differentiated, gradients_of, own_gradients, values_of, with_backward
 from tinygraph.draw.overlays import NEED_VALUES, Heat, alive_of, bytes_text, heats_of
 from tinygraph.draw.phases import phases_of
@@ -34,6 +35,7 @@ from tinygraph.draw.selection import (
 from tinygraph.errors import DrawingError, TinygraphWarning
 
 MOST_NUMBERS = 20_000  # nodes whose values are worth computing for a picture
+MOST_ACROSS = 6  # boxes of a picture that runs from left to right; a whole network would be far too wide
 MOST_OPEN = 3  # ops that are open at once, unless one is chosen
 
 
@@ -52,6 +54,7 @@ class Wishes:
     collapse: Any = ()
     flows: Mapping[tuple[int, int], float] | None = None
     times: Mapping[int, float] | None = None
+    zooms: Mapping[Any, str] = field(default_factory=dict)  # levels of some nodes or groups that differ
 
 
 class Sketch:
@@ -104,13 +107,12 @@ class Sketch:
             return self._neuron()
         nodes = [node for node in self.graph.nodes if not self._left_out(node)]
         collapsed = chosen_groups(self.wishes.collapse) if self.wishes.collapse else None
-        chosen = self._ops_to_open(nodes) if self.wishes.zoom == "channel" else []
-        around = [node.scope for node in chosen]
-        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed, around, self.phases)
+        opened = self._opened(nodes)
+        around = [node.scope for node in nodes if id(node) in opened]
+        mixed = self._mixed(nodes)
+        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed, around, self.phases, mixed)
         if note:
             warnings.warn(f"{self.graph.name or 'the graph'}: {note}", TinygraphWarning, stacklevel=4)
-        pair = _index(self.wishes.element)
-        opened = {id(node): self._opener(node, pair) for node in chosen}
         return assemble(
             self.graph,
             self.parts,
@@ -119,7 +121,7 @@ class Sketch:
             differentiated=self.differentiated,
             classes=self.classes,
             phases=self.phases,
-            direction="right" if opened else "down",
+            direction="right" if opened and self._fits_across() else "down",
             notes=[*self.notes, note] if note else self.notes,
             opened=opened,
             lit=self._lit(),
@@ -128,6 +130,10 @@ class Sketch:
             repeats=self.repeats,
             flows=self.wishes.flows,
         )
+
+    def _fits_across(self) -> bool:
+        """Whether what is around the ops that are open is so little that the picture may run to the right."""
+        return sum(not isinstance(part.nodes[-1], Leaf) for part in self.parts) <= MOST_ACROSS
 
     def _left_out(self, node: Node) -> bool:
         """Whether a node is in a block that another one stands for, or in the update of such a block's parameter."""
@@ -147,7 +153,7 @@ class Sketch:
     def _numbers(self, graph: Graph) -> Numbers:
         """The numbers to write into boxes; those that are only needed on the way are kept too."""
         show = self.wishes.show
-        inside = self.wishes.zoom in INSIDE
+        inside = any(level in INSIDE for level in (self.wishes.zoom, *self.wishes.zooms.values()))
         measured = set() if self.wishes.times is None else {"time"}
         needing = {"values", "gradients", *NEED_VALUES} - measured
         if not inside and not needing.intersection(show):
@@ -208,21 +214,46 @@ class Sketch:
             return None
         return found | {id(self.repeats.of(node)) for node in nodes if id(node) in found}
 
-    def _opener(self, node: Node, pair: tuple[int, ...] | None) -> Opener:
-        values, operands = self.values[id(node)], operands_of(node, self.values)
-        out = values[0] if isinstance(values, tuple) else values
-        return lambda identifiers: open_op(node, operands, out, pair, identifiers)
+    # -- what is open --------------------------------------------------------------------------------------------------
 
-    def _ops_to_open(self, nodes: Sequence[Node]) -> list[Node]:
-        """The ops that are drawn from inside."""
+    def _opened(self, nodes: Sequence[Node]) -> dict[int, Opener]:
+        """What makes the interiors of the ops that are drawn from inside, by the node's id."""
+        wishes = self.wishes
+        inside = {what: level for what, level in wishes.zooms.items() if level in INSIDE}
+        if wishes.zoom != "channel" and not inside:
+            return {}
         if not self.values:
             count = len(self.graph.nodes)
-            raise DrawingError(f'zoom="channel" shows values, but {count:,} nodes are too many for that')
+            raise DrawingError(f"channels and neurons show values, but {count:,} nodes are too many for that")
         ops = [node for node in nodes if not isinstance(node, Leaf) and id(node) in self.values]
+        if wishes.zoom == "channel":
+            pair = _index(wishes.element)
+            return {id(node): self._opener(node, "channel", pair) for node in self._ops_to_open(ops)}
+        elements = wishes.element or {}
+        return {
+            id(node): self._opener(node, level, _index(elements.get(what)))
+            for what, level in inside.items()
+            for node in _telling(find_nodes(ops, what))
+        }
+
+    def _opener(self, node: Node, level: str, element: tuple[int, ...] | None) -> Opener:
+        values, operands = self.values[id(node)], operands_of(node, self.values)
+        out = values[0] if isinstance(values, tuple) else values
+        if level == "channel":
+            return lambda identifiers: open_op(node, operands, out, element, identifiers)
+        index = tuple(size // 2 for size in np.shape(out)) if element is None else element
+        return lambda identifiers: open_element(node, operands, out, index, identifiers)
+
+    def _mixed(self, nodes: Sequence[Node]) -> list[tuple[str, set[Scope]]]:
+        """The scopes whose level differs, those of larger groups first."""
+        outside = {what: level for what, level in self.wishes.zooms.items() if level not in INSIDE}
+        found = [(level, [node.scope for node in find_nodes(nodes, what)]) for what, level in outside.items()]
+        return [(level, set(scopes)) for level, scopes in sorted(found, key=lambda pair: -len(pair[1]))]
+
+    def _ops_to_open(self, ops: Sequence[Node]) -> list[Node]:
+        """The ops that are drawn from inside at channel level."""
         if self.wishes.focus is not None:
-            found = [node for node in find_nodes(ops, self.wishes.focus) if not isinstance(node, Leaf)]
-            best = [node for node in found if node.kind == "convolution"] or found
-            return best[:MOST_OPEN]
+            return _telling(find_nodes(ops, self.wishes.focus))
         convolutions = [node for node in ops if node.kind == "convolution"]
         if self.wishes.element is not None and len(convolutions) > 1:
             raise DrawingError(
@@ -234,7 +265,7 @@ class Sketch:
             )
         if convolutions:
             return convolutions[:MOST_OPEN]
-        return [node for node in ops if node.kind == "contraction"][:MOST_OPEN] or ops[-1:]
+        return [node for node in ops if node.kind == "contraction"][:MOST_OPEN] or list(ops[-1:])
 
     def _neuron(self) -> Picture:
         wishes, graph = self.wishes, self.drawn
@@ -285,6 +316,14 @@ class Sketch:
         if cotangents is not None and not self._has_scalar(graph):
             picture.notes = (*picture.notes, f"∂{name} starts as ones, since {name} is no scalar.")
         return picture
+
+
+def _telling(found: Sequence[Node]) -> list[Node]:
+    """The ops to open of a group: its convolutions, else its contractions, else all."""
+    ops = [node for node in found if not isinstance(node, Leaf)]
+    best = [node for node in ops if node.kind == "convolution"]
+    best = best or [node for node in ops if node.kind == "contraction"] or ops
+    return best[:MOST_OPEN]
 
 
 def _index(element: Any) -> tuple[int, ...] | None:
