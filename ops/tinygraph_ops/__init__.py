@@ -3,11 +3,14 @@
 from tinygraph_ops import activations as activations
 from tinygraph_ops import arithmetic as arithmetic
 from tinygraph_ops import choosing as choosing
+from tinygraph_ops import choosing_kernels as choosing_kernels
 from tinygraph_ops import comparison as comparison
 from tinygraph_ops import complex_numbers as complex_numbers
 from tinygraph_ops import contraction as contraction
+from tinygraph_ops import contraction_kernels as contraction_kernels
 from tinygraph_ops import convolution as convolution
 from tinygraph_ops import convolution_kernels as convolution_kernels
+from tinygraph_ops import copying_kernels as copying_kernels
 from tinygraph_ops import dropout as dropout
 from tinygraph_ops import embedding as embedding
 from tinygraph_ops import exponential as exponential

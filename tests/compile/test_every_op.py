@@ -1,9 +1,12 @@
 """Every op on every sample, compiled: values and gradients equal to eager ones, relative to each array's norm."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.cli.bench.command import numpy_kernels
 from tinygraph.core.op import Op
 from tinygraph.core.registry import registry
 
@@ -34,6 +37,13 @@ def assert_close(found, expected, bound):
         assert difference <= bound * max(scale, 1e-3)
 
 
+@pytest.fixture(params=[contextlib.nullcontext, numpy_kernels], ids=["all kernels", "numpy kernels"])
+def kernels(request):
+    with request.param():
+        yield
+
+
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("dtype", BOUNDS)
 @pytest.mark.parametrize(("op", "sample"), CASES)
 def test_compiled_equals_eager(op, sample, dtype):

@@ -49,7 +49,6 @@ def _operand_type(entry: Any) -> ArrayType | None:
     return None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
 
 
-@functools.cache
 def _target() -> Any:
     """The CPU that kernels are generated for, or None where none can be."""
     if not language.available():
