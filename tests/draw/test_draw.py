@@ -6,7 +6,6 @@ What DOT text looks like once laid out is tested in test_render.py.
 from __future__ import annotations
 
 import re
-import warnings
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -23,20 +22,6 @@ from tinygraph.draw.styles import load_style, style_names
 from tinygraph.errors import DrawingError, RecordingError, TinygraphWarning
 
 SVG = "{http://www.w3.org/2000/svg}"
-HOSTILE = [
-    "</script><script>alert(1)</script>",
-    'quo"te',
-    "back\\slash \\N \\l",
-    "line\nbreak",
-    "{braces|<port> bars}",
-    "<b>not bold</b>",
-    "&amp; &lt; ]]>",
-    "javascript:alert(1)",
-    "\u202eright to left \u05d0\u05d1",
-    "nul \0 and \x1b",
-    "",
-    "x" * 10_000,
-]
 
 
 def parabola():
@@ -275,35 +260,7 @@ class TestFiles:
         assert set(links) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 
 
-class TestSafety:
-    @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-    def test_any_name_is_harmless_in_every_format(self, name):
-        x = tg.tensor([1.0, 2.0], requires_grad=True, name=name)
-        with scope(name or "scope"):
-            y = x * 2 + x
-        y.name = name
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            drawing = tg.draw(y, backward=True)
-            svg = drawing.svg()
-            page = tg.draw(tg.capture(lambda v: v * 2, tg.tensor(1.0, name=name)))
-        assert not list(ET.fromstring(svg).iter(f"{SVG}script"))
-        assert drawing.png().startswith(b"\x89PNG")
-        assert page.source
-        assert max(map(len, titles(drawing))) < 130
-
-    @pytest.mark.parametrize("name", [name for name in HOSTILE if 0 < len(name) < 40 and name.isprintable()])
-    def test_names_read_as_they_are(self, name):
-        y = tg.tensor(1.0, requires_grad=True, name=name) * 2
-        assert name in texts(tg.draw(y).svg()).replace("\xa0", " ")
-
-    def test_hostile_names_stay_words_in_the_page(self, tmp_path):
-        graph = tg.capture(lambda x: x * 2, tg.tensor(1.0, name=HOSTILE[0]))
-        graph.name = HOSTILE[0]
-        page = tg.draw(graph).html(tmp_path / "page.html").read_text("utf-8")
-        assert page.count("<script>") == 1
-        assert "alert(1)" in page
-
+class TestPrivacy:
     def test_source_and_svg_carry_no_values_and_no_folders(self):
         secret = 0.123456789
         w = tg.tensor([secret, secret], requires_grad=True, name="w")

@@ -170,6 +170,19 @@ def test_fractions_are_carried(tmp_path):
     assert tg.load(tmp_path / "g.svg")().item() == Fraction(1, 9) + Fraction(4, 49)
 
 
+@pytest.mark.parametrize("suffix", [".json", ".safetensors", *SUFFIXES])
+def test_a_name_that_is_no_text_is_refused_or_said(suffix, tmp_path):
+    path = tmp_path / f"g{suffix}"
+    x = tg.tensor(1.0, requires_grad=True, name="half \ud800")
+    if suffix in SUFFIXES:
+        tg.draw(x * x, path)
+        with pytest.raises(FileFormatError, match=r"carries no graph: .*half a character"):
+            tg.load(path)
+    else:
+        with pytest.raises(FileFormatError, match="half a character"):
+            tg.graph_of(x * x).save(path)
+
+
 def test_a_tree_of_modules_says_what_it_lacks(tmp_path):
     tg.draw(nn.Sequential(nn.Linear(2, 2)), tmp_path / "tree.svg")
     with pytest.raises(FileFormatError, match=r"tree\.svg: .*no graph: draw the model with inputs="):

@@ -66,7 +66,7 @@ class _Describing:
         described = Description(
             format=FORMAT,
             version=VERSION,
-            name=graph.name,
+            name=_text(graph.name),
             inputs=tuple(self.numbers[id(leaf)] for leaf in graph.inputs),
             outputs=tuple(map(self.entry, graph.outputs)),
             updates=tuple((self.numbers[id(leaf)], self.entry(value)) for leaf, value in graph.updates),
@@ -96,7 +96,7 @@ class _Describing:
             scope=self.scope(node.scope),
             phase=node.phase,
             forward=self.numbers.get(id(origin)),
-            name=node.name,
+            name=_text(node.name),
             source=source,
         )
 
@@ -105,7 +105,7 @@ class _Describing:
         counted: Scope = ()
         for name, call in scope:
             calls = self.calls.setdefault((counted, name), {})
-            counted = (*counted, (name, calls.setdefault(call, len(calls))))
+            counted = (*counted, (_text(name), calls.setdefault(call, len(calls))))
         return _number(self.scopes, counted)
 
     def source(self, node: Node) -> int | None:
@@ -121,7 +121,7 @@ class _Describing:
         return NodeRecord(
             leaf=leaf.leaf_kind,  # type: ignore[arg-type]
             types=(self.type(leaf.output_types[0]),),
-            name=leaf.name,
+            name=_text(leaf.name),
             value=None if leaf.value is None or drawn else self.array(leaf.value, leaf.name or ""),
             requires_grad=leaf.requires_grad,
             generator=_generator_state(leaf.value) if drawn else None,
@@ -197,6 +197,17 @@ def _extra(leaves: Iterable[Leaf], listed: Iterable[Node]) -> list[Leaf]:
 
 def _number(table: dict[Any, int], value: Any) -> int:
     return table.setdefault(value, len(table))
+
+
+def _text(name: str | None) -> Any:
+    """A name as it is, if files can hold it."""
+    try:
+        (name or "").encode()
+    except UnicodeEncodeError:
+        raise FileFormatError(
+            f"the name {name!r:.60} holds half a character (a lone surrogate), which no file can: choose another"
+        ) from None
+    return name
 
 
 def _source_record(source: SourceLine) -> SourceRecord:
