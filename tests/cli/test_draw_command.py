@@ -140,6 +140,16 @@ def test_elements(run, saved, asked, zoom, options, element):
     assert asked["element"] == element
 
 
+def test_several_levels(run, saved, asked):
+    code, _, err = run(
+        saved, "--zoom", "conv:channel", "--zoom", "head:op", "--element", "conv:1,0", "--random"
+    )
+    assert (code, err) == (0, "")
+    assert (asked["zoom"], asked["element"]) == ({"conv": "channel", "head": "op"}, {"conv": (1, 0)})
+    run(saved, "--zoom", "op", "--zoom", "conv:channel", "--random")
+    assert asked["zoom"] == {None: "op", "conv": "channel"}
+
+
 def test_second_order_is_the_third_column(run, tmp_path, asked):
     tg.capture(lambda x: (x**3).sum(), np.ones(2)).save(tmp_path / "g.json")
     assert run("g.json", "--second-order")[0] == 0
@@ -207,6 +217,9 @@ def test_what_is_left_out_is_said_in_one_line(run, tmp_path):
         (["net.json", "--between", "head", "conv"], "no path"),
         (["net.json", "--element", "a,b", "--zoom", "neuron"], "--element 'a,b'"),
         (["net.json", "--element", "0,1"], "below ops"),
+        (["net.json", "--zoom", "atom"], "'op', 'composite', 'module'"),
+        (["net.json", "--zoom", "op", "--zoom", "module"], "two levels"),
+        (["net.json", "--zoom", "tail:op"], "tail"),
         (["net.json", "--inputs", "other.txt"], ".npz"),
         (["net.json", "--inputs", "net.json", "--random"], "one of them"),
     ],
@@ -223,7 +236,9 @@ def test_errors_say_what_to_do_and_leave_no_file(run, saved, arguments, words, t
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("arguments", [[], ["net.json", "--zoom", "atom"], ["net.json", "--between", "conv"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["net.json", "--colour", "red"], ["net.json", "--between", "conv"]]
+)
 def test_wrong_usage_exits_with_1_or_2(run, saved, arguments):
     code, _, err = run(*arguments)
     assert code in (1, 2)

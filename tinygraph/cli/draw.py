@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -24,7 +24,7 @@ def draw(
     path: Path | None = None,
     /,
     *,
-    zoom: Literal["module", "composite", "op", "channel", "neuron"] = "op",
+    zoom: Names | None = None,
     element: Names | None = None,
     backward: Flag = False,
     second_order: Flag = False,
@@ -51,11 +51,13 @@ def draw(
         Where the picture goes; its suffix (.svg, .png, .pdf, .dot, .html) chooses the format. By default the file's
         name with .svg, or with --open .html: the interactive page.
     zoom
-        How deep to look: layers, composed functions, ops, the planes inside an op, one element.
+        How deep to look: module (layers), composite (composed functions), op (the default), channel (the planes inside
+        an op) or neuron (one element). Of one part: its name and a level, such as conv1:channel; may be repeated,
+        beside a level for the rest.
     element
         What --zoom neuron shows: an index, such as 0,1,3,3, of the output (or of what --focus names), or a tensor's
         name and an index, such as conv.weight:0,0,1,1, for all that this element reaches. Of --zoom channel a pair:
-        output,input channel.
+        output,input channel. May be repeated, with names.
     backward
         Draw the backward pass too, each node opposite the one it serves.
     second_order
@@ -98,7 +100,7 @@ def draw(
         try:
             drawing = tg.draw(
                 target,
-                zoom=zoom,
+                zoom=_levels(zoom or ()),
                 element=_element(element or ()),
                 inputs=given,
                 backward=2 if second_order else backward,
@@ -159,6 +161,17 @@ def _describes_model(file: Path) -> bool:
     except ValueError:
         return False
     return isinstance(content, dict) and "layers" in content
+
+
+def _levels(given: Sequence[str]) -> Any:
+    """A level for all, or one for each part by name."""
+    parts = [one.rpartition(":") for one in given or ("op",)]
+    levels = {name or None: level for name, _, level in parts}
+    if len(levels) < len(parts):
+        raise DrawingError(
+            f"--zoom {' '.join(given)}: a part is named twice, or there are two levels for the rest"
+        )
+    return levels[None] if set(levels) == {None} else levels
 
 
 def _element(given: Sequence[str]) -> Any:
