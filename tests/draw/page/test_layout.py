@@ -12,14 +12,22 @@ import pytest
 import tinygraph as tg
 from tinygraph.core.modes import scope
 from tinygraph.draw.numbers import with_backward
-from tinygraph.draw.page import layout
+from tinygraph.draw.page import layout, linking
 from tinygraph.draw.page.boxes import Box
+from tinygraph.draw.page.crossings import crossings
 from tinygraph.draw.page.folding import Draft, Piece, fold
 from tinygraph.draw.page.grouping import tree
-from tinygraph.draw.page.layout import BORDER, Interior, Kid, Layouts, Link
+from tinygraph.draw.page.layout import BORDER, Interior, Kid, Layouts, Link, Problem
 from tinygraph.draw.render import RenderError
 
 CHAIN = [Link(i, 0, i + 1, 0) for i in range(11)]
+
+
+def laid_out(
+    kids: list[Kid], links: list[Link], ins: int = 0, outs: int = 0, seconds: float = 10.0
+) -> Interior:
+    rows = tuple((i,) for i in range(len(kids)))
+    return Layouts(seconds).interior(Problem(tuple(kids), tuple(links), ins, outs, rows))
 
 
 def boxed(box: Box) -> list[Box]:
@@ -52,7 +60,7 @@ def test_boxes_lie_apart_and_curves_join_them(seconds: float) -> None:
         Link(0, 0, 1, 1), Link(BORDER, 0, 1, 0), Link(1, 0, 2, 0), Link(1, 0, 3, 0), Link(3, 2, BORDER, 0),
         Link(BORDER, 1, 2, 0),
     ]  # fmt: skip
-    found = Layouts(seconds).interior(kids, links, 2, 1)
+    found = laid_out(kids, links, 2, 1, seconds)
     assert_apart(rectangles(found, kids), found.width, found.height)
     assert sorted(found.ins) == [0, 1]
     for link, path in zip(links, found.paths, strict=True):
@@ -74,7 +82,7 @@ def test_boxes_lie_apart_and_curves_join_them(seconds: float) -> None:
 def test_the_box_of_an_interior_has_its_proportions() -> None:
     for count in (1, 3, 12):
         kids = [Kid(100, 40)] * count
-        found = Layouts(10).interior(kids, [link for link in CHAIN if link.head < count], 0, 0)
+        found = laid_out(kids, [link for link in CHAIN if link.head < count])
         assert found.box[0] / found.box[1] == pytest.approx(found.width / found.height, rel=0.01)
         assert found.box[0] >= layout.LEAST_WIDTH
         assert found.box[1] >= layout.LEAST_HEIGHT
@@ -82,7 +90,7 @@ def test_the_box_of_an_interior_has_its_proportions() -> None:
 
 def test_a_long_chain_is_folded_into_columns_and_stays_joined() -> None:
     kids = [Kid(100, 40)] * 12
-    found = Layouts(10).interior(kids, CHAIN, 0, 0)
+    found = laid_out(kids, CHAIN)
     assert found.width > found.height / 2
     columns = {x for x, _ in found.places}
     assert len(columns) >= 3
@@ -313,3 +321,41 @@ def test_without_graphviz_the_lanes_are_in_rows_too(monkeypatch: Any, mirrored: 
         found = rectangles(box.interior, [kid.size for kid in box.kids])
         assert_apart(found, box.interior.width, box.interior.height)
     assert middle(box_of(root, "sin"))[1] == middle(box_of(root, "∂ sin"))[1]
+
+
+# -- curves that cross -------------------------------------------------------------------------------------------------
+
+
+def between_groups(seed: int) -> tg.Tensor:
+    """Groups of three ops each that read what earlier groups gave, in any order."""
+    rng = np.random.default_rng(seed)
+    made = [tg.tensor(np.ones(2), requires_grad=True, name=name) for name in "xy"]
+    for i in range(6):
+        with scope(f"group{i}"):
+            picked = rng.choice(len(made[-5:]), 2, replace=False)
+            a, b = (made[-5:][k] for k in picked)
+            made += [np.sin(a), np.cos(b), np.tanh(a) * b]
+    total = made[-1]
+    for one in made[2:-1]:
+        total = total + one
+    return total
+
+
+def crossings_of(root: Box) -> int:
+    return sum(crossings(box.interior.paths) for box in boxed(root))
+
+
+def test_curves_are_counted_where_they_cross() -> None:
+    bent = "M0,0C0,50 100,50 100,100"
+    assert crossings((bent, "M100,0C100,50 0,50 0,100")) == 1
+    assert crossings((bent, "M10,0C10,50 110,50 110,100")) == 0
+    assert crossings((bent,)) == 0
+    assert crossings(()) == 0
+
+
+def test_ports_are_in_the_order_in_which_curves_come_to_them(monkeypatch: Any) -> None:
+    graphs = [tg.graph_of(between_groups(seed)) for seed in range(6)]
+    untangled = [crossings_of(tree(graph, {}, set(), seconds=20)[0]) for graph in graphs]
+    monkeypatch.setattr(linking, "_untangle", lambda *_: None)
+    before = [crossings_of(tree(graph, {}, set(), seconds=20)[0]) for graph in graphs]
+    assert sum(untangled) < sum(before)

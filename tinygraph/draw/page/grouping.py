@@ -46,9 +46,7 @@ def tree(
     _number(root)
     link(graph, root, lanes)
     layouts = Layouts(seconds)
-    groups = [box for box in root.walk() if box.kids]
-    for box in reversed(groups):
-        lay_out(box, layouts)
+    lay_out(root, layouts)
     if layouts.plain:
         why = layouts.reason or f"laying out took longer than {seconds:g} s"
         notices.append(f"{layouts.plain} of {len(layouts.found)} interiors are in plain rows: {why}")

@@ -83,6 +83,7 @@ class Problem:
         ins, outs: how many curves cross its upper and its lower border.
         rows: kids that lie side by side, from left to right.
         aside: the one of the `ins` that comes in at the left instead.
+        in_order, out_order: the orders of the places on the borders, where they are not free.
     """
 
     kids: tuple[Kid, ...]
@@ -91,6 +92,8 @@ class Problem:
     outs: int
     rows: tuple[tuple[int, ...], ...]
     aside: int | None = None
+    in_order: tuple[int, ...] | None = None
+    out_order: tuple[int, ...] | None = None
 
     @functools.cached_property
     def row_of(self) -> list[int]:
@@ -156,22 +159,17 @@ class Layouts:
         self.plain = 0
         self.reason = ""
 
-    def interior(
-        self,
-        kids: Sequence[Kid],
-        links: Sequence[Link],
-        ins: int,
-        outs: int,
-        rows: Sequence[Sequence[int]] | None = None,
-        aside: int | None = None,
-    ) -> Interior:
-        """The interior with these boxes and links; see `Problem`. Without `rows`, each kid is one."""
-        each = tuple(map(tuple, rows)) if rows is not None else tuple((i,) for i in range(len(kids)))
-        problem = Problem(tuple(kids), tuple(links), ins, outs, each, aside)
+    def interior(self, problem: Problem) -> Interior:
+        """The interior with these boxes and links."""
         known = self.found.get(problem)
         if known is None:
             known = self.found[problem] = finish(self._draft(problem), problem)
         return known
+
+    @property
+    def has_time(self) -> bool:
+        """Whether there is time to lay out better what is laid out already."""
+        return not self.plain and time.monotonic() < self.deadline - LONGEST_LAYOUT
 
     def _draft(self, problem: Problem) -> Draft:
         left = self.deadline - time.monotonic()
@@ -233,6 +231,13 @@ def _dot(problem: Problem) -> str:
         if count:
             names = " ".join(f"{letter}{k} [shape=point width=0.01]" for k in range(_points(count)))
             lines.append(f"{{rank={rank} {names}}}")
+    for letter, count, order in (
+        ("i", problem.ins, problem.in_order),
+        ("o", problem.outs, problem.out_order),
+    ):
+        if order is not None:
+            names = dict.fromkeys(f"{letter}{_point(k, count)}" for k in order)
+            lines.append(f"{' -> '.join(names)} [style=invis]")
     for link in problem.links:
         if not problem.across(link):
             tail, head = _ends(problem, link)
@@ -413,10 +418,10 @@ def finish(draft: Draft, problem: Problem) -> Interior:
     """Columns, margins, ports spread evenly along the border, and the proportions of the box."""
     draft = fold(draft)
     ins, outs = problem.ins, problem.outs
-    in_order = tuple(
+    in_order = problem.in_order or tuple(
         sorted((k for k in range(ins) if k != problem.aside), key=lambda k: (draft.starts[k][0], k))
     )
-    out_order = tuple(sorted(range(outs), key=lambda k: (draft.finishes[k][0], k)))
+    out_order = problem.out_order or tuple(sorted(range(outs), key=lambda k: (draft.finishes[k][0], k)))
     above, below = _stub(draft.starts, in_order, draft.width), _stub(draft.finishes, out_order, draft.width)
     above = above if problem.aside is None else max(above, STUB)
     width, height = draft.width + 2 * MARGIN, draft.height + above + below

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import edge_index, edge_node, is_recorded
 from tinygraph.draw.page.boxes import SAVED, Box, Flow, Value
+from tinygraph.draw.page.crossings import crossings, ends
 from tinygraph.draw.page.lanes import Lanes
-from tinygraph.draw.page.layout import BORDER, Kid, Layouts, Link
+from tinygraph.draw.page.layout import BORDER, Kid, Layouts, Link, Problem
 
 
 def link(graph: Graph, root: Box, lanes: Lanes) -> None:
@@ -72,9 +73,53 @@ def _route(upper: Box, lower: Box, value: Value, flow: Flow) -> None:
 # -- layout ------------------------------------------------------------------------------------------------------------
 
 
-def lay_out(box: Box, layouts: Layouts) -> None:
+def lay_out(root: Box, layouts: Layouts) -> None:
+    """Lay out every interior, from the inside out."""
+    for box in reversed([box for box in root.walk() if box.kids]):
+        _lay_out(box, layouts)
+        _untangle(box, layouts)
+
+
+def _untangle(box: Box, layouts: Layouts) -> None:
+    """Put the ports of groups in the order in which curves come to them, where fewer cross then."""
+    assert box.interior is not None
+    groups = [kid for kid in box.kids if kid.kids]
+    wishes = {kid: _wished(box, kid) for kid in groups}
+    wishes = {kid: wish for kid, wish in wishes.items() if wish != (list(kid.ins), list(kid.outs))}
+    if not wishes or not layouts.has_time:
+        return
+    before = [(one, one.interior, one.ins, one.outs) for one in (box, *wishes)]
+    tangled = sum(crossings(one.interior.paths) for one in (box, *wishes) if one.interior is not None)
+    for kid, wish in wishes.items():
+        _lay_out(kid, layouts, wish)
+    _lay_out(box, layouts)
+    if sum(crossings(one.interior.paths) for one in (box, *wishes) if one.interior is not None) >= tangled:
+        for one, interior, ins, outs in before:
+            one.interior, one.ins, one.outs = interior, ins, outs
+
+
+def _wished(box: Box, kid: Box) -> tuple[list[Value], list[Value]]:
+    """The values at the borders of a kid, in the order in which the other ends of their curves lie."""
+    assert box.interior is not None
+    above: dict[Value, float] = {}
+    below: dict[Value, float] = {}
+    for (upper, lower, value), flow, path in zip(
+        box.links, box.links.values(), box.interior.paths, strict=True
+    ):
+        start, end = ends(path)[:: -1 if flow.up else 1]
+        if lower is kid:
+            above[value] = start
+        if upper is kid:
+            below[value] = end
+    return (
+        sorted(kid.ins, key=lambda value: above.get(value, 0.0)),
+        sorted(kid.outs, key=lambda value: below.get(value, 0.0)),
+    )
+
+
+def _lay_out(box: Box, layouts: Layouts, order: tuple[list[Value], list[Value]] | None = None) -> None:
     """Lay out an interior whose kids are laid out, and put the box's ports in the order of the result."""
-    ins, outs = list(box.ins), list(box.outs)
+    ins, outs = _entering(box), _leaving(box)
     kids = [_kid(kid) for kid in box.kids]
     ports = [_Ports(kid) for kid in box.kids]
     inner, outer = _places(ins), _places(outs)
@@ -90,9 +135,29 @@ def lay_out(box: Box, layouts: Layouts) -> None:
     ]
     rows = [[kid.number for kid in row] for row in box.rows]
     aside = inner.get(SAVED) if _bridged(box) else None
-    box.interior = layouts.interior(kids, links, len(ins), len(outs), rows, aside)
+    orders = (None, None) if order is None else _orders(order, inner, outer)
+    problem = Problem(tuple(kids), tuple(links), len(ins), len(outs), tuple(map(tuple, rows)), aside, *orders)
+    box.interior = layouts.interior(problem)
     box.ins = dict.fromkeys(ins[i] for i in box.interior.ins)
     box.outs = dict.fromkeys(outs[i] for i in box.interior.outs)
+
+
+def _entering(box: Box) -> list[Value]:
+    """What crosses the upper border, in an order that does not depend on where it stood before."""
+    return list(dict.fromkeys(value for upper, _, value in box.links if upper is None))
+
+
+def _leaving(box: Box) -> list[Value]:
+    return list(dict.fromkeys(value for _, lower, value in box.links if lower is None))
+
+
+def _orders(
+    order: tuple[list[Value], list[Value]], inner: dict[Value, int], outer: dict[Value, int]
+) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    ins, outs = (
+        tuple(places[value] for value in values) for values, places in zip(order, (inner, outer), strict=True)
+    )
+    return ins if len(ins) > 1 else None, outs if len(outs) > 1 else None
 
 
 def _bridged(box: Box) -> bool:
