@@ -447,6 +447,20 @@ def test_a_system_dot_that_fails_is_quoted(fake_dot):
         render(SMALL, "svg")
 
 
+def test_letters_need_no_font_of_the_system_beside_matplotlib(fresh_worker, monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib")
+    dot = f"digraph {{ a [label={quote('∂loss/∂weight × μ, Σ ≠ π → 3×2')}] }}"
+    usual = {format: render(dot, format) for format in ("svg", "png")}
+    source = rendering.Path(rendering.__file__).with_name("graphviz_worker.py").read_text()
+    (tmp_path / "graphviz_worker.py").write_text(re.sub(r"<dir[^>]*>[^<{]+</dir>", "", source))
+    (tmp_path / "fonts.conf").write_text('<?xml version="1.0"?><fontconfig></fontconfig>')
+    monkeypatch.setenv("FONTCONFIG_FILE", str(tmp_path / "fonts.conf"))
+    monkeypatch.setenv("PATH", str(tmp_path))  # no `dot` either
+    monkeypatch.setattr(rendering, "__file__", str(tmp_path / "render.py"))
+    fresh_worker.end()
+    assert {format: render(dot, format) for format in usual} == usual
+
+
 def test_a_machine_without_fonts_gets_svg_and_an_explanation(fresh_worker, monkeypatch, tmp_path):
     source = rendering.Path(rendering.__file__).with_name("graphviz_worker.py").read_text()
     without_fonts = re.sub(r"<dir[^/]*?>[^<]*</dir>", "", source)
