@@ -19,14 +19,15 @@ from tinygraph.compile.profile import Profile, check_repeats
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import modes
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.trees import Tree, flatten
-from tinygraph.core.types import type_of
+from tinygraph.core.trees import flatten
+from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import DTypeError, RecordingError
 from tinygraph.passes import PASSES, Pass, Stage, run_passes
 
 COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise)
 # Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
 MOST_ENTRIES = 8
+_PLAIN = frozenset((np.ndarray, Tensor, int, float))  # arguments that are surely no containers
 
 
 class Entry(NamedTuple):
@@ -58,12 +59,11 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if modes.current.capture is not None:  # inside another capture it is part of that graph
             return self.function(*args, **kwargs)
-        leaves, tree = flatten((args, kwargs))
+        key, values, tensors = self._read(args, kwargs)
         with self._lock:  # what is decided when an entry is chosen must hold until its plan has run
-            entry = self._entry(leaves, tree)
-            results = entry.plan(_values(leaves))
-        tensors = entry.trace.with_tensors or any(isinstance(leaf, Tensor) for leaf in leaves)
-        out = [Tensor(result) if tensors else result for result in results]
+            entry = self._entry(key, args, kwargs)
+            results = entry.plan(values)
+        out = list(map(Tensor, results)) if tensors or entry.trace.with_tensors else results
         result = entry.graph.result
         return result.unflatten(out) if result is not None else out
 
@@ -75,21 +75,44 @@ class Compiled:
         """Compiled anew: a copy of a model has parameters of its own."""
         return Compiled(copy.deepcopy(self.function, memo), self.passes)
 
-    def _entry(self, leaves: list[Any], tree: Tree) -> Entry:
+    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool]:
+        """What decides which captured graph serves, the values of its inputs, and whether tensors are among them."""
+        leaves: Sequence[Any] = args
+        shape: Any = len(args)
+        if kwargs or not _PLAIN.issuperset(map(type, args)):
+            leaves, tree = flatten((args, kwargs))
+            shape = repr(tree)
+        kinds: list[Any] = []
+        values: list[Any] = []
+        tensors = False
         for i, leaf in enumerate(leaves):
-            if isinstance(leaf, Tensor) and leaf._edge is not None:
-                raise RecordingError(
-                    f"argument {i} of the compiled function {self._name!r} requires a gradient, which a compiled call "
-                    f"cannot pass on: put the backward pass inside the function, or pass tensor.detach()"
-                )
-        key = (repr(tree), tuple(map(_kind, leaves)))
+            if type(leaf) is np.ndarray:
+                kinds.append((leaf.shape, leaf.dtype))
+                values.append(leaf)
+            elif isinstance(leaf, Tensor):
+                if leaf._edge is not None:
+                    raise RecordingError(
+                        f"argument {i} of the compiled function {self._name!r} requires a gradient, which a compiled "
+                        f"call cannot pass on: put the backward pass inside the function, or pass tensor.detach()"
+                    )
+                tensors = True
+                kinds.append(leaf.type)
+                values.append(leaf._value)
+            else:
+                kinds.append(_kind(leaf))
+                if _varies(leaf):
+                    values.append(leaf)
+        return (shape, tuple(kinds)), values, tensors
+
+    def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         known = self._entries.get(key, [])
         for entry in known:
             if entry.trace.broken() is None and entry.plan.fits():
                 self._latest = entry
                 return entry
         self._note(key, known[0] if known else None)
-        args, kwargs = tree.unflatten(leaves)
+        leaves, tree = flatten((args, kwargs))
+        args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
         graph, trace = capture_with(self.function, args, kwargs)
         stages = run_passes(graph, self.passes)
         plan = Plan(stages[-1].graph, list(trace.gradients_read.values()))
@@ -102,10 +125,12 @@ class Compiled:
         """Remember why a capture was needed."""
         if entry is not None:
             reason = entry.trace.broken() or "a parameter or buffer was replaced or changed its dtype"
-        elif self._entries:
-            reason = f"new argument types: {', '.join(map(str, key[1]))}"
         else:
-            reason = f"the first call, with {', '.join(map(str, key[1])) or 'no arguments'}"
+            kinds = ", ".join(str(ArrayType(*kind) if isinstance(kind, tuple) else kind) for kind in key[1])
+            known = bool(self._entries)
+            reason = (
+                f"new argument types: {kinds}" if known else f"the first call, with {kinds or 'no arguments'}"
+            )
         self._reasons.append(reason)
 
     @property
@@ -147,11 +172,11 @@ class Compiled:
             SettingError: `repeats` is no positive whole number.
         """
         check_repeats(repeats)
-        leaves, tree = flatten((args, kwargs))
+        key, values, _ = self._read(args, kwargs)
         with self._lock:
-            entry = self._entry(leaves, tree)
+            entry = self._entry(key, args, kwargs)
             with _generators_kept(entry.graph):
-                seconds = entry.plan.profile(_values(leaves), repeats)
+                seconds = entry.plan.profile(values, repeats)
         return Profile(entry.plan, seconds, repeats, self._name)
 
     def release(self) -> None:
@@ -175,22 +200,13 @@ def _generators_kept(graph: Graph) -> Iterator[None]:
             generator.state = state
 
 
-def _values(leaves: Sequence[Any]) -> list[Any]:
-    """The values of a graph's inputs among the flat arguments."""
-    return [leaf._value if isinstance(leaf, Tensor) else leaf for leaf in leaves if _varies(leaf)]
-
-
 def _varies(leaf: Any) -> bool:
-    """Whether an argument is an input of the graph: arrays, tensors and Python numbers."""
-    return isinstance(leaf, Tensor | np.ndarray | np.generic | int | float | complex) and not isinstance(
-        leaf, bool
-    )
+    """Whether an argument other than a tensor is an input of the graph: arrays and Python numbers."""
+    return isinstance(leaf, np.ndarray | np.generic | int | float | complex) and not isinstance(leaf, bool)
 
 
 def _kind(leaf: Any) -> Any:
-    """What of an argument decides whether a captured graph can serve again."""
-    if isinstance(leaf, Tensor):
-        return leaf.type
+    """What of an argument other than a tensor decides whether a captured graph can serve again."""
     if isinstance(leaf, np.ndarray | np.generic):
         return type_of(leaf)
     if isinstance(leaf, int | float | complex) and not isinstance(leaf, bool):

@@ -63,9 +63,9 @@ class Plan:
         self._inputs = [self._holder((id(leaf), 0), leaf.types) for leaf in graph.inputs]
         given = {id(leaf): array for leaf, array in zip(graph.inputs, self._inputs, strict=True)}
         # where each leaf lives; NumPy scalars are immutable, so their leaves get a 0-d array, filled before each run
-        self._states = [leaf for leaf in graph.leaves if id(leaf) not in given and leaf.kind != "generator"]
-        self._homes = [_home(leaf) for leaf in self._states]
-        self._leaves = given | {id(leaf): home for leaf, home in zip(self._states, self._homes, strict=True)}
+        states = (leaf for leaf in graph.leaves if id(leaf) not in given and leaf.kind != "generator")
+        self._states = [(leaf, _home(leaf)) for leaf in states]
+        self._leaves = given | {id(leaf): home for leaf, home in self._states}
         self._weak: dict[tuple[int, int, np.dtype[Any]], tuple[Array, Array]] = {}
         self.steps: list[Step] = []
         self._written: list[
@@ -281,7 +281,7 @@ class Plan:
         for leaf, held in self._gradients_read:
             if leaf.grad is not None:
                 np.copyto(held._value, leaf.grad._value)
-        for leaf, home in zip(self._states, self._homes, strict=True):
+        for leaf, home in self._states:
             if leaf.value is not home:
                 np.copyto(home, leaf.value)
         for narrow, wide in self._weak.values():
@@ -327,11 +327,12 @@ class Plan:
 
     def fits(self) -> bool:
         """Whether the states still live where the plan reads them (a changed dtype moves them)."""
-        return all(
-            leaf.value is home
-            or (home.ndim == 0 and np.ndim(leaf.value) == 0 and leaf.types.dtype == home.dtype)
-            for leaf, home in zip(self._states, self._homes, strict=True)
-        )
+        for leaf, home in self._states:
+            if leaf.value is not home and (
+                home.ndim or np.ndim(leaf.value) or leaf.types.dtype != home.dtype
+            ):
+                return False
+        return True
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
