@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tinygraph.core.registry import registry
 from tinygraph.errors import SettingError, ShapeError, UnknownOpError
-from tinygraph.plugin import ArrayType, ErrorSample, Sample, op, ops
+from tinygraph.plugin import ArrayType, ErrorSample, Lowering, Sample, op, ops
 from tinygraph.testing import LAWS, LawBroken, check_op
 
 X = Sample([[0.3, -1.2, 0.8], [1.5, 0.4, -0.6]])
@@ -418,6 +418,23 @@ def _():
 @breaks("captured", "no value")
 def _():
     return sine(rule=lambda g, x: g * ops.cos(x) if float(ops.sum(x)) < 1e9 else g)
+
+
+@breaks("own kernel", "output 0 of the kernel differs")
+def _():
+    made = sine()
+
+    @made.lower
+    def accumulates(types, layouts, target):
+        def bind(inputs, outputs, scratch):
+            def run():
+                outputs[0][...] += np.sin(inputs[0])  # what was there before is still in it
+
+            return run
+
+        return Lowering(bind)
+
+    return made
 
 
 @breaks("keeps what rules ask for", "though no rule asks")

@@ -34,7 +34,7 @@ def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout 
         return None
     types = Types(tuple(map(_operand_type, node.inputs)), node.output_types)
     layouts = Layouts(tuple(inputs), tuple(outputs))
-    found: Lowering | None = op.lowering(types, layouts, _target(), **settings_of(node))
+    found: Lowering | None = op.lowering(types, layouts, kernel_target(), **settings_of(node))
     return found
 
 
@@ -49,7 +49,7 @@ def _operand_type(entry: Any) -> ArrayType | None:
     return None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
 
 
-def _target() -> Any:
+def kernel_target() -> Any:
     """The CPU that kernels are generated for, or None where none can be."""
     if not language.available():
         return None

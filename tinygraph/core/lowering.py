@@ -47,7 +47,8 @@ class Layout(NamedTuple):
     def inside(self, block: Array, shape: Sequence[int]) -> Array:
         """The value in a block of memory, as a view of the value's own shape."""
         block = block.reshape(self.block_shape(shape))
-        inner = block[tuple(slice(self.halo[i][0], self.halo[i][0] + shape[i]) for i in self.order)]
+        within = (slice(self.halo[i][0], self.halo[i][0] + shape[i]) for i in self.order)
+        inner = block[(*within, ...)]  # the dots keep what has no axes an array
         return inner.transpose(np.argsort(self.order))
 
     def around(self, value: Array) -> Array:
