@@ -12,7 +12,7 @@ import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import default_generator
-from tinygraph.errors import SettingError
+from tinygraph.errors import OpError, SettingError
 
 
 def training(*layers, momentum=0.9):
@@ -76,6 +76,25 @@ def test_the_first_call_may_be_a_profile(convolutional, batch):
     before = {name: np.array(value) for name, value in model.state_dict().items()}
     assert step.profile(*batch, repeats=1).repeats == 1
     np.testing.assert_equal({name: np.array(value) for name, value in model.state_dict().items()}, before)
+
+
+def test_a_profile_that_fails_changes_nothing():
+    weight = tg.tensor(np.ones((3, 2)), requires_grad=True, name="weight")
+    optimizer = optim.SGD([weight], lr=0.1)
+
+    @tg.compile
+    def step(index):
+        optimizer.zero_grad()
+        (weight * weight).sum().backward()
+        optimizer.step()
+        return weight[index]
+
+    step.profile(np.array([0, 1]), repeats=2)
+    before, version = weight.numpy().copy(), weight.node.version
+    with pytest.raises(OpError, match=r"index at test_profile\.py:\d+.*No parameter or state was changed"):
+        step.profile(np.array([0, 7]), repeats=2)
+    np.testing.assert_array_equal(weight.numpy(), before)
+    assert weight.node.version == version
 
 
 @pytest.mark.parametrize("repeats", [0, -1, 2.0, "3"])
@@ -246,7 +265,7 @@ def test_times_of_a_drawing_may_come_from_elsewhere(tmp_path):
     heats = {box.title: box.heat for box in drawn.picture.boxes}
     assert (heats["exp"], heats["sin"], heats["add"]) == (1.0, 0.5, None)
     page = drawn.html(tmp_path / "page.html").read_text(encoding="utf-8")
-    assert '{"n":"time","a":[null,2,1,null]}' in page
+    assert '{"n":"time","a":[null,2,1,null],' in page
 
 
 def test_profile_of_a_function_that_only_views():

@@ -293,15 +293,19 @@ class Plan:
             for position, run in enumerate(self._run):  # noqa: B007 - read when a step raises
                 run()
         except Exception as error:
-            node = self.steps[position].node
             written = [leaf for step, leaf in self._written if step < position]
             self._note_writes(written, 4)
             names = ", ".join(leaf.describe() for leaf in written)
-            raise OpError(
-                f"step {position} of the compiled plan failed: {node.describe()}: {type(error).__name__}: {error}. "
-                + (f"Already updated: {names}; no other" if written else "No")
-                + " parameter or state was changed"
+            raise self._failure(
+                position, error, f"Already updated: {names}; no other" if written else "No"
             ) from error
+
+    def _failure(self, position: int, error: Exception, which: str) -> OpError:
+        node = self.steps[position].node
+        return OpError(
+            f"step {position} of the compiled plan failed: {node.describe()}: {type(error).__name__}: {error}. "
+            f"{which} parameter or state was changed"
+        )
 
     def _finish(self) -> list[Any]:
         results = [out.copy("C")[()] for out in self._outputs]
@@ -337,19 +341,27 @@ class Plan:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def profile(self, inputs: Sequence[Any], repeats: int = 10) -> list[float]:
-        """Seconds per step, the median of some runs; states stay as they are."""
+        """Seconds per step, the median of some runs; states stay as they are, also where a step fails."""
         times = np.empty((repeats, len(self._run)))
         with self._lock:
             before = [(array, array.copy()) for array in self._fixed.values()]
             for row in times:
                 self._fill(inputs)
-                for i, run in enumerate(self._run):
-                    begin = time.perf_counter()
-                    run()
-                    row[i] = time.perf_counter() - begin
-                for array, value in before:
-                    np.copyto(array, value)
+                try:
+                    self._measure(row)
+                finally:
+                    for array, value in before:
+                        np.copyto(array, value)
         return [float(seconds) for seconds in np.median(times, axis=0)]
+
+    def _measure(self, seconds: Array) -> None:
+        for i, run in enumerate(self._run):
+            begin = time.perf_counter()
+            try:
+                run()
+            except Exception as error:
+                raise self._failure(i, error, "No") from error
+            seconds[i] = time.perf_counter() - begin
 
     def table(self, *, width: int | None = None) -> str:
         """The schedule as text: step, op, phase, kernel, shapes, bytes moved, operations, and where the results are.
