@@ -143,6 +143,7 @@ def test_a_run_of_numbers_shares_its_time():
     profile = function.profile(np.float64(0.5), repeats=1)
     (one,) = profile.steps
     assert len(one.step.nodes) == one.flops == 3
+    assert one.nbytes == 4 * 8  # what it reads, and three results
     assert list(profile.times.values()) == pytest.approx([one.seconds / 3] * 3)
 
 
