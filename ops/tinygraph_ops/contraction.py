@@ -33,6 +33,7 @@ _V = [1.0, -2.0, 0.5]
 
 @op(
     kind="contraction",
+    facts={"transposed_product": True},
     numpy=np.matmul,
     linear=("x", "y"),
     samples=[

@@ -36,12 +36,16 @@ def _last_wins(first: dict[str, Any], then: dict[str, Any], ndim: int) -> dict[s
     return then
 
 
+def _order(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
+    """The axes of a transposition, none of them negative."""
+    axes = settings["axes"]
+    return tuple(range(ndim)[::-1]) if axes is None else tuple(axis % ndim for axis in axes)
+
+
 def _joined_axes(first: dict[str, Any], then: dict[str, Any], ndim: int) -> dict[str, Any] | None:
     """The one transposition that does what two do; None if they undo each other."""
-    inner, outer = (
-        range(ndim)[::-1] if settings["axes"] is None else settings["axes"] for settings in (first, then)
-    )
-    axes = tuple(inner[axis] % ndim for axis in outer)
+    inner, outer = _order(first, ndim), _order(then, ndim)
+    axes = tuple(inner[axis] for axis in outer)
     return None if axes == tuple(range(ndim)) else {"axes": axes}
 
 
@@ -98,7 +102,7 @@ def _(a: Any, order: str = "C") -> Any:
 
 @op(
     kind="shape",
-    facts={"join": _joined_axes},
+    facts={"join": _joined_axes, "permutation": _order},
     linear=("x",),
     numpy=np.transpose,
     samples=[
@@ -282,8 +286,17 @@ def copy_wrt_x(g: Any) -> Any:
 # -- axes exchanged, added and removed ---------------------------------------------------------------------------------
 
 
+def _exchanged(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
+    """The order of axes of which two are exchanged."""
+    order = list(range(ndim))
+    first, second = settings["axis1"], settings["axis2"]
+    order[first], order[second] = order[second], order[first]
+    return tuple(order)
+
+
 @op(
     kind="shape",
+    facts={"permutation": _exchanged},
     linear=("x",),
     numpy=np.swapaxes,
     samples=[Sample(_MATRIX, axis1=0, axis2=-1, expected=[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]])],
@@ -296,9 +309,7 @@ def swapaxes(x: Any, *, axis1: int, axis2: int) -> Any:
 
 @swapaxes.expand
 def swapaxes_expansion(x: ArrayType, *, axis1: int, axis2: int) -> Expansion:
-    order = list(range(x.ndim))
-    order[axis1], order[axis2] = order[axis2], order[axis1]
-    return _permuted(x, order)
+    return _permuted(x, _exchanged({"axis1": axis1, "axis2": axis2}, x.ndim))
 
 
 @swapaxes.vjp("x")

@@ -28,7 +28,15 @@ KINDS = (
     "indexing", "loss", "random", "composite", "other",
 )  # fmt: skip
 RESERVED = ("g", "t", "out")
-FACTS = ("neutral", "involution", "identity_on_same_type", "join", "program")
+FACTS = (
+    "neutral",
+    "involution",
+    "identity_on_same_type",
+    "join",
+    "permutation",
+    "transposed_product",
+    "program",
+)
 
 
 class Operand(NamedTuple):
@@ -291,6 +299,9 @@ class Op:
             "identity_on_same_type": True; it is its first operand when the type stays the same.
             "join": f(first, then, ndim) -> the settings of one application that does what `first` and `then` do in a
             row on an operand of `ndim` dimensions, or None if together they do nothing.
+            "permutation": f(settings, ndim) -> the order in which it puts the axes of an operand.
+            "transposed_product": True; its result with the last two axes exchanged is what it makes of its operands,
+            each so exchanged, in reverse order.
             "program": what an op that the compiler made computes, in the kernel language.
     """
 

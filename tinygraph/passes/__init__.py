@@ -14,6 +14,7 @@ from tinygraph.passes.fold_constants import fold_constants
 from tinygraph.passes.merge_duplicates import merge_duplicates
 from tinygraph.passes.remove_unused import remove_unused
 from tinygraph.passes.simplify_algebra import simplify_algebra
+from tinygraph.passes.transpose_products import transpose_products
 from tinygraph.passes.verify import verify as verify
 
 Pass = Callable[[Graph], Graph]
@@ -22,6 +23,7 @@ PASSES: tuple[Pass, ...] = (
     remove_unused,
     fold_constants,
     cancel_shapes,
+    transpose_products,
     simplify_algebra,
     merge_duplicates,
     remove_unused,

@@ -1,0 +1,57 @@
+"""Let products make their transposes themselves: (x y)ᵀ becomes yᵀ xᵀ, so that the result lies in rows.
+
+Transposing an operand costs nothing, since BLAS reads both orders; whoever read the transposed result read it across
+rows. `facts` of ops (see `Op`): "permutation" - how an op reorders axes; "transposed_product" - the law above holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from tinygraph.core.graph import Graph
+from tinygraph.core.node import Edge, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.types import ArrayType
+from tinygraph.passes.rewriting import make_node, rewrite
+
+
+def transpose_products(graph: Graph) -> Graph:
+    """Exchange the operands of products of which only the transpose is read."""
+    ends = (*graph.outputs, *(value for _, value in (*graph.updates, *graph.gradients)))
+    entries = (*ends, *(entry for node in graph.nodes for entry in node.inputs))
+    readers = Counter((id(edge_node(one)), edge_index(one)) for one in entries if is_recorded(one))
+
+    def visit(node: Node, inputs: tuple[Any, ...]) -> list[Any] | None:
+        if not inputs or not _is_transposition(node) or readers[id(node.inputs[0]), 0] != 1:
+            return None
+        product = inputs[0]
+        if not isinstance(product, Node) or product.op is None:
+            return None
+        operands = product.inputs
+        if not product.op.facts.get("transposed_product") or not all(map(is_recorded, operands)):
+            return None
+        if any(edge_type(one).ndim != node.types.ndim for one in operands):
+            return None
+        turned = tuple(_transposed(one, node) for one in reversed(operands))
+        return [make_node(product.op, turned, product.settings, node.types, like=product)]
+
+    return rewrite(graph, visit)
+
+
+def _is_transposition(entry: Any) -> bool:
+    """Whether an entry is a node that exchanges the last two axes, and no others."""
+    permutation = entry.op.facts.get("permutation") if isinstance(entry, Node) and entry.op else None
+    if permutation is None:
+        return False
+    ndim = edge_type(entry).ndim
+    settings = {name: entry.op.setting(entry.settings, name) for name in entry.op.signature.settings}
+    return ndim >= 2 and permutation(settings, ndim) == (*range(ndim - 2), ndim - 1, ndim - 2)
+
+
+def _transposed(entry: Edge, like: Node) -> Any:
+    """An operand with its last two axes exchanged, by the op that `like` is, or what it was made from by one."""
+    if _is_transposition(entry):
+        return edge_node(entry).inputs[0]
+    types = edge_type(entry)
+    *stack, rows, columns = types.shape
+    return make_node(like.op, (entry,), like.settings, ArrayType((*stack, columns, rows), types.dtype), like=like)
