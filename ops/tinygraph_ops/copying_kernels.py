@@ -46,7 +46,8 @@ def make_concatenate(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: i
 
 
 def make_stack(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
-    return in_order(*map(_copy, np.moveaxis(outputs[0], axis, 0)[:, ...], inputs))
+    places = np.moveaxis(outputs[0], axis, 0)
+    return in_order(*(_copy(places[i, ...], x) for i, x in enumerate(inputs)))  # with `...` never a bare number
 
 
 def make_pad(
@@ -56,11 +57,12 @@ def make_pad(
     (x, *_), (out,) = inputs, outputs
     if mode != "constant" or np.ndim(constant_values):
         return None
+    border = np.asarray(constant_values).astype(out.dtype)
     calls: list[Run] = []
     inside: list[slice] = []
     for (before, _), size in zip(np.broadcast_to(pad_width, (x.ndim, 2)).tolist(), x.shape, strict=True):
-        borders = (slice(before), slice(before + size, None))
-        calls += [_copy(out[(*inside, border)], constant_values) for border in borders]
+        edges = (slice(before), slice(before + size, None))
+        calls += [_copy(out[(*inside, edge)], border) for edge in edges]
         inside.append(slice(before, before + size))
     return in_order(*calls, _copy(out[tuple(inside)], x))
 
@@ -97,6 +99,8 @@ def make_index(inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Any)
     *before, last = pattern
     if last == "array" and all(item == ("slice", None, None, None) for item in before):
         return make_take(inputs, outputs, pattern=pattern) if inputs[1].dtype.kind in "iu" else None
+    if "array" in pattern:
+        return None
     return _copied_views(index)(inputs, outputs, pattern=pattern)
 
 

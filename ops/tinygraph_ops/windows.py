@@ -7,8 +7,9 @@ drawings live elsewhere, and so does the checking of shapes and settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any, TypeAlias
@@ -30,12 +31,40 @@ BLOCK_BYTES = 3_000_000
 """Unfolded windows held at a time: few enough to be in cache still when multiplied."""
 
 
-def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """Cross-correlation: x (batch, in, *spatial), kernel (out, in/groups, *size) -> (batch, out, *output)."""
-    dtype = np.result_type(x, kernel)
-    matrix, scratch = _kernel_matrix(kernel, geometry), _Scratch(dtype)
-    out = np.empty(geometry.output_shape, dtype)
-    for block, reads, writes in _blocks(geometry, dtype.itemsize):
+class Scratch:
+    """Arrays that the blocks of one call use in turn: fresh memory costs as much as copying into it."""
+
+    def __init__(self, dtype: np.dtype[Any], buffers: Mapping[str, Array] | None = None) -> None:
+        self.dtype = dtype
+        self.buffers = dict(buffers or {})
+
+    def array(self, use: str, shape: Shape) -> Array:
+        """An uninitialised array, in the memory of the last one for the same use."""
+        size = prod(shape)
+        if use not in self.buffers or self.buffers[use].size < size:
+            self.buffers[use] = np.empty(size, self.dtype)
+        return self.buffers[use][:size].reshape(shape)
+
+    def rows(self, use: str, value: Array, shape: Shape) -> Array:
+        """The elements of an array in another shape, where they are if they lie in rows."""
+        if value.flags.c_contiguous:
+            return value.reshape(shape)
+        out = self.array(use, value.shape)
+        np.copyto(out, value)
+        return out.reshape(shape)
+
+
+def convolve(
+    x: Array, kernel: Array, geometry: Geometry, out: Array | None = None, scratch: Scratch | None = None
+) -> Array:
+    """Cross-correlation: x (batch, in, *spatial), kernel (out, in/groups, *size) -> (batch, out, *output).
+
+    Here and in the adjoints, memory for the result and for what is between may be given.
+    """
+    scratch = scratch or Scratch(np.result_type(x, kernel))
+    matrix = _kernel_matrix(kernel, geometry, scratch)
+    out = np.empty(geometry.output_shape, scratch.dtype) if out is None else out
+    for block, reads, writes in _blocks(geometry, scratch.dtype.itemsize):
         columns = _unfold(x[reads], block, scratch)
         out[writes] = _batch_first(_matmul(matrix, columns, scratch), block.output_shape)
     return out
@@ -47,30 +76,50 @@ def convolve_input_gradient(g: Array, kernel: Array, geometry: Geometry) -> Arra
     Stride 1 is a convolution of `g` with the mirrored kernel; else each block's columns are folded back onto
     x.
     """
-    if _mirrors_well(geometry):
-        return convolve(g, _mirrored_kernel(kernel, geometry), _mirrored(geometry))
-    dtype = np.result_type(g, kernel)
-    matrix, scratch = _kernel_matrix(kernel, geometry).swapaxes(1, 2), _Scratch(dtype)
-    out = np.zeros(geometry.x_shape, dtype)
-    for block, reads, writes in _blocks(geometry, dtype.itemsize):
+    if mirrors_well(geometry):
+        return convolve(g, mirrored_kernel(kernel, geometry), mirrored(geometry))
+    return fold_back(g, kernel, geometry)
+
+
+def fold_back(
+    g: Array, kernel: Array, geometry: Geometry, out: Array | None = None, scratch: Scratch | None = None
+) -> Array:
+    """`convolve_input_gradient` by folding, for every stride."""
+    scratch = scratch or Scratch(np.result_type(g, kernel))
+    matrix = _kernel_matrix(kernel, geometry, scratch).swapaxes(1, 2)
+    out = np.empty(geometry.x_shape, scratch.dtype) if out is None else out
+    out.fill(0)
+    for block, reads, writes in _blocks(geometry, scratch.dtype.itemsize):
         inside, reached = _overlap(block)
-        columns = _matmul(matrix, _channel_first(g[writes], block), scratch)
+        columns = _matmul(matrix, _channel_first(g[writes], block, scratch), scratch)
         out[reads][reached] += _fold(columns, block, scratch)[inside]
     return out
 
 
-def convolve_kernel_gradient(g: Array, x: Array, geometry: Geometry) -> Array:
+def convolve_kernel_gradient(
+    g: Array, x: Array, geometry: Geometry, out: Array | None = None, scratch: Scratch | None = None
+) -> Array:
     """Adjoint of `convolve` in kernel: g (batch, out, *output) and x -> (out, in/groups, *size)."""
-    dtype = np.result_type(g, x)
+    scratch = scratch or Scratch(np.result_type(g, x))
     out_channels, in_channels, *size = geometry.kernel_shape
-    per_group = (geometry.groups, in_channels * prod(size), out_channels // geometry.groups)
-    total, scratch = np.zeros(per_group, dtype), _Scratch(dtype)
-    for block, reads, writes in _blocks(geometry, dtype.itemsize):
+    per_group = out_channels // geometry.groups
+    total = scratch.array("total", (geometry.groups, in_channels * prod(size), per_group))
+    total.fill(0)
+    for block, reads, writes in _blocks(geometry, scratch.dtype.itemsize):
         # In this order, and not transposed, because BLAS is 1.7 times faster on a tall left operand.
-        transposed_g = _channel_first(g[writes], block).swapaxes(1, 2)
+        transposed_g = _channel_first(g[writes], block, scratch).swapaxes(1, 2)
         total += _matmul(_unfold(x[reads], block, scratch), transposed_g, scratch)
-    taps_first = total.swapaxes(1, 2).reshape(out_channels, *size, in_channels)
-    return np.ascontiguousarray(np.moveaxis(taps_first, -1, 1))
+    # the taps of `total` come before its input channels, and its output channels last
+    taps_first = total.reshape(geometry.groups, *size, in_channels, per_group)
+    out = np.empty(geometry.kernel_shape, scratch.dtype) if out is None else out
+    grouped = out.reshape(geometry.groups, per_group, in_channels, *size)
+    np.copyto(grouped, taps_first.transpose(0, -1, -2, *range(1, len(size) + 1)))
+    return out
+
+
+def first_block(geometry: Geometry, itemsize: int) -> Geometry:
+    """The first of the blocks that a convolution is cut into: none needs more memory."""
+    return next((block for block, _, _ in _blocks(geometry, itemsize)), geometry)
 
 
 def max_pool(x: Array, geometry: Geometry) -> tuple[Array, NDArray[np.intp]]:
@@ -107,7 +156,8 @@ def average_pool(x: Array, geometry: Geometry, count_include_pad: bool = True) -
     With `count_include_pad`, padding counts as zeros. What sticks out of the padding (ceil mode) never
     counts.
     """
-    total = _fit(_averageable(x), geometry)
+    x = _averageable(x)
+    total = _fit(x, geometry, Scratch(x.dtype))
     for axis in reversed(range(len(geometry.size))):
         total = _sum(_taps(total, geometry, axis))
     return total / _divisor(geometry, count_include_pad, total.dtype)
@@ -149,21 +199,6 @@ def adaptive_average_pool_input_gradient(g: Array, x_spatial_shape: Shape) -> Ar
 # Unfolding and folding. Columns are (groups, taps * in/groups, batch * positions), taps kernel positions.
 
 
-class _Scratch:
-    """Arrays that the blocks of one call use in turn: fresh memory costs as much as copying into it."""
-
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
-        self.buffers: dict[str, Array] = {}
-
-    def array(self, use: str, shape: Shape) -> Array:
-        """An uninitialised array, in the memory of the last one for the same use."""
-        size = prod(shape)
-        if use not in self.buffers or self.buffers[use].size < size:
-            self.buffers[use] = np.empty(size, self.dtype)
-        return self.buffers[use][:size].reshape(shape)
-
-
 def _tap_slices(geometry: Geometry, axis: int) -> list[slice]:
     """For each tap along spatial `axis`, what the windows read there of their reach."""
     stride, dilation = geometry.stride[axis], geometry.dilation[axis]
@@ -190,21 +225,22 @@ def _overlap(geometry: Geometry) -> tuple[Index, Index]:
     return (..., *inside), (..., *reached)
 
 
-def _fit(x: Array, geometry: Geometry) -> Array:
+def _fit(x: Array, geometry: Geometry, scratch: Scratch) -> Array:
     """x cropped to the windows' reach, and padded with zeros where they reach beyond it."""
     inside, reached = _overlap(geometry)
     visible = x[reached]
     if visible.shape[2:] == geometry.reach:
         return visible
-    out = np.zeros((*x.shape[:2], *geometry.reach), x.dtype)
+    out = scratch.array("fit", (*x.shape[:2], *geometry.reach))
+    out.fill(0)
     out[inside] = visible
     return out
 
 
-def _unfold(x: Array, geometry: Geometry, scratch: _Scratch) -> Array:
+def _unfold(x: Array, geometry: Geometry, scratch: Scratch) -> Array:
     """Columns of x (batch, in, *spatial), one axis at a time: sum(size) copies instead of prod(size)."""
     _, in_channels, *size = geometry.kernel_shape
-    x = _fit(x, geometry)
+    x = _fit(x, geometry, scratch)
     columns = x.reshape(len(x), geometry.groups, 1, in_channels, *x.shape[2:])
     columns = columns.transpose(1, 2, 3, 0, *range(4, columns.ndim))
     for axis in reversed(range(len(size))):
@@ -213,12 +249,11 @@ def _unfold(x: Array, geometry: Geometry, scratch: _Scratch) -> Array:
             groups, rows, *rest = columns.shape
             out = scratch.array(f"unfold {axis}", (groups, len(taps) * rows, *rest))
             columns = np.concatenate(taps, axis=1, out=out)
-    return columns.reshape(
-        geometry.groups, prod(size) * in_channels, len(x) * prod(geometry.output_shape[2:])
-    )
+    shape = (geometry.groups, prod(size) * in_channels, len(x) * prod(geometry.output_shape[2:]))
+    return scratch.rows("columns", columns, shape)
 
 
-def _fold(columns: Array, geometry: Geometry, scratch: _Scratch) -> Array:
+def _fold(columns: Array, geometry: Geometry, scratch: Scratch) -> Array:
     """Adjoint of `_unfold` without the fit: columns -> (batch, in, *reach), overlapping windows added up."""
     _, in_channels, *size = geometry.kernel_shape
     batch, spatial = geometry.x_shape[0], list(geometry.output_shape[2:])
@@ -234,11 +269,13 @@ def _fold(columns: Array, geometry: Geometry, scratch: _Scratch) -> Array:
     return columns.reshape(geometry.groups * in_channels, batch, *spatial).swapaxes(0, 1)
 
 
-def _blocks(geometry: Geometry, itemsize: int) -> Iterator[tuple[Geometry, Index, Index]]:
-    """Cut the output into blocks of images, or of rows of one, whose columns and output fit BLOCK_BYTES.
+@lru_cache(maxsize=512)
+def _blocks(geometry: Geometry, itemsize: int) -> tuple[tuple[Geometry, Index, Index], ...]:
+    """The output cut into blocks of images, or of rows of one, whose columns and output fit BLOCK_BYTES.
 
-    A block is a convolution too: yields its geometry, the index of what it reads of x and of what it writes.
+    A block is a convolution too: here with its geometry, the index of what it reads of x and of what it writes.
     """
+    found: list[tuple[Geometry, Index, Index]] = []
     batch, rows = geometry.output_shape[0], geometry.output_shape[2]
     per_position = max(prod(geometry.size) * geometry.x_shape[1], geometry.output_shape[1])
     row_bytes = per_position * prod(geometry.output_shape[3:]) * itemsize
@@ -249,7 +286,8 @@ def _blocks(geometry: Geometry, itemsize: int) -> Iterator[tuple[Geometry, Index
         read_images = slice(image, min(image + images, batch))
         written_rows = slice(row, min(row + band, rows))
         block, read_rows = _rows(geometry, read_images.stop - image, written_rows)
-        yield block, (read_images, every, read_rows), (read_images, every, written_rows)
+        found.append((block, (read_images, every, read_rows), (read_images, every, written_rows)))
+    return tuple(found)
 
 
 def _rows(geometry: Geometry, batch: int, written: slice) -> tuple[Geometry, slice]:
@@ -268,23 +306,24 @@ def _rows(geometry: Geometry, batch: int, written: slice) -> tuple[Geometry, sli
     return block, read
 
 
-def _kernel_matrix(kernel: Array, geometry: Geometry) -> Array:
+def _kernel_matrix(kernel: Array, geometry: Geometry, scratch: Scratch) -> Array:
     """Kernel (out, in/groups, *size) as (groups, out/groups, taps * in/groups), in the order of columns."""
     out_channels, in_channels, *size = geometry.kernel_shape
-    taps_first = np.ascontiguousarray(np.moveaxis(kernel, 1, -1))
-    return taps_first.reshape(geometry.groups, out_channels // geometry.groups, prod(size) * in_channels)
+    shape = (geometry.groups, out_channels // geometry.groups, prod(size) * in_channels)
+    return scratch.rows("kernel", np.moveaxis(kernel, 1, -1), shape)
 
 
-def _matmul(left: Array, right: Array, scratch: _Scratch) -> Array:
+def _matmul(left: Array, right: Array, scratch: Scratch) -> Array:
     """left @ right; elementwise, much faster, for the outer products of one output channel per group."""
     out = scratch.array("product", (len(right), left.shape[-2], right.shape[-1]))
     return np.multiply(left, right, out=out) if left.shape[-1] == 1 else np.matmul(left, right, out=out)
 
 
-def _channel_first(out: Array, geometry: Geometry) -> Array:
+def _channel_first(out: Array, geometry: Geometry, scratch: Scratch) -> Array:
     """(batch, out, *output) as (groups, out/groups, batch * positions)."""
     batch, channels, *spatial = geometry.output_shape
-    return out.swapaxes(0, 1).reshape(geometry.groups, channels // geometry.groups, batch * prod(spatial))
+    shape = (geometry.groups, channels // geometry.groups, batch * prod(spatial))
+    return scratch.rows("channels", out.swapaxes(0, 1), shape)
 
 
 def _batch_first(columns: Array, shape: Shape) -> Array:
@@ -292,20 +331,20 @@ def _batch_first(columns: Array, shape: Shape) -> Array:
     return columns.reshape(shape[1], shape[0], *shape[2:]).swapaxes(0, 1)
 
 
-def _mirrors_well(geometry: Geometry) -> bool:
+def mirrors_well(geometry: Geometry) -> bool:
     """Whether the mirrored convolution gives the input gradient with little more arithmetic than folding."""
     positions, outputs = prod(geometry.x_shape[2:]), prod(geometry.output_shape[2:])
     return all(stride == 1 for stride in geometry.stride) and 0 < 2 * positions <= 3 * outputs
 
 
-def _mirrored(geometry: Geometry) -> Geometry:
+def mirrored(geometry: Geometry) -> Geometry:
     """Geometry of the convolution from output to input; its padding is negative where the other's is wide."""
     windows = zip(geometry.span, geometry.padding, strict=True)
     pairs = tuple((span - 1 - before, span - 1 - after) for span, (before, after) in windows)
     return replace(geometry, x_shape=geometry.output_shape, output_shape=geometry.x_shape, padding=pairs)
 
 
-def _mirrored_kernel(kernel: Array, geometry: Geometry) -> Array:
+def mirrored_kernel(kernel: Array, geometry: Geometry) -> Array:
     """Kernel (out, in/groups, *size) as (in, out/groups, *size), reversed along every spatial axis."""
     out_channels, in_channels, *size = geometry.kernel_shape
     flipped = np.flip(kernel, tuple(range(2, kernel.ndim)))
