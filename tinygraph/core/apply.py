@@ -8,7 +8,7 @@ apply(op, *operands, **settings)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from sys import _getframe
 from typing import TYPE_CHECKING, Any
@@ -180,13 +180,11 @@ def _apply_captured(
             capture.made(one)
         return made if several else made[0]
     try:
-        result = op.type_rule(*types, **settings)
+        result = infer_types(op, types, entries, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
-        result = _typed_otherwise(op, types, entries, settings)
-        if result is None:
-            raise explained(op, operands, settings, error) from (
-                None if isinstance(error, TinygraphError) else error
-            )
+        raise explained(op, operands, settings, error) from (
+            None if isinstance(error, TinygraphError) else error
+        )
     node = _new(Node)
     node.op = op
     node.inputs = tuple(entries)
@@ -206,25 +204,28 @@ def _apply_captured(
     return tuple(Tensor(None, Port(node, i)) for i in range(len(result)))
 
 
-def _typed_otherwise(op: Op, types: list[Any], entries: list[Any], settings: dict[str, Any]) -> Any:
-    """The type where the rule, given the types alone, fails; None if that is right.
+def infer_types(op: Op, types: Sequence[Any], entries: Sequence[Any], settings: dict[str, Any]) -> Any:
+    """The types of an op's outputs: what its rule says, or else what the entries of its operands tell besides.
 
     Rules that look at shapes get types for Python numbers; where the values of boolean masks decide, the forward runs.
     """
-    attempts: list[tuple[Callable[..., Any], list[Any]]] = []
-    if any(isinstance(one, int | float | complex) for one in types):
-        arrays = [type_of(one) if isinstance(one, int | float | complex) else one for one in types]
-        attempts.append((op.type_rule, arrays))
-    known = [
-        entry if isinstance(entry, np.ndarray) and entry.dtype.kind == "b" else one
-        for entry, one in zip(entries, types, strict=True)
-    ]
-    if any(one is not other for one, other in zip(known, types, strict=True)):
-        attempts.append((forward_types(op.forward), known))
-    for rule, operands in attempts:
-        with suppress(Exception):  # what the type rule found first says more
-            return rule(*operands, **settings)
-    return None
+    try:
+        return op.type_rule(*types, **settings)
+    except Exception:
+        attempts: list[tuple[Callable[..., Any], list[Any]]] = []
+        if any(isinstance(one, int | float | complex) for one in types):
+            arrays = [type_of(one) if isinstance(one, int | float | complex) else one for one in types]
+            attempts.append((op.type_rule, arrays))
+        known = [
+            entry if isinstance(entry, np.ndarray) and entry.dtype.kind == "b" else one
+            for entry, one in zip(entries, types, strict=True)
+        ]
+        if any(one is not other for one, other in zip(known, types, strict=True)):
+            attempts.append((forward_types(op.forward), known))
+        for rule, operands in attempts:
+            with suppress(Exception):  # what the type rule found first says more
+                return rule(*operands, **settings)
+        raise
 
 
 def _is_number(op: Op, numbers: list[Any], settings: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygraph.core.apply import infer_types
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType, WeakType, type_of
@@ -57,7 +58,7 @@ def _check_arity(node: Node) -> None:
 
 
 def _check_types(node: Node) -> None:
-    found = node.op.type_rule(*map(operand_type, node.inputs), **node.settings)
+    found = infer_types(node.op, list(map(operand_type, node.inputs)), node.inputs, node.settings)
     stated = (node.types,) if isinstance(node.types, ArrayType) else node.types
     ruled = (found,) if isinstance(found, ArrayType) else found
     if tuple(map(tuple, ruled)) != tuple(map(tuple, stated)):
