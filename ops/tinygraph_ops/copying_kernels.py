@@ -47,7 +47,9 @@ def make_concatenate(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: i
 
 def make_stack(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
     places = np.moveaxis(outputs[0], axis, 0)
-    return in_order(*(_copy(places[i, ...], x) for i, x in enumerate(inputs)))  # with `...` never a bare number
+    return in_order(
+        *(_copy(places[i, ...], x) for i, x in enumerate(inputs))
+    )  # with `...` never a bare number
 
 
 def make_pad(
