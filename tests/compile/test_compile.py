@@ -8,6 +8,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.compile.memory import Lifetime, place
+from tinygraph.core.trees import flatten
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, OpError, RecordingError
 
 rng = np.random.default_rng(0)
@@ -312,6 +313,55 @@ def test_updates_written_by_hand():
 
 def usual(model, optimizer):
     return model, training_step(model, optimizer), optimizer
+
+
+def test_states_exchanged_in_one_call():
+    p, q = tg.tensor([1.0, 2.0], requires_grad=True), tg.tensor([3.0, 4.0], requires_grad=True)
+
+    @tg.compile
+    def exchange():
+        with tg.no_grad():
+            before, after = p.detach() * 1.0, q.detach() * 1.0
+            p[...] = after
+            q[...] = before[::-1]
+
+    exchange()
+    assert (p.numpy().tolist(), q.numpy().tolist()) == ([3.0, 4.0], [2.0, 1.0])
+
+
+def reverse_onto_itself(p, x):
+    p[...] = p[::-1] * 2 + p
+    return p * 1.0
+
+
+def update_after_an_update(p, x):
+    old = p * 1.0
+    p[...] = p * x
+    p[...] = p + old[::-1]
+    return old
+
+
+def keep_the_old_value(p, x):
+    old = p * 1.0
+    p[...] = p + x
+    return old, p - old
+
+
+@pytest.mark.parametrize("program", [reverse_onto_itself, update_after_an_update, keep_the_old_value])
+def test_updates_where_states_live_wait_for_who_reads_the_old_value(program):
+    x, found = np.array([1.5, -2.0, 0.5] * 8), []
+    for compiled in (False, True):
+        p = tg.tensor(np.linspace(0.1, 0.9, 24), requires_grad=True)
+
+        def step(x, p=p):
+            with tg.no_grad():
+                return program(p, x)
+
+        run = tg.compile(step) if compiled else step
+        results = [run(x) for _ in range(3)]
+        found.append([np.asarray(one.numpy()) for one in flatten((results, p))[0]])
+    for one, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-12)
 
 
 def test_freezing_parameters_is_noticed():

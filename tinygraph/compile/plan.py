@@ -68,14 +68,18 @@ class Plan:
         self._leaves = given | {id(leaf): home for leaf, home in self._states}
         self._weak: dict[tuple[int, int, np.dtype[Any]], tuple[Array, Array]] = {}
         self.steps: list[Step] = []
-        self._written: list[
-            tuple[int, Leaf]
-        ] = []  # states that a step writes where they live, and which step
+        # states that a step writes where they live, each with the number of that step
+        self._written: list[tuple[int, Leaf]] = []
         self._plan()
         self._run = [step.kernel.run for step in self.steps]
         self._outputs = [self._value(out) for out in graph.outputs]
         over = {id(leaf) for _, leaf in self._written}
-        self._copied = [(leaf, self._value(value)) for leaf, value in graph.updates if id(leaf) not in over]
+        self._copied: list[tuple[Leaf, Array, bool]] = []
+        for leaf, update in graph.updates:
+            if id(leaf) not in over:
+                value = self._value(update)
+                among_states = any(np.may_share_memory(value, home) for _, home in self._states)
+                self._copied.append((leaf, value, among_states))
         # gradients get tensors of their own, which each run fills again: what `.grad` held is what it holds
         self._gradients = [
             (leaf, None if value is None else _Gradient(self._value(value), id(leaf) in self._lent))
@@ -311,9 +315,11 @@ class Plan:
         results = [out.copy("C")[()] for out in self._outputs]
         for leaf, gradient in self._gradients:
             leaf.grad = None if gradient is None else gradient()
-        for leaf, value in self._copied:
+        # an update may be another state's old value, or a view of it
+        values = [value.copy() if among_states else value for _, value, among_states in self._copied]
+        for (leaf, _, _), value in zip(self._copied, values, strict=True):
             _set_value(leaf, value)
-        self._note_writes([leaf for leaf, _ in self._copied] + [leaf for _, leaf in self._written], 4)
+        self._note_writes([leaf for leaf, _, _ in self._copied] + [leaf for _, leaf in self._written], 4)
         return results
 
     def _note_writes(self, leaves: Sequence[Leaf], depth: int) -> None:
