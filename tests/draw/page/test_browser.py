@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.draw.numbers import with_backward
 from tinygraph.draw.page import page
 
 Visit = Callable[..., Any]
@@ -522,3 +523,74 @@ def test_an_op_shows_its_conformance_card(visit: Visit, text: str) -> None:
     assert f"{card.laws} hold" in details
     assert card.mutation in details
     assert ", ".join(card.dtypes) in details
+
+
+# -- forward and backward ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def both(network: Any) -> str:
+    model, picture = network
+    graph = tg.capture(lambda x: (model(x) ** 2).mean(), picture)
+    return page(with_backward(graph).graph, inputs=(picture,), title="both")
+
+
+def middles(opened: Any) -> dict[str, tuple[float, float]]:
+    found = opened.evaluate("""() => [...document.querySelectorAll('svg.interior:not(.hidden) .kid > .box')].map(rect => {
+      const box = rect.getBoundingClientRect(), one = rect.parentNode;
+      return [one.querySelector('.title')?.textContent, box.x + box.width / 2, box.y + box.height / 2];
+    })""")
+    return {title: (x, y) for title, x, y in found}
+
+
+def test_a_backward_op_is_seen_opposite_of_its_forward_op(visit: Visit, both: str) -> None:
+    opened = visit(both)
+    found = middles(opened)
+    for name in ("mean", "power"):
+        assert found[f"∂ {name}"][0] > found[name][0]
+        assert found[f"∂ {name}"][1] == pytest.approx(found[name][1], abs=1)
+    assert found["seed"][1] == pytest.approx(found["output"][1], abs=1)
+    opened.fill("#search", "convolution")
+    key(opened, "Enter", "Escape")
+    found = middles(opened)
+    for name in ("convolution", "weight", "bias"):
+        assert found[f"∂ {name}"][1] == pytest.approx(found[name][1], abs=1)
+    kept = opened.locator("svg.interior:not(.hidden) .label").all_text_contents()
+    assert "768 B" in kept  # what relu keeps of 3 x 8 x 8 float32; parameters and inputs stay anyway
+    assert opened.locator("svg.interior:not(.hidden) .backward").count() >= 3
+
+
+def test_gradient_arrows_point_up_and_the_panel_says_what_arrows_mean(visit: Visit, both: str) -> None:
+    opened = visit(both)
+    turns = opened.evaluate("""() => Object.fromEntries([...document.querySelectorAll('svg.interior .head')]
+      .map(one => [one.classList[1], one.style.getPropertyValue('--turn')]))""")
+    assert turns["data"] == "0deg"
+    assert turns["gradient"] == "180deg"
+    assert turns["saved"] == "-90deg"
+    details = opened.evaluate(DETAILS)
+    assert "gradients, upward" in details
+    assert "kept for the backward pass" in details
+
+
+def test_stepping_through_both_passes_counts_each(visit: Visit, both: str) -> None:
+    opened = visit(both)
+    opened.click("#step")
+    calm(opened)
+    words = opened.locator("#walk-words")
+    assert words.text_content().startswith("forward 1 of 12")
+    opened.fill("#walk-until", "∂ mean")
+    opened.evaluate("document.getElementById('walk-run').click()")
+    opened.wait_for_function("document.getElementById('walk-run').getAttribute('aria-pressed') === 'false'")
+    calm(opened)
+    assert words.text_content().startswith("backward 1 of ")
+
+
+def test_a_view_that_nobody_moved_stays_whole_when_the_window_changes(visit: Visit, text: str) -> None:
+    opened = visit(text)
+    opened.set_viewport_size({"width": 900, "height": 500})
+    calm(opened)
+    stage = opened.locator("#stage").bounding_box()
+    for box in opened.locator("svg.interior .kid > .box").all():
+        place = box.bounding_box()
+        assert place["y"] >= stage["y"]
+        assert place["y"] + place["height"] <= stage["y"] + stage["height"]

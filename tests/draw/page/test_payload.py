@@ -161,3 +161,10 @@ def test_an_empty_or_strange_graph_has_a_page_too() -> None:
     assert "tinygraph-page" in page(tg.graph_of(tg.tensor(1 + 2j, requires_grad=True) * 2))
     assert "tinygraph-page" in page(tg.graph_of(tg.tensor(1.0, requires_grad=True)))
     assert "tinygraph-page" in page(tg.capture(lambda x: (x, 1.0), 2.0))
+
+
+def test_numbers_that_differ_in_their_last_digit_have_statistics() -> None:
+    found = statistics(np.array([1.0, np.nextafter(1.0, 2.0)]))
+    assert found["st"][:2] == [1.0, 1.0]
+    assert "h" not in found
+    assert sum(statistics(np.array([1.0, 1.0 + 1e-12]))["h"]) == 2

@@ -84,6 +84,7 @@ class Problem:
         rows: kids that lie side by side, from left to right.
         aside: the one of the `ins` that comes in at the left instead.
         in_order, out_order: the orders of the places on the borders, where they are not free.
+        least: the width of its box, at least.
     """
 
     kids: tuple[Kid, ...]
@@ -94,6 +95,7 @@ class Problem:
     aside: int | None = None
     in_order: tuple[int, ...] | None = None
     out_order: tuple[int, ...] | None = None
+    least: float = LEAST_WIDTH
 
     @functools.cached_property
     def row_of(self) -> list[int]:
@@ -236,8 +238,8 @@ def _dot(problem: Problem) -> str:
         ("o", problem.outs, problem.out_order),
     ):
         if order is not None:
-            names = dict.fromkeys(f"{letter}{_point(k, count)}" for k in order)
-            lines.append(f"{' -> '.join(names)} [style=invis]")
+            chain = dict.fromkeys(f"{letter}{_point(k, count)}" for k in order)
+            lines.append(f"{' -> '.join(chain)} [style=invis]")
     for link in problem.links:
         if not problem.across(link):
             tail, head = _ends(problem, link)
@@ -426,7 +428,7 @@ def finish(draft: Draft, problem: Problem) -> Interior:
     above = above if problem.aside is None else max(above, STUB)
     width, height = draft.width + 2 * MARGIN, draft.height + above + below
     scale = min(LARGEST_SCALE, WIDEST / width, TALLEST / height)
-    box = (max(LEAST_WIDTH, round(scale * width)), max(LEAST_HEIGHT, round(scale * height)))
+    box = (max(problem.least, round(scale * width)), max(LEAST_HEIGHT, round(scale * height)))
     full_width = max(width, height * box[0] / box[1])
     full_height = full_width * box[1] / box[0]
     dx, dy = (full_width - draft.width) / 2, above + (full_height - height) / 2

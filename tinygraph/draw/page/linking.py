@@ -5,14 +5,17 @@ Which boxes there are is `grouping.py`'s, where they lie in one interior `layout
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import edge_index, edge_node, is_recorded
-from tinygraph.draw.page.boxes import SAVED, Box, Flow, Value
+from tinygraph.draw.page.boxes import LETTER, SAVED, Box, Flow, Value
 from tinygraph.draw.page.crossings import crossings, ends
 from tinygraph.draw.page.lanes import Lanes
-from tinygraph.draw.page.layout import BORDER, Kid, Layouts, Link, Problem
+from tinygraph.draw.page.layout import BORDER, LEAST_WIDTH, WIDEST, Kid, Layouts, Link, Problem
+
+TITLE_STEP = 36.0  # by which boxes grow with their titles
 
 
 def link(graph: Graph, root: Box, lanes: Lanes) -> None:
@@ -135,11 +138,26 @@ def _lay_out(box: Box, layouts: Layouts, order: tuple[list[Value], list[Value]] 
     ]
     rows = [[kid.number for kid in row] for row in box.rows]
     aside = inner.get(SAVED) if _bridged(box) else None
-    orders = (None, None) if order is None else _orders(order, inner, outer)
-    problem = Problem(tuple(kids), tuple(links), len(ins), len(outs), tuple(map(tuple, rows)), aside, *orders)
+    in_order, out_order = (None, None) if order is None else _orders(order, inner, outer)
+    problem = Problem(
+        kids=tuple(kids),
+        links=tuple(links),
+        ins=len(ins),
+        outs=len(outs),
+        rows=tuple(map(tuple, rows)),
+        aside=aside,
+        in_order=in_order,
+        out_order=out_order,
+        least=_least(box),
+    )
     box.interior = layouts.interior(problem)
     box.ins = dict.fromkeys(ins[i] for i in box.interior.ins)
     box.outs = dict.fromkeys(outs[i] for i in box.interior.outs)
+
+
+def _least(box: Box) -> float:
+    """A width that its title fits in, in steps, so that groups still share interiors."""
+    return min(max(math.ceil((len(box.title) * LETTER + 12) / TITLE_STEP) * TITLE_STEP, LEAST_WIDTH), WIDEST)
 
 
 def _entering(box: Box) -> list[Value]:

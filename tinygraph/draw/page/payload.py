@@ -96,7 +96,8 @@ def statistics(array: np.ndarray[Any, Any]) -> Record:
         with np.errstate(over="ignore", invalid="ignore"):
             shown = [low, high, float(finite.mean()), float(finite.std())]
             found["st"] = [float(f"{one:.{SIGNIFICANT}g}") if math.isfinite(one) else None for one in shown]
-        if high > low and math.isfinite(high - low):
+        # Numbers that differ in their last digits alone have no room for ranges between them.
+        if math.isfinite(high - low) and high - low > BINS * np.spacing(max(abs(low), abs(high))):
             found["h"] = np.histogram(finite, BINS, (low, high))[0].tolist()
     return found
 

@@ -60,7 +60,16 @@ function aboutOp(record) {
 function aboutGroup(item) {
   let ops = 0;
   for (const [record] of boxes(item.record)) if (record.o) ops++;
-  return [rows([["ops inside", ops.toLocaleString("en")], ["boxes", String(item.record.c.length)]])];
+  return [rows([["ops inside", ops.toLocaleString("en")], ["boxes", String(item.record.c.length)]]), ...arrowsIn(item.record)];
+}
+
+// What the arrows of a group mean, where there are others than those of the forward pass.
+function arrowsIn(record) {
+  const roles = new Set(DATA.interiors[record.i].l.map(([, , role]) => role));
+  if (roles.size < 2) return [];
+  const words = {data: "values, downward", gradient: "gradients, upward", saved: "kept for the backward pass"};
+  return [tag("h3", {}, "Arrows"), tag("dl", {class: "arrows"}, ...Object.keys(words).filter(role => roles.has(role))
+    .flatMap(role => [tag("dt", {class: role}), tag("dd", {}, words[role])]))];
 }
 
 // What each overlay says of a box, and its share of the whole where amounts add up.

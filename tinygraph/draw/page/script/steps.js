@@ -6,9 +6,15 @@ const walkBar = document.getElementById("walk"), walkWords = document.getElement
 // All ops in the order in which they ran, then those that have a gradient in the opposite order.
 function stepsOf() {
   const ops = [...boxes(DATA.root)].filter(([record]) => record.o).sort(([a], [b]) => a.z - b.z)
-    .map(([record, path]) => ({record, path, number: record.v[0], backward: false}));
+    .map(([record, path]) => ({record, path, number: record.v[0], backward: false, name: nameOf(record, path)}));
   const back = ops.filter(step => step.record.g >= 0).reverse().map(step => ({...step, number: step.record.g, backward: true}));
   return [...ops, ...back];
+}
+
+// An op's title, after that of what it is the derivative of where several ops are.
+function nameOf(record, path) {
+  const around = path.slice(0, -1).reduce((one, i) => one.c[i], DATA.root);
+  return around.p ? `${around.t}: ${record.t}` : record.t;
 }
 
 function normOf(step) {
@@ -22,15 +28,15 @@ function condition(text) {
   if (norm) return step => norm[1] === ">" ? normOf(step) > Number(norm[2]) : normOf(step) < Number(norm[2]);
   if (text.trim().toLowerCase() === "nan") return step => DATA.values[step.number]?.bad > 0;
   const words = text.trim().toLowerCase();
-  return step => words && (step.record.o === words || step.record.t.toLowerCase().includes(words));
+  return step => words && (step.record.o === words || step.name.toLowerCase().includes(words));
 }
 
 function walkTo(at) {
   const {steps} = walker;
   walker.at = Math.max(0, Math.min(steps.length - 1, at));
-  const step = steps[walker.at], item = itemOf(step.path), forward = steps.filter(one => !one.backward).length;
-  walkWords.textContent = `${step.backward ? "backward" : "forward"} ${step.backward ? walker.at - forward + 1 : walker.at + 1} of `
-    + `${step.backward ? steps.length - forward : forward} · ${step.record.t}`
+  const step = steps[walker.at], item = itemOf(step.path), back = one => !!(one.backward || one.record.p);
+  const pass = steps.filter(one => back(one) === back(step));
+  walkWords.textContent = `${back(step) ? "backward" : "forward"} ${pass.indexOf(step) + 1} of ${pass.length} · ${step.name}`
     + (Number.isNaN(normOf(step)) ? "" : ` · norm ${number(normOf(step))}`);
   for (const view of built.values()) markSteps(view);
   select(item);
@@ -76,7 +82,7 @@ function run() {
     walkTo(walker.at + 1);
     if (wanted(walker.steps[walker.at])) {
       stopRunning();
-      say(`stopped at ${walker.steps[walker.at].record.t}`);
+      say(`stopped at ${walker.steps[walker.at].name}`);
     }
   }, reduced() ? 700 : 450);
 }
