@@ -1,14 +1,20 @@
-"""Generated kernels for the three convolutions: how they lower to the kernel language's direct convolution.
+"""Kernels of the three convolutions: the kernel language's direct convolution, or NumPy's in memory of the plan.
 
-What that does not support (groups, three dimensions) keeps its NumPy forward.
+The latter serve what the language does not support (groups, three dimensions), and everything without llvmlite.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from tinygraph.plugin import Layouts, Lowering, Types, kernel_language
+import numpy as np
+
+from tinygraph.plugin import ArrayType, Layouts, Lowering, Types, kernel_language
+from tinygraph_ops import windows
 from tinygraph_ops.convolution import convolution, convolution_kernel_gradient, convolution_transpose
+from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
 from tinygraph_ops.window_geometry import Geometry, convolution_geometry, convolution_transpose_geometry
 
 
@@ -37,6 +43,28 @@ def _lowered(
     return lowering
 
 
+def _on_numpy(
+    types: Types, geometry: Geometry, function: Callable[..., Array], reverse: bool = False
+) -> Lowering | None:
+    """One of the functions in `windows`, which may take the operands in reverse."""
+    if not same_float(types):
+        return None
+    dtype = types.outputs[0].dtype
+    sizes = windows.scratch_sizes(function, geometry, dtype)
+
+    def make(inputs: Sequence[Any], outputs: Sequence[Array], *buffers: Array) -> Run:
+        (x, y, *bias), (out,) = inputs, outputs
+        scratch = windows.Scratch(dtype, dict(zip(sizes, buffers, strict=True)))
+        run = partial(function, *((y, x) if reverse else (x, y)), geometry, out, scratch)
+        if not bias or bias[0] is None:
+            return run
+        spread = bias[0].reshape(-1, *[1] * (out.ndim - 2))
+        return in_order(run, partial(np.add, out, spread, out))
+
+    scratch_types = (ArrayType((size,), dtype) for size in sizes.values())
+    return numpy_lowering(make, f"np {function.__name__.replace('_', ' ')}", *scratch_types)
+
+
 def _same_windows(geometry: Geometry) -> bool:
     """Whether the windows are all that fit, which is what the language assumes."""
     fitting = convolution_geometry(
@@ -56,7 +84,8 @@ def convolution_kernel(
 ) -> Lowering | None:
     x, kernel = types.inputs[:2]
     geometry = convolution_geometry(x.shape, kernel.shape, stride, padding, dilation, groups)
-    return _lowered(geometry, types, layouts, target, "forward")
+    generated = _lowered(geometry, types, layouts, target, "forward")
+    return generated or _on_numpy(types, geometry, windows.convolve)
 
 
 @convolution_transpose.lower
@@ -65,12 +94,11 @@ def convolution_transpose_kernel(
     groups: Any,
 ) -> Lowering | None:  # fmt: skip
     x, kernel, bias = (*types.inputs, None)[:3]
-    if bias is not None:
-        return None
     geometry = convolution_transpose_geometry(
         x.shape, kernel.shape, stride, padding, output_padding, dilation, groups
     )
-    return _lowered(geometry, types, layouts, target, "input_gradient")
+    generated = _lowered(geometry, types, layouts, target, "input_gradient") if bias is None else None
+    return generated or _on_numpy(types, geometry, windows.convolve_input_gradient)
 
 
 @convolution_kernel_gradient.lower
@@ -90,4 +118,5 @@ def convolution_kernel_gradient_kernel(
     geometry = convolution_geometry(x.shape, shape, stride, padding, dilation, groups)
     if geometry.output_shape != cotangent.shape or types.outputs[0].shape != shape:
         return None
-    return _lowered(geometry, types, layouts, target, "kernel_gradient")
+    generated = _lowered(geometry, types, layouts, target, "kernel_gradient")
+    return generated or _on_numpy(types, geometry, windows.convolve_kernel_gradient, reverse=True)

@@ -7,7 +7,7 @@ drawings live elsewhere, and so does the checking of shapes and settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -70,21 +70,22 @@ def convolve(
     return out
 
 
-def convolve_input_gradient(g: Array, kernel: Array, geometry: Geometry) -> Array:
+def convolve_input_gradient(
+    g: Array, kernel: Array, geometry: Geometry, out: Array | None = None, scratch: Scratch | None = None
+) -> Array:
     """Adjoint of `convolve` in x: g (batch, out, *output) and kernel -> (batch, in, *spatial).
 
     Stride 1 is a convolution of `g` with the mirrored kernel; else each block's columns are folded back onto
     x.
     """
-    if mirrors_well(geometry):
-        return convolve(g, mirrored_kernel(kernel, geometry), mirrored(geometry))
-    return fold_back(g, kernel, geometry)
+    if _mirrors_well(geometry):
+        return convolve(g, _mirrored_kernel(kernel, geometry), _mirrored(geometry), out, scratch)
+    return _fold_back(g, kernel, geometry, out, scratch)
 
 
-def fold_back(
+def _fold_back(
     g: Array, kernel: Array, geometry: Geometry, out: Array | None = None, scratch: Scratch | None = None
 ) -> Array:
-    """`convolve_input_gradient` by folding, for every stride."""
     scratch = scratch or Scratch(np.result_type(g, kernel))
     matrix = _kernel_matrix(kernel, geometry, scratch).swapaxes(1, 2)
     out = np.empty(geometry.x_shape, scratch.dtype) if out is None else out
@@ -117,9 +118,21 @@ def convolve_kernel_gradient(
     return out
 
 
-def first_block(geometry: Geometry, itemsize: int) -> Geometry:
-    """The first of the blocks that a convolution is cut into: none needs more memory."""
-    return next((block for block, _, _ in _blocks(geometry, itemsize)), geometry)
+@lru_cache(maxsize=256)
+def scratch_sizes(function: Callable[..., Array], geometry: Geometry, dtype: np.dtype[Any]) -> dict[str, int]:
+    """The elements of each scratch array that `convolve` or an adjoint uses, found by running a block on zeros."""
+    if function is convolve_input_gradient:
+        mirrors = _mirrors_well(geometry)
+        function, geometry = (convolve, _mirrored(geometry)) if mirrors else (_fold_back, geometry)
+    block = next((block for block, _, _ in _blocks(geometry, dtype.itemsize)), geometry)  # none is larger
+    shapes = {
+        convolve: (block.x_shape, block.kernel_shape),
+        _fold_back: (block.output_shape, block.kernel_shape),
+        convolve_kernel_gradient: (block.output_shape, block.x_shape),
+    }
+    scratch = Scratch(dtype)
+    function(*(np.broadcast_to(dtype.type(0), shape) for shape in shapes[function]), block, None, scratch)
+    return {use: buffer.size for use, buffer in scratch.buffers.items()}
 
 
 def max_pool(x: Array, geometry: Geometry) -> tuple[Array, NDArray[np.intp]]:
@@ -331,20 +344,20 @@ def _batch_first(columns: Array, shape: Shape) -> Array:
     return columns.reshape(shape[1], shape[0], *shape[2:]).swapaxes(0, 1)
 
 
-def mirrors_well(geometry: Geometry) -> bool:
+def _mirrors_well(geometry: Geometry) -> bool:
     """Whether the mirrored convolution gives the input gradient with little more arithmetic than folding."""
     positions, outputs = prod(geometry.x_shape[2:]), prod(geometry.output_shape[2:])
     return all(stride == 1 for stride in geometry.stride) and 0 < 2 * positions <= 3 * outputs
 
 
-def mirrored(geometry: Geometry) -> Geometry:
+def _mirrored(geometry: Geometry) -> Geometry:
     """Geometry of the convolution from output to input; its padding is negative where the other's is wide."""
     windows = zip(geometry.span, geometry.padding, strict=True)
     pairs = tuple((span - 1 - before, span - 1 - after) for span, (before, after) in windows)
     return replace(geometry, x_shape=geometry.output_shape, output_shape=geometry.x_shape, padding=pairs)
 
 
-def mirrored_kernel(kernel: Array, geometry: Geometry) -> Array:
+def _mirrored_kernel(kernel: Array, geometry: Geometry) -> Array:
     """Kernel (out, in/groups, *size) as (in, out/groups, *size), reversed along every spatial axis."""
     out_channels, in_channels, *size = geometry.kernel_shape
     flipped = np.flip(kernel, tuple(range(2, kernel.ndim)))
