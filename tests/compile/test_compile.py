@@ -170,6 +170,25 @@ def test_a_step_that_fails_changes_no_state():
     np.testing.assert_array_equal(weight.numpy(), before)
 
 
+def test_a_step_that_fails_behind_an_update_names_what_was_updated():
+    p = tg.tensor(np.ones(40), requires_grad=True, name="p")
+    q = tg.tensor(np.ones(40), requires_grad=True, name="q")
+
+    def step(index):
+        with tg.no_grad():
+            p.__imul__(2.0)
+            q.__iadd__(p[index])
+
+    compiled = tg.compile(step)
+    compiled(np.zeros(40, int))
+    version = p.node.version
+    with pytest.raises(OpError, match="Already updated: tensor 'p'; no other parameter or state was changed"):
+        compiled(np.full(40, 99))
+    assert p.numpy()[0] == 4.0
+    assert p.node.version == version + 1
+    assert q.numpy()[0] == 3.0
+
+
 def test_threads_take_turns():
     total = tg.compile(lambda x: (x * 2).sum())
     total(np.zeros(1000))
@@ -330,20 +349,20 @@ def test_states_exchanged_in_one_call():
 
 
 def reverse_onto_itself(p, x):
-    p[...] = p[::-1] * 2 + p
+    p += p[::-1] * 2
     return p * 1.0
 
 
 def update_after_an_update(p, x):
     old = p * 1.0
-    p[...] = p * x
-    p[...] = p + old[::-1]
+    p *= x
+    p += old[::-1]
     return old
 
 
 def keep_the_old_value(p, x):
     old = p * 1.0
-    p[...] = p + x
+    p += x
     return old, p - old
 
 
