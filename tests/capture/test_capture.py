@@ -171,3 +171,14 @@ def test_python_numbers_are_as_weak_as_eager_ones():
         found, expected = tg.compile(function)(0.5), function(0.5)
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected)
+
+
+def test_lists_are_arrays_as_they_are_eagerly():
+    x = np.array([[1.0, 2.0, 3.0]])
+
+    def f(x):
+        scores = x @ [[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]] + [0.5, -0.5]
+        return tg.ops.cross_entropy(scores, [1]), tg.ops.where([True, False, True], x, 0.0)
+
+    for captured, eager in zip(tg.capture(f, x)(x), f(tg.tensor(x)), strict=True):
+        np.testing.assert_array_equal(np.asarray(captured), eager.numpy())

@@ -166,10 +166,14 @@ def _apply_captured(
             types.append(known.number if isinstance(known, WeakType) else known)
         else:
             # NumPy's float64 is a Python float, too, but not weak
-            weak = weak and isinstance(x, bool | int | float | complex) and not isinstance(x, np.generic)
-            types.append(type_of(x) if isinstance(x, np.ndarray | np.generic) else x)
+            weak = (
+                weak and isinstance(entry, bool | int | float | complex) and not isinstance(entry, np.generic)
+            )
+            types.append(type_of(entry) if isinstance(entry, np.ndarray | np.generic) else entry)
     if not mask:  # tensors that hold plain data: computed now, a constant of the graph
-        values = [x._value if isinstance(x, Tensor) else x for x in operands]
+        values = [
+            x._value if isinstance(x, Tensor) else entry for x, entry in zip(operands, entries, strict=True)
+        ]
         try:
             out = op.forward(*values, **settings)
         except Exception as error:
