@@ -15,8 +15,10 @@ from tinygraph_ops import dropout as dropout
 from tinygraph_ops import embedding as embedding
 from tinygraph_ops import exponential as exponential
 from tinygraph_ops import indexing as indexing
+from tinygraph_ops import loss_kernels as loss_kernels
 from tinygraph_ops import losses as losses
 from tinygraph_ops import normalization as normalization
+from tinygraph_ops import normalization_kernels as normalization_kernels
 from tinygraph_ops import pooling as pooling
 from tinygraph_ops import pooling_kernels as pooling_kernels
 from tinygraph_ops import powers as powers

@@ -284,7 +284,7 @@ def _target(
         return labels * (1.0 - label_smoothing) + label_smoothing / classes
     axis = 1 if labels.ndim else 0
     ignored = labels == ignore_index
-    _check_labels(labels, ignored, classes)
+    check_labels(labels, ignored, classes)
     target = np.full((*labels.shape[:axis], classes, *labels.shape[axis:]), label_smoothing / classes, dtype)
     position = np.expand_dims(np.where(ignored, 0, labels).astype(np.intp, copy=False), axis)
     np.put_along_axis(target, position, 1.0 - label_smoothing * (classes - 1) / classes, axis)
@@ -293,7 +293,8 @@ def _target(
     return target
 
 
-def _check_labels(labels: Any, ignored: Any, classes: int) -> None:
+def check_labels(labels: Any, ignored: Any, classes: int) -> None:
+    """Raise ShapeError, with its position, for a label that is neither a class nor ignored."""
     wrong = ((labels < 0) | (labels >= classes)) & ~ignored
     if wrong.any():
         position = tuple(map(int, np.argwhere(wrong)[0]))
