@@ -7,8 +7,8 @@ leave it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,15 +30,13 @@ def fuse_elementwise(graph: Graph) -> Graph:
     if not language.available():
         return graph
     groups = _Groups(graph)
-    for node in graph.nodes:
-        if _can_fuse(node) or _can_reduce(node):
-            groups.add(node)
+    groups.join()
     rewriting = Rewriting(graph)
     for unit in groups.schedule():
-        if not _can_fuse(unit[0]):
-            rewriting.keep(unit[0])
+        if unit.shape is None or not _can_fuse(unit.members[0]):
+            rewriting.keep(unit.members[0])
         else:
-            _put_fused(rewriting, unit, groups.read_outside(unit))
+            _put_fused(rewriting, unit.members, groups.read_outside(unit))
     return rewriting.graph()
 
 
@@ -86,103 +84,127 @@ def _type(entry: Any) -> ArrayType:
     return edge_type(entry) if is_recorded(entry) else type_of(entry)
 
 
+class _Group(NamedTuple):
+    """Nodes that become one loop.
+
+    Attributes:
+        members: in the order of the graph.
+        shape: that the loop runs over; None for a node that is in no loop.
+        axes: over which reductions at its end run, if there are any.
+        ends: the ids of these reductions.
+    """
+
+    members: list[Node]
+    shape: tuple[int, ...] | None = None
+    axes: tuple[int, ...] | None = None
+    ends: frozenset[int] = frozenset()
+
+
 class _Groups:
-    """Which nodes are fused with which. A group grows by a node only if the whole stays free of cycles."""
+    """Which nodes are fused with which. Groups join only if what comes of it stays free of cycles."""
 
     def __init__(self, graph: Graph) -> None:
         self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
         self._position = {id(node): i for i, node in enumerate(self._nodes)}
-        self._group: dict[int, list[Node]] = {id(node): [node] for node in self._nodes}
+        self._above = {
+            id(node): [parent for parent in node.parents() if not isinstance(parent, Leaf)]
+            for node in self._nodes
+        }
+        self._group = {id(node): _alone(node) for node in self._nodes}
         ends = (*graph.outputs, *(value for _, value in (*graph.updates, *graph.gradients)))
         self._ends = {id(edge_node(end)) for end in ends if is_recorded(end)}
         self._readers: dict[int, list[Node]] = {id(node): [] for node in self._nodes}
         for node in self._nodes:
-            for parent in self._parents(node):
+            for parent in self._above[id(node)]:
                 self._readers[id(parent)].append(node)
 
-    def _parents(self, node: Node) -> Iterable[Node]:
-        return (parent for parent in node.parents() if not isinstance(parent, Leaf))
+    def join(self) -> None:
+        """Join the group of each node with those of its operands, as far as they may be one."""
+        for node in self._nodes:
+            for parent in self._above[id(node)]:
+                first, second = self._group[id(parent)], self._group[id(node)]
+                if first is not second and id(parent) not in first.ends and self._may_join(first, second):
+                    joined = self._joined(first, second)
+                    self._group.update((id(member), joined) for member in joined.members)
 
-    def add(self, node: Node) -> None:
-        """Join a node and the groups of its operands, as far as they may be one."""
-        for parent in self._parents(node):
-            group = self._group[id(node)]
-            other = self._group[id(parent)]
-            if other is not group and _can_fuse(parent) and self._may_join(other, group):
-                joined = sorted((*other, *group), key=lambda member: self._position[id(member)])
-                self._group |= {id(member): joined for member in joined}
+    def _joined(self, first: _Group, second: _Group) -> _Group:
+        members = sorted(first.members + second.members, key=lambda member: self._position[id(member)])
+        axes = second.axes if first.axes is None else first.axes
+        return _Group(members, first.shape, axes, first.ends | second.ends)
 
-    def _may_join(self, first: list[Node], second: list[Node]) -> bool:
-        members = (*first, *second)
-        elementwise = [member for member in members if _can_fuse(member)]
-        reductions = [member for member in members if not _can_fuse(member)]
-        shape, phase = elementwise[0].shape, elementwise[0].phase
+    def _may_join(self, first: _Group, second: _Group) -> bool:
         return (
-            len(members) <= LARGEST_GROUP
-            and all(member.shape == shape for member in elementwise)
+            first.shape is not None
+            and first.shape == second.shape
             # what only the backward pass reads would have to be kept until then
-            and all(member.phase == phase for member in members)
-            and len({_axes(member) for member in reductions}) <= 1
-            and all(edge_type(member.inputs[0]).shape == shape for member in reductions)
-            and not self._reads(members, reductions)
-            and not self._makes_cycle(members)
+            and first.members[0].phase == second.members[0].phase
+            and len(first.members) + len(second.members) <= LARGEST_GROUP
+            and (first.axes is None or second.axes is None or first.axes == second.axes)
+            and not self._reads_an_end(first, second)
+            and not self._makes_cycle(first, second)
         )
 
-    def _reads(self, members: Sequence[Node], reductions: Sequence[Node]) -> bool:
+    def _reads_an_end(self, first: _Group, second: _Group) -> bool:
         """Whether a member reads the result of a reduction, which is known only after the loop."""
-        ends = set(map(id, reductions))
-        return bool(ends) and any(
-            id(parent) in ends for member in members for parent in self._parents(member)
-        )
+        ends = first.ends | second.ends
+        members = (*first.members, *second.members) if ends else ()
+        return any(id(parent) in ends for member in members for parent in self._above[id(member)])
 
-    def _makes_cycle(self, members: Sequence[Node]) -> bool:
-        """Whether something that members read, outside of them, depends on a member."""
-        inside = set(map(id, members))
-        first = min(self._position[id(member)] for member in members)
-        stack = [parent for member in members for parent in self._parents(member) if id(parent) not in inside]
+    def _makes_cycle(self, first: _Group, second: _Group) -> bool:
+        """Whether something outside that members read depends on a member."""
+        ours = (first, second)
+        start = min(self._position[id(group.members[0])] for group in ours)
+        stack = self._read_by(first) + self._read_by(second)
+        stack = [group for group in stack if group is not first and group is not second]
         seen: set[int] = set()
         while stack:
-            node = stack.pop()
-            if id(node) in inside:
+            group = stack.pop()
+            if group is first or group is second:
                 return True
-            unit = self._group[id(node)]
-            if id(unit) in seen or self._position[id(unit[-1])] < first:
-                continue
-            seen.add(id(unit))
-            stack += [parent for member in unit for parent in self._parents(member)]
+            if id(group) not in seen and self._position[id(group.members[-1])] >= start:
+                seen.add(id(group))
+                stack += self._read_by(group)
         return False
 
-    def read_outside(self, unit: Sequence[Node]) -> list[Node]:
+    def _read_by(self, group: _Group) -> list[_Group]:
+        """The other groups whose results a group reads."""
+        found = (self._group[id(parent)] for member in group.members for parent in self._above[id(member)])
+        return [one for one in found if one is not group]
+
+    def read_outside(self, group: _Group) -> list[Node]:
         """The members that something outside the group reads, or that leave the graph."""
-        inside = set(map(id, unit))
+        inside = set(map(id, group.members))
         return [
             node
-            for node in unit
+            for node in group.members
             if id(node) in self._ends or any(id(reader) not in inside for reader in self._readers[id(node)])
         ]
 
-    def schedule(self) -> list[list[Node]]:
-        """Groups and single nodes, each after everything it reads, otherwise in the order of their last members."""
+    def schedule(self) -> list[_Group]:
+        """Groups, each after everything it reads, otherwise in the order of their last members."""
         done: set[int] = set()
-        order: list[list[Node]] = []
+        order: list[_Group] = []
         for node in self._nodes:
-            stack = [self._group[id(node)]] if id(self._group[id(node)]) not in done else []
+            stack = [self._group[id(node)]]
             while stack:
-                unit = stack[-1]
-                needed = [
-                    self._group[id(parent)]
-                    for member in unit
-                    for parent in self._parents(member)
-                    if id(self._group[id(parent)]) not in done and self._group[id(parent)] is not unit
-                ]
-                if id(unit) in done or not needed:
+                group = stack[-1]
+                needed = [one for one in self._read_by(group) if id(one) not in done]
+                if id(group) in done or not needed:
                     stack.pop()
-                    if id(unit) not in done:
-                        done.add(id(unit))
-                        order.append(unit)
+                    if id(group) not in done:
+                        done.add(id(group))
+                        order.append(group)
                 else:
                     stack += needed
         return order
+
+
+def _alone(node: Node) -> _Group:
+    if _can_fuse(node):
+        return _Group([node], node.shape)
+    if _can_reduce(node):
+        return _Group([node], edge_type(node.inputs[0]).shape, _axes(node), frozenset([id(node)]))
+    return _Group([node])
 
 
 def _put_fused(rewriting: Rewriting, unit: Sequence[Node], outputs: Sequence[Node]) -> None:
