@@ -10,6 +10,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn, optim
+from tinygraph.compile import tables
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import default_generator
 from tinygraph.errors import OpError, SettingError
@@ -182,6 +183,23 @@ def test_the_slowest_steps_come_first(convolutional, batch):
     rows = profile.table(slowest=4, width=140).splitlines()[2:-1]
     order = sorted(range(len(profile.steps)), key=lambda i: -profile.steps[i].seconds)
     assert [int(row.split()[0]) for row in rows] == order[:4]
+
+
+def test_long_tables_show_their_beginning_and_end(monkeypatch):
+    monkeypatch.setattr(tables, "MOST_ROWS", 6)
+
+    def chain(x):
+        for _ in range(9):
+            x = np.cumsum(x)
+        return x
+
+    profile = tg.compile(chain).profile(np.ones(3), repeats=1)
+    for text, last in ((profile.table(), 8), (profile.plan.table(), 8)):
+        rows = text.splitlines()[2:-1]
+        assert [row.split()[0] for row in rows] == ["0", "1", "2", "...", "6", "7", str(last)]
+        assert "3 more" in rows[3]
+    assert profile._repr_html_().count("<tr>") == 7 + 2
+    assert len(profile.table(slowest=2).splitlines()) == 2 + 2 + 1
 
 
 def test_notebooks_show_tables(convolutional, batch):

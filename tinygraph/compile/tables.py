@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tinygraph.compile.plan import Plan, Step
 
 USUAL_WIDTH, LEAST_WIDTH = 140, 80
+MOST_ROWS = 500  # longer tables show their beginning and end
 # Steps that compute this many operations for each byte are bound by arithmetic: their rate is in FLOP/s.
 INTENSE = 4
 
@@ -40,10 +41,7 @@ def text_table(
     from rich.text import Text
 
     columns, order = _columns(plan, profile), _order(plan, profile, slowest)
-    table = Table(
-        title=Text(_title(plan, profile)), title_justify="left", box=None, header_style="bold",
-        show_footer=True, padding=(0, 1, 0, 0), pad_edge=False,
-    )  # fmt: skip
+    table = Table(box=None, header_style="bold", show_footer=True, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
         table.add_column(
             column.title,
@@ -51,18 +49,18 @@ def text_table(
             justify="right" if column.number else "left",
             no_wrap=column.number,
         )
-    for i in order:
-        table.add_row(*(Text(column.cell(i), no_wrap=True, overflow="ellipsis") for column in columns))
+    for cells in _rows(columns, order):
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
     if width is None:
         width = max(LEAST_WIDTH, shutil.get_terminal_size((USUAL_WIDTH, 24)).columns)
     buffer = io.StringIO()
     Console(file=buffer, width=width, highlight=False, color_system=None, legacy_windows=False).print(table)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+    return "\n".join([_title(plan, profile), *(line.rstrip() for line in buffer.getvalue().splitlines())])
 
 
 def html_table(plan: Plan, profile: Profile | None = None) -> str:
     """The same for notebooks."""
-    columns = _columns(plan, profile)
+    columns, order = _columns(plan, profile), _order(plan, profile, None)
 
     def row(tag: str, cells: Sequence[str]) -> str:
         styled = (
@@ -71,7 +69,7 @@ def html_table(plan: Plan, profile: Profile | None = None) -> str:
         )
         return f"<tr>{''.join(styled)}</tr>"
 
-    body = "".join(row("td", [column.cell(i) for column in columns]) for i in range(len(plan.steps)))
+    body = "".join(row("td", cells) for cells in _rows(columns, order))
     return (
         f"<table><caption>{html.escape(_title(plan, profile))}</caption>"
         f"<thead>{row('th', [column.title for column in columns])}</thead><tbody>{body}</tbody>"
@@ -79,12 +77,22 @@ def html_table(plan: Plan, profile: Profile | None = None) -> str:
     )
 
 
+def _rows(columns: Sequence[Column], order: Sequence[int]) -> Iterator[list[str]]:
+    """The cells of each step, with one row for the middle of a long table."""
+    hidden = len(order) - MOST_ROWS
+    shown = order if hidden <= 0 else order[: MOST_ROWS // 2]
+    yield from ([column.cell(i) for column in columns] for i in shown)
+    if hidden > 0:
+        yield ["...", f"{hidden:,} more", *[""] * (len(columns) - 2)]
+        yield from ([column.cell(i) for column in columns] for i in order[-(MOST_ROWS // 2) :])
+
+
 def _title(plan: Plan, profile: Profile | None) -> str:
     from tinygraph.draw.overlays import bytes_text, text_of
 
-    arena = f"{len(plan.steps)} steps, arena of {bytes_text(plan.arena_bytes)}"
+    arena = f"{len(plan.steps):,} steps, arena of {bytes_text(plan.arena_bytes)}"
     if profile is None:
-        return f"Plan: {arena}; buffer: +offset in it, or what is written in place"
+        return f"Plan: {arena}; a buffer +offset is a place in it"
     runs = f"median of {profile.repeats} runs" if profile.repeats > 1 else "one run"
     name = f" of {profile.name}" if profile.name else ""
     return f"Profile{name}: {text_of('time', profile.seconds)} ({runs}), {arena}"
