@@ -71,7 +71,8 @@ def test_a_saved_graph_becomes_an_svg_beside_it(run, saved, tmp_path):
     code, out, err = run(saved)
     assert (code, out, err) == (0, "drew net.json as net.svg\n", "")
     assert "convolution" in (tmp_path / "net.svg").read_text()
-    assert run(saved, "page.html")[0] == 0
+    assert "--random" in run(saved, "page.html")[1]
+    assert run(saved, "page.html", "--random")[1] == "drew net.json as page.html\n"
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
 
 

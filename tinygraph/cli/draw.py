@@ -123,6 +123,8 @@ def draw(
     for one in found:
         errors.print(f"note: {one.message}", markup=False, soft_wrap=True)
     say(f"drew {file} as {out}")
+    if out.suffix == ".html" and given is None and getattr(target, "inputs", ()):
+        say("The page has no numbers; --inputs values.npy, or --random, gives it some.")
     if open_it:
         open_for_user(out)
 
@@ -147,7 +149,8 @@ def _opened(file: Path, paths: Sequence[Path], random: bool) -> tuple[Any, tuple
     if types is not None:
         return model, random_inputs(types)
     say(
-        f"{file.name} states no types of inputs, so its layers are drawn as a tree; --inputs draws their graph."
+        f"{file.name} states no types of inputs, so its layers are drawn as a tree; with "
+        f'inputs = {{ x = "float32[1,3]" }} in it, or --inputs here, their graph is.'
     )
     return model, None
 
