@@ -173,13 +173,13 @@ def average_pool(x: Array, geometry: Geometry, count_include_pad: bool = True) -
     total = _fit(x, geometry, Scratch(x.dtype))
     for axis in reversed(range(len(geometry.size))):
         total = _sum(_taps(total, geometry, axis))
-    return total / _divisor(geometry, count_include_pad, total.dtype)
+    return total / divisor(geometry, count_include_pad, total.dtype)
 
 
 def average_pool_input_gradient(g: Array, geometry: Geometry, count_include_pad: bool = True) -> Array:
     """Adjoint of `average_pool`: g (batch, channels, *output) -> (batch, channels, *spatial)."""
     g = _averageable(g)
-    spread = g / _divisor(geometry, count_include_pad, g.dtype)
+    spread = g / divisor(geometry, count_include_pad, g.dtype)
     for axis in range(len(geometry.size)):
         position = axis + 2
         shape = (*spread.shape[:position], geometry.reach[axis], *spread.shape[position + 1 :])
@@ -444,7 +444,7 @@ def _sum(arrays: Iterator[Array]) -> Array:
     return total
 
 
-def _divisor(geometry: Geometry, count_include_pad: bool, dtype: np.dtype[Any]) -> Array:
+def divisor(geometry: Geometry, count_include_pad: bool, dtype: np.dtype[Any]) -> Array:
     """How many elements each window (*output) averages over."""
     counts = [_elements_counted(geometry, axis, count_include_pad) for axis in range(len(geometry.size))]
     return _outer_product(counts).astype(dtype)
