@@ -536,7 +536,7 @@ def both(network: Any) -> str:
 
 
 def middles(opened: Any) -> dict[str, tuple[float, float]]:
-    found = opened.evaluate("""() => [...document.querySelectorAll('svg.interior:not(.hidden) .kid > .box')].map(rect => {
+    found = opened.evaluate("""() => [...document.querySelectorAll('svg:not(.hidden) > .kid > .box')].map(rect => {
       const box = rect.getBoundingClientRect(), one = rect.parentNode;
       return [one.querySelector('.title')?.textContent, box.x + box.width / 2, box.y + box.height / 2];
     })""")
@@ -594,3 +594,44 @@ def test_a_view_that_nobody_moved_stays_whole_when_the_window_changes(visit: Vis
         place = box.bounding_box()
         assert place["y"] >= stage["y"]
         assert place["y"] + place["height"] <= stage["y"] + stage["height"]
+
+
+# -- legible -----------------------------------------------------------------------------------------------------------
+
+# Texts that stick out of their boxes, and texts and pictures of one box that lie over each other.
+CLUTTER = """() => {
+  const found = [], seen = one => getComputedStyle(one).display !== 'none' && one.getBoundingClientRect().width;
+  for (const kid of document.querySelectorAll('svg.interior:not(.hidden) > .kid:not(.opened)')) {
+    const box = kid.querySelector(':scope > .box')?.getBoundingClientRect();
+    const parts = [...kid.querySelectorAll('text:not(.tiny), image')].filter(seen);
+    const places = parts.map(one => one.getBoundingClientRect());
+    parts.forEach((one, i) => {
+      const a = places[i];
+      if (box && Math.max(box.left - a.left, a.right - box.right, box.top - a.top, a.bottom - box.bottom) > 1)
+        found.push(`${one.textContent} leaves its box`);
+      for (const b of places.slice(i + 1))
+        if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+          && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2.5) found.push(`overlap in ${kid.textContent}`);
+    });
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def attentive() -> str:
+    tg.manual_seed(0)
+    model = tg.nn.TransformerEncoderLayer(8, 2, 16)
+    words = np.random.default_rng(0).normal(size=(1, 3, 8)).astype(np.float32)
+    graph = tg.capture(lambda x: (model(x) ** 2).mean(), words)
+    return page(with_backward(graph).graph, inputs=(words,))
+
+
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+@pytest.mark.parametrize("net", ["text", "both", "attentive"])
+def test_no_text_is_cut_or_covered(visit: Visit, request: Any, net: str, width: int) -> None:
+    opened = visit(request.getfixturevalue(net), viewport={"width": width, "height": 844})
+    for address in ("#on=1", "#on=2", "#on=2.0", "#on=2&show=flops", "#on=3&show=alive"):
+        opened.evaluate(f"location.hash = '{address}'")
+        calm(opened)
+        assert opened.evaluate(CLUTTER) == []

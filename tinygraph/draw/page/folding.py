@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 Point = tuple[float, float]
 
-FOLD_ABOVE = 1.7  # height over width beyond which a draft is folded
+FOLD_ABOVE = 2.2  # height over width beyond which a draft is folded
 ASPECT = 1.45  # width over height that folding aims at
-LEAST_ROWS = 8  # rows that are worth folding
+LEAST_ROWS = 6  # rows that are worth folding
 MOST_CUT = (
     6  # curves on average that may run from one column to the next: more would hide what is joined with what
 )

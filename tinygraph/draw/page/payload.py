@@ -69,8 +69,10 @@ class Numbers:
 
     @property
     def left_out(self) -> int:
-        """How many tensors did not fit."""
-        return sum(record["at"] < 0 and math.prod(record["s"]) > 0 for record in self.records)
+        """How many tensors did not fit; known once the block is made."""
+        return sum(
+            record["at"] < 0 and "bad" in record and math.prod(record["s"]) > 0 for record in self.records
+        )
 
 
 def real(value: Any) -> np.ndarray[Any, Any] | None:

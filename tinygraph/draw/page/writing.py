@@ -81,7 +81,8 @@ def page(
     data: dict[str, Any] = {"root": payload.box(root)}
     values_type, block = packed(numbers.block())
     if numbers.left_out:
-        said.append(f"the elements of {numbers.left_out} large tensors are left out")
+        several = f"{numbers.left_out} large tensors" if numbers.left_out > 1 else "one large tensor"
+        said.append(f"the elements of {several} are left out")
     data |= {
         "interiors": payload.interior_records,
         "ops": payload.ops,

@@ -52,7 +52,7 @@ class Painter {
     this.text(middle, y + top, title, {size, room: w - 10, tall: image ? h * 0.2 : h * 0.42, css: "title", short,
       far: [y + h / 2, h * 0.8]});
     if (note) this.text(middle, y + (image ? h * 0.3 : h * 0.7), note,
-      {size: size * 0.76, room: w - 10, tall: image ? h * 0.13 : h * 0.26, css: "note"});
+      {size: size * 0.76, room: w - 10, tall: image ? h * 0.13 : h * 0.26, css: "note", short: note.split(" · ").at(-1)});
     if (image) this.small(pictured, x + 8, y + h * 0.4, w - 16, h * 0.53);
   }
   small(pictured, x, y, w, h) {

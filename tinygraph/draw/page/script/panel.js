@@ -78,8 +78,9 @@ function aboutCosts(record) {
   for (const one of DATA.overlays) {
     const amount = amountOf(record, one), whole = amountOf(ROOT.record, one);
     if (amount === null) continue;
-    const share = record !== ROOT.record && amount > 0 && whole > 0 && one.n !== "gradient_norm" && !one.most ? ` · ${number(100 * amount / whole, 2)} %` : "";
-    pairs.push([OVERLAY_NAMES[one.n] ?? one.n, amountText(one.n, amount) + share]);
+    const adds = record !== ROOT.record && amount > 0 && whole > 0 && one.n !== "gradient_norm" && !one.most;
+    const share = adds ? 100 * amount / whole : null, words = share < 0.1 ? "< 0.1" : share && number(share, 2);
+    pairs.push([OVERLAY_NAMES[one.n] ?? one.n, amountText(one.n, amount) + (adds ? ` · ${words} %` : "")]);
   }
   return pairs.length ? [tag("h3", {}, "Costs"), rows(pairs)] : [];
 }
