@@ -31,7 +31,7 @@ _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]
 
 
-def _last_wins(first: dict[str, Any], then: dict[str, Any], ndim: int) -> dict[str, Any]:
+def _last_wins(first: dict[str, Any], then: dict[str, Any], x: ArrayType) -> dict[str, Any]:
     """Of two in a row only the second matters."""
     return then
 
@@ -42,16 +42,33 @@ def _order(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
     return tuple(range(ndim)[::-1]) if axes is None else tuple(axis % ndim for axis in axes)
 
 
-def _joined_axes(first: dict[str, Any], then: dict[str, Any], ndim: int) -> dict[str, Any] | None:
+def _joined_axes(first: dict[str, Any], then: dict[str, Any], x: ArrayType) -> dict[str, Any] | None:
     """The one transposition that does what two do; None if they undo each other."""
-    inner, outer = _order(first, ndim), _order(then, ndim)
+    inner, outer = _order(first, x.ndim), _order(then, x.ndim)
     axes = tuple(inner[axis] for axis in outer)
-    return None if axes == tuple(range(ndim)) else {"axes": axes}
+    return None if axes == tuple(range(x.ndim)) else {"axes": axes}
+
+
+def _joined_dtypes(first: dict[str, Any], then: dict[str, Any], x: ArrayType) -> Any:
+    """Of two conversions only the second matters if the first keeps every number as it is."""
+    return then if _holds(np.dtype(first["dtype"]), x.dtype) else NotImplemented
+
+
+def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
+    """Whether every number of one dtype is one of another: an int64 of more than 53 bits is no float64."""
+    if wide.kind not in "biuf" or narrow.kind not in "biuf" or not np.can_cast(narrow, wide):
+        return False
+    return wide.kind != "f" or narrow.kind not in "iu" or 8 * narrow.itemsize <= np.finfo(wide).nmant
+
+
+def _as_reshape(x: ArrayType, out: ArrayType, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The same with `reshape`, which names every size."""
+    return reshape, {"shape": out.shape}
 
 
 @op(
     kind="shape",
-    facts={"identity_on_same_type": True, "join": _last_wins},
+    facts={"identity_on_same_type": True, "join": _last_wins, "moves": True},
     linear=("x",),
     samples=[
         Sample(_MATRIX, shape=(3, 2), expected=[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
@@ -102,7 +119,7 @@ def _(a: Any, order: str = "C") -> Any:
 
 @op(
     kind="shape",
-    facts={"join": _joined_axes, "permutation": _order},
+    facts={"join": _joined_axes, "moves": True, "permutation": _order},
     linear=("x",),
     numpy=np.transpose,
     samples=[
@@ -193,7 +210,7 @@ def broadcast_to_types(x: ArrayType, *, shape: Any) -> ArrayType:
 
 @op(
     kind="shape",
-    facts={"identity_on_same_type": True},
+    facts={"identity_on_same_type": True, "join": _joined_dtypes, "converts": True},
     linear=("x",),
     samples=[
         Sample([1.0, 2.5], dtype="complex128", expected=[1.0 + 0.0j, 2.5 + 0.0j]),
@@ -296,7 +313,10 @@ def _exchanged(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
 
 @op(
     kind="shape",
-    facts={"permutation": _exchanged},
+    facts={
+        "permutation": _exchanged,
+        "form": lambda x, out, settings: (transpose, {"axes": _exchanged(settings, x.ndim)}),
+    },
     linear=("x",),
     numpy=np.swapaxes,
     samples=[Sample(_MATRIX, axis1=0, axis2=-1, expected=[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]])],
@@ -317,8 +337,24 @@ def swapaxes_wrt_x(g: Any, axis1: int, axis2: int) -> Any:
     return ops.swapaxes(g, axis1=axis1, axis2=axis2)
 
 
+def _moved(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
+    """The order of axes of which some are moved."""
+    source, destination = (
+        [axis % ndim for axis in (given if isinstance(given, tuple) else (given,))]
+        for given in (settings["source"], settings["destination"])
+    )
+    order = [axis for axis in range(ndim) if axis not in source]
+    for place, axis in sorted(zip(destination, source, strict=True)):
+        order.insert(place, axis)
+    return tuple(order)
+
+
 @op(
     kind="shape",
+    facts={
+        "permutation": _moved,
+        "form": lambda x, out, settings: (transpose, {"axes": _moved(settings, x.ndim)}),
+    },
     linear=("x",),
     numpy=np.moveaxis,
     samples=[
@@ -339,7 +375,7 @@ def moveaxis_wrt_x(g: Any, source: Any, destination: Any) -> Any:
 
 @op(
     kind="shape",
-    facts={"identity_on_same_type": True},
+    facts={"identity_on_same_type": True, "form": _as_reshape},
     linear=("x",),
     numpy=np.expand_dims,
     samples=[Sample([1.0, 2.0], axis=0, expected=[[1.0, 2.0]]), Sample(_MATRIX, axis=(1, -1))],
@@ -360,7 +396,7 @@ def expand_dims_wrt_x(g: Any, x_type: Any) -> Any:
 
 @op(
     kind="shape",
-    facts={"identity_on_same_type": True},
+    facts={"identity_on_same_type": True, "form": _as_reshape},
     linear=("x",),
     numpy=np.squeeze,
     samples=[
@@ -385,7 +421,7 @@ def squeeze_wrt_x(g: Any, x_type: Any) -> Any:
 
 @op(
     kind="shape",
-    facts={"identity_on_same_type": True},
+    facts={"identity_on_same_type": True, "form": _as_reshape},
     linear=("x",),
     samples=[
         Sample(_MATRIX, expected=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),

@@ -111,6 +111,8 @@ class _Groups:
             for node in self._nodes
         }
         self._group = {id(node): _alone(node) for node in self._nodes}
+        # at each position how many groups have members before it as well as from there on
+        self._crossing = [0] * (len(self._nodes) + 1)
         ends = (*graph.outputs, *(value for _, value in (*graph.updates, *graph.gradients)))
         self._ends = {id(edge_node(end)) for end in ends if is_recorded(end)}
         self._readers: dict[int, list[Node]] = {id(node): [] for node in self._nodes}
@@ -125,7 +127,14 @@ class _Groups:
                 first, second = self._group[id(parent)], self._group[id(node)]
                 if first is not second and id(parent) not in first.ends and self._may_join(first, second):
                     joined = self._joined(first, second)
+                    self._count_crossing((first, -1), (second, -1), (joined, 1))
                     self._group.update((id(member), joined) for member in joined.members)
+
+    def _count_crossing(self, *changes: tuple[_Group, int]) -> None:
+        for group, change in changes:
+            start, end = (self._position[id(group.members[i])] for i in (0, -1))
+            for position in range(start + 1, end + 1):
+                self._crossing[position] += change
 
     def _joined(self, first: _Group, second: _Group) -> _Group:
         members = sorted(first.members + second.members, key=lambda member: self._position[id(member)])
@@ -154,6 +163,10 @@ class _Groups:
         """Whether something outside that members read depends on a member."""
         ours = (first, second)
         start = min(self._position[id(group.members[0])] for group in ours)
+        while self._crossing[
+            start
+        ]:  # what ends before may read a group that does not, and that may read ours
+            start -= 1
         stack = self._read_by(first) + self._read_by(second)
         stack = [group for group in stack if group is not first and group is not second]
         seen: set[int] = set()

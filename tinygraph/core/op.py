@@ -32,7 +32,10 @@ FACTS = (
     "neutral",
     "involution",
     "identity_on_same_type",
+    "form",
     "join",
+    "moves",
+    "converts",
     "permutation",
     "transposed_product",
     "program",
@@ -294,11 +297,14 @@ class Op:
         linear: operands in which the op is linear, others fixed: their reach is structural.
         nondifferentiable: operands through which no gradient flows, by nature (indices, masks, piecewise constants).
         facts: what passes may rely on, by name:
-            "neutral": {operand: number}; with that number there, the result is the other operand.
+            "neutral": {operand: number}; with that number there, the result is the other operand, signs of zeros too.
             "involution": True; applied twice it gives its operand back.
             "identity_on_same_type": True; it is its first operand when the type stays the same.
-            "join": f(first, then, ndim) -> the settings of one application that does what `first` and `then` do in a
-            row on an operand of `ndim` dimensions, or None if together they do nothing.
+            "form": f(x type, result type, settings) -> (op, settings); the application of another op that it is.
+            "join": f(first, then, x type) -> the settings of one application that does what `first` and `then` do in a
+            row on an operand of that type; None if together they do nothing, NotImplemented if no one application does.
+            "moves": True; the result has the elements of its operand, each once, in other places.
+            "converts": True; it changes the dtype of each element, and nothing else.
             "permutation": f(settings, ndim) -> the order in which it puts the axes of an operand.
             "transposed_product": True; its result with the last two axes exchanged is what it makes of its operands,
             each so exchanged, in reverse order.

@@ -12,6 +12,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.passes.cancel_shapes import cancel_shapes
 from tinygraph.passes.fold_constants import fold_constants
 from tinygraph.passes.merge_duplicates import merge_duplicates
+from tinygraph.passes.push_shapes import push_shapes
 from tinygraph.passes.remove_unused import remove_unused
 from tinygraph.passes.simplify_algebra import simplify_algebra
 from tinygraph.passes.transpose_products import transpose_products
@@ -23,6 +24,7 @@ PASSES: tuple[Pass, ...] = (
     remove_unused,
     fold_constants,
     cancel_shapes,
+    push_shapes,
     transpose_products,
     simplify_algebra,
     merge_duplicates,
