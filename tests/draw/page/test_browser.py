@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -290,17 +291,24 @@ def test_hostile_names_do_nothing(visit: Visit) -> None:
     bad = (
         "</script><script>document.title='pwned'</script>", "javascript:alert(1)",
         "<img src=x onerror=document.title='pwned'>",
-        "${document.title='pwned'}", "x" * 10_000, "\u202eleft", "a\nb", "'\"`",
+        "${document.title='pwned'}", "x" * 10_000, "\u202eleft", "a\nb", "'\"`", "\0\x1b\ufffe",
     )  # fmt: skip
     leaves = [tg.tensor(np.ones(3), requires_grad=True, name=name) for name in bad]
     total = leaves[0]
     for one in leaves[1:]:
         total = total + one
-    opened = visit(page(tg.graph_of(total, name=bad[0]), title=bad[2]))
+    graph = with_backward(tg.graph_of((total**2).sum(), name=bad[0])).graph
+    opened = visit(page(graph, title=bad[2], overlay="flops"))
     opened.fill("#search", "img")
     key(opened, "Enter")
-    key(opened, "0", "Enter", "Enter", "Escape", "ArrowRight")
+    key(opened, "0", "Enter", "Enter", "Escape", "ArrowRight", "o", "0")
     assert opened.title() == bad[2]
+    with opened.expect_download() as waiting:
+        opened.click("#export-png")
+    assert Path(waiting.value.path()).read_bytes().startswith(b"\x89PNG")
+    with opened.expect_download() as waiting:
+        opened.click("#export")
+    assert ET.parse(waiting.value.path()).getroot().tag.endswith("svg")
     assert opened.locator("main img, aside img, header img").count() == 0
 
 
@@ -513,6 +521,14 @@ def test_the_view_is_saved_as_a_png_of_twice_the_size(visit: Visit, text: str, t
     colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
     assert len(colours) > 50
     assert (255, 255, 255) in colours
+
+
+def test_a_saved_view_says_what_its_tint_means(visit: Visit, costly: str) -> None:
+    opened = visit(costly, "#show=bytes")
+    with opened.expect_download() as waiting:
+        opened.click("#export")
+    last = ET.parse(waiting.value.path()).getroot()[-1].text
+    assert re.fullmatch(r"Bytes: from 0 to [\d.]+ k?B, the largest in loss", last)
 
 
 def test_an_op_shows_its_conformance_card(visit: Visit, text: str) -> None:

@@ -273,7 +273,13 @@ function exported() {
       style: `--sw:${view.svg.style.getPropertyValue("--sw")}`}, root);
     group.append(...[...view.svg.childNodes].map(node => node.cloneNode(true)));
   }
-  return new XMLSerializer().serializeToString(root);
+  if (!legend.hidden) {
+    const words = [...legend.querySelectorAll("span")].map(span => span.textContent).filter(Boolean);
+    element("text", {x: 12, y: h - 14, style: "text-anchor:start;font-size:12px"}, root).textContent =
+      words.length > 2 ? `${words[0]}: from ${words[1]} to ${words[2]}, ${words[3]}` : words.join(": ");
+  }
+  // Names may hold characters that XML has no place for.
+  return new XMLSerializer().serializeToString(root).replace(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/g, "\ufffd");
 }
 
 // The same as pixels, twice as many as on screen.
