@@ -123,7 +123,7 @@ def draw(
     for one in found:
         errors.print(f"note: {one.message}", markup=False, soft_wrap=True)
     say(f"drew {file} as {out}")
-    if out.suffix == ".html" and given is None and getattr(target, "inputs", ()):
+    if out.suffix == ".html" and given is None and getattr(target, "inputs", None):
         say("The page has no numbers; --inputs values.npy, or --random, gives it some.")
     if open_it:
         open_for_user(out)
