@@ -54,8 +54,10 @@ def _uses(graph: Graph) -> Counter[int]:
 
 
 def _can_move(node: Node) -> bool:
-    wanted = "moves" in node.op.facts or "converts" in node.op.facts
-    return wanted and is_recorded(node.inputs[0]) and not isinstance(node.types, WeakType)
+    if "moves" not in node.op.facts and "converts" not in node.op.facts:
+        return False
+    source = node.inputs[0]  # a Python number becomes an array here
+    return is_recorded(source) and not isinstance(edge_type(source), WeakType)
 
 
 class _Met(NamedTuple):
