@@ -433,6 +433,7 @@ class _Assembly:
     def _gradient(self, edge: Any, title: str, of: str, order: int = 1, seed: str | None = None) -> None:
         """The end of a backward pass at a leaf, beside the leaf; and the start of the next pass beside that."""
         leaf, scope = self._leaf_box(of)
+        scope = scope if leaf is not None else self._part(edge).scope
         made = self._end(edge, "gradient", title, "gradient", scope, leaf, order)
         if seed is not None:
             row = self.row_of.get(made, made)
@@ -486,6 +487,7 @@ class _Assembly:
         merged: Counter[int] = Counter()
         first: dict[int, Any] = {}
         seen: set[tuple[int, int]] = set()
+        kept: Counter[int] = Counter()  # bytes of all that one box keeps for this one
         for node in part.nodes:
             for position, entry in self._entries(node):
                 if id(edge_node(entry)) not in self.place or self._elsewhere(part, entry):
@@ -502,10 +504,16 @@ class _Assembly:
                     continue
                 seen.add(key)
                 role = self._role(tail, i)
-                label = self._label(self.parts[tail], entry) if role != "saved" else self._kept(entry)
+                if role == "saved":
+                    kept[tail] += self._kept(entry)
+                    continue
+                label = self._label(self.parts[tail], entry)
                 share = self.flows.get((id(node), position))
                 label = label if share is None else f"  {share:.0%}"
                 found.append((self.ids[tail], label, role, share, self._rank(tail, i, role)))
+        for tail, size in kept.items():
+            label = bytes_text(size) if size and "shapes" in self.show else ""
+            found.append((self.ids[tail], label, "saved", None, 0))
         for tail, count in merged.items():
             label = f"× {count:,}" if count > 1 else self._label(self.parts[tail], first[tail])
             role = self._role(tail, i)
@@ -596,11 +604,11 @@ class _Assembly:
             if isinstance(entry, Leaf) and id(entry) in self.quoted
         ]
 
-    def _kept(self, edge: Any) -> str:
-        """How much stays in memory for the backward pass."""
-        if self.all_scalar or isinstance(_without_views(edge_node(edge)), Leaf) or "shapes" not in self.show:
-            return ""
-        return bytes_text(edge_type(edge).nbytes)
+    def _kept(self, edge: Any) -> int:
+        """How many bytes stay in memory for the backward pass; parameters and data stay anyway."""
+        if self.all_scalar or isinstance(_without_views(edge_node(edge)), Leaf):
+            return 0
+        return edge_type(edge).nbytes
 
     def _role(self, tail: int, head: int) -> str:
         if not self.parts[head].order:

@@ -8,6 +8,7 @@ leaves text that is escaped already as it is, and `nohtml` keeps it from being t
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.draw.picture import Arrow, Box, Group, Picture
@@ -69,16 +70,19 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
         },
         edge_attr={"fontsize": LABEL_SIZE, "fontcolor": page["muted"], "arrowsize": "0.6", "penwidth": "1"},
     )
-    if picture.rows:
+    if picture.rows or (picture.mirrored and picture.root.groups):
         graph.attr(remincross="false")  # a second pass over crossings would forget their order
-    _write_group(graph, picture.root, picture, {box.id: box for box in picture.boxes}, style, depth=0)
+    rows = [*picture.rows, *_opposites(picture), *_after_gradients(picture)]
+    waiting = _write_group(
+        graph, picture.root, picture, {box.id: box for box in picture.boxes}, style, rows, 0
+    )
     for arrow in picture.arrows:
         _write_arrow(graph, arrow, style)
-    if (
+    supported = (
         len(picture.boxes) <= MOST_SUPPORTED and not picture.rows
-    ):  # around rows of planes they would need much room
-        for upper, lower in _supports(picture):
-            graph.edge(upper, lower, style="invis", weight="0")
+    )  # around planes they would need much room
+    for upper, lower in _supports(picture) if supported else []:
+        graph.edge(upper, lower, style="invis", weight="0")
     for number, (above, below) in enumerate(picture.below):
         middle = f"between{number}"
         graph.node(middle, label="", shape="point", style="invis", width="0", height="0")
@@ -86,11 +90,8 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
             graph.edge(box, middle, style="invis", weight="0")
         for box in below:
             graph.edge(middle, box, style="invis", weight="0")
-    for boxes in [*_opposites(picture), *_after_gradients(picture)]:
-        with graph.subgraph() as row:
-            row.attr(rank="same")
-            for left, right in itertools.pairwise(boxes):
-                row.edge(left, right, style="invis", weight="1")
+    for row in waiting:
+        _write_row(graph, row)
     return graph
 
 
@@ -115,18 +116,18 @@ def _after_gradients(picture: Picture) -> list[list[str]]:
     """Rows that keep the ends of a backward pass to the right of where the pass goes on."""
     kinds = {box.id: box.kind for box in picture.boxes if box.backward}
     free = {box.id for box in picture.boxes if box.backward and box.opposite is None}
-    goes_on = {
-        a.tail: a.head for a in picture.arrows if a.rank < 0 and kinds.get(a.head, "gradient") != "gradient"
-    }
+    frames = _frames_around(picture)
+    upwards = [arrow for arrow in picture.arrows if arrow.rank < 0 and arrow.head in kinds]
+    goes_on = {arrow.tail: arrow.head for arrow in upwards if kinds[arrow.head] != "gradient"}
     rows: dict[str, list[str]] = {}
-    for arrow in picture.arrows:
+    for arrow in upwards:
+        beside = goes_on.get(arrow.tail)
+        if beside is None or arrow.head not in free or kinds[arrow.head] != "gradient":
+            continue
         if (
-            arrow.rank < 0
-            and arrow.head in free
-            and kinds[arrow.head] == "gradient"
-            and arrow.tail in goes_on
-        ):
-            rows.setdefault(arrow.tail, [goes_on[arrow.tail]]).append(arrow.head)
+            frames[beside][-1:] == frames[arrow.head][-1:]
+        ):  # frames that shared a row could not stand in a column
+            rows.setdefault(arrow.tail, [beside]).append(arrow.head)
     return list(rows.values())
 
 
@@ -145,17 +146,25 @@ def _text(text: str) -> str:
 
 
 def _write_group(
-    graph: graphviz.Digraph, group: Group, picture: Picture, boxes: dict[str, Box], style: Style, depth: int
-) -> None:
+    graph: graphviz.Digraph,
+    group: Group,
+    picture: Picture,
+    boxes: dict[str, Box],
+    style: Style,
+    rows: Sequence[Sequence[str]],
+    depth: int,
+) -> list[Sequence[str]]:
+    """Write boxes and frames, each row of boxes within the frame that they are in; the rows of several frames."""
     for box in group.boxes:
         _write_box(graph, boxes[box], style)
+    here = set(group.boxes)
     turned = depth and picture.direction == "right"  # within a frame Graphviz turns columns around
-    for ordered in picture.rows:
-        if ordered[0] in group.boxes:  # to be asked for within the frame
-            with graph.subgraph() as row:
-                row.attr(rank="same")
-                for before, after in itertools.pairwise(ordered[::-1] if turned else ordered):
-                    row.edge(before, after, style="invis")
+    waiting: list[Sequence[str]] = []
+    for row in rows:
+        if here.issuperset(row):
+            _write_row(graph, row[::-1] if turned else row)
+        else:
+            waiting.append(row)
     for inner in group.groups:
         with graph.subgraph(name=f"cluster_{inner.id}") as frame:
             fill = style.page["frame_fill" if depth % 2 == 0 else "background"]
@@ -172,7 +181,16 @@ def _write_group(
                 labeljust="l",
                 margin="10",
             )
-            _write_group(frame, inner, picture, boxes, style, depth + 1)
+            waiting = _write_group(frame, inner, picture, boxes, style, waiting, depth + 1)
+    return waiting
+
+
+def _write_row(graph: graphviz.Digraph, boxes: Sequence[str]) -> None:
+    """Boxes side by side; the edges between them need a weight, or Graphviz does not keep their order."""
+    with graph.subgraph() as row:
+        row.attr(rank="same")
+        for left, right in itertools.pairwise(boxes):
+            row.edge(left, right, style="invis")
 
 
 def _write_box(graph: graphviz.Digraph, box: Box, style: Style) -> None:
@@ -332,7 +350,9 @@ def _supports(picture: Picture) -> list[tuple[str, str]]:
         if picture.boxes[place[arrow.head]].kind in ("output", "update"):
             place[arrow.head] = place[arrow.tail]
     frames = _frames_around(picture)
-    fed = {arrow.head for arrow in data}
+    backward = {box.id for box in picture.boxes if box.backward}
+    free = {box.id for box in picture.boxes if box.kind == "gradient" and box.opposite is None}
+    fed = {arrow.head for arrow in data} | backward - free
     ends: dict[str, list[str]] = {}
     found: dict[tuple[str, str], None] = {}
     for arrow in data:
@@ -342,7 +362,7 @@ def _supports(picture: Picture) -> list[tuple[str, str]]:
         if len(tail) > shared:
             frame = tail[shared]
             if frame.id not in ends:
-                ends[frame.id] = sorted(_ends(frame, data), key=place.__getitem__)[-SUPPORTS:]
+                ends[frame.id] = sorted(_ends(frame, data) - backward, key=place.__getitem__)[-SUPPORTS:]
             above += ends[frame.id]
         below = [arrow.head]
         for frame in head[shared:]:

@@ -34,7 +34,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Literal, get_args
 
@@ -111,15 +111,41 @@ def render(
             except _NoWorker as reason:
                 return _draw_by_system(text, format, engine, time_limit, scale, str(reason), folder)
 
-        try:
-            picture = drawn(dot)
-        except RenderError as error:
-            if "routesplines" not in str(error):
-                raise
-            # Graphviz fails to bend an arrow around the boxes, and would leave it out: straight ones never fail
-            picture = drawn(dot.replace("{", "{ splines=line;", 1))
+        picture = _with_repairs(drawn, dot)
     tidy = _TIDY.get(format, bytes)(picture)
     return _with_images(tidy, images or {}) if format == "svg" else tidy
+
+
+def _with_repairs(drawn: Callable[[str], bytes], dot: str) -> bytes:
+    """What is drawn of DOT text, or of text without what Graphviz stumbles over."""
+    try:
+        return drawn(dot)
+    except RenderError as error:
+        found = str(error)
+        repairs = [repair(dot) for sign, repair in _REPAIRS if sign in found]
+        repaired = next((text for text in repairs if text != dot), None)
+        if repaired is None:
+            raise
+    return _with_repairs(drawn, repaired)
+
+
+def _labels_last(dot: str) -> str:
+    return re.sub(r"(?m)^(\s*\S+ -> \S+ \[)(label=.*constraint=false)", r"\1x\2", dot)
+
+
+def _straight(dot: str) -> str:
+    return dot if "{ splines=line;" in dot else dot.replace("{", "{ splines=line;", 1)
+
+
+# What Graphviz says -> what is drawn instead, in the order in which it is tried. It loses its way, or crashes, over the
+# labels of arrows within a row of boxes, unless they are put in their places last; and where it finds no way to bend
+# an arrow around the boxes it would leave the arrow out, but straight ones never fail.
+_REPAIRS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("routesplines", _labels_last),
+    ("init_rank", _labels_last),
+    ("crashed", _labels_last),
+    ("routesplines", _straight),
+)
 
 
 @contextlib.contextmanager
