@@ -13,6 +13,7 @@ from tinygraph_ops import convolution_kernels as convolution_kernels
 from tinygraph_ops import copying_kernels as copying_kernels
 from tinygraph_ops import dropout as dropout
 from tinygraph_ops import embedding as embedding
+from tinygraph_ops import error_function_kernels as error_function_kernels
 from tinygraph_ops import exponential as exponential
 from tinygraph_ops import indexing as indexing
 from tinygraph_ops import loss_kernels as loss_kernels

@@ -30,10 +30,15 @@ def make_where(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run | None:
     ):
         x, y = choices
         return in_order(partial(np.copyto, out, y), partial(np.copyto, out, x, where=condition))
-    x, y = (one.astype(out.dtype, copy=False).view(bits) for one in choices)
-    out = out.view(bits)
-    if not isinstance(inputs[2], np.ndarray) and not y:
-        return partial(np.multiply, x, condition, out)
+    x, y = (one.astype(out.dtype, copy=False) for one in choices)
+    if not isinstance(inputs[2], np.ndarray) and not y.view(bits):
+        return partial(np.multiply, x.view(bits), condition, out.view(bits))
+    return choose(condition, x, y, out)
+
+
+def choose(condition: Array, x: Array, y: Array, out: Array) -> Run:
+    """x where the condition holds and y elsewhere, floats of one dtype: y with the bits in which x differs, or not."""
+    x, y, out = (one.view(_BITS[out.dtype.name]) for one in (x, y, out))
     return in_order(
         partial(np.bitwise_xor, x, y, out),
         partial(np.multiply, out, condition, out),

@@ -168,9 +168,9 @@ def erf(x: Any) -> Any:
     near, far = size <= 0.46875, size > 4
     middle = ~(near | far)  # and nan
     part = x[near]
-    out[near] = part * _ratio(_NEAR, part * part)
+    out[near] = part * _ratio(NEAR, part * part)
     part = size[middle]
-    out[middle] = 1 - np.exp(-part * part) * _ratio(_MIDDLE, part)
+    out[middle] = 1 - np.exp(-part * part) * _ratio(MIDDLE, part)
     part = np.minimum(size[far], 10)  # erf is 1 long before, and the square must not overflow
     tail = 1 / (part * part)
     complement = (1 / pi**0.5 - tail * _ratio(_FAR, tail)) / part
@@ -194,14 +194,14 @@ def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Any) ->
     return numerator / denominator
 
 
-_NEAR = (
+NEAR = (
     (
         1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
         3.20937758913846947e3,
     ),
     (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
 )  # fmt: skip
-_MIDDLE = (
+MIDDLE = (
     (
         2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1,
         2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,

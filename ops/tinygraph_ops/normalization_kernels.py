@@ -139,9 +139,9 @@ def generate_standardize(
 
 
 def _inverse_deviation(variance: Array, eps: float, scale: Array) -> Run:
-    one, eps = np.ones((), scale.dtype), np.asarray(eps, scale.dtype)
+    one, more = np.ones((), scale.dtype), np.asarray(eps, scale.dtype)
     return in_order(
-        partial(np.add, variance, eps, scale),
+        partial(np.add, variance, more, scale),
         partial(np.sqrt, scale, scale),
         partial(np.divide, one, scale, scale),
     )

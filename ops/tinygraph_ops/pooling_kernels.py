@@ -61,7 +61,8 @@ def _lowered(name: str, on_numpy: Callable[..., Lowering | None]) -> Callable[..
     """Windows are read where the images lie; results lie as the images do."""
 
     def lowered(types: Types, layouts: Layouts, target: Any, **settings: Any) -> Lowering | None:
-        language, x, out = kernel_language(), types.inputs[0], types.outputs[0]
+        language: Any = kernel_language()
+        x, out = types.inputs[0], types.outputs[0]
         geometry = pool_geometry(x.shape, **settings)
         padded = any(before for before, _ in geometry.padding)
         windows = (
