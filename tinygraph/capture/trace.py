@@ -21,7 +21,7 @@ from tinygraph.core.state import buffer
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType, type_of
-from tinygraph.errors import CaptureError
+from tinygraph.errors import CaptureError, DTypeError
 
 
 class Trace:
@@ -216,6 +216,10 @@ def _input_type(value: Any) -> ArrayType | None:
     """The type of an argument that becomes an input of the graph; None for what is passed on as it is."""
     if isinstance(value, Tensor | np.ndarray | np.generic):
         shape, dtype = value.type if isinstance(value, Tensor) else type_of(value)
+        if dtype.kind not in "biufcO":
+            raise DTypeError(
+                f"an array of dtype {dtype} cannot be computed with; pass numbers, or close over it"
+            )
         return ArrayType(shape, dtype.newbyteorder("="))  # kernels take the machine's byte order only
     if isinstance(value, int | float | complex) and not isinstance(value, bool):
         return WeakType((), np.asarray(value).dtype)

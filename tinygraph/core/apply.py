@@ -19,7 +19,7 @@ from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded, next_order
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import Tensor, left_behind
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, WeakType, as_value, forward_types, type_of
 from tinygraph.errors import (
     CaptureError,
@@ -62,7 +62,10 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     for x in operands:
         if isinstance(x, Tensor):
             tensors = True
-            values.append(x._value)
+            value = x._value
+            if value is None and mode.capture is None:
+                raise left_behind(f"op {op.name!r}", x)
+            values.append(value)
             entry = x._edge
             if entry is not None:
                 mask |= bit
@@ -71,7 +74,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
             else:
                 entry = x._leaf
                 if entry is None:
-                    entry = x._value
+                    entry = value
                 else:
                     leaves |= bit
             entries.append(entry)
@@ -153,9 +156,9 @@ def _apply_captured(
             elif x._edge is None:
                 capture.constant(x)
             elif edge_node(entry).order < capture.floor and entry.__class__ is not Leaf:
-                raise _left_behind(op, x) if x._value is None else _recorded_before(op, x)
+                raise left_behind(f"op {op.name!r}", x) if x._value is None else _recorded_before(op, x)
             elif entry.__class__ is Leaf and entry.value is None and entry.order < capture.floor:
-                raise _left_behind(op, x)
+                raise left_behind(f"op {op.name!r}", x)
             mask |= is_recorded(entry) << i
             constant = not mode.recording or (
                 isinstance(entry, Leaf) and entry.kind in ("buffer", "generator")
@@ -297,9 +300,6 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
             f"op {op.name!r} takes {len(op.signature.operands)} operand(s) ({names}) but got {len(operands)}; "
             f"settings are keyword-only: {', '.join(op.signature.settings) or 'none'}"
         )
-    captured = [x for x in operands if isinstance(x, Tensor) and x._value is None]
-    if captured and modes.current.capture is None:
-        return _left_behind(op, captured[0])
     cause: Exception = error
     if op.typed and not isinstance(error, TinygraphError):
         # the type rule usually says more precisely what does not fit
@@ -324,13 +324,6 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
     for name, value in settings.items():
         lines.append(f"    {name} = {value!r}")
     return kind("\n".join(lines))
-
-
-def _left_behind(op: Op, x: Tensor) -> CaptureError:
-    return CaptureError(
-        f"op {op.name!r} met a tensor that a finished capture left behind: it has a type ({x.type}) but no value. "
-        f"Return it from the captured function instead of keeping it"
-    )
 
 
 def _recorded_before(op: Op, x: Tensor) -> CaptureError:

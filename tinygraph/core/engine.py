@@ -18,7 +18,7 @@ from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
 from tinygraph.core.registry import ops
-from tinygraph.core.tensor import Tensor, read_grad, write_grad
+from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, as_value, type_of
 from tinygraph.errors import DTypeError, MissingRuleError, RecordingError, RuleError, ShapeError
 
@@ -52,6 +52,8 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
             f"backward() from a tensor that was not recorded ({output!r}): no operand required a gradient, or it was "
             f"computed under tg.no_grad(). Make the leaves with tg.tensor(value, requires_grad=True)"
         )
+    if output._value is None and modes.current.capture is None:
+        raise left_behind("backward()", output)
     if not output.type.differentiable:
         raise DTypeError(f"backward() needs a real or complex output, not {output.type}")
     seed = _seed(output, gradient)

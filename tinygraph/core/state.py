@@ -52,7 +52,7 @@ def write(state: Tensor, value: Any) -> None:
         capture.write(state._own_leaf(), value if fits else ops.cast(value, dtype=state.dtype))
         return
     if isinstance(value, Tensor):
-        value = value._value
+        value = value._concrete("writing a tensor")
     value = np.asarray(value)
     old = state._value
     if state._leaf is None:

@@ -120,6 +120,8 @@ class Tensor:
     def grad(self, value: Any) -> None:
         if value is not None and not isinstance(value, Tensor):
             value = tensor(value)
+        if value is not None and value._value is None and modes.current.capture is None:
+            raise left_behind("setting .grad", value)
         if value is not None and value.shape != self.shape:
             raise ShapeError(f"a gradient of shape {value.shape} does not fit a tensor of shape {self.shape}")
         write_grad(self._own_leaf(), value)
@@ -166,6 +168,8 @@ class Tensor:
 
     def _concrete(self, what: str) -> Any:
         if self._value is None:
+            if modes.current.capture is None:
+                raise left_behind(f"{what} at {here(3)}", self)
             raise CaptureError(
                 f"{what} at {here(3)}: this tensor is being captured and has a type ({self.type}) but no value. "
                 f"Python code that depends on values cannot be captured: use tg.ops.where for a choice between "
@@ -193,7 +197,7 @@ class Tensor:
         backward(self, gradient, create_graph=create_graph)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if self.requires_grad:
+        if self.requires_grad and self._value is not None:
             raise RecordingError(
                 "this tensor carries a gradient, which an array cannot: keep computing with tensors, or write "
                 "tensor.detach().numpy() if the gradient is not wanted"
@@ -584,6 +588,15 @@ def tensor_of(leaf: Leaf) -> Tensor:
     if held is None:
         held = Tensor._of_leaf(leaf)
     return held
+
+
+def left_behind(what: str, x: Tensor) -> CaptureError:
+    """The error of meeting a captured tensor after its capture, when it stands for no value any more."""
+    made = f" as the result of {x.node.describe()}" if x.node is not None else ""
+    return CaptureError(
+        f"{what} met a tensor that a finished capture left behind{made}: it has a type ({x.type}) but no value. Return "
+        f"it from the captured function instead of keeping it in a list, an attribute or a variable"
+    )
 
 
 def _require_differentiable(types: ArrayType) -> None:
