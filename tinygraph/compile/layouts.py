@@ -61,7 +61,7 @@ def _has_axes(node: Node) -> bool:
 
 
 def _wanted(node: Node, chosen: Mapping[Key, Layout]) -> Layouts:
-    """What a node's kernel asks for; without a say of its own it follows its operands."""
+    """What a node's kernel asks for; without a say of its own, results follow an operand of their shape."""
     if node.op.lowering is not None:
         inputs = tuple(_layout(entry, chosen) for entry in node.inputs)
         outputs = tuple(
@@ -70,8 +70,6 @@ def _wanted(node: Node, chosen: Mapping[Key, Layout]) -> Layouts:
         lowering = lower(node, inputs, outputs)
         if lowering is not None and lowering.layouts is not None:
             return lowering.layouts
-    if node.op.kind != "elementwise":
-        return Layouts((), ())
     return Layouts((), tuple(_followed(node, types, chosen) for types in node.output_types))
 
 
