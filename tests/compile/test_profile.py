@@ -277,6 +277,20 @@ def test_the_drawing_shows_what_was_measured(convolutional, batch):
     assert any(word == "time" for box in boxes.values() for word, _ in box.numbers)
 
 
+def test_boxes_of_a_rewritten_graph_have_all_their_arrows():
+    """Passes leave the views of parameters early in the graph, before what the same box reads from another."""
+    _, _, step = training(nn.Linear(6, 5), nn.ReLU(), nn.Tanh(), nn.Linear(5, 4), nn.Linear(4, 3))
+    profile = step.profile(np.ones((4, 6), np.float32), np.zeros(4, int), repeats=1)
+    picture = profile.draw(zoom="module").picture
+    modules = {box.id: box.title.split()[0] for box in picture.boxes if not box.backward}
+    arrows = [one for one in picture.arrows if one.role == "data" and {one.tail, one.head} <= set(modules)]
+    found = {(modules[one.tail], modules[one.head]) for one in arrows}
+    steps = {name for pair in found for name in pair if name.isdigit()}
+    assert {"0", "3", "4"} <= steps
+    ordered = ["x", *sorted(steps), "cross_entropy"]
+    assert set(itertools.pairwise(ordered)) <= found
+
+
 def test_times_of_a_drawing_may_come_from_elsewhere(tmp_path):
     graph = tg.capture(lambda x: np.exp(x) + np.sin(x), np.zeros(3))
     nodes = {node.op.name: node for node in graph.nodes if node.op is not None}

@@ -6,6 +6,7 @@ Coarser divisions stand in when a picture would have too many boxes. Nothing her
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def _without_composites(scope: Scope) -> Scope:
 def collapse(
     nodes: Sequence[Node], cut: Cut, every_backward_node: bool = False, phases: Phases | None = None
 ) -> list[Part]:
-    """Parts in the order of their first nodes; the nodes of one group make a part for each pass.
+    """Parts in the order of their first nodes, but after what they read; the nodes of a group make one for each pass.
 
     Unless `every_backward_node` is to be visible, those that serve one visible forward node make one part.
     """
@@ -163,7 +164,34 @@ def collapse(
             boxes[key] = box
             parts.append(box)
         box.nodes.append(node)
-    return _with_leaves(parts, leaves)
+    return _with_leaves(_in_order(parts), leaves)
+
+
+def _in_order(parts: list[Part]) -> list[Part]:
+    """The parts, those that another reads before it, as passes do not leave them; otherwise as they come.
+
+    Parts that read one another in a circle, which only odd scopes bring about, stay where they are.
+    """
+    place = {id(node): i for i, part in enumerate(parts) for node in part.nodes}
+    waiting = [
+        {place[id(parent)] for node in part.nodes for parent in node.parents() if id(parent) in place} - {i}
+        for i, part in enumerate(parts)
+    ]
+    if all(max(read, default=-1) < i for i, read in enumerate(waiting)):
+        return parts
+    readers: list[list[int]] = [[] for _ in parts]
+    for i, read in enumerate(waiting):
+        for other in read:
+            readers[other].append(i)
+    ready = [i for i, read in enumerate(waiting) if not read]  # sorted, and so a heap
+    order = []
+    while ready:
+        order.append(i := heapq.heappop(ready))
+        for reader in readers[i]:
+            waiting[reader].discard(i)
+            if not waiting[reader]:
+                heapq.heappush(ready, reader)
+    return [parts[i] for i in order] if len(order) == len(parts) else parts
 
 
 def served(node: Node) -> Node:
