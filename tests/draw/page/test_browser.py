@@ -287,6 +287,17 @@ def test_the_view_is_saved_as_an_svg_that_stands_alone(visit: Visit, text: str, 
     assert "http" not in content.replace("http://www.w3.org/", "")
 
 
+def test_tiles_of_a_large_plane_show_its_picture(visit: Visit) -> None:
+    x = tg.tensor(np.random.default_rng(0).normal(size=(60, 40)), requires_grad=True, name="x")
+    opened = visit(page(tg.graph_of(np.sin(x))), "#on=1")
+    key(opened, "Enter", "Enter")
+    tiles = opened.locator("svg.interior:not(.hidden) > .tile > .box")
+    assert tiles.count() == 12
+    assert opened.evaluate("getComputedStyle(document.querySelector('svg .tile > .box')).fill") == "none"
+    behind = opened.locator("svg.interior:has(> .tile) > image.heat")
+    assert behind.first.get_attribute("href").startswith("data:image/png")
+
+
 def test_hostile_names_do_nothing(visit: Visit) -> None:
     bad = (
         "</script><script>document.title='pwned'</script>", "javascript:alert(1)",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.draw.numbers import with_backward
 from tinygraph.draw.page import page
 from tinygraph.draw.page.payload import Numbers, statistics
 from tinygraph.draw.page.writing import script_json
@@ -168,3 +169,27 @@ def test_numbers_that_differ_in_their_last_digit_have_statistics() -> None:
     assert found["st"][:2] == [1.0, 1.0]
     assert "h" not in found
     assert sum(statistics(np.array([1.0, 1.0 + 1e-12]))["h"]) == 2
+
+
+def test_the_last_pass_keeps_nothing_for_another() -> None:
+    x = tg.tensor(np.ones((2, 3)), requires_grad=True, name="x")
+    graph = with_backward(tg.graph_of((np.sin(x) * 2.0).sum())).graph
+    (saved,) = (one for one in data_of(page(graph))["overlays"] if one["n"] == "saved")
+    amounts = {
+        node.op.name: amount
+        for node, amount in zip(graph.nodes, saved["a"], strict=True)
+        if node.op is not None
+    }
+    assert amounts["sin"] == 0  # x stays anyway
+    assert amounts["cos"] is None
+    assert sum(amount or 0 for amount in saved["a"]) == 0
+
+
+def test_amounts_that_are_no_numbers_are_written_as_words() -> None:
+    x = tg.tensor([0.0, 1.0], requires_grad=True, name="x")
+    with np.errstate(all="ignore"):
+        data = data_of(page(tg.graph_of(np.sqrt(x).sum())))
+    (norms,) = (one["a"] for one in data["overlays"] if one["n"] == "gradient_norm")
+    assert norms[0] == "Infinity"
+    (broken,) = (one["a"] for one in data["overlays"] if one["n"] == "nan")
+    assert broken[0] == 1

@@ -12,6 +12,7 @@ from typing import Any
 from tinygraph.core.graph import Graph
 from tinygraph.draw.levels import LARGEST, OVERLAYS
 from tinygraph.draw.overlays import alive_of, heats_of
+from tinygraph.draw.phases import orders_of
 
 STRUCTURAL = ("flops", "bytes", "saved", "alive", "coverage")  # need no numbers
 DIGITS = 4
@@ -38,9 +39,16 @@ def overlay_records(
     }
     wanted = [one for one in (*OVERLAYS, *LARGEST) if one in STRUCTURAL or having[one]]
     heats = heats_of(graph.nodes, wanted, values, gradients, times, alive_of(graph))
+    orders = orders_of(graph.nodes)
+    last = max(orders.values(), default=-1)  # nothing is kept for a pass that is not there
     found = []
     for i, overlay in enumerate(wanted):
-        amounts = [_written(heats[id(node)].amounts[i]) for node in graph.nodes]
+        amounts = [
+            None
+            if overlay == "saved" and orders.get(id(node)) == last
+            else _written(heats[id(node)].amounts[i])
+            for node in graph.nodes
+        ]
         if any(amount is not None for amount in amounts):
             found.append({"n": overlay, "a": amounts, "most": overlay in LARGEST})
     return found

@@ -101,7 +101,7 @@ class View {
     stage.append(this.svg);
   }
   kid(kid) {
-    const group = element("g", {class: `kid k-${kid.kind}${kid.record?.p ? " backward" : ""}`}, this.svg);
+    const group = element("g", {class: `kid k-${kid.kind}${kid.record?.p ? " backward" : ""}${kid.tile ? " tile" : ""}`}, this.svg);
     const fill = overlaid && kid.record && this.item.record?.c ? tinted(kid.record, this.item.record) : null;
     if (fill) {
       group.setAttribute("style", `--fill:${fill};--ink:var(--text)`);
