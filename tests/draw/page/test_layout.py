@@ -160,7 +160,7 @@ def test_a_page_with_too_many_boxes_leaves_the_inner_ones_out_and_says_so() -> N
     root, notices = tree(tg.graph_of(y), {}, set(), seconds=20, most=300)
     assert sum(1 for _ in root.walk()) <= 301
     assert "left out of this page" in notices[0]
-    assert sum(box.left_out for box in root.walk()) == int(notices[0].split()[0].replace(",", ""))
+    assert sum(len(box.inside) for box in root.walk()) == int(notices[0].split()[0].replace(",", ""))
 
 
 def test_without_graphviz_or_time_the_page_is_in_rows_and_says_so(monkeypatch: Any) -> None:

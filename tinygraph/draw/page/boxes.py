@@ -42,8 +42,7 @@ class Box:
         kids: boxes inside; those of a row follow their leader.
         links: (upper kid or None for the border, lower kid or None, value) -> what flows there.
         ins, outs: the values that cross its upper and its lower border, later in the order in which they stand there.
-        left_out: how many boxes in it the page does not carry.
-        inside: the nodes of those.
+        inside: the nodes that it stands for without a box for each.
         interior: how its kids are laid out.
         number: its place among its parent's kids.
     """
@@ -62,7 +61,6 @@ class Box:
     links: dict[tuple[Box | None, Box | None, Value], Flow] = field(default_factory=dict)
     ins: dict[Value, None] = field(default_factory=dict)
     outs: dict[Value, None] = field(default_factory=dict)
-    left_out: int = 0
     inside: list[Node] = field(default_factory=list)
     interior: Interior | None = None
     pictured: bool = False
@@ -87,6 +85,11 @@ class Box:
             else:
                 rows.append([kid])
         return rows
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes it stands for itself, those of its kids not counted."""
+        return self.inside if self.node is None else [self.node]
 
     @property
     def results(self) -> list[Value]:

@@ -63,6 +63,9 @@ class _Growing:
         self.root = Box(graph.name or "model")
         self.groups: dict[tuple[str, Scope], Box] = {("forward", ()): self.root}
         self.calls: dict[tuple[Scope, str], dict[int, int]] = {}
+        # In a graph with far too many nodes several that follow one another are one box from the start.
+        count = len(graph.nodes)
+        self.run = math.ceil(2 * count / MOST_BOXES) if count > 2 * MOST_BOXES else 1
         self.places: dict[int, Box] = {}  # of forward nodes, and of the gradients of leaves, by a node's id
         self.opposite: dict[Box, list[Box]] = {}  # what lies opposite of a box, in the order of the passes
         for node in graph.nodes:
@@ -83,30 +86,52 @@ class _Growing:
         lanes = self.lanes
         for node in graph.nodes:
             if not isinstance(node, Leaf) and not lanes.lane(node):
-                self._put(self._box(node), node.phase, lanes.scope(node))
+                self._put(node, node.phase, lanes.scope(node))
         scopes = _leaf_scopes(graph, lanes)
-        for leaf in reversed(graph.leaves):  # what is read stands before what reads it
+        first: dict[Box, list[Box]] = {}  # what is read stands before what reads it
+        leaves = graph.leaves
+        for leaf in leaves:
             if leaf.kind != "seed":
-                box = self.places[id(leaf)] = self._box(leaf)
-                self._group(*scopes[id(leaf)]).kids.insert(0, box)
+                boxes = first.setdefault(self._group(*scopes[id(leaf)]), [])
+                if len(leaves) > MOST_BOXES:
+                    self._together(boxes, leaf)
+                else:
+                    boxes.append(self._box(leaf))
+                self.places[id(leaf)] = boxes[-1]
+        for group, boxes in first.items():
+            group.kids[:0] = boxes
 
-    def _put(self, box: Box, phase: str, scope: Scope) -> None:
-        self._group(phase, scope).kids.append(box)
-        if box.node is not None:
-            self.places[id(box.node)] = box
+    def _put(self, one: Node | Box, phase: str, scope: Scope) -> None:
+        kids = self._group(phase, scope).kids
+        if isinstance(one, Box):
+            kids.append(one)
+        elif self.run == 1:
+            kids.append(self._box(one))
+        else:
+            self._together(kids, one)
+        for node in kids[-1].nodes[-1:]:
+            self.places[id(node)] = kids[-1]
+
+    def _together(self, boxes: list[Box], node: Node, lane: int = 0) -> None:
+        """A node in the last box, or in one after it when that is full."""
+        if not boxes or not 0 < len(boxes[-1].inside) < self.run:
+            box = self._box(node)
+            boxes.append(Box(box.title, box.kind, lane=lane))
+        boxes[-1].inside.append(node)
 
     def _backward(self, graph: Graph) -> None:
         """Backward nodes opposite of what they serve; where gradients of several uses add up stands by itself."""
         lanes = self.lanes
         for (key, lane), nodes in sorted_by_lane(lanes, graph.nodes).items():
             origin = lanes.served(nodes[0])
-            box = self._derivative(origin, nodes)
             leader = self.places.get(key)
-            if leader is not None and lane:
-                self._face(leader, box)
+            if leader is not None and lane and leader.inside:
+                self._beside(leader, lane, nodes)
+            elif leader is not None and lane:
+                self._face(leader, self._derivative(origin, nodes))
             else:
                 phase = origin.phase if origin is not None else "backward"
-                self._put(box, phase, lanes.scope(nodes[0]))
+                self._put(self._derivative(origin, nodes), phase, lanes.scope(nodes[0]))
         for node in graph.nodes:
             if id(node) in lanes.joins:
                 note = shape_text(node.output_types[0].shape)
@@ -133,6 +158,15 @@ class _Growing:
         """Put a box opposite of one of the forward pass."""
         box.leader = leader
         self.opposite.setdefault(leader, []).append(box)
+
+    def _beside(self, leader: Box, lane: int, nodes: list[Node]) -> None:
+        """Put nodes into the one box opposite of one that stands for many."""
+        opposite = self.opposite.setdefault(leader, [])
+        box = next((one for one in opposite if one.lane == lane), None)
+        if box is None:
+            box = Box(DERIVATIVES[min(lane, 2)] + leader.title, leader.kind, lane=lane, leader=leader)
+            opposite.append(box)
+        box.inside += nodes
 
     def _opposite_of(self, leader: Box) -> list[Box]:
         return sorted(self.opposite.get(leader, ()), key=lambda box: box.lane)
@@ -243,6 +277,10 @@ class _Growing:
             if len(ops) == 1 and box.title.isdigit():
                 box.title = f"{box.title} · {ops[0].title}"  # a number says too little
         for box in list(root.walk()):
+            if box.inside:
+                first, last = box.inside[0], box.inside[-1]
+                box.title = f"{box.title} … {shorten(_name(last), 16)}" if first is not last else box.title
+                box.note = _counted(box.inside)
             _split(box)
 
 
@@ -262,6 +300,14 @@ def _leaf_scopes(graph: Graph, lanes: Lanes) -> dict[int, tuple[str, Scope]]:
         scope = common_scope([lanes.scope(node) for node in mine]) if state else ()
         found[id(leaf)] = (phase if state else "forward", scope)
     return found
+
+
+def _name(node: Node) -> str:
+    return node.name or (node.kind if isinstance(node, Leaf) else node.op.name)
+
+
+def _counted(nodes: list[Node]) -> str:
+    return f"{len(nodes):,} nodes inside, left out"
 
 
 def _without_shell(box: Box) -> Box:
@@ -318,18 +364,20 @@ def _window(kids: list[Box]) -> Box:
 def _close(root: Box, most: int) -> list[str]:
     """Keep at most so many boxes, the outer ones first; a group that is closed says how much is in it."""
     room = most - len(root.kids)
-    left_out = 0
     waiting = [root]
     while waiting:
         inner = [kid for box in waiting for kid in box.kids if kid.kids]
         for box in inner:
             room -= len(box.kids)
             if room < 0:
-                box.left_out = sum(1 for one in box.walk() if not one.kids)
-                left_out += box.left_out
-                box.note = f"{box.left_out:,} boxes inside, left out"
-        waiting = [box for box in inner if not box.left_out]
-    return [f"{left_out:,} boxes are left out of this page, which holds at most {most:,}"] * bool(left_out)
+                box.inside = [node for one in box.walk() for node in one.nodes]
+                box.kids = []
+                box.note = _counted(box.inside)
+        waiting = [box for box in inner if box.kids]
+    left_out = sum(len(box.inside) for box in root.walk())
+    return [f"{left_out:,} nodes are left out of this page, which holds at most {most:,} boxes"] * bool(
+        left_out
+    )
 
 
 def _number(root: Box) -> None:

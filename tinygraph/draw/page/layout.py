@@ -26,6 +26,10 @@ MOST_POINTS = 24  # that stand for ports in one layout
 LARGEST_SCALE, WIDEST, TALLEST = 0.25, 260.0, 200.0  # of an interior seen from outside
 LEAST_WIDTH, LEAST_HEIGHT = 104.0, 48.0
 LONGEST_LAYOUT = 5.0  # seconds for one interior
+INNER, UNTANGLING = (
+    0.75,
+    0.25,
+)  # shares of the time: for all but the outermost interior, and until when layouts are improved
 
 
 class Kid(NamedTuple):
@@ -156,7 +160,9 @@ class Layouts:
     """Interiors by their structure, laid out within a time budget; after that in plain rows."""
 
     def __init__(self, seconds: float) -> None:
-        self.deadline = time.monotonic() + seconds
+        self.start = time.monotonic()
+        self.seconds = seconds
+        self.outermost = True  # what is seen first may take all the time that is left
         self.found: dict[Problem, Interior] = {}
         self.plain = 0
         self.reason = ""
@@ -171,10 +177,11 @@ class Layouts:
     @property
     def has_time(self) -> bool:
         """Whether there is time to lay out better what is laid out already."""
-        return not self.plain and time.monotonic() < self.deadline - LONGEST_LAYOUT
+        return not self.plain and time.monotonic() - self.start < UNTANGLING * self.seconds
 
     def _draft(self, problem: Problem) -> Draft:
-        left = self.deadline - time.monotonic()
+        share = 1.0 if self.outermost else INNER
+        left = self.start + share * self.seconds - time.monotonic()
         if left > 0:
             try:
                 return by_graphviz(problem, min(left, LONGEST_LAYOUT))

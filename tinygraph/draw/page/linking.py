@@ -6,11 +6,12 @@ Which boxes there are is `grouping.py`'s, where they lie in one interior `layout
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import edge_index, edge_node, is_recorded
 from tinygraph.draw.page.boxes import LETTER, SAVED, Box, Flow, Value
+from tinygraph.draw.page.bundles import Edge, bundled
 from tinygraph.draw.page.crossings import crossings, ends
 from tinygraph.draw.page.lanes import Lanes
 from tinygraph.draw.page.layout import BORDER, LEAST_WIDTH, WIDEST, Kid, Layouts, Link, Problem
@@ -21,34 +22,33 @@ TITLE_STEP = 36.0  # by which boxes grow with their titles
 def link(graph: Graph, root: Box, lanes: Lanes) -> None:
     """Every edge of the graph as links in the interiors it passes through."""
     place: dict[int, Box] = {}
-    ends = []
+    ends: list[Box] = []
     for box in root.walk():
-        if box.left_out:
-            box.inside = [one.node for one in box.walk() if one.node is not None]
-            place |= {id(node): box for node in box.inside}
-            box.kids = []
-        elif box.shows is not None:
+        if box.shows is not None:
             ends.append(box)
-        elif box.node is not None:
-            place[id(box.node)] = box
+        place |= {id(node): box for node in box.nodes}
+    for tail, head, value, flow in bundled(_edges(graph, place, ends, lanes)):
+        if flow.up:
+            _route(head, tail, value, flow)
+        else:
+            _route(tail, head, value, flow)
+
+
+def _edges(graph: Graph, place: dict[int, Box], ends: list[Box], lanes: Lanes) -> Iterator[Edge]:
     for node in graph.nodes:
+        head, forward = place[id(node)], not lanes.lane(node)
         for entry in node.inputs:
-            if is_recorded(entry):
-                tail = edge_node(entry)
-                source = place.get(id(lanes.keeper(tail, node)), place[id(tail)])
-                value = lanes.value(tail, node, edge_index(entry))
-                _join(source, place[id(node)], value, lanes.flow(tail, node))
+            if not is_recorded(entry):
+                continue
+            tail = edge_node(entry)
+            if forward and place[id(tail)] is head:  # most edges of a large graph
+                continue
+            source = place.get(id(lanes.keeper(tail, node)), place[id(tail)])
+            yield Edge(source, head, lanes.value(tail, node, edge_index(entry)), lanes.flow(tail, node))
     for box in ends:
         assert box.shows is not None
         up = box.kind == "gradient"
-        _join(place[box.shows[0]], box, box.shows, Flow("gradient" if up else "data", up))
-
-
-def _join(tail: Box, head: Box, value: Value, flow: Flow) -> None:
-    if flow.up:
-        _route(head, tail, value, flow)
-    else:
-        _route(tail, head, value, flow)
+        yield Edge(place[box.shows[0]], box, box.shows, Flow("gradient" if up else "data", up))
 
 
 def _route(upper: Box, lower: Box, value: Value, flow: Flow) -> None:
@@ -79,6 +79,7 @@ def _route(upper: Box, lower: Box, value: Value, flow: Flow) -> None:
 def lay_out(root: Box, layouts: Layouts) -> None:
     """Lay out every interior, from the inside out."""
     for box in reversed([box for box in root.walk() if box.kids]):
+        layouts.outermost = box is root
         _lay_out(box, layouts)
         _untangle(box, layouts)
 

@@ -88,7 +88,7 @@ def page(
         "ops": payload.ops,
         "expansions": payload.expansion_records,
         "values": numbers.records,
-        "overlays": overlay_records(graph, values, pulled, timing, times),
+        "overlays": _overlays(graph, values, pulled, timing, times, notices),
         "last": len(graph.nodes),
     }
     if overlay is not None:
@@ -159,6 +159,20 @@ def _gradients(graph: Graph, values: dict[int, Any]) -> dict[int, Any]:
         return gradients_of(graph, values)
     except TinygraphError:  # an op without a rule: the page is as good without
         return {}
+
+
+def _overlays(
+    graph: Graph,
+    values: dict[int, Any],
+    pulled: dict[int, Any],
+    timing: bool,
+    times: Mapping[int, float] | None,
+    notices: list[str],
+) -> list[dict[str, Any]]:
+    if len(graph.nodes) > MOST_COMPUTED:
+        notices.append("so are overlays")
+        return []
+    return overlay_records(graph, values, pulled, timing, times)
 
 
 def _has_picture(value: Any) -> bool:
