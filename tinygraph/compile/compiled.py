@@ -23,8 +23,10 @@ from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import DTypeError, RecordingError
 from tinygraph.passes import PASSES, Pass, Stage, run_passes
+from tinygraph.passes.recompute import recompute
+from tinygraph.passes.schedule import schedule
 
-COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise)
+COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule)
 # Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
 MOST_ENTRIES = 8
 _PLAIN = frozenset((np.ndarray, Tensor, int, float))  # arguments that are surely no containers
@@ -221,7 +223,12 @@ def _kind(leaf: Any) -> Any:
     return leaf
 
 
-def compile(function: Callable[..., Any], *, passes: Sequence[Pass] = COMPILE_PASSES) -> Compiled:
+def compile(
+    function: Callable[..., Any],
+    *,
+    passes: Sequence[Pass] = COMPILE_PASSES,
+    memory_budget: int | None = None,
+) -> Compiled:
     """A function with the same results and effects that runs from a plan instead of Python.
 
     The first call with arguments of new types captures the function: it runs once on types alone, and what it reads
@@ -231,6 +238,9 @@ def compile(function: Callable[..., Any], *, passes: Sequence[Pass] = COMPILE_PA
     Args:
         function: takes arrays, tensors, numbers and containers of them. Python code in it must not depend on values.
         passes: the graph passes to run; leave one out to see what it does.
+        memory_budget: the most bytes that intermediate values shall take at once, such as `64 * 2**20`; None for no
+            limit. Where keeping them for the backward pass takes more, they are computed again: the results stay the
+            same bit for bit, a step takes longer. Parameters, states, gradients in `.grad` and inputs do not count.
 
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
@@ -242,10 +252,16 @@ def compile(function: Callable[..., Any], *, passes: Sequence[Pass] = COMPILE_PA
     Raises:
         CaptureError: at the user's line, where Python code asks for a value.
         DTypeError: an argument that is neither numeric nor hashable.
+        SettingError: the memory budget is no positive integer.
+
+    Warns:
+        TinygraphWarning: the memory budget cannot be met; what takes how much instead.
 
     >>> import numpy as np
     >>> square = compile(lambda x: np.sin(x) ** 2)
     >>> square(np.array([0.0, np.pi / 2]))
     array([0., 1.])
     """
+    if memory_budget is not None:  # last, since passes that merge what is computed twice would undo it
+        passes = (*passes, recompute(memory_budget))
     return Compiled(function, passes)

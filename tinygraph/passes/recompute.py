@@ -30,7 +30,7 @@ CHEAP = ("elementwise", "comparison", "shape")
 # Where nothing says how many operations an op makes, so many an output element.
 UNKNOWN_OPERATIONS = 100
 # The most nodes that are looked at to find out what computing one value again would take.
-LONGEST_CHAIN = 1000
+LONGEST_CHAIN = 64
 ROUNDS_WITHOUT_GAIN = 3
 # Into how many segments the nodes before the peak are cut; their square root is best where all cost the same.
 SEGMENTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
@@ -146,12 +146,21 @@ class _Search:
 
     def _spans(self) -> Iterator[tuple[int, int, int]]:
         """Buffers that can be computed again, with the nodes that make them and that read them last before the peak."""
-        for buffer, maker in enumerate(self._live.maker):
-            if 0 <= maker < self._middle and buffer not in self._live.lasting:
-                uses = [maker, *self._live.readers[buffer]]
-                last = uses[bisect.bisect_right(uses, self._middle) - 1]
-                if last < self._middle and self._repeatable(self._live.nodes[maker], ()):
-                    yield buffer, maker, last
+        live = self._live
+        repeatable = [self._repeatable(node, ()) for node in live.nodes]
+        for buffer, maker in enumerate(live.maker):
+            if not 0 <= maker < self._middle or buffer in live.lasting or not repeatable[maker]:
+                continue
+            uses = [maker, *live.readers[buffer]]
+            last = uses[bisect.bisect_right(uses, self._middle) - 1]
+            drawn = [
+                one for one in live.reads[maker] if live.maker[one] >= 0 and not repeatable[live.maker[one]]
+            ]
+            kept_instead = sum(live.sizes[one] for one in drawn if live.readers[one][-1] <= self._middle)
+            if last == self._middle or kept_instead >= sum(live.sizes[one] for one in live.makes[maker]) > 0:
+                continue
+            if last > maker or self._needed_for_others(buffer, self._middle):
+                yield buffer, maker, last
 
     def _try(self) -> bool:
         """See what dropping comes to; whether that is the best so far."""
@@ -208,6 +217,8 @@ class _Search:
             start, end = self._stretch(buffer)
             if start + 1 >= end or too_much[end] == too_much[start + 1]:
                 continue
+            if start == maker and not self._needed_for_others(buffer, len(self._live.nodes)):
+                continue
             drop = self._drop(buffer)
             if drop is not None:
                 rated.append((-drop.saved / drop.operations, buffer))
@@ -246,6 +257,22 @@ class _Search:
                     supports.append(operand)
                     saved -= live.sizes[operand]
         return _Drop(start, end, saved, cost, tuple(chain), tuple(supports)) if saved > 0 else None
+
+    def _needed_for_others(self, buffer: int, end: int) -> bool:
+        """Whether another output of a buffer's node is read before a node: if none were, the node would not be repeated
+
+        but moved, which is what `schedule` is for, and nodes of the backward pass would lose the node they serve.
+        """
+        maker = self._live.maker[buffer]
+        return any(
+            other in self._live.lasting
+            or (
+                self._dropped.get(other, maker + 1) > maker
+                and any(reader <= end for reader in self._live.readers[other])
+            )
+            for other in self._live.makes[maker]
+            if other != buffer
+        )
 
     def _there(self, buffer: int, position: int) -> bool:
         """Whether a buffer is alive when a node runs, computed again or not."""
@@ -353,5 +380,5 @@ def _warn(graph: Graph, budget: int) -> None:
         f"the memory budget of {budget:,} bytes cannot be met: {alive[at]:,} bytes of intermediate values are alive "
         f"at {live.nodes[at].describe()}, the most of them {largest}. Smaller batches need less",
         TinygraphWarning,
-        stacklevel=3,
+        stacklevel=6,  # the line that called the compiled function
     )

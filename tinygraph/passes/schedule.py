@@ -26,15 +26,18 @@ def schedule(graph: Graph) -> Graph:
     node after its forward node.
     """
     live = Liveness(graph)
+    if not any(_sizes(live)):
+        return graph
     before, after = _dependencies(live)
     order: Sequence[int] = range(len(live.nodes))
-    peak = max(live.alive(), default=0)
-    while True:
-        found = _as_late_as_useful(live, before, _as_early_as_useful(live, after, order, peak), peak)
-        lowered = max(live.alive(found), default=0)
-        if lowered >= peak:
-            break
-        order, peak = found, lowered
+    peak, before_that = max(live.alive()), -1
+    while peak != before_that:
+        before_that = peak
+        early = _as_early_as_useful(live, after, order, peak)
+        for found in (early, _as_late_as_useful(live, before, early, peak)):
+            lowered = max(live.alive(found))
+            if lowered < peak:
+                order, peak = found, lowered
     return _in_order(graph, live.nodes, order)
 
 
@@ -55,12 +58,11 @@ def _dependencies(live: Liveness) -> tuple[list[list[int]], list[list[int]]]:
     for written, home in live.in_place.items():
         i = live.maker[written]
         needed[i].update(reader for reader in (live.readers[home] if home >= 0 else ()) if reader != i)
-    before = [sorted(one) for one in needed]
-    after: list[list[int]] = [[] for _ in before]
-    for i, several in enumerate(before):
+    after: list[list[int]] = [[] for _ in needed]
+    for i, several in enumerate(needed):
         for j in several:
             after[j].append(i)
-    return before, after
+    return [list(one) for one in needed], after
 
 
 def _as_early_as_useful(
