@@ -100,20 +100,18 @@ def log_softmax_kernel(types: Types, layouts: Any, target: Any, *, axis: Any) ->
 
 
 def make_standardize(
-    inputs: Sequence[Any], outputs: Sequence[Array], scale: Array, *, axes: Axes, eps: float
+    inputs: Sequence[Any], outputs: Sequence[Array], scale: Array, wide: Array, *, axes: Axes, eps: float
 ) -> Run:
-    """The squares are summed up where the result will be: no memory is needed for them, and one pass more."""
     (x,), (out, mean, variance) = inputs, outputs
     share = np.asarray(1.0 / prod(x.shape[axis] for axis in axes), x.dtype)
     return in_order(
         partial(np.add.reduce, x, axes, None, mean, True),
         partial(np.multiply, mean, share, mean),
         partial(np.subtract, x, mean, out),
-        partial(np.square, out, out),
-        partial(np.add.reduce, out, axes, None, variance, True),
+        partial(np.square, out, wide),
+        partial(np.add.reduce, wide, axes, None, variance, True),
         partial(np.multiply, variance, share, variance),
         _inverse_deviation(variance, eps, scale),
-        partial(np.subtract, x, mean, out),
         partial(np.multiply, out, scale, out),
     )
 
@@ -150,7 +148,7 @@ def _inverse_deviation(variance: Array, eps: float, scale: Array) -> Run:
 @standardize.lower
 def standardize_kernel(types: Types, layouts: Any, target: Any, *, axis: Any, eps: float) -> Lowering | None:
     return _lowering(
-        types, axis, "standardize", (make_standardize, 1, 0), (generate_standardize, 1, 0), eps=eps
+        types, axis, "standardize", (make_standardize, 1, 1), (generate_standardize, 1, 0), eps=eps
     )
 
 

@@ -94,11 +94,16 @@ def _like(layout: Any) -> Any:
 
 def make_maxima(inputs: Sequence[Any], outputs: Sequence[Array], *, geometry: Geometry) -> Run:
     """Padding is minus infinity: it never wins, for every window holds an element of the input."""
-    (x,), (out,) = inputs, outputs
-    pairs = [(out[windows], x[reads]) for windows, reads in overlaps(geometry)]
-    return in_order(
-        partial(out.fill, -np.inf), *(partial(np.maximum, part, tap, out=part) for part, tap in pairs)
-    )
+    return _over_taps(np.maximum, -np.inf, inputs[0], outputs[0], geometry)
+
+
+def _over_taps(ufunc: np.ufunc, start: float, x: Array, out: Array, geometry: Geometry) -> Run:
+    """Combine the taps of each window; the first is copied if it lies in the input everywhere."""
+    (first, tap), *others = pairs = [(out[windows], x[reads]) for windows, reads in overlaps(geometry)]
+    whole = first.shape == out.shape
+    begin = partial(np.copyto, out, tap) if whole else partial(out.fill, start)
+    remaining = others if whole else pairs
+    return in_order(begin, *(partial(ufunc, part, tap, out=part) for part, tap in remaining))
 
 
 def _maxima(x: ArrayType, out: ArrayType, geometry: Geometry, settings: Any) -> Lowering | None:
@@ -197,12 +202,8 @@ def make_scatter(
 
 def make_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, geometry: Geometry, padding: bool) -> Run:
     (x,), (out,) = inputs, outputs
-    pairs = [(out[windows], x[reads]) for windows, reads in overlaps(geometry)]
-    return in_order(
-        partial(out.fill, 0),
-        *(partial(np.add, part, tap, part) for part, tap in pairs),
-        partial(np.divide, out, divisor(geometry, padding, out.dtype), out),
-    )
+    sums = _over_taps(np.add, 0.0, x, out, geometry)
+    return in_order(sums, partial(np.divide, out, divisor(geometry, padding, out.dtype), out))
 
 
 @average_pool.lower
