@@ -14,7 +14,7 @@ from tinygraph.core.modes import scope
 from tinygraph.draw.numbers import with_backward
 from tinygraph.draw.page import layout, linking
 from tinygraph.draw.page.boxes import Box
-from tinygraph.draw.page.crossings import crossings
+from tinygraph.draw.page.crossings import crossings, polyline
 from tinygraph.draw.page.folding import Draft, Piece, fold
 from tinygraph.draw.page.grouping import tree
 from tinygraph.draw.page.layout import BORDER, Interior, Kid, Layouts, Link, Problem
@@ -351,6 +351,25 @@ def test_curves_are_counted_where_they_cross() -> None:
     assert crossings((bent, "M10,0C10,50 110,50 110,100")) == 0
     assert crossings((bent,)) == 0
     assert crossings(()) == 0
+
+
+def test_crossings_are_those_of_all_pairs_of_pieces() -> None:
+    rng = np.random.default_rng(0)
+
+    def some(count: int) -> str:
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in rng.uniform(0, 100, (count, 2)))
+
+    def side(a: Any, b: Any, c: Any) -> float:
+        return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+
+    paths = tuple(f"M{some(1)}C{some(3)}L{some(1)}" for _ in range(30))
+    found = sum(
+        side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
+        for one, other in itertools.combinations(map(polyline, paths), 2)
+        for a, b in itertools.pairwise(one)
+        for c, d in itertools.pairwise(other)
+    )
+    assert crossings(paths) == found > 100
 
 
 def test_ports_are_in_the_order_in_which_curves_come_to_them(monkeypatch: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 PARTS = 5  # straight pieces that stand for one curved one
-ROWS = 256  # pieces that are held against all others at once
+ROWS = 64  # pieces that are held against others at once
 _COMMAND = re.compile(r"([MLCQ])([^MLCQ]*)")
 _NUMBER = re.compile(r"-?[\d.]+")
 
@@ -29,16 +29,21 @@ def crossings(paths: tuple[str, ...]) -> int:
     starts = np.concatenate([line[:-1] for line in lines])
     ends = np.concatenate([line[1:] for line in lines])
     owner = np.repeat(np.arange(len(lines)), [len(line) - 1 for line in lines])
+    order = np.argsort(np.minimum(starts[:, 1], ends[:, 1]), kind="stable")
+    starts, ends, owner = starts[order], ends[order], owner[order]
+    tops, bottoms = np.minimum(starts[:, 1], ends[:, 1]), np.maximum(starts[:, 1], ends[:, 1])
     found = 0
-    for at in range(
-        0, len(starts), ROWS
-    ):  # a part at a time: all pairs at once take memory in large interiors
-        a, b = starts[at : at + ROWS, None], ends[at : at + ROWS, None]
-        c, d = starts[None, at:], ends[None, at:]
+    for at in range(0, len(starts), ROWS):
+        # Sorted by their tops, only what begins above the lowest end of these can reach them.
+        part = slice(at, at + ROWS)
+        near = slice(at, int(np.searchsorted(tops, bottoms[part].max(), "right")))
+        a, b = starts[part, None], ends[part, None]
+        c, d = starts[None, near], ends[None, near]
         apart = _side(a, b, c) * _side(a, b, d) < 0
         across = _side(c, d, a) * _side(c, d, b) < 0
-        later = owner[None, at:] > owner[at : at + ROWS, None]
-        found += int((apart & across & later).sum())
+        place = np.arange(near.start, near.stop)
+        once = (place[None] > place[:ROWS, None]) & (owner[None, near] != owner[part, None])
+        found += int((apart & across & once).sum())
     return found
 
 
