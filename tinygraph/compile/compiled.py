@@ -240,7 +240,8 @@ def compile(
         passes: the graph passes to run; leave one out to see what it does.
         memory_budget: the most bytes that intermediate values shall take at once, such as `64 * 2**20`; None for no
             limit. Where keeping them for the backward pass takes more, they are computed again: the results stay the
-            same bit for bit, a step takes longer. Parameters, states, gradients in `.grad` and inputs do not count.
+            same bit for bit, a step takes longer. Parameters, states, gradients in `.grad`, inputs and the scratch
+            memory of kernels do not count; `.plan.arena_bytes` says what the plan takes.
 
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
