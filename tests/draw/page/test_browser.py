@@ -108,6 +108,14 @@ def test_the_terms_on_the_page_add_up_to_the_forward_pass(visit: Visit, text: st
     assert sum(numbers(one)[0] for one in terms) + bias == pytest.approx(expected, abs=5e-4)
 
 
+def test_a_tmp_element_is_its_terms_alone(visit: Visit, text: str) -> None:
+    opened = visit(text, "#on=1.2.2.27")
+    assert opened.evaluate(SELECTED) == "tmp[0,0][3,3]"
+    details = opened.evaluate(DETAILS)
+    assert "sum of 9 terms" in details
+    assert "bias" not in details
+
+
 def test_the_arithmetic_of_the_page_is_the_forward_pass(visit: Visit, lay_open: LayOpen, text: str) -> None:
     """Every element of every op with an expansion, in doubles, against the embedded results."""
     opened = visit(text)

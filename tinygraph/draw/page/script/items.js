@@ -236,7 +236,7 @@ function tmpPlane(work, sample, o, c) {
     return out;
   });
   return new Grid(tmp, planeOf(sizes), 0, tmp.name, {
-    at: i => new Sum(work, [...index, ...unravel(i, sizes)], low, high),
+    at: i => new Sum(work, [...index, ...unravel(i, sizes)], low, high, true),
   });
 }
 
@@ -473,11 +473,12 @@ class Cell extends Item {
 
 // The terms of output index o whose reduction index lies from low to high.
 class Sum {
-  constructor(work, o, low = work.expansion.o.map(() => 0), high = work.expansion.o) {
-    Object.assign(this, {work, o, low, high});
+  // part: whether the result is more than these terms, even if they are all there are.
+  constructor(work, o, low = work.expansion.o.map(() => 0), high = work.expansion.o, part = false) {
+    Object.assign(this, {work, o, low, high, part});
   }
   get sizes() { return this.high.map((to, a) => to - this.low[a]); }
-  get whole() { return product(this.sizes) === product(this.work.expansion.o); }
+  get whole() { return !this.part && product(this.sizes) === product(this.work.expansion.o); }
   interior(item) {
     return product(this.sizes) > MOST_COUPLES ? this.inParts(item) : this.inCouples(item);
   }
