@@ -31,6 +31,7 @@ _FAR = [-1000.0, -40.0, 40.0, 1000.0]
 
 @op(
     kind="elementwise",
+    facts={"cheap": True},
     samples=[
         Sample(_LINE, expected=[0.0, 0.0, 0.25, 3.0]),
         Sample(_GRID),
@@ -54,6 +55,7 @@ def relu_wrt_x(g: Any, out: Any) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"cheap": True},
     samples=[
         Sample(_LINE, expected=[-0.02, -0.005, 0.25, 3.0]),
         Sample(_GRID, negative_slope=0.5),
@@ -77,6 +79,7 @@ def leaky_relu_wrt_x(g: Any, x: Any, *, negative_slope: float) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"cheap": True},
     samples=[
         Sample(_LINE, expected=[-1.0, -0.5, 0.25, 1.0]),
         Sample(_GRID, min=-0.6, max=0.2),

@@ -12,7 +12,7 @@ _MISFIT = ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], error=ShapeError, match="axis
 
 @op(
     kind="elementwise",
-    facts={"neutral": {"x": -0.0, "y": -0.0}},  # -0.0 + 0.0 is 0.0
+    facts={"cheap": True, "neutral": {"x": -0.0, "y": -0.0}},  # -0.0 + 0.0 is 0.0
     numpy=np.add,
     linear=("x", "y"),
     samples=[Sample([1.0, 2.5], [0.5, -1.0], expected=[1.5, 1.5]), Sample([1.0, 2.0], _COLUMN)],
@@ -35,7 +35,7 @@ def add_wrt_y(g: Any) -> Any:
 
 @op(
     kind="elementwise",
-    facts={"neutral": {"y": 0.0}},  # -0.0 - (-0.0) is 0.0
+    facts={"cheap": True, "neutral": {"y": 0.0}},  # -0.0 - (-0.0) is 0.0
     numpy=np.subtract,
     linear=("x", "y"),
     samples=[Sample([1.0, 2.5], [0.5, -1.0], expected=[0.5, 3.5]), Sample([1.0, 2.0], _COLUMN)],
@@ -58,7 +58,7 @@ def subtract_wrt_y(g: Any) -> Any:
 
 @op(
     kind="elementwise",
-    facts={"neutral": {"x": 1, "y": 1}},
+    facts={"cheap": True, "neutral": {"x": 1, "y": 1}},
     numpy=np.multiply,
     linear=("x", "y"),
     samples=[Sample([1.5, 2.0], [4.0, -3.0], expected=[6.0, -6.0]), Sample([1.0, 2.0], _COLUMN)],
@@ -104,7 +104,7 @@ def divide_wrt_y(g: Any, y: Any, out: Any) -> Any:
 
 @op(
     kind="elementwise",
-    facts={"involution": True},
+    facts={"cheap": True, "involution": True},
     numpy=np.negative,
     linear=("x",),
     samples=[Sample([1.5, -2.0], expected=[-1.5, 2.0]), Sample([[0.5], [3.0]])],

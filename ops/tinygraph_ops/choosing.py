@@ -10,6 +10,7 @@ from tinygraph.plugin import DTypeError, ErrorSample, NumpyFunctionError, Sample
 
 @op(
     kind="elementwise",
+    facts={"cheap": True},
     linear=("x", "y"),
     nondifferentiable=("condition",),
     samples=[
@@ -43,6 +44,7 @@ def _(condition: Any, *choices: Any) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"cheap": True},
     numpy=np.maximum,
     samples=[
         Sample([1.0, 5.0, 2.0], [3.0, 4.0, 6.5], expected=[3.0, 5.0, 6.5]),
@@ -67,6 +69,7 @@ def maximum_wrt_y(g: Any, x: Any, y: Any) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"cheap": True},
     numpy=np.minimum,
     samples=[
         Sample([1.0, 5.0, 2.0], [3.0, 4.0, 6.5], expected=[1.0, 4.0, 2.0]),
@@ -96,6 +99,7 @@ def _share(g: Any, loses: Any, ties: Any) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"cheap": True},
     samples=[
         Sample([-1.0, 0.5, 3.0], 0.25, 1.0, expected=[0.25, 0.5, 1.0]),
         Sample([1.0, 2.5], [[2.0], [1.5], [-3.0]], None),

@@ -23,10 +23,10 @@ from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import DTypeError, RecordingError
 from tinygraph.passes import PASSES, Pass, Stage, run_passes
-from tinygraph.passes.recompute import recompute
+from tinygraph.passes.recompute import recompute, recompute_cheap
 from tinygraph.passes.schedule import schedule
 
-COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule)
+COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule, recompute_cheap)
 # Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
 MOST_ENTRIES = 8
 _PLAIN = frozenset((np.ndarray, Tensor, int, float))  # arguments that are surely no containers

@@ -27,7 +27,7 @@ _KEEPING_BOOLS = ("where", "logical_and", "logical_or", "logical_xor", "logical_
 
 def fuse_elementwise(graph: Graph) -> Graph:
     """Fuse elementwise ops whose results have one shape, wherever that makes no cycle."""
-    if not language.available():
+    if not language.available() or not any(map(_can_fuse, graph.nodes)):
         return graph
     groups = _Groups(graph)
     groups.join()
@@ -43,11 +43,13 @@ def fuse_elementwise(graph: Graph) -> Graph:
 def _can_fuse(node: Node) -> bool:
     from tinygraph.compile.language.emitters import has_emitter
 
-    if isinstance(node, Leaf) or not has_emitter(node.op.name) or isinstance(node.types, WeakType):
-        return False
-    if not isinstance(node.types, ArrayType) or any(entry is None for entry in node.inputs):
+    if isinstance(node, Leaf) or not isinstance(node.types, ArrayType):
         return False
     if not node.types.shape:  # single numbers: the plan joins them by the hundred thousand
+        return False
+    if not has_emitter(node.op.name) or isinstance(node.types, WeakType):
+        return False
+    if any(entry is None for entry in node.inputs):
         return False
     types = [node.types, *map(_type, (entry for entry in node.inputs if not _is_number(entry)))]
     return all(one.dtype.name in _DTYPES and one.dtype.isnative for one in types)
@@ -273,11 +275,12 @@ def _fused_op(
         kind="elementwise",
         name=f"fused {names}" if len(names) < 60 else f"fused {len(unit)} ops",
         facts={
+            "cheap": all(node.op.kind == "comparison" or node.op.facts.get("cheap") for node in unit),
             "program": Loop(
                 _program(unit, external, places, outputs),
                 tuple(None if _can_fuse(node) else node.op.name for node in outputs),
                 _axes(reductions[0]) if reductions else (),
-            )
+            ),
         },
         declare=False,
     )(fused)

@@ -29,6 +29,7 @@ KINDS = (
 )  # fmt: skip
 RESERVED = ("g", "t", "out")
 FACTS = (
+    "cheap",
     "neutral",
     "involution",
     "identity_on_same_type",
@@ -297,6 +298,7 @@ class Op:
         linear: operands in which the op is linear, others fixed: their reach is structural.
         nondifferentiable: operands through which no gradient flows, by nature (indices, masks, piecewise constants).
         facts: what passes may rely on, by name:
+            "cheap": True; on large arrays it takes no longer than reading the operands and writing the result.
             "neutral": {operand: number}; with that number there, the result is the other operand, signs of zeros too.
             "involution": True; applied twice it gives its operand back.
             "identity_on_same_type": True; it is its first operand when the type stays the same.

@@ -32,6 +32,8 @@ UNKNOWN_OPERATIONS = 100
 # The most nodes that are looked at to find out what computing one value again would take.
 LONGEST_CHAIN = 64
 ROUNDS_WITHOUT_GAIN = 3
+# What `recompute_cheap` drops has at least so many bytes.
+LARGE = 1 << 18
 # Into how many segments the nodes before the peak are cut; their square root is best where all cost the same.
 SEGMENTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 
@@ -80,6 +82,20 @@ def recompute(budget: int) -> Callable[[Graph], Graph]:
     return recompute
 
 
+def recompute_cheap(graph: Graph) -> Graph:
+    """Compute large values again where that takes less than reading them costs anyway.
+
+    These are values of at least `LARGE` bytes that ops with the fact "cheap" make of values that are there when they are
+    needed, such as the scale, shift and rectification behind a normalization. No other value is kept for longer, and a
+    graph whose peak does not fall stays as it is. Run it last.
+    """
+    if not any(types.nbytes >= LARGE for node in graph.nodes for types in node.output_types):
+        return graph
+    search = _Search(graph, 0)
+    search.drop_free_values()
+    return search.graph
+
+
 class _Drop(NamedTuple):
     """What dropping a buffer between two readers would take and give."""
 
@@ -108,10 +124,10 @@ class _Search:
             for maker, readers in zip(live.maker, live.readers, strict=True)
         ]
         self._cost = [_operations(node) for node in live.nodes]
-        self._generators = {id(leaf) for leaf in graph.leaves if leaf.kind == "generator"}
         # buffer -> the node up to which it is kept; later readers read it computed again
         self._dropped: dict[int, int] = {}
         self._allowed = [False] * len(live.nodes)
+        self._alone = False  # drop only what nothing else must be computed again or kept for longer for
         self._alive = np.array(live.alive(), np.int64)
         self._middle = int(self._alive.argmax())
         self.graph = graph
@@ -123,6 +139,17 @@ class _Search:
         idle = 0
         while self.peak > self._budget and idle < ROUNDS_WITHOUT_GAIN and self._round():
             idle = 0 if self._try() else idle + 1
+
+    def drop_free_values(self) -> None:
+        """Drop large values that few operations make of what is there anyway."""
+        self._allowed = [
+            (node.op.kind == "comparison" or bool(node.op.facts.get("cheap")))
+            and sum(types.nbytes for types in node.output_types) >= LARGE
+            for node in self._live.nodes
+        ]
+        self._alone = True
+        if self._round():
+            self._try()
 
     def drop_segments(self) -> None:
         """Keep before the peak only what crosses some cuts: few enough bytes between them, few bytes across."""
@@ -175,9 +202,7 @@ class _Search:
         return better
 
     def _repeatable(self, node: Node, kinds: tuple[str, ...]) -> bool:
-        if node.op.kind == "random" or any(id(parent) in self._generators for parent in node.parents()):
-            return False
-        return not kinds or node.op.kind in kinds
+        return node.op.kind in kinds if kinds else node.op.kind != "random"
 
     # -- choosing --------------------------------------------------------------------------------------------------
 
@@ -256,7 +281,9 @@ class _Search:
                 else:
                     supports.append(operand)
                     saved -= live.sizes[operand]
-        return _Drop(start, end, saved, cost, tuple(chain), tuple(supports)) if saved > 0 else None
+        if saved <= 0 or (self._alone and (chain or saved < live.sizes[buffer])):
+            return None
+        return _Drop(start, end, saved, cost, tuple(chain), tuple(supports))
 
     def _needed_for_others(self, buffer: int, end: int) -> bool:
         """Whether another output of a buffer's node is read before a node: if none were, the node would not be repeated
