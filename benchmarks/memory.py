@@ -2,7 +2,8 @@
 
 Ours is counted by tracemalloc, to which NumPy reports every array: what the compiled step keeps between calls (the
 arena of its plan, gradients, copies of the inputs, scratch of generated kernels), and what a call allocates on top.
-PyTorch's is the highest sum of its CPU allocator's events during a step that starts without gradients.
+PyTorch's is the highest sum of its CPU allocator's events during a step that starts without gradients; what its
+libraries take past that allocator is not seen.
 
 python -m benchmarks.memory [--only part of a workload's name] [--numpy]
 """
