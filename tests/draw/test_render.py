@@ -340,7 +340,7 @@ def test_a_crash_during_a_layout_is_an_error(fresh_worker):
             while fresh_worker._process is None or fresh_worker._process.poll() is not None:
                 time.sleep(0.01)
             process = fresh_worker._process
-            time.sleep(0.5)
+            time.sleep(1.5)  # it has started by then, and is far from done
             process.kill()
             process.wait()
 

@@ -588,13 +588,11 @@ class _Assembly:
         ends = {arrow.tail if arrow.rank < 0 else arrow.head for arrow in self.arrows if arrow.rank}
         updates = {box for boxes in inside.values() for box in boxes}
         above = [box.id for box in self.boxes if box.id not in tops and box.id not in updates]
-        found = []
-        groups = list(inside.values())
-        for start in range(0, len(groups), UPDATES_A_ROW):
-            row = [box for boxes in groups[start : start + UPDATES_A_ROW] for box in boxes]
-            found.append((tuple(above), tuple(box for box in row if box not in ends)))
-            above = [box for box in row if box not in tops]
-        return tuple(found)
+        firsts = [[box for box in boxes if box not in ends] for boxes in inside.values()]
+        lasts = [[box for box in boxes if box not in tops] for boxes in inside.values()]
+        found = [(tuple(above), tuple(box for boxes in firsts[:UPDATES_A_ROW] for box in boxes))]
+        pairs = zip(lasts, firsts[UPDATES_A_ROW:], strict=False)
+        return (*found, *((tuple(upper), tuple(lower)) for upper, lower in pairs))
 
     def _states_of(self, node: Node) -> list[tuple[str, str]]:
         """The operands of a node that are states which are written in words."""

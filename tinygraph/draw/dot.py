@@ -30,6 +30,7 @@ PLANE_SIDE, SMALLEST_CELL = 84, 7  # points of the longer side of a plane, and o
 THINNEST = 9  # points of the shorter side of an image
 FADED, FADED_TEXT = 0.78, 0.6  # how much of the page's colour is in a box that stands back, and in its words
 MARKED = "2.5"  # points of a marked box's outline
+MOST_DIRECT = 40  # edges that keep some boxes below others; more go through a point between them
 SUPPORTS = 3  # boxes that a frame is kept below
 MOST_SUPPORTED = 600  # boxes up to which the time for a tidier layout is worth it
 # Outlines by the word that a style uses; "dashed" is a rounded box.
@@ -70,7 +71,7 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
         },
         edge_attr={"fontsize": LABEL_SIZE, "fontcolor": page["muted"], "arrowsize": "0.6", "penwidth": "1"},
     )
-    if picture.rows or (picture.mirrored and picture.root.groups):
+    if picture.rows or _has_passes_in_frames(picture):
         graph.attr(remincross="false")  # a second pass over crossings would forget their order
     rows = [*picture.rows, *_opposites(picture), *_after_gradients(picture)]
     waiting = _write_group(
@@ -84,6 +85,10 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
     for upper, lower in _supports(picture) if supported else []:
         graph.edge(upper, lower, style="invis", weight="0")
     for number, (above, below) in enumerate(picture.below):
+        if len(above) * len(below) <= MOST_DIRECT:
+            for upper, lower in itertools.product(above, below):
+                graph.edge(upper, lower, style="invis")
+            continue
         middle = f"between{number}"
         graph.node(middle, label="", shape="point", style="invis", width="0", height="0")
         for box in above:
@@ -93,6 +98,11 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
     for row in waiting:
         _write_row(graph, row)
     return graph
+
+
+def _has_passes_in_frames(picture: Picture) -> bool:
+    backward = {box.id for box in picture.boxes if box.backward}
+    return any(not backward.isdisjoint(group.boxes) for group in _all_groups(picture.root.groups))
 
 
 def _opposites(picture: Picture) -> list[list[str]]:
