@@ -85,8 +85,8 @@ def recompute(budget: int) -> Callable[[Graph], Graph]:
 def recompute_cheap(graph: Graph) -> Graph:
     """Compute large values again where that takes less than reading them costs anyway.
 
-    These are values of at least `LARGE` bytes that ops with the fact "cheap" make of values that are there when they are
-    needed, such as the scale, shift and rectification behind a normalization. No other value is kept for longer, and a
+    These are values of at least `LARGE` bytes that ops with the fact "cheap" make of values that are there when they
+    are needed, such as the scale, shift and rectification behind a normalization. No other value is kept for longer, and a
     graph whose peak does not fall stays as it is. Run it last.
     """
     if not any(types.nbytes >= LARGE for node in graph.nodes for types in node.output_types):
