@@ -37,4 +37,4 @@ def matmul_kernel(types: Types, layouts: Any, target: Any) -> Lowering | None:
     x, y = types.inputs
     if not same_float(types) or y.ndim > 2 or not (x.size and y.size):
         return None
-    return numpy_lowering(make_dot, "np dot")
+    return numpy_lowering(make_dot, "np.dot")

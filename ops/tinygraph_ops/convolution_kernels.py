@@ -62,7 +62,7 @@ def _on_numpy(
         return in_order(run, partial(np.add, out, spread, out))
 
     scratch_types = (ArrayType((size,), dtype) for size in sizes.values())
-    return numpy_lowering(make, f"np {function.__name__.replace('_', ' ')}", *scratch_types)
+    return numpy_lowering(make, f"NumPy {function.__name__.replace('_', ' ')}", *scratch_types)
 
 
 def _same_windows(geometry: Geometry) -> bool:

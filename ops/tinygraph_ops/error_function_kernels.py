@@ -103,9 +103,9 @@ def _lowering(types: Types, name: str, calls: Callable[..., list[Run]], count: i
 
 @erf.lower
 def erf_kernel(types: Types, layouts: Any, target: Any) -> Lowering | None:
-    return _lowering(types, "np erf", erf_calls, 5)
+    return _lowering(types, "NumPy erf", erf_calls, 5)
 
 
 @gelu.lower
 def gelu_kernel(types: Types, layouts: Any, target: Any, *, approximate: str) -> Lowering | None:
-    return _lowering(types, "np gelu", gelu_calls, 6) if approximate == "none" else None
+    return _lowering(types, "NumPy gelu", gelu_calls, 6) if approximate == "none" else None

@@ -82,7 +82,7 @@ def class_target_kernel(
     counted = ArrayType((*labels.shape[:axis], 1, *labels.shape[axis:]), _BOOL)
     return numpy_lowering(
         make_class_target,
-        "np class target",
+        "NumPy class target",
         counted,
         classes=classes,
         label_smoothing=label_smoothing,
@@ -139,5 +139,5 @@ def cross_entropy_kernel(
     chosen = ArrayType(logits.shape, _BOOL)
     settings = {"ignore_index": ignore_index, "reduction": reduction}
     return numpy_lowering(
-        make_cross_entropy, "np cross entropy", logits, narrow, narrow, logits, chosen, **settings
+        make_cross_entropy, "NumPy cross entropy", logits, narrow, narrow, logits, chosen, **settings
     )

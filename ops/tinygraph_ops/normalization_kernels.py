@@ -165,7 +165,7 @@ def _lowering(
     make, narrow, wide = on_numpy if kernel_language() is None else generated
     statistic = ArrayType(reduced_shape(x.shape, axis, True), x.dtype)
     scratch = [statistic] * narrow + [x] * wide
-    prefix = "np" if kernel_language() is None else "generated"
+    prefix = "NumPy" if kernel_language() is None else "generated"
     axes = normalize_axes(axis, len(x.shape))
     return numpy_lowering(make, f"{prefix} {name}", *scratch, axes=axes, **settings)
 

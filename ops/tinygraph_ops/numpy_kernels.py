@@ -40,7 +40,7 @@ def lower_by(make: Make, name: str = "") -> Callable[..., Lowering]:
     """A lowering rule for an op whose NumPy kernel needs no scratch memory."""
 
     def lowered(types: Types, layouts: Any, target: Any, **settings: Any) -> Lowering:
-        return numpy_lowering(make, name or f"np {make.__name__.removeprefix('make_')}", **settings)
+        return numpy_lowering(make, name or f"NumPy {make.__name__.removeprefix('make_')}", **settings)
 
     return lowered
 

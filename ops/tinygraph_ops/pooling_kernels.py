@@ -109,7 +109,7 @@ def _over_taps(ufunc: np.ufunc, start: float, x: Array, out: Array, geometry: Ge
 def _maxima(x: ArrayType, out: ArrayType, geometry: Geometry, settings: Any) -> Lowering | None:
     if x.dtype.name not in _FLOATS:
         return None
-    return numpy_lowering(make_maxima, "np max pool", geometry=geometry)
+    return numpy_lowering(make_maxima, "NumPy max pool", geometry=geometry)
 
 
 def make_positions(
@@ -152,7 +152,7 @@ def _positions(x: ArrayType, out: ArrayType, geometry: Geometry, settings: Any) 
         return None
     offset = ArrayType(out.shape, np.min_scalar_type(prod(x.shape[2:])))
     scratch = (ArrayType(out.shape, x.dtype), ArrayType(out.shape, np.dtype(bool)), offset, offset)
-    return numpy_lowering(make_positions, "np max pool index", *scratch, geometry=geometry, settings=settings)
+    return numpy_lowering(make_positions, "NumPy max pool index", *scratch, geometry=geometry, settings=settings)
 
 
 _FLOATS = ("float32", "float64")
@@ -170,7 +170,7 @@ def scatter_windows_kernel(
     if index.dtype.name != "int64" or index.shape != values.shape or not out.size:
         return None
     if language is None or len(out.shape) not in (3, 4):
-        return numpy_lowering(make_scatter, "np scatter windows", index, spatial_shape=spatial_shape)
+        return numpy_lowering(make_scatter, "NumPy scatter windows", index, spatial_shape=spatial_shape)
 
     def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
         return language.pooling.scatter_windows(*inputs, outputs[0])
@@ -213,7 +213,7 @@ def average_pool_kernel(
     geometry = pool_geometry(types.inputs[0].shape, **settings)
     if not same_float(types):
         return None
-    return numpy_lowering(make_mean, "np average pool", geometry=geometry, padding=count_include_pad)
+    return numpy_lowering(make_mean, "NumPy average pool", geometry=geometry, padding=count_include_pad)
 
 
 def make_mean_gradient(
@@ -243,7 +243,7 @@ def average_pool_input_gradient_kernel(
     if not same_float(types):
         return None
     return numpy_lowering(
-        make_mean_gradient, "np average pool input gradient", g, geometry=geometry, padding=count_include_pad
+        make_mean_gradient, "NumPy average pool input gradient", g, geometry=geometry, padding=count_include_pad
     )
 
 
@@ -282,12 +282,12 @@ def _adaptive(make: Any, name: str, types: Types, large: ArrayType, small: Array
 def adaptive_average_pool_kernel(
     types: Types, layouts: Layouts, target: Any, *, size: Any
 ) -> Lowering | None:
-    return _adaptive(make_adaptive, "np adaptive average pool", types, types.inputs[0], types.outputs[0])
+    return _adaptive(make_adaptive, "NumPy adaptive average pool", types, types.inputs[0], types.outputs[0])
 
 
 @adaptive_average_pool_input_gradient.lower
 def adaptive_average_pool_input_gradient_kernel(
     types: Types, layouts: Layouts, target: Any, *, spatial_shape: Any
 ) -> Lowering | None:
-    name = "np adaptive average pool input gradient"
+    name = "NumPy adaptive average pool input gradient"
     return _adaptive(make_adaptive_gradient, name, types, types.outputs[0], types.inputs[0])
