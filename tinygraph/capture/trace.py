@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.capture.closure import rely_on_closure
+from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Edge, Leaf, next_order
@@ -172,6 +173,7 @@ def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
     return capture_with(function, example_args)[0]
 
 
+@collection_paused()
 def capture_with(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
 ) -> tuple[Graph, Trace]:

@@ -32,10 +32,11 @@ def choose_layouts(nodes: Sequence[Node], inputs: Sequence[Leaf]) -> dict[Key, L
         inputs: leaves whose memory belongs to the plan.
     """
     ours = {id(node) for node in nodes if not may_be_view(node)} | {id(leaf) for leaf in inputs}
+    concerned = list(filter(_has_axes, nodes))
     chosen: dict[Key, Layout] = {}
     for _ in range(_ROUNDS):
         seen, proposed, demands = dict(chosen), dict[Key, Layout](), dict[Key, Layout]()
-        for node in filter(_has_axes, nodes):
+        for node in concerned:
             wanted = _wanted(node, seen)
             for i, layout in enumerate(wanted.outputs):
                 if layout is not None:

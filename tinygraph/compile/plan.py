@@ -19,6 +19,7 @@ from tinygraph.compile.layouts import Key, choose_layouts, key_of, may_be_view
 from tinygraph.compile.memory import ALIGNMENT, Lifetime, place
 from tinygraph.compile.scalar_runs import ScalarRun
 from tinygraph.compile.storage import Storage
+from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.lowering import Array, Layout, Lowering, rows
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
@@ -88,6 +89,7 @@ class Plan:
 
     # -- making ----------------------------------------------------------------------------------------------------
 
+    @collection_paused()
     def _plan(self) -> None:
         nodes = self._nodes
         storage = Storage(self.graph, nodes, self._find_views())
@@ -170,7 +172,7 @@ class Plan:
         return fixed
 
     def _lower(self, node: Node) -> Lowering | None:
-        if (id(node), 0) in self._views:
+        if (id(node), 0) in self._views or (node.op.lowering is None and "program" not in node.op.facts):
             return None
         inputs = [self._layout_now(key_of(entry)) if is_recorded(entry) else None for entry in node.inputs]
         outputs = [self._layout_now((id(node), i)) for i in range(len(node.output_types))]
@@ -202,8 +204,8 @@ class Plan:
         self._arena = np.empty(self.arena_bytes + 2 * ALIGNMENT, np.uint8)
         start = -self._arena.ctypes.data % ALIGNMENT
         self._values = {(key, 0): array for key, array in self._leaves.items()} | self._fixed
-        for (key, types), offset in zip(owners, offsets, strict=False):
-            chunk = self._arena[start + offset : start + offset + self._nbytes(key, types)].view(types.dtype)
+        for (key, types), offset, lifetime in zip(owners, offsets, lifetimes, strict=False):
+            chunk = self._arena[start + offset : start + offset + lifetime.nbytes].view(types.dtype)
             layout = self._layouts.get(key)
             self._values[key] = layout.inside(chunk, types.shape) if layout else chunk.reshape(types.shape)
         self._scratch: dict[int, list[Array]] = {}

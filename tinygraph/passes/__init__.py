@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.passes.cancel_shapes import cancel_shapes
 from tinygraph.passes.fold_constants import fold_constants
@@ -39,6 +40,7 @@ class Stage(NamedTuple):
     graph: Graph
 
 
+@collection_paused()
 def run_passes(graph: Graph, passes: Sequence[Pass] = PASSES, *, check: bool = False) -> list[Stage]:
     """The graph after each pass, the captured one first; `check` verifies each.
 

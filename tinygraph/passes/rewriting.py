@@ -138,10 +138,13 @@ def make_node(
 
 def _plan(op: Op, inputs: tuple[Any, ...], like: Node) -> Plan:
     """The live rules: those of the operands that still are recorded, and wanted gradients where the op is the same."""
+    same = op is like.op and len(inputs) == len(like.inputs)
+    if same and all(map(is_recorded, inputs)):
+        return like.plan
     mask = 0
     for i, entry in enumerate(inputs):
         mask |= is_recorded(entry) << i
-    if op is like.op and len(inputs) == len(like.inputs):
+    if same:
         mask &= like.plan.mask
         if mask == like.plan.mask:
             return like.plan

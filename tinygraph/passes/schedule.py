@@ -25,6 +25,8 @@ def schedule(graph: Graph) -> Graph:
     Random ops keep their order among themselves, an update comes after all that reads the old value, and a backward
     node after its forward node.
     """
+    if not any(types.nbytes > SMALL for node in graph.nodes for types in node.output_types):
+        return graph
     live = Liveness(graph)
     if not any(_sizes(live)):
         return graph
