@@ -121,8 +121,8 @@ class TestMixedLevels:
     def test_both_passes_with_something_open(self):
         net = lenet()
         loss = (net(tg.tensor(IMAGE, name="image")) ** 2).mean()
-        drawing = tg.draw(loss, zoom={"conv1": "channel"}, backward=True)
-        assert "∂ conv2" in titles(drawing)
+        drawing = tg.draw(loss, zoom={"conv1": "channel", "conv2": "neuron"}, backward=True)
+        assert "∂ fc1" in titles(drawing)
         assert "∂output/∂conv1.weight" in titles(drawing)
         assert "weight" not in titles(drawing)  # its planes stand for it
         assert drawing.svg().startswith("<svg")

@@ -153,6 +153,17 @@ class TestSecondOrder:
         tanh = box(drawing, "1 tanh").id
         assert {arrow.label for arrow in bridges if arrow.tail == tanh} == {"32 B"}  # 2x4 float32
 
+    def test_views_of_parameters_are_bridges_without_bytes(self):
+        x = tg.tensor(np.ones((2, 3)), requires_grad=True, name="x")
+        w = tg.tensor(np.ones((4, 3)), requires_grad=True, name="w")
+        h = x @ w.T
+        loss = (h * h).sum()
+        drawing = tg.draw(loss, backward=True)
+        names = {one.id: one.title for one in drawing.picture.boxes}
+        labels = {names[one.tail]: one.label for one in drawing.picture.arrows if one.role == "saved"}
+        assert labels["transpose"] == ""
+        assert labels["matmul"] == "64 B"
+
     def test_the_joins_of_both_passes_are_boxes(self):
         joins = [one for one in tg.draw(cubic(), backward=2).picture.boxes if one.kind == "join"]
         assert sorted(one.backward for one in joins) == [1, 2, 2, 2]
