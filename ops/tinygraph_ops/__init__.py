@@ -1,5 +1,6 @@
 """The built-in ops: one module a family, declared through `tinygraph.plugin` like anybody's."""
 
+from tinygraph_ops import activation_kernels as activation_kernels
 from tinygraph_ops import activations as activations
 from tinygraph_ops import arithmetic as arithmetic
 from tinygraph_ops import choosing as choosing
@@ -13,7 +14,6 @@ from tinygraph_ops import convolution_kernels as convolution_kernels
 from tinygraph_ops import copying_kernels as copying_kernels
 from tinygraph_ops import dropout as dropout
 from tinygraph_ops import embedding as embedding
-from tinygraph_ops import error_function_kernels as error_function_kernels
 from tinygraph_ops import exponential as exponential
 from tinygraph_ops import indexing as indexing
 from tinygraph_ops import loss_kernels as loss_kernels

@@ -245,7 +245,7 @@ def softplus_wrt_x(g: Any, x: Any, *, beta: float, threshold: float) -> Any:
 
 # -- Gaussian ------------------------------------------------------------------------------------------------
 
-_CUBIC = 0.044715  # Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016
+CUBIC = 0.044715  # Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016
 
 
 @op(
@@ -285,7 +285,7 @@ def gelu_wrt_x(g: Any, x: Any, *, approximate: str) -> Any:
         density = ops.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
         return g * (_normal_distribution(x) + x * density)
     tanh = ops.tanh(_tanh_argument(x))
-    slope = math.sqrt(2 / math.pi) * (1 + 3 * _CUBIC * x * x)
+    slope = math.sqrt(2 / math.pi) * (1 + 3 * CUBIC * x * x)
     return g * (0.5 + 0.5 * tanh + 0.5 * x * (1 - tanh * tanh) * slope)
 
 
@@ -294,7 +294,7 @@ def _normal_distribution(x: Any) -> Any:
 
 
 def _tanh_argument(x: Any) -> Any:
-    return math.sqrt(2 / math.pi) * (x + _CUBIC * x * x * x)
+    return math.sqrt(2 / math.pi) * (x + CUBIC * x * x * x)
 
 
 # -- over an axis --------------------------------------------------------------------------------------------

@@ -152,7 +152,9 @@ def _positions(x: ArrayType, out: ArrayType, geometry: Geometry, settings: Any) 
         return None
     offset = ArrayType(out.shape, np.min_scalar_type(prod(x.shape[2:])))
     scratch = (ArrayType(out.shape, x.dtype), ArrayType(out.shape, np.dtype(bool)), offset, offset)
-    return numpy_lowering(make_positions, "NumPy max pool index", *scratch, geometry=geometry, settings=settings)
+    return numpy_lowering(
+        make_positions, "NumPy max pool index", *scratch, geometry=geometry, settings=settings
+    )
 
 
 _FLOATS = ("float32", "float64")
@@ -243,7 +245,11 @@ def average_pool_input_gradient_kernel(
     if not same_float(types):
         return None
     return numpy_lowering(
-        make_mean_gradient, "NumPy average pool input gradient", g, geometry=geometry, padding=count_include_pad
+        make_mean_gradient,
+        "NumPy average pool input gradient",
+        g,
+        geometry=geometry,
+        padding=count_include_pad,
     )
 
 

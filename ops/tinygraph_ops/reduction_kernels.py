@@ -32,7 +32,12 @@ def _lowering(kind: str) -> Callable[..., Lowering | None]:
         if language is None or x.dtype.name not in ("float32", "float64") or out.dtype != x.dtype:
             count = x.size // out.size if kind == "mean" else 1
             return numpy_lowering(
-                make_reduction, f"NumPy {kind}", ufunc=_UFUNCS[kind], count=count, axis=axis, keepdims=keepdims
+                make_reduction,
+                f"NumPy {kind}",
+                ufunc=_UFUNCS[kind],
+                count=count,
+                axis=axis,
+                keepdims=keepdims,
             )
         program = language.program.Program((x.dtype.name,), (), (0,))
         axes = normalize_axes(axis, len(x.shape))
