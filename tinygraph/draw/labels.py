@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.card import card_of
+from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, is_recorded
 from tinygraph.core.types import ArrayType, type_of
 
@@ -174,12 +175,12 @@ def _nested(array: np.ndarray[Any, Any]) -> str:
     return f"[{', '.join(_nested(np.asarray(row)) for row in array[:MOST_ELEMENTS])}]"
 
 
-def place_text(node: Node) -> str:
+def place_text(node: Node, scope: Scope) -> str:
     """A node in a few words, with the group it is in and, in a backward pass, the op that it differentiates."""
     words = f"{shorten(node.name)} = {node.op.name}" if node.name else node.op.name
     origin = node.forward_node
     words += f" of ∂ {origin.op.name}" if origin is not None and origin.op is not None else ""
-    group = ".".join(name for name, _ in node.scope)
+    group = ".".join(name for name, _ in scope)
     return f"{words} in {shorten(group)}" if group else words
 
 

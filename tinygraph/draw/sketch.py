@@ -95,7 +95,9 @@ class Sketch:
         if alive:
             self.peak = max(alive, key=lambda key: alive[key])
             node = next(node for node in graph.nodes if id(node) == self.peak)
-            most = f"The peak is {bytes_text(alive[self.peak])}, at {place_text(node)}."
+            most = (
+                f"The peak is {bytes_text(alive[self.peak])}, at {place_text(node, self.phases.scope(node))}."
+            )
             self.notes.append(f"alive: bytes of intermediate values in memory while an op runs. {most}")
         if not overlays:
             return {}
