@@ -18,13 +18,14 @@ def merge_duplicates(graph: Graph) -> Graph:
     for node in graph.nodes:
         if isinstance(node, Leaf):
             continue
-        key = _computation(node, rewriting.inputs(node))
+        inputs = rewriting.inputs(node)
+        key = _computation(node, inputs)
         if node.op.kind == "random":
-            rewriting.keep(node)
+            rewriting.keep(node, inputs)
         elif key in seen:
             rewriting.put(node, seen[key])
         else:
-            seen[key] = edges(rewriting.keep(node))
+            seen[key] = edges(rewriting.keep(node, inputs))
     return rewriting.graph()
 
 

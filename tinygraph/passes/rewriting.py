@@ -54,9 +54,10 @@ class Rewriting:
         """Let entries stand for a node's outputs."""
         self._outputs[id(node)] = outputs
 
-    def keep(self, node: Node) -> Node:
-        """Keep a node; it is made again if its inputs or its forward node were replaced."""
-        inputs, origin = self.inputs(node), self.origin(node)
+    def keep(self, node: Node, inputs: tuple[Any, ...] | None = None) -> Node:
+        """Keep a node; it is made again if its inputs (found here, if not given) or its forward node were replaced."""
+        inputs = self.inputs(node) if inputs is None else inputs
+        origin = self.origin(node)
         if inputs is node.inputs and origin is node.place.origin:
             return node
         node_now = with_inputs(node, inputs, origin)
@@ -89,9 +90,10 @@ def rewrite(graph: Graph, visit: Visit) -> Graph:
     rewriting = Rewriting(graph)
     for node in graph.nodes:
         if not isinstance(node, Leaf):
-            found = visit(node, rewriting.inputs(node))
+            inputs = rewriting.inputs(node)
+            found = visit(node, inputs)
             if found is None:
-                rewriting.keep(node)
+                rewriting.keep(node, inputs)
             else:
                 rewriting.put(node, found)
     return rewriting.graph()
@@ -139,7 +141,9 @@ def make_node(
 def _plan(op: Op, inputs: tuple[Any, ...], like: Node) -> Plan:
     """The live rules: those of the operands that still are recorded, and wanted gradients where the op is the same."""
     same = op is like.op and len(inputs) == len(like.inputs)
-    if same and all(map(is_recorded, inputs)):
+    if same and all(
+        now is before or is_recorded(now) for now, before in zip(inputs, like.inputs, strict=True)
+    ):
         return like.plan
     mask = 0
     for i, entry in enumerate(inputs):
