@@ -27,7 +27,7 @@ from tinygraph_ops.window_geometry import pool_geometry as pool_geometry
 Array: TypeAlias = NDArray[Any]
 Index: TypeAlias = tuple[Any, ...]
 
-BLOCK_BYTES = 3_000_000
+BLOCK_BYTES = 1_500_000
 """Unfolded windows held at a time: few enough to be in cache still when multiplied."""
 
 
@@ -282,17 +282,21 @@ def _fold(columns: Array, geometry: Geometry, scratch: Scratch) -> Array:
     return columns.reshape(geometry.groups * in_channels, batch, *spatial).swapaxes(0, 1)
 
 
-@lru_cache(maxsize=512)
 def _blocks(geometry: Geometry, itemsize: int) -> tuple[tuple[Geometry, Index, Index], ...]:
-    """The output cut into blocks of images, or of rows of one, whose columns and output fit BLOCK_BYTES.
+    return _blocks_of(geometry, BLOCK_BYTES // itemsize)
+
+
+@lru_cache(maxsize=512)
+def _blocks_of(geometry: Geometry, elements: int) -> tuple[tuple[Geometry, Index, Index], ...]:
+    """The output cut into blocks of images, or of rows of one, whose columns and output fit that many elements.
 
     A block is a convolution too: here with its geometry, the index of what it reads of x and of what it writes.
     """
     found: list[tuple[Geometry, Index, Index]] = []
     batch, rows = geometry.output_shape[0], geometry.output_shape[2]
     per_position = max(prod(geometry.size) * geometry.x_shape[1], geometry.output_shape[1])
-    row_bytes = per_position * prod(geometry.output_shape[3:]) * itemsize
-    affordable = max(1, BLOCK_BYTES // max(1, row_bytes))
+    per_row = per_position * prod(geometry.output_shape[3:])
+    affordable = max(1, elements // max(1, per_row))
     images, band = max(1, affordable // rows), min(rows, affordable)
     every = slice(None)
     for image, row in product(range(0, batch, images), range(0, rows, band)):
