@@ -138,6 +138,15 @@ def test_a_fused_step_makes_the_operations_of_its_members():
     assert one.nbytes == 2 * 35 * 4
 
 
+@pytest.mark.parametrize("axis", [None, 1])
+def test_a_fused_step_ends_with_its_reduction(axis):
+    pytest.importorskip("llvmlite")
+    function = tg.compile(lambda x: np.sum(np.exp(x) * 2.0, axis=axis))
+    (one,) = function.profile(np.ones((5, 7), np.float32), repeats=1).steps
+    assert one.flops == 3 * 35
+    assert one.nbytes == (35 + (1 if axis is None else 5)) * 4
+
+
 def test_a_run_of_numbers_shares_its_time():
     pytest.importorskip("llvmlite")
     function = tg.compile(lambda x: np.sin(x) * x + 1.0)

@@ -57,10 +57,10 @@ def _can_fuse(node: Node) -> bool:
 
 def _can_reduce(node: Node) -> bool:
     """Whether a node is a reduction of floating-point numbers that a fused loop may end with."""
-    if isinstance(node, Leaf) or node.op.kind != "reduction" or isinstance(node.types, WeakType):
+    if isinstance(node, Leaf) or node.op.kind != "reduction" or not isinstance(node.types, ArrayType):
         return False
     operand, *others = node.inputs
-    if any(one is not None for one in others) or not is_recorded(operand) or isinstance(node.types, tuple):
+    if any(one is not None for one in others) or not is_recorded(operand) or isinstance(node.types, WeakType):
         return False
     from tinygraph.compile.language.elementwise import REDUCTIONS
 
