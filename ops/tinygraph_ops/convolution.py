@@ -5,9 +5,10 @@ Where windows lie is worked out in `window_geometry`; the array functions are in
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -324,6 +325,83 @@ def convolution_transpose_types(
     )
     _check_bias(bias, geometry.x_shape[1])
     return ArrayType(geometry.x_shape, _dtype(x, kernel, bias))
+
+
+@convolution_transpose.expand
+def convolution_transpose_expansion(
+    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Any, padding: Any,
+    output_padding: Any, dilation: Any, groups: Any,
+) -> Expansion | None:  # fmt: skip
+    """Each element of x that reaches an output element, times the kernel element that takes it there."""
+    geometry = convolution_transpose_geometry(
+        _shape(x), _shape(kernel), stride, padding, output_padding, dilation, groups
+    )
+    batch, channels, *positions = geometry.x_shape
+    spatial = [
+        _reached(count, size, *others)
+        for count, size, *others in zip(
+            positions,
+            x.shape[2:],
+            geometry.size,
+            geometry.stride,
+            geometry.dilation,
+            (before for before, _ in geometry.padding),
+            strict=True,
+        )
+    ]
+    if any(one is None for one in spatial):
+        return None
+    axes = [one for one in spatial if one is not None]
+    out_sizes = [one.shape for one in axes]
+    taps = (x.shape[1] // groups, *(one.reaching for one in axes))
+    o, r = indices(3 + sum(map(len, out_sizes)), len(taps))
+    (n, group, channel, *rest), (c, *tap) = o, r
+    of_x, of_kernel = [], []
+    for one, by in zip(axes, tap, strict=True):
+        at = [rest.pop(0) for _ in one.shape]
+        of_x.append(one.in_x(at, by))
+        of_kernel.append(one.in_kernel(at, by))
+    each = channels // groups
+    return Expansion(
+        (batch, groups, each, *(size for sizes in out_sizes for size in sizes)),
+        (
+            Read(0, (batch, groups, taps[0], *x.shape[2:]), (n, group, c, *of_x)),
+            Read(1, (groups, taps[0], each, *geometry.size), (group, c, channel, *of_kernel)),
+        ),
+        over=taps,
+        reduce="sum",
+        bias=None if bias is None else Read(2, bias.shape, (group * each + channel,)),
+    )
+
+
+class _Reached(NamedTuple):
+    """One axis of a transposed convolution: how its outputs are counted, and how many elements may reach one."""
+
+    shape: Shape
+    reaching: int
+    in_x: Callable[[Sequence[Affine], Affine], Affine]
+    in_kernel: Callable[[Sequence[Affine], Affine], Affine]
+
+
+def _reached(out: int, size: int, taps: int, stride: int, dilation: int, before: int) -> _Reached | None:
+    """Output p takes element i through tap k where p + before = i * stride + k * dilation; None if that is not affine.
+
+    With a stride, outputs are counted as (q, t), p = q * stride + t, so that i follows q and only taps that can fit are
+    gone through; where the outputs do not divide like that, all of x is.
+    """
+    if stride == 1:
+        return _Reached((out,), taps, lambda at, k: at[0] + before - k * dilation, lambda at, k: k)
+    if dilation > 1:
+        return None
+    if out % stride:
+        return _Reached((out,), size, lambda at, i: i, lambda at, i: at[0] + before - i * stride)
+    ahead = (stride - 1 + before) // stride
+    return _Reached(
+        (out // stride, stride),
+        (taps - 1 - before + stride * ahead) // stride + 1,
+        lambda at, j: at[0] + ahead - j,
+        lambda at, j: at[1] + j * stride + (before - stride * ahead),
+    )
 
 
 @convolution_transpose.cost

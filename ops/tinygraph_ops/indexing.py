@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 
 from tinygraph.plugin import (
+    Affine,
     ArrayType,
     DTypeError,
     ErrorSample,
+    Expansion,
     NumpyFunctionError,
     Sample,
     SettingError,
     ShapeError,
     build_index,
     composite,
+    indices,
+    moved,
     normalize_axes,
     op,
     ops,
@@ -56,6 +60,29 @@ def index(x: Any, *indices: Any, pattern: Any) -> Any:
 @index.vjp("x")
 def index_wrt_x(g: Any, x_type: Any, indices: Any, pattern: Any) -> Any:
     return ops.scatter(g, *indices, pattern=pattern, shape=x_type.shape)
+
+
+@index.expand
+def index_expansion(x: ArrayType, *arrays: ArrayType, pattern: Any) -> Expansion | None:
+    """Ints, slices and new axes; which element an index array picks is not known from types."""
+    if arrays:
+        return None
+    shape = index_types(x, pattern=pattern).shape
+    at, _ = indices(len(shape))
+    places: list[Affine | int] = []
+    used = sum(item is not None and item != "..." for item in pattern)
+    free = iter(at)
+    for item in (*pattern, *([] if "..." in pattern else ["..."])):
+        if item is None:
+            next(free)
+        elif item == "...":
+            places += [next(free) for _ in range(x.ndim - used)]
+        elif isinstance(item, tuple):
+            start, _, step = slice(*item[1:]).indices(x.shape[len(places)])
+            places.append(next(free) * step + start)
+        else:
+            places.append(item % x.shape[len(places)])
+    return moved(x, shape, places)
 
 
 @index.types

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -10,14 +11,18 @@ import numpy as np
 from tinygraph.plugin import (
     ArrayType,
     ErrorSample,
+    Expansion,
+    Read,
     Sample,
     SettingError,
     ShapeError,
     composite,
+    indices,
     normalize_axes,
     op,
     ops,
     reduced_shape,
+    reduction,
 )
 
 Shape = tuple[int, ...]
@@ -74,6 +79,14 @@ def standardize_types(x: ArrayType, *, axis: Any, eps: float = 1e-5) -> tuple[Ar
     dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
     statistic = ArrayType(reduced_shape(x.shape, axis, True), dtype)
     return ArrayType(x.shape, dtype), statistic, statistic
+
+
+@standardize.expand
+def standardize_expansion(x: ArrayType, *, axis: Any, eps: float) -> Expansion:
+    """Each element, less the mean of those it is counted with, over the root of their variance."""
+    at, _ = indices(x.ndim, len(normalize_axes(axis, x.ndim)))
+    mean = replace(reduction(x, axis, True, "mean"), shape=x.shape)
+    return replace(mean, share=Read(0, x.shape, at), spread=float(eps))
 
 
 @standardize.vjp("x")

@@ -1,7 +1,7 @@
 """Shape and layout: elements move or repeat, and none is computed. Selecting elements is in `indexing.py`."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from math import prod
 from typing import Any
 
@@ -368,6 +368,11 @@ def moveaxis(x: Any, *, source: Any, destination: Any) -> Any:
     return np.moveaxis(x, source, destination)
 
 
+@moveaxis.expand
+def moveaxis_expansion(x: ArrayType, *, source: Any, destination: Any) -> Expansion:
+    return _permuted(x, _moved({"source": source, "destination": destination}, x.ndim))
+
+
 @moveaxis.vjp("x")
 def moveaxis_wrt_x(g: Any, source: Any, destination: Any) -> Any:
     return ops.moveaxis(g, source=destination, destination=source)
@@ -501,6 +506,19 @@ def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
     return ArrayType((*first.shape[:along], total, *first.shape[along + 1 :]), _common_dtype(xs))
 
 
+@concatenate.expand
+def concatenate_expansion(*xs: ArrayType, axis: int) -> Expansion:
+    """Each element is one of the only operand that reaches there."""
+    shape = concatenate_types(*xs, axis=axis).shape
+    (along,) = normalize_axes(axis, len(shape))
+    at, _ = indices(len(shape))
+    starts = (0, *_ends([x.shape[along] for x in xs]))
+    reads = (
+        Read(i, x.shape, (*at[:along], at[along] - starts[i], *at[along + 1 :])) for i, x in enumerate(xs)
+    )
+    return Expansion(shape, tuple(reads), join="only")
+
+
 @concatenate.numpy(np.concatenate)
 def _(arrays: Any, axis: int | None = 0, **options: Any) -> Any:
     _refuse("np.concatenate", options)
@@ -540,6 +558,16 @@ def stack_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
             )
     (along,) = normalize_axes(axis, first.ndim + 1)
     return ArrayType((*first.shape[:along], len(xs), *first.shape[along:]), _common_dtype(xs))
+
+
+@stack.expand
+def stack_expansion(*xs: ArrayType, axis: int) -> Expansion:
+    shape = stack_types(*xs, axis=axis).shape
+    (along,) = normalize_axes(axis, len(shape))
+    at, _ = indices(len(shape))
+    one = (*shape[:along], 1, *shape[along + 1 :])
+    reads = (Read(i, one, (*at[:along], at[along] - i, *at[along + 1 :])) for i in range(len(xs)))
+    return Expansion(shape, tuple(reads), join="only")
 
 
 @stack.numpy(np.stack)
@@ -783,6 +811,22 @@ def flip_wrt_x(g: Any, axis: Any) -> Any:
 def roll(x: Any, *, shift: Any, axis: Any = None) -> Any:
     """x with its elements moved on by `shift` places along `axis`, around the end; of x flattened by default."""
     return np.roll(x, shift, axis)
+
+
+@roll.expand
+def roll_expansion(x: ArrayType, *, shift: Any, axis: Any) -> Expansion:
+    """Each element is one of x, from before or from beyond the end of each axis that is rolled."""
+    shape = (x.size,) if axis is None else x.shape
+    axes = (0,) if axis is None else normalize_axes(axis, x.ndim)
+    shifts = [0] * len(shape)
+    for one, by in np.broadcast(axes, shift):
+        shifts[one] += int(by)
+    at, _ = indices(len(shape))
+    ways = [
+        (i,) if not size or not by % size else (i - by % size, i - by % size + size)
+        for i, by, size in zip(at, shifts, shape, strict=True)
+    ]
+    return Expansion(shape, tuple(Read(0, shape, places) for places in product(*ways)), join="only")
 
 
 @roll.vjp("x")

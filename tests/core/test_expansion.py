@@ -42,12 +42,18 @@ def evaluated(expansion: Expansion, op: Op, operands: Any, settings: dict[str, A
         reads = [gathered(expansion, read, operands, outside) for read in expansion.reads]
         if expansion.join == "op":
             return op(*reads, **settings)
+        if expansion.join == "only":
+            inside = [positions(expansion, read) >= 0 for read in expansion.reads]
+            assert (np.sum(inside, axis=0) == 1).all()
+            reads = [np.sum([np.where(one, x, 0) for one, x in zip(inside, reads, strict=True)], axis=0)]
         terms = each(np.prod(reads, axis=0))
         axes = tuple(range(len(expansion.shape), terms.ndim))
         if expansion.reduce == "none":
             out = terms
         elif expansion.padding is None and np.isnan(terms).any():
-            out = {"max": np.nanmax, "min": np.nanmin, "mean": np.nanmean}[expansion.reduce](terms, axis=axes)
+            out = {"max": np.nanmax, "min": np.nanmin, "mean": np.nanmean, "sum": np.nansum}[
+                expansion.reduce
+            ](terms, axis=axes)
         else:
             out = REDUCTIONS[expansion.reduce](terms, axis=axes)
         if expansion.bias is not None:
@@ -55,7 +61,11 @@ def evaluated(expansion: Expansion, op: Op, operands: Any, settings: dict[str, A
             out = out + operands[expansion.bias.operand].reshape(-1)[at]
         if expansion.share is not None:
             at = positions(expansion, expansion.share)[(..., *[0] * len(expansion.over))]
-            out = each(operands[0].reshape(-1)[at]) / out
+            own = each(operands[0].reshape(-1)[at])
+            if expansion.spread is None:
+                out = own / out
+            else:
+                out = (own - out) / np.sqrt(terms.var(axis=axes) + expansion.spread)
         return FUNCTIONS[expansion.after](out)
 
 
@@ -67,10 +77,44 @@ def test_what_an_expansion_reads_makes_the_output(op: Op) -> None:
             continue
         if any(x is None or (x.dtype.kind == "f" and not np.abs(x).max() <= 500) for x in operands):
             continue  # exp overflows where the op itself does not, and nan stands for padding
+        if op.kind == "indexing" and any(x.dtype.kind == "b" for x in operands[1:]):
+            continue  # a mask cannot be captured
         graph = tg.capture(lambda *xs, settings=sample.settings: op(*xs, **settings), *operands)
         expansion = expansion_of(graph.nodes[-1])
         if expansion is None:
             continue
-        expected = np.asarray(op(*operands, **sample.settings))
+        expected = op(*operands, **sample.settings)
+        expected = np.asarray(expected[0] if isinstance(expected, tuple) else expected)
         found = np.asarray(evaluated(expansion, op, operands, sample.settings))
         np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-12, atol=1e-12)
+
+
+SETTINGS = [
+    (size, stride, padding, output_padding, dilation, groups)
+    for size in (4, 5)
+    for stride in (1, 2, 3)
+    for padding in (0, 1)
+    for output_padding in range(min(2, stride))
+    for dilation in (1, 2)
+    for groups in (1, 2)
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_a_transposed_convolution_is_expanded_at_every_stride(settings: tuple[int, ...]) -> None:
+    size, stride, padding, output_padding, dilation, groups = settings
+    rng = np.random.default_rng(0)
+    x, kernel, bias = rng.normal(size=(2, 4, size)), rng.normal(size=(4, 3, 3)), rng.normal(size=3 * groups)
+    given = {
+        "stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation, "groups": groups,
+    }  # fmt: skip
+    op = tg.ops.convolution_transpose
+    graph = tg.capture(lambda *xs: op(*xs, **given), x, kernel, bias)
+    expansion = expansion_of(graph.nodes[-1])
+    if dilation > 1 and stride > 1:
+        assert expansion is None  # which tap fits where is not affine
+        return
+    assert expansion is not None
+    found = evaluated(expansion, op, [x, kernel, bias], given)
+    expected = op(x, kernel, bias, **given)
+    np.testing.assert_allclose(np.reshape(found, expected.shape), expected, rtol=1e-12, atol=1e-12)

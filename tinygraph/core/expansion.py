@@ -16,7 +16,7 @@ from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType, broadcast_shapes, normalize_axes, type_of
 
 Shape = tuple[int, ...]
-Join = Literal["product", "op"]
+Join = Literal["product", "only", "op"]
 Reduction = Literal["none", "sum", "mean", "product", "max", "min"]
 Function = Literal["identity", "exp", "log", "square"]
 
@@ -79,11 +79,14 @@ class Expansion:
         shape: what o runs over: the output's shape, or another of the same elements in the same order.
         reads: the elements that are read, at places affine in (o, r).
         over: what r runs over.
-        join: how the reads make one term: their "product", or the "op" itself applied to them.
+        join: how the reads make one term: their "product", the "only" one of them that is inside its operand, or the
+            "op" itself applied to them.
         reduce: how the terms are taken together; "none" if there is one term.
         each, after: functions of each term, and of the whole.
         bias: what is added to the terms.
         share: the read whose term is divided by all terms, as in softmax.
+        spread: where it is given, the mean of all terms is taken from the term of `share` instead, and the rest divided
+            by the root of their variance plus this number, as normalisations do.
         padding: what places outside an operand count as; None if they do not count.
         partial: how many leading axes of r are summed last; the grids before that sum are called tmp.
         planes: how many trailing axes of o make the picture of one channel.
@@ -98,6 +101,7 @@ class Expansion:
     after: Function = "identity"
     bias: Read | None = None
     share: Read | None = None
+    spread: float | None = None
     padding: float | None = None
     partial: int = 0
     planes: int = 0
@@ -125,9 +129,25 @@ def positions(expansion: Expansion, read: Read) -> np.ndarray[Any, np.dtype[np.i
     return np.where(inside, flat, -1)
 
 
+def narrowed(expansion: Expansion, at: Sequence[int]) -> Expansion:
+    """For one element of the output: where only one of the reads is inside, the expansion with that one alone."""
+    if expansion.join != "only":
+        return expansion
+    index = (*at, *(0,) * len(expansion.over), 1)
+
+    def inside(read: Read) -> bool:
+        places = (
+            one if isinstance(one, int) else sum(a * i for a, i in zip(one.coefficients, index, strict=True))
+            for one in read.places
+        )
+        return all(0 <= place < size for place, size in zip(places, read.shape, strict=True))
+
+    return replace(expansion, reads=tuple(filter(inside, expansion.reads)), join="product")
+
+
 def expansion_of(node: Node) -> Expansion | None:
-    """A node's expansion: its op's, or for elementwise ops that of the same element; None where there is none."""
-    if isinstance(node, Leaf) or len(node.output_types) > 1:
+    """The expansion of a node's first output: its op's, or for elementwise ops that of the same element; or None."""
+    if isinstance(node, Leaf):
         return None
     op = node.op
     types = [
@@ -138,7 +158,7 @@ def expansion_of(node: Node) -> Expansion | None:
         settings = {**op.signature.settings, **node.settings}
         found: Expansion | None = op.expansion(*types, **settings)
         return found
-    if op.kind in ("elementwise", "comparison"):
+    if op.kind in ("elementwise", "comparison") and len(node.output_types) == 1:
         return same_element(*types)
     return None
 

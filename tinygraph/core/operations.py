@@ -60,8 +60,8 @@ def operations_of(node: Node) -> int | None:
 def _counted(expansion: Expansion) -> tuple[int, str]:
     """Operations of an expansion: what is read outside an operand is counted, as a kernel over padding does it."""
     terms, outputs = prod(expansion.over), prod(expansion.shape)
-    applied = expansion.join == "op"
-    in_a_term = (1 if applied else len(expansion.reads) - 1) + (expansion.each != "identity")
+    together = {"op": 1, "only": 0, "product": len(expansion.reads) - 1}[expansion.join]
+    in_a_term = together + (expansion.each != "identity")
     reduced = expansion.reduce != "none"
     after = sum((expansion.bias is not None, expansion.after != "identity", expansion.share is not None))
     a_term = in_a_term + reduced

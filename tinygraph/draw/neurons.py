@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.expansion import Expansion, Read, expansion_of, positions
+from tinygraph.core.expansion import Expansion, Read, expansion_of, narrowed, positions
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.core.types import type_of
@@ -211,10 +211,11 @@ class _Couples:
     def __init__(
         self, page: _Page, node: Node, expansion: Expansion, operands: Sequence[Any], out: Array, index: Index
     ) -> None:
-        self.page, self.node, self.expansion, self.operands = page, node, expansion, operands
+        self.page, self.node, self.operands = page, node, operands
         self.out, self.index = out, index
         flat = int(np.ravel_multi_index(index, out.shape)) if index else 0
         self.at = [int(i) for i in np.unravel_index(flat, expansion.shape)] if expansion.shape else []
+        self.expansion = narrowed(expansion, self.at)
         self.names = {read.operand: operand_name(node, read.operand) for read in self._reads()}
         self.limits = {read.operand: limit_of(operands[read.operand]) for read in self._reads()}
         self.groups = prod(expansion.over[: expansion.partial])
@@ -273,7 +274,10 @@ class _Couples:
             pair = gather(read, self.operands[read.operand], at, e.padding)
             values, flat = (np.broadcast_to(one, size).reshape(-1) for one in pair)
             found.append((read, values, flat))
-        return found
+        if e.padding is not None or not found:
+            return found
+        counted = np.all([flat >= 0 for _, _, flat in found], axis=0)
+        return [(read, values[counted], flat[counted]) for read, values, flat in found]
 
     def _results(self, terms: Sequence[tuple[Read, Array, Array]]) -> Array:
         e = self.expansion
@@ -369,11 +373,15 @@ class _Couples:
             title = "Σ + bias"
         if e.share is not None:
             values, flat = gather(e.share, self.operands[e.share.operand], self.at, None)
-            top = _applied(e.each, widened(values))
-            title = f"{e.each} {self._label(e.share, int(flat))} / Σ"
-            numbers.append(
-                (f"{number_text(top[()])} /", number_text(self._reduced(self._results(self._terms(0)))))
-            )
+            top = number_text(_applied(e.each, widened(values))[()])
+            label, terms = self._label(e.share, int(flat)), self._results(self._terms(0))
+            if e.spread is None:
+                title = f"{e.each} {label} / Σ"
+                numbers.append((f"{top} /", number_text(self._reduced(terms))))
+            else:
+                title = f"({label} − mean) / √(variance + {number_text(e.spread)})"
+                numbers.append((f"{top} −", number_text(terms.mean())))
+                numbers.append(("variance", number_text(terms.var())))
         if e.after != "identity":
             title = f"{e.after} of {title}"
         return self.page.box("reduction", title, numbers=tuple(numbers))

@@ -201,3 +201,53 @@ def test_all_the_way_in_and_back_out_ends_where_it_began(opened: Any, factor: fl
     assert found["depth"] >= 9
     assert max(map(abs, found["off"])) < 1e-6
     assert found["drift"] < 1e-6
+
+
+def computed_by(rng: np.random.Generator) -> dict[str, tg.Tensor]:
+    """One op of every kind that is neither elementwise nor in the small network."""
+
+    def given(*shape: int) -> tg.Tensor:
+        return tg.tensor(rng.normal(size=shape), requires_grad=True, name="x")
+
+    ops, x = tg.ops, given(2, 3, 4)
+    return {
+        "transposed": ops.convolution_transpose(given(1, 2, 3, 3), given(2, 2, 3, 3), given(2), stride=2, padding=1,
+                                                output_padding=1),
+        "transposed, stride 1": ops.convolution_transpose(given(1, 4, 5), given(4, 1, 3), dilation=2, groups=2),
+        "transposed, uneven": ops.convolution_transpose(given(1, 1, 3), given(1, 1, 2), stride=3),
+        "three dimensions": ops.convolution(given(1, 2, 3, 4, 3), given(2, 2, 2, 2, 2), given(2), padding=1),
+        "concatenate": np.concatenate([x, given(2, 2, 4), x], axis=1),
+        "stack": np.stack([x, given(2, 3, 4)], axis=-1),
+        "moveaxis": np.moveaxis(x, 0, -1),
+        "transpose": np.transpose(x, (2, 0, 1)),
+        "roll": np.roll(x, (1, -2), axis=(0, 2)),
+        "slices": x[:, 1:, ::-2],
+        "an element": x[1, None, ..., -1],
+        "standardize": ops.standardize(x, axis=(0, 2))[0],
+        "variance": ops.standardize(given(3, 5), axis=1, eps=0.1)[0],
+    }  # fmt: skip
+
+
+def test_the_terms_of_every_kind_of_op_make_its_elements(
+    visit: Visit, lay_open: Callable[[Any], None]
+) -> None:
+    """In the browser, element by element, against what the forward pass computed in NumPy."""
+    results = computed_by(np.random.default_rng(3))
+    opened = visit(page(tg.graph_of(*results.values()), title="ops"))
+    lay_open(opened)
+    found = opened.evaluate("""() => {
+      const ops = [], walk = box => { if (box.e !== undefined) ops.push(box); (box.c ?? []).forEach(walk); };
+      walk(DATA.root);
+      return ops.map(record => {
+        const work = new Work(record);
+        return [record.o, work.result.shape, work.operands.length, [...Array(work.result.size).keys()]
+          .map(i => work.value(unravel(i, work.expansion.s)))];
+      });
+    }""")
+    computed = {(name, tuple(shape)): values for name, shape, _, values in found}
+    assert len(found) >= len(results)
+    for title, result in results.items():
+        values = computed[result.node.op.name, result.shape]
+        np.testing.assert_allclose(
+            np.reshape(values, result.shape), result.numpy(), rtol=1e-6, atol=2e-6, err_msg=title
+        )

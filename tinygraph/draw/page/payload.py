@@ -308,6 +308,8 @@ def expansion_record(expansion: Expansion) -> Record:
     }
     if expansion.bias is not None:
         found["b"] = _read(expansion.bias, count)
+    if expansion.spread is not None:
+        found["eps"] = expansion.spread
     if expansion.share is not None:
         found["sh"] = _read(expansion.share, count)
     return found

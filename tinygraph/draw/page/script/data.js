@@ -87,22 +87,33 @@ class Work {
     return tensor.shape.length ? `${name}[${unravel(flat, tensor.shape)}]` : name;
   }
   outside(read) { return this.expansion.pad ?? NaN; }
+  // Of several reads the only one that is inside its operand.
+  inside(o, r) { return this.expansion.r.find(read => placeOf(read, o, r) >= 0); }
+  // Whether a term is one: a product without one of its factors is none, unless padding stands in.
+  counts(o, r) {
+    const e = this.expansion;
+    return e.pad !== null || e.j !== "product" || e.r.length < 2 || e.r.every(read => placeOf(read, o, r) >= 0);
+  }
   // The value of one term; NaN where a read is outside and does not count.
   term(o, r) {
     const e = this.expansion;
     let value = 1;
+    if (e.j === "only") {
+      const read = this.inside(o, r);
+      return this.operands[read[0]].get(placeOf(read, o, r));
+    }
     for (const read of e.r) {
       const flat = placeOf(read, o, r);
       value *= flat < 0 ? this.outside(read) : this.operands[read[0]].get(flat);
     }
     return FUNCTIONS[e.each](value);
   }
-  // All terms with low <= r < high, taken together as the op does.
-  reduce(o, low, high) {
+  // All terms with low <= r < high, or a function of each, taken together as the op does.
+  reduce(o, low, high, of = v => v) {
     const e = this.expansion, r = low.slice(), mean = e.u === "mean";
     let total = {max: -Infinity, min: Infinity, product: 1}[e.u] ?? 0, count = 0;
     for (;;) {
-      const v = this.term(o, r);
+      const v = of(this.term(o, r));
       if (!(e.pad === null && Number.isNaN(v))) {
         count++;
         total = e.u === "max" ? Math.max(total, v) : e.u === "min" ? Math.min(total, v) : e.u === "product" ? total * v
@@ -113,11 +124,22 @@ class Work {
       if (a < 0) return mean ? total / count : total;
     }
   }
+  // The whole element, from its terms.
+  value(o) {
+    const e = this.expansion, low = e.o.map(() => 0), total = this.reduce(o, low, e.o) + (this.bias(o)?.value ?? 0);
+    if (!e.sh) return FUNCTIONS[e.after](total);
+    const own = FUNCTIONS[e.each](this.operands[e.sh[0]].get(placeOf(e.sh, o, low)));
+    return FUNCTIONS[e.after](e.eps === undefined ? own / total : (own - total) / Math.sqrt(this.variance(o) + e.eps));
+  }
+  variance(o) {
+    const e = this.expansion, low = e.o.map(() => 0), mean = this.reduce(o, low, e.o);
+    return this.reduce(o, low, e.o, v => (v - mean) ** 2);
+  }
   // What a small change of one element of an operand changes in each element of the result; null where that is not one
   // number for each (no sum of products), or too much to count.
   reach(operand, flat) {
     const e = this.expansion;
-    const linear = e.each === "identity" && e.after === "identity" && !e.sh && e.j === "product"
+    const linear = e.each === "identity" && e.after === "identity" && !e.sh && e.j !== "op"
       && ["sum", "mean", "none"].includes(e.u);
     const reads = [...e.r, ...(e.b ? [e.b] : [])].filter(read => read[0] === operand);
     if (!linear || reads.length !== 1 || this.result.size * product(e.o) > MOST_REACHED) return null;
@@ -130,7 +152,7 @@ class Work {
           const r = unravel(j, e.o);
           if (placeOf(read, o, r) !== flat) continue;
           let local = bias ? 1 : e.u === "mean" ? 1 / count : 1;
-          if (!bias) for (const other of e.r) if (other !== read) {
+          if (!bias && e.j === "product") for (const other of e.r) if (other !== read) {
             const at = placeOf(other, o, r);
             local *= at < 0 ? NaN : this.operands[other[0]].get(at); // what meets the padding has no impact
           }

@@ -477,6 +477,12 @@ class Sum {
   constructor(work, o, low = work.expansion.o.map(() => 0), high = work.expansion.o, part = false) {
     Object.assign(this, {work, o, low, high, part});
   }
+  // The reduction indices of its terms, without those that do not count.
+  get counted() {
+    const {sizes, low} = this;
+    return this.places ??= [...Array(product(sizes)).keys()].map(i => unravel(i, sizes).map((at, a) => at + low[a]))
+      .filter(r => this.work.counts(this.o, r));
+  }
   get sizes() { return this.high.map((to, a) => to - this.low[a]); }
   get whole() { return !this.part && product(this.sizes) === product(this.work.expansion.o); }
   interior(item) {
@@ -495,14 +501,13 @@ class Sum {
     return this.framed(item, kids, columns * 140 + 20, 52 + Math.ceil(kids.length / columns) * 86);
   }
   inCouples(item) {
-    const {work, sizes} = this, e = work.expansion, count = product(sizes), kids = [];
+    const {work, sizes} = this, e = work.expansion, count = this.counted.length, kids = [];
     const last = sizes.at(-1) ?? 1;
     const asKernel = e.part === 1 && count === product(sizes.slice(-e.pl)) && last <= 8;
     const columns = asKernel ? last : Math.ceil(Math.sqrt(count * 0.62));
-    const each = e.j === "op" ? e.r.map((read, i) => [this.low, i]) : [...Array(count).keys()].map(i =>
-      [unravel(i, sizes).map((at, a) => at + this.low[a]), null]);
+    const each = e.j === "op" ? e.r.map((read, i) => [this.low, i]) : this.counted.map(r => [r, null]);
     for (const [r, only] of each) kids.push(new Couple(work, this.o, r, only));
-    const wide = e.r.length > 1 && e.j !== "op" ? 190 : 140, tall = 74;
+    const wide = e.r.length > 1 && e.j === "product" ? 190 : 140, tall = 74;
     kids.forEach((kid, i) => kid.place(16 + (i % columns) * (wide + 10), 52 + Math.floor(i / columns) * (tall + 10),
       wide, tall));
     if (e.u === "max" || e.u === "min") {
@@ -523,7 +528,8 @@ class Sum {
   }
   // The terms taken together, in words.
   words() {
-    const {work, o} = this, e = work.expansion, count = product(this.sizes);
+    const {work, o} = this, e = work.expansion;
+    const count = product(this.sizes) > MOST_CELLS ? product(this.sizes) : this.counted.length;
     const out = work.result.get(ravel(o, e.s));
     if (e.j === "op") {
       const names = e.r.map(read => number(work.operands[read[0]].get(placeOf(read, o, this.low)))).join(", ");
@@ -538,7 +544,9 @@ class Sum {
     if (bias) lines.push(`${number(total)} + ${bias.label} ${number(bias.value)} = ${number(total + bias.value)}`);
     if (e.sh) {
       const flat = placeOf(e.sh, o, e.o.map(() => 0)), own = work.operands[e.sh[0]].get(flat);
-      lines.push(`${e.each}(${work.label(e.sh, flat)}) / sum = ${number(FUNCTIONS[e.each](own) / total)}`);
+      if (e.eps === undefined) lines.push(`${e.each}(${work.label(e.sh, flat)}) / sum = ${number(FUNCTIONS[e.each](own) / total)}`);
+      else lines.push(`variance of ${count} = ${number(work.variance(o))}`,
+        `(${number(own)} − mean) / √(variance + ${number(e.eps)}) = ${number(work.value(o))}`);
     }
     if (e.after !== "identity") lines.push(`${e.after} of that = ${number(out)}`);
     lines.push(`forward computed ${number(out)}`);
@@ -589,7 +597,7 @@ class Partial extends Item {
 // The elements that are multiplied with each other, and what comes of it.
 class Couple extends Item {
   constructor(work, o, r, only) {
-    const e = work.expansion, reads = only === null ? e.r : [e.r[only]];
+    const e = work.expansion, reads = e.j === "only" ? [work.inside(o, r)] : only === null ? e.r : [e.r[only]];
     const found = reads.map(read => {
       const flat = placeOf(read, o, r);
       return flat < 0 ? {label: "padding", value: work.outside(read), outside: true}
