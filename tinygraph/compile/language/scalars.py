@@ -150,7 +150,9 @@ def _carry_out(code: Function, case: _Case, row: Sequence[Value]) -> None:
     ]
     if case.op not in _TRUTHS:  # there, and as the condition of a choice, a bool stays one
         first = case.op == "where"
-        operands[first:] = [code.cast(one, meeting) for one in operands[first:]]
+        operands[first:] = [
+            code.cast(one, meeting) if dtype_of(one) == "bool" else one for one in operands[first:]
+        ]
     result = emitters.emit(code, case.op, operands, dict(case.settings))
     if dtype_of(result) != case.result:
         raise DTypeError(
