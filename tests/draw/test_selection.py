@@ -215,6 +215,22 @@ class TestBackward:
         assert {arrow.label for arrow in drawing.picture.arrows if arrow.role == "saved"} == {"256 B"}
         assert [one.kind for one in drawing.picture.boxes].count("join") == 1
 
+    def test_gradients_of_several_boxes_join_in_one_outside_of_their_frame(self):
+        drawing = tg.draw(loss_of(tower(2, nn.Flatten())), backward=True, zoom="module")
+        joins = [one for one in drawing.picture.boxes if one.kind == "join"]
+        assert len(joins) == 2  # where each block begins
+        names = {one.id: one.title for one in drawing.picture.boxes}
+        around = {one: group.title for group in drawing.picture.root.groups for one in group.boxes}
+        for join in joins:
+            tails = [names[arrow.tail] for arrow in drawing.picture.arrows if arrow.head == join.id]
+            assert len(set(tails)) == 2
+            assert "∂ conv" in tails
+            assert any(arrow.tail == join.id for arrow in drawing.picture.arrows)
+        between = joins[0]  # what the second block read is what the first one gave
+        heads = {names[arrow.head] for arrow in drawing.picture.arrows if arrow.tail == between.id}
+        assert heads == {"∂ relu", "+"}
+        assert between.id not in around
+
     def test_a_sum_within_a_rule_is_no_join(self):
         x = tg.tensor(np.ones(3), requires_grad=True, name="x")
         drawing = tg.draw(tg.ops.tanh(x).sum(), backward=True)

@@ -31,7 +31,7 @@ from tinygraph.draw.labels import (
 from tinygraph.draw.levels import Part, served
 from tinygraph.draw.numbers import Differentiated
 from tinygraph.draw.overlays import Heat, bytes_text, together
-from tinygraph.draw.phases import Phases
+from tinygraph.draw.phases import Phases, is_join
 from tinygraph.draw.picture import Arrow, Box, Direction, Identifiers, Picture
 from tinygraph.draw.planes import Plane, as_plane, limit_of
 from tinygraph.draw.selection import Repeats
@@ -713,21 +713,6 @@ def _share(heat: float | None, hottest: float) -> float | None:
 def _served(nodes: Sequence[Node]) -> list[Node]:
     """The forward nodes that nodes are, or go back to."""
     return [served(node) for node in nodes]
-
-
-def is_join(node: Node) -> bool:
-    """Whether a backward node adds up the gradients of several uses of a tensor, rather than being part of a rule.
-
-    A rule's own ops add what the rule itself made; what came before it, it is given as the cotangent.
-    """
-    origin = node.forward_node
-    if origin is None or node.phase != "backward" or node.op.name != "add" or len(node.parents()) != 2:
-        return False
-    before = node.parents()[0]
-    if before.phase != "backward" or before.kind == "seed":
-        return False
-    reads = [id(parent) for parent in origin.parents()]
-    return before.forward_node is not origin or len(set(reads)) < len(reads)
 
 
 def _last_name(leaf: Leaf) -> str:

@@ -361,9 +361,9 @@ def _supports(picture: Picture) -> list[tuple[str, str]]:
             place[arrow.head] = place[arrow.tail]
     frames = _frames_around(picture)
     backward = {box.id for box in picture.boxes if box.backward}
-    free = {box.id for box in picture.boxes if box.kind == "gradient" and box.opposite is None}
+    free = {box.id for box in picture.boxes if box.kind in ("gradient", "join") and box.opposite is None}
     fed = {arrow.head for arrow in data} | backward - free
-    ends: dict[str, list[str]] = {}
+    lasts: dict[str, list[str]] = {}
     found: dict[tuple[str, str], None] = {}
     for arrow in data:
         tail, head = frames[arrow.tail], frames[arrow.head]
@@ -371,9 +371,9 @@ def _supports(picture: Picture) -> list[tuple[str, str]]:
         above = [arrow.tail]
         if len(tail) > shared:
             frame = tail[shared]
-            if frame.id not in ends:
-                ends[frame.id] = sorted(_ends(frame, data) - backward, key=place.__getitem__)[-SUPPORTS:]
-            above += ends[frame.id]
+            if frame.id not in lasts:
+                lasts[frame.id] = sorted(_ends(frame, data) - backward, key=place.__getitem__)[-SUPPORTS:]
+            above += lasts[frame.id]
         below = [arrow.head]
         for frame in head[shared:]:
             below += [box for box in frame.boxes if box not in fed]

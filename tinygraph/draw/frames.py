@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tinygraph.core.modes import Scope
+from tinygraph.core.node import Leaf
 from tinygraph.draw.labels import shorten
 from tinygraph.draw.levels import Part
-from tinygraph.draw.phases import Phases
+from tinygraph.draw.phases import Phases, is_join
 from tinygraph.draw.picture import Group, Identifiers
 from tinygraph.draw.selection import Repeats
 
@@ -40,7 +41,10 @@ class Frames:
         self._paths: dict[Scope, list[str]] = {}
         self._lone = _lone_groups(parts)
         # Every op of both passes: frames would push the two columns apart, so each box says where it belongs.
-        self._flat = any(part.single and part.order and part.nodes[0].op is not None for part in parts)
+        self._flat = any(
+            part.single and part.order and not isinstance(part.nodes[0], Leaf) and not is_join(part.nodes[0])
+            for part in parts
+        )
         for part in parts:
             self._number(part.scope)
             if part.name is not None:

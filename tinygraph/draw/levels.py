@@ -9,14 +9,14 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node
 from tinygraph.core.op import Composite
 from tinygraph.core.registry import registry
-from tinygraph.draw.phases import Phases
+from tinygraph.draw.phases import Phases, is_join
 from tinygraph.errors import DrawingError
 
 MOST_BOXES = 3000
@@ -164,13 +164,37 @@ def collapse(
             boxes[key] = box
             parts.append(box)
         box.nodes.append(node)
-    return _with_leaves(_in_order(parts), leaves)
+    ordered = _in_order(_with_joins(parts)) if phases.orders else None
+    return _with_leaves(ordered or _in_order(parts) or parts, leaves)
 
 
-def _in_order(parts: list[Part]) -> list[Part]:
+def _with_joins(parts: list[Part]) -> list[Part]:
+    """The same, where sums of gradients that come from different boxes of the backward pass have boxes of their own."""
+    place = {id(node): i for i, part in enumerate(parts) for node in part.nodes}
+    joins: dict[int, Part] = {}
+    for part in parts:
+        for node in part.nodes if part.order == 1 and not part.single else ():
+            if is_join(node) and len({place.get(id(parent)) for parent in node.parents()}) > 1:
+                place[id(node)] = len(parts) + len(joins)
+                joins[id(node)] = Part([node], part.scope, order=1)
+    if not joins:
+        return parts
+    for part in parts:
+        for node in part.nodes:
+            for parent in node.parents() if id(node) not in joins else ():
+                if (
+                    id(parent) in joins
+                ):  # where gradients meet is neither in the box nor in the frame that they come from
+                    join = joins[id(parent)]
+                    join.scope = common_scope([join.scope, part.scope])
+    without = [replace(part, nodes=[node for node in part.nodes if id(node) not in joins]) for part in parts]
+    return [part for part in (*without, *joins.values()) if part.nodes]
+
+
+def _in_order(parts: list[Part]) -> list[Part] | None:
     """The parts, those that another reads before it, as passes do not leave them; otherwise as they come.
 
-    Parts that read one another in a circle, which only odd scopes bring about, stay where they are.
+    None if some read one another in a circle, which only odd scopes bring about.
     """
     place = {id(node): i for i, part in enumerate(parts) for node in part.nodes}
     waiting = [
@@ -191,7 +215,7 @@ def _in_order(parts: list[Part]) -> list[Part]:
             waiting[reader].discard(i)
             if not waiting[reader]:
                 heapq.heappush(ready, reader)
-    return [parts[i] for i in order] if len(order) == len(parts) else parts
+    return [parts[i] for i in order] if len(order) == len(parts) else None
 
 
 def served(node: Node) -> Node:

@@ -94,3 +94,18 @@ def orders_of(nodes: Sequence[Node]) -> dict[int, int]:
         if node.kind == "seed":
             orders.setdefault(id(node), 1)
     return orders
+
+
+def is_join(node: Node) -> bool:
+    """Whether a backward node adds up the gradients of several uses of a tensor, rather than being part of a rule.
+
+    A rule's own ops add what the rule itself made; what came before it, it is given as the cotangent.
+    """
+    origin = node.forward_node
+    if origin is None or node.phase != "backward" or node.op.name != "add" or len(node.parents()) != 2:
+        return False
+    before = node.parents()[0]
+    if before.phase != "backward" or before.kind == "seed":
+        return False
+    reads = [id(parent) for parent in origin.parents()]
+    return before.forward_node is not origin or len(set(reads)) < len(reads)

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
-from tinygraph.draw.assembly import is_join
 from tinygraph.draw.levels import common_scope
 from tinygraph.draw.page.boxes import SAVED, UPDATED, Flow, Value
-from tinygraph.draw.phases import phases_of
+from tinygraph.draw.phases import is_join, phases_of
 
 
 class Lanes:
