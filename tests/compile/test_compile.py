@@ -344,8 +344,31 @@ def test_states_exchanged_in_one_call():
             p[...] = after
             q[...] = before[::-1]
 
-    exchange()
-    assert (p.numpy().tolist(), q.numpy().tolist()) == ([3.0, 4.0], [2.0, 1.0])
+    for expected in (([3.0, 4.0], [2.0, 1.0]), ([2.0, 1.0], [4.0, 3.0]), ([4.0, 3.0], [1.0, 2.0])):
+        exchange()
+        assert (p.numpy().tolist(), q.numpy().tolist()) == expected
+
+
+def test_a_state_among_the_results_is_as_the_program_leaves_it():
+    p, total = tg.tensor([1.0, 2.0], requires_grad=True), tg.core.state.buffer([0.0, 0.0])
+
+    @tg.compile
+    def step(x):
+        old = p.detach()
+        with tg.no_grad():
+            p.__iadd__(x)
+            total.__iadd__(p.detach())
+        return p, total, old, p[::-1]
+
+    for call in range(1, 4):
+        found = [one.tolist() for one in step(np.ones(2))]
+        assert found[0] == p.tolist() == [1.0 + call, 2.0 + call]
+        assert found[1] == total.tolist()
+        assert found[2:] == [[call, 1.0 + call], [2.0 + call, 1.0 + call]]
+    assert total.tolist() == [9.0, 12.0]
+    assert step.explain_recapture().count("\n") == 0, (
+        "what the program itself writes is no reason to capture again"
+    )
 
 
 def reverse_onto_itself(p, x):
@@ -443,6 +466,22 @@ def test_variables_that_a_function_closes_over():
     assert "'factor'" in compiled.explain_recapture()
 
 
+@pytest.mark.parametrize("ask", [tg.Tensor.item, float, bool, tg.Tensor.numpy, tg.Tensor.tolist])
+def test_python_code_that_asks_for_the_value_of_a_state_is_refused(ask):
+    weight, scale = tg.tensor(2.0, requires_grad=True), tg.core.state.buffer(2.0)
+    for state in (weight, scale):
+        with pytest.raises(CaptureError, match=r"test_compile\.py:\d+: this tensor is state"):
+            tg.compile(lambda x, state=state: x * ask(state))(np.ones(2))
+
+
+def test_python_numbers_made_of_a_tensor_are_watched():
+    factor = tg.tensor(2.0)
+    compiled = tg.compile(lambda x: x * float(factor))
+    assert compiled(np.ones(1)).tolist() == [2]
+    factor *= 2
+    assert compiled(np.ones(1)).tolist() == [4]
+
+
 def test_a_plain_tensor_that_a_program_writes_is_state():
     total = tg.tensor([0.0])
 
@@ -505,6 +544,14 @@ def test_arguments_whose_contents_may_change_unnoticed_are_refused():
     with pytest.raises(DTypeError, match="frozenset"):
         tg.compile(lambda x, options: x * len(options))(np.ones(1), {"a"})
     assert tg.compile(lambda x, options: x * len(options))(np.ones(1), frozenset("ab")) == 2
+
+
+def test_means_of_half_precision_are_summed_in_single():
+    x = np.full((70_000, 2), 10, np.float16)  # whose sum is too large for half
+    for settings in ({}, {"axis": 0}, {"axis": 0, "keepdims": True}):
+        found = tg.compile(lambda x, settings=settings: np.mean(x, **settings))(x)
+        assert found.dtype == np.float16
+        np.testing.assert_array_equal(found, np.mean(x, **settings))
 
 
 def test_arrays_of_foreign_byte_order():

@@ -111,6 +111,15 @@ class Trace:
             return copy._edge
         return Leaf(_output(copy), requires_grad=True, name=leaf.name)
 
+    def at_the_end(self, result: Any) -> Any:
+        """What a result of the program is: a state as the program leaves it, anything else as it was returned."""
+        if isinstance(result, Tensor) and result._value is not None:
+            if result._leaf is not None and self.is_state(result):
+                return self.read(result._leaf)
+            if result._edge is None:
+                self.constant(result)
+        return result
+
     def write(self, leaf: Leaf, value: Any) -> None:
         """Note that the program replaces a state."""
         self.writes[id(leaf)] = (leaf, value)
@@ -120,6 +129,15 @@ class Trace:
         self.with_tensors = True
         if id(tensor) not in self._made:
             self.constants.setdefault(id(tensor), (tensor, tensor._value))
+
+    def may_ask_for(self, tensor: Tensor) -> bool:
+        """Whether Python code may read the value of a tensor: not of state; plain data becomes part of the graph."""
+        leaf = tensor._leaf
+        if leaf is not None and (leaf.requires_grad or leaf.kind == "buffer") and self.is_state(tensor):
+            return False
+        if tensor._edge is None and id(tensor) not in self._made:
+            self.constants.setdefault(id(tensor), (tensor, tensor._value))
+        return True
 
     def made(self, tensor: Tensor) -> None:
         """Note that the program made a tensor of plain data: it is no state, and forgotten when the program ends."""
@@ -202,9 +220,7 @@ def capture_with(
             f"{_title(function)} returned nothing that was captured: its result must be tensors or arrays, or "
             f"containers of them. It returned {type(result).__name__}"
         )
-    for out in outputs:
-        if isinstance(out, Tensor) and out._edge is None:
-            trace.constant(out)
+    outputs = list(map(trace.at_the_end, outputs))
     edges = [_output(out) for out in outputs]
     updates = [(leaf, _output(value)) for leaf, value in trace.writes.values()]
     gradients = [

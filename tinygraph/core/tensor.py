@@ -167,19 +167,28 @@ class Tensor:
         return self._concrete("tolist()").tolist()
 
     def _concrete(self, what: str) -> Any:
-        if self._value is None:
-            if modes.current.capture is None:
-                raise left_behind(f"{what} at {here(3)}", self)
-            raise CaptureError(
-                f"{what} at {here(3)}: this tensor is being captured and has a type ({self.type}) but no value. "
-                f"Python code that depends on values cannot be captured: use tg.ops.where for a choice between "
-                f"results, or keep this line outside the captured function"
-            )
-        return self._value
+        capture = modes.current.capture
+        if self._value is not None:
+            if capture is None or capture.may_ask_for(self):
+                return self._value
+        elif capture is None:
+            raise left_behind(f"{what} at {here(3)}", self)
+        why = (
+            f"is being captured and has a type ({self.type}) but no value"
+            if self._value is None
+            else f"is state ({self.type}), whose value changes from call to call"
+        )
+        raise CaptureError(
+            f"{what} at {here(3)}: this tensor {why}. "
+            f"Python code that depends on values cannot be captured: use tg.ops.where for a choice between "
+            f"results, or keep this line outside the captured function"
+        )
 
     def detach(self) -> Tensor:
         """The same value, cut off from the graph."""
-        return _made(Tensor(self._value)) if self._value is not None else ops.detach(self)
+        if self._value is None or (modes.current.capture is not None and self.is_leaf):
+            return ops.detach(self)  # a state that is read while a program is captured is read in each run
+        return _made(Tensor(self._value))
 
     def backward(self, gradient: Any = None, *, create_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
