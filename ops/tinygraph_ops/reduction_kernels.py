@@ -24,11 +24,20 @@ def make_reduction(
     return in_order(reduced, partial(np.divide, out, count, out)) if count > 1 else reduced
 
 
+def make_half_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: Any, keepdims: bool) -> Run:
+    """NumPy sums in single precision, unless it is given the place of the result."""
+    (x, *_), (out,) = inputs, outputs
+    return lambda: np.copyto(out, np.mean(x, axis=axis, keepdims=keepdims))
+
+
 def _lowering(kind: str) -> Callable[..., Lowering | None]:
     def lowered(types: Types, layouts: Any, target: Any, *, axis: Any, keepdims: bool) -> Lowering | None:
         (x, *others), out, language = types.inputs, types.outputs[0], kernel_language()
-        if any(one is not None for one in others) or not x.size or x.dtype == np.float16:
+        if any(one is not None for one in others) or not x.size:
             return None
+        if x.dtype == np.float16:
+            half = numpy_lowering(make_half_mean, "NumPy mean", axis=axis, keepdims=keepdims)
+            return half if kind == "mean" else None
         if language is None or x.dtype.name not in ("float32", "float64") or out.dtype != x.dtype:
             count = x.size // out.size if kind == "mean" else 1
             return numpy_lowering(

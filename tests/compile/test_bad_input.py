@@ -230,6 +230,28 @@ def test_a_step_that_fails_midway_says_where_and_what_it_changed(fuse, where):
     assert counter.item() == 2
 
 
+def test_an_update_that_fails_itself_is_named_too():
+    first, second = (
+        tg.tensor(np.full(9, 1e300), requires_grad=True, name=name) for name in ("first", "second")
+    )
+    version = first._leaf.version
+
+    def step(x):
+        with tg.no_grad():
+            first.__imul__(x)
+            second.__imul__(x)
+
+    compiled = tg.compile(step, passes=())  # NumPy's own kernels look at its error state
+    with (
+        np.errstate(over="raise"),
+        pytest.raises(OpError, match=r"updated: .*'first' \(perhaps in part\); no"),
+    ):
+        compiled(np.full(9, 1e300))
+    assert np.isinf(first.numpy()).all()
+    assert first._leaf.version > version
+    assert second.tolist() == [1e300] * 9
+
+
 def test_a_function_that_fails_while_captured_leaves_nothing_behind():
     weight = tg.tensor([1.0], requires_grad=True, name="weight")
 

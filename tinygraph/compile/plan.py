@@ -299,9 +299,9 @@ class Plan:
             for position, run in enumerate(self._run):  # noqa: B007 - read when a step raises
                 run()
         except Exception as error:
-            written = [leaf for step, leaf in self._written if step < position]
-            self._note_writes(written, 4)
-            names = ", ".join(leaf.describe() for leaf in written)
+            written = [(leaf, step == position) for step, leaf in self._written if step <= position]
+            self._note_writes([leaf for leaf, _ in written], 4)
+            names = ", ".join(leaf.describe() + " (perhaps in part)" * torn for leaf, torn in written)
             raise self._failure(
                 position, error, f"Already updated: {names}; no other" if written else "No"
             ) from error
