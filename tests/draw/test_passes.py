@@ -10,6 +10,7 @@ from tinygraph import nn, optim
 from tinygraph.core.graph import replay
 from tinygraph.core.node import edge_node
 from tinygraph.draw import Drawing
+from tinygraph.draw.graphviz_worker import labels_in_boxes
 from tinygraph.draw.numbers import with_backward
 from tinygraph.draw.phases import orders_of
 from tinygraph.draw.render import render
@@ -152,6 +153,14 @@ class TestSecondOrder:
         assert {(order[arrow.tail], order[arrow.head]) for arrow in bridges} == {(0, 1), (0, 2), (1, 2)}
         tanh = box(drawing, "1 tanh").id
         assert {arrow.label for arrow in bridges if arrow.tail == tanh} == {"32 B"}  # 2x4 float32
+
+    def test_no_label_of_a_bridge_lies_in_a_box(self):
+        drawing = tg.draw(mlp(), backward=2, zoom="module")
+        arrows = {(arrow.tail, arrow.head) for arrow in drawing.picture.arrows if arrow.label}
+        plain = render(drawing.source, "plain").decode()
+        assert labels_in_boxes(plain, arrows) == []
+        kept = sum(arrow.label == "32 B" for arrow in drawing.picture.arrows)
+        assert drawing.svg().replace("\xa0", " ").count("32 B") == kept  # and none is lost
 
     def test_views_of_parameters_are_bridges_without_bytes(self):
         x = tg.tensor(np.ones((2, 3)), requires_grad=True, name="x")

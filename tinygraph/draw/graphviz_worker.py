@@ -12,6 +12,7 @@ import functools
 import glob
 import json
 import os
+import re
 import signal
 import struct
 import sys
@@ -20,6 +21,11 @@ from typing import Any, BinaryIO
 FONT = "DejaVu Sans"
 # More than the caller's own limit: this one only ends a layout whose caller died.
 ORPHAN_GRACE_SECONDS = 5.0
+
+# An arrow that ranks nothing and has a label, in DOT; a node and an edge in "plain".
+LOOSE_LABEL = re.compile(r"(?m)^\s*(\S+) -> (\S+) \[label=.*constraint=false")
+PLAIN_NODE = re.compile(r"(?m)^node \S+ (\S+) (\S+) (\S+) (\S+)")
+PLAIN_EDGE = re.compile(r"(?m)^edge (\S+) (\S+) \d+ (.*)$")
 
 GRAPH, NODE, EDGE = 0, 1, 2  # cgraph.h
 SYSTEM_FONTS = 0  # fontconfig.h: FcSetSystem
@@ -140,7 +146,7 @@ class Graphviz:
         edges: int = self._function("agnedges", ctypes.c_int, ctypes.c_void_p)(graph)
         return nodes, edges
 
-    def render(self, graph: int, format: str, engine: str, dpi: float, folder: str) -> bytes:
+    def render(self, graph: int, dot: str, format: str, engine: str, dpi: float, folder: str) -> bytes:
         pointer, string = ctypes.c_void_p, ctypes.c_char_p
         context = self._estimating if format in ("svg", "plain") else self._painting
         set_value = self._function("agsafeset", ctypes.c_int, pointer, string, string, string)
@@ -151,6 +157,16 @@ class Graphviz:
         layout = self._function("gvLayout", ctypes.c_int, pointer, pointer, string)
         if layout(context, graph, engine.encode()):
             raise Refused(f"Graphviz's engine {engine!r} cannot lay this graph out")
+        loose = set(LOOSE_LABEL.findall(dot))
+        lost = labels_in_boxes(self._write(context, graph, "plain").decode(), loose) if loose else []
+        if lost:
+            raise Refused(f"labels lie in boxes: {', '.join(f'{tail} -> {head}' for tail, head in lost)}")
+        content = self._write(context, graph, format)
+        self._function("gvFreeLayout", ctypes.c_int, pointer, pointer)(context, graph)
+        return content
+
+    def _write(self, context: int, graph: int, format: str) -> bytes:
+        pointer, string = ctypes.c_void_p, ctypes.c_char_p
         data, size = ctypes.c_void_p(), ctypes.c_size_t()
         write = self._function("gvRenderData", ctypes.c_int, pointer, pointer, string, pointer, pointer)
         failed = write(context, graph, format.encode(), ctypes.byref(data), ctypes.byref(size))
@@ -158,11 +174,25 @@ class Graphviz:
             raise Refused(f"Graphviz cannot write this graph as {format}")
         content = ctypes.string_at(data.value, size.value)
         self._function("gvFreeRenderData", None, pointer)(data)
-        self._function("gvFreeLayout", ctypes.c_int, pointer, pointer)(context, graph)
         return content
 
     def close(self, graph: int) -> None:
         self._function("agclose", ctypes.c_int, ctypes.c_void_p)(graph)
+
+
+def labels_in_boxes(plain: str, arrows: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of some arrows whose label Graphviz has put into a box, as a drawing in the format "plain" says."""
+    boxes = [[float(number) for number in found] for found in PLAIN_NODE.findall(plain)]
+    found = []
+    for tail, head, rest in PLAIN_EDGE.findall(plain):
+        words = rest.split()
+        if (tail, head) in arrows and len(words) > 4:  # ... label x y style colour
+            x, y = float(words[-4]), float(words[-3])
+            if any(
+                abs(x - left) < width / 2 and abs(y - top) < height / 2 for left, top, width, height in boxes
+            ):
+                found.append((tail, head))
+    return found
 
 
 def send(stream: BinaryIO, tag: bytes, content: bytes) -> None:
@@ -177,7 +207,12 @@ def answer(graphviz: Graphviz, request: dict[str, Any], out: BinaryIO) -> None:
         try:
             send(out, b"s", json.dumps(graphviz.size(graph)).encode())
             picture = graphviz.render(
-                graph, request["format"], request["engine"], request["dpi"], request["folder"]
+                graph,
+                request["dot"],
+                request["format"],
+                request["engine"],
+                request["dpi"],
+                request["folder"],
             )
         finally:
             graphviz.close(graph)

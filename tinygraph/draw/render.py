@@ -121,26 +121,36 @@ def _with_repairs(drawn: Callable[[str], bytes], dot: str) -> bytes:
     try:
         return drawn(dot)
     except RenderError as error:
-        found = str(error)
-        repairs = [repair(dot) for sign, repair in _REPAIRS if sign in found]
+        reason = str(error)
+        repairs = [repair(dot, reason) for sign, repair in _REPAIRS if sign in reason]
         repaired = next((text for text in repairs if text != dot), None)
         if repaired is None:
             raise
     return _with_repairs(drawn, repaired)
 
 
-def _labels_last(dot: str) -> str:
-    return re.sub(r"(?m)^(\s*\S+ -> \S+ \[)(label=.*constraint=false)", r"\1x\2", dot)
+_LOOSE_LABEL = re.compile(r"(?m)^(\s*(\S+ -> \S+) \[)(label=.*constraint=false)")
 
 
-def _straight(dot: str) -> str:
+def _named_labels_last(dot: str, reason: str) -> str:
+    lost = set(re.findall(r"\S+ -> [^\s,]+", reason))
+    return _LOOSE_LABEL.sub(lambda found: f"{found[1]}x{found[3]}" if found[2] in lost else found[0], dot)
+
+
+def _labels_last(dot: str, reason: str) -> str:
+    return _LOOSE_LABEL.sub(r"\1x\3", dot)
+
+
+def _straight(dot: str, reason: str) -> str:
     return dot if "{ splines=line;" in dot else dot.replace("{", "{ splines=line;", 1)
 
 
-# What Graphviz says -> what is drawn instead, in the order in which it is tried. It loses its way, or crashes, over the
-# labels of arrows within a row of boxes, unless they are put in their places last; and where it finds no way to bend
-# an arrow around the boxes it would leave the arrow out, but straight ones never fail.
-_REPAIRS: tuple[tuple[str, Callable[[str], str]], ...] = (
+# What Graphviz says, or its worker -> what is drawn instead, in the order in which it is tried. It loses its way, or
+# crashes, over the labels of arrows within a row of boxes, or leaves them in a box, unless they are put in their places
+# last; and where it finds no way to bend an arrow around the boxes it would leave the arrow out, but straight ones
+# never fail.
+_REPAIRS: tuple[tuple[str, Callable[[str, str], str]], ...] = (
+    ("labels lie in boxes", _named_labels_last),
     ("routesplines", _labels_last),
     ("init_rank", _labels_last),
     ("crashed", _labels_last),
