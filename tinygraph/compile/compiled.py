@@ -241,7 +241,8 @@ def compile(
         memory_budget: the most bytes that intermediate values shall take at once, such as `64 * 2**20`; None for no
             limit. Where keeping them for the backward pass takes more, they are computed again: the results stay the
             same bit for bit, a step takes longer. Parameters, states, gradients in `.grad`, inputs and the scratch
-            memory of kernels do not count; `.plan.arena_bytes` says what the plan takes.
+            memory of kernels do not count; `.plan.arena_bytes` says what the plan takes. The pass `recompute` stands in
+            the place of `recompute_cheap` then, which looks for what is worth it without a budget.
 
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
@@ -264,5 +265,5 @@ def compile(
     array([0., 1.])
     """
     if memory_budget is not None:  # last, since passes that merge what is computed twice would undo it
-        passes = (*passes, recompute(memory_budget))
+        passes = (*(one for one in passes if one is not recompute_cheap), recompute(memory_budget))
     return Compiled(function, passes)

@@ -23,6 +23,7 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_reco
 from tinygraph.core.operations import operations_of
 from tinygraph.errors import SettingError, TinygraphWarning
 from tinygraph.passes.rewriting import Rewriting, edges, make_node, with_inputs
+from tinygraph.passes.schedule import schedule
 
 _Bytes = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -74,7 +75,8 @@ def recompute(budget: int) -> Callable[[Graph], Graph]:
             search.drop_single_values(CHEAP)
             search.drop_single_values(())
             search.drop_segments()
-            graph, peak, lowered = search.graph, lowered, search.peak
+            graph = schedule(search.graph)
+            peak, lowered = lowered, peak_bytes(graph)
         if lowered > budget:
             _warn(graph, budget)
         return graph
