@@ -60,7 +60,7 @@ WALK = """async ([seed, moves]) => {
     one.depth = reached.length;
     one.boxes = [];
     for (const item of shown().keys()) for (const kid of item.kids) {
-      const group = built.get(item).covers.get(kid).group.parentNode, rect = group.querySelector("rect");
+      const rect = built.get(item).covers.get(kid)?.group.parentNode.querySelector("rect");
       const {x, y, w: width, h: height} = rectangle(kid);
       const seen = x < w && y < h && x + width > 0 && y + height > 0 && Math.max(width, height) < 4 * w;
       if (!rect || !seen || random() > 0.6) continue;

@@ -9,6 +9,7 @@ function element(name, attributes = {}, parent = null) {
   return made;
 }
 
+const READABLE = 0.6, AT_ONCE = 40; // the scale from which cells have numbers; cells that are made in one go
 const built = new Map();  // item -> Interior on the page, the least recently shown first
 const open = new Set();   // items whose interior is shown
 let jobs = [];            // images still to be made: [item, function]
@@ -96,7 +97,8 @@ class View {
     this.svg = element("svg", {"aria-hidden": "true", class: "interior", width: item.w, height: item.h});
     this.octave = NaN;
     item.draw(new Painter(this, this.svg));
-    for (const kid of item.kids) this.kid(kid);
+    this.waiting = item.kids[0]?.inGrid ? [...item.kids] : [];
+    if (!this.waiting.length) for (const kid of item.kids) this.kid(kid);
     if (walker.steps) markSteps(this);
     stage.append(this.svg);
   }
@@ -120,6 +122,20 @@ class View {
     if (octave === this.octave) return;
     this.octave = octave;
     this.restyle(Math.pow(2, octave / 4));
+    if (this.waiting.length && Math.pow(2, octave / 4) >= READABLE) this.later();
+  }
+  // The cells of a grid get their numbers once these can be read, a few at a time.
+  later() {
+    jobs.push([this.item, () => {
+      const before = this.texts.length;
+      for (const kid of this.waiting.splice(0, AT_ONCE)) {
+        this.kid(kid);
+        if (open.has(kid)) this.fade(kid, true);
+      }
+      for (const one of this.texts.slice(before)) this.resize(one, Math.pow(2, this.octave / 4));
+      if (this.waiting.length) this.later();
+    }]);
+    changed();
   }
   // Sizes that are kept about constant on screen, recomputed at every quarter octave; only what changes is touched.
   restyle(k) {
