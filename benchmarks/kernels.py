@@ -20,9 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tinygraph.compile.language import convolution as direct
-from tinygraph.compile.language import elementwise, layouts, nchw, pooling
-from tinygraph.compile.language.planes import empty_aligned
+from tinygraph.compile.language import elementwise, images, layouts, pooling
+from tinygraph.compile.language.planes import ALIGNMENT
 from tinygraph.compile.language.program import ProgramBuilder
+from tinygraph.compile.language.target import current_target
+from tinygraph.core import lowering as door
 
 BATCH = 32
 # (input channels, output channels, height and width)
@@ -54,19 +56,33 @@ def convolutions() -> Iterator[Pair]:
 
 
 def _on_arrays(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
-    made = nchw.convolution(x.shape, w.shape, x.dtype, padding=((1, 1), (1, 1)))
-    assert made is not None
     y, dx, dw = np.empty_like(g), np.empty_like(x), np.empty_like(w)
     tx, tw, tb, tg = map(torch.from_numpy, (x, w, b, g))
-    run = nchw.forward(made, x, w, b, y)
+    run = _lowered("forward", x, w, (x, w, b), y)
     forward = lambda: torch.nn.functional.conv2d(tx, tw, tb, padding=1)  # noqa: E731
     yield Pair(f"{label} forward, NCHW", run, forward, lambda: (y, forward()))
-    yield from _gradients(f"{label} {{}}, NCHW", (tx, tw, tg), nchw.input_gradient(made, g, w, dx),
-                          lambda: dx, nchw.kernel_gradient(made, x, g, dw), lambda: dw)  # fmt: skip
+    yield from _gradients(f"{label} {{}}, NCHW", (tx, tw, tg), _lowered("input_gradient", x, w, (g, w), dx),
+                          lambda: dx, _lowered("kernel_gradient", x, w, (x, g), dw), lambda: dw)  # fmt: skip
+
+
+def _lowered(map_name: str, x: Any, w: Any, operands: tuple[Any, ...], out: Any) -> Any:
+    """One of the three maps on arrays in rows, as a plan binds it."""
+    made = images.convolution(x.shape, w.shape, x.dtype, padding=((1, 1), (1, 1)))
+    in_rows = door.Layouts(tuple(door.rows(one.ndim) for one in operands), (door.rows(out.ndim),))
+    lowering = getattr(images, map_name)(made, x.shape, in_rows, current_target())
+    return lowering.bind(operands, [out], [empty_aligned((size,), np.uint8) for size in lowering.scratch])
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Like `np.empty`, starting at a cache line."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    block = np.empty(size + ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + size].view(dtype).reshape(shape)
 
 
 def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
-    made = nchw.convolution(x.shape, w.shape, x.dtype, padding=((1, 1), (1, 1)))
+    made = images.convolution(x.shape, w.shape, x.dtype, padding=((1, 1), (1, 1)))
     assert made is not None
     taken = made.target._replace(halo=made.gradient_halo())
     build = ProgramBuilder()
@@ -129,7 +145,7 @@ def pools() -> Iterator[Pair]:
 
 def _pool(name: str, x: Any) -> Pair:
     out = np.empty((*x.shape[:2], x.shape[2] // 2, x.shape[3] // 2), np.float32)
-    made = pooling.windows(x, out, size=(2, 2), stride=(2, 2), dilation=(1, 1))
+    made = pooling.windows(x.shape, out.shape, x.dtype, size=(2, 2), stride=(2, 2), dilation=(1, 1))
     assert made is not None
     theirs = functools.partial(torch.nn.functional.max_pool2d, torch.from_numpy(x), 2)
     return Pair(name, pooling.max_pool(made, x, out), theirs, lambda: (out, theirs()))

@@ -13,8 +13,8 @@ plain 16-byte vectors (`target.py`; the environment variable `TINYGRAPH_TARGET` 
     scalars              family: programs of many single numbers
     convolution          family: the direct convolution and its two gradients, over planes (NHWC with a halo)
     layouts              family: NCHW to planes and back, weights to packed weights and back
-    pooling              family: window maxima, their positions, and the scatter back, on NCHW
-    nchw                 the direct convolution on ordinary arrays, layout changes included
+    pooling              family: window maxima, their positions, and the scatter back, in any layout
+    images               the direct convolution as lowerings: on images in any layout, the changes included
 
 A kernel is compiled once for equal arguments, then bound to arrays; a bound kernel is called without arguments and
 keeps its arrays alive. Bound arrays must not move. The cheapest callable is its `run`:

@@ -84,13 +84,3 @@ def planes(
 ) -> Planes:
     """Planes whose channels are padded to whole vectors of a target with so many lanes."""
     return Planes(height, width, channels, rounded_up(channels, lanes_for(channels, lanes)), halo)
-
-
-def empty_aligned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Like `np.empty`, starting at a cache line."""
-    dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    block = np.empty(size + ALIGNMENT, np.uint8)
-    start = -block.ctypes.data % ALIGNMENT
-    array: Array = block[start : start + size].view(dtype).reshape(shape)
-    return array
