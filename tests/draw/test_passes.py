@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -187,6 +189,48 @@ class TestSecondOrder:
     def test_other_orders(self, backward):
         with pytest.raises(DrawingError, match="backward="):
             tg.draw(cubic(), backward=backward)
+
+
+class Block(nn.Module):
+    """A residual block that shrinks what passes it, with a layer on both ways, as in ResNet."""
+
+    def __init__(self, channels, stride):
+        super().__init__()
+        wide = channels * stride
+        self.conv1 = nn.Conv2d(channels, wide, 3, stride=stride, padding=1)
+        self.bn1 = nn.BatchNorm2d(wide)
+        self.conv2 = nn.Conv2d(wide, wide, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(wide)
+        self.relu = nn.ReLU()
+        self.down = nn.Sequential(nn.Conv2d(channels, wide, 1, stride=stride)) if stride > 1 else None
+
+    def forward(self, x):
+        inside = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.relu(inside + (x if self.down is None else self.down(x)))
+
+
+class TestFrames:
+    def test_blocks_stay_below_each_other_with_both_passes_inside(self):
+        tg.manual_seed(0)
+        net = nn.Sequential(
+            Block(4, 1), Block(4, 2), Block(8, 1), Block(8, 2), nn.Flatten(), nn.Linear(64, 3)
+        )
+        loss = tg.ops.cross_entropy(net(np.ones((2, 4, 8, 8))), np.array([0, 1]))
+        drawing = tg.draw(loss, backward=True, zoom="module")
+        picture, where = drawing.picture, places(drawing)
+        blocks = [_inside(group) for group in picture.root.groups]
+        assert len(blocks) == 4
+        for upper, lower in itertools.pairwise(blocks):
+            assert min(where[one][1] for one in upper) > max(where[one][1] for one in lower)
+        across = [where[one][0] for one in where if one in {box.id for box in picture.boxes}]
+        down = [where[one][1] for one in where]
+        assert max(across) - min(across) < 0.6 * (max(down) - min(down))
+        beside = [one for one in picture.boxes if one.backward and one.opposite]
+        assert all(where[one.id][0] > where[one.opposite][0] for one in beside)
+
+
+def _inside(group) -> list[str]:
+    return [*group.boxes, *(one for inner in group.groups for one in _inside(inner))]
 
 
 class TestTrainingSteps:

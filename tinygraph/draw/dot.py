@@ -381,6 +381,12 @@ def _supports(picture: Picture) -> list[tuple[str, str]]:
         for upper in above:
             if place[upper] < first:
                 found.update(dict.fromkeys((upper, lower) for lower in below if lower != upper))
+    joins = {box.id for box in picture.boxes if box.kind == "join"}
+    for arrow in picture.arrows:
+        if arrow.head in joins and arrow.rank < 0:  # gradients meet above the frames that they leave
+            left = [frame for frame in frames[arrow.tail] if frame not in frames[arrow.head]]
+            inner = [box for frame in left for box in frame.boxes if box not in fed]
+            found.update(dict.fromkeys((arrow.head, box) for box in inner))
     drawn = {(arrow.tail, arrow.head) for arrow in data}
     return [pair for pair in found if pair not in drawn]
 

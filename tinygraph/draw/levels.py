@@ -172,23 +172,30 @@ def _with_joins(parts: list[Part]) -> list[Part]:
     """The same, where sums of gradients that come from different boxes of the backward pass have boxes of their own."""
     place = {id(node): i for i, part in enumerate(parts) for node in part.nodes}
     joins: dict[int, Part] = {}
+    behind: dict[
+        int, list[Part]
+    ] = {}  # place of a part -> the joins that come after it, as the last one they read
     for part in parts:
         for node in part.nodes if part.order == 1 and not part.single else ():
-            if is_join(node) and len({place.get(id(parent)) for parent in node.parents()}) > 1:
-                place[id(node)] = len(parts) + len(joins)
+            read = {place.get(id(parent), -1): joins.get(id(parent)) for parent in node.parents()}
+            if is_join(node) and (len(read) > 1 or any(read.values())):
                 joins[id(node)] = Part([node], part.scope, order=1)
+                place[id(node)] = max(read)
+                behind.setdefault(max(read), []).append(joins[id(node)])
     if not joins:
         return parts
     for part in parts:
         for node in part.nodes:
             for parent in node.parents() if id(node) not in joins else ():
-                if (
-                    id(parent) in joins
-                ):  # where gradients meet is neither in the box nor in the frame that they come from
+                if id(parent) in joins:  # gradients meet outside of the frames that they come from
                     join = joins[id(parent)]
                     join.scope = common_scope([join.scope, part.scope])
-    without = [replace(part, nodes=[node for node in part.nodes if id(node) not in joins]) for part in parts]
-    return [part for part in (*without, *joins.values()) if part.nodes]
+    found = []
+    for i, part in enumerate(parts):
+        nodes = [node for node in part.nodes if id(node) not in joins]
+        found += [replace(part, nodes=nodes)] if nodes else []
+        found += behind.get(i, ())
+    return found
 
 
 def _in_order(parts: list[Part]) -> list[Part] | None:
