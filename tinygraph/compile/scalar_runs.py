@@ -5,6 +5,7 @@ A micrograd-like expression of 10^5 nodes is one step of a plan this way. Withou
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,14 +23,15 @@ class ScalarRun:
     """The ops on single numbers since the last other step of a plan."""
 
     def __init__(self) -> None:
+        self._available = language.available()
         self._taken: list[tuple[Node, Any, Sequence[Any], Sequence[Any]]] = []
 
     def takes(self, node: Node, operands: Sequence[Any], outputs: Sequence[Any]) -> bool:
         """Add a node, if it is an op on single numbers that the kernel language knows."""
-        step = _scalar_step(node, operands, outputs) if language.available() else None
-        if step is None:
+        taken = _numbers(node, operands)
+        if taken is None or not self._available or node.op.name not in _known_ops():
             return False
-        self._taken.append((node, step, operands, outputs))
+        self._taken.append((node, taken, operands, outputs))
         return True
 
     def finish(self) -> tuple[tuple[Node, ...], Kernel] | None:
@@ -42,24 +44,36 @@ class ScalarRun:
             return (node,), choose_kernel(node, operands, outputs)
         from tinygraph.compile.language import scalars
 
-        run = scalars.bind([step for _, step, _, _ in taken]).run
+        steps = [
+            scalars.ScalarStep(
+                node.op.name,
+                numbers,
+                outputs[0],
+                tuple(sorted(node.settings.items())) if node.settings else (),
+            )
+            for node, numbers, _, outputs in taken
+        ]
+        run = scalars.bind(steps).run
         return tuple(node for node, *_ in taken), Kernel(run, f"generated, {len(taken)} numbers")
 
 
-def _scalar_step(node: Node, operands: Sequence[Any], outputs: Sequence[Any]) -> Any:
-    """A node as a step of a scalar program, or None if it is none."""
-    types = node.types
-    if not isinstance(types, ArrayType) or types.shape or len(operands) > 3:
-        return None
-    from tinygraph.compile.language.emitters import has_emitter
-    from tinygraph.compile.language.scalars import ScalarStep
+@functools.cache
+def _known_ops() -> frozenset[str]:
+    """The ops that scalar programs may hold."""
+    from tinygraph.compile.language import emitters
 
-    if not has_emitter(node.op.name) or node.op.name == "cast" or types.dtype.char not in _KINDS:
+    return frozenset(emitters.known()) - {"cast"}
+
+
+def _numbers(node: Node, operands: Sequence[Any]) -> tuple[Any, ...] | None:
+    """The operands of an op on single numbers: arrays of one element and Python floats; None if it is none."""
+    types = node.types
+    if not isinstance(types, ArrayType) or types.shape or len(operands) > 3 or types.dtype.char not in _KINDS:
         return None
     taken: list[Any] = []
     kinds = {types.dtype.char}
     for operand in operands:
-        if isinstance(operand, int | float) and not isinstance(operand, bool):
+        if operand.__class__ is float or (isinstance(operand, int | float) and not isinstance(operand, bool)):
             taken.append(float(operand))
             continue
         array = operand if isinstance(operand, np.ndarray) else np.asarray(operand)
@@ -69,4 +83,4 @@ def _scalar_step(node: Node, operands: Sequence[Any], outputs: Sequence[Any]) ->
         taken.append(array)
     if {"f", "d"} <= kinds or all(isinstance(one, float) for one in taken):
         return None
-    return ScalarStep(node.op.name, tuple(taken), outputs[0], tuple(sorted(node.settings.items())))
+    return tuple(taken)
