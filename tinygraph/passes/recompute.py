@@ -88,8 +88,8 @@ def recompute_cheap(graph: Graph) -> Graph:
     """Compute large values again where that takes less than reading them costs anyway.
 
     These are values of at least `LARGE` bytes that ops with the fact "cheap" make of values that are there when they
-    are needed, such as the scale, shift and rectification behind a normalization. No other value is kept for longer, and a
-    graph whose peak does not fall stays as it is. Run it last.
+    are needed, such as the scale, shift and rectification behind a normalization. No other value is kept for longer,
+    and a graph whose peak does not fall stays as it is. Run it last.
     """
     if not any(types.nbytes >= LARGE for node in graph.nodes for types in node.output_types):
         return graph
@@ -188,8 +188,7 @@ class _Search:
             kept_instead = sum(live.sizes[one] for one in drawn if live.readers[one][-1] <= self._middle)
             if last == self._middle or kept_instead >= sum(live.sizes[one] for one in live.makes[maker]) > 0:
                 continue
-            if last > maker or self._needed_for_others(buffer, self._middle):
-                yield buffer, maker, last
+            yield buffer, maker, last
 
     def _try(self) -> bool:
         """See what dropping comes to; whether that is the best so far."""
@@ -244,8 +243,6 @@ class _Search:
             start, end = self._stretch(buffer)
             if start + 1 >= end or too_much[end] == too_much[start + 1]:
                 continue
-            if start == maker and not self._needed_for_others(buffer, len(self._live.nodes)):
-                continue
             drop = self._drop(buffer)
             if drop is not None:
                 rated.append((-drop.saved / drop.operations, buffer))
@@ -287,22 +284,6 @@ class _Search:
             return None
         return _Drop(start, end, saved, cost, tuple(chain), tuple(supports))
 
-    def _needed_for_others(self, buffer: int, end: int) -> bool:
-        """Whether another output of a buffer's node is read before a node: if none were, the node would not be repeated
-
-        but moved, which is what `schedule` is for, and nodes of the backward pass would lose the node they serve.
-        """
-        maker = self._live.maker[buffer]
-        return any(
-            other in self._live.lasting
-            or (
-                self._dropped.get(other, maker + 1) > maker
-                and any(reader <= end for reader in self._live.readers[other])
-            )
-            for other in self._live.makes[maker]
-            if other != buffer
-        )
-
     def _there(self, buffer: int, position: int) -> bool:
         """Whether a buffer is alive when a node runs, computed again or not."""
         if buffer in self._live.lasting:
@@ -322,14 +303,17 @@ class _Search:
                     copy = self._copy(missing, node, rewriting, self._inputs(missing, i, rewriting, again))
                     again[id(missing)] = copy
                     positions[id(copy)] = i
-            now = node
-            if again:  # what follows is made again, to stand after what was inserted
-                now = with_inputs(node, self._inputs(node, i, rewriting, again), rewriting.origin(node))
-                rewriting.put(node, edges(now))
-                if self._gone(edges(node)[0], i):  # a view of what was computed again
-                    again[id(node)] = now
+            now = with_inputs(node, self._inputs(node, i, rewriting, again), rewriting.origin(node))
+            rewriting.put(node, edges(now))
+            if self._gone(edges(node)[0], i):  # a view of what was computed again
+                again[id(node)] = now
             positions[id(now)] = i
-        return rewriting.graph(), positions
+        graph = rewriting.graph()
+        repeated = [node for node in self._live.nodes if id(node) in again]
+        _take_places(
+            graph, [(edge_node(rewriting.now(edges(node)[0])), again[id(node)]) for node in repeated]
+        )
+        return graph, positions
 
     def _gone(self, entry: Edge, position: int) -> bool:
         """Whether the value of an edge was dropped before a node."""
@@ -372,6 +356,18 @@ class _Search:
             origin = edge_node(rewriting.now(edges(node)[0]))
         place = Place(node.place.scope, reader.phase, origin)
         return make_node(node.op, inputs, node.settings, node.types, like=node, place=place)
+
+
+def _take_places(graph: Graph, pairs: Iterable[tuple[Node, Node]]) -> None:
+    """Let copies stand in the place of nodes that nothing reads any more: those were not repeated but moved."""
+    left = set(map(id, graph.nodes))
+    moved = {id(node): copy for node, copy in pairs if id(node) not in left}
+    places = {id(copy): node.place for node, copy in pairs if id(node) not in left}
+    for node in graph.nodes if moved else ():
+        node.place = places.get(id(node), node.place)
+        served = node.forward_node
+        if served is not None and id(served) in moved:
+            node.place = Place(node.place.scope, node.phase, moved[id(served)])
 
 
 def _cuts(made: _Bytes, crossing: _Bytes, size: int) -> list[int]:
