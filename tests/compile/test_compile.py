@@ -354,7 +354,7 @@ def test_a_state_among_the_results_is_as_the_program_leaves_it():
 
     @tg.compile
     def step(x):
-        old = p.detach()
+        old = p.detach() * 1.0
         with tg.no_grad():
             p.__iadd__(x)
             total.__iadd__(p.detach())

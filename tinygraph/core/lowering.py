@@ -48,7 +48,8 @@ class Layout(NamedTuple):
         """The value in a block of memory, as a view of the value's own shape."""
         block = block.reshape(self.block_shape(shape))
         within = (slice(self.halo[i][0], self.halo[i][0] + shape[i]) for i in self.order)
-        inner = block[(*within, ...)]  # the dots keep what has no axes an array
+        index: tuple[Any, ...] = (*within, ...)  # the dots keep what has no axes an array
+        inner: Array = block[index]
         return inner.transpose(np.argsort(self.order))
 
     def around(self, value: Array) -> Array:

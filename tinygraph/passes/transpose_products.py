@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Edge, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType
 from tinygraph.passes.rewriting import make_node, rewrite
 
@@ -25,12 +25,12 @@ def transpose_products(graph: Graph) -> Graph:
         if not inputs or not _is_transposition(node) or readers[id(node.inputs[0]), 0] != 1:
             return None
         product = inputs[0]
-        if not isinstance(product, Node) or product.op is None:
+        if not isinstance(product, Node) or isinstance(product, Leaf):
             return None
         operands = product.inputs
         if not product.op.facts.get("transposed_product") or not all(map(is_recorded, operands)):
             return None
-        if any(edge_type(one).ndim != node.types.ndim for one in operands):
+        if any(edge_type(one).ndim != edge_type(node).ndim for one in operands):
             return None
         turned = tuple(_transposed(one, node) for one in reversed(operands))
         return [make_node(product.op, turned, product.settings, node.types, like=product)]
@@ -40,12 +40,15 @@ def transpose_products(graph: Graph) -> Graph:
 
 def _is_transposition(entry: Any) -> bool:
     """Whether an entry is a node that exchanges the last two axes, and no others."""
-    permutation = entry.op.facts.get("permutation") if isinstance(entry, Node) and entry.op else None
-    if permutation is None:
+    if not isinstance(entry, Node) or isinstance(entry, Leaf) or entry.op.facts.get("permutation") is None:
         return False
     ndim = edge_type(entry).ndim
     settings = {name: entry.op.setting(entry.settings, name) for name in entry.op.signature.settings}
-    return ndim >= 2 and permutation(settings, ndim) == (*range(ndim - 2), ndim - 1, ndim - 2)
+    return ndim >= 2 and entry.op.facts["permutation"](settings, ndim) == (
+        *range(ndim - 2),
+        ndim - 1,
+        ndim - 2,
+    )
 
 
 def _transposed(entry: Edge, like: Node) -> Any:
@@ -54,4 +57,6 @@ def _transposed(entry: Edge, like: Node) -> Any:
         return edge_node(entry).inputs[0]
     types = edge_type(entry)
     *stack, rows, columns = types.shape
-    return make_node(like.op, (entry,), like.settings, ArrayType((*stack, columns, rows), types.dtype), like=like)
+    return make_node(
+        like.op, (entry,), like.settings, ArrayType((*stack, columns, rows), types.dtype), like=like
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,18 @@ def own_kernel(op: Any, sample: Any) -> None:
         raise DoesNotApply("the op has no kernel of its own")
     trial = Trial.of(op, sample)
     for dtype in ("float64", "float32"):
-        cast = trial.changed(lambda x, dtype=dtype: x.astype(dtype) if x.dtype.kind == "f" else x)
+        cast = trial.changed(partial(_cast, dtype))
         for wish in (False, True):
             _check(op, cast, wish, 1e-12 if dtype == "float64" else 1e-5)
 
 
+def _cast(dtype: str, x: Array) -> Array:
+    return x.astype(dtype) if x.dtype.kind == "f" else x
+
+
 def _check(op: Op, trial: Trial, wish: bool, rtol: float) -> None:
     """Run the kernel, with every array in rows or as the kernel wishes, and compare."""
+    assert op.lowering is not None
     settings = {name: op.setting(trial.settings, name) for name in op.signature.settings}
     with np.errstate(all="ignore"):
         made = op.forward(*trial.operands, **trial.settings)
