@@ -23,7 +23,7 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_reco
 from tinygraph.core.operations import operations_of
 from tinygraph.errors import SettingError, TinygraphWarning
 from tinygraph.passes.rewriting import Rewriting, edges, make_node, with_inputs
-from tinygraph.passes.schedule import schedule
+from tinygraph.passes.schedule import schedule, serve_what_was_made_later
 
 _Bytes = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -309,6 +309,7 @@ class _Search:
                 again[id(node)] = now
             positions[id(now)] = i
         graph = rewriting.graph()
+        serve_what_was_made_later((node for node in graph.nodes if not isinstance(node, Leaf)), rewriting)
         repeated = [node for node in self._live.nodes if id(node) in again]
         _take_places(
             graph, [(edge_node(rewriting.now(edges(node)[0])), again[id(node)]) for node in repeated]

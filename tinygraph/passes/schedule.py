@@ -8,10 +8,11 @@ makes the peak larger, and unless the peak falls the recorded order stays.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.liveness import Liveness
+from tinygraph.core.modes import Place
 from tinygraph.core.node import Node
 from tinygraph.passes.rewriting import Rewriting, edges, with_inputs
 
@@ -189,7 +190,17 @@ def _in_order(graph: Graph, nodes: Sequence[Node], order: Sequence[int]) -> Grap
     """The graph with its nodes in another order: from the first that moves on, they are made again one by one."""
     start = next((i for i, j in enumerate(order) if i != j), len(order))
     rewriting = Rewriting(graph)
+    made: list[Node] = []
     for i in order[start:]:
-        again = with_inputs(nodes[i], rewriting.inputs(nodes[i]), rewriting.origin(nodes[i]))
-        rewriting.put(nodes[i], edges(again))
+        made.append(with_inputs(nodes[i], rewriting.inputs(nodes[i]), rewriting.origin(nodes[i])))
+        rewriting.put(nodes[i], edges(made[-1]))
+    serve_what_was_made_later(made, rewriting)
     return rewriting.graph()
+
+
+def serve_what_was_made_later(nodes: Iterable[Node], rewriting: Rewriting) -> None:
+    """Point backward nodes made before the new forward node that they serve to it: `recompute` moves forward nodes."""
+    for node in nodes:
+        origin = rewriting.origin(node)
+        if origin is not node.forward_node:
+            node.place = Place(node.place.scope, node.phase, origin)
