@@ -7,6 +7,7 @@ where curves come in and leave. Names and values are no part of it, so equal gro
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -166,6 +167,10 @@ class Layouts:
         self.found: dict[Problem, Interior] = {}
         self.plain = 0
         self.reason = ""
+        self.longest = LONGEST_LAYOUT
+        self.too_many = (
+            math.inf
+        )  # links with which Graphviz was too slow: inside, it is not asked that much again
 
     def interior(self, problem: Problem) -> Interior:
         """The interior with these boxes and links."""
@@ -182,11 +187,13 @@ class Layouts:
     def _draft(self, problem: Problem) -> Draft:
         share = 1.0 if self.outermost else INNER
         left = self.start + share * self.seconds - time.monotonic()
-        if left > 0:
+        if left > 0 and (self.outermost or len(problem.links) < self.too_many):
             try:
-                return by_graphviz(problem, min(left, LONGEST_LAYOUT))
+                return by_graphviz(problem, min(left, LONGEST_LAYOUT if self.outermost else self.longest))
             except RenderError as reason:
-                self.reason = self.reason or str(reason).partition("\n")[0]
+                self.reason = self.reason or str(reason).partition(". ")[0].partition("\n")[0]
+                self.longest /= 2
+                self.too_many = min(self.too_many, len(problem.links))
         self.plain += 1
         return by_rows(problem)
 

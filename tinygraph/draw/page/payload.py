@@ -23,6 +23,7 @@ from tinygraph.draw.page.boxes import Box, Flow, Value
 from tinygraph.draw.page.layout import BORDER, Interior
 
 BINS = 24
+MOST_COMPUTED = 20_000  # nodes whose values and overlays are worth computing
 SIGNIFICANT = 6  # digits of statistics
 LONGEST_NAME = 200
 
@@ -137,7 +138,7 @@ class Payload:
                 record["p"] = box.lane
             if box.shows is not None and box.kind == "gradient":
                 self._show(record, box.shows)
-            if box.inside:
+            if box.inside and len(self.order) <= MOST_COMPUTED:  # there are overlays to add up
                 record["zs"] = [self.order[id(node)] for node in box.inside]
             if box.interior is not None:
                 record["i"] = self._interior(box)

@@ -19,7 +19,7 @@ from tinygraph.draw.numbers import gradients_of, values_of
 from tinygraph.draw.page.boxes import Box
 from tinygraph.draw.page.costs import overlay_records
 from tinygraph.draw.page.grouping import tree
-from tinygraph.draw.page.payload import Numbers, Payload
+from tinygraph.draw.page.payload import MOST_COMPUTED, Numbers, Payload
 from tinygraph.draw.page.still import still
 from tinygraph.draw.styles import Style, load_style, style_names
 from tinygraph.errors import TinygraphError
@@ -27,7 +27,6 @@ from tinygraph.errors import TinygraphError
 HERE = Path(__file__).parent
 SCRIPTS = ("unpack", "data", "overlays", "items", "camera", "paint", "controls", "panel", "steps", "start")
 MOST_ELEMENTS = 1_000_000  # numbers that a page carries
-MOST_COMPUTED = 20_000  # nodes whose values are worth computing
 PACKED_ABOVE = 2**16  # bytes of data or of numbers that are written as gzip
 GRADIENTS_OF = 2_000  # nodes at most, where the output is a scalar
 ZERO = {"light": "#fafaf8", "dark": "#20262e"}  # the colour of the number 0
