@@ -108,9 +108,9 @@ def _polynomial(coefficients: Sequence[float], x: Array, out: Array) -> Calls:
 
 
 def erf_calls(x: Array, out: Array, first: Array, second: Array, third: Array, near: Array) -> Calls:
-    """Of Cody's three ranges the middle one, 1 - exp(-x²) R(|x|), serves up to where erf is one: what it lacks of
+    """Of Cody's three ranges the middle one, 1 - exp(-x²) R(|x|), serves up to where erf is one.
 
-    erfc's accuracy beyond 4 is lost in the difference.
+    What it lacks of erfc's accuracy beyond 4 is lost in the difference.
     """
     return [
         _then(np.absolute, x, out=first),

@@ -16,9 +16,9 @@ _BITS = {"float32": np.int32, "float64": np.int64}
 
 
 def make_where(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run | None:
-    """Floats are chosen by arithmetic on their bits, exact for all of them: where conditions come and go, branches
+    """Floats are chosen by arithmetic on their bits, exact for all of them.
 
-    as in np.where cost many times as much.
+    Where conditions come and go, branches as in np.where cost many times as much.
     """
     condition, *choices = map(np.asarray, inputs)
     (out,) = outputs

@@ -27,14 +27,14 @@ def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: Any) 
 def _copied_views(op: Any) -> Callable[..., Run | None]:
     """The forward makes views: they are made once, and copied in each run."""
 
-    def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: Any) -> Run | None:
+    def make_views(inputs: Sequence[Any], outputs: Sequence[Array], **settings: Any) -> Run | None:
         found = op.forward(*inputs, **settings)
         views = found if isinstance(found, tuple) else (found,)
         if not all(isinstance(view, np.ndarray) and np.may_share_memory(view, inputs[0]) for view in views):
             return None  # a selection by an index array is none, nor is a single element
         return in_order(*map(_copy, outputs, views))
 
-    return make_copy
+    return make_views
 
 
 def _copy(out: Array, value: Any) -> Run:
@@ -47,9 +47,7 @@ def make_concatenate(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: i
 
 def make_stack(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
     places = np.moveaxis(outputs[0], axis, 0)
-    return in_order(
-        *(_copy(places[i, ...], x) for i, x in enumerate(inputs))
-    )  # with `...` never a bare number
+    return in_order(*(_copy(places[i, ...], x) for i, x in enumerate(inputs)))  # dots: never a bare number
 
 
 def make_pad(
@@ -114,7 +112,7 @@ for _op in (
 for _op in (
     shape.transpose, shape.swapaxes, shape.moveaxis, shape.broadcast_to, shape.flip, shape.split,
 ):  # fmt: skip
-    _op.lower(lower_by(_copied_views(_op)))
+    _op.lower(lower_by(_copied_views(_op), "NumPy copy"))
 shape.concatenate.lower(lower_by(make_concatenate))
 shape.stack.lower(lower_by(make_stack))
 shape.pad.lower(lower_by(make_pad))

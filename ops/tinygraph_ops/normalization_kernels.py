@@ -41,15 +41,15 @@ def generate_softmax(
 ) -> Run:
     (x,), (out,) = inputs, outputs
     generated = _generator(x.dtype, axes)
-
-    def exponential(step: Any, x: Any, top: Any) -> Any:
-        return step("exp", step("subtract", x, top))
-
     return in_order(
         generated(lambda step, x: x, [x], top, reduced="max"),
-        generated(exponential, [x, top], total, reduced="sum", besides=out),
+        generated(_exponential, [x, top], total, reduced="sum", besides=out),
         generated(lambda step, x, total: step("divide", x, total), [out, total], out),
     )
+
+
+def _exponential(step: Any, x: Any, top: Any) -> Any:
+    return step("exp", step("subtract", x, top))
 
 
 def make_log_softmax(
@@ -72,15 +72,12 @@ def generate_log_softmax(
     (x,), (out,) = inputs, outputs
     generated = _generator(x.dtype, axes)
 
-    def exponential(step: Any, x: Any, top: Any) -> Any:
-        return step("exp", step("subtract", x, top))
-
     def less(step: Any, x: Any, top: Any, log: Any) -> Any:
         return step("subtract", step("subtract", x, top), log)
 
     return in_order(
         generated(lambda step, x: x, [x], top, reduced="max"),
-        generated(exponential, [x, top], total, reduced="sum"),
+        generated(_exponential, [x, top], total, reduced="sum"),
         partial(np.log, total, total),
         generated(less, [x, top, total], out),
     )

@@ -138,9 +138,10 @@ class Plan:
         return views
 
     def _fixed_places(self, storage: Storage) -> dict[Key, Array]:
-        """Values that need no place in the arena: new values of states that can be written where the states live, and
+        """Values with a place outside the arena, each with its array.
 
-        gradients, in arrays that `.grad` will hold.
+        These are new values of states that can be written where the states live, and gradients, in arrays that `.grad`
+        will hold.
         """
         fixed: dict[Key, Array] = {}
         self._over: dict[int, list[Leaf]] = {}
