@@ -156,7 +156,8 @@ class _Views:
             return False
         operand = self._array(source)
         others = [self._array(entry) if is_recorded(entry) else entry for entry in node.inputs[1:]]
-        result = node.op.forward(operand, *others, **node.settings)
+        with np.errstate(all="ignore"):  # what is not a view computes with whatever the memory held
+            result = node.op.forward(operand, *others, **node.settings)
         if not isinstance(result, np.ndarray) or not np.may_share_memory(result, operand):
             return False
         self._arrays[id(node), 0] = result
