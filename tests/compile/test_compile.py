@@ -474,6 +474,22 @@ def test_python_code_that_asks_for_the_value_of_a_state_is_refused(ask):
             tg.compile(lambda x, state=state: x * ask(state))(np.ones(2))
 
 
+def test_plain_data_in_the_memory_of_a_state_that_is_written_is_refused():
+    p = tg.tensor([1.0, 2.0], requires_grad=True)
+    shared, copied = p.detach(), p.detach().copy()
+
+    def step(x, old):
+        with tg.no_grad():
+            p.__iadd__(x)
+        return old * 2
+
+    with pytest.raises(CaptureError, match=r"shares its memory with .* call \.detach\(\) inside"):
+        tg.compile(lambda x: step(x, shared))(np.ones(2))
+    compiled = tg.compile(lambda x: step(x, copied))
+    assert [compiled(np.ones(2)).tolist() for _ in range(2)] == [[2, 4], [2, 4]]
+    assert p.tolist() == [3, 4]
+
+
 def test_python_numbers_made_of_a_tensor_are_watched():
     factor = tg.tensor(2.0)
     compiled = tg.compile(lambda x: x * float(factor))

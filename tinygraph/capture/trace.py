@@ -139,6 +139,17 @@ class Trace:
             self.constants.setdefault(id(tensor), (tensor, tensor._value))
         return True
 
+    def check_constants(self) -> None:
+        """Raise if plain data that the program read lies in the memory of a state that it writes."""
+        for tensor, value in self.constants.values():
+            for leaf, _ in self.writes.values():
+                if leaf is not tensor._leaf and np.may_share_memory(value, leaf.value):
+                    raise CaptureError(
+                        f"a tensor of plain data that is read here ({tensor.type}) shares its memory with "
+                        f"{leaf.describe()}, which is written here, so that it would be no constant: call .detach() "
+                        f"inside the captured function, or close over a copy, tensor.copy()"
+                    )
+
     def made(self, tensor: Tensor) -> None:
         """Note that the program made a tensor of plain data: it is no state, and forgotten when the program ends."""
         self._made[id(tensor)] = tensor
@@ -221,6 +232,7 @@ def capture_with(
             f"containers of them. It returned {type(result).__name__}"
         )
     outputs = list(map(trace.at_the_end, outputs))
+    trace.check_constants()
     edges = [_output(out) for out in outputs]
     updates = [(leaf, _output(value)) for leaf, value in trace.writes.values()]
     gradients = [
