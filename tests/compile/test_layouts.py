@@ -101,7 +101,9 @@ def test_a_chain_of_elementwise_ops_lives_in_one_place():
 
     def chain(x):
         for _ in range(10):
-            x = np.cumsum(np.sin(x)) * 1e-3  # what is no elementwise op keeps the sines from becoming one loop
+            x = (
+                np.cumsum(np.sin(x)) * 1e-3
+            )  # what is no elementwise op keeps the sines from becoming one loop
         return x
 
     compiled = tg.compile(chain)
