@@ -16,6 +16,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.core import state
+from tinygraph.core.registry import registry
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEPS = 20
@@ -301,6 +302,16 @@ def test_the_character_transformer():
         optimizer.step()
 
 
+@pytest.fixture
+def registered():
+    """Ops that an example declares go with the test."""
+    registry._load_builtin()
+    before = registry._snapshot()
+    yield
+    registry._restore(before)
+
+
+@pytest.mark.usefixtures("registered")
 def test_the_scalars_the_kernels_and_the_own_op_of_the_examples():
     wave = example("04_an_op_of_ones_own", "# On arrays").gaussian_wave
     rng = np.random.default_rng(0)

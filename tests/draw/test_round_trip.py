@@ -18,7 +18,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn, training
-from tinygraph.core.op import Op
+from tinygraph.core.op import Op, distribution_of
 from tinygraph.core.registry import registry
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -97,6 +97,7 @@ def registered():
     yield
     registry._restore(before)
     registry._plugins = plugins
+    distribution_of.cache_clear()  # packages are not installed here, elsewhere they may be
 
 
 def arrays(result):
