@@ -19,6 +19,7 @@ from tinygraph.core.lowering import Layouts as Layouts
 from tinygraph.core.lowering import Lowering as Lowering
 from tinygraph.core.lowering import Types as Types
 from tinygraph.core.lowering import channels_last as channels_last
+from tinygraph.core.lowering import in_order as in_order
 from tinygraph.core.lowering import rows as rows
 from tinygraph.core.op import ErrorSample as ErrorSample
 from tinygraph.core.op import Sample as Sample

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.plugin import ArrayType, Lowering, Types
+from tinygraph.plugin import in_order as in_order
 
 Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]
@@ -43,16 +44,6 @@ def lower_by(make: Make, name: str = "") -> Callable[..., Lowering]:
         return numpy_lowering(make, name or f"NumPy {make.__name__.removeprefix('make_')}", **settings)
 
     return lowered
-
-
-def in_order(*calls: Run) -> Run:
-    """One call for several."""
-
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run
 
 
 def same_float(types: Types) -> bool:

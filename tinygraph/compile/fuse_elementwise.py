@@ -115,8 +115,7 @@ class _Groups:
         self._group = {id(node): _alone(node) for node in self._nodes}
         # at each position how many groups have members before it as well as from there on
         self._crossing = [0] * (len(self._nodes) + 1)
-        ends = (*graph.outputs, *(value for _, value in (*graph.updates, *graph.gradients)))
-        self._ends = {id(edge_node(end)) for end in ends if is_recorded(end)}
+        self._ends = {id(edge_node(end)) for end in graph.ends if is_recorded(end)}
         self._readers: dict[int, list[Node]] = {id(node): [] for node in self._nodes}
         for node in self._nodes:
             for parent in self._above[id(node)]:

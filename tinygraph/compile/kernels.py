@@ -14,8 +14,7 @@ import numpy as np
 
 from tinygraph.compile import language
 from tinygraph.core.lowering import Array, Layout, Layouts, Lowering, Types
-from tinygraph.core.node import Node, edge_type, is_recorded
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.node import Node
 
 
 class Kernel(NamedTuple):
@@ -32,9 +31,9 @@ def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout 
         return Lowering(functools.partial(_bind_loop, op.facts["program"]), name="generated")
     if op.lowering is None:
         return None
-    types = Types(tuple(map(_operand_type, node.inputs)), node.output_types)
+    types = Types(node.input_types, node.output_types)
     layouts = Layouts(tuple(inputs), tuple(outputs))
-    found: Lowering | None = op.lowering(types, layouts, kernel_target(), **settings_of(node))
+    found: Lowering | None = op.lowering(types, layouts, kernel_target(), **node.all_settings)
     return found
 
 
@@ -43,10 +42,6 @@ def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scrat
 
     arrays = [np.asarray(one) for one in inputs]
     return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes).run
-
-
-def _operand_type(entry: Any) -> ArrayType | None:
-    return None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
 
 
 def kernel_target() -> Any:
@@ -77,7 +72,7 @@ def choose_kernel(
             return Kernel(_ufunc_call(twin, inputs, outputs[0]), f"np.{twin.__name__}")
         if twin is not None:
             return Kernel(
-                functools.partial(twin, *inputs, **settings_of(node), out=outputs[0]), f"np.{twin.__name__}"
+                functools.partial(twin, *inputs, **node.all_settings, out=outputs[0]), f"np.{twin.__name__}"
             )
     return Kernel(
         functools.partial(_copied, op.forward, inputs, node.settings, outputs), f"{op.name} forward"
@@ -112,11 +107,6 @@ def is_reduced(node: Node, i: int) -> bool:
     """Whether an output of a fused node is a reduction, which is written after other elements are read."""
     loop = node.op.facts.get("program")
     return loop is not None and loop.reductions[i] is not None
-
-
-def settings_of(node: Node) -> dict[str, Any]:
-    """All settings, defaults included."""
-    return {name: node.op.setting(node.settings, name) for name in node.op.signature.settings}
 
 
 def _copied(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinygraph.compile.kernels import lower
+from tinygraph.core.liveness import may_be_view
 from tinygraph.core.lowering import Layout, Layouts, rows
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType
@@ -86,15 +87,3 @@ def _layout(entry: Any, chosen: Mapping[Key, Layout]) -> Layout | None:
     if not is_recorded(entry):
         return None
     return chosen.get(key_of(entry), rows(len(edge_type(entry).shape)))
-
-
-def may_be_view(node: Node) -> bool:
-    """Whether to try a node as a view: nothing else that it reads has a value yet, and a view keeps its dtype."""
-    if node.op.kind not in _VIEWING or not isinstance(node.types, ArrayType) or len(node.parents()) != 1:
-        return False
-    source = node.inputs[0] if node.inputs else None
-    return is_recorded(source) and node.types.dtype == edge_type(source).dtype
-
-
-# Ops of these kinds are tried as views: run once on their operand's place, to see whether they share its memory.
-_VIEWING = ("shape", "indexing")

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.compile.kernels import Kernel, choose_kernel, lower
-from tinygraph.compile.layouts import Key, choose_layouts, key_of, may_be_view
+from tinygraph.compile.layouts import Key, choose_layouts, key_of
 from tinygraph.compile.memory import ALIGNMENT, Lifetime, place
 from tinygraph.compile.scalar_runs import ScalarRun
 from tinygraph.compile.storage import Storage
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
+from tinygraph.core.liveness import may_be_view
 from tinygraph.core.lowering import Array, Layout, Lowering, rows
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.source import here
@@ -126,7 +127,8 @@ class Plan:
         for node in self._nodes:
             if may_be_view(node):
                 source = key_of(node.inputs[0])
-                result = node.op.forward(*self._operands(node), **node.settings)
+                with np.errstate(all="ignore"):  # what is not a view computes with whatever the memory held
+                    result = node.op.forward(*self._operands(node), **node.settings)
                 base = self._values[source]
                 if isinstance(result, np.ndarray) and base is not None and np.may_share_memory(result, base):
                     self._values[id(node), 0] = result

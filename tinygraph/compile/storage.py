@@ -40,7 +40,7 @@ class Storage:
             for entry in node.inputs:
                 if is_recorded(entry):
                     self.last[self.owners[key_of(entry)]] = position
-        for end in (*graph.outputs, *(value for _, value in (*graph.updates, *graph.gradients))):
+        for end in graph.ends:
             if is_recorded(end):
                 self.last[self.owners[key_of(end)]] = len(nodes)
         self._position = {id(node): position for position, node in enumerate(nodes)}

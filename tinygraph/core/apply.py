@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.core.modes import Mode, modes
-from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded, next_order
+from tinygraph.core.node import VIEWING, Leaf, Node, Port, edge_node, edge_type, is_recorded, next_order
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
 from tinygraph.core.tensor import Tensor, left_behind
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 _READY = frozenset({np.ndarray, bool, int, float, complex, type(None), Generator, *SCALAR_TYPES})
 _VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
 _new: Any = object.__new__
-# Kinds whose result may share its operand's memory. A view of a leaf counts as saved: what is computed from it keeps
-# the leaf's memory, and goes stale with it.
-_VIEWING = frozenset({"shape", "indexing"})
 
 
 def apply(op: Op, *operands: Any, **settings: Any) -> Any:
@@ -115,7 +112,8 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     only = plan.only_value
     node.saved = (values[only],) if only is not None else plan.save(values, out) if plan.slots else ()
     if leaves:
-        kept = leaves if op.kind in _VIEWING and _is_view(out) else leaves & plan.value_mask
+        # a view of a leaf counts as saved: what is computed from it keeps the leaf's memory, and goes stale with it
+        kept = leaves if op.kind in VIEWING and _is_view(out) else leaves & plan.value_mask
         node.versions = _versions(entries, kept) if kept else None
     else:
         node.versions = None

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
-from tinygraph.core.types import ArrayType, broadcast_shapes, normalize_axes, type_of
+from tinygraph.core.node import Leaf, Node
+from tinygraph.core.types import ArrayType, broadcast_shapes, normalize_axes
 
 Shape = tuple[int, ...]
 Join = Literal["product", "only", "op"]
@@ -150,13 +150,9 @@ def expansion_of(node: Node) -> Expansion | None:
     if isinstance(node, Leaf):
         return None
     op = node.op
-    types = [
-        None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
-        for entry in node.inputs
-    ]
+    types = node.input_types
     if op.expansion is not None:
-        settings = {**op.signature.settings, **node.settings}
-        found: Expansion | None = op.expansion(*types, **settings)
+        found: Expansion | None = op.expansion(*types, **node.all_settings)
         return found
     if op.kind in ("elementwise", "comparison") and len(node.output_types) == 1:
         return same_element(*types)

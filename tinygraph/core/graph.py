@@ -49,13 +49,17 @@ class Graph:
         self.gradients = tuple(gradients)
         self.name = name
         self.result = result
-        ends = (*self.outputs, *(value for _, value in (*self.updates, *self.gradients)))
-        reached = ancestors(edge_node(end) for end in ends if is_recorded(end))
+        reached = ancestors(edge_node(end) for end in self.ends if is_recorded(end))
         listed = {id(node) for node in reached}
         unused = [leaf for leaf in self.inputs if id(leaf) not in listed]
         self.nodes: tuple[Node, ...] = (*unused, *reached)
 
     # -- reading ---------------------------------------------------------------------------------------------------
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """What leaves the graph: outputs, new values of states and gradients; edges, or constants."""
+        return (*self.outputs, *(value for _, value in (*self.updates, *self.gradients)))
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:

@@ -13,11 +13,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import VIEWING, Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType
-
-# Ops of these kinds are tried on their operand's layout, to see whether their result shares its memory.
-_VIEWING = ("shape", "indexing")
 
 
 class Liveness:
@@ -57,8 +54,7 @@ class Liveness:
             self.makes.append([self._new(types.nbytes, i) for types in node.output_types])
             for index, made in enumerate(self.makes[i]):
                 self._buffer[id(node), index] = made
-        ends = (*graph.outputs, *(value for _, value in (*graph.updates, *graph.gradients)))
-        self.lasting = {self.buffer(end) for end in ends if is_recorded(end)}
+        self.lasting = {self.buffer(end) for end in graph.ends if is_recorded(end)}
         self.in_place = dict(self._written_in_place(graph))
         for _, value in graph.gradients:
             if value is not None and self._has_own_buffer(value):
@@ -151,10 +147,9 @@ class _Views:
 
     def take(self, node: Node) -> bool:
         """Whether a node's result shares its first operand's memory."""
-        source = node.inputs[0] if node.inputs else None
-        if not is_recorded(source) or not _may_view(node, source):
+        if not may_be_view(node):
             return False
-        operand = self._array(source)
+        operand = self._array(node.inputs[0])
         others = [self._array(entry) if is_recorded(entry) else entry for entry in node.inputs[1:]]
         with np.errstate(all="ignore"):  # what is not a view computes with whatever the memory held
             result = node.op.forward(operand, *others, **node.settings)
@@ -173,8 +168,12 @@ class _Views:
         return self._arrays[key]
 
 
-def _may_view(node: Node, source: Edge) -> bool:
-    """Whether to try a node as a view: nothing else that it reads has a value yet, and a view keeps its dtype."""
-    if node.op.kind not in _VIEWING or not isinstance(node.types, ArrayType) or len(node.parents()) != 1:
+def may_be_view(node: Node) -> bool:
+    """Whether to try a node on its operand's layout, to see whether its result shares that memory.
+
+    Nothing else that it reads has a value yet, and a view keeps its dtype.
+    """
+    if node.op.kind not in VIEWING or not isinstance(node.types, ArrayType) or len(node.parents()) != 1:
         return False
-    return node.types.dtype == edge_type(source).dtype
+    source = node.inputs[0] if node.inputs else None
+    return is_recorded(source) and node.types.dtype == edge_type(source).dtype

@@ -125,3 +125,13 @@ class Lowering(NamedTuple):
     layouts: Layouts | None = None
     scratch: tuple[int, ...] = ()
     name: str = ""
+
+
+def in_order(*calls: Run) -> Run:
+    """One call for several."""
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run

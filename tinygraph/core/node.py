@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tinygraph.core.op import Op, Plan
     from tinygraph.core.tensor import Tensor
 
+# Kinds of ops whose result may share its operand's memory.
+VIEWING = frozenset({"shape", "indexing"})
+
 # Creation order is a topological order: an input is always made before what uses it.
 next_order: Callable[[], int] = count().__next__
 
@@ -102,6 +105,19 @@ class Node:
     def source(self) -> SourceLine | None:
         """The user's line that made this node."""
         return resolve(self.code, self.offset)
+
+    @property
+    def input_types(self) -> tuple[ArrayType | None, ...]:
+        """The types of the operands, constants among them; None where one is absent."""
+        return tuple(
+            None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
+            for entry in self.inputs
+        )
+
+    @property
+    def all_settings(self) -> dict[str, Any]:
+        """The settings, defaults included."""
+        return {**self.op.signature.settings, **self.settings}
 
     def parents(self) -> list[Node]:
         """The nodes and leaves this one reads, in operand order, repeats included."""

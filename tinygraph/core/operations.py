@@ -10,9 +10,9 @@ from math import prod
 from typing import Any
 
 from tinygraph.core.expansion import Expansion
-from tinygraph.core.node import Node, edge_type, is_recorded
+from tinygraph.core.node import Node
 from tinygraph.core.op import Op
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType
 
 NO_ARITHMETIC = ("shape", "indexing")
 
@@ -50,11 +50,7 @@ def operations_of(node: Node) -> int | None:
     >>> operations_of(tg.capture(np.exp, np.zeros((2, 3))).nodes[-1])
     6
     """
-    operands = [
-        None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
-        for entry in node.inputs
-    ]
-    return operations(node.op, operands, node.output_types, node.settings)[0]
+    return operations(node.op, node.input_types, node.output_types, node.settings)[0]
 
 
 def _counted(expansion: Expansion) -> tuple[int, str]:

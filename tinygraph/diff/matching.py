@@ -273,5 +273,4 @@ def _readers(nodes: Sequence[Node]) -> dict[int, list[tuple[int, Node]]]:
 
 
 def _ends(graph: Graph) -> list[Node | None]:
-    ends = (*graph.outputs, *(value for _, value in (*graph.updates, *graph.gradients)))
-    return [edge_node(end) if is_recorded(end) else None for end in ends]
+    return [edge_node(end) if is_recorded(end) else None for end in graph.ends]

@@ -25,7 +25,7 @@ def cancel_shapes(graph: Graph) -> Graph:
             return [source]
         form = node.op.facts.get("form")
         if form is not None:
-            op, settings = form(edge_type(source), node.types, _settings(node))
+            op, settings = form(edge_type(source), node.types, node.all_settings)
             node = make_node(op, inputs, settings, node.types, like=node)
         if isinstance(source, Node) and isinstance(node.types, ArrayType):
             settings = joined(source, node, node.types)
@@ -49,12 +49,7 @@ def joined(first: Node, then: Node, types: ArrayType) -> Any:
     origin = edge_type(first.inputs[0]) if is_recorded(first.inputs[0]) else None
     if origin is None or isinstance(origin, WeakType):
         return NotImplemented
-    settings = join(_settings(first), _settings(then), origin)
+    settings = join(first.all_settings, then.all_settings, origin)
     if settings is NotImplemented or not then.op.facts.get("identity_on_same_type"):
         return settings
     return None if origin == types else settings
-
-
-def _settings(node: Node) -> dict[str, Any]:
-    """All settings, defaults included."""
-    return {name: node.op.setting(node.settings, name) for name in node.op.signature.settings}

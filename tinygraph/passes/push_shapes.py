@@ -15,7 +15,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, edge_node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.passes.cancel_shapes import joined
-from tinygraph.passes.rewriting import Rewriting, make_node
+from tinygraph.passes.rewriting import Rewriting, make_node, uses_of
 
 FARTHEST = 64  # ops; what lies between two that cancel
 
@@ -30,7 +30,7 @@ def push_shapes(graph: Graph) -> Graph:
 
 
 def _push_once(graph: Graph) -> Graph:
-    uses = _uses(graph)
+    uses = uses_of(graph)
     rewriting = Rewriting(graph)
     for node in graph.nodes:
         if isinstance(node, Leaf):
@@ -41,16 +41,6 @@ def _push_once(graph: Graph) -> Graph:
         else:
             rewriting.keep(node)
     return rewriting.graph()
-
-
-def _uses(graph: Graph) -> Counter[int]:
-    """How often each node is read."""
-    uses: Counter[int] = Counter()
-    for node in graph.nodes:
-        uses.update(map(id, node.parents()))
-    ends = (*graph.outputs, *(value for _, value in (*graph.updates, *graph.gradients)))
-    uses.update(id(edge_node(end)) for end in ends if is_recorded(end))
-    return uses
 
 
 def _can_move(node: Node) -> bool:

@@ -5,6 +5,7 @@ A graph is never changed in place; nodes that stay as they are, are shared by th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -97,6 +98,15 @@ def rewrite(graph: Graph, visit: Visit) -> Graph:
             else:
                 rewriting.put(node, found)
     return rewriting.graph()
+
+
+def uses_of(graph: Graph) -> Counter[int]:
+    """How often each node is read, by its id; leaving the graph counts."""
+    uses: Counter[int] = Counter()
+    for node in graph.nodes:
+        uses.update(map(id, node.parents()))
+    uses.update(id(edge_node(end)) for end in graph.ends if is_recorded(end))
+    return uses
 
 
 def same_type(edge: Edge, node: Node) -> bool:

@@ -74,10 +74,7 @@ def _as_early_as_useful(
     """The order in which nodes that free more than they make run as soon as they can."""
     sizes, makes, reads = _sizes(live), live.makes, live.reads
     rank = _ranks(order)
-    waits = [0] * len(order)
-    for several in after:
-        for i in several:
-            waits[i] += 1
+    waits = _counts(after)
     left = [len(readers) + (buffer in live.lasting) for buffer, readers in enumerate(live.readers)]
     # the one reader left of a buffer is the sum of its readers less those that ran
     sums = [sum(readers) for readers in live.readers]
@@ -125,10 +122,7 @@ def _as_late_as_useful(
     """The order in which nodes that make more than they keep alive run as late as they can: built from its end."""
     sizes, makes, reads = _sizes(live), live.makes, live.reads
     rank = _ranks(order)
-    waits = [0] * len(order)
-    for several in before:
-        for i in several:
-            waits[i] += 1
+    waits = _counts(before)
     alive = [buffer in live.lasting for buffer in range(len(sizes))]
     # bytes alive before a node less those after it, from what is known when all that comes after it is placed
     change = [
@@ -177,6 +171,15 @@ def _pays(change: int, makes: Sequence[int]) -> bool:
 
 def _sizes(live: Liveness) -> list[int]:
     return [size if size > SMALL else 0 for size in live.sizes]
+
+
+def _counts(lists: Sequence[Sequence[int]]) -> list[int]:
+    """For each node how many of the lists, one a node, it is in."""
+    counts = [0] * len(lists)
+    for several in lists:
+        for i in several:
+            counts[i] += 1
+    return counts
 
 
 def _ranks(order: Sequence[int]) -> list[int]:

@@ -6,23 +6,20 @@ rows. `facts` of ops (see `Op`): "permutation" - how an op reorders axes; "trans
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType
-from tinygraph.passes.rewriting import make_node, rewrite
+from tinygraph.passes.rewriting import make_node, rewrite, uses_of
 
 
 def transpose_products(graph: Graph) -> Graph:
     """Exchange the operands of products of which only the transpose is read."""
-    ends = (*graph.outputs, *(value for _, value in (*graph.updates, *graph.gradients)))
-    entries = (*ends, *(entry for node in graph.nodes for entry in node.inputs))
-    readers = Counter((id(edge_node(one)), edge_index(one)) for one in entries if is_recorded(one))
+    uses = uses_of(graph)
 
     def visit(node: Node, inputs: tuple[Any, ...]) -> list[Any] | None:
-        if not inputs or not _is_transposition(node) or readers[id(node.inputs[0]), 0] != 1:
+        if not inputs or not _is_transposition(node) or uses[id(node.inputs[0])] != 1:
             return None
         product = inputs[0]
         if not isinstance(product, Node) or isinstance(product, Leaf):
@@ -43,12 +40,8 @@ def _is_transposition(entry: Any) -> bool:
     if not isinstance(entry, Node) or isinstance(entry, Leaf) or entry.op.facts.get("permutation") is None:
         return False
     ndim = edge_type(entry).ndim
-    settings = {name: entry.op.setting(entry.settings, name) for name in entry.op.signature.settings}
-    return ndim >= 2 and entry.op.facts["permutation"](settings, ndim) == (
-        *range(ndim - 2),
-        ndim - 1,
-        ndim - 2,
-    )
+    exchanged = (*range(ndim - 2), ndim - 1, ndim - 2)
+    return ndim >= 2 and entry.op.facts["permutation"](entry.all_settings, ndim) == exchanged
 
 
 def _transposed(entry: Edge, like: Node) -> Any:

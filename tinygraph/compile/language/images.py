@@ -19,7 +19,7 @@ from tinygraph.compile.language.convolution import Convolution, Weights
 from tinygraph.compile.language.planes import ALIGNMENT, Planes, lanes_for, lanes_of, rounded_up
 from tinygraph.compile.language.program import Program
 from tinygraph.compile.language.target import Target
-from tinygraph.core.lowering import Layout, Layouts, Lowering, Run, channels_last, rows
+from tinygraph.core.lowering import Layout, Layouts, Lowering, Run, channels_last, in_order, rows
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -100,7 +100,7 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, target: Target
         made_kernel = direct.forward(made, bias=bias is not None, target=target)
         steps.append(made_kernel.bind(*operands, counts=count).run)
         result.write(outputs[0], scratch[1], steps)
-        return _chain(steps)
+        return in_order(*steps)
 
     wanted = Layouts((source.wanted, None, None)[: len(layouts.inputs)], (result.wanted,))
     sizes = (source.nbytes, result.nbytes, _nbytes(weights, made.dtype), kernel.nbytes, padded_bias)
@@ -127,7 +127,7 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target:
         made_kernel = direct.input_gradient(made, given.planes, target=target)
         steps.append(made_kernel.bind(*operands, counts=[x[0]]).run)
         result.write(outputs[0], scratch[1], steps)
-        return _chain(steps)
+        return in_order(*steps)
 
     wanted = Layouts((given.wanted, None, None)[: len(layouts.inputs)], (result.wanted,))
     sizes = (given.nbytes, result.nbytes, _nbytes(weights, made.dtype), kernel.nbytes)
@@ -154,7 +154,7 @@ def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target
             packing.unpack(weights, *borders.channels, made.dtype, target).bind(packed, contiguous).run
         )
         kernel.write(outputs[0], scratch[3], steps)
-        return _chain(steps)
+        return in_order(*steps)
 
     sizes = (source.nbytes, given.nbytes, _nbytes(weights, made.dtype), kernel.nbytes)
     wanted = Layouts((source.wanted, given.wanted), (None,))
@@ -320,11 +320,3 @@ class _Plain(NamedTuple):
 def _copy(source: Array, result: Array) -> Run:
     """A call that copies between arrays of any strides."""
     return elementwise.bind(Program((source.dtype.name,), (), (0,)), [source], [result]).run
-
-
-def _chain(steps: Sequence[Run]) -> Run:
-    def run() -> None:
-        for step in steps:
-            step()
-
-    return run
