@@ -1,4 +1,4 @@
-"""Replacing a file: what was there or the whole new one, with its permissions, through links, and nothing left behind."""
+"""Replacing a file: the old one or the whole new one, its permissions, through links, and nothing left behind."""
 
 import errno
 import json
@@ -157,8 +157,8 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
         doubled().save(tmp_path / "loop.json")
     with pytest.raises(FileNotFoundError, match=r"none/g\.json"):
         doubled().save(tmp_path / "none" / "g.json")
+    (tmp_path / "folder.svg").mkdir()
     with pytest.raises(DrawingError, match=r"folder\.svg.*folder stands"):
-        (tmp_path / "folder.svg").mkdir()
         tg.draw(doubled(), tmp_path / "folder.svg")
     assert sorted(one.name for one in tmp_path.iterdir()) == [
         "folder.json",
