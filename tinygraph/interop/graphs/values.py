@@ -37,8 +37,8 @@ def encode(value: Any, depth: int = 0) -> Any:
     """A setting, number or object as JSON holds it.
 
     Raises:
-        DTypeError: it is none of None, bool, int, float, complex, str, Fraction, dtype or a tuple of these, or larger than
-            `decode` takes.
+        DTypeError: it is none of None, bool, int, float, complex, str, Fraction, dtype or a tuple of these, or larger
+            than `decode` takes.
     """
     if depth > MAX_DEPTH:
         raise DTypeError(f"a file cannot hold a value nested more than {MAX_DEPTH} deep")
