@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, Port
@@ -35,6 +36,7 @@ from tinygraph.interop.graphs.rebuilding import find_op, output_path, result_ske
 from tinygraph.interop.graphs.values import DTYPES, LARGEST, encode, encode_objects, encode_text
 
 
+@collection_paused()
 def describe(graph: Graph) -> tuple[Description, dict[str, Any]]:
     """The description of a graph, and the arrays it refers to by name.
 
