@@ -53,7 +53,9 @@ def same(a, b):
         b = b.numpy()
     if isinstance(a, np.ndarray | np.generic):
         a, b = np.asarray(a), np.asarray(b)
-        a = a.astype(a.dtype.newbyteorder("="))  # what is read is in this machine's order
+        a, b = (
+            one.astype(one.dtype.newbyteorder("=")) for one in (a, b)
+        )  # files are in this machine's order
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
     if isinstance(a, dict):
         return (

@@ -1,4 +1,6 @@
-"""From a description back to a `Graph`: every reference, type and operand checked, every node made by the choke point.
+"""From a description back to a `Graph`: every reference, type and operand checked, and ops type the nodes.
+
+Nodes go through the choke point, which asks their op; one that is like an earlier one takes its types from that.
 
 Errors name the place: `nodes[12] (op 'matmul')`. What a description says is never executed; it can only name ops
 that are installed.
