@@ -482,7 +482,10 @@ def disarranged(content, rng):
     """JSON that is JSON still, with a few values replaced, removed or moved."""
     value = json.loads(content)
     for _ in range(rng.randint(1, 3)):
-        *path, last = rng.choice([path for path in places(value) if path])
+        inside = [path for path in places(value) if path]
+        if not inside:
+            break
+        *path, last = rng.choice(inside)
         holder = value
         for key in path:
             holder = holder[key]
