@@ -152,12 +152,12 @@ class _Reopening:
         parts: list[Any] = [record.op, record.types, repr(record.settings) if record.settings else ""]
         records, count = self.description.nodes, len(self.nodes)
         for entry in record.inputs:
-            number = entry[0] if entry.__class__ is tuple else entry
-            if number.__class__ is int:
+            if isinstance(entry, int | tuple):
+                number, output = (entry, None) if isinstance(entry, int) else entry
                 if not 0 <= number < count:
                     return None  # and `entry` says what is wrong
                 read = records[number]
-                parts += (read.types, read.leaf, read.requires_grad, entry is number or entry[1])
+                parts += (read.types, read.leaf, read.requires_grad, output)
             elif entry is None:
                 parts.append(None)
             elif entry.array is not None:
