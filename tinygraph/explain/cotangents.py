@@ -56,6 +56,13 @@ def pulled(node: Node, positions: Sequence[int], gradient: Any, values: Mapping[
         gradient: of the output; a sequence with None where nothing arrives, if there are several.
     """
     operands = [value_on(entry, values) if is_recorded(entry) else entry for entry in node.inputs]
+    return pulled_at(node, positions, gradient, operands)
+
+
+def pulled_at(
+    node: Node, positions: Sequence[int], gradient: Any, operands: Sequence[Any]
+) -> tuple[Any, ...]:
+    """The same, where the values of the node's operands are given."""
 
     def run(*given: Any) -> Any:
         filled = list(operands)
