@@ -321,6 +321,8 @@ def _last_uses(nodes: Sequence[Node], keep: Sequence[Any]) -> dict[int, list[int
 def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
     """The values of all nodes as arrays, by id: what pictures and explanations show.
 
+    Without NumPy's warnings: whoever ran the program has had them already.
+
     Raises:
         StaleValueError: a saved leaf was written since the graph was recorded.
     """
@@ -331,5 +333,5 @@ def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
             values[id(node)] = node.value
     for leaf, given in zip(graph.inputs, inputs, strict=False):
         values[id(leaf)] = given._value if isinstance(given, Tensor) else as_value(given, leaf.types.dtype)
-    with mode(recording=False):
+    with mode(recording=False), np.errstate(all="ignore"):
         return evaluate(graph.nodes, values)

@@ -165,8 +165,7 @@ class Sketch:
                 f"Numbers are left out: {len(graph.nodes):,} nodes are more than {MOST_NUMBERS:,}."
             )
             return Numbers()
-        with np.errstate(all="ignore"):  # whoever ran it has been warned already
-            self._compute(graph)
+        self._compute(graph)
         return Numbers(self.values if "values" in show else {}, self.gradients if "gradients" in show else {})
 
     def _compute(self, graph: Graph) -> None:

@@ -21,9 +21,10 @@ def gradients_of(graph: Graph, values: Mapping[int, Any]) -> dict[int, Any]:
     seed = np.ones(edge_type(out).shape, edge_type(out).dtype)[()]
     found: dict[int, Any] = {}
     _add(found, out, seed)
-    for node in reversed(graph.nodes):
-        if not isinstance(node, Leaf) and id(node) in found:
-            _pull(node, values, found)
+    with np.errstate(all="ignore"):  # as in `replay`
+        for node in reversed(graph.nodes):
+            if not isinstance(node, Leaf) and id(node) in found:
+                _pull(node, values, found)
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.graph import Graph, graph_of, replay
-from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, ShapeError
 from tinygraph.explain.cotangents import value_on
@@ -63,8 +63,7 @@ def explain(
     found = uses_of(target, nodes)
     if not found and edge_node(target) is edge_node(edge):
         raise RecordingError("explain: `wrt` is the output itself; nothing lies between them")
-    with np.errstate(all="ignore"):  # whoever ran it has been warned already
-        values = replay(graph)
+    values = replay(graph)
 
     def operands(node: Node) -> list[Any]:
         return [value_on(entry, values) if is_recorded(entry) else entry for entry in node.inputs]
