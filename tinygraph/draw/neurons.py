@@ -504,6 +504,7 @@ class _Reach:
         self.values, self.cotangents, self.output = values, cotangents, output
         self.label = labelled(name, index)
 
+    @np.errstate(all="ignore")  # 0 times infinity is NaN, which the picture says
     def draw(self, kind: str, uses: Sequence[Use]) -> None:
         page = self.page
         start = _result_box(page, kind, self.label, self.value, self.index)
