@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.graph import Graph
+from tinygraph.core.kept import Kept
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.draw.channels import Interior
@@ -66,6 +67,7 @@ def assemble(
     differentiated: Differentiated,
     classes: Mapping[str, str],
     phases: Phases,
+    kept: Callable[[], Kept],
     direction: Direction,
     notes: Sequence[str],
     opened: Mapping[int, Opener] | None = None,
@@ -80,6 +82,7 @@ def assemble(
     Args:
         differentiated: what of the graph are backward passes that were added for the picture.
         phases: which passes the nodes belong to.
+        kept: tells what they keep for later passes, if it is asked.
         classes: dotted path of a module -> its class, where that is known.
         opened: what makes the interiors of nodes that are drawn from inside, by the node's id.
         lit: ids of the nodes that the picture is about; the others stand back.
@@ -89,7 +92,7 @@ def assemble(
         flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
     """
     made = _Assembly(
-        graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats(), phases
+        graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats(), phases, kept
     )
     made.flows = flows or {}
     made.peak = peak
@@ -112,8 +115,10 @@ class _Assembly:
         heats: Mapping[int, Heat],
         repeats: Repeats,
         phases: Phases,
+        kept: Callable[[], Kept],
     ) -> None:
         self.graph = graph
+        self.kept = kept
         self.phases = phases
         self.opened = opened
         self.lit = lit
@@ -487,7 +492,7 @@ class _Assembly:
         merged: Counter[int] = Counter()
         first: dict[int, Any] = {}
         seen: set[tuple[int, int]] = set()
-        kept: Counter[int] = Counter()  # bytes of all that one box keeps for this one
+        kept: dict[int, list[Any]] = {}  # all that one box keeps for this one
         for node in part.nodes:
             for position, entry in self._entries(node):
                 if id(edge_node(entry)) not in self.place or self._elsewhere(part, entry):
@@ -505,13 +510,14 @@ class _Assembly:
                 seen.add(key)
                 role = self._role(tail, i)
                 if role == "saved":
-                    kept[tail] += self._kept(entry)
+                    kept.setdefault(tail, []).append(entry)
                     continue
                 label = self._label(self.parts[tail], entry)
                 share = self.flows.get((id(node), position))
                 label = label if share is None else f"  {share:.0%}"
                 found.append((self.ids[tail], label, role, share, self._rank(tail, i, role)))
-        for tail, size in kept.items():
+        for tail, edges in kept.items():
+            size = 0 if self.all_scalar else self.kept().bytes_of(edges)
             label = bytes_text(size) if size and "shapes" in self.show else ""
             found.append((self.ids[tail], label, "saved", None, 0))
         for tail, count in merged.items():
@@ -602,12 +608,6 @@ class _Assembly:
             if isinstance(entry, Leaf) and id(entry) in self.quoted
         ]
 
-    def _kept(self, edge: Any) -> int:
-        """How many bytes stay in memory for the backward pass; parameters and data stay anyway."""
-        if self.all_scalar or isinstance(_without_views(edge_node(edge)), Leaf):
-            return 0
-        return edge_type(edge).nbytes
-
     def _role(self, tail: int, head: int) -> str:
         if not self.parts[head].order:
             return "data"
@@ -642,16 +642,6 @@ class _Assembly:
             aside = one in self.aside or head in self.aside
             faded = one in self.faded or head in self.faded
             self.arrows.append(Arrow(made, one, head, "" if i else label, role, aside, rank, width, faded))
-
-
-def _without_views(node: Node) -> Node:
-    """The node in whose memory a value lies that ops on shapes have only looked at differently."""
-    while node.kind == "shape" and len(node.parents()) == 1:
-        before = node.parents()[0]
-        if before.output_types[0].nbytes != node.output_types[0].nbytes:
-            break
-        node = before
-    return node
 
 
 def _key(edge: Any) -> tuple[int, int]:

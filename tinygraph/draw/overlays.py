@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.graph import Graph, evaluate
+from tinygraph.core.kept import Kept
 from tinygraph.core.modes import mode
-from tinygraph.core.node import Leaf, Node, Port, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node
 from tinygraph.core.operations import operations_of
 from tinygraph.draw.labels import number_text
 from tinygraph.draw.levels import LARGEST
@@ -35,6 +36,7 @@ def heats_of(
     gradients: Mapping[int, Any],
     times: Mapping[int, float] | None = None,
     alive: Mapping[int, float] | None = None,
+    saved: Mapping[int, float] | None = None,
 ) -> dict[int, Heat]:
     """The amounts of nodes, by id; unless times are given, there are some only of nodes whose values are.
 
@@ -43,6 +45,7 @@ def heats_of(
         values, gradients: of the nodes, as far as the overlays need them.
         times: seconds of nodes, by id, where they were measured elsewhere.
         alive: bytes in memory while nodes run, by id; see `alive_of`.
+        saved: bytes that nodes keep for a backward pass, by id: `Kept.by_node`.
     """
     if times is None:
         times = timed(nodes, values) if "time" in wanted else {}
@@ -56,6 +59,8 @@ def heats_of(
             return missing.get(key)
         if overlay == "alive":
             return (alive or {}).get(key)
+        if overlay == "saved":
+            return (saved or {}).get(key)
         if overlay == "gradient_norm":
             return _norm(gradients[key]) if key in gradients else None
         if overlay == "nan":
@@ -64,7 +69,7 @@ def heats_of(
             return float(sum(types.nbytes for types in node.output_types))
         if isinstance(node, Leaf):
             return None
-        return saved_bytes(node) if overlay == "saved" else operations_of(node)
+        return operations_of(node)
 
     return {id(node): Heat(tuple(wanted), tuple(amount(one, node) for one in wanted)) for node in nodes}
 
@@ -94,27 +99,12 @@ def alive_of(graph: Graph) -> dict[int, float]:
     inputs, data and what is written into them (`.grad`, updates in place) have memory of their own, which is not
     counted.
     """
-    from tinygraph.core.liveness import Liveness
-
-    liveness = Liveness(graph)
-    wanted = any(leaf.requires_grad for leaf in graph.leaves)
-    if wanted and not any(node.phase == "backward" for node in liveness.nodes):
-        for node in liveness.nodes:
-            own = [Port(node, i) for i in range(len(node.output_types))] if node.plan.out else []
-            kept = [*own, *(node.inputs[position] for position in node.plan.values)]
-            liveness.lasting.update(liveness.buffer(entry) for entry in kept if is_recorded(entry))
+    kept = Kept(graph)
+    liveness = kept.liveness
+    if any(leaf.requires_grad for leaf in graph.leaves):
+        liveness.lasting.update(kept.buffers if not any(node.phase == "backward" for node in graph.nodes) else ())
     amounts = map(float, liveness.alive())
     return dict(zip(map(id, liveness.nodes), amounts, strict=True))
-
-
-def saved_bytes(node: Node) -> float:
-    """Bytes that a node keeps for its backward pass: activations, since parameters and inputs stay anyway."""
-    kept = sum(types.nbytes for types in node.output_types) if node.plan.out else 0
-    for position in node.plan.values:
-        entry = node.inputs[position]
-        if is_recorded(entry) and not isinstance(entry, Leaf):
-            kept += edge_type(entry).nbytes
-    return float(kept)
 
 
 def _parts(value: Any) -> list[Any]:

@@ -6,11 +6,13 @@ import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tinygraph.core.graph import Graph
+from tinygraph.core.kept import Kept
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
@@ -88,6 +90,11 @@ class Sketch:
         self.repeats = repeats_of(graph.nodes) if wishes.fold else Repeats()
         self.parts: list[Part] = []
 
+    @cached_property
+    def kept(self) -> Kept:
+        """What the graph keeps for its backward passes; found only for pictures that say it."""
+        return Kept(self.graph)
+
     def _heats(self) -> dict[int, Heat]:
         graph, wishes = self.graph, self.wishes
         overlays = [one for one in wishes.show if one in (*OVERLAYS, *LARGEST)]
@@ -101,7 +108,8 @@ class Sketch:
             self.notes.append(f"alive: bytes of intermediate values in memory while an op runs. {most}")
         if not overlays:
             return {}
-        return heats_of(graph.nodes, overlays, self.values, self.gradients, wishes.times, alive)
+        kept = self.kept.by_node if "saved" in overlays else {}
+        return heats_of(graph.nodes, overlays, self.values, self.gradients, wishes.times, alive, kept)
 
     def picture(self, limit: int = MOST_BOXES) -> Picture:
         """The picture with at most about `limit` boxes."""
@@ -123,6 +131,7 @@ class Sketch:
             differentiated=self.differentiated,
             classes=self.classes,
             phases=self.phases,
+            kept=lambda: self.kept,
             direction="right" if opened and self._fits_across() else "down",
             notes=[*self.notes, note] if note else self.notes,
             opened=opened,

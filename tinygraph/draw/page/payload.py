@@ -18,7 +18,6 @@ from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
 from tinygraph.draw.labels import LONGEST_TOOLTIP, settings_of, shorten
-from tinygraph.draw.overlays import saved_bytes
 from tinygraph.draw.page.boxes import Box, Flow, Value
 from tinygraph.draw.page.layout import BORDER, Interior
 
@@ -106,7 +105,12 @@ def statistics(array: np.ndarray[Any, Any]) -> Record:
 
 
 class Payload:
-    """A tree of boxes on its way to being the page's data."""
+    """A tree of boxes on its way to being the page's data.
+
+    Args:
+        order: the number of each node, by id.
+        kept: bytes that nodes keep for a backward pass, by id.
+    """
 
     def __init__(
         self,
@@ -114,7 +118,9 @@ class Payload:
         gradients: Mapping[int, Any],
         numbers: Numbers,
         order: Mapping[int, int],
+        kept: Mapping[int, int],
     ) -> None:
+        self.kept = kept
         self.order = order
         self.values = values
         self.gradients = gradients
@@ -178,9 +184,9 @@ class Payload:
         settings = settings_of(node)
         if settings:
             found["set"] = settings
-        kept = saved_bytes(node) if node.phase == "forward" else 0
+        kept = self.kept.get(id(node)) if node.phase == "forward" else 0
         if kept:
-            found["kept"] = int(kept)
+            found["kept"] = kept
         if node.source is not None:
             found["src"] = shorten(f"{node.source}", LONGEST_TOOLTIP)
             if node.source.text:

@@ -14,6 +14,7 @@ from string import Template
 from typing import Any
 
 from tinygraph.core.graph import Graph
+from tinygraph.core.kept import Kept
 from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
 from tinygraph.draw.numbers import gradients_of, values_of
 from tinygraph.draw.page.boxes import Box
@@ -76,7 +77,9 @@ def page(
     name = title or graph.name or "model"
     root.title = name
     numbers = Numbers(most_elements)
-    payload = Payload(values, gradients, numbers, {id(node): i for i, node in enumerate(graph.nodes)})
+    kept = Kept(graph) if len(graph.nodes) <= MOST_COMPUTED else None
+    order = {id(node): i for i, node in enumerate(graph.nodes)}
+    payload = Payload(values, gradients, numbers, order, kept.by_node if kept else {})
     data: dict[str, Any] = {"root": payload.box(root)}
     values_type, block = packed(numbers.block())
     if numbers.left_out:
@@ -87,7 +90,7 @@ def page(
         "ops": payload.ops,
         "expansions": payload.expansion_records,
         "values": numbers.records,
-        "overlays": _overlays(graph, values, pulled, timing, times, notices),
+        "overlays": _overlays(graph, values, pulled, timing, kept, times, notices),
         "last": len(graph.nodes),
     }
     if overlay is not None:
@@ -165,13 +168,14 @@ def _overlays(
     values: dict[int, Any],
     pulled: dict[int, Any],
     timing: bool,
+    kept: Kept | None,
     times: Mapping[int, float] | None,
     notices: list[str],
 ) -> list[dict[str, Any]]:
-    if len(graph.nodes) > MOST_COMPUTED:
+    if kept is None:
         notices.append("so are overlays")
         return []
-    return overlay_records(graph, values, pulled, timing, times)
+    return overlay_records(graph, values, pulled, timing, kept, times)
 
 
 def _has_picture(value: Any) -> bool:
