@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygraph.compile.memory import ALIGNMENT
 from tinygraph.compile.profile import Profile, bytes_moved, operations_in
+from tinygraph.core.kept import Kept
 from tinygraph.core.node import Node, edge_index, edge_node, edge_type, is_recorded
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def _title(plan: Plan, profile: Profile | None) -> str:
     from tinygraph.draw.overlays import bytes_text, text_of
 
     arena = f"{len(plan.steps):,} steps, arena of {bytes_text(plan.arena_bytes)}"
+    if any(node.phase == "backward" for node in plan.graph.nodes):
+        arena += f", {bytes_text(Kept(plan.graph).nbytes)} kept for the backward pass"
     if profile is None:
         return f"Plan: {arena}; a buffer +offset is a place in it"
     runs = f"median of {profile.repeats} runs" if profile.repeats > 1 else "one run"

@@ -92,7 +92,17 @@ def assemble(
         flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
     """
     made = _Assembly(
-        graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats(), phases, kept
+        graph,
+        parts,
+        show,
+        numbers,
+        classes,
+        opened or {},
+        lit,
+        heats or {},
+        repeats or Repeats(),
+        phases,
+        kept,
     )
     made.flows = flows or {}
     made.peak = peak

@@ -102,7 +102,9 @@ def alive_of(graph: Graph) -> dict[int, float]:
     kept = Kept(graph)
     liveness = kept.liveness
     if any(leaf.requires_grad for leaf in graph.leaves):
-        liveness.lasting.update(kept.buffers if not any(node.phase == "backward" for node in graph.nodes) else ())
+        liveness.lasting.update(
+            kept.buffers if not any(node.phase == "backward" for node in graph.nodes) else ()
+        )
     amounts = map(float, liveness.alive())
     return dict(zip(map(id, liveness.nodes), amounts, strict=True))
 

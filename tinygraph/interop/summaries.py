@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 from tinygraph.core.graph import Graph
+from tinygraph.core.kept import Kept
 from tinygraph.core.node import Leaf, Node
 
 MAX_ROWS = 1000
@@ -70,9 +71,10 @@ def _totals(graph: Graph) -> str:
     leaves, parameters = len(graph.leaves), graph.parameters
     ops = len(graph.nodes) - leaves
     elements, size = sum(p.size for p in parameters), sum(p.nbytes for p in parameters)
+    kept = Kept(graph).nbytes
     return (
         f"{_count(ops, 'op')}, {leaves} lea{'f' if leaves == 1 else 'ves'}, {_count(len(parameters), 'parameter')} "
-        f"({elements:,} elements, {size:,} bytes)"
+        f"({elements:,} elements, {size:,} bytes){f', {kept:,} bytes kept for a backward pass' if kept else ''}"
     )
 
 
