@@ -93,7 +93,7 @@ def _title(plan: Plan, profile: Profile | None) -> str:
 
     arena = f"{len(plan.steps):,} steps, arena of {bytes_text(plan.arena_bytes)}"
     if any(node.phase == "backward" for node in plan.graph.nodes):
-        arena += f", {bytes_text(Kept(plan.graph).nbytes)} kept for the backward pass"
+        arena += f", {bytes_text(Kept(plan.graph).nbytes)} kept for backward"
     if profile is None:
         return f"Plan: {arena}; a buffer +offset is a place in it"
     runs = f"median of {profile.repeats} runs" if profile.repeats > 1 else "one run"

@@ -29,7 +29,7 @@ from tinygraph.draw.labels import (
     type_text,
     usual_dtype,
 )
-from tinygraph.draw.levels import Part, served
+from tinygraph.draw.levels import Part
 from tinygraph.draw.numbers import Differentiated
 from tinygraph.draw.overlays import Heat, bytes_text, together
 from tinygraph.draw.phases import Phases, is_join
@@ -712,7 +712,7 @@ def _share(heat: float | None, hottest: float) -> float | None:
 
 def _served(nodes: Sequence[Node]) -> list[Node]:
     """The forward nodes that nodes are, or go back to."""
-    return [served(node) for node in nodes]
+    return [node.served for node in nodes]
 
 
 def _last_name(leaf: Leaf) -> str:
