@@ -291,7 +291,7 @@ class _Assembly:
     def _settings(self, node: Node) -> list[str]:
         pairs = settings_of(node) if "settings" in self.show else []
         lines = packed([f"{name} {text}" for name, text in pairs])
-        lines += packed([f"{name} = {text}" for name, text in (*constants_of(node), *self._states_of(node))])
+        lines += packed([f"{name} {text}" for name, text in (*constants_of(node), *self._states_of(node))])
         if "source" in self.show and node.source is not None:
             lines.append(shorten(str(node.source)))
         return lines
@@ -613,7 +613,7 @@ class _Assembly:
     def _states_of(self, node: Node) -> list[tuple[str, str]]:
         """The operands of a node that are states which are written in words."""
         return [
-            (node.op.operand_at(i).name, shorten(entry.name or entry.kind, 24))
+            (node.op.operand_at(i).name, f"= {shorten(entry.name or entry.kind, 24)}")
             for i, entry in enumerate(node.inputs)
             if isinstance(entry, Leaf) and id(entry) in self.quoted
         ]

@@ -38,15 +38,18 @@ function rows(pairs) {
   return tag("dl", {}, ...pairs.flatMap(([name, value]) => [tag("dt", {}, name), tag("dd", {}, value)]));
 }
 
+// A type as the program writes it: `int64[1]` is no value.
+function typeText(tensor) { return tensor.s.length ? `${tensor.d}[${tensor.s.join(",")}]` : `${tensor.d} scalar`; }
+
 function aboutOp(record) {
   const op = DATA.ops[record.o], parts = [];
   if (op.f) parts.push(tag("p", {class: "formula"}, op.f));
   const pairs = record.in.map((number, i) => {
-    const types = number >= 0 ? `${DATA.values[number].d} ${DATA.values[number].s.join("×") || "scalar"}` : "–";
+    const types = number >= 0 ? typeText(DATA.values[number]) : "–";
     return [op.a[Math.min(i, op.a.length - 1)], types];
   }).filter(([, types]) => types !== "–");
   const out = record.v[0] >= 0 ? DATA.values[record.v[0]] : null;
-  if (out) pairs.push(["result", `${out.d} ${out.s.join("×") || "scalar"}`]);
+  if (out) pairs.push(["result", typeText(out)]);
   for (const [name, value] of record.set ?? []) pairs.push([name, value]);
   if (pairs.length) parts.push(tag("h3", {}, "Operands and settings"), rows(pairs));
   const rules = Object.entries(op.d);
