@@ -74,6 +74,7 @@ def assemble(
     lit: Collection[int] | None = None,
     heats: Mapping[int, Heat] | None = None,
     peak: int | None = None,
+    broken: Mapping[int, tuple[str, str]] | None = None,
     repeats: Repeats | None = None,
     flows: Mapping[tuple[int, int], float] | None = None,
 ) -> Picture:
@@ -88,6 +89,7 @@ def assemble(
         lit: ids of the nodes that the picture is about; the others stand back.
         heats: what an overlay says of nodes, by id.
         peak: id of the node that is marked as having the most of it.
+        broken: ids of nodes that are marked as the first whose numbers are not finite -> a line that says so.
         repeats: blocks of which only the first is among the parts.
         flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
     """
@@ -106,6 +108,7 @@ def assemble(
     )
     made.flows = flows or {}
     made.peak = peak
+    made.broken = broken or {}
     made.seeds = differentiated.seeds
     return made.picture(differentiated.gradients, direction, tuple(notes))
 
@@ -164,6 +167,7 @@ class _Assembly:
         self.aside: set[str] = set()
         self.faded: set[str] = set()
         self.peak: int | None = None
+        self.broken: Mapping[int, tuple[str, str]] = {}
         self.seeds: Mapping[int, int] = {}
         self.gradients: Mapping[int, tuple[str, int]] = {}
         self.gradient_edges = _gradient_edges(graph, phases)
@@ -261,9 +265,11 @@ class _Assembly:
         peak = any(id(node) == self.peak for node in part.nodes)
         if peak:
             label = tuple((name, f"{text}, the peak" if name == "alive" else text) for name, text in label)
+        first = [self.broken[id(node)] for node in part.nodes if id(node) in self.broken]
+        numbers = (*self._numbers(part), *label, *first)
         return Box(
-            made, kind, title, tuple(lines), (*self._numbers(part), *label), tooltip, part.order, opposite, caption,
-            plane=self._plane(part), heat=heat, faded=faded, marked=peak,
+            made, kind, title, tuple(lines), numbers, tooltip, part.order, opposite, caption,
+            plane=self._plane(part), heat=heat, faded=faded, marked=peak or bool(first),
         )  # fmt: skip
 
     def _derived(self, part: Part, title: str) -> str:

@@ -64,7 +64,8 @@ def draw(
             larger), "gradients" (of the first output), "source" (the line that made the node), and the overlays, of
             which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the
             backward pass: each buffer once, at the last op that keeps it; parameters and data not at all),
-            "gradient_norm", "nan" (how many numbers are not finite), "coverage" (how many operands lack a derivative to
+            "gradient_norm", "nan" (how many numbers are not finite; the first op of each pass that makes one is
+            marked, and named in a note), "coverage" (how many operands lack a derivative to
             second order, see `Graph.coverage`), "alive" (bytes of intermediate values that must be in memory while an
             op runs; the op with the most is marked, and named in a note).
         style: "light", "dark", "okabe-ito" (for colour blindness), or a TOML file.

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.graph import Graph, evaluate
-from tinygraph.core.kept import Kept
+from tinygraph.core.kept import Kept, orders_of
 from tinygraph.core.modes import mode
-from tinygraph.core.node import Leaf, Node
+from tinygraph.core.node import Leaf, Node, is_recorded
 from tinygraph.core.operations import operations_of
+from tinygraph.core.state import Generator
 from tinygraph.draw.labels import number_text
 from tinygraph.draw.levels import LARGEST
+from tinygraph.explain.cotangents import differentiable_positions, pulled, value_on
 from tinygraph.explain.coverage import missing_of
 
 NEED_VALUES = ("time", "gradient_norm", "nan")
@@ -107,6 +109,50 @@ def alive_of(graph: Graph) -> dict[int, float]:
         )
     amounts = map(float, liveness.alive())
     return dict(zip(map(id, liveness.nodes), amounts, strict=True))
+
+
+def first_broken(
+    nodes: Sequence[Node], values: Mapping[int, Any], gradients: Mapping[int, Any]
+) -> dict[int, tuple[str, str]]:
+    """Which op of each pass was the first to make a number that is not finite, of operands that are: id -> a line.
+
+    Ops that pass such numbers on are not meant. A leaf that was given some is the first itself. On the way back it is
+    the first op whose own cotangent is finite, but not what its rule makes of it.
+
+    Args:
+        values, gradients: of the nodes, by id.
+    """
+    found: dict[int, tuple[str, str]] = {}
+    passes: set[int] = set()
+    orders = orders_of(nodes)
+    for node in nodes:
+        order = orders.get(id(node), 0)
+        if order not in passes and id(node) in values and _broken(values[id(node)]):
+            operands = (value_on(one, values) if is_recorded(one) else one for one in node.inputs)
+            if not any(_broken(one) for one in operands if not isinstance(one, Generator)):
+                passes.add(order)
+                found[id(node)] = ("first", _kinds(values[id(node)]))
+    if any(map(_broken, gradients.values())):
+        for node in reversed(nodes):
+            if isinstance(node, Leaf) or id(node) not in gradients or _broken(gradients[id(node)]):
+                continue
+            wanted = differentiable_positions(node)
+            with np.errstate(all="ignore"):
+                parts = pulled(node, wanted, gradients[id(node)], values) if wanted else ()
+            if _broken(parts):
+                found.setdefault(id(node), ("first, backward", _kinds(parts)))
+                break
+    return found
+
+
+def _kinds(value: Any) -> str:
+    """How many numbers are infinite and how many are no numbers."""
+    parts = _parts(value)
+    counts = {
+        "inf": sum(int(np.isinf(one).sum()) for one in parts),
+        "nan": sum(int(np.isnan(one).sum()) for one in parts),
+    }
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
 
 
 def _parts(value: Any) -> list[Any]:

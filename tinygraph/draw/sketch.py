@@ -22,7 +22,7 @@ from tinygraph.draw.labels import place_text, shorten
 from tinygraph.draw.levels import INSIDE, LARGEST, MOST_BOXES, OVERLAYS, Part, visible
 from tinygraph.draw.neurons import open_element, operands_of, picture_of_element, picture_of_reach
 from tinygraph.draw.numbers import Differentiated, gradients_of, own_gradients, values_of, with_backward
-from tinygraph.draw.overlays import NEED_VALUES, Heat, alive_of, bytes_text, heats_of
+from tinygraph.draw.overlays import NEED_VALUES, Heat, alive_of, bytes_text, first_broken, heats_of
 from tinygraph.draw.phases import phases_of
 from tinygraph.draw.picture import Picture
 from tinygraph.draw.selection import (
@@ -86,6 +86,7 @@ class Sketch:
         self.graph = graph
         self.phases = phases_of(graph)
         self.peak: int | None = None
+        self.broken: dict[int, tuple[str, str]] = {}
         self.heats = self._heats()
         self.repeats = repeats_of(graph.nodes) if wishes.fold else Repeats()
         self.parts: list[Part] = []
@@ -106,10 +107,26 @@ class Sketch:
                 f"The peak is {bytes_text(alive[self.peak])}, at {place_text(node, self.phases.scope(node))}."
             )
             self.notes.append(f"alive: bytes of intermediate values in memory while an op runs. {most}")
+        if "nan" in overlays:
+            self.broken = first_broken(graph.nodes, self.values, self.gradients)
+            self.notes += self._broken_notes()
         if not overlays:
             return {}
         kept = self.kept.by_node if "saved" in overlays else {}
         return heats_of(graph.nodes, overlays, self.values, self.gradients, wishes.times, alive, kept)
+
+    def _broken_notes(self) -> list[str]:
+        notes = []
+        for node in (node for node in self.graph.nodes if id(node) in self.broken):
+            what, kinds = self.broken[id(node)]
+            if isinstance(node, Leaf):
+                place = shorten(node.describe())
+            else:
+                place = place_text(node, self.phases.scope(node))
+            way = "on the way back, " if "backward" in what else ""
+            verb = "holds" if isinstance(node, Leaf) else "is the first to make"
+            notes.append(f"nan: {way}{place} {verb} numbers that are not finite ({kinds}).")
+        return notes
 
     def picture(self, limit: int = MOST_BOXES) -> Picture:
         """The picture with at most about `limit` boxes."""
@@ -138,6 +155,7 @@ class Sketch:
             lit=self._lit(),
             heats=self.heats,
             peak=self.peak,
+            broken=self.broken,
             repeats=self.repeats,
             flows=self.wishes.flows,
         )

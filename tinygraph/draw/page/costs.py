@@ -12,7 +12,7 @@ from typing import Any
 from tinygraph.core.graph import Graph
 from tinygraph.core.kept import Kept
 from tinygraph.draw.levels import LARGEST, OVERLAYS
-from tinygraph.draw.overlays import alive_of, heats_of
+from tinygraph.draw.overlays import alive_of, first_broken, heats_of
 
 STRUCTURAL = ("flops", "bytes", "saved", "alive", "coverage")  # need no numbers
 DIGITS = 4
@@ -46,6 +46,13 @@ def overlay_records(
         amounts = [_written(heats[id(node)].amounts[i]) for node in graph.nodes]
         if any(amount is not None for amount in amounts):
             found.append({"n": overlay, "a": amounts, "most": overlay in LARGEST})
+            if overlay == "nan":
+                first = first_broken(graph.nodes, values, gradients)
+                found[-1]["first"] = {
+                    i: f"{what}: {kinds}"
+                    for i, (what, kinds) in enumerate(first.get(id(node), ("", "")) for node in graph.nodes)
+                    if what
+                }
     return found
 
 

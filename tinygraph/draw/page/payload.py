@@ -142,14 +142,17 @@ class Payload:
                 record |= self._leaf(box.node) if isinstance(box.node, Leaf) else self._op(box.node)
             if box.lane:
                 record["p"] = box.lane
-            if box.shows is not None and box.kind == "gradient":
-                self._show(record, box.shows)
+            if box.shows is not None:
+                record["at"] = self.order[box.shows[0]]  # when it is there, where somebody steps
+                if box.kind == "gradient":
+                    self._show(record, box.shows)
             if box.inside and len(self.order) <= MOST_COMPUTED:  # there are overlays to add up
                 record["zs"] = [self.order[id(node)] for node in box.inside]
             if box.interior is not None:
                 record["i"] = self._interior(box)
                 record["c"] = [records[id(kid)] for kid in box.kids]
                 if len(box.results) == 1:
+                    record["at"] = self.order[box.results[0][0]]
                     self._show(record, box.results[0])
             records[id(box)] = record
         return records[id(root)]

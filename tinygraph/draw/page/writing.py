@@ -91,7 +91,6 @@ def page(
         "expansions": payload.expansion_records,
         "values": numbers.records,
         "overlays": _overlays(graph, values, pulled, timing, kept, times, notices),
-        "last": len(graph.nodes),
     }
     if overlay is not None:
         data["overlay"] = overlay
