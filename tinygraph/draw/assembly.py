@@ -19,6 +19,7 @@ from tinygraph.draw.frames import Frames, dotted
 from tinygraph.draw.labels import (
     MOST_ELEMENTS,
     array_text,
+    constant_text,
     constants_of,
     packed,
     settings_of,
@@ -131,6 +132,7 @@ class _Assembly:
         kept: Callable[[], Kept],
     ) -> None:
         self.graph = graph
+        self.output_names = graph.output_names
         self.kept = kept
         self.phases = phases
         self.opened = opened
@@ -423,6 +425,7 @@ class _Assembly:
         starts = {position: leaf for leaf, position in self.seeds.items() if leaf in self.place}
         for position, edge in enumerate(self.graph.outputs):
             if not is_recorded(edge):
+                self._constant_end(position, edge)
                 continue
             if position in gradients and id(edge_node(edge)) in self.repeats.drawn:
                 continue
@@ -430,8 +433,10 @@ class _Assembly:
             if position in gradients:
                 of, order = gradients[position]
                 self._gradient(edge, self._gradient_title(position), of, order, seed)
-            elif not isinstance(self._part(edge).nodes[-1], Leaf):  # a leaf returned as it is has its box
+            elif id(edge_node(edge)) in self.place:
                 self._end(edge, "output", self._output_name(position), "data", (), seed)
+        for name, value in self.graph.plain_results:
+            self._constant("output", shorten(name), value)
         for edge, leaf, title in self.gradient_edges.values():
             if id(edge_node(edge)) in self.place and id(edge_node(edge)) not in self.repeats.drawn:
                 self._gradient(edge, title, leaf.name or leaf.kind)
@@ -441,6 +446,18 @@ class _Assembly:
             if id(edge_node(edge)) in self.place and self._part(edge).single:  # else it stays within its box
                 scope = self._part(edge).scope
                 self._end(edge, "update", f"new {self._leaf_name(leaf, scope)}", "data", scope, None)
+
+    def _constant_end(self, position: int, value: Any) -> None:
+        """The box of an output that nothing in the graph makes."""
+        title = self._gradient_title(position)
+        order = self.gradients.get(position, ("", 0))[1]
+        self._constant("gradient" if title else "output", title or self._output_name(position), value, order)
+
+    def _constant(self, kind: str, title: str, value: Any, order: int = 0) -> None:
+        text = constant_text(value)
+        made = self.identifiers.make("n", kind, title, [text])
+        self.boxes.append(Box(made, kind, title, (text,), backward=order))
+        self.frames.put(made, ())
 
     def _gradient_title(self, position: int) -> str:
         """What a gradient among the outputs is called; nothing for other outputs."""
@@ -488,7 +505,10 @@ class _Assembly:
     def _output_name(self, position: int) -> str:
         edge = self.graph.outputs[position]
         node = edge_node(edge) if is_recorded(edge) else None
-        if node is not None and node.name and "names" in self.show:
+        name = self.output_names[position]
+        if name and "names" in self.show:
+            return shorten(name)
+        if node is not None and not isinstance(node, Leaf) and node.name and "names" in self.show:
             return shorten(node.name)
         return "output" if position == 0 else f"output {position}"
 

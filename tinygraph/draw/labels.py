@@ -117,11 +117,18 @@ def constants_of(node: Node) -> list[tuple[str, str]]:
     found = []
     for position, entry in enumerate(node.inputs):
         if entry is not None and not is_recorded(entry):
-            found.append((node.op.operand_at(position).name, _constant_text(entry)))
+            found.append((node.op.operand_at(position).name, constant_text(entry)))
     return found
 
 
-def _constant_text(entry: Any) -> str:
+def constant_text(entry: Any) -> str:
+    """A constant in a few words: `= value` for a number or text, else its type.
+
+    >>> constant_text(3), constant_text("a"), constant_text(np.zeros((0, 2)))
+    ('= 3', "= 'a'", 'float64[0,2]')
+    """
+    if isinstance(entry, str | bytes):
+        return f"= {shorten(repr(entry), 28)}"
     value = np.asarray(entry)[()] if type_of(entry).shape == () else None
     return f"= {number_text(value)}" if isinstance(value, Number | np.bool_) else str(type_of(entry))
 
