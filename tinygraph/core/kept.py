@@ -25,7 +25,8 @@ class Kept:
     Attributes:
         nbytes: of all that is kept.
         by_node: id of a node -> bytes that it keeps. What several ops keep counts at the last of them, so that the
-            amounts add up to `nbytes`. Nodes of the last pass, after which nothing needs to be kept, are not in it.
+            amounts add up to `nbytes`; a node all of whose values count elsewhere is not in it. Nor are those of the
+            last pass, after which nothing needs to be kept.
         buffers: the buffers that are kept, by their numbers in `liveness`.
         liveness: the graph's buffers.
 
@@ -33,8 +34,8 @@ class Kept:
     >>> import tinygraph as tg
     >>> graph = tg.capture(lambda x: np.sum(np.exp(x) ** 2), np.zeros(100))
     >>> kept = Kept(graph)
-    >>> kept.nbytes, [kept.by_node[id(node)] for node in graph.nodes if node.op is not None]
-    (800, [0, 800, 0])
+    >>> kept.nbytes, [kept.by_node.get(id(node)) for node in graph.nodes if node.op is not None]
+    (800, [None, 800, 0])
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -52,8 +53,11 @@ class Kept:
         found = _read_later(liveness.nodes, orders) if orders else _asked_for(graph, liveness.nodes)
         for node, edge in found:
             buffer = self._buffer(edge)
+            if not self._size(buffer):
+                continue
+            self.by_node.pop(id(node), None)
             before = keepers.get(buffer)
-            if self._size(buffer) and (before is None or place[id(before)] < place[id(node)]):
+            if before is None or place[id(before)] < place[id(node)]:
                 keepers[buffer] = node
         for buffer, node in keepers.items():
             self.by_node[id(node)] = self.by_node.get(id(node), 0) + self._size(buffer)
