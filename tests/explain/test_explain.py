@@ -440,3 +440,28 @@ class TestWhatIsNotFinite:
         w = leaf([0.0, 0.0])
         picture = tg.draw(np.sqrt((w**2).sum()), zoom="neuron", element=(w, (0,)), backward=True).picture
         assert "∂sqrt/∂w[0] = nan" in [box.title.replace("output", "sqrt") for box in picture.boxes]
+
+
+class TestBranchesWithoutADirection:
+    def test_a_gradient_that_cancels_out_is_shared_by_nobody(self):
+        x = leaf([1.0, 2.0], "x")
+        found = tg.contributions((x * 3.0 - x * 3.0).sum(), x)
+        assert [one.share for one in found] == [0.0, 0.0]
+        rows = [line.split() for line in repr(found).splitlines()]
+        assert ["all", "0"] in rows
+        assert ["multiply", "→", "subtract", "→", "sum", "4.243"] in rows
+        assert found.error == 0.0
+
+    def test_a_gradient_that_is_nan_is_shown_as_that(self):
+        w = leaf([0.0, 0.0])
+        found = tg.contributions(np.sqrt((w * w).sum()) + w.sum(), w)
+        assert np.isnan(found.total).all()
+        assert found.error == 0.0
+        assert sorted(str(one.norm) for one in found) == ["1.4142135623730951", "nan", "nan"]
+        assert ["all", "nan"] in [line.split() for line in repr(found).splitlines()]
+
+    def test_an_infinite_one_too(self):
+        w = leaf([0.0, 4.0])
+        found = tg.contributions(np.sqrt(w).sum() + w.sum(), w)
+        np.testing.assert_array_equal(found.total, [np.inf, 1.25])
+        assert found.error == 0.0

@@ -132,7 +132,7 @@ def _asked_for(graph: Graph, nodes: Sequence[Node]) -> Iterator[tuple[Node, Edge
         reached.add(id(node))
         plan = node.op.plan(mask, len(node.inputs), False)
         for i in range(len(node.output_types)) if plan.out else ():
-            yield node, Port(node, i) if isinstance(node.types, tuple) else node
+            yield node, Port(node, i)
         for position in plan.values:
             if is_recorded(node.inputs[position]):
                 yield node, node.inputs[position]

@@ -267,11 +267,11 @@ class _Assembly:
         peak = any(id(node) == self.peak for node in part.nodes)
         if peak:
             label = tuple((name, f"{text}, the peak" if name == "alive" else text) for name, text in label)
-        first = [self.broken[id(node)] for node in part.nodes if id(node) in self.broken]
-        numbers = (*self._numbers(part), *label, *first)
+        broken = [self.broken[id(node)] for node in part.nodes if id(node) in self.broken]
+        numbers = (*self._numbers(part), *label, *broken)
         return Box(
             made, kind, title, tuple(lines), numbers, tooltip, part.order, opposite, caption,
-            plane=self._plane(part), heat=heat, faded=faded, marked=peak or bool(first),
+            plane=self._plane(part), heat=heat, faded=faded, marked=peak or bool(broken),
         )  # fmt: skip
 
     def _derived(self, part: Part, title: str) -> str:

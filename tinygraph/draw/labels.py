@@ -129,7 +129,7 @@ def constant_text(entry: Any) -> str:
     """
     if isinstance(entry, str | bytes):
         return f"= {shorten(repr(entry), 28)}"
-    value = np.asarray(entry)[()] if type_of(entry).shape == () else None
+    value: Any = np.asarray(entry)[()] if type_of(entry).shape == () else None
     return f"= {number_text(value)}" if isinstance(value, Number | np.bool_) else str(type_of(entry))
 
 

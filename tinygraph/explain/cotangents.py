@@ -71,8 +71,9 @@ def pulled_at(
             filled[i] = value
         return node.op(*filled, **node.settings)
 
-    _, pull = vjp(run, *(operands[i] for i in positions))
-    return tuple(pull(_cotangent(node, gradient)))
+    with np.errstate(all="ignore"):  # as in `replay`
+        _, pull = vjp(run, *(operands[i] for i in positions))
+        return tuple(pull(_cotangent(node, gradient)))
 
 
 def _cotangent(node: Node, gradient: Any) -> Any:
