@@ -12,9 +12,9 @@ import tinygraph as tg
 from tinygraph import nn
 from tinygraph.core.kept import Kept, orders_of
 from tinygraph.core.node import is_recorded
-from tinygraph.draw.numbers import with_backward
-from tinygraph.draw.overlays import bytes_text
-from tinygraph.draw.page import page
+from tinygraph.drawing.model.numbers import with_backward
+from tinygraph.drawing.model.overlays import bytes_text
+from tinygraph.drawing.page import page
 
 
 class Residual(nn.Module):

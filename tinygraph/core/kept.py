@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.analysis.memory import Liveness
 from tinygraph.core.graph import Graph
-from tinygraph.core.liveness import Liveness
 from tinygraph.core.node import VIEWING, Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType
 
