@@ -10,7 +10,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.core.kept import Kept, orders_of
+from tinygraph.analysis.kept import Kept, orders_of
 from tinygraph.core.node import is_recorded
 from tinygraph.drawing.model.numbers import with_backward
 from tinygraph.drawing.model.overlays import bytes_text

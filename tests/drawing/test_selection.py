@@ -7,7 +7,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.core.kept import Kept
+from tinygraph.analysis.kept import Kept
 from tinygraph.drawing import Drawing
 from tinygraph.drawing.model.numbers import values_of, with_backward
 from tinygraph.drawing.model.overlays import alive_of, bytes_text

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tinygraph.analysis.kept import orders_of as orders_of
 from tinygraph.core.graph import Graph
-from tinygraph.core.kept import orders_of as orders_of
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_node, is_recorded
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.analysis.kept import Kept
 from tinygraph.analysis.phases import Phases, is_join
 from tinygraph.core.graph import Graph
-from tinygraph.core.kept import Kept
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.drawing.model.channels import Interior

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from tinygraph.analysis.coverage import missing_of
+from tinygraph.analysis.kept import Kept, orders_of
 from tinygraph.analysis.operations import operations_of
 from tinygraph.core.graph import Graph, evaluate
-from tinygraph.core.kept import Kept, orders_of
 from tinygraph.core.modes import mode
 from tinygraph.core.node import Leaf, Node, is_recorded
 from tinygraph.core.state import Generator

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.analysis.kept import Kept
 from tinygraph.analysis.phases import phases_of
 from tinygraph.core.graph import Graph
-from tinygraph.core.kept import Kept
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor

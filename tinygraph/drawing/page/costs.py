@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tinygraph.analysis.kept import Kept
 from tinygraph.core.graph import Graph
-from tinygraph.core.kept import Kept
 from tinygraph.drawing.model.levels import LARGEST, OVERLAYS
 from tinygraph.drawing.model.overlays import alive_of, first_broken, heats_of
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from tinygraph.analysis.kept import Kept
 from tinygraph.core.graph import Graph
-from tinygraph.core.kept import Kept
 from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
 from tinygraph.drawing.model.numbers import gradients_of, values_of
 from tinygraph.drawing.page.boxes import Box

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.analysis.kept import Kept
 from tinygraph.core.graph import Graph
-from tinygraph.core.kept import Kept
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.core.types import type_of
+from tinygraph.errors import printable
 
 MAX_ROWS = 1000
 MAX_OUTPUTS = 20
@@ -30,18 +31,21 @@ def summary(graph: Graph) -> str:
     from rich.text import Text
 
     table = Table(
-        box=box.SIMPLE_HEAD, title=graph.name and Text(graph.name), title_justify="left", pad_edge=False
+        box=box.SIMPLE_HEAD,
+        title=graph.name and Text(printable(graph.name, keep="")),
+        title_justify="left",
+        pad_edge=False,
     )
     for column in ("#", "name", "op", "settings", "output", "parameters", "source"):
         table.add_column(column, justify="right" if column in ("#", "parameters") else "left", no_wrap=True)
     rows = list(enumerate(graph.nodes))
     hidden = len(rows) - MAX_ROWS
     for number, node in rows if hidden <= 0 else rows[: MAX_ROWS // 2]:
-        table.add_row(*(Text(cell) for cell in (str(number), *_row(node))))
+        table.add_row(*map(Text, (str(number), *map(_short, _row(node)))))
     if hidden > 0:
         table.add_row("", Text(f"... {hidden} more"))
         for number, node in rows[-MAX_ROWS // 2 :]:
-            table.add_row(*(Text(cell) for cell in (str(number), *_row(node))))
+            table.add_row(*map(Text, (str(number), *map(_short, _row(node)))))
     return "\n".join([as_text(table), *_outputs(graph), _totals(graph)])
 
 
@@ -64,7 +68,7 @@ def _row(node: Node) -> tuple[str, ...]:
     name = f"{path}/{node.name}" if path and node.name else node.name or path
     settings = ", ".join(f"{key}={value!r}" for key, value in node.settings.items())
     op = node.op.name if node.phase == "forward" else f"{node.op.name} ({node.phase})"
-    return tuple(map(_short, (name, op, settings, output, "", str(node.source or ""))))
+    return name, op, settings, output, "", str(node.source or "")
 
 
 def _outputs(graph: Graph) -> list[str]:
@@ -89,6 +93,7 @@ def _outputs(graph: Graph) -> list[str]:
 
 
 def _short(cell: str) -> str:
+    cell = printable(cell, keep="")
     return cell if len(cell) <= 60 else f"{cell[:57]}..."
 
 
