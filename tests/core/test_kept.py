@@ -194,6 +194,8 @@ class TestByHand:
         drawing = tg.draw(tg.ops.sin(tg.ops.exp(x)), show=("names", "saved"))
         found = {box.title: dict(box.numbers).get("saved") for box in drawing.picture.boxes}
         assert (found["exp"], found["sin"]) == (None, "128 B")
+        graph = tg.graph_of(tg.ops.sin(tg.ops.exp(x)))
+        assert list(Kept(graph).carried.values()) == [128, 128]  # what a line from either says
 
     def test_only_what_the_wanted_gradients_need(self):
         w = tg.tensor(np.ones(100), requires_grad=True)

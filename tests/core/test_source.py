@@ -68,7 +68,7 @@ class TestTheUsersLine:
             (functools.reduce(np.add, [x, x, x]), line()),
             (functools.partial(operator.mul, x)(3.0), line()),
             (functools.cache(lambda: x * 2.0)(), line()),
-            (functools.singledispatch(lambda x: np.sin(x))(x), line()),
+            (functools.singledispatch(np.sin)(x), line()),
             (next(map(np.sin, [x])), line()),
             (sum([x, x]), line()),
             ([one * 2.0 for one in [x]][0], line()),  # noqa: RUF015

@@ -27,6 +27,7 @@ class Kept:
         by_node: id of a node -> bytes that it keeps. What several ops keep counts at the last of them, so that the
             amounts add up to `nbytes`; a node all of whose values count elsewhere is not in it. Nor are those of the
             last pass, after which nothing needs to be kept.
+        carried: id of a node -> bytes that it keeps, whoever else keeps them too: what lines from it to its pass say.
         buffers: the buffers that are kept, by their numbers in `liveness`.
         liveness: the graph's buffers.
 
@@ -50,17 +51,20 @@ class Kept:
         }
         place = {id(node): i for i, node in enumerate(graph.nodes)}
         keepers: dict[int, Node] = {}
+        own: dict[int, set[int]] = {}
         found = _read_later(liveness.nodes, orders) if orders else _asked_for(graph, liveness.nodes)
         for node, edge in found:
             buffer = self._buffer(edge)
             if not self._size(buffer):
                 continue
             self.by_node.pop(id(node), None)
+            own.setdefault(id(node), set()).add(buffer)
             before = keepers.get(buffer)
             if before is None or place[id(before)] < place[id(node)]:
                 keepers[buffer] = node
         for buffer, node in keepers.items():
             self.by_node[id(node)] = self.by_node.get(id(node), 0) + self._size(buffer)
+        self.carried = {key: sum(map(self._size, buffers)) for key, buffers in own.items()}
         self.buffers = frozenset(keepers)
         self.nbytes = sum(map(self._size, keepers))
 

@@ -109,7 +109,7 @@ class Payload:
 
     Args:
         order: the number of each node, by id.
-        kept: bytes that nodes keep for a backward pass, by id.
+        kept: bytes that nodes keep for a backward pass, by id: `Kept.carried`.
     """
 
     def __init__(

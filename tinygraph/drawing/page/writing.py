@@ -79,7 +79,7 @@ def page(
     numbers = Numbers(most_elements)
     kept = Kept(graph) if len(graph.nodes) <= MOST_COMPUTED else None
     order = {id(node): i for i, node in enumerate(graph.nodes)}
-    payload = Payload(values, gradients, numbers, order, kept.by_node if kept else {})
+    payload = Payload(values, gradients, numbers, order, kept.carried if kept else {})
     data: dict[str, Any] = {"root": payload.box(root)}
     values_type, block = packed(numbers.block())
     if numbers.left_out:
