@@ -102,9 +102,18 @@ class Node:
         return self.place.origin
 
     @property
+    def served(self) -> Node:
+        """The forward node that a backward one goes back to in the end; a forward one is its own."""
+        node = self
+        while node.place.origin is not None:
+            node = node.place.origin
+        return node
+
+    @property
     def source(self) -> SourceLine | None:
-        """The user's line that made this node."""
-        return resolve(self.code, self.offset)
+        """The user's line that made this node; of a backward node, the line of the forward node that it serves."""
+        node = self.served
+        return resolve(node.code, node.offset)
 
     @property
     def input_types(self) -> tuple[ArrayType | None, ...]:

@@ -117,7 +117,7 @@ class _Describing:
 
     def source(self, node: Node) -> int | None:
         """The number of the node's line; one instruction is looked up once, however many nodes it made."""
-        key = (id(node.code), node.offset)
+        key = (id(node.served.code), node.served.offset)
         if key not in self.source_numbers:
             line = node.source
             self.source_numbers[key] = None if line is None else _number(self.sources, line)
