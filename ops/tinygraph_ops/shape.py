@@ -90,6 +90,11 @@ def reshape_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
 
 
+@reshape.view
+def reshape_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
+
+
 @reshape.types
 def reshape_types(x: ArrayType, *, shape: Any) -> ArrayType:
     sizes = shape if isinstance(shape, tuple) else (shape,)
@@ -139,6 +144,11 @@ def transpose_wrt_x(g: Any, x_type: Any, axes: Any) -> Any:
     return ops.transpose(g, axes=_inverse(axes, x_type.ndim))
 
 
+@transpose.view
+def transpose_put(value: Any, x: Any, axes: Any) -> Any:
+    return ops.transpose(value, axes=_inverse(axes, np.ndim(x)))
+
+
 @transpose.types
 def transpose_types(x: ArrayType, *, axes: Any = None) -> ArrayType:
     order = tuple(reversed(range(x.ndim))) if axes is None else tuple(axes)
@@ -170,7 +180,7 @@ def _inverse(axes: Any, ndim: int) -> tuple[int, ...] | None:
 
 @op(
     kind="shape",
-    facts={"identity_on_same_type": True, "join": _last_wins},
+    facts={"identity_on_same_type": True, "join": _last_wins, "read_only": True},
     linear=("x",),
     numpy=np.broadcast_to,
     samples=[
@@ -337,6 +347,11 @@ def swapaxes_wrt_x(g: Any, axis1: int, axis2: int) -> Any:
     return ops.swapaxes(g, axis1=axis1, axis2=axis2)
 
 
+@swapaxes.view
+def swapaxes_put(value: Any, x: Any, axis1: int, axis2: int) -> Any:
+    return ops.swapaxes(value, axis1=axis1, axis2=axis2)
+
+
 def _moved(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
     """The order of axes of which some are moved."""
     source, destination = (
@@ -378,6 +393,11 @@ def moveaxis_wrt_x(g: Any, source: Any, destination: Any) -> Any:
     return ops.moveaxis(g, source=destination, destination=source)
 
 
+@moveaxis.view
+def moveaxis_put(value: Any, x: Any, source: Any, destination: Any) -> Any:
+    return ops.moveaxis(value, source=destination, destination=source)
+
+
 @op(
     kind="shape",
     facts={"identity_on_same_type": True, "form": _as_reshape},
@@ -397,6 +417,11 @@ expand_dims.expand(same_order)
 @expand_dims.vjp("x")
 def expand_dims_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
+
+
+@expand_dims.view
+def expand_dims_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
 
 
 @op(
@@ -422,6 +447,11 @@ squeeze.expand(same_order)
 @squeeze.vjp("x")
 def squeeze_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
+
+
+@squeeze.view
+def squeeze_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
 
 
 @op(
@@ -450,6 +480,11 @@ flatten.expand(same_order)
 @flatten.vjp("x")
 def flatten_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
+
+
+@flatten.view
+def flatten_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
 
 
 @flatten.types
@@ -635,6 +670,13 @@ def split_wrt_x(g: Any, axis: int) -> Any:
     return ops.concatenate(*g, axis=axis)
 
 
+@split.view
+def split_put(value: Any, x: Any, sections: Any, axis: int, output: int) -> Any:
+    bounds = _bounds(np.shape(x), sections, axis)
+    before = (("slice", None, None, None),) * (axis % np.ndim(x))
+    return ops.index_set(x, value, pattern=(*before, ("slice", bounds[output], bounds[output + 1], None)))
+
+
 @split.types
 def split_types(x: ArrayType, *, sections: Any, axis: int = 0) -> tuple[ArrayType, ...]:
     bounds = _bounds(x.shape, sections, axis)
@@ -794,6 +836,11 @@ def flip_expansion(x: ArrayType, *, axis: Any) -> Expansion:
 @flip.vjp("x")
 def flip_wrt_x(g: Any, axis: Any) -> Any:
     return ops.flip(g, axis=axis)
+
+
+@flip.view
+def flip_put(value: Any, x: Any, axis: Any) -> Any:
+    return ops.flip(value, axis=axis)
 
 
 @op(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 import weakref
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -28,7 +29,8 @@ class Tensor:
     `==` is elementwise and hashing goes by identity. In arithmetic Python scalars are weak, as in NumPy 2.
     """
 
-    __slots__ = ("__weakref__", "_edge", "_leaf", "_value")
+    # `_shared` is set on views and on what they are views of, by `views.py`
+    __slots__ = ("__weakref__", "_edge", "_leaf", "_shared", "_value")
 
     # NumPy hands operators and functions with a tensor operand to the methods below.
     __array_priority__ = 1000
@@ -306,6 +308,10 @@ class Tensor:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """`x[index] = v`: on a computed tensor a recorded, functional update; on a leaf a write in place."""
+        if isinstance(value, Tensor):
+            pattern, arrays = parse_index(index)
+            if not arrays and views().same_place(self, value, ops.index, {"pattern": pattern}):
+                return  # x[i] += 1 wrote through x[i] already
         self._update(lambda: ops.set_at(self, index, value))
 
     def _rebind(self, new: Tensor) -> Tensor:
@@ -316,38 +322,52 @@ class Tensor:
             raise DTypeError(
                 f"an in-place update cannot change the dtype {self.dtype} into {new.dtype}; write x = x + y instead"
             )
-        self._value, self._edge = new._value, new._edge
+        value = new._value
+        if value.__class__ is np.ndarray:
+            value = views().laid_out_as(self._value, value)
+        self._value, self._edge = value, new._edge
         if self._edge is not None:
             self._leaf = None
+        if getattr(self, "_shared", None) is not None:
+            views().outdate(self)
         return self
 
-    def _write(self, compute: Any) -> Tensor:
-        """Write a leaf in place, which only makes sense outside recording if it wants gradients."""
-        from tinygraph.core.state import write
-
-        if self._edge is not None and modes.current.recording:
-            raise InPlaceError(
-                f"{self._own_leaf().describe()} requires a gradient and cannot be written while recording: its "
-                f"gradient would be lost. Update it under `with tg.no_grad():`, or compute a new tensor from it"
-            )
-        write(self, compute())
-        return self
-
-    def _update(self, compute: Any) -> Tensor:
-        """Stand for an updated value: a leaf that wants gradients or is state is written, all else rebound."""
-        capture = modes.current.capture
+    def _check_writable(self) -> None:
+        """Refuse to write arguments of a captured function, and leaves whose gradient would be lost."""
         if self._value is None and isinstance(self._edge, Leaf):
             raise InPlaceError(
                 f"{self._edge.describe()} is an argument of a captured function, and a write to it would not reach the "
                 f"caller: write a copy instead, y = x.copy()"
             )
-        if self._edge is not None:
-            return self._write(compute) if self.is_leaf else self._rebind(compute())
-        new = compute()
+        if self._edge is not None and self.is_leaf and modes.current.recording:
+            raise InPlaceError(
+                f"{self._own_leaf().describe()} requires a gradient and cannot be written while recording: its "
+                f"gradient would be lost. Update it under `with tg.no_grad():`, or compute a new tensor from it"
+            )
+
+    def _update(self, compute: Any) -> Tensor:
+        """Stand for an updated value, and what this is a view of."""
+        if getattr(self, "_shared", None) is not None and views().is_view(self):
+            views().write_view(self, compute)
+            return self
+        self._check_writable()
+        self._settle(compute())
+        return self
+
+    def _settle(self, new: Any) -> None:
+        """Take on a new value: a leaf that wants gradients or is state is written, all else rebound."""
+        from tinygraph.core.state import write
+
+        capture = modes.current.capture
         recorded = isinstance(new, Tensor) and new._edge is not None
-        if recorded and (capture is None or not capture.is_state(self)):
-            return self._rebind(new)
-        return self._write(lambda: new)
+        if self._edge is None:
+            rebound = recorded and (capture is None or not capture.is_state(self))
+        else:
+            rebound = not self.is_leaf
+        if rebound:
+            self._rebind(new)
+        else:
+            write(self, new)
 
     def __iadd__(self, other: Any) -> Tensor:
         return self._update(lambda: ops.add(self, other))
@@ -574,6 +594,13 @@ class Tensor:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {"text/plain": repr(self)}
+
+
+def views() -> ModuleType:
+    """`views.py`, which makes tensors and so comes after them."""
+    from tinygraph.core import views
+
+    return views
 
 
 def read_grad(leaf: Leaf) -> Tensor | None:
