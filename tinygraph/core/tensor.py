@@ -213,7 +213,12 @@ class Tensor:
                 "this tensor carries a gradient, which an array cannot: keep computing with tensors, or write "
                 "tensor.detach().numpy() if the gradient is not wanted"
             )
-        return np.array(self._concrete("np.asarray()"), dtype=dtype, copy=copy)
+        value = self._concrete("np.asarray()")
+        array = np.array(value, dtype=dtype, copy=copy)
+        if array is value:  # shared memory, which recorded nodes may have saved
+            array = array.view()
+            array.flags.writeable = False
+        return array
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         from tinygraph.core.numpy_forms import call_ufunc
@@ -247,13 +252,22 @@ class Tensor:
         return bool(self._concrete("bool()"))
 
     def __float__(self) -> float:
-        return float(self._concrete("float()"))
+        value = self._concrete("float()")
+        if self._edge is not None:
+            leave(self, "float() (which math functions, np.float64 and array[i] = x call as well)")
+        return float(value)
 
     def __int__(self) -> int:
-        return int(self._concrete("int()"))
+        value = self._concrete("int()")
+        if self._edge is not None:
+            leave(self, "int()")
+        return int(value)
 
     def __complex__(self) -> complex:
-        return complex(self._concrete("complex()"))
+        value = self._concrete("complex()")
+        if self._edge is not None:
+            leave(self, "complex()")
+        return complex(value)
 
     def __index__(self) -> int:
         return operator.index(self._concrete("index"))
@@ -423,6 +437,8 @@ class Tensor:
         return self // other, self % other
 
     def __round__(self, decimals: int = 0) -> Tensor:
+        if self._edge is not None and self._value is not None:
+            leave(self, "round()")
         return ops.round(self, decimals=decimals)
 
     def __pow__(self, other: Any) -> Tensor:
@@ -441,7 +457,7 @@ class Tensor:
         return ops.negative(self)
 
     def __pos__(self) -> Tensor:
-        return self
+        return ops.copy(self)
 
     def __abs__(self) -> Tensor:
         return ops.abs(self)
@@ -573,6 +589,8 @@ class Tensor:
         return registry.numpy_call(np.dot)(self, other)
 
     def astype(self, dtype: Any) -> Tensor:
+        if self.dtype == dtype and self.is_leaf:
+            return ops.copy(self)  # a copy as in NumPy, which does not change when the leaf is written
         return ops.cast(self, dtype=dtype)
 
     def copy(self) -> Tensor:
@@ -594,6 +612,13 @@ class Tensor:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {"text/plain": repr(self)}
+
+
+def leave(tensor: Tensor, what: str) -> None:
+    """See `leaving.py`, which asks the engine."""
+    from tinygraph.core.leaving import leave
+
+    leave(tensor, what)
 
 
 def views() -> ModuleType:

@@ -258,6 +258,8 @@ def write_view(view: Tensor, compute: Callable[[], Any]) -> None:
             f"function, or pass the tensor as an argument and return what became of it"
         )
     root._check_writable()
+    if root._value is None:
+        _in_rows(root)  # asked now: what the write makes of it lies as it lay
     new = compute()
     if not isinstance(new, Tensor):
         new = Tensor(new)
@@ -341,7 +343,7 @@ def _taken_again(view: Tensor) -> Tensor:
         shared = _own(one)
         assert shared.base is not None and shared.op is not None
         captured = before.capture if shared.stand_ins is not None else None
-        modes.current = Mode(shared.recording, before.tangents, captured, before.place)
+        modes.current = Mode(shared.recording, before.tangents, captured, before.place, before.primals)
         try:
             made = shared.op(shared.base, *shared.operands, **shared.settings)
         finally:
