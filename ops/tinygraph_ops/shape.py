@@ -119,7 +119,7 @@ def _(a: Any, shape: Any = None, order: str = "C", **options: Any) -> Any:
 def _(a: Any, order: str = "C") -> Any:
     if order != "C":
         raise NumpyFunctionError(f"np.ravel on tensors takes order='C' only, not {order!r}")
-    return reshape(a, shape=(-1,))
+    return a.ravel()
 
 
 @op(

@@ -549,11 +549,11 @@ class Tensor:
         return ops.reshape(self, shape=tuple(shape))
 
     def ravel(self) -> Tensor:
-        return ops.reshape(self, shape=(-1,))
+        return views().raveled(ops.reshape(self, shape=(-1,)))  # type: ignore[no-any-return]
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Join the axes from `start_dim` to `end_dim` into one; all of them by default, as in NumPy."""
-        return ops.flatten(self, start_axis=start_dim, end_axis=end_dim)
+        return views().separate(ops.flatten(self, start_axis=start_dim, end_axis=end_dim))  # type: ignore[no-any-return]
 
     def transpose(self, *axes: Any) -> Tensor:
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
@@ -589,7 +589,7 @@ class Tensor:
         return registry.numpy_call(np.dot)(self, other)
 
     def astype(self, dtype: Any) -> Tensor:
-        if self.dtype == dtype and self.is_leaf:
+        if self.dtype == dtype and views().lies_in_leaf(self):
             return ops.copy(self)  # a copy as in NumPy, which does not change when the leaf is written
         return ops.cast(self, dtype=dtype)
 

@@ -15,12 +15,15 @@ import numpy as np
 
 from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, edge_node, is_recorded
+from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, ShapeError
 
 if TYPE_CHECKING:
     from tinygraph.core.op import Op
 
+# Kinds of ops whose results lie as it suits their kernels.
+_OF_ANY_LAYOUT = frozenset({"contraction", "convolution", "pooling", "other"})
 _WATCHED = 8  # how many views of a tensor are noted before those that are gone are looked for
 
 
@@ -91,6 +94,33 @@ def read_only(result: Any, why: str) -> Any:
     if isinstance(result, Tensor):
         _own(result).locked = why
     return result
+
+
+def separate(result: Tensor) -> Tensor:
+    """A result that NumPy copies: no write to it reaches what it was made of, nor the other way round."""
+    shared = sharing(result)
+    if lies_in_leaf(result):
+        copied: Tensor = ops.copy(result)  # a leaf is written where it lies
+        return copied
+    if shared is not None:
+        shared.base = None
+    return result
+
+
+def raveled(flat: Tensor) -> Tensor:
+    """A reshaped tensor as NumPy's `ravel` gives it: of elements that do not lie side by side a copy."""
+    shared = sharing(flat)
+    if shared is None or shared.base is None:
+        return flat
+    array = flat._value if shared.stand_ins is None else shared.stand_ins[0]
+    return flat if array.flags.c_contiguous else separate(flat)
+
+
+def lies_in_leaf(tensor: Tensor) -> bool:
+    """Whether a tensor is a leaf or a view of one, whose memory is written in place."""
+    while (shared := sharing(tensor)) is not None and shared.base is not None:
+        tensor = shared.base
+    return tensor.is_leaf
 
 
 # -- noticing views ----------------------------------------------------------------------------------------------------
@@ -211,9 +241,11 @@ def _made_in_rows(edge: Any) -> bool:
         if isinstance(node, Leaf):
             if isinstance(node.value, np.ndarray) and not node.value.flags.c_contiguous:
                 return False
-        elif node.op.facts.get("permutation"):
+        elif node.op.facts.get("transposed_product"):
+            continue  # products lie in rows, whatever they are made of
+        elif node.op.facts.get("permutation") or node.op.kind in _OF_ANY_LAYOUT:
             return False
-        elif not node.op.facts.get("transposed_product"):  # products lie in rows, whatever they are made of
+        else:
             stack += node.inputs
     return True
 
@@ -229,8 +261,6 @@ def is_view(tensor: Tensor) -> bool:
 
 def same_place(tensor: Tensor, value: Any, op: Op, settings: dict[str, Any]) -> bool:
     """Whether a value is the very part of a tensor that it is about to be written to, as in `x[i] += 1`."""
-    if value.__class__ is not Tensor:
-        return False  # an outdated view, too, may hold another value than the one it is read with
     shared = sharing(value)
     return (
         shared is not None
@@ -273,18 +303,14 @@ def write_view(view: Tensor, compute: Callable[[], Any]) -> None:
         new = _cast(new, view.dtype)
     if capture is None and new._edge is None and _write_memory(root, view, new._value):
         return
-    values = [new]
+    value = new
     for one, base in zip(path, path[1:], strict=False):
         shared = _own(one)
         assert shared.op is not None and shared.op.put is not None
-        values.append(shared.op.put(values[-1], base, shared.settings, shared.index))
-    root._settle(values[-1])
+        shared.recording |= new._edge is not None
+        value = shared.op.put(value, base, shared.settings, shared.index)
+    root._settle(value)
     outdate(root)
-    for one, value in zip(path[-2::-1], values[-2::-1], strict=True):
-        _set(one, value)
-        base = _own(one).base
-        assert base is not None
-        _note(base, one)
 
 
 def _write_memory(root: Tensor, view: Tensor, value: Any) -> bool:
@@ -328,7 +354,7 @@ def outdate(tensor: Tensor) -> None:
         views, shared.views = shared.views, []
         for reference in views:
             view = reference()
-            if view is not None and view.__class__ is Tensor:
+            if view is not None and view.__class__ is Tensor and sharing(view).base is not None:  # type: ignore[union-attr]
                 view.__class__ = Outdated
                 stack.append(view)
 

@@ -41,7 +41,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         if not modes.current.recording or modes.current.capture is not None:
             return function(*args, **kwargs)
         leaves, tree = flatten((args, kwargs))
-        leaves = [_as_it_is(leaf) for leaf in leaves]
+        as_they_are = [_as_it_is(leaf) for leaf in leaves]
         moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf._edge is not None]
 
         def run(*operands: Any) -> Any:
@@ -55,6 +55,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         leaves_without_graph = [None if i in moving else leaf for i, leaf in enumerate(leaves)]
         generator = default_generator.state
         segment = _Segment(run, [operand._value for operand in operands])
+        leaves_without_graph = [None if i in moving else leaf for i, leaf in enumerate(as_they_are)]
         outputs, result = flatten(segment.result)
         outer = segment.outer_edges
         if not operands and not outer:
