@@ -180,7 +180,9 @@ def captured(seeds):
         np.testing.assert_allclose(graph(x), value, rtol=1e-12, err_msg=f"seed {seed}")
         both = tg.compile(tg.value_and_grad(run))(x)
         np.testing.assert_allclose(np.asarray(both[0]), value, rtol=1e-12, err_msg=f"seed {seed}")
-        np.testing.assert_allclose(np.asarray(both[1]), gradient, rtol=1e-9, atol=1e-12, err_msg=f"seed {seed}")
+        np.testing.assert_allclose(
+            np.asarray(both[1]), gradient, rtol=1e-9, atol=1e-12, err_msg=f"seed {seed}"
+        )
     return refused
 
 

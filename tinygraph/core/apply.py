@@ -280,7 +280,15 @@ def _is_view(out: Any, operand: Any) -> bool:
 
 
 def _versions(entries: list[Any], saved_leaves: int) -> tuple[tuple[Any, Any], ...]:
-    return tuple((entry, entry.version) for i, entry in enumerate(entries) if saved_leaves >> i & 1)
+    saved = [entry for i, entry in enumerate(entries) if saved_leaves >> i & 1]
+    versions = [(leaf, leaf.version) for leaf in saved]
+    # an input, such as a batch given to a module, lies in memory of the user's, who counts nothing
+    versions += [
+        (leaf.value, fingerprint(leaf.value))
+        for leaf in saved
+        if leaf.leaf_kind == "input" and not leaf.requires_grad and may_change(leaf.value)
+    ]
+    return tuple(versions)
 
 
 def _fingerprints(values: list[Any], plain: int) -> tuple[tuple[Any, Any], ...]:

@@ -336,13 +336,16 @@ class Tensor:
             raise DTypeError(
                 f"an in-place update cannot change the dtype {self.dtype} into {new.dtype}; write x = x + y instead"
             )
+        shared = getattr(self, "_shared", None) is not None
+        if shared and self._value is None:
+            views().in_rows_for_sure(self)
         value = new._value
         if value.__class__ is np.ndarray:
             value = views().laid_out_as(self._value, value)
         self._value, self._edge = value, new._edge
         if self._edge is not None:
             self._leaf = None
-        if getattr(self, "_shared", None) is not None:
+        if shared:
             views().outdate(self)
         return self
 

@@ -38,12 +38,14 @@ class Sharing:
         in_rows: whether a captured value lies in rows for sure; a write leaves that as it is.
         stand_ins: while a program is captured, two arrays of its layout: where all values lie in rows, and where they lie
             in columns.
+        unsure: whether it is not known if it is a view or a copy.
         views: the views of it that are up to date, by weak reference.
         limit: the number of views at which those that are gone are dropped.
     """
 
     __slots__ = (
-        "base", "in_rows", "index", "limit", "locked", "op", "operands", "recording", "settings", "stand_ins", "views",
+        "base", "in_rows", "index", "limit", "locked", "op", "operands", "recording", "settings", "stand_ins",
+        "unsure", "views",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -56,6 +58,7 @@ class Sharing:
         self.locked: str | None = None
         self.in_rows: bool | None = None
         self.stand_ins: tuple[Any, Any] | None = None
+        self.unsure = False
         self.views: list[weakref.ref[Tensor]] = []
         self.limit = _WATCHED
 
@@ -156,15 +159,16 @@ def link_captured(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], o
         in_rows, in_columns = _lies_in(rows, known[0], op), _lies_in(columns, known[1], op)
         if not (in_rows or in_columns):
             continue
-        if in_rows == in_columns or _in_rows(base):
-            if in_rows:
-                attached = _attach(output, base, op, (), settings, index if several else None)
-                attached.stand_ins = rows, columns
-        else:
-            _own(output).locked = (
-                f"whether {op.name!r} made a view or a copy here depends on how its operand lies in memory, which a captured "
-                f"program does not know: call .copy() first"
-            )
+        sure = in_rows == in_columns or in_rows_for_sure(base)
+        if in_rows or not sure:
+            attached = _attach(output, base, op, (), settings, index if several else None)
+            attached.stand_ins = rows, columns
+            if not sure:
+                attached.unsure = True
+                attached.locked = (
+                    f"whether {op.name!r} made a view or a copy here depends on how its operand lies in memory, which a "
+                    f"captured program does not know: call .copy() first"
+                )
 
 
 def _attach(
@@ -175,7 +179,9 @@ def _attach(
     shared.settings, shared.index = settings, index
     shared.recording = modes.current.recording
     if op.put is None:
-        shared.locked = f"the result of {op.name!r} shares memory that cannot be written through it: call .copy() first"
+        shared.locked = (
+            f"the result of {op.name!r} shares memory that cannot be written through it: call .copy() first"
+        )
     _note(base, view)
     return shared
 
@@ -219,8 +225,11 @@ def _stand_ins(base: Tensor) -> tuple[Any, Any]:
     return shared.stand_ins
 
 
-def _in_rows(base: Tensor) -> bool:
-    """Whether what a captured view belongs to lies in rows for sure."""
+def in_rows_for_sure(base: Tensor) -> bool:
+    """Whether what a captured view belongs to lies in rows for sure.
+
+    Asked before a write at the latest, since what a write makes of a tensor lies as the tensor lay.
+    """
     while (root := _own(base)).base is not None:
         base = root.base
     if root.in_rows is None:
@@ -289,7 +298,7 @@ def write_view(view: Tensor, compute: Callable[[], Any]) -> None:
         )
     root._check_writable()
     if root._value is None:
-        _in_rows(root)  # asked now: what the write makes of it lies as it lay
+        in_rows_for_sure(root)
     new = compute()
     if not isinstance(new, Tensor):
         new = Tensor(new)
@@ -368,6 +377,8 @@ def _taken_again(view: Tensor) -> Tensor:
     for one in reversed(chain):
         shared = _own(one)
         assert shared.base is not None and shared.op is not None
+        if shared.unsure:
+            raise InPlaceError(f"what this tensor was made of was written, and {shared.locked}")
         captured = before.capture if shared.stand_ins is not None else None
         modes.current = Mode(shared.recording, before.tangents, captured, before.place, before.primals)
         try:

@@ -97,7 +97,6 @@ class _Segment:
                     found[id(source), getattr(entry, "index", 0)] = entry
         return list(found.values())
 
-
     @property
     def constants(self) -> list[bytes | Any]:
         """What tells the plain arrays and numbers apart that the run read, in order."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.engine import owned
 from tinygraph.core.modes import mode
 from tinygraph.core.node import edge_node
 from tinygraph.core.registry import ops
@@ -79,6 +80,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
             raise ShapeError(f"jvp: tangent {i} has shape {tangent.shape}, its primal {primal.shape}")
         fitted.append(tangent)
     moved, record = linear.push(fitted)
+    moved = owned(moved, linear.nodes, [*fitted, *linear.outputs])
     return linear.value(), linear.result.unflatten([linear.primals.released(one, record) for one in moved])
 
 
@@ -187,7 +189,6 @@ def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
     array([[ 6.,  0.],
            [ 0., 12.]])
     """
-
 
     @functools.wraps(function)
     def blocks(*args: Any, **kwargs: Any) -> Any:

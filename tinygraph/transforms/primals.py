@@ -17,6 +17,7 @@ from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, as_value, type_of
+from tinygraph.core.views import lies_in_leaf
 from tinygraph.errors import DTypeError, SettingError
 
 
@@ -125,7 +126,7 @@ def _checked(value: Any, i: int, transform: str) -> Any:
 
 def _fresh(value: Any, kept: bool) -> Tensor:
     if isinstance(value, Tensor) and value._edge is not None:
-        with_node: Tensor = ops.identity(value)
+        with_node: Tensor = ops.copy(value) if kept and lies_in_leaf(value) else ops.identity(value)
         return with_node
     plain = value._value if isinstance(value, Tensor) else value
     plain = np.array(plain) if kept else plain

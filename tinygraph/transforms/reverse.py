@@ -60,9 +60,7 @@ class Linearized:
             for edge, tensor in zip(self.primals.edges, self.primals.tensors, strict=True)
         ]
         handed_on = [*(seed for _, seed in seeds), *self.primals.tensors, *self.outputs]
-        return [
-            self.primals.released(one, record) for one in owned(gradients, self.nodes, handed_on)
-        ]
+        return [self.primals.released(one, record) for one in owned(gradients, self.nodes, handed_on)]
 
 
 def _fitted(cotangent: Any, types: ArrayType) -> Any:
