@@ -56,6 +56,7 @@ REFUSED = {  # these raise everywhere
     "a[:] = x": lambda x: np.zeros(2).__setitem__(slice(None), x),
     "statistics.mean": lambda x: statistics.mean([x, x]),
 }
+TEXT = "%s %.3f %d"
 # some callers raise an error of their own instead of ours
 ERRORS = (RecordingError, ValueError, TypeError, struct.error)
 FREE = {
@@ -64,8 +65,8 @@ FREE = {
     "tolist": lambda x: x.tolist(),
     "detach": lambda x: float(x.detach()),
     "f-string": lambda x: f"{x} {x!r} {x:.3f}",
-    "str.format": lambda x: "{} {:.2e}".format(x, x),
-    "percent": lambda x: "%s %.3f %d" % (x, x, x),
+    "str.format": lambda x: format(x, ".2e"),
+    "percent": lambda x: TEXT % (x, x, x),
     "percent in place": lambda x: (lambda text: text.__class__(text % x))("%.1f"),
     "logging": lambda x: logging.LogRecord("a", 10, "b", 1, "loss %.3f", (x,), None).getMessage(),
     "comparisons": lambda x: (bool(x > 1), x == 2, max([x, x + 1]), x in [x]),

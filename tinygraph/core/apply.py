@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.core.modes import Mode, modes
 from tinygraph.core.kept import fingerprint, may_change
+from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded, next_order
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
@@ -107,7 +107,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
         out = tuple(map(as_value, out)) if isinstance(out, tuple) else as_value(out)
     if not mask or not mode.recording:
         made = tuple(map(Tensor, out)) if out.__class__ is tuple else Tensor(out)
-        if out.__class__ is _array_class and out.base is not None or op.put is not None:
+        if (out.__class__ is _array_class and out.base is not None) or op.put is not None:
             link(op, operands, settings, made)
         return made
 

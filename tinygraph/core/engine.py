@@ -78,8 +78,9 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
 def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
     """The error of a complex loss whose gradient a real leaf could hold half of only."""
     return DTypeError(
-        f"{what} of a complex output ({types}) that depends on {real}, which is real: a real number holds the real part of "
-        f"that gradient only. Make the output real first (np.real, np.imag, np.abs), or give tg.vjp the cotangent"
+        f"{what} of a complex output ({types}) that depends on {real}, which is real: a real number holds the real "
+        f"part of that gradient only. Make the output real first (np.real, np.imag, np.abs), or give tg.vjp the "
+        f"cotangent"
     )
 
 
@@ -154,8 +155,8 @@ def fitting(cotangent: Any, types: ArrayType, what: str) -> Any:
     given = cotangent if isinstance(cotangent, Tensor) else np.asarray(cotangent)
     if given.dtype.kind == "c" and types.dtype.kind not in "cO":
         raise DTypeError(
-            f"{what}: a complex cotangent for a real output ({types}) would lose its imaginary part: pass its real part, or "
-            f"differentiate a complex output"
+            f"{what}: a complex cotangent for a real output ({types}) would lose its imaginary part: pass its real "
+            f"part, or differentiate a complex output"
         )
     return cotangent if isinstance(cotangent, Tensor) else as_value(cotangent, types.dtype)
 

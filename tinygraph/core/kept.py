@@ -1,7 +1,7 @@
 """Plain arrays that nodes keep for the backward pass: whether somebody has written them since.
 
-A leaf counts how often it is written; an array that the user holds does not. What is remembered of it is the array's own
-bytes if they are few, else sums of its words, by rows and by columns of a block: two sweeps at memory speed.
+A leaf counts how often it is written; an array that the user holds does not. What is remembered of it is the array's
+own bytes if they are few, else sums of its words, by rows and by columns of a block: two sweeps at memory speed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Values that leave the graph by Python's own numbers: `float(x)`, `int(x)`, `math.sin(x)`, `array[i] = x`.
 
-Their gradient stays behind. Under a transform that makes a wrong derivative, so it raises; on the ordinary tape it warns,
-once a line. Whoever means it writes `x.item()`. Formatting is no leaving: a number that is printed is not computed with.
+Their gradient stays behind. Under a transform that makes a wrong derivative, so it raises; on the ordinary tape it
+warns, once a line. Whoever means it writes `x.item()`. A number that is only printed is not computed with: formatting
+is free.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ def leave(tensor: Tensor, what: str) -> None:
             f"tg.ops.set_at for a[i] = x), or write x.item() if it is meant as a constant"
         )
     warnings.warn(
-        f"{what} takes a number out of the graph, and its gradient stays behind: write x.item() if that is meant, as for a "
-        f"log; in a computation use the tensor itself (np.sin for math.sin, tg.ops.stack for filling an array)",
+        f"{what} takes a number out of the graph, and its gradient stays behind: write x.item() if that is meant, "
+        f"as for a log; in a computation use the tensor itself (np.sin for math.sin, tg.ops.stack for filling an "
+        f"array)",
         TinygraphWarning,
         stacklevel=_levels(sys._getframe(1)),
     )

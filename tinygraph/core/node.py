@@ -43,8 +43,8 @@ class Node:
         types: the type of the output, or a tuple of types if there are several.
         plan: which rules are live and what they asked to keep.
         saved: what was kept, in the plan's order; None while captured (there are no values).
-        versions: (leaf, version) of each saved leaf and (array, fingerprint) of each plain array that is kept, to notice
-            a later change.
+        versions: (leaf, version) of each saved leaf and (array, fingerprint) of each plain array that is kept, to
+            notice a later change.
         place: scope, phase and, for a backward node, the forward node it serves.
         order: creation number; inputs have smaller ones.
         name: the user's name for the output, if any.

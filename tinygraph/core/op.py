@@ -295,7 +295,7 @@ class Op:
         tangent_rules: forward-mode rules by operand name; what is missing is derived from `rules`.
         numpy_twin: the NumPy function that takes the operands and settings just as the op does, if there is one.
         type_rule: operand types to output types, without running the forward.
-        put: for an op whose result lies in the memory of its first operand: what that becomes when the result is written.
+        put: for an op whose result lies in its first operand's memory: what that becomes when the result is written.
         typed: whether the op gave that rule itself (else it is found by running the forward on stand-ins).
         linear: operands in which the op is linear, others fixed: their reach is structural.
         nondifferentiable: operands through which no gradient flows, by nature (indices, masks, piecewise constants).
@@ -463,9 +463,9 @@ class Op:
         return function
 
     def view(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Attach the rule of a write to a view: `rule(value, x, ...)` returns x with `value` where the result lies in it.
+        """Attach the rule of a write to a view: `rule(value, x, ...)` returns x with `value` where the result lies.
 
-        For ops that do not compute but show their first operand's memory, as NumPy's slices, transposes and reshapes do.
+        For ops that do not compute but show their first operand's memory, as NumPy's slices and transposes do.
         After `value` and the first operand it asks for settings by name; `output` is the number of the output that is
         written, for ops with several.
 

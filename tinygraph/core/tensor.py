@@ -552,11 +552,11 @@ class Tensor:
         return ops.reshape(self, shape=tuple(shape))
 
     def ravel(self) -> Tensor:
-        return views().raveled(ops.reshape(self, shape=(-1,)))  # type: ignore[no-any-return]
+        return views().raveled(ops.reshape(self, shape=(-1,)))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Join the axes from `start_dim` to `end_dim` into one; all of them by default, as in NumPy."""
-        return views().separate(ops.flatten(self, start_axis=start_dim, end_axis=end_dim))  # type: ignore[no-any-return]
+        return views().separate(ops.flatten(self, start_axis=start_dim, end_axis=end_dim))
 
     def transpose(self, *axes: Any) -> Tensor:
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):

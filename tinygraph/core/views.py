@@ -1,14 +1,15 @@
 """Views: tensors that lie in the memory of another one, and what a write to one of them does to all.
 
-A recorded value is never written: a write to a view makes a new value of the tensor it belongs to, by the rule that the
-view's op has for it (`Op.put`), and other views of that tensor are taken again when somebody next reads them. Leaves alone
-have memory that is written in place. Only ops that make views pay for this; reading a tensor costs what it did.
+A recorded value is never written: a write to a view makes a new value of the tensor it belongs to, by the rule that
+the view's op has for it (`Op.put`), and other views of that tensor are taken again when somebody next reads them.
+Leaves alone have memory that is written in place. Only ops that make views pay for this.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,8 +37,8 @@ class Sharing:
         recording: whether it was made while recording.
         locked: why it must not be written; None if it may.
         in_rows: whether a captured value lies in rows for sure; a write leaves that as it is.
-        stand_ins: while a program is captured, two arrays of its layout: where all values lie in rows, and where they lie
-            in columns.
+        stand_ins: while a program is captured, two arrays of its layout: where all values lie in rows, and where they
+            lie in columns.
         unsure: whether it is not known if it is a view or a copy.
         views: the views of it that are up to date, by weak reference.
         limit: the number of views at which those that are gone are dropped.
@@ -69,22 +70,21 @@ class Outdated(Tensor):
     __slots__ = ()
 
     @property
-    def _value(self) -> Any:
+    def _value(self) -> Any:  # type: ignore[override]
         return _taken_again(self)._value
 
     @property
-    def _edge(self) -> Any:
+    def _edge(self) -> Any:  # type: ignore[override]
         return _taken_again(self)._edge
 
     @property
-    def _leaf(self) -> Any:
+    def _leaf(self) -> Any:  # type: ignore[override]
         return _taken_again(self)._leaf
 
 
 Outdated.__name__ = Outdated.__qualname__ = "Tensor"
-_set_value: Any = Tensor._value.__set__  # type: ignore[attr-defined]  # the slots, under the properties above
-_set_edge: Any = Tensor._edge.__set__  # type: ignore[union-attr]
-_set_leaf: Any = Tensor._leaf.__set__  # type: ignore[union-attr]
+# the slots under the properties above
+_set_value, _set_edge, _set_leaf = (vars(Tensor)[name].__set__ for name in ("_value", "_edge", "_leaf"))
 
 
 def sharing(tensor: Tensor) -> Sharing | None:
@@ -142,10 +142,10 @@ def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: A
 
 
 def link_captured(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any) -> None:
-    """The same while a program is captured: the op runs on arrays of the operand's layout, whose contents nobody reads.
+    """The same while a program is captured: the op runs on arrays of the operand's layout, which nobody reads.
 
-    Where a result is a view depends on how its operand lies in memory (a reshaped transpose is a copy). What is not known
-    of that is refused when it is written.
+    Whether a result is a view depends on how its operand lies in memory (a reshaped transpose is a copy). Where that is
+    not known, writing is refused.
     """
     base = operands[0]
     if len(operands) > 1 or not isinstance(base, Tensor):
@@ -166,8 +166,8 @@ def link_captured(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], o
             if not sure:
                 attached.unsure = True
                 attached.locked = (
-                    f"whether {op.name!r} made a view or a copy here depends on how its operand lies in memory, which a "
-                    f"captured program does not know: call .copy() first"
+                    f"whether {op.name!r} made a view or a copy here depends on how its operand lies in memory, which "
+                    f"a captured program does not know: call .copy() first"
                 )
 
 
@@ -313,9 +313,10 @@ def write_view(view: Tensor, compute: Callable[[], Any]) -> None:
     if capture is None and new._edge is None and _write_memory(root, view, new._value):
         return
     value = new
-    for one, base in zip(path, path[1:], strict=False):
+    for one, base in pairwise(path):
         shared = _own(one)
-        assert shared.op is not None and shared.op.put is not None
+        assert shared.op is not None
+        assert shared.op.put is not None
         shared.recording |= new._edge is not None
         value = shared.op.put(value, base, shared.settings, shared.index)
     root._settle(value)
@@ -376,7 +377,8 @@ def _taken_again(view: Tensor) -> Tensor:
     before = modes.current
     for one in reversed(chain):
         shared = _own(one)
-        assert shared.base is not None and shared.op is not None
+        assert shared.base is not None
+        assert shared.op is not None
         if shared.unsure:
             raise InPlaceError(f"what this tensor was made of was written, and {shared.locked}")
         captured = before.capture if shared.stand_ins is not None else None

@@ -145,8 +145,8 @@ def _op(
             segment = _Segment(run, xs[:count])
         if segment.constants != read:
             raise StaleValueError(
-                f"checkpoint({name}) runs its function again for the backward pass, which read other data than in the forward "
-                f"pass: an array or number that it reads was changed before {here() or 'the backward pass'}. Run backward "
+                f"checkpoint({name}) runs its function again for the backward pass, and it read other data than in the "
+                f"forward pass: an array or number was changed before {here() or 'the backward pass'}. Run backward "
                 f"before the change, or give the function a copy"
             )
         cotangents = g if isinstance(g, tuple) else (g,)

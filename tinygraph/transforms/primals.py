@@ -90,8 +90,8 @@ def positions(argnums: int | Sequence[int], count: int, transform: str) -> tuple
     Raises:
         SettingError: what is no whole number, a position that the call has no argument for, or one that is named twice.
     """
-    one = isinstance(argnums, int | np.integer)
-    numbers = [argnums] if one else list(argnums) if isinstance(argnums, Iterable) else [None]
+    one = not isinstance(argnums, Iterable)
+    numbers: list[Any] = list(argnums) if isinstance(argnums, Iterable) else [argnums]
     where = f"{transform}: argnums={argnums!r}"
     if not numbers or any(isinstance(i, bool | str) or not isinstance(i, int | np.integer) for i in numbers):
         raise SettingError(f"{where} must be the position of an argument, or several: 0, or (0, 2)")
