@@ -296,6 +296,28 @@ def test_a_compiled_step_writes_parameters_through_views():
     assert p.tolist() == [[3, 4], [1, 1]]
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_plain_data_written_at_an_index_in_a_compiled_program_is_read_as_written(times):
+    state = tg.tensor(np.array([1.0, 2.0, 3.0]))
+
+    def step(x):
+        state[0] = 5.0
+        state[1:] *= 2.0
+        state.reshape(-1)[1] += 1.0
+        return state * x
+
+    compiled = tg.compile(step)
+    for _ in range(times):
+        out = compiled(np.ones(3))
+    expected = {1: [5, 5, 6], 3: [5, 23, 24]}[times]
+    assert out.tolist() == state.tolist() == expected
+
+
+def test_an_empty_index_of_a_captured_number():
+    assert tg.compile(lambda x: x[()])(np.array(0.75)).item() == 0.75
+    assert tg.compile(lambda x: x[()] * 2)(np.ones(2)).tolist() == [2, 2]
+
+
 @pytest.mark.parametrize("take", [lambda x: x[0], lambda x: x.T, lambda x: x.reshape(-1)])
 def test_a_view_of_an_argument_of_a_captured_function_is_not_written(take):
     def program(x):

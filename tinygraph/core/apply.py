@@ -108,7 +108,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     if not mask or not mode.recording:
         made = tuple(map(Tensor, out)) if out.__class__ is tuple else Tensor(out)
         if (out.__class__ is _array_class and out.base is not None) or op.put is not None:
-            link(op, operands, settings, made)
+            link(op, operands, settings, made, values[0])
         return made
 
     # From here every line is counted: a scalar op costs about as much as this bookkeeping. Constructor calls are
@@ -147,7 +147,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
         node.types = tuple(map(type_of, out))
         results = tuple(Tensor(value, Port(node, i)) for i, value in enumerate(out))
         if op.put is not None:
-            link(op, operands, settings, results)
+            link(op, operands, settings, results, values[0])
         return results
     result = _new(Tensor)
     result._value = out
@@ -157,7 +157,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     if types is None:
         types = ArrayType(out.shape, out.dtype)
         if out.base is not None or op.put is not None:
-            link(op, operands, settings, result)
+            link(op, operands, settings, result, values[0])
     node.types = types
     return result
 
@@ -196,18 +196,17 @@ def _apply_captured(
             )
             types.append(type_of(entry) if isinstance(entry, np.ndarray | np.generic) else entry)
     if not mask:  # tensors that hold plain data: computed now, a constant of the graph
-        values = [
-            x._value if isinstance(x, Tensor) else entry for x, entry in zip(operands, entries, strict=True)
-        ]
         try:
-            out = op.forward(*values, **settings)
+            out = op.forward(
+                *entries, **settings
+            )  # a state that was written stands there as what it was written to
         except Exception as error:
             raise explained(op, operands, settings, error) from error
         several = isinstance(out, tuple)
         made = tuple(map(Tensor, out if several else (out,)))
         for one in made:
             capture.made(one)
-        link(op, operands, settings, made if several else made[0])
+        link(op, operands, settings, made if several else made[0], entries[0])
         return made if several else made[0]
     try:
         result = infer_types(op, types, entries, settings)

@@ -35,6 +35,7 @@ class Sharing:
         base: the tensor that it is a view of; None if it has memory of its own.
         op, operands, settings, index: how it is made of `base`.
         recording: whether it was made while recording.
+        captured: whether it was made while a program was captured.
         locked: why it must not be written; None if it may.
         in_rows: whether a captured value lies in rows for sure; a write leaves that as it is.
         stand_ins: while a program is captured, two arrays of its layout: where all values lie in rows, and where they
@@ -45,7 +46,7 @@ class Sharing:
     """
 
     __slots__ = (
-        "base", "in_rows", "index", "limit", "locked", "op", "operands", "recording", "settings", "stand_ins",
+        "base", "captured", "in_rows", "index", "limit", "locked", "op", "operands", "recording", "settings", "stand_ins",
         "unsure", "views",
     )  # fmt: skip
 
@@ -56,6 +57,7 @@ class Sharing:
         self.settings: dict[str, Any] = {}
         self.index: int | None = None
         self.recording = True
+        self.captured = False
         self.locked: str | None = None
         self.in_rows: bool | None = None
         self.stand_ins: tuple[Any, Any] | None = None
@@ -129,12 +131,11 @@ def lies_in_leaf(tensor: Tensor) -> bool:
 # -- noticing views ----------------------------------------------------------------------------------------------------
 
 
-def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any) -> None:
-    """Note which outputs of an op lie in the memory of its first operand."""
+def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any, value: Any) -> None:
+    """Note which outputs of an op lie in the memory of its first operand, whose value is given."""
     base = operands[0]
     if not isinstance(base, Tensor):
         return
-    value = base._value
     for index, output in enumerate(outputs if isinstance(outputs, tuple) else (outputs,)):
         if _lies_in(output._value, value, op):
             place = index if isinstance(outputs, tuple) else None
@@ -178,6 +179,7 @@ def _attach(
     shared.base, shared.op, shared.operands = base, op, others
     shared.settings, shared.index = settings, index
     shared.recording = modes.current.recording
+    shared.captured = modes.current.capture is not None
     if op.put is None:
         shared.locked = (
             f"the result of {op.name!r} shares memory that cannot be written through it: call .copy() first"
@@ -381,7 +383,7 @@ def _taken_again(view: Tensor) -> Tensor:
         assert shared.op is not None
         if shared.unsure:
             raise InPlaceError(f"what this tensor was made of was written, and {shared.locked}")
-        captured = before.capture if shared.stand_ins is not None else None
+        captured = before.capture if shared.captured else None
         modes.current = Mode(shared.recording, before.tangents, captured, before.place, before.primals)
         try:
             made = shared.op(shared.base, *shared.operands, **shared.settings)
