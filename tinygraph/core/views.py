@@ -41,29 +41,23 @@ class Sharing:
         stand_ins: while a program is captured, two arrays of its layout: where all values lie in rows, and where they
             lie in columns.
         unsure: whether it is not known if it is a view or a copy.
-        views: the views of it that are up to date, by weak reference.
+        views: the views of it that are up to date, by weak reference; None if there are none.
         limit: the number of views at which those that are gone are dropped.
     """
 
-    __slots__ = (
-        "base", "captured", "in_rows", "index", "limit", "locked", "op", "operands", "recording", "settings", "stand_ins",
-        "unsure", "views",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.base: Tensor | None = None
-        self.op: Op | None = None
-        self.operands: tuple[Any, ...] = ()
-        self.settings: dict[str, Any] = {}
-        self.index: int | None = None
-        self.recording = True
-        self.captured = False
-        self.locked: str | None = None
-        self.in_rows: bool | None = None
-        self.stand_ins: tuple[Any, Any] | None = None
-        self.unsure = False
-        self.views: list[weakref.ref[Tensor]] = []
-        self.limit = _WATCHED
+    base: Tensor | None = None
+    op: Op | None = None
+    operands: tuple[Any, ...] = ()
+    settings: dict[str, Any]
+    index: int | None = None
+    recording = True
+    captured = False
+    locked: str | None = None
+    in_rows: bool | None = None
+    stand_ins: tuple[Any, Any] | None = None
+    unsure = False
+    views: list[weakref.ref[Tensor]] | None = None
+    limit = _WATCHED
 
 
 class Outdated(Tensor):
@@ -176,10 +170,16 @@ def _attach(
     view: Tensor, base: Tensor, op: Op, others: tuple[Any, ...], settings: dict[str, Any], index: int | None
 ) -> Sharing:
     shared = _own(view)
-    shared.base, shared.op, shared.operands = base, op, others
-    shared.settings, shared.index = settings, index
-    shared.recording = modes.current.recording
-    shared.captured = modes.current.capture is not None
+    shared.base, shared.op, shared.settings = base, op, settings
+    if others:
+        shared.operands = others
+    if index is not None:
+        shared.index = index
+    mode = modes.current
+    if not mode.recording:
+        shared.recording = False
+    if mode.capture is not None:
+        shared.captured = True
     if op.put is None:
         shared.locked = (
             f"the result of {op.name!r} shares memory that cannot be written through it: call .copy() first"
@@ -198,10 +198,14 @@ def _own(tensor: Tensor) -> Sharing:
 def _note(base: Tensor, view: Tensor) -> None:
     """Keep a view in mind, for the time when its base is written."""
     shared = _own(base)
-    if len(shared.views) >= shared.limit:
-        shared.views = [one for one in shared.views if one() is not None]
-        shared.limit = max(_WATCHED, 2 * len(shared.views))
-    shared.views.append(weakref.ref(view))
+    views = shared.views
+    if views is None:
+        shared.views = [weakref.ref(view)]
+        return
+    if len(views) >= shared.limit:
+        views[:] = [one for one in views if one() is not None]
+        shared.limit = max(_WATCHED, 2 * len(views))
+    views.append(weakref.ref(view))
 
 
 def _lies_in(result: Any, operand: Any, op: Op) -> bool:
@@ -363,7 +367,7 @@ def outdate(tensor: Tensor) -> None:
         shared = sharing(stack.pop())
         if shared is None or not shared.views:
             continue
-        views, shared.views = shared.views, []
+        views, shared.views = shared.views, None
         for reference in views:
             view = reference()
             if view is not None and view.__class__ is Tensor and sharing(view).base is not None:  # type: ignore[union-attr]
