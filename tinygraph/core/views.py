@@ -66,7 +66,7 @@ class Outdated(Tensor):
     __slots__ = ()
 
     @property
-    def _value(self) -> Any:  # type: ignore[override]
+    def _value(self) -> Any:
         return _taken_again(self)._value
 
     @property
@@ -79,8 +79,10 @@ class Outdated(Tensor):
 
 
 Outdated.__name__ = Outdated.__qualname__ = "Tensor"
-# the slots under the properties above
-_set_value, _set_edge, _set_leaf = (vars(Tensor)[name].__set__ for name in ("_value", "_edge", "_leaf"))
+# the slots, under the properties above
+_set_value, _set_edge, _set_leaf, _set_shared = (
+    vars(Tensor)[name].__set__ for name in ("_value", "_edge", "_leaf", "_shared")
+)
 
 
 def sharing(tensor: Tensor) -> Sharing | None:
@@ -191,7 +193,8 @@ def _attach(
 def _own(tensor: Tensor) -> Sharing:
     found = sharing(tensor)
     if found is None:
-        found = tensor._shared = Sharing()
+        found = Sharing()
+        _set_shared(tensor, found)
     return found
 
 
