@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 import numpy as np
 
-from tinygraph.core.kept import fingerprint
+from tinygraph.core.fingerprint import fingerprint
 from tinygraph.core.modes import Phase, Place, Scope
 from tinygraph.core.source import SourceLine, here, resolve
 from tinygraph.core.types import ArrayType, type_of

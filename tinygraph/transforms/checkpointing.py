@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.engine import ancestors, propagate
-from tinygraph.core.kept import fingerprint
+from tinygraph.core.fingerprint import fingerprint
 from tinygraph.core.modes import mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, next_order
 from tinygraph.core.op import Op, op

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.core.kept import fingerprint
+from tinygraph.core.fingerprint import fingerprint
 from tinygraph.errors import StaleValueError
 
 
@@ -23,8 +23,8 @@ def test_a_batch_that_is_written_before_the_backward_pass():
     batch[:] = 50
     with pytest.raises(StaleValueError, match=r"an array \(float64\[3,2\]\)") as raised:
         y.backward()  # finds it changed
-    assert f"matmul at test_kept_arrays.py:{line_of('# keeps the batch')}" in str(raised.value)
-    assert f"and test_kept_arrays.py:{line_of('# finds it changed')}" in str(raised.value)
+    assert f"matmul at test_fingerprint.py:{line_of('# keeps the batch')}" in str(raised.value)
+    assert f"and test_fingerprint.py:{line_of('# finds it changed')}" in str(raised.value)
     assert w.grad is None
     batch[:] = 1  # as it was
     y.backward()
