@@ -182,6 +182,14 @@ def test_changes_are_noticed(change, shape, dtype):
     assert fingerprint(array) == before
 
 
+@pytest.mark.parametrize("places", [(5, 5 + 511), (3 * 511 + 4, 3 * 511 + 9), (4998, 4999)])
+def test_two_elements_in_one_column_or_one_row_are_told_apart(places):
+    array = np.random.default_rng(0).normal(size=5000)
+    before = fingerprint(array)
+    array[list(places)] = array[list(places[::-1])]
+    assert fingerprint(array) != before
+
+
 def test_labels_and_masks_that_change_places_are_noticed():
     rng = np.random.default_rng(0)
     labels, mask = rng.integers(0, 10, 5000), rng.random((300, 300)) < 0.5

@@ -155,6 +155,15 @@ def test_numbers_that_do_not_depend_on_the_primals_only_warn():
         tg.grad(lambda x: tg.grad(lambda y: y * float(x))(1.0) * x)(2.0)
 
 
+def test_the_library_itself_leaves_by_name():
+    w = leaf(2.0)
+    optimizer = tg.optim.SGD([w], lr=0.5)
+    schedule = tg.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+    for _ in range(2):
+        schedule.step(w * w)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+
+
 def test_numbers_without_gradients_leave_freely():
     assert float(tg.tensor(2.0)) == 2
     with tg.no_grad():
