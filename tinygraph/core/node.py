@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 import numpy as np
 
+from tinygraph.core.fingerprint import fingerprint
 from tinygraph.core.modes import Phase, Place, Scope
-from tinygraph.core.source import SourceLine, resolve
+from tinygraph.core.source import SourceLine, here, resolve
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import RecordingError, StaleValueError, printable
 
@@ -42,7 +43,8 @@ class Node:
         types: the type of the output, or a tuple of types if there are several.
         plan: which rules are live and what they asked to keep.
         saved: what was kept, in the plan's order; None while captured (there are no values).
-        versions: (leaf, version) of each saved leaf, to notice a later change.
+        versions: (leaf, version) of each saved leaf and (array, fingerprint) of each plain array that is kept, to
+            notice a later change.
         place: scope, phase and, for a backward node, the forward node it serves.
         order: creation number; inputs have smaller ones.
         name: the user's name for the output, if any.
@@ -58,7 +60,7 @@ class Node:
     types: ArrayType | tuple[ArrayType, ...]
     plan: Plan
     saved: tuple[Any, ...] | None
-    versions: tuple[tuple[Leaf, int], ...] | None
+    versions: tuple[tuple[Any, Any], ...] | None
     place: Place
     code: CodeType | SourceLine | None
     offset: int
@@ -150,9 +152,16 @@ class Node:
         return node
 
     def check_versions(self) -> None:
-        """Raise if a saved leaf has been written since."""
+        """Raise if a saved leaf, or a plain array that is kept, has been written since."""
         for leaf, version in self.versions or ():
-            if leaf.version != version:
+            if not isinstance(leaf, Leaf):
+                if fingerprint(leaf) != version:
+                    raise StaleValueError(
+                        f"an array ({type_of(leaf)}) that {self.describe()} keeps for its backward pass was changed "
+                        f"between that line and {here() or 'the backward pass'}: run backward before the array is "
+                        f"written again, or give the op a copy of it"
+                    )
+            elif leaf.version != version:
                 raise StaleValueError(
                     f"the value of {leaf.describe()} that {self.describe()} saved for its backward pass was changed "
                     f"afterwards{f' at {leaf.changed_at}' if leaf.changed_at else ''}: run backward before the "
