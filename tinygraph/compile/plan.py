@@ -23,6 +23,7 @@ from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.liveness import may_be_view
 from tinygraph.core.lowering import Array, Layout, Lowering, rows
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
@@ -332,7 +333,8 @@ class Plan:
         """Count the writes, and remember the line that asked for them."""
         changed_at = here(depth)
         for leaf in leaves:
-            leaf.version += 1
+            with leaf_lock.held:
+                leaf.version += 1
             leaf.changed_at = changed_at
 
     def _value(self, entry: Any) -> Array:

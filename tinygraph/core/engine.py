@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.card import card_line
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
@@ -75,9 +76,10 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
 
 def _accumulate(leaf: Leaf, gradient: Any) -> None:
     new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(_owned(gradient)))
-    old = read_grad(leaf)
-    with mode(place=Place()):
-        write_grad(leaf, new if old is None else ops.add(old, new))
+    add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
+    with mode(place=Place()), leaf_lock.held:
+        old = read_grad(leaf)
+        write_grad(leaf, new if old is None else add(old, new))
 
 
 def _twin(gradient: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf
 from tinygraph.core.registry import ops
@@ -64,8 +65,7 @@ def write(state: Tensor, value: Any) -> None:
         np.copyto(old, value, casting="same_kind")
     else:  # NumPy scalars are immutable
         state._value = leaf.value = value.astype(old.dtype)[()] if value.dtype.kind != "O" else value
-    leaf.version += 1
-    leaf.changed_at = here()
+    _note_write(leaf)
 
 
 def convert(state: Tensor, dtype: Any) -> None:
@@ -81,8 +81,13 @@ def convert(state: Tensor, dtype: Any) -> None:
     leaf.types = type_of(state._value)
     if leaf.grad is not None:
         leaf.grad = Tensor(leaf.grad._value.astype(dtype))
-    leaf.version += 1
-    leaf.changed_at = here()
+    _note_write(leaf)
+
+
+def _note_write(leaf: Leaf) -> None:
+    with leaf_lock.held:  # a write that is lost from the count could make an old saved version look present
+        leaf.version += 1
+    leaf.changed_at = here(3)
 
 
 class Generator:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinygraph.core.indexing import parse_index
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
 from tinygraph.core.registry import ops, registry
@@ -124,7 +125,8 @@ class Tensor:
             raise left_behind("setting .grad", value)
         if value is not None and value.shape != self.shape:
             raise ShapeError(f"a gradient of shape {value.shape} does not fit a tensor of shape {self.shape}")
-        write_grad(self._own_leaf(), value)
+        with leaf_lock.held:  # not between the reading and the writing of a backward pass in another thread
+            write_grad(self._own_leaf(), value)
 
     @property
     def name(self) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes, no_grad, phase
 from tinygraph.core.state import buffer, read, write
 from tinygraph.core.tensor import Tensor
@@ -106,6 +107,7 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.param_groups: list[ParameterGroup] = []
         self.state: dict[Tensor, Slots] = {}
+        self.lock = Lock()  # of one step at a time: steps read, compute and write
         if isinstance(params, Tensor | Mapping):
             raise DTypeError(
                 f"{type(self).__name__} takes a list of parameters or of groups, not a {type(params).__name__}"
@@ -162,7 +164,7 @@ class Optimizer:
         capture, state = modes.current.capture, self.state
         if capture is not None:
             capture.rely("the optimizer's state was replaced", lambda: self.state is state)
-        with no_grad(), phase("update"):
+        with self.lock.held, no_grad(), phase("update"):
             for group in self.param_groups:
                 for parameter in group["params"]:
                     if parameter.grad is not None:
