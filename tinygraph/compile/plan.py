@@ -22,8 +22,8 @@ from tinygraph.compile.storage import Storage
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.liveness import may_be_view
-from tinygraph.core.lowering import Array, Layout, Lowering, rows
 from tinygraph.core.locks import leaf_lock
+from tinygraph.core.lowering import Array, Layout, Lowering, rows
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of

@@ -13,6 +13,7 @@ import numpy as np
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf
+from tinygraph.core.regions import present
 from tinygraph.core.registry import ops
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor
@@ -32,6 +33,8 @@ def read(state: Tensor) -> Any:
     capture = modes.current.capture
     if capture is not None and state._value is not None:
         return capture.read(state._own_leaf())
+    if present.region is not None and state._leaf is not None:
+        present.region.note_read(state._leaf)
     return state if state._value is None else state._value
 
 
@@ -55,6 +58,8 @@ def write(state: Tensor, value: Any) -> None:
     if isinstance(value, Tensor):
         value = value._concrete("writing a tensor")
     value = np.asarray(value)
+    if present.region is not None:
+        present.region.note_write(state)
     old = state._value
     if state._leaf is None:
         # plain data, whose array other tensors and recorded nodes may share: they keep it as it is
@@ -77,6 +82,8 @@ def convert(state: Tensor, dtype: Any) -> None:
     if modes.current.capture is not None:
         raise CaptureError("the dtype of a parameter or buffer cannot change inside a captured program")
     leaf = state._own_leaf()
+    if present.region is not None:
+        present.region.note_write(state)
     state._value = leaf.value = state._value.astype(dtype)
     leaf.types = type_of(state._value)
     if leaf.grad is not None:
@@ -103,7 +110,13 @@ class Generator:
 
     def seed(self, seed: int | None) -> None:
         """Start again from a seed; None takes one from the operating system."""
-        self.numpy = np.random.default_rng(seed)
+        self._numbers = np.random.default_rng(seed)
+
+    @property
+    def numpy(self) -> np.random.Generator:
+        """NumPy's generator behind this one; where a part of a program runs again, one that draws the same again."""
+        region = present.region
+        return self._numbers if region is None else region.source(self, self._numbers)
 
     @property
     def state(self) -> Any:

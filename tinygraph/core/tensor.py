@@ -17,6 +17,7 @@ from tinygraph.core.indexing import parse_index
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
+from tinygraph.core.regions import present
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.source import here
 from tinygraph.core.types import ArrayType, type_of
@@ -318,6 +319,8 @@ class Tensor:
             raise DTypeError(
                 f"an in-place update cannot change the dtype {self.dtype} into {new.dtype}; write x = x + y instead"
             )
+        if present.region is not None:
+            present.region.note_write(self)
         self._value, self._edge = new._value, new._edge
         if self._edge is not None:
             self._leaf = None
