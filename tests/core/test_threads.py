@@ -29,7 +29,7 @@ def in_threads(work, count=4):
     def run(number):
         try:
             work(number)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             faults.append(error)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]

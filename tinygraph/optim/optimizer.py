@@ -6,6 +6,7 @@ An update rule is one method, `_update(parameter, gradient, group, slots)`, writ
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, ClassVar
 
@@ -107,6 +108,9 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.param_groups: list[ParameterGroup] = []
         self.state: dict[Tensor, Slots] = {}
+        self.schedules: list[
+            weakref.ref[Any]
+        ] = []  # that write its rates, for as long as somebody holds them
         self.lock = Lock()  # of one step at a time: steps read, compute and write
         if isinstance(params, Tensor | Mapping):
             raise DTypeError(
@@ -132,7 +136,7 @@ class Optimizer:
         params = param_group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         params = [one[1] if isinstance(one, tuple) else one for one in params]
-        unknown = set(param_group) - set(self.defaults) - {"params"}
+        unknown = set(param_group) - set(self.defaults) - {"params", "initial_lr"}
         if unknown:
             known = ", ".join(self.defaults)
             raise SettingError(
@@ -224,7 +228,7 @@ class Optimizer:
             if i < len(parameters)
         }
         for group, new in zip(self.param_groups, groups, strict=True):
-            group.update({name: value for name, value in new.items() if name in self.defaults})
+            group.update({name: new[name] for name in (*self.defaults, "initial_lr") if name in new})
         self.state = loaded
 
     def _parameters(self) -> list[Tensor]:
