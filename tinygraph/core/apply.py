@@ -20,7 +20,15 @@ from tinygraph.core.node import VIEWING, Leaf, Node, Port, edge_node, edge_type,
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
 from tinygraph.core.tensor import Tensor, left_behind
-from tinygraph.core.types import SCALAR_TYPES, ArrayType, WeakType, as_value, forward_types, type_of
+from tinygraph.core.types import (
+    SCALAR_TYPES,
+    ArrayType,
+    WeakType,
+    as_value,
+    forward_types,
+    require_plain,
+    type_of,
+)
 from tinygraph.errors import (
     CaptureError,
     DTypeError,
@@ -77,7 +85,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
             entries.append(entry)
         else:
             if x.__class__ not in _READY:
-                x = _as_array(op, x)
+                x = _as_array(op, x, len(operands))
             values.append(x)
             entries.append(x)
         bit <<= 1
@@ -248,8 +256,14 @@ def _versions(entries: list[Any], saved_leaves: int) -> tuple[tuple[Leaf, int], 
     return tuple((entry, entry.version) for i, entry in enumerate(entries) if saved_leaves >> i & 1)
 
 
-def _as_array(op: Op, x: Any) -> Any:
+def _as_array(op: Op, x: Any, count: int) -> Any:
     """An operand that is no array yet: a list, a Fraction, an array subclass."""
+    if count == 1 and isinstance(x, list | tuple) and op.signature.operands[0].variadic:
+        raise DTypeError(
+            f"op {op.name!r} got one {type(x).__name__}, and takes its operands one by one: write "
+            f"{op.name}(*{op.signature.operands[0].name}, ...) with a star"
+        )
+    require_plain(x)
     if isinstance(x, list | tuple) and any(isinstance(one, Tensor) for one in x):
         raise DTypeError(
             f"op {op.name!r} got a {type(x).__name__} with tensors inside, which would lose their gradients; "

@@ -17,12 +17,13 @@ from tinygraph.core.regions import present
 from tinygraph.core.registry import ops
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, as_value, type_of
+from tinygraph.core.types import ArrayType, as_value, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError, ShapeError
 
 
 def buffer(value: Any, name: str | None = None) -> Tensor:
     """A tensor for state that is no parameter: written through this door, never differentiated."""
+    require_plain(value)
     array = np.array(value)
     stored = array if array.ndim else array[()]
     return Tensor._of_leaf(Leaf(stored, name=name, kind="buffer"))  # type: ignore[no-any-return]
@@ -45,6 +46,7 @@ def write(state: Tensor, value: Any) -> None:
         ShapeError, DTypeError: the new value does not fit.
     """
     if not isinstance(value, Tensor):
+        require_plain(value)
         value = np.asarray(value)
     if value.shape != state.shape:
         raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {state.shape}")

@@ -20,7 +20,7 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_ty
 from tinygraph.core.regions import present
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.source import here
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
 
 
@@ -644,6 +644,7 @@ def tensor(value: Any, *, dtype: Any = None, requires_grad: bool = False, name: 
         raise DTypeError(
             "tg.tensor() copies values and would lose the gradients of tensors in a list; use tg.ops.stack"
         )
+    require_plain(value)
     try:
         array = np.array(value, dtype=dtype)
     except ValueError as error:

@@ -56,7 +56,9 @@ class LRScheduler:
             )
         self.last_epoch += 1
         for i, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs, strict=True)):
-            group["lr"] = self.next_rate(group["lr"], base, self.last_epoch, i)
+            rate = self.next_rate(group["lr"], base, self.last_epoch, i)
+            # what should be zero may be a rounding error below it
+            group["lr"] = 0.0 if -1e-12 * base < rate < 0 else rate
 
     def get_last_lr(self) -> list[float]:
         """The present rate of each group."""
