@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import Lowering, Types, kernel_language, normalize_axes
+from tinygraph.plugin import Lowering, Types, kernel_language, reduced_axes
 from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering
 from tinygraph_ops.reductions import max, mean, min, prod, sum
 
@@ -49,7 +49,7 @@ def _lowering(kind: str) -> Callable[..., Lowering | None]:
                 keepdims=keepdims,
             )
         program = language.program.Program((x.dtype.name,), (), (0,))
-        axes = normalize_axes(axis, len(x.shape))
+        axes = reduced_axes(axis, len(x.shape))
 
         def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
             made = language.elementwise.bind(program, inputs[:1], outputs, reductions=[kind], axes=axes)

@@ -548,8 +548,8 @@ class Tensor:
     def squeeze(self, axis: Any = None) -> Tensor:
         return ops.squeeze(self, axis=axis)
 
-    def repeat(self, repeats: int, axis: int | None = None) -> Tensor:
-        return ops.repeat(self, repeats=repeats, axis=axis)
+    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+        return np.repeat(self, repeats, axis=axis)  # type: ignore[call-overload, no-any-return]
 
     def take(self, indices: Any, axis: int | None = None) -> Tensor:
         return ops.take(self, indices, axis=axis)

@@ -163,11 +163,18 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
     return tuple(sorted(result))
 
 
+def reduced_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """`normalize_axes` for reductions, which as in NumPy take the axis 0 or -1 of a scalar."""
+    if ndim == 0 and isinstance(axis, int | np.integer) and axis in (0, -1):
+        return ()
+    return normalize_axes(axis, ndim)
+
+
 def reduced_shape(
     shape: tuple[int, ...], axis: int | Sequence[int] | None, keepdims: bool
 ) -> tuple[int, ...]:
     """The shape that a reduction over `axis` leaves."""
-    axes = normalize_axes(axis, len(shape))
+    axes = reduced_axes(axis, len(shape))
     if keepdims:
         return tuple(1 if i in axes else size for i, size in enumerate(shape))
     return tuple(size for i, size in enumerate(shape) if i not in axes)
