@@ -104,15 +104,18 @@ def _seed(output: Tensor, gradient: Any) -> Any:
                 f"backward() from a non-scalar needs the gradient to start from: the output is {types}. Reduce it "
                 f"first (.sum(), .mean()) or pass backward(gradient) of shape {types.shape}"
             )
-        if (
-            types.dtype.kind == "O" and output._value is not None
-        ):  # a one of the output's own kind: Fraction(1)
-            return as_value(output._value * 0 + 1, types.dtype)
-        return as_value(np.ones(types.shape, types.dtype))
+        return ones_like(output._value, types)
     seed = gradient if isinstance(gradient, Tensor) else as_value(gradient, types.dtype)
     if seed.shape != types.shape:
         raise ShapeError(f"backward(gradient): the gradient has shape {seed.shape}, the output {types.shape}")
     return seed
+
+
+def ones_like(value: Any, types: ArrayType) -> Any:
+    """The cotangent 1 of an output; for objects a one of their own kind, Fraction(1), whose quotients stay exact."""
+    if types.dtype.kind == "O" and value is not None:
+        return as_value(value * 0 + 1, types.dtype)
+    return as_value(np.ones(types.shape, types.dtype))
 
 
 def propagate(
@@ -184,7 +187,11 @@ def _add(gradients: dict[int, Any], edge: Edge, gradient: Any) -> None:
 
 
 def _sum(old: Any, new: Any) -> Any:
-    return old + new if old.__class__ is not Tensor and new.__class__ is not Tensor else ops.add(old, new)
+    if old.__class__ is Tensor or new.__class__ is Tensor:
+        return ops.add(old, new)
+    total = old + new
+    # NumPy takes the sum of two 0-d arrays of objects out of its array, and rules ask for shapes
+    return total if hasattr(total, "dtype") else as_value(total)
 
 
 def _step_back(

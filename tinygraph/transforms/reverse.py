@@ -7,9 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from tinygraph.core.engine import propagate
+from tinygraph.core.engine import ones_like, propagate
 from tinygraph.core.modes import mode
 from tinygraph.core.node import edge_node
 from tinygraph.core.tensor import Tensor
@@ -123,7 +121,7 @@ def value_and_grad(
                 f"grad needs a function that returns a scalar; this one returned {types}. Reduce it (np.sum, "
                 f".mean()), or use tg.jacobian or tg.vjp"
             )
-        seed = as_value(np.ones(types.shape, types.dtype))
+        seed = ones_like(out._value if isinstance(out, Tensor) else out, types)
         gradients = linear.tree.unflatten(linear.pull([seed]))
         return linear.value(), gradients[0] if isinstance(argnums, int) else gradients
 
