@@ -217,7 +217,7 @@ class Registry:
 
             with self._lock.held:
                 if self._plugins is not None:  # found by another thread meanwhile
-                    return self._plugins
+                    return self._plugins  # type: ignore[unreachable]
                 points = metadata.entry_points(group=ENTRY_POINT_GROUP)
                 found = [
                     Plugin(point) for point in sorted(points, key=lambda point: (point.value, point.name))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import weakref
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -549,7 +549,10 @@ class Tensor:
         return ops.squeeze(self, axis=axis)
 
     def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
-        return np.repeat(self, repeats, axis=axis)  # type: ignore[call-overload, no-any-return]
+        found: Any = np.repeat(
+            cast(Any, self), repeats, axis=axis
+        )  # through the form that takes arrays of counts
+        return found  # type: ignore[no-any-return]
 
     def take(self, indices: Any, axis: int | None = None) -> Tensor:
         return ops.take(self, indices, axis=axis)

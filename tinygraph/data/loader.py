@@ -91,7 +91,8 @@ class DataLoader:
         Raises:
             StateDictError: it is no place in a walk through this loader; nothing is changed.
         """
-        batch, before = state_dict.get("batch"), state_dict.get("order")
+        batch: Any = state_dict.get("batch")
+        before: Any = state_dict.get("order")
         fits = (
             isinstance(batch, int)
             and 0 <= batch < len(self)

@@ -78,7 +78,7 @@ class LRScheduler:
         Raises:
             StateDictError: it is of no schedule, or of one for another number of groups; nothing is changed.
         """
-        found = [state_dict.get(name) for name in ("last_epoch", "base_lrs", "last_lrs")]
+        found: list[Any] = [state_dict.get(name) for name in ("last_epoch", "base_lrs", "last_lrs")]
         count = len(self.optimizer.param_groups)
         if not isinstance(found[0], int) or any(
             not isinstance(rates, list | tuple) or len(rates) != count for rates in found[1:]
