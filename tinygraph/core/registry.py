@@ -250,9 +250,8 @@ class Registry:
         if self._builtin_loaded:
             return
         with self._lock.held:
-            if (
-                self._builtin_loaded or self._builtin_loading
-            ):  # by another thread before, or by this import itself
+            # by another thread while this one waited, or by this import itself
+            if any((self._builtin_loaded, self._builtin_loading)):
                 return
             self._builtin_loading = True
             try:

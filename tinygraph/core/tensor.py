@@ -549,10 +549,8 @@ class Tensor:
         return ops.squeeze(self, axis=axis)
 
     def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
-        found: Any = np.repeat(
-            cast(Any, self), repeats, axis=axis
-        )  # through the form that takes arrays of counts
-        return found  # type: ignore[no-any-return]
+        # through NumPy's form, which takes arrays of counts
+        return cast(Tensor, np.repeat(cast(Any, self), repeats, axis=axis))
 
     def take(self, indices: Any, axis: int | None = None) -> Tensor:
         return ops.take(self, indices, axis=axis)
