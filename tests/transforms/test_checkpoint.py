@@ -219,6 +219,20 @@ def test_python_state_changed_in_between_is_noticed(what):
         y.sum().backward()
 
 
+def test_what_a_compiled_function_writes_is_written_once():
+    calls, scale = buffer(np.zeros(1)), buffer(np.float64(1.0))
+
+    @tg.compile
+    def counted(t):
+        write(calls, read(calls) + 1.0)
+        write(scale, read(scale) * 2.0)
+        return t * read(calls) * read(scale)
+
+    x = tg.tensor([3.0], requires_grad=True)
+    tg.checkpoint(lambda x: x * x * counted(np.ones(1)))(x).sum().backward()
+    assert (calls.item(), scale.item(), x.grad.item()) == (1.0, 2.0, 12.0)
+
+
 def test_an_error_in_the_second_run_leaves_states_as_they_are():
     b, broken = buffer(np.array([1.0])), []
 
