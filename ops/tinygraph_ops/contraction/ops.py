@@ -288,7 +288,7 @@ def _einsum_wrt(place: int, types: ArrayType, g: Any, operands: list[Any], subsc
             labels.append(label)
     found = ops.einsum(*factors, subscripts=f"{','.join(labels)}->{target}")
     # where the others have size 1 and were broadcast, every element of this operand met the same one
-    shape = tuple(map(max, found.shape, types.shape))
+    shape = tuple(own if size == 1 else size for size, own in zip(found.shape, types.shape, strict=True))
     return ops.broadcast_to(found, shape=shape) if shape != found.shape else found
 
 
