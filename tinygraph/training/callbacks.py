@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import SettingError
 from tinygraph.interop import save_state
+from tinygraph.interop.states import check_state_path
 from tinygraph.training.checkpoints import save_checkpoint
 from tinygraph.training.history import Epoch
 
@@ -95,6 +96,8 @@ class BestModel(_Watch):
 
     def __init__(self, monitor: str | None = None, path: str | Path | None = None) -> None:
         super().__init__(monitor)
+        if path is not None:
+            check_state_path(path)
         self.path = path
         self.state: dict[str, Any] = {}
 
@@ -123,6 +126,7 @@ class Checkpoint(Callback):
     def __init__(self, path: str | Path, every: int = 1, generators: Mapping[str, Any] | None = None) -> None:
         if every < 1:
             raise SettingError(f"Checkpoint: every={every} must be 1 or more epochs")
+        check_state_path(path)
         self.path = path
         self.every = every
         self.generators = generators

@@ -19,6 +19,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.data import DataLoader
 from tinygraph.errors import FileFormatError, SettingError, StateDictError
 from tinygraph.interop import load_state, save_state
+from tinygraph.interop.reading import refusing
 from tinygraph.nn import Module
 from tinygraph.optim import Optimizer
 from tinygraph.training.measuring import batches
@@ -93,12 +94,13 @@ def load_checkpoint(
     state = load_state(path)
     if "epoch" not in state or (optimizer is not None and "groups" not in state):
         raise FileFormatError(f"{path} is no checkpoint{' with an optimizer' if 'epoch' in state else ''}")
-    epoch = int(state["epoch"])
-    with _all_or_nothing(model, optimizer, data, generators):
+    damaged = f"{path} is no checkpoint, or a damaged one"
+    with refusing(damaged), _all_or_nothing(model, optimizer, data, generators):
+        epoch = int(state["epoch"])
         model.load_state_dict(_below(state, "model/"))
         if optimizer is None:
             return epoch
-        run = _unpacked(path, state["run"]) if "run" in state else {}
+        run = _unpacked(state["run"]) if "run" in state else {}
         if run.get("optimizer", type(optimizer).__name__) != type(optimizer).__name__:
             raise StateDictError(
                 f"{path} goes on with {run['optimizer']}, and the optimizer given is {type(optimizer).__name__}"
@@ -109,11 +111,11 @@ def load_checkpoint(
             if not number.isdigit():
                 raise FileFormatError(f"{path} has an entry {f'optimizer/{name}'!r}, which no checkpoint has")
             slots.setdefault(int(number), {})[slot] = value
-        optimizer.load_state_dict({"state": slots, "param_groups": _unpacked(path, state["groups"])})
+        optimizer.load_state_dict({"state": slots, "param_groups": _unpacked(state["groups"])})
         _load_schedules(path, run.get("schedules", []), optimizer)
         _load_data(path, run, data)
         _load_generators(path, run.get("generators", {}), _generators(model, data, generators))
-    return epoch
+        return epoch
 
 
 def _load_schedules(path: str | Path, saved: list[dict[str, Any]], optimizer: Optimizer) -> None:
@@ -257,11 +259,8 @@ def _packed(value: Any) -> np.ndarray[Any, Any]:
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def _unpacked(path: str | Path, value: np.ndarray[Any, Any]) -> Any:
-    try:
-        return json.loads(value.tobytes())
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path} is damaged: {error}") from None
+def _unpacked(value: np.ndarray[Any, Any]) -> Any:
+    return json.loads(value.tobytes())
 
 
 def _below(state: dict[str, Any], prefix: str) -> dict[str, Any]:
