@@ -94,8 +94,9 @@ def load_checkpoint(
     state = load_state(path)
     if "epoch" not in state or (optimizer is not None and "groups" not in state):
         raise FileFormatError(f"{path} is no checkpoint{' with an optimizer' if 'epoch' in state else ''}")
+    found, loader = _generators(model, data, generators), _loader(data)
     damaged = f"{path} is no checkpoint, or a damaged one"
-    with refusing(damaged), _all_or_nothing(model, optimizer, data, generators):
+    with refusing(damaged), _all_or_nothing(model, optimizer, loader, found):
         epoch = int(state["epoch"])
         model.load_state_dict(_below(state, "model/"))
         if optimizer is None:
@@ -113,8 +114,8 @@ def load_checkpoint(
             slots.setdefault(int(number), {})[slot] = value
         optimizer.load_state_dict({"state": slots, "param_groups": _unpacked(state["groups"])})
         _load_schedules(path, run.get("schedules", []), optimizer)
-        _load_data(path, run, data)
-        _load_generators(path, run.get("generators", {}), _generators(model, data, generators))
+        _load_data(path, run.get("data"), loader)
+        _load_generators(path, run.get("generators", {}), found)
         return epoch
 
 
@@ -133,8 +134,7 @@ def _load_schedules(path: str | Path, saved: list[dict[str, Any]], optimizer: Op
         group["lr"] = rate  # the optimizer's own state tells the rate, whichever schedule wrote it last
 
 
-def _load_data(path: str | Path, run: dict[str, Any], data: Any) -> None:
-    place, loader = run.get("data"), _loader(data)
+def _load_data(path: str | Path, place: Any, loader: DataLoader | None) -> None:
     if loader is not None and place is not None:
         loader.load_state_dict(place)
     elif place is not None and place.get("batch"):
@@ -153,11 +153,12 @@ def _load_generators(path: str | Path, saved: Mapping[str, Any], found: Mapping[
 
 
 @contextmanager
-def _all_or_nothing(model: Module, optimizer: Optimizer | None, data: Any, generators: Any) -> Iterator[None]:
+def _all_or_nothing(
+    model: Module, optimizer: Optimizer | None, loader: DataLoader | None, generators: Mapping[str, Any]
+) -> Iterator[None]:
     """Put everything back if the block raises."""
     values = model.state_dict()
-    found = {name: (one, _stand(one)) for name, one in _generators(model, data, generators).items()}
-    loader = _loader(data)
+    stands = [(one, _stand(one)) for one in generators.values()]
     place = (loader._at, loader._resumed) if loader is not None else None
     if optimizer is not None:
         state, settings = optimizer.state, [dict(group) for group in optimizer.param_groups]
@@ -166,7 +167,7 @@ def _all_or_nothing(model: Module, optimizer: Optimizer | None, data: Any, gener
         yield
     except BaseException:
         model.load_state_dict(values)
-        for one, stand in found.values():
+        for one, stand in stands:
             _restore(one, stand)
         if loader is not None and place is not None:
             loader._at, loader._resumed = place

@@ -132,6 +132,7 @@ def matmul_expansion(x: ArrayType, y: ArrayType) -> Expansion:
         Sample(_A, _V, _B, _V, subscripts="ij,j,jk,j->ki"),
         Sample(_V, _V, subscripts="i,j->ij"),
         Sample(_A, _BATCH, subscripts="...,...->..."),
+        Sample([[2.0], [3.0]], _A, subscripts="ij,ij->i", expected=[12.0, 45.0]),
     ],
     error_samples=[
         ErrorSample(_A, _A, subscripts="ij,jk->ik", error=ShapeError, match="label 'j'"),
