@@ -23,7 +23,9 @@ from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.compiler.storage import Storage
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import ArrayType, WeakType
@@ -280,6 +282,9 @@ class Plan:
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         """Run the schedule on the values of the graph's inputs; returns fresh arrays and updates states in place."""
         with self._lock:
+            if present.region is not None:
+                for leaf in (*(leaf for _, leaf in self._written), *(leaf for leaf, _, _ in self._copied)):
+                    present.region.note_write(tensor_of(leaf))
             self._fill(inputs)
             self._execute()
             return self._finish()
@@ -332,7 +337,8 @@ class Plan:
         """Count the writes, and remember the line that asked for them."""
         changed_at = here(depth)
         for leaf in leaves:
-            leaf.version += 1
+            with leaf_lock.held:
+                leaf.version += 1
             leaf.changed_at = changed_at
 
     def _value(self, entry: Any) -> Array:

@@ -21,7 +21,15 @@ from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recor
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
 from tinygraph.core.tensor import Tensor, left_behind
-from tinygraph.core.types import SCALAR_TYPES, ArrayType, WeakType, as_value, forward_types, type_of
+from tinygraph.core.types import (
+    SCALAR_TYPES,
+    ArrayType,
+    WeakType,
+    as_value,
+    forward_types,
+    require_plain,
+    type_of,
+)
 from tinygraph.core.views import link, link_captured
 from tinygraph.errors import (
     CaptureError,
@@ -85,7 +93,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
             if x.__class__ is _array_class:
                 plain |= bit
             elif x.__class__ not in _READY:
-                x = _as_array(op, x)
+                x = _as_array(op, x, len(operands))
                 plain |= bit
             values.append(x)
             entries.append(x)
@@ -296,8 +304,14 @@ def _fingerprints(values: list[Any], plain: int) -> tuple[tuple[Any, Any], ...]:
     )
 
 
-def _as_array(op: Op, x: Any) -> Any:
+def _as_array(op: Op, x: Any, count: int) -> Any:
     """An operand that is no array yet: a list, a Fraction, an array subclass."""
+    if count == 1 and isinstance(x, list | tuple) and op.signature.operands[0].variadic:
+        raise DTypeError(
+            f"op {op.name!r} got one {type(x).__name__}, and takes its operands one by one: write "
+            f"{op.name}(*{op.signature.operands[0].name}, ...) with a star"
+        )
+    require_plain(x)
     if isinstance(x, list | tuple) and any(isinstance(one, Tensor) for one in x):
         raise DTypeError(
             f"op {op.name!r} got a {type(x).__name__} with tensors inside, which would lose their gradients; "

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
@@ -86,9 +87,10 @@ def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
 
 def _accumulate(leaf: Leaf, gradient: Any) -> None:
     new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
-    old = read_grad(leaf)
-    with mode(place=Place()):
-        write_grad(leaf, new if old is None else ops.add(old, new))
+    add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
+    with mode(place=Place()), leaf_lock.held:
+        old = read_grad(leaf)
+        write_grad(leaf, new if old is None else add(old, new))
 
 
 def owned(gradients: Sequence[Any], nodes: Iterable[Node], others: Iterable[Any] = ()) -> list[Any]:
@@ -135,11 +137,7 @@ def _seed(output: Tensor, gradient: Any) -> Any:
                 f"backward() from a non-scalar needs the gradient to start from: the output is {types}. Reduce it "
                 f"first (.sum(), .mean()) or pass backward(gradient) of shape {types.shape}"
             )
-        if (
-            types.dtype.kind == "O" and output._value is not None
-        ):  # a one of the output's own kind: Fraction(1)
-            return as_value(output._value * 0 + 1, types.dtype)
-        return as_value(np.ones(types.shape, types.dtype))
+        return ones_like(output._value, types)
     seed = fitting(gradient, types, "backward(gradient)")
     if seed.shape != types.shape:
         raise ShapeError(f"backward(gradient): the gradient has shape {seed.shape}, the output {types.shape}")
@@ -159,6 +157,13 @@ def fitting(cotangent: Any, types: ArrayType, what: str) -> Any:
             f"part, or differentiate a complex output"
         )
     return cotangent if isinstance(cotangent, Tensor) else as_value(cotangent, types.dtype)
+
+
+def ones_like(value: Any, types: ArrayType) -> Any:
+    """The cotangent 1 of an output; for objects a one of their own kind, Fraction(1), whose quotients stay exact."""
+    if types.dtype.kind == "O" and value is not None:
+        return as_value(value * 0 + 1, types.dtype)
+    return as_value(np.ones(types.shape, types.dtype))
 
 
 def propagate(
@@ -230,7 +235,11 @@ def _add(gradients: dict[int, Any], edge: Edge, gradient: Any) -> None:
 
 
 def _sum(old: Any, new: Any) -> Any:
-    return old + new if old.__class__ is not Tensor and new.__class__ is not Tensor else ops.add(old, new)
+    if old.__class__ is Tensor or new.__class__ is Tensor:
+        return ops.add(old, new)
+    total = old + new
+    # NumPy takes the sum of two 0-d arrays of objects out of its array, and rules ask for shapes
+    return total if hasattr(total, "dtype") else as_value(total)
 
 
 def _step_back(

@@ -12,14 +12,15 @@ import difflib
 import importlib
 import importlib.util
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tinygraph.core.locks import Lock, at_fork
 from tinygraph.core.op_signatures import BuiltinOps
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
 from tinygraph.packages.manifest import Manifest, check_api, read_manifest
@@ -61,10 +62,11 @@ class Registry:
     def __init__(self) -> None:
         self._claims: dict[str, list[AnyOp]] = {}
         self._numpy: dict[Any, tuple[AnyOp, Callable[..., Any]]] = {}
-        self._lock = threading.RLock()
+        self._lock = Lock()
         # names already looked up; `Ops` keeps it as its __dict__, so that a known op costs one attribute access
         self.resolved: dict[str, Any] = {}
-        self._builtin_loaded = False
+        self._builtin_loaded = self._builtin_loading = False
+        self._importing = 0  # how many imports the thread that holds the lock is in
         self._plugins: list[Plugin] | None = None
 
     def declare(self, op: AnyOp) -> None:
@@ -73,7 +75,7 @@ class Registry:
         Raises:
             PluginError: the name is a built-in op's, or declared twice by one package.
         """
-        with self._lock:
+        with self._lock.held:
             if op.package != BUILTIN_PACKAGE:
                 self._load_builtin()
             claims = self._claims.setdefault(op.name, [])
@@ -102,7 +104,7 @@ class Registry:
         Raises:
             PluginError: another package's op already stands for the function.
         """
-        with self._lock:
+        with self._lock.held:
             known = self._numpy.get(function)
             if known is not None and known[0].package != op.package:
                 raise PluginError(
@@ -138,15 +140,21 @@ class Registry:
         )
 
     def _claims_on(self, name: str) -> list[AnyOp]:
-        """The ops of that name, after importing whatever may declare one."""
-        self._load_builtin()
-        claims = self._claims.get(name, [])
-        if any(op.package == BUILTIN_PACKAGE for op in claims):
-            return claims
-        self._import(plugin for plugin in self.plugins() if plugin.manifest and name in plugin.manifest.ops)
-        if not self._claims.get(name):
-            self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
-        return self._claims.get(name, [])
+        """The ops of that name, after importing whatever may declare one.
+
+        Under the lock: an op that another thread is just importing may not have its rules yet.
+        """
+        with self._lock.held:
+            self._load_builtin()
+            claims = self._claims.get(name, [])
+            if any(op.package == BUILTIN_PACKAGE for op in claims):
+                return claims
+            self._import(
+                plugin for plugin in self.plugins() if plugin.manifest and name in plugin.manifest.ops
+            )
+            if not self._claims.get(name):
+                self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
+            return self._claims.get(name, [])
 
     def numpy_call(self, function: Any) -> Callable[..., Any]:
         """What answers a NumPy function on tensors, taking NumPy's own arguments.
@@ -155,16 +163,8 @@ class Registry:
             NumpyFunctionError: no op stands for it.
         """
         found = self._numpy.get(function)
-        if found is None:
-            self._load_builtin()
-            name = f"{getattr(function, '__module__', None) or 'numpy'}.{getattr(function, '__name__', '')}"
-            if function not in self._numpy:
-                self._import(
-                    plugin for plugin in self.plugins() if plugin.manifest and name in plugin.manifest.numpy
-                )
-            if function not in self._numpy:
-                self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
-            found = self._numpy.get(function)
+        if found is None or self._importing:
+            found = self._numpy_claim(function)
         if found is None:
             raise NumpyFunctionError(
                 f"{numpy_name(function)} has no differentiable op, and tinygraph never drops a gradient silently. "
@@ -173,6 +173,19 @@ class Registry:
             )
         return found[1]
 
+    def _numpy_claim(self, function: Any) -> tuple[AnyOp, Callable[..., Any]] | None:
+        """What stands for a NumPy function, after importing whatever may; under the lock, as `_claims_on`."""
+        with self._lock.held:
+            self._load_builtin()
+            name = f"{getattr(function, '__module__', None) or 'numpy'}.{getattr(function, '__name__', '')}"
+            if function not in self._numpy:
+                self._import(
+                    plugin for plugin in self.plugins() if plugin.manifest and name in plugin.manifest.numpy
+                )
+            if function not in self._numpy:
+                self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
+            return self._numpy.get(function)
+
     def declared(self, name: str) -> AnyOp | None:
         """The op that was declared under this name so far, if any; imports nothing."""
         claims = self._claims.get(name)
@@ -180,34 +193,39 @@ class Registry:
 
     def names(self) -> list[str]:
         """Every op name, sorted, built-in and of plugins; packages with a manifest are not imported for it."""
-        self._load_builtin()
-        self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
-        listed = {
-            name
-            for plugin in self.plugins()
-            if plugin.pending and plugin.manifest
-            for name in plugin.manifest.ops
-        }
-        return sorted(listed | {name for name, claims in self._claims.items() if claims})
+        with self._lock.held:
+            self._load_builtin()
+            self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
+            listed = {
+                name
+                for plugin in self.plugins()
+                if plugin.pending and plugin.manifest
+                for name in plugin.manifest.ops
+            }
+            return sorted(listed | {name for name, claims in self._claims.items() if claims})
 
     def all_ops(self) -> list[AnyOp]:
         """Every op and composite, sorted by name."""
-        self._import(self.plugins())
-        return [op for name in self.names() for op in self._claims.get(name, [])]
+        with self._lock.held:
+            self._import(self.plugins())
+            return [op for name in self.names() for op in self._claims.get(name, [])]
 
     def plugins(self) -> list[Plugin]:
         """Every installed op package but the built-in one, sorted; found once, not imported."""
         if self._plugins is None:
             from importlib import metadata  # 20 ms, and only needed for names that are not built in
 
-            with self._lock:
+            with self._lock.held:
+                if self._plugins is not None:  # found by another thread meanwhile
+                    return self._plugins  # type: ignore[unreachable]
                 points = metadata.entry_points(group=ENTRY_POINT_GROUP)
                 found = [
                     Plugin(point) for point in sorted(points, key=lambda point: (point.value, point.name))
                 ]
-                self._plugins = [plugin for plugin in found if plugin.package != BUILTIN_PACKAGE]
-                for plugin in self._plugins:
+                plugins = [plugin for plugin in found if plugin.package != BUILTIN_PACKAGE]
+                for plugin in plugins:
                     self._read_manifest(plugin)
+                self._plugins = plugins
         return self._plugins
 
     def _read_manifest(self, plugin: Plugin) -> None:
@@ -231,20 +249,41 @@ class Registry:
         # By name and not by its entry point: reading every installed package's metadata takes longer than the import.
         if self._builtin_loaded:
             return
-        with self._lock:
-            if self._builtin_loaded:  # by another thread, while this one waited
-                return  # type: ignore[unreachable]
-            self._builtin_loaded = True
+        with self._lock.held:
+            # by another thread while this one waited, or by this import itself
+            if any((self._builtin_loaded, self._builtin_loading)):
+                return
+            self._builtin_loading = True
             try:
-                importlib.import_module(BUILTIN_PACKAGE)
-            except BaseException:
-                self._builtin_loaded = False
-                raise
+                with self._half_done():
+                    importlib.import_module(BUILTIN_PACKAGE)
+                self._builtin_loaded = True  # only now: nobody else may take a part for the whole
+            finally:
+                self._builtin_loading = False
+
+    @contextmanager
+    def _half_done(self) -> Iterator[None]:
+        """While this thread, holding the lock, declares ops: other threads' look-ups wait for it."""
+        self._importing += 1
+        try:
+            yield
+        finally:
+            self._importing -= 1
+
+    def wait(self) -> None:
+        """Before a fork: let another thread's import end, whose half would be all that the child ever gets."""
+        self._lock.held.acquire()
+
+    def go_on(self) -> None:
+        """After it, in the parent; the child has new locks."""
+        self._lock.held.release()
 
     def _import(self, plugins: Iterable[Plugin]) -> None:
         """Import packages; a faulty one leaves nothing behind but its report."""
         for plugin in [plugin for plugin in plugins if plugin.pending]:
-            with self._lock:
+            with self._lock.held, self._half_done():
+                if not plugin.pending:  # imported by another thread meanwhile
+                    continue
                 before = self._snapshot()
                 try:
                     module = plugin.point.load()
@@ -297,7 +336,7 @@ class Registry:
         known = sys.modules.get(name)
         if known is not None and getattr(known, "__file__", None) != str(path):
             name = f"{name}_ops"  # an installed module has the file's name
-        with self._lock:
+        with self._lock.held, self._half_done():
             self._load_builtin()
             before = self._snapshot()
             for claims in self._claims.values():
@@ -328,7 +367,7 @@ class Registry:
         Raises:
             PluginError: it cannot be imported, or declares no op; nothing of it stays.
         """
-        with self._lock:
+        with self._lock.held, self._half_done():
             self._load_builtin()
             before = self._snapshot()
             try:
@@ -430,4 +469,5 @@ class Ops(BuiltinOps):
 
 
 registry = Registry()
+at_fork(before=registry.wait, after_in_parent=registry.go_on)
 ops = Ops()

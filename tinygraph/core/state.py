@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf
+from tinygraph.core.regions import present
 from tinygraph.core.registry import ops
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, as_value, type_of
+from tinygraph.core.types import ArrayType, as_value, require_plain, type_of
 from tinygraph.core.views import laid_out_as, outdate
 from tinygraph.errors import CaptureError, DTypeError, ShapeError
 
 
 def buffer(value: Any, name: str | None = None) -> Tensor:
     """A tensor for state that is no parameter: written through this door, never differentiated."""
+    require_plain(value)
     array = np.array(value)
     stored = array if array.ndim else array[()]
     return Tensor._of_leaf(Leaf(stored, name=name, kind="buffer"))  # type: ignore[no-any-return]
@@ -32,6 +35,8 @@ def read(state: Tensor) -> Any:
     capture = modes.current.capture
     if capture is not None and state._value is not None:
         return capture.read(state._own_leaf())
+    if present.region is not None and state._leaf is not None:
+        present.region.note_read(state._leaf)
     return state if state._value is None else state._value
 
 
@@ -42,6 +47,7 @@ def write(state: Tensor, value: Any) -> None:
         ShapeError, DTypeError: the new value does not fit.
     """
     if not isinstance(value, Tensor):
+        require_plain(value)
         value = np.asarray(value)
     if value.shape != state.shape:
         raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {state.shape}")
@@ -57,6 +63,8 @@ def write(state: Tensor, value: Any) -> None:
     if isinstance(value, Tensor):
         value = value._concrete("writing a tensor")
     value = np.asarray(value)
+    if present.region is not None:
+        present.region.note_write(state)
     old = state._value
     if state._leaf is None:
         # plain data, whose array other tensors and recorded nodes may share: they keep it as it is
@@ -70,12 +78,6 @@ def write(state: Tensor, value: Any) -> None:
     written(leaf)
 
 
-def written(leaf: Leaf) -> None:
-    """Note that a leaf's memory was written, and where."""
-    leaf.version += 1
-    leaf.changed_at = here()
-
-
 def convert(state: Tensor, dtype: Any) -> None:
     """Change the dtype of a state, and of its gradient, keeping its identity: holders see the new one.
 
@@ -87,11 +89,20 @@ def convert(state: Tensor, dtype: Any) -> None:
     if getattr(state, "_shared", None) is not None:
         outdate(state)
     leaf = state._own_leaf()
+    if present.region is not None:
+        present.region.note_write(state)
     state._value = leaf.value = state._value.astype(dtype)
     leaf.types = type_of(state._value)
     if leaf.grad is not None:
         leaf.grad = Tensor(leaf.grad._value.astype(dtype))
     written(leaf)
+
+
+def written(leaf: Leaf) -> None:
+    """Note that a leaf's memory was written, and where."""
+    with leaf_lock.held:  # a write that is lost from the count could make an old saved version look present
+        leaf.version += 1
+    leaf.changed_at = here()
 
 
 class Generator:
@@ -107,7 +118,13 @@ class Generator:
 
     def seed(self, seed: int | None) -> None:
         """Start again from a seed; None takes one from the operating system."""
-        self.numpy = np.random.default_rng(seed)
+        self._numbers = np.random.default_rng(seed)
+
+    @property
+    def numpy(self) -> np.random.Generator:
+        """NumPy's generator behind this one; where a part of a program runs again, one that draws the same again."""
+        region = present.region
+        return self._numbers if region is None else region.source(self, self._numbers)
 
     @property
     def state(self) -> Any:

@@ -10,16 +10,18 @@ import operator
 import weakref
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
 from tinygraph.core.indexing import parse_index
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
+from tinygraph.core.regions import present
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.source import here
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
 
 
@@ -126,7 +128,8 @@ class Tensor:
             raise left_behind("setting .grad", value)
         if value is not None and value.shape != self.shape:
             raise ShapeError(f"a gradient of shape {value.shape} does not fit a tensor of shape {self.shape}")
-        write_grad(self._own_leaf(), value)
+        with leaf_lock.held:  # not between the reading and the writing of a backward pass in another thread
+            write_grad(self._own_leaf(), value)
 
     @property
     def name(self) -> str | None:
@@ -339,6 +342,8 @@ class Tensor:
         shared = getattr(self, "_shared", None) is not None
         if shared and self._value is None:
             views().in_rows_for_sure(self)
+        if present.region is not None:
+            present.region.note_write(self)
         value = new._value
         if value.__class__ is np.ndarray:
             value = views().laid_out_as(self._value, value)
@@ -582,8 +587,9 @@ class Tensor:
     def squeeze(self, axis: Any = None) -> Tensor:
         return ops.squeeze(self, axis=axis)
 
-    def repeat(self, repeats: int, axis: int | None = None) -> Tensor:
-        return ops.repeat(self, repeats=repeats, axis=axis)
+    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+        # through NumPy's form, which takes arrays of counts
+        return cast(Tensor, np.repeat(cast(Any, self), repeats, axis=axis))
 
     def take(self, indices: Any, axis: int | None = None) -> Tensor:
         return ops.take(self, indices, axis=axis)
@@ -694,6 +700,7 @@ def tensor(value: Any, *, dtype: Any = None, requires_grad: bool = False, name: 
         raise DTypeError(
             "tg.tensor() copies values and would lose the gradients of tensors in a list; use tg.ops.stack"
         )
+    require_plain(value)
     try:
         array = np.array(value, dtype=dtype)
     except ValueError as error:

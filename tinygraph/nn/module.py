@@ -17,6 +17,7 @@ from tinygraph.core.modes import Place, mode, modes, scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import require_plain
 from tinygraph.errors import SettingError, StateDictError, printable
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
 
@@ -400,6 +401,7 @@ def zero_gradient(parameter: Tensor, set_to_none: bool = True) -> None:
 
 def _wrapped(value: Any, name: str) -> Any:
     """Arrays, also within tuples, lists and dicts, as input tensors."""
+    require_plain(value)
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufcO":
         return Tensor._of_leaf(Leaf(value, name=name, kind="input"))
     if type(value) in (tuple, list):

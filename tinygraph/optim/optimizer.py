@@ -6,11 +6,13 @@ An update rule is one method, `_update(parameter, gradient, group, slots)`, writ
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes, no_grad, phase
 from tinygraph.core.state import buffer, read, write
 from tinygraph.core.tensor import Tensor
@@ -26,10 +28,17 @@ class ParameterGroup(MutableMapping[str, Any]):
     them each time they run. A program that reads a setting as a Python value is captured again when it changes.
     """
 
-    def __init__(self, settings: Mapping[str, Any], scheduled: Iterable[str]) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        scheduled: Iterable[str],
+        check: Callable[[Mapping[str, Any]], None],
+    ) -> None:
         self._scheduled = frozenset(scheduled)
+        self._check = check
         self._values: dict[str, Any] = {}
-        self.update(settings)
+        for name, value in settings.items():
+            self._set(name, value)
 
     def __getitem__(self, name: str) -> Any:
         if modes.current.capture is not None:
@@ -61,6 +70,10 @@ class ParameterGroup(MutableMapping[str, Any]):
         return list(map(id, value)) if name == "params" else value
 
     def __setitem__(self, name: str, value: Any) -> None:
+        self._check({**{known: self._plain(known) for known in self._values}, name: value})
+        self._set(name, value)
+
+    def _set(self, name: str, value: Any) -> None:
         if name not in self._scheduled:
             self._values[name] = value
         elif name not in self._values:
@@ -106,6 +119,10 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.param_groups: list[ParameterGroup] = []
         self.state: dict[Tensor, Slots] = {}
+        self.schedules: list[
+            weakref.ref[Any]
+        ] = []  # that write its rates, for as long as somebody holds them
+        self.lock = Lock()  # of one step at a time: steps read, compute and write
         if isinstance(params, Tensor | Mapping):
             raise DTypeError(
                 f"{type(self).__name__} takes a list of parameters or of groups, not a {type(params).__name__}"
@@ -130,7 +147,7 @@ class Optimizer:
         params = param_group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         params = [one[1] if isinstance(one, tuple) else one for one in params]
-        unknown = set(param_group) - set(self.defaults) - {"params"}
+        unknown = set(param_group) - set(self.defaults) - {"params", "initial_lr"}
         if unknown:
             known = ", ".join(self.defaults)
             raise SettingError(
@@ -149,20 +166,22 @@ class Optimizer:
             **{name: value for name, value in param_group.items() if name != "params"},
         }
         self._check(settings)
-        self.param_groups.append(ParameterGroup({"params": params, **settings}, self.scheduled))
+        self.param_groups.append(ParameterGroup({"params": params, **settings}, self.scheduled, self._check))
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         """Raise SettingError for settings out of range."""
         for name in ("lr", "momentum", "weight_decay", "eps", "alpha"):
             if name in settings:
                 require_at_least_zero(type(self).__name__, name, settings[name])
+        if not np.isfinite(settings.get("dampening", 0)):
+            raise SettingError(f"{type(self).__name__}: dampening={settings['dampening']!r} must be finite")
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         capture, state = modes.current.capture, self.state
         if capture is not None:
             capture.rely("the optimizer's state was replaced", lambda: self.state is state)
-        with no_grad(), phase("update"):
+        with self.lock.held, no_grad(), phase("update"):
             for group in self.param_groups:
                 for parameter in group["params"]:
                     if parameter.grad is not None:
@@ -205,7 +224,8 @@ class Optimizer:
         """Go on from a `state_dict` of an optimizer of the same class over parameters of the same shapes.
 
         Raises:
-            StateDictError: another number of groups or parameters, or slots that do not fit.
+            StateDictError: another number of groups or parameters, slots that do not fit, settings out of range;
+                nothing is changed.
         """
         groups = state_dict["param_groups"]
         sizes, found = (
@@ -216,13 +236,26 @@ class Optimizer:
             raise StateDictError(f"this optimizer's groups have {sizes} parameters, the state_dict's {found}")
         parameters = self._parameters()
         slots = {int(number): entry for number, entry in state_dict["state"].items()}
+        strange = [number for number in slots if not 0 <= number < len(parameters)]
+        if strange:
+            raise StateDictError(
+                f"this optimizer has {len(parameters)} parameters, and the state_dict has slots of number {strange[0]}"
+            )
         loaded = {
             parameters[i]: {name: _slot(parameters[i], name, value) for name, value in slots[i].items()}
             for i in sorted(slots)
-            if i < len(parameters)
         }
-        for group, new in zip(self.param_groups, groups, strict=True):
-            group.update({name: value for name, value in new.items() if name in self.defaults})
+        settings = [
+            {name: new[name] for name in (*self.defaults, "initial_lr") if name in new} for new in groups
+        ]
+        for group, new in zip(self.param_groups, settings, strict=True):
+            try:
+                self._check({**dict(group), **new})
+            except SettingError as error:
+                raise StateDictError(f"the state_dict holds a setting out of range: {error}") from None
+        for group, new in zip(self.param_groups, settings, strict=True):
+            for name, value in new.items():
+                group._set(name, value)
         self.state = loaded
 
     def _parameters(self) -> list[Tensor]:
@@ -252,7 +285,8 @@ def next_step(slots: Slots, parameter: Tensor) -> Any:
 
 def require_at_least_zero(name: str, setting: str, value: Any) -> None:
     """Raise SettingError for a negative or non-finite number."""
-    if not isinstance(value, int | float | np.number) or not 0 <= value < float("inf"):
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not 0 <= value < float("inf"):
         raise SettingError(f"{name}: {setting}={value!r} must be a number from zero up")
 
 

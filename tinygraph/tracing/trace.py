@@ -20,7 +20,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import Tree, flatten
-from tinygraph.core.types import ArrayType, WeakType, type_of
+from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
 from tinygraph.tracing.closure import rely_on_closure
 
@@ -244,6 +244,7 @@ def capture_with(
 
 def _input_type(value: Any) -> ArrayType | None:
     """The type of an argument that becomes an input of the graph; None for what is passed on as it is."""
+    require_plain(value)
     if isinstance(value, Tensor | np.ndarray | np.generic):
         shape, dtype = value.type if isinstance(value, Tensor) else type_of(value)
         if dtype.kind not in "biufcO":

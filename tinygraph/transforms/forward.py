@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.engine import owned
+from tinygraph.core.engine import ones_like, owned
 from tinygraph.core.modes import mode
 from tinygraph.core.node import edge_node
 from tinygraph.core.registry import ops
@@ -118,14 +118,14 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
         found = []
         for k, out in enumerate(linear.outputs):
             out_type = out.type if isinstance(out, Tensor) else type_of(out)
-            blocks = linear.tree.unflatten(_direction(linear, out_type, inputs)(linear, k, out_type))
+            blocks = linear.tree.unflatten(_mode(linear, out_type, inputs)(linear, k, out_type))
             found.append(blocks[0] if one else blocks)
         return linear.result.unflatten(found)
 
     return matrix
 
 
-def _direction(linear: Pushed, out_type: ArrayType, inputs: int) -> Callable[..., list[Any]]:
+def _mode(linear: Pushed, out_type: ArrayType, inputs: int) -> Callable[..., list[Any]]:
     """By rows or by columns, whichever is fewer; of a complex result of real arguments a row is half of the truth."""
     real = any(tensor.dtype.kind not in "cO" for tensor in linear.primals.tensors)
     if out_type.dtype.kind == "c" and real:
@@ -140,9 +140,7 @@ def _rows(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
     rows = []
     cotangents: list[Any] = [None] * len(linear.outputs)
     for i in range(out_type.size):
-        seed = np.zeros(out_type.size, out_type.dtype)
-        seed[i] = 1
-        cotangents[k] = as_value(seed.reshape(out_type.shape))
+        cotangents[k] = _direction(linear.outputs[k], out_type, i)
         rows.append(linear.pull(cotangents))
     shapes = [tensor.shape for tensor in linear.primals.tensors]
     if not rows:
@@ -159,10 +157,8 @@ def _columns(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
     for position, tensor in enumerate(linear.primals.tensors):
         columns = []
         for i in range(tensor.size):
-            direction = np.zeros(tensor.size, tensor.dtype)
-            direction[i] = 1
             tangents: list[Any] = [None] * len(linear.primals.tensors)
-            tangents[position] = as_value(direction.reshape(tensor.shape))
+            tangents[position] = _direction(tensor, tensor.type, i)
             moved, record = linear.push(tangents)
             columns.append(linear.primals.released(moved[k], record))
         if columns:
@@ -171,6 +167,14 @@ def _columns(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
             block = np.zeros((*out_type.shape, *tensor.shape), tensor.dtype)
         blocks.append(block)
     return blocks
+
+
+def _direction(of: Any, types: ArrayType, i: int) -> Any:
+    """1 at the i-th element and 0 elsewhere, objects of the kind of the value's own."""
+    one = ones_like(of._value if isinstance(of, Tensor) else of, types)
+    direction = np.reshape(one, -1) * 0
+    direction[i] = np.reshape(one, -1)[i]
+    return as_value(direction.reshape(types.shape))
 
 
 def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, as_value, type_of
+from tinygraph.core.types import ArrayType, as_value, require_plain, type_of
 from tinygraph.core.views import lies_in_leaf
 from tinygraph.errors import DTypeError, SettingError
 
@@ -114,6 +114,7 @@ def _edge(tensor: Tensor) -> Edge:
 
 def _checked(value: Any, i: int, transform: str) -> Any:
     if not isinstance(value, Tensor):
+        require_plain(value)
         value = np.asarray(value)
     types: ArrayType = value.type if isinstance(value, Tensor) else type_of(value)
     if not types.differentiable:

@@ -7,14 +7,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from tinygraph.core.engine import complex_loss, fitting, owned, propagate
+from tinygraph.core.engine import complex_loss, fitting, ones_like, owned, propagate
 from tinygraph.core.modes import mode
 from tinygraph.core.node import edge_node
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
-from tinygraph.core.types import ArrayType, as_value, type_of
+from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import RecordingError, ShapeError, TinygraphWarning
 from tinygraph.transforms.primals import Primals, positions
 
@@ -128,7 +126,7 @@ def value_and_grad(
         real = next((x for x in linear.primals.tensors if x.dtype.kind not in "cO"), None)
         if types.dtype.kind == "c" and real is not None:
             raise complex_loss("grad", types, f"an argument ({real.type})")
-        seed = as_value(np.ones(types.shape, types.dtype))
+        seed = ones_like(out._value if isinstance(out, Tensor) else out, types)
         gradients = linear.tree.unflatten(linear.pull([seed]))
         return linear.value(), gradients[0] if one else gradients
 

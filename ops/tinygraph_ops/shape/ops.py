@@ -636,13 +636,13 @@ def _refuse(name: str, options: dict[str, Any]) -> None:
 
 @concatenate.numpy(np.vstack)
 def _(tup: Any, **options: Any) -> Any:
-    _refuse("np.vstack", {**options, "casting": None})
+    _refuse("np.vstack", options)
     return concatenate(*(ops.reshape(x, shape=(1, -1)) if np.ndim(x) < 2 else x for x in tup))
 
 
 @concatenate.numpy(np.hstack)
 def _(tup: Any, **options: Any) -> Any:
-    _refuse("np.hstack", {**options, "casting": None})
+    _refuse("np.hstack", options)
     parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
     return concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
 
@@ -928,7 +928,6 @@ def _aligned(shape: tuple[int, ...], reps: Any) -> tuple[tuple[int, ...], tuple[
 @op(
     kind="shape",
     linear=("x",),
-    numpy=np.repeat,
     samples=[
         Sample([1.0, 2.0], repeats=2, expected=[1.0, 1.0, 2.0, 2.0]),
         Sample(_MATRIX, repeats=3, axis=-1),
@@ -945,10 +944,20 @@ def repeat(x: Any, *, repeats: Any, axis: int | None = None) -> Any:
     return np.repeat(x, repeats, axis)
 
 
+@repeat.numpy(np.repeat)
+def _(a: Any, repeats: Any, axis: int | None = None) -> Any:
+    counts = np.asarray(repeats)
+    if counts.dtype.kind not in "biu":
+        raise SettingError(f"np.repeat: repeats must be whole numbers, not {counts.dtype}")
+    return repeat(a, repeats=counts.astype(int).tolist(), axis=axis)
+
+
 @repeat.vjp("x")
 def repeat_wrt_x(g: Any, x_type: Any, repeats: Any, axis: int | None) -> Any:
-    shape = (x_type.size,) if axis is None else x_type.shape
-    along = 0 if axis is None else axis % x_type.ndim
+    shape = (x_type.size,) if axis is None or not x_type.ndim else x_type.shape
+    along = 0 if axis is None else axis % len(shape)
+    if isinstance(repeats, tuple) and len(repeats) == 1:
+        (repeats,) = repeats
     if isinstance(repeats, int):
         copies = ops.reshape(g, shape=(*shape[: along + 1], repeats, *shape[along + 1 :]))
         return ops.reshape(ops.sum(copies, axis=along + 1), shape=x_type.shape)
@@ -959,7 +968,7 @@ def repeat_wrt_x(g: Any, x_type: Any, repeats: Any, axis: int | None) -> Any:
 
 @repeat.types
 def repeat_types(x: ArrayType, *, repeats: Any, axis: int | None = None) -> ArrayType:
-    shape = (x.size,) if axis is None else x.shape
+    shape = (x.size,) if axis is None or not x.ndim else x.shape
     (along,) = normalize_axes(0 if axis is None else axis, len(shape))
     counts = repeats if isinstance(repeats, tuple) else (repeats,)
     if len(counts) not in (1, shape[along]) or min(counts) < 0:
