@@ -37,6 +37,8 @@ class Trace:
         gradients_read: the leaves whose `.grad` it reads, each with the state that holds it while the program runs.
         with_tensors: whether the program read a tensor or called a module, so that its results are tensors.
         constants: the tensors of plain data that it reads, by id, each with the value that it had.
+        returned: for each result the state that it is, or None where it was computed.
+        ran_backward: whether the program ran a backward pass.
         floor: what this capture makes has a creation number above it.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
@@ -51,6 +53,8 @@ class Trace:
         self.constants: dict[int, tuple[Tensor, Any]] = {}
         self.guards: dict[Any, tuple[str, Callable[[], Any], Any]] = {}
         self.with_tensors = False
+        self.returned: list[Leaf | None] = []
+        self.ran_backward = False
         self._standing: dict[int, tuple[Any, Edge]] = {}
         self._made: dict[int, Tensor] = {}
 
@@ -113,8 +117,10 @@ class Trace:
 
     def at_the_end(self, result: Any) -> Any:
         """What a result of the program is: a state as the program leaves it, anything else as it was returned."""
+        self.returned.append(None)
         if isinstance(result, Tensor) and result._value is not None:
             if result._leaf is not None and self.is_state(result):
+                self.returned[-1] = result._leaf
                 return self.read(result._leaf)
             if result._edge is None:
                 self.constant(result)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
 from typing import Any, NamedTuple
@@ -16,9 +15,11 @@ from tinygraph.capture.trace import Trace, capture_with
 from tinygraph.compile.fuse_elementwise import fuse_elementwise
 from tinygraph.compile.plan import Plan
 from tinygraph.compile.profile import Profile, check_repeats
+from tinygraph.compile.recorded_call import Recorder
 from tinygraph.core.graph import Graph
+from tinygraph.core.locks import held_here, open_after_fork
 from tinygraph.core.modes import modes
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import Tensor, left_behind
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import DTypeError, RecordingError
@@ -39,6 +40,7 @@ class Entry(NamedTuple):
     trace: Trace
     stages: list[Stage]
     plan: Plan
+    recorder: Recorder
 
 
 class Compiled:
@@ -52,20 +54,35 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], passes: Sequence[Pass]) -> None:
         self.function = function
         self.passes = tuple(passes)
-        self._lock = threading.Lock()
+        self._lock = open_after_fork()
         self._entries: dict[Any, list[Entry]] = {}  # the latest first
         self._reasons: list[str] = []
         self._latest: Entry | None = None
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if modes.current.capture is not None:  # inside another capture it is part of that graph
+        mode = modes.current
+        if mode.capture is not None:  # inside another capture it is part of that graph
             return self.function(*args, **kwargs)
-        key, values, tensors = self._read(args, kwargs)
+        key, values, tensors, wanted = self._read(args, kwargs)
+        if held_here(self._lock):
+            raise self._calls_itself()
+        edges = None
         with self._lock:  # what is decided when an entry is chosen must hold until its plan has run
             entry = self._entry(key, args, kwargs)
+            if mode.recording:
+                call, edges = entry.recorder.recording(wanted)
+                if call is not None:
+                    return self._shaped(entry, call(_inputs(args, kwargs)))
             results = entry.plan(values)
-        out = list(map(Tensor, results)) if tensors or entry.trace.with_tensors else results
+        if edges is not None:
+            out = list(map(Tensor, results, edges))
+        else:
+            out = list(map(Tensor, results)) if tensors or entry.trace.with_tensors else results
+        return self._shaped(entry, out)
+
+    def _shaped(self, entry: Entry, out: list[Any]) -> Any:
+        """Results in the shape in which the function returned them."""
         result = entry.graph.result
         return result.unflatten(out) if result is not None else out
 
@@ -77,8 +94,10 @@ class Compiled:
         """Compiled anew: a copy of a model has parameters of its own."""
         return Compiled(copy.deepcopy(self.function, memo), self.passes)
 
-    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool]:
-        """What decides which captured graph serves, the values of its inputs, and whether tensors are among them."""
+    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool, int]:
+        """What decides which captured graph serves, the values of its inputs, whether tensors are among them, and which
+        of the inputs require a gradient (bit i: input i).
+        """
         leaves: Sequence[Any] = args
         shape: Any = len(args)
         if kwargs or not _PLAIN.issuperset(map(type, args)):
@@ -87,16 +106,16 @@ class Compiled:
         kinds: list[Any] = []
         values: list[Any] = []
         tensors = False
-        for i, leaf in enumerate(leaves):
+        wanted = 0
+        for leaf in leaves:
             if type(leaf) is np.ndarray:
                 kinds.append((leaf.shape, leaf.dtype))
                 values.append(leaf)
             elif isinstance(leaf, Tensor):
-                if leaf._edge is not None:
-                    raise RecordingError(
-                        f"argument {i} of the compiled function {self._name!r} requires a gradient, which a compiled "
-                        f"call cannot pass on: put the backward pass inside the function, or pass tensor.detach()"
-                    )
+                if leaf._value is None:
+                    raise left_behind(f"the compiled function {self._name!r}", leaf)
+                if leaf._edge is not None and leaf.requires_grad:
+                    wanted |= 1 << len(values)
                 tensors = True
                 kinds.append(leaf.type)
                 values.append(leaf._value)
@@ -104,7 +123,7 @@ class Compiled:
                 kinds.append(_kind(leaf))
                 if _varies(leaf):
                     values.append(leaf)
-        return (shape, tuple(kinds)), values, tensors
+        return (shape, tuple(kinds)), values, tensors, wanted
 
     def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         known = self._entries.get(key, [])
@@ -118,7 +137,8 @@ class Compiled:
         graph, trace = capture_with(self.function, args, kwargs)
         stages = run_passes(graph, self.passes)
         plan = Plan(stages[-1].graph, list(trace.gradients_read.values()))
-        self._latest = Entry(graph, trace, stages, plan)
+        recorder = Recorder(graph, trace, self.passes, self._name)
+        self._latest = Entry(graph, trace, stages, plan, recorder)
         usable = [entry for entry in known if entry.plan.fits()]
         self._entries[key] = [self._latest, *usable][:MOST_ENTRIES]
         return self._latest
@@ -134,6 +154,12 @@ class Compiled:
                 f"new argument types: {kinds}" if known else f"the first call, with {kinds or 'no arguments'}"
             )
         self._reasons.append(reason)
+
+    def _calls_itself(self) -> RecordingError:
+        return RecordingError(
+            f"the compiled function {self._name!r} is called while it runs, by an op that it runs or by what that op "
+            f"calls: a plan cannot run inside itself. Call the function as it was written there, {self._name}.function"
+        )
 
     @property
     def _name(self) -> str:
@@ -174,7 +200,9 @@ class Compiled:
             SettingError: `repeats` is no positive whole number.
         """
         check_repeats(repeats)
-        key, values, _ = self._read(args, kwargs)
+        key, values, _, _ = self._read(args, kwargs)
+        if held_here(self._lock):
+            raise self._calls_itself()
         with self._lock:
             entry = self._entry(key, args, kwargs)
             with _generators_kept(entry.graph):
@@ -200,6 +228,12 @@ def _generators_kept(graph: Graph) -> Iterator[None]:
     finally:
         for generator, state in zip(generators, before, strict=True):
             generator.state = state
+
+
+def _inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The arguments that are inputs of the graph, in its order."""
+    leaves, _ = flatten((args, kwargs))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) or _varies(leaf)]
 
 
 def _varies(leaf: Any) -> bool:

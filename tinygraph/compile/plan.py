@@ -7,7 +7,6 @@ is decided in `storage.py`, how images lie in `layouts.py`. Shape ops that only 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from tinygraph.compile.storage import Storage
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.liveness import may_be_view
+from tinygraph.core.locks import open_after_fork
 from tinygraph.core.lowering import Array, Layout, Lowering, rows
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.source import here
@@ -59,7 +59,7 @@ class Plan:
     def __init__(self, graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = ()) -> None:
         self.graph = graph
         self._gradients_read = tuple(gradients_read)
-        self._lock = threading.Lock()
+        self._lock = open_after_fork()
         self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
         self._layouts = choose_layouts(self._nodes, graph.inputs)
         self._inputs = [self._holder((id(leaf), 0), leaf.types) for leaf in graph.inputs]

@@ -40,6 +40,7 @@ FACTS = (
     "permutation",
     "transposed_product",
     "program",
+    "body",
 )
 
 
@@ -311,6 +312,7 @@ class Op:
             "transposed_product": True; its result with the last two axes exchanged is what it makes of its operands,
             each so exchanged, in reverse order.
             "program": what an op that the compiler made computes, in the kernel language.
+            "body": what an op consists of whose body is a graph, see `bodies.py`.
     """
 
     name: str
