@@ -16,7 +16,7 @@ from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.graph import Graph, evaluate
 from tinygraph.core.locks import open_after_fork
 from tinygraph.core.modes import Place, mode, modes
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded, next_order
+from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded, next_order
 from tinygraph.core.op import Op, op
 from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.registry import ops
@@ -315,18 +315,14 @@ def substituted(nodes: Sequence[Node], ends: Sequence[Any], stands: dict[int, An
         nodes: inputs before consumers.
         stands: id of a node -> what stands for each of its outputs; extended by the nodes made again.
     """
-
-    def now(entry: Any) -> Any:
-        found = stands.get(id(edge_node(entry))) if is_recorded(entry) else None
-        return entry if found is None else found[edge_index(entry)]
-
     for node in nodes:
         if id(node) in stands or not any(id(parent) in stands for parent in node.parents()):
             continue
-        again = with_inputs(node, tuple(map(now, node.inputs)), node.place.origin)
+        inputs = tuple(_now(entry, stands) for entry in node.inputs)
+        again = with_inputs(node, inputs, node.place.origin)
         again.versions = node.versions
         stands[id(node)] = edges(again)
-    return list(map(now, ends))
+    return [_now(end, stands) for end in ends]
 
 
 # -- opening -------------------------------------------------------------------------------------------------------
@@ -343,21 +339,34 @@ def opened(graph: Graph) -> Graph:
 
     What files and drawings hold; the graph itself if there is none.
     """
+    return open_bodies(graph)[0]
+
+
+def open_bodies(graph: Graph) -> tuple[Graph, Callable[[Edge], Edge]]:
+    """The graph opened (see `opened`), and what finds in it the edge that carries what an edge did before."""
+    stands: list[dict[int, Any]] = []
+    before = [graph]  # ids of nodes are keys as long as the nodes are
     while any(body_of(node) is not None for node in graph.nodes):
-        graph = _opened_once(graph)
-    return graph
+        graph, found = _opened_once(graph)
+        stands.append(found)
+        before.append(graph)
+
+    def find(edge: Edge) -> Edge:
+        for found, _ in zip(stands, before, strict=False):
+            edge = _now(edge, found)
+        return edge
+
+    return graph, find
 
 
-def _opened_once(graph: Graph) -> Graph:
+def _opened_once(graph: Graph) -> tuple[Graph, dict[int, Any]]:
     stands: dict[int, Any] = {}
-    copies: dict[
-        int, dict[int, Any]
-    ] = {}  # id of a node with a body -> what stands for the nodes of that body
+    copies: dict[int, dict[int, Any]] = {}  # id of a node with a body -> what stands for the nodes of that body
     for node in graph.nodes:
-        body = body_of(node)
+        inside = body_of(node)
         origin = node.place.origin
-        if body is not None:
-            stands[id(node)] = _unfolded(node, body, stands, copies)
+        if inside is not None:
+            stands[id(node)] = _unfolded(node, inside, stands, copies)
         elif any(id(parent) in stands for parent in node.parents()) or (
             origin is not None and id(origin) in stands
         ):
@@ -365,7 +374,7 @@ def _opened_once(graph: Graph) -> Graph:
             again = with_inputs(node, inputs, _origin(origin, stands))
             again.versions = node.versions
             stands[id(node)] = edges(again)
-    return Graph(
+    again_graph = Graph(
         graph.inputs,
         [_now(out, stands) for out in graph.outputs],
         result=graph.result,
@@ -373,9 +382,11 @@ def _opened_once(graph: Graph) -> Graph:
         gradients=[(leaf, _now(value, stands)) for leaf, value in graph.gradients],
         name=graph.name,
     )
+    return again_graph, stands
 
 
 def _now(entry: Any, stands: dict[int, Any]) -> Any:
+    """What stands for an entry of a node's inputs, by the id of its node; itself where nothing does."""
     found = stands.get(id(edge_node(entry))) if is_recorded(entry) else None
     return entry if found is None else found[edge_index(entry)]
 
