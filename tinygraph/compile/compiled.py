@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
 from typing import Any, NamedTuple
@@ -63,7 +64,7 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         mode = modes.current
         if mode.capture is not None:  # inside another capture it is part of that graph
-            return self.function(*args, **kwargs)
+            return self._inlined(args, kwargs)
         key, values, tensors, wanted = self._read(args, kwargs)
         if held_here(self._lock):
             raise self._calls_itself()
@@ -85,6 +86,26 @@ class Compiled:
         """Results in the shape in which the function returned them."""
         result = entry.graph.result
         return result.unflatten(out) if result is not None else out
+
+    def _inlined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call as part of a capture; one inside itself with arguments of the same kinds would never end."""
+        leaves, tree = flatten((args, kwargs))
+        kinds = [
+            leaf.type
+            if isinstance(leaf, Tensor)
+            else (type(leaf), leaf)
+            if isinstance(leaf, int | float | complex | str)
+            else id(leaf)
+            for leaf in leaves
+        ]
+        call = (id(self), repr(tree), tuple(kinds))
+        if call in _inlined.calls:
+            raise self._calls_itself()
+        _inlined.calls.append(call)
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            _inlined.calls.remove(call)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: a compiled function in a class is called with the instance first."""
@@ -157,8 +178,9 @@ class Compiled:
 
     def _calls_itself(self) -> RecordingError:
         return RecordingError(
-            f"the compiled function {self._name!r} is called while it runs, by an op that it runs or by what that op "
-            f"calls: a plan cannot run inside itself. Call the function as it was written there, {self._name}.function"
+            f"the compiled function {self._name!r} calls itself: it is called, with arguments of the same kinds, by what "
+            f"runs inside it, which would never end. Compile the function that does not call itself, and give a "
+            f"recursion an argument that ends it"
         )
 
     @property
@@ -239,6 +261,16 @@ def _inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
 def _varies(leaf: Any) -> bool:
     """Whether an argument other than a tensor is an input of the graph: arrays and Python numbers."""
     return isinstance(leaf, np.ndarray | np.generic | int | float | complex) and not isinstance(leaf, bool)
+
+
+class _Inlined(threading.local):
+    """The compiled functions that are being run in a capture, with the kinds of their arguments."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+
+_inlined = _Inlined()
 
 
 def _kind(leaf: Any) -> Any:

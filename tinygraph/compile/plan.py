@@ -288,8 +288,12 @@ class Plan:
         for array, value in zip(self._inputs, inputs, strict=True):
             np.copyto(array, value)
         for leaf, held in self._gradients_read:
-            if leaf.grad is not None:
+            if leaf.grad is None:
+                continue
+            if isinstance(held._value, np.ndarray):
                 np.copyto(held._value, leaf.grad._value)
+            else:  # a number, which its place is filled from below
+                held._value = held._own_leaf().value = np.asarray(leaf.grad._value)[()]
         for leaf, home in self._states:
             if leaf.value is not home:
                 np.copyto(home, leaf.value)
@@ -301,9 +305,11 @@ class Plan:
         try:
             for position, run in enumerate(self._run):  # noqa: B007 - read when a step raises
                 run()
-        except Exception as error:
+        except BaseException as error:
             written = [(leaf, step == position) for step, leaf in self._written if step <= position]
             self._note_writes([leaf for leaf, _ in written], 4)
+            if not isinstance(error, Exception):  # Ctrl-C
+                raise
             names = ", ".join(leaf.describe() + " (perhaps in part)" * torn for leaf, torn in written)
             raise self._failure(
                 position, error, f"Already updated: {names}; no other" if written else "No"
@@ -323,9 +329,10 @@ class Plan:
             leaf.grad = None if gradient is None else gradient()
         # an update may be another state's old value, or a view of it
         values = [value.copy() if among_states else value for _, value, among_states in self._copied]
+        # noted first: a write that Ctrl-C interrupts is noticed as well
+        self._note_writes([leaf for leaf, _, _ in self._copied] + [leaf for _, leaf in self._written], 4)
         for (leaf, _, _), value in zip(self._copied, values, strict=True):
             _set_value(leaf, value)
-        self._note_writes([leaf for leaf, _, _ in self._copied] + [leaf for _, leaf in self._written], 4)
         return results
 
     def _note_writes(self, leaves: Sequence[Leaf], depth: int) -> None:

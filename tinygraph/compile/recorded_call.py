@@ -238,7 +238,7 @@ def carrying(graph: Graph, given: set[int]) -> list[bool]:
     Args:
         given: ids of the inputs, and of the nodes that stand for parameters, that require gradients.
     """
-    live = {id(leaf) for leaf in graph.leaves if leaf.requires_grad and leaf.kind != "input"} | given
+    live = {id(leaf) for leaf in graph.leaves if leaf.requires_grad} | given
     detach = ops.detach
     for node in graph.nodes:
         if isinstance(node, Leaf) or node.op is detach:
