@@ -28,7 +28,10 @@ class Tensor:
     `==` is elementwise and hashing goes by identity. In arithmetic Python scalars are weak, as in NumPy 2.
     """
 
-    __slots__ = ("__weakref__", "_edge", "_leaf", "_value")
+    # `_recorded_grad` is set on the holders of leaves alone: see `Leaf.grad`
+    __slots__ = ("__weakref__", "_edge", "_leaf", "_recorded_grad", "_value")
+
+    _recorded_grad: Tensor | None
 
     # NumPy hands operators and functions with a tensor operand to the methods below.
     __array_priority__ = 1000
