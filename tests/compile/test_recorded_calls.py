@@ -19,7 +19,9 @@ def T(value):
 
 def linear():
     layer = nn.Linear(2, 2)
-    layer.load_state_dict({"weight": np.array([[1.0, 2], [3, 4]], np.float32), "bias": np.ones(2, np.float32)})
+    layer.load_state_dict(
+        {"weight": np.array([[1.0, 2], [3, 4]], np.float32), "bias": np.ones(2, np.float32)}
+    )
     return layer
 
 
@@ -249,7 +251,9 @@ def test_training_with_a_compiled_model_and_an_eager_optimizer_is_eager_training
     for wrap in (tg.compile, lambda model: model):
         tg.manual_seed(0)
         # no bias before the normalisation: its gradient would be rounding noise, which Adam amplifies
-        model = nn.Sequential(nn.Linear(2, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1))
+        model = nn.Sequential(
+            nn.Linear(2, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1)
+        )
         call, optimizer = wrap(model), optim.Adam(model.parameters(), lr=0.05)
         data = np.random.default_rng(1).normal(size=(16, 2)).astype(np.float32)
         found = []
@@ -419,7 +423,11 @@ def test_a_recorded_call_is_one_node_that_opens(tmp_path):
     loss.backward()
     expected = [layer.weight.grad.numpy(), layer.bias.grad.numpy(), w.grad.numpy()]
     graph.save(tmp_path / "graph.json")
-    for again in (tg.load(tmp_path / "graph.json"), graph, tg.core.graph.Graph.from_networkx(graph.to_networkx())):
+    for again in (
+        tg.load(tmp_path / "graph.json"),
+        graph,
+        tg.core.graph.Graph.from_networkx(graph.to_networkx()),
+    ):
         value, *gradients = again.gradient()()
         np.testing.assert_allclose(value.item(), loss.item(), rtol=1e-6)
         for found, gradient in zip(gradients, expected, strict=True):

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import functools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
 from typing import Any, NamedTuple
@@ -13,9 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.capture.trace import Trace, capture_with
+from tinygraph.compile import language
 from tinygraph.compile.fuse_elementwise import fuse_elementwise
 from tinygraph.compile.plan import Plan
 from tinygraph.compile.profile import Profile, check_repeats
+from tinygraph.compile.recent import Recent
 from tinygraph.compile.recorded_call import Recorder
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import held_here, open_after_fork
@@ -31,6 +34,9 @@ from tinygraph.passes.schedule import schedule
 COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule, recompute_cheap)
 # Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
 MOST_ENTRIES = 8
+PLAN_BYTES = 2**30  # what the plans of a function may take together, by default
+MOST_REASONS = 1000  # for captures, remembered
+_NODE_BYTES = 1000  # of a node of a graph, about; stages share most of them
 _PLAIN = frozenset((np.ndarray, Tensor, int, float))  # arguments that are surely no containers
 
 
@@ -43,6 +49,21 @@ class Entry(NamedTuple):
     plan: Plan
     recorder: Recorder
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes, about."""
+        plans = sum(plan.nbytes for plan in (self.plan, *self.recorder.plans))
+        return plans + _NODE_BYTES * sum(len(stage.graph.nodes) for stage in self.stages)
+
+
+class Versions(list[Entry]):
+    """The captured versions for one kind of arguments, the latest first."""
+
+    @property
+    def nbytes(self) -> int:
+        """What they take together, about."""
+        return sum(entry.nbytes for entry in self)
+
 
 class Compiled:
     """A compiled function; see `compile`.
@@ -52,12 +73,16 @@ class Compiled:
         passes: the passes its graphs go through.
     """
 
-    def __init__(self, function: Callable[..., Any], passes: Sequence[Pass]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], passes: Sequence[Pass], plan_bytes: int = PLAN_BYTES
+    ) -> None:
         self.function = function
         self.passes = tuple(passes)
         self._lock = open_after_fork()
-        self._entries: dict[Any, list[Entry]] = {}  # the latest first
-        self._reasons: list[str] = []
+        self._entries = Recent(plan_bytes)
+        self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
+        self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
+        self._captures = 0
         self._latest: Entry | None = None
         functools.update_wrapper(self, function, updated=())
 
@@ -113,7 +138,7 @@ class Compiled:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
         """Compiled anew: a copy of a model has parameters of its own."""
-        return Compiled(copy.deepcopy(self.function, memo), self.passes)
+        return Compiled(copy.deepcopy(self.function, memo), self.passes, self._entries.limit)
 
     def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool, int]:
         """What decides which captured graph serves, the values of its inputs, whether tensors are among them, and which
@@ -147,7 +172,7 @@ class Compiled:
         return (shape, tuple(kinds)), values, tensors, wanted
 
     def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
-        known = self._entries.get(key, [])
+        known = self._known(key)
         for entry in known:
             if entry.trace.broken() is None and entry.plan.fits():
                 self._latest = entry
@@ -161,8 +186,25 @@ class Compiled:
         recorder = Recorder(graph, trace, self.passes, self._name)
         self._latest = Entry(graph, trace, stages, plan, recorder)
         usable = [entry for entry in known if entry.plan.fits()]
-        self._entries[key] = [self._latest, *usable][:MOST_ENTRIES]
+        self._keep(key, Versions([self._latest, *usable][:MOST_ENTRIES]))
         return self._latest
+
+    def _known(self, key: Any) -> Versions:
+        """The versions for arguments of these kinds, which are the latest used now."""
+        last, known = self._last_known
+        if last != key:
+            known = self._entries.get(key)
+            if known is None:
+                return Versions()
+            self._last_known = (key, known)
+        return known
+
+    def _keep(self, key: Any, versions: Versions) -> None:
+        """Keep versions; those of other kinds of arguments that were used least recently go where memory runs out."""
+        for dropped in self._entries.put(key, versions):
+            for entry in dropped:
+                entry.recorder.release()
+        self._last_known = (key, versions)
 
     def _note(self, key: Any, entry: Entry | None) -> None:
         """Remember why a capture was needed."""
@@ -170,10 +212,11 @@ class Compiled:
             reason = entry.trace.broken() or "a parameter or buffer was replaced or changed its dtype"
         else:
             kinds = ", ".join(str(ArrayType(*kind) if isinstance(kind, tuple) else kind) for kind in key[1])
-            known = bool(self._entries)
+            known = self._captures > 0
             reason = (
                 f"new argument types: {kinds}" if known else f"the first call, with {kinds or 'no arguments'}"
             )
+        self._captures += 1
         self._reasons.append(reason)
 
     def _calls_itself(self) -> RecordingError:
@@ -205,9 +248,10 @@ class Compiled:
         return self._last().plan
 
     def explain_recapture(self) -> str:
-        """Why the function was captured, each time it was."""
+        """Why the function was captured, each time it was (of many, the latest thousand)."""
+        first = self._captures - len(self._reasons) + 1
         return (
-            "\n".join(f"capture {i + 1}: {reason}" for i, reason in enumerate(self._reasons))
+            "\n".join(f"capture {first + i}: {reason}" for i, reason in enumerate(self._reasons))
             or "never captured"
         )
 
@@ -232,12 +276,29 @@ class Compiled:
         return Profile(entry.plan, seconds, repeats, self._name)
 
     def release(self) -> None:
-        """Give back the memory of all plans; the next call captures again."""
-        self._entries.clear()
-        self._latest = None
+        """Give back the memory of all plans, and machine code that only they used; the next call captures again.
+
+        Waits for a call that is running in another thread. Results that were recorded keep what their backward pass
+        needs, and plan it again when it runs.
+        """
+        with self._lock:
+            for versions in self._entries.clear():
+                for entry in versions:
+                    entry.recorder.release()
+            self._last_known = (None, Versions())
+            self._latest = None
+        if language.available():
+            from tinygraph.compile.language.module import release_unused
+
+            release_unused()
+
+    @property
+    def nbytes(self) -> int:
+        """What the plans take together, about, their machine code included."""
+        return self._entries.nbytes
 
     def __repr__(self) -> str:
-        return f"<compiled {self._name}: {sum(map(len, self._entries.values()))} plan(s)>"
+        return f"<compiled {self._name}: {self._entries.count} plan(s)>"
 
 
 @contextlib.contextmanager
@@ -294,6 +355,7 @@ def compile(
     *,
     passes: Sequence[Pass] = COMPILE_PASSES,
     memory_budget: int | None = None,
+    plan_bytes: int = PLAN_BYTES,
 ) -> Compiled:
     """A function with the same results and effects that runs from a plan instead of Python.
 
@@ -309,9 +371,16 @@ def compile(
             same bit for bit, a step takes longer. Parameters, states, gradients in `.grad`, inputs and the scratch
             memory of kernels do not count; `.plan.arena_bytes` says what the plan takes. The pass `recompute` stands in
             the place of `recompute_cheap` then, which looks for what is worth it without a budget.
+        plan_bytes: what plans for all kinds of arguments may take together, their machine code included: 1 GiB. Those
+            that were used least recently are dropped, the latest never; `.nbytes` says what they take. Machine code
+            that no plan uses any more is kept for later ones, 256 MiB of it in the whole process.
 
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
+
+    The call is part of the program around it: where parameters, closures or arguments require a gradient, it is recorded
+    as one node, and gradients of every order flow through it as through the function itself. Under `tg.no_grad()`
+    nothing is recorded, which is faster. The results of a function that runs a backward pass of its own refuse another.
 
     Results are fresh arrays, and stay as they are. The tensors in `.grad` belong to the compiled function, which fills
     them again in its next call: copy what is to be kept. Python code that a capture relied on (settings of modules and
@@ -320,7 +389,9 @@ def compile(
     Raises:
         CaptureError: at the user's line, where Python code asks for a value.
         DTypeError: an argument that is neither numeric nor hashable.
-        SettingError: the memory budget is no positive integer.
+        SettingError: the memory budget is no positive integer, or `plan_bytes` no number of bytes.
+        RecordingError: the function calls itself while its plan runs, or runs a backward pass of its own although an
+            argument requires a gradient.
 
     Warns:
         TinygraphWarning: the memory budget cannot be met; what takes how much instead.
@@ -332,4 +403,4 @@ def compile(
     """
     if memory_budget is not None:  # last, since passes that merge what is computed twice would undo it
         passes = (*(one for one in passes if one is not recompute_cheap), recompute(memory_budget))
-    return Compiled(function, passes)
+    return Compiled(function, passes, plan_bytes)

@@ -361,7 +361,9 @@ def open_bodies(graph: Graph) -> tuple[Graph, Callable[[Edge], Edge]]:
 
 def _opened_once(graph: Graph) -> tuple[Graph, dict[int, Any]]:
     stands: dict[int, Any] = {}
-    copies: dict[int, dict[int, Any]] = {}  # id of a node with a body -> what stands for the nodes of that body
+    copies: dict[
+        int, dict[int, Any]
+    ] = {}  # id of a node with a body -> what stands for the nodes of that body
     for node in graph.nodes:
         inside = body_of(node)
         origin = node.place.origin
