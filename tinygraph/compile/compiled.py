@@ -221,8 +221,8 @@ class Compiled:
 
     def _calls_itself(self) -> RecordingError:
         return RecordingError(
-            f"the compiled function {self._name!r} calls itself: it is called, with arguments of the same kinds, by what "
-            f"runs inside it, which would never end. Compile the function that does not call itself, and give a "
+            f"the compiled function {self._name!r} calls itself: it is called, with arguments of the same kinds, by "
+            f"what runs inside it, which would never end. Compile the function that does not call itself, and give a "
             f"recursion an argument that ends it"
         )
 
@@ -281,16 +281,19 @@ class Compiled:
         Waits for a call that is running in another thread. Results that were recorded keep what their backward pass
         needs, and plan it again when it runs.
         """
+        self._forget()
+        if language.available():
+            from tinygraph.compile.language.module import release_unused
+
+            release_unused()
+
+    def _forget(self) -> None:
         with self._lock:
             for versions in self._entries.clear():
                 for entry in versions:
                     entry.recorder.release()
             self._last_known = (None, Versions())
             self._latest = None
-        if language.available():
-            from tinygraph.compile.language.module import release_unused
-
-            release_unused()
 
     @property
     def nbytes(self) -> int:
@@ -378,9 +381,10 @@ def compile(
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
 
-    The call is part of the program around it: where parameters, closures or arguments require a gradient, it is recorded
-    as one node, and gradients of every order flow through it as through the function itself. Under `tg.no_grad()`
-    nothing is recorded, which is faster. The results of a function that runs a backward pass of its own refuse another.
+    The call is part of the program around it: where parameters, closures or arguments require a gradient, it is
+    recorded as one node, and gradients of every order flow through it as through the function itself. Under
+    `tg.no_grad()` nothing is recorded, which is faster. The results of a function that runs a backward pass of its own
+    refuse another.
 
     Results are fresh arrays, and stay as they are. The tensors in `.grad` belong to the compiled function, which fills
     them again in its next call: copy what is to be kept. Python code that a capture relied on (settings of modules and
