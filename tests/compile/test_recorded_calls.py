@@ -140,6 +140,26 @@ def test_a_parameter_that_is_returned_is_the_parameter():
     np.testing.assert_array_equal(w.grad.numpy(), [2.0, 4.0])
 
 
+def test_a_function_may_ask_whether_its_argument_requires_a_gradient():
+    function = tg.compile(lambda x: x * 2.0 if x.requires_grad else x * 3.0)
+    assert function(T(1.0)).item() == 2.0
+    assert function(T(1.0)).requires_grad
+    assert float(tg.grad(function)(1.0)) == 2.0
+    assert function.explain_recapture().count("requiring a gradient") == 1
+
+
+def test_a_replaced_parameter_and_a_term_outside():
+    w = T([1.0, 2.0, 3.0])
+
+    def function(x):
+        with tg.no_grad():
+            w[...] = w * 0.5 + 1.0
+        return w * 2.0
+
+    (tg.compile(function)(np.ones(3)).sum() + 0.1 * (w**2).sum()).backward()
+    np.testing.assert_allclose(w.grad.numpy(), [2.3, 2.4, 2.5])
+
+
 # -- transforms ----------------------------------------------------------------------------------------------------
 
 

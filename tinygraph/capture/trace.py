@@ -210,9 +210,16 @@ def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
 
 @collection_paused()
 def capture_with(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None = None,
+    *,
+    wanting: bool = False,
 ) -> tuple[Graph, Trace]:
-    """Capture a function, and return what the capture read and relied on besides."""
+    """Capture a function, and return what the capture read and relied on besides.
+
+    With `wanting`, inputs for tensors that require gradients require them, too.
+    """
     kwargs = kwargs or {}
     trace = Trace(floor=next_order())
     leaves, tree = flatten((args, kwargs))
@@ -225,7 +232,8 @@ def capture_with(
             filled.append(leaf)
             continue
         name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
-        inputs.append(Leaf(None, kind="input", types=types, name=name))
+        wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
+        inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
         filled.append(Tensor(None, inputs[-1], inputs[-1]))
     rely_on_closure(trace, function)
     args, kwargs = tree.unflatten(filled)

@@ -160,10 +160,11 @@ class Compiled:
             elif isinstance(leaf, Tensor):
                 if leaf._value is None:
                     raise left_behind(f"the compiled function {self._name!r}", leaf)
-                if leaf._edge is not None and leaf.requires_grad:
-                    wanted |= 1 << len(values)
                 tensors = True
                 kinds.append(leaf.type)
+                if leaf._edge is not None and leaf.requires_grad:
+                    wanted |= 1 << len(values)
+                    kinds.append("requiring a gradient")
                 values.append(leaf._value)
             else:
                 kinds.append(_kind(leaf))
@@ -180,7 +181,7 @@ class Compiled:
         self._note(key, known[0] if known else None)
         leaves, tree = flatten((args, kwargs))
         args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
-        graph, trace = capture_with(self.function, args, kwargs)
+        graph, trace = capture_with(self.function, args, kwargs, wanting=True)
         stages = run_passes(graph, self.passes)
         plan = Plan(stages[-1].graph, list(trace.gradients_read.values()))
         recorder = Recorder(graph, trace, self.passes, self._name)

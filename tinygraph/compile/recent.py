@@ -49,7 +49,7 @@ class Recent:
 
     @limit.setter
     def limit(self, limit: int) -> None:
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+        if type(limit) is not int or limit < 0:
             raise SettingError(f"a limit of memory is a number of bytes such as 64 * 2**20, not {limit!r}")
         self._limit = limit
 

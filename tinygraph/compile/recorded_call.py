@@ -126,7 +126,11 @@ class Recorder:
 
         made = op(name=name, kind="composite", declare=False)(forward)
         made.vjp("xs")(refuse)
-        states = [Tensor(leaf.value, leaf, leaf) for leaf in self._graph.leaves if leaf.requires_grad]
+        states = [
+            Tensor(leaf.value, leaf, leaf)
+            for leaf in self._graph.leaves
+            if leaf.requires_grad and leaf.value is not None
+        ]
         found = made(*states) if count else ()
         edges = iter([one._edge for one in (found if isinstance(found, tuple) else (found,))])
         return tuple(
