@@ -1,0 +1,411 @@
+"""`tg.compile`: a function that captures itself for each new kind of arguments and runs a plan from then on."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from types import MethodType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph import kernels as language
+from tinygraph.compiler.passes import PASSES, Pass, Stage, run_passes
+from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
+from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
+from tinygraph.compiler.passes.schedule import schedule
+from tinygraph.compiler.plan import Plan
+from tinygraph.compiler.profile import Profile, check_repeats
+from tinygraph.compiler.recent import Recent
+from tinygraph.compiler.recorded_call import Recorder
+from tinygraph.core.graph import Graph
+from tinygraph.core.locks import held_here, open_after_fork
+from tinygraph.core.modes import modes
+from tinygraph.core.tensor import Tensor, left_behind
+from tinygraph.core.trees import flatten
+from tinygraph.core.types import ArrayType, type_of
+from tinygraph.errors import DTypeError, RecordingError
+from tinygraph.tracing.trace import Trace, capture_with
+
+COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule, recompute_cheap)
+# Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
+MOST_ENTRIES = 8
+PLAN_BYTES = 2**30  # what the plans of a function may take together, by default
+MOST_REASONS = 1000  # for captures, remembered
+_NODE_BYTES = 1000  # of a node of a graph, about; stages share most of them
+_PLAIN = frozenset((np.ndarray, Tensor, int, float))  # arguments that are surely no containers
+
+
+class Entry(NamedTuple):
+    """One captured version of a function."""
+
+    graph: Graph
+    trace: Trace
+    stages: list[Stage]
+    plan: Plan
+    recorder: Recorder
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes, about."""
+        plans = sum(plan.nbytes for plan in (self.plan, *self.recorder.plans))
+        return plans + _NODE_BYTES * sum(len(stage.graph.nodes) for stage in self.stages)
+
+
+class Versions(list[Entry]):
+    """The captured versions for one kind of arguments, the latest first."""
+
+    @property
+    def nbytes(self) -> int:
+        """What they take together, about."""
+        return sum(entry.nbytes for entry in self)
+
+
+class Compiled:
+    """A compiled function; see `compile`.
+
+    Attributes:
+        function: the function as written.
+        passes: the passes its graphs go through.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], passes: Sequence[Pass], plan_bytes: int = PLAN_BYTES
+    ) -> None:
+        self.function = function
+        self.passes = tuple(passes)
+        self._lock = open_after_fork()
+        self._entries = Recent(plan_bytes)
+        self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
+        self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
+        self._captures = 0
+        self._latest: Entry | None = None
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        mode = modes.current
+        if mode.capture is not None:  # inside another capture it is part of that graph
+            return self._inlined(args, kwargs)
+        key, values, tensors, wanted = self._read(args, kwargs)
+        if held_here(self._lock):
+            raise self._calls_itself()
+        edges = None
+        with self._lock:  # what is decided when an entry is chosen must hold until its plan has run
+            entry = self._entry(key, args, kwargs)
+            if mode.recording:
+                call, edges = entry.recorder.recording(wanted)
+                if call is not None:
+                    return self._shaped(entry, call(_inputs(args, kwargs)))
+            results = entry.plan(values)
+        if edges is not None:
+            out = list(map(Tensor, results, edges))
+        else:
+            out = list(map(Tensor, results)) if tensors or entry.trace.with_tensors else results
+        return self._shaped(entry, out)
+
+    def _shaped(self, entry: Entry, out: list[Any]) -> Any:
+        """Results in the shape in which the function returned them."""
+        result = entry.graph.result
+        return result.unflatten(out) if result is not None else out
+
+    def _inlined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call as part of a capture; one inside itself with arguments of the same kinds would never end."""
+        leaves, tree = flatten((args, kwargs))
+        kinds = [
+            leaf.type
+            if isinstance(leaf, Tensor)
+            else (type(leaf), leaf)
+            if isinstance(leaf, int | float | complex | str)
+            else id(leaf)
+            for leaf in leaves
+        ]
+        call = (id(self), repr(tree), tuple(kinds))
+        if call in _inlined.calls:
+            raise self._calls_itself()
+        _inlined.calls.append(call)
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            _inlined.calls.remove(call)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method: a compiled function in a class is called with the instance first."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        """Compiled anew: a copy of a model has parameters of its own."""
+        return Compiled(copy.deepcopy(self.function, memo), self.passes, self._entries.limit)
+
+    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool, int]:
+        """What decides which captured graph serves, the values of its inputs, whether tensors are among them, and which
+        of the inputs require a gradient (bit i: input i).
+        """
+        leaves: Sequence[Any] = args
+        shape: Any = len(args)
+        if kwargs or not _PLAIN.issuperset(map(type, args)):
+            leaves, tree = flatten((args, kwargs))
+            shape = repr(tree)
+        kinds: list[Any] = []
+        values: list[Any] = []
+        tensors = False
+        wanted = 0
+        for leaf in leaves:
+            if type(leaf) is np.ndarray:
+                kinds.append((leaf.shape, leaf.dtype))
+                values.append(leaf)
+            elif isinstance(leaf, Tensor):
+                if leaf._value is None:
+                    raise left_behind(f"the compiled function {self._name!r}", leaf)
+                tensors = True
+                kinds.append(leaf.type)
+                if leaf._edge is not None and leaf.requires_grad:
+                    wanted |= 1 << len(values)
+                    kinds.append("requiring a gradient")
+                values.append(leaf._value)
+            else:
+                kinds.append(_kind(leaf))
+                if _varies(leaf):
+                    values.append(leaf)
+        return (shape, tuple(kinds)), values, tensors, wanted
+
+    def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+        known = self._known(key)
+        for entry in known:
+            if entry.trace.broken() is None and entry.plan.fits():
+                self._latest = entry
+                return entry
+        self._note(key, known[0] if known else None)
+        leaves, tree = flatten((args, kwargs))
+        args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
+        graph, trace = capture_with(self.function, args, kwargs, wanting=True)
+        stages = run_passes(graph, self.passes)
+        plan = Plan(stages[-1].graph, list(trace.gradients_read.values()))
+        recorder = Recorder(graph, trace, self.passes, self._name)
+        self._latest = Entry(graph, trace, stages, plan, recorder)
+        usable = [entry for entry in known if entry.plan.fits()]
+        self._keep(key, Versions([self._latest, *usable][:MOST_ENTRIES]))
+        return self._latest
+
+    def _known(self, key: Any) -> Versions:
+        """The versions for arguments of these kinds, which are the latest used now."""
+        last, known = self._last_known
+        if last != key:
+            known = self._entries.get(key)
+            if known is None:
+                return Versions()
+            self._last_known = (key, known)
+        return known
+
+    def _keep(self, key: Any, versions: Versions) -> None:
+        """Keep versions; those of other kinds of arguments that were used least recently go where memory runs out."""
+        for dropped in self._entries.put(key, versions):
+            for entry in dropped:
+                entry.recorder.release()
+        self._last_known = (key, versions)
+
+    def _note(self, key: Any, entry: Entry | None) -> None:
+        """Remember why a capture was needed."""
+        if entry is not None:
+            reason = entry.trace.broken() or "a parameter or buffer was replaced or changed its dtype"
+        else:
+            kinds = ", ".join(str(ArrayType(*kind) if isinstance(kind, tuple) else kind) for kind in key[1])
+            known = self._captures > 0
+            reason = (
+                f"new argument types: {kinds}" if known else f"the first call, with {kinds or 'no arguments'}"
+            )
+        self._captures += 1
+        self._reasons.append(reason)
+
+    def _calls_itself(self) -> RecordingError:
+        return RecordingError(
+            f"the compiled function {self._name!r} calls itself: it is called, with arguments of the same kinds, by "
+            f"what runs inside it, which would never end. Compile the function that does not call itself, and give a "
+            f"recursion an argument that ends it"
+        )
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def _last(self) -> Entry:
+        if self._latest is None:
+            raise RecordingError(
+                f"the compiled function {self._name!r} has not been called yet: call it once first"
+            )
+        return self._latest
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The graph of the latest call after each pass, as captured first."""
+        return self._last().stages
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the latest call."""
+        return self._last().plan
+
+    def explain_recapture(self) -> str:
+        """Why the function was captured, each time it was (of many, the latest thousand)."""
+        first = self._captures - len(self._reasons) + 1
+        return (
+            "\n".join(f"capture {first + i}: {reason}" for i, reason in enumerate(self._reasons))
+            or "never captured"
+        )
+
+    def profile(self, *args: Any, repeats: int = 10, **kwargs: Any) -> Profile:
+        """Where the time goes on the given arguments; parameters, states and generators stay as they are.
+
+        Args:
+            args, kwargs: what to call the function with.
+            repeats: how often each step is run; its time is the median.
+
+        Raises:
+            SettingError: `repeats` is no positive whole number.
+        """
+        check_repeats(repeats)
+        key, values, _, _ = self._read(args, kwargs)
+        if held_here(self._lock):
+            raise self._calls_itself()
+        with self._lock:
+            entry = self._entry(key, args, kwargs)
+            with _generators_kept(entry.graph):
+                seconds = entry.plan.profile(values, repeats)
+        return Profile(entry.plan, seconds, repeats, self._name)
+
+    def release(self) -> None:
+        """Give back the memory of all plans, and machine code that only they used; the next call captures again.
+
+        Waits for a call that is running in another thread. Results that were recorded keep what their backward pass
+        needs, and plan it again when it runs.
+        """
+        self._forget()
+        if language.available():
+            from tinygraph.kernels.module import release_unused
+
+            release_unused()
+
+    def _forget(self) -> None:
+        with self._lock:
+            for versions in self._entries.clear():
+                for entry in versions:
+                    entry.recorder.release()
+            self._last_known = (None, Versions())
+            self._latest = None
+
+    @property
+    def nbytes(self) -> int:
+        """What the plans take together, about, their machine code included."""
+        return self._entries.nbytes
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._name}: {self._entries.count} plan(s)>"
+
+
+@contextlib.contextmanager
+def _generators_kept(graph: Graph) -> Iterator[None]:
+    """Give the generators that a graph draws from their states back."""
+    generators = [leaf.value for leaf in graph.leaves if leaf.kind == "generator"]
+    before = [generator.state for generator in generators]
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.state = state
+
+
+def _inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The arguments that are inputs of the graph, in its order."""
+    leaves, _ = flatten((args, kwargs))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) or _varies(leaf)]
+
+
+def _varies(leaf: Any) -> bool:
+    """Whether an argument other than a tensor is an input of the graph: arrays and Python numbers."""
+    return isinstance(leaf, np.ndarray | np.generic | int | float | complex) and not isinstance(leaf, bool)
+
+
+class _Inlined(threading.local):
+    """The compiled functions that are being run in a capture, with the kinds of their arguments."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+
+_inlined = _Inlined()
+
+
+def _kind(leaf: Any) -> Any:
+    """What of an argument other than a tensor decides whether a captured graph can serve again."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return type_of(leaf)
+    if isinstance(leaf, int | float | complex) and not isinstance(leaf, bool):
+        return f"a Python {type(leaf).__name__}"
+    try:
+        hash(leaf)
+    except TypeError:
+        raise DTypeError(
+            f"an argument of a compiled function is a {type(leaf).__name__}, whose contents may change unnoticed: pass "
+            f"arrays, numbers, strings and containers of them, something hashable (a frozenset), or close over it"
+        ) from None
+    return leaf
+
+
+def compile(
+    function: Callable[..., Any],
+    *,
+    passes: Sequence[Pass] = COMPILE_PASSES,
+    memory_budget: int | None = None,
+    plan_bytes: int = PLAN_BYTES,
+) -> Compiled:
+    """A function with the same results and effects that runs from a plan instead of Python.
+
+    The first call with arguments of new types captures the function: it runs once on types alone, and what it reads
+    and updates (parameters, optimizer state, running statistics, generators) becomes part of the graph. Later calls
+    run the plan. A whole training step may be compiled: zero_grad, forward, backward and the optimizer's step.
+
+    Args:
+        function: takes arrays, tensors, numbers and containers of them. Python code in it must not depend on values.
+        passes: the graph passes to run; leave one out to see what it does.
+        memory_budget: the most bytes that intermediate values shall take at once, such as `64 * 2**20`; None for no
+            limit. Where keeping them for the backward pass takes more, they are computed again: the results stay the
+            same bit for bit, a step takes longer. Parameters, states, gradients in `.grad`, inputs and the scratch
+            memory of kernels do not count; `.plan.arena_bytes` says what the plan takes. The pass `recompute` stands in
+            the place of `recompute_cheap` then, which looks for what is worth it without a budget.
+        plan_bytes: what plans for all kinds of arguments may take together, their machine code included: 1 GiB. Those
+            that were used least recently are dropped, the latest never; `.nbytes` says what they take. Machine code
+            that no plan uses any more is kept for later ones, 256 MiB of it in the whole process.
+
+    Returns:
+        A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
+
+    The call is part of the program around it: where parameters, closures or arguments require a gradient, it is
+    recorded as one node, and gradients of every order flow through it as through the function itself. Under
+    `tg.no_grad()` nothing is recorded, which is faster. The results of a function that runs a backward pass of its own
+    refuse another.
+
+    Results are fresh arrays, and stay as they are. The tensors in `.grad` belong to the compiled function, which fills
+    them again in its next call: copy what is to be kept. Python code that a capture relied on (settings of modules and
+    optimizers, variables that `function` closes over) is watched; the contents of lists, dicts and arrays are not.
+
+    Raises:
+        CaptureError: at the user's line, where Python code asks for a value.
+        DTypeError: an argument that is neither numeric nor hashable.
+        SettingError: the memory budget is no positive integer, or `plan_bytes` no number of bytes.
+        RecordingError: the function calls itself while its plan runs, or runs a backward pass of its own although an
+            argument requires a gradient.
+
+    Warns:
+        TinygraphWarning: the memory budget cannot be met; what takes how much instead.
+
+    >>> import numpy as np
+    >>> square = compile(lambda x: np.sin(x) ** 2)
+    >>> square(np.array([0.0, np.pi / 2]))
+    array([0., 1.])
+    """
+    if memory_budget is not None:  # last, since passes that merge what is computed twice would undo it
+        passes = (*(one for one in passes if one is not recompute_cheap), recompute(memory_budget))
+    return Compiled(function, passes, plan_bytes)
