@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph import kernels as language
+from tinygraph import kernels
 from tinygraph.compiler.passes import PASSES, Pass, Stage, run_passes
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.compiler.plan import Plan
 from tinygraph.compiler.profile import Profile, check_repeats
-from tinygraph.compiler.recent import Recent
 from tinygraph.compiler.recorded_call import Recorder
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import held_here, open_after_fork
 from tinygraph.core.modes import modes
+from tinygraph.core.recent import Recent
 from tinygraph.core.tensor import Tensor, left_behind
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
@@ -283,7 +283,7 @@ class Compiled:
         needs, and plan it again when it runs.
         """
         self._forget()
-        if language.available():
+        if kernels.available():
             from tinygraph.kernels.module import release_unused
 
             release_unused()

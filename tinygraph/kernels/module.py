@@ -15,8 +15,8 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
-from tinygraph.compiler.recent import Recent
 from tinygraph.core.locks import open_after_fork
+from tinygraph.core.recent import Recent
 from tinygraph.kernels.builder import Function
 from tinygraph.kernels.cpu import Target, current_target
 

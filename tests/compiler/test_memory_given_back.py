@@ -10,7 +10,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.compiler.recent import Recent
+from tinygraph.core.recent import Recent
 from tinygraph.errors import SettingError
 
 MIB = 2**20
