@@ -369,6 +369,15 @@ def test_random_numbers_of_the_forward_pass_are_those_of_the_backward_pass():
     np.testing.assert_array_equal(nn.functional.dropout(x, 0.5).detach().numpy(), out.detach().numpy())
 
 
+def test_random_numbers_that_nothing_reads_are_refused_since_they_move_the_generator_on():
+    def function(x):
+        nn.functional.dropout(x, 0.5)
+        return nn.functional.dropout(x, 0.5)
+
+    with pytest.raises(CaptureError, match="nothing reads the random numbers"):
+        tg.compile(function)(np.ones(8))
+
+
 # -- steps that differentiate themselves ---------------------------------------------------------------------------
 
 

@@ -22,13 +22,14 @@ from tinygraph.compiler.plan import Plan
 from tinygraph.compiler.profile import Profile, check_repeats
 from tinygraph.compiler.recorded_call import Recorder
 from tinygraph.core.graph import Graph
-from tinygraph.core.locks import held_here, open_after_fork
+from tinygraph.core.locks import open_after_fork
 from tinygraph.core.modes import modes
+from tinygraph.core.node import edge_node
 from tinygraph.core.recent import Recent
 from tinygraph.core.tensor import Tensor, left_behind
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
-from tinygraph.errors import DTypeError, RecordingError
+from tinygraph.errors import CaptureError, DTypeError, RecordingError
 from tinygraph.tracing.trace import Trace, capture_with
 
 COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule, recompute_cheap)
@@ -79,6 +80,7 @@ class Compiled:
         self.function = function
         self.passes = tuple(passes)
         self._lock = open_after_fork()
+        self._held: Callable[[], bool] = self._lock._is_owned  # by this thread
         self._entries = Recent(plan_bytes)
         self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
         self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
@@ -91,24 +93,18 @@ class Compiled:
         if mode.capture is not None:  # inside another capture it is part of that graph
             return self._inlined(args, kwargs)
         key, values, tensors, wanted = self._read(args, kwargs)
-        if held_here(self._lock):
+        if self._held():
             raise self._calls_itself()
-        edges = None
+        call = edges = None
         with self._lock:  # what is decided when an entry is chosen must hold until its plan has run
             entry = self._entry(key, args, kwargs)
             if mode.recording:
-                call, edges = entry.recorder.recording(wanted)
-                if call is not None:
-                    return self._shaped(entry, call(_inputs(args, kwargs)))
-            results = entry.plan(values)
+                call, edges = entry.recorder.found.get(wanted) or entry.recorder.recording(wanted)
+            out: list[Any] = entry.plan(values) if call is None else call(_inputs(args, kwargs))
         if edges is not None:
-            out = list(map(Tensor, results, edges))
-        else:
-            out = list(map(Tensor, results)) if tensors or entry.trace.with_tensors else results
-        return self._shaped(entry, out)
-
-    def _shaped(self, entry: Entry, out: list[Any]) -> Any:
-        """Results in the shape in which the function returned them."""
+            out = list(map(Tensor, out, edges))
+        elif call is None and (tensors or entry.trace.with_tensors):
+            out = list(map(Tensor, out))
         result = entry.graph.result
         return result.unflatten(out) if result is not None else out
 
@@ -173,7 +169,9 @@ class Compiled:
         return (shape, tuple(kinds)), values, tensors, wanted
 
     def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
-        known = self._known(key)
+        last, known = self._last_known  # of many calls in a row the arguments are of one kind
+        if last != key:
+            known = self._known(key)
         for entry in known:
             if entry.trace.broken() is None and entry.plan.fits():
                 self._latest = entry
@@ -182,6 +180,7 @@ class Compiled:
         leaves, tree = flatten((args, kwargs))
         args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
         graph, trace = capture_with(self.function, args, kwargs, wanting=True)
+        self._check_draws(graph, trace)
         stages = run_passes(graph, self.passes)
         plan = Plan(stages[-1].graph, list(trace.gradients_read.values()))
         recorder = Recorder(graph, trace, self.passes, self._name)
@@ -190,14 +189,24 @@ class Compiled:
         self._keep(key, Versions([self._latest, *usable][:MOST_ENTRIES]))
         return self._latest
 
+    def _check_draws(self, graph: Graph, trace: Trace) -> None:
+        """Refuse random numbers that nothing reads: a graph leaves them out, and all later draws would be others."""
+        listed = set(map(id, graph.nodes))
+        for edge in trace.draws:
+            node = edge_node(edge)
+            if id(node) not in listed:
+                raise CaptureError(
+                    f"nothing reads the random numbers that are drawn{f' at {node.source}' if node.source else ''} in "
+                    f"the compiled function {self._name!r}: a plan would not draw them, and all later ones would be "
+                    f"other numbers than eagerly. Leave the draw out, or return what is made of it"
+                )
+
     def _known(self, key: Any) -> Versions:
         """The versions for arguments of these kinds, which are the latest used now."""
-        last, known = self._last_known
-        if last != key:
-            known = self._entries.get(key)
-            if known is None:
-                return Versions()
-            self._last_known = (key, known)
+        known: Versions | None = self._entries.get(key)
+        if known is None:
+            return Versions()
+        self._last_known = (key, known)
         return known
 
     def _keep(self, key: Any, versions: Versions) -> None:
@@ -268,7 +277,7 @@ class Compiled:
         """
         check_repeats(repeats)
         key, values, _, _ = self._read(args, kwargs)
-        if held_here(self._lock):
+        if self._held():
             raise self._calls_itself()
         with self._lock:
             entry = self._entry(key, args, kwargs)

@@ -330,7 +330,9 @@ class Plan:
     def _finish(self) -> list[Any]:
         results = [out.copy("C")[()] for out in self._outputs]
         for leaf, gradient in self._gradients:
-            leaf.grad = None if gradient is None else gradient()
+            new = None if gradient is None else gradient()
+            if leaf._grad is not new:  # from the second call on it mostly is
+                leaf.grad = new
         # an update may be another state's old value, or a view of it
         values = [value.copy() if among_states else value for _, value, among_states in self._copied]
         # noted first: a write that Ctrl-C interrupts is noticed as well

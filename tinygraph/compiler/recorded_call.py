@@ -40,13 +40,14 @@ class Recorder:
     """The recorded calls of one captured graph.
 
     Attributes:
+        found: what `recording` said so far.
         plans: what was planned for them so far.
     """
 
     def __init__(self, graph: Graph, trace: Trace, passes: Sequence[Pass], name: str) -> None:
         self._graph, self._trace, self._passes, self._name = graph, trace, passes, name
         self._call: RecordedCall | None = None
-        self._found: dict[int, Recording] = {}
+        self.found: dict[int, Recording] = {}
         self.plans: list[Plan] = []
 
     def recording(self, wanted: int) -> Recording:
@@ -58,14 +59,14 @@ class Recorder:
         Raises:
             RecordingError: one does, and the function runs a backward pass of its own, which would have to reach it.
         """
-        found = self._found.get(wanted)
+        found = self.found.get(wanted)
         if found is None:
-            found = self._found[wanted] = self._decide(wanted)
+            found = self.found[wanted] = self._decide(wanted)
         return found
 
     def release(self) -> None:
         """Give back the memory of the plans."""
-        self._found.clear()
+        self.found.clear()
         self.plans.clear()
         if self._call is not None:
             self._call.body.release()

@@ -17,12 +17,6 @@ def open_after_fork() -> Any:
     return lock
 
 
-def held_here(lock: Any) -> bool:
-    """Whether this thread holds the lock."""
-    held: bool = lock._is_owned()
-    return held
-
-
 def _open_all() -> None:
     for lock in list(_locks):
         lock._at_fork_reinit()

@@ -39,6 +39,7 @@ class Trace:
         constants: the tensors of plain data that it reads, by id, each with the value that it had.
         returned: for each result the state that it is, or None where it was computed.
         ran_backward: whether the program ran a backward pass.
+        draws: the nodes that draw random numbers, in order.
         floor: what this capture makes has a creation number above it.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
@@ -55,6 +56,7 @@ class Trace:
         self.with_tensors = False
         self.returned: list[Leaf | None] = []
         self.ran_backward = False
+        self.draws: list[Edge] = []
         self._standing: dict[int, tuple[Any, Edge]] = {}
         self._made: dict[int, Tensor] = {}
 
@@ -155,6 +157,11 @@ class Trace:
                         f"{leaf.describe()}, which is written here, so that it would be no constant: call .detach() "
                         f"inside the captured function, or close over a copy, tensor.copy()"
                     )
+
+    def drew(self, tensor: Tensor) -> None:
+        """Note that the program draws random numbers."""
+        assert tensor._edge is not None
+        self.draws.append(tensor._edge)
 
     def made(self, tensor: Tensor) -> None:
         """Note that the program made a tensor of plain data: it is no state, and forgotten when the program ends."""
