@@ -62,6 +62,8 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
     capture = modes.current.capture
     # nodes that stand for parameters which the captured program has replaced before: gradients stop at them
     versions: dict[int, Leaf] = capture.versions if capture is not None else {}
+    if capture is not None:
+        capture.ran_backward = True
     leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
     leaves |= {id(node): versions[id(node)] for node in nodes if id(node) in versions}
     wanted = set(leaves) if versions else None
@@ -249,7 +251,8 @@ def _step_back(
     if node.versions is not None:
         node.check_versions()
     if gradient.__class__ is list:
-        gradient = _typed_zeros(node, gradient)
+        # a body keeps many results from between, which get no cotangents in a first-order pass
+        gradient = tuple(gradient) if "body" in node.op.facts else _typed_zeros(node, gradient)
         if gradient is None:
             return
     if not record:

@@ -21,6 +21,11 @@ class Lock:
         self.held = threading.RLock()
         _locks.add(self)
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread holds it."""
+        return bool(self.held._is_owned())  # type: ignore[attr-defined]
+
     def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
         return Lock, ()
 

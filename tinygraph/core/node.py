@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from weakref import ref
 
 import numpy as np
 
@@ -192,14 +193,14 @@ class Leaf(Node):
         requires_grad: whether gradients are wanted.
         version: how often the value has been written.
         changed_at: the line that wrote it last.
-        grad: the accumulated gradient, a Tensor or None.
+        holder: a weak reference to the tensor that holds the leaf, or None.
     """
 
-    __slots__ = ("changed_at", "grad", "holder", "leaf_kind", "requires_grad", "value", "version")
+    __slots__ = ("_grad", "changed_at", "holder", "leaf_kind", "requires_grad", "value", "version")
 
     types: ArrayType
     value: Any
-    grad: Tensor | None
+    _grad: Any
     holder: Callable[[], Tensor | None] | None  # a weak reference to the tensor that holds the leaf
 
     def __init__(
@@ -227,8 +228,30 @@ class Leaf(Node):
         self.leaf_kind = kind
         self.version = 0
         self.changed_at: SourceLine | None = None
-        self.grad = None
+        self._grad = None
         self.holder = None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient, a Tensor or None.
+
+        One that is itself recorded (`create_graph`) leads back to this leaf: the tensor that holds the leaf keeps it,
+        and the leaf refers to it weakly, so that there is no cycle.
+        """
+        found = self._grad
+        return found() if found.__class__ is ref else found
+
+    @grad.setter
+    def grad(self, gradient: Tensor | None) -> None:
+        held = self._grad
+        if held.__class__ is ref or (gradient is not None and gradient._edge is not None):
+            holder = self.holder() if self.holder is not None else None
+            if holder is not None:
+                recorded = gradient is not None and gradient._edge is not None
+                holder._recorded_grad = gradient if recorded else None
+                self._grad = ref(gradient) if recorded else gradient
+                return
+        self._grad = gradient
 
     @property
     def kind(self) -> str:

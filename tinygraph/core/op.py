@@ -41,6 +41,7 @@ FACTS = (
     "transposed_product",
     "program",
     "read_only",
+    "body",
 )
 
 
@@ -314,6 +315,7 @@ class Op:
             each so exchanged, in reverse order.
             "read_only": True; its result may lie in its operand's memory, and must not be written.
             "program": what an op that the compiler made computes, in the kernel language.
+            "body": what an op consists of whose body is a graph, see `bodies.py`.
     """
 
     name: str

@@ -25,3 +25,6 @@ class OpenCapture:
 
     def made(self, tensor: Tensor) -> None:
         """Nobody asks later which tensors are new."""
+
+    def drew(self, tensor: Tensor) -> None:
+        """Rules draw no random numbers."""

@@ -146,7 +146,9 @@ class Generator:
     def _draw(self, op: str, **settings: Any) -> Any:
         if modes.current.capture is None:
             return ops[op].forward(self, **settings)
-        return ops[op](Tensor(None, self.leaf, self.leaf), **settings)
+        drawn = ops[op](Tensor(None, self.leaf, self.leaf), **settings)
+        modes.current.capture.drew(drawn)
+        return drawn
 
     @property
     def leaf(self) -> Leaf:

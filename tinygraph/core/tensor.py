@@ -31,8 +31,11 @@ class Tensor:
     `==` is elementwise and hashing goes by identity. In arithmetic Python scalars are weak, as in NumPy 2.
     """
 
-    # `_shared` is set on views and on what they are views of, by `views.py`
-    __slots__ = ("__weakref__", "_edge", "_leaf", "_shared", "_value")
+    # `_shared` is set on views and on what they are views of, by `views.py`; `_recorded_grad` on the holders of leaves
+    # alone, see `Leaf.grad`
+    __slots__ = ("__weakref__", "_edge", "_leaf", "_recorded_grad", "_shared", "_value")
+
+    _recorded_grad: Tensor | None
 
     # NumPy hands operators and functions with a tensor operand to the methods below.
     __array_priority__ = 1000

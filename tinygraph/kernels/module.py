@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import functools
+import itertools
 import sys
-import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
+from tinygraph.core.locks import Lock
+from tinygraph.core.recent import Recent
 from tinygraph.kernels.builder import Function
 from tinygraph.kernels.cpu import Target, current_target
 
@@ -23,9 +26,13 @@ LIBRARY_FUNCTIONS = (
     *("pow", "cbrt", "hypot", "sin", "cos", "tan", "asin", "acos", "atan", "atan2"),
     *("sinh", "cosh", "asinh", "acosh", "atanh"),
 )
-_lock = threading.Lock()
+ENTRY = "kernel"  # the name of the function in a module
+_CODE_OVERHEAD = 80_000  # bytes besides the machine code: pages, symbols, the kernel's description; measured
+_numbers = itertools.count()
+_lock = Lock()
 # for functions that make kernels: one kernel for equal arguments; those not used for long are dropped, unless bound
-kept = functools.lru_cache(maxsize=2048)
+kernels = Recent(256 * 2**20)
+kept = kernels.kept
 
 
 class Kernel(NamedTuple):
@@ -35,13 +42,18 @@ class Kernel(NamedTuple):
         name: what it computes, for tables.
         address: where its machine code starts.
         pointers: how many pointers it takes; counts come after them.
-        engine: the owner of the machine code.
+        code: the owner of the machine code.
     """
 
     name: str
     address: int
     pointers: int
-    engine: Any
+    code: Code
+
+    @property
+    def nbytes(self) -> int:
+        """What its machine code takes."""
+        return self.code.nbytes
 
     def bind(self, *arrays: Array, counts: Sequence[int] = ()) -> Bound:
         """The kernel applied to the memory of these arrays, of which it reads and writes whatever it was made for.
@@ -51,7 +63,9 @@ class Kernel(NamedTuple):
         if len(arrays) != self.pointers:
             raise TypeError(f"kernel {self.name} takes {self.pointers} arrays, not {len(arrays)}")
         pointers = tuple(array.ctypes.data for array in arrays)
-        return Bound(self.name, self.address, pointers, tuple(counts), (arrays, self.engine))
+        bound = Bound(self.name, self.address, pointers, tuple(counts), (arrays, self.code))
+        self.code.bound[id(bound.function)] = bound.function
+        return bound
 
 
 class Bound:
@@ -60,9 +74,10 @@ class Bound:
     Attributes:
         name: what it computes, for tables.
         run: the cheapest callable that runs it.
+        function: what `run` calls, which keeps arrays and machine code alive.
     """
 
-    __slots__ = ("_function", "address", "counts", "name", "pointers", "run")
+    __slots__ = ("address", "counts", "function", "name", "pointers", "run")
 
     def __init__(
         self, name: str, address: int, pointers: tuple[int, ...], counts: tuple[int, ...], alive: Any
@@ -73,11 +88,11 @@ class Bound:
         function.argtypes = None  # the arguments are converted already, here and once
         function.alive = alive  # whoever holds `run` holds the arrays and the machine code
         self.run: Callable[[], Any] = functools.partial(function, *arguments) if arguments else function
-        self._function = function
+        self.function = function
 
     def holding(self, *objects: Any) -> Bound:
         """The same, keeping more objects alive."""
-        self._function.alive = (self._function.alive, objects)
+        self.function.alive = (self.function.alive, objects)
         return self
 
     def __call__(self) -> None:
@@ -108,37 +123,60 @@ def compile_kernel(
         target: the CPU; by default this one.
     """
     module = ir.Module(name)
-    code = Function(module, "kernel", pointers, counts, distinct=distinct)
+    code = Function(module, ENTRY, pointers, counts, distinct=distinct)
     write(code)
     code.finish()
-    engine = compile_text(str(module), target)
-    return Kernel(name, engine.get_function_address("kernel"), len(pointers), engine)
+    made = Code(str(module), target)
+    return Kernel(name, made.address, len(pointers), made)
 
 
-def compile_text(text: str, target: Target | None = None) -> Any:
-    """An execution engine that owns the machine code of a module in LLVM's assembly language.
+class Code:
+    """The machine code of one module, in memory of its own that is given back with this object.
 
-    LLVM's optimisation passes over the IR are left out: they rewrite hand-scheduled vector code for the worse.
+    Attributes:
+        nbytes: what it takes, about.
+        bound: the bound kernels that run it.
     """
-    machine = (target or current_target()).machine()
-    _offer_library()
-    parsed = llvm.parse_assembly(text)
-    parsed.triple = machine.triple
-    parsed.verify()
-    with _lock:
-        engine = llvm.create_mcjit_compiler(parsed, machine)
-        engine.finalize_object()
-    return engine
+
+    def __init__(self, text: str, target: Target | None = None) -> None:
+        """Compile a module in LLVM's assembly language.
+
+        LLVM's optimisation passes over the IR are left out: they rewrite hand-scheduled vector code for the worse.
+        """
+        with _lock.held:
+            machine, linker = _linker(target or current_target())
+            parsed = llvm.parse_assembly(text, llvm.create_context())
+            parsed.triple = machine.triple
+            parsed.verify()
+            image = machine.emit_object(parsed)
+            library = llvm.JITLibraryBuilder().add_object_img(image).export_symbol(ENTRY)
+            for symbol, address in _library_functions().items():
+                if f"@{symbol}(" in text:
+                    library.import_symbol(symbol, address)
+            self._tracker = library.link(linker, f"code {next(_numbers)}")
+        self.nbytes = len(image) + _CODE_OVERHEAD
+        self.address: int = self._tracker[ENTRY]
+        self.bound: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 @functools.cache
-def _offer_library() -> None:
-    """Tell LLVM where the C library's mathematics are, wherever this platform keeps them."""
+def _linker(target: Target) -> tuple[Any, Any]:
+    """What makes machine code for a CPU, and what places it in memory: one each, since they take a megabyte."""
+    return target.machine(), llvm.create_lljit_compiler(target.machine())
+
+
+@functools.cache
+def _library_functions() -> dict[str, int]:
+    """Where the C library's mathematics are, wherever this platform keeps them."""
     library = ctypes.CDLL(ctypes.util.find_library("m") if sys.platform != "win32" else "ucrtbase")
-    for name in LIBRARY_FUNCTIONS:
-        for symbol in (name, name + "f"):
-            address = ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value
-            llvm.add_symbol(symbol, address)
+    names = [symbol for name in LIBRARY_FUNCTIONS for symbol in (name, name + "f")]
+    addresses = (ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value for symbol in names)
+    return {symbol: address for symbol, address in zip(names, addresses, strict=True) if address}
+
+
+def release_unused() -> None:
+    """Give back the machine code of kernels that are bound to no arrays any more."""
+    kernels.drop(lambda kernel: not kernel.code.bound)
 
 
 def sequence(name: str, kernels: Sequence[Bound]) -> Bound:
@@ -151,5 +189,5 @@ def sequence(name: str, kernels: Sequence[Bound]) -> Bound:
         arguments = [f"ptr inttoptr (i64 {pointer} to ptr)" for pointer in kernel.pointers]
         arguments += [f"i64 {count}" for count in kernel.counts]
         calls.append(f"call void inttoptr (i64 {kernel.address} to ptr)({', '.join(arguments)})\n")
-    engine = compile_text(f"define void @sequence() {{\n{''.join(calls)}ret void\n}}\n")
-    return Bound(name, engine.get_function_address("sequence"), (), (), (tuple(kernels), engine))
+    code = Code(f"define void @{ENTRY}() {{\n{''.join(calls)}ret void\n}}\n")
+    return Bound(name, code.address, (), (), (tuple(kernels), code))

@@ -37,6 +37,9 @@ class Trace:
         gradients_read: the leaves whose `.grad` it reads, each with the state that holds it while the program runs.
         with_tensors: whether the program read a tensor or called a module, so that its results are tensors.
         constants: the tensors of plain data that it reads, by id, each with the value that it had.
+        returned: for each result the state that it is, or None where it was computed.
+        ran_backward: whether the program ran a backward pass.
+        draws: the nodes that draw random numbers, in order.
         floor: what this capture makes has a creation number above it.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
@@ -51,6 +54,9 @@ class Trace:
         self.constants: dict[int, tuple[Tensor, Any]] = {}
         self.guards: dict[Any, tuple[str, Callable[[], Any], Any]] = {}
         self.with_tensors = False
+        self.returned: list[Leaf | None] = []
+        self.ran_backward = False
+        self.draws: list[Edge] = []
         self._standing: dict[int, tuple[Any, Edge]] = {}
         self._made: dict[int, Tensor] = {}
 
@@ -113,8 +119,10 @@ class Trace:
 
     def at_the_end(self, result: Any) -> Any:
         """What a result of the program is: a state as the program leaves it, anything else as it was returned."""
+        self.returned.append(None)
         if isinstance(result, Tensor) and result._value is not None:
             if result._leaf is not None and self.is_state(result):
+                self.returned[-1] = result._leaf
                 return self.read(result._leaf)
             if result._edge is None:
                 self.constant(result)
@@ -149,6 +157,11 @@ class Trace:
                         f"{leaf.describe()}, which is written here, so that it would be no constant: call .detach() "
                         f"inside the captured function, or close over a copy, tensor.copy()"
                     )
+
+    def drew(self, tensor: Tensor) -> None:
+        """Note that the program draws random numbers."""
+        assert tensor._edge is not None
+        self.draws.append(tensor._edge)
 
     def made(self, tensor: Tensor) -> None:
         """Note that the program made a tensor of plain data: it is no state, and forgotten when the program ends."""
@@ -204,9 +217,16 @@ def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
 
 @collection_paused()
 def capture_with(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None = None,
+    *,
+    wanting: bool = False,
 ) -> tuple[Graph, Trace]:
-    """Capture a function, and return what the capture read and relied on besides."""
+    """Capture a function, and return what the capture read and relied on besides.
+
+    With `wanting`, inputs for tensors that require gradients require them, too.
+    """
     kwargs = kwargs or {}
     trace = Trace(floor=next_order())
     leaves, tree = flatten((args, kwargs))
@@ -219,7 +239,8 @@ def capture_with(
             filled.append(leaf)
             continue
         name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
-        inputs.append(Leaf(None, kind="input", types=types, name=name))
+        wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
+        inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
         filled.append(Tensor(None, inputs[-1], inputs[-1]))
     rely_on_closure(trace, function)
     args, kwargs = tree.unflatten(filled)

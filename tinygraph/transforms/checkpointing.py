@@ -156,8 +156,8 @@ def _op(run: Callable[..., Any], values: list[Any], count: int, region: Region, 
         if segment.constants != read:
             raise StaleValueError(
                 f"checkpoint({region.name}) runs its function again for the backward pass, and it read other data than "
-                f"in the forward pass: an array or number was changed before {here() or 'the backward pass'}. Run backward "
-                f"before the change, or give the function a copy"
+                f"in the forward pass: an array or number was changed before {here() or 'the backward pass'}. Run "
+                f"backward before the change, or give the function a copy"
             )
         _require_same(values, flatten(segment.result)[0], region.name)
         seeds = [
