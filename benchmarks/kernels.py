@@ -25,6 +25,7 @@ from tinygraph.compile.language.planes import ALIGNMENT
 from tinygraph.compile.language.program import ProgramBuilder
 from tinygraph.compile.language.target import current_target
 from tinygraph.core import lowering as door
+from tinygraph.core.registry import ops
 
 BATCH = 32
 # (input channels, output channels, height and width)
@@ -86,7 +87,7 @@ def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
     assert made is not None
     taken = made.target._replace(halo=made.gradient_halo())
     build = ProgramBuilder()
-    relu = direct.Epilogue(build.program(build.step("relu", build.input("float32"))))
+    relu = direct.Epilogue(build.program(build.step(ops.relu, build.input("float32"))))
     weights, reverse = direct.forward_weights(made), direct.gradient_weights(made)
     source, result, gradient, back = (
         empty_aligned(p.shape(BATCH), x.dtype) for p in (made.source, made.target, taken, made.source)

@@ -23,6 +23,11 @@ def add(x: Any, y: Any) -> Any:
     return x + y
 
 
+@add.emit(bools=True)
+def add_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.add(x, y)
+
+
 @add.vjp("x")
 def add_wrt_x(g: Any) -> Any:
     return g
@@ -44,6 +49,11 @@ def add_wrt_y(g: Any) -> Any:
 def subtract(x: Any, y: Any) -> Any:
     """x - y;  d/dx = 1,  d/dy = -1."""
     return x - y
+
+
+@subtract.emit
+def subtract_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.subtract(x, y)
 
 
 @subtract.vjp("x")
@@ -69,6 +79,11 @@ def multiply(x: Any, y: Any) -> Any:
     return x * y
 
 
+@multiply.emit(bools=True)
+def multiply_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.multiply(x, y)
+
+
 @multiply.vjp("x")
 def multiply_wrt_x(g: Any, y: Any) -> Any:
     return g * y
@@ -90,6 +105,11 @@ def multiply_wrt_y(g: Any, x: Any) -> Any:
 def divide(x: Any, y: Any) -> Any:
     """x / y;  d/dx = 1 / y,  d/dy = -x / y²."""
     return x / y
+
+
+@divide.emit
+def divide_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.divide(x, y)
 
 
 @divide.vjp("x")
@@ -114,6 +134,11 @@ def negative(x: Any) -> Any:
     return -x
 
 
+@negative.emit
+def negative_emitted(code: Any, x: Any) -> Any:
+    return code.negative(x)
+
+
 @negative.vjp("x")
 def negative_wrt_x(g: Any) -> Any:
     return -g
@@ -127,6 +152,11 @@ def negative_wrt_x(g: Any) -> Any:
 def reciprocal(x: Any) -> Any:
     """1 / x;  d/dx = -1 / x². Of integers, like NumPy, an integer."""
     return np.reciprocal(x)
+
+
+@reciprocal.emit
+def reciprocal_emitted(code: Any, x: Any) -> Any:
+    return code.divide(code.constant(1, x), x)
 
 
 @reciprocal.vjp("x")

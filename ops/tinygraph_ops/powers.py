@@ -33,6 +33,17 @@ def power(x: Any, y: Any) -> Any:
     return x**y
 
 
+@power.emit
+def power_emitted(code: Any, x: Any, y: Any) -> Any:
+    """A known small integer, or a half, as the exponent makes multiplications; else the C library is called."""
+    exponent = code.number(y)
+    if exponent is not None and exponent.is_integer() and abs(exponent) <= 64:
+        return code.integer_power(x, int(exponent))
+    if exponent == 0.5:
+        return code.intrinsic("llvm.sqrt", x)
+    return code.library("pow", x, y)
+
+
 @power.vjp("x")
 def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
     if isinstance(y, int | float | complex):
@@ -65,6 +76,11 @@ def square(x: Any) -> Any:
     return np.square(x)
 
 
+@square.emit
+def square_emitted(code: Any, x: Any) -> Any:
+    return code.multiply(x, x)
+
+
 @square.vjp("x")
 def square_wrt_x(g: Any, x: Any) -> Any:
     return g * (2 * x)
@@ -84,6 +100,11 @@ def sqrt(x: Any) -> Any:
     return np.sqrt(x)
 
 
+@sqrt.emit
+def sqrt_emitted(code: Any, x: Any) -> Any:
+    return code.intrinsic("llvm.sqrt", x)
+
+
 @sqrt.vjp("x")
 def sqrt_wrt_x(g: Any, out: Any) -> Any:
     return g / (2 * out)
@@ -97,6 +118,11 @@ def sqrt_wrt_x(g: Any, out: Any) -> Any:
 def cbrt(x: Any) -> Any:
     """The real cube root of x;  d/dx = 1 / (3 ∛x²), infinite at 0."""
     return np.cbrt(x)
+
+
+@cbrt.emit
+def cbrt_emitted(code: Any, x: Any) -> Any:
+    return code.library("cbrt", x)
 
 
 @cbrt.vjp("x")
@@ -116,6 +142,11 @@ def cbrt_wrt_x(g: Any, out: Any) -> Any:
 def hypot(x: Any, y: Any) -> Any:
     """√(x² + y²) without overflow;  d/dx = x / out,  d/dy = y / out, both 0 at the origin."""
     return np.hypot(x, y)
+
+
+@hypot.emit
+def hypot_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.library("hypot", x, y)
 
 
 @hypot.vjp("x")

@@ -5,13 +5,13 @@ A micrograd-like expression of 10^5 nodes is one step of a plan this way. Withou
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygraph.compile import language
+from tinygraph.compile.fuse_elementwise import emits
 from tinygraph.compile.kernels import Kernel, choose_kernel
 from tinygraph.core.node import Node
 from tinygraph.core.types import ArrayType
@@ -29,7 +29,7 @@ class ScalarRun:
     def takes(self, node: Node, operands: Sequence[Any], outputs: Sequence[Any]) -> bool:
         """Add a node, if it is an op on single numbers that the kernel language knows."""
         taken = _numbers(node, operands)
-        if taken is None or not self._available or node.op.name not in _known_ops():
+        if taken is None or not self._available or not emits(node):
             return False
         self._taken.append((node, taken, operands, outputs))
         return True
@@ -46,7 +46,7 @@ class ScalarRun:
 
         steps = [
             scalars.ScalarStep(
-                node.op.name,
+                node.op,
                 numbers,
                 outputs[0],
                 tuple(sorted(node.settings.items())) if node.settings else (),
@@ -55,14 +55,6 @@ class ScalarRun:
         ]
         run = scalars.bind(steps).run
         return tuple(node for node, *_ in taken), Kernel(run, f"generated, {len(taken)} numbers")
-
-
-@functools.cache
-def _known_ops() -> frozenset[str]:
-    """The ops that scalar programs may hold."""
-    from tinygraph.compile.language import emitters
-
-    return frozenset(emitters.known()) - {"cast"}
 
 
 def _numbers(node: Node, operands: Sequence[Any]) -> tuple[Any, ...] | None:

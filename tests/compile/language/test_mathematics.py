@@ -11,12 +11,13 @@ import pytest
 from tinygraph.compile.language import elementwise
 from tinygraph.compile.language.program import ProgramBuilder
 from tinygraph.compile.language.target import current_target
+from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 
 
 def run(name: str, x: Any, **settings: Any) -> Any:
     build = ProgramBuilder()
-    program = build.program(build.step(name, build.input(x.dtype), **settings))
+    program = build.program(build.step(ops[name], build.input(x.dtype), **settings))
     out = np.empty_like(x)
     elementwise.bind(program, [x], [out])()
     return out

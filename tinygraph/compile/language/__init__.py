@@ -7,7 +7,7 @@ plain 16-byte vectors (`target.py`; the environment variable `TINYGRAPH_TARGET` 
     program, planes      what is to be computed, and layouts, as data; nothing is generated and llvmlite is not needed
     target, builder      the CPU; functions, loops, vectors, memory
     mathematics          exp, log, tanh, erf ... for vectors
-    emitters             the table from op names to what they are in the language; open to plugins
+    emission             how what an op emits (`Op.emit`, open to plugins) is applied to operands
     module               compile, bind to arrays, join bound kernels into one call
     elementwise          family: fused chains of elementwise ops of any strides, with reductions at the end
     scalars              family: programs of many single numbers
@@ -24,9 +24,10 @@ keeps its arrays alive. Bound arrays must not move. The cheapest callable is its
 >>> if language.available():
 ...     from tinygraph.compile.language import elementwise
 ...     from tinygraph.compile.language.program import ProgramBuilder
+...     from tinygraph.core.registry import ops
 ...     build = ProgramBuilder()
 ...     x, y = build.input("float32"), build.input("float32")
-...     program = build.program(build.step("tanh", build.step("multiply", x, y)))
+...     program = build.program(build.step(ops.tanh, build.step(ops.multiply, x, y)))
 ...     a, b = np.ones((4, 3), np.float32), np.arange(3, dtype=np.float32)
 ...     total = np.empty(3, np.float32)
 ...     run = elementwise.bind(program, [a, b], [total], reductions=["sum"], axes=[0]).run

@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
-from tinygraph.compile.language.builder import Function
+from tinygraph.compile.language.emission import Code
 from tinygraph.compile.language.target import Target, current_target
 
 Array = np.ndarray[Any, Any]
@@ -91,7 +91,7 @@ class Bound:
 def compile_kernel(
     name: str,
     pointers: Sequence[str],
-    write: Callable[[Function], None],
+    write: Callable[[Code], None],
     *,
     counts: Sequence[str] = (),
     distinct: bool = False,
@@ -102,13 +102,13 @@ def compile_kernel(
     Args:
         name: what it computes, for tables and profilers.
         pointers: names of the pointer arguments.
-        write: gets the `Function` under construction.
+        write: gets the function under construction.
         counts: names of the integer arguments.
         distinct: promise that no two pointers reach the same memory.
         target: the CPU; by default this one.
     """
     module = ir.Module(name)
-    code = Function(module, "kernel", pointers, counts, distinct=distinct)
+    code = Code(module, "kernel", pointers, counts, distinct=distinct)
     write(code)
     code.finish()
     engine = compile_text(str(module), target)
