@@ -22,6 +22,7 @@ from tinygraph_ops import normalization as normalization
 from tinygraph_ops import normalization_kernels as normalization_kernels
 from tinygraph_ops import pooling as pooling
 from tinygraph_ops import pooling_kernels as pooling_kernels
+from tinygraph_ops import power_kernels as power_kernels
 from tinygraph_ops import powers as powers
 from tinygraph_ops import random_numbers as random_numbers
 from tinygraph_ops import reduction_kernels as reduction_kernels

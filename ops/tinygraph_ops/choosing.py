@@ -5,7 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, DTypeError, ErrorSample, NumpyFunctionError, Sample, op, ops
+from tinygraph.plugin import (
+    ArrayType,
+    DTypeError,
+    ErrorSample,
+    NumpyFunctionError,
+    Sample,
+    broadcast_shapes,
+    op,
+    ops,
+)
 
 
 @op(
@@ -130,23 +139,21 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     return np.clip(x, min, max)
 
 
-def _bounds_are_full(x: Any, *bounds: Any) -> bool:
-    """Whether each bound is a Python number, or lies beside x element by element: NumPy asks the strides of arrays.
+def _one_or_each(x: Any, *bounds: Any) -> bool:
+    """Whether each bound is a number, or lies beside x element by element.
 
-    Zeros that differ in sign are equal. NumPy keeps x beside a bound that is one number, and takes one of an array.
+    Zeros that differ in sign are equal: NumPy keeps x beside one bound for all, and takes the bound of an array.
     """
-    return all(one is None or not isinstance(one, ArrayType) or one.shape == x.shape != () for one in bounds)
+    shape = broadcast_shapes(*(one.shape for one in (x, *bounds) if isinstance(one, ArrayType)))
+    return all(not isinstance(one, ArrayType) or one.shape == shape for one in bounds)
 
 
-@clip.emit(fits=_bounds_are_full)
+@clip.emit(fits=_one_or_each)
 def clip_emitted(code: Any, x: Any, min: Any, max: Any) -> Any:
-    if code.number(min) is None:
-        x = code.maximum(x, min)
-    else:
-        x = code.select(code.compare("<", x, min), min, x)
-    if code.number(max) is None:
-        return code.minimum(x, max)
-    return code.select(code.compare(">", x, max), max, x)
+    if code.single_numbers or (code.number(min) is not None and code.number(max) is not None):
+        x = code.select(code.either(code.compare("<", x, min), code.is_nan(min)), min, x)
+        return code.select(code.either(code.compare(">", x, max), code.is_nan(max)), max, x)
+    return code.minimum(code.maximum(x, min), max)
 
 
 @clip.vjp("x")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import Sample, op, ops
+from tinygraph.plugin import ArrayType, Sample, broadcast_shapes, op, ops
 
 
 @op(
@@ -33,13 +33,22 @@ def power(x: Any, y: Any) -> Any:
     return x**y
 
 
-@power.emit
+def _one_or_each(x: Any, y: Any) -> bool:
+    """Whether the exponent is a number, or lies beside x element by element.
+
+    Where one exponent of an array serves many elements and is a half, NumPy takes roots: of -inf nan, of -0.0 itself.
+    """
+    shapes = (one.shape for one in (x, y) if isinstance(one, ArrayType))
+    return not isinstance(y, ArrayType) or y.shape == broadcast_shapes(*shapes)
+
+
+@power.emit(fits=_one_or_each)
 def power_emitted(code: Any, x: Any, y: Any) -> Any:
     """A known small integer, or a half, as the exponent makes multiplications; else the C library is called."""
     exponent = code.number(y)
     if exponent is not None and exponent.is_integer() and abs(exponent) <= 64:
         return code.integer_power(x, int(exponent))
-    if exponent == 0.5:
+    if exponent == 0.5 and not code.single_numbers:
         return code.intrinsic("llvm.sqrt", x)
     return code.library("pow", x, y)
 

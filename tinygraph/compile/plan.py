@@ -105,7 +105,7 @@ class Plan:
                 continue
             outputs = tuple(self._values[id(node), i] for i in range(len(node.output_types)))
             operands = self._operands(node)
-            if numbers.takes(node, operands, outputs):
+            if numbers.takes(node, operands, outputs, lowering):
                 continue
             self._add(numbers.finish())
             self._clear_halos(node, outputs, storage)

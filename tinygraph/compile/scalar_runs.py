@@ -13,6 +13,7 @@ import numpy as np
 from tinygraph.compile import language
 from tinygraph.compile.fuse_elementwise import emits
 from tinygraph.compile.kernels import Kernel, choose_kernel
+from tinygraph.core.lowering import Lowering
 from tinygraph.core.node import Node
 from tinygraph.core.types import ArrayType
 
@@ -24,14 +25,16 @@ class ScalarRun:
 
     def __init__(self) -> None:
         self._available = language.available()
-        self._taken: list[tuple[Node, Any, Sequence[Any], Sequence[Any]]] = []
+        self._taken: list[tuple[Node, Any, Sequence[Any], Sequence[Any], Lowering | None]] = []
 
-    def takes(self, node: Node, operands: Sequence[Any], outputs: Sequence[Any]) -> bool:
-        """Add a node, if it is an op on single numbers that the kernel language knows."""
+    def takes(
+        self, node: Node, operands: Sequence[Any], outputs: Sequence[Any], lowering: Lowering | None = None
+    ) -> bool:
+        """Add a node, if it is an op on single numbers that emits something; alone, it runs as it was lowered."""
         taken = _numbers(node, operands)
         if taken is None or not self._available or not emits(node):
             return False
-        self._taken.append((node, taken, operands, outputs))
+        self._taken.append((node, taken, operands, outputs, lowering))
         return True
 
     def finish(self) -> tuple[tuple[Node, ...], Kernel] | None:
@@ -39,9 +42,9 @@ class ScalarRun:
         taken, self._taken = self._taken, []
         if not taken:
             return None
-        node, _, operands, outputs = taken[-1]
-        if len(taken) == 1:
-            return (node,), choose_kernel(node, operands, outputs)
+        node, _, operands, outputs, lowering = taken[-1]
+        if len(taken) == 1 and (lowering is None or not lowering.scratch):
+            return (node,), choose_kernel(node, operands, outputs, lowering)
         from tinygraph.compile.language import scalars
 
         steps = [
@@ -51,7 +54,7 @@ class ScalarRun:
                 outputs[0],
                 tuple(sorted(node.settings.items())) if node.settings else (),
             )
-            for node, numbers, _, outputs in taken
+            for node, numbers, _, outputs, _ in taken
         ]
         run = scalars.bind(steps).run
         return tuple(node for node, *_ in taken), Kernel(run, f"generated, {len(taken)} numbers")

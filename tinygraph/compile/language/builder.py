@@ -65,6 +65,8 @@ class Function:
     ) -> None:
         signature = ir.FunctionType(ir.VoidType(), [_POINTER] * len(pointers) + [INDEX] * len(counts))
         self.module = module
+        # whether it computes with single numbers: some of NumPy's answers on arrays differ from those on numbers
+        self.single_numbers = False
         self.function = ir.Function(module, signature, name)
         self.pointers: dict[str, Value] = dict(zip(pointers, self.function.args, strict=False))
         self.counts: dict[str, Value] = dict(zip(counts, self.function.args[len(pointers) :], strict=True))
@@ -249,7 +251,7 @@ class Function:
         """The number that a value is known to be in all lanes, None if it is not known."""
         known = getattr(value, "constant", None)  # a number, or one per lane
         if isinstance(known, list):
-            known = known[0] if len(set(map(str, known))) == 1 else None
+            known = known[0].constant if len(set(map(str, known))) == 1 else None
         return float(known) if isinstance(known, float | int) else None
 
     def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:

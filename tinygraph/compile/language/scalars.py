@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 
-from tinygraph.compile.language.builder import Function, Offset, Value, dtype_of, index, splat
-from tinygraph.compile.language.emission import emit
+from tinygraph.compile.language.builder import Offset, Value, dtype_of, index, splat
+from tinygraph.compile.language.emission import Code, emit
 from tinygraph.compile.language.module import Bound, Kernel, compile_kernel, kept
 from tinygraph.compile.language.target import Target, current_target
 from tinygraph.core.op import Op
@@ -126,13 +126,14 @@ class _Table:
 
 @kept
 def _kernel(cases: tuple[_Case, ...], target: Target) -> Kernel:
-    def write(code: Function) -> None:
+    def write(code: Code) -> None:
+        code.single_numbers = True
         code.loop(0, code.counts["steps"], 1, lambda i, _: _dispatch(code, cases, i))
 
     return compile_kernel("scalar program", ["table"], write, counts=["steps"], target=target)
 
 
-def _dispatch(code: Function, cases: Sequence[_Case], i: Offset) -> None:
+def _dispatch(code: Code, cases: Sequence[_Case], i: Offset) -> None:
     row = [_entry(code, code.offset((i, _COLUMNS), column)) for column in range(_COLUMNS)]
     done = code.function.append_basic_block("done")
     choice = code.ir.switch(row[0], done)
@@ -145,7 +146,7 @@ def _dispatch(code: Function, cases: Sequence[_Case], i: Offset) -> None:
     code.ir.position_at_end(done)
 
 
-def _carry_out(code: Function, case: _Case, row: Sequence[Value]) -> None:
+def _carry_out(code: Code, case: _Case, row: Sequence[Value]) -> None:
     meeting = _meeting_dtype(case)
     operands = [
         code.load(code.ir.inttoptr(address, ir.PointerType()), 0, kind)
@@ -167,5 +168,5 @@ def _meeting_dtype(case: _Case) -> str:
     return floats[0] if floats else case.result if case.result != "bool" else "float64"
 
 
-def _entry(code: Function, offset: Offset) -> Value:
+def _entry(code: Code, offset: Offset) -> Value:
     return code.lookup(code.pointers["table"], offset)
