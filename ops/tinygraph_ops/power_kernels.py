@@ -1,4 +1,4 @@
-"""The kernel of powers of single numbers: NumPy's scalars, which eager programs compute with, are not its 0-d arrays."""
+"""The kernel of powers of single numbers: NumPy's scalars, which eager programs hold, differ from its 0-d arrays."""
 
 from __future__ import annotations
 

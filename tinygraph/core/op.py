@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygraph.core.apply import apply
 from tinygraph.core.lowering import Emission
-from tinygraph.core.modes import scope
+from tinygraph.core.modes import CompositeName, scope
 from tinygraph.core.numpy_forms import default_adapter
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
 from tinygraph.core.tensor import Tensor
@@ -351,6 +351,11 @@ class Op:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     @property
+    def identity(self) -> Any:
+        """What makes two ops the same, hashable: the object, never its name."""
+        return self
+
+    @property
     def formula(self) -> str:
         """The first line of the docstring."""
         return (self.forward.__doc__ or "").strip().partition("\n")[0]
@@ -673,7 +678,7 @@ class Composite:
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         if not any(isinstance(x, Tensor) for x in operands):
             return self.function(*operands, **settings)
-        with scope(self.name):
+        with scope(CompositeName(self.name)):
             return self.function(*operands, **settings)
 
     def numpy(self, *functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
