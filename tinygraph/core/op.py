@@ -352,8 +352,21 @@ class Op:
 
     @property
     def identity(self) -> Any:
-        """What makes two ops the same, hashable: the object, never its name."""
-        return self
+        """What makes two ops the same where programs are compared, hashable: never the name alone.
+
+        It is the object, or else the place of its declaration and what its forward closes over.
+        """
+        try:
+            key = (
+                self.name,
+                self.package,
+                self.origin,
+                tuple(cell.cell_contents for cell in self.forward.__closure__ or ()),
+            )
+            hash(key)
+        except (TypeError, ValueError):  # something unhashable, or not assigned yet
+            return self
+        return key
 
     @property
     def formula(self) -> str:
