@@ -253,7 +253,8 @@ def _input_type(value: Any) -> ArrayType | None:
             )
         return ArrayType(shape, dtype.newbyteorder("="))  # kernels take the machine's byte order only
     if isinstance(value, int | float | complex) and not isinstance(value, bool):
-        return WeakType((), np.asarray(value).dtype)
+        kind = next(one for one in (int, float, complex) if isinstance(value, one))
+        return WeakType((), np.dtype(kind))  # whatever its size
     return None
 
 
