@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.capture import trace
+from tinygraph.comparing.front import diff
 from tinygraph.core.modes import CompositeName
 from tinygraph.core.op import op
-from tinygraph.diff.front import diff
-from tinygraph.draw.page.payload import Payload
+from tinygraph.drawing.page.payload import Payload
 from tinygraph.errors import FileFormatError
+from tinygraph.tracing import trace
 
 VECTOR = np.array([1.0, 2.0])
 

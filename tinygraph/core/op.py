@@ -16,13 +16,13 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from tinygraph.core.apply import apply
-from tinygraph.core.lowering import Emission
 from tinygraph.core.modes import CompositeName, scope
 from tinygraph.core.numpy_forms import default_adapter
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import FAMILIES, forward_types, type_of
 from tinygraph.errors import RuleError
+from tinygraph.kernels.lowering import Emission
 
 KINDS = (
     "elementwise", "comparison", "reduction", "contraction", "convolution", "pooling", "normalization", "shape",

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.compile import language
-from tinygraph.compile.compiled import Compiled
-from tinygraph.compile.fuse_elementwise import fuse_elementwise
-from tinygraph.compile.kernels import kernel_target
-from tinygraph.core.lowering import Array, Layout, Layouts, Lowering, Types, rows
+from tinygraph import kernels as language
+from tinygraph.compiler.choosing import kernel_target
+from tinygraph.compiler.compiled import Compiled
+from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
 from tinygraph.errors import TinygraphError
+from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, rows
 from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_op, on_samples
 from tinygraph.testing.laws.values import same
 from tinygraph.testing.trial import Trial
