@@ -1,4 +1,4 @@
-"""Arithmetic: + - * / // % and their kin. Powers are in `powers.py`, exp and log in `exponential.py`."""
+"""Arithmetic: + - * / // % and their kin. Powers are in `powers`, exp and log in `exponential.py`."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph import kernels as language
+from tinygraph import kernels
 from tinygraph.compiler.choosing import Kernel, choose_kernel
 from tinygraph.compiler.passes.fuse_elementwise import emits
 from tinygraph.core.node import Node
@@ -24,7 +24,7 @@ class ScalarRun:
     """The ops on single numbers since the last other step of a plan."""
 
     def __init__(self) -> None:
-        self._available = language.available()
+        self._available = kernels.available()
         self._taken: list[tuple[Node, Any, Sequence[Any], Sequence[Any], Lowering | None]] = []
 
     def takes(

@@ -22,7 +22,6 @@ from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import FAMILIES, forward_types, type_of
 from tinygraph.errors import RuleError
-from tinygraph.kernels.lowering import Emission
 
 KINDS = (
     "elementwise", "comparison", "reduction", "contraction", "convolution", "pooling", "normalization", "shape",
@@ -223,6 +222,22 @@ def _step(
     simple = all(isinstance(argument, int) for argument in arguments)
     position, place = targets[0]
     return Step(rule.function, targets, tuple(arguments), simple, position if place is None else None)
+
+
+class Emission(NamedTuple):
+    """What an elementwise op does to one element, in the kernel language; see `Op.emit`.
+
+    Attributes:
+        rule: `rule(code, *operands, **settings)` -> the value that it makes.
+        conditions: positions of the operands of which only the truth counts.
+        bools: whether the rule holds for operands that are all bools; without it they become float64.
+        fits: operand types and settings to whether the rule holds for them, or None where it always does.
+    """
+
+    rule: Callable[..., Any]
+    conditions: tuple[int, ...] = ()
+    bools: bool = False
+    fits: Callable[..., bool] | None = None
 
 
 @dataclass(frozen=True)

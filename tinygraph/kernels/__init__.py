@@ -20,11 +20,11 @@ A kernel is compiled once for equal arguments, then bound to arrays; a bound ker
 keeps its arrays alive. Bound arrays must not move. The cheapest callable is its `run`:
 
 >>> import numpy as np
->>> from tinygraph import kernels as language
->>> if language.available():
+>>> from tinygraph import kernels
+>>> if kernels.available():
 ...     from tinygraph.kernels import elementwise
-...     from tinygraph.kernels.program import ProgramBuilder
 ...     from tinygraph.core.registry import ops
+...     from tinygraph.kernels.program import ProgramBuilder
 ...     build = ProgramBuilder()
 ...     x, y = build.input("float32"), build.input("float32")
 ...     program = build.program(build.step(ops.tanh, build.step(ops.multiply, x, y)))

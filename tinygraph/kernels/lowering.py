@@ -18,22 +18,6 @@ Run = Callable[[], Any]
 Bind = Callable[[Sequence[Any], Sequence[Array], Sequence[Array]], Run | None]
 
 
-class Emission(NamedTuple):
-    """What an elementwise op does to one element, in the kernel language; see `Op.emit`.
-
-    Attributes:
-        rule: `rule(code, *operands, **settings)` -> the value that it makes.
-        conditions: positions of the operands of which only the truth counts.
-        bools: whether the rule holds for operands that are all bools; without it they become float64.
-        fits: operand types and settings to whether the rule holds for them, or None where it always does.
-    """
-
-    rule: Callable[..., Any]
-    conditions: tuple[int, ...] = ()
-    bools: bool = False
-    fits: Callable[..., bool] | None = None
-
-
 class Layout(NamedTuple):
     """How the elements of a value lie in memory.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph import kernels as language
+from tinygraph import kernels
 from tinygraph.compiler.choosing import kernel_target
 from tinygraph.compiler.compiled import Compiled
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
@@ -45,7 +45,7 @@ def own_emission(op: Any, sample: Any) -> None:
 
     Signs of zeros count.
     """
-    if not isinstance(op, Op) or op.emission is None or not language.available():
+    if not isinstance(op, Op) or op.emission is None or not kernels.available():
         raise DoesNotApply("the op emits nothing, or nothing can be generated")
     trials = [Trial.of(op, one) for one in op.samples]
     for dtype, rtol in (("float64", 1e-12), ("float32", 1e-5)):

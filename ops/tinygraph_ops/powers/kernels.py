@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.plugin import Lowering, Types
 from tinygraph_ops.numpy_kernels import Array, Run, lower_by
-from tinygraph_ops.powers import power
+from tinygraph_ops.powers.ops import power
 
 
 def make_number_power(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run:
