@@ -431,6 +431,7 @@ class Tensor:
     def __abs__(self) -> Tensor:
         result: Tensor = ops.abs(self)
         if isinstance(self.type, WeakType):  # of a Python number it is one again, as np.abs() is not
+            assert result._edge is not None  # captured
             edge_node(result._edge).types = WeakType(*result.type)
         return result
 
