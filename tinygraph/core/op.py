@@ -496,6 +496,19 @@ class Op:
         self.lowering = function
         return function
 
+    @overload
+    def emit(self, function: Callable[..., Any], /) -> Callable[..., Any]: ...
+
+    @overload
+    def emit(
+        self,
+        /,
+        *,
+        conditions: str | Sequence[str] = ...,
+        bools: bool = ...,
+        fits: Callable[..., bool] | None = ...,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+
     def emit(
         self,
         function: Callable[..., Any] | None = None,
@@ -504,7 +517,7 @@ class Op:
         conditions: str | Sequence[str] = (),
         bools: bool = False,
         fits: Callable[..., bool] | None = None,
-    ) -> Any:
+    ) -> Callable[..., Any]:
         """Attach what an elementwise op emits in the kernel language: `rule(code, *operands, **settings)` -> value.
 
         The op then becomes part of generated loops. A rule holds for scalars and vectors, float32 and float64 alike;

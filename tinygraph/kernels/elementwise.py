@@ -399,7 +399,7 @@ def emit_program(code: Function, program: Program, inputs: Sequence[Value], widt
         operands = [values[i] for i in step.operands]
         if step.op == "constant":
             values.append(splat(settings["value"], settings["dtype"], width))
-        elif step.op == "cast":
+        elif isinstance(step.op, str):  # "cast"
             values.append(code.cast(operands[0], settings["dtype"]))
         else:
             values.append(emit(code, step.op, operands, settings))
