@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.analysis.kept import Kept
 from tinygraph.compiler.arena import ALIGNMENT
 from tinygraph.compiler.profile import Profile, bytes_moved, operations_in
 from tinygraph.core.node import Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.errors import printable
 
 if TYPE_CHECKING:
     from tinygraph.compiler.plan import Plan, Step
@@ -55,7 +57,8 @@ def text_table(
         width = max(LEAST_WIDTH, shutil.get_terminal_size((USUAL_WIDTH, 24)).columns)
     buffer = io.StringIO()
     Console(file=buffer, width=width, highlight=False, color_system=None, legacy_windows=False).print(table)
-    return "\n".join([_title(plan, profile), *(line.rstrip() for line in buffer.getvalue().splitlines())])
+    lines = [_title(plan, profile), *(line.rstrip() for line in buffer.getvalue().splitlines())]
+    return printable("\n".join(lines))
 
 
 def html_table(plan: Plan, profile: Profile | None = None) -> str:
@@ -91,6 +94,8 @@ def _title(plan: Plan, profile: Profile | None) -> str:
     from tinygraph.drawing.model.overlays import bytes_text, text_of
 
     arena = f"{len(plan.steps):,} steps, arena of {bytes_text(plan.arena_bytes)}"
+    if any(node.phase == "backward" for node in plan.graph.nodes):
+        arena += f", {bytes_text(Kept(plan.graph).nbytes)} kept for backward"
     if profile is None:
         return f"Plan: {arena}; a buffer +offset is a place in it"
     runs = f"median of {profile.repeats} runs" if profile.repeats > 1 else "one run"

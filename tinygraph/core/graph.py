@@ -17,9 +17,9 @@ from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.tensor import Tensor, tensor_of
-from tinygraph.core.trees import Tree
+from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import ArrayType, WeakType, as_value, type_of
-from tinygraph.errors import RecordingError, ShapeError
+from tinygraph.errors import RecordingError, ShapeError, printable
 
 
 class Graph:
@@ -75,6 +75,31 @@ class Graph:
     def output_types(self) -> tuple[ArrayType, ...]:
         return tuple(edge_type(out) if is_recorded(out) else type_of(out) for out in self.outputs)
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What the outputs are called: the keys and fields they have in what a captured function returned, or nothing.
+
+        Positions in a tuple are no names, unless numbers or texts stand between, which are no outputs.
+
+        >>> import tinygraph as tg
+        >>> tg.capture(lambda x: {"loss": x * x, "parts": (x, 1)}, 2.0).output_names
+        ('loss', 'parts[0]')
+        """
+        known, plain = paths(self.result) if self.result is not None else ([], [])
+        names = [f"output{one}" * bool(plain) if one.startswith("[") else one for one in known]
+        return tuple([*names, *[""] * len(self.outputs)][: len(self.outputs)])
+
+    @property
+    def plain_results(self) -> tuple[tuple[str, Any], ...]:
+        """The numbers, texts and the like in what a captured function returned, which are no outputs, with their names.
+
+        >>> import tinygraph as tg
+        >>> tg.capture(lambda x: {"loss": x * x, "parts": (x, 1)}, 2.0).plain_results
+        (('parts[1]', 1),)
+        """
+        plain = paths(self.result)[1] if self.result is not None else []
+        return tuple((f"output{name}" if name.startswith("[") else name, value) for name, value in plain)
+
     def __len__(self) -> int:
         return len(self.nodes)
 
@@ -82,7 +107,8 @@ class Graph:
         count = sum(not isinstance(node, Leaf) for node in self.nodes)
         inputs = ", ".join(f"{leaf.name or 'input'}: {leaf.types}" for leaf in self.inputs)
         outputs = ", ".join(map(str, self.output_types))
-        return f"<Graph {self.name or ''}({inputs}) -> {outputs}; {count} ops, {len(self.parameters)} parameters>"
+        about = f"{count} ops, {len(self.parameters)} parameters"
+        return printable(f"<Graph {self.name or ''}({inputs}) -> {outputs}; {about}>")
 
     # -- evaluating ------------------------------------------------------------------------------------------------
 
@@ -324,6 +350,8 @@ def _last_uses(nodes: Sequence[Node], keep: Sequence[Any]) -> dict[int, list[int
 def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
     """The values of all nodes as arrays, by id: what pictures and explanations show.
 
+    Without NumPy's warnings: whoever ran the program has had them already.
+
     Raises:
         StaleValueError: a saved leaf was written since the graph was recorded.
     """
@@ -334,5 +362,5 @@ def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
             values[id(node)] = node.value
     for leaf, given in zip(graph.inputs, inputs, strict=False):
         values[id(leaf)] = given._value if isinstance(given, Tensor) else as_value(given, leaf.types.dtype)
-    with mode(recording=False):
+    with mode(recording=False), np.errstate(all="ignore"):
         return evaluate(graph.nodes, values)
