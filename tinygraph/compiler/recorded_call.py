@@ -82,7 +82,7 @@ class Recorder:
                 f"pass to the caller, or pass tensor.detach()"
             )
         given = {id(leaf) for i, leaf in enumerate(graph.inputs) if wanted >> i & 1}
-        carries = carrying(graph, given | set(self._trace.versions))
+        carries = carrying(graph, given | set(map(id, self._trace.versions)))
         own = [state if state is not None and state.requires_grad else None for state in self._trace.returned]
         if not any(carries) and not any(own):
             return Recording(None, None)
@@ -170,9 +170,9 @@ class RecordedCall:
         pure = Graph(inputs, ends, name=name)
         # nodes that stand for a parameter after it was replaced, at which its gradient arrives
         standing = [
-            (edge_node(stands[id(node)][0]) if id(node) in stands else node, trace.versions[id(node)])
+            (edge_node(stands[id(node)][0]) if id(node) in stands else node, trace.versions[node])
             for node in graph.nodes
-            if id(node) in trace.versions
+            if node in trace.versions
         ]
         replaced = {id(node) for node, _ in standing}
         given = {id(leaf) for leaf in inputs} | replaced

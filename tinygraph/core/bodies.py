@@ -407,7 +407,7 @@ def _unfolded(
         id(leaf): (_now(entry, stands),) for leaf, entry in zip(body.operands, node.inputs, strict=True)
     }
     served = copies.get(id(outer.origin), {}) if outer.origin is not None else {}
-    versions = dict(node.versions or ())
+    versions = {kept: version for kept, version in node.versions or () if isinstance(kept, Leaf)}
     for inner in ancestors(edge_node(end) for end in body.ends if is_recorded(end)):
         if isinstance(inner, Leaf):
             continue

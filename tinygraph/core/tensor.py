@@ -21,7 +21,7 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_ty
 from tinygraph.core.regions import present
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.source import here
-from tinygraph.core.types import ArrayType, require_plain, type_of
+from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
 
 
@@ -450,6 +450,11 @@ class Tensor:
     def __round__(self, decimals: int = 0) -> Tensor:
         if self._edge is not None and self._value is not None:
             leave(self, "round()")
+        if isinstance(self.type, WeakType):
+            raise CaptureError(
+                "round() of a Python number follows Python's own rules, which no op has: pass an array instead of the "
+                "number, or round it before the captured program"
+            )
         return ops.round(self, decimals=decimals)
 
     def __pow__(self, other: Any) -> Tensor:
@@ -471,7 +476,11 @@ class Tensor:
         return ops.copy(self)
 
     def __abs__(self) -> Tensor:
-        return ops.abs(self)
+        result: Tensor = ops.abs(self)
+        if isinstance(self.type, WeakType):  # of a Python number it is one again, as np.abs() is not
+            assert result._edge is not None  # captured
+            edge_node(result._edge).types = WeakType(*result.type)
+        return result
 
     def __invert__(self) -> Tensor:
         return ops.logical_not(self) if self.dtype == np.bool_ else ops.invert(self)

@@ -17,8 +17,8 @@ from llvmlite import ir
 
 from tinygraph.core.locks import Lock
 from tinygraph.core.recent import Recent
-from tinygraph.kernels.builder import Function
 from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.emission import Code
 
 Array = np.ndarray[Any, Any]
 # the C library's mathematics that kernels may call, each for float64 and, with an f behind, float32
@@ -48,7 +48,7 @@ class Kernel(NamedTuple):
     name: str
     address: int
     pointers: int
-    code: Code
+    code: MachineCode
 
     @property
     def nbytes(self) -> int:
@@ -106,7 +106,7 @@ class Bound:
 def compile_kernel(
     name: str,
     pointers: Sequence[str],
-    write: Callable[[Function], None],
+    write: Callable[[Code], None],
     *,
     counts: Sequence[str] = (),
     distinct: bool = False,
@@ -117,20 +117,20 @@ def compile_kernel(
     Args:
         name: what it computes, for tables and profilers.
         pointers: names of the pointer arguments.
-        write: gets the `Function` under construction.
+        write: gets the function under construction.
         counts: names of the integer arguments.
         distinct: promise that no two pointers reach the same memory.
         target: the CPU; by default this one.
     """
     module = ir.Module(name)
-    code = Function(module, ENTRY, pointers, counts, distinct=distinct)
+    code = Code(module, ENTRY, pointers, counts, distinct=distinct)
     write(code)
     code.finish()
-    made = Code(str(module), target)
+    made = MachineCode(str(module), target)
     return Kernel(name, made.address, len(pointers), made)
 
 
-class Code:
+class MachineCode:
     """The machine code of one module, in memory of its own that is given back with this object.
 
     Attributes:
@@ -189,5 +189,5 @@ def sequence(name: str, kernels: Sequence[Bound]) -> Bound:
         arguments = [f"ptr inttoptr (i64 {pointer} to ptr)" for pointer in kernel.pointers]
         arguments += [f"i64 {count}" for count in kernel.counts]
         calls.append(f"call void inttoptr (i64 {kernel.address} to ptr)({', '.join(arguments)})\n")
-    code = Code(f"define void @{ENTRY}() {{\n{''.join(calls)}ret void\n}}\n")
+    code = MachineCode(f"define void @{ENTRY}() {{\n{''.join(calls)}ret void\n}}\n")
     return Bound(name, code.address, (), (), (tuple(kernels), code))

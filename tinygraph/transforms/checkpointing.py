@@ -15,7 +15,6 @@ from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, ne
 from tinygraph.core.op import Op, op
 from tinygraph.core.regions import Region
 from tinygraph.core.registry import ops
-from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
 from tinygraph.errors import StaleValueError
@@ -153,13 +152,7 @@ def _op(run: Callable[..., Any], values: list[Any], count: int, region: Region, 
     def pulled_back(cotangents: tuple[Any, ...], xs: Any) -> tuple[Any, ...]:
         record = modes.current.recording
         segment = _Segment(run, xs)
-        if segment.constants != read:
-            raise StaleValueError(
-                f"checkpoint({region.name}) runs its function again for the backward pass, and it read other data than "
-                f"in the forward pass: an array or number was changed before {here() or 'the backward pass'}. Run "
-                f"backward before the change, or give the function a copy"
-            )
-        _require_same(values, flatten(segment.result)[0], region.name)
+        _require_same(values, flatten(segment.result)[0], region.name, segment.constants == read)
         seeds = [
             (out._edge, cotangent)
             for out, cotangent in zip(flatten(segment.result)[0], cotangents, strict=True)
@@ -182,22 +175,23 @@ def _gradient(found: dict[int, Any], edge: Edge) -> Any:
     return gradient[edge.index] if isinstance(edge, Port) and gradient is not None else gradient
 
 
-def _require_same(values: Sequence[Any], outputs: Sequence[Any], name: str) -> None:
+def _require_same(values: Sequence[Any], outputs: Sequence[Any], name: str, same_data: bool) -> None:
     """Raise if the second run did not compute what the first one did.
 
-    What it reads besides states cannot be watched - arrays, attributes, modes, Python's random - but what it makes of
-    them can. Sums of many numbers may round otherwise where arrays lie otherwise, so equality is not asked for.
+    What it reads besides states cannot be watched - attributes, modes, Python's random - but what it makes of them can,
+    and the arrays and numbers that its nodes read are compared as they are (`same_data`). Sums of many numbers may
+    round otherwise where arrays lie otherwise, so equality is not asked for.
     """
-    same = len(values) == len(outputs)
+    same = same_data and len(values) == len(outputs)
     for value, out in zip(values, outputs, strict=False):
         if isinstance(out, Tensor) and out._value is not None:
             same = same and _close(np.asarray(value), np.asarray(out._value))
     if not same:
         raise StaleValueError(
-            f"checkpoint({name}): run again for the backward pass, the function computed other values than in the "
-            f"forward pass. Something that it reads has changed since - an array, an attribute, train() or eval(), "
-            f"Python's or NumPy's own random numbers: run backward before changing it, pass it as an argument, or draw "
-            f"from tinygraph's generators"
+            f"checkpoint({name}): run again for the backward pass, the function read other data, or computed other "
+            f"values, than in the forward pass. Something that it reads has changed since - an array, an attribute, "
+            f"train() or eval(), Python's or NumPy's own random numbers: run backward before changing it, pass it as an "
+            f"argument, or draw from tinygraph's generators"
         )
 
 
