@@ -292,10 +292,10 @@ def _names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     except (TypeError, ValueError):
         return {}
     positional = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_POSITIONAL]
-    titles = [positional[i] if i < len(positional) else None for i in range(len(args))] + sorted(kwargs)
+    titles = [positional[i] if i < len(positional) else None for i in range(len(args))] + list(kwargs)
     names: dict[int, str] = {}
     start = 0
-    for title, arg in zip(titles, (*args, *(kwargs[name] for name in sorted(kwargs))), strict=True):
+    for title, arg in zip(titles, (*args, *kwargs.values()), strict=True):
         count = flatten(arg)[1].count
         if title is not None:
             for k in range(count):
