@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.capture.closure import rely_on_closure
+from tinygraph.capture.facts import MISSING, Contents, Place
+from tinygraph.capture.watching import Effect, Watch
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
-from tinygraph.core.modes import Place, mode
+from tinygraph.core.modes import Place as NodePlace
+from tinygraph.core.modes import mode
 from tinygraph.core.node import Edge, Leaf, next_order
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
@@ -23,6 +25,9 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import CaptureError, DTypeError
+
+# Arguments of these classes are inputs of the graph; members of enumerations and bools, which are ints, too, are not.
+PYTHON_NUMBERS = frozenset({int, float, complex})
 
 
 class Trace:
@@ -38,6 +43,9 @@ class Trace:
         with_tensors: whether the program read a tensor or called a module, so that its results are tensors.
         constants: the tensors of plain data that it reads, by id, each with the value that it had.
         floor: what this capture makes has a creation number above it.
+        places, contents: what Python read while the program ran, as it was then.
+        effects: what of it the program changed.
+        covered: ids of the modules whose attributes a guard watches.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
 
@@ -50,7 +58,12 @@ class Trace:
         self.gradients_read: dict[int, tuple[Leaf, Tensor]] = {}
         self.constants: dict[int, tuple[Tensor, Any]] = {}
         self.guards: dict[Any, tuple[str, Callable[[], Any], Any]] = {}
+        self.places: list[Place] = []
+        self.contents: list[Contents] = []
+        self.effects: list[Effect] = []
+        self.covered: set[int] = set()
         self.with_tensors = False
+        self._held: list[tuple[Any, Any, Any]] = []
         self._standing: dict[int, tuple[Any, Edge]] = {}
         self._made: dict[int, Tensor] = {}
 
@@ -65,6 +78,15 @@ class Trace:
 
     def broken(self) -> str | None:
         """What the capture relied on and is no longer so, in words; None if everything still holds."""
+        for get, key, before in self._held:
+            if get(key, MISSING) is not before:  # another object, which may be an equal number
+                changed = next((place for place in self.places if not place.holds()), None)
+                if changed is not None:
+                    return changed.change()
+                break
+        for one in self.contents:
+            if not one.holds():
+                return one.change()
         for words, question, answer in self.guards.values():
             if question() != answer:
                 return words
@@ -76,6 +98,12 @@ class Trace:
             if tensor._value is not value or tensor._edge is not None or version:
                 return f"a tensor that the function closes over was written: {tensor.type}"
         return None
+
+    def watched(self, watch: Watch) -> None:
+        """Keep what Python read while the program ran."""
+        self.places, self.contents = watch.facts(self.covered)
+        self.effects = watch.effects()
+        self._held = [(place.get, place.key, place.before) for place in self.places]
 
     def read(self, leaf: Leaf) -> Any:
         """The captured value of a state: what was last written, or the leaf itself."""
@@ -221,10 +249,14 @@ def capture_with(
         name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
         inputs.append(Leaf(None, kind="input", types=types, name=name))
         filled.append(Tensor(None, inputs[-1], inputs[-1]))
-    rely_on_closure(trace, function)
     args, kwargs = tree.unflatten(filled)
-    with mode(recording=True, capture=trace, place=Place()):
+    watch = Watch()
+    watch.visit(function, _title(function))
+    for i, leaf in enumerate(filled):
+        watch.visit(leaf, names.get(i, f"argument {i}"))
+    with watch.host.checked(), mode(recording=True, capture=trace, place=NodePlace()), watch.watching():
         result = function(*args, **kwargs)
+    trace.watched(watch)
     outputs, shape = _arrays(result)
     if not (outputs or trace.writes or trace.gradients):
         raise CaptureError(
@@ -251,7 +283,7 @@ def _input_type(value: Any) -> ArrayType | None:
                 f"an array of dtype {dtype} cannot be computed with; pass numbers, or close over it"
             )
         return ArrayType(shape, dtype.newbyteorder("="))  # kernels take the machine's byte order only
-    if isinstance(value, int | float | complex) and not isinstance(value, bool):
+    if type(value) in PYTHON_NUMBERS:
         return WeakType((), np.asarray(value).dtype)
     return None
 

@@ -6,13 +6,15 @@ import contextlib
 import copy
 import functools
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.capture.trace import Trace, capture_with
+from tinygraph.capture.facts import Fixed
+from tinygraph.capture.trace import PYTHON_NUMBERS, Trace, capture_with
 from tinygraph.compile.fuse_elementwise import fuse_elementwise
 from tinygraph.compile.plan import Plan
 from tinygraph.compile.profile import Profile, check_repeats
@@ -21,7 +23,7 @@ from tinygraph.core.modes import modes
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
-from tinygraph.errors import DTypeError, RecordingError
+from tinygraph.errors import CaptureError, DTypeError, RecordingError, TinygraphWarning
 from tinygraph.passes import PASSES, Pass, Stage, run_passes
 from tinygraph.passes.recompute import recompute, recompute_cheap
 from tinygraph.passes.schedule import schedule
@@ -55,6 +57,7 @@ class Compiled:
         self._lock = threading.Lock()
         self._entries: dict[Any, list[Entry]] = {}  # the latest first
         self._reasons: list[str] = []
+        self._changed: set[str] = set()  # what captures changed of what they read
         self._latest: Entry | None = None
         functools.update_wrapper(self, function, updated=())
 
@@ -83,7 +86,7 @@ class Compiled:
         shape: Any = len(args)
         if kwargs or not _PLAIN.issuperset(map(type, args)):
             leaves, tree = flatten((args, kwargs))
-            shape = repr(tree)
+            shape = tree
         kinds: list[Any] = []
         values: list[Any] = []
         tensors = False
@@ -116,12 +119,33 @@ class Compiled:
         leaves, tree = flatten((args, kwargs))
         args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
         graph, trace = capture_with(self.function, args, kwargs)
+        self._check_effects(trace)
         stages = run_passes(graph, self.passes)
         plan = Plan(stages[-1].graph, list(trace.gradients_read.values()))
         self._latest = Entry(graph, trace, stages, plan)
+        if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
+            return self._latest
         usable = [entry for entry in known if entry.plan.fits()]
         self._entries[key] = [self._latest, *usable][:MOST_ENTRIES]
         return self._latest
+
+    def _check_effects(self, trace: Trace) -> None:
+        """Refuse a program that counts or keeps a log; say so if one changes the same thing time after time."""
+        for effect in trace.effects:
+            if effect.refused:
+                raise CaptureError(
+                    f"{effect.words} at {effect.line} while {self._name!r} was captured: a plan runs without Python, so "
+                    f"that later calls would not do that. Return the value and keep it outside of the compiled "
+                    f"function, or make it a state, such as a tensor that is written with +="
+                )
+            if effect.what in self._changed:
+                warnings.warn(
+                    f"{self._name!r} is captured again in every call, since it changes what it reads: {effect.words} at "
+                    f"{effect.line}. Return the value and keep it outside of the compiled function",
+                    TinygraphWarning,
+                    stacklevel=4,
+                )
+            self._changed.add(effect.what)
 
     def _note(self, key: Any, entry: Entry | None) -> None:
         """Remember why a capture was needed."""
@@ -204,14 +228,14 @@ def _generators_kept(graph: Graph) -> Iterator[None]:
 
 def _varies(leaf: Any) -> bool:
     """Whether an argument other than a tensor is an input of the graph: arrays and Python numbers."""
-    return isinstance(leaf, np.ndarray | np.generic | int | float | complex) and not isinstance(leaf, bool)
+    return isinstance(leaf, np.ndarray | np.generic) or type(leaf) in PYTHON_NUMBERS
 
 
 def _kind(leaf: Any) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
     if isinstance(leaf, np.ndarray | np.generic):
         return type_of(leaf)
-    if isinstance(leaf, int | float | complex) and not isinstance(leaf, bool):
+    if type(leaf) in PYTHON_NUMBERS:
         return f"a Python {type(leaf).__name__}"
     try:
         hash(leaf)
@@ -220,7 +244,7 @@ def _kind(leaf: Any) -> Any:
             f"an argument of a compiled function is a {type(leaf).__name__}, whose contents may change unnoticed: pass "
             f"arrays, numbers, strings and containers of them, something hashable (a frozenset), or close over it"
         ) from None
-    return leaf
+    return Fixed(leaf)
 
 
 def compile(

@@ -1,0 +1,435 @@
+"""Watching a function while it is captured: what every function that ran in it read, and what it changed.
+
+Python's profile hook names each function that runs, helpers included; its code (`code_reads.py`) says which variables
+and attributes it reads. What they hold becomes facts (`facts.py`), and so do the contents of containers and arrays
+among them. The library's own functions, NumPy's and the standard library's are not looked into.
+"""
+
+from __future__ import annotations
+
+import collections
+import gc
+import os
+import sys
+import sysconfig
+import threading
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from types import BuiltinMethodType, CodeType, FrameType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph.capture.code_reads import Reads, reads_of
+from tinygraph.capture.facts import (
+    MISSING,
+    Contents,
+    Elements,
+    Entries,
+    Items,
+    Members,
+    Place,
+    Text,
+    is_atom,
+    left_behind_in,
+)
+from tinygraph.capture.host import Host
+from tinygraph.core.source import is_library, resolve
+from tinygraph.core.tensor import Tensor
+
+# Methods in C that change the container they belong to: where they are called is where the change is.
+_CHANGING = frozenset({
+    "add", "append", "appendleft", "clear", "difference_update", "discard", "extend", "extendleft", "insert",
+    "intersection_update", "pop", "popitem", "popleft", "remove", "reverse", "rotate", "setdefault", "sort",
+    "symmetric_difference_update", "update",
+})  # fmt: skip
+_CONTAINERS = (list, dict, set, collections.deque, bytearray, array)
+_FOREIGN = frozenset({"numpy", "scipy", "llvmlite"})
+_PATHS = tuple(
+    os.path.join(os.path.realpath(sysconfig.get_path(name)), "") for name in ("stdlib", "platstdlib")
+)
+
+
+class _Watched(dict[str, bool]):
+    """File name -> whether its functions are looked into, worked out once for each file."""
+
+    def __missing__(self, filename: str) -> bool:
+        found = self[filename] = _is_watched(filename)
+        return found
+
+
+def _is_watched(filename: str) -> bool:
+    if is_library(filename) or filename.startswith("<frozen "):
+        return False
+    path = os.path.realpath(filename)
+    for packages in ("site-packages", "dist-packages"):
+        _, found, rest = path.partition(os.sep + packages + os.sep)
+        if found:
+            return rest.partition(os.sep)[0].partition(".")[0] not in _FOREIGN
+    return not path.startswith(_PATHS)
+
+
+_watched = _Watched().__getitem__
+
+
+class Effect(NamedTuple):
+    """Something that outlives the program and that it changed while it was captured.
+
+    Attributes:
+        what: what it is called.
+        words: what changed.
+        line: the user's line that did it, or that reads it.
+        refused: whether each call would change it again, as a counter or a log, so that a plan cannot stand for it.
+    """
+
+    what: str
+    words: str
+    line: str
+    refused: bool
+
+
+class Watch:
+    """What a capture in progress reads of Python's state.
+
+    Attributes:
+        places: the places that were read, each with the id of the object it belongs to.
+        contents: the containers and arrays that were read.
+        host: random numbers and clocks.
+    """
+
+    def __init__(self) -> None:
+        self.places: list[tuple[int, Place]] = []
+        self.contents: list[Contents] = []
+        self.host = Host()
+        self._known: dict[int, tuple[Any, str, set[str]]] = {}  # id -> object, its name, the attributes looked at
+        self._loose: set[str] = set()
+        self._any_attribute = False
+        self._ran: dict[CodeType, Reads] = {}
+        self._functions: dict[CodeType, list[FunctionType]] = {}
+        self._noted: set[tuple[int, Any]] = set()  # ids of owners, which the places hold
+        self._calls: set[tuple[Any, ...]] = set()
+        self._touched: dict[int, str] = {}
+        self._line = ""
+
+    # -- the hook --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch this thread; whoever profiles it is asked to go on afterwards."""
+        before = sys.getprofile()
+        other = before if callable(before) else None
+
+        def hook(frame: FrameType, event: str, argument: Any) -> None:
+            if event == "call":
+                if _watched(frame.f_code.co_filename):
+                    self._entered(frame)
+            elif event == "c_call":
+                self._called(frame, argument)
+            if other is not None:
+                other(frame, event, argument)
+
+        sys.setprofile(hook)
+        try:
+            yield
+        finally:
+            if before is not None and other is None and hasattr(before, "enable"):
+                sys.setprofile(None)
+                before.enable()  # cProfile is no function
+            else:
+                sys.setprofile(before)
+
+    def _called(self, frame: FrameType, function: Any) -> None:
+        """A function in C is called: it may change a container, draw a random number or read a clock."""
+        name = getattr(function, "__name__", None)
+        if name in _CHANGING:
+            owner = getattr(function, "__self__", None)
+            if isinstance(owner, _CONTAINERS) and _watched(frame.f_code.co_filename):
+                self._touched[id(owner)] = _place(frame.f_code, frame.f_lasti)
+        elif name in self.host.names:
+            self.host.called(function, frame, _watched)
+
+    def _entered(self, frame: FrameType) -> None:
+        """A function in Python begins."""
+        code, values, variables = frame.f_code, frame.f_locals, frame.f_globals
+        reads = self._ran.get(code)
+        if reads is None:
+            reads = self._ran[code] = reads_of(code)
+            self._line = _place(code, 0)
+            known = self._functions.get(code, [])
+            if not known and code.co_freevars and not any(code in one.co_consts for one in self._ran):
+                known = [one for one in gc.get_referrers(code) if isinstance(one, FunctionType)]
+            for function in known:
+                self._expand(function)
+            self._look_for(reads.loose | {code.co_name}, reads.any_attribute)
+        call = (code, *(id(values.get(chain.variable)) for chain in reads.chains if chain.kind != "global"))
+        if call in self._calls:
+            return
+        self._calls.add(call)
+        file = os.path.basename(code.co_filename)
+        for chain in reads.chains:
+            self._line = f"{file}:{chain.line}"
+            if chain.kind == "global":
+                value = self._variable(variables, chain.variable)
+            else:
+                value = values.get(chain.variable, MISSING)
+            self._follow(value, chain.attributes)
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def visit(self, value: Any, words: str) -> None:
+        """Look at a value that was there before: inside of containers and functions, and at read attributes."""
+        if id(value) in self._known or is_atom(value) or isinstance(value, Tensor | np.dtype):
+            return
+        self._known[id(value)] = (value, words, set())
+        if isinstance(value, np.ndarray):
+            self.contents.append(Elements(value, words, self._line))
+            if value.dtype.hasobject:
+                self._visit_all(value.ravel().tolist(), words)
+        elif self.host.is_source(value):
+            self.host.watch(value, words, self._line)
+        elif isinstance(value, FunctionType):
+            self._function(value)
+        elif isinstance(value, MethodType):
+            self.visit(value.__self__, words)
+            self.visit(value.__func__, words)
+        elif isinstance(value, BuiltinMethodType):
+            if not isinstance(value.__self__, ModuleType | type):
+                self.visit(value.__self__, words)
+        elif isinstance(value, partial):
+            for part in (value.func, value.args, value.keywords):
+                self.visit(part, words)
+        elif isinstance(value, property):
+            for accessor in (value.fget, value.fset):
+                self.visit(accessor, words)
+        elif isinstance(value, staticmethod | classmethod):
+            self.visit(value.__func__, words)
+        elif isinstance(value, cached_property):
+            self.visit(value.func, words)
+        elif not isinstance(value, ModuleType | type):
+            self._contents(value, words)
+            wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
+            self.visit(wrapped, words)
+        for name in self._names(value):
+            self._attribute(value, name)
+
+    def _contents(self, value: Any, words: str) -> None:
+        if isinstance(value, dict):
+            self.contents.append(Entries(value, words, self._line))
+            for key, part in dict.items(value):
+                self.visit(key, f"a key of {words}")
+                self.visit(part, f"{words}[{key!r:.40}]")
+        elif isinstance(value, list | collections.deque):
+            self.contents.append(Items(value, words, self._line))
+            self._visit_all(value, words)
+        elif isinstance(value, tuple):
+            self._visit_all(value, words)
+        elif isinstance(value, set | frozenset):
+            if isinstance(value, set):
+                self.contents.append(Members(value, words, self._line))
+            self._visit_all(value, words)
+        elif isinstance(value, bytearray | array):
+            self.contents.append(Text(value, words, self._line))
+        elif isinstance(value, collections.UserDict | collections.UserList | os._Environ):
+            for name, part in list(vars(value).items()):
+                if isinstance(part, dict | list):
+                    self.visit(part, f"{words}.{name}")
+
+    def _visit_all(self, values: Iterable[Any], words: str) -> None:
+        for i, part in enumerate(list(values)):
+            if not is_atom(part):
+                self.visit(part, f"{words}[{i}]")
+
+    def _function(self, function: FunctionType) -> None:
+        """A function is looked into once its code has run; the library's wrappers at once, for what they wrap."""
+        code = function.__code__
+        self._functions.setdefault(code, []).append(function)
+        if code in self._ran:
+            self._expand(function)
+        elif not _watched(code.co_filename):
+            for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+                self.visit(_contents_of(cell)(None, None), name)
+
+    def _expand(self, function: FunctionType) -> None:
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            self._place(cell, _contents_of(cell), None, f"the variable {name!r}", name)
+        shown = function.__name__
+        read = partial(getattr, function)
+        self._place(function, read, "__code__", f"the code of the function {shown!r}", "__code__")
+        for name in ("__defaults__", "__kwdefaults__"):
+            if getattr(function, name) is not None:
+                self._place(function, read, name, f"the defaults of the function {shown!r}", name)
+
+    def _variable(self, variables: dict[str, Any], name: str) -> Any:
+        """A global variable, which becomes a fact."""
+        return self._place(variables, variables.get, name, f"the variable {name!r}", name)
+
+    def _place(self, owner: Any, get: Callable[[Any, Any], Any], key: Any, words: str, name: str) -> Any:
+        value = get(key, MISSING)
+        if (id(owner), key) in self._noted:
+            return value
+        self._noted.add((id(owner), key))
+        self.places.append((id(owner), Place(get, key, value, words, name, self._line)))
+        if value is not MISSING:
+            self.visit(value, name if words.startswith("the variable") else words.split("'")[1])
+        return value
+
+    def _follow(self, value: Any, attributes: tuple[str, ...]) -> None:
+        """Look at the attributes of a chain, as far as they can be told without running anything."""
+        for i, name in enumerate(attributes):
+            if value is MISSING or id(value) not in self._known:
+                if not (is_atom(value) or isinstance(value, Tensor | np.dtype)):
+                    self._look_for(frozenset(attributes[i:]), False)
+                return
+            value = self._attribute(value, name)
+
+    def _look_for(self, names: frozenset[str], any_attribute: bool) -> None:
+        """Look at some attributes of everything that is known, and of what becomes known."""
+        new = names - self._loose
+        self._loose |= new
+        if any_attribute and not self._any_attribute:
+            self._any_attribute = True
+            for value, _, _ in list(self._known.values()):
+                new = new | self._names(value)
+        if new:
+            for value, _, _ in list(self._known.values()):
+                for name in new:
+                    self._attribute(value, name)
+
+    def _names(self, value: Any) -> frozenset[str]:
+        """The attributes of a value that are looked at as soon as it is known."""
+        if self._any_attribute and not isinstance(value, ModuleType | type):
+            return frozenset(self._loose | set(getattr(value, "__dict__", ())))
+        return frozenset(self._loose)
+
+    def _attribute(self, value: Any, name: str) -> Any:
+        """An attribute as it lies in an object, its class or a module; it becomes a fact the first time."""
+        _, path, done = self._known[id(value)]
+        first = name not in done
+        done.add(name)
+        words = f"the attribute '{path}.{name}'"
+        if isinstance(value, ModuleType):
+            return self._of_module(value, name, f"the variable '{path}.{name}'", first)
+        if isinstance(value, type):
+            return self._of_class(value, name, words, first, [])
+        if isinstance(value, threading.local):
+            read = partial(getattr, value)
+            return self._place(value, read, name, words, name) if first else read(name, MISSING)
+        own = _own_attributes(value)
+        if own is not None and name in own:
+            return self._place(value, own.get, name, words, name) if first else own[name]
+        return self._of_class(type(value), name, words, first, [] if own is None else [(value, own)], value)
+
+    def _of_module(self, module: ModuleType, name: str, words: str, first: bool) -> Any:
+        variables = module.__dict__
+        value = variables.get(name, MISSING)
+        if value is MISSING or not first:
+            return value
+        file = getattr(module, "__file__", None)
+        if file is not None and _watched(file):
+            return self._place(module, variables.get, name, words, name)
+        # a library: its functions and numbers stay what they are, its containers may change
+        if not (callable(value) or isinstance(value, ModuleType)):
+            self.visit(value, words.split("'")[1])
+        elif isinstance(value, ModuleType):
+            self.visit(value, value.__name__)
+        return value
+
+    def _of_class(
+        self, kind: type, name: str, words: str, first: bool, over: list[tuple[Any, Any]], holder: Any = MISSING
+    ) -> Any:
+        """An attribute of a class, and that nothing nearer - the object, a subclass - has got one of that name."""
+        nearer = list(over)
+        found, owner = MISSING, None
+        for one in kind.__mro__:
+            if name in one.__dict__:
+                found, owner = one.__dict__[name], one
+                break
+            if _own_class(one):
+                nearer.append((one, one.__dict__))
+        if isinstance(found, MemberDescriptorType) and holder is not MISSING:  # of __slots__
+            read = partial(_slot, found, holder)
+            return self._place(holder, read, name, words, name) if first else read(name, MISSING)
+        if found is MISSING and holder is MISSING:
+            return MISSING
+        if first:
+            if found is not MISSING or over:
+                for one, attributes in nearer:
+                    self._place(one, attributes.get, name, words, name)
+            if owner is not None and _own_class(owner):
+                self._place(owner, owner.__dict__.get, name, words, name)
+        plain = not hasattr(type(found), "__get__")
+        return found if plain else MISSING
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def facts(self, covered: frozenset[int] | set[int]) -> tuple[list[Place], list[Contents]]:
+        """What a plan relies on; places in `covered` objects are watched by somebody else."""
+        return [place for owner, place in self.places if owner not in covered], self.contents
+
+    def effects(self) -> list[Effect]:
+        """What the program changed of what it reads: counters, logs, memories of results."""
+        found = [self._replaced(place) for _, place in self.places if not place.holds()]
+        return found + [self._changed(one) for one in self.contents if not one.holds()]
+
+    def _replaced(self, place: Place) -> Effect:
+        now = place.now()
+        first_time = place.before is MISSING or place.before is None
+        counts = any(place.name in reads.counts for reads in self._ran.values())
+        refused = counts and not first_time and not left_behind_in([now])
+        return Effect(place.words, place.change(), self._line_of(place), refused)
+
+    def _changed(self, one: Contents) -> Effect:
+        refused = not one.grew() and not left_behind_in(one.added())
+        return Effect(one.words, one.change(), self._touched.get(id(one.value)) or self._line_of(one), refused)
+
+    def _line_of(self, fact: Place | Contents) -> str:
+        """The user's line that writes what a fact is about, or else the one that reads it."""
+        if isinstance(fact, Place):
+            for code, reads in self._ran.items():
+                if fact.name in reads.stores:
+                    return f"{os.path.basename(code.co_filename)}:{reads.stores[fact.name]}"
+        else:
+            for code, reads in self._ran.items():
+                for line in reads.changes:
+                    if fact.line.startswith(f"{os.path.basename(code.co_filename)}:"):
+                        return f"{os.path.basename(code.co_filename)}:{line}"
+        return fact.line
+
+
+def _place(code: CodeType, offset: int) -> str:
+    return str(resolve(code, max(offset, 0)))
+
+
+def _contents_of(cell: Any) -> Callable[[Any, Any], Any]:
+    def get(key: Any, default: Any) -> Any:
+        try:
+            return cell.cell_contents
+        except ValueError:  # not assigned yet
+            return default
+
+    return get
+
+
+def _own_attributes(value: Any) -> dict[str, Any] | None:
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _slot(descriptor: MemberDescriptorType, holder: Any, name: str, default: Any) -> Any:
+    try:
+        return descriptor.__get__(holder, type(holder))
+    except AttributeError:
+        return default
+
+
+def _own_class(kind: type) -> bool:
+    """Whether a class is the user's, whose attributes may be set."""
+    package = kind.__module__.partition(".")[0]
+    if package in _FOREIGN or package in ("tinygraph", "tinygraph_ops"):
+        return False
+    return package == "__main__" or package not in sys.stdlib_module_names
