@@ -16,8 +16,12 @@ _ANY_ATTRIBUTE = frozenset(
     {"getattr", "vars", "__dict__", "asdict", "astuple", "attrgetter", "getmembers", "dir", "hasattr"}
 )
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"})
-_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
-_CLOSED = frozenset({"LOAD_DEREF", "LOAD_CLASSDEREF", "STORE_DEREF", "DELETE_DEREF", "LOAD_FROM_DICT_OR_DEREF"})
+_GLOBAL = frozenset(
+    {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
+)
+_CLOSED = frozenset(
+    {"LOAD_DEREF", "LOAD_CLASSDEREF", "STORE_DEREF", "DELETE_DEREF", "LOAD_FROM_DICT_OR_DEREF"}
+)
 _SILENT = frozenset({"CACHE", "NOP", "COPY", "EXTENDED_ARG", "PRECALL", "PUSH_NULL"})
 
 
@@ -114,10 +118,13 @@ def reads_of(code: CodeType) -> Reads:
         elif name in ("STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"):
             changes.append(here)
     end()
+    any_attribute = not _ANY_ATTRIBUTE.isdisjoint(code.co_names)
+    if any_attribute:
+        loose.update(one for one in code.co_consts if isinstance(one, str) and one.isidentifier())
     return Reads(
         tuple(found.values()),
         frozenset(loose),
-        not _ANY_ATTRIBUTE.isdisjoint(code.co_names),
+        any_attribute,
         stores,
         frozenset(counts),
         tuple(changes),

@@ -11,7 +11,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import partial
+from functools import cache, partial
 from operator import is_
 from types import MethodType
 from typing import Any, NamedTuple
@@ -57,12 +57,15 @@ def is_atom(value: Any) -> bool:
     return (kind in _PARTS and all(map(is_atom, value))) or _by_value(kind)
 
 
+@cache
 def _by_value(kind: type) -> bool:
-    """Whether instances of a class are values of the standard library: Fraction, Decimal, Path, date, dtype."""
+    """Whether instances of a class are values of the standard library: Fraction, Decimal, Path, date, or a dtype."""
+    if issubclass(kind, np.dtype):
+        return True
     package = kind.__module__.partition(".")[0]
-    if package not in sys.stdlib_module_names and not issubclass(kind, np.dtype):
+    if package not in sys.stdlib_module_names or package == "builtins" or hasattr(kind, "__call__"):
         return False
-    return kind.__hash__ not in (None, object.__hash__) and kind.__eq__ is not object.__eq__ and kind not in _PARTS
+    return kind.__hash__ not in (None, object.__hash__) and kind.__eq__ is not object.__eq__
 
 
 def _kinds(values: Any) -> set[Any]:
@@ -204,7 +207,10 @@ class Entries(Contents):
         return [one for one in dict.values(self.value) if id(one) not in known]
 
     def grew(self) -> bool:
-        return all(same(dict.get(self.value, key, MISSING), held) for key, held in zip(self.keys, self.before, strict=True))
+        return all(
+            same(dict.get(self.value, key, MISSING), held)
+            for key, held in zip(self.keys, self.before, strict=True)
+        )
 
     def change(self) -> str:
         for key, held in zip(self.keys, self.before, strict=True):

@@ -20,7 +20,9 @@ import numpy as np
 from tinygraph.core.source import is_library, resolve
 from tinygraph.errors import CaptureError
 
-_CLOCKS = frozenset(name for name in dir(time) if callable(getattr(time, name)) and name not in ("sleep", "struct_time"))
+_CLOCKS = frozenset(
+    name for name in dir(time) if callable(getattr(time, name)) and name not in ("sleep", "struct_time")
+)
 _DATES = frozenset({"now", "today", "utcnow"})
 _SYSTEM = frozenset({"urandom", "getrandom", "getpid"})
 _DRAWS = frozenset({"random", "getrandbits"})
@@ -41,7 +43,9 @@ class Host:
     @staticmethod
     def is_source(value: Any) -> bool:
         """Whether a value is a generator of random numbers of Python's or NumPy's."""
-        return isinstance(value, random.Random | np.random.Generator | np.random.RandomState | np.random.BitGenerator)
+        return isinstance(
+            value, random.Random | np.random.Generator | np.random.RandomState | np.random.BitGenerator
+        )
 
     def watch(self, source: Any, words: str, line: str) -> None:
         """Note where a generator stands."""
@@ -95,7 +99,9 @@ class Host:
         if self._refused is not None:
             raise self._refused
         words, line = drawn[-1]
-        raise CaptureError(f"a random number was drawn from {words}{f' at {line}' if line else ''}, which {_ONCE}")
+        raise CaptureError(
+            f"a random number was drawn from {words}{f' at {line}' if line else ''}, which {_ONCE}"
+        )
 
     def restore(self) -> None:
         """Put every source back where it stood."""
@@ -114,7 +120,8 @@ def _user(frame: FrameType) -> FrameType | None:
     """The nearest frame that is not the standard library's; None if it is tinygraph's own."""
     here: FrameType | None = frame
     while here is not None and (
-        here.f_code.co_filename.startswith(("<frozen ", _STDLIB)) and "-packages" not in here.f_code.co_filename
+        here.f_code.co_filename.startswith(("<frozen ", _STDLIB))
+        and "-packages" not in here.f_code.co_filename
     ):
         here = here.f_back
     return None if here is None or is_library(here.f_code.co_filename) else here

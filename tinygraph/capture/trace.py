@@ -46,6 +46,7 @@ class Trace:
         places, contents: what Python read while the program ran, as it was then.
         effects: what of it the program changed.
         covered: ids of the modules whose attributes a guard watches.
+        primals: ids of the nodes that a transform in the program differentiates with respect to at present.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
 
@@ -62,7 +63,9 @@ class Trace:
         self.contents: list[Contents] = []
         self.effects: list[Effect] = []
         self.covered: set[int] = set()
+        self.primals: set[int] = set()
         self.with_tensors = False
+        self._at_end: dict[Any, tuple[str, Callable[[], Callable[[], Any]]]] = {}
         self._held: list[tuple[Any, Any, Any]] = []
         self._standing: dict[int, tuple[Any, Edge]] = {}
         self._made: dict[int, Tensor] = {}
@@ -75,6 +78,10 @@ class Trace:
         key = object() if key is None else key
         if key not in self.guards:
             self.guards[key] = (words, question, question())
+
+    def rely_at_end(self, words: str, make: Callable[[], Callable[[], Any]], key: Any) -> None:
+        """Like `rely`, for what the first run of a program sets up: the question is made when the capture ends."""
+        self._at_end.setdefault(key, (words, make))
 
     def broken(self) -> str | None:
         """What the capture relied on and is no longer so, in words; None if everything still holds."""
@@ -101,6 +108,8 @@ class Trace:
 
     def watched(self, watch: Watch) -> None:
         """Keep what Python read while the program ran."""
+        for key, (words, make) in self._at_end.items():
+            self.rely(words, make(), key)
         self.places, self.contents = watch.facts(self.covered)
         self.effects = watch.effects()
         self._held = [(place.get, place.key, place.before) for place in self.places]

@@ -16,8 +16,16 @@ import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
-from types import BuiltinMethodType, CodeType, FrameType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from functools import cache, cached_property, partial
+from types import (
+    BuiltinMethodType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,7 +111,9 @@ class Watch:
         self.places: list[tuple[int, Place]] = []
         self.contents: list[Contents] = []
         self.host = Host()
-        self._known: dict[int, tuple[Any, str, set[str]]] = {}  # id -> object, its name, the attributes looked at
+        self._known: dict[
+            int, tuple[Any, str, set[str]]
+        ] = {}  # id -> object, its name, the attributes looked at
         self._loose: set[str] = set()
         self._any_attribute = False
         self._ran: dict[CodeType, Reads] = {}
@@ -326,8 +336,7 @@ class Watch:
         value = variables.get(name, MISSING)
         if value is MISSING or not first:
             return value
-        file = getattr(module, "__file__", None)
-        if file is not None and _watched(file):
+        if _own_module(module.__name__):
             return self._place(module, variables.get, name, words, name)
         # a library: its functions and numbers stay what they are, its containers may change
         if not (callable(value) or isinstance(value, ModuleType)):
@@ -337,7 +346,13 @@ class Watch:
         return value
 
     def _of_class(
-        self, kind: type, name: str, words: str, first: bool, over: list[tuple[Any, Any]], holder: Any = MISSING
+        self,
+        kind: type,
+        name: str,
+        words: str,
+        first: bool,
+        over: list[tuple[Any, Any]],
+        holder: Any = MISSING,
     ) -> Any:
         """An attribute of a class, and that nothing nearer - the object, a subclass - has got one of that name."""
         nearer = list(over)
@@ -346,7 +361,7 @@ class Watch:
             if name in one.__dict__:
                 found, owner = one.__dict__[name], one
                 break
-            if _own_class(one):
+            if _own_module(one.__module__):
                 nearer.append((one, one.__dict__))
         if isinstance(found, MemberDescriptorType) and holder is not MISSING:  # of __slots__
             read = partial(_slot, found, holder)
@@ -357,7 +372,7 @@ class Watch:
             if found is not MISSING or over:
                 for one, attributes in nearer:
                     self._place(one, attributes.get, name, words, name)
-            if owner is not None and _own_class(owner):
+            if owner is not None and _own_module(owner.__module__):
                 self._place(owner, owner.__dict__.get, name, words, name)
         plain = not hasattr(type(found), "__get__")
         return found if plain else MISSING
@@ -382,7 +397,9 @@ class Watch:
 
     def _changed(self, one: Contents) -> Effect:
         refused = not one.grew() and not left_behind_in(one.added())
-        return Effect(one.words, one.change(), self._touched.get(id(one.value)) or self._line_of(one), refused)
+        return Effect(
+            one.words, one.change(), self._touched.get(id(one.value)) or self._line_of(one), refused
+        )
 
     def _line_of(self, fact: Place | Contents) -> str:
         """The user's line that writes what a fact is about, or else the one that reads it."""
@@ -427,9 +444,11 @@ def _slot(descriptor: MemberDescriptorType, holder: Any, name: str, default: Any
         return default
 
 
-def _own_class(kind: type) -> bool:
-    """Whether a class is the user's, whose attributes may be set."""
-    package = kind.__module__.partition(".")[0]
-    if package in _FOREIGN or package in ("tinygraph", "tinygraph_ops"):
-        return False
-    return package == "__main__" or package not in sys.stdlib_module_names
+@cache
+def _own_module(name: str) -> bool:
+    """Whether a module is the user's, whose variables and classes may be changed: not one of a library."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if file is not None:
+        return _watched(file)
+    return name == "__main__" or name.partition(".")[0] not in sys.stdlib_module_names

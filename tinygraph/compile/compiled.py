@@ -140,7 +140,7 @@ class Compiled:
                 )
             if effect.what in self._changed:
                 warnings.warn(
-                    f"{self._name!r} is captured again in every call, since it changes what it reads: {effect.words} at "
+                    f"{self._name!r} is captured again and again, since it changes what it reads: {effect.words} at "
                     f"{effect.line}. Return the value and keep it outside of the compiled function",
                     TinygraphWarning,
                     stacklevel=4,

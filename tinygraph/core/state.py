@@ -97,7 +97,13 @@ class Generator:
         self.seed(seed)
 
     def seed(self, seed: int | None) -> None:
-        """Start again from a seed; None takes one from the operating system."""
+        """Start again from a seed; None takes one from the operating system.
+
+        Raises:
+            CaptureError: a program is being captured, which would start again only once.
+        """
+        if modes.current.capture is not None:
+            raise _once("seeding a generator", "make and seed generators outside of the captured function")
         self.numpy = np.random.default_rng(seed)
 
     @property
@@ -107,6 +113,8 @@ class Generator:
 
     @state.setter
     def state(self, state: Any) -> None:
+        if modes.current.capture is not None:
+            raise _once("setting a generator's state", "set it outside of the captured function")
         self.numpy.bit_generator.state = state
 
     def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Any:
@@ -130,7 +138,20 @@ class Generator:
         return self._leaf
 
     def permutation(self, count: int) -> np.ndarray[Any, Any]:
+        """The numbers 0 to `count` - 1 in random order.
+
+        Raises:
+            CaptureError: a program is being captured, which would draw only once.
+        """
+        if modes.current.capture is not None:
+            raise _once("drawing a permutation", "draw it outside and pass it as an argument")
         return self.numpy.permutation(count)
+
+
+def _once(what: str, instead: str) -> CaptureError:
+    return CaptureError(
+        f"{what} at {here(3)}: a captured program would do it once and then repeat the result in every call; {instead}"
+    )
 
 
 default_generator = Generator()

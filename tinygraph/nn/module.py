@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tinygraph.capture.facts import same
 from tinygraph.core.modes import Place, mode, modes, scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write
@@ -42,18 +43,23 @@ class _Structure:
 
     def __init__(self, module: Module) -> None:
         self._module = module
-        self._seen = -1
-        self._value: tuple[Any, ...] = ()
+        self._seen = _Structure.changes
+        self._held = self._attributes()
+        self._same = True
 
-    def __call__(self) -> tuple[Any, ...]:
+    def __call__(self) -> bool:
+        """Whether it still is what it was at first."""
         if self._seen != _Structure.changes:
             self._seen = _Structure.changes
-            self._value = tuple(
-                (name, value if isinstance(value, bool | int | float | str | tuple | None) else id(value))
-                for module in self._module.modules()
-                for name, value in vars(module).items()
+            now = self._attributes()
+            self._same = len(now) == len(self._held) and all(
+                name == held_name and same(value, held)
+                for (name, value), (held_name, held) in zip(now, self._held, strict=True)
             )
-        return self._value
+        return self._same
+
+    def _attributes(self) -> list[tuple[str, Any]]:
+        return [pair for module in self._module.modules() for pair in vars(module).items()]
 
 
 class IncompatibleKeys(NamedTuple):
@@ -88,16 +94,18 @@ class Module:
         names = getattr(getattr(type(self).forward, "__code__", None), "co_varnames", ())[1:]
         args = tuple(_wrapped(x, names[i] if i < len(names) else f"input{i}") for i, x in enumerate(args))
         kwargs = {name: _wrapped(x, name) for name, x in kwargs.items()}
+        capture = modes.current.capture
+        if capture is not None:
+            capture.with_tensors = True
+            if id(self) not in capture.covered:  # neither this module nor one above it was called
+                capture.rely(
+                    f"{type(self).__name__}: a setting, a parameter or train()/eval() changed",
+                    _Structure(self),
+                )
+                capture.covered.update(map(id, self.modules()))
         _calls.depth += 1
         try:
             if _calls.depth == 1:
-                capture = modes.current.capture
-                if capture is not None:
-                    capture.with_tensors = True
-                    capture.rely(
-                        f"{type(self).__name__}: a setting, a parameter or train()/eval() changed",
-                        _Structure(self),
-                    )
                 # a fresh place: calls of children are numbered within this call, not over the thread's life
                 here = modes.current.place
                 with mode(place=Place(here.scope, here.phase, here.origin)):
@@ -126,6 +134,10 @@ class Module:
                 f"{name!r} is a buffer of {type(self).__name__}: assign a tensor, or register it again"
             )
         object.__setattr__(self, name, value)
+        _Structure.changes += 1
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
         _Structure.changes += 1
 
     def _place(self, name: str) -> None:

@@ -7,6 +7,9 @@ An update rule is one method, `_update(parameter, gradient, group, slots)`, writ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from functools import partial
+from itertools import chain
+from operator import is_
 from typing import Any, ClassVar
 
 import numpy as np
@@ -159,9 +162,10 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        capture, state = modes.current.capture, self.state
-        if capture is not None:
-            capture.rely("the optimizer's state was replaced", lambda: self.state is state)
+        capture = modes.current.capture
+        if capture is not None:  # the slots are made in the first step: what holds at the end is relied on
+            words = "the optimizer's state was replaced or cleared"
+            capture.rely_at_end(words, partial(_SameSlots, self), key=(id(self), "state"))
         with no_grad(), phase("update"):
             for group in self.param_groups:
                 for parameter in group["params"]:
@@ -230,6 +234,25 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.param_groups))})"
+
+
+class _SameSlots:
+    """The question whether an optimizer's state still lies in the tensors in which it lies now."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._state = optimizer.state
+        self._slots = list(self._all())
+
+    def __call__(self) -> bool:
+        if self._optimizer.state is not self._state:
+            return False
+        return sum(map(len, self._state.values())) == len(self._slots) and all(
+            map(is_, self._all(), self._slots)
+        )
+
+    def _all(self) -> Iterator[Tensor]:
+        return chain.from_iterable(map(dict.values, self._state.values()))
 
 
 def slot(slots: Slots, name: str, parameter: Tensor) -> Tensor:

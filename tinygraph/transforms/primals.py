@@ -6,7 +6,8 @@ stays a tensor, recorded; if not, arrays come out where arrays went in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,19 @@ class Primals:
     def __init__(self, given: Sequence[Any], transform: str) -> None:
         self.given = [_checked(value, i, transform) for i, value in enumerate(given)]
         self.tensors = [_fresh(value) for value in self.given]
+
+    @contextmanager
+    def differentiated(self) -> Iterator[None]:
+        """Run a function on them: while a program is captured, `x.requires_grad` is answered as eagerly."""
+        capture = modes.current.capture
+        added = set() if capture is None else {id(edge_node(edge)) for edge in self.edges} - capture.primals
+        if capture is not None:
+            capture.primals = capture.primals | added
+        try:
+            yield
+        finally:
+            if capture is not None:
+                capture.primals = capture.primals - added
 
     @property
     def edges(self) -> list[Edge]:

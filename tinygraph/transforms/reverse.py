@@ -26,7 +26,8 @@ class Linearized:
         leaves, self.tree = flatten(tuple(arguments))
         with mode(recording=True):
             self.primals = Primals(leaves, transform)
-            result = function(*self.tree.unflatten(self.primals.tensors))
+            with self.primals.differentiated():
+                result = function(*self.tree.unflatten(self.primals.tensors))
         self.outputs, self.result = flatten(result)
         self.nodes = self.primals.reached(self.outputs)
         self.live = self.primals.live_outside(self.nodes, self.primals.from_before(self.outputs))
