@@ -119,10 +119,14 @@ class Place(NamedTuple):
 
     def change(self) -> str:
         """What changed, in words."""
-        now = self.now()
-        if (is_atom(now) or now is MISSING) and (is_atom(self.before) or self.before is MISSING):
-            return f"{self.words} has another value: {_short(now)}, not {_short(self.before)}"
-        return f"{self.words} has another value"
+        return replaced(self.words, self.now(), self.before)
+
+
+def replaced(words: str, now: Any, before: Any) -> str:
+    """That a place holds another value, in words."""
+    if all(is_atom(one) or one is MISSING for one in (now, before)):
+        return f"{words} has another value: {_short(now)}, not {_short(before)}"
+    return f"{words} has another value"
 
 
 class Contents:

@@ -35,7 +35,7 @@ class Host:
     names = _CLOCKS | _DATES | _SYSTEM | _DRAWS
 
     def __init__(self) -> None:
-        self._sources: list[tuple[Any, Any, str, str]] = []
+        self._sources: dict[int, tuple[Any, Any, str, str]] = {}
         self._refused: CaptureError | None = None
         self.watch(random._inst, "random", "")  # type: ignore[attr-defined]
         self.watch(np.random.mtrand._rand, "np.random", "")  # type: ignore[attr-defined]
@@ -49,8 +49,19 @@ class Host:
 
     def watch(self, source: Any, words: str, line: str) -> None:
         """Note where a generator stands."""
-        if not isinstance(source, random.SystemRandom):
-            self._sources.append((source, _state(source), words, line))
+        if not isinstance(source, random.SystemRandom) and id(source) not in self._sources:
+            self._sources[id(source)] = (source, _state(source), words, line)
+
+    def watch_module(self, module: ModuleType, words: str, line: str) -> None:
+        """Note where a program calls a function of `random` or `np.random`, which draw from a generator of theirs."""
+        source = random._inst if module is random else np.random.mtrand._rand  # type: ignore[attr-defined]
+        self.locate(source, line, words)
+
+    def locate(self, source: Any, line: str, words: str | None = None) -> None:
+        """Note the first line that reads a generator."""
+        found = self._sources.get(id(source))
+        if found is not None and not found[3]:
+            self._sources[id(source)] = (*found[:2], words or found[2], line)
 
     def called(self, function: Any, frame: FrameType, watched: Callable[[str], bool]) -> None:
         """Refuse a call of a function in C that reads a clock or draws.
@@ -92,7 +103,7 @@ class Host:
             if self._refused is not None:
                 self.restore()
             raise
-        drawn = [(words, line) for source, state, words, line in self._sources if _state(source) != state]
+        drawn = [(words, line) for source, state, words, line in self._sources.values() if _state(source) != state]
         if self._refused is None and not drawn:
             return
         self.restore()
@@ -105,7 +116,7 @@ class Host:
 
     def restore(self) -> None:
         """Put every source back where it stood."""
-        for source, state, _, _ in self._sources:
+        for source, state, _, _ in self._sources.values():
             _restore(source, state)
 
 

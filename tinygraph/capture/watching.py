@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import gc
 import os
+import random
 import sys
 import sysconfig
 import threading
@@ -42,6 +43,7 @@ from tinygraph.capture.facts import (
     Text,
     is_atom,
     left_behind_in,
+    replaced,
 )
 from tinygraph.capture.host import Host
 from tinygraph.core.source import is_library, resolve
@@ -120,6 +122,8 @@ class Watch:
         self._functions: dict[CodeType, list[FunctionType]] = {}
         self._noted: set[tuple[int, Any]] = set()  # ids of owners, which the places hold
         self._calls: set[tuple[Any, ...]] = set()
+        self._seen_through: dict[tuple[int, str], Any] = {}  # what a class holds where an object holds nothing
+        self._unlocated: dict[int, Contents] = {}  # met before any code that reads it
         self._touched: dict[int, str] = {}
         self._line = ""
 
@@ -166,7 +170,7 @@ class Watch:
         reads = self._ran.get(code)
         if reads is None:
             reads = self._ran[code] = reads_of(code)
-            self._line = _place(code, 0)
+            self._line = ""
             known = self._functions.get(code, [])
             if not known and code.co_freevars and not any(code in one.co_consts for one in self._ran):
                 known = [one for one in gc.get_referrers(code) if isinstance(one, FunctionType)]
@@ -194,7 +198,7 @@ class Watch:
             return
         self._known[id(value)] = (value, words, set())
         if isinstance(value, np.ndarray):
-            self.contents.append(Elements(value, words, self._line))
+            self._watch(Elements(value, words, self._line))
             if value.dtype.hasobject:
                 self._visit_all(value.ravel().tolist(), words)
         elif self.host.is_source(value):
@@ -219,28 +223,37 @@ class Watch:
             self.visit(value.func, words)
         elif not isinstance(value, ModuleType | type):
             self._contents(value, words)
-            wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
-            self.visit(wrapped, words)
+            own = _own_attributes(value) or {}
+            self.visit(own.get("__wrapped__"), words)
+            if _of_library(type(value)):  # whose code reads attributes unseen: layers call their parts
+                for name, part in list(own.items()):
+                    if _of_library(type(part)) or isinstance(part, FunctionType | MethodType | partial):
+                        self.visit(part, f"{words}.{name}")
         for name in self._names(value):
             self._attribute(value, name)
 
+    def _watch(self, contents: Contents) -> None:
+        self.contents.append(contents)
+        if not contents.line:
+            self._unlocated[id(contents.value)] = contents
+
     def _contents(self, value: Any, words: str) -> None:
         if isinstance(value, dict):
-            self.contents.append(Entries(value, words, self._line))
+            self._watch(Entries(value, words, self._line))
             for key, part in dict.items(value):
                 self.visit(key, f"a key of {words}")
                 self.visit(part, f"{words}[{key!r:.40}]")
         elif isinstance(value, list | collections.deque):
-            self.contents.append(Items(value, words, self._line))
+            self._watch(Items(value, words, self._line))
             self._visit_all(value, words)
         elif isinstance(value, tuple):
             self._visit_all(value, words)
         elif isinstance(value, set | frozenset):
             if isinstance(value, set):
-                self.contents.append(Members(value, words, self._line))
+                self._watch(Members(value, words, self._line))
             self._visit_all(value, words)
         elif isinstance(value, bytearray | array):
-            self.contents.append(Text(value, words, self._line))
+            self._watch(Text(value, words, self._line))
         elif isinstance(value, collections.UserDict | collections.UserList | os._Environ):
             for name, part in list(vars(value).items()):
                 if isinstance(part, dict | list):
@@ -287,6 +300,10 @@ class Watch:
 
     def _follow(self, value: Any, attributes: tuple[str, ...]) -> None:
         """Look at the attributes of a chain, as far as they can be told without running anything."""
+        if id(value) in self._unlocated:
+            self._unlocated.pop(id(value)).line = self._line
+        elif self.host.is_source(value):
+            self.host.locate(value, self._line)
         for i, name in enumerate(attributes):
             if value is MISSING or id(value) not in self._known:
                 if not (is_atom(value) or isinstance(value, Tensor | np.dtype)):
@@ -338,6 +355,8 @@ class Watch:
             return value
         if _own_module(module.__name__):
             return self._place(module, variables.get, name, words, name)
+        if module in (random, np.random) and callable(value):
+            self.host.watch_module(module, f"{module.__name__}.{name}", self._line)
         # a library: its functions and numbers stay what they are, its containers may change
         if not (callable(value) or isinstance(value, ModuleType)):
             self.visit(value, words.split("'")[1])
@@ -371,6 +390,7 @@ class Watch:
         if first:
             if found is not MISSING or over:
                 for one, attributes in nearer:
+                    self._seen_through.setdefault((id(one), name), found)
                     self._place(one, attributes.get, name, words, name)
             if owner is not None and _own_module(owner.__module__):
                 self._place(owner, owner.__dict__.get, name, words, name)
@@ -385,15 +405,16 @@ class Watch:
 
     def effects(self) -> list[Effect]:
         """What the program changed of what it reads: counters, logs, memories of results."""
-        found = [self._replaced(place) for _, place in self.places if not place.holds()]
+        found = [self._replaced(owner, place) for owner, place in self.places if not place.holds()]
         return found + [self._changed(one) for one in self.contents if not one.holds()]
 
-    def _replaced(self, place: Place) -> Effect:
+    def _replaced(self, owner: int, place: Place) -> Effect:
         now = place.now()
-        first_time = place.before is MISSING or place.before is None
+        before = self._seen_through.get((owner, place.key), place.before)
+        first_time = before is MISSING or before is None
         counts = any(place.name in reads.counts for reads in self._ran.values())
         refused = counts and not first_time and not left_behind_in([now])
-        return Effect(place.words, place.change(), self._line_of(place), refused)
+        return Effect(place.words, replaced(place.words, now, before), self._line_of(place), refused)
 
     def _changed(self, one: Contents) -> Effect:
         refused = not one.grew() and not left_behind_in(one.added())
@@ -442,6 +463,12 @@ def _slot(descriptor: MemberDescriptorType, holder: Any, name: str, default: Any
         return descriptor.__get__(holder, type(holder))
     except AttributeError:
         return default
+
+
+@cache
+def _of_library(kind: type) -> bool:
+    """Whether a class is tinygraph's, or derived from one."""
+    return any(one.__module__.partition(".")[0] == "tinygraph" for one in kind.__mro__)
 
 
 @cache
