@@ -217,7 +217,9 @@ def test_the_line_is_the_one_that_counts():
         return y
 
     first = function.__code__.co_firstlineno
-    with pytest.raises(CaptureError, match=rf"'holder\.n' has another value: 1, not 0 at {re.escape(FILE)}:{first + 2} "):
+    with pytest.raises(
+        CaptureError, match=rf"'holder\.n' has another value: 1, not 0 at {re.escape(FILE)}:{first + 2} "
+    ):
         tg.compile(function)(ONES)
     holder.n = None  # None becomes 1: no counter
     function.__code__ = function.__code__.replace()

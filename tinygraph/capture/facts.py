@@ -11,7 +11,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import cache, partial
+from functools import lru_cache, partial
 from operator import is_
 from types import MethodType
 from typing import Any, NamedTuple
@@ -57,15 +57,16 @@ def is_atom(value: Any) -> bool:
     return (kind in _PARTS and all(map(is_atom, value))) or _by_value(kind)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _by_value(kind: type) -> bool:
     """Whether instances of a class are values of the standard library: Fraction, Decimal, Path, date, or a dtype."""
     if issubclass(kind, np.dtype):
         return True
     package = kind.__module__.partition(".")[0]
-    if package not in sys.stdlib_module_names or package == "builtins" or hasattr(kind, "__call__"):
+    if package not in sys.stdlib_module_names or package == "builtins":
         return False
-    return kind.__hash__ not in (None, object.__hash__) and kind.__eq__ is not object.__eq__
+    compared = kind.__hash__ not in (None, object.__hash__) and kind.__eq__ is not object.__eq__
+    return compared and not any("__call__" in one.__dict__ for one in kind.__mro__)
 
 
 def _kinds(values: Any) -> set[Any]:

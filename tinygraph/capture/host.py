@@ -1,6 +1,6 @@
 """Random numbers and clocks of the machine: what a captured program would read once and then repeat.
 
-A draw from `random`, from `np.random` or from a generator of theirs, and the time of day, are refused at the user's line;
+A draw from `random`, `np.random` or a generator of theirs, and the time of day, are refused at the user's line;
 the state of what was drawn from is put back.
 """
 
@@ -103,7 +103,9 @@ class Host:
             if self._refused is not None:
                 self.restore()
             raise
-        drawn = [(words, line) for source, state, words, line in self._sources.values() if _state(source) != state]
+        drawn = [
+            (words, line) for source, state, words, line in self._sources.values() if _state(source) != state
+        ]
         if self._refused is None and not drawn:
             return
         self.restore()

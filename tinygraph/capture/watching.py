@@ -15,9 +15,9 @@ import sys
 import sysconfig
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, cached_property, partial
+from functools import cached_property, lru_cache, partial
 from types import (
     BuiltinMethodType,
     CodeType,
@@ -122,7 +122,9 @@ class Watch:
         self._functions: dict[CodeType, list[FunctionType]] = {}
         self._noted: set[tuple[int, Any]] = set()  # ids of owners, which the places hold
         self._calls: set[tuple[Any, ...]] = set()
-        self._seen_through: dict[tuple[int, str], Any] = {}  # what a class holds where an object holds nothing
+        self._seen_through: dict[
+            tuple[int, str], Any
+        ] = {}  # what a class holds where an object holds nothing
         self._unlocated: dict[int, Contents] = {}  # met before any code that reads it
         self._touched: dict[int, str] = {}
         self._line = ""
@@ -167,6 +169,8 @@ class Watch:
     def _entered(self, frame: FrameType) -> None:
         """A function in Python begins."""
         code, values, variables = frame.f_code, frame.f_locals, frame.f_globals
+        if code.co_filename == "<string>" and not _own_module(str(variables.get("__name__"))):
+            return  # made by namedtuple or dataclass for a class of a library
         reads = self._ran.get(code)
         if reads is None:
             reads = self._ran[code] = reads_of(code)
@@ -176,7 +180,8 @@ class Watch:
                 known = [one for one in gc.get_referrers(code) if isinstance(one, FunctionType)]
             for function in known:
                 self._expand(function)
-            self._look_for(reads.loose | {code.co_name}, reads.any_attribute)
+            names = {code.co_name} if code.co_name.isidentifier() else set()
+            self._look_for(reads.loose | names, reads.any_attribute)
         call = (code, *(id(values.get(chain.variable)) for chain in reads.chains if chain.kind != "global"))
         if call in self._calls:
             return
@@ -309,7 +314,7 @@ class Watch:
                 if not (is_atom(value) or isinstance(value, Tensor | np.dtype)):
                     self._look_for(frozenset(attributes[i:]), False)
                 return
-            value = self._attribute(value, name)
+            value = self._attribute(value, name, exactly=True)
 
     def _look_for(self, names: frozenset[str], any_attribute: bool) -> None:
         """Look at some attributes of everything that is known, and of what becomes known."""
@@ -317,7 +322,8 @@ class Watch:
         self._loose |= new
         if any_attribute and not self._any_attribute:
             self._any_attribute = True
-            for value, _, _ in list(self._known.values()):
+            for value, _, done in list(self._known.values()):
+                done.clear()  # what an object lacks may be asked for, too
                 new = new | self._names(value)
         if new:
             for value, _, _ in list(self._known.values()):
@@ -330,8 +336,11 @@ class Watch:
             return frozenset(self._loose | set(getattr(value, "__dict__", ())))
         return frozenset(self._loose)
 
-    def _attribute(self, value: Any, name: str) -> Any:
-        """An attribute as it lies in an object, its class or a module; it becomes a fact the first time."""
+    def _attribute(self, value: Any, name: str, exactly: bool = False) -> Any:
+        """An attribute as it lies in an object, its class or a module; it becomes a fact the first time.
+
+        That there is none is a fact, too, if code reads this very attribute of this very object, or may do so.
+        """
         _, path, done = self._known[id(value)]
         first = name not in done
         done.add(name)
@@ -339,14 +348,17 @@ class Watch:
         if isinstance(value, ModuleType):
             return self._of_module(value, name, f"the variable '{path}.{name}'", first)
         if isinstance(value, type):
-            return self._of_class(value, name, words, first, [])
+            return self._in_layers([(one, one.__dict__) for one in value.__mro__], name, words, exactly)
         if isinstance(value, threading.local):
             read = partial(getattr, value)
             return self._place(value, read, name, words, name) if first else read(name, MISSING)
         own = _own_attributes(value)
-        if own is not None and name in own:
-            return self._place(value, own.get, name, words, name) if first else own[name]
-        return self._of_class(type(value), name, words, first, [] if own is None else [(value, own)], value)
+        layers = [] if own is None else [(value, own)]
+        layers += [(one, one.__dict__) for one in type(value).__mro__]
+        found = self._in_layers(layers, name, words, exactly or self._any_attribute)
+        if isinstance(found, MemberDescriptorType):  # of __slots__
+            return self._place(value, partial(_slot, found, value), name, words, name)
+        return found
 
     def _of_module(self, module: ModuleType, name: str, words: str, first: bool) -> Any:
         variables = module.__dict__
@@ -364,38 +376,28 @@ class Watch:
             self.visit(value, value.__name__)
         return value
 
-    def _of_class(
-        self,
-        kind: type,
-        name: str,
-        words: str,
-        first: bool,
-        over: list[tuple[Any, Any]],
-        holder: Any = MISSING,
+    def _in_layers(
+        self, layers: list[tuple[Any, Mapping[str, Any]]], name: str, words: str, exactly: bool
     ) -> Any:
-        """An attribute of a class, and that nothing nearer - the object, a subclass - has got one of that name."""
-        nearer = list(over)
-        found, owner = MISSING, None
-        for one in kind.__mro__:
-            if name in one.__dict__:
-                found, owner = one.__dict__[name], one
-                break
-            if _own_module(one.__module__):
-                nearer.append((one, one.__dict__))
-        if isinstance(found, MemberDescriptorType) and holder is not MISSING:  # of __slots__
-            read = partial(_slot, found, holder)
-            return self._place(holder, read, name, words, name) if first else read(name, MISSING)
-        if found is MISSING and holder is MISSING:
+        """An attribute where Python finds it, and that no layer before - the object, a subclass - has got one.
+
+        Args:
+            layers: an object or class and its attributes each, the nearest first.
+            exactly: whether it is a fact, too, that there is none.
+        """
+        depth = next((i for i, (_, attributes) in enumerate(layers) if name in attributes), None)
+        found = MISSING if depth is None else layers[depth][1][name]
+        if found is MISSING and not exactly:
             return MISSING
-        if first:
-            if found is not MISSING or over:
-                for one, attributes in nearer:
-                    self._seen_through.setdefault((id(one), name), found)
-                    self._place(one, attributes.get, name, words, name)
-            if owner is not None and _own_module(owner.__module__):
-                self._place(owner, owner.__dict__.get, name, words, name)
-        plain = not hasattr(type(found), "__get__")
-        return found if plain else MISSING
+        for owner, attributes in layers if depth is None else layers[: depth + 1]:
+            if not isinstance(owner, type) or _own_module(owner.__module__):
+                self._seen_through[id(owner), name] = found
+                self._place(owner, attributes.get, name, words, name)
+        if isinstance(found, MemberDescriptorType):
+            return found
+        return (
+            MISSING if hasattr(type(found), "__get__") and isinstance(layers[depth or 0][0], type) else found
+        )
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -465,17 +467,19 @@ def _slot(descriptor: MemberDescriptorType, holder: Any, name: str, default: Any
         return default
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _of_library(kind: type) -> bool:
     """Whether a class is tinygraph's, or derived from one."""
-    return any(one.__module__.partition(".")[0] == "tinygraph" for one in kind.__mro__)
+    return any(one.__module__.startswith("tinygraph.") for one in kind.__mro__)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _own_module(name: str) -> bool:
     """Whether a module is the user's, whose variables and classes may be changed: not one of a library."""
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
     if file is not None:
         return _watched(file)
-    return name == "__main__" or name.partition(".")[0] not in sys.stdlib_module_names
+    return name == "__main__" or (
+        name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("namedtuple_")
+    )

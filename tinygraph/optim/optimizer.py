@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
-from itertools import chain
 from operator import is_
 from typing import Any, ClassVar
 
@@ -242,17 +241,17 @@ class _SameSlots:
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
         self._state = optimizer.state
-        self._slots = list(self._all())
+        self._all = list(self._state.values())
+        self._empty = [slots for slots in self._all if not slots]
+        self._filled = [(slots, list(slots.values())) for slots in self._all if slots]
 
     def __call__(self) -> bool:
-        if self._optimizer.state is not self._state:
+        state = self._state
+        if self._optimizer.state is not state or len(state) != len(self._all) or any(self._empty):
             return False
-        return sum(map(len, self._state.values())) == len(self._slots) and all(
-            map(is_, self._all(), self._slots)
+        return all(map(is_, state.values(), self._all)) and all(
+            len(slots) == len(held) and all(map(is_, slots.values(), held)) for slots, held in self._filled
         )
-
-    def _all(self) -> Iterator[Tensor]:
-        return chain.from_iterable(map(dict.values, self._state.values()))
 
 
 def slot(slots: Slots, name: str, parameter: Tensor) -> Tensor:
