@@ -1,7 +1,8 @@
 """Random numbers, clocks, counters and logs inside of a captured function are refused at the user's line."""
 
 import cProfile
-import datetime
+import datetime as dt
+import itertools
 import os
 import random
 import re
@@ -71,8 +72,8 @@ CLOCKS = {
     "time.time": lambda: time.time(),
     "perf_counter": lambda: time.perf_counter(),
     "monotonic": lambda: time.monotonic_ns() % 7,
-    "datetime.now": lambda: datetime.datetime.now().second,
-    "date.today": lambda: datetime.date.today().day,
+    "datetime.now": lambda: dt.datetime.now().second,
+    "date.today": lambda: dt.date.today().day,
     "strftime": lambda: float(time.strftime("%S")),
 }
 
@@ -163,6 +164,9 @@ def nonlocal_counter():
     return counting
 
 
+COUNTING = nonlocal_counter()
+
+
 class Counted(nn.Module):
     calls = 0
 
@@ -176,7 +180,7 @@ LOG = []
 EFFECTS = {
     "an attribute": (lambda holder: setattr_n(holder), "holder.n"),
     "a global variable": (lambda holder: count_globally(), "COUNT"),
-    "a variable of a closure": (lambda holder, counting=nonlocal_counter(): counting(), "count"),
+    "a variable of a closure": (lambda holder: COUNTING(), "count"),
     "list.append": (lambda holder: holder.log.append(1), "holder.log"),
     "a list": (lambda holder: LOG.extend([1, 2]), "LOG"),
     "set.add": (lambda holder: holder.seen.add(len(holder.seen)), "holder.seen"),
@@ -247,6 +251,32 @@ def test_a_log_of_captured_tensors_is_kept_as_eagerly_and_warned_of():
     assert len(log) == 2
     with pytest.raises(CaptureError, match="left behind"):
         log[0].sum()
+
+
+def endless():
+    number = 0
+    while True:
+        number += 1
+        yield number
+
+
+ITERATORS = {
+    "a list": lambda: iter([1.0, 2.0]),
+    "count": lambda: itertools.count(1),
+    "zip": lambda: zip([1.0, 2.0], [3.0, 4.0], strict=True),
+    "enumerate": lambda: enumerate([1.0, 2.0]),
+    "a generator": endless,
+    "a generator expression": lambda: (one for one in [1.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("kind", ITERATORS)
+def test_an_item_taken_from_an_iterator_is_refused(kind):
+    items = ITERATORS[kind]()
+    with pytest.raises(CaptureError, match=rf"items.*{re.escape(FILE)}:\d+"):
+        tg.compile(lambda x: x * np.sum(next(items)))(ONES)
+    untouched = ITERATORS[kind]()
+    assert tg.compile(lambda x: x * (2 if untouched is not None else 1))(ONES).tolist() == [2, 2]
 
 
 def test_objects_of_the_programs_own_may_count():

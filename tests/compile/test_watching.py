@@ -1,11 +1,17 @@
 """What Python read while a program was captured is watched: the next call sees what an eager call would see."""
 
 import collections
+import contextvars
 import dataclasses
 import enum
 import functools
+import os
+import sys
+import threading
 import types
+import weakref
 from fractions import Fraction
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -194,18 +200,19 @@ class Config:
     parts: list = dataclasses.field(default_factory=lambda: [1.0])
 
 
+NAMES = ("s",)
 READS = {
     "an attribute": lambda cfg: lambda t: t * cfg.s,
     "a method": lambda cfg: cfg.method,
     "a method in a lambda": lambda cfg: lambda t: cfg.method(t),
     "a property": lambda cfg: lambda t: t * cfg.doubled / 2,
-    "getattr": lambda cfg: lambda t, name="".join(["s"]): t * getattr(cfg, name),
+    "getattr": lambda cfg: lambda t: t * getattr(cfg, NAMES[0]),
     "vars": lambda cfg: lambda t: t * vars(cfg)["s"],
     "a partial": lambda cfg: functools.partial(lambda c, t: t * c.s, cfg),
     "a default": lambda cfg: lambda t, c=cfg: t * c.s,
     "a list": lambda cfg, held=None: (lambda held: lambda t: t * held[0].s)([cfg]),
     "a dict": lambda cfg: (lambda held: lambda t: t * held["c"].s)({"c": cfg}),
-    "a local variable": lambda cfg: lambda t: [t * c.s for c in [cfg]][0],
+    "a local variable": lambda cfg: lambda t: next(t * c.s for c in [cfg]),
     "an object in between": lambda cfg: (lambda outer: lambda t: t * outer.a.b.s)(
         Settings(a=Settings(b=cfg))
     ),
@@ -213,7 +220,7 @@ READS = {
     "a wrapper": lambda cfg: functools.wraps(cfg.method)(lambda t: cfg.method(t)),
     "tg.checkpoint": lambda cfg: tg.checkpoint(lambda t: t * cfg.s),
     "another compiled function": lambda cfg: (lambda c: lambda t: c(t))(tg.compile(lambda t: t * cfg.s)),
-    "a map": lambda cfg: lambda t: list(map(cfg.method, [t]))[0],
+    "a map": lambda cfg: lambda t: next(map(cfg.method, [t])),
 }
 
 
@@ -303,6 +310,118 @@ def test_equal_is_what_no_program_can_tell_apart():
         cfg.s = value
         assert np.isnan(first(compiled(ONES)))
     assert compiled.explain_recapture().count("\n") == 0  # one NaN is as good as another
+
+
+class Described:
+    """A descriptor with a value of its own."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __get__(self, instance, owner=None):
+        return self.value
+
+
+class Meta(type):
+    @property
+    def doubled(cls):
+        return cls.single * 2
+
+
+class WithMeta(metaclass=Meta):
+    single = 1.0
+    described = Described(1.0)
+
+
+class Forwarding:
+    def __init__(self):
+        self.held = {"s": 1.0}
+
+    def __getattr__(self, name):
+        return self.__dict__["held"][name]
+
+
+class AttributeDict(dict):
+    __getattr__ = dict.__getitem__
+
+
+class Parent:
+    def factor(self):
+        return 1.0
+
+
+class Child(Parent):
+    def factor(self):
+        return super().factor() * 2
+
+
+def test_attributes_that_classes_make_up_are_watched():
+    forwarding, by_key, child = Forwarding(), AttributeDict(s=1.0), Child()
+    follows(lambda x: x * WithMeta.doubled, [(None, 2), (lambda: setattr(WithMeta, "single", 2.0), 4)])
+    described = vars(WithMeta)["described"]
+    follows(lambda x: x * WithMeta.described, [(None, 1), (lambda: setattr(described, "value", 2.0), 2)])
+    follows(lambda x: x * forwarding.s, [(None, 1), (lambda: forwarding.held.update(s=2.0), 2)])
+    follows(lambda x: x * by_key.s, [(None, 1), (lambda: by_key.update(s=2.0), 2)])
+    follows(
+        lambda x: x * child.factor(), [(None, 2), (lambda: setattr(Parent, "factor", lambda self: 3.0), 6)]
+    )
+
+
+def test_what_lies_behind_views_and_variables_of_the_system_is_watched(monkeypatch):
+    held, context, local = {"a": 1.0}, contextvars.ContextVar("context", default=1.0), threading.local()
+    local.s = 1.0
+    proxy, keys, chain = types.MappingProxyType(held), held.keys(), collections.ChainMap({}, held)
+    cfg = Settings(s=1.0)
+    reference, memory = weakref.ref(cfg), memoryview(raw)
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    monkeypatch.setenv("TINYGRAPH_TEST_FACTOR", "1")
+    for function, change in [
+        (lambda x: x * proxy["a"], lambda: held.update(a=2.0)),
+        (lambda x: x * len(keys), lambda: held.update(b=1.0)),
+        (lambda x: x * chain["c"], lambda: chain.update(c=2.0)),
+        (lambda x: x * context.get(), lambda: context.set(2.0)),
+        (lambda x: x * local.s, lambda: setattr(local, "s", 2.0)),
+        (lambda x: x * reference().s, lambda: setattr(cfg, "s", 2.0)),
+        (lambda x: x * memory[0], lambda: raw.__setitem__(0, 2)),
+        (lambda x: x * (1 + masked.mask[0]), lambda: masked.__setitem__(0, np.ma.masked)),
+        (
+            lambda x: x * float(os.environ["TINYGRAPH_TEST_FACTOR"]),
+            lambda: monkeypatch.setenv("TINYGRAPH_TEST_FACTOR", "2"),
+        ),
+        (
+            lambda x: x * float(os.getenv("TINYGRAPH_TEST_FACTOR")),
+            lambda: monkeypatch.setenv("TINYGRAPH_TEST_FACTOR", "2"),
+        ),
+        (lambda x: x * eval("FACTOR"), lambda: set_global("FACTOR", 2.0)),  # noqa: S307
+        (lambda x: x * globals()["FACTOR"], lambda: set_global("FACTOR", 2.0)),
+    ]:
+        raw[0], held["c"] = 1, 1.0
+        set_global("FACTOR", 1.0)
+        monkeypatch.setenv("TINYGRAPH_TEST_FACTOR", "1")
+        if len(held) > 2:
+            held.pop("b")
+        before = first(function(ONES))
+        change_to = {1.0: 2.0, 2.0: 3.0}[before]
+        follows(function, [(None, before), (change, change_to)])
+    set_global("FACTOR", 2.0)
+
+
+def test_modules_that_a_function_imports_when_it_runs_are_watched(monkeypatch):
+    monkeypatch.setitem(sys.modules, "outside_module", outside_module)
+
+    def whole(x):
+        import outside_module
+
+        return x * outside_module.FACTOR
+
+    def part(x):
+        from outside_module import FACTOR as factor
+
+        return x * factor
+
+    for function in (whole, part):
+        follows(function, [(None, 2), (lambda: setattr(outside_module, "FACTOR", 3.0), 3)])
+        outside_module.FACTOR = 2.0
 
 
 # -- containers and arrays -----------------------------------------------------------------------------------------
@@ -657,7 +776,7 @@ def test_what_a_program_does_not_read_may_change():
 
 def test_memories_of_results_are_filled_once():
     class Lazy:
-        table = {}
+        table: ClassVar = {}
 
         def __init__(self):
             self.mask = None

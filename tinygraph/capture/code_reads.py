@@ -9,12 +9,13 @@ from __future__ import annotations
 import dis
 from functools import lru_cache
 from types import CodeType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 # Names by which code reads attributes that it does not name.
 _ANY_ATTRIBUTE = frozenset(
     {"getattr", "vars", "__dict__", "asdict", "astuple", "attrgetter", "getmembers", "dir", "hasattr"}
 )
+_BY_NAME = frozenset({"globals", "__globals__", "eval", "exec"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"})
 _GLOBAL = frozenset(
     {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
@@ -43,6 +44,10 @@ class Reads(NamedTuple):
         any_attribute: whether it may read attributes that it does not name, as `getattr` and `vars` do.
         stores: name of an attribute or variable -> the first line that writes it.
         counts: the names that are read before they are written, as in `self.n += 1`.
+        imports: the modules it imports: name, how many packages up, the names taken from it.
+        all_layers: whether attributes of classes behind the first are read, as `super()` does.
+        strings: names among its constants, by which `getattr` and `globals` may read.
+        by_name: whether it reads global variables by such names.
         changes: the lines that write an item, as in `d[key] = value`.
     """
 
@@ -52,6 +57,10 @@ class Reads(NamedTuple):
     stores: dict[str, int]
     counts: frozenset[str]
     changes: tuple[int, ...]
+    imports: tuple[tuple[str, int, tuple[str, ...]], ...]
+    all_layers: bool
+    strings: frozenset[str]
+    by_name: bool
 
 
 @lru_cache(maxsize=4096)
@@ -64,6 +73,8 @@ def reads_of(code: CodeType) -> Reads:
     loaded: set[str] = set()
     counts: set[str] = set()
     changes: list[int] = []
+    constants: list[Any] = []  # the latest ones, which an import takes
+    imports: list[tuple[str, int, tuple[str, ...]]] = []
     root: tuple[Literal["local", "global", "closed"], str] | None = None
     path: tuple[str, ...] = ()
     line = code.co_firstlineno
@@ -99,7 +110,12 @@ def reads_of(code: CodeType) -> Reads:
             continue
         end()
         line = here
-        if name in _GLOBAL or name in _CLOSED:
+        if name == "LOAD_CONST":
+            constants = [*constants[-1:], argument]
+        elif name == "IMPORT_NAME":
+            level, taken = constants
+            imports.append((argument, level, taken or ()))
+        elif name in _GLOBAL or name in _CLOSED:
             variable = str(argument)
             kind: Literal["global", "closed"] = "global" if name in _GLOBAL else "closed"
             if name.startswith(("STORE", "DELETE")):
@@ -119,8 +135,9 @@ def reads_of(code: CodeType) -> Reads:
             changes.append(here)
     end()
     any_attribute = not _ANY_ATTRIBUTE.isdisjoint(code.co_names)
+    strings = frozenset(one for one in code.co_consts if isinstance(one, str) and one.isidentifier())
     if any_attribute:
-        loose.update(one for one in code.co_consts if isinstance(one, str) and one.isidentifier())
+        loose |= strings
     return Reads(
         tuple(found.values()),
         frozenset(loose),
@@ -128,6 +145,10 @@ def reads_of(code: CodeType) -> Reads:
         stores,
         frozenset(counts),
         tuple(changes),
+        tuple(imports),
+        "super" in code.co_names,
+        strings,
+        not _BY_NAME.isdisjoint(code.co_names),
     )
 
 

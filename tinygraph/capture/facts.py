@@ -8,6 +8,7 @@ contents of something that may change inside: a list, a set, a dict, an array. E
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -248,16 +249,46 @@ class Elements(Contents):
         )
 
 
-class Text(Contents):
-    """What a bytearray or an `array.array` holds, or a source of numbers shows of itself."""
+class Progress(Contents):
+    """How far an iterator has come; each item that a program takes is another one in the next call."""
 
-    def __init__(self, value: Any, words: str, line: str, show: Callable[[Any], Any] = bytes) -> None:
+    def __init__(self, value: Any, words: str, line: str) -> None:
         super().__init__(value, words, line)
-        self._show = show
-        self.before = show(value)
+        self.before = _progress(value)
 
     def holds(self) -> bool:
-        return bool(self._show(self.value) == self.before)
+        return bool(_progress(self.value) == self.before)
+
+    def change(self) -> str:
+        return f"an item was taken from the iterator {self.words}"
+
+
+def _progress(value: Any, depth: int = 4) -> Any:
+    if not hasattr(value, "__next__") or not depth:
+        return tuple(_progress(one, depth) for one in value) if type(value) is tuple else id(value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of copying iterators, from Python 3.12 on
+        try:
+            return (
+                type(value),
+                *(
+                    part if type(part) is int else _progress(part, depth - 1)
+                    for part in value.__reduce__()[1:]
+                ),
+            )
+        except Exception:  # noqa: BLE001 - whatever it says of itself must do
+            return repr(value)
+
+
+class Text(Contents):
+    """The bytes of a bytearray, a memoryview or an `array.array`."""
+
+    def __init__(self, value: Any, words: str, line: str) -> None:
+        super().__init__(value, words, line)
+        self.before = bytes(value)
+
+    def holds(self) -> bool:
+        return bytes(self.value) == self.before
 
 
 def _bytes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

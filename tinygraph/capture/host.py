@@ -72,23 +72,24 @@ class Host:
         owner, name = getattr(function, "__self__", None), function.__name__
         module = owner.__name__ if isinstance(owner, ModuleType) else ""
         if module == "time" and name in _CLOCKS and watched(frame.f_code.co_filename):
-            self._refuse(f"time.{name}()", "reads a clock", frame)
-        elif isinstance(owner, type) and name in _DATES and owner.__module__ == "datetime":
+            raise self.refuse(f"time.{name}()", "reads a clock", frame)
+        if isinstance(owner, type) and name in _DATES and owner.__module__ == "datetime":
             if watched(frame.f_code.co_filename):
-                self._refuse(f"{owner.__name__}.{name}()", "reads a clock", frame)
+                raise self.refuse(f"{owner.__name__}.{name}()", "reads a clock", frame)
         elif module in ("posix", "nt") and name in _SYSTEM:
             user = _user(frame)
             if user is not None and (name != "getpid" or user is frame):
-                self._refuse(f"os.{name}()", "asks the operating system", user)
+                raise self.refuse(f"os.{name}()", "asks the operating system", user)
         elif name in _DRAWS and owner is random._inst:  # type: ignore[attr-defined]
             user = _user(frame)
             if user is not None:
-                self._refuse("random", "draws a random number", user)
+                raise self.refuse("random", "draws a random number", user)
 
-    def _refuse(self, what: str, does: str, frame: FrameType) -> None:
-        line = resolve(frame.f_code, frame.f_lasti)
-        self._refused = CaptureError(f"{what} at {line} {does}, which {_ONCE}")
-        raise self._refused
+    def refuse(self, what: str, does: str, frame: FrameType | None) -> CaptureError:
+        """The error of something that a program would do but once; raised again at the end if the program hides it."""
+        line = f" at {resolve(frame.f_code, frame.f_lasti)}" if frame is not None else ""
+        self._refused = CaptureError(f"{what}{line} {does}, which {_ONCE}")
+        return self._refused
 
     @contextmanager
     def checked(self) -> Iterator[None]:

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import collections
 import gc
+import io
 import os
 import random
 import sys
 import sysconfig
 import threading
+import weakref
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property, lru_cache, partial
+from importlib.util import resolve_name
 from types import (
     BuiltinMethodType,
     CodeType,
     FrameType,
     FunctionType,
+    GeneratorType,
+    MappingProxyType,
     MemberDescriptorType,
     MethodType,
     ModuleType,
@@ -40,6 +46,7 @@ from tinygraph.capture.facts import (
     Items,
     Members,
     Place,
+    Progress,
     Text,
     is_atom,
     left_behind_in,
@@ -55,6 +62,7 @@ _CHANGING = frozenset({
     "intersection_update", "pop", "popitem", "popleft", "remove", "reverse", "rotate", "setdefault", "sort",
     "symmetric_difference_update", "update",
 })  # fmt: skip
+_WRAPPERS = (collections.UserDict, collections.UserList, collections.ChainMap, os._Environ)
 _CONTAINERS = (list, dict, set, collections.deque, bytearray, array)
 _FOREIGN = frozenset({"numpy", "scipy", "llvmlite"})
 _PATHS = tuple(
@@ -127,6 +135,8 @@ class Watch:
         ] = {}  # what a class holds where an object holds nothing
         self._unlocated: dict[int, Contents] = {}  # met before any code that reads it
         self._touched: dict[int, str] = {}
+        self._generators: dict[int, tuple[FrameType, str]] = {}  # by the id of their frame
+        self._behind = False
         self._line = ""
 
     # -- the hook --------------------------------------------------------------------------------------------------
@@ -169,6 +179,12 @@ class Watch:
     def _entered(self, frame: FrameType) -> None:
         """A function in Python begins."""
         code, values, variables = frame.f_code, frame.f_locals, frame.f_globals
+        if id(frame) in self._generators:
+            raise self.host.refuse(
+                f"the generator {self._generators[id(frame)][1]}", "takes an item", frame.f_back
+            )
+        if code.co_name == "<module>":
+            return  # an import, which happens once
         if code.co_filename == "<string>" and not _own_module(str(variables.get("__name__"))):
             return  # made by namedtuple or dataclass for a class of a library
         reads = self._ran.get(code)
@@ -180,6 +196,8 @@ class Watch:
                 known = [one for one in gc.get_referrers(code) if isinstance(one, FunctionType)]
             for function in known:
                 self._expand(function)
+            self._all_layers(reads)
+            self._imports(reads, variables)
             names = {code.co_name} if code.co_name.isidentifier() else set()
             self._look_for(reads.loose | names, reads.any_attribute)
         call = (code, *(id(values.get(chain.variable)) for chain in reads.chains if chain.kind != "global"))
@@ -195,6 +213,28 @@ class Watch:
                 value = values.get(chain.variable, MISSING)
             self._follow(value, chain.attributes)
 
+    def _all_layers(self, reads: Reads) -> None:
+        """From the first `super()` on, attributes of classes count behind the first that has one, too."""
+        if reads.all_layers and not self._behind:
+            self._behind = True
+            for value, _, done in list(self._known.values()):
+                names = frozenset(done)
+                done.clear()
+                for name in names:
+                    self._attribute(value, name)
+
+    def _imports(self, reads: Reads, variables: dict[str, Any]) -> None:
+        """Modules that a function imports when it runs, and global variables that it finds by name."""
+        for name, level, taken in reads.imports:
+            package = variables.get("__package__") or ""
+            module = sys.modules.get(resolve_name("." * level + name, package) if level else name)
+            if module is not None:
+                self.visit(module, name)
+                for attribute in taken:
+                    self._attribute(module, attribute, exactly=True)
+        for name in reads.strings if reads.by_name else ():
+            self._variable(variables, name)
+
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def visit(self, value: Any, words: str) -> None:
@@ -206,10 +246,16 @@ class Watch:
             self._watch(Elements(value, words, self._line))
             if value.dtype.hasobject:
                 self._visit_all(value.ravel().tolist(), words)
+            if type(value) is not np.ndarray:  # of a subclass, such as the mask of a masked array
+                own = _own_attributes(value) or {}
+                for name in list(own):
+                    self._place(value, own.get, name, f"the attribute '{words}.{name}'", name)
         elif self.host.is_source(value):
             self.host.watch(value, words, self._line)
         elif isinstance(value, FunctionType):
             self._function(value)
+            if value is os.getenv:
+                self.visit(os.environ, "os.environ")
         elif isinstance(value, MethodType):
             self.visit(value.__self__, words)
             self.visit(value.__func__, words)
@@ -226,6 +272,13 @@ class Watch:
             self.visit(value.__func__, words)
         elif isinstance(value, cached_property):
             self.visit(value.func, words)
+        elif isinstance(value, ContextVar):
+            self._place(value, partial(_of_context, value), None, f"the variable {words!r}", words)
+        elif isinstance(value, weakref.ref):
+            self.visit(value(), words)
+        elif isinstance(value, GeneratorType):
+            if value.gi_frame is not None:
+                self._generators[id(value.gi_frame)] = (value.gi_frame, words)
         elif not isinstance(value, ModuleType | type):
             self._contents(value, words)
             own = _own_attributes(value) or {}
@@ -257,12 +310,17 @@ class Watch:
             if isinstance(value, set):
                 self._watch(Members(value, words, self._line))
             self._visit_all(value, words)
-        elif isinstance(value, bytearray | array):
+        elif isinstance(value, bytearray | array | memoryview):
             self._watch(Text(value, words, self._line))
-        elif isinstance(value, collections.UserDict | collections.UserList | os._Environ):
+        elif isinstance(value, _WRAPPERS):
             for name, part in list(vars(value).items()):
                 if isinstance(part, dict | list):
                     self.visit(part, f"{words}.{name}")
+        elif isinstance(value, MappingProxyType | KeysView | ValuesView | ItemsView):
+            for part in gc.get_referents(value):
+                self.visit(part, words)
+        elif isinstance(value, Iterator) and not isinstance(value, io.IOBase):
+            self._watch(Progress(value, words, self._line))
 
     def _visit_all(self, values: Iterable[Any], words: str) -> None:
         for i, part in enumerate(list(values)):
@@ -370,7 +428,7 @@ class Watch:
         if module in (random, np.random) and callable(value):
             self.host.watch_module(module, f"{module.__name__}.{name}", self._line)
         # a library: its functions and numbers stay what they are, its containers may change
-        if not (callable(value) or isinstance(value, ModuleType)):
+        if value is os.getenv or not (callable(value) or isinstance(value, ModuleType)):
             self.visit(value, words.split("'")[1])
         elif isinstance(value, ModuleType):
             self.visit(value, value.__name__)
@@ -389,9 +447,12 @@ class Watch:
         found = MISSING if depth is None else layers[depth][1][name]
         if found is MISSING and not exactly:
             return MISSING
-        for owner, attributes in layers if depth is None else layers[: depth + 1]:
+        behind = depth is None or self._behind
+        for i, (owner, attributes) in enumerate(layers if behind else layers[: (depth or 0) + 1]):
+            if depth is not None and i > depth and name not in attributes:
+                continue
             if not isinstance(owner, type) or _own_module(owner.__module__):
-                self._seen_through[id(owner), name] = found
+                self._seen_through.setdefault((id(owner), name), found)
                 self._place(owner, attributes.get, name, words, name)
         if isinstance(found, MemberDescriptorType):
             return found
@@ -419,7 +480,7 @@ class Watch:
         return Effect(place.words, replaced(place.words, now, before), self._line_of(place), refused)
 
     def _changed(self, one: Contents) -> Effect:
-        refused = not one.grew() and not left_behind_in(one.added())
+        refused = isinstance(one, Progress) or (not one.grew() and not left_behind_in(one.added()))
         return Effect(
             one.words, one.change(), self._touched.get(id(one.value)) or self._line_of(one), refused
         )
@@ -450,6 +511,10 @@ def _contents_of(cell: Any) -> Callable[[Any, Any], Any]:
             return default
 
     return get
+
+
+def _of_context(variable: ContextVar[Any], key: Any, default: Any) -> Any:
+    return variable.get(default)
 
 
 def _own_attributes(value: Any) -> dict[str, Any] | None:

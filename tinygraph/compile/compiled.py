@@ -134,8 +134,8 @@ class Compiled:
         for effect in trace.effects:
             if effect.refused:
                 raise CaptureError(
-                    f"{effect.words} at {effect.line} while {self._name!r} was captured: a plan runs without Python, so "
-                    f"that later calls would not do that. Return the value and keep it outside of the compiled "
+                    f"{effect.words} at {effect.line} while {self._name!r} was captured: a plan runs without Python, "
+                    f"and later calls would not do that. Return the value and keep it outside of the compiled "
                     f"function, or make it a state, such as a tensor that is written with +="
                 )
             if effect.what in self._changed:

@@ -43,8 +43,12 @@ class ParameterGroup(MutableMapping[str, Any]):
         """Whether a number is other than zero; a captured program holds for any other number."""
         if modes.current.capture is not None:
             words = f"optimizer setting {name!r} became zero, or no longer is"
-            self._rely(words, f"uses {name}", lambda: bool(self._plain(name)))
-        return bool(self._plain(name))
+            self._rely(words, f"uses {name}", partial(self._used, name))
+        return self._used(name)
+
+    def _used(self, name: str) -> bool:
+        held = self._values[name]  # asked in each call of a compiled step: a scheduled number stays NumPy's
+        return bool(held._value if name in self._scheduled else held)
 
     def _plain(self, name: str) -> Any:
         """A setting for Python to read: a number, a tuple of numbers, or the parameters."""
@@ -249,9 +253,12 @@ class _SameSlots:
         state = self._state
         if self._optimizer.state is not state or len(state) != len(self._all) or any(self._empty):
             return False
-        return all(map(is_, state.values(), self._all)) and all(
-            len(slots) == len(held) and all(map(is_, slots.values(), held)) for slots, held in self._filled
-        )
+        if not all(map(is_, state.values(), self._all)):
+            return False
+        for slots, held in self._filled:
+            if len(slots) != len(held) or not all(map(is_, slots.values(), held)):
+                return False
+        return True
 
 
 def slot(slots: Slots, name: str, parameter: Tensor) -> Tensor:
