@@ -571,6 +571,29 @@ def test_a_compiled_part_of_an_eager_module_follows_it(kind, route):
     assert model(x).tolist() == [6.0] * 64
 
 
+def test_a_compiled_child_is_a_child():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Identity())
+    model.block = tg.compile(Middle())
+    model.deep = nn.Sequential()
+    model.deep.part = tg.compile(nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5)))
+    assert [name for name, _ in model.named_parameters()] == [
+        "0.weight",
+        "0.bias",
+        "deep.part.0.weight",
+        "deep.part.0.bias",
+    ]
+    assert model.get_submodule("deep.part.1").p == 0.5
+    tg.manual_seed(0)
+    assert set(model.block(tg.tensor(np.ones(64))).numpy().tolist()) == {0.0, 4.0}
+    model.eval()
+    assert model.block(tg.tensor(np.ones(64))).tolist() == [2.0] * 64
+    x = np.ones((1, 2), np.float32)
+    assert model.deep.part(x).tolist() == model.deep.part.function(x).tolist()
+    model.load_state_dict({name: value * 0 + 1 for name, value in model.state_dict().items()})
+    assert model.deep.part(x).tolist() == [[3, 3, 3]]
+    assert model(x).tolist() == [[13, 13, 13]]
+
+
 def test_parameters_buffers_and_modules_that_are_replaced_are_noticed():
     class Leaf(nn.Module):
         def __init__(self):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from tinygraph.capture.facts import same
+from tinygraph.compile.compiled import Compiled
 from tinygraph.core.modes import Place, mode, modes, scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write
@@ -122,8 +123,8 @@ class Module:
         if isinstance(value, Parameter):
             if value.name is None:
                 value.name = name
-        elif isinstance(value, Module):
-            value._place(name)
+        elif isinstance(_uncompiled(value), Module):
+            _uncompiled(value)._place(name)
         elif isinstance(held, Parameter) and value is not None:
             raise TypeError(
                 f"{name!r} is a parameter of {type(self).__name__} and cannot become a {type(value).__name__}: "
@@ -227,7 +228,7 @@ class Module:
         """
         module: Any = self
         for name in filter(None, target.split(".")):
-            module = module.__dict__.get(name)
+            module = _uncompiled(module.__dict__.get(name))
             if not isinstance(module, Module):
                 raise AttributeError(
                     f"{type(self).__name__} has no module {target!r}: nothing is called {name!r}"
@@ -265,7 +266,8 @@ class Module:
                     yield f"{path}.{name}" if path else name, value
 
     def _own(self, kind: type) -> list[tuple[str, Any]]:
-        return [(name, value) for name, value in self.__dict__.items() if isinstance(value, kind)]
+        own = ((name, _uncompiled(value)) for name, value in self.__dict__.items())
+        return [(name, value) for name, value in own if isinstance(value, kind)]
 
     def _own_parameters(self) -> list[tuple[str, Any]]:
         return self._own(Parameter)
@@ -408,6 +410,11 @@ def zero_gradient(parameter: Tensor, set_to_none: bool = True) -> None:
         parameter.grad = None
     else:
         parameter.grad = Tensor(np.zeros(parameter.shape, parameter.grad.dtype))
+
+
+def _uncompiled(value: Any) -> Any:
+    """A module that was compiled is a child like any other: its parameters, train() and eval() are the model's."""
+    return value.function if type(value) is Compiled else value
 
 
 def _wrapped(value: Any, name: str) -> Any:
