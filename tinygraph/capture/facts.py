@@ -12,7 +12,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import lru_cache, partial
+from functools import partial
 from operator import is_
 from types import MethodType
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ def same(now: Any, before: Any) -> bool:
     if kind in (float, complex):
         return repr(now) == repr(before)
     if isinstance(now, np.generic):
-        return now.dtype == before.dtype and now.tobytes() == before.tobytes()
+        return bool(now.dtype == before.dtype and now.tobytes() == before.tobytes())
     if kind is tuple:
         return len(now) == len(before) and all(map(same, now, before))
     if kind is frozenset:
@@ -58,7 +58,6 @@ def is_atom(value: Any) -> bool:
     return (kind in _PARTS and all(map(is_atom, value))) or _by_value(kind)
 
 
-@lru_cache(maxsize=1024)
 def _by_value(kind: type) -> bool:
     """Whether instances of a class are values of the standard library: Fraction, Decimal, Path, date, or a dtype."""
     if issubclass(kind, np.dtype):
@@ -194,15 +193,17 @@ class Entries(Contents):
 
     def __init__(self, value: dict[Any, Any], words: str, line: str) -> None:
         super().__init__(value, words, line)
-        self._in_order = OrderedDict.keys if isinstance(value, OrderedDict) else dict.keys
-        self.keys: list[Any] = list(self._in_order(value))  # type: ignore[arg-type]
+        self._in_order: Callable[[Any], Any] = (
+            OrderedDict.keys if isinstance(value, OrderedDict) else dict.keys
+        )
+        self.keys: list[Any] = list(self._in_order(value))
         self.before = [dict.__getitem__(value, key) for key in self.keys]
 
     def holds(self) -> bool:
         value = self.value
         if len(value) != len(self.keys):
             return False
-        keys = self._in_order(value)  # type: ignore[arg-type]
+        keys = self._in_order(value)
         if not all(map(is_, keys, self.keys)) and not all(map(same, keys, self.keys)):
             return False
         values = map(partial(dict.__getitem__, value), self.keys)
@@ -242,7 +243,7 @@ class Elements(Contents):
             return all(map(same, value.ravel().tolist(), self.before))
         now, before = _bytes(value), self.before
         if now.size <= _CHUNK:
-            return now.tobytes() == before.tobytes()
+            return bool(now.tobytes() == before.tobytes())
         return all(
             bool((now[start : start + _CHUNK] == before[start : start + _CHUNK]).all())
             for start in range(0, now.size, _CHUNK)
@@ -288,7 +289,7 @@ class Text(Contents):
         self.before = bytes(value)
 
     def holds(self) -> bool:
-        return bytes(self.value) == self.before
+        return bool(bytes(self.value) == self.before)
 
 
 def _bytes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -37,8 +37,8 @@ class Host:
     def __init__(self) -> None:
         self._sources: dict[int, tuple[Any, Any, str, str]] = {}
         self._refused: CaptureError | None = None
-        self.watch(random._inst, "random", "")  # type: ignore[attr-defined]
-        self.watch(np.random.mtrand._rand, "np.random", "")  # type: ignore[attr-defined]
+        self.watch(random._inst, "random", "")
+        self.watch(np.random.mtrand._rand, "np.random", "")
 
     @staticmethod
     def is_source(value: Any) -> bool:
@@ -54,7 +54,7 @@ class Host:
 
     def watch_module(self, module: ModuleType, words: str, line: str) -> None:
         """Note where a program calls a function of `random` or `np.random`, which draw from a generator of theirs."""
-        source = random._inst if module is random else np.random.mtrand._rand  # type: ignore[attr-defined]
+        source = random._inst if module is random else np.random.mtrand._rand
         self.locate(source, line, words)
 
     def locate(self, source: Any, line: str, words: str | None = None) -> None:
@@ -80,7 +80,7 @@ class Host:
             user = _user(frame)
             if user is not None and (name != "getpid" or user is frame):
                 raise self.refuse(f"os.{name}()", "asks the operating system", user)
-        elif name in _DRAWS and owner is random._inst:  # type: ignore[attr-defined]
+        elif name in _DRAWS and owner is random._inst:
             user = _user(frame)
             if user is not None:
                 raise self.refuse("random", "draws a random number", user)

@@ -260,10 +260,10 @@ def capture_with(
         filled.append(Tensor(None, inputs[-1], inputs[-1]))
     args, kwargs = tree.unflatten(filled)
     watch = Watch()
-    watch.visit(function, _title(function))
+    watch.reach.visit(function, _title(function))
     for i, leaf in enumerate(filled):
-        watch.visit(leaf, names.get(i, f"argument {i}"))
-    with watch.host.checked(), mode(recording=True, capture=trace, place=NodePlace()), watch.watching():
+        watch.reach.visit(leaf, names.get(i, f"argument {i}"))
+    with watch.reach.host.checked(), mode(recording=True, capture=trace, place=NodePlace()), watch.watching():
         result = function(*args, **kwargs)
     trace.watched(watch)
     outputs, shape = _arrays(result)

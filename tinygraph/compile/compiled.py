@@ -272,16 +272,19 @@ def compile(
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
 
     Results are fresh arrays, and stay as they are. The tensors in `.grad` belong to the compiled function, which fills
-    them again in its next call: copy what is to be kept. Python code that a capture relied on (settings of modules and
-    optimizers, variables that `function` closes over) is watched; the contents of lists, dicts and arrays are not.
+    them again in its next call: copy what is to be kept. What Python code read during a capture is watched: variables,
+    attributes, the contents of containers and arrays, modes and settings, in every function that ran. When it has
+    changed, the next call captures again.
 
     Raises:
-        CaptureError: at the user's line, where Python code asks for a value.
+        CaptureError: at the user's line, where Python code asks for a value, draws a random number that is not
+            tinygraph's, reads a clock, counts or keeps a log.
         DTypeError: an argument that is neither numeric nor hashable.
         SettingError: the memory budget is no positive integer.
 
     Warns:
-        TinygraphWarning: the memory budget cannot be met; what takes how much instead.
+        TinygraphWarning: the memory budget cannot be met; what takes how much instead. Or the function changes what
+            it reads time after time, so that calls capture again.
 
     >>> import numpy as np
     >>> square = compile(lambda x: np.sin(x) ** 2)
