@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.card import card_line
 from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
@@ -21,6 +20,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, as_value, type_of
 from tinygraph.errors import DTypeError, MissingRuleError, RecordingError, RuleError, ShapeError
+from tinygraph.packages.card import card_line
 
 _by_order = attrgetter("order")
 

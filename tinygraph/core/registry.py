@@ -20,9 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tinygraph.core.manifest import Manifest, check_api, read_manifest
 from tinygraph.core.op_signatures import BuiltinOps
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
+from tinygraph.packages.manifest import Manifest, check_api, read_manifest
 
 if TYPE_CHECKING:
     from importlib import metadata

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from tinygraph.capture.facts import same
-from tinygraph.compile.compiled import Compiled
+from tinygraph.compiler.compiled import Compiled
 from tinygraph.core.modes import Place, mode, modes, scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError, StateDictError
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
+from tinygraph.tracing.facts import same
 
 Self = TypeVar("Self", bound="Module")
 

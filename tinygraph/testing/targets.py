@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from tinygraph.core.manifest import package_folders
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import BUILTIN_PACKAGE, registry
 from tinygraph.errors import PluginError
+from tinygraph.packages.manifest import package_folders
 from tinygraph.testing.time_limit import TimeLimit, limited_to
 
 T = TypeVar("T")
