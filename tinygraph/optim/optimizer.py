@@ -35,9 +35,17 @@ class ParameterGroup(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if modes.current.capture is not None:
-            shown = "params of the optimizer" if name == "params" else f"optimizer setting {name!r}"
-            self._rely(f"the {shown} changed", name, lambda: self._fact(name))
+            if name == "params":
+                held = list(self._values[name])
+                self._rely("the params of the optimizer changed", name, lambda: self._holds(held))
+            else:
+                self._rely(f"the optimizer setting {name!r} changed", name, lambda: self._plain(name))
         return self._plain(name)
+
+    def _holds(self, parameters: list[Tensor]) -> bool:
+        """Whether the parameters are these very tensors: comparing them would be elementwise."""
+        now = self._values["params"]
+        return len(now) == len(parameters) and all(map(is_, now, parameters))
 
     def uses(self, name: str) -> bool:
         """Whether a number is other than zero; a captured program holds for any other number."""
@@ -60,11 +68,6 @@ class ParameterGroup(MutableMapping[str, Any]):
 
     def _rely(self, words: str, fact: str, question: Callable[[], Any]) -> None:
         modes.current.capture.rely(words, question, key=(id(self), fact))  # type: ignore[union-attr]
-
-    def _fact(self, name: str) -> Any:
-        """What a captured program relies on that read a setting; comparing tensors would be elementwise."""
-        value = self._plain(name)
-        return list(map(id, value)) if name == "params" else value
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name not in self._scheduled:
@@ -244,19 +247,19 @@ class _SameSlots:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
-        self._state = optimizer.state
-        self._all = list(self._state.values())
-        self._empty = [slots for slots in self._all if not slots]
-        self._filled = [(slots, list(slots.values())) for slots in self._all if slots]
+        self._filled = [
+            (parameter, list(slots.values())) for parameter, slots in optimizer.state.items() if slots
+        ]
 
     def __call__(self) -> bool:
-        state = self._state
-        if self._optimizer.state is not state or len(state) != len(self._all) or any(self._empty):
+        state = self._optimizer.state
+        if not self._filled:
+            return not any(state.values())
+        if sum(map(bool, state.values())) != len(self._filled):
             return False
-        if not all(map(is_, state.values(), self._all)):
-            return False
-        for slots, held in self._filled:
-            if len(slots) != len(held) or not all(map(is_, slots.values(), held)):
+        for parameter, held in self._filled:
+            slots = state.get(parameter)
+            if slots is None or len(slots) != len(held) or not all(map(is_, slots.values(), held)):
                 return False
         return True
 

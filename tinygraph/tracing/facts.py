@@ -193,9 +193,8 @@ class Entries(Contents):
 
     def __init__(self, value: dict[Any, Any], words: str, line: str) -> None:
         super().__init__(value, words, line)
-        self._in_order: Callable[[Any], Any] = (
-            OrderedDict.keys if isinstance(value, OrderedDict) else dict.keys
-        )
+        kind: Any = OrderedDict if isinstance(value, OrderedDict) else dict
+        self._in_order: Callable[[Any], Any] = kind.keys  # past what a subclass makes of it
         self.keys: list[Any] = list(self._in_order(value))
         self.before = [dict.__getitem__(value, key) for key in self.keys]
 
