@@ -223,7 +223,11 @@ class Reach:
             self._expand(function)
         elif not is_watched(code.co_filename):
             for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-                self.visit(_contents_of(cell)(None, None), name)
+                wrapped = _contents_of(cell)(None, None)
+                if callable(
+                    wrapped
+                ):  # what else a library closes over, such as memories of results, is its own
+                    self.visit(wrapped, name)
 
     def _expand(self, function: FunctionType) -> None:
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -280,7 +284,7 @@ class Reach:
 
     def _names(self, value: Any) -> frozenset[str]:
         """The attributes of a value that are looked at as soon as it is known."""
-        if self._any_attribute and not isinstance(value, ModuleType | type):
+        if self._any_attribute and not (isinstance(value, ModuleType | type) or _of_library(type(value))):
             return frozenset(self._loose | set(_own_attributes(value) or ()))
         return frozenset(self._loose)
 

@@ -17,7 +17,7 @@ from importlib.util import resolve_name
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from tinygraph.core.source import resolve
+from tinygraph.core.source import is_library, resolve
 from tinygraph.tracing.code_reads import Reads, reads_of
 from tinygraph.tracing.facts import MISSING, Contents, Place, Progress, left_behind_in, replaced
 from tinygraph.tracing.looking import Reach, is_own_module, is_watched
@@ -104,8 +104,8 @@ class Watch:
             raise self.reach.host.refuse(
                 f"the generator {self.reach.generators[id(frame)][1]}", "takes an item", frame.f_back
             )
-        if code.co_name == "<module>":
-            return  # an import, which happens once
+        if code not in self._ran and _is_importing(frame):
+            return
         if code.co_filename == "<string>" and not is_own_module(str(variables.get("__name__"))):
             return  # made by namedtuple or dataclass for a class of a library
         reads = self._ran.get(code)
@@ -178,6 +178,16 @@ class Watch:
                     if fact.line.startswith(f"{os.path.basename(code.co_filename)}:"):
                         return f"{os.path.basename(code.co_filename)}:{line}"
         return fact.line
+
+
+def _is_importing(frame: FrameType) -> bool:
+    """Whether a frame belongs to an import, which happens once."""
+    here: FrameType | None = frame
+    while here is not None and not is_library(here.f_code.co_filename):
+        if here.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        here = here.f_back
+    return False
 
 
 def _place(code: CodeType, offset: int) -> str:
