@@ -110,7 +110,7 @@ def reads_of(code: CodeType) -> Reads:
             continue
         end()
         line = here
-        if name == "LOAD_CONST":
+        if name in ("LOAD_CONST", "LOAD_SMALL_INT"):
             constants = [*constants[-1:], argument]
         elif name == "IMPORT_NAME":
             level, taken = constants

@@ -62,7 +62,7 @@ def _by_value(kind: type) -> bool:
     """Whether instances of a class are values of the standard library: Fraction, Decimal, Path, date, or a dtype."""
     if issubclass(kind, np.dtype):
         return True
-    package = kind.__module__.partition(".")[0]
+    package = str(kind.__module__).partition(".")[0]
     if package not in sys.stdlib_module_names or package == "builtins":
         return False
     compared = kind.__hash__ not in (None, object.__hash__) and kind.__eq__ is not object.__eq__

@@ -104,10 +104,13 @@ class Reach:
         self._ran: set[CodeType] = set()
         self._functions: dict[CodeType, list[FunctionType]] = {}
         self._noted: set[tuple[int, Any]] = set()  # by ids of owners, which the places hold
-        self._seen_through: dict[
-            tuple[int, Any], Any
-        ] = {}  # what a class holds where an object holds nothing
+        # what a class holds where an object holds nothing
+        self._seen_through: dict[tuple[int, Any], Any] = {}
         self._unlocated: dict[int, Contents] = {}  # met before any code that reads it
+
+    def knows(self, number: int) -> bool:
+        """Whether the object with an id was met."""
+        return number in self._known
 
     def runs(self, code: CodeType, made_here: bool) -> None:
         """Look at the closures and defaults of the functions with a code that runs.
@@ -359,7 +362,7 @@ class Reach:
         for i, (owner, attributes) in enumerate(layers if behind else layers[: (depth or 0) + 1]):
             if depth is not None and i > depth and name not in attributes:
                 continue
-            if not isinstance(owner, type) or is_own_module(owner.__module__):
+            if not isinstance(owner, type) or is_own_module(str(owner.__module__)):
                 self._seen_through.setdefault((id(owner), name), found)
                 self._place(owner, attributes.get, name, "attribute", path)
         if isinstance(found, MemberDescriptorType):
@@ -400,7 +403,7 @@ def _slot(descriptor: MemberDescriptorType, holder: Any, name: str, default: Any
 
 def _of_library(kind: type) -> bool:
     """Whether a class is tinygraph's, or derived from one."""
-    return any(one.__module__.startswith("tinygraph.") for one in kind.__mro__)
+    return any(str(one.__module__).startswith("tinygraph.") for one in kind.__mro__)
 
 
 @lru_cache(maxsize=1024)

@@ -56,11 +56,11 @@ class Watch:
 
     def __init__(self) -> None:
         self.reach = Reach()
+        self._noted = _CHANGING | self.reach.host.names
         self._ran: dict[CodeType, Reads] = {}
         self._calls: set[tuple[Any, ...]] = set()
-        self._touched: dict[
-            int, str
-        ] = {}  # id of a container -> the line that called a method that changes it
+        # id of a container -> the line that called a method that changes it
+        self._touched: dict[int, str] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -68,16 +68,20 @@ class Watch:
         before = sys.getprofile()
         other: Any = before if callable(before) else None
 
-        def hook(frame: FrameType, event: str, argument: Any) -> None:
-            if event == "call":
-                if is_watched(frame.f_code.co_filename):
-                    self._entered(frame)
-            elif event == "c_call":
-                self._called(frame, argument)
-            if other is not None:
-                other(frame, event, argument)
+        noted, entered, called = self._noted, self._entered, self._called
 
-        sys.setprofile(hook)
+        def hook(frame: FrameType, event: str, argument: Any) -> None:  # runs for every call there is
+            if event == "c_call":
+                if argument.__name__ in noted:
+                    called(frame, argument)
+            elif event == "call" and is_watched(frame.f_code.co_filename):
+                entered(frame)
+
+        def both(frame: FrameType, event: Any, argument: Any) -> None:
+            hook(frame, event, argument)
+            other(frame, event, argument)
+
+        sys.setprofile(hook if other is None else both)
         try:
             yield
         finally:
@@ -89,12 +93,11 @@ class Watch:
 
     def _called(self, frame: FrameType, function: Any) -> None:
         """A function in C is called: it may change a container, draw a random number or read a clock."""
-        name = getattr(function, "__name__", None)
-        if name in _CHANGING:
-            owner = getattr(function, "__self__", None)
+        if function.__name__ in _CHANGING:
+            owner = function.__self__
             if isinstance(owner, _CONTAINERS) and is_watched(frame.f_code.co_filename):
                 self._touched[id(owner)] = _place(frame.f_code, frame.f_lasti)
-        elif name in self.reach.host.names:
+        else:
             self.reach.host.called(function, frame, is_watched)
 
     def _entered(self, frame: FrameType) -> None:
@@ -118,7 +121,8 @@ class Watch:
             self._imports(reads, variables)
             names = {code.co_name} if code.co_name.isidentifier() else set()
             self.reach.look_for(reads.loose | names, reads.any_attribute)
-        call = (code, *(id(values.get(chain.variable)) for chain in reads.chains if chain.kind != "global"))
+        given = (id(values.get(chain.variable)) for chain in reads.chains if chain.kind != "global")
+        call = (code, *(one if self.reach.knows(one) else None for one in given))
         if call in self._calls:
             return
         self._calls.add(call)
