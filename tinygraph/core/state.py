@@ -6,6 +6,7 @@ read becomes an input of the graph and one that is written an output, so a whole
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf
 from tinygraph.core.registry import ops
-from tinygraph.core.source import here
+from tinygraph.core.source import here, is_library
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.errors import CaptureError, DTypeError, ShapeError
@@ -102,7 +103,7 @@ class Generator:
         Raises:
             CaptureError: a program is being captured, which would start again only once.
         """
-        if modes.current.capture is not None:
+        if _captured_by_user():
             raise _once("seeding a generator", "make and seed generators outside of the captured function")
         self.numpy = np.random.default_rng(seed)
 
@@ -113,7 +114,7 @@ class Generator:
 
     @state.setter
     def state(self, state: Any) -> None:
-        if modes.current.capture is not None:
+        if _captured_by_user():
             raise _once("setting a generator's state", "set it outside of the captured function")
         self.numpy.bit_generator.state = state
 
@@ -143,9 +144,19 @@ class Generator:
         Raises:
             CaptureError: a program is being captured, which would draw only once.
         """
-        if modes.current.capture is not None:
+        if _captured_by_user():
             raise _once("drawing a permutation", "draw it outside and pass it as an argument")
         return self.numpy.permutation(count)
+
+
+def _captured_by_user() -> bool:
+    """Whether a program that is being captured does something itself, and not the library around it."""
+    if modes.current.capture is None:
+        return False
+    frame = sys._getframe(2)
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        frame = frame.f_back
+    return not is_library(frame.f_code.co_filename)
 
 
 def _once(what: str, instead: str) -> CaptureError:
