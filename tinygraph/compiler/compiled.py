@@ -6,6 +6,7 @@ import contextlib
 import copy
 import functools
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
@@ -29,8 +30,9 @@ from tinygraph.core.recent import Recent
 from tinygraph.core.tensor import Tensor, left_behind
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
-from tinygraph.errors import CaptureError, DTypeError, RecordingError
-from tinygraph.tracing.trace import Trace, capture_with
+from tinygraph.errors import CaptureError, DTypeError, RecordingError, TinygraphWarning
+from tinygraph.tracing.facts import Fixed
+from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 
 COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule, recompute_cheap)
 # Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
@@ -84,6 +86,7 @@ class Compiled:
         self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
         self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
         self._captures = 0
+        self._changed: set[str] = set()  # what captures changed of what they read
         self._latest: Entry | None = None
         functools.update_wrapper(self, function, updated=())
 
@@ -143,7 +146,7 @@ class Compiled:
         shape: Any = len(args)
         if kwargs or not _PLAIN.issuperset(map(type, args)):
             leaves, tree = flatten((args, kwargs))
-            shape = repr(tree)
+            shape = tree
         kinds: list[Any] = []
         values: list[Any] = []
         tensors = False
@@ -180,10 +183,13 @@ class Compiled:
         args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
         graph, trace = capture_with(self.function, args, kwargs, wanting=True)
         self._check_draws(graph, trace)
+        self._check_effects(trace)
         stages = run_passes(graph, self.passes)
         plan = Plan(stages[-1].graph, list(trace.gradients_read.values()))
         recorder = Recorder(graph, trace, self.passes, self._name)
         self._latest = Entry(graph, trace, stages, plan, recorder)
+        if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
+            return self._latest
         usable = [entry for entry in known if entry.plan.fits()]
         self._keep(key, Versions([self._latest, *usable][:MOST_ENTRIES]))
         return self._latest
@@ -214,6 +220,24 @@ class Compiled:
             for entry in dropped:
                 entry.recorder.release()
         self._last_known = (key, versions)
+
+    def _check_effects(self, trace: Trace) -> None:
+        """Refuse a program that counts or keeps a log; say so if one changes the same thing time after time."""
+        for effect in trace.effects:
+            if effect.refused:
+                raise CaptureError(
+                    f"{effect.words} at {effect.line} while {self._name!r} was captured: a plan runs without Python, "
+                    f"and later calls would not do that. Return the value and keep it outside of the compiled "
+                    f"function, or make it a state, such as a tensor that is written with +="
+                )
+            if effect.what in self._changed:
+                warnings.warn(
+                    f"{self._name!r} is captured again and again, since it changes what it reads: {effect.words} at "
+                    f"{effect.line}. Return the value and keep it outside of the compiled function",
+                    TinygraphWarning,
+                    stacklevel=4,
+                )
+            self._changed.add(effect.what)
 
     def _note(self, key: Any, entry: Entry | None) -> None:
         """Remember why a capture was needed."""
@@ -333,7 +357,7 @@ def _inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
 
 def _varies(leaf: Any) -> bool:
     """Whether an argument other than a tensor is an input of the graph: arrays and Python numbers."""
-    return isinstance(leaf, np.ndarray | np.generic | int | float | complex) and not isinstance(leaf, bool)
+    return isinstance(leaf, np.ndarray | np.generic) or type(leaf) in PYTHON_NUMBERS
 
 
 class _Inlined(threading.local):
@@ -350,7 +374,7 @@ def _kind(leaf: Any) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
     if isinstance(leaf, np.ndarray | np.generic):
         return type_of(leaf)
-    if isinstance(leaf, int | float | complex) and not isinstance(leaf, bool):
+    if type(leaf) in PYTHON_NUMBERS:
         return f"a Python {type(leaf).__name__}"
     try:
         hash(leaf)
@@ -359,7 +383,7 @@ def _kind(leaf: Any) -> Any:
             f"an argument of a compiled function is a {type(leaf).__name__}, whose contents may change unnoticed: pass "
             f"arrays, numbers, strings and containers of them, something hashable (a frozenset), or close over it"
         ) from None
-    return leaf
+    return Fixed(leaf)
 
 
 def compile(
@@ -396,18 +420,21 @@ def compile(
     refuse another.
 
     Results are fresh arrays, and stay as they are. The tensors in `.grad` belong to the compiled function, which fills
-    them again in its next call: copy what is to be kept. Python code that a capture relied on (settings of modules and
-    optimizers, variables that `function` closes over) is watched; the contents of lists, dicts and arrays are not.
+    them again in its next call: copy what is to be kept. What Python code read during a capture is watched: variables,
+    attributes, the contents of containers and arrays, modes and settings, in every function that ran. When it has
+    changed, the next call captures again.
 
     Raises:
-        CaptureError: at the user's line, where Python code asks for a value.
+        CaptureError: at the user's line, where Python code asks for a value, draws a random number that is not
+            tinygraph's, reads a clock, counts or keeps a log.
         DTypeError: an argument that is neither numeric nor hashable.
         SettingError: the memory budget is no positive integer, or `plan_bytes` no number of bytes.
         RecordingError: the function calls itself while its plan runs, or runs a backward pass of its own although an
             argument requires a gradient.
 
     Warns:
-        TinygraphWarning: the memory budget cannot be met; what takes how much instead.
+        TinygraphWarning: the memory budget cannot be met; what takes how much instead. Or the function changes what
+            it reads time after time, so that calls capture again.
 
     >>> import numpy as np
     >>> square = compile(lambda x: np.sin(x) ** 2)

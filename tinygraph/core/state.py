@@ -6,6 +6,7 @@ read becomes an input of the graph and one that is written an output, so a whole
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf
 from tinygraph.core.regions import present
 from tinygraph.core.registry import ops
-from tinygraph.core.source import here
+from tinygraph.core.source import here, is_library
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, as_value, require_plain, type_of
 from tinygraph.core.views import laid_out_as, outdate
@@ -117,7 +118,13 @@ class Generator:
         self.seed(seed)
 
     def seed(self, seed: int | None) -> None:
-        """Start again from a seed; None takes one from the operating system."""
+        """Start again from a seed; None takes one from the operating system.
+
+        Raises:
+            CaptureError: a program is being captured, which would start again only once.
+        """
+        if _captured_by_user():
+            raise _once("seeding a generator", "make and seed generators outside of the captured function")
         self._numbers = np.random.default_rng(seed)
 
     @property
@@ -133,6 +140,8 @@ class Generator:
 
     @state.setter
     def state(self, state: Any) -> None:
+        if _captured_by_user():
+            raise _once("setting a generator's state", "set it outside of the captured function")
         self.numpy.bit_generator.state = state
 
     def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Any:
@@ -158,7 +167,30 @@ class Generator:
         return self._leaf
 
     def permutation(self, count: int) -> np.ndarray[Any, Any]:
+        """The numbers 0 to `count` - 1 in random order.
+
+        Raises:
+            CaptureError: a program is being captured, which would draw only once.
+        """
+        if _captured_by_user():
+            raise _once("drawing a permutation", "draw it outside and pass it as an argument")
         return self.numpy.permutation(count)
+
+
+def _captured_by_user() -> bool:
+    """Whether a program that is being captured does something itself, and not the library around it."""
+    if modes.current.capture is None:
+        return False
+    frame = sys._getframe(2)
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        frame = frame.f_back
+    return not is_library(frame.f_code.co_filename)
+
+
+def _once(what: str, instead: str) -> CaptureError:
+    return CaptureError(
+        f"{what} at {here(3)}: a captured program would do it once and then repeat the result in every call; {instead}"
+    )
 
 
 default_generator = Generator()

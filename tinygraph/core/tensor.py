@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import ModuleType
 from typing import Any, NoReturn, cast
 
@@ -101,7 +101,12 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to it. May be set on leaves only."""
-        return self._edge is not None and self.type.differentiable
+        if self._edge is None or not self.type.differentiable:
+            return False
+        capture = modes.current.capture
+        if self._value is not None or capture is None:
+            return True
+        return wants_gradient(edge_node(self._edge), capture.primals)
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
@@ -662,6 +667,32 @@ def write_grad(leaf: Leaf, gradient: Tensor | None) -> None:
         leaf.grad = gradient
     else:
         capture.write_grad(leaf, gradient)
+
+
+def wants_gradient(node: Node, primals: Collection[int]) -> bool:
+    """Whether a captured value would be recorded in an eager run, where inputs and buffers are plain data.
+
+    Args:
+        node: what made the value.
+        primals: ids of the nodes that a transform differentiates with respect to.
+    """
+    seen = {id(node)}
+    pending = [node]
+    while pending:
+        one = pending.pop()
+        if id(one) in primals or (isinstance(one, Leaf) and one.requires_grad):
+            return True
+        if isinstance(one, Leaf) or not one.plan.steps:
+            continue
+        for i, entry in enumerate(one.inputs):
+            if (
+                one.plan.mask >> i & 1
+                and edge_type(entry).differentiable
+                and id(edge_node(entry)) not in seen
+            ):
+                seen.add(id(edge_node(entry)))
+                pending.append(edge_node(entry))
+    return False
 
 
 def tensor_of(leaf: Leaf) -> Tensor:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from functools import partial
+from operator import is_
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,16 +44,28 @@ class ParameterGroup(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if modes.current.capture is not None:
-            shown = "params of the optimizer" if name == "params" else f"optimizer setting {name!r}"
-            self._rely(f"the {shown} changed", name, lambda: self._fact(name))
+            if name == "params":
+                held = list(self._values[name])
+                self._rely("the params of the optimizer changed", name, lambda: self._holds(held))
+            else:
+                self._rely(f"the optimizer setting {name!r} changed", name, lambda: self._plain(name))
         return self._plain(name)
+
+    def _holds(self, parameters: list[Tensor]) -> bool:
+        """Whether the parameters are these very tensors: comparing them would be elementwise."""
+        now = self._values["params"]
+        return len(now) == len(parameters) and all(map(is_, now, parameters))
 
     def uses(self, name: str) -> bool:
         """Whether a number is other than zero; a captured program holds for any other number."""
         if modes.current.capture is not None:
             words = f"optimizer setting {name!r} became zero, or no longer is"
-            self._rely(words, f"uses {name}", lambda: bool(self._plain(name)))
-        return bool(self._plain(name))
+            self._rely(words, f"uses {name}", partial(self._used, name))
+        return self._used(name)
+
+    def _used(self, name: str) -> bool:
+        held = self._values[name]  # asked in each call of a compiled step: a scheduled number stays NumPy's
+        return bool(held._value if name in self._scheduled else held)
 
     def _plain(self, name: str) -> Any:
         """A setting for Python to read: a number, a tuple of numbers, or the parameters."""
@@ -63,11 +77,6 @@ class ParameterGroup(MutableMapping[str, Any]):
 
     def _rely(self, words: str, fact: str, question: Callable[[], Any]) -> None:
         modes.current.capture.rely(words, question, key=(id(self), fact))  # type: ignore[union-attr]
-
-    def _fact(self, name: str) -> Any:
-        """What a captured program relies on that read a setting; comparing tensors would be elementwise."""
-        value = self._plain(name)
-        return [one._own_leaf() for one in value] if name == "params" else value
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._check({**{known: self._plain(known) for known in self._values}, name: value})
@@ -178,9 +187,10 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        capture, state = modes.current.capture, self.state
-        if capture is not None:
-            capture.rely("the optimizer's state was replaced", lambda: self.state is state)
+        capture = modes.current.capture
+        if capture is not None:  # the slots are made in the first step: what holds at the end is relied on
+            words = "the optimizer's state was replaced or cleared"
+            capture.rely_at_end(words, partial(_SameSlots, self), key=(id(self), "state"))
         with self.lock.held, no_grad(), phase("update"):
             for group in self.param_groups:
                 for parameter in group["params"]:
@@ -263,6 +273,28 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.param_groups))})"
+
+
+class _SameSlots:
+    """The question whether an optimizer's state still lies in the tensors in which it lies now."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._filled = [
+            (parameter, list(slots.values())) for parameter, slots in optimizer.state.items() if slots
+        ]
+
+    def __call__(self) -> bool:
+        state = self._optimizer.state
+        if not self._filled:
+            return not any(state.values())
+        if sum(map(bool, state.values())) != len(self._filled):
+            return False
+        for parameter, held in self._filled:
+            slots = state.get(parameter)
+            if slots is None or len(slots) != len(held) or not all(map(is_, slots.values(), held)):
+                return False
+        return True
 
 
 def slot(slots: Slots, name: str, parameter: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import numpy as np
 
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
-from tinygraph.core.modes import Place, mode
+from tinygraph.core.modes import Place as NodePlace
+from tinygraph.core.modes import mode
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, next_order
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
@@ -22,7 +23,11 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
-from tinygraph.tracing.closure import rely_on_closure
+from tinygraph.tracing.facts import MISSING, Contents, Place
+from tinygraph.tracing.watching import Effect, Watch
+
+# Arguments of these classes are inputs of the graph; members of enumerations and bools, which are ints, too, are not.
+PYTHON_NUMBERS = frozenset({int, float, complex})
 
 
 class Trace:
@@ -42,6 +47,10 @@ class Trace:
         ran_backward: whether the program ran a backward pass.
         draws: the nodes that draw random numbers, in order.
         floor: what this capture makes has a creation number above it.
+        places, contents: what Python read while the program ran, as it was then.
+        effects: what of it the program changed.
+        covered: ids of the modules whose attributes a guard watches.
+        primals: ids of the nodes that a transform in the program differentiates with respect to at present.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
 
@@ -54,10 +63,17 @@ class Trace:
         self.gradients_read: dict[int, tuple[Leaf, Tensor]] = {}
         self.constants: dict[int, tuple[Tensor, Any]] = {}
         self.guards: dict[Any, tuple[str, Callable[[], Any], Any]] = {}
+        self.places: list[Place] = []
+        self.contents: list[Contents] = []
+        self.effects: list[Effect] = []
+        self.covered: set[int] = set()
+        self.primals: set[int] = set()
         self.with_tensors = False
         self.returned: list[Leaf | None] = []
         self.ran_backward = False
         self.draws: list[Edge] = []
+        self._at_end: dict[Any, tuple[str, Callable[[], Callable[[], Any]]]] = {}
+        self._held: list[tuple[Any, Any, Any]] = []
         self._standing: dict[int, tuple[Any, Edge]] = {}
         self._made: dict[int, Tensor] = {}
 
@@ -70,8 +86,21 @@ class Trace:
         if key not in self.guards:
             self.guards[key] = (words, question, question())
 
+    def rely_at_end(self, words: str, make: Callable[[], Callable[[], Any]], key: Any) -> None:
+        """Like `rely`, for what the first run of a program sets up: the question is made when the capture ends."""
+        self._at_end.setdefault(key, (words, make))
+
     def broken(self) -> str | None:
         """What the capture relied on and is no longer so, in words; None if everything still holds."""
+        for get, key, before in self._held:
+            if get(key, MISSING) is not before:  # another object, which may be an equal number
+                changed = next((place for place in self.places if not place.holds()), None)
+                if changed is not None:
+                    return changed.change()
+                break
+        for one in self.contents:
+            if not one.holds():
+                return one.change()
         for words, question, answer in self.guards.values():
             if question() != answer:
                 return words
@@ -83,6 +112,14 @@ class Trace:
             if tensor._value is not value or tensor._edge is not None or version:
                 return f"a tensor that the function closes over was written: {tensor.type}"
         return None
+
+    def watched(self, watch: Watch) -> None:
+        """Keep what Python read while the program ran."""
+        for key, (words, make) in self._at_end.items():
+            self.rely(words, make(), key)
+        self.places, self.contents = watch.facts(self.covered)
+        self.effects = watch.effects()
+        self._held = [(place.get, place.key, place.before) for place in self.places]
 
     def read(self, leaf: Leaf) -> Any:
         """The captured value of a state: what was last written, or the leaf itself."""
@@ -243,10 +280,14 @@ def capture_with(
         wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
         inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
         filled.append(Tensor(None, inputs[-1], inputs[-1]))
-    rely_on_closure(trace, function)
     args, kwargs = tree.unflatten(filled)
-    with mode(recording=True, capture=trace, place=Place()):
+    watch = Watch()
+    watch.reach.visit(function, _title(function))
+    for i, leaf in enumerate(filled):
+        watch.reach.visit(leaf, names.get(i, f"argument {i}"))
+    with watch.reach.host.checked(), mode(recording=True, capture=trace, place=NodePlace()), watch.watching():
         result = function(*args, **kwargs)
+    trace.watched(watch)
     outputs, shape = _arrays(result)
     if not (outputs or trace.writes or trace.gradients):
         raise CaptureError(
@@ -274,9 +315,8 @@ def _input_type(value: Any) -> ArrayType | None:
                 f"an array of dtype {dtype} cannot be computed with; pass numbers, or close over it"
             )
         return ArrayType(shape, dtype.newbyteorder("="))  # kernels take the machine's byte order only
-    if isinstance(value, int | float | complex) and not isinstance(value, bool):
-        kind = next(one for one in (int, float, complex) if isinstance(value, one))
-        return WeakType((), np.dtype(kind))  # whatever its size
+    if type(value) in PYTHON_NUMBERS:
+        return WeakType((), np.dtype(type(value)))  # whatever its size
     return None
 
 
@@ -316,10 +356,10 @@ def _names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     except (TypeError, ValueError):
         return {}
     positional = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_POSITIONAL]
-    titles = [positional[i] if i < len(positional) else None for i in range(len(args))] + sorted(kwargs)
+    titles = [positional[i] if i < len(positional) else None for i in range(len(args))] + list(kwargs)
     names: dict[int, str] = {}
     start = 0
-    for title, arg in zip(titles, (*args, *(kwargs[name] for name in sorted(kwargs))), strict=True):
+    for title, arg in zip(titles, (*args, *kwargs.values()), strict=True):
         count = flatten(arg)[1].count
         if title is not None:
             for k in range(count):

@@ -190,8 +190,8 @@ def _require_same(values: Sequence[Any], outputs: Sequence[Any], name: str, same
         raise StaleValueError(
             f"checkpoint({name}): run again for the backward pass, the function read other data, or computed other "
             f"values, than in the forward pass. Something that it reads has changed since - an array, an attribute, "
-            f"train() or eval(), Python's or NumPy's own random numbers: run backward before changing it, pass it as an "
-            f"argument, or draw from tinygraph's generators"
+            f"train() or eval(), Python's or NumPy's own random numbers: run backward before changing it, pass it as "
+            f"an argument, or draw from tinygraph's generators"
         )
 
 

@@ -14,7 +14,7 @@ from tinygraph.core.node import edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tangents import push, tangent_of
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.trees import flatten
+from tinygraph.core.trees import flatten, flatten_like
 from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.errors import RecordingError, ShapeError
 from tinygraph.transforms.primals import positions
@@ -69,9 +69,11 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     (np.float64(0.0), np.float64(2.0))
     """
     linear = Pushed(function, tuple(primals), "jvp")
-    flat, tree = flatten(tuple(tangents))
-    if tree.count != linear.tree.count:
-        raise ShapeError(f"jvp: the tangents have the structure {tree}, the primals {linear.tree}")
+    flat = flatten_like(tuple(tangents), linear.tree)
+    if len(flat) != linear.tree.count:
+        raise ShapeError(
+            f"jvp: the tangents have the structure {flatten(tuple(tangents))[1]}, the primals {linear.tree}"
+        )
     fitted = []
     for i, (primal, tangent) in enumerate(zip(linear.primals.tensors, flat, strict=True)):
         if not isinstance(tangent, Tensor):

@@ -6,13 +6,14 @@ stays a tensor, recorded; if not, arrays come out where arrays went in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tinygraph.core.engine import ancestors
-from tinygraph.core.modes import modes
+from tinygraph.core.modes import mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
@@ -34,6 +35,20 @@ class Primals:
     def __init__(self, given: Sequence[Any], transform: str, kept: bool = False) -> None:
         self.given = [_checked(value, i, transform) for i, value in enumerate(given)]
         self.tensors = [_fresh(value, kept) for value in self.given]
+
+    @contextmanager
+    def differentiated(self) -> Iterator[None]:
+        """Run a function on them: no value of theirs may leave, and in a capture `requires_grad` answers as eagerly."""
+        capture = modes.current.capture
+        added = set() if capture is None else {id(edge_node(edge)) for edge in self.edges} - capture.primals
+        if capture is not None:
+            capture.primals = capture.primals | added
+        try:
+            with mode(primals=tuple(map(edge_node, self.edges))):
+                yield
+        finally:
+            if capture is not None:
+                capture.primals = capture.primals - added
 
     @property
     def edges(self) -> list[Edge]:

@@ -11,7 +11,7 @@ from tinygraph.core.engine import complex_loss, fitting, ones_like, owned, propa
 from tinygraph.core.modes import mode
 from tinygraph.core.node import edge_node
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.trees import flatten
+from tinygraph.core.trees import flatten, flatten_like
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import RecordingError, ShapeError, TinygraphWarning
 from tinygraph.transforms.primals import Primals, positions
@@ -26,7 +26,7 @@ class Linearized:
         leaves, self.tree = flatten(tuple(arguments))
         with mode(recording=True):
             self.primals = Primals(leaves, transform, kept)
-            with mode(primals=tuple(map(edge_node, self.primals.edges))):
+            with self.primals.differentiated():
                 result = function(*self.tree.unflatten(self.primals.tensors))
         self.outputs, self.result = flatten(result)
         self.nodes = self.primals.reached(self.outputs)
@@ -92,10 +92,11 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     linear = Linearized(function, primals, "vjp", kept=True)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        cotangents, tree = flatten(cotangent)
-        if tree.count != linear.result.count:
+        cotangents = flatten_like(cotangent, linear.result)
+        if len(cotangents) != linear.result.count:
             raise ShapeError(
-                f"the function returned {linear.result}, so pull() needs a cotangent of that structure, not {tree}"
+                f"the function returned {linear.result}, so pull() needs a cotangent of that structure, not "
+                f"{flatten(cotangent)[1]}"
             )
         gradients: tuple[Any, ...] = linear.tree.unflatten(linear.pull(cotangents))
         return gradients
