@@ -125,6 +125,35 @@ def test_each_fault_is_named(run, file, fault):
     assert "Traceback" not in out + err
 
 
+ONE_CAUSE = ("wrong sign", "wrong shape", "wrong number of outputs", "mutates", "mutates g", "not closed")
+
+
+@pytest.mark.parametrize("fault", ONE_CAUSE)
+def test_one_fault_is_one_finding_and_plants_no_mutants(run, file, fault, monkeypatch):
+    def planted(op):
+        raise AssertionError("a mutant was planted in a broken op")
+
+    monkeypatch.setattr("tinygraph.cli.check_ops.mutation_score", planted)
+    code, out, _ = run(file(FAULTS[fault][0]))
+    assert code == 1
+    assert out.count("breaks the law") == 1
+    assert "mutation score – (laws are broken: mend them first)" in out
+    code, out, _ = run(file(FAULTS[fault][0]), "--json")
+    [op] = json.loads(out)["ops"]
+    assert op["mutation"] is None
+    assert len(op["causes"]) == 1
+    assert op["causes"][0]["law"] == op["findings"][0]["law"]
+
+
+def test_what_the_linter_read_stands_with_what_it_breaks(run, file):
+    _, out, _ = run(file(FAULTS["mutates g"][0]))
+    assert (
+        "op 'odd_square' breaks the law 'inputs unchanged': the rule 'odd_square_wrt_x' writes into g" in out
+    )
+    assert "    in the source odd_file.py:12: error: rule 'odd_square_wrt_x'" in out
+    assert out.count("changes 'g' in place") == 1
+
+
 def test_a_package_its_manifest_and_its_cards(run, tmp_path):
     folder = write_package(Request("made_one"), tmp_path / "project")
     inner = folder / "tinygraph_made_one"

@@ -251,7 +251,7 @@ def _run_rules(
 
 
 def for_reading(cotangent: Any) -> Any:
-    """A cotangent (a tangent, a tuple of them) as a rule gets it: other rules read it too, so none may write into it."""
+    """A cotangent or tangent (or a tuple of them) as a rule gets it: others read it too, so none may write into it."""
     kind = cotangent.__class__
     if kind is np.ndarray:
         view = cotangent[...]

@@ -12,11 +12,12 @@ from tinygraph.compile.kernels import kernel_target
 from tinygraph.core.lowering import Array, Layout, Layouts, Lowering, Types, rows
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
-from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_samples
+from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_samples
 from tinygraph.testing.laws.values import same
 from tinygraph.testing.trial import Trial
 
 
+@apart
 @on_samples
 def own_kernel(op: Any, sample: Any) -> None:
     """The kernel that an op lowers to writes what the forward gives, in each layout and over whatever was there."""
