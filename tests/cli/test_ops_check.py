@@ -112,6 +112,21 @@ FAULTS = {
     "not closed": (GOOD.replace("2 * g * x", "2 * g * np.asarray(x)"), "np.asarray"),
     "hangs": (GOOD.replace("return 2 * g * x", "while True: pass"), "it hangs"),
     "hangs on import": ("while True: pass", "its import hangs"),
+    "exits on import": (
+        "raise SystemExit(0)",
+        "odd_file.py could not be loaded: SystemExit: 0 (odd_file.py:1)",
+    ),
+    "interrupts on import": (
+        "class Mine(KeyboardInterrupt): pass\nraise Mine('x')",
+        "could not be loaded: Mine: x",
+    ),
+    "ends its generator": ("raise GeneratorExit", "could not be loaded: GeneratorExit"),
+    "a name of two words": (GOOD.replace('kind="elementwise"', 'name="a b;c"'), "'a b;c' at odd_file.py:5"),
+    "a name on two lines": (GOOD.replace('kind="elementwise"', 'name="a\\nb"'), "'a\\nb' at odd_file.py:5"),
+    "a name with an escape": (
+        GOOD.replace('kind="elementwise"', 'name="\\x1b[31m"'),
+        "'\\x1b[31m' at odd_file.py",
+    ),
     "hangs at once": (GOOD.replace("return x * x", "while True: pass"), "it hangs"),
 }
 

@@ -13,6 +13,7 @@ import numpy as np
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import registry
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.time_limit import TimeLimit, limited_to
 from tinygraph.core.trees import flatten
 from tinygraph.errors import SettingError
 from tinygraph.testing.causes import likely_cause
@@ -20,7 +21,6 @@ from tinygraph.testing.differences import gap, pulled_back, pushed_forward
 from tinygraph.testing.law import DoesNotApply, Finding, Law, LawBroken
 from tinygraph.testing.laws import LAWS
 from tinygraph.testing.roots import Cause, causes_of
-from tinygraph.testing.time_limit import TimeLimit, limited_to
 from tinygraph.testing.trial import random_like
 from tinygraph.transforms import jvp, vjp
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tinygraph.core.card import FILE_NAME as CARDS
 from tinygraph.core.card import Card, cards_of, cards_text, read_cards
 from tinygraph.core.manifest import FILE_NAME as MANIFEST
-from tinygraph.core.manifest import Manifest
+from tinygraph.core.manifest import Manifest, read_text
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import BUILTIN_PACKAGE
 from tinygraph.errors import PluginError
@@ -22,7 +22,7 @@ def manifest_faults(folder: Path, ops: Sequence[Op | Composite]) -> list[str]:
     if not path.is_file():
         return []
     try:
-        said = Manifest.parse(path.read_text(encoding="utf-8"), f"{folder.name}/{MANIFEST}")
+        said = Manifest.parse(read_text(path), f"{folder.name}/{MANIFEST}")
     except PluginError as error:
         return [str(error)]
     declared = Manifest.of(ops)
