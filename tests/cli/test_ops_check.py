@@ -121,8 +121,8 @@ FAULTS = {
         "could not be loaded: Mine: x",
     ),
     "ends its generator": ("raise GeneratorExit", "could not be loaded: GeneratorExit"),
-    "a name of two words": (GOOD.replace('kind="elementwise"', 'name="a b;c"'), "'a b;c' at odd_file.py:5"),
-    "a name on two lines": (GOOD.replace('kind="elementwise"', 'name="a\\nb"'), "'a\\nb' at odd_file.py:5"),
+    "a name of two words": (GOOD.replace('kind="elementwise"', 'name="a b;c"'), "'a b;c' at odd_file:5"),
+    "a name on two lines": (GOOD.replace('kind="elementwise"', 'name="a\\nb"'), "'a\\nb' at odd_file:5"),
     "a name with an escape": (
         GOOD.replace('kind="elementwise"', 'name="\\x1b[31m"'),
         "'\\x1b[31m' at odd_file.py",
