@@ -125,7 +125,7 @@ FAULTS = {
     "a name on two lines": (GOOD.replace('kind="elementwise"', 'name="a\\nb"'), "'a\\nb' at odd_file:5"),
     "a name with an escape": (
         GOOD.replace('kind="elementwise"', 'name="\\x1b[31m"'),
-        "'\\x1b[31m' at odd_file.py",
+        "'\\x1b[31m' at odd_file:5",
     ),
     "hangs at once": (GOOD.replace("return x * x", "while True: pass"), "it hangs"),
 }
