@@ -19,12 +19,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tinygraph.compile.language import convolution as direct
-from tinygraph.compile.language import elementwise, images, layouts, pooling
-from tinygraph.compile.language.planes import ALIGNMENT
-from tinygraph.compile.language.program import ProgramBuilder
-from tinygraph.compile.language.target import current_target
-from tinygraph.core import lowering as door
+from tinygraph.kernels import elementwise
+from tinygraph.kernels import lowering as door
+from tinygraph.kernels.cpu import current_target
+from tinygraph.kernels.images import direct as direct
+from tinygraph.kernels.images import lowerings as images
+from tinygraph.kernels.images import packing as layouts
+from tinygraph.kernels.images import pooling
+from tinygraph.kernels.images.planes import ALIGNMENT
+from tinygraph.kernels.program import ProgramBuilder
 
 BATCH = 32
 # (input channels, output channels, height and width)

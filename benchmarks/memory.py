@@ -23,7 +23,7 @@ from tinygraph import nn, optim
 from tinygraph.cli.bench.candidates import data, one_thread, our_model, torch_model, training_step
 from tinygraph.cli.bench.command import numpy_kernels
 from tinygraph.cli.bench.workloads import WORKLOADS, Workload
-from tinygraph.draw.overlays import bytes_text
+from tinygraph.drawing.model.overlays import bytes_text
 
 SMALLEST = 1024  # bytes: what a call allocates below this is Python's own objects
 

@@ -6,8 +6,8 @@ This file is the table of public names. What is heavy (training, data, the comma
 import importlib
 from types import ModuleType
 
-from tinygraph.capture import capture as capture
-from tinygraph.compile import compile as compile
+from tinygraph.comparing import diff as diff
+from tinygraph.compiler import compile as compile
 from tinygraph.core.graph import Graph as Graph
 from tinygraph.core.graph import graph_of as graph_of
 from tinygraph.core.modes import no_grad as no_grad
@@ -17,11 +17,11 @@ from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import manual_seed as manual_seed
 from tinygraph.core.tensor import Tensor as Tensor
 from tinygraph.core.tensor import tensor as tensor
-from tinygraph.diff import diff as diff
-from tinygraph.draw import draw as draw
-from tinygraph.explain import contributions as contributions
-from tinygraph.explain import explain as explain
+from tinygraph.drawing import draw as draw
+from tinygraph.explaining import contributions as contributions
+from tinygraph.explaining import explain as explain
 from tinygraph.interop import load as load
+from tinygraph.tracing import capture as capture
 from tinygraph.transforms import checkpoint as checkpoint
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian

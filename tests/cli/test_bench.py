@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph import kernels as language
 from tinygraph.cli.bench import workloads
 from tinygraph.cli.bench.alternating import measure, ratio
 from tinygraph.cli.bench.candidates import check_equal
 from tinygraph.cli.bench.command import bench, numpy_kernels
-from tinygraph.compile import language
 
 
 def test_a_workload_is_measured(capsys):

@@ -12,7 +12,7 @@ import pytest
 import tinygraph as tg
 from tinygraph.cli import draw as command
 from tinygraph.cli import main, terminal
-from tinygraph.draw.front import SHOWABLE
+from tinygraph.drawing.front import SHOWABLE
 
 MODEL = """
 inputs = { image = "float32[1,1,6,6]" }

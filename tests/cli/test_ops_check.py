@@ -9,9 +9,9 @@ from importlib import metadata
 import pytest
 
 from tinygraph.cli import main, terminal
-from tinygraph.core.card import cards_of
-from tinygraph.core.manifest import Manifest
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
+from tinygraph.packages.card import cards_of
+from tinygraph.packages.manifest import Manifest
 from tinygraph.scaffold import Request, write_package
 from tinygraph.testing.targets import every_package
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.core.expansion import Expansion, expansion_of, positions
+from tinygraph.analysis.expansion import Expansion, expansion_of, positions
 from tinygraph.core.op import Op
 
 FUNCTIONS: dict[str, Any] = {"identity": lambda x: x, "exp": np.exp, "log": np.log, "square": np.square}

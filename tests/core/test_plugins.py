@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.core.manifest import PLUGIN_API, Manifest
 from tinygraph.core.registry import registry
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
+from tinygraph.packages.manifest import PLUGIN_API, Manifest
 
 ROOT = Path(__file__).parents[2]
 DOUBLING = """

@@ -15,7 +15,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import nn
 from tinygraph.core.modes import scope
-from tinygraph.draw.render import render
+from tinygraph.drawing.dot.render import render
 from tinygraph.errors import FileFormatError, RecordingError
 
 SUFFIXES = [".svg", ".html", ".dot", ".gv"]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tinygraph.errors import ShapeError
-from tinygraph_ops import windows
-from tinygraph_ops.windows import (
+from tinygraph_ops.windows import sliding as windows
+from tinygraph_ops.windows.sliding import (
     adaptive_average_pool,
     adaptive_average_pool_input_gradient,
     adaptive_output_shape,

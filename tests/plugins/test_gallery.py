@@ -19,9 +19,9 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn, optim
-from tinygraph.core.manifest import Manifest
 from tinygraph.core.op import Op
 from tinygraph.core.registry import registry
+from tinygraph.packages.manifest import Manifest
 from tinygraph.testing import check_op, lint_op, mutation_score
 
 GALLERY = Path(__file__).parents[2] / "examples" / "plugins"

@@ -14,9 +14,9 @@ import pytest
 
 import tinygraph
 from tinygraph.cli import main
-from tinygraph.core.manifest import Manifest
 from tinygraph.core.registry import registry
 from tinygraph.errors import PluginError, SettingError
+from tinygraph.packages.manifest import Manifest
 from tinygraph.scaffold import Request, write_file, write_package
 from tinygraph.scaffold.request import parse_settings
 from tinygraph.testing import check_op

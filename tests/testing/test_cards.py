@@ -11,11 +11,11 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.cli import main
-from tinygraph.core import card as cards
-from tinygraph.core.card import Card, card_line, card_of, cards_of, cards_text, read_cards
-from tinygraph.core.manifest import Manifest, package_folders
 from tinygraph.core.registry import BUILTIN_PACKAGE, ENTRY_POINT_GROUP, registry
 from tinygraph.errors import MissingRuleError, PluginError, TinygraphWarning
+from tinygraph.packages import card as cards
+from tinygraph.packages.card import Card, card_line, card_of, cards_of, cards_text, read_cards
+from tinygraph.packages.manifest import Manifest, package_folders
 from tinygraph.plugin import Sample, op
 from tinygraph.testing import Report
 from tinygraph.testing.card import make_card

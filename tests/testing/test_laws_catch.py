@@ -482,7 +482,7 @@ def test_every_law_has_a_wrong_op():
 
 
 def test_a_drawing_without_the_op_is_caught(monkeypatch):
-    module = importlib.import_module("tinygraph.draw")
+    module = importlib.import_module("tinygraph.drawing")
     monkeypatch.setattr(module, "draw", lambda graph: SimpleNamespace(source="digraph {}"))
     assert check_op(sine(), report=True).broken == ("draws",)
 

@@ -48,7 +48,9 @@ def run(program: Program, variant: str) -> Seen:
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if variant != "eager":
-            warnings.simplefilter("error", TinygraphWarning)  # a warning at the user's line is an answer as well
+            warnings.simplefilter(
+                "error", TinygraphWarning
+            )  # a warning at the user's line is an answer as well
         try:
             exec(compile(program.definition(variant), "program.py", "exec"), names)  # noqa: S102 - of our own making
             for line in program.driver:
@@ -93,11 +95,18 @@ def first_gap(expected: Any, found: Any, place: str = "") -> str:
     if isinstance(expected, tuple | list) and isinstance(found, tuple | list):
         if len(expected) != len(found):
             return f"{place}: {len(expected)} entries eagerly, {len(found)} here"
-        gaps = (first_gap(one, other, f"{place}.{i}") for i, (one, other) in enumerate(zip(expected, found, strict=True)))
+        gaps = (
+            first_gap(one, other, f"{place}.{i}")
+            for i, (one, other) in enumerate(zip(expected, found, strict=True))
+        )
         return next(filter(None, gaps), "")
     if isinstance(expected, np.ndarray) and isinstance(found, np.ndarray):
         return "" if same(expected, found) else f"{place}: {_shown(expected)} eagerly, {_shown(found)} here"
-    return "" if type(expected) is type(found) and expected == found else f"{place}: {expected!r} eagerly, {found!r} here"
+    return (
+        ""
+        if type(expected) is type(found) and expected == found
+        else f"{place}: {expected!r} eagerly, {found!r} here"
+    )
 
 
 def same(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> bool:
@@ -106,7 +115,10 @@ def same(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> bool:
     if expected.dtype.kind != "f":
         return bool(np.array_equal(expected, found))
     finite = np.isfinite(expected)
-    if not np.array_equal(expected[~finite], found[~finite], equal_nan=True) or not np.isfinite(found[finite]).all():
+    if (
+        not np.array_equal(expected[~finite], found[~finite], equal_nan=True)
+        or not np.isfinite(found[finite]).all()
+    ):
         return False
     bound = TOLERANCES[expected.dtype.itemsize]
     size = float(np.max(np.abs(expected[finite]), initial=0.0))

@@ -413,7 +413,9 @@ class Program(NamedTuple):
         """Everything before the calls."""
         body = [*self.body, f"return {self._returned()}"]
         indented = "\n".join("    " + line for block in body for line in block.split("\n"))
-        names = "\n".join(f"    global {name}" for name in ("w",) if any(f"{name} -=" in one for one in self.body))
+        names = "\n".join(
+            f"    global {name}" for name in ("w",) if any(f"{name} -=" in one for one in self.body)
+        )
         function = f"def body(x, y, n, d):\n{names}{chr(10) if names else ''}{indented}"
         parts = (*self.setup, function, VARIANTS[variant].strip(), MODES[self.mode].strip())
         header = "import tempfile\n" if "tempfile" in VARIANTS[variant] else ""
@@ -454,14 +456,27 @@ class Program(NamedTuple):
 def random_program(seed: int, mode: str | None = None) -> Program:
     """The program of a seed: always the same one."""
     rng = random.Random(seed)
-    mode = mode or rng.choice(("call", "call", "call", "backward", "backward", "grad", "second order", "step", "step"))
+    mode = mode or rng.choice(
+        ("call", "call", "call", "backward", "backward", "grad", "second order", "step", "step")
+    )
     usable = [piece for piece in PIECES if FEATURES[piece.feature] and piece.steps <= (mode == "step")]
-    if mode in ("backward", "grad", "second order"):  # what is written would be written by every pass of the transform
-        usable = [piece for piece in usable if piece.feature not in ("side effects", "host randomness", "random", "modules")]
+    if mode in (
+        "backward",
+        "grad",
+        "second order",
+    ):  # what is written would be written by every pass of the transform
+        usable = [
+            piece
+            for piece in usable
+            if piece.feature not in ("side effects", "host randomness", "random", "modules")
+        ]
     pieces = rng.sample(usable, min(len(usable), rng.randint(1, 4)))
     if mode == "step":
         pieces = [*(one for one in pieces if not one.steps), *(one for one in usable if one.steps)]
-    setup = ["w = tg.tensor(np.array([0.5, -1.0, 2.0]), requires_grad=True)", "v = tg.tensor(1.5, requires_grad=True)"]
+    setup = [
+        "w = tg.tensor(np.array([0.5, -1.0, 2.0]), requires_grad=True)",
+        "v = tg.tensor(1.5, requires_grad=True)",
+    ]
     setup += [piece.setup for piece in pieces if piece.setup]
     calls = _calls(rng)
     writer = _Writer(rng, setup, calls[0])
@@ -482,12 +497,18 @@ def random_program(seed: int, mode: str | None = None) -> Program:
     result = list(dict.fromkeys([names[-1], *rng.sample(names, min(len(names), rng.choice((0, 0, 1, 2))))]))
     watched = ["w", "v", *(one for piece in pieces for one in piece.watched)]
     writes = any(piece.writes for piece in pieces) or any("no_grad" in line for line in writer.lines)
-    return Program(mode, tuple(setup), tuple(writer.lines), tuple(result), tuple(driver), tuple(watched), writes)
+    return Program(
+        mode, tuple(setup), tuple(writer.lines), tuple(result), tuple(driver), tuple(watched), writes
+    )
 
 
 def _calls(rng: random.Random) -> list[str]:
     """The text of two to four calls; mostly one changes something in the arguments."""
-    x, y, n = rng.choice(ARRAYS[:4] if rng.random() < 0.5 else ARRAYS), rng.choice(OTHERS), rng.choice(NUMBERS)
+    x, y, n = (
+        rng.choice(ARRAYS[:4] if rng.random() < 0.5 else ARRAYS),
+        rng.choice(OTHERS),
+        rng.choice(NUMBERS),
+    )
     d = [("b", rng.choice(ENTRIES)), ("a", rng.choice(ENTRIES))]
     wrapped = rng.random() < 0.4
     calls = []

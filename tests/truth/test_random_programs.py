@@ -9,12 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
-import tinygraph as tg
-from tests.truth import comparing
-from tests.truth.comparing import Seen, difference, differences, fitting, plain, run, same
+from tests.truth.comparing import difference, differences, fitting, run
 from tests.truth.programs import VARIANTS, Program, random_program
 
 FAST, SLOW, BATCH = 300, 4000, 50

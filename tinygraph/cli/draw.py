@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from tinygraph.cli.inputs import SEED, random_inputs, read_inputs
 from tinygraph.cli.terminal import errors, open_for_user, say
-from tinygraph.draw.front import USUALLY
+from tinygraph.drawing.front import USUALLY
 from tinygraph.errors import DrawingError, TinygraphWarning
 
 Flag = Annotated[bool, Parameter(negative="")]

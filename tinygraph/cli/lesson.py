@@ -15,7 +15,7 @@ from tinygraph.cli.network import first_convolution
 from tinygraph.cli.report.story import Array, Couples, Gradient
 from tinygraph.cli.task import Labelled
 from tinygraph.core.state import read
-from tinygraph.explain import explain
+from tinygraph.explaining import explain
 
 
 class Lesson(NamedTuple):

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygraph.cli.terminal import console, say
-from tinygraph.core.card import Card
 from tinygraph.errors import PluginError, UnknownOpError
+from tinygraph.packages.card import Card
 
 
 def list_ops(*, kind: str | None = None, package: str | None = None) -> None:
@@ -49,9 +49,9 @@ def show(name: str, /) -> None:
     name
         The op's name; `package:name` where two packages claim one.
     """
-    from tinygraph.core.card import card_of
     from tinygraph.core.op import Op
     from tinygraph.core.registry import registry
+    from tinygraph.packages.card import card_of
 
     shipped = _shipped_card(name)
     try:
@@ -76,8 +76,8 @@ def show(name: str, /) -> None:
 
 def _shipped_card(name: str) -> Card | None:
     """The card of a plugin's op, found by its manifest; the plugin is not imported."""
-    from tinygraph.core.card import card_of
     from tinygraph.core.registry import registry
+    from tinygraph.packages.card import card_of
 
     package, _, short = name.rpartition(":")
     for plugin in registry.plugins():

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinygraph.core.card import card_line
 from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
@@ -29,6 +28,7 @@ from tinygraph.errors import (
     RuleError,
     ShapeError,
 )
+from tinygraph.packages.card import card_line
 
 _by_order = attrgetter("order")
 

@@ -179,7 +179,7 @@ class Graph:
 
     def draw(self, path: str | Path | None = None, **options: Any) -> Any:
         """Draw the graph; see `tg.draw`."""
-        from tinygraph.draw import draw
+        from tinygraph.drawing import draw
 
         return draw(self, path, **options)
 
@@ -191,14 +191,14 @@ class Graph:
             forward: whether forward mode is looked at, too.
 
         Returns:
-            A `tinygraph.explain.coverage.Coverage`, which prints as a table; `.missing` and `.ok` say it in short.
+            A `tinygraph.analysis.coverage.Coverage`, which prints as a table; `.missing` and `.ok` say it in short.
 
         >>> import numpy as np
         >>> import tinygraph as tg
         >>> tg.capture(lambda x: np.sum(np.sin(x)), np.zeros(3)).coverage().ok
         True
         """
-        from tinygraph.explain.coverage import coverage
+        from tinygraph.analysis.coverage import coverage
 
         return coverage(self, order, forward)
 

@@ -1,6 +1,6 @@
 """The capture under which nodes are made where no program runs: a graph is differentiated, or read from a file.
 
-What a capture of a program does with states is in `tinygraph.capture`.
+What a capture of a program does with states is in `tinygraph.tracing`.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tinygraph.core.manifest import Manifest, check_api, read_manifest, shown
 from tinygraph.core.op_signatures import BuiltinOps
 from tinygraph.core.time_limit import TimeLimit, limited_to
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
+from tinygraph.packages.manifest import Manifest, check_api, read_manifest, shown
 
 if TYPE_CHECKING:
     from importlib import metadata

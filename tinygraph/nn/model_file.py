@@ -18,17 +18,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinygraph.capture import capture
 from tinygraph.core.modes import scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.registry import registry
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import CaptureError, FileFormatError, ShapeError, TinygraphError
-from tinygraph.interop.values import DTYPES
+from tinygraph.interop.graphs.values import DTYPES
 from tinygraph.nn.containers import Sequential
 from tinygraph.nn.module import Module
 from tinygraph.nn.text_lines import Place, line_of
+from tinygraph.tracing import capture
 
 TOP_KEYS = ("inputs", "outputs", "layers")
 OWN_KEYS = ("layer", "op", "name", "inputs")

@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from tinygraph.core.manifest import FILE_NAME, PLUGIN_API, Manifest
 from tinygraph.errors import PluginError
 from tinygraph.interop.atomic_files import replace_file
+from tinygraph.packages.manifest import FILE_NAME, PLUGIN_API, Manifest
 from tinygraph.scaffold.op_source import op_source
 from tinygraph.scaffold.request import Request
 

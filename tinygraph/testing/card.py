@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.card import Card, OperandCard
-from tinygraph.core.manifest import package_folders
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import numpy_name
+from tinygraph.packages.card import Card, OperandCard
+from tinygraph.packages.manifest import package_folders
 from tinygraph.testing.check import Outcome, Report, check_op
 from tinygraph.testing.cost import cost_of
 from tinygraph.testing.mutation import Score, mutation_score

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinygraph.analysis.operations import operations
 from tinygraph.core.op import Op
-from tinygraph.core.operations import operations
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.testing.trial import Trial

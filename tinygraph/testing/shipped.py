@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tinygraph.core.card import FILE_NAME as CARDS
-from tinygraph.core.card import Card, cards_of, cards_text, read_cards
-from tinygraph.core.manifest import FILE_NAME as MANIFEST
-from tinygraph.core.manifest import Manifest, read_text
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import BUILTIN_PACKAGE
 from tinygraph.errors import PluginError
 from tinygraph.interop.atomic_files import replace_file
+from tinygraph.packages.card import FILE_NAME as CARDS
+from tinygraph.packages.card import Card, cards_of, cards_text, read_cards
+from tinygraph.packages.manifest import FILE_NAME as MANIFEST
+from tinygraph.packages.manifest import Manifest, read_text
 
 
 def manifest_faults(folder: Path, ops: Sequence[Op | Composite]) -> list[str]:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from tinygraph.core.manifest import package_folders
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import BUILTIN_PACKAGE, registry
 from tinygraph.core.time_limit import TimeLimit, limited_to
 from tinygraph.errors import PluginError
+from tinygraph.packages.manifest import package_folders
 
 T = TypeVar("T")
 DISTRIBUTION = "tinygraph-autodiff"

@@ -16,7 +16,7 @@ import numpy as np
 from tinygraph.cli.report import charts, pictures
 from tinygraph.cli.report.pictures import number
 from tinygraph.cli.report.story import Array, Story
-from tinygraph.explain import Impact
+from tinygraph.explaining import Impact
 
 LARGEST_GRID = 32  # rows and columns of a grid shown in full
 MOST_KERNELS = 64

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.explain import Impact
+from tinygraph.explaining import Impact
 
 Array = np.ndarray[Any, Any]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.capture import capture
 from tinygraph.core.engine import ancestors, fetch, part_of, rewrapped
 from tinygraph.core.graph import graph_of
 from tinygraph.core.modes import mode
@@ -26,6 +25,7 @@ from tinygraph.testing.causes import likely_cause
 from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_op, on_samples
 from tinygraph.testing.laws.values import same, shape_depends_on_values
 from tinygraph.testing.trial import Trial, array_of, leaf_tensor
+from tinygraph.tracing import capture
 
 
 @on_samples
@@ -189,7 +189,7 @@ def prints(op: Any, sample: Any) -> None:
 @on_op
 def draws(op: Any, sample: Any) -> None:
     """The graph of the op on its first sample can be drawn."""
-    drawing = _function("tinygraph.draw", "draw")
+    drawing = _function("tinygraph.drawing", "draw")
     drawn = drawing(_graph(op, op.samples)).source
     if op.name not in drawn:
         raise LawBroken(Finding("the drawing does not name the op", expected=op.name, found=drawn[:400]))

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.compile.kernels import kernel_target
-from tinygraph.core.lowering import Array, Layout, Layouts, Lowering, Types, rows
+from tinygraph.compiler.choosing import kernel_target
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
+from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, rows
 from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_samples
 from tinygraph.testing.laws.values import same
 from tinygraph.testing.trial import Trial

@@ -1,0 +1,75 @@
+"""NumPy kernels of ops that choose among values: where, relu, clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygraph_ops.activations.ops import hardtanh, relu
+from tinygraph_ops.choosing.ops import clip, where
+from tinygraph_ops.numpy_kernels import Array, Run, in_order, lower_by
+
+_BITS = {"float32": np.int32, "float64": np.int64}
+
+
+def make_where(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run | None:
+    """Floats are chosen by arithmetic on their bits, exact for all of them.
+
+    Where conditions come and go, branches as in np.where cost many times as much.
+    """
+    condition, *choices = map(np.asarray, inputs)
+    (out,) = outputs
+    if condition.dtype != np.bool_:
+        return None
+    bits = _BITS.get(out.dtype.name)
+    if bits is None or not all(
+        _settles(one, given, out) for one, given in zip(choices, inputs[1:], strict=True)
+    ):
+        x, y = choices
+        return in_order(partial(np.copyto, out, y), partial(np.copyto, out, x, where=condition))
+    x, y = (one.astype(out.dtype, copy=False) for one in choices)
+    if not isinstance(inputs[2], np.ndarray) and not y.view(bits):
+        return partial(np.multiply, x.view(bits), condition, out.view(bits))
+    return choose(condition, x, y, out)
+
+
+def choose(condition: Array, x: Array, y: Array, out: Array) -> Run:
+    """x where the condition holds and y elsewhere, floats of one dtype: y with the bits in which x differs, or not."""
+    x, y, out = (one.view(_BITS[out.dtype.name]) for one in (x, y, out))
+    return in_order(
+        partial(np.bitwise_xor, x, y, out),
+        partial(np.multiply, out, condition, out),
+        partial(np.bitwise_xor, out, y, out),
+    )
+
+
+def _settles(array: Array, given: Any, out: Array) -> bool:
+    """Whether an operand has the result's dtype, or is a constant that can be given it now."""
+    return array.dtype == out.dtype or not isinstance(given, np.ndarray)
+
+
+def make_relu(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run:
+    return partial(np.maximum, inputs[0], np.zeros((), outputs[0].dtype), out=outputs[0])
+
+
+def make_clip(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run:
+    (x, low, high), (out,) = (*inputs, None, None)[:3], outputs
+    calls = []
+    for bound, function in ((low, np.maximum), (high, np.minimum)):
+        if bound is not None:
+            calls.append(partial(function, x, bound, out=out))
+            x = out
+    return in_order(*calls) if calls else partial(np.copyto, out, x)
+
+
+def make_hardtanh(inputs: Sequence[Any], outputs: Sequence[Array], *, min: float, max: float) -> Run:
+    return make_clip((*inputs, min, max), outputs)
+
+
+where.lower(lower_by(make_where))
+relu.lower(lower_by(make_relu))
+clip.lower(lower_by(make_clip))
+hardtanh.lower(lower_by(make_hardtanh))

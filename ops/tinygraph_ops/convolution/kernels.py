@@ -1,0 +1,122 @@
+"""Kernels of the three convolutions: the kernel language's direct convolution, or NumPy's in memory of the plan.
+
+The latter serve what the language does not support (groups, three dimensions), and everything without llvmlite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygraph.plugin import ArrayType, Layouts, Lowering, Types, kernel_language
+from tinygraph_ops.convolution.ops import convolution, convolution_kernel_gradient, convolution_transpose
+from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph_ops.windows import sliding as windows
+from tinygraph_ops.windows.geometry import Geometry, convolution_geometry, convolution_transpose_geometry
+
+
+def _lowered(
+    geometry: Geometry, types: Types, layouts: Layouts, target: Any, map_name: str
+) -> Lowering | None:
+    """One of the language's three maps, or None where it does not serve these types."""
+    language = kernel_language()
+    present = [one for one in (*types.inputs, *types.outputs) if one is not None]
+    if language is None or not all(one.size for one in present):
+        return None
+    if len({one.dtype for one in present}) != 1 or not _same_windows(geometry):
+        return None
+    described = language.images.convolution(
+        geometry.x_shape,
+        geometry.kernel_shape,
+        present[0].dtype,
+        stride=geometry.stride,
+        padding=geometry.padding,
+        dilation=geometry.dilation,
+        groups=geometry.groups,
+    )
+    if described is None:
+        return None
+    lowering: Lowering = getattr(language.images, map_name)(described, geometry.x_shape, layouts, target)
+    return lowering
+
+
+def _on_numpy(
+    types: Types, geometry: Geometry, function: Callable[..., Array], reverse: bool = False
+) -> Lowering | None:
+    """One of the functions in `windows`, which may take the operands in reverse."""
+    if not same_float(types):
+        return None
+    dtype = types.outputs[0].dtype
+    sizes = windows.scratch_sizes(function, geometry, dtype)
+
+    def make(inputs: Sequence[Any], outputs: Sequence[Array], *buffers: Array) -> Run:
+        (x, y, *bias), (out,) = inputs, outputs
+        scratch = windows.Scratch(dtype, dict(zip(sizes, buffers, strict=True)))
+        run = partial(function, *((y, x) if reverse else (x, y)), geometry, out, scratch)
+        if not bias or bias[0] is None:
+            return run
+        spread = bias[0].reshape(-1, *[1] * (out.ndim - 2))
+        return in_order(run, partial(np.add, out, spread, out))
+
+    scratch_types = (ArrayType((size,), dtype) for size in sizes.values())
+    return numpy_lowering(make, f"NumPy {function.__name__.replace('_', ' ')}", *scratch_types)
+
+
+def _same_windows(geometry: Geometry) -> bool:
+    """Whether the windows are all that fit, which is what the language assumes."""
+    fitting = convolution_geometry(
+        geometry.x_shape,
+        geometry.kernel_shape,
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+        geometry.groups,
+    )
+    return fitting.output_shape == geometry.output_shape
+
+
+@convolution.lower
+def convolution_kernel(
+    types: Types, layouts: Layouts, target: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> Lowering | None:
+    x, kernel = types.inputs[:2]
+    geometry = convolution_geometry(x.shape, kernel.shape, stride, padding, dilation, groups)
+    generated = _lowered(geometry, types, layouts, target, "forward")
+    return generated or _on_numpy(types, geometry, windows.convolve)
+
+
+@convolution_transpose.lower
+def convolution_transpose_kernel(
+    types: Types, layouts: Layouts, target: Any, *, stride: Any, padding: Any, output_padding: Any, dilation: Any,
+    groups: Any,
+) -> Lowering | None:  # fmt: skip
+    x, kernel, bias = (*types.inputs, None)[:3]
+    geometry = convolution_transpose_geometry(
+        x.shape, kernel.shape, stride, padding, output_padding, dilation, groups
+    )
+    generated = _lowered(geometry, types, layouts, target, "input_gradient") if bias is None else None
+    return generated or _on_numpy(types, geometry, windows.convolve_input_gradient)
+
+
+@convolution_kernel_gradient.lower
+def convolution_kernel_gradient_kernel(
+    types: Types,
+    layouts: Layouts,
+    target: Any,
+    *,
+    size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+) -> Lowering | None:
+    x, cotangent = types.inputs
+    shape = (cotangent.shape[1], x.shape[1] // groups, *size)
+    geometry = convolution_geometry(x.shape, shape, stride, padding, dilation, groups)
+    if geometry.output_shape != cotangent.shape or types.outputs[0].shape != shape:
+        return None
+    generated = _lowered(geometry, types, layouts, target, "kernel_gradient")
+    return generated or _on_numpy(types, geometry, windows.convolve_kernel_gradient, reverse=True)

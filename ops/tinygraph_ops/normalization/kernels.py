@@ -1,0 +1,190 @@
+"""Kernels of softmax and standardization: generated passes over memory, or NumPy's into the results and scratch memory.
+
+Either reads x where it lies, reduces over its axes into narrow arrays, and writes the result once more or less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tinygraph.plugin import ArrayType, Lowering, Types, kernel_language, normalize_axes, reduced_shape
+from tinygraph_ops.activations.ops import log_softmax, softmax
+from tinygraph_ops.normalization.ops import standardize
+from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+
+Axes = tuple[int, ...]
+
+
+# -- softmax: `top` and `total` are as narrow as a statistic -------------------------------------------------------
+
+
+def make_softmax(
+    inputs: Sequence[Any], outputs: Sequence[Array], top: Array, total: Array, *, axes: Axes
+) -> Run:
+    (x,), (out,) = inputs, outputs
+    return in_order(
+        partial(np.maximum.reduce, x, axes, None, top, True, -np.inf),
+        partial(np.subtract, x, top, out),
+        partial(np.exp, out, out),
+        partial(np.add.reduce, out, axes, None, total, True),
+        partial(np.divide, out, total, out),
+    )
+
+
+def generate_softmax(
+    inputs: Sequence[Any], outputs: Sequence[Array], top: Array, total: Array, *, axes: Axes
+) -> Run:
+    (x,), (out,) = inputs, outputs
+    generated = _generator(x.dtype, axes)
+    return in_order(
+        generated(lambda step, x: x, [x], top, reduced="max"),
+        generated(_exponential, [x, top], total, reduced="sum", besides=out),
+        generated(lambda step, x, total: step("divide", x, total), [out, total], out),
+    )
+
+
+def _exponential(step: Any, x: Any, top: Any) -> Any:
+    return step("exp", step("subtract", x, top))
+
+
+def make_log_softmax(
+    inputs: Sequence[Any], outputs: Sequence[Array], top: Array, total: Array, wide: Array, *, axes: Axes
+) -> Run:
+    (x,), (out,) = inputs, outputs
+    return in_order(
+        partial(np.maximum.reduce, x, axes, None, top, True, -np.inf),
+        partial(np.subtract, x, top, out),
+        partial(np.exp, out, wide),
+        partial(np.add.reduce, wide, axes, None, total, True),
+        partial(np.log, total, total),
+        partial(np.subtract, out, total, out),
+    )
+
+
+def generate_log_softmax(
+    inputs: Sequence[Any], outputs: Sequence[Array], top: Array, total: Array, *, axes: Axes
+) -> Run:
+    (x,), (out,) = inputs, outputs
+    generated = _generator(x.dtype, axes)
+
+    def less(step: Any, x: Any, top: Any, log: Any) -> Any:
+        return step("subtract", step("subtract", x, top), log)
+
+    return in_order(
+        generated(lambda step, x: x, [x], top, reduced="max"),
+        generated(_exponential, [x, top], total, reduced="sum"),
+        partial(np.log, total, total),
+        generated(less, [x, top, total], out),
+    )
+
+
+@softmax.lower
+def softmax_kernel(types: Types, layouts: Any, target: Any, *, axis: Any) -> Lowering | None:
+    return _lowering(types, axis, "softmax", (make_softmax, 2, 0), (generate_softmax, 2, 0))
+
+
+@log_softmax.lower
+def log_softmax_kernel(types: Types, layouts: Any, target: Any, *, axis: Any) -> Lowering | None:
+    return _lowering(types, axis, "log softmax", (make_log_softmax, 2, 1), (generate_log_softmax, 2, 0))
+
+
+# -- standardization -----------------------------------------------------------------------------------------------
+
+
+def make_standardize(
+    inputs: Sequence[Any], outputs: Sequence[Array], scale: Array, wide: Array, *, axes: Axes, eps: float
+) -> Run:
+    (x,), (out, mean, variance) = inputs, outputs
+    share = np.asarray(1.0 / prod(x.shape[axis] for axis in axes), x.dtype)
+    return in_order(
+        partial(np.add.reduce, x, axes, None, mean, True),
+        partial(np.multiply, mean, share, mean),
+        partial(np.subtract, x, mean, out),
+        partial(np.square, out, wide),
+        partial(np.add.reduce, wide, axes, None, variance, True),
+        partial(np.multiply, variance, share, variance),
+        _inverse_deviation(variance, eps, scale),
+        partial(np.multiply, out, scale, out),
+    )
+
+
+def generate_standardize(
+    inputs: Sequence[Any], outputs: Sequence[Array], scale: Array, *, axes: Axes, eps: float
+) -> Run:
+    (x,), (out, mean, variance) = inputs, outputs
+    generated = _generator(x.dtype, axes)
+
+    def squared(step: Any, x: Any, mean: Any) -> Any:
+        return step("square", step("subtract", x, mean))
+
+    def scaled(step: Any, x: Any, mean: Any, scale: Any) -> Any:
+        return step("multiply", step("subtract", x, mean), scale)
+
+    return in_order(
+        generated(lambda step, x: x, [x], mean, reduced="mean"),
+        generated(squared, [x, mean], variance, reduced="mean"),
+        _inverse_deviation(variance, eps, scale),
+        generated(scaled, [x, mean, scale], out),
+    )
+
+
+def _inverse_deviation(variance: Array, eps: float, scale: Array) -> Run:
+    one, more = np.ones((), scale.dtype), np.asarray(eps, scale.dtype)
+    return in_order(
+        partial(np.add, variance, more, scale),
+        partial(np.sqrt, scale, scale),
+        partial(np.divide, one, scale, scale),
+    )
+
+
+@standardize.lower
+def standardize_kernel(types: Types, layouts: Any, target: Any, *, axis: Any, eps: float) -> Lowering | None:
+    return _lowering(
+        types, axis, "standardize", (make_standardize, 1, 1), (generate_standardize, 1, 0), eps=eps
+    )
+
+
+# -- both ----------------------------------------------------------------------------------------------------------
+
+
+def _lowering(
+    types: Types, axis: Any, name: str, on_numpy: Any, generated: Any, **settings: Any
+) -> Lowering | None:
+    """One of two kernels, each with the number of narrow scratch arrays that it takes, and of wide ones."""
+    x = types.inputs[0]
+    if not same_float(types) or not x.size:
+        return None
+    make, narrow, wide = on_numpy if kernel_language() is None else generated
+    statistic = ArrayType(reduced_shape(x.shape, axis, True), x.dtype)
+    scratch = [statistic] * narrow + [x] * wide
+    prefix = "NumPy" if kernel_language() is None else "generated"
+    axes = normalize_axes(axis, len(x.shape))
+    return numpy_lowering(make, f"{prefix} {name}", *scratch, axes=axes, **settings)
+
+
+def _generator(dtype: np.dtype[Any], axes: Axes) -> Callable[..., Run]:
+    """How to bind generated loops over arrays of a dtype, with reductions over these axes."""
+    language: Any = kernel_language()
+
+    def generated(
+        compute: Callable[..., Any],
+        inputs: Sequence[Array],
+        out: Array,
+        reduced: str | None = None,
+        besides: Array | None = None,
+    ) -> Run:
+        """A loop that writes what `compute` makes of its inputs, reduced or not, and `besides` what is not reduced."""
+        build = language.program.ProgramBuilder()
+        value = compute(build.step, *(build.input(dtype) for _ in inputs))
+        program, outputs, reductions = build.program(value), [out], [reduced]
+        if besides is not None:
+            program, outputs, reductions = build.program(value, value), [besides, out], [None, reduced]
+        run: Run = language.elementwise.bind(program, inputs, outputs, reductions=reductions, axes=axes).run
+        return run
+
+    return generated

@@ -1,0 +1,299 @@
+"""Kernels of pools and their ways back: the kernel language's windows for maxima, NumPy's on one tap after another.
+
+The latter serve means, what the language does not support (padding, three dimensions), and everything without llvmlite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tinygraph.plugin import ArrayType, Layouts, Lowering, Types, kernel_language
+from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph_ops.pooling.ops import (
+    adaptive_average_pool,
+    adaptive_average_pool_input_gradient,
+    average_pool,
+    average_pool_input_gradient,
+    max_pool,
+    max_pool_index,
+    scatter_windows,
+)
+from tinygraph_ops.windows.geometry import Geometry, pool_geometry
+from tinygraph_ops.windows.sliding import divisor
+
+Index = tuple[Any, ...]
+
+
+def overlaps(geometry: Geometry) -> list[tuple[Index, Index]]:
+    """For each tap, in order, the windows that it lies in the input for, and what it reads there."""
+    return [
+        ((..., *windows), (..., *reads))
+        for windows, reads in (
+            zip(*along, strict=True)
+            for along in product(*map(partial(_overlaps_along, geometry), range(len(geometry.size))))
+        )
+    ]
+
+
+def _overlaps_along(geometry: Geometry, axis: int) -> list[tuple[slice, slice]]:
+    stride, (before, _) = geometry.stride[axis], geometry.padding[axis]
+    length, count = geometry.x_shape[axis + 2], geometry.output_shape[axis + 2]
+    found = []
+    for tap in range(geometry.size[axis]):
+        offset = tap * geometry.dilation[axis] - before
+        first = max(0, -(offset // stride))
+        stop = max(first, min(count, (length - 1 - offset) // stride + 1))
+        start = first * stride + offset
+        found.append((slice(first, stop), slice(start, start + (stop - first) * stride, stride)))
+    return found
+
+
+# -- the maximum ---------------------------------------------------------------------------------------------------
+
+
+def _lowered(name: str, on_numpy: Callable[..., Lowering | None]) -> Callable[..., Lowering | None]:
+    """Windows are read where the images lie; results lie as the images do."""
+
+    def lowered(types: Types, layouts: Layouts, target: Any, **settings: Any) -> Lowering | None:
+        language: Any = kernel_language()
+        x, out = types.inputs[0], types.outputs[0]
+        geometry = pool_geometry(x.shape, **settings)
+        padded = any(before for before, _ in geometry.padding)
+        windows = (
+            language
+            and not padded
+            and language.pooling.windows(
+                x.shape,
+                out.shape,
+                x.dtype,
+                size=geometry.size,
+                stride=geometry.stride,
+                dilation=geometry.dilation,
+            )
+        )
+        if not windows:
+            return on_numpy(x, out, geometry, settings)
+
+        def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
+            return getattr(language.pooling, name)(windows, inputs[0], outputs[0])
+
+        return Lowering(bind, Layouts((None,), (_like(layouts.inputs[0]),)), name=name.replace("_", " "))
+
+    return lowered
+
+
+def _like(layout: Any) -> Any:
+    return layout and layout.without_halo()
+
+
+def make_maxima(inputs: Sequence[Any], outputs: Sequence[Array], *, geometry: Geometry) -> Run:
+    """Padding is minus infinity: it never wins, for every window holds an element of the input."""
+    return _over_taps(np.maximum, -np.inf, inputs[0], outputs[0], geometry)
+
+
+def _over_taps(ufunc: np.ufunc, start: float, x: Array, out: Array, geometry: Geometry) -> Run:
+    """Combine the taps of each window; the first is copied if it lies in the input everywhere."""
+    (first, tap), *others = pairs = [(out[windows], x[reads]) for windows, reads in overlaps(geometry)]
+    whole = first.shape == out.shape
+    begin = partial(np.copyto, out, tap) if whole else partial(out.fill, start)
+    remaining = others if whole else pairs
+    return in_order(begin, *(partial(ufunc, part, tap, out=part) for part, tap in remaining))
+
+
+def _maxima(x: ArrayType, out: ArrayType, geometry: Geometry, settings: Any) -> Lowering | None:
+    if x.dtype.name not in _FLOATS:
+        return None
+    return numpy_lowering(make_maxima, "NumPy max pool", geometry=geometry)
+
+
+def make_positions(
+    inputs: Sequence[Any], outputs: Sequence[Array], best: Array, wins: Array, offset: Array, mine: Array,
+    *, geometry: Geometry, settings: Any,
+) -> Run:  # fmt: skip
+    """The offset of the tap that exceeds all before it, and of the last such: offsets grow from tap to tap.
+
+    No branch, no masked copy: both would stumble over every other window. NaNs, which exceed nothing, take the op's
+    own forward.
+    """
+    (x,), (out,) = inputs, outputs
+    steps = [prod(geometry.x_shape[axis + 1 :]) for axis in range(2, x.ndim)]
+    places = np.ix_(*(np.arange(n) * s for n, s in zip(out.shape[2:], geometry.stride, strict=True)))
+    first = sum(place * step for place, step in zip(places, steps, strict=True))
+    (_, reads), *others = overlaps(geometry)
+    calls = [partial(np.copyto, best, x[reads]), partial(offset.fill, 0)]
+    for taps, (_, reads) in zip(list(product(*map(range, geometry.size)))[1:], others, strict=True):
+        moved = sum(tap * gap * step for tap, gap, step in zip(taps, geometry.dilation, steps, strict=True))
+        calls += [
+            partial(np.greater, x[reads], best, wins),
+            partial(np.maximum, best, x[reads], out=best),
+            partial(np.multiply, wins, offset.dtype.type(moved), mine),
+            partial(np.maximum, offset, mine, out=offset),
+        ]
+    find = in_order(*calls, partial(np.add, offset, first, out))
+
+    def run() -> None:
+        find()
+        if np.isnan(best.max()):
+            np.copyto(out, max_pool_index.forward(x, **settings))
+
+    return run
+
+
+def _positions(x: ArrayType, out: ArrayType, geometry: Geometry, settings: Any) -> Lowering | None:
+    fits = all(reach <= length for reach, length in zip(geometry.reach, x.shape[2:], strict=True))
+    padded = any(before for before, _ in geometry.padding)
+    if x.dtype.name not in _FLOATS or padded or not fits or not out.size:
+        return None
+    offset = ArrayType(out.shape, np.min_scalar_type(prod(x.shape[2:])))
+    scratch = (ArrayType(out.shape, x.dtype), ArrayType(out.shape, np.dtype(bool)), offset, offset)
+    return numpy_lowering(
+        make_positions, "NumPy max pool index", *scratch, geometry=geometry, settings=settings
+    )
+
+
+_FLOATS = ("float32", "float64")
+max_pool.lower(_lowered("max_pool", _maxima))
+max_pool_index.lower(_lowered("max_pool_index", _positions))
+
+
+@scatter_windows.lower
+def scatter_windows_kernel(
+    types: Types, layouts: Layouts, target: Any, *, spatial_shape: Any
+) -> Lowering | None:
+    (values, index), out, language = types.inputs, types.outputs[0], kernel_language()
+    if out.dtype.name not in _FLOATS or out.dtype != values.dtype:
+        return None
+    if index.dtype.name != "int64" or index.shape != values.shape or not out.size:
+        return None
+    if language is None or len(out.shape) not in (3, 4):
+        return numpy_lowering(make_scatter, "NumPy scatter windows", index, spatial_shape=spatial_shape)
+
+    def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
+        return language.pooling.scatter_windows(*inputs, outputs[0])
+
+    return Lowering(bind, Layouts((None, None), (_like(layouts.inputs[1]),)), name="scatter windows")
+
+
+def make_scatter(
+    inputs: Sequence[Any], outputs: Sequence[Array], flat: Array, *, spatial_shape: Any
+) -> Run | None:
+    (values, index), (out,) = inputs, outputs
+    if not (values.flags.c_contiguous and out.flags.c_contiguous and values.size):
+        return None
+    positions = prod(spatial_shape)
+    planes = np.arange(prod(index.shape[:2])).reshape(*index.shape[:2], *[1] * len(spatial_shape)) * positions
+
+    def run() -> None:
+        if index.min() < 0 or index.max() >= positions:
+            scatter_windows.forward(values, index, spatial_shape=spatial_shape)  # raises
+        np.add(index, planes, flat)
+        out.fill(0)
+        np.add.at(out.reshape(-1), flat.reshape(-1), values.reshape(-1))
+
+    return run
+
+
+# -- the mean ------------------------------------------------------------------------------------------------------
+
+
+def make_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, geometry: Geometry, padding: bool) -> Run:
+    (x,), (out,) = inputs, outputs
+    sums = _over_taps(np.add, 0.0, x, out, geometry)
+    return in_order(sums, partial(np.divide, out, divisor(geometry, padding, out.dtype), out))
+
+
+@average_pool.lower
+def average_pool_kernel(
+    types: Types, layouts: Layouts, target: Any, *, count_include_pad: bool, **settings: Any
+) -> Lowering | None:
+    geometry = pool_geometry(types.inputs[0].shape, **settings)
+    if not same_float(types):
+        return None
+    return numpy_lowering(make_mean, "NumPy average pool", geometry=geometry, padding=count_include_pad)
+
+
+def make_mean_gradient(
+    inputs: Sequence[Any], outputs: Sequence[Array], spread: Array, *, geometry: Geometry, padding: bool
+) -> Run:
+    (g,), (out,) = inputs, outputs
+    pairs = [(out[reads], spread[windows]) for windows, reads in overlaps(geometry)]
+    return in_order(
+        partial(np.divide, g, divisor(geometry, padding, out.dtype), spread),
+        partial(out.fill, 0),
+        *(partial(np.add, part, tap, part) for part, tap in pairs),
+    )
+
+
+@average_pool_input_gradient.lower
+def average_pool_input_gradient_kernel(
+    types: Types,
+    layouts: Layouts,
+    target: Any,
+    *,
+    spatial_shape: Any,
+    count_include_pad: bool,
+    **settings: Any,
+) -> Lowering | None:
+    g = types.inputs[0]
+    geometry = pool_geometry((*g.shape[:2], *spatial_shape), **settings)
+    if not same_float(types):
+        return None
+    return numpy_lowering(
+        make_mean_gradient,
+        "NumPy average pool input gradient",
+        g,
+        geometry=geometry,
+        padding=count_include_pad,
+    )
+
+
+def make_adaptive(inputs: Sequence[Any], outputs: Sequence[Array], *, lengths: tuple[int, ...]) -> Run:
+    (x,), (out,) = inputs, outputs
+    tiles = x.reshape(_tiled(out.shape, lengths))
+    within = tuple(range(3, tiles.ndim, 2))
+    return in_order(
+        partial(np.add.reduce, tiles, within, None, out), partial(np.divide, out, prod(lengths), out)
+    )
+
+
+def make_adaptive_gradient(
+    inputs: Sequence[Any], outputs: Sequence[Array], *, lengths: tuple[int, ...]
+) -> Run:
+    (g,), (out,) = inputs, outputs
+    shape = _tiled(g.shape, lengths)
+    each = g.reshape(_tiled(g.shape, (1,) * len(lengths)))
+    return partial(np.divide, each, np.asarray(prod(lengths), out.dtype), out.reshape(shape))
+
+
+def _tiled(shape: tuple[int, ...], lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """Each spatial axis as two, of the windows and within them: always a view."""
+    return (*shape[:2], *(size for pair in zip(shape[2:], lengths, strict=True) for size in pair))
+
+
+def _adaptive(make: Any, name: str, types: Types, large: ArrayType, small: ArrayType) -> Lowering | None:
+    """A kernel for windows that are all alike."""
+    pairs = list(zip(large.shape[2:], small.shape[2:], strict=True))
+    if not same_float(types) or not large.size or any(length % count for length, count in pairs):
+        return None
+    return numpy_lowering(make, name, lengths=tuple(length // count for length, count in pairs))
+
+
+@adaptive_average_pool.lower
+def adaptive_average_pool_kernel(
+    types: Types, layouts: Layouts, target: Any, *, size: Any
+) -> Lowering | None:
+    return _adaptive(make_adaptive, "NumPy adaptive average pool", types, types.inputs[0], types.outputs[0])
+
+
+@adaptive_average_pool_input_gradient.lower
+def adaptive_average_pool_input_gradient_kernel(
+    types: Types, layouts: Layouts, target: Any, *, spatial_shape: Any
+) -> Lowering | None:
+    name = "NumPy adaptive average pool input gradient"
+    return _adaptive(make_adaptive_gradient, name, types, types.outputs[0], types.inputs[0])

@@ -1,0 +1,64 @@
+"""Kernels of reductions: generated ones for floating-point arrays of any strides, or NumPy's into the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygraph.plugin import Lowering, Types, kernel_language, normalize_axes
+from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering
+from tinygraph_ops.reductions.ops import max, mean, min, prod, sum
+
+_UFUNCS = {"sum": np.add, "mean": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply}
+
+
+def make_reduction(
+    inputs: Sequence[Any], outputs: Sequence[Array], *, ufunc: Any, count: int, axis: Any, keepdims: bool
+) -> Run:
+    """As NumPy's own functions, which spend most of the time of a small reduction on their arguments."""
+    (x, *_), (out,) = inputs, outputs
+    reduced = partial(ufunc.reduce, x, axis, None, out, keepdims)
+    return in_order(reduced, partial(np.divide, out, count, out)) if count > 1 else reduced
+
+
+def make_half_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: Any, keepdims: bool) -> Run:
+    """NumPy sums in single precision, unless it is given the place of the result."""
+    (x, *_), (out,) = inputs, outputs
+    return lambda: np.copyto(out, np.mean(x, axis=axis, keepdims=keepdims))
+
+
+def _lowering(kind: str) -> Callable[..., Lowering | None]:
+    def lowered(types: Types, layouts: Any, target: Any, *, axis: Any, keepdims: bool) -> Lowering | None:
+        (x, *others), out, language = types.inputs, types.outputs[0], kernel_language()
+        if any(one is not None for one in others) or not x.size:
+            return None
+        if x.dtype == np.float16:
+            half = numpy_lowering(make_half_mean, "NumPy mean", axis=axis, keepdims=keepdims)
+            return half if kind == "mean" else None
+        if language is None or x.dtype.name not in ("float32", "float64") or out.dtype != x.dtype:
+            count = x.size // out.size if kind == "mean" else 1
+            return numpy_lowering(
+                make_reduction,
+                f"NumPy {kind}",
+                ufunc=_UFUNCS[kind],
+                count=count,
+                axis=axis,
+                keepdims=keepdims,
+            )
+        program = language.program.Program((x.dtype.name,), (), (0,))
+        axes = normalize_axes(axis, len(x.shape))
+
+        def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
+            made = language.elementwise.bind(program, inputs[:1], outputs, reductions=[kind], axes=axes)
+            return made.run
+
+        return Lowering(bind, name=f"generated {kind}")
+
+    return lowered
+
+
+for _op in (sum, mean, max, min, prod):
+    _op.lower(_lowering(_op.name))

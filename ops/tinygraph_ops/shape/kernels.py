@@ -1,0 +1,120 @@
+"""NumPy kernels of ops that only move values: views copied into place, casts, joins, paddings and look-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygraph_ops.embedding import embedding
+from tinygraph_ops.indexing import index
+from tinygraph_ops.numpy_kernels import Array, Run, in_order, lower_by
+from tinygraph_ops.shape import ops as shape
+
+
+def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: Any) -> Run | None:
+    """The elements of the operand in order, for all ops that change the shape or the dtype at most."""
+    x, (out,) = np.asarray(inputs[0]), outputs
+    if out.flags.c_contiguous:
+        out = out.reshape(x.shape)
+    elif x.flags.c_contiguous:
+        x = x.reshape(out.shape)
+    return partial(np.copyto, out, x, casting="unsafe") if x.shape == out.shape else None
+
+
+def _copied_views(op: Any) -> Callable[..., Run | None]:
+    """The forward makes views: they are made once, and copied in each run."""
+
+    def make_views(inputs: Sequence[Any], outputs: Sequence[Array], **settings: Any) -> Run | None:
+        found = op.forward(*inputs, **settings)
+        views = found if isinstance(found, tuple) else (found,)
+        if not all(isinstance(view, np.ndarray) and np.may_share_memory(view, inputs[0]) for view in views):
+            return None  # a selection by an index array is none, nor is a single element
+        return in_order(*map(_copy, outputs, views))
+
+    return make_views
+
+
+def _copy(out: Array, value: Any) -> Run:
+    return partial(np.copyto, out, value)
+
+
+def make_concatenate(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
+    return partial(np.concatenate, tuple(inputs), axis, outputs[0])
+
+
+def make_stack(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
+    places = np.moveaxis(outputs[0], axis, 0)
+    return in_order(*(_copy(places[i, ...], x) for i, x in enumerate(inputs)))  # dots: never a bare number
+
+
+def make_pad(
+    inputs: Sequence[Any], outputs: Sequence[Array], *, pad_width: Any, mode: str, constant_values: Any
+) -> Run | None:
+    """The border on every axis is filled; what earlier axes have filled already is left out."""
+    (x, *_), (out,) = inputs, outputs
+    if mode != "constant" or np.ndim(constant_values):
+        return None
+    border = np.asarray(constant_values).astype(out.dtype)
+    calls: list[Run] = []
+    inside: list[slice] = []
+    for (before, _), size in zip(np.broadcast_to(pad_width, (x.ndim, 2)).tolist(), x.shape, strict=True):
+        edges = (slice(before), slice(before + size, None))
+        calls += [_copy(out[(*inside, edge)], border) for edge in edges]
+        inside.append(slice(before, before + size))
+    return in_order(*calls, _copy(out[tuple(inside)], x))
+
+
+def make_take(
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    *,
+    pattern: Any,
+    least: int | None = None,
+    op: Any = index,
+) -> Run | None:
+    """Elements along one axis; the forward raises where one is out of range."""
+    (x, indices), (out,) = inputs, outputs
+    axis = len(pattern) - 1
+    if least is None:
+        least = -x.shape[axis]
+    if not (x.flags.c_contiguous and out.flags.c_contiguous and indices.size):
+        return None
+
+    def take() -> None:
+        if indices.min() < least or indices.max() >= x.shape[axis]:
+            op.forward(x, indices, **({"pattern": pattern} if op is index else {}))
+        x.take(indices, axis, out, "wrap")  # with "raise" NumPy would copy the result
+
+    return take
+
+
+def make_embedding(inputs: Sequence[Any], outputs: Sequence[Array], *, padding_idx: Any) -> Run | None:
+    return make_take(inputs, outputs, pattern=("array",), least=0, op=embedding)
+
+
+def make_index(inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Any) -> Run | None:
+    *before, last = pattern
+    if last == "array" and all(item == ("slice", None, None, None) for item in before):
+        return make_take(inputs, outputs, pattern=pattern) if inputs[1].dtype.kind in "iu" else None
+    if "array" in pattern:
+        return None
+    return _copied_views(index)(inputs, outputs, pattern=pattern)
+
+
+for _op in (
+    shape.reshape, shape.flatten, shape.expand_dims, shape.squeeze,
+    shape.identity, shape.detach, shape.copy, shape.cast,
+):  # fmt: skip
+    _op.lower(lower_by(make_copy))
+for _op in (
+    shape.transpose, shape.swapaxes, shape.moveaxis, shape.broadcast_to, shape.flip, shape.split,
+):  # fmt: skip
+    _op.lower(lower_by(_copied_views(_op), "NumPy copy"))
+shape.concatenate.lower(lower_by(make_concatenate))
+shape.stack.lower(lower_by(make_stack))
+shape.pad.lower(lower_by(make_pad))
+index.lower(lower_by(make_index))
+embedding.lower(lower_by(make_embedding))

@@ -1,0 +1,230 @@
+"""Each op's own kernel against its forward: arrays of any strides, results over others, operands that changed."""
+
+import contextlib
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import nn, optim
+from tinygraph.cli.bench.candidates import data, our_model, training_step
+from tinygraph.cli.bench.command import numpy_kernels
+from tinygraph.cli.bench.workloads import WORKLOADS
+from tinygraph.compiler.choosing import kernel_target
+from tinygraph.core.op import Op
+from tinygraph.core.registry import ops, registry
+from tinygraph.core.types import type_of
+from tinygraph.kernels.lowering import Layouts, Types, channels_last, rows
+
+SAMPLES = [
+    pytest.param(op, sample.operands, sample.settings, id=f"{op.name}-{i}")
+    for op in registry.all_ops()
+    if isinstance(op, Op) and op.lowering is not None and op.package == "tinygraph_ops"
+    for i, sample in enumerate(op.samples)
+]
+rng = np.random.default_rng(0)
+EDGES = [  # what samples leave out
+    ("sum", [np.zeros((0, 3))], {"axis": 0}),
+    ("sum", [np.array(2.5)], {}),
+    ("mean", [np.arange(6).reshape(2, 3)], {"axis": 1}),
+    ("max", [np.array([[1.0, np.nan], [2.0, 3.0]])], {"axis": 1}),
+    ("relu", [np.zeros((0, 4))], {}),
+    ("relu", [np.array(-1.5)], {}),
+    ("relu", [np.array([np.nan, -0.0, np.inf, -np.inf])], {}),
+    ("relu", [np.array([-3, 4])], {}),
+    ("cast", [np.array(2.5)], {"dtype": "int32"}),
+    ("cast", [np.zeros((2, 0))], {"dtype": "float32"}),
+    ("where", [np.array([True, False, True, False]), np.array([np.nan, 1.0, -0.0, np.inf]), 0], {}),
+    ("where", [np.array([True, False, True]), np.array([np.nan, 1.0, -0.0]), np.array([-np.inf, np.nan, 7.0])], {}),
+    ("where", [np.array([True, False]), 0, np.array([np.nan, -0.0])], {}),
+    ("where", [np.array([True, False]), np.array([1, 2]), 0], {}),
+    ("where", [np.array([True, False]), np.array([1j, 2.0]), 0], {}),
+    ("where", [np.array([[True], [False]]), np.arange(3.0), np.float32(2.0)], {}),
+    ("where", [np.array([1.0, 0.0]), np.array([1.0, 2.0]), 0], {}),
+    ("matmul", [np.zeros((0, 3)), np.ones((3, 2))], {}),
+    ("matmul", [np.ones((2, 0)), np.ones((0, 2))], {}),
+    ("matmul", [np.ones((2, 3), int), np.ones((3, 2))], {}),
+    ("reshape", [np.array(3.0)], {"shape": (1, 1)}),
+    ("index", [np.arange(6.0).reshape(2, 3)], {"pattern": (1, 2)}),
+    ("index", [np.arange(6.0).reshape(2, 3), np.zeros((0,), int)], {"pattern": ("array",)}),
+    ("embedding", [np.arange(6.0).reshape(3, 2), np.array([2, 0], np.uint8)], {}),
+    ("erf", [np.linspace(-7, 7, 20001)], {}),
+    ("erf", [np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-30, 1e30])], {}),
+    ("gelu", [np.array([0.0, -0.0, np.inf, np.nan, 1e-30, -1e30])], {}),
+    ("softmax", [np.zeros((0, 3))], {"axis": 1}),
+    ("softmax", [np.array([[np.inf, 1.0], [-np.inf, 0.0]])], {"axis": 1}),
+    ("log_softmax", [np.array([[-1e4, 0.0], [3.0, -np.inf]])], {"axis": 1}),
+    ("standardize", [rng.normal(size=(8, 3, 5, 4)) + 10], {"axis": (0, 2, 3)}),
+    ("class_target", [np.array([2, 255], np.uint8)], {"classes": 300}),
+    ("class_target", [np.zeros((0,), int)], {"classes": 3}),
+    ("cross_entropy", [np.array([[0.0, -np.inf, 1.0]]), np.array([2], np.uint8)], {}),
+    ("cross_entropy", [np.zeros((2, 3)), np.array([-100, -100])], {"reduction": "sum"}),
+    ("max_pool", [np.full((1, 1, 4, 4), -np.inf)], {"size": 3, "padding": 1}),
+    ("max_pool_index", [np.array([[[1.0, np.nan, np.nan, 2.0]]])], {"size": 2}),
+    ("max_pool_index", [rng.normal(size=(2, 3, 20, 20))], {"size": 3, "stride": 2, "dilation": 2}),
+    ("average_pool", [rng.normal(size=(2, 3, 9, 8))], {"size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+    ("adaptive_average_pool", [rng.normal(size=(2, 3, 8, 6))], {"size": (4, 3)}),
+    ("adaptive_average_pool_input_gradient", [rng.normal(size=(2, 3, 4, 3))], {"spatial_shape": (8, 6)}),
+    ("convolution", [rng.normal(size=(2, 4, 9, 8)), rng.normal(size=(6, 2, 3, 3)), rng.normal(size=6)],
+     {"groups": 2, "padding": 1}),
+    ("convolution", [rng.normal(size=(3, 2, 40, 400)), rng.normal(size=(24, 2, 5, 5))], {"padding": 2}),
+    ("convolution_transpose", [rng.normal(size=(2, 4, 5, 6)), rng.normal(size=(4, 1, 3, 3)), rng.normal(size=2)],
+     {"groups": 2, "padding": 1}),
+    ("convolution_transpose", [rng.normal(size=(2, 4, 5, 6)), rng.normal(size=(4, 2, 3, 3))], {"stride": 2}),
+    ("convolution_kernel_gradient", [rng.normal(size=(3, 4, 9, 8)), rng.normal(size=(3, 2, 9, 8))],
+     {"size": (3, 3), "padding": 1, "groups": 2}),
+]  # fmt: skip
+EDGES = [
+    pytest.param(getattr(ops, name), given, settings, id=f"{name}-edge{i}")
+    for i, (name, given, settings) in enumerate(EDGES)
+]
+
+
+def in_rows(value):
+    return np.array(value)
+
+
+def strided(value):
+    """Every other element along each axis, the last of them backwards."""
+    value = np.array(value)
+    if not value.ndim:
+        return value
+    block = np.full([2 * size for size in value.shape], 77).astype(value.dtype)
+    view = block[tuple(slice(None, None, 2) for _ in value.shape)]
+    view = view[..., ::-1]
+    view[...] = value
+    return view
+
+
+def haloed(value):
+    """Channels last, zeros around each image."""
+    value = np.asarray(value)
+    if value.ndim < 3:
+        return np.array(value, order="F")
+    layout = channels_last(value.ndim, [(1, 2)] * (value.ndim - 2))
+    inside = layout.inside(
+        np.zeros(layout.size(value.shape) + 64, value.dtype)[: layout.size(value.shape)], value.shape
+    )
+    inside[...] = value
+    return inside
+
+
+@pytest.fixture(params=[contextlib.nullcontext, numpy_kernels], ids=["all kernels", "numpy kernels"])
+def kernels(request):
+    with request.param():
+        yield
+
+
+def other_numbers(x):
+    """What a later run may find: other floats, the same integers and conditions."""
+    return x[::-1] * 0.75 if isinstance(x, np.ndarray) and x.ndim and x.dtype.kind == "f" else x
+
+
+def flat(made):
+    return [np.asarray(one) for one in (made if isinstance(made, tuple) else (made,))]
+
+
+def assert_same(found, wanted, bound):
+    assert found.dtype == wanted.dtype
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+    exact = ~np.isfinite(wanted)
+    np.testing.assert_array_equal(found[exact], wanted[exact])
+    error = np.linalg.norm((found[~exact].astype(complex) - wanted[~exact]).ravel())
+    assert error <= bound * max(np.linalg.norm(wanted[~exact].astype(complex).ravel()), 1e-3)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("place", [in_rows, strided, haloed])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("op", "operands", "settings"), [*SAMPLES, *EDGES])
+def test_kernel_writes_what_the_forward_gives(op, operands, settings, dtype, place):
+    settings = {name: op.setting(settings, name) for name in op.signature.settings}
+    operands = [x.astype(dtype) if isinstance(x, np.ndarray) and x.dtype == float else x for x in operands]
+    with np.errstate(all="ignore"):
+        expected = flat(op.forward(*operands, **settings))
+    known = Types(tuple(None if x is None else type_of(x) for x in operands), tuple(map(type_of, expected)))
+    inputs = [place(x) if isinstance(x, np.ndarray) else x for x in operands]
+    outputs = [place(np.full(one.shape, 3).astype(one.dtype)) for one in expected]
+    anywhere = Layouts(
+        tuple(_layout(x, known) for x, known in zip(inputs, known.inputs, strict=True)),
+        tuple(map(_layout, outputs, known.outputs)),
+    )
+    lowering = op.lowering(known, anywhere, kernel_target(), **settings)
+    run = lowering and lowering.bind(inputs, outputs, [np.full(n, 255, np.uint8) for n in lowering.scratch])
+    if not run:
+        pytest.skip("no kernel for these arrays: the forward runs")
+    for change in (lambda x: x, other_numbers):
+        for array, x in zip(inputs, operands, strict=True):
+            if isinstance(array, np.ndarray):
+                array[...] = change(x)
+        with np.errstate(all="ignore"):
+            wanted = flat(op.forward(*map(change, operands), **settings))
+            run()
+        for found, one in zip(outputs, wanted, strict=True):
+            assert_same(found, one, {"float64": 1e-12, "float32": 2e-5}[dtype])
+
+
+def _layout(array, known):
+    """What a plan says of an array: that it lies in rows, or nothing."""
+    in_rows = known is not None and isinstance(array, np.ndarray) and array.flags.c_contiguous
+    return rows(array.ndim) if in_rows else None
+
+
+@pytest.mark.parametrize(
+    ("name", "operands", "settings"),
+    [
+        ("class_target", [np.array([0, 3])], {"classes": 3}),
+        ("cross_entropy", [np.zeros((2, 3)), np.array([-1, 0])], {}),
+        ("embedding", [np.zeros((3, 2)), np.array([3])], {}),
+        ("embedding", [np.zeros((3, 2)), np.array([-1])], {}),
+        ("index", [np.zeros((3, 2)), np.array([3])], {"pattern": ("array",)}),
+        ("scatter_windows", [np.zeros((1, 1, 1)), np.array([[[4]]])], {"spatial_shape": (4,)}),
+    ],
+)
+def test_bad_operands_raise_as_they_do_eagerly(name, operands, settings):
+    op = getattr(ops, name)
+    with pytest.raises(Exception) as eager:  # noqa: PT011 - whatever it is, the kernel raises it too
+        op.forward(*operands, **settings)
+    settings = {one: op.setting(settings, one) for one in op.signature.settings}
+    out = {"class_target": (2, 3), "cross_entropy": (), "embedding": (1, 2), "index": (1, 2)}.get(
+        name, (1, 1, 4)
+    )
+    with numpy_kernels():
+        known = Types(tuple(map(type_of, operands)), (type_of(np.zeros(out)),))
+        lowering = op.lowering(known, Layouts((None,) * len(operands), (None,)), None, **settings)
+        run = lowering.bind(operands, [np.zeros(out)], [np.zeros(n, np.uint8) for n in lowering.scratch])
+        with pytest.raises(type(eager.value)):
+            run()
+
+
+NUMPY_BUFFERS = 3 * np.getbufsize() * 8  # bytes: two operands and a result of 8 bytes an element
+
+
+def peak_of(run):
+    run()
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    run()
+    return tracemalloc.get_traced_memory()[1] - before
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda one: one.name.split()[0])
+def test_steps_allocate_nothing_but_what_they_return(workload):
+    """In steady state, beyond Python's objects and the buffers in which NumPy casts operands, a few thousand at a time.
+
+    The arrays of these steps are larger by far.
+    """
+    x, y = data(workload)
+    step = tg.compile(training_step(nn, optim, our_model(workload), workload))
+    step(x, y)
+    tracemalloc.start()
+    try:  # steps that run again and again alone may overflow
+        with np.errstate(all="ignore"):
+            allocated = {one.kernel.name: peak_of(one.kernel.run) for one in step.plan.steps}
+            called = peak_of(lambda: step(x, y))
+        assert {name: size for name, size in allocated.items() if size > NUMPY_BUFFERS} == {}
+        assert called < NUMPY_BUFFERS + 32_000
+    finally:
+        tracemalloc.stop()

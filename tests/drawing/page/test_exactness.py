@@ -1,0 +1,253 @@
+"""Where things stand on screen after a thousand random moves, against the same moves in sixty decimal digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.drawing.page import page
+
+Visit = Callable[..., Any]
+EXPOSED = (
+    "camera, ROOT, zoomAt, pan, limit, rectangle, itemOf, viewport, shown: () => shown, built, frame, land"
+)
+
+# Seeded moves toward one item after another, at random depths, and away again. After each: what was done, and where
+# boxes are painted whose interiors are open.
+WALK = """async ([seed, moves]) => {
+  const {camera, ROOT, zoomAt, pan, limit, rectangle, viewport, shown, built, frame, land} = inside;
+  const random = () => { // mulberry32
+    seed = seed + 0x6D2B79F5 | 0;
+    let t = Math.imul(seed ^ seed >>> 15, 1 | seed);
+    t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
+    return ((t ^ t >>> 14) >>> 0) / 4294967296;
+  };
+  const among = many => many[Math.floor(random() * many.length)];
+  const wish = () => {
+    let item = ROOT;
+    while (item.kids.length && random() > 0.06) {
+      const groups = item.kids.filter(kid => kid.record?.c), inner = item.kids.filter(kid => kid.opens);
+      item = among(groups.length && random() > 0.2 ? groups : inner.length ? inner : item.kids);
+    }
+    return item;
+  };
+  const clamp = (v, most) => Math.max(0, Math.min(most, v));
+  land(ROOT);
+  frame(performance.now());
+  const begin = rectangle(ROOT), made = [];
+  let target = wish(), patience = 60;
+  for (let i = 0; i < moves; i++) {
+    const {w, h} = viewport(), box = rectangle(target), one = {};
+    const far = [w / 2 - box.x - box.w / 2, h / 2 - box.y - box.h / 2],
+      away = 2 * Math.abs(far[0]) > w || 2 * Math.abs(far[1]) > h;
+    if (away ? Math.hypot(...far) < 4 * w : random() < 0.2) {
+      one.pan = away ? far.map(v => v * (0.6 + 0.5 * random())) : [(random() - 0.5) * 200, (random() - 0.5) * 200];
+      pan(...one.pan);
+    } else {
+      const x = clamp(box.x + box.w * random(), w), y = clamp(box.y + box.h * random(), h);
+      one.zoom = [limit(away ? 0.3 + 0.5 * random() : Math.exp(random() * 2 - 0.6), x, y), x, y];
+      zoomAt(...one.zoom);
+    }
+    frame(performance.now());
+    if (--patience < 0 || Math.max(box.w / w, box.h / h) > 0.5) { target = wish(); patience = 60; }
+    const reached = camera.anchor.path;
+    one.depth = reached.length;
+    one.boxes = [];
+    for (const item of shown().keys()) for (const kid of item.kids) {
+      const rect = built.get(item).covers.get(kid)?.group.parentNode.querySelector("rect");
+      const {x, y, w: width, h: height} = rectangle(kid);
+      const seen = x < w && y < h && x + width > 0 && y + height > 0 && Math.max(width, height) < 4 * w;
+      if (!rect || !seen || random() > 0.6) continue;
+      const painted = rect.getBoundingClientRect(), stage = document.getElementById("stage").getBoundingClientRect();
+      one.boxes.push({path: kid.path, at: [x, y, width, height], painted: [painted.x + painted.width / 2 - stage.x,
+        painted.y + painted.height / 2 - stage.y]});
+    }
+    made.push(one);
+  }
+  const boxes = {}, enter = item => {
+    boxes[item.path.join(".")] = [item.bx, item.by, item.bw, item.bh, item.w, item.h];
+  };
+  for (const one of made) for (const box of one.boxes)
+    for (let item = inside.itemOf(box.path); item.parent; item = item.parent) enter(item);
+  return {begin: [begin.w / ROOT.w, begin.x, begin.y], made, boxes};
+}"""
+
+# Straight in to the deepest item, and the same moves undone.
+RETURN = """async factor => {
+  const {camera, ROOT, zoomAt, rectangle, viewport, frame, land} = inside;
+  land(ROOT);
+  frame(performance.now());
+  let item = ROOT;
+  while (item.kids.length)
+    item = item.kids.find(kid => kid.record?.c) ?? item.kids.findLast(kid => kid.opens) ?? item.kids[0];
+  const whole = rectangle(ROOT), done = [], anchors = [], {w, h} = viewport();
+  for (let i = 0; i < 2000 && rectangle(item).w < w / 3; i++) {
+    const box = rectangle(item), x = box.x + box.w / 2, y = box.y + box.h / 2;
+    done.push([x, y]);
+    anchors.push([camera.anchor, rectangle(camera.anchor)]);
+    zoomAt(factor, x, y);
+    frame(performance.now());
+  }
+  const depth = camera.anchor.path.length;
+  let drift = 0;
+  for (const [x, y] of done.reverse()) {
+    zoomAt(1 / factor, x, y);
+    frame(performance.now());
+    const [anchor, was] = anchors.pop(), now = rectangle(anchor);
+    drift = Math.max(drift, Math.abs(now.x - was.x), Math.abs(now.y - was.y), Math.abs(now.w - was.w));
+  }
+  const now = rectangle(ROOT);
+  return {depth, drift, off: [now.x - whole.x, now.y - whole.y, now.w - whole.w], zoom: Math.pow(factor, done.length)};
+}"""
+
+
+def deep_model(x: Any) -> tg.Tensor:
+    """A convolution inside sixteen modules, one in the other."""
+    kernel = np.linspace(-1, 1, 18).reshape(2, 1, 3, 3)
+
+    def inner(y: Any, depth: int) -> Any:
+        if not depth:
+            return tg.ops.convolution(y, kernel, padding=1).sum(axis=1, keepdims=True)
+        with tg.core.modes.scope(f"level{depth}"):
+            return np.tanh(inner(np.sin(y), depth - 1)) + y
+
+    return inner(x, 16)
+
+
+@pytest.fixture
+def opened(visit: Visit) -> Any:
+    x = tg.tensor(np.random.default_rng(0).normal(size=(1, 1, 8, 8)), requires_grad=True, name="x")
+    text = page(tg.graph_of(deep_model(x)), title="deep")
+    before, start, after = text.rpartition("\nstart();\n")
+    assert start
+    return visit(f"{before}{start}window.inside = {{{EXPOSED}}};{after}")
+
+
+@dataclass
+class Transform:
+    """Scale and shift of an interior on screen."""
+
+    k: Decimal
+    tx: Decimal
+    ty: Decimal
+
+    def zoomed(self, factor: float, x: float, y: float) -> Transform:
+        f, x_, y_ = Decimal(factor), Decimal(x), Decimal(y)
+        return Transform(self.k * f, x_ + (self.tx - x_) * f, y_ + (self.ty - y_) * f)
+
+    def panned(self, dx: float, dy: float) -> Transform:
+        return Transform(self.k, self.tx + Decimal(dx), self.ty + Decimal(dy))
+
+    def box(self, sizes: list[float]) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+        x, y, w, h = map(Decimal, sizes[:4])
+        return (self.tx + self.k * x, self.ty + self.k * y, self.k * w, self.k * h)
+
+    def inward(self, sizes: list[float]) -> Transform:
+        """The interior of a box: as large as fits, in the middle."""
+        x, y, w, h, width, height = map(Decimal, sizes)
+        scale = min(w / width, h / height)
+        return Transform(
+            self.k * scale,
+            self.tx + self.k * (x + (w - scale * width) / 2),
+            self.ty + self.k * (y + (h - scale * height) / 2),
+        )
+
+
+def expected(root: Transform, path: list[int], boxes: dict[str, list[float]]) -> list[float]:
+    for depth in range(1, len(path)):
+        root = root.inward(boxes[".".join(map(str, path[:depth]))])
+    return [float(one) for one in root.box(boxes[".".join(map(str, path))])]
+
+
+@pytest.mark.parametrize("moves", [200, pytest.param(1000, marks=pytest.mark.slow)])
+def test_random_moves_put_every_box_where_exact_arithmetic_does(opened: Any, moves: int) -> None:
+    found = opened.evaluate(WALK, [20_261_122, moves])
+    worst_painted = worst_known = furthest = 0.0
+    checked = deepest = 0
+    with localcontext(prec=60):
+        root = Transform(*map(Decimal, found["begin"]))
+        for move in found["made"]:
+            root = root.panned(*move["pan"]) if "pan" in move else root.zoomed(*move["zoom"])
+            deepest, furthest = max(deepest, move["depth"]), max(furthest, float(root.k))
+            for box in move["boxes"]:
+                x, y, w, h = expected(root, box["path"], found["boxes"])
+                painted = (box["painted"][0] - x - w / 2, box["painted"][1] - y - h / 2)
+                worst_painted = max(worst_painted, *map(abs, painted))
+                known = (abs(a - b) for a, b in zip(box["at"], (x, y, w, h), strict=True))
+                worst_known = max(worst_known, *known)
+                checked += 1
+    print(
+        f"{checked} boxes, depth {deepest}, x{furthest:.2g}: off by {worst_painted:.2g} px, known {worst_known:.2g}"
+    )
+    assert len(found["made"]) == moves
+    assert checked > moves
+    assert deepest >= 9
+    assert worst_painted < 0.5
+    assert worst_known < 0.5
+
+
+@pytest.mark.parametrize("factor", [1.1, 1.37])
+def test_all_the_way_in_and_back_out_ends_where_it_began(opened: Any, factor: float) -> None:
+    found = opened.evaluate(RETURN, factor)
+    print(
+        f"x{found['zoom']:.3g}, depth {found['depth']}: {found['drift']:.2g} px on the way back, {found['off']} there"
+    )
+    assert found["depth"] >= 9
+    assert max(map(abs, found["off"])) < 1e-6
+    assert found["drift"] < 1e-6
+
+
+def computed_by(rng: np.random.Generator) -> dict[str, tg.Tensor]:
+    """One op of every kind that is neither elementwise nor in the small network."""
+
+    def given(*shape: int) -> tg.Tensor:
+        return tg.tensor(rng.normal(size=shape), requires_grad=True, name="x")
+
+    ops, x = tg.ops, given(2, 3, 4)
+    return {
+        "transposed": ops.convolution_transpose(given(1, 2, 3, 3), given(2, 2, 3, 3), given(2), stride=2, padding=1,
+                                                output_padding=1),
+        "transposed, stride 1": ops.convolution_transpose(given(1, 4, 5), given(4, 1, 3), dilation=2, groups=2),
+        "transposed, uneven": ops.convolution_transpose(given(1, 1, 3), given(1, 1, 2), stride=3),
+        "three dimensions": ops.convolution(given(1, 2, 3, 4, 3), given(2, 2, 2, 2, 2), given(2), padding=1),
+        "concatenate": np.concatenate([x, given(2, 2, 4), x], axis=1),
+        "stack": np.stack([x, given(2, 3, 4)], axis=-1),
+        "moveaxis": np.moveaxis(x, 0, -1),
+        "transpose": np.transpose(x, (2, 0, 1)),
+        "roll": np.roll(x, (1, -2), axis=(0, 2)),
+        "slices": x[:, 1:, ::-2],
+        "an element": x[1, None, ..., -1],
+        "standardize": ops.standardize(x, axis=(0, 2))[0],
+        "variance": ops.standardize(given(3, 5), axis=1, eps=0.1)[0],
+    }  # fmt: skip
+
+
+def test_the_terms_of_every_kind_of_op_make_its_elements(
+    visit: Visit, lay_open: Callable[[Any], None]
+) -> None:
+    """In the browser, element by element, against what the forward pass computed in NumPy."""
+    results = computed_by(np.random.default_rng(3))
+    opened = visit(page(tg.graph_of(*results.values()), title="ops"))
+    lay_open(opened)
+    found = opened.evaluate("""() => {
+      const ops = [], walk = box => { if (box.e !== undefined) ops.push(box); (box.c ?? []).forEach(walk); };
+      walk(DATA.root);
+      return ops.map(record => {
+        const work = new Work(record);
+        return [record.o, work.result.shape, work.operands.length, [...Array(work.result.size).keys()]
+          .map(i => work.value(unravel(i, work.expansion.s)))];
+      });
+    }""")
+    computed = {(name, tuple(shape)): values for name, shape, _, values in found}
+    assert len(found) >= len(results)
+    for title, result in results.items():
+        values = computed[result.node.op.name, result.shape]
+        np.testing.assert_allclose(
+            np.reshape(values, result.shape), result.numpy(), rtol=1e-6, atol=2e-6, err_msg=title
+        )

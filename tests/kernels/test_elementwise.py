@@ -1,0 +1,257 @@
+"""Fused elementwise kernels: every op of the table, strides, broadcasting, reductions, sizes around the vectors'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygraph.errors import DTypeError, PluginError, ShapeError, UnknownOpError
+from tinygraph.kernels import elementwise, emitters
+from tinygraph.kernels.program import Program, ProgramBuilder
+
+Make = Callable[..., Any]
+
+
+def program(dtypes: list[str], *makes: Make) -> Program:
+    build = ProgramBuilder()
+    inputs = [build.input(dtype) for dtype in dtypes]
+    return build.program(*(make(build, *inputs) for make in makes))
+
+
+def product(build: ProgramBuilder, x: int, y: int) -> int:
+    return build.step("multiply", x, build.step("exp", y))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 130])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sizes(size: int, dtype: str, guard: Any) -> None:
+    x = guard.like(np.random.default_rng(size).standard_normal(size).astype(dtype))
+    out, total = guard((size,), dtype), guard((), dtype)
+    made = program([dtype], lambda b, x: b.step("square", x), lambda b, x: x)
+    elementwise.bind(made, [x], [out, total], reductions=[None, "sum"], axes=[0])()
+    np.testing.assert_array_equal(out, x * x)
+    np.testing.assert_allclose(total, x.sum(), rtol=1e-6 if dtype == "float32" else 1e-14, atol=1e-6)
+
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "contiguous": lambda x: x,
+    "sliced": lambda x: x[::2, 1:, ::3],
+    "transposed": lambda x: x.transpose(2, 0, 1),
+    "reversed": lambda x: x[::-1, :, ::-1],
+    "Fortran": np.asfortranarray,
+    "broadcast": lambda x: np.broadcast_to(x[:, :1], (x.shape[0], 9, x.shape[2])),
+    "one row": lambda x: x[:1, :1],
+    "one column": lambda x: x[:, :, :1],
+}
+
+
+@pytest.mark.parametrize("axes", [(), (0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("view", VIEWS)
+def test_strides_broadcasting_and_reductions(view: str, axes: tuple[int, ...], guard: Any) -> None:
+    rng = np.random.default_rng(3)
+    x = VIEWS[view](rng.standard_normal((5, 7, 19)).astype(np.float32))
+    y = rng.standard_normal(x.shape[2]).astype(np.float32)
+    made = program(["float32", "float32"], product)
+    exact = x * np.exp(y.astype(float))
+    for kind in ("sum", "mean", "max", "min", "prod") if axes else (None,):
+        expected = getattr(np, kind)(exact, axis=axes) if kind else exact
+        out = guard(expected.shape, np.float32)
+        elementwise.bind(made, [x, y], [out], reductions=[kind], axes=axes)()
+        with np.errstate(all="ignore"):
+            expected = expected.astype(np.float32)
+        # each factor of a product brings its own rounding
+        np.testing.assert_allclose(out, expected, rtol=1e-4 if kind == "prod" else 4e-6, atol=2e-6)
+        kept = guard(tuple(1 if i in axes else n for i, n in enumerate(exact.shape)), np.float32)
+        elementwise.bind(made, [x, y], [kept], reductions=[kind], axes=axes)()
+        np.testing.assert_array_equal(kept.reshape(out.shape), out)
+
+
+def test_writes_into_strided_outputs_and_leaves_the_rest() -> None:
+    x = np.arange(30, dtype=np.float64).reshape(5, 6)
+    home = np.full((5, 20), -1.0)
+    elementwise.bind(program(["float64"], lambda b, x: b.step("negative", x)), [x], [home[:, 1:19:3]])()
+    np.testing.assert_array_equal(home[:, 1:19:3], -x)
+    home[:, 1:19:3] = -1
+    assert (home == -1).all()
+
+
+def test_in_place() -> None:
+    x = np.random.default_rng(0).standard_normal((37, 3)).astype(np.float32)
+    expected = np.maximum(x, 0)
+    elementwise.bind(program(["float32"], lambda b, x: b.step("relu", x)), [x], [x])()
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_sums_of_many_float32_are_accurate() -> None:
+    x = np.full(3_000_001, 0.1, np.float32)
+    out = np.empty((), np.float32)
+    elementwise.bind(program(["float32"], lambda b, x: x), [x], [out], reductions=["sum"], axes=[0])()
+    assert out == np.float32(x.astype(float).sum())
+
+
+UNARY: dict[str, Any] = {
+    "negative": np.negative, "square": np.square, "sqrt": np.sqrt, "reciprocal": np.reciprocal, "abs": np.abs,
+    "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "sign": np.sign, "exp": np.exp, "log": np.log,
+    "log1p": np.log1p, "expm1": np.expm1, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "tan": np.tan,
+    "arcsin": np.arcsin, "arccos": np.arccos, "arctan": np.arctan, "sinh": np.sinh, "cosh": np.cosh,
+    "arcsinh": np.arcsinh, "arctanh": np.arctanh, "arccosh": np.arccosh, "cbrt": np.cbrt, "isnan": np.isnan,
+    "isinf": np.isinf, "isfinite": np.isfinite, "logical_not": np.logical_not,
+    "relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "silu": lambda x: x / (1 + np.exp(-x)), "softplus": lambda x: np.logaddexp(0, x),
+    "log_sigmoid": lambda x: -np.logaddexp(0, -x), "leaky_relu": lambda x: np.where(x < 0, 0.01 * x, x),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+}  # fmt: skip
+BINARY: dict[str, Any] = {
+    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide, "power": np.power,
+    "maximum": np.maximum, "minimum": np.minimum, "arctan2": np.arctan2, "hypot": np.hypot, "equal": np.equal,
+    "not_equal": np.not_equal, "less": np.less, "less_equal": np.less_equal, "greater": np.greater,
+    "greater_equal": np.greater_equal, "logical_and": np.logical_and, "logical_or": np.logical_or,
+    "logical_xor": np.logical_xor,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*UNARY, *BINARY])
+def test_every_op_is_what_numpy_computes(name: str, dtype: str, guard: Any) -> None:
+    rng = np.random.default_rng(1)
+    values = np.concatenate([rng.standard_normal(37), [0.0, -0.0, 0.5, np.nan, np.inf, -np.inf, 1.0]])
+    reference, count = (UNARY[name], 1) if name in UNARY else (BINARY[name], 2)
+    operands = [guard.like(rng.permutation(values).astype(dtype)) for _ in range(count)]
+    with np.errstate(all="ignore"):
+        expected = reference(*operands)
+    out = guard(expected.shape, expected.dtype, 0)
+    elementwise.bind(program([dtype] * count, lambda b, *xs: b.step(name, *xs)), operands, [out])()
+    np.testing.assert_allclose(out, expected, rtol=2e-6 if dtype == "float32" else 2e-14)
+
+
+def test_every_emitter_is_tested() -> None:
+    elsewhere = {"where", "cast", "clip", "erf", "gelu"}
+    assert {name for name in emitters.known() if "test " not in name} == {*UNARY, *BINARY, *elsewhere}
+
+
+@pytest.mark.parametrize("exponent", [-3, -1, 0, 1, 2, 3, 7, 0.5, 1.7])
+def test_powers(exponent: float) -> None:
+    x = np.random.default_rng(0).uniform(0.1, 3, 19)
+    out = np.empty_like(x)
+    made = program(["float64"], lambda b, x: b.step("power", x, b.constant(exponent, "float64")))
+    elementwise.bind(made, [x], [out])()
+    np.testing.assert_allclose(out, x**exponent, rtol=1e-15)
+
+
+def test_booleans_select_casts_and_clip(guard: Any) -> None:
+    rng = np.random.default_rng(2)
+    mask, x = rng.random(41) < 0.5, rng.standard_normal(41).astype(np.float32)
+
+    def choose(b: ProgramBuilder, mask: int, x: int) -> int:
+        low, high = b.constant(-0.5, "float32"), b.constant(0.5, "float32")
+        return b.step("cast", b.step("where", mask, b.step("clip", x, low, high), x), dtype="float64")
+
+    made = program(
+        ["bool", "float32"],
+        choose,
+        lambda b, m, x: b.step("logical_and", m, b.step("greater", x, b.constant(0, "float32"))),
+    )
+    out, both = guard((41,), np.float64), guard((41,), np.bool_, False)
+    elementwise.bind(made, [mask, x], [out, both])()
+    np.testing.assert_array_equal(out, np.where(mask, x.clip(-0.5, 0.5), x))
+    np.testing.assert_array_equal(both, mask & (x > 0))
+
+
+@pytest.mark.parametrize("name", ["add", "multiply", "maximum", "minimum", "equal", "divide"])
+def test_arithmetic_of_booleans(name: str) -> None:
+    x, y = np.array([True, True, False]), np.array([True, False, True])
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(x, y)
+    out = np.empty_like(expected)
+    elementwise.bind(program(["bool", "bool"], lambda b, x, y: b.step(name, x, y)), [x, y], [out])()
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_reductions_of_nothing() -> None:
+    x, out = np.empty((0, 3)), np.full(3, np.nan)
+    made = program(["float64"], lambda b, x: x)
+    elementwise.bind(made, [x], [out], reductions=["sum"], axes=[0])()
+    np.testing.assert_array_equal(out, 0)
+    with pytest.raises(ShapeError, match="max of no elements"):
+        elementwise.bind(made, [x], [out], reductions=["max"], axes=[0])
+    elementwise.bind(made, [x], [np.empty(0)], reductions=["max"], axes=[1])()
+
+
+def test_maximum_of_nan_is_nan() -> None:
+    x = np.arange(40.0).reshape(2, 20)
+    x[0, 17] = np.nan
+    out = np.empty(2)
+    elementwise.bind(program(["float64"], lambda b, x: x), [x], [out], reductions=["max"], axes=[1])()
+    np.testing.assert_array_equal(out, [np.nan, 39])
+
+
+def test_errors_teach() -> None:
+    x = np.ones(3, np.float32)
+    same = program(["float32"], lambda b, x: x)
+    with pytest.raises(ShapeError, match=r"output 0 has shape \(4,\); the program makes \(3,\)"):
+        elementwise.bind(same, [x], [np.ones(4, np.float32)], reductions=["sum"], axes=[])
+    with pytest.raises(DTypeError, match="input 0 of the program is float32, the array is float64"):
+        elementwise.bind(same, [np.ones(3)], [x])
+    with pytest.raises(DTypeError, match="output 0 of the program is float32, the array is float64"):
+        elementwise.bind(same, [x], [np.ones(3)])
+    mixed = program(["float32", "float64"], lambda b, x, y: b.step("add", x, y))
+    with pytest.raises(DTypeError, match="put a cast before it"):
+        elementwise.bind(mixed, [x, np.ones(3)], [np.ones(3)])
+    booleans = program(["bool"], lambda b, x: b.step("exp", x))
+    with pytest.raises(DTypeError, match="got bool; put a cast"):
+        elementwise.bind(booleans, [np.ones(3, np.bool_)], [np.ones(3)])
+    integers = program(["int32"], lambda b, x: x)
+    with pytest.raises(DTypeError, match="kernels take float32, float64, bool"):
+        elementwise.bind(integers, [np.ones(3, np.int32)], [np.ones(3, np.int32)])
+    with pytest.raises(UnknownOpError, match="'nonsense' has no emitter"):
+        elementwise.bind(program(["float32"], lambda b, x: b.step("nonsense", x)), [x], [x])
+
+
+def test_an_emitter_of_somebody_else() -> None:
+    @emitters.emitter("test thrice")
+    def _thrice(code: Any, x: Any, *, plus: float = 0) -> Any:
+        return code.fma(x, code.constant(3, x), code.constant(plus, x))
+
+    x, out = np.arange(5.0), np.empty(5)
+    elementwise.bind(program(["float64"], lambda b, x: b.step("test thrice", x, plus=1)), [x], [out])()
+    np.testing.assert_array_equal(out, 3 * x + 1)
+    with pytest.raises(PluginError, match="has an emitter already"):
+        emitters.emitter("test thrice")(_thrice)
+
+
+def test_many_axes_in_any_order(guard: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4, 5, 2, 3, 4)).transpose(5, 1, 3, 0, 4, 2)[::2]
+    square = program(["float64"], lambda b, x: b.step("square", x))
+    for axes in ((0, 2, 5), (1,), (3, 4), (0, 1, 2, 3, 4, 5)):
+        expected = (x * x).sum(axes)
+        out = guard(expected.shape, np.float64)
+        elementwise.bind(square, [x], [out], reductions=["sum"], axes=axes)()
+        np.testing.assert_allclose(out, expected, rtol=1e-14)
+
+
+def test_constants_and_scalars() -> None:
+    out = np.empty((3, 4))
+    made = program(["float64"], lambda b, x: b.step("add", x, b.constant(2.5, "float64")))
+    elementwise.bind(made, [np.array(1.0)], [out])()
+    assert (out == 3.5).all()
+    one = np.empty(())
+    elementwise.bind(made, [np.array(1.0)], [one])()
+    assert one == 3.5
+
+
+def test_equal_programs_share_one_kernel_and_arrays_stay_alive() -> None:
+    def bound() -> tuple[Any, Any]:
+        out = np.zeros(100)
+        return elementwise.bind(
+            program(["float64"], lambda b, x: b.step("add", x, x)), [np.ones(100)], [out]
+        ), out
+
+    (first, out), (second, _) = bound(), bound()
+    assert first.address == second.address
+    run = first.run
+    del first
+    run()  # the input has no other owner than what is bound
+    np.testing.assert_array_equal(out, 2)

@@ -1,0 +1,137 @@
+"""Which kernel computes a node: a generated one, the op's own lowering, its NumPy twin with `out=`, or its forward.
+
+A kernel is bound to its arrays when the plan is made, so running it is one call without arguments.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph import kernels as language
+from tinygraph.core.node import Node
+from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types
+
+
+class Kernel(NamedTuple):
+    """A bound kernel: what to call, and what it is called in tables."""
+
+    run: Callable[[], Any]
+    name: str
+
+
+def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None]) -> Lowering | None:
+    """A node's lowering for operands and results in these layouts, or None where it runs on NumPy."""
+    op = node.op
+    if "program" in op.facts:
+        return Lowering(functools.partial(_bind_loop, op.facts["program"]), name="generated")
+    if op.lowering is None:
+        return None
+    types = Types(node.input_types, node.output_types)
+    layouts = Layouts(tuple(inputs), tuple(outputs))
+    found: Lowering | None = op.lowering(types, layouts, kernel_target(), **node.all_settings)
+    return found
+
+
+def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: Any) -> Any:
+    from tinygraph.kernels.elementwise import bind
+
+    arrays = [np.asarray(one) for one in inputs]
+    return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes).run
+
+
+def kernel_target() -> Any:
+    """The CPU that kernels are generated for, or None where none can be."""
+    if not language.available():
+        return None
+    from tinygraph.kernels.cpu import current_target
+
+    return current_target()
+
+
+def choose_kernel(
+    node: Node,
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    lowering: Lowering | None = None,
+    scratch: Sequence[Array] = (),
+) -> Kernel:
+    """The kernel of a node, bound to its operands and outputs."""
+    op = node.op
+    if lowering is not None:
+        run = lowering.bind(inputs, outputs, scratch)
+        if run is not None:
+            return Kernel(run, lowering.name or f"{op.name} kernel")
+    if len(outputs) == 1 and not any(one is None for one in inputs):
+        twin = _twin(node)
+        if isinstance(twin, np.ufunc):
+            return Kernel(_ufunc_call(twin, inputs, outputs[0]), f"np.{twin.__name__}")
+        if twin is not None:
+            return Kernel(
+                functools.partial(twin, *inputs, **node.all_settings, out=outputs[0]), f"np.{twin.__name__}"
+            )
+    return Kernel(
+        functools.partial(_copied, op.forward, inputs, node.settings, outputs), f"{op.name} forward"
+    )
+
+
+def _ufunc_call(ufunc: np.ufunc, inputs: Sequence[Any], out: Array) -> Callable[[], Any]:
+    """A call as lean as NumPy allows: the result by position, and Python numbers as arrays of the dtype they take."""
+    given = tuple(type(x) if type(x) in (int, float, complex) else np.asarray(x).dtype for x in inputs)
+    dtypes = (
+        ufunc.resolve_dtypes((*given, out.dtype), casting="same_kind") if ufunc.signature is None else given
+    )
+    operands = [
+        np.asarray(x, dtype) if isinstance(kind, type) and dtype.kind in "fc" else x
+        for x, kind, dtype in zip(inputs, given, dtypes, strict=False)
+    ]
+    if ufunc in (np.maximum, np.minimum):  # of these NumPy wants it by name
+        return functools.partial(ufunc, *operands, out=out)
+    return functools.partial(ufunc, *operands, out)
+
+
+def is_pointwise(node: Node) -> bool:
+    """Whether an element of the results needs only the same elements of the operands.
+
+    The kernel reads these first, so that a result may take an operand's memory.
+    """
+    twin = _twin(node)
+    return "program" in node.op.facts or (isinstance(twin, np.ufunc) and twin.signature is None)
+
+
+def is_reduced(node: Node, i: int) -> bool:
+    """Whether an output of a fused node is a reduction, which is written after other elements are read."""
+    loop = node.op.facts.get("program")
+    return loop is not None and loop.reductions[i] is not None
+
+
+def _copied(
+    forward: Callable[..., Any], inputs: Sequence[Any], settings: dict[str, Any], outputs: Sequence[Array]
+) -> None:
+    result = forward(*inputs, **settings)
+    for out, value in zip(outputs, result if isinstance(result, tuple) else (result,), strict=True):
+        np.copyto(out, value, casting="same_kind")
+
+
+def _twin(node: Node) -> Any:
+    """The NumPy function that computes the node into `out=`, or None."""
+    twin = node.op.numpy_twin
+    if twin is None:
+        return None
+    if isinstance(twin, np.ufunc):
+        return twin if twin.nin == len(node.inputs) and twin.nout == 1 and not node.settings else None
+    return (
+        twin if "out" in _parameters(twin) and set(node.op.signature.settings) <= _parameters(twin) else None
+    )
+
+
+@functools.cache
+def _parameters(function: Any) -> frozenset[str]:
+    try:
+        return frozenset(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return frozenset()

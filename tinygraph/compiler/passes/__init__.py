@@ -1,0 +1,59 @@
+"""Passes: each file one function from Graph to Graph, listed here in the order in which they run.
+
+A pass changes what a graph costs, never what it computes. `verify` states what every graph between passes must satisfy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tinygraph.compiler.passes.cancel_shapes import cancel_shapes
+from tinygraph.compiler.passes.fold_constants import fold_constants
+from tinygraph.compiler.passes.merge_duplicates import merge_duplicates
+from tinygraph.compiler.passes.push_shapes import push_shapes
+from tinygraph.compiler.passes.remove_unused import remove_unused
+from tinygraph.compiler.passes.simplify_algebra import simplify_algebra
+from tinygraph.compiler.passes.transpose_products import transpose_products
+from tinygraph.compiler.passes.verify import verify as verify
+from tinygraph.core.collector import collection_paused
+from tinygraph.core.graph import Graph
+
+Pass = Callable[[Graph], Graph]
+
+PASSES: tuple[Pass, ...] = (
+    remove_unused,
+    fold_constants,
+    cancel_shapes,
+    push_shapes,
+    transpose_products,
+    simplify_algebra,
+    merge_duplicates,
+    remove_unused,
+)
+
+
+class Stage(NamedTuple):
+    """The graph after one pass."""
+
+    name: str
+    graph: Graph
+
+
+@collection_paused()
+def run_passes(graph: Graph, passes: Sequence[Pass] = PASSES, *, check: bool = False) -> list[Stage]:
+    """The graph after each pass, the captured one first; `check` verifies each.
+
+    >>> import numpy as np
+    >>> import tinygraph as tg
+    >>> stages = run_passes(tg.capture(lambda x: x * 1.0 + x * 1.0, np.zeros(3)))
+    >>> [len(stage.graph.nodes) for stage in stages[:1] + stages[-1:]]
+    [4, 2]
+    """
+    stages = [Stage("captured", graph)]
+    for one in passes:
+        graph = one(graph)
+        if check:
+            verify(graph)
+        stages.append(Stage(one.__name__, graph))
+    return stages

@@ -1,0 +1,46 @@
+"""Compute once what is computed twice (common subexpressions)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygraph.compiler.passes.rewriting import Rewriting, edges
+from tinygraph.core.graph import Graph
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
+
+
+def merge_duplicates(graph: Graph) -> Graph:
+    """Let nodes of the same op, operands and settings share one; random draws are never the same."""
+    seen: dict[Any, tuple[Any, ...]] = {}
+    rewriting = Rewriting(graph)
+    for node in graph.nodes:
+        if isinstance(node, Leaf):
+            continue
+        inputs = rewriting.inputs(node)
+        key = _computation(node, inputs)
+        if node.op.kind == "random":
+            rewriting.keep(node, inputs)
+        elif key in seen:
+            rewriting.put(node, seen[key])
+        else:
+            seen[key] = edges(rewriting.keep(node, inputs))
+    return rewriting.graph()
+
+
+def _computation(node: Node, inputs: tuple[Any, ...]) -> Any:
+    """What makes two nodes the same."""
+    settings = tuple(sorted(node.settings.items())) if node.settings else ()
+    return node.op.name, tuple(map(_identity, inputs)), settings
+
+
+def _identity(entry: Any) -> Any:
+    """What makes two operands the same: their edge; for small constants their value."""
+    if is_recorded(entry):
+        return id(edge_node(entry)), edge_index(entry)
+    if isinstance(entry, np.ndarray) and entry.size > 16:
+        return "array", id(entry)
+    if isinstance(entry, np.ndarray | np.generic):
+        return "value", entry.dtype.str, entry.shape, entry.tobytes()
+    return "number", type(entry), repr(entry)

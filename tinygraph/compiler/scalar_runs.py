@@ -1,0 +1,86 @@
+"""Runs of ops on single numbers, joined into one kernel call each: what makes scalar programs fast.
+
+A micrograd-like expression of 10^5 nodes is one step of a plan this way. Without llvmlite nothing is joined.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph import kernels as language
+from tinygraph.compiler.choosing import Kernel, choose_kernel
+from tinygraph.core.node import Node
+from tinygraph.core.types import ArrayType
+
+_KINDS = ("f", "d", "?")  # float32, float64, bool; `dtype.name` is slow
+
+
+class ScalarRun:
+    """The ops on single numbers since the last other step of a plan."""
+
+    def __init__(self) -> None:
+        self._available = language.available()
+        self._taken: list[tuple[Node, Any, Sequence[Any], Sequence[Any]]] = []
+
+    def takes(self, node: Node, operands: Sequence[Any], outputs: Sequence[Any]) -> bool:
+        """Add a node, if it is an op on single numbers that the kernel language knows."""
+        taken = _numbers(node, operands)
+        if taken is None or not self._available or node.op.name not in _known_ops():
+            return False
+        self._taken.append((node, taken, operands, outputs))
+        return True
+
+    def finish(self) -> tuple[tuple[Node, ...], Kernel] | None:
+        """The nodes and one kernel for all of them, if there are any; starts anew."""
+        taken, self._taken = self._taken, []
+        if not taken:
+            return None
+        node, _, operands, outputs = taken[-1]
+        if len(taken) == 1:
+            return (node,), choose_kernel(node, operands, outputs)
+        from tinygraph.kernels import scalars
+
+        steps = [
+            scalars.ScalarStep(
+                node.op.name,
+                numbers,
+                outputs[0],
+                tuple(sorted(node.settings.items())) if node.settings else (),
+            )
+            for node, numbers, _, outputs in taken
+        ]
+        run = scalars.bind(steps).run
+        return tuple(node for node, *_ in taken), Kernel(run, f"generated, {len(taken)} numbers")
+
+
+@functools.cache
+def _known_ops() -> frozenset[str]:
+    """The ops that scalar programs may hold."""
+    from tinygraph.kernels import emitters
+
+    return frozenset(emitters.known()) - {"cast"}
+
+
+def _numbers(node: Node, operands: Sequence[Any]) -> tuple[Any, ...] | None:
+    """The operands of an op on single numbers: arrays of one element and Python floats; None if it is none."""
+    types = node.types
+    if not isinstance(types, ArrayType) or types.shape or len(operands) > 3 or types.dtype.char not in _KINDS:
+        return None
+    taken: list[Any] = []
+    kinds = {types.dtype.char}
+    for operand in operands:
+        if operand.__class__ is float or (isinstance(operand, int | float) and not isinstance(operand, bool)):
+            taken.append(float(operand))
+            continue
+        array = operand if isinstance(operand, np.ndarray) else np.asarray(operand)
+        if array.ndim or array.dtype.char not in _KINDS:
+            return None
+        kinds.add(array.dtype.char)
+        taken.append(array)
+    if {"f", "d"} <= kinds or all(isinstance(one, float) for one in taken):
+        return None
+    return tuple(taken)

@@ -1,0 +1,235 @@
+"""`Drawing`: a picture that can be looked at - as DOT, SVG, PNG, PDF or a page, in a file or in a notebook.
+
+What is in the picture was decided before; here it is only laid out, and laid out more coarsely when that takes too
+long. Rendering is left to `render.py`, the page to `page/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinygraph.drawing.dot.render import Format, LayoutTimeout, render
+from tinygraph.drawing.dot.writing import images_of, write_dot
+from tinygraph.drawing.model.picture import Picture
+from tinygraph.drawing.page import write_page
+from tinygraph.drawing.styles import Style
+from tinygraph.errors import DrawingError, TinygraphWarning
+from tinygraph.interop.graphs.embedding import MOST_VALUES, embedded
+
+if TYPE_CHECKING:
+    import graphviz
+
+    from tinygraph.core.graph import Graph
+
+TIME_LIMIT = 20.0
+_shown = itertools.count(1)
+
+
+class Drawing:
+    """A picture. It shows itself in a notebook, without writing a file.
+
+    Attributes:
+        picture: what is drawn, independent of any format.
+        source: the picture as DOT text.
+        graphviz: the same as a `graphviz.Digraph`.
+    """
+
+    def __init__(
+        self,
+        picture: Picture,
+        style: Style,
+        *,
+        coarser: Callable[[], Picture | None] = lambda: None,
+        time_limit: float = TIME_LIMIT,
+        graph: Graph | None = None,
+        page: Callable[[bool], str] | None = None,
+    ) -> None:
+        self._interactive = (
+            page  # the page that zooms, with or without numbers; None where there is no graph to zoom
+        )
+        self._graph = graph  # what `tg.load` finds in the files that are written
+        self.picture = picture
+        self._style = style
+        self._coarser = coarser
+        self._time_limit = time_limit
+        self._rendered: dict[tuple[str, float], bytes] = {}
+
+    @functools.cached_property
+    def graphviz(self) -> graphviz.Digraph:
+        return write_dot(self.picture, self._style)
+
+    @property
+    def source(self) -> str:
+        return str(self.graphviz.source)
+
+    def svg(self) -> str:
+        """The picture as an SVG element."""
+        return centred(self._render("svg").decode())
+
+    def png(self, scale: float = 2.0) -> bytes:
+        """The picture as a PNG; a scale of 1 is 96 pixels an inch."""
+        return self._render("png", scale)
+
+    def pdf(self) -> bytes:
+        """The picture as a PDF of one page."""
+        return self._render("pdf")
+
+    def html(self, path: str | Path, *, embed: int | None = MOST_VALUES) -> Path:
+        """Write one page that works offline and zooms, from the whole model down to one multiplication.
+
+        Args:
+            embed: as in `save`; None is a page without numbers.
+
+        Returns:
+            Where it is.
+        """
+        return _write(Path(path), self._page(embed).encode())
+
+    def save(self, path: str | Path, *, embed: int | None = MOST_VALUES) -> Path:
+        """Write a file whose suffix says what: .svg, .png, .pdf, .html, or .dot and .gv. Returns where it is.
+
+        An SVG, page or DOT file carries the graph too, and `tg.load` runs it.
+
+        Args:
+            embed: bytes of values up to which the file carries them all; if there are more, it carries the graph
+                without the values of parameters, buffers and data. None for a picture alone.
+
+        Raises:
+            DrawingError: another suffix, or a place that cannot be written.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        writers: dict[str, Callable[[], bytes]] = {
+            ".svg": lambda: self._embedded(self.svg(), suffix, embed).encode(),
+            ".png": self.png,
+            ".pdf": self.pdf,
+            ".dot": lambda: self._embedded(self.source, suffix, embed).encode(),
+            ".gv": lambda: self._embedded(self.source, suffix, embed).encode(),
+            ".html": lambda: self._page(embed).encode(),
+        }
+        writer = writers.get(suffix)
+        if writer is None:
+            raise DrawingError(
+                f"cannot draw to {path.name!r}: its suffix must be one of {', '.join(writers)}"
+            )
+        return _write(path, writer())
+
+    def _page(self, embed: int | None) -> str:
+        if self._interactive is not None:
+            return self._embedded(self._interactive(embed is not None), ".html", embed)
+        return self._embedded(write_page(self.svg(), self.picture.name, self._style), ".html", embed)
+
+    def _embedded(self, picture: str, suffix: str, embed: int | None) -> str:
+        return picture if embed is None else embedded(picture, suffix, self._graph, embed)
+
+    def _render(self, format: Format, scale: float = 2.0) -> bytes:
+        key = (format, scale)
+        while key not in self._rendered:
+            try:
+                images = images_of(self.picture, self._style)
+                self._rendered[key] = render(
+                    self.source, format, time_limit=self._time_limit, scale=scale, images=images
+                )
+            except LayoutTimeout:
+                if not self._coarsen():
+                    raise
+        return self._rendered[key]
+
+    def _coarsen(self) -> bool:
+        """Put a picture with fewer boxes in place of one that took too long; False if there is none."""
+        coarser = self._coarser()
+        if coarser is None:
+            return False
+        before, after = len(self.picture.boxes), len(coarser.boxes)
+        warnings.warn(
+            f"laying out {before:,} boxes took longer than {self._time_limit:g} s; drawing {after:,} instead: "
+            f"{coarser.notes[-1]}",
+            TinygraphWarning,
+            stacklevel=4,
+        )
+        self.picture = coarser
+        self._rendered.clear()
+        vars(self).pop("graphviz", None)
+        return True
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"image/svg+xml": with_prefix(self.svg(), f"d{next(_shown)}-"), "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {self.picture.name}: {len(self.picture.boxes)} boxes, {len(self.picture.arrows)} arrows>"
+
+
+_NODE = re.compile(r'<g id="[^"]*" class="node">.*?</a>\n</g>\n</g>', re.DOTALL)
+_FRAME = re.compile(r'<g id="[^"]*" class="cluster">.*?</a>\n</g>\n</g>', re.DOTALL)
+_MIDDLE = re.compile(r'text-anchor="middle" x="[^"]*"')
+FRAME_MARGIN = 10.0  # points between a frame and its title
+_START = re.compile(r'text-anchor="start" x="[^"]*" y="([^"]*)"')
+
+
+def centred(svg: str) -> str:
+    """An SVG whose box labels are anchored at the middle of their boxes, line by line, and frames' titles at the left.
+
+    Graphviz gives the left end of each line, so a line would stand off the middle wherever it comes out wider or
+    narrower than Graphviz thought: in another font, and at signs such as × that it cannot measure.
+    """
+    return _NODE.sub(_centred_node, _FRAME.sub(_titled_frame, svg))
+
+
+def _titled_frame(found: re.Match[str]) -> str:
+    outline = re.search(r' (?:d|points)="([^"]*)"', found[0])
+    if outline is None:
+        return found[0]
+    left = min(float(x) for x in re.findall(r"(-?[\d.]+),", outline[1])) + FRAME_MARGIN
+    return _MIDDLE.sub(f'text-anchor="start" x="{left:.2f}"', found[0])
+
+
+def _centred_node(found: re.Match[str]) -> str:
+    node = found[0]
+    outline = re.search(r' (?:d|points)="([^"]*)"', node)
+    lines = Counter(_START.findall(node))
+    if outline is None:
+        return node
+    across = [float(x) for x in re.findall(r"(-?[\d.]+),", outline[1])]
+    middle = f"{(min(across) + max(across)) / 2:.2f}"
+
+    def anchor(text: re.Match[str]) -> str:
+        alone = lines[text[1]] == 1
+        return f'text-anchor="middle" x="{middle}" y="{text[1]}"' if alone else text[0]
+
+    return _START.sub(anchor, node)
+
+
+def with_prefix(svg: str, prefix: str) -> str:
+    """An SVG whose ids all begin with `prefix`, so that several fit on one page."""
+    return re.sub(r'(<[a-zA-Z]+(?: [\w:]+="[^"<]*")*? id=")', lambda found: found[1] + prefix, svg)
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with _removed_on_failure(temporary):
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    except OSError as reason:
+        raise DrawingError(f"the drawing cannot be written to {str(path)!r}: {reason.strerror}") from reason
+    return path
+
+
+@contextlib.contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,329 @@
+"""What a page carries: the tree of boxes as plain data, and the numbers as one block of float32.
+
+Each distinct interior and each description of an op stands there once. How it looks is the page's business.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.analysis.expansion import Affine, Expansion, Read, expansion_of
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
+from tinygraph.core.op import Op
+from tinygraph.core.types import type_of
+from tinygraph.drawing.model.labels import LONGEST_TOOLTIP, settings_of, shorten
+from tinygraph.drawing.model.overlays import saved_bytes
+from tinygraph.drawing.page.boxes import Box, Flow, Value
+from tinygraph.drawing.page.layout import BORDER, Interior
+from tinygraph.packages.card import Card, card_of
+
+BINS = 24
+MOST_COMPUTED = 20_000  # nodes whose values and overlays are worth computing
+SIGNIFICANT = 6  # digits of statistics
+LONGEST_NAME = 200
+
+Record = dict[str, Any]
+
+
+class Numbers:
+    """The tensors of a page: types, statistics, and elements as long as the budget lasts, small tensors first.
+
+    Args:
+        budget: how many elements the page may carry.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.records: list[Record] = []
+        self.arrays: list[Any] = []
+        self.known: dict[tuple[Any, ...], int] = {}
+
+    def add(self, key: tuple[Any, ...], array: Any, name: str) -> int:
+        """The number of a tensor, entered once."""
+        if key not in self.known:
+            self.known[key] = len(self.records)
+            types = type_of(array)
+            self.records.append({"n": shorten(name, 40), "s": types.shape, "d": types.dtype.name, "at": -1})
+            self.arrays.append(array)
+        return self.known[key]
+
+    def block(self) -> bytes:
+        """All elements that fit, as little-endian float32; the records then say where each tensor begins."""
+        parts: list[np.ndarray[Any, Any]] = []
+        at = 0
+        for i in sorted(range(len(self.arrays)), key=lambda i: (np.size(self.arrays[i]), i)):
+            array = real(self.arrays[i])
+            if array is None:
+                continue
+            self.records[i].update(statistics(array))
+            if at + array.size <= self.budget:
+                self.records[i]["at"] = at
+                with np.errstate(over="ignore"):
+                    parts.append(np.ascontiguousarray(array, "<f4").reshape(-1))
+                at += array.size
+        return b"".join(part.tobytes() for part in parts)
+
+    @property
+    def left_out(self) -> int:
+        """How many tensors did not fit; known once the block is made."""
+        return sum(
+            record["at"] < 0 and "bad" in record and math.prod(record["s"]) > 0 for record in self.records
+        )
+
+
+def real(value: Any) -> np.ndarray[Any, Any] | None:
+    """An array as real numbers, or None where it is something else: complex numbers, text, objects without a number."""
+    array = np.asarray(value)
+    if array.dtype.kind in "biuf":
+        return array
+    if array.dtype.kind == "O":
+        try:
+            return array.astype(np.float64)
+        except (TypeError, ValueError):
+            return None
+    return None
+
+
+def statistics(array: np.ndarray[Any, Any]) -> Record:
+    """Least, greatest, mean, standard deviation, how many are not finite, and how often each of a few ranges occurs."""
+    finite = np.asarray(array, np.float64)
+    finite = finite[np.isfinite(finite)]
+    found: Record = {"bad": int(array.size - finite.size)}
+    if finite.size:
+        low, high = float(finite.min()), float(finite.max())
+        with np.errstate(over="ignore", invalid="ignore"):
+            shown = [low, high, float(finite.mean()), float(finite.std())]
+            found["st"] = [float(f"{one:.{SIGNIFICANT}g}") if math.isfinite(one) else None for one in shown]
+        # Numbers that differ in their last digits alone have no room for ranges between them.
+        if math.isfinite(high - low) and high - low > BINS * np.spacing(max(abs(low), abs(high))):
+            found["h"] = np.histogram(finite, BINS, (low, high))[0].tolist()
+    return found
+
+
+class Payload:
+    """A tree of boxes on its way to being the page's data."""
+
+    def __init__(
+        self,
+        values: Mapping[int, Any],
+        gradients: Mapping[int, Any],
+        numbers: Numbers,
+        order: Mapping[int, int],
+    ) -> None:
+        self.order = order
+        self.values = values
+        self.gradients = gradients
+        self.numbers = numbers
+        self.interiors: dict[tuple[Any, ...], int] = {}
+        self.interior_records: list[Record] = []
+        self.ops: dict[str, Record] = {}
+        self.expansions: dict[str, int] = {}
+        self.expansion_records: list[Record] = []
+
+    def box(self, root: Box) -> Record:
+        """The record of a box with all in it."""
+        records: dict[int, Record] = {}
+        for box in reversed(list(root.walk())):
+            record: Record = {"t": box.title, "k": box.kind}
+            if box.note:
+                record["s"] = box.note
+            if box.node is not None:
+                record |= self._leaf(box.node) if isinstance(box.node, Leaf) else self._op(box.node)
+            if box.lane:
+                record["p"] = box.lane
+            if box.shows is not None and box.kind == "gradient":
+                self._show(record, box.shows)
+            if box.inside and len(self.order) <= MOST_COMPUTED:  # there are overlays to add up
+                record["zs"] = [self.order[id(node)] for node in box.inside]
+            if box.interior is not None:
+                record["i"] = self._interior(box)
+                record["c"] = [records[id(kid)] for kid in box.kids]
+                if len(box.results) == 1:
+                    self._show(record, box.results[0])
+            records[id(box)] = record
+        return records[id(root)]
+
+    def _show(self, record: Record, value: Value) -> None:
+        """A group with one result shows it."""
+        shown = self.numbers.known.get(("value", *value))
+        if shown is not None:
+            record["v"] = [shown]
+
+    def _interior(self, box: Box) -> int:
+        interior = box.interior
+        assert interior is not None
+        key = (id(interior), tuple(box.links.values()))
+        number = self.interiors.get(key)
+        if number is None:
+            number = self.interiors[key] = len(self.interior_records)
+            self.interior_records.append(_interior_record(interior, box))
+        return number
+
+    def _leaf(self, leaf: Leaf) -> Record:
+        found: Record = {"z": self.order[id(leaf)], "v": self._tensors(leaf), "f": leaf.kind}
+        if leaf.name:
+            found["q"] = shorten(leaf.name, LONGEST_NAME)
+        return found | self._gradient(leaf)
+
+    def _op(self, node: Node) -> Record:
+        op = node.op
+        self.ops.setdefault(op.name, op_record(op))
+        found: Record = {"o": op.name, "z": self.order[id(node)], "v": self._tensors(node)}
+        found["in"] = [self._operand(node, i) for i in range(len(node.inputs))]
+        settings = settings_of(node)
+        if settings:
+            found["set"] = settings
+        kept = saved_bytes(node) if node.phase == "forward" else 0
+        if kept:
+            found["kept"] = int(kept)
+        if node.source is not None:
+            found["src"] = shorten(f"{node.source}", LONGEST_TOOLTIP)
+            if node.source.text:
+                found["line"] = shorten(node.source.text.strip(), LONGEST_TOOLTIP)
+        expansion = expansion_of(node) if node.saved is None or self.values else None
+        if expansion is not None and id(node) in self.values:
+            found["e"] = self._expansion(expansion)
+        return found | self._gradient(node)
+
+    def _tensors(self, node: Node) -> list[int]:
+        """The numbers of what a node computes."""
+        value = self.values.get(id(node))
+        if value is None:
+            return [-1] * len(node.output_types)
+        name = (node.name or "").rpartition(".")[2] or ("out" if not isinstance(node, Leaf) else node.kind)
+        several = value if isinstance(value, tuple) else (value,)
+        return [self.numbers.add(("value", id(node), i), one, name) for i, one in enumerate(several)]
+
+    def _operand(self, node: Node, position: int) -> int:
+        entry = node.inputs[position]
+        if entry is None or not self.values:
+            return -1
+        if is_recorded(entry):
+            return self._tensors(edge_node(entry))[edge_index(entry)]
+        return self.numbers.add(("constant", id(entry)), entry, node.op.operand_at(position).name)
+
+    def _gradient(self, node: Node) -> Record:
+        gradient = self.gradients.get(id(node))
+        if gradient is None or isinstance(gradient, tuple | list):
+            return {}
+        return {"g": self.numbers.add(("gradient", id(node)), gradient, "gradient")}
+
+    def _expansion(self, expansion: Expansion) -> int:
+        key = repr(expansion)
+        if key not in self.expansions:
+            self.expansions[key] = len(self.expansion_records)
+            self.expansion_records.append(expansion_record(expansion))
+        return self.expansions[key]
+
+
+def _interior_record(interior: Interior, box: Box) -> Record:
+    sizes = [kid.size for kid in box.kids]
+    return {
+        "w": interior.width,
+        "h": interior.height,
+        "b": [[x, y, w, h] for (x, y), (w, h) in zip(interior.places, sizes, strict=True)],
+        "l": [
+            [*_ends(upper, lower, flow), flow.role, path]
+            for ((upper, lower, _), flow), path in zip(box.links.items(), interior.paths, strict=True)
+        ],
+    }
+
+
+def _ends(upper: Box | None, lower: Box | None, flow: Flow) -> list[int]:
+    """The numbers of the kids that a link goes from and to."""
+    ends = [_number(upper), _number(lower)]
+    return ends[::-1] if flow.up else ends
+
+
+def _number(kid: Box | None) -> int:
+    return BORDER if kid is None else kid.number
+
+
+def op_record(op: Op) -> Record:
+    """What a page says of an op: formula, operands, and its derivative rules in words."""
+    rules = {}
+    for operand, rule in op.rules.items():
+        needs = ", ".join(
+            ("the cotangent g", *(_in_words(name) for name in rule.asks if name not in op.signature.settings))
+        )
+        said = inspect.getdoc(inspect.unwrap(rule.function)) or ""
+        rules[operand] = " ".join(part for part in (said.partition("\n\n")[0], f"Made from {needs}.") if part)
+    found: Record = {
+        "f": " ".join((inspect.getdoc(op.forward) or "").partition("\n\n")[0].split()),
+        "k": op.kind,
+        "a": [operand.name for operand in op.signature.operands],
+        "d": rules,
+        "no": list(op.nondifferentiable),
+    }
+    card = card_of(op)
+    return found if card is None else found | {"card": card_rows(card)}
+
+
+def card_rows(card: Card) -> list[list[str]]:
+    """What a conformance card says, in rows of name and words."""
+    rows = {
+        "laws": f"{card.laws} hold" if card.laws and not card.broken else card.laws,
+        "broken": ", ".join(card.broken),
+        "mutation": card.mutation,
+        "dtypes": ", ".join(card.dtypes),
+        "broadcasting": card.broadcasting,
+        "zero size": card.zero_size,
+        "memory layout": card.memory_layout,
+    }
+    for one in card.operands:
+        orders = (
+            ("first order", one.first_order),
+            ("second", one.second_order),
+            ("forward", one.forward_mode),
+        )
+        rows[f"gradient {one.name}"] = "; ".join(f"{name} {said}" for name, said in orders if said)
+    rows["checked"] = f"{card.distribution} {card.version}"
+    return [[name, said] for name, said in rows.items() if said]
+
+
+def _in_words(name: str) -> str:
+    if name == "out":
+        return "the result"
+    return f"the shape of {name.removesuffix('_type')}" if name.endswith("_type") else name
+
+
+def expansion_record(expansion: Expansion) -> Record:
+    """An expansion as the page evaluates it: rows of integers."""
+    count = len(expansion.shape) + len(expansion.over)
+    found: Record = {
+        "s": expansion.shape,
+        "r": [_read(read, count) for read in expansion.reads],
+        "o": expansion.over,
+        "j": expansion.join,
+        "u": expansion.reduce,
+        "each": expansion.each,
+        "after": expansion.after,
+        "pad": expansion.padding,
+        "part": expansion.partial,
+        "pl": expansion.planes,
+    }
+    if expansion.bias is not None:
+        found["b"] = _read(expansion.bias, count)
+    if expansion.spread is not None:
+        found["eps"] = expansion.spread
+    if expansion.share is not None:
+        found["sh"] = _read(expansion.share, count)
+    return found
+
+
+def _read(read: Read, count: int) -> list[Any]:
+    rows = [
+        list(place.coefficients) if isinstance(place, Affine) else [*[0] * count, place]
+        for place in read.places
+    ]
+    return [read.operand, list(read.shape), [_fitted(row, count) for row in rows]]
+
+
+def _fitted(row: Sequence[int], count: int) -> list[int]:
+    """A row whose index is shorter than (output, reduction) ends in zeros and its constant."""
+    return [*row[:-1], *[0] * (count + 1 - len(row)), row[-1]]

@@ -1,0 +1,226 @@
+"""From a `Graph` to its description: nodes numbered, what repeats put in tables, values set aside under names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.graph import Graph
+from tinygraph.core.modes import Scope
+from tinygraph.core.node import Leaf, Node, Port
+from tinygraph.core.op import Op
+from tinygraph.core.source import SourceLine
+from tinygraph.core.state import Generator, default_generator
+from tinygraph.core.types import ArrayType, WeakType, type_of
+from tinygraph.errors import DTypeError, FileFormatError
+from tinygraph.interop.graphs.description import (
+    FORMAT,
+    VERSION,
+    ArrayRecord,
+    Constant,
+    Description,
+    NodeRecord,
+    OpRecord,
+    SourceRecord,
+    TypeRecord,
+)
+from tinygraph.interop.graphs.missing_ops import MissingOp
+from tinygraph.interop.graphs.rebuilding import find_op, result_skeleton, version_of
+from tinygraph.interop.graphs.values import DTYPES, encode, encode_objects
+
+
+def describe(graph: Graph) -> tuple[Description, dict[str, Any]]:
+    """The description of a graph, and the arrays it refers to by name.
+
+    Raises:
+        FileFormatError: it holds what a file cannot: an op that no name finds, a setting that is no plain value.
+    """
+    return _Describing(graph).description()
+
+
+class _Describing:
+    """One graph on its way into a description."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        changed = [leaf for leaf, _ in (*graph.updates, *graph.gradients)]
+        self.nodes = [*_extra(changed, graph.nodes), *graph.nodes]
+        self.numbers = {id(node): i for i, node in enumerate(self.nodes)}
+        self.ops: dict[OpRecord, int] = {}
+        self.op_numbers: dict[int, int] = {}
+        self.types: dict[tuple[bool, ArrayType], int] = {}
+        self.scopes: dict[Scope, int] = {(): 0}
+        self.calls: dict[tuple[Scope, str], dict[int, int]] = {}
+        self.sources: dict[SourceLine, int] = {}
+        self.source_numbers: dict[tuple[int, int], int | None] = {}
+        self.values: dict[str, Any] = {}
+        self.arrays: dict[str, ArrayRecord] = {}
+        self.array_names: dict[int, str] = {}
+
+    def description(self) -> tuple[Description, dict[str, Any]]:
+        graph = self.graph
+        nodes = tuple(self.leaf(node) if isinstance(node, Leaf) else self.node(node) for node in self.nodes)
+        described = Description(
+            format=FORMAT,
+            version=VERSION,
+            name=_text(graph.name),
+            inputs=tuple(self.numbers[id(leaf)] for leaf in graph.inputs),
+            outputs=tuple(map(self.entry, graph.outputs)),
+            updates=tuple((self.numbers[id(leaf)], self.entry(value)) for leaf, value in graph.updates),
+            gradients=tuple((self.numbers[id(leaf)], self.entry(value)) for leaf, value in graph.gradients),
+            result=result_skeleton(graph.result),
+            nodes=nodes,
+            ops=tuple(self.ops),
+            types=tuple(TypeRecord(types.dtype.name, types.shape, weak) for weak, types in self.types),
+            scopes=tuple(self.scopes),
+            sources=tuple(_source_record(source) for source in self.sources),
+            arrays=self.arrays,
+        )
+        return described, self.values
+
+    def node(self, node: Node) -> NodeRecord:
+        source = self.source(node)
+        origin = node.forward_node
+        try:
+            settings = {name: encode(value) for name, value in node.settings.items()}
+        except DTypeError as error:
+            raise FileFormatError(f"{node.describe()}: a setting is no plain value: {error}") from None
+        return NodeRecord(
+            op=self.op(node.op, node),
+            inputs=tuple(map(self.entry, node.inputs)),
+            settings=settings,
+            types=tuple(map(self.type, node.output_types)),
+            scope=self.scope(node.scope),
+            phase=node.phase,
+            forward=self.numbers.get(id(origin)),
+            name=_text(node.name),
+            source=source,
+        )
+
+    def scope(self, scope: Scope) -> int:
+        """The number of a scope, whose calls count within this graph: what ran before it is no part of it."""
+        counted: Scope = ()
+        for name, call in scope:
+            calls = self.calls.setdefault((counted, name), {})
+            counted = (*counted, (_text(name), calls.setdefault(call, len(calls))))
+        return _number(self.scopes, counted)
+
+    def source(self, node: Node) -> int | None:
+        """The number of the node's line; one instruction is looked up once, however many nodes it made."""
+        key = (id(node.code), node.offset)
+        if key not in self.source_numbers:
+            line = node.source
+            self.source_numbers[key] = None if line is None else _number(self.sources, line)
+        return self.source_numbers[key]
+
+    def leaf(self, leaf: Leaf) -> NodeRecord:
+        drawn = isinstance(leaf.value, Generator)
+        return NodeRecord(
+            leaf=leaf.leaf_kind,  # type: ignore[arg-type]
+            types=(self.type(leaf.output_types[0]),),
+            name=_text(leaf.name),
+            value=None if leaf.value is None or drawn else self.array(leaf.value, leaf.name or ""),
+            requires_grad=leaf.requires_grad,
+            generator=_generator_state(leaf.value) if drawn else None,
+        )
+
+    def entry(self, entry: Any) -> Any:
+        if isinstance(entry, Port):
+            return (self.numbers[id(entry.node)], entry.index)
+        if isinstance(entry, Node):
+            return self.numbers[id(entry)]
+        if entry is None:
+            return None
+        if isinstance(entry, bool | int | float | complex) and not isinstance(entry, np.generic):
+            return Constant(number=encode(entry))
+        return Constant(array=self.array(entry, f"constant.{len(self.arrays)}"))
+
+    def op(self, op: Op, node: Node) -> int:
+        number = self.op_numbers.get(id(op))
+        if number is None:
+            if not isinstance(op, MissingOp) and find_op(op.name, op.package) is None:
+                raise FileFormatError(
+                    f"{node.describe()}: op {op.name!r} is not registered, so no file can refer to it; capture the "
+                    f"function with tg.capture, which records what a checkpoint runs op by op"
+                )
+            record = OpRecord(
+                name=op.name,
+                package=op.package,
+                distribution=op.distribution,
+                version=version_of(op),
+                kind=op.kind,
+                operands=tuple(operand.name for operand in op.signature.operands),
+            )
+            number = self.op_numbers[id(op)] = _number(self.ops, record)
+        return number
+
+    def type(self, types: ArrayType) -> int:
+        weak = isinstance(types, WeakType)  # equal to an ArrayType, and not the same
+        if (weak, types) in self.types:
+            return self.types[weak, types]
+        if types.dtype.name not in DTYPES:
+            raise FileFormatError(
+                f"a file cannot hold the dtype {types.dtype.name}; convert with .astype first"
+            )
+        return _number(self.types, (weak, types))
+
+    def array(self, value: Any, wanted: str) -> str:
+        """Set an array aside under a name of its own; one array used twice is kept once."""
+        known = self.array_names.get(id(value))
+        if known is not None:
+            return known
+        # names that begin with __ belong to the file format
+        name = wanted if wanted and not wanted.startswith("__") else f"value.{len(self.arrays)}"
+        while name in self.arrays:
+            name += "'"
+        types = ArrayType(*type_of(value))
+        record = self.arrays[name] = ArrayRecord(type=self.type(types))
+        if types.dtype.kind == "O":
+            try:
+                record.objects = encode_objects(value)
+            except (DTypeError, ValueError) as error:
+                raise FileFormatError(f"the value {name!r}: {error}") from None
+        else:
+            self.values[name] = value
+        self.array_names[id(value)] = name
+        return name
+
+
+def _extra(leaves: Iterable[Leaf], listed: Iterable[Node]) -> list[Leaf]:
+    """The leaves that are not listed, each once: states that a program writes and never reads."""
+    known = {id(node) for node in listed}
+    return list({id(leaf): leaf for leaf in leaves if id(leaf) not in known}.values())
+
+
+def _number(table: dict[Any, int], value: Any) -> int:
+    return table.setdefault(value, len(table))
+
+
+def _text(name: str | None) -> Any:
+    """A name as it is, if files can hold it."""
+    try:
+        (name or "").encode()
+    except UnicodeEncodeError:
+        raise FileFormatError(
+            f"the name {name!r:.60} holds half a character (a lone surrogate), which no file can: choose another"
+        ) from None
+    return name
+
+
+def _source_record(source: SourceLine) -> SourceRecord:
+    return SourceRecord(os.path.basename(source.file), source.line, source.function, source.text)
+
+
+def _generator_state(generator: Generator) -> dict[str, Any]:
+    """Where a generator stands. The library's own is named only: it goes on from where the reader's stands."""
+    if generator is default_generator:
+        return {"default": True}
+    state = generator.state
+    return {
+        "state": str(state["state"]["state"]),
+        "increment": str(state["state"]["inc"]),
+        "half": [int(state["has_uint32"]), int(state["uinteger"])],
+    }

@@ -1,0 +1,249 @@
+"""From a description back to a `Graph`: every reference, type and operand checked, every node made by the choke point.
+
+Errors name the place: `nodes[12] (op 'matmul')`. What a description says is never executed; it can only name ops
+that are installed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.graph import Graph
+from tinygraph.core.modes import Place
+from tinygraph.core.node import Leaf, Node, Port
+from tinygraph.core.op import Op
+from tinygraph.core.source import SourceLine
+from tinygraph.core.state import Generator, default_generator
+from tinygraph.core.types import ArrayType, WeakType
+from tinygraph.errors import FileFormatError
+from tinygraph.interop.graphs.description import Constant, Description, NodeRecord, TypeRecord
+from tinygraph.interop.graphs.missing_ops import missing_op
+from tinygraph.interop.graphs.rebuilding import find_op, rebuild_node, result_tree
+from tinygraph.interop.graphs.values import DTYPES, decode
+
+LARGEST = 2**48  # elements of one array: more than any memory, far from what integer arithmetic overflows at
+
+ReadArray = Callable[[str, ArrayType], Any]  # a leaf without a value, if the file has left it out
+
+
+def reopen(description: Description, read_array: ReadArray) -> Graph:
+    """The graph that a description describes.
+
+    Args:
+        read_array: gives the stored array of a name, of the given type.
+
+    Raises:
+        FileFormatError: naming the place that is wrong.
+    """
+    return _Reopening(description, read_array).graph()
+
+
+class _Reopening:
+    """One description on its way to being a graph."""
+
+    def __init__(self, description: Description, read_array: ReadArray) -> None:
+        self.description = description
+        self.read_array = read_array
+        self.types = [_array_type(record, f"types[{i}]") for i, record in enumerate(description.types)]
+        self.sources = [
+            SourceLine(line.file, line.line, line.function, line.text) for line in description.sources
+        ]
+        self.ops = [find_op(record.name, record.package) for record in description.ops]
+        self.stand_ins: dict[Any, Op] = {}
+        self.places: dict[Any, Place] = {}
+        self.arrays: dict[str, Any] = {}
+        self.nodes: list[Node] = []
+
+    def graph(self) -> Graph:
+        description = self.description
+        try:
+            for record in description.nodes:
+                self.nodes.append(self.leaf(record) if record.op is None else self.node(record))
+        except FileFormatError as error:
+            number = len(self.nodes)
+            title = self.title(description.nodes[number])
+            raise FileFormatError(f"nodes[{number}]{title}: {error}") from error.__cause__
+        with _at("outputs"):
+            outputs = [self.entry(entry) for entry in description.outputs]
+            if any(output is None for output in outputs):
+                raise FileFormatError("an output is absent")
+        with _at("result"):
+            result = None if description.result is None else result_tree(description.result, len(outputs))
+        with _at("inputs"):
+            inputs = [self.leaf_at(number) for number in description.inputs]
+            if len(set(description.inputs)) != len(inputs):
+                raise FileFormatError("one leaf is listed twice")
+        with _at("updates"):
+            updates = [(self.leaf_at(number), self.entry(entry)) for number, entry in description.updates]
+        with _at("gradients"):
+            gradients = [(self.leaf_at(number), self.entry(entry)) for number, entry in description.gradients]
+        return Graph(
+            inputs, outputs, result=result, updates=updates, gradients=gradients, name=description.name
+        )
+
+    def title(self, record: NodeRecord) -> str:
+        if record.op is None or record.op >= len(self.description.ops):
+            return f" ({record.leaf or 'no op'}{f' {record.name!r:.60}' if record.name else ''})"
+        return f" (op {self.description.ops[record.op].name!r:.60})"
+
+    def leaf(self, record: NodeRecord) -> Leaf:
+        if record.leaf is None:
+            raise FileFormatError("a node needs either `op` or `leaf`")
+        if record.inputs or record.settings or len(record.types) != 1:
+            raise FileFormatError("a leaf has one type and neither inputs nor settings")
+        types = _get(self.types, record.types[0], "types")
+        value = self.array(record.value) if record.value is not None else None
+        if isinstance(value, Leaf):  # what the file has left out
+            value = None
+        if record.leaf == "generator":
+            value = _generator(record.generator)
+            if value is default_generator:
+                return default_generator.leaf
+        elif value is not None and ArrayType(np.shape(value), value.dtype) != types:
+            raise FileFormatError(f"its value {record.value!r:.60} is not the {types} stated")
+        if record.requires_grad and not types.differentiable:
+            raise FileFormatError(f"a {types} cannot require a gradient")
+        return Leaf(
+            value, requires_grad=record.requires_grad, name=record.name, kind=record.leaf, types=types
+        )
+
+    def node(self, record: NodeRecord) -> Node:
+        if record.leaf is not None or record.value is not None or record.requires_grad or not record.types:
+            raise FileFormatError("a node with an op has types, and no `leaf`, `value` or `requires_grad`")
+        types = tuple(_get(self.types, number, "types") for number in record.types)
+        settings = {name: decode(value) for name, value in record.settings.items()}
+        return rebuild_node(
+            self.op(record, types, settings),
+            [self.entry(entry) for entry in record.inputs],
+            settings,
+            place=self.place(record),
+            types=types,
+            name=record.name,
+            source=None if record.source is None else _get(self.sources, record.source, "sources"),
+        )
+
+    def op(self, record: NodeRecord, types: tuple[ArrayType, ...], settings: dict[str, Any]) -> Op:
+        assert record.op is not None
+        stated = _get(self.description.ops, record.op, "ops")
+        found = self.ops[record.op]
+        if found is None:
+            key = (record.op, types, tuple(settings))
+            found = self.stand_ins.get(key) or missing_op(
+                stated.name,
+                stated.kind,
+                stated.package,
+                stated.distribution,
+                stated.version,
+                stated.operands,
+                tuple(settings),
+                types,
+            )
+            self.stand_ins[key] = found
+        return found
+
+    def place(self, record: NodeRecord) -> Place:
+        key = (record.scope, record.phase, record.forward)
+        if key not in self.places:
+            scope = _get(self.description.scopes, record.scope, "scopes")
+            origin = None if record.forward is None else self.earlier(record.forward)
+            self.places[key] = Place(scope, record.phase, origin)
+        return self.places[key]
+
+    def entry(self, entry: Any) -> Any:
+        if entry is None:
+            return None
+        if isinstance(entry, Constant):
+            if entry.array is not None:
+                return self.array(entry.array)
+            number = decode(entry.number)
+            if not isinstance(number, bool | int | float | complex):
+                raise FileFormatError(f"a constant must be a number or an array, not {number!r:.60}")
+            return number
+        if isinstance(entry, tuple):
+            node = self.earlier(entry[0])
+            if isinstance(node.types, ArrayType):
+                raise FileFormatError(
+                    f"it reads output {entry[1]} of nodes[{entry[0]}], which has only one output"
+                )
+            _get(node.types, entry[1], f"outputs of nodes[{entry[0]}]")
+            return Port(node, entry[1])
+        node = self.earlier(entry)
+        if not isinstance(node.types, ArrayType):
+            raise FileFormatError(
+                f"it reads nodes[{entry}], which has {len(node.types)} outputs, without saying which"
+            )
+        return node
+
+    def earlier(self, number: int) -> Node:
+        if not 0 <= number < len(self.description.nodes):
+            raise FileFormatError(
+                f"it refers to nodes[{number}], but there are {len(self.description.nodes)} nodes"
+            )
+        if number >= len(self.nodes):
+            raise FileFormatError(
+                f"it refers to nodes[{number}], which is not before it: a cycle, or out of order"
+            )
+        return self.nodes[number]
+
+    def leaf_at(self, number: int) -> Leaf:
+        node = self.earlier(number)
+        if not isinstance(node, Leaf):
+            raise FileFormatError(f"nodes[{number}] is no leaf")
+        return node
+
+    def array(self, name: str) -> Any:
+        if name not in self.arrays:
+            record = self.description.arrays.get(name)
+            if record is None:
+                raise FileFormatError(f"it refers to the array {name!r:.60}, which is not listed")
+            self.arrays[name] = self.read_array(name, _get(self.types, record.type, "types"))
+        return self.arrays[name]
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Say where an error in this block was found."""
+    try:
+        yield
+    except FileFormatError as error:
+        raise FileFormatError(f"{place}: {error}") from error.__cause__
+
+
+def _get(table: Any, number: int, name: str) -> Any:
+    if not 0 <= number < len(table):
+        raise FileFormatError(f"{name}[{number}] does not exist: there are {len(table)}")
+    return table[number]
+
+
+def _array_type(record: TypeRecord, where: str) -> ArrayType:
+    dtype = DTYPES.get(record.dtype)
+    if dtype is None:
+        raise FileFormatError(f"{where}: {record.dtype!r:.60} is no dtype that a file can hold")
+    if record.weak and record.shape:
+        raise FileFormatError(f"{where}: a Python number has no shape {record.shape}")
+    if math.prod(record.shape) > LARGEST or max(record.shape, default=0) > LARGEST:
+        raise FileFormatError(f"{where}: an array of shape {record.shape} is larger than any memory")
+    return WeakType((), dtype) if record.weak else ArrayType(record.shape, dtype)
+
+
+def _generator(state: dict[str, Any] | None) -> Generator:
+    if state == {"default": True}:
+        return default_generator
+    made = Generator(0)
+    try:
+        assert state is not None
+        half, number = state["half"]
+        made.state = {
+            "bit_generator": "PCG64",
+            "state": {"state": int(state["state"]), "inc": int(state["increment"])},
+            "has_uint32": int(half),
+            "uinteger": int(number),
+        }
+    except (AssertionError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise FileFormatError(f"no state of a generator: {type(error).__name__}: {error}") from None
+    return made

@@ -1,0 +1,51 @@
+"""The kernel language: kernels generated for the shapes at hand, over llvmlite (the extra `fast`).
+
+Everything is explicit: a kernel's author writes loops, tiles and vectors, with shapes and strides as constants; LLVM
+selects instructions and registers, and its optimisation passes stay off. The same source serves AVX-512, AVX2, NEON and
+plain 16-byte vectors (`target.py`; the environment variable `TINYGRAPH_TARGET` restricts it).
+
+    program, planes      what is to be computed, and layouts, as data; nothing is generated and llvmlite is not needed
+    target, builder      the CPU; functions, loops, vectors, memory
+    mathematics          exp, log, tanh, erf ... for vectors
+    emitters             the table from op names to what they are in the language; open to plugins
+    module               compile, bind to arrays, join bound kernels into one call
+    elementwise          family: fused chains of elementwise ops of any strides, with reductions at the end
+    scalars              family: programs of many single numbers
+    convolution          family: the direct convolution and its two gradients, over planes (NHWC with a halo)
+    layouts              family: NCHW to planes and back, weights to packed weights and back
+    pooling              family: window maxima, their positions, and the scatter back, in any layout
+    images               the direct convolution as lowerings: on images in any layout, the changes included
+
+A kernel is compiled once for equal arguments, then bound to arrays; a bound kernel is called without arguments and
+keeps its arrays alive. Bound arrays must not move. The cheapest callable is its `run`:
+
+>>> import numpy as np
+>>> from tinygraph import kernels as language
+>>> if language.available():
+...     from tinygraph.kernels import elementwise
+...     from tinygraph.kernels.program import ProgramBuilder
+...     build = ProgramBuilder()
+...     x, y = build.input("float32"), build.input("float32")
+...     program = build.program(build.step("tanh", build.step("multiply", x, y)))
+...     a, b = np.ones((4, 3), np.float32), np.arange(3, dtype=np.float32)
+...     total = np.empty(3, np.float32)
+...     run = elementwise.bind(program, [a, b], [total], reductions=["sum"], axes=[0]).run
+...     run()
+...     print(total.round(3))
+... else:
+...     print("[0.    3.046 3.856]")
+[0.    3.046 3.856]
+
+Kernels neither check nor copy: arrays that a kernel is bound to have the layout that it was made for. Outputs may be
+the memory of an input only where a family says so. Kernels of one plan may run in threads on different arrays; the
+interpreter's lock is released while they run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+
+def available() -> bool:
+    """Whether kernels can be generated: llvmlite is installed. Most modules of this package import it."""
+    return importlib.util.find_spec("llvmlite") is not None

@@ -1,0 +1,402 @@
+"""Fused elementwise kernels: one loop nest for a whole program, over arrays of any strides, with reductions at its end.
+
+Axes are ordered by stride and merged where every operand allows it, so that contiguous and broadcast arrays make one
+or two loops. The last loop runs over vectors. Sums of float32 are collected in float64, in several vectors.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph.errors import DTypeError, ShapeError
+from tinygraph.kernels import emitters
+from tinygraph.kernels.builder import (
+    Function,
+    Offset,
+    Value,
+    dtype_of,
+    lane_index,
+    splat,
+    tree,
+    width_of,
+)
+from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.module import Bound, Kernel, compile_kernel, kept
+from tinygraph.kernels.program import Program
+
+Array = np.ndarray[Any, Any]
+DTYPES = ("float32", "float64", "bool")
+_UNROLLED = 4  # accumulators, so that additions do not wait for each other
+
+
+class Reduction(NamedTuple):
+    """How a reduction starts, how it combines two values, whether that rounds, and whether a mean is taken."""
+
+    start: float
+    combine: Callable[[Function, Value, Value], Value]
+    rounds: bool = True
+    mean: bool = False
+
+
+REDUCTIONS = {
+    "sum": Reduction(0.0, Function.add),
+    "mean": Reduction(0.0, Function.add, mean=True),
+    "prod": Reduction(1.0, Function.multiply),
+    "max": Reduction(-math.inf, Function.maximum, rounds=False),
+    "min": Reduction(math.inf, Function.minimum, rounds=False),
+}
+
+
+class Operand(NamedTuple):
+    """An array as the kernel sees it: dtype and strides, in elements, along the axes of the loops (0: broadcast)."""
+
+    dtype: str
+    strides: tuple[int, ...]
+
+
+class Axis(NamedTuple):
+    """One loop: its length, the stride of every operand along it, and whether outputs are reduced over it."""
+
+    size: int
+    strides: tuple[int, ...]
+    reduced: bool
+
+
+def bind(
+    program: Program,
+    inputs: Sequence[Array],
+    outputs: Sequence[Array],
+    *,
+    reductions: Sequence[str | None] | None = None,
+    axes: Sequence[int] = (),
+) -> Bound:
+    """A kernel that runs `program` on `inputs` and writes `outputs`.
+
+    Args:
+        program: what to compute.
+        inputs: arrays that broadcast against each other, of any strides, of the program's dtypes.
+        outputs: arrays of the broadcast shape; a reduced one without `axes`, or with size 1 there. An output may
+            be the very memory of an input of the same strides; otherwise they must not overlap.
+        reductions: for each output None or one of `REDUCTIONS`.
+        axes: over which outputs are reduced, not negative.
+
+    Raises:
+        ShapeError: an output whose shape does not fit, or a maximum of nothing.
+        DTypeError: an array whose dtype is not the program's.
+
+    >>> from tinygraph.kernels.program import ProgramBuilder
+    >>> build = ProgramBuilder()
+    >>> x, y = build.input("float32"), build.input("float32")
+    >>> add = build.program(build.step("add", x, y))
+    >>> out = np.empty((2, 3), np.float32)
+    >>> bind(add, [np.ones((2, 3), np.float32), np.arange(3, dtype=np.float32)], [out])()
+    >>> out[1]
+    array([1., 2., 3.], dtype=float32)
+    """
+    kinds = tuple(reductions) if reductions is not None else (None,) * len(outputs)
+    # a full output may be larger than what the inputs broadcast to
+    axes = tuple(axes) if any(kinds) else ()
+    full = [out.shape for out, kind in zip(outputs, kinds, strict=True) if kind is None]
+    shape = np.broadcast_shapes(*(x.shape for x in inputs), *full)
+    operands = [_operand(x, shape, f"input {i}") for i, x in enumerate(inputs)]
+    for i, (out, kind) in enumerate(zip(outputs, kinds, strict=True)):
+        operands.append(_operand(_output(out, shape, kind, axes, i), shape, f"output {i}"))
+    for i, (operand, dtype) in enumerate(zip(operands, program.inputs, strict=False)):
+        if operand.dtype != dtype:
+            raise DTypeError(f"input {i} of the program is {dtype}, the array is {operand.dtype}")
+        if dtype not in DTYPES:
+            raise DTypeError(f"input {i} of the program is {dtype}; kernels take {', '.join(DTYPES)}")
+    built = kernel(program, shape, tuple(operands), kinds, axes, current_target())
+    return built.bind(*inputs, *outputs)
+
+
+def _operand(array: Array, shape: tuple[int, ...], role: str) -> Operand:
+    size = array.dtype.itemsize
+    strides = np.broadcast_to(array, shape).strides if array.shape != shape else array.strides
+    if any(stride % size for stride in strides):
+        raise ShapeError(f"{role} has strides {strides}, not multiples of its itemsize {size}; copy it first")
+    return Operand(
+        array.dtype.name, tuple(s // size if n != 1 else 0 for s, n in zip(strides, shape, strict=True))
+    )
+
+
+def _output(out: Array, shape: tuple[int, ...], kind: str | None, axes: tuple[int, ...], i: int) -> Array:
+    """The output with every axis of the loops, those of its reduction with size 1."""
+    kept: tuple[int, ...] = tuple(1 if kind and axis in axes else n for axis, n in enumerate(shape))
+    if kind in ("max", "min") and 0 in shape and 0 not in kept:
+        raise ShapeError(f"output {i} is the {kind} of no elements: shape {shape} over axes {axes}")
+    if out.shape == tuple(n for axis, n in enumerate(shape) if not (kind and axis in axes)):
+        out = np.expand_dims(out, axes if kind else ())
+    if out.shape != kept:
+        raise ShapeError(f"output {i} has shape {out.shape}; the program makes {kept}")
+    return out
+
+
+@kept
+def kernel(
+    program: Program,
+    shape: tuple[int, ...],
+    operands: tuple[Operand, ...],
+    reductions: tuple[str | None, ...],
+    axes: tuple[int, ...],
+    target: Target,
+) -> Kernel:
+    """The kernel behind `bind`, compiled once for equal arguments; its pointers are inputs, then outputs."""
+    names = [f"array{i}" for i in range(len(operands))]
+    loops = _ordered_axes(shape, operands, axes)
+    title = "+".join(dict.fromkeys([step.op for step in program.steps if step.op != "constant"])) or "copy"
+
+    def write(code: Function) -> None:
+        if 0 not in shape or any(reductions):
+            _Nest(code, program, loops, operands, reductions, _width(program, target)).write()
+
+    return compile_kernel(
+        title + "".join(f"|{kind}" for kind in reductions if kind), names, write, target=target
+    )
+
+
+def _width(program: Program, target: Target) -> int:
+    dtypes = {*program.inputs, *(dict(step.settings).get("dtype") for step in program.steps)}
+    return target.lanes("float64" if "float64" in dtypes and "float32" not in dtypes else "float32")
+
+
+def _ordered_axes(
+    shape: tuple[int, ...], operands: tuple[Operand, ...], reduced: tuple[int, ...]
+) -> list[Axis]:
+    """Loops from the slowest to the fastest in memory, merged where all operands are contiguous across two."""
+    axes = [
+        Axis(n, tuple(o.strides[i] for o in operands), i in reduced) for i, n in enumerate(shape) if n != 1
+    ]
+    leading = max(range(len(operands)), key=lambda i: sum(s != 0 for s in operands[i].strides), default=0)
+    axes.sort(key=lambda axis: -abs(axis.strides[leading]) if axis.strides[leading] else -math.inf)
+    merged: list[Axis] = []
+    for axis in axes:
+        outer = merged[-1] if merged else None
+        if (
+            outer
+            and outer.reduced == axis.reduced
+            and all(far == near * axis.size for far, near in zip(outer.strides, axis.strides, strict=True))
+        ):
+            merged[-1] = Axis(outer.size * axis.size, axis.strides, axis.reduced)
+        else:
+            merged.append(axis)
+    return merged or [Axis(1, (0,) * len(operands), False)]
+
+
+class _Nest:
+    """Writes the loops of one kernel."""
+
+    def __init__(
+        self,
+        code: Function,
+        program: Program,
+        axes: list[Axis],
+        operands: tuple[Operand, ...],
+        reductions: tuple[str | None, ...],
+        width: int,
+    ) -> None:
+        self.code, self.program, self.operands, self.width = code, program, operands, width
+        self.pointers = list(code.pointers.values())
+        self.inputs = range(len(program.inputs))
+        self.stored = [(len(program.inputs) + i, i) for i, kind in enumerate(reductions) if kind is None]
+        self.reduced = [
+            (len(program.inputs) + i, i, REDUCTIONS[kind]) for i, kind in enumerate(reductions) if kind
+        ]
+        self.vector = axes[-1]
+        self.kept = [axis for axis in axes[:-1] if not axis.reduced]
+        self.inner = [axis for axis in axes[:-1] if axis.reduced]
+        self.count = math.prod(axis.size for axis in axes if axis.reduced)
+
+    def write(self) -> None:
+        body = self._reduce_lanes if self.vector.reduced else self._reduce_rows if self.reduced else self._map
+        self.code.nest(
+            [axis.size for axis in self.kept], lambda indices, _: body(self._bases(self.kept, indices))
+        )
+
+    def _bases(
+        self, axes: Sequence[Axis], indices: Sequence[Offset], start: Sequence[Offset] | None = None
+    ) -> list[Offset]:
+        """Where each operand's elements start for these loop indices."""
+        start = start or [0] * len(self.operands)
+        return [
+            self.code.offset(start[i], *((k, axis.strides[i]) for k, axis in zip(indices, axes, strict=True)))
+            for i in range(len(self.operands))
+        ]
+
+    # -- one vector ------------------------------------------------------------------------------------------------
+
+    def _hoisted(self, bases: Sequence[Offset]) -> dict[int, Value]:
+        """Inputs that do not move along the vectors, loaded once."""
+        return {
+            i: self.code.load(self.pointers[i], bases[i], self.operands[i].dtype)
+            for i in self.inputs
+            if self.vector.strides[i] == 0
+        }
+
+    def _evaluate(
+        self, bases: Sequence[Offset], position: Offset, width: int, hoisted: dict[int, Value]
+    ) -> list[Value]:
+        """The program's outputs for `width` elements; those stored in full are stored."""
+        code = self.code
+        values = []
+        for i in self.inputs:
+            if i in hoisted:
+                values.append(code.broadcast(hoisted[i], width))
+                continue
+            stride = self.vector.strides[i]
+            offset = code.offset(bases[i], (position, stride))
+            values.append(code.load_strided(self.pointers[i], offset, stride, self.operands[i].dtype, width))
+        results = emit_program(code, self.program, values, width)
+        for operand, i in self.stored:
+            self._check(results[i], operand)
+            self._store(
+                results[i], operand, code.offset(bases[operand], (position, self.vector.strides[operand]))
+            )
+        return results
+
+    def _store(self, value: Value, operand: int, offset: Offset) -> None:
+        stride = self.vector.strides[operand]
+        if stride == 1 or width_of(value) == 1:
+            self.code.store(value, self.pointers[operand], offset)
+            return
+        for lane in range(width_of(value)):
+            element = self.code.ir.extract_element(value, lane_index(lane))
+            self.code.store(element, self.pointers[operand], self.code.offset(offset, (stride, lane)))
+
+    def _check(self, value: Value, operand: int) -> None:
+        if dtype_of(value) != self.operands[operand].dtype:
+            raise DTypeError(
+                f"output {operand - len(self.inputs)} of the program is {dtype_of(value)}, "
+                f"the array is {self.operands[operand].dtype}"
+            )
+
+    # -- the three nests -------------------------------------------------------------------------------------------
+
+    def _map(self, bases: Sequence[Offset]) -> None:
+        """No reduction: vectors along the last axis, and one narrower vector for what remains."""
+        hoisted = self._hoisted(bases)
+        whole = self.vector.size // self.width * self.width
+        self.code.loop(
+            0, whole, self.width, lambda i, _: self._evaluate(bases, i, self.width, hoisted) and None
+        )
+        if whole < self.vector.size:
+            self._evaluate(bases, whole, self.vector.size - whole, hoisted)
+
+    def _reduce_lanes(self, bases: Sequence[Offset]) -> None:
+        """The last axis is reduced: accumulators run along it and are folded at the end."""
+        code, width, size = self.code, self.width, self.vector.size
+        unrolled = _UNROLLED if size >= 2 * _UNROLLED * width else 1
+        block = unrolled * width
+        whole = size // width * width
+
+        def row(indices: list[Offset], carried: list[Value]) -> list[Value]:
+            start = self._bases(self.inner, indices, bases)
+            hoisted = self._hoisted(start)
+
+            def vectors(position: Offset, held: list[Value], count: int) -> list[Value]:
+                held = list(held)
+                for u in range(count):
+                    results = self._evaluate(start, code.offset(position, u * width), width, hoisted)
+                    for k, (_, i, kind) in enumerate(self.reduced):
+                        slot = k * unrolled + u
+                        held[slot] = kind.combine(code, held[slot], self._wide(results[i], kind))
+                return held
+
+            carried = code.loop(
+                0, size // block * block, block, lambda p, held: vectors(p, held, unrolled), carried
+            )
+            carried = code.loop(
+                size // block * block, whole, width, lambda p, held: vectors(p, held, 1), carried
+            )
+            if whole < size:
+                results = self._evaluate(start, whole, size - whole, hoisted)
+                for k, (_, i, kind) in enumerate(self.reduced):
+                    rest = self._widened(self._wide(results[i], kind), kind.start)
+                    carried[k * unrolled] = kind.combine(code, carried[k * unrolled], rest)
+            return carried
+
+        starts = [
+            splat(kind.start, self._wide_dtype(operand, kind), width)
+            for operand, _, kind in self.reduced
+            for _ in range(unrolled)
+        ]
+        totals = code.nest([axis.size for axis in self.inner], row, starts)
+        for k, (operand, _, kind) in enumerate(self.reduced):
+            combine = functools.partial(kind.combine, code)
+            vector = tree(combine, totals[k * unrolled : (k + 1) * unrolled])
+            self._finish(code.fold(combine, vector), operand, kind, bases[operand])
+
+    def _reduce_rows(self, bases: Sequence[Offset]) -> None:
+        """The last axis is kept: a block of columns, some vectors wide, is collected over the rows."""
+        width, size = self.width, self.vector.size
+        block = _UNROLLED * width
+        blocks, whole = size // block * block, size // width * width
+        self.code.loop(0, blocks, block, lambda i, _: self._columns(bases, i, width, _UNROLLED))
+        self.code.loop(blocks, whole, width, lambda i, _: self._columns(bases, i, width, 1))
+        if whole < size:
+            self._columns(bases, whole, size - whole, 1)
+
+    def _columns(self, bases: Sequence[Offset], position: Offset, width: int, vectors: int) -> None:
+        code = self.code
+        slots = [(u, reduced) for u in range(vectors) for reduced in self.reduced]
+
+        def row(indices: list[Offset], carried: list[Value]) -> list[Value]:
+            start = self._bases(self.inner, indices, bases)
+            hoisted = self._hoisted(start)
+            results = [
+                self._evaluate(start, code.offset(position, u * width), width, hoisted)
+                for u in range(vectors)
+            ]
+            return [
+                kind.combine(code, held, self._wide(results[u][i], kind))
+                for held, (u, (_, i, kind)) in zip(carried, slots, strict=True)
+            ]
+
+        starts = [
+            splat(kind.start, self._wide_dtype(operand, kind), width) for _, (operand, _, kind) in slots
+        ]
+        totals = code.nest([axis.size for axis in self.inner], row, starts)
+        for total, (u, (operand, _, kind)) in zip(totals, slots, strict=True):
+            place = code.offset(position, u * width)
+            offset = code.offset(bases[operand], (place, self.vector.strides[operand]))
+            self._finish(total, operand, kind, offset)
+
+    # -- accumulators ----------------------------------------------------------------------------------------------
+
+    def _wide_dtype(self, operand: int, kind: Reduction) -> str:
+        """Sums of many float32 keep their accuracy in float64."""
+        return "float64" if kind.rounds else self.operands[operand].dtype
+
+    def _wide(self, value: Value, kind: Reduction) -> Value:
+        return self.code.cast(value, "float64") if kind.rounds else value
+
+    def _widened(self, value: Value, neutral: float) -> Value:
+        """A narrow vector filled up to full width."""
+        width = width_of(value)
+        if width == 1:
+            rest = splat(neutral, dtype_of(value), self.width)
+            return self.code.ir.insert_element(rest, value, lane_index(0)) if self.width > 1 else value
+        lanes = [*range(width), *([width] * (self.width - width))]
+        return self.code.shuffle(value, splat(neutral, dtype_of(value), width), lanes)
+
+    def _finish(self, total: Value, operand: int, kind: Reduction, offset: Offset) -> None:
+        if kind.mean:
+            total = self.code.divide(total, self.code.constant(self.count, total))
+        self._store(self.code.cast(total, self.operands[operand].dtype), operand, offset)
+
+
+def emit_program(code: Function, program: Program, inputs: Sequence[Value], width: int) -> list[Value]:
+    """Emit the steps of a program on values of one width; returns its outputs."""
+    values = list(inputs)
+    for step in program.steps:
+        settings = dict(step.settings)
+        if step.op == "constant":
+            values.append(splat(settings["value"], settings["dtype"], width))
+        else:
+            values.append(emitters.emit(code, step.op, [values[i] for i in step.operands], settings))
+    return [values[i] for i in program.outputs]

@@ -1,0 +1,668 @@
+"""The direct convolution: forward, gradient by the input and by the kernel; a fully connected layer is its 1x1 case.
+
+Implicit matrix multiplication over `Planes`: for each tile of pixels and vectors of output channels the sums stay in
+registers while one loop runs over (kernel column, input channel), which is contiguous in images and weights, and
+another over the kernel's rows ("taps"). Nothing is unrolled into columns (no im2col) and nothing is copied; strides,
+dilation and the phases of a strided gradient are entries of a table of taps. After Georganas et al., "Anatomy of
+High-Performance Deep Learning Convolutions on SIMD Architectures" (2018), and Zhang, Franchetti and Low, "High
+Performance Zero-Memory Overhead Direct Convolutions" (2018).
+
+Sizes that tiles do not divide: the last tile overlaps the one before it and writes equal numbers again; in the kernel's
+gradient, where tiles are added to, there is a smaller tile instead. Groups are not supported.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tinygraph.errors import ShapeError
+from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
+from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.elementwise import emit_program
+from tinygraph.kernels.images.planes import Planes, lanes_of
+from tinygraph.kernels.module import Kernel, compile_kernel, kept
+from tinygraph.kernels.program import Program
+
+_L1_BYTES = 32 * 1024
+_L2_BYTES = 512 * 1024
+_PixelBody = Callable[[Offset, Offset, list[Value]], list[Value]]
+
+
+class Convolution(NamedTuple):
+    """A convolution of images in `source` to images in `target`.
+
+    Attributes:
+        source: the input's planes; its halo is at least the padding.
+        target: the output's planes. Planes that are written are written in vectors that divide their channels in
+            memory, or in one that is cut off.
+        kernel: its height and width.
+        stride, dilation: vertical and horizontal.
+        padding: zeros above and to the left; what is needed below and right follows from the target's size.
+        dtype: "float32" or "float64".
+    """
+
+    source: Planes
+    target: Planes
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    dtype: str = "float32"
+
+    def source_halo(self) -> tuple[int, int, int, int]:
+        """The halo that the forward kernel reads."""
+        sizes = ((self.source.height, self.target.height), (self.source.width, self.target.width))
+        after = [
+            (outputs - 1) * self.stride[i]
+            + (self.kernel[i] - 1) * self.dilation[i]
+            - self.padding[i]
+            - (inputs - 1)
+            for i, (inputs, outputs) in enumerate(sizes)
+        ]
+        return self.padding[0], max(0, after[0]), self.padding[1], max(0, after[1])
+
+    def gradient_halo(self) -> tuple[int, int, int, int]:
+        """The halo of the output's gradient that the input-gradient kernel reads."""
+        sizes = ((self.source.height, self.target.height), (self.source.width, self.target.width))
+        halo = []
+        for i, (inputs, outputs) in enumerate(sizes):
+            first = self.padding[i] - (self.kernel[i] - 1) * self.dilation[i]
+            last = inputs - 1 + self.padding[i]
+            halo += [max(0, -(first // self.stride[i])), max(0, last // self.stride[i] - (outputs - 1))]
+        return halo[0], halo[1], halo[2], halo[3]
+
+
+class Weights(NamedTuple):
+    """Packed weights: an array of shape (blocks, height, width, inputs, lanes)."""
+
+    blocks: int
+    height: int
+    width: int
+    inputs: int
+    lanes: int
+
+    @property
+    def block(self) -> int:
+        """Elements from the weights of one vector of outputs to those of the next."""
+        return self.height * self.width * self.inputs * self.lanes
+
+
+def forward_weights(convolution: Convolution, target: Target | None = None) -> Weights:
+    """The layout of the kernel for the forward pass, and of its gradient."""
+    lanes = lanes_of(convolution.target, (target or current_target()).lanes(convolution.dtype))
+    blocks = -(-convolution.target.padded // lanes)
+    return Weights(blocks, *convolution.kernel, convolution.source.padded, lanes)
+
+
+def gradient_weights(convolution: Convolution, target: Target | None = None) -> Weights:
+    """The layout of the kernel for the gradient by the input: channels exchanged, rows and columns reversed."""
+    lanes = lanes_of(convolution.source, (target or current_target()).lanes(convolution.dtype))
+    blocks = -(-convolution.source.padded // lanes)
+    return Weights(blocks, *convolution.kernel, convolution.target.padded, lanes)
+
+
+class Epilogue(NamedTuple):
+    """What happens to sums before they are written: a program whose first input is the sum.
+
+    Attributes:
+        program: its further inputs are read from arrays of images; one output.
+        operands: the planes of those arrays, of the same size and padded channels as what is written.
+    """
+
+    program: Program
+    operands: tuple[Planes, ...] = ()
+
+
+# -- forward and input gradient: sums over taps ----------------------------------------------------------------
+
+
+class Taps(NamedTuple):
+    """Sums that one nest of tiles computes.
+
+    result[y, x] = sum over taps t and i < run of source[y, x][t[0] + i] * weights[t[1] + i]
+
+    Attributes:
+        rows, columns: how many pixels.
+        source_row, source_pixel, source_origin: where in the source pixel (y, x) starts to read, in elements.
+        first_row, first_column, row_step, column_step: which pixels of the result are written.
+        taps: offsets into source and weights.
+        run: consecutive elements per tap.
+    """
+
+    rows: int
+    columns: int
+    source_row: int
+    source_pixel: int
+    source_origin: int
+    first_row: int
+    first_column: int
+    row_step: int
+    column_step: int
+    taps: tuple[tuple[int, int], ...]
+    run: int
+
+
+def forward(
+    convolution: Convolution,
+    *,
+    bias: bool = True,
+    epilogue: Epilogue | None = None,
+    target: Target | None = None,
+) -> Kernel:
+    """target = source * weights (+ bias), then the epilogue.
+
+    The kernel's pointers: source, weights, bias where there is one, target, the epilogue's operands. Its count: images.
+    """
+    return _forward(convolution, bias, epilogue, target or current_target())
+
+
+@kept
+def _forward(convolution: Convolution, bias: bool, epilogue: Epilogue | None, target: Target) -> Kernel:
+    source, result = convolution.source, convolution.target
+    _check_halo(source, convolution.source_halo(), "input")
+    weights = forward_weights(convolution, target)
+    (above, left), (down, right), (dy, dx) = convolution.padding, convolution.stride, convolution.dilation
+    height, width = convolution.kernel
+    merged = dx == 1  # neighbouring columns of the kernel read neighbouring pixels: one long run
+    columns = 1 if merged else width
+    taps = [
+        (y * dy * source.row + x * dx * source.pixel, (y * width + x) * weights.inputs * weights.lanes)
+        for y in range(height)
+        for x in range(columns)
+    ]
+    sums = Taps(
+        result.height,
+        result.width,
+        down * source.row,
+        right * source.pixel,
+        source.origin - above * source.row - left * source.pixel,
+        *(0, 0, 1, 1),
+        tuple(taps),
+        (width if merged else 1) * weights.inputs,
+    )
+    return _compile_sums(
+        "convolution", convolution.dtype, [sums], source, result, weights, bias, epilogue, target
+    )
+
+
+def input_gradient(
+    convolution: Convolution,
+    gradient: Planes,
+    *,
+    epilogue: Epilogue | None = None,
+    target: Target | None = None,
+) -> Kernel:
+    """The gradient by the source, written in the source's planes.
+
+    A strided convolution has as many phases of input pixels as its strides' product; each phase meets its own taps.
+
+    Args:
+        convolution: the forward convolution.
+        gradient: the planes of the output's gradient; their halo is at least `convolution.gradient_halo()`.
+        epilogue: for example the mask of the activation that made the source.
+
+    The kernel's pointers: gradient, weights (packed as `gradient_weights`), result, the epilogue's operands. Its
+    count: images.
+    """
+    return _input_gradient(convolution, gradient, epilogue, target or current_target())
+
+
+@kept
+def _input_gradient(
+    convolution: Convolution, gradient: Planes, epilogue: Epilogue | None, target: Target
+) -> Kernel:
+    _check_halo(gradient, convolution.gradient_halo(), "output's gradient")
+    _check_gradient(convolution, gradient)
+    weights = gradient_weights(convolution, target)
+    phases = [
+        _phase(convolution, gradient, weights, y, x)
+        for y in range(min(convolution.stride[0], convolution.source.height))
+        for x in range(min(convolution.stride[1], convolution.source.width))
+    ]
+    name = "convolution input gradient"
+    return _compile_sums(
+        name, convolution.dtype, phases, gradient, convolution.source, weights, False, epilogue, target
+    )
+
+
+def _phase(convolution: Convolution, gradient: Planes, weights: Weights, y: int, x: int) -> Taps:
+    """Input pixels (y + i * stride, x + j * stride): the taps that reach them, relative to output pixel (i, j)."""
+    height, width = convolution.kernel
+    (down, right), (dy, dx) = convolution.stride, convolution.dilation
+    rows, columns = (
+        [
+            (
+                size - 1 - k,
+                (first + pad - k * step) // stride,
+            )  # position in the reversed kernel, output pixel
+            for k in reversed(range(size))
+            if (first + pad - k * step) % stride == 0
+        ]
+        for first, size, pad, stride, step in (
+            (y, height, convolution.padding[0], down, dy),
+            (x, width, convolution.padding[1], right, dx),
+        )
+    )
+    run = weights.inputs
+    if right == 1 and dx == 1:  # all columns, in the order of the pixels they meet
+        columns, run = columns[:1], width * run
+    taps = tuple(
+        (i * gradient.row + j * gradient.pixel, (ky * width + kx) * weights.inputs * weights.lanes)
+        for ky, i in rows
+        for kx, j in columns
+    )
+    source = convolution.source
+    sizes = (-(-(source.height - y) // down), -(-(source.width - x) // right))
+    return Taps(*sizes, gradient.row, gradient.pixel, gradient.origin, y, x, down, right, taps, run)
+
+
+class Tile(NamedTuple):
+    """Pixels and vectors whose sums are in registers together."""
+
+    rows: int
+    columns: int
+    vectors: int
+
+
+@functools.cache
+def choose_tile(rows: int, columns: int, vectors: int, registers: int) -> Tile:
+    """The tile that covers an area in the least time.
+
+    The model: a step of the reduction costs its multiplications, and a fraction of its loads, of which those of
+    weights come from a cache farther away; tiles with few multiplications wait for the first to finish.
+    """
+    best, least = Tile(1, 1, 1), math.inf
+    for v in range(1, min(vectors, 4) + 1):
+        for x in range(1, columns + 1):
+            for y in range(1, rows + 1) if x == columns else (1,):
+                sums = x * y * v
+                if sums + v + 1 > registers - 1:
+                    break
+                time = max(sums, 8) + 0.25 * x * y + 0.5 * v
+                total = time * -(-rows // y) * -(-columns // x) * -(-vectors // v)
+                if total < least:
+                    best, least = Tile(y, x, v), total
+    return best
+
+
+def _compile_sums(
+    name: str,
+    dtype: str,
+    parts: Sequence[Taps],
+    source: Planes,
+    result: Planes,
+    weights: Weights,
+    bias: bool,
+    epilogue: Epilogue | None,
+    target: Target,
+) -> Kernel:
+    extras = [f"operand{i}" for i in range(len(epilogue.operands) if epilogue else 0)]
+    pointers = ["source", "weights", *(["bias"] if bias else []), "target", *extras]
+
+    def write(code: Function) -> None:
+        nests = [
+            _Sums(code, dtype, part, source, result, weights, bias, epilogue, target)
+            for part in parts
+            if part.rows and part.columns
+        ]
+        if _stream_images(source, weights, dtype):
+            for nest in nests:
+                nest.each_block(nest.all_images)
+            return
+
+        def image(n: Offset, _: list[Value]) -> None:
+            for nest in nests:
+                nest.each_block(functools.partial(nest.write, n))
+
+        code.loop(0, code.counts["images"], 1, image)
+
+    return compile_kernel(name, pointers, write, counts=["images"], distinct=True, target=target)
+
+
+def _stream_images(source: Planes, weights: Weights, dtype: str) -> bool:
+    """Whether all images pass by each block of weights, rather than all weights by each image.
+
+    The weights of large layers do not fit the second-level cache; images are then often smaller.
+    """
+    total = weights.blocks * weights.block
+    return total * itemsize(dtype) > _L2_BYTES and total > weights.blocks / 2 * source.image
+
+
+class _Sums:
+    """Writes the tiles of one `Taps`."""
+
+    def __init__(
+        self,
+        code: Function,
+        dtype: str,
+        part: Taps,
+        source: Planes,
+        result: Planes,
+        weights: Weights,
+        bias: bool,
+        epilogue: Epilogue | None,
+        target: Target,
+    ) -> None:
+        self.code, self.dtype, self.part, self.source, self.result = code, dtype, part, source, result
+        self.weights, self.bias, self.epilogue = weights, bias, epilogue
+        self.tile = choose_tile(part.rows, part.columns, weights.blocks, target.registers)
+        self.pixels = [(y, x) for y in range(self.tile.rows) for x in range(self.tile.columns)]
+        self.tables = (code.table([tap[0] for tap in part.taps]), code.table([tap[1] for tap in part.taps]))
+
+    def each_block(self, body: Callable[[Offset], None]) -> None:
+        """For the vectors of output channels that tiles take at a time."""
+        code, last = self.code, self.weights.blocks - self.tile.vectors
+        code.loop(0, self.weights.blocks, self.tile.vectors, lambda b, _: body(code.smaller_index(b, last)))
+
+    def all_images(self, block: Offset) -> None:
+        """All tiles of all images for a block of output channels."""
+        self.code.loop(0, self.code.counts["images"], 1, lambda n, _: self.write(n, block))
+
+    def write(self, image: Offset, block: Offset) -> None:
+        """All tiles of one image for a block of output channels."""
+        code, part, tile = self.code, self.part, self.tile
+
+        def rows(y: Offset, _: list[Value]) -> None:
+            row = code.smaller_index(y, part.rows - tile.rows)
+
+            def columns(x: Offset, _: list[Value]) -> None:
+                self._tile(image, block, row, code.smaller_index(x, part.columns - tile.columns))
+
+            code.loop(0, part.columns, tile.columns, columns)
+
+        code.loop(0, part.rows, tile.rows, rows)
+
+    def _tile(self, image: Offset, block: Offset, row: Offset, column: Offset) -> None:
+        code, part = self.code, self.part
+        start = code.offset(
+            (image, self.source.image),
+            (row, part.source_row),
+            (column, part.source_pixel),
+            part.source_origin,
+        )
+        source = code.at(code.pointers["source"], start, self.dtype)
+        weights = code.at(code.pointers["weights"], code.offset((block, self.weights.block)), self.dtype)
+        channel = code.offset((block, self.weights.lanes))
+        sums = self._starting(channel)
+
+        def tap(t: Offset, held: list[Value]) -> list[Value]:
+            from_source, from_weights = (code.lookup(table, t) for table in self.tables)
+            return self._run(
+                code.at(source, from_source, self.dtype), code.at(weights, from_weights, self.dtype), held
+            )
+
+        sums = code.loop(0, len(part.taps), 1, tap, sums)
+        self._finish(sums, image, row, column, channel)
+
+    def _starting(self, channel: Offset) -> list[Value]:
+        code, lanes = self.code, self.weights.lanes
+        if not self.bias:
+            return [splat(0, self.dtype, lanes)] * (len(self.pixels) * self.tile.vectors)
+        bias = code.pointers["bias"]
+        start = [
+            code.load(bias, code.offset(channel, v * lanes), self.dtype, lanes)
+            for v in range(self.tile.vectors)
+        ]
+        return start * len(self.pixels)
+
+    def _run(self, source: Value, weights: Value, sums: list[Value]) -> list[Value]:
+        """The contiguous part of the reduction: every pixel's number times the vectors of weights."""
+        code, part, lanes, vectors = self.code, self.part, self.weights.lanes, self.tile.vectors
+
+        def steps(i: Offset, held: list[Value]) -> list[Value]:
+            here = code.at(source, i, self.dtype)
+            factors = code.at(weights, code.offset((i, lanes)), self.dtype)
+            loaded = [code.load(factors, v * self.weights.block, self.dtype, lanes) for v in range(vectors)]
+            for p, (y, x) in enumerate(self.pixels):
+                offset = y * part.source_row + x * part.source_pixel
+                number = code.broadcast(code.load(here, offset, self.dtype), lanes)
+                for v in range(vectors):
+                    held[p * vectors + v] = code.fma(number, loaded[v], held[p * vectors + v])
+            return held
+
+        return code.loop(0, part.run, 1, steps, sums)
+
+    def _finish(self, sums: list[Value], image: Offset, row: Offset, column: Offset, channel: Offset) -> None:
+        code, lanes = self.code, self.weights.lanes
+        valid = min(
+            lanes, self.result.padded
+        )  # fewer channels than a vector has lanes: the others are no memory
+        extras = self.epilogue.operands if self.epilogue else ()
+        names = ["target", *(f"operand{i}" for i in range(len(extras)))]
+        arrays = [
+            code.at(code.pointers[name], self._place(planes, image, row, column, channel), self.dtype)
+            for name, planes in zip(names, (self.result, *extras), strict=True)
+        ]
+        for p, (y, x) in enumerate(self.pixels):
+            for v in range(self.tile.vectors):
+                value = sums[p * self.tile.vectors + v]
+                if valid < lanes:
+                    value = code.narrowed(value, valid)
+                places = [self._step(planes, y, x) + v * lanes for planes in (self.result, *extras)]
+                if self.epilogue:
+                    dtypes = self.epilogue.program.inputs[1:]
+                    loaded = [
+                        code.load(array, place, dtype, valid)
+                        for array, place, dtype in zip(arrays[1:], places[1:], dtypes, strict=True)
+                    ]
+                    (value,) = emit_program(code, self.epilogue.program, [value, *loaded], valid)
+                code.store(value, arrays[0], places[0])
+
+    def _place(self, planes: Planes, image: Offset, row: Offset, column: Offset, channel: Offset) -> Offset:
+        part = self.part
+        first = planes.origin + part.first_row * planes.row + part.first_column * planes.pixel
+        return self.code.offset(
+            (image, planes.image),
+            (row, part.row_step * planes.row),
+            (column, part.column_step * planes.pixel),
+            channel,
+            first,
+        )
+
+    def _step(self, planes: Planes, y: int, x: int) -> int:
+        return y * self.part.row_step * planes.row + x * self.part.column_step * planes.pixel
+
+
+def _check_halo(planes: Planes, needed: tuple[int, int, int, int], role: str) -> None:
+    if any(have < need for have, need in zip(planes.halo, needed, strict=True)):
+        raise ShapeError(
+            f"the {role}'s halo is {planes.halo} (top, bottom, left, right); the convolution reads {needed}"
+        )
+
+
+def _check_gradient(convolution: Convolution, gradient: Planes) -> None:
+    result = convolution.target
+    sizes = [(p.height, p.width, p.padded) for p in (gradient, result)]
+    if sizes[0] != sizes[1]:
+        raise ShapeError(
+            f"the output's gradient has (height, width, channels in memory) {sizes[0]}, the output {sizes[1]}"
+        )
+
+
+# -- kernel gradient: sums over pixels ---------------------------------------------------------------------------
+
+
+def kernel_gradient(
+    convolution: Convolution,
+    gradient: Planes,
+    *,
+    bias: bool = False,
+    accumulate: bool = False,
+    target: Target | None = None,
+) -> Kernel:
+    """The gradient by the kernel, packed as `forward_weights`, and by the bias.
+
+    A band of rows is met by all tiles of the kernel before the next: of the gradient what a block of outputs reads
+    fits the first-level cache, of both all fits the second. Each band is summed in registers from zero, so that
+    rounding errors stay those of short sums.
+
+    Args:
+        convolution: the forward convolution.
+        gradient: the planes of the output's gradient; any halo.
+        bias: also sum the gradient by the bias, one number per padded channel.
+        accumulate: add to what the results hold instead of replacing it.
+
+    The kernel's pointers: source, gradient, result, the bias's result where wanted. Its count: images. Of the gradient
+    a whole vector is read at its last pixel: channels that are no multiple of it need that much memory behind them.
+    """
+    return _kernel_gradient(convolution, gradient, bias, accumulate, target or current_target())
+
+
+@kept
+def _kernel_gradient(
+    convolution: Convolution, gradient: Planes, bias: bool, accumulate: bool, target: Target
+) -> Kernel:
+    _check_halo(convolution.source, convolution.source_halo(), "input")
+    _check_gradient(convolution, gradient)
+    weights = forward_weights(convolution, target)
+
+    def write(code: Function) -> None:
+        if not accumulate:
+            code.clear(code.pointers["result"], 0, weights.blocks * weights.block, convolution.dtype)
+            if bias:
+                code.clear(code.pointers["bias"], 0, gradient.padded, convolution.dtype)
+        if gradient.height and gradient.width:
+            products = _Products(code, convolution, gradient, weights, bias, target)
+            code.loop(0, code.counts["images"], 1, products.write)
+
+    pointers = ["source", "gradient", "result", *(["bias"] if bias else [])]
+    name = "convolution kernel gradient"
+    return compile_kernel(name, pointers, write, counts=["images"], distinct=True, target=target)
+
+
+class _Products:
+    """Writes the loops of one kernel gradient."""
+
+    def __init__(
+        self,
+        code: Function,
+        convolution: Convolution,
+        gradient: Planes,
+        weights: Weights,
+        bias: bool,
+        target: Target,
+    ) -> None:
+        self.code, self.convolution, self.gradient, self.weights, self.bias = (
+            code,
+            convolution,
+            gradient,
+            weights,
+            bias,
+        )
+        self.dtype, self.source = convolution.dtype, convolution.source
+        self.vectors = max(v for v in (1, 2, 3) if weights.blocks % v == 0)
+        merged = convolution.dilation[1] == 1
+        self.run = (weights.width if merged else 1) * weights.inputs
+        self.taps = [(y, x) for y in range(weights.height) for x in range(1 if merged else weights.width)]
+        most = (target.registers - 2 - self.vectors) // self.vectors
+        self.inputs = -(-self.run // -(-self.run // most))  # equal tiles, the last perhaps smaller
+        size = itemsize(self.dtype)
+        reused = (
+            gradient.width * self.vectors * weights.lanes * size
+        )  # bytes of a row that all tiles of a block read
+        row = (convolution.stride[0] * self.source.row + gradient.row) * size
+        fitting = min(_L1_BYTES // 2 // reused, _L2_BYTES // 2 // row)
+        self.rows = max(1, min(gradient.height, fitting))
+        offsets = [
+            y * convolution.dilation[0] * self.source.row + x * convolution.dilation[1] * self.source.pixel
+            for y, x in self.taps
+        ]
+        self.table = code.table(offsets)
+        self.down = convolution.stride[0] * self.source.row
+        self.right = convolution.stride[1] * self.source.pixel
+
+    def write(self, image: Offset, _: list[Value]) -> None:
+        """All products of one image."""
+        code = self.code
+        (above, left), source = self.convolution.padding, self.source
+        first = source.origin - above * source.row - left * source.pixel
+
+        def band(top: Offset, _: list[Value]) -> None:
+            rows = code.smaller_index(self.rows, code.offset((top, -1), self.gradient.height))
+            images = code.at(
+                code.pointers["source"],
+                code.offset((image, source.image), (top, self.down), first),
+                self.dtype,
+            )
+            place = code.offset((image, self.gradient.image), (top, self.gradient.row), self.gradient.origin)
+            gradient = code.at(code.pointers["gradient"], place, self.dtype)
+            if self.bias:
+                code.loop(
+                    0, self.weights.blocks, self.vectors, lambda b, _: self._sum_bias(gradient, rows, b)
+                )
+            code.loop(
+                0, self.weights.blocks, self.vectors, lambda b, _: self._block(images, gradient, rows, b)
+            )
+
+        code.loop(0, self.gradient.height, self.rows, band)
+
+    def _block(self, images: Value, gradient: Value, rows: Offset, block: Offset) -> None:
+        code, weights = self.code, self.weights
+        gradient = code.at(gradient, code.offset((block, weights.lanes)), self.dtype)
+        result = code.at(code.pointers["result"], code.offset((block, weights.block)), self.dtype)
+
+        def tap(t: Offset, _: list[Value]) -> None:
+            source = code.at(images, code.lookup(self.table, t), self.dtype)
+            sums = code.at(result, code.offset((t, self.run * weights.lanes)), self.dtype)
+            whole = self.run // self.inputs * self.inputs
+            code.loop(
+                0, whole, self.inputs, lambda i, _: self._tile(source, gradient, sums, rows, i, self.inputs)
+            )
+            if whole < self.run:
+                self._tile(source, gradient, sums, rows, whole, self.run - whole)
+
+        code.loop(0, len(self.taps), 1, tap)
+
+    def _tile(
+        self, source: Value, gradient: Value, result: Value, rows: Offset, first: Offset, count: int
+    ) -> None:
+        """The weights of `count` inputs and some vectors of outputs, summed over a band of rows."""
+        code, lanes, vectors = self.code, self.weights.lanes, self.vectors
+        source = code.at(source, first, self.dtype)
+        result = code.at(result, code.offset((first, lanes)), self.dtype)
+
+        def pixels(y: Offset, x: Offset, held: list[Value]) -> list[Value]:
+            here = code.at(source, code.offset((y, self.down), (x, self.right)), self.dtype)
+            there = code.at(
+                gradient, code.offset((y, self.gradient.row), (x, self.gradient.pixel)), self.dtype
+            )
+            factors = [code.load(there, v * lanes, self.dtype, lanes) for v in range(vectors)]
+            for i in range(count):
+                number = code.broadcast(code.load(here, i, self.dtype), lanes)
+                for v in range(vectors):
+                    held[i * vectors + v] = code.fma(number, factors[v], held[i * vectors + v])
+            return held
+
+        sums = [splat(0, self.dtype, lanes)] * (count * vectors)
+        sums = self._over_pixels(rows, pixels, sums)
+        for i in range(count):
+            for v in range(vectors):
+                place = i * lanes + v * self.weights.block
+                before = code.load(result, place, self.dtype, lanes)
+                code.store(code.add(before, sums[i * vectors + v]), result, place)
+
+    def _sum_bias(self, gradient: Value, rows: Offset, block: Offset) -> None:
+        code, lanes, vectors = self.code, self.weights.lanes, self.vectors
+        channel = code.offset((block, lanes))
+        gradient = code.at(gradient, channel, self.dtype)
+
+        def pixel(y: Offset, x: Offset, held: list[Value]) -> list[Value]:
+            there = code.at(
+                gradient, code.offset((y, self.gradient.row), (x, self.gradient.pixel)), self.dtype
+            )
+            return [code.add(held[v], code.load(there, v * lanes, self.dtype, lanes)) for v in range(vectors)]
+
+        sums = self._over_pixels(rows, pixel, [splat(0, self.dtype, lanes)] * vectors)
+        for v in range(vectors):
+            place = code.offset(channel, v * lanes)
+            before = code.load(code.pointers["bias"], place, self.dtype, lanes)
+            code.store(code.add(before, sums[v]), code.pointers["bias"], place)
+
+    def _over_pixels(self, rows: Offset, body: _PixelBody, sums: list[Value]) -> list[Value]:
+        def row(y: Offset, held: list[Value]) -> list[Value]:
+            return self.code.loop(0, self.gradient.width, 1, lambda x, inner: body(y, x, inner), held)
+
+        return self.code.loop(0, rows, 1, row, sums)

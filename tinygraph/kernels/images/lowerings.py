@@ -1,0 +1,322 @@
+"""Convolutions of images (batch, channels, *spatial) in any layout: the generated direct convolution as lowerings.
+
+Operands that lie in memory as the kernels want them, channels last with a halo, are read and written where they are;
+others go through scratch memory. What the kernels themselves do is in `convolution.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph.kernels import elementwise
+from tinygraph.kernels.cpu import Target
+from tinygraph.kernels.images import direct as direct
+from tinygraph.kernels.images import packing as packing
+from tinygraph.kernels.images.direct import Convolution, Weights
+from tinygraph.kernels.images.planes import ALIGNMENT, Planes, lanes_for, lanes_of, rounded_up
+from tinygraph.kernels.lowering import Layout, Layouts, Lowering, Run, channels_last, in_order, rows
+from tinygraph.kernels.program import Program
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+Steps = list[Run]
+
+
+def convolution(
+    images: Shape,
+    kernel: Shape,
+    dtype: Any,
+    *,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[tuple[int, int]] = ((0, 0), (0, 0)),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> Convolution | None:
+    """The convolution of images (N, C, H, W) with a kernel (O, C, h, w), or None where it is not supported.
+
+    Supported are one or two spatial dimensions, float32 and float64, and one group.
+    """
+    dimensions = len(images) - 2
+    if groups != 1 or dimensions not in (1, 2) or np.dtype(dtype).name not in ("float32", "float64"):
+        return None
+    if 0 in images or 0 in kernel:
+        return None
+    one = 2 - dimensions  # a row of pixels is an image of height 1
+    sizes, taps, steps, gaps = (
+        _pair((1,) * one + tuple(numbers)) for numbers in (images[2:], kernel[2:], stride, dilation)
+    )
+    pads = ((0, 0),) * one + tuple(padding)
+    outputs = [
+        (size + sum(pad) - gap * (tap - 1) - 1) // step + 1
+        for size, pad, gap, tap, step in zip(sizes, pads, gaps, taps, steps, strict=True)
+    ]
+    if min(outputs) < 1:
+        return None
+    source = Planes(*sizes, images[1], images[1])
+    target = Planes(outputs[0], outputs[1], kernel[0], kernel[0])
+    made = Convolution(source, target, taps, steps, (pads[0][0], pads[1][0]), gaps, np.dtype(dtype).name)
+    return made._replace(source=source._replace(halo=made.source_halo()))
+
+
+def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
+    first, second = numbers
+    return first, second
+
+
+# -- the three maps ------------------------------------------------------------------------------------------------
+
+
+def forward(convolution: Convolution, x: Shape, layouts: Layouts, target: Target) -> Lowering:
+    """Images (N, C, *spatial), a kernel and a bias or None to images (N, O, *output).
+
+    Args:
+        convolution: as `convolution` describes it.
+        x: the shape of the images.
+        layouts: of the operands and the result.
+    """
+    borders = _Borders(convolution, x, target)
+    source = borders.read(convolution.source, convolution.source_halo(), layouts.inputs[0])
+    result = borders.written(convolution.target, layouts.outputs[0])
+    made = convolution._replace(source=source.planes, target=result.planes)
+    weights = direct.forward_weights(made, target)
+    kernel = _Plain(layouts.inputs[1], borders.kernel_shape, made.dtype)
+    padded_bias = weights.blocks * weights.lanes * np.dtype(made.dtype).itemsize
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
+        images, bias, count, dtype = inputs[0], _third(inputs), [x[0]], made.dtype
+        steps: Steps = []
+        packed = _weights(weights, scratch[2], dtype)
+        plain = kernel.read(inputs[1], scratch[3], steps)
+        steps.append(packing.pack(weights, *borders.channels, dtype, target).bind(plain, packed).run)
+        operands = [source.read(images, scratch[0], steps), packed, result.memory(outputs[0], scratch[1])]
+        if bias is not None:
+            spread = scratch[4][:padded_bias].view(dtype)
+            steps.append(lambda: np.copyto(spread[: len(bias)], bias))
+            operands.insert(2, spread)
+        made_kernel = direct.forward(made, bias=bias is not None, target=target)
+        steps.append(made_kernel.bind(*operands, counts=count).run)
+        result.write(outputs[0], scratch[1], steps)
+        return in_order(*steps)
+
+    wanted = Layouts((source.wanted, None, None)[: len(layouts.inputs)], (result.wanted,))
+    sizes = (source.nbytes, result.nbytes, _nbytes(weights, made.dtype), kernel.nbytes, padded_bias)
+    return Lowering(bind, wanted, sizes, "direct convolution")
+
+
+def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target: Target) -> Lowering:
+    """The gradient by the output (N, O, *output) and a kernel to the gradient by the images, of shape `x`."""
+    borders = _Borders(convolution, x, target)
+    result = borders.written(convolution.source, layouts.outputs[0])
+    plain = convolution._replace(source=result.planes)
+    given = borders.read(convolution.target, plain.gradient_halo(), layouts.inputs[0])
+    made = plain._replace(target=given.planes)
+    weights = direct.gradient_weights(made, target)
+    kernel = _Plain(layouts.inputs[1], borders.kernel_shape, made.dtype)
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
+        steps: Steps = []
+        packed = _weights(weights, scratch[2], made.dtype)
+        contiguous = kernel.read(inputs[1], scratch[3], steps)
+        pack = packing.pack_for_gradient(weights, *borders.channels, made.dtype, target)
+        steps.append(pack.bind(contiguous, packed).run)
+        operands = (given.read(inputs[0], scratch[0], steps), packed, result.memory(outputs[0], scratch[1]))
+        made_kernel = direct.input_gradient(made, given.planes, target=target)
+        steps.append(made_kernel.bind(*operands, counts=[x[0]]).run)
+        result.write(outputs[0], scratch[1], steps)
+        return in_order(*steps)
+
+    wanted = Layouts((given.wanted, None, None)[: len(layouts.inputs)], (result.wanted,))
+    sizes = (given.nbytes, result.nbytes, _nbytes(weights, made.dtype), kernel.nbytes)
+    return Lowering(bind, wanted, sizes, "direct convolution, by input")
+
+
+def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target: Target) -> Lowering:
+    """Images of shape `x` and the gradient by the output to the gradient by the kernel (O, C, *size)."""
+    borders = _Borders(convolution, x, target)
+    source = borders.read(convolution.source, convolution.source_halo(), layouts.inputs[0])
+    given = borders.read(convolution.target, (0, 0, 0, 0), layouts.inputs[1])
+    made = convolution._replace(source=source.planes, target=given.planes)
+    weights = direct.forward_weights(made, target)
+    kernel = _Plain(layouts.outputs[0], borders.kernel_shape, made.dtype)
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
+        steps: Steps = []
+        packed = _weights(weights, scratch[2], made.dtype)
+        images, gradient = source.read(inputs[0], scratch[0], steps), given.read(inputs[1], scratch[1], steps)
+        made_kernel = direct.kernel_gradient(made, given.planes, target=target)
+        steps.append(made_kernel.bind(images, gradient, packed, counts=[x[0]]).run)
+        contiguous = kernel.memory(outputs[0], scratch[3])
+        steps.append(
+            packing.unpack(weights, *borders.channels, made.dtype, target).bind(packed, contiguous).run
+        )
+        kernel.write(outputs[0], scratch[3], steps)
+        return in_order(*steps)
+
+    sizes = (source.nbytes, given.nbytes, _nbytes(weights, made.dtype), kernel.nbytes)
+    wanted = Layouts((source.wanted, given.wanted), (None,))
+    return Lowering(bind, wanted, sizes, "direct convolution, by kernel")
+
+
+def clear_halo(array: Array, layout: Layout) -> Run:
+    """A call that writes zeros into the halo of images in a layout with channels last."""
+    ndim = array.ndim
+    pairs = ((0, 0),) * (4 - ndim) + layout.halo[2:]
+    height, width = (1, *array.shape[2:])[-2:]
+    planes = Planes(height, width, array.shape[1], array.shape[1], (*pairs[0], *pairs[1]))
+    return packing.clear_halo(planes, array.dtype.name).bind(layout.around(array), counts=[len(array)]).run
+
+
+# -- weights -----------------------------------------------------------------------------------------------------
+
+
+def _weights(weights: Weights, block: Array, dtype: str) -> Array:
+    return block[: _nbytes(weights, dtype)].view(dtype).reshape(weights)
+
+
+def _nbytes(weights: Weights, dtype: str) -> int:
+    return math.prod(weights) * np.dtype(dtype).itemsize
+
+
+def _third(inputs: Sequence[Any]) -> Any:
+    return inputs[2] if len(inputs) > 2 else None
+
+
+# -- how kernels meet arrays -------------------------------------------------------------------------------------
+
+
+class _Borders:
+    """Makes the borders of one convolution."""
+
+    def __init__(self, convolution: Convolution, x: Shape, target: Target) -> None:
+        self.batch, self.ndim, self.dtype, self.target = x[0], len(x), convolution.dtype, target
+        self.channels = convolution.target.channels, convolution.source.channels
+        self.kernel_shape = (*self.channels, *convolution.kernel[4 - self.ndim :])
+
+    def read(self, planes: Planes, halo: tuple[int, int, int, int], layout: Layout | None) -> _Border:
+        """Images that a kernel reads, with a halo."""
+        wanted = self._layout(planes._replace(halo=halo))
+        direct = layout is not None and layout.covers(wanted)
+        return self._border(planes, wanted, layout if direct else None)
+
+    def written(self, planes: Planes, layout: Layout | None) -> _Border:
+        """Images that a kernel writes: in whole vectors, or in half ones where that saves a copy."""
+        lanes = self.target.lanes(self.dtype)
+        bare = planes._replace(halo=(0, 0, 0, 0), padded=planes.channels)
+        whole = lanes_for(planes.channels, lanes)
+        if 2 * lanes_of(bare, lanes) >= whole:
+            wanted = self._layout(bare)
+            direct = layout is not None and layout.covers(wanted)
+            return self._border(bare, wanted, layout if direct else None)
+        padded = bare._replace(padded=rounded_up(planes.channels, whole))
+        return self._border(padded, self._layout(padded), None)._replace(wanted=None)
+
+    def _layout(self, planes: Planes) -> Layout:
+        """Planes as the layout of an array: padded channels are a halo of theirs."""
+        top, bottom, left, right = planes.halo
+        made = channels_last(self.ndim, ((top, bottom), (left, right))[4 - self.ndim :])
+        return made._replace(
+            halo=(made.halo[0], (0, planes.padded - planes.channels), *made.halo[2:]),
+        )
+
+    def _border(self, planes: Planes, wanted: Layout, given: Layout | None) -> _Border:
+        layout = given or wanted
+        spatial = ((0, 0),) * (4 - self.ndim) + layout.halo[2:]
+        seen = planes._replace(
+            padded=planes.channels + layout.halo[1][1], halo=(*spatial[0], *spatial[1]),
+        )  # fmt: skip
+        shape = (self.batch, planes.channels, *(planes.height, planes.width)[4 - self.ndim :])
+        return _Border(seen, layout, wanted, given is not None, shape, self.dtype)
+
+
+class _Border(NamedTuple):
+    """How a kernel meets an array of images: where it is, or through scratch memory.
+
+    Attributes:
+        planes: as the kernel sees it.
+        layout: the same as the layout of an array.
+        wanted: the layout that would need no scratch.
+        direct: whether the array is in that layout.
+    """
+
+    planes: Planes
+    layout: Layout
+    wanted: Layout | None
+    direct: bool
+    shape: Shape
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of scratch; a vector more than the images, since kernels may read a whole one at the last pixel."""
+        size = self.layout.size(self.shape) * np.dtype(self.dtype).itemsize
+        return 0 if self.direct else size + ALIGNMENT
+
+    def memory(self, array: Array, scratch: Array) -> Array:
+        """What the kernel gets: the images with their halo."""
+        if self.direct:
+            return self.layout.around(array)
+        size = self.layout.size(self.shape)
+        return scratch[: size * np.dtype(self.dtype).itemsize].view(self.dtype)
+
+    def read(self, array: Array, scratch: Array, steps: Steps) -> Array:
+        """The same, filled by the steps that are added."""
+        memory = self.memory(array, scratch)
+        if self.direct:
+            return memory
+        if array.flags.c_contiguous:
+            kernel = packing.to_planes(self.planes, self.dtype)
+            steps.append(kernel.bind(array, memory, counts=[self.shape[0]]).run)
+            return memory
+        if self.layout.has_halo:
+            steps.append(lambda: memory.fill(0))
+        steps.append(_copy(array, self.layout.inside(memory, self.shape)))
+        return memory
+
+    def write(self, array: Array, scratch: Array, steps: Steps) -> None:
+        """Add the steps that bring what the kernel wrote to the array."""
+        if self.direct:
+            return
+        memory = self.memory(array, scratch)
+        if array.flags.c_contiguous:
+            kernel = packing.from_planes(self.planes, self.dtype)
+            steps.append(kernel.bind(memory, array, counts=[self.shape[0]]).run)
+        else:
+            steps.append(_copy(self.layout.inside(memory, self.shape), array))
+
+
+class _Plain(NamedTuple):
+    """How a kernel meets an array that it wants contiguous."""
+
+    layout: Layout | None
+    shape: Shape
+    dtype: str
+
+    @property
+    def direct(self) -> bool:
+        return self.layout == rows(len(self.shape))
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.direct else math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def memory(self, array: Array, scratch: Array) -> Array:
+        return array if self.direct else scratch[: self.nbytes].view(self.dtype).reshape(self.shape)
+
+    def read(self, array: Array, scratch: Array, steps: Steps) -> Array:
+        memory = self.memory(array, scratch)
+        if not self.direct:
+            steps.append(_copy(array, memory))
+        return memory
+
+    def write(self, array: Array, scratch: Array, steps: Steps) -> None:
+        if not self.direct:
+            steps.append(_copy(self.memory(array, scratch), array))
+
+
+def _copy(source: Array, result: Array) -> Run:
+    """A call that copies between arrays of any strides."""
+    return elementwise.bind(Program((source.dtype.name,), (), (0,)), [source], [result]).run

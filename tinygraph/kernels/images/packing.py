@@ -1,0 +1,275 @@
+"""Kernels that change layouts: arrays as users see them (NCHW, OIHW) to and from planes and packed weights.
+
+All are one transposition of small square blocks held in registers, with offsets given by each layout. The last block
+of a size that is no multiple overlaps the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tinygraph.kernels.builder import Function, Offset, Value
+from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.images.direct import Weights
+from tinygraph.kernels.images.planes import Planes
+from tinygraph.kernels.module import Kernel, compile_kernel, kept
+
+Place = Callable[[Offset], Offset]
+
+
+def to_planes(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
+    """(images, channels, height, width) to planes; halo and padded channels become zero.
+
+    The kernel's pointers: source, result, both contiguous. Its count: images.
+    """
+    return _to_planes(planes, dtype, target or current_target())
+
+
+@kept
+def _to_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
+    pixels = planes.height * planes.width
+    hollow = any(planes.halo) or planes.padded != planes.channels
+
+    def write(code: Function) -> None:
+        def image(n: Offset, _: list[Value]) -> None:
+            source = code.at(code.pointers["source"], code.offset((n, planes.channels * pixels)), dtype)
+            result = code.at(code.pointers["result"], code.offset((n, planes.image)), dtype)
+            if hollow:
+                code.clear(result, 0, planes.image, dtype)
+            transposed = _Transposition(code, dtype, target, source, result)
+            transposed.write(
+                planes.channels,
+                pixels,
+                lambda c: code.offset((c, pixels)),
+                lambda p: _pixel_place(code, planes, p),
+            )
+
+        code.loop(0, code.counts["images"], 1, image)
+
+    return compile_kernel(
+        "to planes", ["source", "result"], write, counts=["images"], distinct=True, target=target
+    )
+
+
+def from_planes(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
+    """Planes to (images, channels, height, width).
+
+    The kernel's pointers: source, result, both contiguous. Its count: images.
+    """
+    return _from_planes(planes, dtype, target or current_target())
+
+
+@kept
+def _from_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
+    pixels = planes.height * planes.width
+
+    def write(code: Function) -> None:
+        def image(n: Offset, _: list[Value]) -> None:
+            source = code.at(code.pointers["source"], code.offset((n, planes.image)), dtype)
+            result = code.at(code.pointers["result"], code.offset((n, planes.channels * pixels)), dtype)
+            transposed = _Transposition(code, dtype, target, source, result)
+            transposed.write(
+                pixels,
+                planes.channels,
+                lambda p: _pixel_place(code, planes, p),
+                lambda c: code.offset((c, pixels)),
+            )
+
+        code.loop(0, code.counts["images"], 1, image)
+
+    return compile_kernel(
+        "from planes", ["source", "result"], write, counts=["images"], distinct=True, target=target
+    )
+
+
+def _pixel_place(code: Function, planes: Planes, pixel: Offset) -> Offset:
+    """Where the channels of a pixel start, by its number in the image."""
+    if planes.row == planes.width * planes.pixel:
+        return code.offset((pixel, planes.pixel), planes.origin)
+    y, x = code.divide_index(pixel, planes.width)
+    return code.offset((y, planes.row), (x, planes.pixel), planes.origin)
+
+
+def clear_halo(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
+    """Zeros in the halo of planes; what is inside stays. The kernel's pointer: the planes. Its count: images."""
+    return _clear_halo(planes, dtype, target or current_target())
+
+
+@kept
+def _clear_halo(planes: Planes, dtype: str, target: Target) -> Kernel:
+    width, between = planes.width * planes.pixel, planes.row - planes.width * planes.pixel
+    last = planes.origin + (planes.height - 1) * planes.row + width
+
+    def write(code: Function) -> None:
+        def image(n: Offset, _: list[Value]) -> None:
+            start = code.at(code.pointers["planes"], code.offset((n, planes.image)), dtype)
+            code.clear(start, 0, planes.origin, dtype)
+            if between:  # what is right of a row and what is left of the next lie side by side
+
+                def row(y: Offset, _: list[Value]) -> None:
+                    code.clear(start, code.offset((y, planes.row), planes.origin + width), between, dtype)
+
+                code.loop(0, planes.height - 1, 1, row)
+            code.clear(start, last, planes.image - last, dtype)
+
+        code.loop(0, code.counts["images"], 1, image)
+
+    return compile_kernel("clear halo", ["planes"], write, counts=["images"], target=target)
+
+
+# -- weights -----------------------------------------------------------------------------------------------------
+
+
+def pack(
+    weights: Weights, outputs: int, inputs: int, dtype: str = "float32", target: Target | None = None
+) -> Kernel:
+    """A kernel of shape (outputs, inputs, height, width) to `forward_weights`. Pointers: source, result."""
+    return _pack(weights, outputs, inputs, dtype, target or current_target())
+
+
+@kept
+def _pack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Target) -> Kernel:
+    taps = weights.height * weights.width
+
+    def write(code: Function) -> None:
+        _clear_padding(code, weights, outputs, inputs, dtype)
+
+        def block(first: Offset, count: int, result: Value) -> None:
+            source = code.at(code.pointers["source"], code.offset((first, inputs * taps)), dtype)
+            _Transposition(code, dtype, target, source, result).write(
+                count,
+                inputs * taps,
+                lambda row: code.offset((row, inputs * taps)),
+                lambda column: _weight_place(code, weights, column),
+            )
+
+        _each_block(code, weights, outputs, dtype, "result", block)
+
+    return compile_kernel("pack weights", ["source", "result"], write, distinct=True, target=target)
+
+
+def unpack(
+    weights: Weights, outputs: int, inputs: int, dtype: str = "float32", target: Target | None = None
+) -> Kernel:
+    """`forward_weights` to a kernel of shape (outputs, inputs, height, width). Pointers: source, result."""
+    return _unpack(weights, outputs, inputs, dtype, target or current_target())
+
+
+@kept
+def _unpack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Target) -> Kernel:
+    taps = weights.height * weights.width
+
+    def write(code: Function) -> None:
+        def block(first: Offset, count: int, source: Value) -> None:
+            result = code.at(code.pointers["result"], code.offset((first, inputs * taps)), dtype)
+            _Transposition(code, dtype, target, source, result).write(
+                inputs * taps,
+                count,
+                lambda row: _weight_place(code, weights, row),
+                lambda column: code.offset((column, inputs * taps)),
+            )
+
+        _each_block(code, weights, outputs, dtype, "source", block)
+
+    return compile_kernel("unpack weights", ["source", "result"], write, distinct=True, target=target)
+
+
+def pack_for_gradient(
+    weights: Weights, outputs: int, inputs: int, dtype: str = "float32", target: Target | None = None
+) -> Kernel:
+    """A kernel of shape (outputs, inputs, height, width) to `gradient_weights`. Pointers: source, result."""
+    return _pack_for_gradient(weights, outputs, inputs, dtype, target or current_target())
+
+
+@kept
+def _pack_for_gradient(weights: Weights, outputs: int, inputs: int, dtype: str, target: Target) -> Kernel:
+    taps = weights.height * weights.width
+
+    def write(code: Function) -> None:
+        _clear_padding(code, weights, inputs, outputs, dtype)
+
+        def block(first: Offset, count: int, start: Value) -> None:
+            def output(k: Offset, _: list[Value]) -> None:
+                place = code.offset((k, inputs * taps), (first, taps))
+                source = code.at(code.pointers["source"], place, dtype)
+                result = code.at(start, code.offset((k, weights.lanes)), dtype)
+                if taps == 1:  # nothing to transpose
+                    code.store(code.load(source, 0, dtype, count), result)
+                    return
+                step = weights.inputs * weights.lanes
+                _Transposition(code, dtype, target, source, result).write(
+                    count,
+                    taps,
+                    lambda row: code.offset((row, taps)),
+                    lambda tap: code.offset((tap, -step), (taps - 1) * step),  # in reverse
+                )
+
+            code.loop(0, outputs, 1, output)
+
+        _each_block(code, weights, inputs, dtype, "result", block)
+
+    name = "pack weights for gradient"
+    return compile_kernel(name, ["source", "result"], write, distinct=True, target=target)
+
+
+def _weight_place(code: Function, weights: Weights, number: Offset) -> Offset:
+    """Where in a block of packed weights (input, tap) is, by its number in the kernel's own order."""
+    i, tap = code.divide_index(number, weights.height * weights.width)
+    return code.offset((tap, weights.inputs * weights.lanes), (i, weights.lanes))
+
+
+def _clear_padding(code: Function, weights: Weights, outputs: int, inputs: int, dtype: str) -> None:
+    if outputs != weights.blocks * weights.lanes or inputs != weights.inputs:
+        code.clear(code.pointers["result"], 0, weights.blocks * weights.block, dtype)
+
+
+def _each_block(
+    code: Function,
+    weights: Weights,
+    channels: int,
+    dtype: str,
+    pointer: str,
+    body: Callable[[Offset, int, Value], None],
+) -> None:
+    """For each vector of channels: the first, how many there are, and where its weights start."""
+    whole = channels // weights.lanes
+
+    def block(b: Offset, count: int) -> None:
+        start = code.at(code.pointers[pointer], code.offset((b, weights.block)), dtype)
+        body(code.offset((b, weights.lanes)), count, start)
+
+    code.loop(0, whole, 1, lambda b, _: block(b, weights.lanes))
+    if channels % weights.lanes:
+        block(whole, channels % weights.lanes)
+
+
+# -- blocks --------------------------------------------------------------------------------------------------------
+
+
+class _Transposition:
+    """Writes result[place(column) + row] = source[place(row) + column]."""
+
+    def __init__(self, code: Function, dtype: str, target: Target, source: Value, result: Value) -> None:
+        self.code, self.dtype, self.source, self.result = code, dtype, source, result
+        self.widest = target.lanes(dtype)
+
+    def write(self, rows: int, columns: int, row_place: Place, column_place: Place) -> None:
+        """All blocks; their size is the largest power of two that fits."""
+        if not rows or not columns:
+            return
+        code = self.code
+        size = 1 << (min(rows, columns, self.widest).bit_length() - 1)
+
+        def block(i: Offset, j: Offset) -> None:
+            loaded = [
+                code.load(self.source, code.offset(row_place(code.offset(i, k)), j), self.dtype, size)
+                for k in range(size)
+            ]
+            for k, vector in enumerate(code.transpose(loaded)):
+                code.store(vector, self.result, code.offset(column_place(code.offset(j, k)), i))
+
+        def band(i: Offset, _: list[Value]) -> None:
+            row = code.smaller_index(i, rows - size)
+            code.loop(0, columns, size, lambda j, _: block(row, code.smaller_index(j, columns - size)))
+
+        code.loop(0, rows, size, band)

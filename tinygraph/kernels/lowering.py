@@ -1,0 +1,137 @@
+"""How values may lie in memory, and what an op's `lower` rule answers: the types of the door to compiled kernels.
+
+Which value gets which layout, and where, is decided by the plan (`tinygraph.compiler`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph.core.types import ArrayType
+
+Array = np.ndarray[Any, Any]
+Run = Callable[[], Any]
+Bind = Callable[[Sequence[Any], Sequence[Array], Sequence[Array]], Run | None]
+
+
+class Layout(NamedTuple):
+    """How the elements of a value lie in memory.
+
+    Attributes:
+        order: its axes, from the outermost to the innermost in memory.
+        halo: for each axis, elements of memory before and after it that hold zeros; whoever wants a halo may read them.
+
+    >>> channels_last(4).order
+    (0, 2, 3, 1)
+    """
+
+    order: tuple[int, ...]
+    halo: tuple[tuple[int, int], ...]
+
+    @property
+    def has_halo(self) -> bool:
+        return any(map(any, self.halo))
+
+    def block_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of the memory of a value, halo included, in the order of memory."""
+        return tuple(shape[axis] + sum(self.halo[axis]) for axis in self.order)
+
+    def size(self, shape: Sequence[int]) -> int:
+        """Elements of memory of a value, halo included."""
+        return math.prod(self.block_shape(shape))
+
+    def inside(self, block: Array, shape: Sequence[int]) -> Array:
+        """The value in a block of memory, as a view of the value's own shape."""
+        block = block.reshape(self.block_shape(shape))
+        within = (slice(self.halo[i][0], self.halo[i][0] + shape[i]) for i in self.order)
+        index: tuple[Any, ...] = (*within, ...)  # the dots keep what has no axes an array
+        inner: Array = block[index]
+        return inner.transpose(np.argsort(self.order))
+
+    def around(self, value: Array) -> Array:
+        """The block of memory that `inside` was given: the value with its halo, in the order of memory."""
+        size = value.dtype.itemsize
+        shape = self.block_shape(value.shape)
+        steps = [size * math.prod(shape[i + 1 :]) for i in range(len(shape))]
+        before = sum(step * self.halo[axis][0] for step, axis in zip(steps, self.order, strict=True))
+        return np.asarray(_Memory(value, value.ctypes.data - before, shape))
+
+    def wider(self, other: Layout) -> Layout:
+        """The layout of the same order whose halo is enough for both."""
+        pairs = zip(self.halo, other.halo, strict=True)
+        return self._replace(halo=tuple((max(a[0], b[0]), max(a[1], b[1])) for a, b in pairs))
+
+    def without_halo(self) -> Layout:
+        """The same order, and no more memory than the elements."""
+        return self._replace(halo=((0, 0),) * len(self.order))
+
+    def covers(self, other: Layout) -> bool:
+        """Whether a value in this layout can be read by who asked for the other."""
+        return self.order == other.order and self.wider(other) == self
+
+
+class _Memory:
+    """An array's memory under another address and shape, in NumPy's array interface; keeps the array alive."""
+
+    def __init__(self, owner: Array, address: int, shape: tuple[int, ...]) -> None:
+        self.owner = owner
+        self.__array_interface__ = {
+            "data": (address, False), "shape": shape, "typestr": owner.dtype.str, "version": 3,
+        }  # fmt: skip
+
+
+def rows(ndim: int) -> Layout:
+    """The layout of NumPy's own arrays: the last axis innermost."""
+    return Layout(tuple(range(ndim)), ((0, 0),) * ndim)
+
+
+def channels_last(ndim: int, halo: Sequence[tuple[int, int]] = ()) -> Layout:
+    """Images (batch, channels, *spatial) with all channels of a pixel together, and a halo around each image."""
+    pairs = tuple(halo) or ((0, 0),) * (ndim - 2)
+    return Layout((0, *range(2, ndim), 1), ((0, 0), (0, 0), *pairs))
+
+
+class Types(NamedTuple):
+    """The types of a node's operands (an `ArrayType`, or None where an operand is absent) and of its results."""
+
+    inputs: tuple[Any, ...]
+    outputs: tuple[ArrayType, ...]
+
+
+class Layouts(NamedTuple):
+    """The layouts of a node's operands and results, None where the plan does not decide it: any strides."""
+
+    inputs: tuple[Layout | None, ...]
+    outputs: tuple[Layout | None, ...]
+
+
+class Lowering(NamedTuple):
+    """What a `lower` rule answers: a kernel for these types, not yet bound to memory.
+
+    Attributes:
+        bind: called once with the operands, the results and the scratch arrays (bytes), all of which stay where they
+            are; returns a call without arguments, or None if the arrays' strides are not for it. A result is written
+            whole by each run.
+        layouts: what the kernel would rather have; the plan gives it where it can, and asks again.
+        scratch: bytes of memory that only a run itself needs, one entry an array.
+        name: of the kernel, for tables; by default the op's.
+    """
+
+    bind: Bind
+    layouts: Layouts | None = None
+    scratch: tuple[int, ...] = ()
+    name: str = ""
+
+
+def in_order(*calls: Run) -> Run:
+    """One call for several."""
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run

@@ -1,0 +1,304 @@
+"""Running a function on tensors that have types but no values, and keeping the nodes it makes.
+
+Parameters and buffers that the function reads become leaves of the graph, by reference. Python code that asks for a
+value (`if x > 0`, `float(x)`) raises at the user's line.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.collector import collection_paused
+from tinygraph.core.graph import Graph
+from tinygraph.core.modes import Place, mode
+from tinygraph.core.node import Edge, Leaf, next_order
+from tinygraph.core.registry import ops
+from tinygraph.core.state import buffer
+from tinygraph.core.tensor import Tensor
+from tinygraph.core.trees import Tree, flatten
+from tinygraph.core.types import ArrayType, WeakType, type_of
+from tinygraph.errors import CaptureError, DTypeError
+from tinygraph.tracing.closure import rely_on_closure
+
+
+class Trace:
+    """What a capture in progress has read and written.
+
+    Attributes:
+        reads: the states (parameters, buffers, generators) that the program reads, by id, each with whether it
+            required a gradient.
+        writes: the states it replaces, each with the last captured value.
+        versions: id of the node that stands for a parameter after it was replaced -> the parameter.
+        gradients: the leaves whose `.grad` it sets, each with the last captured value (None: cleared).
+        gradients_read: the leaves whose `.grad` it reads, each with the state that holds it while the program runs.
+        with_tensors: whether the program read a tensor or called a module, so that its results are tensors.
+        constants: the tensors of plain data that it reads, by id, each with the value that it had.
+        floor: what this capture makes has a creation number above it.
+        guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
+    """
+
+    def __init__(self, floor: int = -1) -> None:
+        self.floor = floor
+        self.reads: dict[int, tuple[Leaf, bool]] = {}
+        self.writes: dict[int, tuple[Leaf, Any]] = {}
+        self.versions: dict[int, Leaf] = {}
+        self.gradients: dict[int, tuple[Leaf, Tensor | None]] = {}
+        self.gradients_read: dict[int, tuple[Leaf, Tensor]] = {}
+        self.constants: dict[int, tuple[Tensor, Any]] = {}
+        self.guards: dict[Any, tuple[str, Callable[[], Any], Any]] = {}
+        self.with_tensors = False
+        self._standing: dict[int, tuple[Any, Edge]] = {}
+        self._made: dict[int, Tensor] = {}
+
+    def rely(self, words: str, question: Callable[[], Any], key: Any = None) -> None:
+        """Note that the captured graph is right only as long as a question has the answer it has now.
+
+        A fact with a `key` is noted once, however often the program relies on it.
+        """
+        key = object() if key is None else key
+        if key not in self.guards:
+            self.guards[key] = (words, question, question())
+
+    def broken(self) -> str | None:
+        """What the capture relied on and is no longer so, in words; None if everything still holds."""
+        for words, question, answer in self.guards.values():
+            if question() != answer:
+                return words
+        for leaf, wanted in self.reads.values():
+            if leaf.requires_grad is not wanted:
+                return f"requires_grad of {leaf.describe()} changed"
+        for tensor, value in self.constants.values():
+            version = tensor._leaf.version if tensor._leaf is not None else 0
+            if tensor._value is not value or tensor._edge is not None or version:
+                return f"a tensor that the function closes over was written: {tensor.type}"
+        return None
+
+    def read(self, leaf: Leaf) -> Any:
+        """The captured value of a state: what was last written, or the leaf itself."""
+        written = self.writes.get(id(leaf))
+        if written is not None:
+            return written[1]
+        self.with_tensors = True
+        self.reads.setdefault(id(leaf), (leaf, leaf.requires_grad))
+        return Tensor(None, leaf, leaf)
+
+    def entry(self, leaf: Leaf) -> Any:
+        """What an op that reads a state gets as its input.
+
+        That is the leaf, or what it was last replaced by. Gradients of a replaced parameter stop there, as they would
+        at the leaf: a node of its own stands for it.
+        """
+        value = self.read(leaf)
+        if id(leaf) not in self.writes:
+            return leaf
+        if not leaf.requires_grad:
+            return _output(value)
+        of, standing = self._standing.get(id(leaf), (None, None))
+        if standing is None or of is not value:
+            standing = self._version(leaf, value)
+            self._standing[id(leaf)] = (value, standing)
+            self.versions[id(standing)] = leaf
+        return standing
+
+    def _version(self, leaf: Leaf, value: Any) -> Edge:
+        with mode(recording=False):
+            copy = ops.identity(value)
+        if isinstance(copy, Tensor) and copy._edge is not None:
+            return copy._edge
+        return Leaf(_output(copy), requires_grad=True, name=leaf.name)
+
+    def at_the_end(self, result: Any) -> Any:
+        """What a result of the program is: a state as the program leaves it, anything else as it was returned."""
+        if isinstance(result, Tensor) and result._value is not None:
+            if result._leaf is not None and self.is_state(result):
+                return self.read(result._leaf)
+            if result._edge is None:
+                self.constant(result)
+        return result
+
+    def write(self, leaf: Leaf, value: Any) -> None:
+        """Note that the program replaces a state."""
+        self.writes[id(leaf)] = (leaf, value)
+
+    def constant(self, tensor: Tensor) -> None:
+        """Note that the program read a tensor of plain data, whose value becomes part of the graph."""
+        self.with_tensors = True
+        if id(tensor) not in self._made:
+            self.constants.setdefault(id(tensor), (tensor, tensor._value))
+
+    def may_ask_for(self, tensor: Tensor) -> bool:
+        """Whether Python code may read the value of a tensor: not of state; plain data becomes part of the graph."""
+        leaf = tensor._leaf
+        if leaf is not None and (leaf.requires_grad or leaf.kind == "buffer") and self.is_state(tensor):
+            return False
+        if tensor._edge is None and id(tensor) not in self._made:
+            self.constants.setdefault(id(tensor), (tensor, tensor._value))
+        return True
+
+    def check_constants(self) -> None:
+        """Raise if plain data that the program read lies in the memory of a state that it writes."""
+        for tensor, value in self.constants.values():
+            for leaf, _ in self.writes.values():
+                if leaf is not tensor._leaf and np.may_share_memory(value, leaf.value):
+                    raise CaptureError(
+                        f"a tensor of plain data that is read here ({tensor.type}) shares its memory with "
+                        f"{leaf.describe()}, which is written here, so that it would be no constant: call .detach() "
+                        f"inside the captured function, or close over a copy, tensor.copy()"
+                    )
+
+    def made(self, tensor: Tensor) -> None:
+        """Note that the program made a tensor of plain data: it is no state, and forgotten when the program ends."""
+        self._made[id(tensor)] = tensor
+
+    def is_state(self, tensor: Tensor) -> bool:
+        """Whether a tensor that holds a value outlives the program, so that a write to it is an update."""
+        return id(tensor) not in self._made
+
+    def read_grad(self, leaf: Leaf) -> Tensor | None:
+        """The captured gradient of a leaf: what was last set, or the one it has, as a state of its own."""
+        set_here = self.gradients.get(id(leaf))
+        if set_here is not None:
+            return set_here[1]
+        self.rely(
+            f"the gradient of {leaf.describe()} was there and is not, or the other way round",
+            lambda: None if leaf.grad is None else leaf.grad.type,
+            key=("grad", id(leaf)),
+        )
+        if leaf.grad is None:
+            return None
+        _, state = self.gradients_read.setdefault(id(leaf), (leaf, buffer(leaf.grad._value)))
+        found: Tensor = self.read(state._own_leaf())
+        return found
+
+    def write_grad(self, leaf: Leaf, gradient: Tensor | None) -> None:
+        """Note that the program sets a leaf's gradient."""
+        self.gradients[id(leaf)] = (leaf, gradient)
+
+
+def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
+    """The graph of a function or module, found by running it on the types of its arguments.
+
+    Args:
+        function: takes the arguments; returns tensors, or a container of them.
+        example_args: arrays, tensors and numbers, of which only types count; containers of them; anything else
+            (bools, strings, modules) is passed on as it is.
+
+    Returns:
+        A `Graph` whose inputs are the arrays among the arguments, in order, and which holds live references to the
+        parameters that the function read.
+
+    Raises:
+        CaptureError: the function asks for a value, or returns no tensors or arrays.
+
+    >>> import numpy as np
+    >>> graph = capture(lambda x: np.sin(x) * 2, np.zeros(3))
+    >>> graph(np.array([0.0, np.pi / 2, 0.0]))
+    array([0., 2., 0.])
+    """
+    return capture_with(function, example_args)[0]
+
+
+@collection_paused()
+def capture_with(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+) -> tuple[Graph, Trace]:
+    """Capture a function, and return what the capture read and relied on besides."""
+    kwargs = kwargs or {}
+    trace = Trace(floor=next_order())
+    leaves, tree = flatten((args, kwargs))
+    names = _names(function, args, kwargs)
+    inputs: list[Leaf] = []
+    filled: list[Any] = []
+    for i, leaf in enumerate(leaves):
+        types = _input_type(leaf)
+        if types is None:
+            filled.append(leaf)
+            continue
+        name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
+        inputs.append(Leaf(None, kind="input", types=types, name=name))
+        filled.append(Tensor(None, inputs[-1], inputs[-1]))
+    rely_on_closure(trace, function)
+    args, kwargs = tree.unflatten(filled)
+    with mode(recording=True, capture=trace, place=Place()):
+        result = function(*args, **kwargs)
+    outputs, shape = _arrays(result)
+    if not (outputs or trace.writes or trace.gradients):
+        raise CaptureError(
+            f"{_title(function)} returned nothing that was captured: its result must be tensors or arrays, or "
+            f"containers of them. It returned {type(result).__name__}"
+        )
+    outputs = list(map(trace.at_the_end, outputs))
+    trace.check_constants()
+    edges = [_output(out) for out in outputs]
+    updates = [(leaf, _output(value)) for leaf, value in trace.writes.values()]
+    gradients = [
+        (leaf, None if value is None else _output(value)) for leaf, value in trace.gradients.values()
+    ]
+    graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=_title(function))
+    return graph, trace
+
+
+def _input_type(value: Any) -> ArrayType | None:
+    """The type of an argument that becomes an input of the graph; None for what is passed on as it is."""
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        shape, dtype = value.type if isinstance(value, Tensor) else type_of(value)
+        if dtype.kind not in "biufcO":
+            raise DTypeError(
+                f"an array of dtype {dtype} cannot be computed with; pass numbers, or close over it"
+            )
+        return ArrayType(shape, dtype.newbyteorder("="))  # kernels take the machine's byte order only
+    if isinstance(value, int | float | complex) and not isinstance(value, bool):
+        return WeakType((), np.asarray(value).dtype)
+    return None
+
+
+def _arrays(result: Any) -> tuple[list[Any], Tree]:
+    """The tensors and arrays in a result, and how to build it again around them; anything else stays as it is."""
+    leaves, tree = flatten(result)
+    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor | np.ndarray | np.generic)]
+    if len(places) == len(leaves):
+        return leaves, tree
+    rest = [None if i in places else leaf for i, leaf in enumerate(leaves)]
+
+    def build(arrays: Sequence[Any]) -> Any:
+        filled = list(rest)
+        for i, array in zip(places, arrays, strict=True):
+            filled[i] = array
+        return tree.unflatten(filled)
+
+    return [leaves[i] for i in places], Tree(len(places), build, repr(tree))
+
+
+def _output(out: Any) -> Any:
+    """What a graph holds for a value: its edge, or an array."""
+    if isinstance(out, Tensor):
+        return out._edge if out._edge is not None else out._value
+    return np.asarray(out)
+
+
+def _title(function: Any) -> str:
+    return getattr(function, "__name__", None) or type(function).__name__
+
+
+def _names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, str]:
+    """Names for the flat arguments, from the function's parameters."""
+    target = function.forward if hasattr(function, "forward") else function
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (TypeError, ValueError):
+        return {}
+    positional = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_POSITIONAL]
+    titles = [positional[i] if i < len(positional) else None for i in range(len(args))] + sorted(kwargs)
+    names: dict[int, str] = {}
+    start = 0
+    for title, arg in zip(titles, (*args, *(kwargs[name] for name in sorted(kwargs))), strict=True):
+        count = flatten(arg)[1].count
+        if title is not None:
+            for k in range(count):
+                names[start + k] = title if count == 1 else f"{title}.{k}"
+        start += count
+    return names
