@@ -30,13 +30,17 @@ from tinygraph.transforms import jvp as jvp
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp
 
-_PACKAGES = ("data", "errors", "interop", "nn", "optim", "passes", "plugin", "testing", "training")
+# Packages that are imported when first asked for, by the name they have under `tg`.
+_PACKAGES = {
+    name: f"tinygraph.{name}"
+    for name in ("data", "errors", "interop", "nn", "optim", "plugin", "testing", "training")
+} | {"passes": "tinygraph.compiler.passes"}
 
 
 def __getattr__(name: str) -> ModuleType:
     """Packages that are imported when first asked for: `tg.nn`, `tg.testing` and so on."""
     if name in _PACKAGES:
-        return importlib.import_module(f"tinygraph.{name}")
+        return importlib.import_module(_PACKAGES[name])
     raise AttributeError(f"module 'tinygraph' has no attribute {name!r}")
 
 

@@ -1,8 +1,5 @@
 """Everything an op author needs, and all that op packages import: `from tinygraph.plugin import op, ops, Sample`."""
 
-import importlib
-from types import ModuleType
-
 from tinygraph.analysis.expansion import Affine as Affine
 from tinygraph.analysis.expansion import Expansion as Expansion
 from tinygraph.analysis.expansion import Read as Read
@@ -36,14 +33,3 @@ from tinygraph.kernels.lowering import Types as Types
 from tinygraph.kernels.lowering import channels_last as channels_last
 from tinygraph.kernels.lowering import in_order as in_order
 from tinygraph.kernels.lowering import rows as rows
-
-
-def kernel_language() -> ModuleType | None:
-    """The kernel language that lowering rules build kernels with, or None where llvmlite is not installed."""
-    from tinygraph import kernels as language
-
-    if not language.available():
-        return None
-    importlib.import_module("tinygraph.kernels.images.lowerings")
-    importlib.import_module("tinygraph.kernels.images.pooling")
-    return language

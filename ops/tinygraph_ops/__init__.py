@@ -1,30 +1,21 @@
-"""The built-in ops: one module a family, declared through `tinygraph.plugin` like anybody's."""
+"""The built-in ops: one module or folder a family, declared through `tinygraph.plugin` like anybody's."""
 
+from tinygraph_ops import activations as activations
 from tinygraph_ops import arithmetic as arithmetic
+from tinygraph_ops import choosing as choosing
 from tinygraph_ops import comparison as comparison
 from tinygraph_ops import complex_numbers as complex_numbers
+from tinygraph_ops import contraction as contraction
+from tinygraph_ops import convolution as convolution
 from tinygraph_ops import dropout as dropout
 from tinygraph_ops import embedding as embedding
 from tinygraph_ops import exponential as exponential
 from tinygraph_ops import indexing as indexing
+from tinygraph_ops import losses as losses
+from tinygraph_ops import normalization as normalization
+from tinygraph_ops import pooling as pooling
 from tinygraph_ops import powers as powers
 from tinygraph_ops import random_numbers as random_numbers
+from tinygraph_ops import reductions as reductions
+from tinygraph_ops import shape as shape
 from tinygraph_ops import trigonometric as trigonometric
-from tinygraph_ops.activations import kernels as activation_kernels
-from tinygraph_ops.activations import ops as activations
-from tinygraph_ops.choosing import kernels as choosing_kernels
-from tinygraph_ops.choosing import ops as choosing
-from tinygraph_ops.contraction import kernels as contraction_kernels
-from tinygraph_ops.contraction import ops as contraction
-from tinygraph_ops.convolution import kernels as convolution_kernels
-from tinygraph_ops.convolution import ops as convolution
-from tinygraph_ops.losses import kernels as loss_kernels
-from tinygraph_ops.losses import ops as losses
-from tinygraph_ops.normalization import kernels as normalization_kernels
-from tinygraph_ops.normalization import ops as normalization
-from tinygraph_ops.pooling import kernels as pooling_kernels
-from tinygraph_ops.pooling import ops as pooling
-from tinygraph_ops.reductions import kernels as reduction_kernels
-from tinygraph_ops.reductions import ops as reductions
-from tinygraph_ops.shape import kernels as copying_kernels
-from tinygraph_ops.shape import ops as shape

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import kernels as language
+from tinygraph import kernels
 from tinygraph.cli.bench import workloads
 from tinygraph.cli.bench.alternating import measure, ratio
 from tinygraph.cli.bench.candidates import check_equal
@@ -29,13 +29,13 @@ def test_a_workload_is_measured_with_numpy_kernels(capsys):
 
 
 def test_numpy_kernels_hide_llvmlite_and_give_it_back():
-    before = language.available(), sys.modules.get("llvmlite")
+    before = kernels.available(), sys.modules.get("llvmlite")
     with numpy_kernels():
-        assert not language.available()
+        assert not kernels.available()
         function = tg.compile(lambda x: np.exp(x) * 2 + 1)
         function(np.ones(3))
         assert [step.kernel.name for step in function.plan.steps] == ["np.exp", "np.multiply", "np.add"]
-    assert (language.available(), sys.modules.get("llvmlite")) == before
+    assert (kernels.available(), sys.modules.get("llvmlite")) == before
 
 
 def test_an_unknown_workload_is_named(capsys):

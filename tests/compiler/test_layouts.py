@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import kernels as language
+from tinygraph import kernels
 from tinygraph.compiler.layouts import choose_layouts
 from tinygraph.core.node import Leaf
 from tinygraph.kernels.lowering import Layout, channels_last, rows
 
 ops = tg.ops
 rng = np.random.default_rng(0)
-generated = pytest.mark.skipif(not language.available(), reason="layouts are asked for by generated kernels")
+generated = pytest.mark.skipif(not kernels.available(), reason="layouts are asked for by generated kernels")
 
 
 def layouts_of(function, *inputs):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygraph import kernels as language
+from tinygraph import kernels
 
 # they import llvmlite; `test_available.py` tells why they are missing
 collect_ignore = (
-    [] if language.available() else [path.name for path in Path(__file__).parent.glob("test_[!a]*.py")]
+    [] if kernels.available() else [path.name for path in Path(__file__).parent.glob("test_[!a]*.py")]
 )
 CANARY = 64  # elements on each side
 

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from tinygraph import kernels as language
+from tinygraph import kernels
 
 STEP = """
 import sys
 sys.modules["llvmlite"] = None  # as if it were not installed
 import numpy as np, tinygraph as tg
-from tinygraph import kernels as language
-assert not language.available()
+from tinygraph import kernels
+assert not kernels.available()
 kernel = tg.tensor(np.ones((2, 1, 3, 3)), requires_grad=True)
 def f(x):
     return np.tanh(tg.ops.max_pool(tg.ops.convolution(x, kernel), size=2)).sum()
@@ -28,7 +28,7 @@ def test_without_llvmlite() -> None:
 
 
 def test_llvmlite_is_here() -> None:
-    if not language.available():
+    if not kernels.available():
         pytest.skip(
             "llvmlite is not installed (extra `fast`): the kernel language's other tests are left out"
         )

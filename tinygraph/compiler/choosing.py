@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph import kernels as language
+from tinygraph import kernels
 from tinygraph.core.node import Node
 from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types
 
@@ -46,7 +46,7 @@ def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scrat
 
 def kernel_target() -> Any:
     """The CPU that kernels are generated for, or None where none can be."""
-    if not language.available():
+    if not kernels.available():
         return None
     from tinygraph.kernels.cpu import current_target
 

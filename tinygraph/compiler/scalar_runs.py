@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph import kernels as language
+from tinygraph import kernels
 from tinygraph.compiler.choosing import Kernel, choose_kernel
 from tinygraph.core.node import Node
 from tinygraph.core.types import ArrayType
@@ -23,7 +23,7 @@ class ScalarRun:
     """The ops on single numbers since the last other step of a plan."""
 
     def __init__(self) -> None:
-        self._available = language.available()
+        self._available = kernels.available()
         self._taken: list[tuple[Node, Any, Sequence[Any], Sequence[Any]]] = []
 
     def takes(self, node: Node, operands: Sequence[Any], outputs: Sequence[Any]) -> bool:

@@ -20,8 +20,8 @@ A kernel is compiled once for equal arguments, then bound to arrays; a bound ker
 keeps its arrays alive. Bound arrays must not move. The cheapest callable is its `run`:
 
 >>> import numpy as np
->>> from tinygraph import kernels as language
->>> if language.available():
+>>> from tinygraph import kernels
+>>> if kernels.available():
 ...     from tinygraph.kernels import elementwise
 ...     from tinygraph.kernels.program import ProgramBuilder
 ...     build = ProgramBuilder()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Layouts, Lowering, Types, kernel_language
+from tinygraph import kernels
+from tinygraph.plugin import ArrayType, Layouts, Lowering, Types
 from tinygraph_ops.convolution.ops import convolution, convolution_kernel_gradient, convolution_transpose
 from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
 from tinygraph_ops.windows import sliding as windows
@@ -19,16 +20,21 @@ from tinygraph_ops.windows.geometry import Geometry, convolution_geometry, convo
 
 
 def _lowered(
-    geometry: Geometry, types: Types, layouts: Layouts, target: Any, map_name: str
+    geometry: Geometry,
+    types: Types,
+    layouts: Layouts,
+    target: Any,
+    which: Literal["forward", "input_gradient", "kernel_gradient"],
 ) -> Lowering | None:
     """One of the language's three maps, or None where it does not serve these types."""
-    language = kernel_language()
     present = [one for one in (*types.inputs, *types.outputs) if one is not None]
-    if language is None or not all(one.size for one in present):
+    if not kernels.available() or not all(one.size for one in present):
         return None
     if len({one.dtype for one in present}) != 1 or not _same_windows(geometry):
         return None
-    described = language.images.convolution(
+    from tinygraph.kernels.images import lowerings
+
+    described = lowerings.convolution(
         geometry.x_shape,
         geometry.kernel_shape,
         present[0].dtype,
@@ -39,8 +45,7 @@ def _lowered(
     )
     if described is None:
         return None
-    lowering: Lowering = getattr(language.images, map_name)(described, geometry.x_shape, layouts, target)
-    return lowering
+    return lowerings.MAPS[which](described, geometry.x_shape, layouts, target)
 
 
 def _on_numpy(

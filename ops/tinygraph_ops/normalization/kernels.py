@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Lowering, Types, kernel_language, normalize_axes, reduced_shape
+from tinygraph import kernels
+from tinygraph.plugin import ArrayType, Lowering, Types, normalize_axes, reduced_shape
 from tinygraph_ops.activations.ops import log_softmax, softmax
 from tinygraph_ops.normalization.ops import standardize
 from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
@@ -159,17 +160,18 @@ def _lowering(
     x = types.inputs[0]
     if not same_float(types) or not x.size:
         return None
-    make, narrow, wide = on_numpy if kernel_language() is None else generated
+    make, narrow, wide = generated if kernels.available() else on_numpy
     statistic = ArrayType(reduced_shape(x.shape, axis, True), x.dtype)
     scratch = [statistic] * narrow + [x] * wide
-    prefix = "NumPy" if kernel_language() is None else "generated"
+    prefix = "generated" if kernels.available() else "NumPy"
     axes = normalize_axes(axis, len(x.shape))
     return numpy_lowering(make, f"{prefix} {name}", *scratch, axes=axes, **settings)
 
 
 def _generator(dtype: np.dtype[Any], axes: Axes) -> Callable[..., Run]:
     """How to bind generated loops over arrays of a dtype, with reductions over these axes."""
-    language: Any = kernel_language()
+    from tinygraph.kernels import elementwise
+    from tinygraph.kernels.program import ProgramBuilder
 
     def generated(
         compute: Callable[..., Any],
@@ -179,12 +181,12 @@ def _generator(dtype: np.dtype[Any], axes: Axes) -> Callable[..., Run]:
         besides: Array | None = None,
     ) -> Run:
         """A loop that writes what `compute` makes of its inputs, reduced or not, and `besides` what is not reduced."""
-        build = language.program.ProgramBuilder()
+        build = ProgramBuilder()
         value = compute(build.step, *(build.input(dtype) for _ in inputs))
         program, outputs, reductions = build.program(value), [out], [reduced]
         if besides is not None:
             program, outputs, reductions = build.program(value, value), [besides, out], [None, reduced]
-        run: Run = language.elementwise.bind(program, inputs, outputs, reductions=reductions, axes=axes).run
+        run: Run = elementwise.bind(program, inputs, outputs, reductions=reductions, axes=axes).run
         return run
 
     return generated

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Layouts, Lowering, Types, kernel_language
+from tinygraph import kernels
+from tinygraph.plugin import ArrayType, Layouts, Lowering, Types
 from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
 from tinygraph_ops.pooling.ops import (
     adaptive_average_pool,
@@ -57,33 +58,34 @@ def _overlaps_along(geometry: Geometry, axis: int) -> list[tuple[slice, slice]]:
 # -- the maximum ---------------------------------------------------------------------------------------------------
 
 
-def _lowered(name: str, on_numpy: Callable[..., Lowering | None]) -> Callable[..., Lowering | None]:
+def _lowered(positions: bool, on_numpy: Callable[..., Lowering | None]) -> Callable[..., Lowering | None]:
     """Windows are read where the images lie; results lie as the images do."""
 
     def lowered(types: Types, layouts: Layouts, target: Any, **settings: Any) -> Lowering | None:
-        language: Any = kernel_language()
         x, out = types.inputs[0], types.outputs[0]
         geometry = pool_geometry(x.shape, **settings)
         padded = any(before for before, _ in geometry.padding)
-        windows = (
-            language
-            and not padded
-            and language.pooling.windows(
-                x.shape,
-                out.shape,
-                x.dtype,
-                size=geometry.size,
-                stride=geometry.stride,
-                dilation=geometry.dilation,
-            )
-        )
-        if not windows:
+        if padded or not kernels.available():
             return on_numpy(x, out, geometry, settings)
+        from tinygraph.kernels.images import pooling
+
+        windows = pooling.windows(
+            x.shape,
+            out.shape,
+            x.dtype,
+            size=geometry.size,
+            stride=geometry.stride,
+            dilation=geometry.dilation,
+        )
+        if windows is None:
+            return on_numpy(x, out, geometry, settings)
+        maxima = pooling.max_pool_index if positions else pooling.max_pool
 
         def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
-            return getattr(language.pooling, name)(windows, inputs[0], outputs[0])
+            return maxima(windows, inputs[0], outputs[0])
 
-        return Lowering(bind, Layouts((None,), (_like(layouts.inputs[0]),)), name=name.replace("_", " "))
+        name = "max pool index" if positions else "max pool"
+        return Lowering(bind, Layouts((None,), (_like(layouts.inputs[0]),)), name=name)
 
     return lowered
 
@@ -158,24 +160,26 @@ def _positions(x: ArrayType, out: ArrayType, geometry: Geometry, settings: Any) 
 
 
 _FLOATS = ("float32", "float64")
-max_pool.lower(_lowered("max_pool", _maxima))
-max_pool_index.lower(_lowered("max_pool_index", _positions))
+max_pool.lower(_lowered(False, _maxima))
+max_pool_index.lower(_lowered(True, _positions))
 
 
 @scatter_windows.lower
 def scatter_windows_kernel(
     types: Types, layouts: Layouts, target: Any, *, spatial_shape: Any
 ) -> Lowering | None:
-    (values, index), out, language = types.inputs, types.outputs[0], kernel_language()
+    (values, index), out = types.inputs, types.outputs[0]
     if out.dtype.name not in _FLOATS or out.dtype != values.dtype:
         return None
     if index.dtype.name != "int64" or index.shape != values.shape or not out.size:
         return None
-    if language is None or len(out.shape) not in (3, 4):
+    if not kernels.available() or len(out.shape) not in (3, 4):
         return numpy_lowering(make_scatter, "NumPy scatter windows", index, spatial_shape=spatial_shape)
+    from tinygraph.kernels.images import pooling
 
     def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
-        return language.pooling.scatter_windows(*inputs, outputs[0])
+        values, index = inputs
+        return pooling.scatter_windows(values, index, outputs[0])
 
     return Lowering(bind, Layouts((None, None), (_like(layouts.inputs[1]),)), name="scatter windows")
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import Lowering, Types, kernel_language, normalize_axes
+from tinygraph import kernels
+from tinygraph.plugin import Lowering, Types, normalize_axes
 from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering
 from tinygraph_ops.reductions.ops import max, mean, min, prod, sum
 
@@ -32,13 +33,13 @@ def make_half_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: Any
 
 def _lowering(kind: str) -> Callable[..., Lowering | None]:
     def lowered(types: Types, layouts: Any, target: Any, *, axis: Any, keepdims: bool) -> Lowering | None:
-        (x, *others), out, language = types.inputs, types.outputs[0], kernel_language()
+        (x, *others), out = types.inputs, types.outputs[0]
         if any(one is not None for one in others) or not x.size:
             return None
         if x.dtype == np.float16:
             half = numpy_lowering(make_half_mean, "NumPy mean", axis=axis, keepdims=keepdims)
             return half if kind == "mean" else None
-        if language is None or x.dtype.name not in ("float32", "float64") or out.dtype != x.dtype:
+        if not kernels.available() or x.dtype.name not in ("float32", "float64") or out.dtype != x.dtype:
             count = x.size // out.size if kind == "mean" else 1
             return numpy_lowering(
                 make_reduction,
@@ -48,11 +49,14 @@ def _lowering(kind: str) -> Callable[..., Lowering | None]:
                 axis=axis,
                 keepdims=keepdims,
             )
-        program = language.program.Program((x.dtype.name,), (), (0,))
+        from tinygraph.kernels import elementwise
+        from tinygraph.kernels.program import Program
+
+        program = Program((x.dtype.name,), (), (0,))
         axes = normalize_axes(axis, len(x.shape))
 
         def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
-            made = language.elementwise.bind(program, inputs[:1], outputs, reductions=[kind], axes=axes)
+            made = elementwise.bind(program, inputs[:1], outputs, reductions=[kind], axes=axes)
             return made.run
 
         return Lowering(bind, name=f"generated {kind}")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph import kernels as language
+from tinygraph import kernels
 from tinygraph.analysis.operations import operations_of
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node
 from tinygraph.core.graph import Graph
@@ -27,7 +27,7 @@ _KEEPING_BOOLS = ("where", "logical_and", "logical_or", "logical_xor", "logical_
 
 def fuse_elementwise(graph: Graph) -> Graph:
     """Fuse elementwise ops whose results have one shape, wherever that makes no cycle."""
-    if not language.available() or not any(map(_can_fuse, graph.nodes)):
+    if not kernels.available() or not any(map(_can_fuse, graph.nodes)):
         return graph
     groups = _Groups(graph)
     groups.join()

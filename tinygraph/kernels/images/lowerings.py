@@ -161,6 +161,9 @@ def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target
     return Lowering(bind, wanted, sizes, "direct convolution, by kernel")
 
 
+MAPS = {"forward": forward, "input_gradient": input_gradient, "kernel_gradient": kernel_gradient}
+
+
 def clear_halo(array: Array, layout: Layout) -> Run:
     """A call that writes zeros into the halo of images in a layout with channels last."""
     ndim = array.ndim

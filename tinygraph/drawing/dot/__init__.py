@@ -1,0 +1,1 @@
+"""Pictures as DOT text, and what Graphviz makes of it."""

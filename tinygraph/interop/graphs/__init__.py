@@ -1,0 +1,1 @@
+"""Graphs outside the program: descriptions, files, networkx, tables."""
