@@ -481,7 +481,7 @@ def random_program(seed: int, mode: str | None = None) -> Program:
     calls = _calls(rng)
     writer = _Writer(rng, setup, calls[0])
     for _ in range(rng.randint(1, 6)):
-        piece = rng.choice(pieces) if rng.random() < 0.65 else None
+        piece = rng.choice(pieces) if pieces and rng.random() < 0.65 else None
         blocks = piece.blocks if piece is not None and not piece.steps else ()
         reads = piece.reads if piece is not None else PLAIN
         writer.add(rng.choice((*reads, *blocks)) if reads or blocks else rng.choice(PLAIN))

@@ -1,7 +1,7 @@
 """Programs that change Python state between calls: every run of one gives the eager numbers, or refuses.
 
-The programs come from `programs.py`, the comparison from `comparing.py`. A failure prints the smallest program found that
-still differs, as text that runs. That the test can fail is shown by faults planted in the library: each is caught.
+The programs come from `programs.py`, the comparison from `comparing.py`. A failure prints the smallest program found
+that still differs, as text that runs. That the test can fail is shown by faults planted in the library: each is caught.
 """
 
 from __future__ import annotations
