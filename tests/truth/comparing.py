@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygraph as tg
-from tests.truth.programs import FITTING, Program
+from tests.truth.programs import FITTING, SWITCHED_OFF, Program
 from tinygraph.errors import TinygraphError, TinygraphWarning
 
 # How far numbers may be apart, by bytes: kernels add in another order, and have exponentials of their own. In a program
@@ -161,7 +161,7 @@ def shrunk(found: Difference, tries: int = 400) -> Difference:
 
 def fitting(program: Program) -> tuple[str, ...]:
     """The variants that a program can run in: threads at once and arrays as tensors only where nothing is written."""
-    chosen = FITTING[program.mode]
+    chosen = tuple(one for one in FITTING[program.mode] if one not in SWITCHED_OFF)
     if program.writes:
         chosen = tuple(one for one in chosen if one not in ("compiled in threads", "reloaded", "recorded"))
     return chosen
