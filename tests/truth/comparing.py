@@ -162,6 +162,8 @@ def shrunk(found: Difference, tries: int = 400) -> Difference:
 def fitting(program: Program) -> tuple[str, ...]:
     """The variants that a program can run in: threads at once and arrays as tensors only where nothing is written."""
     chosen = tuple(one for one in FITTING[program.mode] if one not in SWITCHED_OFF)
+    if any("requires_grad" in line for line in program.body):  # which is what it changes
+        chosen = tuple(one for one in chosen if one != "recorded")
     if program.writes:
         chosen = tuple(one for one in chosen if one not in ("compiled in threads", "reloaded", "recorded"))
     return chosen

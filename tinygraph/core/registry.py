@@ -83,7 +83,7 @@ class Registry:
         Raises:
             PluginError: the name is none, a built-in op's, or declared twice by one package.
         """
-        if not isinstance(op.name, str) or not op.name.isidentifier():
+        if not str(op.name).isidentifier():
             raise PluginError(
                 f"{shown(op.name)} at {op.origin} cannot be an op's name: letters, digits and _, "
                 f"as in Python code"

@@ -94,7 +94,8 @@ class Card:
         given = {name: _tupled(value) for name, value in data.items() if name in known}
         given["operands"] = tuple(OperandCard(**one) for one in given.get("operands", ()))
         card = cls(**given, distribution=distribution, version=version)
-        for one in (card, *card.operands):
+        checked: list[Card | OperandCard] = [card, *card.operands]
+        for one in checked:
             for each in fields(one):
                 if each.type == "str" and not isinstance(getattr(one, each.name), str):
                     raise TypeError(f"{each.name} must be a text")
