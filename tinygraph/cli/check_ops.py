@@ -175,7 +175,7 @@ def _check(target: Target, mutation: bool, seconds: float) -> CheckedPackage:
             report = check_op(op, report=True, time_limit=seconds) if op.samples else None
             wanted = mutation and isinstance(op, Op) and report is not None
             # against broken laws a mutant's verdict says nothing, and it would be asked for many times over
-            score = mutation_score(op) if wanted and report.ok else None
+            score = mutation_score(op) if wanted and report is not None and report.ok else None
             checked.append(Checked(op, report, lint_op(op), score, held_back=wanted and score is None))
     return CheckedPackage(target, checked, [target.fault] if target.fault else [])
 
