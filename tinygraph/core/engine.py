@@ -77,33 +77,66 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
     leaves |= {id(node): versions[id(node)] for node in nodes if id(node) in versions}
     wanted = set(leaves) if versions else None
     found = propagate(nodes, [(edge, seed)], wanted=wanted, record=create_graph or capture is not None)
-    given = {id(seed)}  # a rule may hand on the cotangent itself: each leaf gets an array of its own
-    for key, leaf in leaves.items():
-        if key in found:
-            gradient = found[key]
-            _accumulate(leaf, _twin(gradient) if id(gradient) in given else gradient)
-            given.add(id(gradient))
+    if output.dtype.kind == "c":
+        for key, leaf in leaves.items():
+            if key in found and leaf.types.dtype.kind != "c":
+                raise complex_loss("backward()", output.type, leaf.describe())
+    reached = [key for key in leaves if key in found]
+    gradients = owned([found[key] for key in reached], nodes, [seed])
+    for key, gradient in zip(reached, gradients, strict=True):
+        _accumulate(leaves[key], gradient)
+
+
+def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
+    """The error of a complex loss whose gradient a real leaf could hold half of only."""
+    return DTypeError(
+        f"{what} of a complex output ({types}) that depends on {real}, which is real: a real number holds the real "
+        f"part of that gradient only. Make the output real first (np.real, np.imag, np.abs), or give tg.vjp the "
+        f"cotangent"
+    )
 
 
 def _accumulate(leaf: Leaf, gradient: Any) -> None:
-    new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(_owned(gradient)))
+    new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
     old = read_grad(leaf)
     with mode(place=Place()):
         write_grad(leaf, new if old is None else ops.add(old, new))
 
 
-def _twin(gradient: Any) -> Any:
-    """A gradient that may be written without changing the one it was made from."""
-    if isinstance(gradient, Tensor):
-        return Tensor(gradient._value, gradient._edge, gradient._leaf)
-    return gradient.copy() if isinstance(gradient, np.ndarray) else gradient
+def owned(gradients: Sequence[Any], nodes: Iterable[Node], others: Iterable[Any] = ()) -> list[Any]:
+    """Gradients that their receivers may write: each in memory of its own, not in what nodes saved nor one another's.
+
+    Rules hand on cotangents, views of them and operands as they are, which costs nothing where nobody writes.
+
+    Args:
+        gradients: what a pass found; None stays None.
+        nodes: the nodes that the pass went through.
+        others: arrays besides that may not be handed out: cotangents and primals.
+    """
+    taken: set[int] | None = None
+    made: list[Any] = []
+    for gradient in gradients:
+        array = gradient._value if isinstance(gradient, Tensor) else gradient
+        if array.__class__ is not np.ndarray:
+            made.append(_twin(gradient) if isinstance(gradient, Tensor) else gradient)
+            continue
+        if taken is None:
+            taken = {id(one._value if isinstance(one, Tensor) else one) for one in others}
+            for node in nodes:
+                taken.update(map(id, node.inputs))
+                taken.update(map(id, node.saved or ()))
+                if node.__class__ is Leaf:
+                    taken.add(id(node.value))
+        if array.base is not None or not array.flags.writeable or id(array) in taken:
+            array = array.copy()
+        taken.add(id(array))
+        made.append(Tensor(array, gradient._edge, gradient._leaf) if isinstance(gradient, Tensor) else array)
+    return made
 
 
-def _owned(gradient: Any) -> Any:
-    """A gradient that is a view (of a cotangent, or broadcast) becomes an array of its own."""
-    if isinstance(gradient, np.ndarray) and (gradient.base is not None or not gradient.flags.writeable):
-        return gradient.copy()
-    return gradient
+def _twin(gradient: Tensor) -> Tensor:
+    """A tensor that may be written without changing the one it was made from."""
+    return Tensor(gradient._value, gradient._edge, gradient._leaf)
 
 
 def _seed(output: Tensor, gradient: Any) -> Any:
@@ -119,10 +152,25 @@ def _seed(output: Tensor, gradient: Any) -> Any:
         ):  # a one of the output's own kind: Fraction(1)
             return as_value(output._value * 0 + 1, types.dtype)
         return as_value(np.ones(types.shape, types.dtype))
-    seed = gradient if isinstance(gradient, Tensor) else as_value(gradient, types.dtype)
+    seed = fitting(gradient, types, "backward(gradient)")
     if seed.shape != types.shape:
         raise ShapeError(f"backward(gradient): the gradient has shape {seed.shape}, the output {types.shape}")
     return seed
+
+
+def fitting(cotangent: Any, types: ArrayType, what: str) -> Any:
+    """A cotangent in the dtype of the output that it is for.
+
+    Raises:
+        DTypeError: a complex cotangent for a real output, whose imaginary part would be dropped.
+    """
+    given = cotangent if isinstance(cotangent, Tensor) else np.asarray(cotangent)
+    if given.dtype.kind == "c" and types.dtype.kind not in "cO":
+        raise DTypeError(
+            f"{what}: a complex cotangent for a real output ({types}) would lose its imaginary part: pass its real "
+            f"part, or differentiate a complex output"
+        )
+    return cotangent if isinstance(cotangent, Tensor) else as_value(cotangent, types.dtype)
 
 
 def propagate(

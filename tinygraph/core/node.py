@@ -9,15 +9,16 @@ the moment nobody holds its end. An entry of `Node.inputs` is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 import numpy as np
 
+from tinygraph.core.fingerprint import fingerprint
 from tinygraph.core.modes import Phase, Place, Scope
-from tinygraph.core.source import SourceLine, resolve
+from tinygraph.core.source import SourceLine, here, resolve
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import RecordingError, StaleValueError, printable
 
@@ -42,7 +43,8 @@ class Node:
         types: the type of the output, or a tuple of types if there are several.
         plan: which rules are live and what they asked to keep.
         saved: what was kept, in the plan's order; None while captured (there are no values).
-        versions: (leaf, version) of each saved leaf, to notice a later change.
+        versions: (leaf, version) of each saved leaf and (array, fingerprint) of each plain array that is kept, to
+            notice a later change.
         place: scope, phase and, for a backward node, the forward node it serves.
         order: creation number; inputs have smaller ones.
         name: the user's name for the output, if any.
@@ -58,7 +60,7 @@ class Node:
     types: ArrayType | tuple[ArrayType, ...]
     plan: Plan
     saved: tuple[Any, ...] | None
-    versions: tuple[tuple[Leaf, int], ...] | None
+    versions: tuple[tuple[Any, Any], ...] | None
     place: Place
     code: CodeType | SourceLine | None
     offset: int
@@ -102,9 +104,18 @@ class Node:
         return self.place.origin
 
     @property
+    def served(self) -> Node:
+        """The forward node that a backward one goes back to in the end; a forward one is its own."""
+        node = self
+        while node.place.origin is not None:
+            node = node.place.origin
+        return node
+
+    @property
     def source(self) -> SourceLine | None:
-        """The user's line that made this node."""
-        return resolve(self.code, self.offset)
+        """The user's line that made this node; of a backward node, the line of the forward node that it serves."""
+        node = self.served
+        return resolve(node.code, node.offset)
 
     @property
     def input_types(self) -> tuple[ArrayType | None, ...]:
@@ -125,10 +136,32 @@ class Node:
             entry.node if isinstance(entry, Port) else entry for entry in self.inputs if is_recorded(entry)
         ]
 
+    def again(self, inputs: Sequence[Any], place: Place, name: str | None, source: SourceLine | None) -> Node:
+        """A captured node like this one that reads other inputs, of the same types."""
+        node: Node = object.__new__(Node)
+        node.op = self.op
+        node.inputs = tuple(inputs)
+        node.settings = dict(self.settings)
+        node.types = self.types
+        node.plan = self.plan
+        node.saved = node.versions = None
+        node.place = place
+        node.name = name
+        node.code, node.offset = source, 0
+        node.order = next_order()
+        return node
+
     def check_versions(self) -> None:
-        """Raise if a saved leaf has been written since."""
+        """Raise if a saved leaf, or a plain array that is kept, has been written since."""
         for leaf, version in self.versions or ():
-            if leaf.version != version:
+            if not isinstance(leaf, Leaf):
+                if fingerprint(leaf) != version:
+                    raise StaleValueError(
+                        f"an array ({type_of(leaf)}) that {self.describe()} keeps for its backward pass was changed "
+                        f"between that line and {here() or 'the backward pass'}: run backward before the array is "
+                        f"written again, or give the op a copy of it"
+                    )
+            elif leaf.version != version:
                 raise StaleValueError(
                     f"the value of {leaf.describe()} that {self.describe()} saved for its backward pass was changed "
                     f"afterwards{f' at {leaf.changed_at}' if leaf.changed_at else ''}: run backward before the "

@@ -16,6 +16,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, as_value, type_of
+from tinygraph.core.views import laid_out_as, outdate
 from tinygraph.errors import CaptureError, DTypeError, ShapeError
 
 
@@ -46,6 +47,8 @@ def write(state: Tensor, value: Any) -> None:
         raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {state.shape}")
     if not np.can_cast(value.dtype, state.dtype, "same_kind"):
         raise DTypeError(f"a value of dtype {value.dtype} does not fit the state of dtype {state.dtype}")
+    if getattr(state, "_shared", None) is not None:
+        outdate(state)
     capture = modes.current.capture
     if capture is not None:
         fits = value.dtype == state.dtype
@@ -57,13 +60,18 @@ def write(state: Tensor, value: Any) -> None:
     old = state._value
     if state._leaf is None:
         # plain data, whose array other tensors and recorded nodes may share: they keep it as it is
-        state._value = as_value(value.astype(old.dtype))
+        state._value = laid_out_as(old, as_value(value.astype(old.dtype)))
         return
     leaf = state._leaf
     if isinstance(old, np.ndarray) and old.flags.writeable:
         np.copyto(old, value, casting="same_kind")
     else:  # NumPy scalars are immutable
         state._value = leaf.value = value.astype(old.dtype)[()] if value.dtype.kind != "O" else value
+    written(leaf)
+
+
+def written(leaf: Leaf) -> None:
+    """Note that a leaf's memory was written, and where."""
     leaf.version += 1
     leaf.changed_at = here()
 
@@ -76,13 +84,14 @@ def convert(state: Tensor, dtype: Any) -> None:
     """
     if modes.current.capture is not None:
         raise CaptureError("the dtype of a parameter or buffer cannot change inside a captured program")
+    if getattr(state, "_shared", None) is not None:
+        outdate(state)
     leaf = state._own_leaf()
     state._value = leaf.value = state._value.astype(dtype)
     leaf.types = type_of(state._value)
     if leaf.grad is not None:
         leaf.grad = Tensor(leaf.grad._value.astype(dtype))
-    leaf.version += 1
-    leaf.changed_at = here()
+    written(leaf)
 
 
 class Generator:

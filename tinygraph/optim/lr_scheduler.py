@@ -12,6 +12,7 @@ from math import cos, floor, log, pi
 from typing import Any
 
 from tinygraph.core.modes import modes
+from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError, SettingError
 from tinygraph.optim.optimizer import Optimizer
 
@@ -353,10 +354,11 @@ class ReduceLROnPlateau:
         self.best = float("inf") if mode == "min" else float("-inf")
         self.num_bad_epochs = self.cooldown_counter = 0
 
-    def step(self, metrics: float) -> None:
-        """Take note of the metric of this step."""
-        if self._better(float(metrics)):
-            self.best, self.num_bad_epochs = float(metrics), 0
+    def step(self, metrics: Any) -> None:
+        """Take note of the metric of this step: a number, or a tensor of one element such as the loss."""
+        metric = float(metrics.item() if isinstance(metrics, Tensor) else metrics)
+        if self._better(metric):
+            self.best, self.num_bad_epochs = metric, 0
         else:
             self.num_bad_epochs += 1
         if self.cooldown_counter > 0:

@@ -7,14 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from tinygraph.core.engine import ancestors, propagate
+from tinygraph.core.fingerprint import fingerprint
 from tinygraph.core.modes import mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, next_order
 from tinygraph.core.op import Op, op
 from tinygraph.core.registry import ops
+from tinygraph.core.source import here
 from tinygraph.core.state import default_generator
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
+from tinygraph.errors import StaleValueError
 
 
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,6 +41,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         if not modes.current.recording or modes.current.capture is not None:
             return function(*args, **kwargs)
         leaves, tree = flatten((args, kwargs))
+        as_they_are = [_as_it_is(leaf) for leaf in leaves]
         moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf._edge is not None]
 
         def run(*operands: Any) -> Any:
@@ -49,14 +55,16 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         leaves_without_graph = [None if i in moving else leaf for i, leaf in enumerate(leaves)]
         generator = default_generator.state
         segment = _Segment(run, [operand._value for operand in operands])
+        leaves_without_graph = [None if i in moving else leaf for i, leaf in enumerate(as_they_are)]
         outputs, result = flatten(segment.result)
         outer = segment.outer_edges
         if not operands and not outer:
             return segment.result
         # The outer tensors join as operands, so that gradients reach them; their values are not kept.
+        read = segment.constants
         closed_over = [Tensor(edge_type(edge).stand_in(), edge, _leaf(edge)) for edge in outer]
         values = [out._value if isinstance(out, Tensor) else out for out in outputs]
-        again = _op(run, values, len(operands), generator, getattr(function, "__name__", "function"))
+        again = _op(run, values, len(operands), generator, getattr(function, "__name__", "function"), read)
         del segment
         out = again(*operands, *closed_over)
         return result.unflatten(list(out) if isinstance(out, tuple) else [out])
@@ -89,6 +97,22 @@ class _Segment:
                     found[id(source), getattr(entry, "index", 0)] = entry
         return list(found.values())
 
+    @property
+    def constants(self) -> list[bytes | Any]:
+        """What tells the plain arrays and numbers apart that the run read, in order."""
+        return [
+            fingerprint(np.asarray(entry))
+            for node in self.nodes
+            for entry in node.inputs
+            if isinstance(entry, np.ndarray | np.generic | int | float | complex)
+        ]
+
+
+def _as_it_is(leaf: Any) -> Any:
+    """A tensor of plain data as it is now: a later write gives it another array, which the second run would read."""
+    plain = isinstance(leaf, Tensor) and leaf._edge is None and leaf._leaf is None
+    return Tensor(leaf._value) if plain else leaf
+
 
 def _fresh(operand: Any) -> Tensor:
     value = operand._value if isinstance(operand, Tensor) else operand
@@ -107,7 +131,9 @@ def _leaf(edge: Edge) -> Leaf | None:
     return edge if isinstance(edge, Leaf) else None
 
 
-def _op(run: Callable[..., Any], values: list[Any], count: int, generator: Any, name: str) -> Op:
+def _op(
+    run: Callable[..., Any], values: list[Any], count: int, generator: Any, name: str, read: list[Any]
+) -> Op:
     """The op of one checkpointed call: its forward is done already, its rule runs the function again."""
 
     def checkpoint(*xs: Any) -> Any:
@@ -117,6 +143,12 @@ def _op(run: Callable[..., Any], values: list[Any], count: int, generator: Any, 
         record = modes.current.recording
         with _generator_at(generator):
             segment = _Segment(run, xs[:count])
+        if segment.constants != read:
+            raise StaleValueError(
+                f"checkpoint({name}) runs its function again for the backward pass, and it read other data than in the "
+                f"forward pass: an array or number was changed before {here() or 'the backward pass'}. Run backward "
+                f"before the change, or give the function a copy"
+            )
         cotangents = g if isinstance(g, tuple) else (g,)
         seeds = [
             (out._edge, cotangent)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.engine import owned
 from tinygraph.core.modes import mode
 from tinygraph.core.node import edge_node
 from tinygraph.core.registry import ops
@@ -16,7 +17,8 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.errors import RecordingError, ShapeError
-from tinygraph.transforms.reverse import Linearized, closed_over, grad, positions
+from tinygraph.transforms.primals import positions
+from tinygraph.transforms.reverse import Linearized, closed_over, grad
 
 
 class Pushed(Linearized):
@@ -78,6 +80,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
             raise ShapeError(f"jvp: tangent {i} has shape {tangent.shape}, its primal {primal.shape}")
         fitted.append(tangent)
     moved, record = linear.push(fitted)
+    moved = owned(moved, linear.nodes, [*fitted, *linear.outputs])
     return linear.value(), linear.result.unflatten([linear.primals.released(one, record) for one in moved])
 
 
@@ -107,7 +110,7 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
 
     @functools.wraps(function)
     def matrix(*args: Any, **kwargs: Any) -> Any:
-        chosen = positions(argnums, len(args), "jacobian")
+        chosen, one = positions(argnums, len(args), "jacobian")
         linear = Pushed(closed_over(function, args, kwargs, chosen), [args[i] for i in chosen], "jacobian")
         if not linear.outputs:
             raise RecordingError("jacobian needs a function that returns arrays; this one returned nothing")
@@ -115,12 +118,21 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
         found = []
         for k, out in enumerate(linear.outputs):
             out_type = out.type if isinstance(out, Tensor) else type_of(out)
-            make = _columns if inputs < out_type.size else _rows
-            blocks = linear.tree.unflatten(make(linear, k, out_type))
-            found.append(blocks[0] if isinstance(argnums, int) else blocks)
+            blocks = linear.tree.unflatten(_direction(linear, out_type, inputs)(linear, k, out_type))
+            found.append(blocks[0] if one else blocks)
         return linear.result.unflatten(found)
 
     return matrix
+
+
+def _direction(linear: Pushed, out_type: ArrayType, inputs: int) -> Callable[..., list[Any]]:
+    """By rows or by columns, whichever is fewer; of a complex result of real arguments a row is half of the truth."""
+    real = any(tensor.dtype.kind not in "cO" for tensor in linear.primals.tensors)
+    if out_type.dtype.kind == "c" and real:
+        return _columns
+    if out_type.dtype.kind != "c" and any(tensor.dtype.kind == "c" for tensor in linear.primals.tensors):
+        return _rows
+    return _columns if inputs < out_type.size else _rows
 
 
 def _rows(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
@@ -177,12 +189,12 @@ def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
     array([[ 6.,  0.],
            [ 0., 12.]])
     """
-    if isinstance(argnums, int):
-        return jacobian(grad(function, argnums), argnums)
-    chosen = tuple(argnums)
 
     @functools.wraps(function)
     def blocks(*args: Any, **kwargs: Any) -> Any:
+        chosen, one = positions(argnums, len(args), "hessian")
+        if one:
+            return jacobian(grad(function, chosen[0]), chosen[0])(*args, **kwargs)
         return tuple(jacobian(grad(function, i), chosen)(*args, **kwargs) for i in chosen)
 
     return blocks

@@ -116,6 +116,7 @@ def matmul_expansion(x: ArrayType, y: ArrayType) -> Expansion:
 
 @op(
     kind="contraction",
+    facts={"read_only": True},
     linear=("x", "y", "others"),
     samples=[
         Sample(_A, _B, subscripts="ij,jk->ik", expected=[[11.0, 3.0], [24.5, 6.0]]),

@@ -29,6 +29,7 @@ from tinygraph.plugin import (
 
 _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]
+MOST_PARTS = 100_000  # of a split: each is an output, with a type of its own
 
 
 def _last_wins(first: dict[str, Any], then: dict[str, Any], x: ArrayType) -> dict[str, Any]:
@@ -90,6 +91,11 @@ def reshape_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
 
 
+@reshape.view
+def reshape_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
+
+
 @reshape.types
 def reshape_types(x: ArrayType, *, shape: Any) -> ArrayType:
     sizes = shape if isinstance(shape, tuple) else (shape,)
@@ -114,7 +120,7 @@ def _(a: Any, shape: Any = None, order: str = "C", **options: Any) -> Any:
 def _(a: Any, order: str = "C") -> Any:
     if order != "C":
         raise NumpyFunctionError(f"np.ravel on tensors takes order='C' only, not {order!r}")
-    return reshape(a, shape=(-1,))
+    return a.ravel()
 
 
 @op(
@@ -137,6 +143,11 @@ def transpose(x: Any, *, axes: Any = None) -> Any:
 @transpose.vjp("x")
 def transpose_wrt_x(g: Any, x_type: Any, axes: Any) -> Any:
     return ops.transpose(g, axes=_inverse(axes, x_type.ndim))
+
+
+@transpose.view
+def transpose_put(value: Any, x: Any, axes: Any) -> Any:
+    return ops.transpose(value, axes=_inverse(axes, np.ndim(x)))
 
 
 @transpose.types
@@ -170,7 +181,7 @@ def _inverse(axes: Any, ndim: int) -> tuple[int, ...] | None:
 
 @op(
     kind="shape",
-    facts={"identity_on_same_type": True, "join": _last_wins},
+    facts={"identity_on_same_type": True, "join": _last_wins, "read_only": True},
     linear=("x",),
     numpy=np.broadcast_to,
     samples=[
@@ -337,6 +348,11 @@ def swapaxes_wrt_x(g: Any, axis1: int, axis2: int) -> Any:
     return ops.swapaxes(g, axis1=axis1, axis2=axis2)
 
 
+@swapaxes.view
+def swapaxes_put(value: Any, x: Any, axis1: int, axis2: int) -> Any:
+    return ops.swapaxes(value, axis1=axis1, axis2=axis2)
+
+
 def _moved(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
     """The order of axes of which some are moved."""
     source, destination = (
@@ -378,6 +394,11 @@ def moveaxis_wrt_x(g: Any, source: Any, destination: Any) -> Any:
     return ops.moveaxis(g, source=destination, destination=source)
 
 
+@moveaxis.view
+def moveaxis_put(value: Any, x: Any, source: Any, destination: Any) -> Any:
+    return ops.moveaxis(value, source=destination, destination=source)
+
+
 @op(
     kind="shape",
     facts={"identity_on_same_type": True, "form": _as_reshape},
@@ -397,6 +418,11 @@ expand_dims.expand(same_order)
 @expand_dims.vjp("x")
 def expand_dims_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
+
+
+@expand_dims.view
+def expand_dims_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
 
 
 @op(
@@ -422,6 +448,11 @@ squeeze.expand(same_order)
 @squeeze.vjp("x")
 def squeeze_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
+
+
+@squeeze.view
+def squeeze_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
 
 
 @op(
@@ -450,6 +481,11 @@ flatten.expand(same_order)
 @flatten.vjp("x")
 def flatten_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
+
+
+@flatten.view
+def flatten_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
 
 
 @flatten.types
@@ -635,6 +671,13 @@ def split_wrt_x(g: Any, axis: int) -> Any:
     return ops.concatenate(*g, axis=axis)
 
 
+@split.view
+def split_put(value: Any, x: Any, sections: Any, axis: int, output: int) -> Any:
+    bounds = _bounds(np.shape(x), sections, axis)
+    before = (("slice", None, None, None),) * (axis % np.ndim(x))
+    return ops.index_set(x, value, pattern=(*before, ("slice", bounds[output], bounds[output + 1], None)))
+
+
 @split.types
 def split_types(x: ArrayType, *, sections: Any, axis: int = 0) -> tuple[ArrayType, ...]:
     bounds = _bounds(x.shape, sections, axis)
@@ -652,6 +695,8 @@ def _bounds(shape: tuple[int, ...], sections: Any, axis: int) -> list[int]:
             raise SettingError(f"sections is {sections}; it must be at least 1")
         if size % sections:
             raise ShapeError(f"axis {axis} of size {size} cannot be split into {sections} equal parts")
+        if sections > MOST_PARTS:
+            raise SettingError(f"sections is {sections}; an op has at most {MOST_PARTS} outputs")
         return list(range(0, size + 1, size // sections)) if size else [0] * (sections + 1)
     positions = [min(position, size) for position in sections]
     if positions != sorted(positions) or min(positions, default=0) < 0:
@@ -794,6 +839,11 @@ def flip_expansion(x: ArrayType, *, axis: Any) -> Expansion:
 @flip.vjp("x")
 def flip_wrt_x(g: Any, axis: Any) -> Any:
     return ops.flip(g, axis=axis)
+
+
+@flip.view
+def flip_put(value: Any, x: Any, axis: Any) -> Any:
+    return ops.flip(value, axis=axis)
 
 
 @op(
