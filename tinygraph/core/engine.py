@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -20,10 +20,22 @@ from tinygraph.core.op import Step
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, as_value, type_of
-from tinygraph.errors import DTypeError, MissingRuleError, RecordingError, RuleError, ShapeError
+from tinygraph.errors import (
+    DTypeError,
+    InPlaceError,
+    MissingRuleError,
+    NumpyFunctionError,
+    RecordingError,
+    RuleError,
+    ShapeError,
+)
 from tinygraph.packages.card import card_line
 
 _by_order = attrgetter("order")
+
+# What a rule that writes into an array it was given raises: NumPy's error, or this library's where tensors are met.
+WRITE_ERRORS = (ValueError, NumpyFunctionError, InPlaceError)
+_SIGNS_OF_WRITING = ("read-only", "out=")
 
 
 def ancestors(roots: Iterable[Node], floor: int = -1) -> list[Node]:
@@ -267,6 +279,7 @@ def _run_rules(
     node: Node, gradient: Any, saved: Any, gradients: dict[int, Any], live: set[int] | None
 ) -> None:
     inputs = node.inputs
+    given = gradient if isinstance(gradient, np.generic) else for_reading(gradient)
     for step in node.plan.steps:
         position = step.position
         if live is not None and not any(_source_id(inputs[target]) in live for target, _ in step.targets):
@@ -277,20 +290,49 @@ def _run_rules(
                 raise missing_rule(node, step.targets[0][0])
             continue
         arguments = step.arguments
-        if not arguments:
-            result = rule(gradient)
-        elif step.simple:
-            result = rule(gradient, saved[arguments[0]]) if len(arguments) == 1 else rule(
-                gradient, *[saved[k] for k in arguments]
-            )  # fmt: skip
-        else:
-            result = rule(gradient, *fetch(node, step, saved))
+        try:
+            if not arguments:
+                result = rule(given)
+            elif step.simple:
+                result = rule(given, saved[arguments[0]]) if len(arguments) == 1 else rule(
+                    given, *[saved[k] for k in arguments]
+                )  # fmt: skip
+            else:
+                result = rule(given, *fetch(node, step, saved))
+        except WRITE_ERRORS as error:
+            raise_named(error, node, step, "g")
         if position is not None:
-            _receive(node, position, result, gradients)
+            _receive(node, position, gradient if result is given else result, gradients)
             continue
         for target, place in step.targets:
             if live is None or _source_id(inputs[target]) in live:
-                _receive(node, target, part_of(node, result, place, step), gradients)
+                part = part_of(node, result, place, step)
+                _receive(node, target, gradient if part is given else part, gradients)
+
+
+def for_reading(cotangent: Any) -> Any:
+    """A cotangent or tangent (or a tuple of them) as a rule gets it: others read it too, so none may write into it."""
+    kind = cotangent.__class__
+    if kind is np.ndarray:
+        view = cotangent[...]
+        view.setflags(False)
+        return view
+    if kind is Tensor:
+        return _twin(cotangent)
+    return tuple(map(for_reading, cotangent)) if kind is tuple else cotangent
+
+
+def raise_named(error: Exception, node: Node, step: Step, given: str) -> NoReturn:
+    """Raise one of WRITE_ERRORS again; where the rule wrote into what it was given, with its name and its operand's."""
+    if not isinstance(error, InPlaceError) and not any(sign in str(error) for sign in _SIGNS_OF_WRITING):
+        raise error
+    operands = " and ".join(repr(node.op.operand_at(position).name) for position, _ in step.targets)
+    rule = "VJP" if given == "g" else "forward-mode"
+    raise RuleError(
+        f"the {rule} rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} for operand {operands} "
+        f"writes into {given} or another array that it was given ({error}); others read the same array, so compute a "
+        f"new one: {given} * a, not {given} *= a ({node.describe()}){card_line(node.op)}"
+    ) from error
 
 
 def _receive(node: Node, position: int, gradient: Any, gradients: dict[int, Any]) -> None:
