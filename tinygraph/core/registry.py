@@ -16,6 +16,8 @@ import dis
 import importlib
 import importlib.util
 import sys
+import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
