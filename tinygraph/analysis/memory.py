@@ -1,48 +1,89 @@
-"""Liveness: how many bytes of intermediate values are alive while each node of a graph runs.
+"""Memory: which values of a graph lie in the same memory, from when until when it is needed, and how much it is.
 
-Counted as plans place values: a value lives from its node to its last reader, outputs live to the end, and a view lies
-in its operand's memory. Leaves and gradients have memory of their own, and an update that can be written where its leaf
-lives needs none. Who wants fewer bytes orders nodes (`passes/schedule.py`) or repeats them (`passes/recompute.py`).
+The one answer that passes (`passes/schedule.py`, `passes/recompute.py`), plans (`compiler/building.py`), drawings and
+tables read. A value lives from its node to its last reader, outputs live to the end, and a view lies in its operand's
+memory. Leaves and gradients have memory of their own, and an update that can be written where its leaf lives needs none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import functools
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.analysis.pointwise import is_pointwise, is_reduced
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import VIEWING, Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
-from tinygraph.core.types import ArrayType
+from tinygraph.core.stand_ins import lies_in, makes_views, run_on, zeros_like
+from tinygraph.core.types import ArrayType, is_python_integer
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.lowering import Layout
+
+Key = tuple[int, int]  # a value: its node's id and the number of the output
+Array = np.ndarray[Any, Any]
+# Values up to so many bytes get places of their own, side by side: sharing would save little, and finding places for
+# the 10^5 numbers of a scalar program takes time in the square of their count. No node moves for them either.
+SMALL = 64
 
 
-class Liveness:
+def key_of(edge: Edge) -> Key:
+    """The key of an edge's value."""
+    return id(edge_node(edge)), edge_index(edge)
+
+
+class Lifetime(NamedTuple):
+    """A place in memory and the nodes between which it must stay: written at `start`, last read at `end`.
+
+    Attributes:
+        buffers: what lies there, one after the other: the results of elementwise ops take over their operand's place.
+    """
+
+    nbytes: int
+    start: int
+    end: int
+    buffers: tuple[int, ...] = ()
+
+
+class Memory:
     """What each node of a graph makes and reads in memory. Nodes and buffers go by number.
 
     Attributes:
         nodes: the graph's nodes without its leaves, in order; node i is `nodes[i]`.
-        sizes: bytes of each buffer; 0 where the memory is a leaf's.
+        sizes: bytes of each buffer; 0 where the memory is not among that of intermediate values.
         makes: the buffers that each node makes, one for each output; none if it is a view.
         reads: the buffers that each node reads, itself or through views, each once.
         readers: the nodes that read each buffer, in order.
         maker: the node that makes each buffer, -1 for a leaf's.
         lasting: the buffers that are alive to the end.
-        in_place: updates that can be written into a leaf's buffer, since no later node reads it, and that buffer (-1
-            if nothing reads the leaf).
+        in_place: updates that are written into a leaf's buffer, since no later node reads it, and that buffer.
+        states: the same updates, each with its leaf.
+        lent: the buffers of gradients that `.grad` will hold, each with the leaf that it is the gradient of.
+
+    Args:
+        graph: in the order in which its nodes run.
+        layouts: of the values that do not lie in rows, if a plan has chosen any.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, layouts: Mapping[Key, Layout] | None = None) -> None:
         self.nodes: list[Node] = [node for node in graph.nodes if not isinstance(node, Leaf)]
         self.sizes: list[int] = []
         self.makes: list[list[int]] = []
         self.reads: list[list[int]] = []
         self.readers: list[list[int]] = []
         self.maker: list[int] = []
-        self._buffer: dict[tuple[int, int], int] = {}
-        views = _Views()
+        self._layouts = layouts if layouts is not None else {}
+        self._buffer: dict[Key, int] = {}
+        self._inputs = set(map(id, graph.inputs))
+        self._strided = set[Key]()  # states that do not lie in rows
+        views = _Views(self._inputs, self._layouts)
         for leaf in graph.leaves:
             self._buffer[id(leaf), 0] = self._new(0, -1)
+            state = isinstance(leaf.value, np.ndarray) and id(leaf) not in self._inputs
+            if state and not leaf.value.flags.c_contiguous:
+                self._strided.add((id(leaf), 0))
         for i, node in enumerate(self.nodes):
             self.reads.append(list(dict.fromkeys(map(self.buffer, filter(is_recorded, node.inputs)))))
             for buffer in self.reads[i]:
@@ -51,16 +92,25 @@ class Liveness:
                 self._buffer[id(node), 0] = self.buffer(node.inputs[0])
                 self.makes.append([])
                 continue
-            self.makes.append([self._new(types.nbytes, i) for types in node.output_types])
+            self.makes.append(
+                [self._new(self._size((id(node), k), types), i) for k, types in enumerate(node.output_types)]
+            )
             for index, made in enumerate(self.makes[i]):
                 self._buffer[id(node), index] = made
+        self._views_in_rows = views.in_rows
         self.lasting = {self.buffer(end) for end in graph.ends if is_recorded(end)}
-        self.in_place = dict(self._written_in_place(graph))
-        for _, value in graph.gradients:
-            if value is not None and self._has_own_buffer(value):
-                self.sizes[self.buffer(value)] = 0
-        for written in self.in_place:
-            self.sizes[written] = 0
+        self.states = dict[int, Leaf]()
+        self.in_place = dict[int, int]()
+        for leaf, value in graph.updates:
+            if self._may_be_written_at(leaf, value):
+                self.states[self.buffer(value)] = leaf
+                self.in_place[self.buffer(value)] = self._buffer[id(leaf), 0]
+        self.lent = dict[int, Leaf]()
+        for leaf, value in graph.gradients:
+            if value is not None and self._may_be_lent(value):
+                self.lent[self.buffer(value)] = leaf
+        for elsewhere in (*self.states, *self.lent):
+            self.sizes[elsewhere] = 0
 
     def _new(self, nbytes: int, maker: int) -> int:
         self.sizes.append(nbytes)
@@ -68,36 +118,138 @@ class Liveness:
         self.readers.append([])
         return len(self.sizes) - 1
 
+    def _size(self, key: Key, types: ArrayType) -> int:
+        layout = self._layouts.get(key) if self._layouts else None
+        if layout is not None:
+            return layout.size(types.shape) * types.dtype.itemsize
+        return 0 if is_python_integer(types) else types.nbytes
+
+    # -- values ----------------------------------------------------------------------------------------------------
+
     def buffer(self, edge: Edge) -> int:
         """The buffer that an edge's value lies in."""
-        return self._buffer[id(edge_node(edge)), edge_index(edge)]
+        return self._buffer[key_of(edge)]
 
-    def _has_own_buffer(self, value: Any) -> bool:
-        node = edge_node(value) if is_recorded(value) else None
-        return (
-            node is not None
-            and not isinstance(node, Leaf)
-            and self.nodes[self.maker[self.buffer(value)]] is node
+    def is_view(self, key: Key) -> bool:
+        """Whether a value lies in its operand's memory."""
+        return key in self._views_in_rows
+
+    def layout(self, key: Key) -> Layout | None:
+        """The layout of a value that a plan chose for it; None if it lies in rows, or is a view."""
+        return self._layouts.get(key) if key not in self._views_in_rows else None
+
+    def in_rows(self, key: Key) -> bool:
+        """Whether a value lies in rows, its last axis innermost."""
+        if key in self._views_in_rows:
+            return self._views_in_rows[key]
+        return key not in self._strided and key not in self._layouts
+
+    # -- what lies where another value lay -------------------------------------------------------------------------
+
+    def _may_be_written_at(self, leaf: Leaf, value: Any) -> bool:
+        """Whether an update can be written where its state lives, because nothing reads the old value after that."""
+        home = self._buffer.get((id(leaf), 0))
+        if home is None or not is_recorded(value) or id(leaf) in self._inputs or not _has_place(leaf):
+            return False
+        written = self.buffer(value)
+        i = self.maker[written]
+        if i < 0 or self.is_view(key_of(value)) or written in self.states or home in self.lasting:
+            return False
+        if edge_type(value) != leaf.types or self.layout(key_of(value)) is not None:
+            return False
+        if is_reduced(self.nodes[i], edge_index(value)):
+            return False
+        last = max(self.readers[home], default=-1)
+        return last < i or (last == i and is_pointwise(self.nodes[i]) and self._reads_only_whole(i, home))
+
+    def _may_be_lent(self, value: Any) -> bool:
+        """Whether a gradient can be made in the array that `.grad` will hold."""
+        if not is_recorded(value):
+            return False
+        buffer = self.buffer(value)
+        if self.maker[buffer] < 0 or buffer in self.states or buffer in self.lent or not self.in_rows(key_of(value)):
+            return False
+        maker = self.nodes[self.maker[buffer]]
+        index = self.makes[self.maker[buffer]].index(buffer)
+        whole = maker.output_types[index]
+        return (id(maker), index) not in self._layouts and edge_type(value).size == whole.size
+
+    def _reads_only_whole(self, i: int, buffer: int) -> bool:
+        """Whether a node reads a buffer as the value that it was made for alone, and not through a view besides."""
+        return not any(
+            is_recorded(entry) and self.buffer(entry) == buffer and self.is_view(key_of(entry))
+            for entry in self.nodes[i].inputs
         )
 
-    def _written_in_place(self, graph: Graph) -> Iterator[tuple[int, int]]:
-        for leaf, value in graph.updates:
-            if not self._has_own_buffer(value) or edge_type(value) != leaf.types:
+    @functools.cached_property
+    def _takes_over(self) -> dict[int, list[tuple[int, list[int]]]]:
+        """Nodes whose results may lie where an operand lay: each such result, and the buffers it may take."""
+        found: dict[int, list[tuple[int, list[int]]]] = {}
+        sizes = self.sizes
+        for i, made in enumerate(self.makes):
+            if not any(sizes[buffer] > SMALL for buffer in made) or not is_pointwise(self.nodes[i]):
                 continue
-            written, home = self.buffer(value), self._buffer.get((id(leaf), 0), -1)
-            node = self.maker[written]
-            last = max(self.readers[home], default=-1) if home >= 0 else -1
-            if last < node or (last == node and self.nodes[node].kind == "elementwise"):
-                yield written, home
+            several = [
+                (buffer, sources)
+                for index, buffer in enumerate(made)
+                if sizes[buffer] > SMALL
+                and not is_reduced(self.nodes[i], index)
+                and (sources := list(dict.fromkeys(self._of_the_same_kind(i, index))))
+            ]
+            if several:
+                found[i] = several
+        return found
 
-    def alive(self, order: Iterable[int] | None = None) -> list[int]:
-        """Bytes alive while each node runs, what it makes included.
+    def _of_the_same_kind(self, i: int, index: int) -> Iterator[int]:
+        """The buffers that a node reads element by element, of the type and layout of one of its results."""
+        node = self.nodes[i]
+        types, layout = node.output_types[index], self.layout((id(node), index))
+        for entry in node.inputs:
+            if not is_recorded(entry) or edge_type(entry) != types:
+                continue
+            source = self.buffer(entry)
+            alike = self.maker[source] >= 0 and self.layout(key_of(entry)) == layout
+            if alike and self._reads_only_whole(i, source):
+                yield source
+
+    @functools.cached_property
+    def lifetimes(self) -> list[Lifetime]:
+        """The places of all buffers that a plan makes, in order of their makers, those of elsewhere left out."""
+        end = len(self.nodes)
+        last = [readers[-1] if readers else maker for readers, maker in zip(self.readers, self.maker, strict=True)]
+        for buffer in self.lasting:
+            last[buffer] = end
+        after: dict[int, int] = {}
+        for i, results in self._takes_over.items():
+            for made, sources in results:
+                source = next((one for one in sources if last[one] == i and one not in after), None)
+                if source is not None:
+                    after[source] = made
+        later = set(after.values())
+        found: list[Lifetime] = []
+        for i, made in enumerate(self.makes):
+            for index, buffer in enumerate(made):
+                if buffer in later or buffer in self.states or buffer in self.lent:
+                    continue
+                if is_python_integer(self.nodes[i].output_types[index]):
+                    continue
+                row = [buffer]
+                while row[-1] in after:
+                    row.append(after[row[-1]])
+                found.append(Lifetime(self.sizes[buffer], i, last[row[-1]], tuple(row)))
+        return found
+
+    # -- bytes -----------------------------------------------------------------------------------------------------
+
+    def alive(self, order: Iterable[int] | None = None, kept: Iterable[int] = ()) -> list[int]:
+        """Bytes of the values that are alive while each node runs, what it makes included.
 
         Args:
             order: the numbers of all nodes, each after those it reads from; as recorded by default.
+            kept: buffers that stay to the end, besides those that leave the graph.
         """
         sizes, left = self.sizes, [len(readers) for readers in self.readers]
-        for buffer in self.lasting:
+        for buffer in self.lasting.union(kept):
             left[buffer] += 1
         now = 0
         found: list[int] = []
@@ -114,6 +266,14 @@ class Liveness:
                     now -= sizes[buffer]
         return found
 
+    def held(self) -> list[int]:
+        """Bytes of the places that a plan holds while each node runs; results that take over a place count once."""
+        changes = [0] * (len(self.nodes) + 2)
+        for nbytes, start, end, _ in self.lifetimes:
+            changes[start] += nbytes
+            changes[end + 1] -= nbytes
+        return np.cumsum(changes, dtype=np.int64)[: len(self.nodes)].tolist()
+
 
 def alive_bytes(graph: Graph) -> dict[int, int]:
     """Bytes of intermediate values alive while each node runs, by the node's id; leaves are left out.
@@ -124,8 +284,8 @@ def alive_bytes(graph: Graph) -> dict[int, int]:
     >>> list(alive_bytes(graph).values())
     [800, 1600, 808]
     """
-    liveness = Liveness(graph)
-    return dict(zip(map(id, liveness.nodes), liveness.alive(), strict=True))
+    memory = Memory(graph)
+    return dict(zip(map(id, memory.nodes), memory.alive(), strict=True))
 
 
 def peak_bytes(graph: Graph) -> int:
@@ -136,44 +296,61 @@ def peak_bytes(graph: Graph) -> int:
     >>> peak_bytes(tg.capture(lambda x: np.exp(np.sin(x)), np.zeros(100)))
     1600
     """
-    return max(Liveness(graph).alive(), default=0)
+    return max(Memory(graph).alive(), default=0)
 
 
 class _Views:
-    """Which nodes are views, found by running shape ops on arrays of the right layout; nobody looks at the contents."""
+    """Which nodes are views: those that say that they may be run on stand-ins for their operands.
 
-    def __init__(self) -> None:
-        self._arrays: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
+    Attributes:
+        in_rows: of each value that is a view, whether it lies in rows.
+    """
+
+    def __init__(self, inputs: Container[int], layouts: Mapping[Key, Layout]) -> None:
+        self.in_rows: dict[Key, bool] = {}
+        self._layouts, self._inputs = layouts, inputs
+        self._arrays: dict[Key, Array] = {}
 
     def take(self, node: Node) -> bool:
-        """Whether a node's result shares its first operand's memory."""
+        """Whether a node's result lies in its first operand's memory."""
         if not may_be_view(node):
             return False
         operand = self._array(node.inputs[0])
-        others = [self._array(entry) if is_recorded(entry) else entry for entry in node.inputs[1:]]
-        with np.errstate(all="ignore"):  # what is not a view computes with whatever the memory held
-            result = node.op.forward(operand, *others, **node.settings)
-        if not isinstance(result, np.ndarray) or not np.may_share_memory(result, operand):
+        others = tuple(self._array(entry) if is_recorded(entry) else entry for entry in node.inputs[1:])
+        (result,) = run_on(node.op, operand, others, node.settings)
+        if not lies_in(result, operand):
             return False
         self._arrays[id(node), 0] = result
+        self.in_rows[id(node), 0] = result.flags.c_contiguous
         return True
 
-    def _array(self, edge: Edge) -> np.ndarray[Any, Any]:
-        node, key = edge_node(edge), (id(edge_node(edge)), edge_index(edge))
+    def _array(self, edge: Edge) -> Array:
+        node, key = edge_node(edge), key_of(edge)
         if key not in self._arrays:
-            held = node.value if isinstance(node, Leaf) else None
-            types = edge_type(edge)
-            found = held if isinstance(held, np.ndarray) else np.empty(types.shape, types.dtype)
-            self._arrays[key] = found  # never touched: costs no memory
+            types, layout = edge_type(edge), self._layouts.get(key)
+            if layout is not None:
+                found = layout.inside(np.zeros(layout.size(types.shape), types.dtype), types.shape)
+            elif isinstance(node, Leaf) and key[0] not in self._inputs and isinstance(node.value, np.ndarray):
+                found = node.value  # a state stays where it lies
+            else:
+                found = zeros_like(types)
+            self._arrays[key] = found
         return self._arrays[key]
 
 
-def may_be_view(node: Node) -> bool:
-    """Whether to try a node on its operand's layout, to see whether its result shares that memory.
+def _has_place(leaf: Leaf) -> bool:
+    """Whether a state lives in an array that can be written; numbers are replaced."""
+    value = leaf.value
+    return (
+        isinstance(value, np.ndarray) and bool(value.ndim) and value.flags.c_contiguous and value.flags.writeable
+    )
 
-    Nothing else that it reads has a value yet, and a view keeps its dtype.
+
+def may_be_view(node: Node) -> bool:
+    """Whether a node's result may lie in its operand's memory: its op says so, it reads nothing else, and its dtype is
+    the operand's.
     """
-    if node.op.kind not in VIEWING or not isinstance(node.types, ArrayType) or len(node.parents()) != 1:
+    if node.op.kind not in VIEWING or not isinstance(node.types, ArrayType) or not makes_views(node.op):
         return False
-    source = node.inputs[0] if node.inputs else None
+    source = node.inputs[0] if node.inputs and len(node.parents()) == 1 else None
     return is_recorded(source) and node.types.dtype == edge_type(source).dtype
