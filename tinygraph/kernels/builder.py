@@ -128,6 +128,28 @@ class Function:
 
         return list(level([], carried))
 
+    def when(
+        self,
+        condition: Value | bool,
+        then: Callable[[], object],
+        otherwise: Callable[[], object] | None = None,
+    ) -> None:
+        """`if condition: then() else: otherwise()`; a condition known beforehand leaves one of them out."""
+        if isinstance(condition, bool):
+            chosen = then if condition else otherwise
+            if chosen is not None:
+                chosen()
+            return
+        if otherwise is None:
+            with self.ir.if_then(condition):
+                then()
+            return
+        with self.ir.if_else(condition) as (first, second):
+            with first:
+                then()
+            with second:
+                otherwise()
+
     # -- integers --------------------------------------------------------------------------------------------------
 
     def offset(self, *terms: Offset | tuple[Offset, Offset]) -> Offset:
@@ -161,6 +183,20 @@ class Function:
         if isinstance(a, int) and isinstance(b, int):
             return min(a, b)
         return self.ir.select(self.ir.icmp_signed("<", index(a), index(b)), index(a), index(b))
+
+    def at_most(self, a: Offset, b: Offset) -> Value | bool:
+        """a <= b, of indices."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a <= b
+        return self.ir.icmp_signed("<=", index(a), index(b))
+
+    def both(self, a: Value | bool, b: Value | bool) -> Value | bool:
+        """a and b, of conditions."""
+        if isinstance(a, bool):
+            return b if a else False
+        if isinstance(b, bool):
+            return a if b else False
+        return self.ir.and_(a, b)
 
     def table(self, numbers: Sequence[int]) -> Value:
         """A pointer to a constant table of 64-bit integers; read it with `lookup`."""

@@ -162,7 +162,7 @@ def forward(
 @kept
 def _forward(convolution: Convolution, bias: bool, epilogue: Epilogue | None, target: Target) -> Kernel:
     source, result = convolution.source, convolution.target
-    _check_halo(source, convolution.source_halo(), "input")
+    source.check_halo(convolution.source_halo(), "input")
     weights = forward_weights(convolution, target)
     (above, left), (down, right), (dy, dx) = convolution.padding, convolution.stride, convolution.dilation
     height, width = convolution.kernel
@@ -214,7 +214,7 @@ def input_gradient(
 def _input_gradient(
     convolution: Convolution, gradient: Planes, epilogue: Epilogue | None, target: Target
 ) -> Kernel:
-    _check_halo(gradient, convolution.gradient_halo(), "output's gradient")
+    gradient.check_halo(convolution.gradient_halo(), "output's gradient")
     _check_gradient(convolution, gradient)
     weights = gradient_weights(convolution, target)
     phases = [
@@ -466,13 +466,6 @@ class _Sums:
         return y * self.part.row_step * planes.row + x * self.part.column_step * planes.pixel
 
 
-def _check_halo(planes: Planes, needed: tuple[int, int, int, int], role: str) -> None:
-    if any(have < need for have, need in zip(planes.halo, needed, strict=True)):
-        raise ShapeError(
-            f"the {role}'s halo is {planes.halo} (top, bottom, left, right); the convolution reads {needed}"
-        )
-
-
 def _check_gradient(convolution: Convolution, gradient: Planes) -> None:
     result = convolution.target
     sizes = [(p.height, p.width, p.padded) for p in (gradient, result)]
@@ -515,7 +508,7 @@ def kernel_gradient(
 def _kernel_gradient(
     convolution: Convolution, gradient: Planes, bias: bool, accumulate: bool, target: Target
 ) -> Kernel:
-    _check_halo(convolution.source, convolution.source_halo(), "input")
+    convolution.source.check_halo(convolution.source_halo(), "input")
     _check_gradient(convolution, gradient)
     weights = forward_weights(convolution, target)
 
