@@ -24,8 +24,13 @@ class Kernel(NamedTuple):
     name: str
 
 
-def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None]) -> Lowering | None:
-    """A node's lowering for operands and results in these layouts, or None where it runs on NumPy."""
+def lower(
+    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Any
+) -> Lowering | None:
+    """A node's lowering for operands and results in these layouts, or None where it runs on NumPy.
+
+    `target` is the CPU that kernels are generated for, or None where none can be.
+    """
     op = node.op
     if "program" in op.facts:
         return Lowering(functools.partial(_bind_loop, op.facts["program"]), name="generated")
@@ -33,7 +38,7 @@ def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout 
         return None
     types = Types(node.input_types, node.output_types)
     layouts = Layouts(tuple(inputs), tuple(outputs))
-    found: Lowering | None = op.lowering(types, layouts, kernel_target(), **node.all_settings)
+    found: Lowering | None = op.lowering(types, layouts, target, **node.all_settings)
     return found
 
 
@@ -44,13 +49,17 @@ def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scrat
     return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes).run
 
 
-def kernel_target() -> Any:
-    """The CPU that kernels are generated for, or None where none can be."""
+def kernel_target(exact: bool = False) -> Any:
+    """The CPU that kernels are generated for, or None where none can be.
+
+    Args:
+        exact: leave algorithms out that round more than sums do.
+    """
     if not kernels.available():
         return None
     from tinygraph.kernels.cpu import current_target
 
-    return current_target()
+    return current_target()._replace(exact=exact)
 
 
 def choose_kernel(

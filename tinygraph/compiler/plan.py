@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygraph.analysis.memory import may_be_view
 from tinygraph.compiler.arena import ALIGNMENT, Lifetime, place
-from tinygraph.compiler.choosing import Kernel, choose_kernel, lower
+from tinygraph.compiler.choosing import Kernel, choose_kernel, kernel_target, lower
 from tinygraph.compiler.layouts import Key, choose_layouts, key_of
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.scalar_runs import ScalarRun
@@ -54,14 +54,19 @@ class Plan:
         graph: what it computes.
         steps: the kernel calls, in order.
         arena_bytes: the memory of all intermediate values together.
+
+    With `exact`, kernels that round more than sums do are left out.
     """
 
-    def __init__(self, graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = ()) -> None:
+    def __init__(
+        self, graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = (), *, exact: bool = False
+    ) -> None:
         self.graph = graph
+        self._target = kernel_target(exact)
         self._gradients_read = tuple(gradients_read)
         self._lock = threading.Lock()
         self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
-        self._layouts = choose_layouts(self._nodes, graph.inputs)
+        self._layouts = choose_layouts(self._nodes, graph.inputs, self._target)
         self._inputs = [self._holder((id(leaf), 0), leaf.types) for leaf in graph.inputs]
         given = {id(leaf): array for leaf, array in zip(graph.inputs, self._inputs, strict=True)}
         # where each leaf lives; NumPy scalars are immutable, so their leaves get a 0-d array, filled before each run
@@ -179,7 +184,7 @@ class Plan:
             return None
         inputs = [self._layout_now(key_of(entry)) if is_recorded(entry) else None for entry in node.inputs]
         outputs = [self._layout_now((id(node), i)) for i in range(len(node.output_types))]
-        return lower(node, inputs, outputs)
+        return lower(node, inputs, outputs, self._target)
 
     def _layout_now(self, key: Key) -> Layout | None:
         """The layout of a value, or None where it has strides of its own."""
