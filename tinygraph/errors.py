@@ -26,8 +26,25 @@ Low-level code raises one short error; `apply` enriches it once with the op, its
 from __future__ import annotations
 
 
+def printable(text: str, keep: str = "\n\t") -> str:
+    """A text whose control characters are shown, not sent: names come from files, and a terminal obeys what it reads.
+
+    What does not show itself (escapes, marks that turn the direction of writing) is written as in a Python string; line
+    breaks and tabs stay, unless `keep` is empty.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else ascii(one)[1:-1] for one in text)
+
+
 class TinygraphError(Exception):
     """Anything that tinygraph raises on purpose."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ShapeError(TinygraphError, ValueError):
@@ -95,7 +112,7 @@ class StateDictError(TinygraphError, KeyError):
 
     def __str__(self) -> str:
         # KeyError shows the repr of its argument, which would escape the line breaks of a report.
-        return str(self.args[0]) if self.args else ""
+        return printable(str(self.args[0])) if self.args else ""
 
 
 class DataError(TinygraphError, ValueError):
@@ -108,3 +125,6 @@ class DrawingError(TinygraphError):
 
 class TinygraphWarning(UserWarning):
     """Something works, but not as well as it could; the text says what to do."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())

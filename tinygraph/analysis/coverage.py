@@ -18,7 +18,7 @@ from tinygraph.core.op import Op, Step
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType
-from tinygraph.errors import SettingError
+from tinygraph.errors import SettingError, printable
 from tinygraph.tracing.trace import Trace
 
 Status = Literal["present", "derived", "missing", "by nature"]
@@ -110,7 +110,7 @@ class Coverage:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table
         ]
-        return "\n".join([self.line, *(line.rstrip() for line in lines)])
+        return printable("\n".join([self.line, *(line.rstrip() for line in lines)]))
 
     def __rich__(self) -> Any:
         from rich.table import Table

@@ -161,8 +161,8 @@ def _describes_model(file: Path) -> bool:
         return file.suffix.lower() == ".toml"
     try:
         content = json.loads(file.read_bytes())
-    except ValueError:
-        return False
+    except (ValueError, RecursionError):
+        return False  # tg.load says what is wrong with it
     return isinstance(content, dict) and "layers" in content
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.types import ArrayType
-from tinygraph.errors import DataError
+from tinygraph.errors import DataError, FileFormatError
+from tinygraph.interop.reading import in_file, read_archive, read_array
 
 SEED = 0
 
@@ -40,10 +41,14 @@ def read_inputs(paths: Sequence[Path], names: Sequence[str | None]) -> tuple[Any
 
 def _arrays(path: Path) -> list[tuple[str, Any]]:
     try:
-        held = np.load(path, allow_pickle=False)
-        return list(held.items()) if isinstance(held, np.lib.npyio.NpzFile) else [("", held)]
-    except (ValueError, EOFError):
+        with in_file(path), path.open("rb") as file:
+            packed = file.read(2) == b"PK"
+            file.seek(0)
+            return (
+                list(read_archive(file).items()) if packed else [("", read_array(file, path.stat().st_size))]
+            )
+    except FileFormatError as error:
         raise DataError(
             f"{path.name} holds no plain arrays: inputs are .npy or .npz files, as numpy.save and numpy.savez write "
-            f"them of numbers"
+            f"them of numbers ({error})"
         ) from None

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+from tinygraph.errors import printable
+
+
+class PrintableConsole(Console):
+    """A console that shows the control characters in names instead of obeying them."""
+
+    def render(self, *given: Any, **options: Any) -> Iterable[Segment]:
+        for text, style, control in super().render(*given, **options):
+            yield Segment(text if control else printable(text), style, control)
+
+
+console = PrintableConsole(highlight=False)
+errors = PrintableConsole(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
     """Print one plain sentence; square brackets in it are no markup."""
-    console.print(text, markup=False, soft_wrap=True)
+    console.print(printable(text), markup=False, soft_wrap=True)
 
 
 def fail(error: object) -> int:
     """Print an error's message and notes, and return the exit status that goes with it."""
     notes = getattr(error, "__notes__", [])
     message = "\n".join([str(error) or type(error).__name__, *notes])
-    errors.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    errors.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
     return 1
 
 

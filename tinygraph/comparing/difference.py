@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tinygraph.comparing.gaps import Gap
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node
+from tinygraph.errors import printable
 
 if TYPE_CHECKING:
     from tinygraph.drawing import Drawing
@@ -79,10 +80,10 @@ class Difference:
             lines[MOST_LINES:] = [f"... {len(lines) - MOST_LINES} more lines"]
         lines += self._numbers()
         if self.same:
-            return "\n".join(["the graphs are the same", *lines])
+            return printable("\n".join(["the graphs are the same", *lines]))
         heading = [f"--- {_heading(self.a)}", f"+++ {_heading(self.b)}"]
         counts = f"{len(self.removed)} removed, {len(self.added)} added, {len(self.changed)} changed"
-        return "\n".join([*heading, *lines, counts])
+        return printable("\n".join([*heading, *lines, counts]))
 
     def __repr__(self) -> str:
         counts = f"-{len(self.removed)} +{len(self.added)} ~{len(self.changed)}"

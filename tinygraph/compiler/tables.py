@@ -13,6 +13,7 @@ import numpy as np
 from tinygraph.compiler.arena import ALIGNMENT
 from tinygraph.compiler.profile import Profile, bytes_moved, operations_in
 from tinygraph.core.node import Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.errors import printable
 
 if TYPE_CHECKING:
     from tinygraph.compiler.plan import Plan, Step
@@ -55,7 +56,8 @@ def text_table(
         width = max(LEAST_WIDTH, shutil.get_terminal_size((USUAL_WIDTH, 24)).columns)
     buffer = io.StringIO()
     Console(file=buffer, width=width, highlight=False, color_system=None, legacy_windows=False).print(table)
-    return "\n".join([_title(plan, profile), *(line.rstrip() for line in buffer.getvalue().splitlines())])
+    lines = [_title(plan, profile), *(line.rstrip() for line in buffer.getvalue().splitlines())]
+    return printable("\n".join(lines))
 
 
 def html_table(plan: Plan, profile: Profile | None = None) -> str:

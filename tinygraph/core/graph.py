@@ -19,7 +19,7 @@ from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree
 from tinygraph.core.types import ArrayType, WeakType, as_value, type_of
-from tinygraph.errors import RecordingError, ShapeError
+from tinygraph.errors import RecordingError, ShapeError, printable
 
 
 class Graph:
@@ -82,7 +82,8 @@ class Graph:
         count = sum(not isinstance(node, Leaf) for node in self.nodes)
         inputs = ", ".join(f"{leaf.name or 'input'}: {leaf.types}" for leaf in self.inputs)
         outputs = ", ".join(map(str, self.output_types))
-        return f"<Graph {self.name or ''}({inputs}) -> {outputs}; {count} ops, {len(self.parameters)} parameters>"
+        about = f"{count} ops, {len(self.parameters)} parameters"
+        return printable(f"<Graph {self.name or ''}({inputs}) -> {outputs}; {about}>")
 
     # -- evaluating ------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ import numpy as np
 from tinygraph.core.modes import Phase, Place, Scope
 from tinygraph.core.source import SourceLine, resolve
 from tinygraph.core.types import ArrayType, type_of
-from tinygraph.errors import RecordingError, StaleValueError
+from tinygraph.errors import RecordingError, StaleValueError, printable
 
 if TYPE_CHECKING:
     from tinygraph.core.op import Op, Plan
@@ -142,7 +142,7 @@ class Node:
 
     def __repr__(self) -> str:
         types = ", ".join(map(str, self.output_types))
-        return f"<Node {self.describe()} -> {types}>"
+        return printable(f"<Node {self.describe()} -> {types}>")
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise RecordingError(

@@ -5,18 +5,17 @@ Each checks what it reads and says what is wrong with a file; none runs code fou
 
 from __future__ import annotations
 
-import gzip
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from tinygraph.data.dataset import TensorDataset
 from tinygraph.errors import DataError, FileFormatError
+from tinygraph.interop.reading import read_archive, read_bytes, refusing, unpacked
 
 Array = np.ndarray[Any, Any]
 
@@ -36,13 +35,9 @@ def read_npz(path: str | Path, *, x: str = "x", y: str = "y") -> TensorDataset:
         DataError: inputs and labels of different lengths, or inputs that are not finite numbers.
     """
     path = _existing(path)
-    try:
-        with path.open("rb") as file:  # np.load leaves a damaged file open if it opens it itself
-            inputs, labels = _npz_arrays(file, path, (x, y))
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        raise FileFormatError(f"{path} is no readable NPZ archive: {error}") from error
+    with _refused(f"{path} is no readable NPZ archive"), path.open("rb") as file:
+        archive = read_archive(file, lambda held: _chosen((x, y), held))
+    inputs, labels = archive[x], archive[y]
     for name, array in ((x, inputs), (y, labels)):
         if array.dtype.kind not in "biuf":
             raise DataError(f"array {name!r} of {path} has dtype {array.dtype}; real numbers are needed")
@@ -50,17 +45,11 @@ def read_npz(path: str | Path, *, x: str = "x", y: str = "y") -> TensorDataset:
     return TensorDataset(inputs, labels)
 
 
-def _npz_arrays(file: IO[bytes], path: Path, names: Sequence[str]) -> list[Array]:
-    archive = np.load(file, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        wanted = " and ".join(map(repr, names))
-        raise FileFormatError(f"{path} holds one array (NPY); an NPZ archive with {wanted} is needed")
-    with archive:
-        for name in names:
-            if name not in archive:
-                held = ", ".join(archive.files) or "nothing"
-                raise FileFormatError(f"{path} has no array {name!r}; it holds {held}")
-        return [archive[name] for name in names]
+def _chosen(wanted: Sequence[str], held: Sequence[str]) -> Sequence[str]:
+    for name in wanted:
+        if name not in held:
+            raise FileFormatError(f"it has no array {name!r}; it holds {', '.join(held) or 'nothing'}")
+    return wanted
 
 
 def read_idx(path: str | Path) -> Array:
@@ -88,7 +77,8 @@ def read_idx(path: str | Path) -> Array:
             f"{path} is {fault}: its header announces {dtype.name}{list(shape)}, {expected} bytes of data; it "
             f"has {found}"
         )
-    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    with _refused(f"{path} announces {rank} axes"):  # more than NumPy has, or sizes beyond any memory
+        array = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return array.astype(dtype.newbyteorder("="))
 
 
@@ -185,8 +175,21 @@ def _existing(path: str | Path) -> Path:
 
 
 def _bytes(path: Path) -> bytes:
+    with _refused(f"{path} cannot be read"):
+        content = read_bytes(path)
+        return unpacked(content) if content[:2] == b"\x1f\x8b" else content
+
+
+@contextmanager
+def _refused(says: str) -> Iterator[None]:
+    """What is wrong with a file, and whatever is raised while it is read, as one FileFormatError."""
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise FileFormatError(f"{path} cannot be read: {error}") from error
+        with refusing(says):
+            yield
+    except OSError as error:
+        raise FileFormatError(f"{says}: {error}") from error
+    except FileFormatError as error:
+        message = str(error)
+        raise FileFormatError(
+            message if message.startswith(says) else f"{says}: {message}"
+        ) from error.__cause__

@@ -6,14 +6,12 @@ long. Rendering is left to `render.py`, the page to `page/`.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
-import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +21,7 @@ from tinygraph.drawing.model.picture import Picture
 from tinygraph.drawing.page import write_page
 from tinygraph.drawing.styles import Style
 from tinygraph.errors import DrawingError, TinygraphWarning
+from tinygraph.interop.atomic_files import replace_file
 from tinygraph.interop.graphs.embedding import MOST_VALUES, embedded
 
 if TYPE_CHECKING:
@@ -215,21 +214,8 @@ def with_prefix(svg: str, prefix: str) -> str:
 
 def _write(path: Path, content: bytes) -> Path:
     """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with _removed_on_failure(temporary):
-            temporary.write_bytes(content)
-            temporary.replace(path)
+        replace_file(path, lambda part: part.write_bytes(content))
     except OSError as reason:
         raise DrawingError(f"the drawing cannot be written to {str(path)!r}: {reason.strerror}") from reason
     return path
-
-
-@contextlib.contextmanager
-def _removed_on_failure(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-        raise

@@ -15,7 +15,7 @@ import numpy as np
 from tinygraph.core.graph import Graph, graph_of, replay
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
-from tinygraph.errors import DTypeError, RecordingError, SettingError
+from tinygraph.errors import DTypeError, RecordingError, SettingError, printable
 from tinygraph.explaining.cotangents import differentiable_positions, gradients_of, pulled
 from tinygraph.explaining.front import distinct_names, find_edge, name_of, output_edge
 
@@ -133,7 +133,7 @@ class Contributions(Sequence[Contribution]):
 
         console = Console(file=io.StringIO(), width=100)
         console.print(self)
-        return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
+        return printable(str(console.file.getvalue()).rstrip())  # type: ignore[attr-defined]
 
 
 def contributions(output: Tensor, wrt: Tensor | str, *, limit: int = LIMIT) -> Contributions:

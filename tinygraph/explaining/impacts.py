@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from tinygraph.core.node import Leaf, edge_node, is_recorded
+from tinygraph.errors import printable
 from tinygraph.explaining.uses import Array, Use
 
 SHOWN = 64  # rows of a table or terms of a formula, unless asked for more
@@ -176,7 +177,7 @@ class Impacts(Sequence[Impact]):
             )
         if len(self) > limit:
             lines.append(f"  + {len(self) - limit} more")
-        return "\n".join([*lines, f"  = {_number(self.total)}"])
+        return printable("\n".join([*lines, f"  = {_number(self.total)}"]))
 
     def __rich__(self) -> Any:
         return self._table(SHOWN)
@@ -218,10 +219,10 @@ class Impacts(Sequence[Impact]):
         console = Console(file=io.StringIO(), width=10_000, color_system=None, legacy_windows=False)
         with console.capture() as capture:
             console.print(self)
-        return "\n".join(line.rstrip() for line in capture.get().splitlines() if line.strip())
+        return printable("\n".join(line.rstrip() for line in capture.get().splitlines() if line.strip()))
 
     def __repr__(self) -> str:
-        return f"<Impacts: {self._title()}, total {_number(self.total)}>"
+        return printable(f"<Impacts: {self._title()}, total {_number(self.total)}>")
 
     def _repr_html_(self) -> str:
         def row(cells: Sequence[str], tag: str) -> str:

@@ -10,19 +10,25 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.tensor import Tensor
-from tinygraph.errors import DTypeError, FileFormatError
+from tinygraph.errors import DTypeError
 from tinygraph.interop.atomic_files import replace_file
-from tinygraph.interop.graphs.files import _in_file, _safetensors
-from tinygraph.interop.graphs.values import plain_array
+from tinygraph.interop.graphs.values import encode_text, plain_array
+from tinygraph.interop.reading import check_regular, in_file, read_archive
+from tinygraph.interop.safetensors_files import holds, opened_tensors, write_tensors
+from tinygraph.interop.suffixes import check_loaded, check_saved
+
+SUFFIXES = (".safetensors", ".npz")
+LONGEST_KEY = 60_000  # bytes: what a member of a zip archive can be called
 
 State = dict[str, np.ndarray[Any, Any]]
 
 
 def save_state(state: Mapping[str, Any], path: str | Path) -> None:
-    """Write named arrays or tensors: with the suffix .npz NumPy's format, with any other safetensors.
+    """Write named arrays or tensors: with the suffix .npz NumPy's format, with .safetensors or none safetensors.
 
     Raises:
         DTypeError: a key is no string, or a value no array of numbers that the format can hold; all are checked first.
+        FileFormatError: another suffix, which promises another format.
         OSError: the folder is missing or cannot be written.
 
     >>> import tempfile, numpy as np
@@ -32,43 +38,59 @@ def save_state(state: Mapping[str, Any], path: str | Path) -> None:
     {'weight': array([1., 1.])}
     """
     path = Path(path)
+    suffix = check_state_path(path)
     arrays = {_key(key): _array(key, value) for key, value in state.items()}
-    if path.suffix == ".npz":
+    if suffix == ".npz":
         replace_file(path, lambda part: _write_npz(part, arrays))
         return
-    safetensors = _safetensors(path)
     for key, array in arrays.items():
-        if key == "__metadata__" or array.dtype not in safetensors.numpy._TYPES.values():
+        if key == "__metadata__" or not holds(path, array.dtype):
             raise DTypeError(
                 f"{path.name}: safetensors cannot hold {key!r} of dtype {array.dtype}; save as .npz"
             )
-    replace_file(path, lambda part: safetensors.numpy.save_file(arrays, str(part)))
+    write_tensors(path, arrays)
+
+
+def check_state_path(path: str | Path) -> str:
+    """The suffix of a file that a state will be saved to, so that a wrong one is refused before hours of training.
+
+    Raises:
+        FileFormatError: its name promises another format.
+    """
+    return check_saved(Path(path), "a state", SUFFIXES)
 
 
 def load_state(path: str | Path) -> State:
     """Read the named arrays of a .npz or safetensors file.
 
     Raises:
-        FileFormatError: the file is truncated, malformed, or holds a dtype that NumPy does not have (bfloat16).
+        FileFormatError: the file is truncated, malformed, unpacks to far more than its size lets expect, or holds a
+            dtype that NumPy does not have (bfloat16); or another program's files are called so.
         OSError: it cannot be opened.
     """
     path = Path(path)
-    with _in_file(path), path.open("rb") as file:
-        try:
-            return _read_npz(file) if path.suffix == ".npz" else _read_safetensors(path)
-        except (zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
-            if isinstance(error, FileFormatError):
-                raise
-            raise FileFormatError(f"it cannot be read: {error}") from None
+    with in_file(path):
+        if check_loaded(path, "a state") == ".npz":
+            check_regular(path)
+            with path.open("rb") as file:
+                return read_archive(file)
+        with opened_tensors(path) as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
 
 
 def _key(key: Any) -> str:
     if not isinstance(key, str):
         raise DTypeError(f"a state's keys are strings, but {key!r} is one of them")
+    if len(encode_text(key).encode()) > LONGEST_KEY or "\0" in key:
+        raise DTypeError(f"the key {key!r:.60} is longer than {LONGEST_KEY} bytes, or holds a null character")
     return key
 
 
 def _array(key: str, value: Any) -> np.ndarray[Any, Any]:
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(
+            f"{key!r} is a masked array, whose mask would be lost; save its data, filled, and its mask"
+        )
     array = plain_array(value.detach().numpy() if isinstance(value, Tensor) else value)
     if array.dtype.kind not in "biufc":
         raise DTypeError(
@@ -83,26 +105,3 @@ def _write_npz(path: Path, arrays: State) -> None:
         for key, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-def _read_npz(file: Any) -> State:
-    found = np.load(file, allow_pickle=False)
-    if not isinstance(found, np.lib.npyio.NpzFile):
-        raise FileFormatError("it is one array, not an archive of named ones")
-    with found:
-        return {key: found[key] for key in found.files}
-
-
-def _read_safetensors(path: Path) -> State:
-    safetensors = _safetensors(path)
-    try:
-        with safetensors.safe_open(str(path), framework="numpy") as file:
-            for key in file.keys():  # noqa: SIM118 - no mapping
-                dtype = file.get_slice(key).get_dtype()
-                if dtype not in safetensors.numpy._TYPES:
-                    raise FileFormatError(
-                        f"{key!r} is {dtype}, which NumPy does not have; convert it to float32 first"
-                    )
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-    except safetensors.SafetensorError as error:
-        raise FileFormatError(f"it is no safetensors file, or a truncated one: {error}") from None

@@ -17,7 +17,7 @@ from tinygraph.core.modes import Place, mode, modes, scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write
 from tinygraph.core.tensor import Tensor
-from tinygraph.errors import SettingError, StateDictError
+from tinygraph.errors import SettingError, StateDictError, printable
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
 
 Self = TypeVar("Self", bound="Module")
@@ -385,9 +385,9 @@ class Module:
     def __repr__(self) -> str:
         children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self._own(Module)]
         if not children:
-            return f"{type(self).__name__}({self.extra_repr()})"
+            return printable(f"{type(self).__name__}({self.extra_repr()})")
         lines = [self.extra_repr()] if self.extra_repr() else []
-        return f"{type(self).__name__}(\n  " + "\n  ".join(lines + children) + "\n)"
+        return printable(f"{type(self).__name__}(\n  " + "\n  ".join(lines + children) + "\n)")
 
 
 def zero_gradient(parameter: Tensor, set_to_none: bool = True) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -30,12 +30,12 @@ def write_package(request: Request, path: Path | None = None) -> Path:
     """
     folder = Path(request.distribution) if path is None else path
     _refuse_existing(folder)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+    part = folder.absolute().with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}.part")
     try:
+        part.mkdir()
         for name, text in package_files(request).items():
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             (part / name).write_text(text, encoding="utf-8")
-        part.chmod(0o755)  # temporary folders are made private
         part.rename(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)

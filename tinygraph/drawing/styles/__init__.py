@@ -81,7 +81,7 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as reason:
         raise DrawingError(f"style {path.name} cannot be read: {reason.strerror}") from reason
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+    except (ValueError, RecursionError) as reason:  # no TOML, no text, numbers too long, nested too deeply
         raise DrawingError(f"style {path.name} is no TOML file: {reason}") from reason
 
 

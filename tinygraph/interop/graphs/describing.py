@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -18,6 +20,7 @@ from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import DTypeError, FileFormatError
 from tinygraph.interop.graphs.description import (
     FORMAT,
+    MOST_LETTERS,
     VERSION,
     ArrayRecord,
     Constant,
@@ -28,8 +31,8 @@ from tinygraph.interop.graphs.description import (
     TypeRecord,
 )
 from tinygraph.interop.graphs.missing_ops import MissingOp
-from tinygraph.interop.graphs.rebuilding import find_op, result_skeleton, version_of
-from tinygraph.interop.graphs.values import DTYPES, encode, encode_objects
+from tinygraph.interop.graphs.rebuilding import find_op, output_path, result_skeleton, version_of
+from tinygraph.interop.graphs.values import DTYPES, LARGEST, encode, encode_objects, encode_text
 
 
 def describe(graph: Graph) -> tuple[Description, dict[str, Any]]:
@@ -48,6 +51,8 @@ class _Describing:
         self.graph = graph
         changed = [leaf for leaf, _ in (*graph.updates, *graph.gradients)]
         self.nodes = [*_extra(changed, graph.nodes), *graph.nodes]
+        fits = graph.result is not None and graph.result.count == len(graph.outputs)
+        self.result = graph.result if fits else None
         self.numbers = {id(node): i for i, node in enumerate(self.nodes)}
         self.ops: dict[OpRecord, int] = {}
         self.op_numbers: dict[int, int] = {}
@@ -68,10 +73,10 @@ class _Describing:
             version=VERSION,
             name=_text(graph.name),
             inputs=tuple(self.numbers[id(leaf)] for leaf in graph.inputs),
-            outputs=tuple(map(self.entry, graph.outputs)),
+            outputs=tuple(itertools.starmap(self.output, enumerate(graph.outputs))),
             updates=tuple((self.numbers[id(leaf)], self.entry(value)) for leaf, value in graph.updates),
             gradients=tuple((self.numbers[id(leaf)], self.entry(value)) for leaf, value in graph.gradients),
-            result=result_skeleton(graph.result),
+            result=result_skeleton(self.result),
             nodes=nodes,
             ops=tuple(self.ops),
             types=tuple(TypeRecord(types.dtype.name, types.shape, weak) for weak, types in self.types),
@@ -138,6 +143,12 @@ class _Describing:
             return Constant(number=encode(entry))
         return Constant(array=self.array(entry, f"constant.{len(self.arrays)}"))
 
+    def output(self, number: int, output: Any) -> Any:
+        try:
+            return self.entry(output)
+        except FileFormatError as error:
+            raise FileFormatError(f"{output_path(self.result, number)}: {error}") from None
+
     def op(self, op: Op, node: Node) -> int:
         number = self.op_numbers.get(id(op))
         if number is None:
@@ -165,6 +176,10 @@ class _Describing:
             raise FileFormatError(
                 f"a file cannot hold the dtype {types.dtype.name}; convert with .astype first"
             )
+        if math.prod(types.shape) > LARGEST or max(types.shape, default=0) > LARGEST:
+            raise FileFormatError(
+                f"an array of type {types} is larger than any memory, and no file describes it"
+            )
         return _number(self.types, (weak, types))
 
     def array(self, value: Any, wanted: str) -> str:
@@ -172,6 +187,8 @@ class _Describing:
         known = self.array_names.get(id(value))
         if known is not None:
             return known
+        if isinstance(value, np.ma.MaskedArray):
+            raise FileFormatError("a file cannot hold a masked array: save its data, filled, and its mask")
         # names that begin with __ belong to the file format
         name = wanted if wanted and not wanted.startswith("__") else f"value.{len(self.arrays)}"
         while name in self.arrays:
@@ -201,17 +218,23 @@ def _number(table: dict[Any, int], value: Any) -> int:
 
 def _text(name: str | None) -> Any:
     """A name as it is, if files can hold it."""
-    try:
-        (name or "").encode()
-    except UnicodeEncodeError:
+    if name is None:
+        return None
+    if len(name) > MOST_LETTERS:
         raise FileFormatError(
-            f"the name {name!r:.60} holds half a character (a lone surrogate), which no file can: choose another"
-        ) from None
-    return name
+            f"the name {name!r:.60}... has {len(name)} letters; {MOST_LETTERS} are the most"
+        )
+    try:
+        return encode_text(name)
+    except DTypeError as error:
+        raise FileFormatError(f"the name {error}") from None
 
 
 def _source_record(source: SourceLine) -> SourceRecord:
-    return SourceRecord(os.path.basename(source.file), source.line, source.function, source.text)
+    texts = os.path.basename(source.file), source.function, source.text
+    # a line is there to be read: what no file holds of it is left out
+    file, function, text = (one[:MOST_LETTERS].encode(errors="replace").decode() for one in texts)
+    return SourceRecord(file, max(source.line, 0), function, text)
 
 
 def _generator_state(generator: Generator) -> dict[str, Any]:

@@ -15,7 +15,8 @@ FORMAT = "tinygraph-graph"
 VERSION = 1
 
 Count = Annotated[int, Meta(ge=0)]
-Name = Annotated[str, Meta(max_length=100_000)]
+MOST_LETTERS = 100_000
+Name = Annotated[str, Meta(max_length=MOST_LETTERS)]
 
 
 class Constant(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):

@@ -20,12 +20,13 @@ from tinygraph.errors import FileFormatError
 if TYPE_CHECKING:
     from tinygraph.interop.graphs.description import Description
 
-SUFFIXES = (".svg", ".html", ".dot", ".gv")
 MOST_VALUES = 2**20  # bytes of values that a picture carries unless told otherwise
 MOST_NODES = 200_000  # of a graph that a picture carries
 _LINE = 110
 _ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
-_ELEMENT = r'<{0}\b[^<>]*\bid="tinygraph-graph"[^<>]*>'
+# Patterns run on files of strangers: each step of these takes a character that no other step could.
+_ELEMENT = r"<{0}\b([^<>]*)>"
+_ID = re.compile(r'(?<!\w)id="tinygraph-graph"')
 _TAGS = {".svg": "metadata", ".html": "script"}
 _DOT_LINES = re.compile(r"^//~(.*)$", re.MULTILINE)
 
@@ -35,7 +36,7 @@ def embedded(picture: str, suffix: str, graph: Graph | None, most_values: int = 
 
     Args:
         picture: the text of an SVG, HTML or DOT file.
-        suffix: which of them: one of `SUFFIXES`.
+        suffix: which of them: one of `PICTURES`.
         graph: None for a picture that shows none.
         most_values: bytes of values up to which they are all carried. If there are more, parameters, buffers and data
             are left out, and the file says so.
@@ -102,13 +103,24 @@ def extract(picture: str, suffix: str) -> bytes:
         FileFormatError: there is none, it is cut off, or the picture says why it carries none.
     """
     text = _dot_text(picture) if suffix in (".dot", ".gv") else _element_text(picture, _TAGS[suffix])
+    content = text.encode()
+    reason = _absent(content)
+    if reason is not None:
+        raise FileFormatError(f"the picture carries no graph: {reason:.300}")
+    return content
+
+
+def _absent(content: bytes) -> str | None:
+    """The reason why a picture carries no graph, if it says one."""
+    import msgspec
+
+    class Absent(msgspec.Struct):
+        absent: str | None = None
+
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return msgspec.json.decode(content, type=Absent).absent
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileFormatError(f"the graph in the picture is truncated or malformed: {error}") from None
-    if isinstance(content, dict) and isinstance(content.get("absent"), str):
-        raise FileFormatError(f"the picture carries no graph: {content['absent']:.300}")
-    return text.encode()
 
 
 def _dot_text(picture: str) -> str:
@@ -119,10 +131,13 @@ def _dot_text(picture: str) -> str:
 
 
 def _element_text(picture: str, tag: str) -> str:
-    starts = list(re.finditer(_ELEMENT.format(tag), picture))
-    if not starts:
+    start = None
+    for found in re.finditer(_ELEMENT.format(tag), picture):
+        if _ID.search(found[1]):
+            start = found.end()
+    if start is None:
         raise FileFormatError(_NOTHING)
-    content, end, _ = picture[starts[-1].end() :].partition(f"</{tag}>")
+    content, end, _ = picture[start:].partition(f"</{tag}>")
     if not end:
         raise FileFormatError("the graph in the picture is truncated: its element has no end")
     return html.unescape(content).strip()  # editors may have written quotes as entities

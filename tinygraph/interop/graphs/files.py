@@ -1,16 +1,14 @@
 """Graph files: `save_graph` and `load`. One file holds structure and values, no code and no pickle.
 
-    any suffix   a safetensors file: the description in its metadata, the values as its tensors
-    .json        everything in JSON text, values as base64: for small graphs that people read
-    .svg .html .dot .gv    pictures: `load` reads the graph that a saved drawing carries
+    .safetensors .tinygraph    a safetensors file: the description in its metadata, the values as its tensors
+    .json                      everything in JSON text, values as base64: for small graphs that people read
+    .svg .html .dot .gv        pictures: `load` reads the graph that a saved drawing carries
 
 Reading checks everything before it is believed; errors name the file and the place in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,29 +19,32 @@ from tinygraph.core.node import Leaf
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.atomic_files import replace_file
-from tinygraph.interop.graphs.embedding import SUFFIXES, extract
+from tinygraph.interop.graphs.embedding import extract
 from tinygraph.interop.graphs.values import decode_objects, from_text, restored, storable, to_text
+from tinygraph.interop.reading import in_file, read_bytes, read_text
+from tinygraph.interop.safetensors_files import opened_tensors, write_tensors
+from tinygraph.interop.suffixes import PICTURES, check_loaded, check_saved, said_instead
 
 if TYPE_CHECKING:
     from tinygraph.interop.graphs.description import Description
 
+GRAPHS = (".safetensors", ".tinygraph", ".json")
 KEY = "tinygraph-graph"
 # safetensors takes headers of up to 100 MB; a longer description becomes a tensor of bytes.
 MAX_HEADER = 80_000_000
 DESCRIPTION_TENSOR = "__tinygraph-graph__"
-MAX_DESCRIPTION = 2_000_000_000
 MAX_JSON_VALUES = 200_000_000
-INSTALL_SAFETENSORS = "pip install safetensors, or save to a path that ends in .json"
 
 
 def save_graph(graph: Graph, path: str | Path) -> None:
     """Write a graph, its parameters and its constants to one file that `tg.load` reads.
 
     Args:
-        path: with the suffix .json a text file, with any other a safetensors file.
+        path: with the suffix .json a text file; with .safetensors, .tinygraph or none a safetensors file.
 
     Raises:
-        FileFormatError: the graph holds what a file cannot (an unregistered op, a dtype of long doubles).
+        FileFormatError: the graph holds what a file cannot (an unregistered op, a dtype of long doubles, a dataclass
+            among its results), or the suffix promises another format (.onnx).
         OSError: the folder is missing or cannot be written.
 
     >>> import tempfile, tinygraph as tg
@@ -58,8 +59,9 @@ def save_graph(graph: Graph, path: str | Path) -> None:
     from tinygraph.interop.graphs.describing import describe
 
     path = Path(path)
+    suffix = check_saved(path, "a graph", GRAPHS)
     description, values = describe(graph)
-    if path.suffix == ".json":
+    if suffix == ".json":
         if sum(value.nbytes for value in values.values()) > MAX_JSON_VALUES:
             raise FileFormatError(
                 f"{path.name}: too many values for JSON text; save to {path.stem}.safetensors"
@@ -75,8 +77,7 @@ def save_graph(graph: Graph, path: str | Path) -> None:
     if len(text) + text.count(b'"') + text.count(b"\\") > MAX_HEADER:
         metadata = {KEY: ""}
         tensors[DESCRIPTION_TENSOR] = np.frombuffer(text, np.uint8)
-    save_file = _safetensors(path).numpy.save_file
-    replace_file(path, lambda part: save_file(tensors, str(part), metadata))
+    write_tensors(path, tensors, metadata)
 
 
 def load(path: str | Path) -> Graph:
@@ -93,30 +94,15 @@ def load(path: str | Path) -> Graph:
         OSError: it cannot be opened.
     """
     path = Path(path)
-    with _in_file(path):
-        suffix = path.suffix.lower()
+    with in_file(path):
+        suffix = check_loaded(path, "a graph")
         if suffix == ".json":
-            return _from_json(_content(path))
-        if suffix in SUFFIXES:
-            return _from_json(extract(_text(path), suffix))
-        if suffix == ".toml":
-            raise FileFormatError(
-                "a graph is no TOML; tinygraph.nn.load_model reads files that describe a model"
-            )
+            return _from_json(read_bytes(path))
+        if suffix in PICTURES:
+            return _from_json(extract(read_text(path), suffix))
+        if said_instead(suffix):
+            raise FileFormatError(f"its name promises no graph: {said_instead(suffix)}")
         return _load_safetensors(path)
-
-
-def _content(path: Path) -> bytes:
-    if path.stat().st_size > MAX_DESCRIPTION:
-        raise FileFormatError(f"it is longer than {MAX_DESCRIPTION} bytes")
-    return path.read_bytes()
-
-
-def _text(path: Path) -> str:
-    try:
-        return _content(path).decode()
-    except UnicodeDecodeError as error:
-        raise FileFormatError(f"it is no text in UTF-8: {error}") from None
 
 
 def _from_json(text: bytes) -> Graph:
@@ -141,14 +127,7 @@ def _from_json(text: bytes) -> Graph:
 def _load_safetensors(path: Path) -> Graph:
     from tinygraph.interop.graphs.reopening import reopen
 
-    safetensors = _safetensors(path)
-    with path.open("rb"):  # the reasons why a file cannot be opened, in Python's words
-        pass
-    try:
-        opened = safetensors.safe_open(str(path), framework="numpy")
-    except safetensors.SafetensorError as error:
-        raise FileFormatError(f"it is no safetensors file, or a truncated one: {error}") from None
-    with opened as file:
+    with opened_tensors(path) as file:
         text = (file.metadata() or {}).get(KEY)
         if text is None:
             raise FileFormatError(
@@ -203,22 +182,3 @@ def _parse(text: bytes) -> Description:
         raise FileFormatError(f"its description is malformed: {error}") from None
     except RecursionError:
         raise FileFormatError("its description is malformed: nested too deeply") from None
-
-
-@contextmanager
-def _in_file(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileFormatError as error:
-        raise FileFormatError(f"{path.name}: {error}") from error.__cause__
-
-
-def _safetensors(path: Path) -> Any:
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError:
-        raise ImportError(
-            f"{path.name}: files of this kind need safetensors: {INSTALL_SAFETENSORS}"
-        ) from None
-    return safetensors

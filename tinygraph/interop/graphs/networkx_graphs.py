@@ -49,7 +49,7 @@ def to_networkx(graph: Graph) -> Any:
         outputs=[_end(out, keys) for out in graph.outputs],
         updates=[(keys[id(leaf)], _end(value, keys)) for leaf, value in graph.updates],
         gradients=[(keys[id(leaf)], _end(value, keys)) for leaf, value in graph.gradients],
-        result=result_skeleton(graph.result),
+        result=result_skeleton(graph.result, plain=_same),
     )
     for node in nodes:
         key = keys[id(node)]
@@ -60,6 +60,11 @@ def to_networkx(graph: Graph) -> Any:
             if is_recorded(entry):
                 made.add_edge(keys[id(edge_node(entry))], key, **_edge_attributes(node, position, entry))
     return made
+
+
+def _same(value: Any) -> Any:
+    """Keys and values among the results are Python's own here."""
+    return value
 
 
 def _end(value: Any, keys: dict[int, int]) -> Any:
@@ -174,7 +179,7 @@ class _Reading:
         return Graph(
             inputs,
             outputs,
-            result=None if skeleton is None else result_tree(skeleton, len(outputs)),
+            result=None if skeleton is None else result_tree(skeleton, len(outputs), read=_same),
             updates=[(self.leaf_at(key), self.end(value)) for key, value in about.get("updates", ())],
             gradients=[(self.leaf_at(key), self.end(value)) for key, value in about.get("gradients", ())],
             name=about.get("name"),

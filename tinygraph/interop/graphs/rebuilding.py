@@ -6,7 +6,8 @@ does not fit. Nothing here knows of files, JSON or networkx.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from inspect import Parameter
 from typing import Any
 
@@ -19,8 +20,10 @@ from tinygraph.core.source import SourceLine
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType
-from tinygraph.errors import FileFormatError, PluginError, TinygraphError, UnknownOpError
+from tinygraph.errors import DTypeError, FileFormatError, PluginError, TinygraphError, UnknownOpError
+from tinygraph.interop.graphs.values import decode, encode
 
+MOST_CONTAINERS = 100  # one inside another, in what a graph returns
 # Names typed in by hand belong to whatever program runs.
 _PROGRAMS = ("__main__", "builtins")
 
@@ -127,53 +130,124 @@ def version_of(op: Op) -> str:
         return ""
 
 
-def result_skeleton(result: Tree | None) -> Any:
-    """The container of a graph's results with the number of an output in each place, as JSON can hold it."""
-    return None if result is None else _skeleton(result.unflatten(range(result.count)))
+class _Slot:
+    """The place of an output in a container of results."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
-def _skeleton(part: Any) -> Any:
-    if part is None or isinstance(part, int):
-        return part
-    if isinstance(part, dict):
-        return {"dict": [[key, _skeleton(value)] for key, value in part.items()]}
-    if isinstance(part, list):
-        return {"list": [_skeleton(one) for one in part]}
-    # named tuples and dataclasses come back as plain tuples: a file names no classes
-    parts = part if isinstance(part, tuple) else [getattr(part, name) for name in part.__dataclass_fields__]
-    return {"tuple": [_skeleton(one) for one in parts]}
+def result_skeleton(result: Tree | None, plain: Callable[[Any], Any] = encode) -> Any:
+    """The container of a graph's results with the number of an output in each place, as JSON can hold it.
 
-
-def result_tree(skeleton: Any, count: int) -> Tree:
-    """The container that `result_skeleton` described.
+    Args:
+        plain: what stands for the keys of dictionaries and for what is no array: {"value": plain(value)}.
 
     Raises:
-        FileFormatError: it is no such description, or does not number the outputs 0, 1, ...
+        FileFormatError: naming the place: a dataclass, or a key or value that `plain` refuses.
     """
-    numbers, tree = flatten(_container(skeleton, 0))
-    if numbers != list(range(count)):
+    return None if result is None else _skeleton(_with_slots(result), "result", plain, 0)
+
+
+def output_path(result: Tree | None, number: int) -> str:
+    """Where in a graph's results an output stands, such as "result['loss'][0]"."""
+    found = dict(_paths(_with_slots(result), "result")) if result is not None else {}
+    return found.get(number, f"outputs[{number}]")
+
+
+def _with_slots(result: Tree) -> Any:
+    return result.unflatten([_Slot(i) for i in range(result.count)])
+
+
+def _skeleton(part: Any, where: str, plain: Callable[[Any], Any], depth: int) -> Any:
+    if depth > MOST_CONTAINERS:
+        raise FileFormatError(f"{where:.60}: containers are nested more than {MOST_CONTAINERS} deep")
+    if part is None:
+        return None
+    if isinstance(part, _Slot):
+        return part.number
+    if dataclasses.is_dataclass(part):
         raise FileFormatError(
-            f"`result` must number the {count} outputs in order, but numbers {numbers[:20]}"
+            f"{where:.200} is a {type(part).__name__}: a file names no classes of programs; return a dict or a tuple"
         )
-    return tree
+    inner = [(key, _skeleton(one, path, plain, depth + 1)) for key, one, path in _parts(part, where)]
+    try:
+        if isinstance(part, dict):
+            return {"dict": [[plain(key), one] for key, one in inner]}
+        if isinstance(part, list | tuple):  # of a named tuple the tuple, which is equal to it
+            return {"list" if isinstance(part, list) else "tuple": [one for _, one in inner]}
+        return {"value": plain(part)}
+    except DTypeError as error:
+        raise FileFormatError(
+            f"{where:.200}: {error}; return numbers, arrays, texts and containers"
+        ) from None
 
 
-def _container(skeleton: Any, depth: int) -> Any:
-    if depth > 100:
-        raise FileFormatError("`result` is nested more than 100 deep")
-    if skeleton is None or (isinstance(skeleton, int) and not isinstance(skeleton, bool)):
-        return skeleton
+def _parts(part: Any, where: str) -> Iterator[tuple[Any, Any, str]]:
+    """What is in a container: its key or position, itself, and where that is."""
+    if isinstance(part, dict | list | tuple):
+        for key, one in part.items() if isinstance(part, dict) else enumerate(part):
+            yield key, one, f"{where}[{key!r:.60}]"
+
+
+def _paths(part: Any, where: str) -> Iterator[tuple[int, str]]:
+    if isinstance(part, _Slot):
+        yield part.number, where
+    for _, one, path in _parts(part, where):
+        yield from _paths(one, path)
+
+
+def result_tree(skeleton: Any, count: int, read: Callable[[Any], Any] = decode) -> Tree:
+    """The container that `result_skeleton` described.
+
+    Args:
+        read: what `plain` was there, backwards.
+
+    Raises:
+        FileFormatError: it is no such description, or does not number each output once.
+    """
+    leaves, tree = flatten(_container(skeleton, read, 0))
+    places = {leaf.number: place for place, leaf in enumerate(leaves) if isinstance(leaf, _Slot)}
+    numbers = [leaf.number for leaf in leaves if isinstance(leaf, _Slot)]
+    if sorted(numbers) != list(range(count)):
+        raise FileFormatError(
+            f"`result` must number the {count} outputs, each once, but numbers {numbers[:20]}"
+        )
+
+    def build(outputs: Sequence[Any]) -> Any:
+        filled = list(leaves)
+        for number, output in enumerate(outputs):
+            filled[places[number]] = output
+        return tree.unflatten(filled)
+
+    return tree if numbers == list(range(len(leaves))) else Tree(count, build, repr(tree))
+
+
+def _container(skeleton: Any, read: Callable[[Any], Any], depth: int) -> Any:
+    if depth > MOST_CONTAINERS:
+        raise FileFormatError(f"`result` is nested more than {MOST_CONTAINERS} deep")
+    if skeleton is None:
+        return None
+    if isinstance(skeleton, int) and not isinstance(skeleton, bool):
+        return _Slot(skeleton)
     if isinstance(skeleton, dict) and len(skeleton) == 1:
         ((kind, parts),) = skeleton.items()
+        if kind == "value":
+            return read(parts)
         if kind in ("list", "tuple") and isinstance(parts, list | tuple):
-            filled = [_container(part, depth + 1) for part in parts]
+            filled = [_container(part, read, depth + 1) for part in parts]
             return filled if kind == "list" else tuple(filled)
         if kind == "dict" and isinstance(parts, list | tuple) and all(map(_is_item, parts)):
-            return {key: _container(part, depth + 1) for key, part in parts}
+            entries = {read(key): _container(part, read, depth + 1) for key, part in parts}
+            if len(entries) == len(parts):
+                return entries
+            raise FileFormatError("`result` holds a dictionary with one key twice")
     raise FileFormatError(
         f"`result` holds {skeleton!r:.60}, which is neither an output's number nor a container"
     )
 
 
 def _is_item(part: Any) -> bool:
-    return isinstance(part, list | tuple) and len(part) == 2 and isinstance(part[0], str | int | float | bool)
+    return isinstance(part, list | tuple) and len(part) == 2

@@ -24,9 +24,7 @@ from tinygraph.errors import FileFormatError
 from tinygraph.interop.graphs.description import Constant, Description, NodeRecord, TypeRecord
 from tinygraph.interop.graphs.missing_ops import missing_op
 from tinygraph.interop.graphs.rebuilding import find_op, rebuild_node, result_tree
-from tinygraph.interop.graphs.values import DTYPES, decode
-
-LARGEST = 2**48  # elements of one array: more than any memory, far from what integer arithmetic overflows at
+from tinygraph.interop.graphs.values import DTYPES, LARGEST, decode
 
 ReadArray = Callable[[str, ArrayType], Any]  # a leaf without a value, if the file has left it out
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node
+from tinygraph.errors import printable
 
 MAX_ROWS = 1000
 
@@ -25,18 +26,21 @@ def summary(graph: Graph) -> str:
     from rich.text import Text
 
     table = Table(
-        box=box.SIMPLE_HEAD, title=graph.name and Text(graph.name), title_justify="left", pad_edge=False
+        box=box.SIMPLE_HEAD,
+        title=graph.name and Text(printable(graph.name, keep="")),
+        title_justify="left",
+        pad_edge=False,
     )
     for column in ("#", "name", "op", "settings", "output", "parameters", "source"):
         table.add_column(column, justify="right" if column in ("#", "parameters") else "left", no_wrap=True)
     rows = list(enumerate(graph.nodes))
     hidden = len(rows) - MAX_ROWS
     for number, node in rows if hidden <= 0 else rows[: MAX_ROWS // 2]:
-        table.add_row(*(Text(cell) for cell in (str(number), *_row(node))))
+        table.add_row(*map(Text, (str(number), *map(_short, _row(node)))))
     if hidden > 0:
         table.add_row("", Text(f"... {hidden} more"))
         for number, node in rows[-MAX_ROWS // 2 :]:
-            table.add_row(*(Text(cell) for cell in (str(number), *_row(node))))
+            table.add_row(*map(Text, (str(number), *map(_short, _row(node)))))
     return f"{as_text(table)}\n{_totals(graph)}"
 
 
@@ -59,10 +63,11 @@ def _row(node: Node) -> tuple[str, ...]:
     name = f"{path}/{node.name}" if path and node.name else node.name or path
     settings = ", ".join(f"{key}={value!r}" for key, value in node.settings.items())
     op = node.op.name if node.phase == "forward" else f"{node.op.name} ({node.phase})"
-    return tuple(map(_short, (name, op, settings, output, "", str(node.source or ""))))
+    return name, op, settings, output, "", str(node.source or "")
 
 
 def _short(cell: str) -> str:
+    cell = printable(cell, keep="")
     return cell if len(cell) <= 60 else f"{cell[:57]}..."
 
 

@@ -1,7 +1,7 @@
 """Values as files hold them: settings and Python numbers as JSON, arrays as contiguous native arrays or base64.
 
-What JSON lacks is an object of one key: {"float": "nan"}, {"complex": [re, im]}, {"int": "..."}, {"fraction": "1/3"}.
-Sequences are tuples: settings hold no lists.
+What JSON lacks is an object of one key: {"float": "nan"}, {"complex": [re, im]}, {"int": "..."}, {"fraction": "1/3"},
+{"dtype": "float32"}. Sequences are tuples: settings hold no lists.
 """
 
 from __future__ import annotations
@@ -24,31 +24,59 @@ DTYPES = {
         "float16", "float32", "float64", "complex64", "complex128", "object",
     )
 }  # fmt: skip
+LARGEST = 2**48  # elements of one array: more than any memory, far from what integer arithmetic overflows at
 MAX_DEPTH = 50
+MOST_BITS = 64_000  # of an integer; more digits than any computation needs, few enough to read at once
 _JSON_INT = 2**63
+_DECIMAL_BITS = (
+    2_000  # Python reads and writes longer decimals slowly or, beyond a limit of its own, not at all
+)
 
 
-def encode(value: Any) -> Any:
+def encode(value: Any, depth: int = 0) -> Any:
     """A setting, number or object as JSON holds it.
 
     Raises:
-        DTypeError: it is none of None, bool, int, float, complex, str, Fraction or a tuple of these.
+        DTypeError: it is none of None, bool, int, float, complex, str, Fraction, dtype or a tuple of these, or larger
+            than `decode` takes.
     """
-    if isinstance(value, np.generic):
+    if depth > MAX_DEPTH:
+        raise DTypeError(f"a file cannot hold a value nested more than {MAX_DEPTH} deep")
+    if isinstance(value, np.generic) and value.dtype.kind in "biufcU":
         value = value.item()
-    if value is None or isinstance(value, bool | str):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return encode_text(str.__str__(value))  # of a subclass (an enumeration's member) the text alone
     if isinstance(value, int):
-        return value if -_JSON_INT <= value < _JSON_INT else {"int": str(value)}
+        return int(value) if -_JSON_INT <= value < _JSON_INT else {"int": _integer_text(value)}
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"float": repr(float(value))}
     if isinstance(value, complex):
         return {"complex": [encode(value.real), encode(value.imag)]}
     if isinstance(value, Fraction):
-        return {"fraction": str(value)}
+        numbers = value.numerator, value.denominator
+        return {"fraction": "/".join(map(_integer_text, numbers[: 1 + (numbers[1] != 1)]))}
     if isinstance(value, tuple):
-        return [encode(one) for one in value]
+        return [encode(one, depth + 1) for one in value]
+    if isinstance(value, np.dtype) and DTYPES.get(value.name) == value:
+        return {"dtype": value.name}
     raise DTypeError(f"a file cannot hold {value!r:.60} of type {type(value).__name__}")
+
+
+def encode_text(text: str) -> str:
+    """A text as it is, if files can hold it.
+
+    Raises:
+        DTypeError: it holds half a character.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DTypeError(
+            f"{text!r:.60} holds half a character (a lone surrogate), which no file can: choose another"
+        ) from None
+    return text
 
 
 def decode(value: Any, depth: int = 0) -> Any:
@@ -68,14 +96,41 @@ def decode(value: Any, depth: int = 0) -> Any:
         try:
             if kind == "complex" and isinstance(content, list) and len(content) == 2:
                 return complex(*(decode(one, depth + 1) for one in content))
-            if kind in _READERS and isinstance(content, str) and len(content) < 20_000:
+            if kind in _READERS and isinstance(content, str) and len(content) < _MOST_DIGITS:
                 return _READERS[kind](content)
-        except (ValueError, TypeError, ZeroDivisionError):
+        except (ValueError, TypeError, KeyError, OverflowError, ZeroDivisionError):
             pass
     raise FileFormatError(f"{value!r:.60} is no value that a file can hold")
 
 
-_READERS: dict[str, Any] = {"int": int, "float": float, "fraction": Fraction}
+def _integer_text(number: int) -> str:
+    if number.bit_length() > MOST_BITS:
+        raise DTypeError(
+            f"a file cannot hold an integer of {number.bit_length()} bits; {MOST_BITS} are the most"
+        )
+    return str(int(number)) if number.bit_length() <= _DECIMAL_BITS else hex(number)
+
+
+def _integer(text: str) -> int:
+    """An integer in decimal or, after 0x, hexadecimal digits: no exponents, which make numbers of any size."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isalnum()):
+        raise ValueError(text)
+    return int(text, 16 if digits.startswith("0x") else 10)
+
+
+def _fraction(text: str) -> Fraction:
+    numerator, slash, denominator = text.partition("/")
+    return Fraction(_integer(numerator), _integer(denominator) if slash else 1)
+
+
+_READERS: dict[str, Any] = {
+    "int": _integer,
+    "float": float,
+    "fraction": _fraction,
+    "dtype": DTYPES.__getitem__,
+}
+_MOST_DIGITS = 2 * MOST_BITS // 4 + 10  # of the two numbers of a fraction, in hexadecimal
 
 
 def plain_array(array: Any) -> np.ndarray[Any, Any]:
@@ -150,5 +205,6 @@ def decode_objects(elements: Any, types: ArrayType, where: str) -> np.ndarray[An
     if len(elements) != types.size:
         raise FileFormatError(f"{where} has {len(elements)} elements, but {types} takes {types.size}")
     array = np.empty(len(elements), dtype=object)
-    array[:] = [decode(one) for one in elements]
+    for i, one in enumerate(elements):  # at once, tuples would be taken for rows
+        array[i] = decode(one)
     return array.reshape(types.shape)
