@@ -65,34 +65,38 @@ def geometry(case: Case, spare: int) -> tuple[direct.Convolution, Planes]:
 @pytest.mark.parametrize(("case", "spare"), [(case, i % 2) for i, case in enumerate(CASES)])
 def test_in_planes(case: Case, spare: int, guard: Any) -> None:
     made, given = geometry(case, spare)
-    exact, n, dtype = reference(case), [case.images], case.dtype
+    exact, n, dtype = reference(case), case.images, case.dtype
     weights, reverse = direct.forward_weights(made), direct.gradient_weights(made)
-    source, gradient = guard(made.source.shape(*n), dtype), guard(given.shape(*n), dtype)
+    source, gradient = guard(made.source.shape(n), dtype), guard(given.shape(n), dtype)
     packed, packed_back = guard(tuple(weights), dtype), guard(tuple(reverse), dtype)
-    layouts.to_planes(made.source, dtype).bind(guard.like(exact.x), source, counts=n)()
-    layouts.to_planes(given, dtype).bind(guard.like(exact.gradient), gradient, counts=n)()
-    layouts.pack(weights, case.outputs, case.inputs, dtype).bind(guard.like(exact.kernel), packed)()
-    layouts.pack_for_gradient(reverse, case.outputs, case.inputs, dtype).bind(exact.kernel, packed_back)()
-    bias, out = guard((made.target.padded,), dtype, 0), guard(made.target.shape(*n), dtype)
+    layouts.to_planes(made.source, dtype).bind(guard.like(exact.x), source, span=case.images)()
+    layouts.to_planes(given, dtype).bind(guard.like(exact.gradient), gradient, span=case.images)()
+    layouts.pack(weights, case.outputs, case.inputs, dtype).bind(guard.like(exact.kernel), packed, span=1)()
+    layouts.pack_for_gradient(reverse, case.outputs, case.inputs, dtype).bind(
+        exact.kernel, packed_back, span=1
+    )()
+    bias, out = guard((made.target.padded,), dtype, 0), guard(made.target.shape(n), dtype)
     bias[: case.outputs] = exact.bias
-    direct.forward(made).bind(source, packed, bias, out, counts=n)()
+    direct.forward(made).bind(source, packed, bias, out, span=case.images)()
     assert_near(made.target.interior(out).transpose(0, 3, 1, 2), exact.out, dtype)
-    back = guard(made.source.shape(*n), dtype)
-    direct.input_gradient(made, given).bind(gradient, packed_back, back, counts=n)()
+    back = guard(made.source.shape(n), dtype)
+    direct.input_gradient(made, given).bind(gradient, packed_back, back, span=case.images)()
     assert_near(made.source.interior(back).transpose(0, 3, 1, 2), exact.by_x, dtype)
     products, by_bias, unpacked = (
         guard(tuple(weights), dtype),
         guard((given.padded,), dtype),
         guard(exact.kernel.shape, dtype),
     )
-    direct.kernel_gradient(made, given, bias=True).bind(source, gradient, products, by_bias, counts=n)()
-    layouts.unpack(weights, case.outputs, case.inputs, dtype).bind(products, unpacked)()
+    direct.kernel_gradient(made, given, bias=True).bind(
+        source, gradient, products, by_bias, span=case.images
+    )()
+    layouts.unpack(weights, case.outputs, case.inputs, dtype).bind(products, unpacked, span=1)()
     assert_near(unpacked, exact.by_kernel, dtype)
     assert_near(by_bias[: case.outputs], exact.gradient.astype(float).sum((0, 2, 3)), dtype)
     assert not by_bias[case.outputs :].any()
     again = direct.kernel_gradient(made, given, accumulate=True)
-    again.bind(source, gradient, products, counts=n)()
-    layouts.unpack(weights, case.outputs, case.inputs, dtype).bind(products, unpacked)()
+    again.bind(source, gradient, products, span=case.images)()
+    layouts.unpack(weights, case.outputs, case.inputs, dtype).bind(products, unpacked, span=1)()
     assert_near(unpacked, 2 * exact.by_kernel, dtype)
 
 
@@ -134,19 +138,19 @@ def test_epilogues(guard: Any) -> None:
     """ReLU behind the forward pass, and the mask of the source's own ReLU behind the gradient by it."""
     case = Case(2, 16, (6, 7), 16, (3, 3), padding=(1, 1))
     made, given = geometry(case, 0)
-    exact, n = reference(case), [2]
+    exact = reference(case)
     weights, reverse = direct.forward_weights(made), direct.gradient_weights(made)
     source, gradient, out, back = (
         guard(p.shape(2), "float32") for p in (made.source, given, made.target, made.source)
     )
     packed, packed_back = guard(tuple(weights), "float32"), guard(tuple(reverse), "float32")
-    layouts.to_planes(made.source).bind(exact.x, source, counts=n)()
-    layouts.to_planes(given).bind(exact.gradient, gradient, counts=n)()
-    layouts.pack(weights, 16, 16).bind(exact.kernel, packed)()
-    layouts.pack_for_gradient(reverse, 16, 16).bind(exact.kernel, packed_back)()
+    layouts.to_planes(made.source).bind(exact.x, source, span=case.images)()
+    layouts.to_planes(given).bind(exact.gradient, gradient, span=case.images)()
+    layouts.pack(weights, 16, 16).bind(exact.kernel, packed, span=1)()
+    layouts.pack_for_gradient(reverse, 16, 16).bind(exact.kernel, packed_back, span=1)()
     build = ProgramBuilder()
     relu = direct.Epilogue(build.program(build.step("relu", build.input("float32"))))
-    direct.forward(made, bias=False, epilogue=relu).bind(source, packed, out, counts=n)()
+    direct.forward(made, bias=False, epilogue=relu).bind(source, packed, out, span=case.images)()
     plain = exact.out - exact.bias[:, None, None].astype(float)
     assert_near(made.target.interior(out).transpose(0, 3, 1, 2), np.maximum(plain, 0), "float32")
     build = ProgramBuilder()
@@ -154,7 +158,9 @@ def test_epilogues(guard: Any) -> None:
     zero = build.constant(0.0, "float32")
     kept = build.step("where", build.step("greater", made_from, zero), total, zero)
     mask = direct.Epilogue(build.program(kept), (made.source,))
-    direct.input_gradient(made, given, epilogue=mask).bind(gradient, packed_back, back, source, counts=n)()
+    direct.input_gradient(made, given, epilogue=mask).bind(
+        gradient, packed_back, back, source, span=case.images
+    )()
     assert_near(
         made.source.interior(back).transpose(0, 3, 1, 2), np.where(exact.x > 0, exact.by_x, 0), "float32"
     )
@@ -174,8 +180,8 @@ def test_fully_connected_is_a_convolution_over_a_row_of_examples(
     )
     source[...] = 0
     made.source.interior(source)[...] = x
-    layouts.pack(weights, outputs, inputs).bind(w, packed)()
-    direct.forward(made, bias=False).bind(source, packed, out, counts=[1])()
+    layouts.pack(weights, outputs, inputs).bind(w, packed, span=1)()
+    direct.forward(made, bias=False).bind(source, packed, out, span=1)()
     assert_near(made.target.interior(out)[0, 0], x.astype(float) @ w.T.astype(float), "float32")
 
 
@@ -188,10 +194,10 @@ def test_layouts_there_and_back(
     x = np.random.default_rng(0).standard_normal((2, channels, *size)).astype(np.float32)
     layout = planes(*size, channels, 16, halo)
     there, back = guard(layout.shape(2), "float32"), guard(x.shape, "float32")
-    layouts.to_planes(layout).bind(guard.like(x), there, counts=[2])()
+    layouts.to_planes(layout).bind(guard.like(x), there, span=2)()
     np.testing.assert_array_equal(layout.interior(there), x.transpose(0, 2, 3, 1))
     assert np.count_nonzero(there) == x.size
-    layouts.from_planes(layout).bind(there, back, counts=[2])()
+    layouts.from_planes(layout).bind(there, back, span=2)()
     np.testing.assert_array_equal(back, x)
 
 

@@ -46,7 +46,7 @@ def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scrat
     from tinygraph.kernels.elementwise import bind
 
     arrays = [np.asarray(one) for one in inputs]
-    return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes).run
+    return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes)
 
 
 def kernel_target(exact: bool = False) -> Any:

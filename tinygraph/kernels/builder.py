@@ -77,6 +77,17 @@ class Function:
         """End the function."""
         self.ir.ret_void()
 
+    def add_entry(self, name: str) -> None:
+        """A second function, of one pointer: it reads this one's arguments from 64-bit integers, and calls it."""
+        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_POINTER]), name)
+        body = ir.IRBuilder(entry.append_basic_block("entry"))
+        arguments = []
+        for i, argument in enumerate(self.function.args):
+            place = body.gep(entry.args[0], [index(i)], inbounds=True, source_etype=INDEX)
+            arguments.append(body.load(place, typ=argument.type, align=8))
+        body.call(self.function, arguments)
+        body.ret_void()
+
     # -- control ---------------------------------------------------------------------------------------------------
 
     def loop(
@@ -112,6 +123,10 @@ class Function:
         self.ir.branch(head)
         self.ir.position_at_end(after)
         return list(held)
+
+    def units(self, body: Callable[[Offset], object]) -> None:
+        """For each unit of work in the range that this call is to do, of a kernel that splits."""
+        self.loop(self.counts["first"], self.counts["last"], 1, lambda unit, _: body(unit) and None)
 
     def nest(
         self,
@@ -169,14 +184,14 @@ class Function:
             return known
         return self.ir.add(total, index(known)) if known else total
 
-    def divide_index(self, value: Offset, divisor: int) -> tuple[Offset, Offset]:
+    def divide_index(self, value: Offset, divisor: Offset) -> tuple[Offset, Offset]:
         """Quotient and remainder of a non-negative index."""
-        if isinstance(value, int):
+        if isinstance(value, int) and isinstance(divisor, int):
             return divmod(value, divisor)
-        if divisor == 1:
+        if isinstance(divisor, int) and divisor == 1:
             return value, 0
-        quotient = self.ir.udiv(value, index(divisor))
-        return quotient, self.ir.sub(value, self.ir.mul(quotient, index(divisor)))
+        quotient = self.ir.udiv(index(value), index(divisor))
+        return quotient, self.ir.sub(index(value), self.ir.mul(quotient, index(divisor)))
 
     def smaller_index(self, a: Offset, b: Offset) -> Offset:
         """The smaller of two indices."""

@@ -224,7 +224,7 @@ def forward(
     """target = source * weights (+ bias).
 
     The kernel's pointers: source, weights as `transform_weights` makes them, bias where there is one, target, and
-    scratch for the transforms of inputs and outputs (`tiling.elements`). Its count: images.
+    scratch of each thread for the transforms of inputs and outputs (`tiling.elements`). Its span: images.
     """
     return _forward(convolution, tiling, bias, target or current_target())
 
@@ -245,7 +245,7 @@ def _forward(convolution: Convolution, tiling: Tiling, bias: bool, target: Targe
         tiles.each_block(block)
 
     return compile_kernel(
-        "Winograd convolution", pointers, write, counts=["images"], distinct=True, target=target
+        "Winograd convolution", pointers, write, splits=tiling.tiles, distinct=True, target=target
     )
 
 
@@ -261,9 +261,9 @@ class _Tiles:
     def each_block(self, body: Callable[[Offset, Offset], None]) -> None:
         """For each block of tiles: the first of them, and how many there are."""
         code, block = self.code, self.tiling.block
-        total = code.offset((code.counts["images"], self.tiling.tiles))
+        first, last = code.counts["first"], code.counts["last"]
         code.loop(
-            0, total, block, lambda b, _: body(b, code.smaller_index(block, code.offset(total, (b, -1))))
+            first, last, block, lambda b, _: body(b, code.smaller_index(block, code.offset(last, (b, -1))))
         )
 
     def each(
@@ -445,7 +445,8 @@ def kernel_gradient(
     """The gradient by the kernel, packed as `forward_weights`.
 
     The kernel's pointers: source, gradient, result, and scratch for the transforms of inputs and of the gradient
-    (`tiling.elements`) and for the sums (36 matrices of all channels). Its count: images.
+    (`tiling.elements`) and for the sums (36 matrices of all channels); threads have results and scratch of their own,
+    the results to be added up. Its span: images.
     """
     return _kernel_gradient(convolution, gradient, tiling, target or current_target())
 
@@ -473,7 +474,7 @@ def _kernel_gradient(convolution: Convolution, gradient: Planes, tiling: Tiling,
 
     pointers = ["source", "gradient", "result", "inputs", "outputs", "sums"]
     name = "Winograd convolution kernel gradient"
-    return compile_kernel(name, pointers, write, counts=["images"], distinct=True, target=target)
+    return compile_kernel(name, pointers, write, splits=tiling.tiles, distinct=True, target=target)
 
 
 def _add_products(tiles: _Tiles, weights: Weights, count: Offset, target: Target) -> None:
@@ -545,7 +546,10 @@ def _kernel_of_sums(code: Function, weights: Weights, dtype: str, matrices: _Mat
 
 
 def transform_weights(weights: Weights, dtype: str, target: Target | None = None) -> Kernel:
-    """GgGᵀ of packed weights. Pointers: the packed weights, the result (36 matrices of all channels)."""
+    """GgGᵀ of packed weights. Pointers: the packed weights, the result (36 matrices of all channels).
+
+    Its span: 1.
+    """
     return _transform_weights(weights, dtype, target or current_target())
 
 
@@ -556,22 +560,24 @@ def _transform_weights(weights: Weights, dtype: str, target: Target) -> Kernel:
     def write(code: Function) -> None:
         matrices = _Matrices(code, dtype, lanes)
 
-        def vector(i: list[Offset], _: list[Value]) -> None:
-            start = code.offset((i[0], weights.block), (i[1], lanes))
+        def vector(block_number: Offset, c: Offset) -> None:
+            start = code.offset((block_number, weights.block), (c, lanes))
             here = code.at(code.pointers["weights"], start, dtype)
             block = [
                 [code.load(here, (y * 3 + x) * weights.inputs * lanes, dtype, lanes) for x in range(3)]
                 for y in range(3)
             ]
-            place = code.offset((i[0], weights.inputs * lanes), (i[1], lanes))
+            place = code.offset((block_number, weights.inputs * lanes), (c, lanes))
             there = code.at(code.pointers["result"], place, dtype)
             for y, line in enumerate(_both_axes(matrices.of_kernel, block)):
                 for x, value in enumerate(line):
                     code.store(value, there, (y * PATCH + x) * points)
 
-        code.nest([weights.blocks, weights.inputs], vector)
+        code.units(lambda b: code.loop(0, weights.inputs, 1, lambda c, _: vector(b, c)))
 
-    return compile_kernel("Winograd weights", ["weights", "result"], write, distinct=True, target=target)
+    return compile_kernel(
+        "Winograd weights", ["weights", "result"], write, splits=weights.blocks, distinct=True, target=target
+    )
 
 
 def transformed_elements(weights: Weights) -> int:
