@@ -5,6 +5,7 @@ What stands in the brackets arrives as a `pattern` and index arrays (see `parse_
 other's transposes, and every other gradient here is written with them.
 """
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from tinygraph.plugin import (
     parse_index,
 )
 
+MOST_TRIED = 2**20  # elements of a result whose shape NumPy may find by making it
 _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [[-1.0, 7.0], [8.0, 0.5], [9.0, -2.0]]]
 _ROWS = [[[1.0, 2.0, 0.5]], [[-1.0, 0.0, 2.0]]]
@@ -504,14 +506,33 @@ def _selected(shape: tuple[int, ...], pattern: Any, indices: tuple[ArrayType, ..
             "how many elements a boolean mask selects depends on its values, which are not known here: use "
             "tg.ops.where(mask, x, 0), or integer indices"
         )
-    stand_ins = [np.broadcast_to(np.zeros((), np.intp), one.shape) for one in indices]
+    whole = np.broadcast_to(np.zeros((), bool), shape)
     try:
-        found: tuple[int, ...] = np.broadcast_to(np.zeros((), bool), shape)[
-            build_index(pattern, tuple(stand_ins))
-        ].shape
-    except IndexError as error:
+        broadcast = np.broadcast_shapes(*(one.shape for one in indices))
+        if indices and prod(broadcast) * prod(shape) > MOST_TRIED:
+            return _selected_by_rule(whole, pattern, broadcast)
+        stand_ins = [np.broadcast_to(np.zeros((), np.intp), one.shape) for one in indices]
+        found: tuple[int, ...] = whole[build_index(pattern, tuple(stand_ins))].shape
+    except (IndexError, ValueError) as error:
         raise ShapeError(f"{error}; x has shape {shape}") from None
     return found
+
+
+def _selected_by_rule(
+    whole: np.ndarray[Any, Any], pattern: Any, broadcast: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The shape that index arrays select, without making an array of it: NumPy's rule for advanced indexing.
+
+    The axes of the arrays stand where the arrays and numbers do, if these stand side by side, else in front.
+    """
+    items = build_index(pattern, (0,) * sum(item == "array" for item in pattern))
+    rest = whole[items].shape
+    advanced = [i for i, item in enumerate(items) if isinstance(item, int)]
+    first, last = advanced[0], advanced[-1]
+    side_by_side = last - first < len(advanced)
+    # each item but the dots makes one axis
+    at = (len(rest) - len(items[last + 1 :]) if Ellipsis in items[:first] else first) if side_by_side else 0
+    return (*rest[:at], *broadcast, *rest[at:])
 
 
 def _fits(value: Any, selected: tuple[int, ...]) -> None:

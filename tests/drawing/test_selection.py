@@ -7,10 +7,12 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
+from tinygraph.analysis.kept import Kept
 from tinygraph.drawing import Drawing
-from tinygraph.drawing.model.numbers import with_backward
+from tinygraph.drawing.model.numbers import values_of, with_backward
 from tinygraph.drawing.model.overlays import alive_of, bytes_text
 from tinygraph.drawing.model.selection import repeats_of
+from tinygraph.drawing.page.costs import overlay_records
 from tinygraph.errors import DrawingError
 
 IMAGE = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
@@ -139,6 +141,45 @@ class TestOverlays:
         drawing = tg.draw(out, show=("names", "nan"))
         assert ("nan", "2 not finite") in box(drawing, "log").numbers
         assert box(drawing, "x").numbers == ()
+
+    @pytest.mark.parametrize(
+        ("program", "values", "marked"),
+        [
+            (lambda x: np.log(x) * 2.0 + 1.0, [1.0, 0.0, -1.0], {"log": ("first", "1 inf, 1 nan")}),
+            (lambda x: np.exp(x * 1e3) * 0.0, [1.0, 0.0, 2.0], {"exp": ("first", "2 inf")}),
+            (lambda x: x - 1.0, [1.0, np.nan, -np.inf], {"x": ("first", "1 inf, 1 nan")}),
+            (lambda x: np.sqrt(x * 0.0 + 0.0), [1.0, 2.0, 3.0], {"sqrt": ("first, backward", "3 inf")}),
+            (
+                lambda x: np.exp(x * 1e3) + np.log(x - 1.0),
+                [2.0, 3.0, 4.0],
+                {"exp": ("first", "3 inf")},
+            ),
+            (lambda x: x * 2.0, [1.0, 2.0, 3.0], {}),
+        ],
+    )
+    def test_the_first_op_that_makes_them_is_marked(self, program, values, marked):
+        x = tg.tensor(np.array(values), requires_grad=True, name="x")
+        with np.errstate(all="ignore"):
+            loss = program(x).sum()
+        drawing = tg.draw(loss, show=("names", "nan"))
+        found = {one.title: one.numbers[-1] for one in drawing.picture.boxes if one.marked}
+        assert found == marked
+        assert len(drawing.picture.notes) == len(marked)
+        for title, (what, kinds) in marked.items():
+            (note,) = drawing.picture.notes
+            assert ("on the way back" in note) == ("backward" in what)
+            assert title in note
+            assert f"({kinds})" in note
+
+    def test_the_page_says_so_too(self):
+        x = tg.tensor([1.0, 0.0, -1.0], requires_grad=True, name="x")
+        with np.errstate(all="ignore"):
+            graph = tg.graph_of((np.log(x) * 2.0).sum())
+        numbers = values_of(graph, ())
+        records = overlay_records(graph, numbers, {}, False, Kept(graph))
+        (nan,) = (one for one in records if one["n"] == "nan")
+        assert [node.op and node.op.name for node in graph.nodes] == [None, "log", "multiply", "sum"]
+        assert (nan["a"], nan["first"]) == ([0, 2, 2, 1], {1: "first: 1 inf, 1 nan"})
 
     def test_saved_bytes(self):
         x = tg.tensor(np.ones((4, 4)), requires_grad=True, name="x")

@@ -319,3 +319,149 @@ def test_complex_elements_are_refused():
     z = tg.tensor([1 + 2j], requires_grad=True)
     with pytest.raises(DTypeError, match="real tensor"):
         tg.explain(np.real(z * z).sum(), wrt=z, element=0)
+
+
+def leaf(values, name="w"):
+    return tg.tensor(np.asarray(values, float), requires_grad=True, name=name)
+
+
+class TestViewsAreSeenThrough:
+    def test_the_weight_of_a_linear_layer_meets_its_input(self):
+        layer = tg.nn.Linear(3, 1, bias=False)
+        loss = layer(np.array([[1.0, 2.0, 3.0]], layer.weight.dtype)).sum()
+        impacts = tg.explain(loss, wrt=layer.weight, element=(0, 1))
+        assert [(one.op, one.output_element, one.local, one.cotangent) for one in impacts] == [
+            ("matmul", (0, 0), 2.0, 1.0)
+        ]
+        assert impacts[0].factor == "input[0,1]"
+        assert impacts.total == 2.0
+
+    @pytest.mark.parametrize(
+        ("view", "locals_"),
+        [
+            (lambda w: w.reshape(-1)[1:], [5.0]),  # 2 · 2.5
+            (lambda w: w.T, [5.0]),
+            (lambda w: np.swapaxes(w, 0, 1)[None].squeeze(0), [5.0]),
+            (lambda w: w[1], [5.0]),
+            (lambda w: w[..., ::-1].astype(np.float32), [5.0]),
+            (lambda w: np.broadcast_to(w, (3, 2, 3)), [5.0, 5.0, 5.0]),
+            (lambda w: w[[1, 1]], [5.0, 5.0]),
+            (lambda w: np.transpose(w.reshape(1, 2, 3), (2, 0, 1)).copy(), [5.0]),
+        ],
+    )
+    def test_every_way_to_look_at_it(self, view, locals_):
+        w = leaf([[1.0, 2.0, 3.0], [4.0, 2.5, 6.0]])
+        impacts = tg.explain((view(w) ** 2).sum(), wrt=w, element=(1, 1))
+        assert [one.op for one in impacts] == ["power"] * len(locals_)
+        assert [one.local for one in impacts] == locals_
+        assert impacts.total == sum(locals_)
+
+    def test_an_element_that_no_view_shows_has_no_impact(self):
+        w = leaf([1.0, 2.0, 3.0])
+        impacts = tg.explain((w[1:] ** 2).sum(), wrt=w, element=0)
+        assert (len(impacts), impacts.total) == (0, 0.0)
+
+    def test_a_weight_read_through_a_view_and_directly(self):
+        w = leaf([[1.0, 2.0], [3.0, 4.0]])
+        impacts = tg.explain((w.T * w).sum(), wrt=w, element=(0, 1))
+        found = [(one.output_element, one.local) for one in impacts]
+        assert found == [((1, 0), 3.0), ((0, 1), 3.0)]
+        assert impacts.total == 6.0
+
+    def test_several_views_of_one_tensor_in_one_op(self):
+        w = leaf([1.0, 2.0, 3.0])
+        loss = (w[:2] * w[1:]).sum()
+        assert [one.local for one in tg.explain(loss, wrt=w, element=1)] == [3.0, 1.0]
+
+    def test_copies_that_one_sum_reads_are_one_impact(self):
+        w = leaf([2.0, 5.0])
+        (one,) = tg.explain(np.broadcast_to(w, (4, 2)).sum(), wrt=w, element=0)
+        assert (one.op, one.local, one.contribution) == ("sum", 4.0, 4.0)
+
+    def test_a_view_that_is_the_output_is_shown_itself(self):
+        w = leaf([[2.0, 5.0]])
+        (one,) = tg.explain(w[0, 1], wrt=w, element=(0, 1))
+        assert (one.op, one.local, one.cotangent) == ("index", 1.0, 1.0)
+
+    def test_a_chain_of_views_costs_no_recursion(self):
+        w = leaf([2.0, 5.0])
+        y = w
+        for _ in range(300):
+            y = y[::-1].reshape(1, 2).T.reshape(-1)
+        (one,) = tg.explain((y * y * np.array([7.0, 1.0])).sum(), wrt=w, element=0)[:1]
+        assert (one.op, one.output_element, one.cotangent) == ("multiply", (0,), 7.0)
+
+
+class TestWhatIsNotFinite:
+    def test_the_root_of_a_sum_of_squares_at_zero(self):
+        w = leaf([0.0, 0.0, 0.0])
+        impacts = tg.explain(np.sqrt((w**2).sum()), wrt=w, element=(0,))
+        (one,) = impacts
+        assert (one.op, one.output_element, one.local, one.cotangent) == ("power", (0,), 0.0, np.inf)
+        assert np.isnan(one.contribution)
+        assert np.isnan(impacts.total)
+        assert str(impacts).splitlines()[-1].split() == ["total", "nan"]
+
+    @pytest.mark.parametrize(
+        ("program", "values", "expected"),
+        [
+            (lambda w: np.sqrt((w * 0.0).sum()), [1.0, 2.0], np.nan),  # 0 times infinity
+            (lambda w: np.sqrt(w).sum(), [0.0, 4.0], np.inf),
+            (lambda w: -np.sqrt(w).sum(), [0.0, 4.0], -np.inf),
+            (lambda w: np.sqrt(np.prod(w)), [0.0, 0.0], np.nan),
+            (lambda w: np.log(tg.ops.softmax(w, axis=0) * 0.0).sum(), [1.0, 2.0], np.nan),
+            (
+                lambda w: np.sqrt(np.max(w * np.array([-1.0, 0.0]))),
+                [3.0, 4.0],
+                0.0,
+            ),  # only the maximum gets it
+            (lambda w: np.log(tg.ops.relu(w)).sum(), [-1.0, 2.0], None),
+            (lambda w: np.sqrt(np.where(np.array([False, True]), w, 0.0)).sum(), [1.0, 4.0], 0.0),
+        ],
+    )
+    def test_the_total_is_the_gradient(self, program, values, expected):
+        w = leaf(values)
+        with np.errstate(all="ignore"):
+            loss = program(w)
+            loss.backward()
+        total = tg.explain(loss, wrt=w, element=0).total
+        np.testing.assert_equal(total, float(w.grad.numpy()[0]) + 0.0)
+        if expected is not None:
+            np.testing.assert_equal(total, expected)
+        assert tg.explain(loss, wrt=w, element=1).total == w.grad.numpy()[1] or np.isnan(w.grad.numpy()[1])
+
+    def test_no_warning_is_given(self, recwarn):
+        w = leaf([0.0])
+        loss = np.sqrt((w**2).sum())
+        tg.explain(loss, wrt=w, element=0)
+        assert not recwarn.list
+
+    def test_the_picture_of_what_it_reaches_says_so_too(self):
+        w = leaf([0.0, 0.0])
+        picture = tg.draw(np.sqrt((w**2).sum()), zoom="neuron", element=(w, (0,)), backward=True).picture
+        assert "∂sqrt/∂w[0] = nan" in [box.title.replace("output", "sqrt") for box in picture.boxes]
+
+
+class TestBranchesWithoutADirection:
+    def test_a_gradient_that_cancels_out_is_shared_by_nobody(self):
+        x = leaf([1.0, 2.0], "x")
+        found = tg.contributions((x * 3.0 - x * 3.0).sum(), x)
+        assert [one.share for one in found] == [0.0, 0.0]
+        rows = [line.split() for line in repr(found).splitlines()]
+        assert ["all", "0"] in rows
+        assert ["multiply", "→", "subtract", "→", "sum", "4.243"] in rows
+        assert found.error == 0.0
+
+    def test_a_gradient_that_is_nan_is_shown_as_that(self):
+        w = leaf([0.0, 0.0])
+        found = tg.contributions(np.sqrt((w * w).sum()) + w.sum(), w)
+        assert np.isnan(found.total).all()
+        assert found.error == 0.0
+        assert sorted(str(one.norm) for one in found) == ["1.4142135623730951", "nan", "nan"]
+        assert ["all", "nan"] in [line.split() for line in repr(found).splitlines()]
+
+    def test_an_infinite_one_too(self):
+        w = leaf([0.0, 4.0])
+        found = tg.contributions(np.sqrt(w).sum() + w.sum(), w)
+        np.testing.assert_array_equal(found.total, [np.inf, 1.25])
+        assert found.error == 0.0

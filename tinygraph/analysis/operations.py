@@ -49,6 +49,8 @@ def operations_of(node: Node) -> int | None:
     >>> import tinygraph as tg
     >>> operations_of(tg.capture(np.exp, np.zeros((2, 3))).nodes[-1])
     6
+    >>> operations_of(tg.capture(lambda x: tg.ops.softmax(x, axis=1), np.zeros((2, 5))).nodes[-1])
+    30
     """
     return operations(node.op, node.input_types, node.output_types, node.settings)[0]
 
@@ -61,6 +63,8 @@ def _counted(expansion: Expansion) -> tuple[int, str]:
     reduced = expansion.reduce != "none"
     after = sum((expansion.bias is not None, expansion.after != "identity", expansion.share is not None))
     a_term = in_a_term + reduced
+    if expansion.share is not None:  # one sum serves all the elements that it goes over
+        return outputs * (a_term + after), f"{a_term + after} an element"
     words = " + ".join(
         filter(None, (f"{a_term} a term" if a_term else "", f"{after} an element" if after else ""))
     )

@@ -5,9 +5,9 @@ Read off the graph alone, so captured training steps and passes that were added 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tinygraph.analysis.kept import orders_of as orders_of
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_node, is_recorded
@@ -70,30 +70,6 @@ def phases_of(graph: Graph) -> Phases:
             scope = groups.setdefault(number, ((f"update {leaf.name or leaf.kind}", number),))
             found.scopes[key], found.updated[scope] = scope, leaf
     return found
-
-
-def orders_of(nodes: Sequence[Node]) -> dict[int, int]:
-    """The order of every node of a backward pass, by id.
-
-    A node is one order above what it differentiates, and of no smaller order than the gradients it is made from. What
-    a rule makes of forward values alone is of the order of what the rule makes of it.
-    """
-    orders: dict[int, int] = {}
-    for node in nodes:
-        if node.phase == "backward":
-            origin = node.forward_node
-            made_from = (orders.get(id(parent), 0) for parent in node.parents() if parent.phase == "backward")
-            orders[id(node)] = max(1 + orders.get(id(origin), 0), *made_from, 0)
-    for node in reversed(nodes) if orders else ():
-        for parent in node.parents() if id(node) in orders else ():
-            if parent.kind == "seed":
-                orders[id(parent)] = min(orders.get(id(parent), 2), orders[id(node)])
-            elif id(parent) in orders and parent.forward_node is node.forward_node:
-                orders[id(parent)] = max(orders[id(parent)], orders[id(node)])
-    for node in nodes:
-        if node.kind == "seed":
-            orders.setdefault(id(node), 1)
-    return orders
 
 
 def is_join(node: Node) -> bool:

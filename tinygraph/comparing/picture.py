@@ -129,7 +129,7 @@ class _Merging:
         else:
             what = shorten(node.op.name)
         if not isinstance(node, Leaf) and status != "changed":
-            settings = [*settings_of(node), *((name, f"= {text}") for name, text in constants_of(node))]
+            settings = [*settings_of(node), *constants_of(node)]
             lines += packed(f"{name} {text}" for name, text in settings)
         signs = {"added": "+ ", "removed": "− ", "changed": "~ "}
         path = "/".join(name for name, _ in node.scope)

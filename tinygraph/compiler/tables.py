@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.analysis.kept import Kept
 from tinygraph.compiler.arena import ALIGNMENT
 from tinygraph.compiler.profile import Profile, bytes_moved, operations_in
 from tinygraph.core.node import Node, edge_index, edge_node, edge_type, is_recorded
@@ -93,6 +94,8 @@ def _title(plan: Plan, profile: Profile | None) -> str:
     from tinygraph.drawing.model.overlays import bytes_text, text_of
 
     arena = f"{len(plan.steps):,} steps, arena of {bytes_text(plan.arena_bytes)}"
+    if any(node.phase == "backward" for node in plan.graph.nodes):
+        arena += f", {bytes_text(Kept(plan.graph).nbytes)} kept for backward"
     if profile is None:
         return f"Plan: {arena}; a buffer +offset is a place in it"
     runs = f"median of {profile.repeats} runs" if profile.repeats > 1 else "one run"

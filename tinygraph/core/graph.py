@@ -17,7 +17,7 @@ from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.tensor import Tensor, tensor_of
-from tinygraph.core.trees import Tree
+from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import ArrayType, WeakType, as_value, type_of
 from tinygraph.errors import RecordingError, ShapeError, printable
 
@@ -74,6 +74,31 @@ class Graph:
     @property
     def output_types(self) -> tuple[ArrayType, ...]:
         return tuple(edge_type(out) if is_recorded(out) else type_of(out) for out in self.outputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What the outputs are called: the keys and fields they have in what a captured function returned, or nothing.
+
+        Positions in a tuple are no names, unless numbers or texts stand between, which are no outputs.
+
+        >>> import tinygraph as tg
+        >>> tg.capture(lambda x: {"loss": x * x, "parts": (x, 1)}, 2.0).output_names
+        ('loss', 'parts[0]')
+        """
+        known, plain = paths(self.result) if self.result is not None else ([], [])
+        names = [f"output{one}" * bool(plain) if one.startswith("[") else one for one in known]
+        return tuple([*names, *[""] * len(self.outputs)][: len(self.outputs)])
+
+    @property
+    def plain_results(self) -> tuple[tuple[str, Any], ...]:
+        """The numbers, texts and the like in what a captured function returned, which are no outputs, with their names.
+
+        >>> import tinygraph as tg
+        >>> tg.capture(lambda x: {"loss": x * x, "parts": (x, 1)}, 2.0).plain_results
+        (('parts[1]', 1),)
+        """
+        plain = paths(self.result)[1] if self.result is not None else []
+        return tuple((f"output{name}" if name.startswith("[") else name, value) for name, value in plain)
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -322,6 +347,8 @@ def _last_uses(nodes: Sequence[Node], keep: Sequence[Any]) -> dict[int, list[int
 def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
     """The values of all nodes as arrays, by id: what pictures and explanations show.
 
+    Without NumPy's warnings: whoever ran the program has had them already.
+
     Raises:
         StaleValueError: a saved leaf was written since the graph was recorded.
     """
@@ -332,5 +359,5 @@ def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
             values[id(node)] = node.value
     for leaf, given in zip(graph.inputs, inputs, strict=False):
         values[id(leaf)] = given._value if isinstance(given, Tensor) else as_value(given, leaf.types.dtype)
-    with mode(recording=False):
+    with mode(recording=False), np.errstate(all="ignore"):
         return evaluate(graph.nodes, values)

@@ -9,7 +9,7 @@ the moment nobody holds its end. An entry of `Node.inputs` is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
@@ -102,9 +102,18 @@ class Node:
         return self.place.origin
 
     @property
+    def served(self) -> Node:
+        """The forward node that a backward one goes back to in the end; a forward one is its own."""
+        node = self
+        while node.place.origin is not None:
+            node = node.place.origin
+        return node
+
+    @property
     def source(self) -> SourceLine | None:
-        """The user's line that made this node."""
-        return resolve(self.code, self.offset)
+        """The user's line that made this node; of a backward node, the line of the forward node that it serves."""
+        node = self.served
+        return resolve(node.code, node.offset)
 
     @property
     def input_types(self) -> tuple[ArrayType | None, ...]:
@@ -124,6 +133,21 @@ class Node:
         return [
             entry.node if isinstance(entry, Port) else entry for entry in self.inputs if is_recorded(entry)
         ]
+
+    def again(self, inputs: Sequence[Any], place: Place, name: str | None, source: SourceLine | None) -> Node:
+        """A captured node like this one that reads other inputs, of the same types."""
+        node: Node = object.__new__(Node)
+        node.op = self.op
+        node.inputs = tuple(inputs)
+        node.settings = dict(self.settings)
+        node.types = self.types
+        node.plan = self.plan
+        node.saved = node.versions = None
+        node.place = place
+        node.name = name
+        node.code, node.offset = source, 0
+        node.order = next_order()
+        return node
 
     def check_versions(self) -> None:
         """Raise if a saved leaf has been written since."""

@@ -9,23 +9,38 @@ from functools import lru_cache
 from types import CodeType, FrameType
 from typing import NamedTuple
 
+import numpy as np
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _BUILTIN_OPS = os.sep + "tinygraph_ops" + os.sep
+# Python's own modules stand between the user's line and ours: contextlib enters our context managers, functools and
+# threading call for the user, statistics adds up. NumPy and SciPy call back as well.
+_PYTHON = tuple(os.path.dirname(file) + os.sep for file in (os.__file__, os.path.realpath(os.__file__)))
+_PACKAGES = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
+_NUMPY = os.path.dirname(np.__file__) + os.sep
+_SCIPY = os.path.join(os.path.dirname(os.path.dirname(_NUMPY)), "scipy") + os.sep
 
 
 class _Library(dict[str, bool]):
-    """File name -> whether it is ours, worked out once for each file."""
+    """File name -> whether no user's line is in it, worked out once for each file."""
 
     def __missing__(self, filename: str) -> bool:
-        found = self[filename] = filename.startswith(_PACKAGE) or _BUILTIN_OPS in filename
+        found = self[filename] = _is_library(filename)
         return found
+
+
+def _is_library(filename: str) -> bool:
+    if filename.startswith((_PACKAGE, _NUMPY, _SCIPY, "<frozen ", "<__array_function__")):
+        return True
+    python = filename.startswith(_PYTHON) and not any(one in filename for one in _PACKAGES)
+    return python or _BUILTIN_OPS in filename
 
 
 is_library = _Library().__getitem__
 
 
 def user_frame(depth: int) -> FrameType | None:
-    """The nearest frame, `depth` calls up or more, that is not tinygraph's own code."""
+    """The nearest frame, `depth` calls up or more, that is neither tinygraph's nor Python's or NumPy's own code."""
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and is_library(frame.f_code.co_filename):
         frame = frame.f_back

@@ -77,3 +77,43 @@ def _joined(trees: list[Tree], make: Callable[[list[Any]], Any], name: str) -> T
         return make(parts)
 
     return Tree(sum(tree.count for tree in trees), build, f"{name}({', '.join(map(repr, trees))})")
+
+
+def paths(tree: Tree) -> tuple[list[str], list[tuple[str, Any]]]:
+    """How each leaf is reached - by keys, names of fields, positions - and the plain values that the tree itself holds.
+
+    A leaf that is alone has an empty path.
+
+    >>> paths(flatten({"loss": 1, "parts": (2, {"a": 3})})[1])
+    (['loss', 'parts[0]', 'parts[1].a'], [])
+    """
+    found = [""] * tree.count
+    places = [_Leaf() for _ in found]
+    plain: list[tuple[str, Any]] = []
+    try:
+        waiting = [("", tree.unflatten(places))]
+    except Exception:  # noqa: BLE001 - a container that takes no stand-ins: its leaves have no names
+        return found, plain
+    numbers = {id(place): i for i, place in enumerate(places)}
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            items = [(f".{key}", one) for key, one in value.items()]
+        elif isinstance(value, tuple) and hasattr(value, "_fields"):
+            items = [(f".{name}", one) for name, one in zip(value._fields, value, strict=True)]
+        elif isinstance(value, tuple | list):
+            items = [(f"[{i}]", one) for i, one in enumerate(value)]
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            items = [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
+        else:
+            if id(value) in numbers:
+                found[numbers[id(value)]] = path.removeprefix(".")
+            elif value is not None:
+                plain.append((path.removeprefix("."), value))
+            continue
+        waiting += [(path + step, one) for step, one in reversed(items)]
+    return found, plain
+
+
+class _Leaf:
+    """Stands for a leaf while its way is looked for."""

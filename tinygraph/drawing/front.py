@@ -62,8 +62,10 @@ def draw(
             that, as a third column: the gradients of the sum of all gradients.
         show: what to write: any of "names", "settings", "shapes", "dtypes", "values" (with a small image of what is
             larger), "gradients" (of the first output), "source" (the line that made the node), and the overlays, of
-            which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the backward pass),
-            "gradient_norm", "nan" (how many numbers are not finite), "coverage" (how many operands lack a derivative to
+            which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the
+            backward pass: each buffer once, at the last op that keeps it; parameters and data not at all),
+            "gradient_norm", "nan" (how many numbers are not finite; the first op of each pass that makes one is
+            marked, and named in a note), "coverage" (how many operands lack a derivative to
             second order, see `Graph.coverage`), "alive" (bytes of intermediate values that must be in memory while an
             op runs; the op with the most is marked, and named in a note).
         style: "light", "dark", "okabe-ito" (for colour blindness), or a TOML file.

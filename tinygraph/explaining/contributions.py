@@ -34,7 +34,8 @@ class Contribution(NamedTuple):
         branches: of these, the ones at which the families part.
         value: its part of the gradient; the parts add up to the whole.
         norm: the size of that part.
-        share: its part of the gradient's direction: the shares add up to 1; a negative one works against the whole.
+        share: its part of the gradient's direction: the shares add up to 1; a negative one works against the whole. NaN
+            where the whole is 0 or not finite and has no direction.
         ends: whether the path leads to the output; else it was not split further.
     """
 
@@ -76,17 +77,19 @@ class Contributions(Sequence[Contribution]):
     ) -> None:
         self.graph, self.gradient, self.name, self.output_name = graph, gradient, name, output_name
         self.total = sum((value for _, value in families), start=np.zeros_like(gradient))
-        largest = float(np.abs(gradient).max(initial=0.0)) or 1.0
-        self.error = float(np.abs(self.total - gradient).max(initial=0.0)) / largest
-        whole = float((np.abs(gradient) ** 2).sum()) or 1.0
+        self.error = _difference(self.total, gradient)
+        with np.errstate(all="ignore"):
+            whole = float((np.abs(gradient) ** 2).sum())
+        self._directed = bool(0 < whole < np.inf)
         pairs = []
         for family, value in families:
-            share = float((np.conj(gradient) * value).sum().real) / whole
+            with np.errstate(all="ignore"):
+                share = float((np.conj(gradient) * value).sum().real) / (whole or 1.0)
             path = tuple(names[id(node)] for node, _ in family.steps)
             branches = tuple(path[i] for i in family.branches)
             norm = float(np.sqrt((np.abs(value) ** 2).sum()))
             pairs.append((family, Contribution(path, branches, value, norm, share, family.ends)))
-        pairs.sort(key=lambda pair: -abs(pair[1].share))
+        pairs.sort(key=lambda pair: -abs(pair[1].share) if self._directed else 0.0)
         self._families = [family for family, _ in pairs]
         self._items = [item for _, item in pairs]
 
@@ -123,9 +126,11 @@ class Contributions(Sequence[Contribution]):
         table.add_column("share", justify="right")
         table.add_column("norm", justify="right")
         for one in self:
-            table.add_row(Text(_path_text(one)), f"{one.share:.1%}", f"{one.norm:.4g}")
+            table.add_row(
+                Text(_path_text(one)), f"{one.share:.1%}" if self._directed else "", f"{one.norm:.4g}"
+            )
         size = float(np.sqrt((np.abs(self.gradient) ** 2).sum()))
-        table.add_row("all", "100.0%", f"{size:.4g}", style="bold")
+        table.add_row("all", "100.0%" if self._directed else "", f"{size:.4g}", style="bold")
         return table
 
     def __repr__(self) -> str:
@@ -134,6 +139,13 @@ class Contributions(Sequence[Contribution]):
         console = Console(file=io.StringIO(), width=100)
         console.print(self)
         return printable(str(console.file.getvalue()).rstrip())  # type: ignore[attr-defined]
+
+
+def _difference(total: Array, gradient: Array) -> float:
+    """The largest difference, relative to the largest element; what is infinite or NaN in both is no difference."""
+    same = (total == gradient) | (np.isnan(total) & np.isnan(gradient))
+    largest = float(np.abs(gradient[np.isfinite(gradient)]).max(initial=0.0)) or 1.0
+    return float(np.abs(total[~same] - gradient[~same]).max(initial=0.0)) / largest
 
 
 def contributions(output: Tensor, wrt: Tensor | str, *, limit: int = LIMIT) -> Contributions:

@@ -21,9 +21,10 @@ def gradients_of(graph: Graph, values: Mapping[int, Any]) -> dict[int, Any]:
     seed = np.ones(edge_type(out).shape, edge_type(out).dtype)[()]
     found: dict[int, Any] = {}
     _add(found, out, seed)
-    for node in reversed(graph.nodes):
-        if not isinstance(node, Leaf) and id(node) in found:
-            _pull(node, values, found)
+    with np.errstate(all="ignore"):  # as in `replay`
+        for node in reversed(graph.nodes):
+            if not isinstance(node, Leaf) and id(node) in found:
+                _pull(node, values, found)
     return found
 
 
@@ -56,6 +57,13 @@ def pulled(node: Node, positions: Sequence[int], gradient: Any, values: Mapping[
         gradient: of the output; a sequence with None where nothing arrives, if there are several.
     """
     operands = [value_on(entry, values) if is_recorded(entry) else entry for entry in node.inputs]
+    return pulled_at(node, positions, gradient, operands)
+
+
+def pulled_at(
+    node: Node, positions: Sequence[int], gradient: Any, operands: Sequence[Any]
+) -> tuple[Any, ...]:
+    """The same, where the values of the node's operands are given."""
 
     def run(*given: Any) -> Any:
         filled = list(operands)
@@ -63,8 +71,9 @@ def pulled(node: Node, positions: Sequence[int], gradient: Any, values: Mapping[
             filled[i] = value
         return node.op(*filled, **node.settings)
 
-    _, pull = vjp(run, *(operands[i] for i in positions))
-    return tuple(pull(_cotangent(node, gradient)))
+    with np.errstate(all="ignore"):  # as in `replay`
+        _, pull = vjp(run, *(operands[i] for i in positions))
+        return tuple(pull(_cotangent(node, gradient)))
 
 
 def _cotangent(node: Node, gradient: Any) -> Any:

@@ -11,11 +11,12 @@ import numpy as np
 
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.graph import Graph, graph_of, replay
-from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, ShapeError
+from tinygraph.explaining.cotangents import value_on
 from tinygraph.explaining.impacts import Group, Impacts
-from tinygraph.explaining.uses import Use, uses_of
+from tinygraph.explaining.uses import Use, at_element, uses_of, uses_through
 
 
 def explain(
@@ -25,7 +26,8 @@ def explain(
 
     An impact is one output element of such an op: its local derivative with respect to the element, times the
     cotangent there. The contributions add up to the gradient. Where an op is linear in the tensor, an impact through
-    a factor that happens to be 0 is listed too, with the local derivative 0; what meets only padding is none.
+    a factor that happens to be 0 is listed too, with the local derivative 0; what meets only padding is none. Views,
+    transposes and other ops that only move elements are seen through, to the ops that compute with the element.
 
     Args:
         output: a recorded scalar, such as a loss; or a graph whose first output is one.
@@ -50,7 +52,8 @@ def explain(
     if isinstance(output, Graph):
         output = _evaluated(output, inputs)
     edge = output_edge(output)
-    nodes = graph_of(output).nodes
+    graph = graph_of(output)
+    nodes = graph.nodes
     target = find_edge(wrt, nodes)
     chosen = _element(element, edge_type(target).shape, name_of(target))
     if edge_type(target).dtype.kind == "c":
@@ -60,12 +63,17 @@ def explain(
     found = uses_of(target, nodes)
     if not found and edge_node(target) is edge_node(edge):
         raise RecordingError("explain: `wrt` is the output itself; nothing lies between them")
-    operands = _operand_values([node for node, _ in found])
-    names = distinct_names([node for node, _ in found])
+    values = replay(graph)
+
+    def operands(node: Node) -> list[Any]:
+        return [value_on(entry, values) if is_recorded(entry) else entry for entry in node.inputs]
+
+    direction = at_element(value_on(target, values), chosen)
+    uses = uses_through(target, direction, nodes, operands, ends=(edge,))
+    names = distinct_names([use.node for use in uses])
     groups: list[Group] = []
-    for node, position in found:
-        use = Use(node, position, operands[id(node)], chosen)
-        groups += _groups(use, _cotangents(edge, node), names)
+    for use in uses:
+        groups += _groups(use, _cotangents(edge, use.node), names)
     return Impacts(
         groups,
         output_name=name_of(edge),
@@ -144,28 +152,14 @@ def _element(element: Any, shape: tuple[int, ...], name: str) -> tuple[int, ...]
     return tuple(i % size for i, size in zip(indices, shape, strict=True))
 
 
-def _operand_values(nodes: Sequence[Node]) -> dict[int, list[Any]]:
-    """The values of all operands of some nodes, by the node's id, from one replay; versions checked."""
-    for node in nodes:
-        node.check_versions()
-    values = replay(Graph((), [entry for node in nodes for entry in node.inputs if is_recorded(entry)]))
-
-    def value(entry: Any) -> Any:
-        if not is_recorded(entry):
-            return entry
-        found = values[id(edge_node(entry))]
-        return found[edge_index(entry)] if isinstance(entry, Port) else found
-
-    return {id(node): [value(entry) for entry in node.inputs] for node in nodes}
-
-
 def _cotangents(output: Edge, node: Node) -> list[Any]:
     """The gradient of the output with respect to each output of a node; zeros where nothing arrives."""
     # One pass a node: with all of them wanted at once, a path that runs through two would end at the later one.
     types = edge_type(output)
     seed = np.full(types.shape, 1, types.dtype)[()]
     reached = ancestors([edge_node(output)], floor=node.order)
-    found = propagate(reached, [(output, seed)], wanted={id(node)}, record=False).get(id(node))
+    with np.errstate(all="ignore"):
+        found = propagate(reached, [(output, seed)], wanted={id(node)}, record=False).get(id(node))
     parts = found if isinstance(found, list) else [found] * len(node.output_types)
     return [
         np.zeros(types.shape, types.dtype if types.differentiable else float)
@@ -190,7 +184,7 @@ def distinct_names(nodes: Sequence[Node]) -> dict[int, str]:
 def _groups(use: Use, cotangents: Sequence[Any], names: dict[int, str]) -> list[Group]:
     """The impacts of one use, a group for each output of its op."""
     local = use.local()
-    reach = use.reach(local)
+    reach = use.reach(local, cotangents)
     groups = []
     for i, (derivative, mask, cotangent) in enumerate(zip(local, reach, cotangents, strict=True)):
         if derivative is not None and mask.any():

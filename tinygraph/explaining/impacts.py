@@ -63,7 +63,8 @@ class Group:
         exact = "O" in (local.dtype.kind, cotangent.dtype.kind)
         self.local = local.astype(object) if exact else _wide(local)
         self.cotangent = cotangent.astype(object) if exact else _wide(cotangent)
-        product = self.local * self.cotangent
+        with np.errstate(all="ignore"):  # 0 times infinity is NaN, which the table says
+            product = self.local * self.cotangent
         self.contribution = product.real if product.dtype.kind == "c" else product
 
     def impact(self, i: int) -> Impact:

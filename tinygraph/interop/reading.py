@@ -9,6 +9,7 @@ import errno
 import gzip
 import io
 import math
+import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tinygraph.errors import FileFormatError
+from tinygraph.errors import FileFormatError, StateDictError
 
 MOST_BYTES = 2_000_000_000  # of a text
 # A small file may unpack to this much, a large one to so many times its size: zeros shrink to a thousandth.
@@ -35,7 +36,7 @@ def refusing(says: str) -> Iterator[None]:
     """
     try:
         yield
-    except (FileFormatError, ImportError):
+    except (FileFormatError, StateDictError, ImportError):
         raise
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # these are how decompressors and seeks put it
@@ -68,10 +69,9 @@ def read_bytes(path: Path) -> bytes:
     """
     check_regular(path)  # first: opening a pipe waits for whoever writes to it
     with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise FileFormatError(f"it is longer than {MOST_BYTES} bytes")
-    return content
+        if os.fstat(file.fileno()).st_size > MOST_BYTES:
+            raise FileFormatError(f"it is longer than {MOST_BYTES} bytes")
+        return file.read()
 
 
 def check_regular(path: Path) -> None:
@@ -100,13 +100,15 @@ def unpacked(content: bytes) -> bytes:
         FileFormatError: that is far more than the content lets expect.
     """
     most = _most_unpacked(len(content))
+    found = bytearray()
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-        found = file.read(most + 1)
-    if len(found) > most:
-        raise FileFormatError(
-            f"it unpacks to more than {most} bytes, {len(content)} packed: a file made to fill memory"
-        )
-    return found
+        while part := file.read(2**20):
+            found += part
+            if len(found) > most:
+                raise FileFormatError(
+                    f"its {len(content)} bytes unpack to more than {most}: a file made to fill memory"
+                )
+    return bytes(found)
 
 
 def read_archive(

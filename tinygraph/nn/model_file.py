@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,8 +29,10 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import CaptureError, FileFormatError, ShapeError, TinygraphError
 from tinygraph.interop.graphs.values import DTYPES
+from tinygraph.interop.reading import read_text, refusing
 from tinygraph.nn.containers import Sequential
 from tinygraph.nn.module import Module
+from tinygraph.nn.parameter import limited_numbers
 from tinygraph.nn.text_lines import Place, line_of
 from tinygraph.tracing import capture
 
@@ -34,13 +40,25 @@ TOP_KEYS = ("inputs", "outputs", "layers")
 OWN_KEYS = ("layer", "op", "name", "inputs")
 NOT_LAYERS = ("Module", "Sequential", "ModuleList", "ModuleDict", "ParameterList", "TransformerEncoder")
 PLAIN = (bool, int, float, str)
+MOST_LETTERS = 500_000  # of a file, which a person wrote
+MOST_LAYERS = 10_000
+MOST_NESTED = 50
+MOST_NUMBERS = 2**25  # that layers make, unless more are asked for
+MOST_ELEMENTS = 2**28  # of one value, where a file states the types of its inputs
+# A key of many parts, which tomllib takes quadratic time for. No part gives back what it took, so this is linear.
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')(?:[ \t]*+\.[ \t]*+(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')){50}"""
+)
 
 
-def load_model(path: str | Path) -> Module:
+def load_model(path: str | Path, *, most_numbers: int = MOST_NUMBERS) -> Module:
     """The model that a TOML or JSON file describes, with fresh initial values.
 
     The file holds a list `layers`; each entry names a `layer` of tinygraph.nn or an `op`, gives its arguments by name,
     and reads the entry before it, or what its `inputs` name. `docs/model_files.md` has the whole format.
+
+    Args:
+        most_numbers: how many elements parameters may have together; a file of a few bytes can ask for any number.
 
     Returns:
         An `nn.Sequential` if each layer reads the one before, else an `nn.Wired`.
@@ -60,7 +78,9 @@ def load_model(path: str | Path) -> Module:
       (1): ReLU()
     )
     """
-    return _Reading(Path(path)).model()
+    path = Path(path)
+    with refusing(path.name), limited_numbers(most_numbers):
+        return _Reading(path).model()
 
 
 def input_types(path: str | Path) -> list[ArrayType] | None:
@@ -69,7 +89,9 @@ def input_types(path: str | Path) -> list[ArrayType] | None:
     Raises:
         FileFormatError, OSError: as `load_model`.
     """
-    return _Reading(Path(path)).inputs()[1]
+    path = Path(path)
+    with refusing(path.name):
+        return _Reading(path).inputs()[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,22 +180,32 @@ class _Reading:
 
     def _text(self) -> str:
         try:
-            return self.path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise FileFormatError(f"{self.path.name} is no text in UTF-8: {error}") from None
+            text = read_text(self.path)
+        except FileFormatError as error:
+            raise FileFormatError(f"{self.path.name}: {error}") from None
+        if len(text) > MOST_LETTERS:
+            raise FileFormatError(
+                f"{self.path.name}: it has {len(text)} letters; {MOST_LETTERS} are the most"
+            )
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def _content(self) -> dict[str, Any]:
         suffix = self.path.suffix.lower()
         if suffix not in (".toml", ".json"):
             raise FileFormatError(f"{self.path.name}: a model file ends in .toml or .json")
         try:
-            if suffix == ".toml":
-                return tomllib.loads(self.text)
-            content = json.loads(self.text, object_pairs_hook=_unique)
+            if suffix == ".json":
+                content = json.loads(self.text, object_pairs_hook=_unique)
+            elif _LONG_KEY.search(self.text):
+                raise ValueError("a key has more than 50 parts")
+            else:
+                content = tomllib.loads(self.text)
         except (ValueError, RecursionError) as error:  # both parsers' errors say the line
             last = f"line {self.text.count(chr(10)) + 1}"
             message = str(error).replace("end of document", last)
             raise FileFormatError(f"{self.path.name}: {message}") from None
+        if _nested_too_deeply(content):
+            raise FileFormatError(f"{self.path.name}: it is nested more than {MOST_NESTED} deep")
         if not isinstance(content, dict):
             self.fail((), "a model file is an object with the key 'layers'")
         return content
@@ -215,10 +247,19 @@ class _Reading:
             dtype not in DTYPES
             or dtype == "object"
             or not shape.endswith("]")
-            or not all(map(str.isdigit, sizes))
+            or not all(size.isascii() and size.isdecimal() and len(size) < 20 for size in sizes)
+            or len(sizes) > 64
         ):
-            self.fail(place, f'must be a type such as "float32[1,3,32,32]", not {text!r}')
-        return ArrayType(tuple(map(int, sizes)), DTYPES[dtype])
+            self.fail(place, f'must be a type such as "float32[1,3,32,32]", not {text!r:.60}')
+        types = ArrayType(tuple(map(int, sizes)), DTYPES[dtype])
+        self.check_size(place, types)
+        return types
+
+    def check_size(self, place: Place, types: ArrayType) -> None:
+        if prod(types.shape) > MOST_ELEMENTS or max(types.shape, default=0) > MOST_ELEMENTS:
+            self.fail(
+                place, f"a value of type {types} has more than {MOST_ELEMENTS} elements: state a smaller one"
+            )
 
     def names(self, place: Place, given: Any) -> tuple[str, ...]:
         names = [given] if isinstance(given, str) else given
@@ -244,6 +285,10 @@ class _Reading:
             self.fail(
                 ("layers",) if "layers" in self.content else (),
                 "a model file needs `layers`: a list of tables, each with a `layer` or an `op`",
+            )
+        if len(entries) > MOST_LAYERS:
+            raise FileFormatError(
+                f"{self.path.name}: there are {len(entries)} layers; {MOST_LAYERS} are the most"
             )
         steps: list[Step] = []
         known = set(inputs)
@@ -357,17 +402,23 @@ class _Reading:
             values: dict[str, Any] = dict(zip(inputs, given, strict=True))
             for i, step in enumerate(steps):
                 reached.append(i)
-                values[step.name] = run(step, values)
+                values[step.name] = result = run(step, values)
+                for one in result if isinstance(result, tuple | list) else (result,):
+                    if isinstance(one, Tensor):
+                        self.check_size(("layers", i), one.type)
             return list(values.values())
 
         try:
             capture(traced, *(types.stand_in() for types in types))
         except CaptureError:
             return  # it depends on values: only a call can tell
-        except (TinygraphError, TypeError, ValueError, AttributeError) as error:
+        except FileFormatError:
+            raise  # it says the place already
+        except (TinygraphError, TypeError, ValueError, AttributeError, MemoryError, OverflowError) as error:
             self.fail(("layers", reached[-1]), error)
 
 
+@cache
 def layer_classes() -> dict[str, type[Module]]:
     """The layers that a file may name."""
     from tinygraph import nn
@@ -391,9 +442,21 @@ def _assembled(inputs: Sequence[str], steps: Sequence[Step], outputs: Sequence[s
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        twice = next(key for key in content if sum(key == other for other, _ in pairs) > 1)
-        raise ValueError(f"the key {twice!r} is given twice in one object")
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {twice!r:.60} is given twice in one object")
     return content
+
+
+def _nested_too_deeply(content: Any) -> bool:
+    level = [content]
+    for _ in range(MOST_NESTED):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)
 
 
 def _near(word: str, known: Any) -> str:

@@ -11,7 +11,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.errors import ShapeError
 from tinygraph.nn import functional, init
 from tinygraph.nn.module import Module
-from tinygraph.nn.parameter import Parameter, parameter_dtype
+from tinygraph.nn.parameter import Parameter, parameter_dtype, reserve
 
 
 class _BatchNorm(Module):
@@ -56,6 +56,7 @@ class _BatchNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
+        reserve(num_features)
         self.weight = Parameter(np.ones(num_features, found)) if affine else None
         self.bias = Parameter(np.zeros(num_features, found)) if affine and bias else None
         tracked = track_running_stats
@@ -148,6 +149,7 @@ class LayerNorm(Module):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         found = parameter_dtype(dtype, device)
+        reserve(self.normalized_shape)
         self.weight = Parameter(np.ones(self.normalized_shape, found)) if elementwise_affine else None
         self.bias = Parameter(np.zeros(self.normalized_shape, found)) if elementwise_affine and bias else None
 
@@ -184,6 +186,7 @@ class RMSNorm(Module):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         found = parameter_dtype(dtype, device)
+        reserve(self.normalized_shape)
         self.weight = Parameter(np.ones(self.normalized_shape, found)) if elementwise_affine else None
 
     def reset_parameters(self) -> None:
@@ -227,6 +230,7 @@ class GroupNorm(Module):
         self.eps = eps
         self.affine = affine
         found = parameter_dtype(dtype, device)
+        reserve(num_channels)
         self.weight = Parameter(np.ones(num_channels, found)) if affine else None
         self.bias = Parameter(np.zeros(num_channels, found)) if affine and bias else None
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -45,7 +49,39 @@ class Parameter(Tensor):
 
 def zeros_parameter(shape: Any, dtype: Any = None, device: Any = None) -> Parameter:
     """A parameter to be filled by an initialiser; float32 unless `dtype` says otherwise."""
+    reserve(shape)
     return Parameter(np.zeros(shape, parameter_dtype(dtype, device)))
+
+
+_left: ContextVar[int | None] = ContextVar("numbers that layers may still make", default=None)
+
+
+@contextmanager
+def limited_numbers(most: int) -> Iterator[None]:
+    """In this block layers make at most so many numbers: a file of a few bytes can ask for any size."""
+    token = _left.set(most)
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def reserve(shape: Any) -> None:
+    """What a layer does before it makes an array of this shape.
+
+    Raises:
+        SettingError: `limited_numbers` allows fewer.
+    """
+    left = _left.get()
+    sizes = shape if isinstance(shape, tuple) else (shape,)
+    if left is None or not all(isinstance(size, int) for size in sizes):
+        return  # what is no size, NumPy refuses
+    wanted = prod(sizes)
+    if wanted > left:
+        raise SettingError(
+            f"a shape of {list(sizes)} is {wanted} numbers, and {left} are left of those allowed"
+        )
+    _left.set(left - max(wanted, 0))
 
 
 def parameter_dtype(dtype: Any = None, device: Any = None) -> np.dtype[Any]:

@@ -60,8 +60,9 @@ class _Scan:
 
     def _note(self, path: Place) -> None:
         line = self.tokens[min(self.at, len(self.tokens) - 1)][1]
-        for end in range(len(path) + 1):  # keys with dots make tables
-            self.lines.setdefault(path[:end], line)
+        while path not in self.lines:  # keys with dots make tables
+            self.lines[path] = line
+            path = path[:-1]
 
     def _tables(self) -> None:
         """A TOML document: headers, and keys with values."""

@@ -10,6 +10,8 @@ import numpy as np
 
 from tinygraph.errors import FileFormatError, SettingError
 from tinygraph.interop import load_state, save_state
+from tinygraph.interop.reading import refusing
+from tinygraph.interop.states import check_state_path
 from tinygraph.nn import Module
 from tinygraph.optim import Optimizer
 from tinygraph.training.history import Epoch
@@ -98,6 +100,8 @@ class BestModel(_Watch):
 
     def __init__(self, monitor: str | None = None, path: str | Path | None = None) -> None:
         super().__init__(monitor)
+        if path is not None:
+            check_state_path(path)
         self.path = path
         self.state: dict[str, Any] = {}
 
@@ -125,6 +129,7 @@ class Checkpoint(Callback):
     def __init__(self, path: str | Path, every: int = 1) -> None:
         if every < 1:
             raise SettingError(f"Checkpoint: every={every} must be 1 or more epochs")
+        check_state_path(path)
         self.path = path
         self.every = every
 
@@ -160,15 +165,17 @@ def load_checkpoint(path: str | Path, model: Module, optimizer: Optimizer | None
     state = load_state(path)
     if "epoch" not in state or (optimizer is not None and "groups" not in state):
         raise FileFormatError(f"{path} is no checkpoint{' with an optimizer' if 'epoch' in state else ''}")
-    model.load_state_dict(_below(state, "model/"))
-    if optimizer is not None:
-        slots: dict[int, dict[str, Any]] = {}
-        for name, value in _below(state, "optimizer/").items():
-            number, _, slot = name.partition("/")
-            slots.setdefault(int(number), {})[slot] = value
-        groups = json.loads(state["groups"].tobytes())
-        optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    return int(state["epoch"])
+    with refusing(f"{path} is no checkpoint, or a damaged one"):
+        epoch = int(state["epoch"])
+        model.load_state_dict(_below(state, "model/"))
+        if optimizer is not None:
+            slots: dict[int, dict[str, Any]] = {}
+            for name, value in _below(state, "optimizer/").items():
+                number, _, slot = name.partition("/")
+                slots.setdefault(int(number), {})[slot] = value
+            groups = json.loads(state["groups"].tobytes())
+            optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        return epoch
 
 
 def _below(state: dict[str, Any], prefix: str) -> dict[str, Any]:

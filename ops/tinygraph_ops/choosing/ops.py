@@ -234,7 +234,8 @@ def trunc(x: Any) -> Any:
 )
 def round(x: Any, *, decimals: int = 0) -> Any:
     """x rounded to `decimals` places, halves to even; piecewise constant, so no gradient flows."""
-    return np.round(x, decimals)
+    # NumPy multiplies by 10 as often as it is told; beyond the largest float that changes nothing
+    return np.round(x, max(-400, min(400, decimals)))
 
 
 @round.numpy(np.rint)

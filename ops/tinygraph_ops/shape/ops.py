@@ -29,6 +29,7 @@ from tinygraph.plugin import (
 
 _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]
+MOST_PARTS = 100_000  # of a split: each is an output, with a type of its own
 
 
 def _last_wins(first: dict[str, Any], then: dict[str, Any], x: ArrayType) -> dict[str, Any]:
@@ -652,6 +653,8 @@ def _bounds(shape: tuple[int, ...], sections: Any, axis: int) -> list[int]:
             raise SettingError(f"sections is {sections}; it must be at least 1")
         if size % sections:
             raise ShapeError(f"axis {axis} of size {size} cannot be split into {sections} equal parts")
+        if sections > MOST_PARTS:
+            raise SettingError(f"sections is {sections}; an op has at most {MOST_PARTS} outputs")
         return list(range(0, size + 1, size // sections)) if size else [0] * (sections + 1)
     positions = [min(position, size) for position in sections]
     if positions != sorted(positions) or min(positions, default=0) < 0:

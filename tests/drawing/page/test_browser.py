@@ -595,6 +595,61 @@ def test_stepping_through_both_passes_counts_each(visit: Visit, both: str) -> No
     assert words.text_content().startswith("backward 1 of ")
 
 
+def test_stepping_shows_nothing_before_it_exists(visit: Visit) -> None:
+    w = tg.tensor([[3.0, 1.0], [2.0, 5.0]], requires_grad=True, name="w")
+    h = np.exp(w)
+    h.name = "h"
+    graph = tg.graph_of((h * 7.0).sum())
+    opened = visit(page(graph))
+    opened.select_option("#overlay", "gradient_norm")
+
+    def about(title: str) -> str:
+        opened.locator("#tree .row > span", has_text=re.compile(f"^{title}$")).first.click()
+        calm(opened)
+        return str(opened.evaluate(DETAILS))
+
+    def has_gradient(title: str) -> tuple[bool, bool]:
+        found = about(title)
+        return "Gradient of the output" in found, "Gradient norm" in found
+
+    opened.click("#step")  # forward 1 of 3: exp
+    calm(opened)
+    assert "Not computed yet." in about("sum")
+    assert "mean" in about("h")
+    assert [has_gradient(one) for one in ("w", "h", "sum")] == [(False, False)] * 3
+    assert "norm" not in " ".join(opened.locator("svg.interior:not(.hidden) .kid .note").all_text_contents())
+    for _ in range(3):  # backward 1 of 3: sum
+        opened.click("#walk-on")
+    calm(opened)
+    assert [has_gradient(one) for one in ("w", "h", "sum")] == [(False, False), (False, False), (True, True)]
+    opened.click("#walk-on")
+    opened.click("#walk-on")  # exp: what its result's gradient is made of is all there, and it passes it on
+    calm(opened)
+    assert [has_gradient(one) for one in ("w", "h", "sum")] == [(True, True)] * 3
+    opened.click("#step")
+    assert [has_gradient(one) for one in ("w", "h", "sum")] == [(True, True)] * 3
+
+
+def test_stepping_through_both_passes_shows_gradients_of_leaves_last(visit: Visit) -> None:
+    w = tg.tensor([[3.0, 1.0], [2.0, 5.0]], requires_grad=True, name="w")
+    opened = visit(page(with_backward(tg.graph_of((np.exp(w) * 7.0).sum())).graph))
+    opened.click("#step")
+    calm(opened)
+
+    def shown(title: str) -> bool:
+        opened.locator("#tree .row > span", has_text=re.compile(f"^{title}$")).first.click()
+        calm(opened)
+        return "Not computed yet." not in opened.evaluate(DETAILS)
+
+    assert [shown(one) for one in ("w", "∂ w", "seed")] == [True, False, False]
+    opened.click("#walk-on")
+    opened.click("#walk-on")
+    assert not shown("∂ w")
+    for _ in range(6):
+        opened.click("#walk-on")
+    assert [shown(one) for one in ("∂ w", "seed")] == [True, True]
+
+
 def test_a_view_that_nobody_moved_stays_whole_when_the_window_changes(visit: Visit, text: str) -> None:
     opened = visit(text)
     opened.set_viewport_size({"width": 900, "height": 500})

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.analysis.kept import Kept
 from tinygraph.analysis.phases import Phases, is_join
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
@@ -19,6 +20,7 @@ from tinygraph.drawing.model.frames import Frames, dotted
 from tinygraph.drawing.model.labels import (
     MOST_ELEMENTS,
     array_text,
+    constant_text,
     constants_of,
     packed,
     settings_of,
@@ -29,7 +31,7 @@ from tinygraph.drawing.model.labels import (
     type_text,
     usual_dtype,
 )
-from tinygraph.drawing.model.levels import Part, served
+from tinygraph.drawing.model.levels import Part
 from tinygraph.drawing.model.numbers import Differentiated
 from tinygraph.drawing.model.overlays import Heat, bytes_text, together
 from tinygraph.drawing.model.picture import Arrow, Box, Direction, Identifiers, Picture
@@ -66,12 +68,14 @@ def assemble(
     differentiated: Differentiated,
     classes: Mapping[str, str],
     phases: Phases,
+    kept: Callable[[], Kept],
     direction: Direction,
     notes: Sequence[str],
     opened: Mapping[int, Opener] | None = None,
     lit: Collection[int] | None = None,
     heats: Mapping[int, Heat] | None = None,
     peak: int | None = None,
+    broken: Mapping[int, tuple[str, str]] | None = None,
     repeats: Repeats | None = None,
     flows: Mapping[tuple[int, int], float] | None = None,
 ) -> Picture:
@@ -80,19 +84,32 @@ def assemble(
     Args:
         differentiated: what of the graph are backward passes that were added for the picture.
         phases: which passes the nodes belong to.
+        kept: tells what they keep for later passes, if it is asked.
         classes: dotted path of a module -> its class, where that is known.
         opened: what makes the interiors of nodes that are drawn from inside, by the node's id.
         lit: ids of the nodes that the picture is about; the others stand back.
         heats: what an overlay says of nodes, by id.
         peak: id of the node that is marked as having the most of it.
+        broken: ids of nodes that are marked as the first whose numbers are not finite -> a line that says so.
         repeats: blocks of which only the first is among the parts.
         flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
     """
     made = _Assembly(
-        graph, parts, show, numbers, classes, opened or {}, lit, heats or {}, repeats or Repeats(), phases
+        graph,
+        parts,
+        show,
+        numbers,
+        classes,
+        opened or {},
+        lit,
+        heats or {},
+        repeats or Repeats(),
+        phases,
+        kept,
     )
     made.flows = flows or {}
     made.peak = peak
+    made.broken = broken or {}
     made.seeds = differentiated.seeds
     return made.picture(differentiated.gradients, direction, tuple(notes))
 
@@ -112,8 +129,11 @@ class _Assembly:
         heats: Mapping[int, Heat],
         repeats: Repeats,
         phases: Phases,
+        kept: Callable[[], Kept],
     ) -> None:
         self.graph = graph
+        self.output_names = graph.output_names
+        self.kept = kept
         self.phases = phases
         self.opened = opened
         self.lit = lit
@@ -149,6 +169,7 @@ class _Assembly:
         self.aside: set[str] = set()
         self.faded: set[str] = set()
         self.peak: int | None = None
+        self.broken: Mapping[int, tuple[str, str]] = {}
         self.seeds: Mapping[int, int] = {}
         self.gradients: Mapping[int, tuple[str, int]] = {}
         self.gradient_edges = _gradient_edges(graph, phases)
@@ -246,9 +267,11 @@ class _Assembly:
         peak = any(id(node) == self.peak for node in part.nodes)
         if peak:
             label = tuple((name, f"{text}, the peak" if name == "alive" else text) for name, text in label)
+        broken = [self.broken[id(node)] for node in part.nodes if id(node) in self.broken]
+        numbers = (*self._numbers(part), *label, *broken)
         return Box(
-            made, kind, title, tuple(lines), (*self._numbers(part), *label), tooltip, part.order, opposite, caption,
-            plane=self._plane(part), heat=heat, faded=faded, marked=peak,
+            made, kind, title, tuple(lines), numbers, tooltip, part.order, opposite, caption,
+            plane=self._plane(part), heat=heat, faded=faded, marked=peak or bool(broken),
         )  # fmt: skip
 
     def _derived(self, part: Part, title: str) -> str:
@@ -276,7 +299,7 @@ class _Assembly:
     def _settings(self, node: Node) -> list[str]:
         pairs = settings_of(node) if "settings" in self.show else []
         lines = packed([f"{name} {text}" for name, text in pairs])
-        lines += packed([f"{name} = {text}" for name, text in (*constants_of(node), *self._states_of(node))])
+        lines += packed([f"{name} {text}" for name, text in (*constants_of(node), *self._states_of(node))])
         if "source" in self.show and node.source is not None:
             lines.append(shorten(str(node.source)))
         return lines
@@ -402,6 +425,7 @@ class _Assembly:
         starts = {position: leaf for leaf, position in self.seeds.items() if leaf in self.place}
         for position, edge in enumerate(self.graph.outputs):
             if not is_recorded(edge):
+                self._constant_end(position, edge)
                 continue
             if position in gradients and id(edge_node(edge)) in self.repeats.drawn:
                 continue
@@ -409,8 +433,10 @@ class _Assembly:
             if position in gradients:
                 of, order = gradients[position]
                 self._gradient(edge, self._gradient_title(position), of, order, seed)
-            elif not isinstance(self._part(edge).nodes[-1], Leaf):  # a leaf returned as it is has its box
+            elif id(edge_node(edge)) in self.place:
                 self._end(edge, "output", self._output_name(position), "data", (), seed)
+        for name, value in self.graph.plain_results:
+            self._constant("output", shorten(name), value)
         for edge, leaf, title in self.gradient_edges.values():
             if id(edge_node(edge)) in self.place and id(edge_node(edge)) not in self.repeats.drawn:
                 self._gradient(edge, title, leaf.name or leaf.kind)
@@ -420,6 +446,18 @@ class _Assembly:
             if id(edge_node(edge)) in self.place and self._part(edge).single:  # else it stays within its box
                 scope = self._part(edge).scope
                 self._end(edge, "update", f"new {self._leaf_name(leaf, scope)}", "data", scope, None)
+
+    def _constant_end(self, position: int, value: Any) -> None:
+        """The box of an output that nothing in the graph makes."""
+        title = self._gradient_title(position)
+        order = self.gradients.get(position, ("", 0))[1]
+        self._constant("gradient" if title else "output", title or self._output_name(position), value, order)
+
+    def _constant(self, kind: str, title: str, value: Any, order: int = 0) -> None:
+        text = constant_text(value)
+        made = self.identifiers.make("n", kind, title, [text])
+        self.boxes.append(Box(made, kind, title, (text,), backward=order))
+        self.frames.put(made, ())
 
     def _gradient_title(self, position: int) -> str:
         """What a gradient among the outputs is called; nothing for other outputs."""
@@ -467,7 +505,10 @@ class _Assembly:
     def _output_name(self, position: int) -> str:
         edge = self.graph.outputs[position]
         node = edge_node(edge) if is_recorded(edge) else None
-        if node is not None and node.name and "names" in self.show:
+        name = self.output_names[position]
+        if name and "names" in self.show:
+            return shorten(name)
+        if node is not None and not isinstance(node, Leaf) and node.name and "names" in self.show:
             return shorten(node.name)
         return "output" if position == 0 else f"output {position}"
 
@@ -487,7 +528,7 @@ class _Assembly:
         merged: Counter[int] = Counter()
         first: dict[int, Any] = {}
         seen: set[tuple[int, int]] = set()
-        kept: Counter[int] = Counter()  # bytes of all that one box keeps for this one
+        kept: dict[int, list[Any]] = {}  # all that one box keeps for this one
         for node in part.nodes:
             for position, entry in self._entries(node):
                 if id(edge_node(entry)) not in self.place or self._elsewhere(part, entry):
@@ -505,13 +546,14 @@ class _Assembly:
                 seen.add(key)
                 role = self._role(tail, i)
                 if role == "saved":
-                    kept[tail] += self._kept(entry)
+                    kept.setdefault(tail, []).append(entry)
                     continue
                 label = self._label(self.parts[tail], entry)
                 share = self.flows.get((id(node), position))
                 label = label if share is None else f"  {share:.0%}"
                 found.append((self.ids[tail], label, role, share, self._rank(tail, i, role)))
-        for tail, size in kept.items():
+        for tail, edges in kept.items():
+            size = 0 if self.all_scalar else self.kept().bytes_of(edges)
             label = bytes_text(size) if size and "shapes" in self.show else ""
             found.append((self.ids[tail], label, "saved", None, 0))
         for tail, count in merged.items():
@@ -597,16 +639,10 @@ class _Assembly:
     def _states_of(self, node: Node) -> list[tuple[str, str]]:
         """The operands of a node that are states which are written in words."""
         return [
-            (node.op.operand_at(i).name, shorten(entry.name or entry.kind, 24))
+            (node.op.operand_at(i).name, f"= {shorten(entry.name or entry.kind, 24)}")
             for i, entry in enumerate(node.inputs)
             if isinstance(entry, Leaf) and id(entry) in self.quoted
         ]
-
-    def _kept(self, edge: Any) -> int:
-        """How many bytes stay in memory for the backward pass; parameters and data stay anyway."""
-        if self.all_scalar or isinstance(_without_views(edge_node(edge)), Leaf):
-            return 0
-        return edge_type(edge).nbytes
 
     def _role(self, tail: int, head: int) -> str:
         if not self.parts[head].order:
@@ -642,16 +678,6 @@ class _Assembly:
             aside = one in self.aside or head in self.aside
             faded = one in self.faded or head in self.faded
             self.arrows.append(Arrow(made, one, head, "" if i else label, role, aside, rank, width, faded))
-
-
-def _without_views(node: Node) -> Node:
-    """The node in whose memory a value lies that ops on shapes have only looked at differently."""
-    while node.kind == "shape" and len(node.parents()) == 1:
-        before = node.parents()[0]
-        if before.output_types[0].nbytes != node.output_types[0].nbytes:
-            break
-        node = before
-    return node
 
 
 def _key(edge: Any) -> tuple[int, int]:
@@ -712,7 +738,7 @@ def _share(heat: float | None, hottest: float) -> float | None:
 
 def _served(nodes: Sequence[Node]) -> list[Node]:
     """The forward nodes that nodes are, or go back to."""
-    return [served(node) for node in nodes]
+    return [node.served for node in nodes]
 
 
 def _last_name(leaf: Leaf) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -106,16 +107,30 @@ def packed(texts: Iterable[str], longest: int = 26) -> list[str]:
 
 
 def constants_of(node: Node) -> list[tuple[str, str]]:
-    """Operands that are constants: scalars with their value, arrays with their type."""
+    """Operands that are constants: scalars with `= value`, arrays with their type, which reads as no value.
+
+    >>> import tinygraph as tg
+    >>> graph = tg.capture(lambda x: tg.ops.cross_entropy(x, np.array([2])) * 0.5, np.zeros((1, 3)))
+    >>> [constants_of(node) for node in graph.nodes[1:]]
+    [[('labels', 'int64[1]')], [('y', '= 0.5')]]
+    """
     found = []
     for position, entry in enumerate(node.inputs):
-        if entry is None or is_recorded(entry):
-            continue
-        types = type_of(entry)
-        scalar = types.shape == () and types.dtype != object
-        text = number_text(np.asarray(entry)[()]) if scalar else f"constant {shape_text(types.shape)}"
-        found.append((node.op.operand_at(position).name, text))
+        if entry is not None and not is_recorded(entry):
+            found.append((node.op.operand_at(position).name, constant_text(entry)))
     return found
+
+
+def constant_text(entry: Any) -> str:
+    """A constant in a few words: `= value` for a number or text, else its type.
+
+    >>> constant_text(3), constant_text("a"), constant_text(np.zeros((0, 2)))
+    ('= 3', "= 'a'", 'float64[0,2]')
+    """
+    if isinstance(entry, str | bytes):
+        return f"= {shorten(repr(entry), 28)}"
+    value: Any = np.asarray(entry)[()] if type_of(entry).shape == () else None
+    return f"= {number_text(value)}" if isinstance(value, Number | np.bool_) else str(type_of(entry))
 
 
 def number_text(value: Any) -> str:
@@ -189,7 +204,8 @@ def tooltip_of(node: Node) -> str:
     if isinstance(node, Leaf):
         return shorten(f"{node.describe()}: {node.types}", LONGEST_TOOLTIP)
     words = [node.op.formula or node.op.name]
-    words += [f"{name} = {text}" for name, text in (*settings_of(node), *constants_of(node))]
+    words += [f"{name} = {text}" for name, text in settings_of(node)]
+    words += [f"{name} {text}" for name, text in constants_of(node)]
     words.append("-> " + ", ".join(map(str, node.output_types)))
     if node.source is not None:
         words.append(str(node.source))

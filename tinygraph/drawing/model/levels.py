@@ -152,7 +152,7 @@ def collapse(
         if depth is None and (every_backward_node or node.phase != "backward"):
             parts.append(Part([node], scope, order=order, descends=descends))
             continue
-        origin = served(node)
+        origin = node.served
         key = (id(origin) if depth is None else scope[:depth], order, descends)
         box = boxes.get(key)
         if box is None:
@@ -223,13 +223,6 @@ def _in_order(parts: list[Part]) -> list[Part] | None:
             if not waiting[reader]:
                 heapq.heappush(ready, reader)
     return [parts[i] for i in order] if len(order) == len(parts) else None
-
-
-def served(node: Node) -> Node:
-    """The forward node that a backward node, of whatever order, goes back to."""
-    while node.phase == "backward" and node.forward_node is not None:
-        node = node.forward_node
-    return node
 
 
 def _with_leaves(parts: list[Part], leaves: list[Part]) -> list[Part]:

@@ -31,7 +31,7 @@ from tinygraph.drawing.model.labels import number_text
 from tinygraph.drawing.model.picture import Arrow, Box, Group, Identifiers, Picture
 from tinygraph.drawing.model.planes import as_plane, limit_of, widened
 from tinygraph.errors import DrawingError
-from tinygraph.explaining.uses import Use, uses_of
+from tinygraph.explaining.uses import Use, at_element, uses_of, uses_through
 from tinygraph.transforms import vjp
 
 MOST_COUPLES = 12  # rows of one table; of more, the first ones are shown and the rest summed
@@ -88,6 +88,8 @@ def picture_of_reach(
 ) -> Picture:
     """Every output element that one element reaches, op by op.
 
+    Ops that only move elements are seen through.
+
     Args:
         cotangents: the gradient of what is called `output` with respect to every node, by id; None to show local
             derivatives alone.
@@ -103,7 +105,11 @@ def picture_of_reach(
     if not found:
         raise DrawingError(f"no op that can have a gradient reads {name}, so its elements reach nothing")
     page = _Page(f"{labelled(name, index)} of {graph.name or 'the graph'}", Identifiers())
-    _Reach(page, name, index, np.asarray(value), values, cotangents, output).draw(found)
+    uses = uses_through(
+        edge, at_element(value, index), graph.nodes, lambda node: operands_of(node, values), graph.outputs
+    )
+    reach = _Reach(page, name, index, np.asarray(value), values, cotangents, output)
+    reach.draw(_kind(*found[0]), uses)
     return page.picture()
 
 
@@ -498,20 +504,24 @@ class _Reach:
         self.values, self.cotangents, self.output = values, cotangents, output
         self.label = labelled(name, index)
 
-    def draw(self, uses: Sequence[tuple[Node, int]]) -> None:
+    @np.errstate(all="ignore")  # 0 times infinity is NaN, which the picture says
+    def draw(self, kind: str, uses: Sequence[Use]) -> None:
         page = self.page
-        start = _result_box(page, _kind(*uses[0]), self.label, self.value, self.index)
+        start = _result_box(page, kind, self.label, self.value, self.index)
         tables: list[Box] = []
         left, middle = [start], []
         total = 0.0
-        for number, (node, position) in enumerate(uses):
-            use = Use(node, position, operands_of(node, self.values), self.index)
+        for number, use in enumerate(uses):
             local = use.local()
-            for output, (derivative, reached) in enumerate(zip(local, use.reach(local), strict=True)):
+            arriving = [self._cotangent(use.node, output) for output in range(len(local))]
+            known = [one for one in arriving if one is not None]
+            reach = use.reach(local, known or None)
+            for output, (derivative, reached, cotangent) in enumerate(
+                zip(local, reach, arriving, strict=True)
+            ):
                 if derivative is None or not reached.any():
                     continue
                 mask = np.broadcast_to(reached, np.shape(derivative))
-                cotangent = self._cotangent(node, output)
                 if cotangent is not None:
                     total += float(np.sum((widened(derivative) * widened(cotangent))[mask]).real)
                 if number < MOST_USES:
@@ -637,7 +647,7 @@ class _Reach:
         if e is None or e.padding is None or len(e.reads) < 2 or prod((*e.shape, *e.over)) > MOST_PAIRS:
             return None
         own = next((read for read in e.reads if read.operand == use.position), None)
-        if own is None or not self.index:
+        if own is None or not self.index or not use.direct:
             return None
         flat = int(np.ravel_multi_index(self.index, self.value.shape))
         used = positions(e, own) == flat

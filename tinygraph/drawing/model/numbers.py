@@ -118,7 +118,14 @@ def _one_pass(
             names[len(graph.outputs) + len(edges)] = (leaf.name or leaf.kind, order)
             edges.append(gradient._edge if isinstance(gradient, Tensor) else gradient)
     ends = (*graph.outputs, *edges)
-    whole = Graph(graph.inputs, ends, updates=graph.updates, gradients=graph.gradients, name=graph.name)
+    whole = Graph(
+        graph.inputs,
+        ends,
+        result=graph.result,  # for the names of the outputs
+        updates=graph.updates,
+        gradients=graph.gradients,
+        name=graph.name,
+    )
     return Differentiated(whole, names, seeds)
 
 

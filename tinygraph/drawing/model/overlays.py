@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from tinygraph.analysis.coverage import missing_of
+from tinygraph.analysis.kept import Kept, orders_of
 from tinygraph.analysis.operations import operations_of
 from tinygraph.core.graph import Graph, evaluate
 from tinygraph.core.modes import mode
-from tinygraph.core.node import Leaf, Node, Port, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, is_recorded
+from tinygraph.core.state import Generator
 from tinygraph.drawing.model.labels import number_text
 from tinygraph.drawing.model.levels import LARGEST
+from tinygraph.explaining.cotangents import differentiable_positions, pulled, value_on
 
 NEED_VALUES = ("time", "gradient_norm", "nan")
 
@@ -35,6 +38,7 @@ def heats_of(
     gradients: Mapping[int, Any],
     times: Mapping[int, float] | None = None,
     alive: Mapping[int, float] | None = None,
+    saved: Mapping[int, float] | None = None,
 ) -> dict[int, Heat]:
     """The amounts of nodes, by id; unless times are given, there are some only of nodes whose values are.
 
@@ -43,6 +47,7 @@ def heats_of(
         values, gradients: of the nodes, as far as the overlays need them.
         times: seconds of nodes, by id, where they were measured elsewhere.
         alive: bytes in memory while nodes run, by id; see `alive_of`.
+        saved: bytes that nodes keep for a backward pass, by id: `Kept.by_node`.
     """
     if times is None:
         times = timed(nodes, values) if "time" in wanted else {}
@@ -56,6 +61,8 @@ def heats_of(
             return missing.get(key)
         if overlay == "alive":
             return (alive or {}).get(key)
+        if overlay == "saved":
+            return (saved or {}).get(key)
         if overlay == "gradient_norm":
             return _norm(gradients[key]) if key in gradients else None
         if overlay == "nan":
@@ -64,7 +71,7 @@ def heats_of(
             return float(sum(types.nbytes for types in node.output_types))
         if isinstance(node, Leaf):
             return None
-        return saved_bytes(node) if overlay == "saved" else operations_of(node)
+        return operations_of(node)
 
     return {id(node): Heat(tuple(wanted), tuple(amount(one, node) for one in wanted)) for node in nodes}
 
@@ -94,27 +101,58 @@ def alive_of(graph: Graph) -> dict[int, float]:
     inputs, data and what is written into them (`.grad`, updates in place) have memory of their own, which is not
     counted.
     """
-    from tinygraph.analysis.memory import Liveness
-
-    liveness = Liveness(graph)
-    wanted = any(leaf.requires_grad for leaf in graph.leaves)
-    if wanted and not any(node.phase == "backward" for node in liveness.nodes):
-        for node in liveness.nodes:
-            own = [Port(node, i) for i in range(len(node.output_types))] if node.plan.out else []
-            kept = [*own, *(node.inputs[position] for position in node.plan.values)]
-            liveness.lasting.update(liveness.buffer(entry) for entry in kept if is_recorded(entry))
+    kept = Kept(graph)
+    liveness = kept.liveness
+    if any(leaf.requires_grad for leaf in graph.leaves):
+        liveness.lasting.update(
+            kept.buffers if not any(node.phase == "backward" for node in graph.nodes) else ()
+        )
     amounts = map(float, liveness.alive())
     return dict(zip(map(id, liveness.nodes), amounts, strict=True))
 
 
-def saved_bytes(node: Node) -> float:
-    """Bytes that a node keeps for its backward pass: activations, since parameters and inputs stay anyway."""
-    kept = sum(types.nbytes for types in node.output_types) if node.plan.out else 0
-    for position in node.plan.values:
-        entry = node.inputs[position]
-        if is_recorded(entry) and not isinstance(entry, Leaf):
-            kept += edge_type(entry).nbytes
-    return float(kept)
+def first_broken(
+    nodes: Sequence[Node], values: Mapping[int, Any], gradients: Mapping[int, Any]
+) -> dict[int, tuple[str, str]]:
+    """Which op of each pass was the first to make a number that is not finite, of operands that are: id -> a line.
+
+    Ops that pass such numbers on are not meant. A leaf that was given some is the first itself. On the way back it is
+    the first op whose own cotangent is finite, but not what its rule makes of it.
+
+    Args:
+        values, gradients: of the nodes, by id.
+    """
+    found: dict[int, tuple[str, str]] = {}
+    passes: set[int] = set()
+    orders = orders_of(nodes)
+    for node in nodes:
+        order = orders.get(id(node), 0)
+        if order not in passes and id(node) in values and _broken(values[id(node)]):
+            operands = (value_on(one, values) if is_recorded(one) else one for one in node.inputs)
+            if not any(_broken(one) for one in operands if not isinstance(one, Generator)):
+                passes.add(order)
+                found[id(node)] = ("first", _kinds(values[id(node)]))
+    if any(map(_broken, gradients.values())):
+        for node in reversed(nodes):
+            if isinstance(node, Leaf) or id(node) not in gradients or _broken(gradients[id(node)]):
+                continue
+            wanted = differentiable_positions(node)
+            with np.errstate(all="ignore"):
+                parts = pulled(node, wanted, gradients[id(node)], values) if wanted else ()
+            if _broken(parts):
+                found.setdefault(id(node), ("first, backward", _kinds(parts)))
+                break
+    return found
+
+
+def _kinds(value: Any) -> str:
+    """How many numbers are infinite and how many are no numbers."""
+    parts = _parts(value)
+    counts = {
+        "inf": sum(int(np.isinf(one).sum()) for one in parts),
+        "nan": sum(int(np.isnan(one).sum()) for one in parts),
+    }
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
 
 
 def _parts(value: Any) -> list[Any]:

@@ -6,10 +6,12 @@ import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from tinygraph.analysis.kept import Kept
 from tinygraph.analysis.phases import phases_of
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
@@ -27,7 +29,7 @@ from tinygraph.drawing.model.numbers import (
     values_of,
     with_backward,
 )
-from tinygraph.drawing.model.overlays import NEED_VALUES, Heat, alive_of, bytes_text, heats_of
+from tinygraph.drawing.model.overlays import NEED_VALUES, Heat, alive_of, bytes_text, first_broken, heats_of
 from tinygraph.drawing.model.picture import Picture
 from tinygraph.drawing.model.selection import (
     Repeats,
@@ -90,9 +92,15 @@ class Sketch:
         self.graph = graph
         self.phases = phases_of(graph)
         self.peak: int | None = None
+        self.broken: dict[int, tuple[str, str]] = {}
         self.heats = self._heats()
         self.repeats = repeats_of(graph.nodes) if wishes.fold else Repeats()
         self.parts: list[Part] = []
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What the graph keeps for its backward passes; found only for pictures that say it."""
+        return Kept(self.graph)
 
     def _heats(self) -> dict[int, Heat]:
         graph, wishes = self.graph, self.wishes
@@ -105,9 +113,26 @@ class Sketch:
                 f"The peak is {bytes_text(alive[self.peak])}, at {place_text(node, self.phases.scope(node))}."
             )
             self.notes.append(f"alive: bytes of intermediate values in memory while an op runs. {most}")
+        if "nan" in overlays:
+            self.broken = first_broken(graph.nodes, self.values, self.gradients)
+            self.notes += self._broken_notes()
         if not overlays:
             return {}
-        return heats_of(graph.nodes, overlays, self.values, self.gradients, wishes.times, alive)
+        kept = self.kept.by_node if "saved" in overlays else {}
+        return heats_of(graph.nodes, overlays, self.values, self.gradients, wishes.times, alive, kept)
+
+    def _broken_notes(self) -> list[str]:
+        notes = []
+        for node in (node for node in self.graph.nodes if id(node) in self.broken):
+            what, kinds = self.broken[id(node)]
+            if isinstance(node, Leaf):
+                place = shorten(node.describe())
+            else:
+                place = place_text(node, self.phases.scope(node))
+            way = "on the way back, " if "backward" in what else ""
+            verb = "holds" if isinstance(node, Leaf) else "is the first to make"
+            notes.append(f"nan: {way}{place} {verb} numbers that are not finite ({kinds}).")
+        return notes
 
     def picture(self, limit: int = MOST_BOXES) -> Picture:
         """The picture with at most about `limit` boxes."""
@@ -129,12 +154,14 @@ class Sketch:
             differentiated=self.differentiated,
             classes=self.classes,
             phases=self.phases,
+            kept=lambda: self.kept,
             direction="right" if opened and self._fits_across() else "down",
             notes=[*self.notes, note] if note else self.notes,
             opened=opened,
             lit=self._lit(),
             heats=self.heats,
             peak=self.peak,
+            broken=self.broken,
             repeats=self.repeats,
             flows=self.wishes.flows,
         )
@@ -171,8 +198,7 @@ class Sketch:
                 f"Numbers are left out: {len(graph.nodes):,} nodes are more than {MOST_NUMBERS:,}."
             )
             return Numbers()
-        with np.errstate(all="ignore"):  # whoever ran it has been warned already
-            self._compute(graph)
+        self._compute(graph)
         return Numbers(self.values if "values" in show else {}, self.gradients if "gradients" in show else {})
 
     def _compute(self, graph: Graph) -> None:

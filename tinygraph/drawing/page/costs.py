@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tinygraph.analysis.phases import orders_of
+from tinygraph.analysis.kept import Kept
 from tinygraph.core.graph import Graph
 from tinygraph.drawing.model.levels import LARGEST, OVERLAYS
-from tinygraph.drawing.model.overlays import alive_of, heats_of
+from tinygraph.drawing.model.overlays import alive_of, first_broken, heats_of
 
 STRUCTURAL = ("flops", "bytes", "saved", "alive", "coverage")  # need no numbers
 DIGITS = 4
@@ -23,6 +23,7 @@ def overlay_records(
     values: Mapping[int, Any],
     gradients: Mapping[int, Any],
     timing: bool,
+    kept: Kept,
     times: Mapping[int, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Each overlay that there is something to say of: its name, and the amount of every node in the graph's order.
@@ -30,6 +31,7 @@ def overlay_records(
     Args:
         values, gradients: of the nodes, by id.
         timing: whether to run each op again, if there are values, to see how long it takes.
+        kept: what the graph keeps for its backward passes.
         times: seconds of nodes, by id, where they were measured elsewhere.
     """
     having = {
@@ -38,19 +40,19 @@ def overlay_records(
         "gradient_norm": bool(gradients),
     }
     wanted = [one for one in (*OVERLAYS, *LARGEST) if one in STRUCTURAL or having[one]]
-    heats = heats_of(graph.nodes, wanted, values, gradients, times, alive_of(graph))
-    orders = orders_of(graph.nodes)
-    last = max(orders.values(), default=-1)  # nothing is kept for a pass that is not there
+    heats = heats_of(graph.nodes, wanted, values, gradients, times, alive_of(graph), kept.by_node)
     found = []
     for i, overlay in enumerate(wanted):
-        amounts = [
-            None
-            if overlay == "saved" and orders.get(id(node)) == last
-            else _written(heats[id(node)].amounts[i])
-            for node in graph.nodes
-        ]
+        amounts = [_written(heats[id(node)].amounts[i]) for node in graph.nodes]
         if any(amount is not None for amount in amounts):
             found.append({"n": overlay, "a": amounts, "most": overlay in LARGEST})
+            if overlay == "nan":
+                first = first_broken(graph.nodes, values, gradients)
+                found[-1]["first"] = {
+                    i: f"{what}: {kinds}"
+                    for i, (what, kinds) in enumerate(first.get(id(node), ("", "")) for node in graph.nodes)
+                    if what
+                }
     return found
 
 

@@ -13,7 +13,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.drawing.model.assembly import TELLING_KINDS
-from tinygraph.drawing.model.labels import shape_text, shorten
+from tinygraph.drawing.model.labels import constant_text, shape_text, shorten
 from tinygraph.drawing.model.levels import common_scope, is_composite
 from tinygraph.drawing.page.boxes import Box
 from tinygraph.drawing.page.lanes import Lanes, gradients_in, sorted_by_lane
@@ -183,10 +183,16 @@ class _Growing:
             if i in gradients:
                 self._gradient(gradients[i], edge_node(out), edge_index(out))
         others = [(i, out) for i, out in outputs if i not in gradients]
-        boxes = [
-            self._output(f"output {i}" if len(others) > 1 else "output", out, len(others))
-            for i, out in others
+        constants = [(i, out) for i, out in enumerate(graph.outputs) if not is_recorded(out)]
+        plain = graph.plain_results
+        count = len(others) + len(constants) + len(plain)
+        names = [
+            shorten(name, 28) or (f"output {i}" if count > 1 else "output")
+            for i, name in enumerate(graph.output_names)
         ]
+        boxes = [self._output(names[i], out, len(others)) for i, out in others]
+        for name, value in (*((names[i], value) for i, value in constants), *plain):
+            self._put(Box(shorten(name, 28), "output", shorten(constant_text(value), 36)), "forward", ())
         for leaf in graph.leaves:
             if leaf.kind == "seed":
                 self._seed(leaf, graph, boxes)

@@ -17,7 +17,6 @@ from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
 from tinygraph.drawing.model.labels import LONGEST_TOOLTIP, settings_of, shorten
-from tinygraph.drawing.model.overlays import saved_bytes
 from tinygraph.drawing.page.boxes import Box, Flow, Value
 from tinygraph.drawing.page.layout import BORDER, Interior
 from tinygraph.packages.card import Card, card_of
@@ -106,7 +105,12 @@ def statistics(array: np.ndarray[Any, Any]) -> Record:
 
 
 class Payload:
-    """A tree of boxes on its way to being the page's data."""
+    """A tree of boxes on its way to being the page's data.
+
+    Args:
+        order: the number of each node, by id.
+        kept: bytes that nodes keep for a backward pass, by id: `Kept.carried`.
+    """
 
     def __init__(
         self,
@@ -114,7 +118,9 @@ class Payload:
         gradients: Mapping[int, Any],
         numbers: Numbers,
         order: Mapping[int, int],
+        kept: Mapping[int, int],
     ) -> None:
+        self.kept = kept
         self.order = order
         self.values = values
         self.gradients = gradients
@@ -136,14 +142,17 @@ class Payload:
                 record |= self._leaf(box.node) if isinstance(box.node, Leaf) else self._op(box.node)
             if box.lane:
                 record["p"] = box.lane
-            if box.shows is not None and box.kind == "gradient":
-                self._show(record, box.shows)
+            if box.shows is not None:
+                record["at"] = self.order[box.shows[0]]  # when it is there, where somebody steps
+                if box.kind == "gradient":
+                    self._show(record, box.shows)
             if box.inside and len(self.order) <= MOST_COMPUTED:  # there are overlays to add up
                 record["zs"] = [self.order[id(node)] for node in box.inside]
             if box.interior is not None:
                 record["i"] = self._interior(box)
                 record["c"] = [records[id(kid)] for kid in box.kids]
                 if len(box.results) == 1:
+                    record["at"] = self.order[box.results[0][0]]
                     self._show(record, box.results[0])
             records[id(box)] = record
         return records[id(root)]
@@ -178,9 +187,9 @@ class Payload:
         settings = settings_of(node)
         if settings:
             found["set"] = settings
-        kept = saved_bytes(node) if node.phase == "forward" else 0
+        kept = self.kept.get(id(node)) if node.phase == "forward" else 0
         if kept:
-            found["kept"] = int(kept)
+            found["kept"] = kept
         if node.source is not None:
             found["src"] = shorten(f"{node.source}", LONGEST_TOOLTIP)
             if node.source.text:

@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from tinygraph.analysis.kept import Kept
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
 from tinygraph.drawing.model.numbers import gradients_of, values_of
@@ -76,7 +77,9 @@ def page(
     name = title or graph.name or "model"
     root.title = name
     numbers = Numbers(most_elements)
-    payload = Payload(values, gradients, numbers, {id(node): i for i, node in enumerate(graph.nodes)})
+    kept = Kept(graph) if len(graph.nodes) <= MOST_COMPUTED else None
+    order = {id(node): i for i, node in enumerate(graph.nodes)}
+    payload = Payload(values, gradients, numbers, order, kept.carried if kept else {})
     data: dict[str, Any] = {"root": payload.box(root)}
     values_type, block = packed(numbers.block())
     if numbers.left_out:
@@ -87,8 +90,7 @@ def page(
         "ops": payload.ops,
         "expansions": payload.expansion_records,
         "values": numbers.records,
-        "overlays": _overlays(graph, values, pulled, timing, times, notices),
-        "last": len(graph.nodes),
+        "overlays": _overlays(graph, values, pulled, timing, kept, times, notices),
     }
     if overlay is not None:
         data["overlay"] = overlay
@@ -165,13 +167,14 @@ def _overlays(
     values: dict[int, Any],
     pulled: dict[int, Any],
     timing: bool,
+    kept: Kept | None,
     times: Mapping[int, float] | None,
     notices: list[str],
 ) -> list[dict[str, Any]]:
-    if len(graph.nodes) > MOST_COMPUTED:
+    if kept is None:
         notices.append("so are overlays")
         return []
-    return overlay_records(graph, values, pulled, timing, times)
+    return overlay_records(graph, values, pulled, timing, kept, times)
 
 
 def _has_picture(value: Any) -> bool:

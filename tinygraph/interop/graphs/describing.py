@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, Port
@@ -35,6 +36,7 @@ from tinygraph.interop.graphs.rebuilding import find_op, output_path, result_ske
 from tinygraph.interop.graphs.values import DTYPES, LARGEST, encode, encode_objects, encode_text
 
 
+@collection_paused()
 def describe(graph: Graph) -> tuple[Description, dict[str, Any]]:
     """The description of a graph, and the arrays it refers to by name.
 
@@ -115,7 +117,7 @@ class _Describing:
 
     def source(self, node: Node) -> int | None:
         """The number of the node's line; one instruction is looked up once, however many nodes it made."""
-        key = (id(node.code), node.offset)
+        key = (id(node.served.code), node.served.offset)
         if key not in self.source_numbers:
             line = node.source
             self.source_numbers[key] = None if line is None else _number(self.sources, line)

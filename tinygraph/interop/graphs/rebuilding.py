@@ -44,6 +44,20 @@ def find_op(name: str, package: str | None) -> Op | None:
     return found if isinstance(found, Op) else None
 
 
+def find_ops(wanted: Sequence[tuple[str, str | None]]) -> list[Op | None]:
+    """`find_op` for many, of which a file may list thousands that nobody has."""
+    found: list[Op | None] = []
+    known: set[str] | None = None  # all names there are, once one was looked for in vain
+    for name, package in wanted:
+        if known is None or name.rpartition(":")[2] in known:
+            found.append(find_op(name, package))
+            if found[-1] is None and known is None:
+                known = set(registry.names())
+        else:
+            found.append(None)
+    return found
+
+
 def rebuild_node(
     op: Op,
     entries: Sequence[Any],

@@ -1,4 +1,6 @@
-"""From a description back to a `Graph`: every reference, type and operand checked, every node made by the choke point.
+"""From a description back to a `Graph`: every reference, type and operand checked, and ops type the nodes.
+
+Nodes go through the choke point, which asks their op; one that is like an earlier one takes its types from that.
 
 Errors name the place: `nodes[12] (op 'matmul')`. What a description says is never executed; it can only name ops
 that are installed.
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place
 from tinygraph.core.node import Leaf, Node, Port
@@ -23,12 +26,15 @@ from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.graphs.description import Constant, Description, NodeRecord, TypeRecord
 from tinygraph.interop.graphs.missing_ops import missing_op
-from tinygraph.interop.graphs.rebuilding import find_op, rebuild_node, result_tree
+from tinygraph.interop.graphs.rebuilding import find_ops, rebuild_node, result_tree
 from tinygraph.interop.graphs.values import DTYPES, LARGEST, decode
+
+MOST_TWINS = 10_000  # nodes that others are made like
 
 ReadArray = Callable[[str, ArrayType], Any]  # a leaf without a value, if the file has left it out
 
 
+@collection_paused()
 def reopen(description: Description, read_array: ReadArray) -> Graph:
     """The graph that a description describes.
 
@@ -51,11 +57,12 @@ class _Reopening:
         self.sources = [
             SourceLine(line.file, line.line, line.function, line.text) for line in description.sources
         ]
-        self.ops = [find_op(record.name, record.package) for record in description.ops]
+        self.ops = find_ops([(record.name, record.package) for record in description.ops])
         self.stand_ins: dict[Any, Op] = {}
         self.places: dict[Any, Place] = {}
         self.arrays: dict[str, Any] = {}
         self.nodes: list[Node] = []
+        self.twins: dict[Any, Node] = {}
 
     def graph(self) -> Graph:
         description = self.description
@@ -113,17 +120,51 @@ class _Reopening:
     def node(self, record: NodeRecord) -> Node:
         if record.leaf is not None or record.value is not None or record.requires_grad or not record.types:
             raise FileFormatError("a node with an op has types, and no `leaf`, `value` or `requires_grad`")
+        place = self.place(record)
+        source = None if record.source is None else _get(self.sources, record.source, "sources")
+        key = self.key(record)
+        if key is not None:
+            twin = self.twins.get(key)
+            if twin is not None:
+                return twin.again(self.entries_like(twin, record), place, record.name, source)
         types = tuple(_get(self.types, number, "types") for number in record.types)
         settings = {name: decode(value) for name, value in record.settings.items()}
-        return rebuild_node(
+        made = rebuild_node(
             self.op(record, types, settings),
             [self.entry(entry) for entry in record.inputs],
             settings,
-            place=self.place(record),
+            place=place,
             types=types,
             name=record.name,
-            source=None if record.source is None else _get(self.sources, record.source, "sources"),
+            source=source,
         )
+        if key is not None:
+            self.twins[key] = made
+        return made
+
+    def key(self, record: NodeRecord) -> Any:
+        """All that decides whether an op takes its operands, and what it makes of them; None if values may decide.
+
+        Nodes of one key are typed and checked once: a graph of 10^6 nodes has few of them.
+        """
+        if len(self.twins) >= MOST_TWINS:
+            return None
+        parts: list[Any] = [record.op, record.types, repr(record.settings) if record.settings else ""]
+        records, count = self.description.nodes, len(self.nodes)
+        for entry in record.inputs:
+            if isinstance(entry, int | tuple):
+                number, output = (entry, None) if isinstance(entry, int) else entry
+                if not 0 <= number < count:
+                    return None  # and `entry` says what is wrong
+                read = records[number]
+                parts += (read.types, read.leaf, read.requires_grad, output)
+            elif entry is None:
+                parts.append(None)
+            elif entry.array is not None:
+                return None
+            else:
+                parts.append(repr(entry.number))
+        return tuple(parts)
 
     def op(self, record: NodeRecord, types: tuple[ArrayType, ...], settings: dict[str, Any]) -> Op:
         assert record.op is not None
@@ -151,6 +192,18 @@ class _Reopening:
             origin = None if record.forward is None else self.earlier(record.forward)
             self.places[key] = Place(scope, record.phase, origin)
         return self.places[key]
+
+    def entries_like(self, twin: Node, record: NodeRecord) -> list[Any]:
+        """The operands of a node with the key of another: edges of the same types, and the same numbers."""
+        nodes = self.nodes
+        return [
+            nodes[entry]
+            if entry.__class__ is int
+            else Port(nodes[entry[0]], entry[1])
+            if entry.__class__ is tuple
+            else same
+            for entry, same in zip(record.inputs, twin.inputs, strict=True)
+        ]
 
     def entry(self, entry: Any) -> Any:
         if entry is None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
+
+from tinygraph.analysis.kept import Kept
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
+from tinygraph.core.types import type_of
 from tinygraph.errors import printable
 
 MAX_ROWS = 1000
+MAX_OUTPUTS = 20
 
 
 def summary(graph: Graph) -> str:
@@ -41,7 +46,7 @@ def summary(graph: Graph) -> str:
         table.add_row("", Text(f"... {hidden} more"))
         for number, node in rows[-MAX_ROWS // 2 :]:
             table.add_row(*map(Text, (str(number), *map(_short, _row(node)))))
-    return f"{as_text(table)}\n{_totals(graph)}"
+    return "\n".join([as_text(table), *_outputs(graph), _totals(graph)])
 
 
 def as_text(table: Any) -> str:
@@ -66,6 +71,27 @@ def _row(node: Node) -> tuple[str, ...]:
     return name, op, settings, output, "", str(node.source or "")
 
 
+def _outputs(graph: Graph) -> list[str]:
+    """What the outputs are, by the numbers of rows, where that is not simply the last row."""
+    names, number = graph.output_names, {id(node): i for i, node in enumerate(graph.nodes)}
+    plain = [(name, repr(value)) for name, value in graph.plain_results]
+    if not plain and len(names) == 1 and not names[0]:
+        (out,) = graph.outputs
+        if is_recorded(out) and not isinstance(edge_node(out), Leaf):
+            return []
+    found = []
+    for i, (name, out) in enumerate(zip(names, graph.outputs, strict=True)):
+        if is_recorded(out):
+            port = f".{edge_index(out)}" if len(edge_node(out).output_types) > 1 else ""
+            what = f"#{number[id(edge_node(out))]}{port}"
+        else:
+            what = repr(out) if np.ndim(out) == 0 else str(type_of(out))
+        found.append(_short(f"{name or i} = {what}"))
+    found += [_short(f"{name} = {value}") for name, value in plain]
+    hidden = len(found) - MAX_OUTPUTS
+    return [f"outputs: {', '.join(found[:MAX_OUTPUTS])}{f', and {hidden:,} more' if hidden > 0 else ''}"]
+
+
 def _short(cell: str) -> str:
     cell = printable(cell, keep="")
     return cell if len(cell) <= 60 else f"{cell[:57]}..."
@@ -75,9 +101,10 @@ def _totals(graph: Graph) -> str:
     leaves, parameters = len(graph.leaves), graph.parameters
     ops = len(graph.nodes) - leaves
     elements, size = sum(p.size for p in parameters), sum(p.nbytes for p in parameters)
+    kept = Kept(graph).nbytes
     return (
         f"{_count(ops, 'op')}, {leaves} lea{'f' if leaves == 1 else 'ves'}, {_count(len(parameters), 'parameter')} "
-        f"({elements:,} elements, {size:,} bytes)"
+        f"({elements:,} elements, {size:,} bytes){f', {kept:,} bytes kept for a backward pass' if kept else ''}"
     )
 
 

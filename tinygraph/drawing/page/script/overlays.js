@@ -9,6 +9,12 @@ const NOTHING = {saved: "nothing kept", nan: "all finite", coverage: "none missi
 let overlaid = null;                    // the overlay that is on
 let heat = [244, 121, 59], cold = [255, 255, 255]; // the colours of its largest amount and of none, which the theme sets
 
+// What must have happened, where somebody steps, before there is something to say.
+const MEASURED = {time: hasRun, nan: hasRun, gradient_norm: hasGradient};
+
+// What an overlay says of a box by the step at hand.
+function amountNow(record, one) { return (MEASURED[one.n]?.(record) ?? true) ? amountOf(record, one) : null; }
+
 // What an overlay says of a box with all in it; null where it says nothing.
 function amountOf(record, one) {
   const known = one.totals ??= new Map();
@@ -46,18 +52,21 @@ function amountText(name, amount) {
 
 // The line of a box under the overlay that is on; null where it says nothing of the box.
 function overlayLine(record) {
-  const amount = record && overlaid ? amountOf(record, overlaid) : null;
-  return amount === null ? null : amountText(overlaid.n, amount);
+  const amount = record && overlaid ? amountNow(record, overlaid) : null;
+  return amount === null ? null : amountText(overlaid.n, amount) + firstText(record, overlaid);
 }
+
+// That an op is the first of its pass whose numbers are not finite, where it is.
+function firstText(record, one) { return one.first?.[record.z] ? ` · ${one.first[record.z]}` : ""; }
 
 // The largest amount among the boxes of a group: what the full tint stands for there.
 function largestOf(record) {
-  const amounts = record.c.map(kid => amountOf(kid, overlaid)).filter(Number.isFinite);
+  const amounts = record.c.map(kid => amountNow(kid, overlaid)).filter(Number.isFinite);
   return Math.max(0, ...amounts);
 }
 
 function tinted(record, parent) {
-  const amount = amountOf(record, overlaid), most = amount === null ? 0 : largestOf(parent);
+  const amount = amountNow(record, overlaid), most = amount === null ? 0 : largestOf(parent);
   if (amount === null) return null;
   const share = Number.isFinite(amount) ? (most ? amount / most : 0) : 1;
   return `rgb(${cold.map((from, i) => Math.round(from + (heat[i] - from) * share)).join(",")})`;

@@ -12,7 +12,8 @@ const panel = document.getElementById("about");
 function showPanel(item) {
   const {record} = item, parts = [tag("h2", {}, item.title)];
   const kind = record?.o ? `op ${record.o}` : item.kind;
-  parts.push(tag("p", {class: "kind"}, [kind, item.note].filter(Boolean).join(" · ")));
+  const ran = hasRun(ownerOf(item)); // by the step at hand
+  parts.push(tag("p", {class: "kind"}, [kind, (record || ran) && item.note].filter(Boolean).join(" · ")));
   if (record?.q && record.q !== item.title) parts.push(tag("p", {class: "full"}, record.q));
   if (item.opens) {
     const button = tag("button", {type: "button"}, "Zoom in");
@@ -23,9 +24,10 @@ function showPanel(item) {
   if (record?.c) parts.push(...aboutGroup(item));
   if (record) parts.push(...aboutCosts(record));
   const value = record?.v?.[0];
-  if (value >= 0) parts.push(...aboutTensor(DATA.values[value], "Value"));
+  if (value >= 0) parts.push(...ran ? aboutTensor(DATA.values[value], "Value") : [tag("p", {class: "muted"}, "Not computed yet.")]);
   else if (record?.o) parts.push(tag("p", {class: "muted"}, "No values: the page was made without inputs."));
-  if (record?.g >= 0) parts.push(...aboutTensor(DATA.values[record.g], "Gradient of the output"));
+  if (record?.g >= 0 && hasGradient(record)) parts.push(...aboutTensor(DATA.values[record.g], "Gradient of the output"));
+  if (!ran && !record) return panel.replaceChildren(...parts);
   if (item instanceof Cell) parts.push(tag("p", {class: "big"}, item.note), ...(item.sum
     ? [tag("h3", {}, item.sum instanceof Reach ? "What it is a part of" : "How it comes about"), ...item.sum.words().map(line => tag("p", {}, line))] : []));
   if (item instanceof Grid) parts.push(...aboutPlane(item));
@@ -38,15 +40,18 @@ function rows(pairs) {
   return tag("dl", {}, ...pairs.flatMap(([name, value]) => [tag("dt", {}, name), tag("dd", {}, value)]));
 }
 
+// A type as the program writes it: `int64[1]` is no value.
+function typeText(tensor) { return tensor.s.length ? `${tensor.d}[${tensor.s.join(",")}]` : `${tensor.d} scalar`; }
+
 function aboutOp(record) {
   const op = DATA.ops[record.o], parts = [];
   if (op.f) parts.push(tag("p", {class: "formula"}, op.f));
   const pairs = record.in.map((number, i) => {
-    const types = number >= 0 ? `${DATA.values[number].d} ${DATA.values[number].s.join("×") || "scalar"}` : "–";
+    const types = number >= 0 ? typeText(DATA.values[number]) : "–";
     return [op.a[Math.min(i, op.a.length - 1)], types];
   }).filter(([, types]) => types !== "–");
   const out = record.v[0] >= 0 ? DATA.values[record.v[0]] : null;
-  if (out) pairs.push(["result", `${out.d} ${out.s.join("×") || "scalar"}`]);
+  if (out) pairs.push(["result", typeText(out)]);
   for (const [name, value] of record.set ?? []) pairs.push([name, value]);
   if (pairs.length) parts.push(tag("h3", {}, "Operands and settings"), rows(pairs));
   const rules = Object.entries(op.d);
@@ -76,11 +81,11 @@ function arrowsIn(record) {
 function aboutCosts(record) {
   const pairs = [];
   for (const one of DATA.overlays) {
-    const amount = amountOf(record, one), whole = amountOf(ROOT.record, one);
+    const amount = amountNow(record, one), whole = amountOf(ROOT.record, one);
     if (amount === null) continue;
     const adds = record !== ROOT.record && amount > 0 && whole > 0 && one.n !== "gradient_norm" && !one.most;
     const share = adds ? 100 * amount / whole : null, words = share < 0.1 ? "< 0.1" : share && number(share, 2);
-    pairs.push([OVERLAY_NAMES[one.n] ?? one.n, amountText(one.n, amount) + (adds ? ` · ${words} %` : "")]);
+    pairs.push([OVERLAY_NAMES[one.n] ?? one.n, amountText(one.n, amount) + firstText(record, one) + (adds ? ` · ${words} %` : "")]);
   }
   return pairs.length ? [tag("h3", {}, "Costs"), rows(pairs)] : [];
 }

@@ -38,28 +38,71 @@ function walkTo(at) {
   const pass = steps.filter(one => back(one) === back(step));
   walkWords.textContent = `${back(step) ? "backward" : "forward"} ${pass.indexOf(step) + 1} of ${pass.length} · ${step.name}`
     + (Number.isNaN(normOf(step)) ? "" : ` · norm ${number(normOf(step))}`);
-  for (const view of built.values()) markSteps(view);
+  refreshed();
   select(item);
   const box = rectangle(item), {w, h} = viewport();
   const seen = box.x >= 0 && box.y >= 0 && box.x + box.w <= w && box.y + box.h <= h && Math.max(box.w, box.h) > 40;
   if (!seen) fly(item.parent);
 }
 
+// After a step: what stands in boxes changes with it.
+function refreshed() {
+  if (overlaid && overlaid.n in MEASURED) repaint();
+  for (const view of built.values()) markSteps(view);
+}
+
 // Boxes that have not run yet stand back without numbers; those whose gradient is there are framed.
 function markSteps(view) {
-  if (!view.item.record?.c) return;
-  const step = walker.steps?.[walker.at];
+  const {item} = view, step = walker.steps?.[walker.at];
+  if (!item.record?.c) return view.svg.classList.toggle("unrun", !hasRun(ownerOf(item)));
   for (const [kid, {group}] of view.covers) {
-    const [first, last] = kid.span ??= spanOf(kid.record);
-    group.parentNode.classList.toggle("later", !!step && !step.backward && first > step.record.z);
-    group.parentNode.classList.toggle("graded", !!step?.backward && first >= step.record.z && first < Infinity && last >= 0);
+    const [first] = spanOf(kid.record), box = group.parentNode;
+    box.classList.toggle("later", !!step && !step.backward && first > step.record.z);
+    box.classList.toggle("unfinished", !hasRun(kid.record));
+    const arrives = !!step && first >= 0 && !!(kid.record.c || kid.record.o); // a leaf's frame says what it is
+    box.classList.toggle("graded", arrives && hasGradient(kid.record));
   }
 }
 
+// The record of the op or leaf that an item is inside of.
+function ownerOf(item) {
+  while (!item.record) item = item.parent;
+  return item.record;
+}
+
+// Whether what a box shows, or all in it, has been computed by the step at hand; true where nobody steps.
+function hasRun(record) {
+  const step = walker.steps?.[walker.at];
+  return !step || step.backward || (record.c && record.at !== undefined ? record.at : spanOf(record)[1]) <= step.record.z;
+}
+
+// Whether all gradients of a box have arrived by the step at hand: those of an op's result when its own turn comes, those
+// of a leaf when the first op that read it has had its turn, since the way goes back.
+function hasGradient(record) {
+  const step = walker.steps?.[walker.at];
+  if (!step) return true;
+  walker.reads ??= readsOf(walker.steps);
+  const first = record.c || record.o ? spanOf(record)[0] : walker.reads.get(record.v?.[0]) ?? Infinity;
+  return step.backward && first >= step.record.z;
+}
+
+// The number of a value -> that of the first op that reads it.
+function readsOf(steps) {
+  const found = new Map();
+  for (const {record} of steps) for (const number of record.in)
+    if (!(found.get(number) <= record.z)) found.set(number, record.z);
+  return found;
+}
+
+// The numbers of the first and the last op in a box; -1 where there is none, as in a leaf, which is there from the start.
 function spanOf(root) {
+  if (root.span) return root.span;
   let first = Infinity, last = -1;
-  for (const [record] of boxes(root)) if (record.o) { first = Math.min(first, record.z); last = Math.max(last, record.z); }
-  return root.k === "output" ? [DATA.last, DATA.last] : last < 0 ? [-1, -1] : [first, last];
+  for (const [record] of boxes(root)) {
+    const at = record.o || record.f === "seed" ? record.z : record.at;
+    if (at !== undefined) { first = Math.min(first, at); last = Math.max(last, at); }
+  }
+  return root.span = last < 0 ? [-1, -1] : [first, last];
 }
 
 function walkOn(way) {
@@ -94,8 +137,9 @@ function toggleWalk() {
   if (on && !walker.steps.length) walker.steps = null;
   walkBar.hidden = !walker.steps;
   document.getElementById("step").setAttribute("aria-pressed", !!walker.steps);
-  for (const view of built.values()) markSteps(view);
-  if (walker.steps) walkTo(0);
+  if (walker.steps) return walkTo(0);
+  refreshed();
+  showPanel(selected ?? ROOT);
 }
 
 document.getElementById("step").addEventListener("click", toggleWalk);
