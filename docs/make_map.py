@@ -12,8 +12,8 @@ ROOT = DOCUMENT.parents[1]
 
 # From the lowest layer to the highest; what is not named here follows in alphabetical order.
 LAYERS = (
-    "errors.py", "core", "plugin.py", "transforms", "capture", "passes", "interop", "explain", "diff", "draw",
-    "compile", "nn", "optim", "data", "training", "testing", "scaffold", "cli",
+    "errors.py", "packages", "core", "tracing", "analysis", "kernels", "plugin.py", "transforms", "interop",
+    "explaining", "comparing", "drawing", "compiler", "nn", "optim", "data", "training", "testing", "scaffold", "cli",
 )  # fmt: skip
 
 
