@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygraph.analysis.memory import may_be_view
 from tinygraph.compiler.arena import ALIGNMENT, Lifetime, place
-from tinygraph.compiler.choosing import Kernel, choose_kernel, kernel_target, lower
+from tinygraph.compiler.choosing import Kernel, choose_kernel, joined_calls, kernel_target, lower
 from tinygraph.compiler.layouts import Key, choose_layouts, key_of
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.scalar_runs import ScalarRun
@@ -29,6 +29,7 @@ from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.errors import OpError
 from tinygraph.kernels.lowering import Array, Layout, Lowering, rows
+from tinygraph.kernels.threads import get_threads
 
 
 class Step(NamedTuple):
@@ -63,6 +64,7 @@ class Plan:
     ) -> None:
         self.graph = graph
         self._target = kernel_target(exact)
+        self._threads = get_threads()
         self._gradients_read = tuple(gradients_read)
         self._lock = threading.Lock()
         self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
@@ -79,6 +81,7 @@ class Plan:
         self._written: list[tuple[int, Leaf]] = []
         self._plan()
         self._run = [step.kernel.run for step in self.steps]
+        self._calls = joined_calls(self._run, self._threads)
         self._outputs = [self._value(out) for out in graph.outputs]
         over = {id(leaf) for _, leaf in self._written}
         self._copied: list[tuple[Leaf, Array, bool]] = []
@@ -304,7 +307,7 @@ class Plan:
     def _execute(self) -> None:
         position = 0
         try:
-            for position, run in enumerate(self._run):  # noqa: B007 - read when a step raises
+            for position, run in self._calls:  # noqa: B007 - read when a step raises
                 run()
         except Exception as error:
             written = [(leaf, step == position) for step, leaf in self._written if step <= position]
@@ -347,7 +350,9 @@ class Plan:
         return value
 
     def fits(self) -> bool:
-        """Whether the states still live where the plan reads them (a changed dtype moves them)."""
+        """Whether the states still live where the plan reads them (a changed dtype moves them), for as many threads."""
+        if self._threads != get_threads():
+            return False
         for leaf, home in self._states:
             if leaf.value is not home and (
                 home.ndim or np.ndim(leaf.value) or leaf.types.dtype != home.dtype

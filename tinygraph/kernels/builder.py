@@ -126,7 +126,11 @@ class Function:
 
     def units(self, body: Callable[[Offset], object]) -> None:
         """For each unit of work in the range that this call is to do, of a kernel that splits."""
-        self.loop(self.counts["first"], self.counts["last"], 1, lambda unit, _: body(unit) and None)
+
+        def one(unit: Offset, _: Carried) -> None:
+            body(unit)
+
+        self.loop(self.counts["first"], self.counts["last"], 1, one)
 
     def nest(
         self,
