@@ -19,10 +19,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
-from tinygraph.kernels.module import Bound, compile_text
+from tinygraph.kernels.module import Bound, MachineCode
 
 _CELL = 8  # 64-bit integers from one shared number to the next: a cache line each
 _CELLS = (
@@ -339,10 +338,11 @@ if hasattr(os, "register_at_fork"):
 def _functions() -> dict[str, Any]:
     """The native functions, by name; they take 64-bit integers."""
     library = ctypes.CDLL(None)
-    symbols = ("sched_yield", *(f"pthread_{name}" for name in _POSIX))
-    for name in symbols:
+    symbols = {}
+    for name in _POSIX:
         address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
-        llvm.add_symbol(name, address)
+        if address:
+            symbols[name] = address
     x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
     text = _TEXT.format(
         pause="call void @llvm.x86.sse2.pause()" if x86 else "fence acquire",
@@ -351,17 +351,21 @@ def _functions() -> dict[str, Any]:
         patience=_PATIENCE,
         **{name: _CELL * i for i, name in enumerate(_CELLS)},
     )
-    engine = compile_text(text)
+    names = ("run", "work", "together", "wake")
+    code = MachineCode(text, functions=names, imports=symbols)
     found = {}
-    for name in ("run", "work", "together", "wake"):
-        function: Any = ctypes.CFUNCTYPE(None)(engine.get_function_address(name))
+    for name in names:
+        function: Any = ctypes.CFUNCTYPE(None)(code.addresses[name])
         function.argtypes = None
-        function.alive = engine
+        function.alive = code
         found[name] = function
     return found
 
 
-_POSIX = ("mutex_lock", "mutex_unlock", "cond_wait", "cond_broadcast")
+_POSIX = (
+    *("sched_yield", "pthread_mutex_lock", "pthread_mutex_unlock"),
+    *("pthread_cond_wait", "pthread_cond_broadcast"),
+)
 
 
 def _pointers(*numbers: int) -> tuple[Any, ...]:

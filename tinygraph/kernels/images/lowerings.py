@@ -6,14 +6,13 @@ others go through scratch memory. What the kernels themselves do is in `direct.p
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.kernels import elementwise
+from tinygraph.kernels import elementwise, partial_sums
 from tinygraph.kernels.cpu import Target
 from tinygraph.kernels.images import direct, packing, winograd
 from tinygraph.kernels.images.direct import Convolution, Weights
@@ -175,7 +174,7 @@ def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target
             bound = products.bind(images, gradient, Private(parts), span=x[0])
         steps.append(bound)
         if len(parts) > 1:
-            steps.append(_total(parts))
+            steps.append(partial_sums.total([part.reshape(-1) for part in parts]))
         contiguous = kernel.memory(outputs[0], scratch[3])
         unpack = packing.unpack(weights, *borders.channels, made.dtype, target)
         steps.append(unpack.bind(parts[0], contiguous, span=1))
@@ -416,11 +415,3 @@ def _zeros(array: Array) -> Run:
     """A call that fills an array with zeros."""
     build = ProgramBuilder()
     return elementwise.bind(build.program(build.constant(0.0, array.dtype.name)), [], [array])
-
-
-def _total(arrays: Sequence[Array]) -> Run:
-    """A call that adds the others up into the first array, in their order."""
-    build = ProgramBuilder()
-    values = [build.input(array.dtype.name) for array in arrays]
-    total = functools.reduce(functools.partial(build.step, "add"), values)
-    return elementwise.bind(build.program(total), arrays, [arrays[0]])
