@@ -148,7 +148,12 @@ def _views_of_several(memory: Memory) -> dict[int, int]:
     found: dict[int, int] = {}
     for node in memory.nodes:
         several = not isinstance(node.types, ArrayType) and node.saved is not None and makes_views(node.op)
-        if not several or node.kind not in VIEWING or len(node.parents()) != 1 or not is_recorded(node.inputs[0]):
+        if (
+            not several
+            or node.kind not in VIEWING
+            or len(node.parents()) != 1
+            or not is_recorded(node.inputs[0])
+        ):
             continue
         operand = zeros_like(edge_type(node.inputs[0]))
         source = memory.buffer(node.inputs[0])

@@ -2,7 +2,8 @@
 
 The one answer that passes (`passes/schedule.py`, `passes/recompute.py`), plans (`compiler/building.py`), drawings and
 tables read. A value lives from its node to its last reader, outputs live to the end, and a view lies in its operand's
-memory. Leaves and gradients have memory of their own, and an update that can be written where its leaf lives needs none.
+memory. Leaves and gradients have memory of their own, and an update that can be written where its leaf lives needs
+none.
 """
 
 from __future__ import annotations
@@ -167,7 +168,12 @@ class Memory:
         if not is_recorded(value):
             return False
         buffer = self.buffer(value)
-        if self.maker[buffer] < 0 or buffer in self.states or buffer in self.lent or not self.in_rows(key_of(value)):
+        if (
+            self.maker[buffer] < 0
+            or buffer in self.states
+            or buffer in self.lent
+            or not self.in_rows(key_of(value))
+        ):
             return False
         maker = self.nodes[self.maker[buffer]]
         index = self.makes[self.maker[buffer]].index(buffer)
@@ -216,7 +222,9 @@ class Memory:
     def lifetimes(self) -> list[Lifetime]:
         """The places of all buffers that a plan makes, in order of their makers, those of elsewhere left out."""
         end = len(self.nodes)
-        last = [readers[-1] if readers else maker for readers, maker in zip(self.readers, self.maker, strict=True)]
+        last = [
+            readers[-1] if readers else maker for readers, maker in zip(self.readers, self.maker, strict=True)
+        ]
         for buffer in self.lasting:
             last[buffer] = end
         after: dict[int, int] = {}
@@ -342,7 +350,10 @@ def _has_place(leaf: Leaf) -> bool:
     """Whether a state lives in an array that can be written; numbers are replaced."""
     value = leaf.value
     return (
-        isinstance(value, np.ndarray) and bool(value.ndim) and value.flags.c_contiguous and value.flags.writeable
+        isinstance(value, np.ndarray)
+        and bool(value.ndim)
+        and value.flags.c_contiguous
+        and value.flags.writeable
     )
 
 

@@ -21,7 +21,7 @@ from tinygraph.compiler.python_numbers import python_call, runs_in_python
 from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, WeakType, is_python_integer
 from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, rows
@@ -77,7 +77,7 @@ def build_plan(
 
 
 def _lowering(node: Node, memory: Memory, asked: Question | None, target: Any) -> Lowering | None:
-    """A node's lowering for the layouts that its values have; one that was asked for them already is not asked again."""
+    """A node's lowering for the layouts of its values; a rule that answered for these already is not asked again."""
     if memory.is_view((id(node), 0)) or (node.op.lowering is None and "program" not in node.op.facts):
         return None
 

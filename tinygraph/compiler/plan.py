@@ -152,7 +152,8 @@ class Plan:
         return OpError(
             f"step {position} of the compiled plan failed: {node.describe()}: {type(error).__name__}: {error}. "
             f"{which} parameter or state was changed"
-            + " (what this function left in .grad before may be)" * lent
+            + " (what this function left in .grad before may be)"
+            * lent
         )
 
     def _finish(self) -> list[Any]:

@@ -1,7 +1,7 @@
 """Stand-ins: arrays in the layout of values that are not there yet, on which ops show which results are views.
 
-Whether a result lies in its operand's memory depends on strides, which the op itself knows best. It runs on zeros, never
-on what memory happened to hold; zeros that nobody touches cost no memory.
+Whether a result lies in its operand's memory depends on strides, which the op itself knows best. It runs on zeros,
+never on what memory happened to hold; zeros that nobody touches cost no memory.
 """
 
 from __future__ import annotations
