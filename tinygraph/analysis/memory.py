@@ -16,23 +16,28 @@ import numpy as np
 
 from tinygraph.analysis.pointwise import is_pointwise, is_reduced
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import VIEWING, Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import (
+    VIEWING,
+    Edge,
+    Key,
+    Leaf,
+    Node,
+    edge_index,
+    edge_node,
+    edge_type,
+    is_recorded,
+    key_of,
+)
 from tinygraph.core.stand_ins import lies_in, makes_views, run_on, zeros_like
-from tinygraph.core.types import ArrayType, is_python_integer
+from tinygraph.core.types import ArrayType, WeakType, is_python_integer
 
 if TYPE_CHECKING:
     from tinygraph.kernels.lowering import Layout
 
-Key = tuple[int, int]  # a value: its node's id and the number of the output
 Array = np.ndarray[Any, Any]
 # Values up to so many bytes get places of their own, side by side: sharing would save little, and finding places for
 # the 10^5 numbers of a scalar program takes time in the square of their count. No node moves for them either.
 SMALL = 64
-
-
-def key_of(edge: Edge) -> Key:
-    """The key of an edge's value."""
-    return id(edge_node(edge)), edge_index(edge)
 
 
 class Lifetime(NamedTuple):
@@ -54,6 +59,7 @@ class Memory:
     Attributes:
         nodes: the graph's nodes without its leaves, in order; node i is `nodes[i]`.
         sizes: bytes of each buffer; 0 where the memory is not among that of intermediate values.
+        operands: the keys of what each node reads, in order; None for a constant.
         makes: the buffers that each node makes, one for each output; none if it is a view.
         reads: the buffers that each node reads, itself or through views, each once.
         readers: the nodes that read each buffer, in order.
@@ -62,6 +68,7 @@ class Memory:
         in_place: updates that are written into a leaf's buffer, since no later node reads it, and that buffer.
         states: the same updates, each with its leaf.
         lent: the buffers of gradients that `.grad` will hold, each with the leaf that it is the gradient of.
+        objects: the buffers of Python integers, which may be of any size.
 
     Args:
         graph: in the order in which its nodes run.
@@ -71,11 +78,13 @@ class Memory:
     def __init__(self, graph: Graph, layouts: Mapping[Key, Layout] | None = None) -> None:
         self.nodes: list[Node] = [node for node in graph.nodes if not isinstance(node, Leaf)]
         self.sizes: list[int] = []
+        self.operands: list[list[Key | None]] = []
         self.makes: list[list[int]] = []
         self.reads: list[list[int]] = []
         self.readers: list[list[int]] = []
         self.maker: list[int] = []
         self._layouts = layouts if layouts is not None else {}
+        self.objects = set[int]()
         self._buffer: dict[Key, int] = {}
         self._inputs = set(map(id, graph.inputs))
         self._strided = set[Key]()  # states that do not lie in rows
@@ -86,18 +95,17 @@ class Memory:
             if state and not leaf.value.flags.c_contiguous:
                 self._strided.add((id(leaf), 0))
         for i, node in enumerate(self.nodes):
-            self.reads.append(list(dict.fromkeys(map(self.buffer, filter(is_recorded, node.inputs)))))
+            keys = [key_of(entry) if is_recorded(entry) else None for entry in node.inputs]
+            self.operands.append(keys)
+            self.reads.append(list(dict.fromkeys(self._buffer[key] for key in keys if key is not None)))
             for buffer in self.reads[i]:
                 self.readers[buffer].append(i)
             if views.take(node):
-                self._buffer[id(node), 0] = self.buffer(node.inputs[0])
+                assert keys[0] is not None
+                self._buffer[id(node), 0] = self._buffer[keys[0]]
                 self.makes.append([])
                 continue
-            self.makes.append(
-                [self._new(self._size((id(node), k), types), i) for k, types in enumerate(node.output_types)]
-            )
-            for index, made in enumerate(self.makes[i]):
-                self._buffer[id(node), index] = made
+            self.makes.append([self._make(i, index, types) for index, types in enumerate(node.output_types)])
         self._views_in_rows = views.in_rows
         self.lasting = {self.buffer(end) for end in graph.ends if is_recorded(end)}
         self.states = dict[int, Leaf]()
@@ -110,7 +118,7 @@ class Memory:
         for leaf, value in graph.gradients:
             if value is not None and self._may_be_lent(value):
                 self.lent[self.buffer(value)] = leaf
-        for elsewhere in (*self.states, *self.lent):
+        for elsewhere in (*self.states, *self.lent, *self.objects):
             self.sizes[elsewhere] = 0
 
     def _new(self, nbytes: int, maker: int) -> int:
@@ -119,11 +127,15 @@ class Memory:
         self.readers.append([])
         return len(self.sizes) - 1
 
-    def _size(self, key: Key, types: ArrayType) -> int:
+    def _make(self, i: int, index: int, types: ArrayType) -> int:
+        """The new buffer of a node's output."""
+        key = (id(self.nodes[i]), index)
         layout = self._layouts.get(key) if self._layouts else None
-        if layout is not None:
-            return layout.size(types.shape) * types.dtype.itemsize
-        return 0 if is_python_integer(types) else types.nbytes
+        nbytes = types.nbytes if layout is None else layout.size(types.shape) * types.dtype.itemsize
+        made = self._buffer[key] = self._new(nbytes, i)
+        if types.__class__ is WeakType and is_python_integer(types):
+            self.objects.add(made)
+        return made
 
     # -- values ----------------------------------------------------------------------------------------------------
 
@@ -182,10 +194,8 @@ class Memory:
 
     def _reads_only_whole(self, i: int, buffer: int) -> bool:
         """Whether a node reads a buffer as the value that it was made for alone, and not through a view besides."""
-        return not any(
-            is_recorded(entry) and self.buffer(entry) == buffer and self.is_view(key_of(entry))
-            for entry in self.nodes[i].inputs
-        )
+        views = self._views_in_rows
+        return not any(key in views and self._buffer[key] == buffer for key in self.operands[i])
 
     @functools.cached_property
     def _takes_over(self) -> dict[int, list[tuple[int, list[int]]]]:
@@ -208,13 +218,13 @@ class Memory:
 
     def _of_the_same_kind(self, i: int, index: int) -> Iterator[int]:
         """The buffers that a node reads element by element, of the type and layout of one of its results."""
-        node = self.nodes[i]
-        types, layout = node.output_types[index], self.layout((id(node), index))
-        for entry in node.inputs:
-            if not is_recorded(entry) or edge_type(entry) != types:
+        node, layouts = self.nodes[i], self._layouts
+        types, layout = node.output_types[index], layouts.get((id(node), index))
+        for key, entry in zip(self.operands[i], node.inputs, strict=True):
+            if key is None or edge_type(entry) != types or key in self._views_in_rows:
                 continue
-            source = self.buffer(entry)
-            alike = self.maker[source] >= 0 and self.layout(key_of(entry)) == layout
+            source = self._buffer[key]
+            alike = self.maker[source] >= 0 and layouts.get(key) == layout
             if alike and self._reads_only_whole(i, source):
                 yield source
 
@@ -234,12 +244,11 @@ class Memory:
                 if source is not None:
                     after[source] = made
         later = set(after.values())
+        elsewhere = {*self.states, *self.lent, *self.objects}
         found: list[Lifetime] = []
         for i, made in enumerate(self.makes):
-            for index, buffer in enumerate(made):
-                if buffer in later or buffer in self.states or buffer in self.lent:
-                    continue
-                if is_python_integer(self.nodes[i].output_types[index]):
+            for buffer in made:
+                if buffer in later or buffer in elsewhere:
                     continue
                 row = [buffer]
                 while row[-1] in after:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.analysis.memory import Key, Memory, key_of
+from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import Kernel, choose_kernel, joined_calls, kernel_target, lower
 from tinygraph.compiler.layouts import Question, choose_layouts
 from tinygraph.compiler.passes.verify import operand_type
@@ -43,7 +43,7 @@ def build_plan(
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
     layouts, asked = choose_layouts(nodes, graph.inputs, target)
     memory = Memory(graph, layouts)
-    lowerings = [_lowering(node, memory, asked.get(id(node)), target) for node in nodes]
+    lowerings = [_lowering(i, memory, asked.get(id(node)), target) for i, node in enumerate(nodes)]
     places = Places(graph, memory, layouts, lowerings)
     schedule = _Schedule(memory, places)
     for i, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
@@ -76,21 +76,24 @@ def build_plan(
     )
 
 
-def _lowering(node: Node, memory: Memory, asked: Question | None, target: Any) -> Lowering | None:
-    """A node's lowering for the layouts of its values; a rule that answered for these already is not asked again."""
+def _lowering(i: int, memory: Memory, asked: Question | None, target: Any) -> Lowering | None:
+    """The lowering of node i for the layouts of its values; a rule that answered for these is not asked again."""
+    node = memory.nodes[i]
     if memory.is_view((id(node), 0)) or (node.op.lowering is None and "program" not in node.op.facts):
         return None
-
-    def layout(key: Key, types: ArrayType) -> Layout | None:
-        return memory.layout(key) or (rows(len(types.shape)) if memory.in_rows(key) else None)
-
+    operands = zip(memory.operands[i], node.inputs, strict=True)
     layouts = Layouts(
-        tuple(layout(key_of(one), edge_type(one)) if is_recorded(one) else None for one in node.inputs),
-        tuple(layout((id(node), i), types) for i, types in enumerate(node.output_types)),
+        tuple(_layout(memory, key, edge_type(entry)) if key is not None else None for key, entry in operands),
+        tuple(_layout(memory, (id(node), k), types) for k, types in enumerate(node.output_types)),
     )
     if asked is not None and asked.layouts == layouts:
         return asked.answer
     return lower(node, *layouts, target)
+
+
+def _layout(memory: Memory, key: Key, types: ArrayType) -> Layout | None:
+    """How a value lies; None where it has strides of its own."""
+    return memory.layout(key) or (rows(len(types.shape)) if memory.in_rows(key) else None)
 
 
 def _copied(graph: Graph, memory: Memory, places: Places, schedule: _Schedule) -> list[Update]:
@@ -130,10 +133,10 @@ class _Schedule:
         """Add the steps of a node, which is the graph's node i; views need none."""
         if self._memory.is_view((id(node), 0)):
             return
-        for entry in node.inputs:
-            if is_recorded(entry) and (dtype := _dtype_met(entry, node)) is not None:
-                self._narrow(entry, dtype)
-        operands = [self._operand(entry, node) if is_recorded(entry) else entry for entry in node.inputs]
+        operands = [
+            entry if key is None else self._read(key, entry, node)
+            for key, entry in zip(self._memory.operands[i], node.inputs, strict=True)
+        ]
         outputs = tuple(self._arrays[id(node), k] for k in range(len(node.output_types)))
         if runs_in_python(node):
             self._end_run()
@@ -179,12 +182,15 @@ class _Schedule:
 
                 self.steps.append(Step(node, Kernel(clear_halo(array, layout), "clear halo"), ()))
 
-    def _operand(self, entry: Edge, node: Node) -> Any:
-        source = edge_node(entry)
-        if isinstance(source, Leaf) and source.kind == "generator":
-            return source.value
-        dtype = _dtype_met(entry, node)
-        return self._arrays[key_of(entry)] if dtype is None else self._narrowed[key_of(entry), dtype]
+    def _read(self, key: Key, entry: Edge, node: Node) -> Any:
+        """What a node reads: an array, or a generator."""
+        types = edge_type(entry)
+        if types.__class__ is WeakType:
+            dtype = _dtype_met(types, node)
+            if dtype is not None:
+                return self._narrow(entry, dtype)
+        found = self._arrays.get(key)
+        return found if found is not None else entry.value
 
     def _narrow(self, entry: Edge, dtype: np.dtype[Any]) -> Array:
         """A Python number as an array of a dtype, filled by a step once the number is there."""
@@ -201,10 +207,9 @@ class _Schedule:
         return self._narrowed[key, dtype]
 
 
-def _dtype_met(entry: Edge, node: Node) -> np.dtype[Any] | None:
-    """The dtype that a Python number takes where a node reads it; None where it is read as it is, as arrays are."""
-    types = edge_type(entry)
-    if not isinstance(types, WeakType) or "program" in node.op.facts or runs_in_python(node):
+def _dtype_met(types: ArrayType, node: Node) -> np.dtype[Any] | None:
+    """The dtype that a Python number takes where a node reads it; None where it is read as it is."""
+    if "program" in node.op.facts or runs_in_python(node):
         return None
     if is_python_integer(types):  # an index, for example
         return np.dtype(np.int64)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tinygraph.analysis.memory import Key, key_of, may_be_view
+from tinygraph.analysis.memory import may_be_view
 from tinygraph.compiler.choosing import lower
-from tinygraph.core.node import Leaf, Node, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.types import ArrayType
 from tinygraph.kernels.lowering import Layout, Layouts, Lowering, rows
 

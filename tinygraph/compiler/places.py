@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.analysis.memory import Key, Lifetime, Memory, key_of
+from tinygraph.analysis.memory import Lifetime, Memory
 from tinygraph.compiler.arena import ALIGNMENT, place
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, is_recorded
+from tinygraph.core.node import Key, Leaf, Node
 from tinygraph.core.types import ArrayType, is_python_integer
 from tinygraph.kernels.lowering import Array, Layout, Lowering
 
@@ -56,14 +56,14 @@ class Places:
         }
         self.elsewhere = [self._elsewhere(buffer, leaf) for buffer, leaf in memory.states.items()]
         self.elsewhere += [self._elsewhere(buffer) for buffer in memory.lent]
-        for key, types in self._keys.values():
-            if is_python_integer(types):  # objects do not lie in the arena
-                self.arrays[key] = np.array(0, object)
+        for buffer in memory.objects:
+            self.arrays[self._keys[buffer][0]] = np.array(0, object)
         self.cleared: set[Key] = set()
         self.scratch: dict[int, list[Array]] = {}
         self._fill_arena(lowerings)
-        for node in memory.nodes:
-            self._take_view(node)
+        for i, node in enumerate(memory.nodes):
+            if memory.is_view((id(node), 0)):
+                self.arrays[id(node), 0] = self._view(i, node)
 
     def _elsewhere(self, buffer: int, leaf: Leaf | None = None) -> Array:
         """The array of a buffer outside the arena: a state's own, or a new one."""
@@ -106,13 +106,14 @@ class Places:
         size = layout.size(types.shape) if layout else types.size
         return self._shaped(np.zeros(size, types.dtype), key, types)
 
-    def _take_view(self, node: Node) -> None:
+    def _view(self, i: int, node: Node) -> Array:
         """The array of a value that lies in its operand's, taken by the op itself."""
-        if self._memory.is_view((id(node), 0)):
-            operands: list[Any] = [
-                self.arrays[key_of(entry)] if is_recorded(entry) else entry for entry in node.inputs
-            ]
-            self.arrays[id(node), 0] = node.op.forward(*operands, **node.settings)
+        operands: list[Any] = [
+            entry if key is None else self.arrays[key]
+            for key, entry in zip(self._memory.operands[i], node.inputs, strict=True)
+        ]
+        view: Array = node.op.forward(*operands, **node.settings)
+        return view
 
 
 def _home(leaf: Leaf) -> Array:

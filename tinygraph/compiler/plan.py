@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.analysis.memory import Key, Memory
+from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import Kernel
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock, leaf_lock
-from tinygraph.core.node import Leaf, Node
+from tinygraph.core.node import Key, Leaf, Node
 from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
