@@ -21,7 +21,7 @@ from tinygraph.compiler.python_numbers import python_call, runs_in_python
 from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, WeakType, is_python_integer
 from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, rows
