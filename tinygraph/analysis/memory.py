@@ -9,26 +9,24 @@ none.
 from __future__ import annotations
 
 import functools
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinygraph.analysis.pointwise import is_pointwise, is_reduced
+from tinygraph.analysis.views import Views
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import (
-    VIEWING,
     Edge,
     Key,
     Leaf,
     Node,
     edge_index,
-    edge_node,
     edge_type,
     is_recorded,
     key_of,
 )
-from tinygraph.core.stand_ins import lies_in, makes_views, run_on, zeros_like
 from tinygraph.core.types import ArrayType, WeakType, is_python_integer
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ class Memory:
         self._buffer: dict[Key, int] = {}
         self._inputs = set(map(id, graph.inputs))
         self._strided = set[Key]()  # states that do not lie in rows
-        views = _Views(self._inputs, self._layouts)
+        views = Views(self._inputs, self._layouts)
         for leaf in graph.leaves:
             self._buffer[id(leaf), 0] = self._new(0, -1)
             state = isinstance(leaf.value, np.ndarray) and id(leaf) not in self._inputs
@@ -316,45 +314,6 @@ def peak_bytes(graph: Graph) -> int:
     return max(Memory(graph).alive(), default=0)
 
 
-class _Views:
-    """Which nodes are views: those that say that they may be run on stand-ins for their operands.
-
-    Attributes:
-        in_rows: of each value that is a view, whether it lies in rows.
-    """
-
-    def __init__(self, inputs: Container[int], layouts: Mapping[Key, Layout]) -> None:
-        self.in_rows: dict[Key, bool] = {}
-        self._layouts, self._inputs = layouts, inputs
-        self._arrays: dict[Key, Array] = {}
-
-    def take(self, node: Node) -> bool:
-        """Whether a node's result lies in its first operand's memory."""
-        if not may_be_view(node):
-            return False
-        operand = self._array(node.inputs[0])
-        others = tuple(self._array(entry) if is_recorded(entry) else entry for entry in node.inputs[1:])
-        (result,) = run_on(node.op, operand, others, node.settings)
-        if not lies_in(result, operand):
-            return False
-        self._arrays[id(node), 0] = result
-        self.in_rows[id(node), 0] = result.flags.c_contiguous
-        return True
-
-    def _array(self, edge: Edge) -> Array:
-        node, key = edge_node(edge), key_of(edge)
-        if key not in self._arrays:
-            types, layout = edge_type(edge), self._layouts.get(key)
-            if layout is not None:
-                found = layout.inside(np.zeros(layout.size(types.shape), types.dtype), types.shape)
-            elif isinstance(node, Leaf) and key[0] not in self._inputs and isinstance(node.value, np.ndarray):
-                found = node.value  # a state stays where it lies
-            else:
-                found = zeros_like(types)
-            self._arrays[key] = found
-        return self._arrays[key]
-
-
 def _has_place(leaf: Leaf) -> bool:
     """Whether a state lives in an array that can be written; numbers are replaced."""
     value = leaf.value
@@ -364,13 +323,3 @@ def _has_place(leaf: Leaf) -> bool:
         and value.flags.c_contiguous
         and value.flags.writeable
     )
-
-
-def may_be_view(node: Node) -> bool:
-    """Whether a node's result may lie in its operand's memory: its op says so, it reads nothing else, and its dtype is
-    the operand's.
-    """
-    if node.op.kind not in VIEWING or not isinstance(node.types, ArrayType) or not makes_views(node.op):
-        return False
-    source = node.inputs[0] if node.inputs and len(node.parents()) == 1 else None
-    return is_recorded(source) and node.types.dtype == edge_type(source).dtype

@@ -57,7 +57,7 @@ def build_plan(
     steps = schedule.finished()
     return Plan(
         graph=graph,
-        memory=memory,
+        layouts=layouts,
         steps=steps,
         arrays=places.arrays,
         arena=places.arena,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tinygraph.analysis.memory import may_be_view
+from tinygraph.analysis.views import may_be_view
 from tinygraph.compiler.choosing import lower
 from tinygraph.core.node import Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.types import ArrayType

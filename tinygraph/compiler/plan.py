@@ -22,7 +22,7 @@ from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.errors import OpError
-from tinygraph.kernels.lowering import Array
+from tinygraph.kernels.lowering import Array, Layout
 from tinygraph.kernels.threads import get_threads
 
 # What a step takes besides its arrays, machine code and the objects around it; and a node with its place. Measured.
@@ -65,9 +65,9 @@ class Plan:
 
     Attributes:
         graph: what it computes.
-        memory: which values share memory, and until when they need it.
+        layouts: of the values that do not lie in rows, by their keys.
         steps: the kernel calls, in order.
-        arrays: where each value lies, by its key in `memory`.
+        arrays: where each value lies, by its key.
         arena: the memory of all intermediate values and of the kernels' scratch; `arena_bytes` of it are used.
         elsewhere: arrays outside the arena that steps write: states, and gradients that `.grad` holds.
         inputs: where the graph's inputs are copied to.
@@ -83,7 +83,7 @@ class Plan:
     """
 
     graph: Graph
-    memory: Memory
+    layouts: Mapping[Key, Layout]
     steps: tuple[Step, ...]
     arrays: Mapping[Key, Array]
     arena: Array
@@ -187,7 +187,7 @@ class Plan:
             *(home for leaf, home in self.states if home.ndim == 0),
         ]
         own = sum(array.nbytes for array in arrays) + self.arena.nbytes
-        return own + _STEP_BYTES * len(self.steps) + _NODE_BYTES * len(self.memory.nodes)
+        return own + _STEP_BYTES * len(self.steps) + _NODE_BYTES * len(self.graph.nodes)
 
     def fits(self) -> bool:
         """Whether the states still live where the plan reads them (a changed dtype moves them), for as many threads."""
@@ -199,6 +199,11 @@ class Plan:
             ):
                 return False
         return True
+
+    @property
+    def memory(self) -> Memory:
+        """Which values share memory and until when they need it, as the plan was built; found again, not kept."""
+        return Memory(self.graph, self.layouts)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
