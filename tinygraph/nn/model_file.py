@@ -80,7 +80,7 @@ def load_model(path: str | Path, *, most_numbers: int = MOST_NUMBERS) -> Module:
     """
     path = Path(path)
     with refusing(path.name), limited_numbers(most_numbers):
-        return _Reading(path).model()
+        return _ModelFileReading(path).model()
 
 
 def input_types(path: str | Path) -> list[ArrayType] | None:
@@ -91,7 +91,7 @@ def input_types(path: str | Path) -> list[ArrayType] | None:
     """
     path = Path(path)
     with refusing(path.name):
-        return _Reading(path).inputs()[1]
+        return _ModelFileReading(path).inputs()[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _read(values: Mapping[str, Any], name: str) -> Any:
     return results[int(number)]
 
 
-class _Reading:
+class _ModelFileReading:
     """One file on its way to being a model."""
 
     def __init__(self, path: Path) -> None:
