@@ -18,7 +18,7 @@ from tinygraph.packages.card import Card, card_line, card_of, cards_of, cards_te
 from tinygraph.packages.manifest import Manifest, package_folders
 from tinygraph.plugin import Sample, op
 from tinygraph.testing import Report
-from tinygraph.testing.card import make_card
+from tinygraph.testing.card_making import make_card
 from tinygraph.testing.cost import cost_of
 from tinygraph.testing.shipped import card_faults
 from tinygraph.testing.trial import Trial

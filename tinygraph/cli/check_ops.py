@@ -15,7 +15,7 @@ from tinygraph.cli.terminal import console, errors, fail, say
 from tinygraph.core.op import Op
 from tinygraph.core.registry import BUILTIN_PACKAGE
 from tinygraph.testing import Report, check_op
-from tinygraph.testing.card import make_card
+from tinygraph.testing.card_making import make_card
 from tinygraph.testing.linter import Fault, lint_op
 from tinygraph.testing.mutation import Score, mutation_score
 from tinygraph.testing.roots import Cause
