@@ -7,8 +7,8 @@ import tinygraph as tg
 from tinygraph.errors import SettingError
 from tinygraph.plugin import op, ops
 from tinygraph.testing import LawBroken, check_grads
-from tinygraph.testing.causes import likely_cause
 from tinygraph.testing.differences import gap, pulled_back, pushed_forward
+from tinygraph.testing.likely_causes import likely_cause
 
 X = np.array([[0.3, -1.2], [0.8, 1.5]])
 

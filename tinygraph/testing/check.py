@@ -16,10 +16,10 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.time_limit import TimeLimit, limited_to
 from tinygraph.core.trees import flatten
 from tinygraph.errors import SettingError
-from tinygraph.testing.causes import likely_cause
 from tinygraph.testing.differences import gap, pulled_back, pushed_forward
 from tinygraph.testing.law import DoesNotApply, Finding, Law, LawBroken
 from tinygraph.testing.laws import LAWS
+from tinygraph.testing.likely_causes import likely_cause
 from tinygraph.testing.roots import Cause, causes_of
 from tinygraph.testing.trial import random_like
 from tinygraph.transforms import jvp, vjp

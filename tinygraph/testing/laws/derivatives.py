@@ -11,10 +11,10 @@ from tinygraph.core.engine import conform
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
 from tinygraph.errors import RuleError
-from tinygraph.testing.causes import likely_cause
 from tinygraph.testing.differences import Disagreement, disagreement, pulled_back, pushed_forward
 from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_one_rule, on_op, on_samples
 from tinygraph.testing.laws.values import same
+from tinygraph.testing.likely_causes import likely_cause
 from tinygraph.testing.trial import Trial, array_of
 from tinygraph.transforms import jvp, vjp
 
