@@ -20,7 +20,7 @@ from tinygraph.plugin import Sample, op
 from tinygraph.testing import Report
 from tinygraph.testing.card_making import make_card
 from tinygraph.testing.cost import cost_of
-from tinygraph.testing.shipped import card_faults
+from tinygraph.testing.package_files import card_faults
 from tinygraph.testing.trial import Trial
 
 BUILTIN = [one for one in registry.all_ops() if one.package == BUILTIN_PACKAGE]
