@@ -1,6 +1,6 @@
 """The main job: train the small network on a task, test it, print the results and have the report written.
 
-What is learnt is `task`'s, the network is `network`'s, the telling `storytelling`'s.
+What is learnt is `task`'s, the network is `network`'s, its report `training_report`'s.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Shifted(TensorDataset):
 
 def run(task: Task, options: Options, out: Path, *, command: str) -> Path:
     """Train, test, print the results, write the report, and return the path of its page."""
-    from tinygraph.cli.storytelling import tell
+    from tinygraph.cli.training_report import tell
 
     trained = learn(task, options)
     _print_results(trained)
