@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygraph.analysis.operations import operations
+from tinygraph.analysis.operation_counts import operations
 from tinygraph.core.op import Op
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
