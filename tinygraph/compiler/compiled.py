@@ -316,7 +316,7 @@ class Compiled:
         """
         self._forget()
         if kernels.available():
-            from tinygraph.kernels.module import release_unused
+            from tinygraph.kernels.machine_code import release_unused
 
             release_unused()
 

@@ -26,7 +26,7 @@ from tinygraph.kernels.builder import (
 )
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.emission import emit
-from tinygraph.kernels.module import Bound, Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
 Array = np.ndarray[Any, Any]
