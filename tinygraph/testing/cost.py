@@ -1,6 +1,6 @@
 """What one application of an op costs: floating-point operations, bytes moved, bytes kept for the backward pass.
 
-Operations are counted in `core/operations.py`.
+Operations are counted in `analysis/operation_counts.py`.
 """
 
 from __future__ import annotations
