@@ -87,7 +87,9 @@ def test_a_step_is_found_for_steep_and_flat_functions(x):
         exact = np.exp(x / 1e-4 - 1) / 1e-4 if x < 1 else 1 / x
     k = 0 if x < 1 else 1
     assert (
-        disagreement(exact, lambda step: pulled_back(lambda x: [f(x)[k]], [x], 0, [np.ones(1)], step), 1e-6, 1.0)
+        disagreement(
+            exact, lambda step: pulled_back(lambda x: [f(x)[k]], [x], 0, [np.ones(1)], step), 1e-6, 1.0
+        )
         is None
     )
 
