@@ -478,6 +478,10 @@ class BuiltinOps:
     def multiply(self, x: Any, y: Any, /) -> Any:
         """x * y;  d/dx = y,  d/dy = x."""
 
+    def nan_to_num(self, x: Any, /, *, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+        """x with nan and the infinities replaced, by the largest finite numbers if None;  d/dx = 1 where x is
+        finite."""
+
     def negative(self, x: Any, /) -> Any:
         """-x;  d/dx = -1."""
 
