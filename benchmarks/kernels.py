@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from tinygraph.core.registry import ops
 from tinygraph.kernels import elementwise
 from tinygraph.kernels import lowering as door
 from tinygraph.kernels.cpu import current_target
@@ -89,7 +90,7 @@ def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
     assert made is not None
     taken = made.target._replace(halo=made.gradient_halo())
     build = ProgramBuilder()
-    relu = direct.Epilogue(build.program(build.step("relu", build.input("float32"))))
+    relu = direct.Epilogue(build.program(build.step(ops.relu, build.input("float32"))))
     weights, reverse = direct.forward_weights(made), direct.gradient_weights(made)
     source, result, gradient, back = (
         empty_aligned(p.shape(BATCH), x.dtype) for p in (made.source, made.target, taken, made.source)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.convolution_cases import LAYOUTS, Case, each_map, reference
+from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError, ShapeError
 from tinygraph.kernels.cpu import current_target
 from tinygraph.kernels.images import direct as direct
@@ -149,14 +150,14 @@ def test_epilogues(guard: Any) -> None:
     layouts.pack(weights, 16, 16).bind(exact.kernel, packed, span=1)()
     layouts.pack_for_gradient(reverse, 16, 16).bind(exact.kernel, packed_back, span=1)()
     build = ProgramBuilder()
-    relu = direct.Epilogue(build.program(build.step("relu", build.input("float32"))))
+    relu = direct.Epilogue(build.program(build.step(ops.relu, build.input("float32"))))
     direct.forward(made, bias=False, epilogue=relu).bind(source, packed, out, span=case.images)()
     plain = exact.out - exact.bias[:, None, None].astype(float)
     assert_near(made.target.interior(out).transpose(0, 3, 1, 2), np.maximum(plain, 0), "float32")
     build = ProgramBuilder()
     total, made_from = build.input("float32"), build.input("float32")
     zero = build.constant(0.0, "float32")
-    kept = build.step("where", build.step("greater", made_from, zero), total, zero)
+    kept = build.step(ops.where, build.step(ops.greater, made_from, zero), total, zero)
     mask = direct.Epilogue(build.program(kept), (made.source,))
     direct.input_gradient(made, given, epilogue=mask).bind(
         gradient, packed_back, back, source, span=case.images

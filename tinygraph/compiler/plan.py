@@ -19,6 +19,7 @@ from tinygraph.compiler.arena import ALIGNMENT, Lifetime, place
 from tinygraph.compiler.choosing import Kernel, choose_kernel, kernel_target, lower
 from tinygraph.compiler.layouts import Key, choose_layouts, key_of
 from tinygraph.compiler.passes.verify import operand_type
+from tinygraph.compiler.python_numbers import is_python_integer, python_call, runs_in_python
 from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.compiler.storage import Storage
 from tinygraph.core.collector import collection_paused
@@ -74,11 +75,12 @@ class Plan:
         self._states = [(leaf, _home(leaf)) for leaf in states]
         self._leaves = given | {id(leaf): home for leaf, home in self._states}
         self._weak: dict[tuple[int, int, np.dtype[Any]], tuple[Array, Array]] = {}
+        self._weak_inputs: list[tuple[Array, Array]] = []
+        self._placed = False
         self.steps: list[Step] = []
         # states that a step writes where they live, each with the number of that step
         self._written: list[tuple[int, Leaf]] = []
         self._plan()
-        self._run = [step.kernel.run for step in self.steps]
         self._outputs = [self._value(out) for out in graph.outputs]
         over = {id(leaf) for _, leaf in self._written}
         self._copied: list[tuple[Leaf, Array, bool]] = []
@@ -92,6 +94,7 @@ class Plan:
             (leaf, None if value is None else _Gradient(self._value(value), id(leaf) in self._lent))
             for leaf, value in graph.gradients
         ]
+        self._run = [step.kernel.run for step in self.steps]
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -103,6 +106,7 @@ class Plan:
         storage.share_in_place(self._layouts, self._fixed)
         lowerings = [self._lower(node) for node in nodes]
         self._place(storage, lowerings)
+        self._placed = True
         self._numbers = numbers = ScalarRun()
         for position, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
             if (id(node), 0) in self._views:
@@ -110,7 +114,12 @@ class Plan:
                 continue
             outputs = tuple(self._values[id(node), i] for i in range(len(node.output_types)))
             operands = self._operands(node)
-            if numbers.takes(node, operands, outputs):
+            if runs_in_python(node):
+                self._add(numbers.finish())
+                kernel = Kernel(python_call(node, operands, outputs), f"Python {node.op.name}")
+                self.steps.append(Step(node, kernel, outputs, (node,)))
+                continue
+            if numbers.takes(node, operands, outputs, lowering):
                 continue
             self._add(numbers.finish())
             self._clear_halos(node, outputs, storage)
@@ -198,10 +207,13 @@ class Plan:
         lifetimes: list[Lifetime] = []
         owners: list[tuple[Key, ArrayType]] = []
         scratch: list[tuple[int, int]] = []
+        integers: dict[Key, Array] = {}
         for position, node in enumerate(self._nodes):
             for i, types in enumerate(node.output_types):
                 key = (id(node), i)
-                if storage.owns(key) and key not in self._fixed:
+                if is_python_integer(types):  # objects do not lie in the arena
+                    integers[key] = self._empty(key, types)
+                elif storage.owns(key) and key not in self._fixed:
                     lifetimes.append(Lifetime(self._nbytes(key, types), position, storage.last[key]))
                     owners.append((key, types))
         for position, lowering in enumerate(lowerings):
@@ -211,7 +223,7 @@ class Plan:
         offsets, self.arena_bytes = place(lifetimes)
         self._arena = np.empty(self.arena_bytes + 2 * ALIGNMENT, np.uint8)
         start = -self._arena.ctypes.data % ALIGNMENT
-        self._values = {(key, 0): array for key, array in self._leaves.items()} | self._fixed
+        self._values = {(key, 0): array for key, array in self._leaves.items()} | self._fixed | integers
         for (key, types), offset, lifetime in zip(owners, offsets, lifetimes, strict=False):
             chunk = self._arena[start + offset : start + offset + lifetime.nbytes].view(types.dtype)
             layout = self._layouts.get(key)
@@ -232,6 +244,8 @@ class Plan:
 
     def _empty(self, key: Key, types: ArrayType) -> Array:
         """An array in a value's layout that is not in the arena."""
+        if is_python_integer(types):
+            return np.array(0, object)
         layout = self._layouts.get(key)
         if layout is None:
             return np.empty(types.shape, types.dtype)
@@ -262,19 +276,27 @@ class Plan:
             return source.value
         array = self._values[id(source), edge_index(entry)]
         types = edge_type(entry)
-        if not isinstance(types, WeakType) or isinstance(node.types, WeakType) or "program" in node.op.facts:
+        if not isinstance(types, WeakType) or "program" in node.op.facts or runs_in_python(node):
             return array
-        if node.op.kind not in ("elementwise", "comparison"):  # an index, for example, stays what it is
+        if is_python_integer(types):  # an index, for example
+            return self._narrowed(source, edge_index(entry), np.dtype(np.int64))
+        if isinstance(node.types, WeakType) or node.op.kind not in ("elementwise", "comparison"):
             return array
         # a Python number takes the dtype of what it meets
         met = [one for one in map(operand_type, node.inputs) if isinstance(one, ArrayType)]
         dtype = np.result_type(types.number, *(one.dtype for one in met))
-        if dtype == array.dtype:
-            return array
-        key = (id(source), edge_index(entry), dtype)
+        return array if dtype == array.dtype else self._narrowed(source, edge_index(entry), dtype)
+
+    def _narrowed(self, source: Node, index: int, dtype: np.dtype[Any]) -> Array:
+        """A Python number as an array of a dtype, filled once the number is there."""
+        key = (id(source), index, dtype)
+        if not self._placed:  # asked for to find views
+            return np.zeros((), dtype)
         if key not in self._weak:
-            self._weak[key] = (np.empty((), dtype), array)
-            if not isinstance(source, Leaf):
+            self._weak[key] = (np.zeros((), dtype), self._values[id(source), index])
+            if isinstance(source, Leaf):
+                self._weak_inputs.append(self._weak[key])
+            else:
                 self._add(self._numbers.finish())  # the number itself comes first
                 copy = Kernel(lambda: np.copyto(*self._weak[key], casting="unsafe"), "cast")
                 self.steps.append(Step(source, copy, (self._weak[key][0],)))
@@ -298,7 +320,7 @@ class Plan:
         for leaf, home in self._states:
             if leaf.value is not home:
                 np.copyto(home, leaf.value)
-        for narrow, wide in self._weak.values():
+        for narrow, wide in self._weak_inputs:
             np.copyto(narrow, wide, casting="unsafe")
 
     def _execute(self) -> None:
@@ -343,6 +365,8 @@ class Plan:
     def _value(self, entry: Any) -> Array:
         if not is_recorded(entry):
             return np.asarray(entry)
+        if is_python_integer(edge_type(entry)):
+            return self._narrowed(edge_node(entry), edge_index(entry), np.dtype(np.int64))
         value: Array = self._values[id(edge_node(entry)), edge_index(entry)]
         return value
 

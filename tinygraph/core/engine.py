@@ -60,9 +60,9 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
     nodes = ancestors([edge_node(edge)])
     capture = modes.current.capture
     # nodes that stand for parameters which the captured program has replaced before: gradients stop at them
-    versions: dict[int, Leaf] = capture.versions if capture is not None else {}
+    versions: dict[Node, Leaf] = capture.versions if capture is not None else {}
     leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
-    leaves |= {id(node): versions[id(node)] for node in nodes if id(node) in versions}
+    leaves |= {id(node): versions[node] for node in nodes if node in versions}
     wanted = set(leaves) if versions else None
     found = propagate(nodes, [(edge, seed)], wanted=wanted, record=create_graph or capture is not None)
     given = {id(seed)}  # a rule may hand on the cotangent itself: each leaf gets an array of its own

@@ -18,6 +18,12 @@ Phase = Literal["forward", "backward", "update"]
 Scope = tuple[tuple[str, int], ...]
 
 
+class CompositeName(str):
+    """The name of the group that a composite op makes: told from a module's or the user's of the same name."""
+
+    __slots__ = ()
+
+
 class Place:
     """Where a node belongs: its scope, its phase and, for a backward node, the forward node it serves."""
 

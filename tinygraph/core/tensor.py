@@ -18,7 +18,7 @@ from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.source import here
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
 
 
@@ -403,6 +403,11 @@ class Tensor:
         return self // other, self % other
 
     def __round__(self, decimals: int = 0) -> Tensor:
+        if isinstance(self.type, WeakType):
+            raise CaptureError(
+                "round() of a Python number follows Python's own rules, which no op has: pass an array instead of the "
+                "number, or round it before the captured program"
+            )
         return ops.round(self, decimals=decimals)
 
     def __pow__(self, other: Any) -> Tensor:
@@ -424,7 +429,11 @@ class Tensor:
         return self
 
     def __abs__(self) -> Tensor:
-        return ops.abs(self)
+        result: Tensor = ops.abs(self)
+        if isinstance(self.type, WeakType):  # of a Python number it is one again, as np.abs() is not
+            assert result._edge is not None  # captured
+            edge_node(result._edge).types = WeakType(*result.type)
+        return result
 
     def __invert__(self) -> Tensor:
         return ops.logical_not(self) if self.dtype == np.bool_ else ops.invert(self)

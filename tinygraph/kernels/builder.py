@@ -2,7 +2,7 @@
 
 A thin, typed layer over llvmlite's IR builder. What is written here is what the machine executes: loops, tiles and
 vectors are chosen by the kernels' authors, and LLVM only selects instructions and registers. Nothing here knows an
-op (`emitters.py`), a shape or a layout.
+op, a shape or a layout.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Function:
     ) -> None:
         signature = ir.FunctionType(ir.VoidType(), [_POINTER] * len(pointers) + [INDEX] * len(counts))
         self.module = module
+        # whether it computes with single numbers: some of NumPy's answers on arrays differ from those on numbers
+        self.single_numbers = False
         self.function = ir.Function(module, signature, name)
         self.pointers: dict[str, Value] = dict(zip(pointers, self.function.args, strict=False))
         self.counts: dict[str, Value] = dict(zip(counts, self.function.args[len(pointers) :], strict=True))
@@ -296,6 +298,13 @@ class Function:
         """A number with the type of another value."""
         return splat(float(number), dtype_of(like), width_of(like))
 
+    def number(self, value: Value) -> float | None:
+        """The number that a value is known to be in all lanes, None if it is not known."""
+        known = getattr(value, "constant", None)  # a number, or one per lane
+        if isinstance(known, list):
+            known = known[0].constant if len(set(map(str, known))) == 1 else None
+        return float(known) if isinstance(known, float | int) else None
+
     def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
         """Lanes of the concatenation of two vectors."""
         return self.ir.shuffle_vector(a, b, _lanes(lanes))
@@ -343,16 +352,16 @@ class Function:
     # -- arithmetic ------------------------------------------------------------------------------------------------
 
     def add(self, a: Value, b: Value) -> Value:
-        """a + b"""
-        return self.ir.fadd(a, b)
+        """a + b; of booleans, as in NumPy, whether one holds."""
+        return self.either(a, b) if dtype_of(a) == "bool" else self.ir.fadd(a, b)
 
     def subtract(self, a: Value, b: Value) -> Value:
         """a - b"""
         return self.ir.fsub(a, b)
 
     def multiply(self, a: Value, b: Value) -> Value:
-        """a * b"""
-        return self.ir.fmul(a, b)
+        """a * b; of booleans, as in NumPy, whether both hold."""
+        return self.both(a, b) if dtype_of(a) == "bool" else self.ir.fmul(a, b)
 
     def divide(self, a: Value, b: Value) -> Value:
         """a / b"""
@@ -368,11 +377,29 @@ class Function:
 
     def compare(self, relation: str, a: Value, b: Value) -> Value:
         """Lanes in which the relation holds; false for nan, except `!=`."""
+        if dtype_of(a) == "bool":
+            return self.ir.icmp_unsigned(relation, a, b)
         return (self.ir.fcmp_unordered if relation == "!=" else self.ir.fcmp_ordered)(relation, a, b)
 
     def is_nan(self, a: Value) -> Value:
         """Lanes that are not a number."""
         return self.ir.fcmp_unordered("uno", a, a)
+
+    def both(self, a: Value, b: Value) -> Value:
+        """Lanes in which both conditions hold."""
+        return self.ir.and_(a, b)
+
+    def either(self, a: Value, b: Value) -> Value:
+        """Lanes in which a condition holds."""
+        return self.ir.or_(a, b)
+
+    def differ(self, a: Value, b: Value) -> Value:
+        """Lanes in which one condition holds and the other does not."""
+        return self.ir.xor(a, b)
+
+    def inverted(self, a: Value) -> Value:
+        """Lanes in which a condition does not hold."""
+        return self.ir.not_(a)
 
     def select(self, condition: Value, a: Value, b: Value) -> Value:
         """a where the condition holds, b elsewhere."""
@@ -380,11 +407,15 @@ class Function:
 
     def maximum(self, a: Value, b: Value) -> Value:
         """The larger; nan if either is nan, as in NumPy."""
+        if dtype_of(a) == "bool":
+            return self.either(a, b)
         keep = self.ir.or_(self.compare(">", a, b), self.is_nan(a))
         return self.select(keep, a, b)
 
     def minimum(self, a: Value, b: Value) -> Value:
         """The smaller; nan if either is nan, as in NumPy."""
+        if dtype_of(a) == "bool":
+            return self.both(a, b)
         keep = self.ir.or_(self.compare("<", a, b), self.is_nan(a))
         return self.select(keep, a, b)
 
@@ -407,7 +438,9 @@ class Function:
         return self.ir.call(self._declare(f"{name}.{suffix}", kind, [kind] * len(operands)), operands)
 
     def library(self, name: str, *scalars: Value) -> Value:
-        """A function of the C library's mathematics: `name` for float64, `name`f for float32."""
+        """A function of the C library's mathematics, lane by lane: `name` for float64, `name`f for float32."""
+        if width_of(scalars[0]) > 1:
+            return self.each_lane(lambda *lanes: self.library(name, *lanes), *scalars)
         kind = scalars[0].type
         symbol = name + ("f" if _float_name(scalars[0]) == "f32" else "")
         return self.ir.call(self._declare(symbol, kind, [kind] * len(scalars)), scalars)

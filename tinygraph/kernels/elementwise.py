@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.errors import DTypeError, ShapeError
-from tinygraph.kernels import emitters
 from tinygraph.kernels.builder import (
     Function,
     Offset,
@@ -26,6 +25,7 @@ from tinygraph.kernels.builder import (
     width_of,
 )
 from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.emission import emit
 from tinygraph.kernels.module import Bound, Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
@@ -92,9 +92,10 @@ def bind(
         DTypeError: an array whose dtype is not the program's.
 
     >>> from tinygraph.kernels.program import ProgramBuilder
+    >>> from tinygraph.core.registry import ops
     >>> build = ProgramBuilder()
     >>> x, y = build.input("float32"), build.input("float32")
-    >>> add = build.program(build.step("add", x, y))
+    >>> add = build.program(build.step(ops.add, x, y))
     >>> out = np.empty((2, 3), np.float32)
     >>> bind(add, [np.ones((2, 3), np.float32), np.arange(3, dtype=np.float32)], [out])()
     >>> out[1]
@@ -151,7 +152,7 @@ def kernel(
     """The kernel behind `bind`, compiled once for equal arguments; its pointers are inputs, then outputs."""
     names = [f"array{i}" for i in range(len(operands))]
     loops = _ordered_axes(shape, operands, axes)
-    title = "+".join(dict.fromkeys([step.op for step in program.steps if step.op != "constant"])) or "copy"
+    title = "+".join(dict.fromkeys(step.title for step in program.steps if step.op != "constant")) or "copy"
 
     width = _width(program, target)
     splits = _units(loops, any(reductions), width)
@@ -465,8 +466,11 @@ def emit_program(code: Function, program: Program, inputs: Sequence[Value], widt
     values = list(inputs)
     for step in program.steps:
         settings = dict(step.settings)
+        operands = [values[i] for i in step.operands]
         if step.op == "constant":
             values.append(splat(settings["value"], settings["dtype"], width))
+        elif isinstance(step.op, str):  # "cast"
+            values.append(code.cast(operands[0], settings["dtype"]))
         else:
-            values.append(emitters.emit(code, step.op, [values[i] for i in step.operands], settings))
+            values.append(emit(code, step.op, operands, settings))
     return [values[i] for i in program.outputs]

@@ -14,8 +14,8 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
-from tinygraph.kernels.builder import Function
 from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.emission import Code
 
 Array = np.ndarray[Any, Any]
 # the C library's mathematics that kernels may call, each for float64 and, with an f behind, float32
@@ -147,7 +147,7 @@ def _each(function: Callable[..., Any], blocks: Sequence[Any]) -> None:
 def compile_kernel(
     name: str,
     pointers: Sequence[str],
-    write: Callable[[Function], None],
+    write: Callable[[Code], None],
     *,
     counts: Sequence[str] = (),
     splits: int = 0,
@@ -159,7 +159,7 @@ def compile_kernel(
     Args:
         name: what it computes, for tables and profilers.
         pointers: names of the pointer arguments.
-        write: gets the `Function` under construction.
+        write: gets the function under construction.
         counts: names of the integer arguments.
         splits: how many units of work there are for each thing that the kernel is bound to. Adds the counts "first",
             "last" and "span": the function does the units in that range, and others may do others at the same time.
@@ -168,7 +168,7 @@ def compile_kernel(
     """
     module = ir.Module(name)
     names = [*counts, *(("first", "last", "span") if splits else ())]
-    code = Function(module, "kernel", pointers, names, distinct=distinct)
+    code = Code(module, "kernel", pointers, names, distinct=distinct)
     write(code)
     code.finish()
     code.add_entry("entry")

@@ -58,7 +58,7 @@ class ParameterGroup(MutableMapping[str, Any]):
     def _fact(self, name: str) -> Any:
         """What a captured program relies on that read a setting; comparing tensors would be elementwise."""
         value = self._plain(name)
-        return list(map(id, value)) if name == "params" else value
+        return [one._own_leaf() for one in value] if name == "params" else value
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name not in self._scheduled:

@@ -15,7 +15,7 @@ import numpy as np
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
-from tinygraph.core.node import Edge, Leaf, next_order
+from tinygraph.core.node import Edge, Leaf, Node, edge_node, next_order
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
 from tinygraph.core.tensor import Tensor
@@ -32,7 +32,8 @@ class Trace:
         reads: the states (parameters, buffers, generators) that the program reads, by id, each with whether it
             required a gradient.
         writes: the states it replaces, each with the last captured value.
-        versions: id of the node that stands for a parameter after it was replaced -> the parameter.
+        versions: the node that stands for a parameter after it was replaced -> the parameter. The node is the key, not
+            its id: the program may drop it, and a later node may then have its id.
         gradients: the leaves whose `.grad` it sets, each with the last captured value (None: cleared).
         gradients_read: the leaves whose `.grad` it reads, each with the state that holds it while the program runs.
         with_tensors: whether the program read a tensor or called a module, so that its results are tensors.
@@ -45,7 +46,7 @@ class Trace:
         self.floor = floor
         self.reads: dict[int, tuple[Leaf, bool]] = {}
         self.writes: dict[int, tuple[Leaf, Any]] = {}
-        self.versions: dict[int, Leaf] = {}
+        self.versions: dict[Node, Leaf] = {}
         self.gradients: dict[int, tuple[Leaf, Tensor | None]] = {}
         self.gradients_read: dict[int, tuple[Leaf, Tensor]] = {}
         self.constants: dict[int, tuple[Tensor, Any]] = {}
@@ -101,7 +102,7 @@ class Trace:
         if standing is None or of is not value:
             standing = self._version(leaf, value)
             self._standing[id(leaf)] = (value, standing)
-            self.versions[id(standing)] = leaf
+            self.versions[edge_node(standing)] = leaf
         return standing
 
     def _version(self, leaf: Leaf, value: Any) -> Edge:
@@ -252,7 +253,8 @@ def _input_type(value: Any) -> ArrayType | None:
             )
         return ArrayType(shape, dtype.newbyteorder("="))  # kernels take the machine's byte order only
     if isinstance(value, int | float | complex) and not isinstance(value, bool):
-        return WeakType((), np.asarray(value).dtype)
+        kind = next(one for one in (int, float, complex) if isinstance(value, one))
+        return WeakType((), np.dtype(kind))  # whatever its size
     return None
 
 

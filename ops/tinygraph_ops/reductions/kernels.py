@@ -65,4 +65,4 @@ def _lowering(kind: str) -> Callable[..., Lowering | None]:
 
 
 for _op in (sum, mean, max, min, prod):
-    _op.lower(_lowering(_op.name))
+    _op.lower(_lowering(_op.facts["reduction"]))

@@ -42,6 +42,7 @@ def _count(x_type: ArrayType, axis: Any) -> int:
 
 @op(
     kind="reduction",
+    facts={"reduction": "sum"},
     numpy=np.sum,
     linear=("x",),
     samples=[
@@ -69,6 +70,7 @@ def sum_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
 
 @op(
     kind="reduction",
+    facts={"reduction": "mean"},
     numpy=np.mean,
     linear=("x",),
     samples=[
@@ -96,6 +98,7 @@ def mean_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
 
 @op(
     kind="reduction",
+    facts={"reduction": "prod"},
     numpy=np.prod,
     samples=[
         Sample([1.0, 2.0, 4.5], expected=9.0),
@@ -156,6 +159,7 @@ def _product_before(x: Any, axis: int) -> Any:
 
 @op(
     kind="reduction",
+    facts={"reduction": "max"},
     numpy=(np.max, np.amax),
     samples=[
         Sample([1.0, 3.0, 2.5], expected=3.0),
@@ -187,6 +191,7 @@ def max_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
 
 @op(
     kind="reduction",
+    facts={"reduction": "min"},
     numpy=(np.min, np.amin),
     samples=[
         Sample([1.5, 3.0, 2.5], expected=1.5),

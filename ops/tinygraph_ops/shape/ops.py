@@ -225,6 +225,11 @@ def cast(x: Any, *, dtype: Any) -> Any:
     return array.astype(_numeric(dtype), copy=False)
 
 
+@cast.emit(bools=True)
+def cast_emitted(code: Any, x: Any, *, dtype: str) -> Any:
+    return code.cast(x, np.dtype(dtype).name)
+
+
 cast.expand(same_order)
 
 

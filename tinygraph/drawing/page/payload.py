@@ -128,6 +128,7 @@ class Payload:
         self.interiors: dict[tuple[Any, ...], int] = {}
         self.interior_records: list[Record] = []
         self.ops: dict[str, Record] = {}
+        self.titles: dict[Op, str] = {}
         self.expansions: dict[str, int] = {}
         self.expansion_records: list[Record] = []
 
@@ -181,8 +182,7 @@ class Payload:
 
     def _op(self, node: Node) -> Record:
         op = node.op
-        self.ops.setdefault(op.name, op_record(op))
-        found: Record = {"o": op.name, "z": self.order[id(node)], "v": self._tensors(node)}
+        found: Record = {"o": self._title(op), "z": self.order[id(node)], "v": self._tensors(node)}
         found["in"] = [self._operand(node, i) for i in range(len(node.inputs))]
         settings = settings_of(node)
         if settings:
@@ -198,6 +198,17 @@ class Payload:
         if expansion is not None and id(node) in self.values:
             found["e"] = self._expansion(expansion)
         return found | self._gradient(node)
+
+    def _title(self, op: Op) -> str:
+        """What the page calls an op: its name, with its package or a number where another op has that name."""
+        title = self.titles.get(op)
+        if title is None:
+            title, number = op.name, 1
+            while title in self.ops:
+                title = f"{op.name} of {op.package}" + (f" ({number})" if number > 1 else "")
+                number += 1
+            self.titles[op], self.ops[title] = title, op_record(op)
+        return title
 
     def _tensors(self, node: Node) -> list[int]:
         """The numbers of what a node computes."""

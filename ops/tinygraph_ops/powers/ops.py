@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import Sample, op, ops
+from tinygraph.plugin import ArrayType, Sample, broadcast_shapes, op, ops
 
 
 @op(
@@ -31,6 +31,26 @@ def power(x: Any, y: Any) -> Any:
     takes integer exponents; its derivative by the exponent is not a real number (nan).
     """
     return x**y
+
+
+def _one_or_each(x: Any, y: Any) -> bool:
+    """Whether the exponent is a number, or lies beside x element by element.
+
+    Where one exponent of an array serves many elements and is a half, NumPy takes roots: of -inf nan, of -0.0 itself.
+    """
+    shapes = (one.shape for one in (x, y) if isinstance(one, ArrayType))
+    return not isinstance(y, ArrayType) or y.shape == broadcast_shapes(*shapes)
+
+
+@power.emit(fits=_one_or_each)
+def power_emitted(code: Any, x: Any, y: Any) -> Any:
+    """A known small integer, or a half, as the exponent makes multiplications; else the C library is called."""
+    exponent = code.number(y)
+    if exponent is not None and exponent.is_integer() and abs(exponent) <= 64:
+        return code.integer_power(x, int(exponent))
+    if exponent == 0.5 and not code.single_numbers:
+        return code.intrinsic("llvm.sqrt", x)
+    return code.library("pow", x, y)
 
 
 @power.vjp("x")
@@ -65,6 +85,11 @@ def square(x: Any) -> Any:
     return np.square(x)
 
 
+@square.emit
+def square_emitted(code: Any, x: Any) -> Any:
+    return code.multiply(x, x)
+
+
 @square.vjp("x")
 def square_wrt_x(g: Any, x: Any) -> Any:
     return g * (2 * x)
@@ -84,6 +109,11 @@ def sqrt(x: Any) -> Any:
     return np.sqrt(x)
 
 
+@sqrt.emit
+def sqrt_emitted(code: Any, x: Any) -> Any:
+    return code.intrinsic("llvm.sqrt", x)
+
+
 @sqrt.vjp("x")
 def sqrt_wrt_x(g: Any, out: Any) -> Any:
     return g / (2 * out)
@@ -97,6 +127,11 @@ def sqrt_wrt_x(g: Any, out: Any) -> Any:
 def cbrt(x: Any) -> Any:
     """The real cube root of x;  d/dx = 1 / (3 ∛x²), infinite at 0."""
     return np.cbrt(x)
+
+
+@cbrt.emit
+def cbrt_emitted(code: Any, x: Any) -> Any:
+    return code.library("cbrt", x)
 
 
 @cbrt.vjp("x")
@@ -116,6 +151,11 @@ def cbrt_wrt_x(g: Any, out: Any) -> Any:
 def hypot(x: Any, y: Any) -> Any:
     """√(x² + y²) without overflow;  d/dx = x / out,  d/dy = y / out, both 0 at the origin."""
     return np.hypot(x, y)
+
+
+@hypot.emit
+def hypot_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.library("hypot", x, y)
 
 
 @hypot.vjp("x")
