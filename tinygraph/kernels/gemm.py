@@ -29,6 +29,8 @@ _DEPTH = 256  # of a block, in steps of the reduction
 _WAY_BYTES = 4096  # addresses so far apart share the lines of the first-level cache
 _WAYS = 8
 _PACKING = 0.4  # time of packing an element, in multiplications of vectors
+_L2_BYTES = 192 * 1024  # of rows that are read again for each panel of a group
+_GROUP = 8
 _UNITS = 32  # so many parts of the work are enough for any number of threads
 _ENOUGH_TILES = 4  # tiles of rows that pay for packing a panel
 
@@ -89,7 +91,9 @@ class Scheme(NamedTuple):
         dots: vectors along the depth; otherwise along the columns.
         rows, columns: of a register tile; columns count vectors, or with `dots` single columns.
         packed: whether panels of the right matrix go through scratch memory.
-        parts: into how many ranges rows are divided, for threads.
+        parts: into how many ranges rows are divided, for threads and for the second-level cache.
+        group: panels of columns that pass together, so that rows are read from that cache.
+        depth: steps of the reduction that are summed at a time.
         scratch: elements of scratch memory.
         time: estimated, in multiplications of vectors.
     """
@@ -100,6 +104,8 @@ class Scheme(NamedTuple):
     columns: int
     packed: bool
     parts: int
+    group: int
+    depth: int
     scratch: int
     time: float
 
@@ -137,15 +143,15 @@ def product_kernel(
 @kept
 def _product_kernel(product: Product, epilogue: Epilogue | None, target: Target) -> Kernel:
     scheme = choose_scheme(product, target)
-    if epilogue and scheme.product.rows == product.columns and scheme.product != product:
+    swapped = scheme.product != product
+    if epilogue and swapped:
         epilogue = epilogue._replace(operands=tuple(one.transposed() for one in epilogue.operands))
     extras = [f"operand{i}" for i in range(len(epilogue.operands) if epilogue else 0)]
-    swapped = scheme.product != product
     first = ("right", "left") if swapped else ("left", "right")
     writer = _Dots if scheme.dots else _Panels
     panels = math.ceil(scheme.product.columns / writer.columns_of(scheme, target))
-    inner = math.prod(product.stack)
-    units = inner * panels * scheme.parts
+    groups = math.ceil(panels / scheme.group)
+    units = math.prod(product.stack) * groups * scheme.parts if product.rows else 0
 
     def write(code: Code) -> None:
         if not units:
@@ -153,13 +159,13 @@ def _product_kernel(product: Product, epilogue: Epilogue | None, target: Target)
         nest = writer(code, scheme, epilogue, target)
 
         def unit(number: Offset) -> None:
-            rest, part = code.divide_index(number, scheme.parts)
-            rest, panel = code.divide_index(rest, panels)
+            rest, group = code.divide_index(number, groups)
+            rest, part = code.divide_index(rest, scheme.parts)
             places = []
             for size in reversed(product.stack):
                 rest, place = code.divide_index(rest, size)
                 places.append(place)
-            nest.write([rest, *reversed(places)], panel, part)
+            nest.write([rest, *reversed(places)], group, part)
 
         code.units(unit)
 
@@ -212,7 +218,7 @@ def _panel_scheme(product: Product, target: Target) -> Scheme:
         for rows in range(1, min(product.rows, limit) + 1):
             if rows * v + v + 1 > most + 1:
                 break
-            time = max(rows * v, 8) + 0.25 * rows + 0.5 * v
+            time = max(rows * v, 8) + 0.25 * rows + 0.5 * v + 1
             total = time * math.ceil(product.rows / rows) * math.ceil(vectors / v)
             if total < least:
                 best, least = (rows, v), total
@@ -220,14 +226,14 @@ def _panel_scheme(product: Product, target: Target) -> Scheme:
     tiles = math.ceil(product.rows / rows)
     rows = math.ceil(product.rows / tiles) if tiles else 1
     scattered = product.right.column != 1 and product.columns > 1
-    spread = product.right.row * itemsize(product.dtype) >= _WAY_BYTES // 4 and product.depth > _WAYS
-    packed = scattered or (spread and tiles >= _ENOUGH_TILES)
-    panels = max(1, math.ceil(vectors / v)) * math.prod(product.stack)
-    parts = max(1, min(_UNITS // panels, tiles // _ENOUGH_TILES if packed else tiles))
-    depth = _block(product.depth)
+    packed = scattered or (tiles >= _ENOUGH_TILES and vectors > v and product.depth > _WAYS)
+    depth, panels = _block(product.depth), max(1, math.ceil(vectors / v))
+    parts, group = _cut(product, tiles, panels, depth, _ENOUGH_TILES if packed else 1)
+    if tiles == 1 and not packed and panels > _UNITS:  # few rows: the right matrix is read in its own order
+        depth, group = min(depth, _WAYS), math.ceil(panels / _GROUP)
     cost = _PACKING if scattered else 2 / lanes
     time = least * product.depth + (parts * product.depth * product.columns * cost if packed else 0)
-    return Scheme(product, False, rows, v, packed, parts, depth * v * lanes if packed else 0, time)
+    return Scheme(product, False, rows, v, packed, parts, group, depth or 1, depth * v * lanes if packed else 0, time)
 
 
 def _dot_scheme(product: Product, target: Target) -> Scheme:
@@ -246,13 +252,23 @@ def _dot_scheme(product: Product, target: Target) -> Scheme:
     tiles = math.ceil(product.rows / rows)
     rows = math.ceil(product.rows / tiles) if tiles else 1
     packed = product.right.row != 1
-    panels = max(1, math.ceil(product.columns / columns)) * math.prod(product.stack)
-    parts = max(1, min(_UNITS // panels, tiles // _ENOUGH_TILES if packed else tiles))
+    panels = max(1, math.ceil(product.columns / columns))
+    parts, group = _cut(product, tiles, panels, product.depth, _ENOUGH_TILES if packed else 1)
     if packed:  # whole columns at a time, element by element
         least += 3 * _PACKING * parts * product.depth * product.columns
         if product.depth * columns > _DEPTH * target.lanes(product.dtype):
             least = math.inf
-    return Scheme(product, True, rows, columns, packed, parts, product.depth * columns if packed else 0, least)
+    size = product.depth * columns if packed else 0
+    return Scheme(product, True, rows, columns, packed, parts, group, product.depth, size, least)
+
+
+def _cut(product: Product, tiles: int, panels: int, depth: int, least: int) -> tuple[int, int]:
+    """Ranges of rows, each of some tiles at least, and panels of a group: parts that fit the cache, enough of them."""
+    size = product.rows * depth * itemsize(product.dtype)
+    parts = max(1, math.ceil(size / _L2_BYTES))
+    group = 1 if parts == 1 else max(1, min(_GROUP, panels * parts * math.prod(product.stack) // _UNITS))
+    units = math.ceil(panels / group) * math.prod(product.stack)
+    return max(1, min(max(parts, _UNITS // units), tiles // least)), group
 
 
 def _block(depth: int) -> int:
@@ -276,8 +292,8 @@ class _Nest:
         """Columns of a panel."""
         raise NotImplementedError
 
-    def write(self, stack: list[Offset], panel: Offset, part: Offset) -> None:
-        """The rows of one part, of one panel of columns, of one matrix of the stack."""
+    def write(self, stack: list[Offset], group: Offset, part: Offset) -> None:
+        """The rows of one part, of one group of panels, of one matrix of the stack."""
         code, product = self.code, self.product
         self.left, self.right, self.result, *self.extras = (
             code.at(code.pointers[name], code.offset(*zip(stack, matrix.stack, strict=True)), self.dtype)
@@ -291,31 +307,35 @@ class _Nest:
                 ),
             )
         )
-        width = product.columns - (self.whole_panels * self.panel_columns)
         each = math.ceil(self.tiles / self.scheme.parts)
         first = code.offset((part, each))
         last = code.smaller_index(code.offset(first, each), self.tiles)
-        if not width:
-            self.panel(panel, self.panel_columns, first, last)
-        elif not self.whole_panels:
-            self.panel(0, width, first, last)
-        else:
-            code.when(
-                code.at_most(panel, self.whole_panels - 1),
-                lambda: self.panel(panel, self.panel_columns, first, last),
-                lambda: self.panel(self.whole_panels, width, first, last),
-            )
+        start = code.offset((group, self.scheme.group))
+        stop = code.smaller_index(code.offset(start, self.scheme.group), self.panels)
+
+        def block(depth: Offset, _: list[Value]) -> None:
+            code.loop(start, stop, 1, lambda panel, _: self._whole_or_not(depth, panel, first, last))
+
+        code.loop(0, product.depth or 1, self.scheme.depth, block)
+
+    def _whole_or_not(self, depth: Offset, panel: Offset, first: Offset, last: Offset) -> None:
+        whole, width = divmod(self.product.columns, self.panel_columns)
+        self.code.when(
+            self.code.at_most(panel, whole - 1) if width and whole else not width,
+            lambda: self.panel(depth, panel, self.panel_columns, first, last),
+            lambda: self.panel(depth, whole, width, first, last),
+        )
+
+    @property
+    def panels(self) -> int:
+        return math.ceil(self.product.columns / self.panel_columns)
 
     @property
     def panel_columns(self) -> int:
         raise NotImplementedError
 
-    @property
-    def whole_panels(self) -> int:
-        return self.product.columns // self.panel_columns
-
-    def panel(self, panel: Offset, columns: int, first: Offset, last: Offset) -> None:
-        """The tiles of rows from `first` to `last`, of so many columns."""
+    def panel(self, depth: Offset, panel: Offset, columns: int, first: Offset, last: Offset) -> None:
+        """The tiles of rows from `first` to `last`, of so many columns, over a block of the depth."""
         raise NotImplementedError
 
     def each_tile(self, first: Offset, last: Offset, body: Callable[[Offset, int], None]) -> None:
@@ -394,28 +414,22 @@ class _Panels(_Nest):
     def panel_columns(self) -> int:
         return self.scheme.columns * self.lanes
 
-    def panel(self, panel: Offset, columns: int, first: Offset, last: Offset) -> None:
+    def panel(self, depth: Offset, panel: Offset, columns: int, first: Offset, last: Offset) -> None:
         code, product = self.code, self.product
         column = code.offset((panel, self.panel_columns))
-        depth = _block(product.depth)
-        vectors = math.ceil(columns / self.lanes)
-
-        def block(start: Offset, _: list[Value]) -> None:
-            steps = code.smaller_index(depth, code.offset((start, -1), product.depth))
-            place = code.offset((start, product.right.row), (column, product.right.column))
-            right, step = code.at(self.right, place, self.dtype), product.right.row
-            if self.scheme.packed:
-                step = vectors * self.lanes
-                self._pack(right, columns, steps, step)
-                right = code.pointers["scratch"]
-            left = code.at(self.left, code.offset((start, product.left.column)), self.dtype)
-            self.each_tile(
-                first,
-                last,
-                lambda row, rows: self._tile(left, right, step, start, steps, row, rows, column, columns),
-            )
-
-        code.loop(0, product.depth or 1, depth or 1, block)
+        steps = code.smaller_index(self.scheme.depth, code.offset((depth, -1), product.depth))
+        place = code.offset((depth, product.right.row), (column, product.right.column))
+        right, step = code.at(self.right, place, self.dtype), product.right.row
+        if self.scheme.packed:
+            step = math.ceil(columns / self.lanes) * self.lanes
+            self._pack(right, columns, steps, step)
+            right = code.pointers["scratch"]
+        left = code.at(self.left, code.offset((depth, product.left.column)), self.dtype)
+        self.each_tile(
+            first,
+            last,
+            lambda row, rows: self._tile(left, right, step, depth, steps, row, rows, column, columns),
+        )
 
     def _tile(
         self,
@@ -466,7 +480,7 @@ class _Panels(_Nest):
         sums = code.loop(0, code.smaller_index(start, 1), 1, add_before, sums)  # never, or once
         if self.epilogue:
             code.when(
-                code.at_most(product.depth, code.offset(start, _block(product.depth))),
+                code.at_most(product.depth, code.offset(start, self.scheme.depth)),
                 lambda: self.finish(sums, places),
                 lambda: [self.put(value, *place) for value, place in zip(sums, places, strict=True)],
             )
@@ -528,7 +542,7 @@ class _Dots(_Nest):
     def panel_columns(self) -> int:
         return self.scheme.columns
 
-    def panel(self, panel: Offset, columns: int, first: Offset, last: Offset) -> None:
+    def panel(self, depth: Offset, panel: Offset, columns: int, first: Offset, last: Offset) -> None:
         code, product = self.code, self.product
         column = code.offset((panel, self.panel_columns))
         right = code.at(self.right, code.offset((column, product.right.column)), self.dtype)
