@@ -229,11 +229,13 @@ def _panel_scheme(product: Product, target: Target) -> Scheme:
     packed = scattered or (tiles >= _ENOUGH_TILES and vectors > v and product.depth > _WAYS)
     depth, panels = _block(product.depth), max(1, math.ceil(vectors / v))
     parts, group = _cut(product, tiles, panels, depth, _ENOUGH_TILES if packed else 1)
-    if tiles == 1 and not packed and panels > _UNITS:  # few rows: the right matrix is read in its own order
+    if tiles == 1 and not packed and panels >= _GROUP:  # few rows: the right matrix is read in its own order
         depth, group = min(depth, _WAYS), math.ceil(panels / _GROUP)
     cost = _PACKING if scattered else 2 / lanes
     time = least * product.depth + (parts * product.depth * product.columns * cost if packed else 0)
-    return Scheme(product, False, rows, v, packed, parts, group, depth or 1, depth * v * lanes if packed else 0, time)
+    return Scheme(
+        product, False, rows, v, packed, parts, group, depth or 1, depth * v * lanes if packed else 0, time
+    )
 
 
 def _dot_scheme(product: Product, target: Target) -> Scheme:
@@ -524,7 +526,9 @@ class _Panels(_Nest):
             code.loop(
                 0, whole, lanes, lambda c, _: code.loop(0, even, lanes, lambda k, _: square(c, k)) and None
             )
-            code.loop(0, whole, 1, lambda c, _: code.loop(even, steps, 1, lambda k, _: element(c, k)) and None)
+            code.loop(
+                0, whole, 1, lambda c, _: code.loop(even, steps, 1, lambda k, _: element(c, k)) and None
+            )
         code.loop(whole, columns, 1, lambda c, _: code.loop(0, steps, 1, lambda k, _: element(c, k)) and None)
 
 
@@ -560,9 +564,7 @@ class _Dots(_Nest):
             right = code.pointers["scratch"]
         self.each_tile(first, last, lambda row, rows: self._tile(right, apart, row, rows, column, columns))
 
-    def _tile(
-        self, right: Value, apart: int, row: Offset, rows: int, column: Offset, columns: int
-    ) -> None:
+    def _tile(self, right: Value, apart: int, row: Offset, rows: int, column: Offset, columns: int) -> None:
         code, product, lanes = self.code, self.product, self.lanes
         left = code.at(self.left, code.offset((row, product.left.row)), self.dtype)
 
@@ -575,12 +577,16 @@ class _Dots(_Nest):
                 for array, step, count in ((left, product.left.row, rows), (right, apart, columns))
             )
             return [
-                code.fma(a, b, held[i * columns + j]) for i, a in enumerate(mine) for j, b in enumerate(theirs)
+                code.fma(a, b, held[i * columns + j])
+                for i, a in enumerate(mine)
+                for j, b in enumerate(theirs)
             ]
 
         whole = product.depth // lanes * lanes
         sums = code.loop(0, whole, lanes, multiply, [splat(0, self.dtype, lanes)] * (rows * columns))
         if whole < product.depth:
             sums = multiply(whole, sums, product.depth - whole)
-        places = [(code.offset(row, r), code.offset(column, c), 1) for r in range(rows) for c in range(columns)]
+        places = [
+            (code.offset(row, r), code.offset(column, c), 1) for r in range(rows) for c in range(columns)
+        ]
         self.finish([code.fold(code.add, one) for one in sums], places)
