@@ -3,9 +3,9 @@
 Two orders of the loops, of which a model of their costs chooses. *Rows times vectors*, after Goto and van de Geijn,
 "Anatomy of High-Performance Matrix Multiplication" (2008): a register tile of rows times vectors of columns, for which
 numbers of A are broadcast and vectors of B are read; what BLAS packs of A is read through its strides instead. A panel
-of B whose columns do not lie side by side, or whose rows fall on the same lines of the cache, is packed first; the depth
-passes in blocks. *Dot products*, where both lie along the depth and there are few rows or columns: vectors along the
-depth, summed across lanes at the end. The transposed problem is another candidate where the result's memory allows it.
+of B whose columns do not lie side by side, or that many tiles of rows read, is packed first; the depth passes in
+blocks. *Dot products*, where both lie along the depth and there are few rows or columns: vectors along the depth,
+summed across lanes at the end. The transposed problem is another candidate where the result's memory allows it.
 
 Sums: each block of the depth starts from zero and is added to the others, so that errors grow with the length of a
 block, not with the depth (`tests/kernels/test_gemm.py` holds the bound). Their order depends on the sizes and strides
