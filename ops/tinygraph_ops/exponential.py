@@ -151,18 +151,24 @@ def log10_wrt_x(g: Any, x: Any) -> Any:
     ],
 )
 def logaddexp(x: Any, y: Any) -> Any:
-    """log(e^x + e^y) without overflow;  d/dx = e^(x - out),  d/dy = e^(y - out), both 0 where out is -∞."""
+    """log(e^x + e^y) without overflow;  d/dx = sigmoid(x - y),  d/dy = sigmoid(y - x), both 0 where out is -∞."""
     return np.logaddexp(x, y)
 
 
 @logaddexp.vjp("x")
-def logaddexp_wrt_x(g: Any, x: Any, out: Any) -> Any:
-    return g * ops.exp(x - ops.where(out == -np.inf, 0, out))
+def logaddexp_wrt_x(g: Any, x: Any, y: Any, out: Any) -> Any:
+    return _share(g, x, y, out)
 
 
 @logaddexp.vjp("y")
-def logaddexp_wrt_y(g: Any, y: Any, out: Any) -> Any:
-    return g * ops.exp(y - ops.where(out == -np.inf, 0, out))
+def logaddexp_wrt_y(g: Any, x: Any, y: Any, out: Any) -> Any:
+    return _share(g, y, x, out)
+
+
+def _share(g: Any, x: Any, y: Any, out: Any) -> Any:
+    # not e^(x - out): where x is large, out is rounded by more than the logarithm that distinguishes them
+    nothing = ops.equal(out, -np.inf)
+    return ops.where(nothing, 0, g * ops.sigmoid(ops.where(nothing, 0, x) - ops.where(nothing, 0, y)))
 
 
 @op(

@@ -12,7 +12,7 @@ import pytest
 from tinygraph.errors import SettingError
 from tinygraph.kernels.cpu import current_target
 from tinygraph.kernels.module import compile_kernel
-from tinygraph.kernels.threads import Table
+from tinygraph.kernels.teams import Table
 
 
 def _doubling() -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygraph import kernels
 from tinygraph.core.node import Node
-from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types
+from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, calls_of
 
 
 class Kernel(NamedTuple):
@@ -144,3 +144,31 @@ def _parameters(function: Any) -> frozenset[str]:
         return frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return frozenset()
+
+
+def joined_calls(runs: Sequence[Callable[[], Any]], threads: int) -> list[tuple[int, Callable[[], Any]]]:
+    """The calls of some runs in order, each with the number of its run; generated kernels in a row become one call.
+
+    That one call runs on all threads; nothing in it raises, so the number of its first run stands for all.
+    """
+    if not kernels.available():
+        return list(enumerate(runs))
+    from tinygraph.kernels.module import Bound
+    from tinygraph.kernels.teams import Table
+
+    joined: list[tuple[int, Callable[[], Any]]] = []
+    row: list[Bound] = []
+    first = 0
+    for position, run in enumerate(runs):
+        for call in calls_of(run):
+            if isinstance(call, Bound):
+                first = first if row else position
+                row.append(call)
+                continue
+            if row:
+                joined.append((first, Table(row, threads)))
+                row = []
+            joined.append((position, call))
+    if row:
+        joined.append((first, Table(row, threads)))
+    return joined

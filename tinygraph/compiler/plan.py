@@ -7,7 +7,6 @@ is decided in `storage.py`, how images lie in `layouts.py`. Shape ops that only 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 
 from tinygraph.analysis.memory import may_be_view
 from tinygraph.compiler.arena import ALIGNMENT, Lifetime, place
-from tinygraph.compiler.choosing import Kernel, choose_kernel, kernel_target, lower
+from tinygraph.compiler.choosing import Kernel, choose_kernel, joined_calls, kernel_target, lower
 from tinygraph.compiler.layouts import Key, choose_layouts, key_of
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.python_numbers import is_python_integer, python_call, runs_in_python
@@ -24,12 +23,18 @@ from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.compiler.storage import Storage
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
+from tinygraph.core.locks import Lock, leaf_lock
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.errors import OpError
 from tinygraph.kernels.lowering import Array, Layout, Lowering, rows
+from tinygraph.kernels.threads import get_threads
+
+# What a step takes besides its arrays, machine code and the objects around it; and a node with its place. Measured.
+_STEP_BYTES, _NODE_BYTES = 25_000, 2_000
 
 
 class Step(NamedTuple):
@@ -64,8 +69,9 @@ class Plan:
     ) -> None:
         self.graph = graph
         self._target = kernel_target(exact)
+        self._threads = get_threads()
         self._gradients_read = tuple(gradients_read)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
         self._layouts = choose_layouts(self._nodes, graph.inputs, self._target)
         self._inputs = [self._holder((id(leaf), 0), leaf.types) for leaf in graph.inputs]
@@ -95,6 +101,7 @@ class Plan:
             for leaf, value in graph.gradients
         ]
         self._run = [step.kernel.run for step in self.steps]
+        self._calls = joined_calls(self._run, self._threads)
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -298,7 +305,8 @@ class Plan:
                 self._weak_inputs.append(self._weak[key])
             else:
                 self._add(self._numbers.finish())  # the number itself comes first
-                copy = Kernel(lambda: np.copyto(*self._weak[key], casting="unsafe"), "cast")
+                pair = self._weak[key]  # not the plan, which would refer to itself
+                copy = Kernel(lambda: np.copyto(*pair, casting="unsafe"), "cast")
                 self.steps.append(Step(source, copy, (self._weak[key][0],)))
         return self._weak[key][0]
 
@@ -306,7 +314,10 @@ class Plan:
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         """Run the schedule on the values of the graph's inputs; returns fresh arrays and updates states in place."""
-        with self._lock:
+        with self._lock.held:
+            if present.region is not None:
+                for leaf in (*(leaf for _, leaf in self._written), *(leaf for leaf, _, _ in self._copied)):
+                    present.region.note_write(tensor_of(leaf))
             self._fill(inputs)
             self._execute()
             return self._finish()
@@ -315,8 +326,12 @@ class Plan:
         for array, value in zip(self._inputs, inputs, strict=True):
             np.copyto(array, value)
         for leaf, held in self._gradients_read:
-            if leaf.grad is not None:
+            if leaf.grad is None:
+                continue
+            if isinstance(held._value, np.ndarray):
                 np.copyto(held._value, leaf.grad._value)
+            else:  # a number, which its place is filled from below
+                held._value = held._own_leaf().value = np.asarray(leaf.grad._value)[()]
         for leaf, home in self._states:
             if leaf.value is not home:
                 np.copyto(home, leaf.value)
@@ -326,11 +341,13 @@ class Plan:
     def _execute(self) -> None:
         position = 0
         try:
-            for position, run in enumerate(self._run):  # noqa: B007 - read when a step raises
+            for position, run in self._calls:  # noqa: B007 - read when a step raises
                 run()
-        except Exception as error:
+        except BaseException as error:
             written = [(leaf, step == position) for step, leaf in self._written if step <= position]
             self._note_writes([leaf for leaf, _ in written], 4)
+            if not isinstance(error, Exception):  # Ctrl-C
+                raise
             names = ", ".join(leaf.describe() + " (perhaps in part)" * torn for leaf, torn in written)
             raise self._failure(
                 position, error, f"Already updated: {names}; no other" if written else "No"
@@ -347,19 +364,23 @@ class Plan:
     def _finish(self) -> list[Any]:
         results = [out.copy("C")[()] for out in self._outputs]
         for leaf, gradient in self._gradients:
-            leaf.grad = None if gradient is None else gradient()
+            new = None if gradient is None else gradient()
+            if leaf._grad is not new:  # from the second call on it mostly is
+                leaf.grad = new
         # an update may be another state's old value, or a view of it
         values = [value.copy() if among_states else value for _, value, among_states in self._copied]
+        # noted first: a write that Ctrl-C interrupts is noticed as well
+        self._note_writes([leaf for leaf, _, _ in self._copied] + [leaf for _, leaf in self._written], 4)
         for (leaf, _, _), value in zip(self._copied, values, strict=True):
             _set_value(leaf, value)
-        self._note_writes([leaf for leaf, _, _ in self._copied] + [leaf for _, leaf in self._written], 4)
         return results
 
     def _note_writes(self, leaves: Sequence[Leaf], depth: int) -> None:
         """Count the writes, and remember the line that asked for them."""
         changed_at = here(depth)
         for leaf in leaves:
-            leaf.version += 1
+            with leaf_lock.held:
+                leaf.version += 1
             leaf.changed_at = changed_at
 
     def _value(self, entry: Any) -> Array:
@@ -370,8 +391,21 @@ class Plan:
         value: Array = self._values[id(edge_node(entry)), edge_index(entry)]
         return value
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes, about: arrays of its own, kernels and machine code, and the schedule."""
+        arrays = [
+            *self._inputs,
+            *self._fixed.values(),
+            *(home for leaf, home in self._states if home.ndim == 0),
+        ]
+        own = sum(array.nbytes for array in arrays) + self._arena.nbytes
+        return own + _STEP_BYTES * len(self.steps) + _NODE_BYTES * len(self._nodes)
+
     def fits(self) -> bool:
-        """Whether the states still live where the plan reads them (a changed dtype moves them)."""
+        """Whether the states still live where the plan reads them (a changed dtype moves them), for as many threads."""
+        if self._threads != get_threads():
+            return False
         for leaf, home in self._states:
             if leaf.value is not home and (
                 home.ndim or np.ndim(leaf.value) or leaf.types.dtype != home.dtype
@@ -384,7 +418,7 @@ class Plan:
     def profile(self, inputs: Sequence[Any], repeats: int = 10) -> list[float]:
         """Seconds per step, the median of some runs; states stay as they are, also where a step fails."""
         times = np.empty((repeats, len(self._run)))
-        with self._lock:
+        with self._lock.held:
             before = [(array, array.copy()) for array in self._fixed.values()]
             for row in times:
                 self._fill(inputs)

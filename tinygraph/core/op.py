@@ -40,6 +40,8 @@ FACTS = (
     "permutation",
     "transposed_product",
     "program",
+    "read_only",
+    "body",
     "reduction",
 )
 
@@ -311,6 +313,7 @@ class Op:
         tangent_rules: forward-mode rules by operand name; what is missing is derived from `rules`.
         numpy_twin: the NumPy function that takes the operands and settings just as the op does, if there is one.
         type_rule: operand types to output types, without running the forward.
+        put: for an op whose result lies in its first operand's memory: what that becomes when the result is written.
         typed: whether the op gave that rule itself (else it is found by running the forward on stand-ins).
         linear: operands in which the op is linear, others fixed: their reach is structural.
         nondifferentiable: operands through which no gradient flows, by nature (indices, masks, piecewise constants).
@@ -327,7 +330,9 @@ class Op:
             "permutation": f(settings, ndim) -> the order in which it puts the axes of an operand.
             "transposed_product": True; its result with the last two axes exchanged is what it makes of its operands,
             each so exchanged, in reverse order.
+            "read_only": True; its result may lie in its operand's memory, and must not be written.
             "program": what an op that the compiler made computes, in the kernel language.
+            "body": what an op consists of whose body is a graph, see `bodies.py`.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
     """
@@ -353,6 +358,7 @@ class Op:
     lowering: Callable[..., Any] | None = None
     emission: Emission | None = None
     cost_rule: Callable[..., int] | None = None
+    put: Callable[..., Any] | None = None
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
     plans: dict[int, Plan] = field(default_factory=dict, repr=False)
     tangent_plans: dict[int, Plan] = field(default_factory=dict, repr=False)
@@ -494,6 +500,36 @@ class Op:
     def lower(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Attach the door to compiled kernels: `lower(types, layouts, target)`."""
         self.lowering = function
+        return function
+
+    def view(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Attach the rule of a write to a view: `rule(value, x, ...)` returns x with `value` where the result lies.
+
+        For ops that do not compute but show their first operand's memory, as NumPy's slices and transposes do.
+        After `value` and the first operand it asks for settings by name; `output` is the number of the output that is
+        written, for ops with several.
+
+        >>> @op(kind="shape", declare=False)
+        ... def backwards(x):
+        ...     return x[::-1]
+        >>> @backwards.view
+        ... def backwards_put(value, x):
+        ...     return ops.flip(value, axis=0)
+        """
+        names = list(inspect.signature(function).parameters)
+        first = self.signature.operands[0].name
+        allowed = (*self.signature.settings, "output")
+        if names[:2] != ["value", first] or not set(names[2:]) <= set(allowed):
+            raise RuleError(
+                f"rule {function.__name__!r} of op {self.name!r} must take 'value' and {first!r} first, then any of "
+                f"{', '.join(allowed)}; it takes ({', '.join(names)})"
+            )
+
+        def put(value: Any, x: Any, settings: dict[str, Any], output: int | None) -> Any:
+            given = [output if name == "output" else self.setting(settings, name) for name in names[2:]]
+            return function(value, x, *given)
+
+        self.put = put
         return function
 
     @overload

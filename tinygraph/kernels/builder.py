@@ -129,7 +129,11 @@ class Function:
 
     def units(self, body: Callable[[Offset], object]) -> None:
         """For each unit of work in the range that this call is to do, of a kernel that splits."""
-        self.loop(self.counts["first"], self.counts["last"], 1, lambda unit, _: body(unit) and None)
+
+        def one(unit: Offset, _: Carried) -> None:
+            body(unit)
+
+        self.loop(self.counts["first"], self.counts["last"], 1, one)
 
     def nest(
         self,
@@ -209,7 +213,7 @@ class Function:
         return self.ir.icmp_signed("<=", index(a), index(b))
 
     def both(self, a: Value | bool, b: Value | bool) -> Value | bool:
-        """a and b, of conditions."""
+        """a and b, of conditions, lane by lane."""
         if isinstance(a, bool):
             return b if a else False
         if isinstance(b, bool):

@@ -14,6 +14,7 @@ only: the same bits for any number of threads. Ragged ends are vectors of which 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -186,7 +187,7 @@ def _most_vectors(target: Target) -> int:
     return 8 if target.registers >= 32 else 4
 
 
-@kept
+@functools.lru_cache(maxsize=2048)
 def choose_scheme(product: Product, target: Target) -> Scheme:
     """The scheme of least estimated time; those that write the result in vectors come first."""
     turned = product.transposed()
@@ -348,10 +349,8 @@ class _Nest:
         code.loop(first, whole, 1, lambda tile, _: body(code.offset((tile, rows)), rows))
         if rest:
             start = (self.tiles - 1) * rows
-            wanted = code.at_most(self.tiles, last)
-            if isinstance(first, int) and first >= self.tiles:
-                return
-            code.when(code.both(wanted, code.at_most(code.offset(first, 1), last)), lambda: body(start, rest))
+            mine = code.both(code.at_most(self.tiles, last), code.at_most(code.offset(first, 1), last))
+            code.when(mine, lambda: body(start, rest))
 
     def finish(self, values: Sequence[Value], places: Sequence[tuple[Offset, Offset, int]]) -> None:
         """Write values at (row, column), of which so many lanes are wanted, through the epilogue."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import functools
+import itertools
 import sys
-import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
+from tinygraph.core.locks import Lock
+from tinygraph.core.recent import Recent
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.emission import Code
 
@@ -23,9 +26,13 @@ LIBRARY_FUNCTIONS = (
     *("pow", "cbrt", "hypot", "sin", "cos", "tan", "asin", "acos", "atan", "atan2"),
     *("sinh", "cosh", "asinh", "acosh", "atanh"),
 )
-_lock = threading.Lock()
+ENTRY = "kernel"  # the name of the function in a module
+_CODE_OVERHEAD = 80_000  # bytes besides the machine code: pages, symbols, the kernel's description; measured
+_numbers = itertools.count()
+_lock = Lock()
 # for functions that make kernels: one kernel for equal arguments; those not used for long are dropped, unless bound
-kept = functools.lru_cache(maxsize=2048)
+kernels = Recent(256 * 2**20)
+kept = kernels.kept
 
 
 class Private(NamedTuple):
@@ -43,14 +50,19 @@ class Kernel(NamedTuple):
         pointers: how many pointers it takes.
         splits: units of work for each of `span` things (images, rows) it is bound to, which may be done at the same
             time; its last counts are the range of units to do, and the span. 0: the work cannot be divided.
-        engine: the owner of the machine code.
+        code: the owner of the machine code.
     """
 
     name: str
     address: int
     pointers: int
     splits: int
-    engine: Any
+    code: MachineCode
+
+    @property
+    def nbytes(self) -> int:
+        """What its machine code takes."""
+        return self.code.nbytes
 
     def bind(self, *arrays: Array | Private, counts: Sequence[int] = (), span: int | None = None) -> Bound:
         """The kernel applied to the memory of these arrays, of which it reads and writes whatever it was made for.
@@ -66,7 +78,9 @@ class Kernel(NamedTuple):
             raise TypeError(f"kernel {self.name} takes {self.pointers} arrays, not {len(arrays)}")
         if bool(self.splits) != (span is not None):
             raise TypeError(f"kernel {self.name} {'needs a' if self.splits else 'takes no'} span")
-        return Bound(self, arrays, tuple(counts), span)
+        bound = Bound(self, arrays, tuple(counts), span)
+        self.code.bound[id(bound.function)] = bound.function
+        return bound
 
 
 class Bound:
@@ -76,9 +90,10 @@ class Bound:
         name: what it computes, for tables.
         span: how many things it works on, or None for a kernel that does not split.
         run: the cheapest callable that runs it.
+        function: what `run` calls, which keeps arrays and machine code alive.
     """
 
-    __slots__ = ("_arrays", "_blocks", "_counts", "_function", "kernel", "run", "span")
+    __slots__ = ("_arrays", "_blocks", "_counts", "function", "kernel", "run", "span")
 
     def __init__(
         self,
@@ -94,11 +109,11 @@ class Bound:
         # with partial sums of each thread all parts must be done, by whomever
         threads = max((len(one.arrays) for one in arrays if isinstance(one, Private)), default=1)
         blocks = [ctypes.c_void_p(self.block(thread, threads)) for thread in range(threads)]
-        function.alive = [arrays, kernel.engine, self._blocks]  # whoever holds `run` holds what it needs
+        function.alive = [arrays, kernel.code, self._blocks]  # whoever holds `run` holds what it needs
         self.run: Callable[[], Any] = functools.partial(function, blocks[0])
         if threads > 1:
             self.run = functools.partial(_each, function, blocks)
-        self._function = function
+        self.function = function
 
     @property
     def name(self) -> str:
@@ -128,7 +143,7 @@ class Bound:
 
     def holding(self, *objects: Any) -> Bound:
         """The same, keeping more objects alive."""
-        self._function.alive.append(objects)
+        self.function.alive.append(objects)
         return self
 
     def __call__(self) -> None:
@@ -168,35 +183,68 @@ def compile_kernel(
     """
     module = ir.Module(name)
     names = [*counts, *(("first", "last", "span") if splits else ())]
-    code = Code(module, "kernel", pointers, names, distinct=distinct)
+    code = Code(module, "body", pointers, names, distinct=distinct)
     write(code)
     code.finish()
-    code.add_entry("entry")
-    engine = compile_text(str(module), target)
-    return Kernel(name, engine.get_function_address("entry"), len(pointers), splits, engine)
+    code.add_entry(ENTRY)
+    made = MachineCode(str(module), target)
+    return Kernel(name, made.addresses[ENTRY], len(pointers), splits, made)
 
 
-def compile_text(text: str, target: Target | None = None) -> Any:
-    """An execution engine that owns the machine code of a module in LLVM's assembly language.
+class MachineCode:
+    """The machine code of one module, in memory of its own that is given back with this object.
 
-    LLVM's optimisation passes over the IR are left out: they rewrite hand-scheduled vector code for the worse.
+    Attributes:
+        nbytes: what it takes, about.
+        addresses: where its functions start, by name.
+        bound: the bound kernels that run it.
     """
-    machine = (target or current_target()).machine()
-    _offer_library()
-    parsed = llvm.parse_assembly(text)
-    parsed.triple = machine.triple
-    parsed.verify()
-    with _lock:
-        engine = llvm.create_mcjit_compiler(parsed, machine)
-        engine.finalize_object()
-    return engine
+
+    def __init__(
+        self,
+        text: str,
+        target: Target | None = None,
+        *,
+        functions: Sequence[str] = (ENTRY,),
+        imports: Mapping[str, int] | None = None,
+    ) -> None:
+        """Compile a module in LLVM's assembly language that defines `functions`, and calls those at other addresses.
+
+        LLVM's optimisation passes over the IR are left out: they rewrite hand-scheduled vector code for the worse.
+        """
+        with _lock.held:
+            machine, linker = _linker(target or current_target())
+            parsed = llvm.parse_assembly(text, llvm.create_context())
+            parsed.triple = machine.triple
+            parsed.verify()
+            image = machine.emit_object(parsed)
+            library = llvm.JITLibraryBuilder().add_object_img(image)
+            for function in functions:
+                library.export_symbol(function)
+            for symbol, address in {**_library_functions(), **(imports or {})}.items():
+                if f"@{symbol}(" in text:
+                    library.import_symbol(symbol, address)
+            self._tracker = library.link(linker, f"code {next(_numbers)}")
+        self.nbytes = len(image) + _CODE_OVERHEAD
+        self.addresses: dict[str, int] = {name: self._tracker[name] for name in functions}
+        self.bound: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 @functools.cache
-def _offer_library() -> None:
-    """Tell LLVM where the C library's mathematics are, wherever this platform keeps them."""
+def _linker(target: Target) -> tuple[Any, Any]:
+    """What makes machine code for a CPU, and what places it in memory: one each, since they take a megabyte."""
+    return target.machine(), llvm.create_lljit_compiler(target.machine())
+
+
+@functools.cache
+def _library_functions() -> dict[str, int]:
+    """Where the C library's mathematics are, wherever this platform keeps them."""
     library = ctypes.CDLL(ctypes.util.find_library("m") if sys.platform != "win32" else "ucrtbase")
-    for name in LIBRARY_FUNCTIONS:
-        for symbol in (name, name + "f"):
-            address = ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value
-            llvm.add_symbol(symbol, address)
+    names = [symbol for name in LIBRARY_FUNCTIONS for symbol in (name, name + "f")]
+    addresses = (ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value for symbol in names)
+    return {symbol: address for symbol, address in zip(names, addresses, strict=True) if address}
+
+
+def release_unused() -> None:
+    """Give back the machine code of kernels that are bound to no arrays any more."""
+    kernels.drop(lambda kernel: not kernel.code.bound)

@@ -20,6 +20,7 @@ from tinygraph.plugin import (
     op,
     ops,
 )
+from tinygraph_ops.half_precision import narrow, wide
 
 _LINE = [-2.0, -0.5, 0.25, 3.0]
 _GRID = [[-2.0, -0.5, 0.25], [3.0, 0.1, -1.0]]
@@ -381,7 +382,7 @@ def softmax(x: Any, *, axis: Any = -1) -> Any:
     """
     axes = normalize_axes(axis, np.ndim(x))
     exponentials = np.exp(_shifted(x, axes))
-    return exponentials / exponentials.sum(axis=axes, keepdims=True)
+    return narrow(exponentials / exponentials.sum(axis=axes, keepdims=True), x.dtype)
 
 
 @softmax.expand
@@ -391,6 +392,7 @@ def softmax_expansion(x: ArrayType, *, axis: Any) -> Expansion:
 
 @softmax.vjp("x")
 def softmax_wrt_x(g: Any, out: Any, *, axis: Any) -> Any:
+    g, out = wide(g), wide(out)
     return out * (g - ops.sum(g * out, axis=axis, keepdims=True))
 
 
@@ -417,7 +419,8 @@ def log_softmax(x: Any, *, axis: Any = -1) -> Any:
     """
     axes = normalize_axes(axis, np.ndim(x))
     shifted = _shifted(x, axes)
-    return shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True)) if shifted.size else shifted
+    out = shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True)) if shifted.size else shifted
+    return narrow(out, x.dtype)
 
 
 @log_softmax.expand
@@ -427,6 +430,7 @@ def log_softmax_expansion(x: ArrayType, *, axis: Any) -> Expansion:
 
 @log_softmax.vjp("x")
 def log_softmax_wrt_x(g: Any, out: Any, *, axis: Any) -> Any:
+    g, out = wide(g), wide(out)
     return g - ops.exp(out) * ops.sum(g, axis=axis, keepdims=True)
 
 
@@ -438,6 +442,6 @@ def _over_axis_types(x: ArrayType, *, axis: Any = -1) -> ArrayType:
 
 
 def _shifted(x: Any, axes: tuple[int, ...]) -> Any:
-    """A new floating array: x less its maximum, so that no exponential overflows."""
-    x = x if x.dtype.kind in "fc" else x.astype(np.float64)
+    """A new floating array, at least float32: x less its maximum, so that no exponential overflows."""
+    x = wide(x) if x.dtype.kind in "fc" else x.astype(np.float64)
     return x - x.max(axis=axes, keepdims=True, initial=-np.inf)

@@ -209,7 +209,10 @@ def abs_emitted(code: Any, x: Any) -> Any:
 def abs_wrt_x(g: Any, x: Any, out: Any) -> Any:
     if x.dtype.kind != "c":
         return g * ops.sign(x)
-    return g * (ops.conj(x) / ops.where(out == 0, 1, out))
+    # 0 at 0 by convention, from which no further derivative follows: that of the root is not finite
+    nothing = ops.equal(out, 0)
+    direction = ops.conj(x) / ops.where(nothing, 1, out)
+    return g * ops.where(nothing, ops.sqrt(ops.where(nothing, out, 1)), direction)
 
 
 @abs.jvp("x")

@@ -18,6 +18,7 @@ from tinygraph.plugin import (
     op,
     ops,
 )
+from tinygraph_ops.half_precision import narrow, wide
 
 Shape = tuple[int, ...]
 
@@ -101,17 +102,17 @@ def cross_entropy(
     _cross_entropy_shape(logits, labels, label_smoothing, reduction)
     labels = np.asarray(labels)
     axis = _class_axis(logits)
-    log_shares = ops.log_softmax(logits, axis=axis)
+    log_shares = ops.log_softmax(wide(logits), axis=axis)
     target = _target(labels, logits.shape[axis], label_smoothing, ignore_index, log_shares.dtype)
     # Where the target is 0, an infinite logit must not make a NaN.
     products = np.multiply(target, log_shares, out=np.zeros_like(log_shares), where=target != 0)
     if reduction == "none":
-        return -products.sum(axis=axis)
+        return narrow(-products.sum(axis=axis), logits.dtype)
     total = -products.sum()
-    if reduction == "sum":
-        return total
-    counted = _counted(labels, logits, ignore_index)
-    return total / counted if counted else total * np.nan
+    if reduction == "mean":
+        counted = _counted(labels, logits, ignore_index)
+        total = total / counted if counted else total * np.nan
+    return narrow(total, logits.dtype)
 
 
 @cross_entropy.types
@@ -127,6 +128,7 @@ def cross_entropy_types(
 def cross_entropy_wrt_logits(
     g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Any:
+    g, logits = wide(g), wide(logits)
     if not _are_shares(labels):
         return cross_entropy_gradient(
             g,
@@ -144,6 +146,7 @@ def cross_entropy_wrt_logits(
 
 @cross_entropy.vjp("labels")
 def cross_entropy_wrt_labels(g: Any, logits: Any, *, label_smoothing: float, reduction: str) -> Any:
+    g, logits = wide(g), wide(logits)
     scale = label_smoothing - 1.0
     if reduction == "mean":
         scale /= max(1, _positions(logits))
@@ -204,13 +207,13 @@ def cross_entropy_gradient(
     _cross_entropy_gradient_shape(cotangent, logits, labels, label_smoothing, reduction)
     labels = np.asarray(labels)
     axis = _class_axis(logits)
-    shares = ops.softmax(logits, axis=axis)
+    shares = ops.softmax(wide(logits), axis=axis)
     target = _target(labels, logits.shape[axis], label_smoothing, ignore_index, shares.dtype)
     slope = shares * target.sum(axis=axis, keepdims=True) - target
     scale = np.asarray(cotangent, slope.dtype)
     if reduction == "mean":
-        scale = scale / max(1, _counted(labels, logits, ignore_index))
-    return slope * _each(scale.astype(slope.dtype), logits)
+        scale = np.asarray(scale / max(1, _counted(labels, logits, ignore_index)), slope.dtype)
+    return (slope * _each(scale, logits)).astype(_floating(logits.dtype), copy=False)
 
 
 @cross_entropy_gradient.types
@@ -226,6 +229,7 @@ def cross_entropy_gradient_types(
 def cross_entropy_gradient_wrt_cotangent(
     g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Any:
+    g, logits = wide(g), wide(logits)
     axis = _class_axis(logits)
     target = _target_of(logits, labels, label_smoothing, ignore_index)
     slope = ops.softmax(logits, axis=axis) * ops.sum(target, axis=axis, keepdims=True) - target
@@ -246,9 +250,12 @@ def cross_entropy_gradient_wrt_logits(
     ignore_index: int,
     reduction: str,
 ) -> Any:
+    g, logits = wide(g), wide(logits)
     axis = _class_axis(logits)
     target = _target_of(logits, labels, label_smoothing, ignore_index)
-    scale = cotangent / _divisor(logits, labels, ignore_index) if reduction == "mean" else cotangent
+    scale = wide(cotangent)
+    if reduction == "mean":
+        scale = scale / _divisor(logits, labels, ignore_index)
     weight = g * ops.sum(target, axis=axis, keepdims=True) * _each(scale, logits)
     shares = ops.softmax(logits, axis=axis)
     return shares * (weight - ops.sum(shares * weight, axis=axis, keepdims=True))

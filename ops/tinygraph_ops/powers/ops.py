@@ -63,15 +63,25 @@ def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
         y = ops.cast(y, dtype=np.promote_types(y.dtype, "int8").name)  # 0 - 1 would wrap around
     # only 0⁰ needs help (0 * 0⁻¹); elsewhere the base stays, so that derivatives by y are right where y is 0
     base = ops.where((x == 0) & (y == 0), 1, x)
-    return g * (y * ops.power(base, y - 1))
+    slope = y * ops.power(base, y - 1)
+    if y.dtype.kind not in "fc":
+        return g * slope
+    # at 0¹ and 0⁰ the slope is a limit, y, from which no derivative by y follows: that of the root is infinite
+    limit = ops.equal(x, 0) & (ops.equal(y, 1) | ops.equal(y, 0))
+    return g * ops.where(limit, y - ops.sqrt(ops.where(limit, y * (y - 1), 1)), slope)
 
 
 @power.vjp("y")
 def power_wrt_y(g: Any, x: Any, y: Any, out: Any) -> Any:
     if isinstance(x, int | float) and x > 0:
         return g * (out * _log(x))  # a Python number, so that single precision stays
-    base = ops.where(ops.equal(x, 0) & (y >= 0), 1, x)
-    return g * out * ops.log(base)
+    nothing = ops.equal(x, 0)
+    base = ops.where(nothing & (y >= 0), 1, x)
+    if y.dtype.kind not in "fc":
+        return g * out * ops.log(base)
+    # likewise 0 at 0¹ and 0⁰
+    limit = nothing & (ops.equal(y, 1) | ops.equal(y, 0))
+    return g * ops.where(limit, ops.sqrt(ops.where(limit, x * y, 1)), out * ops.log(base))
 
 
 @op(
@@ -160,9 +170,15 @@ def hypot_emitted(code: Any, x: Any, y: Any) -> Any:
 
 @hypot.vjp("x")
 def hypot_wrt_x(g: Any, x: Any, out: Any) -> Any:
-    return g * (x / ops.where(out == 0, 1, out))
+    return g * _direction(x, out)
 
 
 @hypot.vjp("y")
 def hypot_wrt_y(g: Any, y: Any, out: Any) -> Any:
-    return g * (y / ops.where(out == 0, 1, out))
+    return g * _direction(y, out)
+
+
+def _direction(x: Any, out: Any) -> Any:
+    """x / out, 0 at the origin by convention, from which no further derivative follows: the root's is infinite."""
+    nothing = ops.equal(out, 0)
+    return ops.where(nothing, ops.sqrt(ops.where(nothing, out, 1)), x / ops.where(nothing, 1, out))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.bodies import opened
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import CompositeName, Scope
@@ -43,7 +44,7 @@ def describe(graph: Graph) -> tuple[Description, dict[str, Any]]:
     Raises:
         FileFormatError: it holds what a file cannot: an op that no name finds, a setting that is no plain value.
     """
-    return _Describing(graph).description()
+    return _Describing(opened(graph)).description()
 
 
 class _Describing:

@@ -6,23 +6,20 @@ others go through scratch memory. What the kernels themselves do is in `direct.p
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.kernels import elementwise
-from tinygraph.kernels.builder import Offset, index
-from tinygraph.kernels.cpu import Target, current_target
-from tinygraph.kernels.emission import Code
+from tinygraph.kernels import elementwise, partial_sums
+from tinygraph.kernels.cpu import Target
 from tinygraph.kernels.images import direct, packing, winograd
 from tinygraph.kernels.images.direct import Convolution, Weights
 from tinygraph.kernels.images.planes import ALIGNMENT, Planes, lanes_for, lanes_of, rounded_up
 from tinygraph.kernels.images.winograd import Tiling
 from tinygraph.kernels.lowering import Layout, Layouts, Lowering, Run, channels_last, in_order, rows
-from tinygraph.kernels.module import Kernel, Private, compile_kernel, kept
+from tinygraph.kernels.module import Private
 from tinygraph.kernels.program import Program, ProgramBuilder
 from tinygraph.kernels.threads import get_threads
 
@@ -177,7 +174,7 @@ def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target
             bound = products.bind(images, gradient, Private(parts), span=x[0])
         steps.append(bound)
         if len(parts) > 1:
-            steps.append(_total(parts))
+            steps.append(partial_sums.total([part.reshape(-1) for part in parts]))
         contiguous = kernel.memory(outputs[0], scratch[3])
         unpack = packing.unpack(weights, *borders.channels, made.dtype, target)
         steps.append(unpack.bind(parts[0], contiguous, span=1))
@@ -418,29 +415,3 @@ def _zeros(array: Array) -> Run:
     """A call that fills an array with zeros."""
     build = ProgramBuilder()
     return elementwise.bind(build.program(build.constant(0.0, array.dtype.name)), [], [array])
-
-
-def _total(arrays: Sequence[Array]) -> Run:
-    """A call that adds the others up into the first array, in their order."""
-    kernel = _adding(len(arrays), arrays[0].size, arrays[0].dtype.name, current_target())
-    return kernel.bind(*arrays, span=1)
-
-
-@kept
-def _adding(count: int, size: int, dtype: str, target: Target) -> Kernel:
-    width = target.lanes(dtype)
-    units, rest = divmod(size, width)
-
-    def write(code: Code) -> None:
-        def add(place: Offset, lanes: int) -> None:
-            loaded = [code.load(array, place, dtype, lanes) for array in code.pointers.values()]
-            code.store(functools.reduce(code.add, loaded), code.pointers["part0"], place)
-
-        if units:
-            code.units(lambda unit: add(code.offset((unit, width)), width))
-        if rest:  # whoever has the last unit
-            whole = code.ir.icmp_signed("==", code.counts["last"], index(max(units, 1)))
-            code.when(whole, lambda: code.loop(units * width, size, 1, lambda i, _: add(i, 1)))
-
-    pointers = [f"part{i}" for i in range(count)]
-    return compile_kernel("partial sums", pointers, write, splits=max(units, 1), target=target)

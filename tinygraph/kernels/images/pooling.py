@@ -92,9 +92,8 @@ def scatter_windows(values: Array, index: Array, out: Array) -> Run:
     spatial = (1, 1, *out.shape[2:])[-2:]
     size = len(values), values.shape[1], *(1, 1, *values.shape[2:])[-2:]
     strays = np.zeros(1, np.int64)
-    kernel = _scatter(
-        size, spatial, values.dtype.name, *(_strides(one) for one in (values, index, out)), current_target()
-    )
+    strides = _strides(values), _strides(index), _strides(out)
+    kernel = _scatter(size, spatial, values.dtype.name, *strides, current_target())
     scatter = kernel.bind(values, index, out, strays).run
 
     def run() -> None:

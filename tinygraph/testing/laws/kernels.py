@@ -18,11 +18,12 @@ from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
 from tinygraph.errors import TinygraphError
 from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, rows
-from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_op, on_samples
+from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_op, on_samples
 from tinygraph.testing.laws.values import same
 from tinygraph.testing.trial import Trial
 
 
+@apart
 @on_samples
 def own_kernel(op: Any, sample: Any) -> None:
     """The kernel that an op lowers to writes what the forward gives, in each layout and over whatever was there."""
@@ -39,6 +40,7 @@ _HARD = (0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, np.inf, -np.inf, np.nan)
 _NUMBERS = (0.0, -1.0, 0.5, 2.0)
 
 
+@apart
 @on_op
 def own_emission(op: Any, sample: Any) -> None:
     """What an op emits computes what the forward does: on samples, at hard points, of bools, beside Python numbers.
