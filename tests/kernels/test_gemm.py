@@ -15,7 +15,7 @@ from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.gemm import Epilogue, Matrix, Product
 from tinygraph.kernels.module import Private
 from tinygraph.kernels.program import ProgramBuilder
-from tinygraph.kernels.threads import Table
+from tinygraph.kernels.teams import Table
 
 BOUND = 20  # roundings of random numbers, times the sum of the products' sizes, at any depth
 HARD = (1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 37)

@@ -11,7 +11,7 @@ from tinygraph.errors import SettingError
 from tinygraph.kernels import losses
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.losses import Rows
-from tinygraph.kernels.threads import Table
+from tinygraph.kernels.teams import Table
 
 TOLERANCE = {"float32": 2e-6, "float64": 4e-15}  # of numbers around 1: some roundings of exp, log and sums
 

@@ -52,9 +52,8 @@ def lowering(
     sizes = dict(zip("".join(terms), [size for shape in shapes for size in shape], strict=True))
     for term, shape in zip(terms, shapes, strict=True):
         sizes |= {label: size for label, size in zip(term, shape, strict=True) if size > 1}
-    rows, columns, depth, _ = _groups(*present)
-    lengths = (math.prod(sizes[label] for label in group) for group in (rows, columns, depth))
-    elements = most_scratch(*lengths, dtype, target)
+    rows, columns, depth, _ = (math.prod(sizes[label] for label in group) for group in _groups(*present))
+    elements = most_scratch(rows, columns, depth, dtype, target)
     each = rounded_up(max(elements, 1) * np.dtype(dtype).itemsize, ALIGNMENT)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run | None:

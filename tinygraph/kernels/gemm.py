@@ -371,6 +371,11 @@ class _Nest:
     def _width(value: Value) -> int:
         return int(getattr(value.type, "count", 1))
 
+    def put_all(self, values: Sequence[Value], places: Sequence[tuple[Offset, Offset, int]]) -> None:
+        """Write values as they are."""
+        for value, place in zip(values, places, strict=True):
+            self.put(value, *place)
+
     def put(self, value: Value, row: Offset, column: Offset, valid: int) -> None:
         """Write lanes into the result."""
         code, matrix = self.code, self.product.result
@@ -483,7 +488,7 @@ class _Panels(_Nest):
             code.when(
                 code.at_most(product.depth, code.offset(start, self.scheme.depth)),
                 lambda: self.finish(sums, places),
-                lambda: [self.put(value, *place) for value, place in zip(sums, places, strict=True)],
+                lambda: self.put_all(sums, places),
             )
         else:
             self.finish(sums, places)
@@ -553,13 +558,13 @@ class _Dots(_Nest):
         if self.scheme.packed:
             apart, source = product.depth, right
 
-            def element(c: int, k: Offset) -> None:
-                value = code.load(
-                    source, code.offset((k, product.right.row), c * product.right.column), self.dtype
-                )
-                code.store(value, code.pointers["scratch"], code.offset(k, c * product.depth))
+            def step(k: Offset, _: list[Value]) -> None:
+                for c in range(columns):
+                    place = code.offset((k, product.right.row), c * product.right.column)
+                    value = code.load(source, place, self.dtype)
+                    code.store(value, code.pointers["scratch"], code.offset(k, c * product.depth))
 
-            code.loop(0, product.depth, 1, lambda k, _: [element(c, k) for c in range(columns)] and None)
+            code.loop(0, product.depth, 1, step)
             right = code.pointers["scratch"]
         self.each_tile(first, last, lambda row, rows: self._tile(right, apart, row, rows, column, columns))
 

@@ -262,7 +262,6 @@ def make_cross_entropy_gradient(
     """Shares, less the target, times the cotangent of each position."""
     (cotangent, logits, labels), (out,) = map(np.asarray, inputs), outputs
     axis = 1 if logits.ndim > 1 else 0
-    settings = {"label_smoothing": label_smoothing, "ignore_index": ignore_index}
     along, _ = _labels_along(labels, logits.shape)
 
     def scale() -> None:
@@ -272,7 +271,13 @@ def make_cross_entropy_gradient(
 
     return in_order(
         make_class_target(
-            (labels,), (target,), counted, classes=logits.shape[axis], dtype=target.dtype.name, **settings
+            (labels,),
+            (target,),
+            counted,
+            classes=logits.shape[axis],
+            label_smoothing=label_smoothing,
+            ignore_index=ignore_index,
+            dtype=target.dtype.name,
         ),
         make_softmax((logits,), (out,), top, total, axes=(axis,)),
         partial(np.subtract, out, target, out),
