@@ -7,10 +7,10 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.analysis.kept import Kept
+from tinygraph.analysis.units import BYTES
 from tinygraph.drawing import Drawing
+from tinygraph.drawing.model.amounts import Known, alive_of
 from tinygraph.drawing.model.numbers import values_of, with_backward
-from tinygraph.drawing.model.overlays import alive_of, bytes_text
 from tinygraph.drawing.model.selection import repeats_of
 from tinygraph.drawing.page.costs import overlay_records
 from tinygraph.errors import DrawingError
@@ -176,7 +176,7 @@ class TestOverlays:
         with np.errstate(all="ignore"):
             graph = tg.graph_of((np.log(x) * 2.0).sum())
         numbers = values_of(graph, ())
-        records = overlay_records(graph, numbers, {}, False, Kept(graph))
+        records = overlay_records(Known(graph, numbers, {}, timing=False))
         (nan,) = (one for one in records if one["n"] == "nan")
         assert [node.op and node.op.name for node in graph.nodes] == [None, "log", "multiply", "sum"]
         assert (nan["a"], nan["first"]) == ([0, 2, 2, 1], {1: "first: 1 inf, 1 nan"})
@@ -225,9 +225,9 @@ class TestOverlays:
         assert peak.heat == 1.0
         ((name, text),) = peak.numbers
         amounts = alive_of(with_backward(tg.graph_of(loss)).graph)
-        assert (name, text) == ("alive", f"{bytes_text(max(amounts.values()))}, the peak")
+        assert (name, text) == ("alive", f"{BYTES.text(max(amounts.values()))}, the peak")
         (note,) = drawing.picture.notes
-        assert f"The peak is {bytes_text(max(amounts.values()))}, at " in note
+        assert f"The peak is {BYTES.text(max(amounts.values()))}, at " in note
         assert 'penwidth="2.5"' in drawing.source or "penwidth=2.5" in drawing.source
 
     def test_a_group_has_the_most_that_is_alive_inside_it(self):
@@ -236,7 +236,7 @@ class TestOverlays:
         inside = [amount for node, amount in _alive(graph) if node.scope[:2] and node.scope[0][0] == "1"]
         drawing = tg.draw(graph, collapse="1", show=("names", "alive"))
         title = next(one for one in drawing.picture.boxes if one.title.startswith("1"))
-        assert dict(title.numbers)["alive"].startswith(bytes_text(max(inside)))
+        assert dict(title.numbers)["alive"].startswith(BYTES.text(max(inside)))
 
     def test_a_collapsed_group_has_the_sum(self):
         drawing = tg.draw(tower(2), inputs=IMAGE, show=("names", "flops"), zoom="module")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tinygraph.core.graph import Graph, graph_of
 from tinygraph.core.node import Node
 from tinygraph.core.tensor import Tensor
-from tinygraph.drawing.model.levels import INSIDE, LARGEST, OVERLAYS, find_level
+from tinygraph.drawing.model.levels import INSIDE, find_level
 from tinygraph.drawing.model.module_tree import draw_tree, is_module, module_classes
+from tinygraph.drawing.model.overlays import OVERLAYS, chosen
 from tinygraph.drawing.styles import DEFAULT, load_style
 from tinygraph.errors import DrawingError
 from tinygraph.explaining import Contributions
@@ -19,7 +20,7 @@ from tinygraph.tracing import capture
 if TYPE_CHECKING:
     from tinygraph.drawing.drawing import Drawing
 
-SHOWABLE = ("names", "settings", "shapes", "dtypes", "values", "gradients", "source", *OVERLAYS, *LARGEST)
+SHOWABLE = ("names", "settings", "shapes", "dtypes", "values", "gradients", "source", *OVERLAYS)
 USUALLY = ("names", "settings", "shapes", "dtypes")
 
 
@@ -134,7 +135,7 @@ def draw(
                 style=look,
                 time_limit=time_limit,
                 most_elements=MOST_ELEMENTS if numbers else 0,
-                overlay=next((one for one in show if one in (*OVERLAYS, *LARGEST)), None),
+                overlay=next((one.name for one in chosen(show)), None),
                 timing="time" in show,
                 times=measured,
             ),

@@ -230,7 +230,7 @@ def _look_of(box: Box, style: Style) -> Look:
     look = style.look(box.kind)
     if box.heat is not None:
         page = style.page
-        fill = _mixed(page["background"], style.values["heat"], box.heat)
+        fill = _mixed(page["background"], style.values[box.tint], box.heat)
         look = look._replace(fill=fill, text=page["text"], shape="rounded")
     if box.faded:
         behind = style.page["background"]

@@ -13,9 +13,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tinygraph.analysis.kept import Kept
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
+from tinygraph.drawing.model.amounts import Known
 from tinygraph.drawing.model.numbers import gradients_of, values_of
 from tinygraph.drawing.page.boxes import Box
 from tinygraph.drawing.page.costs import overlay_records
@@ -77,9 +77,9 @@ def page(
     name = title or graph.name or "model"
     root.title = name
     numbers = Numbers(most_elements)
-    kept = Kept(graph) if len(graph.nodes) <= MOST_COMPUTED else None
+    known = Known(graph, values, pulled, times, timing) if len(graph.nodes) <= MOST_COMPUTED else None
     order = {id(node): i for i, node in enumerate(graph.nodes)}
-    payload = Payload(values, gradients, numbers, order, kept.carried if kept else {})
+    payload = Payload(values, gradients, numbers, order, known.kept.carried if known else {})
     data: dict[str, Any] = {"root": payload.box(root)}
     values_type, block = packed(numbers.block())
     if numbers.left_out:
@@ -90,8 +90,10 @@ def page(
         "ops": payload.ops,
         "expansions": payload.expansion_records,
         "values": numbers.records,
-        "overlays": _overlays(graph, values, pulled, timing, kept, times, notices),
+        "overlays": overlay_records(known) if known else [],
     }
+    if known is None:
+        notices.append("so are overlays")
     if overlay is not None:
         data["overlay"] = overlay
     start = _start(graph, root, element)
@@ -160,21 +162,6 @@ def _gradients(graph: Graph, values: dict[int, Any]) -> dict[int, Any]:
         return gradients_of(graph, values)
     except TinygraphError:  # an op without a rule: the page is as good without
         return {}
-
-
-def _overlays(
-    graph: Graph,
-    values: dict[int, Any],
-    pulled: dict[int, Any],
-    timing: bool,
-    kept: Kept | None,
-    times: Mapping[int, float] | None,
-    notices: list[str],
-) -> list[dict[str, Any]]:
-    if kept is None:
-        notices.append("so are overlays")
-        return []
-    return overlay_records(graph, values, pulled, timing, kept, times)
 
 
 def _has_picture(value: Any) -> bool:
