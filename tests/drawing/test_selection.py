@@ -177,9 +177,9 @@ class TestOverlays:
             graph = tg.graph_of((np.log(x) * 2.0).sum())
         numbers = values_of(graph, ())
         records = overlay_records(Known(graph, numbers, {}, timing=False))
-        (nan,) = (one for one in records if one["n"] == "nan")
+        (nan,) = (one for one in records if one.name == "nan")
         assert [node.op and node.op.name for node in graph.nodes] == [None, "log", "multiply", "sum"]
-        assert (nan["a"], nan["first"]) == ([0, 2, 2, 1], {1: "first: 1 inf, 1 nan"})
+        assert (nan.amounts, nan.marks) == ([0, 2, 2, 1], {"1": "first: 1 inf, 1 nan"})
 
     def test_saved_bytes(self):
         x = tg.tensor(np.ones((4, 4)), requires_grad=True, name="x")

@@ -14,9 +14,7 @@ import tinygraph as tg
 from tinygraph.drawing.page import page
 
 Visit = Callable[..., Any]
-EXPOSED = (
-    "camera, ROOT, zoomAt, pan, limit, rectangle, itemOf, viewport, shown: () => shown, built, frame, land"
-)
+EXPOSED = "...camera, ...model, ...finding, ...painting, camera: camera.eye, shown: () => painting.shown"
 
 # Seeded moves toward one item after another, at random depths, and away again. After each: what was done, and where
 # boxes are painted whose interiors are open.
@@ -32,7 +30,7 @@ WALK = """async ([seed, moves]) => {
   const wish = () => {
     let item = ROOT;
     while (item.kids.length && random() > 0.06) {
-      const groups = item.kids.filter(kid => kid.record?.c), inner = item.kids.filter(kid => kid.opens);
+      const groups = item.kids.filter(kid => kid.record?.kids), inner = item.kids.filter(kid => kid.opens);
       item = among(groups.length && random() > 0.2 ? groups : inner.length ? inner : item.kids);
     }
     return item;
@@ -85,7 +83,7 @@ RETURN = """async factor => {
   frame(performance.now());
   let item = ROOT;
   while (item.kids.length)
-    item = item.kids.find(kid => kid.record?.c) ?? item.kids.findLast(kid => kid.opens) ?? item.kids[0];
+    item = item.kids.find(kid => kid.record?.kids) ?? item.kids.findLast(kid => kid.opens) ?? item.kids[0];
   const whole = rectangle(ROOT), done = [], anchors = [], {w, h} = viewport();
   for (let i = 0; i < 2000 && rectangle(item).w < w / 3; i++) {
     const box = rectangle(item), x = box.x + box.w / 2, y = box.y + box.h / 2;
@@ -124,7 +122,7 @@ def deep_model(x: Any) -> tg.Tensor:
 def opened(visit: Visit) -> Any:
     x = tg.tensor(np.random.default_rng(0).normal(size=(1, 1, 8, 8)), requires_grad=True, name="x")
     text = page(tg.graph_of(deep_model(x)), title="deep")
-    before, start, after = text.rpartition("\nstart();\n")
+    before, start, after = text.rpartition("\nbegin();\n}\n")
     assert start
     return visit(f"{before}{start}window.inside = {{{EXPOSED}}};{after}")
 
@@ -236,12 +234,12 @@ def test_the_terms_of_every_kind_of_op_make_its_elements(
     opened = visit(page(tg.graph_of(*results.values()), title="ops"))
     lay_open(opened)
     found = opened.evaluate("""() => {
-      const ops = [], walk = box => { if (box.e !== undefined) ops.push(box); (box.c ?? []).forEach(walk); };
+      const ops = [], walk = box => { if (box.expansion !== undefined) ops.push(box); (box.kids ?? []).forEach(walk); };
       walk(DATA.root);
       return ops.map(record => {
         const work = new Work(record);
-        return [record.o, work.result.shape, work.operands.length, [...Array(work.result.size).keys()]
-          .map(i => work.value(unravel(i, work.expansion.s)))];
+        return [record.op, work.result.shape, work.operands.length, [...Array(work.result.size).keys()]
+          .map(i => work.value(unravel(i, work.expansion.shape)))];
       });
     }""")
     computed = {(name, tuple(shape)): values for name, shape, _, values in found}

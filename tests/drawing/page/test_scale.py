@@ -66,7 +66,7 @@ def test_a_packed_page_shows_its_numbers(visit: Visit, lay_open: Callable[[Any],
     opened.keyboard.press("Enter")
     assert "0 … 29999" in opened.locator("#about").inner_text()
     lay_open(opened)
-    record = next(i for i, one in enumerate(opened.evaluate("DATA.values")) if one["n"] == "x")
+    record = next(i for i, one in enumerate(opened.evaluate("DATA.values")) if one["name"] == "x")
     assert opened.evaluate(f"[...TENSORS[{record}].shape, TENSORS[{record}].get(12345)]") == [
         100,
         300,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tinygraph.core.node import Node
 from tinygraph.drawing.page.layout import Interior
@@ -24,7 +24,7 @@ UPDATED: Value = (0, 1)  # all that goes into the update of the parameters, as o
 class Flow(NamedTuple):
     """What a link carries, "data", "gradient" or "saved", and whether upwards, against the order of the boxes."""
 
-    role: str
+    role: Literal["data", "gradient", "saved"]
     up: bool = False
 
 

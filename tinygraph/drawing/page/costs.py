@@ -6,15 +6,17 @@ The overlays are the table's in `overlays.py`, carried as data; how boxes show t
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Literal
 
+from tinygraph.analysis.units import UNITS
 from tinygraph.drawing.model.amounts import Known
 from tinygraph.drawing.model.overlays import TABLE
+from tinygraph.drawing.page.schema import PageOverlay, PageUnit
 
 DIGITS = 4
 
 
-def overlay_records(known: Known) -> list[dict[str, Any]]:
+def overlay_records(known: Known) -> list[PageOverlay]:
     """Each overlay that there is something to say of, with the amount of every node in the graph's order."""
     nodes = known.graph.nodes
     found = []
@@ -25,18 +27,34 @@ def overlay_records(known: Known) -> list[dict[str, Any]]:
         written = [_written(amounts.get(id(node))) for node in nodes]
         if all(amount is None for amount in written):
             continue
-        found.append({"n": overlay.name, "a": written, "most": overlay.total == "largest"})
         marks = overlay.marks(known) if overlay.marks else {}
-        if marks:
-            found[-1]["first"] = {
-                i: ": ".join(filter(None, (marks[id(node)].label, marks[id(node)].words)))
-                for i, node in enumerate(nodes)
-                if id(node) in marks
-            }
+        found.append(
+            PageOverlay(
+                name=overlay.name,
+                title=overlay.title,
+                amounts=written,
+                unit=overlay.unit.name,
+                words=overlay.alone,
+                nothing=overlay.nothing,
+                total=overlay.total,
+                needs=list(overlay.needs),
+                tint=f"--{overlay.tint}",
+                marks={
+                    str(i): ": ".join(filter(None, (marks[id(node)].label, marks[id(node)].words)))
+                    for i, node in enumerate(nodes)
+                    if id(node) in marks
+                },
+            )
+        )
     return found
 
 
-def _written(amount: float | None) -> float | str | None:
+def unit_records() -> dict[str, PageUnit]:
+    """Every unit, by its name."""
+    return {name: PageUnit(scales=list(unit.scales), digits=unit.digits) for name, unit in UNITS.items()}
+
+
+def _written(amount: float | None) -> float | Literal["NaN", "Infinity"] | None:
     """An amount in JSON, which knows no nan and infinity: those as JavaScript reads them."""
     if amount is None or math.isfinite(amount):
         return None if amount is None else _short(amount)
