@@ -18,6 +18,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
 from tinygraph.drawing.model.amounts import Known
 from tinygraph.drawing.model.numbers import gradients_of, values_of
+from tinygraph.drawing.model.overlays import TABLE
 from tinygraph.drawing.page.boxes import Box
 from tinygraph.drawing.page.costs import overlay_records, unit_records
 from tinygraph.drawing.page.grouping import tree
@@ -209,7 +210,7 @@ def _look(selector: str, style: Style) -> str:
         "frame": page["frame"],
         "raised": page["frame_fill"],
         "accent": "#6ea8fe" if dark else "#0b5fd0",
-        "heat": style.values["heat"],
+        **{overlay.tint: style.values[overlay.tint] for overlay in TABLE},
         "zero": zero,
         **{role: style.arrows[role] for role in ("data", "gradient", "saved")},
     }
