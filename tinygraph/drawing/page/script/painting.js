@@ -187,7 +187,7 @@ class View {
 
 export let shown = new Map(); // item -> transform, as painted last
 
-function frame(time) {
+export function frame(time) {
   dirty = false;
   if (camera.flight) stepFlight(time);
   const started = performance.now(), {w, h} = viewport();
