@@ -181,6 +181,21 @@ class TestOverlays:
         assert [node.op and node.op.name for node in graph.nodes] == [None, "log", "multiply", "sum"]
         assert (nan.amounts, nan.marks) == ([0, 2, 2, 1], {"1": "first: 1 inf, 1 nan"})
 
+    def test_zeros(self):
+        x = tg.tensor([[-1.0, 2.0, -3.0, 4.0], [-1.0, -2.0, -3.0, 4.0]], requires_grad=True, name="x")
+        with tg.core.modes.scope("layer"):
+            y = tg.ops.relu(x)
+        z = (y[0] + 1.0).sum()
+        whole = tg.draw(z, show=("names", "zeros")).picture.boxes
+        assert {one.title: dict(one.numbers).get("zeros") for one in whole} == {
+            "x": None, "relu": "62.5 %", "index": "50 %", "add": None, "sum": None, "output": None,
+        }  # fmt: skip
+        assert {one.title: one.heat for one in whole if one.heat} == {"relu": 1.0, "index": 0.8}
+        records = overlay_records(Known(tg.graph_of(z), values_of(tg.graph_of(z), ()), {}, timing=False))
+        (zeros,) = (one for one in records if one.name == "zeros")
+        assert (zeros.amounts, zeros.total, zeros.unit) == ([None, 0.625, 0.5, 0, 0], "largest", "share")
+        assert "zeros" not in [one.name for one in overlay_records(Known(tg.graph_of(z), {}, {}))]
+
     def test_saved_bytes(self):
         x = tg.tensor(np.ones((4, 4)), requires_grad=True, name="x")
         drawing = tg.draw(tg.ops.sin(tg.ops.exp(x)), show=("names", "saved"))

@@ -66,9 +66,9 @@ def draw(
             which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the
             backward pass: each buffer once, at the last op that keeps it; parameters and data not at all),
             "gradient_norm", "nan" (how many numbers are not finite; the first op of each pass that makes one is
-            marked, and named in a note), "coverage" (how many operands lack a derivative to
-            second order, see `Graph.coverage`), "alive" (bytes of intermediate values that must be in memory while an
-            op runs; the op with the most is marked, and named in a note).
+            marked, and named in a note), "zeros" (which share of a result is zero; of a group the largest), "coverage"
+            (how many operands lack a derivative to second order, see `Graph.coverage`), "alive" (bytes of intermediate
+            values that must be in memory while an op runs; the op with the most is marked, and named in a note).
         style: "light", "dark", "okabe-ito" (for colour blindness), or a TOML file.
         focus: a tensor, node or name (of a tensor or group): the rest stands back, but for what it depends on and what
             depends on it. At "channel" and "neuron" it is the op to look into.
@@ -79,7 +79,7 @@ def draw(
         time_limit: seconds that a layout may take before a coarser picture is drawn.
 
     A picture holds values of parameters and data, as numbers or colours, only where they are asked for: by "values",
-    "gradients", "nan" or "gradient_norm" in `show`, or by zoom "channel" or "neuron", which show nothing else.
+    "gradients", "nan", "zeros" or "gradient_norm" in `show`, or by zoom "channel" or "neuron", which show nothing else.
     Otherwise `.source`, `.svg()`, `.png()` and `.pdf()` are structure alone.
 
     Raises:

@@ -75,7 +75,9 @@ def test_a_budget_keeps_the_small_tensors_and_says_what_is_left_out(network: Any
     kept = [record for record in data_of(text)["values"] if record["at"] >= 0]
     left = [record for record in data_of(text)["values"] if record["at"] < 0]
     assert block_of(text).size <= 100
-    assert max(np.prod(record["shape"]) for record in kept) <= min(np.prod(record["shape"]) for record in left)
+    assert max(np.prod(record["shape"]) for record in kept) <= min(
+        np.prod(record["shape"]) for record in left
+    )
     assert all("statistics" in record for record in left)
     assert f"the elements of {len(left)} large tensors are left out" in text
 

@@ -129,6 +129,16 @@ def broken(known: Known) -> dict[int, float]:
     }
 
 
+def zeros(known: Known) -> dict[int, float]:
+    """Which share of the numbers that each op computes is zero: of a relu, how much of it is off."""
+    found = {}
+    for node in known.graph.nodes:
+        parts = [] if isinstance(node, Leaf) else _parts(known.values.get(id(node)))
+        if count := sum(one.size for one in parts):
+            found[id(node)] = sum(one.size - int(np.count_nonzero(one)) for one in parts) / count
+    return found
+
+
 def alive_of(graph: Graph) -> dict[int, float]:
     """Bytes of intermediate values that must be in memory while each op runs, in the graph's order, by the node's id.
 

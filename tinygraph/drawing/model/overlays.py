@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinygraph.analysis.units import BYTES, COUNT, NUMBER, OPERATIONS, SECONDS, Unit
+from tinygraph.analysis.units import BYTES, COUNT, NUMBER, OPERATIONS, SECONDS, SHARE, Unit
 from tinygraph.core.node import Node
 from tinygraph.drawing.model.amounts import (
     Known,
@@ -23,6 +23,7 @@ from tinygraph.drawing.model.amounts import (
     operations,
     peak,
     sizes,
+    zeros,
 )
 
 Amounts = Mapping[int, float | None]
@@ -90,6 +91,9 @@ TABLE = (
     Overlay(
         "nan", "Not finite", broken, COUNT, words="{} not finite", alone="{} not finite", nothing="all finite",
         needs=("values",), uses=("gradients",), marks=first_broken,
+    ),
+    Overlay(
+        "zeros", "Zeros", zeros, SHARE, "largest", alone="{} zeros", nothing="no zeros", needs=("values",)
     ),
     Overlay(
         "coverage", "Missing derivatives", missing, COUNT, words="{} missing", alone="{} missing",
