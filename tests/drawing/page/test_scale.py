@@ -120,8 +120,9 @@ def test_five_thousand_ops_are_painted_soon_and_zoom_smoothly(visit: Visit) -> N
     start = time.perf_counter()
     text = page(tg.graph_of(blocks(5000)))
     written = time.perf_counter() - start
-    before, begun, after = text.rpartition("\nstart();\n")
-    opened = visit(f"{before}{begun}window.inside = {{rectangle, itemOf, viewport}};{after}")
+    before, begun, after = text.rpartition("\nbegin();\n}\n")
+    assert begun
+    opened = visit(f"{before}{begun}window.inside = {{...camera, ...finding}};{after}")
     opened.wait_for_function("document.body.classList.contains('live')")
     paint = opened.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     frames, reached = [], 0.0

@@ -66,9 +66,9 @@ class PageExpansion(PageStruct):
         reduce: how terms are taken together.
         each: a function of each term.
         after: a function of the whole.
-        padding: what places outside an operand count as; absent if they do not count.
         partial: how many leading axes of r are summed last.
         planes: how many trailing axes of o make the picture of one channel.
+        padding: what places outside an operand count as; absent if they do not count.
         bias: what is added to the terms.
         share: the read whose term is divided by all terms.
         spread: where it is given, the mean is taken from that term instead, and the rest divided by the root of the
