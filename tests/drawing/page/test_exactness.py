@@ -11,6 +11,11 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.analysis.expansion import expansion_of
+from tinygraph.analysis.terms import elements, positions
+from tinygraph.core.op import Op
+from tinygraph.drawing.model.neurons import operands_of
+from tinygraph.drawing.model.numbers import values_of
 from tinygraph.drawing.page import page
 
 Visit = Callable[..., Any]
@@ -249,3 +254,84 @@ def test_the_terms_of_every_kind_of_op_make_its_elements(
         np.testing.assert_allclose(
             np.reshape(values, result.shape), result.numpy(), rtol=1e-6, atol=2e-6, err_msg=title
         )
+
+
+def samples() -> dict[str, tg.Tensor]:
+    """The first result of samples of every op that has an expansion."""
+    found = {}
+    for name in dir(tg.ops):
+        op = getattr(tg.ops, name)
+        for number, sample in enumerate(op.samples if isinstance(op, Op) else ()):
+            given = sample.operands
+            if any(x is None or x.dtype.kind not in "fib" or not 0 < np.size(x) < 400 for x in given):
+                continue
+            tensors = [tg.tensor(x, requires_grad=x.dtype.kind == "f") for x in given]
+            out = op(*tensors, **sample.settings)
+            out = out[0] if isinstance(out, tuple) else out
+            if (
+                isinstance(out, tg.Tensor)
+                and out.size
+                and out.node is not None
+                and expansion_of(out.node) is not None
+            ):
+                found[f"{name} {number}"] = out
+    return found
+
+
+def test_the_page_reads_the_places_that_python_reads_and_makes_the_same_terms(
+    visit: Visit, lay_open: Callable[[Any], None]
+) -> None:
+    """Every op's samples: each read's position at each index, in whole numbers, and what the terms come to."""
+    given = samples()
+    graph = tg.graph_of(*given.values())
+    known = values_of(graph, ())
+    opened = visit(page(graph, title="samples"))
+    lay_open(opened)
+    found = opened.evaluate("""() => {
+      const made = {}, walk = box => {
+        if (box.expansion !== undefined) made[box.node] = evaluated(box);
+        (box.kids ?? []).forEach(walk);
+      };
+      const all = sizes => [...Array(product(sizes)).keys()].map(i => unravel(i, sizes));
+      const evaluated = box => {
+        const work = new Work(box), e = work.expansion, reads = [...e.reads, e.bias, e.share].filter(Boolean);
+        const at = all(e.shape), over = all(e.over);
+        return {
+          places: reads.map(read => at.map(o => over.map(r => placeOf(read, o, r)))),
+          values: e.join === "op" || !work.complete ? null : at.map(o => work.value(o)).map(String),
+        };
+      };
+      walk(DATA.root);
+      return made;
+    }""")
+    order = {id(node): str(i) for i, node in enumerate(graph.nodes)}
+    ops, compared = set(), set()
+    for title, out in given.items():
+        e = expansion_of(out.node)
+        assert e is not None
+        one = found[order[id(out.node)]]
+        reads = [read for read in (*e.reads, e.bias, e.share) if read is not None]
+        for read, places in zip(reads, one["places"], strict=True):
+            expected = positions(e, read)
+            np.testing.assert_array_equal(np.reshape(places, expected.shape), expected, err_msg=title)
+        ops.add(out.node.op.name)
+        if one["values"] is not None:
+            operands = [np.asarray(x, np.float32) for x in operands_of(out.node, known)]
+            with np.errstate(all="ignore"):
+                whole = elements(e, operands, out.node.op)
+            values = np.array([float(text.replace("Infinity", "inf")) for text in one["values"]])
+            np.testing.assert_allclose(values, whole.reshape(-1), rtol=1e-9, atol=1e-12, err_msg=title)
+            compared.add(out.node.op.name)
+    print(f"{len(given)} samples of {len(ops)} ops, {len(compared)} with values")
+    assert len(ops) > 60
+    assert compared >= {
+        "convolution",
+        "max_pool",
+        "average_pool",
+        "softmax",
+        "matmul",
+        "mean",
+        "max",
+        "standardize",
+        "roll",
+    }

@@ -195,3 +195,15 @@ def test_amounts_that_are_no_numbers_are_written_as_words() -> None:
     assert norms[0] == "Infinity"
     (broken,) = (one["amounts"] for one in data["overlays"] if one["name"] == "nan")
     assert broken[0] == 1
+
+
+@pytest.mark.parametrize("count", [6, 7, 20])
+def test_a_group_that_several_results_leave_as_one_curve_has_a_page(count: int) -> None:
+    def model(x: Any) -> Any:
+        with tg.core.modes.scope("block"):
+            return tuple(np.sin(x) * float(i) for i in range(2, count + 2))
+
+    data = data_of(page(tg.capture(model, np.ones(3)), inputs=(np.ones(3),)))
+    (block,) = (box for box in boxes(data["root"]) if box["title"] == "block")
+    assert "values" not in block
+    assert sum("op" in box for box in boxes(block)) == 2 * count

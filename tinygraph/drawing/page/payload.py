@@ -166,7 +166,7 @@ class Payload:
             if box.interior is not None:
                 record.interior = self._interior(box)
                 record.kids = [records[id(kid)] for kid in box.kids]
-                if len(box.results) == 1:
+                if len(box.results) == 1 and box.results[0][1] >= 0:  # a bundle is several
                     record.ready = self.order[box.results[0][0]]
                     self._show(record, box.results[0])
             records[id(box)] = record
