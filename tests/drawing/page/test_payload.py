@@ -201,7 +201,8 @@ def test_amounts_that_are_no_numbers_are_written_as_words() -> None:
 def test_a_group_that_several_results_leave_as_one_curve_has_a_page(count: int) -> None:
     def model(x: Any) -> Any:
         with tg.core.modes.scope("block"):
-            return tuple(np.sin(x) * float(i) for i in range(2, count + 2))
+            parts = [np.sin(x) * float(i) for i in range(2, count + 2)]
+        return sum(np.cos(part) for part in parts)
 
     data = data_of(page(tg.capture(model, np.ones(3)), inputs=(np.ones(3),)))
     (block,) = (box for box in boxes(data["root"]) if box["title"] == "block")
