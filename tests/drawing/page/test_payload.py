@@ -14,7 +14,7 @@ import pytest
 import tinygraph as tg
 from tinygraph.drawing.model.numbers import with_backward
 from tinygraph.drawing.page import page
-from tinygraph.drawing.page.payload import Numbers, statistics
+from tinygraph.drawing.page.payload import Tensors, statistics
 from tinygraph.drawing.page.writing import script_json
 
 HOSTILE = (
@@ -101,7 +101,7 @@ def test_statistics_of_any_real_array_are_json(value: Any) -> None:
 
 
 def test_what_is_no_real_number_is_left_out() -> None:
-    numbers = Numbers(100)
+    numbers = Tensors(100)
     numbers.add(("a",), np.array([1j]), "a")
     numbers.add(("b",), np.array([2.0, 3.0])[::-1], "b")
     assert np.frombuffer(numbers.block(), "<f4").tolist() == [3.0, 2.0]

@@ -16,7 +16,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.drawing.model.amounts import Known
-from tinygraph.drawing.model.channels import Interior
+from tinygraph.drawing.model.channels import Opened
 from tinygraph.drawing.model.frames import Frames, dotted
 from tinygraph.drawing.model.labels import (
     MOST_ELEMENTS,
@@ -39,7 +39,7 @@ from tinygraph.drawing.model.picture import Arrow, Box, Direction, Identifiers, 
 from tinygraph.drawing.model.planes import Plane, as_plane, limit_of
 from tinygraph.drawing.model.selection import Repeats
 
-Opener = Callable[[Identifiers], Interior]  # makes the interior of one op
+Opener = Callable[[Identifiers], Opened]  # makes the interior of one op
 Incoming = tuple[str, str, str, float | None, int]  # an arrow: the tail's id, its label, role, share and rank
 
 WIDEST = 5.0  # points that the arrow with a whole gradient is wider than others
@@ -115,7 +115,7 @@ class _Assembly:
         self.quoted = _shared_states(graph, phases)  # written where they are read instead of drawn
         shown_inside = _only_inside(scene.parts, scene.opened) | self.quoted
         self.parts = [part for part in scene.parts if not (part.single and id(part.nodes[0]) in shown_inside)]
-        self.interiors: dict[str, Interior] = {}  # by the id that stands for the op
+        self.interiors: dict[str, Opened] = {}  # by the id that stands for the op
         self.rows: list[tuple[str, ...]] = []
         self.show = scene.show
         self.numbers = scene.numbers

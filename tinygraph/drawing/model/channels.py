@@ -28,7 +28,7 @@ MOST_PLANES = 4  # of one tensor that are all shown; of more, one fewer are show
 
 
 @dataclass(slots=True)
-class Interior:
+class Opened:
     """The boxes inside an op that has been opened.
 
     Attributes:
@@ -48,7 +48,7 @@ class Interior:
 
 def open_op(
     node: Node, operands: Sequence[Any], out: Any, pair: Index | None, identifiers: Identifiers
-) -> Interior:
+) -> Opened:
     """The interior of a node.
 
     Args:
@@ -134,7 +134,7 @@ class _Pairs:
         self.pair = self._checked(pair)
         self.names = [operand_name(node, i) for i in range(2)]
         self.result = result_name(node)
-        self.interior = Interior(f"{node.op.name}  {self._shapes()}")
+        self.interior = Opened(f"{node.op.name}  {self._shapes()}")
         self.tmp = {(o, c): self._tmp(o, c) for o in self._outputs() for c in self._partners()}
         grids = [self.out.reshape(*expansion.shape)[self._lead(o)] for o in self._outputs()]
         self.scale = limit_of(*self.tmp.values(), *grids)
@@ -309,9 +309,9 @@ def planes_of(array: Any) -> list[tuple[Index, Array]]:
     return found
 
 
-def _whole(node: Node, operands: Sequence[Any], out: Any, identifiers: Identifiers) -> Interior:
+def _whole(node: Node, operands: Sequence[Any], out: Any, identifiers: Identifiers) -> Opened:
     """Planes of the operands, the op, planes of the output."""
-    interior = Interior(f"{node.op.name}  → {shape_text(np.shape(out))}")
+    interior = Opened(f"{node.op.name}  → {shape_text(np.shape(out))}")
 
     def make(kind: str, title: str, **more: Any) -> Box:
         box = Box(identifiers.make("n", "inside", kind, title, interior.title), kind, title, **more)

@@ -20,7 +20,7 @@ from tinygraph.core.types import type_of
 from tinygraph.drawing.model.channels import (
     Array,
     Index,
-    Interior,
+    Opened,
     labelled,
     operand_name,
     result_name,
@@ -28,7 +28,7 @@ from tinygraph.drawing.model.channels import (
     tensor_name,
 )
 from tinygraph.drawing.model.labels import number_text
-from tinygraph.drawing.model.picture import Arrow, Box, Group, Identifiers, Picture
+from tinygraph.drawing.model.picture import Arrow, Box, Frame, Identifiers, Picture
 from tinygraph.drawing.model.planes import as_plane, limit_of
 from tinygraph.errors import DrawingError
 from tinygraph.explaining.uses import Use, at_element, uses_of, uses_through
@@ -54,7 +54,7 @@ def picture_of_element(graph: Graph, node: Node, index: Index, values: Mapping[i
 
 def open_element(
     node: Node, operands: Sequence[Any], out: Any, index: Index, identifiers: Identifiers
-) -> Interior:
+) -> Opened:
     """The same as the interior of an op among others.
 
     Raises:
@@ -63,7 +63,7 @@ def open_element(
     page = _Page(f"{node.op.name}  {labelled(result_name(node), index)}", identifiers)
     _draw_element(page, node, operands, out, index)
     rows = [tuple(box.id for box in row) for row in page.rows if len(row) > 1]
-    return Interior(page.name, page.boxes, page.arrows, page.entries, page.exits, rows, page.notes)
+    return Opened(page.name, page.boxes, page.arrows, page.entries, page.exits, rows, page.notes)
 
 
 def _draw_element(page: _Page, node: Node, operands: Sequence[Any], out: Any, index: Index) -> None:
@@ -189,7 +189,7 @@ class _Page:
         return self.box(kind, labelled(title, lead), plane=plane)
 
     def picture(self) -> Picture:
-        root = Group("g0", "", [box.id for box in self.boxes])
+        root = Frame("g0", "", [box.id for box in self.boxes])
         rows = tuple(tuple(box.id for box in row) for row in self.rows if len(row) > 1)
         return Picture(self.name, self.boxes, self.arrows, root, "right", tuple(self.notes), rows)
 

@@ -79,13 +79,13 @@ class Arrow:
 
 
 @dataclass(slots=True)
-class Group:
+class Frame:
     """Boxes that belong together, drawn inside a frame; groups nest."""
 
     id: str
     title: str
     boxes: list[str] = field(default_factory=list)
-    groups: list[Group] = field(default_factory=list)
+    groups: list[Frame] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class Picture:
     name: str
     boxes: list[Box]
     arrows: list[Arrow]
-    root: Group
+    root: Frame
     direction: Direction = "down"
     notes: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()

@@ -19,11 +19,11 @@ from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
 from tinygraph.drawing.model.amounts import Known
 from tinygraph.drawing.model.numbers import gradients_of, values_of
 from tinygraph.drawing.model.overlays import TABLE
-from tinygraph.drawing.page.boxes import Box
 from tinygraph.drawing.page.costs import overlay_records, unit_records
 from tinygraph.drawing.page.grouping import tree
 from tinygraph.drawing.page.joining import script
-from tinygraph.drawing.page.payload import MOST_COMPUTED, Numbers, Payload
+from tinygraph.drawing.page.payload import MOST_COMPUTED, Payload, Tensors
+from tinygraph.drawing.page.regions import Region
 from tinygraph.drawing.page.schema import PageData
 from tinygraph.drawing.page.still import still
 from tinygraph.drawing.styles import Style, load_style, style_names
@@ -79,7 +79,7 @@ def page(
     root, said = tree(graph, classes or {}, pictured, seconds=time_limit)
     name = title or graph.name or "model"
     root.title = name
-    numbers = Numbers(most_elements)
+    numbers = Tensors(most_elements)
     known = Known(graph, values, pulled, times, timing) if len(graph.nodes) <= MOST_COMPUTED else None
     order = {id(node): i for i, node in enumerate(graph.nodes)}
     payload = Payload(values, gradients, numbers, order, known.kept.carried if known else {})
@@ -167,7 +167,7 @@ def _has_picture(value: Any) -> bool:
     return not isinstance(value, tuple) and math.prod(getattr(value, "shape", ())) >= 1
 
 
-def _start(graph: Graph, root: Box, element: Any) -> list[int] | None:
+def _start(graph: Graph, root: Region, element: Any) -> list[int] | None:
     """The way to the op that made the first output, in numbers of kids."""
     out = graph.outputs[0] if graph.outputs else None
     if element is None or not is_recorded(out):

@@ -57,7 +57,7 @@ function bound(tensor) {
   return most || 1;
 }
 
-const TENSORS = DATA.values.map(record => new Tensor(record));
+export const TENSORS = DATA.values.map(record => new Tensor(record));
 
 export function tensorOf(number) { return number >= 0 && TENSORS[number].has ? TENSORS[number] : null; }
 
