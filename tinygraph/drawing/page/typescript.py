@@ -55,7 +55,7 @@ def _interface(part: type) -> str:
 
 
 def _type(found: Any) -> str:
-    plain = {
+    plain: dict[type, str] = {
         structure.IntType: "number", structure.FloatType: "number", structure.StrType: "string",
         structure.NoneType: "null", structure.AnyType: "any",
     }  # fmt: skip

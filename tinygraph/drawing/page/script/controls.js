@@ -52,6 +52,7 @@ stage.addEventListener("wheel", event => {
   zoomAt(limit(Math.exp(-Math.max(-240, Math.min(240, event.deltaY)) * speed), x, y), x, y);
 }, {passive: false});
 
+/** @type {Map<number, number[]>} */
 const pointers = new Map();
 let travelled = 0, lastTap = null;
 
@@ -76,8 +77,8 @@ stage.addEventListener("pointermove", event => {
   if (!old) return;
   const now = local(event), other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
   if (other) { // the middle of two fingers stays on what it is on
-    const apart = p => Math.max(1, Math.hypot(p[0] - other.operand, p[1] - other[1]));
-    const x = (now[0] + other.operand) / 2, y = (now[1] + other[1]) / 2;
+    const apart = p => Math.max(1, Math.hypot(p[0] - other[0], p[1] - other[1]));
+    const x = (now[0] + other[0]) / 2, y = (now[1] + other[1]) / 2;
     pan((now[0] - old[0]) / 2, (now[1] - old[1]) / 2);
     zoomAt(limit(apart(now) / apart(old), x, y), x, y);
   } else {
