@@ -226,4 +226,3 @@ function pairs(item, work, sample, o, ins, first = 0) {
       paint.text(x, y, text, {size: css === "sign" ? 20 : 9.5, room, css});
   }, item);
 }
-

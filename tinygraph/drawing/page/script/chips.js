@@ -52,4 +52,3 @@ function crumbs() {
   }));
   trail.scrollLeft = trail.scrollWidth;
 }
-

@@ -151,4 +151,3 @@ addEventListener("keydown", event => {
   event.preventDefault();
   KEYS[event.key]();
 });
-

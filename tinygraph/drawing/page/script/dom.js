@@ -1,6 +1,5 @@
 // Elements of the page: how they are made, and the one that all is drawn on.
 
-
 export function tag(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const key in attributes) made.setAttribute(key, attributes[key]);

@@ -82,4 +82,3 @@ search.addEventListener("keydown", event => {
   event.preventDefault();
   if (event.key.startsWith("Arrow")) showHits();
 });
-

@@ -5,7 +5,6 @@ import {heatMap, number} from "./numbers.js";
 import {CELL, interior, Item, MOST_CELLS, MOST_KIDS, TILE} from "./items.js";
 import * as sums from "./sums.js";
 
-
 export function showTensor(tensor, name, work = null) {
   const {shape} = tensor, rows = shape.at(-2) ?? 1, columns = shape.at(-1) ?? 1;
   const count = product(shape.slice(0, -2));
@@ -159,4 +158,3 @@ export class Cell extends Item {
   make() { return this.sum.interior(this); }
   cover(paint) { paint.number(this.value, this.tensor.largest, !this.inGrid); }
 }
-

@@ -1,7 +1,6 @@
 // What can be zoomed into: groups and ops from the data, then tensors, planes, cells and couples, made when asked for.
 // An item stands in its parent's interior in a box (bx, by, bw, bh) and has an interior of its own (w, h).
 
-
 export const CELL = 40, MOST_CELLS = 1024, TILE = 16, MOST_KIDS = 240, MOST_COUPLES = 64, MOST_PAIRS = 32;
 
 /** @typedef {{w: number, h: number, kids: Item[], draw: ((paint: any) => void) | null, least?: number}} Interior */
@@ -49,4 +48,3 @@ export function fitted(kid, w, h) {
   const scale = Math.min(w / kid.aspect, h) ;
   return [scale * kid.aspect, scale];
 }
-

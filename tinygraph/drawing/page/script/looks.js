@@ -31,4 +31,3 @@ for (const [id, css] of [["show-tree", "no-tree"], ["show-about", "no-about"]])
     document.getElementById(id).setAttribute("aria-pressed", String(!hidden));
     changed();
   });
-

@@ -1,6 +1,5 @@
 // How numbers are written and coloured.
 
-
 /** @typedef {import("./schema").PageUnit} PageUnit */
 
 export function number(v, digits = 4) {

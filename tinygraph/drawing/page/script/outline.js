@@ -72,4 +72,3 @@ treeRoot.addEventListener("keydown", event => {
   event.stopPropagation();
   keys[event.key]();
 });
-

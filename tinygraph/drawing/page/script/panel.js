@@ -138,4 +138,3 @@ function histogram(counts, low, high) {
   element("path", {d: "M0,62.5H240"}, svg);
   return svg;
 }
-

@@ -1,6 +1,5 @@
 // The page's data out of their elements: text as it is, or base64 of gzip where there is much.
 
-
 const PACKED = "application/gzip";
 
 function fromBase64(text) {

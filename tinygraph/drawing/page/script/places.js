@@ -138,4 +138,3 @@ export class Work {
     return {label: this.label(read, flat), value: this.operands[read.operand].get(flat)};
   }
 }
-

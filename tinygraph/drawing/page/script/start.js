@@ -16,7 +16,6 @@ import {restore} from "./address.js";
 import {expand, treeItem, treeRoot, treeRows} from "./outline.js";
 import {setTheme, themes} from "./looks.js";
 
-
 // The cell of an op's result at an index, where there is one.
 function cellOf(op, index) {
   const tensor = op.tensor;

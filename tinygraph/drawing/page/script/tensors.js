@@ -60,4 +60,3 @@ function bound(tensor) {
 export const TENSORS = DATA.values.map(record => new Tensor(record));
 
 export function tensorOf(number) { return number >= 0 && TENSORS[number].has ? TENSORS[number] : null; }
-
