@@ -50,8 +50,12 @@ def held_in(plan):
     blocks = blocks_of(plan)
     held = []
     for i in range(len(nodes)):
-        places = sorted({blocks[key] for key in made if key in blocks and made[key] <= i <= last[key]})
+        alive = [key for key in made if key in blocks and made[key] <= i <= last[key]]
+        places = sorted({blocks[key] for key in alive})
         assert all(one[1] <= two[0] for one, two in itertools.pairwise(places))
+        # two values lie in one place only while the one is made of the other, which nothing else reads
+        still_read = [blocks[key] for key in alive if last[key] > i]
+        assert len(still_read) == len(set(still_read))
         held.append(sum(stop - start for start, stop in places))
     return held
 
