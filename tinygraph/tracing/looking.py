@@ -51,6 +51,10 @@ from tinygraph.tracing.facts import (
 from tinygraph.tracing.host import Host
 
 _WRAPPERS = (collections.UserDict, collections.UserList, collections.ChainMap, os._Environ)
+# Their objects have the attributes of the language, and those that somebody gave them.
+_BARE = frozenset({
+    FunctionType, MethodType, BuiltinMethodType, list, tuple, dict, set, frozenset, collections.deque, np.ndarray,
+})  # fmt: skip
 _FOREIGN = frozenset({"numpy", "scipy", "llvmlite"})
 _PATHS = tuple(
     os.path.join(os.path.realpath(sysconfig.get_path(name)), "") for name in ("stdlib", "platstdlib")
@@ -98,6 +102,8 @@ class Reach:
         self.line = ""
         # what is known, by id: the object, what it is called, and the attributes that were looked at
         self._known: dict[int, tuple[Any, str, set[str]]] = {}
+        # of those, what may have attributes of the user's, by id
+        self._bearers: dict[int, Any] = {}
         self._loose: set[str] = set()
         self._any_attribute = False
         self._behind = False
@@ -131,6 +137,8 @@ class Reach:
         if id(value) in self._known or is_atom(value) or isinstance(value, Tensor | np.dtype):
             return
         self._known[id(value)] = (value, words, set())
+        if type(value) not in _BARE or _own_attributes(value):
+            self._bearers[id(value)] = value
         if isinstance(value, np.ndarray):
             self._watch(Elements(value, words, self.line))
             if value.dtype.hasobject:
@@ -176,8 +184,9 @@ class Reach:
                 for name, part in list(own.items()):
                     if _of_library(type(part)) or isinstance(part, FunctionType | MethodType | partial):
                         self.visit(part, f"{words}.{name}")
-        for name in self._names(value):
-            self.attribute(value, name)
+        if self._any_attribute or id(value) in self._bearers:
+            for name in self._names(value):
+                self.attribute(value, name)
 
     def _watch(self, contents: Contents) -> None:
         self.contents.append(contents)
@@ -281,7 +290,8 @@ class Reach:
                 done.clear()  # what an object lacks may be asked for, too
                 new = new | self._names(value)
         if new:
-            for value, _, _ in list(self._known.values()):
+            known = [one for one, _, _ in self._known.values()]
+            for value in known if self._any_attribute else list(self._bearers.values()):
                 for name in new:
                     self.attribute(value, name)
 

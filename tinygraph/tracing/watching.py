@@ -56,6 +56,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.reach = Reach()
+        self._made_here: set[CodeType] = set()  # code of functions that functions which ran make
         self._noted = _CHANGING | self.reach.host.names
         self._ran: dict[CodeType, Reads] = {}
         self._calls: set[tuple[Any, ...]] = set()
@@ -76,6 +77,8 @@ class Watch:
                     called(frame, argument)
             elif event == "call" and is_watched(frame.f_code.co_filename):
                 entered(frame)
+
+        hook.may_rest = True  # type: ignore[attr-defined]
 
         def both(frame: FrameType, event: Any, argument: Any) -> None:
             hook(frame, event, argument)
@@ -115,7 +118,8 @@ class Watch:
         if reads is None:
             reads = self._ran[code] = reads_of(code)
             self.reach.line = ""
-            self.reach.runs(code, made_here=any(code in one.co_consts for one in self._ran))
+            self._made_here.update(one for one in code.co_consts if isinstance(one, CodeType))
+            self.reach.runs(code, made_here=code in self._made_here)
             if reads.all_layers:
                 self.reach.look_behind()
             self._imports(reads, variables)
