@@ -206,12 +206,12 @@ class Plan:
         lifetimes: list[Lifetime] = []
         owners: list[tuple[Key, ArrayType]] = []
         scratch: list[tuple[int, int]] = []
-        integers: dict[Key, Array] = {}
+        objects: dict[Key, Array] = {}
         for position, node in enumerate(self._nodes):
             for i, types in enumerate(node.output_types):
                 key = (id(node), i)
-                if is_python_integer(types):  # objects do not lie in the arena
-                    integers[key] = self._empty(key, types)
+                if is_python_integer(types) or (types.dtype.hasobject and storage.owns(key)):
+                    objects[key] = self._empty(key, types)  # which do not lie in the arena
                 elif storage.owns(key) and key not in self._fixed:
                     lifetimes.append(Lifetime(self._nbytes(key, types), position, storage.last[key]))
                     owners.append((key, types))
@@ -222,7 +222,7 @@ class Plan:
         offsets, self.arena_bytes = place(lifetimes)
         self._arena = np.empty(self.arena_bytes + 2 * ALIGNMENT, np.uint8)
         start = -self._arena.ctypes.data % ALIGNMENT
-        self._values = {(key, 0): array for key, array in self._leaves.items()} | self._fixed | integers
+        self._values = {(key, 0): array for key, array in self._leaves.items()} | self._fixed | objects
         for (key, types), offset, lifetime in zip(owners, offsets, lifetimes, strict=False):
             chunk = self._arena[start + offset : start + offset + lifetime.nbytes].view(types.dtype)
             layout = self._layouts.get(key)

@@ -20,7 +20,7 @@ from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded, next_order
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
-from tinygraph.core.tensor import Tensor, left_behind
+from tinygraph.core.tensor import CapturedNumber, Tensor, left_behind
 from tinygraph.core.types import (
     SCALAR_TYPES,
     ArrayType,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 # Operand classes that forwards take as they are; anything else is made an array first.
 _READY = frozenset({np.ndarray, bool, int, float, complex, type(None), Generator, *SCALAR_TYPES})
 _VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
-_OWN = _READY | {Tensor}  # operands that run no code of the user's when they are made arrays
+_OWN = _READY | {Tensor, CapturedNumber}  # operands that run no code of the user's when they are made arrays
 _array_class = np.ndarray
 _new: Any = object.__new__
 
@@ -248,7 +248,7 @@ def _apply_captured(
     node.types = WeakType(*result) if weak else result
     found: Any
     if isinstance(result, ArrayType):
-        found = Tensor(None, node)
+        found = CapturedNumber(None, node) if weak else Tensor(None, node)
     else:
         found = tuple(Tensor(None, Port(node, i)) for i in range(len(result)))
     if op.put is not None or op.facts.get("read_only"):

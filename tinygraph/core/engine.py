@@ -279,7 +279,9 @@ def _step_back(
         return
     before = modes.current
     place = Place(before.place.scope, "backward", node)
-    users = before.capture is not None and not ("body" not in node.op.facts and is_library(node.op.origin.file))
+    users = before.capture is not None and not (
+        "body" not in node.op.facts and is_library(node.op.origin.file)
+    )
     with mode(place=place), watched() if users else nullcontext():
         _run_rules(node, gradient, rewrapped(node), gradients, live)
 

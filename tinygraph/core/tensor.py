@@ -7,9 +7,10 @@ core itself relies on are the attributes of `ops` used in this file and in `engi
 from __future__ import annotations
 
 import operator
+import sys
 import weakref
 from collections.abc import Collection, Iterator
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -20,7 +21,7 @@ from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
 from tinygraph.core.regions import present
 from tinygraph.core.registry import ops, registry
-from tinygraph.core.source import here
+from tinygraph.core.source import here, is_library
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
 
@@ -485,6 +486,7 @@ class Tensor:
         if isinstance(self.type, WeakType):  # of a Python number it is one again, as np.abs() is not
             assert result._edge is not None  # captured
             edge_node(result._edge).types = WeakType(*result.type)
+            return CapturedNumber(None, result._edge)
         return result
 
     def __invert__(self) -> Tensor:
@@ -638,6 +640,20 @@ class Tensor:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {"text/plain": repr(self)}
+
+
+class CapturedNumber(Tensor):
+    """A Python number while a program is captured: to the user's code, and isinstance in it, of the number's class."""
+
+    __slots__ = ()
+
+    @property
+    def __class__(self) -> Any:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename.startswith("<frozen "):  # of abstract classes
+            frame = frame.f_back
+        users = frame is not None and not is_library(frame.f_code.co_filename)
+        return type(cast(WeakType, self.type).number) if users else CapturedNumber
 
 
 def leave(tensor: Tensor, what: str) -> None:

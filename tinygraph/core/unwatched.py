@@ -1,6 +1,6 @@
 """Parts of the library that run no code of the user's: a hook that watches for such code rests in them.
 
-A profile hook is called for every call and return, at several times their own cost; an op that is recorded makes dozens.
+A profile hook is called for every call and return, at several times their own cost; recording one op makes dozens.
 """
 
 from __future__ import annotations

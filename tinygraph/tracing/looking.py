@@ -51,10 +51,6 @@ from tinygraph.tracing.facts import (
 from tinygraph.tracing.host import Host
 
 _WRAPPERS = (collections.UserDict, collections.UserList, collections.ChainMap, os._Environ)
-# Their objects have the attributes of the language, and those that somebody gave them.
-_BARE = frozenset({
-    FunctionType, MethodType, BuiltinMethodType, list, tuple, dict, set, frozenset, collections.deque, np.ndarray,
-})  # fmt: skip
 _FOREIGN = frozenset({"numpy", "scipy", "llvmlite"})
 _PATHS = tuple(
     os.path.join(os.path.realpath(sysconfig.get_path(name)), "") for name in ("stdlib", "platstdlib")
@@ -137,7 +133,7 @@ class Reach:
         if id(value) in self._known or is_atom(value) or isinstance(value, Tensor | np.dtype):
             return
         self._known[id(value)] = (value, words, set())
-        if type(value) not in _BARE or _own_attributes(value):
+        if type(value).__module__ != "builtins" or isinstance(value, type) or _own_attributes(value):
             self._bearers[id(value)] = value
         if isinstance(value, np.ndarray):
             self._watch(Elements(value, words, self.line))
@@ -290,8 +286,8 @@ class Reach:
                 done.clear()  # what an object lacks may be asked for, too
                 new = new | self._names(value)
         if new:
-            known = [one for one, _, _ in self._known.values()]
-            for value in known if self._any_attribute else list(self._bearers.values()):
+            held = self._bearers.values()
+            for value in [one for one, _, _ in self._known.values()] if self._any_attribute else list(held):
                 for name in new:
                     self.attribute(value, name)
 
@@ -349,7 +345,10 @@ class Reach:
         if module in (random, np.random) and callable(value):
             self.host.watch_module(module, f"{module.__name__}.{name}", self.line)
         # a library: its functions and numbers stay what they are, its containers may change
-        if value is os.getenv or not (callable(value) or isinstance(value, ModuleType)):
+        plain = not (callable(value) or isinstance(value, ModuleType))
+        if plain and module.__name__.partition(".")[0] == "tinygraph":  # whose registry of ops is its own
+            self._known.setdefault(id(value), (value, path, set()))
+        elif plain or value is os.getenv:
             self.visit(value, path)
         elif isinstance(value, ModuleType):
             self.visit(value, value.__name__)

@@ -18,6 +18,8 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from tinygraph.core.source import is_library, resolve
+from tinygraph.core.tensor import CapturedNumber
+from tinygraph.errors import CaptureError
 from tinygraph.tracing.code_reads import Reads, reads_of
 from tinygraph.tracing.facts import MISSING, Contents, Place, Progress, left_behind_in, replaced
 from tinygraph.tracing.looking import Reach, is_own_module, is_watched
@@ -125,6 +127,8 @@ class Watch:
             self._imports(reads, variables)
             names = {code.co_name} if code.co_name.isidentifier() else set()
             self.reach.look_for(reads.loose | names, reads.any_attribute)
+        if reads.typed:
+            self._check_types(reads, values, os.path.basename(code.co_filename))
         given = (id(values.get(chain.variable)) for chain in reads.chains if chain.kind != "global")
         call = (code, *(one if self.reach.knows(one) else None for one in given))
         if call in self._calls:
@@ -138,6 +142,16 @@ class Watch:
             else:
                 value = values.get(chain.variable, MISSING)
             self.reach.follow(value, chain.attributes)
+
+    def _check_types(self, reads: Reads, values: dict[str, Any], file: str) -> None:
+        """Refuse `type(n)` of a number, which cannot be answered as `isinstance` is, and of what may be made of it."""
+        numbers = {name for name, value in values.items() if type(value) is CapturedNumber}
+        for name, line in reads.typed.items():
+            if name in numbers or (numbers and name not in values):
+                raise CaptureError(
+                    f"type({name}) at {file}:{line} asks for the class of a number that is captured, and no number of "
+                    f"Python's ({', '.join(sorted(numbers))}): write isinstance({name}, float), which is answered"
+                )
 
     def _imports(self, reads: Reads, variables: dict[str, Any]) -> None:
         """Modules that a function imports when it runs, and global variables that it finds by name."""
