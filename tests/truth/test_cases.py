@@ -17,7 +17,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn, optim
-from tinygraph.errors import CaptureError, FileFormatError, InPlaceError, TinygraphError
+from tinygraph.errors import CaptureError, FileFormatError, RecordingError, StaleValueError, TinygraphError
 from tinygraph.nn import functional as F
 
 ones = np.ones(3)
@@ -193,7 +193,7 @@ def test_an_array_that_changes_before_the_backward_pass() -> None:
     w, xb = T([[1], [2]]), np.ones((3, 2))
     y = (xb @ w).sum()
     xb[:] = 50
-    with pytest.raises(InPlaceError):
+    with pytest.raises(StaleValueError, match="matmul"):
         y.backward()
 
 
@@ -212,8 +212,9 @@ def test_elements_of_a_plain_array_drop_no_gradients() -> None:
             out[i] = x[i] ** 2
         return (out * x).sum()
 
-    with pytest.raises(TinygraphError):
+    with pytest.raises(ValueError, match="array element") as raised:  # NumPy's, around the library's own
         tg.grad(f)(np.array([1.0, 2.0, 3.0]))
+    assert isinstance(raised.value.__cause__, RecordingError)
 
 
 def test_argnums_that_repeat() -> None:
@@ -267,7 +268,8 @@ def test_half_precision_normalises_in_float32() -> None:
 
 
 def test_second_derivatives_are_right_or_nan() -> None:
-    found = np.asarray(tg.hessian(lambda x: np.linalg.norm(x) ** 2)(np.zeros(2)))
+    with np.errstate(all="ignore"):
+        found = np.asarray(tg.hessian(lambda x: np.linalg.norm(x) ** 2)(np.zeros(2)))
     assert np.isnan(found).all() or np.array_equal(found, 2 * np.eye(2))
 
 
