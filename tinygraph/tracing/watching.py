@@ -128,7 +128,7 @@ class Watch:
             names = {code.co_name} if code.co_name.isidentifier() else set()
             self.reach.look_for(reads.loose | names, reads.any_attribute)
         if reads.typed:
-            self._check_types(reads, values, os.path.basename(code.co_filename))
+            self._check_types(reads, frame)
         given = (id(values.get(chain.variable)) for chain in reads.chains if chain.kind != "global")
         call = (code, *(one if self.reach.knows(one) else None for one in given))
         if call in self._calls:
@@ -143,9 +143,14 @@ class Watch:
                 value = values.get(chain.variable, MISSING)
             self.reach.follow(value, chain.attributes)
 
-    def _check_types(self, reads: Reads, values: dict[str, Any], file: str) -> None:
+    def _check_types(self, reads: Reads, frame: FrameType) -> None:
         """Refuse `type(n)` of a number, which cannot be answered as `isinstance` is, and of what may be made of it."""
-        numbers = {name for name, value in values.items() if type(value) is CapturedNumber}
+        values, file = frame.f_locals, os.path.basename(frame.f_code.co_filename)
+        around = (
+            frame.f_back.f_locals if frame.f_back is not None and ".0" in values else {}
+        )  # a comprehension
+        both = [*values.items(), *around.items()]
+        numbers = {name for name, value in both if type(value) is CapturedNumber}
         for name, line in reads.typed.items():
             if name in numbers or (numbers and name not in values):
                 raise CaptureError(
