@@ -65,14 +65,14 @@ def test_a_model_runs_and_differentiates_as_before(model, batch, tmp_path, suffi
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_loaded_parameters_train(model, batch, tmp_path, suffix):
     again = reloaded(model, tmp_path, suffix)
-    before = float(again(*batch))
+    before = again(*batch).item()
     for _ in range(5):
         again(*batch).backward()
         for parameter in again.parameters:
             with tg.no_grad():
                 parameter -= 0.1 * parameter.grad.numpy()
             parameter.grad = None
-    assert float(again(*batch)) < before
+    assert again(*batch).item() < before
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
