@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from tinygraph.core.registry import ops
 from tinygraph.kernels import elementwise
 from tinygraph.kernels import lowering as door
 from tinygraph.kernels.cpu import current_target
@@ -89,7 +90,7 @@ def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
     assert made is not None
     taken = made.target._replace(halo=made.gradient_halo())
     build = ProgramBuilder()
-    relu = direct.Epilogue(build.program(build.step("relu", build.input("float32"))))
+    relu = direct.Epilogue(build.program(build.step(ops.relu, build.input("float32"))))
     weights, reverse = direct.forward_weights(made), direct.gradient_weights(made)
     source, result, gradient, back = (
         empty_aligned(p.shape(BATCH), x.dtype) for p in (made.source, made.target, taken, made.source)
@@ -97,8 +98,8 @@ def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
     packed, packed_back, packed_gradient = (
         empty_aligned(tuple(p), x.dtype) for p in (weights, reverse, weights)
     )
-    layouts.to_planes(made.source).bind(x, source, counts=[BATCH])()
-    layouts.to_planes(taken).bind(g, gradient, counts=[BATCH])()
+    layouts.to_planes(made.source).bind(x, source, span=BATCH)()
+    layouts.to_planes(taken).bind(g, gradient, span=BATCH)()
     layouts.pack(weights, *w.shape[:2]).bind(w, packed)()
     layouts.pack_for_gradient(reverse, *w.shape[:2]).bind(w, packed_back)()
     y, dx, dw = np.empty_like(g), np.empty_like(x), np.empty_like(w)
@@ -108,17 +109,17 @@ def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
         return dw
 
     def taken_from(planes: Any, array: Any, out: Any) -> Any:
-        layouts.from_planes(planes).bind(array, out, counts=[BATCH])()
+        layouts.from_planes(planes).bind(array, out, span=BATCH)()
         return out
 
     tx, tw, tb, tg = map(torch.from_numpy, (x, w, b, g))
     forward = lambda: torch.relu_(torch.nn.functional.conv2d(tx, tw, tb, padding=1))  # noqa: E731
-    run = direct.forward(made, epilogue=relu).bind(source, packed, b, result, counts=[BATCH]).run
+    run = direct.forward(made, epilogue=relu).bind(source, packed, b, result, span=BATCH).run
     yield Pair(
         f"{label} forward+ReLU, planes", run, forward, lambda: (taken_from(made.target, result, y), forward())
     )
-    backward = direct.input_gradient(made, taken).bind(gradient, packed_back, back, counts=[BATCH]).run
-    products = direct.kernel_gradient(made, taken).bind(source, gradient, packed_gradient, counts=[BATCH]).run
+    backward = direct.input_gradient(made, taken).bind(gradient, packed_back, back, span=BATCH).run
+    products = direct.kernel_gradient(made, taken).bind(source, gradient, packed_gradient, span=BATCH).run
     yield from _gradients(f"{label} {{}}, planes", (tx, tw, tg), backward,
                           lambda: taken_from(made.source, back, dx), products, unpacked)  # fmt: skip
 

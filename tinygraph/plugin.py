@@ -19,9 +19,12 @@ from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import default_generator as default_generator
 from tinygraph.core.types import ArrayType as ArrayType
+from tinygraph.core.types import WeakType as WeakType
 from tinygraph.core.types import broadcast_shapes as broadcast_shapes
 from tinygraph.core.types import normalize_axes as normalize_axes
+from tinygraph.core.types import reduced_axes as reduced_axes
 from tinygraph.core.types import reduced_shape as reduced_shape
+from tinygraph.core.views import read_only as read_only
 from tinygraph.errors import DTypeError as DTypeError
 from tinygraph.errors import NumpyFunctionError as NumpyFunctionError
 from tinygraph.errors import SettingError as SettingError

@@ -1,4 +1,4 @@
-"""Arithmetic: + - * / // % and their kin. Powers are in `powers.py`, exp and log in `exponential.py`."""
+"""Arithmetic: + - * / // % and their kin. Powers are in `powers`, exp and log in `exponential.py`."""
 
 from typing import Any
 
@@ -21,6 +21,11 @@ _MISFIT = ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], error=ShapeError, match="axis
 def add(x: Any, y: Any) -> Any:
     """x + y;  d/dx = 1,  d/dy = 1."""
     return x + y
+
+
+@add.emit(bools=True)
+def add_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.add(x, y)
 
 
 @add.vjp("x")
@@ -46,6 +51,11 @@ def subtract(x: Any, y: Any) -> Any:
     return x - y
 
 
+@subtract.emit
+def subtract_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.subtract(x, y)
+
+
 @subtract.vjp("x")
 def subtract_wrt_x(g: Any) -> Any:
     return g
@@ -67,6 +77,11 @@ def subtract_wrt_y(g: Any) -> Any:
 def multiply(x: Any, y: Any) -> Any:
     """x * y;  d/dx = y,  d/dy = x."""
     return x * y
+
+
+@multiply.emit(bools=True)
+def multiply_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.multiply(x, y)
 
 
 @multiply.vjp("x")
@@ -92,6 +107,11 @@ def divide(x: Any, y: Any) -> Any:
     return x / y
 
 
+@divide.emit
+def divide_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.divide(x, y)
+
+
 @divide.vjp("x")
 def divide_wrt_x(g: Any, y: Any) -> Any:
     return g / y
@@ -114,6 +134,11 @@ def negative(x: Any) -> Any:
     return -x
 
 
+@negative.emit
+def negative_emitted(code: Any, x: Any) -> Any:
+    return code.negative(x)
+
+
 @negative.vjp("x")
 def negative_wrt_x(g: Any) -> Any:
     return -g
@@ -127,6 +152,11 @@ def negative_wrt_x(g: Any) -> Any:
 def reciprocal(x: Any) -> Any:
     """1 / x;  d/dx = -1 / x². Of integers, like NumPy, an integer."""
     return np.reciprocal(x)
+
+
+@reciprocal.emit
+def reciprocal_emitted(code: Any, x: Any) -> Any:
+    return code.divide(code.constant(1, x), x)
 
 
 @reciprocal.vjp("x")

@@ -24,6 +24,11 @@ def equal(x: Any, y: Any) -> Any:
     return np.equal(x, y)
 
 
+@equal.emit(bools=True)
+def equal_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.compare("==", x, y)
+
+
 @op(
     kind="comparison",
     numpy=np.not_equal,
@@ -33,6 +38,11 @@ def equal(x: Any, y: Any) -> Any:
 def not_equal(x: Any, y: Any) -> Any:
     """x != y, elementwise."""
     return np.not_equal(x, y)
+
+
+@not_equal.emit(bools=True)
+def not_equal_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.compare("!=", x, y)
 
 
 @op(
@@ -46,6 +56,11 @@ def less(x: Any, y: Any) -> Any:
     return np.less(x, y)
 
 
+@less.emit(bools=True)
+def less_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.compare("<", x, y)
+
+
 @op(
     kind="comparison",
     numpy=np.less_equal,
@@ -55,6 +70,11 @@ def less(x: Any, y: Any) -> Any:
 def less_equal(x: Any, y: Any) -> Any:
     """x <= y, elementwise."""
     return np.less_equal(x, y)
+
+
+@less_equal.emit(bools=True)
+def less_equal_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.compare("<=", x, y)
 
 
 @op(
@@ -68,6 +88,11 @@ def greater(x: Any, y: Any) -> Any:
     return np.greater(x, y)
 
 
+@greater.emit(bools=True)
+def greater_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.compare(">", x, y)
+
+
 @op(
     kind="comparison",
     numpy=np.greater_equal,
@@ -77,6 +102,11 @@ def greater(x: Any, y: Any) -> Any:
 def greater_equal(x: Any, y: Any) -> Any:
     """x >= y, elementwise."""
     return np.greater_equal(x, y)
+
+
+@greater_equal.emit(bools=True)
+def greater_equal_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.compare(">=", x, y)
 
 
 @op(
@@ -90,6 +120,11 @@ def isnan(x: Any) -> Any:
     return np.isnan(x)
 
 
+@isnan.emit
+def isnan_emitted(code: Any, x: Any) -> Any:
+    return code.is_nan(x)
+
+
 @op(
     kind="comparison",
     numpy=np.isinf,
@@ -101,6 +136,11 @@ def isinf(x: Any) -> Any:
     return np.isinf(x)
 
 
+@isinf.emit
+def isinf_emitted(code: Any, x: Any) -> Any:
+    return code.compare("==", code.intrinsic("llvm.fabs", x), code.constant(np.inf, x))
+
+
 @op(
     kind="comparison",
     numpy=np.isfinite,
@@ -110,6 +150,11 @@ def isinf(x: Any) -> Any:
 def isfinite(x: Any) -> Any:
     """Whether x is neither infinite nor nan, elementwise."""
     return np.isfinite(x)
+
+
+@isfinite.emit
+def isfinite_emitted(code: Any, x: Any) -> Any:
+    return code.compare("<", code.intrinsic("llvm.fabs", x), code.constant(np.inf, x))
 
 
 @op(
@@ -126,6 +171,11 @@ def logical_not(x: Any) -> Any:
     return np.logical_not(x)
 
 
+@logical_not.emit(conditions="x")
+def logical_not_emitted(code: Any, x: Any) -> Any:
+    return code.inverted(x)
+
+
 @op(
     kind="comparison",
     numpy=np.logical_and,
@@ -135,6 +185,11 @@ def logical_not(x: Any) -> Any:
 def logical_and(x: Any, y: Any) -> Any:
     """Whether x and y are both non-zero, elementwise."""
     return np.logical_and(x, y)
+
+
+@logical_and.emit(conditions=("x", "y"))
+def logical_and_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.both(x, y)
 
 
 @op(
@@ -148,6 +203,11 @@ def logical_or(x: Any, y: Any) -> Any:
     return np.logical_or(x, y)
 
 
+@logical_or.emit(conditions=("x", "y"))
+def logical_or_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.either(x, y)
+
+
 @op(
     kind="comparison",
     numpy=np.logical_xor,
@@ -157,6 +217,11 @@ def logical_or(x: Any, y: Any) -> Any:
 def logical_xor(x: Any, y: Any) -> Any:
     """Whether just one of x and y is non-zero, elementwise."""
     return np.logical_xor(x, y)
+
+
+@logical_xor.emit(conditions=("x", "y"))
+def logical_xor_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.differ(x, y)
 
 
 @op(

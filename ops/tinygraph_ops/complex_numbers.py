@@ -35,6 +35,11 @@ def real_tangent(t: Any) -> Any:
     return ops.real(t)
 
 
+@real.view
+def real_put(value: Any, x: Any) -> Any:
+    return ops.make_complex(value, ops.imag(x)) if np.iscomplexobj(x) else value
+
+
 @op(
     kind="elementwise",
     numpy=np.imag,
@@ -54,6 +59,11 @@ def imag_wrt_x(g: Any) -> Any:
 @imag.jvp("x")
 def imag_tangent(t: Any) -> Any:
     return ops.imag(t)
+
+
+@imag.view
+def imag_put(value: Any, x: Any) -> Any:
+    return ops.make_complex(ops.real(x), value)
 
 
 @op(

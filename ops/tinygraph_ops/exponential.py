@@ -20,6 +20,11 @@ def exp(x: Any) -> Any:
     return np.exp(x)
 
 
+@exp.emit
+def exp_emitted(code: Any, x: Any) -> Any:
+    return code.exp(x)
+
+
 @exp.vjp("x")
 def exp_wrt_x(g: Any, out: Any) -> Any:
     return g * out
@@ -36,6 +41,11 @@ def exp_wrt_x(g: Any, out: Any) -> Any:
 def expm1(x: Any) -> Any:
     """e^x - 1, accurate near 0;  d/dx = e^x."""
     return np.expm1(x)
+
+
+@expm1.emit
+def expm1_emitted(code: Any, x: Any) -> Any:
+    return code.expm1(x)
 
 
 @expm1.vjp("x")
@@ -68,6 +78,11 @@ def log(x: Any) -> Any:
     return np.log(x)
 
 
+@log.emit
+def log_emitted(code: Any, x: Any) -> Any:
+    return code.log(x)
+
+
 @log.vjp("x")
 def log_wrt_x(g: Any, x: Any) -> Any:
     return g / x
@@ -84,6 +99,11 @@ def log_wrt_x(g: Any, x: Any) -> Any:
 def log1p(x: Any) -> Any:
     """log(1 + x), accurate near 0;  d/dx = 1 / (1 + x)."""
     return np.log1p(x)
+
+
+@log1p.emit
+def log1p_emitted(code: Any, x: Any) -> Any:
+    return code.log1p(x)
 
 
 @log1p.vjp("x")
@@ -131,18 +151,24 @@ def log10_wrt_x(g: Any, x: Any) -> Any:
     ],
 )
 def logaddexp(x: Any, y: Any) -> Any:
-    """log(e^x + e^y) without overflow;  d/dx = e^(x - out),  d/dy = e^(y - out), both 0 where out is -∞."""
+    """log(e^x + e^y) without overflow;  d/dx = sigmoid(x - y),  d/dy = sigmoid(y - x), both 0 where out is -∞."""
     return np.logaddexp(x, y)
 
 
 @logaddexp.vjp("x")
-def logaddexp_wrt_x(g: Any, x: Any, out: Any) -> Any:
-    return g * ops.exp(x - ops.where(out == -np.inf, 0, out))
+def logaddexp_wrt_x(g: Any, x: Any, y: Any, out: Any) -> Any:
+    return _share(g, x, y, out)
 
 
 @logaddexp.vjp("y")
-def logaddexp_wrt_y(g: Any, y: Any, out: Any) -> Any:
-    return g * ops.exp(y - ops.where(out == -np.inf, 0, out))
+def logaddexp_wrt_y(g: Any, x: Any, y: Any, out: Any) -> Any:
+    return _share(g, y, x, out)
+
+
+def _share(g: Any, x: Any, y: Any, out: Any) -> Any:
+    # not e^(x - out): where x is large, out is rounded by more than the logarithm that distinguishes them
+    nothing = ops.equal(out, -np.inf)
+    return ops.where(nothing, 0, g * ops.sigmoid(ops.where(nothing, 0, x) - ops.where(nothing, 0, y)))
 
 
 @op(
@@ -176,6 +202,11 @@ def erf(x: Any) -> Any:
     complement = (1 / pi**0.5 - tail * _ratio(_FAR, tail)) / part
     out[far] = 1 - np.exp(-part * part) * complement
     return np.copysign(out, x)[()]
+
+
+@erf.emit
+def erf_emitted(code: Any, x: Any) -> Any:
+    return code.erf(x)
 
 
 @erf.vjp("x")

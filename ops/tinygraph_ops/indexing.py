@@ -28,6 +28,7 @@ from tinygraph.plugin import (
     op,
     ops,
     parse_index,
+    read_only,
 )
 
 MOST_TRIED = 2**20  # elements of a result whose shape NumPy may find by making it
@@ -62,6 +63,11 @@ def index(x: Any, *indices: Any, pattern: Any) -> Any:
 @index.vjp("x")
 def index_wrt_x(g: Any, x_type: Any, indices: Any, pattern: Any) -> Any:
     return ops.scatter(g, *indices, pattern=pattern, shape=x_type.shape)
+
+
+@index.view
+def index_put(value: Any, x: Any, pattern: Any) -> Any:
+    return ops.index_set(x, value, pattern=pattern)
 
 
 @index.expand
@@ -346,7 +352,8 @@ def diagonal(x: Any, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     count = max(min(rows - start, columns - max(offset, 0)), 0)
     places = start + np.arange(count)
     moved = ops.moveaxis(x, source=(axis1, axis2), destination=(-2, -1))
-    return ops.index(moved, places, places + offset, pattern=("...", "array", "array"))
+    found = ops.index(moved, places, places + offset, pattern=("...", "array", "array"))
+    return read_only(found, "a diagonal is read-only, as NumPy's is: call .copy() first")
 
 
 @diagonal.numpy(np.diagonal)

@@ -20,6 +20,11 @@ def sin(x: Any) -> Any:
     return np.sin(x)
 
 
+@sin.emit
+def sin_emitted(code: Any, x: Any) -> Any:
+    return code.library("sin", x)
+
+
 @sin.vjp("x")
 def sin_wrt_x(g: Any, x: Any) -> Any:
     return g * ops.cos(x)
@@ -33,6 +38,11 @@ def sin_wrt_x(g: Any, x: Any) -> Any:
 def cos(x: Any) -> Any:
     """cos(x);  d/dx = -sin(x)."""
     return np.cos(x)
+
+
+@cos.emit
+def cos_emitted(code: Any, x: Any) -> Any:
+    return code.library("cos", x)
 
 
 @cos.vjp("x")
@@ -50,6 +60,11 @@ def tan(x: Any) -> Any:
     return np.tan(x)
 
 
+@tan.emit
+def tan_emitted(code: Any, x: Any) -> Any:
+    return code.library("tan", x)
+
+
 @tan.vjp("x")
 def tan_wrt_x(g: Any, out: Any) -> Any:
     return g * (1 + ops.square(out))
@@ -59,6 +74,11 @@ def tan_wrt_x(g: Any, out: Any) -> Any:
 def arcsin(x: Any) -> Any:
     """arcsin(x);  d/dx = 1 / √(1 - x²)."""
     return np.arcsin(x)
+
+
+@arcsin.emit
+def arcsin_emitted(code: Any, x: Any) -> Any:
+    return code.library("asin", x)
 
 
 @arcsin.vjp("x")
@@ -76,6 +96,11 @@ def arccos(x: Any) -> Any:
     return np.arccos(x)
 
 
+@arccos.emit
+def arccos_emitted(code: Any, x: Any) -> Any:
+    return code.library("acos", x)
+
+
 @arccos.vjp("x")
 def arccos_wrt_x(g: Any, x: Any) -> Any:
     return -g / ops.sqrt((1 - x) * (1 + x))
@@ -85,6 +110,11 @@ def arccos_wrt_x(g: Any, x: Any) -> Any:
 def arctan(x: Any) -> Any:
     """arctan(x);  d/dx = 1 / (1 + x²)."""
     return np.arctan(x)
+
+
+@arctan.emit
+def arctan_emitted(code: Any, x: Any) -> Any:
+    return code.library("atan", x)
 
 
 @arctan.vjp("x")
@@ -104,6 +134,11 @@ def arctan_wrt_x(g: Any, x: Any) -> Any:
 def arctan2(y: Any, x: Any) -> Any:
     """The angle of the point (x, y);  d/dy = x / (x² + y²),  d/dx = -y / (x² + y²), undefined at the origin."""
     return np.arctan2(y, x)
+
+
+@arctan2.emit
+def arctan2_emitted(code: Any, y: Any, x: Any) -> Any:
+    return code.library("atan2", y, x)
 
 
 @arctan2.vjp("y")
@@ -128,6 +163,11 @@ def sinh(x: Any) -> Any:
     return np.sinh(x)
 
 
+@sinh.emit
+def sinh_emitted(code: Any, x: Any) -> Any:
+    return code.library("sinh", x)
+
+
 @sinh.vjp("x")
 def sinh_wrt_x(g: Any, x: Any) -> Any:
     return g * ops.cosh(x)
@@ -143,6 +183,11 @@ def cosh(x: Any) -> Any:
     return np.cosh(x)
 
 
+@cosh.emit
+def cosh_emitted(code: Any, x: Any) -> Any:
+    return code.library("cosh", x)
+
+
 @cosh.vjp("x")
 def cosh_wrt_x(g: Any, x: Any) -> Any:
     return g * ops.sinh(x)
@@ -156,6 +201,11 @@ def cosh_wrt_x(g: Any, x: Any) -> Any:
 def tanh(x: Any) -> Any:
     """tanh(x);  d/dx = 1 - tanh(x)²."""
     return np.tanh(x)
+
+
+@tanh.emit
+def tanh_emitted(code: Any, x: Any) -> Any:
+    return code.tanh(x)
 
 
 @tanh.vjp("x")
@@ -175,6 +225,11 @@ def tanh_wrt_x(g: Any, out: Any) -> Any:
 def arcsinh(x: Any) -> Any:
     """arsinh(x);  d/dx = 1 / √(1 + x²)."""
     return np.arcsinh(x)
+
+
+@arcsinh.emit
+def arcsinh_emitted(code: Any, x: Any) -> Any:
+    return code.library("asinh", x)
 
 
 @arcsinh.vjp("x")
@@ -197,6 +252,11 @@ def arccosh(x: Any) -> Any:
     return np.arccosh(x)
 
 
+@arccosh.emit
+def arccosh_emitted(code: Any, x: Any) -> Any:
+    return code.library("acosh", x)
+
+
 @arccosh.vjp("x")
 def arccosh_wrt_x(g: Any, x: Any) -> Any:
     return g / (ops.sqrt(x - 1) * ops.sqrt(x + 1))
@@ -210,6 +270,11 @@ def arccosh_wrt_x(g: Any, x: Any) -> Any:
 def arctanh(x: Any) -> Any:
     """artanh(x);  d/dx = 1 / (1 - x²)."""
     return np.arctanh(x)
+
+
+@arctanh.emit
+def arctanh_emitted(code: Any, x: Any) -> Any:
+    return code.library("atanh", x)
 
 
 @arctanh.vjp("x")

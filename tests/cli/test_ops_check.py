@@ -112,6 +112,21 @@ FAULTS = {
     "not closed": (GOOD.replace("2 * g * x", "2 * g * np.asarray(x)"), "np.asarray"),
     "hangs": (GOOD.replace("return 2 * g * x", "while True: pass"), "it hangs"),
     "hangs on import": ("while True: pass", "its import hangs"),
+    "exits on import": (
+        "raise SystemExit(0)",
+        "odd_file.py could not be loaded: SystemExit: 0 (odd_file.py:1)",
+    ),
+    "interrupts on import": (
+        "class Mine(KeyboardInterrupt): pass\nraise Mine('x')",
+        "could not be loaded: Mine: x",
+    ),
+    "ends its generator": ("raise GeneratorExit", "could not be loaded: GeneratorExit"),
+    "a name of two words": (GOOD.replace('kind="elementwise"', 'name="a b;c"'), "'a b;c' at odd_file:5"),
+    "a name on two lines": (GOOD.replace('kind="elementwise"', 'name="a\\nb"'), "'a\\nb' at odd_file:5"),
+    "a name with an escape": (
+        GOOD.replace('kind="elementwise"', 'name="\\x1b[31m"'),
+        "'\\x1b[31m' at odd_file:5",
+    ),
     "hangs at once": (GOOD.replace("return x * x", "while True: pass"), "it hangs"),
 }
 
@@ -123,6 +138,35 @@ def test_each_fault_is_named(run, file, fault):
     assert code == 1
     assert words in out + err
     assert "Traceback" not in out + err
+
+
+ONE_CAUSE = ("wrong sign", "wrong shape", "wrong number of outputs", "mutates", "mutates g", "not closed")
+
+
+@pytest.mark.parametrize("fault", ONE_CAUSE)
+def test_one_fault_is_one_finding_and_plants_no_mutants(run, file, fault, monkeypatch):
+    def planted(op):
+        raise AssertionError("a mutant was planted in a broken op")
+
+    monkeypatch.setattr("tinygraph.cli.check_ops.mutation_score", planted)
+    code, out, _ = run(file(FAULTS[fault][0]))
+    assert code == 1
+    assert out.count("breaks the law") == 1
+    assert "mutation score – (laws are broken: mend them first)" in out
+    code, out, _ = run(file(FAULTS[fault][0]), "--json")
+    [op] = json.loads(out)["ops"]
+    assert op["mutation"] is None
+    assert len(op["causes"]) == 1
+    assert op["causes"][0]["law"] == op["findings"][0]["law"]
+
+
+def test_what_the_linter_read_stands_with_what_it_breaks(run, file):
+    _, out, _ = run(file(FAULTS["mutates g"][0]))
+    assert (
+        "op 'odd_square' breaks the law 'inputs unchanged': the rule 'odd_square_wrt_x' writes into g" in out
+    )
+    assert "    in the source odd_file.py:12: error: rule 'odd_square_wrt_x'" in out
+    assert out.count("changes 'g' in place") == 1
 
 
 def test_a_package_its_manifest_and_its_cards(run, tmp_path):

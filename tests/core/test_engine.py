@@ -170,6 +170,89 @@ def test_a_rule_of_the_wrong_shape_is_named():
         total(leaf(np.ones(3))).backward()
 
 
+def writing(rule, tangent=None):
+    """x * y, with a rule for x that is given."""
+
+    @op(declare=False)
+    def weighted(x, y):
+        """x * y."""
+        return x * y
+
+    weighted.vjp("x")(rule)
+    weighted.vjp("y")(lambda g, x: g * x)
+    if tangent is not None:
+        weighted.jvp("x")(tangent)
+    return weighted
+
+
+def in_place(g, y):
+    g *= y
+    return g
+
+
+def into_out(g, y):
+    return np.multiply(g, y, out=g)
+
+
+def into_a_view(g, y):
+    flat = g.reshape(-1)
+    flat[:] = flat * 2.0
+    return g
+
+
+Y = np.array([2.0, 3.0])
+
+
+@pytest.mark.parametrize("rule", [in_place, into_out, into_a_view])
+def test_a_rule_that_writes_into_its_cotangent_is_named(rule):
+    """The sum hands the same cotangent to both branches: without the error the other one would get 2 or 3 times it."""
+    x, z = leaf([1.0, 1.0]), leaf([1.0, 1.0])
+    loss = np.sum(writing(rule)(x, Y) + z)
+    with pytest.raises(
+        RuleError, match=rf"VJP rule '{rule.__name__}' of op 'weighted' for operand 'x' writes into g"
+    ):
+        loss.backward()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda f: tg.grad(lambda a: np.sum(f(a, Y)))(np.ones(2)),
+        lambda f: tg.grad(lambda a: np.sum(tg.grad(lambda b: np.sum(f(b, Y) * b))(a)))(np.ones(2)),
+        lambda f: np.sum(f(leaf([1.0, 1.0]), Y)).backward(create_graph=True),
+        lambda f: tg.jvp(lambda a: f(a, Y), (np.ones(2),), (np.ones(2),)),
+        lambda f: tg.compile(lambda a: tg.grad(lambda b: np.sum(f(b, leaf(Y))))(a))(np.ones(2)),
+    ],
+    ids=["grad", "second order", "create_graph", "jvp", "compiled"],
+)
+def test_a_rule_that_writes_is_named_in_every_pass(use):
+    with pytest.raises(RuleError, match="'in_place' of op 'weighted' for operand 'x' writes into g"):
+        use(writing(in_place))
+
+
+def test_a_forward_mode_rule_that_writes_into_its_tangent_is_named():
+    def pushed(t, y):
+        t *= y
+        return t
+
+    with pytest.raises(
+        RuleError, match="forward-mode rule 'pushed' of op 'weighted' for operand 'x' writes into t"
+    ):
+        tg.jvp(lambda a: writing(lambda g, y: g * y, pushed)(a, Y), (np.ones(2),), (np.ones(2),))
+
+
+def test_a_rule_that_hands_its_cotangent_on_hands_on_the_array_itself():
+    """Rules read a view; what they hand on unchanged is not copied at the leaf, and the leaf may be written."""
+    x, z = leaf([1.0, 1.0]), leaf([1.0, 1.0])
+    np.sum((x + z) * Y).backward()
+    for one in (x, z):
+        np.testing.assert_array_equal(one.grad.numpy(), [2.0, 3.0])
+    with tg.no_grad():
+        x.grad *= 5.0
+    np.testing.assert_array_equal(x.grad.numpy(), [10.0, 15.0])
+    np.testing.assert_array_equal(z.grad.numpy(), [2.0, 3.0])
+
+
 def test_a_joint_rule_must_return_a_tuple():
     @op(declare=False)
     def both(x, y):

@@ -4,8 +4,10 @@ The packages are folders with the metadata that an installer writes. Claims on n
 `test_registry.py`.
 """
 
+import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -205,7 +207,40 @@ def test_faulty_packages_are_skipped_by_name(installed, source, words):
         ('{"api": 99, "ops": ["tgplug_twice"]}', "upgrade tinygraph-autodiff"),
         ('{"api": "new", "ops": ["tgplug_twice"]}', "plugin API 'new'"),
         ('{"api": 1, "ops": ["exp"]}', "'exp'.*reserved"),
+        # absurd content
+        ("null", "must be"),
+        ("NaN", "must be"),
+        ('"ops"', "must be"),
+        ('{"api": true, "ops": []}', "plugin API True"),
+        ('{"api": 1.0, "ops": []}', "plugin API 1.0"),
+        ('{"api": null, "ops": []}', "plugin API None"),
+        ('{"api": {"a": [1, 2]}, "ops": []}', "plugin API {'a'"),
+        ('{"api": 1, "ops": {"a": 1}}', "lists of names"),
+        ('{"api": 1, "ops": null}', "lists of names"),
+        ('{"api": 1, "ops": [], "numpy": "numpy.sinc"}', "lists of names"),
+        ('{"api": 1, "ops": [["tgplug_twice"]]}', "lists of names"),
+        ('{"api": 1, "ops": ["a b;c"]}', r"lists 'a b;c', which is no name"),
+        ('{"api": 1, "ops": ["a\\nb"]}', r"lists 'a\\nb', which is no name"),
+        ('{"api": 1, "ops": ["a\\u001b[31mb"]}', r"lists 'a\\x1b\[31mb', which is no name"),
+        ('{"api": 1, "ops": ["a\\u0000"]}', r"lists 'a\\x00', which is no name"),
+        ('{"api": 1, "ops": ["\\ud800"]}', r"lists '\\ud800', which is no name"),
+        ('{"api": 1, "ops": [""]}', "lists '', which is no name"),
+        ('{"api": 1, "ops": ["a.b"]}', "lists 'a.b', but an op's name has no dots"),
+        ('{"api": 1, "ops": ["a", "b", "a"]}', "lists 'a' twice"),
+        ('{"api": 1, "ops": [], "numpy": ["np.sinc", "np.sinc"]}', "lists 'np.sinc' twice"),
+        ('{"api": 1, "ops": [], "numpy": ["np..sinc"]}', "which is no name"),
+        ('{"api": 1, "api": 1, "ops": []}', "a key stands there twice"),
+        ('{"api": ' + "9" * 5000 + ', "ops": []}', "is no JSON"),
+        ('{"api": 1, "ops": ' + "[" * 100_000 + "}", "is no JSON"),
+        ('{"api": 1, "ops": ["' + "x" * 2_000_000 + '"]}', "larger than 1 MiB"),
+        ('{"api": 1, "ops": [' + ",".join(f'"o{i}"' for i in range(1_000_000)) + "]}", "larger than 1 MiB"),
+        (
+            '{"api": 1, "ops": [' + ",".join(f'"o{i}"' for i in range(20_000)) + "]}",
+            "20000 names; at most",
+        ),
+        ('{"api": 1, "ops": ["' + "x " * 1000 + '"]}', r"lists 'x x x [x ]*\.\.\., which is no name"),
     ],
+    ids=lambda value: value[:40] if isinstance(value, str) else None,
 )
 def test_a_faulty_manifest_is_reported_and_the_package_never_imported(installed, manifest, words):
     installed.add("tgplug_bad", "raise SystemExit('imported')", manifest)
@@ -231,6 +266,210 @@ def test_a_manifest_that_lists_a_missing_op_is_reported_when_it_is_asked_for(ins
         _ = tg.ops.tgplug_gone
     with pytest.raises(UnknownOpError):  # a package is skipped as a whole
         _ = tg.ops.tgplug_twice
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import sys; sys.exit()", "SystemExit"),
+        ("raise GeneratorExit('over')", "GeneratorExit: over"),
+        ("raise BaseException('odd')", "BaseException: odd"),
+        ("class Stop(KeyboardInterrupt): pass\nraise Stop('mine')", "Stop: mine"),
+        ("raise KeyboardInterrupt('not the user')", "KeyboardInterrupt: not the user"),
+        ("class Group(BaseExceptionGroup): pass\nraise Group('g', [GeneratorExit()])", "Group: g"),
+        ("raise ValueError('a\\n\\x1b[31mred')", r"ValueError: a\\n\\x1b\[31mred"),
+        ("def deep(): deep()\ndeep()", "RecursionError"),
+        (doubling("tgplug_twice", options=", name='a b;c'"), "'a b;c' at .* cannot be an op's name"),
+        (doubling("tgplug_twice", options=", name='a\\nb'"), r"'a\\nb' at .* cannot be an op's name"),
+        (
+            doubling("tgplug_twice", options=", name='tgplug.twice'"),
+            "'tgplug.twice' at .* cannot be an op's name",
+        ),
+        (
+            doubling("tgplug_twice", options=", name=b'x'"),
+            "b'x' at .* cannot be an op's name|TypeError|RuleError",
+        ),
+    ],
+)
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_import_that_raises_whatever_is_reported_once(installed, source, words, listed):
+    """Nothing of it stays, the error is told once, and every other op works."""
+    installed.add(
+        "tgplug_bad", doubling("tgplug_half") + source, {"ops": ["tgplug_half"]} if listed else None
+    )
+    installed.add("tgplug_good", doubling("tgplug_fine", 7))
+    with reported(f"'tgplug-bad'.*skipped.*{words}"), pytest.raises(UnknownOpError):
+        _ = tg.ops.tgplug_half
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UnknownOpError):
+            _ = tg.ops.tgplug_half
+        assert tg.ops.tgplug_fine(1.0) == 7.0
+        assert "tgplug_half" not in tg.ops
+        assert tg.ops.exp(0.0) == 1.0
+
+
+def test_a_real_interrupt_ends_the_import_and_leaves_the_package_for_later(installed):
+    source = (
+        "import os, signal\nif not os.environ.get('TGPLUG_AGAIN'):\n    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    installed.add("tgplug_slow", source + doubling("tgplug_twice"), {"ops": ["tgplug_twice"]})
+    with pytest.raises(KeyboardInterrupt):
+        _ = tg.ops.tgplug_twice
+    os.environ["TGPLUG_AGAIN"] = "1"
+    try:
+        assert tg.ops.tgplug_twice(1.0) == 2.0
+    finally:
+        del os.environ["TGPLUG_AGAIN"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
+@pytest.mark.parametrize("source", ["import time\ntime.sleep(60)\n", "while True:\n    pass\n"])
+def test_an_import_that_hangs_is_reported_once(installed, source, monkeypatch):
+    monkeypatch.setattr("tinygraph.core.registry.IMPORT_SECONDS", 0.2)
+    installed.add("tgplug_bad", doubling("tgplug_half") + source)
+    installed.add("tgplug_good", doubling("tgplug_fine", 7))
+    with reported(r"'tgplug-bad'.*skipped: TimeLimit: no end after 0.2 s"):
+        assert tg.ops.tgplug_fine(1.0) == 7.0
+    assert "tgplug_half" not in tg.ops
+
+
+def test_an_import_that_asks_for_ops_finds_the_others(installed):
+    asks = """
+import tinygraph as tg
+from tinygraph.core.registry import registry
+assert "tgplug_nowhere" not in tg.ops
+assert tg.ops.exp(0.0) == 1.0
+assert tg.ops.tgplug_twice(1.0) == 2.0
+try:
+    tg.ops.tgplug_nowhere
+except AttributeError:
+    pass
+"""
+    installed.add("tgplug_asking", asks + doubling("tgplug_asked", 3))
+    installed.add("tgplug_zlast", doubling("tgplug_twice"))
+    assert tg.ops.tgplug_asked(1.0) == 3.0
+    assert tg.ops.tgplug_twice(1.0) == 2.0
+
+
+def test_a_package_imported_by_hand_may_ask_for_ops_too(installed):
+    installed.add(
+        "tgplug_asking", "import tinygraph as tg\n'tgplug_no' in tg.ops\n" + doubling("tgplug_asked", 3)
+    )
+    import tgplug_asking  # ty: ignore
+
+    assert tgplug_asking.tgplug_asked(1.0) == 3.0
+    assert tg.ops.tgplug_asked(1.0) == 3.0
+
+
+def test_a_package_that_fails_takes_no_other_with_it(installed):
+    """It imported another package, whose ops were then declared; taking its own back must leave those."""
+    installed.add("tgplug_bad", "import tgplug_other\n" + doubling("tgplug_half") + "1 / 0")
+    installed.add("tgplug_other", doubling("tgplug_fine", 7), {"ops": ["tgplug_fine"]})
+    with reported("'tgplug-bad'.*ZeroDivisionError"), pytest.raises(UnknownOpError):
+        _ = tg.ops.tgplug_half
+    assert tg.ops.tgplug_fine(1.0) == 7.0
+
+
+def test_an_import_may_start_a_thread_that_asks_for_ops(installed):
+    source = """
+import threading
+import tinygraph as tg
+found = []
+thread = threading.Thread(target=lambda: found.append(tg.ops.exp(0.0)))
+thread.start()
+thread.join(20)
+assert found == [1.0]
+"""
+    installed.add("tgplug_threads", source + doubling("tgplug_twice"), {"ops": ["tgplug_twice"]})
+    assert tg.ops.tgplug_twice(1.0) == 2.0
+
+
+def test_one_thread_imports_a_package_and_another_asks_for_its_op(installed):
+    """The first holds the package's import lock and declares; the second asks the registry for the same op."""
+    installed.add(
+        "tgplug_slow", "import time; time.sleep(0.2)\n" + doubling("tgplug_twice"), {"ops": ["tgplug_twice"]}
+    )
+    found = []
+    thread = threading.Thread(target=lambda: found.append(importlib.import_module("tgplug_slow")))
+    thread.start()
+    assert tg.ops.tgplug_twice(1.0) == 2.0
+    thread.join(20)
+    assert found[0].tgplug_twice is tg.ops.tgplug_twice
+
+
+def test_the_first_ops_asked_for_by_many_threads_at_once():
+    program = (
+        "import threading, tinygraph as tg\n"
+        "found, gate = [], threading.Barrier(8)\n"
+        "def ask():\n    gate.wait()\n    found.append(tg.ops.exp(0.0))\n"
+        "threads = [threading.Thread(target=ask) for _ in range(8)]\n"
+        "[one.start() for one in threads]; [one.join() for one in threads]\n"
+        "assert found == [1.0] * 8, found\n"
+    )
+    path = os.pathsep.join([str(ROOT), str(ROOT / "ops")])
+    for _ in range(3):
+        ran = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        "[tinygraph.ops]\ntgplug_bad\n",
+        "[tinygraph.ops]\ntgplug_bad = a b;c\n",
+        "[tinygraph.ops]\ntgplug_bad = \n",
+        "[tinygraph.ops]\ntgplug_bad = .:x\n",
+        "[tinygraph.ops]\ntgplug_bad = tgplug_bad:nothing\n",
+        "[tinygraph.ops\n\x1b[31m",
+    ],
+)
+def test_absurd_entry_points_leave_the_rest_working(installed, points):
+    installed.add("tgplug_bad", doubling("tgplug_half"))
+    (installed.folder / "tgplug_bad-1.0.dist-info" / "entry_points.txt").write_text(points, encoding="utf-8")
+    installed.add("tgplug_good", doubling("tgplug_fine", 7))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert tg.ops.tgplug_fine(1.0) == 7.0
+        assert "tgplug_half" not in tg.ops
+        assert tg.ops.tgplug_fine(1.0) == 7.0
+    assert len([one for one in told if issubclass(one.category, TinygraphWarning)]) <= 1
+    assert "\x1b" not in "".join(str(one.message) for one in told)
+
+
+def test_a_distribution_without_a_name_or_with_an_escape_in_it(installed):
+    installed.add("tgplug_bad", "1 / 0", {"ops": ["tgplug_half"]})
+    info = installed.folder / "tgplug_bad-1.0.dist-info"
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: \x1b[31mred\nVersion: 1.0\n", encoding="utf-8"
+    )
+    installed.add("tgplug_worse", "1 / 0", {"ops": ["tgplug_third"]})
+    (installed.folder / "tgplug_worse-1.0.dist-info" / "METADATA").unlink()
+    installed.add("tgplug_good", doubling("tgplug_fine", 7), {"ops": ["tgplug_fine"]})
+    for name, words in (
+        ("tgplug_half", r"\\x1b\[31mred.*ZeroDivisionError"),
+        ("tgplug_third", "'tgplug_worse'"),
+    ):
+        with reported(words) as told, pytest.raises(UnknownOpError):
+            getattr(tg.ops, name)
+        assert "\x1b" not in str(told[0].message)
+    assert tg.ops.tgplug_fine(1.0) == 7.0
+
+
+def test_warnings_that_are_errors_stop_no_other_package(installed):
+    installed.add("tgplug_a", doubling("tgplug_half"), "{")
+    installed.add("tgplug_b", doubling("tgplug_fine", 7), {"ops": ["tgplug_fine"]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(TinygraphWarning, match="is no JSON"):
+            _ = tg.ops.tgplug_fine
+        assert tg.ops.tgplug_fine(1.0) == 7.0
 
 
 def test_an_entry_point_to_nothing_is_reported(installed):

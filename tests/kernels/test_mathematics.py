@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.kernels import elementwise
 from tinygraph.kernels.cpu import current_target
@@ -16,7 +17,7 @@ from tinygraph.kernels.program import ProgramBuilder
 
 def run(name: str, x: Any, **settings: Any) -> Any:
     build = ProgramBuilder()
-    program = build.program(build.step(name, build.input(x.dtype), **settings))
+    program = build.program(build.step(ops[name], build.input(x.dtype), **settings))
     out = np.empty_like(x)
     elementwise.bind(program, [x], [out])()
     return out

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinygraph.core.registry import ops
 from tinygraph.errors import DTypeError, ShapeError
 from tinygraph.kernels.scalars import ScalarStep, bind
 
@@ -30,13 +31,13 @@ def test_random_programs(dtype: str) -> None:
         if many == 2 and choose.random() < 0.3:
             operands[1] = exact[1] = choose.uniform(-0.5, 0.5)  # more constants than are embedded
         values.append(np.array(np.nan, dtype))
-        steps.append(ScalarStep(name, tuple(operands), values[-1]))
+        steps.append(ScalarStep(ops[name], tuple(operands), values[-1]))
         # from what the program had, so that chaos does not grow
         result = {**BINARY, **UNARY}[name](*exact)
         expected.append(np.clip(result, -2, 2))
         values.append(np.array(np.nan, dtype))
-        steps.append(ScalarStep("minimum", (values[-2], 2.0), values[-1]))
-        steps.append(ScalarStep("maximum", (values[-1], -2.0), values[-1]))
+        steps.append(ScalarStep(ops.minimum, (values[-2], 2.0), values[-1]))
+        steps.append(ScalarStep(ops.maximum, (values[-1], -2.0), values[-1]))
         values.pop(-2)
     run = bind(steps)
     for _ in range(2):
@@ -48,11 +49,11 @@ def test_powers_comparisons_and_settings() -> None:
     x, y, positive, out = np.array(1.5), np.array(-2.0), np.array(False), np.array(0.0)
     run = bind(
         [
-            ScalarStep("power", (x, 3.0), out),
-            ScalarStep("greater", (out, y), positive),
-            ScalarStep("where", (positive, out, y), out),
-            ScalarStep("leaky_relu", (y,), y, (("negative_slope", 0.25),)),
-            ScalarStep("power", (x, y), x),
+            ScalarStep(ops.power, (x, 3.0), out),
+            ScalarStep(ops.greater, (out, y), positive),
+            ScalarStep(ops.where, (positive, out, y), out),
+            ScalarStep(ops.leaky_relu, (y,), y, (("negative_slope", 0.25),)),
+            ScalarStep(ops.power, (x, y), x),
         ]
     )
     run()
@@ -68,10 +69,10 @@ def test_an_empty_program_does_nothing() -> None:
 def test_errors_teach() -> None:
     one = np.array(1.0)
     with pytest.raises(ShapeError, match=r"array of shape \(2,\); each value is one number"):
-        bind([ScalarStep("negative", (np.ones(2),), one)])
+        bind([ScalarStep(ops.negative, (np.ones(2),), one)])
     with pytest.raises(DTypeError, match="it takes float32, float64 and bool"):
-        bind([ScalarStep("negative", (np.array(1),), one)])
+        bind([ScalarStep(ops.negative, (np.array(1),), one)])
     with pytest.raises(DTypeError, match="makes float64; the array for its result is float32"):
-        bind([ScalarStep("negative", (one,), np.array(1, np.float32))])
+        bind([ScalarStep(ops.negative, (one,), np.array(1, np.float32))])
     with pytest.raises(DTypeError, match="put a cast before it"):
-        bind([ScalarStep("add", (one, np.array(1, np.float32)), one)])
+        bind([ScalarStep(ops.add, (one, np.array(1, np.float32)), one)])

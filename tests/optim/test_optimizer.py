@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -207,3 +209,52 @@ def test_a_compiled_training_step_follows_the_eager_one_under_a_schedule() -> No
             losses[-1].append(run(random.normal(size=(6, 3)), random.integers(0, 2, 6)).item())
             schedule.step()
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-12)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings"),
+    [
+        *(
+            (rule, {"lr": lr})
+            for rule in ("SGD", "Adam", "AdamW", "RMSprop")
+            for lr in (NAN, INF, -1.0, "0.1", True)
+        ),
+        *((rule, {"weight_decay": w}) for rule in ("SGD", "Adam", "AdamW", "RMSprop") for w in (-1.0, NAN)),
+        *((rule, {"eps": e}) for rule in ("Adam", "AdamW", "RMSprop") for e in (-1.0, NAN)),
+        *(("Adam", {"betas": b}) for b in ((1.0, 0.9), (-0.1, 0.9), (NAN, 0.9), 0.9, (0.9,), ("a", "b"))),
+        ("SGD", {"momentum": -0.1}),
+        ("SGD", {"momentum": NAN}),
+        ("SGD", {"dampening": NAN}),
+        ("RMSprop", {"momentum": -0.1}),
+        ("RMSprop", {"alpha": -0.1}),
+    ],
+)
+def test_settings_out_of_range_are_refused_whenever_they_come(rule: str, settings: dict[str, Any]) -> None:
+    (name,) = settings
+    with pytest.raises(SettingError, match=name):
+        getattr(optim, rule)([tg.tensor([1.0], requires_grad=True)], **settings)
+    chosen = getattr(optim, rule)([tg.tensor([1.0], requires_grad=True)])
+    before = dict(chosen.param_groups[0])
+    with pytest.raises(SettingError, match=name):
+        chosen.param_groups[0][name] = settings[name]
+    saved = chosen.state_dict()
+    saved["param_groups"][0].update(settings)
+    with pytest.raises(StateDictError, match=name):
+        chosen.load_state_dict(saved)
+    assert dict(chosen.param_groups[0]) == before
+
+
+def test_a_schedule_that_makes_no_number_is_refused() -> None:
+    with pytest.raises(SettingError, match="lr=nan"):
+        lr_scheduler.LambdaLR(optim.SGD([tg.tensor([1.0], requires_grad=True)], lr=0.1), lambda step: NAN)
+
+
+def test_slots_of_parameters_that_are_not_there_are_refused() -> None:
+    chosen = optim.SGD([tg.tensor([1.0], requires_grad=True)], lr=0.1, momentum=0.5)
+    saved = chosen.state_dict()
+    saved["state"] = {3: {"momentum_buffer": np.ones(1)}}
+    with pytest.raises(StateDictError, match="number 3"):
+        chosen.load_state_dict(saved)

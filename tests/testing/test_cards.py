@@ -180,3 +180,25 @@ def test_errors_of_rules_quote_the_card(monkeypatch):
 def test_drawings_quote_the_card_where_one_points_at_a_node():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     assert "card of tinygraph-autodiff" in tg.draw(np.sin(x).sum()).source
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "RecursionError"),
+        ("[1, 2]", "TypeError"),
+        ('{"distribution": "d", "version": "1", "cards": [3]}', "AttributeError"),
+        ('{"distribution": "d", "version": "1", "cards": {"a": 1}}', "AttributeError"),
+        ('{"distribution": 7, "version": "1", "cards": [{"op": "a", "signature": "", "formula": "", "kind": ""}]}',
+         "distribution must be a text"),
+        ('{"distribution": "d", "version": "1", "cards": [{"op": ["a"], "signature": "", "formula": "", "kind": ""}]}',
+         "op must be a text"),
+        ('{"x": "' + "x" * 2_000_000 + '"}', "larger than 1 MiB"),
+    ],
+    ids=lambda value: value[:30],
+)  # fmt: skip
+def test_cards_with_absurd_content_are_refused_in_one_class(tmp_path, text, words):
+    path = tmp_path / "tinygraph-cards.json"
+    path.write_text(text)
+    with pytest.raises(PluginError, match=rf"(?s)is no file of cards.*{words}"):
+        read_cards(path)

@@ -437,6 +437,17 @@ def _():
     return made
 
 
+@breaks("own emission", "what the op emits differs from its forward")
+def _():
+    made = sine()
+
+    @made.emit
+    def rounds_signs_away(code, x):
+        return code.add(code.library("sin", x), code.constant(0, x))  # -0.0 becomes 0.0
+
+    return made
+
+
 @breaks("keeps what rules ask for", "though no rule asks")
 def _():
     kept = []
@@ -525,6 +536,99 @@ def test_the_first_broken_law_names_the_fault():
         check_op(sine(rule=lambda g, x: g * ops.cos(ops.detach(x))), report=True).broken[0]
         == "second derivatives"
     )
+
+
+def causes(made):
+    return [(one.root.law, one.root.operand, one.laws) for one in check_op(made, report=True).causes]
+
+
+def test_one_wrong_rule_is_one_cause():
+    report = check_op(sine(rule=lambda g, x: -g * ops.cos(x), samples=[X, X, X]), report=True)
+    assert len(report.findings) == 6
+    [cause] = report.causes
+    assert (cause.root.law, cause.root.operand) == ("first derivatives", "x")
+    assert cause.laws == ("forward mode",)
+    text = str(cause)
+    assert text.count("breaks the law") == 1
+    assert "and          the same on 2 more samples" in text
+    assert "and          forward mode fails with it: mend this and check again" in text
+    assert str(report).count("breaks the law") == 1
+    with pytest.raises(LawBroken) as raised:
+        check_op(sine(rule=lambda g, x: -g * ops.cos(x)))
+    assert str(raised.value).count("breaks the law") == 1
+    assert len(raised.value.findings) == 2
+
+
+def writes(g, x):
+    g *= ops.cos(x)
+    return g
+
+
+def test_a_rule_that_writes_into_g_is_one_cause_with_its_name_and_line():
+    [cause] = check_op(sine(rule=writes), report=True).causes
+    assert (cause.root.law, cause.root.operand) == ("inputs unchanged", "x")
+    assert f"the rule 'writes' writes into g or another array that it was given ({cause.root.place})" in str(
+        cause
+    )
+    assert cause.root.place.startswith("test_laws_catch.py:")
+    assert {"first derivatives", "second derivatives", "captured", "asks for the least"} <= set(cause.laws)
+
+
+def test_two_rules_that_write_are_two_causes():
+    def by_y(g, y):
+        g *= y
+        return g
+
+    def by_x(g, x):
+        return np.multiply(g, x, out=g)
+
+    made = product(by_y)
+    made.rules.pop("y")
+    made.vjp("y")(by_x)
+    assert [cause[:2] for cause in causes(made)] == [("inputs unchanged", "x"), ("inputs unchanged", "y")]
+
+
+def test_rules_wrong_for_two_operands_are_two_causes():
+    made = product(lambda g, y: -g * y)
+    made.rules.pop("y")
+    made.vjp("y")(lambda g, x: 3 * g * x)
+    assert causes(made) == [("first derivatives", "x", ("forward mode",)), ("first derivatives", "y", ())]
+
+
+def test_a_forward_that_writes_or_raises_is_one_cause():
+    def forward(x):
+        """sin(x)."""
+        np.sin(x, out=x)
+        return x.copy()
+
+    assert [cause[0] for cause in causes(sine(forward))] == ["inputs unchanged"]
+
+    def raises(x):
+        """sin(x)."""
+        raise ZeroDivisionError("nothing works")
+
+    [cause] = check_op(sine(raises, error_samples=[]), report=True).causes
+    assert "nothing works" in str(cause)
+    assert str(cause).count("ZeroDivisionError") <= 1
+
+
+def test_faults_of_their_own_are_causes_of_their_own():
+    def forward(x):
+        return np.sin(x)  # no docstring
+
+    wrong = sine(forward, rule=lambda g, x: 2 * g * ops.cos(x))
+    assert causes(wrong) == [("first derivatives", "x", ("forward mode",)), ("prints", "", ())]
+
+
+def test_the_wrong_number_of_outputs_is_said_in_so_many_words():
+    def two(x):
+        """sin(x), twice."""
+        return np.sin(x), np.sin(x)
+
+    made = op(two, name="wrong", declare=False, samples=[Sample([0.0, 1.0, 2.0], expected=[0.0, 0.8, 0.9])])
+    made.vjp("x")(lambda g, x: (g[0] + g[1]) * ops.cos(x))
+    [cause] = check_op(made, report=True).causes
+    assert "the op has 2 outputs, the sample expects 3 in a tuple, or one" in str(cause)
 
 
 def test_a_report_prints_as_a_table():

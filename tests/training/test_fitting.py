@@ -192,8 +192,9 @@ def test_values_that_are_not_finite_stop_training_with_the_batch_and_the_array(v
     assert all(np.isfinite(entry).all() for entry in model.state_dict().values())
     with pytest.raises(DataError, match="batch 3 of the evaluation"):
         training.evaluate(model, loader)
+    other = nn.Linear(4, 4)
     with pytest.raises(DataError, match="'targets'"):
-        fit(nn.Linear(4, 4), optimizer, (X, spoiled), loss=nn.MSELoss())
+        fit(other, optim.SGD(other.parameters(), lr=0.1), (X, spoiled), loss=nn.MSELoss())
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tinygraph.core.node import Leaf, Node
-from tinygraph.core.types import ArrayType, broadcast_shapes, normalize_axes
+from tinygraph.core.types import ArrayType, broadcast_shapes, reduced_axes
 
 Shape = tuple[int, ...]
 Join = Literal["product", "only", "op"]
@@ -142,7 +142,7 @@ def same_order(x: ArrayType, *others: Any, **settings: Any) -> Expansion:
 
 def reduction(x: ArrayType, axis: Any, keepdims: bool, reduce: Reduction) -> Expansion:
     """A reduction of x over `axis`."""
-    axes = normalize_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     kept = [i for i in range(x.ndim) if i not in axes]
     shape = tuple(1 if i in axes else x.shape[i] for i in range(x.ndim) if keepdims or i not in axes)
     at, over = indices(len(shape), len(axes))

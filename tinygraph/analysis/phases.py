@@ -11,6 +11,7 @@ from tinygraph.analysis.kept import orders_of as orders_of
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_node, is_recorded
+from tinygraph.core.registry import ops
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ def is_join(node: Node) -> bool:
     A rule's own ops add what the rule itself made; what came before it, it is given as the cotangent.
     """
     origin = node.forward_node
-    if origin is None or node.phase != "backward" or node.op.name != "add" or len(node.parents()) != 2:
+    if origin is None or node.phase != "backward" or node.op is not ops.add or len(node.parents()) != 2:
         return False
     before = node.parents()[0]
     if before.phase != "backward" or before.kind == "seed":

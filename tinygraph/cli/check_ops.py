@@ -18,6 +18,7 @@ from tinygraph.testing import Report, check_op
 from tinygraph.testing.card import make_card
 from tinygraph.testing.linter import Fault, lint_op
 from tinygraph.testing.mutation import Score, mutation_score
+from tinygraph.testing.roots import Cause
 from tinygraph.testing.shipped import (
     card_faults,
     lacks_manifest,
@@ -36,6 +37,7 @@ class Checked:
     report: Report | None
     faults: list[Fault]
     score: Score | None
+    held_back: bool = False  # whether a score was wanted, but laws are broken
 
     @property
     def ok(self) -> bool:
@@ -53,18 +55,45 @@ class Checked:
         if self.report is None:
             return "no samples", "dim" if self.ok else "red"
         if self.report.broken:
-            return "broken: " + ", ".join(self.report.broken), "red"
+            return "broken: " + ", ".join(dict.fromkeys(one.root.law for one in self.report.causes)), "red"
         return f"{sum(status == 'holds' for _, status, _ in self.report.rows())} hold", "green"
+
+    @property
+    def scoring(self) -> str:
+        """The mutation score in words, or why there is none; empty if it was not asked for or cannot be."""
+        if self.score is not None:
+            return self.score.line
+        return "mutation score – (laws are broken: mend them first)" if self.held_back else ""
+
+    def told(self) -> list[str]:
+        """What is wrong, one text a cause: what the linter read in a rule stands with what that rule breaks."""
+        causes = list(self.report.causes) if self.report is not None else []
+        faults = list(self.errors)
+        texts = []
+        for cause in causes:
+            read = [fault for fault in faults if self._is_about(fault, cause)]
+            faults = [fault for fault in faults if fault not in read]
+            texts.append("\n".join([str(cause), *(f"    {'in the source':13} {fault}" for fault in read)]))
+        return texts + [str(fault) for fault in faults]
+
+    def _is_about(self, fault: Fault, cause: Cause) -> bool:
+        """Whether the linter's fault is on the line that raised, or in the rule of the operand that is wrong."""
+        if cause.root.place:
+            return fault.place == cause.root.place
+        rule = getattr(self.op, "rules", {}).get(cause.root.operand)
+        return rule is not None and fault.rule == rule.function.__name__
 
     def data(self) -> dict[str, Any]:
         """Everything as JSON data."""
         rows = self.report.rows() if self.report else []
         findings = self.report.findings if self.report else ()
+        causes = self.report.causes if self.report else ()
         score = self.score
         return {
             "op": self.op.name,
             "ok": self.ok,
             "laws": [{"law": law, "status": status, "note": note} for law, status, note in rows],
+            "causes": [{**cause.root.data(), "breaks": list(cause.laws)} for cause in causes],
             "findings": [finding.data() for finding in findings],
             "lint": [{"severity": one.severity, "rule": one.rule, "place": one.place, "what": one.what,
                       "todo": one.todo} for one in self.faults],
@@ -108,7 +137,7 @@ def check(
     every
         Check every package that is installed, the built-in one included.
     mutation
-        Plant wrong rules and count those that the samples catch; this takes the longest.
+        Plant wrong rules and count those that the samples catch, once every law holds; this takes the longest.
     time_limit
         Seconds for one law on one sample; what takes longer hangs.
     write_manifest
@@ -144,8 +173,10 @@ def _check(target: Target, mutation: bool, seconds: float) -> CheckedPackage:
         for op in target.ops:
             status.update(f"checking {op.name}")
             report = check_op(op, report=True, time_limit=seconds) if op.samples else None
-            scored = mutation and isinstance(op, Op) and report is not None and not report.hung
-            checked.append(Checked(op, report, lint_op(op), mutation_score(op) if scored else None))
+            wanted = mutation and isinstance(op, Op) and report is not None
+            # against broken laws a mutant's verdict says nothing, and it would be asked for many times over
+            score = mutation_score(op) if wanted and report is not None and report.ok else None
+            checked.append(Checked(op, report, lint_op(op), score, held_back=wanted and score is None))
     return CheckedPackage(target, checked, [target.fault] if target.fault else [])
 
 
@@ -195,13 +226,16 @@ def _show_one(one: Checked) -> None:
             f"op {one.op.name!r} has no samples, so no law can be checked: declare samples=[Sample(...), ...]"
         )
     else:
-        console.print(one.report)
+        console.print(one.report.table())
+        for text in one.told():
+            console.print(Text(f"\n{text}"))
     for fault in one.faults:
-        console.print(Text(str(fault), {"error": "red", "warning": "yellow"}.get(fault.severity, "dim")))
-    if one.score is not None:
-        say(one.score.line)
-        for verdict in one.score.survivors:
-            console.print(Text(f"    {verdict}", "yellow"))
+        if one.report is None or fault.severity != "error":
+            console.print(Text(str(fault), {"error": "red", "warning": "yellow"}.get(fault.severity, "dim")))
+    if one.scoring:
+        say(one.scoring)
+    for verdict in one.score.survivors if one.score is not None else ():
+        console.print(Text(f"    {verdict}", "yellow"))
 
 
 def _show_table(ops: list[Checked]) -> None:
@@ -210,13 +244,12 @@ def _show_table(ops: list[Checked]) -> None:
     for one in ops:
         laws, style = one.laws()
         lint = f"{len(one.faults)} ({one.faults[0].severity})" if one.faults else ""
-        score = one.score.line.removeprefix("mutation score ") if one.score is not None else ""
+        score = one.scoring.removeprefix("mutation score ")
         mark = Text("✓", "green") if one.ok else Text("✗", "red")
         table.add_row(mark, Text(one.op.name, "bold cyan"), Text(laws, style), lint, score)
     console.print(table)
     for one in ops:
-        findings = one.report.findings if one.report is not None else ()
-        for problem in (*findings, *one.errors) if not one.ok else ():
-            console.print(Text(f"\n{problem}"))
+        for text in one.told() if not one.ok else ():
+            console.print(Text(f"\n{text}"))
     broken = sum(not one.ok for one in ops)
     say(f"{len(ops)} ops, {f'{broken} broken' if broken else 'none broken'}")

@@ -141,8 +141,9 @@ def _leaf_details(before: Node, after: Leaf) -> list[str]:
 
 def _details(matching: Matching, before: Node, after: Node) -> list[str]:
     details = []
-    if (before.op.name, before.op.package) != (after.op.name, after.op.package):
-        details.append(f"was {before.op.name}")
+    if before.op.identity != after.op.identity:
+        alike = before.op.name == after.op.name
+        details.append(f"was {before.op.name}" + (f", another op, of {before.op.origin}" if alike else ""))
     if before.phase != after.phase:
         details.append(f"was in the {before.phase} phase")
     one, other = settings_with_defaults(before), settings_with_defaults(after)

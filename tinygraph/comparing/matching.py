@@ -219,7 +219,7 @@ def _computed(node: Node, classes: Mapping[int, int | None], draws: Counter[Hash
 
 def _kind(node: Node) -> Hashable:
     """What must be equal for two nodes to be alike at all, beyond their types."""
-    return (node.kind, node.types) if isinstance(node, Leaf) else (node.phase, node.op.name, node.op.package)
+    return (node.kind, node.types) if isinstance(node, Leaf) else (node.phase, node.op.identity)
 
 
 def _like_op(node: Node) -> Hashable:

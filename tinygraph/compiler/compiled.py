@@ -6,29 +6,41 @@ import contextlib
 import copy
 import functools
 import threading
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from tinygraph import kernels
 from tinygraph.compiler.passes import PASSES, Pass, Stage, run_passes
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.compiler.plan import Plan
 from tinygraph.compiler.profile import Profile, check_repeats
+from tinygraph.compiler.recorded_call import Recorder
 from tinygraph.core.graph import Graph
+from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.node import edge_node
+from tinygraph.core.recent import Recent
+from tinygraph.core.tensor import Tensor, left_behind
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
-from tinygraph.errors import DTypeError, RecordingError
-from tinygraph.tracing.trace import Trace, capture_with
+from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, TinygraphWarning
+from tinygraph.tracing.facts import Fixed
+from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 
 COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule, recompute_cheap)
 # Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
 MOST_ENTRIES = 8
+Accuracy = Literal["fast", "exact"]
+PLAN_BYTES = 2**30  # what the plans of a function may take together, by default
+MOST_REASONS = 1000  # for captures, remembered
+_NODE_BYTES = 1000  # of a node of a graph, about; stages share most of them
 _PLAIN = frozenset((np.ndarray, Tensor, int, float))  # arguments that are surely no containers
 
 
@@ -39,6 +51,22 @@ class Entry(NamedTuple):
     trace: Trace
     stages: list[Stage]
     plan: Plan
+    recorder: Recorder
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes, about."""
+        plans = sum(plan.nbytes for plan in (self.plan, *self.recorder.plans))
+        return plans + _NODE_BYTES * sum(len(stage.graph.nodes) for stage in self.stages)
+
+
+class Versions(list[Entry]):
+    """The captured versions for one kind of arguments, the latest first."""
+
+    @property
+    def nbytes(self) -> int:
+        """What they take together, about."""
+        return sum(entry.nbytes for entry in self)
 
 
 class Compiled:
@@ -47,27 +75,67 @@ class Compiled:
     Attributes:
         function: the function as written.
         passes: the passes its graphs go through.
+        accuracy: "fast" or "exact".
     """
 
-    def __init__(self, function: Callable[..., Any], passes: Sequence[Pass]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        passes: Sequence[Pass],
+        plan_bytes: int = PLAN_BYTES,
+        accuracy: Accuracy = "fast",
+    ) -> None:
         self.function = function
         self.passes = tuple(passes)
-        self._lock = threading.Lock()
-        self._entries: dict[Any, list[Entry]] = {}  # the latest first
-        self._reasons: list[str] = []
+        self.accuracy = accuracy
+        self._lock = Lock()
+        self._entries = Recent(plan_bytes)
+        self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
+        self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
+        self._captures = 0
+        self._changed: set[str] = set()  # what captures changed of what they read
         self._latest: Entry | None = None
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if modes.current.capture is not None:  # inside another capture it is part of that graph
-            return self.function(*args, **kwargs)
-        key, values, tensors = self._read(args, kwargs)
-        with self._lock:  # what is decided when an entry is chosen must hold until its plan has run
+        mode = modes.current
+        if mode.capture is not None:  # inside another capture it is part of that graph
+            return self._inlined(args, kwargs)
+        key, values, tensors, wanted = self._read(args, kwargs)
+        if self._lock.is_mine:
+            raise self._calls_itself()
+        call = edges = None
+        with self._lock.held:  # what is decided when an entry is chosen must hold until its plan has run
             entry = self._entry(key, args, kwargs)
-            results = entry.plan(values)
-        out = list(map(Tensor, results)) if tensors or entry.trace.with_tensors else results
+            if mode.recording:
+                call, edges = entry.recorder.found.get(wanted) or entry.recorder.recording(wanted)
+            out: list[Any] = entry.plan(values) if call is None else call(_inputs(args, kwargs))
+        if edges is not None:
+            out = list(map(Tensor, out, edges))
+        elif call is None and (tensors or entry.trace.with_tensors):
+            out = list(map(Tensor, out))
         result = entry.graph.result
         return result.unflatten(out) if result is not None else out
+
+    def _inlined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call as part of a capture; one inside itself with arguments of the same kinds would never end."""
+        leaves, tree = flatten((args, kwargs))
+        kinds = [
+            leaf.type
+            if isinstance(leaf, Tensor)
+            else (type(leaf), leaf)
+            if isinstance(leaf, int | float | complex | str)
+            else id(leaf)
+            for leaf in leaves
+        ]
+        call = (id(self), repr(tree), tuple(kinds))
+        if call in _inlined.calls:
+            raise self._calls_itself()
+        _inlined.calls.append(call)
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            _inlined.calls.remove(call)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: a compiled function in a class is called with the instance first."""
@@ -75,39 +143,45 @@ class Compiled:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
         """Compiled anew: a copy of a model has parameters of its own."""
-        return Compiled(copy.deepcopy(self.function, memo), self.passes)
+        function = copy.deepcopy(self.function, memo)
+        return Compiled(function, self.passes, self._entries.limit, self.accuracy)
 
-    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool]:
-        """What decides which captured graph serves, the values of its inputs, and whether tensors are among them."""
+    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool, int]:
+        """What decides which captured graph serves, the values of its inputs, whether tensors are among them, and which
+        of the inputs require a gradient (bit i: input i).
+        """
         leaves: Sequence[Any] = args
         shape: Any = len(args)
         if kwargs or not _PLAIN.issuperset(map(type, args)):
             leaves, tree = flatten((args, kwargs))
-            shape = repr(tree)
+            shape = tree
         kinds: list[Any] = []
         values: list[Any] = []
         tensors = False
-        for i, leaf in enumerate(leaves):
+        wanted = 0
+        for leaf in leaves:
             if type(leaf) is np.ndarray:
                 kinds.append((leaf.shape, leaf.dtype))
                 values.append(leaf)
             elif isinstance(leaf, Tensor):
-                if leaf._edge is not None:
-                    raise RecordingError(
-                        f"argument {i} of the compiled function {self._name!r} requires a gradient, which a compiled "
-                        f"call cannot pass on: put the backward pass inside the function, or pass tensor.detach()"
-                    )
+                if leaf._value is None:
+                    raise left_behind(f"the compiled function {self._name!r}", leaf)
                 tensors = True
                 kinds.append(leaf.type)
+                if leaf._edge is not None and leaf.requires_grad:
+                    wanted |= 1 << len(values)
+                    kinds.append("requiring a gradient")
                 values.append(leaf._value)
             else:
                 kinds.append(_kind(leaf))
                 if _varies(leaf):
                     values.append(leaf)
-        return (shape, tuple(kinds)), values, tensors
+        return (shape, tuple(kinds)), values, tensors, wanted
 
     def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
-        known = self._entries.get(key, [])
+        last, known = self._last_known  # of many calls in a row the arguments are of one kind
+        if last != key:
+            known = self._known(key)
         for entry in known:
             if entry.trace.broken() is None and entry.plan.fits():
                 self._latest = entry
@@ -115,13 +189,64 @@ class Compiled:
         self._note(key, known[0] if known else None)
         leaves, tree = flatten((args, kwargs))
         args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
-        graph, trace = capture_with(self.function, args, kwargs)
+        graph, trace = capture_with(self.function, args, kwargs, wanting=True)
+        self._check_draws(graph, trace)
+        self._check_effects(trace)
         stages = run_passes(graph, self.passes)
-        plan = Plan(stages[-1].graph, list(trace.gradients_read.values()))
-        self._latest = Entry(graph, trace, stages, plan)
+        exact = self.accuracy == "exact"
+        plan = Plan(stages[-1].graph, list(trace.gradients_read.values()), exact=exact)
+        recorder = Recorder(graph, trace, self.passes, self._name, exact)
+        self._latest = Entry(graph, trace, stages, plan, recorder)
+        if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
+            return self._latest
         usable = [entry for entry in known if entry.plan.fits()]
-        self._entries[key] = [self._latest, *usable][:MOST_ENTRIES]
+        self._keep(key, Versions([self._latest, *usable][:MOST_ENTRIES]))
         return self._latest
+
+    def _check_draws(self, graph: Graph, trace: Trace) -> None:
+        """Refuse random numbers that nothing reads: a graph leaves them out, and all later draws would be others."""
+        listed = set(map(id, graph.nodes))
+        for edge in trace.draws:
+            node = edge_node(edge)
+            if id(node) not in listed:
+                raise CaptureError(
+                    f"nothing reads the random numbers that are drawn{f' at {node.source}' if node.source else ''} in "
+                    f"the compiled function {self._name!r}: a plan would not draw them, and all later ones would be "
+                    f"other numbers than eagerly. Leave the draw out, or return what is made of it"
+                )
+
+    def _known(self, key: Any) -> Versions:
+        """The versions for arguments of these kinds, which are the latest used now."""
+        known: Versions | None = self._entries.get(key)
+        if known is None:
+            return Versions()
+        self._last_known = (key, known)
+        return known
+
+    def _keep(self, key: Any, versions: Versions) -> None:
+        """Keep versions; those of other kinds of arguments that were used least recently go where memory runs out."""
+        for dropped in self._entries.put(key, versions):
+            for entry in dropped:
+                entry.recorder.release()
+        self._last_known = (key, versions)
+
+    def _check_effects(self, trace: Trace) -> None:
+        """Refuse a program that counts or keeps a log; say so if one changes the same thing time after time."""
+        for effect in trace.effects:
+            if effect.refused:
+                raise CaptureError(
+                    f"{effect.words} at {effect.line} while {self._name!r} was captured: a plan runs without Python, "
+                    f"and later calls would not do that. Return the value and keep it outside of the compiled "
+                    f"function, or make it a state, such as a tensor that is written with +="
+                )
+            if effect.what in self._changed:
+                warnings.warn(
+                    f"{self._name!r} is captured again and again, since it changes what it reads: {effect.words} at "
+                    f"{effect.line}. Return the value and keep it outside of the compiled function",
+                    TinygraphWarning,
+                    stacklevel=4,
+                )
+            self._changed.add(effect.what)
 
     def _note(self, key: Any, entry: Entry | None) -> None:
         """Remember why a capture was needed."""
@@ -129,11 +254,19 @@ class Compiled:
             reason = entry.trace.broken() or "a parameter or buffer was replaced or changed its dtype"
         else:
             kinds = ", ".join(str(ArrayType(*kind) if isinstance(kind, tuple) else kind) for kind in key[1])
-            known = bool(self._entries)
+            known = self._captures > 0
             reason = (
                 f"new argument types: {kinds}" if known else f"the first call, with {kinds or 'no arguments'}"
             )
+        self._captures += 1
         self._reasons.append(reason)
+
+    def _calls_itself(self) -> RecordingError:
+        return RecordingError(
+            f"the compiled function {self._name!r} calls itself: it is called, with arguments of the same kinds, by "
+            f"what runs inside it, which would never end. Compile the function that does not call itself, and give a "
+            f"recursion an argument that ends it"
+        )
 
     @property
     def _name(self) -> str:
@@ -157,9 +290,10 @@ class Compiled:
         return self._last().plan
 
     def explain_recapture(self) -> str:
-        """Why the function was captured, each time it was."""
+        """Why the function was captured, each time it was (of many, the latest thousand)."""
+        first = self._captures - len(self._reasons) + 1
         return (
-            "\n".join(f"capture {i + 1}: {reason}" for i, reason in enumerate(self._reasons))
+            "\n".join(f"capture {first + i}: {reason}" for i, reason in enumerate(self._reasons))
             or "never captured"
         )
 
@@ -174,20 +308,42 @@ class Compiled:
             SettingError: `repeats` is no positive whole number.
         """
         check_repeats(repeats)
-        key, values, _ = self._read(args, kwargs)
-        with self._lock:
+        key, values, _, _ = self._read(args, kwargs)
+        if self._lock.is_mine:
+            raise self._calls_itself()
+        with self._lock.held:
             entry = self._entry(key, args, kwargs)
             with _generators_kept(entry.graph):
                 seconds = entry.plan.profile(values, repeats)
         return Profile(entry.plan, seconds, repeats, self._name)
 
     def release(self) -> None:
-        """Give back the memory of all plans; the next call captures again."""
-        self._entries.clear()
-        self._latest = None
+        """Give back the memory of all plans, and machine code that only they used; the next call captures again.
+
+        Waits for a call that is running in another thread. Results that were recorded keep what their backward pass
+        needs, and plan it again when it runs.
+        """
+        self._forget()
+        if kernels.available():
+            from tinygraph.kernels.module import release_unused
+
+            release_unused()
+
+    def _forget(self) -> None:
+        with self._lock.held:
+            for versions in self._entries.clear():
+                for entry in versions:
+                    entry.recorder.release()
+            self._last_known = (None, Versions())
+            self._latest = None
+
+    @property
+    def nbytes(self) -> int:
+        """What the plans take together, about, their machine code included."""
+        return self._entries.nbytes
 
     def __repr__(self) -> str:
-        return f"<compiled {self._name}: {sum(map(len, self._entries.values()))} plan(s)>"
+        return f"<compiled {self._name}: {self._entries.count} plan(s)>"
 
 
 @contextlib.contextmanager
@@ -202,16 +358,32 @@ def _generators_kept(graph: Graph) -> Iterator[None]:
             generator.state = state
 
 
+def _inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The arguments that are inputs of the graph, in its order."""
+    leaves, _ = flatten((args, kwargs))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) or _varies(leaf)]
+
+
 def _varies(leaf: Any) -> bool:
     """Whether an argument other than a tensor is an input of the graph: arrays and Python numbers."""
-    return isinstance(leaf, np.ndarray | np.generic | int | float | complex) and not isinstance(leaf, bool)
+    return isinstance(leaf, np.ndarray | np.generic) or type(leaf) in PYTHON_NUMBERS
+
+
+class _Inlined(threading.local):
+    """The compiled functions that are being run in a capture, with the kinds of their arguments."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+
+_inlined = _Inlined()
 
 
 def _kind(leaf: Any) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
     if isinstance(leaf, np.ndarray | np.generic):
         return type_of(leaf)
-    if isinstance(leaf, int | float | complex) and not isinstance(leaf, bool):
+    if type(leaf) in PYTHON_NUMBERS:
         return f"a Python {type(leaf).__name__}"
     try:
         hash(leaf)
@@ -220,7 +392,7 @@ def _kind(leaf: Any) -> Any:
             f"an argument of a compiled function is a {type(leaf).__name__}, whose contents may change unnoticed: pass "
             f"arrays, numbers, strings and containers of them, something hashable (a frozenset), or close over it"
         ) from None
-    return leaf
+    return Fixed(leaf)
 
 
 def compile(
@@ -228,6 +400,8 @@ def compile(
     *,
     passes: Sequence[Pass] = COMPILE_PASSES,
     memory_budget: int | None = None,
+    accuracy: Accuracy = "fast",
+    plan_bytes: int = PLAN_BYTES,
 ) -> Compiled:
     """A function with the same results and effects that runs from a plan instead of Python.
 
@@ -243,21 +417,38 @@ def compile(
             same bit for bit, a step takes longer. Parameters, states, gradients in `.grad`, inputs and the scratch
             memory of kernels do not count; `.plan.arena_bytes` says what the plan takes. The pass `recompute` stands in
             the place of `recompute_cheap` then, which looks for what is worth it without a budget.
+        accuracy: "fast" lets 3x3 convolutions of float32 run by Winograd's algorithm, with a third of the
+            multiplications and rounding errors below 3e-5 of the largest result; "exact" leaves it out: errors are
+            those of sums in another order (2e-6). float64 is exact in either.
+        plan_bytes: what plans for all kinds of arguments may take together, their machine code included: 1 GiB. Those
+            that were used least recently are dropped, the latest never; `.nbytes` says what they take. Machine code
+            that no plan uses any more is kept for later ones, 256 MiB of it in the whole process.
 
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
 
+    The call is part of the program around it: where parameters, closures or arguments require a gradient, it is
+    recorded as one node, and gradients of every order flow through it as through the function itself. Under
+    `tg.no_grad()` nothing is recorded, which is faster. The results of a function that runs a backward pass of its own
+    refuse another.
+
     Results are fresh arrays, and stay as they are. The tensors in `.grad` belong to the compiled function, which fills
-    them again in its next call: copy what is to be kept. Python code that a capture relied on (settings of modules and
-    optimizers, variables that `function` closes over) is watched; the contents of lists, dicts and arrays are not.
+    them again in its next call: copy what is to be kept. What Python code read during a capture is watched: variables,
+    attributes, the contents of containers and arrays, modes and settings, in every function that ran. When it has
+    changed, the next call captures again.
 
     Raises:
-        CaptureError: at the user's line, where Python code asks for a value.
+        CaptureError: at the user's line, where Python code asks for a value, draws a random number that is not
+            tinygraph's, reads a clock, counts or keeps a log.
         DTypeError: an argument that is neither numeric nor hashable.
-        SettingError: the memory budget is no positive integer.
+        SettingError: the memory budget is no positive integer, `plan_bytes` no number of bytes, or the accuracy none
+            of the two.
+        RecordingError: the function calls itself while its plan runs, or runs a backward pass of its own although an
+            argument requires a gradient.
 
     Warns:
-        TinygraphWarning: the memory budget cannot be met; what takes how much instead.
+        TinygraphWarning: the memory budget cannot be met; what takes how much instead. Or the function changes what
+            it reads time after time, so that calls capture again.
 
     >>> import numpy as np
     >>> square = compile(lambda x: np.sin(x) ** 2)
@@ -266,4 +457,6 @@ def compile(
     """
     if memory_budget is not None:  # last, since passes that merge what is computed twice would undo it
         passes = (*(one for one in passes if one is not recompute_cheap), recompute(memory_budget))
-    return Compiled(function, passes)
+    if accuracy not in get_args(Accuracy):
+        raise SettingError(f"accuracy is {accuracy!r}; it can be 'fast' or 'exact'")
+    return Compiled(function, passes, plan_bytes, accuracy)

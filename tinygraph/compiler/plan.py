@@ -7,7 +7,6 @@ is decided in `storage.py`, how images lie in `layouts.py`. Shape ops that only 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,19 +15,26 @@ import numpy as np
 
 from tinygraph.analysis.memory import may_be_view
 from tinygraph.compiler.arena import ALIGNMENT, Lifetime, place
-from tinygraph.compiler.choosing import Kernel, choose_kernel, lower
+from tinygraph.compiler.choosing import Kernel, choose_kernel, joined_calls, kernel_target, lower
 from tinygraph.compiler.layouts import Key, choose_layouts, key_of
 from tinygraph.compiler.passes.verify import operand_type
+from tinygraph.compiler.python_numbers import is_python_integer, python_call, runs_in_python
 from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.compiler.storage import Storage
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
+from tinygraph.core.locks import Lock, leaf_lock
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.errors import OpError
 from tinygraph.kernels.lowering import Array, Layout, Lowering, rows
+from tinygraph.kernels.threads import get_threads
+
+# What a step takes besides its arrays, machine code and the objects around it; and a node with its place. Measured.
+_STEP_BYTES, _NODE_BYTES = 25_000, 2_000
 
 
 class Step(NamedTuple):
@@ -54,14 +60,20 @@ class Plan:
         graph: what it computes.
         steps: the kernel calls, in order.
         arena_bytes: the memory of all intermediate values together.
+
+    With `exact`, kernels that round more than sums do are left out.
     """
 
-    def __init__(self, graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = ()) -> None:
+    def __init__(
+        self, graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = (), *, exact: bool = False
+    ) -> None:
         self.graph = graph
+        self._target = kernel_target(exact)
+        self._threads = get_threads()
         self._gradients_read = tuple(gradients_read)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
-        self._layouts = choose_layouts(self._nodes, graph.inputs)
+        self._layouts = choose_layouts(self._nodes, graph.inputs, self._target)
         self._inputs = [self._holder((id(leaf), 0), leaf.types) for leaf in graph.inputs]
         given = {id(leaf): array for leaf, array in zip(graph.inputs, self._inputs, strict=True)}
         # where each leaf lives; NumPy scalars are immutable, so their leaves get a 0-d array, filled before each run
@@ -69,11 +81,12 @@ class Plan:
         self._states = [(leaf, _home(leaf)) for leaf in states]
         self._leaves = given | {id(leaf): home for leaf, home in self._states}
         self._weak: dict[tuple[int, int, np.dtype[Any]], tuple[Array, Array]] = {}
+        self._weak_inputs: list[tuple[Array, Array]] = []
+        self._placed = False
         self.steps: list[Step] = []
         # states that a step writes where they live, each with the number of that step
         self._written: list[tuple[int, Leaf]] = []
         self._plan()
-        self._run = [step.kernel.run for step in self.steps]
         self._outputs = [self._value(out) for out in graph.outputs]
         over = {id(leaf) for _, leaf in self._written}
         self._copied: list[tuple[Leaf, Array, bool]] = []
@@ -87,6 +100,8 @@ class Plan:
             (leaf, None if value is None else _Gradient(self._value(value), id(leaf) in self._lent))
             for leaf, value in graph.gradients
         ]
+        self._run = [step.kernel.run for step in self.steps]
+        self._calls = joined_calls(self._run, self._threads)
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -98,6 +113,7 @@ class Plan:
         storage.share_in_place(self._layouts, self._fixed)
         lowerings = [self._lower(node) for node in nodes]
         self._place(storage, lowerings)
+        self._placed = True
         self._numbers = numbers = ScalarRun()
         for position, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
             if (id(node), 0) in self._views:
@@ -105,7 +121,12 @@ class Plan:
                 continue
             outputs = tuple(self._values[id(node), i] for i in range(len(node.output_types)))
             operands = self._operands(node)
-            if numbers.takes(node, operands, outputs):
+            if runs_in_python(node):
+                self._add(numbers.finish())
+                kernel = Kernel(python_call(node, operands, outputs), f"Python {node.op.name}")
+                self.steps.append(Step(node, kernel, outputs, (node,)))
+                continue
+            if numbers.takes(node, operands, outputs, lowering):
                 continue
             self._add(numbers.finish())
             self._clear_halos(node, outputs, storage)
@@ -179,7 +200,7 @@ class Plan:
             return None
         inputs = [self._layout_now(key_of(entry)) if is_recorded(entry) else None for entry in node.inputs]
         outputs = [self._layout_now((id(node), i)) for i in range(len(node.output_types))]
-        return lower(node, inputs, outputs)
+        return lower(node, inputs, outputs, self._target)
 
     def _layout_now(self, key: Key) -> Layout | None:
         """The layout of a value, or None where it has strides of its own."""
@@ -193,10 +214,13 @@ class Plan:
         lifetimes: list[Lifetime] = []
         owners: list[tuple[Key, ArrayType]] = []
         scratch: list[tuple[int, int]] = []
+        integers: dict[Key, Array] = {}
         for position, node in enumerate(self._nodes):
             for i, types in enumerate(node.output_types):
                 key = (id(node), i)
-                if storage.owns(key) and key not in self._fixed:
+                if is_python_integer(types):  # objects do not lie in the arena
+                    integers[key] = self._empty(key, types)
+                elif storage.owns(key) and key not in self._fixed:
                     lifetimes.append(Lifetime(self._nbytes(key, types), position, storage.last[key]))
                     owners.append((key, types))
         for position, lowering in enumerate(lowerings):
@@ -206,7 +230,7 @@ class Plan:
         offsets, self.arena_bytes = place(lifetimes)
         self._arena = np.empty(self.arena_bytes + 2 * ALIGNMENT, np.uint8)
         start = -self._arena.ctypes.data % ALIGNMENT
-        self._values = {(key, 0): array for key, array in self._leaves.items()} | self._fixed
+        self._values = {(key, 0): array for key, array in self._leaves.items()} | self._fixed | integers
         for (key, types), offset, lifetime in zip(owners, offsets, lifetimes, strict=False):
             chunk = self._arena[start + offset : start + offset + lifetime.nbytes].view(types.dtype)
             layout = self._layouts.get(key)
@@ -227,6 +251,8 @@ class Plan:
 
     def _empty(self, key: Key, types: ArrayType) -> Array:
         """An array in a value's layout that is not in the arena."""
+        if is_python_integer(types):
+            return np.array(0, object)
         layout = self._layouts.get(key)
         if layout is None:
             return np.empty(types.shape, types.dtype)
@@ -257,21 +283,30 @@ class Plan:
             return source.value
         array = self._values[id(source), edge_index(entry)]
         types = edge_type(entry)
-        if not isinstance(types, WeakType) or isinstance(node.types, WeakType) or "program" in node.op.facts:
+        if not isinstance(types, WeakType) or "program" in node.op.facts or runs_in_python(node):
             return array
-        if node.op.kind not in ("elementwise", "comparison"):  # an index, for example, stays what it is
+        if is_python_integer(types):  # an index, for example
+            return self._narrowed(source, edge_index(entry), np.dtype(np.int64))
+        if isinstance(node.types, WeakType) or node.op.kind not in ("elementwise", "comparison"):
             return array
         # a Python number takes the dtype of what it meets
         met = [one for one in map(operand_type, node.inputs) if isinstance(one, ArrayType)]
         dtype = np.result_type(types.number, *(one.dtype for one in met))
-        if dtype == array.dtype:
-            return array
-        key = (id(source), edge_index(entry), dtype)
+        return array if dtype == array.dtype else self._narrowed(source, edge_index(entry), dtype)
+
+    def _narrowed(self, source: Node, index: int, dtype: np.dtype[Any]) -> Array:
+        """A Python number as an array of a dtype, filled once the number is there."""
+        key = (id(source), index, dtype)
+        if not self._placed:  # asked for to find views
+            return np.zeros((), dtype)
         if key not in self._weak:
-            self._weak[key] = (np.empty((), dtype), array)
-            if not isinstance(source, Leaf):
+            self._weak[key] = (np.zeros((), dtype), self._values[id(source), index])
+            if isinstance(source, Leaf):
+                self._weak_inputs.append(self._weak[key])
+            else:
                 self._add(self._numbers.finish())  # the number itself comes first
-                copy = Kernel(lambda: np.copyto(*self._weak[key], casting="unsafe"), "cast")
+                pair = self._weak[key]  # not the plan, which would refer to itself
+                copy = Kernel(lambda: np.copyto(*pair, casting="unsafe"), "cast")
                 self.steps.append(Step(source, copy, (self._weak[key][0],)))
         return self._weak[key][0]
 
@@ -279,7 +314,10 @@ class Plan:
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         """Run the schedule on the values of the graph's inputs; returns fresh arrays and updates states in place."""
-        with self._lock:
+        with self._lock.held:
+            if present.region is not None:
+                for leaf in (*(leaf for _, leaf in self._written), *(leaf for leaf, _, _ in self._copied)):
+                    present.region.note_write(tensor_of(leaf))
             self._fill(inputs)
             self._execute()
             return self._finish()
@@ -288,22 +326,28 @@ class Plan:
         for array, value in zip(self._inputs, inputs, strict=True):
             np.copyto(array, value)
         for leaf, held in self._gradients_read:
-            if leaf.grad is not None:
+            if leaf.grad is None:
+                continue
+            if isinstance(held._value, np.ndarray):
                 np.copyto(held._value, leaf.grad._value)
+            else:  # a number, which its place is filled from below
+                held._value = held._own_leaf().value = np.asarray(leaf.grad._value)[()]
         for leaf, home in self._states:
             if leaf.value is not home:
                 np.copyto(home, leaf.value)
-        for narrow, wide in self._weak.values():
+        for narrow, wide in self._weak_inputs:
             np.copyto(narrow, wide, casting="unsafe")
 
     def _execute(self) -> None:
         position = 0
         try:
-            for position, run in enumerate(self._run):  # noqa: B007 - read when a step raises
+            for position, run in self._calls:  # noqa: B007 - read when a step raises
                 run()
-        except Exception as error:
+        except BaseException as error:
             written = [(leaf, step == position) for step, leaf in self._written if step <= position]
             self._note_writes([leaf for leaf, _ in written], 4)
+            if not isinstance(error, Exception):  # Ctrl-C
+                raise
             names = ", ".join(leaf.describe() + " (perhaps in part)" * torn for leaf, torn in written)
             raise self._failure(
                 position, error, f"Already updated: {names}; no other" if written else "No"
@@ -320,29 +364,48 @@ class Plan:
     def _finish(self) -> list[Any]:
         results = [out.copy("C")[()] for out in self._outputs]
         for leaf, gradient in self._gradients:
-            leaf.grad = None if gradient is None else gradient()
+            new = None if gradient is None else gradient()
+            if leaf._grad is not new:  # from the second call on it mostly is
+                leaf.grad = new
         # an update may be another state's old value, or a view of it
         values = [value.copy() if among_states else value for _, value, among_states in self._copied]
+        # noted first: a write that Ctrl-C interrupts is noticed as well
+        self._note_writes([leaf for leaf, _, _ in self._copied] + [leaf for _, leaf in self._written], 4)
         for (leaf, _, _), value in zip(self._copied, values, strict=True):
             _set_value(leaf, value)
-        self._note_writes([leaf for leaf, _, _ in self._copied] + [leaf for _, leaf in self._written], 4)
         return results
 
     def _note_writes(self, leaves: Sequence[Leaf], depth: int) -> None:
         """Count the writes, and remember the line that asked for them."""
         changed_at = here(depth)
         for leaf in leaves:
-            leaf.version += 1
+            with leaf_lock.held:
+                leaf.version += 1
             leaf.changed_at = changed_at
 
     def _value(self, entry: Any) -> Array:
         if not is_recorded(entry):
             return np.asarray(entry)
+        if is_python_integer(edge_type(entry)):
+            return self._narrowed(edge_node(entry), edge_index(entry), np.dtype(np.int64))
         value: Array = self._values[id(edge_node(entry)), edge_index(entry)]
         return value
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes, about: arrays of its own, kernels and machine code, and the schedule."""
+        arrays = [
+            *self._inputs,
+            *self._fixed.values(),
+            *(home for leaf, home in self._states if home.ndim == 0),
+        ]
+        own = sum(array.nbytes for array in arrays) + self._arena.nbytes
+        return own + _STEP_BYTES * len(self.steps) + _NODE_BYTES * len(self._nodes)
+
     def fits(self) -> bool:
-        """Whether the states still live where the plan reads them (a changed dtype moves them)."""
+        """Whether the states still live where the plan reads them (a changed dtype moves them), for as many threads."""
+        if self._threads != get_threads():
+            return False
         for leaf, home in self._states:
             if leaf.value is not home and (
                 home.ndim or np.ndim(leaf.value) or leaf.types.dtype != home.dtype
@@ -355,7 +418,7 @@ class Plan:
     def profile(self, inputs: Sequence[Any], repeats: int = 10) -> list[float]:
         """Seconds per step, the median of some runs; states stay as they are, also where a step fails."""
         times = np.empty((repeats, len(self._run)))
-        with self._lock:
+        with self._lock.held:
             before = [(array, array.copy()) for array in self._fixed.values()]
             for row in times:
                 self._fill(inputs)

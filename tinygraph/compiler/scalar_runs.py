@@ -5,7 +5,6 @@ A micrograd-like expression of 10^5 nodes is one step of a plan this way. Withou
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +12,10 @@ import numpy as np
 
 from tinygraph import kernels
 from tinygraph.compiler.choosing import Kernel, choose_kernel
+from tinygraph.compiler.passes.fuse_elementwise import emits
 from tinygraph.core.node import Node
 from tinygraph.core.types import ArrayType
+from tinygraph.kernels.lowering import Lowering
 
 _KINDS = ("f", "d", "?")  # float32, float64, bool; `dtype.name` is slow
 
@@ -24,14 +25,16 @@ class ScalarRun:
 
     def __init__(self) -> None:
         self._available = kernels.available()
-        self._taken: list[tuple[Node, Any, Sequence[Any], Sequence[Any]]] = []
+        self._taken: list[tuple[Node, Any, Sequence[Any], Sequence[Any], Lowering | None]] = []
 
-    def takes(self, node: Node, operands: Sequence[Any], outputs: Sequence[Any]) -> bool:
-        """Add a node, if it is an op on single numbers that the kernel language knows."""
+    def takes(
+        self, node: Node, operands: Sequence[Any], outputs: Sequence[Any], lowering: Lowering | None = None
+    ) -> bool:
+        """Add a node, if it is an op on single numbers that emits something; alone, it runs as it was lowered."""
         taken = _numbers(node, operands)
-        if taken is None or not self._available or node.op.name not in _known_ops():
+        if taken is None or not self._available or not emits(node):
             return False
-        self._taken.append((node, taken, operands, outputs))
+        self._taken.append((node, taken, operands, outputs, lowering))
         return True
 
     def finish(self) -> tuple[tuple[Node, ...], Kernel] | None:
@@ -39,30 +42,22 @@ class ScalarRun:
         taken, self._taken = self._taken, []
         if not taken:
             return None
-        node, _, operands, outputs = taken[-1]
-        if len(taken) == 1:
-            return (node,), choose_kernel(node, operands, outputs)
+        node, _, operands, outputs, lowering = taken[-1]
+        if len(taken) == 1 and (lowering is None or not lowering.scratch):
+            return (node,), choose_kernel(node, operands, outputs, lowering)
         from tinygraph.kernels import scalars
 
         steps = [
             scalars.ScalarStep(
-                node.op.name,
+                node.op,
                 numbers,
                 outputs[0],
                 tuple(sorted(node.settings.items())) if node.settings else (),
             )
-            for node, numbers, _, outputs in taken
+            for node, numbers, _, outputs, _ in taken
         ]
-        run = scalars.bind(steps).run
+        run = scalars.bind(steps)
         return tuple(node for node, *_ in taken), Kernel(run, f"generated, {len(taken)} numbers")
-
-
-@functools.cache
-def _known_ops() -> frozenset[str]:
-    """The ops that scalar programs may hold."""
-    from tinygraph.kernels import emitters
-
-    return frozenset(emitters.known()) - {"cast"}
 
 
 def _numbers(node: Node, operands: Sequence[Any]) -> tuple[Any, ...] | None:

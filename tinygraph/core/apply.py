@@ -15,12 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.core.fingerprint import fingerprint, may_change
 from tinygraph.core.modes import Mode, modes
-from tinygraph.core.node import VIEWING, Leaf, Node, Port, edge_node, edge_type, is_recorded, next_order
+from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded, next_order
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
 from tinygraph.core.tensor import Tensor, left_behind
-from tinygraph.core.types import SCALAR_TYPES, ArrayType, WeakType, as_value, forward_types, type_of
+from tinygraph.core.types import (
+    SCALAR_TYPES,
+    ArrayType,
+    WeakType,
+    as_value,
+    forward_types,
+    require_plain,
+    type_of,
+)
+from tinygraph.core.views import link, link_captured
 from tinygraph.errors import (
     CaptureError,
     DTypeError,
@@ -38,6 +48,7 @@ if TYPE_CHECKING:
 # Operand classes that forwards take as they are; anything else is made an array first.
 _READY = frozenset({np.ndarray, bool, int, float, complex, type(None), Generator, *SCALAR_TYPES})
 _VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
+_array_class = np.ndarray
 _new: Any = object.__new__
 
 
@@ -55,6 +66,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     tensors = False
     mask = 0  # bit i: operand i is recorded and may want a gradient
     leaves = 0  # bit i: operand i is a leaf, whose value may be written later
+    plain = 0  # bit i: operand i is an array that is nobody's, and may be written unseen
     bit = 1
     for x in operands:
         if isinstance(x, Tensor):
@@ -72,12 +84,17 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
                 entry = x._leaf
                 if entry is None:
                     entry = value
+                    if value.__class__ is _array_class:
+                        plain |= bit
                 else:
                     leaves |= bit
             entries.append(entry)
         else:
-            if x.__class__ not in _READY:
-                x = _as_array(op, x)
+            if x.__class__ is _array_class:
+                plain |= bit
+            elif x.__class__ not in _READY:
+                x = _as_array(op, x, len(operands))
+                plain |= bit
             values.append(x)
             entries.append(x)
         bit <<= 1
@@ -97,7 +114,10 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     if out.__class__ not in _VALUES:
         out = tuple(map(as_value, out)) if isinstance(out, tuple) else as_value(out)
     if not mask or not mode.recording:
-        return tuple(map(Tensor, out)) if out.__class__ is tuple else Tensor(out)
+        made = tuple(map(Tensor, out)) if out.__class__ is tuple else Tensor(out)
+        if (out.__class__ is _array_class and out.base is not None) or op.put is not None:
+            link(op, operands, settings, made, values[0])
+        return made
 
     # From here every line is counted: a scalar op costs about as much as this bookkeeping. Constructor calls are
     # spelled out, and the plan is found under one integer: the mask, topped by a bit that tells the operand count.
@@ -113,10 +133,14 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     node.saved = (values[only],) if only is not None else plan.save(values, out) if plan.slots else ()
     if leaves:
         # a view of a leaf counts as saved: what is computed from it keeps the leaf's memory, and goes stale with it
-        kept = leaves if op.kind in VIEWING and _is_view(out) else leaves & plan.value_mask
+        kept = leaves if _is_view(out, values[0]) else leaves & plan.value_mask
         node.versions = _versions(entries, kept) if kept else None
     else:
         node.versions = None
+    if plain:
+        plain &= plan.value_mask
+        if plain:
+            node.versions = (node.versions or ()) + _fingerprints(values, plain)
     node.place = mode.place
     node.name = None
     frame: Any = _getframe(1)
@@ -129,12 +153,20 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     node.order = next_order()
     if out.__class__ is tuple:
         node.types = tuple(map(type_of, out))
-        return tuple(Tensor(value, Port(node, i)) for i, value in enumerate(out))
-    node.types = SCALAR_TYPES.get(out.__class__) or ArrayType(out.shape, out.dtype)
+        results = tuple(Tensor(value, Port(node, i)) for i, value in enumerate(out))
+        if op.put is not None:
+            link(op, operands, settings, results, values[0])
+        return results
     result = _new(Tensor)
     result._value = out
     result._edge = node
     result._leaf = None
+    types = SCALAR_TYPES.get(out.__class__)
+    if types is None:
+        types = ArrayType(out.shape, out.dtype)
+        if out.base is not None or op.put is not None:
+            link(op, operands, settings, result, values[0])
+    node.types = types
     return result
 
 
@@ -172,17 +204,17 @@ def _apply_captured(
             )
             types.append(type_of(entry) if isinstance(entry, np.ndarray | np.generic) else entry)
     if not mask:  # tensors that hold plain data: computed now, a constant of the graph
-        values = [
-            x._value if isinstance(x, Tensor) else entry for x, entry in zip(operands, entries, strict=True)
-        ]
         try:
-            out = op.forward(*values, **settings)
+            out = op.forward(
+                *entries, **settings
+            )  # a state that was written stands there as what it was written to
         except Exception as error:
             raise explained(op, operands, settings, error) from error
         several = isinstance(out, tuple)
         made = tuple(map(Tensor, out if several else (out,)))
         for one in made:
             capture.made(one)
+        link(op, operands, settings, made if several else made[0], entries[0])
         return made if several else made[0]
     try:
         result = infer_types(op, types, entries, settings)
@@ -204,9 +236,14 @@ def _apply_captured(
     node.order = next_order()
     weak = weak and isinstance(result, ArrayType) and _is_number(op, types, settings)
     node.types = WeakType(*result) if weak else result
+    found: Any
     if isinstance(result, ArrayType):
-        return Tensor(None, node)
-    return tuple(Tensor(None, Port(node, i)) for i in range(len(result)))
+        found = Tensor(None, node)
+    else:
+        found = tuple(Tensor(None, Port(node, i)) for i in range(len(result)))
+    if op.put is not None or op.facts.get("read_only"):
+        link_captured(op, operands, settings, found)
+    return found
 
 
 def infer_types(op: Op, types: Sequence[Any], entries: Sequence[Any], settings: dict[str, Any]) -> Any:
@@ -240,16 +277,41 @@ def _is_number(op: Op, numbers: list[Any], settings: dict[str, Any]) -> bool:
     return isinstance(result, bool | int | float | complex) and not isinstance(result, np.generic)
 
 
-def _is_view(out: Any) -> bool:
-    return isinstance(out, np.ndarray) and (out.base is not None or not out.flags.owndata)
+def _is_view(out: Any, operand: Any) -> bool:
+    """Whether a result lies in the memory of an op's first operand."""
+    if out.__class__ is tuple:
+        return any(_is_view(one, operand) for one in out)
+    if out.__class__ is not _array_class:
+        return False
+    return out is operand or (out.base is not None and np.may_share_memory(out, operand))
 
 
-def _versions(entries: list[Any], saved_leaves: int) -> tuple[tuple[Leaf, int], ...]:
-    return tuple((entry, entry.version) for i, entry in enumerate(entries) if saved_leaves >> i & 1)
+def _versions(entries: list[Any], saved_leaves: int) -> tuple[tuple[Any, Any], ...]:
+    saved = [entry for i, entry in enumerate(entries) if saved_leaves >> i & 1]
+    versions = [(leaf, leaf.version) for leaf in saved]
+    # an input, such as a batch given to a module, lies in memory of the user's, who counts nothing
+    versions += [
+        (leaf.value, fingerprint(leaf.value))
+        for leaf in saved
+        if leaf.leaf_kind == "input" and not leaf.requires_grad and may_change(leaf.value)
+    ]
+    return tuple(versions)
 
 
-def _as_array(op: Op, x: Any) -> Any:
+def _fingerprints(values: list[Any], plain: int) -> tuple[tuple[Any, Any], ...]:
+    return tuple(
+        (value, fingerprint(value)) for i, value in enumerate(values) if plain >> i & 1 and may_change(value)
+    )
+
+
+def _as_array(op: Op, x: Any, count: int) -> Any:
     """An operand that is no array yet: a list, a Fraction, an array subclass."""
+    if count == 1 and isinstance(x, list | tuple) and op.signature.operands[0].variadic:
+        raise DTypeError(
+            f"op {op.name!r} got one {type(x).__name__}, and takes its operands one by one: write "
+            f"{op.name}(*{op.signature.operands[0].name}, ...) with a star"
+        )
+    require_plain(x)
     if isinstance(x, list | tuple) and any(isinstance(one, Tensor) for one in x):
         raise DTypeError(
             f"op {op.name!r} got a {type(x).__name__} with tensors inside, which would lose their gradients; "

@@ -9,20 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, as_value, type_of
-from tinygraph.errors import DTypeError, MissingRuleError, RecordingError, RuleError, ShapeError
+from tinygraph.errors import (
+    DTypeError,
+    InPlaceError,
+    MissingRuleError,
+    NumpyFunctionError,
+    RecordingError,
+    RuleError,
+    ShapeError,
+)
 from tinygraph.packages.card import card_line
 
 _by_order = attrgetter("order")
+
+# What a rule that writes into an array it was given raises: NumPy's error, or this library's where tensors are met.
+WRITE_ERRORS = (ValueError, NumpyFunctionError, InPlaceError)
+_SIGNS_OF_WRITING = ("read-only", "out=")
 
 
 def ancestors(roots: Iterable[Node], floor: int = -1) -> list[Node]:
@@ -60,38 +73,74 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
     nodes = ancestors([edge_node(edge)])
     capture = modes.current.capture
     # nodes that stand for parameters which the captured program has replaced before: gradients stop at them
-    versions: dict[int, Leaf] = capture.versions if capture is not None else {}
+    versions: dict[Node, Leaf] = capture.versions if capture is not None else {}
+    if capture is not None:
+        capture.ran_backward = True
     leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
-    leaves |= {id(node): versions[id(node)] for node in nodes if id(node) in versions}
+    leaves |= {id(node): versions[node] for node in nodes if node in versions}
     wanted = set(leaves) if versions else None
     found = propagate(nodes, [(edge, seed)], wanted=wanted, record=create_graph or capture is not None)
-    given = {id(seed)}  # a rule may hand on the cotangent itself: each leaf gets an array of its own
-    for key, leaf in leaves.items():
-        if key in found:
-            gradient = found[key]
-            _accumulate(leaf, _twin(gradient) if id(gradient) in given else gradient)
-            given.add(id(gradient))
+    if output.dtype.kind == "c":
+        for key, leaf in leaves.items():
+            if key in found and leaf.types.dtype.kind != "c":
+                raise complex_loss("backward()", output.type, leaf.describe())
+    reached = [key for key in leaves if key in found]
+    gradients = owned([found[key] for key in reached], nodes, [seed])
+    for key, gradient in zip(reached, gradients, strict=True):
+        _accumulate(leaves[key], gradient)
+
+
+def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
+    """The error of a complex loss whose gradient a real leaf could hold half of only."""
+    return DTypeError(
+        f"{what} of a complex output ({types}) that depends on {real}, which is real: a real number holds the real "
+        f"part of that gradient only. Make the output real first (np.real, np.imag, np.abs), or give tg.vjp the "
+        f"cotangent"
+    )
 
 
 def _accumulate(leaf: Leaf, gradient: Any) -> None:
-    new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(_owned(gradient)))
-    old = read_grad(leaf)
-    with mode(place=Place()):
-        write_grad(leaf, new if old is None else ops.add(old, new))
+    new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
+    add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
+    with mode(place=Place()), leaf_lock.held:
+        old = read_grad(leaf)
+        write_grad(leaf, new if old is None else add(old, new))
 
 
-def _twin(gradient: Any) -> Any:
-    """A gradient that may be written without changing the one it was made from."""
-    if isinstance(gradient, Tensor):
-        return Tensor(gradient._value, gradient._edge, gradient._leaf)
-    return gradient.copy() if isinstance(gradient, np.ndarray) else gradient
+def owned(gradients: Sequence[Any], nodes: Iterable[Node], others: Iterable[Any] = ()) -> list[Any]:
+    """Gradients that their receivers may write: each in memory of its own, not in what nodes saved nor one another's.
+
+    Rules hand on cotangents, views of them and operands as they are, which costs nothing where nobody writes.
+
+    Args:
+        gradients: what a pass found; None stays None.
+        nodes: the nodes that the pass went through.
+        others: arrays besides that may not be handed out: cotangents and primals.
+    """
+    taken: set[int] | None = None
+    made: list[Any] = []
+    for gradient in gradients:
+        array = gradient._value if isinstance(gradient, Tensor) else gradient
+        if array.__class__ is not np.ndarray:
+            made.append(_twin(gradient) if isinstance(gradient, Tensor) else gradient)
+            continue
+        if taken is None:
+            taken = {id(one._value if isinstance(one, Tensor) else one) for one in others}
+            for node in nodes:
+                taken.update(map(id, node.inputs))
+                taken.update(map(id, node.saved or ()))
+                if node.__class__ is Leaf:
+                    taken.add(id(node.value))
+        if array.base is not None or not array.flags.writeable or id(array) in taken:
+            array = array.copy()
+        taken.add(id(array))
+        made.append(Tensor(array, gradient._edge, gradient._leaf) if isinstance(gradient, Tensor) else array)
+    return made
 
 
-def _owned(gradient: Any) -> Any:
-    """A gradient that is a view (of a cotangent, or broadcast) becomes an array of its own."""
-    if isinstance(gradient, np.ndarray) and (gradient.base is not None or not gradient.flags.writeable):
-        return gradient.copy()
-    return gradient
+def _twin(gradient: Tensor) -> Tensor:
+    """A tensor that may be written without changing the one it was made from."""
+    return Tensor(gradient._value, gradient._edge, gradient._leaf)
 
 
 def _seed(output: Tensor, gradient: Any) -> Any:
@@ -102,15 +151,33 @@ def _seed(output: Tensor, gradient: Any) -> Any:
                 f"backward() from a non-scalar needs the gradient to start from: the output is {types}. Reduce it "
                 f"first (.sum(), .mean()) or pass backward(gradient) of shape {types.shape}"
             )
-        if (
-            types.dtype.kind == "O" and output._value is not None
-        ):  # a one of the output's own kind: Fraction(1)
-            return as_value(output._value * 0 + 1, types.dtype)
-        return as_value(np.ones(types.shape, types.dtype))
-    seed = gradient if isinstance(gradient, Tensor) else as_value(gradient, types.dtype)
+        return ones_like(output._value, types)
+    seed = fitting(gradient, types, "backward(gradient)")
     if seed.shape != types.shape:
         raise ShapeError(f"backward(gradient): the gradient has shape {seed.shape}, the output {types.shape}")
     return seed
+
+
+def fitting(cotangent: Any, types: ArrayType, what: str) -> Any:
+    """A cotangent in the dtype of the output that it is for.
+
+    Raises:
+        DTypeError: a complex cotangent for a real output, whose imaginary part would be dropped.
+    """
+    given = cotangent if isinstance(cotangent, Tensor) else np.asarray(cotangent)
+    if given.dtype.kind == "c" and types.dtype.kind not in "cO":
+        raise DTypeError(
+            f"{what}: a complex cotangent for a real output ({types}) would lose its imaginary part: pass its real "
+            f"part, or differentiate a complex output"
+        )
+    return cotangent if isinstance(cotangent, Tensor) else as_value(cotangent, types.dtype)
+
+
+def ones_like(value: Any, types: ArrayType) -> Any:
+    """The cotangent 1 of an output; for objects a one of their own kind, Fraction(1), whose quotients stay exact."""
+    if types.dtype.kind == "O" and value is not None:
+        return as_value(value * 0 + 1, types.dtype)
+    return as_value(np.ones(types.shape, types.dtype))
 
 
 def propagate(
@@ -182,7 +249,11 @@ def _add(gradients: dict[int, Any], edge: Edge, gradient: Any) -> None:
 
 
 def _sum(old: Any, new: Any) -> Any:
-    return old + new if old.__class__ is not Tensor and new.__class__ is not Tensor else ops.add(old, new)
+    if old.__class__ is Tensor or new.__class__ is Tensor:
+        return ops.add(old, new)
+    total = old + new
+    # NumPy takes the sum of two 0-d arrays of objects out of its array, and rules ask for shapes
+    return total if hasattr(total, "dtype") else as_value(total)
 
 
 def _step_back(
@@ -192,7 +263,8 @@ def _step_back(
     if node.versions is not None:
         node.check_versions()
     if gradient.__class__ is list:
-        gradient = _typed_zeros(node, gradient)
+        # a body keeps many results from between, which get no cotangents in a first-order pass
+        gradient = tuple(gradient) if "body" in node.op.facts else _typed_zeros(node, gradient)
         if gradient is None:
             return
     if not record:
@@ -207,6 +279,7 @@ def _run_rules(
     node: Node, gradient: Any, saved: Any, gradients: dict[int, Any], live: set[int] | None
 ) -> None:
     inputs = node.inputs
+    given = gradient if isinstance(gradient, np.generic) else for_reading(gradient)
     for step in node.plan.steps:
         position = step.position
         if live is not None and not any(_source_id(inputs[target]) in live for target, _ in step.targets):
@@ -217,20 +290,49 @@ def _run_rules(
                 raise missing_rule(node, step.targets[0][0])
             continue
         arguments = step.arguments
-        if not arguments:
-            result = rule(gradient)
-        elif step.simple:
-            result = rule(gradient, saved[arguments[0]]) if len(arguments) == 1 else rule(
-                gradient, *[saved[k] for k in arguments]
-            )  # fmt: skip
-        else:
-            result = rule(gradient, *fetch(node, step, saved))
+        try:
+            if not arguments:
+                result = rule(given)
+            elif step.simple:
+                result = rule(given, saved[arguments[0]]) if len(arguments) == 1 else rule(
+                    given, *[saved[k] for k in arguments]
+                )  # fmt: skip
+            else:
+                result = rule(given, *fetch(node, step, saved))
+        except WRITE_ERRORS as error:
+            raise_named(error, node, step, "g")
         if position is not None:
-            _receive(node, position, result, gradients)
+            _receive(node, position, gradient if result is given else result, gradients)
             continue
         for target, place in step.targets:
             if live is None or _source_id(inputs[target]) in live:
-                _receive(node, target, part_of(node, result, place, step), gradients)
+                part = part_of(node, result, place, step)
+                _receive(node, target, gradient if part is given else part, gradients)
+
+
+def for_reading(cotangent: Any) -> Any:
+    """A cotangent or tangent (or a tuple of them) as a rule gets it: others read it too, so none may write into it."""
+    kind = cotangent.__class__
+    if kind is np.ndarray:
+        view = cotangent[...]
+        view.setflags(False)
+        return view
+    if kind is Tensor:
+        return _twin(cotangent)
+    return tuple(map(for_reading, cotangent)) if kind is tuple else cotangent
+
+
+def raise_named(error: Exception, node: Node, step: Step, given: str) -> NoReturn:
+    """Raise one of WRITE_ERRORS again; where the rule wrote into what it was given, with its name and its operand's."""
+    if not isinstance(error, InPlaceError) and not any(sign in str(error) for sign in _SIGNS_OF_WRITING):
+        raise error
+    operands = " and ".join(repr(node.op.operand_at(position).name) for position, _ in step.targets)
+    rule = "VJP" if given == "g" else "forward-mode"
+    raise RuleError(
+        f"the {rule} rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} for operand {operands} "
+        f"writes into {given} or another array that it was given ({error}); others read the same array, so compute a "
+        f"new one: {given} * a, not {given} *= a ({node.describe()}){card_line(node.op)}"
+    ) from error
 
 
 def _receive(node: Node, position: int, gradient: Any, gradients: dict[int, Any]) -> None:

@@ -18,6 +18,12 @@ Phase = Literal["forward", "backward", "update"]
 Scope = tuple[tuple[str, int], ...]
 
 
+class CompositeName(str):
+    """The name of the group that a composite op makes: told from a module's or the user's of the same name."""
+
+    __slots__ = ()
+
+
 class Place:
     """Where a node belongs: its scope, its phase and, for a backward node, the forward node it serves."""
 
@@ -39,7 +45,7 @@ class Place:
 class Mode:
     """One setting of everything that changes what `apply` does."""
 
-    __slots__ = ("capture", "place", "recording", "tangents")
+    __slots__ = ("capture", "place", "primals", "recording", "tangents")
 
     def __init__(
         self,
@@ -47,12 +53,15 @@ class Mode:
         tangents: bool = False,
         capture: Any | None = None,
         place: Place | None = None,
+        primals: tuple[Node, ...] = (),
     ) -> None:
         self.recording = recording
         # whether nodes must also save what forward-mode rules need
         self.tangents = tangents
         self.capture = capture
         self.place = place if place is not None else Place()
+        # with respect to what the transforms that are running differentiate
+        self.primals = primals
 
 
 class _Modes(threading.local):
@@ -70,14 +79,16 @@ def mode(
     tangents: bool | None = None,
     capture: Any | None = None,
     place: Place | None = None,
+    primals: tuple[Node, ...] = (),
 ) -> Iterator[None]:
-    """Run a block in a changed mode; what is not given stays as it is."""
+    """Run a block in a changed mode; what is not given stays as it is. Primals join those of transforms outside."""
     before = modes.current
     modes.current = Mode(
         before.recording if recording is None else recording,
         before.tangents if tangents is None else tangents,
         before.capture if capture is None else capture,
         before.place if place is None else place,
+        before.primals + primals,
     )
     try:
         yield

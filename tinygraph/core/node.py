@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from weakref import ref
 
 import numpy as np
 
+from tinygraph.core.fingerprint import fingerprint
 from tinygraph.core.modes import Phase, Place, Scope
-from tinygraph.core.source import SourceLine, resolve
+from tinygraph.core.source import SourceLine, here, resolve
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import RecordingError, StaleValueError, printable
 
@@ -42,7 +44,8 @@ class Node:
         types: the type of the output, or a tuple of types if there are several.
         plan: which rules are live and what they asked to keep.
         saved: what was kept, in the plan's order; None while captured (there are no values).
-        versions: (leaf, version) of each saved leaf, to notice a later change.
+        versions: (leaf, version) of each saved leaf and (array, fingerprint) of each plain array that is kept, to
+            notice a later change.
         place: scope, phase and, for a backward node, the forward node it serves.
         order: creation number; inputs have smaller ones.
         name: the user's name for the output, if any.
@@ -58,7 +61,7 @@ class Node:
     types: ArrayType | tuple[ArrayType, ...]
     plan: Plan
     saved: tuple[Any, ...] | None
-    versions: tuple[tuple[Leaf, int], ...] | None
+    versions: tuple[tuple[Any, Any], ...] | None
     place: Place
     code: CodeType | SourceLine | None
     offset: int
@@ -150,9 +153,16 @@ class Node:
         return node
 
     def check_versions(self) -> None:
-        """Raise if a saved leaf has been written since."""
+        """Raise if a saved leaf, or a plain array that is kept, has been written since."""
         for leaf, version in self.versions or ():
-            if leaf.version != version:
+            if not isinstance(leaf, Leaf):
+                if fingerprint(leaf) != version:
+                    raise StaleValueError(
+                        f"an array ({type_of(leaf)}) that {self.describe()} keeps for its backward pass was changed "
+                        f"between that line and {here() or 'the backward pass'}: run backward before the array is "
+                        f"written again, or give the op a copy of it"
+                    )
+            elif leaf.version != version:
                 raise StaleValueError(
                     f"the value of {leaf.describe()} that {self.describe()} saved for its backward pass was changed "
                     f"afterwards{f' at {leaf.changed_at}' if leaf.changed_at else ''}: run backward before the "
@@ -183,14 +193,14 @@ class Leaf(Node):
         requires_grad: whether gradients are wanted.
         version: how often the value has been written.
         changed_at: the line that wrote it last.
-        grad: the accumulated gradient, a Tensor or None.
+        holder: a weak reference to the tensor that holds the leaf, or None.
     """
 
-    __slots__ = ("changed_at", "grad", "holder", "leaf_kind", "requires_grad", "value", "version")
+    __slots__ = ("_grad", "changed_at", "holder", "leaf_kind", "requires_grad", "value", "version")
 
     types: ArrayType
     value: Any
-    grad: Tensor | None
+    _grad: Any
     holder: Callable[[], Tensor | None] | None  # a weak reference to the tensor that holds the leaf
 
     def __init__(
@@ -218,8 +228,30 @@ class Leaf(Node):
         self.leaf_kind = kind
         self.version = 0
         self.changed_at: SourceLine | None = None
-        self.grad = None
+        self._grad = None
         self.holder = None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient, a Tensor or None.
+
+        One that is itself recorded (`create_graph`) leads back to this leaf: the tensor that holds the leaf keeps it,
+        and the leaf refers to it weakly, so that there is no cycle.
+        """
+        found = self._grad
+        return found() if found.__class__ is ref else found
+
+    @grad.setter
+    def grad(self, gradient: Tensor | None) -> None:
+        held = self._grad
+        if held.__class__ is ref or (gradient is not None and gradient._edge is not None):
+            holder = self.holder() if self.holder is not None else None
+            if holder is not None:
+                recorded = gradient is not None and gradient._edge is not None
+                holder._recorded_grad = gradient if recorded else None
+                self._grad = ref(gradient) if recorded else gradient
+                return
+        self._grad = gradient
 
     @property
     def kind(self) -> str:

@@ -63,12 +63,13 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
             f"{name}(..., out=...) would write into an array that the graph has read; use the returned tensor instead"
         )
     if method == "__call__":
-        for option in kwargs:
+        answer = registry.numpy_call(ufunc)
+        for option in kwargs.keys() - _settings(answer):
             raise NumpyFunctionError(
                 f"{name} on tensors does not take {option}=; use tg.ops.where for masks and .astype for dtypes, or "
                 f"{_DETACH}"
             )
-        return registry.numpy_call(ufunc)(*inputs)
+        return answer(*inputs, **kwargs)
     if method == "reduce" and ufunc in _REDUCTIONS:
         kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
         return registry.numpy_call(_REDUCTIONS[ufunc])(inputs[0], **kwargs)
@@ -83,12 +84,32 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
     )
 
 
+def _settings(answer: Any) -> frozenset[str]:
+    """The options of a ufunc that what answers it has as settings, such as the axis of np.vecdot."""
+    parameters = inspect.signature(getattr(answer, "forward", answer)).parameters.values()
+    return frozenset(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
+
+
 def call_function(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer `Tensor.__array_function__`."""
-    answer = _WITHOUT_VALUE.get(function)
-    if answer is not None:
+    answer = _WITHOUT_VALUE.get(function) or registry.numpy_call(function)
+    try:
         return answer(*args, **kwargs)
-    return registry.numpy_call(function)(*args, **kwargs)
+    except TypeError as error:
+        refused = _not_taken(answer, args, kwargs)
+        if refused is None:
+            raise
+        raise NumpyFunctionError(f"{numpy_name(function)} on tensors: {refused}; or {_DETACH}") from error
+
+
+def _not_taken(answer: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """What is wrong if a form does not have the arguments of a call."""
+    signature = inspect.signature(answer)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        return f"{error}, the op behind it takes {signature}"
+    return None
 
 
 # Questions about a tensor that its type answers, or whose answer carries no gradient.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from tinygraph.core.apply import apply
-from tinygraph.core.modes import scope
+from tinygraph.core.modes import CompositeName, scope
 from tinygraph.core.numpy_forms import default_adapter
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
 from tinygraph.core.tensor import Tensor
@@ -40,6 +40,9 @@ FACTS = (
     "permutation",
     "transposed_product",
     "program",
+    "read_only",
+    "body",
+    "reduction",
 )
 
 
@@ -223,6 +226,22 @@ def _step(
     return Step(rule.function, targets, tuple(arguments), simple, position if place is None else None)
 
 
+class Emission(NamedTuple):
+    """What an elementwise op does to one element, in the kernel language; see `Op.emit`.
+
+    Attributes:
+        rule: `rule(code, *operands, **settings)` -> the value that it makes.
+        conditions: positions of the operands of which only the truth counts.
+        bools: whether the rule holds for operands that are all bools; without it they become float64.
+        fits: operand types and settings to whether the rule holds for them, or None where it always does.
+    """
+
+    rule: Callable[..., Any]
+    conditions: tuple[int, ...] = ()
+    bools: bool = False
+    fits: Callable[..., bool] | None = None
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where an op was declared."""
@@ -294,6 +313,7 @@ class Op:
         tangent_rules: forward-mode rules by operand name; what is missing is derived from `rules`.
         numpy_twin: the NumPy function that takes the operands and settings just as the op does, if there is one.
         type_rule: operand types to output types, without running the forward.
+        put: for an op whose result lies in its first operand's memory: what that becomes when the result is written.
         typed: whether the op gave that rule itself (else it is found by running the forward on stand-ins).
         linear: operands in which the op is linear, others fixed: their reach is structural.
         nondifferentiable: operands through which no gradient flows, by nature (indices, masks, piecewise constants).
@@ -310,7 +330,11 @@ class Op:
             "permutation": f(settings, ndim) -> the order in which it puts the axes of an operand.
             "transposed_product": True; its result with the last two axes exchanged is what it makes of its operands,
             each so exchanged, in reverse order.
+            "read_only": True; its result may lie in its operand's memory, and must not be written.
             "program": what an op that the compiler made computes, in the kernel language.
+            "body": what an op consists of whose body is a graph, see `bodies.py`.
+            "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
+            a generated loop may end with it.
     """
 
     name: str
@@ -332,7 +356,9 @@ class Op:
     numpy_twin: Any = None
     expansion: Callable[..., Any] | None = None
     lowering: Callable[..., Any] | None = None
+    emission: Emission | None = None
     cost_rule: Callable[..., int] | None = None
+    put: Callable[..., Any] | None = None
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
     plans: dict[int, Plan] = field(default_factory=dict, repr=False)
     tangent_plans: dict[int, Plan] = field(default_factory=dict, repr=False)
@@ -344,6 +370,24 @@ class Op:
         self.__name__ = self.name
 
     # -- reading ---------------------------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> Any:
+        """What makes two ops the same where programs are compared, hashable: never the name alone.
+
+        It is the object, or else the place of its declaration and what its forward closes over.
+        """
+        try:
+            key = (
+                self.name,
+                self.package,
+                self.origin,
+                tuple(cell.cell_contents for cell in self.forward.__closure__ or ()),
+            )
+            hash(key)
+        except (TypeError, ValueError):  # something unhashable, or not assigned yet
+            return self
+        return key
 
     @property
     def formula(self) -> str:
@@ -457,6 +501,93 @@ class Op:
         """Attach the door to compiled kernels: `lower(types, layouts, target)`."""
         self.lowering = function
         return function
+
+    def view(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Attach the rule of a write to a view: `rule(value, x, ...)` returns x with `value` where the result lies.
+
+        For ops that do not compute but show their first operand's memory, as NumPy's slices and transposes do.
+        After `value` and the first operand it asks for settings by name; `output` is the number of the output that is
+        written, for ops with several.
+
+        >>> @op(kind="shape", declare=False)
+        ... def backwards(x):
+        ...     return x[::-1]
+        >>> @backwards.view
+        ... def backwards_put(value, x):
+        ...     return ops.flip(value, axis=0)
+        """
+        names = list(inspect.signature(function).parameters)
+        first = self.signature.operands[0].name
+        allowed = (*self.signature.settings, "output")
+        if names[:2] != ["value", first] or not set(names[2:]) <= set(allowed):
+            raise RuleError(
+                f"rule {function.__name__!r} of op {self.name!r} must take 'value' and {first!r} first, then any of "
+                f"{', '.join(allowed)}; it takes ({', '.join(names)})"
+            )
+
+        def put(value: Any, x: Any, settings: dict[str, Any], output: int | None) -> Any:
+            given = [output if name == "output" else self.setting(settings, name) for name in names[2:]]
+            return function(value, x, *given)
+
+        self.put = put
+        return function
+
+    @overload
+    def emit(self, function: Callable[..., Any], /) -> Callable[..., Any]: ...
+
+    @overload
+    def emit(
+        self,
+        /,
+        *,
+        conditions: str | Sequence[str] = ...,
+        bools: bool = ...,
+        fits: Callable[..., bool] | None = ...,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+
+    def emit(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        conditions: str | Sequence[str] = (),
+        bools: bool = False,
+        fits: Callable[..., bool] | None = None,
+    ) -> Callable[..., Any]:
+        """Attach what an elementwise op emits in the kernel language: `rule(code, *operands, **settings)` -> value.
+
+        The op then becomes part of generated loops. A rule holds for scalars and vectors, float32 and float64 alike;
+        its operands have one dtype, into which bools are cast (float64, if all are). It gets all settings.
+
+        Args:
+            conditions: operands of which only the truth counts; the rule gets them as bools.
+            bools: whether the rule also holds for operands that are all bools.
+            fits: operand types and settings to whether the rule holds for them; for all of them by default.
+
+        Raises:
+            RuleError: a condition that is no operand, or a second rule.
+
+        >>> @op(kind="elementwise", declare=False)
+        ... def tripled(x):
+        ...     return 3 * x
+        >>> @tripled.emit
+        ... def tripled_emitted(code, x):
+        ...     return code.multiply(x, code.constant(3, x))
+        """
+        names = [operand.name for operand in self.signature.operands]
+        for one in _names(conditions):
+            if one not in names:
+                raise RuleError(
+                    f"op {self.name!r}: conditions={one!r} is no operand; they are {', '.join(names)}"
+                )
+        if self.emission is not None:
+            raise RuleError(f"op {self.name!r} already has a rule for what it emits")
+
+        def attach(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.emission = Emission(function, tuple(map(names.index, _names(conditions))), bools, fits)
+            return function
+
+        return attach if function is None else attach(function)
 
     def cost(self, function: Callable[..., int]) -> Callable[..., int]:
         """Attach the number of floating-point operations: operand `ArrayType`s and settings to an int.
@@ -612,7 +743,7 @@ class Composite:
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         if not any(isinstance(x, Tensor) for x in operands):
             return self.function(*operands, **settings)
-        with scope(self.name):
+        with scope(CompositeName(self.name)):
             return self.function(*operands, **settings)
 
     def numpy(self, *functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -394,8 +394,8 @@ class BuiltinOps:
         """x - log(sum of exp(x) over axis);  the VJP is g - exp(out) * sum of g over axis."""
 
     def logaddexp(self, x: Any, y: Any, /) -> Any:
-        """log(e^x + e^y) without overflow;  d/dx = e^(x - out),  d/dy = e^(y - out), both 0 where out is
-        -∞."""
+        """log(e^x + e^y) without overflow;  d/dx = sigmoid(x - y),  d/dy = sigmoid(y - x), both 0 where out
+        is -∞."""
 
     def logical_and(self, x: Any, y: Any, /) -> Any:
         """Whether x and y are both non-zero, elementwise."""
@@ -410,7 +410,7 @@ class BuiltinOps:
         """Whether just one of x and y is non-zero, elementwise."""
 
     def logsumexp(self, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
-        """log Σ e^x over `axis` without overflow;  d/dx = e^(x - out), 0 where out is -∞."""
+        """log Σ e^x over `axis` without overflow;  d/dx = softmax(x), 0 where out is -∞."""
 
     def make_complex(self, real: Any, imag: Any, /) -> Any:
         """real + i imag, from two real arrays;  the gradients are g and i g, of which the real parts
@@ -676,8 +676,8 @@ class BuiltinOps:
     def vdot(self, x: Any, y: Any) -> Any:
         """Σ conj(x) y over all elements."""
 
-    def vecdot(self, x: Any, y: Any) -> Any:
-        """Σ conj(x) y over the last axis, the other axes broadcasting."""
+    def vecdot(self, x: Any, y: Any, *, axis: int = -1) -> Any:
+        """Σ conj(x) y over `axis` of both, the last by default, the other axes broadcasting."""
 
     def where(self, condition: Any, x: Any, y: Any, /) -> Any:
         """x where the condition holds, y elsewhere;  gradients flow to what was chosen, and exact zeros

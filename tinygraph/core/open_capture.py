@@ -5,6 +5,8 @@ What a capture of a program does with states is in `tinygraph.tracing`.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from tinygraph.core.node import Leaf
 from tinygraph.core.tensor import Tensor
 
@@ -13,6 +15,7 @@ class OpenCapture:
     """A capture that lets everything through: states are read as what they are, and nothing is noted."""
 
     floor = -1
+    primals: AbstractSet[int] = frozenset()
 
     def read(self, leaf: Leaf) -> Tensor:
         return Tensor(None, leaf, leaf)
@@ -25,3 +28,6 @@ class OpenCapture:
 
     def made(self, tensor: Tensor) -> None:
         """Nobody asks later which tensors are new."""
+
+    def drew(self, tensor: Tensor) -> None:
+        """Rules draw no random numbers."""

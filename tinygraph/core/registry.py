@@ -4,15 +4,20 @@ Every op, built-in or not, comes in through the entry-point group `tinygraph.ops
 declares the package's ops. Nothing is imported before a name is asked for: a package with a manifest (`manifest.py`)
 when one of its own names is, a package without one on the first name that nobody knows. A faulty package is rolled
 back, reported once and skipped. Built-in names are reserved; a name that two packages claim belongs to neither.
+
+No lock is held while a package is imported: Python's own import locks keep threads apart there, and a package that asks
+for ops while it is imported, or starts a thread that does, finds every other op.
 """
 
 from __future__ import annotations
 
 import difflib
+import dis
 import importlib
 import importlib.util
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +25,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tinygraph.core.locks import Lock, at_fork
 from tinygraph.core.op_signatures import BuiltinOps
+from tinygraph.core.time_limit import TimeLimit, limited_to
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
-from tinygraph.packages.manifest import Manifest, check_api, read_manifest
+from tinygraph.packages.manifest import Manifest, check_api, read_manifest, shown
 
 if TYPE_CHECKING:
     from importlib import metadata
@@ -35,6 +42,7 @@ ENTRY_POINT_GROUP = "tinygraph.ops"
 BUILTIN_PACKAGE = "tinygraph_ops"
 # Modules typed in by hand: running a cell again replaces the op it declared.
 _INTERACTIVE = ("__main__", "builtins")
+IMPORT_SECONDS = 60.0  # what takes longer to import hangs
 
 
 class Plugin:
@@ -42,17 +50,20 @@ class Plugin:
 
     def __init__(self, point: metadata.EntryPoint) -> None:
         self.point = point
-        self.package = point.value.partition(":")[0].partition(".")[0]
-        self.distribution = point.dist.name if point.dist is not None else self.package
-        self.version = point.dist.version if point.dist is not None else ""
+        self.package = point.value.partition(":")[0].partition(".")[0].strip()
+        named = point.dist is not None and point.dist.metadata["Name"]
+        # as it is shown to people: a file of metadata may hold anything
+        self.distribution = _printable(named or self.package)
+        self.version = _printable(point.dist.version or "") if named and point.dist is not None else ""
         self.manifest: Manifest | None = None
         self.imported = False
+        self.importing: set[int] = set()  # the threads that are about it
         self.fault: str | None = None
 
     @property
     def pending(self) -> bool:
-        """Whether importing it may still bring something."""
-        return not self.imported and self.fault is None
+        """Whether importing it may still bring something; not to the thread that is importing it already."""
+        return not self.imported and self.fault is None and threading.get_ident() not in self.importing
 
 
 class Registry:
@@ -61,21 +72,27 @@ class Registry:
     def __init__(self) -> None:
         self._claims: dict[str, list[AnyOp]] = {}
         self._numpy: dict[Any, tuple[AnyOp, Callable[..., Any]]] = {}
-        self._lock = threading.RLock()
+        self._lock = Lock()
         # names already looked up; `Ops` keeps it as its __dict__, so that a known op costs one attribute access
         self.resolved: dict[str, Any] = {}
         self._builtin_loaded = False
+        self._builtin_loading: set[int] = set()
         self._plugins: list[Plugin] | None = None
 
     def declare(self, op: AnyOp) -> None:
         """Enter a freshly decorated op under its name.
 
         Raises:
-            PluginError: the name is a built-in op's, or declared twice by one package.
+            PluginError: the name is none, a built-in op's, or declared twice by one package.
         """
-        with self._lock:
-            if op.package != BUILTIN_PACKAGE:
-                self._load_builtin()
+        if not str(op.name).isidentifier():
+            raise PluginError(
+                f"{shown(op.name)} at {op.origin} cannot be an op's name: letters, digits and _, "
+                f"as in Python code"
+            )
+        if op.package != BUILTIN_PACKAGE:
+            self._load_builtin()
+        with self._lock.held:
             claims = self._claims.setdefault(op.name, [])
             for other in claims:
                 if (
@@ -102,7 +119,7 @@ class Registry:
         Raises:
             PluginError: another package's op already stands for the function.
         """
-        with self._lock:
+        with self._lock.held:
             known = self._numpy.get(function)
             if known is not None and known[0].package != op.package:
                 raise PluginError(
@@ -155,7 +172,9 @@ class Registry:
             NumpyFunctionError: no op stands for it.
         """
         found = self._numpy.get(function)
-        if found is None:
+        if (
+            found is None or not self._builtin_loaded
+        ):  # what another thread is just importing has no rules yet
             self._load_builtin()
             name = f"{getattr(function, '__module__', None) or 'numpy'}.{getattr(function, '__name__', '')}"
             if function not in self._numpy:
@@ -198,29 +217,36 @@ class Registry:
     def plugins(self) -> list[Plugin]:
         """Every installed op package but the built-in one, sorted; found once, not imported."""
         if self._plugins is None:
-            from importlib import metadata  # 20 ms, and only needed for names that are not built in
-
-            with self._lock:
-                points = metadata.entry_points(group=ENTRY_POINT_GROUP)
-                found = [
-                    Plugin(point) for point in sorted(points, key=lambda point: (point.value, point.name))
-                ]
-                self._plugins = [plugin for plugin in found if plugin.package != BUILTIN_PACKAGE]
-                for plugin in self._plugins:
-                    self._read_manifest(plugin)
+            self._load_builtin()
+            faults: list[tuple[Plugin, str]] = []
+            unreadable: list[str] = []
+            with self._lock.held:
+                if self._plugins is None:  # or another thread found them, while this one waited
+                    points = _entry_points(unreadable)
+                    found = [Plugin(point) for point in sorted(points, key=lambda one: (one.value, one.name))]
+                    found = [plugin for plugin in found if plugin.package != BUILTIN_PACKAGE]
+                    for plugin in found:
+                        fault = self._read_manifest(plugin)
+                        if fault:
+                            plugin.fault = fault
+                            faults.append((plugin, fault))
+                    self._plugins = found
+            for text in unreadable:
+                _warn(text)
+            for plugin, fault in faults:
+                self._tell(plugin, fault)
         return self._plugins
 
-    def _read_manifest(self, plugin: Plugin) -> None:
+    def _read_manifest(self, plugin: Plugin) -> str:
+        """Read what a package says of itself; what is wrong with it, in words."""
         try:
             plugin.manifest = read_manifest(plugin.point)
         except (PluginError, OSError) as error:
-            self._report(plugin, str(error))
-            return
+            return str(error)
         taken = [name for name in plugin.manifest.ops if self.is_builtin(name)] if plugin.manifest else []
         if taken:
-            self._report(
-                plugin, f"it claims {', '.join(map(repr, taken))}, reserved for built-in ops; rename there"
-            )
+            return f"it claims {', '.join(map(repr, taken))}, reserved for built-in ops; rename there"
+        return ""
 
     def is_builtin(self, name: str) -> bool:
         """Whether a name belongs to a built-in op, and so to nobody else."""
@@ -229,30 +255,51 @@ class Registry:
 
     def _load_builtin(self) -> None:
         # By name and not by its entry point: reading every installed package's metadata takes longer than the import.
-        if self._builtin_loaded:
+        me = threading.get_ident()
+        if self._builtin_loaded or me in self._builtin_loading:  # a built-in module asks for an op of another
             return
-        with self._lock:
-            if self._builtin_loaded:  # by another thread, while this one waited
-                return  # type: ignore[unreachable]
+        self._builtin_loading.add(me)
+        try:
+            importlib.import_module(BUILTIN_PACKAGE)  # waits for another thread that is about it
             self._builtin_loaded = True
-            try:
-                importlib.import_module(BUILTIN_PACKAGE)
-            except BaseException:
-                self._builtin_loaded = False
-                raise
+        finally:
+            self._builtin_loading.discard(me)
+
+    def wait(self) -> None:
+        """Before a fork: let other threads' imports end, whose halves would be all that the child ever gets."""
+        me = threading.get_ident()
+        while self._builtin_loading - {me} or any(one.importing - {me} for one in self._plugins or ()):
+            time.sleep(0.001)
+        self._lock.held.acquire()
+
+    def go_on(self) -> None:
+        """After it, in the parent; the child has new locks."""
+        self._lock.held.release()
 
     def _import(self, plugins: Iterable[Plugin]) -> None:
         """Import packages; a faulty one leaves nothing behind but its report."""
-        for plugin in [plugin for plugin in plugins if plugin.pending]:
-            with self._lock:
-                before = self._snapshot()
-                try:
+        me = threading.get_ident()
+        for plugin in list(plugins):
+            if not plugin.pending:  # or the import of one before it brought it
+                continue
+            plugin.importing.add(me)
+            before = self._declared_by(plugin.package)
+            try:
+                with limited_to(IMPORT_SECONDS):
                     module = plugin.point.load()
-                    self._check_imported(plugin, module)
-                    plugin.imported = True
-                except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's module raises
-                    self._restore(before)
-                    self._report(plugin, f"{type(error).__name__}: {error} ({_raised_at(error)})")
+                if _half_imported(
+                    plugin.package
+                ):  # its own import asked for an op; it goes on when this returns
+                    continue
+                self._check_imported(plugin, module)
+                plugin.imported = True
+            except BaseException as error:
+                self._forget(plugin.package, before)
+                if _interrupted(error):
+                    raise
+                self._report(plugin, _told(error))
+            finally:
+                plugin.importing.discard(me)
 
     def _check_imported(self, plugin: Plugin, module: Any) -> None:
         if hasattr(module, "TINYGRAPH_API"):
@@ -270,12 +317,24 @@ class Registry:
             )
 
     def _report(self, plugin: Plugin, fault: str) -> None:
-        plugin.fault = fault
-        warnings.warn(
-            f"op package {plugin.distribution!r} could not be loaded and is skipped: {fault}",
-            TinygraphWarning,
-            stacklevel=2,
-        )
+        with self._lock.held:
+            known, plugin.fault = plugin.fault, fault
+        if known is None:
+            self._tell(plugin, fault)
+
+    def _tell(self, plugin: Plugin, fault: str) -> None:
+        _warn(f"op package {plugin.distribution!r} could not be loaded and is skipped: {fault}")
+
+    def _forget(self, package: str, kept: list[AnyOp]) -> None:
+        """Take back what a package declared, but for the ops in `kept`. What others declared meanwhile stays."""
+        with self._lock.held:
+            gone = {id(op): op for op in self._declared_by(package)}
+            for op in kept:
+                gone.pop(id(op), None)
+            for claims in self._claims.values():
+                claims[:] = [op for op in claims if id(op) not in gone]
+            self._numpy = {key: found for key, found in self._numpy.items() if id(found[0]) not in gone}
+            self.resolved.clear()
 
     def _snapshot(self) -> tuple[dict[str, list[AnyOp]], dict[Any, Any]]:
         return {name: list(claims) for name, claims in self._claims.items()}, dict(self._numpy)
@@ -297,7 +356,7 @@ class Registry:
         known = sys.modules.get(name)
         if known is not None and getattr(known, "__file__", None) != str(path):
             name = f"{name}_ops"  # an installed module has the file's name
-        with self._lock:
+        with self._lock.held:
             self._load_builtin()
             before = self._snapshot()
             for claims in self._claims.values():
@@ -315,11 +374,9 @@ class Registry:
                     )
             except BaseException as error:
                 self._restore(before)
-                if isinstance(error, PluginError) or not isinstance(error, Exception):
+                if isinstance(error, PluginError | TimeLimit) or _interrupted(error):
                     raise
-                raise PluginError(
-                    f"{path.name} could not be loaded: {type(error).__name__}: {error} ({_raised_at(error)})"
-                ) from error
+                raise PluginError(f"{path.name} could not be loaded: {_told(error)}") from error
         return declared
 
     def load_package(self, package: str) -> list[AnyOp]:
@@ -328,7 +385,7 @@ class Registry:
         Raises:
             PluginError: it cannot be imported, or declares no op; nothing of it stays.
         """
-        with self._lock:
+        with self._lock.held:
             self._load_builtin()
             before = self._snapshot()
             try:
@@ -341,11 +398,9 @@ class Registry:
                     declared = self._declared_by(package)
             except BaseException as error:
                 self._restore(before)
-                if not isinstance(error, Exception):  # interrupted
+                if isinstance(error, TimeLimit) or _interrupted(error):
                     raise
-                raise PluginError(
-                    f"package {package!r} could not be imported: {type(error).__name__}: {error} ({_raised_at(error)})"
-                ) from error
+                raise PluginError(f"package {package!r} could not be imported: {_told(error)}") from error
         if not declared:
             raise PluginError(
                 f"package {package!r} declares no op; decorate its forwards with @tinygraph.plugin.op"
@@ -373,6 +428,60 @@ def _execute(name: str, path: Path) -> ModuleType:
             sys.modules[name] = before
         raise
     return module
+
+
+def _entry_points(unreadable: list[str]) -> list[metadata.EntryPoint]:
+    """The entry points of op packages; a distribution whose metadata cannot be read costs nobody else's."""
+    from importlib import metadata  # 20 ms, and only needed for names that are not built in
+
+    try:
+        return list(metadata.entry_points(group=ENTRY_POINT_GROUP))
+    except Exception:  # noqa: BLE001 - whatever the standard library makes of a broken file; below it is found
+        pass
+    found: dict[str, list[metadata.EntryPoint]] = {}
+    for distribution in metadata.distributions():
+        place = shown(str(getattr(distribution, "_path", "a distribution")))
+        try:
+            name = distribution.metadata["Name"] or place
+            # the first of a name on the path is the one that is installed, as for `import`
+            found.setdefault(name, list(distribution.entry_points.select(group=ENTRY_POINT_GROUP)))
+        except Exception as error:  # noqa: BLE001
+            unreadable.append(f"the entry points of {place} cannot be read and are skipped: {_told(error)}")
+    return [point for points in found.values() for point in points]
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, TinygraphWarning, stacklevel=2)
+
+
+def _printable(text: str) -> str:
+    """Text without what a terminal would obey."""
+    return text if text.isprintable() else shown(text)
+
+
+def _told(error: BaseException) -> str:
+    """What a module raised, in one line: class, message, and where."""
+    text = str(error)
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return f"{type(error).__name__}: {text[:400]} ({_raised_at(error)})"
+
+
+def _half_imported(package: str) -> bool:
+    """Whether a package's import has begun and not ended."""
+    spec = getattr(sys.modules.get(package), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether the user pressed Ctrl-C: a KeyboardInterrupt that no `raise` of the module's own made."""
+    if type(error) is not KeyboardInterrupt:
+        return False
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return True
+    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] != "RAISE_VARARGS"
 
 
 def _raised_at(error: BaseException) -> str:
@@ -430,4 +539,5 @@ class Ops(BuiltinOps):
 
 
 registry = Registry()
+at_fork(before=registry.wait, after_in_parent=registry.go_on)
 ops = Ops()

@@ -6,21 +6,26 @@ read becomes an input of the graph and one that is written an output, so a whole
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf
+from tinygraph.core.regions import present
 from tinygraph.core.registry import ops
-from tinygraph.core.source import here
+from tinygraph.core.source import here, is_library
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, as_value, type_of
+from tinygraph.core.types import ArrayType, as_value, require_plain, type_of
+from tinygraph.core.views import laid_out_as, outdate
 from tinygraph.errors import CaptureError, DTypeError, ShapeError
 
 
 def buffer(value: Any, name: str | None = None) -> Tensor:
     """A tensor for state that is no parameter: written through this door, never differentiated."""
+    require_plain(value)
     array = np.array(value)
     stored = array if array.ndim else array[()]
     return Tensor._of_leaf(Leaf(stored, name=name, kind="buffer"))  # type: ignore[no-any-return]
@@ -31,6 +36,8 @@ def read(state: Tensor) -> Any:
     capture = modes.current.capture
     if capture is not None and state._value is not None:
         return capture.read(state._own_leaf())
+    if present.region is not None and state._leaf is not None:
+        present.region.note_read(state._leaf)
     return state if state._value is None else state._value
 
 
@@ -41,11 +48,14 @@ def write(state: Tensor, value: Any) -> None:
         ShapeError, DTypeError: the new value does not fit.
     """
     if not isinstance(value, Tensor):
+        require_plain(value)
         value = np.asarray(value)
     if value.shape != state.shape:
         raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {state.shape}")
     if not np.can_cast(value.dtype, state.dtype, "same_kind"):
         raise DTypeError(f"a value of dtype {value.dtype} does not fit the state of dtype {state.dtype}")
+    if getattr(state, "_shared", None) is not None:
+        outdate(state)
     capture = modes.current.capture
     if capture is not None:
         fits = value.dtype == state.dtype
@@ -54,18 +64,19 @@ def write(state: Tensor, value: Any) -> None:
     if isinstance(value, Tensor):
         value = value._concrete("writing a tensor")
     value = np.asarray(value)
+    if present.region is not None:
+        present.region.note_write(state)
     old = state._value
     if state._leaf is None:
         # plain data, whose array other tensors and recorded nodes may share: they keep it as it is
-        state._value = as_value(value.astype(old.dtype))
+        state._value = laid_out_as(old, as_value(value.astype(old.dtype)))
         return
     leaf = state._leaf
     if isinstance(old, np.ndarray) and old.flags.writeable:
         np.copyto(old, value, casting="same_kind")
     else:  # NumPy scalars are immutable
         state._value = leaf.value = value.astype(old.dtype)[()] if value.dtype.kind != "O" else value
-    leaf.version += 1
-    leaf.changed_at = here()
+    written(leaf)
 
 
 def convert(state: Tensor, dtype: Any) -> None:
@@ -76,12 +87,22 @@ def convert(state: Tensor, dtype: Any) -> None:
     """
     if modes.current.capture is not None:
         raise CaptureError("the dtype of a parameter or buffer cannot change inside a captured program")
+    if getattr(state, "_shared", None) is not None:
+        outdate(state)
     leaf = state._own_leaf()
+    if present.region is not None:
+        present.region.note_write(state)
     state._value = leaf.value = state._value.astype(dtype)
     leaf.types = type_of(state._value)
     if leaf.grad is not None:
         leaf.grad = Tensor(leaf.grad._value.astype(dtype))
-    leaf.version += 1
+    written(leaf)
+
+
+def written(leaf: Leaf) -> None:
+    """Note that a leaf's memory was written, and where."""
+    with leaf_lock.held:  # a write that is lost from the count could make an old saved version look present
+        leaf.version += 1
     leaf.changed_at = here()
 
 
@@ -97,8 +118,20 @@ class Generator:
         self.seed(seed)
 
     def seed(self, seed: int | None) -> None:
-        """Start again from a seed; None takes one from the operating system."""
-        self.numpy = np.random.default_rng(seed)
+        """Start again from a seed; None takes one from the operating system.
+
+        Raises:
+            CaptureError: a program is being captured, which would start again only once.
+        """
+        if _captured_by_user():
+            raise _once("seeding a generator", "make and seed generators outside of the captured function")
+        self._numbers = np.random.default_rng(seed)
+
+    @property
+    def numpy(self) -> np.random.Generator:
+        """NumPy's generator behind this one; where a part of a program runs again, one that draws the same again."""
+        region = present.region
+        return self._numbers if region is None else region.source(self, self._numbers)
 
     @property
     def state(self) -> Any:
@@ -107,6 +140,8 @@ class Generator:
 
     @state.setter
     def state(self, state: Any) -> None:
+        if _captured_by_user():
+            raise _once("setting a generator's state", "set it outside of the captured function")
         self.numpy.bit_generator.state = state
 
     def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Any:
@@ -120,7 +155,9 @@ class Generator:
     def _draw(self, op: str, **settings: Any) -> Any:
         if modes.current.capture is None:
             return ops[op].forward(self, **settings)
-        return ops[op](Tensor(None, self.leaf, self.leaf), **settings)
+        drawn = ops[op](Tensor(None, self.leaf, self.leaf), **settings)
+        modes.current.capture.drew(drawn)
+        return drawn
 
     @property
     def leaf(self) -> Leaf:
@@ -130,7 +167,30 @@ class Generator:
         return self._leaf
 
     def permutation(self, count: int) -> np.ndarray[Any, Any]:
+        """The numbers 0 to `count` - 1 in random order.
+
+        Raises:
+            CaptureError: a program is being captured, which would draw only once.
+        """
+        if _captured_by_user():
+            raise _once("drawing a permutation", "draw it outside and pass it as an argument")
         return self.numpy.permutation(count)
+
+
+def _captured_by_user() -> bool:
+    """Whether a program that is being captured does something itself, and not the library around it."""
+    if modes.current.capture is None:
+        return False
+    frame = sys._getframe(2)
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        frame = frame.f_back
+    return not is_library(frame.f_code.co_filename)
+
+
+def _once(what: str, instead: str) -> CaptureError:
+    return CaptureError(
+        f"{what} at {here(3)}: a captured program would do it once and then repeat the result in every call; {instead}"
+    )
 
 
 default_generator = Generator()

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.engine import (
+    WRITE_ERRORS,
     ancestors,
     conform,
     fetch,
+    for_reading,
     missing_rule,
     part_of,
     propagate,
+    raise_named,
     rewrapped,
 )
 from tinygraph.core.modes import mode
@@ -75,7 +78,7 @@ def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
         step = own.get(position)
         if step is None or step.targets[0][1] is not None:
             continue
-        total = _plus(total, step.rule(tangent, *fetch(node, step, saved)))  # type: ignore[misc]
+        total = _plus(total, _ruled(node, step, tangent, saved, "t"))
         del remaining[position]
     for step in node.plan.steps:
         targets = tuple((position, place) for position, place in step.targets if position in remaining)
@@ -84,11 +87,19 @@ def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
         if step.rule is None:
             raise missing_rule(node, targets[0][0])
         if node.op.kind == "elementwise" and step.targets == targets and targets[0][1] is None:
-            tangent = step.rule(remaining[targets[0][0]], *fetch(node, step, saved))
+            tangent = _ruled(node, step, remaining[targets[0][0]], saved, "g")
         else:
             tangent = _transposed(node, step, targets, remaining, saved, record)
         total = _plus(total, tangent)
     return _shaped(total, node)
+
+
+def _ruled(node: Node, step: Step, tangent: Any, saved: Any, name: str) -> Any:
+    """What a rule makes of a tangent, which it must not write into."""
+    try:
+        return step.rule(for_reading(tangent), *fetch(node, step, saved))  # type: ignore[misc]
+    except WRITE_ERRORS as error:
+        raise_named(error, node, step, name)
 
 
 def _plus(old: Any, new: Any) -> Any:
@@ -142,7 +153,7 @@ def _transposed(
     stand_ins = [_stand_in(types, node.saved is None) for types in node.output_types]
     cotangent = stand_ins[0] if isinstance(node.types, ArrayType) else tuple(stand_ins)
     with mode(recording=True):
-        result = step.rule(cotangent, *fetch(node, step, saved))  # type: ignore[misc]
+        result = _ruled(node, step, cotangent, saved, "g")
         seeds: list[tuple[Edge, Any]] = []
         for position, place in targets:
             part = result if place is None else part_of(node, result, place, step)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from collections.abc import Collection, Iterator
+from types import ModuleType
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
 from tinygraph.core.indexing import parse_index
+from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
+from tinygraph.core.regions import present
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.source import here
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
 
 
@@ -28,7 +31,11 @@ class Tensor:
     `==` is elementwise and hashing goes by identity. In arithmetic Python scalars are weak, as in NumPy 2.
     """
 
-    __slots__ = ("__weakref__", "_edge", "_leaf", "_value")
+    # `_shared` is set on views and on what they are views of, by `views.py`; `_recorded_grad` on the holders of leaves
+    # alone, see `Leaf.grad`
+    __slots__ = ("__weakref__", "_edge", "_leaf", "_recorded_grad", "_shared", "_value")
+
+    _recorded_grad: Tensor | None
 
     # NumPy hands operators and functions with a tensor operand to the methods below.
     __array_priority__ = 1000
@@ -94,7 +101,12 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to it. May be set on leaves only."""
-        return self._edge is not None and self.type.differentiable
+        if self._edge is None or not self.type.differentiable:
+            return False
+        capture = modes.current.capture
+        if self._value is not None or capture is None:
+            return True
+        return wants_gradient(edge_node(self._edge), capture.primals)
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
@@ -124,7 +136,8 @@ class Tensor:
             raise left_behind("setting .grad", value)
         if value is not None and value.shape != self.shape:
             raise ShapeError(f"a gradient of shape {value.shape} does not fit a tensor of shape {self.shape}")
-        write_grad(self._own_leaf(), value)
+        with leaf_lock.held:  # not between the reading and the writing of a backward pass in another thread
+            write_grad(self._own_leaf(), value)
 
     @property
     def name(self) -> str | None:
@@ -211,7 +224,12 @@ class Tensor:
                 "this tensor carries a gradient, which an array cannot: keep computing with tensors, or write "
                 "tensor.detach().numpy() if the gradient is not wanted"
             )
-        return np.array(self._concrete("np.asarray()"), dtype=dtype, copy=copy)
+        value = self._concrete("np.asarray()")
+        array = np.array(value, dtype=dtype, copy=copy)
+        if array is value:  # shared memory, which recorded nodes may have saved
+            array = array.view()
+            array.flags.writeable = False
+        return array
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         from tinygraph.core.numpy_forms import call_ufunc
@@ -245,13 +263,22 @@ class Tensor:
         return bool(self._concrete("bool()"))
 
     def __float__(self) -> float:
-        return float(self._concrete("float()"))
+        value = self._concrete("float()")
+        if self._edge is not None:
+            leave(self, "float() (which math functions, np.float64 and array[i] = x call as well)")
+        return float(value)
 
     def __int__(self) -> int:
-        return int(self._concrete("int()"))
+        value = self._concrete("int()")
+        if self._edge is not None:
+            leave(self, "int()")
+        return int(value)
 
     def __complex__(self) -> complex:
-        return complex(self._concrete("complex()"))
+        value = self._concrete("complex()")
+        if self._edge is not None:
+            leave(self, "complex()")
+        return complex(value)
 
     def __index__(self) -> int:
         return operator.index(self._concrete("index"))
@@ -306,6 +333,10 @@ class Tensor:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """`x[index] = v`: on a computed tensor a recorded, functional update; on a leaf a write in place."""
+        if isinstance(value, Tensor):
+            pattern, arrays = parse_index(index)
+            if not arrays and views().same_place(self, value, ops.index, {"pattern": pattern}):
+                return  # x[i] += 1 wrote through x[i] already
         self._update(lambda: ops.set_at(self, index, value))
 
     def _rebind(self, new: Tensor) -> Tensor:
@@ -316,38 +347,57 @@ class Tensor:
             raise DTypeError(
                 f"an in-place update cannot change the dtype {self.dtype} into {new.dtype}; write x = x + y instead"
             )
-        self._value, self._edge = new._value, new._edge
+        shared = getattr(self, "_shared", None) is not None
+        if shared and self._value is None:
+            views().in_rows_for_sure(self)
+        if present.region is not None:
+            present.region.note_write(self)
+        value = new._value
+        if value.__class__ is np.ndarray:
+            value = views().laid_out_as(self._value, value)
+        self._value, self._edge = value, new._edge
         if self._edge is not None:
             self._leaf = None
+        if shared:
+            views().outdate(self)
         return self
 
-    def _write(self, compute: Any) -> Tensor:
-        """Write a leaf in place, which only makes sense outside recording if it wants gradients."""
-        from tinygraph.core.state import write
-
-        if self._edge is not None and modes.current.recording:
-            raise InPlaceError(
-                f"{self._own_leaf().describe()} requires a gradient and cannot be written while recording: its "
-                f"gradient would be lost. Update it under `with tg.no_grad():`, or compute a new tensor from it"
-            )
-        write(self, compute())
-        return self
-
-    def _update(self, compute: Any) -> Tensor:
-        """Stand for an updated value: a leaf that wants gradients or is state is written, all else rebound."""
-        capture = modes.current.capture
+    def _check_writable(self) -> None:
+        """Refuse to write arguments of a captured function, and leaves whose gradient would be lost."""
         if self._value is None and isinstance(self._edge, Leaf):
             raise InPlaceError(
                 f"{self._edge.describe()} is an argument of a captured function, and a write to it would not reach the "
                 f"caller: write a copy instead, y = x.copy()"
             )
-        if self._edge is not None:
-            return self._write(compute) if self.is_leaf else self._rebind(compute())
-        new = compute()
+        if self._edge is not None and self.is_leaf and modes.current.recording:
+            raise InPlaceError(
+                f"{self._own_leaf().describe()} requires a gradient and cannot be written while recording: its "
+                f"gradient would be lost. Update it under `with tg.no_grad():`, or compute a new tensor from it"
+            )
+
+    def _update(self, compute: Any) -> Tensor:
+        """Stand for an updated value, and what this is a view of."""
+        if getattr(self, "_shared", None) is not None and views().is_view(self):
+            views().write_view(self, compute)
+            return self
+        self._check_writable()
+        self._settle(compute())
+        return self
+
+    def _settle(self, new: Any) -> None:
+        """Take on a new value: a leaf that wants gradients or is state is written, all else rebound."""
+        from tinygraph.core.state import write
+
+        capture = modes.current.capture
         recorded = isinstance(new, Tensor) and new._edge is not None
-        if recorded and (capture is None or not capture.is_state(self)):
-            return self._rebind(new)
-        return self._write(lambda: new)
+        if self._edge is None:
+            rebound = recorded and (capture is None or not capture.is_state(self))
+        else:
+            rebound = not self.is_leaf
+        if rebound:
+            self._rebind(new)
+        else:
+            write(self, new)
 
     def __iadd__(self, other: Any) -> Tensor:
         return self._update(lambda: ops.add(self, other))
@@ -403,6 +453,13 @@ class Tensor:
         return self // other, self % other
 
     def __round__(self, decimals: int = 0) -> Tensor:
+        if self._edge is not None and self._value is not None:
+            leave(self, "round()")
+        if isinstance(self.type, WeakType):
+            raise CaptureError(
+                "round() of a Python number follows Python's own rules, which no op has: pass an array instead of the "
+                "number, or round it before the captured program"
+            )
         return ops.round(self, decimals=decimals)
 
     def __pow__(self, other: Any) -> Tensor:
@@ -421,10 +478,14 @@ class Tensor:
         return ops.negative(self)
 
     def __pos__(self) -> Tensor:
-        return self
+        return ops.copy(self)
 
     def __abs__(self) -> Tensor:
-        return ops.abs(self)
+        result: Tensor = ops.abs(self)
+        if isinstance(self.type, WeakType):  # of a Python number it is one again, as np.abs() is not
+            assert result._edge is not None  # captured
+            edge_node(result._edge).types = WeakType(*result.type)
+        return result
 
     def __invert__(self) -> Tensor:
         return ops.logical_not(self) if self.dtype == np.bool_ else ops.invert(self)
@@ -513,11 +574,11 @@ class Tensor:
         return ops.reshape(self, shape=tuple(shape))
 
     def ravel(self) -> Tensor:
-        return ops.reshape(self, shape=(-1,))
+        return views().raveled(ops.reshape(self, shape=(-1,)))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Join the axes from `start_dim` to `end_dim` into one; all of them by default, as in NumPy."""
-        return ops.flatten(self, start_axis=start_dim, end_axis=end_dim)
+        return views().separate(ops.flatten(self, start_axis=start_dim, end_axis=end_dim))
 
     def transpose(self, *axes: Any) -> Tensor:
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
@@ -543,8 +604,9 @@ class Tensor:
     def squeeze(self, axis: Any = None) -> Tensor:
         return ops.squeeze(self, axis=axis)
 
-    def repeat(self, repeats: int, axis: int | None = None) -> Tensor:
-        return ops.repeat(self, repeats=repeats, axis=axis)
+    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+        # through NumPy's form, which takes arrays of counts
+        return cast(Tensor, np.repeat(cast(Any, self), repeats, axis=axis))
 
     def take(self, indices: Any, axis: int | None = None) -> Tensor:
         return ops.take(self, indices, axis=axis)
@@ -553,6 +615,8 @@ class Tensor:
         return registry.numpy_call(np.dot)(self, other)
 
     def astype(self, dtype: Any) -> Tensor:
+        if self.dtype == dtype and views().lies_in_leaf(self):
+            return ops.copy(self)  # a copy as in NumPy, which does not change when the leaf is written
         return ops.cast(self, dtype=dtype)
 
     def copy(self) -> Tensor:
@@ -576,6 +640,20 @@ class Tensor:
         return {"text/plain": repr(self)}
 
 
+def leave(tensor: Tensor, what: str) -> None:
+    """See `leaving.py`, which asks the engine."""
+    from tinygraph.core.leaving import leave
+
+    leave(tensor, what)
+
+
+def views() -> ModuleType:
+    """`views.py`, which makes tensors and so comes after them."""
+    from tinygraph.core import views
+
+    return views
+
+
 def read_grad(leaf: Leaf) -> Tensor | None:
     """A leaf's accumulated gradient; while capturing, what the captured program would find there."""
     capture = modes.current.capture
@@ -589,6 +667,32 @@ def write_grad(leaf: Leaf, gradient: Tensor | None) -> None:
         leaf.grad = gradient
     else:
         capture.write_grad(leaf, gradient)
+
+
+def wants_gradient(node: Node, primals: Collection[int]) -> bool:
+    """Whether a captured value would be recorded in an eager run, where inputs and buffers are plain data.
+
+    Args:
+        node: what made the value.
+        primals: ids of the nodes that a transform differentiates with respect to.
+    """
+    seen = {id(node)}
+    pending = [node]
+    while pending:
+        one = pending.pop()
+        if id(one) in primals or (isinstance(one, Leaf) and one.requires_grad):
+            return True
+        if isinstance(one, Leaf) or not one.plan.steps:
+            continue
+        for i, entry in enumerate(one.inputs):
+            if (
+                one.plan.mask >> i & 1
+                and edge_type(entry).differentiable
+                and id(edge_node(entry)) not in seen
+            ):
+                seen.add(id(edge_node(entry)))
+                pending.append(edge_node(entry))
+    return False
 
 
 def tensor_of(leaf: Leaf) -> Tensor:
@@ -639,6 +743,7 @@ def tensor(value: Any, *, dtype: Any = None, requires_grad: bool = False, name: 
         raise DTypeError(
             "tg.tensor() copies values and would lose the gradients of tensors in a list; use tg.ops.stack"
         )
+    require_plain(value)
     try:
         array = np.array(value, dtype=dtype)
     except ValueError as error:

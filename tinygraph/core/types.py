@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.errors import SettingError, ShapeError
+from tinygraph.errors import DTypeError, SettingError, ShapeError
 
 
 class ArrayType(NamedTuple):
@@ -95,8 +95,28 @@ def as_value(value: Any, dtype: Any = None) -> Any:
     """
     if dtype is None and (value.__class__ in SCALAR_TYPES or value.__class__ is np.ndarray):
         return value
+    require_plain(value)
     array = np.asarray(value, dtype)
     return array if array.ndim or array.dtype.kind == "O" else array[()]
+
+
+def require_plain(value: Any) -> None:
+    """Refuse arrays of classes that compute otherwise than arrays do; as plain ones they would give other numbers.
+
+    Raises:
+        DTypeError: a masked array, whose mask would be dropped, or a matrix, whose `*` is a product of matrices.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(
+            "masked arrays are not taken: the mask would be dropped. Pass a.filled(number) for the values, and where "
+            "they hold, ~np.ma.getmaskarray(a) on its own, for example to tg.ops.where"
+        )
+    if isinstance(value, np.matrix):
+        raise DTypeError("np.matrix is not taken, whose * and ** mean other things: pass np.asarray(matrix)")
+    if isinstance(value, list | tuple):
+        for one in value:
+            if not isinstance(one, int | float | complex):
+                require_plain(one)
 
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -143,11 +163,18 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
     return tuple(sorted(result))
 
 
+def reduced_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """`normalize_axes` for reductions, which as in NumPy take the axis 0 or -1 of a scalar."""
+    if ndim == 0 and isinstance(axis, int | np.integer) and axis in (0, -1):
+        return ()
+    return normalize_axes(axis, ndim)
+
+
 def reduced_shape(
     shape: tuple[int, ...], axis: int | Sequence[int] | None, keepdims: bool
 ) -> tuple[int, ...]:
     """The shape that a reduction over `axis` leaves."""
-    axes = normalize_axes(axis, len(shape))
+    axes = reduced_axes(axis, len(shape))
     if keepdims:
         return tuple(1 if i in axes else size for i, size in enumerate(shape))
     return tuple(size for i, size in enumerate(shape) if i not in axes)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import require_plain
 from tinygraph.errors import DataError, SettingError
 
 Array = np.ndarray[Any, Any]
@@ -50,6 +51,7 @@ class TensorDataset(Dataset):
 
     Raises:
         DataError: no arrays, 0-d ones, or lengths that differ.
+        DTypeError: a masked array.
 
     >>> data = TensorDataset(np.zeros((5, 2)), np.arange(5))
     >>> len(data), data[3][1]
@@ -57,6 +59,8 @@ class TensorDataset(Dataset):
     """
 
     def __init__(self, *arrays: Any) -> None:
+        for x in arrays:
+            require_plain(x)
         self.arrays: tuple[Array, ...] = tuple(
             x.detach().numpy() if isinstance(x, Tensor) else np.asarray(x) for x in arrays
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.data.dataset import Dataset
-from tinygraph.errors import DataError, SettingError
+from tinygraph.errors import DataError, SettingError, StateDictError
 
 
 class DataLoader:
@@ -57,6 +57,9 @@ class DataLoader:
         self.drop_last = drop_last
         self.collate_fn = collate_fn
         self.generator = Generator(seed) if seed is not None else generator
+        # batches given of the present walk, and where the generator stood before it drew the order of that walk
+        self._at: tuple[int, Any] = (0, None)
+        self._resumed: tuple[int, Any] | None = None
 
     def __len__(self) -> int:
         """How many batches an epoch has."""
@@ -66,9 +69,42 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         count = len(self.dataset)
         source = default_generator if self.generator is None else self.generator
+        first, before = 0, source.state if self.shuffle else None
+        if self._resumed is not None:
+            (first, before), self._resumed = self._resumed, None
+            source = Generator()
+            source.state = before if before is not None else source.state
         order = source.permutation(count) if self.shuffle else np.arange(count)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield self._batch(order[start : start + self.batch_size])
+        for number in range(first, len(self)):
+            self._at = (number + 1, before)
+            yield self._batch(order[number * self.batch_size : (number + 1) * self.batch_size])
+        self._at = (0, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the present walk stands: the batches given, and the generator's state that their order came from."""
+        batch, before = self._at
+        return {"batch": batch, "order": before} if batch < len(self) else {"batch": 0, "order": None}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next walk go on where another stood; the generator itself is the caller's to restore.
+
+        Raises:
+            StateDictError: it is no place in a walk through this loader; nothing is changed.
+        """
+        batch: Any = state_dict.get("batch")
+        before: Any = state_dict.get("order")
+        fits = (
+            isinstance(batch, int)
+            and 0 <= batch < len(self)
+            and (not batch or self.shuffle is (before is not None))
+        )
+        if not fits:
+            raise StateDictError(
+                f"a state_dict {state_dict!r} is no place in a DataLoader of {len(self)} batches with "
+                f"shuffle={self.shuffle}"
+            )
+        self._resumed = (batch, before) if batch else None
+        self._at = (batch, before)
 
     def _batch(self, indices: np.ndarray[Any, Any]) -> Any:
         if self.collate_fn is not None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygraph.core.bodies import open_bodies
 from tinygraph.core.graph import Graph, graph_of
-from tinygraph.core.node import Node
+from tinygraph.core.node import Edge, Node, edge_node
 from tinygraph.core.tensor import Tensor
 from tinygraph.drawing.model.levels import INSIDE, find_level
 from tinygraph.drawing.model.module_tree import draw_tree, is_module, module_classes
@@ -115,11 +116,16 @@ def draw(
         drawing = Drawing(draw_tree(target), look, time_limit=time_limit)
     else:
         flows = target.flows() if isinstance(target, Contributions) else None
-        measured = None if times is None else {id(node): seconds for node, seconds in times.items()}
+        graph, found = open_bodies(_graph(target, given))
+        focus, between, element = (_found(what, found) for what in (focus, between, element))
+        zooms = _found(zooms, found)
+        measured = (
+            None if times is None else {id(edge_node(found(node))): time for node, time in times.items()}
+        )
         wishes = Wishes(
             zoom, element, given, int(backward), show, focus, between, fold, collapse, flows, measured, zooms
         )
-        sketch = Sketch(_graph(target, given), wishes, module_classes(target))
+        sketch = Sketch(graph, wishes, module_classes(target))
         picture = sketch.picture()
         drawing = Drawing(
             picture,
@@ -180,6 +186,18 @@ def _check_show(show: Sequence[str]) -> None:
     unknown = [one for one in show if one not in SHOWABLE]
     if unknown:
         raise DrawingError(f"cannot show {', '.join(map(repr, unknown))}: what can be shown is {names}")
+
+
+def _found(what: Any, find: Callable[[Edge], Edge]) -> Any:
+    """What a user points at, as it is called in a graph whose bodies were opened."""
+    if isinstance(what, Tensor):
+        edge = None if what._edge is None else find(what._edge)
+        return what if edge is what._edge else Tensor(what._value, edge, what._leaf)
+    if isinstance(what, Node):
+        return find(what)
+    if isinstance(what, Mapping):
+        return {_found(key, find): value for key, value in what.items()}
+    return tuple(_found(one, find) for one in what) if isinstance(what, tuple) else what
 
 
 def _graph(target: Any, inputs: Sequence[Any]) -> Graph:

@@ -7,7 +7,7 @@ plain 16-byte vectors (`target.py`; the environment variable `TINYGRAPH_TARGET` 
     program, planes      what is to be computed, and layouts, as data; nothing is generated and llvmlite is not needed
     target, builder      the CPU; functions, loops, vectors, memory
     mathematics          exp, log, tanh, erf ... for vectors
-    emitters             the table from op names to what they are in the language; open to plugins
+    emission             how what an op emits (`Op.emit`, open to plugins) is applied to operands
     module               compile, bind to arrays, join bound kernels into one call
     elementwise          family: fused chains of elementwise ops of any strides, with reductions at the end
     scalars              family: programs of many single numbers
@@ -23,10 +23,11 @@ keeps its arrays alive. Bound arrays must not move. The cheapest callable is its
 >>> from tinygraph import kernels
 >>> if kernels.available():
 ...     from tinygraph.kernels import elementwise
+...     from tinygraph.core.registry import ops
 ...     from tinygraph.kernels.program import ProgramBuilder
 ...     build = ProgramBuilder()
 ...     x, y = build.input("float32"), build.input("float32")
-...     program = build.program(build.step("tanh", build.step("multiply", x, y)))
+...     program = build.program(build.step(ops.tanh, build.step(ops.multiply, x, y)))
 ...     a, b = np.ones((4, 3), np.float32), np.arange(3, dtype=np.float32)
 ...     total = np.empty(3, np.float32)
 ...     run = elementwise.bind(program, [a, b], [total], reductions=["sum"], axes=[0]).run

@@ -2,7 +2,7 @@
 
 A thin, typed layer over llvmlite's IR builder. What is written here is what the machine executes: loops, tiles and
 vectors are chosen by the kernels' authors, and LLVM only selects instructions and registers. Nothing here knows an
-op (`emitters.py`), a shape or a layout.
+op, a shape or a layout.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Function:
     ) -> None:
         signature = ir.FunctionType(ir.VoidType(), [_POINTER] * len(pointers) + [INDEX] * len(counts))
         self.module = module
+        # whether it computes with single numbers: some of NumPy's answers on arrays differ from those on numbers
+        self.single_numbers = False
         self.function = ir.Function(module, signature, name)
         self.pointers: dict[str, Value] = dict(zip(pointers, self.function.args, strict=False))
         self.counts: dict[str, Value] = dict(zip(counts, self.function.args[len(pointers) :], strict=True))
@@ -76,6 +78,17 @@ class Function:
     def finish(self) -> None:
         """End the function."""
         self.ir.ret_void()
+
+    def add_entry(self, name: str) -> None:
+        """A second function, of one pointer: it reads this one's arguments from 64-bit integers, and calls it."""
+        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_POINTER]), name)
+        body = ir.IRBuilder(entry.append_basic_block("entry"))
+        arguments = []
+        for i, argument in enumerate(self.function.args):
+            place = body.gep(entry.args[0], [index(i)], inbounds=True, source_etype=INDEX)
+            arguments.append(body.load(place, typ=argument.type, align=8))
+        body.call(self.function, arguments)
+        body.ret_void()
 
     # -- control ---------------------------------------------------------------------------------------------------
 
@@ -113,6 +126,14 @@ class Function:
         self.ir.position_at_end(after)
         return list(held)
 
+    def units(self, body: Callable[[Offset], object]) -> None:
+        """For each unit of work in the range that this call is to do, of a kernel that splits."""
+
+        def one(unit: Offset, _: Carried) -> None:
+            body(unit)
+
+        self.loop(self.counts["first"], self.counts["last"], 1, one)
+
     def nest(
         self,
         sizes: Sequence[Offset],
@@ -127,6 +148,28 @@ class Function:
             return self.loop(0, sizes[len(indices)], 1, lambda i, inner: level([*indices, i], inner), held)
 
         return list(level([], carried))
+
+    def when(
+        self,
+        condition: Value | bool,
+        then: Callable[[], object],
+        otherwise: Callable[[], object] | None = None,
+    ) -> None:
+        """`if condition: then() else: otherwise()`; a condition known beforehand leaves one of them out."""
+        if isinstance(condition, bool):
+            chosen = then if condition else otherwise
+            if chosen is not None:
+                chosen()
+            return
+        if otherwise is None:
+            with self.ir.if_then(condition):
+                then()
+            return
+        with self.ir.if_else(condition) as (first, second):
+            with first:
+                then()
+            with second:
+                otherwise()
 
     # -- integers --------------------------------------------------------------------------------------------------
 
@@ -147,20 +190,34 @@ class Function:
             return known
         return self.ir.add(total, index(known)) if known else total
 
-    def divide_index(self, value: Offset, divisor: int) -> tuple[Offset, Offset]:
+    def divide_index(self, value: Offset, divisor: Offset) -> tuple[Offset, Offset]:
         """Quotient and remainder of a non-negative index."""
-        if isinstance(value, int):
+        if isinstance(value, int) and isinstance(divisor, int):
             return divmod(value, divisor)
-        if divisor == 1:
+        if isinstance(divisor, int) and divisor == 1:
             return value, 0
-        quotient = self.ir.udiv(value, index(divisor))
-        return quotient, self.ir.sub(value, self.ir.mul(quotient, index(divisor)))
+        quotient = self.ir.udiv(index(value), index(divisor))
+        return quotient, self.ir.sub(index(value), self.ir.mul(quotient, index(divisor)))
 
     def smaller_index(self, a: Offset, b: Offset) -> Offset:
         """The smaller of two indices."""
         if isinstance(a, int) and isinstance(b, int):
             return min(a, b)
         return self.ir.select(self.ir.icmp_signed("<", index(a), index(b)), index(a), index(b))
+
+    def at_most(self, a: Offset, b: Offset) -> Value | bool:
+        """a <= b, of indices."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a <= b
+        return self.ir.icmp_signed("<=", index(a), index(b))
+
+    def both(self, a: Value | bool, b: Value | bool) -> Value | bool:
+        """a and b, of conditions, lane by lane."""
+        if isinstance(a, bool):
+            return b if a else False
+        if isinstance(b, bool):
+            return a if b else False
+        return self.ir.and_(a, b)
 
     def table(self, numbers: Sequence[int]) -> Value:
         """A pointer to a constant table of 64-bit integers; read it with `lookup`."""
@@ -245,6 +302,13 @@ class Function:
         """A number with the type of another value."""
         return splat(float(number), dtype_of(like), width_of(like))
 
+    def number(self, value: Value) -> float | None:
+        """The number that a value is known to be in all lanes, None if it is not known."""
+        known = getattr(value, "constant", None)  # a number, or one per lane
+        if isinstance(known, list):
+            known = known[0].constant if len(set(map(str, known))) == 1 else None
+        return float(known) if isinstance(known, float | int) else None
+
     def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
         """Lanes of the concatenation of two vectors."""
         return self.ir.shuffle_vector(a, b, _lanes(lanes))
@@ -292,16 +356,16 @@ class Function:
     # -- arithmetic ------------------------------------------------------------------------------------------------
 
     def add(self, a: Value, b: Value) -> Value:
-        """a + b"""
-        return self.ir.fadd(a, b)
+        """a + b; of booleans, as in NumPy, whether one holds."""
+        return self.either(a, b) if dtype_of(a) == "bool" else self.ir.fadd(a, b)
 
     def subtract(self, a: Value, b: Value) -> Value:
         """a - b"""
         return self.ir.fsub(a, b)
 
     def multiply(self, a: Value, b: Value) -> Value:
-        """a * b"""
-        return self.ir.fmul(a, b)
+        """a * b; of booleans, as in NumPy, whether both hold."""
+        return self.both(a, b) if dtype_of(a) == "bool" else self.ir.fmul(a, b)
 
     def divide(self, a: Value, b: Value) -> Value:
         """a / b"""
@@ -317,11 +381,25 @@ class Function:
 
     def compare(self, relation: str, a: Value, b: Value) -> Value:
         """Lanes in which the relation holds; false for nan, except `!=`."""
+        if dtype_of(a) == "bool":
+            return self.ir.icmp_unsigned(relation, a, b)
         return (self.ir.fcmp_unordered if relation == "!=" else self.ir.fcmp_ordered)(relation, a, b)
 
     def is_nan(self, a: Value) -> Value:
         """Lanes that are not a number."""
         return self.ir.fcmp_unordered("uno", a, a)
+
+    def either(self, a: Value, b: Value) -> Value:
+        """Lanes in which a condition holds."""
+        return self.ir.or_(a, b)
+
+    def differ(self, a: Value, b: Value) -> Value:
+        """Lanes in which one condition holds and the other does not."""
+        return self.ir.xor(a, b)
+
+    def inverted(self, a: Value) -> Value:
+        """Lanes in which a condition does not hold."""
+        return self.ir.not_(a)
 
     def select(self, condition: Value, a: Value, b: Value) -> Value:
         """a where the condition holds, b elsewhere."""
@@ -329,11 +407,15 @@ class Function:
 
     def maximum(self, a: Value, b: Value) -> Value:
         """The larger; nan if either is nan, as in NumPy."""
+        if dtype_of(a) == "bool":
+            return self.either(a, b)
         keep = self.ir.or_(self.compare(">", a, b), self.is_nan(a))
         return self.select(keep, a, b)
 
     def minimum(self, a: Value, b: Value) -> Value:
         """The smaller; nan if either is nan, as in NumPy."""
+        if dtype_of(a) == "bool":
+            return self.both(a, b)
         keep = self.ir.or_(self.compare("<", a, b), self.is_nan(a))
         return self.select(keep, a, b)
 
@@ -356,7 +438,9 @@ class Function:
         return self.ir.call(self._declare(f"{name}.{suffix}", kind, [kind] * len(operands)), operands)
 
     def library(self, name: str, *scalars: Value) -> Value:
-        """A function of the C library's mathematics: `name` for float64, `name`f for float32."""
+        """A function of the C library's mathematics, lane by lane: `name` for float64, `name`f for float32."""
+        if width_of(scalars[0]) > 1:
+            return self.each_lane(lambda *lanes: self.library(name, *lanes), *scalars)
         kind = scalars[0].type
         symbol = name + ("f" if _float_name(scalars[0]) == "f32" else "")
         return self.ir.call(self._declare(symbol, kind, [kind] * len(scalars)), scalars)

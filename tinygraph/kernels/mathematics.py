@@ -168,7 +168,9 @@ def _erfc(code: Function, x: Value) -> Value:
 
 
 def integer_power(code: Function, x: Value, exponent: int) -> Value:
-    """x^n by repeated squaring."""
+    """x^n by repeated squaring; of 1 / x where n is negative, since x^-n may overflow before it is divided by."""
+    if exponent < 0:
+        x = code.divide(code.constant(1, x), x)
     result = None
     square, bits = x, abs(exponent)
     while bits:
@@ -178,7 +180,7 @@ def integer_power(code: Function, x: Value, exponent: int) -> Value:
         square = code.multiply(square, square) if bits else square
     if result is None:
         return code.constant(1, x)
-    return code.divide(code.constant(1, x), result) if exponent < 0 else result
+    return result
 
 
 def polynomial(code: Function, x: Value, coefficients: Sequence[float]) -> Value:

@@ -1,7 +1,7 @@
 """Elementwise programs as data: the steps between the inputs and outputs of a fused kernel.
 
-No code is generated here and nothing is imported but NumPy's dtypes, so that programs can be built, compared and
-used as cache keys anywhere.
+No code is generated here and llvmlite is not needed, so that programs can be built, compared and used as cache keys
+anywhere.
 """
 
 from __future__ import annotations
@@ -11,16 +11,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.core.op import Op
+
 
 class Step(NamedTuple):
-    """One op: its name, the numbers of its operands, its settings as sorted pairs.
+    """One op, the numbers of its operands, and its settings.
 
-    The op `constant` has no operands and the settings `dtype` and `value`; `cast` has the setting `dtype`.
+    Attributes:
+        op: an op that emits something; "constant", without operands and with the settings `dtype` and `value`; or
+            "cast", with the setting `dtype`.
+        operands: numbers of values.
+        settings: as sorted pairs.
+        words: the settings as text, in which 0.0 is not -0.0, nor 1 True: steps are keys of caches.
     """
 
-    op: str
+    op: Op | str
     operands: tuple[int, ...] = ()
     settings: tuple[tuple[str, Any], ...] = ()
+    words: str = ""
+
+    @property
+    def title(self) -> str:
+        """What the step does, for tables."""
+        return self.op if isinstance(self.op, str) else self.op.name
 
 
 class Program(NamedTuple):
@@ -40,11 +53,12 @@ class Program(NamedTuple):
 class ProgramBuilder:
     """Collects the steps of a program.
 
+    >>> from tinygraph.core.registry import ops
     >>> build = ProgramBuilder()
     >>> x = build.input("float32")
-    >>> y = build.step("relu", build.step("add", x, build.constant(1.0, "float32")))
-    >>> build.program(y).steps[-1]
-    Step(op='relu', operands=(2,), settings=())
+    >>> y = build.step(ops.relu, build.step(ops.add, x, build.constant(1.0, "float32")))
+    >>> build.program(y).steps[-1].title
+    'relu'
     """
 
     def __init__(self) -> None:
@@ -62,9 +76,10 @@ class ProgramBuilder:
         """A number."""
         return self.step("constant", dtype=np.dtype(dtype).name, value=float(value))
 
-    def step(self, op: str, *operands: int, **settings: Any) -> int:
+    def step(self, op: Op | str, *operands: int, **settings: Any) -> int:
         """Apply an op to values; returns the number of the result."""
-        self._steps.append(Step(op, operands, _sorted(settings)))
+        pairs = _sorted(settings)
+        self._steps.append(Step(op, operands, pairs, repr(pairs)))
         return len(self._inputs) + len(self._steps) - 1
 
     def program(self, *outputs: int) -> Program:

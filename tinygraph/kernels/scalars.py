@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 
+from tinygraph.core.op import Op
 from tinygraph.errors import DTypeError, ShapeError
-from tinygraph.kernels import emitters
-from tinygraph.kernels.builder import Function, Offset, Value, dtype_of, index, splat
+from tinygraph.kernels.builder import Offset, Value, dtype_of, index, splat
 from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.emission import Code, emit
 from tinygraph.kernels.module import Bound, Kernel, compile_kernel, kept
 
 Array = np.ndarray[Any, Any]
 _DTYPES = {"f": "float32", "d": "float64", "?": "bool"}  # `dtype.name` is slow
 _COLUMNS = 5  # case, result, and the addresses of up to three operands
-_TRUTHS = ("logical_and", "logical_or", "logical_xor", "logical_not")
 _EMBEDDED = 64  # so many different constants become part of the code; the others are read from memory
 
 
@@ -30,25 +30,29 @@ class ScalarStep(NamedTuple):
     """One op on single numbers.
 
     Attributes:
-        op: its name, one with an emitter.
+        op: one that emits something.
         operands: up to three arrays of one element, or Python floats.
         result: the array of one element that it writes.
         settings: the op's settings as sorted pairs.
     """
 
-    op: str
+    op: Op
     operands: tuple[Array | float, ...]
     result: Array
     settings: tuple[tuple[str, Any], ...] = ()
 
 
 class _Case(NamedTuple):
-    """What steps of one kind have in common: an operand is a dtype to load, or a number."""
+    """What steps of one kind have in common: an operand is a dtype to load, or a number.
 
-    op: str
+    `words` are the operands and settings as text, in which 0.0 is not -0.0.
+    """
+
+    op: Op
     operands: tuple[str | float, ...]
     result: str
     settings: tuple[tuple[str, Any], ...]
+    words: str
 
 
 def bind(steps: Sequence[ScalarStep]) -> Bound:
@@ -57,10 +61,11 @@ def bind(steps: Sequence[ScalarStep]) -> Bound:
     Raises:
         ShapeError: an array that is not one number.
         DTypeError: operands of different dtypes, or a result of another dtype than the op makes.
-        UnknownOpError: an op without an emitter.
+        UnknownOpError: an op that emits nothing.
 
+    >>> from tinygraph.core.registry import ops
     >>> x, y = np.array(3.0), np.array(0.0)
-    >>> run = bind([ScalarStep("multiply", (x, x), y), ScalarStep("add", (y, 1.0), y)])
+    >>> run = bind([ScalarStep(ops.multiply, (x, x), y), ScalarStep(ops.add, (y, 1.0), y)])
     >>> run()
     >>> float(y)
     10.0
@@ -76,7 +81,7 @@ class _Table:
 
     def __init__(self) -> None:
         self.cases: dict[_Case, int] = {}
-        self.constants: dict[tuple[float, str], Array | None] = {}
+        self.constants: dict[tuple[str, str], Array | None] = {}
         self._places: dict[int, tuple[int, str]] = {}
 
     def row(self, step: ScalarStep) -> list[int]:
@@ -92,7 +97,7 @@ class _Table:
             )
             addresses.append(address)
             kinds.append(kind)
-        case = _Case(step.op, tuple(kinds), made, step.settings)
+        case = _Case(step.op, tuple(kinds), made, step.settings, f"{kinds} {step.settings}")
         number = self.cases.setdefault(case, len(self.cases))
         return [number, result, *addresses, *[0] * (_COLUMNS - 2 - len(addresses))]
 
@@ -112,7 +117,7 @@ class _Table:
         """Address and dtype of a number that was not among the first, of those only the number."""
         arrays = [operand for operand in step.operands if isinstance(operand, np.ndarray)] or [step.result]
         dtype = min((self._place(array)[1] for array in arrays), key=("float32", "float64", "bool").index)
-        key = number, dtype
+        key = repr(number), dtype  # 0.0 is not -0.0
         if key not in self.constants:
             self.constants[key] = None if len(self.constants) < _EMBEDDED else np.array(number, dtype)
         stored = self.constants[key]
@@ -121,18 +126,19 @@ class _Table:
 
 @kept
 def _kernel(cases: tuple[_Case, ...], target: Target) -> Kernel:
-    def write(code: Function) -> None:
+    def write(code: Code) -> None:
+        code.single_numbers = True
         code.loop(0, code.counts["steps"], 1, lambda i, _: _dispatch(code, cases, i))
 
     return compile_kernel("scalar program", ["table"], write, counts=["steps"], target=target)
 
 
-def _dispatch(code: Function, cases: Sequence[_Case], i: Offset) -> None:
+def _dispatch(code: Code, cases: Sequence[_Case], i: Offset) -> None:
     row = [_entry(code, code.offset((i, _COLUMNS), column)) for column in range(_COLUMNS)]
     done = code.function.append_basic_block("done")
     choice = code.ir.switch(row[0], done)
     for number, case in enumerate(cases):
-        block = code.function.append_basic_block(case.op)
+        block = code.function.append_basic_block(case.op.name)
         choice.add_case(index(number), block)
         code.ir.position_at_end(block)
         _carry_out(code, case, row)
@@ -140,7 +146,7 @@ def _dispatch(code: Function, cases: Sequence[_Case], i: Offset) -> None:
     code.ir.position_at_end(done)
 
 
-def _carry_out(code: Function, case: _Case, row: Sequence[Value]) -> None:
+def _carry_out(code: Code, case: _Case, row: Sequence[Value]) -> None:
     meeting = _meeting_dtype(case)
     operands = [
         code.load(code.ir.inttoptr(address, ir.PointerType()), 0, kind)
@@ -148,27 +154,19 @@ def _carry_out(code: Function, case: _Case, row: Sequence[Value]) -> None:
         else splat(kind, meeting, 1)
         for kind, address in zip(case.operands, row[2:], strict=False)
     ]
-    if case.op not in _TRUTHS:  # there, and as the condition of a choice, a bool stays one
-        first = case.op == "where"
-        operands[first:] = [
-            code.cast(one, meeting) if dtype_of(one) == "bool" else one for one in operands[first:]
-        ]
-    result = emitters.emit(code, case.op, operands, dict(case.settings))
+    result = emit(code, case.op, operands, dict(case.settings))
     if dtype_of(result) != case.result:
         raise DTypeError(
-            f"op {case.op!r} makes {dtype_of(result)}; the array for its result is {case.result}"
+            f"op {case.op.name!r} makes {dtype_of(result)}; the array for its result is {case.result}"
         )
     code.store(result, code.ir.inttoptr(row[1], ir.PointerType()))
 
 
 def _meeting_dtype(case: _Case) -> str:
-    """The dtype in which operands meet; a Python float among bools is a float64."""
-    operands = case.operands[1:] if case.op == "where" else case.operands
-    if all(kind == "bool" for kind in operands):
-        return "bool"
-    floats = [kind for kind in operands if isinstance(kind, str) and kind != "bool"]
+    """The dtype of numbers among the operands; a Python float among bools is a float64."""
+    floats = [kind for kind in case.operands if isinstance(kind, str) and kind != "bool"]
     return floats[0] if floats else case.result if case.result != "bool" else "float64"
 
 
-def _entry(code: Function, offset: Offset) -> Value:
+def _entry(code: Code, offset: Offset) -> Value:
     return code.lookup(code.pointers["table"], offset)

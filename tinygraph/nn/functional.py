@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.modes import no_grad
+from tinygraph.core.modes import modes, no_grad
 from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
@@ -149,7 +149,7 @@ def batch_norm(
     """Normalise each channel by the batch (training), updating the running statistics, or by those.
 
     `running_mean` and `running_var` are buffers (see `Module.register_buffer`), written in place; the variance kept
-    is the unbiased one.
+    is the unbiased one. A batch without samples has no statistics, and leaves them as they are.
 
     Raises:
         ShapeError: training with one value a channel, which has no variance.
@@ -165,9 +165,9 @@ def batch_norm(
             f"larger batches (DataLoader's drop_last=True leaves out a last short one), or call model.eval()"
         )
     out, mean, variance = ops.batch_norm(input, weight, bias, eps=eps)
-    if running_mean is not None and running_var is not None:
+    if count and running_mean is not None and running_var is not None:
         with no_grad():
-            variance = variance * (count / max(1, count - 1))
+            variance = variance * (count / (count - 1))
             for average, new in ((running_mean, mean), (running_var, variance)):
                 old = read(average)
                 write(average, old + momentum * (new - old))
@@ -454,12 +454,28 @@ def scaled_dot_product_attention(
 
 
 def attention_weights(query: Any, key: Any, mask: Any = None, scale: float | None = None) -> Any:
-    """softmax(query @ key.mT * scale + mask), (..., length, source)."""
+    """softmax(query @ key.mT * scale + mask), (..., length, source); zeros for a query that may attend to no key."""
     factor = 1.0 / sqrt(query.shape[-1]) if scale is None else scale
     scores = ops.matmul(query * factor, ops.swapaxes(key, axis1=-2, axis2=-1))
-    if mask is not None:
-        scores = ops.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
-    return ops.softmax(scores, axis=-1)
+    if mask is None:
+        return ops.softmax(scores, axis=-1)
+    scores = ops.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+    hidden = _hidden(mask)
+    if hidden is None:
+        return ops.softmax(scores, axis=-1)
+    return ops.where(hidden, 0, ops.softmax(ops.where(hidden, 0, scores), axis=-1))
+
+
+def _hidden(mask: Any) -> Any:
+    """The queries to which a mask leaves no key, (..., length, 1); None if it can be seen that there are none."""
+    mask = ops.reshape(mask, shape=(1,)) if mask.ndim == 0 else mask
+    seen = mask if mask.dtype == bool else ops.not_equal(mask, -np.inf)
+    hidden = ops.logical_not(ops.any(seen, axis=-1, keepdims=True))
+    return (
+        None
+        if isinstance(hidden, np.ndarray) and not hidden.any() and modes.current.capture is None
+        else hidden
+    )
 
 
 def refuse(name: str, **settings: tuple[Any, Any]) -> None:

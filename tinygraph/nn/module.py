@@ -13,12 +13,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tinygraph.compiler.compiled import Compiled
 from tinygraph.core.modes import Place, mode, modes, scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import require_plain
 from tinygraph.errors import SettingError, StateDictError, printable
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
+from tinygraph.tracing.facts import same
 
 Self = TypeVar("Self", bound="Module")
 
@@ -42,18 +45,23 @@ class _Structure:
 
     def __init__(self, module: Module) -> None:
         self._module = module
-        self._seen = -1
-        self._value: tuple[Any, ...] = ()
+        self._seen = _Structure.changes
+        self._held = self._attributes()
+        self._same = True
 
-    def __call__(self) -> tuple[Any, ...]:
+    def __call__(self) -> bool:
+        """Whether it still is what it was at first."""
         if self._seen != _Structure.changes:
             self._seen = _Structure.changes
-            self._value = tuple(
-                (name, value if isinstance(value, bool | int | float | str | tuple | None) else id(value))
-                for module in self._module.modules()
-                for name, value in vars(module).items()
+            now = self._attributes()
+            self._same = len(now) == len(self._held) and all(
+                name == held_name and same(value, held)
+                for (name, value), (held_name, held) in zip(now, self._held, strict=True)
             )
-        return self._value
+        return self._same
+
+    def _attributes(self) -> list[tuple[str, Any]]:
+        return [pair for module in self._module.modules() for pair in vars(module).items()]
 
 
 class IncompatibleKeys(NamedTuple):
@@ -88,16 +96,18 @@ class Module:
         names = getattr(getattr(type(self).forward, "__code__", None), "co_varnames", ())[1:]
         args = tuple(_wrapped(x, names[i] if i < len(names) else f"input{i}") for i, x in enumerate(args))
         kwargs = {name: _wrapped(x, name) for name, x in kwargs.items()}
+        capture = modes.current.capture
+        if capture is not None:
+            capture.with_tensors = True
+            if id(self) not in capture.covered:  # neither this module nor one above it was called
+                capture.rely(
+                    f"{type(self).__name__}: a setting, a parameter or train()/eval() changed",
+                    _Structure(self),
+                )
+                capture.covered.update(map(id, self.modules()))
         _calls.depth += 1
         try:
             if _calls.depth == 1:
-                capture = modes.current.capture
-                if capture is not None:
-                    capture.with_tensors = True
-                    capture.rely(
-                        f"{type(self).__name__}: a setting, a parameter or train()/eval() changed",
-                        _Structure(self),
-                    )
                 # a fresh place: calls of children are numbered within this call, not over the thread's life
                 here = modes.current.place
                 with mode(place=Place(here.scope, here.phase, here.origin)):
@@ -114,8 +124,8 @@ class Module:
         if isinstance(value, Parameter):
             if value.name is None:
                 value.name = name
-        elif isinstance(value, Module):
-            value._place(name)
+        elif isinstance(_uncompiled(value), Module):
+            _uncompiled(value)._place(name)
         elif isinstance(held, Parameter) and value is not None:
             raise TypeError(
                 f"{name!r} is a parameter of {type(self).__name__} and cannot become a {type(value).__name__}: "
@@ -126,6 +136,10 @@ class Module:
                 f"{name!r} is a buffer of {type(self).__name__}: assign a tensor, or register it again"
             )
         object.__setattr__(self, name, value)
+        _Structure.changes += 1
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
         _Structure.changes += 1
 
     def _place(self, name: str) -> None:
@@ -215,7 +229,7 @@ class Module:
         """
         module: Any = self
         for name in filter(None, target.split(".")):
-            module = module.__dict__.get(name)
+            module = _uncompiled(module.__dict__.get(name))
             if not isinstance(module, Module):
                 raise AttributeError(
                     f"{type(self).__name__} has no module {target!r}: nothing is called {name!r}"
@@ -253,7 +267,8 @@ class Module:
                     yield f"{path}.{name}" if path else name, value
 
     def _own(self, kind: type) -> list[tuple[str, Any]]:
-        return [(name, value) for name, value in self.__dict__.items() if isinstance(value, kind)]
+        own = ((name, _uncompiled(value)) for name, value in self.__dict__.items())
+        return [(name, value) for name, value in own if isinstance(value, kind)]
 
     def _own_parameters(self) -> list[tuple[str, Any]]:
         return self._own(Parameter)
@@ -398,8 +413,14 @@ def zero_gradient(parameter: Tensor, set_to_none: bool = True) -> None:
         parameter.grad = Tensor(np.zeros(parameter.shape, parameter.grad.dtype))
 
 
+def _uncompiled(value: Any) -> Any:
+    """A module that was compiled is a child like any other: its parameters, train() and eval() are the model's."""
+    return value.function if type(value) is Compiled else value
+
+
 def _wrapped(value: Any, name: str) -> Any:
     """Arrays, also within tuples, lists and dicts, as input tensors."""
+    require_plain(value)
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufcO":
         return Tensor._of_leaf(Leaf(value, name=name, kind="input"))
     if type(value) in (tuple, list):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
@@ -61,7 +63,8 @@ class Adam(Optimizer):
     def _check(self, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
         betas = settings["betas"]
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        pair = isinstance(betas, tuple | list | np.ndarray) and len(betas) == 2
+        if not pair or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
             raise SettingError(f"{type(self).__name__}: betas={betas!r} must be two numbers in [0, 1)")
 
     def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:

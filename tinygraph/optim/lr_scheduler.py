@@ -1,26 +1,29 @@
-"""Learning-rate schedules: PyTorch's names and values, each written as a formula of the step.
+"""Learning-rate schedules with PyTorch's names and values.
 
-A schedule sets the rate when it is made and again at each `.step()`. Because the rate is a function of the step alone,
-nothing drifts, and resuming needs only the step.
+A schedule sets the rate when it is made and again at each `.step()`. Most make the next rate of the present one, as
+PyTorch's do, so that several act together on one optimizer and a rate set by hand is where they go on from. Those that
+prescribe the rate itself (LambdaLR, CosineAnnealingWarmRestarts, OneCycleLR) are formulas of the step.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import weakref
 from collections.abc import Callable, Iterable
 from math import cos, floor, log, pi
 from typing import Any
 
 from tinygraph.core.modes import modes
-from tinygraph.errors import CaptureError, SettingError
+from tinygraph.core.tensor import Tensor
+from tinygraph.errors import CaptureError, SettingError, StateDictError
 from tinygraph.optim.optimizer import Optimizer
 
 
 class LRScheduler:
-    """A learning rate that changes with the step. Subclasses give `rate`.
+    """A learning rate that changes with the step. Subclasses give `next_rate`, or `rate`.
 
     Args:
-        optimizer: whose groups' "lr" is written.
+        optimizer: whose groups' "lr" is written. Each group remembers the rate that it had before the first schedule as
+            "initial_lr".
         last_epoch: the step to go on from; -1 to start.
     """
 
@@ -30,12 +33,19 @@ class LRScheduler:
                 f"{type(self).__name__} takes an optimizer first, not a {type(optimizer).__name__}"
             )
         self.optimizer = optimizer
-        self.base_lrs = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self.step()
+        optimizer.schedules.append(weakref.ref(self))
+
+    def next_rate(self, present: float, base: float, step: int, group: int) -> float:
+        """The rate at a step, of a group that started with `base` and has the rate `present`."""
+        return self.rate(base, step, group)
 
     def rate(self, base: float, step: int, group: int) -> float:
-        """The rate at a step, of a group that started with `base`."""
+        """The rate at a step, of a group that started with `base`, whatever it is now."""
         raise NotImplementedError
 
     def step(self) -> None:
@@ -47,7 +57,9 @@ class LRScheduler:
             )
         self.last_epoch += 1
         for i, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs, strict=True)):
-            group["lr"] = self.rate(base, self.last_epoch, i)
+            rate = self.next_rate(group["lr"], base, self.last_epoch, i)
+            # what should be zero may be a rounding error below it
+            group["lr"] = 0.0 if -1e-12 * base < rate < 0 else rate
 
     def get_last_lr(self) -> list[float]:
         """The present rate of each group."""
@@ -55,13 +67,30 @@ class LRScheduler:
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on later."""
-        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
+        return {
+            "last_epoch": self.last_epoch,
+            "base_lrs": list(self.base_lrs),
+            "last_lrs": self.get_last_lr(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
-        self.base_lrs = list(state_dict["base_lrs"])
-        self.last_epoch = state_dict["last_epoch"] - 1
-        self.step()
+        """Go on from a `state_dict`, at the rates of that time.
+
+        Raises:
+            StateDictError: it is of no schedule, or of one for another number of groups; nothing is changed.
+        """
+        found: list[Any] = [state_dict.get(name) for name in ("last_epoch", "base_lrs", "last_lrs")]
+        count = len(self.optimizer.param_groups)
+        if not isinstance(found[0], int) or any(
+            not isinstance(rates, list | tuple) or len(rates) != count for rates in found[1:]
+        ):
+            raise StateDictError(
+                f"{type(self).__name__}: a state_dict of a schedule has last_epoch, and base_lrs and last_lrs for each "
+                f"of the {count} parameter groups; this one is {state_dict!r}"
+            )
+        self.last_epoch, self.base_lrs = found[0], list(found[1])
+        for group, rate in zip(self.optimizer.param_groups, found[2], strict=True):
+            group["lr"] = rate
 
 
 class LambdaLR(LRScheduler):
@@ -90,7 +119,7 @@ class LambdaLR(LRScheduler):
 
 
 class StepLR(LRScheduler):
-    """base * gamma ** (step // step_size)."""
+    """Times gamma every `step_size` steps: base * gamma ** (step // step_size)."""
 
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
@@ -99,12 +128,12 @@ class StepLR(LRScheduler):
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, step: int, group: int) -> float:
-        return base * self.gamma ** (step // self.step_size)
+    def next_rate(self, present: float, base: float, step: int, group: int) -> float:
+        return present * self.gamma if step and step % self.step_size == 0 else present
 
 
 class MultiStepLR(LRScheduler):
-    """base * gamma ** (how many milestones the step has reached)."""
+    """Times gamma at each milestone: base * gamma ** (how many milestones the step has reached)."""
 
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
@@ -112,19 +141,19 @@ class MultiStepLR(LRScheduler):
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, step: int, group: int) -> float:
-        return base * self.gamma ** bisect_right(self.milestones, step)
+    def next_rate(self, present: float, base: float, step: int, group: int) -> float:
+        return present * self.gamma ** self.milestones.count(step)
 
 
 class ExponentialLR(LRScheduler):
-    """base * gamma ** step."""
+    """Times gamma at each step: base * gamma ** step."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, step: int, group: int) -> float:
-        return base * self.gamma**step
+    def next_rate(self, present: float, base: float, step: int, group: int) -> float:
+        return present * self.gamma if step else present
 
 
 class ConstantLR(LRScheduler):
@@ -136,8 +165,12 @@ class ConstantLR(LRScheduler):
         self.factor, self.total_iters = factor, total_iters
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, step: int, group: int) -> float:
-        return base * (self.factor if step < self.total_iters else 1.0)
+    def next_rate(self, present: float, base: float, step: int, group: int) -> float:
+        if step == 0:
+            return present * self.factor
+        if step != self.total_iters:
+            return present
+        return present * (1.0 / self.factor) if self.factor else base
 
 
 class LinearLR(LRScheduler):
@@ -152,12 +185,18 @@ class LinearLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         _require_positive("LinearLR", start_factor=start_factor, total_iters=total_iters)
+        if not end_factor >= 0:
+            raise SettingError(f"LinearLR: end_factor={end_factor!r} must be zero or more")
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, step: int, group: int) -> float:
-        done = min(step, self.total_iters) / self.total_iters
-        return base * (self.start_factor + (self.end_factor - self.start_factor) * done)
+    def next_rate(self, present: float, base: float, step: int, group: int) -> float:
+        if step == 0:
+            return present * self.start_factor
+        if step > self.total_iters:
+            return present
+        more = self.end_factor - self.start_factor
+        return present * (1.0 + more / (self.total_iters * self.start_factor + (step - 1) * more))
 
 
 class PolynomialLR(LRScheduler):
@@ -170,9 +209,11 @@ class PolynomialLR(LRScheduler):
         self.total_iters, self.power = total_iters, power
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, step: int, group: int) -> float:
-        left = 1.0 - min(step, self.total_iters) / self.total_iters
-        return base * float(left**self.power)
+    def next_rate(self, present: float, base: float, step: int, group: int) -> float:
+        if step == 0 or step > self.total_iters:
+            return present
+        left = (1.0 - step / self.total_iters) / (1.0 - (step - 1) / self.total_iters)
+        return present * float(left**self.power)
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -183,8 +224,14 @@ class CosineAnnealingLR(LRScheduler):
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, step: int, group: int) -> float:
-        return self.eta_min + (base - self.eta_min) * (1.0 + cos(pi * step / self.T_max)) / 2.0
+    def next_rate(self, present: float, base: float, step: int, group: int) -> float:
+        if step == 0:
+            return present
+        before = (step - 1) % (2 * self.T_max)
+        if before == self.T_max:  # from the bottom, where there is nothing to multiply
+            return present + (base - self.eta_min) * (1.0 - cos(pi / self.T_max)) / 2.0
+        share = (1.0 + cos(pi * step / self.T_max)) / (1.0 + cos(pi * before / self.T_max))
+        return share * (present - self.eta_min) + self.eta_min
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -352,11 +399,13 @@ class ReduceLROnPlateau:
         self.cooldown, self.min_lr, self.eps = cooldown, min_lr, eps
         self.best = float("inf") if mode == "min" else float("-inf")
         self.num_bad_epochs = self.cooldown_counter = 0
+        optimizer.schedules.append(weakref.ref(self))
 
-    def step(self, metrics: float) -> None:
-        """Take note of the metric of this step."""
-        if self._better(float(metrics)):
-            self.best, self.num_bad_epochs = float(metrics), 0
+    def step(self, metrics: Any) -> None:
+        """Take note of the metric of this step: a number, or a tensor of one element such as the loss."""
+        metric = float(metrics.item() if isinstance(metrics, Tensor) else metrics)
+        if self._better(metric):
+            self.best, self.num_bad_epochs = metric, 0
         else:
             self.num_bad_epochs += 1
         if self.cooldown_counter > 0:
@@ -382,6 +431,24 @@ class ReduceLROnPlateau:
     def get_last_lr(self) -> list[float]:
         """The present rate of each group."""
         return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on later; the rates are the optimizer's."""
+        return {name: getattr(self, name) for name in ("best", "num_bad_epochs", "cooldown_counter")}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`.
+
+        Raises:
+            StateDictError: something is missing; nothing is changed.
+        """
+        own = self.state_dict()
+        if not own.keys() <= state_dict.keys():
+            raise StateDictError(
+                f"ReduceLROnPlateau: the state_dict needs {', '.join(own)}, not {state_dict!r}"
+            )
+        for name in own:
+            setattr(self, name, state_dict[name])
 
 
 def _require_positive(name: str, **settings: float) -> None:

@@ -6,11 +6,15 @@ An update rule is one method, `_update(parameter, gradient, group, slots)`, writ
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from functools import partial
+from operator import is_
 from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes, no_grad, phase
 from tinygraph.core.state import buffer, read, write
 from tinygraph.core.tensor import Tensor
@@ -26,23 +30,42 @@ class ParameterGroup(MutableMapping[str, Any]):
     them each time they run. A program that reads a setting as a Python value is captured again when it changes.
     """
 
-    def __init__(self, settings: Mapping[str, Any], scheduled: Iterable[str]) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        scheduled: Iterable[str],
+        check: Callable[[Mapping[str, Any]], None],
+    ) -> None:
         self._scheduled = frozenset(scheduled)
+        self._check = check
         self._values: dict[str, Any] = {}
-        self.update(settings)
+        for name, value in settings.items():
+            self._set(name, value)
 
     def __getitem__(self, name: str) -> Any:
         if modes.current.capture is not None:
-            shown = "params of the optimizer" if name == "params" else f"optimizer setting {name!r}"
-            self._rely(f"the {shown} changed", name, lambda: self._fact(name))
+            if name == "params":
+                held = list(self._values[name])
+                self._rely("the params of the optimizer changed", name, lambda: self._holds(held))
+            else:
+                self._rely(f"the optimizer setting {name!r} changed", name, lambda: self._plain(name))
         return self._plain(name)
+
+    def _holds(self, parameters: list[Tensor]) -> bool:
+        """Whether the parameters are these very tensors: comparing them would be elementwise."""
+        now = self._values["params"]
+        return len(now) == len(parameters) and all(map(is_, now, parameters))
 
     def uses(self, name: str) -> bool:
         """Whether a number is other than zero; a captured program holds for any other number."""
         if modes.current.capture is not None:
             words = f"optimizer setting {name!r} became zero, or no longer is"
-            self._rely(words, f"uses {name}", lambda: bool(self._plain(name)))
-        return bool(self._plain(name))
+            self._rely(words, f"uses {name}", partial(self._used, name))
+        return self._used(name)
+
+    def _used(self, name: str) -> bool:
+        held = self._values[name]  # asked in each call of a compiled step: a scheduled number stays NumPy's
+        return bool(held._value if name in self._scheduled else held)
 
     def _plain(self, name: str) -> Any:
         """A setting for Python to read: a number, a tuple of numbers, or the parameters."""
@@ -55,12 +78,11 @@ class ParameterGroup(MutableMapping[str, Any]):
     def _rely(self, words: str, fact: str, question: Callable[[], Any]) -> None:
         modes.current.capture.rely(words, question, key=(id(self), fact))  # type: ignore[union-attr]
 
-    def _fact(self, name: str) -> Any:
-        """What a captured program relies on that read a setting; comparing tensors would be elementwise."""
-        value = self._plain(name)
-        return list(map(id, value)) if name == "params" else value
-
     def __setitem__(self, name: str, value: Any) -> None:
+        self._check({**{known: self._plain(known) for known in self._values}, name: value})
+        self._set(name, value)
+
+    def _set(self, name: str, value: Any) -> None:
         if name not in self._scheduled:
             self._values[name] = value
         elif name not in self._values:
@@ -106,6 +128,10 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.param_groups: list[ParameterGroup] = []
         self.state: dict[Tensor, Slots] = {}
+        self.schedules: list[
+            weakref.ref[Any]
+        ] = []  # that write its rates, for as long as somebody holds them
+        self.lock = Lock()  # of one step at a time: steps read, compute and write
         if isinstance(params, Tensor | Mapping):
             raise DTypeError(
                 f"{type(self).__name__} takes a list of parameters or of groups, not a {type(params).__name__}"
@@ -130,7 +156,7 @@ class Optimizer:
         params = param_group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         params = [one[1] if isinstance(one, tuple) else one for one in params]
-        unknown = set(param_group) - set(self.defaults) - {"params"}
+        unknown = set(param_group) - set(self.defaults) - {"params", "initial_lr"}
         if unknown:
             known = ", ".join(self.defaults)
             raise SettingError(
@@ -149,20 +175,23 @@ class Optimizer:
             **{name: value for name, value in param_group.items() if name != "params"},
         }
         self._check(settings)
-        self.param_groups.append(ParameterGroup({"params": params, **settings}, self.scheduled))
+        self.param_groups.append(ParameterGroup({"params": params, **settings}, self.scheduled, self._check))
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         """Raise SettingError for settings out of range."""
         for name in ("lr", "momentum", "weight_decay", "eps", "alpha"):
             if name in settings:
                 require_at_least_zero(type(self).__name__, name, settings[name])
+        if not np.isfinite(settings.get("dampening", 0)):
+            raise SettingError(f"{type(self).__name__}: dampening={settings['dampening']!r} must be finite")
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        capture, state = modes.current.capture, self.state
-        if capture is not None:
-            capture.rely("the optimizer's state was replaced", lambda: self.state is state)
-        with no_grad(), phase("update"):
+        capture = modes.current.capture
+        if capture is not None:  # the slots are made in the first step: what holds at the end is relied on
+            words = "the optimizer's state was replaced or cleared"
+            capture.rely_at_end(words, partial(_SameSlots, self), key=(id(self), "state"))
+        with self.lock.held, no_grad(), phase("update"):
             for group in self.param_groups:
                 for parameter in group["params"]:
                     if parameter.grad is not None:
@@ -205,7 +234,8 @@ class Optimizer:
         """Go on from a `state_dict` of an optimizer of the same class over parameters of the same shapes.
 
         Raises:
-            StateDictError: another number of groups or parameters, or slots that do not fit.
+            StateDictError: another number of groups or parameters, slots that do not fit, settings out of range;
+                nothing is changed.
         """
         groups = state_dict["param_groups"]
         sizes, found = (
@@ -216,13 +246,26 @@ class Optimizer:
             raise StateDictError(f"this optimizer's groups have {sizes} parameters, the state_dict's {found}")
         parameters = self._parameters()
         slots = {int(number): entry for number, entry in state_dict["state"].items()}
+        strange = [number for number in slots if not 0 <= number < len(parameters)]
+        if strange:
+            raise StateDictError(
+                f"this optimizer has {len(parameters)} parameters, and the state_dict has slots of number {strange[0]}"
+            )
         loaded = {
             parameters[i]: {name: _slot(parameters[i], name, value) for name, value in slots[i].items()}
             for i in sorted(slots)
-            if i < len(parameters)
         }
-        for group, new in zip(self.param_groups, groups, strict=True):
-            group.update({name: value for name, value in new.items() if name in self.defaults})
+        settings = [
+            {name: new[name] for name in (*self.defaults, "initial_lr") if name in new} for new in groups
+        ]
+        for group, new in zip(self.param_groups, settings, strict=True):
+            try:
+                self._check({**dict(group), **new})
+            except SettingError as error:
+                raise StateDictError(f"the state_dict holds a setting out of range: {error}") from None
+        for group, new in zip(self.param_groups, settings, strict=True):
+            for name, value in new.items():
+                group._set(name, value)
         self.state = loaded
 
     def _parameters(self) -> list[Tensor]:
@@ -230,6 +273,28 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.param_groups))})"
+
+
+class _SameSlots:
+    """The question whether an optimizer's state still lies in the tensors in which it lies now."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._filled = [
+            (parameter, list(slots.values())) for parameter, slots in optimizer.state.items() if slots
+        ]
+
+    def __call__(self) -> bool:
+        state = self._optimizer.state
+        if not self._filled:
+            return not any(state.values())
+        if sum(map(bool, state.values())) != len(self._filled):
+            return False
+        for parameter, held in self._filled:
+            slots = state.get(parameter)
+            if slots is None or len(slots) != len(held) or not all(map(is_, slots.values(), held)):
+                return False
+        return True
 
 
 def slot(slots: Slots, name: str, parameter: Tensor) -> Tensor:
@@ -252,7 +317,8 @@ def next_step(slots: Slots, parameter: Tensor) -> Any:
 
 def require_at_least_zero(name: str, setting: str, value: Any) -> None:
     """Raise SettingError for a negative or non-finite number."""
-    if not isinstance(value, int | float | np.number) or not 0 <= value < float("inf"):
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not 0 <= value < float("inf"):
         raise SettingError(f"{name}: {setting}={value!r} must be a number from zero up")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import PluginError
-from tinygraph.packages.manifest import package_folders
+from tinygraph.packages.manifest import package_folders, read_text
 
 if TYPE_CHECKING:
     from tinygraph.core.op import Composite, Op
@@ -93,7 +93,13 @@ class Card:
         known = {one.name for one in fields(cls)}
         given = {name: _tupled(value) for name, value in data.items() if name in known}
         given["operands"] = tuple(OperandCard(**one) for one in given.get("operands", ()))
-        return cls(**given, distribution=distribution, version=version)
+        card = cls(**given, distribution=distribution, version=version)
+        checked: list[Card | OperandCard] = [card, *card.operands]
+        for one in checked:
+            for each in fields(one):
+                if each.type == "str" and not isinstance(getattr(one, each.name), str):
+                    raise TypeError(f"{each.name} must be a text")
+        return card
 
 
 def _tupled(value: Any) -> Any:
@@ -136,9 +142,9 @@ def read_cards(path: Path) -> dict[str, Card]:
         PluginError: it is no file of cards.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
         cards = [Card.parse(one, found["distribution"], found["version"]) for one in found["cards"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, PluginError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PluginError(
             f"{path.parent.name}/{path.name} is no file of cards ({type(error).__name__}: {error}); "
             f"`tinygraph ops check {path.parent.name} --write-card` writes it anew"

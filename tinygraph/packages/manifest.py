@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # What `tinygraph.plugin` offers; raised when a plugin written for an older one would no longer work.
 PLUGIN_API = 1
 FILE_NAME = "tinygraph-ops.json"
+# Nobody writes more; what does is refused before it takes time and memory from every program that uses tinygraph.
+MAX_BYTES = 1 << 20
+MAX_NAMES = 10_000
 
 
 class Manifest(NamedTuple):
@@ -38,22 +41,24 @@ class Manifest(NamedTuple):
         """Read a manifest's text.
 
         Raises:
-            PluginError: it is malformed, or written for another plugin API.
+            PluginError: it is malformed, lists what cannot be a name, or is written for another plugin API.
         """
         try:
-            found = json.loads(text)
-        except json.JSONDecodeError as error:
+            found = json.loads(text, object_pairs_hook=_without_repeats)
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # also of numbers with too many digits, and of nested brackets
             raise PluginError(f"{where} is no JSON: {error}") from None
         keys = {"api", "ops", "numpy"}
         if not isinstance(found, dict) or not {"api", "ops"} <= found.keys() <= keys:
             raise PluginError(f'{where} must be {{"api": {PLUGIN_API}, "ops": [names], "numpy": [names]}}')
-        lists = [found["ops"], found.get("numpy", [])]
-        if not all(
-            isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists
-        ):
-            raise PluginError(f'{where}: "ops" and "numpy" must be lists of names')
         check_api(found["api"], where)
-        return cls(found["api"], *map(tuple, lists))
+        ops, numpy = (_names(found.get(key, []), f'{where}: "{key}"') for key in ("ops", "numpy"))
+        dotted = next((name for name in ops if "." in name), None)
+        if dotted is not None:
+            raise PluginError(f'{where}: "ops" lists {shown(dotted)}, but an op\'s name has no dots')
+        return cls(found["api"], ops, numpy)
 
     @classmethod
     def of(cls, ops: Iterable[Op | Composite]) -> Manifest:
@@ -71,13 +76,45 @@ class Manifest(NamedTuple):
         )
 
 
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; one that has a key twice means nothing certain."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _names(listed: Any, where: str) -> tuple[str, ...]:
+    """A list of names, each once; those of NumPy functions have dots."""
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise PluginError(f"{where} must be a list: lists of names are all that a manifest holds")
+    if len(listed) > MAX_NAMES:
+        raise PluginError(f"{where} lists {len(listed)} names; at most {MAX_NAMES} are allowed")
+    seen = set()
+    for name in listed:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise PluginError(f"{where} lists {shown(name)}, which is no name: letters, digits and _")
+        if name in seen:
+            raise PluginError(f"{where} lists {shown(name)} twice")
+        seen.add(name)
+    return tuple(listed)
+
+
+def shown(value: Any) -> str:
+    """What a stranger wrote, short and on one line, control characters as escapes."""
+    text = ascii(value) if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def check_api(api: Any, where: str) -> None:
     """Raise if a package was written for another plugin API than this one."""
-    if api == PLUGIN_API:
+    if type(api) is int and api == PLUGIN_API:  # True is no version
         return
-    newer = isinstance(api, int) and api > PLUGIN_API
+    newer = type(api) is int and api > PLUGIN_API
     advice = "upgrade tinygraph-autodiff" if newer else "install a newer version of the package"
-    raise PluginError(f"{where}: written for plugin API {api!r}, this tinygraph has {PLUGIN_API}; {advice}")
+    raise PluginError(
+        f"{where}: written for plugin API {shown(api)}, this tinygraph has {PLUGIN_API}; {advice}"
+    )
 
 
 def package_folders(package: str) -> list[Path]:
@@ -100,9 +137,22 @@ def read_manifest(point: metadata.EntryPoint) -> Manifest | None:
     path = manifest_path(point.value)
     if path is None:
         return None
+    return Manifest.parse(read_text(path), f"{path.parent.name}/{path.name}")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that a package ships.
+
+    Raises:
+        PluginError: it is too large, or no UTF-8 text.
+        OSError: it cannot be read.
+    """
     where = f"{path.parent.name}/{path.name}"
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise PluginError(f"{where} is larger than {MAX_BYTES >> 20} MiB")
     try:
-        text = path.read_text(encoding="utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise PluginError(f"{where} is no UTF-8 text: {error}") from None
-    return Manifest.parse(text, where)

@@ -13,13 +13,14 @@ import numpy as np
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import registry
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.time_limit import TimeLimit, limited_to
 from tinygraph.core.trees import flatten
 from tinygraph.errors import SettingError
 from tinygraph.testing.causes import likely_cause
 from tinygraph.testing.differences import gap, pulled_back, pushed_forward
 from tinygraph.testing.law import DoesNotApply, Finding, Law, LawBroken
 from tinygraph.testing.laws import LAWS
-from tinygraph.testing.time_limit import TimeLimit, limited_to
+from tinygraph.testing.roots import Cause, causes_of
 from tinygraph.testing.trial import random_like
 from tinygraph.transforms import jvp, vjp
 
@@ -91,6 +92,11 @@ class Report(NamedTuple):
         return tuple(finding for outcome in self.outcomes for finding in outcome.findings)
 
     @property
+    def causes(self) -> tuple[Cause, ...]:
+        """The findings by their root, one a cause."""
+        return causes_of(self.findings)
+
+    @property
     def broken(self) -> tuple[str, ...]:
         """The names of the broken laws, in the order of the laws."""
         return tuple(dict.fromkeys(outcome.case.law.name for outcome in self.outcomes if outcome.findings))
@@ -112,8 +118,8 @@ class Report(NamedTuple):
                 rows.append((name, "does not apply", outcomes[0].reason))
         return rows
 
-    def __rich__(self) -> Any:
-        from rich.console import Group
+    def table(self) -> Any:
+        """The laws as a table for rich, without the findings."""
         from rich.table import Table
         from rich.text import Text
 
@@ -124,7 +130,13 @@ class Report(NamedTuple):
             table.add_row(
                 Text(mark, style), Text(name, style if status == "does not apply" else ""), Text(note, "dim")
             )
-        return Group(table, *(Text(f"\n{finding}") for finding in self.findings))
+        return table
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(self.table(), *(Text(f"\n{cause}") for cause in self.causes))
 
     def __str__(self) -> str:
         width = max((len(name) for name, _, _ in self.rows()), default=0)
@@ -132,7 +144,7 @@ class Report(NamedTuple):
             f"op {self.op.name}: {'every law holds' if self.ok else 'broken: ' + ', '.join(self.broken)}"
         ]
         lines += [f"    {name:{width}}  {status:14}  {note}" for name, status, note in self.rows()]
-        return "\n".join(lines) + "".join(f"\n\n{finding}" for finding in self.findings)
+        return "\n".join(lines) + "".join(f"\n\n{cause}" for cause in self.causes)
 
 
 def cases(op: Op | Composite, laws: Sequence[Law] = LAWS) -> Iterator[Case]:

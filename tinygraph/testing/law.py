@@ -13,8 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygraph.core.source import is_library
+from tinygraph.errors import TinygraphError
 
 Subject = Literal["op", "sample", "error sample"]
+# Which other laws a fault breaks too: all that come later, those about the same rule, or those about other arrays than
+# these; "apart": none, it is about a declaration or a door of its own.
+About = Literal["everything", "one rule", "arrays", "apart"]
 
 
 class DoesNotApply(Exception):
@@ -31,6 +35,8 @@ class Finding:
         expected, found: arrays, types or texts, where there is something to compare.
         cause: the likely cause in words; empty if none is recognised.
         law, op, sample: where it was found, in words.
+        place: file and line that raised, if it was raised.
+        about: what the law is about; see `Law`.
     """
 
     what: str
@@ -41,6 +47,8 @@ class Finding:
     law: str = ""
     op: str = ""
     sample: str = ""
+    place: str = ""
+    about: About = "everything"
 
     def data(self) -> dict[str, str]:
         """The finding as JSON data, arrays as text."""
@@ -71,7 +79,9 @@ class LawBroken(AssertionError):
         self.findings = findings
 
     def __str__(self) -> str:
-        return "\n\n".join(map(str, self.findings))
+        from tinygraph.testing.roots import causes_of  # which is told in terms of findings
+
+        return "\n\n".join(map(str, causes_of(self.findings)))
 
 
 class Law:
@@ -79,11 +89,15 @@ class Law:
 
     Attributes:
         subject: what it is checked on: the op as a whole, each sample, or each error sample.
+        about: which other laws break when it does.
     """
 
-    def __init__(self, function: Callable[[Any, Any], None], subject: Subject) -> None:
+    def __init__(
+        self, function: Callable[[Any, Any], None], subject: Subject, about: About = "everything"
+    ) -> None:
         self.function = function
         self.subject: Subject = subject
+        self.about: About = about
         self.name = function.__name__.replace("_", " ")
         self.__doc__ = function.__doc__
 
@@ -106,7 +120,10 @@ class Law:
             return
         shown = "" if sample is None else repr(sample)
         raise LawBroken(
-            *(replace(one, law=self.name, op=op.name, sample=one.sample or shown) for one in findings)
+            *(
+                replace(one, law=self.name, op=op.name, sample=one.sample or shown, about=self.about)
+                for one in findings
+            )
         )
 
     def __repr__(self) -> str:
@@ -128,11 +145,25 @@ def on_error_samples(function: Callable[[Any, Any], None]) -> Law:
     return Law(function, "error sample")
 
 
+def apart(law: Law) -> Law:
+    """Say that a law stands alone: what breaks it breaks no other, nor the other way round."""
+    return Law(law.function, law.subject, "apart")
+
+
+def on_one_rule(law: Law) -> Law:
+    """Say that a law judges each operand's rule by itself."""
+    return Law(law.function, law.subject, "one rule")
+
+
+def on_arrays(law: Law) -> Law:
+    """Say that a law is about arrays of one kind: right or wrong on them, it is so on no other kind."""
+    return Law(law.function, law.subject, "arrays")
+
+
 def _raised(error: Exception) -> Finding:
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not is_library(frame.filename)] or frames
-    ops = [frame for frame in frames if "tinygraph_ops" in frame.filename] or own
-    place = ops[-1]
+    # where this library puts what an op raised into better words, the op's own line is behind it
+    inner = error.__cause__ if isinstance(error, TinygraphError) else None
+    place, own = raised_at(inner or error)
     text = str(error)
     cause = ""
     if "read-only" in text:
@@ -140,9 +171,17 @@ def _raised(error: Exception) -> Finding:
     elif "has a type" in text and "no value" in text:
         cause = "the rule asks for a value where only shapes are known; write it in ops and ask for x_type for shapes"
     return Finding(
-        f"it raised {type(error).__name__} ({place.filename.rpartition('/')[2]}:{place.lineno}): {text}",
-        cause=cause,
+        f"it raised {type(error).__name__} ({place}): {text}", cause=cause, place=place if own else ""
     )
+
+
+def raised_at(error: BaseException) -> tuple[str, bool]:
+    """File and line that raised, in the op's own code if it went through any, and whether it did."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ops = [frame for frame in frames if "tinygraph_ops" in frame.filename]
+    own = ops or [frame for frame in frames if not is_library(frame.filename)]
+    place = (own or frames)[-1]
+    return f"{place.filename.rpartition('/')[2]}:{place.lineno}", bool(own)
 
 
 def _absent(value: Any) -> bool:

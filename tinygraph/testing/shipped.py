@@ -13,7 +13,7 @@ from tinygraph.interop.atomic_files import replace_file
 from tinygraph.packages.card import FILE_NAME as CARDS
 from tinygraph.packages.card import Card, cards_of, cards_text, read_cards
 from tinygraph.packages.manifest import FILE_NAME as MANIFEST
-from tinygraph.packages.manifest import Manifest
+from tinygraph.packages.manifest import Manifest, read_text
 
 
 def manifest_faults(folder: Path, ops: Sequence[Op | Composite]) -> list[str]:
@@ -22,7 +22,7 @@ def manifest_faults(folder: Path, ops: Sequence[Op | Composite]) -> list[str]:
     if not path.is_file():
         return []
     try:
-        said = Manifest.parse(path.read_text(encoding="utf-8"), f"{folder.name}/{MANIFEST}")
+        said = Manifest.parse(read_text(path), f"{folder.name}/{MANIFEST}")
     except PluginError as error:
         return [str(error)]
     declared = Manifest.of(ops)

@@ -132,12 +132,16 @@ class Trial:
             raise DoesNotApply("nothing is recorded for this sample")
         return edge_node(made[0]._edge)
 
+    def cotangent(self, weights: Sequence[Any]) -> Any:
+        """Cotangents of the real outputs as rules get them: a tuple if there are several outputs."""
+        types, parts = self.node().types, iter(weights)
+        if isinstance(types, ArrayType):
+            return next(parts)
+        return tuple(next(parts) if one.differentiable else None for one in types)
+
     def rule_results(self, weights: Sequence[Any]) -> dict[int, Any]:
         """What each derivative rule itself returns, by operand position, before the engine conforms it."""
-        node = self.node()
-        parts = iter(weights)
-        each = tuple(next(parts) if types.differentiable else None for types in node.output_types)
-        cotangent = each[0] if isinstance(node.types, ArrayType) else each
+        node, cotangent = self.node(), self.cotangent(weights)
         found = {}
         for step in node.plan.steps:
             if step.rule is not None:

@@ -14,15 +14,20 @@ import numpy as np
 
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
-from tinygraph.core.modes import Place, mode
-from tinygraph.core.node import Edge, Leaf, next_order
+from tinygraph.core.modes import Place as NodePlace
+from tinygraph.core.modes import mode
+from tinygraph.core.node import Edge, Leaf, Node, edge_node, next_order
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import Tree, flatten
-from tinygraph.core.types import ArrayType, WeakType, type_of
+from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
-from tinygraph.tracing.closure import rely_on_closure
+from tinygraph.tracing.facts import MISSING, Contents, Place
+from tinygraph.tracing.watching import Effect, Watch
+
+# Arguments of these classes are inputs of the graph; members of enumerations and bools, which are ints, too, are not.
+PYTHON_NUMBERS = frozenset({int, float, complex})
 
 
 class Trace:
@@ -32,12 +37,20 @@ class Trace:
         reads: the states (parameters, buffers, generators) that the program reads, by id, each with whether it
             required a gradient.
         writes: the states it replaces, each with the last captured value.
-        versions: id of the node that stands for a parameter after it was replaced -> the parameter.
+        versions: the node that stands for a parameter after it was replaced -> the parameter. The node is the key, not
+            its id: the program may drop it, and a later node may then have its id.
         gradients: the leaves whose `.grad` it sets, each with the last captured value (None: cleared).
         gradients_read: the leaves whose `.grad` it reads, each with the state that holds it while the program runs.
         with_tensors: whether the program read a tensor or called a module, so that its results are tensors.
         constants: the tensors of plain data that it reads, by id, each with the value that it had.
+        returned: for each result the state that it is, or None where it was computed.
+        ran_backward: whether the program ran a backward pass.
+        draws: the nodes that draw random numbers, in order.
         floor: what this capture makes has a creation number above it.
+        places, contents: what Python read while the program ran, as it was then.
+        effects: what of it the program changed.
+        covered: ids of the modules whose attributes a guard watches.
+        primals: ids of the nodes that a transform in the program differentiates with respect to at present.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
 
@@ -45,12 +58,22 @@ class Trace:
         self.floor = floor
         self.reads: dict[int, tuple[Leaf, bool]] = {}
         self.writes: dict[int, tuple[Leaf, Any]] = {}
-        self.versions: dict[int, Leaf] = {}
+        self.versions: dict[Node, Leaf] = {}
         self.gradients: dict[int, tuple[Leaf, Tensor | None]] = {}
         self.gradients_read: dict[int, tuple[Leaf, Tensor]] = {}
         self.constants: dict[int, tuple[Tensor, Any]] = {}
         self.guards: dict[Any, tuple[str, Callable[[], Any], Any]] = {}
+        self.places: list[Place] = []
+        self.contents: list[Contents] = []
+        self.effects: list[Effect] = []
+        self.covered: set[int] = set()
+        self.primals: set[int] = set()
         self.with_tensors = False
+        self.returned: list[Leaf | None] = []
+        self.ran_backward = False
+        self.draws: list[Edge] = []
+        self._at_end: dict[Any, tuple[str, Callable[[], Callable[[], Any]]]] = {}
+        self._held: list[tuple[Any, Any, Any]] = []
         self._standing: dict[int, tuple[Any, Edge]] = {}
         self._made: dict[int, Tensor] = {}
 
@@ -63,8 +86,21 @@ class Trace:
         if key not in self.guards:
             self.guards[key] = (words, question, question())
 
+    def rely_at_end(self, words: str, make: Callable[[], Callable[[], Any]], key: Any) -> None:
+        """Like `rely`, for what the first run of a program sets up: the question is made when the capture ends."""
+        self._at_end.setdefault(key, (words, make))
+
     def broken(self) -> str | None:
         """What the capture relied on and is no longer so, in words; None if everything still holds."""
+        for get, key, before in self._held:
+            if get(key, MISSING) is not before:  # another object, which may be an equal number
+                changed = next((place for place in self.places if not place.holds()), None)
+                if changed is not None:
+                    return changed.change()
+                break
+        for one in self.contents:
+            if not one.holds():
+                return one.change()
         for words, question, answer in self.guards.values():
             if question() != answer:
                 return words
@@ -76,6 +112,14 @@ class Trace:
             if tensor._value is not value or tensor._edge is not None or version:
                 return f"a tensor that the function closes over was written: {tensor.type}"
         return None
+
+    def watched(self, watch: Watch) -> None:
+        """Keep what Python read while the program ran."""
+        for key, (words, make) in self._at_end.items():
+            self.rely(words, make(), key)
+        self.places, self.contents = watch.facts(self.covered)
+        self.effects = watch.effects()
+        self._held = [(place.get, place.key, place.before) for place in self.places]
 
     def read(self, leaf: Leaf) -> Any:
         """The captured value of a state: what was last written, or the leaf itself."""
@@ -101,7 +145,7 @@ class Trace:
         if standing is None or of is not value:
             standing = self._version(leaf, value)
             self._standing[id(leaf)] = (value, standing)
-            self.versions[id(standing)] = leaf
+            self.versions[edge_node(standing)] = leaf
         return standing
 
     def _version(self, leaf: Leaf, value: Any) -> Edge:
@@ -113,8 +157,10 @@ class Trace:
 
     def at_the_end(self, result: Any) -> Any:
         """What a result of the program is: a state as the program leaves it, anything else as it was returned."""
+        self.returned.append(None)
         if isinstance(result, Tensor) and result._value is not None:
             if result._leaf is not None and self.is_state(result):
+                self.returned[-1] = result._leaf
                 return self.read(result._leaf)
             if result._edge is None:
                 self.constant(result)
@@ -149,6 +195,11 @@ class Trace:
                         f"{leaf.describe()}, which is written here, so that it would be no constant: call .detach() "
                         f"inside the captured function, or close over a copy, tensor.copy()"
                     )
+
+    def drew(self, tensor: Tensor) -> None:
+        """Note that the program draws random numbers."""
+        assert tensor._edge is not None
+        self.draws.append(tensor._edge)
 
     def made(self, tensor: Tensor) -> None:
         """Note that the program made a tensor of plain data: it is no state, and forgotten when the program ends."""
@@ -204,9 +255,16 @@ def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
 
 @collection_paused()
 def capture_with(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None = None,
+    *,
+    wanting: bool = False,
 ) -> tuple[Graph, Trace]:
-    """Capture a function, and return what the capture read and relied on besides."""
+    """Capture a function, and return what the capture read and relied on besides.
+
+    With `wanting`, inputs for tensors that require gradients require them, too.
+    """
     kwargs = kwargs or {}
     trace = Trace(floor=next_order())
     leaves, tree = flatten((args, kwargs))
@@ -219,12 +277,17 @@ def capture_with(
             filled.append(leaf)
             continue
         name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
-        inputs.append(Leaf(None, kind="input", types=types, name=name))
+        wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
+        inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
         filled.append(Tensor(None, inputs[-1], inputs[-1]))
-    rely_on_closure(trace, function)
     args, kwargs = tree.unflatten(filled)
-    with mode(recording=True, capture=trace, place=Place()):
+    watch = Watch()
+    watch.reach.visit(function, _title(function))
+    for i, leaf in enumerate(filled):
+        watch.reach.visit(leaf, names.get(i, f"argument {i}"))
+    with watch.reach.host.checked(), mode(recording=True, capture=trace, place=NodePlace()), watch.watching():
         result = function(*args, **kwargs)
+    trace.watched(watch)
     outputs, shape = _arrays(result)
     if not (outputs or trace.writes or trace.gradients):
         raise CaptureError(
@@ -244,6 +307,7 @@ def capture_with(
 
 def _input_type(value: Any) -> ArrayType | None:
     """The type of an argument that becomes an input of the graph; None for what is passed on as it is."""
+    require_plain(value)
     if isinstance(value, Tensor | np.ndarray | np.generic):
         shape, dtype = value.type if isinstance(value, Tensor) else type_of(value)
         if dtype.kind not in "biufcO":
@@ -251,8 +315,8 @@ def _input_type(value: Any) -> ArrayType | None:
                 f"an array of dtype {dtype} cannot be computed with; pass numbers, or close over it"
             )
         return ArrayType(shape, dtype.newbyteorder("="))  # kernels take the machine's byte order only
-    if isinstance(value, int | float | complex) and not isinstance(value, bool):
-        return WeakType((), np.asarray(value).dtype)
+    if type(value) in PYTHON_NUMBERS:
+        return WeakType((), np.dtype(type(value)))  # whatever its size
     return None
 
 
@@ -292,10 +356,10 @@ def _names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     except (TypeError, ValueError):
         return {}
     positional = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_POSITIONAL]
-    titles = [positional[i] if i < len(positional) else None for i in range(len(args))] + sorted(kwargs)
+    titles = [positional[i] if i < len(positional) else None for i in range(len(args))] + list(kwargs)
     names: dict[int, str] = {}
     start = 0
-    for title, arg in zip(titles, (*args, *(kwargs[name] for name in sorted(kwargs))), strict=True):
+    for title, arg in zip(titles, (*args, *kwargs.values()), strict=True):
         count = flatten(arg)[1].count
         if title is not None:
             for k in range(count):

@@ -4,8 +4,8 @@ from tinygraph.training.callbacks import BestModel as BestModel
 from tinygraph.training.callbacks import Callback as Callback
 from tinygraph.training.callbacks import Checkpoint as Checkpoint
 from tinygraph.training.callbacks import EarlyStopping as EarlyStopping
-from tinygraph.training.callbacks import load_checkpoint as load_checkpoint
-from tinygraph.training.callbacks import save_checkpoint as save_checkpoint
+from tinygraph.training.checkpoints import load_checkpoint as load_checkpoint
+from tinygraph.training.checkpoints import save_checkpoint as save_checkpoint
 from tinygraph.training.fitting import Run as Run
 from tinygraph.training.fitting import fit as fit
 from tinygraph.training.history import Epoch as Epoch

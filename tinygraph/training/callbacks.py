@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tinygraph.errors import FileFormatError, SettingError
-from tinygraph.interop import load_state, save_state
-from tinygraph.interop.reading import refusing
+from tinygraph.errors import SettingError
+from tinygraph.interop import save_state
 from tinygraph.interop.states import check_state_path
-from tinygraph.nn import Module
-from tinygraph.optim import Optimizer
+from tinygraph.training.checkpoints import save_checkpoint
 from tinygraph.training.history import Epoch
 
 if TYPE_CHECKING:
@@ -117,66 +113,31 @@ class BestModel(_Watch):
 
 
 class Checkpoint(Callback):
-    """Writes model and optimizer to a file every few epochs, so that training can go on later.
+    """Writes all that a training goes on from to a file every few epochs; see `save_checkpoint`.
 
     The file is replaced as a whole. `load_checkpoint` reads it.
 
     Args:
         path: the file (.npz, or safetensors).
         every: how many epochs lie between two writes.
+        generators: those that `save_checkpoint` cannot find, by name.
     """
 
-    def __init__(self, path: str | Path, every: int = 1) -> None:
+    def __init__(self, path: str | Path, every: int = 1, generators: Mapping[str, Any] | None = None) -> None:
         if every < 1:
             raise SettingError(f"Checkpoint: every={every} must be 1 or more epochs")
         check_state_path(path)
         self.path = path
         self.every = every
+        self.generators = generators
 
     def on_epoch_end(self, run: Run) -> None:
         if run.epoch % self.every == 0:
-            save_checkpoint(self.path, run.model, run.optimizer, epoch=run.epoch)
-
-
-def save_checkpoint(
-    path: str | Path, model: Module, optimizer: Optimizer | None = None, *, epoch: int = 0
-) -> None:
-    """Write a model's and an optimizer's state to one file, replaced as a whole."""
-    state: dict[str, Any] = {f"model/{name}": value for name, value in model.state_dict().items()}
-    state["epoch"] = np.array(epoch)
-    if optimizer is not None:
-        found = optimizer.state_dict()
-        for number, slots in found["state"].items():
-            state |= {f"optimizer/{number}/{name}": value for name, value in slots.items()}
-        state["groups"] = np.frombuffer(json.dumps(found["param_groups"]).encode(), np.uint8)
-    save_state(state, path)
-
-
-def load_checkpoint(path: str | Path, model: Module, optimizer: Optimizer | None = None) -> int:
-    """Read a file of `save_checkpoint` into a model and, if given, an optimizer.
-
-    Returns:
-        the epoch it was written after.
-
-    Raises:
-        FileFormatError: the file is damaged, or no checkpoint, or has no optimizer.
-        StateDictError: it belongs to another model or optimizer.
-    """
-    state = load_state(path)
-    if "epoch" not in state or (optimizer is not None and "groups" not in state):
-        raise FileFormatError(f"{path} is no checkpoint{' with an optimizer' if 'epoch' in state else ''}")
-    with refusing(f"{path} is no checkpoint, or a damaged one"):
-        epoch = int(state["epoch"])
-        model.load_state_dict(_below(state, "model/"))
-        if optimizer is not None:
-            slots: dict[int, dict[str, Any]] = {}
-            for name, value in _below(state, "optimizer/").items():
-                number, _, slot = name.partition("/")
-                slots.setdefault(int(number), {})[slot] = value
-            groups = json.loads(state["groups"].tobytes())
-            optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        return epoch
-
-
-def _below(state: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            save_checkpoint(
+                self.path,
+                run.model,
+                run.optimizer,
+                epoch=run.epoch,
+                data=run.data,
+                generators=self.generators,
+            )

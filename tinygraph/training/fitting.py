@@ -36,14 +36,15 @@ class Run:
     """A training in progress, as callbacks see it.
 
     Attributes:
-        model, optimizer, history: of the training.
+        model, optimizer, data, history: of the training; the data in batches.
         epoch, batch: numbers of the present ones, from 1.
         loss: of the last batch.
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer) -> None:
+    def __init__(self, model: Module, optimizer: Optimizer, data: Iterable[Any]) -> None:
         self.model = model
         self.optimizer = optimizer
+        self.data = data
         self.history = History()
         self.epoch = self.batch = 0
         self.loss = math.nan
@@ -91,7 +92,7 @@ def fit(
 
     Raises:
         DataError: no data, a NaN or infinity in it or in a loss: the message names the batch and the array.
-        SettingError: settings out of range.
+        SettingError: settings out of range, an optimizer of another model, a schedule of another optimizer.
 
     >>> import numpy as np, tinygraph as tg
     >>> from tinygraph import nn, optim
@@ -107,12 +108,14 @@ def fit(
         raise SettingError(f"fit: epochs={epochs!r} must be a whole number from zero up")
     if scheduler_per not in ("epoch", "batch"):
         raise SettingError(f'fit: scheduler_per={scheduler_per!r}; it can be "epoch" or "batch"')
+    _check_belongs(model, optimizer, scheduler)
     if seed is not None:
         manual_seed(seed)
     walk = batches(data, batch_size, shuffle=True)
-    run = Run(model, optimizer)
+    run = Run(model, optimizer, walk)
     trainer = _Trainer(run, walk, loss or functional.cross_entropy, callbacks)
     trainer.per_batch = scheduler if scheduler_per == "batch" else None
+    trainer.per_epoch = scheduler if scheduler_per == "epoch" else None
     with (
         make_display(progress, epochs) as trainer.display,
         in_mode(model, training=True),
@@ -121,9 +124,7 @@ def fit(
         try:
             trainer.tell("on_train_begin")
             while run.epoch < epochs and not run.stopped:
-                result = trainer.epoch(validation, batch_size)
-                if scheduler is not None and scheduler_per == "epoch" and result is not None:
-                    _step(scheduler, result)
+                trainer.epoch(validation, batch_size)
         except KeyboardInterrupt:
             run.history.interrupted = True
         finally:
@@ -136,6 +137,25 @@ def fit(
     return run.history
 
 
+def _check_belongs(
+    model: Module, optimizer: Optimizer, scheduler: LRScheduler | ReduceLROnPlateau | None
+) -> None:
+    """Raise if a training would step what is none of the model's."""
+    own = {id(parameter) for parameter in model.parameters()}
+    given = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if own and not any(id(parameter) in own for parameter in given):
+        raise SettingError(
+            f"fit: none of the {len(given)} parameters of the optimizer belongs to the {type(model).__name__}, so "
+            f"nothing would be learnt: it was made for another model, or for this one before a copy. Make it with "
+            f"optim.{type(optimizer).__name__}(model.parameters(), ...)"
+        )
+    if scheduler is not None and scheduler.optimizer is not optimizer:
+        raise SettingError(
+            f"fit: the {type(scheduler).__name__} writes the rates of another optimizer than the one given; make it "
+            f"with {type(scheduler).__name__}(optimizer, ...)"
+        )
+
+
 class _Trainer:
     """The loop over epochs and batches."""
 
@@ -145,14 +165,15 @@ class _Trainer:
         self.loss = loss
         self.callbacks = callbacks
         self.per_batch: LRScheduler | ReduceLROnPlateau | None = None
+        self.per_epoch: LRScheduler | ReduceLROnPlateau | None = None
         self.display = Silent()
 
     def tell(self, moment: str) -> None:
         for callback in self.callbacks:
             getattr(callback, moment)(self.run)
 
-    def epoch(self, validation: Any, batch_size: int) -> Epoch | None:
-        """One walk through the data; None if it was cut short."""
+    def epoch(self, validation: Any, batch_size: int) -> None:
+        """One walk through the data, noted in the history unless it is cut short."""
         run, started = self.run, time.perf_counter()
         run.epoch, run.batch = run.epoch + 1, 0
         self.tell("on_epoch_begin")
@@ -165,7 +186,7 @@ class _Trainer:
             self.display.batch(run.epoch, run.batch, total, *now, speed)
             self.tell("on_batch_end")
             if run.stopped:
-                return None
+                return
         found = mean.evaluation()
         held: tuple[float | None, float | None] = (None, None)
         if validation is not None:
@@ -173,8 +194,11 @@ class _Trainer:
         result = Epoch(run.epoch, *found, *held, rate, seconds=time.perf_counter() - started)
         run.history.epochs.append(result)
         self.display.epoch(result)
+        if (
+            self.per_epoch is not None
+        ):  # before the callbacks, so that a checkpoint has the rate of the next epoch
+            _step(self.per_epoch, result)
         self.tell("on_epoch_end")
-        return result
 
     def _batch(self, batch: Any, mean: Means) -> None:
         run = self.run

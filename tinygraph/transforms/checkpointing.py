@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tinygraph.core.engine import ancestors, propagate
+from tinygraph.core.fingerprint import fingerprint
 from tinygraph.core.modes import mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, next_order
 from tinygraph.core.op import Op, op
+from tinygraph.core.regions import Region
 from tinygraph.core.registry import ops
-from tinygraph.core.state import default_generator
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
+from tinygraph.errors import StaleValueError
 
 
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function with the same results and gradients that keeps only its inputs for the backward pass.
 
-    The backward pass runs `function` again, with the library's generator as it was. Parameters that the function
-    reads by closure get their gradients too. Inside a capture the function is recorded as usual: there the plan
-    decides what to recompute.
+    The backward pass runs `function` again, and finds states and generators as they were: a second run of a BatchNorm
+    or Dropout neither counts nor draws. Parameters that the function reads by closure get their gradients too. Inside a
+    capture the function is recorded as usual: there the plan decides what to recompute.
+
+    Raises:
+        StaleValueError: in the backward pass, where something that the function reads has changed in between.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(2.0, requires_grad=True)
@@ -36,6 +42,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         if not modes.current.recording or modes.current.capture is not None:
             return function(*args, **kwargs)
         leaves, tree = flatten((args, kwargs))
+        as_they_are = [_as_it_is(leaf) for leaf in leaves]
         moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf._edge is not None]
 
         def run(*operands: Any) -> Any:
@@ -47,16 +54,19 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 
         operands = [leaves[i] for i in moving]
         leaves_without_graph = [None if i in moving else leaf for i, leaf in enumerate(leaves)]
-        generator = default_generator.state
-        segment = _Segment(run, [operand._value for operand in operands])
+        with Region(getattr(function, "__name__", type(function).__name__)) as region:
+            segment = _Segment(run, [operand._value for operand in operands])
+        region.rely(segment.outer_leaves)
+        leaves_without_graph = [None if i in moving else leaf for i, leaf in enumerate(as_they_are)]
         outputs, result = flatten(segment.result)
         outer = segment.outer_edges
         if not operands and not outer:
             return segment.result
         # The outer tensors join as operands, so that gradients reach them; their values are not kept.
+        read = segment.constants
         closed_over = [Tensor(edge_type(edge).stand_in(), edge, _leaf(edge)) for edge in outer]
         values = [out._value if isinstance(out, Tensor) else out for out in outputs]
-        again = _op(run, values, len(operands), generator, getattr(function, "__name__", "function"))
+        again = _op(run, values, len(operands), region, read)
         del segment
         out = again(*operands, *closed_over)
         return result.unflatten(list(out) if isinstance(out, tuple) else [out])
@@ -78,6 +88,12 @@ class _Segment:
         )
 
     @property
+    def outer_leaves(self) -> list[Leaf]:
+        """The leaves from before the run that it read, parameters and others."""
+        entries = (entry for node in self.nodes for entry in node.inputs)
+        return [one for one in entries if isinstance(one, Leaf) and one.order < self.floor]
+
+    @property
     def outer_edges(self) -> list[Edge]:
         """The recorded values from before the run that it read, each once."""
         found: dict[tuple[int, int], Edge] = {}
@@ -88,6 +104,22 @@ class _Segment:
                 if isinstance(source, Node) and source.order < self.floor and _tracked(source):
                     found[id(source), getattr(entry, "index", 0)] = entry
         return list(found.values())
+
+    @property
+    def constants(self) -> list[bytes | Any]:
+        """What tells the plain arrays and numbers apart that the run read, in order."""
+        return [
+            fingerprint(np.asarray(entry))
+            for node in self.nodes
+            for entry in node.inputs
+            if isinstance(entry, np.ndarray | np.generic | int | float | complex)
+        ]
+
+
+def _as_it_is(leaf: Any) -> Any:
+    """A tensor of plain data as it is now: a later write gives it another array, which the second run would read."""
+    plain = isinstance(leaf, Tensor) and leaf._edge is None and leaf._leaf is None
+    return Tensor(leaf._value) if plain else leaf
 
 
 def _fresh(operand: Any) -> Tensor:
@@ -107,17 +139,20 @@ def _leaf(edge: Edge) -> Leaf | None:
     return edge if isinstance(edge, Leaf) else None
 
 
-def _op(run: Callable[..., Any], values: list[Any], count: int, generator: Any, name: str) -> Op:
+def _op(run: Callable[..., Any], values: list[Any], count: int, region: Region, read: list[Any]) -> Op:
     """The op of one checkpointed call: its forward is done already, its rule runs the function again."""
 
     def checkpoint(*xs: Any) -> Any:
         return tuple(values) if len(values) != 1 else values[0]
 
     def checkpoint_wrt_xs(g: Any, xs: Any) -> Any:
+        with region.again():
+            return pulled_back(g if isinstance(g, tuple) else (g,), xs[:count])
+
+    def pulled_back(cotangents: tuple[Any, ...], xs: Any) -> tuple[Any, ...]:
         record = modes.current.recording
-        with _generator_at(generator):
-            segment = _Segment(run, xs[:count])
-        cotangents = g if isinstance(g, tuple) else (g,)
+        segment = _Segment(run, xs)
+        _require_same(values, flatten(segment.result)[0], region.name, segment.constants == read)
         seeds = [
             (out._edge, cotangent)
             for out, cotangent in zip(flatten(segment.result)[0], cotangents, strict=True)
@@ -130,7 +165,7 @@ def _op(run: Callable[..., Any], values: list[Any], count: int, generator: Any, 
         found = propagate(nodes, seeds, wanted={id(edge_node(edge)) for edge in targets}, record=record)
         return tuple(_gradient(found, edge) for edge in targets)
 
-    made = op(name=f"checkpoint({name})", declare=False)(checkpoint)
+    made = op(name=f"checkpoint({region.name})", declare=False)(checkpoint)
     made.vjp("xs")(checkpoint_wrt_xs)
     return made
 
@@ -140,11 +175,32 @@ def _gradient(found: dict[int, Any], edge: Edge) -> Any:
     return gradient[edge.index] if isinstance(edge, Port) and gradient is not None else gradient
 
 
-@contextmanager
-def _generator_at(state: Any) -> Iterator[None]:
-    before = default_generator.state
-    default_generator.state = state
-    try:
-        yield
-    finally:
-        default_generator.state = before
+def _require_same(values: Sequence[Any], outputs: Sequence[Any], name: str, same_data: bool) -> None:
+    """Raise if the second run did not compute what the first one did.
+
+    What it reads besides states cannot be watched - attributes, modes, Python's random - but what it makes of them can,
+    and the arrays and numbers that its nodes read are compared as they are (`same_data`). Sums of many numbers may
+    round otherwise where arrays lie otherwise, so equality is not asked for.
+    """
+    same = same_data and len(values) == len(outputs)
+    for value, out in zip(values, outputs, strict=False):
+        if isinstance(out, Tensor) and out._value is not None:
+            same = same and _close(np.asarray(value), np.asarray(out._value))
+    if not same:
+        raise StaleValueError(
+            f"checkpoint({name}): run again for the backward pass, the function read other data, or computed other "
+            f"values, than in the forward pass. Something that it reads has changed since - an array, an attribute, "
+            f"train() or eval(), Python's or NumPy's own random numbers: run backward before changing it, pass it as "
+            f"an argument, or draw from tinygraph's generators"
+        )
+
+
+def _close(value: np.ndarray[Any, Any], again: np.ndarray[Any, Any]) -> bool:
+    if value.shape != again.shape or value.dtype != again.dtype:
+        return False
+    if value.dtype.kind not in "fc":
+        return bool((value == again).all())
+    finite = np.abs(value[np.isfinite(value)])
+    rounding = float(np.finfo(value.dtype).eps) ** 0.75
+    scale = float(finite.max(initial=0.0))
+    return bool(np.allclose(again, value, rtol=rounding, atol=rounding * scale, equal_nan=True))

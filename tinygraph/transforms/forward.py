@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.engine import ones_like, owned
 from tinygraph.core.modes import mode
 from tinygraph.core.node import edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tangents import push, tangent_of
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.trees import flatten
+from tinygraph.core.trees import flatten, flatten_like
 from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.errors import RecordingError, ShapeError
-from tinygraph.transforms.reverse import Linearized, closed_over, grad, positions
+from tinygraph.transforms.primals import positions
+from tinygraph.transforms.reverse import Linearized, closed_over, grad
 
 
 class Pushed(Linearized):
@@ -67,9 +69,11 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     (np.float64(0.0), np.float64(2.0))
     """
     linear = Pushed(function, tuple(primals), "jvp")
-    flat, tree = flatten(tuple(tangents))
-    if tree.count != linear.tree.count:
-        raise ShapeError(f"jvp: the tangents have the structure {tree}, the primals {linear.tree}")
+    flat = flatten_like(tuple(tangents), linear.tree)
+    if len(flat) != linear.tree.count:
+        raise ShapeError(
+            f"jvp: the tangents have the structure {flatten(tuple(tangents))[1]}, the primals {linear.tree}"
+        )
     fitted = []
     for i, (primal, tangent) in enumerate(zip(linear.primals.tensors, flat, strict=True)):
         if not isinstance(tangent, Tensor):
@@ -78,6 +82,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
             raise ShapeError(f"jvp: tangent {i} has shape {tangent.shape}, its primal {primal.shape}")
         fitted.append(tangent)
     moved, record = linear.push(fitted)
+    moved = owned(moved, linear.nodes, [*fitted, *linear.outputs])
     return linear.value(), linear.result.unflatten([linear.primals.released(one, record) for one in moved])
 
 
@@ -107,7 +112,7 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
 
     @functools.wraps(function)
     def matrix(*args: Any, **kwargs: Any) -> Any:
-        chosen = positions(argnums, len(args), "jacobian")
+        chosen, one = positions(argnums, len(args), "jacobian")
         linear = Pushed(closed_over(function, args, kwargs, chosen), [args[i] for i in chosen], "jacobian")
         if not linear.outputs:
             raise RecordingError("jacobian needs a function that returns arrays; this one returned nothing")
@@ -115,12 +120,21 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
         found = []
         for k, out in enumerate(linear.outputs):
             out_type = out.type if isinstance(out, Tensor) else type_of(out)
-            make = _columns if inputs < out_type.size else _rows
-            blocks = linear.tree.unflatten(make(linear, k, out_type))
-            found.append(blocks[0] if isinstance(argnums, int) else blocks)
+            blocks = linear.tree.unflatten(_mode(linear, out_type, inputs)(linear, k, out_type))
+            found.append(blocks[0] if one else blocks)
         return linear.result.unflatten(found)
 
     return matrix
+
+
+def _mode(linear: Pushed, out_type: ArrayType, inputs: int) -> Callable[..., list[Any]]:
+    """By rows or by columns, whichever is fewer; of a complex result of real arguments a row is half of the truth."""
+    real = any(tensor.dtype.kind not in "cO" for tensor in linear.primals.tensors)
+    if out_type.dtype.kind == "c" and real:
+        return _columns
+    if out_type.dtype.kind != "c" and any(tensor.dtype.kind == "c" for tensor in linear.primals.tensors):
+        return _rows
+    return _columns if inputs < out_type.size else _rows
 
 
 def _rows(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
@@ -128,9 +142,7 @@ def _rows(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
     rows = []
     cotangents: list[Any] = [None] * len(linear.outputs)
     for i in range(out_type.size):
-        seed = np.zeros(out_type.size, out_type.dtype)
-        seed[i] = 1
-        cotangents[k] = as_value(seed.reshape(out_type.shape))
+        cotangents[k] = _direction(linear.outputs[k], out_type, i)
         rows.append(linear.pull(cotangents))
     shapes = [tensor.shape for tensor in linear.primals.tensors]
     if not rows:
@@ -147,10 +159,8 @@ def _columns(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
     for position, tensor in enumerate(linear.primals.tensors):
         columns = []
         for i in range(tensor.size):
-            direction = np.zeros(tensor.size, tensor.dtype)
-            direction[i] = 1
             tangents: list[Any] = [None] * len(linear.primals.tensors)
-            tangents[position] = as_value(direction.reshape(tensor.shape))
+            tangents[position] = _direction(tensor, tensor.type, i)
             moved, record = linear.push(tangents)
             columns.append(linear.primals.released(moved[k], record))
         if columns:
@@ -159,6 +169,14 @@ def _columns(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
             block = np.zeros((*out_type.shape, *tensor.shape), tensor.dtype)
         blocks.append(block)
     return blocks
+
+
+def _direction(of: Any, types: ArrayType, i: int) -> Any:
+    """1 at the i-th element and 0 elsewhere, objects of the kind of the value's own."""
+    one = ones_like(of._value if isinstance(of, Tensor) else of, types)
+    direction = np.reshape(one, -1) * 0
+    direction[i] = np.reshape(one, -1)[i]
+    return as_value(direction.reshape(types.shape))
 
 
 def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
@@ -177,12 +195,12 @@ def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
     array([[ 6.,  0.],
            [ 0., 12.]])
     """
-    if isinstance(argnums, int):
-        return jacobian(grad(function, argnums), argnums)
-    chosen = tuple(argnums)
 
     @functools.wraps(function)
     def blocks(*args: Any, **kwargs: Any) -> Any:
+        chosen, one = positions(argnums, len(args), "hessian")
+        if one:
+            return jacobian(grad(function, chosen[0]), chosen[0])(*args, **kwargs)
         return tuple(jacobian(grad(function, i), chosen)(*args, **kwargs) for i in chosen)
 
     return blocks

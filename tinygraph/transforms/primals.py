@@ -6,18 +6,20 @@ stays a tensor, recorded; if not, arrays come out where arrays went in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tinygraph.core.engine import ancestors
-from tinygraph.core.modes import modes
+from tinygraph.core.modes import mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, as_value, type_of
-from tinygraph.errors import DTypeError
+from tinygraph.core.types import ArrayType, as_value, require_plain, type_of
+from tinygraph.core.views import lies_in_leaf
+from tinygraph.errors import DTypeError, SettingError
 
 
 class Primals:
@@ -26,11 +28,27 @@ class Primals:
     Attributes:
         given: the values as the user passed them.
         tensors: the copies, each a leaf, or an identity node of a tensor that is itself recorded.
+
+    Those that are kept while user's code runs, which may write what it gave, have memory of their own.
     """
 
-    def __init__(self, given: Sequence[Any], transform: str) -> None:
+    def __init__(self, given: Sequence[Any], transform: str, kept: bool = False) -> None:
         self.given = [_checked(value, i, transform) for i, value in enumerate(given)]
-        self.tensors = [_fresh(value) for value in self.given]
+        self.tensors = [_fresh(value, kept) for value in self.given]
+
+    @contextmanager
+    def differentiated(self) -> Iterator[None]:
+        """Run a function on them: no value of theirs may leave, and in a capture `requires_grad` answers as eagerly."""
+        capture = modes.current.capture
+        added = set() if capture is None else {id(edge_node(edge)) for edge in self.edges} - capture.primals
+        if capture is not None:
+            capture.primals = capture.primals | added
+        try:
+            with mode(primals=tuple(map(edge_node, self.edges))):
+                yield
+        finally:
+            if capture is not None:
+                capture.primals = capture.primals - added
 
     @property
     def edges(self) -> list[Edge]:
@@ -81,6 +99,25 @@ class Primals:
         return Tensor(plain) if self.with_tensors else plain
 
 
+def positions(argnums: int | Sequence[int], count: int, transform: str) -> tuple[list[int], bool]:
+    """`argnums` as non-negative positions, and whether it is one number: then one derivative comes out, not a tuple.
+
+    Raises:
+        SettingError: what is no whole number, a position that the call has no argument for, or one that is named twice.
+    """
+    one = not isinstance(argnums, Iterable)
+    numbers: list[Any] = list(argnums) if isinstance(argnums, Iterable) else [argnums]
+    where = f"{transform}: argnums={argnums!r}"
+    if not numbers or any(isinstance(i, bool | str) or not isinstance(i, int | np.integer) for i in numbers):
+        raise SettingError(f"{where} must be the position of an argument, or several: 0, or (0, 2)")
+    found = [int(i) % count if count and -count <= i < count else -1 for i in numbers]
+    if -1 in found:
+        raise SettingError(f"{where}, but the call has {count} positional argument(s)")
+    if len(set(found)) < len(found):
+        raise SettingError(f"{where} names an argument twice: name each once, and use its derivative twice")
+    return found, one
+
+
 def _untracked(source: Node) -> bool:
     return isinstance(source, Leaf) and not source.requires_grad
 
@@ -92,6 +129,7 @@ def _edge(tensor: Tensor) -> Edge:
 
 def _checked(value: Any, i: int, transform: str) -> Any:
     if not isinstance(value, Tensor):
+        require_plain(value)
         value = np.asarray(value)
     types: ArrayType = value.type if isinstance(value, Tensor) else type_of(value)
     if not types.differentiable:
@@ -102,11 +140,12 @@ def _checked(value: Any, i: int, transform: str) -> Any:
     return value
 
 
-def _fresh(value: Any) -> Tensor:
+def _fresh(value: Any, kept: bool) -> Tensor:
     if isinstance(value, Tensor) and value._edge is not None:
-        with_node: Tensor = ops.identity(value)
+        with_node: Tensor = ops.copy(value) if kept and lies_in_leaf(value) else ops.identity(value)
         return with_node
     plain = value._value if isinstance(value, Tensor) else value
+    plain = np.array(plain) if kept else plain
     stored = plain if plain.ndim or plain.dtype.kind == "O" else plain[()]
     leaf = Leaf(stored, requires_grad=True, kind="input")
     return Tensor(stored, leaf, leaf)

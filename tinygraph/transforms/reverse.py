@@ -7,33 +7,34 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from tinygraph.core.engine import propagate
+from tinygraph.core.engine import complex_loss, fitting, ones_like, owned, propagate
 from tinygraph.core.modes import mode
 from tinygraph.core.node import edge_node
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.trees import flatten
-from tinygraph.core.types import ArrayType, as_value, type_of
-from tinygraph.errors import RecordingError, SettingError, ShapeError, TinygraphWarning
-from tinygraph.transforms.primals import Primals
+from tinygraph.core.trees import flatten, flatten_like
+from tinygraph.core.types import ArrayType, type_of
+from tinygraph.errors import RecordingError, ShapeError, TinygraphWarning
+from tinygraph.transforms.primals import Primals, positions
 
 
 class Linearized:
     """A function that has been run on tracked primals: its outputs, ready to be pulled back."""
 
-    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any], transform: str) -> None:
+    def __init__(
+        self, function: Callable[..., Any], arguments: Sequence[Any], transform: str, kept: bool = False
+    ) -> None:
         leaves, self.tree = flatten(tuple(arguments))
         with mode(recording=True):
-            self.primals = Primals(leaves, transform)
-            result = function(*self.tree.unflatten(self.primals.tensors))
+            self.primals = Primals(leaves, transform, kept)
+            with self.primals.differentiated():
+                result = function(*self.tree.unflatten(self.primals.tensors))
         self.outputs, self.result = flatten(result)
         self.nodes = self.primals.reached(self.outputs)
         self.live = self.primals.live_outside(self.nodes, self.primals.from_before(self.outputs))
         if not any(isinstance(out, Tensor) for out in self.outputs):
             warnings.warn(
                 f"{transform}: the function returned no tensor, so its result does not depend on its arguments "
-                f"through recorded ops and the derivative is zero. float(), .item() and .numpy() end the recording",
+                f"through recorded ops and the derivative is zero. .item(), .numpy() and .detach() end the recording",
                 TinygraphWarning,
                 stacklevel=4,
             )
@@ -48,21 +49,20 @@ class Linearized:
             if cotangent is None:
                 continue
             if isinstance(out, Tensor) and out._edge is not None and out.type.differentiable:
-                seeds.append((out._edge, _fitting(cotangent, out.type)))
+                seeds.append((out._edge, _fitted(cotangent, out.type)))
         record = self.primals.live_outside(self.nodes, extra=[seed for _, seed in seeds])
         wanted = {id(edge_node(edge)) for edge in self.primals.edges}
         found = propagate(self.nodes, seeds, wanted=wanted, record=record)
-        return [
-            self.primals.released(found[id(edge_node(edge))], record)
-            if id(edge_node(edge)) in found
-            else self.primals.released(tensor.type.zeros(), record)
+        gradients = [
+            found[id(edge_node(edge))] if id(edge_node(edge)) in found else tensor.type.zeros()
             for edge, tensor in zip(self.primals.edges, self.primals.tensors, strict=True)
         ]
+        handed_on = [*(seed for _, seed in seeds), *self.primals.tensors, *self.outputs]
+        return [self.primals.released(one, record) for one in owned(gradients, self.nodes, handed_on)]
 
 
-def _fitting(cotangent: Any, types: ArrayType) -> Any:
-    if not isinstance(cotangent, Tensor):
-        cotangent = as_value(cotangent, types.dtype)
+def _fitted(cotangent: Any, types: ArrayType) -> Any:
+    cotangent = fitting(cotangent, types, "the cotangent")
     if cotangent.shape != types.shape:
         raise ShapeError(
             f"the cotangent has shape {cotangent.shape}, but the output it belongs to is {types}"
@@ -89,13 +89,14 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     >>> pull(np.array([1.0, 10.0]))
     (array([ 2., 40.]),)
     """
-    linear = Linearized(function, primals, "vjp")
+    linear = Linearized(function, primals, "vjp", kept=True)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        cotangents, tree = flatten(cotangent)
-        if tree.count != linear.result.count:
+        cotangents = flatten_like(cotangent, linear.result)
+        if len(cotangents) != linear.result.count:
             raise ShapeError(
-                f"the function returned {linear.result}, so pull() needs a cotangent of that structure, not {tree}"
+                f"the function returned {linear.result}, so pull() needs a cotangent of that structure, not "
+                f"{flatten(cotangent)[1]}"
             )
         gradients: tuple[Any, ...] = linear.tree.unflatten(linear.pull(cotangents))
         return gradients
@@ -110,7 +111,7 @@ def value_and_grad(
 
     @functools.wraps(function)
     def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        chosen = positions(argnums, len(args), "grad")
+        chosen, one = positions(argnums, len(args), "grad")
         linear = Linearized(closed_over(function, args, kwargs, chosen), [args[i] for i in chosen], "grad")
         if len(linear.outputs) != 1:
             raise RecordingError(
@@ -123,9 +124,12 @@ def value_and_grad(
                 f"grad needs a function that returns a scalar; this one returned {types}. Reduce it (np.sum, "
                 f".mean()), or use tg.jacobian or tg.vjp"
             )
-        seed = as_value(np.ones(types.shape, types.dtype))
+        real = next((x for x in linear.primals.tensors if x.dtype.kind not in "cO"), None)
+        if types.dtype.kind == "c" and real is not None:
+            raise complex_loss("grad", types, f"an argument ({real.type})")
+        seed = ones_like(out._value if isinstance(out, Tensor) else out, types)
         gradients = linear.tree.unflatten(linear.pull([seed]))
-        return linear.value(), gradients[0] if isinstance(argnums, int) else gradients
+        return linear.value(), gradients[0] if one else gradients
 
     return with_gradient
 
@@ -144,7 +148,8 @@ def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Call
 
     Raises:
         RecordingError: the function does not return a scalar.
-        DTypeError: an integer argument.
+        DTypeError: an integer argument, or a complex result of a real one.
+        SettingError: `argnums` names no argument of the call, or one twice.
 
     >>> import numpy as np
     >>> grad(lambda x: np.sum(np.sin(x) ** 2))(np.array([0.0, np.pi / 4]))
@@ -159,21 +164,6 @@ def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Call
         return both(*args, **kwargs)[1]
 
     return gradient
-
-
-def positions(argnums: int | Sequence[int], count: int, transform: str) -> list[int]:
-    """`argnums` as a list of non-negative positions.
-
-    Raises:
-        SettingError: a position that the call has no argument for.
-    """
-    chosen = [argnums] if isinstance(argnums, int) else list(argnums)
-    for i in chosen:
-        if not -count <= i < count:
-            raise SettingError(
-                f"{transform}: argnums={argnums}, but the call has {count} positional argument(s)"
-            )
-    return [i % count for i in chosen]
 
 
 def closed_over(

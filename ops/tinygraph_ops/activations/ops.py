@@ -20,6 +20,7 @@ from tinygraph.plugin import (
     op,
     ops,
 )
+from tinygraph_ops.half_precision import narrow, wide
 
 _LINE = [-2.0, -0.5, 0.25, 3.0]
 _GRID = [[-2.0, -0.5, 0.25], [3.0, 0.1, -1.0]]
@@ -48,6 +49,12 @@ def relu(x: Any) -> Any:
     return np.maximum(x, 0)
 
 
+@relu.emit
+def relu_emitted(code: Any, x: Any) -> Any:
+    zero = code.constant(0, x)
+    return code.select(code.compare("<=", x, zero), zero, x)  # nan stays, -0.0 does not
+
+
 @relu.vjp("x")
 def relu_wrt_x(g: Any, out: Any) -> Any:
     return ops.where(out > 0, g, 0)
@@ -70,6 +77,12 @@ def leaky_relu(x: Any, *, negative_slope: float = 0.01) -> Any:
     array([-0.1,  2. ])
     """
     return np.where(np.greater(x, 0), x, np.multiply(x, negative_slope))
+
+
+@leaky_relu.emit
+def leaky_relu_emitted(code: Any, x: Any, *, negative_slope: float) -> Any:
+    scaled = code.multiply(x, code.constant(negative_slope, x))
+    return code.select(code.compare(">", x, code.constant(0, x)), x, scaled)
 
 
 @leaky_relu.vjp("x")
@@ -137,6 +150,13 @@ def elu(x: Any, *, alpha: float = 1.0) -> Any:
     return np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0)))
 
 
+@elu.emit
+def elu_emitted(code: Any, x: Any, *, alpha: float) -> Any:
+    zero = code.constant(0, x)
+    below = code.multiply(code.constant(alpha, x), code.expm1(code.minimum(x, zero)))
+    return code.select(code.compare(">", x, zero), x, below)
+
+
 @elu.vjp("x")
 def elu_wrt_x(g: Any, x: Any, *, alpha: float) -> Any:
     # At 0 this is the left side's slope, and its own derivative there the right side's, as in PyTorch.
@@ -162,6 +182,11 @@ def sigmoid(x: Any) -> Any:
     return np.where(np.greater_equal(x, 0), 1, small) / (1 + small)
 
 
+@sigmoid.emit
+def sigmoid_emitted(code: Any, x: Any) -> Any:
+    return code.sigmoid(x)
+
+
 @sigmoid.vjp("x")
 def sigmoid_wrt_x(g: Any, out: Any) -> Any:
     return g * out * (1 - out)
@@ -185,6 +210,12 @@ def log_sigmoid(x: Any) -> Any:
     return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
 
 
+@log_sigmoid.emit
+def log_sigmoid_emitted(code: Any, x: Any) -> Any:
+    small = code.exp(code.negative(code.intrinsic("llvm.fabs", x)))
+    return code.subtract(code.minimum(x, code.constant(0, x)), code.log1p(small))
+
+
 @log_sigmoid.vjp("x")
 def log_sigmoid_wrt_x(g: Any, x: Any) -> Any:
     return g * sigmoid(-x)
@@ -206,6 +237,11 @@ def silu(x: Any) -> Any:
     array([   0., 1000.])
     """
     return x * sigmoid(x)
+
+
+@silu.emit
+def silu_emitted(code: Any, x: Any) -> Any:
+    return code.multiply(x, code.sigmoid(x))
 
 
 @silu.vjp("x")
@@ -236,6 +272,13 @@ def softplus(x: Any, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
     if not beta > 0:
         raise SettingError(f"beta is {beta}; it must be positive")
     return np.where(np.greater(x, threshold / beta), x, np.logaddexp(np.multiply(x, beta), 0) / beta)
+
+
+@softplus.emit
+def softplus_emitted(code: Any, x: Any, *, beta: float, threshold: float) -> Any:
+    scaled = code.multiply(x, code.constant(beta, x))
+    smooth = code.divide(code.softplus(scaled), code.constant(beta, x))
+    return code.select(code.compare(">", scaled, code.constant(threshold, x)), x, smooth)
 
 
 @softplus.vjp("x")
@@ -277,6 +320,16 @@ def gelu(x: Any, *, approximate: str = "none") -> Any:
     if approximate == "none":
         return x * _normal_distribution(x)
     raise SettingError(f'approximate is {approximate!r}; it can be "none" or "tanh"')
+
+
+@gelu.emit
+def gelu_emitted(code: Any, x: Any, *, approximate: str) -> Any:
+    half = code.constant(0.5, x)
+    if approximate == "tanh":
+        cubic = code.multiply(code.multiply(x, x), code.multiply(x, code.constant(CUBIC, x)))
+        argument = code.multiply(code.constant(math.sqrt(2 / math.pi), x), code.add(x, cubic))
+        return code.multiply(x, code.fma(half, code.tanh(argument), half))
+    return code.multiply(x, code.normal_distribution(x))
 
 
 @gelu.vjp("x")
@@ -329,7 +382,7 @@ def softmax(x: Any, *, axis: Any = -1) -> Any:
     """
     axes = normalize_axes(axis, np.ndim(x))
     exponentials = np.exp(_shifted(x, axes))
-    return exponentials / exponentials.sum(axis=axes, keepdims=True)
+    return narrow(exponentials / exponentials.sum(axis=axes, keepdims=True), x.dtype)
 
 
 @softmax.expand
@@ -339,6 +392,7 @@ def softmax_expansion(x: ArrayType, *, axis: Any) -> Expansion:
 
 @softmax.vjp("x")
 def softmax_wrt_x(g: Any, out: Any, *, axis: Any) -> Any:
+    g, out = wide(g), wide(out)
     return out * (g - ops.sum(g * out, axis=axis, keepdims=True))
 
 
@@ -365,7 +419,8 @@ def log_softmax(x: Any, *, axis: Any = -1) -> Any:
     """
     axes = normalize_axes(axis, np.ndim(x))
     shifted = _shifted(x, axes)
-    return shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True)) if shifted.size else shifted
+    out = shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True)) if shifted.size else shifted
+    return narrow(out, x.dtype)
 
 
 @log_softmax.expand
@@ -375,6 +430,7 @@ def log_softmax_expansion(x: ArrayType, *, axis: Any) -> Expansion:
 
 @log_softmax.vjp("x")
 def log_softmax_wrt_x(g: Any, out: Any, *, axis: Any) -> Any:
+    g, out = wide(g), wide(out)
     return g - ops.exp(out) * ops.sum(g, axis=axis, keepdims=True)
 
 
@@ -386,6 +442,6 @@ def _over_axis_types(x: ArrayType, *, axis: Any = -1) -> ArrayType:
 
 
 def _shifted(x: Any, axes: tuple[int, ...]) -> Any:
-    """A new floating array: x less its maximum, so that no exponential overflows."""
-    x = x if x.dtype.kind in "fc" else x.astype(np.float64)
+    """A new floating array, at least float32: x less its maximum, so that no exponential overflows."""
+    x = wide(x) if x.dtype.kind in "fc" else x.astype(np.float64)
     return x - x.max(axis=axes, keepdims=True, initial=-np.inf)

@@ -5,7 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import DTypeError, ErrorSample, NumpyFunctionError, Sample, op, ops
+from tinygraph.plugin import (
+    ArrayType,
+    DTypeError,
+    ErrorSample,
+    NumpyFunctionError,
+    Sample,
+    broadcast_shapes,
+    op,
+    ops,
+)
 
 
 @op(
@@ -21,6 +30,11 @@ from tinygraph.plugin import DTypeError, ErrorSample, NumpyFunctionError, Sample
 def where(condition: Any, x: Any, y: Any) -> Any:
     """x where the condition holds, y elsewhere;  gradients flow to what was chosen, and exact zeros elsewhere."""
     return np.where(condition, x, y)
+
+
+@where.emit(conditions="condition", bools=True)
+def where_emitted(code: Any, condition: Any, x: Any, y: Any) -> Any:
+    return code.select(condition, x, y)
 
 
 @where.vjp("x")
@@ -57,6 +71,11 @@ def maximum(x: Any, y: Any) -> Any:
     return np.maximum(x, y)
 
 
+@maximum.emit(bools=True)
+def maximum_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.maximum(x, y)
+
+
 @maximum.vjp("x")
 def maximum_wrt_x(g: Any, x: Any, y: Any) -> Any:
     return _share(g, ops.less(x, y), ops.equal(x, y))
@@ -80,6 +99,11 @@ def maximum_wrt_y(g: Any, x: Any, y: Any) -> Any:
 def minimum(x: Any, y: Any) -> Any:
     """The smaller of x and y, nan if either is;  the gradient goes to it, half to each where they are equal."""
     return np.minimum(x, y)
+
+
+@minimum.emit(bools=True)
+def minimum_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.minimum(x, y)
 
 
 @minimum.vjp("x")
@@ -113,6 +137,23 @@ def _share(g: Any, loses: Any, ties: Any) -> Any:
 def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     """min(max(x, min), max), either bound absent if None;  the gradient goes to what was chosen, to x on a bound."""
     return np.clip(x, min, max)
+
+
+def _one_or_each(x: Any, *bounds: Any) -> bool:
+    """Whether each bound is a number, or lies beside x element by element.
+
+    Zeros that differ in sign are equal: NumPy keeps x beside one bound for all, and takes the bound of an array.
+    """
+    shape = broadcast_shapes(*(one.shape for one in (x, *bounds) if isinstance(one, ArrayType)))
+    return all(not isinstance(one, ArrayType) or one.shape == shape for one in bounds)
+
+
+@clip.emit(fits=_one_or_each)
+def clip_emitted(code: Any, x: Any, min: Any, max: Any) -> Any:
+    if code.single_numbers or (code.number(min) is not None and code.number(max) is not None):
+        x = code.select(code.either(code.compare("<", x, min), code.is_nan(min)), min, x)
+        return code.select(code.either(code.compare(">", x, max), code.is_nan(max)), max, x)
+    return code.minimum(code.maximum(x, min), max)
 
 
 @clip.vjp("x")
@@ -159,11 +200,19 @@ def abs(x: Any) -> Any:
     return np.abs(x)
 
 
+@abs.emit
+def abs_emitted(code: Any, x: Any) -> Any:
+    return code.intrinsic("llvm.fabs", x)
+
+
 @abs.vjp("x")
 def abs_wrt_x(g: Any, x: Any, out: Any) -> Any:
     if x.dtype.kind != "c":
         return g * ops.sign(x)
-    return g * (ops.conj(x) / ops.where(out == 0, 1, out))
+    # 0 at 0 by convention, from which no further derivative follows: that of the root is not finite
+    nothing = ops.equal(out, 0)
+    direction = ops.conj(x) / ops.where(nothing, 1, out)
+    return g * ops.where(nothing, ops.sqrt(ops.where(nothing, out, 1)), direction)
 
 
 @abs.jvp("x")
@@ -189,6 +238,13 @@ def sign(x: Any) -> Any:
     return np.sign(x)
 
 
+@sign.emit
+def sign_emitted(code: Any, x: Any) -> Any:
+    zero = code.constant(0, x)
+    negative = code.select(code.compare("<", x, zero), code.constant(-1, x), code.add(x, zero))
+    return code.select(code.compare(">", x, zero), code.constant(1, x), negative)
+
+
 @op(
     kind="elementwise",
     numpy=np.floor,
@@ -198,6 +254,11 @@ def sign(x: Any) -> Any:
 def floor(x: Any) -> Any:
     """⌊x⌋; piecewise constant, so no gradient flows."""
     return np.floor(x)
+
+
+@floor.emit
+def floor_emitted(code: Any, x: Any) -> Any:
+    return code.intrinsic("llvm.floor", x)
 
 
 @op(
@@ -211,6 +272,11 @@ def ceil(x: Any) -> Any:
     return np.ceil(x)
 
 
+@ceil.emit
+def ceil_emitted(code: Any, x: Any) -> Any:
+    return code.intrinsic("llvm.ceil", x)
+
+
 @op(
     kind="elementwise",
     numpy=(np.trunc, np.fix),
@@ -220,6 +286,11 @@ def ceil(x: Any) -> Any:
 def trunc(x: Any) -> Any:
     """x without its fraction; piecewise constant, so no gradient flows."""
     return np.trunc(x)
+
+
+@trunc.emit
+def trunc_emitted(code: Any, x: Any) -> Any:
+    return code.intrinsic("llvm.trunc", x)
 
 
 @op(

@@ -116,6 +116,7 @@ def matmul_expansion(x: ArrayType, y: ArrayType) -> Expansion:
 
 @op(
     kind="contraction",
+    facts={"read_only": True},
     linear=("x", "y", "others"),
     samples=[
         Sample(_A, _B, subscripts="ij,jk->ik", expected=[[11.0, 3.0], [24.5, 6.0]]),
@@ -132,6 +133,7 @@ def matmul_expansion(x: ArrayType, y: ArrayType) -> Expansion:
         Sample(_A, _V, _B, _V, subscripts="ij,j,jk,j->ki"),
         Sample(_V, _V, subscripts="i,j->ij"),
         Sample(_A, _BATCH, subscripts="...,...->..."),
+        Sample([[2.0], [3.0]], _A, subscripts="ij,ij->i", expected=[12.0, 45.0]),
     ],
     error_samples=[
         ErrorSample(_A, _A, subscripts="ij,jk->ik", error=ShapeError, match="label 'j'"),
@@ -286,7 +288,10 @@ def _einsum_wrt(place: int, types: ArrayType, g: Any, operands: list[Any], subsc
         if not any(label in one for one in labels):  # summed over on its own
             factors.append(np.ones(size, types.dtype))
             labels.append(label)
-    return ops.einsum(*factors, subscripts=f"{','.join(labels)}->{target}")
+    found = ops.einsum(*factors, subscripts=f"{','.join(labels)}->{target}")
+    # where the others have size 1 and were broadcast, every element of this operand met the same one
+    shape = tuple(own if size == 1 else size for size, own in zip(found.shape, types.shape, strict=True))
+    return ops.broadcast_to(found, shape=shape) if shape != found.shape else found
 
 
 # -- compositions ------------------------------------------------------------------------------------------------------
@@ -376,15 +381,27 @@ def vdot(x: Any, y: Any) -> Any:
 
 
 @composite(
-    numpy=np.vecdot,
+    numpy=(np.vecdot, np.linalg.vecdot),
     samples=[
         Sample(_A, _V, expected=[-1.5, -3.0]),
         Sample([1.0j, 2.0], [1.0, 1.0j], expected=1.0j),
+        Sample(_A, _A, axis=0, expected=[17.0, 29.0, 45.0]),
+    ],
+    error_samples=[
+        ErrorSample(_A, [1.0], error=ShapeError, match="3 in x and 1 in y"),
+        ErrorSample(_A, 1.0, error=ShapeError, match="0 dimensions"),
     ],
 )
-def vecdot(x: Any, y: Any) -> Any:
-    """Σ conj(x) y over the last axis, the other axes broadcasting."""
-    return ops.sum(ops.multiply(ops.conj(x), y), axis=-1)
+def vecdot(x: Any, y: Any, *, axis: int = -1) -> Any:
+    """Σ conj(x) y over `axis` of both, the last by default, the other axes broadcasting."""
+    (mine,), (theirs,) = normalize_axes(axis, np.ndim(x)), normalize_axes(axis, np.ndim(y))
+    if np.shape(x)[mine] != np.shape(y)[theirs]:
+        raise ShapeError(
+            f"vecdot: axis {axis} has the sizes {np.shape(x)[mine]} in x and {np.shape(y)[theirs]} in y, of shapes "
+            f"{np.shape(x)} and {np.shape(y)}; only other axes broadcast"
+        )
+    left, right = ops.moveaxis(x, source=mine, destination=-1), ops.moveaxis(y, source=theirs, destination=-1)
+    return ops.sum(ops.multiply(ops.conj(left), right), axis=-1)
 
 
 @composite(

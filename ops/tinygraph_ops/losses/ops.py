@@ -18,6 +18,7 @@ from tinygraph.plugin import (
     op,
     ops,
 )
+from tinygraph_ops.half_precision import narrow, wide
 
 Shape = tuple[int, ...]
 
@@ -101,17 +102,17 @@ def cross_entropy(
     _cross_entropy_shape(logits, labels, label_smoothing, reduction)
     labels = np.asarray(labels)
     axis = _class_axis(logits)
-    log_shares = ops.log_softmax(logits, axis=axis)
+    log_shares = ops.log_softmax(wide(logits), axis=axis)
     target = _target(labels, logits.shape[axis], label_smoothing, ignore_index, log_shares.dtype)
     # Where the target is 0, an infinite logit must not make a NaN.
     products = np.multiply(target, log_shares, out=np.zeros_like(log_shares), where=target != 0)
     if reduction == "none":
-        return -products.sum(axis=axis)
+        return narrow(-products.sum(axis=axis), logits.dtype)
     total = -products.sum()
-    if reduction == "sum":
-        return total
-    counted = _counted(labels, logits, ignore_index)
-    return total / counted if counted else total * np.nan
+    if reduction == "mean":
+        counted = _counted(labels, logits, ignore_index)
+        total = total / counted if counted else total * np.nan
+    return narrow(total, logits.dtype)
 
 
 @cross_entropy.types
@@ -127,6 +128,7 @@ def cross_entropy_types(
 def cross_entropy_wrt_logits(
     g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Any:
+    g, logits = wide(g), wide(logits)
     axis, dtype = _class_axis(logits), _floating(logits.dtype).name
     if _are_shares(labels):
         target = labels * (1.0 - label_smoothing) + label_smoothing / logits.shape[axis]
@@ -148,6 +150,7 @@ def cross_entropy_wrt_logits(
 
 @cross_entropy.vjp("labels")
 def cross_entropy_wrt_labels(g: Any, logits: Any, *, label_smoothing: float, reduction: str) -> Any:
+    g, logits = wide(g), wide(logits)
     scale = label_smoothing - 1.0
     if reduction == "mean":
         scale /= max(1, _positions(logits))

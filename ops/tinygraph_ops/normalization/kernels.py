@@ -15,8 +15,11 @@ import numpy as np
 from tinygraph import kernels
 from tinygraph.plugin import ArrayType, Lowering, Types, normalize_axes, reduced_shape
 from tinygraph_ops.activations.ops import log_softmax, softmax
+from tinygraph_ops.arithmetic import divide, multiply, subtract
+from tinygraph_ops.exponential import exp
 from tinygraph_ops.normalization.ops import standardize
 from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph_ops.powers.ops import square
 
 Axes = tuple[int, ...]
 
@@ -45,12 +48,12 @@ def generate_softmax(
     return in_order(
         generated(lambda step, x: x, [x], top, reduced="max"),
         generated(_exponential, [x, top], total, reduced="sum", besides=out),
-        generated(lambda step, x, total: step("divide", x, total), [out, total], out),
+        generated(lambda step, x, total: step(divide, x, total), [out, total], out),
     )
 
 
 def _exponential(step: Any, x: Any, top: Any) -> Any:
-    return step("exp", step("subtract", x, top))
+    return step(exp, step(subtract, x, top))
 
 
 def make_log_softmax(
@@ -74,7 +77,7 @@ def generate_log_softmax(
     generated = _generator(x.dtype, axes)
 
     def less(step: Any, x: Any, top: Any, log: Any) -> Any:
-        return step("subtract", step("subtract", x, top), log)
+        return step(subtract, step(subtract, x, top), log)
 
     return in_order(
         generated(lambda step, x: x, [x], top, reduced="max"),
@@ -121,10 +124,10 @@ def generate_standardize(
     generated = _generator(x.dtype, axes)
 
     def squared(step: Any, x: Any, mean: Any) -> Any:
-        return step("square", step("subtract", x, mean))
+        return step(square, step(subtract, x, mean))
 
     def scaled(step: Any, x: Any, mean: Any, scale: Any) -> Any:
-        return step("multiply", step("subtract", x, mean), scale)
+        return step(multiply, step(subtract, x, mean), scale)
 
     return in_order(
         generated(lambda step, x: x, [x], mean, reduced="mean"),
@@ -186,7 +189,7 @@ def _generator(dtype: np.dtype[Any], axes: Axes) -> Callable[..., Run]:
         program, outputs, reductions = build.program(value), [out], [reduced]
         if besides is not None:
             program, outputs, reductions = build.program(value, value), [besides, out], [None, reduced]
-        run: Run = elementwise.bind(program, inputs, outputs, reductions=reductions, axes=axes).run
+        run: Run = elementwise.bind(program, inputs, outputs, reductions=reductions, axes=axes)
         return run
 
     return generated

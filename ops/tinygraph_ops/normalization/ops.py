@@ -24,6 +24,7 @@ from tinygraph.plugin import (
     reduced_shape,
     reduction,
 )
+from tinygraph_ops.half_precision import narrow, wide, wide_dtype
 
 Shape = tuple[int, ...]
 
@@ -55,7 +56,8 @@ def standardize(x: Any, *, axis: Any, eps: float = 1e-5) -> Any:
         eps: added to the variance, which is the biased one.
 
     Returns:
-        (standardized, mean, variance): of the shape of x, and twice with size 1 along `axis`.
+        (standardized, mean, variance): of the shape of x, and twice with size 1 along `axis`. Of float16 both are
+        float32.
 
     >>> import numpy as np
     >>> standardize(np.array([1.0, 5.0]), axis=0, eps=0.0)
@@ -63,21 +65,22 @@ def standardize(x: Any, *, axis: Any, eps: float = 1e-5) -> Any:
     """
     axes = normalize_axes(axis, np.ndim(x))
     _check_eps(eps)
-    x = x if x.dtype.kind in "fc" else x.astype(np.float64)
+    before = x.dtype
+    x = wide(x) if x.dtype.kind in "fc" else x.astype(np.float64)
     # Sums and a count of at least 1, not means: empty input is no reason for a NaN and a warning.
     share = 1.0 / _count(x.shape, axes)
     mean = x.sum(axis=axes, keepdims=True) * share
     centered = x - mean
     variance = np.square(centered).sum(axis=axes, keepdims=True) * share
     centered *= 1.0 / np.sqrt(variance + eps)
-    return centered, mean, variance
+    return narrow(centered, before), mean, variance
 
 
 @standardize.types
 def standardize_types(x: ArrayType, *, axis: Any, eps: float = 1e-5) -> tuple[ArrayType, ...]:
     _check_eps(eps)
     dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
-    statistic = ArrayType(reduced_shape(x.shape, axis, True), dtype)
+    statistic = ArrayType(reduced_shape(x.shape, axis, True), wide_dtype(dtype))
     return ArrayType(x.shape, dtype), statistic, statistic
 
 
@@ -98,6 +101,7 @@ def standardize_wrt_x(g: Any, out: Any, *, axis: Any, eps: float) -> Any:
     """
     g_y, g_mean, g_variance = g
     y, _, variance = out
+    g_y, y = wide(g_y), wide(y)
     share = 1.0 / _count(y.shape, normalize_axes(axis, y.ndim))
     deviation = ops.sqrt(variance + eps)
     s = 1.0 / deviation
@@ -137,7 +141,8 @@ def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
         weight, bias: (channels,), or None.
 
     Returns:
-        (out, mean, variance): like x, and the statistics used, (channels,) both, for a running average.
+        (out, mean, variance): like x, and the statistics used, (channels,) both, for a running average; of float16
+        they are float32.
 
     Raises:
         ShapeError: no channel axis, or a weight or bias that does not have one entry for each channel.
@@ -148,8 +153,10 @@ def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
            [ 1.]])
     """
     channels = _channels("batch_norm", x, weight=weight, bias=bias)
-    out, mean, variance = standardize(x, axis=(0, *range(2, x.ndim)), eps=eps)
-    out = _affine(out, _along_channels(weight, x.ndim), _along_channels(bias, x.ndim))
+    out, mean, variance = standardize(wide(x), axis=(0, *range(2, x.ndim)), eps=eps)
+    out = _affine(
+        out, _along_channels(weight, x.ndim), _along_channels(bias, x.ndim), _common(x, weight, bias)
+    )
     return out, ops.reshape(mean, shape=(channels,)), ops.reshape(variance, shape=(channels,))
 
 
@@ -182,11 +189,12 @@ def batch_norm_inference(
     """
     _channels("batch_norm_inference", x, mean=mean, variance=variance, weight=weight, bias=bias)
     # One factor and one summand for each channel, so that x is passed over twice only.
-    scale = 1.0 / ops.sqrt(variance + eps)
+    scale = 1.0 / ops.sqrt(wide(variance) + eps)
     if weight is not None:
         scale = scale * weight
     shift = -mean * scale if bias is None else bias - mean * scale
-    return _affine(x, _along_channels(scale, x.ndim), _along_channels(shift, x.ndim))
+    dtype = _common(x, mean, variance, weight, bias)
+    return _affine(wide(x), _along_channels(scale, x.ndim), _along_channels(shift, x.ndim), dtype)
 
 
 def _channels(op_name: str, x: Any, **given: Any) -> int:
@@ -208,10 +216,15 @@ def _along_channels(values: Any, ndim: int) -> Any:
     return None if values is None else ops.reshape(values, shape=(-1, *[1] * (ndim - 2)))
 
 
-def _affine(x: Any, weight: Any, bias: Any) -> Any:
+def _affine(x: Any, weight: Any, bias: Any, dtype: Any) -> Any:
     if weight is not None:
-        x = x * weight
-    return x if bias is None else x + bias
+        x = x * wide(weight)
+    return narrow(x if bias is None else x + wide(bias), dtype)
+
+
+def _common(*operands: Any) -> Any:
+    """The dtype that operands have together."""
+    return np.result_type(*(one.dtype for one in operands if one is not None))
 
 
 # -- over the sample -----------------------------------------------------------------------------------------
@@ -246,8 +259,8 @@ def layer_norm(
     array([[-1.,  1.]])
     """
     axes = _last_axes("layer_norm", x, normalized_shape, weight=weight, bias=bias)
-    out, _, _ = standardize(x, axis=axes, eps=eps)
-    return _affine(out, weight, bias)
+    out, _, _ = standardize(wide(x), axis=axes, eps=eps)
+    return _affine(out, weight, bias, _common(x, weight, bias))
 
 
 @composite(
@@ -275,8 +288,9 @@ def rms_norm(x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | 
     """
     axes = _last_axes("rms_norm", x, normalized_shape, weight=weight)
     eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    dtype, x = _common(x, weight), wide(x)
     mean_square = ops.sum(ops.square(x), axis=axes, keepdims=True) * (1.0 / _count(x.shape, axes))
-    return _affine(x * (1.0 / ops.sqrt(mean_square + eps)), weight, None)
+    return _affine(x * (1.0 / ops.sqrt(mean_square + eps)), weight, None, dtype)
 
 
 @composite(
@@ -307,10 +321,11 @@ def group_norm(x: Any, weight: Any = None, bias: Any = None, *, groups: int, eps
         raise ShapeError(
             f"group_norm: groups is {groups}, which does not divide the {channels} channels of x of shape {x.shape}"
         )
-    grouped = ops.reshape(x, shape=(x.shape[0], groups, channels // groups, *x.shape[2:]))
+    grouped = ops.reshape(wide(x), shape=(x.shape[0], groups, channels // groups, *x.shape[2:]))
     standardized, _, _ = standardize(grouped, axis=tuple(range(2, grouped.ndim)), eps=eps)
     out = ops.reshape(standardized, shape=x.shape)
-    return _affine(out, _along_channels(weight, x.ndim), _along_channels(bias, x.ndim))
+    dtype = _common(x, weight, bias)
+    return _affine(out, _along_channels(weight, x.ndim), _along_channels(bias, x.ndim), dtype)
 
 
 def _last_axes(op_name: str, x: Any, normalized_shape: Any, **given: Any) -> Shape:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import Lowering, Types, normalize_axes
+from tinygraph.plugin import Lowering, Types, reduced_axes
 from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering
 from tinygraph_ops.reductions.ops import max, mean, min, prod, sum
 
@@ -53,11 +53,11 @@ def _lowering(kind: str) -> Callable[..., Lowering | None]:
         from tinygraph.kernels.program import Program
 
         program = Program((x.dtype.name,), (), (0,))
-        axes = normalize_axes(axis, len(x.shape))
+        axes = reduced_axes(axis, len(x.shape))
 
         def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
             made = elementwise.bind(program, inputs[:1], outputs, reductions=[kind], axes=axes)
-            return made.run
+            return made
 
         return Lowering(bind, name=f"generated {kind}")
 
@@ -65,4 +65,4 @@ def _lowering(kind: str) -> Callable[..., Lowering | None]:
 
 
 for _op in (sum, mean, max, min, prod):
-    _op.lower(_lowering(_op.name))
+    _op.lower(_lowering(_op.facts["reduction"]))

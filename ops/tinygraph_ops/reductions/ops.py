@@ -20,9 +20,11 @@ from tinygraph.plugin import (
     normalize_axes,
     op,
     ops,
+    reduced_axes,
     reduced_shape,
     reduction,
 )
+from tinygraph_ops.half_precision import narrow, wide
 
 _MATRIX = [[1.0, -2.0, 3.5], [0.5, 4.0, -1.5]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.5]], [[-5.0, 6.0], [7.0, 0.5]]]
@@ -37,11 +39,12 @@ def _kept(g: Any, x_type: ArrayType, axis: Any, keepdims: bool) -> Any:
 
 def _count(x_type: ArrayType, axis: Any) -> int:
     """How many elements go into one result."""
-    return _product(x_type.shape[i] for i in normalize_axes(axis, x_type.ndim))
+    return _product(x_type.shape[i] for i in reduced_axes(axis, x_type.ndim))
 
 
 @op(
     kind="reduction",
+    facts={"reduction": "sum"},
     numpy=np.sum,
     linear=("x",),
     samples=[
@@ -69,6 +72,7 @@ def sum_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
 
 @op(
     kind="reduction",
+    facts={"reduction": "mean"},
     numpy=np.mean,
     linear=("x",),
     samples=[
@@ -90,12 +94,13 @@ def mean_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
 
 @mean.vjp("x")
 def mean_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
-    share = g / (_count(x_type, axis) or 1)  # of no elements there is no share
+    share = wide(g) / (_count(x_type, axis) or 1)  # of no elements there is no share
     return ops.broadcast_to(_kept(share, x_type, axis, keepdims), shape=x_type.shape)
 
 
 @op(
     kind="reduction",
+    facts={"reduction": "prod"},
     numpy=np.prod,
     samples=[
         Sample([1.0, 2.0, 4.5], expected=9.0),
@@ -118,7 +123,7 @@ def prod_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
 
 @prod.vjp("x")
 def prod_wrt_x(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    axes = normalize_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     # the reduced axes, joined into one, come last
     order = (*(i for i in range(x.ndim) if i not in axes), *axes)
     moved = ops.transpose(x, axes=order)
@@ -156,6 +161,7 @@ def _product_before(x: Any, axis: int) -> Any:
 
 @op(
     kind="reduction",
+    facts={"reduction": "max"},
     numpy=(np.max, np.amax),
     samples=[
         Sample([1.0, 3.0, 2.5], expected=3.0),
@@ -187,6 +193,7 @@ def max_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
 
 @op(
     kind="reduction",
+    facts={"reduction": "min"},
     numpy=(np.min, np.amin),
     samples=[
         Sample([1.5, 3.0, 2.5], expected=1.5),
@@ -316,7 +323,7 @@ def cumsum(x: Any, *, axis: int | None = None) -> Any:
 def cumsum_wrt_x(g: Any, x_type: Any, axis: int | None) -> Any:
     along = 0 if axis is None else axis
     total = ops.flip(ops.cumsum(ops.flip(g, axis=along), axis=along), axis=along)
-    return ops.reshape(total, shape=x_type.shape) if axis is None else total
+    return ops.reshape(total, shape=x_type.shape) if axis is None or not x_type.ndim else total
 
 
 @op(
@@ -338,8 +345,8 @@ def cumprod(x: Any, *, axis: int | None = None) -> Any:
 @cumprod.vjp("x")
 def cumprod_wrt_x(g: Any, x: Any, axis: int | None) -> Any:
     # d/dx_k = (Π before k) s_k, with s_k = g_k + x_(k+1) s_(k+1) by doubling, so that nothing is divided
-    flat = ops.reshape(x, shape=(-1,)) if axis is None else x
-    along = 0 if axis is None else axis % x.ndim
+    flat = ops.reshape(x, shape=(-1,)) if axis is None or not x.ndim else x
+    along = 0 if axis is None else axis % flat.ndim
     if flat.size == 0:
         return ops.reshape(g, shape=x.shape)
     factor, total, by = _shifted(flat, along, -1, 0), g, 1
@@ -360,10 +367,10 @@ def cumprod_types(x: ArrayType, *, axis: int | None = None) -> ArrayType:
 
 
 def _cumulative(function: Any, x: ArrayType, axis: int | None) -> ArrayType:
-    axes = normalize_axes(axis, x.ndim)
+    axes = normalize_axes(axis, x.ndim or 1)
     if axis is not None and len(axes) != 1:
         raise SettingError(f"{function.__name__} takes one axis or None, not {axis}")
-    return ArrayType((x.size,) if axis is None else x.shape, function(x.stand_in((1,))).dtype)
+    return ArrayType((x.size,) if axis is None or not x.ndim else x.shape, function(x.stand_in((1,))).dtype)
 
 
 # -- exponentials, statistics and norms --------------------------------------------------------------------------------
@@ -381,17 +388,17 @@ def _cumulative(function: Any, x: ArrayType, axis: int | None) -> ArrayType:
     error_samples=[ErrorSample([1j], error=DTypeError, match="real")],
 )
 def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    """log Σ e^x over `axis` without overflow;  d/dx = e^(x - out), 0 where out is -∞."""
+    """log Σ e^x over `axis` without overflow;  d/dx = softmax(x), 0 where out is -∞."""
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
         raise DTypeError(f"logsumexp takes real numbers, not {x.dtype}")
-    if x.dtype.kind != "f":
-        x = x.astype(np.float64)
+    before = x.dtype
+    x = wide(x) if x.dtype.kind == "f" else x.astype(np.float64)
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0)
     with np.errstate(divide="ignore", over="ignore"):  # log 0 is -inf, and beside inf all else is negligible
         total = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
-    return total if keepdims else total.reshape(reduced_shape(x.shape, axis, False))[()]
+    return narrow(total if keepdims else total.reshape(reduced_shape(x.shape, axis, False))[()], before)
 
 
 @logsumexp.expand
@@ -401,9 +408,11 @@ def logsumexp_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion
 
 @logsumexp.vjp("x")
 def logsumexp_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
-    x_type = ArrayType(x.shape, x.dtype)
-    reference = ops.where(ops.equal(out, -np.inf), 0, out)
-    return _kept(g, x_type, axis, keepdims) * ops.exp(x - _kept(reference, x_type, axis, keepdims))
+    # not e^(x - out): where x is large, out is rounded by more than the logarithm that distinguishes them
+    x_type, g, x = ArrayType(x.shape, x.dtype), wide(g), wide(x)
+    nothing = _kept(ops.equal(out, -np.inf), x_type, axis, keepdims)
+    shares = ops.softmax(ops.where(nothing, 0, x), axis=reduced_axes(axis, x.ndim))
+    return ops.where(nothing, 0, _kept(g, x_type, axis, keepdims) * shares)
 
 
 @composite(
@@ -416,11 +425,13 @@ def logsumexp_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
 )
 def var(x: Any, *, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """Σ |x - mean|² / (n - ddof) over `axis`: the variance."""
+    before, x = getattr(x, "dtype", None), wide(x)
     difference = x - ops.mean(x, axis=axis, keepdims=True)
     squares = ops.square(ops.abs(difference) if difference.dtype.kind == "c" else difference)
-    axes = normalize_axes(axis, np.ndim(x))
+    axes = reduced_axes(axis, np.ndim(x))
     freedom = _product(np.shape(x)[i] for i in axes) - ddof
-    return ops.sum(squares, axis=axis, keepdims=keepdims) / (freedom if freedom > 0 else 0)
+    out = ops.sum(squares, axis=axis, keepdims=keepdims) / (freedom if freedom > 0 else 0)
+    return narrow(out, before)
 
 
 @composite(
@@ -433,13 +444,19 @@ def var(x: Any, *, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> A
 )
 def std(x: Any, *, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """√var over `axis`: the standard deviation;  its gradient is taken as 0 where it is 0."""
-    return _root(ops.var(x, axis=axis, ddof=ddof, keepdims=keepdims))
+    return narrow(_root(ops.var(wide(x), axis=axis, ddof=ddof, keepdims=keepdims)), getattr(x, "dtype", None))
 
 
-def _root(x: Any) -> Any:
-    """√x with the derivative 0 at 0, where that of a distance from a constant belongs."""
+def _root(x: Any, exponent: float | None = None) -> Any:
+    """√x (or x to another power) with the derivative 0 at 0, where that of a distance from a constant belongs.
+
+    That 0 is a convention, from which nothing follows: further derivatives there are not finite. x^1.5 is what is 0
+    with its derivative, and whose second one is infinite.
+    """
     nothing = ops.equal(x, 0)
-    return ops.where(nothing, 0, ops.sqrt(ops.where(nothing, 1, x)))
+    somewhere = ops.where(nothing, 1, x)
+    root = ops.sqrt(somewhere) if exponent is None else ops.power(somewhere, exponent)
+    return ops.where(nothing, ops.power(ops.where(nothing, x, 1), 1.5), root)
 
 
 @composite(
@@ -466,6 +483,10 @@ def norm(x: Any, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, and for vectors any number. Matrix norms that need
     singular values (2, -2, "nuc") are refused.
     """
+    if getattr(x, "dtype", None) == np.float16:
+        return narrow(norm(wide(x), ord=ord, axis=axis, keepdims=keepdims), x.dtype)
+    if axis is not None and len(normalize_axes(axis, np.ndim(x))) not in (1, 2):
+        raise ShapeError(f"norm takes the axis of vectors or the two of matrices, not axis={axis}")
     if ord is None or (ord == "fro" and axis is None and np.ndim(x) == 2):
         return _root(ops.sum(_squares(x), axis=axis, keepdims=keepdims))
     axes = (
@@ -498,9 +519,7 @@ def _vector_norm(x: Any, order: Any, axis: int, keepdims: bool) -> Any:
         return ops.sum(ops.cast(ops.not_equal(x, 0), dtype=size.dtype), axis=axis, keepdims=keepdims)
     if order == 1:
         return ops.sum(size, axis=axis, keepdims=keepdims)
-    total = ops.sum(ops.power(size, order), axis=axis, keepdims=keepdims)
-    nothing = ops.equal(total, 0)
-    return ops.where(nothing, 0, ops.power(ops.where(nothing, 1, total), 1 / order))
+    return _root(ops.sum(ops.power(size, order), axis=axis, keepdims=keepdims), 1 / order)
 
 
 def _matrix_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -528,7 +547,7 @@ def _(
     **options: Any,
 ) -> Any:
     _refuse("np.var", dtype=dtype, out=out, **options)
-    return var(a, axis=axis, ddof=ddof, keepdims=keepdims is True)
+    return var(a, axis=axis, ddof=ddof, keepdims=keepdims is not np._NoValue and bool(keepdims))
 
 
 @std.numpy(np.std)
@@ -542,7 +561,7 @@ def _(
     **options: Any,
 ) -> Any:
     _refuse("np.std", dtype=dtype, out=out, **options)
-    return std(a, axis=axis, ddof=ddof, keepdims=keepdims is True)
+    return std(a, axis=axis, ddof=ddof, keepdims=keepdims is not np._NoValue and bool(keepdims))
 
 
 @norm.numpy(np.linalg.norm)

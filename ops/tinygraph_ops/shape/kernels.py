@@ -96,8 +96,7 @@ def make_embedding(inputs: Sequence[Any], outputs: Sequence[Array], *, padding_i
 
 
 def make_index(inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Any) -> Run | None:
-    *before, last = pattern
-    if last == "array" and all(item == ("slice", None, None, None) for item in before):
+    if pattern[-1:] == ("array",) and all(item == ("slice", None, None, None) for item in pattern[:-1]):
         return make_take(inputs, outputs, pattern=pattern) if inputs[1].dtype.kind in "iu" else None
     if "array" in pattern:
         return None

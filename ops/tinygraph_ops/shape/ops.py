@@ -91,6 +91,11 @@ def reshape_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
 
 
+@reshape.view
+def reshape_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
+
+
 @reshape.types
 def reshape_types(x: ArrayType, *, shape: Any) -> ArrayType:
     sizes = shape if isinstance(shape, tuple) else (shape,)
@@ -115,7 +120,7 @@ def _(a: Any, shape: Any = None, order: str = "C", **options: Any) -> Any:
 def _(a: Any, order: str = "C") -> Any:
     if order != "C":
         raise NumpyFunctionError(f"np.ravel on tensors takes order='C' only, not {order!r}")
-    return reshape(a, shape=(-1,))
+    return a.ravel()
 
 
 @op(
@@ -138,6 +143,11 @@ def transpose(x: Any, *, axes: Any = None) -> Any:
 @transpose.vjp("x")
 def transpose_wrt_x(g: Any, x_type: Any, axes: Any) -> Any:
     return ops.transpose(g, axes=_inverse(axes, x_type.ndim))
+
+
+@transpose.view
+def transpose_put(value: Any, x: Any, axes: Any) -> Any:
+    return ops.transpose(value, axes=_inverse(axes, np.ndim(x)))
 
 
 @transpose.types
@@ -171,7 +181,7 @@ def _inverse(axes: Any, ndim: int) -> tuple[int, ...] | None:
 
 @op(
     kind="shape",
-    facts={"identity_on_same_type": True, "join": _last_wins},
+    facts={"identity_on_same_type": True, "join": _last_wins, "read_only": True},
     linear=("x",),
     numpy=np.broadcast_to,
     samples=[
@@ -223,6 +233,11 @@ def cast(x: Any, *, dtype: Any) -> Any:
     """x converted to another dtype;  the gradient is converted back. Nothing flows through integers."""
     array = x if hasattr(x, "astype") else np.asarray(x)
     return array.astype(_numeric(dtype), copy=False)
+
+
+@cast.emit(bools=True)
+def cast_emitted(code: Any, x: Any, *, dtype: str) -> Any:
+    return code.cast(x, np.dtype(dtype).name)
 
 
 cast.expand(same_order)
@@ -338,6 +353,11 @@ def swapaxes_wrt_x(g: Any, axis1: int, axis2: int) -> Any:
     return ops.swapaxes(g, axis1=axis1, axis2=axis2)
 
 
+@swapaxes.view
+def swapaxes_put(value: Any, x: Any, axis1: int, axis2: int) -> Any:
+    return ops.swapaxes(value, axis1=axis1, axis2=axis2)
+
+
 def _moved(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
     """The order of axes of which some are moved."""
     source, destination = (
@@ -379,6 +399,11 @@ def moveaxis_wrt_x(g: Any, source: Any, destination: Any) -> Any:
     return ops.moveaxis(g, source=destination, destination=source)
 
 
+@moveaxis.view
+def moveaxis_put(value: Any, x: Any, source: Any, destination: Any) -> Any:
+    return ops.moveaxis(value, source=destination, destination=source)
+
+
 @op(
     kind="shape",
     facts={"identity_on_same_type": True, "form": _as_reshape},
@@ -398,6 +423,11 @@ expand_dims.expand(same_order)
 @expand_dims.vjp("x")
 def expand_dims_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
+
+
+@expand_dims.view
+def expand_dims_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
 
 
 @op(
@@ -423,6 +453,11 @@ squeeze.expand(same_order)
 @squeeze.vjp("x")
 def squeeze_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
+
+
+@squeeze.view
+def squeeze_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
 
 
 @op(
@@ -451,6 +486,11 @@ flatten.expand(same_order)
 @flatten.vjp("x")
 def flatten_wrt_x(g: Any, x_type: Any) -> Any:
     return ops.reshape(g, shape=x_type.shape)
+
+
+@flatten.view
+def flatten_put(value: Any, x: Any) -> Any:
+    return ops.reshape(value, shape=np.shape(x))
 
 
 @flatten.types
@@ -601,13 +641,13 @@ def _refuse(name: str, options: dict[str, Any]) -> None:
 
 @concatenate.numpy(np.vstack)
 def _(tup: Any, **options: Any) -> Any:
-    _refuse("np.vstack", {**options, "casting": None})
+    _refuse("np.vstack", options)
     return concatenate(*(ops.reshape(x, shape=(1, -1)) if np.ndim(x) < 2 else x for x in tup))
 
 
 @concatenate.numpy(np.hstack)
 def _(tup: Any, **options: Any) -> Any:
-    _refuse("np.hstack", {**options, "casting": None})
+    _refuse("np.hstack", options)
     parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
     return concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
 
@@ -634,6 +674,13 @@ def split(x: Any, *, sections: Any, axis: int = 0) -> Any:
 @split.vjp("x")
 def split_wrt_x(g: Any, axis: int) -> Any:
     return ops.concatenate(*g, axis=axis)
+
+
+@split.view
+def split_put(value: Any, x: Any, sections: Any, axis: int, output: int) -> Any:
+    bounds = _bounds(np.shape(x), sections, axis)
+    before = (("slice", None, None, None),) * (axis % np.ndim(x))
+    return ops.index_set(x, value, pattern=(*before, ("slice", bounds[output], bounds[output + 1], None)))
 
 
 @split.types
@@ -799,6 +846,11 @@ def flip_wrt_x(g: Any, axis: Any) -> Any:
     return ops.flip(g, axis=axis)
 
 
+@flip.view
+def flip_put(value: Any, x: Any, axis: Any) -> Any:
+    return ops.flip(value, axis=axis)
+
+
 @op(
     kind="shape",
     linear=("x",),
@@ -881,7 +933,6 @@ def _aligned(shape: tuple[int, ...], reps: Any) -> tuple[tuple[int, ...], tuple[
 @op(
     kind="shape",
     linear=("x",),
-    numpy=np.repeat,
     samples=[
         Sample([1.0, 2.0], repeats=2, expected=[1.0, 1.0, 2.0, 2.0]),
         Sample(_MATRIX, repeats=3, axis=-1),
@@ -898,10 +949,20 @@ def repeat(x: Any, *, repeats: Any, axis: int | None = None) -> Any:
     return np.repeat(x, repeats, axis)
 
 
+@repeat.numpy(np.repeat)
+def _(a: Any, repeats: Any, axis: int | None = None) -> Any:
+    counts = np.asarray(repeats)
+    if counts.dtype.kind not in "biu":
+        raise SettingError(f"np.repeat: repeats must be whole numbers, not {counts.dtype}")
+    return repeat(a, repeats=counts.astype(int).tolist(), axis=axis)
+
+
 @repeat.vjp("x")
 def repeat_wrt_x(g: Any, x_type: Any, repeats: Any, axis: int | None) -> Any:
-    shape = (x_type.size,) if axis is None else x_type.shape
-    along = 0 if axis is None else axis % x_type.ndim
+    shape = (x_type.size,) if axis is None or not x_type.ndim else x_type.shape
+    along = 0 if axis is None else axis % len(shape)
+    if isinstance(repeats, tuple) and len(repeats) == 1:
+        (repeats,) = repeats
     if isinstance(repeats, int):
         copies = ops.reshape(g, shape=(*shape[: along + 1], repeats, *shape[along + 1 :]))
         return ops.reshape(ops.sum(copies, axis=along + 1), shape=x_type.shape)
@@ -912,7 +973,7 @@ def repeat_wrt_x(g: Any, x_type: Any, repeats: Any, axis: int | None) -> Any:
 
 @repeat.types
 def repeat_types(x: ArrayType, *, repeats: Any, axis: int | None = None) -> ArrayType:
-    shape = (x.size,) if axis is None else x.shape
+    shape = (x.size,) if axis is None or not x.ndim else x.shape
     (along,) = normalize_axes(0 if axis is None else axis, len(shape))
     counts = repeats if isinstance(repeats, tuple) else (repeats,)
     if len(counts) not in (1, shape[along]) or min(counts) < 0:

@@ -22,7 +22,6 @@ from tinygraph.core.types import ArrayType, WeakType, normalize_axes, type_of
 
 LARGEST_GROUP = 64  # ops; bounds a kernel's registers and the time to compile it
 _DTYPES = ("float32", "float64", "bool")
-_KEEPING_BOOLS = ("where", "logical_and", "logical_or", "logical_xor", "logical_not", "equal", "not_equal")
 
 
 def fuse_elementwise(graph: Graph) -> Graph:
@@ -41,18 +40,32 @@ def fuse_elementwise(graph: Graph) -> Graph:
 
 
 def _can_fuse(node: Node) -> bool:
-    from tinygraph.kernels.emitters import has_emitter
-
     if isinstance(node, Leaf) or not isinstance(node.types, ArrayType):
         return False
     if not node.types.shape:  # single numbers: the plan joins them by the hundred thousand
         return False
-    if not has_emitter(node.op.name) or isinstance(node.types, WeakType):
+    if node.op.emission is None or isinstance(node.types, WeakType):
         return False
     if any(entry is None for entry in node.inputs):
         return False
     types = [node.types, *map(_type, (entry for entry in node.inputs if not _is_number(entry)))]
-    return all(one.dtype.name in _DTYPES and one.dtype.isnative for one in types)
+    return all(one.dtype.name in _DTYPES and one.dtype.isnative for one in types) and emits(node)
+
+
+def emits(node: Node) -> bool:
+    """Whether what a node's op emits holds for its operands."""
+    emission = node.op.emission
+    if emission is None:
+        return False
+    numbers = [entry for i, entry in enumerate(node.inputs) if i not in emission.conditions]
+    only_bools = bool(numbers) and all(_type(entry).dtype == np.bool_ for entry in numbers)
+    # these become float64, of which NumPy makes something else, unless it is that or a truth
+    if only_bools and not emission.bools and node.dtype != np.float64 and node.kind != "comparison":
+        return False
+    if emission.fits is None:
+        return True
+    types = (entry if _is_number(entry) else _type(entry) for entry in node.inputs)
+    return emission.fits(*types, **node.all_settings)
 
 
 def _can_reduce(node: Node) -> bool:
@@ -66,7 +79,7 @@ def _can_reduce(node: Node) -> bool:
 
     types = edge_type(operand)
     return bool(
-        node.op.name in REDUCTIONS
+        node.op.facts.get("reduction") in REDUCTIONS
         and types.size
         and types.dtype == node.types.dtype
         and types.dtype.name in ("float32", "float64")
@@ -277,7 +290,7 @@ def _fused_op(
             "cheap": all(node.op.kind == "comparison" or node.op.facts.get("cheap") for node in unit),
             "program": Loop(
                 _program(unit, external, places, outputs),
-                tuple(None if _can_fuse(node) else node.op.name for node in outputs),
+                tuple(None if _can_fuse(node) else node.op.facts["reduction"] for node in outputs),
                 _axes(reductions[0]) if reductions else (),
             ),
         },
@@ -305,29 +318,27 @@ def _program(
             numbers[id(node)] = numbers[id(edge_node(operand))]
             continue
         meeting = _meeting_dtype(node)
+        conditions = node.op.emission.conditions if node.op.emission is not None else ()
         operands = []
         for position, entry in enumerate(node.inputs):
+            wanted = np.dtype(bool) if position in conditions else meeting
             if _is_number(entry):
-                operands.append(build.constant(entry, meeting))
+                operands.append(build.constant(entry, wanted))
                 continue
             value = places[_key(entry)] if _key(entry) in places else numbers[id(edge_node(entry))]
-            keeps = dtypes[value] == meeting or node.op.name == "cast"
-            if not keeps and not (dtypes[value] == np.bool_ and _keeps_bool(node, position)):
-                value = build.step("cast", value, dtype=meeting.name)
-                dtypes[value] = meeting
+            if dtypes[value] != np.bool_ and wanted != np.bool_ and dtypes[value] != wanted:
+                value = build.step("cast", value, dtype=wanted.name)
+                dtypes[value] = wanted
             operands.append(value)
-        number = build.step(node.op.name, *operands, **node.settings)
+        number = build.step(node.op, *operands, **node.settings)
         numbers[id(node)], dtypes[number] = number, node.output_types[0].dtype
     return build.program(*(numbers[id(node)] for node in outputs))
 
 
-def _keeps_bool(node: Node, position: int) -> bool:
-    return node.op.name in _KEEPING_BOOLS and (node.op.name != "where" or position == 0)
-
-
 def _meeting_dtype(node: Node) -> np.dtype[Any]:
-    """The dtype in which a node's operands meet."""
-    entries = node.inputs[1:] if node.op.name == "where" else node.inputs
+    """The dtype in which a node's operands meet, conditions aside."""
+    conditions = node.op.emission.conditions if node.op.emission is not None else ()
+    entries = [entry for i, entry in enumerate(node.inputs) if i not in conditions]
     strong = [_type(entry) for entry in entries if not _is_number(entry)]
     numbers = [entry for entry in entries if _is_number(entry)]
     numbers += [one.number for one in strong if isinstance(one, WeakType)]

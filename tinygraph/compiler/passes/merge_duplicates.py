@@ -30,9 +30,9 @@ def merge_duplicates(graph: Graph) -> Graph:
 
 
 def _computation(node: Node, inputs: tuple[Any, ...]) -> Any:
-    """What makes two nodes the same."""
-    settings = tuple(sorted(node.settings.items())) if node.settings else ()
-    return node.op.name, tuple(map(_identity, inputs)), settings
+    """What makes two nodes the same: the op itself, not its name; settings as text, in which 0.0 is not -0.0."""
+    settings = repr(sorted(node.settings.items())) if node.settings else ""
+    return node.op, tuple(map(_identity, inputs)), settings
 
 
 def _identity(entry: Any) -> Any:

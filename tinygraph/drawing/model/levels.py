@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygraph.analysis.phases import Phases, is_join
-from tinygraph.core.modes import Scope
+from tinygraph.core.modes import CompositeName, Scope
 from tinygraph.core.node import Leaf, Node
-from tinygraph.core.op import Composite
-from tinygraph.core.registry import registry
 from tinygraph.errors import DrawingError
 
 MOST_BOXES = 3000
@@ -58,7 +56,7 @@ class Part:
 
 def is_composite(name: str) -> bool:
     """Whether a scope comes from a composite op rather than from a module or the user."""
-    return isinstance(registry.declared(name), Composite)
+    return isinstance(name, CompositeName)
 
 
 def by_op(scopes: Collection[Scope]) -> Cut:

@@ -203,12 +203,12 @@ def _shape(scope: Scope, members: Sequence[Node], scopes: Mapping[int, Scope]) -
             (place.get(id(edge_node(entry))), edge_index(entry)) if is_recorded(entry) else None
             for entry in node.inputs
         )
-        name = node.kind if isinstance(node, Leaf) else node.op.name
+        made_by = node.kind if isinstance(node, Leaf) else node.op
         settings = (
             () if isinstance(node, Leaf) else tuple(sorted((k, repr(v)) for k, v in node.settings.items()))
         )
         types = tuple(map(str, node.output_types))
-        signature.append((name, settings, types, scopes[id(node)][depth:], node.phase, inputs))
+        signature.append((made_by, settings, types, scopes[id(node)][depth:], node.phase, inputs))
     return tuple(signature)
 
 

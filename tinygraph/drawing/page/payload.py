@@ -145,6 +145,7 @@ class Payload:
         self.interiors: dict[tuple[Any, ...], int] = {}
         self.interior_records: list[PageInterior] = []
         self.ops: dict[str, PageOp] = {}
+        self.titles: dict[Op, str] = {}
         self.expansions: dict[str, int] = {}
         self.expansion_records: list[PageExpansion] = []
 
@@ -196,8 +197,7 @@ class Payload:
 
     def _op(self, record: PageBox, node: Node) -> None:
         op = node.op
-        self.ops.setdefault(op.name, op_record(op))
-        record.op, record.node, record.values = op.name, self.order[id(node)], self._tensors(node)
+        record.op, record.node, record.values = self._title(op), self.order[id(node)], self._tensors(node)
         record.operands = [self._operand(node, i) for i in range(len(node.inputs))]
         record.settings = settings_of(node) or None
         record.kept = self.kept.get(id(node), 0) if node.phase == "forward" else 0
@@ -209,6 +209,17 @@ class Payload:
         if expansion is not None and id(node) in self.values:
             record.expansion = self._expansion(expansion)
         record.gradient = self._gradient(node)
+
+    def _title(self, op: Op) -> str:
+        """What the page calls an op: its name, with its package or a number where another op has that name."""
+        title = self.titles.get(op)
+        if title is None:
+            title, number = op.name, 1
+            while title in self.ops:
+                title = f"{op.name} of {op.package}" + (f" ({number})" if number > 1 else "")
+                number += 1
+            self.titles[op], self.ops[title] = title, op_record(op)
+        return title
 
     def _tensors(self, node: Node) -> list[int]:
         """The numbers of what a node computes."""

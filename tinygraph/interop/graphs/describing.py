@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.bodies import opened
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
-from tinygraph.core.modes import Scope
+from tinygraph.core.modes import CompositeName, Scope
 from tinygraph.core.node import Leaf, Node, Port
 from tinygraph.core.op import Op
 from tinygraph.core.source import SourceLine
@@ -43,7 +44,7 @@ def describe(graph: Graph) -> tuple[Description, dict[str, Any]]:
     Raises:
         FileFormatError: it holds what a file cannot: an op that no name finds, a setting that is no plain value.
     """
-    return _Describing(graph).description()
+    return _Describing(opened(graph)).description()
 
 
 class _Describing:
@@ -60,12 +61,15 @@ class _Describing:
         self.op_numbers: dict[int, int] = {}
         self.types: dict[tuple[bool, ArrayType], int] = {}
         self.scopes: dict[Scope, int] = {(): 0}
+        self.composites: list[tuple[int, ...]] = [()]
         self.calls: dict[tuple[Scope, str], dict[int, int]] = {}
         self.sources: dict[SourceLine, int] = {}
         self.source_numbers: dict[tuple[int, int], int | None] = {}
         self.values: dict[str, Any] = {}
         self.arrays: dict[str, ArrayRecord] = {}
-        self.array_names: dict[int, str] = {}
+        self.array_names: dict[
+            int, tuple[str, Any]
+        ] = {}  # by id, each with the array: no other may get its id
 
     def description(self) -> tuple[Description, dict[str, Any]]:
         graph = self.graph
@@ -83,6 +87,7 @@ class _Describing:
             ops=tuple(self.ops),
             types=tuple(TypeRecord(types.dtype.name, types.shape, weak) for weak, types in self.types),
             scopes=tuple(self.scopes),
+            composites=tuple(self.composites) if any(self.composites) else (),
             sources=tuple(_source_record(source) for source in self.sources),
             arrays=self.arrays,
         )
@@ -112,8 +117,12 @@ class _Describing:
         counted: Scope = ()
         for name, call in scope:
             calls = self.calls.setdefault((counted, name), {})
-            counted = (*counted, (_text(name), calls.setdefault(call, len(calls))))
-        return _number(self.scopes, counted)
+            counted = (*counted, (_text(str(name)), calls.setdefault(call, len(calls))))
+        number = _number(self.scopes, counted)
+        if number == len(self.composites):
+            made = (i for i, (name, _) in enumerate(scope) if isinstance(name, CompositeName))
+            self.composites.append(tuple(made))
+        return number
 
     def source(self, node: Node) -> int | None:
         """The number of the node's line; one instruction is looked up once, however many nodes it made."""
@@ -154,7 +163,7 @@ class _Describing:
     def op(self, op: Op, node: Node) -> int:
         number = self.op_numbers.get(id(op))
         if number is None:
-            if not isinstance(op, MissingOp) and find_op(op.name, op.package) is None:
+            if not isinstance(op, MissingOp) and find_op(op.name, op.package) is not op:
                 raise FileFormatError(
                     f"{node.describe()}: op {op.name!r} is not registered, so no file can refer to it; capture the "
                     f"function with tg.capture, which records what a checkpoint runs op by op"
@@ -188,7 +197,7 @@ class _Describing:
         """Set an array aside under a name of its own; one array used twice is kept once."""
         known = self.array_names.get(id(value))
         if known is not None:
-            return known
+            return known[0]
         if isinstance(value, np.ma.MaskedArray):
             raise FileFormatError("a file cannot hold a masked array: save its data, filled, and its mask")
         # names that begin with __ belong to the file format
@@ -204,7 +213,7 @@ class _Describing:
                 raise FileFormatError(f"the value {name!r}: {error}") from None
         else:
             self.values[name] = value
-        self.array_names[id(value)] = name
+        self.array_names[id(value)] = name, value
         return name
 
 

@@ -85,7 +85,11 @@ class NodeRecord(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Description(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A whole graph. `left_out`: bytes of values that the file does without; what lacks one has a type only."""
+    """A whole graph.
+
+    `composites`: for each scope the places of the names that composites gave, not modules; None in files that do not
+    say. `left_out`: bytes of values that the file does without; what lacks one has a type only.
+    """
 
     format: str
     version: int
@@ -101,4 +105,5 @@ class Description(Struct, forbid_unknown_fields=True, omit_defaults=True):
     updates: tuple[tuple[Count, Entry], ...] = ()
     gradients: tuple[tuple[Count, Entry], ...] = ()
     result: Any = None
+    composites: tuple[tuple[Count, ...], ...] | None = None
     left_out: Count = 0

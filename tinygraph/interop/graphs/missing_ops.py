@@ -28,6 +28,11 @@ class MissingOp(Op):
     version: str = ""
 
     @property
+    def identity(self) -> Any:
+        """All that files say of it."""
+        return (self.name, self.package, self.version)
+
+    @property
     def distribution(self) -> str:
         return self.provider or self.package
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.bodies import opened
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
@@ -40,6 +41,7 @@ def to_networkx(graph: Graph) -> Any:
     """
     import networkx as nx
 
+    graph = opened(graph)
     changed = [leaf for leaf, _ in (*graph.updates, *graph.gradients)]
     nodes = list({id(node): node for node in (*graph.nodes, *changed)}.values())
     keys = {id(node): key for key, node in enumerate(nodes)}

@@ -17,9 +17,10 @@ import numpy as np
 
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
-from tinygraph.core.modes import Place
+from tinygraph.core.modes import CompositeName, Place, Scope
 from tinygraph.core.node import Leaf, Node, Port
-from tinygraph.core.op import Op
+from tinygraph.core.op import Composite, Op
+from tinygraph.core.registry import registry
 from tinygraph.core.source import SourceLine
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.core.types import ArrayType, WeakType
@@ -185,10 +186,22 @@ class _Reopening:
             self.stand_ins[key] = found
         return found
 
+    def scope(self, number: int) -> Scope:
+        """A scope, with the names that composites gave marked as such; where the file does not say, by their names."""
+        names = _get(self.description.scopes, number, "scopes")
+        composites = self.description.composites
+        if composites is None:
+            marked = {
+                i for i, (name, _) in enumerate(names) if isinstance(registry.declared(name), Composite)
+            }
+        else:
+            marked = set(_get(composites, number, "composites") if composites else ())
+        return tuple((CompositeName(name) if i in marked else name, n) for i, (name, n) in enumerate(names))
+
     def place(self, record: NodeRecord) -> Place:
         key = (record.scope, record.phase, record.forward)
         if key not in self.places:
-            scope = _get(self.description.scopes, record.scope, "scopes")
+            scope = self.scope(record.scope)
             origin = None if record.forward is None else self.earlier(record.forward)
             self.places[key] = Place(scope, record.phase, origin)
         return self.places[key]

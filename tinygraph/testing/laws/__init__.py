@@ -37,6 +37,7 @@ LAWS: tuple[Law, ...] = (
     # its life in a graph
     graphs.captured,
     kernels.own_kernel,
+    kernels.own_emission,
     graphs.keeps_what_rules_ask_for,
     graphs.asks_for_the_least,
     graphs.prints,

@@ -12,11 +12,12 @@ import numpy as np
 
 from tinygraph.core.op import Op
 from tinygraph.core.types import broadcast_shapes, type_of
-from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_samples
+from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_arrays, on_samples
 from tinygraph.testing.laws.values import same, shape_depends_on_values, single
 from tinygraph.testing.trial import Trial
 
 
+@on_arrays
 @on_samples
 def broadcasting(op: Any, sample: Any) -> None:
     """An operand of size 1 along an axis gets the sum of the gradients that a full-size one gets there."""
@@ -55,6 +56,7 @@ def _check_spread(trial: Trial, position: int, small: Any, full: tuple[int, ...]
         raise LawBroken(Finding(what, trial.name(position), expected, np.asarray(found), cause))
 
 
+@on_arrays
 @on_samples
 def single_precision(op: Any, sample: Any) -> None:
     """float32 in, float32 out: values and what every rule returns. Both agree with float64."""
@@ -120,6 +122,7 @@ def _check_single(found: list[Any], expected: list[Any], trial: Trial, what: str
             )
 
 
+@on_arrays
 @on_samples
 def zero_size(op: Any, sample: Any) -> None:
     """Empty arrays give empty results of the right type and empty gradients, or a clear error."""
@@ -148,6 +151,7 @@ def zero_size(op: Any, sample: Any) -> None:
         _check_shapes(empty)
 
 
+@on_arrays
 @on_samples
 def zero_dimensions(op: Any, sample: Any) -> None:
     """Elementwise ops and full reductions take scalars."""
@@ -186,6 +190,7 @@ def _check_shapes(trial: Trial) -> None:
             )
 
 
+@on_arrays
 @on_samples
 def memory_layout(op: Any, sample: Any) -> None:
     """Strided, reversed, transposed and read-only arrays give what contiguous ones give, gradients too."""

@@ -13,7 +13,7 @@ from tinygraph.core.types import type_of
 from tinygraph.errors import RuleError
 from tinygraph.testing.causes import likely_cause
 from tinygraph.testing.differences import Gap, gap, pulled_back, pushed_forward
-from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_op, on_samples
+from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_one_rule, on_op, on_samples
 from tinygraph.testing.laws.values import same
 from tinygraph.testing.trial import Trial, array_of
 from tinygraph.transforms import jvp, vjp
@@ -21,6 +21,7 @@ from tinygraph.transforms import jvp, vjp
 TOLERANCE = 1e-7
 
 
+@apart
 @on_op
 def rules_present(op: Any, sample: Any) -> None:
     """Every operand that a sample shows to be real or complex has a VJP rule, or is declared nondifferentiable."""
@@ -43,6 +44,7 @@ def rules_present(op: Any, sample: Any) -> None:
         )
 
 
+@on_one_rule
 @on_samples
 def rule_shapes(op: Any, sample: Any) -> None:
     """A rule returns the operand's shape, or one that the operand broadcasts to (the engine sums the rest)."""
@@ -67,6 +69,7 @@ def rule_shapes(op: Any, sample: Any) -> None:
             ) from None
 
 
+@on_one_rule
 @on_samples
 def first_derivatives(op: Any, sample: Any) -> None:
     """Every VJP rule agrees with central differences of the forward."""
@@ -157,6 +160,7 @@ def _one_sided(function: Any, values: list[Any], k: int, weights: list[Any]) -> 
     return bool(bend > 1e-2 * (abs(up - down) / size + 1e-3))
 
 
+@on_one_rule
 @on_samples
 def linear_in_g(op: Any, sample: Any) -> None:
     """A VJP rule is linear in its cotangent: rule(a g + b h) = a rule(g) + b rule(h)."""
@@ -276,6 +280,7 @@ def several_outputs(op: Any, sample: Any) -> None:
             raise LawBroken(Finding(what, trial.name(i), np.asarray(expected), np.asarray(found), cause))
 
 
+@apart
 @on_samples
 def declared_linear(op: Any, sample: Any) -> None:
     """Operands declared linear are: f(a x + (1-a) y) = a f(x) + (1-a) f(y), the other operands fixed."""
@@ -294,6 +299,7 @@ def declared_linear(op: Any, sample: Any) -> None:
                 raise LawBroken(Finding("not linear", trial.name(i), expected, np.asarray(found), cause))
 
 
+@apart
 @on_samples
 def declared_nondifferentiable(op: Any, sample: Any) -> None:
     """Real operands declared nondifferentiable have no influence to first order, away from kinks."""

@@ -22,7 +22,7 @@ from tinygraph.core.trees import flatten
 from tinygraph.core.types import type_of
 from tinygraph.errors import UnknownOpError
 from tinygraph.testing.causes import likely_cause
-from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_op, on_samples
+from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_op, on_samples
 from tinygraph.testing.laws.values import same, shape_depends_on_values
 from tinygraph.testing.trial import Trial, array_of, leaf_tensor
 from tinygraph.tracing import capture
@@ -71,6 +71,7 @@ def _check_captured_gradient(trial: Trial) -> None:
             )
 
 
+@apart
 @on_samples
 def keeps_what_rules_ask_for(op: Any, sample: Any) -> None:
     """An operand whose value no rule asks for is freed with the user's last reference to it."""
@@ -103,6 +104,7 @@ def keeps_what_rules_ask_for(op: Any, sample: Any) -> None:
             )
 
 
+@apart
 @on_op
 def asks_for_the_least(op: Any, sample: Any) -> None:
     """A value that a rule asks for takes part in the gradient of some sample; for a shape it asks for `x_type`."""
@@ -166,6 +168,7 @@ def _tracked(value: Any) -> Any:
     return leaf_tensor(value) if isinstance(value, np.ndarray) else value
 
 
+@apart
 @on_samples
 def prints(op: Any, sample: Any) -> None:
     """The op, its node and its result can be printed."""
@@ -182,6 +185,7 @@ def prints(op: Any, sample: Any) -> None:
         raise LawBroken(Finding("the op does not say what it computes", found=shown[0], cause=cause))
 
 
+@apart
 @on_op
 def draws(op: Any, sample: Any) -> None:
     """The graph of the op on its first sample can be drawn."""

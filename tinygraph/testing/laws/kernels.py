@@ -1,22 +1,29 @@
-"""The law about the kernels that an op lowers to."""
+"""The laws about the kernels that an op lowers to, and about what it emits in generated loops."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
 
+from tinygraph import kernels
 from tinygraph.compiler.choosing import kernel_target
+from tinygraph.compiler.compiled import Compiled
+from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
+from tinygraph.errors import TinygraphError
 from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, rows
-from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_samples
+from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_op, on_samples
 from tinygraph.testing.laws.values import same
 from tinygraph.testing.trial import Trial
 
 
+@apart
 @on_samples
 def own_kernel(op: Any, sample: Any) -> None:
     """The kernel that an op lowers to writes what the forward gives, in each layout and over whatever was there."""
@@ -27,6 +34,75 @@ def own_kernel(op: Any, sample: Any) -> None:
         cast = trial.changed(partial(_cast, dtype))
         for wish in (False, True):
             _check(op, cast, wish, 1e-12 if dtype == "float64" else 1e-5)
+
+
+_HARD = (0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, np.inf, -np.inf, np.nan)
+_NUMBERS = (0.0, -1.0, 0.5, 2.0)
+
+
+@apart
+@on_op
+def own_emission(op: Any, sample: Any) -> None:
+    """What an op emits computes what the forward does: on samples, at hard points, of bools, beside Python numbers.
+
+    Signs of zeros count.
+    """
+    if not isinstance(op, Op) or op.emission is None or not kernels.available():
+        raise DoesNotApply("the op emits nothing, or nothing can be generated")
+    trials = [Trial.of(op, one) for one in op.samples]
+    for dtype, rtol in (("float64", 1e-12), ("float32", 1e-5)):
+        for trial in trials:
+            _check_emission(op, trial.changed(partial(_cast, dtype)).operands, trial.settings, rtol)
+        count, settings = len(trials[0].operands), trials[0].settings
+        for operands in _hard(count, op.emission.conditions, dtype):
+            _check_emission(op, operands, settings, rtol)
+
+
+def _hard(count: int, conditions: tuple[int, ...], dtype: str) -> Iterator[tuple[Any, ...]]:
+    """Operands at hard points, each beside each; bools among them; and the last as a Python number."""
+    truths, numbers = np.array([False, True]), np.array(_HARD, dtype)
+    kinds = [(truths,) if i in conditions else (numbers, truths) for i in range(count)]
+    for chosen in product(*kinds):
+        yield tuple(one.ravel() for one in np.meshgrid(*chosen, indexing="ij"))
+    if count > 1:
+        *places, _ = (one.ravel() for one in np.meshgrid(*(one[0] for one in kinds), indexing="ij"))
+        yield from ((*places, number) for number in _NUMBERS)
+
+
+def _check_emission(op: Op, operands: Sequence[Any], settings: dict[str, Any], rtol: float) -> None:
+    """Run the op compiled, with nothing done but fusing, and compare; where it emits nothing, NumPy runs."""
+    arrays = [i for i, x in enumerate(operands) if isinstance(x, np.ndarray)]
+
+    def call(*given: Any) -> Any:
+        full = list(operands)
+        for i, one in zip(arrays, given, strict=True):
+            full[i] = one
+        return op(*full, **settings)
+
+    given = [operands[i] for i in arrays]
+    with np.errstate(all="ignore"):
+        try:
+            wanted = np.asarray(call(*given))
+        except Exception as error:  # noqa: BLE001 - bools, of which NumPy takes no difference
+            raised = type(error)
+        else:
+            found = np.asarray(Compiled(call, [fuse_elementwise])(*given))
+            if found.dtype == wanted.dtype and same(found, wanted, rtol) and _same_zeros(found, wanted):
+                return
+            shown = ", ".join(repr(x) for x in operands)
+            raise LawBroken(
+                Finding(f"what the op emits differs from its forward on {shown}", "", wanted, found)
+            )
+    with suppress(TinygraphError):
+        Compiled(call, [fuse_elementwise])(*given)
+        raise LawBroken(Finding(f"the op raised {raised.__name__}, its compiled form did not"))
+
+
+def _same_zeros(found: Array, wanted: Array) -> bool:
+    """Whether zeros have the same signs."""
+    if wanted.dtype.kind != "f":
+        return True
+    return np.array_equal(np.signbit(found[wanted == 0]), np.signbit(wanted[wanted == 0]))
 
 
 def _cast(dtype: str, x: Array) -> Array:

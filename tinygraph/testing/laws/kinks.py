@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_samples
+from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_one_rule, on_samples
 from tinygraph.testing.trial import Trial
 
 STEP = 1e-6
 TOLERANCE = 1e-3
 
 
+@on_one_rule
 @on_samples
 def between_the_slopes(op: Any, sample: Any) -> None:
     """At a kink, what a gradient says of a direction lies between the slopes on the two sides.

@@ -7,13 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.engine import fetch
 from tinygraph.core.op import Op
 from tinygraph.core.registry import numpy_name, registry
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import NumpyFunctionError, TinygraphError, UnknownOpError
 from tinygraph.testing.causes import likely_cause
-from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_error_samples, on_samples
+from tinygraph.testing.law import (
+    DoesNotApply,
+    Finding,
+    LawBroken,
+    apart,
+    on_error_samples,
+    on_one_rule,
+    on_samples,
+    raised_at,
+)
 from tinygraph.testing.trial import Trial, array_of, leaf_tensor
 from tinygraph.transforms import jvp, vjp
 
@@ -25,6 +35,10 @@ def literal_values(op: Any, sample: Any) -> None:
         raise DoesNotApply("the sample has no expected values")
     found = Trial.of(op, sample).results(*Trial.of(op, sample).values)
     expected = list(sample.expected) if len(found) > 1 else [sample.expected]
+    if len(found) != len(expected):
+        cause = "a forward returns one array, or a tuple with one for each output; so does expected="
+        what = f"the op has {len(found)} outputs, the sample expects {len(expected)} in a tuple, or one"
+        raise LawBroken(Finding(what, expected=sample.expected, found=tuple(found), cause=cause))
     for i, (one, wanted) in enumerate(zip(found, expected, strict=True)):
         wanted = np.asarray(wanted)
         if wanted.shape != one.shape:
@@ -40,6 +54,7 @@ def literal_values(op: Any, sample: Any) -> None:
             )
 
 
+@on_one_rule
 @on_samples
 def inputs_unchanged(op: Any, sample: Any) -> None:
     """Neither the op nor its rules write into operands, cotangents or tangents: read-only arrays are enough."""
@@ -58,8 +73,10 @@ def inputs_unchanged(op: Any, sample: Any) -> None:
         return
     trial = trial.changed(_read_only)
     with np.errstate(all="ignore"):
-        _, pull = vjp(trial.outputs, *trial.values)
         weights = [_read_only(w) for w in trial.weights()]
+        if isinstance(op, Op):
+            _check_rules_only_read(trial, weights)
+        _, pull = vjp(trial.outputs, *trial.values)
         first = pull(tuple(weights))
         again = pull(tuple(weights))
         jvp(trial.outputs, trial.values, tuple(map(_read_only, trial.directions())))
@@ -71,6 +88,30 @@ def inputs_unchanged(op: Any, sample: Any) -> None:
                     "pulling back twice gives two results", trial.name(i), expected=a, found=b, cause=cause
                 )
             )
+
+
+def _check_rules_only_read(trial: Trial, weights: list[Any]) -> None:
+    """Run each rule on read-only arrays, so that every one that writes is named, not only the first."""
+    node, cotangent = trial.node(), trial.cotangent(weights)
+    findings = []
+    for step in node.plan.steps:
+        if step.rule is None:
+            continue
+        try:
+            step.rule(cotangent, *fetch(node, step, node.saved))
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            operands = ", ".join(trial.name(position) for position, _ in step.targets)
+            place, _ = raised_at(error)
+            what = (
+                f"the rule {getattr(step.rule, '__name__', step.rule)!r} writes into g or another array that it was "
+                f"given ({place}): {error}"
+            )
+            cause = "*=, +=, out= or an assignment; other rules read the same array, so compute a new one"
+            findings.append(Finding(what, operands, cause=cause, place=place))
+    if findings:
+        raise LawBroken(*findings)
 
 
 @on_samples
@@ -110,6 +151,7 @@ def type_rule(op: Any, sample: Any) -> None:
             )
 
 
+@apart
 @on_samples
 def settings_as_data(op: Any, sample: Any) -> None:
     """Settings survive JSON: they are numbers, text, and lists of them."""
@@ -124,6 +166,7 @@ def settings_as_data(op: Any, sample: Any) -> None:
             )
 
 
+@apart
 @on_error_samples
 def error_samples(op: Any, sample: Any) -> None:
     """Bad input is refused with the right class and words, for arrays and for tensors alike."""

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
+from tinygraph.core.time_limit import TimeLimit, limited_to
 from tinygraph.plugin import Sample, op
 from tinygraph.testing import LawBroken, check_op
-from tinygraph.testing.time_limit import TimeLimit, limited_to
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import Sample, op, ops
+from tinygraph.plugin import ArrayType, Sample, broadcast_shapes, op, ops
 
 
 @op(
@@ -33,6 +33,26 @@ def power(x: Any, y: Any) -> Any:
     return x**y
 
 
+def _one_or_each(x: Any, y: Any) -> bool:
+    """Whether the exponent is a number, or lies beside x element by element.
+
+    Where one exponent of an array serves many elements and is a half, NumPy takes roots: of -inf nan, of -0.0 itself.
+    """
+    shapes = (one.shape for one in (x, y) if isinstance(one, ArrayType))
+    return not isinstance(y, ArrayType) or y.shape == broadcast_shapes(*shapes)
+
+
+@power.emit(fits=_one_or_each)
+def power_emitted(code: Any, x: Any, y: Any) -> Any:
+    """A known small integer, or a half, as the exponent makes multiplications; else the C library is called."""
+    exponent = code.number(y)
+    if exponent is not None and exponent.is_integer() and abs(exponent) <= 64:
+        return code.integer_power(x, int(exponent))
+    if exponent == 0.5 and not code.single_numbers:
+        return code.intrinsic("llvm.sqrt", x)
+    return code.library("pow", x, y)
+
+
 @power.vjp("x")
 def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
     if isinstance(y, int | float | complex):
@@ -43,15 +63,25 @@ def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
         y = ops.cast(y, dtype=np.promote_types(y.dtype, "int8").name)  # 0 - 1 would wrap around
     # only 0⁰ needs help (0 * 0⁻¹); elsewhere the base stays, so that derivatives by y are right where y is 0
     base = ops.where((x == 0) & (y == 0), 1, x)
-    return g * (y * ops.power(base, y - 1))
+    slope = y * ops.power(base, y - 1)
+    if y.dtype.kind not in "fc":
+        return g * slope
+    # at 0¹ and 0⁰ the slope is a limit, y, from which no derivative by y follows: that of the root is infinite
+    limit = ops.equal(x, 0) & (ops.equal(y, 1) | ops.equal(y, 0))
+    return g * ops.where(limit, y - ops.sqrt(ops.where(limit, y * (y - 1), 1)), slope)
 
 
 @power.vjp("y")
 def power_wrt_y(g: Any, x: Any, y: Any, out: Any) -> Any:
     if isinstance(x, int | float) and x > 0:
         return g * (out * _log(x))  # a Python number, so that single precision stays
-    base = ops.where(ops.equal(x, 0) & (y >= 0), 1, x)
-    return g * out * ops.log(base)
+    nothing = ops.equal(x, 0)
+    base = ops.where(nothing & (y >= 0), 1, x)
+    if y.dtype.kind not in "fc":
+        return g * out * ops.log(base)
+    # likewise 0 at 0¹ and 0⁰
+    limit = nothing & (ops.equal(y, 1) | ops.equal(y, 0))
+    return g * ops.where(limit, ops.sqrt(ops.where(limit, x * y, 1)), out * ops.log(base))
 
 
 @op(
@@ -63,6 +93,11 @@ def power_wrt_y(g: Any, x: Any, y: Any, out: Any) -> Any:
 def square(x: Any) -> Any:
     """x²;  d/dx = 2 x."""
     return np.square(x)
+
+
+@square.emit
+def square_emitted(code: Any, x: Any) -> Any:
+    return code.multiply(x, x)
 
 
 @square.vjp("x")
@@ -84,6 +119,11 @@ def sqrt(x: Any) -> Any:
     return np.sqrt(x)
 
 
+@sqrt.emit
+def sqrt_emitted(code: Any, x: Any) -> Any:
+    return code.intrinsic("llvm.sqrt", x)
+
+
 @sqrt.vjp("x")
 def sqrt_wrt_x(g: Any, out: Any) -> Any:
     return g / (2 * out)
@@ -97,6 +137,11 @@ def sqrt_wrt_x(g: Any, out: Any) -> Any:
 def cbrt(x: Any) -> Any:
     """The real cube root of x;  d/dx = 1 / (3 ∛x²), infinite at 0."""
     return np.cbrt(x)
+
+
+@cbrt.emit
+def cbrt_emitted(code: Any, x: Any) -> Any:
+    return code.library("cbrt", x)
 
 
 @cbrt.vjp("x")
@@ -118,11 +163,22 @@ def hypot(x: Any, y: Any) -> Any:
     return np.hypot(x, y)
 
 
+@hypot.emit
+def hypot_emitted(code: Any, x: Any, y: Any) -> Any:
+    return code.library("hypot", x, y)
+
+
 @hypot.vjp("x")
 def hypot_wrt_x(g: Any, x: Any, out: Any) -> Any:
-    return g * (x / ops.where(out == 0, 1, out))
+    return g * _direction(x, out)
 
 
 @hypot.vjp("y")
 def hypot_wrt_y(g: Any, y: Any, out: Any) -> Any:
-    return g * (y / ops.where(out == 0, 1, out))
+    return g * _direction(y, out)
+
+
+def _direction(x: Any, out: Any) -> Any:
+    """x / out, 0 at the origin by convention, from which no further derivative follows: the root's is infinite."""
+    nothing = ops.equal(out, 0)
+    return ops.where(nothing, ops.sqrt(ops.where(nothing, out, 1)), x / ops.where(nothing, 1, out))

@@ -22,16 +22,14 @@ class TimeLimit(BaseException):
 def limited_to(seconds: float | None) -> Iterator[None]:
     """Raise TimeLimit in the enclosed code after so many seconds; None or 0 for no limit.
 
-    A timer that runs already, such as that of a test runner, goes on afterwards with what is left of its time.
+    A timer that runs already, such as that of a test runner, goes on afterwards with what is left of its time; if it
+    ends before this limit would, it is the limit.
 
     >>> with limited_to(60):
     ...     pass
     """
-    if (
-        not seconds
-        or not hasattr(signal, "setitimer")
-        or threading.current_thread() is not threading.main_thread()
-    ):
+    here = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if not seconds or not here or 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= seconds:
         yield
         return
 

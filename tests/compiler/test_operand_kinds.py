@@ -1,0 +1,173 @@
+"""Every op on operands of every kind, compiled as eager: bools, small integers, half precision, numbers, nothing.
+
+The operands of each op's samples are cast to each dtype, made empty, or taken apart into single numbers; elementwise
+ops stand in a chain that the compiler joins into one loop, and get hard points besides. Signs of zeros and nan count;
+an op that refuses its operands does so compiled as well.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.core.op import Op
+from tinygraph.core.registry import registry
+from tinygraph.errors import ShapeError
+
+ops = tg.ops
+DTYPES = ("bool", "int8", "uint8", "int16", "int64", "float16", "float32", "float64")
+OPS = [
+    one
+    for one in registry.all_ops()
+    if isinstance(one, Op) and one.package == "tinygraph_ops" and one.samples
+]
+POINTWISE = [one for one in OPS if one.kind in ("elementwise", "comparison")]
+BESIDE = ("bool", "uint8", "float32")
+HARD = (0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, np.inf, -np.inf, np.nan)
+# sums in another order, functions of the C library and of the kernel language: so many units in the last place
+UNITS = 64
+
+
+def results(call, *arrays):
+    """What a call gives, as arrays, or the error that it raises."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = call(*arrays)
+        except Exception as error:  # noqa: BLE001 - that both raise is all that is asked
+            return error
+    return [np.asarray(one) for one in (found if isinstance(found, tuple) else (found,))]
+
+
+def assert_alike(eager, compiled, units=UNITS):
+    if isinstance(eager, Exception) or isinstance(compiled, Exception):
+        assert isinstance(eager, Exception), f"eager gives {eager}, compiled raises {compiled!r}"
+        assert isinstance(compiled, Exception), f"eager raises {eager!r}, compiled gives {compiled}"
+        return
+    assert len(eager) == len(compiled)
+    for one, other in zip(eager, compiled, strict=True):
+        assert (one.shape, one.dtype) == (other.shape, other.dtype)
+        if one.dtype.kind not in "fc":
+            np.testing.assert_array_equal(one, other)
+            continue
+        np.testing.assert_array_equal(np.isnan(one), np.isnan(other))
+        if one.dtype.kind == "f":
+            zero = one == 0
+            np.testing.assert_array_equal(np.signbit(one)[zero], np.signbit(other)[zero])
+        finite = one[np.isfinite(one)]
+        scale = np.abs(finite).max(initial=0)
+        rtol = units * np.finfo(one.dtype).eps
+        np.testing.assert_allclose(other, one, rtol=rtol, atol=rtol * float(scale) / 16, equal_nan=True)
+
+
+def values(dtype, count=10):
+    """Hard points of a dtype."""
+    if dtype == "bool":
+        return np.array([False, True])
+    if np.dtype(dtype).kind in "iu":
+        limits = np.iinfo(dtype)
+        return np.array(sorted({limits.min, limits.max, 0, 1, 2, 3, 7, max(limits.min, -3)}), dtype)[:count]
+    return np.array(HARD, dtype)[:count]
+
+
+def chained(op, settings, count):
+    """The op with an op before each operand and one behind its result, of which the compiler makes one loop."""
+
+    def call(*xs):
+        out = op(*(ops.maximum(x, x) for x in xs), **settings)
+        return ops.minimum(out, out)
+
+    return call
+
+
+def shapes_of(op):
+    """The samples of an op that show how many operands it takes, without absent ones."""
+    return next(one for one in op.samples if all(x is not None for x in one.operands))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", POINTWISE, ids=lambda op: op.name)
+def test_hard_points_in_one_loop(op, dtype):
+    """All operands of one dtype, and each other dtype beside it, at hard points, each beside each."""
+    sample = shapes_of(op)
+    count = len(sample.operands)
+    call = chained(op, sample.settings, count)
+    beside = {dtype, *BESIDE} if count > 1 else {dtype}
+    for other in beside:
+        kinds = [other, *[dtype] * (count - 1)]
+        points = [values(kind, 10 if count < 3 else 6) for kind in kinds]
+        arrays = [one.ravel() for one in np.meshgrid(*points, indexing="ij")]
+        compiled = tg.compile(call)
+        assert_alike(results(call, *arrays), results(compiled, *arrays))
+        if other == dtype:
+            nothing = [x[:0] for x in arrays]
+            assert_alike(results(call, *nothing), results(tg.compile(call), *nothing))
+        for i in range(0, len(arrays[0]), max(1, len(arrays[0]) // 5)):
+            single = [np.asarray(x[i]) for x in arrays]
+            assert_alike(results(call, *single), results(compiled, *single))
+
+
+@pytest.mark.parametrize("number", [0, 2, -1, 0.5, -0.0, np.inf, True])
+@pytest.mark.parametrize(
+    "op", [one for one in POINTWISE if len(one.signature.operands) == 2], ids=lambda op: op.name
+)
+def test_python_numbers_in_one_loop(op, number):
+    """A Python number on either side of an array: known when the function is captured, or an argument."""
+    settings = op.samples[0].settings
+    for dtype in ("bool", "int8", "float16", "float32", "float64"):
+        x = values(dtype)
+        for call in (
+            lambda x, n: op(ops.maximum(x, x), n, **settings),
+            lambda x, n: op(n, ops.maximum(x, x), **settings),
+        ):
+            for one in (x, np.asarray(x[-1])) if dtype == "float64" else (x,):
+                eager = results(call, one, number)
+                assert_alike(eager, results(tg.compile(lambda x, call=call: call(x, number)), one))
+                compiled = results(tg.compile(call), one, number)
+                if "as captured" not in str(
+                    compiled
+                ):  # bools to the power 2 are int8, to other powers int64: refused
+                    assert_alike(eager, compiled)
+
+
+def cast(x, dtype):
+    """An operand of a sample in another dtype: what is a float becomes it, so do bools and whole numbers of data."""
+    return (
+        x
+        if x is None or x.dtype.kind != "f"
+        else np.nan_to_num(np.clip(x, 0 if dtype[0] in "ub" else -100, 100)).astype(dtype)
+    )
+
+
+def empty(x):
+    return x[:0] if x is not None and x.ndim else x
+
+
+def single(x):
+    """The first element, as an array without axes."""
+    return np.asarray(x.ravel()[0]) if x is not None and x.size else x
+
+
+@pytest.mark.parametrize("kind", [*DTYPES, "empty", "0-d"])
+@pytest.mark.parametrize("op", [one for one in OPS if one.kind != "random"], ids=lambda op: op.name)
+def test_samples_of_every_kind(op, kind):
+    """The samples of every op, whatever it is, with operands of each kind."""
+    for sample in op.samples[:3]:
+        change = {"empty": empty, "0-d": single}.get(kind, lambda x: cast(x, kind))
+        operands = [change(x) for x in sample.operands]
+        moving = [i for i, x in enumerate(operands) if x is not None and sample.operands[i].dtype.kind == "f"]
+        if not moving:
+            continue
+
+        def call(*arrays, operands=operands, moving=moving, sample=sample):
+            full = list(operands)
+            for i, array in zip(moving, arrays, strict=True):
+                full[i] = array
+            return op(*full, **sample.settings)
+
+        given = [operands[i] for i in moving]
+        compiled = results(tg.compile(call), *given)
+        if isinstance(compiled, ShapeError) and "of 0 dimensions" in str(compiled):
+            continue  # NumPy lets axis 0 of single numbers stand; a capture refuses it
+        assert_alike(results(call, *given), compiled, 4096)

@@ -1,0 +1,63 @@
+"""Nodes made again: the same or another op in the place of a node, with its source line and name, and without values.
+
+What passes and the bodies of ops rewrite graphs with. Nodes that a program makes come from `apply`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygraph.core.modes import Place
+from tinygraph.core.node import Node, Port, is_recorded, next_order
+from tinygraph.core.op import Op, Plan
+from tinygraph.core.types import ArrayType
+
+
+def edges(node: Node) -> tuple[Any, ...]:
+    """The edges of all outputs of a node."""
+    if isinstance(node.types, ArrayType):
+        return (node,)
+    return tuple(Port(node, i) for i in range(len(node.types)))
+
+
+def with_inputs(node: Node, inputs: tuple[Any, ...], origin: Node | None) -> Node:
+    """The same application of the same op to other inputs."""
+    place = node.place if origin is node.place.origin else Place(node.place.scope, node.place.phase, origin)
+    return make_node(node.op, inputs, node.settings, node.types, like=node, place=place)
+
+
+def make_node(
+    op: Op,
+    inputs: tuple[Any, ...],
+    settings: dict[str, Any],
+    types: ArrayType | tuple[ArrayType, ...],
+    *,
+    like: Node,
+    place: Place | None = None,
+) -> Node:
+    """A value-less node that stands where `like` stood: same place, source line and name."""
+    new = object.__new__(Node)
+    new.op, new.inputs, new.settings, new.types = op, inputs, settings, types
+    new.plan = _plan(op, inputs, like)
+    new.saved = new.versions = None
+    new.place = like.place if place is None else place
+    new.code, new.offset, new.name = like.code, like.offset, like.name
+    new.order = next_order()
+    return new
+
+
+def _plan(op: Op, inputs: tuple[Any, ...], like: Node) -> Plan:
+    """The live rules: those of the operands that still are recorded, and wanted gradients where the op is the same."""
+    same = op is like.op and len(inputs) == len(like.inputs)
+    if same and all(
+        now is before or is_recorded(now) for now, before in zip(inputs, like.inputs, strict=True)
+    ):
+        return like.plan
+    mask = 0
+    for i, entry in enumerate(inputs):
+        mask |= is_recorded(entry) << i
+    if same:
+        mask &= like.plan.mask
+        if mask == like.plan.mask:
+            return like.plan
+    return op.plan(mask if like.plan.mask else 0, len(inputs), False)

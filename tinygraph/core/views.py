@@ -1,0 +1,409 @@
+"""Views: tensors that lie in the memory of another one, and what a write to one of them does to all.
+
+A recorded value is never written: a write to a view makes a new value of the tensor it belongs to, by the rule that
+the view's op has for it (`Op.put`), and other views of that tensor are taken again when somebody next reads them.
+Leaves alone have memory that is written in place. Only ops that make views pay for this.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygraph.core.modes import Mode, modes
+from tinygraph.core.node import Leaf, edge_node, is_recorded
+from tinygraph.core.registry import ops
+from tinygraph.core.tensor import Tensor
+from tinygraph.errors import CaptureError, DTypeError, InPlaceError, ShapeError
+
+if TYPE_CHECKING:
+    from tinygraph.core.op import Op
+
+# Kinds of ops whose results lie as it suits their kernels.
+_OF_ANY_LAYOUT = frozenset({"contraction", "convolution", "pooling", "other"})
+_WATCHED = 8  # how many views of a tensor are noted before those that are gone are looked for
+
+
+class Sharing:
+    """What memory a tensor shares: the tensor whose view it is, and the views of it.
+
+    Attributes:
+        base: the tensor that it is a view of; None if it has memory of its own.
+        op, operands, settings, index: how it is made of `base`.
+        recording: whether it was made while recording.
+        captured: whether it was made while a program was captured.
+        locked: why it must not be written; None if it may.
+        in_rows: whether a captured value lies in rows for sure; a write leaves that as it is.
+        stand_ins: while a program is captured, two arrays of its layout: where all values lie in rows, and where they
+            lie in columns.
+        unsure: whether it is not known if it is a view or a copy.
+        views: the views of it that are up to date, by weak reference; None if there are none.
+        limit: the number of views at which those that are gone are dropped.
+    """
+
+    base: Tensor | None = None
+    op: Op | None = None
+    operands: tuple[Any, ...] = ()
+    settings: dict[str, Any]
+    index: int | None = None
+    recording = True
+    captured = False
+    locked: str | None = None
+    in_rows: bool | None = None
+    stand_ins: tuple[Any, Any] | None = None
+    unsure = False
+    views: list[weakref.ref[Tensor]] | None = None
+    limit = _WATCHED
+
+
+class Outdated(Tensor):
+    """A view whose base was written since: it is taken again by whoever reads it first, and then is a Tensor again."""
+
+    __slots__ = ()
+
+    @property
+    def _value(self) -> Any:
+        return _taken_again(self)._value
+
+    @property
+    def _edge(self) -> Any:  # type: ignore[override]
+        return _taken_again(self)._edge
+
+    @property
+    def _leaf(self) -> Any:  # type: ignore[override]
+        return _taken_again(self)._leaf
+
+
+Outdated.__name__ = Outdated.__qualname__ = "Tensor"
+# the slots, under the properties above
+_set_value, _set_edge, _set_leaf, _set_shared = (
+    vars(Tensor)[name].__set__ for name in ("_value", "_edge", "_leaf", "_shared")
+)
+
+
+def sharing(tensor: Tensor) -> Sharing | None:
+    """What is known of a tensor's memory; None if nobody shares it."""
+    return getattr(tensor, "_shared", None)
+
+
+def read_only(result: Any, why: str) -> Any:
+    """A result that NumPy protects from being written, so that nobody takes it for memory that it shares."""
+    if isinstance(result, Tensor):
+        _own(result).locked = why
+    return result
+
+
+def separate(result: Tensor) -> Tensor:
+    """A result that NumPy copies: no write to it reaches what it was made of, nor the other way round."""
+    shared = sharing(result)
+    if lies_in_leaf(result):
+        copied: Tensor = ops.copy(result)  # a leaf is written where it lies
+        return copied
+    if shared is not None:
+        shared.base = None
+    return result
+
+
+def raveled(flat: Tensor) -> Tensor:
+    """A reshaped tensor as NumPy's `ravel` gives it: of elements that do not lie side by side a copy."""
+    shared = sharing(flat)
+    if shared is None or shared.base is None:
+        return flat
+    array = flat._value if shared.stand_ins is None else shared.stand_ins[0]
+    return flat if array.flags.c_contiguous else separate(flat)
+
+
+def lies_in_leaf(tensor: Tensor) -> bool:
+    """Whether a tensor is a leaf or a view of one, whose memory is written in place."""
+    while (shared := sharing(tensor)) is not None and shared.base is not None:
+        tensor = shared.base
+    return tensor.is_leaf
+
+
+# -- noticing views ----------------------------------------------------------------------------------------------------
+
+
+def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any, value: Any) -> None:
+    """Note which outputs of an op lie in the memory of its first operand, whose value is given."""
+    base = operands[0]
+    if not isinstance(base, Tensor):
+        return
+    for index, output in enumerate(outputs if isinstance(outputs, tuple) else (outputs,)):
+        if _lies_in(output._value, value, op):
+            place = index if isinstance(outputs, tuple) else None
+            _attach(output, base, op, operands[1:], settings, place)
+
+
+def link_captured(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any) -> None:
+    """The same while a program is captured: the op runs on arrays of the operand's layout, which nobody reads.
+
+    Whether a result is a view depends on how its operand lies in memory (a reshaped transpose is a copy). Where that is
+    not known, writing is refused.
+    """
+    base = operands[0]
+    if len(operands) > 1 or not isinstance(base, Tensor):
+        return  # what index arrays pick is copied
+    known = _stand_ins(base)
+    with np.errstate(all="ignore"):
+        made = [op.forward(one, **settings) for one in known]
+    several = isinstance(outputs, tuple)
+    for index, output in enumerate(outputs if several else (outputs,)):
+        rows, columns = (one[index] if several else one for one in made)
+        in_rows, in_columns = _lies_in(rows, known[0], op), _lies_in(columns, known[1], op)
+        if not (in_rows or in_columns):
+            continue
+        sure = in_rows == in_columns or in_rows_for_sure(base)
+        if in_rows or not sure:
+            attached = _attach(output, base, op, (), settings, index if several else None)
+            attached.stand_ins = rows, columns
+            if not sure:
+                attached.unsure = True
+                attached.locked = (
+                    f"whether {op.name!r} made a view or a copy here depends on how its operand lies in memory, which "
+                    f"a captured program does not know: call .copy() first"
+                )
+
+
+def _attach(
+    view: Tensor, base: Tensor, op: Op, others: tuple[Any, ...], settings: dict[str, Any], index: int | None
+) -> Sharing:
+    shared = _own(view)
+    shared.base, shared.op, shared.settings = base, op, settings
+    if others:
+        shared.operands = others
+    if index is not None:
+        shared.index = index
+    mode = modes.current
+    if not mode.recording:
+        shared.recording = False
+    if mode.capture is not None:
+        shared.captured = True
+    if op.put is None:
+        shared.locked = (
+            f"the result of {op.name!r} shares memory that cannot be written through it: call .copy() first"
+        )
+    _note(base, view)
+    return shared
+
+
+def _own(tensor: Tensor) -> Sharing:
+    found = sharing(tensor)
+    if found is None:
+        found = Sharing()
+        _set_shared(tensor, found)
+    return found
+
+
+def _note(base: Tensor, view: Tensor) -> None:
+    """Keep a view in mind, for the time when its base is written."""
+    shared = _own(base)
+    views = shared.views
+    if views is None:
+        shared.views = [weakref.ref(view)]
+        return
+    if len(views) >= shared.limit:
+        views[:] = [one for one in views if one() is not None]
+        shared.limit = max(_WATCHED, 2 * len(views))
+    views.append(weakref.ref(view))
+
+
+def _lies_in(result: Any, operand: Any, op: Op) -> bool:
+    """Whether an op's result lies in its operand's memory."""
+    if result.__class__ is not np.ndarray or operand.__class__ is not np.ndarray:
+        return False
+    if result is operand:
+        return op.put is not None  # else it is the same as a copy: no op writes its operands
+    base = result.base
+    return base is not None and (base is operand or base is operand.base)
+
+
+def _stand_ins(base: Tensor) -> tuple[Any, Any]:
+    shared = _own(base)
+    if shared.stand_ins is None:
+        if base._value is not None:
+            shared.stand_ins = base._value, base._value
+        else:
+            types = base.type
+            rows = np.empty(types.shape, types.dtype)
+            columns = np.empty(types.shape, types.dtype, order="F")
+            shared.stand_ins = (rows, columns) if types.shape else (rows[()], columns[()])
+    return shared.stand_ins
+
+
+def in_rows_for_sure(base: Tensor) -> bool:
+    """Whether what a captured view belongs to lies in rows for sure.
+
+    Asked before a write at the latest, since what a write makes of a tensor lies as the tensor lay.
+    """
+    while (root := _own(base)).base is not None:
+        base = root.base
+    if root.in_rows is None:
+        root.in_rows = _made_in_rows(base._edge)
+    return root.in_rows
+
+
+def _made_in_rows(edge: Any) -> bool:
+    """Whether a captured value lies in rows, as all do but what is made of transposed values."""
+    stack = [edge]
+    seen: set[int] = set()
+    while stack:
+        entry = stack.pop()
+        if not is_recorded(entry) or id(edge_node(entry)) in seen:
+            continue
+        node = edge_node(entry)
+        seen.add(id(node))
+        if isinstance(node, Leaf):
+            if isinstance(node.value, np.ndarray) and not node.value.flags.c_contiguous:
+                return False
+        elif node.op.facts.get("transposed_product"):
+            continue  # products lie in rows, whatever they are made of
+        elif node.op.facts.get("permutation") or node.op.kind in _OF_ANY_LAYOUT:
+            return False
+        else:
+            stack += node.inputs
+    return True
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def is_view(tensor: Tensor) -> bool:
+    """Whether a write to a tensor is a write to another one as well, or refused."""
+    shared = sharing(tensor)
+    return shared is not None and (shared.base is not None or shared.locked is not None)
+
+
+def same_place(tensor: Tensor, value: Any, op: Op, settings: dict[str, Any]) -> bool:
+    """Whether a value is the very part of a tensor that it is about to be written to, as in `x[i] += 1`."""
+    shared = sharing(value)
+    return (
+        shared is not None
+        and shared.base is tensor
+        and shared.op is op
+        and not shared.operands
+        and shared.settings == settings
+    )
+
+
+def write_view(view: Tensor, compute: Callable[[], Any]) -> None:
+    """Give a view a new value, and what it is a view of, and all views of that."""
+    path = [view]
+    while (base := _own(path[-1]).base) is not None:
+        path.append(base)
+    root = path[-1]
+    for one in path:
+        locked = _own(one).locked
+        if locked is not None:
+            raise InPlaceError(f"this tensor ({view.type}) cannot be written: {locked}")
+    capture = modes.current.capture
+    if capture is not None and view._value is not None and capture.is_state(view):
+        raise CaptureError(
+            f"a view ({view.type}) that was taken before this capture is written in it: index inside the captured "
+            f"function, or pass the tensor as an argument and return what became of it"
+        )
+    root._check_writable()
+    if root._value is None:
+        in_rows_for_sure(root)
+    new = compute()
+    if not isinstance(new, Tensor):
+        new = Tensor(new)
+    if new.shape != view.shape:
+        raise ShapeError(f"an in-place update cannot change the shape {view.shape} into {new.shape}")
+    if new.dtype != view.dtype:
+        if new._edge is not None or not np.can_cast(new.dtype, view.dtype, "same_kind"):
+            raise DTypeError(
+                f"an in-place update cannot change the dtype {view.dtype} into {new.dtype}; write x = x + y instead"
+            )
+        new = _cast(new, view.dtype)
+    if capture is None and new._edge is None and _write_memory(root, view, new._value):
+        return
+    value = new
+    for one, base in pairwise(path):
+        shared = _own(one)
+        assert shared.op is not None
+        assert shared.op.put is not None
+        shared.recording |= new._edge is not None
+        value = shared.op.put(value, base, shared.settings, shared.index)
+    root._settle(value)
+    outdate(root)
+
+
+def _write_memory(root: Tensor, view: Tensor, value: Any) -> bool:
+    """Write to a part of a leaf where it lies, if the view still lies there."""
+    from tinygraph.core.state import written
+
+    leaf = root._leaf
+    target = view._value
+    if leaf is None or root._edge not in (None, leaf) or not isinstance(leaf.value, np.ndarray):
+        return False
+    if not target.flags.writeable or not np.may_share_memory(target, leaf.value):
+        return False
+    np.copyto(target, value, casting="same_kind")
+    written(leaf)
+    outdate(root)
+    return True
+
+
+def _cast(value: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    return value.astype(dtype)
+
+
+def laid_out_as(old: Any, new: Any) -> Any:
+    """A value in the layout of the one that it replaces: a write moves nothing, and layouts decide what is a view."""
+    if old.__class__ is not np.ndarray or new.__class__ is not np.ndarray or new.strides == old.strides:
+        return new
+    made = np.empty_like(old, dtype=new.dtype)
+    if made.strides == new.strides:
+        return new
+    made[...] = new
+    return made
+
+
+def outdate(tensor: Tensor) -> None:
+    """Mark the views of a tensor that was written: they are taken again when they are next read."""
+    stack = [tensor]
+    while stack:
+        shared = sharing(stack.pop())
+        if shared is None or not shared.views:
+            continue
+        views, shared.views = shared.views, None
+        for reference in views:
+            view = reference()
+            if view is not None and view.__class__ is Tensor and sharing(view).base is not None:  # type: ignore[union-attr]
+                view.__class__ = Outdated
+                stack.append(view)
+
+
+def _taken_again(view: Tensor) -> Tensor:
+    """Take an outdated view from its base, whose views it may be itself: from the outermost one inwards."""
+    chain = [view]
+    while (base := _own(chain[-1]).base) is not None and base.__class__ is Outdated:
+        chain.append(base)
+    before = modes.current
+    for one in reversed(chain):
+        shared = _own(one)
+        assert shared.base is not None
+        assert shared.op is not None
+        if shared.unsure:
+            raise InPlaceError(f"what this tensor was made of was written, and {shared.locked}")
+        captured = before.capture if shared.captured else None
+        modes.current = Mode(shared.recording, before.tangents, captured, before.place, before.primals)
+        try:
+            made = shared.op(shared.base, *shared.operands, **shared.settings)
+        finally:
+            modes.current = before
+        _set(one, made if shared.index is None else made[shared.index])
+        _note(shared.base, one)
+    return view
+
+
+def _set(view: Tensor, new: Tensor) -> None:
+    value, edge, leaf = new._value, new._edge, new._leaf
+    _set_value(view, value)
+    _set_edge(view, edge)
+    _set_leaf(view, leaf)
+    view.__class__ = Tensor  # last, so that no other thread reads an old value

@@ -1,0 +1,157 @@
+"""What a function's code reads and writes, by name: variables, and the attributes of what they hold.
+
+`self.cfg.scale` is the chain (parameter self, cfg, scale). Where the object at the beginning is not known from the code
+- the result of a call, an item, a local variable - the names that follow are loose: they may be anybody's.
+"""
+
+from __future__ import annotations
+
+import dis
+from functools import lru_cache
+from types import CodeType
+from typing import Any, Literal, NamedTuple
+
+# Names by which code reads attributes that it does not name.
+_ANY_ATTRIBUTE = frozenset(
+    {"getattr", "vars", "__dict__", "asdict", "astuple", "attrgetter", "getmembers", "dir", "hasattr"}
+)
+_BY_NAME = frozenset({"globals", "__globals__", "eval", "exec"})
+_ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"})
+_GLOBAL = frozenset(
+    {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
+)
+_CLOSED = frozenset(
+    {"LOAD_DEREF", "LOAD_CLASSDEREF", "STORE_DEREF", "DELETE_DEREF", "LOAD_FROM_DICT_OR_DEREF"}
+)
+_SILENT = frozenset({"CACHE", "NOP", "COPY", "EXTENDED_ARG", "PRECALL", "PUSH_NULL"})
+
+
+class Chain(NamedTuple):
+    """A variable and the attributes read of it, one after the other."""
+
+    kind: Literal["local", "global", "closed"]
+    variable: str
+    attributes: tuple[str, ...]
+    line: int
+
+
+class Reads(NamedTuple):
+    """What one code object reads and writes.
+
+    Attributes:
+        chains: the chains that begin at parameters, globals and variables of a closure.
+        loose: names of attributes of objects that the code does not tell.
+        any_attribute: whether it may read attributes that it does not name, as `getattr` and `vars` do.
+        stores: name of an attribute or variable -> the first line that writes it.
+        counts: the names that are read before they are written, as in `self.n += 1`.
+        imports: the modules it imports: name, how many packages up, the names taken from it.
+        all_layers: whether attributes of classes behind the first are read, as `super()` does.
+        strings: names among its constants, by which `getattr` and `globals` may read.
+        by_name: whether it reads global variables by such names.
+        changes: the lines that write an item, as in `d[key] = value`.
+    """
+
+    chains: tuple[Chain, ...]
+    loose: frozenset[str]
+    any_attribute: bool
+    stores: dict[str, int]
+    counts: frozenset[str]
+    changes: tuple[int, ...]
+    imports: tuple[tuple[str, int, tuple[str, ...]], ...]
+    all_layers: bool
+    strings: frozenset[str]
+    by_name: bool
+
+
+@lru_cache(maxsize=4096)
+def reads_of(code: CodeType) -> Reads:
+    """Read a code object, once."""
+    parameters = code.co_varnames[: _parameter_count(code)]
+    found: dict[tuple[str, str, tuple[str, ...]], Chain] = {}
+    loose: set[str] = set()
+    stores: dict[str, int] = {}
+    loaded: set[str] = set()
+    counts: set[str] = set()
+    changes: list[int] = []
+    constants: list[Any] = []  # the latest ones, which an import takes
+    imports: list[tuple[str, int, tuple[str, ...]]] = []
+    root: tuple[Literal["local", "global", "closed"], str] | None = None
+    path: tuple[str, ...] = ()
+    line = code.co_firstlineno
+
+    def end() -> None:
+        nonlocal root, path
+        if root is not None:
+            found.setdefault((*root, path), Chain(*root, path, line))
+        root, path = None, ()
+
+    for instruction in dis.get_instructions(code):
+        name, argument = instruction.opname, instruction.argval
+        if name in _SILENT:
+            continue
+        if instruction.positions is not None and instruction.positions.lineno is not None:
+            here = instruction.positions.lineno
+        else:
+            here = line
+        if name in _ATTRIBUTE:
+            argument = str(argument)
+            if name == "STORE_ATTR":
+                stores.setdefault(argument, here)
+                if argument in loaded:
+                    counts.add(argument)
+            else:
+                loaded.add(argument)
+            if root is not None:
+                path = (*path, argument)
+            elif not (name == "STORE_ATTR" and argument in loaded):  # `self.n += 1` has told whose it is
+                loose.add(argument)
+            if name.startswith(("STORE", "DELETE")):
+                end()
+            continue
+        end()
+        line = here
+        if name in ("LOAD_CONST", "LOAD_SMALL_INT"):
+            constants = [*constants[-1:], argument]
+        elif name == "IMPORT_NAME":
+            level, taken = constants
+            imports.append((argument, level, taken or ()))
+        elif name in _GLOBAL or name in _CLOSED:
+            variable = str(argument)
+            kind: Literal["global", "closed"] = "global" if name in _GLOBAL else "closed"
+            if name.startswith(("STORE", "DELETE")):
+                stores.setdefault(variable, here)
+                if variable in loaded:
+                    counts.add(variable)
+            else:
+                loaded.add(variable)
+            root = (kind, variable)
+            if name.startswith(("STORE", "DELETE")):
+                end()
+        elif name.startswith("LOAD_FAST"):
+            variables = argument if isinstance(argument, tuple) else (argument,)
+            if variables[-1] in parameters:
+                root = ("local", variables[-1])
+        elif name in ("STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"):
+            changes.append(here)
+    end()
+    any_attribute = not _ANY_ATTRIBUTE.isdisjoint(code.co_names)
+    strings = frozenset(one for one in code.co_consts if isinstance(one, str) and one.isidentifier())
+    if any_attribute:
+        loose |= strings
+    return Reads(
+        tuple(found.values()),
+        frozenset(loose),
+        any_attribute,
+        stores,
+        frozenset(counts),
+        tuple(changes),
+        tuple(imports),
+        "super" in code.co_names,
+        strings,
+        not _BY_NAME.isdisjoint(code.co_names),
+    )
+
+
+def _parameter_count(code: CodeType) -> int:
+    starred = bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)
+    return code.co_argcount + code.co_kwonlyargcount + starred

@@ -1,0 +1,177 @@
+"""Random numbers and clocks of the machine: what a captured program would read once and then repeat.
+
+A draw from `random`, `np.random` or a generator of theirs, and the time of day, are refused at the user's line;
+the state of what was drawn from is put back.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.source import is_library, resolve
+from tinygraph.errors import CaptureError
+
+_CLOCKS = frozenset(
+    name for name in dir(time) if callable(getattr(time, name)) and name not in ("sleep", "struct_time")
+)
+_DATES = frozenset({"now", "today", "utcnow"})
+_SYSTEM = frozenset({"urandom", "getrandom", "getpid"})
+_DRAWS = frozenset({"random", "getrandbits"})
+_STDLIB = os.path.join(os.path.realpath(sysconfig.get_path("stdlib")), "")
+
+
+class Host:
+    """Sources of random numbers that a program may draw from, with where they stood when it began."""
+
+    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS
+
+    def __init__(self) -> None:
+        self._sources: dict[int, tuple[Any, Any, str, str]] = {}
+        self._refused: CaptureError | None = None
+        self.watch(random._inst, "random", "")
+        self.watch(np.random.mtrand._rand, "np.random", "")
+
+    @staticmethod
+    def is_source(value: Any) -> bool:
+        """Whether a value is a generator of random numbers of Python's or NumPy's."""
+        return isinstance(
+            value, random.Random | np.random.Generator | np.random.RandomState | np.random.BitGenerator
+        )
+
+    def watch(self, source: Any, words: str, line: str) -> None:
+        """Note where a generator stands."""
+        if not isinstance(source, random.SystemRandom) and id(source) not in self._sources:
+            self._sources[id(source)] = (source, _state(source), words, line)
+
+    def watch_module(self, module: ModuleType, words: str, line: str) -> None:
+        """Note where a program calls a function of `random` or `np.random`, which draw from a generator of theirs."""
+        source = random._inst if module is random else np.random.mtrand._rand
+        self.locate(source, line, words)
+
+    def locate(self, source: Any, line: str, words: str | None = None) -> None:
+        """Note the first line that reads a generator."""
+        found = self._sources.get(id(source))
+        if found is not None and not found[3]:
+            self._sources[id(source)] = (*found[:2], words or found[2], line)
+
+    def called(self, function: Any, frame: FrameType, watched: Callable[[str], bool]) -> None:
+        """Refuse a call of a function in C that reads a clock or draws.
+
+        Raises:
+            CaptureError: at the user's line.
+        """
+        owner, name = getattr(function, "__self__", None), function.__name__
+        module = owner.__name__ if isinstance(owner, ModuleType) else ""
+        if module == "time" and name in _CLOCKS and watched(frame.f_code.co_filename):
+            raise self.refuse(f"time.{name}()", "reads a clock", frame)
+        if isinstance(owner, type) and name in _DATES and owner.__module__ == "datetime":
+            if watched(frame.f_code.co_filename):
+                raise self.refuse(f"{owner.__name__}.{name}()", "reads a clock", frame)
+        elif module in ("posix", "nt") and name in _SYSTEM:
+            user = _user(frame)
+            if user is not None and (name != "getpid" or user is frame):
+                raise self.refuse(f"os.{name}()", "asks the operating system", user)
+        elif name in _DRAWS and owner is random._inst:
+            user = _user(frame)
+            if user is not None:
+                raise self.refuse("random", "draws a random number", user)
+
+    def refuse(self, what: str, does: str, frame: FrameType | None) -> CaptureError:
+        """The error of something that a program would do but once; raised again at the end if the program hides it."""
+        line = f" at {resolve(frame.f_code, frame.f_lasti)}" if frame is not None else ""
+        self._refused = CaptureError(f"{what}{line} {does}, which {_ONCE}")
+        return self._refused
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """Run a program, and raise if it drew anything, with every source back where it stood.
+
+        Raises:
+            CaptureError: naming the source and the user's line.
+        """
+        try:
+            yield
+        except BaseException:
+            if self._refused is not None:
+                self.restore()
+            raise
+        drawn = [
+            (words, line) for source, state, words, line in self._sources.values() if _state(source) != state
+        ]
+        if self._refused is None and not drawn:
+            return
+        self.restore()
+        if self._refused is not None:
+            raise self._refused
+        words, line = drawn[-1]
+        raise CaptureError(
+            f"a random number was drawn from {words}{f' at {line}' if line else ''}, which {_ONCE}"
+        )
+
+    def restore(self) -> None:
+        """Put every source back where it stood."""
+        for source, state, _, _ in self._sources.values():
+            _restore(source, state)
+
+
+_ONCE = (
+    "a captured program would do once and then repeat in every call: pass the number as an argument, or, for random "
+    "numbers, draw them from a generator of tinygraph (generator = tg.Generator(seed); "
+    "generator.uniform(shape)), which captured programs draw from anew"
+)
+
+
+def _user(frame: FrameType) -> FrameType | None:
+    """The nearest frame that is not the standard library's; None if it is tinygraph's own."""
+    here: FrameType | None = frame
+    while here is not None and (
+        here.f_code.co_filename.startswith(("<frozen ", _STDLIB))
+        and "-packages" not in here.f_code.co_filename
+    ):
+        here = here.f_back
+    return None if here is None or is_library(here.f_code.co_filename) else here
+
+
+def _state(source: Any) -> Any:
+    if isinstance(source, random.Random):
+        return source.getstate()
+    if isinstance(source, np.random.RandomState):
+        return _Plain(source.get_state(legacy=False))
+    return _Plain((source if isinstance(source, np.random.BitGenerator) else source.bit_generator).state)
+
+
+def _restore(source: Any, state: Any) -> None:
+    if isinstance(source, random.Random):
+        source.setstate(state)
+    elif isinstance(source, np.random.RandomState):
+        source.set_state(state.state)
+    else:
+        (source if isinstance(source, np.random.BitGenerator) else source.bit_generator).state = state.state
+
+
+class _Plain:
+    """The state of a generator of NumPy's, which may hold arrays, to be compared."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+        self._text = _text(state)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Plain) and self._text == other._text
+
+    __hash__ = object.__hash__
+
+
+def _text(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {name: _text(value) for name, value in state.items()}
+    return state.tobytes() if isinstance(state, np.ndarray) else state

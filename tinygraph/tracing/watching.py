@@ -1,0 +1,198 @@
+"""Watching a function while it is captured: what every function that ran in it read, and what it changed.
+
+Python's profile hook names each function that runs, helpers included; its code (`code_reads.py`) says which variables
+and attributes it reads, and `looking.py` looks at what they hold. The library's own functions, NumPy's and the standard
+library's are not looked into.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import sys
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import resolve_name
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+from tinygraph.core.source import is_library, resolve
+from tinygraph.tracing.code_reads import Reads, reads_of
+from tinygraph.tracing.facts import MISSING, Contents, Place, Progress, left_behind_in, replaced
+from tinygraph.tracing.looking import Reach, is_own_module, is_watched
+
+# Methods in C that change the container they belong to: where they are called is where the change is.
+_CHANGING = frozenset({
+    "add", "append", "appendleft", "clear", "difference_update", "discard", "extend", "extendleft", "insert",
+    "intersection_update", "pop", "popitem", "popleft", "remove", "reverse", "rotate", "setdefault", "sort",
+    "symmetric_difference_update", "update",
+})  # fmt: skip
+_CONTAINERS = (list, dict, set, collections.deque, bytearray, array)
+
+
+class Effect(NamedTuple):
+    """Something that outlives the program and that it changed while it was captured.
+
+    Attributes:
+        what: what it is called.
+        words: what changed.
+        line: the user's line that did it, or that reads it.
+        refused: whether each call would change it again, as a counter or a log, so that a plan cannot stand for it.
+    """
+
+    what: str
+    words: str
+    line: str
+    refused: bool
+
+
+class Watch:
+    """What a capture in progress reads of Python's state, and changes.
+
+    Attributes:
+        reach: what was met.
+    """
+
+    def __init__(self) -> None:
+        self.reach = Reach()
+        self._noted = _CHANGING | self.reach.host.names
+        self._ran: dict[CodeType, Reads] = {}
+        self._calls: set[tuple[Any, ...]] = set()
+        # id of a container -> the line that called a method that changes it
+        self._touched: dict[int, str] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch this thread; whoever profiles it is asked to go on afterwards."""
+        before = sys.getprofile()
+        other: Any = before if callable(before) else None
+
+        noted, entered, called = self._noted, self._entered, self._called
+
+        def hook(frame: FrameType, event: str, argument: Any) -> None:  # runs for every call there is
+            if event == "c_call":
+                if argument.__name__ in noted:
+                    called(frame, argument)
+            elif event == "call" and is_watched(frame.f_code.co_filename):
+                entered(frame)
+
+        def both(frame: FrameType, event: Any, argument: Any) -> None:
+            hook(frame, event, argument)
+            other(frame, event, argument)
+
+        sys.setprofile(hook if other is None else both)
+        try:
+            yield
+        finally:
+            if before is not None and other is None and hasattr(before, "enable"):
+                sys.setprofile(None)
+                before.enable()  # cProfile is no function
+            else:
+                sys.setprofile(before)
+
+    def _called(self, frame: FrameType, function: Any) -> None:
+        """A function in C is called: it may change a container, draw a random number or read a clock."""
+        if function.__name__ in _CHANGING:
+            owner = function.__self__
+            if isinstance(owner, _CONTAINERS) and is_watched(frame.f_code.co_filename):
+                self._touched[id(owner)] = _place(frame.f_code, frame.f_lasti)
+        else:
+            self.reach.host.called(function, frame, is_watched)
+
+    def _entered(self, frame: FrameType) -> None:
+        """A function in Python begins."""
+        code, values, variables = frame.f_code, frame.f_locals, frame.f_globals
+        if id(frame) in self.reach.generators:
+            raise self.reach.host.refuse(
+                f"the generator {self.reach.generators[id(frame)][1]}", "takes an item", frame.f_back
+            )
+        if code not in self._ran and _is_importing(frame):
+            return
+        if code.co_filename == "<string>" and not is_own_module(str(variables.get("__name__"))):
+            return  # made by namedtuple or dataclass for a class of a library
+        reads = self._ran.get(code)
+        if reads is None:
+            reads = self._ran[code] = reads_of(code)
+            self.reach.line = ""
+            self.reach.runs(code, made_here=any(code in one.co_consts for one in self._ran))
+            if reads.all_layers:
+                self.reach.look_behind()
+            self._imports(reads, variables)
+            names = {code.co_name} if code.co_name.isidentifier() else set()
+            self.reach.look_for(reads.loose | names, reads.any_attribute)
+        given = (id(values.get(chain.variable)) for chain in reads.chains if chain.kind != "global")
+        call = (code, *(one if self.reach.knows(one) else None for one in given))
+        if call in self._calls:
+            return
+        self._calls.add(call)
+        file = os.path.basename(code.co_filename)
+        for chain in reads.chains:
+            self.reach.line = f"{file}:{chain.line}"
+            if chain.kind == "global":
+                value = self.reach.variable(variables, chain.variable)
+            else:
+                value = values.get(chain.variable, MISSING)
+            self.reach.follow(value, chain.attributes)
+
+    def _imports(self, reads: Reads, variables: dict[str, Any]) -> None:
+        """Modules that a function imports when it runs, and global variables that it finds by name."""
+        for name, level, taken in reads.imports:
+            package = variables.get("__package__") or ""
+            module = sys.modules.get(resolve_name("." * level + name, package) if level else name)
+            if module is not None:
+                self.reach.visit(module, name)
+                for attribute in taken:
+                    self.reach.attribute(module, attribute, exactly=True)
+        for name in reads.strings if reads.by_name else ():
+            self.reach.variable(variables, name)
+
+    def facts(self, covered: frozenset[int] | set[int]) -> tuple[list[Place], list[Contents]]:
+        """What a plan relies on; places in `covered` objects are watched by somebody else."""
+        return [place for owner, place in self.reach.places if owner not in covered], self.reach.contents
+
+    def effects(self) -> list[Effect]:
+        """What the program changed of what it reads: counters, logs, memories of results."""
+        found = [self._replaced(owner, place) for owner, place in self.reach.places if not place.holds()]
+        return found + [self._changed(one) for one in self.reach.contents if not one.holds()]
+
+    def _replaced(self, owner: int, place: Place) -> Effect:
+        now = place.now()
+        before = self.reach.seen_before(owner, place)
+        first_time = before is MISSING or before is None
+        counts = any(place.name in reads.counts for reads in self._ran.values())
+        refused = counts and not first_time and not left_behind_in([now])
+        return Effect(place.words, replaced(place.words, now, before), self._line_of(place), refused)
+
+    def _changed(self, one: Contents) -> Effect:
+        refused = isinstance(one, Progress) or (not one.grew() and not left_behind_in(one.added()))
+        return Effect(
+            one.words, one.change(), self._touched.get(id(one.value)) or self._line_of(one), refused
+        )
+
+    def _line_of(self, fact: Place | Contents) -> str:
+        """The user's line that writes what a fact is about, or else the one that reads it."""
+        if isinstance(fact, Place):
+            for code, reads in self._ran.items():
+                if fact.name in reads.stores:
+                    return f"{os.path.basename(code.co_filename)}:{reads.stores[fact.name]}"
+        else:
+            for code, reads in self._ran.items():
+                for line in reads.changes:
+                    if fact.line.startswith(f"{os.path.basename(code.co_filename)}:"):
+                        return f"{os.path.basename(code.co_filename)}:{line}"
+        return fact.line
+
+
+def _is_importing(frame: FrameType) -> bool:
+    """Whether a frame belongs to an import, which happens once."""
+    here: FrameType | None = frame
+    while here is not None and not is_library(here.f_code.co_filename):
+        if here.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        here = here.f_back
+    return False
+
+
+def _place(code: CodeType, offset: int) -> str:
+    return str(resolve(code, max(offset, 0)))
