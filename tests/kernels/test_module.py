@@ -11,7 +11,7 @@ import pytest
 
 from tinygraph.errors import SettingError
 from tinygraph.kernels.cpu import current_target
-from tinygraph.kernels.module import compile_kernel
+from tinygraph.kernels.machine_code import compile_kernel
 from tinygraph.kernels.teams import Table
 
 

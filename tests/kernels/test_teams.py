@@ -11,7 +11,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.errors import SettingError
-from tinygraph.kernels.module import Private, compile_kernel
+from tinygraph.kernels.machine_code import Private, compile_kernel
 from tinygraph.kernels.teams import Table
 from tinygraph.kernels.threads import get_threads
 

@@ -153,7 +153,7 @@ def joined_calls(runs: Sequence[Callable[[], Any]], threads: int) -> list[tuple[
     """
     if not kernels.available():
         return list(enumerate(runs))
-    from tinygraph.kernels.module import Bound
+    from tinygraph.kernels.machine_code import Bound
     from tinygraph.kernels.teams import Table
 
     joined: list[tuple[int, Callable[[], Any]]] = []

@@ -44,7 +44,7 @@ _NODE_BYTES = 1000  # of a node of a graph, about; stages share most of them
 _PLAIN = frozenset((np.ndarray, Tensor, int, float))  # arguments that are surely no containers
 
 
-class Entry(NamedTuple):
+class CapturedVersion(NamedTuple):
     """One captured version of a function."""
 
     graph: Graph
@@ -60,7 +60,7 @@ class Entry(NamedTuple):
         return plans + _NODE_BYTES * sum(len(stage.graph.nodes) for stage in self.stages)
 
 
-class Versions(list[Entry]):
+class Versions(list[CapturedVersion]):
     """The captured versions for one kind of arguments, the latest first."""
 
     @property
@@ -94,7 +94,7 @@ class Compiled:
         self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
         self._captures = 0
         self._changed: set[str] = set()  # what captures changed of what they read
-        self._latest: Entry | None = None
+        self._latest: CapturedVersion | None = None
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -178,7 +178,7 @@ class Compiled:
                     values.append(leaf)
         return (shape, tuple(kinds)), values, tensors, wanted
 
-    def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+    def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CapturedVersion:
         last, known = self._last_known  # of many calls in a row the arguments are of one kind
         if last != key:
             known = self._known(key)
@@ -196,7 +196,7 @@ class Compiled:
         exact = self.accuracy == "exact"
         plan = Plan(stages[-1].graph, list(trace.gradients_read.values()), exact=exact)
         recorder = Recorder(graph, trace, self.passes, self._name, exact)
-        self._latest = Entry(graph, trace, stages, plan, recorder)
+        self._latest = CapturedVersion(graph, trace, stages, plan, recorder)
         if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
             return self._latest
         usable = [entry for entry in known if entry.plan.fits()]
@@ -248,7 +248,7 @@ class Compiled:
                 )
             self._changed.add(effect.what)
 
-    def _note(self, key: Any, entry: Entry | None) -> None:
+    def _note(self, key: Any, entry: CapturedVersion | None) -> None:
         """Remember why a capture was needed."""
         if entry is not None:
             reason = entry.trace.broken() or "a parameter or buffer was replaced or changed its dtype"
@@ -272,7 +272,7 @@ class Compiled:
     def _name(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
-    def _last(self) -> Entry:
+    def _last(self) -> CapturedVersion:
         if self._latest is None:
             raise RecordingError(
                 f"the compiled function {self._name!r} has not been called yet: call it once first"
@@ -325,7 +325,7 @@ class Compiled:
         """
         self._forget()
         if kernels.available():
-            from tinygraph.kernels.module import release_unused
+            from tinygraph.kernels.machine_code import release_unused
 
             release_unused()
 

@@ -26,7 +26,7 @@ from tinygraph.kernels.builder import (
 )
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.emission import emit
-from tinygraph.kernels.module import Bound, Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
 Array = np.ndarray[Any, Any]
@@ -54,7 +54,7 @@ REDUCTIONS = {
 }
 
 
-class Operand(NamedTuple):
+class Strided(NamedTuple):
     """An array as the kernel sees it: dtype and strides, in elements, along the axes of the loops (0: broadcast)."""
 
     dtype: str
@@ -118,12 +118,12 @@ def bind(
     return built.bind(*inputs, *outputs, span=1 if built.splits else None)
 
 
-def _operand(array: Array, shape: tuple[int, ...], role: str) -> Operand:
+def _operand(array: Array, shape: tuple[int, ...], role: str) -> Strided:
     size = array.dtype.itemsize
     strides = np.broadcast_to(array, shape).strides if array.shape != shape else array.strides
     if any(stride % size for stride in strides):
         raise ShapeError(f"{role} has strides {strides}, not multiples of its itemsize {size}; copy it first")
-    return Operand(
+    return Strided(
         array.dtype.name, tuple(s // size if n != 1 else 0 for s, n in zip(strides, shape, strict=True))
     )
 
@@ -144,7 +144,7 @@ def _output(out: Array, shape: tuple[int, ...], kind: str | None, axes: tuple[in
 def kernel(
     program: Program,
     shape: tuple[int, ...],
-    operands: tuple[Operand, ...],
+    operands: tuple[Strided, ...],
     reductions: tuple[str | None, ...],
     axes: tuple[int, ...],
     target: Target,
@@ -188,7 +188,7 @@ def _width(program: Program, target: Target) -> int:
 
 
 def _ordered_axes(
-    shape: tuple[int, ...], operands: tuple[Operand, ...], reduced: tuple[int, ...]
+    shape: tuple[int, ...], operands: tuple[Strided, ...], reduced: tuple[int, ...]
 ) -> list[Axis]:
     """Loops from the slowest to the fastest in memory, merged where all operands are contiguous across two."""
     axes = [
@@ -218,7 +218,7 @@ class _Nest:
         code: Function,
         program: Program,
         axes: list[Axis],
-        operands: tuple[Operand, ...],
+        operands: tuple[Strided, ...],
         reductions: tuple[str | None, ...],
         width: int,
     ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.kernels.builder import Function, Offset, Value
 from tinygraph.kernels.cpu import Target, current_target
-from tinygraph.kernels.module import Bound, Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 
 Array = np.ndarray[Any, Any]
 _BLOCK = 256  # elements a unit of work

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.module import Bound, MachineCode
+from tinygraph.kernels.machine_code import Bound, MachineCode
 
 _CELL = 8  # 64-bit integers from one shared number to the next: a cache line each
 _CELLS = (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.analysis.kept import Kept, orders_of
-from tinygraph.analysis.operations import operations_of
+from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.analysis.units import BYTES
 from tinygraph.core.graph import Graph, evaluate
 from tinygraph.core.modes import mode

@@ -23,7 +23,7 @@ from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.elementwise import emit_program
 from tinygraph.kernels.images.planes import Planes, lanes_of
-from tinygraph.kernels.module import Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
 _L1_BYTES = 32 * 1024

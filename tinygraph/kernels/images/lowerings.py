@@ -19,7 +19,7 @@ from tinygraph.kernels.images.direct import Convolution, Weights
 from tinygraph.kernels.images.planes import ALIGNMENT, Planes, lanes_for, lanes_of, rounded_up
 from tinygraph.kernels.images.winograd import Tiling
 from tinygraph.kernels.lowering import Layout, Layouts, Lowering, Run, channels_last, in_order, rows
-from tinygraph.kernels.module import Private
+from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.program import Program, ProgramBuilder
 from tinygraph.kernels.threads import get_threads
 

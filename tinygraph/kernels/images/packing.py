@@ -12,7 +12,7 @@ from tinygraph.kernels.builder import Function, Offset, Value
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.images.direct import Weights
 from tinygraph.kernels.images.planes import Planes
-from tinygraph.kernels.module import Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
 Place = Callable[[Offset], Offset]
 

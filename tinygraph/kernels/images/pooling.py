@@ -15,7 +15,7 @@ import numpy as np
 from tinygraph.errors import ShapeError
 from tinygraph.kernels.builder import Function, Offset, Value, splat
 from tinygraph.kernels.cpu import Target, current_target
-from tinygraph.kernels.module import Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
 Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]

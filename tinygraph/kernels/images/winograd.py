@@ -22,7 +22,7 @@ from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.images.direct import Convolution, Weights, forward_weights
 from tinygraph.kernels.images.planes import Planes, rounded_up
-from tinygraph.kernels.module import Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
 OUT, PATCH, POINTS = 4, 6, 36  # outputs and inputs of a tile along an axis, and products a tile
 _L2_BYTES = 512 * 1024
