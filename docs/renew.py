@@ -2,6 +2,7 @@
 
 stubs      what editors know of `tg.ops`
 cards      conformance cards of built-in ops that say something else than their ops declare (laws and mutants run)
+schema     of the data of a page, in the types that its script is checked against
 map        the rooms in `architecture.md`
 gallery    the pictures of `gallery.md`, and
 pictures   those of the README and of the other pages: look at what changed before you commit it
@@ -36,6 +37,7 @@ def command(*words: str) -> Callable[[], object]:
 RENEWED: dict[str, Callable[[], object]] = {
     "stubs": command("-m", "tinygraph.scaffold.stubs"),
     "cards": cards,
+    "schema": command("-m", "tinygraph.drawing.page.typescript"),
     "map": command("docs/make_map.py"),
     "gallery": command("docs/make_gallery.py"),
     "pictures": command("docs/make_pictures.py"),
