@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -252,3 +254,47 @@ def test_strides_that_are_not_for_it(guard: Any) -> None:
     odd = np.zeros(3 * 4 * 9, np.uint8)
     crooked = np.ndarray((3, 4), "float64", odd, strides=(36, 9))
     assert contractions.product_of(("ij", "jk", "ik"), [crooked, np.ones((4, 2)), np.ones((3, 2))]) is None
+
+
+_AT_THE_EDGE = """
+import ctypes, itertools, mmap
+import numpy as np
+from tests.kernels.test_gemm import HARD, described
+from tinygraph.kernels import gemm, losses
+
+library = ctypes.CDLL(None, use_errno=True)
+page = mmap.PAGESIZE
+
+def edge(values, front):
+    size = -(-values.nbytes // page) * page
+    memory = mmap.mmap(-1, size + 2 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for place in (start, start + page + size):
+        assert library.mprotect(ctypes.c_void_p(place), ctypes.c_size_t(page), 0) == 0
+    offset = page if front else page + size - values.nbytes
+    array = np.frombuffer(memory, values.dtype, values.size, offset).reshape(values.shape)
+    array[...] = values
+    return array
+
+rng = np.random.default_rng(0)
+for turned, front in itertools.product(itertools.product((False, True), repeat=2), (False, True)):
+    for m, k, n in [(5, 7, 3), (13, 31, 17), (1, 37, 9), (17, 300, 1), (31, 8, 33), (2, 1, 2)]:
+        a, b = (rng.standard_normal(shape[::-1] if t else shape).astype("float32")
+                for shape, t in zip(((m, k), (k, n)), turned))
+        a, b = (edge(x, front).T if t else edge(x, front) for x, t in zip((a, b), turned))
+        out = edge(np.zeros((m, n), "float32"), front)
+        product = described(a, b, out)
+        scratch = edge(np.zeros(max(1, gemm.scratch(product)), "float32"), front)
+        gemm.product_kernel(product).bind(a, b, out, scratch, span=1)()
+        np.testing.assert_allclose(out, a.astype(float) @ b, rtol=1e-4, atol=1e-4)
+print("no stray access")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects pages with Linux's constants")
+def test_nothing_is_touched_outside_the_arrays() -> None:
+    """Arrays that end, or begin, at a page that may be neither read nor written; in a process that may die of it."""
+    done = subprocess.run(
+        [sys.executable, "-c", _AT_THE_EDGE], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout == "no stray access\n", (done.returncode, done.stderr)

@@ -18,35 +18,9 @@ from tinygraph.errors import TinygraphError
 
 # Kinds of lines, and ways to run programs, that are switched off: known to give other numbers until the mends of an area
 # are there, which are named beside them. Delete a line with its mend.
-SWITCHED_OFF: dict[str, str] = {
-    "attributes": "watched facts",
-    "class attributes": "watched facts",
-    "globals": "watched facts",
-    "helpers": "watched facts",
-    "closures": "watched facts",
-    "arrays": "watched facts",
-    "dicts": "watched facts",
-    "lists": "watched facts",
-    "modules": "watched facts",
-    "requires_grad": "watched facts",
-    "host randomness": "watched facts",
-    "side effects": "watched facts",
-    "containers": "containers keep order and type",
-    "numbers": "compiled numbers are eager's",
-    "comparisons": "compiled numbers are eager's: bools in generated loops",
-    "small dtypes": "compiled numbers are eager's: bools in generated loops",
-    "states": "writes of states in captures; checkpoints that do not repeat them",
-    "parameters": "gradients of compiled calls; checkpoints that do not repeat writes",
-    "optimizers": "optimizer state is watched; parameters that are single numbers",
-    "random": "random draws that nothing reads still move the generator on",
-}
+SWITCHED_OFF: dict[str, str] = {}
 # Lines with known faults, and what is wrong with them: a body with one of them is not made. Delete a line with its mend.
-KNOWN: dict[str, str] = {
-    "alias += 1.0": "NumPy's scalars are not written in place, as tensors without axes are",
-    "globals()": "a global read through globals() is not watched",
-    "type(n)": "a Python number has another type in a capture",
-    "isinstance(n": "a Python number has another type in a capture",
-}
+KNOWN: dict[str, str] = {}
 
 PROLOGUE = """\
 import math

@@ -67,7 +67,7 @@ class Memory:
         in_place: updates that are written into a leaf's buffer, since no later node reads it, and that buffer.
         states: the same updates, each with its leaf.
         lent: the buffers of gradients that `.grad` will hold, each with the leaf that it is the gradient of.
-        objects: the buffers of Python integers, which may be of any size.
+        objects: the buffers of Python's own objects: fractions, and integers, which may be of any size.
 
     Args:
         graph: in the order in which its nodes run.
@@ -132,7 +132,7 @@ class Memory:
         layout = self._layouts.get(key) if self._layouts else None
         nbytes = types.nbytes if layout is None else layout.size(types.shape) * types.dtype.itemsize
         made = self._buffer[key] = self._new(nbytes, i)
-        if types.__class__ is WeakType and is_python_integer(types):
+        if types.dtype.hasobject or (types.__class__ is WeakType and is_python_integer(types)):
             self.objects.add(made)
         return made
 

@@ -57,7 +57,8 @@ class Places:
         self.elsewhere = [self._elsewhere(buffer, leaf) for buffer, leaf in memory.states.items()]
         self.elsewhere += [self._elsewhere(buffer) for buffer in memory.lent]
         for buffer in memory.objects:
-            self.arrays[self._keys[buffer][0]] = np.array(0, object)
+            key, types = self._keys[buffer]
+            self.arrays[key] = np.zeros(types.shape, object)
         self.cleared: set[Key] = set()
         self.scratch: dict[int, list[Array]] = {}
         self._fill_arena(lowerings)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from sys import _getframe
+from sys import _getframe, setprofile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded, next_order
 from tinygraph.core.source import is_library, user_frame
 from tinygraph.core.state import Generator
-from tinygraph.core.tensor import Tensor, left_behind
+from tinygraph.core.tensor import CapturedNumber, Tensor, left_behind
 from tinygraph.core.types import (
     SCALAR_TYPES,
     ArrayType,
@@ -30,6 +30,7 @@ from tinygraph.core.types import (
     require_plain,
     type_of,
 )
+from tinygraph.core.unwatched import RESTING, hook_that_may_rest
 from tinygraph.core.views import link, link_captured
 from tinygraph.errors import (
     CaptureError,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 # Operand classes that forwards take as they are; anything else is made an array first.
 _READY = frozenset({np.ndarray, bool, int, float, complex, type(None), Generator, *SCALAR_TYPES})
 _VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
+_OWN = _READY | {Tensor, CapturedNumber}  # operands that run no code of the user's when they are made arrays
 _array_class = np.ndarray
 _new: Any = object.__new__
 
@@ -61,6 +63,14 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
         ShapeError, DTypeError, SettingError, OpError: naming the op, its operands and where they came from.
     """
     mode = modes.current
+    if mode.capture is not None:
+        hook = hook_that_may_rest()
+        if hook is not None and is_library(op.origin.file) and _OWN.issuperset(map(type, operands)):
+            setprofile(RESTING)
+            try:
+                return apply(op, *operands, **settings)
+            finally:
+                setprofile(hook)
     values: list[Any] = []
     entries: list[Any] = []
     tensors = False
@@ -238,7 +248,7 @@ def _apply_captured(
     node.types = WeakType(*result) if weak else result
     found: Any
     if isinstance(result, ArrayType):
-        found = Tensor(None, node)
+        found = CapturedNumber(None, node) if weak else Tensor(None, node)
     else:
         found = tuple(Tensor(None, Port(node, i)) for i in range(len(result)))
     if op.put is not None or op.facts.get("read_only"):

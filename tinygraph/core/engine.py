@@ -8,6 +8,7 @@ pass is itself a graph). Forward mode lives in `tangents.py`, which transposes t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -18,8 +19,10 @@ from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Step
 from tinygraph.core.registry import ops
+from tinygraph.core.source import is_library
 from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, as_value, type_of
+from tinygraph.core.unwatched import unwatched, watched
 from tinygraph.errors import (
     DTypeError,
     InPlaceError,
@@ -69,9 +72,13 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
         raise left_behind("backward()", output)
     if not output.type.differentiable:
         raise DTypeError(f"backward() needs a real or complex output, not {output.type}")
-    seed = _seed(output, gradient)
-    nodes = ancestors([edge_node(edge)])
     capture = modes.current.capture
+    with unwatched() if capture is not None else nullcontext():
+        _backward(output, edge, _seed(output, gradient), create_graph, capture)
+
+
+def _backward(output: Tensor, edge: Edge, seed: Any, create_graph: bool, capture: Any) -> None:
+    nodes = ancestors([edge_node(edge)])
     # nodes that stand for parameters which the captured program has replaced before: gradients stop at them
     versions: dict[Node, Leaf] = capture.versions if capture is not None else {}
     if capture is not None:
@@ -204,7 +211,7 @@ def propagate(
     kept: dict[int, Any] = {}
     for edge, seed in seeds:
         _add(gradients, edge, seed)
-    with mode(recording=record):
+    with mode(recording=record), unwatched() if record else nullcontext():
         for node in reversed(nodes):
             key = id(node)
             if key not in gradients:
@@ -271,7 +278,11 @@ def _step_back(
         _run_rules(node, gradient, node.saved, gradients, live)
         return
     before = modes.current
-    with mode(place=Place(before.place.scope, "backward", node)):
+    place = Place(before.place.scope, "backward", node)
+    users = before.capture is not None and not (
+        "body" not in node.op.facts and is_library(node.op.origin.file)
+    )
+    with mode(place=place), watched() if users else nullcontext():
         _run_rules(node, gradient, rewrapped(node), gradients, live)
 
 

@@ -19,7 +19,7 @@ from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import ArrayType, WeakType, as_value, type_of
-from tinygraph.errors import RecordingError, ShapeError, printable
+from tinygraph.errors import DTypeError, RecordingError, ShapeError, printable
 
 
 class Graph:
@@ -137,14 +137,14 @@ class Graph:
             names = ", ".join(leaf.name or "?" for leaf in self.inputs)
             raise ShapeError(f"the graph takes {len(self.inputs)} input(s) ({names}) but got {len(inputs)}")
         for i, (leaf, given) in enumerate(zip(self.inputs, inputs, strict=True)):
-            value = given if isinstance(given, Tensor) else _as_input(given, leaf.types)
-            found = value.type if isinstance(value, Tensor) else type_of(value)
-            if found != leaf.types:
-                raise ShapeError(
-                    f"input {i} ({leaf.name or 'unnamed'}) of the graph is {leaf.types}, but got {found}; capture the "
-                    f"function again for other types"
-                )
-            yield id(leaf), value
+            what = f"input {i} ({leaf.name or 'unnamed'}) of the graph is {leaf.types}"
+            if not isinstance(given, Tensor | np.ndarray | np.generic):
+                yield id(leaf), _as_input(given, leaf.types, what)
+                continue
+            found = given.type if isinstance(given, Tensor) else type_of(given)
+            if ArrayType(found.shape, found.dtype.newbyteorder("=")) != leaf.types:
+                raise ShapeError(f"{what}, but got {found}; capture the function again for other types")
+            yield id(leaf), given if isinstance(given, Tensor) else _as_array(given, leaf.types)
 
     def gradient(self, wrt: Any = None) -> Graph:
         """The graph of this graph's gradient: the same inputs; its outputs followed by one gradient per `wrt`.
@@ -238,11 +238,34 @@ class Graph:
         return {"text/plain": repr(self), **self.draw()._repr_mimebundle_()}
 
 
-def _as_input(given: Any, types: ArrayType) -> Any:
-    """A value for an input: lists and numbers in its dtype, arrays in their own; a Python number stays one."""
-    array = isinstance(given, np.ndarray | np.generic)
-    value = as_value(given, given.dtype.newbyteorder("=") if array else types.dtype)
-    return value.item() if isinstance(types, WeakType) and value.ndim == 0 else value
+def _as_array(given: Any, types: ArrayType) -> Any:
+    """An array of an input's type; where the input is a Python number, that number."""
+    value = as_value(given, given.dtype.newbyteorder("="))
+    return value.item() if isinstance(types, WeakType) else value
+
+
+def _as_input(given: Any, types: ArrayType, what: str) -> Any:
+    """Python numbers, and lists of them, for an input: in its dtype, which must hold them.
+
+    Raises:
+        DTypeError, ShapeError: what is given is no number, or one of another kind, beginning with `what`.
+    """
+    try:
+        found = np.asarray(given)
+        whole = found.dtype.kind == "O" and all(type(one) is int for one in found.flat)  # beyond int64
+        if not whole and not np.can_cast(found.dtype, types.dtype, "same_kind"):
+            raise TypeError(f"no value of {types}")
+        if isinstance(types, WeakType) and found.ndim == 0:
+            return int(given) if types.dtype.kind == "i" else found.astype(types.dtype).item()
+        value = as_value(np.asarray(given, types.dtype))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DTypeError(
+            f"{what}, but got {given!r:.60}, a {type(given).__name__}: {error}; capture the function again for other "
+            f"types"
+        ) from error
+    if value.shape != types.shape:
+        raise ShapeError(f"{what}, but got shape {value.shape}; capture the function again for other types")
+    return value
 
 
 def _several(wrt: Any) -> Sequence[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple, overload
@@ -16,11 +17,13 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from tinygraph.core.apply import apply
-from tinygraph.core.modes import CompositeName, scope
+from tinygraph.core.modes import CompositeName, modes, scope
 from tinygraph.core.numpy_forms import default_adapter
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
+from tinygraph.core.source import is_library
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import FAMILIES, forward_types, type_of
+from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import RuleError
 
 KINDS = (
@@ -743,7 +746,8 @@ class Composite:
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         if not any(isinstance(x, Tensor) for x in operands):
             return self.function(*operands, **settings)
-        with scope(CompositeName(self.name)):
+        own = modes.current.capture is not None and is_library(self.origin.file)
+        with scope(CompositeName(self.name)), unwatched() if own else nullcontext():
             return self.function(*operands, **settings)
 
     def numpy(self, *functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

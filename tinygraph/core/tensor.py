@@ -7,9 +7,11 @@ core itself relies on are the attributes of `ops` used in this file and in `engi
 from __future__ import annotations
 
 import operator
+import sys
 import weakref
 from collections.abc import Collection, Iterator
-from types import ModuleType
+from sys import getrefcount
+from types import FrameType, ModuleType
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -20,9 +22,26 @@ from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
 from tinygraph.core.regions import present
 from tinygraph.core.registry import ops, registry
-from tinygraph.core.source import here
+from tinygraph.core.source import here, is_library
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
+
+
+class _Counted:
+    """Counts the references to itself, as `t += 1` finds a tensor that has one name."""
+
+    def __iadd__(self, other: Any) -> Any:
+        count = getrefcount(self)
+        return (lambda: (self, count))()[1]  # in a closure, as there
+
+
+def _references() -> int:
+    counted: Any = _Counted()
+    counted += 1
+    return cast(int, counted)
+
+
+_ONE_NAME = _references()
 
 
 class Tensor:
@@ -362,6 +381,15 @@ class Tensor:
             views().outdate(self)
         return self
 
+    def _check_alone(self) -> None:
+        """Refuse `t += 1` of a captured 0-d tensor that has another name, too, which would keep NumPy's old scalar."""
+        if self.ndim == 0 and not isinstance(self._edge, Leaf):
+            raise InPlaceError(
+                "this 0-d tensor goes by another name, too. NumPy has a scalar here, which += does not write: that "
+                "name keeps the old number, and a tensor would change under both. Write t = t + 1 for a new number, "
+                "or t[...] = t + 1 to write both"
+            )
+
     def _check_writable(self) -> None:
         """Refuse to write arguments of a captured function, and leaves whose gradient would be lost."""
         if self._value is None and isinstance(self._edge, Leaf):
@@ -400,15 +428,23 @@ class Tensor:
             write(self, new)
 
     def __iadd__(self, other: Any) -> Tensor:
+        if self._value is None and getrefcount(self) > _ONE_NAME:
+            self._check_alone()
         return self._update(lambda: ops.add(self, other))
 
     def __isub__(self, other: Any) -> Tensor:
+        if self._value is None and getrefcount(self) > _ONE_NAME:
+            self._check_alone()
         return self._update(lambda: ops.subtract(self, other))
 
     def __imul__(self, other: Any) -> Tensor:
+        if self._value is None and getrefcount(self) > _ONE_NAME:
+            self._check_alone()
         return self._update(lambda: ops.multiply(self, other))
 
     def __itruediv__(self, other: Any) -> Tensor:
+        if self._value is None and getrefcount(self) > _ONE_NAME:
+            self._check_alone()
         return self._update(lambda: ops.divide(self, other))
 
     # -- operators -------------------------------------------------------------------------------------------------
@@ -485,6 +521,7 @@ class Tensor:
         if isinstance(self.type, WeakType):  # of a Python number it is one again, as np.abs() is not
             assert result._edge is not None  # captured
             edge_node(result._edge).types = WeakType(*result.type)
+            return CapturedNumber(None, result._edge)
         return result
 
     def __invert__(self) -> Tensor:
@@ -638,6 +675,20 @@ class Tensor:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {"text/plain": repr(self)}
+
+
+class CapturedNumber(Tensor):
+    """A Python number while a program is captured: to the user's code, and isinstance in it, of the number's class."""
+
+    __slots__ = ()
+
+    @property
+    def __class__(self) -> Any:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename.startswith("<frozen "):  # of abstract classes
+            frame = frame.f_back
+        users = frame is not None and not is_library(frame.f_code.co_filename)
+        return type(cast(WeakType, self.type).number) if users else CapturedNumber
 
 
 def leave(tensor: Tensor, what: str) -> None:

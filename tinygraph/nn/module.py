@@ -19,6 +19,7 @@ from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write, zero_gradient
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import require_plain
+from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import SettingError, StateDictError, printable
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
 from tinygraph.tracing.facts import same
@@ -100,11 +101,10 @@ class Module:
         if capture is not None:
             capture.with_tensors = True
             if id(self) not in capture.covered:  # neither this module nor one above it was called
-                capture.rely(
-                    f"{type(self).__name__}: a setting, a parameter or train()/eval() changed",
-                    _Structure(self),
-                )
-                capture.covered.update(map(id, self.modules()))
+                with unwatched():
+                    words = f"{type(self).__name__}: a setting, a parameter or train()/eval() changed"
+                    capture.rely(words, _Structure(self))
+                    capture.covered.update(map(id, self.modules()))
         _calls.depth += 1
         try:
             if _calls.depth == 1:

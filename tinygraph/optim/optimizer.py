@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import nullcontext
 from functools import partial
 from operator import is_
 from typing import Any, ClassVar
@@ -16,8 +17,10 @@ import numpy as np
 
 from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes, no_grad, phase
+from tinygraph.core.source import is_library
 from tinygraph.core.state import buffer, read, write, zero_gradient
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import DTypeError, RecordingError, SettingError, StateDictError
 
 Slots = dict[str, Tensor]
@@ -191,7 +194,8 @@ class Optimizer:
         if capture is not None:  # the slots are made in the first step: what holds at the end is relied on
             words = "the optimizer's state was replaced or cleared"
             capture.rely_at_end(words, partial(_SameSlots, self), key=(id(self), "state"))
-        with self.lock.held, no_grad(), phase("update"):
+        own = capture is not None and is_library(type(self)._update.__code__.co_filename)
+        with self.lock.held, no_grad(), phase("update"), unwatched() if own else nullcontext():
             for group in self.param_groups:
                 for parameter in group["params"]:
                     if parameter.grad is not None:

@@ -49,6 +49,7 @@ class Reads(NamedTuple):
         strings: names among its constants, by which `getattr` and `globals` may read.
         by_name: whether it reads global variables by such names.
         changes: the lines that write an item, as in `d[key] = value`.
+        typed: the variables whose exact class it asks for, `type(n)`, each with the line.
     """
 
     chains: tuple[Chain, ...]
@@ -61,6 +62,7 @@ class Reads(NamedTuple):
     all_layers: bool
     strings: frozenset[str]
     by_name: bool
+    typed: dict[str, int]
 
 
 @lru_cache(maxsize=4096)
@@ -78,6 +80,8 @@ def reads_of(code: CodeType) -> Reads:
     root: tuple[Literal["local", "global", "closed"], str] | None = None
     path: tuple[str, ...] = ()
     line = code.co_firstlineno
+    typed: dict[str, int] = {}
+    before: list[Any] = []  # the latest two instructions
 
     def end() -> None:
         nonlocal root, path
@@ -93,6 +97,10 @@ def reads_of(code: CodeType) -> Reads:
             here = instruction.positions.lineno
         else:
             here = line
+        asks = name == "CALL" and argument == 1 and before[:1] == [("LOAD_GLOBAL", "type")]
+        if asks and before[-1][0].startswith(("LOAD_FAST", "LOAD_DEREF")):
+            typed.setdefault(str(before[-1][1]), here)
+        before = [*before[-1:], (name, argument)]
         if name in _ATTRIBUTE:
             argument = str(argument)
             if name == "STORE_ATTR":
@@ -149,6 +157,7 @@ def reads_of(code: CodeType) -> Reads:
         "super" in code.co_names,
         strings,
         not _BY_NAME.isdisjoint(code.co_names),
+        typed,
     )
 
 

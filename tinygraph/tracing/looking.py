@@ -98,6 +98,8 @@ class Reach:
         self.line = ""
         # what is known, by id: the object, what it is called, and the attributes that were looked at
         self._known: dict[int, tuple[Any, str, set[str]]] = {}
+        # of those, what may have attributes of the user's, by id
+        self._bearers: dict[int, Any] = {}
         self._loose: set[str] = set()
         self._any_attribute = False
         self._behind = False
@@ -131,6 +133,8 @@ class Reach:
         if id(value) in self._known or is_atom(value) or isinstance(value, Tensor | np.dtype):
             return
         self._known[id(value)] = (value, words, set())
+        if type(value).__module__ != "builtins" or isinstance(value, type) or _own_attributes(value):
+            self._bearers[id(value)] = value
         if isinstance(value, np.ndarray):
             self._watch(Elements(value, words, self.line))
             if value.dtype.hasobject:
@@ -176,8 +180,9 @@ class Reach:
                 for name, part in list(own.items()):
                     if _of_library(type(part)) or isinstance(part, FunctionType | MethodType | partial):
                         self.visit(part, f"{words}.{name}")
-        for name in self._names(value):
-            self.attribute(value, name)
+        if self._any_attribute or id(value) in self._bearers:
+            for name in self._names(value):
+                self.attribute(value, name)
 
     def _watch(self, contents: Contents) -> None:
         self.contents.append(contents)
@@ -281,7 +286,8 @@ class Reach:
                 done.clear()  # what an object lacks may be asked for, too
                 new = new | self._names(value)
         if new:
-            for value, _, _ in list(self._known.values()):
+            held = self._bearers.values()
+            for value in [one for one, _, _ in self._known.values()] if self._any_attribute else list(held):
                 for name in new:
                     self.attribute(value, name)
 
@@ -339,7 +345,10 @@ class Reach:
         if module in (random, np.random) and callable(value):
             self.host.watch_module(module, f"{module.__name__}.{name}", self.line)
         # a library: its functions and numbers stay what they are, its containers may change
-        if value is os.getenv or not (callable(value) or isinstance(value, ModuleType)):
+        plain = not (callable(value) or isinstance(value, ModuleType))
+        if plain and module.__name__.partition(".")[0] == "tinygraph":  # whose registry of ops is its own
+            self._known.setdefault(id(value), (value, path, set()))
+        elif plain or value is os.getenv:
             self.visit(value, path)
         elif isinstance(value, ModuleType):
             self.visit(value, value.__name__)

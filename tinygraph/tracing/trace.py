@@ -19,7 +19,7 @@ from tinygraph.core.modes import mode
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, next_order
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import CapturedNumber, Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
@@ -279,7 +279,8 @@ def capture_with(
         name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
         wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
         inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
-        filled.append(Tensor(None, inputs[-1], inputs[-1]))
+        stands = CapturedNumber if isinstance(types, WeakType) else Tensor
+        filled.append(stands(None, inputs[-1], inputs[-1]))
     args, kwargs = tree.unflatten(filled)
     watch = Watch()
     watch.reach.visit(function, _title(function))

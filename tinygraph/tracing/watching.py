@@ -18,6 +18,8 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from tinygraph.core.source import is_library, resolve
+from tinygraph.core.tensor import CapturedNumber
+from tinygraph.errors import CaptureError
 from tinygraph.tracing.code_reads import Reads, reads_of
 from tinygraph.tracing.facts import MISSING, Contents, Place, Progress, left_behind_in, replaced
 from tinygraph.tracing.looking import Reach, is_own_module, is_watched
@@ -56,6 +58,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.reach = Reach()
+        self._made_here: set[CodeType] = set()  # code of functions that functions which ran make
         self._noted = _CHANGING | self.reach.host.names
         self._ran: dict[CodeType, Reads] = {}
         self._calls: set[tuple[Any, ...]] = set()
@@ -76,6 +79,8 @@ class Watch:
                     called(frame, argument)
             elif event == "call" and is_watched(frame.f_code.co_filename):
                 entered(frame)
+
+        hook.may_rest = True  # type: ignore[attr-defined]
 
         def both(frame: FrameType, event: Any, argument: Any) -> None:
             hook(frame, event, argument)
@@ -115,12 +120,15 @@ class Watch:
         if reads is None:
             reads = self._ran[code] = reads_of(code)
             self.reach.line = ""
-            self.reach.runs(code, made_here=any(code in one.co_consts for one in self._ran))
+            self._made_here.update(one for one in code.co_consts if isinstance(one, CodeType))
+            self.reach.runs(code, made_here=code in self._made_here)
             if reads.all_layers:
                 self.reach.look_behind()
             self._imports(reads, variables)
             names = {code.co_name} if code.co_name.isidentifier() else set()
             self.reach.look_for(reads.loose | names, reads.any_attribute)
+        if reads.typed:
+            self._check_types(reads, frame)
         given = (id(values.get(chain.variable)) for chain in reads.chains if chain.kind != "global")
         call = (code, *(one if self.reach.knows(one) else None for one in given))
         if call in self._calls:
@@ -134,6 +142,21 @@ class Watch:
             else:
                 value = values.get(chain.variable, MISSING)
             self.reach.follow(value, chain.attributes)
+
+    def _check_types(self, reads: Reads, frame: FrameType) -> None:
+        """Refuse `type(n)` of a number, which cannot be answered as `isinstance` is, and of what may be made of it."""
+        values, file = frame.f_locals, os.path.basename(frame.f_code.co_filename)
+        around = (
+            frame.f_back.f_locals if frame.f_back is not None and ".0" in values else {}
+        )  # a comprehension
+        both = [*values.items(), *around.items()]
+        numbers = {name for name, value in both if type(value) is CapturedNumber}
+        for name, line in reads.typed.items():
+            if name in numbers or (numbers and name not in values):
+                raise CaptureError(
+                    f"type({name}) at {file}:{line} asks for the class of a number that is captured, and no number of "
+                    f"Python's ({', '.join(sorted(numbers))}): write isinstance({name}, float), which is answered"
+                )
 
     def _imports(self, reads: Reads, variables: dict[str, Any]) -> None:
         """Modules that a function imports when it runs, and global variables that it finds by name."""

@@ -377,7 +377,12 @@ def outer(x: Any, y: Any) -> Any:
 )
 def vdot(x: Any, y: Any) -> Any:
     """Σ conj(x) y over all elements."""
-    return ops.matmul(ops.conj(ops.reshape(x, shape=(-1,))), ops.reshape(y, shape=(-1,)))
+    return ops.matmul(_conjugate(ops.reshape(x, shape=(-1,))), ops.reshape(y, shape=(-1,)))
+
+
+def _conjugate(x: Any) -> Any:
+    """The conjugate of complex numbers; of bools NumPy's conj would make integers."""
+    return ops.conj(x) if x.dtype.kind in "cO" else x
 
 
 @composite(
@@ -401,7 +406,9 @@ def vecdot(x: Any, y: Any, *, axis: int = -1) -> Any:
             f"{np.shape(x)} and {np.shape(y)}; only other axes broadcast"
         )
     left, right = ops.moveaxis(x, source=mine, destination=-1), ops.moveaxis(y, source=theirs, destination=-1)
-    return ops.sum(ops.multiply(ops.conj(left), right), axis=-1)
+    products = ops.multiply(_conjugate(left), right)
+    # in the products' dtype, as a contraction has it; a sum would have a larger one
+    return ops.cast(ops.sum(products, axis=-1), dtype=products.dtype)
 
 
 @composite(

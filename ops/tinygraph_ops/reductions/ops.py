@@ -483,6 +483,8 @@ def norm(x: Any, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, and for vectors any number. Matrix norms that need
     singular values (2, -2, "nuc") are refused.
     """
+    if getattr(x, "dtype", np.dtype(float)).kind in "biu":  # whose squares would overflow
+        x = ops.cast(x, dtype="float64")
     if getattr(x, "dtype", None) == np.float16:
         return narrow(norm(wide(x), ord=ord, axis=axis, keepdims=keepdims), x.dtype)
     if axis is not None and len(normalize_axes(axis, np.ndim(x))) not in (1, 2):

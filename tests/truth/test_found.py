@@ -1,0 +1,171 @@
+"""What random programs found, as the smallest program of each and its siblings, with literal values.
+
+Numbers of Python's in captures, numbers given to graphs, objects in plans, names of 0-d tensors, integers in norms and
+products.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.errors import CaptureError, DTypeError, InPlaceError, ShapeError
+
+ones = np.ones(3)
+
+
+# -- what Python asks of a captured number ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "number", "expected"),
+    [
+        (lambda x, n: x * (2 if isinstance(n, int) else 3), 5, 2),
+        (lambda x, n: x * (2 if isinstance(n, int) else 3), 5.0, 3),
+        (lambda x, n: x * (2 if isinstance(n, bool) else 3), 5, 3),
+        (lambda x, n: x * (2 if isinstance(n * n, int) else 3), 5, 2),
+        (lambda x, n: x * (2 if isinstance(n / 2, float) else 3), 5, 2),
+        (lambda x, n: x * (2 if isinstance(abs(n), int) else 3), -5, 2),
+        (lambda x, n: x * (2 if isinstance(n, numbers.Integral) else 3), 5, 2),
+        (lambda x, n: x * (2 if isinstance(n, numbers.Integral) else 3), 5.0, 3),
+        (lambda x, n: x * (2 if isinstance(n, int | float) else 3), 5.0, 2),
+        (lambda x, n: x * (2 if n.__class__ is float else 3), -0.0, 2),
+        (lambda x, n: x * (2 if isinstance(n, np.ndarray) else 3), 5, 3),
+    ],
+)
+def test_isinstance_of_a_python_number_is_answered(function: Any, number: Any, expected: float) -> None:
+    np.testing.assert_array_equal(tg.compile(function)(ones, number), ones * expected)
+    np.testing.assert_array_equal(tg.capture(function, ones, number)(ones, number), ones * expected)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, n: x + (type(n) is float),
+        lambda x, n: x * (2 if type(n) in (int, float) else 3),
+        lambda x, n: (lambda: x + (type(n) is float))(),
+        lambda x, n: next(x + (type(m) is float) for m in (n,)),
+    ],
+)
+def test_type_of_a_python_number_is_refused(function: Callable[..., Any]) -> None:
+    with pytest.raises(CaptureError, match="isinstance"):
+        tg.compile(function)(ones, -0.0)
+
+
+def test_type_of_something_else_is_no_matter() -> None:
+    def named(x: Any, n: Any, what: Any) -> Any:
+        return x * n if type(what) is str else x
+
+    np.testing.assert_array_equal(tg.compile(named)(ones, 2.0, "a"), ones * 2)
+
+
+# -- numbers given to a graph -----------------------------------------------------------------------------------------
+
+
+def test_a_graph_takes_integers_of_any_size() -> None:
+    graph = tg.capture(lambda x, n: x * n, ones, 2)
+    np.testing.assert_array_equal(graph(ones, 2**70), ones * 2.0**70)
+    np.testing.assert_array_equal(graph(ones, True), ones)
+    np.testing.assert_array_equal(tg.capture(lambda x, n: x * n, ones, 2.0)(ones, 3), ones * 3)
+
+
+@pytest.mark.parametrize(
+    ("captured", "given", "error"),
+    [
+        (2.0, {"a": 1}, DTypeError),
+        (2.0, "a", DTypeError),
+        (2.0, 1j, DTypeError),
+        (2.0, None, DTypeError),
+        (2, 2.5, DTypeError),
+        (2, None, DTypeError),
+        (2, [1, 2], ShapeError),
+        (np.array([1, 2, 3]), [1.5, 2.5, 3.5], DTypeError),
+        (np.array([1, 2, 3], "int8"), [1, 2, 300], DTypeError),
+    ],
+)
+def test_a_graph_refuses_what_its_input_cannot_hold(
+    captured: Any, given: Any, error: type[Exception]
+) -> None:
+    graph = tg.capture(lambda x, n: x * n, ones, captured)
+    with pytest.raises(error, match=r"input 1 \(n\)"):
+        graph(ones, given)
+
+
+# -- objects in plans --------------------------------------------------------------------------------------------------
+
+
+def test_fractions_take_part_in_compiled_functions() -> None:
+    half = Fraction(1, 2)
+    assert tg.compile(np.maximum)(np.array([1, 0, 2]), half).tolist() == [1, half, 2]
+    found = tg.compile(lambda y, n: np.clip(y, n, n + 1))(np.array([1.0, 0.5]), Fraction(1))
+    assert found.tolist() == [1.0, Fraction(1)]
+    assert tg.compile(lambda y, n: (y * n + n).sum())(np.array([1, 3]), half) == 3
+    assert tg.compile(lambda y, n: y / n)(np.array([1, 3]), half).tolist() == [2, 6]
+
+
+# -- `+=` of what is a scalar to NumPy ---------------------------------------------------------------------------------
+
+
+def aliased(y: Any) -> Any:
+    t = y * 2.0
+    alias = t
+    alias += 1.0
+    return t
+
+
+def of_a_sum(y: Any) -> Any:
+    kept = [np.sum(y)]
+    total = kept[0]
+    total *= 3.0
+    return kept[0]
+
+
+def in_a_call(y: Any) -> Any:
+    def doubled(t: Any) -> Any:
+        t += t
+        return t
+
+    t = y - 1.0
+    return doubled(t) + t
+
+
+@pytest.mark.parametrize("function", [aliased, of_a_sum, in_a_call])
+def test_a_captured_number_with_two_names_is_not_written(function: Callable[..., Any]) -> None:
+    with pytest.raises(InPlaceError, match="another name"):
+        tg.compile(function)(np.array(0.75))
+
+
+def test_a_captured_number_with_one_name_is_updated() -> None:
+    def gathered(x: Any) -> Any:
+        total = np.sum(x)
+        held = [np.max(x)]
+        for i in range(3):
+            total += i * np.sum(x)
+            held[0] -= 1.0
+        total /= 2.0
+        return total * held[0]
+
+    assert tg.compile(gathered)(np.array([1.0, 5.0])) == 24.0
+
+
+# -- integers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", [lambda f, x: tg.compile(f)(x), lambda f, x: f(tg.tensor(x))])
+def test_norms_and_products_of_integers(run: Any) -> None:
+    large, small, bools = np.array([2**62, 1, -1]), np.array([100, -100], "int8"), np.array([True, True])
+    assert float(run(np.linalg.norm, large)) == 2.0**62
+    np.testing.assert_allclose(np.asarray(run(np.linalg.norm, small)), 141.4213562373095)
+    of_order_one = np.asarray(run(lambda x: np.linalg.norm(x, 1), np.array([2**62, 2**62])))
+    assert (of_order_one, of_order_one.dtype) == (2.0**63, np.float64)
+    assert np.asarray(run(lambda x: np.linalg.norm(x, np.inf), bools)).dtype == np.float64
+    product = np.asarray(run(lambda x: np.vecdot(x, x), small))
+    assert (product, product.dtype) == (32, np.int8)  # 20,000 - 78 * 256
+    for dot in (np.vdot, np.vecdot):
+        assert np.asarray(run(lambda x, dot=dot: dot(x, x), bools)).dtype == bool
