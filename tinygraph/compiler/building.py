@@ -185,12 +185,13 @@ class _Schedule:
     def _read(self, key: Key, entry: Edge, node: Node) -> Any:
         """What a node reads: an array, or a generator."""
         types = edge_type(entry)
-        if types.__class__ is WeakType:
+        if isinstance(types, WeakType):
             dtype = _dtype_met(types, node)
             if dtype is not None:
                 return self._narrow(entry, dtype)
-        found = self._arrays.get(key)
-        return found if found is not None else entry.value
+        if isinstance(entry, Leaf) and entry.kind == "generator":
+            return entry.value
+        return self._arrays[key]
 
     def _narrow(self, entry: Edge, dtype: np.dtype[Any]) -> Array:
         """A Python number as an array of a dtype, filled by a step once the number is there."""
@@ -207,7 +208,7 @@ class _Schedule:
         return self._narrowed[key, dtype]
 
 
-def _dtype_met(types: ArrayType, node: Node) -> np.dtype[Any] | None:
+def _dtype_met(types: WeakType, node: Node) -> np.dtype[Any] | None:
     """The dtype that a Python number takes where a node reads it; None where it is read as it is."""
     if "program" in node.op.facts or runs_in_python(node):
         return None
