@@ -114,7 +114,6 @@ _TABLES = {  # (file, tests): faults
             "return base is not None and base is operand",
         ),
         ("what is unsure is taken again", "if shared.unsure:", "if False:"),
-        ("views keep what was written", "root._settle(value)\n    outdate(root)", "root._settle(value)"),
         ("views of views keep what was written", "stack.append(view)", "pass"),
         (
             "a leaf is written where it no longer lies",
