@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tinygraph.analysis.operations import operations_of
+from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.types import type_of
 from tinygraph.errors import SettingError

@@ -25,7 +25,7 @@ STANDALONE_STYLE = (
 )
 
 
-class Tile(NamedTuple):
+class TitledGrid(NamedTuple):
     """A grid with the words above it."""
 
     title: str
@@ -94,7 +94,7 @@ def grid_svg(values: Any, label: str, *, shown: float = 1.0, **options: Any) -> 
     return svg(signed_grid(values, **options), columns * CELL, rows * CELL, label, shown=shown)
 
 
-def sheet(tiles: Sequence[Tile], label: str, *, columns: int, limit: float | None = None) -> str:
+def sheet(tiles: Sequence[TitledGrid], label: str, *, columns: int, limit: float | None = None) -> str:
     """Titled grids in rows, as one SVG element."""
     width = max((np.shape(tile.values)[1] for tile in tiles), default=1) * CELL + GAP
     height = max((np.shape(tile.values)[0] for tile in tiles), default=1) * CELL + 2 * GAP

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygraph.analysis.memory import Liveness, peak_bytes
-from tinygraph.analysis.operations import operations_of
+from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node, with_inputs
 from tinygraph.compiler.passes.schedule import schedule, serve_what_was_made_later
 from tinygraph.core.graph import Graph

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.analysis.coverage import missing_of
 from tinygraph.analysis.kept import Kept, orders_of
-from tinygraph.analysis.operations import operations_of
+from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.core.graph import Graph, evaluate
 from tinygraph.core.modes import mode
 from tinygraph.core.node import Leaf, Node, is_recorded
