@@ -218,7 +218,8 @@ def _close(found: Array, wanted: Array, bound: float) -> bool:
     if not np.array_equal(found[~finite], wanted[~finite], equal_nan=True):
         return False
     error = np.linalg.norm((found[finite].astype(complex) - wanted[finite]).ravel())
-    return bool(error <= bound * max(np.linalg.norm(wanted[finite].astype(complex).ravel()), 1e-3))
+    size = float(np.linalg.norm(wanted[finite].astype(complex).ravel()))
+    return bool(error <= bound * max(size, 1e-3))
 
 
 def _strided(x: Array) -> Array:
