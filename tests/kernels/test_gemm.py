@@ -13,7 +13,7 @@ from tinygraph.errors import SettingError
 from tinygraph.kernels import contractions, gemm
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.gemm import Epilogue, Matrix, Product
-from tinygraph.kernels.module import Private
+from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.program import ProgramBuilder
 from tinygraph.kernels.teams import Table
 

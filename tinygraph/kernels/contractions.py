@@ -16,7 +16,7 @@ from tinygraph.kernels.cpu import Target
 from tinygraph.kernels.gemm import Matrix, Product, most_scratch, product_kernel
 from tinygraph.kernels.images.planes import ALIGNMENT, rounded_up
 from tinygraph.kernels.lowering import Lowering, Run
-from tinygraph.kernels.module import Private
+from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.threads import get_threads
 
 Array = np.ndarray[Any, Any]

@@ -23,7 +23,7 @@ from tinygraph.kernels.builder import Offset, Value, index, itemsize, splat
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.elementwise import emit_program
 from tinygraph.kernels.emission import Code
-from tinygraph.kernels.module import Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
 _DEPTH = 256  # of a block, in steps of the reduction

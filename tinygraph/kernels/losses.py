@@ -19,7 +19,7 @@ from llvmlite import ir
 from tinygraph.kernels.builder import INDEX, Offset, Value, index, splat
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.emission import Code
-from tinygraph.kernels.module import Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
 
 class Rows(NamedTuple):
