@@ -55,7 +55,7 @@ def test_readme_opens_with_its_two_commands():
         "tinygraph demo",
     ):
         assert step in install_and_demo
-    assert "pytest" in run_tests
+    assert run_tests == ". .venv/bin/activate && pytest -n auto\n"
 
 
 def test_ci_has_no_commands_of_its_own_for_what_the_readme_says():

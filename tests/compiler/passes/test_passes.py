@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.compiler.compiled import COMPILE_PASSES
 from tinygraph.compiler.passes import PASSES, run_passes, verify
+from tinygraph.compiler.passes.simplify_algebra import simplify_algebra
 from tinygraph.core.node import Leaf
 from tinygraph.errors import GraphError
+from tinygraph.plugin import op
 
 X = np.linspace(-1.0, 2.0, 6).reshape(2, 3)
 ops = tg.ops
@@ -110,6 +113,30 @@ def test_backward_nodes_keep_their_forward_nodes():
     backward = [node for node in graph.nodes if node.phase == "backward"]
     assert backward
     assert all(id(node.forward_node) in nodes for node in backward)
+
+
+def test_forward_and_backward_nodes_are_not_fused():
+    """What only the backward pass reads would have to be kept until then."""
+    graph = tg.capture(lambda x: np.sum(np.exp(np.sin(x)) * x), X).gradient("x")
+    fused = run_passes(graph, COMPILE_PASSES)[-1].graph
+    loops = [node for node in fused.nodes if not isinstance(node, Leaf) and "program" in node.op.facts]
+    assert {node.phase for node in loops} == {"forward", "backward"}
+    # the forward loop computes sin, exp and the product; cos x is of the backward one
+    assert ["cos" in node.op.name for node in loops] == [node.phase == "backward" for node in loops]
+
+
+def test_an_involution_of_other_settings_is_none():
+    @op(declare=False, facts={"involution": True})
+    def turned(x, *, axis=0):
+        """Elements in reverse along an axis."""
+        return np.flip(x, axis)
+
+    turned.types(lambda x, axis=0: x)
+    for axis, left in ((0, 0), (1, 2)):
+        graph = tg.capture(lambda x, axis=axis: turned(turned(x, axis=0), axis=axis), X)
+        found = run_passes(graph, (simplify_algebra,))[-1].graph
+        assert sum(not isinstance(node, Leaf) for node in found.nodes) == left
+        np.testing.assert_array_equal(found(X), np.flip(np.flip(X, 0), axis))
 
 
 def test_verify_names_the_node_that_is_wrong():

@@ -196,6 +196,22 @@ def test_random_moves_put_every_box_where_exact_arithmetic_does(opened: Any, mov
     assert worst_known < 0.5
 
 
+def test_an_interior_stands_in_the_middle_of_its_box_and_fills_it_one_way(opened: Any) -> None:
+    found = opened.evaluate("""() => {
+      const every = [], walk = (item, depth) => {
+        for (const kid of item.kids) {
+          every.push([kid.x + kid.s * kid.w / 2 - kid.bx - kid.bw / 2, kid.y + kid.s * kid.h / 2 - kid.by - kid.bh / 2,
+            Math.min(kid.bw - kid.s * kid.w, kid.bh - kid.s * kid.h)]);
+          if (kid.opens && depth < 6) walk(kid, depth + 1);
+        }
+      };
+      walk(inside.ROOT, 0);
+      return every;
+    }""")
+    assert len(found) >= 8
+    assert np.abs(found).max() < 1e-9
+
+
 @pytest.mark.parametrize("factor", [1.1, 1.37])
 def test_all_the_way_in_and_back_out_ends_where_it_began(opened: Any, factor: float) -> None:
     found = opened.evaluate(RETURN, factor)
