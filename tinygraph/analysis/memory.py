@@ -66,7 +66,7 @@ class Memory:
         in_place: updates that are written into a leaf's buffer, since no later node reads it, and that buffer.
         states: the same updates, each with its leaf.
         lent: the buffers of gradients that `.grad` will hold, each with the leaf that it is the gradient of.
-        objects: the buffers of Python integers, which may be of any size.
+        objects: the buffers of objects: Python integers, which may be of any size, and Fractions.
 
     Args:
         graph: in the order in which its nodes run.
