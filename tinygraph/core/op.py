@@ -37,6 +37,7 @@ FACTS = (
     "join",
     "moves",
     "converts",
+    "spreads",
     "permutation",
     "transposed_product",
     "program",
@@ -327,6 +328,7 @@ class Op:
             row on an operand of that type; None if together they do nothing, NotImplemented if no one application does.
             "moves": True; the result has the elements of its operand, each once, in other places.
             "converts": True; it changes the dtype of each element, and nothing else.
+            "spreads": True; the result is its operand, repeated up to the setting `shape`.
             "permutation": f(settings, ndim) -> the order in which it puts the axes of an operand.
             "transposed_product": True; its result with the last two axes exchanged is what it makes of its operands,
             each so exchanged, in reverse order.
