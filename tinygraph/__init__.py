@@ -21,6 +21,8 @@ from tinygraph.drawing import draw as draw
 from tinygraph.explaining import contributions as contributions
 from tinygraph.explaining import explain as explain
 from tinygraph.interop import load as load
+from tinygraph.kernels.threads import get_threads as get_threads
+from tinygraph.kernels.threads import set_threads as set_threads
 from tinygraph.tracing import capture as capture
 from tinygraph.transforms import checkpoint as checkpoint
 from tinygraph.transforms import grad as grad

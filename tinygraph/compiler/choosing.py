@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygraph import kernels
 from tinygraph.core.node import Node
-from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types
+from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, calls_of
 
 
 class Kernel(NamedTuple):
@@ -24,8 +24,13 @@ class Kernel(NamedTuple):
     name: str
 
 
-def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None]) -> Lowering | None:
-    """A node's lowering for operands and results in these layouts, or None where it runs on NumPy."""
+def lower(
+    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Any
+) -> Lowering | None:
+    """A node's lowering for operands and results in these layouts, or None where it runs on NumPy.
+
+    `target` is the CPU that kernels are generated for, or None where none can be.
+    """
     op = node.op
     if "program" in op.facts:
         return Lowering(functools.partial(_bind_loop, op.facts["program"]), name="generated")
@@ -33,7 +38,7 @@ def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout 
         return None
     types = Types(node.input_types, node.output_types)
     layouts = Layouts(tuple(inputs), tuple(outputs))
-    found: Lowering | None = op.lowering(types, layouts, kernel_target(), **node.all_settings)
+    found: Lowering | None = op.lowering(types, layouts, target, **node.all_settings)
     return found
 
 
@@ -41,16 +46,20 @@ def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scrat
     from tinygraph.kernels.elementwise import bind
 
     arrays = [np.asarray(one) for one in inputs]
-    return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes).run
+    return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes)
 
 
-def kernel_target() -> Any:
-    """The CPU that kernels are generated for, or None where none can be."""
+def kernel_target(exact: bool = False) -> Any:
+    """The CPU that kernels are generated for, or None where none can be.
+
+    Args:
+        exact: leave algorithms out that round more than sums do.
+    """
     if not kernels.available():
         return None
     from tinygraph.kernels.cpu import current_target
 
-    return current_target()
+    return current_target()._replace(exact=exact)
 
 
 def choose_kernel(
@@ -135,3 +144,31 @@ def _parameters(function: Any) -> frozenset[str]:
         return frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return frozenset()
+
+
+def joined_calls(runs: Sequence[Callable[[], Any]], threads: int) -> list[tuple[int, Callable[[], Any]]]:
+    """The calls of some runs in order, each with the number of its run; generated kernels in a row become one call.
+
+    That one call runs on all threads; nothing in it raises, so the number of its first run stands for all.
+    """
+    if not kernels.available():
+        return list(enumerate(runs))
+    from tinygraph.kernels.machine_code import Bound
+    from tinygraph.kernels.teams import Table
+
+    joined: list[tuple[int, Callable[[], Any]]] = []
+    row: list[Bound] = []
+    first = 0
+    for position, run in enumerate(runs):
+        for call in calls_of(run):
+            if isinstance(call, Bound):
+                first = first if row else position
+                row.append(call)
+                continue
+            if row:
+                joined.append((first, Table(row, threads)))
+                row = []
+            joined.append((position, call))
+    if row:
+        joined.append((first, Table(row, threads)))
+    return joined

@@ -25,12 +25,13 @@ def key_of(entry: Any) -> Key:
     return id(edge_node(entry)), edge_index(entry)
 
 
-def choose_layouts(nodes: Sequence[Node], inputs: Sequence[Leaf]) -> dict[Key, Layout]:
+def choose_layouts(nodes: Sequence[Node], inputs: Sequence[Leaf], target: Any) -> dict[Key, Layout]:
     """The layouts of values that do not lie in rows.
 
     Args:
         nodes: in the order in which they run.
         inputs: leaves whose memory belongs to the plan.
+        target: the CPU that kernels are generated for, or None.
     """
     ours = {id(node) for node in nodes if not may_be_view(node)} | {id(leaf) for leaf in inputs}
     concerned = list(filter(_has_axes, nodes))
@@ -38,7 +39,7 @@ def choose_layouts(nodes: Sequence[Node], inputs: Sequence[Leaf]) -> dict[Key, L
     for _ in range(_ROUNDS):
         seen, proposed, demands = dict(chosen), dict[Key, Layout](), dict[Key, Layout]()
         for node in concerned:
-            wanted = _wanted(node, seen)
+            wanted = _wanted(node, seen, target)
             for i, layout in enumerate(wanted.outputs):
                 if layout is not None:
                     proposed[id(node), i] = layout
@@ -62,14 +63,14 @@ def _has_axes(node: Node) -> bool:
     )
 
 
-def _wanted(node: Node, chosen: Mapping[Key, Layout]) -> Layouts:
+def _wanted(node: Node, chosen: Mapping[Key, Layout], target: Any) -> Layouts:
     """What a node's kernel asks for; without a say of its own, results follow an operand of their shape."""
     if node.op.lowering is not None:
         inputs = tuple(_layout(entry, chosen) for entry in node.inputs)
         outputs = tuple(
             chosen.get((id(node), i), rows(len(types.shape))) for i, types in enumerate(node.output_types)
         )
-        lowering = lower(node, inputs, outputs)
+        lowering = lower(node, inputs, outputs, target)
         if lowering is not None and lowering.layouts is not None:
             return lowering.layouts
     return Layouts((), tuple(_followed(node, types, chosen) for types in node.output_types))

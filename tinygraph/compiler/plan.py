@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygraph.analysis.memory import may_be_view
 from tinygraph.compiler.arena import ALIGNMENT, Lifetime, place
-from tinygraph.compiler.choosing import Kernel, choose_kernel, lower
+from tinygraph.compiler.choosing import Kernel, choose_kernel, joined_calls, kernel_target, lower
 from tinygraph.compiler.layouts import Key, choose_layouts, key_of
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.python_numbers import is_python_integer, python_call, runs_in_python
@@ -31,6 +31,7 @@ from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.errors import OpError
 from tinygraph.kernels.lowering import Array, Layout, Lowering, rows
+from tinygraph.kernels.threads import get_threads
 
 # What a step takes besides its arrays, machine code and the objects around it; and a node with its place. Measured.
 _STEP_BYTES, _NODE_BYTES = 25_000, 2_000
@@ -59,14 +60,20 @@ class Plan:
         graph: what it computes.
         steps: the kernel calls, in order.
         arena_bytes: the memory of all intermediate values together.
+
+    With `exact`, kernels that round more than sums do are left out.
     """
 
-    def __init__(self, graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = ()) -> None:
+    def __init__(
+        self, graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = (), *, exact: bool = False
+    ) -> None:
         self.graph = graph
+        self._target = kernel_target(exact)
+        self._threads = get_threads()
         self._gradients_read = tuple(gradients_read)
         self._lock = Lock()
         self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
-        self._layouts = choose_layouts(self._nodes, graph.inputs)
+        self._layouts = choose_layouts(self._nodes, graph.inputs, self._target)
         self._inputs = [self._holder((id(leaf), 0), leaf.types) for leaf in graph.inputs]
         given = {id(leaf): array for leaf, array in zip(graph.inputs, self._inputs, strict=True)}
         # where each leaf lives; NumPy scalars are immutable, so their leaves get a 0-d array, filled before each run
@@ -94,6 +101,7 @@ class Plan:
             for leaf, value in graph.gradients
         ]
         self._run = [step.kernel.run for step in self.steps]
+        self._calls = joined_calls(self._run, self._threads)
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -192,7 +200,7 @@ class Plan:
             return None
         inputs = [self._layout_now(key_of(entry)) if is_recorded(entry) else None for entry in node.inputs]
         outputs = [self._layout_now((id(node), i)) for i in range(len(node.output_types))]
-        return lower(node, inputs, outputs)
+        return lower(node, inputs, outputs, self._target)
 
     def _layout_now(self, key: Key) -> Layout | None:
         """The layout of a value, or None where it has strides of its own."""
@@ -333,7 +341,7 @@ class Plan:
     def _execute(self) -> None:
         position = 0
         try:
-            for position, run in enumerate(self._run):  # noqa: B007 - read when a step raises
+            for position, run in self._calls:  # noqa: B007 - read when a step raises
                 run()
         except BaseException as error:
             written = [(leaf, step == position) for step, leaf in self._written if step <= position]
@@ -395,7 +403,9 @@ class Plan:
         return own + _STEP_BYTES * len(self.steps) + _NODE_BYTES * len(self._nodes)
 
     def fits(self) -> bool:
-        """Whether the states still live where the plan reads them (a changed dtype moves them)."""
+        """Whether the states still live where the plan reads them (a changed dtype moves them), for as many threads."""
+        if self._threads != get_threads():
+            return False
         for leaf, home in self._states:
             if leaf.value is not home and (
                 home.ndim or np.ndim(leaf.value) or leaf.types.dtype != home.dtype

@@ -44,8 +44,11 @@ class Recorder:
         plans: what was planned for them so far.
     """
 
-    def __init__(self, graph: Graph, trace: Trace, passes: Sequence[Pass], name: str) -> None:
+    def __init__(
+        self, graph: Graph, trace: Trace, passes: Sequence[Pass], name: str, exact: bool = False
+    ) -> None:
         self._graph, self._trace, self._passes, self._name = graph, trace, passes, name
+        self._exact = exact
         self._call: RecordedCall | None = None
         self.found: dict[int, Recording] = {}
         self.plans: list[Plan] = []
@@ -104,7 +107,7 @@ class Recorder:
         return Recording(self._call.carrying(carries, own), None)
 
     def _planned(self, graph: Graph) -> Callable[[Sequence[Any]], Sequence[Any]]:
-        plan = Plan(run_passes(graph, self._passes)[-1].graph)
+        plan = Plan(run_passes(graph, self._passes)[-1].graph, exact=self._exact)
         self.plans.append(plan)
         return plan
 

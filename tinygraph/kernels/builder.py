@@ -79,6 +79,17 @@ class Function:
         """End the function."""
         self.ir.ret_void()
 
+    def add_entry(self, name: str) -> None:
+        """A second function, of one pointer: it reads this one's arguments from 64-bit integers, and calls it."""
+        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_POINTER]), name)
+        body = ir.IRBuilder(entry.append_basic_block("entry"))
+        arguments = []
+        for i, argument in enumerate(self.function.args):
+            place = body.gep(entry.args[0], [index(i)], inbounds=True, source_etype=INDEX)
+            arguments.append(body.load(place, typ=argument.type, align=8))
+        body.call(self.function, arguments)
+        body.ret_void()
+
     # -- control ---------------------------------------------------------------------------------------------------
 
     def loop(
@@ -115,6 +126,14 @@ class Function:
         self.ir.position_at_end(after)
         return list(held)
 
+    def units(self, body: Callable[[Offset], object]) -> None:
+        """For each unit of work in the range that this call is to do, of a kernel that splits."""
+
+        def one(unit: Offset, _: Carried) -> None:
+            body(unit)
+
+        self.loop(self.counts["first"], self.counts["last"], 1, one)
+
     def nest(
         self,
         sizes: Sequence[Offset],
@@ -129,6 +148,28 @@ class Function:
             return self.loop(0, sizes[len(indices)], 1, lambda i, inner: level([*indices, i], inner), held)
 
         return list(level([], carried))
+
+    def when(
+        self,
+        condition: Value | bool,
+        then: Callable[[], object],
+        otherwise: Callable[[], object] | None = None,
+    ) -> None:
+        """`if condition: then() else: otherwise()`; a condition known beforehand leaves one of them out."""
+        if isinstance(condition, bool):
+            chosen = then if condition else otherwise
+            if chosen is not None:
+                chosen()
+            return
+        if otherwise is None:
+            with self.ir.if_then(condition):
+                then()
+            return
+        with self.ir.if_else(condition) as (first, second):
+            with first:
+                then()
+            with second:
+                otherwise()
 
     # -- integers --------------------------------------------------------------------------------------------------
 
@@ -149,20 +190,34 @@ class Function:
             return known
         return self.ir.add(total, index(known)) if known else total
 
-    def divide_index(self, value: Offset, divisor: int) -> tuple[Offset, Offset]:
+    def divide_index(self, value: Offset, divisor: Offset) -> tuple[Offset, Offset]:
         """Quotient and remainder of a non-negative index."""
-        if isinstance(value, int):
+        if isinstance(value, int) and isinstance(divisor, int):
             return divmod(value, divisor)
-        if divisor == 1:
+        if isinstance(divisor, int) and divisor == 1:
             return value, 0
-        quotient = self.ir.udiv(value, index(divisor))
-        return quotient, self.ir.sub(value, self.ir.mul(quotient, index(divisor)))
+        quotient = self.ir.udiv(index(value), index(divisor))
+        return quotient, self.ir.sub(index(value), self.ir.mul(quotient, index(divisor)))
 
     def smaller_index(self, a: Offset, b: Offset) -> Offset:
         """The smaller of two indices."""
         if isinstance(a, int) and isinstance(b, int):
             return min(a, b)
         return self.ir.select(self.ir.icmp_signed("<", index(a), index(b)), index(a), index(b))
+
+    def at_most(self, a: Offset, b: Offset) -> Value | bool:
+        """a <= b, of indices."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a <= b
+        return self.ir.icmp_signed("<=", index(a), index(b))
+
+    def both(self, a: Value | bool, b: Value | bool) -> Value | bool:
+        """a and b, of conditions, lane by lane."""
+        if isinstance(a, bool):
+            return b if a else False
+        if isinstance(b, bool):
+            return a if b else False
+        return self.ir.and_(a, b)
 
     def table(self, numbers: Sequence[int]) -> Value:
         """A pointer to a constant table of 64-bit integers; read it with `lookup`."""
@@ -333,10 +388,6 @@ class Function:
     def is_nan(self, a: Value) -> Value:
         """Lanes that are not a number."""
         return self.ir.fcmp_unordered("uno", a, a)
-
-    def both(self, a: Value, b: Value) -> Value:
-        """Lanes in which both conditions hold."""
-        return self.ir.and_(a, b)
 
     def either(self, a: Value, b: Value) -> Value:
         """Lanes in which a condition holds."""

@@ -32,6 +32,8 @@ from tinygraph.kernels.program import Program
 Array = np.ndarray[Any, Any]
 DTYPES = ("float32", "float64", "bool")
 _UNROLLED = 4  # accumulators, so that additions do not wait for each other
+_FEWEST_TO_SPLIT = 16384  # elements: below, meeting the other threads takes as long as the work
+_VECTORS_A_UNIT = 16  # of a loop that threads divide
 
 
 class Reduction(NamedTuple):
@@ -113,7 +115,7 @@ def bind(
         if dtype not in DTYPES:
             raise DTypeError(f"input {i} of the program is {dtype}; kernels take {', '.join(DTYPES)}")
     built = kernel(program, shape, tuple(operands), kinds, axes, current_target())
-    return built.bind(*inputs, *outputs)
+    return built.bind(*inputs, *outputs, span=1 if built.splits else None)
 
 
 def _operand(array: Array, shape: tuple[int, ...], role: str) -> Strided:
@@ -152,13 +154,32 @@ def kernel(
     loops = _ordered_axes(shape, operands, axes)
     title = "+".join(dict.fromkeys(step.title for step in program.steps if step.op != "constant")) or "copy"
 
+    width = _width(program, target)
+    splits = _units(loops, any(reductions), width)
+
     def write(code: Function) -> None:
         if 0 not in shape or any(reductions):
-            _Nest(code, program, loops, operands, reductions, _width(program, target)).write()
+            nest = _Nest(code, program, loops, operands, reductions, width)
+            if splits:
+                nest.write_units(splits)
+            else:
+                nest.write()
 
-    return compile_kernel(
-        title + "".join(f"|{kind}" for kind in reductions if kind), names, write, target=target
-    )
+    title += "".join(f"|{kind}" for kind in reductions if kind)
+    return compile_kernel(title, names, write, splits=splits, target=target)
+
+
+def _units(axes: list[Axis], reduces: bool, width: int) -> int:
+    """Units of work that threads may divide: turns of the outer loop, or parts of the only one. 0: too small."""
+    if math.prod(axis.size for axis in axes) < _FEWEST_TO_SPLIT:
+        return 0
+    kept = [axis for axis in axes[:-1] if not axis.reduced]
+    if kept:
+        return kept[0].size
+    if axes[-1].reduced:
+        return 0
+    vectors = (_UNROLLED if axes[-1].size >= 2 * _UNROLLED * width else 1) if reduces else _VECTORS_A_UNIT
+    return math.ceil(axes[-1].size / (vectors * width))
 
 
 def _width(program: Program, target: Target) -> int:
@@ -218,6 +239,55 @@ class _Nest:
         self.code.nest(
             [axis.size for axis in self.kept], lambda indices, _: body(self._bases(self.kept, indices))
         )
+
+    def write_units(self, units: int) -> None:
+        """The same for a range of units: of the outer loop, or of vectors of the only one."""
+        code, size = self.code, self.vector.size
+        if self.kept:
+            body = (
+                self._reduce_lanes
+                if self.vector.reduced
+                else self._reduce_rows
+                if self.reduced
+                else self._map
+            )
+            code.units(
+                lambda k: code.nest(
+                    [axis.size for axis in self.kept[1:]],
+                    lambda rest, _: body(self._bases(self.kept, [k, *rest])),
+                )
+            )
+            return
+        bases = self._bases([], [])
+        step = math.ceil(size / units / self.width) * self.width  # elements a unit, but for the last
+        begin = code.offset((code.counts["first"], step))
+        end = code.smaller_index(code.offset((code.counts["last"], step)), size // self.width * self.width)
+        if self.reduced:
+            code.loop(
+                begin,
+                code.smaller_index(end, size // step * step),
+                step,
+                lambda i, _: self._columns(bases, i, self.width, step // self.width),
+            )
+            start, vectors = size // step * step, size % step // self.width
+
+            def last() -> None:
+                if vectors:
+                    self._columns(bases, start, self.width, vectors)
+                if size % self.width:
+                    self._columns(bases, size // self.width * self.width, size % self.width, 1)
+        else:
+            hoisted = self._hoisted(bases)
+            code.loop(
+                begin, end, self.width, lambda i, _: self._evaluate(bases, i, self.width, hoisted) and None
+            )
+
+            def last() -> None:
+                if size % self.width:
+                    whole = size // self.width * self.width
+                    self._evaluate(bases, whole, size - whole, hoisted)
+
+        code.when(code.at_most(units, code.counts["last"]), last)
 
     def _bases(
         self, axes: Sequence[Axis], indices: Sequence[Offset], start: Sequence[Offset] | None = None

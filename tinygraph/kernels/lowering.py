@@ -127,11 +127,28 @@ class Lowering(NamedTuple):
     name: str = ""
 
 
-def in_order(*calls: Run) -> Run:
-    """One call for several."""
+class InOrder:
+    """One call for several.
 
-    def run() -> None:
-        for call in calls:
+    Attributes:
+        calls: what is called, in order, none of them several calls again.
+    """
+
+    __slots__ = ("calls",)
+
+    def __init__(self, calls: Sequence[Run]) -> None:
+        self.calls: tuple[Run, ...] = tuple(part for call in calls for part in calls_of(call))
+
+    def __call__(self) -> None:
+        for call in self.calls:
             call()
 
-    return run
+
+def calls_of(run: Run) -> tuple[Run, ...]:
+    """The single calls that a call is made of."""
+    return run.calls if isinstance(run, InOrder) else (run,)
+
+
+def in_order(*calls: Run) -> Run:
+    """One call for several."""
+    return InOrder(calls)
