@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygraph.analysis.memory import may_be_view
 from tinygraph.compiler.arena import ALIGNMENT, Lifetime, place
-from tinygraph.compiler.choosing import Kernel, choose_kernel, joined_calls, kernel_target, lower
+from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls, kernel_target, lower
 from tinygraph.compiler.layouts import Key, choose_layouts, key_of
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.python_numbers import is_python_integer, python_call, runs_in_python
@@ -48,7 +48,7 @@ class Step(NamedTuple):
     """
 
     node: Node
-    kernel: Kernel
+    kernel: BoundKernel
     outputs: tuple[Array, ...]
     nodes: tuple[Node, ...] = ()
 
@@ -123,7 +123,7 @@ class Plan:
             operands = self._operands(node)
             if runs_in_python(node):
                 self._add(numbers.finish())
-                kernel = Kernel(python_call(node, operands, outputs), f"Python {node.op.name}")
+                kernel = BoundKernel(python_call(node, operands, outputs), f"Python {node.op.name}")
                 self.steps.append(Step(node, kernel, outputs, (node,)))
                 continue
             if numbers.takes(node, operands, outputs, lowering):
@@ -136,7 +136,7 @@ class Plan:
             self._written += [(len(self.steps) - 1, leaf) for leaf in self._over.get(id(node), ())]
         self._add(numbers.finish())
 
-    def _add(self, joined: tuple[tuple[Node, ...], Kernel] | None) -> None:
+    def _add(self, joined: tuple[tuple[Node, ...], BoundKernel] | None) -> None:
         if joined is not None:
             nodes, kernel = joined
             self.steps.append(Step(nodes[-1], kernel, (), nodes))
@@ -272,7 +272,7 @@ class Plan:
             if layout is not None and layout.has_halo and storage.owns((id(node), i)) and array.size:
                 from tinygraph.kernels.images.lowerings import clear_halo
 
-                self.steps.append(Step(node, Kernel(clear_halo(array, layout), "clear halo"), ()))
+                self.steps.append(Step(node, BoundKernel(clear_halo(array, layout), "clear halo"), ()))
 
     def _operands(self, node: Node) -> list[Any]:
         return [self._operand(entry, node) if is_recorded(entry) else entry for entry in node.inputs]
@@ -306,7 +306,7 @@ class Plan:
             else:
                 self._add(self._numbers.finish())  # the number itself comes first
                 pair = self._weak[key]  # not the plan, which would refer to itself
-                copy = Kernel(lambda: np.copyto(*pair, casting="unsafe"), "cast")
+                copy = BoundKernel(lambda: np.copyto(*pair, casting="unsafe"), "cast")
                 self.steps.append(Step(source, copy, (self._weak[key][0],)))
         return self._weak[key][0]
 
