@@ -87,7 +87,7 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, target: Target
     source = borders.read(convolution.source, halo, layouts.inputs[0])
     made = convolution._replace(source=source.planes, target=result.planes)
     weights = direct.forward_weights(made, target)
-    kernel = _Plain(layouts.inputs[1], borders.kernel_shape, made.dtype)
+    kernel = _Contiguous(layouts.inputs[1], borders.kernel_shape, made.dtype)
     padded_bias = weights.blocks * weights.lanes * np.dtype(made.dtype).itemsize
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
@@ -125,7 +125,7 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target:
     given = borders.read(convolution.target, halo, layouts.inputs[0])
     made, turned = plain._replace(target=given.planes), turned._replace(source=given.planes)
     weights = direct.gradient_weights(made, target)
-    kernel = _Plain(layouts.inputs[1], borders.kernel_shape, made.dtype)
+    kernel = _Contiguous(layouts.inputs[1], borders.kernel_shape, made.dtype)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
         steps: Steps = []
@@ -159,7 +159,7 @@ def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target
     given = borders.read(convolution.target, reach, layouts.inputs[1])
     made = convolution._replace(source=source.planes, target=given.planes)
     weights = direct.forward_weights(made, target)
-    kernel = _Plain(layouts.outputs[0], borders.kernel_shape, made.dtype)
+    kernel = _Contiguous(layouts.outputs[0], borders.kernel_shape, made.dtype)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
         steps: Steps = []
@@ -377,7 +377,7 @@ class _Border(NamedTuple):
             steps.append(_copy(self.layout.inside(memory, self.shape), array))
 
 
-class _Plain(NamedTuple):
+class _Contiguous(NamedTuple):
     """How a kernel meets an array that it wants contiguous."""
 
     layout: Layout | None
