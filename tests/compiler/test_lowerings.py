@@ -11,7 +11,7 @@ from tinygraph import nn, optim
 from tinygraph.cli.bench.candidates import data, our_model, training_step
 from tinygraph.cli.bench.command import numpy_kernels
 from tinygraph.cli.bench.workloads import WORKLOADS
-from tinygraph.compiler.choosing import kernel_target
+from tinygraph.compiler.choosing import kernel_cpu
 from tinygraph.core.op import Op
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.types import type_of
@@ -150,7 +150,7 @@ def test_kernel_writes_what_the_forward_gives(op, operands, settings, dtype, pla
         tuple(_layout(x, known) for x, known in zip(inputs, known.inputs, strict=True)),
         tuple(map(_layout, outputs, known.outputs)),
     )
-    lowering = op.lowering(known, anywhere, kernel_target(), **settings)
+    lowering = op.lowering(known, anywhere, kernel_cpu(), **settings)
     run = lowering and lowering.bind(inputs, outputs, [np.full(n, 255, np.uint8) for n in lowering.scratch])
     if not run:
         pytest.skip("no kernel for these arrays: the forward runs")

@@ -49,7 +49,7 @@ def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scrat
     return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes)
 
 
-def kernel_target(exact: bool = False) -> Any:
+def kernel_cpu(exact: bool = False) -> Any:
     """The CPU that kernels are generated for, or None where none can be.
 
     Args:
@@ -57,9 +57,9 @@ def kernel_target(exact: bool = False) -> Any:
     """
     if not kernels.available():
         return None
-    from tinygraph.kernels.cpu import current_target
+    from tinygraph.kernels.cpu import this_cpu
 
-    return current_target()._replace(exact=exact)
+    return this_cpu()._replace(exact=exact)
 
 
 def choose_kernel(

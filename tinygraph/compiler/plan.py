@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygraph.analysis.memory import may_be_view
 from tinygraph.compiler.arena import ALIGNMENT, Lifetime, place
-from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls, kernel_target, lower
+from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls, kernel_cpu, lower
 from tinygraph.compiler.layouts import Key, choose_layouts, key_of
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.python_numbers import is_python_integer, python_call, runs_in_python
@@ -68,7 +68,7 @@ class Plan:
         self, graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = (), *, exact: bool = False
     ) -> None:
         self.graph = graph
-        self._target = kernel_target(exact)
+        self._target = kernel_cpu(exact)
         self._threads = get_threads()
         self._gradients_read = tuple(gradients_read)
         self._lock = Lock()

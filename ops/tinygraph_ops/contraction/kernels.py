@@ -33,7 +33,7 @@ def _is_plain(x: Array) -> bool:
 
 
 @matmul.lower
-def matmul_kernel(types: Types, layouts: Any, target: Any) -> Lowering | None:
+def matmul_kernel(types: Types, layouts: Any, cpu: Any) -> Lowering | None:
     x, y = types.inputs
     if not same_float(types) or y.ndim > 2 or not (x.size and y.size):
         return None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.compiler.choosing import kernel_target
+from tinygraph.compiler.choosing import kernel_cpu
 from tinygraph.compiler.compiled import Compiled
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.core.op import Op
@@ -123,13 +123,13 @@ def _check(op: Op, trial: Trial, wish: bool, rtol: float) -> None:
         tuple(None if one is None else rows(len(one.shape)) for one in types.inputs),
         tuple(rows(len(one.shape)) for one in types.outputs),
     )
-    lowering: Lowering | None = op.lowering(types, layouts, kernel_target(), **settings)
+    lowering: Lowering | None = op.lowering(types, layouts, kernel_cpu(), **settings)
     if wish and lowering is not None and lowering.layouts is not None:
         layouts = Layouts(
             _granted(layouts.inputs, lowering.layouts.inputs),
             _granted(layouts.outputs, lowering.layouts.outputs),
         )
-        lowering = op.lowering(types, layouts, kernel_target(), **settings)
+        lowering = op.lowering(types, layouts, kernel_cpu(), **settings)
     if lowering is None:
         return
     inputs = [_laid(x, layout) for x, layout in zip(trial.operands, layouts.inputs, strict=True)]
