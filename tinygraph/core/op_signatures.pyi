@@ -219,6 +219,20 @@ class BuiltinOps:
     ) -> Any:
         """-sum over classes of target * log_softmax(logits);  d/dlogits = softmax(logits) - target."""
 
+    def cross_entropy_gradient(
+        self,
+        cotangent: Any,
+        logits: Any,
+        labels: Any,
+        /,
+        *,
+        label_smoothing: float = 0.0,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ) -> Any:
+        """cotangent * d cross_entropy / d logits = cotangent * (softmax(logits) - target), / counted of a
+        mean."""
+
     def cumprod(self, x: Any, /, *, axis: Any = None) -> Any:
         """The products of the elements up to each along `axis`, of x flattened by default;  right at zeros
         too."""

@@ -22,6 +22,7 @@ Carried = list[Value]
 INDEX = ir.IntType(64)
 BOOL = ir.IntType(1)
 _BYTE = ir.IntType(8)
+_SHORT = ir.IntType(32)
 _POINTER = ir.PointerType()
 _SCALARS: dict[str, Any] = {
     "float32": ir.FloatType(),
@@ -255,6 +256,28 @@ class Function:
         if dtype == "bool":
             value = self.ir.zext(value, memory_type("bool", width_of(value)))
         self.ir.store(value, self.at(pointer, offset, dtype), align=itemsize(dtype))
+
+    def load_first(self, pointer: Value, offset: Offset, dtype: str, width: int, valid: int) -> Value:
+        """The first `valid` of `width` consecutive elements, and zeros; what lies behind them is not touched."""
+        if valid == width:
+            return self.load(pointer, offset, dtype, width)
+        kind = vector_type(dtype, width)
+        name = f"llvm.masked.load.v{width}{_float_name(ir.Constant(kind, ir.Undefined))}.p0"
+        mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype))
+        load = self._declare(name, kind, [_POINTER, _SHORT, mask.type, kind])
+        zeros = splat(0, dtype, width)
+        return self.ir.call(load, [self.at(pointer, offset, dtype), alignment, mask, zeros])
+
+    def store_first(self, value: Value, pointer: Value, offset: Offset, valid: int) -> None:
+        """Write the first `valid` lanes of a value; what lies behind them is not touched."""
+        width = width_of(value)
+        if valid == width:
+            self.store(value, pointer, offset)
+            return
+        name = f"llvm.masked.store.v{width}{_float_name(value)}.p0"
+        mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype_of(value)))
+        store = self._declare(name, ir.VoidType(), [value.type, _POINTER, _SHORT, mask.type])
+        self.ir.call(store, [value, self.at(pointer, offset, dtype_of(value)), alignment, mask])
 
     def load_strided(self, pointer: Value, offset: Offset, stride: Offset, dtype: str, width: int) -> Value:
         """`width` elements `stride` apart: vector loads, one load for all lanes, or a load per lane."""
@@ -516,5 +539,9 @@ def itemsize(dtype: str) -> int:
     return np.dtype(dtype).itemsize
 
 
+def _first_lanes(width: int, valid: int) -> Any:
+    return ir.Constant(ir.VectorType(BOOL, width), [lane < valid for lane in range(width)])
+
+
 def _lanes(lanes: Sequence[int]) -> Any:
-    return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+    return ir.Constant(ir.VectorType(_SHORT, len(lanes)), list(lanes))
