@@ -11,7 +11,7 @@ import pytest
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.kernels import contractions, gemm
-from tinygraph.kernels.cpu import Target, this_cpu
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.gemm import Epilogue, Matrix, Product
 from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.program import ProgramBuilder
@@ -21,7 +21,7 @@ BOUND = 20  # roundings of random numbers, times the sum of the products' sizes,
 HARD = (1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 37)
 
 
-def restricted(name: str, monkeypatch: pytest.MonkeyPatch) -> Target:
+def restricted(name: str, monkeypatch: pytest.MonkeyPatch) -> Cpu:
     monkeypatch.setenv("TINYGRAPH_TARGET", name)
     try:
         return this_cpu()
@@ -54,17 +54,17 @@ def described(a: Any, b: Any, out: Any) -> Product:
     return Product(*a.shape[:1], b.shape[1], a.shape[1], place(a), place(b), place(out), (), a.dtype.name)
 
 
-def scratch_like(product: Product, target: Target, guard: Any, threads: int = 1) -> Private:
-    size = gemm.scratch(product, target)
-    assert size <= gemm.most_scratch(product.rows, product.columns, product.depth, product.dtype, target)
+def scratch_like(product: Product, cpu: Cpu, guard: Any, threads: int = 1) -> Private:
+    size = gemm.scratch(product, cpu)
+    assert size <= gemm.most_scratch(product.rows, product.columns, product.depth, product.dtype, cpu)
     return Private([guard((size,), product.dtype) for _ in range(threads)])
 
 
-def check(a: Any, b: Any, out: Any, target: Target, guard: Any) -> None:
+def check(a: Any, b: Any, out: Any, cpu: Cpu, guard: Any) -> None:
     out[...] = np.nan
     product = described(a, b, out)
-    kernel = gemm.product_kernel(product, target=target)
-    kernel.bind(a, b, out, scratch_like(product, target, guard), span=1)()
+    kernel = gemm.product_kernel(product, cpu=cpu)
+    kernel.bind(a, b, out, scratch_like(product, cpu, guard), span=1)()
     exact, size = a.astype(float) @ b.astype(float), np.abs(a).astype(float) @ np.abs(b).astype(float)
     assert (np.abs(out - exact) <= BOUND * np.finfo(out.dtype).eps * size + 1e-300).all(), product
 
@@ -107,10 +107,10 @@ def k_of(shape: tuple[int, int, int]) -> int:
 def test_narrower_targets(
     name: str, ways: tuple[str, str], guard: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target, rng = restricted(name, monkeypatch), np.random.default_rng(1)
+    cpu, rng = restricted(name, monkeypatch), np.random.default_rng(1)
     for m, k, n in ((5, 7, 3), (33, 270, 21), (1, 40, 9), (9, 33, 1)):
         a, b = matrix(rng, guard, m, k, "float32", ways[0]), matrix(rng, guard, k, n, "float32", ways[1])
-        check(a, b, guard((m, n), "float32"), target, guard)
+        check(a, b, guard((m, n), "float32"), cpu, guard)
 
 
 def test_every_product_of_small_sizes(guard: Any) -> None:

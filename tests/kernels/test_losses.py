@@ -9,7 +9,7 @@ import pytest
 
 from tinygraph.errors import SettingError
 from tinygraph.kernels import losses
-from tinygraph.kernels.cpu import Target, this_cpu
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.losses import Rows
 from tinygraph.kernels.teams import Table
 
@@ -40,7 +40,7 @@ def check(
     ignored: int = -100,
     padding: int = 0,
     threads: int = 1,
-    target: Target | None = None,
+    target: Cpu | None = None,
 ) -> None:
     rng = np.random.default_rng(rows * 100 + classes)
     wide = guard((rows, classes + padding), dtype)
