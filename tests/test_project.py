@@ -188,3 +188,13 @@ def test_one_word_names_one_class_and_one_file():
                     classes.setdefault(node.name, []).append(f"{name}:{node.lineno}")
     assert {name: places for name, places in classes.items() if len(places) > 1} == {}
     assert {name for name, places in files.items() if len(places) > 1} - SHARED == set()
+
+
+def test_decisions_are_numbered_and_have_one_form():
+    text = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    entries = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert [entry.partition(". ")[0] for entry in entries] == [str(i + 1) for i in range(len(entries))]
+    for entry in entries:
+        words = re.findall(r"^\*\*(\w+)\.\*\* \S", entry, re.MULTILINE)
+        assert words[:2] == ["Choice", "Rejected"], entry
+        assert set(words[2:]) <= {"Reason", "Price"}, entry

@@ -12,7 +12,7 @@ from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.kernels import contractions, gemm
 from tinygraph.kernels.cpu import Cpu, this_cpu
-from tinygraph.kernels.gemm import Epilogue, Matrix, Product
+from tinygraph.kernels.gemm import Matrix, Product, ProductEpilogue
 from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.program import ProgramBuilder
 from tinygraph.kernels.teams import Table
@@ -190,7 +190,7 @@ def test_epilogues(guard: Any) -> None:
         )
         operands = (Matrix(0, 1, (0,)), place(residual), place(mask))
         product = described(a, b, out)
-        kernel = gemm.product_kernel(product, Epilogue(build.program(kept), operands))
+        kernel = gemm.product_kernel(product, ProductEpilogue(build.program(kept), operands))
         scratch = scratch_like(product, this_cpu(), guard)
         kernel.bind(a, b, out, scratch, offset, residual, mask, span=1)()
         exact = a.astype(float) @ b + offset + residual

@@ -54,14 +54,14 @@ def check(
     cotangent, own = guard((), dtype, 2.0), guard.like(rng.standard_normal(rows).astype(dtype))
     separate = guard((rows, classes), dtype)
     kernels = [
-        losses.losses(made, 1, target=target).bind(logits, labels, each, flag, span=rows),
-        losses.total(made, True, target=target).bind(each, labels, mean, counts=[rows]),
-        losses.total(made, False, target=target).bind(each, labels, summed, counts=[rows]),
-        losses.counted(made, target=target).bind(labels, number, counts=[rows]),
-        losses.gradient(made, classes, 0, True, target=target).bind(
+        losses.losses(made, 1, cpu=target).bind(logits, labels, each, flag, span=rows),
+        losses.total(made, True, cpu=target).bind(each, labels, mean, counts=[rows]),
+        losses.total(made, False, cpu=target).bind(each, labels, summed, counts=[rows]),
+        losses.counted(made, cpu=target).bind(labels, number, counts=[rows]),
+        losses.gradient(made, classes, 0, True, cpu=target).bind(
             logits, labels, cotangent, number, slopes, flag, span=rows
         ),
-        losses.gradient(made, classes, 1, False, target=target).bind(
+        losses.gradient(made, classes, 1, False, cpu=target).bind(
             logits, labels, own, number, separate, flag, span=rows
         ),
     ]
@@ -101,8 +101,8 @@ def test_narrower_targets(name: str, guard: Any, monkeypatch: pytest.MonkeyPatch
         target = this_cpu()
     except SettingError:
         pytest.skip(f"this machine cannot run {name}")
-    check(7, 11, guard, target=target, smoothing=0.3)
-    check(7, 11, guard, target=target, dtype="float64")
+    check(7, 11, guard, cpu=target, smoothing=0.3)
+    check(7, 11, guard, cpu=target, dtype="float64")
 
 
 def test_all_of_the_target_uniform(guard: Any) -> None:

@@ -48,7 +48,7 @@ class Matrix(NamedTuple):
         return Matrix(self.column, self.row, self.stack)
 
 
-class Epilogue(NamedTuple):
+class ProductEpilogue(NamedTuple):
     """What happens to a sum before it is written: a program whose first input is the sum.
 
     Attributes:
@@ -123,7 +123,9 @@ def scratch(product: Product, cpu: Cpu | None = None) -> int:
     return choose_scheme(product, cpu or this_cpu()).scratch
 
 
-def product_kernel(product: Product, epilogue: Epilogue | None = None, *, cpu: Cpu | None = None) -> Kernel:
+def product_kernel(
+    product: Product, epilogue: ProductEpilogue | None = None, *, cpu: Cpu | None = None
+) -> Kernel:
     """The kernel of a product.
 
     Its pointers: left, right, result, scratch (of each thread; at least `scratch(product)` elements), the epilogue's
@@ -140,7 +142,7 @@ def product_kernel(product: Product, epilogue: Epilogue | None = None, *, cpu: C
 
 
 @kept
-def _product_kernel(product: Product, epilogue: Epilogue | None, cpu: Cpu) -> Kernel:
+def _product_kernel(product: Product, epilogue: ProductEpilogue | None, cpu: Cpu) -> Kernel:
     scheme = choose_scheme(product, cpu)
     swapped = scheme.product != product
     if epilogue and swapped:
@@ -280,10 +282,10 @@ def _block(depth: int) -> int:
 # -- what both orders of loops share -------------------------------------------------------------------------------
 
 
-class _Nest:
+class _ProductNest:
     """Writes the loops of one product."""
 
-    def __init__(self, code: Code, scheme: Scheme, epilogue: Epilogue | None, cpu: Cpu) -> None:
+    def __init__(self, code: Code, scheme: Scheme, epilogue: ProductEpilogue | None, cpu: Cpu) -> None:
         self.code, self.scheme, self.product, self.epilogue = code, scheme, scheme.product, epilogue
         self.dtype, self.lanes = self.product.dtype, cpu.lanes(self.product.dtype)
         self.tiles = math.ceil(self.product.rows / scheme.rows)
@@ -407,7 +409,7 @@ class _Nest:
 # -- rows times vectors --------------------------------------------------------------------------------------------
 
 
-class _Panels(_Nest):
+class _Panels(_ProductNest):
     """Vectors along the columns."""
 
     @staticmethod
@@ -537,7 +539,7 @@ class _Panels(_Nest):
 # -- dot products --------------------------------------------------------------------------------------------------
 
 
-class _Dots(_Nest):
+class _Dots(_ProductNest):
     """Vectors along the depth."""
 
     @staticmethod
