@@ -40,7 +40,7 @@ def check(
     ignored: int = -100,
     padding: int = 0,
     threads: int = 1,
-    target: Cpu | None = None,
+    cpu: Cpu | None = None,
 ) -> None:
     rng = np.random.default_rng(rows * 100 + classes)
     wide = guard((rows, classes + padding), dtype)
@@ -54,14 +54,14 @@ def check(
     cotangent, own = guard((), dtype, 2.0), guard.like(rng.standard_normal(rows).astype(dtype))
     separate = guard((rows, classes), dtype)
     kernels = [
-        losses.losses(made, 1, cpu=target).bind(logits, labels, each, flag, span=rows),
-        losses.total(made, True, cpu=target).bind(each, labels, mean, counts=[rows]),
-        losses.total(made, False, cpu=target).bind(each, labels, summed, counts=[rows]),
-        losses.counted(made, cpu=target).bind(labels, number, counts=[rows]),
-        losses.gradient(made, classes, 0, True, cpu=target).bind(
+        losses.losses(made, 1, cpu=cpu).bind(logits, labels, each, flag, span=rows),
+        losses.total(made, True, cpu=cpu).bind(each, labels, mean, counts=[rows]),
+        losses.total(made, False, cpu=cpu).bind(each, labels, summed, counts=[rows]),
+        losses.counted(made, cpu=cpu).bind(labels, number, counts=[rows]),
+        losses.gradient(made, classes, 0, True, cpu=cpu).bind(
             logits, labels, cotangent, number, slopes, flag, span=rows
         ),
-        losses.gradient(made, classes, 1, False, cpu=target).bind(
+        losses.gradient(made, classes, 1, False, cpu=cpu).bind(
             logits, labels, own, number, separate, flag, span=rows
         ),
     ]
