@@ -21,7 +21,7 @@ def layouts_of(function, *inputs):
     """The layout of each op's first result by op name, and of the inputs by their name; rows are left out."""
     graph = tg.capture(function, *inputs)
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
-    chosen = choose_layouts(nodes, graph.inputs, kernel_cpu(exact=True))
+    chosen, _ = choose_layouts(nodes, graph.inputs, kernel_cpu(exact=True))
     named = {node.op.name: id(node) for node in nodes} | {leaf.name: id(leaf) for leaf in graph.inputs}
     return {name: chosen[key, 0] for name, key in named.items() if (key, 0) in chosen}
 

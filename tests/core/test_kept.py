@@ -135,7 +135,7 @@ class TestOneNumberEverywhere:
         labels = {
             arrow.label for arrow in tg.draw(whole).picture.arrows if arrow.role == "saved" and arrow.label
         }
-        assert labels <= {BYTES.text(kept.liveness.sizes[one]) for one in kept.buffers}
+        assert labels <= {BYTES.text(kept.memory.sizes[one]) for one in kept.buffers}
 
     def test_a_compiled_step_keeps_what_its_title_says(self):
         model, x = nn.Sequential(nn.Linear(5, 70), nn.Tanh(), nn.Linear(70, 3), nn.ReLU()), np.ones((40, 5))

@@ -6,13 +6,13 @@ A kernel is bound to its arrays when the plan is made, so running it is one call
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygraph import kernels
+from tinygraph.analysis.pointwise import numpy_twin
 from tinygraph.core.node import Node
 from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, calls_of
 
@@ -76,7 +76,7 @@ def choose_kernel(
         if run is not None:
             return BoundKernel(run, lowering.name or f"{op.name} kernel")
     if len(outputs) == 1 and not any(one is None for one in inputs):
-        twin = _twin(node)
+        twin = numpy_twin(node)
         if isinstance(twin, np.ufunc):
             return BoundKernel(_ufunc_call(twin, inputs, outputs[0]), f"np.{twin.__name__}")
         if twin is not None:
@@ -103,47 +103,12 @@ def _ufunc_call(ufunc: np.ufunc, inputs: Sequence[Any], out: Array) -> Callable[
     return functools.partial(ufunc, *operands, out)
 
 
-def is_pointwise(node: Node) -> bool:
-    """Whether an element of the results needs only the same elements of the operands.
-
-    The kernel reads these first, so that a result may take an operand's memory.
-    """
-    twin = _twin(node)
-    return "program" in node.op.facts or (isinstance(twin, np.ufunc) and twin.signature is None)
-
-
-def is_reduced(node: Node, i: int) -> bool:
-    """Whether an output of a fused node is a reduction, which is written after other elements are read."""
-    loop = node.op.facts.get("program")
-    return loop is not None and loop.reductions[i] is not None
-
-
 def _copied(
     forward: Callable[..., Any], inputs: Sequence[Any], settings: dict[str, Any], outputs: Sequence[Array]
 ) -> None:
     result = forward(*inputs, **settings)
     for out, value in zip(outputs, result if isinstance(result, tuple) else (result,), strict=True):
         np.copyto(out, value, casting="same_kind")
-
-
-def _twin(node: Node) -> Any:
-    """The NumPy function that computes the node into `out=`, or None."""
-    twin = node.op.numpy_twin
-    if twin is None:
-        return None
-    if isinstance(twin, np.ufunc):
-        return twin if twin.nin == len(node.inputs) and twin.nout == 1 and not node.settings else None
-    return (
-        twin if "out" in _parameters(twin) and set(node.op.signature.settings) <= _parameters(twin) else None
-    )
-
-
-@functools.cache
-def _parameters(function: Any) -> frozenset[str]:
-    try:
-        return frozenset(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return frozenset()
 
 
 def joined_calls(runs: Sequence[Callable[[], Any]], threads: int) -> list[tuple[int, Callable[[], Any]]]:

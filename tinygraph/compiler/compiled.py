@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from tinygraph import kernels
+from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes import PASSES, Pass, Stage, run_passes
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
@@ -194,7 +195,7 @@ class Compiled:
         self._check_effects(trace)
         stages = run_passes(graph, self.passes)
         exact = self.accuracy == "exact"
-        plan = Plan(stages[-1].graph, list(trace.gradients_read.values()), exact=exact)
+        plan = build_plan(stages[-1].graph, list(trace.gradients_read.values()), exact=exact)
         recorder = Recorder(graph, trace, self.passes, self._name, exact)
         self._latest = CapturedVersion(graph, trace, stages, plan, recorder)
         if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone

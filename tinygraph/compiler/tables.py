@@ -177,9 +177,9 @@ class _Buffers:
     """Where the results of a plan's steps are."""
 
     def __init__(self, plan: Plan) -> None:
-        begin = _address(plan._arena)
+        begin = _address(plan.arena)
         self._start = begin + -begin % ALIGNMENT
-        self._end = begin + plan._arena.nbytes
+        self._end = begin + plan.arena.nbytes
         self._states = {
             _address(leaf.value): leaf.name or f"a {leaf.kind}"
             for leaf in plan.graph.leaves

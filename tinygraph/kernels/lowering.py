@@ -5,6 +5,7 @@ Which value gets which layout, and where, is decided by the plan (`tinygraph.com
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -84,6 +85,7 @@ class _Memory:
         }  # fmt: skip
 
 
+@functools.cache
 def rows(ndim: int) -> Layout:
     """The layout of NumPy's own arrays: the last axis innermost."""
     return Layout(tuple(range(ndim)), ((0, 0),) * ndim)

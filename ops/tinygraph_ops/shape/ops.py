@@ -286,6 +286,7 @@ def identity_wrt_x(g: Any) -> Any:
     linear=("x",),
     types="like_first",
     nondifferentiable="x",
+    facts={"read_only": True},
     samples=[Sample([1.0, 2.0], expected=[1.0, 2.0], smooth=False)],
 )
 def detach(x: Any) -> Any:

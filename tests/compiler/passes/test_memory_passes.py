@@ -5,7 +5,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn, optim
-from tinygraph.analysis.memory import Liveness, alive_bytes, peak_bytes
+from tinygraph.analysis.memory import Memory, alive_bytes, peak_bytes
 from tinygraph.compiler.compiled import COMPILE_PASSES
 from tinygraph.compiler.passes import run_passes, verify
 from tinygraph.compiler.passes.merge_duplicates import merge_duplicates
@@ -220,7 +220,7 @@ def test_an_update_waits_for_all_that_reads_the_old_value():
         found = compiled(X)
         recorded, scheduled = (stage.graph for stage in compiled.stages)
         for graph in (recorded, scheduled):
-            live = Liveness(graph)
+            live = Memory(graph)
             ((written, home),) = live.in_place.items()
             assert max(live.readers[home]) <= live.maker[written]
         np.testing.assert_array_equal(state.numpy(), X - np.exp(X))
@@ -243,7 +243,7 @@ def test_updates_come_after_all_that_reads_the_old_value():
     with pytest.warns(TinygraphWarning):
         compiled(np.ones((30, 50), np.float32))
     for stage in compiled.stages[-2:]:
-        live = Liveness(stage.graph)
+        live = Memory(stage.graph)
         assert len(live.in_place) >= 12  # four parameters, two moments each
         for written, home in live.in_place.items():
             assert max(live.readers[home], default=-1) <= live.maker[written]

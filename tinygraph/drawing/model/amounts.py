@@ -149,13 +149,11 @@ def alive_of(graph: Graph) -> dict[int, float]:
     counted.
     """
     kept = Kept(graph)
-    liveness = kept.liveness
-    if any(leaf.requires_grad for leaf in graph.leaves):
-        liveness.lasting.update(
-            kept.buffers if not any(node.phase == "backward" for node in graph.nodes) else ()
-        )
-    amounts = map(float, liveness.alive())
-    return dict(zip(map(id, liveness.nodes), amounts, strict=True))
+    waits = any(leaf.requires_grad for leaf in graph.leaves) and not any(
+        node.phase == "backward" for node in graph.nodes
+    )
+    amounts = map(float, kept.memory.alive(kept=kept.buffers if waits else ()))
+    return dict(zip(map(id, kept.memory.nodes), amounts, strict=True))
 
 
 def peak(known: Known) -> dict[int, Mark]:
