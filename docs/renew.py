@@ -10,6 +10,8 @@ reference  PyTorch's numbers, only where it is named: needs the extra `reference
 
 from __future__ import annotations
 
+import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +30,17 @@ def cards() -> None:
         print(f"  card of {name}")
 
 
+def decisions() -> None:
+    path, number = ROOT / "docs" / "decisions.md", itertools.count(1)
+    text = re.sub(
+        r"\n+^## (?:\d+\. )?",
+        lambda _: f"\n\n## {next(number)}. ",
+        path.read_text(encoding="utf-8"),
+        flags=re.M,
+    )
+    path.write_text(text, encoding="utf-8")
+
+
 def command(*words: str) -> Callable[[], object]:
     """Runs Python on a script or module of its own."""
     return lambda: subprocess.run([sys.executable, *words], cwd=ROOT, check=True)
@@ -37,6 +50,7 @@ RENEWED: dict[str, Callable[[], object]] = {
     "stubs": command("-m", "tinygraph.scaffold.stubs"),
     "cards": cards,
     "map": command("docs/make_map.py"),
+    "decisions": decisions,
     "gallery": command("docs/make_gallery.py"),
     "pictures": command("docs/make_pictures.py"),
     "reference": command("-m", "tests.reference.make_fixtures"),
