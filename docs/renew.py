@@ -11,6 +11,8 @@ reference  PyTorch's numbers, only where it is named: needs the extra `reference
 
 from __future__ import annotations
 
+import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,6 +31,17 @@ def cards() -> None:
         print(f"  card of {name}")
 
 
+def decisions() -> None:
+    path, number = ROOT / "docs" / "decisions.md", itertools.count(1)
+    text = re.sub(
+        r"\n+^## (?:\d+\. )?",
+        lambda _: f"\n\n## {next(number)}. ",
+        path.read_text(encoding="utf-8"),
+        flags=re.M,
+    )
+    path.write_text(text, encoding="utf-8")
+
+
 def command(*words: str) -> Callable[[], object]:
     """Runs Python on a script or module of its own."""
     return lambda: subprocess.run([sys.executable, *words], cwd=ROOT, check=True)
@@ -39,6 +52,7 @@ RENEWED: dict[str, Callable[[], object]] = {
     "cards": cards,
     "schema": command("-m", "tinygraph.drawing.page.typescript"),
     "map": command("docs/make_map.py"),
+    "decisions": decisions,
     "gallery": command("docs/make_gallery.py"),
     "pictures": command("docs/make_pictures.py"),
     "reference": command("-m", "tests.reference.make_fixtures"),

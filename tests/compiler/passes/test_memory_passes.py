@@ -247,7 +247,7 @@ def test_an_update_is_in_place_if_no_later_node_reads_the_old_value(step, in_pla
         return found
 
     with tg.no_grad():
-        live = Liveness(tg.capture(program))
+        live = Memory(tg.capture(program))
     assert bool(live.in_place) is in_place
 
 

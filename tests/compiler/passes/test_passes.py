@@ -56,6 +56,10 @@ CASES = {
     "casts around a transpose": (lambda x: x.astype(np.float32).astype(float).T.astype(np.float32), 2),
     "a transpose around a cast": (lambda x: (x.T > 0).astype(float).T, 2),
     "what computes in another precision stays": (lambda x: np.exp(x.astype(np.float32)).astype(float), 3),
+    "a row spread through a chain": (lambda x: np.exp(-np.broadcast_to(x, (4, 2, 3))) * 2.0, 4),
+    "two rows spread alike": (lambda x: np.broadcast_to(x[0], (2, 3)) * np.broadcast_to(x[1], (2, 3)), 4),
+    "a row spread beside a matrix stays": (lambda x: np.broadcast_to(x[0], (2, 3)) * x, 3),
+    "a row and a column stay": (lambda x: np.broadcast_to(x[0], (2, 3)) * x[:, :1], 4),
     "cast to itself": (lambda x: x.astype(float) * 2, 1),
     "float zero on integers stays": (lambda x: (x > 0).astype(int) + 0.0, 3),
     "unused": (lambda x: (np.exp(x), np.sin(x))[1], 1),
@@ -96,6 +100,34 @@ def test_a_second_run_changes_nothing(one):
     for function, _ in CASES.values():
         once = one(tg.capture(function, X))
         assert len(one(once).nodes) == len(once.nodes)
+
+
+def sizes(function):
+    nodes = run_passes(tg.capture(function, X), check=True)[-1].graph.nodes
+    return [(node.op.name, node.shape) for node in nodes if not isinstance(node, Leaf)]
+
+
+def test_what_is_repeated_is_computed_once():
+    assert sizes(lambda x: np.exp(-np.broadcast_to(x, (4, 2, 3)))) == [
+        ("negative", (2, 3)),
+        ("exp", (2, 3)),
+        ("broadcast_to", (4, 2, 3)),
+    ]
+    assert sizes(lambda x: np.where(np.broadcast_to(x[0] > 0, (2, 3)), 1.0, np.ones(3)))[-2:] == [
+        ("where", (3,)),
+        ("broadcast_to", (2, 3)),
+    ]
+    assert sizes(lambda x: np.broadcast_to(x, (4, 2, 3)) + np.ones((4, 1, 1)))[-1] == ("add", (4, 2, 3))
+
+
+def test_a_python_number_that_is_spread_keeps_the_arrays_dtype():
+    # exp of float64 ones, not of the number beside float32
+    graph = tg.capture(
+        lambda x: np.broadcast_to(x.sum() * 2, (2, 3)).astype(np.float32) * np.ones((), np.float32), X
+    )
+    found = run_passes(graph, check=True)[-1].graph(X)
+    np.testing.assert_array_equal(found, np.full((2, 3), 6.0, np.float32))
+    assert found.dtype == np.float32
 
 
 def test_random_draws_are_never_merged():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.compiler.choosing import kernel_target
+from tinygraph.compiler.choosing import kernel_cpu
 from tinygraph.compiler.compiled import Compiled
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.core.op import Op
@@ -147,7 +147,7 @@ def _results(op: Op, operands: Sequence[Any], settings: dict[str, Any]) -> list[
 def _lowered(op: Op, trial: Trial, types: Types, layouts: Layouts) -> Lowering | None:
     assert op.lowering is not None
     found: Lowering | None = op.lowering(
-        types, layouts, kernel_target(), **{**op.signature.settings, **trial.settings}
+        types, layouts, kernel_cpu(), **{**op.signature.settings, **trial.settings}
     )
     return found
 
