@@ -21,7 +21,6 @@ from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.python_numbers import is_python_integer, python_call, runs_in_python
 from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.compiler.storage import Storage
-from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock, leaf_lock
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
@@ -31,6 +30,7 @@ from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.errors import OpError
 from tinygraph.kernels.lowering import Array, Layout, Lowering, rows
+from tinygraph.tracing.collector import collection_paused
 
 # What a step takes besides its arrays, machine code and the objects around it; and a node with its place. Measured.
 _STEP_BYTES, _NODE_BYTES = 25_000, 2_000
