@@ -11,6 +11,7 @@ from tinygraph.plugin import (
     ArrayType,
     DTypeError,
     ErrorSample,
+    Numeric,
     Sample,
     SettingError,
     ShapeError,
@@ -69,13 +70,13 @@ def _check_reduction(reduction: str, where: str = "") -> None:
     ],
 )
 def cross_entropy(
-    logits: Any,
-    labels: Any,
+    logits: Numeric,
+    labels: Numeric,
     *,
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
     reduction: str = "mean",
-) -> Any:
+) -> Numeric:
     """-sum over classes of target * log_softmax(logits);  d/dlogits = softmax(logits) - target.
 
     The target is 1 at the label, or the given probabilities; label smoothing mixes it with 1 / classes.
@@ -126,8 +127,8 @@ def cross_entropy_types(
 
 @cross_entropy.vjp("logits")
 def cross_entropy_wrt_logits(
-    g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
-) -> Any:
+    g: Numeric, logits: Numeric, labels: Numeric, *, label_smoothing: float, ignore_index: int, reduction: str
+) -> Numeric:
     g, logits = wide(g), wide(logits)
     axis, dtype = _class_axis(logits), _floating(logits.dtype).name
     if _are_shares(labels):
@@ -149,7 +150,9 @@ def cross_entropy_wrt_logits(
 
 
 @cross_entropy.vjp("labels")
-def cross_entropy_wrt_labels(g: Any, logits: Any, *, label_smoothing: float, reduction: str) -> Any:
+def cross_entropy_wrt_labels(
+    g: Numeric, logits: Numeric, *, label_smoothing: float, reduction: str
+) -> Numeric:
     g, logits = wide(g), wide(logits)
     scale = label_smoothing - 1.0
     if reduction == "mean":
@@ -157,26 +160,26 @@ def cross_entropy_wrt_labels(g: Any, logits: Any, *, label_smoothing: float, red
     return ops.log_softmax(logits, axis=_class_axis(logits)) * _each(g * scale, logits)
 
 
-def _each(g: Any, logits: Any) -> Any:
+def _each(g: Numeric, logits: Numeric) -> Any:
     """The cotangent of each position's loss, with a class axis to be multiplied along."""
     axis = _class_axis(logits)
     return ops.reshape(g, shape=(*g.shape[:axis], 1, *g.shape[axis:])) if g.shape else g
 
 
-def _class_axis(logits: Any) -> int:
+def _class_axis(logits: Numeric) -> int:
     return 1 if logits.ndim > 1 else 0
 
 
-def _positions(logits: Any) -> int:
+def _positions(logits: Numeric) -> int:
     axis = _class_axis(logits)
     return int(prod(logits.shape[:axis]) * prod(logits.shape[axis + 1 :]))
 
 
-def _counted(labels: Any, logits: Any, ignore_index: int) -> int:
+def _counted(labels: Numeric, logits: Numeric, ignore_index: int) -> int:
     return _positions(logits) if _are_shares(labels) else int(np.count_nonzero(labels != ignore_index))
 
 
-def _are_shares(labels: Any) -> bool:
+def _are_shares(labels: Numeric) -> bool:
     """Whether labels are class probabilities."""
     return bool(hasattr(labels, "dtype") and labels.dtype.kind == "f")
 
@@ -185,7 +188,7 @@ def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
 
-def _cross_entropy_shape(logits: Any, labels: Any, label_smoothing: float, reduction: str) -> Shape:
+def _cross_entropy_shape(logits: Numeric, labels: Numeric, label_smoothing: float, reduction: str) -> Shape:
     """The shape of the loss, after all checks that need no values."""
     _check_reduction(reduction)
     if not 0 <= label_smoothing <= 1:
@@ -230,13 +233,13 @@ def _cross_entropy_shape(logits: Any, labels: Any, label_smoothing: float, reduc
     ],
 )
 def class_target(
-    labels: Any,
+    labels: Numeric,
     *,
     classes: int,
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
     dtype: str = "float64",
-) -> Any:
+) -> Numeric:
     """(1 - s) * [label == class] + s / classes, with s = label_smoothing; all zeros for an ignored label.
 
     Args:
@@ -274,13 +277,13 @@ def class_target_types(
     return ArrayType((*shape[:axis], classes, *shape[axis:]), np.dtype(dtype))
 
 
-def _check_integers(labels: Any) -> None:
+def _check_integers(labels: Numeric) -> None:
     if hasattr(labels, "dtype") and labels.dtype.kind not in "iu":
         raise DTypeError(f"labels must be integers, not {labels.dtype}")
 
 
 def _target(
-    labels: Any, classes: int, label_smoothing: float, ignore_index: int, dtype: np.dtype[Any]
+    labels: Numeric, classes: int, label_smoothing: float, ignore_index: int, dtype: np.dtype[Any]
 ) -> Any:
     """What `class_target` returns; probabilities are smoothed."""
     if _are_shares(labels):
@@ -296,7 +299,7 @@ def _target(
     return target
 
 
-def check_labels(labels: Any, ignored: Any, classes: int) -> None:
+def check_labels(labels: Numeric, ignored: Any, classes: int) -> None:
     """Raise ShapeError, with its position, for a label that is neither a class nor ignored."""
     wrong = ((labels < 0) | (labels >= classes)) & ~ignored
     if wrong.any():
@@ -321,7 +324,7 @@ def check_labels(labels: Any, ignored: Any, classes: int) -> None:
         ErrorSample([1.0], [1.0], reduction="max", error=SettingError, match="reduction"),
     ],
 )
-def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+def mse(prediction: Numeric, target: Any, *, reduction: str = "mean") -> Any:
     """mean of (prediction - target) ** 2
 
     Args:
@@ -346,7 +349,7 @@ def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     ],
     error_samples=[ErrorSample([1.0, 2.0], [1.0], error=ShapeError, match="same shape")],
 )
-def mean_absolute_error(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+def mean_absolute_error(prediction: Numeric, target: Any, *, reduction: str = "mean") -> Any:
     """mean of |prediction - target|;  arguments and errors are those of `mse`.
 
     >>> import numpy as np
@@ -370,7 +373,7 @@ def mean_absolute_error(prediction: Any, target: Any, *, reduction: str = "mean"
     ],
     error_samples=[ErrorSample([1.0, 2.0], [1.0], error=ShapeError, match="same shape")],
 )
-def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str = "mean") -> Any:
+def binary_cross_entropy_with_logits(logits: Numeric, target: Any, *, reduction: str = "mean") -> Any:
     """mean of -target * log(sigmoid(logits)) - (1 - target) * log(sigmoid(-logits))
 
     Args:
@@ -391,7 +394,7 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str
     return _reduced("binary_cross_entropy_with_logits", losses, reduction)
 
 
-def _check_pair(name: str, prediction: Any, target: Any) -> None:
+def _check_pair(name: str, prediction: Numeric, target: Any) -> None:
     left, right = getattr(prediction, "shape", ()), getattr(target, "shape", ())
     if left != right:
         raise ShapeError(

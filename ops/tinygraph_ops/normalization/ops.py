@@ -10,8 +10,10 @@ import numpy as np
 
 from tinygraph.plugin import (
     ArrayType,
+    Axis,
     ErrorSample,
     Expansion,
+    Numeric,
     Read,
     Sample,
     SettingError,
@@ -48,7 +50,7 @@ _BATCH = [[[1.0, 2.0], [0.5, -1.0], [3.0, 4.0]], [[-1.0, 0.0], [2.5, 1.0], [0.0,
         ErrorSample(_ROWS, axis=1, eps=-1.0, error=SettingError, match="eps"),
     ],
 )
-def standardize(x: Any, *, axis: Any, eps: float = 1e-5) -> Any:
+def standardize(x: Numeric, *, axis: Axis, eps: float = 1e-5) -> Numeric:
     """(x - mean) / sqrt(variance + eps), mean and variance over axis;  see the VJP for its derivative.
 
     Args:
@@ -77,7 +79,7 @@ def standardize(x: Any, *, axis: Any, eps: float = 1e-5) -> Any:
 
 
 @standardize.types
-def standardize_types(x: ArrayType, *, axis: Any, eps: float = 1e-5) -> tuple[ArrayType, ...]:
+def standardize_types(x: ArrayType, *, axis: Axis, eps: float = 1e-5) -> tuple[ArrayType, ...]:
     _check_eps(eps)
     dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
     statistic = ArrayType(reduced_shape(x.shape, axis, True), wide_dtype(dtype))
@@ -85,7 +87,7 @@ def standardize_types(x: ArrayType, *, axis: Any, eps: float = 1e-5) -> tuple[Ar
 
 
 @standardize.expand
-def standardize_expansion(x: ArrayType, *, axis: Any, eps: float) -> Expansion:
+def standardize_expansion(x: ArrayType, *, axis: Axis, eps: float) -> Expansion:
     """Each element, less the mean of those it is counted with, over the root of their variance."""
     at, _ = indices(x.ndim, len(normalize_axes(axis, x.ndim)))
     mean = replace(reduction(x, axis, True, "mean"), shape=x.shape)
@@ -93,7 +95,7 @@ def standardize_expansion(x: ArrayType, *, axis: Any, eps: float) -> Expansion:
 
 
 @standardize.vjp("x")
-def standardize_wrt_x(g: Any, out: Any, *, axis: Any, eps: float) -> Any:
+def standardize_wrt_x(g: Numeric, out: Numeric, *, axis: Axis, eps: float) -> Numeric:
     """With s = 1 / sqrt(variance + eps) and y the standardized x, all three cotangents at once:
 
     g_x = s * (g_y - mean(g_y) - y * mean(g_y * y)) + (g_mean + 2 * y / s * g_variance) / count.
@@ -133,7 +135,7 @@ def _check_eps(eps: float) -> None:
         ErrorSample(_BATCH, [1.0, 2.0], error=ShapeError, match="weight has shape"),
     ],
 )
-def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5) -> Any:
+def batch_norm(x: Numeric, weight: Numeric = None, bias: Numeric = None, *, eps: float = 1e-5) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, with each channel's mean and biased variance.
 
     Args:
@@ -171,7 +173,13 @@ def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
     ],
 )
 def batch_norm_inference(
-    x: Any, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5
+    x: Numeric,
+    mean: Numeric,
+    variance: Numeric,
+    weight: Numeric = None,
+    bias: Numeric = None,
+    *,
+    eps: float = 1e-5,
 ) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, with mean and variance given.
 
@@ -197,7 +205,7 @@ def batch_norm_inference(
     return _affine(wide(x), _along_channels(scale, x.ndim), _along_channels(shift, x.ndim), dtype)
 
 
-def _channels(op_name: str, x: Any, **given: Any) -> int:
+def _channels(op_name: str, x: Numeric, **given: Any) -> int:
     if x.ndim < 2:
         raise ShapeError(
             f"{op_name}: x has shape {x.shape}, but needs a batch and channel axis: (batch, channels, *spatial)"
@@ -216,7 +224,7 @@ def _along_channels(values: Any, ndim: int) -> Any:
     return None if values is None else ops.reshape(values, shape=(-1, *[1] * (ndim - 2)))
 
 
-def _affine(x: Any, weight: Any, bias: Any, dtype: Any) -> Any:
+def _affine(x: Numeric, weight: Numeric, bias: Numeric, dtype: Any) -> Any:
     if weight is not None:
         x = x * wide(weight)
     return narrow(x if bias is None else x + wide(bias), dtype)
@@ -242,7 +250,7 @@ def _common(*operands: Any) -> Any:
     ],
 )
 def layer_norm(
-    x: Any, weight: Any = None, bias: Any = None, *, normalized_shape: Any, eps: float = 1e-5
+    x: Numeric, weight: Numeric = None, bias: Numeric = None, *, normalized_shape: Any, eps: float = 1e-5
 ) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, mean and biased variance over the last axes.
 
@@ -271,7 +279,7 @@ def layer_norm(
     ],
     error_samples=[ErrorSample(_ROWS, normalized_shape=3, error=ShapeError, match="normalized_shape")],
 )
-def rms_norm(x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | None = None) -> Any:
+def rms_norm(x: Numeric, weight: Numeric = None, *, normalized_shape: Any, eps: float | None = None) -> Any:
     """weight * x / sqrt(mean of x * x + eps), the mean over the last axes (Zhang and Sennrich, 2019).
 
     Args:
@@ -300,7 +308,9 @@ def rms_norm(x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | 
     ],
     error_samples=[ErrorSample(_BATCH, groups=2, error=ShapeError, match="groups")],
 )
-def group_norm(x: Any, weight: Any = None, bias: Any = None, *, groups: int, eps: float = 1e-5) -> Any:
+def group_norm(
+    x: Numeric, weight: Numeric = None, bias: Numeric = None, *, groups: int, eps: float = 1e-5
+) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, mean and biased variance over groups of channels.
 
     Args:
@@ -328,7 +338,7 @@ def group_norm(x: Any, weight: Any = None, bias: Any = None, *, groups: int, eps
     return _affine(out, _along_channels(weight, x.ndim), _along_channels(bias, x.ndim), dtype)
 
 
-def _last_axes(op_name: str, x: Any, normalized_shape: Any, **given: Any) -> Shape:
+def _last_axes(op_name: str, x: Numeric, normalized_shape: Any, **given: Any) -> Shape:
     wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not wanted or x.shape[-len(wanted) :] != wanted:
         raise ShapeError(
