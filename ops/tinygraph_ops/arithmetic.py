@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.plugin import ErrorSample, Numeric, Sample, ShapeError, op, ops
 
 if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
     from tinygraph.kernels.emission import Code
-    from tinygraph.kernels.emission import Value as Lanes
 
 _COLUMN = [[3.0], [-4.0]]
 _MISFIT = ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], error=ShapeError, match="axis -1 has sizes 2 and 3")
@@ -177,7 +177,7 @@ def reciprocal_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     samples=[Sample([7.0, -7.0], [2.0, 2.0], expected=[3.0, -4.0]), Sample([1.0, 10.0], _COLUMN)],
     error_samples=[_MISFIT],
 )
-def floor_divide(x: Numeric, y: Numeric) -> Numeric:
+def floor_divide(x: Any, y: Any) -> Any:
     """⌊x / y⌋; piecewise constant, so no gradient flows."""
     return x // y
 
@@ -188,7 +188,7 @@ def floor_divide(x: Numeric, y: Numeric) -> Numeric:
     samples=[Sample([7.0, -7.5], [2.0, 2.0], expected=[1.0, 0.5]), Sample([1.0, 9.5], _COLUMN)],
     error_samples=[_MISFIT],
 )
-def remainder(x: Numeric, y: Numeric) -> Numeric:
+def remainder(x: Any, y: Any) -> Any:
     """x - y ⌊x / y⌋, with the sign of y;  d/dx = 1,  d/dy = -⌊x / y⌋."""
     return x % y
 

@@ -9,8 +9,8 @@ import numpy as np
 from tinygraph.plugin import DTypeError, ErrorSample, Numeric, Sample, op
 
 if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
     from tinygraph.kernels.emission import Code
-    from tinygraph.kernels.emission import Value as Lanes
 
 _BOTH = ("x", "y")
 _ORDERED = ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0])

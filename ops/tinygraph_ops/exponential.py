@@ -12,8 +12,8 @@ import numpy as np
 from tinygraph.plugin import Numeric, Sample, op, ops
 
 if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
     from tinygraph.kernels.emission import Code
-    from tinygraph.kernels.emission import Value as Lanes
 
 
 @op(
@@ -186,7 +186,7 @@ def _share(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Any:
         Sample([[1.7], [-2.5]]),
     ],
 )
-def erf(x: Numeric) -> Numeric:
+def erf(x: Any) -> Any:
     """The error function, 2/√π ∫₀ˣ e^(-t²) dt;  d/dx = 2/√π e^(-x²).
 
     Rational approximations of W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics

@@ -148,7 +148,7 @@ def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Any, shape: A
         ErrorSample([1, 2], 1.5, pattern=(0,), error=DTypeError, match="int64"),
     ],
 )
-def index_set(x: Numeric, value: Numeric, *indices: Any, pattern: Any) -> Numeric:
+def index_set(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
     """x with `value` at an index, where the last of several values for one place stays."""
     x = _array(x)
     _fits_dtype(x.dtype, value)
@@ -218,7 +218,7 @@ def index_add_wrt_value(g: Numeric, value_type: ArrayType, indices: Any, pattern
 
 @index_add.types
 def index_add_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Any) -> ArrayType:
-    return index_set_types(x, value, *indices, pattern=pattern)  # type: ignore[no-any-return]
+    return index_set_types(x, value, *indices, pattern=pattern)
 
 
 @op(
@@ -462,7 +462,7 @@ def one_hot_types(labels: ArrayType, *, num_classes: int, dtype: Any = "float64"
     return ArrayType((*labels.shape, num_classes), np.dtype(dtype))
 
 
-def _array(x: Numeric) -> Any:
+def _array(x: Any) -> Any:
     return x if isinstance(x, np.ndarray | np.generic) else np.asarray(x)
 
 
@@ -483,7 +483,7 @@ def _integers(name: str, indices: Any) -> Any:
     return found
 
 
-def _add_at(out: Numeric, place: tuple[Any, ...], values: Any) -> None:
+def _add_at(out: Any, place: tuple[Any, ...], values: Any) -> None:
     """out[place] += values, counting repeated places."""
     if values.ndim > 1 and values.shape[0] == 1:
         # leading axes that NumPy drops in out[place] = values, but not here
@@ -543,7 +543,7 @@ def _selected_by_rule(
     return (*rest[:at], *broadcast, *rest[at:])
 
 
-def _fits(value: Numeric, selected: tuple[int, ...]) -> None:
+def _fits(value: Any, selected: tuple[int, ...]) -> None:
     shape = value.shape if isinstance(value, ArrayType) else ()
     bare = shape[max(0, len(shape) - len(selected)) :]
     extra = shape[: len(shape) - len(bare)]

@@ -10,8 +10,8 @@ import numpy as np
 from tinygraph.plugin import DTypeError, ErrorSample, Numeric, Sample, SettingError, op, ops
 
 if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
     from tinygraph.kernels.emission import Code
-    from tinygraph.kernels.emission import Value as Lanes
 
 _COLUMN = Sample([[0.3], [-0.7]])
 
@@ -303,7 +303,7 @@ def arctanh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
         ErrorSample([1.0j], error=DTypeError, match="real"),
     ],
 )
-def sinc(x: Numeric, *, order: int = 0) -> Numeric:
+def sinc(x: Any, *, order: int = 0) -> Any:
     """The `order`-th derivative of sin(πx) / (πx), right at 0 too;  d/dx = sinc(x, order + 1).
 
     Near 0 the Taylor series; elsewhere the recurrence x f⁽ⁿ⁾ + n f⁽ⁿ⁻¹⁾ = dⁿ/dxⁿ sin(πx)/π.

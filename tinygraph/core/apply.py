@@ -128,7 +128,8 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     node.saved = (values[only],) if only is not None else plan.save(values, out) if plan.slots else ()
     if leaves:
         # a view of a leaf counts as saved: what is computed from it keeps the leaf's memory, and goes stale with it
-        kept = leaves if _is_view(out, values[0]) else leaves & plan.value_mask
+        scalar = out.__class__ in SCALAR_TYPES  # which is no view: spares a call
+        kept = leaves & plan.value_mask if scalar or not _is_view(out, values[0]) else leaves
         node.versions = _versions(entries, kept) if kept else None
     else:
         node.versions = None

@@ -32,7 +32,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         )
     if method == "__call__":
         answer = adapter_of(ufunc)
-        for option in kwargs.keys() - _settings(answer):
+        for option in kwargs.keys() - _settings(answer) if kwargs else ():
             raise NumpyFunctionError(
                 f"{name} on tensors does not take {option}=; use tg.ops.where for masks and .astype for dtypes, or "
                 f"{_DETACH}"

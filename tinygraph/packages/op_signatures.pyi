@@ -409,14 +409,7 @@ class BuiltinOps:
     def logical_xor(self, x: Any, y: Any, /) -> Any:
         """Whether just one of x and y is non-zero, elementwise."""
 
-    def logsumexp(
-        self,
-        x: Any,
-        /,
-        *,
-        axis: int | tuple[int, ...] | None = None,
-        keepdims: bool = False,
-    ) -> Any:
+    def logsumexp(self, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
         """log Σ e^x over `axis` without overflow;  d/dx = softmax(x), 0 where out is -∞."""
 
     def make_complex(self, real: Any, imag: Any, /) -> Any:
@@ -669,7 +662,7 @@ class BuiltinOps:
     def tanh(self, x: Any, /) -> Any:
         """tanh(x);  d/dx = 1 - tanh(x)²."""
 
-    def tensordot(self, x: Any, y: Any, *, axes: int | tuple[int, ...] | None = 2) -> Any:
+    def tensordot(self, x: Any, y: Any, *, axes: Any = 2) -> Any:
         """Σ over the last `axes` axes of x and the first of y, or over a pair of lists of axes."""
 
     def tile(self, x: Any, /, *, reps: Any) -> Any:

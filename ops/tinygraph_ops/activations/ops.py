@@ -25,8 +25,8 @@ from tinygraph.plugin import (
 from tinygraph_ops.half_precision import narrow, wide
 
 if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
     from tinygraph.kernels.emission import Code
-    from tinygraph.kernels.emission import Value as Lanes
 
 _LINE = [-2.0, -0.5, 0.25, 3.0]
 _GRID = [[-2.0, -0.5, 0.25], [3.0, 0.1, -1.0]]

@@ -20,8 +20,8 @@ from tinygraph.plugin import (
 )
 
 if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
     from tinygraph.kernels.emission import Code
-    from tinygraph.kernels.emission import Value as Lanes
 
 
 @op(
@@ -141,7 +141,7 @@ def _share(g: Numeric, loses: Any, ties: Any) -> Any:
         Sample([0.5, 2.0], 1.0, 1.0, expected=[1.0, 1.0], smooth=False),
     ],
 )
-def clip(x: Numeric, min: Numeric = None, max: Numeric = None) -> Numeric:
+def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     """min(max(x, min), max), either bound absent if None;  the gradient goes to what was chosen, to x on a bound."""
     return np.clip(x, min, max)
 
@@ -173,13 +173,13 @@ def clip_wrt_x(g: Numeric, x: Numeric, min: Numeric, max: Numeric) -> Numeric:
 
 
 @clip.vjp("min")
-def clip_wrt_min(g: Numeric, x: Numeric, min: Numeric, max: Numeric) -> Numeric:
+def clip_wrt_min(g: Any, x: Any, min: Any, max: Any) -> Any:
     g = ops.where(ops.less(x, min), g, 0)
     return g if max is None else ops.where(ops.less(min, max), g, 0)
 
 
 @clip.vjp("max")
-def clip_wrt_max(g: Numeric, x: Numeric, min: Numeric, max: Numeric) -> Numeric:
+def clip_wrt_max(g: Any, x: Any, min: Any, max: Any) -> Any:
     above = ops.greater(x, max)
     return ops.where(above if min is None else ops.logical_or(above, ops.less_equal(max, min)), g, 0)
 

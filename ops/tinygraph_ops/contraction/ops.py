@@ -9,7 +9,6 @@ import numpy as np
 
 from tinygraph.plugin import (
     ArrayType,
-    Axis,
     ErrorSample,
     Expansion,
     Numeric,
@@ -145,7 +144,7 @@ def matmul_expansion(x: ArrayType, y: ArrayType) -> Expansion:
         ErrorSample(_A, None, subscripts="i1->i", error=SettingError, match="letters"),
     ],
 )
-def einsum(x: Numeric, y: Numeric = None, *others: Numeric, subscripts: str) -> Numeric:
+def einsum(x: Any, y: Any = None, *others: Any, subscripts: str) -> Any:
     """Σ of products of elements with the labels of `subscripts`, such as "ij,jk->ik"; NumPy's notation, with ....
 
     The gradient of an operand is the product of the others with g, labelled as that operand.
@@ -161,14 +160,12 @@ def einsum_wrt_x(g: Numeric, x_type: ArrayType, y: Numeric, others: Numeric, sub
 
 
 @einsum.vjp("y")
-def einsum_wrt_y(g: Numeric, x: Numeric, y_type: ArrayType, others: Numeric, subscripts: str) -> Numeric:
+def einsum_wrt_y(g: Any, x: Any, y_type: ArrayType, others: Any, subscripts: str) -> Any:
     return _einsum_wrt(1, y_type, g, [x, None, *others], subscripts)
 
 
 @einsum.vjp("others")
-def einsum_wrt_others(
-    g: Numeric, x: Numeric, y: Numeric, others: Numeric, others_type: ArrayType, subscripts: str
-) -> Numeric:
+def einsum_wrt_others(g: Any, x: Any, y: Any, others: Any, others_type: Any, subscripts: str) -> Any:
     operands = [x, y, *others]
     return tuple(
         _einsum_wrt(
@@ -231,7 +228,7 @@ def np_einsum(subscripts: Any, *operands: Any, optimize: Any = None, **options: 
     return einsum(*operands, subscripts=subscripts)
 
 
-def _given(x: Numeric, y: Numeric, others: Numeric) -> list[Any]:
+def _given(x: Any, y: Any, others: Any) -> list[Any]:
     return [one for one in (x, y, *others) if one is not None]
 
 
@@ -270,7 +267,7 @@ def _formula(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
     return terms, output
 
 
-def _einsum_wrt(place: int, types: ArrayType, g: Numeric, operands: list[Any], subscripts: str) -> Any:
+def _einsum_wrt(place: int, types: ArrayType, g: Any, operands: list[Any], subscripts: str) -> Any:
     """The gradient of the operand at `place`; `operands` has None there."""
     ranks = [types.ndim if k == place else one.ndim for k, one in enumerate(operands)]
     terms, output = _formula(subscripts, ranks)
@@ -310,7 +307,7 @@ def _einsum_wrt(place: int, types: ArrayType, g: Numeric, operands: list[Any], s
     ],
     error_samples=[ErrorSample(_A, _A, axes=1, error=ShapeError, match="3 and 2")],
 )
-def tensordot(x: Numeric, y: Numeric, *, axes: Axis = 2) -> Any:
+def tensordot(x: Any, y: Any, *, axes: Any = 2) -> Any:
     """Σ over the last `axes` axes of x and the first of y, or over a pair of lists of axes."""
     rank, other = np.ndim(x), np.ndim(y)
     if isinstance(axes, int):

@@ -38,7 +38,7 @@ def _ramp(*shape: int) -> Any:
     return flat.reshape(shape)
 
 
-def _shape(x: Numeric) -> Shape:
+def _shape(x: Any) -> Shape:
     return x.shape if hasattr(x, "shape") else ()
 
 
@@ -46,7 +46,7 @@ def _dtype(*operands: Any) -> np.dtype[Any]:
     return np.result_type(*(x.dtype for x in operands if x is not None))
 
 
-def _check_bias(bias: Numeric, channels: int) -> None:
+def _check_bias(bias: Any, channels: int) -> None:
     if bias is not None and _shape(bias) != (channels,):
         raise ShapeError(
             f"bias has shape {_shape(bias)}, but needs one entry for each of the {channels} output channels: "
@@ -54,7 +54,7 @@ def _check_bias(bias: Numeric, channels: int) -> None:
         )
 
 
-def _add_bias(out: Numeric, bias: Numeric) -> Any:
+def _add_bias(out: Any, bias: Any) -> Any:
     if bias is None:
         return out
     spread = bias.reshape(-1, *[1] * (out.ndim - 2))
@@ -119,15 +119,15 @@ def _all_but_channels(ndim: int) -> Shape:
     ],
 )
 def convolution(
-    x: Numeric,
-    kernel: Numeric,
-    bias: Numeric = None,
+    x: Any,
+    kernel: Any,
+    bias: Any = None,
     *,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Numeric:
+) -> Any:
     """out[n, o, i] = bias[o] + sum over c, p of x[n, c, i*stride + p*dilation - padding] * kernel[o, c, p].
 
     The N-D cross-correlation that deep learning calls convolution: the kernel is not flipped, and what lies
@@ -279,16 +279,16 @@ def convolution_along_kernel(
     ],
 )
 def convolution_transpose(
-    x: Numeric,
-    kernel: Numeric,
-    bias: Numeric = None,
+    x: Any,
+    kernel: Any,
+    bias: Any = None,
     *,
     stride: Any = 1,
     padding: Any = 0,
     output_padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Numeric:
+) -> Any:
     """out[n, o, i * stride + p * dilation - padding] += x[n, c, i] * kernel[c, o, p], plus bias[o].
 
     The transpose of `convolution` with the same kernel and settings, also known as deconvolution; it is the
@@ -486,8 +486,8 @@ def convolution_transpose_along_kernel(
     ],
 )
 def convolution_kernel_gradient(
-    x: Numeric,
-    cotangent: Numeric,
+    x: Any,
+    cotangent: Any,
     *,
     size: Any,
     stride: Any = 1,

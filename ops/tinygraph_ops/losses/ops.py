@@ -70,13 +70,13 @@ def _check_reduction(reduction: str, where: str = "") -> None:
     ],
 )
 def cross_entropy(
-    logits: Numeric,
-    labels: Numeric,
+    logits: Any,
+    labels: Any,
     *,
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
     reduction: str = "mean",
-) -> Numeric:
+) -> Any:
     """-sum over classes of target * log_softmax(logits);  d/dlogits = softmax(logits) - target.
 
     The target is 1 at the label, or the given probabilities; label smoothing mixes it with 1 / classes.
@@ -175,11 +175,11 @@ def _positions(logits: Numeric) -> int:
     return int(prod(logits.shape[:axis]) * prod(logits.shape[axis + 1 :]))
 
 
-def _counted(labels: Numeric, logits: Numeric, ignore_index: int) -> int:
+def _counted(labels: Any, logits: Any, ignore_index: int) -> int:
     return _positions(logits) if _are_shares(labels) else int(np.count_nonzero(labels != ignore_index))
 
 
-def _are_shares(labels: Numeric) -> bool:
+def _are_shares(labels: Any) -> bool:
     """Whether labels are class probabilities."""
     return bool(hasattr(labels, "dtype") and labels.dtype.kind == "f")
 
@@ -188,7 +188,7 @@ def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
 
-def _cross_entropy_shape(logits: Numeric, labels: Numeric, label_smoothing: float, reduction: str) -> Shape:
+def _cross_entropy_shape(logits: Any, labels: Any, label_smoothing: float, reduction: str) -> Shape:
     """The shape of the loss, after all checks that need no values."""
     _check_reduction(reduction)
     if not 0 <= label_smoothing <= 1:
@@ -233,13 +233,13 @@ def _cross_entropy_shape(logits: Numeric, labels: Numeric, label_smoothing: floa
     ],
 )
 def class_target(
-    labels: Numeric,
+    labels: Any,
     *,
     classes: int,
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
     dtype: str = "float64",
-) -> Numeric:
+) -> Any:
     """(1 - s) * [label == class] + s / classes, with s = label_smoothing; all zeros for an ignored label.
 
     Args:
@@ -277,13 +277,13 @@ def class_target_types(
     return ArrayType((*shape[:axis], classes, *shape[axis:]), np.dtype(dtype))
 
 
-def _check_integers(labels: Numeric) -> None:
+def _check_integers(labels: Any) -> None:
     if hasattr(labels, "dtype") and labels.dtype.kind not in "iu":
         raise DTypeError(f"labels must be integers, not {labels.dtype}")
 
 
 def _target(
-    labels: Numeric, classes: int, label_smoothing: float, ignore_index: int, dtype: np.dtype[Any]
+    labels: Any, classes: int, label_smoothing: float, ignore_index: int, dtype: np.dtype[Any]
 ) -> Any:
     """What `class_target` returns; probabilities are smoothed."""
     if _are_shares(labels):

@@ -50,7 +50,7 @@ _BATCH = [[[1.0, 2.0], [0.5, -1.0], [3.0, 4.0]], [[-1.0, 0.0], [2.5, 1.0], [0.0,
         ErrorSample(_ROWS, axis=1, eps=-1.0, error=SettingError, match="eps"),
     ],
 )
-def standardize(x: Numeric, *, axis: Axis, eps: float = 1e-5) -> Numeric:
+def standardize(x: Any, *, axis: Any, eps: float = 1e-5) -> Any:
     """(x - mean) / sqrt(variance + eps), mean and variance over axis;  see the VJP for its derivative.
 
     Args:
@@ -95,7 +95,7 @@ def standardize_expansion(x: ArrayType, *, axis: Axis, eps: float) -> Expansion:
 
 
 @standardize.vjp("x")
-def standardize_wrt_x(g: Numeric, out: Numeric, *, axis: Axis, eps: float) -> Numeric:
+def standardize_wrt_x(g: Any, out: Any, *, axis: Any, eps: float) -> Any:
     """With s = 1 / sqrt(variance + eps) and y the standardized x, all three cotangents at once:
 
     g_x = s * (g_y - mean(g_y) - y * mean(g_y * y)) + (g_mean + 2 * y / s * g_variance) / count.
@@ -135,7 +135,7 @@ def _check_eps(eps: float) -> None:
         ErrorSample(_BATCH, [1.0, 2.0], error=ShapeError, match="weight has shape"),
     ],
 )
-def batch_norm(x: Numeric, weight: Numeric = None, bias: Numeric = None, *, eps: float = 1e-5) -> Any:
+def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, with each channel's mean and biased variance.
 
     Args:
@@ -173,11 +173,11 @@ def batch_norm(x: Numeric, weight: Numeric = None, bias: Numeric = None, *, eps:
     ],
 )
 def batch_norm_inference(
-    x: Numeric,
-    mean: Numeric,
-    variance: Numeric,
-    weight: Numeric = None,
-    bias: Numeric = None,
+    x: Any,
+    mean: Any,
+    variance: Any,
+    weight: Any = None,
+    bias: Any = None,
     *,
     eps: float = 1e-5,
 ) -> Any:
@@ -224,7 +224,7 @@ def _along_channels(values: Any, ndim: int) -> Any:
     return None if values is None else ops.reshape(values, shape=(-1, *[1] * (ndim - 2)))
 
 
-def _affine(x: Numeric, weight: Numeric, bias: Numeric, dtype: Any) -> Any:
+def _affine(x: Any, weight: Any, bias: Any, dtype: Any) -> Any:
     if weight is not None:
         x = x * wide(weight)
     return narrow(x if bias is None else x + wide(bias), dtype)
@@ -250,7 +250,7 @@ def _common(*operands: Any) -> Any:
     ],
 )
 def layer_norm(
-    x: Numeric, weight: Numeric = None, bias: Numeric = None, *, normalized_shape: Any, eps: float = 1e-5
+    x: Any, weight: Any = None, bias: Any = None, *, normalized_shape: Any, eps: float = 1e-5
 ) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, mean and biased variance over the last axes.
 
@@ -279,7 +279,7 @@ def layer_norm(
     ],
     error_samples=[ErrorSample(_ROWS, normalized_shape=3, error=ShapeError, match="normalized_shape")],
 )
-def rms_norm(x: Numeric, weight: Numeric = None, *, normalized_shape: Any, eps: float | None = None) -> Any:
+def rms_norm(x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | None = None) -> Any:
     """weight * x / sqrt(mean of x * x + eps), the mean over the last axes (Zhang and Sennrich, 2019).
 
     Args:
@@ -308,9 +308,7 @@ def rms_norm(x: Numeric, weight: Numeric = None, *, normalized_shape: Any, eps: 
     ],
     error_samples=[ErrorSample(_BATCH, groups=2, error=ShapeError, match="groups")],
 )
-def group_norm(
-    x: Numeric, weight: Numeric = None, bias: Numeric = None, *, groups: int, eps: float = 1e-5
-) -> Any:
+def group_norm(x: Any, weight: Any = None, bias: Any = None, *, groups: int, eps: float = 1e-5) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, mean and biased variance over groups of channels.
 
     Args:

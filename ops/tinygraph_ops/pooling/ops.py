@@ -16,11 +16,11 @@ from tinygraph_ops.windows.geometry import Geometry, adaptive_output_shape, pool
 Shape = tuple[int, ...]
 
 
-def _shape(x: Numeric) -> Shape:
+def _shape(x: Any) -> Shape:
     return x.shape if hasattr(x, "shape") else ()
 
 
-def _mean_dtype(x: Numeric) -> np.dtype[Any]:
+def _mean_dtype(x: Any) -> np.dtype[Any]:
     """Integers and booleans average to float64."""
     return np.dtype(np.float64) if x.dtype.kind in "biu" else x.dtype
 
@@ -60,7 +60,7 @@ _POOL_ERRORS = [
     ],
 )
 def max_pool(
-    x: Numeric, *, size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    x: Any, *, size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Numeric:
     """out[n, c, i] = max over p of x[n, c, i*stride + p*dilation - padding];  d/dx = 1 at the maximum.
 
@@ -154,7 +154,7 @@ def max_pool_along_x(
     error_samples=_POOL_ERRORS,
 )
 def max_pool_index(
-    x: Numeric, *, size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    x: Any, *, size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Numeric:
     """out[n, c, i] = the flat position in the spatial dimensions of x of the first maximum of window i.
 
@@ -242,7 +242,7 @@ def scatter_windows_along_values(t: Numeric, index: Any, *, spatial_shape: Any) 
         ErrorSample(_LINE, [[0]], error=ShapeError, match="index"),
     ],
 )
-def gather_windows(x: Numeric, index: Any) -> Numeric:
+def gather_windows(x: Any, index: Any) -> Numeric:
     """out[n, c, i] = x[n, c, index[n, c, i]], with flat positions in the spatial dimensions of x.
 
     Args:
@@ -309,7 +309,7 @@ def _check_index(index: Any, shape: Shape, spatial_shape: Shape) -> None:
     error_samples=_POOL_ERRORS,
 )
 def average_pool(
-    x: Numeric,
+    x: Any,
     *,
     size: Any,
     stride: Any = None,
@@ -420,7 +420,7 @@ def average_pool_along_x(
     ],
 )
 def average_pool_input_gradient(
-    cotangent: Numeric,
+    cotangent: Any,
     *,
     spatial_shape: Any,
     size: Any,
@@ -497,7 +497,7 @@ def _geometry_before(
         ErrorSample(np.zeros((1, 1, 0)), size=1, error=ShapeError, match="empty along"),
     ],
 )
-def adaptive_average_pool(x: Numeric, *, size: Any) -> Numeric:
+def adaptive_average_pool(x: Any, *, size: Any) -> Numeric:
     """out[n, c, i] = mean of x[n, c, floor(i * length / size) : ceil((i + 1) * length / size)].
 
     Args:
@@ -544,7 +544,7 @@ def adaptive_average_pool_along_x(t: Numeric, *, size: Any) -> Numeric:
         ErrorSample([2.0], spatial_shape=(2,), error=ShapeError, match="spatial"),
     ],
 )
-def adaptive_average_pool_input_gradient(cotangent: Numeric, *, spatial_shape: Any) -> Numeric:
+def adaptive_average_pool_input_gradient(cotangent: Any, *, spatial_shape: Any) -> Numeric:
     """Each cotangent[n, c, i], divided by its window's length, added to all of its window.
 
     The transpose of `adaptive_average_pool`.

@@ -10,8 +10,8 @@ import numpy as np
 from tinygraph.plugin import ArrayType, Numeric, Sample, broadcast_shapes, op, ops
 
 if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
     from tinygraph.kernels.emission import Code
-    from tinygraph.kernels.emission import Value as Lanes
 
 
 @op(
@@ -39,7 +39,7 @@ def power(x: Numeric, y: Numeric) -> Numeric:
     return x**y
 
 
-def _one_or_each(x: Numeric, y: Numeric) -> bool:
+def _one_or_each(x: Any, y: Any) -> bool:
     """Whether the exponent is a number, or lies beside x element by element.
 
     Where one exponent of an array serves many elements and is a half, NumPy takes roots: of -inf nan, of -0.0 itself.
@@ -60,7 +60,7 @@ def power_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
 
 
 @power.vjp("x")
-def power_wrt_x(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
+def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
     if isinstance(y, int | float | complex):
         if y == 2:
             return g * (2 * x)

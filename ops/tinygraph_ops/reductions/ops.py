@@ -389,7 +389,7 @@ def _cumulative(function: Any, x: ArrayType, axis: int | None) -> ArrayType:
     ],
     error_samples=[ErrorSample([1j], error=DTypeError, match="real")],
 )
-def logsumexp(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
+def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """log Σ e^x over `axis` without overflow;  d/dx = softmax(x), 0 where out is -∞."""
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":

@@ -32,8 +32,8 @@ from tinygraph.plugin import (
 )
 
 if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
     from tinygraph.kernels.emission import Code
-    from tinygraph.kernels.emission import Value as Lanes
 
 _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]
@@ -159,7 +159,7 @@ def transpose_put(value: Numeric, x: Numeric, axes: Axis) -> Numeric:
 
 
 @transpose.types
-def transpose_types(x: ArrayType, *, axes: Axis = None) -> ArrayType:
+def transpose_types(x: ArrayType, *, axes: tuple[int, ...] | None = None) -> ArrayType:
     order = tuple(reversed(range(x.ndim))) if axes is None else tuple(axes)
     if len(normalize_axes(order, x.ndim)) != x.ndim:
         raise ShapeError(f"axes {axes} must name each of the {x.ndim} axes once")
@@ -167,7 +167,7 @@ def transpose_types(x: ArrayType, *, axes: Axis = None) -> ArrayType:
 
 
 @transpose.expand
-def transpose_expansion(x: ArrayType, *, axes: Axis) -> Expansion:
+def transpose_expansion(x: ArrayType, *, axes: tuple[int, ...] | None) -> Expansion:
     return _permuted(x, range(x.ndim)[::-1] if axes is None else axes)
 
 
@@ -179,7 +179,7 @@ def _permuted(x: ArrayType, order: Sequence[int]) -> Expansion:
     return moved(x, tuple(x.shape[axis] for axis in order), places)
 
 
-def _inverse(axes: Axis, ndim: int) -> tuple[int, ...] | None:
+def _inverse(axes: Any, ndim: int) -> tuple[int, ...] | None:
     """The order of axes that undoes `axes`."""
     if axes is None:
         return None
@@ -237,7 +237,7 @@ def broadcast_to_types(x: ArrayType, *, shape: Any) -> ArrayType:
     ],
     error_samples=[ErrorSample([1.0], dtype="str", error=DTypeError, match="numeric")],
 )
-def cast(x: Numeric, *, dtype: Any) -> Numeric:
+def cast(x: Any, *, dtype: Any) -> Any:
     """x converted to another dtype;  the gradient is converted back. Nothing flows through integers."""
     array = x if hasattr(x, "astype") else np.asarray(x)
     return array.astype(_numeric(dtype), copy=False)
@@ -405,7 +405,7 @@ def _moved(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
     ],
     error_samples=[ErrorSample(_MATRIX, source=3, destination=0, error=ShapeError, match="source")],
 )
-def moveaxis(x: Numeric, *, source: Any, destination: Any) -> Numeric:
+def moveaxis(x: Any, *, source: Any, destination: Any) -> Any:
     """x with the axes `source` moved to the places `destination`, the others in order."""
     return np.moveaxis(x, source, destination)
 
@@ -438,7 +438,7 @@ def moveaxis_put(value: Numeric, x: Numeric, source: Any, destination: Any) -> N
     samples=[Sample([1.0, 2.0], axis=0, expected=[[1.0, 2.0]]), Sample(_MATRIX, axis=(1, -1))],
     error_samples=[ErrorSample([1.0], axis=3, error=ShapeError, match="axis 3")],
 )
-def expand_dims(x: Numeric, *, axis: Axis) -> Numeric:
+def expand_dims(x: Any, *, axis: Any) -> Any:
     """x with new axes of size 1 at the places `axis` of the result."""
     return np.expand_dims(x, axis)
 
@@ -564,7 +564,7 @@ def concatenate(*xs: Numeric, axis: int = 0) -> Numeric:
 
 
 @concatenate.vjp("xs")
-def concatenate_wrt_xs(g: Numeric, xs_type: ArrayType, axis: int) -> Numeric:
+def concatenate_wrt_xs(g: Any, xs_type: Any, axis: int) -> Any:
     return ops.split(g, sections=_ends([x.shape[axis] for x in xs_type])[:-1], axis=axis)
 
 
@@ -620,7 +620,7 @@ def stack(*xs: Numeric, axis: int = 0) -> Numeric:
 
 
 @stack.vjp("xs")
-def stack_wrt_xs(g: Numeric, xs_type: ArrayType, axis: int) -> Numeric:
+def stack_wrt_xs(g: Any, xs_type: ArrayType, axis: int) -> Any:
     before = (("slice", None, None, None),) * (axis % g.ndim)
     return tuple(ops.index(g, pattern=(*before, i)) for i in range(len(xs_type)))
 
@@ -700,7 +700,7 @@ def np_hstack(tup: Any, **options: Any) -> Any:
         ErrorSample([1.0, 2.0, 3.0], sections=(2, 1), error=SettingError, match="ascending"),
     ],
 )
-def split(x: Numeric, *, sections: Any, axis: int = 0) -> Numeric:
+def split(x: Any, *, sections: Any, axis: int = 0) -> Any:
     """x cut along an axis: into `sections` equal parts, or before each of the positions `sections`. A tuple."""
     bounds = _bounds(np.shape(x), sections, axis)
     before = (slice(None),) * (axis % np.ndim(x))
@@ -708,7 +708,7 @@ def split(x: Numeric, *, sections: Any, axis: int = 0) -> Numeric:
 
 
 @split.vjp("x")
-def split_wrt_x(g: Numeric, axis: int) -> Numeric:
+def split_wrt_x(g: Any, axis: int) -> Any:
     return ops.concatenate(*g, axis=axis)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygraph.plugin import Numeric, ShapeError
+from tinygraph.plugin import ShapeError
 
 Shape: TypeAlias = tuple[int, ...]
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
@@ -221,7 +221,7 @@ def _is_sequence(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _per_dimension(name: str, value: Numeric, spatial: Sequence[int], least: int = 1) -> Shape:
+def _per_dimension(name: str, value: Any, spatial: Sequence[int], least: int = 1) -> Shape:
     """A setting given once, or once per spatial dimension, as a tuple of checked ints."""
     if not _is_sequence(value):
         return (_integer(name, value, least),) * len(spatial)
