@@ -98,8 +98,8 @@ def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
     packed, packed_back, packed_gradient = (
         empty_aligned(tuple(p), x.dtype) for p in (weights, reverse, weights)
     )
-    layouts.to_planes(made.source).bind(x, source, counts=[BATCH])()
-    layouts.to_planes(taken).bind(g, gradient, counts=[BATCH])()
+    layouts.to_planes(made.source).bind(x, source, span=BATCH)()
+    layouts.to_planes(taken).bind(g, gradient, span=BATCH)()
     layouts.pack(weights, *w.shape[:2]).bind(w, packed)()
     layouts.pack_for_gradient(reverse, *w.shape[:2]).bind(w, packed_back)()
     y, dx, dw = np.empty_like(g), np.empty_like(x), np.empty_like(w)
@@ -109,17 +109,17 @@ def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
         return dw
 
     def taken_from(planes: Any, array: Any, out: Any) -> Any:
-        layouts.from_planes(planes).bind(array, out, counts=[BATCH])()
+        layouts.from_planes(planes).bind(array, out, span=BATCH)()
         return out
 
     tx, tw, tb, tg = map(torch.from_numpy, (x, w, b, g))
     forward = lambda: torch.relu_(torch.nn.functional.conv2d(tx, tw, tb, padding=1))  # noqa: E731
-    run = direct.forward(made, epilogue=relu).bind(source, packed, b, result, counts=[BATCH]).run
+    run = direct.forward(made, epilogue=relu).bind(source, packed, b, result, span=BATCH).run
     yield Pair(
         f"{label} forward+ReLU, planes", run, forward, lambda: (taken_from(made.target, result, y), forward())
     )
-    backward = direct.input_gradient(made, taken).bind(gradient, packed_back, back, counts=[BATCH]).run
-    products = direct.kernel_gradient(made, taken).bind(source, gradient, packed_gradient, counts=[BATCH]).run
+    backward = direct.input_gradient(made, taken).bind(gradient, packed_back, back, span=BATCH).run
+    products = direct.kernel_gradient(made, taken).bind(source, gradient, packed_gradient, span=BATCH).run
     yield from _gradients(f"{label} {{}}, planes", (tx, tw, tg), backward,
                           lambda: taken_from(made.source, back, dx), products, unpacked)  # fmt: skip
 

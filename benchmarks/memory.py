@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import tinygraph as tg
 from tinygraph import nn, optim
+from tinygraph.analysis.units import BYTES
 from tinygraph.cli.bench.candidates import data, one_thread, our_model, torch_model, training_step
 from tinygraph.cli.bench.command import numpy_kernels
 from tinygraph.cli.bench.workloads import WORKLOADS, Workload
-from tinygraph.drawing.model.overlays import bytes_text
 
 SMALLEST = 1024  # bytes: what a call allocates below this is Python's own objects
 
@@ -119,14 +119,14 @@ def main() -> None:
     with one_thread(), numpy_kernels() if wanted.numpy else contextlib.nullcontext():
         for workload in (one for one in WORKLOADS if wanted.only.lower() in one.name.lower()):
             mine, theirs = ours(workload), torchs(workload)
-            sizes = map(bytes_text, (mine.arena, mine.kept, mine.called, theirs))
+            sizes = map(BYTES.text, (mine.arena, mine.kept, mine.called, theirs))
             ratios = (f"{mine.arena / theirs:.2f}", f"{(mine.kept + mine.called) / theirs:.2f}")
             table.add_row(workload.name, *sizes, *ratios)
             allocating[workload.name] = mine.kernels
     console = Console(width=110)
     console.print(table)
     for name, kernels in allocating.items():
-        listed = ", ".join(f"{kernel} {bytes_text(size)}" for kernel, size in kernels.most_common())
+        listed = ", ".join(f"{kernel} {BYTES.text(size)}" for kernel, size in kernels.most_common())
         console.print(f"{name}: kernels that allocate: {listed or 'none'}", highlight=False)
 
 

@@ -27,6 +27,8 @@ from tinygraph.interop import load as load
 from tinygraph.interop import save_graph as _save_graph
 from tinygraph.interop import summary as _summary
 from tinygraph.interop import to_networkx as _to_networkx
+from tinygraph.kernels.threads import get_threads as get_threads
+from tinygraph.kernels.threads import set_threads as set_threads
 from tinygraph.numpy.calls import call_function as _call_function
 from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture

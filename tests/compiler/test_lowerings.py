@@ -15,6 +15,7 @@ from tinygraph.compiler.choosing import kernel_target
 from tinygraph.core.op import Op
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.types import type_of
+from tinygraph.errors import OpError
 from tinygraph.kernels.lowering import Layouts, Types, channels_last, rows
 
 SAMPLES = [
@@ -60,6 +61,15 @@ EDGES = [  # what samples leave out
     ("class_target", [np.zeros((0,), int)], {"classes": 3}),
     ("cross_entropy", [np.array([[0.0, -np.inf, 1.0]]), np.array([2], np.uint8)], {}),
     ("cross_entropy", [np.zeros((2, 3)), np.array([-100, -100])], {"reduction": "sum"}),
+    ("cross_entropy_gradient", [np.array(1.5), np.array([[0.0, -np.inf, 1.0]]), np.array([2], np.uint8)], {}),
+    ("cross_entropy_gradient", [np.array(2.0), np.zeros((2, 3)), np.array([-100, -100])], {}),
+    ("cross_entropy_gradient", [rng.normal(size=(2, 4)), rng.normal(size=(2, 3, 4)), np.array([[0, 2, 1, 5]] * 2)],
+     {"reduction": "none", "label_smoothing": 0.2, "ignore_index": 5}),
+    ("cross_entropy", [rng.normal(size=(4, 5)), np.array([1, 9, 0, 4], np.int16)],
+     {"label_smoothing": 0.3, "ignore_index": 9}),
+    ("matmul", [rng.normal(size=(3, 1, 5, 6)), rng.normal(size=(2, 6, 7))], {}),
+    ("matmul", [rng.normal(size=(2, 3, 1)), rng.normal(size=(1, 300))], {}),
+    ("einsum", [rng.normal(size=(2, 5, 3, 6)), rng.normal(size=(2, 7, 3, 6))], {"subscripts": "bqhd,bkhd->bhqk"}),
     ("max_pool", [np.full((1, 1, 4, 4), -np.inf)], {"size": 3, "padding": 1}),
     ("max_pool_index", [np.array([[[1.0, np.nan, np.nan, 2.0]]])], {"size": 2}),
     ("max_pool_index", [rng.normal(size=(2, 3, 20, 20))], {"size": 3, "stride": 2, "dilation": 2}),
@@ -176,6 +186,7 @@ def _layout(array, known):
     [
         ("class_target", [np.array([0, 3])], {"classes": 3}),
         ("cross_entropy", [np.zeros((2, 3)), np.array([-1, 0])], {}),
+        ("cross_entropy_gradient", [np.array(1.0), np.zeros((2, 3)), np.array([-1, 0])], {}),
         ("embedding", [np.zeros((3, 2)), np.array([3])], {}),
         ("embedding", [np.zeros((3, 2)), np.array([-1])], {}),
         ("index", [np.zeros((3, 2)), np.array([3])], {"pattern": ("array",)}),
@@ -187,15 +198,37 @@ def test_bad_operands_raise_as_they_do_eagerly(name, operands, settings):
     with pytest.raises(Exception) as eager:  # noqa: PT011 - whatever it is, the kernel raises it too
         op.forward(*operands, **settings)
     settings = {one: op.setting(settings, one) for one in op.signature.settings}
-    out = {"class_target": (2, 3), "cross_entropy": (), "embedding": (1, 2), "index": (1, 2)}.get(
-        name, (1, 1, 4)
-    )
+    shapes = {
+        "class_target": (2, 3),
+        "cross_entropy": (),
+        "cross_entropy_gradient": (2, 3),
+        "embedding": (1, 2),
+    }
+    out = {**shapes, "index": (1, 2)}.get(name, (1, 1, 4))
     with numpy_kernels():
         known = Types(tuple(map(type_of, operands)), (type_of(np.zeros(out)),))
         lowering = op.lowering(known, Layouts((None,) * len(operands), (None,)), None, **settings)
         run = lowering.bind(operands, [np.zeros(out)], [np.zeros(n, np.uint8) for n in lowering.scratch])
         with pytest.raises(type(eager.value)):
             run()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_wrong_label_raises_in_a_compiled_step_and_the_next_call_is_right(reduction):
+    def loss(logits, labels):
+        return tg.ops.cross_entropy(logits, labels, reduction=reduction)
+
+    logits = np.zeros((3, 2), np.float32)
+    step = tg.compile(lambda x, labels: tg.value_and_grad(loss)(x, labels))
+    value, slopes = step(logits, np.array([0, 1, -100]))
+    for wrong in (2, -1):
+        with pytest.raises(OpError, match=rf"labels\[1\] is {wrong}, but logits have the classes 0 to 1"):
+            step(logits, np.array([0, wrong, -100]))
+    again, same = step(logits, np.array([0, 1, -100]))
+    share = 0.25 if reduction == "mean" else 0.5
+    for one, other in ((value, slopes), (again, same)):
+        np.testing.assert_allclose(one, np.log(2) * (1 if reduction == "mean" else 2), rtol=1e-6)
+        np.testing.assert_allclose(other, [[-share, share], [share, -share], [0, 0]], rtol=1e-6)
 
 
 NUMPY_BUFFERS = 3 * np.getbufsize() * 8  # bytes: two operands and a result of 8 bytes an element

@@ -121,7 +121,7 @@ def test_a_result_that_was_recorded_before_a_release_still_has_its_gradient():
 
 def test_machine_code_that_no_plan_uses_is_given_back():
     pytest.importorskip("llvmlite")
-    from tinygraph.kernels.module import kernels, release_unused
+    from tinygraph.kernels.machine_code import kernels, release_unused
 
     gc.collect()  # what other tests left behind
     release_unused()
@@ -137,7 +137,7 @@ def test_machine_code_that_no_plan_uses_is_given_back():
 
 def test_machine_code_stays_within_its_bound():
     pytest.importorskip("llvmlite")
-    from tinygraph.kernels.module import kernels
+    from tinygraph.kernels.machine_code import kernels
 
     limit = kernels.limit
     try:

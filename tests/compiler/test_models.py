@@ -234,9 +234,9 @@ def assert_equal_up_to(found, expected, bound):
         assert difference <= bound * norm, f"{name}: {difference:.2e}, of a norm of {norm:.2e}"
 
 
-def train(build, optimizer, dtype, steps=STEPS):
+def train(build, optimizer, dtype, steps=STEPS, accuracy="exact", bound=None):
     eager, twin = (Training(build, optimizer, dtype) for _ in range(2))
-    compiled = tg.compile(twin.step)
+    compiled = tg.compile(twin.step, accuracy=accuracy)
     rng = np.random.default_rng(1)
     for step in range(steps):
         x = rng.normal(size=(4, 1, 8, 8)).astype(dtype)
@@ -246,7 +246,7 @@ def train(build, optimizer, dtype, steps=STEPS):
         for run in (eager.step, compiled):
             tg.manual_seed(step)
             losses.append(run(x, labels))
-        bound = BOUNDS[dtype]
+        bound = bound or BOUNDS[dtype]
         assert_equal_up_to({"loss": losses[1]}, {"loss": losses[0]}, bound)
         assert_equal_up_to(twin.gradients(), eager.gradients(), bound)
         assert_equal_up_to(twin.states(), eager.states(), bound)
@@ -272,6 +272,17 @@ def train(build, optimizer, dtype, steps=STEPS):
 )
 def test_each_compiled_step_equals_the_eager_one(build, optimizer, dtype):
     train(build, optimizer, dtype)
+
+
+@pytest.mark.parametrize("build", [vgg, digits], ids=["vgg", "digits"])
+def test_the_fast_algorithms_of_single_precision_stay_near(build):
+    """Winograd's rounding, ten times that of sums; SGD passes it on as it is."""
+    train(build, "sgd", "float32", accuracy="fast", bound=3e-4)
+
+
+def test_accuracy_is_one_of_two():
+    with pytest.raises(tg.errors.SettingError, match="accuracy is 'high'; it can be 'fast' or 'exact'"):
+        tg.compile(np.sin, accuracy="high")
 
 
 def test_the_character_transformer():

@@ -107,7 +107,7 @@ def test_repeats_are_a_positive_whole_number(convolutional, batch, repeats):
 def test_every_step_is_counted_once(convolutional, batch):
     _, _, step = convolutional
     profile = step.profile(*batch, repeats=2)
-    assert [one.step for one in profile.steps] == step.plan.steps
+    assert [one.step for one in profile.steps] == list(step.plan.steps)
     assert sum(one.seconds for one in profile.steps) == pytest.approx(profile.seconds)
     assert sum(profile.times.values()) == pytest.approx(profile.seconds)
     assert set(profile.times) <= {node for node in step.plan.graph.nodes if not isinstance(node, Leaf)}

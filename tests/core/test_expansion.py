@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.analysis.expansion import Expansion, expansion_of, positions
+from tinygraph.analysis.expansion import Expansion, Read, expansion_of, indices
+from tinygraph.analysis.terms import elements, gather, positions, positions_at
 from tinygraph.core.op import Op
-
-FUNCTIONS: dict[str, Any] = {"identity": lambda x: x, "exp": np.exp, "log": np.log, "square": np.square}
-REDUCTIONS: dict[str, Any] = {
-    "sum": np.sum,
-    "mean": np.mean,
-    "product": np.prod,
-    "max": np.max,
-    "min": np.min,
-}
 
 
 def declared() -> list[Op]:
@@ -26,47 +18,6 @@ def declared() -> list[Op]:
     found = [getattr(tg.ops, name) for name in dir(tg.ops)]
     kinds = ("elementwise", "comparison")
     return [op for op in found if isinstance(op, Op) and (op.expansion is not None or op.kind in kinds)]
-
-
-def gathered(expansion: Expansion, read: Any, operands: Any, outside: Any) -> Any:
-    at = positions(expansion, read)
-    flat = np.asarray(operands[read.operand]).reshape(-1)
-    return (np.append(flat, outside) if (at < 0).any() else flat)[at]  # -1 is the one appended
-
-
-def evaluated(expansion: Expansion, op: Op, operands: Any, settings: dict[str, Any]) -> Any:
-    """The output, element by element from what the expansion says; float64."""
-    outside = np.nan if expansion.padding is None else expansion.padding
-    each = FUNCTIONS[expansion.each]
-    with np.errstate(all="ignore"):
-        reads = [gathered(expansion, read, operands, outside) for read in expansion.reads]
-        if expansion.join == "op":
-            return op(*reads, **settings)
-        if expansion.join == "only":
-            inside = [positions(expansion, read) >= 0 for read in expansion.reads]
-            assert (np.sum(inside, axis=0) == 1).all()
-            reads = [np.sum([np.where(one, x, 0) for one, x in zip(inside, reads, strict=True)], axis=0)]
-        terms = each(np.prod(reads, axis=0))
-        axes = tuple(range(len(expansion.shape), terms.ndim))
-        if expansion.reduce == "none":
-            out = terms
-        elif expansion.padding is None and np.isnan(terms).any():
-            out = {"max": np.nanmax, "min": np.nanmin, "mean": np.nanmean, "sum": np.nansum}[
-                expansion.reduce
-            ](terms, axis=axes)
-        else:
-            out = REDUCTIONS[expansion.reduce](terms, axis=axes)
-        if expansion.bias is not None:
-            at = positions(expansion, expansion.bias)[(..., *[0] * len(expansion.over))]
-            out = out + operands[expansion.bias.operand].reshape(-1)[at]
-        if expansion.share is not None:
-            at = positions(expansion, expansion.share)[(..., *[0] * len(expansion.over))]
-            own = each(operands[0].reshape(-1)[at])
-            if expansion.spread is None:
-                out = own / out
-            else:
-                out = (own - out) / np.sqrt(terms.var(axis=axes) + expansion.spread)
-        return FUNCTIONS[expansion.after](out)
 
 
 @pytest.mark.parametrize("op", declared(), ids=lambda op: op.name)
@@ -85,7 +36,7 @@ def test_what_an_expansion_reads_makes_the_output(op: Op) -> None:
             continue
         expected = op(*operands, **sample.settings)
         expected = np.asarray(expected[0] if isinstance(expected, tuple) else expected)
-        found = np.asarray(evaluated(expansion, op, operands, sample.settings))
+        found = np.asarray(elements(expansion, operands, partial(op, **sample.settings)))
         np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -115,6 +66,35 @@ def test_a_transposed_convolution_is_expanded_at_every_stride(settings: tuple[in
         assert expansion is None  # which tap fits where is not affine
         return
     assert expansion is not None
-    found = evaluated(expansion, op, [x, kernel, bias], given)
+    found = elements(expansion, [x, kernel, bias], partial(op, **given))
     expected = op(x, kernel, bias, **given)
     np.testing.assert_allclose(np.reshape(found, expected.shape), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_number_that_is_none_is_no_term_that_does_not_count() -> None:
+    """Where nothing pads, what is outside is left out of a maximum and a mean; a nan inside is not."""
+    (i,), (k,) = indices(1, 1)
+    window = Read(0, (3,), (i + k - 1,))
+    x = np.array([4.0, np.nan, 1.0])
+    same = partial(Expansion, (3,), (window,), over=(2,))
+    for reduce, expected in (
+        ("max", [4, np.nan, np.nan]),
+        ("mean", [4, np.nan, np.nan]),
+        ("sum", [4, np.nan, np.nan]),
+    ):
+        np.testing.assert_array_equal(elements(same(reduce=reduce), [x], np.positive), expected)
+    np.testing.assert_array_equal(elements(same(reduce="mean", padding=0.0), [x], np.positive)[0], 2.0)
+    finite = np.array([4.0, -2.0, 1.0])
+    np.testing.assert_array_equal(elements(same(reduce="max"), [finite], np.positive), [4, 4, 1])
+    np.testing.assert_array_equal(elements(same(reduce="min"), [finite], np.positive), [4, -2, -2])
+    np.testing.assert_array_equal(elements(same(reduce="product"), [finite], np.positive), [4, -8, -2])
+
+
+def test_one_index_is_read_as_in_the_whole_grid() -> None:
+    (i,), (k,) = indices(1, 1)
+    window = Read(0, (3,), (2 * i + k - 1,))
+    whole = positions(Expansion((2,), (window,), over=(3,), reduce="sum"), window)
+    assert whole.tolist() == [[-1, 0, 1], [1, 2, -1]]
+    assert [[int(positions_at(window, (o, r))) for r in range(3)] for o in range(2)] == whole.tolist()
+    values, at = gather(window, np.array([5.0, 6.0, 7.0]), (1, np.arange(3)), 0.5)
+    assert (values.tolist(), at.tolist()) == ([6.0, 7.0, 0.5], [1, 2, -1])

@@ -11,9 +11,9 @@ import pytest
 import tinygraph as tg
 from tinygraph import nn
 from tinygraph.analysis.kept import Kept, orders_of
+from tinygraph.analysis.units import BYTES
 from tinygraph.core.node import is_recorded
 from tinygraph.drawing.model.numbers import with_backward
-from tinygraph.drawing.model.overlays import bytes_text
 from tinygraph.drawing.page import page
 
 
@@ -135,7 +135,7 @@ class TestOneNumberEverywhere:
         labels = {
             arrow.label for arrow in tg.draw(whole).picture.arrows if arrow.role == "saved" and arrow.label
         }
-        assert labels <= {bytes_text(kept.liveness.sizes[one]) for one in kept.buffers}
+        assert labels <= {BYTES.text(kept.memory.sizes[one]) for one in kept.buffers}
 
     def test_a_compiled_step_keeps_what_its_title_says(self):
         model, x = nn.Sequential(nn.Linear(5, 70), nn.Tanh(), nn.Linear(70, 3), nn.ReLU()), np.ones((40, 5))

@@ -11,9 +11,11 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.analysis.expansion import expansion_of, positions
+from tinygraph.analysis.expansion import expansion_of
+from tinygraph.analysis.terms import positions
 from tinygraph.drawing import Drawing
-from tinygraph.drawing.model.planes import NUMBERED, as_plane, colours, image, limit_of, png
+from tinygraph.drawing.model.planes import NUMBERED, as_plane, colours, image, limit_of
+from tinygraph.drawing.png import png
 from tinygraph.drawing.styles import load_style, style_names
 from tinygraph.errors import DrawingError
 

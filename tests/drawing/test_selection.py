@@ -7,10 +7,10 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.analysis.kept import Kept
+from tinygraph.analysis.units import BYTES
 from tinygraph.drawing import Drawing
+from tinygraph.drawing.model.amounts import Known, alive_of
 from tinygraph.drawing.model.numbers import values_of, with_backward
-from tinygraph.drawing.model.overlays import alive_of, bytes_text
 from tinygraph.drawing.model.selection import repeats_of
 from tinygraph.drawing.page.costs import overlay_records
 from tinygraph.errors import DrawingError
@@ -176,10 +176,25 @@ class TestOverlays:
         with np.errstate(all="ignore"):
             graph = tg.graph_of((np.log(x) * 2.0).sum())
         numbers = values_of(graph, ())
-        records = overlay_records(graph, numbers, {}, False, Kept(graph))
-        (nan,) = (one for one in records if one["n"] == "nan")
+        records = overlay_records(Known(graph, numbers, {}, timing=False))
+        (nan,) = (one for one in records if one.name == "nan")
         assert [node.op and node.op.name for node in graph.nodes] == [None, "log", "multiply", "sum"]
-        assert (nan["a"], nan["first"]) == ([0, 2, 2, 1], {1: "first: 1 inf, 1 nan"})
+        assert (nan.amounts, nan.marks) == ([0, 2, 2, 1], {"1": "first: 1 inf, 1 nan"})
+
+    def test_zeros(self):
+        x = tg.tensor([[-1.0, 2.0, -3.0, 4.0], [-1.0, -2.0, -3.0, 4.0]], requires_grad=True, name="x")
+        with tg.core.modes.scope("layer"):
+            y = tg.ops.relu(x)
+        z = (y[0] + 1.0).sum()
+        whole = tg.draw(z, show=("names", "zeros")).picture.boxes
+        assert {one.title: dict(one.numbers).get("zeros") for one in whole} == {
+            "x": None, "relu": "62.5 %", "index": "50 %", "add": None, "sum": None, "output": None,
+        }  # fmt: skip
+        assert {one.title: one.heat for one in whole if one.heat} == {"relu": 1.0, "index": 0.8}
+        records = overlay_records(Known(tg.graph_of(z), values_of(tg.graph_of(z), ()), {}, timing=False))
+        (zeros,) = (one for one in records if one.name == "zeros")
+        assert (zeros.amounts, zeros.total, zeros.unit) == ([None, 0.625, 0.5, 0, 0], "largest", "share")
+        assert "zeros" not in [one.name for one in overlay_records(Known(tg.graph_of(z), {}, {}))]
 
     def test_saved_bytes(self):
         x = tg.tensor(np.ones((4, 4)), requires_grad=True, name="x")
@@ -225,9 +240,9 @@ class TestOverlays:
         assert peak.heat == 1.0
         ((name, text),) = peak.numbers
         amounts = alive_of(with_backward(tg.graph_of(loss)).graph)
-        assert (name, text) == ("alive", f"{bytes_text(max(amounts.values()))}, the peak")
+        assert (name, text) == ("alive", f"{BYTES.text(max(amounts.values()))}, the peak")
         (note,) = drawing.picture.notes
-        assert f"The peak is {bytes_text(max(amounts.values()))}, at " in note
+        assert f"The peak is {BYTES.text(max(amounts.values()))}, at " in note
         assert 'penwidth="2.5"' in drawing.source or "penwidth=2.5" in drawing.source
 
     def test_a_group_has_the_most_that_is_alive_inside_it(self):
@@ -236,7 +251,7 @@ class TestOverlays:
         inside = [amount for node, amount in _alive(graph) if node.scope[:2] and node.scope[0][0] == "1"]
         drawing = tg.draw(graph, collapse="1", show=("names", "alive"))
         title = next(one for one in drawing.picture.boxes if one.title.startswith("1"))
-        assert dict(title.numbers)["alive"].startswith(bytes_text(max(inside)))
+        assert dict(title.numbers)["alive"].startswith(BYTES.text(max(inside)))
 
     def test_a_collapsed_group_has_the_sum(self):
         drawing = tg.draw(tower(2), inputs=IMAGE, show=("names", "flops"), zoom="module")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.drawing.page.boxes import Box
 from tinygraph.drawing.page.grouping import tree
+from tinygraph.drawing.page.regions import Box
 
 
 def lines_of(tensor):

@@ -456,7 +456,7 @@ def test_the_tensors_of_a_graph_file_are_its_named_parameters(model, tmp_path):
 
 
 def test_a_long_description_leaves_the_header(tmp_path, monkeypatch):
-    monkeypatch.setattr("tinygraph.interop.graphs.files.MAX_HEADER", 100)
+    monkeypatch.setattr("tinygraph.interop.graphs.graph_files.MAX_HEADER", 100)
     graph = tg.capture(lambda x: np.sin(x) * np.arange(3.0), np.ones(3))
     again = reloaded(graph, tmp_path, ".tinygraph")
     np.testing.assert_array_equal(arrays(graph(np.ones(3))), arrays(again(np.ones(3))))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.kernels.convolution_cases import LAYOUTS, Case, each_map, reference
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError, ShapeError
 from tinygraph.kernels.cpu import current_target
@@ -14,35 +15,11 @@ from tinygraph.kernels.images import direct as direct
 from tinygraph.kernels.images import lowerings as images
 from tinygraph.kernels.images import packing as layouts
 from tinygraph.kernels.images.planes import Planes, planes
-from tinygraph.kernels.lowering import Layout, Layouts, Lowering, channels_last, rows
+from tinygraph.kernels.lowering import Layouts, channels_last, rows
 from tinygraph.kernels.program import ProgramBuilder
 
 # relative to the norm of each result; sums have up to some thousand terms
 BOUNDS = {"float32": 2e-6, "float64": 4e-15}
-
-
-class Case(NamedTuple):
-    """A convolution of `images` of `inputs` channels with `outputs` kernels."""
-
-    images: int
-    inputs: int
-    size: tuple[int, int]
-    outputs: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    dtype: str = "float32"
-
-    @property
-    def results(self) -> tuple[int, int]:
-        height, width = (
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, p, d, k, s in zip(
-                self.size, self.padding, self.dilation, self.kernel, self.stride, strict=True
-            )
-        )
-        return height, width
 
 
 CASES = [
@@ -69,46 +46,6 @@ CASES = [
 ]
 
 
-class Reference(NamedTuple):
-    """Operands, results and gradients of a case, all in NCHW and exact to float64."""
-
-    x: Any
-    kernel: Any
-    bias: Any
-    gradient: Any
-    out: Any
-    by_x: Any
-    by_kernel: Any
-
-
-def reference(case: Case) -> Reference:
-    rng = np.random.default_rng(7)
-    height, width = case.results
-    x, kernel, bias, gradient = (
-        rng.standard_normal(shape).astype(case.dtype)
-        for shape in (
-            (case.images, case.inputs, *case.size),
-            (case.outputs, case.inputs, *case.kernel),
-            (case.outputs,),
-            (case.images, case.outputs, height, width),
-        )
-    )
-    (py, px), (sy, sx), (dy, dx) = case.padding, case.stride, case.dilation
-    padded = np.pad(x.astype(float), ((0, 0), (0, 0), (py, py), (px, px)))
-    out = np.zeros(gradient.shape) + bias.astype(float)[:, None, None]
-    by_padded, by_kernel = np.zeros(padded.shape), np.zeros(kernel.shape)
-    for i in range(case.kernel[0]):
-        for j in range(case.kernel[1]):
-            seen = np.s_[:, :, i * dy :, j * dx :]
-            steps = np.s_[:, :, : (height - 1) * sy + 1 : sy, : (width - 1) * sx + 1 : sx]
-            window = padded[seen][steps]
-            out += np.einsum("nchw,oc->nohw", window, kernel[:, :, i, j].astype(float))
-            by_padded[seen][steps] += np.einsum("nohw,oc->nchw", gradient.astype(float), kernel[:, :, i, j])
-            by_kernel[:, :, i, j] = np.einsum("nchw,nohw->oc", window, gradient.astype(float))
-    by_x = by_padded[:, :, py : py + case.size[0], px : px + case.size[1]]
-    return Reference(x, kernel, bias, gradient, out, by_x, by_kernel)
-
-
 def assert_near(got: Any, exact: Any, dtype: str) -> None:
     assert not np.isnan(got).any()
     assert np.linalg.norm(got - exact) <= BOUNDS[dtype] * max(np.linalg.norm(exact), 1e-30)
@@ -129,104 +66,46 @@ def geometry(case: Case, spare: int) -> tuple[direct.Convolution, Planes]:
 @pytest.mark.parametrize(("case", "spare"), [(case, i % 2) for i, case in enumerate(CASES)])
 def test_in_planes(case: Case, spare: int, guard: Any) -> None:
     made, given = geometry(case, spare)
-    exact, n, dtype = reference(case), [case.images], case.dtype
+    exact, n, dtype = reference(case), case.images, case.dtype
     weights, reverse = direct.forward_weights(made), direct.gradient_weights(made)
-    source, gradient = guard(made.source.shape(*n), dtype), guard(given.shape(*n), dtype)
+    source, gradient = guard(made.source.shape(n), dtype), guard(given.shape(n), dtype)
     packed, packed_back = guard(tuple(weights), dtype), guard(tuple(reverse), dtype)
-    layouts.to_planes(made.source, dtype).bind(guard.like(exact.x), source, counts=n)()
-    layouts.to_planes(given, dtype).bind(guard.like(exact.gradient), gradient, counts=n)()
-    layouts.pack(weights, case.outputs, case.inputs, dtype).bind(guard.like(exact.kernel), packed)()
-    layouts.pack_for_gradient(reverse, case.outputs, case.inputs, dtype).bind(exact.kernel, packed_back)()
-    bias, out = guard((made.target.padded,), dtype, 0), guard(made.target.shape(*n), dtype)
+    layouts.to_planes(made.source, dtype).bind(guard.like(exact.x), source, span=case.images)()
+    layouts.to_planes(given, dtype).bind(guard.like(exact.gradient), gradient, span=case.images)()
+    layouts.pack(weights, case.outputs, case.inputs, dtype).bind(guard.like(exact.kernel), packed, span=1)()
+    layouts.pack_for_gradient(reverse, case.outputs, case.inputs, dtype).bind(
+        exact.kernel, packed_back, span=1
+    )()
+    bias, out = guard((made.target.padded,), dtype, 0), guard(made.target.shape(n), dtype)
     bias[: case.outputs] = exact.bias
-    direct.forward(made).bind(source, packed, bias, out, counts=n)()
+    direct.forward(made).bind(source, packed, bias, out, span=case.images)()
     assert_near(made.target.interior(out).transpose(0, 3, 1, 2), exact.out, dtype)
-    back = guard(made.source.shape(*n), dtype)
-    direct.input_gradient(made, given).bind(gradient, packed_back, back, counts=n)()
+    back = guard(made.source.shape(n), dtype)
+    direct.input_gradient(made, given).bind(gradient, packed_back, back, span=case.images)()
     assert_near(made.source.interior(back).transpose(0, 3, 1, 2), exact.by_x, dtype)
     products, by_bias, unpacked = (
         guard(tuple(weights), dtype),
         guard((given.padded,), dtype),
         guard(exact.kernel.shape, dtype),
     )
-    direct.kernel_gradient(made, given, bias=True).bind(source, gradient, products, by_bias, counts=n)()
-    layouts.unpack(weights, case.outputs, case.inputs, dtype).bind(products, unpacked)()
+    direct.kernel_gradient(made, given, bias=True).bind(
+        source, gradient, products, by_bias, span=case.images
+    )()
+    layouts.unpack(weights, case.outputs, case.inputs, dtype).bind(products, unpacked, span=1)()
     assert_near(unpacked, exact.by_kernel, dtype)
     assert_near(by_bias[: case.outputs], exact.gradient.astype(float).sum((0, 2, 3)), dtype)
     assert not by_bias[case.outputs :].any()
     again = direct.kernel_gradient(made, given, accumulate=True)
-    again.bind(source, gradient, products, counts=n)()
-    layouts.unpack(weights, case.outputs, case.inputs, dtype).bind(products, unpacked)()
+    again.bind(source, gradient, products, span=case.images)()
+    layouts.unpack(weights, case.outputs, case.inputs, dtype).bind(products, unpacked, span=1)()
     assert_near(unpacked, 2 * exact.by_kernel, dtype)
 
 
-def laid_out(array: Any, layout: Layout | None, guard: Any) -> Any:
-    """An array of the same values in a layout, with zeros around; strided where the plan does not decide."""
-    if layout is None:
-        spread = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
-        spread[..., ::2] = array
-        return spread[..., ::2]
-    result = layout.inside(guard(layout.block_shape(array.shape), array.dtype, 0), array.shape)
-    result[...] = array
-    return result
-
-
-def run_lowered(lowering: Lowering, inputs: list[Any], out: Any, guard: Any) -> Any:
-    scratch = [guard((n,), np.uint8, 255) for n in lowering.scratch]  # nan in every dtype
-    run = lowering.bind(inputs, [out], scratch)
-    assert run is not None
-    run()
-    run()  # scratch keeps what the run before left there
-    return out
-
-
-@pytest.mark.parametrize("layout", ["rows", "wanted", "wide", "strided"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("case", [case for case in CASES if case.images])
 def test_on_arrays(case: Case, layout: str, guard: Any) -> None:
-    exact, target = reference(case), current_target()
-    made = images.convolution(
-        exact.x.shape,
-        exact.kernel.shape,
-        case.dtype,
-        stride=case.stride,
-        padding=tuple((p, p) for p in case.padding),
-        dilation=case.dilation,
-    )
-    assert made is not None
-    maps = (
-        (images.forward, [exact.x, exact.kernel, exact.bias], exact.out),
-        (images.forward, [exact.x, exact.kernel, None], exact.out - exact.bias.astype(float)[:, None, None]),
-        (images.input_gradient, [exact.gradient, exact.kernel], exact.by_x),
-        (images.kernel_gradient, [exact.x, exact.gradient], exact.by_kernel),
-    )
-    for lower, operands, wanted in maps:
-        free = tuple(None if one is None else rows(one.ndim) for one in operands)
-        asked = lower(made, exact.x.shape, Layouts(free, (rows(4),)), target).layouts
-        assert asked is not None
-        given = Layouts(
-            tuple(chosen(layout, one, want) for one, want in zip(operands, asked.inputs, strict=True)),
-            (chosen(layout, wanted, asked.outputs[0]),),
-        )
-        arrays = [
-            None if one is None else laid_out(one, way, guard)
-            for one, way in zip(operands, given.inputs, strict=True)
-        ]
-        out = laid_out(np.zeros(wanted.shape, case.dtype), given.outputs[0], guard)
-        lowering = lower(made, exact.x.shape, given, target)
-        assert_near(run_lowered(lowering, arrays, out, guard), wanted, case.dtype)
-        if given.outputs[0] is not None and given.outputs[0].has_halo:
-            block = given.outputs[0].around(out)
-            assert np.count_nonzero(block) == np.count_nonzero(out), "the halo was written"
-
-
-def chosen(layout: str, array: Any, wanted: Layout | None) -> Layout | None:
-    if array is None or layout == "strided":
-        return None
-    if layout == "rows" or wanted is None:
-        return rows(array.ndim)
-    if layout == "wanted":
-        return wanted
-    return wanted._replace(halo=(*wanted.halo[:2], *((a + 1, b + 2) for a, b in wanted.halo[2:])))
+    for got, wanted in each_map(case, layout, current_target()._replace(exact=True), guard):
+        assert_near(got, wanted, case.dtype)
 
 
 def test_what_is_asked_for_needs_no_scratch_for_images() -> None:
@@ -237,11 +116,12 @@ def test_what_is_asked_for_needs_no_scratch_for_images() -> None:
     )
     assert made is not None
     free = Layouts((rows(4), rows(4), None), (rows(4),))
-    asked = images.forward(made, x, free, current_target()).layouts
+    target = current_target()._replace(exact=True)
+    asked = images.forward(made, x, free, target).layouts
     assert asked is not None
     assert asked.inputs[0] == channels_last(4, ((1, 1), (1, 1)))
     given = Layouts((asked.inputs[0], rows(4), None), asked.outputs)
-    sizes = images.forward(made, x, given, current_target()).scratch
+    sizes = images.forward(made, x, given, target).scratch
     assert sizes[:2] == (0, 0)
     assert sizes[2] == 32 * 16 * 9 * 4
 
@@ -259,19 +139,19 @@ def test_epilogues(guard: Any) -> None:
     """ReLU behind the forward pass, and the mask of the source's own ReLU behind the gradient by it."""
     case = Case(2, 16, (6, 7), 16, (3, 3), padding=(1, 1))
     made, given = geometry(case, 0)
-    exact, n = reference(case), [2]
+    exact = reference(case)
     weights, reverse = direct.forward_weights(made), direct.gradient_weights(made)
     source, gradient, out, back = (
         guard(p.shape(2), "float32") for p in (made.source, given, made.target, made.source)
     )
     packed, packed_back = guard(tuple(weights), "float32"), guard(tuple(reverse), "float32")
-    layouts.to_planes(made.source).bind(exact.x, source, counts=n)()
-    layouts.to_planes(given).bind(exact.gradient, gradient, counts=n)()
-    layouts.pack(weights, 16, 16).bind(exact.kernel, packed)()
-    layouts.pack_for_gradient(reverse, 16, 16).bind(exact.kernel, packed_back)()
+    layouts.to_planes(made.source).bind(exact.x, source, span=case.images)()
+    layouts.to_planes(given).bind(exact.gradient, gradient, span=case.images)()
+    layouts.pack(weights, 16, 16).bind(exact.kernel, packed, span=1)()
+    layouts.pack_for_gradient(reverse, 16, 16).bind(exact.kernel, packed_back, span=1)()
     build = ProgramBuilder()
     relu = direct.Epilogue(build.program(build.step(ops.relu, build.input("float32"))))
-    direct.forward(made, bias=False, epilogue=relu).bind(source, packed, out, counts=n)()
+    direct.forward(made, bias=False, epilogue=relu).bind(source, packed, out, span=case.images)()
     plain = exact.out - exact.bias[:, None, None].astype(float)
     assert_near(made.target.interior(out).transpose(0, 3, 1, 2), np.maximum(plain, 0), "float32")
     build = ProgramBuilder()
@@ -279,7 +159,9 @@ def test_epilogues(guard: Any) -> None:
     zero = build.constant(0.0, "float32")
     kept = build.step(ops.where, build.step(ops.greater, made_from, zero), total, zero)
     mask = direct.Epilogue(build.program(kept), (made.source,))
-    direct.input_gradient(made, given, epilogue=mask).bind(gradient, packed_back, back, source, counts=n)()
+    direct.input_gradient(made, given, epilogue=mask).bind(
+        gradient, packed_back, back, source, span=case.images
+    )()
     assert_near(
         made.source.interior(back).transpose(0, 3, 1, 2), np.where(exact.x > 0, exact.by_x, 0), "float32"
     )
@@ -299,8 +181,8 @@ def test_fully_connected_is_a_convolution_over_a_row_of_examples(
     )
     source[...] = 0
     made.source.interior(source)[...] = x
-    layouts.pack(weights, outputs, inputs).bind(w, packed)()
-    direct.forward(made, bias=False).bind(source, packed, out, counts=[1])()
+    layouts.pack(weights, outputs, inputs).bind(w, packed, span=1)()
+    direct.forward(made, bias=False).bind(source, packed, out, span=1)()
     assert_near(made.target.interior(out)[0, 0], x.astype(float) @ w.T.astype(float), "float32")
 
 
@@ -313,10 +195,10 @@ def test_layouts_there_and_back(
     x = np.random.default_rng(0).standard_normal((2, channels, *size)).astype(np.float32)
     layout = planes(*size, channels, 16, halo)
     there, back = guard(layout.shape(2), "float32"), guard(x.shape, "float32")
-    layouts.to_planes(layout).bind(guard.like(x), there, counts=[2])()
+    layouts.to_planes(layout).bind(guard.like(x), there, span=2)()
     np.testing.assert_array_equal(layout.interior(there), x.transpose(0, 2, 3, 1))
     assert np.count_nonzero(there) == x.size
-    layouts.from_planes(layout).bind(there, back, counts=[2])()
+    layouts.from_planes(layout).bind(there, back, span=2)()
     np.testing.assert_array_equal(back, x)
 
 

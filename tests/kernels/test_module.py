@@ -11,7 +11,8 @@ import pytest
 
 from tinygraph.errors import SettingError
 from tinygraph.kernels.cpu import current_target
-from tinygraph.kernels.module import compile_kernel, sequence
+from tinygraph.kernels.machine_code import compile_kernel
+from tinygraph.kernels.teams import Table
 
 
 def _doubling() -> Any:
@@ -31,12 +32,12 @@ def test_counts_are_bound() -> None:
     np.testing.assert_array_equal(x, [2, 2, 2, 1, 1])
 
 
-def test_a_sequence_is_one_call_and_keeps_everything_alive() -> None:
+def test_a_table_is_one_call_and_keeps_everything_alive() -> None:
     x = np.ones(4)
-    run = sequence("twice", [_doubling().bind(x, counts=[4]), _doubling().bind(x, counts=[2])]).run
+    run = Table([_doubling().bind(x, counts=[4]), _doubling().bind(x, counts=[2])], 1)
     run()
     np.testing.assert_array_equal(x, [4, 4, 2, 2])
-    sequence("nothing", [])()
+    Table([], 1)()
 
 
 def test_the_wrong_number_of_arrays_is_refused() -> None:

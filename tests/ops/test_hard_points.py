@@ -7,7 +7,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.errors import TinygraphError
+from tinygraph.errors import NumpyFunctionError, TinygraphError
 from tinygraph.nn import functional as F
 
 HALF = np.array([[300, -300, 100, 5]], np.float16)
@@ -415,3 +415,31 @@ def test_scalar_fractions_and_their_second_derivatives():
     assert tg.hessian(lambda x: x * x * x + x * x + x)(third) == 6 * third + 2
     dots = tg.hessian(lambda x: np.einsum("i,i->", x, x) + x.sum() + x.sum())(THIRDS)
     assert dots.tolist() == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_to_num_is_numpys_and_passes_gradients_where_numbers_are_finite(dtype):
+    x = np.array([np.nan, np.inf, -np.inf, -1.5], dtype)
+    most = np.finfo(dtype).max
+    compiled = tg.compile(lambda x: np.nan_to_num(x, nan=2))
+    for found in (tg.ops.nan_to_num(x, nan=2), compiled(x)):
+        np.testing.assert_array_equal(found, np.array([2.0, most, -most, -1.5], dtype))
+    bounded = tg.grad(lambda x: np.sum(np.nan_to_num(x, posinf=1.0, neginf=-1.0) ** 2))
+    np.testing.assert_array_equal(bounded(x), [0.0, 0.0, 0.0, -3.0])
+    np.testing.assert_array_equal(tg.compile(bounded)(x), [0.0, 0.0, 0.0, -3.0])
+
+
+def test_nan_to_num_treats_parts_of_complex_numbers_alone():
+    x = np.array([complex(np.nan, 2.0), complex(3.0, np.inf)])
+    np.testing.assert_array_equal(tg.ops.nan_to_num(x, posinf=7.0), [2.0j, 3.0 + 7.0j])
+    gradient = tg.grad(lambda x: np.sum(np.abs(np.nan_to_num(x, posinf=4.0)) ** 2))(x)
+    np.testing.assert_allclose(np.abs(gradient), [4.0, 6.0], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"copy": False}, "makes a new tensor"), ({"nan": np.zeros(2)}, "one number for nan")],
+)
+def test_nan_to_num_refuses_what_tensors_cannot(options, words):
+    with pytest.raises(NumpyFunctionError, match=words):
+        tg.grad(lambda x: np.sum(np.nan_to_num(x, **options)))(np.ones(2))

@@ -18,29 +18,17 @@ from tinygraph.packages.card import Card, card_line, card_of, cards_of, cards_te
 from tinygraph.packages.manifest import Manifest, package_folders
 from tinygraph.plugin import Sample, op
 from tinygraph.testing import Report
-from tinygraph.testing.card import make_card
+from tinygraph.testing.card_making import make_card
 from tinygraph.testing.cost import cost_of
-from tinygraph.testing.shipped import card_faults
+from tinygraph.testing.package_files import DECLARED, card_faults, renew_cards, stale_ops
 from tinygraph.testing.trial import Trial
 
 BUILTIN = [one for one in registry.all_ops() if one.package == BUILTIN_PACKAGE]
-# What can be said without running laws and mutants.
-DECLARED = (
-    "signature",
-    "formula",
-    "kind",
-    "type_rule",
-    "kernel",
-    "expansion",
-    "flops",
-    "first_sample",
-    "dtypes",
-)
 
 
 def test_every_built_in_op_ships_a_card_that_says_what_the_op_declares():
     shipped = cards_of(BUILTIN_PACKAGE)
-    advice = "run `tinygraph ops check tinygraph_ops --write-card` (--no-mutation keeps the scores)"
+    advice = "run `python docs/renew.py cards`"
     assert shipped.keys() == {one.name for one in BUILTIN}, advice
     for one in BUILTIN:
         now = make_card(one, report=Report(one, ()), scored=False)
@@ -202,3 +190,16 @@ def test_cards_with_absurd_content_are_refused_in_one_class(tmp_path, text, word
     path.write_text(text)
     with pytest.raises(PluginError, match=rf"(?s)is no file of cards.*{words}"):
         read_cards(path)
+
+
+def test_only_stale_cards_are_renewed(tmp_path):
+    ops = [tg.ops.sin, tg.ops.cos]
+    assert renew_cards(tmp_path, ops) == ["sin", "cos"]  # none yet
+    assert stale_ops(tmp_path, ops) == []
+    path = tmp_path / "tinygraph-cards.json"
+    path.write_text(path.read_text().replace("cos(x);", "another formula;"))
+    assert [one.name for one in stale_ops(tmp_path, ops)] == ["cos"]
+    assert renew_cards(tmp_path, ops) == ["cos"]
+    assert "cos(x);" in path.read_text()
+    assert renew_cards(tmp_path, ops[:1]) == ["cos"]  # its op is gone
+    assert read_cards(path).keys() == {"sin"}

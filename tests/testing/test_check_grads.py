@@ -7,8 +7,8 @@ import tinygraph as tg
 from tinygraph.errors import SettingError
 from tinygraph.plugin import op, ops
 from tinygraph.testing import LawBroken, check_grads
-from tinygraph.testing.causes import likely_cause
-from tinygraph.testing.differences import gap, pulled_back, pushed_forward
+from tinygraph.testing.differences import disagreement, pulled_back, pushed_forward
+from tinygraph.testing.likely_causes import likely_cause
 
 X = np.array([[0.3, -1.2], [0.8, 1.5]])
 
@@ -87,7 +87,9 @@ def test_a_step_is_found_for_steep_and_flat_functions(x):
         exact = np.exp(x / 1e-4 - 1) / 1e-4 if x < 1 else 1 / x
     k = 0 if x < 1 else 1
     assert (
-        gap(exact, lambda step: pulled_back(lambda x: [f(x)[k]], [x], 0, [np.ones(1)], step), 1e-6, 1.0)
+        disagreement(
+            exact, lambda step: pulled_back(lambda x: [f(x)[k]], [x], 0, [np.ones(1)], step), 1e-6, 1.0
+        )
         is None
     )
 

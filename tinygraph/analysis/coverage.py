@@ -26,7 +26,7 @@ _WORST_FIRST: tuple[Status, ...] = ("missing", "derived", "present", "by nature"
 
 
 @dataclass(frozen=True)
-class Entry:
+class OperandCoverage:
     """The derivatives with respect to one operand of one op.
 
     Attributes:
@@ -57,18 +57,20 @@ class Coverage:
         ok: whether nothing is missing.
     """
 
-    def __init__(self, graph: Graph, order: int, forward: bool, found: Sequence[tuple[Node, Entry]]) -> None:
+    def __init__(
+        self, graph: Graph, order: int, forward: bool, found: Sequence[tuple[Node, OperandCoverage]]
+    ) -> None:
         self.graph = graph
         self.order = order
         self.forward = forward
-        self.entries: dict[Entry, int] = {}
-        self._by_node: dict[int, list[Entry]] = {}
+        self.entries: dict[OperandCoverage, int] = {}
+        self._by_node: dict[int, list[OperandCoverage]] = {}
         for node, entry in found:
             self.entries[entry] = self.entries.get(entry, 0) + 1
             self._by_node.setdefault(id(node), []).append(entry)
 
     @property
-    def missing(self) -> tuple[Entry, ...]:
+    def missing(self) -> tuple[OperandCoverage, ...]:
         """What is missing in some order or mode."""
         return tuple(entry for entry in self.entries if entry.status == "missing")
 
@@ -145,7 +147,7 @@ def missing_of(nodes: Sequence[Node]) -> dict[int, int]:
     return counts
 
 
-def _entries(nodes: Sequence[Node], order: int, forward: bool) -> Iterator[tuple[Node, Entry]]:
+def _entries(nodes: Sequence[Node], order: int, forward: bool) -> Iterator[tuple[Node, OperandCoverage]]:
     rules = _Rules()
     for node in nodes:
         if not isinstance(node, Leaf):
@@ -154,11 +156,11 @@ def _entries(nodes: Sequence[Node], order: int, forward: bool) -> Iterator[tuple
                     yield node, _entry(rules, node, position, order, forward)
 
 
-def _entry(rules: _Rules, node: Node, position: int, order: int, forward: bool) -> Entry:
+def _entry(rules: _Rules, node: Node, position: int, order: int, forward: bool) -> OperandCoverage:
     name = node.op.operand_at(position).name
     if rules.by_nature(node, position):
         nature: Status = "by nature"
-        return Entry(node.op.name, name, (nature,) * order, nature if forward else None)
+        return OperandCoverage(node.op.name, name, (nature,) * order, nature if forward else None)
     faults = [rules.missing(node, position, n + 1) for n in range(order)]
     orders: tuple[Status, ...] = tuple("missing" if fault else "present" for fault in faults)
     along: Status | None = None
@@ -167,7 +169,7 @@ def _entry(rules: _Rules, node: Node, position: int, order: int, forward: bool) 
         if along == "derived":
             faults.append(rules.missing_forward(node, position))
             along = "missing" if faults[-1] else "derived"
-    return Entry(node.op.name, name, orders, along, next(filter(None, faults), ""))
+    return OperandCoverage(node.op.name, name, orders, along, next(filter(None, faults), ""))
 
 
 class _Rules:

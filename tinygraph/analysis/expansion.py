@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
 from tinygraph.core.node import Leaf, Node
 from tinygraph.core.types import ArrayType, broadcast_shapes, reduced_axes
 
@@ -105,44 +103,6 @@ class Expansion:
     padding: float | None = None
     partial: int = 0
     planes: int = 0
-
-
-def positions(expansion: Expansion, read: Read) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The flat position in the operand for every (o, r), of shape (*shape, *over); -1 is outside.
-
-    >>> (i,), (k,) = indices(1, 1)
-    >>> window = Read(0, (3,), (i + k - 1,))
-    >>> positions(Expansion((3,), (window,), over=(2,), reduce="sum"), window)
-    array([[-1,  0],
-           [ 0,  1],
-           [ 1,  2]])
-    """
-    sizes = (*expansion.shape, *expansion.over)
-    grid = np.indices(sizes, sparse=True)
-    flat: Any = np.zeros(sizes, np.int64)
-    inside: Any = np.ones(sizes, bool)
-    for place, size in zip(read.places, read.shape, strict=True):
-        row = (*(0,) * len(sizes), place) if isinstance(place, int) else place.coefficients
-        at = sum((int(a) * axis for a, axis in zip(row, grid, strict=False) if a), start=np.int64(row[-1]))
-        inside = inside & (at >= 0) & (at < size)
-        flat = flat * size + at
-    return np.where(inside, flat, -1)
-
-
-def narrowed(expansion: Expansion, at: Sequence[int]) -> Expansion:
-    """For one element of the output: where only one of the reads is inside, the expansion with that one alone."""
-    if expansion.join != "only":
-        return expansion
-    index = (*at, *(0,) * len(expansion.over), 1)
-
-    def inside(read: Read) -> bool:
-        places = (
-            one if isinstance(one, int) else sum(a * i for a, i in zip(one.coefficients, index, strict=True))
-            for one in read.places
-        )
-        return all(0 <= place < size for place, size in zip(places, read.shape, strict=True))
-
-    return replace(expansion, reads=tuple(filter(inside, expansion.reads)), join="product")
 
 
 def expansion_of(node: Node) -> Expansion | None:

@@ -7,13 +7,11 @@ parameters, inputs and data, which are there anyway, and views of them count not
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
-import numpy as np
-
-from tinygraph.analysis.memory import Liveness
+from tinygraph.analysis.memory import Memory
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import VIEWING, Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
+from tinygraph.core.stand_ins import lies_in, makes_views, run_on, zeros_like
 from tinygraph.core.types import ArrayType
 
 
@@ -28,8 +26,8 @@ class Kept:
             amounts add up to `nbytes`; a node all of whose values count elsewhere is not in it. Nor are those of the
             last pass, after which nothing needs to be kept.
         carried: id of a node -> bytes that it keeps, whoever else keeps them too: what lines from it to its pass say.
-        buffers: the buffers that are kept, by their numbers in `liveness`.
-        liveness: the graph's buffers.
+        buffers: the buffers that are kept, by their numbers in `memory`.
+        memory: the graph's buffers.
 
     >>> import numpy as np
     >>> import tinygraph as tg
@@ -40,8 +38,8 @@ class Kept:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self.liveness = liveness = Liveness(graph)
-        self._moved = _views_of_several(liveness)
+        self.memory = memory = Memory(graph)
+        self._moved = _views_of_several(memory)
         orders = orders_of(graph.nodes)
         last = max(orders.values(), default=-1)
         self.by_node: dict[int, int] = {
@@ -52,7 +50,7 @@ class Kept:
         place = {id(node): i for i, node in enumerate(graph.nodes)}
         keepers: dict[int, Node] = {}
         own: dict[int, set[int]] = {}
-        found = _read_later(liveness.nodes, orders) if orders else _asked_for(graph, liveness.nodes)
+        found = _read_later(memory.nodes, orders) if orders else _asked_for(graph, memory.nodes)
         for node, edge in found:
             buffer = self._buffer(edge)
             if not self._size(buffer):
@@ -73,11 +71,11 @@ class Kept:
         return sum(map(self._size, self.buffers & set(map(self._buffer, edges))))
 
     def _buffer(self, edge: Edge) -> int:
-        buffer = self.liveness.buffer(edge)
+        buffer = self.memory.buffer(edge)
         return self._moved.get(buffer, buffer)
 
     def _size(self, buffer: int) -> int:
-        return self.liveness.sizes[buffer]
+        return self.memory.sizes[buffer]
 
 
 def orders_of(nodes: Sequence[Node]) -> dict[int, int]:
@@ -142,22 +140,24 @@ def _asked_for(graph: Graph, nodes: Sequence[Node]) -> Iterator[tuple[Node, Edge
                 yield node, node.inputs[position]
 
 
-def _views_of_several(liveness: Liveness) -> dict[int, int]:
+def _views_of_several(memory: Memory) -> dict[int, int]:
     """Buffers of ops with several outputs that, in a program that ran, are views of their operand: -> its buffer.
 
-    A plan gives such outputs memory of their own, so that they are no views for `Liveness`.
+    A plan gives such outputs memory of their own, so that they are no views for `Memory`.
     """
     found: dict[int, int] = {}
-    for node in liveness.nodes:
-        several = node.kind in VIEWING and not isinstance(node.types, ArrayType) and node.saved is not None
-        if not several or len(node.parents()) != 1 or not is_recorded(node.inputs[0]):
+    for node in memory.nodes:
+        several = not isinstance(node.types, ArrayType) and node.saved is not None and makes_views(node.op)
+        if (
+            not several
+            or node.kind not in VIEWING
+            or len(node.parents()) != 1
+            or not is_recorded(node.inputs[0])
+        ):
             continue
-        types = edge_type(node.inputs[0])
-        operand: np.ndarray[Any, Any] = np.empty(types.shape, types.dtype)
-        with np.errstate(all="ignore"):  # nobody looks at the contents
-            results = node.op.forward(operand, *node.inputs[1:], **node.settings)
-        source = liveness.buffer(node.inputs[0])
-        for i, result in enumerate(results):
-            if np.may_share_memory(result, operand):
-                found[liveness.buffer(Port(node, i))] = found.get(source, source)
+        operand = zeros_like(edge_type(node.inputs[0]))
+        source = memory.buffer(node.inputs[0])
+        for i, result in enumerate(run_on(node.op, operand, node.inputs[1:], node.settings)):
+            if lies_in(result, operand):
+                found[memory.buffer(Port(node, i))] = found.get(source, source)
     return found

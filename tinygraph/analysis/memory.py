@@ -1,66 +1,123 @@
-"""Liveness: how many bytes of intermediate values are alive while each node of a graph runs.
+"""Memory: which values of a graph lie in the same memory, from when until when it is needed, and how much it is.
 
-Counted as plans place values: a value lives from its node to its last reader, outputs live to the end, and a view lies
-in its operand's memory. Leaves and gradients have memory of their own, and an update that can be written where its leaf
-lives needs none. Who wants fewer bytes orders nodes (`passes/schedule.py`) or repeats them (`passes/recompute.py`).
+The one answer that passes (`passes/schedule.py`, `passes/recompute.py`), plans (`compiler/building.py`), drawings and
+tables read. A value lives from its node to its last reader, outputs live to the end, and a view lies in its operand's
+memory. Leaves and gradients have memory of their own, and an update that can be written where its leaf lives needs
+none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.analysis.pointwise import is_pointwise, is_reduced
+from tinygraph.analysis.views import Views
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import VIEWING, Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
-from tinygraph.core.types import ArrayType
+from tinygraph.core.node import (
+    Edge,
+    Key,
+    Leaf,
+    Node,
+    edge_index,
+    edge_type,
+    is_recorded,
+    key_of,
+)
+from tinygraph.core.types import ArrayType, WeakType, is_python_integer
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.lowering import Layout
+
+Array = np.ndarray[Any, Any]
+# Values up to so many bytes get places of their own, side by side: sharing would save little, and finding places for
+# the 10^5 numbers of a scalar program takes time in the square of their count. No node moves for them either.
+SMALL = 64
 
 
-class Liveness:
+class Lifetime(NamedTuple):
+    """A place in memory and the nodes between which it must stay: written at `start`, last read at `end`.
+
+    Attributes:
+        buffers: what lies there, one after the other: the results of elementwise ops take over their operand's place.
+    """
+
+    nbytes: int
+    start: int
+    end: int
+    buffers: tuple[int, ...] = ()
+
+
+class Memory:
     """What each node of a graph makes and reads in memory. Nodes and buffers go by number.
 
     Attributes:
         nodes: the graph's nodes without its leaves, in order; node i is `nodes[i]`.
-        sizes: bytes of each buffer; 0 where the memory is a leaf's.
+        sizes: bytes of each buffer; 0 where the memory is not among that of intermediate values.
+        operands: the keys of what each node reads, in order; None for a constant.
         makes: the buffers that each node makes, one for each output; none if it is a view.
         reads: the buffers that each node reads, itself or through views, each once.
         readers: the nodes that read each buffer, in order.
         maker: the node that makes each buffer, -1 for a leaf's.
         lasting: the buffers that are alive to the end.
-        in_place: updates that can be written into a leaf's buffer, since no later node reads it, and that buffer (-1
-            if nothing reads the leaf).
+        in_place: updates that are written into a leaf's buffer, since no later node reads it, and that buffer.
+        states: the same updates, each with its leaf.
+        lent: the buffers of gradients that `.grad` will hold, each with the leaf that it is the gradient of.
+        objects: the buffers of Python integers, which may be of any size.
+
+    Args:
+        graph: in the order in which its nodes run.
+        layouts: of the values that do not lie in rows, if a plan has chosen any.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, layouts: Mapping[Key, Layout] | None = None) -> None:
         self.nodes: list[Node] = [node for node in graph.nodes if not isinstance(node, Leaf)]
         self.sizes: list[int] = []
+        self.operands: list[list[Key | None]] = []
         self.makes: list[list[int]] = []
         self.reads: list[list[int]] = []
         self.readers: list[list[int]] = []
         self.maker: list[int] = []
-        self._buffer: dict[tuple[int, int], int] = {}
-        views = _Views()
+        self._layouts = layouts if layouts is not None else {}
+        self.objects = set[int]()
+        self._buffer: dict[Key, int] = {}
+        self._inputs = set(map(id, graph.inputs))
+        self._strided = set[Key]()  # states that do not lie in rows
+        views = Views(self._inputs, self._layouts)
         for leaf in graph.leaves:
             self._buffer[id(leaf), 0] = self._new(0, -1)
+            state = isinstance(leaf.value, np.ndarray) and id(leaf) not in self._inputs
+            if state and not leaf.value.flags.c_contiguous:
+                self._strided.add((id(leaf), 0))
         for i, node in enumerate(self.nodes):
-            self.reads.append(list(dict.fromkeys(map(self.buffer, filter(is_recorded, node.inputs)))))
+            keys = [key_of(entry) if is_recorded(entry) else None for entry in node.inputs]
+            self.operands.append(keys)
+            self.reads.append(list(dict.fromkeys(self._buffer[key] for key in keys if key is not None)))
             for buffer in self.reads[i]:
                 self.readers[buffer].append(i)
             if views.take(node):
-                self._buffer[id(node), 0] = self.buffer(node.inputs[0])
+                assert keys[0] is not None
+                self._buffer[id(node), 0] = self._buffer[keys[0]]
                 self.makes.append([])
                 continue
-            self.makes.append([self._new(types.nbytes, i) for types in node.output_types])
-            for index, made in enumerate(self.makes[i]):
-                self._buffer[id(node), index] = made
+            self.makes.append([self._make(i, index, types) for index, types in enumerate(node.output_types)])
+        self._views_in_rows = views.in_rows
         self.lasting = {self.buffer(end) for end in graph.ends if is_recorded(end)}
-        self.in_place = dict(self._written_in_place(graph))
-        for _, value in graph.gradients:
-            if value is not None and self._has_own_buffer(value):
-                self.sizes[self.buffer(value)] = 0
-        for written in self.in_place:
-            self.sizes[written] = 0
+        self.states = dict[int, Leaf]()
+        self.in_place = dict[int, int]()
+        for leaf, value in graph.updates:
+            if self._may_be_written_at(leaf, value):
+                self.states[self.buffer(value)] = leaf
+                self.in_place[self.buffer(value)] = self._buffer[id(leaf), 0]
+        self.lent = dict[int, Leaf]()
+        for leaf, value in graph.gradients:
+            if value is not None and self._may_be_lent(value):
+                self.lent[self.buffer(value)] = leaf
+        for elsewhere in (*self.states, *self.lent, *self.objects):
+            self.sizes[elsewhere] = 0
 
     def _new(self, nbytes: int, maker: int) -> int:
         self.sizes.append(nbytes)
@@ -68,36 +125,146 @@ class Liveness:
         self.readers.append([])
         return len(self.sizes) - 1
 
+    def _make(self, i: int, index: int, types: ArrayType) -> int:
+        """The new buffer of a node's output."""
+        key = (id(self.nodes[i]), index)
+        layout = self._layouts.get(key) if self._layouts else None
+        nbytes = types.nbytes if layout is None else layout.size(types.shape) * types.dtype.itemsize
+        made = self._buffer[key] = self._new(nbytes, i)
+        if types.__class__ is WeakType and is_python_integer(types):
+            self.objects.add(made)
+        return made
+
+    # -- values ----------------------------------------------------------------------------------------------------
+
     def buffer(self, edge: Edge) -> int:
         """The buffer that an edge's value lies in."""
-        return self._buffer[id(edge_node(edge)), edge_index(edge)]
+        return self._buffer[key_of(edge)]
 
-    def _has_own_buffer(self, value: Any) -> bool:
-        node = edge_node(value) if is_recorded(value) else None
-        return (
-            node is not None
-            and not isinstance(node, Leaf)
-            and self.nodes[self.maker[self.buffer(value)]] is node
-        )
+    def is_view(self, key: Key) -> bool:
+        """Whether a value lies in its operand's memory."""
+        return key in self._views_in_rows
 
-    def _written_in_place(self, graph: Graph) -> Iterator[tuple[int, int]]:
-        for leaf, value in graph.updates:
-            if not self._has_own_buffer(value) or edge_type(value) != leaf.types:
+    def layout(self, key: Key) -> Layout | None:
+        """The layout of a value that a plan chose for it; None if it lies in rows, or is a view."""
+        return self._layouts.get(key) if key not in self._views_in_rows else None
+
+    def in_rows(self, key: Key) -> bool:
+        """Whether a value lies in rows, its last axis innermost."""
+        if key in self._views_in_rows:
+            return self._views_in_rows[key]
+        return key not in self._strided and key not in self._layouts
+
+    # -- what lies where another value lay -------------------------------------------------------------------------
+
+    def _may_be_written_at(self, leaf: Leaf, value: Any) -> bool:
+        """Whether an update can be written where its state lives, because nothing reads the old value after that."""
+        home = self._buffer.get((id(leaf), 0))
+        if home is None or not is_recorded(value) or id(leaf) in self._inputs or not _has_place(leaf):
+            return False
+        written = self.buffer(value)
+        i = self.maker[written]
+        if i < 0 or self.is_view(key_of(value)) or written in self.states or home in self.lasting:
+            return False
+        if edge_type(value) != leaf.types or self.layout(key_of(value)) is not None:
+            return False
+        if is_reduced(self.nodes[i], edge_index(value)):
+            return False
+        last = max(self.readers[home], default=-1)
+        return last < i or (last == i and is_pointwise(self.nodes[i]) and self._reads_only_whole(i, home))
+
+    def _may_be_lent(self, value: Any) -> bool:
+        """Whether a gradient can be made in the array that `.grad` will hold."""
+        if not is_recorded(value):
+            return False
+        buffer = self.buffer(value)
+        if (
+            self.maker[buffer] < 0
+            or buffer in self.states
+            or buffer in self.lent
+            or not self.in_rows(key_of(value))
+        ):
+            return False
+        maker = self.nodes[self.maker[buffer]]
+        index = self.makes[self.maker[buffer]].index(buffer)
+        whole = maker.output_types[index]
+        return (id(maker), index) not in self._layouts and edge_type(value).size == whole.size
+
+    def _reads_only_whole(self, i: int, buffer: int) -> bool:
+        """Whether a node reads a buffer as the value that it was made for alone, and not through a view besides."""
+        views = self._views_in_rows
+        return not any(key in views and self._buffer[key] == buffer for key in self.operands[i])
+
+    @functools.cached_property
+    def _takes_over(self) -> dict[int, list[tuple[int, list[int]]]]:
+        """Nodes whose results may lie where an operand lay: each such result, and the buffers it may take."""
+        found: dict[int, list[tuple[int, list[int]]]] = {}
+        sizes = self.sizes
+        for i, made in enumerate(self.makes):
+            if not any(sizes[buffer] > SMALL for buffer in made) or not is_pointwise(self.nodes[i]):
                 continue
-            written, home = self.buffer(value), self._buffer.get((id(leaf), 0), -1)
-            node = self.maker[written]
-            last = max(self.readers[home], default=-1) if home >= 0 else -1
-            if last < node or (last == node and self.nodes[node].kind == "elementwise"):
-                yield written, home
+            several = [
+                (buffer, sources)
+                for index, buffer in enumerate(made)
+                if sizes[buffer] > SMALL
+                and not is_reduced(self.nodes[i], index)
+                and (sources := list(dict.fromkeys(self._of_the_same_kind(i, index))))
+            ]
+            if several:
+                found[i] = several
+        return found
 
-    def alive(self, order: Iterable[int] | None = None) -> list[int]:
-        """Bytes alive while each node runs, what it makes included.
+    def _of_the_same_kind(self, i: int, index: int) -> Iterator[int]:
+        """The buffers that a node reads element by element, of the type and layout of one of its results."""
+        node, layouts = self.nodes[i], self._layouts
+        types, layout = node.output_types[index], layouts.get((id(node), index))
+        for key, entry in zip(self.operands[i], node.inputs, strict=True):
+            if key is None or edge_type(entry) != types or key in self._views_in_rows:
+                continue
+            source = self._buffer[key]
+            alike = self.maker[source] >= 0 and layouts.get(key) == layout
+            if alike and self._reads_only_whole(i, source):
+                yield source
+
+    @functools.cached_property
+    def lifetimes(self) -> list[Lifetime]:
+        """The places of all buffers that a plan makes, in order of their makers, those of elsewhere left out."""
+        end = len(self.nodes)
+        last = [
+            readers[-1] if readers else maker for readers, maker in zip(self.readers, self.maker, strict=True)
+        ]
+        for buffer in self.lasting:
+            last[buffer] = end
+        after: dict[int, int] = {}
+        for i, results in self._takes_over.items():
+            for made, sources in results:
+                source = next((one for one in sources if last[one] == i and one not in after), None)
+                if source is not None:
+                    after[source] = made
+        later = set(after.values())
+        elsewhere = {*self.states, *self.lent, *self.objects}
+        found: list[Lifetime] = []
+        for i, made in enumerate(self.makes):
+            for buffer in made:
+                if buffer in later or buffer in elsewhere:
+                    continue
+                row = [buffer]
+                while row[-1] in after:
+                    row.append(after[row[-1]])
+                found.append(Lifetime(self.sizes[buffer], i, last[row[-1]], tuple(row)))
+        return found
+
+    # -- bytes -----------------------------------------------------------------------------------------------------
+
+    def alive(self, order: Iterable[int] | None = None, kept: Iterable[int] = ()) -> list[int]:
+        """Bytes of the values that are alive while each node runs, what it makes included.
 
         Args:
             order: the numbers of all nodes, each after those it reads from; as recorded by default.
+            kept: buffers that stay to the end, besides those that leave the graph.
         """
         sizes, left = self.sizes, [len(readers) for readers in self.readers]
-        for buffer in self.lasting:
+        for buffer in self.lasting.union(kept):
             left[buffer] += 1
         now = 0
         found: list[int] = []
@@ -114,6 +281,14 @@ class Liveness:
                     now -= sizes[buffer]
         return found
 
+    def held(self) -> list[int]:
+        """Bytes of the places that a plan holds while each node runs; results that take over a place count once."""
+        changes = [0] * (len(self.nodes) + 2)
+        for nbytes, start, end, _ in self.lifetimes:
+            changes[start] += nbytes
+            changes[end + 1] -= nbytes
+        return np.cumsum(changes, dtype=np.int64)[: len(self.nodes)].tolist()
+
 
 def alive_bytes(graph: Graph) -> dict[int, int]:
     """Bytes of intermediate values alive while each node runs, by the node's id; leaves are left out.
@@ -124,8 +299,8 @@ def alive_bytes(graph: Graph) -> dict[int, int]:
     >>> list(alive_bytes(graph).values())
     [800, 1600, 808]
     """
-    liveness = Liveness(graph)
-    return dict(zip(map(id, liveness.nodes), liveness.alive(), strict=True))
+    memory = Memory(graph)
+    return dict(zip(map(id, memory.nodes), memory.alive(), strict=True))
 
 
 def peak_bytes(graph: Graph) -> int:
@@ -136,44 +311,15 @@ def peak_bytes(graph: Graph) -> int:
     >>> peak_bytes(tg.capture(lambda x: np.exp(np.sin(x)), np.zeros(100)))
     1600
     """
-    return max(Liveness(graph).alive(), default=0)
+    return max(Memory(graph).alive(), default=0)
 
 
-class _Views:
-    """Which nodes are views, found by running shape ops on arrays of the right layout; nobody looks at the contents."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
-
-    def take(self, node: Node) -> bool:
-        """Whether a node's result shares its first operand's memory."""
-        if not may_be_view(node):
-            return False
-        operand = self._array(node.inputs[0])
-        others = [self._array(entry) if is_recorded(entry) else entry for entry in node.inputs[1:]]
-        with np.errstate(all="ignore"):  # what is not a view computes with whatever the memory held
-            result = node.op.forward(operand, *others, **node.settings)
-        if not isinstance(result, np.ndarray) or not np.may_share_memory(result, operand):
-            return False
-        self._arrays[id(node), 0] = result
-        return True
-
-    def _array(self, edge: Edge) -> np.ndarray[Any, Any]:
-        node, key = edge_node(edge), (id(edge_node(edge)), edge_index(edge))
-        if key not in self._arrays:
-            held = node.value if isinstance(node, Leaf) else None
-            types = edge_type(edge)
-            found = held if isinstance(held, np.ndarray) else np.empty(types.shape, types.dtype)
-            self._arrays[key] = found  # never touched: costs no memory
-        return self._arrays[key]
-
-
-def may_be_view(node: Node) -> bool:
-    """Whether to try a node on its operand's layout, to see whether its result shares that memory.
-
-    Nothing else that it reads has a value yet, and a view keeps its dtype.
-    """
-    if node.op.kind not in VIEWING or not isinstance(node.types, ArrayType) or len(node.parents()) != 1:
-        return False
-    source = node.inputs[0] if node.inputs else None
-    return is_recorded(source) and node.types.dtype == edge_type(source).dtype
+def _has_place(leaf: Leaf) -> bool:
+    """Whether a state lives in an array that can be written; numbers are replaced."""
+    value = leaf.value
+    return (
+        isinstance(value, np.ndarray)
+        and bool(value.ndim)
+        and value.flags.c_contiguous
+        and value.flags.writeable
+    )

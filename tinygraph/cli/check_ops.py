@@ -15,17 +15,17 @@ from tinygraph.cli.terminal import console, errors, fail, say
 from tinygraph.core.op import Op
 from tinygraph.core.registry import BUILTIN_PACKAGE
 from tinygraph.testing import Report, check_op
-from tinygraph.testing.card import make_card
+from tinygraph.testing.card_making import make_card
 from tinygraph.testing.linter import Fault, lint_op
 from tinygraph.testing.mutation import Score, mutation_score
-from tinygraph.testing.roots import Cause
-from tinygraph.testing.shipped import (
+from tinygraph.testing.package_files import (
     card_faults,
     lacks_manifest,
     manifest_faults,
     write_cards,
     write_manifest,
 )
+from tinygraph.testing.roots import Cause
 from tinygraph.testing.targets import Target, every_package, find_target
 
 

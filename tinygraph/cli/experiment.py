@@ -1,6 +1,6 @@
 """The main job: train the small network on a task, test it, print the results and have the report written.
 
-What is learnt is `task`'s, the network is `network`'s, the telling `storytelling`'s.
+What is learnt is `task`'s, the network is `network`'s, its report `training_report`'s.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TEST_BATCH = 256
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Trained:
     """What came of a training: the network, and what is known about it.
 
     Attributes:
@@ -76,16 +76,16 @@ class Shifted(TensorDataset):
 
 def run(task: Task, options: Options, out: Path, *, command: str) -> Path:
     """Train, test, print the results, write the report, and return the path of its page."""
-    from tinygraph.cli.storytelling import tell
+    from tinygraph.cli.training_report import tell
 
-    outcome = learn(task, options)
-    _print_results(outcome)
-    page = tell(outcome, out, command=command)
+    trained = learn(task, options)
+    _print_results(trained)
+    page = tell(trained, out, command=command)
     say(f"The report is in {page}")
     return page
 
 
-def learn(task: Task, options: Options) -> Outcome:
+def learn(task: Task, options: Options) -> Trained:
     """Train a network and test it.
 
     Raises:
@@ -108,7 +108,7 @@ def learn(task: Task, options: Options) -> Outcome:
     probabilities = _probabilities(network, task.test.images)
     confusion = np.zeros((len(task.classes),) * 2, np.int64)
     np.add.at(confusion, (task.test.labels, probabilities.argmax(axis=1)), 1)
-    return Outcome(task, network, lesson, kernels_before, history, seconds, probabilities, confusion)
+    return Trained(task, network, lesson, kernels_before, history, seconds, probabilities, confusion)
 
 
 def _train(network: nn.Sequential, task: Task, options: Options) -> History:
@@ -136,9 +136,9 @@ def _probabilities(network: nn.Sequential, images: Array) -> Array:
     return np.concatenate(found)
 
 
-def _print_results(outcome: Outcome) -> None:
+def _print_results(trained: Trained) -> None:
     """A row per class, and the line that says it all."""
-    task, confusion = outcome.task, outcome.confusion
+    task, confusion = trained.task, trained.confusion
     table = Table("class", title="Test images", title_justify="left")
     for heading in ("images", "right", "in %"):
         table.add_column(heading, justify="right")
@@ -146,21 +146,21 @@ def _print_results(outcome: Outcome) -> None:
     for i, name in enumerate(task.classes[:MOST_ROWS]):
         count, right = int(confusion[i].sum()), int(confusion[i, i])
         table.add_row(
-            name, str(count), str(right), f"{100 * right / max(count, 1):.1f}", _taken_for(outcome, i)
+            name, str(count), str(right), f"{100 * right / max(count, 1):.1f}", _taken_for(trained, i)
         )
     if len(task.classes) > MOST_ROWS:
         table.add_row(f"... {len(task.classes) - MOST_ROWS} more")
     table.add_section()
     total, right = int(confusion.sum()), int(np.trace(confusion))
-    table.add_row("all", str(total), str(right), f"{100 * outcome.accuracy:.1f}")
+    table.add_row("all", str(total), str(right), f"{100 * trained.accuracy:.1f}")
     console.print(table)
-    say(f"test accuracy {percent(outcome.accuracy)}")
+    say(f"test accuracy {percent(trained.accuracy)}")
 
 
-def _taken_for(outcome: Outcome, i: int) -> str:
+def _taken_for(trained: Trained, i: int) -> str:
     """The wrong answers to a class, the most frequent first."""
-    row = outcome.confusion[i]
+    row = trained.confusion[i]
     wrong = [j for j in np.argsort(-row, kind="stable") if j != i and row[j]]
     return ", ".join(
-        f"{outcome.task.classes[j]} ({row[j]})" if row[j] > 1 else outcome.task.classes[j] for j in wrong[:3]
+        f"{trained.task.classes[j]} ({row[j]})" if row[j] > 1 else trained.task.classes[j] for j in wrong[:3]
     )

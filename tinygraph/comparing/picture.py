@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tinygraph.comparing.difference import Difference
 from tinygraph.core.node import Leaf, Node, edge_node, is_recorded
 from tinygraph.drawing.model.labels import constants_of, packed, settings_of, shape_text, shorten, tooltip_of
-from tinygraph.drawing.model.picture import Arrow, Box, Group, Identifiers, Picture
+from tinygraph.drawing.model.picture import Arrow, Box, Frame, Identifiers, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,7 +86,7 @@ class _Merging:
     def picture(self) -> Picture:
         edges = self._edges()
         shown = self._shown(edges)
-        root = Group("g0", "")
+        root = Frame("g0", "")
         boxes: list[Box] = []
         box_of: dict[int, str] = {}
         for stretch in _stretches(len(self.nodes), shown, edges):

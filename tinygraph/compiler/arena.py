@@ -7,21 +7,11 @@ largest values first, each at the lowest offset that no value alive at the same 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from tinygraph.analysis.memory import SMALL, Lifetime
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-# Values up to this size get places of their own, side by side: sharing would save little, and finding places for the
-# 10^5 numbers of a scalar program takes time in the square of their count.
-SMALL = 64
 _SMALL_ALIGNMENT = 16
-
-
-class Lifetime(NamedTuple):
-    """A value's size and the steps between which it must stay: written at `start`, last read at `end`."""
-
-    nbytes: int
-    start: int
-    end: int
 
 
 def place(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:

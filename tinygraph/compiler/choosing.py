@@ -6,15 +6,15 @@ A kernel is bound to its arrays when the plan is made, so running it is one call
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygraph import kernels
+from tinygraph.analysis.pointwise import numpy_twin
 from tinygraph.core.node import Node
-from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types
+from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, calls_of
 
 
 class Kernel(NamedTuple):
@@ -24,8 +24,13 @@ class Kernel(NamedTuple):
     name: str
 
 
-def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None]) -> Lowering | None:
-    """A node's lowering for operands and results in these layouts, or None where it runs on NumPy."""
+def lower(
+    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Any
+) -> Lowering | None:
+    """A node's lowering for operands and results in these layouts, or None where it runs on NumPy.
+
+    `target` is the CPU that kernels are generated for, or None where none can be.
+    """
     op = node.op
     if "program" in op.facts:
         return Lowering(functools.partial(_bind_loop, op.facts["program"]), name="generated")
@@ -33,7 +38,7 @@ def lower(node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout 
         return None
     types = Types(node.input_types, node.output_types)
     layouts = Layouts(tuple(inputs), tuple(outputs))
-    found: Lowering | None = op.lowering(types, layouts, kernel_target(), **node.all_settings)
+    found: Lowering | None = op.lowering(types, layouts, target, **node.all_settings)
     return found
 
 
@@ -41,16 +46,20 @@ def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scrat
     from tinygraph.kernels.elementwise import bind
 
     arrays = [np.asarray(one) for one in inputs]
-    return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes).run
+    return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes)
 
 
-def kernel_target() -> Any:
-    """The CPU that kernels are generated for, or None where none can be."""
+def kernel_target(exact: bool = False) -> Any:
+    """The CPU that kernels are generated for, or None where none can be.
+
+    Args:
+        exact: leave algorithms out that round more than sums do.
+    """
     if not kernels.available():
         return None
     from tinygraph.kernels.cpu import current_target
 
-    return current_target()
+    return current_target()._replace(exact=exact)
 
 
 def choose_kernel(
@@ -67,7 +76,7 @@ def choose_kernel(
         if run is not None:
             return Kernel(run, lowering.name or f"{op.name} kernel")
     if len(outputs) == 1 and not any(one is None for one in inputs):
-        twin = _twin(node)
+        twin = numpy_twin(node)
         if isinstance(twin, np.ufunc):
             return Kernel(_ufunc_call(twin, inputs, outputs[0]), f"np.{twin.__name__}")
         if twin is not None:
@@ -94,21 +103,6 @@ def _ufunc_call(ufunc: np.ufunc, inputs: Sequence[Any], out: Array) -> Callable[
     return functools.partial(ufunc, *operands, out)
 
 
-def is_pointwise(node: Node) -> bool:
-    """Whether an element of the results needs only the same elements of the operands.
-
-    The kernel reads these first, so that a result may take an operand's memory.
-    """
-    twin = _twin(node)
-    return "program" in node.op.facts or (isinstance(twin, np.ufunc) and twin.signature is None)
-
-
-def is_reduced(node: Node, i: int) -> bool:
-    """Whether an output of a fused node is a reduction, which is written after other elements are read."""
-    loop = node.op.facts.get("program")
-    return loop is not None and loop.reductions[i] is not None
-
-
 def _copied(
     forward: Callable[..., Any], inputs: Sequence[Any], settings: dict[str, Any], outputs: Sequence[Array]
 ) -> None:
@@ -117,21 +111,29 @@ def _copied(
         np.copyto(out, value, casting="same_kind")
 
 
-def _twin(node: Node) -> Any:
-    """The NumPy function that computes the node into `out=`, or None."""
-    twin = node.op.numpy_twin
-    if twin is None:
-        return None
-    if isinstance(twin, np.ufunc):
-        return twin if twin.nin == len(node.inputs) and twin.nout == 1 and not node.settings else None
-    return (
-        twin if "out" in _parameters(twin) and set(node.op.signature.settings) <= _parameters(twin) else None
-    )
+def joined_calls(runs: Sequence[Callable[[], Any]], threads: int) -> list[tuple[int, Callable[[], Any]]]:
+    """The calls of some runs in order, each with the number of its run; generated kernels in a row become one call.
 
+    That one call runs on all threads; nothing in it raises, so the number of its first run stands for all.
+    """
+    if not kernels.available():
+        return list(enumerate(runs))
+    from tinygraph.kernels.machine_code import Bound
+    from tinygraph.kernels.teams import Table
 
-@functools.cache
-def _parameters(function: Any) -> frozenset[str]:
-    try:
-        return frozenset(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return frozenset()
+    joined: list[tuple[int, Callable[[], Any]]] = []
+    row: list[Bound] = []
+    first = 0
+    for position, run in enumerate(runs):
+        for call in calls_of(run):
+            if isinstance(call, Bound):
+                first = first if row else position
+                row.append(call)
+                continue
+            if row:
+                joined.append((first, Table(row, threads)))
+                row = []
+            joined.append((position, call))
+    if row:
+        joined.append((first, Table(row, threads)))
+    return joined

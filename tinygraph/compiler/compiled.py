@@ -10,11 +10,12 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from tinygraph import kernels
+from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes import PASSES, Pass, Stage, run_passes
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
@@ -29,7 +30,7 @@ from tinygraph.core.node import edge_node
 from tinygraph.core.tensor import Tensor, left_behind
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
-from tinygraph.errors import CaptureError, DTypeError, RecordingError, TinygraphWarning
+from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, TinygraphWarning
 from tinygraph.kernels.recent import Recent
 from tinygraph.tracing.facts import Fixed
 from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
@@ -37,13 +38,14 @@ from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule, recompute_cheap)
 # Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
 MOST_ENTRIES = 8
+Accuracy = Literal["fast", "exact"]
 PLAN_BYTES = 2**30  # what the plans of a function may take together, by default
 MOST_REASONS = 1000  # for captures, remembered
 _NODE_BYTES = 1000  # of a node of a graph, about; stages share most of them
 _PLAIN = frozenset((np.ndarray, Tensor, int, float))  # arguments that are surely no containers
 
 
-class Entry(NamedTuple):
+class CapturedVersion(NamedTuple):
     """One captured version of a function."""
 
     graph: Graph
@@ -59,7 +61,7 @@ class Entry(NamedTuple):
         return plans + _NODE_BYTES * sum(len(stage.graph.nodes) for stage in self.stages)
 
 
-class Versions(list[Entry]):
+class Versions(list[CapturedVersion]):
     """The captured versions for one kind of arguments, the latest first."""
 
     @property
@@ -74,20 +76,26 @@ class Compiled:
     Attributes:
         function: the function as written.
         passes: the passes its graphs go through.
+        accuracy: "fast" or "exact".
     """
 
     def __init__(
-        self, function: Callable[..., Any], passes: Sequence[Pass], plan_bytes: int = PLAN_BYTES
+        self,
+        function: Callable[..., Any],
+        passes: Sequence[Pass],
+        plan_bytes: int = PLAN_BYTES,
+        accuracy: Accuracy = "fast",
     ) -> None:
         self.function = function
         self.passes = tuple(passes)
+        self.accuracy = accuracy
         self._lock = Lock()
         self._entries = Recent(plan_bytes)
         self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
         self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
         self._captures = 0
         self._changed: set[str] = set()  # what captures changed of what they read
-        self._latest: Entry | None = None
+        self._latest: CapturedVersion | None = None
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -136,7 +144,8 @@ class Compiled:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
         """Compiled anew: a copy of a model has parameters of its own."""
-        return Compiled(copy.deepcopy(self.function, memo), self.passes, self._entries.limit)
+        function = copy.deepcopy(self.function, memo)
+        return Compiled(function, self.passes, self._entries.limit, self.accuracy)
 
     def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool, int]:
         """What decides which captured graph serves, the values of its inputs, whether tensors are among them, and which
@@ -170,7 +179,7 @@ class Compiled:
                     values.append(leaf)
         return (shape, tuple(kinds)), values, tensors, wanted
 
-    def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+    def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CapturedVersion:
         last, known = self._last_known  # of many calls in a row the arguments are of one kind
         if last != key:
             known = self._known(key)
@@ -185,9 +194,10 @@ class Compiled:
         self._check_draws(graph, trace)
         self._check_effects(trace)
         stages = run_passes(graph, self.passes)
-        plan = Plan(stages[-1].graph, list(trace.gradients_read.values()))
-        recorder = Recorder(graph, trace, self.passes, self._name)
-        self._latest = Entry(graph, trace, stages, plan, recorder)
+        exact = self.accuracy == "exact"
+        plan = build_plan(stages[-1].graph, list(trace.gradients_read.values()), exact=exact)
+        recorder = Recorder(graph, trace, self.passes, self._name, exact)
+        self._latest = CapturedVersion(graph, trace, stages, plan, recorder)
         if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
             return self._latest
         usable = [entry for entry in known if entry.plan.fits()]
@@ -239,7 +249,7 @@ class Compiled:
                 )
             self._changed.add(effect.what)
 
-    def _note(self, key: Any, entry: Entry | None) -> None:
+    def _note(self, key: Any, entry: CapturedVersion | None) -> None:
         """Remember why a capture was needed."""
         if entry is not None:
             reason = entry.trace.broken() or "a parameter or buffer was replaced or changed its dtype"
@@ -263,7 +273,7 @@ class Compiled:
     def _name(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
-    def _last(self) -> Entry:
+    def _last(self) -> CapturedVersion:
         if self._latest is None:
             raise RecordingError(
                 f"the compiled function {self._name!r} has not been called yet: call it once first"
@@ -316,7 +326,7 @@ class Compiled:
         """
         self._forget()
         if kernels.available():
-            from tinygraph.kernels.module import release_unused
+            from tinygraph.kernels.machine_code import release_unused
 
             release_unused()
 
@@ -391,6 +401,7 @@ def compile(
     *,
     passes: Sequence[Pass] = COMPILE_PASSES,
     memory_budget: int | None = None,
+    accuracy: Accuracy = "fast",
     plan_bytes: int = PLAN_BYTES,
 ) -> Compiled:
     """A function with the same results and effects that runs from a plan instead of Python.
@@ -407,6 +418,9 @@ def compile(
             same bit for bit, a step takes longer. Parameters, states, gradients in `.grad`, inputs and the scratch
             memory of kernels do not count; `.plan.arena_bytes` says what the plan takes. The pass `recompute` stands in
             the place of `recompute_cheap` then, which looks for what is worth it without a budget.
+        accuracy: "fast" lets 3x3 convolutions of float32 run by Winograd's algorithm, with a third of the
+            multiplications and rounding errors below 3e-5 of the largest result; "exact" leaves it out: errors are
+            those of sums in another order (2e-6). float64 is exact in either.
         plan_bytes: what plans for all kinds of arguments may take together, their machine code included: 1 GiB. Those
             that were used least recently are dropped, the latest never; `.nbytes` says what they take. Machine code
             that no plan uses any more is kept for later ones, 256 MiB of it in the whole process.
@@ -428,7 +442,8 @@ def compile(
         CaptureError: at the user's line, where Python code asks for a value, draws a random number that is not
             tinygraph's, reads a clock, counts or keeps a log.
         DTypeError: an argument that is neither numeric nor hashable.
-        SettingError: the memory budget is no positive integer, or `plan_bytes` no number of bytes.
+        SettingError: the memory budget is no positive integer, `plan_bytes` no number of bytes, or the accuracy none
+            of the two.
         RecordingError: the function calls itself while its plan runs, or runs a backward pass of its own although an
             argument requires a gradient.
 
@@ -443,4 +458,6 @@ def compile(
     """
     if memory_budget is not None:  # last, since passes that merge what is computed twice would undo it
         passes = (*(one for one in passes if one is not recompute_cheap), recompute(memory_budget))
-    return Compiled(function, passes, plan_bytes)
+    if accuracy not in get_args(Accuracy):
+        raise SettingError(f"accuracy is {accuracy!r}; it can be 'fast' or 'exact'")
+    return Compiled(function, passes, plan_bytes, accuracy)

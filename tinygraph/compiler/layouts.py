@@ -7,38 +7,51 @@ images keep their layout from op to op and change it only where somebody else re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from tinygraph.analysis.memory import may_be_view
+from tinygraph.analysis.views import may_be_view
 from tinygraph.compiler.choosing import lower
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.types import ArrayType
-from tinygraph.kernels.lowering import Layout, Layouts, rows
+from tinygraph.kernels.lowering import Layout, Layouts, Lowering, rows
 
-Key = tuple[int, int]  # a value: its node and the number of the output
-_ROUNDS = 2  # the second tells kernels what the first one gave them
+_ROUNDS = 2  # in the second, results follow what the first one gave their operands
 _FEWEST_AXES = 3  # batch, channels and a spatial axis: what has fewer lies in rows
 
 
-def key_of(entry: Any) -> Key:
-    """The key of an edge's value."""
-    return id(edge_node(entry)), edge_index(entry)
+class Question(NamedTuple):
+    """What an op's `lower` rule was asked, and what it answered."""
+
+    layouts: Layouts
+    answer: Lowering | None
 
 
-def choose_layouts(nodes: Sequence[Node], inputs: Sequence[Leaf]) -> dict[Key, Layout]:
+def choose_layouts(
+    nodes: Sequence[Node], inputs: Sequence[Leaf], target: Any
+) -> tuple[dict[Key, Layout], dict[int, Question]]:
     """The layouts of values that do not lie in rows.
+
+    A rule is asked once, with the layouts that its operands were offered by then; what it answers holds, whatever its
+    operands get in the end.
 
     Args:
         nodes: in the order in which they run.
         inputs: leaves whose memory belongs to the plan.
+        target: the CPU that kernels are generated for, or None.
+
+    Returns:
+        The layouts, and for the nodes whose rules were asked, by id, the question and the answer.
     """
     ours = {id(node) for node in nodes if not may_be_view(node)} | {id(leaf) for leaf in inputs}
     concerned = list(filter(_has_axes, nodes))
+    asked: dict[int, Question] = {}
     chosen: dict[Key, Layout] = {}
     for _ in range(_ROUNDS):
         seen, proposed, demands = dict(chosen), dict[Key, Layout](), dict[Key, Layout]()
         for node in concerned:
-            wanted = _wanted(node, seen)
+            if node.op.lowering is not None and id(node) not in asked:
+                asked[id(node)] = _ask(node, seen, target)
+            wanted = _wanted(node, seen, asked.get(id(node)))
             for i, layout in enumerate(wanted.outputs):
                 if layout is not None:
                     proposed[id(node), i] = layout
@@ -48,7 +61,16 @@ def choose_layouts(nodes: Sequence[Node], inputs: Sequence[Leaf]) -> dict[Key, L
                     demands[key_of(entry)] = _joined(demands.get(key_of(entry), layout), layout)
         chosen = demands | {key: _joined(layout, demands.get(key)) for key, layout in proposed.items()}
         chosen = {key: layout for key, layout in chosen.items() if layout != rows(len(layout.order))}
-    return chosen
+    return chosen, asked
+
+
+def _ask(node: Node, offered: Mapping[Key, Layout], target: Any) -> Question:
+    """Ask a node's rule what it makes of operands in the layouts offered, and of results in rows."""
+    layouts = Layouts(
+        tuple(_layout(entry, offered) for entry in node.inputs),
+        tuple(rows(len(types.shape)) for types in node.output_types),
+    )
+    return Question(layouts, lower(node, *layouts, target))
 
 
 def _joined(first: Layout, second: Layout | None) -> Layout:
@@ -62,16 +84,10 @@ def _has_axes(node: Node) -> bool:
     )
 
 
-def _wanted(node: Node, chosen: Mapping[Key, Layout]) -> Layouts:
+def _wanted(node: Node, chosen: Mapping[Key, Layout], asked: Question | None) -> Layouts:
     """What a node's kernel asks for; without a say of its own, results follow an operand of their shape."""
-    if node.op.lowering is not None:
-        inputs = tuple(_layout(entry, chosen) for entry in node.inputs)
-        outputs = tuple(
-            chosen.get((id(node), i), rows(len(types.shape))) for i, types in enumerate(node.output_types)
-        )
-        lowering = lower(node, inputs, outputs)
-        if lowering is not None and lowering.layouts is not None:
-            return lowering.layouts
+    if asked is not None and asked.answer is not None and asked.answer.layouts is not None:
+        return asked.answer.layouts
     return Layouts((), tuple(_followed(node, types, chosen) for types in node.output_types))
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tinygraph.analysis.operations import operations_of
+from tinygraph.analysis.operation_counts import operations_of
+from tinygraph.analysis.units import SECONDS
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.types import type_of
 from tinygraph.errors import SettingError
@@ -124,11 +125,7 @@ class Profile:
         return draw(self.plan.graph, path, times=self.times, **wishes)
 
     def __repr__(self) -> str:
-        from tinygraph.drawing.model.overlays import text_of
-
-        return (
-            f"<Profile of {self.name or 'a plan'}: {len(self.steps)} steps, {text_of('time', self.seconds)}>"
-        )
+        return f"<Profile of {self.name or 'a plan'}: {len(self.steps)} steps, {SECONDS.text(self.seconds)}>"
 
     def __str__(self) -> str:
         return self.table()

@@ -16,17 +16,12 @@ import numpy as np
 
 from tinygraph.core.node import Node
 from tinygraph.core.op import Op
-from tinygraph.core.types import ArrayType, WeakType
+from tinygraph.core.types import WeakType, is_python_integer
 from tinygraph.errors import DTypeError
 from tinygraph.kernels.lowering import Array
 
 _PROBES = (0.0, -1.5, 0.5, 1e200)
 _CLASSES: dict[str, type] = {"b": bool, "i": int, "f": float, "c": complex}
-
-
-def is_python_integer(types: ArrayType | None) -> bool:
-    """Whether a value is a captured Python integer."""
-    return isinstance(types, WeakType) and types.dtype.kind == "i"
 
 
 def runs_in_python(node: Node) -> bool:

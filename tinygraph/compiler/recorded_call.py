@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes import Pass, run_passes
 from tinygraph.compiler.plan import Plan
 from tinygraph.core.bodies import Body, substituted
@@ -44,8 +45,11 @@ class Recorder:
         plans: what was planned for them so far.
     """
 
-    def __init__(self, graph: Graph, trace: Trace, passes: Sequence[Pass], name: str) -> None:
+    def __init__(
+        self, graph: Graph, trace: Trace, passes: Sequence[Pass], name: str, exact: bool = False
+    ) -> None:
         self._graph, self._trace, self._passes, self._name = graph, trace, passes, name
+        self._exact = exact
         self._call: RecordedCall | None = None
         self.found: dict[int, Recording] = {}
         self.plans: list[Plan] = []
@@ -104,7 +108,7 @@ class Recorder:
         return Recording(self._call.carrying(carries, own), None)
 
     def _planned(self, graph: Graph) -> Callable[[Sequence[Any]], Sequence[Any]]:
-        plan = Plan(run_passes(graph, self._passes)[-1].graph)
+        plan = build_plan(run_passes(graph, self._passes)[-1].graph, exact=self._exact)
         self.plans.append(plan)
         return plan
 

@@ -56,7 +56,7 @@ class ScalarRun:
             )
             for node, numbers, _, outputs, _ in taken
         ]
-        run = scalars.bind(steps).run
+        run = scalars.bind(steps)
         return tuple(node for node, *_ in taken), Kernel(run, f"generated, {len(taken)} numbers")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygraph.analysis.kept import Kept
+from tinygraph.analysis.units import BYTES, OPERATIONS, SECONDS
 from tinygraph.compiler.arena import ALIGNMENT
 from tinygraph.compiler.profile import Profile, bytes_moved, operations_in
 from tinygraph.core.node import Node, edge_index, edge_node, edge_type, is_recorded
@@ -91,16 +92,14 @@ def _rows(columns: Sequence[Column], order: Sequence[int]) -> Iterator[list[str]
 
 
 def _title(plan: Plan, profile: Profile | None) -> str:
-    from tinygraph.drawing.model.overlays import bytes_text, text_of
-
-    arena = f"{len(plan.steps):,} steps, arena of {bytes_text(plan.arena_bytes)}"
+    arena = f"{len(plan.steps):,} steps, arena of {BYTES.text(plan.arena_bytes)}"
     if any(node.phase == "backward" for node in plan.graph.nodes):
-        arena += f", {bytes_text(Kept(plan.graph).nbytes)} kept for backward"
+        arena += f", {BYTES.text(Kept(plan.graph).nbytes)} kept for backward"
     if profile is None:
         return f"Plan: {arena}; a buffer +offset is a place in it"
     runs = f"median of {profile.repeats} runs" if profile.repeats > 1 else "one run"
     name = f" of {profile.name}" if profile.name else ""
-    return f"Profile{name}: {text_of('time', profile.seconds)} ({runs}), {arena}"
+    return f"Profile{name}: {SECONDS.text(profile.seconds)} ({runs}), {arena}"
 
 
 def _order(plan: Plan, profile: Profile | None, slowest: int | None) -> Sequence[int]:
@@ -113,7 +112,6 @@ def _order(plan: Plan, profile: Profile | None, slowest: int | None) -> Sequence
 def _columns(plan: Plan, profile: Profile | None) -> list[Column]:
     """What the table says of each step."""
     from tinygraph.drawing.model.labels import usual_dtype
-    from tinygraph.drawing.model.overlays import bytes_text, text_of
 
     steps = plan.steps
     usual = usual_dtype(plan.graph.nodes)
@@ -125,7 +123,7 @@ def _columns(plan: Plan, profile: Profile | None) -> list[Column]:
         Column("phase", lambda i: steps[i].node.phase),
         Column("kernel", lambda i: _kernel(steps[i])),
         Column("shapes", lambda i: _shapes(steps[i], usual)),
-        Column("bytes", lambda i: bytes_text(moved[i]) if moved[i] else "", True, bytes_text(sum(moved))),
+        Column("bytes", lambda i: BYTES.text(moved[i]) if moved[i] else "", True, BYTES.text(sum(moved))),
         Column("flops", lambda i: _flops(counts[i]), True, _flops(sum(count or 0 for count in counts))),
     ]
     if profile is None:
@@ -134,7 +132,7 @@ def _columns(plan: Plan, profile: Profile | None) -> list[Column]:
     found, total = profile.steps, profile.seconds or 1.0
     return [
         *columns,
-        Column("time", lambda i: text_of("time", found[i].seconds), True, text_of("time", profile.seconds)),
+        Column("time", lambda i: SECONDS.text(found[i].seconds), True, SECONDS.text(profile.seconds)),
         Column("share", lambda i: f"{found[i].seconds / total:.0%}", True),
         Column("rate", lambda i: _rate(moved[i], counts[i], found[i].seconds), True),
     ]
@@ -163,29 +161,25 @@ def _shapes(step: Step, usual: np.dtype[Any] | None) -> str:
 
 
 def _flops(count: int | None) -> str:
-    from tinygraph.drawing.model.overlays import text_of
-
-    return text_of("flops", count).strip() if count else "" if count == 0 else "?"
+    return OPERATIONS.text(count).strip() if count else "" if count == 0 else "?"
 
 
 def _rate(nbytes: int, flops: int | None, seconds: float) -> str:
     """Operations or bytes a second, whichever is the bound that is nearer."""
-    from tinygraph.drawing.model.overlays import bytes_text, text_of
-
     if not seconds or not nbytes:
         return ""
     if flops is not None and flops >= INTENSE * nbytes:
-        return f"{text_of('flops', flops / seconds)}FLOP/s"
-    return f"{bytes_text(nbytes / seconds)}/s"
+        return f"{OPERATIONS.text(flops / seconds)}FLOP/s"
+    return f"{BYTES.text(nbytes / seconds)}/s"
 
 
 class _Buffers:
     """Where the results of a plan's steps are."""
 
     def __init__(self, plan: Plan) -> None:
-        begin = _address(plan._arena)
+        begin = _address(plan.arena)
         self._start = begin + -begin % ALIGNMENT
-        self._end = begin + plan._arena.nbytes
+        self._end = begin + plan.arena.nbytes
         self._states = {
             _address(leaf.value): leaf.name or f"a {leaf.kind}"
             for leaf in plan.graph.leaves

@@ -299,6 +299,7 @@ class Port:
 
 ROOT = Place()
 Edge = Node | Port
+Key = tuple[int, int]  # a value: the id of its node, and the number of the output
 
 
 def is_recorded(entry: Any) -> TypeGuard[Edge]:
@@ -312,6 +313,11 @@ def edge_node(edge: Edge) -> Node:
 
 def edge_index(edge: Edge) -> int:
     return edge.index if isinstance(edge, Port) else 0
+
+
+def key_of(edge: Edge) -> Key:
+    """What tells the value that an edge carries from all others."""
+    return (id(edge.node), edge.index) if isinstance(edge, Port) else (id(edge), 0)
 
 
 def edge_type(edge: Edge) -> ArrayType:

@@ -106,6 +106,14 @@ def written(leaf: Leaf) -> None:
     leaf.changed_at = here()
 
 
+def zero_gradient(parameter: Tensor, set_to_none: bool = True) -> None:
+    """Forget a gradient, or set one that exists to zero."""
+    if set_to_none or parameter.grad is None:
+        parameter.grad = None
+    else:
+        parameter.grad = Tensor(np.zeros(parameter.shape, parameter.grad.dtype))
+
+
 class Generator:
     """A source of random numbers with a seed: `numpy.random.Generator` behind the door.
 

@@ -71,6 +71,11 @@ class WeakType(ArrayType):
         return f"weak {self.dtype.name}"
 
 
+def is_python_integer(types: ArrayType | None) -> bool:
+    """Whether a type is that of a captured Python integer, which may be of any size."""
+    return isinstance(types, WeakType) and types.dtype.kind == "i"
+
+
 # NumPy scalars are the values of 0-d results; one shared type each keeps `apply` from building it.
 SCALAR_TYPES: dict[type, ArrayType] = {
     np.dtype(code).type: ArrayType((), np.dtype(code)) for code in "?bBhHiIlLqQefdgFDG"

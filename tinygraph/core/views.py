@@ -17,6 +17,7 @@ import numpy as np
 from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, edge_node, is_recorded
 from tinygraph.core.registry import ops
+from tinygraph.core.stand_ins import lies_in, run_on, zeros_like
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, ShapeError
 
@@ -148,11 +149,10 @@ def link_captured(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], o
     if len(operands) > 1 or not isinstance(base, Tensor):
         return  # what index arrays pick is copied
     known = _stand_ins(base)
-    with np.errstate(all="ignore"):
-        made = [op.forward(one, **settings) for one in known]
+    made = [run_on(op, array, (), settings) for array in known]
     several = isinstance(outputs, tuple)
     for index, output in enumerate(outputs if several else (outputs,)):
-        rows, columns = (one[index] if several else one for one in made)
+        rows, columns = (results[index] for results in made)
         in_rows, in_columns = _lies_in(rows, known[0], op), _lies_in(columns, known[1], op)
         if not (in_rows or in_columns):
             continue
@@ -213,12 +213,8 @@ def _note(base: Tensor, view: Tensor) -> None:
 
 def _lies_in(result: Any, operand: Any, op: Op) -> bool:
     """Whether an op's result lies in its operand's memory."""
-    if result.__class__ is not np.ndarray or operand.__class__ is not np.ndarray:
-        return False
-    if result is operand:
-        return op.put is not None  # else it is the same as a copy: no op writes its operands
-    base = result.base
-    return base is not None and (base is operand or base is operand.base)
+    # an op without a rule that gives its operand back makes as good as a copy: no op writes its operands
+    return lies_in(result, operand) and (result is not operand or op.put is not None)
 
 
 def _stand_ins(base: Tensor) -> tuple[Any, Any]:
@@ -228,8 +224,7 @@ def _stand_ins(base: Tensor) -> tuple[Any, Any]:
             shared.stand_ins = base._value, base._value
         else:
             types = base.type
-            rows = np.empty(types.shape, types.dtype)
-            columns = np.empty(types.shape, types.dtype, order="F")
+            rows, columns = zeros_like(types), zeros_like(types, "F")
             shared.stand_ins = (rows, columns) if types.shape else (rows[()], columns[()])
     return shared.stand_ins
 

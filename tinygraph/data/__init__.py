@@ -4,10 +4,10 @@ from tinygraph.data.dataset import Dataset as Dataset
 from tinygraph.data.dataset import Subset as Subset
 from tinygraph.data.dataset import TensorDataset as TensorDataset
 from tinygraph.data.dataset import random_split as random_split
+from tinygraph.data.dataset_files import check_finite as check_finite
+from tinygraph.data.dataset_files import read_cifar as read_cifar
+from tinygraph.data.dataset_files import read_idx as read_idx
+from tinygraph.data.dataset_files import read_idx_folder as read_idx_folder
+from tinygraph.data.dataset_files import read_npz as read_npz
 from tinygraph.data.digits import load_digits as load_digits
-from tinygraph.data.files import check_finite as check_finite
-from tinygraph.data.files import read_cifar as read_cifar
-from tinygraph.data.files import read_idx as read_idx
-from tinygraph.data.files import read_idx_folder as read_idx_folder
-from tinygraph.data.files import read_npz as read_npz
 from tinygraph.data.loader import DataLoader as DataLoader

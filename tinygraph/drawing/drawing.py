@@ -22,7 +22,7 @@ from tinygraph.drawing.page import write_page
 from tinygraph.drawing.styles import Style
 from tinygraph.errors import DrawingError, TinygraphWarning
 from tinygraph.interop.atomic_files import replace_file
-from tinygraph.interop.graphs.embedding import MOST_VALUES, embedded
+from tinygraph.interop.graphs.in_pictures import MOST_VALUES, embedded
 
 if TYPE_CHECKING:
     import graphviz

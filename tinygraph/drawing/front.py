@@ -10,8 +10,9 @@ from tinygraph.core.bodies import open_bodies
 from tinygraph.core.graph import Graph, graph_of
 from tinygraph.core.node import Edge, Node, edge_node
 from tinygraph.core.tensor import Tensor
-from tinygraph.drawing.model.levels import INSIDE, LARGEST, OVERLAYS, find_level
+from tinygraph.drawing.model.levels import INSIDE, find_level
 from tinygraph.drawing.model.module_tree import draw_tree, is_module, module_classes
+from tinygraph.drawing.model.overlays import OVERLAYS, chosen
 from tinygraph.drawing.styles import DEFAULT, load_style
 from tinygraph.errors import DrawingError
 from tinygraph.explaining import Contributions
@@ -20,7 +21,7 @@ from tinygraph.tracing import capture
 if TYPE_CHECKING:
     from tinygraph.drawing.drawing import Drawing
 
-SHOWABLE = ("names", "settings", "shapes", "dtypes", "values", "gradients", "source", *OVERLAYS, *LARGEST)
+SHOWABLE = ("names", "settings", "shapes", "dtypes", "values", "gradients", "source", *OVERLAYS)
 USUALLY = ("names", "settings", "shapes", "dtypes")
 
 
@@ -66,9 +67,9 @@ def draw(
             which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the
             backward pass: each buffer once, at the last op that keeps it; parameters and data not at all),
             "gradient_norm", "nan" (how many numbers are not finite; the first op of each pass that makes one is
-            marked, and named in a note), "coverage" (how many operands lack a derivative to
-            second order, see `Graph.coverage`), "alive" (bytes of intermediate values that must be in memory while an
-            op runs; the op with the most is marked, and named in a note).
+            marked, and named in a note), "zeros" (which share of a result is zero; of a group the largest), "coverage"
+            (how many operands lack a derivative to second order, see `Graph.coverage`), "alive" (bytes of intermediate
+            values that must be in memory while an op runs; the op with the most is marked, and named in a note).
         style: "light", "dark", "okabe-ito" (for colour blindness), or a TOML file.
         focus: a tensor, node or name (of a tensor or group): the rest stands back, but for what it depends on and what
             depends on it. At "channel" and "neuron" it is the op to look into.
@@ -79,7 +80,7 @@ def draw(
         time_limit: seconds that a layout may take before a coarser picture is drawn.
 
     A picture holds values of parameters and data, as numbers or colours, only where they are asked for: by "values",
-    "gradients", "nan" or "gradient_norm" in `show`, or by zoom "channel" or "neuron", which show nothing else.
+    "gradients", "nan", "zeros" or "gradient_norm" in `show`, or by zoom "channel" or "neuron", which show nothing else.
     Otherwise `.source`, `.svg()`, `.png()` and `.pdf()` are structure alone.
 
     Raises:
@@ -140,7 +141,7 @@ def draw(
                 style=look,
                 time_limit=time_limit,
                 most_elements=MOST_ELEMENTS if numbers else 0,
-                overlay=next((one for one in show if one in (*OVERLAYS, *LARGEST)), None),
+                overlay=next((one.name for one in chosen(show)), None),
                 timing="time" in show,
                 times=measured,
             ),

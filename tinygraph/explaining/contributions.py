@@ -23,7 +23,7 @@ LIMIT = 16
 LONGEST_PATH = 6  # names of a path that are printed
 
 Array = np.ndarray[Any, Any]
-Step = tuple[Node, int]  # a node, and the position of the operand that a path enters by
+PathStep = tuple[Node, int]  # a node, and the position of the operand that a path enters by
 
 
 class Contribution(NamedTuple):
@@ -50,7 +50,7 @@ class Contribution(NamedTuple):
 class _Family(NamedTuple):
     """Paths with a common beginning."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
     branches: tuple[int, ...]  # positions in `steps` where families part
     ends: bool
 
@@ -196,9 +196,9 @@ def contributions(output: Tensor, wrt: Tensor | str, *, limit: int = LIMIT) -> C
     return Contributions(graph, parts, np.asarray(whole), names, name_of(target), name_of(out))
 
 
-def _uses(graph: Graph, gradients: Mapping[int, Any]) -> dict[tuple[int, int], list[Step]]:
+def _uses(graph: Graph, gradients: Mapping[int, Any]) -> dict[tuple[int, int], list[PathStep]]:
     """The uses of every value that lead to the output, by (id of its node, its index there)."""
-    found: dict[tuple[int, int], list[Step]] = {}
+    found: dict[tuple[int, int], list[PathStep]] = {}
     for node in graph.nodes:
         if isinstance(node, Leaf) or id(node) not in gradients:
             continue
@@ -209,7 +209,7 @@ def _uses(graph: Graph, gradients: Mapping[int, Any]) -> dict[tuple[int, int], l
 
 
 def _families(
-    target: Edge, out: Edge, uses: Mapping[tuple[int, int], list[Step]], limit: int
+    target: Edge, out: Edge, uses: Mapping[tuple[int, int], list[PathStep]], limit: int
 ) -> list[_Family]:
     """The families of paths from the target to the output, split breadth first."""
     first = uses.get((id(edge_node(target)), edge_index(target)), [])

@@ -11,6 +11,8 @@ plain 16-byte vectors (`target.py`; the environment variable `TINYGRAPH_TARGET` 
     module               compile, bind to arrays, join bound kernels into one call
     elementwise          family: fused chains of elementwise ops of any strides, with reductions at the end
     scalars              family: programs of many single numbers
+    gemm, contractions   family: matrix products of any strides, with epilogues; einsum's labels as matrix products
+    losses               family: cross entropy with class indices, and its gradient
     convolution          family: the direct convolution and its two gradients, over planes (NHWC with a halo)
     layouts              family: NCHW to planes and back, weights to packed weights and back
     pooling              family: window maxima, their positions, and the scatter back, in any layout

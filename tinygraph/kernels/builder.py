@@ -22,6 +22,7 @@ Carried = list[Value]
 INDEX = ir.IntType(64)
 BOOL = ir.IntType(1)
 _BYTE = ir.IntType(8)
+_SHORT = ir.IntType(32)
 _POINTER = ir.PointerType()
 _SCALARS: dict[str, Any] = {
     "float32": ir.FloatType(),
@@ -79,6 +80,17 @@ class Function:
         """End the function."""
         self.ir.ret_void()
 
+    def add_entry(self, name: str) -> None:
+        """A second function, of one pointer: it reads this one's arguments from 64-bit integers, and calls it."""
+        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_POINTER]), name)
+        body = ir.IRBuilder(entry.append_basic_block("entry"))
+        arguments = []
+        for i, argument in enumerate(self.function.args):
+            place = body.gep(entry.args[0], [index(i)], inbounds=True, source_etype=INDEX)
+            arguments.append(body.load(place, typ=argument.type, align=8))
+        body.call(self.function, arguments)
+        body.ret_void()
+
     # -- control ---------------------------------------------------------------------------------------------------
 
     def loop(
@@ -115,6 +127,14 @@ class Function:
         self.ir.position_at_end(after)
         return list(held)
 
+    def units(self, body: Callable[[Offset], object]) -> None:
+        """For each unit of work in the range that this call is to do, of a kernel that splits."""
+
+        def one(unit: Offset, _: Carried) -> None:
+            body(unit)
+
+        self.loop(self.counts["first"], self.counts["last"], 1, one)
+
     def nest(
         self,
         sizes: Sequence[Offset],
@@ -129,6 +149,28 @@ class Function:
             return self.loop(0, sizes[len(indices)], 1, lambda i, inner: level([*indices, i], inner), held)
 
         return list(level([], carried))
+
+    def when(
+        self,
+        condition: Value | bool,
+        then: Callable[[], object],
+        otherwise: Callable[[], object] | None = None,
+    ) -> None:
+        """`if condition: then() else: otherwise()`; a condition known beforehand leaves one of them out."""
+        if isinstance(condition, bool):
+            chosen = then if condition else otherwise
+            if chosen is not None:
+                chosen()
+            return
+        if otherwise is None:
+            with self.ir.if_then(condition):
+                then()
+            return
+        with self.ir.if_else(condition) as (first, second):
+            with first:
+                then()
+            with second:
+                otherwise()
 
     # -- integers --------------------------------------------------------------------------------------------------
 
@@ -149,20 +191,34 @@ class Function:
             return known
         return self.ir.add(total, index(known)) if known else total
 
-    def divide_index(self, value: Offset, divisor: int) -> tuple[Offset, Offset]:
+    def divide_index(self, value: Offset, divisor: Offset) -> tuple[Offset, Offset]:
         """Quotient and remainder of a non-negative index."""
-        if isinstance(value, int):
+        if isinstance(value, int) and isinstance(divisor, int):
             return divmod(value, divisor)
-        if divisor == 1:
+        if isinstance(divisor, int) and divisor == 1:
             return value, 0
-        quotient = self.ir.udiv(value, index(divisor))
-        return quotient, self.ir.sub(value, self.ir.mul(quotient, index(divisor)))
+        quotient = self.ir.udiv(index(value), index(divisor))
+        return quotient, self.ir.sub(index(value), self.ir.mul(quotient, index(divisor)))
 
     def smaller_index(self, a: Offset, b: Offset) -> Offset:
         """The smaller of two indices."""
         if isinstance(a, int) and isinstance(b, int):
             return min(a, b)
         return self.ir.select(self.ir.icmp_signed("<", index(a), index(b)), index(a), index(b))
+
+    def at_most(self, a: Offset, b: Offset) -> Value | bool:
+        """a <= b, of indices."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a <= b
+        return self.ir.icmp_signed("<=", index(a), index(b))
+
+    def both(self, a: Value | bool, b: Value | bool) -> Value | bool:
+        """a and b, of conditions, lane by lane."""
+        if isinstance(a, bool):
+            return b if a else False
+        if isinstance(b, bool):
+            return a if b else False
+        return self.ir.and_(a, b)
 
     def table(self, numbers: Sequence[int]) -> Value:
         """A pointer to a constant table of 64-bit integers; read it with `lookup`."""
@@ -200,6 +256,28 @@ class Function:
         if dtype == "bool":
             value = self.ir.zext(value, memory_type("bool", width_of(value)))
         self.ir.store(value, self.at(pointer, offset, dtype), align=itemsize(dtype))
+
+    def load_first(self, pointer: Value, offset: Offset, dtype: str, width: int, valid: int) -> Value:
+        """The first `valid` of `width` consecutive elements, and zeros; what lies behind them is not touched."""
+        if valid == width:
+            return self.load(pointer, offset, dtype, width)
+        kind = vector_type(dtype, width)
+        name = f"llvm.masked.load.v{width}{_float_name(ir.Constant(kind, ir.Undefined))}.p0"
+        mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype))
+        load = self._declare(name, kind, [_POINTER, _SHORT, mask.type, kind])
+        zeros = splat(0, dtype, width)
+        return self.ir.call(load, [self.at(pointer, offset, dtype), alignment, mask, zeros])
+
+    def store_first(self, value: Value, pointer: Value, offset: Offset, valid: int) -> None:
+        """Write the first `valid` lanes of a value; what lies behind them is not touched."""
+        width = width_of(value)
+        if valid == width:
+            self.store(value, pointer, offset)
+            return
+        name = f"llvm.masked.store.v{width}{_float_name(value)}.p0"
+        mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype_of(value)))
+        store = self._declare(name, ir.VoidType(), [value.type, _POINTER, _SHORT, mask.type])
+        self.ir.call(store, [value, self.at(pointer, offset, dtype_of(value)), alignment, mask])
 
     def load_strided(self, pointer: Value, offset: Offset, stride: Offset, dtype: str, width: int) -> Value:
         """`width` elements `stride` apart: vector loads, one load for all lanes, or a load per lane."""
@@ -334,10 +412,6 @@ class Function:
         """Lanes that are not a number."""
         return self.ir.fcmp_unordered("uno", a, a)
 
-    def both(self, a: Value, b: Value) -> Value:
-        """Lanes in which both conditions hold."""
-        return self.ir.and_(a, b)
-
     def either(self, a: Value, b: Value) -> Value:
         """Lanes in which a condition holds."""
         return self.ir.or_(a, b)
@@ -465,5 +539,9 @@ def itemsize(dtype: str) -> int:
     return np.dtype(dtype).itemsize
 
 
+def _first_lanes(width: int, valid: int) -> Any:
+    return ir.Constant(ir.VectorType(BOOL, width), [lane < valid for lane in range(width)])
+
+
 def _lanes(lanes: Sequence[int]) -> Any:
-    return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+    return ir.Constant(ir.VectorType(_SHORT, len(lanes)), list(lanes))

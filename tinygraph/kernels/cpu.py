@@ -24,6 +24,7 @@ class Target(NamedTuple):
         features: LLVM's list of its features.
         vector_bytes: the size of a vector register.
         registers: how many vector registers there are.
+        exact: leave algorithms out that round more than sums do (Winograd's).
     """
 
     name: str
@@ -31,6 +32,7 @@ class Target(NamedTuple):
     features: str
     vector_bytes: int
     registers: int
+    exact: bool = False
 
     def lanes(self, dtype: Any) -> int:
         """How many elements of a dtype one vector holds."""

@@ -26,12 +26,14 @@ from tinygraph.kernels.builder import (
 )
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.emission import emit
-from tinygraph.kernels.module import Bound, Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
 Array = np.ndarray[Any, Any]
 DTYPES = ("float32", "float64", "bool")
 _UNROLLED = 4  # accumulators, so that additions do not wait for each other
+_FEWEST_TO_SPLIT = 16384  # elements: below, meeting the other threads takes as long as the work
+_VECTORS_A_UNIT = 16  # of a loop that threads divide
 
 
 class Reduction(NamedTuple):
@@ -52,7 +54,7 @@ REDUCTIONS = {
 }
 
 
-class Operand(NamedTuple):
+class Strided(NamedTuple):
     """An array as the kernel sees it: dtype and strides, in elements, along the axes of the loops (0: broadcast)."""
 
     dtype: str
@@ -113,15 +115,15 @@ def bind(
         if dtype not in DTYPES:
             raise DTypeError(f"input {i} of the program is {dtype}; kernels take {', '.join(DTYPES)}")
     built = kernel(program, shape, tuple(operands), kinds, axes, current_target())
-    return built.bind(*inputs, *outputs)
+    return built.bind(*inputs, *outputs, span=1 if built.splits else None)
 
 
-def _operand(array: Array, shape: tuple[int, ...], role: str) -> Operand:
+def _operand(array: Array, shape: tuple[int, ...], role: str) -> Strided:
     size = array.dtype.itemsize
     strides = np.broadcast_to(array, shape).strides if array.shape != shape else array.strides
     if any(stride % size for stride in strides):
         raise ShapeError(f"{role} has strides {strides}, not multiples of its itemsize {size}; copy it first")
-    return Operand(
+    return Strided(
         array.dtype.name, tuple(s // size if n != 1 else 0 for s, n in zip(strides, shape, strict=True))
     )
 
@@ -142,7 +144,7 @@ def _output(out: Array, shape: tuple[int, ...], kind: str | None, axes: tuple[in
 def kernel(
     program: Program,
     shape: tuple[int, ...],
-    operands: tuple[Operand, ...],
+    operands: tuple[Strided, ...],
     reductions: tuple[str | None, ...],
     axes: tuple[int, ...],
     target: Target,
@@ -152,13 +154,32 @@ def kernel(
     loops = _ordered_axes(shape, operands, axes)
     title = "+".join(dict.fromkeys(step.title for step in program.steps if step.op != "constant")) or "copy"
 
+    width = _width(program, target)
+    splits = _units(loops, any(reductions), width)
+
     def write(code: Function) -> None:
         if 0 not in shape or any(reductions):
-            _Nest(code, program, loops, operands, reductions, _width(program, target)).write()
+            nest = _Nest(code, program, loops, operands, reductions, width)
+            if splits:
+                nest.write_units(splits)
+            else:
+                nest.write()
 
-    return compile_kernel(
-        title + "".join(f"|{kind}" for kind in reductions if kind), names, write, target=target
-    )
+    title += "".join(f"|{kind}" for kind in reductions if kind)
+    return compile_kernel(title, names, write, splits=splits, target=target)
+
+
+def _units(axes: list[Axis], reduces: bool, width: int) -> int:
+    """Units of work that threads may divide: turns of the outer loop, or parts of the only one. 0: too small."""
+    if math.prod(axis.size for axis in axes) < _FEWEST_TO_SPLIT:
+        return 0
+    kept = [axis for axis in axes[:-1] if not axis.reduced]
+    if kept:
+        return kept[0].size
+    if axes[-1].reduced:
+        return 0
+    vectors = (_UNROLLED if axes[-1].size >= 2 * _UNROLLED * width else 1) if reduces else _VECTORS_A_UNIT
+    return math.ceil(axes[-1].size / (vectors * width))
 
 
 def _width(program: Program, target: Target) -> int:
@@ -167,7 +188,7 @@ def _width(program: Program, target: Target) -> int:
 
 
 def _ordered_axes(
-    shape: tuple[int, ...], operands: tuple[Operand, ...], reduced: tuple[int, ...]
+    shape: tuple[int, ...], operands: tuple[Strided, ...], reduced: tuple[int, ...]
 ) -> list[Axis]:
     """Loops from the slowest to the fastest in memory, merged where all operands are contiguous across two."""
     axes = [
@@ -197,7 +218,7 @@ class _Nest:
         code: Function,
         program: Program,
         axes: list[Axis],
-        operands: tuple[Operand, ...],
+        operands: tuple[Strided, ...],
         reductions: tuple[str | None, ...],
         width: int,
     ) -> None:
@@ -218,6 +239,55 @@ class _Nest:
         self.code.nest(
             [axis.size for axis in self.kept], lambda indices, _: body(self._bases(self.kept, indices))
         )
+
+    def write_units(self, units: int) -> None:
+        """The same for a range of units: of the outer loop, or of vectors of the only one."""
+        code, size = self.code, self.vector.size
+        if self.kept:
+            body = (
+                self._reduce_lanes
+                if self.vector.reduced
+                else self._reduce_rows
+                if self.reduced
+                else self._map
+            )
+            code.units(
+                lambda k: code.nest(
+                    [axis.size for axis in self.kept[1:]],
+                    lambda rest, _: body(self._bases(self.kept, [k, *rest])),
+                )
+            )
+            return
+        bases = self._bases([], [])
+        step = math.ceil(size / units / self.width) * self.width  # elements a unit, but for the last
+        begin = code.offset((code.counts["first"], step))
+        end = code.smaller_index(code.offset((code.counts["last"], step)), size // self.width * self.width)
+        if self.reduced:
+            code.loop(
+                begin,
+                code.smaller_index(end, size // step * step),
+                step,
+                lambda i, _: self._columns(bases, i, self.width, step // self.width),
+            )
+            start, vectors = size // step * step, size % step // self.width
+
+            def last() -> None:
+                if vectors:
+                    self._columns(bases, start, self.width, vectors)
+                if size % self.width:
+                    self._columns(bases, size // self.width * self.width, size % self.width, 1)
+        else:
+            hoisted = self._hoisted(bases)
+            code.loop(
+                begin, end, self.width, lambda i, _: self._evaluate(bases, i, self.width, hoisted) and None
+            )
+
+            def last() -> None:
+                if size % self.width:
+                    whole = size // self.width * self.width
+                    self._evaluate(bases, whole, size - whole, hoisted)
+
+        code.when(code.at_most(units, code.counts["last"]), last)
 
     def _bases(
         self, axes: Sequence[Axis], indices: Sequence[Offset], start: Sequence[Offset] | None = None

@@ -5,6 +5,7 @@ Which value gets which layout, and where, is decided by the plan (`tinygraph.com
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -84,6 +85,7 @@ class _Memory:
         }  # fmt: skip
 
 
+@functools.cache
 def rows(ndim: int) -> Layout:
     """The layout of NumPy's own arrays: the last axis innermost."""
     return Layout(tuple(range(ndim)), ((0, 0),) * ndim)
@@ -127,11 +129,28 @@ class Lowering(NamedTuple):
     name: str = ""
 
 
-def in_order(*calls: Run) -> Run:
-    """One call for several."""
+class InOrder:
+    """One call for several.
 
-    def run() -> None:
-        for call in calls:
+    Attributes:
+        calls: what is called, in order, none of them several calls again.
+    """
+
+    __slots__ = ("calls",)
+
+    def __init__(self, calls: Sequence[Run]) -> None:
+        self.calls: tuple[Run, ...] = tuple(part for call in calls for part in calls_of(call))
+
+    def __call__(self) -> None:
+        for call in self.calls:
             call()
 
-    return run
+
+def calls_of(run: Run) -> tuple[Run, ...]:
+    """The single calls that a call is made of."""
+    return run.calls if isinstance(run, InOrder) else (run,)
+
+
+def in_order(*calls: Run) -> Run:
+    """One call for several."""
+    return InOrder(calls)

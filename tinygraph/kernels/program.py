@@ -14,7 +14,7 @@ import numpy as np
 from tinygraph.core.op import Op
 
 
-class Step(NamedTuple):
+class Instruction(NamedTuple):
     """One op, the numbers of its operands, and its settings.
 
     Attributes:
@@ -46,7 +46,7 @@ class Program(NamedTuple):
     """
 
     inputs: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Instruction, ...]
     outputs: tuple[int, ...]
 
 
@@ -63,7 +63,7 @@ class ProgramBuilder:
 
     def __init__(self) -> None:
         self._inputs: list[str] = []
-        self._steps: list[Step] = []
+        self._steps: list[Instruction] = []
 
     def input(self, dtype: Any) -> int:
         """One more input; all inputs come before the first step."""
@@ -83,7 +83,7 @@ class ProgramBuilder:
     def step(self, op: Op | str, *operands: int, **settings: Any) -> int:
         """Apply an op to values; returns the number of the result."""
         pairs = _sorted(settings)
-        self._steps.append(Step(op, operands, pairs, repr(pairs)))
+        self._steps.append(Instruction(op, operands, pairs, repr(pairs)))
         return len(self._inputs) + len(self._steps) - 1
 
     def program(self, *outputs: int) -> Program:

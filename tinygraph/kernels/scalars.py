@@ -18,7 +18,7 @@ from tinygraph.errors import DTypeError, ShapeError
 from tinygraph.kernels.builder import Offset, Value, dtype_of, index, splat
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.emission import Code, emit
-from tinygraph.kernels.module import Bound, Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 
 Array = np.ndarray[Any, Any]
 _DTYPES = {"f": "float32", "d": "float64", "?": "bool"}  # `dtype.name` is slow

@@ -80,7 +80,7 @@ def load_model(path: str | Path, *, most_numbers: int = MOST_NUMBERS) -> Module:
     """
     path = Path(path)
     with refusing(path.name), limited_numbers(most_numbers):
-        return _Reading(path).model()
+        return _ModelFileReading(path).model()
 
 
 def input_types(path: str | Path) -> list[ArrayType] | None:
@@ -91,11 +91,11 @@ def input_types(path: str | Path) -> list[ArrayType] | None:
     """
     path = Path(path)
     with refusing(path.name):
-        return _Reading(path).inputs()[1]
+        return _ModelFileReading(path).inputs()[1]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class WiredLayer:
     """One entry of a model file: what is applied, and to what."""
 
     name: str
@@ -112,7 +112,7 @@ class Wired(Module):
         outputs: what a call returns: one tensor, or a tuple of them.
     """
 
-    def __init__(self, inputs: Sequence[str], steps: Sequence[Step], outputs: Sequence[str]) -> None:
+    def __init__(self, inputs: Sequence[str], steps: Sequence[WiredLayer], outputs: Sequence[str]) -> None:
         self._inputs = tuple(inputs)
         self._steps = tuple(steps)
         self._outputs = tuple(outputs)
@@ -147,7 +147,7 @@ class Wired(Module):
         return f"{', '.join(self._inputs)} -> {', '.join(self._outputs)}"
 
 
-def run(step: Step, values: Mapping[str, Any]) -> Any:
+def run(step: WiredLayer, values: Mapping[str, Any]) -> Any:
     """What a step computes from the inputs and earlier steps; an op is named like a module in drawings."""
     operands = [_read(values, name) for name in step.reads]
     with nullcontext() if isinstance(step.apply, Module) else scope(step.name):
@@ -164,7 +164,7 @@ def _read(values: Mapping[str, Any], name: str) -> Any:
     return results[int(number)]
 
 
-class _Reading:
+class _ModelFileReading:
     """One file on its way to being a model."""
 
     def __init__(self, path: Path) -> None:
@@ -275,7 +275,7 @@ class _Reading:
 
     # -- its layers ------------------------------------------------------------------------------------------------
 
-    def steps(self, inputs: Sequence[str]) -> list[Step]:
+    def steps(self, inputs: Sequence[str]) -> list[WiredLayer]:
         entries = self.content.get("layers")
         if (
             not isinstance(entries, list)
@@ -290,7 +290,7 @@ class _Reading:
             raise FileFormatError(
                 f"{self.path.name}: there are {len(entries)} layers; {MOST_LAYERS} are the most"
             )
-        steps: list[Step] = []
+        steps: list[WiredLayer] = []
         known = set(inputs)
         for i, entry in enumerate(entries):
             place = ("layers", i)
@@ -300,7 +300,7 @@ class _Reading:
             reads = self.names((*place, "inputs"), entry.get("inputs", before))
             for one in reads:
                 self.check_read((*place, "inputs"), one, known)
-            steps.append(Step(name, reads, self.applied(place, entry)))
+            steps.append(WiredLayer(name, reads, self.applied(place, entry)))
             known.add(name)
         return steps
 
@@ -323,7 +323,7 @@ class _Reading:
             place, f"nothing is called {name!r}{_near(name, known)}; there are {_listed(sorted(known))}"
         )
 
-    def check_used(self, inputs: Sequence[str], steps: Sequence[Step], outputs: Sequence[str]) -> None:
+    def check_used(self, inputs: Sequence[str], steps: Sequence[WiredLayer], outputs: Sequence[str]) -> None:
         read = {*outputs, *(name for step in steps for name in step.reads)}
         read |= {name.rpartition(".")[0] for name in read}
         for i, step in enumerate(steps):
@@ -394,7 +394,9 @@ class _Reading:
             if one.default is inspect.Parameter.empty and key not in given and not variadic:
                 self.fail(place, f"{name} needs the argument {key!r}")
 
-    def check_types(self, inputs: Sequence[str], types: Sequence[ArrayType], steps: Sequence[Step]) -> None:
+    def check_types(
+        self, inputs: Sequence[str], types: Sequence[ArrayType], steps: Sequence[WiredLayer]
+    ) -> None:
         """Run the model on types, to refuse layers that do not fit each other by their lines."""
         reached: list[int] = []
 
@@ -430,7 +432,7 @@ def layer_classes() -> dict[str, type[Module]]:
     }
 
 
-def _assembled(inputs: Sequence[str], steps: Sequence[Step], outputs: Sequence[str]) -> Module:
+def _assembled(inputs: Sequence[str], steps: Sequence[WiredLayer], outputs: Sequence[str]) -> Module:
     chain = [inputs[0], *(step.name for step in steps)]
     in_sequence = all(step.reads == (before,) for step, before in zip(steps, chain, strict=False))
     layers = {step.name: step.apply for step in steps if isinstance(step.apply, Module)}

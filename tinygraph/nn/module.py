@@ -16,7 +16,7 @@ import numpy as np
 from tinygraph.compiler.compiled import Compiled
 from tinygraph.core.modes import Place, mode, modes, scope
 from tinygraph.core.node import Leaf
-from tinygraph.core.state import buffer, convert, write
+from tinygraph.core.state import buffer, convert, write, zero_gradient
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import require_plain
 from tinygraph.errors import SettingError, StateDictError, printable
@@ -403,14 +403,6 @@ class Module:
             return printable(f"{type(self).__name__}({self.extra_repr()})")
         lines = [self.extra_repr()] if self.extra_repr() else []
         return printable(f"{type(self).__name__}(\n  " + "\n  ".join(lines + children) + "\n)")
-
-
-def zero_gradient(parameter: Tensor, set_to_none: bool = True) -> None:
-    """Forget a gradient, or set one that exists to zero."""
-    if set_to_none or parameter.grad is None:
-        parameter.grad = None
-    else:
-        parameter.grad = Tensor(np.zeros(parameter.shape, parameter.grad.dtype))
 
 
 def _uncompiled(value: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes, no_grad, phase
-from tinygraph.core.state import buffer, read, write
+from tinygraph.core.state import buffer, read, write, zero_gradient
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import DTypeError, RecordingError, SettingError, StateDictError
 
@@ -206,10 +206,7 @@ class Optimizer:
         """Forget the gradients, or set those that exist to zero."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                if set_to_none or parameter.grad is None:
-                    parameter.grad = None
-                else:
-                    parameter.grad = Tensor(np.zeros(parameter.shape, parameter.grad.dtype))
+                zero_gradient(parameter, set_to_none)
 
     # -- saving ----------------------------------------------------------------------------------------------------
 

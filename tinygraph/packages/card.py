@@ -2,7 +2,7 @@
 
     tinygraph-cards.json    {"format": 1, "distribution": "tinygraph-rotary", "version": "0.1.0", "cards": [...]}
 
-`tinygraph ops check --write-card` makes the file (`testing/card.py`); here it is only read.
+`tinygraph ops check --write-card` makes the file (`testing/card_making.py`); here it is only read.
 """
 
 from __future__ import annotations

@@ -219,6 +219,20 @@ class BuiltinOps:
     ) -> Any:
         """-sum over classes of target * log_softmax(logits);  d/dlogits = softmax(logits) - target."""
 
+    def cross_entropy_gradient(
+        self,
+        cotangent: Any,
+        logits: Any,
+        labels: Any,
+        /,
+        *,
+        label_smoothing: float = 0.0,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ) -> Any:
+        """cotangent * d cross_entropy / d logits = cotangent * (softmax(logits) - target), / counted of a
+        mean."""
+
     def cumprod(self, x: Any, /, *, axis: Any = None) -> Any:
         """The products of the elements up to each along `axis`, of x flattened by default;  right at zeros
         too."""
@@ -477,6 +491,18 @@ class BuiltinOps:
 
     def multiply(self, x: Any, y: Any, /) -> Any:
         """x * y;  d/dx = y,  d/dy = x."""
+
+    def nan_to_num(
+        self,
+        x: Any,
+        /,
+        *,
+        nan: float = 0.0,
+        posinf: float | None = None,
+        neginf: float | None = None,
+    ) -> Any:
+        """x with nan and the infinities replaced, by the largest finite numbers if None;  d/dx = 1 where x is
+        finite."""
 
     def negative(self, x: Any, /) -> Any:
         """-x;  d/dx = -1."""

@@ -16,10 +16,10 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
 from tinygraph.errors import SettingError
 from tinygraph.packages.time_limit import TimeLimit, limited_to
-from tinygraph.testing.causes import likely_cause
-from tinygraph.testing.differences import gap, pulled_back, pushed_forward
+from tinygraph.testing.differences import disagreement, pulled_back, pushed_forward
 from tinygraph.testing.law import DoesNotApply, Finding, Law, LawBroken
 from tinygraph.testing.laws import LAWS
+from tinygraph.testing.likely_causes import likely_cause
 from tinygraph.testing.roots import Cause, causes_of
 from tinygraph.testing.trial import random_like
 from tinygraph.transforms import jvp, vjp
@@ -269,7 +269,7 @@ def _check_order(
             compared.append(("forward", f"output {n}", found, forward))
     findings = []
     for mode, place, found, estimate in compared:
-        off = gap(found, estimate, rtol, noise)
+        off = disagreement(found, estimate, rtol, noise)
         if off is not None:
             what = (
                 f"the derivative of order {order} in {mode} mode differs from central differences ({place})"

@@ -1,6 +1,6 @@
 """What one application of an op costs: floating-point operations, bytes moved, bytes kept for the backward pass.
 
-Operations are counted in `core/operations.py`.
+Operations are counted in `analysis/operation_counts.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygraph.analysis.operations import operations
+from tinygraph.analysis.operation_counts import operations
 from tinygraph.core.op import Op
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of

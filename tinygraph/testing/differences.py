@@ -20,7 +20,7 @@ STEPS = (1e-3, 1e-2, 1e-4, 1e-5, 5e-2)
 STENCIL = ((1, 2 / 3), (-1, -2 / 3), (2, -1 / 12), (-2, 1 / 12))
 
 
-class Gap(NamedTuple):
+class Disagreement(NamedTuple):
     """Where a derivative and the differences disagree: two arrays of the operand's shape."""
 
     found: Array
@@ -63,7 +63,9 @@ def pushed_forward(
     return total
 
 
-def gap(found: Any, estimate: Callable[[float], Array], tolerance: float, noise: float) -> Gap | None:
+def disagreement(
+    found: Any, estimate: Callable[[float], Array], tolerance: float, noise: float
+) -> Disagreement | None:
     """Compare a derivative with its estimate by differences; None if they agree at some step.
 
     Args:
@@ -78,14 +80,14 @@ def gap(found: Any, estimate: Callable[[float], Array], tolerance: float, noise:
         with np.errstate(all="ignore"):
             expected = estimate(step)
         if expected.shape != found.shape:
-            return Gap(found, expected)
+            return Disagreement(found, expected)
         known = np.abs(expected[np.isfinite(expected)])
         if _distance(found, expected) <= tolerance * (max(known, default=0.0) + 1e-4 * max(noise, 1e-3)):
             return None
         estimates.append(expected)
     # the steps that suit the function agree with one another
     closest = [min(_distance(a, b) for b in estimates if b is not a) for a in estimates]
-    return Gap(found, estimates[int(np.argmin(closest))])
+    return Disagreement(found, estimates[int(np.argmin(closest))])
 
 
 def _distance(found: Array, expected: Array) -> float:

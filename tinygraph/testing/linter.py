@@ -89,7 +89,7 @@ def lint_op(op: Op | Composite | str) -> list[Fault]:
         rules: dict[int, Rule] = {
             id(rule): rule for rule in chain(op.rules.values(), op.tangent_rules.values())
         }
-        faults += chain.from_iterable(_Reading(op, rule).faults() for rule in rules.values())
+        faults += chain.from_iterable(_RuleReading(op, rule).faults() for rule in rules.values())
     order = ("error", "warning", "hint")
     return sorted(dict.fromkeys(faults), key=lambda fault: (order.index(fault.severity), fault.line))
 
@@ -205,7 +205,7 @@ def _broadcasts(sample: Any) -> bool:
 # -- one rule --------------------------------------------------------------------------------------------------------
 
 
-class _Reading:
+class _RuleReading:
     """One rule's source, and which of its names hold values that gradients flow through."""
 
     def __init__(self, op: Op, rule: Rule) -> None:
@@ -274,7 +274,7 @@ class _Reading:
         tree = syntax_of(found)
         if tree is None:
             return False
-        reading = object.__new__(_Reading)
+        reading = object.__new__(_RuleReading)
         reading.op, reading.function, reading.values = self.op, found, set(parameters(tree))
         return not any(map(reading._names_value, statements(tree)))
 

@@ -25,7 +25,7 @@ from tinygraph.testing.probes import probes_of
 from tinygraph.testing.trial import Trial, array_of
 from tinygraph.transforms import jvp, vjp
 
-Outcome = Literal["killed", "survived", "equivalent"]
+Fate = Literal["killed", "survived", "equivalent"]
 
 # The laws that a wrong rule breaks, by its mode and by the order of the derivatives that differ; those first that name
 # the fault best. A law about the other mode, or another order, may notice it as well.
@@ -62,7 +62,7 @@ class Verdict:
     """
 
     mutant: Mutant
-    outcome: Outcome
+    outcome: Fate
     law: str = ""
     sample: Sample | None = None
     reason: str = ""
@@ -107,7 +107,7 @@ class Score:
         caught, missed = len(self.killed), len(self.survivors)
         return 100.0 * caught / (caught + missed) if caught + missed else 100.0
 
-    def _with(self, outcome: Outcome) -> tuple[Verdict, ...]:
+    def _with(self, outcome: Fate) -> tuple[Verdict, ...]:
         return tuple(one for one in self.verdicts if one.outcome == outcome)
 
     @property

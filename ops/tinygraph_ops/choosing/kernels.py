@@ -1,4 +1,4 @@
-"""NumPy kernels of ops that choose among values: where, relu, clips."""
+"""NumPy kernels of ops that choose among values: where, relu, clips, numbers for what is none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph_ops.activations.ops import hardtanh, relu
-from tinygraph_ops.choosing.ops import clip, where
+from tinygraph_ops.choosing.ops import clip, nan_to_num, where
 from tinygraph_ops.numpy_kernels import Array, Run, in_order, lower_by
 
 _BITS = {"float32": np.int32, "float64": np.int64}
@@ -65,7 +65,14 @@ def make_hardtanh(inputs: Sequence[Any], outputs: Sequence[Array], *, min: float
     return make_clip((*inputs, min, max), outputs)
 
 
+def make_nan_to_num(inputs: Sequence[Any], outputs: Sequence[Array], **numbers: Any) -> Run:
+    """Replaced in place, where the result lies."""
+    (out,) = outputs
+    return in_order(partial(np.copyto, out, inputs[0]), partial(np.nan_to_num, out, copy=False, **numbers))
+
+
 where.lower(lower_by(make_where))
 relu.lower(lower_by(make_relu))
 clip.lower(lower_by(make_clip))
 hardtanh.lower(lower_by(make_hardtanh))
+nan_to_num.lower(lower_by(make_nan_to_num))

@@ -195,6 +195,62 @@ def np_clip(
 
 @op(
     kind="elementwise",
+    samples=[
+        Sample(
+            [np.nan, np.inf, -np.inf, 1.5],
+            nan=2.0,
+            posinf=9.0,
+            neginf=-8.0,
+            expected=[2.0, 9.0, -8.0, 1.5],
+            smooth=False,
+        ),
+        Sample([np.nan, 3.0], expected=[0.0, 3.0], smooth=False),
+        Sample([[-2.0], [0.5]]),
+        Sample([3.0 - 4.0j, 2.0 + 0.0j], expected=[3.0 - 4.0j, 2.0 + 0.0j]),
+    ],
+)
+def nan_to_num(x: Any, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+    """x with nan and the infinities replaced, by the largest finite numbers if None;  d/dx = 1 where x is finite."""
+    return np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+
+
+@nan_to_num.emit
+def nan_to_num_emitted(code: Any, x: Any, *, nan: float, posinf: float | None, neginf: float | None) -> Any:
+    from tinygraph.kernels.builder import dtype_of
+
+    most = float(np.finfo(dtype_of(x)).max)
+    high, low = most if posinf is None else posinf, -most if neginf is None else neginf
+    infinity = code.constant(np.inf, x)
+    bounded = code.select(code.compare("==", x, infinity), code.constant(high, x), x)
+    bounded = code.select(code.compare("==", x, code.negative(infinity)), code.constant(low, x), bounded)
+    return code.select(code.is_nan(x), code.constant(nan, x), bounded)
+
+
+@nan_to_num.vjp("x")
+def nan_to_num_wrt_x(g: Any, x: Any) -> Any:
+    if x.dtype.kind != "c":
+        return ops.where(ops.isfinite(x), g, 0)
+    real = ops.where(ops.isfinite(ops.real(x)), ops.real(g), 0)
+    return ops.make_complex(real, ops.where(ops.isfinite(ops.imag(x)), ops.imag(g), 0))
+
+
+@nan_to_num.numpy(np.nan_to_num)
+def _(x: Any, copy: bool = True, **numbers: Any) -> Any:
+    if not copy:
+        raise NumpyFunctionError(
+            "np.nan_to_num on tensors makes a new tensor: leave copy=False out and write x = np.nan_to_num(x)"
+        )
+    for name, number in numbers.items():
+        if np.ndim(number):
+            raise NumpyFunctionError(
+                f"np.nan_to_num on tensors takes one number for {name}, not an array of shape {np.shape(number)}; "
+                f"for one number each write np.where(np.isnan(x), numbers, x)"
+            )
+    return nan_to_num(x, **numbers)
+
+
+@op(
+    kind="elementwise",
     numpy=(np.abs, np.fabs),
     samples=[
         Sample([1.5, -2.0], expected=[1.5, 2.0]),

@@ -1,13 +1,16 @@
-"""The kernel of matrix products of two matrices: one call of BLAS into the result. Stacked ones are np.matmul's."""
+"""Kernels of contractions of two arrays: generated matrix products, or one call of BLAS where that is faster."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import prod
+from string import ascii_lowercase
 from typing import Any
 
+from tinygraph import kernels
 from tinygraph.plugin import Lowering, Types
-from tinygraph_ops.contraction.ops import matmul
+from tinygraph_ops.contraction.ops import einsum, formula, matmul
 from tinygraph_ops.numpy_kernels import Array, Run, numpy_lowering, same_float
 
 
@@ -35,6 +38,46 @@ def _is_plain(x: Array) -> bool:
 @matmul.lower
 def matmul_kernel(types: Types, layouts: Any, target: Any) -> Lowering | None:
     x, y = types.inputs
-    if not same_float(types) or y.ndim > 2 or not (x.size and y.size):
+    if not same_float(types) or not (x.size and y.size):
         return None
-    return numpy_lowering(make_dot, "np.dot")
+    generated = _generated(_matmul_terms(len(x.shape), len(y.shape)), types, target)
+    if generated is None or _is_large(x.shape, y.shape):
+        return numpy_lowering(make_dot, "np.dot") if y.ndim <= 2 else generated
+    return generated
+
+
+def _matmul_terms(left: int, right: int) -> tuple[str, str, str]:
+    """matmul in einsum's notation."""
+    stack = ascii_lowercase[: max(left, right, 2) - 2]
+    row, column = ("M" if left > 1 else ""), ("N" if right > 1 else "")
+    mine, theirs = (stack[len(stack) - max(ndim - 2, 0) :] for ndim in (left, right))
+    return f"{mine}{row}K", f"{theirs}K{column}", f"{stack}{row}{column}"
+
+
+def _is_large(x: tuple[int, ...], y: tuple[int, ...]) -> bool:
+    """Whether BLAS, which packs both operands, is better on one thread."""
+    if kernels.available():
+        from tinygraph.kernels.threads import get_threads
+
+        if get_threads() > 1:
+            return False
+    rows, depth, columns = prod(x[:-1]), x[-1], y[-1] if len(y) == 2 else 1
+    return len(y) <= 2 and min(rows, depth, columns) >= 512
+
+
+@einsum.lower
+def einsum_kernel(types: Types, layouts: Any, target: Any, *, subscripts: str) -> Lowering | None:
+    given = [one for one in types.inputs if one is not None]
+    if len(given) != 2 or not same_float(types) or not all(one.size for one in given):
+        return None
+    terms, output = formula(subscripts, [len(one.shape) for one in given])
+    return _generated((*terms, output), types._replace(inputs=tuple(given)), target)
+
+
+def _generated(terms: Sequence[str], types: Types, target: Any) -> Lowering | None:
+    if target is None or not kernels.available():
+        return None
+    from tinygraph.kernels import contractions
+
+    shapes = [one.shape for one in (*types.inputs, *types.outputs)]
+    return contractions.lowering(terms, shapes, types.outputs[0].dtype.name, target)

@@ -150,7 +150,7 @@ def einsum(x: Any, y: Any = None, *others: Any, subscripts: str) -> Any:
     The gradient of an operand is the product of the others with g, labelled as that operand.
     """
     operands = _given(x, y, others)
-    terms, output = _formula(subscripts, [np.ndim(one) for one in operands])
+    terms, output = formula(subscripts, [np.ndim(one) for one in operands])
     return np.einsum(f"{','.join(terms)}->{output}", *operands, optimize=len(operands) > 1)
 
 
@@ -180,7 +180,7 @@ def einsum_wrt_others(g: Any, x: Any, y: Any, others: Any, others_type: Any, sub
 @einsum.types
 def einsum_types(x: ArrayType, y: ArrayType | None = None, *others: ArrayType, subscripts: str) -> ArrayType:
     operands = _given(x, y, others)
-    terms, output = _formula(subscripts, [one.ndim for one in operands])
+    terms, output = formula(subscripts, [one.ndim for one in operands])
     sizes: dict[str, int] = {}
     for term, one in zip(terms, operands, strict=True):
         for label, size in zip(term, one.shape, strict=True):
@@ -197,7 +197,7 @@ def einsum_expansion(
     x: ArrayType, y: ArrayType | None = None, *others: ArrayType, subscripts: str
 ) -> Expansion:
     given = [(i, one) for i, one in enumerate((x, y, *others)) if one is not None]
-    terms, output = _formula(subscripts, [one.ndim for _, one in given])
+    terms, output = formula(subscripts, [one.ndim for _, one in given])
     sizes: dict[str, int] = {}
     for term, (_, one) in zip(terms, given, strict=True):
         sizes |= {
@@ -232,7 +232,7 @@ def _given(x: Any, y: Any, others: Any) -> list[Any]:
     return [one for one in (x, y, *others) if one is not None]
 
 
-def _formula(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
+def formula(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
     """The labels of each operand and of the output, with letters in the place of the dots."""
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
@@ -270,7 +270,7 @@ def _formula(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
 def _einsum_wrt(place: int, types: ArrayType, g: Any, operands: list[Any], subscripts: str) -> Any:
     """The gradient of the operand at `place`; `operands` has None there."""
     ranks = [types.ndim if k == place else one.ndim for k, one in enumerate(operands)]
-    terms, output = _formula(subscripts, ranks)
+    terms, output = formula(subscripts, ranks)
     factors, labels = [g], [output]
     for k, one in enumerate(operands):
         if k != place:

@@ -1,16 +1,21 @@
-"""NumPy kernels of the loss on classes: labels are compared with the classes instead of written to their places."""
+"""Kernels of the loss on classes: generated ones for classes that lie side by side, and NumPy's for all others.
+
+NumPy's compare labels with the classes instead of writing them to their places.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from tinygraph import kernels
 from tinygraph.plugin import ArrayType, Lowering, Types, reduced_shape
-from tinygraph_ops.losses.ops import check_labels, class_target, cross_entropy
-from tinygraph_ops.normalization.kernels import make_log_softmax
+from tinygraph_ops.losses.ops import check_labels, class_target, cross_entropy, cross_entropy_gradient
+from tinygraph_ops.normalization.kernels import make_log_softmax, make_softmax
 from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering
 
 _BOOL = np.dtype(bool)
@@ -126,12 +131,111 @@ def make_cross_entropy(
     return in_order(*calls)
 
 
+def _rows(logits: Array, labels: Array, *more: Array, label_smoothing: float, ignore_index: int) -> Any:
+    """Logits as rows of classes, with the strides of the rows of each further array; None where there are no rows."""
+    from tinygraph.kernels.losses import Rows
+
+    axis = 1 if logits.ndim > 1 else 0
+    classes = logits.shape[axis]
+    flat = []
+    for one in (logits, labels, *more):
+        wide = np.moveaxis(one, axis, -1).reshape(-1, classes) if one.ndim == logits.ndim else one.reshape(-1)
+        uneven = any(step % one.itemsize for step in one.strides) or not one.flags.aligned
+        if uneven or not np.may_share_memory(wide, one):
+            return None
+        if wide.ndim > 1 and classes > 1 and wide.strides[1] != one.itemsize:
+            return None
+        flat.append(0 if one.size == 1 else wide.strides[0] // one.itemsize)
+    made = Rows(
+        classes, flat[0], flat[1], labels.dtype.name, logits.dtype.name, label_smoothing, ignore_index
+    )
+    return made, flat[2:]
+
+
+def _checked(flag: Array, labels: Array, classes: int, ignore_index: int) -> Run:
+    """Looks for the wrong label once a kernel has met one."""
+
+    def check() -> None:
+        if flag[0]:
+            flag[0] = 0
+            check_labels(labels, labels == ignore_index, classes)
+
+    return check
+
+
+def generate_cross_entropy(
+    inputs: Sequence[Any], outputs: Sequence[Array], each: Array, *, reduction: str, **settings: Any
+) -> Run | None:
+    from tinygraph.kernels import losses
+
+    (logits, labels), (out,) = map(np.asarray, inputs), outputs
+    made = _rows(logits, labels, out if reduction == "none" else each, **settings)
+    if made is None:
+        return None
+    rows, (apart,) = made
+    flag = np.zeros(1, np.int64)
+    written = out if reduction == "none" else each
+    calls = [losses.losses(rows, apart).bind(logits, labels, written, flag, span=labels.size)]
+    if reduction != "none":
+        total = losses.total(rows, reduction == "mean")
+        calls.append(total.bind(each, labels, out, counts=[labels.size]))
+    check = _checked(flag, labels, rows.classes, rows.ignored)
+    return in_order(*calls, check)
+
+
+def generate_cross_entropy_gradient(
+    inputs: Sequence[Any], outputs: Sequence[Array], counted: Array, *, reduction: str, **settings: Any
+) -> Run | None:
+    from tinygraph.kernels import losses
+
+    (cotangent, logits, labels), (out,) = map(np.asarray, inputs), outputs
+    made = _rows(logits, labels, out, cotangent, **settings)
+    if made is None or cotangent.dtype != logits.dtype:
+        return None
+    rows, (apart, between) = made
+    flag = np.zeros(1, np.int64)
+    calls = []
+    if reduction == "mean":
+        calls.append(losses.counted(rows).bind(labels, counted, counts=[labels.size]))
+    slopes = losses.gradient(rows, apart, between, reduction == "mean")
+    arrays = (logits, labels, cotangent, counted, out, flag)
+    calls.append(slopes.bind(*arrays, span=labels.size))
+    return in_order(*calls, _checked(flag, labels, rows.classes, rows.ignored))
+
+
+def _serves(logits: Any, labels: Any) -> bool:
+    """Whether there are kernels for logits and labels of these types."""
+    return (
+        kernels.available()
+        and labels.dtype.kind in "iu"
+        and labels.dtype.isnative
+        and logits.size > 0
+        and logits.dtype in (np.float32, np.float64)
+    )
+
+
+def _side_by_side(logits: Any, layout: Any) -> bool:
+    """Whether the classes of a position are neighbours, as far as the plan has decided it."""
+    axis = 1 if len(logits.shape) > 1 else 0
+    order = layout.order if layout is not None else range(len(logits.shape))
+    return prod(logits.shape[axis + 1 :]) == 1 or order[-1] == axis
+
+
 @cross_entropy.lower
 def cross_entropy_kernel(
     types: Types, layouts: Any, target: Any, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Lowering | None:
     logits, labels = types.inputs
     axis = 1 if len(logits.shape) > 1 else 0
+    if _serves(logits, labels) and _side_by_side(logits, layouts.inputs[0]):
+        return numpy_lowering(
+            generate_cross_entropy,
+            "generated cross entropy",
+            ArrayType(labels.shape, logits.dtype),
+            label_smoothing=label_smoothing,
+            ignore_index=ignore_index,
+            reduction=reduction,
+        )
     plain = not label_smoothing and labels.dtype.kind in "iu" and not 0 <= ignore_index < logits.shape[axis]
     if not plain or not logits.size or logits.dtype.name not in ("float32", "float64"):
         return None
@@ -140,4 +244,71 @@ def cross_entropy_kernel(
     settings = {"ignore_index": ignore_index, "reduction": reduction}
     return numpy_lowering(
         make_cross_entropy, "NumPy cross entropy", logits, narrow, narrow, logits, chosen, **settings
+    )
+
+
+def make_cross_entropy_gradient(
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    top: Array,
+    total: Array,
+    target: Array,
+    counted: Array,
+    *,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: str,
+) -> Run:
+    """Shares, less the target, times the cotangent of each position."""
+    (cotangent, logits, labels), (out,) = map(np.asarray, inputs), outputs
+    axis = 1 if logits.ndim > 1 else 0
+    along, _ = _labels_along(labels, logits.shape)
+
+    def scale() -> None:
+        share = np.expand_dims(cotangent, axis) if cotangent.ndim else cotangent
+        divisor = max(1, labels.size - np.count_nonzero(labels == ignore_index)) if reduction == "mean" else 1
+        np.multiply(out, share / out.dtype.type(divisor), out)
+
+    return in_order(
+        make_class_target(
+            (labels,),
+            (target,),
+            counted,
+            classes=logits.shape[axis],
+            label_smoothing=label_smoothing,
+            ignore_index=ignore_index,
+            dtype=target.dtype.name,
+        ),
+        make_softmax((logits,), (out,), top, total, axes=(axis,)),
+        partial(np.subtract, out, target, out),
+        partial(np.not_equal, along, ignore_index, counted),
+        partial(np.multiply, out, counted, out),
+        scale,
+    )
+
+
+@cross_entropy_gradient.lower
+def cross_entropy_gradient_kernel(
+    types: Types, layouts: Any, target: Any, *, label_smoothing: float, ignore_index: int, reduction: str
+) -> Lowering | None:
+    _, logits, labels = types.inputs
+    if not logits.size or logits.dtype.name not in ("float32", "float64") or labels.dtype.kind not in "iu":
+        return None
+    settings = {"label_smoothing": label_smoothing, "ignore_index": ignore_index, "reduction": reduction}
+    if _serves(logits, labels) and _side_by_side(logits, layouts.inputs[1]):
+        number = ArrayType((), np.dtype(np.float64))
+        return numpy_lowering(
+            generate_cross_entropy_gradient, "generated cross entropy gradient", number, **settings
+        )
+    axis = 1 if len(logits.shape) > 1 else 0
+    narrow = ArrayType(reduced_shape(logits.shape, axis, True), logits.dtype)
+    counted = ArrayType(narrow.shape, _BOOL)
+    return numpy_lowering(
+        make_cross_entropy_gradient,
+        "NumPy cross entropy gradient",
+        narrow,
+        narrow,
+        logits,
+        counted,
+        **settings,
     )

@@ -130,23 +130,19 @@ def cross_entropy_wrt_logits(
     g: Numeric, logits: Numeric, labels: Numeric, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Numeric:
     g, logits = wide(g), wide(logits)
-    axis, dtype = _class_axis(logits), _floating(logits.dtype).name
-    if _are_shares(labels):
-        target = labels * (1.0 - label_smoothing) + label_smoothing / logits.shape[axis]
-        counted = max(1, _positions(logits))
-    else:
-        target = class_target(
+    if not _are_shares(labels):
+        return cross_entropy_gradient(
+            g,
+            logits,
             labels,
-            classes=logits.shape[axis],
             label_smoothing=label_smoothing,
             ignore_index=ignore_index,
-            dtype=dtype,
+            reduction=reduction,
         )
-        counted = ops.sum(ops.cast(ops.not_equal(labels, ignore_index), dtype=dtype))
-        # Where nothing counts the slope is 0 everywhere, and any divisor but 0 will do.
-        counted = ops.where(counted > 0, counted, 1)
+    axis = _class_axis(logits)
+    target = labels * (1.0 - label_smoothing) + label_smoothing / logits.shape[axis]
     slope = ops.softmax(logits, axis=axis) * ops.sum(target, axis=axis, keepdims=True) - target
-    return slope * _each(g / counted if reduction == "mean" else g, logits)
+    return slope * _each(g / max(1, _positions(logits)) if reduction == "mean" else g, logits)
 
 
 @cross_entropy.vjp("labels")
@@ -160,7 +156,141 @@ def cross_entropy_wrt_labels(
     return ops.log_softmax(logits, axis=_class_axis(logits)) * _each(g * scale, logits)
 
 
-def _each(g: Numeric, logits: Numeric) -> Any:
+@op(
+    kind="loss",
+    linear=("cotangent",),
+    nondifferentiable="labels",
+    samples=[
+        # By hand: the shares are 1/4 and 3/4, and each of two rows has half of the mean.
+        Sample(1.0, [[0.0, np.log(3.0)]] * 2, [0, 1], expected=[[-0.375, 0.375], [0.125, -0.125]]),
+        Sample(
+            [2.0, 4.0],
+            [[0.0, np.log(3.0)]] * 2,
+            [0, 1],
+            reduction="none",
+            expected=[[-1.5, 1.5], [1.0, -1.0]],
+        ),
+        Sample(1.0, [[0.0, np.log(3.0)]] * 2, [0, -100], expected=[[-0.75, 0.75], [0.0, 0.0]]),
+        Sample(1.0, [[0.0, 1.0]], [-100], expected=[[0.0, 0.0]]),
+        Sample(0.5, _LOGITS, [2, 0], reduction="sum"),
+        Sample(1.5, _LOGITS, [2, 1], label_smoothing=0.1),
+        Sample(1.0, _LOGITS, [2, 7], label_smoothing=0.1, ignore_index=7, reduction="sum"),
+        Sample(1.0, _DEEP, [[0, 2], [1, -100]], label_smoothing=0.3),
+        Sample([[1.0, 0.5], [2.0, -1.0]], _DEEP, [[0, 2], [1, 0]], reduction="none"),
+        Sample(1.0, [1.0, 0.0, 2.0], 1),
+    ],
+    error_samples=[
+        ErrorSample(1.0, _LOGITS, [0, 3], error=ShapeError, match="labels[1] is 3"),
+        ErrorSample(1.0, _LOGITS, _SHARES, error=DTypeError, match="integers"),
+        ErrorSample([1.0], _LOGITS, [0, 1], error=ShapeError, match="the cotangent has shape"),
+    ],
+)
+def cross_entropy_gradient(
+    cotangent: Any,
+    logits: Any,
+    labels: Any,
+    *,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Any:
+    """cotangent * d cross_entropy / d logits = cotangent * (softmax(logits) - target), / counted of a mean.
+
+    Args:
+        cotangent: of the loss's shape.
+        logits, labels, label_smoothing, ignore_index, reduction: as in `cross_entropy`, without probabilities.
+
+    Returns:
+        An array of the shape of logits, zeros where a position does not count.
+
+    >>> import numpy as np
+    >>> cross_entropy_gradient(1.0, np.zeros((1, 2)), np.array([0]))
+    array([[-0.5,  0.5]])
+    """
+    _cross_entropy_gradient_shape(cotangent, logits, labels, label_smoothing, reduction)
+    labels = np.asarray(labels)
+    axis = _class_axis(logits)
+    shares = ops.softmax(wide(logits), axis=axis)
+    target = _target(labels, logits.shape[axis], label_smoothing, ignore_index, shares.dtype)
+    slope = shares * target.sum(axis=axis, keepdims=True) - target
+    scale = np.asarray(cotangent, slope.dtype)
+    if reduction == "mean":
+        scale = np.asarray(scale / max(1, _counted(labels, logits, ignore_index)), slope.dtype)
+    return (slope * _each(scale, logits)).astype(_floating(logits.dtype), copy=False)
+
+
+@cross_entropy_gradient.types
+def cross_entropy_gradient_types(
+    cotangent: ArrayType, logits: ArrayType, labels: ArrayType, *, label_smoothing: float = 0.0,
+    ignore_index: int = -100, reduction: str = "mean",
+) -> ArrayType:  # fmt: skip
+    _cross_entropy_gradient_shape(cotangent, logits, labels, label_smoothing, reduction)
+    return ArrayType(logits.shape, _floating(logits.dtype))
+
+
+@cross_entropy_gradient.vjp("cotangent")
+def cross_entropy_gradient_wrt_cotangent(
+    g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
+) -> Any:
+    g, logits = wide(g), wide(logits)
+    axis = _class_axis(logits)
+    target = _target_of(logits, labels, label_smoothing, ignore_index)
+    slope = ops.softmax(logits, axis=axis) * ops.sum(target, axis=axis, keepdims=True) - target
+    if reduction == "none":
+        return ops.sum(g * slope, axis=axis)
+    total = ops.sum(g * slope)
+    return total / _divisor(logits, labels, ignore_index) if reduction == "mean" else total
+
+
+@cross_entropy_gradient.vjp("logits")
+def cross_entropy_gradient_wrt_logits(
+    g: Any,
+    cotangent: Any,
+    logits: Any,
+    labels: Any,
+    *,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: str,
+) -> Any:
+    g, logits = wide(g), wide(logits)
+    axis = _class_axis(logits)
+    target = _target_of(logits, labels, label_smoothing, ignore_index)
+    scale = wide(cotangent)
+    if reduction == "mean":
+        scale = scale / _divisor(logits, labels, ignore_index)
+    weight = g * ops.sum(target, axis=axis, keepdims=True) * _each(scale, logits)
+    shares = ops.softmax(logits, axis=axis)
+    return shares * (weight - ops.sum(shares * weight, axis=axis, keepdims=True))
+
+
+def _target_of(logits: Any, labels: Any, label_smoothing: float, ignore_index: int) -> Any:
+    return class_target(
+        labels,
+        classes=logits.shape[_class_axis(logits)],
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        dtype=_floating(logits.dtype).name,
+    )
+
+
+def _divisor(logits: Any, labels: Any, ignore_index: int) -> Any:
+    """How many positions count. Where none does the slope is 0 everywhere, and any divisor but 0 will do."""
+    counted = ops.sum(ops.cast(ops.not_equal(labels, ignore_index), dtype=_floating(logits.dtype).name))
+    return ops.where(counted > 0, counted, 1)
+
+
+def _cross_entropy_gradient_shape(
+    cotangent: Any, logits: Any, labels: Any, label_smoothing: float, reduction: str
+) -> None:
+    _check_integers(labels)
+    shape = _cross_entropy_shape(logits, labels, label_smoothing, reduction)
+    found = getattr(cotangent, "shape", ())
+    if found != shape:
+        raise ShapeError(f"the cotangent has shape {found}; the loss has {shape}")
+
+
+def _each(g: Any, logits: Any) -> Any:
     """The cotangent of each position's loss, with a class axis to be multiplied along."""
     axis = _class_axis(logits)
     return ops.reshape(g, shape=(*g.shape[:axis], 1, *g.shape[axis:])) if g.shape else g

@@ -189,7 +189,7 @@ def _generator(dtype: np.dtype[Any], axes: Axes) -> Callable[..., Run]:
         program, outputs, reductions = build.program(value), [out], [reduced]
         if besides is not None:
             program, outputs, reductions = build.program(value, value), [besides, out], [None, reduced]
-        run: Run = elementwise.bind(program, inputs, outputs, reductions=reductions, axes=axes).run
+        run: Run = elementwise.bind(program, inputs, outputs, reductions=reductions, axes=axes)
         return run
 
     return generated

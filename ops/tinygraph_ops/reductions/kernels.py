@@ -57,7 +57,7 @@ def _lowering(kind: str) -> Callable[..., Lowering | None]:
 
         def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
             made = elementwise.bind(program, inputs[:1], outputs, reductions=[kind], axes=axes)
-            return made.run
+            return made
 
         return Lowering(bind, name=f"generated {kind}")
 

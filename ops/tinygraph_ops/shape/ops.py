@@ -294,6 +294,7 @@ def identity_wrt_x(g: Numeric) -> Numeric:
     linear=("x",),
     types="like_first",
     nondifferentiable="x",
+    facts={"read_only": True},
     samples=[Sample([1.0, 2.0], expected=[1.0, 2.0], smooth=False)],
 )
 def detach(x: Numeric) -> Numeric:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.drawing.page.writing import HERE
+from tinygraph.drawing.page.joining import joined
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/usr/lib/chromium/chromium")
 FLAGS = (
@@ -82,8 +82,7 @@ def lay_open() -> Callable[[Any], None]:
     """Gives a test the page's data and the arithmetic on them, which its script keeps to itself."""
 
     def hand_out(opened: Any) -> None:
-        unpack, data = ((HERE / "script" / f"{name}.js").read_text("utf-8") for name in ("unpack", "data"))
-        opened.evaluate(f"async () => {{ {unpack} Object.assign(window, {{DATA, ELEMENTS}}); }}")
-        opened.add_script_tag(content=data)
+        names = ("payload", "tensors", "numbers", "places")
+        opened.evaluate(f"async () => {{ {joined(names)} Object.assign(window, {', '.join(names)}); }}")
 
     return hand_out

@@ -121,19 +121,20 @@ def test_the_arithmetic_of_the_page_is_the_forward_pass(visit: Visit, lay_open: 
     opened = visit(text)
     lay_open(opened)
     worst = opened.evaluate("""() => {
-      const ops = [], walk = box => { if (box.e !== undefined) ops.push(box); (box.c ?? []).forEach(walk); };
+      const ops = [], walk = box => { if (box.expansion !== undefined) ops.push(box); (box.kids ?? []).forEach(walk); };
       walk(DATA.root);
       return ops.map(record => {
         const work = new Work(record), e = work.expansion;
-        if (e.j === "op") return [record.o, 0, 0];
+        if (e.join === "op") return [record.op, 0, 0];
         let most = 0;
         for (let i = 0; i < work.result.size; i++) {
-          const o = unravel(i, e.s);
-          let v = work.reduce(o, e.o.map(() => 0), e.o) + (work.bias(o)?.value ?? 0);
-          if (e.sh) v = FUNCTIONS[e.each](work.operands[e.sh[0]].get(placeOf(e.sh, o, e.o.map(() => 0)))) / v;
+          const o = unravel(i, e.shape);
+          let v = work.reduce(o, e.over.map(() => 0), e.over) + (work.bias(o)?.value ?? 0);
+          const own = e.share && work.operands[e.share.operand].get(placeOf(e.share, o, e.over.map(() => 0)));
+          if (e.share) v = FUNCTIONS[e.each](own) / v;
           most = Math.max(most, Math.abs(FUNCTIONS[e.after](v) - work.result.get(i)));
         }
-        return [record.o, work.result.size, most];
+        return [record.op, work.result.size, most];
       });
     }""")
     assert {name for name, count, _ in worst if count} >= {
@@ -354,7 +355,7 @@ def test_what_an_element_reaches_counts_as_in_the_article(visit: Visit, lay_open
     opened = visit(page(tg.graph_of(tg.ops.convolution(x, kernel, bias, padding=1))))
     lay_open(opened)
     reached = opened.evaluate("""() => {
-      const ops = [], walk = box => { if (box.o) ops.push(box); (box.c ?? []).forEach(walk); };
+      const ops = [], walk = box => { if (box.op) ops.push(box); (box.kids ?? []).forEach(walk); };
       walk(DATA.root);
       const work = new Work(ops[0]);
       return [0, 1, 2].map(operand => [...Array(work.operands[operand].size).keys()].map(flat => {
@@ -429,7 +430,7 @@ def costly(network: Any) -> str:
 def test_an_overlay_tints_boxes_and_writes_amounts_that_groups_add_up(visit: Visit, costly: str) -> None:
     opened = visit(costly)
     assert opened.locator("#overlay option").all_text_contents() == [
-        "No overlay", "Time", "Operations", "Bytes", "Kept for backward", "Gradient norm", "Not finite",
+        "No overlay", "Time", "Operations", "Bytes", "Kept for backward", "Gradient norm", "Not finite", "Zeros",
         "Missing derivatives", "Bytes alive",
     ]  # fmt: skip
     assert not opened.locator("#legend").is_visible()
@@ -454,11 +455,11 @@ def test_a_groups_amount_is_that_of_its_ops_together(visit: Visit, lay_open: Lay
     lay_open(opened)
     wrong = opened.evaluate("""() => {
       const wrong = [];
-      const leaves = box => box.c ? box.c.flatMap(leaves) : box.z === undefined ? [] : [box.z];
+      const leaves = box => box.kids ? box.kids.flatMap(leaves) : box.node === undefined ? [] : [box.node];
       for (const overlay of DATA.overlays) {
-        const amounts = leaves(DATA.root).map(z => overlay.a[z]).filter(a => a !== null);
-        const all = overlay.a.filter(a => a !== null);
-        if (amounts.length !== all.length) wrong.push(overlay.n);
+        const amounts = leaves(DATA.root).map(node => overlay.amounts[node]).filter(a => a !== null);
+        const all = overlay.amounts.filter(a => a !== null);
+        if (amounts.length !== all.length) wrong.push(overlay.name);
       }
       return wrong;
     }""")

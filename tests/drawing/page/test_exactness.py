@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.analysis.expansion import expansion_of
+from tinygraph.analysis.terms import elements, positions
+from tinygraph.core.op import Op
+from tinygraph.drawing.model.neurons import operands_of
+from tinygraph.drawing.model.numbers import values_of
 from tinygraph.drawing.page import page
 
 Visit = Callable[..., Any]
-EXPOSED = (
-    "camera, ROOT, zoomAt, pan, limit, rectangle, itemOf, viewport, shown: () => shown, built, frame, land"
-)
+EXPOSED = "...camera, ...model, ...finding, ...painting, camera: camera.eye, shown: () => painting.shown"
 
 # Seeded moves toward one item after another, at random depths, and away again. After each: what was done, and where
 # boxes are painted whose interiors are open.
@@ -32,7 +35,7 @@ WALK = """async ([seed, moves]) => {
   const wish = () => {
     let item = ROOT;
     while (item.kids.length && random() > 0.06) {
-      const groups = item.kids.filter(kid => kid.record?.c), inner = item.kids.filter(kid => kid.opens);
+      const groups = item.kids.filter(kid => kid.record?.kids), inner = item.kids.filter(kid => kid.opens);
       item = among(groups.length && random() > 0.2 ? groups : inner.length ? inner : item.kids);
     }
     return item;
@@ -85,7 +88,7 @@ RETURN = """async factor => {
   frame(performance.now());
   let item = ROOT;
   while (item.kids.length)
-    item = item.kids.find(kid => kid.record?.c) ?? item.kids.findLast(kid => kid.opens) ?? item.kids[0];
+    item = item.kids.find(kid => kid.record?.kids) ?? item.kids.findLast(kid => kid.opens) ?? item.kids[0];
   const whole = rectangle(ROOT), done = [], anchors = [], {w, h} = viewport();
   for (let i = 0; i < 2000 && rectangle(item).w < w / 3; i++) {
     const box = rectangle(item), x = box.x + box.w / 2, y = box.y + box.h / 2;
@@ -124,7 +127,7 @@ def deep_model(x: Any) -> tg.Tensor:
 def opened(visit: Visit) -> Any:
     x = tg.tensor(np.random.default_rng(0).normal(size=(1, 1, 8, 8)), requires_grad=True, name="x")
     text = page(tg.graph_of(deep_model(x)), title="deep")
-    before, start, after = text.rpartition("\nstart();\n")
+    before, start, after = text.rpartition("\nbegin();\n}\n")
     assert start
     return visit(f"{before}{start}window.inside = {{{EXPOSED}}};{after}")
 
@@ -236,12 +239,12 @@ def test_the_terms_of_every_kind_of_op_make_its_elements(
     opened = visit(page(tg.graph_of(*results.values()), title="ops"))
     lay_open(opened)
     found = opened.evaluate("""() => {
-      const ops = [], walk = box => { if (box.e !== undefined) ops.push(box); (box.c ?? []).forEach(walk); };
+      const ops = [], walk = box => { if (box.expansion !== undefined) ops.push(box); (box.kids ?? []).forEach(walk); };
       walk(DATA.root);
       return ops.map(record => {
         const work = new Work(record);
-        return [record.o, work.result.shape, work.operands.length, [...Array(work.result.size).keys()]
-          .map(i => work.value(unravel(i, work.expansion.s)))];
+        return [record.op, work.result.shape, work.operands.length, [...Array(work.result.size).keys()]
+          .map(i => work.value(unravel(i, work.expansion.shape)))];
       });
     }""")
     computed = {(name, tuple(shape)): values for name, shape, _, values in found}
@@ -251,3 +254,84 @@ def test_the_terms_of_every_kind_of_op_make_its_elements(
         np.testing.assert_allclose(
             np.reshape(values, result.shape), result.numpy(), rtol=1e-6, atol=2e-6, err_msg=title
         )
+
+
+def samples() -> dict[str, tg.Tensor]:
+    """The first result of samples of every op that has an expansion."""
+    found = {}
+    for name in dir(tg.ops):
+        op = getattr(tg.ops, name)
+        for number, sample in enumerate(op.samples if isinstance(op, Op) else ()):
+            given = sample.operands
+            if any(x is None or x.dtype.kind not in "fib" or not 0 < np.size(x) < 400 for x in given):
+                continue
+            tensors = [tg.tensor(x, requires_grad=x.dtype.kind == "f") for x in given]
+            out = op(*tensors, **sample.settings)
+            out = out[0] if isinstance(out, tuple) else out
+            if (
+                isinstance(out, tg.Tensor)
+                and out.size
+                and out.node is not None
+                and expansion_of(out.node) is not None
+            ):
+                found[f"{name} {number}"] = out
+    return found
+
+
+def test_the_page_reads_the_places_that_python_reads_and_makes_the_same_terms(
+    visit: Visit, lay_open: Callable[[Any], None]
+) -> None:
+    """Every op's samples: each read's position at each index, in whole numbers, and what the terms come to."""
+    given = samples()
+    graph = tg.graph_of(*given.values())
+    known = values_of(graph, ())
+    opened = visit(page(graph, title="samples"))
+    lay_open(opened)
+    found = opened.evaluate("""() => {
+      const made = {}, walk = box => {
+        if (box.expansion !== undefined) made[box.node] = evaluated(box);
+        (box.kids ?? []).forEach(walk);
+      };
+      const all = sizes => [...Array(product(sizes)).keys()].map(i => unravel(i, sizes));
+      const evaluated = box => {
+        const work = new Work(box), e = work.expansion, reads = [...e.reads, e.bias, e.share].filter(Boolean);
+        const at = all(e.shape), over = all(e.over);
+        return {
+          places: reads.map(read => at.map(o => over.map(r => placeOf(read, o, r)))),
+          values: e.join === "op" || !work.complete ? null : at.map(o => work.value(o)).map(String),
+        };
+      };
+      walk(DATA.root);
+      return made;
+    }""")
+    order = {id(node): str(i) for i, node in enumerate(graph.nodes)}
+    ops, compared = set(), set()
+    for title, out in given.items():
+        e = expansion_of(out.node)
+        assert e is not None
+        one = found[order[id(out.node)]]
+        reads = [read for read in (*e.reads, e.bias, e.share) if read is not None]
+        for read, places in zip(reads, one["places"], strict=True):
+            expected = positions(e, read)
+            np.testing.assert_array_equal(np.reshape(places, expected.shape), expected, err_msg=title)
+        ops.add(out.node.op.name)
+        if one["values"] is not None:
+            operands = [np.asarray(x, np.float32) for x in operands_of(out.node, known)]
+            with np.errstate(all="ignore"):
+                whole = elements(e, operands, out.node.op)
+            values = np.array([float(text.replace("Infinity", "inf")) for text in one["values"]])
+            np.testing.assert_allclose(values, whole.reshape(-1), rtol=1e-9, atol=1e-12, err_msg=title)
+            compared.add(out.node.op.name)
+    print(f"{len(given)} samples of {len(ops)} ops, {len(compared)} with values")
+    assert len(ops) > 60
+    assert compared >= {
+        "convolution",
+        "max_pool",
+        "average_pool",
+        "softmax",
+        "matmul",
+        "mean",
+        "max",
+        "standardize",
+        "roll",
+    }

@@ -14,11 +14,11 @@ from tinygraph.core.modes import scope
 from tinygraph.drawing.dot.render import RenderError
 from tinygraph.drawing.model.numbers import with_backward
 from tinygraph.drawing.page import layout, linking
-from tinygraph.drawing.page.boxes import Box
 from tinygraph.drawing.page.crossings import crossings, polyline
 from tinygraph.drawing.page.folding import Draft, Piece, fold
 from tinygraph.drawing.page.grouping import tree
-from tinygraph.drawing.page.layout import BORDER, Interior, Kid, Layouts, Link, Problem
+from tinygraph.drawing.page.layout import BORDER, Interior, Interiors, Kid, Link, Problem
+from tinygraph.drawing.page.regions import Region
 
 CHAIN = [Link(i, 0, i + 1, 0) for i in range(11)]
 
@@ -27,10 +27,10 @@ def laid_out(
     kids: list[Kid], links: list[Link], ins: int = 0, outs: int = 0, seconds: float = 10.0
 ) -> Interior:
     rows = tuple((i,) for i in range(len(kids)))
-    return Layouts(seconds).interior(Problem(tuple(kids), tuple(links), ins, outs, rows))
+    return Interiors(seconds).interior(Problem(tuple(kids), tuple(links), ins, outs, rows))
 
 
-def boxed(box: Box) -> list[Box]:
+def boxed(box: Region) -> list[Region]:
     return [one for one in box.walk() if one.kids]
 
 
@@ -200,17 +200,17 @@ def test_curves_through_a_border_meet_at_one_place() -> None:
 # -- forward and backward ----------------------------------------------------------------------------------------------
 
 
-def box_of(root: Box, title: str) -> Box:
+def box_of(root: Region, title: str) -> Region:
     return next(box for box in root.walk() if box.title == title)
 
 
-def middle(box: Box) -> tuple[float, float]:
+def middle(box: Region) -> tuple[float, float]:
     (x, y), (width, height) = box.parent.interior.places[box.number], box.size
     return x + width / 2, y + height / 2
 
 
 @pytest.fixture(scope="module")
-def mirrored() -> Box:
+def mirrored() -> Region:
     x = tg.tensor(np.ones((2, 3)), requires_grad=True, name="x")
     with scope("inner"):
         y = np.sin(x)
@@ -220,7 +220,7 @@ def mirrored() -> Box:
     return tree(graph, {}, set(), seconds=20)[0]
 
 
-def test_each_backward_box_lies_opposite_of_its_forward_box(mirrored: Box) -> None:
+def test_each_backward_box_lies_opposite_of_its_forward_box(mirrored: Region) -> None:
     pairs = [(box.leader, box) for box in mirrored.walk() if box.leader is not None]
     assert {(one.title, other.title) for one, other in pairs} >= {
         ("sin", "∂ sin"), ("tanh", "∂ tanh"), ("cos", "∂ cos"), ("multiply", "∂ multiply"), ("power", "∂ power"),
@@ -235,7 +235,7 @@ def test_each_backward_box_lies_opposite_of_its_forward_box(mirrored: Box) -> No
         assert_apart(found, box.interior.width, box.interior.height)
 
 
-def test_gradients_flow_upward_and_what_is_kept_goes_straight_across(mirrored: Box) -> None:
+def test_gradients_flow_upward_and_what_is_kept_goes_straight_across(mirrored: Region) -> None:
     across = 0
     for box in boxed(mirrored):
         for (upper, lower, _), flow, path in zip(
@@ -256,7 +256,7 @@ def test_gradients_flow_upward_and_what_is_kept_goes_straight_across(mirrored: B
     assert across == 5  # sin, tanh, cos, multiply and power keep something; add and sum do not
 
 
-def test_gradients_of_several_uses_add_up_where_the_uses_meet(mirrored: Box) -> None:
+def test_gradients_of_several_uses_add_up_where_the_uses_meet(mirrored: Region) -> None:
     joins = [box for box in mirrored.walk() if box.kind == "join"]
     assert [box.parent.title for box in joins] == ["deep", "deep"]
     uses = tg.tensor(2.0, requires_grad=True, name="w")
@@ -314,7 +314,7 @@ def test_a_training_step_ends_in_the_updates() -> None:
     assert box_of(root, "weight").title
 
 
-def test_without_graphviz_the_lanes_are_in_rows_too(monkeypatch: Any, mirrored: Box) -> None:
+def test_without_graphviz_the_lanes_are_in_rows_too(monkeypatch: Any, mirrored: Region) -> None:
     x = tg.tensor(np.ones(3), requires_grad=True, name="x")
     root, _ = tree(with_backward(tg.graph_of(np.tanh(np.sin(x)).sum())).graph, {}, set(), seconds=0)
     for box in boxed(root):
@@ -341,7 +341,7 @@ def between_groups(seed: int) -> tg.Tensor:
     return total
 
 
-def crossings_of(root: Box) -> int:
+def crossings_of(root: Region) -> int:
     return sum(crossings(box.interior.paths) for box in boxed(root))
 
 

@@ -14,7 +14,7 @@ import pytest
 import tinygraph as tg
 from tinygraph.drawing.model.numbers import with_backward
 from tinygraph.drawing.page import page
-from tinygraph.drawing.page.payload import Numbers, statistics
+from tinygraph.drawing.page.payload import Tensors, statistics
 from tinygraph.drawing.page.writing import script_json
 
 HOSTILE = (
@@ -43,7 +43,7 @@ def block_of(text: str) -> np.ndarray[Any, Any]:
 
 
 def boxes(record: dict[str, Any]) -> list[dict[str, Any]]:
-    return [record, *(inner for kid in record.get("c", ()) for inner in boxes(kid))]
+    return [record, *(inner for kid in record.get("kids", ()) for inner in boxes(kid))]
 
 
 def test_the_values_in_the_page_are_those_of_the_graph(network: Any) -> None:
@@ -51,22 +51,22 @@ def test_the_values_in_the_page_are_those_of_the_graph(network: Any) -> None:
     graph = tg.capture(model, picture)
     text = page(graph, inputs=(picture,))
     data, block = data_of(text), block_of(text)
-    last = next(box for box in boxes(data["root"]) if box.get("o") == "softmax")
-    record = data["values"][last["v"][0]]
-    found = block[record["at"] : record["at"] + 10].reshape(record["s"])
+    last = next(box for box in boxes(data["root"]) if box.get("op") == "softmax")
+    record = data["values"][last["values"][0]]
+    found = block[record["at"] : record["at"] + 10].reshape(record["shape"])
     np.testing.assert_array_equal(found, graph(picture).detach().numpy())
-    assert record["st"][2] == pytest.approx(0.1)
-    assert block.size == sum(np.prod(one["s"], dtype=int) for one in data["values"])
+    assert record["statistics"][2] == pytest.approx(0.1)
+    assert block.size == sum(np.prod(one["shape"], dtype=int) for one in data["values"])
 
 
 def test_each_tensor_stands_in_the_page_once(network: Any) -> None:
     model, picture = network
     data = data_of(page(tg.capture(model, picture), inputs=(picture,)))
-    ops = [box for box in boxes(data["root"]) if "o" in box]
-    produced = {box["v"][0] for box in ops}
+    ops = [box for box in boxes(data["root"]) if "op" in box]
+    produced = {box["values"][0] for box in ops}
     assert len(produced) == len(ops)
-    relu = next(box for box in ops if box["o"] == "relu")
-    assert relu["in"][0] in produced
+    relu = next(box for box in ops if box["op"] == "relu")
+    assert relu["operands"][0] in produced
 
 
 def test_a_budget_keeps_the_small_tensors_and_says_what_is_left_out(network: Any) -> None:
@@ -75,8 +75,10 @@ def test_a_budget_keeps_the_small_tensors_and_says_what_is_left_out(network: Any
     kept = [record for record in data_of(text)["values"] if record["at"] >= 0]
     left = [record for record in data_of(text)["values"] if record["at"] < 0]
     assert block_of(text).size <= 100
-    assert max(np.prod(record["s"]) for record in kept) <= min(np.prod(record["s"]) for record in left)
-    assert all("st" in record for record in left)
+    assert max(np.prod(record["shape"]) for record in kept) <= min(
+        np.prod(record["shape"]) for record in left
+    )
+    assert all("statistics" in record for record in left)
     assert f"the elements of {len(left)} large tensors are left out" in text
 
 
@@ -95,36 +97,36 @@ def test_without_inputs_or_with_no_budget_there_are_no_numbers(network: Any) -> 
 def test_statistics_of_any_real_array_are_json(value: Any) -> None:
     found = statistics(np.asarray(value))
     json.dumps(found, allow_nan=False)
-    assert found["bad"] == np.size(value) - np.isfinite(value).sum()
+    assert found[0] == np.size(value) - np.isfinite(value).sum()
 
 
 def test_what_is_no_real_number_is_left_out() -> None:
-    numbers = Numbers(100)
+    numbers = Tensors(100)
     numbers.add(("a",), np.array([1j]), "a")
     numbers.add(("b",), np.array([2.0, 3.0])[::-1], "b")
     assert np.frombuffer(numbers.block(), "<f4").tolist() == [3.0, 2.0]
-    assert [record["at"] for record in numbers.records] == [-1, 0]
+    assert [record.at for record in numbers.records] == [-1, 0]
 
 
 def test_gradients_are_there_when_the_output_is_a_scalar() -> None:
     x = tg.tensor([1.0, 2.0], requires_grad=True, name="x")
     text = page(tg.graph_of((x * x).sum()))
     data, block = data_of(text), block_of(text)
-    leaf = next(box for box in boxes(data["root"]) if box["t"] == "x")
-    at = data["values"][leaf["g"]]["at"]
+    leaf = next(box for box in boxes(data["root"]) if box["title"] == "x")
+    at = data["values"][leaf["gradient"]]["at"]
     assert block[at : at + 2].tolist() == [2.0, 4.0]
 
 
 def test_op_descriptions_stand_once_and_tell_formula_and_rules(network: Any) -> None:
     model, picture = network
     data = data_of(page(tg.capture(model, picture), inputs=(picture,)))
-    assert data["ops"]["relu"]["a"] == ["x"]
-    assert "kernel" in data["ops"]["convolution"]["d"]["x"]
-    assert data["ops"]["convolution"]["f"].startswith("out[n, o, i]")
-    convolution = next(box for box in boxes(data["root"]) if box.get("o") == "convolution")
-    expansion = data["expansions"][convolution["e"]]
-    assert expansion["o"] == [1, 3, 3]
-    assert expansion["r"][0][2][2] == [0, 0, 1, 0, 0, 1, 0, -1]  # row i + p - 1
+    assert data["ops"]["relu"]["operands"] == ["x"]
+    assert "kernel" in data["ops"]["convolution"]["rules"]["x"]
+    assert data["ops"]["convolution"]["formula"].startswith("out[n, o, i]")
+    convolution = next(box for box in boxes(data["root"]) if box.get("op") == "convolution")
+    expansion = data["expansions"][convolution["expansion"]]
+    assert expansion["over"] == [1, 3, 3]
+    assert expansion["reads"][0]["places"][2] == [0, 0, 1, 0, 0, 1, 0, -1]  # row i + p - 1
 
 
 def test_hostile_names_stay_names() -> None:
@@ -137,7 +139,7 @@ def test_hostile_names_stay_names() -> None:
     assert text.count("</script>") == 3
     assert text.count("</body>") == 1
     assert "<img" not in text
-    titles = {box["t"] for box in boxes(data_of(text)["root"])}
+    titles = {box["title"] for box in boxes(data_of(text)["root"])}
     assert HOSTILE[1] in titles
     text.encode()
     assert len(text) < 400_000
@@ -166,30 +168,43 @@ def test_an_empty_or_strange_graph_has_a_page_too() -> None:
 
 def test_numbers_that_differ_in_their_last_digit_have_statistics() -> None:
     found = statistics(np.array([1.0, np.nextafter(1.0, 2.0)]))
-    assert found["st"][:2] == [1.0, 1.0]
-    assert "h" not in found
-    assert sum(statistics(np.array([1.0, 1.0 + 1e-12]))["h"]) == 2
+    assert found[1][:2] == (1.0, 1.0)
+    assert found[2] is None
+    assert sum(statistics(np.array([1.0, 1.0 + 1e-12]))[2]) == 2
 
 
 def test_the_last_pass_keeps_nothing_for_another() -> None:
     x = tg.tensor(np.ones((2, 3)), requires_grad=True, name="x")
     graph = with_backward(tg.graph_of((np.sin(x) * 2.0).sum())).graph
-    (saved,) = (one for one in data_of(page(graph))["overlays"] if one["n"] == "saved")
+    (saved,) = (one for one in data_of(page(graph))["overlays"] if one["name"] == "saved")
     amounts = {
         node.op.name: amount
-        for node, amount in zip(graph.nodes, saved["a"], strict=True)
+        for node, amount in zip(graph.nodes, saved["amounts"], strict=True)
         if node.op is not None
     }
     assert amounts["sin"] == 0  # x stays anyway
     assert amounts["cos"] is None
-    assert sum(amount or 0 for amount in saved["a"]) == 0
+    assert sum(amount or 0 for amount in saved["amounts"]) == 0
 
 
 def test_amounts_that_are_no_numbers_are_written_as_words() -> None:
     x = tg.tensor([0.0, 1.0], requires_grad=True, name="x")
     with np.errstate(all="ignore"):
         data = data_of(page(tg.graph_of(np.sqrt(x).sum())))
-    (norms,) = (one["a"] for one in data["overlays"] if one["n"] == "gradient_norm")
+    (norms,) = (one["amounts"] for one in data["overlays"] if one["name"] == "gradient_norm")
     assert norms[0] == "Infinity"
-    (broken,) = (one["a"] for one in data["overlays"] if one["n"] == "nan")
+    (broken,) = (one["amounts"] for one in data["overlays"] if one["name"] == "nan")
     assert broken[0] == 1
+
+
+@pytest.mark.parametrize("count", [6, 7, 20])
+def test_a_group_that_several_results_leave_as_one_curve_has_a_page(count: int) -> None:
+    def model(x: Any) -> Any:
+        with tg.core.modes.scope("block"):
+            parts = [np.sin(x) * float(i) for i in range(2, count + 2)]
+        return sum(np.cos(part) for part in parts)
+
+    data = data_of(page(tg.capture(model, np.ones(3)), inputs=(np.ones(3),)))
+    (block,) = (box for box in boxes(data["root"]) if box["title"] == "block")
+    assert "values" not in block
+    assert sum("op" in box for box in boxes(block)) == 2 * count

@@ -66,7 +66,7 @@ def test_a_packed_page_shows_its_numbers(visit: Visit, lay_open: Callable[[Any],
     opened.keyboard.press("Enter")
     assert "0 … 29999" in opened.locator("#about").inner_text()
     lay_open(opened)
-    record = next(i for i, one in enumerate(opened.evaluate("DATA.values")) if one["n"] == "x")
+    record = next(i for i, one in enumerate(opened.evaluate("DATA.values")) if one["name"] == "x")
     assert opened.evaluate(f"[...TENSORS[{record}].shape, TENSORS[{record}].get(12345)]") == [
         100,
         300,
@@ -120,8 +120,9 @@ def test_five_thousand_ops_are_painted_soon_and_zoom_smoothly(visit: Visit) -> N
     start = time.perf_counter()
     text = page(tg.graph_of(blocks(5000)))
     written = time.perf_counter() - start
-    before, begun, after = text.rpartition("\nstart();\n")
-    opened = visit(f"{before}{begun}window.inside = {{rectangle, itemOf, viewport}};{after}")
+    before, begun, after = text.rpartition("\nbegin();\n}\n")
+    assert begun
+    opened = visit(f"{before}{begun}window.inside = {{...camera, ...finding}};{after}")
     opened.wait_for_function("document.body.classList.contains('live')")
     paint = opened.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     frames, reached = [], 0.0

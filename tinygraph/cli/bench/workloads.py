@@ -55,7 +55,7 @@ def _vgg(nn: Any) -> Any:
 
 
 def _residual(nn: Any) -> Any:
-    class Block(nn.Module):  # type: ignore[misc]  # the base class depends on the framework
+    class ResidualBlock(nn.Module):  # type: ignore[misc]  # the base class depends on the framework
         def __init__(self, channels_in: int, channels: int, stride: int) -> None:
             super().__init__()
             self.conv1 = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
@@ -74,9 +74,9 @@ def _residual(nn: Any) -> Any:
 
     def stage(channels_in: int, channels: int, stride: int) -> list[Any]:
         return [
-            Block(channels_in, channels, stride),
-            Block(channels, channels, 1),
-            Block(channels, channels, 1),
+            ResidualBlock(channels_in, channels, stride),
+            ResidualBlock(channels, channels, 1),
+            ResidualBlock(channels, channels, 1),
         ]
 
     return nn.Sequential(
@@ -87,7 +87,7 @@ def _residual(nn: Any) -> Any:
 
 
 def _transformer(nn: Any) -> Any:
-    class Block(nn.Module):  # type: ignore[misc]  # the base class depends on the framework
+    class TransformerBlock(nn.Module):  # type: ignore[misc]  # the base class depends on the framework
         def __init__(self, width: int, heads: int) -> None:
             super().__init__()
             self.heads = heads
@@ -108,7 +108,7 @@ def _transformer(nn: Any) -> Any:
             x = x + self.out((weights @ v).swapaxes(1, 2).reshape(batch, length, width))
             return x + self.mlp(self.norm2(x))
 
-    return nn.Sequential(Block(128, 4), nn.Flatten(), nn.Linear(64 * 128, 10))
+    return nn.Sequential(TransformerBlock(128, 4), nn.Flatten(), nn.Linear(64 * 128, 10))
 
 
 WORKLOADS = (

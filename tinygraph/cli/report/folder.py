@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygraph.cli.report import page, pictures
-from tinygraph.cli.report.pictures import Tile
+from tinygraph.cli.report.pictures import TitledGrid
 from tinygraph.cli.report.story import Story
 from tinygraph.interop.atomic_files import replace_file
 
@@ -61,9 +61,9 @@ def _texts(story: Story) -> Iterator[tuple[str, str]]:
 def _gradient_sheet(story: Story) -> str:
     gradient = story.gradient
     tiles = [
-        Tile("local derivatives", gradient.local),
-        Tile("cotangents", gradient.cotangent),
-        Tile("contributions", gradient.contribution),
+        TitledGrid("local derivatives", gradient.local),
+        TitledGrid("cotangents", gradient.cotangent),
+        TitledGrid("contributions", gradient.contribution),
     ]
     return pictures.sheet(tiles, "One kernel element's gradient, output pixel by output pixel", columns=3)
 
@@ -71,11 +71,11 @@ def _gradient_sheet(story: Story) -> str:
 def _kernel_sheet(story: Story) -> str:
     pairs = page.kernel_pairs(story.kernels_before, story.kernels_after)
     limit = max(float(np.abs(plane).max()) for _, *planes in pairs for plane in planes)
-    tiles: list[Tile] = []
+    tiles: list[TitledGrid] = []
     for start in range(0, len(pairs), KERNELS_IN_A_ROW):
         row = pairs[start : start + KERNELS_IN_A_ROW]
-        tiles += [Tile(f"{name} before", before) for name, before, _ in row]
-        tiles += [Tile(f"{name} after", after) for name, _, after in row]
+        tiles += [TitledGrid(f"{name} before", before) for name, before, _ in row]
+        tiles += [TitledGrid(f"{name} after", after) for name, _, after in row]
     columns = min(len(pairs), KERNELS_IN_A_ROW)
     return pictures.sheet(
         tiles, "The first convolution's kernels, before and after", columns=columns, limit=limit

@@ -7,13 +7,13 @@ opacity, so one picture fits both. What the numbers mean is said by whoever show
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from tinygraph.drawing.png import png
 
 CELL = 24
 GAP = 16
@@ -25,7 +25,7 @@ STANDALONE_STYLE = (
 )
 
 
-class Tile(NamedTuple):
+class TitledGrid(NamedTuple):
     """A grid with the words above it."""
 
     title: str
@@ -94,7 +94,7 @@ def grid_svg(values: Any, label: str, *, shown: float = 1.0, **options: Any) -> 
     return svg(signed_grid(values, **options), columns * CELL, rows * CELL, label, shown=shown)
 
 
-def sheet(tiles: Sequence[Tile], label: str, *, columns: int, limit: float | None = None) -> str:
+def sheet(tiles: Sequence[TitledGrid], label: str, *, columns: int, limit: float | None = None) -> str:
     """Titled grids in rows, as one SVG element."""
     width = max((np.shape(tile.values)[1] for tile in tiles), default=1) * CELL + GAP
     height = max((np.shape(tile.values)[0] for tile in tiles), default=1) * CELL + 2 * GAP
@@ -170,19 +170,4 @@ def image_data(image: Any) -> str:
     pixels = pixels if len(pixels) == 3 else pixels[:1]
     scaled = np.clip(pixels, 0.0, 1.0)
     shades = np.round(255 * (scaled if len(scaled) == 3 else 1.0 - scaled)).astype(np.uint8)
-    return "data:image/png;base64," + base64.b64encode(_png(shades)).decode("ascii")
-
-
-def _png(pixels: np.ndarray[Any, Any]) -> bytes:
-    """The PNG file of 8-bit pixels, channels first."""
-    channels, rows, columns = pixels.shape
-    lines = np.moveaxis(pixels, 0, -1).reshape(rows, columns * channels)
-    raw = np.pad(lines, ((0, 0), (1, 0))).tobytes()  # each line starts with its filter: 0, none
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 2 if channels == 3 else 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        map(_chunk, (b"IHDR", b"IDAT", b"IEND"), (header, zlib.compress(raw, 9), b""))
-    )
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return "data:image/png;base64," + base64.b64encode(png(np.moveaxis(shades, 0, -1))).decode("ascii")

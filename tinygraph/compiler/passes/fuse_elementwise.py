@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.analysis.operations import operations_of
+from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded

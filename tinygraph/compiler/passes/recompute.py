@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygraph.analysis.memory import Liveness, peak_bytes
-from tinygraph.analysis.operations import operations_of
+from tinygraph.analysis.memory import Memory, peak_bytes
+from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node, with_inputs
 from tinygraph.compiler.passes.schedule import schedule, serve_what_was_made_later
 from tinygraph.core.graph import Graph
@@ -43,7 +43,7 @@ def recompute(budget: int) -> Callable[[Graph], Graph]:
     """A pass that computes values again instead of keeping them while more than `budget` bytes are alive at once.
 
     Args:
-        budget: bytes of intermediate values, counted as in `core/liveness.py`: no parameters, states and inputs.
+        budget: bytes of intermediate values, counted as in `analysis/memory.py`: no parameters, states and inputs.
 
     Returns:
         The pass. Results stay equal bit by bit; random ops run once. Passes that merge duplicates undo it: run it last.
@@ -120,7 +120,7 @@ class _Search:
     def __init__(self, graph: Graph, budget: int) -> None:
         self._given = graph
         self._budget = budget
-        self._live = live = Liveness(graph)
+        self._live = live = Memory(graph)
         self._uses = [
             ([maker] if maker >= 0 else []) + readers
             for maker, readers in zip(live.maker, live.readers, strict=True)
@@ -193,7 +193,7 @@ class _Search:
     def _try(self) -> bool:
         """See what dropping comes to; whether that is the best so far."""
         graph, positions = self._rebuilt()
-        live = Liveness(graph)
+        live = Memory(graph)
         alive = live.alive()
         self._alive[:] = 0
         np.maximum.at(self._alive, [positions[id(node)] for node in live.nodes], alive)
@@ -393,7 +393,7 @@ def _operations(node: Node) -> int:
 
 
 def _warn(graph: Graph, budget: int) -> None:
-    live = Liveness(graph)
+    live = Memory(graph)
     alive = live.alive()
     at = int(np.argmax(alive))
     held = [

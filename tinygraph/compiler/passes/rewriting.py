@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.remaking import edges as edges
 from tinygraph.core.remaking import make_node as make_node
 from tinygraph.core.remaking import with_inputs as with_inputs
@@ -31,8 +31,9 @@ class Rewriting:
         """What stands for an entry of a node's inputs."""
         if not is_recorded(entry):
             return entry
-        outputs = self._outputs.get(id(edge_node(entry)))
-        return entry if outputs is None else outputs[edge_index(entry)]
+        node, index = key_of(entry)
+        outputs = self._outputs.get(node)
+        return entry if outputs is None else outputs[index]
 
     def inputs(self, node: Node) -> tuple[Any, ...]:
         """A node's inputs after rewriting; the very tuple if none was replaced."""

@@ -10,25 +10,22 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 
-from tinygraph.analysis.memory import Liveness
+from tinygraph.analysis.memory import SMALL, Memory
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, with_inputs
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place
 from tinygraph.core.node import Node
 
-# No node moves for a value of so few bytes: plans give these places of their own, and join runs of ops on numbers.
-SMALL = 64
-
 
 def schedule(graph: Graph) -> Graph:
-    """Reorder nodes where that lowers the peak of the bytes alive (`core/liveness.py`).
+    """Reorder nodes where that lowers the peak of the bytes alive (`analysis/memory.py`).
 
     Random ops keep their order among themselves, an update comes after all that reads the old value, and a backward
     node after its forward node.
     """
     if not any(types.nbytes > SMALL for node in graph.nodes for types in node.output_types):
         return graph
-    live = Liveness(graph)
+    live = Memory(graph)
     if not any(_sizes(live)):
         return graph
     before, after = _dependencies(live)
@@ -44,7 +41,7 @@ def schedule(graph: Graph) -> Graph:
     return _in_order(graph, live.nodes, order)
 
 
-def _dependencies(live: Liveness) -> tuple[list[list[int]], list[list[int]]]:
+def _dependencies(live: Memory) -> tuple[list[list[int]], list[list[int]]]:
     """For each node the nodes that must run before it, and those that must run after it."""
     position = {id(node): i for i, node in enumerate(live.nodes)}
     needed: list[set[int]] = []
@@ -60,7 +57,7 @@ def _dependencies(live: Liveness) -> tuple[list[list[int]], list[list[int]]]:
         needed.append(wanted)
     for written, home in live.in_place.items():
         i = live.maker[written]
-        needed[i].update(reader for reader in (live.readers[home] if home >= 0 else ()) if reader != i)
+        needed[i].update(reader for reader in live.readers[home] if reader != i)
     after: list[list[int]] = [[] for _ in needed]
     for i, several in enumerate(needed):
         for j in several:
@@ -69,7 +66,7 @@ def _dependencies(live: Liveness) -> tuple[list[list[int]], list[list[int]]]:
 
 
 def _as_early_as_useful(
-    live: Liveness, after: Sequence[Sequence[int]], order: Sequence[int], limit: int
+    live: Memory, after: Sequence[Sequence[int]], order: Sequence[int], limit: int
 ) -> list[int]:
     """The order in which nodes that free more than they make run as soon as they can."""
     sizes, makes, reads = _sizes(live), live.makes, live.reads
@@ -117,7 +114,7 @@ def _as_early_as_useful(
 
 
 def _as_late_as_useful(
-    live: Liveness, before: Sequence[Sequence[int]], order: Sequence[int], limit: int
+    live: Memory, before: Sequence[Sequence[int]], order: Sequence[int], limit: int
 ) -> list[int]:
     """The order in which nodes that make more than they keep alive run as late as they can: built from its end."""
     sizes, makes, reads = _sizes(live), live.makes, live.reads
@@ -169,7 +166,7 @@ def _pays(change: int, makes: Sequence[int]) -> bool:
     return change < 0 or (change == 0 and not makes)
 
 
-def _sizes(live: Liveness) -> list[int]:
+def _sizes(live: Memory) -> list[int]:
     return [size if size > SMALL else 0 for size in live.sizes]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.drawing.dot.render import escape_html, quote
-from tinygraph.drawing.model.picture import Arrow, Box, Group, Picture
+from tinygraph.drawing.model.picture import Arrow, Box, Frame, Picture
 from tinygraph.drawing.model.planes import Plane, colours, image, is_dark
 from tinygraph.drawing.styles import Look, Style
 
@@ -157,7 +157,7 @@ def _text(text: str) -> str:
 
 def _write_group(
     graph: graphviz.Digraph,
-    group: Group,
+    group: Frame,
     picture: Picture,
     boxes: dict[str, Box],
     style: Style,
@@ -230,7 +230,7 @@ def _look_of(box: Box, style: Style) -> Look:
     look = style.look(box.kind)
     if box.heat is not None:
         page = style.page
-        fill = _mixed(page["background"], style.values["heat"], box.heat)
+        fill = _mixed(page["background"], style.values[box.tint], box.heat)
         look = look._replace(fill=fill, text=page["text"], shape="rounded")
     if box.faded:
         behind = style.page["background"]
@@ -391,16 +391,16 @@ def _supports(picture: Picture) -> list[tuple[str, str]]:
     return [pair for pair in found if pair not in drawn]
 
 
-def _ends(frame: Group, data: list[Arrow]) -> set[str]:
+def _ends(frame: Frame, data: list[Arrow]) -> set[str]:
     """The boxes of a frame that nothing else in it reads."""
     inside = {box for group in _all_groups([frame]) for box in group.boxes}
     return inside - {arrow.tail for arrow in data if arrow.tail in inside and arrow.head in inside}
 
 
-def _frames_around(picture: Picture) -> dict[str, list[Group]]:
+def _frames_around(picture: Picture) -> dict[str, list[Frame]]:
     """The frames around each box, outermost first."""
-    found: dict[str, list[Group]] = {}
-    waiting: list[tuple[Group, list[Group]]] = [(picture.root, [])]
+    found: dict[str, list[Frame]] = {}
+    waiting: list[tuple[Frame, list[Frame]]] = [(picture.root, [])]
     while waiting:
         group, around = waiting.pop()
         found.update(dict.fromkeys(group.boxes, around))
@@ -408,7 +408,7 @@ def _frames_around(picture: Picture) -> dict[str, list[Group]]:
     return found
 
 
-def _all_groups(groups: list[Group]) -> list[Group]:
+def _all_groups(groups: list[Frame]) -> list[Frame]:
     found = list(groups)
     for group in found:
         found += group.groups  # extends the list that is walked

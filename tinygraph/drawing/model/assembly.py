@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.analysis.kept import Kept
 from tinygraph.analysis.phases import Phases, is_join
+from tinygraph.analysis.units import BYTES
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
-from tinygraph.drawing.model.channels import Interior
+from tinygraph.drawing.model.amounts import Known
+from tinygraph.drawing.model.channels import Opened
 from tinygraph.drawing.model.frames import Frames, dotted
 from tinygraph.drawing.model.labels import (
     MOST_ELEMENTS,
@@ -33,12 +34,12 @@ from tinygraph.drawing.model.labels import (
 )
 from tinygraph.drawing.model.levels import Part
 from tinygraph.drawing.model.numbers import Differentiated
-from tinygraph.drawing.model.overlays import Heat, bytes_text, together
+from tinygraph.drawing.model.overlays import Heat
 from tinygraph.drawing.model.picture import Arrow, Box, Direction, Identifiers, Picture
 from tinygraph.drawing.model.planes import Plane, as_plane, limit_of
 from tinygraph.drawing.model.selection import Repeats
 
-Opener = Callable[[Identifiers], Interior]  # makes the interior of one op
+Opener = Callable[[Identifiers], Opened]  # makes the interior of one op
 Incoming = tuple[str, str, str, float | None, int]  # an arrow: the tail's id, its label, role, share and rank
 
 WIDEST = 5.0  # points that the arrow with a whole gradient is wider than others
@@ -59,107 +60,79 @@ class Numbers:
     gradients: Mapping[int, Any] = field(default_factory=dict)
 
 
-def assemble(
-    graph: Graph,
-    parts: Sequence[Part],
-    *,
-    show: Collection[str],
-    numbers: Numbers,
-    differentiated: Differentiated,
-    classes: Mapping[str, str],
-    phases: Phases,
-    kept: Callable[[], Kept],
-    direction: Direction,
-    notes: Sequence[str],
-    opened: Mapping[int, Opener] | None = None,
-    lit: Collection[int] | None = None,
-    heats: Mapping[int, Heat] | None = None,
-    peak: int | None = None,
-    broken: Mapping[int, tuple[str, str]] | None = None,
-    repeats: Repeats | None = None,
-    flows: Mapping[tuple[int, int], float] | None = None,
-) -> Picture:
-    """The picture of a graph whose visible parts are given.
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a picture is assembled from.
 
-    Args:
-        differentiated: what of the graph are backward passes that were added for the picture.
+    Attributes:
+        parts: what of the graph is visible, box by box.
+        show: what is written into boxes and at arrows.
+        known: what the graph keeps for later passes, if it is asked.
         phases: which passes the nodes belong to.
-        kept: tells what they keep for later passes, if it is asked.
+        numbers: values and gradients to write.
+        differentiated: what of the graph are backward passes that were added for the picture.
         classes: dotted path of a module -> its class, where that is known.
         opened: what makes the interiors of nodes that are drawn from inside, by the node's id.
         lit: ids of the nodes that the picture is about; the others stand back.
-        heats: what an overlay says of nodes, by id.
-        peak: id of the node that is marked as having the most of it.
-        broken: ids of nodes that are marked as the first whose numbers are not finite -> a line that says so.
+        heat: what overlays say of nodes.
         repeats: blocks of which only the first is among the parts.
         flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
     """
-    made = _Assembly(
-        graph,
-        parts,
-        show,
-        numbers,
-        classes,
-        opened or {},
-        lit,
-        heats or {},
-        repeats or Repeats(),
-        phases,
-        kept,
-    )
-    made.flows = flows or {}
-    made.peak = peak
-    made.broken = broken or {}
-    made.seeds = differentiated.seeds
-    return made.picture(differentiated.gradients, direction, tuple(notes))
+
+    graph: Graph
+    parts: Sequence[Part]
+    show: Collection[str]
+    known: Known
+    phases: Phases
+    heat: Heat
+    numbers: Numbers
+    differentiated: Differentiated
+    repeats: Repeats
+    classes: Mapping[str, str]
+    opened: Mapping[int, Opener]
+    lit: Collection[int] | None
+    flows: Mapping[tuple[int, int], float]
+    direction: Direction
+    notes: Sequence[str]
+
+
+def assemble(scene: Scene) -> Picture:
+    """The picture of a graph whose visible parts are given."""
+    return _Assembly(scene).picture()
 
 
 class _Assembly:
     """One picture in the making."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        parts: Sequence[Part],
-        show: Collection[str],
-        numbers: Numbers,
-        classes: Mapping[str, str],
-        opened: Mapping[int, Opener],
-        lit: Collection[int] | None,
-        heats: Mapping[int, Heat],
-        repeats: Repeats,
-        phases: Phases,
-        kept: Callable[[], Kept],
-    ) -> None:
-        self.graph = graph
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.graph = graph = scene.graph
         self.output_names = graph.output_names
-        self.kept = kept
-        self.phases = phases
-        self.opened = opened
-        self.lit = lit
-        self.heats = heats
+        self.phases = phases = scene.phases
+        self.opened = scene.opened
+        self.lit = scene.lit
+        self.heat = scene.heat
         self.quoted = _shared_states(graph, phases)  # written where they are read instead of drawn
-        shown_inside = _only_inside(parts, opened) | self.quoted
-        self.parts = [part for part in parts if not (part.single and id(part.nodes[0]) in shown_inside)]
-        self.interiors: dict[str, Interior] = {}  # by the id that stands for the op
+        shown_inside = _only_inside(scene.parts, scene.opened) | self.quoted
+        self.parts = [part for part in scene.parts if not (part.single and id(part.nodes[0]) in shown_inside)]
+        self.interiors: dict[str, Opened] = {}  # by the id that stands for the op
         self.rows: list[tuple[str, ...]] = []
-        self.show = show
-        self.numbers = numbers
+        self.show = scene.show
+        self.numbers = scene.numbers
         self.identifiers = Identifiers()
         self.usual = usual_dtype(graph.nodes)
         self.all_scalar = all(types.shape == () for node in graph.nodes for types in node.output_types)
         self.place = {id(node): i for i, part in enumerate(self.parts) for node in part.nodes}
-        self.copies: dict[
-            int, list[Node]
-        ] = {}  # of the blocks that are left out, by the node that stands for them
-        self.repeats = repeats
-        self.flows: Mapping[tuple[int, int], float] = {}
+        # Of the blocks that are left out, by the node that stands for them.
+        self.copies: dict[int, list[Node]] = {}
+        self.repeats = repeats = scene.repeats
+        self.flows = scene.flows
         for node in graph.nodes if repeats.drawn else ():
             if id(node) in repeats.drawn and id(repeats.of(node)) in self.place:
                 self.place[id(node)] = self.place[id(repeats.of(node))]
                 self.copies.setdefault(id(repeats.of(node)), []).append(node)
-        self.classes = classes
-        self.frames = Frames(self.parts, self.identifiers, classes, repeats, phases)
+        self.classes = scene.classes
+        self.frames = Frames(self.parts, self.identifiers, scene.classes, repeats, phases)
         self.boxes: list[Box] = []
         self.arrows: list[Arrow] = []
         self.ids: list[str] = []  # of the parts, in their order
@@ -168,10 +141,8 @@ class _Assembly:
         self.rows_taken: set[tuple[str, int, bool]] = set()
         self.aside: set[str] = set()
         self.faded: set[str] = set()
-        self.peak: int | None = None
-        self.broken: Mapping[int, tuple[str, str]] = {}
-        self.seeds: Mapping[int, int] = {}
-        self.gradients: Mapping[int, tuple[str, int]] = {}
+        self.seeds = scene.differentiated.seeds
+        self.gradients = scene.differentiated.gradients
         self.gradient_edges = _gradient_edges(graph, phases)
         self.again: dict[
             tuple[Scope, Any], str
@@ -180,10 +151,7 @@ class _Assembly:
             tuple[tuple[int, int], str]
         ] = []  # (gradient's edge, the box of an update reading it)
 
-    def picture(
-        self, gradients: Mapping[int, tuple[str, int]], direction: Direction, notes: tuple[str, ...]
-    ) -> Picture:
-        self.gradients = gradients
+    def picture(self) -> Picture:
         for i, part in enumerate(self.parts):
             incoming = self._incoming(i, part)
             if part.single and id(part.nodes[0]) in self.opened:
@@ -199,15 +167,22 @@ class _Assembly:
             for tail, label, role, share, rank in incoming:
                 self._arrow(tail, box.id, label, role, share, rank)
             self.updating += [(key, box.id) for key in self._read_gradients(part)]
-        self._ends(gradients)
+        self._ends(self.gradients)
         name = self.graph.name or "graph"
         self.frames.merge_chains()
         hottest = max((box.heat for box in self.boxes if box.heat), default=0.0)
-        if self.heats:
+        if self.heat:
             self.boxes = [replace(box, heat=_share(box.heat, hottest)) for box in self.boxes]
-        notes += tuple(note for one in self.interiors.values() for note in one.notes)
-        rows = tuple(self.rows)
-        return Picture(name, self.boxes, self.arrows, self.frames.root, direction, notes, rows, self._below())
+        return Picture(
+            name,
+            self.boxes,
+            self.arrows,
+            self.frames.root,
+            self.scene.direction,
+            (*self.scene.notes, *(note for one in self.interiors.values() for note in one.notes)),
+            tuple(self.rows),
+            self._below(),
+        )
 
     def _open(self, part: Part, incoming: Sequence[Incoming]) -> None:
         """Put the interior of an op in place of its box."""
@@ -263,15 +238,11 @@ class _Assembly:
         faded = self.lit is not None and not any(id(node) in self.lit for node in part.nodes)
         if faded:
             self.faded.add(made)
-        heat, label = self._heat(part)
-        peak = any(id(node) == self.peak for node in part.nodes)
-        if peak:
-            label = tuple((name, f"{text}, the peak" if name == "alive" else text) for name, text in label)
-        broken = [self.broken[id(node)] for node in part.nodes if id(node) in self.broken]
-        numbers = (*self._numbers(part), *label, *broken)
+        heat, costs, marked = self.heat.of(part.nodes)
+        numbers = (*self._numbers(part), *costs)
         return Box(
             made, kind, title, tuple(lines), numbers, tooltip, part.order, opposite, caption,
-            plane=self._plane(part), heat=heat, faded=faded, marked=peak or bool(broken),
+            plane=self._plane(part), heat=heat, tint=self.heat.tint, faded=faded, marked=marked,
         )  # fmt: skip
 
     def _derived(self, part: Part, title: str) -> str:
@@ -287,10 +258,6 @@ class _Assembly:
         if array.ndim < 2 or array.size <= MOST_ELEMENTS or array.dtype.kind not in "fiub":
             return None
         return as_plane(array[(0,) * (array.ndim - 2)], limit_of(array))
-
-    def _heat(self, part: Part) -> tuple[float | None, tuple[tuple[str, str], ...]]:
-        found = [self.heats[id(node)] for node in part.nodes if id(node) in self.heats]
-        return together(found)
 
     def _title(self, node: Node) -> str:
         named = node.name if "names" in self.show else None
@@ -553,8 +520,8 @@ class _Assembly:
                 label = label if share is None else f"  {share:.0%}"
                 found.append((self.ids[tail], label, role, share, self._rank(tail, i, role)))
         for tail, edges in kept.items():
-            size = 0 if self.all_scalar else self.kept().bytes_of(edges)
-            label = bytes_text(size) if size and "shapes" in self.show else ""
+            size = 0 if self.all_scalar else self.scene.known.kept.bytes_of(edges)
+            label = BYTES.text(size) if size and "shapes" in self.show else ""
             found.append((self.ids[tail], label, "saved", None, 0))
         for tail, count in merged.items():
             label = f"× {count:,}" if count > 1 else self._label(self.parts[tail], first[tail])

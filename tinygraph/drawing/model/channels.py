@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.analysis.expansion import Affine, Expansion, Read, expansion_of
+from tinygraph.analysis.expansion import Expansion, Read, expansion_of
+from tinygraph.analysis.terms import gather, reduced, term
 from tinygraph.core.node import Leaf, Node, edge_node, is_recorded
 from tinygraph.drawing.model.labels import number_text, shape_text, shorten
 from tinygraph.drawing.model.picture import Arrow, Box, Identifiers
-from tinygraph.drawing.model.planes import NUMBERED, Plane, as_plane, limit_of, widened
+from tinygraph.drawing.model.planes import NUMBERED, Plane, as_plane, limit_of
 from tinygraph.errors import DrawingError
 
 Array = np.ndarray[Any, Any]
@@ -27,7 +28,7 @@ MOST_PLANES = 4  # of one tensor that are all shown; of more, one fewer are show
 
 
 @dataclass(slots=True)
-class Interior:
+class Opened:
     """The boxes inside an op that has been opened.
 
     Attributes:
@@ -47,7 +48,7 @@ class Interior:
 
 def open_op(
     node: Node, operands: Sequence[Any], out: Any, pair: Index | None, identifiers: Identifiers
-) -> Interior:
+) -> Opened:
     """The interior of a node.
 
     Args:
@@ -112,28 +113,6 @@ def shown_of(count: int) -> int:
     return count if count <= MOST_PLANES else MOST_PLANES - 1
 
 
-def place(affine: Affine | int, at: Sequence[Any]) -> Any:
-    """The value of an affine place where the index is `at` (its missing end counts as 0)."""
-    if isinstance(affine, int):
-        return affine
-    *row, constant = affine.coefficients
-    return sum((a * i for a, i in zip(row, at, strict=False) if a), start=constant)
-
-
-def gather(read: Read, operand: Any, at: Sequence[Any], padding: float | None) -> tuple[Array, Array]:
-    """(values, flat positions) that a read takes at an index, or a grid of them; outside is -1, and the padding."""
-    flat: Any = 0
-    inside: Any = True
-    for affine, size in zip(read.places, read.shape, strict=True):
-        i = place(affine, at)
-        inside = inside & (i >= 0) & (i < size)
-        flat = flat * size + i
-    positions = np.where(inside, flat, -1)
-    values = np.asarray(operand).reshape(-1)[np.where(positions < 0, 0, positions)]
-    outside = 0.0 if padding is None else padding
-    return np.where(positions < 0, outside, values), positions
-
-
 class _Pairs:
     """A convolution-like op: a kernel plane and a tmp plane for each (output channel, input channel) pair."""
 
@@ -155,7 +134,7 @@ class _Pairs:
         self.pair = self._checked(pair)
         self.names = [operand_name(node, i) for i in range(2)]
         self.result = result_name(node)
-        self.interior = Interior(f"{node.op.name}  {self._shapes()}")
+        self.interior = Opened(f"{node.op.name}  {self._shapes()}")
         self.tmp = {(o, c): self._tmp(o, c) for o in self._outputs() for c in self._partners()}
         grids = [self.out.reshape(*expansion.shape)[self._lead(o)] for o in self._outputs()]
         self.scale = limit_of(*self.tmp.values(), *grids)
@@ -206,12 +185,9 @@ class _Pairs:
     def _tmp(self, o: int, c: int) -> Array:
         e = self.expansion
         at = self._grid(o, c)
-        product: Any = 1.0
-        for read in e.reads:
-            product = product * widened(gather(read, self.operands[read.operand], at, e.padding)[0])
-        shape = (*e.shape[-e.planes :], *e.over[e.partial :])
-        whole: Array = np.broadcast_to(product, shape)
-        return np.asarray(whole.sum(axis=tuple(range(e.planes, whole.ndim))))
+        factors = [gather(read, self.operands[read.operand], at, e.padding)[0] for read in e.reads]
+        whole = np.broadcast_to(term(e, factors), (*e.shape[-e.planes :], *e.over[e.partial :]))
+        return np.asarray(reduced(e, whole, tuple(range(e.planes, whole.ndim))))
 
     def _plane_of(self, read: Read, o: int, c: int) -> tuple[Index, Array]:
         """The index of the plane of an operand that a pair reads, and the plane."""
@@ -333,9 +309,9 @@ def planes_of(array: Any) -> list[tuple[Index, Array]]:
     return found
 
 
-def _whole(node: Node, operands: Sequence[Any], out: Any, identifiers: Identifiers) -> Interior:
+def _whole(node: Node, operands: Sequence[Any], out: Any, identifiers: Identifiers) -> Opened:
     """Planes of the operands, the op, planes of the output."""
-    interior = Interior(f"{node.op.name}  → {shape_text(np.shape(out))}")
+    interior = Opened(f"{node.op.name}  → {shape_text(np.shape(out))}")
 
     def make(kind: str, title: str, **more: Any) -> Box:
         box = Box(identifiers.make("n", "inside", kind, title, interior.title), kind, title, **more)

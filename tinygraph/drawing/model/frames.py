@@ -14,7 +14,7 @@ from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf
 from tinygraph.drawing.model.labels import shorten
 from tinygraph.drawing.model.levels import Part
-from tinygraph.drawing.model.picture import Group, Identifiers
+from tinygraph.drawing.model.picture import Frame, Identifiers
 from tinygraph.drawing.model.selection import Repeats
 
 DEEPEST_FRAME = 8  # deeper groups are drawn inside the frame at this depth
@@ -35,8 +35,8 @@ class Frames:
         self.repeats = repeats
         self.identifiers = identifiers
         self.classes = classes
-        self.root = Group("g0", "")
-        self._groups: dict[Scope, Group] = {(): self.root}
+        self.root = Frame("g0", "")
+        self._groups: dict[Scope, Frame] = {(): self.root}
         self._calls: dict[tuple[Scope, str], dict[int, int]] = {}
         self._paths: dict[Scope, list[str]] = {}
         self._lone = _lone_groups(parts)
@@ -85,9 +85,9 @@ class Frames:
             depth -= 1
         return depth
 
-    def open(self, scope: Scope, title: str) -> Group:
+    def open(self, scope: Scope, title: str) -> Frame:
         """A frame for the interior of an op."""
-        made = Group(self.identifiers.make("g", title), title)
+        made = Frame(self.identifiers.make("g", title), title)
         self._group(scope[: self._framed(scope)]).groups.append(made)
         return made
 
@@ -106,13 +106,13 @@ class Frames:
                 group.title = f"{group.title} / {inner.title}"
                 group.boxes, group.groups = inner.boxes, inner.groups
 
-    def _group(self, scope: Scope) -> Group:
+    def _group(self, scope: Scope) -> Frame:
         group = self._groups.get(scope)
         if group is None:
             path = self.path(scope)
             found = self.classes.get(dotted(scope), "")
             title = f"{path[-1]}  {found}" if found and found != path[-1] else path[-1]
-            group = self._groups[scope] = Group(self.identifiers.make("g", path), title)
+            group = self._groups[scope] = Frame(self.identifiers.make("g", path), title)
             self._group(scope[:-1]).groups.append(group)
         return group
 

@@ -93,16 +93,6 @@ LEVELS: dict[str, Level] = {
     "composite": by_composite,
     "module": by_module,
 }
-OVERLAYS = (
-    "time",
-    "flops",
-    "bytes",
-    "saved",
-    "gradient_norm",
-    "nan",
-    "coverage",
-)  # computed in `overlays.py`
-LARGEST = ("alive",)  # overlays of which a group shows the largest amount inside it, not their sum
 INSIDE = ("channel", "neuron")  # levels within one op: drawn by `channels.py` and `neurons.py`
 
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tinygraph.drawing.model.labels import packed, shape_text, shorten
-from tinygraph.drawing.model.picture import Arrow, Box, Group, Identifiers, Picture
+from tinygraph.drawing.model.picture import Arrow, Box, Frame, Identifiers, Picture
 from tinygraph.errors import DrawingError
 
 MOST_MODULES = 1500
@@ -31,7 +31,7 @@ def draw_tree(module: Any) -> Picture:
         DrawingError: it has more modules than one picture can show.
     """
     identifiers = Identifiers()
-    root = Group("g0", "")
+    root = Frame("g0", "")
     boxes: list[Box] = []
     arrows: list[Arrow] = []
     waiting: list[tuple[str, Any, str]] = [(type(module).__name__, module, "")]

@@ -6,21 +6,21 @@ its forward-mode rule, as in `tg.explain`. Numbers come from values; no op is a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from tinygraph.analysis.expansion import Expansion, Read, expansion_of, narrowed, positions
+from tinygraph.analysis.expansion import Expansion, Read, expansion_of
+from tinygraph.analysis.terms import applied, gather, narrowed, positions, reduced, term, widened
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.core.types import type_of
 from tinygraph.drawing.model.channels import (
     Array,
     Index,
-    Interior,
-    gather,
+    Opened,
     labelled,
     operand_name,
     result_name,
@@ -28,8 +28,8 @@ from tinygraph.drawing.model.channels import (
     tensor_name,
 )
 from tinygraph.drawing.model.labels import number_text
-from tinygraph.drawing.model.picture import Arrow, Box, Group, Identifiers, Picture
-from tinygraph.drawing.model.planes import as_plane, limit_of, widened
+from tinygraph.drawing.model.picture import Arrow, Box, Frame, Identifiers, Picture
+from tinygraph.drawing.model.planes import as_plane, limit_of
 from tinygraph.errors import DrawingError
 from tinygraph.explaining.uses import Use, at_element, uses_of, uses_through
 from tinygraph.transforms import vjp
@@ -38,9 +38,6 @@ MOST_COUPLES = 12  # rows of one table; of more, the first ones are shown and th
 MOST_USES = 3
 MOST_PAIRS = 5_000_000  # (output, term) pairs that are searched for padding
 NUMBERED_SIDE = 5  # of planes whose cells have their numbers beside a table
-FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "identity": lambda x: x, "exp": np.exp, "log": np.log, "square": np.square,
-}  # fmt: skip
 JOINS = {"sum": "Σ", "mean": "mean", "product": "Π", "max": "max", "min": "min", "none": ""}
 
 
@@ -57,7 +54,7 @@ def picture_of_element(graph: Graph, node: Node, index: Index, values: Mapping[i
 
 def open_element(
     node: Node, operands: Sequence[Any], out: Any, index: Index, identifiers: Identifiers
-) -> Interior:
+) -> Opened:
     """The same as the interior of an op among others.
 
     Raises:
@@ -66,7 +63,7 @@ def open_element(
     page = _Page(f"{node.op.name}  {labelled(result_name(node), index)}", identifiers)
     _draw_element(page, node, operands, out, index)
     rows = [tuple(box.id for box in row) for row in page.rows if len(row) > 1]
-    return Interior(page.name, page.boxes, page.arrows, page.entries, page.exits, rows, page.notes)
+    return Opened(page.name, page.boxes, page.arrows, page.entries, page.exits, rows, page.notes)
 
 
 def _draw_element(page: _Page, node: Node, operands: Sequence[Any], out: Any, index: Index) -> None:
@@ -192,7 +189,7 @@ class _Page:
         return self.box(kind, labelled(title, lead), plane=plane)
 
     def picture(self) -> Picture:
-        root = Group("g0", "", [box.id for box in self.boxes])
+        root = Frame("g0", "", [box.id for box in self.boxes])
         rows = tuple(tuple(box.id for box in row) for row in self.rows if len(row) > 1)
         return Picture(self.name, self.boxes, self.arrows, root, "right", tuple(self.notes), rows)
 
@@ -289,10 +286,7 @@ class _Couples:
         e = self.expansion
         if e.join == "op":
             return widened([self.out[self.index]])
-        product: Any = 1.0
-        for _, values, _ in terms:
-            product = product * widened(values)
-        return np.asarray(_applied(e.each, product))
+        return term(e, [values for _, values, _ in terms])
 
     def _value(self, group: int) -> Any:
         return self._results(self._terms(group)).sum()
@@ -313,7 +307,7 @@ class _Couples:
         results = self._results(terms)
         rows = self._rows(terms, results)
         title = self._title(group)
-        total = self._reduced(results)
+        total = reduced(e, results)
         rows.append((JOINS[e.reduce] or self.node.op.name, "", number_text(total)))
         return boxes, self.page.box("tmp" if e.partial else "element", title, table=tuple(rows))
 
@@ -348,7 +342,7 @@ class _Couples:
                 (around.format(words), "" if single else around.format(numbers), number_text(results[i]))
             )
         if count > shown:
-            rest = number_text(self._reduced(results[shown:]))
+            rest = number_text(reduced(e, results[shown:]))
             rows.append((f"… {count - shown:,} more", JOINS[e.reduce], rest))
         return rows
 
@@ -358,16 +352,6 @@ class _Couples:
         shape = np.shape(self.operands[read.operand])
         index = tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
         return labelled(self.names[read.operand], index)
-
-    def _reduced(self, results: Array) -> Any:
-        reduce = self.expansion.reduce
-        if reduce == "mean":
-            return results.mean()
-        if reduce == "product":
-            return results.prod()
-        if reduce in ("max", "min"):
-            return results.max() if reduce == "max" else results.min()
-        return results.sum()
 
     def _total(self) -> Box:
         e = self.expansion
@@ -379,11 +363,11 @@ class _Couples:
             title = "Σ + bias"
         if e.share is not None:
             values, flat = gather(e.share, self.operands[e.share.operand], self.at, None)
-            top = number_text(_applied(e.each, widened(values))[()])
+            top = number_text(applied(e.each, widened(values))[()])
             label, terms = self._label(e.share, int(flat)), self._results(self._terms(0))
             if e.spread is None:
                 title = f"{e.each} {label} / Σ"
-                numbers.append((f"{top} /", number_text(self._reduced(terms))))
+                numbers.append((f"{top} /", number_text(reduced(e, terms))))
             else:
                 title = f"({label} − mean) / √(variance + {number_text(e.spread)})"
                 numbers.append((f"{top} −", number_text(terms.mean())))
@@ -414,11 +398,6 @@ def _cells(flat: Array, shape: Index) -> Array:
     cells = np.stack(np.unravel_index(inside, shape), 1) if len(inside) else np.zeros((0, len(shape)), int)
     lead = max(0, len(shape) - 2)
     return cells[(cells[:, :lead] == cells[:1, :lead]).all(1)] if len(cells) else cells
-
-
-def _applied(function: str, values: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return FUNCTIONS[function](values)
 
 
 def _by_derivative(page: _Page, node: Node, operands: Sequence[Any], out: Array, index: Index) -> None:

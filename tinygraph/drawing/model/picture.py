@@ -29,6 +29,7 @@ class Box:
         plane: a grid of numbers below the title.
         table: rows of an arithmetic below the title; the last one is the result.
         heat: how hot it is, from 0 to 1, where an overlay asks for that.
+        tint: the colour of 1, as styles call it.
         faded: whether it stands back, because the focus is elsewhere.
         marked: whether it has a thicker outline, as the peak of an overlay has.
         lines: more lines of structure: settings, constants, parameters.
@@ -50,6 +51,7 @@ class Box:
     plane: Plane | None = None
     table: tuple[tuple[str, ...], ...] = ()
     heat: float | None = None
+    tint: str = "heat"
     faded: bool = False
     marked: bool = False
 
@@ -77,13 +79,13 @@ class Arrow:
 
 
 @dataclass(slots=True)
-class Group:
+class Frame:
     """Boxes that belong together, drawn inside a frame; groups nest."""
 
     id: str
     title: str
     boxes: list[str] = field(default_factory=list)
-    groups: list[Group] = field(default_factory=list)
+    groups: list[Frame] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ class Picture:
     name: str
     boxes: list[Box]
     arrows: list[Arrow]
-    root: Group
+    root: Frame
     direction: Direction = "down"
     notes: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()

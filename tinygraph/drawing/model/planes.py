@@ -6,13 +6,14 @@ A scale runs from a style's negative colour over its zero colour to its positive
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from tinygraph.analysis.terms import widened
+from tinygraph.drawing.png import png
 
 Array = np.ndarray[Any, Any]
 
@@ -64,12 +65,6 @@ def limit_of(*arrays: Any) -> float:
     return largest or 1.0
 
 
-def widened(array: Any) -> Array:
-    """An array in double precision, complex numbers as such."""
-    found = np.asarray(array)
-    return found.astype(np.complex128 if found.dtype.kind == "c" else np.float64)
-
-
 def as_plane(array: Any, limit: float | None = None, **options: Any) -> Plane:
     """An array of any rank up to two as a plane; a vector stands upright, of complex numbers the real part counts."""
     values = np.asarray(array)
@@ -118,20 +113,3 @@ def _outline(pixels: Array, top: int, left: int, size: int, colour: Array) -> No
     inner = cell[width:-width, width:-width].copy()
     cell[:] = colour
     cell[width:-width, width:-width] = inner
-
-
-def png(pixels: Array) -> bytes:
-    """Bytes of shape (rows, columns, 3) as a PNG file.
-
-    >>> png(np.zeros((1, 1, 3), np.uint8))[:4]
-    b'\\x89PNG'
-    """
-    height, width = pixels.shape[:2]
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], 1)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = zlib.compress(rows.tobytes(), 9)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
-
-
-def _chunk(tag: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + tag + content + struct.pack(">I", zlib.crc32(tag + content))

@@ -6,21 +6,20 @@ import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from tinygraph.analysis.kept import Kept
 from tinygraph.analysis.phases import phases_of
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
-from tinygraph.drawing.model.assembly import Numbers, Opener, assemble
+from tinygraph.drawing.model.amounts import Known
+from tinygraph.drawing.model.assembly import Numbers, Opener, Scene, assemble
 from tinygraph.drawing.model.channels import open_op
 from tinygraph.drawing.model.labels import place_text, shorten
-from tinygraph.drawing.model.levels import INSIDE, LARGEST, MOST_BOXES, OVERLAYS, Part, visible
+from tinygraph.drawing.model.levels import INSIDE, MOST_BOXES, Part, visible
 from tinygraph.drawing.model.neurons import open_element, operands_of, picture_of_element, picture_of_reach
 from tinygraph.drawing.model.numbers import (
     Differentiated,
@@ -29,7 +28,7 @@ from tinygraph.drawing.model.numbers import (
     values_of,
     with_backward,
 )
-from tinygraph.drawing.model.overlays import NEED_VALUES, Heat, alive_of, bytes_text, first_broken, heats_of
+from tinygraph.drawing.model.overlays import Heat, chosen
 from tinygraph.drawing.model.picture import Picture
 from tinygraph.drawing.model.selection import (
     Repeats,
@@ -91,48 +90,16 @@ class Sketch:
             self.notes += [self.differentiated.note] if self.differentiated.note else []
         self.graph = graph
         self.phases = phases_of(graph)
-        self.peak: int | None = None
-        self.broken: dict[int, tuple[str, str]] = {}
-        self.heats = self._heats()
+        self.known = Known(graph, self.values, self.gradients, wishes.times)
+        self.heat = Heat(chosen(wishes.show), self.known)
+        self.notes += self.heat.notes(self._place, graph.nodes)
         self.repeats = repeats_of(graph.nodes) if wishes.fold else Repeats()
         self.parts: list[Part] = []
 
-    @cached_property
-    def kept(self) -> Kept:
-        """What the graph keeps for its backward passes; found only for pictures that say it."""
-        return Kept(self.graph)
-
-    def _heats(self) -> dict[int, Heat]:
-        graph, wishes = self.graph, self.wishes
-        overlays = [one for one in wishes.show if one in (*OVERLAYS, *LARGEST)]
-        alive = alive_of(graph) if "alive" in overlays else {}
-        if alive:
-            self.peak = max(alive, key=lambda key: alive[key])
-            node = next(node for node in graph.nodes if id(node) == self.peak)
-            most = (
-                f"The peak is {bytes_text(alive[self.peak])}, at {place_text(node, self.phases.scope(node))}."
-            )
-            self.notes.append(f"alive: bytes of intermediate values in memory while an op runs. {most}")
-        if "nan" in overlays:
-            self.broken = first_broken(graph.nodes, self.values, self.gradients)
-            self.notes += self._broken_notes()
-        if not overlays:
-            return {}
-        kept = self.kept.by_node if "saved" in overlays else {}
-        return heats_of(graph.nodes, overlays, self.values, self.gradients, wishes.times, alive, kept)
-
-    def _broken_notes(self) -> list[str]:
-        notes = []
-        for node in (node for node in self.graph.nodes if id(node) in self.broken):
-            what, kinds = self.broken[id(node)]
-            if isinstance(node, Leaf):
-                place = shorten(node.describe())
-            else:
-                place = place_text(node, self.phases.scope(node))
-            way = "on the way back, " if "backward" in what else ""
-            verb = "holds" if isinstance(node, Leaf) else "is the first to make"
-            notes.append(f"nan: {way}{place} {verb} numbers that are not finite ({kinds}).")
-        return notes
+    def _place(self, node: Node) -> str:
+        return (
+            shorten(node.describe()) if isinstance(node, Leaf) else place_text(node, self.phases.scope(node))
+        )
 
     def picture(self, limit: int = MOST_BOXES) -> Picture:
         """The picture with at most about `limit` boxes."""
@@ -147,23 +114,23 @@ class Sketch:
         if note:
             warnings.warn(f"{self.graph.name or 'the graph'}: {note}", TinygraphWarning, stacklevel=4)
         return assemble(
-            self.graph,
-            self.parts,
-            show=self.wishes.show,
-            numbers=self.numbers,
-            differentiated=self.differentiated,
-            classes=self.classes,
-            phases=self.phases,
-            kept=lambda: self.kept,
-            direction="right" if opened and self._fits_across() else "down",
-            notes=[*self.notes, note] if note else self.notes,
-            opened=opened,
-            lit=self._lit(),
-            heats=self.heats,
-            peak=self.peak,
-            broken=self.broken,
-            repeats=self.repeats,
-            flows=self.wishes.flows,
+            Scene(
+                self.graph,
+                self.parts,
+                self.wishes.show,
+                self.known,
+                self.phases,
+                self.heat,
+                self.numbers,
+                self.differentiated,
+                self.repeats,
+                self.classes,
+                opened,
+                self._lit(),
+                self.wishes.flows or {},
+                direction="right" if opened and self._fits_across() else "down",
+                notes=[*self.notes, note] if note else self.notes,
+            )
         )
 
     def _fits_across(self) -> bool:
@@ -189,9 +156,9 @@ class Sketch:
         """The numbers to write into boxes; those that are only needed on the way are kept too."""
         show = self.wishes.show
         inside = any(level in INSIDE for level in (self.wishes.zoom, *self.wishes.zooms.values()))
-        measured = set() if self.wishes.times is None else {"time"}
-        needing = {"values", "gradients", *NEED_VALUES} - measured
-        if not inside and not needing.intersection(show):
+        given = () if self.wishes.times is None else ("times",)
+        needing = any(set(one.needs).difference(given) for one in chosen(show))
+        if not inside and not needing and not {"values", "gradients"}.intersection(show):
             return Numbers()
         if len(graph.nodes) > MOST_NUMBERS:
             self.notes.append(
@@ -204,9 +171,10 @@ class Sketch:
     def _compute(self, graph: Graph) -> None:
         show = self.wishes.show
         self.values = values_of(graph, self.wishes.inputs)
-        if {"gradients", "gradient_norm"}.intersection(show):
+        overlays = chosen(show)
+        if "gradients" in show or any("gradients" in one.needs for one in overlays):
             self.gradients = self._gradients(graph)
-        elif "nan" in show and self._has_scalar(graph):
+        elif any("gradients" in one.uses for one in overlays) and self._has_scalar(graph):
             self.gradients = gradients_of(graph, self.values)
 
     def _has_scalar(self, graph: Graph) -> bool:

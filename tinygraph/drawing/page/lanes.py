@@ -12,7 +12,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.drawing.model.levels import common_scope
-from tinygraph.drawing.page.boxes import SAVED, UPDATED, Flow, Value
+from tinygraph.drawing.page.regions import SAVED, UPDATED, Flow, Role, Value
 
 
 class Lanes:
@@ -67,7 +67,7 @@ class Lanes:
         lane = self.lane(head)
         if not lane:
             return Flow("gradient" if self.lane(tail) else "data")
-        role = "gradient" if self.lane(tail) == lane else "saved"
+        role: Role = "gradient" if self.lane(tail) == lane else "saved"
         before, after = self._height(tail), self._height(head)
         if before == after:
             return Flow(role, role == "gradient" and not self.phases.descends(head))

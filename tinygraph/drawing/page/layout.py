@@ -157,7 +157,7 @@ class Problem:
         return self.offsets[kid] + (port_share(min(port, count - 1), count) - 0.5) * box.width
 
 
-class Layouts:
+class Interiors:
     """Interiors by their structure, laid out within a time budget; after that in plain rows."""
 
     def __init__(self, seconds: float) -> None:

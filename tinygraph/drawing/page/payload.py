@@ -17,8 +17,17 @@ from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
 from tinygraph.drawing.model.labels import LONGEST_TOOLTIP, settings_of, shorten
-from tinygraph.drawing.page.boxes import Box, Flow, Value
 from tinygraph.drawing.page.layout import BORDER, Interior
+from tinygraph.drawing.page.regions import Flow, Region, Value
+from tinygraph.drawing.page.schema import (
+    PageBox,
+    PageExpansion,
+    PageInterior,
+    PageLink,
+    PageOp,
+    PageRead,
+    PageTensor,
+)
 from tinygraph.packages.card import Card, card_of
 
 BINS = 24
@@ -26,10 +35,10 @@ MOST_COMPUTED = 20_000  # nodes whose values and overlays are worth computing
 SIGNIFICANT = 6  # digits of statistics
 LONGEST_NAME = 200
 
-Record = dict[str, Any]
+Statistics = tuple[float | None, float | None, float | None, float | None]
 
 
-class Numbers:
+class Tensors:
     """The tensors of a page: types, statistics, and elements as long as the budget lasts, small tensors first.
 
     Args:
@@ -38,7 +47,7 @@ class Numbers:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        self.records: list[Record] = []
+        self.records: list[PageTensor] = []
         self.arrays: list[Any] = []
         self.known: dict[tuple[Any, ...], int] = {}
 
@@ -47,7 +56,9 @@ class Numbers:
         if key not in self.known:
             self.known[key] = len(self.records)
             types = type_of(array)
-            self.records.append({"n": shorten(name, 40), "s": types.shape, "d": types.dtype.name, "at": -1})
+            self.records.append(
+                PageTensor(name=shorten(name, 40), shape=types.shape, dtype=types.dtype.name, at=-1)
+            )
             self.arrays.append(array)
         return self.known[key]
 
@@ -59,9 +70,10 @@ class Numbers:
             array = real(self.arrays[i])
             if array is None:
                 continue
-            self.records[i].update(statistics(array))
+            record = self.records[i]
+            record.broken, record.statistics, record.counts = statistics(array)
             if at + array.size <= self.budget:
-                self.records[i]["at"] = at
+                record.at = at
                 with np.errstate(over="ignore"):
                     parts.append(np.ascontiguousarray(array, "<f4").reshape(-1))
                 at += array.size
@@ -71,7 +83,8 @@ class Numbers:
     def left_out(self) -> int:
         """How many tensors did not fit; known once the block is made."""
         return sum(
-            record["at"] < 0 and "bad" in record and math.prod(record["s"]) > 0 for record in self.records
+            record.at < 0 and record.broken is not None and math.prod(record.shape) > 0
+            for record in self.records
         )
 
 
@@ -88,20 +101,24 @@ def real(value: Any) -> np.ndarray[Any, Any] | None:
     return None
 
 
-def statistics(array: np.ndarray[Any, Any]) -> Record:
-    """Least, greatest, mean, standard deviation, how many are not finite, and how often each of a few ranges occurs."""
+def statistics(array: np.ndarray[Any, Any]) -> tuple[int, Statistics | None, list[int] | None]:
+    """How many numbers are not finite; least, greatest, mean, deviation of the others; how many lie in each range."""
     finite = np.asarray(array, np.float64)
     finite = finite[np.isfinite(finite)]
-    found: Record = {"bad": int(array.size - finite.size)}
-    if finite.size:
-        low, high = float(finite.min()), float(finite.max())
-        with np.errstate(over="ignore", invalid="ignore"):
-            shown = [low, high, float(finite.mean()), float(finite.std())]
-            found["st"] = [float(f"{one:.{SIGNIFICANT}g}") if math.isfinite(one) else None for one in shown]
-        # Numbers that differ in their last digits alone have no room for ranges between them.
-        if math.isfinite(high - low) and high - low > BINS * np.spacing(max(abs(low), abs(high))):
-            found["h"] = np.histogram(finite, BINS, (low, high))[0].tolist()
-    return found
+    broken = int(array.size - finite.size)
+    if not finite.size:
+        return broken, None, None
+    low, high = float(finite.min()), float(finite.max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = float(finite.mean()), float(finite.std())
+    shown = (_significant(low), _significant(high), _significant(mean), _significant(deviation))
+    # Numbers that differ in their last digits alone have no room for ranges between them.
+    apart = math.isfinite(high - low) and high - low > BINS * np.spacing(max(abs(low), abs(high)))
+    return broken, shown, np.histogram(finite, BINS, (low, high))[0].tolist() if apart else None
+
+
+def _significant(number: float) -> float | None:
+    return float(f"{number:.{SIGNIFICANT}g}") if math.isfinite(number) else None
 
 
 class Payload:
@@ -116,7 +133,7 @@ class Payload:
         self,
         values: Mapping[int, Any],
         gradients: Mapping[int, Any],
-        numbers: Numbers,
+        numbers: Tensors,
         order: Mapping[int, int],
         kept: Mapping[int, int],
     ) -> None:
@@ -126,45 +143,43 @@ class Payload:
         self.gradients = gradients
         self.numbers = numbers
         self.interiors: dict[tuple[Any, ...], int] = {}
-        self.interior_records: list[Record] = []
-        self.ops: dict[str, Record] = {}
+        self.interior_records: list[PageInterior] = []
+        self.ops: dict[str, PageOp] = {}
         self.titles: dict[Op, str] = {}
         self.expansions: dict[str, int] = {}
-        self.expansion_records: list[Record] = []
+        self.expansion_records: list[PageExpansion] = []
 
-    def box(self, root: Box) -> Record:
+    def box(self, root: Region) -> PageBox:
         """The record of a box with all in it."""
-        records: dict[int, Record] = {}
+        records: dict[int, PageBox] = {}
         for box in reversed(list(root.walk())):
-            record: Record = {"t": box.title, "k": box.kind}
-            if box.note:
-                record["s"] = box.note
-            if box.node is not None:
-                record |= self._leaf(box.node) if isinstance(box.node, Leaf) else self._op(box.node)
-            if box.lane:
-                record["p"] = box.lane
+            record = PageBox(title=box.title, kind=box.kind, note=box.note, lane=box.lane)
+            if isinstance(box.node, Leaf):
+                self._leaf(record, box.node)
+            elif box.node is not None:
+                self._op(record, box.node)
             if box.shows is not None:
-                record["at"] = self.order[box.shows[0]]  # when it is there, where somebody steps
+                record.ready = self.order[box.shows[0]]  # when it is there, where somebody steps
                 if box.kind == "gradient":
                     self._show(record, box.shows)
             if box.inside and len(self.order) <= MOST_COMPUTED:  # there are overlays to add up
-                record["zs"] = [self.order[id(node)] for node in box.inside]
+                record.inside = [self.order[id(node)] for node in box.inside]
             if box.interior is not None:
-                record["i"] = self._interior(box)
-                record["c"] = [records[id(kid)] for kid in box.kids]
-                if len(box.results) == 1:
-                    record["at"] = self.order[box.results[0][0]]
+                record.interior = self._interior(box)
+                record.kids = [records[id(kid)] for kid in box.kids]
+                if len(box.results) == 1 and box.results[0][1] >= 0:  # a bundle is several
+                    record.ready = self.order[box.results[0][0]]
                     self._show(record, box.results[0])
             records[id(box)] = record
         return records[id(root)]
 
-    def _show(self, record: Record, value: Value) -> None:
+    def _show(self, record: PageBox, value: Value) -> None:
         """A group with one result shows it."""
         shown = self.numbers.known.get(("value", *value))
         if shown is not None:
-            record["v"] = [shown]
+            record.values = [shown]
 
-    def _interior(self, box: Box) -> int:
+    def _interior(self, box: Region) -> int:
         interior = box.interior
         assert interior is not None
         key = (id(interior), tuple(box.links.values()))
@@ -174,30 +189,26 @@ class Payload:
             self.interior_records.append(_interior_record(interior, box))
         return number
 
-    def _leaf(self, leaf: Leaf) -> Record:
-        found: Record = {"z": self.order[id(leaf)], "v": self._tensors(leaf), "f": leaf.kind}
+    def _leaf(self, record: PageBox, leaf: Leaf) -> None:
+        record.node, record.values, record.leaf = self.order[id(leaf)], self._tensors(leaf), leaf.kind
+        record.gradient = self._gradient(leaf)
         if leaf.name:
-            found["q"] = shorten(leaf.name, LONGEST_NAME)
-        return found | self._gradient(leaf)
+            record.name = shorten(leaf.name, LONGEST_NAME)
 
-    def _op(self, node: Node) -> Record:
+    def _op(self, record: PageBox, node: Node) -> None:
         op = node.op
-        found: Record = {"o": self._title(op), "z": self.order[id(node)], "v": self._tensors(node)}
-        found["in"] = [self._operand(node, i) for i in range(len(node.inputs))]
-        settings = settings_of(node)
-        if settings:
-            found["set"] = settings
-        kept = self.kept.get(id(node)) if node.phase == "forward" else 0
-        if kept:
-            found["kept"] = kept
+        record.op, record.node, record.values = self._title(op), self.order[id(node)], self._tensors(node)
+        record.operands = [self._operand(node, i) for i in range(len(node.inputs))]
+        record.settings = settings_of(node) or None
+        record.kept = self.kept.get(id(node), 0) if node.phase == "forward" else 0
         if node.source is not None:
-            found["src"] = shorten(f"{node.source}", LONGEST_TOOLTIP)
+            record.source = shorten(f"{node.source}", LONGEST_TOOLTIP)
             if node.source.text:
-                found["line"] = shorten(node.source.text.strip(), LONGEST_TOOLTIP)
+                record.line = shorten(node.source.text.strip(), LONGEST_TOOLTIP)
         expansion = expansion_of(node) if node.saved is None or self.values else None
         if expansion is not None and id(node) in self.values:
-            found["e"] = self._expansion(expansion)
-        return found | self._gradient(node)
+            record.expansion = self._expansion(expansion)
+        record.gradient = self._gradient(node)
 
     def _title(self, op: Op) -> str:
         """What the page calls an op: its name, with its package or a number where another op has that name."""
@@ -227,11 +238,11 @@ class Payload:
             return self._tensors(edge_node(entry))[edge_index(entry)]
         return self.numbers.add(("constant", id(entry)), entry, node.op.operand_at(position).name)
 
-    def _gradient(self, node: Node) -> Record:
+    def _gradient(self, node: Node) -> int | None:
         gradient = self.gradients.get(id(node))
         if gradient is None or isinstance(gradient, tuple | list):
-            return {}
-        return {"g": self.numbers.add(("gradient", id(node)), gradient, "gradient")}
+            return None
+        return self.numbers.add(("gradient", id(node)), gradient, "gradient")
 
     def _expansion(self, expansion: Expansion) -> int:
         key = repr(expansion)
@@ -241,30 +252,28 @@ class Payload:
         return self.expansions[key]
 
 
-def _interior_record(interior: Interior, box: Box) -> Record:
+def _interior_record(interior: Interior, box: Region) -> PageInterior:
     sizes = [kid.size for kid in box.kids]
-    return {
-        "w": interior.width,
-        "h": interior.height,
-        "b": [[x, y, w, h] for (x, y), (w, h) in zip(interior.places, sizes, strict=True)],
-        "l": [
-            [*_ends(upper, lower, flow), flow.role, path]
-            for ((upper, lower, _), flow), path in zip(box.links.items(), interior.paths, strict=True)
-        ],
-    }
+    links = [
+        PageLink(tail=tail, head=head, role=flow.role, path=path)
+        for ((upper, lower, _), flow), path in zip(box.links.items(), interior.paths, strict=True)
+        for tail, head in [_ends(upper, lower, flow)]
+    ]
+    places = [(x, y, w, h) for (x, y), (w, h) in zip(interior.places, sizes, strict=True)]
+    return PageInterior(width=interior.width, height=interior.height, places=places, links=links)
 
 
-def _ends(upper: Box | None, lower: Box | None, flow: Flow) -> list[int]:
+def _ends(upper: Region | None, lower: Region | None, flow: Flow) -> list[int]:
     """The numbers of the kids that a link goes from and to."""
     ends = [_number(upper), _number(lower)]
     return ends[::-1] if flow.up else ends
 
 
-def _number(kid: Box | None) -> int:
+def _number(kid: Region | None) -> int:
     return BORDER if kid is None else kid.number
 
 
-def op_record(op: Op) -> Record:
+def op_record(op: Op) -> PageOp:
     """What a page says of an op: formula, operands, and its derivative rules in words."""
     rules = {}
     for operand, rule in op.rules.items():
@@ -273,18 +282,18 @@ def op_record(op: Op) -> Record:
         )
         said = inspect.getdoc(inspect.unwrap(rule.function)) or ""
         rules[operand] = " ".join(part for part in (said.partition("\n\n")[0], f"Made from {needs}.") if part)
-    found: Record = {
-        "f": " ".join((inspect.getdoc(op.forward) or "").partition("\n\n")[0].split()),
-        "k": op.kind,
-        "a": [operand.name for operand in op.signature.operands],
-        "d": rules,
-        "no": list(op.nondifferentiable),
-    }
     card = card_of(op)
-    return found if card is None else found | {"card": card_rows(card)}
+    return PageOp(
+        formula=" ".join((inspect.getdoc(op.forward) or "").partition("\n\n")[0].split()),
+        kind=op.kind,
+        operands=[operand.name for operand in op.signature.operands],
+        rules=rules,
+        fixed=list(op.nondifferentiable),
+        card=None if card is None else card_rows(card),
+    )
 
 
-def card_rows(card: Card) -> list[list[str]]:
+def card_rows(card: Card) -> list[tuple[str, str]]:
     """What a conformance card says, in rows of name and words."""
     rows = {
         "laws": f"{card.laws} hold" if card.laws and not card.broken else card.laws,
@@ -303,7 +312,7 @@ def card_rows(card: Card) -> list[list[str]]:
         )
         rows[f"gradient {one.name}"] = "; ".join(f"{name} {said}" for name, said in orders if said)
     rows["checked"] = f"{card.distribution} {card.version}"
-    return [[name, said] for name, said in rows.items() if said]
+    return [(name, said) for name, said in rows.items() if said]
 
 
 def _in_words(name: str) -> str:
@@ -312,36 +321,32 @@ def _in_words(name: str) -> str:
     return f"the shape of {name.removesuffix('_type')}" if name.endswith("_type") else name
 
 
-def expansion_record(expansion: Expansion) -> Record:
+def expansion_record(expansion: Expansion) -> PageExpansion:
     """An expansion as the page evaluates it: rows of integers."""
     count = len(expansion.shape) + len(expansion.over)
-    found: Record = {
-        "s": expansion.shape,
-        "r": [_read(read, count) for read in expansion.reads],
-        "o": expansion.over,
-        "j": expansion.join,
-        "u": expansion.reduce,
-        "each": expansion.each,
-        "after": expansion.after,
-        "pad": expansion.padding,
-        "part": expansion.partial,
-        "pl": expansion.planes,
-    }
-    if expansion.bias is not None:
-        found["b"] = _read(expansion.bias, count)
-    if expansion.spread is not None:
-        found["eps"] = expansion.spread
-    if expansion.share is not None:
-        found["sh"] = _read(expansion.share, count)
-    return found
 
+    def read(one: Read) -> PageRead:
+        rows = [
+            list(place.coefficients) if isinstance(place, Affine) else [*[0] * count, place]
+            for place in one.places
+        ]
+        return PageRead(operand=one.operand, shape=one.shape, places=[_fitted(row, count) for row in rows])
 
-def _read(read: Read, count: int) -> list[Any]:
-    rows = [
-        list(place.coefficients) if isinstance(place, Affine) else [*[0] * count, place]
-        for place in read.places
-    ]
-    return [read.operand, list(read.shape), [_fitted(row, count) for row in rows]]
+    return PageExpansion(
+        shape=expansion.shape,
+        over=expansion.over,
+        reads=[read(one) for one in expansion.reads],
+        join=expansion.join,
+        reduce=expansion.reduce,
+        each=expansion.each,
+        after=expansion.after,
+        padding=expansion.padding,
+        partial=expansion.partial,
+        planes=expansion.planes,
+        bias=None if expansion.bias is None else read(expansion.bias),
+        share=None if expansion.share is None else read(expansion.share),
+        spread=expansion.spread,
+    )
 
 
 def _fitted(row: Sequence[int], count: int) -> list[int]:

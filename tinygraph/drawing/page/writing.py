@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import gzip
 import html
 import json
@@ -13,20 +12,24 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tinygraph.analysis.kept import Kept
+from msgspec import to_builtins
+
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
+from tinygraph.drawing.model.amounts import Known
 from tinygraph.drawing.model.numbers import gradients_of, values_of
-from tinygraph.drawing.page.boxes import Box
-from tinygraph.drawing.page.costs import overlay_records
+from tinygraph.drawing.model.overlays import TABLE
+from tinygraph.drawing.page.costs import overlay_records, unit_records
 from tinygraph.drawing.page.grouping import tree
-from tinygraph.drawing.page.payload import MOST_COMPUTED, Numbers, Payload
+from tinygraph.drawing.page.joining import script
+from tinygraph.drawing.page.payload import MOST_COMPUTED, Payload, Tensors
+from tinygraph.drawing.page.regions import Region
+from tinygraph.drawing.page.schema import PageData
 from tinygraph.drawing.page.still import still
 from tinygraph.drawing.styles import Style, load_style, style_names
 from tinygraph.errors import TinygraphError
 
 HERE = Path(__file__).parent
-SCRIPTS = ("unpack", "data", "overlays", "items", "camera", "paint", "controls", "panel", "steps", "start")
 MOST_ELEMENTS = 1_000_000  # numbers that a page carries
 PACKED_ABOVE = 2**16  # bytes of data or of numbers that are written as gzip
 GRADIENTS_OF = 2_000  # nodes at most, where the output is a scalar
@@ -76,29 +79,33 @@ def page(
     root, said = tree(graph, classes or {}, pictured, seconds=time_limit)
     name = title or graph.name or "model"
     root.title = name
-    numbers = Numbers(most_elements)
-    kept = Kept(graph) if len(graph.nodes) <= MOST_COMPUTED else None
+    numbers = Tensors(most_elements)
+    known = Known(graph, values, pulled, times, timing) if len(graph.nodes) <= MOST_COMPUTED else None
     order = {id(node): i for i, node in enumerate(graph.nodes)}
-    payload = Payload(values, gradients, numbers, order, kept.carried if kept else {})
-    data: dict[str, Any] = {"root": payload.box(root)}
+    payload = Payload(values, gradients, numbers, order, known.kept.carried if known else {})
+    made = payload.box(root)
     values_type, block = packed(numbers.block())
     if numbers.left_out:
         several = f"{numbers.left_out} large tensors" if numbers.left_out > 1 else "one large tensor"
         said.append(f"the elements of {several} are left out")
-    data |= {
-        "interiors": payload.interior_records,
-        "ops": payload.ops,
-        "expansions": payload.expansion_records,
-        "values": numbers.records,
-        "overlays": _overlays(graph, values, pulled, timing, kept, times, notices),
-    }
-    if overlay is not None:
-        data["overlay"] = overlay
+    if known is None:
+        notices.append("so are overlays")
     start = _start(graph, root, element)
-    if start is not None:
-        data |= {"start": start, "element": list(element) if isinstance(element, tuple | list) else []}
+    index = list(element) if isinstance(element, tuple | list) else []
+    data = PageData(
+        root=made,
+        interiors=payload.interior_records,
+        ops=payload.ops,
+        expansions=payload.expansion_records,
+        values=numbers.records,
+        overlays=overlay_records(known) if known else [],
+        units=unit_records(),
+        overlay=overlay or "",
+        start=start,
+        element=None if start is None else index,
+    )
     notices += said
-    data_type, written = packed(script_json(data))
+    data_type, written = packed(script_json(to_builtins(data)))
     text = Template((HERE / "page.html").read_text("utf-8")).substitute(
         title=html.escape(name),
         theme=_initial_theme(style),
@@ -114,12 +121,6 @@ def page(
         script=script(),
     )
     return text.encode("utf-8", "replace").decode()  # half of a surrogate pair has no place in a file
-
-
-@functools.cache
-def script() -> str:
-    """The page's script."""
-    return "\n".join((HERE / "script" / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
 
 
 def script_json(data: Any) -> str:
@@ -162,26 +163,11 @@ def _gradients(graph: Graph, values: dict[int, Any]) -> dict[int, Any]:
         return {}
 
 
-def _overlays(
-    graph: Graph,
-    values: dict[int, Any],
-    pulled: dict[int, Any],
-    timing: bool,
-    kept: Kept | None,
-    times: Mapping[int, float] | None,
-    notices: list[str],
-) -> list[dict[str, Any]]:
-    if kept is None:
-        notices.append("so are overlays")
-        return []
-    return overlay_records(graph, values, pulled, timing, kept, times)
-
-
 def _has_picture(value: Any) -> bool:
     return not isinstance(value, tuple) and math.prod(getattr(value, "shape", ())) >= 1
 
 
-def _start(graph: Graph, root: Box, element: Any) -> list[int] | None:
+def _start(graph: Graph, root: Region, element: Any) -> list[int] | None:
     """The way to the op that made the first output, in numbers of kids."""
     out = graph.outputs[0] if graph.outputs else None
     if element is None or not is_recorded(out):
@@ -224,7 +210,7 @@ def _look(selector: str, style: Style) -> str:
         "frame": page["frame"],
         "raised": page["frame_fill"],
         "accent": "#6ea8fe" if dark else "#0b5fd0",
-        "heat": style.values["heat"],
+        **{overlay.tint: style.values[overlay.tint] for overlay in TABLE},
         "zero": zero,
         **{role: style.arrows[role] for role in ("data", "gradient", "saved")},
     }

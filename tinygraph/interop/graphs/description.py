@@ -2,7 +2,7 @@
 
 What repeats - ops, types, scopes, source lines - stands in tables and is referred to by number, so that a graph of a
 million nodes stays a file. Nodes refer to earlier nodes only. `describing.py` makes it, `reopening.py` reads it,
-`files.py` knows the bytes.
+`graph_files.py` knows the bytes.
 """
 
 from __future__ import annotations

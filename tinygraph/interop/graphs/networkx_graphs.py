@@ -139,10 +139,10 @@ def from_networkx(graph: Any) -> Graph:
     >>> from_networkx(made)([0.0, 0.0, 0.0])
     array([0., 0., 0.])
     """
-    return _Reading(graph).graph()
+    return _NetworkxReading(graph).graph()
 
 
-class _Reading:
+class _NetworkxReading:
     """One networkx graph on its way to being a `Graph`."""
 
     def __init__(self, given: Any) -> None:

@@ -23,7 +23,7 @@ from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.elementwise import emit_program
 from tinygraph.kernels.images.planes import Planes, lanes_of
-from tinygraph.kernels.module import Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
 _L1_BYTES = 32 * 1024
@@ -154,7 +154,7 @@ def forward(
 ) -> Kernel:
     """target = source * weights (+ bias), then the epilogue.
 
-    The kernel's pointers: source, weights, bias where there is one, target, the epilogue's operands. Its count: images.
+    The kernel's pointers: source, weights, bias where there is one, target, the epilogue's operands. Its span: images.
     """
     return _forward(convolution, bias, epilogue, target or current_target())
 
@@ -162,7 +162,7 @@ def forward(
 @kept
 def _forward(convolution: Convolution, bias: bool, epilogue: Epilogue | None, target: Target) -> Kernel:
     source, result = convolution.source, convolution.target
-    _check_halo(source, convolution.source_halo(), "input")
+    source.check_halo(convolution.source_halo(), "input")
     weights = forward_weights(convolution, target)
     (above, left), (down, right), (dy, dx) = convolution.padding, convolution.stride, convolution.dilation
     height, width = convolution.kernel
@@ -205,7 +205,7 @@ def input_gradient(
         epilogue: for example the mask of the activation that made the source.
 
     The kernel's pointers: gradient, weights (packed as `gradient_weights`), result, the epilogue's operands. Its
-    count: images.
+    span: images.
     """
     return _input_gradient(convolution, gradient, epilogue, target or current_target())
 
@@ -214,7 +214,7 @@ def input_gradient(
 def _input_gradient(
     convolution: Convolution, gradient: Planes, epilogue: Epilogue | None, target: Target
 ) -> Kernel:
-    _check_halo(gradient, convolution.gradient_halo(), "output's gradient")
+    gradient.check_halo(convolution.gradient_halo(), "output's gradient")
     _check_gradient(convolution, gradient)
     weights = gradient_weights(convolution, target)
     phases = [
@@ -308,18 +308,26 @@ def _compile_sums(
             for part in parts
             if part.rows and part.columns
         ]
-        if _stream_images(source, weights, dtype):
+        code.units(functools.partial(unit, nests))
+
+    def unit(nests: Sequence[_Sums], number: Offset) -> None:
+        """An image, or with one nest of tiles a block of its output channels."""
+        if groups == 1:
             for nest in nests:
-                nest.each_block(nest.all_images)
-            return
+                nest.each_block(functools.partial(nest.write, number))
+        elif streamed:
+            group, image = nests[0].code.divide_index(number, nests[0].code.counts["span"])
+            nests[0].write(image, nests[0].block(group))
+        else:
+            image, group = nests[0].code.divide_index(number, groups)
+            nests[0].write(image, nests[0].block(group))
 
-        def image(n: Offset, _: list[Value]) -> None:
-            for nest in nests:
-                nest.each_block(functools.partial(nest.write, n))
-
-        code.loop(0, code.counts["images"], 1, image)
-
-    return compile_kernel(name, pointers, write, counts=["images"], distinct=True, target=target)
+    streamed = _stream_images(source, weights, dtype)
+    groups = 1
+    if len(parts) == 1:
+        tile = choose_tile(parts[0].rows, parts[0].columns, weights.blocks, target.registers)
+        groups = math.ceil(weights.blocks / tile.vectors)
+    return compile_kernel(name, pointers, write, splits=groups, distinct=True, target=target)
 
 
 def _stream_images(source: Planes, weights: Weights, dtype: str) -> bool:
@@ -352,14 +360,15 @@ class _Sums:
         self.pixels = [(y, x) for y in range(self.tile.rows) for x in range(self.tile.columns)]
         self.tables = (code.table([tap[0] for tap in part.taps]), code.table([tap[1] for tap in part.taps]))
 
+    def block(self, group: Offset) -> Offset:
+        """The first vector of output channels of a group that tiles take at a time; the last groups may overlap."""
+        last = self.weights.blocks - self.tile.vectors
+        return self.code.smaller_index(self.code.offset((group, self.tile.vectors)), last)
+
     def each_block(self, body: Callable[[Offset], None]) -> None:
         """For the vectors of output channels that tiles take at a time."""
-        code, last = self.code, self.weights.blocks - self.tile.vectors
-        code.loop(0, self.weights.blocks, self.tile.vectors, lambda b, _: body(code.smaller_index(b, last)))
-
-    def all_images(self, block: Offset) -> None:
-        """All tiles of all images for a block of output channels."""
-        self.code.loop(0, self.code.counts["images"], 1, lambda n, _: self.write(n, block))
+        groups = math.ceil(self.weights.blocks / self.tile.vectors)
+        self.code.loop(0, groups, 1, lambda group, _: body(self.block(group)))
 
     def write(self, image: Offset, block: Offset) -> None:
         """All tiles of one image for a block of output channels."""
@@ -466,13 +475,6 @@ class _Sums:
         return y * self.part.row_step * planes.row + x * self.part.column_step * planes.pixel
 
 
-def _check_halo(planes: Planes, needed: tuple[int, int, int, int], role: str) -> None:
-    if any(have < need for have, need in zip(planes.halo, needed, strict=True)):
-        raise ShapeError(
-            f"the {role}'s halo is {planes.halo} (top, bottom, left, right); the convolution reads {needed}"
-        )
-
-
 def _check_gradient(convolution: Convolution, gradient: Planes) -> None:
     result = convolution.target
     sizes = [(p.height, p.width, p.padded) for p in (gradient, result)]
@@ -505,7 +507,8 @@ def kernel_gradient(
         bias: also sum the gradient by the bias, one number per padded channel.
         accumulate: add to what the results hold instead of replacing it.
 
-    The kernel's pointers: source, gradient, result, the bias's result where wanted. Its count: images. Of the gradient
+    The kernel's pointers: source, gradient, result, the bias's result where wanted; threads have results of their own,
+    to be added up. Its span: images. Of the gradient
     a whole vector is read at its last pixel: channels that are no multiple of it need that much memory behind them.
     """
     return _kernel_gradient(convolution, gradient, bias, accumulate, target or current_target())
@@ -515,7 +518,7 @@ def kernel_gradient(
 def _kernel_gradient(
     convolution: Convolution, gradient: Planes, bias: bool, accumulate: bool, target: Target
 ) -> Kernel:
-    _check_halo(convolution.source, convolution.source_halo(), "input")
+    convolution.source.check_halo(convolution.source_halo(), "input")
     _check_gradient(convolution, gradient)
     weights = forward_weights(convolution, target)
 
@@ -526,11 +529,11 @@ def _kernel_gradient(
                 code.clear(code.pointers["bias"], 0, gradient.padded, convolution.dtype)
         if gradient.height and gradient.width:
             products = _Products(code, convolution, gradient, weights, bias, target)
-            code.loop(0, code.counts["images"], 1, products.write)
+            code.units(products.write)
 
     pointers = ["source", "gradient", "result", *(["bias"] if bias else [])]
     name = "convolution kernel gradient"
-    return compile_kernel(name, pointers, write, counts=["images"], distinct=True, target=target)
+    return compile_kernel(name, pointers, write, splits=1, distinct=True, target=target)
 
 
 class _Products:
@@ -574,7 +577,7 @@ class _Products:
         self.down = convolution.stride[0] * self.source.row
         self.right = convolution.stride[1] * self.source.pixel
 
-    def write(self, image: Offset, _: list[Value]) -> None:
+    def write(self, image: Offset) -> None:
         """All products of one image."""
         code = self.code
         (above, left), source = self.convolution.padding, self.source

@@ -1,7 +1,7 @@
-"""Convolutions of images (batch, channels, *spatial) in any layout: the generated direct convolution as lowerings.
+"""Convolutions of images (batch, channels, *spatial) in any layout: direct or after Winograd, as lowerings.
 
 Operands that lie in memory as the kernels want them, channels last with a halo, are read and written where they are;
-others go through scratch memory. What the kernels themselves do is in `convolution.py`.
+others go through scratch memory. What the kernels themselves do is in `direct.py` and `winograd.py`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.kernels import elementwise
+from tinygraph.kernels import elementwise, partial_sums
 from tinygraph.kernels.cpu import Target
-from tinygraph.kernels.images import direct as direct
-from tinygraph.kernels.images import packing as packing
+from tinygraph.kernels.images import direct, packing, winograd
 from tinygraph.kernels.images.direct import Convolution, Weights
 from tinygraph.kernels.images.planes import ALIGNMENT, Planes, lanes_for, lanes_of, rounded_up
+from tinygraph.kernels.images.winograd import Tiling
 from tinygraph.kernels.lowering import Layout, Layouts, Lowering, Run, channels_last, in_order, rows
-from tinygraph.kernels.program import Program
+from tinygraph.kernels.machine_code import Private
+from tinygraph.kernels.program import Program, ProgramBuilder
+from tinygraph.kernels.threads import get_threads
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -79,32 +81,37 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, target: Target
         layouts: of the operands and the result.
     """
     borders = _Borders(convolution, x, target)
-    source = borders.read(convolution.source, convolution.source_halo(), layouts.inputs[0])
     result = borders.written(convolution.target, layouts.outputs[0])
+    tiling = winograd.choose_tiling(convolution._replace(target=result.planes), _share(x), target)
+    halo = winograd.source_halo(convolution) if tiling else convolution.source_halo()
+    source = borders.read(convolution.source, halo, layouts.inputs[0])
     made = convolution._replace(source=source.planes, target=result.planes)
     weights = direct.forward_weights(made, target)
     kernel = _Plain(layouts.inputs[1], borders.kernel_shape, made.dtype)
     padded_bias = weights.blocks * weights.lanes * np.dtype(made.dtype).itemsize
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
-        images, bias, count, dtype = inputs[0], _third(inputs), [x[0]], made.dtype
+        images, bias = inputs[0], _third(inputs)
         steps: Steps = []
-        packed = _weights(weights, scratch[2], dtype)
+        packed = _weights(weights, scratch[2], made.dtype)
         plain = kernel.read(inputs[1], scratch[3], steps)
-        steps.append(packing.pack(weights, *borders.channels, dtype, target).bind(plain, packed).run)
+        steps.append(packing.pack(weights, *borders.channels, made.dtype, target).bind(plain, packed, span=1))
         operands = [source.read(images, scratch[0], steps), packed, result.memory(outputs[0], scratch[1])]
         if bias is not None:
-            spread = scratch[4][:padded_bias].view(dtype)
-            steps.append(lambda: np.copyto(spread[: len(bias)], bias))
+            spread = scratch[4][:padded_bias].view(made.dtype)
+            steps.append(_copy(np.asarray(bias), spread[: len(bias)]))
             operands.insert(2, spread)
-        made_kernel = direct.forward(made, bias=bias is not None, target=target)
-        steps.append(made_kernel.bind(*operands, counts=count).run)
+        if tiling:
+            _minimal(made, tiling, weights, operands, scratch[5:], x[0], target, steps)
+        else:
+            sums = direct.forward(made, bias=bias is not None, target=target)
+            steps.append(sums.bind(*operands, span=x[0]))
         result.write(outputs[0], scratch[1], steps)
         return in_order(*steps)
 
     wanted = Layouts((source.wanted, None, None)[: len(layouts.inputs)], (result.wanted,))
     sizes = (source.nbytes, result.nbytes, _nbytes(weights, made.dtype), kernel.nbytes, padded_bias)
-    return Lowering(bind, wanted, sizes, "direct convolution")
+    return Lowering(bind, wanted, (*sizes, *_transforms(made, tiling, weights)), _name(tiling))
 
 
 def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target: Target) -> Lowering:
@@ -112,8 +119,11 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target:
     borders = _Borders(convolution, x, target)
     result = borders.written(convolution.source, layouts.outputs[0])
     plain = convolution._replace(source=result.planes)
-    given = borders.read(convolution.target, plain.gradient_halo(), layouts.inputs[0])
-    made = plain._replace(target=given.planes)
+    turned = winograd.reverse(plain, convolution.target)
+    tiling = winograd.choose_tiling(turned, _share(x), target)
+    halo = winograd.source_halo(turned) if tiling else plain.gradient_halo()
+    given = borders.read(convolution.target, halo, layouts.inputs[0])
+    made, turned = plain._replace(target=given.planes), turned._replace(source=given.planes)
     weights = direct.gradient_weights(made, target)
     kernel = _Plain(layouts.inputs[1], borders.kernel_shape, made.dtype)
 
@@ -122,43 +132,119 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target:
         packed = _weights(weights, scratch[2], made.dtype)
         contiguous = kernel.read(inputs[1], scratch[3], steps)
         pack = packing.pack_for_gradient(weights, *borders.channels, made.dtype, target)
-        steps.append(pack.bind(contiguous, packed).run)
-        operands = (given.read(inputs[0], scratch[0], steps), packed, result.memory(outputs[0], scratch[1]))
-        made_kernel = direct.input_gradient(made, given.planes, target=target)
-        steps.append(made_kernel.bind(*operands, counts=[x[0]]).run)
+        steps.append(pack.bind(contiguous, packed, span=1))
+        operands = [given.read(inputs[0], scratch[0], steps), packed, result.memory(outputs[0], scratch[1])]
+        if tiling:
+            _minimal(turned, tiling, weights, operands, scratch[4:], x[0], target, steps)
+        else:
+            sums = direct.input_gradient(made, given.planes, target=target)
+            steps.append(sums.bind(*operands, span=x[0]))
         result.write(outputs[0], scratch[1], steps)
         return in_order(*steps)
 
     wanted = Layouts((given.wanted, None, None)[: len(layouts.inputs)], (result.wanted,))
     sizes = (given.nbytes, result.nbytes, _nbytes(weights, made.dtype), kernel.nbytes)
-    return Lowering(bind, wanted, sizes, "direct convolution, by input")
+    return Lowering(
+        bind, wanted, (*sizes, *_transforms(turned, tiling, weights)), f"{_name(tiling)}, by input"
+    )
 
 
 def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target: Target) -> Lowering:
     """Images of shape `x` and the gradient by the output to the gradient by the kernel (O, C, *size)."""
     borders = _Borders(convolution, x, target)
-    source = borders.read(convolution.source, convolution.source_halo(), layouts.inputs[0])
-    given = borders.read(convolution.target, (0, 0, 0, 0), layouts.inputs[1])
+    tiling = winograd.choose_tiling(convolution, _share(x), target)
+    halo = winograd.source_halo(convolution) if tiling else convolution.source_halo()
+    source = borders.read(convolution.source, halo, layouts.inputs[0])
+    reach = winograd.gradient_halo(convolution) if tiling else (0, 0, 0, 0)
+    given = borders.read(convolution.target, reach, layouts.inputs[1])
     made = convolution._replace(source=source.planes, target=given.planes)
     weights = direct.forward_weights(made, target)
     kernel = _Plain(layouts.outputs[0], borders.kernel_shape, made.dtype)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
         steps: Steps = []
-        packed = _weights(weights, scratch[2], made.dtype)
+        parts = [_weights(weights, part, made.dtype) for part in _each_thread(scratch[2])]
         images, gradient = source.read(inputs[0], scratch[0], steps), given.read(inputs[1], scratch[1], steps)
-        made_kernel = direct.kernel_gradient(made, given.planes, target=target)
-        steps.append(made_kernel.bind(images, gradient, packed, counts=[x[0]]).run)
+        if tiling:
+            products = winograd.kernel_gradient(made, given.planes, tiling, target=target)
+            sums, seen, made_of = (_own(one, made.dtype) for one in scratch[4:])
+            bound = products.bind(images, gradient, Private(parts), seen, made_of, sums, span=x[0])
+        else:
+            products = direct.kernel_gradient(made, given.planes, target=target)
+            bound = products.bind(images, gradient, Private(parts), span=x[0])
+        steps.append(bound)
+        if len(parts) > 1:
+            steps.append(partial_sums.total([part.reshape(-1) for part in parts]))
         contiguous = kernel.memory(outputs[0], scratch[3])
-        steps.append(
-            packing.unpack(weights, *borders.channels, made.dtype, target).bind(packed, contiguous).run
-        )
+        unpack = packing.unpack(weights, *borders.channels, made.dtype, target)
+        steps.append(unpack.bind(parts[0], contiguous, span=1))
         kernel.write(outputs[0], scratch[3], steps)
         return in_order(*steps)
 
-    sizes = (source.nbytes, given.nbytes, _nbytes(weights, made.dtype), kernel.nbytes)
+    packed = get_threads() * _aligned(_nbytes(weights, made.dtype))
+    sizes = (source.nbytes, given.nbytes, packed, kernel.nbytes)
     wanted = Layouts((source.wanted, given.wanted), (None,))
-    return Lowering(bind, wanted, sizes, "direct convolution, by kernel")
+    transforms = _transforms(made, tiling, weights, threads=get_threads())
+    return Lowering(bind, wanted, (*sizes, *transforms), f"{_name(tiling)}, by kernel")
+
+
+def _share(images: Shape) -> int:
+    """How many images a thread has, if threads have equally many."""
+    return math.ceil(images[0] / get_threads())
+
+
+def _aligned(nbytes: int) -> int:
+    return rounded_up(nbytes, ALIGNMENT)
+
+
+def _each_thread(scratch: Array) -> list[Array]:
+    """Scratch memory in equal parts, one a thread."""
+    return list(scratch.reshape(get_threads(), -1))
+
+
+def _own(scratch: Array, dtype: str) -> Private:
+    return Private([part.view(dtype) for part in _each_thread(scratch)])
+
+
+def _name(tiling: Tiling | None) -> str:
+    return "Winograd convolution" if tiling else "direct convolution"
+
+
+def _transforms(
+    made: Convolution, tiling: Tiling | None, weights: Weights, threads: int = 1
+) -> tuple[int, ...]:
+    """Bytes of what Winograd's algorithm makes in between: of the weights, and in each thread of inputs and outputs.
+
+    Of the weights there is one for all threads, unless their gradient is summed.
+    """
+    if tiling is None:
+        return ()
+    channels = made.source.padded, made.target.padded
+    size = np.dtype(made.dtype).itemsize
+    of_weights = _aligned(winograd.transformed_elements(weights) * size)
+    return (
+        threads * of_weights,
+        *(get_threads() * _aligned(tiling.elements(one) * size) for one in channels),
+    )
+
+
+def _minimal(
+    made: Convolution,
+    tiling: Tiling,
+    weights: Weights,
+    operands: list[Array],
+    scratch: Sequence[Array],
+    images: int,
+    target: Target,
+    steps: Steps,
+) -> None:
+    """Add the steps of Winograd's algorithm on a source, packed weights, perhaps a bias, and a target."""
+    transformed, seen, made_of = scratch[0].view(made.dtype), *(_own(one, made.dtype) for one in scratch[1:])
+    transform = winograd.transform_weights(weights, made.dtype, target)
+    steps.append(transform.bind(operands[1], transformed, span=1))
+    source, _, *others = operands
+    kernel = winograd.forward(made, tiling, bias=len(operands) == 4, target=target)
+    steps.append(kernel.bind(source, transformed, *others, seen, made_of, span=images))
 
 
 MAPS = {"forward": forward, "input_gradient": input_gradient, "kernel_gradient": kernel_gradient}
@@ -170,7 +256,7 @@ def clear_halo(array: Array, layout: Layout) -> Run:
     pairs = ((0, 0),) * (4 - ndim) + layout.halo[2:]
     height, width = (1, *array.shape[2:])[-2:]
     planes = Planes(height, width, array.shape[1], array.shape[1], (*pairs[0], *pairs[1]))
-    return packing.clear_halo(planes, array.dtype.name).bind(layout.around(array), counts=[len(array)]).run
+    return packing.clear_halo(planes, array.dtype.name).bind(layout.around(array), span=len(array))
 
 
 # -- weights -----------------------------------------------------------------------------------------------------
@@ -272,10 +358,10 @@ class _Border(NamedTuple):
             return memory
         if array.flags.c_contiguous:
             kernel = packing.to_planes(self.planes, self.dtype)
-            steps.append(kernel.bind(array, memory, counts=[self.shape[0]]).run)
+            steps.append(kernel.bind(array, memory, span=self.shape[0]))
             return memory
         if self.layout.has_halo:
-            steps.append(lambda: memory.fill(0))
+            steps.append(_zeros(memory))
         steps.append(_copy(array, self.layout.inside(memory, self.shape)))
         return memory
 
@@ -286,7 +372,7 @@ class _Border(NamedTuple):
         memory = self.memory(array, scratch)
         if array.flags.c_contiguous:
             kernel = packing.from_planes(self.planes, self.dtype)
-            steps.append(kernel.bind(memory, array, counts=[self.shape[0]]).run)
+            steps.append(kernel.bind(memory, array, span=self.shape[0]))
         else:
             steps.append(_copy(self.layout.inside(memory, self.shape), array))
 
@@ -322,4 +408,10 @@ class _Plain(NamedTuple):
 
 def _copy(source: Array, result: Array) -> Run:
     """A call that copies between arrays of any strides."""
-    return elementwise.bind(Program((source.dtype.name,), (), (0,)), [source], [result]).run
+    return elementwise.bind(Program((source.dtype.name,), (), (0,)), [source], [result])
+
+
+def _zeros(array: Array) -> Run:
+    """A call that fills an array with zeros."""
+    build = ProgramBuilder()
+    return elementwise.bind(build.program(build.constant(0.0, array.dtype.name)), [], [array])

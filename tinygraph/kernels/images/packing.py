@@ -12,7 +12,7 @@ from tinygraph.kernels.builder import Function, Offset, Value
 from tinygraph.kernels.cpu import Target, current_target
 from tinygraph.kernels.images.direct import Weights
 from tinygraph.kernels.images.planes import Planes
-from tinygraph.kernels.module import Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
 Place = Callable[[Offset], Offset]
 
@@ -20,7 +20,7 @@ Place = Callable[[Offset], Offset]
 def to_planes(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
     """(images, channels, height, width) to planes; halo and padded channels become zero.
 
-    The kernel's pointers: source, result, both contiguous. Its count: images.
+    The kernel's pointers: source, result, both contiguous. Its span: images.
     """
     return _to_planes(planes, dtype, target or current_target())
 
@@ -31,7 +31,7 @@ def _to_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
     hollow = any(planes.halo) or planes.padded != planes.channels
 
     def write(code: Function) -> None:
-        def image(n: Offset, _: list[Value]) -> None:
+        def image(n: Offset) -> None:
             source = code.at(code.pointers["source"], code.offset((n, planes.channels * pixels)), dtype)
             result = code.at(code.pointers["result"], code.offset((n, planes.image)), dtype)
             if hollow:
@@ -44,17 +44,15 @@ def _to_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
                 lambda p: _pixel_place(code, planes, p),
             )
 
-        code.loop(0, code.counts["images"], 1, image)
+        code.units(image)
 
-    return compile_kernel(
-        "to planes", ["source", "result"], write, counts=["images"], distinct=True, target=target
-    )
+    return compile_kernel("to planes", ["source", "result"], write, splits=1, distinct=True, target=target)
 
 
 def from_planes(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
     """Planes to (images, channels, height, width).
 
-    The kernel's pointers: source, result, both contiguous. Its count: images.
+    The kernel's pointers: source, result, both contiguous. Its span: images.
     """
     return _from_planes(planes, dtype, target or current_target())
 
@@ -64,7 +62,7 @@ def _from_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
     pixels = planes.height * planes.width
 
     def write(code: Function) -> None:
-        def image(n: Offset, _: list[Value]) -> None:
+        def image(n: Offset) -> None:
             source = code.at(code.pointers["source"], code.offset((n, planes.image)), dtype)
             result = code.at(code.pointers["result"], code.offset((n, planes.channels * pixels)), dtype)
             transposed = _Transposition(code, dtype, target, source, result)
@@ -75,11 +73,9 @@ def _from_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
                 lambda c: code.offset((c, pixels)),
             )
 
-        code.loop(0, code.counts["images"], 1, image)
+        code.units(image)
 
-    return compile_kernel(
-        "from planes", ["source", "result"], write, counts=["images"], distinct=True, target=target
-    )
+    return compile_kernel("from planes", ["source", "result"], write, splits=1, distinct=True, target=target)
 
 
 def _pixel_place(code: Function, planes: Planes, pixel: Offset) -> Offset:
@@ -91,7 +87,7 @@ def _pixel_place(code: Function, planes: Planes, pixel: Offset) -> Offset:
 
 
 def clear_halo(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
-    """Zeros in the halo of planes; what is inside stays. The kernel's pointer: the planes. Its count: images."""
+    """Zeros in the halo of planes; what is inside stays. The kernel's pointer: the planes. Its span: images."""
     return _clear_halo(planes, dtype, target or current_target())
 
 
@@ -101,7 +97,7 @@ def _clear_halo(planes: Planes, dtype: str, target: Target) -> Kernel:
     last = planes.origin + (planes.height - 1) * planes.row + width
 
     def write(code: Function) -> None:
-        def image(n: Offset, _: list[Value]) -> None:
+        def image(n: Offset) -> None:
             start = code.at(code.pointers["planes"], code.offset((n, planes.image)), dtype)
             code.clear(start, 0, planes.origin, dtype)
             if between:  # what is right of a row and what is left of the next lie side by side
@@ -112,9 +108,9 @@ def _clear_halo(planes: Planes, dtype: str, target: Target) -> Kernel:
                 code.loop(0, planes.height - 1, 1, row)
             code.clear(start, last, planes.image - last, dtype)
 
-        code.loop(0, code.counts["images"], 1, image)
+        code.units(image)
 
-    return compile_kernel("clear halo", ["planes"], write, counts=["images"], target=target)
+    return compile_kernel("clear halo", ["planes"], write, splits=1, target=target)
 
 
 # -- weights -----------------------------------------------------------------------------------------------------
@@ -123,7 +119,10 @@ def _clear_halo(planes: Planes, dtype: str, target: Target) -> Kernel:
 def pack(
     weights: Weights, outputs: int, inputs: int, dtype: str = "float32", target: Target | None = None
 ) -> Kernel:
-    """A kernel of shape (outputs, inputs, height, width) to `forward_weights`. Pointers: source, result."""
+    """A kernel of shape (outputs, inputs, height, width) to `forward_weights`. Pointers: source, result.
+
+    Its span: 1.
+    """
     return _pack(weights, outputs, inputs, dtype, target or current_target())
 
 
@@ -132,8 +131,6 @@ def _pack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Targe
     taps = weights.height * weights.width
 
     def write(code: Function) -> None:
-        _clear_padding(code, weights, outputs, inputs, dtype)
-
         def block(first: Offset, count: int, result: Value) -> None:
             source = code.at(code.pointers["source"], code.offset((first, inputs * taps)), dtype)
             _Transposition(code, dtype, target, source, result).write(
@@ -143,15 +140,20 @@ def _pack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Targe
                 lambda column: _weight_place(code, weights, column),
             )
 
-        _each_block(code, weights, outputs, dtype, "result", block)
+        _each_block(code, weights, outputs, dtype, "result", block, _is_padded(weights, outputs, inputs))
 
-    return compile_kernel("pack weights", ["source", "result"], write, distinct=True, target=target)
+    return compile_kernel(
+        "pack weights", ["source", "result"], write, splits=weights.blocks, distinct=True, target=target
+    )
 
 
 def unpack(
     weights: Weights, outputs: int, inputs: int, dtype: str = "float32", target: Target | None = None
 ) -> Kernel:
-    """`forward_weights` to a kernel of shape (outputs, inputs, height, width). Pointers: source, result."""
+    """`forward_weights` to a kernel of shape (outputs, inputs, height, width). Pointers: source, result.
+
+    Its span: 1.
+    """
     return _unpack(weights, outputs, inputs, dtype, target or current_target())
 
 
@@ -171,13 +173,18 @@ def _unpack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Tar
 
         _each_block(code, weights, outputs, dtype, "source", block)
 
-    return compile_kernel("unpack weights", ["source", "result"], write, distinct=True, target=target)
+    return compile_kernel(
+        "unpack weights", ["source", "result"], write, splits=weights.blocks, distinct=True, target=target
+    )
 
 
 def pack_for_gradient(
     weights: Weights, outputs: int, inputs: int, dtype: str = "float32", target: Target | None = None
 ) -> Kernel:
-    """A kernel of shape (outputs, inputs, height, width) to `gradient_weights`. Pointers: source, result."""
+    """A kernel of shape (outputs, inputs, height, width) to `gradient_weights`. Pointers: source, result.
+
+    Its span: 1.
+    """
     return _pack_for_gradient(weights, outputs, inputs, dtype, target or current_target())
 
 
@@ -186,8 +193,6 @@ def _pack_for_gradient(weights: Weights, outputs: int, inputs: int, dtype: str, 
     taps = weights.height * weights.width
 
     def write(code: Function) -> None:
-        _clear_padding(code, weights, inputs, outputs, dtype)
-
         def block(first: Offset, count: int, start: Value) -> None:
             def output(k: Offset, _: list[Value]) -> None:
                 place = code.offset((k, inputs * taps), (first, taps))
@@ -206,21 +211,18 @@ def _pack_for_gradient(weights: Weights, outputs: int, inputs: int, dtype: str, 
 
             code.loop(0, outputs, 1, output)
 
-        _each_block(code, weights, inputs, dtype, "result", block)
+        _each_block(code, weights, inputs, dtype, "result", block, _is_padded(weights, inputs, outputs))
 
     name = "pack weights for gradient"
-    return compile_kernel(name, ["source", "result"], write, distinct=True, target=target)
+    return compile_kernel(
+        name, ["source", "result"], write, splits=weights.blocks, distinct=True, target=target
+    )
 
 
 def _weight_place(code: Function, weights: Weights, number: Offset) -> Offset:
     """Where in a block of packed weights (input, tap) is, by its number in the kernel's own order."""
     i, tap = code.divide_index(number, weights.height * weights.width)
     return code.offset((tap, weights.inputs * weights.lanes), (i, weights.lanes))
-
-
-def _clear_padding(code: Function, weights: Weights, outputs: int, inputs: int, dtype: str) -> None:
-    if outputs != weights.blocks * weights.lanes or inputs != weights.inputs:
-        code.clear(code.pointers["result"], 0, weights.blocks * weights.block, dtype)
 
 
 def _each_block(
@@ -230,17 +232,30 @@ def _each_block(
     dtype: str,
     pointer: str,
     body: Callable[[Offset, int, Value], None],
+    cleared: bool = False,
 ) -> None:
-    """For each vector of channels: the first, how many there are, and where its weights start."""
-    whole = channels // weights.lanes
+    """For each vector of channels, a unit of work: the first, how many there are, and where its weights start."""
+    whole, rest = divmod(channels, weights.lanes)
 
-    def block(b: Offset, count: int) -> None:
+    def unit(b: Offset) -> None:
         start = code.at(code.pointers[pointer], code.offset((b, weights.block)), dtype)
-        body(code.offset((b, weights.lanes)), count, start)
+        if cleared:
+            code.clear(start, 0, weights.block, dtype)
 
-    code.loop(0, whole, 1, lambda b, _: block(b, weights.lanes))
-    if channels % weights.lanes:
-        block(whole, channels % weights.lanes)
+        def block(count: int) -> None:
+            body(code.offset((b, weights.lanes)), count, start)
+
+        if rest:
+            code.when(code.at_most(b, whole - 1), lambda: block(weights.lanes), lambda: block(rest))
+        else:
+            block(weights.lanes)
+
+    code.units(unit)
+
+
+def _is_padded(weights: Weights, outputs: int, inputs: int) -> bool:
+    """Whether packed weights hold zeros besides the kernel's numbers."""
+    return outputs != weights.blocks * weights.lanes or inputs != weights.inputs
 
 
 # -- blocks --------------------------------------------------------------------------------------------------------

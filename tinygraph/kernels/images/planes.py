@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.errors import ShapeError
+
 Array = np.ndarray[Any, Any]
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
 
@@ -54,6 +56,17 @@ class Planes(NamedTuple):
         """The shape of the array that holds so many images."""
         top, bottom, left, right = self.halo
         return images, top + self.height + bottom, left + self.width + right, self.padded
+
+    def check_halo(self, needed: tuple[int, int, int, int], role: str) -> None:
+        """Whether a kernel finds the halo that it reads.
+
+        Raises:
+            ShapeError: it does not.
+        """
+        if any(have < need for have, need in zip(self.halo, needed, strict=True)):
+            raise ShapeError(
+                f"the {role}'s halo is {self.halo} (top, bottom, left, right); the convolution reads {needed}"
+            )
 
     def interior(self, array: Array) -> Array:
         """The meaningful part of an array, as a view of shape (images, height, width, channels)."""

@@ -15,7 +15,7 @@ import numpy as np
 from tinygraph.errors import ShapeError
 from tinygraph.kernels.builder import Function, Offset, Value, splat
 from tinygraph.kernels.cpu import Target, current_target
-from tinygraph.kernels.module import Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
 Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]
@@ -81,7 +81,7 @@ def _bound_maxima(made: Windows, positions: bool, x: Array, out: Array) -> Run |
     if result.channel != 1 and result.column != 1:
         return None
     kernel = _maxima(made, positions, out.shape[1], strides, result, current_target())
-    return kernel.bind(x, out, counts=[len(x)]).run
+    return kernel.bind(x, out, span=len(x))
 
 
 def scatter_windows(values: Array, index: Array, out: Array) -> Run:
@@ -121,7 +121,7 @@ def _maxima(
     whole = size // lanes * lanes
 
     def write(code: Function) -> None:
-        def image(n: Offset, _: list[Value]) -> None:
+        def image(n: Offset) -> None:
             source = code.at(code.pointers["x"], code.offset((n, x.image)), made.dtype)
             result = code.at(
                 code.pointers["out"], code.offset((n, out.image)), "int64" if positions else made.dtype
@@ -140,10 +140,10 @@ def _maxima(
 
             code.nest(outer, windows)
 
-        code.loop(0, code.counts["images"], 1, image)
+        code.units(image)
 
     name = "max pool index" if positions else "max pool"
-    return compile_kernel(name, ["x", "out"], write, counts=["images"], distinct=True, target=target)
+    return compile_kernel(name, ["x", "out"], write, splits=1, distinct=True, target=target)
 
 
 def _first_maximum(

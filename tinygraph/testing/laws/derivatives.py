@@ -11,10 +11,10 @@ from tinygraph.core.engine import conform
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
 from tinygraph.errors import RuleError
-from tinygraph.testing.causes import likely_cause
-from tinygraph.testing.differences import Gap, gap, pulled_back, pushed_forward
+from tinygraph.testing.differences import Disagreement, disagreement, pulled_back, pushed_forward
 from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_one_rule, on_op, on_samples
 from tinygraph.testing.laws.values import same
+from tinygraph.testing.likely_causes import likely_cause
 from tinygraph.testing.trial import Trial, array_of
 from tinygraph.transforms import jvp, vjp
 
@@ -114,7 +114,7 @@ def _compare(
         def estimate(step: float, k: int = k) -> Any:
             return pulled_back(function, values, k, weights, step)
 
-        off = gap(gradient, estimate, TOLERANCE, scale)
+        off = disagreement(gradient, estimate, TOLERANCE, scale)
         if off is not None:
             findings.append(_finding(trial, function, values, weights, k, off, what))
     if findings:
@@ -122,7 +122,7 @@ def _compare(
 
 
 def _finding(
-    trial: Trial, function: Any, values: list[Any], weights: list[Any], k: int, off: Gap, what: str
+    trial: Trial, function: Any, values: list[Any], weights: list[Any], k: int, off: Disagreement, what: str
 ) -> Finding:
     second = what.startswith("second")
     if second and k >= len(trial.moving):
@@ -214,7 +214,7 @@ def forward_mode(op: Any, sample: Any) -> None:
             def estimate(step: float, n: int = n, alone: list[Any] = alone) -> Any:
                 return pushed_forward(trial.outputs, trial.values, alone, step)[n]
 
-            off = gap(found, estimate, TOLERANCE, float(np.max(np.abs(outputs[n]), initial=0.0)))
+            off = disagreement(found, estimate, TOLERANCE, float(np.max(np.abs(outputs[n]), initial=0.0)))
             if off is not None:
                 name = trial.name(trial.moving[k])
                 own = isinstance(op, Op) and name in op.tangent_rules

@@ -21,9 +21,9 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import type_of
 from tinygraph.errors import UnknownOpError
-from tinygraph.testing.causes import likely_cause
 from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_op, on_samples
 from tinygraph.testing.laws.values import same, shape_depends_on_values
+from tinygraph.testing.likely_causes import likely_cause
 from tinygraph.testing.trial import Trial, array_of, leaf_tensor
 from tinygraph.tracing import capture
 

@@ -13,7 +13,6 @@ from tinygraph.core.registry import numpy_name, registry
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import NumpyFunctionError, TinygraphError, UnknownOpError
-from tinygraph.testing.causes import likely_cause
 from tinygraph.testing.law import (
     DoesNotApply,
     Finding,
@@ -24,6 +23,7 @@ from tinygraph.testing.law import (
     on_samples,
     raised_at,
 )
+from tinygraph.testing.likely_causes import likely_cause
 from tinygraph.testing.trial import Trial, array_of, leaf_tensor
 from tinygraph.transforms import jvp, vjp
 

@@ -1,38 +1,44 @@
 // The camera: an anchor item, and scale and shift of its interior on screen, in doubles. Transforms are never nested.
 
-const OPEN_ABOVE = 300, CLOSE_BELOW = 150; // screen pixels of a box's longer side
+import {stage} from "./dom.js";
+import {ROOT} from "./model.js";
+import * as painting from "./painting.js";
 
-const camera = {anchor: null, k: 1, tx: 0, ty: 0, on: null}; // on: what it was last brought to, until it is moved
-const stage = document.getElementById("stage");
+export const OPEN_ABOVE = 300, CLOSE_BELOW = 150; // screen pixels of a box's longer side
 
-function viewport() { return {w: stage.clientWidth, h: stage.clientHeight}; }
+/** @typedef {import("./items.js").Item} Item */
 
-function outward(item, t) { // from the transform of an interior to that of the interior around it
+/** @type {{anchor: Item, k: number, tx: number, ty: number, on: Item | null}} */
+export const eye = {anchor: ROOT, k: 1, tx: 0, ty: 0, on: null}; // on: what it was last brought to, until it is moved
+
+export function viewport() { return {w: stage.clientWidth, h: stage.clientHeight}; }
+
+export function outward(item, t) { // from the transform of an interior to that of the interior around it
   const k = t.k / item.s;
   return {k, tx: t.tx - k * item.x, ty: t.ty - k * item.y};
 }
 
-function inward(item, t) {
+export function inward(item, t) {
   return {k: t.k * item.s, tx: t.tx + t.k * item.x, ty: t.ty + t.k * item.y};
 }
 
-function boxOnScreen(item, t) { // t: of the interior around it
+export function boxOnScreen(item, t) { // t: of the interior around it
   return {x: t.tx + t.k * item.bx, y: t.ty + t.k * item.by, w: t.k * item.bw, h: t.k * item.bh};
 }
 
 // Keep the anchor the innermost item that fills the middle of the view, so that its numbers stay small.
-function reroot() {
+export function reroot() {
   const {w, h} = viewport();
   for (let i = 0; i < 40; i++) {
-    const {anchor, k, tx, ty} = camera, cx = (w / 2 - tx) / k, cy = (h / 2 - ty) / k;
+    const {anchor, k, tx, ty} = eye, cx = (w / 2 - tx) / k, cy = (h / 2 - ty) / k;
     if (anchor.parent && (cx < 0 || cy < 0 || cx > anchor.w || cy > anchor.h)) {
-      Object.assign(camera, outward(anchor, camera), {anchor: anchor.parent});
+      Object.assign(eye, outward(anchor, eye), {anchor: anchor.parent});
       continue;
     }
     const inner = anchor.made && anchor.kids.find(kid => kid.opens && cx >= kid.x && cy >= kid.y &&
       cx <= kid.x + kid.s * kid.w && cy <= kid.y + kid.s * kid.h && Math.max(kid.bw, kid.bh) * k > 0.6 * Math.max(w, h));
     if (!inner) return;
-    Object.assign(camera, inward(inner, camera), {anchor: inner});
+    Object.assign(eye, inward(inner, eye), {anchor: inner});
   }
 }
 
@@ -40,7 +46,7 @@ function reroot() {
 function around(item) {
   const chain = new Set();
   for (let one = item.parent; one; one = one.parent) chain.add(one);
-  let base = camera.anchor, t = {k: camera.k, tx: camera.tx, ty: camera.ty};
+  let base = eye.anchor, t = {k: eye.k, tx: eye.tx, ty: eye.ty};
   while (!chain.has(base)) {
     if (!base.parent) return null;
     t = outward(base, t);
@@ -52,45 +58,45 @@ function around(item) {
   return t;
 }
 
-function rectangle(item) {
+export function rectangle(item) {
   if (item.parent) return boxOnScreen(item, around(item));
-  let one = camera.anchor, t = camera;
+  let one = eye.anchor, t = {k: eye.k, tx: eye.tx, ty: eye.ty};
   while (one.parent) { t = outward(one, t); one = one.parent; }
   return {x: t.tx, y: t.ty, w: t.k * one.w, h: t.k * one.h};
 }
 
-function zoomAt(factor, x, y) {
-  camera.on = null;
-  camera.k *= factor;
-  camera.tx = x + (camera.tx - x) * factor;
-  camera.ty = y + (camera.ty - y) * factor;
+export function zoomAt(factor, x, y) {
+  eye.on = null;
+  eye.k *= factor;
+  eye.tx = x + (eye.tx - x) * factor;
+  eye.ty = y + (eye.ty - y) * factor;
   reroot();
-  changed();
+  painting.changed();
 }
 
-function pan(dx, dy) {
-  camera.on = null;
-  camera.tx += dx; camera.ty += dy;
+export function pan(dx, dy) {
+  eye.on = null;
+  eye.tx += dx; eye.ty += dy;
   reroot();
-  changed();
+  painting.changed();
 }
 
 // How much further in one may zoom at a point: until what cannot be opened fills the view, or, between the boxes of an
 // open interior, until the smallest of them would. (Painting without bounds also means drawing without bounds.)
 function roomAt(x, y) {
-  const {w, h} = viewport(), item = itemAt(x, y);
-  if (item.opens) return shown.has(item) ? Math.max(1, largestScale(item) / shown.get(item).k) : Infinity;
+  const {w, h} = viewport(), item = painting.itemAt(x, y);
+  if (item.opens) return painting.shown.has(item) ? Math.max(1, largestScale(item) / painting.shown.get(item).k) : Infinity;
   const box = rectangle(item);
   return Math.max(1, 0.7 * Math.min(w / box.w, h / box.h));
 }
 
-function largestScale(item) {
+export function largestScale(item) {
   const {w, h} = viewport();
   item.interior.least ??= item.kids.reduce((least, kid) => Math.min(least, Math.max(kid.bw, kid.bh)), item.w);
   return 0.9 * Math.min(w, h) / item.interior.least;
 }
 
-function limit(factor, x, y) {
+export function limit(factor, x, y) {
   if (factor > 1) return Math.min(factor, roomAt(x, y));
   const whole = rectangle(ROOT), {w, h} = viewport();
   return Math.max(factor, Math.min(1, 0.3 * Math.min(w / whole.w, h / whole.h)));
@@ -104,21 +110,24 @@ function framed(item) {
   return {x: (w - box.w * scale) / 2, y: (h - box.h * scale) / 2 + 8, w: box.w * scale};
 }
 
-let flight = null;
+export let flight = null;
 
-function fly(item, done) {
+// Stay where the flight has come to.
+export function stop() { flight = null; }
+
+export function fly(item, done) {
   const target = framed(item), now = rectangle(item);
-  const common = commonParent(item, camera.anchor);
-  const far = common !== item && common !== camera.anchor && common !== item.parent;
+  const common = commonParent(item, eye.anchor);
+  const far = common !== item && common !== eye.anchor && common !== item.parent;
   if (far && !reduced()) return fly(common, () => fly(item, done));
   const m = target.w / now.w;
   const still = Math.abs(m - 1) < 1e-4;
   const fx = still ? 0 : (target.x - m * now.x) / (1 - m), fy = still ? 0 : (target.y - m * now.y) / (1 - m);
   const length = reduced() ? 0 : Math.min(1100, 260 + 110 * Math.abs(Math.log2(m)));
-  camera.on = null;
+  eye.on = null;
   flight = {item, done, start: performance.now(), length, m, fx, fy, still, passed: 0,
     dx: target.x - now.x, dy: target.y - now.y};
-  changed();
+  painting.changed();
 }
 
 function commonParent(a, b) {
@@ -128,7 +137,7 @@ function commonParent(a, b) {
   return b;
 }
 
-function stepFlight(time) {
+export function stepFlight(time) {
   const f = flight, part = f.length ? Math.min(1, Math.max(0, (time - f.start) / f.length)) : 1;
   const eased = part * part * (3 - 2 * part), step = eased - f.passed;
   f.passed = eased;
@@ -138,22 +147,22 @@ function stepFlight(time) {
     f.done?.();
     return;
   }
-  if (f.still) { camera.tx += f.dx * step; camera.ty += f.dy * step; }
+  if (f.still) { eye.tx += f.dx * step; eye.ty += f.dy * step; }
   else {
     const factor = Math.pow(f.m, step);
-    camera.k *= factor;
-    camera.tx = f.fx + (camera.tx - f.fx) * factor;
-    camera.ty = f.fy + (camera.ty - f.fy) * factor;
+    eye.k *= factor;
+    eye.tx = f.fx + (eye.tx - f.fx) * factor;
+    eye.ty = f.fy + (eye.ty - f.fy) * factor;
   }
   reroot();
 }
 
-function land(item) {
+export function land(item) {
   const {x, y, w} = framed(item), parent = item.parent ?? item;
   const k = item.parent ? w / item.bw : w / item.w;
-  Object.assign(camera, {on: item, anchor: parent, k, tx: x - k * (item.parent ? item.bx : 0), ty: y - k * (item.parent ? item.by : 0)});
+  Object.assign(eye, {on: item, anchor: parent, k, tx: x - k * (item.parent ? item.bx : 0), ty: y - k * (item.parent ? item.by : 0)});
   reroot();
-  changed();
+  painting.changed();
 }
 
-function reduced() { return matchMedia("(prefers-reduced-motion: reduce)").matches; }
+export function reduced() { return matchMedia("(prefers-reduced-motion: reduce)").matches; }

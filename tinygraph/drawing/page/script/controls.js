@@ -1,11 +1,24 @@
-// Input: wheel, pointers, keys, search, links to a state. What is selected is shown by a frame, the panel and the tree.
+// What is selected, and the ways to move: wheel, pointers, keys.
 
-let selected = null;
+import {DATA} from "./payload.js";
+import {element, stage} from "./dom.js";
+import {ROOT} from "./model.js";
+import {nextOverlay} from "./overlays.js";
+import {fly, limit, pan, rectangle, stop, viewport, zoomAt} from "./camera.js";
+import {built, changed, itemAt} from "./painting.js";
+import * as finding from "./finding.js";
+import * as panel from "./panel.js";
+import * as outline from "./outline.js";
 
-function select(item, announce = true) {
+/** @typedef {import("./items.js").Item} Item */
+
+/** @type {Item | null} */
+export let selected = null;
+
+export function select(item, announce = true) {
   selected = item;
-  showPanel(item);
-  markInTree(item);
+  panel.showPanel(item);
+  outline.markInTree(item);
   if (announce) say(inWords(item));
   hot();
   changed();
@@ -15,32 +28,36 @@ function select(item, announce = true) {
 function hot() {
   document.querySelector(".hot")?.remove();
   const record = selected?.parent?.record, view = built.get(selected?.parent);
-  if (!record?.c || !view) return;
-  const d = DATA.interiors[record.i].l.filter(link => link[0] === selected.n || link[1] === selected.n).map(link => link[3]);
+  if (!record?.kids || !view) return;
+  const d = DATA.interiors[record.interior].links.filter(link => link[0] === selected.n || link[1] === selected.n).map(link => link[3]);
   if (d.length) view.svg.prepend(element("path", {d: d.join(""), class: "hot"}));
 }
 
-function inWords(item) {
+export function inWords(item) {
   const what = item.kind === "cell" ? `value ${item.note}` : [item.kind, item.note].filter(Boolean).join(", ");
   return `${item.title}, ${what}${item.opens ? ", opens" : ""}`;
 }
 
-function say(text) { document.getElementById("live").textContent = text; }
+export function say(text) { document.getElementById("live").textContent = text; }
 
-function goTo(item) {
+export function goTo(item) {
   select(item);
   fly(item);
 }
 
 stage.addEventListener("wheel", event => {
   event.preventDefault();
-  flight = null;
+  stop();
   const [x, y] = local(event), speed = event.ctrlKey ? 0.01 : event.deltaMode ? 0.05 : 0.0016;
   zoomAt(limit(Math.exp(-Math.max(-240, Math.min(240, event.deltaY)) * speed), x, y), x, y);
 }, {passive: false});
 
+/** @type {Map<number, number[]>} */
 const pointers = new Map();
 let travelled = 0, lastTap = null;
+
+// What an event is about, or the nearest around it that a selector chooses.
+function within(event, selector) { return event.target instanceof Element ? event.target.closest(selector) : null; }
 
 function local(event) {
   const box = stage.getBoundingClientRect();
@@ -48,11 +65,11 @@ function local(event) {
 }
 
 stage.addEventListener("pointerdown", event => {
-  if (event.button || event.target.closest("#walk")) return;
+  if (event.button || within(event, "#walk")) return;
   stage.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, local(event));
   travelled = pointers.size > 1 ? Infinity : 0;
-  flight = null;
+  stop();
 });
 
 stage.addEventListener("pointermove", event => {
@@ -71,7 +88,7 @@ stage.addEventListener("pointermove", event => {
   pointers.set(event.pointerId, now);
 });
 
-for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, event => {
+for (const end of /** @type {("pointerup" | "pointercancel")[]} */ (["pointerup", "pointercancel"])) stage.addEventListener(end, event => {
   if (!pointers.delete(event.pointerId)) return;
   stage.classList.remove("held");
   if (end === "pointerup" && travelled <= 4) tap(...local(event), event.timeStamp);
@@ -86,9 +103,9 @@ function tap(x, y, time) {
 
 // -- keys ------------------------------------------------------------------------------------------------------------
 
-const KEYS = {
+export const KEYS = {
   "+": () => zoomMiddle(1.35), "=": () => zoomMiddle(1.35), "-": () => zoomMiddle(1 / 1.35),
-  "0": () => goTo(ROOT), Enter: enter, Escape: leave, "/": () => search.focus(),
+  "0": () => goTo(ROOT), Enter: enter, Escape: leave, "/": () => finding.search.focus(),
   o: nextOverlay,
   ArrowLeft: () => beside(-1, 0), ArrowRight: () => beside(1, 0), ArrowUp: () => beside(0, -1), ArrowDown: () => beside(0, 1),
 };
@@ -128,129 +145,9 @@ function beside(dx, dy) {
 }
 
 addEventListener("keydown", event => {
-  if (event.target.closest("input, select, [role=tree], dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "Enter" && event.target.closest("button, a")) return;
+  if (within(event, "input, select, [role=tree], dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Enter" && within(event, "button, a")) return;
   if (!KEYS[event.key]) return;
   event.preventDefault();
   KEYS[event.key]();
 });
-
-// -- search ----------------------------------------------------------------------------------------------------------
-
-const search = document.getElementById("search"), hits = document.getElementById("hits");
-let index = null, hitAt = 0;
-
-function* boxes(record, path = []) {
-  yield [record, path];
-  for (let i = 0; i < (record.c?.length ?? 0); i++) yield* boxes(record.c[i], [...path, i]);
-}
-
-function find(words) {
-  index ??= [...boxes(DATA.root)].slice(1).map(([record, path]) =>
-    ({record, path, text: [record.t, record.o, record.q, record.s, record.k].filter(Boolean).join(" ").toLowerCase()}));
-  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = wanted.length ? index.filter(one => wanted.every(word => one.text.includes(word))) : [];
-  const rank = one => one.record.t.toLowerCase().startsWith(wanted[0]) ? 0 : 1;
-  return found.sort((a, b) => rank(a) - rank(b) || a.path.length - b.path.length).slice(0, 12);
-}
-
-function showHits() {
-  const found = find(search.value);
-  hitAt = Math.min(hitAt, Math.max(0, found.length - 1));
-  hits.replaceChildren(...found.map((one, i) => {
-    const row = document.createElement("li");
-    row.setAttribute("role", "option");
-    row.setAttribute("aria-selected", i === hitAt);
-    row.id = `hit${i}`;
-    const where = itemOf(one.path).parent, name = document.createElement("b"), rest = document.createElement("span");
-    name.textContent = one.record.t;
-    rest.textContent = [one.record.s, where?.parent ? `in ${where.title}` : ""].filter(Boolean).join(" · ");
-    row.append(name, rest);
-    row.addEventListener("pointerdown", event => { event.preventDefault(); take(one); });
-    return row;
-  }));
-  hits.hidden = !search.value;
-  if (search.value && !found.length) {
-    const row = document.createElement("li");
-    row.textContent = "nothing found";
-    hits.append(row);
-  }
-  search.setAttribute("aria-expanded", !hits.hidden);
-  search.setAttribute("aria-activedescendant", found.length ? `hit${hitAt}` : "");
-  return found;
-}
-
-function take(one) {
-  search.value = "";
-  showHits();
-  search.blur();
-  goTo(itemOf(one.path));
-}
-
-function itemOf(path) {
-  let item = ROOT;
-  for (const n of path) {
-    const kid = item.opens ? item.kids[n] : undefined;
-    if (!kid) break;
-    item = kid;
-  }
-  return item;
-}
-
-search.addEventListener("input", () => { hitAt = 0; showHits(); });
-search.addEventListener("blur", () => { hits.hidden = true; });
-search.addEventListener("keydown", event => {
-  const found = search.value ? find(search.value) : [];
-  if (event.key === "Escape") { search.value = ""; showHits(); search.blur(); stage.focus(); }
-  else if (event.key === "Enter" && found[hitAt]) { take(found[hitAt]); stage.focus(); }
-  else if (event.key === "ArrowDown") hitAt = Math.min(found.length - 1, hitAt + 1);
-  else if (event.key === "ArrowUp") hitAt = Math.max(0, hitAt - 1);
-  else return;
-  event.preventDefault();
-  if (event.key.startsWith("Arrow")) showHits();
-});
-
-// -- a link to what is seen ------------------------------------------------------------------------------------------
-
-function stateLink() {
-  const {anchor, k, tx, ty} = camera, {w, h} = viewport(), short = v => +v.toPrecision(7);
-  const parts = [`at=${anchor.path.join(".")}`, `see=${[(w / 2 - tx) / k, (h / 2 - ty) / k, w / k].map(short).join(",")}`];
-  if (selected) parts.push(`on=${selected.path.join(".")}`);
-  if (overlaid) parts.push(`show=${overlaid.n}`);
-  return `#${parts.join("&")}`;
-}
-
-let linked = "", settling = 0;
-
-function settle() { // nothing moves any more
-  clearTimeout(settling);
-  settling = setTimeout(() => {
-    if (dirty || flight) return; // it moves again, and settles later
-    delete stage.dataset.moving;
-    linked = stateLink();
-    try { history.replaceState(null, "", linked); } catch { /* a page in a frame may have no address */ }
-  }, 250);
-}
-
-function restore() {
-  if (!location.hash || location.hash === linked) return false;
-  const parts = Object.fromEntries(location.hash.slice(1).split("&").map(part => part.split("=")));
-  const path = text => (text ?? "").split(".").filter(Boolean).map(Number);
-  setOverlay(parts.show);
-  const [x, y, width] = (parts.see ?? "").split(",").map(Number);
-  if (![x, y, width].every(Number.isFinite) || width <= 0) {
-    if (!parts.on) return false;
-    select(itemOf(path(parts.on)), false);
-    land(selected);
-    return true;
-  }
-  const {w, h} = viewport(), anchor = itemOf(path(parts.at)), inside = x >= 0 && y >= 0 && x <= anchor.w && y <= anchor.h;
-  if (!anchor.opens || !inside) return false;
-  const k = Math.min(w / width, largestScale(anchor));
-  Object.assign(camera, {on: null, anchor, k, tx: w / 2 - k * x, ty: h / 2 - k * y});
-  reroot();
-  select(itemOf(path(parts.on)), false);
-  return true;
-}
-
-addEventListener("hashchange", () => { if (restore()) changed(); });

@@ -1,106 +1,118 @@
 // Overlays: what is known of each box besides its shape - time, arithmetic, memory, gradients - as a tint and a line.
-// Groups add up what is inside them, so there is something to say at every level.
+// Groups add up what is inside them, so there is something to say at every level. The data say which there are.
 
-const OVERLAYS = Object.fromEntries(DATA.overlays.map(one => [one.n, one]));
-const OVERLAY_NAMES = {time: "Time", flops: "Operations", bytes: "Bytes", saved: "Kept for backward", alive: "Bytes alive",
-  gradient_norm: "Gradient norm", nan: "Not finite", coverage: "Missing derivatives"};
-const NOTHING = {saved: "nothing kept", nan: "all finite", coverage: "none missing"};
+import {DATA} from "./payload.js";
+import {amountText, theme} from "./numbers.js";
+import * as painting from "./painting.js";
+import * as controls from "./controls.js";
+import * as steps from "./steps.js";
 
-let overlaid = null;                    // the overlay that is on
-let heat = [244, 121, 59], cold = [255, 255, 255]; // the colours of its largest amount and of none, which the theme sets
+/** @typedef {import("./schema").PageBox} PageBox */
+/** @typedef {import("./schema").PageOverlay} PageOverlay */
 
-// What must have happened, where somebody steps, before there is something to say.
-const MEASURED = {time: hasRun, nan: hasRun, gradient_norm: hasGradient};
+const NAMED = new Map(DATA.overlays.map(one => [one.name, one]));
+/** @type {Map<PageOverlay, Map<PageBox, number | null>>} */
+const totals = new Map(DATA.overlays.map(one => [one, new Map()]));
 
-// What an overlay says of a box by the step at hand.
-function amountNow(record, one) { return (MEASURED[one.n]?.(record) ?? true) ? amountOf(record, one) : null; }
+/** @type {PageOverlay | null} */
+export let overlaid = null; // the overlay that is on
 
-// What an overlay says of a box with all in it; null where it says nothing.
-function amountOf(record, one) {
-  const known = one.totals ??= new Map();
+/** Whether there is something to say of a box, where somebody steps.
+ * @param {PageBox} record @param {PageOverlay} one */
+function isKnown(record, one) {
+  return one.needs.includes("gradients") ? steps.hasGradient(record) : !one.needs.length || steps.hasRun(record);
+}
+
+/** What an overlay says of a box by the step at hand.
+ * @param {PageBox} record @param {PageOverlay} one */
+export function amountNow(record, one) { return isKnown(record, one) ? amountOf(record, one) : null; }
+
+/** What an overlay says of a box with all in it; null where it says nothing.
+ * @type {(record: PageBox, one: PageOverlay) => number | null} */
+export function amountOf(record, one) {
+  const known = totals.get(one);
   let total = known.get(record);
   if (total === undefined) {
-    const norm = one.n === "gradient_norm"; // of everything in the box as one vector
+    const norm = one.total === "norm"; // of everything in the box as one vector
     const add = amount => {
-      if (amount !== null) total = one.most ? Math.max(total ?? 0, amount) : (total ?? 0) + (norm ? amount ** 2 : amount);
+      if (amount === null) return;
+      total = one.total === "largest" ? Math.max(total ?? 0, amount) : (total ?? 0) + (norm ? amount ** 2 : amount);
     };
-    for (const z of record.zs ?? (record.z === undefined ? [] : [record.z])) add(one.a[z] === null ? null : Number(one.a[z]));
-    for (const kid of record.c ?? []) add(amountOf(kid, one));
+    for (const node of nodesOf(record)) add(one.amounts[node] === null ? null : Number(one.amounts[node]));
+    for (const kid of record.kids ?? []) add(amountOf(kid, one));
     total = total === undefined ? null : norm ? Math.sqrt(total) : total;
     known.set(record, total);
   }
   return total;
 }
 
-function prefixed(amount) {
-  for (const [scale, prefix] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]])
-    if (amount >= scale) return `${number(amount / scale, 3)} ${prefix}`;
-  return `${number(amount, 3)} `;
+/** The nodes that a box stands for itself.
+ * @param {PageBox} record @returns {number[]} */
+function nodesOf(record) { return record.inside ?? (record.node === undefined ? [] : [record.node]); }
+
+/** An amount in the words of its overlay.
+ * @param {PageOverlay} one @param {number} amount */
+export function wordsOf(one, amount) {
+  return amount === 0 && one.nothing ? one.nothing : one.words.replace("{}", () => amountText(DATA.units[one.unit], amount));
 }
 
-function amountText(name, amount) {
-  if (amount === 0 && NOTHING[name]) return NOTHING[name];
-  if (name === "time") {
-    const [scale, unit] = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"]].find(([scale]) => amount >= scale) ?? [1e-6, "µs"];
-    return `${number(amount / scale, 3)} ${unit}`;
-  }
-  if (["bytes", "saved", "alive"].includes(name)) return `${prefixed(amount)}B`;
-  if (name === "flops") return `${prefixed(amount)}flop`;
-  if (name === "coverage") return `${number(amount)} missing`;
-  return name === "nan" ? `${amount.toLocaleString("en")} not finite` : `norm ${number(amount)}`;
-}
-
-// The line of a box under the overlay that is on; null where it says nothing of the box.
-function overlayLine(record) {
+/** The line of a box under the overlay that is on; null where it says nothing of the box.
+ * @param {PageBox} record */
+export function overlayLine(record) {
   const amount = record && overlaid ? amountNow(record, overlaid) : null;
-  return amount === null ? null : amountText(overlaid.n, amount) + firstText(record, overlaid);
+  return amount === null ? null : wordsOf(overlaid, amount) + markText(record, overlaid);
 }
 
-// That an op is the first of its pass whose numbers are not finite, where it is.
-function firstText(record, one) { return one.first?.[record.z] ? ` · ${one.first[record.z]}` : ""; }
+/** Why an op stands out, where it does.
+ * @param {PageBox} record @param {PageOverlay} one */
+export function markText(record, one) { return one.marks[record.node] ? ` · ${one.marks[record.node]}` : ""; }
 
-// The largest amount among the boxes of a group: what the full tint stands for there.
+/** The largest amount among the boxes of a group: what the full tint stands for there.
+ * @param {PageBox} record */
 function largestOf(record) {
-  const amounts = record.c.map(kid => amountNow(kid, overlaid)).filter(Number.isFinite);
+  const amounts = record.kids.map(kid => amountNow(kid, overlaid)).filter(Number.isFinite);
   return Math.max(0, ...amounts);
 }
 
-function tinted(record, parent) {
+/** @param {PageBox} record @param {PageBox} parent */
+export function tinted(record, parent) {
   const amount = amountNow(record, overlaid), most = amount === null ? 0 : largestOf(parent);
   if (amount === null) return null;
-  const share = Number.isFinite(amount) ? (most ? amount / most : 0) : 1;
-  return `rgb(${cold.map((from, i) => Math.round(from + (heat[i] - from) * share)).join(",")})`;
+  const share = Number.isFinite(amount) ? (most ? amount / most : 0) : 1, hot = theme.tints[overlaid.tint];
+  return `rgb(${theme.cold.map((from, i) => Math.round(from + (hot[i] - from) * share)).join(",")})`;
 }
 
 // -- the switch and the legend ---------------------------------------------------------------------------------------
 
-const overlaySwitch = document.getElementById("overlay"), legend = document.getElementById("legend");
+const overlaySwitch = /** @type {HTMLSelectElement} */ (document.getElementById("overlay"));
+export const legend = document.getElementById("legend");
 
-for (const {n} of DATA.overlays) overlaySwitch.append(new Option(OVERLAY_NAMES[n] ?? n, n));
+for (const {name, title} of DATA.overlays) overlaySwitch.append(new Option(title, name));
 overlaySwitch.hidden = !DATA.overlays.length;
 
-function setOverlay(name) {
+export function setOverlay(name) {
   const before = overlaid;
-  overlaid = OVERLAYS[name] ?? null;
-  overlaySwitch.value = overlaid?.n ?? "";
-  if (overlaid !== before) repaint();
+  overlaid = NAMED.get(name) ?? null;
+  overlaySwitch.value = overlaid?.name ?? "";
+  if (overlaid !== before) painting.repaint();
 }
 
-function nextOverlay() {
-  const names = ["", ...DATA.overlays.map(one => one.n)];
-  setOverlay(names[(names.indexOf(overlaid?.n ?? "") + 1) % names.length]);
-  say(`overlay: ${overlaySwitch.selectedOptions[0].textContent}`);
+export function nextOverlay() {
+  const names = ["", ...NAMED.keys()];
+  setOverlay(names[(names.indexOf(overlaid?.name ?? "") + 1) % names.length]);
+  controls.say(`overlay: ${overlaySwitch.selectedOptions[0].textContent}`);
 }
 
 overlaySwitch.addEventListener("change", () => setOverlay(overlaySwitch.value));
 
 // What the tint means where one is.
-function showLegend(item) {
-  while (item && !item.record?.c) item = item.parent;
+export function showLegend(item) {
+  while (item && !item.record?.kids) item = item.parent;
   legend.hidden = !overlaid || !item;
   if (legend.hidden) return;
-  const most = largestOf(item.record), words = [OVERLAY_NAMES[overlaid.n], most ? "0" : "",
-    amountText(overlaid.n, most), most ? `the largest in ${item.title}` : ""];
+  const most = largestOf(item.record), words = [overlaid.title, most ? "0" : "",
+    wordsOf(overlaid, most), most ? `the largest in ${item.title}` : ""];
   [...legend.querySelectorAll("span")].forEach((span, i) => { span.textContent = words[i]; });
+  legend.style.setProperty("--tint", `var(${overlaid.tint})`);
   legend.querySelector("i").hidden = !most;
 }

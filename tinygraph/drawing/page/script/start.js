@@ -1,8 +1,20 @@
 // The beginning: the whole model, or what the address or the maker of the page asks for.
 
-const ROOT = new Box(DATA.root);
-ROOT.place(0, 0, 0, 0);
-camera.anchor = ROOT;
+import {DATA} from "./payload.js";
+import {ravel} from "./tensors.js";
+import {stage} from "./dom.js";
+import {Cell} from "./grids.js";
+import {Sum} from "./sums.js";
+import {Pair} from "./channels.js";
+import {ROOT} from "./model.js";
+import {setOverlay} from "./overlays.js";
+import {eye, land} from "./camera.js";
+import {changed} from "./painting.js";
+import {select} from "./controls.js";
+import {itemOf} from "./finding.js";
+import {restore} from "./address.js";
+import {expand, treeItem, treeRoot, treeRows} from "./outline.js";
+import {setTheme, themes} from "./looks.js";
 
 // The cell of an op's result at an index, where there is one.
 function cellOf(op, index) {
@@ -21,24 +33,22 @@ function cellOf(op, index) {
   return within(op) ?? op;
 }
 
-function start() {
+function begin() {
   document.body.classList.add("live");
   document.getElementById("still")?.remove();
   if (matchMedia("(max-width: 760px)").matches) document.getElementById("show-tree").click();
   treeRoot.append(treeItem(ROOT, 1));
   expand(treeRows.get(ROOT));
   setTheme(themes.value);
-  selected = ROOT;
-  showPanel(ROOT);
+  select(ROOT, false);
   land(ROOT);
-  markInTree(ROOT);
   if (DATA.overlay) setOverlay(DATA.overlay);
   if (!restore() && DATA.start) {
     const item = cellOf(itemOf(DATA.start), DATA.element);
     select(item, false);
     land(item);
   }
-  new ResizeObserver(() => camera.on ? land(camera.on) : changed()).observe(stage);
+  new ResizeObserver(() => eye.on ? land(eye.on) : changed()).observe(stage);
 }
 
-start();
+begin();

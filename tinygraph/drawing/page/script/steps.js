@@ -1,40 +1,56 @@
 // Stepping through the program one op at a time, forward and then backward, with the numbers appearing.
 
-const walker = {steps: null, at: 0, marks: new Map(), timer: 0};
+import {DATA} from "./payload.js";
+import {product} from "./tensors.js";
+import {number} from "./numbers.js";
+import {stage} from "./dom.js";
+import {ROOT} from "./model.js";
+import {fly, rectangle, reduced, viewport} from "./camera.js";
+import {built, repaint} from "./painting.js";
+import {KEYS, say, select} from "./controls.js";
+import {boxes, itemOf} from "./finding.js";
+import * as overlays from "./overlays.js";
+import * as controls from "./controls.js";
+import * as panel from "./panel.js";
+
+/** @typedef {import("./schema").PageBox} PageBox */
+
+export const walker = {steps: null, at: 0, marks: new Map(), timer: 0};
 const walkBar = document.getElementById("walk"), walkWords = document.getElementById("walk-words");
+const until = /** @type {HTMLInputElement} */ (document.getElementById("walk-until"));
 
 // All ops in the order in which they ran, then those that have a gradient in the opposite order.
 function stepsOf() {
-  const ops = [...boxes(DATA.root)].filter(([record]) => record.o).sort(([a], [b]) => a.z - b.z)
-    .map(([record, path]) => ({record, path, number: record.v[0], backward: false, name: nameOf(record, path)}));
-  const back = ops.filter(step => step.record.g >= 0).reverse().map(step => ({...step, number: step.record.g, backward: true}));
+  const ops = [...boxes(DATA.root)].filter(([record]) => record.op).sort(([a], [b]) => a.node - b.node)
+    .map(([record, path]) => ({record, path, number: record.values[0], backward: false, name: nameOf(record, path)}));
+  const back = ops.filter(step => step.record.gradient >= 0).reverse().map(step => ({...step, number: step.record.gradient, backward: true}));
   return [...ops, ...back];
 }
 
 // An op's title, after that of what it is the derivative of where several ops are.
 function nameOf(record, path) {
-  const around = path.slice(0, -1).reduce((one, i) => one.c[i], DATA.root);
-  return around.p ? `${around.t}: ${record.t}` : record.t;
+  const around = path.slice(0, -1).reduce((one, i) => one.kids[i], DATA.root);
+  return around.lane ? `${around.title}: ${record.title}` : record.title;
 }
 
 function normOf(step) {
-  const record = DATA.values[step.number];
-  return record?.st ? Math.sqrt((record.st[2] ** 2 + record.st[3] ** 2) * product(record.s)) : NaN;
+  const tensor = DATA.values[step.number], [, , mean, deviation] = tensor?.statistics ?? [];
+  return tensor?.statistics ? Math.sqrt((mean ** 2 + deviation ** 2) * product(tensor.shape)) : NaN;
 }
 
 // A condition to stop at: an op's name, "nan", or "norm > 1000".
 function condition(text) {
   const norm = text.match(/^\s*norm\s*([<>])\s*([\d.e+-]+)\s*$/i);
   if (norm) return step => norm[1] === ">" ? normOf(step) > Number(norm[2]) : normOf(step) < Number(norm[2]);
-  if (text.trim().toLowerCase() === "nan") return step => DATA.values[step.number]?.bad > 0;
+  if (text.trim().toLowerCase() === "nan") return step => DATA.values[step.number]?.broken > 0;
   const words = text.trim().toLowerCase();
-  return step => words && (step.record.o === words || step.name.toLowerCase().includes(words));
+  return step => words && (step.record.op === words || step.name.toLowerCase().includes(words));
 }
 
 function walkTo(at) {
   const {steps} = walker;
   walker.at = Math.max(0, Math.min(steps.length - 1, at));
-  const step = steps[walker.at], item = itemOf(step.path), back = one => !!(one.backward || one.record.p);
+  const step = steps[walker.at], item = itemOf(step.path), back = one => !!(one.backward || one.record.lane);
   const pass = steps.filter(one => back(one) === back(step));
   walkWords.textContent = `${back(step) ? "backward" : "forward"} ${pass.indexOf(step) + 1} of ${pass.length} · ${step.name}`
     + (Number.isNaN(normOf(step)) ? "" : ` · norm ${number(normOf(step))}`);
@@ -47,62 +63,71 @@ function walkTo(at) {
 
 // After a step: what stands in boxes changes with it.
 function refreshed() {
-  if (overlaid && overlaid.n in MEASURED) repaint();
+  if (overlays.overlaid?.needs.length) repaint();
   for (const view of built.values()) markSteps(view);
 }
 
 // Boxes that have not run yet stand back without numbers; those whose gradient is there are framed.
-function markSteps(view) {
+export function markSteps(view) {
   const {item} = view, step = walker.steps?.[walker.at];
-  if (!item.record?.c) return view.svg.classList.toggle("unrun", !hasRun(ownerOf(item)));
+  if (!item.record?.kids) return view.svg.classList.toggle("unrun", !hasRun(ownerOf(item)));
   for (const [kid, {group}] of view.covers) {
     const [first] = spanOf(kid.record), box = group.parentNode;
-    box.classList.toggle("later", !!step && !step.backward && first > step.record.z);
+    box.classList.toggle("later", !!step && !step.backward && first > step.record.node);
     box.classList.toggle("unfinished", !hasRun(kid.record));
-    const arrives = !!step && first >= 0 && !!(kid.record.c || kid.record.o); // a leaf's frame says what it is
+    const arrives = !!step && first >= 0 && !!(kid.record.kids || kid.record.op); // a leaf's frame says what it is
     box.classList.toggle("graded", arrives && hasGradient(kid.record));
   }
 }
 
 // The record of the op or leaf that an item is inside of.
-function ownerOf(item) {
+export function ownerOf(item) {
   while (!item.record) item = item.parent;
   return item.record;
 }
 
-// Whether what a box shows, or all in it, has been computed by the step at hand; true where nobody steps.
-function hasRun(record) {
+/** Whether what a box shows, or all in it, has been computed by the step at hand; true where nobody steps.
+ * @param {PageBox} record */
+export function hasRun(record) {
   const step = walker.steps?.[walker.at];
-  return !step || step.backward || (record.c && record.at !== undefined ? record.at : spanOf(record)[1]) <= step.record.z;
+  return !step || step.backward || (record.kids && record.ready !== undefined ? record.ready : spanOf(record)[1]) <= step.record.node;
 }
 
-// Whether all gradients of a box have arrived by the step at hand: those of an op's result when its own turn comes, those
-// of a leaf when the first op that read it has had its turn, since the way goes back.
-function hasGradient(record) {
+/** Whether all gradients of a box have arrived by the step at hand: those of an op's result when its own turn comes, those
+ * of a leaf when the first op that read it has had its turn, since the way goes back.
+ * @param {PageBox} record */
+export function hasGradient(record) {
   const step = walker.steps?.[walker.at];
   if (!step) return true;
   walker.reads ??= readsOf(walker.steps);
-  const first = record.c || record.o ? spanOf(record)[0] : walker.reads.get(record.v?.[0]) ?? Infinity;
-  return step.backward && first >= step.record.z;
+  const first = record.kids || record.op ? spanOf(record)[0] : walker.reads.get(record.values?.[0]) ?? Infinity;
+  return step.backward && first >= step.record.node;
 }
 
 // The number of a value -> that of the first op that reads it.
 function readsOf(steps) {
   const found = new Map();
-  for (const {record} of steps) for (const number of record.in)
-    if (!(found.get(number) <= record.z)) found.set(number, record.z);
+  for (const {record} of steps) for (const number of record.operands)
+    if (!(found.get(number) <= record.node)) found.set(number, record.node);
   return found;
 }
 
-// The numbers of the first and the last op in a box; -1 where there is none, as in a leaf, which is there from the start.
+/** @type {WeakMap<PageBox, number[]>} */
+const spans = new WeakMap();
+
+/** The numbers of the first and the last op in a box; -1 where there is none, as in a leaf, which is there from the start.
+ * @param {PageBox} root */
 function spanOf(root) {
-  if (root.span) return root.span;
+  const known = spans.get(root);
+  if (known) return known;
   let first = Infinity, last = -1;
   for (const [record] of boxes(root)) {
-    const at = record.o || record.f === "seed" ? record.z : record.at;
+    const at = record.op || record.leaf === "seed" ? record.node : record.ready;
     if (at !== undefined) { first = Math.min(first, at); last = Math.max(last, at); }
   }
-  return root.span = last < 0 ? [-1, -1] : [first, last];
+  const span = last < 0 ? [-1, -1] : [first, last];
+  spans.set(root, span);
+  return span;
 }
 
 function walkOn(way) {
@@ -118,7 +143,7 @@ function stopRunning() {
 
 function run() {
   if (walker.timer) return stopRunning();
-  const wanted = condition(document.getElementById("walk-until").value);
+  const wanted = condition(until.value);
   document.getElementById("walk-run").setAttribute("aria-pressed", "true");
   walker.timer = setInterval(() => {
     if (walker.at >= walker.steps.length - 1) return stopRunning();
@@ -136,17 +161,17 @@ function toggleWalk() {
   walker.steps = on ? stepsOf() : null;
   if (on && !walker.steps.length) walker.steps = null;
   walkBar.hidden = !walker.steps;
-  document.getElementById("step").setAttribute("aria-pressed", !!walker.steps);
+  document.getElementById("step").setAttribute("aria-pressed", String(!!walker.steps));
   if (walker.steps) return walkTo(0);
   refreshed();
-  showPanel(selected ?? ROOT);
+  panel.showPanel(controls.selected ?? ROOT);
 }
 
 document.getElementById("step").addEventListener("click", toggleWalk);
 document.getElementById("walk-back").addEventListener("click", () => walkOn(-1));
 document.getElementById("walk-on").addEventListener("click", () => walkOn(1));
 document.getElementById("walk-run").addEventListener("click", run);
-document.getElementById("walk-until").addEventListener("keydown", event => {
+until.addEventListener("keydown", event => {
   if (event.key === "Enter") run();
   if (event.key === "Escape") stage.focus();
 });

@@ -8,7 +8,7 @@ import functools
 import itertools
 import sys
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -35,19 +35,28 @@ kernels = Recent(256 * 2**20)
 kept = kernels.kept
 
 
+class Private(NamedTuple):
+    """An argument of which each thread has its own: scratch memory, partial sums. The first serves a single thread."""
+
+    arrays: Sequence[Array]
+
+
 class Kernel(NamedTuple):
-    """A compiled function.
+    """A compiled function of one pointer, to a block of arguments: pointers, then counts, as 64-bit integers.
 
     Attributes:
         name: what it computes, for tables.
         address: where its machine code starts.
-        pointers: how many pointers it takes; counts come after them.
+        pointers: how many pointers it takes.
+        splits: units of work for each of `span` things (images, rows) it is bound to, which may be done at the same
+            time; its last counts are the range of units to do, and the span. 0: the work cannot be divided.
         code: the owner of the machine code.
     """
 
     name: str
     address: int
     pointers: int
+    splits: int
     code: MachineCode
 
     @property
@@ -55,44 +64,86 @@ class Kernel(NamedTuple):
         """What its machine code takes."""
         return self.code.nbytes
 
-    def bind(self, *arrays: Array, counts: Sequence[int] = ()) -> Bound:
+    def bind(self, *arrays: Array | Private, counts: Sequence[int] = (), span: int | None = None) -> Bound:
         """The kernel applied to the memory of these arrays, of which it reads and writes whatever it was made for.
 
         The arrays must stay where they are; the bound kernel keeps them alive.
+
+        Args:
+            arrays: as many as the kernel has pointers.
+            counts: its counts, without the range.
+            span: how many things there are to work on, for a kernel that splits.
         """
         if len(arrays) != self.pointers:
             raise TypeError(f"kernel {self.name} takes {self.pointers} arrays, not {len(arrays)}")
-        pointers = tuple(array.ctypes.data for array in arrays)
-        bound = Bound(self.name, self.address, pointers, tuple(counts), (arrays, self.code))
+        if bool(self.splits) != (span is not None):
+            raise TypeError(f"kernel {self.name} {'needs a' if self.splits else 'takes no'} span")
+        bound = Bound(self, arrays, tuple(counts), span)
         self.code.bound[id(bound.function)] = bound.function
         return bound
 
 
 class Bound:
-    """A kernel with its arguments; call it to run it.
+    """A kernel with its arguments; call it to run it on the calling thread.
 
     Attributes:
         name: what it computes, for tables.
+        span: how many things it works on, or None for a kernel that does not split.
         run: the cheapest callable that runs it.
         function: what `run` calls, which keeps arrays and machine code alive.
     """
 
-    __slots__ = ("address", "counts", "function", "name", "pointers", "run")
+    __slots__ = ("_arrays", "_blocks", "_counts", "function", "kernel", "run", "span")
 
     def __init__(
-        self, name: str, address: int, pointers: tuple[int, ...], counts: tuple[int, ...], alive: Any
+        self,
+        kernel: Kernel,
+        arrays: tuple[Array | Private, ...],
+        counts: tuple[int, ...],
+        span: int | None,
     ) -> None:
-        self.name, self.address, self.pointers, self.counts = name, address, pointers, counts
-        arguments = [ctypes.c_void_p(p) for p in pointers] + [ctypes.c_int64(n) for n in counts]
-        function: Any = ctypes.CFUNCTYPE(None)(address)
-        function.argtypes = None  # the arguments are converted already, here and once
-        function.alive = alive  # whoever holds `run` holds the arrays and the machine code
-        self.run: Callable[[], Any] = functools.partial(function, *arguments) if arguments else function
+        self.kernel, self.span, self._arrays, self._counts = kernel, span, arrays, counts
+        self._blocks: dict[tuple[int, int], Array] = {}
+        function: Any = ctypes.CFUNCTYPE(None)(kernel.address)
+        function.argtypes = None  # the argument is converted already, here and once
+        # with partial sums of each thread all parts must be done, by whomever
+        threads = max((len(one.arrays) for one in arrays if isinstance(one, Private)), default=1)
+        blocks = [ctypes.c_void_p(self.block(thread, threads)) for thread in range(threads)]
+        function.alive = [arrays, kernel.code, self._blocks]  # whoever holds `run` holds what it needs
+        self.run: Callable[[], Any] = functools.partial(function, blocks[0])
+        if threads > 1:
+            self.run = functools.partial(_each, function, blocks)
         self.function = function
+
+    @property
+    def name(self) -> str:
+        """What it computes, for tables."""
+        return self.kernel.name
+
+    @property
+    def address(self) -> int:
+        """Where the machine code starts; it takes the address of a block of arguments."""
+        return self.kernel.address
+
+    def block(self, thread: int, threads: int) -> int:
+        """The address of the arguments for one of some threads that share the work; 0 where there is none for it."""
+        if self.span is None and thread:
+            return 0
+        return int(self._block(thread, threads).ctypes.data)
+
+    def _block(self, thread: int, threads: int) -> Array:
+        if (thread, threads) not in self._blocks:
+            own = [one.arrays[thread] if isinstance(one, Private) else one for one in self._arrays]
+            numbers = [array.ctypes.data for array in own] + list(self._counts)
+            if self.span is not None:
+                units = self.span * self.kernel.splits
+                numbers += [units * thread // threads, units * (thread + 1) // threads, self.span]
+            self._blocks[thread, threads] = np.array(numbers or [0], np.int64)
+        return self._blocks[thread, threads]
 
     def holding(self, *objects: Any) -> Bound:
         """The same, keeping more objects alive."""
-        self.function.alive = (self.function.alive, objects)
+        self.function.alive.append(objects)
         return self
 
     def __call__(self) -> None:
@@ -103,12 +154,18 @@ class Bound:
         return f"<bound kernel {self.name}>"
 
 
+def _each(function: Callable[..., Any], blocks: Sequence[Any]) -> None:
+    for block in blocks:
+        function(block)
+
+
 def compile_kernel(
     name: str,
     pointers: Sequence[str],
     write: Callable[[Code], None],
     *,
     counts: Sequence[str] = (),
+    splits: int = 0,
     distinct: bool = False,
     target: Target | None = None,
 ) -> Kernel:
@@ -119,15 +176,19 @@ def compile_kernel(
         pointers: names of the pointer arguments.
         write: gets the function under construction.
         counts: names of the integer arguments.
+        splits: how many units of work there are for each thing that the kernel is bound to. Adds the counts "first",
+            "last" and "span": the function does the units in that range, and others may do others at the same time.
         distinct: promise that no two pointers reach the same memory.
         target: the CPU; by default this one.
     """
     module = ir.Module(name)
-    code = Code(module, ENTRY, pointers, counts, distinct=distinct)
+    names = [*counts, *(("first", "last", "span") if splits else ())]
+    code = Code(module, "body", pointers, names, distinct=distinct)
     write(code)
     code.finish()
+    code.add_entry(ENTRY)
     made = MachineCode(str(module), target)
-    return Kernel(name, made.address, len(pointers), made)
+    return Kernel(name, made.addresses[ENTRY], len(pointers), splits, made)
 
 
 class MachineCode:
@@ -135,11 +196,19 @@ class MachineCode:
 
     Attributes:
         nbytes: what it takes, about.
+        addresses: where its functions start, by name.
         bound: the bound kernels that run it.
     """
 
-    def __init__(self, text: str, target: Target | None = None) -> None:
-        """Compile a module in LLVM's assembly language.
+    def __init__(
+        self,
+        text: str,
+        target: Target | None = None,
+        *,
+        functions: Sequence[str] = (ENTRY,),
+        imports: Mapping[str, int] | None = None,
+    ) -> None:
+        """Compile a module in LLVM's assembly language that defines `functions`, and calls those at other addresses.
 
         LLVM's optimisation passes over the IR are left out: they rewrite hand-scheduled vector code for the worse.
         """
@@ -149,13 +218,15 @@ class MachineCode:
             parsed.triple = machine.triple
             parsed.verify()
             image = machine.emit_object(parsed)
-            library = llvm.JITLibraryBuilder().add_object_img(image).export_symbol(ENTRY)
-            for symbol, address in _library_functions().items():
+            library = llvm.JITLibraryBuilder().add_object_img(image)
+            for function in functions:
+                library.export_symbol(function)
+            for symbol, address in {**_library_functions(), **(imports or {})}.items():
                 if f"@{symbol}(" in text:
                     library.import_symbol(symbol, address)
             self._tracker = library.link(linker, f"code {next(_numbers)}")
         self.nbytes = len(image) + _CODE_OVERHEAD
-        self.address: int = self._tracker[ENTRY]
+        self.addresses: dict[str, int] = {name: self._tracker[name] for name in functions}
         self.bound: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
@@ -177,17 +248,3 @@ def _library_functions() -> dict[str, int]:
 def release_unused() -> None:
     """Give back the machine code of kernels that are bound to no arrays any more."""
     kernels.drop(lambda kernel: not kernel.code.bound)
-
-
-def sequence(name: str, kernels: Sequence[Bound]) -> Bound:
-    """Bound kernels as one native function without arguments: a call costs less than 0.1 microseconds.
-
-    Compiling it takes some milliseconds, so it is worth it for what runs many times.
-    """
-    calls = []
-    for kernel in kernels:
-        arguments = [f"ptr inttoptr (i64 {pointer} to ptr)" for pointer in kernel.pointers]
-        arguments += [f"i64 {count}" for count in kernel.counts]
-        calls.append(f"call void inttoptr (i64 {kernel.address} to ptr)({', '.join(arguments)})\n")
-    code = MachineCode(f"define void @{ENTRY}() {{\n{''.join(calls)}ret void\n}}\n")
-    return Bound(name, code.address, (), (), (tuple(kernels), code))

@@ -19,7 +19,7 @@ from tinygraph.core.node import Leaf
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.atomic_files import replace_file
-from tinygraph.interop.graphs.embedding import extract
+from tinygraph.interop.graphs.in_pictures import extract
 from tinygraph.interop.graphs.values import decode_objects, from_text, restored, storable, to_text
 from tinygraph.interop.reading import in_file, read_bytes, read_text
 from tinygraph.interop.safetensors_files import opened_tensors, write_tensors

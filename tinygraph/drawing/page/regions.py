@@ -1,4 +1,4 @@
-"""The boxes of a page, one inside another, and the links between them: plain data that other files fill.
+"""The regions of a page, boxes one inside another, and the links between them: plain data that other files fill.
 
 `grouping.py` makes the tree, `linking.py` the links and the layout, `payload.py` what the page carries of it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tinygraph.core.node import Node
 from tinygraph.drawing.page.layout import Interior
@@ -20,17 +20,19 @@ Value = tuple[int, int]  # a node by its id, and which of its outputs
 SAVED: Value = (0, 0)  # all that one box keeps for another's backward pass, as one bundle
 UPDATED: Value = (0, 1)  # all that goes into the update of the parameters, as one bundle
 
+Role = Literal["data", "gradient", "saved"]  # what a link carries
+
 
 class Flow(NamedTuple):
     """What a link carries, "data", "gradient" or "saved", and whether upwards, against the order of the boxes."""
 
-    role: str
+    role: Role
     up: bool = False
 
 
 @dataclass(eq=False, slots=True)
-class Box:
-    """A box of the page: a group with kids, or an op, leaf or output without.
+class Region:
+    """A region of the page, drawn as a box: a group with kids, or an op, leaf or output without.
 
     Attributes:
         title, note: what is written in it.
@@ -53,12 +55,12 @@ class Box:
     node: Node | None = None
     shows: Value | None = None
     lane: int = 0
-    leader: Box | None = None
-    parent: Box | None = None
+    leader: Region | None = None
+    parent: Region | None = None
     depth: int = 0
     number: int = 0
-    kids: list[Box] = field(default_factory=list)
-    links: dict[tuple[Box | None, Box | None, Value], Flow] = field(default_factory=dict)
+    kids: list[Region] = field(default_factory=list)
+    links: dict[tuple[Region | None, Region | None, Value], Flow] = field(default_factory=dict)
     ins: dict[Value, None] = field(default_factory=dict)
     outs: dict[Value, None] = field(default_factory=dict)
     inside: list[Node] = field(default_factory=list)
@@ -76,9 +78,9 @@ class Box:
         return (width, OP_HEIGHT + PICTURE_HEIGHT if self.pictured else OP_HEIGHT)
 
     @property
-    def rows(self) -> list[list[Box]]:
+    def rows(self) -> list[list[Region]]:
         """Its kids, those that lie opposite of each other together."""
-        rows: list[list[Box]] = []
+        rows: list[list[Region]] = []
         for kid in self.kids:
             if rows and kid.leader is rows[-1][0]:
                 rows[-1].append(kid)
@@ -99,7 +101,7 @@ class Box:
         )
         return [value for value in dict.fromkeys(leaving) if value not in (SAVED, UPDATED)]
 
-    def walk(self) -> Iterable[Box]:
+    def walk(self) -> Iterable[Region]:
         """This box and all inside, from the outside in."""
         waiting = [self]
         while waiting:

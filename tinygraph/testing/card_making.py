@@ -1,6 +1,6 @@
 """Making conformance cards: what laws, mutants and the op's own declaration say about it, in one `Card`.
 
-Cards are read elsewhere (`core/card.py`); the file beside a package's manifest is written by `tinygraph ops check`.
+Cards are read elsewhere (`packages/card.py`); the file beside a package's manifest is written by `tinygraph ops check`.
 """
 
 from __future__ import annotations

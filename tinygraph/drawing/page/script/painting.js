@@ -1,21 +1,27 @@
 // Painting: one <svg> for each open interior, moved by a transform of its own; covers fade as interiors open.
 
-const SVG = "http://www.w3.org/2000/svg", BUDGET = 6, KEPT = 60, LARGEST_TEXT = 34; // milliseconds a frame; hidden interiors; pixels
+import {colour, inkOn, number} from "./numbers.js";
+import {element, stage} from "./dom.js";
+import {Item} from "./items.js";
+import {Cell, Grid, showTensor} from "./grids.js";
+import {ROOT} from "./model.js";
+import {tinted} from "./overlays.js";
+import {boxOnScreen, CLOSE_BELOW, eye, inward, OPEN_ABOVE, outward, stepFlight, viewport} from "./camera.js";
+import * as overlays from "./overlays.js";
+import * as camera from "./camera.js";
+import * as steps from "./steps.js";
+import * as address from "./address.js";
+import * as chips from "./chips.js";
 
-function element(name, attributes = {}, parent = null) {
-  const made = document.createElementNS(SVG, name);
-  for (const key in attributes) made.setAttribute(key, attributes[key]);
-  parent?.append(made);
-  return made;
-}
+const BUDGET = 6, KEPT = 60, LARGEST_TEXT = 34; // milliseconds a frame; hidden interiors; pixels
 
 const READABLE = 0.6, AT_ONCE = 40; // the scale from which cells have numbers; cells that are made in one go
-const built = new Map();  // item -> Interior on the page, the least recently shown first
+export const built = new Map();  // item -> Interior on the page, the least recently shown first
 const open = new Set();   // items whose interior is shown
-let jobs = [];            // images still to be made: [item, function]
-let dirty = false;
+export let jobs = [];            // images still to be made: [item, function]
+export let dirty = false;
 
-function changed() {
+export function changed() {
   if (dirty) return;
   dirty = true;
   stage.dataset.moving = "";
@@ -24,7 +30,7 @@ function changed() {
 
 // Puts marks into an svg group; texts are remembered, because their size follows the zoom.
 class Painter {
-  constructor(view, group, box) { Object.assign(this, {view, group, box}); }
+  constructor(view, group, box) { this.view = view; this.group = group; this.box = box; }
   path(d, css) { if (d) element("path", {d, class: css}, this.group); }
   // The head of a curve, at its end, turned the way the curve arrives: down, up or from the left.
   arrow(d, role) {
@@ -57,7 +63,7 @@ class Painter {
     if (image) this.small(pictured, x + 8, y + h * 0.4, w - 16, h * 0.53);
   }
   small(pictured, x, y, w, h) {
-    const shown = pictured instanceof Item ? pictured : showTensor(pictured, "", null);
+    const shown = pictured instanceof Item ? /** @type {Grid} */ (pictured) : showTensor(pictured, "", null);
     if (shown instanceof Cell) {
       this.text(x + w / 2, y + h / 2, number(shown.value), {size: 15, room: w, tall: h, css: "value"});
       return;
@@ -99,12 +105,12 @@ class View {
     item.draw(new Painter(this, this.svg));
     this.waiting = item.kids[0]?.inGrid ? [...item.kids] : [];
     if (!this.waiting.length) for (const kid of item.kids) this.kid(kid);
-    if (walker.steps) markSteps(this);
+    if (steps.walker.steps) steps.markSteps(this);
     stage.append(this.svg);
   }
   kid(kid) {
-    const group = element("g", {class: `kid k-${kid.kind}${kid.record?.p ? " backward" : ""}${kid.tile ? " tile" : ""}`}, this.svg);
-    const fill = overlaid && kid.record && this.item.record?.c ? tinted(kid.record, this.item.record) : null;
+    const group = element("g", {class: `kid k-${kid.kind}${kid.record?.lane ? " backward" : ""}${kid.tile ? " tile" : ""}`}, this.svg);
+    const fill = overlays.overlaid && kid.record && this.item.record?.kids ? tinted(kid.record, this.item.record) : null;
     if (fill) {
       group.setAttribute("style", `--fill:${fill};--ink:var(--text)`);
       group.classList.add("tinted");
@@ -179,14 +185,14 @@ class View {
   }
 }
 
-let shown = new Map(); // item -> transform, as painted last
+export let shown = new Map(); // item -> transform, as painted last
 
-function frame(time) {
+export function frame(time) {
   dirty = false;
-  if (flight) stepFlight(time);
+  if (camera.flight) stepFlight(time);
   const started = performance.now(), {w, h} = viewport();
-  const climbed = new Map([[camera.anchor, {k: camera.k, tx: camera.tx, ty: camera.ty}]]);
-  let base = camera.anchor, t = climbed.get(base);
+  const climbed = new Map([[eye.anchor, {k: eye.k, tx: eye.tx, ty: eye.ty}]]);
+  let base = eye.anchor, t = climbed.get(base);
   while (base.parent && !covers(base, t, w, h)) {
     t = outward(base, t);
     base = base.parent;
@@ -220,9 +226,9 @@ function frame(time) {
     if (built.has(item)) job();
   }
   forgetOld();
-  overlay();
-  if (late || jobs.length || flight) changed();
-  else settle();
+  chips.placeChips();
+  if (late || jobs.length || camera.flight) changed();
+  else address.settle();
 }
 
 function covers(item, t, w, h) {
@@ -259,14 +265,14 @@ function forgetOld() {
   }
 }
 
-function repaint() { // after a change of colours
+export function repaint() { // after a change of colours
   for (const {svg} of built.values()) svg.remove();
   built.clear(); open.clear(); shown = new Map(); jobs = [];
   changed();
 }
 
 // The innermost item at a point on screen.
-function itemAt(x, y) {
+export function itemAt(x, y) {
   let item = shown.keys().next().value ?? ROOT, t = shown.get(item);
   while (t) {
     const inner = item.kids.find(kid => {

@@ -14,6 +14,13 @@ from tinygraph.packages.card import FILE_NAME as CARDS
 from tinygraph.packages.card import Card, cards_of, cards_text, read_cards
 from tinygraph.packages.manifest import FILE_NAME as MANIFEST
 from tinygraph.packages.manifest import Manifest, read_text
+from tinygraph.testing.card_making import make_card
+from tinygraph.testing.check import Report
+
+# What a card says that is known without running laws and mutants.
+DECLARED = (
+    "signature", "formula", "kind", "type_rule", "kernel", "expansion", "flops", "first_sample", "dtypes",
+)  # fmt: skip
 
 
 def manifest_faults(folder: Path, ops: Sequence[Op | Composite]) -> list[str]:
@@ -90,6 +97,42 @@ def write_cards(folder: Path, cards: Sequence[Card]) -> Path:
     path = _write(folder / CARDS, cards_text(kept, kept[0].distribution, kept[0].version))
     cards_of.cache_clear()
     return path
+
+
+def stale_ops(folder: Path, ops: Sequence[Op | Composite]) -> list[Op | Composite]:
+    """Ops whose shipped card is missing, says something else than they declare, or names a broken law."""
+    try:
+        shipped = read_cards(folder / CARDS)
+    except PluginError:
+        shipped = {}
+    return [op for op in ops if op.name not in shipped or not _says_what_is_declared(shipped[op.name], op)]
+
+
+def _says_what_is_declared(card: Card, op: Op | Composite) -> bool:
+    now = make_card(op, report=Report(op, ()), scored=False)
+    return (
+        not card.broken
+        and [one.name for one in card.operands] == [one.name for one in now.operands]
+        and all(getattr(card, name) == getattr(now, name) for name in DECLARED)
+    )
+
+
+def renew_cards(folder: Path, ops: Sequence[Op | Composite]) -> list[str]:
+    """Check the ops whose cards are stale, with laws and mutants, and write their cards anew; the others stay.
+
+    Returns:
+        The names of the ops that were checked, and of cards whose ops are gone.
+    """
+    try:
+        shipped = read_cards(folder / CARDS)
+    except PluginError:
+        shipped = {}
+    stale = stale_ops(folder, ops)
+    gone = sorted(shipped.keys() - {op.name for op in ops})
+    if stale or gone:
+        made = {op.name: make_card(op) for op in stale}
+        write_cards(folder, [made.get(op.name) or shipped[op.name] for op in ops])
+    return [op.name for op in stale] + gone
 
 
 def _unscored(card: Card, before: dict[str, Card]) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.cli.experiment import Outcome
+from tinygraph.cli.experiment import Trained
 from tinygraph.cli.network import kernels_of, small_cnn
 from tinygraph.cli.report import charts, folder
 from tinygraph.cli.report.story import Layer, Mistake, Story
@@ -27,14 +27,14 @@ DRAWN_BATCH = 4
 Curves = dict[str, list[float]]
 
 
-def tell(outcome: Outcome, out: Path, *, command: str) -> Path:
+def tell(trained: Trained, out: Path, *, command: str) -> Path:
     """Save the model, write the report, and return the path of its page."""
     notes: list[str] = []
-    losses, accuracies = _curves(outcome)
-    drawings = _drawings(outcome.task, notes)
+    losses, accuracies = _curves(trained)
+    drawings = _drawings(trained.task, notes)
     _attempt("curves.svg", lambda: charts.curves_svg(losses, accuracies), drawings, notes)
-    model_file = _saved_model(outcome, out, notes)
-    task, lesson = outcome.task, outcome.lesson
+    model_file = _saved_model(trained, out, notes)
+    task, lesson = trained.task, trained.lesson
     story = Story(
         subject=task.subject,
         scaling=task.scaling,
@@ -45,19 +45,19 @@ def tell(outcome: Outcome, out: Path, *, command: str) -> Path:
         samples=[
             task.training.images[np.argmax(task.training.labels == i)] for i in range(len(task.classes))
         ],
-        layers=_layers(outcome.network, task.shape),
+        layers=_layers(trained.network, task.shape),
         losses=losses,
         accuracies=accuracies,
-        test_accuracy=outcome.accuracy,
-        seconds=outcome.seconds,
-        kernels_before=outcome.kernels_before,
-        kernels_after=kernels_of(outcome.network),
+        test_accuracy=trained.accuracy,
+        seconds=trained.seconds,
+        kernels_before=trained.kernels_before,
+        kernels_after=kernels_of(trained.network),
         example=lesson.image,
         example_label=lesson.label,
         couples=lesson.couples,
         gradient=lesson.gradient,
-        confusion=outcome.confusion,
-        mistakes=_mistakes(outcome),
+        confusion=trained.confusion,
+        mistakes=_mistakes(trained),
         drawings=drawings,
         model_file=model_file,
         notes=notes,
@@ -65,11 +65,11 @@ def tell(outcome: Outcome, out: Path, *, command: str) -> Path:
     return folder.write(story, out)
 
 
-def _saved_model(outcome: Outcome, out: Path, notes: list[str]) -> str | None:
+def _saved_model(trained: Trained, out: Path, notes: list[str]) -> str | None:
     """The name of the file the network was saved to: JSON text where the extra `io` is not installed."""
     name = "model.safetensors" if find_spec("safetensors") else "model.json"
     try:
-        save_model(outcome.network, outcome.task.shape, out / name)
+        save_model(trained.network, trained.task.shape, out / name)
     except TinygraphError as error:
         _note(f"The model was not saved: {error}", notes)
         return None
@@ -86,8 +86,8 @@ def save_model(network: nn.Sequential, shape: tuple[int, ...], path: Path) -> No
     tg.capture(scores, np.zeros((1, *shape), np.float32)).save(path)
 
 
-def _curves(outcome: Outcome) -> tuple[Curves, Curves]:
-    epochs = outcome.history.epochs
+def _curves(trained: Trained) -> tuple[Curves, Curves]:
+    epochs = trained.history.epochs
     losses = {"training": [e.loss for e in epochs], "validation": [e.validation_loss or 0.0 for e in epochs]}
     accuracies = {
         "training": [e.accuracy or 0.0 for e in epochs],
@@ -140,9 +140,9 @@ def _layers(network: nn.Sequential, shape: tuple[int, ...]) -> list[Layer]:
     return layers
 
 
-def _mistakes(outcome: Outcome) -> list[Mistake]:
+def _mistakes(trained: Trained) -> list[Mistake]:
     """The wrong answers, the most confident first."""
-    probabilities, test = outcome.probabilities, outcome.task.test
+    probabilities, test = trained.probabilities, trained.task.test
     answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(answers != test.labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]

@@ -1,0 +1,120 @@
+"""Places: the array of each value of a plan, made before anything runs.
+
+Parameters and buffers stay where they live, inputs get arrays of the plan, gradients the arrays that `.grad` will hold,
+and everything between lies in one arena (`arena.py`), the scratch memory of kernels included. Who shares memory with
+whom is what `analysis/memory.py` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.analysis.memory import Lifetime, Memory
+from tinygraph.compiler.arena import ALIGNMENT, place
+from tinygraph.core.graph import Graph
+from tinygraph.core.node import Key, Leaf, Node
+from tinygraph.core.types import ArrayType, is_python_integer
+from tinygraph.kernels.lowering import Array, Layout, Lowering
+
+
+class Places:
+    """The arrays of a plan.
+
+    Attributes:
+        arrays: of each value; for a generator's leaf there is none.
+        inputs: those of the graph's inputs, in order.
+        states: the other leaves, each with the array that it lives in.
+        elsewhere: arrays outside the arena that kernels write: states, and gradients that `.grad` will hold.
+        arena: the memory of all intermediate values and of scratch, aligned.
+        arena_bytes: how much of it is used.
+        scratch: of nodes, by their numbers, where kernels asked for any.
+        cleared: keys of values whose place had another value before, in the same layout.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        memory: Memory,
+        layouts: Mapping[Key, Layout],
+        lowerings: Sequence[Lowering | None],
+    ) -> None:
+        self._memory, self._layouts = memory, layouts
+        self.inputs = [self._input((id(leaf), 0), leaf.types) for leaf in graph.inputs]
+        given = {id(leaf): array for leaf, array in zip(graph.inputs, self.inputs, strict=True)}
+        # NumPy scalars are immutable, so their leaves get a 0-d array, filled before each run
+        states = (leaf for leaf in graph.leaves if id(leaf) not in given and leaf.kind != "generator")
+        self.states = [(leaf, _home(leaf)) for leaf in states]
+        leaves = given | {id(leaf): home for leaf, home in self.states}
+        self.arrays: dict[Key, Array] = {(key, 0): array for key, array in leaves.items()}
+        self._keys = {
+            buffer: ((id(node), index), node.output_types[index])
+            for node, made in zip(memory.nodes, memory.makes, strict=True)
+            for index, buffer in enumerate(made)
+        }
+        self.elsewhere = [self._elsewhere(buffer, leaf) for buffer, leaf in memory.states.items()]
+        self.elsewhere += [self._elsewhere(buffer) for buffer in memory.lent]
+        for buffer in memory.objects:
+            self.arrays[self._keys[buffer][0]] = np.array(0, object)
+        self.cleared: set[Key] = set()
+        self.scratch: dict[int, list[Array]] = {}
+        self._fill_arena(lowerings)
+        for i, node in enumerate(memory.nodes):
+            if memory.is_view((id(node), 0)):
+                self.arrays[id(node), 0] = self._view(i, node)
+
+    def _elsewhere(self, buffer: int, leaf: Leaf | None = None) -> Array:
+        """The array of a buffer outside the arena: a state's own, or a new one."""
+        key, types = self._keys[buffer]
+        found = self.arrays[id(leaf), 0] if leaf is not None else np.zeros(types.shape, types.dtype)
+        self.arrays[key] = found
+        return found
+
+    def _fill_arena(self, lowerings: Sequence[Lowering | None]) -> None:
+        lifetimes = self._memory.lifetimes
+        scratch = [
+            Lifetime(nbytes, i, i)
+            for i, lowering in enumerate(lowerings)
+            for nbytes in (lowering.scratch if lowering is not None else ())
+        ]
+        offsets, self.arena_bytes = place([*lifetimes, *scratch])
+        # zeros: views are taken of it before anything is written
+        self.arena = np.zeros(self.arena_bytes + 2 * ALIGNMENT, np.uint8)
+        start = -self.arena.ctypes.data % ALIGNMENT
+        for lifetime, offset in zip(lifetimes, offsets, strict=False):
+            chunk = self.arena[start + offset : start + offset + lifetime.nbytes]
+            key, types = self._keys[lifetime.buffers[0]]
+            array = self._shaped(chunk.view(types.dtype), key, types)
+            for buffer in lifetime.buffers:
+                self.arrays[self._keys[buffer][0]] = array
+            self.cleared.update(self._keys[buffer][0] for buffer in lifetime.buffers[1:])
+        for one, offset in zip(scratch, offsets[len(lifetimes) :], strict=True):
+            chunk = self.arena[start + offset : start + offset + one.nbytes]
+            self.scratch.setdefault(one.start, []).append(chunk)
+
+    def _shaped(self, elements: Array, key: Key, types: ArrayType) -> Array:
+        layout = self._layouts.get(key)
+        return layout.inside(elements, types.shape) if layout else elements.reshape(types.shape)
+
+    def _input(self, key: Key, types: ArrayType) -> Array:
+        """The array of an input; its halo stays zero, since only the inside is ever written."""
+        if is_python_integer(types):
+            return np.array(0, object)
+        layout = self._layouts.get(key)
+        size = layout.size(types.shape) if layout else types.size
+        return self._shaped(np.zeros(size, types.dtype), key, types)
+
+    def _view(self, i: int, node: Node) -> Array:
+        """The array of a value that lies in its operand's, taken by the op itself."""
+        operands: list[Any] = [
+            entry if key is None else self.arrays[key]
+            for key, entry in zip(self._memory.operands[i], node.inputs, strict=True)
+        ]
+        view: Array = node.op.forward(*operands, **node.settings)
+        return view
+
+
+def _home(leaf: Leaf) -> Array:
+    return leaf.value if isinstance(leaf.value, np.ndarray) else np.array(leaf.value)

@@ -1,0 +1,229 @@
+"""How the amounts of overlays are found: from a graph alone, from its values and gradients, or by running it again.
+
+`overlays.py` says which there are, and how they are added up and written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tinygraph.analysis.kept import Kept, orders_of
+from tinygraph.analysis.operation_counts import operations_of
+from tinygraph.analysis.units import BYTES
+from tinygraph.core.graph import Graph, evaluate
+from tinygraph.core.modes import mode
+from tinygraph.core.node import Leaf, Node, is_recorded
+from tinygraph.core.state import Generator
+from tinygraph.explaining.cotangents import differentiable_positions, pulled, value_on
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Why a node stands out under an overlay.
+
+    Attributes:
+        words: what is said of it.
+        note: a sentence for the whole picture, with {place} for where the node is.
+        label: what the words stand under; without one they follow the amount.
+    """
+
+    words: str
+    note: str
+    label: str = ""
+
+
+class Known:
+    """A graph and what is known of it, from which overlays take their amounts; what is derived is found when asked for.
+
+    Args:
+        values, gradients: of the nodes, by id; empty where there are none.
+        measured: seconds of nodes, by id, where they were measured elsewhere.
+        timing: whether ops may be run again to see how long they take.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        values: Mapping[int, Any],
+        gradients: Mapping[int, Any],
+        measured: Mapping[int, float] | None = None,
+        timing: bool = True,
+    ) -> None:
+        self.graph = graph
+        self.values = values
+        self.gradients = gradients
+        self.measured = measured
+        self.timing = timing
+
+    def has(self, need: str) -> bool:
+        """Whether there are "values", "gradients" or "times"."""
+        if need == "times":
+            return self.measured is not None or (self.timing and bool(self.values))
+        return bool(self.values if need == "values" else self.gradients)
+
+    @cached_property
+    def times(self) -> Mapping[int, float]:
+        """Seconds that ops take."""
+        return timed(self.graph.nodes, self.values) if self.measured is None else self.measured
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What the graph keeps for its backward passes."""
+        return Kept(self.graph)
+
+    @cached_property
+    def alive(self) -> Mapping[int, float]:
+        """Bytes in memory while each op runs."""
+        return alive_of(self.graph)
+
+
+def timed(nodes: Sequence[Node], values: Mapping[int, Any]) -> dict[int, float]:
+    """Seconds that each op takes in a replay, after one to warm up."""
+    known = dict(values)
+    times: dict[int, float] = {}
+    with mode(recording=False), np.errstate(all="ignore"):
+        for node in nodes:
+            if isinstance(node, Leaf) or id(node) not in known:
+                continue
+            for _ in range(2):
+                del known[id(node)]
+                start = time.perf_counter()
+                evaluate([node], known)
+                times[id(node)] = time.perf_counter() - start
+    return times
+
+
+def operations(known: Known) -> dict[int, float | None]:
+    """Operations of the ops that they can be counted of."""
+    return {id(node): operations_of(node) for node in known.graph.nodes if not isinstance(node, Leaf)}
+
+
+def sizes(known: Known) -> dict[int, float]:
+    """Bytes of what nodes make or hold."""
+    return {id(node): float(sum(types.nbytes for types in node.output_types)) for node in known.graph.nodes}
+
+
+def missing(known: Known) -> Mapping[int, float]:
+    """How many operands of each op lack a derivative."""
+    from tinygraph.analysis.coverage import missing_of  # not needed before somebody asks
+
+    return missing_of(known.graph.nodes)
+
+
+def norms(known: Known) -> dict[int, float]:
+    """The norm of each gradient."""
+    return {key: _norm(gradient) for key, gradient in known.gradients.items()}
+
+
+def broken(known: Known) -> dict[int, float]:
+    """How many numbers of values and gradients are not finite."""
+    return {
+        id(node): _broken(known.values.get(id(node))) + _broken(known.gradients.get(id(node)))
+        for node in known.graph.nodes
+    }
+
+
+def zeros(known: Known) -> dict[int, float]:
+    """Which share of the numbers that each op computes is zero: of a relu, how much of it is off."""
+    found = {}
+    for node in known.graph.nodes:
+        parts = [] if isinstance(node, Leaf) else _parts(known.values.get(id(node)))
+        if count := sum(one.size for one in parts):
+            found[id(node)] = sum(one.size - int(np.count_nonzero(one)) for one in parts) / count
+    return found
+
+
+def alive_of(graph: Graph) -> dict[int, float]:
+    """Bytes of intermediate values that must be in memory while each op runs, in the graph's order, by the node's id.
+
+    A value is there from the op that makes it, whose result counts while it runs, to the last op that reads it; a view
+    is its operand's memory, and the graph's outputs stay. Values that are kept for a backward pass stay until the op of
+    that pass that reads them, or to the end where a gradient is wanted that the graph does not compute. Parameters,
+    inputs, data and what is written into them (`.grad`, updates in place) have memory of their own, which is not
+    counted.
+    """
+    kept = Kept(graph)
+    waits = any(leaf.requires_grad for leaf in graph.leaves) and not any(
+        node.phase == "backward" for node in graph.nodes
+    )
+    amounts = map(float, kept.memory.alive(kept=kept.buffers if waits else ()))
+    return dict(zip(map(id, kept.memory.nodes), amounts, strict=True))
+
+
+def peak(known: Known) -> dict[int, Mark]:
+    """The op during which most bytes are in memory."""
+    if not known.alive:
+        return {}
+    most = max(known.alive, key=lambda key: known.alive[key])
+    note = (
+        "alive: bytes of intermediate values in memory while an op runs. The peak is "
+        f"{BYTES.text(known.alive[most])}, at {{place}}."
+    )
+    return {most: Mark("the peak", note)}
+
+
+def first_broken(known: Known) -> dict[int, Mark]:
+    """Which op of each pass was the first to make a number that is not finite, of operands that are.
+
+    Ops that pass such numbers on are not meant. A leaf that was given some is the first itself. On the way back it is
+    the first op whose own cotangent is finite, but not what its rule makes of it.
+    """
+    nodes, values, gradients = known.graph.nodes, known.values, known.gradients
+    found: dict[int, Mark] = {}
+    passes: set[int] = set()
+    orders = orders_of(nodes)
+    for node in nodes:
+        order = orders.get(id(node), 0)
+        if order not in passes and id(node) in values and _broken(values[id(node)]):
+            operands = (value_on(one, values) if is_recorded(one) else one for one in node.inputs)
+            if not any(_broken(one) for one in operands if not isinstance(one, Generator)):
+                passes.add(order)
+                found[id(node)] = _first(node, _kinds(values[id(node)]))
+    if any(map(_broken, gradients.values())):
+        for node in reversed(nodes):
+            if isinstance(node, Leaf) or id(node) not in gradients or _broken(gradients[id(node)]):
+                continue
+            wanted = differentiable_positions(node)
+            with np.errstate(all="ignore"):
+                parts = pulled(node, wanted, gradients[id(node)], values) if wanted else ()
+            if _broken(parts):
+                found.setdefault(id(node), _first(node, _kinds(parts), backward=True))
+                break
+    return {id(node): found[id(node)] for node in nodes if id(node) in found}
+
+
+def _first(node: Node, kinds: str, backward: bool = False) -> Mark:
+    way = "on the way back, " if backward else ""
+    verb = "holds" if isinstance(node, Leaf) else "is the first to make"
+    note = f"nan: {way}{{place}} {verb} numbers that are not finite ({kinds})."
+    return Mark(kinds, note, "first, backward" if backward else "first")
+
+
+def _kinds(value: Any) -> str:
+    """How many numbers are infinite and how many are no numbers."""
+    parts = _parts(value)
+    counts = {
+        "inf": sum(int(np.isinf(one).sum()) for one in parts),
+        "nan": sum(int(np.isnan(one).sum()) for one in parts),
+    }
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+
+
+def _parts(value: Any) -> list[Any]:
+    several = value if isinstance(value, tuple | list) else [value]
+    return [np.asarray(one) for one in several if one is not None and np.asarray(one).dtype.kind in "fc"]
+
+
+def _norm(value: Any) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(sum(float((np.abs(one.astype(complex)) ** 2).sum()) for one in _parts(value))))
+
+
+def _broken(value: Any) -> float:
+    return float(sum(one.size - int(np.isfinite(one).sum()) for one in _parts(value)))

@@ -1,0 +1,596 @@
+"""Matrix products of any shape, strides and transposition, single or stacked: C = A B, with an epilogue.
+
+Two orders of the loops, of which a model of their costs chooses. *Rows times vectors*, after Goto and van de Geijn,
+"Anatomy of High-Performance Matrix Multiplication" (2008): a register tile of rows times vectors of columns, for which
+numbers of A are broadcast and vectors of B are read; what BLAS packs of A is read through its strides instead. A panel
+of B whose columns do not lie side by side, or that many tiles of rows read, is packed first; the depth passes in
+blocks. *Dot products*, where both lie along the depth and there are few rows or columns: vectors along the depth,
+summed across lanes at the end. The transposed problem is another candidate where the result's memory allows it.
+
+Sums: each block of the depth starts from zero and is added to the others, so that errors grow with the length of a
+block, not with the depth (`tests/kernels/test_gemm.py` holds the bound). Their order depends on the sizes and strides
+only: the same bits for any number of threads. Ragged ends are vectors of which some lanes are read and written.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tinygraph.kernels.builder import Offset, Value, index, itemsize, splat
+from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.elementwise import emit_program
+from tinygraph.kernels.emission import Code
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
+from tinygraph.kernels.program import Program
+
+_DEPTH = 256  # of a block, in steps of the reduction
+_WAY_BYTES = 4096  # addresses so far apart share the lines of the first-level cache
+_WAYS = 8
+_PACKING = 0.4  # time of packing an element, in multiplications of vectors
+_L2_BYTES = 192 * 1024  # of rows that are read again for each panel of a group
+_GROUP = 8
+_UNITS = 32  # so many parts of the work are enough for any number of threads
+_ENOUGH_TILES = 4  # tiles of rows that pay for packing a panel
+
+
+class Matrix(NamedTuple):
+    """Where a stack of matrices lies: elements from row to row, from column to column, and along the stack's axes."""
+
+    row: int
+    column: int
+    stack: tuple[int, ...] = ()
+
+    def transposed(self) -> Matrix:
+        """The same memory with rows and columns exchanged."""
+        return Matrix(self.column, self.row, self.stack)
+
+
+class Epilogue(NamedTuple):
+    """What happens to a sum before it is written: a program whose first input is the sum.
+
+    Attributes:
+        program: its further inputs are read from arrays; one output, of the product's dtype.
+        operands: where those arrays lie. A stride of 0 repeats: a bias for each column is `Matrix(0, 1)`.
+    """
+
+    program: Program
+    operands: tuple[Matrix, ...] = ()
+
+
+class Product(NamedTuple):
+    """result[row, column] = sum over depth of left[row, depth] * right[depth, column], for each of a stack.
+
+    Attributes:
+        stack: sizes of the stack's axes but the first, whose size is given when the kernel is bound, as its span.
+            All matrices have a stride for each axis of the stack; of the inputs it may be 0.
+        dtype: "float32" or "float64".
+    """
+
+    rows: int
+    columns: int
+    depth: int
+    left: Matrix
+    right: Matrix
+    result: Matrix
+    stack: tuple[int, ...] = ()
+    dtype: str = "float32"
+
+    def transposed(self) -> Product:
+        """The same product as (B^T A^T)^T."""
+        left, right, result = (one.transposed() for one in (self.right, self.left, self.result))
+        return self._replace(rows=self.columns, columns=self.rows, left=left, right=right, result=result)
+
+
+class Scheme(NamedTuple):
+    """How a product is computed.
+
+    Attributes:
+        product: the product itself, or transposed.
+        dots: vectors along the depth; otherwise along the columns.
+        rows, columns: of a register tile; columns count vectors, or with `dots` single columns.
+        packed: whether panels of the right matrix go through scratch memory.
+        parts: into how many ranges rows are divided, for threads and for the second-level cache.
+        group: panels of columns that pass together, so that rows are read from that cache.
+        depth: steps of the reduction that are summed at a time.
+        scratch: elements of scratch memory.
+        time: estimated, in multiplications of vectors.
+    """
+
+    product: Product
+    dots: bool
+    rows: int
+    columns: int
+    packed: bool
+    parts: int
+    group: int
+    depth: int
+    scratch: int
+    time: float
+
+
+def most_scratch(rows: int, columns: int, depth: int, dtype: str, target: Target | None = None) -> int:
+    """Elements of scratch memory that are enough for any strides."""
+    lanes = (target or current_target()).lanes(dtype)
+    panel = _DEPTH * _most_vectors(target or current_target()) * lanes
+    return min(panel, (max(rows, columns) + lanes) * depth)
+
+
+def scratch(product: Product, target: Target | None = None) -> int:
+    """Elements of scratch memory that the kernel of a product takes, of each thread."""
+    return choose_scheme(product, target or current_target()).scratch
+
+
+def product_kernel(
+    product: Product, epilogue: Epilogue | None = None, *, target: Target | None = None
+) -> Kernel:
+    """The kernel of a product.
+
+    Its pointers: left, right, result, scratch (of each thread; at least `scratch(product)` elements), the epilogue's
+    operands. Its span: the size of the stack's first axis, or 1. The result shares no memory with the others.
+
+    >>> import numpy as np
+    >>> a, b, c = np.ones((5, 3)), np.ones((3, 2)), np.empty((5, 2))
+    >>> made = Product(5, 2, 3, Matrix(3, 1, (0,)), Matrix(2, 1, (0,)), Matrix(2, 1, (0,)), dtype="float64")
+    >>> product_kernel(made).bind(a, b, c, np.empty(scratch(made)), span=1)()
+    >>> float(c.sum())
+    30.0
+    """
+    return _product_kernel(product, epilogue, target or current_target())
+
+
+@kept
+def _product_kernel(product: Product, epilogue: Epilogue | None, target: Target) -> Kernel:
+    scheme = choose_scheme(product, target)
+    swapped = scheme.product != product
+    if epilogue and swapped:
+        epilogue = epilogue._replace(operands=tuple(one.transposed() for one in epilogue.operands))
+    extras = [f"operand{i}" for i in range(len(epilogue.operands) if epilogue else 0)]
+    first = ("right", "left") if swapped else ("left", "right")
+    writer = _Dots if scheme.dots else _Panels
+    panels = math.ceil(scheme.product.columns / writer.columns_of(scheme, target))
+    groups = math.ceil(panels / scheme.group)
+    units = math.prod(product.stack) * groups * scheme.parts if product.rows else 0
+
+    def write(code: Code) -> None:
+        if not units:
+            return
+        nest = writer(code, scheme, epilogue, target)
+
+        def unit(number: Offset) -> None:
+            rest, group = code.divide_index(number, groups)
+            rest, part = code.divide_index(rest, scheme.parts)
+            places = []
+            for size in reversed(product.stack):
+                rest, place = code.divide_index(rest, size)
+                places.append(place)
+            nest.write([rest, *reversed(places)], group, part)
+
+        code.units(unit)
+
+    return compile_kernel(
+        "matrix product",
+        [*first, "result", "scratch", *extras],
+        write,
+        splits=max(units, 1),
+        distinct=True,
+        target=target,
+    )
+
+
+# -- the choice ----------------------------------------------------------------------------------------------------
+
+
+def _most_vectors(target: Target) -> int:
+    return 8 if target.registers >= 32 else 4
+
+
+@functools.lru_cache(maxsize=2048)
+def choose_scheme(product: Product, target: Target) -> Scheme:
+    """The scheme of least estimated time; those that write the result in vectors come first."""
+    turned = product.transposed()
+    straight = [one for one in (product, turned) if one.result.column == 1 or one.columns == 1]
+    return min(
+        (scheme for one in straight or [product] for scheme in _schemes(one, target)),
+        key=lambda scheme: scheme.time,
+    )
+
+
+def _schemes(product: Product, target: Target) -> list[Scheme]:
+    schemes = [_panel_scheme(product, target)]
+    if product.left.column == 1 and product.depth > 1:
+        schemes.append(_dot_scheme(product, target))
+    return schemes
+
+
+def _panel_scheme(product: Product, target: Target) -> Scheme:
+    """As in `direct.choose_tile`: multiplications and a share of the loads; ragged tiles cost as much as whole ones."""
+    lanes = target.lanes(product.dtype)
+    vectors, best, least = math.ceil(product.columns / lanes), (1, 1), math.inf
+    most = target.registers - 2
+    apart = product.left.row * itemsize(product.dtype)
+    if product.left.column == 1 and product.depth > lanes and apart % _WAY_BYTES == 0:
+        limit = _WAYS
+    else:
+        limit = most
+    for v in range(1, min(vectors, _most_vectors(target)) + 1):
+        for rows in range(1, min(product.rows, limit) + 1):
+            if rows * v + v + 1 > most + 1:
+                break
+            time = max(rows * v, 8) + 0.25 * rows + 0.5 * v + 1
+            total = time * math.ceil(product.rows / rows) * math.ceil(vectors / v)
+            if total < least:
+                best, least = (rows, v), total
+    rows, v = best
+    tiles = math.ceil(product.rows / rows)
+    rows = math.ceil(product.rows / tiles) if tiles else 1
+    scattered = product.right.column != 1 and product.columns > 1
+    packed = scattered or (tiles >= _ENOUGH_TILES and vectors > v and product.depth > _WAYS)
+    depth, panels = _block(product.depth), max(1, math.ceil(vectors / v))
+    parts, group = _cut(product, tiles, panels, depth, _ENOUGH_TILES if packed else 1)
+    if tiles == 1 and not packed and panels >= _GROUP:  # few rows: the right matrix is read in its own order
+        depth, group = min(depth, _WAYS), math.ceil(panels / _GROUP)
+    cost = _PACKING if scattered else 2 / lanes
+    time = least * product.depth + (parts * product.depth * product.columns * cost if packed else 0)
+    return Scheme(
+        product, False, rows, v, packed, parts, group, depth or 1, depth * v * lanes if packed else 0, time
+    )
+
+
+def _dot_scheme(product: Product, target: Target) -> Scheme:
+    lanes = target.lanes(product.dtype)
+    steps = math.ceil(product.depth / lanes)
+    best, least = (1, 1), math.inf
+    for columns in range(1, min(product.columns, 6) + 1):
+        for rows in range(1, min(product.rows, 8) + 1):
+            if rows * columns + rows + 1 > target.registers - 1:
+                break
+            time = (max(rows * columns, 8) + 0.5 * (rows + columns)) * steps + 10 * rows * columns
+            total = time * math.ceil(product.rows / rows) * math.ceil(product.columns / columns)
+            if total < least:
+                best, least = (rows, columns), total
+    rows, columns = best
+    tiles = math.ceil(product.rows / rows)
+    rows = math.ceil(product.rows / tiles) if tiles else 1
+    packed = product.right.row != 1
+    panels = max(1, math.ceil(product.columns / columns))
+    parts, group = _cut(product, tiles, panels, product.depth, _ENOUGH_TILES if packed else 1)
+    if packed:  # whole columns at a time, element by element
+        least += 3 * _PACKING * parts * product.depth * product.columns
+        if product.depth * columns > _DEPTH * target.lanes(product.dtype):
+            least = math.inf
+    size = product.depth * columns if packed else 0
+    return Scheme(product, True, rows, columns, packed, parts, group, product.depth, size, least)
+
+
+def _cut(product: Product, tiles: int, panels: int, depth: int, least: int) -> tuple[int, int]:
+    """Ranges of rows, each of some tiles at least, and panels of a group: parts that fit the cache, enough of them."""
+    size = product.rows * depth * itemsize(product.dtype)
+    parts = max(1, math.ceil(size / _L2_BYTES))
+    group = 1 if parts == 1 else max(1, min(_GROUP, panels * parts * math.prod(product.stack) // _UNITS))
+    units = math.ceil(panels / group) * math.prod(product.stack)
+    return max(1, min(max(parts, _UNITS // units), tiles // least)), group
+
+
+def _block(depth: int) -> int:
+    """The depth of equal blocks, the last perhaps smaller."""
+    return math.ceil(depth / max(1, math.ceil(depth / _DEPTH)))
+
+
+# -- what both orders of loops share -------------------------------------------------------------------------------
+
+
+class _Nest:
+    """Writes the loops of one product."""
+
+    def __init__(self, code: Code, scheme: Scheme, epilogue: Epilogue | None, target: Target) -> None:
+        self.code, self.scheme, self.product, self.epilogue = code, scheme, scheme.product, epilogue
+        self.dtype, self.lanes = self.product.dtype, target.lanes(self.product.dtype)
+        self.tiles = math.ceil(self.product.rows / scheme.rows)
+
+    @staticmethod
+    def columns_of(scheme: Scheme, target: Target) -> int:
+        """Columns of a panel."""
+        raise NotImplementedError
+
+    def write(self, stack: list[Offset], group: Offset, part: Offset) -> None:
+        """The rows of one part, of one group of panels, of one matrix of the stack."""
+        code, product = self.code, self.product
+        self.left, self.right, self.result, *self.extras = (
+            code.at(code.pointers[name], code.offset(*zip(stack, matrix.stack, strict=True)), self.dtype)
+            for name, matrix in (
+                ("left", product.left),
+                ("right", product.right),
+                ("result", product.result),
+                *(
+                    (f"operand{i}", one)
+                    for i, one in enumerate(self.epilogue.operands if self.epilogue else ())
+                ),
+            )
+        )
+        each = math.ceil(self.tiles / self.scheme.parts)
+        first = code.offset((part, each))
+        last = code.smaller_index(code.offset(first, each), self.tiles)
+        start = code.offset((group, self.scheme.group))
+        stop = code.smaller_index(code.offset(start, self.scheme.group), self.panels)
+
+        def block(depth: Offset, _: list[Value]) -> None:
+            code.loop(start, stop, 1, lambda panel, _: self._whole_or_not(depth, panel, first, last))
+
+        code.loop(0, product.depth or 1, self.scheme.depth, block)
+
+    def _whole_or_not(self, depth: Offset, panel: Offset, first: Offset, last: Offset) -> None:
+        whole, width = divmod(self.product.columns, self.panel_columns)
+        self.code.when(
+            self.code.at_most(panel, whole - 1) if width and whole else not width,
+            lambda: self.panel(depth, panel, self.panel_columns, first, last),
+            lambda: self.panel(depth, whole, width, first, last),
+        )
+
+    @property
+    def panels(self) -> int:
+        return math.ceil(self.product.columns / self.panel_columns)
+
+    @property
+    def panel_columns(self) -> int:
+        raise NotImplementedError
+
+    def panel(self, depth: Offset, panel: Offset, columns: int, first: Offset, last: Offset) -> None:
+        """The tiles of rows from `first` to `last`, of so many columns, over a block of the depth."""
+        raise NotImplementedError
+
+    def each_tile(self, first: Offset, last: Offset, body: Callable[[Offset, int], None]) -> None:
+        """The tiles of a range: all of them whole but perhaps the last of all."""
+        code, rows = self.code, self.scheme.rows
+        rest = self.product.rows % rows
+        whole = code.smaller_index(last, self.tiles - 1 if rest else self.tiles)
+        code.loop(first, whole, 1, lambda tile, _: body(code.offset((tile, rows)), rows))
+        if rest:
+            start = (self.tiles - 1) * rows
+            mine = code.both(code.at_most(self.tiles, last), code.at_most(code.offset(first, 1), last))
+            code.when(mine, lambda: body(start, rest))
+
+    def finish(self, values: Sequence[Value], places: Sequence[tuple[Offset, Offset, int]]) -> None:
+        """Write values at (row, column), of which so many lanes are wanted, through the epilogue."""
+        for value, (row, column, valid) in zip(values, places, strict=True):
+            if self.epilogue:
+                operands = [
+                    self._read(array, matrix, dtype, row, column, value, valid)
+                    for array, matrix, dtype in zip(
+                        self.extras, self.epilogue.operands, self.epilogue.program.inputs[1:], strict=True
+                    )
+                ]
+                (value,) = emit_program(
+                    self.code, self.epilogue.program, [value, *operands], self._width(value)
+                )
+            self.put(value, row, column, valid)
+
+    @staticmethod
+    def _width(value: Value) -> int:
+        return int(getattr(value.type, "count", 1))
+
+    def put_all(self, values: Sequence[Value], places: Sequence[tuple[Offset, Offset, int]]) -> None:
+        """Write values as they are."""
+        for value, place in zip(values, places, strict=True):
+            self.put(value, *place)
+
+    def put(self, value: Value, row: Offset, column: Offset, valid: int) -> None:
+        """Write lanes into the result."""
+        code, matrix = self.code, self.product.result
+        place = code.offset((row, matrix.row), (column, matrix.column))
+        if self._width(value) == 1:
+            code.store(value, self.result, place)
+        elif matrix.column == 1 or valid == 1:
+            code.store_first(value, self.result, place, valid)
+        else:
+            for lane in range(valid):
+                element = code.ir.extract_element(value, index(lane))
+                code.store(element, self.result, code.offset(place, lane * matrix.column))
+
+    def _read(
+        self, array: Value, matrix: Matrix, dtype: str, row: Offset, column: Offset, like: Value, valid: int
+    ) -> Value:
+        """Lanes that meet a value."""
+        code, width = self.code, self._width(like)
+        place = code.offset((row, matrix.row), (column, matrix.column))
+        if width == 1 or matrix.column == 0:
+            return code.broadcast(code.load(array, place, dtype), width)
+        if matrix.column == 1 and dtype != "bool":
+            return code.load_first(array, place, dtype, width, valid)
+        value = splat(0, dtype, width)
+        for lane in range(valid):
+            element = code.load(array, code.offset(place, lane * matrix.column), dtype)
+            value = code.ir.insert_element(value, element, index(lane))
+        return value
+
+
+# -- rows times vectors --------------------------------------------------------------------------------------------
+
+
+class _Panels(_Nest):
+    """Vectors along the columns."""
+
+    @staticmethod
+    def columns_of(scheme: Scheme, target: Target) -> int:
+        return scheme.columns * target.lanes(scheme.product.dtype)
+
+    @property
+    def panel_columns(self) -> int:
+        return self.scheme.columns * self.lanes
+
+    def panel(self, depth: Offset, panel: Offset, columns: int, first: Offset, last: Offset) -> None:
+        code, product = self.code, self.product
+        column = code.offset((panel, self.panel_columns))
+        steps = code.smaller_index(self.scheme.depth, code.offset((depth, -1), product.depth))
+        place = code.offset((depth, product.right.row), (column, product.right.column))
+        right, step = code.at(self.right, place, self.dtype), product.right.row
+        if self.scheme.packed:
+            step = math.ceil(columns / self.lanes) * self.lanes
+            self._pack(right, columns, steps, step)
+            right = code.pointers["scratch"]
+        left = code.at(self.left, code.offset((depth, product.left.column)), self.dtype)
+        self.each_tile(
+            first,
+            last,
+            lambda row, rows: self._tile(left, right, step, depth, steps, row, rows, column, columns),
+        )
+
+    def _tile(
+        self,
+        left: Value,
+        right: Value,
+        step: int,
+        start: Offset,
+        steps: Offset,
+        row: Offset,
+        rows: int,
+        column: Offset,
+        columns: int,
+    ) -> None:
+        """The sums of a tile over one block of the depth, added to those of the blocks before."""
+        code, product, lanes = self.code, self.product, self.lanes
+        valid = [min(lanes, columns - v * lanes) for v in range(math.ceil(columns / lanes))]
+        left = code.at(left, code.offset((row, product.left.row)), self.dtype)
+
+        def multiply(k: Offset, held: list[Value]) -> list[Value]:
+            numbers = code.at(left, code.offset((k, product.left.column)), self.dtype)
+            factors = code.at(right, code.offset((k, step)), self.dtype)
+            loaded = [
+                code.load_first(factors, v * lanes, self.dtype, lanes, some) for v, some in enumerate(valid)
+            ]
+            for r in range(rows):
+                number = code.broadcast(code.load(numbers, r * product.left.row, self.dtype), lanes)
+                for v, factor in enumerate(loaded):
+                    held[r * len(valid) + v] = code.fma(number, factor, held[r * len(valid) + v])
+            return held
+
+        places = [
+            (code.offset(row, r), code.offset(column, v * lanes), some)
+            for r in range(rows)
+            for v, some in enumerate(valid)
+        ]
+        sums = code.loop(0, steps, 1, multiply, [splat(0, self.dtype, lanes)] * len(places))
+        if isinstance(start, int):  # the only block
+            self.finish(sums, places)
+            return
+
+        def add_before(_: Offset, held: list[Value]) -> list[Value]:
+            before = [
+                self._read(self.result, product.result, self.dtype, *place[:2], value, place[2])
+                for place, value in zip(places, held, strict=True)
+            ]
+            return [code.add(a, b) for a, b in zip(before, held, strict=True)]
+
+        sums = code.loop(0, code.smaller_index(start, 1), 1, add_before, sums)  # never, or once
+        if self.epilogue:
+            code.when(
+                code.at_most(product.depth, code.offset(start, self.scheme.depth)),
+                lambda: self.finish(sums, places),
+                lambda: self.put_all(sums, places),
+            )
+        else:
+            self.finish(sums, places)
+
+    def _pack(self, right: Value, columns: int, steps: Offset, step: int) -> None:
+        """A panel to scratch memory, (steps, vectors of columns)."""
+        code, lanes, matrix = self.code, self.lanes, self.product.right
+        target = code.pointers["scratch"]
+        if matrix.column == 1:
+
+            def copy(k: Offset, _: list[Value]) -> None:
+                source = code.at(right, code.offset((k, matrix.row)), self.dtype)
+                for v in range(0, columns, lanes):
+                    some = min(lanes, columns - v)
+                    value = code.load_first(source, v, self.dtype, lanes, some)
+                    code.store(value, target, code.offset((k, step), v))
+
+            code.loop(0, steps, 1, copy)
+            return
+
+        def element(column: Offset, k: Offset) -> None:
+            value = code.load(right, code.offset((k, matrix.row), (column, matrix.column)), self.dtype)
+            code.store(value, target, code.offset((k, step), column))
+
+        def square(column: Offset, k: Offset) -> None:
+            lines = [
+                code.load(
+                    right, code.offset(k, (column, matrix.column), i * matrix.column), self.dtype, lanes
+                )
+                for i in range(lanes)
+            ]
+            for i, line in enumerate(code.transpose(lines)):
+                code.store(line, target, code.offset((k, step), i * step, column))
+
+        whole = columns // lanes * lanes if matrix.row == 1 else 0
+        even: Offset = 0
+        if whole:
+            even = code.offset((code.divide_index(steps, lanes)[0], lanes))
+            code.loop(
+                0, whole, lanes, lambda c, _: code.loop(0, even, lanes, lambda k, _: square(c, k)) and None
+            )
+            code.loop(
+                0, whole, 1, lambda c, _: code.loop(even, steps, 1, lambda k, _: element(c, k)) and None
+            )
+        code.loop(whole, columns, 1, lambda c, _: code.loop(0, steps, 1, lambda k, _: element(c, k)) and None)
+
+
+# -- dot products --------------------------------------------------------------------------------------------------
+
+
+class _Dots(_Nest):
+    """Vectors along the depth."""
+
+    @staticmethod
+    def columns_of(scheme: Scheme, target: Target) -> int:
+        return scheme.columns
+
+    @property
+    def panel_columns(self) -> int:
+        return self.scheme.columns
+
+    def panel(self, depth: Offset, panel: Offset, columns: int, first: Offset, last: Offset) -> None:
+        code, product = self.code, self.product
+        column = code.offset((panel, self.panel_columns))
+        right = code.at(self.right, code.offset((column, product.right.column)), self.dtype)
+        apart = product.right.column
+        if self.scheme.packed:
+            apart, source = product.depth, right
+
+            def step(k: Offset, _: list[Value]) -> None:
+                for c in range(columns):
+                    place = code.offset((k, product.right.row), c * product.right.column)
+                    value = code.load(source, place, self.dtype)
+                    code.store(value, code.pointers["scratch"], code.offset(k, c * product.depth))
+
+            code.loop(0, product.depth, 1, step)
+            right = code.pointers["scratch"]
+        self.each_tile(first, last, lambda row, rows: self._tile(right, apart, row, rows, column, columns))
+
+    def _tile(self, right: Value, apart: int, row: Offset, rows: int, column: Offset, columns: int) -> None:
+        code, product, lanes = self.code, self.product, self.lanes
+        left = code.at(self.left, code.offset((row, product.left.row)), self.dtype)
+
+        def multiply(k: Offset, held: list[Value], some: int = lanes) -> list[Value]:
+            mine, theirs = (
+                [
+                    code.load_first(array, code.offset(k, i * step), self.dtype, lanes, some)
+                    for i in range(count)
+                ]
+                for array, step, count in ((left, product.left.row, rows), (right, apart, columns))
+            )
+            return [
+                code.fma(a, b, held[i * columns + j])
+                for i, a in enumerate(mine)
+                for j, b in enumerate(theirs)
+            ]
+
+        whole = product.depth // lanes * lanes
+        sums = code.loop(0, whole, lanes, multiply, [splat(0, self.dtype, lanes)] * (rows * columns))
+        if whole < product.depth:
+            sums = multiply(whole, sums, product.depth - whole)
+        places = [
+            (code.offset(row, r), code.offset(column, c), 1) for r in range(rows) for c in range(columns)
+        ]
+        self.finish([code.fold(code.add, one) for one in sums], places)
