@@ -36,7 +36,7 @@ EXCEPTIONS = {
     "drawing/model/channels.py": ("convolution", "a kind of ops"),
     "drawing/model/sketch.py": ("convolution", "a kind of ops"),
     "drawing/model/overlays.py": ("norm sum", "an overlay's key"),
-    "drawing/page/schema.py": ("identity exp log square sum mean max min norm", "words of the page's data, expansions'"),
+    "drawing/page/schema.py": ("identity exp log square sum mean max min norm", "words of the page's data"),
     "drawing/page/typescript.py": ("any", "a type of the page's script"),
     "drawing/model/planes.py": ("negative", "a colour of numbers"),
     "drawing/dot": ("dot pad", "Graphviz's program and attribute"),
