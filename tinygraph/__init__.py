@@ -6,8 +6,10 @@ This file is the table of public names. What is heavy (training, data, the comma
 import importlib
 from types import ModuleType
 
+from tinygraph.analysis.coverage import coverage as _coverage
 from tinygraph.comparing import diff as diff
 from tinygraph.compiler import compile as compile
+from tinygraph.core.doors import doors as _doors
 from tinygraph.core.graph import Graph as Graph
 from tinygraph.core.graph import graph_of as graph_of
 from tinygraph.core.modes import no_grad as no_grad
@@ -20,10 +22,17 @@ from tinygraph.core.tensor import tensor as tensor
 from tinygraph.drawing import draw as draw
 from tinygraph.explaining import contributions as contributions
 from tinygraph.explaining import explain as explain
+from tinygraph.interop import from_networkx as _from_networkx
 from tinygraph.interop import load as load
+from tinygraph.interop import save_graph as _save_graph
+from tinygraph.interop import summary as _summary
+from tinygraph.interop import to_networkx as _to_networkx
 from tinygraph.kernels.threads import get_threads as get_threads
 from tinygraph.kernels.threads import set_threads as set_threads
+from tinygraph.numpy.calls import call_function as _call_function
+from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
+from tinygraph.tracing.open_capture import OpenCapture as _OpenCapture
 from tinygraph.transforms import checkpoint as checkpoint
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian
@@ -31,6 +40,12 @@ from tinygraph.transforms import jacobian as jacobian
 from tinygraph.transforms import jvp as jvp
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp
+
+# What methods of tensors and graphs lead to, in rooms above the core.
+_doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
+_doors.open_capture = _OpenCapture
+_doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary
+_doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_networkx, _from_networkx
 
 # Packages that are imported when first asked for, by the name they have under `tg`.
 _PACKAGES = {

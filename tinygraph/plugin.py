@@ -11,6 +11,8 @@ from tinygraph.analysis.expansion import reduction as reduction
 from tinygraph.analysis.expansion import same_order as same_order
 from tinygraph.core.indexing import build_index as build_index
 from tinygraph.core.indexing import parse_index as parse_index
+from tinygraph.core.numeric import Axis as Axis
+from tinygraph.core.numeric import Numeric as Numeric
 from tinygraph.core.op import ErrorSample as ErrorSample
 from tinygraph.core.op import Sample as Sample
 from tinygraph.core.op import composite as composite

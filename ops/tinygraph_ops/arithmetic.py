@@ -1,10 +1,16 @@
 """Arithmetic: + - * / // % and their kin. Powers are in `powers`, exp and log in `exponential.py`."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import ErrorSample, Sample, ShapeError, op, ops
+from tinygraph.plugin import ErrorSample, Numeric, Sample, ShapeError, op, ops
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
+    from tinygraph.kernels.emission import Code
 
 _COLUMN = [[3.0], [-4.0]]
 _MISFIT = ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], error=ShapeError, match="axis -1 has sizes 2 and 3")
@@ -18,23 +24,23 @@ _MISFIT = ErrorSample([1.0, 2.0], [1.0, 2.0, 3.0], error=ShapeError, match="axis
     samples=[Sample([1.0, 2.5], [0.5, -1.0], expected=[1.5, 1.5]), Sample([1.0, 2.0], _COLUMN)],
     error_samples=[_MISFIT],
 )
-def add(x: Any, y: Any) -> Any:
+def add(x: Numeric, y: Numeric) -> Numeric:
     """x + y;  d/dx = 1,  d/dy = 1."""
     return x + y
 
 
 @add.emit(bools=True)
-def add_emitted(code: Any, x: Any, y: Any) -> Any:
+def add_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.add(x, y)
 
 
 @add.vjp("x")
-def add_wrt_x(g: Any) -> Any:
+def add_wrt_x(g: Numeric) -> Numeric:
     return g
 
 
 @add.vjp("y")
-def add_wrt_y(g: Any) -> Any:
+def add_wrt_y(g: Numeric) -> Numeric:
     return g
 
 
@@ -46,23 +52,23 @@ def add_wrt_y(g: Any) -> Any:
     samples=[Sample([1.0, 2.5], [0.5, -1.0], expected=[0.5, 3.5]), Sample([1.0, 2.0], _COLUMN)],
     error_samples=[_MISFIT],
 )
-def subtract(x: Any, y: Any) -> Any:
+def subtract(x: Numeric, y: Numeric) -> Numeric:
     """x - y;  d/dx = 1,  d/dy = -1."""
     return x - y
 
 
 @subtract.emit
-def subtract_emitted(code: Any, x: Any, y: Any) -> Any:
+def subtract_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.subtract(x, y)
 
 
 @subtract.vjp("x")
-def subtract_wrt_x(g: Any) -> Any:
+def subtract_wrt_x(g: Numeric) -> Numeric:
     return g
 
 
 @subtract.vjp("y")
-def subtract_wrt_y(g: Any) -> Any:
+def subtract_wrt_y(g: Numeric) -> Numeric:
     return -g
 
 
@@ -74,23 +80,23 @@ def subtract_wrt_y(g: Any) -> Any:
     samples=[Sample([1.5, 2.0], [4.0, -3.0], expected=[6.0, -6.0]), Sample([1.0, 2.0], _COLUMN)],
     error_samples=[_MISFIT],
 )
-def multiply(x: Any, y: Any) -> Any:
+def multiply(x: Numeric, y: Numeric) -> Numeric:
     """x * y;  d/dx = y,  d/dy = x."""
     return x * y
 
 
 @multiply.emit(bools=True)
-def multiply_emitted(code: Any, x: Any, y: Any) -> Any:
+def multiply_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.multiply(x, y)
 
 
 @multiply.vjp("x")
-def multiply_wrt_x(g: Any, y: Any) -> Any:
+def multiply_wrt_x(g: Numeric, y: Numeric) -> Numeric:
     return g * y
 
 
 @multiply.vjp("y")
-def multiply_wrt_y(g: Any, x: Any) -> Any:
+def multiply_wrt_y(g: Numeric, x: Numeric) -> Numeric:
     return g * x
 
 
@@ -102,23 +108,23 @@ def multiply_wrt_y(g: Any, x: Any) -> Any:
     samples=[Sample([1.5, 2.0], [4.0, -0.5], expected=[0.375, -4.0]), Sample([1.0, 2.0], _COLUMN)],
     error_samples=[_MISFIT],
 )
-def divide(x: Any, y: Any) -> Any:
+def divide(x: Numeric, y: Numeric) -> Numeric:
     """x / y;  d/dx = 1 / y,  d/dy = -x / y²."""
     return x / y
 
 
 @divide.emit
-def divide_emitted(code: Any, x: Any, y: Any) -> Any:
+def divide_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.divide(x, y)
 
 
 @divide.vjp("x")
-def divide_wrt_x(g: Any, y: Any) -> Any:
+def divide_wrt_x(g: Numeric, y: Numeric) -> Numeric:
     return g / y
 
 
 @divide.vjp("y")
-def divide_wrt_y(g: Any, y: Any, out: Any) -> Any:
+def divide_wrt_y(g: Numeric, y: Numeric, out: Numeric) -> Numeric:
     return -(g * out) / y
 
 
@@ -129,18 +135,18 @@ def divide_wrt_y(g: Any, y: Any, out: Any) -> Any:
     linear=("x",),
     samples=[Sample([1.5, -2.0], expected=[-1.5, 2.0]), Sample([[0.5], [3.0]])],
 )
-def negative(x: Any) -> Any:
+def negative(x: Numeric) -> Numeric:
     """-x;  d/dx = -1."""
     return -x
 
 
 @negative.emit
-def negative_emitted(code: Any, x: Any) -> Any:
+def negative_emitted(code: Code, x: Lanes) -> Lanes:
     return code.negative(x)
 
 
 @negative.vjp("x")
-def negative_wrt_x(g: Any) -> Any:
+def negative_wrt_x(g: Numeric) -> Numeric:
     return -g
 
 
@@ -149,18 +155,18 @@ def negative_wrt_x(g: Any) -> Any:
     numpy=np.reciprocal,
     samples=[Sample([2.0, -0.5], expected=[0.5, -2.0]), Sample([[0.3], [4.0]])],
 )
-def reciprocal(x: Any) -> Any:
+def reciprocal(x: Numeric) -> Numeric:
     """1 / x;  d/dx = -1 / x². Of integers, like NumPy, an integer."""
     return np.reciprocal(x)
 
 
 @reciprocal.emit
-def reciprocal_emitted(code: Any, x: Any) -> Any:
+def reciprocal_emitted(code: Code, x: Lanes) -> Lanes:
     return code.divide(code.constant(1, x), x)
 
 
 @reciprocal.vjp("x")
-def reciprocal_wrt_x(g: Any, out: Any) -> Any:
+def reciprocal_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     return -(g * out) * out
 
 
@@ -188,10 +194,10 @@ def remainder(x: Any, y: Any) -> Any:
 
 
 @remainder.vjp("x")
-def remainder_wrt_x(g: Any) -> Any:
+def remainder_wrt_x(g: Numeric) -> Numeric:
     return g
 
 
 @remainder.vjp("y")
-def remainder_wrt_y(g: Any, x: Any, y: Any) -> Any:
+def remainder_wrt_y(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
     return -(g * ops.floor_divide(x, y))

@@ -1,10 +1,16 @@
 """Comparisons, logic and bits: results without a gradient. Choosing by them is in `choosing.py`."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygraph.plugin import DTypeError, ErrorSample, Sample, op
+from tinygraph.plugin import DTypeError, ErrorSample, Numeric, Sample, op
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
+    from tinygraph.kernels.emission import Code
 
 _BOTH = ("x", "y")
 _ORDERED = ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0])
@@ -19,13 +25,13 @@ _FLOATS = ErrorSample([1.0], [2.0], error=DTypeError)
     nondifferentiable=_BOTH,
     samples=[Sample(*_ORDERED, expected=[False, True, False]), Sample([1.0], [[1.0], [2.0]])],
 )
-def equal(x: Any, y: Any) -> Any:
+def equal(x: Numeric, y: Numeric) -> Numeric:
     """x == y, elementwise."""
     return np.equal(x, y)
 
 
 @equal.emit(bools=True)
-def equal_emitted(code: Any, x: Any, y: Any) -> Any:
+def equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.compare("==", x, y)
 
 
@@ -35,13 +41,13 @@ def equal_emitted(code: Any, x: Any, y: Any) -> Any:
     nondifferentiable=_BOTH,
     samples=[Sample(*_ORDERED, expected=[True, False, True]), Sample([1.0], [[1.0], [2.0]])],
 )
-def not_equal(x: Any, y: Any) -> Any:
+def not_equal(x: Numeric, y: Numeric) -> Numeric:
     """x != y, elementwise."""
     return np.not_equal(x, y)
 
 
 @not_equal.emit(bools=True)
-def not_equal_emitted(code: Any, x: Any, y: Any) -> Any:
+def not_equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.compare("!=", x, y)
 
 
@@ -51,13 +57,13 @@ def not_equal_emitted(code: Any, x: Any, y: Any) -> Any:
     nondifferentiable=_BOTH,
     samples=[Sample(*_ORDERED, expected=[True, False, False]), Sample([1.0], [[1.0], [2.0]])],
 )
-def less(x: Any, y: Any) -> Any:
+def less(x: Numeric, y: Numeric) -> Numeric:
     """x < y, elementwise."""
     return np.less(x, y)
 
 
 @less.emit(bools=True)
-def less_emitted(code: Any, x: Any, y: Any) -> Any:
+def less_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.compare("<", x, y)
 
 
@@ -67,13 +73,13 @@ def less_emitted(code: Any, x: Any, y: Any) -> Any:
     nondifferentiable=_BOTH,
     samples=[Sample(*_ORDERED, expected=[True, True, False]), Sample([1.0], [[1.0], [2.0]])],
 )
-def less_equal(x: Any, y: Any) -> Any:
+def less_equal(x: Numeric, y: Numeric) -> Numeric:
     """x <= y, elementwise."""
     return np.less_equal(x, y)
 
 
 @less_equal.emit(bools=True)
-def less_equal_emitted(code: Any, x: Any, y: Any) -> Any:
+def less_equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.compare("<=", x, y)
 
 
@@ -83,13 +89,13 @@ def less_equal_emitted(code: Any, x: Any, y: Any) -> Any:
     nondifferentiable=_BOTH,
     samples=[Sample(*_ORDERED, expected=[False, False, True]), Sample([1.0], [[1.0], [2.0]])],
 )
-def greater(x: Any, y: Any) -> Any:
+def greater(x: Numeric, y: Numeric) -> Numeric:
     """x > y, elementwise."""
     return np.greater(x, y)
 
 
 @greater.emit(bools=True)
-def greater_emitted(code: Any, x: Any, y: Any) -> Any:
+def greater_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.compare(">", x, y)
 
 
@@ -99,13 +105,13 @@ def greater_emitted(code: Any, x: Any, y: Any) -> Any:
     nondifferentiable=_BOTH,
     samples=[Sample(*_ORDERED, expected=[False, True, True]), Sample([1.0], [[1.0], [2.0]])],
 )
-def greater_equal(x: Any, y: Any) -> Any:
+def greater_equal(x: Numeric, y: Numeric) -> Numeric:
     """x >= y, elementwise."""
     return np.greater_equal(x, y)
 
 
 @greater_equal.emit(bools=True)
-def greater_equal_emitted(code: Any, x: Any, y: Any) -> Any:
+def greater_equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.compare(">=", x, y)
 
 
@@ -115,13 +121,13 @@ def greater_equal_emitted(code: Any, x: Any, y: Any) -> Any:
     nondifferentiable="x",
     samples=[Sample(_SPECIAL, expected=[0, 1, 0, 0])],
 )
-def isnan(x: Any) -> Any:
+def isnan(x: Numeric) -> Numeric:
     """Whether x is not a number, elementwise."""
     return np.isnan(x)
 
 
 @isnan.emit
-def isnan_emitted(code: Any, x: Any) -> Any:
+def isnan_emitted(code: Code, x: Lanes) -> Lanes:
     return code.is_nan(x)
 
 
@@ -131,13 +137,13 @@ def isnan_emitted(code: Any, x: Any) -> Any:
     nondifferentiable="x",
     samples=[Sample(_SPECIAL, expected=[0, 0, 1, 1])],
 )
-def isinf(x: Any) -> Any:
+def isinf(x: Numeric) -> Numeric:
     """Whether x is ∞ or -∞, elementwise."""
     return np.isinf(x)
 
 
 @isinf.emit
-def isinf_emitted(code: Any, x: Any) -> Any:
+def isinf_emitted(code: Code, x: Lanes) -> Lanes:
     return code.compare("==", code.intrinsic("llvm.fabs", x), code.constant(np.inf, x))
 
 
@@ -147,13 +153,13 @@ def isinf_emitted(code: Any, x: Any) -> Any:
     nondifferentiable="x",
     samples=[Sample(_SPECIAL, expected=[1, 0, 0, 0])],
 )
-def isfinite(x: Any) -> Any:
+def isfinite(x: Numeric) -> Numeric:
     """Whether x is neither infinite nor nan, elementwise."""
     return np.isfinite(x)
 
 
 @isfinite.emit
-def isfinite_emitted(code: Any, x: Any) -> Any:
+def isfinite_emitted(code: Code, x: Lanes) -> Lanes:
     return code.compare("<", code.intrinsic("llvm.fabs", x), code.constant(np.inf, x))
 
 
@@ -166,13 +172,13 @@ def isfinite_emitted(code: Any, x: Any) -> Any:
         Sample([[0.0], [2.5]], expected=[[True], [False]]),
     ],
 )
-def logical_not(x: Any) -> Any:
+def logical_not(x: Numeric) -> Numeric:
     """Whether x is zero or false, elementwise."""
     return np.logical_not(x)
 
 
 @logical_not.emit(conditions="x")
-def logical_not_emitted(code: Any, x: Any) -> Any:
+def logical_not_emitted(code: Code, x: Lanes) -> Lanes:
     return code.inverted(x)
 
 
@@ -182,13 +188,13 @@ def logical_not_emitted(code: Any, x: Any) -> Any:
     nondifferentiable=_BOTH,
     samples=[Sample(*_LOGIC, expected=[True, False, False]), Sample([0.0, 2.0], [[True], [False]])],
 )
-def logical_and(x: Any, y: Any) -> Any:
+def logical_and(x: Numeric, y: Numeric) -> Numeric:
     """Whether x and y are both non-zero, elementwise."""
     return np.logical_and(x, y)
 
 
 @logical_and.emit(conditions=("x", "y"))
-def logical_and_emitted(code: Any, x: Any, y: Any) -> Any:
+def logical_and_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.both(x, y)
 
 
@@ -198,13 +204,13 @@ def logical_and_emitted(code: Any, x: Any, y: Any) -> Any:
     nondifferentiable=_BOTH,
     samples=[Sample(*_LOGIC, expected=[True, True, False]), Sample([0.0, 2.0], [[True], [False]])],
 )
-def logical_or(x: Any, y: Any) -> Any:
+def logical_or(x: Numeric, y: Numeric) -> Numeric:
     """Whether x or y is non-zero, elementwise."""
     return np.logical_or(x, y)
 
 
 @logical_or.emit(conditions=("x", "y"))
-def logical_or_emitted(code: Any, x: Any, y: Any) -> Any:
+def logical_or_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.either(x, y)
 
 
@@ -214,13 +220,13 @@ def logical_or_emitted(code: Any, x: Any, y: Any) -> Any:
     nondifferentiable=_BOTH,
     samples=[Sample(*_LOGIC, expected=[False, True, False]), Sample([0.0, 2.0], [[True], [False]])],
 )
-def logical_xor(x: Any, y: Any) -> Any:
+def logical_xor(x: Numeric, y: Numeric) -> Numeric:
     """Whether just one of x and y is non-zero, elementwise."""
     return np.logical_xor(x, y)
 
 
 @logical_xor.emit(conditions=("x", "y"))
-def logical_xor_emitted(code: Any, x: Any, y: Any) -> Any:
+def logical_xor_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.differ(x, y)
 
 
@@ -231,7 +237,7 @@ def logical_xor_emitted(code: Any, x: Any, y: Any) -> Any:
     samples=[Sample([0, 5], expected=[-1, -6]), Sample([[True], [False]], expected=[[False], [True]])],
     error_samples=[ErrorSample([1.0], error=DTypeError)],
 )
-def invert(x: Any) -> Any:
+def invert(x: Numeric) -> Numeric:
     """Every bit of an integer inverted; `not` for bools."""
     return np.invert(x)
 
@@ -243,7 +249,7 @@ def invert(x: Any) -> Any:
     samples=[Sample([6, 5], [3, 8], expected=[2, 0]), Sample([True, False], [[True], [False]])],
     error_samples=[_FLOATS],
 )
-def bitwise_and(x: Any, y: Any) -> Any:
+def bitwise_and(x: Numeric, y: Numeric) -> Numeric:
     """x & y, bit by bit; `and` for bools."""
     return np.bitwise_and(x, y)
 
@@ -255,7 +261,7 @@ def bitwise_and(x: Any, y: Any) -> Any:
     samples=[Sample([6, 5], [3, 8], expected=[7, 13]), Sample([True, False], [[True], [False]])],
     error_samples=[_FLOATS],
 )
-def bitwise_or(x: Any, y: Any) -> Any:
+def bitwise_or(x: Numeric, y: Numeric) -> Numeric:
     """x | y, bit by bit; `or` for bools."""
     return np.bitwise_or(x, y)
 
@@ -267,6 +273,6 @@ def bitwise_or(x: Any, y: Any) -> Any:
     samples=[Sample([6, 5], [3, 8], expected=[5, 13]), Sample([True, False], [[True], [False]])],
     error_samples=[_FLOATS],
 )
-def bitwise_xor(x: Any, y: Any) -> Any:
+def bitwise_xor(x: Numeric, y: Numeric) -> Numeric:
     """x ^ y, bit by bit; `xor` for bools."""
     return np.bitwise_xor(x, y)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import DTypeError, ErrorSample, Sample, op, ops
+from tinygraph.plugin import DTypeError, ErrorSample, Numeric, Sample, op, ops
 
 _Z = [1.0 + 2.0j, -0.5 - 1.5j]
 
@@ -20,23 +20,23 @@ _Z = [1.0 + 2.0j, -0.5 - 1.5j]
     linear=("x",),
     samples=[Sample(_Z, expected=[1.0, -0.5]), Sample([[1.5], [2.0]], expected=[[1.5], [2.0]])],
 )
-def real(x: Any) -> Any:
+def real(x: Numeric) -> Numeric:
     """The real part of x;  its gradient is g."""
     return np.real(x)
 
 
 @real.vjp("x")
-def real_wrt_x(g: Any) -> Any:
+def real_wrt_x(g: Numeric) -> Numeric:
     return g
 
 
 @real.jvp("x")
-def real_tangent(t: Any) -> Any:
+def real_tangent(t: Numeric) -> Numeric:
     return ops.real(t)
 
 
 @real.view
-def real_put(value: Any, x: Any) -> Any:
+def real_put(value: Numeric, x: Numeric) -> Numeric:
     return ops.make_complex(value, ops.imag(x)) if np.iscomplexobj(x) else value
 
 
@@ -46,23 +46,23 @@ def real_put(value: Any, x: Any) -> Any:
     linear=("x",),
     samples=[Sample(_Z, expected=[2.0, -1.5]), Sample([[1.5j], [2.0 - 1.0j]])],
 )
-def imag(x: Any) -> Any:
+def imag(x: Numeric) -> Numeric:
     """The imaginary part of x;  its gradient is -i g."""
     return np.imag(x)
 
 
 @imag.vjp("x")
-def imag_wrt_x(g: Any) -> Any:
+def imag_wrt_x(g: Numeric) -> Numeric:
     return g * -1j
 
 
 @imag.jvp("x")
-def imag_tangent(t: Any) -> Any:
+def imag_tangent(t: Numeric) -> Numeric:
     return ops.imag(t)
 
 
 @imag.view
-def imag_put(value: Any, x: Any) -> Any:
+def imag_put(value: Numeric, x: Numeric) -> Numeric:
     return ops.make_complex(ops.real(x), value)
 
 
@@ -73,18 +73,18 @@ def imag_put(value: Any, x: Any) -> Any:
     linear=("x",),
     samples=[Sample(_Z, expected=[1.0 - 2.0j, -0.5 + 1.5j]), Sample([[1.5], [2.0]], expected=[[1.5], [2.0]])],
 )
-def conj(x: Any) -> Any:
+def conj(x: Numeric) -> Numeric:
     """The complex conjugate of x;  its gradient is conj(g)."""
     return np.conj(x)
 
 
 @conj.vjp("x")
-def conj_wrt_x(g: Any) -> Any:
+def conj_wrt_x(g: Numeric) -> Numeric:
     return ops.conj(g)
 
 
 @conj.jvp("x")
-def conj_tangent(t: Any) -> Any:
+def conj_tangent(t: Numeric) -> Numeric:
     return ops.conj(t)
 
 
@@ -93,18 +93,18 @@ def conj_tangent(t: Any) -> Any:
     numpy=np.angle,
     samples=[Sample([1.0 + 1.0j, -2.0j], expected=[pi / 4, -pi / 2]), Sample([[1.5 - 0.5j], [-2.0 + 1.0j]])],
 )
-def angle(x: Any) -> Any:
+def angle(x: Numeric) -> Numeric:
     """The angle of x in the complex plane;  its gradient is -i g / x. That of a real x is 0 or π, without a slope."""
     return np.angle(x)
 
 
 @angle.vjp("x")
-def angle_wrt_x(g: Any, x: Any) -> Any:
+def angle_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g * (-1j / x)
 
 
 @angle.jvp("x")
-def angle_tangent(t: Any, x: Any) -> Any:
+def angle_tangent(t: Numeric, x: Numeric) -> Numeric:
     return ops.imag(t / x)
 
 
@@ -118,7 +118,7 @@ def angle_tangent(t: Any, x: Any) -> Any:
     ],
     error_samples=[ErrorSample([1j], [1.0], error=DTypeError, match="real")],
 )
-def make_complex(real: Any, imag: Any) -> Any:
+def make_complex(real: Numeric, imag: Any) -> Numeric:
     """real + i imag, from two real arrays;  the gradients are g and i g, of which the real parts count."""
     if np.iscomplexobj(real) or np.iscomplexobj(imag):
         raise DTypeError("make_complex takes two real arrays; complex ones are added with x + 1j * y")
@@ -126,20 +126,20 @@ def make_complex(real: Any, imag: Any) -> Any:
 
 
 @make_complex.vjp("real")
-def make_complex_wrt_real(g: Any) -> Any:
+def make_complex_wrt_real(g: Numeric) -> Numeric:
     return ops.real(g)
 
 
 @make_complex.vjp("imag")
-def make_complex_wrt_imag(g: Any) -> Any:
+def make_complex_wrt_imag(g: Numeric) -> Numeric:
     return -ops.imag(g)
 
 
 @make_complex.jvp("real")
-def make_complex_tangent_of_real(t: Any) -> Any:
+def make_complex_tangent_of_real(t: Numeric) -> Numeric:
     return t
 
 
 @make_complex.jvp("imag")
-def make_complex_tangent_of_imag(t: Any) -> Any:
+def make_complex_tangent_of_imag(t: Numeric) -> Numeric:
     return t * 1j

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygraph.plugin import ErrorSample, Generator, Sample, SettingError, composite, default_generator, ops
+from tinygraph.plugin import (
+    ErrorSample,
+    Generator,
+    Numeric,
+    Sample,
+    SettingError,
+    composite,
+    default_generator,
+    ops,
+)
 
 
 @composite(
@@ -14,7 +23,7 @@ from tinygraph.plugin import ErrorSample, Generator, Sample, SettingError, compo
         ErrorSample([1.0], p=-0.1, error=SettingError, match="p is -0.1"),
     ],
 )
-def dropout(x: Any, *, p: float = 0.5, generator: Generator | None = None) -> Any:
+def dropout(x: Numeric, *, p: float = 0.5, generator: Generator | None = None) -> Any:
     """x / (1 - p) where a uniform draw is at least p, else 0.
 
     Args:

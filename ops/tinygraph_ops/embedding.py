@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, DTypeError, ErrorSample, Sample, ShapeError, op, ops
+from tinygraph.plugin import ArrayType, DTypeError, ErrorSample, Numeric, Sample, ShapeError, op, ops
 
 _TABLE = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
 
@@ -30,7 +30,7 @@ _TABLE = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
         ErrorSample(_TABLE, [0], padding_idx=3, error=ShapeError, match="padding_idx"),
     ],
 )
-def embedding(weight: Any, indices: Any, *, padding_idx: int | None = None) -> Any:
+def embedding(weight: Numeric, indices: Any, *, padding_idx: int | None = None) -> Numeric:
     """out[..., :] = weight[indices[...], :];  the gradient adds up over equal indices.
 
     Args:
@@ -67,7 +67,9 @@ def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int |
 
 # No law sees what a padding row gets, for it is no derivative: it gets nothing, by convention.
 @embedding.vjp("weight")  # equivalent (wrong setting): no law sees a padding row
-def embedding_wrt_weight(g: Any, indices: Any, weight_type: Any, *, padding_idx: int | None) -> Any:
+def embedding_wrt_weight(
+    g: Numeric, indices: Any, weight_type: ArrayType, *, padding_idx: int | None
+) -> Numeric:
     if padding_idx is not None:  # equivalent (dropped step, wrong condition): no law sees a padding row
         kept = ops.reshape(indices != padding_idx, shape=(*indices.shape, *[1] * (weight_type.ndim - 1)))
         g = ops.where(kept, g, 0)  # equivalent (dropped step, wrong branch, off by one): the same
@@ -89,7 +91,7 @@ def embedding_wrt_weight(g: Any, indices: Any, weight_type: Any, *, padding_idx:
         ErrorSample([[1.0]], [0, 1], rows=3, error=ShapeError, match="start with"),
     ],
 )  # fmt: skip
-def scatter_rows(values: Any, indices: Any, *, rows: int) -> Any:
+def scatter_rows(values: Any, indices: Any, *, rows: int) -> Numeric:
     """out[indices[...], :] += values[..., :], from zeros;  the transpose of `embedding`.
 
     Args:
@@ -129,7 +131,7 @@ def scatter_rows_types(values: ArrayType, indices: ArrayType, *, rows: int) -> A
 
 
 @scatter_rows.vjp("values")
-def scatter_rows_wrt_values(g: Any, indices: Any) -> Any:
+def scatter_rows_wrt_values(g: Numeric, indices: Any) -> Numeric:
     return embedding(g, indices)
 
 

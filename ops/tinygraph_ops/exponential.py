@@ -1,13 +1,19 @@
 """Exponentials, logarithms and the error function. Hyperbolic functions are in `trigonometric.py`, the sum of
 exponentials over an axis (`logsumexp`) in `reductions.py`."""
 
+from __future__ import annotations
+
 from math import log as _log
 from math import pi
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import Sample, op, ops
+from tinygraph.plugin import Numeric, Sample, op, ops
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
+    from tinygraph.kernels.emission import Code
 
 
 @op(
@@ -15,18 +21,18 @@ from tinygraph.plugin import Sample, op, ops
     numpy=np.exp,
     samples=[Sample([0.0, 1.0], expected=[1.0, 2.718281828459045]), Sample([[-2.0], [0.5]])],
 )
-def exp(x: Any) -> Any:
+def exp(x: Numeric) -> Numeric:
     """e^x;  d/dx = e^x."""
     return np.exp(x)
 
 
 @exp.emit
-def exp_emitted(code: Any, x: Any) -> Any:
+def exp_emitted(code: Code, x: Lanes) -> Lanes:
     return code.exp(x)
 
 
 @exp.vjp("x")
-def exp_wrt_x(g: Any, out: Any) -> Any:
+def exp_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     return g * out
 
 
@@ -38,18 +44,18 @@ def exp_wrt_x(g: Any, out: Any) -> Any:
         Sample([[-2.0], [0.5]]),
     ],
 )
-def expm1(x: Any) -> Any:
+def expm1(x: Numeric) -> Numeric:
     """e^x - 1, accurate near 0;  d/dx = e^x."""
     return np.expm1(x)
 
 
 @expm1.emit
-def expm1_emitted(code: Any, x: Any) -> Any:
+def expm1_emitted(code: Code, x: Lanes) -> Lanes:
     return code.expm1(x)
 
 
 @expm1.vjp("x")
-def expm1_wrt_x(g: Any, out: Any) -> Any:
+def expm1_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     return g * (out + 1)
 
 
@@ -58,13 +64,13 @@ def expm1_wrt_x(g: Any, out: Any) -> Any:
     numpy=np.exp2,
     samples=[Sample([0.0, 3.0, -1.0], expected=[1.0, 8.0, 0.5]), Sample([[-2.0], [0.5]])],
 )
-def exp2(x: Any) -> Any:
+def exp2(x: Numeric) -> Numeric:
     """2^x;  d/dx = 2^x log 2."""
     return np.exp2(x)
 
 
 @exp2.vjp("x")
-def exp2_wrt_x(g: Any, out: Any) -> Any:
+def exp2_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     return g * (out * _log(2))
 
 
@@ -73,18 +79,18 @@ def exp2_wrt_x(g: Any, out: Any) -> Any:
     numpy=np.log,
     samples=[Sample([1.0, 2.718281828459045], expected=[0.0, 1.0]), Sample([[0.3], [7.0]])],
 )
-def log(x: Any) -> Any:
+def log(x: Numeric) -> Numeric:
     """The natural logarithm of x;  d/dx = 1 / x."""
     return np.log(x)
 
 
 @log.emit
-def log_emitted(code: Any, x: Any) -> Any:
+def log_emitted(code: Code, x: Lanes) -> Lanes:
     return code.log(x)
 
 
 @log.vjp("x")
-def log_wrt_x(g: Any, x: Any) -> Any:
+def log_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g / x
 
 
@@ -96,18 +102,18 @@ def log_wrt_x(g: Any, x: Any) -> Any:
         Sample([[-0.5], [2.0]]),
     ],
 )
-def log1p(x: Any) -> Any:
+def log1p(x: Numeric) -> Numeric:
     """log(1 + x), accurate near 0;  d/dx = 1 / (1 + x)."""
     return np.log1p(x)
 
 
 @log1p.emit
-def log1p_emitted(code: Any, x: Any) -> Any:
+def log1p_emitted(code: Code, x: Lanes) -> Lanes:
     return code.log1p(x)
 
 
 @log1p.vjp("x")
-def log1p_wrt_x(g: Any, x: Any) -> Any:
+def log1p_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g / (1 + x)
 
 
@@ -116,13 +122,13 @@ def log1p_wrt_x(g: Any, x: Any) -> Any:
     numpy=np.log2,
     samples=[Sample([1.0, 8.0, 0.5], expected=[0.0, 3.0, -1.0]), Sample([[0.3], [7.0]])],
 )
-def log2(x: Any) -> Any:
+def log2(x: Numeric) -> Numeric:
     """The logarithm of x to base 2;  d/dx = 1 / (x log 2)."""
     return np.log2(x)
 
 
 @log2.vjp("x")
-def log2_wrt_x(g: Any, x: Any) -> Any:
+def log2_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g / (x * _log(2))
 
 
@@ -131,13 +137,13 @@ def log2_wrt_x(g: Any, x: Any) -> Any:
     numpy=np.log10,
     samples=[Sample([1.0, 1000.0, 0.1], expected=[0.0, 3.0, -1.0]), Sample([[0.3], [7.0]])],
 )
-def log10(x: Any) -> Any:
+def log10(x: Numeric) -> Numeric:
     """The logarithm of x to base 10;  d/dx = 1 / (x log 10)."""
     return np.log10(x)
 
 
 @log10.vjp("x")
-def log10_wrt_x(g: Any, x: Any) -> Any:
+def log10_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g / (x * _log(10))
 
 
@@ -150,22 +156,22 @@ def log10_wrt_x(g: Any, x: Any) -> Any:
         Sample([-np.inf, -np.inf], [-np.inf, 2.0], expected=[-np.inf, 2.0], smooth=False),
     ],
 )
-def logaddexp(x: Any, y: Any) -> Any:
+def logaddexp(x: Numeric, y: Numeric) -> Numeric:
     """log(e^x + e^y) without overflow;  d/dx = sigmoid(x - y),  d/dy = sigmoid(y - x), both 0 where out is -∞."""
     return np.logaddexp(x, y)
 
 
 @logaddexp.vjp("x")
-def logaddexp_wrt_x(g: Any, x: Any, y: Any, out: Any) -> Any:
+def logaddexp_wrt_x(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Numeric:
     return _share(g, x, y, out)
 
 
 @logaddexp.vjp("y")
-def logaddexp_wrt_y(g: Any, x: Any, y: Any, out: Any) -> Any:
+def logaddexp_wrt_y(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Numeric:
     return _share(g, y, x, out)
 
 
-def _share(g: Any, x: Any, y: Any, out: Any) -> Any:
+def _share(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Any:
     # not e^(x - out): where x is large, out is rounded by more than the logarithm that distinguishes them
     nothing = ops.equal(out, -np.inf)
     return ops.where(nothing, 0, g * ops.sigmoid(ops.where(nothing, 0, x) - ops.where(nothing, 0, y)))
@@ -205,16 +211,16 @@ def erf(x: Any) -> Any:
 
 
 @erf.emit
-def erf_emitted(code: Any, x: Any) -> Any:
+def erf_emitted(code: Code, x: Lanes) -> Lanes:
     return code.erf(x)
 
 
 @erf.vjp("x")
-def erf_wrt_x(g: Any, x: Any) -> Any:
+def erf_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g * (2 / pi**0.5 * ops.exp(-ops.square(x)))
 
 
-def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Any) -> Any:
+def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Numeric) -> Any:
     """A quotient of two polynomials, highest power first, by Horner's rule."""
     above, below = coefficients
     numerator, denominator = above[0] * x + above[1], below[0] * x + below[1]

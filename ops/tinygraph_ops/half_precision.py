@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ops
+from tinygraph.plugin import Numeric, ops
 
 
-def wide(x: Any) -> Any:
+def wide(x: Numeric) -> Any:
     """x, as float32 where it is float16."""
     return ops.cast(x, dtype="float32") if getattr(x, "dtype", None) == np.float16 else x
 
 
-def narrow(out: Any, dtype: Any) -> Any:
+def narrow(out: Numeric, dtype: Any) -> Any:
     """A result of what `wide` made of operands of some dtype: rounded back to float16."""
     return ops.cast(out, dtype="float16") if dtype == np.float16 and out.dtype == np.float32 else out
 

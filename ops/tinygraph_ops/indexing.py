@@ -16,6 +16,7 @@ from tinygraph.plugin import (
     DTypeError,
     ErrorSample,
     Expansion,
+    Numeric,
     NumpyFunctionError,
     Sample,
     SettingError,
@@ -55,18 +56,18 @@ _ALL = ("slice", None, None, None)
     ],
     error_samples=[ErrorSample(_MATRIX, pattern=(0, 0, 0), error=ShapeError, match="too many indices")],
 )
-def index(x: Any, *indices: Any, pattern: Any) -> Any:
+def index(x: Numeric, *indices: Any, pattern: Any) -> Numeric:
     """x[...];  the gradient is added up where the elements came from."""
     return _array(x)[build_index(pattern, indices)]
 
 
 @index.vjp("x")
-def index_wrt_x(g: Any, x_type: Any, indices: Any, pattern: Any) -> Any:
+def index_wrt_x(g: Numeric, x_type: ArrayType, indices: Any, pattern: Any) -> Numeric:
     return ops.scatter(g, *indices, pattern=pattern, shape=x_type.shape)
 
 
 @index.view
-def index_put(value: Any, x: Any, pattern: Any) -> Any:
+def index_put(value: Numeric, x: Numeric, pattern: Any) -> Numeric:
     return ops.index_set(x, value, pattern=pattern)
 
 
@@ -111,7 +112,7 @@ def index_types(x: ArrayType, *indices: ArrayType, pattern: Any) -> ArrayType:
     ],
     error_samples=[ErrorSample([1.0, 2.0], pattern=(0,), shape=(2, 3), error=ShapeError, match="broadcast")],
 )
-def scatter(values: Any, *indices: Any, pattern: Any, shape: Any) -> Any:
+def scatter(values: Any, *indices: Any, pattern: Any, shape: Any) -> Numeric:
     """Zeros of `shape` with the values added at an index, repeatedly where it repeats: the transpose of `index`."""
     values = _array(values)
     out = np.zeros(shape, values.dtype)
@@ -120,7 +121,7 @@ def scatter(values: Any, *indices: Any, pattern: Any, shape: Any) -> Any:
 
 
 @scatter.vjp("values")
-def scatter_wrt_values(g: Any, indices: Any, pattern: Any) -> Any:
+def scatter_wrt_values(g: Numeric, indices: Any, pattern: Any) -> Numeric:
     return ops.index(g, *indices, pattern=pattern)
 
 
@@ -160,12 +161,12 @@ def index_set(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
 
 
 @index_set.vjp("x")
-def index_set_wrt_x(g: Any, indices: Any, pattern: Any) -> Any:
+def index_set_wrt_x(g: Numeric, indices: Any, pattern: Any) -> Numeric:
     return ops.index_set(g, 0, *indices, pattern=pattern)
 
 
 @index_set.vjp("value")
-def index_set_wrt_value(g: Any, value_type: Any, indices: Any, pattern: Any) -> Any:
+def index_set_wrt_value(g: Numeric, value_type: ArrayType, indices: Any, pattern: Any) -> Numeric:
     selected = ops.index(g, *indices, pattern=pattern)
     if indices:
         selected = ops.where(ops.index_stays(*indices, pattern=pattern, shape=g.shape), selected, 0)
@@ -173,7 +174,7 @@ def index_set_wrt_value(g: Any, value_type: Any, indices: Any, pattern: Any) -> 
 
 
 @index_set.types
-def index_set_types(x: ArrayType, value: Any, *indices: ArrayType, pattern: Any) -> ArrayType:
+def index_set_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Any) -> ArrayType:
     _fits_dtype(x.dtype, value)
     if not _masked(indices):
         _fits(value, _selected(x.shape, pattern, indices))
@@ -196,7 +197,7 @@ def index_set_types(x: ArrayType, value: Any, *indices: ArrayType, pattern: Any)
         ErrorSample([1, 2], 1.5, pattern=(0,), error=DTypeError, match="int64"),
     ],
 )
-def index_add(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+def index_add(x: Numeric, value: Numeric, *indices: Any, pattern: Any) -> Numeric:
     """x with `value` added at an index, repeatedly where it repeats."""
     x = _array(x)
     _fits_dtype(x.dtype, value)
@@ -206,18 +207,18 @@ def index_add(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
 
 
 @index_add.vjp("x")
-def index_add_wrt_x(g: Any) -> Any:
+def index_add_wrt_x(g: Numeric) -> Numeric:
     return g
 
 
 @index_add.vjp("value")
-def index_add_wrt_value(g: Any, value_type: Any, indices: Any, pattern: Any) -> Any:
+def index_add_wrt_value(g: Numeric, value_type: ArrayType, indices: Any, pattern: Any) -> Numeric:
     return _with_leading_ones(ops.index(g, *indices, pattern=pattern), value_type)
 
 
 @index_add.types
-def index_add_types(x: ArrayType, value: Any, *indices: ArrayType, pattern: Any) -> ArrayType:
-    return index_set_types(x, value, *indices, pattern=pattern)  # type: ignore[no-any-return]
+def index_add_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Any) -> ArrayType:
+    return index_set_types(x, value, *indices, pattern=pattern)
 
 
 @op(
@@ -225,7 +226,7 @@ def index_add_types(x: ArrayType, value: Any, *indices: ArrayType, pattern: Any)
     nondifferentiable="indices",
     samples=[Sample([0, 2, 0], pattern=("array",), shape=(3,), expected=[False, True, True])],
 )
-def index_stays(*indices: Any, pattern: Any, shape: Any) -> Any:
+def index_stays(*indices: Any, pattern: Any, shape: Any) -> Numeric:
     """Which of the values written at an index stay: an index may name a place again, and the last value wins."""
     place = build_index(pattern, indices)
     owner = np.zeros(shape, np.intp)
@@ -246,7 +247,7 @@ def index_stays_types(*indices: ArrayType, pattern: Any, shape: Any) -> ArrayTyp
     ],
     error_samples=[ErrorSample([1.0, 2.0], [0], [1.0, 2.0], error=ShapeError, match="broadcast")],
 )
-def set_at(x: Any, index: Any, value: Any) -> Any:
+def set_at(x: Numeric, index: Any, value: Numeric) -> Any:
     """x with x[index] = value done: the functional form of an assignment, for every index that NumPy takes.
 
     The value broadcasts to what the index selects. Where the index names a place twice the last value stays, and only
@@ -271,7 +272,7 @@ def set_at(x: Any, index: Any, value: Any) -> Any:
     ],
     error_samples=[ErrorSample([1.0, 2.0], [0], [1.0, 2.0], error=ShapeError, match="broadcast")],
 )
-def add_at(x: Any, index: Any, value: Any) -> Any:
+def add_at(x: Numeric, index: Any, value: Numeric) -> Any:
     """x with `value` added at x[index], once for each time that the index names a place.
 
     Raises ShapeError and DTypeError as `set_at` does.
@@ -292,7 +293,7 @@ def add_at(x: Any, index: Any, value: Any) -> Any:
     ],
     error_samples=[ErrorSample(_MATRIX, [0], axis=2, error=ShapeError, match="axis 2")],
 )
-def take(x: Any, indices: Any, *, axis: int | None = None) -> Any:
+def take(x: Numeric, indices: Any, *, axis: int | None = None) -> Any:
     """The elements of x at `indices` along `axis`, of x flattened by default."""
     indices = _integers("take", indices)
     if axis is None:
@@ -302,7 +303,7 @@ def take(x: Any, indices: Any, *, axis: int | None = None) -> Any:
 
 
 @take.numpy(np.take)
-def _(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
+def np_take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
     if out is not None or mode != "raise":
         raise NumpyFunctionError("np.take on tensors takes neither out= nor a mode other than 'raise'")
     return take(a, indices, axis=axis)
@@ -314,7 +315,7 @@ def _(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str 
         Sample(_CUBE, [[[0, 1], [1, 1], [0, 0]]], axis=0),
     ],
 )
-def take_along_axis(x: Any, indices: Any, *, axis: int | None = -1) -> Any:
+def take_along_axis(x: Numeric, indices: Any, *, axis: int | None = -1) -> Any:
     """For every position of `indices`, the element of x there, but for its place along `axis`: what argsort gave."""
     indices = _integers("take_along_axis", indices)
     if axis is None:
@@ -330,7 +331,7 @@ def take_along_axis(x: Any, indices: Any, *, axis: int | None = -1) -> Any:
 
 
 @take_along_axis.numpy(np.take_along_axis)
-def _(arr: Any, indices: Any, axis: int | None = -1) -> Any:
+def np_take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     return take_along_axis(arr, indices, axis=axis)
 
 
@@ -343,7 +344,7 @@ def _(arr: Any, indices: Any, axis: int | None = -1) -> Any:
         Sample(_MATRIX, offset=5),
     ],
 )
-def diagonal(x: Any, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def diagonal(x: Numeric, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The elements with equal places on two axes (`offset` apart), along a new last axis."""
     if len(normalize_axes((axis1, axis2), np.ndim(x))) < 2:
         raise ShapeError("diagonal needs two axes")
@@ -357,7 +358,7 @@ def diagonal(x: Any, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 
 @diagonal.numpy(np.diagonal)
-def _(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def np_diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     return diagonal(a, offset=offset, axis1=axis1, axis2=axis2)
 
 
@@ -367,7 +368,7 @@ def _(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
         Sample(_MATRIX, k=1, expected=[2.0, 6.0]),
     ]
 )
-def diag(x: Any, *, k: int = 0) -> Any:
+def diag(x: Numeric, *, k: int = 0) -> Any:
     """The k-th diagonal of a matrix, or the matrix with the vector x there and zeros elsewhere."""
     if np.ndim(x) == 2:
         return ops.diagonal(x, offset=k)
@@ -379,7 +380,7 @@ def diag(x: Any, *, k: int = 0) -> Any:
 
 
 @diag.numpy(np.diag)
-def _(v: Any, k: int = 0) -> Any:
+def np_diag(v: Any, k: int = 0) -> Any:
     return diag(v, k=k)
 
 
@@ -392,7 +393,7 @@ def _(v: Any, k: int = 0) -> Any:
         Sample(_MATRIX, axis=0, expected=[[0, 0, 0], [1, 1, 1]]),
     ],
 )
-def argsort(x: Any, *, axis: int | None = -1) -> Any:
+def argsort(x: Numeric, *, axis: int | None = -1) -> Numeric:
     """The places of the elements of x in ascending order along `axis`, equal ones in their order."""
     return np.argsort(x, axis=axis, kind="stable")
 
@@ -406,20 +407,20 @@ def argsort_types(x: ArrayType, *, axis: int | None = -1) -> ArrayType:
 
 
 @composite(samples=[Sample([3.0, 1.0, 2.0], expected=[1.0, 2.0, 3.0]), Sample(_CUBE, axis=1)])
-def sort(x: Any, *, axis: int | None = -1) -> Any:
+def sort(x: Numeric, *, axis: int | None = -1) -> Any:
     """The elements of x in ascending order along `axis`, of x flattened if None."""
     return ops.take_along_axis(x, ops.argsort(x, axis=axis), axis=axis)
 
 
 @sort.numpy(np.sort)
-def _(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+def np_sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
     if order is not None:
         raise NumpyFunctionError("np.sort on tensors does not take order=, which is for records")
     return sort(a, axis=axis)
 
 
 @composite(samples=[Sample([1.0, 4.0, 9.0], expected=[3.0, 5.0]), Sample(_CUBE, axis=1, n=2)])
-def diff(x: Any, *, n: int = 1, axis: int = -1) -> Any:
+def diff(x: Numeric, *, n: int = 1, axis: int = -1) -> Any:
     """x[i + 1] - x[i] along `axis`, n times over."""
     before = (_ALL,) * _axis("diff", axis, np.ndim(x))
     for _ in range(n):
@@ -429,7 +430,7 @@ def diff(x: Any, *, n: int = 1, axis: int = -1) -> Any:
 
 
 @diff.numpy(np.diff)
-def _(a: Any, n: int = 1, axis: int = -1, **options: Any) -> Any:
+def np_diff(a: Any, n: int = 1, axis: int = -1, **options: Any) -> Any:
     if any(option is not np._NoValue for option in options.values()):
         raise NumpyFunctionError(f"np.diff on tensors does not take {', '.join(options)}; use np.concatenate")
     return diff(a, n=n, axis=axis)
@@ -447,7 +448,7 @@ def _(a: Any, n: int = 1, axis: int = -1, **options: Any) -> Any:
         ErrorSample([0.5], num_classes=3, error=DTypeError, match="integer"),
     ],
 )
-def one_hot(labels: Any, *, num_classes: int, dtype: Any = "float64") -> Any:
+def one_hot(labels: Numeric, *, num_classes: int, dtype: Any = "float64") -> Numeric:
     """A new last axis of `num_classes` zeros, with a one at each label's place."""
     labels = _integers("one_hot", labels)
     if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
@@ -553,7 +554,7 @@ def _fits(value: Any, selected: tuple[int, ...]) -> None:
         )
 
 
-def _fits_dtype(dtype: np.dtype[Any], value: Any) -> None:
+def _fits_dtype(dtype: np.dtype[Any], value: Numeric) -> None:
     found = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
     if isinstance(value, bool | int | float | complex):  # Python numbers are weak
         found = np.result_type(dtype, value)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, op
+from tinygraph.plugin import ArrayType, Numeric, op
 
 
 @op(kind="random", nondifferentiable="generator")
-def random_uniform(generator: Any, *, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Any:
+def random_uniform(generator: Any, *, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Numeric:
     """Numbers drawn uniformly from [low, high), float64 of the given shape."""
     return generator.numpy.uniform(low, high, shape)
 
@@ -26,7 +26,7 @@ def random_uniform_types(
 
 
 @op(kind="random", nondifferentiable="generator")
-def random_normal(generator: Any, *, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> Any:
+def random_normal(generator: Any, *, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> Numeric:
     """Numbers drawn from the normal distribution, float64 of the given shape."""
     return generator.numpy.normal(mean, std, shape)
 

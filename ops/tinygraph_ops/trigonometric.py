@@ -1,11 +1,17 @@
 """Trigonometric and hyperbolic functions, their inverses, sinc, and degrees. Exponentials are in `exponential.py`."""
 
+from __future__ import annotations
+
 from math import factorial, pi
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import DTypeError, ErrorSample, Sample, SettingError, op, ops
+from tinygraph.plugin import DTypeError, ErrorSample, Numeric, Sample, SettingError, op, ops
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
+    from tinygraph.kernels.emission import Code
 
 _COLUMN = Sample([[0.3], [-0.7]])
 
@@ -15,18 +21,18 @@ _COLUMN = Sample([[0.3], [-0.7]])
     numpy=np.sin,
     samples=[Sample([0.0, 1.0], expected=[0.0, 0.8414709848078965]), _COLUMN],
 )
-def sin(x: Any) -> Any:
+def sin(x: Numeric) -> Numeric:
     """sin(x);  d/dx = cos(x)."""
     return np.sin(x)
 
 
 @sin.emit
-def sin_emitted(code: Any, x: Any) -> Any:
+def sin_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("sin", x)
 
 
 @sin.vjp("x")
-def sin_wrt_x(g: Any, x: Any) -> Any:
+def sin_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g * ops.cos(x)
 
 
@@ -35,18 +41,18 @@ def sin_wrt_x(g: Any, x: Any) -> Any:
     numpy=np.cos,
     samples=[Sample([0.0, 1.0], expected=[1.0, 0.5403023058681398]), _COLUMN],
 )
-def cos(x: Any) -> Any:
+def cos(x: Numeric) -> Numeric:
     """cos(x);  d/dx = -sin(x)."""
     return np.cos(x)
 
 
 @cos.emit
-def cos_emitted(code: Any, x: Any) -> Any:
+def cos_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("cos", x)
 
 
 @cos.vjp("x")
-def cos_wrt_x(g: Any, x: Any) -> Any:
+def cos_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return -(g * ops.sin(x))
 
 
@@ -55,34 +61,34 @@ def cos_wrt_x(g: Any, x: Any) -> Any:
     numpy=np.tan,
     samples=[Sample([0.0, 1.0], expected=[0.0, 1.5574077246549023]), _COLUMN],
 )
-def tan(x: Any) -> Any:
+def tan(x: Numeric) -> Numeric:
     """tan(x);  d/dx = 1 + tan(x)²."""
     return np.tan(x)
 
 
 @tan.emit
-def tan_emitted(code: Any, x: Any) -> Any:
+def tan_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("tan", x)
 
 
 @tan.vjp("x")
-def tan_wrt_x(g: Any, out: Any) -> Any:
+def tan_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     return g * (1 + ops.square(out))
 
 
 @op(kind="elementwise", numpy=np.arcsin, samples=[Sample([0.0, 0.5], expected=[0.0, pi / 6]), _COLUMN])
-def arcsin(x: Any) -> Any:
+def arcsin(x: Numeric) -> Numeric:
     """arcsin(x);  d/dx = 1 / √(1 - x²)."""
     return np.arcsin(x)
 
 
 @arcsin.emit
-def arcsin_emitted(code: Any, x: Any) -> Any:
+def arcsin_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("asin", x)
 
 
 @arcsin.vjp("x")
-def arcsin_wrt_x(g: Any, x: Any) -> Any:
+def arcsin_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g / ops.sqrt((1 - x) * (1 + x))
 
 
@@ -91,34 +97,34 @@ def arcsin_wrt_x(g: Any, x: Any) -> Any:
     numpy=np.arccos,
     samples=[Sample([1.0, 0.5], expected=[0.0, pi / 3], smooth=False), _COLUMN, Sample([0.3, -0.5, 0.1])],
 )
-def arccos(x: Any) -> Any:
+def arccos(x: Numeric) -> Numeric:
     """arccos(x);  d/dx = -1 / √(1 - x²)."""
     return np.arccos(x)
 
 
 @arccos.emit
-def arccos_emitted(code: Any, x: Any) -> Any:
+def arccos_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("acos", x)
 
 
 @arccos.vjp("x")
-def arccos_wrt_x(g: Any, x: Any) -> Any:
+def arccos_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return -g / ops.sqrt((1 - x) * (1 + x))
 
 
 @op(kind="elementwise", numpy=np.arctan, samples=[Sample([0.0, 1.0], expected=[0.0, pi / 4]), _COLUMN])
-def arctan(x: Any) -> Any:
+def arctan(x: Numeric) -> Numeric:
     """arctan(x);  d/dx = 1 / (1 + x²)."""
     return np.arctan(x)
 
 
 @arctan.emit
-def arctan_emitted(code: Any, x: Any) -> Any:
+def arctan_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("atan", x)
 
 
 @arctan.vjp("x")
-def arctan_wrt_x(g: Any, x: Any) -> Any:
+def arctan_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g / (1 + ops.square(x))
 
 
@@ -131,24 +137,24 @@ def arctan_wrt_x(g: Any, x: Any) -> Any:
         Sample([0.0], [1.0], expected=[0.0]),
     ],
 )
-def arctan2(y: Any, x: Any) -> Any:
+def arctan2(y: Numeric, x: Numeric) -> Numeric:
     """The angle of the point (x, y);  d/dy = x / (x² + y²),  d/dx = -y / (x² + y²), undefined at the origin."""
     return np.arctan2(y, x)
 
 
 @arctan2.emit
-def arctan2_emitted(code: Any, y: Any, x: Any) -> Any:
+def arctan2_emitted(code: Code, y: Lanes, x: Lanes) -> Lanes:
     return code.library("atan2", y, x)
 
 
 @arctan2.vjp("y")
-def arctan2_wrt_y(g: Any, y: Any, x: Any) -> Any:
+def arctan2_wrt_y(g: Numeric, y: Numeric, x: Numeric) -> Numeric:
     radius = ops.hypot(x, y)  # squares alone would overflow
     return g * (x / radius / radius)
 
 
 @arctan2.vjp("x")
-def arctan2_wrt_x(g: Any, y: Any, x: Any) -> Any:
+def arctan2_wrt_x(g: Numeric, y: Numeric, x: Numeric) -> Numeric:
     radius = ops.hypot(x, y)
     return -g * (y / radius / radius)
 
@@ -158,18 +164,18 @@ def arctan2_wrt_x(g: Any, y: Any, x: Any) -> Any:
     numpy=np.sinh,
     samples=[Sample([0.0, 1.0], expected=[0.0, 1.1752011936438014]), _COLUMN],
 )
-def sinh(x: Any) -> Any:
+def sinh(x: Numeric) -> Numeric:
     """sinh(x);  d/dx = cosh(x)."""
     return np.sinh(x)
 
 
 @sinh.emit
-def sinh_emitted(code: Any, x: Any) -> Any:
+def sinh_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("sinh", x)
 
 
 @sinh.vjp("x")
-def sinh_wrt_x(g: Any, x: Any) -> Any:
+def sinh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g * ops.cosh(x)
 
 
@@ -178,18 +184,18 @@ def sinh_wrt_x(g: Any, x: Any) -> Any:
     numpy=np.cosh,
     samples=[Sample([0.0, 1.0], expected=[1.0, 1.5430806348152437]), _COLUMN],
 )
-def cosh(x: Any) -> Any:
+def cosh(x: Numeric) -> Numeric:
     """cosh(x);  d/dx = sinh(x)."""
     return np.cosh(x)
 
 
 @cosh.emit
-def cosh_emitted(code: Any, x: Any) -> Any:
+def cosh_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("cosh", x)
 
 
 @cosh.vjp("x")
-def cosh_wrt_x(g: Any, x: Any) -> Any:
+def cosh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g * ops.sinh(x)
 
 
@@ -198,18 +204,18 @@ def cosh_wrt_x(g: Any, x: Any) -> Any:
     numpy=np.tanh,
     samples=[Sample([0.0, 1.0], expected=[0.0, 0.7615941559557649]), _COLUMN],
 )
-def tanh(x: Any) -> Any:
+def tanh(x: Numeric) -> Numeric:
     """tanh(x);  d/dx = 1 - tanh(x)²."""
     return np.tanh(x)
 
 
 @tanh.emit
-def tanh_emitted(code: Any, x: Any) -> Any:
+def tanh_emitted(code: Code, x: Lanes) -> Lanes:
     return code.tanh(x)
 
 
 @tanh.vjp("x")
-def tanh_wrt_x(g: Any, out: Any) -> Any:
+def tanh_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     return g * (1 - ops.square(out))
 
 
@@ -222,18 +228,18 @@ def tanh_wrt_x(g: Any, out: Any) -> Any:
         Sample([0.5 + 1.0j, -1.0 + 0.3j]),
     ],
 )
-def arcsinh(x: Any) -> Any:
+def arcsinh(x: Numeric) -> Numeric:
     """arsinh(x);  d/dx = 1 / √(1 + x²)."""
     return np.arcsinh(x)
 
 
 @arcsinh.emit
-def arcsinh_emitted(code: Any, x: Any) -> Any:
+def arcsinh_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("asinh", x)
 
 
 @arcsinh.vjp("x")
-def arcsinh_wrt_x(g: Any, x: Any) -> Any:
+def arcsinh_wrt_x(g: Numeric, x: Numeric) -> Any:
     # the square of a large real number would overflow
     return g / (ops.sqrt(1 + ops.square(x)) if x.dtype.kind == "c" else ops.hypot(1, x))
 
@@ -247,18 +253,18 @@ def arcsinh_wrt_x(g: Any, x: Any) -> Any:
         Sample([1.5, 3.0, 1.1]),
     ],
 )
-def arccosh(x: Any) -> Any:
+def arccosh(x: Numeric) -> Numeric:
     """arcosh(x);  d/dx = 1 / √(x² - 1)."""
     return np.arccosh(x)
 
 
 @arccosh.emit
-def arccosh_emitted(code: Any, x: Any) -> Any:
+def arccosh_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("acosh", x)
 
 
 @arccosh.vjp("x")
-def arccosh_wrt_x(g: Any, x: Any) -> Any:
+def arccosh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g / (ops.sqrt(x - 1) * ops.sqrt(x + 1))
 
 
@@ -267,18 +273,18 @@ def arccosh_wrt_x(g: Any, x: Any) -> Any:
     numpy=np.arctanh,
     samples=[Sample([0.0, 0.5], expected=[0.0, 0.5493061443340548]), _COLUMN],
 )
-def arctanh(x: Any) -> Any:
+def arctanh(x: Numeric) -> Numeric:
     """artanh(x);  d/dx = 1 / (1 - x²)."""
     return np.arctanh(x)
 
 
 @arctanh.emit
-def arctanh_emitted(code: Any, x: Any) -> Any:
+def arctanh_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("atanh", x)
 
 
 @arctanh.vjp("x")
-def arctanh_wrt_x(g: Any, x: Any) -> Any:
+def arctanh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g / ((1 - x) * (1 + x))
 
 
@@ -317,11 +323,11 @@ def sinc(x: Any, *, order: int = 0) -> Any:
 
 
 @sinc.vjp("x")
-def sinc_wrt_x(g: Any, x: Any, order: int) -> Any:
+def sinc_wrt_x(g: Numeric, x: Numeric, order: int) -> Numeric:
     return g * ops.sinc(x, order=order + 1)
 
 
-def _sinc_series(x: Any, order: int) -> Any:
+def _sinc_series(x: Numeric, order: int) -> Any:
     """Σ (-1)ᵏ π²ᵏ x²ᵏ⁻ⁿ / ((2k+1) (2k-n)!), by Horner's rule in x²; 16 terms do for |x| < 1."""
     first = (order + 1) // 2
     total = np.zeros_like(x)
@@ -330,7 +336,7 @@ def _sinc_series(x: Any, order: int) -> Any:
     return total * x if order % 2 else total
 
 
-def _sinc_recurrence(x: Any, order: int) -> Any:
+def _sinc_recurrence(x: Numeric, order: int) -> Any:
     value = np.sinc(x)
     for n in range(1, order + 1):
         value = (pi ** (n - 1) * np.sin(pi * x + n * pi / 2) - n * value) / x
@@ -343,13 +349,13 @@ def _sinc_recurrence(x: Any, order: int) -> Any:
     linear=("x",),
     samples=[Sample([180.0, -90.0], expected=[pi, -pi / 2]), _COLUMN],
 )
-def deg2rad(x: Any) -> Any:
+def deg2rad(x: Numeric) -> Numeric:
     """Degrees as radians, πx / 180."""
     return np.deg2rad(x)
 
 
 @deg2rad.vjp("x")
-def deg2rad_wrt_x(g: Any) -> Any:
+def deg2rad_wrt_x(g: Numeric) -> Numeric:
     return g * (pi / 180)
 
 
@@ -359,11 +365,11 @@ def deg2rad_wrt_x(g: Any) -> Any:
     linear=("x",),
     samples=[Sample([pi, -pi / 2], expected=[180.0, -90.0]), _COLUMN],
 )
-def rad2deg(x: Any) -> Any:
+def rad2deg(x: Numeric) -> Numeric:
     """Radians as degrees, 180 x / π."""
     return np.rad2deg(x)
 
 
 @rad2deg.vjp("x")
-def rad2deg_wrt_x(g: Any) -> Any:
+def rad2deg_wrt_x(g: Numeric) -> Numeric:
     return g * (180 / pi)

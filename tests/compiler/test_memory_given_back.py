@@ -10,8 +10,8 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.core.recent import Recent
 from tinygraph.errors import SettingError
+from tinygraph.kernels.recent import Recent
 
 MIB = 2**20
 

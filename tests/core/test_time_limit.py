@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tinygraph.core.time_limit import TimeLimit, limited_to
+from tinygraph.packages.time_limit import TimeLimit, limited_to
 from tinygraph.plugin import Sample, op
 from tinygraph.testing import LawBroken, check_op
 

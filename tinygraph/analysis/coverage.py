@@ -13,7 +13,7 @@ from typing import Any, Literal
 from tinygraph.core.engine import ancestors, fetch, part_of, rewrapped
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
-from tinygraph.core.node import Leaf, Node, edge_node, edge_type, is_recorded, next_order
+from tinygraph.core.node import Leaf, Node, edge_node, edge_type, is_recorded, new_node
 from tinygraph.core.op import LiveRule, Op
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
@@ -280,14 +280,10 @@ def _flowing(node: Node) -> Iterator[tuple[int, Node]]:
 
 def _stand_in(node: Node) -> Node:
     """The same node on fresh inputs that have types alone."""
-    made = Node()
-    made.op, made.settings, made.types = node.op, node.settings, node.types
-    made.inputs = tuple(_leaf(edge_type(entry)) if is_recorded(entry) else entry for entry in node.inputs)
-    mask = sum(is_recorded(entry) << i for i, entry in enumerate(made.inputs))
-    made.plan = node.op.plan(mask, len(made.inputs), False)
-    made.saved = made.versions = made.name = made.code = None
-    made.place, made.offset, made.order = Place(), 0, next_order()
-    return made
+    inputs = tuple(_leaf(edge_type(entry)) if is_recorded(entry) else entry for entry in node.inputs)
+    mask = sum(is_recorded(entry) << i for i, entry in enumerate(inputs))
+    plan = node.op.plan(mask, len(inputs), False)
+    return new_node(node.op, inputs, node.settings, node.types, plan, Place())
 
 
 def _leaf(types: ArrayType) -> Leaf:

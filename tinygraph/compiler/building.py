@@ -19,13 +19,13 @@ from tinygraph.compiler.places import Places
 from tinygraph.compiler.plan import Gradient, Plan, Step, Update
 from tinygraph.compiler.python_numbers import python_call, runs_in_python
 from tinygraph.compiler.scalar_runs import ScalarRun
-from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, WeakType, is_python_integer
 from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, rows
 from tinygraph.kernels.threads import get_threads
+from tinygraph.tracing.collector import collection_paused
 
 
 @collection_paused()

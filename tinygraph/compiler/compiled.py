@@ -27,11 +27,11 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import edge_node
-from tinygraph.core.recent import Recent
 from tinygraph.core.tensor import Tensor, left_behind
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, TinygraphWarning
+from tinygraph.kernels.recent import Recent
 from tinygraph.tracing.facts import Fixed
 from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 

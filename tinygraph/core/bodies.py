@@ -12,13 +12,13 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from tinygraph.core.doors import doors
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.graph import Graph, evaluate
 from tinygraph.core.locks import Lock
 from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded, next_order
 from tinygraph.core.op import Op, op
-from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.registry import ops
 from tinygraph.core.remaking import edges, with_inputs
 from tinygraph.core.tensor import Tensor
@@ -267,7 +267,7 @@ class Body:
         nodes = ancestors(edge_node(end) for end, _ in seeds)
         targets = {id(node) for several in arriving.values() for node in several}
         gradients: list[Any] = []
-        with mode(recording=True, tangents=False, capture=OpenCapture(), place=Place()):
+        with mode(recording=True, tangents=False, capture=doors.open_capture(), place=Place()):
             found = propagate(nodes, seeds, wanted=targets, record=True)
             for i in wanted:
                 total: Any = None

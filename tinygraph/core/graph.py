@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.doors import doors
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
-from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import ArrayType, WeakType, as_value, type_of
@@ -165,7 +165,7 @@ class Graph:
         out = self.outputs[0]
         seed = as_value(np.ones(edge_type(out).shape, edge_type(out).dtype))
         captured = any(node.saved is None for node in self.nodes)
-        with mode(recording=True, capture=OpenCapture() if captured else None, place=Place()):
+        with mode(recording=True, capture=doors.open_capture() if captured else None, place=Place()):
             found = propagate(self.nodes, [(out, seed)], wanted={id(leaf) for leaf in leaves}, record=True)
         gradients = [_entry(found[id(leaf)]) if id(leaf) in found else leaf.types.zeros() for leaf in leaves]
         return Graph(self.inputs, (*self.outputs, *gradients), name=f"gradient of {self.name or 'graph'}")
@@ -186,28 +186,20 @@ class Graph:
 
     def to_networkx(self) -> Any:
         """The graph as a `networkx.MultiDiGraph`: a node per node, an edge per operand."""
-        from tinygraph.interop import to_networkx
-
-        return to_networkx(self)
+        return doors.to_networkx(self)
 
     @classmethod
     def from_networkx(cls, graph: Any) -> Graph:
         """The graph that a networkx graph describes; see `tinygraph.interop`."""
-        from tinygraph.interop import from_networkx
-
-        return from_networkx(graph)
+        return doors.from_networkx(graph)
 
     def save(self, path: str | Path) -> None:
         """Write structure and values to one file that `tg.load` reads; see `tinygraph.interop`."""
-        from tinygraph.interop import save_graph
-
-        save_graph(self, path)
+        doors.save_graph(self, path)
 
     def draw(self, path: str | Path | None = None, **options: Any) -> Any:
         """Draw the graph; see `tg.draw`."""
-        from tinygraph.drawing import draw
-
-        return draw(self, path, **options)
+        return doors.draw(self, path, **options)
 
     def coverage(self, order: int = 2, forward: bool = True) -> Any:
         """Which derivative rules the graph's gradients need: present, derived, missing, or none by nature.
@@ -224,15 +216,11 @@ class Graph:
         >>> tg.capture(lambda x: np.sum(np.sin(x)), np.zeros(3)).coverage().ok
         True
         """
-        from tinygraph.analysis.coverage import coverage
-
-        return coverage(self, order, forward)
+        return doors.coverage(self, order, forward)
 
     def summary(self) -> str:
         """A table of the nodes: name, op, settings, output, parameters."""
-        from tinygraph.interop import summary
-
-        return summary(self)
+        return doors.summary(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {"text/plain": repr(self), **self.draw()._repr_mimebundle_()}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from tinygraph.core.capture import Capture
     from tinygraph.core.node import Node
 
 Phase = Literal["forward", "backward", "update"]
@@ -51,7 +52,7 @@ class Mode:
         self,
         recording: bool = True,
         tangents: bool = False,
-        capture: Any | None = None,
+        capture: Capture | None = None,
         place: Place | None = None,
         primals: tuple[Node, ...] = (),
     ) -> None:
@@ -77,7 +78,7 @@ def mode(
     *,
     recording: bool | None = None,
     tangents: bool | None = None,
-    capture: Any | None = None,
+    capture: Capture | None = None,
     place: Place | None = None,
     primals: tuple[Node, ...] = (),
 ) -> Iterator[None]:

@@ -139,18 +139,9 @@ class Node:
 
     def again(self, inputs: Sequence[Any], place: Place, name: str | None, source: SourceLine | None) -> Node:
         """A captured node like this one that reads other inputs, of the same types."""
-        node: Node = object.__new__(Node)
-        node.op = self.op
-        node.inputs = tuple(inputs)
-        node.settings = dict(self.settings)
-        node.types = self.types
-        node.plan = self.plan
-        node.saved = node.versions = None
-        node.place = place
-        node.name = name
-        node.code, node.offset = source, 0
-        node.order = next_order()
-        return node
+        return new_node(
+            self.op, tuple(inputs), dict(self.settings), self.types, self.plan, place, (source, 0), name
+        )
 
     def check_versions(self) -> None:
         """Raise if a saved leaf, or a plain array that is kept, has been written since."""
@@ -183,6 +174,35 @@ class Node:
             "nodes, and the graphs that hold them, are neither pickled nor copied deeply: graph.save(path) and "
             "tg.load(path) write and read a graph, copy.copy(graph) makes another that shares the nodes"
         )
+
+
+def new_node(
+    op: Op,
+    inputs: tuple[Any, ...],
+    settings: dict[str, Any],
+    types: ArrayType | tuple[ArrayType, ...],
+    plan: LiveRules,
+    place: Place,
+    line: tuple[CodeType | SourceLine | None, int] = (None, 0),
+    name: str | None = None,
+) -> Node:
+    """A node that has no values: of a captured program, or made again from another one.
+
+    Every slot is filled here. The one other place is the eager path of `apply`, where a call more is 5 % of an op.
+    """
+    node: Node = object.__new__(Node)
+    node.op = op
+    node.inputs = inputs
+    node.settings = settings
+    node.types = types
+    node.plan = plan
+    node.saved = None
+    node.versions = None
+    node.place = place
+    node.name = name
+    node.code, node.offset = line
+    node.order = next_order()
+    return node
 
 
 class Leaf(Node):

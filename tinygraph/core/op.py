@@ -18,7 +18,6 @@ import numpy as np
 
 from tinygraph.core.apply import apply
 from tinygraph.core.modes import CompositeName, modes, scope
-from tinygraph.core.numpy_forms import default_adapter
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
 from tinygraph.core.source import is_library
 from tinygraph.core.tensor import Tensor
@@ -716,7 +715,8 @@ def op(
         if declare:
             registry.declare(declared)
             for target in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
-                declared.numpy(target)(default_adapter(declared, target))
+                registry.stand_for(target, declared)
+                declared.numpy_functions += (target,)
                 declared.numpy_twin = declared.numpy_twin or target
         return declared
 

@@ -26,10 +26,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tinygraph.core.locks import Lock, at_fork
-from tinygraph.core.op_signatures import BuiltinOps
-from tinygraph.core.time_limit import TimeLimit, limited_to
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
 from tinygraph.packages.manifest import Manifest, check_api, read_manifest, shown
+from tinygraph.packages.op_signatures import BuiltinOps
+from tinygraph.packages.time_limit import TimeLimit, limited_to
 
 if TYPE_CHECKING:
     from importlib import metadata
@@ -71,7 +71,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._claims: dict[str, list[AnyOp]] = {}
-        self._numpy: dict[Any, tuple[AnyOp, Callable[..., Any]]] = {}
+        self._numpy: dict[Any, tuple[AnyOp, Callable[..., Any] | None]] = {}
         self._lock = Lock()
         # names already looked up; `Ops` keeps it as its __dict__, so that a known op costs one attribute access
         self.resolved: dict[str, Any] = {}
@@ -113,8 +113,10 @@ class Registry:
             claims.append(op)
             self.resolved.pop(op.name, None)
 
-    def stand_for(self, function: Any, op: AnyOp, adapter: Callable[..., Any]) -> None:
+    def stand_for(self, function: Any, op: AnyOp, adapter: Callable[..., Any] | None = None) -> None:
         """Let `op` answer calls of a NumPy function on tensors; `adapter` takes NumPy's own arguments.
+
+        Without one, NumPy's arguments are the op's operands and settings; `tinygraph.numpy` makes the adapter.
 
         Raises:
             PluginError: another package's op already stands for the function.
@@ -165,8 +167,8 @@ class Registry:
             self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
         return self._claims.get(name, [])
 
-    def numpy_call(self, function: Any) -> Callable[..., Any]:
-        """What answers a NumPy function on tensors, taking NumPy's own arguments.
+    def standing_for(self, function: Any) -> tuple[AnyOp, Callable[..., Any] | None]:
+        """The op that stands for a NumPy function, and its adapter, as `stand_for` was told.
 
         Raises:
             NumpyFunctionError: no op stands for it.
@@ -190,7 +192,7 @@ class Registry:
                 f"Write it with ops that exist (`tinygraph ops list`), write an op for it (@tinygraph.plugin.op), "
                 f"or, if no gradient is wanted, call it on tensor.detach().numpy()"
             )
-        return found[1]
+        return found
 
     def declared(self, name: str) -> AnyOp | None:
         """The op that was declared under this name so far, if any; imports nothing."""

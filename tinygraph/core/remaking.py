@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygraph.core.modes import Place
-from tinygraph.core.node import Node, Port, is_recorded, next_order
+from tinygraph.core.node import Node, Port, is_recorded, new_node
 from tinygraph.core.op import LiveRules, Op
 from tinygraph.core.types import ArrayType
 
@@ -36,14 +36,16 @@ def make_node(
     place: Place | None = None,
 ) -> Node:
     """A value-less node that stands where `like` stood: same place, source line and name."""
-    new = object.__new__(Node)
-    new.op, new.inputs, new.settings, new.types = op, inputs, settings, types
-    new.plan = _plan(op, inputs, like)
-    new.saved = new.versions = None
-    new.place = like.place if place is None else place
-    new.code, new.offset, new.name = like.code, like.offset, like.name
-    new.order = next_order()
-    return new
+    return new_node(
+        op,
+        inputs,
+        settings,
+        types,
+        _plan(op, inputs, like),
+        like.place if place is None else place,
+        (like.code, like.offset),
+        like.name,
+    )
 
 
 def _plan(op: Op, inputs: tuple[Any, ...], like: Node) -> LiveRules:

@@ -16,12 +16,13 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 
+from tinygraph.core.doors import doors
 from tinygraph.core.indexing import parse_index
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
 from tinygraph.core.regions import present
-from tinygraph.core.registry import ops, registry
+from tinygraph.core.registry import ops
 from tinygraph.core.source import here, is_library
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
@@ -251,16 +252,12 @@ class Tensor:
         return array
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        from tinygraph.core.numpy_forms import call_ufunc
-
-        return call_ufunc(ufunc, method, inputs, kwargs)
+        return doors.call_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(
         self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        from tinygraph.core.numpy_forms import call_function
-
-        return call_function(function, args, kwargs)
+        return doors.call_function(function, args, kwargs)
 
     def __repr__(self) -> str:
         extra = f", name={self.name!r}" if self.name else ""
@@ -649,7 +646,7 @@ class Tensor:
         return ops.take(self, indices, axis=axis)
 
     def dot(self, other: Any) -> Tensor:
-        return registry.numpy_call(np.dot)(self, other)
+        return cast(Tensor, np.dot(cast(Any, self), other))
 
     def astype(self, dtype: Any) -> Tensor:
         if self.dtype == dtype and views().lies_in_leaf(self):
@@ -682,8 +679,8 @@ class CapturedNumber(Tensor):
 
     __slots__ = ()
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc] # a question that is answered by who asks
+    @property  # type: ignore[misc] # the answer depends on who asks
+    def __class__(self) -> Any:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename.startswith("<frozen "):  # of abstract classes
             frame = frame.f_back

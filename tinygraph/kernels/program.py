@@ -76,6 +76,10 @@ class ProgramBuilder:
         """A number."""
         return self.step("constant", dtype=np.dtype(dtype).name, value=float(value))
 
+    def cast(self, value: int, dtype: Any) -> int:
+        """A value in another dtype: a step of the kernel language itself, which every program may need."""
+        return self.step("cast", value, dtype=np.dtype(dtype).name)
+
     def step(self, op: Op | str, *operands: int, **settings: Any) -> int:
         """Apply an op to values; returns the number of the result."""
         pairs = _sorted(settings)

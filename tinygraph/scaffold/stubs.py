@@ -1,6 +1,6 @@
 """What editors know of `tg.ops`: a stub with the signature of every built-in op, written from the ops themselves.
 
-`python -m tinygraph.scaffold.stubs` writes `core/op_signatures.pyi` anew; a test holds it against the registry.
+`python -m tinygraph.scaffold.stubs` writes `packages/op_signatures.pyi` anew; a test holds it against the registry.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import BUILTIN_PACKAGE, registry
 from tinygraph.interop.atomic_files import replace_file
 
-PATH = Path(tinygraph.__file__).parent / "core" / "op_signatures.pyi"
+PATH = Path(tinygraph.__file__).parent / "packages" / "op_signatures.pyi"
 _WIDTH = 110
 _KNOWN_TYPES = {"Any", "None", "bool", "int", "float", "complex", "str", "tuple"}
 

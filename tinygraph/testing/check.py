@@ -13,9 +13,9 @@ import numpy as np
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import registry
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.time_limit import TimeLimit, limited_to
 from tinygraph.core.trees import flatten
 from tinygraph.errors import SettingError
+from tinygraph.packages.time_limit import TimeLimit, limited_to
 from tinygraph.testing.differences import disagreement, pulled_back, pushed_forward
 from tinygraph.testing.law import DoesNotApply, Finding, Law, LawBroken
 from tinygraph.testing.laws import LAWS

@@ -12,9 +12,9 @@ from typing import NamedTuple, TypeVar
 
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import BUILTIN_PACKAGE, registry
-from tinygraph.core.time_limit import TimeLimit, limited_to
 from tinygraph.errors import PluginError
 from tinygraph.packages.manifest import package_folders
+from tinygraph.packages.time_limit import TimeLimit, limited_to
 
 T = TypeVar("T")
 DISTRIBUTION = "tinygraph-autodiff"

@@ -7,21 +7,24 @@ value (`if x > 0`, `float(x)`) raises at the user's line.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
 
-from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, next_order
+from tinygraph.core.op import Op
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
 from tinygraph.core.tensor import CapturedNumber, Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
+from tinygraph.tracing.applying import apply_captured
+from tinygraph.tracing.collector import collection_paused
 from tinygraph.tracing.facts import MISSING, Contents, Holding
 from tinygraph.tracing.watching import Effect, Watch
 
@@ -66,7 +69,7 @@ class Trace:
         self.contents: list[Contents] = []
         self.effects: list[Effect] = []
         self.covered: set[int] = set()
-        self.primals: set[int] = set()
+        self.primals: AbstractSet[int] = frozenset()
         self.with_tensors = False
         self.returned: list[Leaf | None] = []
         self.ran_backward = False
@@ -76,7 +79,11 @@ class Trace:
         self._standing: dict[int, tuple[Any, Edge]] = {}
         self._made: dict[int, Tensor] = {}
 
-    def rely(self, words: str, question: Callable[[], Any], key: Any = None) -> None:
+    def apply(self, op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any]) -> Any:
+        """Record an op by its types alone; see `Capture.apply`."""
+        return apply_captured(self, op, operands, entries, settings)
+
+    def rely(self, words: str, question: Callable[[], Any], key: Hashable = None) -> None:
         """Note that the captured graph is right only as long as a question has the answer it has now.
 
         A fact with a `key` is noted once, however often the program relies on it.
@@ -85,7 +92,7 @@ class Trace:
         if key not in self.guards:
             self.guards[key] = (words, question, question())
 
-    def rely_at_end(self, words: str, make: Callable[[], Callable[[], Any]], key: Any) -> None:
+    def rely_at_end(self, words: str, make: Callable[[], Callable[[], Any]], key: Hashable) -> None:
         """Like `rely`, for what the first run of a program sets up: the question is made when the capture ends."""
         self._at_end.setdefault(key, (words, make))
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.plugin import (
     ArrayType,
+    Axis,
     ErrorSample,
     Expansion,
+    Numeric,
     Sample,
     SettingError,
     ShapeError,
@@ -21,6 +23,10 @@ from tinygraph.plugin import (
     ops,
 )
 from tinygraph_ops.half_precision import narrow, wide
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
+    from tinygraph.kernels.emission import Code
 
 _LINE = [-2.0, -0.5, 0.25, 3.0]
 _GRID = [[-2.0, -0.5, 0.25], [3.0, 0.1, -1.0]]
@@ -39,7 +45,7 @@ _FAR = [-1000.0, -40.0, 40.0, 1000.0]
         Sample([-1.0, 0.0, 1.0], expected=[0.0, 0.0, 1.0], smooth=False),
     ],
 )
-def relu(x: Any) -> Any:
+def relu(x: Numeric) -> Numeric:
     """max(x, 0);  d/dx = 1 where x > 0, else 0, at 0 too.
 
     >>> import numpy as np
@@ -50,13 +56,13 @@ def relu(x: Any) -> Any:
 
 
 @relu.emit
-def relu_emitted(code: Any, x: Any) -> Any:
+def relu_emitted(code: Code, x: Lanes) -> Lanes:
     zero = code.constant(0, x)
     return code.select(code.compare("<=", x, zero), zero, x)  # nan stays, -0.0 does not
 
 
 @relu.vjp("x")
-def relu_wrt_x(g: Any, out: Any) -> Any:
+def relu_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     return ops.where(out > 0, g, 0)
 
 
@@ -69,7 +75,7 @@ def relu_wrt_x(g: Any, out: Any) -> Any:
         Sample([-1.0, 0.0, 1.0], negative_slope=2.0, expected=[-2.0, 0.0, 1.0], smooth=False),
     ],
 )
-def leaky_relu(x: Any, *, negative_slope: float = 0.01) -> Any:
+def leaky_relu(x: Numeric, *, negative_slope: float = 0.01) -> Numeric:
     """x where x > 0, else negative_slope * x;  d/dx = 1 or negative_slope, which holds at 0.
 
     >>> import numpy as np
@@ -80,13 +86,13 @@ def leaky_relu(x: Any, *, negative_slope: float = 0.01) -> Any:
 
 
 @leaky_relu.emit
-def leaky_relu_emitted(code: Any, x: Any, *, negative_slope: float) -> Any:
+def leaky_relu_emitted(code: Code, x: Lanes, *, negative_slope: float) -> Lanes:
     scaled = code.multiply(x, code.constant(negative_slope, x))
     return code.select(code.compare(">", x, code.constant(0, x)), x, scaled)
 
 
 @leaky_relu.vjp("x")
-def leaky_relu_wrt_x(g: Any, x: Any, *, negative_slope: float) -> Any:
+def leaky_relu_wrt_x(g: Numeric, x: Numeric, *, negative_slope: float) -> Numeric:
     return ops.where(x > 0, g, g * negative_slope)
 
 
@@ -100,7 +106,7 @@ def leaky_relu_wrt_x(g: Any, x: Any, *, negative_slope: float) -> Any:
     ],
     error_samples=[ErrorSample(_LINE, min=1.0, max=-1.0, error=SettingError, match="min")],
 )
-def hardtanh(x: Any, *, min: float = -1.0, max: float = 1.0) -> Any:
+def hardtanh(x: Numeric, *, min: float = -1.0, max: float = 1.0) -> Numeric:
     """x kept between min and max;  d/dx = 1 strictly between them, else 0.
 
     >>> import numpy as np
@@ -113,12 +119,12 @@ def hardtanh(x: Any, *, min: float = -1.0, max: float = 1.0) -> Any:
 
 
 @hardtanh.vjp("x")
-def hardtanh_wrt_x(g: Any, out: Any, *, min: float, max: float) -> Any:
+def hardtanh_wrt_x(g: Numeric, out: Numeric, *, min: float, max: float) -> Numeric:
     return ops.where(out > min, ops.where(out < max, g, 0), 0)
 
 
 @composite(samples=[Sample([-1.0, 2.0, 7.0], expected=[0.0, 2.0, 6.0])])
-def relu6(x: Any) -> Any:
+def relu6(x: Numeric) -> Any:
     """min(max(x, 0), 6)
 
     >>> import numpy as np
@@ -140,7 +146,7 @@ def relu6(x: Any) -> Any:
         Sample([0.0], alpha=2.0, expected=[0.0], smooth=False),
     ],
 )
-def elu(x: Any, *, alpha: float = 1.0) -> Any:
+def elu(x: Numeric, *, alpha: float = 1.0) -> Numeric:
     """x where x > 0, else alpha * (exp(x) - 1);  d/dx = 1 or alpha * exp(x), which holds at 0.
 
     >>> import numpy as np
@@ -151,14 +157,14 @@ def elu(x: Any, *, alpha: float = 1.0) -> Any:
 
 
 @elu.emit
-def elu_emitted(code: Any, x: Any, *, alpha: float) -> Any:
+def elu_emitted(code: Code, x: Lanes, *, alpha: float) -> Lanes:
     zero = code.constant(0, x)
     below = code.multiply(code.constant(alpha, x), code.expm1(code.minimum(x, zero)))
     return code.select(code.compare(">", x, zero), x, below)
 
 
 @elu.vjp("x")
-def elu_wrt_x(g: Any, x: Any, *, alpha: float) -> Any:
+def elu_wrt_x(g: Numeric, x: Numeric, *, alpha: float) -> Any:
     # At 0 this is the left side's slope, and its own derivative there the right side's, as in PyTorch.
     return ops.where(x > 0, g, g * alpha * ops.exp(ops.where(x < 0, x, 0)))
 
@@ -171,7 +177,7 @@ def elu_wrt_x(g: Any, x: Any, *, alpha: float) -> Any:
         Sample(_FAR, expected=[0.0, 4.248354255291589e-18, 1.0, 1.0]),
     ],
 )
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Numeric) -> Numeric:
     """1 / (1 + exp(-x));  d/dx = out * (1 - out).
 
     >>> import numpy as np
@@ -183,12 +189,12 @@ def sigmoid(x: Any) -> Any:
 
 
 @sigmoid.emit
-def sigmoid_emitted(code: Any, x: Any) -> Any:
+def sigmoid_emitted(code: Code, x: Lanes) -> Lanes:
     return code.sigmoid(x)
 
 
 @sigmoid.vjp("x")
-def sigmoid_wrt_x(g: Any, out: Any) -> Any:
+def sigmoid_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     return g * out * (1 - out)
 
 
@@ -200,7 +206,7 @@ def sigmoid_wrt_x(g: Any, out: Any) -> Any:
         Sample(_FAR, expected=[-1000.0, -40.0, -4.248354255291589e-18, 0.0]),
     ],
 )
-def log_sigmoid(x: Any) -> Any:
+def log_sigmoid(x: Numeric) -> Numeric:
     """log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|));  d/dx = sigmoid(-x).
 
     >>> import numpy as np
@@ -211,13 +217,13 @@ def log_sigmoid(x: Any) -> Any:
 
 
 @log_sigmoid.emit
-def log_sigmoid_emitted(code: Any, x: Any) -> Any:
+def log_sigmoid_emitted(code: Code, x: Lanes) -> Lanes:
     small = code.exp(code.negative(code.intrinsic("llvm.fabs", x)))
     return code.subtract(code.minimum(x, code.constant(0, x)), code.log1p(small))
 
 
 @log_sigmoid.vjp("x")
-def log_sigmoid_wrt_x(g: Any, x: Any) -> Any:
+def log_sigmoid_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g * sigmoid(-x)
 
 
@@ -229,7 +235,7 @@ def log_sigmoid_wrt_x(g: Any, x: Any) -> Any:
         Sample(_FAR, expected=[0.0, -1.6993417021166355e-16, 40.0, 1000.0]),
     ],
 )
-def silu(x: Any) -> Any:
+def silu(x: Numeric) -> Numeric:
     """x * sigmoid(x), also called swish;  d/dx = s + x * s * (1 - s) with s = sigmoid(x).
 
     >>> import numpy as np
@@ -240,12 +246,12 @@ def silu(x: Any) -> Any:
 
 
 @silu.emit
-def silu_emitted(code: Any, x: Any) -> Any:
+def silu_emitted(code: Code, x: Lanes) -> Lanes:
     return code.multiply(x, code.sigmoid(x))
 
 
 @silu.vjp("x")
-def silu_wrt_x(g: Any, x: Any) -> Any:
+def silu_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     s = sigmoid(x)
     return g * s * (1 + x * (1 - s))
 
@@ -262,7 +268,7 @@ def silu_wrt_x(g: Any, x: Any) -> Any:
     ],
     error_samples=[ErrorSample(_LINE, beta=0.0, error=SettingError, match="beta")],
 )
-def softplus(x: Any, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
+def softplus(x: Numeric, *, beta: float = 1.0, threshold: float = 20.0) -> Numeric:
     """log(1 + exp(beta * x)) / beta, and x where beta * x > threshold;  d/dx = sigmoid(beta * x), there 1.
 
     >>> import numpy as np
@@ -275,14 +281,14 @@ def softplus(x: Any, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
 
 
 @softplus.emit
-def softplus_emitted(code: Any, x: Any, *, beta: float, threshold: float) -> Any:
+def softplus_emitted(code: Code, x: Lanes, *, beta: float, threshold: float) -> Lanes:
     scaled = code.multiply(x, code.constant(beta, x))
     smooth = code.divide(code.softplus(scaled), code.constant(beta, x))
     return code.select(code.compare(">", scaled, code.constant(threshold, x)), x, smooth)
 
 
 @softplus.vjp("x")
-def softplus_wrt_x(g: Any, x: Any, *, beta: float, threshold: float) -> Any:
+def softplus_wrt_x(g: Numeric, x: Numeric, *, beta: float, threshold: float) -> Numeric:
     return ops.where(x > threshold / beta, g, g * sigmoid(x * beta))
 
 
@@ -305,7 +311,7 @@ CUBIC = 0.044715  # Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016
     ],
     error_samples=[ErrorSample(_LINE, approximate="sigmoid", error=SettingError, match="none")],
 )
-def gelu(x: Any, *, approximate: str = "none") -> Any:
+def gelu(x: Numeric, *, approximate: str = "none") -> Numeric:
     """x * P(x), P(x) = (1 + erf(x / sqrt(2))) / 2;  d/dx = P(x) + x * p(x), p the normal density.
 
     Args:
@@ -323,7 +329,7 @@ def gelu(x: Any, *, approximate: str = "none") -> Any:
 
 
 @gelu.emit
-def gelu_emitted(code: Any, x: Any, *, approximate: str) -> Any:
+def gelu_emitted(code: Code, x: Lanes, *, approximate: str) -> Lanes:
     half = code.constant(0.5, x)
     if approximate == "tanh":
         cubic = code.multiply(code.multiply(x, x), code.multiply(x, code.constant(CUBIC, x)))
@@ -333,7 +339,7 @@ def gelu_emitted(code: Any, x: Any, *, approximate: str) -> Any:
 
 
 @gelu.vjp("x")
-def gelu_wrt_x(g: Any, x: Any, *, approximate: str) -> Any:
+def gelu_wrt_x(g: Numeric, x: Numeric, *, approximate: str) -> Numeric:
     if approximate == "none":
         density = ops.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
         return g * (_normal_distribution(x) + x * density)
@@ -342,11 +348,11 @@ def gelu_wrt_x(g: Any, x: Any, *, approximate: str) -> Any:
     return g * (0.5 + 0.5 * tanh + 0.5 * x * (1 - tanh * tanh) * slope)
 
 
-def _normal_distribution(x: Any) -> Any:
+def _normal_distribution(x: Numeric) -> Any:
     return 0.5 + 0.5 * ops.erf(x * math.sqrt(0.5))
 
 
-def _tanh_argument(x: Any) -> Any:
+def _tanh_argument(x: Numeric) -> Any:
     return math.sqrt(2 / math.pi) * (x + CUBIC * x * x * x)
 
 
@@ -370,7 +376,7 @@ _SOFTMAX_ERRORS = [
     ],
     error_samples=_SOFTMAX_ERRORS,
 )
-def softmax(x: Any, *, axis: Any = -1) -> Any:
+def softmax(x: Numeric, *, axis: Axis = -1) -> Numeric:
     """exp(x) / sum of exp(x) over axis;  the VJP is out * (g - sum of g * out over axis).
 
     Args:
@@ -386,12 +392,12 @@ def softmax(x: Any, *, axis: Any = -1) -> Any:
 
 
 @softmax.expand
-def softmax_expansion(x: ArrayType, *, axis: Any) -> Expansion:
+def softmax_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
     return distribution(x, axis)
 
 
 @softmax.vjp("x")
-def softmax_wrt_x(g: Any, out: Any, *, axis: Any) -> Any:
+def softmax_wrt_x(g: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
     g, out = wide(g), wide(out)
     return out * (g - ops.sum(g * out, axis=axis, keepdims=True))
 
@@ -407,7 +413,7 @@ def softmax_wrt_x(g: Any, out: Any, *, axis: Any) -> Any:
     ],
     error_samples=_SOFTMAX_ERRORS,
 )
-def log_softmax(x: Any, *, axis: Any = -1) -> Any:
+def log_softmax(x: Numeric, *, axis: Axis = -1) -> Numeric:
     """x - log(sum of exp(x) over axis);  the VJP is g - exp(out) * sum of g over axis.
 
     Args:
@@ -424,24 +430,24 @@ def log_softmax(x: Any, *, axis: Any = -1) -> Any:
 
 
 @log_softmax.expand
-def log_softmax_expansion(x: ArrayType, *, axis: Any) -> Expansion:
+def log_softmax_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
     return distribution(x, axis, after="log")
 
 
 @log_softmax.vjp("x")
-def log_softmax_wrt_x(g: Any, out: Any, *, axis: Any) -> Any:
+def log_softmax_wrt_x(g: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
     g, out = wide(g), wide(out)
     return g - ops.exp(out) * ops.sum(g, axis=axis, keepdims=True)
 
 
 @softmax.types
 @log_softmax.types
-def _over_axis_types(x: ArrayType, *, axis: Any = -1) -> ArrayType:
+def _over_axis_types(x: ArrayType, *, axis: Axis = -1) -> ArrayType:
     normalize_axes(axis, x.ndim)
     return ArrayType(x.shape, x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64))
 
 
-def _shifted(x: Any, axes: tuple[int, ...]) -> Any:
+def _shifted(x: Numeric, axes: tuple[int, ...]) -> Any:
     """A new floating array, at least float32: x less its maximum, so that no exponential overflows."""
     x = wide(x) if x.dtype.kind in "fc" else x.astype(np.float64)
     return x - x.max(axis=axes, keepdims=True, initial=-np.inf)

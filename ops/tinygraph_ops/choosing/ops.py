@@ -1,7 +1,9 @@
 """Choosing among values: where, elementwise extremes, clip, absolute value, and rounding. Comparisons themselves are
 in `comparison.py`, extremes over an axis in `reductions.py`."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,12 +11,17 @@ from tinygraph.plugin import (
     ArrayType,
     DTypeError,
     ErrorSample,
+    Numeric,
     NumpyFunctionError,
     Sample,
     broadcast_shapes,
     op,
     ops,
 )
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
+    from tinygraph.kernels.emission import Code
 
 
 @op(
@@ -27,28 +34,28 @@ from tinygraph.plugin import (
         Sample([[True], [False]], [1.0, 2.0, 3.0], 0.5),
     ],
 )
-def where(condition: Any, x: Any, y: Any) -> Any:
+def where(condition: Numeric, x: Numeric, y: Numeric) -> Numeric:
     """x where the condition holds, y elsewhere;  gradients flow to what was chosen, and exact zeros elsewhere."""
     return np.where(condition, x, y)
 
 
 @where.emit(conditions="condition", bools=True)
-def where_emitted(code: Any, condition: Any, x: Any, y: Any) -> Any:
+def where_emitted(code: Code, condition: Lanes, x: Lanes, y: Lanes) -> Lanes:
     return code.select(condition, x, y)
 
 
 @where.vjp("x")
-def where_wrt_x(g: Any, condition: Any) -> Any:
+def where_wrt_x(g: Numeric, condition: Numeric) -> Numeric:
     return ops.where(condition, g, 0)
 
 
 @where.vjp("y")
-def where_wrt_y(g: Any, condition: Any) -> Any:
+def where_wrt_y(g: Numeric, condition: Numeric) -> Numeric:
     return ops.where(condition, 0, g)
 
 
 @where.numpy(np.where)
-def _(condition: Any, *choices: Any) -> Any:
+def np_where(condition: Any, *choices: Any) -> Any:
     if len(choices) != 2:
         raise NumpyFunctionError(
             "np.where on tensors takes a condition and both choices; np.nonzero has no gradient"
@@ -66,23 +73,23 @@ def _(condition: Any, *choices: Any) -> Any:
         Sample([1.0], [1.0], expected=[1.0], smooth=False),
     ],
 )
-def maximum(x: Any, y: Any) -> Any:
+def maximum(x: Numeric, y: Numeric) -> Numeric:
     """The larger of x and y, nan if either is;  the gradient goes to it, half to each where they are equal."""
     return np.maximum(x, y)
 
 
 @maximum.emit(bools=True)
-def maximum_emitted(code: Any, x: Any, y: Any) -> Any:
+def maximum_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.maximum(x, y)
 
 
 @maximum.vjp("x")
-def maximum_wrt_x(g: Any, x: Any, y: Any) -> Any:
+def maximum_wrt_x(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
     return _share(g, ops.less(x, y), ops.equal(x, y))
 
 
 @maximum.vjp("y")
-def maximum_wrt_y(g: Any, x: Any, y: Any) -> Any:
+def maximum_wrt_y(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
     return _share(g, ops.less(y, x), ops.equal(x, y))
 
 
@@ -96,27 +103,27 @@ def maximum_wrt_y(g: Any, x: Any, y: Any) -> Any:
         Sample([1.0], [1.0], expected=[1.0], smooth=False),
     ],
 )
-def minimum(x: Any, y: Any) -> Any:
+def minimum(x: Numeric, y: Numeric) -> Numeric:
     """The smaller of x and y, nan if either is;  the gradient goes to it, half to each where they are equal."""
     return np.minimum(x, y)
 
 
 @minimum.emit(bools=True)
-def minimum_emitted(code: Any, x: Any, y: Any) -> Any:
+def minimum_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.minimum(x, y)
 
 
 @minimum.vjp("x")
-def minimum_wrt_x(g: Any, x: Any, y: Any) -> Any:
+def minimum_wrt_x(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
     return _share(g, ops.less(y, x), ops.equal(x, y))
 
 
 @minimum.vjp("y")
-def minimum_wrt_y(g: Any, x: Any, y: Any) -> Any:
+def minimum_wrt_y(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
     return _share(g, ops.less(x, y), ops.equal(x, y))
 
 
-def _share(g: Any, loses: Any, ties: Any) -> Any:
+def _share(g: Numeric, loses: Any, ties: Any) -> Any:
     """What an operand of an extreme gets of its gradient; all of it beside a nan."""
     return ops.where(loses, 0, ops.where(ties, g / 2, g))
 
@@ -139,7 +146,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     return np.clip(x, min, max)
 
 
-def _one_or_each(x: Any, *bounds: Any) -> bool:
+def _one_or_each(x: Numeric, *bounds: Any) -> bool:
     """Whether each bound is a number, or lies beside x element by element.
 
     Zeros that differ in sign are equal: NumPy keeps x beside one bound for all, and takes the bound of an array.
@@ -149,7 +156,7 @@ def _one_or_each(x: Any, *bounds: Any) -> bool:
 
 
 @clip.emit(fits=_one_or_each)
-def clip_emitted(code: Any, x: Any, min: Any, max: Any) -> Any:
+def clip_emitted(code: Code, x: Lanes, min: Lanes, max: Lanes) -> Lanes:
     if code.single_numbers or (code.number(min) is not None and code.number(max) is not None):
         x = code.select(code.either(code.compare("<", x, min), code.is_nan(min)), min, x)
         return code.select(code.either(code.compare(">", x, max), code.is_nan(max)), max, x)
@@ -157,7 +164,7 @@ def clip_emitted(code: Any, x: Any, min: Any, max: Any) -> Any:
 
 
 @clip.vjp("x")
-def clip_wrt_x(g: Any, x: Any, min: Any, max: Any) -> Any:
+def clip_wrt_x(g: Numeric, x: Numeric, min: Numeric, max: Numeric) -> Numeric:
     if min is not None:
         g = ops.where(ops.less(x, min), 0, g)
     if max is not None:
@@ -178,7 +185,7 @@ def clip_wrt_max(g: Any, x: Any, min: Any, max: Any) -> Any:
 
 
 @clip.numpy(np.clip)
-def _(
+def np_clip(
     a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None, **options: Any
 ) -> Any:
     if any(option is not None for option in options.values()):
@@ -251,18 +258,18 @@ def _(x: Any, copy: bool = True, **numbers: Any) -> Any:
         Sample([0.0], expected=[0.0], smooth=False),
     ],
 )
-def abs(x: Any) -> Any:
+def abs(x: Numeric) -> Numeric:
     """|x|;  d/dx = sign(x), 0 at 0. For complex x: conj(x) / |x|."""
     return np.abs(x)
 
 
 @abs.emit
-def abs_emitted(code: Any, x: Any) -> Any:
+def abs_emitted(code: Code, x: Lanes) -> Lanes:
     return code.intrinsic("llvm.fabs", x)
 
 
 @abs.vjp("x")
-def abs_wrt_x(g: Any, x: Any, out: Any) -> Any:
+def abs_wrt_x(g: Numeric, x: Numeric, out: Numeric) -> Numeric:
     if x.dtype.kind != "c":
         return g * ops.sign(x)
     # 0 at 0 by convention, from which no further derivative follows: that of the root is not finite
@@ -272,7 +279,7 @@ def abs_wrt_x(g: Any, x: Any, out: Any) -> Any:
 
 
 @abs.jvp("x")
-def abs_tangent(t: Any, x: Any, out: Any) -> Any:
+def abs_tangent(t: Numeric, x: Numeric, out: Numeric) -> Numeric:
     return ops.real(abs_wrt_x(t, x, out))
 
 
@@ -287,7 +294,7 @@ def abs_tangent(t: Any, x: Any, out: Any) -> Any:
     ],
     error_samples=[ErrorSample([1j], error=DTypeError, match="x / abs")],
 )
-def sign(x: Any) -> Any:
+def sign(x: Numeric) -> Numeric:
     """-1, 0 or 1; piecewise constant, so no gradient flows."""
     if getattr(x, "dtype", None) is not None and x.dtype.kind == "c":
         raise DTypeError("sign takes real numbers; the direction of a complex number is x / abs(x)")
@@ -295,7 +302,7 @@ def sign(x: Any) -> Any:
 
 
 @sign.emit
-def sign_emitted(code: Any, x: Any) -> Any:
+def sign_emitted(code: Code, x: Lanes) -> Lanes:
     zero = code.constant(0, x)
     negative = code.select(code.compare("<", x, zero), code.constant(-1, x), code.add(x, zero))
     return code.select(code.compare(">", x, zero), code.constant(1, x), negative)
@@ -307,13 +314,13 @@ def sign_emitted(code: Any, x: Any) -> Any:
     nondifferentiable="x",
     samples=[Sample([1.5, -1.5, 2.25], expected=[1.0, -2.0, 2.0]), Sample([[0.3], [-0.3]])],
 )
-def floor(x: Any) -> Any:
+def floor(x: Numeric) -> Numeric:
     """⌊x⌋; piecewise constant, so no gradient flows."""
     return np.floor(x)
 
 
 @floor.emit
-def floor_emitted(code: Any, x: Any) -> Any:
+def floor_emitted(code: Code, x: Lanes) -> Lanes:
     return code.intrinsic("llvm.floor", x)
 
 
@@ -323,13 +330,13 @@ def floor_emitted(code: Any, x: Any) -> Any:
     nondifferentiable="x",
     samples=[Sample([1.5, -1.5, 2.25], expected=[2.0, -1.0, 3.0]), Sample([[0.3], [-0.3]])],
 )
-def ceil(x: Any) -> Any:
+def ceil(x: Numeric) -> Numeric:
     """⌈x⌉; piecewise constant, so no gradient flows."""
     return np.ceil(x)
 
 
 @ceil.emit
-def ceil_emitted(code: Any, x: Any) -> Any:
+def ceil_emitted(code: Code, x: Lanes) -> Lanes:
     return code.intrinsic("llvm.ceil", x)
 
 
@@ -339,13 +346,13 @@ def ceil_emitted(code: Any, x: Any) -> Any:
     nondifferentiable="x",
     samples=[Sample([1.5, -1.5, 2.25], expected=[1.0, -1.0, 2.0]), Sample([[0.3], [-0.3]])],
 )
-def trunc(x: Any) -> Any:
+def trunc(x: Numeric) -> Numeric:
     """x without its fraction; piecewise constant, so no gradient flows."""
     return np.trunc(x)
 
 
 @trunc.emit
-def trunc_emitted(code: Any, x: Any) -> Any:
+def trunc_emitted(code: Code, x: Lanes) -> Lanes:
     return code.intrinsic("llvm.trunc", x)
 
 
@@ -359,12 +366,12 @@ def trunc_emitted(code: Any, x: Any) -> Any:
         Sample([[0.126], [-0.374]], decimals=2),
     ],
 )
-def round(x: Any, *, decimals: int = 0) -> Any:
+def round(x: Numeric, *, decimals: int = 0) -> Numeric:
     """x rounded to `decimals` places, halves to even; piecewise constant, so no gradient flows."""
     # NumPy multiplies by 10 as often as it is told; beyond the largest float that changes nothing
     return np.round(x, max(-400, min(400, decimals)))
 
 
 @round.numpy(np.rint)
-def _(x: Any) -> Any:
+def np_rint(x: Any) -> Any:
     return round(x)

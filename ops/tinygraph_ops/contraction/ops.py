@@ -11,6 +11,7 @@ from tinygraph.plugin import (
     ArrayType,
     ErrorSample,
     Expansion,
+    Numeric,
     NumpyFunctionError,
     Read,
     Sample,
@@ -54,7 +55,7 @@ _V = [1.0, -2.0, 0.5]
         ErrorSample([_A, _A], [_B, _B, _B], error=ShapeError, match="broadcast"),
     ],
 )
-def matmul(x: Any, y: Any) -> Any:
+def matmul(x: Numeric, y: Numeric) -> Numeric:
     """x @ y;  d/dx = g @ yᵀ,  d/dy = xᵀ @ g. Axes before the last two broadcast; a vector is a row on the left, a
     column on the right."""
     if np.ndim(x) > 2 and np.ndim(y) == 2:  # one product of large matrices is faster than many of small ones
@@ -64,7 +65,7 @@ def matmul(x: Any, y: Any) -> Any:
 
 
 @matmul.vjp("x")
-def matmul_wrt_x(g: Any, y: Any, x_type: Any) -> Any:
+def matmul_wrt_x(g: Numeric, y: Numeric, x_type: ArrayType) -> Numeric:
     if y.ndim == 1:
         return (g if x_type.ndim == 1 else ops.expand_dims(g, axis=-1)) * y
     if x_type.ndim == 1:
@@ -73,7 +74,7 @@ def matmul_wrt_x(g: Any, y: Any, x_type: Any) -> Any:
 
 
 @matmul.vjp("y")
-def matmul_wrt_y(g: Any, x: Any, y_type: Any) -> Any:
+def matmul_wrt_y(g: Numeric, x: Numeric, y_type: ArrayType) -> Numeric:
     if x.ndim == 1:
         return g * x if y_type.ndim == 1 else ops.expand_dims(g, axis=-2) * ops.expand_dims(x, axis=-1)
     if y_type.ndim > 2:
@@ -154,12 +155,12 @@ def einsum(x: Any, y: Any = None, *others: Any, subscripts: str) -> Any:
 
 
 @einsum.vjp("x")
-def einsum_wrt_x(g: Any, x_type: Any, y: Any, others: Any, subscripts: str) -> Any:
+def einsum_wrt_x(g: Numeric, x_type: ArrayType, y: Numeric, others: Numeric, subscripts: str) -> Numeric:
     return _einsum_wrt(0, x_type, g, [None, *_given(y, None, others)], subscripts)
 
 
 @einsum.vjp("y")
-def einsum_wrt_y(g: Any, x: Any, y_type: Any, others: Any, subscripts: str) -> Any:
+def einsum_wrt_y(g: Any, x: Any, y_type: ArrayType, others: Any, subscripts: str) -> Any:
     return _einsum_wrt(1, y_type, g, [x, None, *others], subscripts)
 
 
@@ -217,7 +218,7 @@ def einsum_expansion(
 
 
 @einsum.numpy(np.einsum)
-def _(subscripts: Any, *operands: Any, optimize: Any = None, **options: Any) -> Any:
+def np_einsum(subscripts: Any, *operands: Any, optimize: Any = None, **options: Any) -> Any:
     if not isinstance(subscripts, str):
         raise NumpyFunctionError(
             "np.einsum on tensors takes its subscripts as a string, not as lists of labels"
@@ -333,7 +334,7 @@ def tensordot(x: Any, y: Any, *, axes: Any = 2) -> Any:
 
 
 @tensordot.numpy(np.tensordot)
-def _(a: Any, b: Any, axes: Any = 2) -> Any:
+def np_tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     return tensordot(a, b, axes=axes)
 
 
@@ -346,7 +347,7 @@ def _(a: Any, b: Any, axes: Any = 2) -> Any:
         Sample(_A, _V),
     ],
 )
-def dot(x: Any, y: Any) -> Any:
+def dot(x: Numeric, y: Numeric) -> Any:
     """np.dot: Σ over the last axis of x and the second to last of y (the last of a vector); * for scalars."""
     if np.ndim(x) == 0 or np.ndim(y) == 0:
         return ops.multiply(x, y)
@@ -356,7 +357,7 @@ def dot(x: Any, y: Any) -> Any:
 
 
 @composite(numpy=np.inner, samples=[Sample(_V, _V, expected=5.25), Sample(_A, _BATCH), Sample(2.0, _V)])
-def inner(x: Any, y: Any) -> Any:
+def inner(x: Numeric, y: Numeric) -> Any:
     """Σ over the last axis of both; * for scalars."""
     if np.ndim(x) == 0 or np.ndim(y) == 0:
         return ops.multiply(x, y)
@@ -367,7 +368,7 @@ def inner(x: Any, y: Any) -> Any:
     numpy=np.outer,
     samples=[Sample([1.0, 2.0], [3.0, 4.0], expected=[[3.0, 4.0], [6.0, 8.0]]), Sample(_A, _V)],
 )
-def outer(x: Any, y: Any) -> Any:
+def outer(x: Numeric, y: Numeric) -> Any:
     """Every product of an element of x with one of y, both flattened."""
     return ops.reshape(x, shape=(-1, 1)) * ops.reshape(y, shape=(1, -1))
 
@@ -375,7 +376,7 @@ def outer(x: Any, y: Any) -> Any:
 @composite(
     numpy=np.vdot, samples=[Sample(_A, _A, expected=91.0), Sample([1.0j, 2.0], [1.0, 1.0j], expected=1.0j)]
 )
-def vdot(x: Any, y: Any) -> Any:
+def vdot(x: Numeric, y: Numeric) -> Any:
     """Σ conj(x) y over all elements."""
     return ops.matmul(_conjugate(ops.reshape(x, shape=(-1,))), ops.reshape(y, shape=(-1,)))
 
@@ -397,7 +398,7 @@ def _conjugate(x: Any) -> Any:
         ErrorSample(_A, 1.0, error=ShapeError, match="0 dimensions"),
     ],
 )
-def vecdot(x: Any, y: Any, *, axis: int = -1) -> Any:
+def vecdot(x: Numeric, y: Numeric, *, axis: int = -1) -> Any:
     """Σ conj(x) y over `axis` of both, the last by default, the other axes broadcasting."""
     (mine,), (theirs,) = normalize_axes(axis, np.ndim(x)), normalize_axes(axis, np.ndim(y))
     if np.shape(x)[mine] != np.shape(y)[theirs]:
@@ -414,13 +415,15 @@ def vecdot(x: Any, y: Any, *, axis: int = -1) -> Any:
 @composite(
     samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=5.0), Sample(_BATCH, offset=1, axis1=1, axis2=2)]
 )
-def trace(x: Any, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def trace(x: Numeric, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """Σ over the diagonal of two axes."""
     return ops.sum(ops.diagonal(x, offset=offset, axis1=axis1, axis2=axis2), axis=-1)
 
 
 @trace.numpy(np.trace)
-def _(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
+def np_trace(
+    a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
+) -> Any:
     if dtype is not None or out is not None:
         raise NumpyFunctionError("np.trace on tensors takes neither dtype= nor out=")
     return trace(a, offset=offset, axis1=axis1, axis2=axis2)

@@ -17,6 +17,7 @@ from tinygraph.plugin import (
     ArrayType,
     ErrorSample,
     Expansion,
+    Numeric,
     Read,
     Sample,
     ShapeError,
@@ -125,7 +126,7 @@ def convolution(
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
-    groups: Any = 1,
+    groups: int = 1,
 ) -> Any:
     """out[n, o, i] = bias[o] + sum over c, p of x[n, c, i*stride + p*dilation - padding] * kernel[o, c, p].
 
@@ -162,7 +163,7 @@ def convolution(
 @convolution.types
 def convolution_types(
     x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Any = 1, padding: Any = 0,
-    dilation: Any = 1, groups: Any = 1,
+    dilation: Any = 1, groups: int = 1,
 ) -> ArrayType:  # fmt: skip
     geometry = convolution_geometry(_shape(x), _shape(kernel), stride, padding, dilation, groups)
     _check_bias(bias, geometry.output_shape[1])
@@ -172,7 +173,7 @@ def convolution_types(
 @convolution.expand
 def convolution_expansion(
     x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Any, padding: Any,
-    dilation: Any, groups: Any,
+    dilation: Any, groups: int,
 ) -> Expansion:  # fmt: skip
     """Each kernel plane with its input plane makes a tmp plane; these are summed over the input channels."""
     geometry = convolution_geometry(_shape(x), _shape(kernel), stride, padding, dilation, groups)
@@ -207,16 +208,16 @@ def convolution_expansion(
 
 @convolution.vjp("x")
 def convolution_wrt_x(
-    g: Any, kernel: Any, x_type: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Any:
+    g: Numeric, kernel: Numeric, x_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Numeric:
     geometry = convolution_geometry(x_type.shape, kernel.shape, stride, padding, dilation, groups)
     return _transposed(g, kernel, geometry)
 
 
 @convolution.vjp("kernel")
 def convolution_wrt_kernel(
-    g: Any, x: Any, kernel_type: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Any:
+    g: Numeric, x: Numeric, kernel_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Numeric:
     size = kernel_type.shape[2:]
     return convolution_kernel_gradient(
         x, g, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -224,17 +225,21 @@ def convolution_wrt_kernel(
 
 
 @convolution.vjp("bias")
-def convolution_wrt_bias(g: Any) -> Any:
+def convolution_wrt_bias(g: Numeric) -> Numeric:
     return ops.sum(g, axis=_all_but_channels(g.ndim))
 
 
 @convolution.jvp("x")
-def convolution_along_x(t: Any, kernel: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
+def convolution_along_x(
+    t: Numeric, kernel: Numeric, *, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Numeric:
     return convolution(t, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 @convolution.jvp("kernel")
-def convolution_along_kernel(t: Any, x: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
+def convolution_along_kernel(
+    t: Numeric, x: Numeric, *, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Numeric:
     return convolution(x, t, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
@@ -282,7 +287,7 @@ def convolution_transpose(
     padding: Any = 0,
     output_padding: Any = 0,
     dilation: Any = 1,
-    groups: Any = 1,
+    groups: int = 1,
 ) -> Any:
     """out[n, o, i * stride + p * dilation - padding] += x[n, c, i] * kernel[c, o, p], plus bias[o].
 
@@ -318,7 +323,7 @@ def convolution_transpose(
 @convolution_transpose.types
 def convolution_transpose_types(
     x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Any = 1, padding: Any = 0,
-    output_padding: Any = 0, dilation: Any = 1, groups: Any = 1,
+    output_padding: Any = 0, dilation: Any = 1, groups: int = 1,
 ) -> ArrayType:  # fmt: skip
     geometry = convolution_transpose_geometry(
         _shape(x), _shape(kernel), stride, padding, output_padding, dilation, groups
@@ -330,7 +335,7 @@ def convolution_transpose_types(
 @convolution_transpose.expand
 def convolution_transpose_expansion(
     x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Any, padding: Any,
-    output_padding: Any, dilation: Any, groups: Any,
+    output_padding: Any, dilation: Any, groups: int,
 ) -> Expansion | None:  # fmt: skip
     """Each element of x that reaches an output element, times the kernel element that takes it there."""
     geometry = convolution_transpose_geometry(
@@ -415,16 +420,16 @@ def convolution_transpose_cost(
 
 @convolution_transpose.vjp("x")
 def convolution_transpose_wrt_x(
-    g: Any, kernel: Any, x_type: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Any:
+    g: Numeric, kernel: Numeric, x_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Numeric:
     out = convolution(g, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
     return _cropped(out, x_type.shape)
 
 
 @convolution_transpose.vjp("kernel")
 def convolution_transpose_wrt_kernel(
-    g: Any, x: Any, kernel_type: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Any:
+    g: Numeric, x: Numeric, kernel_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Numeric:
     size = kernel_type.shape[2:]
     return convolution_kernel_gradient(
         g, x, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -432,14 +437,14 @@ def convolution_transpose_wrt_kernel(
 
 
 @convolution_transpose.vjp("bias")
-def convolution_transpose_wrt_bias(g: Any) -> Any:
+def convolution_transpose_wrt_bias(g: Numeric) -> Numeric:
     return ops.sum(g, axis=_all_but_channels(g.ndim))
 
 
 @convolution_transpose.jvp("x")
 def convolution_transpose_along_x(
-    t: Any, kernel: Any, *, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: Any
-) -> Any:
+    t: Numeric, kernel: Numeric, *, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
+) -> Numeric:
     return convolution_transpose(
         t,
         kernel,
@@ -453,8 +458,8 @@ def convolution_transpose_along_x(
 
 @convolution_transpose.jvp("kernel")
 def convolution_transpose_along_kernel(
-    t: Any, x: Any, *, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: Any
-) -> Any:
+    t: Numeric, x: Numeric, *, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
+) -> Numeric:
     return convolution_transpose(
         x, t, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups
     )
@@ -488,8 +493,8 @@ def convolution_kernel_gradient(
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
-    groups: Any = 1,
-) -> Any:
+    groups: int = 1,
+) -> Numeric:
     """out[o, c, p] = sum over n, i of x[n, c, i * stride + p * dilation - padding] * cotangent[n, o, i].
 
     The gradient of `convolution(x, kernel)` with respect to the kernel, for the output's cotangent.
@@ -514,7 +519,7 @@ def convolution_kernel_gradient(
 @convolution_kernel_gradient.types
 def convolution_kernel_gradient_types(
     x: ArrayType, cotangent: ArrayType, *, size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: Any = 1,
+    groups: int = 1,
 ) -> ArrayType:  # fmt: skip
     geometry = _pair_geometry(_shape(x), _shape(cotangent), size, stride, padding, dilation, groups)
     return ArrayType(geometry.kernel_shape, _dtype(x, cotangent))
@@ -522,7 +527,7 @@ def convolution_kernel_gradient_types(
 
 @convolution_kernel_gradient.cost
 def convolution_kernel_gradient_cost(
-    x: ArrayType, cotangent: ArrayType, *, size: Any, groups: Any = 1, **settings: Any
+    x: ArrayType, cotangent: ArrayType, *, size: Any, groups: int = 1, **settings: Any
 ) -> int:
     """2 × elements of the cotangent × in / groups × elements of the window"""
     channels = int(x.shape[1] // groups)
@@ -531,24 +536,39 @@ def convolution_kernel_gradient_cost(
 
 @convolution_kernel_gradient.vjp("x")
 def convolution_kernel_gradient_wrt_x(
-    g: Any, cotangent: Any, x_type: Any, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Any:
+    g: Numeric,
+    cotangent: Numeric,
+    x_type: ArrayType,
+    *,
+    size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Numeric:
     geometry = _pair_geometry(x_type.shape, cotangent.shape, size, stride, padding, dilation, groups)
     return _transposed(cotangent, g, geometry)
 
 
 @convolution_kernel_gradient.vjp("cotangent")
 def convolution_kernel_gradient_wrt_cotangent(
-    g: Any, x: Any, cotangent_type: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Any:
+    g: Numeric,
+    x: Numeric,
+    cotangent_type: ArrayType,
+    *,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Numeric:
     out = convolution(x, g, stride=stride, padding=padding, dilation=dilation, groups=groups)
     return _cropped(out, cotangent_type.shape)
 
 
 @convolution_kernel_gradient.jvp("x")
 def convolution_kernel_gradient_along_x(
-    t: Any, cotangent: Any, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Any:
+    t: Numeric, cotangent: Numeric, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Numeric:
     return convolution_kernel_gradient(
         t, cotangent, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
@@ -556,15 +576,15 @@ def convolution_kernel_gradient_along_x(
 
 @convolution_kernel_gradient.jvp("cotangent")
 def convolution_kernel_gradient_along_cotangent(
-    t: Any, x: Any, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Any:
+    t: Numeric, x: Numeric, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Numeric:
     return convolution_kernel_gradient(
         x, t, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
 
 
 def _pair_geometry(
-    x_shape: Shape, cotangent_shape: Shape, size: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+    x_shape: Shape, cotangent_shape: Shape, size: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Geometry:
     """Geometry of the convolution of x whose output is like the cotangent."""
     channels = cotangent_shape[1] if len(cotangent_shape) > 1 else 1
@@ -577,7 +597,7 @@ def _pair_geometry(
     return replace(geometry, output_shape=found)
 
 
-def _transposed(y: Any, kernel: Any, geometry: Geometry) -> Any:
+def _transposed(y: Numeric, kernel: Numeric, geometry: Geometry) -> Any:
     """The transposed convolution back to the input that `geometry` has."""
     if 0 in geometry.x_shape[2:]:  # all padding: nothing to go back to
         return np.zeros(geometry.x_shape, y.dtype)
@@ -593,7 +613,7 @@ def _transposed(y: Any, kernel: Any, geometry: Geometry) -> Any:
     )
 
 
-def _cropped(out: Any, shape: Shape) -> Any:
+def _cropped(out: Numeric, shape: Shape) -> Any:
     """The first positions of `out`: with much output padding more windows fit than the transposed op had."""
     if out.shape == shape:
         return out

@@ -11,6 +11,7 @@ from tinygraph.plugin import (
     ArrayType,
     DTypeError,
     ErrorSample,
+    Numeric,
     Sample,
     SettingError,
     ShapeError,
@@ -126,8 +127,8 @@ def cross_entropy_types(
 
 @cross_entropy.vjp("logits")
 def cross_entropy_wrt_logits(
-    g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
-) -> Any:
+    g: Numeric, logits: Numeric, labels: Numeric, *, label_smoothing: float, ignore_index: int, reduction: str
+) -> Numeric:
     g, logits = wide(g), wide(logits)
     if not _are_shares(labels):
         return cross_entropy_gradient(
@@ -145,7 +146,9 @@ def cross_entropy_wrt_logits(
 
 
 @cross_entropy.vjp("labels")
-def cross_entropy_wrt_labels(g: Any, logits: Any, *, label_smoothing: float, reduction: str) -> Any:
+def cross_entropy_wrt_labels(
+    g: Numeric, logits: Numeric, *, label_smoothing: float, reduction: str
+) -> Numeric:
     g, logits = wide(g), wide(logits)
     scale = label_smoothing - 1.0
     if reduction == "mean":
@@ -293,11 +296,11 @@ def _each(g: Any, logits: Any) -> Any:
     return ops.reshape(g, shape=(*g.shape[:axis], 1, *g.shape[axis:])) if g.shape else g
 
 
-def _class_axis(logits: Any) -> int:
+def _class_axis(logits: Numeric) -> int:
     return 1 if logits.ndim > 1 else 0
 
 
-def _positions(logits: Any) -> int:
+def _positions(logits: Numeric) -> int:
     axis = _class_axis(logits)
     return int(prod(logits.shape[:axis]) * prod(logits.shape[axis + 1 :]))
 
@@ -426,7 +429,7 @@ def _target(
     return target
 
 
-def check_labels(labels: Any, ignored: Any, classes: int) -> None:
+def check_labels(labels: Numeric, ignored: Any, classes: int) -> None:
     """Raise ShapeError, with its position, for a label that is neither a class nor ignored."""
     wrong = ((labels < 0) | (labels >= classes)) & ~ignored
     if wrong.any():
@@ -451,7 +454,7 @@ def check_labels(labels: Any, ignored: Any, classes: int) -> None:
         ErrorSample([1.0], [1.0], reduction="max", error=SettingError, match="reduction"),
     ],
 )
-def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+def mse(prediction: Numeric, target: Any, *, reduction: str = "mean") -> Any:
     """mean of (prediction - target) ** 2
 
     Args:
@@ -476,7 +479,7 @@ def mse(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     ],
     error_samples=[ErrorSample([1.0, 2.0], [1.0], error=ShapeError, match="same shape")],
 )
-def mean_absolute_error(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+def mean_absolute_error(prediction: Numeric, target: Any, *, reduction: str = "mean") -> Any:
     """mean of |prediction - target|;  arguments and errors are those of `mse`.
 
     >>> import numpy as np
@@ -500,7 +503,7 @@ def mean_absolute_error(prediction: Any, target: Any, *, reduction: str = "mean"
     ],
     error_samples=[ErrorSample([1.0, 2.0], [1.0], error=ShapeError, match="same shape")],
 )
-def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str = "mean") -> Any:
+def binary_cross_entropy_with_logits(logits: Numeric, target: Any, *, reduction: str = "mean") -> Any:
     """mean of -target * log(sigmoid(logits)) - (1 - target) * log(sigmoid(-logits))
 
     Args:
@@ -521,7 +524,7 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, *, reduction: str
     return _reduced("binary_cross_entropy_with_logits", losses, reduction)
 
 
-def _check_pair(name: str, prediction: Any, target: Any) -> None:
+def _check_pair(name: str, prediction: Numeric, target: Any) -> None:
     left, right = getattr(prediction, "shape", ()), getattr(target, "shape", ())
     if left != right:
         raise ShapeError(

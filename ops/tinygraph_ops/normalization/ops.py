@@ -10,8 +10,10 @@ import numpy as np
 
 from tinygraph.plugin import (
     ArrayType,
+    Axis,
     ErrorSample,
     Expansion,
+    Numeric,
     Read,
     Sample,
     SettingError,
@@ -77,7 +79,7 @@ def standardize(x: Any, *, axis: Any, eps: float = 1e-5) -> Any:
 
 
 @standardize.types
-def standardize_types(x: ArrayType, *, axis: Any, eps: float = 1e-5) -> tuple[ArrayType, ...]:
+def standardize_types(x: ArrayType, *, axis: Axis, eps: float = 1e-5) -> tuple[ArrayType, ...]:
     _check_eps(eps)
     dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
     statistic = ArrayType(reduced_shape(x.shape, axis, True), wide_dtype(dtype))
@@ -85,7 +87,7 @@ def standardize_types(x: ArrayType, *, axis: Any, eps: float = 1e-5) -> tuple[Ar
 
 
 @standardize.expand
-def standardize_expansion(x: ArrayType, *, axis: Any, eps: float) -> Expansion:
+def standardize_expansion(x: ArrayType, *, axis: Axis, eps: float) -> Expansion:
     """Each element, less the mean of those it is counted with, over the root of their variance."""
     at, _ = indices(x.ndim, len(normalize_axes(axis, x.ndim)))
     mean = replace(reduction(x, axis, True, "mean"), shape=x.shape)
@@ -171,7 +173,13 @@ def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
     ],
 )
 def batch_norm_inference(
-    x: Any, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5
+    x: Any,
+    mean: Any,
+    variance: Any,
+    weight: Any = None,
+    bias: Any = None,
+    *,
+    eps: float = 1e-5,
 ) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, with mean and variance given.
 
@@ -197,7 +205,7 @@ def batch_norm_inference(
     return _affine(wide(x), _along_channels(scale, x.ndim), _along_channels(shift, x.ndim), dtype)
 
 
-def _channels(op_name: str, x: Any, **given: Any) -> int:
+def _channels(op_name: str, x: Numeric, **given: Any) -> int:
     if x.ndim < 2:
         raise ShapeError(
             f"{op_name}: x has shape {x.shape}, but needs a batch and channel axis: (batch, channels, *spatial)"
@@ -328,7 +336,7 @@ def group_norm(x: Any, weight: Any = None, bias: Any = None, *, groups: int, eps
     return _affine(out, _along_channels(weight, x.ndim), _along_channels(bias, x.ndim), dtype)
 
 
-def _last_axes(op_name: str, x: Any, normalized_shape: Any, **given: Any) -> Shape:
+def _last_axes(op_name: str, x: Numeric, normalized_shape: Any, **given: Any) -> Shape:
     wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not wanted or x.shape[-len(wanted) :] != wanted:
         raise ShapeError(

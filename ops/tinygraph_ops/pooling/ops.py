@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Expansion, Read, Sample, ShapeError, indices, op
+from tinygraph.plugin import ArrayType, ErrorSample, Expansion, Numeric, Read, Sample, ShapeError, indices, op
 from tinygraph_ops.windows import sliding as windows
 from tinygraph_ops.windows.geometry import Geometry, adaptive_output_shape, pool_geometry
 
@@ -60,8 +60,8 @@ _POOL_ERRORS = [
     ],
 )
 def max_pool(
-    x: Any, *, size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
-) -> Any:
+    x: Any, *, size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Numeric:
     """out[n, c, i] = max over p of x[n, c, i*stride + p*dilation - padding];  d/dx = 1 at the maximum.
 
     Where a window holds its maximum more than once, the first in row-major order gets the gradient. Padding
@@ -95,7 +95,7 @@ def max_pool_types(
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
-    ceil_mode: Any = False,
+    ceil_mode: bool = False,
 ) -> ArrayType:
     geometry = pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode)
     return ArrayType(geometry.output_shape, x.dtype)
@@ -103,7 +103,7 @@ def max_pool_types(
 
 @max_pool.expand
 def max_pool_expansion(
-    x: ArrayType, *, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
+    x: ArrayType, *, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> Expansion:
     return _windows(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode), "max", None)
 
@@ -125,8 +125,8 @@ def _windows(x: ArrayType, geometry: Geometry, reduce: Any, padding: float | Non
 
 @max_pool.vjp("x")
 def max_pool_wrt_x(
-    g: Any, x: Any, *, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
-) -> Any:
+    g: Numeric, x: Numeric, *, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Numeric:
     index = max_pool_index(
         x, size=size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
@@ -135,8 +135,8 @@ def max_pool_wrt_x(
 
 @max_pool.jvp("x")
 def max_pool_along_x(
-    t: Any, x: Any, *, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
-) -> Any:
+    t: Numeric, x: Numeric, *, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Numeric:
     index = max_pool_index(
         x, size=size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
@@ -154,8 +154,8 @@ def max_pool_along_x(
     error_samples=_POOL_ERRORS,
 )
 def max_pool_index(
-    x: Any, *, size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
-) -> Any:
+    x: Any, *, size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Numeric:
     """out[n, c, i] = the flat position in the spatial dimensions of x of the first maximum of window i.
 
     Settings and errors are those of `max_pool`.
@@ -175,7 +175,7 @@ def max_pool_index_types(
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
-    ceil_mode: Any = False,
+    ceil_mode: bool = False,
 ) -> ArrayType:
     geometry = pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode)
     return ArrayType(geometry.output_shape, np.dtype(np.intp))
@@ -196,7 +196,7 @@ def max_pool_index_types(
         ErrorSample([[[1.0]]], [[[2]]], spatial_shape=(2,), error=ShapeError, match="0 to 1"),
     ],
 )
-def scatter_windows(values: Any, index: Any, *, spatial_shape: Any) -> Any:
+def scatter_windows(values: Any, index: Any, *, spatial_shape: Any) -> Numeric:
     """out[n, c, index[n, c, i]] += values[n, c, i], from zeros;  the transpose of `gather_windows`.
 
     Args:
@@ -220,12 +220,12 @@ def scatter_windows_types(values: ArrayType, index: ArrayType, *, spatial_shape:
 
 
 @scatter_windows.vjp("values")
-def scatter_windows_wrt_values(g: Any, index: Any) -> Any:
+def scatter_windows_wrt_values(g: Numeric, index: Any) -> Numeric:
     return gather_windows(g, index)
 
 
 @scatter_windows.jvp("values")
-def scatter_windows_along_values(t: Any, index: Any, *, spatial_shape: Any) -> Any:
+def scatter_windows_along_values(t: Numeric, index: Any, *, spatial_shape: Any) -> Numeric:
     return scatter_windows(t, index, spatial_shape=spatial_shape)
 
 
@@ -242,7 +242,7 @@ def scatter_windows_along_values(t: Any, index: Any, *, spatial_shape: Any) -> A
         ErrorSample(_LINE, [[0]], error=ShapeError, match="index"),
     ],
 )
-def gather_windows(x: Any, index: Any) -> Any:
+def gather_windows(x: Any, index: Any) -> Numeric:
     """out[n, c, i] = x[n, c, index[n, c, i]], with flat positions in the spatial dimensions of x.
 
     Args:
@@ -263,12 +263,12 @@ def gather_windows_types(x: ArrayType, index: ArrayType) -> ArrayType:
 
 
 @gather_windows.vjp("x")
-def gather_windows_wrt_x(g: Any, index: Any, x_type: Any) -> Any:
+def gather_windows_wrt_x(g: Numeric, index: Any, x_type: ArrayType) -> Numeric:
     return scatter_windows(g, index, spatial_shape=x_type.shape[2:])
 
 
 @gather_windows.jvp("x")
-def gather_windows_along_x(t: Any, index: Any) -> Any:
+def gather_windows_along_x(t: Numeric, index: Any) -> Numeric:
     return gather_windows(t, index)
 
 
@@ -314,9 +314,9 @@ def average_pool(
     size: Any,
     stride: Any = None,
     padding: Any = 0,
-    ceil_mode: Any = False,
-    count_include_pad: Any = True,
-) -> Any:
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Numeric:
     """out[n, c, i] = mean over p of x[n, c, i * stride + p - padding].
 
     Args:
@@ -345,8 +345,8 @@ def average_pool_types(
     size: Any,
     stride: Any = None,
     padding: Any = 0,
-    ceil_mode: Any = False,
-    count_include_pad: Any = True,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
 ) -> ArrayType:
     geometry = pool_geometry(_shape(x), size, stride, padding, 1, ceil_mode)
     return ArrayType(geometry.output_shape, _mean_dtype(x))
@@ -354,7 +354,7 @@ def average_pool_types(
 
 @average_pool.expand
 def average_pool_expansion(
-    x: ArrayType, *, size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any
+    x: ArrayType, *, size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
 ) -> Expansion | None:
     geometry = pool_geometry(_shape(x), size, stride, padding, 1, ceil_mode)
     room = [length + sum(pair) for length, pair in zip(x.shape[2:], geometry.padding, strict=True)]
@@ -365,8 +365,15 @@ def average_pool_expansion(
 
 @average_pool.vjp("x")
 def average_pool_wrt_x(
-    g: Any, x_type: Any, *, size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any
-) -> Any:
+    g: Numeric,
+    x_type: ArrayType,
+    *,
+    size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    count_include_pad: bool,
+) -> Numeric:
     return average_pool_input_gradient(
         g,
         spatial_shape=x_type.shape[2:],
@@ -380,8 +387,8 @@ def average_pool_wrt_x(
 
 @average_pool.jvp("x")
 def average_pool_along_x(
-    t: Any, *, size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any
-) -> Any:
+    t: Numeric, *, size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+) -> Numeric:
     return average_pool(
         t, size=size, stride=stride, padding=padding, ceil_mode=ceil_mode, count_include_pad=count_include_pad
     )
@@ -419,9 +426,9 @@ def average_pool_input_gradient(
     size: Any,
     stride: Any = None,
     padding: Any = 0,
-    ceil_mode: Any = False,
-    count_include_pad: Any = True,
-) -> Any:
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Numeric:
     """out[n, c, i * stride + p - padding] += cotangent[n, c, i] / count[i];  the transpose of `average_pool`.
 
     Args:
@@ -445,8 +452,8 @@ def average_pool_input_gradient_types(
     size: Any,
     stride: Any = None,
     padding: Any = 0,
-    ceil_mode: Any = False,
-    count_include_pad: Any = True,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
 ) -> ArrayType:
     geometry = _geometry_before(_shape(cotangent), spatial_shape, size, stride, padding, ceil_mode)
     return ArrayType(geometry.x_shape, _mean_dtype(cotangent))
@@ -454,15 +461,15 @@ def average_pool_input_gradient_types(
 
 @average_pool_input_gradient.vjp("cotangent")
 def average_pool_input_gradient_wrt_cotangent(
-    g: Any, *, size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any
-) -> Any:
+    g: Numeric, *, size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+) -> Numeric:
     return average_pool(
         g, size=size, stride=stride, padding=padding, ceil_mode=ceil_mode, count_include_pad=count_include_pad
     )
 
 
 def _geometry_before(
-    output_shape: Shape, spatial_shape: Any, size: Any, stride: Any, padding: Any, ceil_mode: Any
+    output_shape: Shape, spatial_shape: Any, size: Any, stride: Any, padding: Any, ceil_mode: bool
 ) -> Geometry:
     """Geometry of the pool of an array of `spatial_shape` that gives `output_shape`."""
     geometry = pool_geometry((*output_shape[:2], *spatial_shape), size, stride, padding, 1, ceil_mode)
@@ -490,7 +497,7 @@ def _geometry_before(
         ErrorSample(np.zeros((1, 1, 0)), size=1, error=ShapeError, match="empty along"),
     ],
 )
-def adaptive_average_pool(x: Any, *, size: Any) -> Any:
+def adaptive_average_pool(x: Any, *, size: Any) -> Numeric:
     """out[n, c, i] = mean of x[n, c, floor(i * length / size) : ceil((i + 1) * length / size)].
 
     Args:
@@ -516,12 +523,12 @@ def adaptive_average_pool_types(x: ArrayType, *, size: Any) -> ArrayType:
 
 
 @adaptive_average_pool.vjp("x")
-def adaptive_average_pool_wrt_x(g: Any, x_type: Any) -> Any:
+def adaptive_average_pool_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return adaptive_average_pool_input_gradient(g, spatial_shape=x_type.shape[2:])
 
 
 @adaptive_average_pool.jvp("x")
-def adaptive_average_pool_along_x(t: Any, *, size: Any) -> Any:
+def adaptive_average_pool_along_x(t: Numeric, *, size: Any) -> Numeric:
     return adaptive_average_pool(t, size=size)
 
 
@@ -537,7 +544,7 @@ def adaptive_average_pool_along_x(t: Any, *, size: Any) -> Any:
         ErrorSample([2.0], spatial_shape=(2,), error=ShapeError, match="spatial"),
     ],
 )
-def adaptive_average_pool_input_gradient(cotangent: Any, *, spatial_shape: Any) -> Any:
+def adaptive_average_pool_input_gradient(cotangent: Any, *, spatial_shape: Any) -> Numeric:
     """Each cotangent[n, c, i], divided by its window's length, added to all of its window.
 
     The transpose of `adaptive_average_pool`.
@@ -561,7 +568,7 @@ def adaptive_average_pool_input_gradient_types(cotangent: ArrayType, *, spatial_
 
 
 @adaptive_average_pool_input_gradient.vjp("cotangent")
-def adaptive_average_pool_input_gradient_wrt_cotangent(g: Any, cotangent_type: Any) -> Any:
+def adaptive_average_pool_input_gradient_wrt_cotangent(g: Numeric, cotangent_type: ArrayType) -> Numeric:
     return adaptive_average_pool(g, size=cotangent_type.shape[2:])
 
 

@@ -1,11 +1,17 @@
 """Powers and roots. Exponentials and logarithms are in `exponential.py`."""
 
+from __future__ import annotations
+
 from math import log as _log
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Sample, broadcast_shapes, op, ops
+from tinygraph.plugin import ArrayType, Numeric, Sample, broadcast_shapes, op, ops
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
+    from tinygraph.kernels.emission import Code
 
 
 @op(
@@ -24,7 +30,7 @@ from tinygraph.plugin import ArrayType, Sample, broadcast_shapes, op, ops
         Sample([0.0, 0.0, 0.0], [0.0, 1.0, 2.0], expected=[1.0, 0.0, 0.0], smooth=False),
     ],
 )
-def power(x: Any, y: Any) -> Any:
+def power(x: Numeric, y: Numeric) -> Numeric:
     """x^y;  d/dx = y x^(y-1),  d/dy = x^y log x.
 
     The limits at 0 are taken: x⁰ has the derivative 0 everywhere, and d/dy of 0^y is 0 for y >= 0. A negative base
@@ -43,7 +49,7 @@ def _one_or_each(x: Any, y: Any) -> bool:
 
 
 @power.emit(fits=_one_or_each)
-def power_emitted(code: Any, x: Any, y: Any) -> Any:
+def power_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """A known small integer, or a half, as the exponent makes multiplications; else the C library is called."""
     exponent = code.number(y)
     if exponent is not None and exponent.is_integer() and abs(exponent) <= 64:
@@ -72,7 +78,7 @@ def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
 
 
 @power.vjp("y")
-def power_wrt_y(g: Any, x: Any, y: Any, out: Any) -> Any:
+def power_wrt_y(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Numeric:
     if isinstance(x, int | float) and x > 0:
         return g * (out * _log(x))  # a Python number, so that single precision stays
     nothing = ops.equal(x, 0)
@@ -90,18 +96,18 @@ def power_wrt_y(g: Any, x: Any, y: Any, out: Any) -> Any:
     numpy=np.square,
     samples=[Sample([3.0, -0.5], expected=[9.0, 0.25]), Sample([[0.0], [2.0]])],
 )
-def square(x: Any) -> Any:
+def square(x: Numeric) -> Numeric:
     """x²;  d/dx = 2 x."""
     return np.square(x)
 
 
 @square.emit
-def square_emitted(code: Any, x: Any) -> Any:
+def square_emitted(code: Code, x: Lanes) -> Lanes:
     return code.multiply(x, x)
 
 
 @square.vjp("x")
-def square_wrt_x(g: Any, x: Any) -> Any:
+def square_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return g * (2 * x)
 
 
@@ -114,18 +120,18 @@ def square_wrt_x(g: Any, x: Any) -> Any:
         Sample([0.0], expected=[0.0], smooth=False),
     ],
 )
-def sqrt(x: Any) -> Any:
+def sqrt(x: Numeric) -> Numeric:
     """√x;  d/dx = 1 / (2 √x), infinite at 0."""
     return np.sqrt(x)
 
 
 @sqrt.emit
-def sqrt_emitted(code: Any, x: Any) -> Any:
+def sqrt_emitted(code: Code, x: Lanes) -> Lanes:
     return code.intrinsic("llvm.sqrt", x)
 
 
 @sqrt.vjp("x")
-def sqrt_wrt_x(g: Any, out: Any) -> Any:
+def sqrt_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     return g / (2 * out)
 
 
@@ -134,18 +140,18 @@ def sqrt_wrt_x(g: Any, out: Any) -> Any:
     numpy=np.cbrt,
     samples=[Sample([8.0, -27.0], expected=[2.0, -3.0]), Sample([[0.3], [-2.0]])],
 )
-def cbrt(x: Any) -> Any:
+def cbrt(x: Numeric) -> Numeric:
     """The real cube root of x;  d/dx = 1 / (3 ∛x²), infinite at 0."""
     return np.cbrt(x)
 
 
 @cbrt.emit
-def cbrt_emitted(code: Any, x: Any) -> Any:
+def cbrt_emitted(code: Code, x: Lanes) -> Lanes:
     return code.library("cbrt", x)
 
 
 @cbrt.vjp("x")
-def cbrt_wrt_x(g: Any, out: Any) -> Any:
+def cbrt_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     return g / (3 * out * out)
 
 
@@ -158,27 +164,27 @@ def cbrt_wrt_x(g: Any, out: Any) -> Any:
         Sample([0.0], [0.0], expected=[0.0], smooth=False),
     ],
 )
-def hypot(x: Any, y: Any) -> Any:
+def hypot(x: Numeric, y: Numeric) -> Numeric:
     """√(x² + y²) without overflow;  d/dx = x / out,  d/dy = y / out, both 0 at the origin."""
     return np.hypot(x, y)
 
 
 @hypot.emit
-def hypot_emitted(code: Any, x: Any, y: Any) -> Any:
+def hypot_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.library("hypot", x, y)
 
 
 @hypot.vjp("x")
-def hypot_wrt_x(g: Any, x: Any, out: Any) -> Any:
+def hypot_wrt_x(g: Numeric, x: Numeric, out: Numeric) -> Numeric:
     return g * _direction(x, out)
 
 
 @hypot.vjp("y")
-def hypot_wrt_y(g: Any, y: Any, out: Any) -> Any:
+def hypot_wrt_y(g: Numeric, y: Numeric, out: Numeric) -> Numeric:
     return g * _direction(y, out)
 
 
-def _direction(x: Any, out: Any) -> Any:
+def _direction(x: Numeric, out: Numeric) -> Any:
     """x / out, 0 at the origin by convention, from which no further derivative follows: the root's is infinite."""
     nothing = ops.equal(out, 0)
     return ops.where(nothing, ops.sqrt(ops.where(nothing, out, 1)), x / ops.where(nothing, 1, out))

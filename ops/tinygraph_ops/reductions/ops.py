@@ -9,9 +9,11 @@ import numpy as np
 
 from tinygraph.plugin import (
     ArrayType,
+    Axis,
     DTypeError,
     ErrorSample,
     Expansion,
+    Numeric,
     NumpyFunctionError,
     Sample,
     SettingError,
@@ -30,14 +32,14 @@ _MATRIX = [[1.0, -2.0, 3.5], [0.5, 4.0, -1.5]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.5]], [[-5.0, 6.0], [7.0, 0.5]]]
 
 
-def _kept(g: Any, x_type: ArrayType, axis: Any, keepdims: bool) -> Any:
+def _kept(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Any:
     """A reduction's result with the reduced axes as size 1, so that it broadcasts against the operand."""
     if keepdims or axis is None:
         return g
     return ops.reshape(g, shape=reduced_shape(x_type.shape, axis, True))
 
 
-def _count(x_type: ArrayType, axis: Any) -> int:
+def _count(x_type: ArrayType, axis: Axis) -> int:
     """How many elements go into one result."""
     return _product(x_type.shape[i] for i in reduced_axes(axis, x_type.ndim))
 
@@ -55,18 +57,18 @@ def _count(x_type: ArrayType, axis: Any) -> int:
         Sample(_CUBE, axis=1),
     ],
 )
-def sum(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def sum(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """Σ x over `axis` (all by default);  each element's derivative is 1."""
     return np.sum(x, axis=axis, keepdims=keepdims)
 
 
 @sum.expand
-def sum_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+def sum_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
     return reduction(x, axis, keepdims, "sum")
 
 
 @sum.vjp("x")
-def sum_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
+def sum_wrt_x(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Numeric:
     return ops.broadcast_to(_kept(g, x_type, axis, keepdims), shape=x_type.shape)
 
 
@@ -82,18 +84,18 @@ def sum_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
         Sample(_CUBE, axis=1),
     ],
 )
-def mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def mean(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """Σ x / n over `axis` (all by default);  each element's derivative is 1 / n."""
     return np.mean(x, axis=axis, keepdims=keepdims)
 
 
 @mean.expand
-def mean_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+def mean_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
     return reduction(x, axis, keepdims, "mean")
 
 
 @mean.vjp("x")
-def mean_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
+def mean_wrt_x(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Numeric:
     share = wide(g) / (_count(x_type, axis) or 1)  # of no elements there is no share
     return ops.broadcast_to(_kept(share, x_type, axis, keepdims), shape=x_type.shape)
 
@@ -111,18 +113,18 @@ def mean_wrt_x(g: Any, x_type: Any, axis: Any, keepdims: bool) -> Any:
         Sample([[3.0, 0.0, 2.0], [0.0, 4.0, 0.0]], axis=1, expected=[0.0, 0.0]),
     ],
 )
-def prod(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def prod(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """Π x over `axis` (all by default);  each element's derivative is the product of the others, zeros or not."""
     return np.prod(x, axis=axis, keepdims=keepdims)
 
 
 @prod.expand
-def prod_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+def prod_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
     return reduction(x, axis, keepdims, "product")
 
 
 @prod.vjp("x")
-def prod_wrt_x(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+def prod_wrt_x(g: Numeric, x: Numeric, axis: Axis, keepdims: bool) -> Numeric:
     axes = reduced_axes(axis, x.ndim)
     # the reduced axes, joined into one, come last
     order = (*(i for i in range(x.ndim) if i not in axes), *axes)
@@ -134,7 +136,7 @@ def prod_wrt_x(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return _kept(g, ArrayType(x.shape, x.dtype), axis, keepdims) * ops.transpose(others, axes=back)
 
 
-def _shifted(x: Any, axis: int, by: int, fill: int) -> Any:
+def _shifted(x: Numeric, axis: int, by: int, fill: int) -> Any:
     """x moved `by` places along an axis, backwards if negative, with `fill` where it came from."""
     before = by * (by > 0)
     after = before - by
@@ -145,7 +147,7 @@ def _shifted(x: Any, axis: int, by: int, fill: int) -> Any:
     return ops.pad(kept, pad_width=tuple(widths), constant_values=fill)
 
 
-def _product_before(x: Any, axis: int) -> Any:
+def _product_before(x: Numeric, axis: int) -> Any:
     """For each element, the product of those before it: log n multiplications and no division, so zeros are right."""
     n = x.shape[axis]
     if n == 0:
@@ -176,18 +178,18 @@ def _product_before(x: Any, axis: int) -> Any:
     ],
     error_samples=[ErrorSample([[]], axis=1, error=ShapeError, match="no identity")],
 )
-def max(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def max(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """The largest element over `axis` (all by default), nan if one is;  the gradient is split evenly among ties."""
     return np.max(x, axis=axis, keepdims=keepdims)
 
 
 @max.expand
-def max_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+def max_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
     return reduction(x, axis, keepdims, "max")
 
 
 @max.vjp("x")
-def max_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
+def max_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
     return _to_extremes(g, x, out, axis, keepdims)
 
 
@@ -208,22 +210,22 @@ def max_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
     ],
     error_samples=[ErrorSample([[]], axis=1, error=ShapeError, match="no identity")],
 )
-def min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def min(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """The smallest element over `axis` (all by default), nan if one is;  the gradient is split evenly among ties."""
     return np.min(x, axis=axis, keepdims=keepdims)
 
 
 @min.expand
-def min_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+def min_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
     return reduction(x, axis, keepdims, "min")
 
 
 @min.vjp("x")
-def min_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
+def min_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
     return _to_extremes(g, x, out, axis, keepdims)
 
 
-def _to_extremes(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
+def _to_extremes(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
     x_type = ArrayType(x.shape, x.dtype)
     chosen = ops.equal(x, _kept(out, x_type, axis, keepdims))
     if x.dtype.kind in "fc":
@@ -243,7 +245,7 @@ def _to_extremes(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
     ],
     error_samples=[ErrorSample(_MATRIX, axis=(0, 1), error=SettingError, match="one axis")],
 )
-def argmax(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmax(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Numeric:
     """Where the largest element stands along `axis`, the first of several; in x flattened by default."""
     return np.argmax(x, axis=_one_axis("argmax", axis), keepdims=keepdims)
 
@@ -259,12 +261,12 @@ def argmax(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
     ],
     error_samples=[ErrorSample(_MATRIX, axis=(0, 1), error=SettingError, match="one axis")],
 )
-def argmin(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmin(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Numeric:
     """Where the smallest element stands along `axis`, the first of several; in x flattened by default."""
     return np.argmin(x, axis=_one_axis("argmin", axis), keepdims=keepdims)
 
 
-def _one_axis(name: str, axis: Any) -> int | None:
+def _one_axis(name: str, axis: Axis) -> int | None:
     if isinstance(axis, tuple):
         raise SettingError(f"{name} takes one axis or None, not {axis}")
     return None if axis is None else int(axis)
@@ -280,7 +282,7 @@ def _one_axis(name: str, axis: Any) -> int | None:
         Sample(_CUBE, axis=(0, -1), keepdims=True),
     ],
 )
-def all(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def all(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """Whether every element over `axis` is non-zero."""
     return np.all(x, axis=axis, keepdims=keepdims)
 
@@ -295,7 +297,7 @@ def all(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         Sample(_CUBE, axis=(0, -1), keepdims=True),
     ],
 )
-def any(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def any(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """Whether some element over `axis` is non-zero."""
     return np.any(x, axis=axis, keepdims=keepdims)
 
@@ -314,13 +316,13 @@ def any(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         Sample(_MATRIX),
     ],
 )
-def cumsum(x: Any, *, axis: int | None = None) -> Any:
+def cumsum(x: Numeric, *, axis: int | None = None) -> Numeric:
     """The sums of the elements up to each along `axis`, of x flattened by default."""
     return np.cumsum(x, axis=_one_axis("cumsum", axis))
 
 
 @cumsum.vjp("x")
-def cumsum_wrt_x(g: Any, x_type: Any, axis: int | None) -> Any:
+def cumsum_wrt_x(g: Numeric, x_type: ArrayType, axis: int | None) -> Numeric:
     along = 0 if axis is None else axis
     total = ops.flip(ops.cumsum(ops.flip(g, axis=along), axis=along), axis=along)
     return ops.reshape(total, shape=x_type.shape) if axis is None or not x_type.ndim else total
@@ -337,13 +339,13 @@ def cumsum_wrt_x(g: Any, x_type: Any, axis: int | None) -> Any:
         Sample([[3.0, 0.0, 2.0], [0.0, 4.0, -1.0]]),
     ],
 )
-def cumprod(x: Any, *, axis: int | None = None) -> Any:
+def cumprod(x: Numeric, *, axis: int | None = None) -> Numeric:
     """The products of the elements up to each along `axis`, of x flattened by default;  right at zeros too."""
     return np.cumprod(x, axis=_one_axis("cumprod", axis))
 
 
 @cumprod.vjp("x")
-def cumprod_wrt_x(g: Any, x: Any, axis: int | None) -> Any:
+def cumprod_wrt_x(g: Numeric, x: Numeric, axis: int | None) -> Any:
     # d/dx_k = (Π before k) s_k, with s_k = g_k + x_(k+1) s_(k+1) by doubling, so that nothing is divided
     flat = ops.reshape(x, shape=(-1,)) if axis is None or not x.ndim else x
     along = 0 if axis is None else axis % flat.ndim
@@ -402,12 +404,12 @@ def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @logsumexp.expand
-def logsumexp_expansion(x: ArrayType, *, axis: Any, keepdims: bool) -> Expansion:
+def logsumexp_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
     return replace(reduction(x, axis, keepdims, "sum"), each="exp", after="log")
 
 
 @logsumexp.vjp("x")
-def logsumexp_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
+def logsumexp_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
     # not e^(x - out): where x is large, out is rounded by more than the logarithm that distinguishes them
     x_type, g, x = ArrayType(x.shape, x.dtype), wide(g), wide(x)
     nothing = _kept(ops.equal(out, -np.inf), x_type, axis, keepdims)
@@ -423,7 +425,7 @@ def logsumexp_wrt_x(g: Any, x: Any, out: Any, axis: Any, keepdims: bool) -> Any:
         Sample([1.0 + 1.0j, -1.0 - 1.0j], expected=2.0),
     ],
 )
-def var(x: Any, *, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
+def var(x: Numeric, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """Σ |x - mean|² / (n - ddof) over `axis`: the variance."""
     before, x = getattr(x, "dtype", None), wide(x)
     difference = x - ops.mean(x, axis=axis, keepdims=True)
@@ -442,12 +444,12 @@ def var(x: Any, *, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> A
         Sample([2.0, 2.0], expected=0.0, smooth=False),
     ],
 )
-def std(x: Any, *, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
+def std(x: Numeric, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """√var over `axis`: the standard deviation;  its gradient is taken as 0 where it is 0."""
     return narrow(_root(ops.var(wide(x), axis=axis, ddof=ddof, keepdims=keepdims)), getattr(x, "dtype", None))
 
 
-def _root(x: Any, exponent: float | None = None) -> Any:
+def _root(x: Numeric, exponent: float | None = None) -> Any:
     """√x (or x to another power) with the derivative 0 at 0, where that of a distance from a constant belongs.
 
     That 0 is a convention, from which nothing follows: further derivatives there are not finite. x^1.5 is what is 0
@@ -477,7 +479,7 @@ def _root(x: Any, exponent: float | None = None) -> Any:
         ErrorSample(_CUBE, ord=2, error=ShapeError, match="axis"),
     ],
 )
-def norm(x: Any, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def norm(x: Numeric, *, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
     """The norm of vectors (one axis) or matrices (two axes), as np.linalg.norm;  its gradient is taken as 0 at 0.
 
     `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, and for vectors any number. Matrix norms that need
@@ -505,11 +507,11 @@ def norm(x: Any, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -
     return _matrix_norm(x, ord, axes, keepdims)
 
 
-def _squares(x: Any) -> Any:
+def _squares(x: Numeric) -> Any:
     return ops.square(ops.abs(x) if getattr(x, "dtype", np.dtype(float)).kind == "c" else x)
 
 
-def _vector_norm(x: Any, order: Any, axis: int, keepdims: bool) -> Any:
+def _vector_norm(x: Numeric, order: Any, axis: int, keepdims: bool) -> Any:
     if not isinstance(order, int | float):
         raise SettingError(f"norm of order {order!r} is for matrices; a vector's is a number, inf or -inf")
     if order == 2:
@@ -524,7 +526,7 @@ def _vector_norm(x: Any, order: Any, axis: int, keepdims: bool) -> Any:
     return _root(ops.sum(ops.power(size, order), axis=axis, keepdims=keepdims), 1 / order)
 
 
-def _matrix_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def _matrix_norm(x: Numeric, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     if order == "fro":
         return _root(ops.sum(_squares(x), axis=axes, keepdims=keepdims))
     if order not in (1, -1, np.inf, -np.inf):
@@ -539,7 +541,7 @@ def _matrix_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> A
 
 
 @var.numpy(np.var)
-def _(
+def np_var(
     a: Any,
     axis: Any = None,
     dtype: Any = None,
@@ -553,7 +555,7 @@ def _(
 
 
 @std.numpy(np.std)
-def _(
+def np_std(
     a: Any,
     axis: Any = None,
     dtype: Any = None,
@@ -567,7 +569,7 @@ def _(
 
 
 @norm.numpy(np.linalg.norm)
-def _(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def np_linalg_norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     return norm(x, ord=ord, axis=axis, keepdims=keepdims)
 
 

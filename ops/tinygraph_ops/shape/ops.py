@@ -1,17 +1,21 @@
 """Shape and layout: elements move or repeat, and none is computed. Selecting elements is in `indexing.py`."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import pairwise, product
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.plugin import (
     ArrayType,
+    Axis,
     DTypeError,
     ErrorSample,
     Expansion,
+    Numeric,
     NumpyFunctionError,
     Read,
     Sample,
@@ -26,6 +30,10 @@ from tinygraph.plugin import (
     ops,
     same_order,
 )
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.builder import Value as Lanes
+    from tinygraph.kernels.emission import Code
 
 _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]
@@ -78,7 +86,7 @@ def _as_reshape(x: ArrayType, out: ArrayType, settings: dict[str, Any]) -> tuple
     ],
     error_samples=[ErrorSample(_MATRIX, shape=(4, 2), error=ShapeError, match="6 elements")],
 )
-def reshape(x: Any, *, shape: Any) -> Any:
+def reshape(x: Numeric, *, shape: Any) -> Numeric:
     """The elements of x, in order, in another shape; one size may be -1."""
     return np.reshape(x, shape)
 
@@ -87,12 +95,12 @@ reshape.expand(same_order)
 
 
 @reshape.vjp("x")
-def reshape_wrt_x(g: Any, x_type: Any) -> Any:
+def reshape_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return ops.reshape(g, shape=x_type.shape)
 
 
 @reshape.view
-def reshape_put(value: Any, x: Any) -> Any:
+def reshape_put(value: Numeric, x: Numeric) -> Numeric:
     return ops.reshape(value, shape=np.shape(x))
 
 
@@ -110,14 +118,14 @@ def reshape_types(x: ArrayType, *, shape: Any) -> ArrayType:
 
 
 @reshape.numpy(np.reshape)
-def _(a: Any, shape: Any = None, order: str = "C", **options: Any) -> Any:
+def np_reshape(a: Any, shape: Any = None, order: str = "C", **options: Any) -> Any:
     if order != "C" or options:
         raise NumpyFunctionError(f"np.reshape on tensors takes order='C' only, not {order!r} {options or ''}")
     return reshape(a, shape=shape)
 
 
 @reshape.numpy(np.ravel)
-def _(a: Any, order: str = "C") -> Any:
+def np_ravel(a: Any, order: str = "C") -> Any:
     if order != "C":
         raise NumpyFunctionError(f"np.ravel on tensors takes order='C' only, not {order!r}")
     return a.ravel()
@@ -135,23 +143,23 @@ def _(a: Any, order: str = "C") -> Any:
     ],
     error_samples=[ErrorSample(_MATRIX, axes=(0, 0), error=ShapeError, match="twice")],
 )
-def transpose(x: Any, *, axes: Any = None) -> Any:
+def transpose(x: Numeric, *, axes: Axis = None) -> Numeric:
     """x with its axes in the order `axes` (reversed by default)."""
     return np.transpose(x, axes)
 
 
 @transpose.vjp("x")
-def transpose_wrt_x(g: Any, x_type: Any, axes: Any) -> Any:
+def transpose_wrt_x(g: Numeric, x_type: ArrayType, axes: Axis) -> Numeric:
     return ops.transpose(g, axes=_inverse(axes, x_type.ndim))
 
 
 @transpose.view
-def transpose_put(value: Any, x: Any, axes: Any) -> Any:
+def transpose_put(value: Numeric, x: Numeric, axes: Axis) -> Numeric:
     return ops.transpose(value, axes=_inverse(axes, np.ndim(x)))
 
 
 @transpose.types
-def transpose_types(x: ArrayType, *, axes: Any = None) -> ArrayType:
+def transpose_types(x: ArrayType, *, axes: tuple[int, ...] | None = None) -> ArrayType:
     order = tuple(reversed(range(x.ndim))) if axes is None else tuple(axes)
     if len(normalize_axes(order, x.ndim)) != x.ndim:
         raise ShapeError(f"axes {axes} must name each of the {x.ndim} axes once")
@@ -159,7 +167,7 @@ def transpose_types(x: ArrayType, *, axes: Any = None) -> ArrayType:
 
 
 @transpose.expand
-def transpose_expansion(x: ArrayType, *, axes: Any) -> Expansion:
+def transpose_expansion(x: ArrayType, *, axes: tuple[int, ...] | None) -> Expansion:
     return _permuted(x, range(x.ndim)[::-1] if axes is None else axes)
 
 
@@ -191,7 +199,7 @@ def _inverse(axes: Any, ndim: int) -> tuple[int, ...] | None:
     ],
     error_samples=[ErrorSample([1.0, 2.0], shape=(2, 3), error=ShapeError, match="cannot be broadcast")],
 )
-def broadcast_to(x: Any, *, shape: Any) -> Any:
+def broadcast_to(x: Numeric, *, shape: Any) -> Numeric:
     """x repeated along new axes and axes of size 1 up to `shape` (a read-only view);  gradients are summed."""
     return np.broadcast_to(x, shape)
 
@@ -204,7 +212,7 @@ def broadcast_to_expansion(x: ArrayType, *, shape: Any) -> Expansion:
 
 
 @broadcast_to.vjp("x")
-def broadcast_to_wrt_x(g: Any) -> Any:
+def broadcast_to_wrt_x(g: Numeric) -> Numeric:
     return g  # the engine sums over what was spread
 
 
@@ -236,7 +244,7 @@ def cast(x: Any, *, dtype: Any) -> Any:
 
 
 @cast.emit(bools=True)
-def cast_emitted(code: Any, x: Any, *, dtype: str) -> Any:
+def cast_emitted(code: Code, x: Lanes, *, dtype: str) -> Lanes:
     return code.cast(x, np.dtype(dtype).name)
 
 
@@ -244,7 +252,7 @@ cast.expand(same_order)
 
 
 @cast.vjp("x")
-def cast_wrt_x(g: Any) -> Any:
+def cast_wrt_x(g: Numeric) -> Numeric:
     return g  # the engine gives a gradient its operand's dtype
 
 
@@ -268,7 +276,7 @@ def _numeric(dtype: Any) -> np.dtype[Any]:
     numpy=np.positive,
     samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX)],
 )
-def identity(x: Any) -> Any:
+def identity(x: Numeric) -> Numeric:
     """x itself."""
     return x
 
@@ -277,7 +285,7 @@ identity.expand(same_order)
 
 
 @identity.vjp("x")
-def identity_wrt_x(g: Any) -> Any:
+def identity_wrt_x(g: Numeric) -> Numeric:
     return g
 
 
@@ -289,7 +297,7 @@ def identity_wrt_x(g: Any) -> Any:
     facts={"read_only": True},
     samples=[Sample([1.0, 2.0], expected=[1.0, 2.0], smooth=False)],
 )
-def detach(x: Any) -> Any:
+def detach(x: Numeric) -> Numeric:
     """x itself, where gradients stop."""
     return x
 
@@ -304,7 +312,7 @@ detach.expand(same_order)
     numpy=np.copy,
     samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX)],
 )
-def copy(x: Any) -> Any:
+def copy(x: Numeric) -> Numeric:
     """x in memory of its own."""
     return np.array(x, copy=True)
 
@@ -313,11 +321,19 @@ copy.expand(same_order)
 
 
 @copy.vjp("x")
-def copy_wrt_x(g: Any) -> Any:
+def copy_wrt_x(g: Numeric) -> Numeric:
     return g
 
 
 # -- axes exchanged, added and removed ---------------------------------------------------------------------------------
+
+
+def _viewed(x: ArrayType, view: Any, *arguments: Any) -> ArrayType:
+    """The type of a view, found on a stand-in: these forwards return views, or fail by themselves."""
+    try:
+        return ArrayType(view(x.stand_in(), *arguments).shape, x.dtype)
+    except ValueError as error:
+        raise ShapeError(f"{error}") from None
 
 
 def _exchanged(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
@@ -339,9 +355,14 @@ def _exchanged(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
     samples=[Sample(_MATRIX, axis1=0, axis2=-1, expected=[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]])],
     error_samples=[ErrorSample(_MATRIX, axis1=0, axis2=2, error=ShapeError, match="axis2")],
 )
-def swapaxes(x: Any, *, axis1: int, axis2: int) -> Any:
+def swapaxes(x: Numeric, *, axis1: int, axis2: int) -> Numeric:
     """x with two axes exchanged."""
     return np.swapaxes(x, axis1, axis2)
+
+
+@swapaxes.types
+def swapaxes_types(x: ArrayType, *, axis1: int, axis2: int) -> ArrayType:
+    return _viewed(x, np.swapaxes, axis1, axis2)
 
 
 @swapaxes.expand
@@ -350,12 +371,12 @@ def swapaxes_expansion(x: ArrayType, *, axis1: int, axis2: int) -> Expansion:
 
 
 @swapaxes.vjp("x")
-def swapaxes_wrt_x(g: Any, axis1: int, axis2: int) -> Any:
+def swapaxes_wrt_x(g: Numeric, axis1: int, axis2: int) -> Numeric:
     return ops.swapaxes(g, axis1=axis1, axis2=axis2)
 
 
 @swapaxes.view
-def swapaxes_put(value: Any, x: Any, axis1: int, axis2: int) -> Any:
+def swapaxes_put(value: Numeric, x: Numeric, axis1: int, axis2: int) -> Numeric:
     return ops.swapaxes(value, axis1=axis1, axis2=axis2)
 
 
@@ -390,18 +411,23 @@ def moveaxis(x: Any, *, source: Any, destination: Any) -> Any:
     return np.moveaxis(x, source, destination)
 
 
+@moveaxis.types
+def moveaxis_types(x: ArrayType, *, source: Any, destination: Any) -> ArrayType:
+    return _viewed(x, np.moveaxis, source, destination)
+
+
 @moveaxis.expand
 def moveaxis_expansion(x: ArrayType, *, source: Any, destination: Any) -> Expansion:
     return _permuted(x, _moved({"source": source, "destination": destination}, x.ndim))
 
 
 @moveaxis.vjp("x")
-def moveaxis_wrt_x(g: Any, source: Any, destination: Any) -> Any:
+def moveaxis_wrt_x(g: Numeric, source: Any, destination: Any) -> Numeric:
     return ops.moveaxis(g, source=destination, destination=source)
 
 
 @moveaxis.view
-def moveaxis_put(value: Any, x: Any, source: Any, destination: Any) -> Any:
+def moveaxis_put(value: Numeric, x: Numeric, source: Any, destination: Any) -> Numeric:
     return ops.moveaxis(value, source=destination, destination=source)
 
 
@@ -418,16 +444,21 @@ def expand_dims(x: Any, *, axis: Any) -> Any:
     return np.expand_dims(x, axis)
 
 
+@expand_dims.types
+def expand_dims_types(x: ArrayType, *, axis: Axis) -> ArrayType:
+    return _viewed(x, np.expand_dims, axis)
+
+
 expand_dims.expand(same_order)
 
 
 @expand_dims.vjp("x")
-def expand_dims_wrt_x(g: Any, x_type: Any) -> Any:
+def expand_dims_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return ops.reshape(g, shape=x_type.shape)
 
 
 @expand_dims.view
-def expand_dims_put(value: Any, x: Any) -> Any:
+def expand_dims_put(value: Numeric, x: Numeric) -> Numeric:
     return ops.reshape(value, shape=np.shape(x))
 
 
@@ -443,21 +474,26 @@ def expand_dims_put(value: Any, x: Any) -> Any:
     ],
     error_samples=[ErrorSample(_MATRIX, axis=0, error=ShapeError, match="size not equal to one")],
 )
-def squeeze(x: Any, *, axis: Any = None) -> Any:
+def squeeze(x: Numeric, *, axis: Axis = None) -> Numeric:
     """x without its axes of size 1, or without those in `axis`."""
     return np.squeeze(x, axis)
+
+
+@squeeze.types
+def squeeze_types(x: ArrayType, *, axis: Axis = None) -> ArrayType:
+    return _viewed(x, np.squeeze, axis)
 
 
 squeeze.expand(same_order)
 
 
 @squeeze.vjp("x")
-def squeeze_wrt_x(g: Any, x_type: Any) -> Any:
+def squeeze_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return ops.reshape(g, shape=x_type.shape)
 
 
 @squeeze.view
-def squeeze_put(value: Any, x: Any) -> Any:
+def squeeze_put(value: Numeric, x: Numeric) -> Numeric:
     return ops.reshape(value, shape=np.shape(x))
 
 
@@ -476,7 +512,7 @@ def squeeze_put(value: Any, x: Any) -> Any:
         ErrorSample(_CUBE, start_axis=2, end_axis=1, error=SettingError, match="comes after"),
     ],
 )
-def flatten(x: Any, *, start_axis: int = 0, end_axis: int = -1) -> Any:
+def flatten(x: Numeric, *, start_axis: int = 0, end_axis: int = -1) -> Numeric:
     """x with the axes from `start_axis` to `end_axis` joined into one."""
     return np.reshape(x, _flattened(np.shape(x), start_axis, end_axis))
 
@@ -485,12 +521,12 @@ flatten.expand(same_order)
 
 
 @flatten.vjp("x")
-def flatten_wrt_x(g: Any, x_type: Any) -> Any:
+def flatten_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return ops.reshape(g, shape=x_type.shape)
 
 
 @flatten.view
-def flatten_put(value: Any, x: Any) -> Any:
+def flatten_put(value: Numeric, x: Numeric) -> Numeric:
     return ops.reshape(value, shape=np.shape(x))
 
 
@@ -523,7 +559,7 @@ def _flattened(shape: tuple[int, ...], start_axis: int, end_axis: int) -> tuple[
         ErrorSample([[1.0]], [1.0], error=ShapeError, match="dimensions"),
     ],
 )
-def concatenate(*xs: Any, axis: int = 0) -> Any:
+def concatenate(*xs: Numeric, axis: int = 0) -> Numeric:
     """The operands one after another along an axis they have;  each gets its part of the gradient."""
     return np.concatenate(xs, axis=axis)
 
@@ -562,7 +598,7 @@ def concatenate_expansion(*xs: ArrayType, axis: int) -> Expansion:
 
 
 @concatenate.numpy(np.concatenate)
-def _(arrays: Any, axis: int | None = 0, **options: Any) -> Any:
+def np_concatenate(arrays: Any, axis: int | None = 0, **options: Any) -> Any:
     _refuse("np.concatenate", options)
     if axis is None:
         return concatenate(*(ops.reshape(x, shape=(-1,)) for x in arrays))
@@ -579,13 +615,13 @@ def _(arrays: Any, axis: int | None = 0, **options: Any) -> Any:
     ],
     error_samples=[ErrorSample([1.0], [1.0, 2.0], error=ShapeError, match="shape")],
 )
-def stack(*xs: Any, axis: int = 0) -> Any:
+def stack(*xs: Numeric, axis: int = 0) -> Numeric:
     """The operands, of one shape, side by side along a new axis;  each gets its part of the gradient."""
     return np.stack(xs, axis=axis)
 
 
 @stack.vjp("xs")
-def stack_wrt_xs(g: Any, xs_type: Any, axis: int) -> Any:
+def stack_wrt_xs(g: Any, xs_type: ArrayType, axis: int) -> Any:
     before = (("slice", None, None, None),) * (axis % g.ndim)
     return tuple(ops.index(g, pattern=(*before, i)) for i in range(len(xs_type)))
 
@@ -613,7 +649,7 @@ def stack_expansion(*xs: ArrayType, axis: int) -> Expansion:
 
 
 @stack.numpy(np.stack)
-def _(arrays: Any, axis: int = 0, **options: Any) -> Any:
+def np_stack(arrays: Any, axis: int = 0, **options: Any) -> Any:
     _refuse("np.stack", options)
     return stack(*arrays, axis=axis)
 
@@ -641,13 +677,13 @@ def _refuse(name: str, options: dict[str, Any]) -> None:
 
 
 @concatenate.numpy(np.vstack)
-def _(tup: Any, **options: Any) -> Any:
+def np_vstack(tup: Any, **options: Any) -> Any:
     _refuse("np.vstack", options)
     return concatenate(*(ops.reshape(x, shape=(1, -1)) if np.ndim(x) < 2 else x for x in tup))
 
 
 @concatenate.numpy(np.hstack)
-def _(tup: Any, **options: Any) -> Any:
+def np_hstack(tup: Any, **options: Any) -> Any:
     _refuse("np.hstack", options)
     parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
     return concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
@@ -678,7 +714,7 @@ def split_wrt_x(g: Any, axis: int) -> Any:
 
 
 @split.view
-def split_put(value: Any, x: Any, sections: Any, axis: int, output: int) -> Any:
+def split_put(value: Numeric, x: Numeric, sections: Any, axis: int, output: int) -> Numeric:
     bounds = _bounds(np.shape(x), sections, axis)
     before = (("slice", None, None, None),) * (axis % np.ndim(x))
     return ops.index_set(x, value, pattern=(*before, ("slice", bounds[output], bounds[output + 1], None)))
@@ -711,7 +747,7 @@ def _bounds(shape: tuple[int, ...], sections: Any, axis: int) -> list[int]:
 
 
 @split.numpy(np.split)
-def _(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+def np_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     sections = indices_or_sections
     return split(
         ary, sections=sections if isinstance(sections, int) else tuple(map(int, sections)), axis=axis
@@ -719,7 +755,7 @@ def _(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
 
 
 @split.numpy(np.array_split)
-def _(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+def np_array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     sections = indices_or_sections
     if isinstance(sections, int):
         size = ary.shape[axis]
@@ -751,7 +787,7 @@ def _ends(sizes: list[int]) -> tuple[int, ...]:
         ErrorSample([1.0], pad_width=1, mode="median", error=SettingError, match="reflect"),
     ],
 )
-def pad(x: Any, *, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+def pad(x: Numeric, *, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Numeric:
     """x with elements added around it: a constant, or its own (reflect, symmetric, edge, wrap), as in NumPy.
 
     `pad_width` is one number, one (before, after) for every axis, or one such pair for each.
@@ -763,7 +799,7 @@ def pad(x: Any, *, pad_width: Any, mode: str = "constant", constant_values: Any 
 
 
 @pad.vjp("x")
-def pad_wrt_x(g: Any, x_type: Any, pad_width: Any, mode: str) -> Any:
+def pad_wrt_x(g: Numeric, x_type: ArrayType, pad_width: Any, mode: str) -> Numeric:
     widths = _widths(x_type.shape, pad_width, mode)
     if mode == "constant":
         inside = zip(widths, x_type.shape, strict=True)
@@ -777,7 +813,7 @@ def pad_wrt_x(g: Any, x_type: Any, pad_width: Any, mode: str) -> Any:
     return ops.scatter(g, *np.ix_(*origins), pattern=("array",) * len(origins), shape=x_type.shape)
 
 
-def _padded(x: Any, widths: Any, mode: Any) -> Any:
+def _padded(x: Numeric, widths: Any, mode: Any) -> Any:
     return np.pad(x, widths, mode=mode)
 
 
@@ -816,7 +852,7 @@ def _widths(shape: tuple[int, ...], pad_width: Any, mode: str) -> tuple[tuple[in
 
 
 @pad.numpy(np.pad)
-def _(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
+def np_pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
     _refuse("np.pad", {name: value for name, value in options.items() if name != "constant_values"})
     return pad(array, pad_width=pad_width, mode=mode, **options)
 
@@ -829,13 +865,13 @@ def _(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any
     samples=[Sample([1.0, 2.0], expected=[2.0, 1.0]), Sample(_MATRIX, axis=1), Sample(_CUBE, axis=(0, -1))],
     error_samples=[ErrorSample([1.0], axis=1, error=ShapeError)],
 )
-def flip(x: Any, *, axis: Any = None) -> Any:
+def flip(x: Numeric, *, axis: Axis = None) -> Numeric:
     """x in reverse order along `axis` (every axis by default)."""
     return np.flip(x, axis)
 
 
 @flip.expand
-def flip_expansion(x: ArrayType, *, axis: Any) -> Expansion:
+def flip_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
     at, _ = indices(x.ndim)
     axes = normalize_axes(axis, x.ndim)
     places = [at[i] * -1 + (x.shape[i] - 1) if i in axes else at[i] for i in range(x.ndim)]
@@ -843,12 +879,12 @@ def flip_expansion(x: ArrayType, *, axis: Any) -> Expansion:
 
 
 @flip.vjp("x")
-def flip_wrt_x(g: Any, axis: Any) -> Any:
+def flip_wrt_x(g: Numeric, axis: Axis) -> Numeric:
     return ops.flip(g, axis=axis)
 
 
 @flip.view
-def flip_put(value: Any, x: Any, axis: Any) -> Any:
+def flip_put(value: Numeric, x: Numeric, axis: Axis) -> Numeric:
     return ops.flip(value, axis=axis)
 
 
@@ -864,13 +900,13 @@ def flip_put(value: Any, x: Any, axis: Any) -> Any:
     ],
     error_samples=[ErrorSample([1.0], shift=1, axis=1, error=ShapeError)],
 )
-def roll(x: Any, *, shift: Any, axis: Any = None) -> Any:
+def roll(x: Numeric, *, shift: Any, axis: Axis = None) -> Numeric:
     """x with its elements moved on by `shift` places along `axis`, around the end; of x flattened by default."""
     return np.roll(x, shift, axis)
 
 
 @roll.expand
-def roll_expansion(x: ArrayType, *, shift: Any, axis: Any) -> Expansion:
+def roll_expansion(x: ArrayType, *, shift: Any, axis: Axis) -> Expansion:
     """Each element is one of x, from before or from beyond the end of each axis that is rolled."""
     shape = (x.size,) if axis is None else x.shape
     axes = (0,) if axis is None else normalize_axes(axis, x.ndim)
@@ -886,7 +922,7 @@ def roll_expansion(x: ArrayType, *, shift: Any, axis: Any) -> Expansion:
 
 
 @roll.vjp("x")
-def roll_wrt_x(g: Any, shift: Any, axis: Any) -> Any:
+def roll_wrt_x(g: Numeric, shift: Any, axis: Axis) -> Numeric:
     back = tuple(-one for one in shift) if isinstance(shift, tuple) else -shift
     return ops.roll(g, shift=back, axis=axis)
 
@@ -902,14 +938,14 @@ def roll_wrt_x(g: Any, shift: Any, axis: Any) -> Any:
     ],
     error_samples=[ErrorSample([1.0], reps=-1, error=SettingError, match="reps")],
 )
-def tile(x: Any, *, reps: Any) -> Any:
+def tile(x: Numeric, *, reps: Any) -> Numeric:
     """x repeated as a whole, `reps` times along each of the last axes;  gradients of the copies are summed."""
     _aligned(np.shape(x), reps)
     return np.tile(x, reps)
 
 
 @tile.vjp("x")
-def tile_wrt_x(g: Any, x_type: Any, reps: Any) -> Any:
+def tile_wrt_x(g: Numeric, x_type: ArrayType, reps: Any) -> Numeric:
     counts, sizes = _aligned(x_type.shape, reps)
     pairs = tuple(n for pair in zip(counts, sizes, strict=True) for n in pair)
     total = ops.sum(ops.reshape(g, shape=pairs), axis=tuple(range(0, len(pairs), 2)))
@@ -945,13 +981,13 @@ def _aligned(shape: tuple[int, ...], reps: Any) -> tuple[tuple[int, ...], tuple[
     ],
     error_samples=[ErrorSample([1.0, 2.0], repeats=(1, 2, 3), error=ShapeError, match="repeats")],
 )
-def repeat(x: Any, *, repeats: Any, axis: int | None = None) -> Any:
+def repeat(x: Numeric, *, repeats: Any, axis: int | None = None) -> Numeric:
     """Each element `repeats` times (a number, or one for each) along `axis`, of x flattened by default."""
     return np.repeat(x, repeats, axis)
 
 
 @repeat.numpy(np.repeat)
-def _(a: Any, repeats: Any, axis: int | None = None) -> Any:
+def np_repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     counts = np.asarray(repeats)
     if counts.dtype.kind not in "biu":
         raise SettingError(f"np.repeat: repeats must be whole numbers, not {counts.dtype}")
@@ -959,7 +995,7 @@ def _(a: Any, repeats: Any, axis: int | None = None) -> Any:
 
 
 @repeat.vjp("x")
-def repeat_wrt_x(g: Any, x_type: Any, repeats: Any, axis: int | None) -> Any:
+def repeat_wrt_x(g: Numeric, x_type: ArrayType, repeats: Any, axis: int | None) -> Numeric:
     shape = (x_type.size,) if axis is None or not x_type.ndim else x_type.shape
     along = 0 if axis is None else axis % len(shape)
     if isinstance(repeats, tuple) and len(repeats) == 1:
@@ -986,49 +1022,19 @@ def repeat_types(x: ArrayType, *, repeats: Any, axis: int | None = None) -> Arra
 
 
 @composite(numpy=np.tril, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 0.0], [3.0, 4.0]])])
-def tril(x: Any, k: int = 0) -> Any:
+def tril(x: Numeric, k: int = 0) -> Any:
     """The lower triangle of the last two axes, up to the k-th diagonal; zero above."""
     return ops.where(np.tri(*_matrix("tril", x), k=k, dtype=bool), x, 0)
 
 
 @composite(numpy=np.triu, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 2.0], [0.0, 4.0]])])
-def triu(x: Any, k: int = 0) -> Any:
+def triu(x: Numeric, k: int = 0) -> Any:
     """The upper triangle of the last two axes, from the k-th diagonal; zero below."""
     return ops.where(np.tri(*_matrix("triu", x), k=k - 1, dtype=bool), 0, x)
 
 
-def _matrix(name: str, x: Any) -> tuple[int, int]:
+def _matrix(name: str, x: Numeric) -> tuple[int, int]:
     shape = np.shape(x)
     if len(shape) < 2:
         raise ShapeError(f"{name} needs at least 2 dimensions; x has shape {shape}")
     return shape[-2], shape[-1]
-
-
-# The forwards below return views or fail by themselves, so that their types are those of views on stand-ins.
-
-
-@swapaxes.types
-def swapaxes_types(x: ArrayType, *, axis1: int, axis2: int) -> ArrayType:
-    return _viewed(x, np.swapaxes, axis1, axis2)
-
-
-@moveaxis.types
-def moveaxis_types(x: ArrayType, *, source: Any, destination: Any) -> ArrayType:
-    return _viewed(x, np.moveaxis, source, destination)
-
-
-@expand_dims.types
-def expand_dims_types(x: ArrayType, *, axis: Any) -> ArrayType:
-    return _viewed(x, np.expand_dims, axis)
-
-
-@squeeze.types
-def squeeze_types(x: ArrayType, *, axis: Any = None) -> ArrayType:
-    return _viewed(x, np.squeeze, axis)
-
-
-def _viewed(x: ArrayType, view: Any, *arguments: Any) -> ArrayType:
-    try:
-        return ArrayType(view(x.stand_in(), *arguments).shape, x.dtype)
-    except ValueError as error:
-        raise ShapeError(f"{error}") from None

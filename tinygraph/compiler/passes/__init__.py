@@ -17,8 +17,8 @@ from tinygraph.compiler.passes.remove_unused import remove_unused
 from tinygraph.compiler.passes.simplify_algebra import simplify_algebra
 from tinygraph.compiler.passes.transpose_products import transpose_products
 from tinygraph.compiler.passes.verify import verify as verify
-from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
+from tinygraph.tracing.collector import collection_paused
 
 Pass = Callable[[Graph], Graph]
 

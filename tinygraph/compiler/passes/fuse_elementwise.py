@@ -327,7 +327,7 @@ def _program(
                 continue
             value = places[_key(entry)] if _key(entry) in places else numbers[id(edge_node(entry))]
             if dtypes[value] != np.bool_ and wanted != np.bool_ and dtypes[value] != wanted:
-                value = build.step("cast", value, dtype=wanted.name)
+                value = build.cast(value, wanted)
                 dtypes[value] = wanted
             operands.append(value)
         number = build.step(node.op, *operands, **node.settings)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygraph.core.apply import infer_types
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import GraphError
+from tinygraph.tracing.applying import infer_types
 
 
 def verify(graph: Graph) -> None:

@@ -16,11 +16,11 @@ from tinygraph.core.engine import propagate
 from tinygraph.core.graph import Graph, replay
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
-from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import type_of
 from tinygraph.errors import DrawingError
 from tinygraph.explaining.cotangents import gradients_of as gradients_of
+from tinygraph.tracing.open_capture import OpenCapture
 
 SEED = "seed"
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.bodies import opened
-from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import CompositeName, Scope
 from tinygraph.core.node import Leaf, Node, Port
@@ -35,6 +34,7 @@ from tinygraph.interop.graphs.description import (
 from tinygraph.interop.graphs.missing_ops import MissingOp
 from tinygraph.interop.graphs.rebuilding import find_op, output_path, result_skeleton, version_of
 from tinygraph.interop.graphs.values import DTYPES, LARGEST, encode, encode_objects, encode_text
+from tinygraph.tracing.collector import collection_paused
 
 
 @collection_paused()

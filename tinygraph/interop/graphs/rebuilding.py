@@ -14,7 +14,6 @@ from typing import Any
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, is_recorded
 from tinygraph.core.op import Op
-from tinygraph.core.open_capture import OpenCapture
 from tinygraph.core.registry import BUILTIN_PACKAGE, registry
 from tinygraph.core.source import SourceLine
 from tinygraph.core.tensor import Tensor
@@ -22,6 +21,7 @@ from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import DTypeError, FileFormatError, PluginError, TinygraphError, UnknownOpError
 from tinygraph.interop.graphs.values import decode, encode
+from tinygraph.tracing.open_capture import OpenCapture
 
 MOST_CONTAINERS = 100  # one inside another, in what a graph returns
 # Names typed in by hand belong to whatever program runs.

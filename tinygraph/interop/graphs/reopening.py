@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import CompositeName, Place, Scope
 from tinygraph.core.node import Leaf, Node, Port
@@ -29,6 +28,7 @@ from tinygraph.interop.graphs.description import Constant, Description, NodeReco
 from tinygraph.interop.graphs.missing_ops import missing_op
 from tinygraph.interop.graphs.rebuilding import find_ops, rebuild_node, result_tree
 from tinygraph.interop.graphs.values import DTYPES, LARGEST, decode
+from tinygraph.tracing.collector import collection_paused
 
 MOST_TWINS = 10_000  # nodes that others are made like
 

@@ -21,14 +21,14 @@ class BuiltinOps:
     def add_at(self, x: Any, index: Any, value: Any) -> Any:
         """x with `value` added at x[index], once for each time that the index names a place."""
 
-    def all(self, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def all(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """Whether every element over `axis` is non-zero."""
 
     def angle(self, x: Any, /) -> Any:
         """The angle of x in the complex plane;  its gradient is -i g / x. That of a real x is 0 or π, without
         a slope."""
 
-    def any(self, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def any(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """Whether some element over `axis` is non-zero."""
 
     def arccos(self, x: Any, /) -> Any:
@@ -70,8 +70,8 @@ class BuiltinOps:
         size: Any,
         stride: Any = None,
         padding: Any = 0,
-        ceil_mode: Any = False,
-        count_include_pad: Any = True,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
     ) -> Any:
         """out[n, c, i] = mean over p of x[n, c, i * stride + p - padding]."""
 
@@ -84,8 +84,8 @@ class BuiltinOps:
         size: Any,
         stride: Any = None,
         padding: Any = 0,
-        ceil_mode: Any = False,
-        count_include_pad: Any = True,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
     ) -> Any:
         """out[n, c, i * stride + p - padding] += cotangent[n, c, i] / count[i];  the transpose of
         `average_pool`."""
@@ -163,7 +163,7 @@ class BuiltinOps:
         stride: Any = 1,
         padding: Any = 0,
         dilation: Any = 1,
-        groups: Any = 1,
+        groups: int = 1,
     ) -> Any:
         """out[n, o, i] = bias[o] + sum over c, p of x[n, c, i*stride + p*dilation - padding] * kernel[o, c,
         p]."""
@@ -178,7 +178,7 @@ class BuiltinOps:
         stride: Any = 1,
         padding: Any = 0,
         dilation: Any = 1,
-        groups: Any = 1,
+        groups: int = 1,
     ) -> Any:
         """out[o, c, p] = sum over n, i of x[n, c, i * stride + p * dilation - padding] * cotangent[n, o,
         i]."""
@@ -194,7 +194,7 @@ class BuiltinOps:
         padding: Any = 0,
         output_padding: Any = 0,
         dilation: Any = 1,
-        groups: Any = 1,
+        groups: int = 1,
     ) -> Any:
         """out[n, o, i * stride + p * dilation - padding] += x[n, c, i] * kernel[c, o, p], plus bias[o]."""
 
@@ -434,7 +434,7 @@ class BuiltinOps:
         """x @ y;  d/dx = g @ yᵀ,  d/dy = xᵀ @ g. Axes before the last two broadcast; a vector is a row on the
         left, a"""
 
-    def max(self, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def max(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """The largest element over `axis` (all by default), nan if one is;  the gradient is split evenly
         among ties."""
 
@@ -447,7 +447,7 @@ class BuiltinOps:
         stride: Any = None,
         padding: Any = 0,
         dilation: Any = 1,
-        ceil_mode: Any = False,
+        ceil_mode: bool = False,
     ) -> Any:
         """out[n, c, i] = max over p of x[n, c, i*stride + p*dilation - padding];  d/dx = 1 at the maximum."""
 
@@ -460,7 +460,7 @@ class BuiltinOps:
         stride: Any = None,
         padding: Any = 0,
         dilation: Any = 1,
-        ceil_mode: Any = False,
+        ceil_mode: bool = False,
     ) -> Any:
         """out[n, c, i] = the flat position in the spatial dimensions of x of the first maximum of window
         i."""
@@ -469,13 +469,13 @@ class BuiltinOps:
         """The larger of x and y, nan if either is;  the gradient goes to it, half to each where they are
         equal."""
 
-    def mean(self, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def mean(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """Σ x / n over `axis` (all by default);  each element's derivative is 1 / n."""
 
     def mean_absolute_error(self, prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
         """mean of |prediction - target|;  arguments and errors are those of `mse`."""
 
-    def min(self, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def min(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """The smallest element over `axis` (all by default), nan if one is;  the gradient is split evenly
         among ties."""
 
@@ -492,14 +492,29 @@ class BuiltinOps:
     def multiply(self, x: Any, y: Any, /) -> Any:
         """x * y;  d/dx = y,  d/dy = x."""
 
-    def nan_to_num(self, x: Any, /, *, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    def nan_to_num(
+        self,
+        x: Any,
+        /,
+        *,
+        nan: float = 0.0,
+        posinf: float | None = None,
+        neginf: float | None = None,
+    ) -> Any:
         """x with nan and the infinities replaced, by the largest finite numbers if None;  d/dx = 1 where x is
         finite."""
 
     def negative(self, x: Any, /) -> Any:
         """-x;  d/dx = -1."""
 
-    def norm(self, x: Any, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    def norm(
+        self,
+        x: Any,
+        *,
+        ord: Any = None,
+        axis: int | tuple[int, ...] | None = None,
+        keepdims: bool = False,
+    ) -> Any:
         """The norm of vectors (one axis) or matrices (two axes), as np.linalg.norm;  its gradient is taken as
         0 at 0."""
 
@@ -519,7 +534,7 @@ class BuiltinOps:
     def power(self, x: Any, y: Any, /) -> Any:
         """x^y;  d/dx = y x^(y-1),  d/dy = x^y log x."""
 
-    def prod(self, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def prod(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """Π x over `axis` (all by default);  each element's derivative is the product of the others, zeros or
         not."""
 
@@ -563,7 +578,7 @@ class BuiltinOps:
     def remainder(self, x: Any, y: Any, /) -> Any:
         """x - y ⌊x / y⌋, with the sign of y;  d/dx = 1,  d/dy = -⌊x / y⌋."""
 
-    def repeat(self, x: Any, /, *, repeats: Any, axis: Any = None) -> Any:
+    def repeat(self, x: Any, /, *, repeats: Any, axis: int | None = None) -> Any:
         """Each element `repeats` times (a number, or one for each) along `axis`, of x flattened by
         default."""
 
@@ -641,13 +656,20 @@ class BuiltinOps:
     def standardize(self, x: Any, /, *, axis: Any, eps: float = 1e-05) -> Any:
         """(x - mean) / sqrt(variance + eps), mean and variance over axis;  see the VJP for its derivative."""
 
-    def std(self, x: Any, *, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    def std(
+        self,
+        x: Any,
+        *,
+        axis: int | tuple[int, ...] | None = None,
+        ddof: int = 0,
+        keepdims: bool = False,
+    ) -> Any:
         """√var over `axis`: the standard deviation;  its gradient is taken as 0 where it is 0."""
 
     def subtract(self, x: Any, y: Any, /) -> Any:
         """x - y;  d/dx = 1,  d/dy = -1."""
 
-    def sum(self, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def sum(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """Σ x over `axis` (all by default);  each element's derivative is 1."""
 
     def swapaxes(self, x: Any, /, *, axis1: int, axis2: int) -> Any:
@@ -688,7 +710,14 @@ class BuiltinOps:
     def trunc(self, x: Any, /) -> Any:
         """x without its fraction; piecewise constant, so no gradient flows."""
 
-    def var(self, x: Any, *, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    def var(
+        self,
+        x: Any,
+        *,
+        axis: int | tuple[int, ...] | None = None,
+        ddof: int = 0,
+        keepdims: bool = False,
+    ) -> Any:
         """Σ |x - mean|² / (n - ddof) over `axis`: the variance."""
 
     def vdot(self, x: Any, y: Any) -> Any:

@@ -1,0 +1,43 @@
+"""Doors to rooms above the core: what a tensor or a graph offers as a method and another room does.
+
+The core imports nothing above itself, not even inside a function. Each door is declared here with its type, and
+`tinygraph/__init__.py`, which knows every room, hangs the function in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from tinygraph.analysis.coverage import Coverage
+    from tinygraph.core.capture import Capture
+    from tinygraph.core.graph import Graph
+    from tinygraph.drawing import Drawing
+
+
+class Doors:
+    """One attribute a door.
+
+    Attributes:
+        call_ufunc, call_function: NumPy's functions called on tensors.
+        open_capture: the capture under which a graph that has no values is differentiated.
+        draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
+    """
+
+    call_ufunc: Callable[[np.ufunc, str, tuple[Any, ...], dict[str, Any]], Any]
+    call_function: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+    open_capture: Callable[[], Capture]
+    draw: Callable[..., Drawing]
+    coverage: Callable[[Graph, int, bool], Coverage]
+    summary: Callable[[Graph], str]
+    save_graph: Callable[..., None]
+    to_networkx: Callable[[Graph], nx.MultiDiGraph[Any]]
+    from_networkx: Callable[..., Graph]
+
+
+doors = Doors()

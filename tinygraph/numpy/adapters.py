@@ -1,0 +1,61 @@
+"""NumPy's own arguments as an op's operands and settings, translated here once for each function.
+
+Ops whose form differs more attach an adapter of their own with `@op.numpy(np.function)`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygraph.core.registry import numpy_name, registry
+from tinygraph.errors import NumpyFunctionError
+
+if TYPE_CHECKING:
+    from tinygraph.core.op import Op
+
+
+def adapter_of(function: Any) -> Callable[..., Any]:
+    """What answers a NumPy function on tensors, taking NumPy's own arguments; made when it is first asked for.
+
+    Raises:
+        NumpyFunctionError: no op stands for it.
+    """
+    op, adapter = registry.standing_for(function)
+    if adapter is None:
+        adapter = default_adapter(op, function)  # type: ignore[arg-type]  # composites have one always
+        registry.stand_for(function, op, adapter)
+    return adapter
+
+
+def default_adapter(op: Op, function: Any) -> Callable[..., Any]:
+    """An adapter for a NumPy function whose first parameters are the op's operands and whose others bear the names
+    of its settings."""
+    if isinstance(function, np.ufunc):
+        return op
+    signature = inspect.signature(function)
+    count = len(op.signature.operands)
+
+    def adapter(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs).arguments
+        operands, settings = [], {}
+        for position, (name, parameter) in enumerate(signature.parameters.items()):
+            if name not in bound:
+                continue
+            value = bound[name]
+            if position < count:
+                operands.append(value)
+            elif name in op.signature.settings:
+                if value is not np._NoValue:
+                    settings[name] = value
+            elif value is not parameter.default and value is not np._NoValue:
+                raise NumpyFunctionError(
+                    f"{numpy_name(function)} on tensors does not take {name}=; op {op.name!r} has the settings "
+                    f"{', '.join(op.signature.settings) or 'none'}"
+                )
+        return op(*operands, **settings)
+
+    return adapter

@@ -1,0 +1,131 @@
+"""`apply` while a program is captured: an op's type rule instead of its forward, and a node that saves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.apply import explained
+from tinygraph.core.capture import Capture
+from tinygraph.core.modes import modes
+from tinygraph.core.node import Leaf, Port, edge_node, edge_type, is_recorded, new_node
+from tinygraph.core.op import Op
+from tinygraph.core.source import user_frame
+from tinygraph.core.tensor import CapturedNumber, Tensor, left_behind
+from tinygraph.core.types import ArrayType, WeakType, forward_types, type_of
+from tinygraph.core.views import link, link_captured
+from tinygraph.errors import CaptureError, TinygraphError
+
+
+def apply_captured(
+    capture: Capture, op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any]
+) -> Any:
+    """Record an op by its types alone; see `Capture.apply`."""
+    mode = modes.current
+    types: list[Any] = []
+    mask = wanted = 0
+    weak = True  # whether only Python numbers take part, whose result is one again
+    for i, (x, entry) in enumerate(zip(operands, entries, strict=True)):
+        if isinstance(x, Tensor):
+            # a parameter or buffer read here becomes part of the graph, by reference
+            if entry.__class__ is Leaf and x._value is not None:
+                entry = entries[i] = capture.entry(entry)
+            elif x._edge is None:
+                capture.constant(x)
+            elif edge_node(entry).order < capture.floor and entry.__class__ is not Leaf:
+                raise left_behind(f"op {op.name!r}", x) if x._value is None else _recorded_before(op, x)
+            elif entry.__class__ is Leaf and entry.value is None and entry.order < capture.floor:
+                raise left_behind(f"op {op.name!r}", x)
+            mask |= is_recorded(entry) << i
+            constant = not mode.recording or (
+                isinstance(entry, Leaf) and entry.kind in ("buffer", "generator")
+            )
+            wanted |= (is_recorded(entry) and not constant) << i
+            known = edge_type(entry) if is_recorded(entry) else type_of(entry)
+            weak = weak and isinstance(known, WeakType)
+            types.append(known.number if isinstance(known, WeakType) else known)
+        else:
+            # NumPy's float64 is a Python float, too, but not weak
+            weak = (
+                weak and isinstance(entry, bool | int | float | complex) and not isinstance(entry, np.generic)
+            )
+            types.append(type_of(entry) if isinstance(entry, np.ndarray | np.generic) else entry)
+    if not mask:  # tensors that hold plain data: computed now, a constant of the graph
+        try:
+            out = op.forward(
+                *entries, **settings
+            )  # a state that was written stands there as what it was written to
+        except Exception as error:
+            raise explained(op, operands, settings, error) from error
+        several = isinstance(out, tuple)
+        made = tuple(map(Tensor, out if several else (out,)))
+        for one in made:
+            capture.made(one)
+        link(op, operands, settings, made if several else made[0], entries[0])
+        return made if several else made[0]
+    try:
+        result = infer_types(op, types, entries, settings)
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
+        raise explained(op, operands, settings, error) from (
+            None if isinstance(error, TinygraphError) else error
+        )
+    weak = weak and isinstance(result, ArrayType) and _is_number(op, types, settings)
+    frame = user_frame(3)
+    node = new_node(
+        op,
+        tuple(entries),
+        settings,
+        WeakType(*result) if weak else result,
+        op.plan(wanted, len(types), mode.tangents),
+        mode.place,
+        line=(frame.f_code, frame.f_lasti) if frame is not None else (None, 0),
+    )
+    found: Any
+    if isinstance(result, ArrayType):
+        found = CapturedNumber(None, node) if weak else Tensor(None, node)
+    else:
+        found = tuple(Tensor(None, Port(node, i)) for i in range(len(result)))
+    if op.put is not None or op.facts.get("read_only"):
+        link_captured(op, operands, settings, found)
+    return found
+
+
+def infer_types(op: Op, types: Sequence[Any], entries: Sequence[Any], settings: dict[str, Any]) -> Any:
+    """The types of an op's outputs: what its rule says, or else what the entries of its operands tell besides.
+
+    Rules that look at shapes get types for Python numbers; where the values of boolean masks decide, the forward runs.
+    """
+    try:
+        return op.type_rule(*types, **settings)
+    except Exception:
+        attempts: list[tuple[Callable[..., Any], list[Any]]] = []
+        if any(isinstance(one, int | float | complex) for one in types):
+            arrays = [type_of(one) if isinstance(one, int | float | complex) else one for one in types]
+            attempts.append((op.type_rule, arrays))
+        known = [
+            entry if isinstance(entry, np.ndarray) and entry.dtype.kind == "b" else one
+            for entry, one in zip(entries, types, strict=True)
+        ]
+        if any(one is not other for one, other in zip(known, types, strict=True)):
+            attempts.append((forward_types(op.forward), known))
+        for rule, operands in attempts:
+            with suppress(Exception):  # what the type rule found first says more
+                return rule(*operands, **settings)
+        raise
+
+
+def _is_number(op: Op, numbers: list[Any], settings: dict[str, Any]) -> bool:
+    """Whether an op makes a Python number of Python numbers, as `x * 2` does and NumPy's functions do not."""
+    with np.errstate(all="ignore"):
+        result = op.forward(*numbers, **settings)
+    return isinstance(result, bool | int | float | complex) and not isinstance(result, np.generic)
+
+
+def _recorded_before(op: Op, x: Tensor) -> CaptureError:
+    return CaptureError(
+        f"op {op.name!r} met a tensor that was computed before this capture ({x.node!r}): a captured program would "
+        f"compute it anew. Pass it as an argument, compute it inside, or use tensor.detach() for its value"
+    )
