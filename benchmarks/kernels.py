@@ -22,7 +22,7 @@ from rich.table import Table
 from tinygraph.core.registry import ops
 from tinygraph.kernels import elementwise
 from tinygraph.kernels import lowering as door
-from tinygraph.kernels.cpu import current_target
+from tinygraph.kernels.cpu import this_cpu
 from tinygraph.kernels.images import direct as direct
 from tinygraph.kernels.images import lowerings as images
 from tinygraph.kernels.images import packing as layouts
@@ -73,7 +73,7 @@ def _lowered(map_name: str, x: Any, w: Any, operands: tuple[Any, ...], out: Any)
     """One of the three maps on arrays in rows, as a plan binds it."""
     made = images.convolution(x.shape, w.shape, x.dtype, padding=((1, 1), (1, 1)))
     in_rows = door.Layouts(tuple(door.rows(one.ndim) for one in operands), (door.rows(out.ndim),))
-    lowering = getattr(images, map_name)(made, x.shape, in_rows, current_target())
+    lowering = getattr(images, map_name)(made, x.shape, in_rows, this_cpu())
     return lowering.bind(operands, [out], [empty_aligned((size,), np.uint8) for size in lowering.scratch])
 
 

@@ -2,6 +2,7 @@
 
 stubs      what editors know of `tg.ops`
 cards      conformance cards of built-in ops that say something else than their ops declare (laws and mutants run)
+schema     of the data of a page, in the types that its script is checked against
 map        the rooms in `architecture.md`
 gallery    the pictures of `gallery.md`, and
 pictures   those of the README and of the other pages: look at what changed before you commit it
@@ -10,6 +11,8 @@ reference  PyTorch's numbers, only where it is named: needs the extra `reference
 
 from __future__ import annotations
 
+import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +31,17 @@ def cards() -> None:
         print(f"  card of {name}")
 
 
+def decisions() -> None:
+    path, number = ROOT / "docs" / "decisions.md", itertools.count(1)
+    text = re.sub(
+        r"\n+^## (?:\d+\. )?",
+        lambda _: f"\n\n## {next(number)}. ",
+        path.read_text(encoding="utf-8"),
+        flags=re.M,
+    )
+    path.write_text(text, encoding="utf-8")
+
+
 def command(*words: str) -> Callable[[], object]:
     """Runs Python on a script or module of its own."""
     return lambda: subprocess.run([sys.executable, *words], cwd=ROOT, check=True)
@@ -36,7 +50,9 @@ def command(*words: str) -> Callable[[], object]:
 RENEWED: dict[str, Callable[[], object]] = {
     "stubs": command("-m", "tinygraph.scaffold.stubs"),
     "cards": cards,
+    "schema": command("-m", "tinygraph.drawing.page.typescript"),
     "map": command("docs/make_map.py"),
+    "decisions": decisions,
     "gallery": command("docs/make_gallery.py"),
     "pictures": command("docs/make_pictures.py"),
     "reference": command("-m", "tests.reference.make_fixtures"),

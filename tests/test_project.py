@@ -3,13 +3,17 @@
 What the code computes is tested elsewhere.
 """
 
+import ast
 import re
+import runpy
 import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tinygraph.compiler.compiled import COMPILE_PASSES
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("tinygraph", "ops/tinygraph_ops")
@@ -55,7 +59,7 @@ def test_readme_opens_with_its_two_commands():
         "tinygraph demo",
     ):
         assert step in install_and_demo
-    assert "pytest" in run_tests
+    assert run_tests == ". .venv/bin/activate && pytest -n auto\n"
 
 
 def test_ci_has_no_commands_of_its_own_for_what_the_readme_says():
@@ -109,3 +113,88 @@ def test_architecture_map_names_what_is_there_and_nothing_else():
     assert sorted(name for name in named if not (ROOT / name).exists()) == [], (
         "on the map, but not in the tree"
     )
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def contracts_of_layers() -> dict:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (contract,) = (one for one in contracts["contracts"] if one["type"] == "layers")
+    return contract
+
+
+def test_the_map_is_as_it_is_made():
+    module = runpy.run_path(str(ROOT / "docs" / "make_map.py"))
+    missing = [line for line in module["lines"]() if line not in ARCHITECTURE.splitlines()]
+    assert not missing, "run `python docs/renew.py map`"
+
+
+def test_the_map_goes_from_the_lowest_layer_to_the_highest():
+    order = [
+        name.removesuffix(".py") for name in runpy.run_path(str(ROOT / "docs" / "make_map.py"))["LAYERS"]
+    ]
+    layers = [
+        {one.strip().strip("()") for one in layer.split("|")} for layer in contracts_of_layers()["layers"]
+    ]
+    height = {name: -i for i, layer in enumerate(layers) for name in layer}
+    assert set(order) == set(height)
+    assert [height[name] for name in order] == sorted(height.values())
+
+
+def test_the_doors_are_those_that_the_layers_leave_open():
+    section = ARCHITECTURE.partition("## Doors")[2].partition("\n## ")[0]
+    written = set(re.findall(r"^- `([^`]+)`:", section, re.MULTILINE))
+    open_doors = {one.replace("tinygraph.", "") for one in contracts_of_layers()["ignore_imports"]}
+    assert written == open_doors
+
+
+def test_passes_are_written_down_in_the_order_in_which_they_run():
+    section = ARCHITECTURE.partition("The order:")[2].partition(".\n")[0]
+    assert re.findall(r"`(\w+)`", section) == [one.__name__ for one in COMPILE_PASSES]
+
+
+def test_what_would_go_somewhere_goes_to_places_that_are_there():
+    section = ARCHITECTURE.partition("## Where would it go?")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 16
+    for row in rows:
+        places = re.findall(r"`((?:tinygraph|ops|tests|docs)/[\w./]*)`( \(waiting\))?", row)
+        assert places, row
+        for place, waiting in places:
+            assert (ROOT / place).exists() != bool(waiting), f"{place} in the row {row}"
+
+
+# Words that name several files by intent: a family's two files, a package's public function, a topic of ops and layers,
+# and what laws or commands are about.
+SHARED = {
+    "ops", "kernels", "front", "convolution", "normalization", "pooling", "embedding", "indexing", "graphs", "values",
+    "module", "choosing", "losses", "views",
+}  # fmt: skip
+
+
+def test_one_word_names_one_class_and_one_file():
+    classes: dict[str, list[str]] = {}
+    files: dict[str, list[str]] = {}
+    for source in SOURCES:
+        for path in sorted((ROOT / source).rglob("*.py")):
+            parts = path.relative_to(ROOT).parts
+            if "templates" in parts or "drawing" in parts or path.name == "__main__.py":
+                continue
+            name = path.relative_to(ROOT).as_posix()
+            files.setdefault(path.parent.name if path.name == "__init__.py" else path.stem, []).append(name)
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    classes.setdefault(node.name, []).append(f"{name}:{node.lineno}")
+    assert {name: places for name, places in classes.items() if len(places) > 1} == {}
+    assert {name for name, places in files.items() if len(places) > 1} - SHARED == set()
+
+
+def test_decisions_are_numbered_and_have_one_form():
+    text = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    entries = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert [entry.partition(". ")[0] for entry in entries] == [str(i + 1) for i in range(len(entries))]
+    for entry in entries:
+        words = re.findall(r"^\*\*(\w+)\.\*\* \S", entry, re.MULTILINE)
+        assert words[:2] == ["Choice", "Rejected"], entry
+        assert set(words[2:]) <= {"Reason", "Price"}, entry

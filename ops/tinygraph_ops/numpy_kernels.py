@@ -40,7 +40,7 @@ def numpy_lowering(make: Make, name: str, *scratch: ArrayType, **settings: Any) 
 def lower_by(make: Make, name: str = "") -> Callable[..., Lowering]:
     """A lowering rule for an op whose NumPy kernel needs no scratch memory."""
 
-    def lowered(types: Types, layouts: Any, target: Any, **settings: Any) -> Lowering:
+    def lowered(types: Types, layouts: Any, cpu: Any, **settings: Any) -> Lowering:
         return numpy_lowering(make, name or f"NumPy {make.__name__.removeprefix('make_')}", **settings)
 
     return lowered

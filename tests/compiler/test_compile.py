@@ -51,7 +51,9 @@ def twins(build, make_optimizer):
     pair = []
     for _ in range(2):
         tg.manual_seed(0)
-        model = build()
+        model = (
+            build().double()
+        )  # sums in another order are other numbers in single precision, which training amplifies
         pair.append((model, make_optimizer(model.parameters())))
     return pair
 

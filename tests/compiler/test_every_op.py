@@ -37,16 +37,17 @@ def assert_close(found, expected, bound):
         assert difference <= bound * max(scale, 1e-3)
 
 
-@pytest.fixture(params=[contextlib.nullcontext, numpy_kernels], ids=["all kernels", "numpy kernels"])
-def kernels(request):
-    with request.param():
-        yield
-
-
-@pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize(
+    ("kernels", "dtype"),
+    [
+        *((contextlib.nullcontext, dtype) for dtype in BOUNDS),
+        (numpy_kernels, "float64"),
+        pytest.param(numpy_kernels, "float32", marks=pytest.mark.slow),
+    ],
+    ids=["all kernels-float64", "all kernels-float32", "numpy kernels-float64", "numpy kernels-float32"],
+)
 @pytest.mark.parametrize(("op", "sample"), CASES)
-def test_compiled_equals_eager(op, sample, dtype):
+def test_compiled_equals_eager(op, sample, dtype, kernels):
     operands = [x.astype(dtype) if x is not None and x.dtype == float else x for x in sample.operands]
     if dtype != "float64" and all(x is None or x.dtype != dtype for x in operands):
         pytest.skip("no operand of this dtype")
@@ -61,7 +62,7 @@ def test_compiled_equals_eager(op, sample, dtype):
             full[i] = array
         return op(*full, **sample.settings)
 
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), kernels():
         expected = flat(call(*given))
         assert_close(flat(tg.compile(call)(*given)), expected, BOUNDS[dtype])
 

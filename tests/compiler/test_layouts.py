@@ -7,7 +7,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import kernels
-from tinygraph.compiler.choosing import kernel_target
+from tinygraph.compiler.choosing import kernel_cpu
 from tinygraph.compiler.layouts import choose_layouts
 from tinygraph.core.node import Leaf
 from tinygraph.kernels.lowering import Layout, channels_last, rows
@@ -21,7 +21,7 @@ def layouts_of(function, *inputs):
     """The layout of each op's first result by op name, and of the inputs by their name; rows are left out."""
     graph = tg.capture(function, *inputs)
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
-    chosen, _ = choose_layouts(nodes, graph.inputs, kernel_target(exact=True))
+    chosen, _ = choose_layouts(nodes, graph.inputs, kernel_cpu(exact=True))
     named = {node.op.name: id(node) for node in nodes} | {leaf.name: id(leaf) for leaf in graph.inputs}
     return {name: chosen[key, 0] for name, key in named.items() if (key, 0) in chosen}
 

@@ -1,4 +1,7 @@
-"""Each op's own kernel against its forward: arrays of any strides, results over others, operands that changed."""
+"""Each op's own kernel against its forward at its edges, and NumPy's kernels, which run where llvmlite is missing.
+
+What kernels write for an op's samples is held by the law "own kernel", which runs with the laws.
+"""
 
 import contextlib
 import tracemalloc
@@ -11,18 +14,18 @@ from tinygraph import nn, optim
 from tinygraph.cli.bench.candidates import data, our_model, training_step
 from tinygraph.cli.bench.command import numpy_kernels
 from tinygraph.cli.bench.workloads import WORKLOADS
-from tinygraph.compiler.choosing import kernel_target
 from tinygraph.core.op import Op
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.types import type_of
 from tinygraph.errors import OpError
-from tinygraph.kernels.lowering import Layouts, Types, channels_last, rows
+from tinygraph.kernels.lowering import Layouts, Types
+from tinygraph.testing.laws.kernels import check_kernel
+from tinygraph.testing.trial import Trial
 
-SAMPLES = [
-    pytest.param(op, sample.operands, sample.settings, id=f"{op.name}-{i}")
+LOWERED = [
+    op
     for op in registry.all_ops()
     if isinstance(op, Op) and op.lowering is not None and op.package == "tinygraph_ops"
-    for i, sample in enumerate(op.samples)
 ]
 rng = np.random.default_rng(0)
 EDGES = [  # what samples leave out
@@ -91,94 +94,23 @@ EDGES = [
 ]
 
 
-def in_rows(value):
-    return np.array(value)
-
-
-def strided(value):
-    """Every other element along each axis, the last of them backwards."""
-    value = np.array(value)
-    if not value.ndim:
-        return value
-    block = np.full([2 * size for size in value.shape], 77).astype(value.dtype)
-    view = block[tuple(slice(None, None, 2) for _ in value.shape)]
-    view = view[..., ::-1]
-    view[...] = value
-    return view
-
-
-def haloed(value):
-    """Channels last, zeros around each image."""
-    value = np.asarray(value)
-    if value.ndim < 3:
-        return np.array(value, order="F")
-    layout = channels_last(value.ndim, [(1, 2)] * (value.ndim - 2))
-    inside = layout.inside(
-        np.zeros(layout.size(value.shape) + 64, value.dtype)[: layout.size(value.shape)], value.shape
-    )
-    inside[...] = value
-    return inside
-
-
 @pytest.fixture(params=[contextlib.nullcontext, numpy_kernels], ids=["all kernels", "numpy kernels"])
 def kernels(request):
     with request.param():
         yield
 
 
-def other_numbers(x):
-    """What a later run may find: other floats, the same integers and conditions."""
-    return x[::-1] * 0.75 if isinstance(x, np.ndarray) and x.ndim and x.dtype.kind == "f" else x
-
-
-def flat(made):
-    return [np.asarray(one) for one in (made if isinstance(made, tuple) else (made,))]
-
-
-def assert_same(found, wanted, bound):
-    assert found.dtype == wanted.dtype
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
-    exact = ~np.isfinite(wanted)
-    np.testing.assert_array_equal(found[exact], wanted[exact])
-    error = np.linalg.norm((found[~exact].astype(complex) - wanted[~exact]).ravel())
-    assert error <= bound * max(np.linalg.norm(wanted[~exact].astype(complex).ravel()), 1e-3)
-
-
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("place", [in_rows, strided, haloed])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("op", "operands", "settings"), [*SAMPLES, *EDGES])
-def test_kernel_writes_what_the_forward_gives(op, operands, settings, dtype, place):
-    settings = {name: op.setting(settings, name) for name in op.signature.settings}
-    operands = [x.astype(dtype) if isinstance(x, np.ndarray) and x.dtype == float else x for x in operands]
-    with np.errstate(all="ignore"):
-        expected = flat(op.forward(*operands, **settings))
-    known = Types(tuple(None if x is None else type_of(x) for x in operands), tuple(map(type_of, expected)))
-    inputs = [place(x) if isinstance(x, np.ndarray) else x for x in operands]
-    outputs = [place(np.full(one.shape, 3).astype(one.dtype)) for one in expected]
-    anywhere = Layouts(
-        tuple(_layout(x, known) for x, known in zip(inputs, known.inputs, strict=True)),
-        tuple(map(_layout, outputs, known.outputs)),
-    )
-    lowering = op.lowering(known, anywhere, kernel_target(), **settings)
-    run = lowering and lowering.bind(inputs, outputs, [np.full(n, 255, np.uint8) for n in lowering.scratch])
-    if not run:
-        pytest.skip("no kernel for these arrays: the forward runs")
-    for change in (lambda x: x, other_numbers):
-        for array, x in zip(inputs, operands, strict=True):
-            if isinstance(array, np.ndarray):
-                array[...] = change(x)
-        with np.errstate(all="ignore"):
-            wanted = flat(op.forward(*map(change, operands), **settings))
-            run()
-        for found, one in zip(outputs, wanted, strict=True):
-            assert_same(found, one, {"float64": 1e-12, "float32": 2e-5}[dtype])
+@pytest.mark.parametrize(("op", "operands", "settings"), EDGES)
+def test_kernels_write_what_the_forward_gives_at_edges(op, operands, settings):
+    check_kernel(op, Trial(op, operands, settings), by_norm=True)
 
 
-def _layout(array, known):
-    """What a plan says of an array: that it lies in rows, or nothing."""
-    in_rows = known is not None and isinstance(array, np.ndarray) and array.flags.c_contiguous
-    return rows(array.ndim) if in_rows else None
+@pytest.mark.parametrize("op", LOWERED, ids=lambda op: op.name)
+def test_kernels_of_numpy_write_what_the_forward_gives(op):
+    with numpy_kernels():
+        for sample in op.samples:
+            check_kernel(op, Trial.of(op, sample))
 
 
 @pytest.mark.parametrize(

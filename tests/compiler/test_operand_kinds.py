@@ -2,7 +2,7 @@
 
 The operands of each op's samples are cast to each dtype, made empty, or taken apart into single numbers; elementwise
 ops stand in a chain that the compiler joins into one loop, and get hard points besides. Signs of zeros and nan count;
-an op that refuses its operands does so compiled as well.
+an op that refuses its operands does so compiled as well. Kinds that rarely differ from another one's are slow tests.
 """
 
 import warnings
@@ -86,7 +86,12 @@ def shapes_of(op):
     return next(one for one in op.samples if all(x is not None for x in one.operands))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+def some_slow(kinds, fast):
+    """Parameters of which all but some are slow tests."""
+    return [one if one in fast else pytest.param(one, marks=pytest.mark.slow) for one in kinds]
+
+
+@pytest.mark.parametrize("dtype", some_slow(DTYPES, {"bool", "uint8", "float16", "float32", "float64"}))
 @pytest.mark.parametrize("op", POINTWISE, ids=lambda op: op.name)
 def test_hard_points_in_one_loop(op, dtype):
     """All operands of one dtype, and each other dtype beside it, at hard points, each beside each."""
@@ -108,7 +113,10 @@ def test_hard_points_in_one_loop(op, dtype):
             assert_alike(results(call, *single), results(compiled, *single))
 
 
-@pytest.mark.parametrize("number", [0, 2, -1, 0.5, -0.0, np.inf, True])
+@pytest.mark.parametrize(
+    "number",
+    [0, -1, 0.5, True, *(pytest.param(number, marks=pytest.mark.slow) for number in (2, -0.0, np.inf))],
+)
 @pytest.mark.parametrize(
     "op", [one for one in POINTWISE if len(one.signature.operands) == 2], ids=lambda op: op.name
 )
@@ -149,7 +157,10 @@ def single(x):
     return np.asarray(x.ravel()[0]) if x is not None and x.size else x
 
 
-@pytest.mark.parametrize("kind", [*DTYPES, "empty", "0-d"])
+# as float64 and float32 they are compared in test_every_op.py, more closely
+@pytest.mark.parametrize(
+    "kind", some_slow([*DTYPES, "empty", "0-d"], {"bool", "int8", "float16", "empty", "0-d"})
+)
 @pytest.mark.parametrize("op", [one for one in OPS if one.kind != "random"], ids=lambda op: op.name)
 def test_samples_of_every_kind(op, kind):
     """The samples of every op, whatever it is, with operands of each kind."""

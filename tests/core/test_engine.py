@@ -133,6 +133,88 @@ def test_several_outputs_used_together_run_the_rule_once():
     assert len(seen) == 1
 
 
+def test_uses_of_one_output_of_several_add_up():
+    parts, seen = split()
+    x = leaf([1.0, 5.0])
+    _, double, _ = parts(x)
+    (double * 3 + double * [10.0, 20.0]).sum().backward()
+    assert seen[0][1].tolist() == [13.0, 23.0]
+    assert x.grad.tolist() == [26.0, 46.0]
+
+
+def test_a_real_operand_gets_the_real_part_of_what_its_rule_returns():
+    @op(kind="elementwise", declare=False)
+    def times(x):
+        return 2 * x
+
+    times.vjp("x")(lambda g: g * (2 + 3j))
+    x, z = leaf([1.0, 2.0]), leaf([1.0 + 1.0j])
+    times(x).sum().backward()
+    assert (x.grad.dtype, x.grad.tolist()) == (np.float64, [2.0, 2.0])
+    np.real(times(z)).sum().backward()
+    assert (z.grad.dtype, z.grad.tolist()) == (np.complex128, [2.0 + 3.0j])
+
+
+def test_a_complex_cotangent_of_a_real_output_is_refused():
+    x = leaf([1.0, 2.0])
+    with pytest.raises(DTypeError, match="imaginary part"):
+        (x * 2).backward([1j, 0])
+
+
+@pytest.mark.parametrize("found", [lambda g: (g,), lambda g: ()])
+def test_a_joint_rule_that_returns_too_little_is_named(found):
+    @op(kind="elementwise", declare=False)
+    def times(x, y):
+        return x * y
+
+    times.vjp("x", "y")(found)
+    with pytest.raises(RuleError, match="'times' must return a tuple with one entry per operand"):
+        times(leaf(2.0), leaf(3.0)).backward()
+
+
+def test_rules_of_operands_beside_the_path_do_not_run():
+    calls = []
+
+    @op(kind="elementwise", declare=False)
+    def times(x, y):
+        return x * y
+
+    times.vjp("x")(lambda g, y: calls.append("x") or g * y)
+    times.vjp("y")(lambda g, x: calls.append("y") or g * x)
+    beside = leaf(3.0)
+    assert tg.grad(lambda x: times(x, beside))(2.0) == 3.0
+    assert calls == ["x"]
+
+
+@pytest.mark.parametrize("part", [lambda y: y, lambda y: y[...], lambda y: y[::-1]])
+def test_writing_a_gradient_does_not_reach_what_a_node_saved(part):
+    @op(kind="elementwise", declare=False)
+    def times(x, y):
+        return x * y
+
+    times.vjp("x")(lambda g, y: part(y))
+    times.vjp("y")(lambda g, x: g * x)
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 3.0])
+    times(x, y).sum().backward()
+    x.grad[...] = 7.0
+    assert y.tolist() == [3.0, 3.0]
+    held = np.array([3.0, 3.0])
+    found = tg.grad(lambda x: np.sum(times(x, held)))(np.ones(2))
+    np.asarray(found)[...] = 7.0
+    assert held.tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("shape", [(3,), (1,), (4,)])
+def test_a_gradient_of_another_size_is_refused(shape):
+    @op(declare=False)
+    def twice(x):
+        return 2 * x
+
+    twice.vjp("x")(lambda g: np.ones(shape))
+    with pytest.raises(RuleError, match=r"'twice'.*returned shape"):
+        twice(leaf([1.0, 2.0])).sum().backward()
+
+
 def test_rules_run_only_where_a_gradient_is_wanted():
     calls = []
 

@@ -113,7 +113,7 @@ def test_the_page_tells_two_ops_of_one_name_apart():
     one, other = another("exp", 2.0), another("exp", 5.0)
     graph = tg.capture(lambda x: np.exp(one(other(x))), VECTOR)
     payload = Payload({}, {}, None, {id(node): i for i, node in enumerate(graph.nodes)}, {})
-    titles = [payload._op(node)["o"] for node in graph.nodes if node.op is not None]
+    titles = [payload._title(node.op) for node in graph.nodes if node.op is not None]
     assert len(set(titles)) == 3
     assert all(title.startswith("exp") for title in titles)
     assert set(payload.ops) == set(titles)

@@ -87,8 +87,8 @@ def arrays_kept(graph):
 def overlay_of(text, name):
     kind, data = re.search(r'<script type="([^"]+)" id="tinygraph-page">(.*?)</script>', text, re.S).groups()
     data = gzip.decompress(base64.b64decode(data)) if kind == "application/gzip" else data
-    (found,) = (one for one in json.loads(data)["overlays"] if one["n"] == name)
-    return found["a"]
+    (found,) = (one for one in json.loads(data)["overlays"] if one["name"] == name)
+    return found["amounts"]
 
 
 class TestOneNumberEverywhere:

@@ -466,3 +466,33 @@ def test_tensors_that_share_nothing_carry_nothing():
     x = leaf(np.ones(3))
     assert not hasattr(x * 2, "_shared")
     assert not hasattr(leaf(1.0) * 2, "_shared")
+
+
+def test_a_part_is_written_over_another_part():
+    for make in (
+        lambda: tg.tensor([1.0, 2.0, 3.0]),
+        lambda: tg.tensor([1.0, 2.0, 3.0], requires_grad=True) * 1,
+    ):
+        x = make()
+        x[0:2] = x[1:3]
+        assert x.tolist() == [2.0, 3.0, 3.0]
+        x[0] += 5.0
+        assert x.tolist() == [7.0, 3.0, 3.0]
+
+
+def test_each_of_many_views_sees_a_write():
+    x = tg.tensor(np.arange(40.0), requires_grad=True) * 1
+    views = [x[i : i + 1] for i in range(40)]
+    x[...] = 7.0
+    assert [one.item() for one in views] == [7.0] * 40
+
+
+def test_what_may_be_a_view_or_a_copy_is_not_read_after_a_write():
+    def program(x):
+        y = np.sin(x.T)
+        flat = y.reshape(-1)  # a view if y lies in rows
+        y += 1.0
+        return flat * 2
+
+    with pytest.raises(InPlaceError, match=r"was written, and whether 'reshape' made a view or a copy"):
+        tg.capture(program, np.ones((2, 3)))

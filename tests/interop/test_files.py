@@ -65,14 +65,14 @@ def test_a_model_runs_and_differentiates_as_before(model, batch, tmp_path, suffi
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_loaded_parameters_train(model, batch, tmp_path, suffix):
     again = reloaded(model, tmp_path, suffix)
-    before = float(again(*batch))
+    before = again(*batch).item()
     for _ in range(5):
         again(*batch).backward()
         for parameter in again.parameters:
             with tg.no_grad():
                 parameter -= 0.1 * parameter.grad.numpy()
             parameter.grad = None
-    assert float(again(*batch)) < before
+    assert again(*batch).item() < before
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -353,6 +353,33 @@ FAULTS = {
         lambda d: d["types"][0].update(shape=[2**40, 2**40]),
         r"types\[0\].*larger than any memory",
     ),
+    "as many dimensions as no array has": (
+        lambda d: d["types"][0].update(shape=[1] * 65),
+        r"length <= 64 - at `\$.types\[0\].shape`",
+    ),
+    "a vast dimension beside an empty one": (
+        lambda d: d["types"][0].update(shape=[0, 2**50]),
+        r"types\[0\].*larger than any memory",
+    ),
+    "a negative dimension": (lambda d: d["types"][0].update(shape=[-1, 2]), r"`int` >= 0.*types\[0\].shape"),
+    "a negative type": (lambda d: d["nodes"][3].update(types=[-1]), r"`int` >= 0.*nodes\[3\].types"),
+    "a name without an end": (
+        lambda d: d["nodes"][0].update(name="x" * 100_001),
+        r"length <= 100000 - at `\$.nodes\[0\].name`",
+    ),
+    "a Python number with a shape": (
+        lambda d: d["types"][0].update(weak=True),
+        "a Python number has no shape",
+    ),
+    "settings of a leaf": (
+        lambda d: d["nodes"][0].update(settings={"a": 1}),
+        r"nodes\[0\].*neither inputs nor",
+    ),
+    "an absent output": (lambda d: d.update(outputs=[None]), "outputs.*absent"),
+    "a text for a number": (
+        lambda d: d["nodes"][3].update(inputs=[2, {"number": "1"}]),
+        r"nodes\[3\].*must be a number or an array",
+    ),
     "a setting unknown": (
         lambda d: d["nodes"][4].update(settings={"axes": 0}),
         r"nodes\[4\].*no setting 'axes'",
@@ -384,6 +411,23 @@ FAULTS = {
         r"Expected `int.*\$.nodes\[2\].op",
     ),
 }
+
+
+@pytest.mark.parametrize("port", [-1, 2, 2**70])
+def test_an_output_that_an_op_does_not_have_is_refused(tmp_path, port):
+    path = tmp_path / "graph.json"
+    tg.capture(lambda x: np.split(x, 2)[1] * 2, np.ones(4)).save(path)
+    text = path.read_text()
+    description = json.loads(text)
+    number, node = next(
+        (i, one)
+        for i, one in enumerate(description["nodes"])
+        if any(isinstance(entry, list) for entry in one.get("inputs", ()))
+    )
+    node["inputs"] = [[entry[0], port] if isinstance(entry, list) else entry for entry in node["inputs"]]
+    path.write_text(json.dumps(description))
+    with pytest.raises(FileFormatError, match=rf"nodes\[{number}\].*{port}|malformed"):
+        tg.load(path)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.kernels.cpu import Target
+from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.images import lowerings
 from tinygraph.kernels.lowering import Layout, Layouts, Lowering, rows
 
@@ -79,7 +79,7 @@ def reference(case: Case) -> Reference:
 LAYOUTS = ("rows", "wanted", "wide", "strided")
 
 
-def each_map(case: Case, layout: str, target: Target, guard: Any) -> Iterator[tuple[Any, Any]]:
+def each_map(case: Case, layout: str, target: Cpu, guard: Any) -> Iterator[tuple[Any, Any]]:
     """What the lowerings of the three maps make of arrays in a layout, each with the exact result."""
     exact = reference(case)
     made = lowerings.convolution(

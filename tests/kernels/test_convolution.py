@@ -10,7 +10,7 @@ import pytest
 from tests.kernels.convolution_cases import LAYOUTS, Case, each_map, reference
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError, ShapeError
-from tinygraph.kernels.cpu import current_target
+from tinygraph.kernels.cpu import this_cpu
 from tinygraph.kernels.images import direct as direct
 from tinygraph.kernels.images import lowerings as images
 from tinygraph.kernels.images import packing as layouts
@@ -53,7 +53,7 @@ def assert_near(got: Any, exact: Any, dtype: str) -> None:
 
 def geometry(case: Case, spare: int) -> tuple[direct.Convolution, Planes]:
     """The convolution and the planes of its output's gradient, with halos wider than needed by `spare`."""
-    lanes = current_target().lanes(case.dtype)
+    lanes = this_cpu().lanes(case.dtype)
     source, target = planes(*case.size, case.inputs, lanes), planes(*case.results, case.outputs, lanes)
     made = direct.Convolution(
         source, target, case.kernel, case.stride, case.padding, case.dilation, case.dtype
@@ -104,7 +104,7 @@ def test_in_planes(case: Case, spare: int, guard: Any) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("case", [case for case in CASES if case.images])
 def test_on_arrays(case: Case, layout: str, guard: Any) -> None:
-    for got, wanted in each_map(case, layout, current_target()._replace(exact=True), guard):
+    for got, wanted in each_map(case, layout, this_cpu()._replace(exact=True), guard):
         assert_near(got, wanted, case.dtype)
 
 
@@ -116,7 +116,7 @@ def test_what_is_asked_for_needs_no_scratch_for_images() -> None:
     )
     assert made is not None
     free = Layouts((rows(4), rows(4), None), (rows(4),))
-    target = current_target()._replace(exact=True)
+    target = this_cpu()._replace(exact=True)
     asked = images.forward(made, x, free, target).layouts
     assert asked is not None
     assert asked.inputs[0] == channels_last(4, ((1, 1), (1, 1)))
@@ -172,7 +172,7 @@ def test_fully_connected_is_a_convolution_over_a_row_of_examples(
     batch: int, inputs: int, outputs: int, guard: Any
 ) -> None:
     rng = np.random.default_rng(0)
-    lanes = current_target().lanes("float32")
+    lanes = this_cpu().lanes("float32")
     made = direct.Convolution(planes(1, batch, inputs, lanes), planes(1, batch, outputs, lanes), (1, 1))
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((batch, inputs), (outputs, inputs)))
     weights = direct.forward_weights(made)
@@ -226,7 +226,7 @@ def test_errors_teach() -> None:
 def test_narrower_targets(name: str, case: Case, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAPH_TARGET", name)
     try:
-        assert current_target().name == name
+        assert this_cpu().name == name
     except SettingError:
         pytest.skip(f"this machine cannot run {name}")
     test_in_planes(case, 0, guard)

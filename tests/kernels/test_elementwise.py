@@ -100,7 +100,7 @@ UNARY: dict[str, Any] = {
     "log1p": np.log1p, "expm1": np.expm1, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "tan": np.tan,
     "arcsin": np.arcsin, "arccos": np.arccos, "arctan": np.arctan, "sinh": np.sinh, "cosh": np.cosh,
     "arcsinh": np.arcsinh, "arctanh": np.arctanh, "arccosh": np.arccosh, "cbrt": np.cbrt, "isnan": np.isnan,
-    "isinf": np.isinf, "isfinite": np.isfinite, "logical_not": np.logical_not,
+    "isinf": np.isinf, "isfinite": np.isfinite, "nan_to_num": np.nan_to_num, "logical_not": np.logical_not,
     "relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "silu": lambda x: x / (1 + np.exp(-x)), "softplus": lambda x: np.logaddexp(0, x),
     "log_sigmoid": lambda x: -np.logaddexp(0, -x), "leaky_relu": lambda x: np.where(x < 0, 0.01 * x, x),

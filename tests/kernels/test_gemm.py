@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,8 @@ import pytest
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.kernels import contractions, gemm
-from tinygraph.kernels.cpu import Target, current_target
-from tinygraph.kernels.gemm import Epilogue, Matrix, Product
+from tinygraph.kernels.cpu import Cpu, this_cpu
+from tinygraph.kernels.gemm import Matrix, Product, ProductEpilogue
 from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.program import ProgramBuilder
 from tinygraph.kernels.teams import Table
@@ -21,10 +23,10 @@ BOUND = 20  # roundings of random numbers, times the sum of the products' sizes,
 HARD = (1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 37)
 
 
-def restricted(name: str, monkeypatch: pytest.MonkeyPatch) -> Target:
+def restricted(name: str, monkeypatch: pytest.MonkeyPatch) -> Cpu:
     monkeypatch.setenv("TINYGRAPH_TARGET", name)
     try:
-        return current_target()
+        return this_cpu()
     except SettingError:
         pytest.skip(f"this machine cannot run {name}")
 
@@ -54,17 +56,17 @@ def described(a: Any, b: Any, out: Any) -> Product:
     return Product(*a.shape[:1], b.shape[1], a.shape[1], place(a), place(b), place(out), (), a.dtype.name)
 
 
-def scratch_like(product: Product, target: Target, guard: Any, threads: int = 1) -> Private:
-    size = gemm.scratch(product, target)
-    assert size <= gemm.most_scratch(product.rows, product.columns, product.depth, product.dtype, target)
+def scratch_like(product: Product, cpu: Cpu, guard: Any, threads: int = 1) -> Private:
+    size = gemm.scratch(product, cpu)
+    assert size <= gemm.most_scratch(product.rows, product.columns, product.depth, product.dtype, cpu)
     return Private([guard((size,), product.dtype) for _ in range(threads)])
 
 
-def check(a: Any, b: Any, out: Any, target: Target, guard: Any) -> None:
+def check(a: Any, b: Any, out: Any, cpu: Cpu, guard: Any) -> None:
     out[...] = np.nan
     product = described(a, b, out)
-    kernel = gemm.product_kernel(product, target=target)
-    kernel.bind(a, b, out, scratch_like(product, target, guard), span=1)()
+    kernel = gemm.product_kernel(product, cpu=cpu)
+    kernel.bind(a, b, out, scratch_like(product, cpu, guard), span=1)()
     exact, size = a.astype(float) @ b.astype(float), np.abs(a).astype(float) @ np.abs(b).astype(float)
     assert (np.abs(out - exact) <= BOUND * np.finfo(out.dtype).eps * size + 1e-300).all(), product
 
@@ -82,7 +84,7 @@ def test_shapes(ways: tuple[str, ...], dtype: str, guard: Any) -> None:
             matrix(rng, guard, *shape, dtype, way)
             for shape, way in zip(((m, k), (k, n), (m, n)), ways, strict=True)
         )
-        check(a, b, out, current_target(), guard)
+        check(a, b, out, this_cpu(), guard)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_shapes(ways: tuple[str, ...], dtype: str, guard: Any) -> None:
 def test_long_depths(shape: tuple[int, int, int], ways: tuple[str, str], guard: Any) -> None:
     rng, (m, k, n) = np.random.default_rng(k_of(shape)), shape
     a, b = matrix(rng, guard, m, k, "float32", ways[0]), matrix(rng, guard, k, n, "float32", ways[1])
-    check(a, b, guard((m, n), "float32"), current_target(), guard)
+    check(a, b, guard((m, n), "float32"), this_cpu(), guard)
 
 
 def k_of(shape: tuple[int, int, int]) -> int:
@@ -107,10 +109,10 @@ def k_of(shape: tuple[int, int, int]) -> int:
 def test_narrower_targets(
     name: str, ways: tuple[str, str], guard: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target, rng = restricted(name, monkeypatch), np.random.default_rng(1)
+    cpu, rng = restricted(name, monkeypatch), np.random.default_rng(1)
     for m, k, n in ((5, 7, 3), (33, 270, 21), (1, 40, 9), (9, 33, 1)):
         a, b = matrix(rng, guard, m, k, "float32", ways[0]), matrix(rng, guard, k, n, "float32", ways[1])
-        check(a, b, guard((m, n), "float32"), target, guard)
+        check(a, b, guard((m, n), "float32"), cpu, guard)
 
 
 def test_every_product_of_small_sizes(guard: Any) -> None:
@@ -121,21 +123,19 @@ def test_every_product_of_small_sizes(guard: Any) -> None:
             np.arange(k * n, dtype="float32").reshape(k, n),
         )
         out = guard((m, n), "float32")
-        check(guard.like(a), guard.like(b), out, current_target(), guard)
+        check(guard.like(a), guard.like(b), out, this_cpu(), guard)
         assert (out == a @ b).all()
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (3, 4, 0), (0, 0, 0)])
 def test_nothing_to_write(shape: tuple[int, int, int], guard: Any) -> None:
     m, k, n = shape
-    check(
-        guard((m, k), "float32"), guard((k, n), "float32"), guard((m, n), "float32"), current_target(), guard
-    )
+    check(guard((m, k), "float32"), guard((k, n), "float32"), guard((m, n), "float32"), this_cpu(), guard)
 
 
 def test_a_sum_of_nothing_is_zero(guard: Any) -> None:
     out = guard((3, 5), "float32")
-    check(guard((3, 0), "float32"), guard((0, 5), "float32"), out, current_target(), guard)
+    check(guard((3, 0), "float32"), guard((0, 5), "float32"), out, this_cpu(), guard)
     assert (out == 0).all()
 
 
@@ -144,7 +144,7 @@ def test_errors_do_not_grow_with_the_depth(guard: Any) -> None:
     k = 4096
     a, b, out = np.full((8, k), 0.1, np.float32), np.ones((k, 16), np.float32), guard((8, 16), "float32")
     product = described(a, b, out)
-    scratch = scratch_like(product, current_target(), guard)
+    scratch = scratch_like(product, this_cpu(), guard)
     gemm.product_kernel(product).bind(a, b, out, scratch, span=1)()
     exact = k * float(np.float32(0.1))
     chain = np.add.accumulate(a[0])[-1]
@@ -160,9 +160,9 @@ def test_threads(shape: tuple[int, int, int], threads: int, guard: Any) -> None:
     for way in ("rows", "columns"):
         a, b = matrix(rng, guard, m, k, "float32", "rows"), matrix(rng, guard, k, n, "float32", way)
         out, alone = guard((m, n), "float32"), guard((m, n), "float32")
-        check(a, b, alone, current_target(), guard)
+        check(a, b, alone, this_cpu(), guard)
         product = described(a, b, out)
-        scratch = scratch_like(product, current_target(), guard, threads)
+        scratch = scratch_like(product, this_cpu(), guard, threads)
         bound = gemm.product_kernel(product).bind(a, b, out, scratch, span=1)
         Table([bound, bound], threads)()
         assert (out == alone).all()
@@ -192,8 +192,8 @@ def test_epilogues(guard: Any) -> None:
         )
         operands = (Matrix(0, 1, (0,)), place(residual), place(mask))
         product = described(a, b, out)
-        kernel = gemm.product_kernel(product, Epilogue(build.program(kept), operands))
-        scratch = scratch_like(product, current_target(), guard)
+        kernel = gemm.product_kernel(product, ProductEpilogue(build.program(kept), operands))
+        scratch = scratch_like(product, this_cpu(), guard)
         kernel.bind(a, b, out, scratch, offset, residual, mask, span=1)()
         exact = a.astype(float) @ b + offset + residual
         np.testing.assert_allclose(out, np.where(mask, np.maximum(exact, 0), -1), rtol=1e-5, atol=1e-4)
@@ -227,7 +227,7 @@ def test_contractions(formula: str, left: Any, right: Any, guard: Any) -> None:
     exact = np.einsum(formula, x, y)
     out = guard(exact.shape, "float64")
     terms = formula.replace("->", ",").split(",")
-    lowering = contractions.lowering(terms, (left, right, exact.shape), "float64", current_target())
+    lowering = contractions.lowering(terms, (left, right, exact.shape), "float64", this_cpu())
     assert lowering is not None
     run = lowering.bind([x, y], [out], [np.full(size, 255, np.uint8) for size in lowering.scratch])
     assert run is not None
@@ -242,7 +242,7 @@ def test_contractions(formula: str, left: Any, right: Any, guard: Any) -> None:
 def test_what_is_no_product(formula: str, left: Any, right: Any) -> None:
     shape = np.einsum(formula, np.zeros(left), np.zeros(right)).shape
     terms = formula.replace("->", ",").split(",")
-    assert contractions.lowering(terms, (left, right, shape), "float64", current_target()) is None
+    assert contractions.lowering(terms, (left, right, shape), "float64", this_cpu()) is None
 
 
 def test_strides_that_are_not_for_it(guard: Any) -> None:
@@ -252,3 +252,47 @@ def test_strides_that_are_not_for_it(guard: Any) -> None:
     odd = np.zeros(3 * 4 * 9, np.uint8)
     crooked = np.ndarray((3, 4), "float64", odd, strides=(36, 9))
     assert contractions.product_of(("ij", "jk", "ik"), [crooked, np.ones((4, 2)), np.ones((3, 2))]) is None
+
+
+_AT_THE_EDGE = """
+import ctypes, itertools, mmap
+import numpy as np
+from tests.kernels.test_gemm import HARD, described
+from tinygraph.kernels import gemm, losses
+
+library = ctypes.CDLL(None, use_errno=True)
+page = mmap.PAGESIZE
+
+def edge(values, front):
+    size = -(-values.nbytes // page) * page
+    memory = mmap.mmap(-1, size + 2 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for place in (start, start + page + size):
+        assert library.mprotect(ctypes.c_void_p(place), ctypes.c_size_t(page), 0) == 0
+    offset = page if front else page + size - values.nbytes
+    array = np.frombuffer(memory, values.dtype, values.size, offset).reshape(values.shape)
+    array[...] = values
+    return array
+
+rng = np.random.default_rng(0)
+for turned, front in itertools.product(itertools.product((False, True), repeat=2), (False, True)):
+    for m, k, n in [(5, 7, 3), (13, 31, 17), (1, 37, 9), (17, 300, 1), (31, 8, 33), (2, 1, 2)]:
+        a, b = (rng.standard_normal(shape[::-1] if t else shape).astype("float32")
+                for shape, t in zip(((m, k), (k, n)), turned))
+        a, b = (edge(x, front).T if t else edge(x, front) for x, t in zip((a, b), turned))
+        out = edge(np.zeros((m, n), "float32"), front)
+        product = described(a, b, out)
+        scratch = edge(np.zeros(max(1, gemm.scratch(product)), "float32"), front)
+        gemm.product_kernel(product).bind(a, b, out, scratch, span=1)()
+        np.testing.assert_allclose(out, a.astype(float) @ b, rtol=1e-4, atol=1e-4)
+print("no stray access")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects pages with Linux's constants")
+def test_nothing_is_touched_outside_the_arrays() -> None:
+    """Arrays that end, or begin, at a page that may be neither read nor written; in a process that may die of it."""
+    done = subprocess.run(
+        [sys.executable, "-c", _AT_THE_EDGE], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout == "no stray access\n", (done.returncode, done.stderr)

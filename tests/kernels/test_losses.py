@@ -9,7 +9,7 @@ import pytest
 
 from tinygraph.errors import SettingError
 from tinygraph.kernels import losses
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.losses import Rows
 from tinygraph.kernels.teams import Table
 
@@ -40,7 +40,7 @@ def check(
     ignored: int = -100,
     padding: int = 0,
     threads: int = 1,
-    target: Target | None = None,
+    cpu: Cpu | None = None,
 ) -> None:
     rng = np.random.default_rng(rows * 100 + classes)
     wide = guard((rows, classes + padding), dtype)
@@ -54,14 +54,14 @@ def check(
     cotangent, own = guard((), dtype, 2.0), guard.like(rng.standard_normal(rows).astype(dtype))
     separate = guard((rows, classes), dtype)
     kernels = [
-        losses.losses(made, 1, target=target).bind(logits, labels, each, flag, span=rows),
-        losses.total(made, True, target=target).bind(each, labels, mean, counts=[rows]),
-        losses.total(made, False, target=target).bind(each, labels, summed, counts=[rows]),
-        losses.counted(made, target=target).bind(labels, number, counts=[rows]),
-        losses.gradient(made, classes, 0, True, target=target).bind(
+        losses.losses(made, 1, cpu=cpu).bind(logits, labels, each, flag, span=rows),
+        losses.total(made, True, cpu=cpu).bind(each, labels, mean, counts=[rows]),
+        losses.total(made, False, cpu=cpu).bind(each, labels, summed, counts=[rows]),
+        losses.counted(made, cpu=cpu).bind(labels, number, counts=[rows]),
+        losses.gradient(made, classes, 0, True, cpu=cpu).bind(
             logits, labels, cotangent, number, slopes, flag, span=rows
         ),
-        losses.gradient(made, classes, 1, False, target=target).bind(
+        losses.gradient(made, classes, 1, False, cpu=cpu).bind(
             logits, labels, own, number, separate, flag, span=rows
         ),
     ]
@@ -98,11 +98,11 @@ def test_threads(rows: int, threads: int, guard: Any) -> None:
 def test_narrower_targets(name: str, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAPH_TARGET", name)
     try:
-        target = current_target()
+        target = this_cpu()
     except SettingError:
         pytest.skip(f"this machine cannot run {name}")
-    check(7, 11, guard, target=target, smoothing=0.3)
-    check(7, 11, guard, target=target, dtype="float64")
+    check(7, 11, guard, cpu=target, smoothing=0.3)
+    check(7, 11, guard, cpu=target, dtype="float64")
 
 
 def test_all_of_the_target_uniform(guard: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.kernels import elementwise
-from tinygraph.kernels.cpu import current_target
+from tinygraph.kernels.cpu import this_cpu
 from tinygraph.kernels.program import ProgramBuilder
 
 
@@ -94,7 +94,7 @@ def test_gelu_and_softplus(dtype: str, bound: float) -> None:
 def test_narrower_targets(name: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAPH_TARGET", target)
     try:
-        current_target()
+        this_cpu()
     except SettingError:
         pytest.skip(f"this machine cannot run {target}")
     test_accuracy(name, "float32")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinygraph.errors import SettingError
-from tinygraph.kernels.cpu import current_target
+from tinygraph.kernels.cpu import this_cpu
 from tinygraph.kernels.machine_code import compile_kernel
 from tinygraph.kernels.teams import Table
 
@@ -47,10 +47,10 @@ def test_the_wrong_number_of_arrays_is_refused() -> None:
 
 def test_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAPH_TARGET", "generic")
-    assert current_target().lanes(np.float32) == 4
+    assert this_cpu().lanes(np.float32) == 4
     monkeypatch.setenv("TINYGRAPH_TARGET", "abacus")
     with pytest.raises(SettingError, match=r"TINYGRAPH_TARGET is 'abacus'; this machine can run: .*generic"):
-        current_target()
+        this_cpu()
 
 
 def test_importing_the_package_does_not_import_llvmlite() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kernels.convolution_cases import LAYOUTS, Case, each_map
 from tinygraph.errors import SettingError, ShapeError
-from tinygraph.kernels.cpu import current_target
+from tinygraph.kernels.cpu import this_cpu
 from tinygraph.kernels.images import direct, lowerings, winograd
 from tinygraph.kernels.images.planes import Planes
 
@@ -45,7 +45,7 @@ def described(case: Case) -> direct.Convolution:
 @pytest.mark.parametrize("case", CASES)
 def test_on_arrays(case: Case, layout: str, guard: Any) -> None:
     assert winograd.choose_tiling(described(case), case.images) is not None
-    for got, wanted in each_map(case, layout, current_target(), guard):
+    for got, wanted in each_map(case, layout, this_cpu(), guard):
         assert np.abs(got - wanted).max() <= BOUND * np.abs(wanted).max()
 
 
@@ -54,7 +54,7 @@ def test_on_arrays(case: Case, layout: str, guard: Any) -> None:
 def test_narrower_targets(case: Case, name: str, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAPH_TARGET", name)
     try:
-        target = current_target()
+        target = this_cpu()
     except SettingError:
         pytest.skip(f"this machine cannot run {name}")
     for got, wanted in each_map(case, "wanted", target, guard):
@@ -78,7 +78,7 @@ def test_where_it_does_not_serve(case: Case) -> None:
 
 def test_exact_targets_leave_it_out() -> None:
     made = described(CASES[0])
-    assert winograd.choose_tiling(made, 2, current_target()._replace(exact=True)) is None
+    assert winograd.choose_tiling(made, 2, this_cpu()._replace(exact=True)) is None
 
 
 def test_integers_come_out_to_the_last_digit_that_the_transforms_leave() -> None:
@@ -87,7 +87,7 @@ def test_integers_come_out_to_the_last_digit_that_the_transforms_leave() -> None
     x, kernel = np.zeros((1, 16, 8, 8), np.float32), np.zeros((16, 16, 3, 3), np.float32)
     x[0, 3, 2, 5], kernel[7, 3, 0, 2] = 3, 5
     free = lowerings.Layouts((lowerings.rows(4), lowerings.rows(4), None), (lowerings.rows(4),))
-    lowering = lowerings.forward(made, x.shape, free, current_target())
+    lowering = lowerings.forward(made, x.shape, free, this_cpu())
     out = np.empty((1, 16, 8, 8), np.float32)
     run = lowering.bind([x, kernel, None], [out], [np.empty(n, np.uint8) for n in lowering.scratch])
     assert run is not None

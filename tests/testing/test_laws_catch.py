@@ -3,6 +3,7 @@
 import importlib
 import io
 import itertools
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -435,6 +436,52 @@ def _():
         return Lowering(bind)
 
     return made
+
+
+def lowered_sine(kernel, **lowering):
+    """sin with a kernel: `kernel(x, out, scratch)` makes the function that a plan calls."""
+    made = sine()
+
+    @made.lower
+    def lower(types, layouts, target):
+        return Lowering(lambda inputs, outputs, scratch: kernel(inputs[0], outputs[0], scratch), **lowering)
+
+    return made
+
+
+@breaks("own kernel", "output 0 of the kernel differs")
+def _():  # right where operands lie in rows
+    return lowered_sine(
+        lambda x, out, scratch: (
+            lambda: (
+                np.sin(np.ndarray(x.shape, x.dtype, x), out=out) if x.flags.c_contiguous else out.fill(0.5)
+            )
+        )
+    )
+
+
+@breaks("own kernel", "output 0 of the kernel differs")
+def _():  # right where results lie in rows
+    return lowered_sine(lambda x, out, scratch: lambda: out.ravel(order="K").put(range(out.size), np.sin(x)))
+
+
+@breaks("own kernel", "output 0 of the kernel differs")
+def _():  # right for the operands that were there when it was bound
+    return lowered_sine(lambda x, out, scratch: partial(np.copyto, out, np.sin(x)))
+
+
+@breaks("own kernel", "output 0 of the kernel differs")
+def _():  # right where scratch memory holds zeros
+    def kernel(x, out, scratch):
+        sums = scratch[0].view(np.float32)
+
+        def run():
+            np.sin(x, out=out)
+            out[...] += np.nan_to_num(sums[0], nan=1.0)
+
+        return run
+
+    return lowered_sine(kernel, scratch=(4,))
 
 
 @breaks("own emission", "what the op emits differs from its forward")

@@ -14,7 +14,7 @@ from tinygraph.core.engine import ancestors, fetch, part_of, rewrapped
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Leaf, Node, edge_node, edge_type, is_recorded, next_order
-from tinygraph.core.op import Op, Step
+from tinygraph.core.op import LiveRule, Op
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType
@@ -265,7 +265,7 @@ class _Run:
                     self.after_g.append((one, place))
 
 
-def _call(step: Step, g: Any, node: Node, position: int) -> Any:
+def _call(step: LiveRule, g: Any, node: Node, position: int) -> Any:
     assert step.rule is not None  # asked for only where there is a rule
     result = step.rule(g, *fetch(node, step, rewrapped(node)))
     return part_of(node, result, dict(step.targets)[position], step)

@@ -9,6 +9,7 @@ none.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -66,7 +67,7 @@ class Memory:
         in_place: updates that are written into a leaf's buffer, since no later node reads it, and that buffer.
         states: the same updates, each with its leaf.
         lent: the buffers of gradients that `.grad` will hold, each with the leaf that it is the gradient of.
-        objects: the buffers of objects: Python integers, which may be of any size, and Fractions.
+        objects: the buffers of Python's own objects: fractions, and integers, which may be of any size.
 
     Args:
         graph: in the order in which its nodes run.
@@ -237,10 +238,10 @@ class Memory:
             last[buffer] = end
         after: dict[int, int] = {}
         for i, results in self._takes_over.items():
-            for made, sources in results:
+            for result, sources in results:
                 source = next((one for one in sources if last[one] == i and one not in after), None)
                 if source is not None:
-                    after[source] = made
+                    after[source] = result
         later = set(after.values())
         elsewhere = {*self.states, *self.lent, *self.objects}
         found: list[Lifetime] = []
@@ -287,7 +288,7 @@ class Memory:
         for nbytes, start, end, _ in self.lifetimes:
             changes[start] += nbytes
             changes[end + 1] -= nbytes
-        return np.cumsum(changes, dtype=np.int64)[: len(self.nodes)].tolist()
+        return list(itertools.accumulate(changes))[: len(self.nodes)]
 
 
 def alive_bytes(graph: Graph) -> dict[int, int]:

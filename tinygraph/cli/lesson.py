@@ -12,7 +12,7 @@ import numpy as np
 import tinygraph as tg
 from tinygraph import nn
 from tinygraph.cli.network import first_convolution
-from tinygraph.cli.report.story import Array, Couples, Gradient
+from tinygraph.cli.report.story import Array, Couples, ElementGradient
 from tinygraph.cli.task import Labelled
 from tinygraph.core.state import read
 from tinygraph.explaining import explain
@@ -24,7 +24,7 @@ class Lesson(NamedTuple):
     image: Array
     label: int
     couples: Couples
-    gradient: Gradient
+    gradient: ElementGradient
 
 
 def make_lesson(network: nn.Sequential, examples: Labelled) -> Lesson:
@@ -60,7 +60,9 @@ def _couples(image: Array, convolution: Any, channel: int) -> Couples:
     return Couples((0, channel, i, j), patches[:, i, j], kernel)
 
 
-def _gradient(loss: tg.Tensor, weight: Any, element: tuple[int, ...], grid: tuple[int, ...]) -> Gradient:
+def _gradient(
+    loss: tg.Tensor, weight: Any, element: tuple[int, ...], grid: tuple[int, ...]
+) -> ElementGradient:
     impacts = explain(loss, wrt=weight, element=element)
     local, cotangent, contribution = np.zeros((3, *grid))
     for impact in impacts:
@@ -71,4 +73,6 @@ def _gradient(loss: tg.Tensor, weight: Any, element: tuple[int, ...], grid: tupl
             impact.contribution,
         )
     text = f"{impacts}\n\n{impacts.formula(limit=len(impacts))}"
-    return Gradient(impacts.label, element, impacts, local, cotangent, contribution, impacts.total, text)
+    return ElementGradient(
+        impacts.label, element, impacts, local, cotangent, contribution, impacts.total, text
+    )

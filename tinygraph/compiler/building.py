@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.analysis.memory import Memory
-from tinygraph.compiler.choosing import Kernel, choose_kernel, joined_calls, kernel_target, lower
+from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls, kernel_cpu, lower
 from tinygraph.compiler.layouts import Question, choose_layouts
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.places import Places
@@ -39,7 +39,7 @@ def build_plan(
         gradients_read: leaves whose `.grad` the graph reads, each with the tensor whose place that is copied to.
         exact: leave kernels out that round more than sums do.
     """
-    threads, target = get_threads(), kernel_target(exact)
+    threads, target = get_threads(), kernel_cpu(exact)
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
     layouts, asked = choose_layouts(nodes, graph.inputs, target)
     memory = Memory(graph, layouts)
@@ -140,7 +140,7 @@ class _Schedule:
         outputs = tuple(self._arrays[id(node), k] for k in range(len(node.output_types)))
         if runs_in_python(node):
             self._end_run()
-            kernel = Kernel(python_call(node, operands, outputs), f"Python {node.op.name}")
+            kernel = BoundKernel(python_call(node, operands, outputs), f"Python {node.op.name}")
         elif self._numbers.takes(node, operands, outputs, lowering):
             return
         else:
@@ -180,17 +180,18 @@ class _Schedule:
             if (id(node), i) not in self._places.cleared:
                 from tinygraph.kernels.images.lowerings import clear_halo
 
-                self.steps.append(Step(node, Kernel(clear_halo(array, layout), "clear halo"), ()))
+                self.steps.append(Step(node, BoundKernel(clear_halo(array, layout), "clear halo"), ()))
 
     def _read(self, key: Key, entry: Edge, node: Node) -> Any:
         """What a node reads: an array, or a generator."""
         types = edge_type(entry)
-        if types.__class__ is WeakType:
+        if isinstance(types, WeakType):
             dtype = _dtype_met(types, node)
             if dtype is not None:
                 return self._narrow(entry, dtype)
-        found = self._arrays.get(key)
-        return found if found is not None else entry.value
+        if isinstance(entry, Leaf) and entry.kind == "generator":
+            return entry.value
+        return self._arrays[key]
 
     def _narrow(self, entry: Edge, dtype: np.dtype[Any]) -> Array:
         """A Python number as an array of a dtype, filled by a step once the number is there."""
@@ -202,12 +203,12 @@ class _Schedule:
                 self.numbers_read.append(pair)
             else:
                 self._end_run()  # the number itself comes first
-                copy = Kernel(lambda: np.copyto(*pair, casting="unsafe"), "cast")
+                copy = BoundKernel(lambda: np.copyto(*pair, casting="unsafe"), "cast")
                 self.steps.append(Step(source, copy, (narrow,)))
         return self._narrowed[key, dtype]
 
 
-def _dtype_met(types: ArrayType, node: Node) -> np.dtype[Any] | None:
+def _dtype_met(types: WeakType, node: Node) -> np.dtype[Any] | None:
     """The dtype that a Python number takes where a node reads it; None where it is read as it is."""
     if "program" in node.op.facts or runs_in_python(node):
         return None

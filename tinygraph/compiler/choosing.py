@@ -17,7 +17,7 @@ from tinygraph.core.node import Node
 from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, calls_of
 
 
-class Kernel(NamedTuple):
+class BoundKernel(NamedTuple):
     """A bound kernel: what to call, and what it is called in tables."""
 
     run: Callable[[], Any]
@@ -49,7 +49,7 @@ def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scrat
     return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes)
 
 
-def kernel_target(exact: bool = False) -> Any:
+def kernel_cpu(exact: bool = False) -> Any:
     """The CPU that kernels are generated for, or None where none can be.
 
     Args:
@@ -57,9 +57,9 @@ def kernel_target(exact: bool = False) -> Any:
     """
     if not kernels.available():
         return None
-    from tinygraph.kernels.cpu import current_target
+    from tinygraph.kernels.cpu import this_cpu
 
-    return current_target()._replace(exact=exact)
+    return this_cpu()._replace(exact=exact)
 
 
 def choose_kernel(
@@ -68,22 +68,22 @@ def choose_kernel(
     outputs: Sequence[Array],
     lowering: Lowering | None = None,
     scratch: Sequence[Array] = (),
-) -> Kernel:
+) -> BoundKernel:
     """The kernel of a node, bound to its operands and outputs."""
     op = node.op
     if lowering is not None:
         run = lowering.bind(inputs, outputs, scratch)
         if run is not None:
-            return Kernel(run, lowering.name or f"{op.name} kernel")
+            return BoundKernel(run, lowering.name or f"{op.name} kernel")
     if len(outputs) == 1 and not any(one is None for one in inputs):
         twin = numpy_twin(node)
         if isinstance(twin, np.ufunc):
-            return Kernel(_ufunc_call(twin, inputs, outputs[0]), f"np.{twin.__name__}")
+            return BoundKernel(_ufunc_call(twin, inputs, outputs[0]), f"np.{twin.__name__}")
         if twin is not None:
-            return Kernel(
+            return BoundKernel(
                 functools.partial(twin, *inputs, **node.all_settings, out=outputs[0]), f"np.{twin.__name__}"
             )
-    return Kernel(
+    return BoundKernel(
         functools.partial(_copied, op.forward, inputs, node.settings, outputs), f"{op.name} forward"
     )
 

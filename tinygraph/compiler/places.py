@@ -58,7 +58,7 @@ class Places:
         self.elsewhere += [self._elsewhere(buffer) for buffer in memory.lent]
         for buffer in memory.objects:
             key, types = self._keys[buffer]
-            self.arrays[key] = np.full(types.shape, 0, object)
+            self.arrays[key] = np.zeros(types.shape, object)
         self.cleared: set[Key] = set()
         self.scratch: dict[int, list[Array]] = {}
         self._fill_arena(lowerings)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.analysis.memory import Memory
-from tinygraph.compiler.choosing import Kernel
+from tinygraph.compiler.choosing import BoundKernel
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock, leaf_lock
 from tinygraph.core.node import Key, Leaf, Node
@@ -40,7 +40,7 @@ class Step(NamedTuple):
     """
 
     node: Node
-    kernel: Kernel
+    kernel: BoundKernel
     outputs: tuple[Array, ...]
     nodes: tuple[Node, ...] = ()
 

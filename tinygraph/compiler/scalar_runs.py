@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.compiler.choosing import Kernel, choose_kernel
+from tinygraph.compiler.choosing import BoundKernel, choose_kernel
 from tinygraph.compiler.passes.fuse_elementwise import emits
 from tinygraph.core.node import Node
 from tinygraph.core.types import ArrayType
@@ -37,7 +37,7 @@ class ScalarRun:
         self._taken.append((node, taken, operands, outputs, lowering))
         return True
 
-    def finish(self) -> tuple[tuple[Node, ...], Kernel] | None:
+    def finish(self) -> tuple[tuple[Node, ...], BoundKernel] | None:
         """The nodes and one kernel for all of them, if there are any; starts anew."""
         taken, self._taken = self._taken, []
         if not taken:
@@ -57,7 +57,7 @@ class ScalarRun:
             for node, numbers, _, outputs, _ in taken
         ]
         run = scalars.bind(steps)
-        return tuple(node for node, *_ in taken), Kernel(run, f"generated, {len(taken)} numbers")
+        return tuple(node for node, *_ in taken), BoundKernel(run, f"generated, {len(taken)} numbers")
 
 
 def _numbers(node: Node, operands: Sequence[Any]) -> tuple[Any, ...] | None:

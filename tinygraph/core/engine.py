@@ -17,7 +17,7 @@ import numpy as np
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
-from tinygraph.core.op import Step
+from tinygraph.core.op import LiveRule
 from tinygraph.core.registry import ops
 from tinygraph.core.source import is_library
 from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
@@ -333,7 +333,7 @@ def for_reading(cotangent: Any) -> Any:
     return tuple(map(for_reading, cotangent)) if kind is tuple else cotangent
 
 
-def raise_named(error: Exception, node: Node, step: Step, given: str) -> NoReturn:
+def raise_named(error: Exception, node: Node, step: LiveRule, given: str) -> NoReturn:
     """Raise one of WRITE_ERRORS again; where the rule wrote into what it was given, with its name and its operand's."""
     if not isinstance(error, InPlaceError) and not any(sign in str(error) for sign in _SIGNS_OF_WRITING):
         raise error
@@ -373,7 +373,7 @@ def _source_id(entry: Any) -> int:
     return id(entry.node) if entry.__class__ is Port else id(entry)
 
 
-def fetch(node: Node, step: Step, saved: Any) -> list[Any]:
+def fetch(node: Node, step: LiveRule, saved: Any) -> list[Any]:
     """What a rule asked for: saved values, tuples of them for a variadic operand, settings."""
     arguments: list[Any] = []
     for argument in step.arguments:
@@ -388,7 +388,7 @@ def fetch(node: Node, step: Step, saved: Any) -> list[Any]:
     return arguments
 
 
-def part_of(node: Node, result: Any, place: int | None, step: Step) -> Any:
+def part_of(node: Node, result: Any, place: int | None, step: LiveRule) -> Any:
     if place is None:
         return result
     if not isinstance(result, tuple | list) or place >= len(result):

@@ -24,7 +24,7 @@ from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import RecordingError, StaleValueError, printable
 
 if TYPE_CHECKING:
-    from tinygraph.core.op import Op, Plan
+    from tinygraph.core.op import LiveRules, Op
     from tinygraph.core.tensor import Tensor
 
 # Kinds of ops whose result may share its operand's memory.
@@ -59,7 +59,7 @@ class Node:
     inputs: tuple[Any, ...]
     settings: dict[str, Any]
     types: ArrayType | tuple[ArrayType, ...]
-    plan: Plan
+    plan: LiveRules
     saved: tuple[Any, ...] | None
     versions: tuple[tuple[Any, Any], ...] | None
     place: Place

@@ -40,6 +40,7 @@ FACTS = (
     "join",
     "moves",
     "converts",
+    "spreads",
     "permutation",
     "transposed_product",
     "program",
@@ -106,8 +107,8 @@ class Rule(NamedTuple):
     asks: tuple[str, ...]
 
 
-class Step(NamedTuple):
-    """One live rule of a plan.
+class LiveRule(NamedTuple):
+    """One rule that is live.
 
     `targets` pairs an input's position with its place in the rule's result (None: the result itself). Each of
     `arguments` is a place in the saved values (an int; a tuple of them for a variadic operand), a setting's name, or
@@ -122,7 +123,7 @@ class Step(NamedTuple):
     position: int | None
 
 
-class Plan:
+class LiveRules:
     """Which rules are live for one pattern of wanted inputs, and what they keep.
 
     Attributes:
@@ -212,9 +213,9 @@ def _step(
     targets: tuple[tuple[int, int | None], ...],
     places: dict[tuple[str, int], int],
     count: int,
-) -> Step:
+) -> LiveRule:
     if rule is None:
-        return Step(None, targets, (), False, None)
+        return LiveRule(None, targets, (), False, None)
     arguments: list[int | tuple[int, ...] | str | None] = []
     for name in rule.asks:
         kept = tuple(places[key] for key in _kept(op, name, count) if key in places)
@@ -226,7 +227,7 @@ def _step(
             arguments.append(kept[0] if kept else None)
     simple = all(isinstance(argument, int) for argument in arguments)
     position, place = targets[0]
-    return Step(rule.function, targets, tuple(arguments), simple, position if place is None else None)
+    return LiveRule(rule.function, targets, tuple(arguments), simple, position if place is None else None)
 
 
 class Emission(NamedTuple):
@@ -330,6 +331,7 @@ class Op:
             row on an operand of that type; None if together they do nothing, NotImplemented if no one application does.
             "moves": True; the result has the elements of its operand, each once, in other places.
             "converts": True; it changes the dtype of each element, and nothing else.
+            "spreads": True; the result is its operand, repeated up to the setting `shape`.
             "permutation": f(settings, ndim) -> the order in which it puts the axes of an operand.
             "transposed_product": True; its result with the last two axes exchanged is what it makes of its operands,
             each so exchanged, in reverse order.
@@ -363,8 +365,8 @@ class Op:
     cost_rule: Callable[..., int] | None = None
     put: Callable[..., Any] | None = None
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
-    plans: dict[int, Plan] = field(default_factory=dict, repr=False)
-    tangent_plans: dict[int, Plan] = field(default_factory=dict, repr=False)
+    plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
+    tangent_plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
 
     __call__ = apply
 
@@ -409,13 +411,13 @@ class Op:
         """A setting's value, or its default."""
         return settings[name] if name in settings else self.signature.settings[name]
 
-    def plan(self, mask: int, count: int, tangents: bool) -> Plan:
+    def plan(self, mask: int, count: int, tangents: bool) -> LiveRules:
         """The live rules for the inputs in `mask`, worked out once."""
         plans = self.tangent_plans if tangents else self.plans
         key = mask | 1 << count
         found = plans.get(key)
         if found is None:
-            found = plans[key] = Plan(self, mask, count, tangents)
+            found = plans[key] = LiveRules(self, mask, count, tangents)
         return found
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygraph.core.modes import Place
 from tinygraph.core.node import Node, Port, is_recorded, next_order
-from tinygraph.core.op import Op, Plan
+from tinygraph.core.op import LiveRules, Op
 from tinygraph.core.types import ArrayType
 
 
@@ -46,7 +46,7 @@ def make_node(
     return new
 
 
-def _plan(op: Op, inputs: tuple[Any, ...], like: Node) -> Plan:
+def _plan(op: Op, inputs: tuple[Any, ...], like: Node) -> LiveRules:
     """The live rules: those of the operands that still are recorded, and wanted gradients where the op is the same."""
     same = op is like.op and len(inputs) == len(like.inputs)
     if same and all(

@@ -26,7 +26,7 @@ from tinygraph.core.engine import (
 )
 from tinygraph.core.modes import mode
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
-from tinygraph.core.op import Step
+from tinygraph.core.op import LiveRule
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType
@@ -94,7 +94,7 @@ def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
     return _shaped(total, node)
 
 
-def _ruled(node: Node, step: Step, tangent: Any, saved: Any, name: str) -> Any:
+def _ruled(node: Node, step: LiveRule, tangent: Any, saved: Any, name: str) -> Any:
     """What a rule makes of a tangent, which it must not write into."""
     try:
         return step.rule(for_reading(tangent), *fetch(node, step, saved))  # type: ignore[misc]
@@ -139,7 +139,7 @@ def _fitted(tangent: Any, types: ArrayType) -> Any:
 
 def _transposed(
     node: Node,
-    step: Step,
+    step: LiveRule,
     targets: tuple[tuple[int, int | None], ...],
     moving: dict[int, Any],
     saved: Any,

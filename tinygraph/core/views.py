@@ -324,7 +324,6 @@ def write_view(view: Tensor, compute: Callable[[], Any]) -> None:
         shared.recording |= new._edge is not None
         value = shared.op.put(value, base, shared.settings, shared.index)
     root._settle(value)
-    outdate(root)
 
 
 def _write_memory(root: Tensor, view: Tensor, value: Any) -> bool:

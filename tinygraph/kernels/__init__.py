@@ -2,13 +2,13 @@
 
 Everything is explicit: a kernel's author writes loops, tiles and vectors, with shapes and strides as constants; LLVM
 selects instructions and registers, and its optimisation passes stay off. The same source serves AVX-512, AVX2, NEON and
-plain 16-byte vectors (`target.py`; the environment variable `TINYGRAPH_TARGET` restricts it).
+plain 16-byte vectors (`cpu.py`; the environment variable `TINYGRAPH_TARGET` restricts it).
 
     program, planes      what is to be computed, and layouts, as data; nothing is generated and llvmlite is not needed
-    target, builder      the CPU; functions, loops, vectors, memory
+    cpu, builder         the CPU; functions, loops, vectors, memory
     mathematics          exp, log, tanh, erf ... for vectors
     emission             how what an op emits (`Op.emit`, open to plugins) is applied to operands
-    module               compile, bind to arrays, join bound kernels into one call
+    machine_code         compile, bind to arrays, join bound kernels into one call
     elementwise          family: fused chains of elementwise ops of any strides, with reductions at the end
     scalars              family: programs of many single numbers
     gemm, contractions   family: matrix products of any strides, with epilogues; einsum's labels as matrix products

@@ -399,7 +399,7 @@ class Function:
         return self.ir.fneg(a)
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
-        """a * b + c, rounded once where the target has the instruction."""
+        """a * b + c, rounded once where the cpu has the instruction."""
         return self.intrinsic("llvm.fmuladd", a, b, c)
 
     def compare(self, relation: str, a: Value, b: Value) -> Value:

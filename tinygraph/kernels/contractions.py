@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.kernels.cpu import Target
+from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.gemm import Matrix, Product, most_scratch, product_kernel
 from tinygraph.kernels.images.planes import ALIGNMENT, rounded_up
 from tinygraph.kernels.lowering import Lowering, Run
@@ -31,9 +31,7 @@ class _Axis(NamedTuple):
     result: int
 
 
-def lowering(
-    terms: Sequence[str], shapes: Sequence[Sequence[int]], dtype: str, target: Target
-) -> Lowering | None:
+def lowering(terms: Sequence[str], shapes: Sequence[Sequence[int]], dtype: str, cpu: Cpu) -> Lowering | None:
     """The kernel of a contraction, or None where it is no matrix product.
 
     Args:
@@ -53,7 +51,7 @@ def lowering(
     for term, shape in zip(terms, shapes, strict=True):
         sizes |= {label: size for label, size in zip(term, shape, strict=True) if size > 1}
     rows, columns, depth, _ = (math.prod(sizes[label] for label in group) for group in _groups(*present))
-    elements = most_scratch(rows, columns, depth, dtype, target)
+    elements = most_scratch(rows, columns, depth, dtype, cpu)
     each = rounded_up(max(elements, 1) * np.dtype(dtype).itemsize, ALIGNMENT)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run | None:
@@ -63,7 +61,7 @@ def lowering(
             return None
         product, span = made
         parts = [part.view(dtype) for part in scratch[0].reshape(get_threads(), -1)]
-        return product_kernel(product, target=target).bind(*arrays, Private(parts), span=span)
+        return product_kernel(product, cpu=cpu).bind(*arrays, Private(parts), span=span)
 
     return Lowering(bind, scratch=(get_threads() * each,), name="matrix product")
 

@@ -15,7 +15,7 @@ import numpy as np
 from tinygraph.errors import SettingError
 
 
-class Target(NamedTuple):
+class Cpu(NamedTuple):
     """A CPU as the kernel language sees it.
 
     Attributes:
@@ -39,37 +39,37 @@ class Target(NamedTuple):
         return self.vector_bytes // int(np.dtype(dtype).itemsize)
 
     def machine(self) -> Any:
-        """LLVM's code generator for this target; the fastest code it knows."""
+        """LLVM's code generator for this cpu; the fastest code it knows."""
         _initialize()
         return llvm.Target.from_default_triple().create_target_machine(
             cpu=self.cpu, features=self.features, opt=3, reloc="pic", jit=True
         )
 
 
-def current_target() -> Target:
+def this_cpu() -> Cpu:
     """The machine this runs on, restricted by the environment variable `TINYGRAPH_TARGET`.
 
     Raises:
-        SettingError: the variable names no target, or one that this CPU cannot run.
+        SettingError: the variable names no cpu, or one that this CPU cannot run.
     """
     return _target(os.environ.get("TINYGRAPH_TARGET", ""))
 
 
 @functools.cache
-def _target(name: str) -> Target:
+def _target(name: str) -> Cpu:
     _initialize()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
     # LLVM prefers narrow vectors on many AVX-512 machines, for the sake of code that only sometimes uses them
     flat = features.flatten() + ",-prefer-256-bit"
     choices = []
     if features.get("avx512f") and features.get("avx512vl"):
-        choices.append(Target("avx512", cpu, flat, 64, 32))
+        choices.append(Cpu("avx512", cpu, flat, 64, 32))
     if features.get("avx2") and features.get("fma"):
-        choices.append(Target("avx2", "haswell", "", 32, 16))
+        choices.append(Cpu("avx2", "haswell", "", 32, 16))
     if features.get("neon"):
-        choices.append(Target("neon", cpu, flat, 16, 32))
+        choices.append(Cpu("neon", cpu, flat, 16, 32))
     # without fused multiply-add or wide registers, or on a machine not listed above
-    choices.append(Target("generic", "generic", "", 16, 16))
+    choices.append(Cpu("generic", "generic", "", 16, 16))
     for choice in choices:
         if name in ("", choice.name):
             return choice

@@ -24,7 +24,7 @@ from tinygraph.kernels.builder import (
     tree,
     width_of,
 )
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.emission import emit
 from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
@@ -114,7 +114,7 @@ def bind(
             raise DTypeError(f"input {i} of the program is {dtype}, the array is {operand.dtype}")
         if dtype not in DTYPES:
             raise DTypeError(f"input {i} of the program is {dtype}; kernels take {', '.join(DTYPES)}")
-    built = kernel(program, shape, tuple(operands), kinds, axes, current_target())
+    built = kernel(program, shape, tuple(operands), kinds, axes, this_cpu())
     return built.bind(*inputs, *outputs, span=1 if built.splits else None)
 
 
@@ -147,14 +147,14 @@ def kernel(
     operands: tuple[Strided, ...],
     reductions: tuple[str | None, ...],
     axes: tuple[int, ...],
-    target: Target,
+    cpu: Cpu,
 ) -> Kernel:
     """The kernel behind `bind`, compiled once for equal arguments; its pointers are inputs, then outputs."""
     names = [f"array{i}" for i in range(len(operands))]
     loops = _ordered_axes(shape, operands, axes)
     title = "+".join(dict.fromkeys(step.title for step in program.steps if step.op != "constant")) or "copy"
 
-    width = _width(program, target)
+    width = _width(program, cpu)
     splits = _units(loops, any(reductions), width)
 
     def write(code: Function) -> None:
@@ -166,7 +166,7 @@ def kernel(
                 nest.write()
 
     title += "".join(f"|{kind}" for kind in reductions if kind)
-    return compile_kernel(title, names, write, splits=splits, target=target)
+    return compile_kernel(title, names, write, splits=splits, cpu=cpu)
 
 
 def _units(axes: list[Axis], reduces: bool, width: int) -> int:
@@ -182,9 +182,9 @@ def _units(axes: list[Axis], reduces: bool, width: int) -> int:
     return math.ceil(axes[-1].size / (vectors * width))
 
 
-def _width(program: Program, target: Target) -> int:
+def _width(program: Program, cpu: Cpu) -> int:
     dtypes = {*program.inputs, *(dict(step.settings).get("dtype") for step in program.steps)}
-    return target.lanes("float64" if "float64" in dtypes and "float32" not in dtypes else "float32")
+    return cpu.lanes("float64" if "float64" in dtypes and "float32" not in dtypes else "float32")
 
 
 def _ordered_axes(

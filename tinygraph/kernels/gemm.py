@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tinygraph.kernels.builder import Offset, Value, index, itemsize, splat
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.elementwise import emit_program
 from tinygraph.kernels.emission import Code
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
@@ -48,7 +48,7 @@ class Matrix(NamedTuple):
         return Matrix(self.column, self.row, self.stack)
 
 
-class Epilogue(NamedTuple):
+class ProductEpilogue(NamedTuple):
     """What happens to a sum before it is written: a program whose first input is the sum.
 
     Attributes:
@@ -111,20 +111,20 @@ class Scheme(NamedTuple):
     time: float
 
 
-def most_scratch(rows: int, columns: int, depth: int, dtype: str, target: Target | None = None) -> int:
+def most_scratch(rows: int, columns: int, depth: int, dtype: str, cpu: Cpu | None = None) -> int:
     """Elements of scratch memory that are enough for any strides."""
-    lanes = (target or current_target()).lanes(dtype)
-    panel = _DEPTH * _most_vectors(target or current_target()) * lanes
+    lanes = (cpu or this_cpu()).lanes(dtype)
+    panel = _DEPTH * _most_vectors(cpu or this_cpu()) * lanes
     return min(panel, (max(rows, columns) + lanes) * depth)
 
 
-def scratch(product: Product, target: Target | None = None) -> int:
+def scratch(product: Product, cpu: Cpu | None = None) -> int:
     """Elements of scratch memory that the kernel of a product takes, of each thread."""
-    return choose_scheme(product, target or current_target()).scratch
+    return choose_scheme(product, cpu or this_cpu()).scratch
 
 
 def product_kernel(
-    product: Product, epilogue: Epilogue | None = None, *, target: Target | None = None
+    product: Product, epilogue: ProductEpilogue | None = None, *, cpu: Cpu | None = None
 ) -> Kernel:
     """The kernel of a product.
 
@@ -138,26 +138,26 @@ def product_kernel(
     >>> float(c.sum())
     30.0
     """
-    return _product_kernel(product, epilogue, target or current_target())
+    return _product_kernel(product, epilogue, cpu or this_cpu())
 
 
 @kept
-def _product_kernel(product: Product, epilogue: Epilogue | None, target: Target) -> Kernel:
-    scheme = choose_scheme(product, target)
+def _product_kernel(product: Product, epilogue: ProductEpilogue | None, cpu: Cpu) -> Kernel:
+    scheme = choose_scheme(product, cpu)
     swapped = scheme.product != product
     if epilogue and swapped:
         epilogue = epilogue._replace(operands=tuple(one.transposed() for one in epilogue.operands))
     extras = [f"operand{i}" for i in range(len(epilogue.operands) if epilogue else 0)]
     first = ("right", "left") if swapped else ("left", "right")
     writer = _Dots if scheme.dots else _Panels
-    panels = math.ceil(scheme.product.columns / writer.columns_of(scheme, target))
+    panels = math.ceil(scheme.product.columns / writer.columns_of(scheme, cpu))
     groups = math.ceil(panels / scheme.group)
     units = math.prod(product.stack) * groups * scheme.parts if product.rows else 0
 
     def write(code: Code) -> None:
         if not units:
             return
-        nest = writer(code, scheme, epilogue, target)
+        nest = writer(code, scheme, epilogue, cpu)
 
         def unit(number: Offset) -> None:
             rest, group = code.divide_index(number, groups)
@@ -176,46 +176,46 @@ def _product_kernel(product: Product, epilogue: Epilogue | None, target: Target)
         write,
         splits=max(units, 1),
         distinct=True,
-        target=target,
+        cpu=cpu,
     )
 
 
 # -- the choice ----------------------------------------------------------------------------------------------------
 
 
-def _most_vectors(target: Target) -> int:
-    return 8 if target.registers >= 32 else 4
+def _most_vectors(cpu: Cpu) -> int:
+    return 8 if cpu.registers >= 32 else 4
 
 
 @functools.lru_cache(maxsize=2048)
-def choose_scheme(product: Product, target: Target) -> Scheme:
+def choose_scheme(product: Product, cpu: Cpu) -> Scheme:
     """The scheme of least estimated time; those that write the result in vectors come first."""
     turned = product.transposed()
     straight = [one for one in (product, turned) if one.result.column == 1 or one.columns == 1]
     return min(
-        (scheme for one in straight or [product] for scheme in _schemes(one, target)),
+        (scheme for one in straight or [product] for scheme in _schemes(one, cpu)),
         key=lambda scheme: scheme.time,
     )
 
 
-def _schemes(product: Product, target: Target) -> list[Scheme]:
-    schemes = [_panel_scheme(product, target)]
+def _schemes(product: Product, cpu: Cpu) -> list[Scheme]:
+    schemes = [_panel_scheme(product, cpu)]
     if product.left.column == 1 and product.depth > 1:
-        schemes.append(_dot_scheme(product, target))
+        schemes.append(_dot_scheme(product, cpu))
     return schemes
 
 
-def _panel_scheme(product: Product, target: Target) -> Scheme:
+def _panel_scheme(product: Product, cpu: Cpu) -> Scheme:
     """As in `direct.choose_tile`: multiplications and a share of the loads; ragged tiles cost as much as whole ones."""
-    lanes = target.lanes(product.dtype)
+    lanes = cpu.lanes(product.dtype)
     vectors, best, least = math.ceil(product.columns / lanes), (1, 1), math.inf
-    most = target.registers - 2
+    most = cpu.registers - 2
     apart = product.left.row * itemsize(product.dtype)
     if product.left.column == 1 and product.depth > lanes and apart % _WAY_BYTES == 0:
         limit = _WAYS
     else:
         limit = most
-    for v in range(1, min(vectors, _most_vectors(target)) + 1):
+    for v in range(1, min(vectors, _most_vectors(cpu)) + 1):
         for rows in range(1, min(product.rows, limit) + 1):
             if rows * v + v + 1 > most + 1:
                 break
@@ -239,13 +239,13 @@ def _panel_scheme(product: Product, target: Target) -> Scheme:
     )
 
 
-def _dot_scheme(product: Product, target: Target) -> Scheme:
-    lanes = target.lanes(product.dtype)
+def _dot_scheme(product: Product, cpu: Cpu) -> Scheme:
+    lanes = cpu.lanes(product.dtype)
     steps = math.ceil(product.depth / lanes)
     best, least = (1, 1), math.inf
     for columns in range(1, min(product.columns, 6) + 1):
         for rows in range(1, min(product.rows, 8) + 1):
-            if rows * columns + rows + 1 > target.registers - 1:
+            if rows * columns + rows + 1 > cpu.registers - 1:
                 break
             time = (max(rows * columns, 8) + 0.5 * (rows + columns)) * steps + 10 * rows * columns
             total = time * math.ceil(product.rows / rows) * math.ceil(product.columns / columns)
@@ -259,7 +259,7 @@ def _dot_scheme(product: Product, target: Target) -> Scheme:
     parts, group = _cut(product, tiles, panels, product.depth, _ENOUGH_TILES if packed else 1)
     if packed:  # whole columns at a time, element by element
         least += 3 * _PACKING * parts * product.depth * product.columns
-        if product.depth * columns > _DEPTH * target.lanes(product.dtype):
+        if product.depth * columns > _DEPTH * cpu.lanes(product.dtype):
             least = math.inf
     size = product.depth * columns if packed else 0
     return Scheme(product, True, rows, columns, packed, parts, group, product.depth, size, least)
@@ -282,16 +282,16 @@ def _block(depth: int) -> int:
 # -- what both orders of loops share -------------------------------------------------------------------------------
 
 
-class _Nest:
+class _ProductNest:
     """Writes the loops of one product."""
 
-    def __init__(self, code: Code, scheme: Scheme, epilogue: Epilogue | None, target: Target) -> None:
+    def __init__(self, code: Code, scheme: Scheme, epilogue: ProductEpilogue | None, cpu: Cpu) -> None:
         self.code, self.scheme, self.product, self.epilogue = code, scheme, scheme.product, epilogue
-        self.dtype, self.lanes = self.product.dtype, target.lanes(self.product.dtype)
+        self.dtype, self.lanes = self.product.dtype, cpu.lanes(self.product.dtype)
         self.tiles = math.ceil(self.product.rows / scheme.rows)
 
     @staticmethod
-    def columns_of(scheme: Scheme, target: Target) -> int:
+    def columns_of(scheme: Scheme, cpu: Cpu) -> int:
         """Columns of a panel."""
         raise NotImplementedError
 
@@ -409,12 +409,12 @@ class _Nest:
 # -- rows times vectors --------------------------------------------------------------------------------------------
 
 
-class _Panels(_Nest):
+class _Panels(_ProductNest):
     """Vectors along the columns."""
 
     @staticmethod
-    def columns_of(scheme: Scheme, target: Target) -> int:
-        return scheme.columns * target.lanes(scheme.product.dtype)
+    def columns_of(scheme: Scheme, cpu: Cpu) -> int:
+        return scheme.columns * cpu.lanes(scheme.product.dtype)
 
     @property
     def panel_columns(self) -> int:
@@ -539,11 +539,11 @@ class _Panels(_Nest):
 # -- dot products --------------------------------------------------------------------------------------------------
 
 
-class _Dots(_Nest):
+class _Dots(_ProductNest):
     """Vectors along the depth."""
 
     @staticmethod
-    def columns_of(scheme: Scheme, target: Target) -> int:
+    def columns_of(scheme: Scheme, cpu: Cpu) -> int:
         return scheme.columns
 
     @property

@@ -17,7 +17,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.kernels.builder import INDEX, Offset, Value, index, splat
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.emission import Code
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
@@ -44,29 +44,29 @@ class Rows(NamedTuple):
     ignored: int = -100
 
 
-def losses(rows: Rows, result: int, *, target: Target | None = None) -> Kernel:
+def losses(rows: Rows, result: int, *, cpu: Cpu | None = None) -> Kernel:
     """-sum over classes of target * log_softmax(logits), one number a row, 0 where the row does not count.
 
     Its pointers: logits, labels, result (numbers `result` elements apart), flag (an int64, set to 1 by a label that is
     neither a class nor ignored). Its span: rows.
     """
-    return _losses(rows, result, target or current_target())
+    return _losses(rows, result, cpu or this_cpu())
 
 
-def total(rows: Rows, mean: bool, *, target: Target | None = None) -> Kernel:
+def total(rows: Rows, mean: bool, *, cpu: Cpu | None = None) -> Kernel:
     """The sum of the losses of rows that lie side by side, or their mean over those that count.
 
     Its pointers: losses, labels, result. Its count: rows. The mean over no row is nan.
     """
-    return _total(rows, mean, target or current_target())
+    return _total(rows, mean, cpu or this_cpu())
 
 
-def counted(rows: Rows, *, target: Target | None = None) -> Kernel:
+def counted(rows: Rows, *, cpu: Cpu | None = None) -> Kernel:
     """How many rows count, at least 1, as a float64. Its pointers: labels, result. Its count: rows."""
-    return _counted(rows, target or current_target())
+    return _counted(rows, cpu or this_cpu())
 
 
-def gradient(rows: Rows, result: int, cotangent: int, mean: bool, *, target: Target | None = None) -> Kernel:
+def gradient(rows: Rows, result: int, cotangent: int, mean: bool, *, cpu: Cpu | None = None) -> Kernel:
     """(softmax(logits) - target) * cotangent, and / counted of a mean.
 
     Args:
@@ -75,13 +75,13 @@ def gradient(rows: Rows, result: int, cotangent: int, mean: bool, *, target: Tar
 
     Its pointers: logits, labels, cotangent, counted (a float64, read with `mean` only), result, flag. Its span: rows.
     """
-    return _gradient(rows, result, cotangent, mean, target or current_target())
+    return _gradient(rows, result, cotangent, mean, cpu or this_cpu())
 
 
 @kept
-def _losses(rows: Rows, result: int, target: Target) -> Kernel:
+def _losses(rows: Rows, result: int, cpu: Cpu) -> Kernel:
     def write(code: Code) -> None:
-        writer = _Writer(code, rows, target)
+        writer = _Writer(code, rows, cpu)
 
         def unit(row: Offset) -> None:
             logits, label = writer.place(row), writer.label(row)
@@ -105,12 +105,12 @@ def _losses(rows: Rows, result: int, target: Target) -> Kernel:
         code.units(unit)
 
     pointers = ["logits", "labels", "result", "flag"]
-    return compile_kernel("cross entropy", pointers, write, splits=1, distinct=True, target=target)
+    return compile_kernel("cross entropy", pointers, write, splits=1, distinct=True, cpu=cpu)
 
 
 @kept
-def _total(rows: Rows, mean: bool, target: Target) -> Kernel:
-    width = target.lanes("float64")
+def _total(rows: Rows, mean: bool, cpu: Cpu) -> Kernel:
+    width = cpu.lanes("float64")
 
     def write(code: Code) -> None:
         count = code.counts["rows"]
@@ -127,27 +127,25 @@ def _total(rows: Rows, mean: bool, target: Target) -> Kernel:
         (rest,) = code.loop(whole, count, 1, add(1), [splat(0, "float64", 1)])
         result = code.add(code.fold(code.add, vector), rest)
         if mean:
-            result = code.divide(result, _Writer(code, rows, target).count(count))
+            result = code.divide(result, _Writer(code, rows, cpu).count(count))
         code.store(code.cast(result, rows.dtype), code.pointers["result"])
 
-    return compile_kernel(
-        "sum of losses", ["losses", "labels", "result"], write, counts=["rows"], target=target
-    )
+    return compile_kernel("sum of losses", ["losses", "labels", "result"], write, counts=["rows"], cpu=cpu)
 
 
 @kept
-def _counted(rows: Rows, target: Target) -> Kernel:
+def _counted(rows: Rows, cpu: Cpu) -> Kernel:
     def write(code: Code) -> None:
-        number = _Writer(code, rows, target).count(code.counts["rows"])
+        number = _Writer(code, rows, cpu).count(code.counts["rows"])
         code.store(code.maximum(number, splat(1, "float64", 1)), code.pointers["result"])
 
-    return compile_kernel("rows that count", ["labels", "result"], write, counts=["rows"], target=target)
+    return compile_kernel("rows that count", ["labels", "result"], write, counts=["rows"], cpu=cpu)
 
 
 @kept
-def _gradient(rows: Rows, result: int, cotangent: int, mean: bool, target: Target) -> Kernel:
+def _gradient(rows: Rows, result: int, cotangent: int, mean: bool, cpu: Cpu) -> Kernel:
     def write(code: Code) -> None:
-        writer = _Writer(code, rows, target)
+        writer = _Writer(code, rows, cpu)
 
         def unit(row: Offset) -> None:
             logits, label = writer.place(row), writer.label(row)
@@ -189,15 +187,15 @@ def _gradient(rows: Rows, result: int, cotangent: int, mean: bool, target: Targe
         code.units(unit)
 
     pointers = ["logits", "labels", "cotangent", "counted", "result", "flag"]
-    return compile_kernel("cross entropy gradient", pointers, write, splits=1, target=target)
+    return compile_kernel("cross entropy gradient", pointers, write, splits=1, cpu=cpu)
 
 
 class _Writer:
     """Writes the parts that the kernels share."""
 
-    def __init__(self, code: Code, rows: Rows, target: Target) -> None:
+    def __init__(self, code: Code, rows: Rows, cpu: Cpu) -> None:
         self.code, self.rows = code, rows
-        self.lanes = target.lanes(rows.dtype)
+        self.lanes = cpu.lanes(rows.dtype)
 
     def place(self, row: Offset) -> Value:
         """Where a row's logits are."""

@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from tinygraph.core.locks import Lock
 from tinygraph.core.recent import Recent
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.emission import Code
 
 Array = np.ndarray[Any, Any]
@@ -167,7 +167,7 @@ def compile_kernel(
     counts: Sequence[str] = (),
     splits: int = 0,
     distinct: bool = False,
-    target: Target | None = None,
+    cpu: Cpu | None = None,
 ) -> Kernel:
     """Compile one function whose body `write` emits.
 
@@ -179,7 +179,7 @@ def compile_kernel(
         splits: how many units of work there are for each thing that the kernel is bound to. Adds the counts "first",
             "last" and "span": the function does the units in that range, and others may do others at the same time.
         distinct: promise that no two pointers reach the same memory.
-        target: the CPU; by default this one.
+        cpu: the CPU; by default this one.
     """
     module = ir.Module(name)
     names = [*counts, *(("first", "last", "span") if splits else ())]
@@ -187,7 +187,7 @@ def compile_kernel(
     write(code)
     code.finish()
     code.add_entry(ENTRY)
-    made = MachineCode(str(module), target)
+    made = MachineCode(str(module), cpu)
     return Kernel(name, made.addresses[ENTRY], len(pointers), splits, made)
 
 
@@ -203,7 +203,7 @@ class MachineCode:
     def __init__(
         self,
         text: str,
-        target: Target | None = None,
+        cpu: Cpu | None = None,
         *,
         functions: Sequence[str] = (ENTRY,),
         imports: Mapping[str, int] | None = None,
@@ -213,7 +213,7 @@ class MachineCode:
         LLVM's optimisation passes over the IR are left out: they rewrite hand-scheduled vector code for the worse.
         """
         with _lock.held:
-            machine, linker = _linker(target or current_target())
+            machine, linker = _linker(cpu or this_cpu())
             parsed = llvm.parse_assembly(text, llvm.create_context())
             parsed.triple = machine.triple
             parsed.verify()
@@ -231,9 +231,9 @@ class MachineCode:
 
 
 @functools.cache
-def _linker(target: Target) -> tuple[Any, Any]:
+def _linker(cpu: Cpu) -> tuple[Any, Any]:
     """What makes machine code for a CPU, and what places it in memory: one each, since they take a megabyte."""
-    return target.machine(), llvm.create_lljit_compiler(target.machine())
+    return cpu.machine(), llvm.create_lljit_compiler(cpu.machine())
 
 
 @functools.cache

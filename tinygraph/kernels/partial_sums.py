@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.kernels.builder import Function, Offset, Value
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 
 Array = np.ndarray[Any, Any]
@@ -23,14 +23,14 @@ def total(parts: Sequence[Array]) -> Bound:
     >>> parts[0]
     array([7., 7., 7., 7., 7.])
     """
-    kernel = _total(len(parts), parts[0].size, parts[0].dtype.name, current_target())
+    kernel = _total(len(parts), parts[0].size, parts[0].dtype.name, this_cpu())
     return kernel.bind(*parts, span=1)
 
 
 @kept
-def _total(count: int, size: int, dtype: str, target: Target) -> Kernel:
+def _total(count: int, size: int, dtype: str, cpu: Cpu) -> Kernel:
     names = [f"part{i}" for i in range(count)]
-    lanes = target.lanes(dtype)
+    lanes = cpu.lanes(dtype)
 
     def write(code: Function) -> None:
         def add(at: Offset, width: int) -> None:
@@ -55,6 +55,4 @@ def _total(count: int, size: int, dtype: str, target: Target) -> Kernel:
         code.units(unit)
         code.when(code.at_most(-(-size // _BLOCK), code.counts["last"]), rest)
 
-    return compile_kernel(
-        "partial sums", names, write, splits=-(-size // _BLOCK), distinct=True, target=target
-    )
+    return compile_kernel("partial sums", names, write, splits=-(-size // _BLOCK), distinct=True, cpu=cpu)

@@ -16,7 +16,7 @@ from llvmlite import ir
 from tinygraph.core.op import Op
 from tinygraph.errors import DTypeError, ShapeError
 from tinygraph.kernels.builder import Offset, Value, dtype_of, index, splat
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.emission import Code, emit
 from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 
@@ -72,7 +72,7 @@ def bind(steps: Sequence[ScalarStep]) -> Bound:
     """
     table = _Table()
     rows = np.array([table.row(step) for step in steps], np.int64).reshape(len(steps), _COLUMNS)
-    bound = _kernel(tuple(table.cases), current_target()).bind(rows, counts=[len(rows)])
+    bound = _kernel(tuple(table.cases), this_cpu()).bind(rows, counts=[len(rows)])
     return bound.holding(list(steps), table.constants)
 
 
@@ -125,12 +125,12 @@ class _Table:
 
 
 @kept
-def _kernel(cases: tuple[_Case, ...], target: Target) -> Kernel:
+def _kernel(cases: tuple[_Case, ...], cpu: Cpu) -> Kernel:
     def write(code: Code) -> None:
         code.single_numbers = True
         code.loop(0, code.counts["steps"], 1, lambda i, _: _dispatch(code, cases, i))
 
-    return compile_kernel("scalar program", ["table"], write, counts=["steps"], target=target)
+    return compile_kernel("scalar program", ["table"], write, counts=["steps"], cpu=cpu)
 
 
 def _dispatch(code: Code, cases: Sequence[_Case], i: Offset) -> None:

@@ -180,7 +180,7 @@ def _copy(x: Any) -> Any:
 
 
 def _is_smooth(x: Any) -> bool:
-    return x is not None and x.dtype.kind in "fc"
+    return hasattr(x, "dtype") and x.dtype.kind in "fc"  # Python numbers have none
 
 
 def _has_rule(op: Op | Composite, position: int) -> bool:

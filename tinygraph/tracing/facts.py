@@ -94,7 +94,7 @@ class Fixed:
         return repr(self.value)
 
 
-class Place(NamedTuple):
+class Holding(NamedTuple):
     """A place that holds a value, and what it held.
 
     Attributes:

@@ -145,8 +145,10 @@ def _state(source: Any) -> Any:
     if isinstance(source, random.Random):
         return source.getstate()
     if isinstance(source, np.random.RandomState):
-        return _Plain(source.get_state(legacy=False))
-    return _Plain((source if isinstance(source, np.random.BitGenerator) else source.bit_generator).state)
+        return _GeneratorState(source.get_state(legacy=False))
+    return _GeneratorState(
+        (source if isinstance(source, np.random.BitGenerator) else source.bit_generator).state
+    )
 
 
 def _restore(source: Any, state: Any) -> None:
@@ -158,7 +160,7 @@ def _restore(source: Any, state: Any) -> None:
         (source if isinstance(source, np.random.BitGenerator) else source.bit_generator).state = state.state
 
 
-class _Plain:
+class _GeneratorState:
     """The state of a generator of NumPy's, which may hold arrays, to be compared."""
 
     def __init__(self, state: Any) -> None:
@@ -166,7 +168,7 @@ class _Plain:
         self._text = _text(state)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Plain) and self._text == other._text
+        return isinstance(other, _GeneratorState) and self._text == other._text
 
     __hash__ = object.__hash__
 

@@ -41,9 +41,9 @@ from tinygraph.tracing.facts import (
     Contents,
     Elements,
     Entries,
+    Holding,
     Items,
     Members,
-    Place,
     Progress,
     Text,
     is_atom,
@@ -91,7 +91,7 @@ class Reach:
     """
 
     def __init__(self) -> None:
-        self.places: list[tuple[int, Place]] = []
+        self.places: list[tuple[int, Holding]] = []
         self.contents: list[Contents] = []
         self.host = Host()
         self.generators: dict[int, tuple[FrameType, str]] = {}
@@ -257,7 +257,7 @@ class Reach:
             return value
         self._noted.add((id(owner), key))
         self.places.append(
-            (id(owner), Place(get, key, value, f"the {kind} {path!r}", path.rpartition(".")[2], self.line))
+            (id(owner), Holding(get, key, value, f"the {kind} {path!r}", path.rpartition(".")[2], self.line))
         )
         if value is not MISSING:
             self.visit(value, path)
@@ -307,7 +307,7 @@ class Reach:
                 for name in names:
                     self.attribute(value, name)
 
-    def seen_before(self, owner: int, place: Place) -> Any:
+    def seen_before(self, owner: int, place: Holding) -> Any:
         """What a program saw at a place at first: what its object held, or else its class."""
         return self._seen_through.get((owner, place.key), place.before)
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from tinygraph.core.collector import collection_paused
 from tinygraph.core.graph import Graph
-from tinygraph.core.modes import Place as NodePlace
-from tinygraph.core.modes import mode
+from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, next_order
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
@@ -23,7 +22,7 @@ from tinygraph.core.tensor import CapturedNumber, Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
-from tinygraph.tracing.facts import MISSING, Contents, Place
+from tinygraph.tracing.facts import MISSING, Contents, Holding
 from tinygraph.tracing.watching import Effect, Watch
 
 # Arguments of these classes are inputs of the graph; members of enumerations and bools, which are ints, too, are not.
@@ -63,7 +62,7 @@ class Trace:
         self.gradients_read: dict[int, tuple[Leaf, Tensor]] = {}
         self.constants: dict[int, tuple[Tensor, Any]] = {}
         self.guards: dict[Any, tuple[str, Callable[[], Any], Any]] = {}
-        self.places: list[Place] = []
+        self.places: list[Holding] = []
         self.contents: list[Contents] = []
         self.effects: list[Effect] = []
         self.covered: set[int] = set()
@@ -286,7 +285,7 @@ def capture_with(
     watch.reach.visit(function, _title(function))
     for i, leaf in enumerate(filled):
         watch.reach.visit(leaf, names.get(i, f"argument {i}"))
-    with watch.reach.host.checked(), mode(recording=True, capture=trace, place=NodePlace()), watch.watching():
+    with watch.reach.host.checked(), mode(recording=True, capture=trace, place=Place()), watch.watching():
         result = function(*args, **kwargs)
     trace.watched(watch)
     outputs, shape = _arrays(result)

@@ -21,7 +21,7 @@ from tinygraph.core.source import is_library, resolve
 from tinygraph.core.tensor import CapturedNumber
 from tinygraph.errors import CaptureError
 from tinygraph.tracing.code_reads import Reads, reads_of
-from tinygraph.tracing.facts import MISSING, Contents, Place, Progress, left_behind_in, replaced
+from tinygraph.tracing.facts import MISSING, Contents, Holding, Progress, left_behind_in, replaced
 from tinygraph.tracing.looking import Reach, is_own_module, is_watched
 
 # Methods in C that change the container they belong to: where they are called is where the change is.
@@ -170,7 +170,7 @@ class Watch:
         for name in reads.strings if reads.by_name else ():
             self.reach.variable(variables, name)
 
-    def facts(self, covered: frozenset[int] | set[int]) -> tuple[list[Place], list[Contents]]:
+    def facts(self, covered: frozenset[int] | set[int]) -> tuple[list[Holding], list[Contents]]:
         """What a plan relies on; places in `covered` objects are watched by somebody else."""
         return [place for owner, place in self.reach.places if owner not in covered], self.reach.contents
 
@@ -179,7 +179,7 @@ class Watch:
         found = [self._replaced(owner, place) for owner, place in self.reach.places if not place.holds()]
         return found + [self._changed(one) for one in self.reach.contents if not one.holds()]
 
-    def _replaced(self, owner: int, place: Place) -> Effect:
+    def _replaced(self, owner: int, place: Holding) -> Effect:
         now = place.now()
         before = self.reach.seen_before(owner, place)
         first_time = before is MISSING or before is None
@@ -193,9 +193,9 @@ class Watch:
             one.words, one.change(), self._touched.get(id(one.value)) or self._line_of(one), refused
         )
 
-    def _line_of(self, fact: Place | Contents) -> str:
+    def _line_of(self, fact: Holding | Contents) -> str:
         """The user's line that writes what a fact is about, or else the one that reads it."""
-        if isinstance(fact, Place):
+        if isinstance(fact, Holding):
             for code, reads in self._ran.items():
                 if fact.name in reads.stores:
                     return f"{os.path.basename(code.co_filename)}:{reads.stores[fact.name]}"

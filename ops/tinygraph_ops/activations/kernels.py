@@ -179,10 +179,10 @@ def _in_blocks(
 
     def run() -> None:
         for part in parts:
-            source, target = x[part], out[part]
+            source, cpu = x[part], out[part]
             np.copyto(given[: len(source)], source)
             each()
-            np.copyto(target, made[: len(source)])
+            np.copyto(cpu, made[: len(source)])
 
     return run
 
@@ -190,7 +190,7 @@ def _in_blocks(
 def _rule(name: str, calls: Callable[..., Calls]) -> Callable[..., Lowering | None]:
     count = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in signature(calls).parameters.values())
 
-    def lowered(types: Types, layouts: Any, target: Any, **settings: Any) -> Lowering | None:
+    def lowered(types: Types, layouts: Any, cpu: Any, **settings: Any) -> Lowering | None:
         x = types.inputs[0]
         if not same_float(types) or not x.size:
             return None

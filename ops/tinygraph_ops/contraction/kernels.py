@@ -36,11 +36,11 @@ def _is_plain(x: Array) -> bool:
 
 
 @matmul.lower
-def matmul_kernel(types: Types, layouts: Any, target: Any) -> Lowering | None:
+def matmul_kernel(types: Types, layouts: Any, cpu: Any) -> Lowering | None:
     x, y = types.inputs
     if not same_float(types) or not (x.size and y.size):
         return None
-    generated = _generated(_matmul_terms(len(x.shape), len(y.shape)), types, target)
+    generated = _generated(_matmul_terms(len(x.shape), len(y.shape)), types, cpu)
     if generated is None or _is_large(x.shape, y.shape):
         return numpy_lowering(make_dot, "np.dot") if y.ndim <= 2 else generated
     return generated
@@ -66,18 +66,18 @@ def _is_large(x: tuple[int, ...], y: tuple[int, ...]) -> bool:
 
 
 @einsum.lower
-def einsum_kernel(types: Types, layouts: Any, target: Any, *, subscripts: str) -> Lowering | None:
+def einsum_kernel(types: Types, layouts: Any, cpu: Any, *, subscripts: str) -> Lowering | None:
     given = [one for one in types.inputs if one is not None]
     if len(given) != 2 or not same_float(types) or not all(one.size for one in given):
         return None
     terms, output = formula(subscripts, [len(one.shape) for one in given])
-    return _generated((*terms, output), types._replace(inputs=tuple(given)), target)
+    return _generated((*terms, output), types._replace(inputs=tuple(given)), cpu)
 
 
-def _generated(terms: Sequence[str], types: Types, target: Any) -> Lowering | None:
-    if target is None or not kernels.available():
+def _generated(terms: Sequence[str], types: Types, cpu: Any) -> Lowering | None:
+    if cpu is None or not kernels.available():
         return None
     from tinygraph.kernels import contractions
 
     shapes = [one.shape for one in (*types.inputs, *types.outputs)]
-    return contractions.lowering(terms, shapes, types.outputs[0].dtype.name, target)
+    return contractions.lowering(terms, shapes, types.outputs[0].dtype.name, cpu)

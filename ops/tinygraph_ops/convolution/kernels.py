@@ -23,7 +23,7 @@ def _lowered(
     geometry: Geometry,
     types: Types,
     layouts: Layouts,
-    target: Any,
+    cpu: Any,
     which: Literal["forward", "input_gradient", "kernel_gradient"],
 ) -> Lowering | None:
     """One of the language's three maps, or None where it does not serve these types."""
@@ -45,7 +45,7 @@ def _lowered(
     )
     if described is None:
         return None
-    return lowerings.MAPS[which](described, geometry.x_shape, layouts, target)
+    return lowerings.MAPS[which](described, geometry.x_shape, layouts, cpu)
 
 
 def _on_numpy(
@@ -85,24 +85,24 @@ def _same_windows(geometry: Geometry) -> bool:
 
 @convolution.lower
 def convolution_kernel(
-    types: Types, layouts: Layouts, target: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
+    types: Types, layouts: Layouts, cpu: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Lowering | None:
     x, kernel = types.inputs[:2]
     geometry = convolution_geometry(x.shape, kernel.shape, stride, padding, dilation, groups)
-    generated = _lowered(geometry, types, layouts, target, "forward")
+    generated = _lowered(geometry, types, layouts, cpu, "forward")
     return generated or _on_numpy(types, geometry, windows.convolve)
 
 
 @convolution_transpose.lower
 def convolution_transpose_kernel(
-    types: Types, layouts: Layouts, target: Any, *, stride: Any, padding: Any, output_padding: Any, dilation: Any,
+    types: Types, layouts: Layouts, cpu: Any, *, stride: Any, padding: Any, output_padding: Any, dilation: Any,
     groups: Any,
 ) -> Lowering | None:  # fmt: skip
     x, kernel, bias = (*types.inputs, None)[:3]
     geometry = convolution_transpose_geometry(
         x.shape, kernel.shape, stride, padding, output_padding, dilation, groups
     )
-    generated = _lowered(geometry, types, layouts, target, "input_gradient") if bias is None else None
+    generated = _lowered(geometry, types, layouts, cpu, "input_gradient") if bias is None else None
     return generated or _on_numpy(types, geometry, windows.convolve_input_gradient)
 
 
@@ -110,7 +110,7 @@ def convolution_transpose_kernel(
 def convolution_kernel_gradient_kernel(
     types: Types,
     layouts: Layouts,
-    target: Any,
+    cpu: Any,
     *,
     size: Any,
     stride: Any,
@@ -123,5 +123,5 @@ def convolution_kernel_gradient_kernel(
     geometry = convolution_geometry(x.shape, shape, stride, padding, dilation, groups)
     if geometry.output_shape != cotangent.shape or types.outputs[0].shape != shape:
         return None
-    generated = _lowered(geometry, types, layouts, target, "kernel_gradient")
+    generated = _lowered(geometry, types, layouts, cpu, "kernel_gradient")
     return generated or _on_numpy(types, geometry, windows.convolve_kernel_gradient, reverse=True)

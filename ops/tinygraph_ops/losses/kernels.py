@@ -73,7 +73,7 @@ def make_class_target(
 def class_target_kernel(
     types: Types,
     layouts: Any,
-    target: Any,
+    cpu: Any,
     *,
     classes: int,
     label_smoothing: float,
@@ -223,7 +223,7 @@ def _side_by_side(logits: Any, layout: Any) -> bool:
 
 @cross_entropy.lower
 def cross_entropy_kernel(
-    types: Types, layouts: Any, target: Any, *, label_smoothing: float, ignore_index: int, reduction: str
+    types: Types, layouts: Any, cpu: Any, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Lowering | None:
     logits, labels = types.inputs
     axis = 1 if len(logits.shape) > 1 else 0
@@ -289,7 +289,7 @@ def make_cross_entropy_gradient(
 
 @cross_entropy_gradient.lower
 def cross_entropy_gradient_kernel(
-    types: Types, layouts: Any, target: Any, *, label_smoothing: float, ignore_index: int, reduction: str
+    types: Types, layouts: Any, cpu: Any, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Lowering | None:
     _, logits, labels = types.inputs
     if not logits.size or logits.dtype.name not in ("float32", "float64") or labels.dtype.kind not in "iu":

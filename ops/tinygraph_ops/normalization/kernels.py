@@ -88,12 +88,12 @@ def generate_log_softmax(
 
 
 @softmax.lower
-def softmax_kernel(types: Types, layouts: Any, target: Any, *, axis: Any) -> Lowering | None:
+def softmax_kernel(types: Types, layouts: Any, cpu: Any, *, axis: Any) -> Lowering | None:
     return _lowering(types, axis, "softmax", (make_softmax, 2, 0), (generate_softmax, 2, 0))
 
 
 @log_softmax.lower
-def log_softmax_kernel(types: Types, layouts: Any, target: Any, *, axis: Any) -> Lowering | None:
+def log_softmax_kernel(types: Types, layouts: Any, cpu: Any, *, axis: Any) -> Lowering | None:
     return _lowering(types, axis, "log softmax", (make_log_softmax, 2, 1), (generate_log_softmax, 2, 0))
 
 
@@ -147,7 +147,7 @@ def _inverse_deviation(variance: Array, eps: float, scale: Array) -> Run:
 
 
 @standardize.lower
-def standardize_kernel(types: Types, layouts: Any, target: Any, *, axis: Any, eps: float) -> Lowering | None:
+def standardize_kernel(types: Types, layouts: Any, cpu: Any, *, axis: Any, eps: float) -> Lowering | None:
     return _lowering(
         types, axis, "standardize", (make_standardize, 1, 1), (generate_standardize, 1, 0), eps=eps
     )

@@ -61,7 +61,7 @@ def _overlaps_along(geometry: Geometry, axis: int) -> list[tuple[slice, slice]]:
 def _lowered(positions: bool, on_numpy: Callable[..., Lowering | None]) -> Callable[..., Lowering | None]:
     """Windows are read where the images lie; results lie as the images do."""
 
-    def lowered(types: Types, layouts: Layouts, target: Any, **settings: Any) -> Lowering | None:
+    def lowered(types: Types, layouts: Layouts, cpu: Any, **settings: Any) -> Lowering | None:
         x, out = types.inputs[0], types.outputs[0]
         geometry = pool_geometry(x.shape, **settings)
         padded = any(before for before, _ in geometry.padding)
@@ -166,7 +166,7 @@ max_pool_index.lower(_lowered(True, _positions))
 
 @scatter_windows.lower
 def scatter_windows_kernel(
-    types: Types, layouts: Layouts, target: Any, *, spatial_shape: Any
+    types: Types, layouts: Layouts, cpu: Any, *, spatial_shape: Any
 ) -> Lowering | None:
     (values, index), out = types.inputs, types.outputs[0]
     if out.dtype.name not in _FLOATS or out.dtype != values.dtype:
@@ -214,7 +214,7 @@ def make_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, geometry: Geom
 
 @average_pool.lower
 def average_pool_kernel(
-    types: Types, layouts: Layouts, target: Any, *, count_include_pad: bool, **settings: Any
+    types: Types, layouts: Layouts, cpu: Any, *, count_include_pad: bool, **settings: Any
 ) -> Lowering | None:
     geometry = pool_geometry(types.inputs[0].shape, **settings)
     if not same_float(types):
@@ -238,7 +238,7 @@ def make_mean_gradient(
 def average_pool_input_gradient_kernel(
     types: Types,
     layouts: Layouts,
-    target: Any,
+    cpu: Any,
     *,
     spatial_shape: Any,
     count_include_pad: bool,
@@ -289,15 +289,13 @@ def _adaptive(make: Any, name: str, types: Types, large: ArrayType, small: Array
 
 
 @adaptive_average_pool.lower
-def adaptive_average_pool_kernel(
-    types: Types, layouts: Layouts, target: Any, *, size: Any
-) -> Lowering | None:
+def adaptive_average_pool_kernel(types: Types, layouts: Layouts, cpu: Any, *, size: Any) -> Lowering | None:
     return _adaptive(make_adaptive, "NumPy adaptive average pool", types, types.inputs[0], types.outputs[0])
 
 
 @adaptive_average_pool_input_gradient.lower
 def adaptive_average_pool_input_gradient_kernel(
-    types: Types, layouts: Layouts, target: Any, *, spatial_shape: Any
+    types: Types, layouts: Layouts, cpu: Any, *, spatial_shape: Any
 ) -> Lowering | None:
     name = "NumPy adaptive average pool input gradient"
     return _adaptive(make_adaptive_gradient, name, types, types.outputs[0], types.inputs[0])

@@ -30,7 +30,7 @@ def make_power(inputs: Sequence[Any], outputs: Sequence[Array], *, numbers: tupl
 
 
 @power.lower
-def power_lowered(types: Types, layouts: Any, target: Any) -> Lowering | None:
+def power_lowered(types: Types, layouts: Any, cpu: Any) -> Lowering | None:
     if types.outputs[0].shape and types.outputs[0].dtype != np.float16:
         return None
     numbers = tuple(isinstance(one, WeakType) for one in types.inputs)

@@ -32,7 +32,7 @@ def make_half_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: Any
 
 
 def _lowering(kind: str) -> Callable[..., Lowering | None]:
-    def lowered(types: Types, layouts: Any, target: Any, *, axis: Any, keepdims: bool) -> Lowering | None:
+    def lowered(types: Types, layouts: Any, cpu: Any, *, axis: Any, keepdims: bool) -> Lowering | None:
         (x, *others), out = types.inputs, types.outputs[0]
         if any(one is not None for one in others) or not x.size:
             return None

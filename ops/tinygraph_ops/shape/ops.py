@@ -181,7 +181,7 @@ def _inverse(axes: Any, ndim: int) -> tuple[int, ...] | None:
 
 @op(
     kind="shape",
-    facts={"identity_on_same_type": True, "join": _last_wins, "read_only": True},
+    facts={"identity_on_same_type": True, "join": _last_wins, "read_only": True, "spreads": True},
     linear=("x",),
     numpy=np.broadcast_to,
     samples=[

@@ -228,6 +228,29 @@ def test_an_update_waits_for_all_that_reads_the_old_value():
         np.testing.assert_allclose(found, step(X), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("step", "in_place"),
+    [
+        (lambda p: (p * 2.0, np.sum(np.sin(p))), False),  # the old value is read after that
+        (lambda p: (lambda read: (p * 2.0, read))(np.sum(np.sin(p))), True),
+        (lambda p: (np.cumsum(p), 0.0), False),  # its op reads the old value elsewhere
+        (lambda p: (np.cumsum(p) * 2.0, 0.0), True),
+        (lambda p: (lambda new: (new, np.cumsum(p * 3.0)))(p * 2.0), False),  # a node further on
+    ],
+)
+def test_an_update_is_in_place_if_no_later_node_reads_the_old_value(step, in_place):
+    state = tg.tensor(X.ravel(), requires_grad=True)
+
+    def program():
+        new, found = step(state)
+        write(state, new)
+        return found
+
+    with tg.no_grad():
+        live = Memory(tg.capture(program))
+    assert bool(live.in_place) is in_place
+
+
 def test_updates_come_after_all_that_reads_the_old_value():
     model = nn.Sequential(nn.Linear(50, 50), nn.Tanh(), nn.Linear(50, 50))
     optimizer = optim.Adam(model.parameters(), lr=0.01)

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.compiler.compiled import COMPILE_PASSES
 from tinygraph.compiler.passes import PASSES, run_passes, verify
+from tinygraph.compiler.passes.simplify_algebra import simplify_algebra
 from tinygraph.core.node import Leaf
 from tinygraph.errors import GraphError
+from tinygraph.plugin import op
 
 X = np.linspace(-1.0, 2.0, 6).reshape(2, 3)
 ops = tg.ops
@@ -53,6 +56,10 @@ CASES = {
     "casts around a transpose": (lambda x: x.astype(np.float32).astype(float).T.astype(np.float32), 2),
     "a transpose around a cast": (lambda x: (x.T > 0).astype(float).T, 2),
     "what computes in another precision stays": (lambda x: np.exp(x.astype(np.float32)).astype(float), 3),
+    "a row spread through a chain": (lambda x: np.exp(-np.broadcast_to(x, (4, 2, 3))) * 2.0, 4),
+    "two rows spread alike": (lambda x: np.broadcast_to(x[0], (2, 3)) * np.broadcast_to(x[1], (2, 3)), 4),
+    "a row spread beside a matrix stays": (lambda x: np.broadcast_to(x[0], (2, 3)) * x, 3),
+    "a row and a column stay": (lambda x: np.broadcast_to(x[0], (2, 3)) * x[:, :1], 4),
     "cast to itself": (lambda x: x.astype(float) * 2, 1),
     "float zero on integers stays": (lambda x: (x > 0).astype(int) + 0.0, 3),
     "unused": (lambda x: (np.exp(x), np.sin(x))[1], 1),
@@ -95,6 +102,34 @@ def test_a_second_run_changes_nothing(one):
         assert len(one(once).nodes) == len(once.nodes)
 
 
+def sizes(function):
+    nodes = run_passes(tg.capture(function, X), check=True)[-1].graph.nodes
+    return [(node.op.name, node.shape) for node in nodes if not isinstance(node, Leaf)]
+
+
+def test_what_is_repeated_is_computed_once():
+    assert sizes(lambda x: np.exp(-np.broadcast_to(x, (4, 2, 3)))) == [
+        ("negative", (2, 3)),
+        ("exp", (2, 3)),
+        ("broadcast_to", (4, 2, 3)),
+    ]
+    assert sizes(lambda x: np.where(np.broadcast_to(x[0] > 0, (2, 3)), 1.0, np.ones(3)))[-2:] == [
+        ("where", (3,)),
+        ("broadcast_to", (2, 3)),
+    ]
+    assert sizes(lambda x: np.broadcast_to(x, (4, 2, 3)) + np.ones((4, 1, 1)))[-1] == ("add", (4, 2, 3))
+
+
+def test_a_python_number_that_is_spread_keeps_the_arrays_dtype():
+    # exp of float64 ones, not of the number beside float32
+    graph = tg.capture(
+        lambda x: np.broadcast_to(x.sum() * 2, (2, 3)).astype(np.float32) * np.ones((), np.float32), X
+    )
+    found = run_passes(graph, check=True)[-1].graph(X)
+    np.testing.assert_array_equal(found, np.full((2, 3), 6.0, np.float32))
+    assert found.dtype == np.float32
+
+
 def test_random_draws_are_never_merged():
     tg.manual_seed(0)
     graph = tg.capture(lambda x: ops.dropout(x, p=0.5) - ops.dropout(x, p=0.5), np.ones(100))
@@ -110,6 +145,30 @@ def test_backward_nodes_keep_their_forward_nodes():
     backward = [node for node in graph.nodes if node.phase == "backward"]
     assert backward
     assert all(id(node.forward_node) in nodes for node in backward)
+
+
+def test_forward_and_backward_nodes_are_not_fused():
+    """What only the backward pass reads would have to be kept until then."""
+    graph = tg.capture(lambda x: np.sum(np.exp(np.sin(x)) * x), X).gradient("x")
+    fused = run_passes(graph, COMPILE_PASSES)[-1].graph
+    loops = [node for node in fused.nodes if not isinstance(node, Leaf) and "program" in node.op.facts]
+    assert {node.phase for node in loops} == {"forward", "backward"}
+    # the forward loop computes sin, exp and the product; cos x is of the backward one
+    assert ["cos" in node.op.name for node in loops] == [node.phase == "backward" for node in loops]
+
+
+def test_an_involution_of_other_settings_is_none():
+    @op(declare=False, facts={"involution": True})
+    def turned(x, *, axis=0):
+        """Elements in reverse along an axis."""
+        return np.flip(x, axis)
+
+    turned.types(lambda x, axis=0: x)
+    for axis, left in ((0, 0), (1, 2)):
+        graph = tg.capture(lambda x, axis=axis: turned(turned(x, axis=0), axis=axis), X)
+        found = run_passes(graph, (simplify_algebra,))[-1].graph
+        assert sum(not isinstance(node, Leaf) for node in found.nodes) == left
+        np.testing.assert_array_equal(found(X), np.flip(np.flip(X, 0), axis))
 
 
 def test_verify_names_the_node_that_is_wrong():

@@ -14,6 +14,7 @@ import pytest
 import tinygraph as tg
 from tinygraph.drawing.model.numbers import with_backward
 from tinygraph.drawing.page import page
+from tinygraph.packages.card import card_of
 
 Visit = Callable[..., Any]
 LayOpen = Callable[[Any], None]
@@ -529,7 +530,7 @@ def test_a_saved_view_says_what_its_tint_means(visit: Visit, costly: str) -> Non
 def test_an_op_shows_its_conformance_card(visit: Visit, text: str) -> None:
     opened = visit(text, "#on=1.2")
     details = opened.evaluate(DETAILS)
-    card = tg.core.card.card_of(tg.ops.convolution)
+    card = card_of(tg.ops.convolution)
     assert "Conformance card" in details
     assert f"{card.laws} hold" in details
     assert card.mutation in details

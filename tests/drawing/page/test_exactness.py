@@ -13,6 +13,7 @@ import pytest
 import tinygraph as tg
 from tinygraph.analysis.expansion import expansion_of
 from tinygraph.analysis.terms import elements, positions
+from tinygraph.analysis.units import UNITS
 from tinygraph.core.op import Op
 from tinygraph.drawing.model.neurons import operands_of
 from tinygraph.drawing.model.numbers import values_of
@@ -195,6 +196,22 @@ def test_random_moves_put_every_box_where_exact_arithmetic_does(opened: Any, mov
     assert worst_known < 0.5
 
 
+def test_an_interior_stands_in_the_middle_of_its_box_and_fills_it_one_way(opened: Any) -> None:
+    found = opened.evaluate("""() => {
+      const every = [], walk = (item, depth) => {
+        for (const kid of item.kids) {
+          every.push([kid.x + kid.s * kid.w / 2 - kid.bx - kid.bw / 2, kid.y + kid.s * kid.h / 2 - kid.by - kid.bh / 2,
+            Math.min(kid.bw - kid.s * kid.w, kid.bh - kid.s * kid.h)]);
+          if (kid.opens && depth < 6) walk(kid, depth + 1);
+        }
+      };
+      walk(inside.ROOT, 0);
+      return every;
+    }""")
+    assert len(found) >= 8
+    assert np.abs(found).max() < 1e-9
+
+
 @pytest.mark.parametrize("factor", [1.1, 1.37])
 def test_all_the_way_in_and_back_out_ends_where_it_began(opened: Any, factor: float) -> None:
     found = opened.evaluate(RETURN, factor)
@@ -335,3 +352,20 @@ def test_the_page_reads_the_places_that_python_reads_and_makes_the_same_terms(
         "standardize",
         "roll",
     }
+
+
+def test_the_page_writes_amounts_as_python_does(visit: Visit, lay_open: Callable[[Any], None]) -> None:
+    opened = visit(page(tg.graph_of(tg.tensor(1.0, requires_grad=True) * 2.0)))
+    lay_open(opened)
+    amounts = {
+        "bytes": [0, 96, 999.4, 999.6, 999_900, 3136, 12e6, 2.5e12], "seconds": [0, 4e-9, 0.00123, 0.9996, 2.5],
+        "operations": [0, 96, 2e9], "share": [0, 0.25, 0.097225, 1], "count": [0, 3, 1234],
+        "number": [0, 0.25, 1234.56],
+    }  # fmt: skip
+    assert set(amounts) == set(UNITS)
+    found = opened.evaluate(
+        "all => Object.entries(all).map(([name, some]) => some.map(one => amountText(DATA.units[name], one)))",
+        amounts,
+    )
+    assert found == [[UNITS[name].text(one) for one in some] for name, some in amounts.items()]
+    assert found[0][4] == "1 MB"

@@ -13,7 +13,7 @@ import tinygraph as tg
 from tinygraph.core.modes import scope
 from tinygraph.drawing.dot.render import RenderError
 from tinygraph.drawing.model.numbers import with_backward
-from tinygraph.drawing.page import layout, linking
+from tinygraph.drawing.page import folding, layout, linking
 from tinygraph.drawing.page.crossings import crossings, polyline
 from tinygraph.drawing.page.folding import Draft, Piece, fold
 from tinygraph.drawing.page.grouping import tree
@@ -77,6 +77,65 @@ def test_boxes_lie_apart_and_curves_join_them(seconds: float) -> None:
             assert end == pytest.approx((found.width / 2, found.height), abs=0.2)
         else:
             assert end[1] == pytest.approx(found.places[link.head][1], abs=1.5)
+
+
+def test_places_and_curves_of_two_rows_to_the_pixel() -> None:
+    """By hand: 34 between the rows, 14 at the sides, 14 above and below where nothing crosses the border."""
+    found = laid_out([Kid(100, 40), Kid(60, 20)], [Link(0, 0, 1, 0)], seconds=0.0)
+    middle = found.width / 2
+    top = (found.height - (40 + 34 + 20)) / 2
+    assert found.places[0] == pytest.approx((middle - 50, top), abs=0.1)
+    assert found.places[1] == pytest.approx((middle - 30, top + 74), abs=0.1)
+    (curve,) = (re.findall(r"-?\d+\.\d", path) for path in found.paths)
+    points = [float(word) for word in curve]
+    # it leaves and arrives vertically: control points right below its start and right above its end
+    expected = [middle, top + 40, middle, top + 57, middle, top + 57, middle, top + 74]
+    assert points == pytest.approx(expected, abs=0.15)
+
+
+def test_control_points_of_a_slanted_curve_lie_between_its_ends() -> None:
+    piece = layout._s_curve((10.0, 20.0), (50.0, 100.0))
+    assert piece.points == [(10.0, 20.0), (10.0, 60.0), (50.0, 60.0), (50.0, 100.0)]
+
+
+def test_a_curve_that_is_brought_to_its_port_stays_vertical_there() -> None:
+    curve = [(0.0, 0.0), (0.0, 10.0), (5.0, 20.0), (5.0, 30.0)]
+    assert layout._brought(curve, (3.0, 0.5)) == [(3.0, 0.5), (3.0, 10.0), (5.0, 20.0), (5.0, 30.0)]
+
+
+def test_a_link_up_is_its_curve_from_its_end() -> None:
+    down = [
+        Piece("C", [(0.0, 0.0), (1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]),
+        Piece("L", [(3.0, 3.0), (4.0, 9.0)]),
+    ]
+    assert layout._turned(down) == [
+        Piece("L", [(4.0, 9.0), (3.0, 3.0)]),
+        Piece("C", [(3.0, 3.0), (2.0, 2.0), (1.0, 1.0), (0.0, 0.0)]),
+    ]
+
+
+def test_ranks_are_the_longest_ways() -> None:
+    kids = (Kid(10, 10),) * 4
+    links = (Link(0, 0, 1, 0), Link(1, 0, 2, 0), Link(2, 0, 3, 0), Link(0, 0, 3, 0), Link(3, 0, 0, 0))
+    assert layout._ranks(Problem(kids, links, 0, 0, ((0,), (1,), (2,), (3,)))) == [0, 1, 2, 3]
+    # the shorter way comes last
+    links = (Link(0, 0, 1, 0), Link(1, 0, 3, 0), Link(2, 0, 3, 0))
+    assert layout._ranks(Problem(kids, links, 0, 0, ((0,), (1,), (2,), (3,)))) == [0, 1, 0, 2]
+
+
+def test_halves_of_a_cubic_are_those_of_de_casteljau() -> None:
+    first, second = folding._halves([(0.0, 0.0), (0.0, 8.0), (8.0, 8.0), (8.0, 0.0)], 0.5)
+    assert first == [(0.0, 0.0), (0.0, 4.0), (2.0, 6.0), (4.0, 6.0)]
+    assert second == [(4.0, 6.0), (6.0, 6.0), (8.0, 4.0), (8.0, 0.0)]
+
+
+def test_gaps_are_where_no_box_reaches() -> None:
+    """The tall box at the left reaches past the two small ones beside it."""
+    centres, sizes = (
+        [(0.0, 50.0), (80.0, 15.0), (80.0, 55.0), (0.0, 130.0)],
+        [(40, 100), (40, 30), (40, 30), (40, 20)],
+    )
+    assert folding._gaps(Draft(100, 140, centres, sizes, [], [], [])) == [110.0]
 
 
 def test_the_box_of_an_interior_has_its_proportions() -> None:

@@ -47,7 +47,7 @@ class Couples(NamedTuple):
         return float(self.products.sum())
 
 
-class Gradient(NamedTuple):
+class ElementGradient(NamedTuple):
     """How the gradient of one kernel element is made: one impact per output pixel that uses it.
 
     `label` is the element with its tensor's name; the three grids hold the impacts' numbers where they belong in the
@@ -99,7 +99,7 @@ class Story:
     example: Array
     example_label: int
     couples: Couples
-    gradient: Gradient
+    gradient: ElementGradient
     confusion: Array
     mistakes: Sequence[Mistake]
     drawings: Mapping[str, str]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tinygraph.compiler.passes.cancel_shapes import cancel_shapes
+from tinygraph.compiler.passes.delay_broadcasts import delay_broadcasts
 from tinygraph.compiler.passes.fold_constants import fold_constants
 from tinygraph.compiler.passes.merge_duplicates import merge_duplicates
 from tinygraph.compiler.passes.push_shapes import push_shapes
@@ -26,6 +27,7 @@ PASSES: tuple[Pass, ...] = (
     fold_constants,
     cancel_shapes,
     push_shapes,
+    delay_broadcasts,
     transpose_products,
     simplify_algebra,
     merge_duplicates,

@@ -20,6 +20,7 @@ from tinygraph.packages.card import card_of
 LONGEST_LABEL = 48
 LONGEST_LINES = 6
 LONGEST_TOOLTIP = 400
+LONGEST_INTEGER = 200  # bits: more digits than a box has room for
 MOST_ELEMENTS = 9  # of an array that is printed rather than summarised
 
 
@@ -138,7 +139,11 @@ def number_text(value: Any) -> str:
 
     >>> number_text(1 / 3), number_text(2.0), number_text(np.float32(1e-9)), number_text(True)
     ('0.3333', '2', '1e-09', 'True')
+    >>> number_text(2**20000)  # Python itself refuses to write so many digits
+    'an integer of 20001 bits'
     """
+    if type(value) is int and value.bit_length() > LONGEST_INTEGER:
+        return f"an integer of {value.bit_length()} bits"
     if isinstance(value, bool | np.bool_ | int | np.integer):
         return str(value)
     if isinstance(value, float | np.floating):

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from tinygraph.errors import ShapeError
 from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.elementwise import emit_program
 from tinygraph.kernels.images.planes import Planes, lanes_of
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
@@ -90,16 +90,16 @@ class Weights(NamedTuple):
         return self.height * self.width * self.inputs * self.lanes
 
 
-def forward_weights(convolution: Convolution, target: Target | None = None) -> Weights:
+def forward_weights(convolution: Convolution, cpu: Cpu | None = None) -> Weights:
     """The layout of the kernel for the forward pass, and of its gradient."""
-    lanes = lanes_of(convolution.target, (target or current_target()).lanes(convolution.dtype))
+    lanes = lanes_of(convolution.target, (cpu or this_cpu()).lanes(convolution.dtype))
     blocks = -(-convolution.target.padded // lanes)
     return Weights(blocks, *convolution.kernel, convolution.source.padded, lanes)
 
 
-def gradient_weights(convolution: Convolution, target: Target | None = None) -> Weights:
+def gradient_weights(convolution: Convolution, cpu: Cpu | None = None) -> Weights:
     """The layout of the kernel for the gradient by the input: channels exchanged, rows and columns reversed."""
-    lanes = lanes_of(convolution.source, (target or current_target()).lanes(convolution.dtype))
+    lanes = lanes_of(convolution.source, (cpu or this_cpu()).lanes(convolution.dtype))
     blocks = -(-convolution.source.padded // lanes)
     return Weights(blocks, *convolution.kernel, convolution.target.padded, lanes)
 
@@ -150,20 +150,20 @@ def forward(
     *,
     bias: bool = True,
     epilogue: Epilogue | None = None,
-    target: Target | None = None,
+    cpu: Cpu | None = None,
 ) -> Kernel:
     """target = source * weights (+ bias), then the epilogue.
 
     The kernel's pointers: source, weights, bias where there is one, target, the epilogue's operands. Its span: images.
     """
-    return _forward(convolution, bias, epilogue, target or current_target())
+    return _forward(convolution, bias, epilogue, cpu or this_cpu())
 
 
 @kept
-def _forward(convolution: Convolution, bias: bool, epilogue: Epilogue | None, target: Target) -> Kernel:
+def _forward(convolution: Convolution, bias: bool, epilogue: Epilogue | None, cpu: Cpu) -> Kernel:
     source, result = convolution.source, convolution.target
     source.check_halo(convolution.source_halo(), "input")
-    weights = forward_weights(convolution, target)
+    weights = forward_weights(convolution, cpu)
     (above, left), (down, right), (dy, dx) = convolution.padding, convolution.stride, convolution.dilation
     height, width = convolution.kernel
     merged = dx == 1  # neighbouring columns of the kernel read neighbouring pixels: one long run
@@ -184,7 +184,7 @@ def _forward(convolution: Convolution, bias: bool, epilogue: Epilogue | None, ta
         (width if merged else 1) * weights.inputs,
     )
     return _compile_sums(
-        "convolution", convolution.dtype, [sums], source, result, weights, bias, epilogue, target
+        "convolution", convolution.dtype, [sums], source, result, weights, bias, epilogue, cpu
     )
 
 
@@ -193,7 +193,7 @@ def input_gradient(
     gradient: Planes,
     *,
     epilogue: Epilogue | None = None,
-    target: Target | None = None,
+    cpu: Cpu | None = None,
 ) -> Kernel:
     """The gradient by the source, written in the source's planes.
 
@@ -207,16 +207,16 @@ def input_gradient(
     The kernel's pointers: gradient, weights (packed as `gradient_weights`), result, the epilogue's operands. Its
     span: images.
     """
-    return _input_gradient(convolution, gradient, epilogue, target or current_target())
+    return _input_gradient(convolution, gradient, epilogue, cpu or this_cpu())
 
 
 @kept
 def _input_gradient(
-    convolution: Convolution, gradient: Planes, epilogue: Epilogue | None, target: Target
+    convolution: Convolution, gradient: Planes, epilogue: Epilogue | None, cpu: Cpu
 ) -> Kernel:
     gradient.check_halo(convolution.gradient_halo(), "output's gradient")
     _check_gradient(convolution, gradient)
-    weights = gradient_weights(convolution, target)
+    weights = gradient_weights(convolution, cpu)
     phases = [
         _phase(convolution, gradient, weights, y, x)
         for y in range(min(convolution.stride[0], convolution.source.height))
@@ -224,7 +224,7 @@ def _input_gradient(
     ]
     name = "convolution input gradient"
     return _compile_sums(
-        name, convolution.dtype, phases, gradient, convolution.source, weights, False, epilogue, target
+        name, convolution.dtype, phases, gradient, convolution.source, weights, False, epilogue, cpu
     )
 
 
@@ -297,14 +297,14 @@ def _compile_sums(
     weights: Weights,
     bias: bool,
     epilogue: Epilogue | None,
-    target: Target,
+    cpu: Cpu,
 ) -> Kernel:
     extras = [f"operand{i}" for i in range(len(epilogue.operands) if epilogue else 0)]
     pointers = ["source", "weights", *(["bias"] if bias else []), "target", *extras]
 
     def write(code: Function) -> None:
         nests = [
-            _Sums(code, dtype, part, source, result, weights, bias, epilogue, target)
+            _Sums(code, dtype, part, source, result, weights, bias, epilogue, cpu)
             for part in parts
             if part.rows and part.columns
         ]
@@ -325,9 +325,9 @@ def _compile_sums(
     streamed = _stream_images(source, weights, dtype)
     groups = 1
     if len(parts) == 1:
-        tile = choose_tile(parts[0].rows, parts[0].columns, weights.blocks, target.registers)
+        tile = choose_tile(parts[0].rows, parts[0].columns, weights.blocks, cpu.registers)
         groups = math.ceil(weights.blocks / tile.vectors)
-    return compile_kernel(name, pointers, write, splits=groups, distinct=True, target=target)
+    return compile_kernel(name, pointers, write, splits=groups, distinct=True, cpu=cpu)
 
 
 def _stream_images(source: Planes, weights: Weights, dtype: str) -> bool:
@@ -352,11 +352,11 @@ class _Sums:
         weights: Weights,
         bias: bool,
         epilogue: Epilogue | None,
-        target: Target,
+        cpu: Cpu,
     ) -> None:
         self.code, self.dtype, self.part, self.source, self.result = code, dtype, part, source, result
         self.weights, self.bias, self.epilogue = weights, bias, epilogue
-        self.tile = choose_tile(part.rows, part.columns, weights.blocks, target.registers)
+        self.tile = choose_tile(part.rows, part.columns, weights.blocks, cpu.registers)
         self.pixels = [(y, x) for y in range(self.tile.rows) for x in range(self.tile.columns)]
         self.tables = (code.table([tap[0] for tap in part.taps]), code.table([tap[1] for tap in part.taps]))
 
@@ -493,7 +493,7 @@ def kernel_gradient(
     *,
     bias: bool = False,
     accumulate: bool = False,
-    target: Target | None = None,
+    cpu: Cpu | None = None,
 ) -> Kernel:
     """The gradient by the kernel, packed as `forward_weights`, and by the bias.
 
@@ -511,16 +511,16 @@ def kernel_gradient(
     to be added up. Its span: images. Of the gradient
     a whole vector is read at its last pixel: channels that are no multiple of it need that much memory behind them.
     """
-    return _kernel_gradient(convolution, gradient, bias, accumulate, target or current_target())
+    return _kernel_gradient(convolution, gradient, bias, accumulate, cpu or this_cpu())
 
 
 @kept
 def _kernel_gradient(
-    convolution: Convolution, gradient: Planes, bias: bool, accumulate: bool, target: Target
+    convolution: Convolution, gradient: Planes, bias: bool, accumulate: bool, cpu: Cpu
 ) -> Kernel:
     convolution.source.check_halo(convolution.source_halo(), "input")
     _check_gradient(convolution, gradient)
-    weights = forward_weights(convolution, target)
+    weights = forward_weights(convolution, cpu)
 
     def write(code: Function) -> None:
         if not accumulate:
@@ -528,12 +528,12 @@ def _kernel_gradient(
             if bias:
                 code.clear(code.pointers["bias"], 0, gradient.padded, convolution.dtype)
         if gradient.height and gradient.width:
-            products = _Products(code, convolution, gradient, weights, bias, target)
+            products = _Products(code, convolution, gradient, weights, bias, cpu)
             code.units(products.write)
 
     pointers = ["source", "gradient", "result", *(["bias"] if bias else [])]
     name = "convolution kernel gradient"
-    return compile_kernel(name, pointers, write, splits=1, distinct=True, target=target)
+    return compile_kernel(name, pointers, write, splits=1, distinct=True, cpu=cpu)
 
 
 class _Products:
@@ -546,7 +546,7 @@ class _Products:
         gradient: Planes,
         weights: Weights,
         bias: bool,
-        target: Target,
+        cpu: Cpu,
     ) -> None:
         self.code, self.convolution, self.gradient, self.weights, self.bias = (
             code,
@@ -560,7 +560,7 @@ class _Products:
         merged = convolution.dilation[1] == 1
         self.run = (weights.width if merged else 1) * weights.inputs
         self.taps = [(y, x) for y in range(weights.height) for x in range(1 if merged else weights.width)]
-        most = (target.registers - 2 - self.vectors) // self.vectors
+        most = (cpu.registers - 2 - self.vectors) // self.vectors
         self.inputs = -(-self.run // -(-self.run // most))  # equal tiles, the last perhaps smaller
         size = itemsize(self.dtype)
         reused = (

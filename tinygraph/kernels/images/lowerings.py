@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.kernels import elementwise, partial_sums
-from tinygraph.kernels.cpu import Target
+from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.images import direct, packing, winograd
 from tinygraph.kernels.images.direct import Convolution, Weights
 from tinygraph.kernels.images.planes import ALIGNMENT, Planes, lanes_for, lanes_of, rounded_up
@@ -72,7 +72,7 @@ def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
 # -- the three maps ------------------------------------------------------------------------------------------------
 
 
-def forward(convolution: Convolution, x: Shape, layouts: Layouts, target: Target) -> Lowering:
+def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
     """Images (N, C, *spatial), a kernel and a bias or None to images (N, O, *output).
 
     Args:
@@ -80,14 +80,14 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, target: Target
         x: the shape of the images.
         layouts: of the operands and the result.
     """
-    borders = _Borders(convolution, x, target)
+    borders = _Borders(convolution, x, cpu)
     result = borders.written(convolution.target, layouts.outputs[0])
-    tiling = winograd.choose_tiling(convolution._replace(target=result.planes), _share(x), target)
+    tiling = winograd.choose_tiling(convolution._replace(target=result.planes), _share(x), cpu)
     halo = winograd.source_halo(convolution) if tiling else convolution.source_halo()
     source = borders.read(convolution.source, halo, layouts.inputs[0])
     made = convolution._replace(source=source.planes, target=result.planes)
-    weights = direct.forward_weights(made, target)
-    kernel = _Plain(layouts.inputs[1], borders.kernel_shape, made.dtype)
+    weights = direct.forward_weights(made, cpu)
+    kernel = _Contiguous(layouts.inputs[1], borders.kernel_shape, made.dtype)
     padded_bias = weights.blocks * weights.lanes * np.dtype(made.dtype).itemsize
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
@@ -95,16 +95,16 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, target: Target
         steps: Steps = []
         packed = _weights(weights, scratch[2], made.dtype)
         plain = kernel.read(inputs[1], scratch[3], steps)
-        steps.append(packing.pack(weights, *borders.channels, made.dtype, target).bind(plain, packed, span=1))
+        steps.append(packing.pack(weights, *borders.channels, made.dtype, cpu).bind(plain, packed, span=1))
         operands = [source.read(images, scratch[0], steps), packed, result.memory(outputs[0], scratch[1])]
         if bias is not None:
             spread = scratch[4][:padded_bias].view(made.dtype)
             steps.append(_copy(np.asarray(bias), spread[: len(bias)]))
             operands.insert(2, spread)
         if tiling:
-            _minimal(made, tiling, weights, operands, scratch[5:], x[0], target, steps)
+            _minimal(made, tiling, weights, operands, scratch[5:], x[0], cpu, steps)
         else:
-            sums = direct.forward(made, bias=bias is not None, target=target)
+            sums = direct.forward(made, bias=bias is not None, cpu=cpu)
             steps.append(sums.bind(*operands, span=x[0]))
         result.write(outputs[0], scratch[1], steps)
         return in_order(*steps)
@@ -114,30 +114,30 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, target: Target
     return Lowering(bind, wanted, (*sizes, *_transforms(made, tiling, weights)), _name(tiling))
 
 
-def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target: Target) -> Lowering:
+def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
     """The gradient by the output (N, O, *output) and a kernel to the gradient by the images, of shape `x`."""
-    borders = _Borders(convolution, x, target)
+    borders = _Borders(convolution, x, cpu)
     result = borders.written(convolution.source, layouts.outputs[0])
     plain = convolution._replace(source=result.planes)
     turned = winograd.reverse(plain, convolution.target)
-    tiling = winograd.choose_tiling(turned, _share(x), target)
+    tiling = winograd.choose_tiling(turned, _share(x), cpu)
     halo = winograd.source_halo(turned) if tiling else plain.gradient_halo()
     given = borders.read(convolution.target, halo, layouts.inputs[0])
     made, turned = plain._replace(target=given.planes), turned._replace(source=given.planes)
-    weights = direct.gradient_weights(made, target)
-    kernel = _Plain(layouts.inputs[1], borders.kernel_shape, made.dtype)
+    weights = direct.gradient_weights(made, cpu)
+    kernel = _Contiguous(layouts.inputs[1], borders.kernel_shape, made.dtype)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
         steps: Steps = []
         packed = _weights(weights, scratch[2], made.dtype)
         contiguous = kernel.read(inputs[1], scratch[3], steps)
-        pack = packing.pack_for_gradient(weights, *borders.channels, made.dtype, target)
+        pack = packing.pack_for_gradient(weights, *borders.channels, made.dtype, cpu)
         steps.append(pack.bind(contiguous, packed, span=1))
         operands = [given.read(inputs[0], scratch[0], steps), packed, result.memory(outputs[0], scratch[1])]
         if tiling:
-            _minimal(turned, tiling, weights, operands, scratch[4:], x[0], target, steps)
+            _minimal(turned, tiling, weights, operands, scratch[4:], x[0], cpu, steps)
         else:
-            sums = direct.input_gradient(made, given.planes, target=target)
+            sums = direct.input_gradient(made, given.planes, cpu=cpu)
             steps.append(sums.bind(*operands, span=x[0]))
         result.write(outputs[0], scratch[1], steps)
         return in_order(*steps)
@@ -149,34 +149,34 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target:
     )
 
 
-def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, target: Target) -> Lowering:
+def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
     """Images of shape `x` and the gradient by the output to the gradient by the kernel (O, C, *size)."""
-    borders = _Borders(convolution, x, target)
-    tiling = winograd.choose_tiling(convolution, _share(x), target)
+    borders = _Borders(convolution, x, cpu)
+    tiling = winograd.choose_tiling(convolution, _share(x), cpu)
     halo = winograd.source_halo(convolution) if tiling else convolution.source_halo()
     source = borders.read(convolution.source, halo, layouts.inputs[0])
     reach = winograd.gradient_halo(convolution) if tiling else (0, 0, 0, 0)
     given = borders.read(convolution.target, reach, layouts.inputs[1])
     made = convolution._replace(source=source.planes, target=given.planes)
-    weights = direct.forward_weights(made, target)
-    kernel = _Plain(layouts.outputs[0], borders.kernel_shape, made.dtype)
+    weights = direct.forward_weights(made, cpu)
+    kernel = _Contiguous(layouts.outputs[0], borders.kernel_shape, made.dtype)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
         steps: Steps = []
         parts = [_weights(weights, part, made.dtype) for part in _each_thread(scratch[2])]
         images, gradient = source.read(inputs[0], scratch[0], steps), given.read(inputs[1], scratch[1], steps)
         if tiling:
-            products = winograd.kernel_gradient(made, given.planes, tiling, target=target)
+            products = winograd.kernel_gradient(made, given.planes, tiling, cpu=cpu)
             sums, seen, made_of = (_own(one, made.dtype) for one in scratch[4:])
             bound = products.bind(images, gradient, Private(parts), seen, made_of, sums, span=x[0])
         else:
-            products = direct.kernel_gradient(made, given.planes, target=target)
+            products = direct.kernel_gradient(made, given.planes, cpu=cpu)
             bound = products.bind(images, gradient, Private(parts), span=x[0])
         steps.append(bound)
         if len(parts) > 1:
             steps.append(partial_sums.total([part.reshape(-1) for part in parts]))
         contiguous = kernel.memory(outputs[0], scratch[3])
-        unpack = packing.unpack(weights, *borders.channels, made.dtype, target)
+        unpack = packing.unpack(weights, *borders.channels, made.dtype, cpu)
         steps.append(unpack.bind(parts[0], contiguous, span=1))
         kernel.write(outputs[0], scratch[3], steps)
         return in_order(*steps)
@@ -235,15 +235,15 @@ def _minimal(
     operands: list[Array],
     scratch: Sequence[Array],
     images: int,
-    target: Target,
+    cpu: Cpu,
     steps: Steps,
 ) -> None:
     """Add the steps of Winograd's algorithm on a source, packed weights, perhaps a bias, and a target."""
     transformed, seen, made_of = scratch[0].view(made.dtype), *(_own(one, made.dtype) for one in scratch[1:])
-    transform = winograd.transform_weights(weights, made.dtype, target)
+    transform = winograd.transform_weights(weights, made.dtype, cpu)
     steps.append(transform.bind(operands[1], transformed, span=1))
     source, _, *others = operands
-    kernel = winograd.forward(made, tiling, bias=len(operands) == 4, target=target)
+    kernel = winograd.forward(made, tiling, bias=len(operands) == 4, cpu=cpu)
     steps.append(kernel.bind(source, transformed, *others, seen, made_of, span=images))
 
 
@@ -280,8 +280,8 @@ def _third(inputs: Sequence[Any]) -> Any:
 class _Borders:
     """Makes the borders of one convolution."""
 
-    def __init__(self, convolution: Convolution, x: Shape, target: Target) -> None:
-        self.batch, self.ndim, self.dtype, self.target = x[0], len(x), convolution.dtype, target
+    def __init__(self, convolution: Convolution, x: Shape, cpu: Cpu) -> None:
+        self.batch, self.ndim, self.dtype, self.cpu = x[0], len(x), convolution.dtype, cpu
         self.channels = convolution.target.channels, convolution.source.channels
         self.kernel_shape = (*self.channels, *convolution.kernel[4 - self.ndim :])
 
@@ -293,7 +293,7 @@ class _Borders:
 
     def written(self, planes: Planes, layout: Layout | None) -> _Border:
         """Images that a kernel writes: in whole vectors, or in half ones where that saves a copy."""
-        lanes = self.target.lanes(self.dtype)
+        lanes = self.cpu.lanes(self.dtype)
         bare = planes._replace(halo=(0, 0, 0, 0), padded=planes.channels)
         whole = lanes_for(planes.channels, lanes)
         if 2 * lanes_of(bare, lanes) >= whole:
@@ -377,7 +377,7 @@ class _Border(NamedTuple):
             steps.append(_copy(self.layout.inside(memory, self.shape), array))
 
 
-class _Plain(NamedTuple):
+class _Contiguous(NamedTuple):
     """How a kernel meets an array that it wants contiguous."""
 
     layout: Layout | None

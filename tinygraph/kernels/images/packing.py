@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tinygraph.kernels.builder import Function, Offset, Value
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.images.direct import Weights
 from tinygraph.kernels.images.planes import Planes
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
@@ -17,16 +17,16 @@ from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 Place = Callable[[Offset], Offset]
 
 
-def to_planes(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
+def to_planes(planes: Planes, dtype: str = "float32", cpu: Cpu | None = None) -> Kernel:
     """(images, channels, height, width) to planes; halo and padded channels become zero.
 
     The kernel's pointers: source, result, both contiguous. Its span: images.
     """
-    return _to_planes(planes, dtype, target or current_target())
+    return _to_planes(planes, dtype, cpu or this_cpu())
 
 
 @kept
-def _to_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
+def _to_planes(planes: Planes, dtype: str, cpu: Cpu) -> Kernel:
     pixels = planes.height * planes.width
     hollow = any(planes.halo) or planes.padded != planes.channels
 
@@ -36,7 +36,7 @@ def _to_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
             result = code.at(code.pointers["result"], code.offset((n, planes.image)), dtype)
             if hollow:
                 code.clear(result, 0, planes.image, dtype)
-            transposed = _Transposition(code, dtype, target, source, result)
+            transposed = _Transposition(code, dtype, cpu, source, result)
             transposed.write(
                 planes.channels,
                 pixels,
@@ -46,26 +46,26 @@ def _to_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
 
         code.units(image)
 
-    return compile_kernel("to planes", ["source", "result"], write, splits=1, distinct=True, target=target)
+    return compile_kernel("to planes", ["source", "result"], write, splits=1, distinct=True, cpu=cpu)
 
 
-def from_planes(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
+def from_planes(planes: Planes, dtype: str = "float32", cpu: Cpu | None = None) -> Kernel:
     """Planes to (images, channels, height, width).
 
     The kernel's pointers: source, result, both contiguous. Its span: images.
     """
-    return _from_planes(planes, dtype, target or current_target())
+    return _from_planes(planes, dtype, cpu or this_cpu())
 
 
 @kept
-def _from_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
+def _from_planes(planes: Planes, dtype: str, cpu: Cpu) -> Kernel:
     pixels = planes.height * planes.width
 
     def write(code: Function) -> None:
         def image(n: Offset) -> None:
             source = code.at(code.pointers["source"], code.offset((n, planes.image)), dtype)
             result = code.at(code.pointers["result"], code.offset((n, planes.channels * pixels)), dtype)
-            transposed = _Transposition(code, dtype, target, source, result)
+            transposed = _Transposition(code, dtype, cpu, source, result)
             transposed.write(
                 pixels,
                 planes.channels,
@@ -75,7 +75,7 @@ def _from_planes(planes: Planes, dtype: str, target: Target) -> Kernel:
 
         code.units(image)
 
-    return compile_kernel("from planes", ["source", "result"], write, splits=1, distinct=True, target=target)
+    return compile_kernel("from planes", ["source", "result"], write, splits=1, distinct=True, cpu=cpu)
 
 
 def _pixel_place(code: Function, planes: Planes, pixel: Offset) -> Offset:
@@ -86,13 +86,13 @@ def _pixel_place(code: Function, planes: Planes, pixel: Offset) -> Offset:
     return code.offset((y, planes.row), (x, planes.pixel), planes.origin)
 
 
-def clear_halo(planes: Planes, dtype: str = "float32", target: Target | None = None) -> Kernel:
+def clear_halo(planes: Planes, dtype: str = "float32", cpu: Cpu | None = None) -> Kernel:
     """Zeros in the halo of planes; what is inside stays. The kernel's pointer: the planes. Its span: images."""
-    return _clear_halo(planes, dtype, target or current_target())
+    return _clear_halo(planes, dtype, cpu or this_cpu())
 
 
 @kept
-def _clear_halo(planes: Planes, dtype: str, target: Target) -> Kernel:
+def _clear_halo(planes: Planes, dtype: str, cpu: Cpu) -> Kernel:
     width, between = planes.width * planes.pixel, planes.row - planes.width * planes.pixel
     last = planes.origin + (planes.height - 1) * planes.row + width
 
@@ -110,30 +110,30 @@ def _clear_halo(planes: Planes, dtype: str, target: Target) -> Kernel:
 
         code.units(image)
 
-    return compile_kernel("clear halo", ["planes"], write, splits=1, target=target)
+    return compile_kernel("clear halo", ["planes"], write, splits=1, cpu=cpu)
 
 
 # -- weights -----------------------------------------------------------------------------------------------------
 
 
 def pack(
-    weights: Weights, outputs: int, inputs: int, dtype: str = "float32", target: Target | None = None
+    weights: Weights, outputs: int, inputs: int, dtype: str = "float32", cpu: Cpu | None = None
 ) -> Kernel:
     """A kernel of shape (outputs, inputs, height, width) to `forward_weights`. Pointers: source, result.
 
     Its span: 1.
     """
-    return _pack(weights, outputs, inputs, dtype, target or current_target())
+    return _pack(weights, outputs, inputs, dtype, cpu or this_cpu())
 
 
 @kept
-def _pack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Target) -> Kernel:
+def _pack(weights: Weights, outputs: int, inputs: int, dtype: str, cpu: Cpu) -> Kernel:
     taps = weights.height * weights.width
 
     def write(code: Function) -> None:
         def block(first: Offset, count: int, result: Value) -> None:
             source = code.at(code.pointers["source"], code.offset((first, inputs * taps)), dtype)
-            _Transposition(code, dtype, target, source, result).write(
+            _Transposition(code, dtype, cpu, source, result).write(
                 count,
                 inputs * taps,
                 lambda row: code.offset((row, inputs * taps)),
@@ -143,28 +143,28 @@ def _pack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Targe
         _each_block(code, weights, outputs, dtype, "result", block, _is_padded(weights, outputs, inputs))
 
     return compile_kernel(
-        "pack weights", ["source", "result"], write, splits=weights.blocks, distinct=True, target=target
+        "pack weights", ["source", "result"], write, splits=weights.blocks, distinct=True, cpu=cpu
     )
 
 
 def unpack(
-    weights: Weights, outputs: int, inputs: int, dtype: str = "float32", target: Target | None = None
+    weights: Weights, outputs: int, inputs: int, dtype: str = "float32", cpu: Cpu | None = None
 ) -> Kernel:
     """`forward_weights` to a kernel of shape (outputs, inputs, height, width). Pointers: source, result.
 
     Its span: 1.
     """
-    return _unpack(weights, outputs, inputs, dtype, target or current_target())
+    return _unpack(weights, outputs, inputs, dtype, cpu or this_cpu())
 
 
 @kept
-def _unpack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Target) -> Kernel:
+def _unpack(weights: Weights, outputs: int, inputs: int, dtype: str, cpu: Cpu) -> Kernel:
     taps = weights.height * weights.width
 
     def write(code: Function) -> None:
         def block(first: Offset, count: int, source: Value) -> None:
             result = code.at(code.pointers["result"], code.offset((first, inputs * taps)), dtype)
-            _Transposition(code, dtype, target, source, result).write(
+            _Transposition(code, dtype, cpu, source, result).write(
                 inputs * taps,
                 count,
                 lambda row: _weight_place(code, weights, row),
@@ -174,22 +174,22 @@ def _unpack(weights: Weights, outputs: int, inputs: int, dtype: str, target: Tar
         _each_block(code, weights, outputs, dtype, "source", block)
 
     return compile_kernel(
-        "unpack weights", ["source", "result"], write, splits=weights.blocks, distinct=True, target=target
+        "unpack weights", ["source", "result"], write, splits=weights.blocks, distinct=True, cpu=cpu
     )
 
 
 def pack_for_gradient(
-    weights: Weights, outputs: int, inputs: int, dtype: str = "float32", target: Target | None = None
+    weights: Weights, outputs: int, inputs: int, dtype: str = "float32", cpu: Cpu | None = None
 ) -> Kernel:
     """A kernel of shape (outputs, inputs, height, width) to `gradient_weights`. Pointers: source, result.
 
     Its span: 1.
     """
-    return _pack_for_gradient(weights, outputs, inputs, dtype, target or current_target())
+    return _pack_for_gradient(weights, outputs, inputs, dtype, cpu or this_cpu())
 
 
 @kept
-def _pack_for_gradient(weights: Weights, outputs: int, inputs: int, dtype: str, target: Target) -> Kernel:
+def _pack_for_gradient(weights: Weights, outputs: int, inputs: int, dtype: str, cpu: Cpu) -> Kernel:
     taps = weights.height * weights.width
 
     def write(code: Function) -> None:
@@ -202,7 +202,7 @@ def _pack_for_gradient(weights: Weights, outputs: int, inputs: int, dtype: str, 
                     code.store(code.load(source, 0, dtype, count), result)
                     return
                 step = weights.inputs * weights.lanes
-                _Transposition(code, dtype, target, source, result).write(
+                _Transposition(code, dtype, cpu, source, result).write(
                     count,
                     taps,
                     lambda row: code.offset((row, taps)),
@@ -214,9 +214,7 @@ def _pack_for_gradient(weights: Weights, outputs: int, inputs: int, dtype: str, 
         _each_block(code, weights, inputs, dtype, "result", block, _is_padded(weights, inputs, outputs))
 
     name = "pack weights for gradient"
-    return compile_kernel(
-        name, ["source", "result"], write, splits=weights.blocks, distinct=True, target=target
-    )
+    return compile_kernel(name, ["source", "result"], write, splits=weights.blocks, distinct=True, cpu=cpu)
 
 
 def _weight_place(code: Function, weights: Weights, number: Offset) -> Offset:
@@ -264,9 +262,9 @@ def _is_padded(weights: Weights, outputs: int, inputs: int) -> bool:
 class _Transposition:
     """Writes result[place(column) + row] = source[place(row) + column]."""
 
-    def __init__(self, code: Function, dtype: str, target: Target, source: Value, result: Value) -> None:
+    def __init__(self, code: Function, dtype: str, cpu: Cpu, source: Value, result: Value) -> None:
         self.code, self.dtype, self.source, self.result = code, dtype, source, result
-        self.widest = target.lanes(dtype)
+        self.widest = cpu.lanes(dtype)
 
     def write(self, rows: int, columns: int, row_place: Place, column_place: Place) -> None:
         """All blocks; their size is the largest power of two that fits."""

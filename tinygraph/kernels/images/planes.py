@@ -95,5 +95,5 @@ def rounded_up(number: int, multiple: int) -> int:
 def planes(
     height: int, width: int, channels: int, lanes: int, halo: tuple[int, int, int, int] = (0, 0, 0, 0)
 ) -> Planes:
-    """Planes whose channels are padded to whole vectors of a target with so many lanes."""
+    """Planes whose channels are padded to whole vectors of a cpu with so many lanes."""
     return Planes(height, width, channels, rounded_up(channels, lanes_for(channels, lanes)), halo)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.kernels.builder import Function, Offset, Value, splat
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
 Array = np.ndarray[Any, Any]
@@ -80,7 +80,7 @@ def _bound_maxima(made: Windows, positions: bool, x: Array, out: Array) -> Run |
     strides, result = _strides(x), _strides(out)
     if result.channel != 1 and result.column != 1:
         return None
-    kernel = _maxima(made, positions, out.shape[1], strides, result, current_target())
+    kernel = _maxima(made, positions, out.shape[1], strides, result, this_cpu())
     return kernel.bind(x, out, span=len(x))
 
 
@@ -93,7 +93,7 @@ def scatter_windows(values: Array, index: Array, out: Array) -> Run:
     size = len(values), values.shape[1], *(1, 1, *values.shape[2:])[-2:]
     strays = np.zeros(1, np.int64)
     strides = _strides(values), _strides(index), _strides(out)
-    kernel = _scatter(size, spatial, values.dtype.name, *strides, current_target())
+    kernel = _scatter(size, spatial, values.dtype.name, *strides, this_cpu())
     scatter = kernel.bind(values, index, out, strays).run
 
     def run() -> None:
@@ -111,10 +111,8 @@ def _strides(array: Array) -> Strides:
 
 
 @kept
-def _maxima(
-    made: Windows, positions: bool, channels: int, x: Strides, out: Strides, target: Target
-) -> Kernel:
-    lanes = target.lanes(made.dtype)
+def _maxima(made: Windows, positions: bool, channels: int, x: Strides, out: Strides, cpu: Cpu) -> Kernel:
+    lanes = cpu.lanes(made.dtype)
     along = out.channel == 1 and (channels >= lanes or out.column != 1)  # vectors run along the channels
     size = channels if along else made.columns
     outer = (made.rows, made.columns) if along else (channels, made.rows)
@@ -143,7 +141,7 @@ def _maxima(
         code.units(image)
 
     name = "max pool index" if positions else "max pool"
-    return compile_kernel(name, ["x", "out"], write, splits=1, distinct=True, target=target)
+    return compile_kernel(name, ["x", "out"], write, splits=1, distinct=True, cpu=cpu)
 
 
 def _first_maximum(
@@ -184,7 +182,7 @@ def _scatter(
     values: Strides,
     index: Strides,
     out: Strides,
-    target: Target,
+    cpu: Cpu,
 ) -> Kernel:
     # single elements, in the order in which the index lies in memory
     order = sorted(range(4), key=lambda axis: -index[axis])
@@ -217,4 +215,4 @@ def _scatter(
         code.store(total, pointers["strays"])
 
     names = ["values", "index", "out", "strays"]
-    return compile_kernel("scatter windows", names, write, distinct=True, target=target)
+    return compile_kernel("scatter windows", names, write, distinct=True, cpu=cpu)

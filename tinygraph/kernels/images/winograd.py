@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
-from tinygraph.kernels.cpu import Target, current_target
+from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.images.direct import Convolution, Weights, forward_weights
 from tinygraph.kernels.images.planes import Planes, rounded_up
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
@@ -62,19 +62,19 @@ class Tiling(NamedTuple):
         return POINTS * self.points(channels)
 
 
-def choose_tiling(convolution: Convolution, images: int, target: Target | None = None) -> Tiling | None:
+def choose_tiling(convolution: Convolution, images: int, cpu: Cpu | None = None) -> Tiling | None:
     """The tiling of a convolution of so many images, or None where the algorithm does not serve.
 
     It serves 3x3 kernels without stride and dilation, in float32, on channels that fill vectors, for targets that are
     not `exact`.
     """
-    return _choose_tiling(convolution, images, target or current_target())
+    return _choose_tiling(convolution, images, cpu or this_cpu())
 
 
 @functools.cache
-def _choose_tiling(convolution: Convolution, images: int, target: Target) -> Tiling | None:
-    made, lanes = convolution, target.lanes(convolution.dtype)
-    if target.exact:
+def _choose_tiling(convolution: Convolution, images: int, cpu: Cpu) -> Tiling | None:
+    made, lanes = convolution, cpu.lanes(convolution.dtype)
+    if cpu.exact:
         return None
     if made.kernel != (3, 3) or made.stride != (1, 1) or made.dilation != (1, 1) or made.dtype != "float32":
         return None
@@ -99,7 +99,7 @@ def _choose_tiling(convolution: Convolution, images: int, target: Target) -> Til
         computed = whole * block + rounded_up(rest, height)
         return computed / height * (max(height * vectors, 8) + 0.25 * height + 0.5 * vectors)
 
-    most = (target.registers - 2 - vectors) // vectors
+    most = (cpu.registers - 2 - vectors) // vectors
     height = min(range(1, most + 1), key=time)
     blocks = math.ceil(tiles / (max(1, fitting // height) * height))
     equal = math.ceil(tiles / blocks)  # the last block is as large as the others, as far as it can be
@@ -219,23 +219,23 @@ def _both_axes(
 
 
 def forward(
-    convolution: Convolution, tiling: Tiling, *, bias: bool = False, target: Target | None = None
+    convolution: Convolution, tiling: Tiling, *, bias: bool = False, cpu: Cpu | None = None
 ) -> Kernel:
     """target = source * weights (+ bias).
 
-    The kernel's pointers: source, weights as `transform_weights` makes them, bias where there is one, target, and
+    The kernel's pointers: source, weights as `transform_weights` makes them, bias where there is one, cpu, and
     scratch of each thread for the transforms of inputs and outputs (`tiling.elements`). Its span: images.
     """
-    return _forward(convolution, tiling, bias, target or current_target())
+    return _forward(convolution, tiling, bias, cpu or this_cpu())
 
 
 @kept
-def _forward(convolution: Convolution, tiling: Tiling, bias: bool, target: Target) -> Kernel:
+def _forward(convolution: Convolution, tiling: Tiling, bias: bool, cpu: Cpu) -> Kernel:
     convolution.source.check_halo(source_halo(convolution), "input")
     pointers = ["source", "weights", *(["bias"] if bias else []), "target", "inputs", "outputs"]
 
     def write(code: Function) -> None:
-        tiles = _Tiles(code, convolution, tiling, target)
+        tiles = _Tiles(code, convolution, tiling, cpu)
 
         def block(first: Offset, count: Offset) -> None:
             tiles.each(first, count, tiles.transform_input)
@@ -245,16 +245,16 @@ def _forward(convolution: Convolution, tiling: Tiling, bias: bool, target: Targe
         tiles.each_block(block)
 
     return compile_kernel(
-        "Winograd convolution", pointers, write, splits=tiling.tiles, distinct=True, target=target
+        "Winograd convolution", pointers, write, splits=tiling.tiles, distinct=True, cpu=cpu
     )
 
 
 class _Tiles:
     """Writes the loops over tiles, and what is done to one."""
 
-    def __init__(self, code: Function, convolution: Convolution, tiling: Tiling, target: Target) -> None:
+    def __init__(self, code: Function, convolution: Convolution, tiling: Tiling, cpu: Cpu) -> None:
         self.code, self.convolution, self.tiling, self.dtype = code, convolution, tiling, convolution.dtype
-        self.lanes = target.lanes(self.dtype)
+        self.lanes = cpu.lanes(self.dtype)
         self.matrices = _Matrices(code, self.dtype, self.lanes)
         self.inputs, self.outputs = convolution.source.padded, convolution.target.padded
 
@@ -374,7 +374,7 @@ class _Tiles:
         code.loop(0, POINTS, 1, matrix)
 
     def write_output(self, bias: bool, t: Offset, image: Offset, row: Offset, column: Offset) -> None:
-        """AᵀMA of a tile to its place in the target, as far as that reaches."""
+        """AᵀMA of a tile to its place in the cpu, as far as that reaches."""
         code, result, dtype, lanes = self.code, self.convolution.target, self.dtype, self.lanes
         points = self.tiling.points(self.outputs)
         products = code.at(code.pointers["outputs"], code.offset((t, self.outputs)), dtype)
@@ -440,7 +440,7 @@ def _outer_product(
 
 
 def kernel_gradient(
-    convolution: Convolution, gradient: Planes, tiling: Tiling, *, target: Target | None = None
+    convolution: Convolution, gradient: Planes, tiling: Tiling, *, cpu: Cpu | None = None
 ) -> Kernel:
     """The gradient by the kernel, packed as `forward_weights`.
 
@@ -448,18 +448,18 @@ def kernel_gradient(
     (`tiling.elements`) and for the sums (36 matrices of all channels); threads have results and scratch of their own,
     the results to be added up. Its span: images.
     """
-    return _kernel_gradient(convolution, gradient, tiling, target or current_target())
+    return _kernel_gradient(convolution, gradient, tiling, cpu or this_cpu())
 
 
 @kept
-def _kernel_gradient(convolution: Convolution, gradient: Planes, tiling: Tiling, target: Target) -> Kernel:
+def _kernel_gradient(convolution: Convolution, gradient: Planes, tiling: Tiling, cpu: Cpu) -> Kernel:
     convolution.source.check_halo(source_halo(convolution), "input")
     gradient.check_halo(gradient_halo(convolution), "output's gradient")
-    weights = forward_weights(convolution, target)
+    weights = forward_weights(convolution, cpu)
     made = convolution._replace(target=gradient)
 
     def write(code: Function) -> None:
-        tiles = _Tiles(code, made, tiling, target)
+        tiles = _Tiles(code, made, tiling, cpu)
         code.clear(
             code.pointers["sums"], 0, POINTS * weights.blocks * weights.inputs * weights.lanes, made.dtype
         )
@@ -467,21 +467,21 @@ def _kernel_gradient(convolution: Convolution, gradient: Planes, tiling: Tiling,
         def block(first: Offset, count: Offset) -> None:
             tiles.each(first, count, tiles.transform_input)
             tiles.each(first, count, functools.partial(tiles.transform_gradient, gradient))
-            _add_products(tiles, weights, count, target)
+            _add_products(tiles, weights, count, cpu)
 
         tiles.each_block(block)
         _kernel_of_sums(code, weights, made.dtype, tiles.matrices)
 
     pointers = ["source", "gradient", "result", "inputs", "outputs", "sums"]
     name = "Winograd convolution kernel gradient"
-    return compile_kernel(name, pointers, write, splits=tiling.tiles, distinct=True, target=target)
+    return compile_kernel(name, pointers, write, splits=tiling.tiles, distinct=True, cpu=cpu)
 
 
-def _add_products(tiles: _Tiles, weights: Weights, count: Offset, target: Target) -> None:
+def _add_products(tiles: _Tiles, weights: Weights, count: Offset, cpu: Cpu) -> None:
     """sums[point, k, c] += sum over the tiles of a block of inputs[point, t, c] outputs[point, t, k]."""
     code, tiling, lanes, dtype = tiles.code, tiles.tiling, tiles.lanes, tiles.dtype
     vectors = tiling.vectors
-    most = (target.registers - 2 - vectors) // vectors
+    most = (cpu.registers - 2 - vectors) // vectors
     height = math.ceil(
         weights.inputs / math.ceil(weights.inputs / most)
     )  # equal tiles, the last perhaps smaller
@@ -545,16 +545,16 @@ def _kernel_of_sums(code: Function, weights: Weights, dtype: str, matrices: _Mat
 # -- weights ---------------------------------------------------------------------------------------------------------
 
 
-def transform_weights(weights: Weights, dtype: str, target: Target | None = None) -> Kernel:
+def transform_weights(weights: Weights, dtype: str, cpu: Cpu | None = None) -> Kernel:
     """GgGᵀ of packed weights. Pointers: the packed weights, the result (36 matrices of all channels).
 
     Its span: 1.
     """
-    return _transform_weights(weights, dtype, target or current_target())
+    return _transform_weights(weights, dtype, cpu or this_cpu())
 
 
 @kept
-def _transform_weights(weights: Weights, dtype: str, target: Target) -> Kernel:
+def _transform_weights(weights: Weights, dtype: str, cpu: Cpu) -> Kernel:
     points, lanes = weights.blocks * weights.inputs * weights.lanes, weights.lanes
 
     def write(code: Function) -> None:
@@ -576,7 +576,7 @@ def _transform_weights(weights: Weights, dtype: str, target: Target) -> Kernel:
         code.units(lambda b: code.loop(0, weights.inputs, 1, lambda c, _: vector(b, c)))
 
     return compile_kernel(
-        "Winograd weights", ["weights", "result"], write, splits=weights.blocks, distinct=True, target=target
+        "Winograd weights", ["weights", "result"], write, splits=weights.blocks, distinct=True, cpu=cpu
     )
 
 

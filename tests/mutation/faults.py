@@ -1,0 +1,700 @@
+"""Small faults in the framework's own code, as data: each with the tests that must go red when it is planted.
+
+A snippet occurs exactly once in its file. Ops have mutants of their own (`tinygraph.testing.mutants`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One fault.
+
+    Attributes:
+        name: what is wrong with it, in words.
+        file: below the root of the repository.
+        snippet, replacement: the text that is there, and what stands in its place.
+        tests: the files or folders that must go red, below `tests/`: those of that code, not the laws of built-in ops.
+        equivalent: why no program can tell the difference; empty if some can.
+    """
+
+    name: str
+    file: str
+    snippet: str
+    replacement: str
+    tests: tuple[str, ...]
+    equivalent: str = ""
+
+
+PLANS = (
+    "compiler/test_plans.py compiler/test_compile.py compiler/test_layouts.py compiler/test_side_effects.py "
+    "compiler/test_profile.py compiler/test_bad_input.py compiler/test_models.py"
+)
+_TABLES = {  # (file, tests): faults
+    ("tinygraph/core/engine.py", "core/test_engine.py"): [
+        (
+            "gradients of one output of several do not add up",
+            "parts[edge.index] = gradient if old is None else _sum(old, gradient)",
+            "parts[edge.index] = gradient",
+        ),
+        (
+            "gradients of one node do not add up",
+            "gradients[key] = _sum(gradients[key], gradient)",
+            "gradients[key] = gradient",
+        ),
+        (
+            "a real operand gets a complex gradient",
+            'if dtype.kind == "c" and types.dtype.kind != "c":\n            gradient = ops.real(gradient)',
+            "",
+        ),
+        (
+            "a gradient of any shape is taken",
+            "return all(a in (1, b) for a, b in",
+            "return all(True for a, b in",
+        ),
+        (
+            "a gradient of fewer axes than its operand is taken",
+            "if len(small) > len(large):\n        return False",
+            "if len(small) > len(large):\n        return True",
+        ),
+        (
+            "outputs without a cotangent are absent instead of zero",
+            "if part is None and types.differentiable:",
+            "if False:",
+        ),
+        (
+            "rules run for operands that nobody asks for",
+            "if live is not None and not any(_source_id(inputs[target]) in live for target, _ in step.targets):",
+            "if False:",
+        ),
+        (
+            "what is handed out may lie in what nodes saved",
+            "if array.base is not None or not array.flags.writeable or id(array) in taken:",
+            "if array.base is not None or not array.flags.writeable:",
+        ),
+        (
+            "what is handed out may be a view",
+            "if array.base is not None or not array.flags.writeable or id(array) in taken:",
+            "if not array.flags.writeable or id(array) in taken:",
+        ),
+        (
+            "a second pass replaces .grad",
+            "write_grad(leaf, new if old is None else add(old, new))",
+            "write_grad(leaf, new)",
+        ),
+        ("rules may write into what they are given", "view.setflags(False)", "view.setflags(True)"),
+        ("backward starts anywhere", "if types.size != 1:", "if False:"),
+        (
+            "a complex cotangent for a real output",
+            'if given.dtype.kind == "c" and types.dtype.kind not in "cO":',
+            "if False:",
+        ),
+        (
+            "a joint rule that returns too little",
+            "if not isinstance(result, tuple | list) or place >= len(result):",
+            "if not isinstance(result, tuple | list) or place > len(result):",
+        ),
+        (
+            "a wanted node in the middle is passed by",
+            "if isinstance(node, Leaf) or (wanted is not None and key in wanted):",
+            "if isinstance(node, Leaf):",
+        ),
+        ("a cotangent of another shape is taken", "if seed.shape != types.shape:", "if False:"),
+        (
+            "nodes of a backward pass belong to the forward pass",
+            'with mode(place=Place(before.place.scope, "backward", node)):',
+            'with mode(place=Place(before.place.scope, "forward", node)):',
+        ),
+    ],
+    ("tinygraph/core/views.py", "core/test_views.py"): [
+        (
+            "a view of a view is none",
+            "return base is not None and (base is operand or base is operand.base)",
+            "return base is not None and base is operand",
+        ),
+        ("what is unsure is taken again", "if shared.unsure:", "if False:"),
+        ("views of views keep what was written", "stack.append(view)", "pass"),
+        (
+            "a leaf is written where it no longer lies",
+            "if not target.flags.writeable or not np.may_share_memory(target, leaf.value):",
+            "if not target.flags.writeable:",
+        ),
+        (
+            "old views are forgotten",
+            "views[:] = [one for one in views if one() is not None]",
+            "views.clear()",
+        ),
+        ("a write elsewhere is taken for one in place", "and shared.settings == settings", ""),
+        (
+            "a transposed value lies in rows",
+            'elif node.op.facts.get("permutation") or node.op.kind in _OF_ANY_LAYOUT:',
+            "elif node.op.kind in _OF_ANY_LAYOUT:",
+        ),
+        ("a view takes another shape", "if new.shape != view.shape:", "if False:"),
+        ("inner views are taken again first", "for one in reversed(chain):", "for one in chain:"),
+        ("a write changes the layout", "made[...] = new\n    return made", "return new"),
+        ("a copy is still a view", "shared.base = None\n    return result", "return result"),
+    ],
+    ("tinygraph/compiler/passes/fuse_elementwise.py", "compiler/passes"): [
+        (
+            "forward and backward nodes are fused",
+            "and first.members[0].phase == second.members[0].phase",
+            "",
+        ),
+        ("groups of any size", "<= LARGEST_GROUP", "<= 10**9"),
+        ("a group reads its own reduction", "and not self._reads_an_end(first, second)", ""),
+        (
+            "cycles through groups that end before",
+            "start -= 1",
+            "break",
+        ),
+        (
+            "reductions over different axes in one loop",
+            "and (first.axes is None or second.axes is None or first.axes == second.axes)",
+            "",
+        ),
+        (
+            "results that leave the graph stay inside",
+            "if id(node) in self._ends or any(id(reader) not in inside for reader in self._readers[id(node)])",
+            "if any(id(reader) not in inside for reader in self._readers[id(node)])",
+        ),
+        (
+            "operands are not cast to the dtype they meet in",
+            "if dtypes[value] != np.bool_ and wanted != np.bool_ and dtypes[value] != wanted:",
+            "if False:",
+        ),
+        ("reductions of nothing are fused", "and types.size\n", "\n"),
+        (
+            "sums of bools as if of numbers",
+            'if only_bools and not emission.bools and node.dtype != np.float64 and node.kind != "comparison":',
+            "if False:",
+        ),
+        (
+            "reductions of another dtype",
+            "and types.dtype == node.types.dtype\n",
+            "\n",
+        ),
+    ],
+    ("tinygraph/compiler/passes/merge_duplicates.py", "compiler/passes"): [
+        ("random draws are merged", 'if node.op.kind == "random":', "if False:"),
+        (
+            "1, True and 1.0 are the same",
+            'return "number", type(entry), repr(entry)',
+            'return "number", entry',
+        ),
+        ("ops of one name are the same", "return node.op, tuple(", "return node.op.name, tuple("),
+        (
+            "constants of several dtypes are the same",
+            'return "value", entry.dtype.str, entry.shape, entry.tobytes()',
+            'return "value", entry.shape, entry.tobytes()',
+        ),
+        (
+            "constants of several shapes are the same",
+            'return "value", entry.dtype.str, entry.shape, entry.tobytes()',
+            'return "value", entry.dtype.str, entry.tobytes()',
+        ),
+        (
+            "outputs of one node are the same",
+            "return id(edge_node(entry)), edge_index(entry)",
+            "return id(edge_node(entry))",
+        ),
+        ("settings do not count", 'repr(sorted(node.settings.items())) if node.settings else ""', '""'),
+    ],
+    ("tinygraph/compiler/passes/fold_constants.py", "compiler/passes"): [
+        (
+            "large values are folded",
+            "if sum(types.nbytes for types in node.output_types) > LARGEST_FOLD:",
+            "if False:",
+        ),
+        ("random draws are folded", 'if node.op.kind == "random" or any(', "if any("),
+    ],
+    ("tinygraph/compiler/passes/simplify_algebra.py", "compiler/passes"): [
+        ("involutions of other settings cancel", "and source.settings == node.settings", ""),
+        (
+            "a neutral operand that broadcasts",
+            "if is_recorded(other) and same_type(other, node) and",
+            "if is_recorded(other) and",
+        ),
+        (
+            "a zero of the other sign is neutral",
+            "np.signbit(np.asarray(entry, node.dtype)) == np.signbit(number)",
+            "[True]",
+        ),
+        (
+            "a number that is not neutral",
+            "if not np.all(entry == number):",
+            "if not np.any(entry == number):",
+        ),
+    ],
+    ("tinygraph/compiler/passes/cancel_shapes.py", "compiler/passes"): [
+        (
+            "casts there and back cancel whatever lies between",
+            "return None if origin == types else settings",
+            "return None",
+        ),
+        (
+            "an op that keeps the type is kept",
+            'if node.op.facts.get("identity_on_same_type") and same_type(source, node):',
+            "if False:",
+        ),
+        (
+            "ops of two kinds are joined",
+            "if join is None or first.op is not then.op:",
+            "if join is None:",
+        ),
+    ],
+    ("tinygraph/compiler/passes/schedule.py", "compiler/passes"): [
+        (
+            "random draws change places",
+            "wanted |= {last_draw} if last_draw >= 0 else set()",
+            "pass",
+        ),
+        (
+            "an update comes before who reads the old value",
+            "needed[i].update(reader for reader in (live.readers[home] if home >= 0 else ()) if reader != i)",
+            "pass",
+        ),
+        ("a backward node comes before its forward node", "if origin < i:", "if False:"),
+        ("what does not help is moved", "if lowered < peak:", "if lowered <= peak:"),
+    ],
+    ("tinygraph/compiler/passes/recompute.py", "compiler/passes"): [
+        (
+            "random draws are drawn again",
+            'return node.op.kind in kinds if kinds else node.op.kind != "random"',
+            "return node.op.kind in kinds if kinds else True",
+        ),
+        (
+            "what does not help is repeated",
+            "better = max(alive) < self.peak",
+            "better = max(alive) <= self.peak",
+        ),
+        ("a budget that is met is warned about", "if lowered > budget:", "if lowered >= budget:"),
+        (
+            "what leaves the graph is dropped",
+            "or buffer in live.lasting or not repeatable[maker]",
+            "or not repeatable[maker]",
+        ),
+    ],
+    ("tinygraph/analysis/memory.py", "compiler/passes/test_memory_passes.py"): [
+        (
+            "an update is in place although its op reads the old value",
+            'if last < node or (last == node and self.nodes[node].kind == "elementwise"):',
+            "if last <= node:",
+        ),
+        (
+            "an update is in place although a later node reads the old value",
+            'if last < node or (last == node and self.nodes[node].kind == "elementwise"):',
+            'if last < node + 2 or (last == node and self.nodes[node].kind == "elementwise"):',
+        ),
+        ("outputs do not live to the end", "left[buffer] += 1", "left[buffer] += 0"),
+        (
+            "what nobody reads stays",
+            "for buffer in self.makes[i]:\n                if not left[buffer]:",
+            "for buffer in self.makes[i]:\n                if False:",
+        ),
+        (
+            "an update of another type is in place",
+            "if not self._has_own_buffer(value) or edge_type(value) != leaf.types:",
+            "if not self._has_own_buffer(value):",
+        ),
+        (
+            "a view has memory of its own",
+            "if not isinstance(result, np.ndarray) or not np.may_share_memory(result, operand):",
+            "if True:",
+        ),
+    ],
+    ("tinygraph/compiler/arena.py", PLANS): [
+        (
+            "a value takes the place of one that its node reads",
+            "if other.start > one.end or other.end < one.start:",
+            "if other.start > one.end or other.end <= one.start:",
+        ),
+        ("a value fits where it is too large", "if offset + size <= offsets[k]:", "if offset <= offsets[k]:"),
+        (
+            "small values lie in one place",
+            "total += -(-one.nbytes // _SMALL_ALIGNMENT) * _SMALL_ALIGNMENT",
+            "total += 0",
+        ),
+    ],
+    ("tinygraph/compiler/storage.py", PLANS): [
+        (
+            "a state is overwritten while its op reads it",
+            "return read < position or (read == position and is_pointwise(node) and self._reads_only(node, state))",
+            "return read <= position",
+        ),
+        (
+            "a state is overwritten before its last reader",
+            "return read < position or (read == position and is_pointwise(node) and self._reads_only(node, state))",
+            "return read <= position + 1",
+        ),
+        (
+            "an operand is given up before its last reader",
+            "self.last[owner] == position\n",
+            "self.last[owner] <= position + 1\n",
+        ),
+        (
+            "what took an operand's place is given up too early",
+            "self.last[owner] = max(self.last.pop(key), position)",
+            "self.last[owner] = position",
+        ),
+        ("two results take one place", "and owner not in taken", ""),
+        (
+            "an operand that is read through a view besides is given up",
+            "and layouts.get(source) == layouts.get(key)\n                and self._reads_only(node, source)",
+            "and layouts.get(source) == layouts.get(key)",
+        ),
+        (
+            "an operand of another layout is given up",
+            "and layouts.get(source) == layouts.get(key)\n",
+            "\n",
+        ),
+        (
+            "what leaves the graph is given up at the last node",
+            "self.last[self.owners[key_of(end)]] = len(nodes)",
+            "self.last[self.owners[key_of(end)]] = len(nodes) - 1",
+        ),
+        (
+            "a reduction is written over its operand",
+            "or not self.owns(key) or is_reduced(node, i):",
+            "or not self.owns(key):",
+        ),
+        ("a state takes a value of another type", "or edge_type(value) != leaf.types:\n", ":\n"),
+    ],
+    ("tinygraph/compiler/plan.py", PLANS): [
+        (
+            "two threads run one plan at once",
+            "with self._lock.held:\n            if present.region",
+            "if True:\n            if present.region",
+        ),
+        (
+            "a state that was replaced is not read",
+            "if leaf.value is not home:\n                np.copyto(home, leaf.value)",
+            "pass",
+        ),
+        (
+            "an update that is another state's old value",
+            "value.copy() if among_states else value",
+            "value",
+        ),
+        ("results lie in the plan's memory", 'out.copy("C")[()]', "out[()]"),
+        ("writes are not counted", "leaf.version += 1", "leaf.version += 0"),
+        ("a part of a value is lent to .grad", "and array.size == whole.size", ""),
+        (
+            "profiling changes states",
+            "np.copyto(array, value)\n        return [float",
+            "pass\n        return [float",
+        ),
+        (
+            "what the user writes to .grad is found in the next one",
+            "self._tensor._value = self._value  # whoever wrote the tensor gave it an array of its own",
+            "pass",
+        ),
+        ("halos of inputs hold anything", "layout.around(array).fill(0)", "pass"),
+        ("states of another layout are written as they lie", "and home.flags.c_contiguous\n", "\n"),
+        ("a read-only state is written", "and home.flags.writeable\n", "\n"),
+    ],
+    ("tinygraph/interop/graphs/description.py", "interop"): [
+        ("arrays of any number of dimensions", ", Meta(max_length=64)]", ", Meta()]"),
+        ("names of any length", "Meta(max_length=MOST_LETTERS)", "Meta()"),
+        (
+            "negative numbers where counts belong",
+            "Count = Annotated[int, Meta(ge=0)]",
+            "Count = Annotated[int, Meta()]",
+        ),
+    ],
+    ("tinygraph/interop/graphs/reopening.py", "interop"): [
+        ("a negative port is taken", "if not 0 <= number < len(table):", "if not number < len(table):"),
+        (
+            "one vast dimension beside an empty one",
+            "if math.prod(record.shape) > LARGEST or max(record.shape, default=0) > LARGEST:",
+            "if math.prod(record.shape) > LARGEST:",
+        ),
+        ("an input twice", "if len(set(description.inputs)) != len(inputs):", "if False:"),
+        ("a Python number with a shape", "if record.weak and record.shape:", "if False:"),
+        (
+            "integers that require a gradient",
+            "if record.requires_grad and not types.differentiable:",
+            "if False:",
+        ),
+        (
+            "a value of another type than is stated",
+            "elif value is not None and ArrayType(np.shape(value), value.dtype) != types:",
+            "elif False:",
+        ),
+        (
+            "nodes of different operands are taken for alike",
+            "parts += (read.types, read.leaf, read.requires_grad, output)",
+            "parts += (read.leaf, read.requires_grad, output)",
+        ),
+        ("an absent output", "if any(output is None for output in outputs):", "if False:"),
+        (
+            "settings of a leaf",
+            "if record.inputs or record.settings or len(record.types) != 1:",
+            "if record.inputs or len(record.types) != 1:",
+        ),
+        (
+            "a constant that is a text",
+            "if not isinstance(number, bool | int | float | complex):",
+            "if False:",
+        ),
+    ],
+    ("tinygraph/interop/graphs/values.py", "interop"): [
+        (
+            "integers of any length are read",
+            "and isinstance(content, str) and len(content) < _MOST_DIGITS:",
+            "and isinstance(content, str):",
+        ),
+        ("integers of any length are written", "if number.bit_length() > MOST_BITS:", "if False:"),
+        ("too many bytes", "if len(data) != types.nbytes:", "if len(data) < types.nbytes:"),
+        ("too many objects", "if len(elements) != types.size:", "if len(elements) < types.size:"),
+        (
+            "a stored array of another type",
+            "if (stored.shape, stored.dtype) != (expected.shape, expected.dtype):",
+            "if False:",
+        ),
+        ("the sign of a fraction's denominator 1", "numbers[: 1 + (numbers[1] != 1)]", "numbers[:1]"),
+    ],
+    ("tinygraph/interop/reading.py", "interop"): [
+        ("an archive that fills memory", "if total > _most_unpacked(size):", "if False:"),
+        (
+            "an array of another size than announced",
+            "if announced != found or min(shape, default=0) < 0:",
+            "if min(shape, default=0) < 0:",
+        ),
+        ("a device is read", "check_regular(path)  # first", "pass  # first"),
+    ],
+    ("tinygraph/drawing/page/layout.py", "drawing/page/test_layout.py"): [
+        (
+            "boxes stand 10 px beside their places",
+            "(round(x - w / 2 + dx, 1), round(y - h / 2 + dy, 1))",
+            "(round(x - w / 2 + dx + 10, 1), round(y - h / 2 + dy, 1))",
+        ),
+        (
+            "curves arrive from the wrong side",
+            "(end[0], end[1] - reach), end])",
+            "(end[0], end[1] + reach), end])",
+        ),
+        (
+            "curves leave to the side",
+            "(points[1][0] + dx, points[1][1]), *points[2:]]",
+            "(points[1][0], points[1][1]), *points[2:]]",
+        ),
+        (
+            "ports stand left of their places",
+            "return (port * shown // count + 0.5) / shown",
+            "return (port * shown // count) / shown",
+        ),
+        (
+            "what goes up is drawn down",
+            "return [Piece(piece.kind, piece.points[::-1]) for piece in reversed(curve)]",
+            "return [Piece(piece.kind, piece.points[::-1]) for piece in curve]",
+        ),
+        (
+            "a box of other proportions than its interior",
+            "full_height = full_width * box[1] / box[0]",
+            "full_height = height",
+        ),
+        (
+            "links to an earlier row count for its rank",
+            "rank[head] = max(rank[head], rank[tail] + 1)",
+            "rank[head] = rank[tail] + 1",
+        ),
+        (
+            "a link across goes through what is between",
+            "if end[0] - start[0] > 1.5 * BRIDGE:  # past another one",
+            "if False:",
+        ),
+        (
+            "parallel curves change places",
+            "sorted(points, key=lambda one: (one[0], one[-1]), reverse=True)",
+            "sorted(points, key=lambda one: (one[0], one[-1]))",
+        ),
+    ],
+    ("tinygraph/drawing/page/folding.py", "drawing/page"): [
+        (
+            "a control point of a cut curve",
+            "return [row[0] for row in rows], [row[-1] for row in reversed(rows)]",
+            "return [row[-1] for row in rows], [row[-1] for row in reversed(rows)]",
+        ),
+        (
+            "columns stand in one another",
+            "return (column * (self.draft.width + self.gutter), self.turn - self.tops[column])",
+            "return (column * self.draft.width, self.turn - self.tops[column])",
+        ),
+        (
+            "gaps that a box reaches into",
+            "low = max(low, bottom)",
+            "low = bottom",
+        ),
+    ],
+    ("tinygraph/drawing/page/script/places.js", "drawing/page"): [
+        (
+            "a read one place outside its operand",
+            "if (at < 0 || at >= read.shape[a]) return -1;",
+            "if (at < 0 || at > read.shape[a]) return -1;",
+        ),
+        ("a mean is a sum", "return mean ? total / count : total;", "return total;"),
+        ("offsets of reads do not count", "let at = row[row.length - 1];", "let at = 0;"),
+        (
+            "a factor's impact leaves out the mean",
+            'let local = bias ? 1 : e.reduce === "mean" ? 1 / count : 1;',
+            "let local = 1;",
+        ),
+        (
+            "padding has no value",
+            "outside(read) { return this.expansion.padding ?? NaN; }",
+            "outside(read) { return 1; }",
+        ),
+    ],
+    ("tinygraph/drawing/page/script/items.js", "drawing/page"): [
+        (
+            "the page stands 10 px beside its places",
+            "get x() { return this.bx + (this.bw - this.s * this.w) / 2; }",
+            "get x() { return this.bx + 10 + (this.bw - this.s * this.w) / 2; }",
+        ),
+        (
+            "interiors are not in the middle of their boxes",
+            "get y() { return this.by + (this.bh - this.s * this.h) / 2; }",
+            "get y() { return this.by; }",
+        ),
+    ],
+    ("tinygraph/drawing/page/script/channels.js", "drawing/page"): [
+        (
+            "another kernel is shown",
+            "ravel(leading, read.shape.slice(0, -e.planes)) * product(sizes)",
+            "0 * product(sizes)",
+        ),
+    ],
+    ("tinygraph/tracing/facts.py", "compiler/test_watching.py"): [
+        (
+            "an array of another shape holds the same bytes",
+            "if (value.shape, value.dtype) != self.type:",
+            "if False:",
+        ),
+        (
+            "the end of a large array is not compared",
+            "for start in range(0, now.size, _CHUNK)",
+            "for start in range(0, now.size - _CHUNK, _CHUNK)",
+        ),
+        (
+            "what is added to a list is not noticed",
+            "if len(value) != len(before):\n            return False\n        return all(map(is_, value, before)) or all(map(same, value, before))",
+            "return all(map(is_, value, before)) or all(map(same, value, before))",
+        ),
+        (
+            "what is added to a dict is not noticed",
+            "if len(value) != len(self.keys):",
+            "if False:",
+        ),
+        (
+            "the order of a dict does not count",
+            "if not all(map(is_, keys, self.keys)) and not all(map(same, keys, self.keys)):",
+            "if False:",
+        ),
+        (
+            "how far an iterator has come does not count",
+            "return bool(_progress(self.value) == self.before)",
+            "return True",
+        ),
+        (
+            "the bytes of a bytearray do not count",
+            "return bool(bytes(self.value) == self.before)",
+            "return True",
+        ),
+    ],
+    ("tinygraph/compiler/recorded_call.py", "compiler/test_recorded_calls.py"): [
+        (
+            "an argument's gradient is lost in a backward pass inside",
+            "if wanted and self._trace.ran_backward:",
+            "if False:",
+        ),
+        (
+            "a state's new value stands for the one that the gradient needs",
+            "if overwritten is not None and not wanted:",
+            "if False:",
+        ),
+        (
+            "results that carry no gradient do",
+            "edge = own if own is not None else out._edge if carries else None",
+            "edge = own if own is not None else out._edge",
+        ),
+        (
+            "what was detached carries a gradient",
+            "if isinstance(node, Leaf) or node.op is detach:",
+            "if isinstance(node, Leaf):",
+        ),
+        (
+            "integers carry a gradient",
+            "is_recorded(out) and id(edge_node(out)) in live and edge_type(out).differentiable",
+            "is_recorded(out) and id(edge_node(out)) in live",
+        ),
+        (
+            "draws are made once",
+            "self._draws = [node for node in graph.nodes if _draws(node)]",
+            "self._draws = []",
+        ),
+    ],
+    ("tinygraph/kernels/images/planes.py", "kernels"): [
+        (
+            "rows without their halo",
+            "return (self.halo[2] + self.width + self.halo[3]) * self.padded",
+            "return (self.halo[2] + self.width) * self.padded",
+        ),
+        (
+            "images without their halo",
+            "return (self.halo[0] + self.height + self.halo[1]) * self.row",
+            "return (self.halo[0] + self.height) * self.row",
+        ),
+        (
+            "the first pixel in the halo",
+            "return self.halo[0] * self.row + self.halo[2] * self.pixel",
+            "return self.halo[0] * self.row",
+        ),
+        (
+            "channels are cut",
+            "return -(-number // multiple) * multiple",
+            "return number // multiple * multiple",
+        ),
+    ],
+    ("tinygraph/kernels/images/direct.py", "kernels"): [
+        (
+            "a gradient halo too narrow at its end",
+            "max(0, last // self.stride[i] - (outputs - 1))",
+            "max(0, last // self.stride[i] - outputs)",
+        ),
+        (
+            "taps of another phase",
+            "if (first + pad - k * step) % stride == 0",
+            "if (first - k * step) % stride == 0",
+        ),
+    ],
+    ("tinygraph/kernels/images/pooling.py", "kernels"): [
+        (
+            "windows beyond the border",
+            "if (rows - 1) * down + (a - 1) * dy >= height or (columns - 1) * right + (b - 1) * dx >= width:",
+            "if False:",
+        ),
+        ("the rest of a row", "if whole < size:\n                    vector(whole, size - whole)", "pass"),
+        ("positions without dilation", "splat(i * dy * made.width + j * dx,", "splat(i * made.width + j,"),
+        ("positions out of range are taken", "if strays[0]:", "if False:"),
+    ],
+    ("tinygraph/kernels/images/packing.py", "kernels"): [
+        (
+            "halos are cleared but for the last row",
+            "code.loop(0, planes.height - 1, 1, row)",
+            "code.loop(0, planes.height - 2, 1, row)",
+        ),
+        (
+            "taps are not reversed",
+            "code.offset((tap, -step), (taps - 1) * step),  # in reverse",
+            "code.offset((tap, step)),  # in reverse",
+        ),
+    ],
+}
+
+FAULTS = [
+    Fault(name, file, snippet, replacement, tuple(tests.split()))
+    for (file, tests), rows in _TABLES.items()
+    for name, snippet, replacement in rows
+]

@@ -1,0 +1,70 @@
+"""Planting a fault in a copy of the tree and running tests on that: the tree itself is never touched."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.mutation.faults import Fault
+
+ROOT = Path(__file__).parents[2]
+LONGEST = 600  # seconds for the tests of one fault; what hangs is caught
+PARTS = ("tinygraph", "ops", "tests", "pyproject.toml")
+
+
+def copied(into: Path) -> Path:
+    """The tree without what no test named here reads. Times are kept, so that compiled modules are up to date."""
+    for name in PARTS:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, into / name)
+        else:
+            shutil.copy2(ROOT / name, into / name)
+    return into
+
+
+def outcome(tree: Path, tests: Sequence[str]) -> str:
+    """What becomes of tests on a tree: "green", "red" where one fails or hangs, else what pytest says."""
+    paths = [f"tests/{one}" for one in tests if (tree / "tests" / one).exists()]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--timeout",
+        "120",
+        *paths,
+    ]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+        "PYTHONPATH": os.pathsep.join((str(tree), str(tree / "ops"))),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "red"
+    if done.returncode == 0:
+        return "green"
+    failed = done.returncode == 1 or re.search(r"^(FAILED|ERROR) ", done.stdout, re.M)
+    return "red" if failed or done.returncode < 0 else done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def outcome_of(fault: Fault, tree: Path) -> str:
+    """What becomes of a fault's tests while it stands in a copy of the tree."""
+    path = tree / fault.file
+    before = path.read_text("utf-8")
+    path.write_text(before.replace(fault.snippet, fault.replacement), "utf-8")
+    try:
+        return outcome(tree, fault.tests)
+    finally:
+        path.write_text(before, "utf-8")
