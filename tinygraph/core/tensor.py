@@ -682,8 +682,8 @@ class CapturedNumber(Tensor):
 
     __slots__ = ()
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc] # a question that is answered by who asks
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename.startswith("<frozen "):  # of abstract classes
             frame = frame.f_back
