@@ -20,7 +20,9 @@ from tinygraph.errors import TinygraphError
 # are there, which are named beside them. Delete a line with its mend.
 SWITCHED_OFF: dict[str, str] = {}
 # Lines with known faults, and what is wrong with them: a body with one of them is not made. Delete a line with its mend.
-KNOWN: dict[str, str] = {}
+KNOWN: dict[str, str] = {
+    "alias += 1.0": "NumPy's scalars are not written in place; captures refuse, eager tensors are written, as PyTorch's",
+}
 
 PROLOGUE = """\
 import math

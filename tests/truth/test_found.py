@@ -169,3 +169,17 @@ def test_norms_and_products_of_integers(run: Any) -> None:
     assert (product, product.dtype) == (32, np.int8)  # 20,000 - 78 * 256
     for dot in (np.vdot, np.vecdot):
         assert np.asarray(run(lambda x, dot=dot: dot(x, x), bools)).dtype == bool
+
+
+# -- what a checkpointed function returns besides tensors --------------------------------------------------------------
+
+
+def test_a_checkpoint_returns_plain_values_as_they_are() -> None:
+    w = tg.tensor(ones, requires_grad=True)
+    product, third, number, array = tg.checkpoint(lambda n: (w * 2, n**2, 3, ones + 1))(Fraction(1, 3))
+    assert third == Fraction(1, 9)
+    assert type(third) is Fraction
+    assert type(number) is int
+    assert type(array) is np.ndarray
+    product.sum().backward()
+    np.testing.assert_array_equal(np.asarray(w.grad), ones * 2)

@@ -67,9 +67,15 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         closed_over = [Tensor(edge_type(edge).stand_in(), edge, _leaf(edge)) for edge in outer]
         values = [out._value if isinstance(out, Tensor) else out for out in outputs]
         again = _op(run, values, len(operands), region, read)
-        del segment
+        plain = [
+            None if isinstance(out, Tensor) else out for out in outputs
+        ]  # which no gradient flows through
+        del segment, outputs
         out = again(*operands, *closed_over)
-        return result.unflatten(list(out) if isinstance(out, tuple) else [out])
+        found = out if isinstance(out, tuple) else (out,)
+        return result.unflatten(
+            [one if kept is None else kept for one, kept in zip(found, plain, strict=True)]
+        )
 
     return checkpointed
 
