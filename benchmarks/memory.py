@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.analysis.units import BYTES
-from tinygraph.cli.bench.candidates import data, one_thread, our_model, torch_model, training_step
+from tinygraph.cli.bench.candidates import data, on_threads, our_model, torch_model, training_step
 from tinygraph.cli.bench.command import numpy_kernels
 from tinygraph.cli.bench.workloads import WORKLOADS, Workload
 
@@ -116,7 +116,7 @@ def main() -> None:
     for column in ("", "arena", "kept", "in a call", "PyTorch", "arena / PyTorch", "all / PyTorch"):
         table.add_column(column, justify="right" if column else "left")
     allocating = {}
-    with one_thread(), numpy_kernels() if wanted.numpy else contextlib.nullcontext():
+    with on_threads(1), numpy_kernels() if wanted.numpy else contextlib.nullcontext():
         for workload in (one for one in WORKLOADS if wanted.only.lower() in one.name.lower()):
             mine, theirs = ours(workload), torchs(workload)
             sizes = map(BYTES.text, (mine.arena, mine.kept, mine.called, theirs))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinygraph.cli.bench.workloads import Workload
@@ -15,13 +15,23 @@ from tinygraph.cli.bench.workloads import Workload
 Step = Callable[[], float]
 
 
-def one_thread() -> Any:
-    """NumPy's BLAS on one thread, as far as threadpoolctl (a dependency of scikit-learn) can reach it."""
-    if importlib.util.find_spec("threadpoolctl") is None:
-        return contextlib.nullcontext()
-    from threadpoolctl import threadpool_limits
+@contextlib.contextmanager
+def on_threads(threads: int) -> Iterator[None]:
+    """Everything on so many threads; NumPy's BLAS as far as threadpoolctl (scikit-learn brings it) can reach it."""
+    import tinygraph as tg
 
-    return threadpool_limits(1)
+    before = tg.get_threads()
+    tg.set_threads(threads)
+    blas: Any = contextlib.nullcontext()
+    if importlib.util.find_spec("threadpoolctl") is not None:
+        from threadpoolctl import threadpool_limits
+
+        blas = threadpool_limits(threads)
+    try:
+        with blas:
+            yield
+    finally:
+        tg.set_threads(before)
 
 
 def candidates(workload: Workload) -> dict[str, Step]:
@@ -49,10 +59,12 @@ def our_model(workload: Workload) -> Any:
 
 
 def torch_model(workload: Workload) -> Any:
-    """The same in PyTorch, on one thread."""
+    """The same in PyTorch, on as many threads as ours."""
     import torch
 
-    torch.set_num_threads(1)
+    import tinygraph as tg
+
+    torch.set_num_threads(tg.get_threads())
     model = workload.build(torch.nn)
     model.load_state_dict(
         {name: torch.as_tensor(value) for name, value in our_model(workload).state_dict().items()}

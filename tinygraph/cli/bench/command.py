@@ -1,6 +1,6 @@
 """The command `tinygraph bench`: whole training steps, eager and compiled, against PyTorch where it is installed.
 
-One thread, one process, candidates in turn; first losses are compared before anything is measured.
+One process, one thread unless told otherwise, candidates in turn; losses are compared before anything is measured.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tinygraph.cli.bench.alternating import measure, report
-from tinygraph.cli.bench.candidates import candidates, check_equal, one_thread
+from tinygraph.cli.bench.candidates import candidates, check_equal, on_threads
 from tinygraph.cli.bench.workloads import WORKLOADS
 from tinygraph.cli.terminal import fail, say
 
@@ -23,6 +23,7 @@ def bench(
     only: Annotated[str, Parameter(name=("--only", "-o"))] = "",
     rounds: int = 15,
     numpy: Annotated[bool, Parameter(negative="")] = False,
+    threads: int = 1,
 ) -> int:
     """Measure training steps (forward, loss, backward, SGD) on this machine.
 
@@ -34,14 +35,19 @@ def bench(
         How often every candidate runs; medians of the ratios are shown.
     numpy
         Compile with NumPy's kernels alone, as where llvmlite is not installed.
+    threads
+        How many threads every candidate may use.
     """
+    if threads < 1:
+        return fail(f"--threads is {threads}; it must be at least 1")
     import numpy as np
 
     chosen = [workload for workload in WORKLOADS if only.lower() in workload.name.lower()]
     if not chosen:
         return fail(f"no workload is called {only!r}; there are: {'; '.join(one.name for one in WORKLOADS)}")
-    say(f"Python {platform.python_version()}, NumPy {np.__version__}, one thread, {platform.machine()}")
-    with one_thread(), numpy_kernels() if numpy else contextlib.nullcontext():
+    counted = "one thread" if threads == 1 else f"{threads} threads"
+    say(f"Python {platform.python_version()}, NumPy {np.__version__}, {counted}, {platform.machine()}")
+    with on_threads(threads), numpy_kernels() if numpy else contextlib.nullcontext():
         rows = {}
         for workload in chosen:
             steps = candidates(workload)
