@@ -157,7 +157,9 @@ def model_file():
 def randomly_wired():
     networkx = pytest.importorskip("networkx")
     module = example("10_randomly_wired", "train, test")
-    return module.RandomlyWired(module.acyclic(networkx.gnp_random_graph(10, 0.3, seed=1)), 64, 12, 3)
+    wiring = module.acyclic(networkx.gnp_random_graph(10, 0.3, seed=1))
+    assert wiring.out_degree  # networkx makes it when first asked, and a capture would see it appear
+    return module.RandomlyWired(wiring, 64, 12, 3)
 
 
 MODELS = (

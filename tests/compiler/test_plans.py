@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.compiled import COMPILE_PASSES
-from tinygraph.compiler.plan import Plan
 from tinygraph.core.state import write
 from tinygraph.plugin import op
 
@@ -161,7 +161,7 @@ def test_threads_run_a_plan_one_after_the_other():
         return 2 * x
 
     slow_double.types(lambda x: x)
-    plan = Plan(tg.capture(lambda x: slow_double(x) + 1.0, np.zeros(3)))
+    plan = build_plan(tg.capture(lambda x: slow_double(x) + 1.0, np.zeros(3)))
     most.clear()
     found = {}
 

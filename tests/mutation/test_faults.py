@@ -26,7 +26,7 @@ def test_there_are_enough_of_them_in_every_part():
     assert len(PLANTED) >= 60
     parts = {"/".join(fault.file.split("/")[1:3]).removesuffix(".py") for fault in PLANTED}
     assert parts >= {
-        "analysis/memory", "compiler/passes", "compiler/plan", "compiler/recorded_call", "compiler/storage",
+        "analysis/memory", "compiler/passes", "compiler/plan", "compiler/recorded_call", "compiler/places",
         "core/engine", "core/views", "drawing/page", "interop/graphs", "kernels/images", "tracing/facts",
     }  # fmt: skip
 

@@ -64,7 +64,7 @@ def draw(
         And the backward pass of that, as a third column.
     show
         What to write, with commas: names, settings, shapes, dtypes, values, gradients, source, and the overlays time,
-        flops, bytes, saved, alive, gradient_norm, nan, coverage, of which the first also tints.
+        flops, bytes, saved, alive, gradient_norm, nan, zeros, coverage, of which the first also tints.
     style
         light, dark, okabe-ito (for colour blindness), or a TOML file.
     focus

@@ -95,6 +95,7 @@ class Compiled:
         self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
         self._captures = 0
         self._changed: set[str] = set()  # what captures changed of what they read
+        self._served_once: Any = None  # the kinds of the arguments of a capture that did
         self._latest: CapturedVersion | None = None
         functools.update_wrapper(self, function, updated=())
 
@@ -199,6 +200,7 @@ class Compiled:
         recorder = Recorder(graph, trace, self.passes, self._name, exact)
         self._latest = CapturedVersion(graph, trace, stages, plan, recorder)
         if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
+            self._served_once = key
             return self._latest
         usable = [entry for entry in known if entry.plan.fits()]
         self._keep(key, Versions([self._latest, *usable][:MOST_ENTRIES]))
@@ -253,6 +255,8 @@ class Compiled:
         """Remember why a capture was needed."""
         if entry is not None:
             reason = entry.trace.broken() or "a parameter or buffer was replaced or changed its dtype"
+        elif key == self._served_once:
+            reason = "the capture before changed what it read (something made when first asked for), so it served once"
         else:
             kinds = ", ".join(str(ArrayType(*kind) if isinstance(kind, tuple) else kind) for kind in key[1])
             known = self._captures > 0
