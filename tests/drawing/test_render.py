@@ -15,6 +15,7 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -62,7 +63,7 @@ def in_new_process(format: str, **environment: str) -> bytes:
         from tinygraph.drawing.dot.render import render
         sys.stdout.buffer.write(render({SMALL!r}, {format!r}))
     """
-    root = os.path.dirname(os.path.dirname(os.path.dirname(rendering.__file__)))
+    root = str(Path(rendering.__file__).parents[3])
     needed = {"PYTHONPATH": root, "PATH": "", "SYSTEMROOT": os.environ.get("SYSTEMROOT", "")}
     command = [sys.executable, "-c", textwrap.dedent(code)]
     return subprocess.run(command, env=needed | environment, capture_output=True, check=True).stdout
