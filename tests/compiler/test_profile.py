@@ -309,7 +309,7 @@ def test_times_of_a_drawing_may_come_from_elsewhere(tmp_path):
     heats = {box.title: box.heat for box in drawn.picture.boxes}
     assert (heats["exp"], heats["sin"], heats["add"]) == (1.0, 0.5, None)
     page = drawn.html(tmp_path / "page.html").read_text(encoding="utf-8")
-    assert '{"n":"time","a":[null,2,1,null],' in page
+    assert '"amounts":[null,2,1,null]' in page
 
 
 def test_profile_of_a_function_that_only_views():

@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import dis
 import importlib
+import importlib.machinery
 import importlib.util
 import sys
 import threading
@@ -22,7 +23,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tinygraph.core.locks import Lock, at_fork
@@ -413,9 +414,16 @@ class Registry:
         return [op for _, claims in sorted(self._claims.items()) for op in claims if op.package == package]
 
 
+class _AsWritten(importlib.machinery.SourceFileLoader):
+    """Compiles a file as it is now: kept bytecode is told from it by size and seconds, and somebody is editing it."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _execute(name: str, path: Path) -> ModuleType:
     """Run a file as the module `name`."""
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_AsWritten(name, str(path)))
     if spec is None or spec.loader is None:
         raise PluginError(f"{path.name} is no Python file")
     module = importlib.util.module_from_spec(spec)

@@ -177,6 +177,12 @@ def cross_entropy_wrt_labels(
         Sample(1.0, _LOGITS, [2, 7], label_smoothing=0.1, ignore_index=7, reduction="sum"),
         Sample(1.0, _DEEP, [[0, 2], [1, -100]], label_smoothing=0.3),
         Sample([[1.0, 0.5], [2.0, -1.0]], _DEEP, [[0, 2], [1, 0]], reduction="none"),
+        Sample(
+            [[1.0, 0.5, 2.0], [-1.0, 0.25, 0.5]],
+            np.linspace(-1.0, 1.0, 12).reshape(2, 2, 3),
+            [[0, 1, 1], [1, 0, 0]],
+            reduction="none",
+        ),
         Sample(1.0, [1.0, 0.0, 2.0], 1),
     ],
     error_samples=[
