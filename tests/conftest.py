@@ -12,7 +12,7 @@ _FOLDER = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A cache of this run's own: nothing of an earlier run is believed, and kernels are compiled once for all workers."""
+    """A cache of this run's own: nothing of an earlier run is believed; kernels are compiled once for all workers."""
     if not hasattr(config, "workerinput"):  # workers inherit it
         config.stash[_FOLDER] = os.environ["TINYGRAPH_CACHE_DIR"] = tempfile.mkdtemp(
             prefix="tinygraph-tests-"
