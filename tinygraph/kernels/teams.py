@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.machine_code import Bound, MachineCode
+from tinygraph.kernels.machine_code import Bound, assemble
 
 _CELL = 8  # 64-bit integers from one shared number to the next: a cache line each
 _CELLS = (
@@ -352,7 +352,7 @@ def _functions() -> dict[str, Any]:
         **{name: _CELL * i for i, name in enumerate(_CELLS)},
     )
     names = ("run", "work", "together", "wake")
-    code = MachineCode(text, functions=names, imports=symbols)
+    code = assemble(text, functions=names, imports=symbols)
     found = {}
     for name in names:
         function: Any = ctypes.CFUNCTYPE(None)(code.addresses[name])
