@@ -1,6 +1,7 @@
 """Graph files: what is saved runs, differentiates and trains as before; what is broken is refused by its place."""
 
 import contextlib
+import copy
 import json
 from fractions import Fraction
 
@@ -432,6 +433,7 @@ def test_an_output_that_an_op_does_not_have_is_refused(tmp_path, port):
 @each("fault", FAULTS)
 def test_a_wrong_description_is_refused_by_its_place(described, fault):
     description, load = described
+    description = copy.deepcopy(description)  # the next row's is whole
     change, message = FAULTS[fault]
     change(description)
     with pytest.raises(FileFormatError, match=f"graph.json: .*(?s:{message})"):
