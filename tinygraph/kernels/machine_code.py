@@ -133,6 +133,14 @@ class Bound:
         """Where the machine code starts; it takes the address of a block of arguments."""
         return self.kernel.address
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays it is bound to."""
+        return sum(
+            sum(part.nbytes for part in (one.arrays if isinstance(one, Private) else (one,)))
+            for one in self._arrays
+        )
+
     def block(self, thread: int, threads: int) -> int:
         """The address of the arguments for one of some threads that share the work; 0 where there is none for it."""
         if self.span is None and thread:
