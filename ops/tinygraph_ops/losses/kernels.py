@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
+from tinygraph.kernels.lowering import Check
 from tinygraph.plugin import ArrayType, Lowering, Types, reduced_shape
 from tinygraph_ops.losses.ops import check_labels, class_target, cross_entropy, cross_entropy_gradient
 from tinygraph_ops.normalization.kernels import make_log_softmax, make_softmax
@@ -152,15 +153,9 @@ def _rows(logits: Array, labels: Array, *more: Array, label_smoothing: float, ig
     return made, flat[2:]
 
 
-def _checked(flag: Array, labels: Array, classes: int, ignore_index: int) -> Run:
+def _checked(flag: Array, labels: Array, rows: Any) -> Check:
     """Looks for the wrong label once a kernel has met one."""
-
-    def check() -> None:
-        if flag[0]:
-            flag[0] = 0
-            check_labels(labels, labels == ignore_index, classes)
-
-    return check
+    return Check(flag, lambda: check_labels(labels, labels == rows.ignored, rows.classes))
 
 
 def generate_cross_entropy(
@@ -179,8 +174,7 @@ def generate_cross_entropy(
     if reduction != "none":
         total = losses.total(rows, reduction == "mean")
         calls.append(total.bind(each, labels, out, counts=[labels.size]))
-    check = _checked(flag, labels, rows.classes, rows.ignored)
-    return in_order(*calls, check)
+    return in_order(*calls, _checked(flag, labels, rows))
 
 
 def generate_cross_entropy_gradient(
@@ -200,7 +194,7 @@ def generate_cross_entropy_gradient(
     slopes = losses.gradient(rows, apart, between, reduction == "mean")
     arrays = (logits, labels, cotangent, counted, out, flag)
     calls.append(slopes.bind(*arrays, span=labels.size))
-    return in_order(*calls, _checked(flag, labels, rows.classes, rows.ignored))
+    return in_order(*calls, _checked(flag, labels, rows))
 
 
 def _serves(logits: Any, labels: Any) -> bool:
