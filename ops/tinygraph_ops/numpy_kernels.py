@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Lowering, Types
+from tinygraph.plugin import Array, ArrayType, Lowering, Types
 from tinygraph.plugin import in_order as in_order
 
-Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]
 Make = Callable[..., Run | None]
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tinygraph.core.node import Leaf, Node
-from tinygraph.core.types import ArrayType, broadcast_shapes, reduced_axes
+from tinygraph.core.types import ArrayType, Shape, broadcast_shapes, reduced_axes
 
-Shape = tuple[int, ...]
 Join = Literal["product", "only", "op"]
 Reduction = Literal["none", "sum", "mean", "product", "max", "min"]
 Function = Literal["identity", "exp", "log", "square"]

@@ -33,7 +33,6 @@ from tinygraph.core.types import ArrayType, WeakType, is_python_integer
 if TYPE_CHECKING:
     from tinygraph.kernels.lowering import Layout
 
-Array = np.ndarray[Any, Any]
 # Values up to so many bytes get places of their own, side by side: sharing would save little, and finding places for
 # the 10^5 numbers of a scalar program takes time in the square of their count. No node moves for them either.
 SMALL = 64

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.analysis.expansion import Affine, Expansion, Function, Read, Reduction
-
-Array = np.ndarray[Any, Any]
+from tinygraph.core.types import Array
 
 FUNCTIONS: dict[Function, Callable[[Any], Any]] = {
     "identity": lambda x: x, "exp": np.exp, "log": np.log, "square": np.square,

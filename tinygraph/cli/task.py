@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.core.types import Array
 from tinygraph.errors import DataError
 
-Array = np.ndarray[Any, Any]
 LEAST_OF_A_CLASS = 3  # one image for each set
 MOST_CLASSES = 1000
 

@@ -22,8 +22,8 @@ from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, WeakType, is_python_integer
-from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, rows
+from tinygraph.core.types import Array, ArrayType, WeakType, is_python_integer
+from tinygraph.kernels.lowering import Layout, Layouts, Lowering, rows
 from tinygraph.kernels.threads import get_threads
 from tinygraph.tracing.collector import collection_paused
 

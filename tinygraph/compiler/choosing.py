@@ -14,7 +14,8 @@ import numpy as np
 from tinygraph import kernels
 from tinygraph.analysis.pointwise import numpy_twin
 from tinygraph.core.node import Node
-from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, calls_of
+from tinygraph.core.types import Array
+from tinygraph.kernels.lowering import Layout, Layouts, Lowering, Types, calls_of
 
 
 class BoundKernel(NamedTuple):

@@ -16,9 +16,8 @@ import numpy as np
 
 from tinygraph.core.node import Node
 from tinygraph.core.op import Op
-from tinygraph.core.types import WeakType, is_python_integer
+from tinygraph.core.types import Array, WeakType, is_python_integer
 from tinygraph.errors import DTypeError
-from tinygraph.kernels.lowering import Array
 
 _PROBES = (0.0, -1.5, 0.5, 1e200)
 _CLASSES: dict[str, type] = {"b": bool, "i": int, "f": float, "c": complex}

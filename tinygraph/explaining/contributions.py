@@ -15,6 +15,7 @@ import numpy as np
 from tinygraph.core.graph import Graph, graph_of, replay
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, RecordingError, SettingError, printable
 from tinygraph.explaining.cotangents import differentiable_positions, gradients_of, pulled
 from tinygraph.explaining.front import distinct_names, find_edge, name_of, output_edge
@@ -22,7 +23,6 @@ from tinygraph.explaining.front import distinct_names, find_edge, name_of, outpu
 LIMIT = 16
 LONGEST_PATH = 6  # names of a path that are printed
 
-Array = np.ndarray[Any, Any]
 PathStep = tuple[Node, int]  # a node, and the position of the operand that a path enters by
 
 

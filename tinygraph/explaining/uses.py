@@ -16,10 +16,8 @@ from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import VIEWING, Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.tangents import push
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import Array, ArrayType, type_of
 from tinygraph.explaining.cotangents import pulled_at
-
-Array = np.ndarray[Any, Any]
 
 
 class Use:

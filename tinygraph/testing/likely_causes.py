@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygraph.core.types import Array
 
 
 def likely_cause(found: Any, expected: Any, others: Mapping[str, Array] | None = None) -> str:

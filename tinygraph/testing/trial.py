@@ -18,11 +18,9 @@ from tinygraph.core.op import Composite, Op, Sample
 from tinygraph.core.state import default_generator
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import Array, ArrayType, type_of
 from tinygraph.testing.law import DoesNotApply
 from tinygraph.transforms import vjp
-
-Array = np.ndarray[Any, Any]
 
 
 class Trial:

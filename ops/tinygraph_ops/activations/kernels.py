@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Lowering, Types
+from tinygraph.plugin import Array, ArrayType, Lowering, Types
 from tinygraph_ops.activations.ops import CUBIC, elu, gelu, leaky_relu, log_sigmoid, sigmoid, silu, softplus
 from tinygraph_ops.choosing.kernels import choose
 from tinygraph_ops.exponential import MIDDLE, NEAR, erf
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
 
 BLOCK = 8192  # elements: all arrays of a block fit the second cache
 _ONE = 6.0  # erf of more rounds to one

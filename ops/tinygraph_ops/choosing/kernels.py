@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.plugin import Array
 from tinygraph_ops.activations.ops import hardtanh, relu
 from tinygraph_ops.choosing.ops import clip, nan_to_num, where
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, lower_by
+from tinygraph_ops.numpy_kernels import Run, in_order, lower_by
 
 _BITS = {"float32": np.int32, "float64": np.int64}
 

@@ -9,9 +9,9 @@ from string import ascii_lowercase
 from typing import Any
 
 from tinygraph import kernels
-from tinygraph.plugin import Lowering, Types
+from tinygraph.plugin import Array, Lowering, Types
 from tinygraph_ops.contraction.ops import einsum, formula, matmul
-from tinygraph_ops.numpy_kernels import Array, Run, numpy_lowering, same_float
+from tinygraph_ops.numpy_kernels import Run, numpy_lowering, same_float
 
 
 def make_dot(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run | None:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import ArrayType, Layouts, Lowering, Types
+from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Types
 from tinygraph_ops.convolution.ops import convolution, convolution_kernel_gradient, convolution_transpose
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
 from tinygraph_ops.windows import sliding as windows
 from tinygraph_ops.windows.geometry import Geometry, convolution_geometry, convolution_transpose_geometry
 

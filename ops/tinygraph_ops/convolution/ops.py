@@ -20,6 +20,7 @@ from tinygraph.plugin import (
     Numeric,
     Read,
     Sample,
+    Shape,
     ShapeError,
     indices,
     op,
@@ -27,8 +28,6 @@ from tinygraph.plugin import (
 )
 from tinygraph_ops.windows.geometry import Geometry, convolution_geometry, convolution_transpose_geometry
 from tinygraph_ops.windows.sliding import convolve, convolve_input_gradient, convolve_kernel_gradient
-
-Shape = tuple[int, ...]
 
 
 def _ramp(*shape: int) -> Any:

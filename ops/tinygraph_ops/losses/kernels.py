@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import ArrayType, Lowering, Types, reduced_shape
+from tinygraph.plugin import Array, ArrayType, Lowering, Types, reduced_shape
 from tinygraph_ops.losses.ops import check_labels, class_target, cross_entropy, cross_entropy_gradient
 from tinygraph_ops.normalization.kernels import make_log_softmax, make_softmax
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering
 
 _BOOL = np.dtype(bool)
 

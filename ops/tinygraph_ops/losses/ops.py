@@ -14,14 +14,13 @@ from tinygraph.plugin import (
     Numeric,
     Sample,
     SettingError,
+    Shape,
     ShapeError,
     composite,
     op,
     ops,
 )
 from tinygraph_ops.half_precision import narrow, wide
-
-Shape = tuple[int, ...]
 
 REDUCTIONS = ("mean", "sum", "none")
 

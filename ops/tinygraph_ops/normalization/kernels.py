@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import ArrayType, Lowering, Types, normalize_axes, reduced_shape
+from tinygraph.plugin import Array, ArrayType, Lowering, Types, normalize_axes, reduced_shape
 from tinygraph_ops.activations.ops import log_softmax, softmax
 from tinygraph_ops.arithmetic import divide, multiply, subtract
 from tinygraph_ops.exponential import exp
 from tinygraph_ops.normalization.ops import standardize
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
 from tinygraph_ops.powers.ops import square
 
 Axes = tuple[int, ...]

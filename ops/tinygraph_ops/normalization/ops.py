@@ -17,6 +17,7 @@ from tinygraph.plugin import (
     Read,
     Sample,
     SettingError,
+    Shape,
     ShapeError,
     composite,
     indices,
@@ -27,8 +28,6 @@ from tinygraph.plugin import (
     reduction,
 )
 from tinygraph_ops.half_precision import narrow, wide, wide_dtype
-
-Shape = tuple[int, ...]
 
 _ROWS = [[1.0, 3.0, 2.0, 6.0], [-2.0, 0.5, 1.5, 4.0]]
 _BATCH = [[[1.0, 2.0], [0.5, -1.0], [3.0, 4.0]], [[-1.0, 0.0], [2.5, 1.0], [0.0, -3.0]]]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import ArrayType, Layouts, Lowering, Types
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Types
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
 from tinygraph_ops.pooling.ops import (
     adaptive_average_pool,
     adaptive_average_pool_input_gradient,

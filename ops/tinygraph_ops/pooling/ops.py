@@ -9,11 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Expansion, Numeric, Read, Sample, ShapeError, indices, op
+from tinygraph.plugin import (
+    ArrayType,
+    ErrorSample,
+    Expansion,
+    Numeric,
+    Read,
+    Sample,
+    Shape,
+    ShapeError,
+    indices,
+    op,
+)
 from tinygraph_ops.windows import sliding as windows
 from tinygraph_ops.windows.geometry import Geometry, adaptive_output_shape, pool_geometry
-
-Shape = tuple[int, ...]
 
 
 def _shape(x: Any) -> Shape:

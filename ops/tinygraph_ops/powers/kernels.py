@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import Lowering, Types, WeakType
-from tinygraph_ops.numpy_kernels import Array, Run, numpy_lowering
+from tinygraph.plugin import Array, Lowering, Types, WeakType
+from tinygraph_ops.numpy_kernels import Run, numpy_lowering
 from tinygraph_ops.powers.ops import power
 
 

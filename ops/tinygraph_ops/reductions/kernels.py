@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import Lowering, Types, reduced_axes
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering
+from tinygraph.plugin import Array, Lowering, Types, reduced_axes
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering
 from tinygraph_ops.reductions.ops import max, mean, min, prod, sum
 
 _UFUNCS = {"sum": np.add, "mean": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply}

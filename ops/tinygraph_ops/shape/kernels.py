@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.plugin import Array
 from tinygraph_ops.embedding import embedding
 from tinygraph_ops.indexing import index
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, lower_by
+from tinygraph_ops.numpy_kernels import Run, in_order, lower_by
 from tinygraph_ops.shape import ops as shape
 
 

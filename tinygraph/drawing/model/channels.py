@@ -16,12 +16,12 @@ import numpy as np
 from tinygraph.analysis.expansion import Expansion, Read, expansion_of
 from tinygraph.analysis.terms import gather, reduced, term
 from tinygraph.core.node import Leaf, Node, edge_node, is_recorded
+from tinygraph.core.types import Array
 from tinygraph.drawing.model.labels import number_text, shape_text, shorten
 from tinygraph.drawing.model.picture import Arrow, Box, Identifiers
 from tinygraph.drawing.model.planes import NUMBERED, Plane, as_plane, limit_of
 from tinygraph.errors import DrawingError
 
-Array = np.ndarray[Any, Any]
 Index = tuple[int, ...]
 
 MOST_PLANES = 4  # of one tensor that are all shown; of more, one fewer are shown and the rest is counted

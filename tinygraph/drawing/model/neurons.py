@@ -16,9 +16,8 @@ from tinygraph.analysis.expansion import Expansion, Read, expansion_of
 from tinygraph.analysis.terms import applied, gather, narrowed, positions, reduced, term, widened
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_recorded
-from tinygraph.core.types import type_of
+from tinygraph.core.types import Array, type_of
 from tinygraph.drawing.model.channels import (
-    Array,
     Index,
     Opened,
     labelled,

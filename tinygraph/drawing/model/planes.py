@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph.analysis.terms import widened
+from tinygraph.core.types import Array
 from tinygraph.drawing.png import png
-
-Array = np.ndarray[Any, Any]
 
 MOST_CELLS = 16  # a side up to which a plane is a grid of cells; larger ones are images
 NUMBERED = 8  # a side up to which cells may hold their numbers

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.core.types import Array, Shape
 from tinygraph.kernels import elementwise, partial_sums
 from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.images import direct, packing, winograd
@@ -23,8 +24,6 @@ from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.program import Program, ProgramBuilder
 from tinygraph.kernels.threads import get_threads
 
-Array = np.ndarray[Any, Any]
-Shape = tuple[int, ...]
 Steps = list[Run]
 
 

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.core.types import Array
 from tinygraph.errors import ShapeError
 from tinygraph.kernels.builder import Function, Offset, Value, splat
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
-Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]
 
 

@@ -15,9 +15,9 @@ from tinygraph.compiler.choosing import kernel_cpu
 from tinygraph.compiler.compiled import Compiled
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.core.op import Op
-from tinygraph.core.types import type_of
+from tinygraph.core.types import Array, type_of
 from tinygraph.errors import TinygraphError
-from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, channels_last, rows
+from tinygraph.kernels.lowering import Layout, Layouts, Lowering, Types, channels_last, rows
 from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_op, on_samples
 from tinygraph.testing.laws.values import same
 from tinygraph.testing.trial import Trial
