@@ -52,7 +52,7 @@ def python_call(node: Node, inputs: Sequence[Any], outputs: Sequence[Array]) -> 
     expected = _CLASSES[node.dtype.kind] if isinstance(node.types, WeakType) else None
     (out,) = outputs
 
-    def operand(x: Any, number: bool) -> Any:
+    def operand(x: object, number: bool) -> Any:
         if not isinstance(x, np.ndarray):
             return x
         return x.item() if number else x[()]

@@ -56,7 +56,7 @@ class TensorDataset(Dataset):
     (5, np.int64(3))
     """
 
-    def __init__(self, *arrays: Any) -> None:
+    def __init__(self, *arrays: object) -> None:
         for x in arrays:
             require_plain(x)
         self.arrays: tuple[Array, ...] = tuple(

@@ -16,7 +16,7 @@ import functools
 import os
 import platform
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -373,5 +373,5 @@ def _pointers(*numbers: int) -> tuple[Any, ...]:
 
 
 def _call(address: int, block: int) -> None:
-    function: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+    function: Callable[..., Any] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
     function(block)

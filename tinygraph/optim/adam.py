@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError
 from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, next_step, slot
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Adam(Optimizer):
@@ -67,7 +70,7 @@ class Adam(Optimizer):
         if not pair or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
             raise SettingError(f"{type(self).__name__}: betas={betas!r} must be two numbers in [0, 1)")
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, dtype = read(parameter), parameter.dtype
         rate, betas, step = group.now("lr"), group.now("betas"), next_step(slots, parameter)
         if group["weight_decay"]:

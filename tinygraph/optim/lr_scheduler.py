@@ -8,7 +8,7 @@ prescribe the rate itself (LambdaLR, CosineAnnealingWarmRestarts, OneCycleLR) ar
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import cos, floor, log, pi
 from typing import Any
 
@@ -105,10 +105,15 @@ class LambdaLR(LRScheduler):
     [0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
         count = len(optimizer.param_groups)
         self.lr_lambdas: list[Callable[[int], float]] = (
-            list(lr_lambda) if isinstance(lr_lambda, list | tuple) else [lr_lambda] * count
+            [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
         )
         if len(self.lr_lambdas) != count:
             raise SettingError(f"LambdaLR got {len(self.lr_lambdas)} functions for {count} parameter groups")

@@ -65,7 +65,7 @@ def pushed_forward(
 
 
 def disagreement(
-    found: Any, estimate: Callable[[float], Array], tolerance: float, noise: float
+    found: object, estimate: Callable[[float], Array], tolerance: float, noise: float
 ) -> Disagreement | None:
     """Compare a derivative with its estimate by differences; None if they agree at some step.
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.types import Array, Shape
 from tinygraph.kernels import elementwise, partial_sums
@@ -30,7 +31,7 @@ Steps = list[Run]
 def convolution(
     images: Shape,
     kernel: Shape,
-    dtype: Any,
+    dtype: DTypeLike,
     *,
     stride: Sequence[int] = (1, 1),
     padding: Sequence[tuple[int, int]] = ((0, 0), (0, 0)),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.types import Array
 from tinygraph.errors import ShapeError
@@ -46,7 +47,7 @@ class Strides(NamedTuple):
 def windows(
     x: tuple[int, ...],
     out: tuple[int, ...],
-    dtype: Any,
+    dtype: DTypeLike,
     *,
     size: Sequence[int],
     stride: Sequence[int],
