@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.core.types import ArrayType
+from tinygraph.core.types import Array, ArrayType
 
-Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]
 Bind = Callable[[Sequence[Any], Sequence[Array], Sequence[Array]], Run | None]
 

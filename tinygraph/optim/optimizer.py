@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import nullcontext
 from functools import partial
 from operator import is_
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from tinygraph.core.state import buffer, read, write, zero_gradient
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import DTypeError, RecordingError, SettingError, StateDictError
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 Slots = dict[str, Tensor]
 
@@ -86,11 +89,11 @@ class ParameterGroup(MutableMapping[str, Any]):
     def _rely(self, words: str, fact: str, question: Callable[[], Any]) -> None:
         modes.current.capture.rely(words, question, key=(id(self), fact))  # type: ignore[union-attr]
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __setitem__(self, name: str, value: object) -> None:
         self._check({**{known: self._plain(known) for known in self._values}, name: value})
         self._set(name, value)
 
-    def _set(self, name: str, value: Any) -> None:
+    def _set(self, name: str, value: object) -> None:
         if name not in self._scheduled:
             self._values[name] = value
         elif name not in self._values:
@@ -219,7 +222,7 @@ class Optimizer:
                         self._update(parameter, -gradient if group["maximize"] else gradient, group, slots)
         return loss
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         raise NotImplementedError
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -374,7 +377,7 @@ def _slot_name(name: str, parameter: Tensor) -> str:
     return f"{parameter.name or 'parameter'}.{name}"
 
 
-def require_at_least_zero(name: str, setting: str, value: Any) -> None:
+def require_at_least_zero(name: str, setting: str, value: Numeric) -> None:
     """Raise SettingError for a negative or non-finite number."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not 0 <= value < float("inf"):
@@ -385,7 +388,7 @@ def _called(parameter: Tensor) -> str:
     return repr(parameter.name) if parameter.name else f"of shape {parameter.shape}"
 
 
-def _check_parameter(parameter: Any, optimizer: str) -> None:
+def _check_parameter(parameter: object, optimizer: str) -> None:
     if not isinstance(parameter, Tensor):
         raise DTypeError(f"{optimizer} updates tensors, not a {type(parameter).__name__}")
     if not parameter.is_leaf:

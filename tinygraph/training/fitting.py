@@ -59,16 +59,16 @@ class Run:
 
 def fit(
     model: Module,
-    data: Any,
+    data: object,
     *,
     optimizer: Optimizer,
     epochs: int,
     loss: Loss | None = None,
-    validation: Any = None,
+    validation: object = None,
     scheduler: LRScheduler | ReduceLROnPlateau | None = None,
     scheduler_per: str = "epoch",
     callbacks: Sequence[Callback] = (),
-    progress: Any = True,
+    progress: object = True,
     seed: int | None = None,
     batch_size: int = 32,
 ) -> History:
@@ -173,7 +173,7 @@ class _Trainer:
         for callback in self.callbacks:
             getattr(callback, moment)(self.run)
 
-    def epoch(self, validation: Any, batch_size: int) -> None:
+    def epoch(self, validation: object, batch_size: int) -> None:
         """One walk through the data, noted in the history unless it is cut short."""
         run, started = self.run, time.perf_counter()
         run.epoch, run.batch = run.epoch + 1, 0
@@ -201,7 +201,7 @@ class _Trainer:
             _step(self.per_epoch, result)
         self.tell("on_epoch_end")
 
-    def _batch(self, batch: Any, mean: Means) -> None:
+    def _batch(self, batch: object, mean: Means) -> None:
         run = self.run
         where = f"batch {run.batch + 1} of epoch {run.epoch}"
         inputs, targets = checked_pair(batch, where)
@@ -252,7 +252,7 @@ def _interruptible(run: Run) -> Iterator[None]:
         yield
         return
 
-    def finish_batch(number: int, frame: Any) -> None:
+    def finish_batch(number: int, frame: object) -> None:
         if run.stopped:
             raise KeyboardInterrupt
         run.history.interrupted = run.stopped = True
