@@ -142,7 +142,7 @@ def pulled_at_node(
 
 
 def _not_finite(value: Any) -> np.ndarray[Any, Any]:
-    return np.logical_not(np.isfinite(value))
+    return ~np.asarray(np.isfinite(value))
 
 
 def first_bad(array: np.ndarray[Any, Any], test: Test) -> tuple[tuple[int, ...], str]:

@@ -518,11 +518,19 @@ class _Several:
                 raise SettingError(
                     f"{name}: schedule {i} is a {type(one).__name__}; it must step without an argument"
                 )
-        self.optimizer = self._schedulers[0].optimizer if optimizer is None else optimizer
+        self.optimizer: Optimizer = self._schedulers[0].optimizer if optimizer is None else optimizer
         for i, one in enumerate(self._schedulers):
             if one.optimizer is not self.optimizer:
                 raise SettingError(f"{name}: schedule {i} writes the rates of another optimizer")
         self.optimizer.schedules.append(weakref.ref(self))
+
+    def begin(self) -> None:
+        """Start at step 0."""
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """Go to the next step and set its rates."""
+        raise NotImplementedError
 
     def get_last_lr(self) -> list[float]:
         """The present rate of each group."""
