@@ -27,8 +27,8 @@ def copied(into: Path) -> Path:
             shutil.copy2(ROOT / name, into / name)
     environment = _environment(into)
     del environment["PYTHONDONTWRITEBYTECODE"]
-    folders = sorted({f"tests/{one.split('/')[0]}" for fault in FAULTS for one in fault.tests})
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *folders]
+    tests = sorted({f"tests/{one}" for fault in FAULTS for one in fault.tests})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *tests]
     subprocess.run(command, cwd=into, env=environment, capture_output=True, check=True)
     return into
 
