@@ -116,10 +116,8 @@ def _after(node: ast.AST, text: Callable[[ast.AST], str]) -> Iterator[tuple[ast.
     elif isinstance(node, ast.If):
         yield node.test, "True"
         yield node.test, "False"
-    elif (
-        isinstance(node, ast.Break | ast.Continue)
-        or isinstance(node, ast.AugAssign)
-        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call))
+    elif isinstance(node, ast.Break | ast.Continue | ast.AugAssign) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
     ):
         yield node, "pass"
 
