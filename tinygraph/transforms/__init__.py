@@ -1,4 +1,4 @@
-"""Function transforms with JAX's names: grad, value_and_grad, vjp, jvp, jacobian, hessian, checkpoint.
+"""Function transforms with JAX's names: grad, value_and_grad, vjp, jvp, jacobian, hessian, vmap, checkpoint.
 
 They never touch `.grad`, ignore an outer `no_grad`, and nest to any order: each differentiates with respect to fresh
 copies of its primals, so derivatives of different levels cannot be confused.
@@ -11,3 +11,4 @@ from tinygraph.transforms.forward import jvp as jvp
 from tinygraph.transforms.reverse import grad as grad
 from tinygraph.transforms.reverse import value_and_grad as value_and_grad
 from tinygraph.transforms.reverse import vjp as vjp
+from tinygraph.transforms.vmapping import vmap as vmap

@@ -85,6 +85,8 @@ class Primals:
             return True
         floor = self.floor
         for node in nodes:
+            if node.saved is None:  # captured: what it reads besides has no value before the program runs
+                return True
             for entry in node.inputs:
                 source = entry.node if entry.__class__ is Port else entry
                 if isinstance(source, Node) and source.order < floor and not _untracked(source):

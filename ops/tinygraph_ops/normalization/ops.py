@@ -18,6 +18,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     composite,
     indices,
     normalize_axes,
@@ -76,6 +77,9 @@ def standardize(x: Any, *, axis: Any, eps: float = 1e-5) -> Any:
     variance = np.square(centered).sum(axis=axes, keepdims=True) * share
     centered *= 1.0 / np.sqrt(variance + eps)
     return narrow(centered, before), mean, variance
+
+
+standardize.batch(along("axis"))
 
 
 @standardize.types

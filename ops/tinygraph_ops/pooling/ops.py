@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Expansion, Numeric, Read, Sample, ShapeError, indices, op
+from tinygraph.plugin import (
+    ArrayType,
+    ErrorSample,
+    Expansion,
+    Numeric,
+    Read,
+    Sample,
+    ShapeError,
+    indices,
+    joined,
+    op,
+)
 from tinygraph_ops.windows import sliding as windows
 from tinygraph_ops.windows.geometry import Geometry, adaptive_output_shape, pool_geometry
 
@@ -85,6 +96,9 @@ def max_pool(
     array([[[3., 2.]]])
     """
     return windows.window_maxima(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode))
+
+
+max_pool.batch(joined)
 
 
 @max_pool.types
@@ -167,6 +181,9 @@ def max_pool_index(
     return windows.max_pool(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode))[1]
 
 
+max_pool_index.batch(joined)
+
+
 @max_pool_index.types
 def max_pool_index_types(
     x: ArrayType,
@@ -212,6 +229,9 @@ def scatter_windows(values: Any, index: Any, *, spatial_shape: Any) -> Numeric:
     return windows.scatter_windows(values, index, spatial_shape)
 
 
+scatter_windows.batch(joined)
+
+
 @scatter_windows.types
 def scatter_windows_types(values: ArrayType, index: ArrayType, *, spatial_shape: Any) -> ArrayType:
     if values.shape != index.shape:
@@ -255,6 +275,9 @@ def gather_windows(x: Any, index: Any) -> Numeric:
     """
     _check_index(index, (*_shape(x)[:2], *_shape(index)[2:]), _shape(x)[2:])
     return windows.gather_windows(x, index)
+
+
+gather_windows.batch(joined)
 
 
 @gather_windows.types
@@ -336,6 +359,9 @@ def average_pool(
     """
     geometry = pool_geometry(_shape(x), size, stride, padding, 1, ceil_mode)
     return windows.average_pool(x, geometry, count_include_pad)
+
+
+average_pool.batch(joined)
 
 
 @average_pool.types
@@ -444,6 +470,9 @@ def average_pool_input_gradient(
     return windows.average_pool_input_gradient(cotangent, geometry, count_include_pad)
 
 
+average_pool_input_gradient.batch(joined)
+
+
 @average_pool_input_gradient.types
 def average_pool_input_gradient_types(
     cotangent: ArrayType,
@@ -517,6 +546,9 @@ def adaptive_average_pool(x: Any, *, size: Any) -> Numeric:
     return windows.adaptive_average_pool(x, adaptive_output_shape(_shape(x), size)[2:])
 
 
+adaptive_average_pool.batch(joined)
+
+
 @adaptive_average_pool.types
 def adaptive_average_pool_types(x: ArrayType, *, size: Any) -> ArrayType:
     return ArrayType(adaptive_output_shape(_shape(x), size), _mean_dtype(x))
@@ -559,6 +591,9 @@ def adaptive_average_pool_input_gradient(cotangent: Any, *, spatial_shape: Any) 
     """
     _check_adaptive(_shape(cotangent), spatial_shape)
     return windows.adaptive_average_pool_input_gradient(cotangent, spatial_shape)
+
+
+adaptive_average_pool_input_gradient.batch(joined)
 
 
 @adaptive_average_pool_input_gradient.types
