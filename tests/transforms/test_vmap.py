@@ -195,7 +195,7 @@ def test_an_index_of_any_kind():
         for axes in ((0, None, None), (None, 0, 0), (0, 0, 0), (0, 0, None), (None, None, 0)):
             given = [x if axis == 0 else x[1] for x, axis in zip((cube, rows, places), axes, strict=True)]
             one = [[x[i] if axis == 0 else x for x, axis in zip(given, axes, strict=True)] for i in range(3)]
-            found = tg.vmap(pick, in_axes=axes)(*given)
+            found = tg.vmap(pick, in_axes=axes)(*map(tg.tensor, given))
             wanted = np.stack([np.asarray(pick(tg.tensor(x), r, p)) for x, r, p in one])
             close(np.asarray(found), wanted, err_msg=f"pick {number}, axes {axes}")
 
