@@ -103,6 +103,16 @@ def test_derivatives_inside():
     close(tg.vmap(lambda x, v: tg.vjp(np.exp, x)[1](v)[0])(X, X), np.exp(X) * X)
 
 
+def test_rules_inside_find_what_lies_outside():
+    w = tg.tensor(X[0], requires_grad=True)
+    scaled = w * 2
+    found = tg.vmap(lambda x: tg.grad(lambda x: np.sum(np.sin(scaled * x) * w))(x))(X)
+    close(found.detach().numpy(), np.cos(2 * X[0] * X) * 2 * X[0] ** 2)
+    found.sum().backward()
+    angle = 2 * X[0] * X
+    close(w.grad.numpy(), np.sum(-np.sin(angle) * 2 * X * 2 * X[0] ** 2 + np.cos(angle) * 4 * X[0], axis=0))
+
+
 def test_inside_each_other():
     products = tg.vmap(tg.vmap(lambda x, y: x * y, (None, 0)), (0, None))
     close(products(np.arange(3.0), np.arange(4.0)), np.outer(np.arange(3.0), np.arange(4.0)))

@@ -13,7 +13,7 @@ from typing import Any
 from tinygraph.core.batching import Batched
 from tinygraph.core.capture import Capture
 from tinygraph.core.modes import Mode, modes
-from tinygraph.core.node import Leaf, Node, edge_node, next_order
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, next_order
 from tinygraph.core.op import Op
 from tinygraph.core.state import read
 from tinygraph.core.tensor import CapturedNumber, Tensor, tensor_of
@@ -50,6 +50,7 @@ class Example:
         self.ran_backward = False
         self._with_tensors = False
         self._made: dict[int, Tensor] = {}
+        self._outer_tensors: dict[tuple[int, int], Tensor] = {}
 
     def argument(self, value: Any, name: str | None = None) -> Tensor:
         """One example of a batched argument, whose batch axis is in front."""
@@ -110,6 +111,7 @@ class Example:
                 f"{self._transform}: the function draws random numbers, of which each example would need its own: draw "
                 f"them for all examples outside, with the batch axis in front, and pass them as an argument"
             )
+        operands = tuple(map(self._with_value, operands))
         depending = [self.depends(x) for x in operands]  # each is asked: those that do are noted
         if not any(depending):
             result = self._outside(lambda: op(*operands, **settings))
@@ -127,6 +129,16 @@ class Example:
         self.own[id(node)] = node
         self.operands[id(node)] = given
         return result
+
+    def _with_value(self, x: Any) -> Any:
+        """A tensor from outside with its value, which nodes of a capture do not keep for their rules."""
+        if not isinstance(x, Tensor) or x._edge is None:
+            return x
+        key = id(edge_node(x._edge)), edge_index(x._edge)
+        if x._value is None:
+            return self._outer_tensors.get(key, x)
+        self._outer_tensors.setdefault(key, Tensor(x._value, x._edge, x._leaf))
+        return x
 
     def _as_it_is(self, x: Tensor) -> Tensor:
         """An operand that a later write gives no other value: that is refused for state, and makes others rebound."""
