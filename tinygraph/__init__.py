@@ -35,9 +35,13 @@ from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
 from tinygraph.tracing.open_capture import OpenCapture as _OpenCapture
 from tinygraph.transforms import checkpoint as checkpoint
+from tinygraph.transforms import elementwise_grad as elementwise_grad
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian
+from tinygraph.transforms import hvp as hvp
+from tinygraph.transforms import jacfwd as jacfwd
 from tinygraph.transforms import jacobian as jacobian
+from tinygraph.transforms import jacrev as jacrev
 from tinygraph.transforms import jvp as jvp
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp

@@ -6,8 +6,9 @@ values, in the capture around it, or under another vmap - so that closures need 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import Any
 
 from tinygraph.core.batching import Batched
@@ -20,7 +21,6 @@ from tinygraph.core.tensor import CapturedNumber, Tensor, tensor_of
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import CaptureError
 from tinygraph.tracing.applying import apply_captured
-from tinygraph.tracing.host import Host
 
 
 class Example:
@@ -62,17 +62,17 @@ class Example:
         self.values[id(leaf)] = Batched(value, True)
         return Tensor(None, leaf, leaf)
 
-    def run(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """Run a function in this capture.
+    def give(self, argument: Tensor, value: Any) -> None:
+        """Let an argument stand for other examples."""
+        self.values[id(argument._leaf)] = Batched(value, True)
 
-        Raises:
-            CaptureError: it asks for the value of an example, writes state, or draws random numbers.
-        """
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run a block in this capture."""
         before = modes.current
         modes.current = Mode(before.recording, before.tangents, self, before.place, before.primals)
         try:
-            with Host().checked():
-                return function(*args, **kwargs)
+            yield
         finally:
             modes.current = before
 

@@ -22,6 +22,7 @@ from tinygraph.core.types import require_plain
 from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import CaptureError, SettingError, ShapeError
 from tinygraph.tracing.examples import Example
+from tinygraph.tracing.host import Host
 
 _NUMERIC = (Tensor, np.ndarray, np.generic, int, float, complex)
 
@@ -164,7 +165,8 @@ def _run(
         filled.append(value)
     args, kwargs = tree.unflatten(filled)
     try:
-        result = example.run(function, args, kwargs)
+        with Host().checked(), example.running():
+            result = function(*args, **kwargs)
     except CaptureError as error:
         if str(error).startswith("vmap"):
             raise
