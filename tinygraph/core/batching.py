@@ -101,8 +101,8 @@ def along(*names: str, unset: str = "flat") -> Family:
     """The family of ops on one operand whose settings `names` hold axes of it, which are counted from one more.
 
     Args:
-        unset: what the op does where the first of them is None: "flat", it is of the flattened operand; "all", of all
-            its axes.
+        unset: what the op does where the first of them is None: "flat", it is of the flattened operand; "every axis",
+            of all its axes.
     """
 
     def rule(op: Op, batched: Sequence[bool], operands: Sequence[Any], settings: dict[str, Any]) -> Any:
@@ -113,7 +113,7 @@ def along(*names: str, unset: str = "flat") -> Family:
         if settings[names[0]] is not None:
             moved = {name: shifted(settings[name], ndim) for name in names}
             return op(x, *others, **{**settings, **moved})
-        if unset == "all":
+        if unset == "every axis":
             return op(x, *others, **{**settings, names[0]: tuple(range(1, ndim + 1))})
         shape = np.shape(x)
         found = op(ops.reshape(x, shape=(shape[0], prod(shape[1:]))), *others, **{**settings, names[0]: 1})

@@ -19,13 +19,13 @@ class Colours(NamedTuple):
 
     of: Literal["columns", "rows"]
     colours: Array
-    count: int
+    number: int
 
     def seeds(self, types: ArrayType) -> Array:
         """For each colour a direction: 1 at the elements that have it."""
-        made = np.zeros((self.count, self.colours.size), types.dtype)
+        made = np.zeros((self.number, self.colours.size), types.dtype)
         made[self.colours, np.arange(self.colours.size)] = 1
-        return made.reshape(self.count, *types.shape)
+        return made.reshape(self.number, *types.shape)
 
 
 class Sparsity:

@@ -178,7 +178,7 @@ def transpose_types(x: ArrayType, *, axes: tuple[int, ...] | None = None) -> Arr
 
 
 @transpose.batch
-def transpose_batched(batched: Any, x: Any, *, axes: Axis) -> Any:
+def transpose_batched(batched: Any, x: Any, *, axes: tuple[int, ...] | None) -> Any:
     order = range(x.ndim - 1)[::-1] if axes is None else axes
     return ops.transpose(x, axes=(0, *shifted(tuple(order), x.ndim - 1)))
 
@@ -963,7 +963,7 @@ def flip_wrt_x(g: Numeric, axis: Axis) -> Numeric:
     return ops.flip(g, axis=axis)
 
 
-flip.batch(along("axis", unset="all"))
+flip.batch(along("axis", unset="every axis"))
 
 
 @flip.view
