@@ -18,6 +18,7 @@ from tinygraph.core.batching import matrices as matrices
 from tinygraph.core.batching import parted as parted
 from tinygraph.core.batching import shifted as shifted
 from tinygraph.core.batching import spread as spread
+from tinygraph.core.indexing import Pattern as Pattern
 from tinygraph.core.indexing import build_index as build_index
 from tinygraph.core.indexing import parse_index as parse_index
 from tinygraph.core.numeric import Axis as Axis
@@ -29,7 +30,11 @@ from tinygraph.core.op import op as op
 from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import default_generator as default_generator
+from tinygraph.core.types import Array as Array
 from tinygraph.core.types import ArrayType as ArrayType
+from tinygraph.core.types import Padding as Padding
+from tinygraph.core.types import Shape as Shape
+from tinygraph.core.types import Sizes as Sizes
 from tinygraph.core.types import WeakType as WeakType
 from tinygraph.core.types import broadcast_shapes as broadcast_shapes
 from tinygraph.core.types import normalize_axes as normalize_axes

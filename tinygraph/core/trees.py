@@ -70,7 +70,7 @@ class Tree:
         build: Callable[[Sequence[Any]], Any],
         description: str,
         *,
-        identity: Any = None,
+        identity: object = None,
         keys: tuple[Any, ...] = (),
         children: Sequence[Tree] = (),
     ) -> None:
@@ -94,7 +94,7 @@ class Tree:
         return self.description
 
 
-def flatten(value: Any) -> tuple[list[Any], Tree]:
+def flatten(value: object) -> tuple[list[Any], Tree]:
     """The leaves of a nested container, in order, and its shape. Anything that is no container is a leaf.
 
     >>> leaves, tree = flatten({"b": 2, "a": (1, [3])})
@@ -131,7 +131,7 @@ def flatten(value: Any) -> tuple[list[Any], Tree]:
     return leaves, Tree(count, build, description, identity=kind, keys=keys, children=children)
 
 
-def flatten_like(value: Any, tree: Tree) -> list[Any]:
+def flatten_like(value: object, tree: Tree) -> list[Any]:
     """The leaves of a container in the order of a tree, whose dicts may have had their keys in another order.
 
     >>> flatten_like({"a": 1, "b": 2}, flatten({"b": 0, "a": 0})[1])
@@ -147,7 +147,7 @@ def flatten_like(value: Any, tree: Tree) -> list[Any]:
     ]
 
 
-def items(value: Any) -> list[tuple[str, Any]] | None:
+def items(value: object) -> list[tuple[str, Any]] | None:
     """What a container holds, each with the step that leads there: a key, a field, a position. None if it is none."""
     known = _registered.get(type(value))
     if known is not None:
@@ -218,7 +218,7 @@ def _maker(value: Any) -> Callable[[list[Any]], Any]:
     return make_record
 
 
-def _exact(key: Any) -> Any:
+def _exact(key: object) -> Any:
     """A key of a dict with its type: 1 is not True."""
     return type(key), key
 

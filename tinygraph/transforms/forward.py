@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from tinygraph.core.trees import flatten, flatten_like
 from tinygraph.core.types import as_value, type_of
 from tinygraph.errors import ShapeError
 from tinygraph.transforms.reverse import Linearized
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Pushed(Linearized):
@@ -39,7 +42,7 @@ class Pushed(Linearized):
         return [output_tangent(out, found) for out in self.outputs], record
 
 
-def output_tangent(out: Any, found: dict[int, Any]) -> Any:
+def output_tangent(out: Numeric, found: dict[int, Any]) -> Any:
     """The tangent of an output after a pass, zeros where nothing reached it."""
     types = out.type if isinstance(out, Tensor) else type_of(out)
     tangent = tangent_of(found, out._edge) if isinstance(out, Tensor) and out._edge is not None else None

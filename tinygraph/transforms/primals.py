@@ -98,7 +98,7 @@ class Primals:
                     return True
         return False
 
-    def released(self, value: Any, live: bool) -> Any:
+    def released(self, value: object, live: bool) -> Any:
         """A result as the caller should get it."""
         if live:
             return value if isinstance(value, Tensor) else Tensor(value)
@@ -228,7 +228,7 @@ def _edge(tensor: Tensor) -> Edge:
     return tensor._edge
 
 
-def _checked(value: Any, name: str, transform: str) -> Any:
+def _checked(value: object, name: str, transform: str) -> Any:
     if not isinstance(value, Tensor):
         require_plain(value)
         value = np.asarray(value)

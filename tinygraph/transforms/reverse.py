@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from tinygraph.core.trees import flatten, flatten_like, paths
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import RecordingError, ShapeError, TinygraphWarning
 from tinygraph.transforms.primals import Argnums, Chosen, Primals, leaf_names, renamed
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Linearized:
@@ -92,7 +95,7 @@ class Linearized:
         return [self.primals.released(one, record) for one in owned(gradients, self.nodes, handed_on)]
 
 
-def _fitted(cotangent: Any, types: ArrayType, where: str) -> Any:
+def _fitted(cotangent: Numeric, types: ArrayType, where: str) -> Any:
     cotangent = fitting(cotangent, types, f"the cotangent{where}")
     if cotangent.shape != types.shape:
         raise ShapeError(
@@ -110,7 +113,7 @@ def _with_aux(result: Any, transform: str) -> tuple[Any, Any]:
     return result
 
 
-def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+def vjp(function: Callable[..., Any], *primals: object, has_aux: bool = False) -> Any:
     """Evaluate a function and get its vector-Jacobian product.
 
     Args:
@@ -132,7 +135,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     """
     linear = Linearized(function, primals, "vjp", kept=True, has_aux=has_aux)
 
-    def pull(cotangent: Any) -> tuple[Any, ...]:
+    def pull(cotangent: Numeric) -> tuple[Any, ...]:
         cotangents = flatten_like(cotangent, linear.result)
         if len(cotangents) != linear.result.count:
             raise ShapeError(
