@@ -444,8 +444,41 @@ class Op:
         return self._attach(self.rules, operands, "g")
 
     def jvp(self, operand: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Attach a forward-mode rule: `rule(t, ...)` returns what a tangent `t` of the operand makes of the output."""
+        """Attach a forward-mode rule: `rule(t, ...)` returns what a tangent `t` of the operand makes of the output.
+
+        For a variadic operand `t` is a tuple, with zeros for what does not move.
+        """
         return self._attach(self.tangent_rules, (operand,), "t")
+
+    def pushes(self, *operands: str) -> None:
+        """Say that the op itself is the forward-mode rule of operands: applied to the tangent and the other operands.
+
+        So it is where the op is linear in an operand and adds nothing that does not depend on it.
+
+        >>> @op(kind="shape", linear="x", declare=False)
+        ... def mirrored(x):
+        ...     return x[::-1]
+        >>> mirrored.pushes("x")
+        """
+        for name in operands:
+            self.jvp(name)(self._itself(name))
+
+    def _itself(self, name: str) -> Callable[..., Any]:
+        """The op as a rule of a tangent, of its other operands and its settings."""
+        others = [one.name for one in self.signature.operands if one.name != name]
+        asked = [*others, *self.signature.settings]
+
+        def along(t: Any, *asked_for: Any) -> Any:
+            found = dict(zip(asked, asked_for, strict=True)) | {name: t}
+            operands: list[Any] = []
+            for one in self.signature.operands:
+                given = found.pop(one.name)
+                operands += given if one.variadic else [given]
+            return self(*operands, **found)
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        along.__signature__ = inspect.Signature([inspect.Parameter(one, kind) for one in ("t", *asked)])  # type: ignore[attr-defined]
+        return along
 
     def _attach(
         self, rules: dict[str, Rule], operands: tuple[str, ...], first: str
