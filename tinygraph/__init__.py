@@ -37,6 +37,8 @@ from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
 from tinygraph.tracing.open_capture import OpenCapture as _OpenCapture
 from tinygraph.transforms import checkpoint as checkpoint
+from tinygraph.transforms import custom_jvp as custom_jvp
+from tinygraph.transforms import custom_vjp as custom_vjp
 from tinygraph.transforms import elementwise_grad as elementwise_grad
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian

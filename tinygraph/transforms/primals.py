@@ -83,15 +83,16 @@ class Primals:
 
         What was made since - the primals, those of a transform inside, a leaf of the function's own - is not outside.
         """
-        mode = modes.current
-        if not mode.recording:
+        if any(
+            node.saved is None for node in nodes
+        ):  # captured: rules find no values, only what stands for them
+            return True
+        if not modes.current.recording:
             return False
         if any(isinstance(value, Tensor) and value._edge is not None for value in (*self.given, *extra)):
             return True
         floor = self.floor
         for node in nodes:
-            if node.saved is None:  # captured: what it reads besides has no value before the program runs
-                return True
             for entry in node.inputs:
                 source = entry.node if entry.__class__ is Port else entry
                 if isinstance(source, Node) and source.order < floor and not _untracked(source):
