@@ -50,6 +50,7 @@ from tinygraph.transforms import jvp as jvp
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp
 from tinygraph.transforms import vmap as vmap
+from tinygraph.transforms.derived_rules import derived_rule as _derived_rule
 
 # Nested containers: `tg.tree.map`, `tg.tree.register` and their kin.
 tree = _trees
@@ -57,6 +58,7 @@ tree = _trees
 # What methods of tensors and graphs lead to, in rooms above the core.
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
 _doors.open_capture = _OpenCapture
+_doors.derived_rule = _derived_rule
 _doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary
 _doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_networkx, _from_networkx
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygraph.core.engine import (
     WRITE_ERRORS,
+    NotDerived,
     ancestors,
     conform,
     fetch,
@@ -110,6 +111,8 @@ def _ruled(node: Node, step: LiveRule, tangent: object, saved: object, name: str
     """What a rule makes of a tangent, which it must not write into."""
     try:
         return step.rule(for_reading(tangent), *fetch(node, step, saved))  # type: ignore[misc]
+    except NotDerived as error:
+        raise missing_rule(node, step.targets[0][0], str(error)) from error
     except WRITE_ERRORS as error:
         raise_named(error, node, step, name)
 

@@ -83,13 +83,13 @@ class Primals:
 
         What was made since - the primals, those of a transform inside, a leaf of the function's own - is not outside.
         """
-        if any(
-            node.saved is None for node in nodes
-        ):  # captured: rules find no values, only what stands for them
+        given = [value for value in (*self.given, *extra) if isinstance(value, Tensor)]
+        # captured: there are no values, only what stands for them
+        if any(value._value is None for value in given) or any(node.saved is None for node in nodes):
             return True
         if not modes.current.recording:
             return False
-        if any(isinstance(value, Tensor) and value._edge is not None for value in (*self.given, *extra)):
+        if any(value._edge is not None for value in given):
             return True
         floor = self.floor
         for node in nodes:
