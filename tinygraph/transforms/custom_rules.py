@@ -87,7 +87,7 @@ class _Rule(NamedTuple):
         )
 
 
-class _Call:
+class _RuledCall:
     """One call of a function with rules of its own, as an op.
 
     Attributes:
@@ -263,7 +263,7 @@ class _Call:
 class _Facts(Mapping[str, Any]):
     """The facts of the op of a call: that it has a body, which is found when somebody asks for it."""
 
-    def __init__(self, call: _Call) -> None:
+    def __init__(self, call: _RuledCall) -> None:
         self._call = call
 
     def __getitem__(self, name: str) -> Any:
@@ -284,7 +284,7 @@ def applied(rule: _Rule, operands: Sequence[Any]) -> tuple[list[Any], int]:
     if any(isinstance(x, Tensor) and (captured or x._edge is not None) for x in operands) and (
         captured or modes.current.recording
     ):
-        call = _Call(rule, operands)
+        call = _RuledCall(rule, operands)
         found = call(operands)
         return found, call.count
     results, kept = rule.run(*operands)
