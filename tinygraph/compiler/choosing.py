@@ -15,7 +15,7 @@ from tinygraph import kernels
 from tinygraph.analysis.pointwise import numpy_twin
 from tinygraph.core.node import Node
 from tinygraph.core.types import Array
-from tinygraph.kernels.lowering import Layout, Layouts, Lowering, Types, calls_of
+from tinygraph.kernels.lowering import Check, Layout, Layouts, Lowering, Types, calls_of
 
 if TYPE_CHECKING:
     from tinygraph.kernels.cpu import Cpu
@@ -115,29 +115,31 @@ def _copied(
         np.copyto(out, value, casting="same_kind")
 
 
-def joined_calls(runs: Sequence[Callable[[], Any]], threads: int) -> list[tuple[int, Callable[[], Any]]]:
-    """The calls of some runs in order, each with the number of its run; generated kernels in a row become one call.
+def joined_calls(
+    runs: Sequence[Callable[[], Any]], threads: int
+) -> list[tuple[Sequence[int], Callable[[], Any]]]:
+    """The calls of some runs in order, each with the numbers of its runs; generated kernels in a row become one call.
 
-    That one call runs on all threads; nothing in it raises, so the number of its first run stands for all.
+    That one call runs on all threads, checks of what its kernels met included (`Table.stopped` is the one that raised).
     """
     if not kernels.available():
-        return list(enumerate(runs))
+        return [((i,), run) for i, run in enumerate(runs)]
     from tinygraph.kernels.machine_code import Bound
     from tinygraph.kernels.teams import Table
 
-    joined: list[tuple[int, Callable[[], Any]]] = []
-    row: list[Bound] = []
-    first = 0
+    joined: list[tuple[Sequence[int], Callable[[], Any]]] = []
+    row: list[Bound | Check] = []
+    numbers: list[int] = []
     for position, run in enumerate(runs):
         for call in calls_of(run):
-            if isinstance(call, Bound):
-                first = first if row else position
+            if isinstance(call, Bound | Check):
                 row.append(call)
+                numbers.append(position)
                 continue
             if row:
-                joined.append((first, Table(row, threads)))
-                row = []
-            joined.append((position, call))
+                joined.append((numbers, Table(row, threads)))
+                row, numbers = [], []
+            joined.append(((position,), call))
     if row:
-        joined.append((first, Table(row, threads)))
+        joined.append((numbers, Table(row, threads)))
     return joined

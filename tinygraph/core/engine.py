@@ -7,15 +7,16 @@ pass is itself a graph). Forward mode lives in `tangents.py`, which transposes t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import ref
 
 import numpy as np
 
 from tinygraph.core.locks import leaf_lock
-from tinygraph.core.modes import Place, mode, modes
+from tinygraph.core.modes import LookBack, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import LiveRule
 from tinygraph.core.registry import ops
@@ -76,6 +77,8 @@ def backward(output: Tensor, gradient: Numeric | None = None, *, create_graph: b
     if not output.type.differentiable:
         raise DTypeError(f"backward() needs a real or complex output, not {output.type}")
     capture = modes.current.capture
+    if capture is None:
+        modes.last_output = ref(output)
     with unwatched() if capture is not None else nullcontext():
         _backward(output, edge, _seed(output, gradient), create_graph, capture)
 
@@ -210,11 +213,13 @@ def propagate(
         id of a wanted node -> its gradient (a list, one an output, if it has several). Unreached nodes are missing.
     """
     live = _leading_to(nodes, wanted) if wanted is not None else None
+    look = modes.look_back
     gradients: dict[int, Any] = {}
     kept: dict[int, Any] = {}
     for edge, seed in seeds:
         _add(gradients, edge, seed)
-    with mode(recording=record), unwatched() if record else nullcontext():
+    place = None if look is None else Place(phase="backward")  # whose ops are looked at from here
+    with mode(recording=record, place=place), unwatched() if record else nullcontext():
         for node in reversed(nodes):
             key = id(node)
             if key not in gradients:
@@ -231,7 +236,23 @@ def propagate(
                     _run_rules(node, gradient, node.saved, gradients, live)
                 else:
                     _step_back(node, gradient, gradients, live, record)
+                if look is not None:
+                    look(node, gradient, gradients)
     return kept
+
+
+@contextmanager
+def looking_back(look: LookBack) -> Iterator[None]:
+    """Context manager: in this thread `look` is called after the rules of each node have run.
+
+    It gets the node, the cotangent of its output, and the cotangents collected so far, by the ids of their nodes.
+    """
+    before = modes.look_back
+    modes.look_back = look
+    try:
+        yield
+    finally:
+        modes.look_back = before
 
 
 def _leading_to(nodes: Sequence[Node], wanted: set[int]) -> set[int]:

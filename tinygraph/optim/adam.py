@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
 
 
+def check_betas(optimizer: str, betas: object) -> None:
+    """Raise SettingError unless these are two numbers in [0, 1)."""
+    pair = isinstance(betas, tuple | list | np.ndarray) and len(betas) == 2
+    if not pair or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):  # type: ignore[attr-defined]
+        raise SettingError(f"{optimizer}: betas={betas!r} must be two numbers in [0, 1)")
+
+
 class Adam(Optimizer):
     """p <- p - lr * m' / (sqrt(v') + eps), with m and v running means of the gradient and of its square.
 
@@ -65,10 +72,7 @@ class Adam(Optimizer):
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
-        betas = settings["betas"]
-        pair = isinstance(betas, tuple | list | np.ndarray) and len(betas) == 2
-        if not pair or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
-            raise SettingError(f"{type(self).__name__}: betas={betas!r} must be two numbers in [0, 1)")
+        check_betas(type(self).__name__, settings["betas"])
 
     def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, dtype = read(parameter), parameter.dtype

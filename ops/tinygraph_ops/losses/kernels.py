@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph import kernels
+from tinygraph.kernels.lowering import Check
 from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Numeric, Types, reduced_shape
 from tinygraph_ops.losses.ops import check_labels, class_target, cross_entropy, cross_entropy_gradient
 from tinygraph_ops.normalization.kernels import make_log_softmax, make_softmax
@@ -156,15 +157,9 @@ def _rows(logits: Array, labels: Array, *more: Array, label_smoothing: float, ig
     return made, flat[2:]
 
 
-def _checked(flag: Array, labels: Array, classes: int, ignore_index: int) -> Run:
+def _checked(flag: Array, labels: Array, rows: Any) -> Check:
     """Looks for the wrong label once a kernel has met one."""
-
-    def check() -> None:
-        if flag[0]:
-            flag[0] = 0
-            check_labels(labels, labels == ignore_index, classes)
-
-    return check
+    return Check(flag, lambda: check_labels(labels, labels == rows.ignored, rows.classes))
 
 
 def generate_cross_entropy(
@@ -184,8 +179,7 @@ def generate_cross_entropy(
     if reduction != "none":
         total = losses.total(rows, reduction == "mean")
         calls.append(total.bind(each, labels, out, counts=[labels.size]))
-    check = _checked(flag, labels, rows.classes, rows.ignored)
-    return in_order(*calls, check)
+    return in_order(*calls, _checked(flag, labels, rows))
 
 
 def generate_cross_entropy_gradient(
@@ -206,7 +200,7 @@ def generate_cross_entropy_gradient(
     slopes = losses.gradient(rows, apart, between, reduction == "mean")
     arrays = (logits, labels, cotangent, counted, out, flag)
     calls.append(slopes.bind(*arrays, span=labels.size))
-    return in_order(*calls, _checked(flag, labels, rows.classes, rows.ignored))
+    return in_order(*calls, _checked(flag, labels, rows))
 
 
 def _serves(logits: Numeric, labels: Numeric) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph import kernels
+from tinygraph.kernels.program import ProgramBuilder
 from tinygraph.plugin import Array, Numeric, Pattern
 from tinygraph_ops.embedding import embedding
 from tinygraph_ops.indexing import index
@@ -22,7 +24,25 @@ def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: objec
         out = out.reshape(x.shape)
     elif x.flags.c_contiguous:
         x = x.reshape(out.shape)
-    return partial(np.copyto, out, x, casting="unsafe") if x.shape == out.shape else None
+    if x.shape != out.shape:
+        return None
+    floats = x.dtype != out.dtype and {x.dtype.char, out.dtype.char} <= set("fd")
+    if (
+        floats
+        and kernels.available()
+        and not any(step % one.itemsize for one in (x, out) for step in one.strides)
+    ):
+        return _generated_cast(x, out)
+    return partial(np.copyto, out, x, casting="unsafe")
+
+
+def _generated_cast(x: Array, out: Array) -> Run:
+    """One generated kernel, which joins those before and behind it to one call."""
+    from tinygraph.kernels import elementwise
+
+    build = ProgramBuilder()
+    value = build.input(x.dtype)
+    return elementwise.bind(build.program(build.cast(value, out.dtype)), [x], [out])
 
 
 def _copied_views(op: Any) -> Callable[..., Run | None]:
