@@ -83,7 +83,7 @@ def _enter() -> None:
     global _open
     with _lock.held:
         _open += 1
-        Op.__call__, Compiled.__call__ = _looking, _one_by_one  # type: ignore[method-assign]
+        Op.__call__, Compiled.__call__ = _looking, _one_by_one  # type: ignore[assignment, method-assign]
 
 
 def _leave() -> None:

@@ -377,7 +377,7 @@ def _slot_name(name: str, parameter: Tensor) -> str:
     return f"{parameter.name or 'parameter'}.{name}"
 
 
-def require_at_least_zero(name: str, setting: str, value: Any) -> None:
+def require_at_least_zero(name: str, setting: str, value: Numeric) -> None:
     """Raise SettingError for a negative or non-finite number."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not 0 <= value < float("inf"):
