@@ -33,7 +33,7 @@ def lower(
     """
     op = node.op
     if "program" in op.facts:
-        return Lowering(functools.partial(_bind_loop, op.facts["program"]), name="generated")
+        return Lowering(functools.partial(bind_loop, op.facts["program"]), name="generated")
     if op.lowering is None:
         return None
     types = Types(node.input_types, node.output_types)
@@ -42,7 +42,8 @@ def lower(
     return found
 
 
-def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: Any) -> Any:
+def bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: Any) -> Any:
+    """A generated loop bound to its operands and results."""
     from tinygraph.kernels.elementwise import bind
 
     arrays = [np.asarray(one) for one in inputs]

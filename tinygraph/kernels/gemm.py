@@ -3,8 +3,9 @@
 Two orders of the loops, of which a model of their costs chooses. *Rows times vectors*, after Goto and van de Geijn,
 "Anatomy of High-Performance Matrix Multiplication" (2008): a register tile of rows times vectors of columns, for which
 numbers of A are broadcast and vectors of B are read. A panel of B whose columns do not lie side by side, or that many
-tiles of rows read, is packed first, and so is A where the numbers of a row lie apart; the depth passes in blocks. *Dot products*, where both lie along the depth and there are few rows or columns: vectors along the depth,
-summed across lanes at the end. The transposed problem is another candidate where the result's memory allows it.
+tiles of rows read, is packed first, and so is A where the numbers of a row lie apart; the depth passes in blocks. *Dot
+products*, where both lie along the depth and there are few rows or columns: vectors along the depth, summed across
+lanes at the end. The transposed problem is another candidate where the result's memory allows it.
 
 Sums: each block of the depth starts from zero and is added to the others, so that errors grow with the length of a
 block, not with the depth (`tests/kernels/test_gemm.py` holds the bound). Their order depends on the sizes and strides
@@ -55,12 +56,15 @@ class ProductEpilogue(NamedTuple):
     """What happens to a sum before it is written: a program whose first input is the sum.
 
     Attributes:
-        program: its further inputs are read from arrays; one output, of the product's dtype.
-        operands: where those arrays lie. A stride of 0 repeats: a bias for each column is `Matrix(0, 1)`.
+        program: its further inputs are read from arrays; its outputs, of the product's dtype, are written to the
+            result and to further arrays.
+        operands: where the arrays that are read lie. A stride of 0 repeats: a bias for each column is `Matrix(0, 1)`.
+        results: where the further arrays that are written lie.
     """
 
     program: Program
     operands: tuple[Matrix, ...] = ()
+    results: tuple[Matrix, ...] = ()
 
 
 class Product(NamedTuple):
@@ -138,7 +142,8 @@ def product_kernel(
     """The kernel of a product.
 
     Its pointers: left, right, result, scratch (of each thread; at least `scratch(product)` elements), the epilogue's
-    operands. Its span: the size of the stack's first axis, or 1. The result shares no memory with the others.
+    operands and further results. Its span: the size of the stack's first axis, or 1. Results share no memory with the
+    others.
 
     >>> import numpy as np
     >>> a, b, c = np.ones((5, 3)), np.ones((3, 2)), np.empty((5, 2))
@@ -155,8 +160,11 @@ def _product_kernel(product: Product, epilogue: ProductEpilogue | None, cpu: Cpu
     scheme = choose_scheme(product, cpu)
     swapped = scheme.product != product
     if epilogue and swapped:
-        epilogue = epilogue._replace(operands=tuple(one.transposed() for one in epilogue.operands))
-    extras = [f"operand{i}" for i in range(len(epilogue.operands) if epilogue else 0)]
+        operands, results = (
+            tuple(one.transposed() for one in each) for each in (epilogue.operands, epilogue.results)
+        )
+        epilogue = epilogue._replace(operands=operands, results=results)
+    extras = [f"extra{i}" for i in range(len(epilogue.operands + epilogue.results) if epilogue else 0)]
     first = ("right", "left") if swapped else ("left", "right")
     writer = _Dots if scheme.dots else _Panels
     panels = math.ceil(scheme.product.columns / writer.columns_of(scheme, cpu))
@@ -326,18 +334,22 @@ class _ProductNest:
     def write(self, stack: list[Offset], group: Offset, part: Offset) -> None:
         """The rows of one part, of one group of panels, of one matrix of the stack."""
         code, product = self.code, self.product
-        self.left, self.right, self.result, *self.extras = (
-            code.at(code.pointers[name], code.offset(*zip(stack, matrix.stack, strict=True)), self.dtype)
-            for name, matrix in (
-                ("left", product.left),
-                ("right", product.right),
-                ("result", product.result),
+        operands, results = (self.epilogue.operands, self.epilogue.results) if self.epilogue else ((), ())
+        dtypes = [*(self.epilogue.program.inputs[1:] if self.epilogue else ()), *[self.dtype] * len(results)]
+        self.left, self.right, result, *extras = (
+            code.at(code.pointers[name], code.offset(*zip(stack, matrix.stack, strict=True)), dtype)
+            for name, matrix, dtype in (
+                ("left", product.left, self.dtype),
+                ("right", product.right, self.dtype),
+                ("result", product.result, self.dtype),
                 *(
-                    (f"operand{i}", one)
-                    for i, one in enumerate(self.epilogue.operands if self.epilogue else ())
+                    (f"extra{i}", one, dtype)
+                    for i, (one, dtype) in enumerate(zip(operands + results, dtypes, strict=True))
                 ),
             )
         )
+        self.operands = list(zip(extras, operands, dtypes, strict=False))
+        self.results = [(result, product.result), *zip(extras[len(operands) :], results, strict=True)]
         each = math.ceil(self.tiles / self.scheme.parts)
         first = code.offset((part, each))
         last = code.smaller_index(code.offset(first, each), self.tiles)
@@ -386,18 +398,17 @@ class _ProductNest:
 
     def finish(self, values: Sequence[Value], places: Sequence[tuple[Offset, Offset, int]]) -> None:
         """Write values at (row, column), of which so many lanes are wanted, through the epilogue."""
+        if not self.epilogue:
+            self.put_all(values, places)
+            return
         for value, (row, column, valid) in zip(values, places, strict=True):
-            if self.epilogue:
-                operands = [
-                    self._read(array, matrix, dtype, row, column, value, valid)
-                    for array, matrix, dtype in zip(
-                        self.extras, self.epilogue.operands, self.epilogue.program.inputs[1:], strict=True
-                    )
-                ]
-                (value,) = emit_program(
-                    self.code, self.epilogue.program, [value, *operands], self._width(value)
-                )
-            self.put(value, row, column, valid)
+            operands = [
+                self._read(array, matrix, dtype, row, column, value, valid)
+                for array, matrix, dtype in self.operands
+            ]
+            made = emit_program(self.code, self.epilogue.program, [value, *operands], self._width(value))
+            for one, (array, matrix) in zip(made, self.results, strict=True):
+                self._put(one, array, matrix, row, column, valid)
 
     @staticmethod
     def _width(value: Value) -> int:
@@ -406,20 +417,22 @@ class _ProductNest:
     def put_all(self, values: Sequence[Value], places: Sequence[tuple[Offset, Offset, int]]) -> None:
         """Write values as they are."""
         for value, place in zip(values, places, strict=True):
-            self.put(value, *place)
+            self._put(value, *self.results[0], *place)
 
-    def put(self, value: Value, row: Offset, column: Offset, valid: int) -> None:
-        """Write lanes into the result."""
-        code, matrix = self.code, self.product.result
+    def _put(
+        self, value: Value, array: Value, matrix: Matrix, row: Offset, column: Offset, valid: int
+    ) -> None:
+        """Write lanes into a result."""
+        code = self.code
         place = code.offset((row, matrix.row), (column, matrix.column))
         if self._width(value) == 1:
-            code.store(value, self.result, place)
+            code.store(value, array, place)
         elif matrix.column == 1 or valid == 1:
-            code.store_first(value, self.result, place, valid)
+            code.store_first(value, array, place, valid)
         else:
             for lane in range(valid):
                 element = code.ir.extract_element(value, index(lane))
-                code.store(element, self.result, code.offset(place, lane * matrix.column))
+                code.store(element, array, code.offset(place, lane * matrix.column))
 
     def _read(
         self, array: Value, matrix: Matrix, dtype: str, row: Offset, column: Offset, like: Value, valid: int
@@ -583,7 +596,7 @@ class _Panels(_ProductNest):
 
         def add_before(_: Offset, held: list[Value]) -> list[Value]:
             before = [
-                self._read(self.result, product.result, self.dtype, *place[:2], value, place[2])
+                self._read(*self.results[0], self.dtype, *place[:2], value, place[2])
                 for place, value in zip(places, held, strict=True)
             ]
             return [code.add(a, b) for a, b in zip(before, held, strict=True)]
