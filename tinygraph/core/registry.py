@@ -114,7 +114,7 @@ class Registry:
             claims.append(op)
             self.resolved.pop(op.name, None)
 
-    def stand_for(self, function: Any, op: AnyOp, adapter: Callable[..., Any] | None = None) -> None:
+    def stand_for(self, function: object, op: AnyOp, adapter: Callable[..., Any] | None = None) -> None:
         """Let `op` answer calls of a NumPy function on tensors; `adapter` takes NumPy's own arguments.
 
         Without one, NumPy's arguments are the op's operands and settings; `tinygraph.numpy` makes the adapter.
@@ -168,7 +168,7 @@ class Registry:
             self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
         return self._claims.get(name, [])
 
-    def standing_for(self, function: Any) -> tuple[AnyOp, Callable[..., Any] | None]:
+    def standing_for(self, function: object) -> tuple[AnyOp, Callable[..., Any] | None]:
         """The op that stands for a NumPy function, and its adapter, as `stand_for` was told.
 
         Raises:
@@ -304,7 +304,7 @@ class Registry:
             finally:
                 plugin.importing.discard(me)
 
-    def _check_imported(self, plugin: Plugin, module: Any) -> None:
+    def _check_imported(self, plugin: Plugin, module: object) -> None:
         if hasattr(module, "TINYGRAPH_API"):
             check_api(module.TINYGRAPH_API, plugin.package)
         declared = {op.name for op in self._declared_by(plugin.package)}
@@ -514,7 +514,7 @@ def load_plugin(path: str | Path) -> list[Any]:
     return registry.load_file(path)
 
 
-def numpy_name(function: Any) -> str:
+def numpy_name(function: object) -> str:
     """How users write a NumPy function: np.linalg.norm."""
     module = getattr(function, "__module__", None) or "numpy"
     return f"{module.replace('numpy', 'np', 1)}.{getattr(function, '__name__', function)}"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.core.types import Array
 from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.gemm import Matrix, Product, ProductEpilogue, most_scratch, product_kernel
 from tinygraph.kernels.images.planes import ALIGNMENT, rounded_up
@@ -20,8 +21,6 @@ from tinygraph.kernels.lowering import Epilogue, Lowering, Run
 from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.program import Program
 from tinygraph.kernels.threads import get_threads
-
-Array = np.ndarray[Any, Any]
 
 
 class _Axis(NamedTuple):

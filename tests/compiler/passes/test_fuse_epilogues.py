@@ -43,7 +43,7 @@ def conv(x: Any, kernel: Any, **settings: Any) -> Any:
 
 def normalized(x: Any, kernel: Any, scale: Any, shift: Any, more: Any) -> Any:
     """What stands behind a convolution at the end of a residual block."""
-    return ops.relu(conv(x, kernel, padding=1) * scale + shift + more)
+    return ops.relu(conv(x, kernel, padding=1) - scale * shift + more)
 
 
 def two_layers(x: Any, first: Any, second: Any) -> Any:
