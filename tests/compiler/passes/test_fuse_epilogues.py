@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import kernels
+from tinygraph import kernels, optim
 from tinygraph.compiler.compiled import COMPILE_PASSES, Compiled
 from tinygraph.compiler.passes.fuse_epilogues import fuse_epilogues
 from tinygraph.core.registry import ops
@@ -115,13 +115,13 @@ def test_gradients(threads: int) -> None:
 def test_updates_stay_in_their_places() -> None:
     """What a loop writes where a state lives stays a loop; a gradient that `.grad` holds is read by more than it."""
     w = tg.tensor(np.ones((4, 3), np.float32), requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
 
     def step(x: Any) -> Any:
-        w.grad = None
+        optimizer.zero_grad()
         loss = ((x @ w) ** 2).sum()
         loss.backward()
-        with tg.no_grad():
-            w[...] = w - 0.1 * w.grad
+        optimizer.step()
         return loss
 
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
