@@ -104,7 +104,7 @@ def gradient_weights(convolution: Convolution, cpu: Cpu | None = None) -> Weight
     return Weights(blocks, *convolution.kernel, convolution.target.padded, lanes)
 
 
-class Epilogue(NamedTuple):
+class ImageEpilogue(NamedTuple):
     """What happens to sums before they are written: a program whose first input is the sum.
 
     Attributes:
@@ -166,7 +166,7 @@ def forward(
     convolution: Convolution,
     *,
     bias: bool = True,
-    epilogue: Epilogue | None = None,
+    epilogue: ImageEpilogue | None = None,
     cpu: Cpu | None = None,
 ) -> Kernel:
     """target = source * weights (+ bias), then the epilogue.
@@ -178,7 +178,7 @@ def forward(
 
 
 @kept
-def _forward(convolution: Convolution, bias: bool, epilogue: Epilogue | None, cpu: Cpu) -> Kernel:
+def _forward(convolution: Convolution, bias: bool, epilogue: ImageEpilogue | None, cpu: Cpu) -> Kernel:
     source, result = convolution.source, convolution.target
     source.check_halo(convolution.source_halo(), "input")
     weights = forward_weights(convolution, cpu)
@@ -210,7 +210,7 @@ def input_gradient(
     convolution: Convolution,
     gradient: Planes,
     *,
-    epilogue: Epilogue | None = None,
+    epilogue: ImageEpilogue | None = None,
     cpu: Cpu | None = None,
 ) -> Kernel:
     """The gradient by the source, written in the source's planes.
@@ -230,7 +230,7 @@ def input_gradient(
 
 @kept
 def _input_gradient(
-    convolution: Convolution, gradient: Planes, epilogue: Epilogue | None, cpu: Cpu
+    convolution: Convolution, gradient: Planes, epilogue: ImageEpilogue | None, cpu: Cpu
 ) -> Kernel:
     gradient.check_halo(convolution.gradient_halo(), "output's gradient")
     _check_gradient(convolution, gradient)
@@ -314,7 +314,7 @@ def _compile_sums(
     result: Planes,
     weights: Weights,
     bias: bool,
-    epilogue: Epilogue | None,
+    epilogue: ImageEpilogue | None,
     cpu: Cpu,
 ) -> Kernel:
     extras = epilogue.pointers if epilogue else []
@@ -369,7 +369,7 @@ class _Sums:
         result: Planes,
         weights: Weights,
         bias: bool,
-        epilogue: Epilogue | None,
+        epilogue: ImageEpilogue | None,
         cpu: Cpu,
     ) -> None:
         self.code, self.dtype, self.part, self.source, self.result = code, dtype, part, source, result
@@ -457,7 +457,7 @@ class _Sums:
         valid = min(
             lanes, self.result.padded
         )  # fewer channels than a vector has lanes: the others are no memory
-        epilogue = self.epilogue or Epilogue(Program((self.dtype,), (), (0,)))
+        epilogue = self.epilogue or ImageEpilogue(Program((self.dtype,), (), (0,)))
         arrays = [
             (
                 code.at(code.pointers[name], self._place(planes, image, row, column, channel), dtype),

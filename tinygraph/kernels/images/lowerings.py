@@ -96,7 +96,7 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
         inputs: Sequence[Any],
         outputs: Sequence[Array],
         scratch: Sequence[Array],
-        epilogue: direct.Epilogue | None = None,
+        epilogue: direct.ImageEpilogue | None = None,
     ) -> Run:
         images, bias = inputs[0], _third(inputs[:count])
         steps: Steps = []
@@ -141,7 +141,7 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
         inputs: Sequence[Any],
         outputs: Sequence[Array],
         scratch: Sequence[Array],
-        epilogue: direct.Epilogue | None = None,
+        epilogue: direct.ImageEpilogue | None = None,
     ) -> Run:
         steps: Steps = []
         packed = _weights(weights, scratch[2], made.dtype)
@@ -254,7 +254,7 @@ def _minimal(
     images: int,
     cpu: Cpu,
     steps: Steps,
-    epilogue: direct.Epilogue | None,
+    epilogue: direct.ImageEpilogue | None,
     extras: Sequence[Array],
 ) -> None:
     """Add the steps of Winograd's algorithm on a source, packed weights, perhaps a bias, a target and an epilogue's."""
@@ -295,7 +295,7 @@ def _with_epilogue(lowered: Lowering, result: _Border, cpu: Cpu, epilogue: Epilo
     written = [_planes(layout, result) for layout in epilogue.written[1:]]
     if not all(read) or not all(written):
         return None
-    made = direct.Epilogue(epilogue.program, tuple(read), tuple(written))
+    made = direct.ImageEpilogue(epilogue.program, tuple(read), tuple(written))
     return lowered._replace(
         bind=functools.partial(lowered.bind, epilogue=made),
         with_epilogue=None,
@@ -330,7 +330,9 @@ def _planes_of(layout: Layout, shape: Shape) -> Planes:
     return Planes(height, width, shape[1], padded, (*pairs[0], *pairs[1]))
 
 
-def _extras(epilogue: direct.Epilogue | None, inputs: Sequence[Any], outputs: Sequence[Array]) -> list[Array]:
+def _extras(
+    epilogue: direct.ImageEpilogue | None, inputs: Sequence[Any], outputs: Sequence[Array]
+) -> list[Array]:
     """The memory of an epilogue's arrays."""
     if epilogue is None:
         return []

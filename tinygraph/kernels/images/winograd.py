@@ -21,7 +21,7 @@ from typing import NamedTuple
 from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.elementwise import emit_program
-from tinygraph.kernels.images.direct import Convolution, Epilogue, Weights, forward_weights, load_along
+from tinygraph.kernels.images.direct import Convolution, ImageEpilogue, Weights, forward_weights, load_along
 from tinygraph.kernels.images.planes import Planes, Spread, rounded_up
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
@@ -225,7 +225,7 @@ def forward(
     tiling: Tiling,
     *,
     bias: bool = False,
-    epilogue: Epilogue | None = None,
+    epilogue: ImageEpilogue | None = None,
     cpu: Cpu | None = None,
 ) -> Kernel:
     """target = source * weights (+ bias), then the epilogue.
@@ -239,12 +239,12 @@ def forward(
 
 @kept
 def _forward(
-    convolution: Convolution, tiling: Tiling, bias: bool, epilogue: Epilogue | None, cpu: Cpu
+    convolution: Convolution, tiling: Tiling, bias: bool, epilogue: ImageEpilogue | None, cpu: Cpu
 ) -> Kernel:
     convolution.source.check_halo(source_halo(convolution), "input")
     extras = epilogue.pointers if epilogue else []
     pointers = ["source", "weights", *(["bias"] if bias else []), "target", *extras, "inputs", "outputs"]
-    last = epilogue or Epilogue(Program((convolution.dtype,), (), (0,)))
+    last = epilogue or ImageEpilogue(Program((convolution.dtype,), (), (0,)))
 
     def write(code: Function) -> None:
         tiles = _Tiles(code, convolution, tiling, cpu)
@@ -388,7 +388,7 @@ class _Tiles:
         code.loop(0, POINTS, 1, matrix)
 
     def write_output(
-        self, bias: bool, epilogue: Epilogue, t: Offset, image: Offset, row: Offset, column: Offset
+        self, bias: bool, epilogue: ImageEpilogue, t: Offset, image: Offset, row: Offset, column: Offset
     ) -> None:
         """AᵀMA of a tile through the epilogue to its place in the target, as far as that reaches."""
         code, result, dtype, lanes = self.code, self.convolution.target, self.dtype, self.lanes
@@ -423,7 +423,7 @@ class _Tiles:
 
     def _finish(
         self,
-        epilogue: Epilogue,
+        epilogue: ImageEpilogue,
         arrays: Sequence[tuple[Value, Planes | Spread, str]],
         values: list[list[Value]],
         y: int,
