@@ -89,7 +89,10 @@ def test_shapes(ways: tuple[str, ...], dtype: str, guard: Any) -> None:
 
 @pytest.mark.parametrize(
     "shape",
-    [(1, 1, 1), (40, 300, 33), (1, 1000, 70), (70, 1000, 1), (3, 513, 300), (65, 600, 19), (6, 257, 2)],
+    [
+        *((1, 1, 1), (40, 300, 33), (1, 1000, 70), (70, 1000, 1), (3, 513, 300), (65, 600, 19), (6, 257, 2)),
+        *((77, 900, 200), (131, 389, 137), (40, 9, 300)),
+    ],
 )
 @pytest.mark.parametrize(
     "ways", [("rows", "rows"), ("rows", "columns"), ("columns", "rows"), ("backwards", "repeated")]
