@@ -174,6 +174,17 @@ class Registry:
         Raises:
             NumpyFunctionError: no op stands for it.
         """
+        found = self.stands(function)
+        if found is None:
+            raise NumpyFunctionError(
+                f"{numpy_name(function)} has no differentiable op, and tinygraph never drops a gradient silently. "
+                f"Write it with ops that exist (`tinygraph ops list`), write an op for it (@tinygraph.plugin.op), "
+                f"or, if no gradient is wanted, call it on tensor.detach().numpy()"
+            )
+        return found
+
+    def stands(self, function: Any) -> tuple[AnyOp, Callable[..., Any] | None] | None:
+        """What `standing_for` answers, or None."""
         found = self._numpy.get(function)
         if (
             found is None or not self._builtin_loaded
@@ -187,12 +198,6 @@ class Registry:
             if function not in self._numpy:
                 self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
             found = self._numpy.get(function)
-        if found is None:
-            raise NumpyFunctionError(
-                f"{numpy_name(function)} has no differentiable op, and tinygraph never drops a gradient silently. "
-                f"Write it with ops that exist (`tinygraph ops list`), write an op for it (@tinygraph.plugin.op), "
-                f"or, if no gradient is wanted, call it on tensor.detach().numpy()"
-            )
         return found
 
     def declared(self, name: str) -> AnyOp | None:
