@@ -43,3 +43,4 @@ from tinygraph.numpy.form import form as form
 from tinygraph.numpy.form import operand as operand
 from tinygraph.numpy.form import refuse as refuse
 from tinygraph.numpy.form import value as value
+from tinygraph.numpy.form import when_imported as when_imported

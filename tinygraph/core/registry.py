@@ -26,6 +26,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from tinygraph.core.locks import Lock, at_fork
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
 from tinygraph.packages.manifest import Manifest, check_api, read_manifest, shown
@@ -520,9 +522,14 @@ def load_plugin(path: str | Path) -> list[Any]:
 
 
 def numpy_name(function: Any) -> str:
-    """How users write a NumPy function: np.linalg.norm."""
+    """How users write a function: np.linalg.norm, scipy.special.erf."""
+    name = getattr(function, "__name__", str(function))
+    if isinstance(function, np.ufunc):  # which does not say where it is from
+        special = sys.modules.get("scipy.special")
+        own = getattr(np, name, None) is not function and special is not None
+        return f"scipy.special.{name}" if own and getattr(special, name, None) is function else f"np.{name}"
     module = getattr(function, "__module__", None) or "numpy"
-    return f"{module.replace('numpy', 'np', 1)}.{getattr(function, '__name__', function)}"
+    return f"{module.replace('numpy', 'np', 1)}.{name}"
 
 
 class Ops(BuiltinOps):

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygraph.core.registry import numpy_name, registry
 from tinygraph.errors import NumpyFunctionError
-from tinygraph.numpy.form import FORMS
+from tinygraph.numpy.form import form_of
 
 if TYPE_CHECKING:
     from tinygraph.core.op import Op
@@ -27,10 +27,9 @@ def adapter_of(function: Any) -> Callable[..., Any]:
     """
     found = registry.stands(function)
     if found is None:
-        from tinygraph.numpy import forms  # noqa: F401 - which enters the functions written in NumPy
-
-        if function in FORMS:
-            return FORMS[function]
+        form = form_of(function)
+        if form is not None:
+            return form
     op, adapter = found or registry.standing_for(function)
     if adapter is None:
         adapter = default_adapter(op, function)  # type: ignore[arg-type]  # composites have one always

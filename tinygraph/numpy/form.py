@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import wraps
@@ -19,6 +20,7 @@ from tinygraph.errors import NumpyFunctionError
 Body = TypeVar("Body", bound=Callable[..., Any])
 
 FORMS: dict[Any, Callable[..., Any]] = {}
+_LATE: dict[str, list[Callable[[], None]]] = {}
 
 
 def form(*functions: Any, calls_back: bool = False) -> Callable[[Body], Body]:
@@ -35,6 +37,26 @@ def form(*functions: Any, calls_back: bool = False) -> Callable[[Body], Body]:
         return body
 
     return declare
+
+
+def when_imported(module: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Let a function enter forms of an optional library's functions, once that library has been imported."""
+
+    def declare(enter: Callable[[], None]) -> Callable[[], None]:
+        _LATE.setdefault(module, []).append(enter)
+        return enter
+
+    return declare
+
+
+def form_of(function: Any) -> Callable[..., Any] | None:
+    """What answers a function that no op stands for, if anything does."""
+    from tinygraph.numpy import forms  # noqa: F401 - which enters the functions written in NumPy
+
+    for module in [name for name in _LATE if name in sys.modules]:
+        for enter in _LATE.pop(module):
+            enter()
+    return FORMS.get(function)
 
 
 def grouped(name: str, body: Callable[..., Any], *, calls_back: bool = False) -> Callable[..., Any]:

@@ -216,6 +216,10 @@ _cumulative(np.cumulative_prod, np.cumprod, 1)
 
 @form(np.i0)
 def i0(x: Any) -> Any:
-    from scipy import special
-
+    try:
+        from scipy import special
+    except ImportError:
+        raise NumpyFunctionError(
+            "np.i0 on tensors needs SciPy, for its derivative: pip install 'tinygraph-autodiff[scipy]'"
+        ) from None
     return special.i0(floating(x))
