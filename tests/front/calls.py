@@ -82,7 +82,7 @@ CALLS: dict[str, Any] = {
     # calculus
     "gradient": given(A, UP[:3], 0.7), "trapezoid": given(A, UP[:3]), "interp": given(V, UP, W[[0, 1, 2, 3, 0]]),
     "convolve": given(V, W), "correlate": given(V, W, "full"), "common_type": given(A), "result_type": given(A, 1.0), "linspace": given(A[0], B[0], 4), "unwrap": given(4 * V),
-    "geomspace": given(0.7, 2.1, 4), "logspace": given(A[0], B[0], 4), "diff": given(A),
+    "geomspace": given(np.array(0.7), np.array(2.1), 4), "logspace": given(A[0], B[0], 4), "diff": given(A),
     "cumulative_sum": given(V), "cumulative_prod": given(V),
     # polynomials
     "polyval": given(W, A), "polyadd": given(V, W), "polysub": given(V, W), "polymul": given(V, W),

@@ -239,7 +239,6 @@ DERIVATIVES: dict[str, Callable[..., Any]] = {
     "k0e": lambda y, x: (y - f.k1e(x),),
     "k1e": lambda y, x: (y - (f.k0e(x) + f.kve(2, x)) / 2,),
     "jv": _between_orders("jv", 0.5, -0.5),
-    "jn": _between_orders("jv", 0.5, -0.5),
     "jve": _between_orders("jve", 0.5, -0.5),
     "yv": _between_orders("yv", 0.5, -0.5),
     "yn": _between_orders("yv", 0.5, -0.5),
@@ -308,5 +307,11 @@ DERIVATIVES: dict[str, Callable[..., Any]] = {
     "eval_hermitenorm": _polynomial(lambda n, x: n * f.eval_hermitenorm(n - 1, x)),
     "eval_laguerre": _polynomial(lambda n, x: -f.eval_genlaguerre(n - 1, 1.0, x)),
     "eval_genlaguerre": _polynomial(lambda n, a, x: -f.eval_genlaguerre(n - 1, a + 1, x)),
+    "sph_harm_y": lambda y, n, m, theta, phi: (
+        None,
+        None,
+        m * y / ops.tan(theta) + root((n - m) * (n + m + 1.0)) * exp(-1j * phi) * f.sph_harm_y(n, m + 1, theta, phi),
+        y * m * 1j,
+    ),
     "lpmv": lambda y, m, v, x: (None, None, (v * x * y - (v + m) * f.lpmv(m, v - 1, x)) / (x * x - 1)),
 }

@@ -71,19 +71,23 @@ def _sum(terms: list[Any]) -> Any:
 
 
 @cache
-def _unknown(function: str, count: int) -> tuple[int, ...]:
+def unknown(function: str, count: int) -> tuple[int, ...]:
     """The operands by which no derivative is known."""
     from scipy import special
 
-    xs = [np.float64(0.5)] * count
+    xs = [1 if i < _OF_INTEGERS.get(function, 0) else np.float64(1.0) for i in range(count)]
     with np.errstate(all="ignore"):
-        out = getattr(special, function)(*([1] if function in _OF_INTEGERS else []), *xs[len(_OF_INTEGERS & {function}) :])
+        out = getattr(special, function)(*xs)
         partials = table()[function](out, *xs)
     rows = partials if isinstance(out, tuple) else (partials,)
     return tuple(i for i in range(count) if all(row[i] is None for row in rows))
 
 
-_OF_INTEGERS = frozenset({"spherical_jn", "spherical_yn", "spherical_in", "spherical_kn", "polygamma"})
+# How many operands of a function come first that must be integers.
+_OF_INTEGERS = {
+    "eval_hermite": 1, "eval_hermitenorm": 1, "expn": 1, "kn": 1, "polygamma": 1, "sph_harm_y": 2, "spherical_in": 1,
+    "spherical_jn": 1, "spherical_kn": 1, "spherical_yn": 1, "yn": 1,
+}  # fmt: skip
 
 
 def _answer(function: str) -> Any:
@@ -91,7 +95,7 @@ def _answer(function: str) -> Any:
 
     def applied(*xs: Any) -> Any:
         if any(getattr(x, "requires_grad", False) for x in xs):
-            for i in _unknown(function, len(xs)):
+            for i in unknown(function, len(xs)):
                 if getattr(xs[i], "requires_grad", False):
                     raise NumpyFunctionError(
                         f"scipy.special.{function} has no known derivative by its operand number {i + 1}: pass a plain "
