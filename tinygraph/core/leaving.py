@@ -104,7 +104,7 @@ def asker() -> str:
 
 
 # Frames of decorators that stand before SciPy's own function.
-_WRAPPERS = frozenset({"wrapper", "wrapped", "inner", "call", "__call__", "_wrapped", "<lambda>"})
+_WRAPPERS = frozenset({"wrapper", "wrapped", "call", "__call__", "_wrapped", "<lambda>"})
 
 
 def _users(frame: FrameType) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.tensor import Tensor
 from tinygraph.numpy.form import floating, grouped, operand
 from tinygraph.scipy.passing import passed_on, scipy_module
 
@@ -27,7 +28,7 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
         a = np.where(np.equal(b, 0), -np.inf, a + np.zeros(np.broadcast_shapes(a.shape, b.shape)))
     largest = np.max(a, axis=axis, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0.0)
-    largest = getattr(largest, "detach", lambda: largest)()  # what is added and taken away has no slope
+    largest = largest.detach() if isinstance(largest, Tensor) else largest  # what is added and taken away has no slope
     terms = np.exp(a - largest)
     total = np.sum(terms if b is None else b * terms, axis=axis, keepdims=keepdims)
     sign = np.sign(total)

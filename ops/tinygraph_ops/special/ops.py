@@ -22,9 +22,9 @@ from tinygraph.plugin import (
 @cache
 def table() -> Any:
     """The table of derivatives, which asks for ops by name and so is read once all of them are declared."""
-    from tinygraph_ops.special import derivatives
+    from tinygraph_ops.special import partials
 
-    return derivatives.DERIVATIVES
+    return partials.PARTIALS
 
 
 @op(

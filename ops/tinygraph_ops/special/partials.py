@@ -120,7 +120,7 @@ def _inverse_box_cox(y: Any, x: Any, power: Any) -> Any:
     return ops.power(y, 1 - power), y * (x / (power * inner) - ln(inner) / ops.square(power))
 
 
-DERIVATIVES: dict[str, Callable[..., Any]] = {
+PARTIALS: dict[str, Callable[..., Any]] = {
     # exponentials, logarithms and what lies near them
     "exp10": lambda y, x: (log(10) * y,),
     "exp2": lambda y, x: (log(2) * y,),
