@@ -39,7 +39,9 @@ def leaves(x: Any) -> list[Any]:
     return [] if x is None else [x]
 
 
-def call_on_tensors(function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Finding, list[Any]]:
+def call_on_tensors(
+    function: Any, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[Finding, list[Any]]:
     operands: list[Any] = []
     given = [tracked(one, operands) for one in args]
     kept = {name: tracked(one, operands) for name, one in options.items()}
@@ -69,7 +71,11 @@ def check_values(
 
 def check_derivatives(function: Any, args: tuple[Any, ...], options: dict[str, Any], orders: int = 2) -> None:
     """Along random directions: slopes by differences, in reverse mode and in forward mode, and of the slope again."""
-    points = [x for x in leaves([list(args), list(options.values())]) if isinstance(x, np.ndarray) and x.dtype.kind in "fc"]
+    points = [
+        x
+        for x in leaves([list(args), list(options.values())])
+        if isinstance(x, np.ndarray) and x.dtype.kind in "fc"
+    ]
     weights: list[Any] = []
 
     def loss(*values: Any) -> Any:
@@ -80,7 +86,9 @@ def check_derivatives(function: Any, args: tuple[Any, ...], options: dict[str, A
         smooth = [x for x in leaves(out) if hasattr(x, "dtype") and x.dtype.kind in "fc"]
         for i, x in enumerate(smooth):
             if len(weights) <= i:
-                weights.append(random_like(x.detach().numpy() if isinstance(x, tg.Tensor) else np.asarray(x), i))
+                weights.append(
+                    random_like(x.detach().numpy() if isinstance(x, tg.Tensor) else np.asarray(x), i)
+                )
             total = total + np.sum(np.real(x * weights[i]))
         return total
 
@@ -110,7 +118,8 @@ def _compare(what: str, function: Any, points: list[Any], direction: list[Any], 
     slopes = []
     for step in (1e-5, 1e-4):
         ahead, behind = (
-            function(*(x + sign * step * d for x, d in zip(points, direction, strict=True))) for sign in (1, -1)
+            function(*(x + sign * step * d for x, d in zip(points, direction, strict=True)))
+            for sign in (1, -1)
         )
         slopes.append((ahead - behind) / (2 * step))
     expected = (slopes[0] * 100 - slopes[1]) / 99  # errors of the square of the step cancel
@@ -124,5 +133,7 @@ def functions_of(module: Any) -> dict[str, Any]:
     return {
         name: getattr(module, name)
         for name in sorted(dir(module))
-        if not name.startswith("_") and callable(getattr(module, name)) and not inspect.isclass(getattr(module, name))
+        if not name.startswith("_")
+        and callable(getattr(module, name))
+        and not inspect.isclass(getattr(module, name))
     }

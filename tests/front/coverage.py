@@ -14,7 +14,7 @@ import numpy as np
 import tinygraph as tg
 from tests.front.calls import ARRAYS_BY_NAME, WITHOUT_ARRAYS, call_of
 from tests.front.checking import call_on_tensors, functions_of
-from tests.front.scipy_calls import LINALG, Q, special_call
+from tests.front.scipy_calls import LINALG, special_call
 
 PAGE = Path(__file__).parents[2] / "docs" / "numpy.md"
 MODULES: dict[str, Any] = {"": np, "linalg.": np.linalg, "fft.": np.fft}
@@ -28,9 +28,9 @@ SCIPY_CONSTANT = {
 
 HEAD = """# NumPy and SciPy on tensors
 
-`np.sum(np.sin(x) ** 2)` works where `x` is a tensor, and so does nearly all of NumPy. This page is written by calling every
-public function (`python docs/renew.py numpy`), and the tests check each that is differentiable: values against NumPy's,
-derivatives to second order in both modes against differences.
+`np.sum(np.sin(x) ** 2)` works where `x` is a tensor, and so does nearly all of NumPy. This page is written by
+calling every public function (`python docs/renew.py numpy`), and the tests check each that is differentiable:
+values against NumPy's, derivatives to second order in both modes against differences.
 
 - **differentiable**: the result is a tensor that carries gradients.
 - **constant**: places, counts, truths and texts, and whatever takes no array: there is nothing to differentiate.
@@ -38,20 +38,22 @@ derivatives to second order in both modes against differences.
 
 ## Conventions
 
-- **Complex numbers.** The gradient of a real loss by z = a + bi is ∂/∂a - i ∂/∂b, as in autograd and JAX: of a holomorphic
-  f the rule is g f'(z), without a conjugate. Descent goes along its conjugate.
-- **Symmetric matrices.** `cholesky`, `eigh` and `eigvalsh` read one triangle; their gradient is the symmetric one, the
-  derivative along symmetric directions, as in JAX and PyTorch.
-- **Vectors that are not determined.** Complex eigenvectors and singular vectors have an arbitrary phase: gradients are those
-  of results that do not depend on it. Where eigenvalues or singular values repeat, quotients by their differences count
-  as 0, which is right for results that do not depend on the choice of vectors. `eig` fixes length and phase as LAPACK does.
-- **Ties.** `max` and `min` share a gradient among equal elements; `sort`, `median`, `unique` and other choices give it to the
-  elements that they chose. `interp` at a point takes the slope of the line behind it.
-- **SciPy** has no protocol as NumPy has. Its ufuncs take tensors (`scipy.special.erf(t)`); everything else is reached by
-  modules of SciPy's names under `tg.scipy` (`tg.scipy.special.logsumexp`, `tg.scipy.stats.norm.logpdf`), with the extra
-  `scipy`.
-- **Writing.** `out=` takes a tensor, which then stands for the result; an array has no place for a gradient and is refused.
-  `where=` without `out=` leaves NumPy's memory as it was found, and is refused; of reductions it is honoured.
+- **Complex numbers.** The gradient of a real loss by z = a + bi is ∂/∂a - i ∂/∂b, as in autograd and JAX: of a
+  holomorphic f the rule is g f'(z), without a conjugate. Descent goes along its conjugate.
+- **Symmetric matrices.** `cholesky`, `eigh` and `eigvalsh` read one triangle; their gradient is the symmetric one,
+  the derivative along symmetric directions, as in JAX and PyTorch.
+- **Vectors that are not determined.** Complex eigenvectors and singular vectors have an arbitrary phase: gradients
+  are those of results that do not depend on it. Where eigenvalues or singular values repeat, quotients by their
+  differences count as 0, which is right for results that do not depend on the choice of vectors. `eig` fixes length
+  and phase as LAPACK does.
+- **Ties.** `max` and `min` share a gradient among equal elements; `sort`, `median`, `unique` and other choices give
+  it to the elements that they chose. `interp` at a point takes the slope of the line behind it.
+- **SciPy** has no protocol as NumPy has. Its ufuncs take tensors (`scipy.special.erf(t)`); everything else is
+  reached by modules of SciPy's names under `tg.scipy` (`tg.scipy.special.logsumexp`, `tg.scipy.stats.norm.logpdf`),
+  with the extra `scipy`.
+- **Writing.** `out=` takes a tensor, which then stands for the result; an array has no place for a gradient and is
+  refused. `where=` without `out=` leaves NumPy's memory as it was found, and is refused; of reductions it is
+  honoured.
 
 """
 
@@ -85,7 +87,11 @@ def special_rows() -> list[tuple[str, str, str]]:
     for shown, function in functions_of(special).items():
         name = alias.get(function, shown)
         own = name in table()
-        constant = name in SCIPY_CONSTANT or name.startswith("roots_") or name.endswith(("_zeros", "_roots", "err", "_seq"))
+        constant = (
+            name in SCIPY_CONSTANT
+            or name.startswith("roots_")
+            or name.endswith(("_zeros", "_roots", "err", "_seq"))
+        )
         if constant or name == "test":
             rows.append((shown, "constant", ""))
             continue
@@ -116,8 +122,8 @@ def linalg_rows() -> list[tuple[str, str, str]]:
 
 
 NO_ARRAYS_OF_LINALG = {
-    "bandwidth", "clarkson_woodruff_transform", "dft", "find_best_blas_type", "get_blas_funcs", "get_lapack_funcs", "hadamard",
-    "helmert", "hilbert", "invhilbert", "invpascal", "ishermitian", "issymmetric", "pascal", "test",
+    "bandwidth", "clarkson_woodruff_transform", "dft", "find_best_blas_type", "get_blas_funcs", "get_lapack_funcs",
+    "hadamard", "helmert", "hilbert", "invhilbert", "invpascal", "ishermitian", "issymmetric", "pascal", "test",
 }  # fmt: skip
 
 
@@ -135,7 +141,9 @@ def text() -> str:
         parts.append(f"## {title}\n\n")
         for kind in KINDS:
             if counts[kind]:
-                names = ", ".join(f"`{name}`" + (f" ({remark})" if remark else "") for name, _, remark in counts[kind])
+                names = ", ".join(
+                    f"`{name}`" + (f" ({remark})" if remark else "") for name, _, remark in counts[kind]
+                )
                 parts.append(f"**{kind.capitalize()}** ({len(counts[kind])}): {names}.\n\n")
     return "".join(parts).rstrip() + "\n"
 

@@ -23,8 +23,8 @@ SPECIAL: dict[str, Any] = {
     "inv_boxcox": (Q, P), "inv_boxcox1p": (Q, P), "struve": (1.0, Q), "modstruve": (1.0, Q), "poch": (Q, P),
     "voigt_profile": (P, Q, P + 0.2), "logsumexp": (A,), "softmax": (A,), "log_softmax": (A,), "multigammaln": (Q + 2, 2),
     "comb": (Q + 3, Q), "perm": (Q + 3, Q), "factorial": (Q,), "diric": (Q, 5), "sinc": (A,),
-    **{name: (1, Q) for name in ("spherical_jn", "spherical_yn", "spherical_in", "spherical_kn")},
-    **{name: (1, Q, 2) for name in ("jvp", "yvp", "ivp", "kvp", "h1vp", "h2vp")},
+    **dict.fromkeys(("spherical_jn", "spherical_yn", "spherical_in", "spherical_kn"), (1, Q)),
+    **dict.fromkeys(("jvp", "yvp", "ivp", "kvp", "h1vp", "h2vp"), (1, Q, 2)),
 }  # fmt: skip
 
 LINALG: dict[str, Any] = {

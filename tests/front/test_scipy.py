@@ -63,12 +63,20 @@ def test_the_table_of_special_functions():
 def test_special_functions_that_scipy_writes_in_python():
     from scipy import special
 
-    own = [name for name in SPECIAL if getattr(getattr(tg.scipy.special, name), "__module__", "") == "tinygraph.scipy.special"]
+    own = [
+        name
+        for name in SPECIAL
+        if getattr(getattr(tg.scipy.special, name), "__module__", "") == "tinygraph.scipy.special"
+    ]
     assert len(own) > 15
-    none_is_wrong(problem(name, getattr(tg.scipy.special, name), getattr(special, name), SPECIAL[name]) for name in own)
+    none_is_wrong(
+        problem(name, getattr(tg.scipy.special, name), getattr(special, name), SPECIAL[name]) for name in own
+    )
 
 
-@pytest.mark.parametrize(("module", "table"), [("linalg", LINALG), ("signal", SIGNAL), ("integrate", INTEGRATE)])
+@pytest.mark.parametrize(
+    ("module", "table"), [("linalg", LINALG), ("signal", SIGNAL), ("integrate", INTEGRATE)]
+)
 def test_modules_of_functions(module, table):
     theirs = __import__(f"scipy.{module}", fromlist=[module])
     rows = []
@@ -123,7 +131,9 @@ def test_outside_of_the_support_nothing_moves():
         assert logpdf(x, *args) == -np.inf
         assert tg.grad(lambda x, f=logpdf, a=args: np.where(x > 5, f(x, *a), 0.0))(np.float64(x)) == 0.0
         cdf = getattr(tg.scipy.stats, name).cdf(np.array([x]), *args)
-        np.testing.assert_array_equal(cdf, getattr(scipy.stats, name).cdf([x], *args) if hasattr(scipy, "stats") else cdf)
+        np.testing.assert_array_equal(
+            cdf, getattr(scipy.stats, name).cdf([x], *args) if hasattr(scipy, "stats") else cdf
+        )
 
 
 def test_what_is_refused_names_scipys_function_and_the_way_out():

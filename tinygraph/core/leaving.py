@@ -97,7 +97,9 @@ def asker() -> str:
     frame, module = found
     parts = [part for part in module.split(".") if not part.startswith("_")]
     owner = getattr(frame.f_locals.get("self"), "name", "") if parts[0] == "scipy" else ""
-    name = ".".join([*parts[:2], *([owner] if isinstance(owner, str) and owner else []), frame.f_code.co_name])
+    name = ".".join(
+        [*parts[:2], *([owner] if isinstance(owner, str) and owner else []), frame.f_code.co_name]
+    )
     if parts[0] == "scipy":
         return f"{name} does not take tensors, and tg.{name} does where it has a derivative: SciPy's"
     return name.replace("numpy", "np", 1)

@@ -241,8 +241,9 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.requires_grad and self._value is not None:
             raise RecordingError(
-                f"{asker()} makes an array, which carries no gradient, and this tensor does: keep computing with tensors "
-                f"(np.stack([...]) joins those in a list), or write tensor.detach().numpy() if the gradient is not wanted"
+                f"{asker()} makes an array, which carries no gradient, and this tensor does: keep computing with "
+                f"tensors (np.stack([...]) joins those in a list), or write tensor.detach().numpy() if the gradient is "
+                f"not wanted"
             )
         value = self._concrete("np.asarray()")
         array = np.array(value, dtype=dtype, copy=copy)

@@ -679,8 +679,8 @@ class BuiltinOps:
         """sinh(x);  d/dx = cosh(x)."""
 
     def slogdet(self, x: Any, /) -> Any:
-        """Sign and log |det X|, two outputs;  the gradients are X⁻ᵀ times g of the logarithm and i Im(g sign)
-        of the sign."""
+        """Sign and log |det X|, two outputs;  gradients are X⁻ᵀ times g of the logarithm, plus i Im(g
+        sign)."""
 
     def softmax(self, x: Any, /, *, axis: Any = -1) -> Any:
         """exp(x) / sum of exp(x) over axis;  the VJP is out * (g - sum of g * out over axis)."""

@@ -1,7 +1,7 @@
 """SciPy's functions on tensors, in modules of SciPy's names: `tg.scipy.special.logsumexp`, `tg.scipy.linalg.expm` ...
 
-SciPy has no protocol as NumPy has: only its ufuncs take tensors by themselves. SciPy itself is the extra `scipy`, and is
-imported by what needs it.
+SciPy has no protocol as NumPy has: only its ufuncs take tensors by themselves. SciPy itself is the extra `scipy`, and
+is imported by what needs it.
 """
 
 import importlib

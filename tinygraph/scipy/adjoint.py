@@ -1,4 +1,4 @@
-"""Initial value problems as ops: SciPy's solver forwards, and the adjoint equation backwards, which is such a problem again.
+"""Initial value problems as ops: SciPy's solver forwards, and backwards the adjoint equation, such a problem again.
 
 So gradients have gradients: the rule is written with the solver itself.
 """
@@ -57,7 +57,7 @@ def _forwards(func: Slope, xs: tuple[Any, ...], rtol: float, atol: float) -> Any
         found = func(y.reshape(shape), time, *args)
         if isinstance(found, Tensor):
             raise NumpyFunctionError(
-                "odeint: the slope has a tensor in it that is not among args=, and would lose its gradient: pass it there"
+                "odeint: the slope has a tensor in it that is not among args=, and loses its gradient: pass it so"
             )
         return np.broadcast_to(found, shape).reshape(-1)
 

@@ -67,7 +67,15 @@ def _simpson(y: Any, x: Any = None, *, dx: float = 1.0, axis: int = -1) -> Any:
 simpson = grouped("simpson", _simpson)
 
 
-def odeint(func: Callable[..., Any], y0: Any, t: Any, args: tuple[Any, ...] = (), *, rtol: float = 1.5e-8, atol: float = 1.5e-8) -> Any:
+def odeint(
+    func: Callable[..., Any],
+    y0: Any,
+    t: Any,
+    args: tuple[Any, ...] = (),
+    *,
+    rtol: float = 1.5e-8,
+    atol: float = 1.5e-8,
+) -> Any:
     """The solution of dy/dt = func(y, t, *args) at the times t, from y0 at the first of them.
 
     The gradients by y0, t and args come from the adjoint equation (Chen et al., 2018), solved backwards with the same

@@ -1,4 +1,4 @@
-"""scipy.linalg on tensors: NumPy's functions under SciPy's arguments, and functions, solvers and patterns of matrices."""
+"""scipy.linalg on tensors: NumPy's functions under SciPy's arguments; functions, solvers and patterns of matrices."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     return np.linalg.det(a)
 
 
-def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True) -> Any:
+def pinv(
+    a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True
+) -> Any:
     """The Moore-Penrose inverse."""
     if atol is not None:
         raise NumpyFunctionError("scipy.linalg.pinv on tensors takes rtol=, and no atol=")
@@ -262,7 +264,9 @@ def eigvals_banded(a_band: Any, lower: bool = False, **hints: Any) -> Any:
 def eig(a: Any, b: Any = None, left: bool = False, right: bool = True, **hints: Any) -> Any:
     """Complex eigenvalues and right eigenvectors of A v = w v, or of A v = w B v."""
     if left:
-        raise NumpyFunctionError("scipy.linalg.eig on tensors has right eigenvectors; left ones are those of a.conj().T")
+        raise NumpyFunctionError(
+            "scipy.linalg.eig on tensors has right eigenvectors; left ones are those of a.conj().T"
+        )
     a = operand(a)
     values, vectors = ops.eig(a if b is None else np.linalg.solve(b, a))
     return (values, vectors) if right else values
@@ -286,7 +290,14 @@ def svdvals(a: Any, **hints: Any) -> Any:
 
 
 @_grouped
-def qr(a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full", pivoting: bool = False, **hints: Any) -> Any:
+def qr(
+    a: Any,
+    overwrite_a: bool = False,
+    lwork: Any = None,
+    mode: str = "full",
+    pivoting: bool = False,
+    **hints: Any,
+) -> Any:
     """Q and R; of a matrix that is taller than wide with mode="economic"."""
     a = operand(a)
     if pivoting or (mode == "full" and a.shape[-2] > a.shape[-1]) or mode == "raw":
@@ -298,11 +309,15 @@ def qr(a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full",
 
 
 @_grouped
-def rq(a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full", check_finite: bool = True) -> Any:
+def rq(
+    a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full", check_finite: bool = True
+) -> Any:
     """R and Q with A = R Q, for A at least as wide as tall with mode="economic": QR of A turned around."""
     a = operand(a)
     if a.shape[-2] > a.shape[-1] or (mode == "full" and a.shape[-2] != a.shape[-1]):
-        raise NumpyFunctionError("scipy.linalg.rq on tensors takes square matrices, or wide ones with mode='economic'")
+        raise NumpyFunctionError(
+            "scipy.linalg.rq on tensors takes square matrices, or wide ones with mode='economic'"
+        )
     q, r = np.linalg.qr(_adjoint(np.flip(a, axis=-2)))
     r, q = np.flip(_adjoint(r), axis=(-2, -1)), np.flip(_adjoint(q), axis=-2)
     known = scipy_module("linalg").rq(value(a), mode="economic")[0]
@@ -314,12 +329,22 @@ def rq(a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full",
 def polar(a: Any, side: str = "right") -> Any:
     """U and a positive semi-definite P with A = U P, or P U."""
     u, s, vh = np.linalg.svd(a, full_matrices=False)
-    factor = np.matmul(_adjoint(vh) * s[..., None, :], vh) if side == "right" else np.matmul(u * s[..., None, :], _adjoint(u))
+    factor = (
+        np.matmul(_adjoint(vh) * s[..., None, :], vh)
+        if side == "right"
+        else np.matmul(u * s[..., None, :], _adjoint(u))
+    )
     return np.matmul(u, vh), factor
 
 
 @_grouped
-def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite: bool = True, p_indices: bool = False) -> Any:
+def lu(
+    a: Any,
+    permute_l: bool = False,
+    overwrite_a: bool = False,
+    check_finite: bool = True,
+    p_indices: bool = False,
+) -> Any:
     """P, L and U with A = P L U; the rows' order is a constant."""
     a = floating(a)
     order = np.argmax(np.swapaxes(scipy_module("linalg").lu(value(a))[0], -1, -2), axis=-1)
@@ -358,7 +383,9 @@ def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> A
 
 
 @_grouped
-def lu_solve(lu_and_piv: Any, b: Any, trans: int = 0, overwrite_b: bool = False, check_finite: bool = True) -> Any:
+def lu_solve(
+    lu_and_piv: Any, b: Any, trans: int = 0, overwrite_b: bool = False, check_finite: bool = True
+) -> Any:
     """X of A X = B, given what `lu_factor` made of A."""
     both, pivots = lu_and_piv
     b = operand(b)
@@ -377,7 +404,7 @@ def lu_solve(lu_and_piv: Any, b: Any, trans: int = 0, overwrite_b: bool = False,
 
 
 def _matrix_function(name: str) -> Any:
-    def function(A: Any, **options: Any) -> Any:  # noqa: N803 - SciPy's name
+    def function(A: Any, **options: Any) -> Any:
         return ops.matrix_function(operand(A), function=name)
 
     function.__name__, function.__doc__ = name, f"scipy.linalg.{name} of square matrices."
@@ -390,9 +417,9 @@ coshm, sinhm, tanhm = (_matrix_function(name) for name in ("coshm", "sinhm", "ta
 
 
 @_grouped
-def expm_frechet(A: Any, E: Any, compute_expm: bool = True, **hints: Any) -> Any:  # noqa: N803 - SciPy's names
+def expm_frechet(A: Any, E: Any, compute_expm: bool = True, **hints: Any) -> Any:
     """expm(A), and its derivative along E: the corner of the exponential of [[A, E], [0, A]]."""
-    A, E = operand(A), operand(E)  # noqa: N806
+    A, E = operand(A), operand(E)
     size = A.shape[-1]
     both = expm(np.block([[A, E], [np.zeros(A.shape, A.dtype), A]]))
     along = both[..., :size, size:]
@@ -400,7 +427,7 @@ def expm_frechet(A: Any, E: Any, compute_expm: bool = True, **hints: Any) -> Any
 
 
 @_grouped
-def fractional_matrix_power(A: Any, t: Any) -> Any:  # noqa: N803 - SciPy's name
+def fractional_matrix_power(A: Any, t: Any) -> Any:
     """A to the power t: exp(t log A)."""
     if isinstance(t, int):
         return np.linalg.matrix_power(A, t)
@@ -408,7 +435,7 @@ def fractional_matrix_power(A: Any, t: Any) -> Any:  # noqa: N803 - SciPy's name
 
 
 @_grouped
-def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:  # noqa: A002
+def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:
     """The norm of vectors or matrices."""
     return np.linalg.norm(a, ord, axis, keepdims)
 
@@ -423,7 +450,10 @@ def block_diag(*arrs: Any) -> Any:
     dtype = np.result_type(*(one.dtype for one in blocks))
     return np.block(
         [
-            [one if i == k else np.zeros((one.shape[0], other.shape[1]), dtype) for k, other in enumerate(blocks)]
+            [
+                one if i == k else np.zeros((one.shape[0], other.shape[1]), dtype)
+                for k, other in enumerate(blocks)
+            ]
             for i, one in enumerate(blocks)
         ]
     )
@@ -494,14 +524,14 @@ def leslie(f: Any, s: Any) -> Any:
 
 
 @_grouped
-def orthogonal_procrustes(A: Any, B: Any, check_finite: bool = True) -> Any:  # noqa: N803 - SciPy's names
+def orthogonal_procrustes(A: Any, B: Any, check_finite: bool = True) -> Any:
     """The orthogonal R for which A R is nearest to B, and the sum of the singular values."""
     u, s, vh = np.linalg.svd(np.conj(np.matmul(np.conj(operand(B)).T, operand(A))).T, full_matrices=False)
     return np.matmul(u, vh), np.sum(s)
 
 
 @_grouped
-def subspace_angles(A: Any, B: Any) -> Any:  # noqa: N803 - SciPy's names
+def subspace_angles(A: Any, B: Any) -> Any:
     """The angles between the column spaces of two matrices, the largest first."""
     q, p = np.linalg.qr(A)[0], np.linalg.qr(B)[0]
     inner = np.matmul(_adjoint(q), p)
@@ -509,4 +539,6 @@ def subspace_angles(A: Any, B: Any) -> Any:  # noqa: N803 - SciPy's names
     rest = p - np.matmul(q, inner) if q.shape[1] >= p.shape[1] else q - np.matmul(p, _adjoint(inner))
     sines = np.linalg.svd(rest, compute_uv=False)
     large = value(cosines) ** 2 >= 0.5
-    return np.flip(np.where(large, np.arcsin(np.where(large, np.flip(sines), 0)), np.arccos(np.where(large, 0, cosines))))
+    return np.flip(
+        np.where(large, np.arcsin(np.where(large, np.flip(sines), 0)), np.arccos(np.where(large, 0, cosines)))
+    )

@@ -56,7 +56,9 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> An
     if one.ndim == 1 and method != "fft":
         return _cut(np.convolve(one, other), one.shape, other.shape, mode, [0])
     if method == "direct":
-        raise NumpyFunctionError("scipy.signal.convolve on tensors of several axes goes by Fourier transforms: method='fft'")
+        raise NumpyFunctionError(
+            "scipy.signal.convolve on tensors of several axes goes by Fourier transforms: method='fft'"
+        )
     found = fftconvolve(one, other, mode)
     return np.round(found).astype(one.dtype) if one.dtype.kind in "iu" and other.dtype.kind in "iu" else found
 
@@ -72,7 +74,9 @@ def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> A
 def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Any:
     """The convolution of matrices, with zeros beyond their borders."""
     if boundary != "fill" or np.any(np.asarray(fillvalue) != 0):
-        raise NumpyFunctionError("scipy.signal.convolve2d on tensors has zeros beyond the borders: use np.pad before it")
+        raise NumpyFunctionError(
+            "scipy.signal.convolve2d on tensors has zeros beyond the borders: use np.pad before it"
+        )
     return fftconvolve(in1, in2, mode)
 
 
@@ -94,7 +98,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
 
 
 @_grouped
-def detrend(data: Any, axis: int = -1, type: str = "linear") -> Any:  # noqa: A002 - SciPy's name
+def detrend(data: Any, axis: int = -1, type: str = "linear") -> Any:
     """The data without their mean, or without the line that fits them best."""
     x = operand(data)
     if type == "constant":

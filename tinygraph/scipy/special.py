@@ -20,7 +20,9 @@ def _grouped(body: Any) -> Any:
 
 
 @_grouped
-def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
+def logsumexp(
+    a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False
+) -> Any:
     """log Σ b exp(a) without overflow; -inf of nothing but -inf, with a gradient that is not NaN."""
     a = floating(a)
     if b is not None:
@@ -28,7 +30,9 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
         a = np.where(np.equal(b, 0), -np.inf, a + np.zeros(np.broadcast_shapes(a.shape, b.shape)))
     largest = np.max(a, axis=axis, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0.0)
-    largest = largest.detach() if isinstance(largest, Tensor) else largest  # what is added and taken away has no slope
+    largest = (
+        largest.detach() if isinstance(largest, Tensor) else largest
+    )  # what is added and taken away has no slope
     terms = np.exp(a - largest)
     total = np.sum(terms if b is None else b * terms, axis=axis, keepdims=keepdims)
     sign = np.sign(total)
@@ -62,23 +66,23 @@ def multigammaln(a: Any, d: int) -> Any:
 
 
 @_grouped
-def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> Any:  # noqa: N803 - SciPy's name
+def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> Any:
     """N over k, as a function of real numbers."""
     if exact:
         return passed_on("special", "comb")(N, k, exact=True, repetition=repetition)
-    N, k = floating(N), floating(k)  # noqa: N806
+    N, k = floating(N), floating(k)
     if repetition:
-        N = N + k - 1  # noqa: N806
+        N = N + k - 1
     found = scipy_module("special").binom(N, k)
     return np.where((k <= N) & (N >= 0) & (k >= 0), found, 0.0)
 
 
 @_grouped
-def perm(N: Any, k: Any, exact: bool = False) -> Any:  # noqa: N803 - SciPy's name
+def perm(N: Any, k: Any, exact: bool = False) -> Any:
     """N! / (N - k)!, as a function of real numbers."""
     if exact:
         return passed_on("special", "perm")(N, k, exact=True)
-    N, k = floating(N), floating(k)  # noqa: N806
+    N, k = floating(N), floating(k)
     return np.where((k <= N) & (N >= 0) & (k >= 0), scipy_module("special").poch(N - k + 1, k), 0.0)
 
 

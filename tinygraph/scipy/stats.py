@@ -1,7 +1,7 @@
 """scipy.stats on tensors: densities, distribution functions and their logarithms, by their formulas.
 
-A distribution is a row: its standard log density, its support, and where there is one its distribution function; location
-and scale are added here for all of them. Of the tails only what formulas give accurately is taken.
+A distribution is a row: its standard log density, its support, and where there is one its distribution function;
+location and scale are added here for all of them.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ class _Distribution:
         return getattr(getattr(scipy_module("stats"), self.name), name)
 
     def _arguments(self, x: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        names = [*(getattr(scipy_module("stats"), self.name).shapes or "").split(", ")][: self.shapes] + ["loc", "scale"]
+        known = getattr(scipy_module("stats"), self.name).shapes or ""
+        names = [*known.split(", ")[: self.shapes], "loc", "scale"]
         values: dict[str, Any] = {"loc": 0.0, "scale": 1.0} | dict(zip(names, given, strict=False)) | named
-        shapes = [floating(values[name]) for name in names[: self.shapes]]
+        shapes = [floating(values[name]) for name in names[:-2]]
         loc, scale = values["loc"], values["scale"]
         z = (floating(x) - loc) / (1.0 if self.discrete else scale)
         inside = None if self._support is None else self._support(z, *shapes)
@@ -80,7 +81,9 @@ class _Distribution:
     def cdf(self, x: Any, *args: Any, **options: Any) -> Any:
         """The distribution function, where it is a formula."""
         if self._cdf is None:
-            raise NumpyFunctionError(f"scipy.stats.{self.name}.cdf has no derivative here: pass tensor.detach() to SciPy's")
+            raise NumpyFunctionError(
+                f"scipy.stats.{self.name}.cdf has no derivative here: pass tensor.detach() to SciPy's"
+            )
         z, shapes, _, inside = self._arguments(x, args, options)
         found = self._cdf(z, *shapes)
         if inside is None:
@@ -159,7 +162,9 @@ chi2 = _Distribution(
 )
 t = _Distribution(
     "t",
-    lambda z, v: _lgamma((v + 1) / 2) - _lgamma(v / 2) - np.log(v * np.pi) / 2 - (v + 1) / 2 * np.log1p(z * z / v),
+    lambda z, v: (
+        _lgamma((v + 1) / 2) - _lgamma(v / 2) - np.log(v * np.pi) / 2 - (v + 1) / 2 * np.log1p(z * z / v)
+    ),
     1,
     cdf=lambda z, v: _special().stdtr(v, z),
 )
@@ -173,7 +178,9 @@ f = _Distribution(
     _positive,
     cdf=lambda z, m, n: _special().fdtr(m, n, z),
 )  # fmt: skip
-cauchy = _Distribution("cauchy", lambda z: -np.log(np.pi) - np.log1p(z * z), cdf=lambda z: 0.5 + np.arctan(z) / np.pi)
+cauchy = _Distribution(
+    "cauchy", lambda z: -np.log(np.pi) - np.log1p(z * z), cdf=lambda z: 0.5 + np.arctan(z) / np.pi
+)
 laplace = _Distribution(
     "laplace",
     lambda z: -np.absolute(z) - np.log(2),

@@ -54,7 +54,9 @@ def _many(function: Any, inverse: bool, default: Any) -> None:
         x = operand(a)
         sizes, over = _sizes(x, s, axes)
         for axis in reversed(range(len(over))):  # an axis named twice is transformed twice
-            x = ops.fft(_fitted(x, sizes[axis], over[axis]), axes=(over[axis],), inverse=inverse, norm=_norm(norm))
+            x = ops.fft(
+                _fitted(x, sizes[axis], over[axis]), axes=(over[axis],), inverse=inverse, norm=_norm(norm)
+            )
         return x
 
 

@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, SettingError, ShapeError, normalize_axes, op, ops
+from tinygraph.plugin import (
+    ArrayType,
+    ErrorSample,
+    Numeric,
+    Sample,
+    SettingError,
+    ShapeError,
+    normalize_axes,
+    op,
+    ops,
+)
 
 _Z = [1.0 + 2.0j, 0.5, -1.0j]
 _NORM = ErrorSample([1.0], norm="other", error=SettingError, match="backward")
@@ -113,7 +123,9 @@ def irfft_types(x: Any, *, n: int, axis: int = -1, norm: str = "backward") -> Ar
     _require_norm(norm)
     (along,) = normalize_axes(axis, x.ndim)
     if x.shape[along] != n // 2 + 1:
-        raise SettingError(f"{n} numbers have a transform whose first half is {n // 2 + 1} of them, not {x.shape[along]}")
+        raise SettingError(
+            f"{n} numbers have a transform whose first half is {n // 2 + 1} of them, not {x.shape[along]}"
+        )
     shape = list(x.shape)
     shape[along] = n
     return ArrayType(tuple(shape), np.empty(0, _dtype(x)).real.dtype)

@@ -173,7 +173,10 @@ def eig_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
 @op(
     kind="other",
     samples=[
-        Sample([[2.0, 1.0], [1.0, 2.0]], expected=([[-_ROOT, -_ROOT], [-_ROOT, _ROOT]], [3.0, 1.0], [[-_ROOT, -_ROOT], [-_ROOT, _ROOT]])),
+        Sample(
+            [[2.0, 1.0], [1.0, 2.0]],
+            expected=([[-_ROOT, -_ROOT], [-_ROOT, _ROOT]], [3.0, 1.0], [[-_ROOT, -_ROOT], [-_ROOT, _ROOT]]),
+        ),
         Sample([_TALL]),
         Sample([[1.0, 0.5, 3.0], [2.0, -1.0, 0.25]]),
     ],

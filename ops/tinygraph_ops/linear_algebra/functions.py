@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, DTypeError, ErrorSample, Numeric, Sample, SettingError, ShapeError, op, ops
+from tinygraph.plugin import (
+    ArrayType,
+    DTypeError,
+    ErrorSample,
+    Numeric,
+    Sample,
+    SettingError,
+    ShapeError,
+    op,
+    ops,
+)
 from tinygraph_ops.linear_algebra.matrices import require_square, result_dtype, transposed
 
 FUNCTIONS = ("expm", "logm", "sqrtm", "signm", "cosm", "sinm", "tanm", "coshm", "sinhm", "tanhm")
@@ -70,7 +80,11 @@ def matrix_function_types(x: Any, *, function: str) -> ArrayType:
     linear=("q",),
     samples=[
         Sample([[1.0]], [[3.0]], [[8.0]], expected=[[2.0]]),
-        Sample([[1.0, 0.5], [0.25, 2.0]], [[3.0, 0.5, 0.0], [1.0, 2.0, 0.25], [0.0, 0.5, 1.0]], [[1.0, 2.0, 0.5]] * 2),
+        Sample(
+            [[1.0, 0.5], [0.25, 2.0]],
+            [[3.0, 0.5, 0.0], [1.0, 2.0, 0.25], [0.0, 0.5, 1.0]],
+            [[1.0, 2.0, 0.5]] * 2,
+        ),
     ],
     error_samples=[ErrorSample([[1.0]], [[1.0]], [[1.0, 2.0]], error=ShapeError, match="shape")],
 )
@@ -92,5 +106,7 @@ def solve_sylvester_wrt_all(g: Numeric, a: Any, b: Any, out: Any) -> Any:
 def solve_sylvester_types(a: Any, b: Any, q: Any) -> ArrayType:
     sizes = tuple(require_square(ArrayType(one.shape, one.dtype)) for one in (a, b))
     if q.shape != sizes or a.ndim != 2 or b.ndim != 2:
-        raise ShapeError(f"a, b and q have the shapes {a.shape}, {b.shape} and {q.shape}; they must be matrices that fit")
+        raise ShapeError(
+            f"a, b and q have the shapes {a.shape}, {b.shape} and {q.shape}; they must be matrices that fit"
+        )
     return ArrayType(q.shape, np.result_type(a.dtype, b.dtype, q.dtype, np.float32))

@@ -67,7 +67,9 @@ def require_square(x: ArrayType) -> int:
     """
     require_matrix(x)
     if x.shape[-1] != x.shape[-2]:
-        raise ShapeError(f"the last two axes must be equal, and have the sizes {x.shape[-2]} and {x.shape[-1]}")
+        raise ShapeError(
+            f"the last two axes must be equal, and have the sizes {x.shape[-2]} and {x.shape[-1]}"
+        )
     return x.shape[-1]
 
 

@@ -44,7 +44,8 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
         raise ValueError("vectors have 2 or 3 components for a cross product")
     flat = a.shape[-1] == b.shape[-1] == 2
     (a1, a2, a3), (b1, b2, b3) = (
-        (x[..., 0], x[..., 1], x[..., 2] if x.shape[-1] == 3 else np.zeros(x.shape[:-1], x.dtype)) for x in (a, b)
+        (x[..., 0], x[..., 1], x[..., 2] if x.shape[-1] == 3 else np.zeros(x.shape[:-1], x.dtype))
+        for x in (a, b)
     )
     third = a1 * b2 - a2 * b1
     if flat:
@@ -173,12 +174,12 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
 
 
 @form(_linalg.eigh)
-def eigh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 - NumPy's name
+def eigh(a: Any, UPLO: str = "L") -> Any:
     return _Eigh(*ops.eigh(ops.hermitian(operand(a), lower=UPLO.upper() == "L")))
 
 
 @form(_linalg.eigvalsh)
-def eigvalsh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 - NumPy's name
+def eigvalsh(a: Any, UPLO: str = "L") -> Any:
     return eigh(a, UPLO)[0]
 
 
@@ -186,9 +187,8 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 - NumPy's name
 def eig(a: Any) -> Any:
     x = operand(a)
     values, vectors = ops.eig(x)
-    if x.dtype.kind != "c":
-        if not np.any(np.imag(value(values))):
-            values, vectors = np.real(values), np.real(vectors)
+    if x.dtype.kind != "c" and not np.any(np.imag(value(values))):
+        values, vectors = np.real(values), np.real(vectors)
     return _Eig(values, vectors)
 
 
@@ -245,12 +245,12 @@ def cond(x: Any, p: Any = None) -> Any:
 
 
 @form(_linalg.matrix_norm)
-def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:  # noqa: A002 - NumPy's name
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     return _linalg.norm(operand(x), ord, axis=(-2, -1), keepdims=keepdims)
 
 
 @form(_linalg.vector_norm)
-def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:  # noqa: A002
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     x = operand(x)
     if axis is None or isinstance(axis, tuple):
         axes = tuple(range(x.ndim)) if axis is None else tuple(one % x.ndim for one in axis)

@@ -10,8 +10,8 @@ import numpy as np
 
 from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, broadcast_shapes, op, ops
 from tinygraph_ops.linear_algebra.matrices import (
-    conjugate,
     adjoint,
+    conjugate,
     matrices,
     require_matrix,
     require_square,
@@ -27,7 +27,11 @@ _OBLONG = ErrorSample([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], error=ShapeError, matc
 
 @op(
     kind="other",
-    samples=[Sample([[2.0, 0.0], [1.0, 4.0]], expected=[[0.5, 0.0], [-0.125, 0.25]]), Sample([_A, _A]), Sample(_Z)],
+    samples=[
+        Sample([[2.0, 0.0], [1.0, 4.0]], expected=[[0.5, 0.0], [-0.125, 0.25]]),
+        Sample([_A, _A]),
+        Sample(_Z),
+    ],
     error_samples=[_OBLONG],
 )
 def inv(x: Numeric) -> Numeric:
@@ -208,7 +212,7 @@ def _rotated(x: Any, direction: Any) -> Any:
     error_samples=[_OBLONG],
 )
 def slogdet(x: Any) -> Any:
-    """Sign and log |det X|, two outputs;  the gradients are X⁻ᵀ times g of the logarithm and i Im(g sign) of the sign."""
+    """Sign and log |det X|, two outputs;  gradients are X⁻ᵀ times g of the logarithm, plus i Im(g sign)."""
     sign, logarithm = np.linalg.slogdet(x)
     return sign, logarithm
 

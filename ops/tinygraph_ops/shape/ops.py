@@ -672,7 +672,11 @@ def _common_dtype(xs: tuple[ArrayType, ...]) -> np.dtype[Any]:
 
 
 def _refuse(name: str, options: dict[str, Any]) -> None:
-    given = [name for name, value in options.items() if value is not None and (name, value) != ("casting", "same_kind")]
+    given = [
+        name
+        for name, value in options.items()
+        if value is not None and (name, value) != ("casting", "same_kind")
+    ]
     if given:
         raise NumpyFunctionError(f"{name} on tensors does not take {', '.join(given)}")
 

@@ -19,6 +19,7 @@ from tinygraph.plugin import (
     when_imported,
 )
 
+
 @cache
 def table() -> Any:
     """The table of derivatives, which asks for ops by name and so is read once all of them are declared."""

@@ -292,7 +292,9 @@ PARTIALS: dict[str, Callable[..., Any]] = {
     "hyperu": lambda y, a, b, x: (None, None, -a * f.hyperu(a + 1, b + 1, x)),
     "wright_bessel": lambda y, a, b, x: (None, None, f.wright_bessel(a, a + b, x)),
     # orthogonal polynomials (DLMF 18.9)
-    "eval_jacobi": _polynomial(lambda n, a, b, x: (n + a + b + 1) / 2 * f.eval_jacobi(n - 1, a + 1, b + 1, x)),
+    "eval_jacobi": _polynomial(
+        lambda n, a, b, x: (n + a + b + 1) / 2 * f.eval_jacobi(n - 1, a + 1, b + 1, x)
+    ),
     "eval_sh_jacobi": _polynomial(lambda n, p, q, x: n * f.eval_sh_jacobi(n - 1, p + 2, q + 1, x)),
     "eval_gegenbauer": _polynomial(lambda n, a, x: 2 * a * f.eval_gegenbauer(n - 1, a + 1, x)),
     "eval_legendre": _polynomial(lambda n, x: (n + 1) / 2 * f.eval_jacobi(n - 1, 1.0, 1.0, x)),
@@ -310,7 +312,8 @@ PARTIALS: dict[str, Callable[..., Any]] = {
     "sph_harm_y": lambda y, n, m, theta, phi: (
         None,
         None,
-        m * y / ops.tan(theta) + root((n - m) * (n + m + 1.0)) * exp(-1j * phi) * f.sph_harm_y(n, m + 1, theta, phi),
+        m * y / ops.tan(theta)
+        + root((n - m) * (n + m + 1.0)) * exp(-1j * phi) * f.sph_harm_y(n, m + 1, theta, phi),
         y * m * 1j,
     ),
     "lpmv": lambda y, m, v, x: (None, None, (v * x * y - (v + m) * f.lpmv(m, v - 1, x)) / (x * x - 1)),

@@ -25,7 +25,9 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
     _require_tensor(np.copyto, dst)
     src = operand(src)
     if not np.can_cast(src.dtype, dst.dtype, casting):
-        raise TypeError(f"Cannot cast array data from {src.dtype} to {dst.dtype} according to the rule {casting!r}")
+        raise TypeError(
+            f"Cannot cast array data from {src.dtype} to {dst.dtype} according to the rule {casting!r}"
+        )
     dst[...] = (src if where is True else np.where(where, src, dst)).astype(dst.dtype)
 
 

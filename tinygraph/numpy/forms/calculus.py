@@ -17,7 +17,11 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     axes = [axis_of(one, f.ndim) for one in axes]
     if len(varargs) not in (0, 1, len(axes)):
         raise TypeError("invalid number of arguments")
-    spacings = varargs * len(axes) if len(varargs) == 1 and np.ndim(varargs[0]) == 0 else varargs or (1.0,) * len(axes)
+    spacings = (
+        varargs * len(axes)
+        if len(varargs) == 1 and np.ndim(varargs[0]) == 0
+        else varargs or (1.0,) * len(axes)
+    )
     if len(spacings) != len(axes):
         raise TypeError("invalid number of arguments")
     found = tuple(_slope(f, spacing, at, edge_order) for spacing, at in zip(spacings, axes, strict=True))
@@ -99,7 +103,9 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         return np.where(below, first, np.where(above, last, fp[0] + np.zeros(x.shape)))
     places = np.clip(np.searchsorted(value(xp), value(x), side="right") - 1, 0, xp.size - 2)
     start, width = xp[places], xp[places + 1] - xp[places]
-    line = fp[places] + (fp[places + 1] - fp[places]) * ((x - start) / np.where(np.equal(width, 0), 1.0, width))
+    line = fp[places] + (fp[places + 1] - fp[places]) * (
+        (x - start) / np.where(np.equal(width, 0), 1.0, width)
+    )
     line = np.where(np.equal(x, xp[-1]), fp[-1] + (line - np.asarray(value(line))), line)
     return np.where(below, first, np.where(above, last, line))
 
@@ -185,7 +191,9 @@ def geomspace(
 ) -> Any:
     start, stop = floating(start), floating(stop)
     if np.any(value(np.sign(start)) != value(np.sign(stop))):
-        raise NumpyFunctionError("np.geomspace on tensors takes ends of one sign, so that what is between them is real")
+        raise NumpyFunctionError(
+            "np.geomspace on tensors takes ends of one sign, so that what is between them is real"
+        )
     sign = np.sign(start)
     exponents = linspace(np.log(start * sign), np.log(stop * sign), num, endpoint, axis=axis)
     found = np.exp(exponents) * np.expand_dims(sign, axis) if sign.ndim else np.exp(exponents) * sign
@@ -195,12 +203,20 @@ def geomspace(
 def _cumulative(function: Any, plain: Any, first: float) -> None:
     @form(function)
     def accumulated(
-        x: Any, /, *, axis: int | None = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+        x: Any,
+        /,
+        *,
+        axis: int | None = None,
+        dtype: Any = None,
+        out: Any = None,
+        include_initial: bool = False,
     ) -> Any:
         refuse(function, "use the result", out=out)
         if axis is None:
             if x.ndim != 1:
-                raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
+                raise ValueError(
+                    "For arrays which have more than one dimension ``axis`` argument is required."
+                )
             axis = 0
         found = plain(x if dtype is None else x.astype(dtype), axis=axis)
         if not include_initial:

@@ -131,7 +131,7 @@ def unique(
     axis: Any = None,
     *,
     equal_nan: bool = True,
-    sorted: bool = True,  # noqa: A002 - NumPy's name
+    sorted: bool = True,
 ) -> Any:
     """The values are elements of the array, the first of each; all else is places and counts."""
     x = operand(ar)

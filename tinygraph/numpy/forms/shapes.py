@@ -28,7 +28,9 @@ def atleast_2d(*arys: Any) -> Any:
 @form(np.atleast_3d)
 def atleast_3d(*arys: Any) -> Any:
     shape = {0: (1, 1, 1), 1: (1, -1, 1)}
-    return _each(lambda x: x[..., None] if x.ndim == 2 else x.reshape(shape[x.ndim]) if x.ndim < 2 else x, arys)
+    return _each(
+        lambda x: x[..., None] if x.ndim == 2 else x.reshape(shape[x.ndim]) if x.ndim < 2 else x, arys
+    )
 
 
 @form(np.fliplr)
@@ -114,7 +116,9 @@ def real_if_close(a: Any, tol: float = 100) -> Any:
     if a.dtype.kind != "c":
         return a
     bound = tol * np.finfo(a.dtype).eps if tol > 1 else tol
-    return np.real(a) if np.all(np.absolute(np.imag(a.detach() if isinstance(a, Tensor) else a)) < bound) else a
+    return (
+        np.real(a) if np.all(np.absolute(np.imag(a.detach() if isinstance(a, Tensor) else a)) < bound) else a
+    )
 
 
 @form(np.diagflat)
@@ -123,7 +127,7 @@ def diagflat(v: Any, k: int = 0) -> Any:
 
 
 @form(np.vander)
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:  # noqa: N803 - NumPy's name
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     x = operand(x)
     count = x.size if N is None else N
     powers = np.arange(count)

@@ -114,7 +114,9 @@ def nanquantile(
     counts = np.sum(~np.isnan(value(rows)), axis=-1)
     places = np.zeros((*counts.shape, levels.size))
     for count in np.unique(counts[counts > 0]):
-        places[counts == count] = np.quantile(np.arange(count, dtype=float), levels.reshape(-1), method=method)  # type: ignore[call-overload]
+        places[counts == count] = np.quantile(
+            np.arange(count, dtype=float), levels.reshape(-1), method=method
+        )  # type: ignore[call-overload]
     found = _between(np.sort(rows, axis=-1), places, rows.dtype)  # those that are NaN stand at the end
     return _in_place(found, levels, shape, keepdims is not np._NoValue and bool(keepdims))
 
@@ -143,7 +145,9 @@ def nanmedian(
 
 def _levels(q: Any) -> Any:
     if getattr(q, "requires_grad", False):
-        raise NumpyFunctionError("quantiles carry no gradient to q, their level: pass q.detach(), or a number")
+        raise NumpyFunctionError(
+            "quantiles carry no gradient to q, their level: pass q.detach(), or a number"
+        )
     return np.asarray(value(q))
 
 
@@ -201,7 +205,9 @@ _without_nan(np.nanargmin, np.argmin, np.inf)
 
 def _extreme(function: Any, plain: Any, filling: float) -> None:
     @form(function)
-    def extreme(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue, **options: Any) -> Any:
+    def extreme(
+        a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue, **options: Any
+    ) -> Any:
         kept = keepdims is not np._NoValue and bool(keepdims)
         found = plain(_filled(a, filling), axis=axis, out=out, keepdims=kept, **options)
         x = operand(a)
@@ -250,7 +256,9 @@ def nanvar(
     apart = np.where(there, x - centre, np.asarray(0, x.dtype))
     squares = np.real(apart * np.conj(apart)) if x.dtype.kind == "c" else apart * apart
     left = count - removed
-    return np.sum(squares, axis=axis, keepdims=kept) / np.where(np.greater(left, 0), left, np.asarray(np.nan, left.dtype))
+    return np.sum(squares, axis=axis, keepdims=kept) / np.where(
+        np.greater(left, 0), left, np.asarray(np.nan, left.dtype)
+    )
 
 
 @form(np.nanstd)
@@ -310,7 +318,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
 
 
 @form(np.histogram)
-def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:  # noqa: A002
+def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
     x, edges = value(a), value(bins)
     if weights is None:
         return np.histogram(x, edges, range, density)
@@ -327,10 +335,11 @@ def _histogram_of_many(function: Any) -> None:
     @form(function)
     def counted(*args: Any, **kwargs: Any) -> Any:
         if getattr(kwargs.get("weights"), "requires_grad", False):
-            raise NumpyFunctionError(f"np.{function.__name__} on tensors: weights carry no gradient; use np.histogram")
+            raise NumpyFunctionError(
+                f"np.{function.__name__} on tensors: weights carry no gradient; use np.histogram"
+            )
         return function(*map(value, args), **{name: value(one) for name, one in kwargs.items()})
 
 
 _histogram_of_many(np.histogram2d)
 _histogram_of_many(np.histogramdd)
-

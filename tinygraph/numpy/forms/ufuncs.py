@@ -40,13 +40,17 @@ def heaviside(x1: Any, x2: Any) -> Any:
 @form(np.fmax)
 def fmax(x1: Any, x2: Any) -> Any:
     x1, x2 = _result(x1, x2)
-    return np.where(np.isnan(x2), x1, np.maximum(np.where(np.isnan(x1), x2, x1), np.where(np.isnan(x2), x1, x2)))
+    return np.where(
+        np.isnan(x2), x1, np.maximum(np.where(np.isnan(x1), x2, x1), np.where(np.isnan(x2), x1, x2))
+    )
 
 
 @form(np.fmin)
 def fmin(x1: Any, x2: Any) -> Any:
     x1, x2 = _result(x1, x2)
-    return np.where(np.isnan(x2), x1, np.minimum(np.where(np.isnan(x1), x2, x1), np.where(np.isnan(x2), x1, x2)))
+    return np.where(
+        np.isnan(x2), x1, np.minimum(np.where(np.isnan(x1), x2, x1), np.where(np.isnan(x2), x1, x2))
+    )
 
 
 @form(np.fmod)
