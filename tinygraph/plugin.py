@@ -9,6 +9,7 @@ from tinygraph.analysis.expansion import indices as indices
 from tinygraph.analysis.expansion import moved as moved
 from tinygraph.analysis.expansion import reduction as reduction
 from tinygraph.analysis.expansion import same_order as same_order
+from tinygraph.core.indexing import Pattern as Pattern
 from tinygraph.core.indexing import build_index as build_index
 from tinygraph.core.indexing import parse_index as parse_index
 from tinygraph.core.numeric import Axis as Axis
@@ -20,7 +21,11 @@ from tinygraph.core.op import op as op
 from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import default_generator as default_generator
+from tinygraph.core.types import Array as Array
 from tinygraph.core.types import ArrayType as ArrayType
+from tinygraph.core.types import Padding as Padding
+from tinygraph.core.types import Shape as Shape
+from tinygraph.core.types import Sizes as Sizes
 from tinygraph.core.types import WeakType as WeakType
 from tinygraph.core.types import broadcast_shapes as broadcast_shapes
 from tinygraph.core.types import normalize_axes as normalize_axes

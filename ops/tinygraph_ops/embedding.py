@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, DTypeError, ErrorSample, Numeric, Sample, ShapeError, op, ops
+from tinygraph.plugin import Array, ArrayType, DTypeError, ErrorSample, Numeric, Sample, ShapeError, op, ops
 
 _TABLE = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
 
@@ -30,7 +30,7 @@ _TABLE = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
         ErrorSample(_TABLE, [0], padding_idx=3, error=ShapeError, match="padding_idx"),
     ],
 )
-def embedding(weight: Numeric, indices: Any, *, padding_idx: int | None = None) -> Numeric:
+def embedding(weight: Numeric, indices: Array, *, padding_idx: int | None = None) -> Numeric:
     """out[..., :] = weight[indices[...], :];  the gradient adds up over equal indices.
 
     Args:
@@ -57,6 +57,7 @@ def embedding(weight: Numeric, indices: Any, *, padding_idx: int | None = None) 
 
 @embedding.types
 def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int | None = None) -> ArrayType:
+    """(*indices, *features): one row of the table for each index."""
     if not getattr(weight, "shape", ()):
         raise ShapeError("weight is a scalar; it must be a table of rows: (rows, *features)")
     _check_integers(indices)
@@ -70,6 +71,7 @@ def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int |
 def embedding_wrt_weight(
     g: Numeric, indices: Any, weight_type: ArrayType, *, padding_idx: int | None
 ) -> Numeric:
+    """The rows of g added up where their indices point; those of `padding_idx` count for nothing."""
     if padding_idx is not None:  # equivalent (dropped step, wrong condition): no law sees a padding row
         kept = ops.reshape(indices != padding_idx, shape=(*indices.shape, *[1] * (weight_type.ndim - 1)))
         g = ops.where(kept, g, 0)  # equivalent (dropped step, wrong branch, off by one): the same
@@ -91,7 +93,7 @@ def embedding_wrt_weight(
         ErrorSample([[1.0]], [0, 1], rows=3, error=ShapeError, match="start with"),
     ],
 )  # fmt: skip
-def scatter_rows(values: Any, indices: Any, *, rows: int) -> Numeric:
+def scatter_rows(values: Array, indices: Array, *, rows: int) -> Numeric:
     """out[indices[...], :] += values[..., :], from zeros;  the transpose of `embedding`.
 
     Args:
@@ -121,6 +123,7 @@ def scatter_rows(values: Any, indices: Any, *, rows: int) -> Numeric:
 
 @scatter_rows.types
 def scatter_rows_types(values: ArrayType, indices: ArrayType, *, rows: int) -> ArrayType:
+    """(rows, *features), after the leading axes that values share with the indices."""
     _check_integers(indices)
     ndim = len(indices.shape)
     if values.shape[:ndim] != indices.shape:
@@ -131,17 +134,18 @@ def scatter_rows_types(values: ArrayType, indices: ArrayType, *, rows: int) -> A
 
 
 @scatter_rows.vjp("values")
-def scatter_rows_wrt_values(g: Numeric, indices: Any) -> Numeric:
+def scatter_rows_wrt_values(g: Numeric, indices: Numeric) -> Numeric:
+    """The rows of g at the indices."""
     return embedding(g, indices)
 
 
-def _check_integers(indices: Any) -> None:
+def _check_integers(indices: object) -> None:
     dtype = getattr(indices, "dtype", np.dtype(np.intp))
     if dtype.kind not in "iu":
         raise DTypeError(f"indices must be integers, not {dtype}")
 
 
-def _check_range(indices: Any, rows: int) -> None:
+def _check_range(indices: Numeric, rows: int) -> None:
     indices = np.asarray(indices)
     if indices.size and not (indices.min() >= 0 and indices.max() < rows):
         position = tuple(map(int, np.argwhere((indices < 0) | (indices >= rows))[0]))

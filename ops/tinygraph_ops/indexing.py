@@ -9,17 +9,21 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.plugin import (
     Affine,
+    Array,
     ArrayType,
     DTypeError,
     ErrorSample,
     Expansion,
     Numeric,
     NumpyFunctionError,
+    Pattern,
     Sample,
     SettingError,
+    Shape,
     ShapeError,
     build_index,
     composite,
@@ -56,23 +60,25 @@ _ALL = ("slice", None, None, None)
     ],
     error_samples=[ErrorSample(_MATRIX, pattern=(0, 0, 0), error=ShapeError, match="too many indices")],
 )
-def index(x: Numeric, *indices: Any, pattern: Any) -> Numeric:
+def index(x: Numeric, *indices: Array, pattern: Pattern) -> Numeric:
     """x[...];  the gradient is added up where the elements came from."""
     return _array(x)[build_index(pattern, indices)]
 
 
 @index.vjp("x")
-def index_wrt_x(g: Numeric, x_type: ArrayType, indices: Any, pattern: Any) -> Numeric:
+def index_wrt_x(g: Numeric, x_type: ArrayType, indices: tuple[Numeric, ...], pattern: Pattern) -> Numeric:
+    """g scattered into zeros of the shape of x; a place named twice gets the sum."""
     return ops.scatter(g, *indices, pattern=pattern, shape=x_type.shape)
 
 
 @index.view
-def index_put(value: Numeric, x: Numeric, pattern: Any) -> Numeric:
+def index_put(value: Numeric, x: Numeric, pattern: Pattern) -> Numeric:
+    """x with `value` at the places that the pattern names."""
     return ops.index_set(x, value, pattern=pattern)
 
 
 @index.expand
-def index_expansion(x: ArrayType, *arrays: ArrayType, pattern: Any) -> Expansion | None:
+def index_expansion(x: ArrayType, *arrays: ArrayType, pattern: Pattern) -> Expansion | None:
     """Ints, slices and new axes; which element an index array picks is not known from types."""
     if arrays:
         return None
@@ -95,7 +101,8 @@ def index_expansion(x: ArrayType, *arrays: ArrayType, pattern: Any) -> Expansion
 
 
 @index.types
-def index_types(x: ArrayType, *indices: ArrayType, pattern: Any) -> ArrayType:
+def index_types(x: ArrayType, *indices: ArrayType, pattern: Pattern) -> ArrayType:
+    """The shape that NumPy's indexing leaves, in the dtype of x."""
     return ArrayType(_selected(x.shape, pattern, indices), x.dtype)
 
 
@@ -112,7 +119,7 @@ def index_types(x: ArrayType, *indices: ArrayType, pattern: Any) -> ArrayType:
     ],
     error_samples=[ErrorSample([1.0, 2.0], pattern=(0,), shape=(2, 3), error=ShapeError, match="broadcast")],
 )
-def scatter(values: Any, *indices: Any, pattern: Any, shape: Any) -> Numeric:
+def scatter(values: Array, *indices: Array, pattern: Pattern, shape: Shape) -> Numeric:
     """Zeros of `shape` with the values added at an index, repeatedly where it repeats: the transpose of `index`."""
     values = _array(values)
     out = np.zeros(shape, values.dtype)
@@ -121,12 +128,14 @@ def scatter(values: Any, *indices: Any, pattern: Any, shape: Any) -> Numeric:
 
 
 @scatter.vjp("values")
-def scatter_wrt_values(g: Numeric, indices: Any, pattern: Any) -> Numeric:
+def scatter_wrt_values(g: Numeric, indices: tuple[Numeric, ...], pattern: Pattern) -> Numeric:
+    """g at the places that values went to."""
     return ops.index(g, *indices, pattern=pattern)
 
 
 @scatter.types
-def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Any, shape: Any) -> ArrayType:
+def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Pattern, shape: Shape) -> ArrayType:
+    """The given shape, in the dtype of values, which must fit the places named."""
     if not _masked(indices):
         _fits(values, _selected(shape, pattern, indices))
     return ArrayType(shape, values.dtype)
@@ -148,7 +157,7 @@ def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Any, shape: A
         ErrorSample([1, 2], 1.5, pattern=(0,), error=DTypeError, match="int64"),
     ],
 )
-def index_set(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+def index_set(x: Array, value: Numeric, *indices: Numeric, pattern: Any) -> Any:
     """x with `value` at an index, where the last of several values for one place stays."""
     x = _array(x)
     _fits_dtype(x.dtype, value)
@@ -161,12 +170,16 @@ def index_set(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
 
 
 @index_set.vjp("x")
-def index_set_wrt_x(g: Numeric, indices: Any, pattern: Any) -> Numeric:
+def index_set_wrt_x(g: Numeric, indices: tuple[Numeric, ...], pattern: Pattern) -> Numeric:
+    """g with 0 at the places that were overwritten."""
     return ops.index_set(g, 0, *indices, pattern=pattern)
 
 
 @index_set.vjp("value")
-def index_set_wrt_value(g: Numeric, value_type: ArrayType, indices: Any, pattern: Any) -> Numeric:
+def index_set_wrt_value(
+    g: Numeric, value_type: ArrayType, indices: tuple[Numeric, ...], pattern: Pattern
+) -> Numeric:
+    """g at the places written, 0 for what a later value on the same place replaced."""
     selected = ops.index(g, *indices, pattern=pattern)
     if indices:
         selected = ops.where(ops.index_stays(*indices, pattern=pattern, shape=g.shape), selected, 0)
@@ -174,7 +187,8 @@ def index_set_wrt_value(g: Numeric, value_type: ArrayType, indices: Any, pattern
 
 
 @index_set.types
-def index_set_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Any) -> ArrayType:
+def index_set_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Pattern) -> ArrayType:
+    """The type of x, whose dtype must hold that of `value`."""
     _fits_dtype(x.dtype, value)
     if not _masked(indices):
         _fits(value, _selected(x.shape, pattern, indices))
@@ -197,7 +211,7 @@ def index_set_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: 
         ErrorSample([1, 2], 1.5, pattern=(0,), error=DTypeError, match="int64"),
     ],
 )
-def index_add(x: Numeric, value: Numeric, *indices: Any, pattern: Any) -> Numeric:
+def index_add(x: Numeric, value: Numeric, *indices: Array, pattern: Pattern) -> Numeric:
     """x with `value` added at an index, repeatedly where it repeats."""
     x = _array(x)
     _fits_dtype(x.dtype, value)
@@ -208,16 +222,21 @@ def index_add(x: Numeric, value: Numeric, *indices: Any, pattern: Any) -> Numeri
 
 @index_add.vjp("x")
 def index_add_wrt_x(g: Numeric) -> Numeric:
+    """g."""
     return g
 
 
 @index_add.vjp("value")
-def index_add_wrt_value(g: Numeric, value_type: ArrayType, indices: Any, pattern: Any) -> Numeric:
+def index_add_wrt_value(
+    g: Numeric, value_type: ArrayType, indices: tuple[Numeric, ...], pattern: Pattern
+) -> Numeric:
+    """g at the places that were added to."""
     return _with_leading_ones(ops.index(g, *indices, pattern=pattern), value_type)
 
 
 @index_add.types
-def index_add_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Any) -> ArrayType:
+def index_add_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Pattern) -> ArrayType:
+    """The type of x, checked as for `index_set`."""
     return index_set_types(x, value, *indices, pattern=pattern)
 
 
@@ -226,7 +245,7 @@ def index_add_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: 
     nondifferentiable="indices",
     samples=[Sample([0, 2, 0], pattern=("array",), shape=(3,), expected=[False, True, True])],
 )
-def index_stays(*indices: Any, pattern: Any, shape: Any) -> Numeric:
+def index_stays(*indices: Array, pattern: Pattern, shape: Shape) -> Numeric:
     """Which of the values written at an index stay: an index may name a place again, and the last value wins."""
     place = build_index(pattern, indices)
     owner = np.zeros(shape, np.intp)
@@ -236,7 +255,8 @@ def index_stays(*indices: Any, pattern: Any, shape: Any) -> Numeric:
 
 
 @index_stays.types
-def index_stays_types(*indices: ArrayType, pattern: Any, shape: Any) -> ArrayType:
+def index_stays_types(*indices: ArrayType, pattern: Pattern, shape: Shape) -> ArrayType:
+    """Bools of the shape that the pattern selects."""
     return ArrayType(_selected(shape, pattern, indices), np.dtype(bool))
 
 
@@ -247,7 +267,7 @@ def index_stays_types(*indices: ArrayType, pattern: Any, shape: Any) -> ArrayTyp
     ],
     error_samples=[ErrorSample([1.0, 2.0], [0], [1.0, 2.0], error=ShapeError, match="broadcast")],
 )
-def set_at(x: Numeric, index: Any, value: Numeric) -> Any:
+def set_at(x: Numeric, index: Numeric, value: Numeric) -> Any:
     """x with x[index] = value done: the functional form of an assignment, for every index that NumPy takes.
 
     The value broadcasts to what the index selects. Where the index names a place twice the last value stays, and only
@@ -272,7 +292,7 @@ def set_at(x: Numeric, index: Any, value: Numeric) -> Any:
     ],
     error_samples=[ErrorSample([1.0, 2.0], [0], [1.0, 2.0], error=ShapeError, match="broadcast")],
 )
-def add_at(x: Numeric, index: Any, value: Numeric) -> Any:
+def add_at(x: Numeric, index: Numeric, value: Numeric) -> Any:
     """x with `value` added at x[index], once for each time that the index names a place.
 
     Raises ShapeError and DTypeError as `set_at` does.
@@ -293,7 +313,7 @@ def add_at(x: Numeric, index: Any, value: Numeric) -> Any:
     ],
     error_samples=[ErrorSample(_MATRIX, [0], axis=2, error=ShapeError, match="axis 2")],
 )
-def take(x: Numeric, indices: Any, *, axis: int | None = None) -> Any:
+def take(x: Numeric, indices: Numeric, *, axis: int | None = None) -> Any:
     """The elements of x at `indices` along `axis`, of x flattened by default."""
     indices = _integers("take", indices)
     if axis is None:
@@ -303,7 +323,10 @@ def take(x: Numeric, indices: Any, *, axis: int | None = None) -> Any:
 
 
 @take.numpy(np.take)
-def np_take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
+def np_take(
+    a: Numeric, indices: Numeric, axis: int | None = None, out: object = None, mode: str = "raise"
+) -> Any:
+    """`np.take` without out= and modes other than 'raise'."""
     if out is not None or mode != "raise":
         raise NumpyFunctionError("np.take on tensors takes neither out= nor a mode other than 'raise'")
     return take(a, indices, axis=axis)
@@ -315,7 +338,7 @@ def np_take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode
         Sample(_CUBE, [[[0, 1], [1, 1], [0, 0]]], axis=0),
     ],
 )
-def take_along_axis(x: Numeric, indices: Any, *, axis: int | None = -1) -> Any:
+def take_along_axis(x: Numeric, indices: Numeric, *, axis: int | None = -1) -> Any:
     """For every position of `indices`, the element of x there, but for its place along `axis`: what argsort gave."""
     indices = _integers("take_along_axis", indices)
     if axis is None:
@@ -331,7 +354,8 @@ def take_along_axis(x: Numeric, indices: Any, *, axis: int | None = -1) -> Any:
 
 
 @take_along_axis.numpy(np.take_along_axis)
-def np_take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
+def np_take_along_axis(arr: Numeric, indices: Numeric, axis: int | None = -1) -> Any:
+    """`np.take_along_axis`."""
     return take_along_axis(arr, indices, axis=axis)
 
 
@@ -358,7 +382,8 @@ def diagonal(x: Numeric, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> 
 
 
 @diagonal.numpy(np.diagonal)
-def np_diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def np_diagonal(a: Numeric, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """`np.diagonal`."""
     return diagonal(a, offset=offset, axis1=axis1, axis2=axis2)
 
 
@@ -380,7 +405,8 @@ def diag(x: Numeric, *, k: int = 0) -> Any:
 
 
 @diag.numpy(np.diag)
-def np_diag(v: Any, k: int = 0) -> Any:
+def np_diag(v: Numeric, k: int = 0) -> Any:
+    """`np.diag`."""
     return diag(v, k=k)
 
 
@@ -400,6 +426,7 @@ def argsort(x: Numeric, *, axis: int | None = -1) -> Numeric:
 
 @argsort.types
 def argsort_types(x: ArrayType, *, axis: int | None = -1) -> ArrayType:
+    """Positions of the shape of x, or of x flattened where `axis` is None."""
     if axis is None:
         return ArrayType((x.size,), np.dtype(np.intp))
     normalize_axes(axis, x.ndim)
@@ -413,7 +440,10 @@ def sort(x: Numeric, *, axis: int | None = -1) -> Any:
 
 
 @sort.numpy(np.sort)
-def np_sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+def np_sort(
+    a: Numeric, axis: int | None = -1, kind: object = None, order: object = None, *, stable: object = None
+) -> Any:
+    """`np.sort` of any kind, all of which give the same numbers; order= is refused."""
     if order is not None:
         raise NumpyFunctionError("np.sort on tensors does not take order=, which is for records")
     return sort(a, axis=axis)
@@ -430,7 +460,8 @@ def diff(x: Numeric, *, n: int = 1, axis: int = -1) -> Any:
 
 
 @diff.numpy(np.diff)
-def np_diff(a: Any, n: int = 1, axis: int = -1, **options: Any) -> Any:
+def np_diff(a: Numeric, n: int = 1, axis: int = -1, **options: object) -> Any:
+    """`np.diff` without prepend= and append=."""
     if any(option is not np._NoValue for option in options.values()):
         raise NumpyFunctionError(f"np.diff on tensors does not take {', '.join(options)}; use np.concatenate")
     return diff(a, n=n, axis=axis)
@@ -448,7 +479,7 @@ def np_diff(a: Any, n: int = 1, axis: int = -1, **options: Any) -> Any:
         ErrorSample([0.5], num_classes=3, error=DTypeError, match="integer"),
     ],
 )
-def one_hot(labels: Numeric, *, num_classes: int, dtype: Any = "float64") -> Numeric:
+def one_hot(labels: Numeric, *, num_classes: int, dtype: DTypeLike = "float64") -> Numeric:
     """A new last axis of `num_classes` zeros, with a one at each label's place."""
     labels = _integers("one_hot", labels)
     if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
@@ -458,11 +489,12 @@ def one_hot(labels: Numeric, *, num_classes: int, dtype: Any = "float64") -> Num
 
 
 @one_hot.types
-def one_hot_types(labels: ArrayType, *, num_classes: int, dtype: Any = "float64") -> ArrayType:
+def one_hot_types(labels: ArrayType, *, num_classes: int, dtype: DTypeLike = "float64") -> ArrayType:
+    """(*labels, num_classes) of the dtype that is asked for."""
     return ArrayType((*labels.shape, num_classes), np.dtype(dtype))
 
 
-def _array(x: Any) -> Any:
+def _array(x: Numeric) -> Any:
     return x if isinstance(x, np.ndarray | np.generic) else np.asarray(x)
 
 
@@ -472,7 +504,7 @@ def _axis(name: str, axis: int, ndim: int) -> int:
     return axis % ndim
 
 
-def _integers(name: str, indices: Any) -> Any:
+def _integers(name: str, indices: Numeric) -> Any:
     found = (
         indices
         if hasattr(indices, "dtype")
@@ -483,7 +515,7 @@ def _integers(name: str, indices: Any) -> Any:
     return found
 
 
-def _add_at(out: Any, place: tuple[Any, ...], values: Any) -> None:
+def _add_at(out: Array, place: tuple[Any, ...], values: Array) -> None:
     """out[place] += values, counting repeated places."""
     if values.ndim > 1 and values.shape[0] == 1:
         # leading axes that NumPy drops in out[place] = values, but not here
@@ -507,7 +539,7 @@ def _masked(indices: tuple[ArrayType, ...]) -> bool:
     return any(one.dtype.kind == "b" for one in indices)
 
 
-def _selected(shape: tuple[int, ...], pattern: Any, indices: tuple[ArrayType, ...]) -> tuple[int, ...]:
+def _selected(shape: tuple[int, ...], pattern: Pattern, indices: tuple[ArrayType, ...]) -> tuple[int, ...]:
     """The shape that an index selects from an array of a shape."""
     if _masked(indices):
         raise ShapeError(
@@ -527,7 +559,7 @@ def _selected(shape: tuple[int, ...], pattern: Any, indices: tuple[ArrayType, ..
 
 
 def _selected_by_rule(
-    whole: np.ndarray[Any, Any], pattern: Any, broadcast: tuple[int, ...]
+    whole: np.ndarray[Any, Any], pattern: Pattern, broadcast: tuple[int, ...]
 ) -> tuple[int, ...]:
     """The shape that index arrays select, without making an array of it: NumPy's rule for advanced indexing.
 
@@ -543,7 +575,7 @@ def _selected_by_rule(
     return (*rest[:at], *broadcast, *rest[at:])
 
 
-def _fits(value: Any, selected: tuple[int, ...]) -> None:
+def _fits(value: object, selected: tuple[int, ...]) -> None:
     shape = value.shape if isinstance(value, ArrayType) else ()
     bare = shape[max(0, len(shape) - len(selected)) :]
     extra = shape[: len(shape) - len(bare)]
@@ -564,7 +596,7 @@ def _fits_dtype(dtype: np.dtype[Any], value: Numeric) -> None:
         )
 
 
-def _with_leading_ones(gradient: Any, value_type: ArrayType) -> Any:
+def _with_leading_ones(gradient: Numeric, value_type: ArrayType) -> Any:
     """A value may have leading axes of size 1 that what the index selects has not."""
     extra = value_type.ndim - gradient.ndim
     return ops.reshape(gradient, shape=(1,) * extra + gradient.shape) if extra > 0 else gradient

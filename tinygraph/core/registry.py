@@ -116,7 +116,7 @@ class Registry:
             claims.append(op)
             self.resolved.pop(op.name, None)
 
-    def stand_for(self, function: Any, op: AnyOp, adapter: Callable[..., Any] | None = None) -> None:
+    def stand_for(self, function: object, op: AnyOp, adapter: Callable[..., Any] | None = None) -> None:
         """Let `op` answer calls of a NumPy function on tensors; `adapter` takes NumPy's own arguments.
 
         Without one, NumPy's arguments are the op's operands and settings; `tinygraph.numpy` makes the adapter.
@@ -170,7 +170,7 @@ class Registry:
             self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
         return self._claims.get(name, [])
 
-    def standing_for(self, function: Any) -> tuple[AnyOp, Callable[..., Any] | None]:
+    def standing_for(self, function: object) -> tuple[AnyOp, Callable[..., Any] | None]:
         """The op that stands for a NumPy function, and its adapter, as `stand_for` was told.
 
         Raises:
@@ -311,7 +311,7 @@ class Registry:
             finally:
                 plugin.importing.discard(me)
 
-    def _check_imported(self, plugin: Plugin, module: Any) -> None:
+    def _check_imported(self, plugin: Plugin, module: object) -> None:
         if hasattr(module, "TINYGRAPH_API"):
             check_api(module.TINYGRAPH_API, plugin.package)
         declared = {op.name for op in self._declared_by(plugin.package)}
@@ -521,7 +521,7 @@ def load_plugin(path: str | Path) -> list[Any]:
     return registry.load_file(path)
 
 
-def numpy_name(function: Any) -> str:
+def numpy_name(function: object) -> str:
     """How users write a function: np.linalg.norm, scipy.special.erf."""
     name = getattr(function, "__name__", str(function))
     if isinstance(function, np.ufunc):  # which does not say where it is from

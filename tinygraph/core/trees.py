@@ -24,7 +24,7 @@ class Tree:
         build: Callable[[Sequence[Any]], Any],
         description: str,
         *,
-        identity: Any = None,
+        identity: object = None,
         keys: tuple[Any, ...] = (),
         children: Sequence[Tree] = (),
     ) -> None:
@@ -48,7 +48,7 @@ class Tree:
         return self.description
 
 
-def flatten(value: Any) -> tuple[list[Any], Tree]:
+def flatten(value: object) -> tuple[list[Any], Tree]:
     """The leaves of a nested container, in order, and its shape. Anything that is no container is a leaf.
 
     >>> leaves, tree = flatten({"b": 2, "a": (1, [3])})
@@ -82,7 +82,7 @@ def flatten(value: Any) -> tuple[list[Any], Tree]:
     return leaves, Tree(count, build, description, identity=kind, keys=keys, children=children)
 
 
-def flatten_like(value: Any, tree: Tree) -> list[Any]:
+def flatten_like(value: object, tree: Tree) -> list[Any]:
     """The leaves of a container in the order of a tree, whose dicts may have had their keys in another order.
 
     >>> flatten_like({"a": 1, "b": 2}, flatten({"b": 0, "a": 0})[1])
@@ -98,7 +98,7 @@ def flatten_like(value: Any, tree: Tree) -> list[Any]:
     ]
 
 
-def _parts(value: Any) -> list[Any] | None:
+def _parts(value: object) -> list[Any] | None:
     """What a container holds; None if it is none."""
     if isinstance(value, dict):
         return list(value.values())
@@ -154,7 +154,7 @@ def _maker(value: Any) -> Callable[[list[Any]], Any]:
     return make_record
 
 
-def _exact(key: Any) -> Any:
+def _exact(key: object) -> Any:
     """A key of a dict with its type: 1 is not True."""
     return type(key), key
 

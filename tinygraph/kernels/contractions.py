@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.core.types import Array
 from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.gemm import Matrix, Product, most_scratch, product_kernel
 from tinygraph.kernels.images.planes import ALIGNMENT, rounded_up
 from tinygraph.kernels.lowering import Lowering, Run
 from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.threads import get_threads
-
-Array = np.ndarray[Any, Any]
 
 
 class _Axis(NamedTuple):

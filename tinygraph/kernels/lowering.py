@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.core.types import ArrayType
+from tinygraph.core.types import Array, ArrayType
 
-Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]
 Bind = Callable[[Sequence[Any], Sequence[Array], Sequence[Array]], Run | None]
 
@@ -127,6 +126,27 @@ class Lowering(NamedTuple):
     layouts: Layouts | None = None
     scratch: tuple[int, ...] = ()
     name: str = ""
+
+
+class Check:
+    """Looks, after generated kernels ran, whether one of them met something wrong, and raises what is to be said.
+
+    In a plan nothing behind it has run then.
+
+    Attributes:
+        flag: an int64 array of one element, which a kernel sets to another number than 0.
+        complain: called where it is set; it finds out more, and raises.
+    """
+
+    __slots__ = ("complain", "flag")
+
+    def __init__(self, flag: Array, complain: Run) -> None:
+        self.flag, self.complain = flag, complain
+
+    def __call__(self) -> None:
+        if self.flag[0]:
+            self.flag[0] = 0
+            self.complain()
 
 
 class InOrder:

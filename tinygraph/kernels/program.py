@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.op import Op
 
@@ -65,22 +66,22 @@ class ProgramBuilder:
         self._inputs: list[str] = []
         self._steps: list[Instruction] = []
 
-    def input(self, dtype: Any) -> int:
+    def input(self, dtype: DTypeLike) -> int:
         """One more input; all inputs come before the first step."""
         if self._steps:
             raise ValueError("declare all inputs of a program before its first step")
         self._inputs.append(np.dtype(dtype).name)
         return len(self._inputs) - 1
 
-    def constant(self, value: float, dtype: Any) -> int:
+    def constant(self, value: float, dtype: DTypeLike) -> int:
         """A number."""
         return self.step("constant", dtype=np.dtype(dtype).name, value=float(value))
 
-    def cast(self, value: int, dtype: Any) -> int:
+    def cast(self, value: int, dtype: DTypeLike) -> int:
         """A value in another dtype: a step of the kernel language itself, which every program may need."""
         return self.step("cast", value, dtype=np.dtype(dtype).name)
 
-    def step(self, op: Op | str, *operands: int, **settings: Any) -> int:
+    def step(self, op: Op | str, *operands: int, **settings: object) -> int:
         """Apply an op to values; returns the number of the result."""
         pairs = _sorted(settings)
         self._steps.append(Instruction(op, operands, pairs, repr(pairs)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tinygraph.core.op import Op
 
 
-def adapter_of(function: Any) -> Callable[..., Any]:
+def adapter_of(function: object) -> Callable[..., Any]:
     """What answers a NumPy function on tensors, taking NumPy's own arguments; made when it is first asked for.
 
     Raises:
@@ -37,7 +37,7 @@ def adapter_of(function: Any) -> Callable[..., Any]:
     return adapter
 
 
-def default_adapter(op: Op, function: Any) -> Callable[..., Any]:
+def default_adapter(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     """An adapter for a NumPy function whose first parameters are the op's operands and whose others bear the names
     of its settings."""
     if isinstance(function, np.ufunc):
@@ -45,7 +45,7 @@ def default_adapter(op: Op, function: Any) -> Callable[..., Any]:
     signature = inspect.signature(function)
     count = len(op.signature.operands)
 
-    def adapter(*args: Any, **kwargs: Any) -> Any:
+    def adapter(*args: object, **kwargs: object) -> Any:
         bound = signature.bind(*args, **kwargs).arguments
         operands, settings = [], {}
         for position, (name, parameter) in enumerate(signature.parameters.items()):

@@ -102,7 +102,7 @@ class Card:
         return card
 
 
-def _tupled(value: Any) -> Any:
+def _tupled(value: object) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -311,7 +311,7 @@ class BuiltinOps:
     def exp2(self, x: Any, /) -> Any:
         """2^x;  d/dx = 2^x log 2."""
 
-    def expand_dims(self, x: Any, /, *, axis: Any) -> Any:
+    def expand_dims(self, x: Any, /, *, axis: int) -> Any:
         """x with new axes of size 1 at the places `axis` of the result."""
 
     def expm1(self, x: Any, /) -> Any:
@@ -461,7 +461,14 @@ class BuiltinOps:
     def logical_xor(self, x: Any, y: Any, /) -> Any:
         """Whether just one of x and y is non-zero, elementwise."""
 
-    def logsumexp(self, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def logsumexp(
+        self,
+        x: Any,
+        /,
+        *,
+        axis: int | tuple[int, ...] | None = None,
+        keepdims: bool = False,
+    ) -> Any:
         """log Σ e^x over `axis` without overflow;  d/dx = softmax(x), 0 where out is -∞."""
 
     def make_complex(self, real: Any, imag: Any, /) -> Any:

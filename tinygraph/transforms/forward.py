@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.errors import RecordingError, ShapeError
 from tinygraph.transforms.primals import positions
 from tinygraph.transforms.reverse import Linearized, closed_over, grad
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Pushed(Linearized):
@@ -40,7 +43,7 @@ class Pushed(Linearized):
         return [_output_tangent(out, found) for out in self.outputs], record
 
 
-def _output_tangent(out: Any, found: dict[int, Any]) -> Any:
+def _output_tangent(out: Numeric, found: dict[int, Any]) -> Any:
     types = out.type if isinstance(out, Tensor) else type_of(out)
     tangent = tangent_of(found, out._edge) if isinstance(out, Tensor) and out._edge is not None else None
     if tangent is None:
@@ -111,7 +114,7 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
     """
 
     @functools.wraps(function)
-    def matrix(*args: Any, **kwargs: Any) -> Any:
+    def matrix(*args: object, **kwargs: object) -> Any:
         chosen, one = positions(argnums, len(args), "jacobian")
         linear = Pushed(closed_over(function, args, kwargs, chosen), [args[i] for i in chosen], "jacobian")
         if not linear.outputs:
@@ -171,7 +174,7 @@ def _columns(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
     return blocks
 
 
-def _direction(of: Any, types: ArrayType, i: int) -> Any:
+def _direction(of: object, types: ArrayType, i: int) -> Any:
     """1 at the i-th element and 0 elsewhere, objects of the kind of the value's own."""
     one = ones_like(of._value if isinstance(of, Tensor) else of, types)
     direction = np.reshape(one, -1) * 0
@@ -197,7 +200,7 @@ def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
     """
 
     @functools.wraps(function)
-    def blocks(*args: Any, **kwargs: Any) -> Any:
+    def blocks(*args: object, **kwargs: object) -> Any:
         chosen, one = positions(argnums, len(args), "hessian")
         if one:
             return jacobian(grad(function, chosen[0]), chosen[0])(*args, **kwargs)

@@ -91,7 +91,7 @@ class Primals:
                     return True
         return False
 
-    def released(self, value: Any, live: bool) -> Any:
+    def released(self, value: object, live: bool) -> Any:
         """A result as the caller should get it."""
         if live:
             return value if isinstance(value, Tensor) else Tensor(value)
@@ -127,7 +127,7 @@ def _edge(tensor: Tensor) -> Edge:
     return tensor._edge
 
 
-def _checked(value: Any, i: int, transform: str) -> Any:
+def _checked(value: object, i: int, transform: str) -> Any:
     if not isinstance(value, Tensor):
         require_plain(value)
         value = np.asarray(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.engine import complex_loss, fitting, ones_like, owned, propagate
 from tinygraph.core.modes import mode
@@ -15,6 +15,9 @@ from tinygraph.core.trees import flatten, flatten_like
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import RecordingError, ShapeError, TinygraphWarning
 from tinygraph.transforms.primals import Primals, positions
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Linearized:
@@ -61,7 +64,7 @@ class Linearized:
         return [self.primals.released(one, record) for one in owned(gradients, self.nodes, handed_on)]
 
 
-def _fitted(cotangent: Any, types: ArrayType) -> Any:
+def _fitted(cotangent: Numeric, types: ArrayType) -> Any:
     cotangent = fitting(cotangent, types, "the cotangent")
     if cotangent.shape != types.shape:
         raise ShapeError(
@@ -70,7 +73,7 @@ def _fitted(cotangent: Any, types: ArrayType) -> Any:
     return cotangent
 
 
-def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+def vjp(function: Callable[..., Any], *primals: object) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """Evaluate a function and get its vector-Jacobian product.
 
     Args:
@@ -91,7 +94,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     """
     linear = Linearized(function, primals, "vjp", kept=True)
 
-    def pull(cotangent: Any) -> tuple[Any, ...]:
+    def pull(cotangent: Numeric) -> tuple[Any, ...]:
         cotangents = flatten_like(cotangent, linear.result)
         if len(cotangents) != linear.result.count:
             raise ShapeError(
@@ -110,7 +113,7 @@ def value_and_grad(
     """A function that returns both the value of a scalar function and its gradient; see `grad`."""
 
     @functools.wraps(function)
-    def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    def with_gradient(*args: object, **kwargs: object) -> tuple[Any, Any]:
         chosen, one = positions(argnums, len(args), "grad")
         linear = Linearized(closed_over(function, args, kwargs, chosen), [args[i] for i in chosen], "grad")
         if len(linear.outputs) != 1:
@@ -160,7 +163,7 @@ def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Call
     both = value_and_grad(function, argnums)
 
     @functools.wraps(function)
-    def gradient(*args: Any, **kwargs: Any) -> Any:
+    def gradient(*args: object, **kwargs: object) -> Any:
         return both(*args, **kwargs)[1]
 
     return gradient
@@ -171,7 +174,7 @@ def closed_over(
 ) -> Callable[..., Any]:
     """The function of the chosen arguments alone, the others fixed."""
 
-    def partial(*values: Any) -> Any:
+    def partial(*values: object) -> Any:
         full = list(args)
         for i, value in zip(chosen, values, strict=True):
             full[i] = value

@@ -1,13 +1,16 @@
 """Reductions over axes: sums, products, extremes, cumulative forms and statistics. Products of two arrays are in
 `contraction.py`, elementwise extremes in `choosing.py`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod as _product
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.plugin import (
+    Array,
     ArrayType,
     Axis,
     DTypeError,
@@ -64,11 +67,13 @@ def sum(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 
 @sum.expand
 def sum_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """Elements along the reduced axes, added."""
     return reduction(x, axis, keepdims, "sum")
 
 
 @sum.vjp("x")
 def sum_wrt_x(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Numeric:
+    """g, spread over the reduced axes."""
     return ops.broadcast_to(_kept(g, x_type, axis, keepdims), shape=x_type.shape)
 
 
@@ -91,11 +96,13 @@ def mean(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 
 @mean.expand
 def mean_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """Elements along the reduced axes, added and divided by their number."""
     return reduction(x, axis, keepdims, "mean")
 
 
 @mean.vjp("x")
 def mean_wrt_x(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Numeric:
+    """g / n, spread over the reduced axes."""
     share = wide(g) / (_count(x_type, axis) or 1)  # of no elements there is no share
     return ops.broadcast_to(_kept(share, x_type, axis, keepdims), shape=x_type.shape)
 
@@ -120,11 +127,13 @@ def prod(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 
 @prod.expand
 def prod_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """Elements along the reduced axes, multiplied."""
     return reduction(x, axis, keepdims, "product")
 
 
 @prod.vjp("x")
 def prod_wrt_x(g: Numeric, x: Numeric, axis: Axis, keepdims: bool) -> Numeric:
+    """g times the product of all other elements: products before and after each, so that zeros do no harm."""
     axes = reduced_axes(axis, x.ndim)
     # the reduced axes, joined into one, come last
     order = (*(i for i in range(x.ndim) if i not in axes), *axes)
@@ -185,11 +194,13 @@ def max(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 
 @max.expand
 def max_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """The largest element along the reduced axes."""
     return reduction(x, axis, keepdims, "max")
 
 
 @max.vjp("x")
 def max_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
+    """g, shared equally among the elements that are the maximum."""
     return _to_extremes(g, x, out, axis, keepdims)
 
 
@@ -217,11 +228,13 @@ def min(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 
 @min.expand
 def min_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """The smallest element along the reduced axes."""
     return reduction(x, axis, keepdims, "min")
 
 
 @min.vjp("x")
 def min_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
+    """g, shared equally among the elements that are the minimum."""
     return _to_extremes(g, x, out, axis, keepdims)
 
 
@@ -323,6 +336,7 @@ def cumsum(x: Numeric, *, axis: int | None = None) -> Numeric:
 
 @cumsum.vjp("x")
 def cumsum_wrt_x(g: Numeric, x_type: ArrayType, axis: int | None) -> Numeric:
+    """The sum of g from each element on: cumulated from the end."""
     along = 0 if axis is None else axis
     total = ops.flip(ops.cumsum(ops.flip(g, axis=along), axis=along), axis=along)
     return ops.reshape(total, shape=x_type.shape) if axis is None or not x_type.ndim else total
@@ -346,6 +360,7 @@ def cumprod(x: Numeric, *, axis: int | None = None) -> Numeric:
 
 @cumprod.vjp("x")
 def cumprod_wrt_x(g: Numeric, x: Numeric, axis: int | None) -> Any:
+    """Products before each element times what later ones make of g, by doubling steps; no division."""
     # d/dx_k = (Π before k) s_k, with s_k = g_k + x_(k+1) s_(k+1) by doubling, so that nothing is divided
     flat = ops.reshape(x, shape=(-1,)) if axis is None or not x.ndim else x
     along = 0 if axis is None else axis % flat.ndim
@@ -360,15 +375,17 @@ def cumprod_wrt_x(g: Numeric, x: Numeric, axis: int | None) -> Any:
 
 @cumsum.types
 def cumsum_types(x: ArrayType, *, axis: int | None = None) -> ArrayType:
+    """The shape of x, or one axis where `axis` is None; NumPy's dtype."""
     return _cumulative(np.cumsum, x, axis)
 
 
 @cumprod.types
 def cumprod_types(x: ArrayType, *, axis: int | None = None) -> ArrayType:
+    """The shape of x, or one axis where `axis` is None; NumPy's dtype."""
     return _cumulative(np.cumprod, x, axis)
 
 
-def _cumulative(function: Any, x: ArrayType, axis: int | None) -> ArrayType:
+def _cumulative(function: Callable[..., Any], x: ArrayType, axis: int | None) -> ArrayType:
     axes = normalize_axes(axis, x.ndim or 1)
     if axis is not None and len(axes) != 1:
         raise SettingError(f"{function.__name__} takes one axis or None, not {axis}")
@@ -389,7 +406,7 @@ def _cumulative(function: Any, x: ArrayType, axis: int | None) -> ArrayType:
     ],
     error_samples=[ErrorSample([1j], error=DTypeError, match="real")],
 )
-def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """log Σ e^x over `axis` without overflow;  d/dx = softmax(x), 0 where out is -∞."""
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
@@ -405,11 +422,13 @@ def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 @logsumexp.expand
 def logsumexp_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """The logarithm of the sum of exponentials along the reduced axes."""
     return replace(reduction(x, axis, keepdims, "sum"), each="exp", after="log")
 
 
 @logsumexp.vjp("x")
 def logsumexp_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
+    """g · softmax(x); 0 where all elements are -∞."""
     # not e^(x - out): where x is large, out is rounded by more than the logarithm that distinguishes them
     x_type, g, x = ArrayType(x.shape, x.dtype), wide(g), wide(x)
     nothing = _kept(ops.equal(out, -np.inf), x_type, axis, keepdims)
@@ -480,7 +499,7 @@ def _root(x: Numeric, exponent: float | None = None) -> Any:
         ErrorSample(_CUBE, ord=2, error=ShapeError, match="axis"),
     ],
 )
-def norm(x: Numeric, *, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
+def norm(x: Numeric, *, ord: Array | None = None, axis: Axis = None, keepdims: bool = False) -> Any:
     """The norm of vectors (one axis) or matrices (two axes), as np.linalg.norm;  its gradient is taken as 0 at 0.
 
     `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, for vectors any number, and for matrices 2, -2 and
@@ -512,7 +531,7 @@ def _squares(x: Numeric) -> Any:
     return ops.square(ops.abs(x) if getattr(x, "dtype", np.dtype(float)).kind == "c" else x)
 
 
-def _vector_norm(x: Numeric, order: Any, axis: int, keepdims: bool) -> Any:
+def _vector_norm(x: Numeric, order: Numeric, axis: int, keepdims: bool) -> Any:
     if not isinstance(order, int | float):
         raise SettingError(f"norm of order {order!r} is for matrices; a vector's is a number, inf or -inf")
     if order == 2:
@@ -527,7 +546,7 @@ def _vector_norm(x: Numeric, order: Any, axis: int, keepdims: bool) -> Any:
     return _root(ops.sum(ops.power(size, order), axis=axis, keepdims=keepdims), 1 / order)
 
 
-def _matrix_norm(x: Numeric, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def _matrix_norm(x: Numeric, order: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
     if order == "fro":
         return _root(ops.sum(_squares(x), axis=axes, keepdims=keepdims))
     if order in (2, -2, "nuc"):
@@ -551,38 +570,41 @@ def _matrix_norm(x: Numeric, order: Any, axes: tuple[int, ...], keepdims: bool) 
 
 @var.numpy(np.var)
 def np_var(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
+    a: Numeric,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: object = None,
     ddof: int = 0,
-    keepdims: Any = False,
-    **options: Any,
+    keepdims: object = False,
+    **options: object,
 ) -> Any:
+    """`np.var` without dtype=, out= and where=."""
     _refuse("np.var", dtype=dtype, out=out, **options)
     return var(a, axis=axis, ddof=ddof, keepdims=keepdims is not np._NoValue and bool(keepdims))
 
 
 @std.numpy(np.std)
 def np_std(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
+    a: Numeric,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: object = None,
     ddof: int = 0,
-    keepdims: Any = False,
-    **options: Any,
+    keepdims: object = False,
+    **options: object,
 ) -> Any:
+    """`np.std` without dtype=, out= and where=."""
     _refuse("np.std", dtype=dtype, out=out, **options)
     return std(a, axis=axis, ddof=ddof, keepdims=keepdims is not np._NoValue and bool(keepdims))
 
 
 @norm.numpy(np.linalg.norm)
-def np_linalg_norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def np_linalg_norm(x: Numeric, ord: object = None, axis: Axis = None, keepdims: bool = False) -> Any:
+    """`np.linalg.norm`."""
     return norm(x, ord=ord, axis=axis, keepdims=keepdims)
 
 
-def _refuse(name: str, **options: Any) -> None:
+def _refuse(name: str, **options: object) -> None:
     given = [option for option, value in options.items() if value is not None and value is not np._NoValue]
     if given:
         raise NumpyFunctionError(f"{name} on tensors does not take {', '.join(given)}")

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from tinygraph.core.types import Array, Shape
 from tinygraph.kernels import elementwise, partial_sums
 from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.images import direct, packing, winograd
@@ -23,15 +25,13 @@ from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.program import Program, ProgramBuilder
 from tinygraph.kernels.threads import get_threads
 
-Array = np.ndarray[Any, Any]
-Shape = tuple[int, ...]
 Steps = list[Run]
 
 
 def convolution(
     images: Shape,
     kernel: Shape,
-    dtype: Any,
+    dtype: DTypeLike,
     *,
     stride: Sequence[int] = (1, 1),
     padding: Sequence[tuple[int, int]] = ((0, 0), (0, 0)),

@@ -7,13 +7,11 @@ kernel-width times channels consecutive numbers.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
+from tinygraph.core.types import Array
 from tinygraph.errors import ShapeError
 
-Array = np.ndarray[Any, Any]
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
 
 
