@@ -46,6 +46,8 @@ def matrix_function(x: Any, *, function: str) -> Any:
     import scipy.linalg
 
     evaluated = getattr(scipy.linalg, function)
+    dtype = result_dtype(np.linalg.inv, ArrayType(x.shape, x.dtype))
+    x = x.astype(np.result_type(dtype, float), copy=False)  # SciPy warns of what it finds in single precision
     if x.ndim == 2:
         out = np.asarray(evaluated(x)) if x.size else np.zeros_like(x)
     else:
@@ -54,7 +56,7 @@ def matrix_function(x: Any, *, function: str) -> Any:
         if np.any(np.imag(out)):
             raise DTypeError(f"{function} of this real matrix is complex: pass x.astype(complex)")
         out = out.real
-    return out.astype(result_dtype(np.linalg.inv, ArrayType(x.shape, x.dtype)), copy=False)
+    return out.astype(dtype, copy=False)
 
 
 @matrix_function.vjp("x")
