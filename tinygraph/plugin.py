@@ -52,3 +52,9 @@ from tinygraph.kernels.lowering import Types as Types
 from tinygraph.kernels.lowering import channels_last as channels_last
 from tinygraph.kernels.lowering import in_order as in_order
 from tinygraph.kernels.lowering import rows as rows
+from tinygraph.numpy.form import floating as floating
+from tinygraph.numpy.form import form as form
+from tinygraph.numpy.form import operand as operand
+from tinygraph.numpy.form import refuse as refuse
+from tinygraph.numpy.form import value as value
+from tinygraph.numpy.form import when_imported as when_imported

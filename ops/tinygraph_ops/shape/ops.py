@@ -826,7 +826,11 @@ def _common_dtype(xs: tuple[ArrayType, ...]) -> np.dtype[Any]:
 
 
 def _refuse(name: str, options: dict[str, Any]) -> None:
-    given = [option for option, value in options.items() if value is not None]
+    given = [
+        name
+        for name, value in options.items()
+        if value is not None and (name, value) != ("casting", "same_kind")
+    ]
     if given:
         raise NumpyFunctionError(f"{name} on tensors does not take {', '.join(given)}")
 
