@@ -657,7 +657,7 @@ class Op:
 
         `batched` says of each operand whether it has a batch axis, which is then in front; the results must have it in
         front. All settings are given. Elementwise ops and reductions need no rule; instead of one of its own an op may
-        take that of a family: `op.batch(along("axis"))`, `op.batch(leading)`, `op.batch(joined)`, `op.batch(matrices)`.
+        take that of a family: `op.batch(along("axis"))`, `op.batch(leading)`, `op.batch(joined)`, `op.batch(stacked)`.
 
         >>> @op(kind="shape", declare=False)
         ... def reversed_rows(x):
