@@ -6,7 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import Array, ArrayType, DTypeError, ErrorSample, Numeric, Sample, ShapeError, op, ops
+from tinygraph.plugin import (
+    Array,
+    ArrayType,
+    DTypeError,
+    ErrorSample,
+    Numeric,
+    Sample,
+    ShapeError,
+    batch_size,
+    op,
+    ops,
+    spread,
+)
 
 _TABLE = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
 
@@ -66,6 +78,26 @@ def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int |
     return ArrayType((*indices.shape, *weight.shape[1:]), weight.dtype)
 
 
+@embedding.batch
+def embedding_batched(batched: Any, weight: Any, indices: Any, *, padding_idx: int | None) -> Any:
+    """One table under the other, and in each example the indices of its own."""
+    if not batched[0]:
+        return embedding(weight, indices, padding_idx=padding_idx)
+    size, rows = weight.shape[:2]
+    tables = ops.reshape(weight, shape=(size * rows, *weight.shape[2:]))
+    own = _in_own_rows(indices if batched[1] else spread(indices, size), size, rows)
+    found = embedding(tables, own)
+    if padding_idx is not None:
+        padding = ops.reshape(own % rows == padding_idx, shape=(*own.shape, *(1,) * (weight.ndim - 2)))
+        found = ops.where(padding, ops.detach(found), found)
+    return found
+
+
+def _in_own_rows(indices: Any, size: int, rows: int) -> Any:
+    """Indices of many tables, as those of one that has all their rows."""
+    return indices + np.arange(0, size * rows, rows or 1)[:size].reshape(size, *(1,) * (indices.ndim - 1))
+
+
 # No law sees what a padding row gets, for it is no derivative: it gets nothing, by convention.
 @embedding.vjp("weight")  # equivalent (wrong setting): no law sees a padding row
 def embedding_wrt_weight(
@@ -76,6 +108,9 @@ def embedding_wrt_weight(
         kept = ops.reshape(indices != padding_idx, shape=(*indices.shape, *[1] * (weight_type.ndim - 1)))
         g = ops.where(kept, g, 0)  # equivalent (dropped step, wrong branch, off by one): the same
     return scatter_rows(g, indices, rows=weight_type.shape[0])
+
+
+embedding.pushes("weight")
 
 
 @op(
@@ -133,10 +168,23 @@ def scatter_rows_types(values: ArrayType, indices: ArrayType, *, rows: int) -> A
     return ArrayType((rows, *values.shape[ndim:]), values.dtype)
 
 
+@scatter_rows.batch
+def scatter_rows_batched(batched: Any, values: Any, indices: Any, *, rows: int) -> Any:
+    size = batch_size(batched, (values, indices))
+    values, indices = (
+        x if one else spread(x, size) for x, one in zip((values, indices), batched, strict=True)
+    )
+    found = scatter_rows(values, _in_own_rows(indices, size, rows), rows=size * rows)
+    return ops.reshape(found, shape=(size, rows, *found.shape[1:]))
+
+
 @scatter_rows.vjp("values")
 def scatter_rows_wrt_values(g: Numeric, indices: Numeric) -> Numeric:
     """The rows of g at the indices."""
     return embedding(g, indices)
+
+
+scatter_rows.pushes("values")
 
 
 def _check_integers(indices: object) -> None:

@@ -151,7 +151,7 @@ def test_epilogues(guard: Any) -> None:
     layouts.pack(weights, 16, 16).bind(exact.kernel, packed, span=1)()
     layouts.pack_for_gradient(reverse, 16, 16).bind(exact.kernel, packed_back, span=1)()
     build = ProgramBuilder()
-    relu = direct.Epilogue(build.program(build.step(ops.relu, build.input("float32"))))
+    relu = direct.ImageEpilogue(build.program(build.step(ops.relu, build.input("float32"))))
     direct.forward(made, bias=False, epilogue=relu).bind(source, packed, out, span=case.images)()
     plain = exact.out - exact.bias[:, None, None].astype(float)
     assert_near(made.target.interior(out).transpose(0, 3, 1, 2), np.maximum(plain, 0), "float32")
@@ -159,7 +159,7 @@ def test_epilogues(guard: Any) -> None:
     total, made_from = build.input("float32"), build.input("float32")
     zero = build.constant(0.0, "float32")
     kept = build.step(ops.where, build.step(ops.greater, made_from, zero), total, zero)
-    mask = direct.Epilogue(build.program(kept), (made.source,))
+    mask = direct.ImageEpilogue(build.program(kept), (made.source,))
     direct.input_gradient(made, given, epilogue=mask).bind(
         gradient, packed_back, back, source, span=case.images
     )()

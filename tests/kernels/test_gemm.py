@@ -90,7 +90,10 @@ def test_shapes(ways: tuple[str, ...], dtype: str, guard: Any) -> None:
 
 @each(
     "shape",
-    [(1, 1, 1), (40, 300, 33), (1, 1000, 70), (70, 1000, 1), (3, 513, 300), (65, 600, 19), (6, 257, 2)],
+    [
+        *((1, 1, 1), (40, 300, 33), (1, 1000, 70), (70, 1000, 1), (3, 513, 300), (65, 600, 19), (6, 257, 2)),
+        *((77, 900, 200), (131, 389, 137), (40, 9, 300)),
+    ],
 )
 @each("ways", [("rows", "rows"), ("rows", "columns"), ("columns", "rows"), ("backwards", "repeated")])
 def test_long_depths(shape: tuple[int, int, int], ways: tuple[str, str], guard: Any) -> None:

@@ -16,6 +16,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     composite,
     distribution,
     normalize_axes,
@@ -408,6 +409,9 @@ def softmax(x: Numeric, *, axis: Axis = -1) -> Numeric:
     return narrow(exponentials / exponentials.sum(axis=axes, keepdims=True), x.dtype)
 
 
+softmax.batch(along("axis"))
+
+
 @softmax.expand
 def softmax_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
     """Each element: its exponential over the sum of those along `axis`."""
@@ -419,6 +423,12 @@ def softmax_wrt_x(g: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
     """y (g - Σ g y) along `axis`, with y the output: the Jacobian diag(y) - y yᵀ is symmetric."""
     g, out = wide(g), wide(out)
     return out * (g - ops.sum(g * out, axis=axis, keepdims=True))
+
+
+@softmax.jvp("x")
+def softmax_along_x(t: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
+    """As backwards: its Jacobian is symmetric."""
+    return softmax_wrt_x(t, out, axis=axis)
 
 
 @op(
@@ -448,6 +458,9 @@ def log_softmax(x: Numeric, *, axis: Axis = -1) -> Numeric:
     return narrow(out, x.dtype)
 
 
+log_softmax.batch(along("axis"))
+
+
 @log_softmax.expand
 def log_softmax_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
     """Each element: the logarithm of its exponential over the sum of those along `axis`."""
@@ -459,6 +472,13 @@ def log_softmax_wrt_x(g: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
     """g - e^y Σ g along `axis`, with y the output."""
     g, out = wide(g), wide(out)
     return g - ops.exp(out) * ops.sum(g, axis=axis, keepdims=True)
+
+
+@log_softmax.jvp("x")
+def log_softmax_along_x(t: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
+    """t - Σ e^y t along `axis`, with y the output."""
+    t, out = wide(t), wide(out)
+    return t - ops.sum(ops.exp(out) * t, axis=axis, keepdims=True)
 
 
 @softmax.types

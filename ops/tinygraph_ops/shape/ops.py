@@ -25,14 +25,19 @@ from tinygraph.plugin import (
     Shape,
     ShapeError,
     Sizes,
+    along,
+    batch_size,
     broadcast_places,
     composite,
     indices,
+    leading,
     moved,
     normalize_axes,
     op,
     ops,
     same_order,
+    shifted,
+    spread,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +109,9 @@ def reshape_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return ops.reshape(g, shape=x_type.shape)
 
 
+reshape.pushes("x")
+
+
 @reshape.view
 def reshape_put(value: Numeric, x: Numeric) -> Numeric:
     """`value` in the shape of x."""
@@ -122,6 +130,12 @@ def reshape_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
             f"an array of shape {x.shape} has {x.size} elements, which cannot take the shape {shape}"
         )
     return ArrayType(sizes, x.dtype)
+
+
+@reshape.batch
+def reshape_batched(batched: Any, x: Any, *, shape: Any) -> Any:
+    one = reshape_types(ArrayType(x.shape[1:], x.dtype), shape=shape)
+    return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
 
 @reshape.numpy(np.reshape)
@@ -163,6 +177,9 @@ def transpose_wrt_x(g: Numeric, x_type: ArrayType, axes: Axis) -> Numeric:
     return ops.transpose(g, axes=_inverse(axes, x_type.ndim))
 
 
+transpose.pushes("x")
+
+
 @transpose.view
 def transpose_put(value: Numeric, x: Numeric, axes: Axis) -> Numeric:
     """`value` with its axes put back."""
@@ -176,6 +193,12 @@ def transpose_types(x: ArrayType, *, axes: tuple[int, ...] | None = None) -> Arr
     if len(normalize_axes(order, x.ndim)) != x.ndim:
         raise ShapeError(f"axes {axes} must name each of the {x.ndim} axes once")
     return ArrayType(tuple(x.shape[axis] for axis in order), x.dtype)
+
+
+@transpose.batch
+def transpose_batched(batched: Any, x: Any, *, axes: tuple[int, ...] | None) -> Any:
+    order = range(x.ndim - 1)[::-1] if axes is None else axes
+    return ops.transpose(x, axes=(0, *shifted(tuple(order), x.ndim - 1)))
 
 
 @transpose.expand
@@ -231,6 +254,9 @@ def broadcast_to_wrt_x(g: Numeric) -> Numeric:
     return g  # the engine sums over what was spread
 
 
+broadcast_to.pushes("x")
+
+
 @broadcast_to.types
 def broadcast_to_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
     """The given shape, to which that of x must broadcast."""
@@ -241,6 +267,15 @@ def broadcast_to_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
             f"shape {x.shape} cannot be broadcast to {shape}: sizes must be equal, or 1 in the operand"
         )
     return ArrayType(shape, x.dtype)
+
+
+@broadcast_to.batch
+def broadcast_to_batched(batched: Any, x: Any, *, shape: Any) -> Any:
+    shape = shape if isinstance(shape, tuple) else (shape,)
+    new = (1,) * (len(shape) + 1 - x.ndim)
+    return ops.broadcast_to(
+        ops.reshape(x, shape=(x.shape[0], *new, *x.shape[1:])), shape=(x.shape[0], *shape)
+    )
 
 
 @op(
@@ -266,12 +301,19 @@ def cast_emitted(code: Code, x: Lanes, *, dtype: str) -> Lanes:
 
 
 cast.expand(same_order)
+cast.batch(leading)
 
 
 @cast.vjp("x")
 def cast_wrt_x(g: Numeric) -> Numeric:
     """g: the engine gives a gradient its operand's dtype."""
     return g  # the engine gives a gradient its operand's dtype
+
+
+@cast.jvp("x")
+def cast_along_x(t: Numeric) -> Numeric:
+    """t; the engine gives a tangent its result's dtype."""
+    return t
 
 
 @cast.types
@@ -301,12 +343,16 @@ def identity(x: Numeric) -> Numeric:
 
 
 identity.expand(same_order)
+identity.batch(leading)
 
 
 @identity.vjp("x")
 def identity_wrt_x(g: Numeric) -> Numeric:
     """g."""
     return g
+
+
+identity.pushes("x")
 
 
 @op(
@@ -323,6 +369,7 @@ def detach(x: Numeric) -> Numeric:
 
 
 detach.expand(same_order)
+detach.batch(leading)
 
 
 @op(
@@ -339,12 +386,16 @@ def copy(x: Numeric) -> Numeric:
 
 
 copy.expand(same_order)
+copy.batch(leading)
 
 
 @copy.vjp("x")
 def copy_wrt_x(g: Numeric) -> Numeric:
     """g."""
     return g
+
+
+copy.pushes("x")
 
 
 # -- axes exchanged, added and removed ---------------------------------------------------------------------------------
@@ -388,6 +439,9 @@ def swapaxes_types(x: ArrayType, *, axis1: int, axis2: int) -> ArrayType:
     return _viewed(x, np.swapaxes, axis1, axis2)
 
 
+swapaxes.batch(along("axis1", "axis2"))
+
+
 @swapaxes.expand
 def swapaxes_expansion(x: ArrayType, *, axis1: int, axis2: int) -> Expansion:
     """Each element is one of x, with two indices exchanged."""
@@ -398,6 +452,9 @@ def swapaxes_expansion(x: ArrayType, *, axis1: int, axis2: int) -> Expansion:
 def swapaxes_wrt_x(g: Numeric, axis1: int, axis2: int) -> Numeric:
     """g with the two axes exchanged."""
     return ops.swapaxes(g, axis1=axis1, axis2=axis2)
+
+
+swapaxes.pushes("x")
 
 
 @swapaxes.view
@@ -443,6 +500,9 @@ def moveaxis_types(x: ArrayType, *, source: Sizes, destination: Sizes) -> ArrayT
     return _viewed(x, np.moveaxis, source, destination)
 
 
+moveaxis.batch(along("source", "destination"))
+
+
 @moveaxis.expand
 def moveaxis_expansion(x: ArrayType, *, source: Sizes, destination: Sizes) -> Expansion:
     """Each element is one of x, with its index permuted."""
@@ -453,6 +513,9 @@ def moveaxis_expansion(x: ArrayType, *, source: Sizes, destination: Sizes) -> Ex
 def moveaxis_wrt_x(g: Numeric, source: Sizes, destination: Sizes) -> Numeric:
     """g with the axes moved back."""
     return ops.moveaxis(g, source=destination, destination=source)
+
+
+moveaxis.pushes("x")
 
 
 @moveaxis.view
@@ -480,6 +543,12 @@ def expand_dims_types(x: ArrayType, *, axis: Axis) -> ArrayType:
     return _viewed(x, np.expand_dims, axis)
 
 
+@expand_dims.batch
+def expand_dims_batched(batched: Any, x: Any, *, axis: Axis) -> Any:
+    one = expand_dims_types(ArrayType(x.shape[1:], x.dtype), axis=axis)
+    return ops.reshape(x, shape=(x.shape[0], *one.shape))
+
+
 expand_dims.expand(same_order)
 
 
@@ -487,6 +556,9 @@ expand_dims.expand(same_order)
 def expand_dims_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     """g in the shape of x."""
     return ops.reshape(g, shape=x_type.shape)
+
+
+expand_dims.pushes("x")
 
 
 @expand_dims.view
@@ -518,6 +590,12 @@ def squeeze_types(x: ArrayType, *, axis: Axis = None) -> ArrayType:
     return _viewed(x, np.squeeze, axis)
 
 
+@squeeze.batch
+def squeeze_batched(batched: Any, x: Any, *, axis: Axis) -> Any:
+    one = squeeze_types(ArrayType(x.shape[1:], x.dtype), axis=axis)
+    return ops.reshape(x, shape=(x.shape[0], *one.shape))
+
+
 squeeze.expand(same_order)
 
 
@@ -525,6 +603,9 @@ squeeze.expand(same_order)
 def squeeze_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     """g in the shape of x."""
     return ops.reshape(g, shape=x_type.shape)
+
+
+squeeze.pushes("x")
 
 
 @squeeze.view
@@ -562,6 +643,9 @@ def flatten_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return ops.reshape(g, shape=x_type.shape)
 
 
+flatten.pushes("x")
+
+
 @flatten.view
 def flatten_put(value: Numeric, x: Numeric) -> Numeric:
     """`value` in the shape of x."""
@@ -572,6 +656,11 @@ def flatten_put(value: Numeric, x: Numeric) -> Numeric:
 def flatten_types(x: ArrayType, *, start_axis: int = 0, end_axis: int = -1) -> ArrayType:
     """The shape of x with the axes from `start_axis` to `end_axis` joined."""
     return ArrayType(_flattened(x.shape, start_axis, end_axis), x.dtype)
+
+
+@flatten.batch
+def flatten_batched(batched: Any, x: Any, *, start_axis: int, end_axis: int) -> Any:
+    return ops.reshape(x, shape=(x.shape[0], *_flattened(x.shape[1:], start_axis, end_axis)))
 
 
 def _flattened(shape: tuple[int, ...], start_axis: int, end_axis: int) -> tuple[int, ...]:
@@ -609,6 +698,9 @@ def concatenate_wrt_xs(g: Any, xs_type: Any, axis: int) -> Any:
     return ops.split(g, sections=_ends([x.shape[axis] for x in xs_type])[:-1], axis=axis)
 
 
+concatenate.pushes("xs")
+
+
 @concatenate.types
 def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
     """Sizes along `axis` added up; all others must agree."""
@@ -623,6 +715,13 @@ def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
                 )
     total = sum(x.shape[along] for x in xs)
     return ArrayType((*first.shape[:along], total, *first.shape[along + 1 :]), _common_dtype(xs))
+
+
+@concatenate.batch
+def concatenate_batched(batched: Any, *xs: Any, axis: int) -> Any:
+    size = batch_size(batched, xs)
+    full = [x if one else spread(x, size) for x, one in zip(xs, batched, strict=True)]
+    return ops.concatenate(*full, axis=shifted(axis, full[0].ndim - 1))
 
 
 @concatenate.expand
@@ -669,6 +768,9 @@ def stack_wrt_xs(g: Numeric, xs_type: ArrayType, axis: int) -> Any:
     return tuple(ops.index(g, pattern=(*before, i)) for i in range(len(xs_type)))
 
 
+stack.pushes("xs")
+
+
 @stack.types
 def stack_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
     """The common shape with a new axis as long as there are operands."""
@@ -680,6 +782,13 @@ def stack_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
             )
     (along,) = normalize_axes(axis, first.ndim + 1)
     return ArrayType((*first.shape[:along], len(xs), *first.shape[along:]), _common_dtype(xs))
+
+
+@stack.batch
+def stack_batched(batched: Any, *xs: Any, axis: int) -> Any:
+    size = batch_size(batched, xs)
+    full = [x if one else spread(x, size) for x, one in zip(xs, batched, strict=True)]
+    return ops.stack(*full, axis=shifted(axis, full[0].ndim))
 
 
 @stack.expand
@@ -717,7 +826,11 @@ def _common_dtype(xs: tuple[ArrayType, ...]) -> np.dtype[Any]:
 
 
 def _refuse(name: str, options: dict[str, Any]) -> None:
-    given = [option for option, value in options.items() if value is not None]
+    given = [
+        name
+        for name, value in options.items()
+        if value is not None and (name, value) != ("casting", "same_kind")
+    ]
     if given:
         raise NumpyFunctionError(f"{name} on tensors does not take {', '.join(given)}")
 
@@ -762,6 +875,9 @@ def split_wrt_x(g: Any, axis: int) -> Any:
     return ops.concatenate(*g, axis=axis)
 
 
+split.pushes("x")
+
+
 @split.view
 def split_put(value: Numeric, x: Numeric, sections: int | Sequence[int], axis: int, output: int) -> Numeric:
     """x with `value` in place of one part."""
@@ -777,6 +893,9 @@ def split_types(x: ArrayType, *, sections: int | Sequence[int], axis: int = 0) -
     along = axis % x.ndim
     sizes = [stop - start for start, stop in pairwise(bounds)]
     return tuple(ArrayType((*x.shape[:along], size, *x.shape[along + 1 :]), x.dtype) for size in sizes)
+
+
+split.batch(along("axis"))
 
 
 def _bounds(shape: tuple[int, ...], sections: int | Sequence[int], axis: int) -> list[int]:
@@ -867,6 +986,12 @@ def pad_wrt_x(g: Numeric, x_type: ArrayType, pad_width: Numeric, mode: str) -> N
     return ops.scatter(g, *np.ix_(*origins), pattern=("array",) * len(origins), shape=x_type.shape)
 
 
+@pad.jvp("x")
+def pad_along_x(t: Numeric, pad_width: Any, mode: str) -> Numeric:
+    """t, with zeros where constants are."""
+    return ops.pad(t, pad_width=pad_width, mode=mode)
+
+
 def _padded(x: Numeric, widths: Any, mode: Any) -> Any:
     return np.pad(x, widths, mode=mode)
 
@@ -878,6 +1003,15 @@ def pad_types(
     """The shape of x with both widths added on each axis."""
     widths = _widths(x.shape, pad_width, mode)
     return ArrayType(tuple(size + sum(width) for size, width in zip(x.shape, widths, strict=True)), x.dtype)
+
+
+@pad.batch
+def pad_batched(batched: Any, x: Any, *, pad_width: Any, mode: str, constant_values: Any) -> Any:
+    widths = ((0, 0), *_widths(x.shape[1:], pad_width, mode))
+    if not isinstance(constant_values, int | float | complex | bool):  # like the widths, as NumPy takes them
+        pairs = np.broadcast_to(np.asarray(constant_values), (x.ndim - 1, 2)).tolist()
+        constant_values = ((0, 0), *map(tuple, pairs))
+    return ops.pad(x, pad_width=widths, mode=mode, constant_values=constant_values)
 
 
 @pad.expand
@@ -946,6 +1080,12 @@ def flip_wrt_x(g: Numeric, axis: Axis) -> Numeric:
     return ops.flip(g, axis=axis)
 
 
+flip.pushes("x")
+
+
+flip.batch(along("axis", unset="every axis"))
+
+
 @flip.view
 def flip_put(value: Numeric, x: Numeric, axis: Axis) -> Numeric:
     """`value`, flipped again."""
@@ -992,6 +1132,18 @@ def roll_wrt_x(g: Numeric, shift: Any, axis: Axis) -> Numeric:
     return ops.roll(g, shift=back, axis=axis)
 
 
+roll.pushes("x")
+
+
+@roll.batch
+def roll_batched(batched: Any, x: Any, *, shift: Any, axis: Axis) -> Any:
+    if axis is not None:
+        return ops.roll(x, shift=shift, axis=shifted(axis, x.ndim - 1))
+    flat = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:])))
+    by = sum(shift) if isinstance(shift, tuple) else shift
+    return ops.reshape(ops.roll(flat, shift=by, axis=1), shape=x.shape)
+
+
 @op(
     kind="shape",
     linear=("x",),
@@ -1018,11 +1170,20 @@ def tile_wrt_x(g: Numeric, x_type: ArrayType, reps: Sizes) -> Numeric:
     return ops.reshape(total, shape=x_type.shape)
 
 
+tile.pushes("x")
+
+
 @tile.types
 def tile_types(x: ArrayType, *, reps: Sizes) -> ArrayType:
     """The sizes of x times the repetitions, aligned at the last axis."""
     counts, sizes = _aligned(x.shape, reps)
     return ArrayType(tuple(count * size for count, size in zip(counts, sizes, strict=True)), x.dtype)
+
+
+@tile.batch
+def tile_batched(batched: Any, x: Any, *, reps: Any) -> Any:
+    counts, sizes = _aligned(x.shape[1:], reps)
+    return ops.tile(ops.reshape(x, shape=(x.shape[0], *sizes)), reps=(1, *counts))
 
 
 def _aligned(shape: tuple[int, ...], reps: Sizes) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -1077,6 +1238,9 @@ def repeat_wrt_x(g: Numeric, x_type: ArrayType, repeats: Numeric, axis: int | No
     return ops.reshape(ops.scatter(g, origins, pattern=pattern, shape=shape), shape=x_type.shape)
 
 
+repeat.pushes("x")
+
+
 @repeat.types
 def repeat_types(x: ArrayType, *, repeats: Numeric, axis: int | None = None) -> ArrayType:
     """The sizes of x, with the repetitions added up along `axis`; flattened where it is None."""
@@ -1089,6 +1253,13 @@ def repeat_types(x: ArrayType, *, repeats: Numeric, axis: int | None = None) -> 
         )
     size = counts[0] * shape[along] if len(counts) == 1 else sum(counts)
     return ArrayType((*shape[:along], size, *shape[along + 1 :]), x.dtype)
+
+
+@repeat.batch
+def repeat_batched(batched: Any, x: Any, *, repeats: Any, axis: int | None) -> Any:
+    if axis is None or x.ndim == 1:
+        x, axis = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:]))), 0
+    return ops.repeat(x, repeats=repeats, axis=shifted(axis, x.ndim - 1))
 
 
 @composite(numpy=np.tril, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 0.0], [3.0, 4.0]])])
