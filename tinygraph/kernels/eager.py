@@ -8,8 +8,9 @@ address: a call writes these and runs one native function. Rules that do anythin
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +64,25 @@ def set_eager_kernels(on: bool) -> None:
     _on = on
 
 
+class _Alone(threading.local):
+    """Whether this thread computes on NumPy alone."""
+
+    numpy = False
+
+
+_alone = _Alone()
+
+
+@contextmanager
+def numpy_alone() -> Iterator[None]:
+    """Within it this thread's eager ops run their forwards."""
+    before, _alone.numpy = _alone.numpy, True
+    try:
+        yield
+    finally:
+        _alone.numpy = before
+
+
 class _Left:
     """Says that NumPy serves an op on operands of some types."""
 
@@ -79,7 +99,7 @@ def run_eagerly(op: Op, values: Sequence[Any], settings: dict[str, Any]) -> Any:
     Raises:
         What the op's checks of its operands raise.
     """
-    if not _on or op.kind == _MOVES:
+    if not _on or op.kind == _MOVES or _alone.numpy:
         return None
     kinds: list[Any] = []
     for i, value in enumerate(values):
