@@ -1,7 +1,7 @@
-"""NumPy's BLAS on one thread while a plan runs: two pools of threads that wait for work by spinning slow each other down.
+"""NumPy's BLAS on one thread while a plan runs: two pools of threads that wait by spinning slow each other down.
 
-The library is asked by its own functions where it is the OpenBLAS of NumPy's wheels, by threadpoolctl where it is another
-one and that is installed, and left alone otherwise.
+The library is asked by its own functions where it is the OpenBLAS of NumPy's wheels, by threadpoolctl where it is
+another one and that is installed, and left alone otherwise.
 """
 
 from __future__ import annotations
