@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinygraph import kernels
 from tinygraph.analysis.pointwise import numpy_twin
 from tinygraph.core.node import Node
-from tinygraph.kernels.lowering import Array, Check, Layout, Layouts, Lowering, Types, calls_of
+from tinygraph.core.types import Array
+from tinygraph.kernels.lowering import Check, Layout, Layouts, Lowering, Types, calls_of
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 
 class BoundKernel(NamedTuple):
@@ -25,7 +29,7 @@ class BoundKernel(NamedTuple):
 
 
 def lower(
-    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Any
+    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Cpu
 ) -> Lowering | None:
     """A node's lowering for operands and results in these layouts, or None where it runs on NumPy.
 
@@ -33,7 +37,7 @@ def lower(
     """
     op = node.op
     if "program" in op.facts:
-        return Lowering(functools.partial(_bind_loop, op.facts["program"]), name="generated")
+        return Lowering(functools.partial(bind_loop, op.facts["program"]), name="generated")
     if op.lowering is None:
         return None
     types = Types(node.input_types, node.output_types)
@@ -42,7 +46,8 @@ def lower(
     return found
 
 
-def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: Any) -> Any:
+def bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: object) -> Any:
+    """A generated loop bound to its operands and results."""
     from tinygraph.kernels.elementwise import bind
 
     arrays = [np.asarray(one) for one in inputs]

@@ -22,9 +22,10 @@ from tinygraph.core.node import Key, Leaf, Node
 from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
+from tinygraph.core.types import Array
 from tinygraph.errors import OpError
 from tinygraph.kernels.blas import blas_on_one_thread
-from tinygraph.kernels.lowering import Array, Layout
+from tinygraph.kernels.lowering import Layout
 from tinygraph.kernels.threads import get_threads
 
 # What a step takes besides its arrays, machine code and the objects around it; and a node with its place. Measured.

@@ -22,6 +22,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.core.locks import Lock
+from tinygraph.core.types import Array
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.disk_cache import digest, shared_cache
 from tinygraph.kernels.emission import Code
@@ -29,7 +30,6 @@ from tinygraph.kernels.recent import Recent
 from tinygraph.kernels.requests import request_key
 
 P = ParamSpec("P")
-Array = np.ndarray[Any, Any]
 # the C library's mathematics that kernels may call, each for float64 and, with an f behind, float32
 LIBRARY_FUNCTIONS = (
     *("pow", "cbrt", "hypot", "sin", "cos", "tan", "asin", "acos", "atan", "atan2"),

@@ -61,7 +61,7 @@ class Recent:
                 self._values.move_to_end(key)
             return value
 
-    def put(self, key: Hashable, value: Any) -> list[Any]:
+    def put(self, key: Hashable, value: object) -> list[Any]:
         """Keep a value; returns those that were dropped for it."""
         dropped = []
         with self._lock.held:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.compiler.passes.look_through import seen_on
+from tinygraph.core.batching import rule_of
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import numpy_name
 from tinygraph.packages.card import Card, OperandCard
@@ -67,6 +68,7 @@ def make_card(
         type_rule=_type_rule(op) if isinstance(op, Op) else "those of its ops",
         kernel=when_compiled(op) if isinstance(op, Op) else "those of its ops",
         expansion=_expansion(op) if isinstance(op, Op) else "a group that opens into its ops",
+        vmap=_vmap(op) if isinstance(op, Op) else "those of its ops",
         laws=f"{len(applying) - len(report.broken)} of {len(applying)}",
         broken=report.broken,
         mutation="" if score is None else score.line,
@@ -194,6 +196,14 @@ def when_compiled(op: Op) -> str:
     if seen is not None:
         return f"looked through, so that it fuses: {seen.names}"
     return f"NumPy's {numpy_name(op.numpy_twin)}" if op.numpy_twin is not None else "its NumPy forward"
+
+
+def _vmap(op: Op) -> str:
+    if op.kind == "random":
+        return "refused: each example needs numbers of its own"
+    if op.batching is not None:
+        return "by a rule that it names"
+    return "one example after another" if rule_of(op) is None else f"by the rule of its kind, {op.kind}"
 
 
 def _expansion(op: Op) -> str:
