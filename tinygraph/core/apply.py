@@ -111,7 +111,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     if mode.capture is not None and tensors:
         return mode.capture.apply(op, operands, entries, settings)
     try:
-        out = None
+        out: Any = None
         if op.lowering is not None:
             for value in values:
                 if value.__class__ is _array_class and value.size >= _LARGE:

@@ -18,9 +18,9 @@ import numpy as np
 from tinygraph import kernels
 from tinygraph.core.locks import Lock
 from tinygraph.core.op import Op
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import Array, ArrayType, type_of
 from tinygraph.errors import SettingError
-from tinygraph.kernels.lowering import Array, Check, Layouts, Lowering, Types, calls_of, rows
+from tinygraph.kernels.lowering import Check, Layouts, Lowering, Types, calls_of, rows
 from tinygraph.kernels.program import ProgramBuilder
 from tinygraph.kernels.recent import Recent
 from tinygraph.kernels.threads import get_threads
@@ -239,7 +239,7 @@ def _relocated(
         if isinstance(call, Bound):
             for thread in range(threads):
                 begin = call.place_arguments(thread, threads, block, begin)
-    table = Table(calls, threads)
+    table = Table([call for call in calls if isinstance(call, Bound | Check)], threads)
     return _Relocatable(
         table, block, (np.array(places), np.array(which), behind), outputs, several, first.nbytes, fixed
     )

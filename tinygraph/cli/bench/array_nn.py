@@ -5,21 +5,23 @@ As much of PyTorch's `nn` as `workloads.py` uses. A model is called like any oth
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 
-class Place(NamedTuple):
+class HeldArray(NamedTuple):
     """Where a model keeps an array."""
 
     owner: Any
     name: str
 
 
-class Module:
+class ArrayModule:
     """Something with parts and a `forward`."""
 
     training = True
@@ -31,10 +33,10 @@ class Module:
         raise NotImplementedError
 
 
-class Sequential(Module):
+class ArraySequence(ArrayModule):
     """Parts one after the other."""
 
-    def __init__(self, *parts: Module) -> None:
+    def __init__(self, *parts: ArrayModule) -> None:
         for i, part in enumerate(parts):
             setattr(self, str(i), part)
         self._parts = parts
@@ -45,13 +47,13 @@ class Sequential(Module):
         return x
 
 
-def places(module: Module, prefix: str = "") -> Iterator[tuple[str, Place]]:
+def places(module: ArrayModule, prefix: str = "") -> Iterator[tuple[str, HeldArray]]:
     """The arrays of a model by the names that PyTorch gives them; those of buffers as well."""
     for name, value in vars(module).items():
-        if isinstance(value, Module):
+        if isinstance(value, ArrayModule):
             yield from places(value, f"{prefix}{name}.")
         elif isinstance(value, np.ndarray):
-            yield prefix + name, Place(module, name)
+            yield prefix + name, HeldArray(module, name)
 
 
 def layers(
@@ -65,14 +67,14 @@ def layers(
         pool: images, size -> images of maxima.
     """
 
-    class Linear(Module):
+    class ArrayLinear(ArrayModule):
         def __init__(self, inputs: int, outputs: int) -> None:
             self.weight, self.bias = np.zeros((outputs, inputs)), np.zeros(outputs)
 
         def forward(self, x: Any) -> Any:
             return x @ self.weight.T + self.bias
 
-    class Conv2d(Module):
+    class ArrayConvolution(ArrayModule):
         def __init__(
             self,
             inputs: int,
@@ -95,13 +97,13 @@ def layers(
             out = convolve(x, self.weight, *self._settings)
             return out + self.bias.reshape(-1, 1, 1) if hasattr(self, "bias") else out
 
-    class BatchNorm2d(Module):
+    class ArrayBatchNorm(ArrayModule):
         def __init__(self, channels: int) -> None:
             self.weight, self.bias = np.ones(channels), np.zeros(channels)
             self.running_mean, self.running_var = np.zeros(channels), np.ones(channels)
 
         def forward(self, x: Any) -> Any:
-            if Module.training:
+            if ArrayModule.training:
                 mean = x.mean(axis=(0, 2, 3), keepdims=True)
                 variance = ((x - mean) ** 2).mean(axis=(0, 2, 3), keepdims=True)
             else:
@@ -109,7 +111,7 @@ def layers(
             scaled = (x - mean) / xp.sqrt(variance + 1e-5)
             return scaled * self.weight.reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
 
-    class LayerNorm(Module):
+    class ArrayLayerNorm(ArrayModule):
         def __init__(self, width: int) -> None:
             self.weight, self.bias = np.ones(width), np.zeros(width)
 
@@ -119,16 +121,16 @@ def layers(
             return centered / xp.sqrt(variance + 1e-5) * self.weight + self.bias
 
     def of(function: Callable[[Any], Any]) -> Any:
-        class Layer(Module):
+        class FunctionLayer(ArrayModule):
             def __init__(self, *sizes: int, dim: int = -1) -> None:
                 self._sizes = sizes
 
             def forward(self, x: Any) -> Any:
                 return function(x)
 
-        return Layer
+        return FunctionLayer
 
-    class MaxPool2d(Module):
+    class ArrayMaxPool(ArrayModule):
         def __init__(self, size: int) -> None:
             self._size = size
 
@@ -141,13 +143,10 @@ def layers(
         shares = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
         return shares / xp.sum(shares, axis=-1, keepdims=True)
 
-    class Names:
-        pass
-
-    names: Any = Names()
-    names.Module, names.Sequential = Module, Sequential
-    names.Linear, names.Conv2d, names.BatchNorm2d = Linear, Conv2d, BatchNorm2d
-    names.LayerNorm, names.MaxPool2d = LayerNorm, MaxPool2d
+    names = SimpleNamespace()
+    names.Module, names.Sequential = ArrayModule, ArraySequence
+    names.Linear, names.Conv2d, names.BatchNorm2d = ArrayLinear, ArrayConvolution, ArrayBatchNorm
+    names.LayerNorm, names.MaxPool2d = ArrayLayerNorm, ArrayMaxPool
     names.ReLU, names.Identity = of(lambda x: xp.maximum(x, 0)), of(lambda x: x)
     names.Flatten = of(lambda x: x.reshape(len(x), -1))
     names.AdaptiveAvgPool2d = of(lambda x: x.mean(axis=(2, 3), keepdims=True))
@@ -157,11 +156,8 @@ def layers(
 
 
 def _erf(xp: Any) -> Callable[[Any], Any]:
-    if xp.__name__.startswith("jax"):
-        from jax.scipy.special import erf
-    else:
-        from autograd.scipy.special import erf
-    found: Callable[[Any], Any] = erf
+    package = "jax" if xp.__name__.startswith("jax") else "autograd"
+    found: Callable[[Any], Any] = importlib.import_module(f"{package}.scipy.special").erf
     return found
 
 

@@ -100,7 +100,7 @@ def _on_arrays(
         from tinygraph.cli.bench import array_nn
 
         xp, convolve, pool = names["functions"]()
-        array_nn.Module.training = trains
+        array_nn.ArrayModule.training = trains
         model = workload.build(array_nn.layers(xp, convolve, pool))
         ours = our_model(workload).state_dict()
         places = dict(array_nn.places(model))

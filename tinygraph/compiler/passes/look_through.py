@@ -53,7 +53,9 @@ def look_through(graph: Graph) -> Graph:
         if seen is None:
             return None
         given = [entry for entry in inputs if is_recorded(entry) or isinstance(entry, np.ndarray)]
-        stands = {id(leaf): [entry] for leaf, entry in zip(seen.graph.inputs, given, strict=True)}
+        stands: dict[int, Sequence[Any]] = {
+            id(leaf): [entry] for leaf, entry in zip(seen.graph.inputs, given, strict=True)
+        }
         for one in seen.graph.nodes:
             if not isinstance(one, Leaf):
                 operands = tuple(_now(entry, stands) for entry in one.inputs)
