@@ -52,15 +52,13 @@ _new: Any = object.__new__
 
 
 def apply(op: Op, *operands: Any, **settings: Any) -> Any:
-    """Apply an op to arrays and tensors: arrays if every operand is one, else tensors; a tuple for several outputs.
-
-    Raises ShapeError, DTypeError, SettingError or OpError, naming the op, its operands and where they came from.
-    """
+    """Apply an op: arrays if every operand is one, else tensors; a tuple for several outputs. Errors name operands."""
     mode = modes.current
     if mode.capture is not None and (hook := hook_that_may_rest()) is not None and _is_own(op, operands):
         return _resting(hook, op, operands, settings)
     values: list[Any] = []
     entries: list[Any] = []
+    entry: object
     # bit i: operand i is recorded and may want a gradient; is a leaf, whose value may be written later; is an array
     # that is nobody's, and may be written unseen
     mask = leaves = plain = tensors = 0
