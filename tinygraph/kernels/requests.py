@@ -68,7 +68,7 @@ def _words(value: Any) -> Iterator[str]:
 def _op_words(op: Op) -> str:
     """What a built-in op emits, by the name of its rule."""
     emission = op.emission
-    if op.package != BUILTIN_PACKAGE or emission is None:
+    if op.package != BUILTIN_PACKAGE or emission is None or emission.rule is None:
         raise NotPlain
     rule = emission.rule
     module = sys.modules.get(rule.__module__)
