@@ -51,7 +51,7 @@ _array_class = np.ndarray
 _new: Any = object.__new__
 
 
-def apply(op: Op, *operands: Any, **settings: Any) -> Any:
+def apply(op: Op, *operands: Any, **settings: object) -> Any:
     """Apply an op: arrays if every operand is one, else tensors; a tuple for several outputs. Errors name operands."""
     mode = modes.current
     if mode.capture is not None and (hook := hook_that_may_rest()) is not None and _is_own(op, operands):

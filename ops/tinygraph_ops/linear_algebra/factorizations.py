@@ -57,7 +57,7 @@ def hermitian(x: Any, *, lower: bool = True) -> Any:
 
 
 @hermitian.vjp("x")
-def hermitian_wrt_x(g: Any) -> Any:
+def hermitian_wrt_x(g: Numeric) -> Any:
     return (g + adjoint(g)) * 0.5
 
 
@@ -103,7 +103,7 @@ def cholesky_types(x: ArrayType) -> ArrayType:
     ],
     error_samples=[_OBLONG],
 )
-def eigh(x: Any) -> Any:
+def eigh(x: Numeric) -> Any:
     """Eigenvalues w, ascending, and eigenvectors V of Hermitian matrices, of which the lower triangle is read.
 
     The gradient (Giles, 2008) is V (diag G_w + F ∘ VᴴG_V) Vᴴ with F_ij = 1 / (w_j - w_i).
@@ -135,7 +135,7 @@ def eigh_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     ],
     error_samples=[_OBLONG],
 )
-def eig(x: Any) -> Any:
+def eig(x: Numeric) -> Any:
     """Eigenvalues w and eigenvectors V of square matrices, complex always; each vector has length 1, its largest
     component real, as LAPACK has them.
 
@@ -181,7 +181,7 @@ def eig_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
         Sample([[1.0, 0.5, 3.0], [2.0, -1.0, 0.25]]),
     ],
 )
-def svd(x: Any) -> Any:
+def svd(x: Numeric) -> Any:
     """U, s and Vᴴ of X = U diag(s) Vᴴ, singular values descending, as many vectors as values.
 
     The gradient (Townsend, 2016; Wan and Zhang, 2019) is U (F ∘ [UᴴG_U] S + S (F ∘ [VᴴG_V]) + diag G_s) Vᴴ, where
@@ -235,7 +235,7 @@ def svd_types(x: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
     ],
     error_samples=[ErrorSample([[1.0, 2.0, 3.0]], error=ShapeError, match="wide")],
 )
-def qr(x: Any) -> Any:
+def qr(x: Numeric) -> Any:
     """Q with orthonormal columns and the triangular R of X = Q R, for X at least as tall as wide.
 
     The gradient (Walter and Lehmann, 2018) is (G_Q + Q M) R⁻ᴴ with the Hermitian M whose upper triangle is that of

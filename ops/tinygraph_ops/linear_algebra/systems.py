@@ -40,7 +40,7 @@ def inv(x: Numeric) -> Numeric:
 
 
 @inv.vjp("x")
-def inv_wrt_x(g: Numeric, out: Any) -> Numeric:
+def inv_wrt_x(g: Numeric, out: object) -> Numeric:
     return -(transposed(out) @ g @ transposed(out))
 
 
@@ -68,7 +68,7 @@ def solve(a: Numeric, b: Numeric) -> Numeric:
 
 
 @solve.vjp("a", "b")
-def solve_wrt_both(g: Numeric, a: Any, out: Any) -> Any:
+def solve_wrt_both(g: Numeric, a: Numeric, out: object) -> Any:
     back = ops.solve(transposed(a), g)
     return -(back @ transposed(out)), back
 
@@ -152,7 +152,7 @@ def cofactors_types(x: ArrayType) -> ArrayType:
         Sample(_Z, _Z),
     ],
 )
-def cofactors_along(x: Any, direction: Any) -> Any:
+def cofactors_along(x: Numeric, direction: object) -> Any:
     """How the cofactors of X change along T: the second derivatives of the determinant, symmetric in T and G.
 
     Along X the gradient holds where X has an inverse Z: with φ = det (tr ZT tr ZG - tr ZTZG) it is
@@ -167,7 +167,7 @@ def cofactors_along_wrt_direction(g: Numeric, x: Numeric) -> Numeric:
 
 
 @cofactors_along.vjp("x")
-def cofactors_along_wrt_x(g: Any, x: Any, direction: Any) -> Any:
+def cofactors_along_wrt_x(g: Numeric, x: Numeric, direction: object) -> Any:
     z, whole = ops.inv(x), matrices(ops.det(x))
     zt, zg = z @ direction, z @ g
     trace_t, trace_g = (matrices(ops.trace(one, axis1=-2, axis2=-1)) for one in (zt, zg))
@@ -184,7 +184,7 @@ def cofactors_along_types(x: ArrayType, direction: ArrayType) -> ArrayType:
     return ArrayType(x.shape, np.result_type(result_dtype(np.linalg.inv, x), direction.dtype))
 
 
-def _rotated(x: Any, direction: Any) -> Any:
+def _rotated(x: Numeric, direction: object) -> Any:
     """The cofactors of X, or how they change along a direction, found where X is diagonal."""
     u, s, vh = np.linalg.svd(x)
     size = s.shape[-1]
@@ -211,7 +211,7 @@ def _rotated(x: Any, direction: Any) -> Any:
     ],
     error_samples=[_OBLONG],
 )
-def slogdet(x: Any) -> Any:
+def slogdet(x: Numeric) -> Any:
     """Sign and log |det X|, two outputs;  gradients are X⁻ᵀ times g of the logarithm, plus i Im(g sign)."""
     sign, logarithm = np.linalg.slogdet(x)
     return sign, logarithm
@@ -243,7 +243,7 @@ def slogdet_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
         Sample([[1.0j, 2.0], [0.5, -1.0], [1.0, 1.0]]),
     ],
 )
-def pinv(x: Any, *, rcond: float | None = None) -> Any:
+def pinv(x: Numeric, *, rcond: float | None = None) -> Any:
     """The Moore-Penrose inverse P, of which singular values up to rcond times the largest are left out.
 
     With the rank fixed (Golub and Pereyra, 1973) dP = -P dX P + (1 - P X) dXᴴ PᴴP + P Pᴴ dXᴴ (1 - X P).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -131,7 +132,13 @@ def cross_entropy_types(
 
 @cross_entropy.batch
 def cross_entropy_batched(
-    batched: Any, logits: Any, labels: Any, *, ignore_index: int, reduction: str, **settings: Any
+    batched: Sequence[bool],
+    logits: Numeric,
+    labels: Numeric,
+    *,
+    ignore_index: int,
+    reduction: str,
+    **settings: object,
 ) -> Any:
     """The losses of all examples' positions, then reduced example by example."""
     size = batch_size(batched, (logits, labels))
@@ -281,14 +288,14 @@ def cross_entropy_gradient_types(
 
 @cross_entropy_gradient.batch
 def cross_entropy_gradient_batched(
-    batched: Any,
-    cotangent: Any,
-    logits: Any,
-    labels: Any,
+    batched: Sequence[bool],
+    cotangent: Numeric,
+    logits: Numeric,
+    labels: Numeric,
     *,
     ignore_index: int,
     reduction: str,
-    **settings: Any,
+    **settings: object,
 ) -> Any:
     """The gradient without reduction, of a cotangent for each position."""
     given = (cotangent, logits, labels)
@@ -496,7 +503,7 @@ def class_target_types(
 
 
 @class_target.batch
-def class_target_batched(batched: Any, labels: Any, **settings: Any) -> Any:
+def class_target_batched(batched: Sequence[bool], labels: Numeric, **settings: object) -> Any:
     several = labels.ndim > 1
     found = class_target(_joined(labels) if several else labels, **settings)
     return parted(found, labels.shape[0]) if several else found
