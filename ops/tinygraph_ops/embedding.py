@@ -170,6 +170,7 @@ def scatter_rows_types(values: ArrayType, indices: ArrayType, *, rows: int) -> A
 
 @scatter_rows.batch
 def scatter_rows_batched(batched: Any, values: Any, indices: Any, *, rows: int) -> Any:
+    """One scatter into the rows of all examples, one after another."""
     size = batch_size(batched, (values, indices))
     values, indices = (
         x if one else spread(x, size) for x, one in zip((values, indices), batched, strict=True)

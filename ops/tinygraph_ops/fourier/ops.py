@@ -43,11 +43,13 @@ def fft(x: Numeric, *, axes: Any = (-1,), inverse: bool = False, norm: str = "ba
 
 @fft.vjp("x")
 def fft_wrt_x(g: Numeric, axes: object, inverse: bool, norm: str) -> Numeric:
+    """The same transform of g: its matrix is symmetric."""
     return ops.fft(g, axes=axes, inverse=inverse, norm=norm)
 
 
 @fft.types
 def fft_types(x: Any, *, axes: Any = (-1,), inverse: bool = False, norm: str = "backward") -> ArrayType:
+    """The shape of x, in a complex dtype."""
     _require_norm(norm)
     normalize_axes(axes, x.ndim)
     return ArrayType(x.shape, _dtype(x))
@@ -81,6 +83,7 @@ def rfft_wrt_x(g: Numeric, x_type: ArrayType, axis: int, norm: str) -> Any:
 
 @rfft.types
 def rfft_types(x: Numeric, *, axis: int = -1, norm: str = "backward") -> ArrayType:
+    """The shape of x with n // 2 + 1 numbers along `axis`, complex."""
     _require_norm(norm)
     (along,) = normalize_axes(axis, x.ndim)
     shape = list(x.shape)
@@ -120,6 +123,7 @@ def irfft_wrt_x(g: Numeric, x_type: ArrayType, n: int, axis: int, norm: str) -> 
 
 @irfft.types
 def irfft_types(x: Numeric, *, n: int, axis: int = -1, norm: str = "backward") -> ArrayType:
+    """The shape of x with n numbers along `axis`, real."""
     _require_norm(norm)
     (along,) = normalize_axes(axis, x.ndim)
     if x.shape[along] != n // 2 + 1:

@@ -58,11 +58,13 @@ def hermitian(x: Any, *, lower: bool = True) -> Any:
 
 @hermitian.vjp("x")
 def hermitian_wrt_x(g: Numeric) -> Any:
+    """(g + gᴴ) / 2."""
     return (g + adjoint(g)) * 0.5
 
 
 @hermitian.types
 def hermitian_types(x: ArrayType, *, lower: bool = True) -> ArrayType:
+    """The type of x, whose matrices must be square."""
     require_square(x)
     return x
 
@@ -91,6 +93,7 @@ def cholesky_wrt_x(g: Numeric, out: Any) -> Any:
 
 @cholesky.types
 def cholesky_types(x: ArrayType) -> ArrayType:
+    """The shape of x, whose matrices must be square."""
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.cholesky, x))
 
@@ -121,6 +124,7 @@ def eigh_wrt_x(g: Any, out: Any) -> Any:
 
 @eigh.types
 def eigh_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
+    """Real values, one for each row, and vectors in the shape of x."""
     require_square(x)
     dtype = result_dtype(np.linalg.cholesky, x)
     return ArrayType(x.shape[:-1], np.empty(0, dtype).real.dtype), ArrayType(x.shape, dtype)
@@ -165,6 +169,7 @@ def eig_wrt_x(g: Any, out: Any) -> Any:
 
 @eig.types
 def eig_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
+    """Complex values, one for each row, and vectors in the shape of x."""
     require_square(x)
     dtype = np.result_type(result_dtype(np.linalg.inv, x), np.complex64)
     return ArrayType(x.shape[:-1], dtype), ArrayType(x.shape, dtype)
@@ -216,6 +221,7 @@ def svd_wrt_x(g: Any, out: Any) -> Any:
 
 @svd.types
 def svd_types(x: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
+    """U, the real singular values and Vᴴ, as many columns, values and rows as the shorter side has."""
     require_matrix(x)
     (*stack, rows, columns), dtype = x.shape, result_dtype(np.linalg.pinv, x)
     count = min(rows, columns)

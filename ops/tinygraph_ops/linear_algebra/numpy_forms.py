@@ -21,6 +21,7 @@ form(_linalg.tensordot)(np.tensordot)
 
 @form(_linalg.outer)
 def outer(x1: Any, x2: Any, /) -> Any:
+    """`np.linalg.outer` of two vectors."""
     x1, x2 = operand(x1), operand(x2)
     if x1.ndim != 1 or x2.ndim != 1:
         raise ValueError("Input arrays must be one-dimensional")
@@ -34,6 +35,7 @@ def diagonal(x: Numeric, /, *, offset: int = 0) -> Any:
 
 @form(_linalg.trace)
 def trace(x: Numeric, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Any:
+    """`np.linalg.trace`, over the last two axes."""
     return np.trace(x if dtype is None else x.astype(dtype), offset, -2, -1)
 
 
@@ -67,11 +69,13 @@ def cross_of_three(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 
 @form(_linalg.inv)
 def inv(a: Numeric) -> Any:
+    """`np.linalg.inv`."""
     return ops.inv(operand(a))
 
 
 @form(_linalg.solve)
 def solve(a: Numeric, b: Numeric) -> Any:
+    """`np.linalg.solve`: a vector b is one column."""
     a, b = operand(a), operand(b)
     return ops.solve(a, b[:, None])[..., 0] if b.ndim == 1 else ops.solve(a, b)
 
@@ -170,12 +174,14 @@ def multi_dot(arrays: Any, *, out: object = None) -> Any:
 
 @form(_linalg.cholesky)
 def cholesky(a: Numeric, /, *, upper: bool = False) -> Any:
+    """`np.linalg.cholesky`, which reads one triangle."""
     found = ops.cholesky(ops.hermitian(operand(a), lower=not upper))
     return np.conj(np.swapaxes(found, -1, -2)) if upper else found
 
 
 @form(_linalg.eigh)
 def eigh(a: Numeric, UPLO: str = "L") -> Any:
+    """`np.linalg.eigh`, which reads the triangle that UPLO names."""
     return _Eigh(*ops.eigh(ops.hermitian(operand(a), lower=UPLO.upper() == "L")))
 
 

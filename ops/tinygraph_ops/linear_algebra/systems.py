@@ -41,11 +41,13 @@ def inv(x: Numeric) -> Numeric:
 
 @inv.vjp("x")
 def inv_wrt_x(g: Numeric, out: object) -> Numeric:
+    """-x⁻ᵀ g x⁻ᵀ, with the inverse taken from the output."""
     return -(transposed(out) @ g @ transposed(out))
 
 
 @inv.types
 def inv_types(x: ArrayType) -> ArrayType:
+    """The shape of x, whose matrices must be square."""
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.inv, x))
 
@@ -75,6 +77,7 @@ def solve_wrt_both(g: Numeric, a: Numeric, out: object) -> Any:
 
 @solve.types
 def solve_types(a: ArrayType, b: ArrayType) -> ArrayType:
+    """The shape of b, its stack broadcast with that of a."""
     size = require_square(a)
     require_matrix(b)
     if b.shape[-2] != size:
@@ -103,11 +106,13 @@ def det(x: Numeric) -> Numeric:
 
 @det.vjp("x")
 def det_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g times the cofactors of x, which a singular matrix has too."""
     return matrices(g) * ops.cofactors(x)
 
 
 @det.types
 def det_types(x: ArrayType) -> ArrayType:
+    """One number for each matrix."""
     require_square(x)
     return ArrayType(x.shape[:-2], result_dtype(np.linalg.det, x))
 
@@ -219,6 +224,7 @@ def slogdet(x: Numeric) -> Any:
 
 @slogdet.vjp("x")
 def slogdet_wrt_x(g: Any, x: Numeric, out: Any) -> Any:
+    """g₂ x⁻ᵀ, and for complex x the slope of the sign besides."""
     factor = matrices(g[1])
     if x.dtype.kind == "c":
         factor = factor + 1j * matrices(ops.imag(g[0] * out[0]))

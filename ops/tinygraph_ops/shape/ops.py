@@ -131,6 +131,7 @@ def reshape_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
 
 @reshape.batch
 def reshape_batched(batched: Sequence[bool], x: Numeric, *, shape: object) -> Any:
+    """Each example in the new shape, the batch axis left in front."""
     one = reshape_types(ArrayType(x.shape[1:], x.dtype), shape=shape)
     return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
@@ -191,6 +192,7 @@ def transpose_types(x: ArrayType, *, axes: tuple[int, ...] | None = None) -> Arr
 
 @transpose.batch
 def transpose_batched(batched: Sequence[bool], x: Numeric, *, axes: tuple[int, ...] | None) -> Any:
+    """Each example with its axes in order, the batch axis left in front."""
     order = range(x.ndim - 1)[::-1] if axes is None else axes
     return ops.transpose(x, axes=(0, *shifted(tuple(order), x.ndim - 1)))
 
@@ -680,6 +682,7 @@ def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
 
 @concatenate.batch
 def concatenate_batched(batched: Any, *xs: Any, axis: int) -> Any:
+    """The examples of all operands joined; those without a batch axis are repeated for each."""
     size = batch_size(batched, xs)
     full = [x if one else spread(x, size) for x, one in zip(xs, batched, strict=True)]
     return ops.concatenate(*full, axis=shifted(axis, full[0].ndim - 1))
@@ -1082,6 +1085,7 @@ def roll_wrt_x(g: Numeric, shift: Any, axis: Axis) -> Numeric:
 
 @roll.batch
 def roll_batched(batched: Sequence[bool], x: Numeric, *, shift: object, axis: Axis) -> Any:
+    """Each example rolled by itself, flattened first where `axis` is None."""
     if axis is not None:
         return ops.roll(x, shift=shift, axis=shifted(axis, x.ndim - 1))
     flat = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:])))
