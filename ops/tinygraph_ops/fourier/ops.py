@@ -16,6 +16,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     normalize_axes,
     op,
     ops,
@@ -55,6 +56,9 @@ def fft_types(x: Any, *, axes: Any = (-1,), inverse: bool = False, norm: str = "
     return ArrayType(x.shape, _dtype(x))
 
 
+fft.batch(along("axes"))
+
+
 @op(
     kind="other",
     linear=("x",),
@@ -89,6 +93,9 @@ def rfft_types(x: Numeric, *, axis: int = -1, norm: str = "backward") -> ArrayTy
     shape = list(x.shape)
     shape[along] = shape[along] // 2 + 1
     return ArrayType(tuple(shape), _dtype(x))
+
+
+rfft.batch(along("axis"))
 
 
 @op(
@@ -133,6 +140,9 @@ def irfft_types(x: Numeric, *, n: int, axis: int = -1, norm: str = "backward") -
     shape = list(x.shape)
     shape[along] = n
     return ArrayType(tuple(shape), np.empty(0, _dtype(x)).real.dtype)
+
+
+irfft.batch(along("axis"))
 
 
 def _require_norm(norm: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, op, ops
+from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, op, ops, stacked
 from tinygraph_ops.linear_algebra.matrices import (
     adjoint,
     conjugate,
@@ -69,6 +69,9 @@ def hermitian_types(x: ArrayType, *, lower: bool = True) -> ArrayType:
     return x
 
 
+hermitian.batch(stacked)
+
+
 @op(
     kind="other",
     samples=[
@@ -96,6 +99,9 @@ def cholesky_types(x: ArrayType) -> ArrayType:
     """The shape of x, whose matrices must be square."""
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.cholesky, x))
+
+
+cholesky.batch(stacked)
 
 
 @op(
@@ -128,6 +134,9 @@ def eigh_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     require_square(x)
     dtype = result_dtype(np.linalg.cholesky, x)
     return ArrayType(x.shape[:-1], np.empty(0, dtype).real.dtype), ArrayType(x.shape, dtype)
+
+
+eigh.batch(stacked)
 
 
 @op(
@@ -173,6 +182,9 @@ def eig_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     require_square(x)
     dtype = np.result_type(result_dtype(np.linalg.inv, x), np.complex64)
     return ArrayType(x.shape[:-1], dtype), ArrayType(x.shape, dtype)
+
+
+eig.batch(stacked)
 
 
 @op(
@@ -232,6 +244,9 @@ def svd_types(x: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
     )
 
 
+svd.batch(stacked)
+
+
 @op(
     kind="other",
     samples=[
@@ -270,3 +285,6 @@ def qr_types(x: Any) -> tuple[ArrayType, ArrayType]:
         raise ShapeError(f"x is wide, of shape {x.shape}: factorize its first {rows} columns")
     dtype = result_dtype(np.linalg.inv, ArrayType(x.shape, x.dtype))
     return ArrayType(x.shape, dtype), ArrayType((*stack, columns, columns), dtype)
+
+
+qr.batch(stacked)

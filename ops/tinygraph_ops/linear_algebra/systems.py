@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, broadcast_shapes, op, ops
+from tinygraph.plugin import (
+    ArrayType,
+    ErrorSample,
+    Numeric,
+    Sample,
+    ShapeError,
+    broadcast_shapes,
+    op,
+    ops,
+    stacked,
+)
 from tinygraph_ops.linear_algebra.matrices import (
     adjoint,
     conjugate,
@@ -52,6 +62,9 @@ def inv_types(x: ArrayType) -> ArrayType:
     return ArrayType(x.shape, result_dtype(np.linalg.inv, x))
 
 
+inv.batch(stacked)
+
+
 @op(
     kind="other",
     linear=("b",),
@@ -86,6 +99,9 @@ def solve_types(a: ArrayType, b: ArrayType) -> ArrayType:
     return ArrayType((*stack, *b.shape[-2:]), result_dtype(np.linalg.solve, a, b))
 
 
+solve.batch(stacked)
+
+
 # -- determinants ------------------------------------------------------------------------------------------------------
 
 
@@ -117,6 +133,9 @@ def det_types(x: ArrayType) -> ArrayType:
     return ArrayType(x.shape[:-2], result_dtype(np.linalg.det, x))
 
 
+det.batch(stacked)
+
+
 @op(
     kind="other",
     samples=[
@@ -146,6 +165,9 @@ def cofactors_wrt_x(g: Numeric, x: Numeric) -> Numeric:
 def cofactors_types(x: ArrayType) -> ArrayType:
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.inv, x))
+
+
+cofactors.batch(stacked)
 
 
 @op(
@@ -189,7 +211,10 @@ def cofactors_along_types(x: ArrayType, direction: ArrayType) -> ArrayType:
     return ArrayType(x.shape, np.result_type(result_dtype(np.linalg.inv, x), direction.dtype))
 
 
-def _rotated(x: Numeric, direction: object) -> Any:
+cofactors_along.batch(stacked)
+
+
+def _rotated(x: Any, direction: Any) -> Any:
     """The cofactors of X, or how they change along a direction, found where X is diagonal."""
     u, s, vh = np.linalg.svd(x)
     size = s.shape[-1]
@@ -238,6 +263,9 @@ def slogdet_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     return ArrayType(x.shape[:-2], dtype), ArrayType(x.shape[:-2], np.empty(0, dtype).real.dtype)
 
 
+slogdet.batch(stacked)
+
+
 # -- pseudo-inverses ---------------------------------------------------------------------------------------------------
 
 
@@ -273,3 +301,6 @@ def pinv_wrt_x(g: Numeric, x: Any, out: Any) -> Any:
 def pinv_types(x: ArrayType, *, rcond: float | None = None) -> ArrayType:
     require_matrix(x)
     return ArrayType((*x.shape[:-2], x.shape[-1], x.shape[-2]), result_dtype(np.linalg.pinv, x))
+
+
+pinv.batch(stacked)
