@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.analysis.arena import Lifetime
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import BoundKernel
 from tinygraph.core.graph import Graph
@@ -72,6 +73,7 @@ class Plan:
         steps: the kernel calls, in order.
         arrays: where each value lies, by its key.
         arena: the memory of all intermediate values and of the kernels' scratch; `arena_bytes` of it are used.
+        scratch: what kernels asked for besides, each for as long as its node runs.
         elsewhere: arrays outside the arena that steps write: states, and gradients that `.grad` holds.
         inputs: where the graph's inputs are copied to.
         states: the other leaves, each with the array that it lives in.
@@ -91,6 +93,7 @@ class Plan:
     arrays: Mapping[Key, Array]
     arena: Array
     arena_bytes: int
+    scratch: tuple[Lifetime, ...]
     elsewhere: tuple[Array, ...]
     inputs: tuple[Array, ...]
     states: tuple[tuple[Leaf, Array], ...]

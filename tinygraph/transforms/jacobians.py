@@ -126,7 +126,7 @@ def _jacobian(
     pattern = None if sparsity is None else Sparsity(sparsity)
 
     @functools.wraps(function)
-    def matrix(*args: Any, **kwargs: Any) -> Any:
+    def matrix(*args: Any, **kwargs: object) -> Any:
         chosen = Chosen(function, argnums, args, kwargs, transform)
         linear = Pushed(chosen.rest, chosen.values, transform, names=chosen.names, has_aux=has_aux)
         if not linear.outputs:
@@ -362,7 +362,7 @@ def hvp(
         return jvp(grad(function, every), primals, tangents)[1]
 
     @functools.wraps(function)
-    def product(*args: Any, **kwargs: Any) -> Any:
+    def product(*args: Any, **kwargs: object) -> Any:
         if len(args) < 2:
             raise SettingError("hvp(f) gives a function of f's arguments and, last, the vector")
         *given, vector = args

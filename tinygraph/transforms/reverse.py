@@ -162,7 +162,7 @@ def value_and_grad(
     argnums = renamed(argnums, argnum)
 
     @functools.wraps(function)
-    def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    def with_gradient(*args: Any, **kwargs: object) -> tuple[Any, Any]:
         linear, gradient = _gradient(function, argnums, has_aux, args, kwargs)
         return ((linear.value(), linear.aux) if has_aux else linear.value()), gradient
 
@@ -233,7 +233,7 @@ def grad(
     argnums = renamed(argnums, argnum)
 
     @functools.wraps(function)
-    def gradient(*args: Any, **kwargs: Any) -> Any:
+    def gradient(*args: Any, **kwargs: object) -> Any:
         linear, found = _gradient(function, argnums, has_aux, args, kwargs)
         return (found, linear.aux) if has_aux else found
 
@@ -259,7 +259,7 @@ def elementwise_grad(
     argnums = renamed(argnums, argnum)
 
     @functools.wraps(function)
-    def slopes(*args: Any, **kwargs: Any) -> Any:
+    def slopes(*args: Any, **kwargs: object) -> Any:
         chosen = Chosen(function, argnums, args, kwargs, "elementwise_grad")
         linear = Linearized(
             chosen.rest, chosen.values, "elementwise_grad", names=chosen.names, has_aux=has_aux

@@ -1,6 +1,7 @@
 """Products that sum over shared axes: matmul, einsum, and what is composed of them. Elementwise products are in
 `arithmetic.py`, convolution in `convolution.py`."""
 
+from collections.abc import Sequence
 from math import prod
 from string import ascii_letters
 from typing import Any
@@ -112,7 +113,7 @@ def matmul_types(x: ArrayType, y: ArrayType) -> ArrayType:
 
 
 @matmul.batch
-def matmul_batched(batched: Any, x: Any, y: Any) -> Any:
+def matmul_batched(batched: Sequence[bool], x: Numeric, y: Numeric) -> Any:
     """Of vectors a row and a column; then stacks of matrices, and one large product where y is shared."""
     left, right = x.ndim - batched[0], y.ndim - batched[1]
     if not batched[1] and right <= 2:

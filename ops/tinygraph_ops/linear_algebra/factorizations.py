@@ -57,12 +57,14 @@ def hermitian(x: Any, *, lower: bool = True) -> Any:
 
 
 @hermitian.vjp("x")
-def hermitian_wrt_x(g: Any) -> Any:
+def hermitian_wrt_x(g: Numeric) -> Any:
+    """(g + gᴴ) / 2."""
     return (g + adjoint(g)) * 0.5
 
 
 @hermitian.types
 def hermitian_types(x: ArrayType, *, lower: bool = True) -> ArrayType:
+    """The type of x, whose matrices must be square."""
     require_square(x)
     return x
 
@@ -94,6 +96,7 @@ def cholesky_wrt_x(g: Numeric, out: Any) -> Any:
 
 @cholesky.types
 def cholesky_types(x: ArrayType) -> ArrayType:
+    """The shape of x, whose matrices must be square."""
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.cholesky, x))
 
@@ -109,7 +112,7 @@ cholesky.batch(stacked)
     ],
     error_samples=[_OBLONG],
 )
-def eigh(x: Any) -> Any:
+def eigh(x: Numeric) -> Any:
     """Eigenvalues w, ascending, and eigenvectors V of Hermitian matrices, of which the lower triangle is read.
 
     The gradient (Giles, 2008) is V (diag G_w + F ∘ VᴴG_V) Vᴴ with F_ij = 1 / (w_j - w_i).
@@ -127,6 +130,7 @@ def eigh_wrt_x(g: Any, out: Any) -> Any:
 
 @eigh.types
 def eigh_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
+    """Real values, one for each row, and vectors in the shape of x."""
     require_square(x)
     dtype = result_dtype(np.linalg.cholesky, x)
     return ArrayType(x.shape[:-1], np.empty(0, dtype).real.dtype), ArrayType(x.shape, dtype)
@@ -144,7 +148,7 @@ eigh.batch(stacked)
     ],
     error_samples=[_OBLONG],
 )
-def eig(x: Any) -> Any:
+def eig(x: Numeric) -> Any:
     """Eigenvalues w and eigenvectors V of square matrices, complex always; each vector has length 1, its largest
     component real, as LAPACK has them.
 
@@ -174,6 +178,7 @@ def eig_wrt_x(g: Any, out: Any) -> Any:
 
 @eig.types
 def eig_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
+    """Complex values, one for each row, and vectors in the shape of x."""
     require_square(x)
     dtype = np.result_type(result_dtype(np.linalg.inv, x), np.complex64)
     return ArrayType(x.shape[:-1], dtype), ArrayType(x.shape, dtype)
@@ -193,7 +198,7 @@ eig.batch(stacked)
         Sample([[1.0, 0.5, 3.0], [2.0, -1.0, 0.25]]),
     ],
 )
-def svd(x: Any) -> Any:
+def svd(x: Numeric) -> Any:
     """U, s and Vᴴ of X = U diag(s) Vᴴ, singular values descending, as many vectors as values.
 
     The gradient (Townsend, 2016; Wan and Zhang, 2019) is U (F ∘ [UᴴG_U] S + S (F ∘ [VᴴG_V]) + diag G_s) Vᴴ, where
@@ -228,6 +233,7 @@ def svd_wrt_x(g: Any, out: Any) -> Any:
 
 @svd.types
 def svd_types(x: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
+    """U, the real singular values and Vᴴ, as many columns, values and rows as the shorter side has."""
     require_matrix(x)
     (*stack, rows, columns), dtype = x.shape, result_dtype(np.linalg.pinv, x)
     count = min(rows, columns)
@@ -250,7 +256,7 @@ svd.batch(stacked)
     ],
     error_samples=[ErrorSample([[1.0, 2.0, 3.0]], error=ShapeError, match="wide")],
 )
-def qr(x: Any) -> Any:
+def qr(x: Numeric) -> Any:
     """Q with orthonormal columns and the triangular R of X = Q R, for X at least as tall as wide.
 
     The gradient (Walter and Lehmann, 2018) is (G_Q + Q M) R⁻ᴴ with the Hermitian M whose upper triangle is that of

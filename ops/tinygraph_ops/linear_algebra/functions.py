@@ -37,7 +37,7 @@ _A = [[1.0, 0.5], [0.25, 2.0]]
         ErrorSample([[-1.0, 0.0], [0.0, 1.0]], function="sqrtm", error=DTypeError, match="complex"),
     ],
 )
-def matrix_function(x: Any, *, function: str) -> Any:
+def matrix_function(x: Numeric, *, function: str) -> Any:
     """f(X) for an analytic f by its name in scipy.linalg.
 
     For each of them f([[A, T], [0, A]]) = [[f(A), Df(A)T], [0, f(A)]] (Mathias, 1996), and Df(A) transposed is Df(Aᵀ):
@@ -62,7 +62,7 @@ def matrix_function(x: Any, *, function: str) -> Any:
 
 
 @matrix_function.vjp("x")
-def matrix_function_wrt_x(g: Numeric, x: Any, function: str) -> Numeric:
+def matrix_function_wrt_x(g: Numeric, x: Numeric, function: str) -> Numeric:
     size = x.shape[-1]
     back = transposed(x)
     top = ops.concatenate(back, ops.broadcast_to(g, shape=back.shape), axis=-1)
@@ -95,7 +95,7 @@ matrix_function.batch(stacked)
     ],
     error_samples=[ErrorSample([[1.0]], [[1.0]], [[1.0, 2.0]], error=ShapeError, match="shape")],
 )
-def solve_sylvester(a: Any, b: Any, q: Any) -> Any:
+def solve_sylvester(a: Numeric, b: Numeric, q: object) -> Any:
     """X of A X + X B = Q;  Q's gradient H solves Aᵀ H + H Bᵀ = G, A's is -H Xᵀ and B's -Xᵀ H."""
     solve_sylvester_types(*(np.asarray(one) for one in (a, b, q)))
     import scipy.linalg
@@ -104,7 +104,7 @@ def solve_sylvester(a: Any, b: Any, q: Any) -> Any:
 
 
 @solve_sylvester.vjp("a", "b", "q")
-def solve_sylvester_wrt_all(g: Numeric, a: Any, b: Any, out: Any) -> Any:
+def solve_sylvester_wrt_all(g: Numeric, a: Numeric, b: Numeric, out: object) -> Any:
     back = ops.solve_sylvester(transposed(a), transposed(b), g)
     return -(back @ transposed(out)), -(transposed(out) @ back), back
 

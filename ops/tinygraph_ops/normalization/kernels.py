@@ -175,7 +175,7 @@ def standardize_kernel(
 
 
 def _lowering(
-    types: Types, axis: Any, name: str, on_numpy: Any, generated: Any, **settings: Any
+    types: Types, axis: Axis, name: str, on_numpy: Any, generated: Any, **settings: object
 ) -> Lowering | None:
     """One of two kernels, each with the number of narrow scratch arrays that it takes, and of wide ones."""
     x = types.inputs[0]

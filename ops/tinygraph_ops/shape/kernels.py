@@ -48,7 +48,7 @@ def _generated_cast(x: Array, out: Array) -> Run:
 def _copied_views(op: Any) -> Callable[..., Run | None]:
     """The forward makes views: they are made once, and copied in each run."""
 
-    def make_views(inputs: Sequence[Any], outputs: Sequence[Array], **settings: Any) -> Run | None:
+    def make_views(inputs: Sequence[Any], outputs: Sequence[Array], **settings: object) -> Run | None:
         found = op.forward(*inputs, **settings)
         views = found if isinstance(found, tuple) else (found,)
         if not all(isinstance(view, np.ndarray) and np.may_share_memory(view, inputs[0]) for view in views):
