@@ -174,7 +174,7 @@ def test_arguments_are_chosen_by_position_name_and_autograds_name():
         ("d", "takes a, b"),
         (3, "has 2 positional"),
         ((0, "a"), "twice"),
-        (0.5, "position of an argument, or its name"),
+        (0.5, "position of an argument"),
     )
     for argnums, words in wrong:
         with pytest.raises(SettingError, match=words):

@@ -182,9 +182,11 @@ def _key(
     names = _parameters(function)
     if chosen in names[:count]:
         return names.index(chosen)
+    known = ", ".join(names) or "none by name"
+    given = f"{count} by position{', and by name ' + ', '.join(kwargs) if kwargs else ''}"
     raise SettingError(
-        f"{where} must be the position of an argument, or its name: the function takes {', '.join(names) or 'none by name'}, and the call "
-        f"gives {count} by position{', and by name ' + ', '.join(kwargs) if kwargs else ''}"
+        f"{where} must be the position of an argument, or its name: the function takes {known}, and the call gives "
+        f"{given}"
     )
 
 
