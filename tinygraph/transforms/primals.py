@@ -139,7 +139,7 @@ class Chosen:
         where = f"{transform}: argnums={argnums!r}"
         if not given or any(isinstance(i, bool) or not isinstance(i, int | str | np.integer) for i in given):
             raise SettingError(
-                f"{where} must be the position or name of an argument, or several: 0, 'w', or (0, 2)"
+                f"{where} must be the position of an argument, or its name, or several: 0, 'w', or (0, 2)"
             )
         self.keys = [_key(function, i, args, kwargs, where) for i in given]
         if len(set(self.keys)) < len(self.keys):
@@ -182,9 +182,11 @@ def _key(
     names = _parameters(function)
     if chosen in names[:count]:
         return names.index(chosen)
+    known = ", ".join(names) or "none by name"
+    given = f"{count} by position{', and by name ' + ', '.join(kwargs) if kwargs else ''}"
     raise SettingError(
-        f"{where} names no argument of the call: the function takes {', '.join(names) or 'none by name'}, and the call "
-        f"gives {count} by position{', and by name ' + ', '.join(kwargs) if kwargs else ''}"
+        f"{where} must be the position of an argument, or its name: the function takes {known}, and the call gives "
+        f"{given}"
     )
 
 
