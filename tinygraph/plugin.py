@@ -9,6 +9,15 @@ from tinygraph.analysis.expansion import indices as indices
 from tinygraph.analysis.expansion import moved as moved
 from tinygraph.analysis.expansion import reduction as reduction
 from tinygraph.analysis.expansion import same_order as same_order
+from tinygraph.core.batching import aligned as aligned
+from tinygraph.core.batching import along as along
+from tinygraph.core.batching import batch_size as batch_size
+from tinygraph.core.batching import joined as joined
+from tinygraph.core.batching import leading as leading
+from tinygraph.core.batching import matrices as matrices
+from tinygraph.core.batching import parted as parted
+from tinygraph.core.batching import shifted as shifted
+from tinygraph.core.batching import spread as spread
 from tinygraph.core.indexing import Pattern as Pattern
 from tinygraph.core.indexing import build_index as build_index
 from tinygraph.core.indexing import parse_index as parse_index
@@ -43,3 +52,9 @@ from tinygraph.kernels.lowering import Types as Types
 from tinygraph.kernels.lowering import channels_last as channels_last
 from tinygraph.kernels.lowering import in_order as in_order
 from tinygraph.kernels.lowering import rows as rows
+from tinygraph.numpy.form import floating as floating
+from tinygraph.numpy.form import form as form
+from tinygraph.numpy.form import operand as operand
+from tinygraph.numpy.form import refuse as refuse
+from tinygraph.numpy.form import value as value
+from tinygraph.numpy.form import when_imported as when_imported

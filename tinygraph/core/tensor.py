@@ -245,8 +245,9 @@ class Tensor:
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.requires_grad and self._value is not None:
             raise RecordingError(
-                "this tensor carries a gradient, which an array cannot: keep computing with tensors, or write "
-                "tensor.detach().numpy() if the gradient is not wanted"
+                f"{asker()} makes an array, which carries no gradient, and this tensor does: keep computing with "
+                f"tensors (np.stack([...]) joins those in a list), or write tensor.detach().numpy() if the gradient is "
+                f"not wanted"
             )
         value = self._concrete("np.asarray()")
         array = np.array(value, dtype=dtype, copy=copy)
@@ -697,6 +698,13 @@ def leave(tensor: Tensor, what: str) -> None:
     from tinygraph.core.leaving import leave
 
     leave(tensor, what)
+
+
+def asker() -> str:
+    """See `leaving.py`."""
+    from tinygraph.core.leaving import asker
+
+    return asker()
 
 
 def views() -> ModuleType:

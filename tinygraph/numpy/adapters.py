@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygraph.core.registry import numpy_name, registry
 from tinygraph.errors import NumpyFunctionError
+from tinygraph.numpy.form import form_of
 
 if TYPE_CHECKING:
     from tinygraph.core.op import Op
@@ -22,9 +23,14 @@ def adapter_of(function: object) -> Callable[..., Any]:
     """What answers a NumPy function on tensors, taking NumPy's own arguments; made when it is first asked for.
 
     Raises:
-        NumpyFunctionError: no op stands for it.
+        NumpyFunctionError: no op and no form stands for it.
     """
-    op, adapter = registry.standing_for(function)
+    found = registry.stands(function)
+    if found is None:
+        form = form_of(function)
+        if form is not None:
+            return form
+    op, adapter = found or registry.standing_for(function)
     if adapter is None:
         adapter = default_adapter(op, function)  # type: ignore[arg-type]  # composites have one always
         registry.stand_for(function, op, adapter)

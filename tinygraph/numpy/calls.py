@@ -25,7 +25,7 @@ _ACCUMULATIONS = {np.add: np.cumsum, np.multiply: np.cumprod}
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer `Tensor.__array_ufunc__`."""
-    name = f"np.{ufunc.__name__}"
+    name = numpy_name(ufunc)
     if kwargs.get("out") is not None:
         raise NumpyFunctionError(
             f"{name}(..., out=...) would write into an array that the graph has read; use the returned tensor instead"

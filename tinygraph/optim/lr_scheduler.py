@@ -501,7 +501,7 @@ class CyclicLR(LRScheduler):
 
 
 class _Several:
-    """What schedules made of other schedules share.
+    """What schedules made of other schedules share; each says what it is to `step`, and to `begin`.
 
     Args:
         optimizer: the one that all of them write.
@@ -518,11 +518,19 @@ class _Several:
                 raise SettingError(
                     f"{name}: schedule {i} is a {type(one).__name__}; it must step without an argument"
                 )
-        self.optimizer = self._schedulers[0].optimizer if optimizer is None else optimizer
+        self.optimizer: Optimizer = self._schedulers[0].optimizer if optimizer is None else optimizer
         for i, one in enumerate(self._schedulers):
             if one.optimizer is not self.optimizer:
                 raise SettingError(f"{name}: schedule {i} writes the rates of another optimizer")
         self.optimizer.schedules.append(weakref.ref(self))
+
+    def step(self) -> None:
+        """Step whichever of them it is the turn of."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Start at the first rate."""
+        raise NotImplementedError
 
     def get_last_lr(self) -> list[float]:
         """The present rate of each group."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import sqrt
 from typing import Any
 
@@ -12,7 +12,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError
 from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, mixed, slot
 
-_RATES = {
+_RATES: dict[str | None, Callable[[int, int], float]] = {
     None: lambda rows, columns: sqrt(max(1.0, rows / columns)),
     "original": lambda rows, columns: sqrt(max(1.0, rows / columns)),
     "match_rms_adamw": lambda rows, columns: 0.2 * sqrt(max(rows, columns)),

@@ -21,6 +21,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     composite,
     normalize_axes,
     op,
@@ -263,6 +264,9 @@ def argmax(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Nu
     return np.argmax(x, axis=_one_axis("argmax", axis), keepdims=keepdims)
 
 
+argmax.batch(along("axis"))
+
+
 @op(
     kind="reduction",
     numpy=np.argmin,
@@ -277,6 +281,9 @@ def argmax(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Nu
 def argmin(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Numeric:
     """Where the smallest element stands along `axis`, the first of several; in x flattened by default."""
     return np.argmin(x, axis=_one_axis("argmin", axis), keepdims=keepdims)
+
+
+argmin.batch(along("axis"))
 
 
 def _one_axis(name: str, axis: Axis) -> int | None:
@@ -334,6 +341,9 @@ def cumsum(x: Numeric, *, axis: int | None = None) -> Numeric:
     return np.cumsum(x, axis=_one_axis("cumsum", axis))
 
 
+cumsum.batch(along("axis"))
+
+
 @cumsum.vjp("x")
 def cumsum_wrt_x(g: Numeric, x_type: ArrayType, axis: int | None) -> Numeric:
     """The sum of g from each element on: cumulated from the end."""
@@ -356,6 +366,9 @@ def cumsum_wrt_x(g: Numeric, x_type: ArrayType, axis: int | None) -> Numeric:
 def cumprod(x: Numeric, *, axis: int | None = None) -> Numeric:
     """The products of the elements up to each along `axis`, of x flattened by default;  right at zeros too."""
     return np.cumprod(x, axis=_one_axis("cumprod", axis))
+
+
+cumprod.batch(along("axis"))
 
 
 @cumprod.vjp("x")
@@ -491,18 +504,19 @@ def _root(x: Numeric, exponent: float | None = None) -> Any:
         Sample(_MATRIX, ord=-np.inf, axis=(1, 0), expected=1.5),
         Sample([1.0, 2.0, 2.0], ord=3),
         Sample([3.0, 4.0j], expected=5.0),
+        Sample(_MATRIX, ord="nuc"),
         Sample([0.0, 0.0], expected=0.0, smooth=False),
     ],
     error_samples=[
-        ErrorSample(_MATRIX, ord=2, error=SettingError, match="singular values"),
+        ErrorSample(_MATRIX, ord=3, error=SettingError, match="'fro'"),
         ErrorSample(_CUBE, ord=2, error=ShapeError, match="axis"),
     ],
 )
 def norm(x: Numeric, *, ord: Array | None = None, axis: Axis = None, keepdims: bool = False) -> Any:
     """The norm of vectors (one axis) or matrices (two axes), as np.linalg.norm;  its gradient is taken as 0 at 0.
 
-    `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, and for vectors any number. Matrix norms that need
-    singular values (2, -2, "nuc") are refused.
+    `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, for vectors any number, and for matrices 2, -2 and
+    "nuc", the largest singular value, the smallest, and the sum of all.
     """
     if getattr(x, "dtype", np.dtype(float)).kind in "biu":  # whose squares would overflow
         x = ops.cast(x, dtype="float64")
@@ -548,9 +562,17 @@ def _vector_norm(x: Numeric, order: Numeric, axis: int, keepdims: bool) -> Any:
 def _matrix_norm(x: Numeric, order: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
     if order == "fro":
         return _root(ops.sum(_squares(x), axis=axes, keepdims=keepdims))
+    if order in (2, -2, "nuc"):
+        values = ops.svd(ops.moveaxis(x, source=axes, destination=(-2, -1)))[1]
+        found = {2: ops.max, -2: ops.min, "nuc": ops.sum}[order](values, axis=-1)
+        return (
+            ops.expand_dims(found, axis=tuple(sorted(axis % np.ndim(x) for axis in axes)))
+            if keepdims
+            else found
+        )
     if order not in (1, -1, np.inf, -np.inf):
         raise SettingError(
-            f"matrix norm of order {order!r} needs singular values, which have no op; 'fro', 1 and inf do"
+            f"a matrix norm has the order 'fro', 'nuc', 1, 2, inf or one of these negative, not {order!r}"
         )
     rows, columns = (axis % np.ndim(x) for axis in axes)
     summed, compared = (rows, columns) if order in (1, -1) else (columns, rows)
