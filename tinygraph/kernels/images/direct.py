@@ -315,7 +315,7 @@ def choose_tile(rows: int, columns: int, vectors: int, registers: int) -> Tile:
         for x in range(1, columns + 1):
             for y in range(1, rows + 1) if x == columns else (1,):
                 sums = x * y * v
-                if sums + v + 1 > registers - 1:
+                if sums + v + 1 > registers:
                     break
                 time = max(sums, 8) + 0.25 * x * y + 0.5 * v
                 total = time * -(-rows // y) * -(-columns // x) * -(-vectors // v)
