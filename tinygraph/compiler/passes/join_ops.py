@@ -31,7 +31,7 @@ def join_ops(graph: Graph) -> Graph:
                 continue
             operands = (*inputs[:place], *read.inputs, *inputs[place + 1 :])
             joined = make_node(both, operands, {**read.settings, **node.settings}, node.types, like=node)
-            layouts = [rows(len(one.shape)) for one in joined.input_types]
+            layouts = [None if one is None else rows(len(one.shape)) for one in joined.input_types]
             if lower(joined, layouts, [rows(len(node.shape))], target) is not None:
                 return (joined,)
         return None
