@@ -42,6 +42,7 @@ FACTS = (
     "identity_on_same_type",
     "form",
     "join",
+    "behind",
     "moves",
     "converts",
     "spreads",
@@ -339,6 +340,8 @@ class Op:
             "form": f(x type, result type, settings) -> (op, settings); the application of another op that it is.
             "join": f(first, then, x type) -> the settings of one application that does what `first` and `then` do in a
             row on an operand of that type; None if together they do nothing, NotImplemented if no one application does.
+            "behind": {place: (op, both)}; where that operand is a result of `op`, the two are the op `both`, on the
+            operands of `op` in its place and with the settings of the two; made for plans, where its kernel serves.
             "moves": True; the result has the elements of its operand, each once, in other places.
             "converts": True; it changes the dtype of each element, and nothing else.
             "spreads": True; the result is its operand, repeated up to the setting `shape`.

@@ -232,8 +232,34 @@ def max_pool_index_types(
     return ArrayType(geometry.output_shape, np.dtype(np.intp))
 
 
+@op(kind="indexing", declare=False)
+def scatter_to_maxima(
+    values: Any,
+    x: Any,
+    *,
+    spatial_shape: Any,
+    size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Numeric:
+    """scatter_windows of max_pool_index of x: what plans make of the gradient of a maximum, without the positions."""
+    geometry = pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode)
+    return scatter_windows(values, windows.max_pool(x, geometry)[1], spatial_shape=spatial_shape)
+
+
+@scatter_to_maxima.types
+def scatter_to_maxima_types(
+    values: ArrayType, x: ArrayType, *, spatial_shape: Shape, **settings: Any
+) -> ArrayType:
+    """(batch, channels, *spatial_shape), in the dtype of values."""
+    return ArrayType((*values.shape[:2], *spatial_shape), values.dtype)
+
+
 @op(
     kind="indexing",
+    facts={"behind": {1: (max_pool_index, scatter_to_maxima)}},
     linear="values",
     nondifferentiable="index",
     samples=[
