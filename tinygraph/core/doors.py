@@ -7,6 +7,7 @@ The core imports nothing above itself, not even inside a function. Each door is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,12 +26,14 @@ class Doors:
 
     Attributes:
         call_ufunc, call_function: NumPy's functions called on tensors.
+        array_namespace: the array API's functions, for tensors.
         open_capture: the capture under which a graph that has no values is differentiated.
         draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
     """
 
     call_ufunc: Callable[[np.ufunc, str, tuple[Any, ...], dict[str, Any]], Any]
     call_function: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+    array_namespace: Callable[[str | None], ModuleType]
     open_capture: Callable[[], Capture]
     draw: Callable[..., Drawing]
     coverage: Callable[[Graph, int, bool], Coverage]
