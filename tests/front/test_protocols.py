@@ -113,7 +113,9 @@ def test_methods_are_those_of_arrays():
     ):  # fmt: skip
         plain = np.sort(X[0]) if name == "searchsorted" else X
         given = tg.tensor(plain) if name == "searchsorted" else x
-        for one, other in zip(leaves(getattr(given, name)(*args)), leaves(getattr(plain, name)(*args)), strict=True):
+        for one, other in zip(
+            leaves(getattr(given, name)(*args)), leaves(getattr(plain, name)(*args)), strict=True
+        ):
             one = one.detach().numpy() if isinstance(one, tg.Tensor) else one
             assert np.array_equal(one, other), name
     ordered = x * 1

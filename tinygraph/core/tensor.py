@@ -677,7 +677,9 @@ class Tensor:
 
     # -- NumPy's other methods, by its functions of the same names -------------------------------------------------------
 
-    def argsort(self, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Tensor:
+    def argsort(
+        self, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+    ) -> Tensor:
         return cast(Tensor, np.argsort(cast(Any, self), axis=axis, kind=kind, order=order, stable=stable))
 
     def argpartition(self, kth: Any, axis: int | None = -1) -> Any:

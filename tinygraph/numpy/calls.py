@@ -39,7 +39,9 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         return written(name, out, out)  # which refuses arrays
     for option, usual in (("casting", "same_kind"), ("order", "K"), ("subok", True)):
         if kwargs.pop(option, usual) != usual:
-            raise NumpyFunctionError(f"{name} on tensors does not take another {option}= than {usual!r}; or {_DETACH}")
+            raise NumpyFunctionError(
+                f"{name} on tensors does not take another {option}= than {usual!r}; or {_DETACH}"
+            )
     if method == "__call__":
         found = _called(ufunc, name, inputs, kwargs, out)
     elif method in METHODS:
@@ -90,7 +92,9 @@ def _reduce(ufunc: np.ufunc, name: str, x: Any, axis: Any = 0, dtype: Any = None
     _refuse_options(f"{name}.reduce", options)
     axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     if len(axes) > 1 and ufunc.identity is None:
-        raise ValueError(f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be specified")
+        raise ValueError(
+            f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be specified"
+        )
     for one in sorted((axis_of(one, x.ndim) for one in axes), reverse=True):
         parts = _along(x if dtype is None else x.astype(dtype), one)
         start = parts.pop(0) if initial is np._NoValue or initial is None else operand(initial)
@@ -115,7 +119,9 @@ def _reduceat(ufunc: np.ufunc, name: str, x: Any, indices: Any, axis: int = 0, d
     before = (slice(None),) * at
     ends = [*places[1:], x.shape[at]]
     parts = [
-        _reduce(ufunc, name, x[(*before, slice(start, end))], at, dtype) if start < end else x[(*before, int(start))]
+        _reduce(ufunc, name, x[(*before, slice(start, end))], at, dtype)
+        if start < end
+        else x[(*before, int(start))]
         for start, end in zip(places, ends, strict=True)
     ]
     return np.stack(parts, axis=at)
@@ -138,7 +144,9 @@ def _at(ufunc: np.ufunc, name: str, x: Any, indices: Any, *others: Any) -> None:
     counts = np.zeros(x.shape, int)
     np.add.at(counts, value(indices), 1)
     if counts.size and counts.max() > 1:
-        raise NumpyFunctionError(f"{name}.at on tensors names each place once; only np.add.at and np.subtract.at repeat")
+        raise NumpyFunctionError(
+            f"{name}.at on tensors names each place once; only np.add.at and np.subtract.at repeat"
+        )
     x[indices] = ufunc(x[indices], *others)
 
 

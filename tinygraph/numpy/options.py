@@ -71,7 +71,9 @@ def _folded(function: Any, plain: Callable[..., Any], x: Any, given: dict[str, A
         kept = plain(np.ones_like(x), **given) if 0 not in np.shape(x) else None
         return kept if kept is not None else np.asarray(initial, x.dtype)
     found = plain(x, **given)
-    return join(found, np.asarray(value(initial), found.dtype) if not isinstance(initial, Tensor) else initial)
+    return join(
+        found, np.asarray(value(initial), found.dtype) if not isinstance(initial, Tensor) else initial
+    )
 
 
 def _moment(function: Any, x: Any, given: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.plugin import (
+    along,
     ArrayType,
     ErrorSample,
     Numeric,
@@ -41,6 +42,9 @@ def fft(x: Numeric, *, axes: Any = (-1,), inverse: bool = False, norm: str = "ba
     return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes, norm=norm)
 
 
+fft.batch(along("axes"))
+
+
 @fft.vjp("x")
 def fft_wrt_x(g: Numeric, axes: Any, inverse: bool, norm: str) -> Numeric:
     return ops.fft(g, axes=axes, inverse=inverse, norm=norm)
@@ -69,6 +73,9 @@ def rfft(x: Numeric, *, axis: int = -1, norm: str = "backward") -> Numeric:
     """
     rfft_types(np.asarray(x), axis=axis, norm=norm)
     return np.fft.rfft(x, axis=axis, norm=norm)
+
+
+rfft.batch(along("axis"))
 
 
 @rfft.vjp("x")
@@ -104,6 +111,9 @@ def irfft(x: Any, *, n: int, axis: int = -1, norm: str = "backward") -> Any:
     """
     irfft_types(np.asarray(x), n=n, axis=axis, norm=norm)
     return np.fft.irfft(x, n, axis=axis, norm=norm)
+
+
+irfft.batch(along("axis"))
 
 
 @irfft.vjp("x")

@@ -1,8 +1,8 @@
 """Factorizations: Cholesky, QR, eigenvalues and singular values, each op with its factors as outputs.
 
-Where eigenvalues or singular values repeat, their vectors are not determined: quotients by their differences count as
-zero there, which is right for results that do not depend on the choice. Complex vectors are determined up to a phase;
-gradients are those of results that do not depend on it.
+Where eigenvalues or singular values repeat, their vectors are not determined, and gradients that come through them are
+nan; those of the values alone are right. Complex vectors are determined up to a phase; gradients are those of results
+that do not depend on it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, op, ops
+from tinygraph.plugin import leading, ArrayType, ErrorSample, Numeric, Sample, ShapeError, op, ops
 from tinygraph_ops.linear_algebra.matrices import (
     adjoint,
     conjugate,
     half_lower,
     on_diagonal,
     read_from_lower,
-    reciprocal_differences,
+    over_differences,
     require_matrix,
     require_square,
     result_dtype,
@@ -56,6 +56,9 @@ def hermitian(x: Any, *, lower: bool = True) -> Any:
     return triangle + np.swapaxes(triangle.conj(), -1, -2) + diagonal.astype(x.dtype)
 
 
+hermitian.batch(leading)
+
+
 @hermitian.vjp("x")
 def hermitian_wrt_x(g: Any) -> Any:
     return (g + adjoint(g)) * 0.5
@@ -79,6 +82,9 @@ def hermitian_types(x: ArrayType, *, lower: bool = True) -> ArrayType:
 def cholesky(x: Numeric) -> Numeric:
     """L with L Lᴴ = X, of which the lower triangle is read;  the gradient (Murray, 2016) is L⁻ᴴ Φ(Lᴴ G) L⁻¹."""
     return np.linalg.cholesky(x)
+
+
+cholesky.batch(leading)
 
 
 @cholesky.vjp("x")
@@ -112,11 +118,23 @@ def eigh(x: Any) -> Any:
     return values, vectors
 
 
+eigh.batch(leading)
+
+
 @eigh.vjp("x")
 def eigh_wrt_x(g: Any, out: Any) -> Any:
     values, vectors = out
-    inner = on_diagonal(g[0]) + reciprocal_differences(values, values) * (adjoint(vectors) @ conjugate(g[1]))
+    inner = on_diagonal(g[0]) + over_differences(adjoint(vectors) @ conjugate(g[1]), values)
     return conjugate(read_from_lower(vectors @ inner @ adjoint(vectors)))
+
+
+@eigh.jvp("x")
+def eigh_tangent(t: Numeric, out: Any) -> Any:
+    """diag(VᴴTV) and V (F ∘ VᴴTV), of the Hermitian T whose lower triangle is t's."""
+    values, vectors = out
+    lower = t * half_lower(t.shape[-1], t.dtype)
+    inner = adjoint(vectors) @ (lower + adjoint(lower)) @ vectors
+    return ops.real(ops.diagonal(inner, axis1=-2, axis2=-1)), vectors @ over_differences(inner, values)
 
 
 @eigh.types
@@ -148,6 +166,9 @@ def eig(x: Any) -> Any:
     return values.astype(dtype, copy=False), vectors.astype(dtype, copy=False)
 
 
+eig.batch(leading)
+
+
 @eig.vjp("x")
 def eig_wrt_x(g: Any, out: Any) -> Any:
     values, vectors = out
@@ -158,9 +179,23 @@ def eig_wrt_x(g: Any, out: Any) -> Any:
     overlap = ops.sum(conjugate(g_vectors) * vectors, axis=-2, keepdims=True)
     turned = 1j * ops.imag(overlap) / conjugate(component)  # -i Re(i overlap) / conj
     g_vectors = g_vectors - vectors * ops.real(overlap) + largest * turned
-    quotients = conjugate(reciprocal_differences(values, values))
-    inner = on_diagonal(g_values) + quotients * (adjoint(vectors) @ g_vectors)
+    inner = on_diagonal(g_values) + over_differences(adjoint(vectors) @ g_vectors, conjugate(values))
     return conjugate(ops.solve(adjoint(vectors), inner @ adjoint(vectors)))
+
+
+@eig.jvp("x")
+def eig_tangent(t: Numeric, out: Any) -> Any:
+    """diag(V⁻¹TV) and V (F ∘ V⁻¹TV), less what would change length and phase."""
+    values, vectors = out
+    inner = ops.solve(vectors, t @ vectors)
+    moved = vectors @ over_differences(inner, values)
+    largest = ops.argmax(ops.abs(vectors), axis=-2)
+    largest = transposed(ops.one_hot(largest, num_classes=vectors.shape[-1], dtype=ops.real(vectors).dtype))
+    along = ops.real(ops.sum(conjugate(vectors) * moved, axis=-2, keepdims=True))
+    turned = ops.sum(largest * moved, axis=-2, keepdims=True) / ops.sum(
+        largest * vectors, axis=-2, keepdims=True
+    )
+    return ops.diagonal(inner, axis1=-2, axis2=-1), moved - vectors * (along + 1j * ops.imag(turned))
 
 
 @eig.types
@@ -192,15 +227,18 @@ def svd(x: Any) -> Any:
     return u, s, vh
 
 
+svd.batch(leading)
+
+
 @svd.vjp("x")
 def svd_wrt_x(g: Any, out: Any) -> Any:
     u, s, vh = out
     g_u, g_s, g_v = conjugate(g[0]), g[1], transposed(g[2])  # of V, the adjoint of Vᴴ
     v = adjoint(vh)
     of_u, of_v = adjoint(u) @ g_u, vh @ g_v
-    quotients = reciprocal_differences(s * s, s * s)
     row, column = ops.expand_dims(s, axis=-2), ops.expand_dims(s, axis=-1)
-    inner = (quotients * (of_u - adjoint(of_u))) * row + column * (quotients * (of_v - adjoint(of_v)))
+    turned_u, turned_v = over_differences(of_u, s * s), over_differences(of_v, s * s)
+    inner = (turned_u + adjoint(turned_u)) * row + column * (turned_v + adjoint(turned_v))
     inner = inner + on_diagonal(g_s)
     if u.dtype.kind == "c":
         phases = ops.imag(ops.diagonal(of_u, axis1=-2, axis2=-1)) / s
@@ -212,6 +250,25 @@ def svd_wrt_x(g: Any, out: Any) -> Any:
     if columns > rows:
         found = found + (u / row) @ (adjoint(g_v) @ (unit(columns, u.dtype) - v @ vh))
     return conjugate(found)
+
+
+@svd.jvp("x")
+def svd_tangent(t: Numeric, out: Any) -> Any:
+    """With P = UᴴTV: U (F ∘ [P S + S Pᴴ]), Re diag P and V (F ∘ [S P + Pᴴ S]), and what T has beside U and V."""
+    u, s, vh = out
+    v = adjoint(vh)
+    row, column = ops.expand_dims(s, axis=-2), ops.expand_dims(s, axis=-1)
+    inner = adjoint(u) @ t @ v
+    moved_u = u @ over_differences(inner * row + column * adjoint(inner), s * s)
+    moved_v = v @ over_differences(column * inner + adjoint(inner) * row, s * s)
+    values = ops.diagonal(inner, axis1=-2, axis2=-1)
+    if u.dtype.kind == "c":
+        moved_u = moved_u + u * (1j * ops.expand_dims(ops.imag(values) / s, axis=-2))
+    if u.shape[-2] > u.shape[-1]:
+        moved_u = moved_u + (t @ v - u @ inner) / row
+    if v.shape[-2] > v.shape[-1]:
+        moved_v = moved_v + (adjoint(t) @ u - v @ adjoint(inner)) / row
+    return moved_u, ops.real(values), adjoint(moved_v)
 
 
 @svd.types
@@ -245,6 +302,9 @@ def qr(x: Any) -> Any:
     qr_types(x)
     q, r = np.linalg.qr(x)
     return q, r
+
+
+qr.batch(leading)
 
 
 @qr.vjp("x")

@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, broadcast_shapes, op, ops
+from tinygraph.plugin import (
+    leading,
+    matrices as stacks,
+    ArrayType,
+    ErrorSample,
+    Numeric,
+    Sample,
+    ShapeError,
+    broadcast_shapes,
+    op,
+    ops,
+)
 from tinygraph_ops.linear_algebra.matrices import (
     adjoint,
     conjugate,
@@ -39,6 +50,9 @@ def inv(x: Numeric) -> Numeric:
     return np.linalg.inv(x)
 
 
+inv.batch(leading)
+
+
 @inv.vjp("x")
 def inv_wrt_x(g: Numeric, out: Any) -> Numeric:
     return -(transposed(out) @ g @ transposed(out))
@@ -65,6 +79,9 @@ def solve(a: Numeric, b: Numeric) -> Numeric:
     if np.ndim(b) < 2:
         raise ShapeError(f"b must be matrices, of two axes or more, not of the shape {np.shape(b)}")
     return np.linalg.solve(a, b)
+
+
+solve.batch(stacks)
 
 
 @solve.vjp("a", "b")
@@ -101,6 +118,9 @@ def det(x: Numeric) -> Numeric:
     return np.linalg.det(x)
 
 
+det.batch(leading)
+
+
 @det.vjp("x")
 def det_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return matrices(g) * ops.cofactors(x)
@@ -132,6 +152,9 @@ def cofactors(x: Any) -> Any:
     return _rotated(x, None)
 
 
+cofactors.batch(leading)
+
+
 @cofactors.vjp("x")
 def cofactors_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return ops.cofactors_along(x, g)
@@ -159,6 +182,9 @@ def cofactors_along(x: Any, direction: Any) -> Any:
     φ Zᵀ - det (tr ZG ZTZ + tr ZT ZGZ - ZTZGZ - ZGZTZ)ᵀ.
     """
     return _rotated(np.asarray(x), np.asarray(direction))
+
+
+cofactors_along.batch(stacks)
 
 
 @cofactors_along.vjp("direction")
@@ -217,6 +243,9 @@ def slogdet(x: Any) -> Any:
     return sign, logarithm
 
 
+slogdet.batch(leading)
+
+
 @slogdet.vjp("x")
 def slogdet_wrt_x(g: Any, x: Numeric, out: Any) -> Any:
     factor = matrices(g[1])
@@ -249,6 +278,9 @@ def pinv(x: Any, *, rcond: float | None = None) -> Any:
     With the rank fixed (Golub and Pereyra, 1973) dP = -P dX P + (1 - P X) dXᴴ PᴴP + P Pᴴ dXᴴ (1 - X P).
     """
     return np.linalg.pinv(x) if rcond is None else np.linalg.pinv(x, rcond=rcond)
+
+
+pinv.batch(leading)
 
 
 @pinv.vjp("x")
