@@ -46,14 +46,14 @@ ROWS = (
 )  # fmt: skip
 
 PAGES = {
-    "autograd": (1, """Programs written for autograd run with `import numpy as np` in the place of `import autograd.numpy as np`, and
-`import tinygraph as tg` for the transforms. SciPy's modules are under `tg.scipy`, with the names that
-`autograd.scipy` has."""),
-    "mygrad": (2, """MyGrad's tensors are recorded as they are computed with, and so are ours: `tg.tensor(x, requires_grad=True)`, NumPy's own
-functions, `.backward()` and `.grad`. MyGrad locks the memory of arrays that it has read; here a write that would spoil a
-backward pass is found and raises there."""),
-    "jax": (3, """The transforms have JAX's names and arguments, and nest in every order. Arrays are NumPy's: 64 bits by default, and may be
-written. Complex gradients follow JAX's convention."""),
+    "autograd": (1, """Programs written for autograd run with `import numpy as np` in the place
+of `import autograd.numpy as np`, and `import tinygraph as tg` for the transforms. SciPy's modules are under `tg.scipy`,
+with the names that `autograd.scipy` has."""),
+    "mygrad": (2, """MyGrad's tensors are recorded as they are computed with, and so are ours:
+`tg.tensor(x, requires_grad=True)`, NumPy's own functions, `.backward()` and `.grad`. MyGrad locks the memory of arrays
+that it has read; here a write that would spoil a backward pass is found and raises there."""),
+    "jax": (3, """The transforms have JAX's names and arguments, and nest in every order. Arrays are NumPy's: 64 bits by
+default, and may be written. Complex gradients follow JAX's convention."""),
 }  # fmt: skip
 TITLES = {"autograd": "autograd", "mygrad": "MyGrad", "jax": "JAX"}
 

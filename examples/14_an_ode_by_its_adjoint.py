@@ -23,6 +23,8 @@ def loss(logarithms):
     return np.sum((course - observed) ** 2)
 
 
-fit = minimize(tg.value_and_grad(loss), np.log([1.0, 0.5, 0.4, 0.5]), jac=True, method="BFGS", options={"maxiter": 25})
+fit = minimize(
+    tg.value_and_grad(loss), np.log([1.0, 0.5, 0.4, 0.5]), jac=True, method="BFGS", options={"maxiter": 25}
+)
 print("rates", np.exp(fit.x).round(3))
 print(f"they are the true ones: {np.allclose(np.exp(fit.x), TRUE, atol=0.01)}")

@@ -34,5 +34,5 @@ for i in range(8):
     print(f"step {i}: loss {loss(w):.6f}, slope {np.linalg.norm(slope):.1e}")
     if np.linalg.norm(slope) < 1e-10:
         break
-    w = w - conjugate_gradients(lambda v: product(w, v), slope)
+    w = w - conjugate_gradients(lambda v, w=w: product(w, v), slope)
 print(f"converged quadratically: {np.linalg.norm(gradient(w)) < 1e-10}")

@@ -40,8 +40,8 @@ values against NumPy's, derivatives to second order in both modes against differ
 
 - **Complex numbers.** The gradient of a real loss by z = a + bi is ∂/∂a - i ∂/∂b, as in autograd and JAX: of a
   holomorphic f the rule is g f'(z), without a conjugate. Descent goes along its conjugate,
-  as the optimizers do. `tg.grad(f, holomorphic=True)` is the complex derivative of a holomorphic f; without it a complex
-  result is refused.
+  as the optimizers do. `tg.grad(f, holomorphic=True)` is the complex derivative of a holomorphic f; without it a
+  complex result is refused.
 - **Symmetric matrices.** `cholesky`, `eigh` and `eigvalsh` read one triangle; their gradient is the symmetric one,
   the derivative along symmetric directions, as in JAX and PyTorch.
 - **Vectors that are not determined.** Complex eigenvectors and singular vectors have an arbitrary phase: gradients

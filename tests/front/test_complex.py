@@ -97,9 +97,8 @@ def test_repeated_values_have_gradients_and_their_vectors_have_none():
         found = tg.grad(lambda x, f=values: np.sum(np.exp(f(x))))(x)
         np.testing.assert_allclose(found, np.diag(np.exp([1.0, 1.0, 2.0])), atol=1e-12)
     for vectors in (lambda x: np.linalg.eigh(x)[1], lambda x: np.linalg.svd(x)[0]):
-        weights = np.arange(9.0).reshape(3, 3)
-        assert np.isnan(tg.grad(lambda x, f=vectors: np.sum(f(x) * weights))(x)).any()
-        assert np.isnan(tg.jvp(vectors, (x,), (weights + weights.T,))[1]).any()
+        assert np.isnan(tg.grad(lambda x, f=vectors: np.sum(f(x) * np.arange(9.0).reshape(3, 3)))(x)).any()
+        assert np.isnan(tg.jvp(vectors, (x,), (np.ones((3, 3)),))[1]).any()
 
 
 def test_determinants_of_singular_matrices_have_two_derivatives():

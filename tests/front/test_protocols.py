@@ -1,4 +1,4 @@
-"""NumPy's protocols and options on tensors: methods of ufuncs, out=, where=, dtype=, initial=, the array API, DLPack."""
+"""NumPy's protocols and options on tensors: methods of ufuncs, out=, where=, dtype=, the array API, DLPack."""
 
 import copy
 

@@ -675,7 +675,7 @@ class Tensor:
     def round(self, decimals: int = 0) -> Tensor:
         return ops.round(self, decimals=decimals)
 
-    # -- NumPy's other methods, by its functions of the same names -------------------------------------------------------
+    # -- NumPy's other methods, by its functions of the same names -------------------------------------------------
 
     def argsort(
         self, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None

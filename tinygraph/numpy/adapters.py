@@ -13,8 +13,8 @@ import numpy as np
 
 from tinygraph.core.registry import numpy_name, registry
 from tinygraph.errors import NumpyFunctionError
+from tinygraph.numpy.call_options import MOMENTS, NEUTRAL, with_options
 from tinygraph.numpy.form import form_of
-from tinygraph.numpy.options import MOMENTS, NEUTRAL, with_options
 
 if TYPE_CHECKING:
     from tinygraph.core.op import Op

@@ -1,4 +1,4 @@
-"""The array API for tensors: the standard's functions are NumPy's, which tensors answer; what makes arrays makes tensors.
+"""The array API for tensors: the standard's functions are NumPy's, and what makes arrays makes tensors.
 
 `x.__array_namespace__()` gives this module.
 """
@@ -36,7 +36,7 @@ def array_namespace(api_version: str | None = None) -> ModuleType:
 
 
 def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
-    """A tensor of numbers, lists or an array; a tensor as it is, and lists of tensors as a stack that keeps gradients."""
+    """A tensor of numbers, lists or an array; a tensor as it is; of lists of tensors a stack that keeps gradients."""
     if isinstance(obj, Tensor) or holds_tensor(obj):
         found = operand(obj)
         found = found if dtype is None or found.dtype == dtype else found.astype(dtype)

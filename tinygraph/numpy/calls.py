@@ -1,6 +1,6 @@
 """NumPy functions called on tensors: what `Tensor.__array_ufunc__` and `.__array_function__` lead to.
 
-Options are honoured here and in `options.py`, or refused by name.
+Options are honoured here and in `call_options.py`, or refused by name.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tinygraph.core.registry import numpy_name, ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.adapters import adapter_of
+from tinygraph.numpy.call_options import written
 from tinygraph.numpy.form import axis_of, operand, value
-from tinygraph.numpy.options import written
 from tinygraph.numpy.questions import WITHOUT_VALUE
 
 _DETACH = "call it on tensor.detach().numpy() if no gradient is wanted"
@@ -64,8 +64,8 @@ def _called(
         return answer(*inputs, **kwargs)
     if out is None:
         raise NumpyFunctionError(
-            f"{name} with where= and without out= leaves memory as it was found: write np.where(mask, ..., ...), or pass a "
-            f"tensor as out="
+            f"{name} with where= and without out= leaves memory as it was found: write np.where(mask, ..., ...), or "
+            f"pass a tensor as out="
         )
     # outside of the mask operands are ones, so that nothing there makes a gradient that is not finite
     mask = value(where)
@@ -136,7 +136,7 @@ def _at(ufunc: np.ufunc, name: str, x: Any, indices: Any, *others: Any) -> None:
     """x[indices] = ufunc(x[indices], ...), once for each time that a place is named."""
     if not isinstance(x, Tensor):
         raise NumpyFunctionError(
-            f"{name}.at would write a tensor's numbers into an array, which has no gradient: make the array a tensor first"
+            f"{name}.at would write a tensor's numbers into an array, which has no gradient: make it a tensor first"
         )
     if ufunc in (np.add, np.subtract):
         x[...] = ops.add_at(x, indices, others[0] if ufunc is np.add else -operand(others[0]))

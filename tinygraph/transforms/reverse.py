@@ -223,7 +223,7 @@ def grad(
         argnums: which argument to differentiate with respect to, or which several: positions, or names. Each may be a
             container of arrays; the gradient has the same structure.
         has_aux: whether the function returns (scalar, auxiliary data), of which the latter is handed on.
-        holomorphic: whether the function is holomorphic, from complex numbers to one, and its complex derivative is meant.
+        holomorphic: whether the complex derivative of a holomorphic function is meant.
         argnum: autograd's name for `argnums`.
 
     Returns:

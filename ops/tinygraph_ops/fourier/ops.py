@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from tinygraph.plugin import (
-    along,
     ArrayType,
     ErrorSample,
     Numeric,
     Sample,
     SettingError,
     ShapeError,
+    along,
     normalize_axes,
     op,
     ops,

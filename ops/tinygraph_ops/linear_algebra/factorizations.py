@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import leading, ArrayType, ErrorSample, Numeric, Sample, ShapeError, op, ops
+from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, leading, op, ops
 from tinygraph_ops.linear_algebra.matrices import (
     adjoint,
     conjugate,
     half_lower,
     on_diagonal,
-    read_from_lower,
     over_differences,
+    read_from_lower,
     require_matrix,
     require_square,
     result_dtype,

@@ -7,9 +7,6 @@ from typing import Any
 import numpy as np
 
 from tinygraph.plugin import (
-    broadcast_shapes,
-    leading,
-    matrices as stacks,
     ArrayType,
     DTypeError,
     ErrorSample,
@@ -17,8 +14,13 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    broadcast_shapes,
+    leading,
     op,
     ops,
+)
+from tinygraph.plugin import (
+    matrices as stacks,
 )
 from tinygraph_ops.linear_algebra.matrices import require_square, result_dtype, transposed
 

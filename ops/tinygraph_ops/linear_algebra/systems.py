@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 
 from tinygraph.plugin import (
-    leading,
-    matrices as stacks,
     ArrayType,
     ErrorSample,
     Numeric,
     Sample,
     ShapeError,
     broadcast_shapes,
+    leading,
     op,
     ops,
+)
+from tinygraph.plugin import (
+    matrices as stacks,
 )
 from tinygraph_ops.linear_algebra.matrices import (
     adjoint,

@@ -1,4 +1,4 @@
-"""Options of NumPy's functions that no op has: `dtype=`, `where=`, `initial=` and `out=`, done before and after the op."""
+"""Options of NumPy's functions that no op has: `dtype=`, `where=`, `initial=` and `out=`, done around the op."""
 
 from __future__ import annotations
 
