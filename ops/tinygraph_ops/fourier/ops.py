@@ -42,9 +42,6 @@ def fft(x: Numeric, *, axes: Any = (-1,), inverse: bool = False, norm: str = "ba
     return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes, norm=norm)
 
 
-fft.batch(along("axes"))
-
-
 @fft.vjp("x")
 def fft_wrt_x(g: Numeric, axes: Any, inverse: bool, norm: str) -> Numeric:
     return ops.fft(g, axes=axes, inverse=inverse, norm=norm)
@@ -55,6 +52,9 @@ def fft_types(x: Any, *, axes: Any = (-1,), inverse: bool = False, norm: str = "
     _require_norm(norm)
     normalize_axes(axes, x.ndim)
     return ArrayType(x.shape, _dtype(x))
+
+
+fft.batch(along("axes"))
 
 
 @op(
@@ -75,9 +75,6 @@ def rfft(x: Numeric, *, axis: int = -1, norm: str = "backward") -> Numeric:
     return np.fft.rfft(x, axis=axis, norm=norm)
 
 
-rfft.batch(along("axis"))
-
-
 @rfft.vjp("x")
 def rfft_wrt_x(g: Any, x_type: ArrayType, axis: int, norm: str) -> Any:
     shape = list(g.shape)
@@ -93,6 +90,9 @@ def rfft_types(x: Any, *, axis: int = -1, norm: str = "backward") -> ArrayType:
     shape = list(x.shape)
     shape[along] = shape[along] // 2 + 1
     return ArrayType(tuple(shape), _dtype(x))
+
+
+rfft.batch(along("axis"))
 
 
 @op(
@@ -111,9 +111,6 @@ def irfft(x: Any, *, n: int, axis: int = -1, norm: str = "backward") -> Any:
     """
     irfft_types(np.asarray(x), n=n, axis=axis, norm=norm)
     return np.fft.irfft(x, n, axis=axis, norm=norm)
-
-
-irfft.batch(along("axis"))
 
 
 @irfft.vjp("x")
@@ -139,6 +136,9 @@ def irfft_types(x: Any, *, n: int, axis: int = -1, norm: str = "backward") -> Ar
     shape = list(x.shape)
     shape[along] = n
     return ArrayType(tuple(shape), np.empty(0, _dtype(x)).real.dtype)
+
+
+irfft.batch(along("axis"))
 
 
 def _require_norm(norm: str) -> None:

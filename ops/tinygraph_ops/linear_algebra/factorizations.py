@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, leading, op, ops
+from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, op, ops, stacked
 from tinygraph_ops.linear_algebra.matrices import (
     adjoint,
     conjugate,
@@ -56,9 +56,6 @@ def hermitian(x: Any, *, lower: bool = True) -> Any:
     return triangle + np.swapaxes(triangle.conj(), -1, -2) + diagonal.astype(x.dtype)
 
 
-hermitian.batch(leading)
-
-
 @hermitian.vjp("x")
 def hermitian_wrt_x(g: Any) -> Any:
     return (g + adjoint(g)) * 0.5
@@ -68,6 +65,9 @@ def hermitian_wrt_x(g: Any) -> Any:
 def hermitian_types(x: ArrayType, *, lower: bool = True) -> ArrayType:
     require_square(x)
     return x
+
+
+hermitian.batch(stacked)
 
 
 @op(
@@ -84,9 +84,6 @@ def cholesky(x: Numeric) -> Numeric:
     return np.linalg.cholesky(x)
 
 
-cholesky.batch(leading)
-
-
 @cholesky.vjp("x")
 def cholesky_wrt_x(g: Numeric, out: Any) -> Any:
     back = adjoint(out)
@@ -99,6 +96,9 @@ def cholesky_wrt_x(g: Numeric, out: Any) -> Any:
 def cholesky_types(x: ArrayType) -> ArrayType:
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.cholesky, x))
+
+
+cholesky.batch(stacked)
 
 
 @op(
@@ -116,9 +116,6 @@ def eigh(x: Any) -> Any:
     """
     values, vectors = np.linalg.eigh(x)
     return values, vectors
-
-
-eigh.batch(leading)
 
 
 @eigh.vjp("x")
@@ -144,6 +141,9 @@ def eigh_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     return ArrayType(x.shape[:-1], np.empty(0, dtype).real.dtype), ArrayType(x.shape, dtype)
 
 
+eigh.batch(stacked)
+
+
 @op(
     kind="other",
     samples=[
@@ -164,9 +164,6 @@ def eig(x: Any) -> Any:
     values, vectors = np.linalg.eig(x)
     dtype = np.result_type(vectors.dtype, np.complex64)
     return values.astype(dtype, copy=False), vectors.astype(dtype, copy=False)
-
-
-eig.batch(leading)
 
 
 @eig.vjp("x")
@@ -205,6 +202,9 @@ def eig_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     return ArrayType(x.shape[:-1], dtype), ArrayType(x.shape, dtype)
 
 
+eig.batch(stacked)
+
+
 @op(
     kind="other",
     samples=[
@@ -225,9 +225,6 @@ def svd(x: Any) -> Any:
     """
     u, s, vh = np.linalg.svd(x, full_matrices=False)
     return u, s, vh
-
-
-svd.batch(leading)
 
 
 @svd.vjp("x")
@@ -283,6 +280,9 @@ def svd_types(x: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
     )
 
 
+svd.batch(stacked)
+
+
 @op(
     kind="other",
     samples=[
@@ -304,9 +304,6 @@ def qr(x: Any) -> Any:
     return q, r
 
 
-qr.batch(leading)
-
-
 @qr.vjp("x")
 def qr_wrt_x(g: Any, out: Any) -> Any:
     q, r = out
@@ -324,3 +321,6 @@ def qr_types(x: Any) -> tuple[ArrayType, ArrayType]:
         raise ShapeError(f"x is wide, of shape {x.shape}: factorize its first {rows} columns")
     dtype = result_dtype(np.linalg.inv, ArrayType(x.shape, x.dtype))
     return ArrayType(x.shape, dtype), ArrayType((*stack, columns, columns), dtype)
+
+
+qr.batch(stacked)

@@ -15,12 +15,10 @@ from tinygraph.plugin import (
     SettingError,
     ShapeError,
     broadcast_shapes,
-    leading,
+    one_by_one,
     op,
     ops,
-)
-from tinygraph.plugin import (
-    matrices as stacks,
+    stacked,
 )
 from tinygraph_ops.linear_algebra.matrices import require_square, result_dtype, transposed
 
@@ -64,9 +62,6 @@ def matrix_function(x: Any, *, function: str) -> Any:
     return out.astype(dtype, copy=False)
 
 
-matrix_function.batch(leading)
-
-
 @matrix_function.vjp("x")
 def matrix_function_wrt_x(g: Numeric, x: Any, function: str) -> Numeric:
     size = x.shape[-1]
@@ -83,6 +78,9 @@ def matrix_function_types(x: Any, *, function: str) -> ArrayType:
         raise SettingError(f"function is one of {', '.join(FUNCTIONS)}, not {function!r}")
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.inv, ArrayType(x.shape, x.dtype)))
+
+
+matrix_function.batch(stacked)
 
 
 @op(
@@ -113,9 +111,6 @@ def solve_sylvester(a: Any, b: Any, q: Any) -> Any:
     return found
 
 
-solve_sylvester.batch(stacks)
-
-
 @solve_sylvester.vjp("a", "b", "q")
 def solve_sylvester_wrt_all(g: Numeric, a: Any, b: Any, out: Any) -> Any:
     back = ops.solve_sylvester(transposed(a), transposed(b), g)
@@ -131,3 +126,6 @@ def solve_sylvester_types(a: Any, b: Any, q: Any) -> ArrayType:
         )
     stack = broadcast_shapes(a.shape[:-2], b.shape[:-2], q.shape[:-2])
     return ArrayType((*stack, *sizes), np.result_type(a.dtype, b.dtype, q.dtype, np.float32))
+
+
+solve_sylvester.batch(one_by_one)

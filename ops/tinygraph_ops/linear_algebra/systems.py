@@ -15,12 +15,9 @@ from tinygraph.plugin import (
     Sample,
     ShapeError,
     broadcast_shapes,
-    leading,
     op,
     ops,
-)
-from tinygraph.plugin import (
-    matrices as stacks,
+    stacked,
 )
 from tinygraph_ops.linear_algebra.matrices import (
     adjoint,
@@ -52,9 +49,6 @@ def inv(x: Numeric) -> Numeric:
     return np.linalg.inv(x)
 
 
-inv.batch(leading)
-
-
 @inv.vjp("x")
 def inv_wrt_x(g: Numeric, out: Any) -> Numeric:
     return -(transposed(out) @ g @ transposed(out))
@@ -64,6 +58,9 @@ def inv_wrt_x(g: Numeric, out: Any) -> Numeric:
 def inv_types(x: ArrayType) -> ArrayType:
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.inv, x))
+
+
+inv.batch(stacked)
 
 
 @op(
@@ -83,9 +80,6 @@ def solve(a: Numeric, b: Numeric) -> Numeric:
     return np.linalg.solve(a, b)
 
 
-solve.batch(stacks)
-
-
 @solve.vjp("a", "b")
 def solve_wrt_both(g: Numeric, a: Any, out: Any) -> Any:
     back = ops.solve(transposed(a), g)
@@ -100,6 +94,9 @@ def solve_types(a: ArrayType, b: ArrayType) -> ArrayType:
         raise ShapeError(f"b has {b.shape[-2]} rows and a has {size}")
     stack = broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return ArrayType((*stack, *b.shape[-2:]), result_dtype(np.linalg.solve, a, b))
+
+
+solve.batch(stacked)
 
 
 # -- determinants ------------------------------------------------------------------------------------------------------
@@ -120,9 +117,6 @@ def det(x: Numeric) -> Numeric:
     return np.linalg.det(x)
 
 
-det.batch(leading)
-
-
 @det.vjp("x")
 def det_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return matrices(g) * ops.cofactors(x)
@@ -132,6 +126,9 @@ def det_wrt_x(g: Numeric, x: Numeric) -> Numeric:
 def det_types(x: ArrayType) -> ArrayType:
     require_square(x)
     return ArrayType(x.shape[:-2], result_dtype(np.linalg.det, x))
+
+
+det.batch(stacked)
 
 
 @op(
@@ -154,9 +151,6 @@ def cofactors(x: Any) -> Any:
     return _rotated(x, None)
 
 
-cofactors.batch(leading)
-
-
 @cofactors.vjp("x")
 def cofactors_wrt_x(g: Numeric, x: Numeric) -> Numeric:
     return ops.cofactors_along(x, g)
@@ -166,6 +160,9 @@ def cofactors_wrt_x(g: Numeric, x: Numeric) -> Numeric:
 def cofactors_types(x: ArrayType) -> ArrayType:
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.inv, x))
+
+
+cofactors.batch(stacked)
 
 
 @op(
@@ -184,9 +181,6 @@ def cofactors_along(x: Any, direction: Any) -> Any:
     φ Zᵀ - det (tr ZG ZTZ + tr ZT ZGZ - ZTZGZ - ZGZTZ)ᵀ.
     """
     return _rotated(np.asarray(x), np.asarray(direction))
-
-
-cofactors_along.batch(stacks)
 
 
 @cofactors_along.vjp("direction")
@@ -210,6 +204,9 @@ def cofactors_along_types(x: ArrayType, direction: ArrayType) -> ArrayType:
     if x.shape != direction.shape:
         raise ShapeError(f"a direction of shape {direction.shape} is none of matrices of shape {x.shape}")
     return ArrayType(x.shape, np.result_type(result_dtype(np.linalg.inv, x), direction.dtype))
+
+
+cofactors_along.batch(stacked)
 
 
 def _rotated(x: Any, direction: Any) -> Any:
@@ -245,9 +242,6 @@ def slogdet(x: Any) -> Any:
     return sign, logarithm
 
 
-slogdet.batch(leading)
-
-
 @slogdet.vjp("x")
 def slogdet_wrt_x(g: Any, x: Numeric, out: Any) -> Any:
     factor = matrices(g[1])
@@ -261,6 +255,9 @@ def slogdet_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     require_square(x)
     dtype = result_dtype(np.linalg.det, x)
     return ArrayType(x.shape[:-2], dtype), ArrayType(x.shape[:-2], np.empty(0, dtype).real.dtype)
+
+
+slogdet.batch(stacked)
 
 
 # -- pseudo-inverses ---------------------------------------------------------------------------------------------------
@@ -282,9 +279,6 @@ def pinv(x: Any, *, rcond: float | None = None) -> Any:
     return np.linalg.pinv(x) if rcond is None else np.linalg.pinv(x, rcond=rcond)
 
 
-pinv.batch(leading)
-
-
 @pinv.vjp("x")
 def pinv_wrt_x(g: Numeric, x: Any, out: Any) -> Any:
     back = adjoint(conjugate(g))
@@ -301,3 +295,6 @@ def pinv_wrt_x(g: Numeric, x: Any, out: Any) -> Any:
 def pinv_types(x: ArrayType, *, rcond: float | None = None) -> ArrayType:
     require_matrix(x)
     return ArrayType((*x.shape[:-2], x.shape[-1], x.shape[-2]), result_dtype(np.linalg.pinv, x))
+
+
+pinv.batch(stacked)
