@@ -30,7 +30,7 @@ def adjoint(x: Any) -> Any:
 
 def matrices(x: Any) -> Any:
     """Numbers as matrices of one element, which broadcast to all of them."""
-    return ops.expand_dims(x, axis=(-2, -1))
+    return ops.expand_dims(ops.expand_dims(x, axis=-1), axis=-1)
 
 
 def on_diagonal(x: Any) -> Any:
