@@ -30,6 +30,7 @@ class Doors:
         array_namespace: the array API's functions, for tensors.
         derived_rule: a backward rule for an operand of an op that has none, found by looking through it.
         open_capture: the capture under which a graph that has no values is differentiated.
+        run_eagerly: an op on large arrays by generated kernels, or None where its forward is to run.
         draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
     """
 
@@ -38,6 +39,7 @@ class Doors:
     array_namespace: Callable[[str | None], ModuleType]
     derived_rule: Callable[[Op, str], Rule]
     open_capture: Callable[[], Capture]
+    run_eagerly: Callable[[Op, list[Any], dict[str, Any]], Any]
     draw: Callable[..., Drawing]
     coverage: Callable[[Graph, int, bool], Coverage]
     summary: Callable[[Graph], str]
