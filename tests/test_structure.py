@@ -49,7 +49,7 @@ EXCEPTIONS = {
     "nn": ("mean sum max_pool cross_entropy binary_cross_entropy_with_logits relu gelu sigmoid tanh leaky_relu",
            "public names of PyTorch's arguments: reduction=, activation=, nonlinearity=; names in errors"),
     "optim": ("cos min max abs sum", "public names of a schedule's modes and of a slot"),
-    "numpy": ("clip", "a mode of NumPy's index arguments"),
+    "numpy": ("clip where mean", "options of NumPy's functions, and a mode of its index arguments"),
     "scipy": ("fft hermitian norm", "names of SciPy's: a method, a kind of matrix, a distribution"),
     "testing": ("*", "mutations and the linter replace one op's name in source by another's"),
 }  # fmt: skip

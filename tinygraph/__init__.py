@@ -35,6 +35,7 @@ from tinygraph.kernels.eager import run_eagerly as _run_eagerly
 from tinygraph.kernels.eager import set_eager_kernels as set_eager_kernels
 from tinygraph.kernels.threads import get_threads as get_threads
 from tinygraph.kernels.threads import set_threads as set_threads
+from tinygraph.numpy.array_api import array_namespace as _array_namespace
 from tinygraph.numpy.calls import call_function as _call_function
 from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
@@ -60,6 +61,7 @@ tree = _trees
 
 # What methods of tensors and graphs lead to, in rooms above the core.
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
+_doors.array_namespace = _array_namespace
 _doors.open_capture, _doors.run_eagerly = _OpenCapture, _run_eagerly
 _doors.derived_rule = _derived_rule
 _doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary

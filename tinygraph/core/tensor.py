@@ -675,6 +675,90 @@ class Tensor:
     def round(self, decimals: int = 0) -> Tensor:
         return ops.round(self, decimals=decimals)
 
+    # -- NumPy's other methods, by its functions of the same names -------------------------------------------------
+
+    def argsort(
+        self, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+    ) -> Tensor:
+        return cast(Tensor, np.argsort(cast(Any, self), axis=axis, kind=kind, order=order, stable=stable))
+
+    def argpartition(self, kth: Any, axis: int | None = -1) -> Any:
+        return np.argpartition(cast(Any, self), kth, axis)
+
+    def choose(self, choices: Any, mode: Any = "raise") -> Any:
+        return np.choose(cast(Any, self), choices, mode=mode)
+
+    def compress(self, condition: Any, axis: int | None = None) -> Tensor:
+        return cast(Tensor, np.compress(condition, cast(Any, self), axis))
+
+    def conjugate(self) -> Tensor:
+        return ops.conj(self)
+
+    def cumprod(self, axis: int | None = None) -> Tensor:
+        return ops.cumprod(self, axis=axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return ops.diagonal(self, offset=offset, axis1=axis1, axis2=axis2)
+
+    def nonzero(self) -> tuple[np.ndarray[Any, Any], ...]:
+        return np.nonzero(cast(Any, self))
+
+    def searchsorted(self, v: Any, side: Any = "left", sorter: Any = None) -> Any:
+        return np.searchsorted(cast(Any, self), v, side, sorter)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return ops.trace(self, offset=offset, axis1=axis1, axis2=axis2)
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+    def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
+        np.put(cast(Any, self), indices, values, mode)
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+        """Sort in place, as NumPy's method does: this tensor then stands for its elements in order."""
+        self[...] = np.sort(cast(Any, self), axis=axis, kind=kind, order=order, stable=stable)
+
+    def partition(self, kth: Any, axis: int = -1) -> None:
+        self[...] = np.partition(cast(Any, self), kth, axis)
+
+    @property
+    def flat(self) -> Tensor:
+        """All elements in one axis, to iterate over and to index."""
+        return self.reshape(-1)
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+        if device != "cpu":
+            raise ValueError(f"tensors live on the device 'cpu', not on {device!r}")
+        return self
+
+    def tobytes(self, order: Any = "C") -> bytes:
+        return cast(bytes, self._concrete("tobytes()").tobytes(order))
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
+        """The array API's functions, for tensors: `xp = x.__array_namespace__(); xp.sum(xp.exp(x))`."""
+        return doors.array_namespace(api_version)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The value's memory, for libraries that speak DLPack; of a tensor with a gradient, `.detach()` it first."""
+        if self.requires_grad:
+            raise RecordingError("DLPack carries no gradient: pass tensor.detach() if it is not wanted")
+        return np.asarray(self._concrete("__dlpack__()")).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return other // self, other % self
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"text/plain": repr(self)}
 

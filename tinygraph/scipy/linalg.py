@@ -283,7 +283,8 @@ def eigvals(a: Numeric, b: Numeric | None = None, **hints: object) -> Any:
 @_grouped
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, **hints: object) -> Any:
     """U, s and Vᴴ."""
-    found = np.linalg.svd(a, full_matrices=full_matrices, compute_uv=compute_uv)
+    plain: Any = np.linalg.svd
+    found = plain(a, full_matrices=full_matrices, compute_uv=compute_uv)
     return tuple(found) if compute_uv else found
 
 
@@ -498,7 +499,7 @@ def companion(a: Numeric) -> Any:
 
 
 @_grouped
-def convolution_matrix(a: Any, n: int, mode: str = "full") -> Any:
+def convolution_matrix(a: Any, n: int, mode: Any = "full") -> Any:
     """The matrix of which the product with a vector of n elements is its convolution with a."""
     a = operand(a)
     columns = [np.convolve(a, one, mode) for one in np.eye(n, dtype=a.dtype)]

@@ -29,6 +29,7 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any
     over = range(one.ndim) if axes is None else [axes] if isinstance(axes, int) else axes
     over = [axis % one.ndim for axis in over]
     sizes = [one.shape[axis] + other.shape[axis] - 1 for axis in over]
+    found: Any
     if "c" in (one.dtype.kind, other.dtype.kind):
         found = np.fft.ifftn(np.fft.fftn(one, sizes, over) * np.fft.fftn(other, sizes, over), axes=over)
     else:

@@ -31,11 +31,10 @@ def logsumexp(
     if b is not None:
         b = operand(b)
         a = np.where(np.equal(b, 0), -np.inf, a + np.zeros(np.broadcast_shapes(a.shape, b.shape)))
-    largest = np.max(a, axis=axis, keepdims=True)
-    largest = np.where(np.isfinite(largest), largest, 0.0)
-    largest = (
-        largest.detach() if isinstance(largest, Tensor) else largest
-    )  # what is added and taken away has no slope
+    top: Any = np.max(a, axis=axis, keepdims=True)
+    finite: Any = np.where(np.isfinite(top), top, 0.0)
+    # what is added and taken away has no slope
+    largest = finite.detach() if isinstance(finite, Tensor) else finite
     terms = np.exp(a - largest)
     total = np.sum(terms if b is None else b * terms, axis=axis, keepdims=keepdims)
     sign = np.sign(total)

@@ -15,7 +15,7 @@ from tinygraph.core.node import edge_node
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten, flatten_like, paths
 from tinygraph.core.types import ArrayType, type_of
-from tinygraph.errors import RecordingError, ShapeError, TinygraphWarning
+from tinygraph.errors import DTypeError, RecordingError, ShapeError, TinygraphWarning
 from tinygraph.transforms.primals import Argnums, Chosen, Primals, leaf_names, renamed
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def value_and_grad(
     argnums: Argnums = 0,
     has_aux: bool = False,
     *,
+    holomorphic: bool = False,
     argnum: Argnums | None = None,
 ) -> Callable[..., tuple[Any, Any]]:
     """A function that returns both the value of a scalar function and its gradient; see `grad`.
@@ -163,7 +164,7 @@ def value_and_grad(
 
     @functools.wraps(function)
     def with_gradient(*args: Any, **kwargs: object) -> tuple[Any, Any]:
-        linear, gradient = _gradient(function, argnums, has_aux, args, kwargs)
+        linear, gradient = _gradient(function, argnums, has_aux, holomorphic, args, kwargs)
         return ((linear.value(), linear.aux) if has_aux else linear.value()), gradient
 
     return with_gradient
@@ -173,6 +174,7 @@ def _gradient(
     function: Callable[..., Any],
     argnums: Argnums,
     has_aux: bool,
+    holomorphic: bool,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> tuple[Linearized, Any]:
@@ -192,6 +194,15 @@ def _gradient(
     for x, name in zip(linear.primals.tensors, linear.names, strict=True):
         if types.dtype.kind == "c" and x.dtype.kind not in "cO":
             raise complex_loss("grad", types, f"{name} ({x.type})")
+    if holomorphic and types.dtype.kind not in "cO":
+        raise DTypeError(
+            f"grad with holomorphic=True needs a complex result, and this one is {types}: leave it out"
+        )
+    if types.dtype.kind == "c" and not holomorphic:
+        raise DTypeError(
+            f"grad of a complex result ({types}): pass holomorphic=True for the complex derivative of a holomorphic "
+            f"function, or return a real number (np.real, np.abs ...), which has a direction of descent"
+        )
     seed = ones_like(out._value if isinstance(out, Tensor) else out, types)
     gradients = linear.tree.unflatten(linear.pull([seed]))
     return linear, gradients[0] if chosen.one else gradients
@@ -202,6 +213,7 @@ def grad(
     argnums: Argnums = 0,
     has_aux: bool = False,
     *,
+    holomorphic: bool = False,
     argnum: Argnums | None = None,
 ) -> Callable[..., Any]:
     """The gradient of a scalar function, as a function of the same arguments.
@@ -211,6 +223,7 @@ def grad(
         argnums: which argument to differentiate with respect to, or which several: positions, or names. Each may be a
             container of arrays; the gradient has the same structure.
         has_aux: whether the function returns (scalar, auxiliary data), of which the latter is handed on.
+        holomorphic: whether the complex derivative of a holomorphic function is meant.
         argnum: autograd's name for `argnums`.
 
     Returns:
@@ -219,7 +232,7 @@ def grad(
 
     Raises:
         RecordingError: the function does not return a scalar.
-        DTypeError: an integer argument, or a complex result of a real one.
+        DTypeError: an integer argument, or a complex result without holomorphic=True, or of a real argument.
         SettingError: `argnums` names no argument of the call, or one twice.
 
     >>> import numpy as np
@@ -234,7 +247,7 @@ def grad(
 
     @functools.wraps(function)
     def gradient(*args: Any, **kwargs: object) -> Any:
-        linear, found = _gradient(function, argnums, has_aux, args, kwargs)
+        linear, found = _gradient(function, argnums, has_aux, holomorphic, args, kwargs)
         return (found, linear.aux) if has_aux else found
 
     return gradient

@@ -1,8 +1,8 @@
 """Factorizations: Cholesky, QR, eigenvalues and singular values, each op with its factors as outputs.
 
-Where eigenvalues or singular values repeat, their vectors are not determined: quotients by their differences count as
-zero there, which is right for results that do not depend on the choice. Complex vectors are determined up to a phase;
-gradients are those of results that do not depend on it.
+Where eigenvalues or singular values repeat, their vectors are not determined, and gradients that come through them are
+nan; those of the values alone are right. Complex vectors are determined up to a phase; gradients are those of results
+that do not depend on it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tinygraph_ops.linear_algebra.matrices import (
     conjugate,
     half_lower,
     on_diagonal,
+    over_differences,
     read_from_lower,
-    reciprocal_differences,
     require_matrix,
     require_square,
     result_dtype,
@@ -124,8 +124,17 @@ def eigh(x: Numeric) -> Any:
 @eigh.vjp("x")
 def eigh_wrt_x(g: Any, out: Any) -> Any:
     values, vectors = out
-    inner = on_diagonal(g[0]) + reciprocal_differences(values, values) * (adjoint(vectors) @ conjugate(g[1]))
+    inner = on_diagonal(g[0]) + over_differences(adjoint(vectors) @ conjugate(g[1]), values)
     return conjugate(read_from_lower(vectors @ inner @ adjoint(vectors)))
+
+
+@eigh.jvp("x")
+def eigh_tangent(t: Numeric, out: Any) -> Any:
+    """diag(VᴴTV) and V (F ∘ VᴴTV), of the Hermitian T whose lower triangle is t's."""
+    values, vectors = out
+    lower = t * half_lower(t.shape[-1], t.dtype)
+    inner = adjoint(vectors) @ (lower + adjoint(lower)) @ vectors
+    return ops.real(ops.diagonal(inner, axis1=-2, axis2=-1)), vectors @ over_differences(inner, values)
 
 
 @eigh.types
@@ -171,9 +180,23 @@ def eig_wrt_x(g: Any, out: Any) -> Any:
     overlap = ops.sum(conjugate(g_vectors) * vectors, axis=-2, keepdims=True)
     turned = 1j * ops.imag(overlap) / conjugate(component)  # -i Re(i overlap) / conj
     g_vectors = g_vectors - vectors * ops.real(overlap) + largest * turned
-    quotients = conjugate(reciprocal_differences(values, values))
-    inner = on_diagonal(g_values) + quotients * (adjoint(vectors) @ g_vectors)
+    inner = on_diagonal(g_values) + over_differences(adjoint(vectors) @ g_vectors, conjugate(values))
     return conjugate(ops.solve(adjoint(vectors), inner @ adjoint(vectors)))
+
+
+@eig.jvp("x")
+def eig_tangent(t: Numeric, out: Any) -> Any:
+    """diag(V⁻¹TV) and V (F ∘ V⁻¹TV), less what would change length and phase."""
+    values, vectors = out
+    inner = ops.solve(vectors, t @ vectors)
+    moved = vectors @ over_differences(inner, values)
+    largest = ops.argmax(ops.abs(vectors), axis=-2)
+    largest = transposed(ops.one_hot(largest, num_classes=vectors.shape[-1], dtype=ops.real(vectors).dtype))
+    along = ops.real(ops.sum(conjugate(vectors) * moved, axis=-2, keepdims=True))
+    turned = ops.sum(largest * moved, axis=-2, keepdims=True) / ops.sum(
+        largest * vectors, axis=-2, keepdims=True
+    )
+    return ops.diagonal(inner, axis1=-2, axis2=-1), moved - vectors * (along + 1j * ops.imag(turned))
 
 
 @eig.types
@@ -215,9 +238,9 @@ def svd_wrt_x(g: Any, out: Any) -> Any:
     g_u, g_s, g_v = conjugate(g[0]), g[1], transposed(g[2])  # of V, the adjoint of Vᴴ
     v = adjoint(vh)
     of_u, of_v = adjoint(u) @ g_u, vh @ g_v
-    quotients = reciprocal_differences(s * s, s * s)
     row, column = ops.expand_dims(s, axis=-2), ops.expand_dims(s, axis=-1)
-    inner = (quotients * (of_u - adjoint(of_u))) * row + column * (quotients * (of_v - adjoint(of_v)))
+    turned_u, turned_v = over_differences(of_u, s * s), over_differences(of_v, s * s)
+    inner = (turned_u + adjoint(turned_u)) * row + column * (turned_v + adjoint(turned_v))
     inner = inner + on_diagonal(g_s)
     if u.dtype.kind == "c":
         phases = ops.imag(ops.diagonal(of_u, axis1=-2, axis2=-1)) / s
@@ -229,6 +252,25 @@ def svd_wrt_x(g: Any, out: Any) -> Any:
     if columns > rows:
         found = found + (u / row) @ (adjoint(g_v) @ (unit(columns, u.dtype) - v @ vh))
     return conjugate(found)
+
+
+@svd.jvp("x")
+def svd_tangent(t: Numeric, out: Any) -> Any:
+    """With P = UᴴTV: U (F ∘ [P S + S Pᴴ]), Re diag P and V (F ∘ [S P + Pᴴ S]), and what T has beside U and V."""
+    u, s, vh = out
+    v = adjoint(vh)
+    row, column = ops.expand_dims(s, axis=-2), ops.expand_dims(s, axis=-1)
+    inner = adjoint(u) @ t @ v
+    moved_u = u @ over_differences(inner * row + column * adjoint(inner), s * s)
+    moved_v = v @ over_differences(column * inner + adjoint(inner) * row, s * s)
+    values = ops.diagonal(inner, axis1=-2, axis2=-1)
+    if u.dtype.kind == "c":
+        moved_u = moved_u + u * (1j * ops.expand_dims(ops.imag(values) / s, axis=-2))
+    if u.shape[-2] > u.shape[-1]:
+        moved_u = moved_u + (t @ v - u @ inner) / row
+    if v.shape[-2] > v.shape[-1]:
+        moved_v = moved_v + (adjoint(t) @ u - v @ adjoint(inner)) / row
+    return moved_u, ops.real(values), adjoint(moved_v)
 
 
 @svd.types

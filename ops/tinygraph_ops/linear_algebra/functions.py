@@ -14,6 +14,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    broadcast_shapes,
     one_by_one,
     op,
     ops,
@@ -100,7 +101,14 @@ def solve_sylvester(a: Numeric, b: Numeric, q: object) -> Any:
     solve_sylvester_types(*(np.asarray(one) for one in (a, b, q)))
     import scipy.linalg
 
-    return scipy.linalg.solve_sylvester(a, b, q)
+    if a.ndim == b.ndim == q.ndim == 2:
+        return scipy.linalg.solve_sylvester(a, b, q)
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2], q.shape[:-2])
+    a, b, q = (np.broadcast_to(one, (*stack, *one.shape[-2:])) for one in (a, b, q))
+    found = np.empty(q.shape, solve_sylvester_types(a, b, q).dtype)
+    for i in np.ndindex(*stack):
+        found[i] = scipy.linalg.solve_sylvester(a[i], b[i], q[i])
+    return found
 
 
 @solve_sylvester.vjp("a", "b", "q")
@@ -112,11 +120,12 @@ def solve_sylvester_wrt_all(g: Numeric, a: Numeric, b: Numeric, out: object) -> 
 @solve_sylvester.types
 def solve_sylvester_types(a: Any, b: Any, q: Any) -> ArrayType:
     sizes = tuple(require_square(ArrayType(one.shape, one.dtype)) for one in (a, b))
-    if q.shape != sizes or a.ndim != 2 or b.ndim != 2:
+    if q.shape[-2:] != sizes:
         raise ShapeError(
             f"a, b and q have the shapes {a.shape}, {b.shape} and {q.shape}; they must be matrices that fit"
         )
-    return ArrayType(q.shape, np.result_type(a.dtype, b.dtype, q.dtype, np.float32))
+    stack = broadcast_shapes(a.shape[:-2], b.shape[:-2], q.shape[:-2])
+    return ArrayType((*stack, *sizes), np.result_type(a.dtype, b.dtype, q.dtype, np.float32))
 
 
 solve_sylvester.batch(one_by_one)

@@ -31,7 +31,7 @@ def adjoint(x: Any) -> Any:
 
 def matrices(x: Numeric) -> Any:
     """Numbers as matrices of one element, which broadcast to all of them."""
-    return ops.expand_dims(x, axis=(-2, -1))
+    return ops.expand_dims(ops.expand_dims(x, axis=-1), axis=-1)
 
 
 def on_diagonal(x: Numeric) -> Any:
@@ -53,11 +53,18 @@ def read_from_lower(x: Numeric) -> Any:
     return (x + adjoint(x)) * half_lower(x.shape[-1], x.dtype)
 
 
-def reciprocal_differences(x: Numeric, y: Numeric) -> Any:
-    """1 / (x_j - y_i), and 0 where the two are equal: on the diagonal, and by convention where values repeat."""
-    difference = ops.expand_dims(x, axis=-2) - ops.expand_dims(y, axis=-1)
-    equal = ops.equal(difference, 0)
-    return ops.where(equal, 0.0, 1 / ops.where(equal, 1.0, difference))
+def over_differences(x: Any, values: Any) -> Any:
+    """x_ij / (v_j - v_i), 0 on the diagonal.
+
+    Where values repeat, vectors are not determined and have no derivative: the quotient is nan there, but for a zero,
+    which says that nothing depends on the vectors.
+    """
+    difference = ops.expand_dims(values, axis=-2) - ops.expand_dims(values, axis=-1)
+    diagonal = np.eye(values.shape[-1], dtype=bool)
+    equal = ops.equal(difference, 0) | diagonal
+    none, zero = (np.asarray(one, np.empty(0, x.dtype).real.dtype) for one in (np.nan, 0))
+    unknown = ops.where(ops.not_equal(x, 0) & ~diagonal, none, zero)
+    return ops.where(equal, unknown, x / ops.where(equal, 1.0, difference))
 
 
 def require_square(x: ArrayType) -> int:

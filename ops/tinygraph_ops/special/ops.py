@@ -87,6 +87,7 @@ def unknown(function: str, count: int) -> tuple[int, ...]:
 
 # How many operands of a function come first that must be integers.
 _OF_INTEGERS = {
+    "bdtr": 2, "bdtrc": 2, "nbdtr": 2, "nbdtrc": 2,
     "eval_hermite": 1, "eval_hermitenorm": 1, "expn": 1, "kn": 1, "polygamma": 1, "sph_harm_y": 2, "spherical_in": 1,
     "spherical_jn": 1, "spherical_kn": 1, "spherical_yn": 1, "yn": 1,
 }  # fmt: skip

@@ -24,7 +24,7 @@ def _require_tensor(function: object, x: Any) -> None:
 
 
 @form(np.copyto)
-def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
     _require_tensor(np.copyto, dst)
     src = operand(src)
     if not np.can_cast(src.dtype, dst.dtype, casting):

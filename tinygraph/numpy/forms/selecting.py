@@ -118,7 +118,7 @@ def partition(
 ) -> Any:
     refuse(np.partition, "it is for records", order=order)
     x, at = (operand(a).reshape(-1), 0) if axis is None else (operand(a), axis)
-    return np.take_along_axis(x, np.argpartition(value(x), kth, axis=at, kind=kind), at)  # type: ignore[call-overload]
+    return np.take_along_axis(x, np.argpartition(value(x), kth, axis=at), at)
 
 
 @form(np.sort_complex)
@@ -141,7 +141,8 @@ def unique(
     """The values are elements of the array, the first of each; all else is places and counts."""
     x = operand(ar)
     given = value(x)
-    _, places, *rest = np.unique(given, True, return_inverse, return_counts, axis, equal_nan=equal_nan)
+    plain: Any = np.unique
+    _, places, *rest = plain(given, True, return_inverse, return_counts, axis, equal_nan=equal_nan)
     found = x.reshape(-1)[places] if axis is None else np.take(x, places, axis=axis)
     wanted = [found, *([places] if return_index else []), *rest]
     return wanted[0] if len(wanted) == 1 else tuple(wanted)
