@@ -7,15 +7,17 @@ leave it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygraph import kernels
 from tinygraph.analysis.operation_counts import operations_of
+from tinygraph.compiler.passes.acyclic_groups import AcyclicGroups
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node
 from tinygraph.core.graph import Graph
+from tinygraph.core.modes import Phase
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Op, op
 from tinygraph.core.types import ArrayType, WeakType, normalize_axes, type_of
@@ -31,11 +33,11 @@ def fuse_elementwise(graph: Graph) -> Graph:
     groups = _Groups(graph)
     groups.join()
     rewriting = Rewriting(graph)
-    for unit in groups.schedule():
-        if unit.shape is None or not _can_fuse(unit.members[0]):
-            rewriting.keep(unit.members[0])
+    for members, outputs in groups.schedule():
+        if _can_fuse(members[0]):
+            _put_fused(rewriting, members, outputs)
         else:
-            _put_fused(rewriting, unit.members, groups.read_outside(unit))
+            rewriting.keep(members[0])
     return rewriting.graph()
 
 
@@ -99,18 +101,20 @@ def _type(entry: Any) -> ArrayType:
     return edge_type(entry) if is_recorded(entry) else type_of(entry)
 
 
-class _Group(NamedTuple):
-    """Nodes that become one loop.
+class _Unit(NamedTuple):
+    """Nodes that become one loop, by number.
 
     Attributes:
         members: in the order of the graph.
         shape: that the loop runs over; None for a node that is in no loop.
+        phase: of all of them.
         axes: over which reductions at its end run, if there are any.
-        ends: the ids of these reductions.
+        ends: these reductions.
     """
 
-    members: list[Node]
-    shape: tuple[int, ...] | None = None
+    members: list[int]
+    shape: tuple[int, ...] | None
+    phase: Phase
     axes: tuple[int, ...] | None = None
     ends: frozenset[int] = frozenset()
 
@@ -120,118 +124,79 @@ class _Groups:
 
     def __init__(self, graph: Graph) -> None:
         self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
-        self._position = {id(node): i for i, node in enumerate(self._nodes)}
-        self._above = {
-            id(node): [parent for parent in node.parents() if not isinstance(parent, Leaf)]
+        position = {id(node): i for i, node in enumerate(self._nodes)}
+        self._above = [
+            [position[id(parent)] for parent in node.parents() if not isinstance(parent, Leaf)]
             for node in self._nodes
-        }
-        self._group = {id(node): _alone(node) for node in self._nodes}
-        # at each position how many groups have members before it as well as from there on
-        self._crossing = [0] * (len(self._nodes) + 1)
-        self._ends = {id(edge_node(end)) for end in graph.ends if is_recorded(end)}
-        self._readers: dict[int, list[Node]] = {id(node): [] for node in self._nodes}
-        for node in self._nodes:
-            for parent in self._above[id(node)]:
-                self._readers[id(parent)].append(node)
+        ]
+        self._groups = AcyclicGroups(self._above)
+        self._units = {id(self._groups.of[i]): _alone(i, node) for i, node in enumerate(self._nodes)}
+        self._ends = {position[id(end)] for end in _made(graph.ends) if id(end) in position}
+        self._readers: list[list[int]] = [[] for _ in self._nodes]
+        for i, several in enumerate(self._above):
+            for parent in several:
+                self._readers[parent].append(i)
 
     def join(self) -> None:
         """Join the group of each node with those of its operands, as far as they may be one."""
-        for node in self._nodes:
-            for parent in self._above[id(node)]:
-                first, second = self._group[id(parent)], self._group[id(node)]
-                if first is not second and id(parent) not in first.ends and self._may_join(first, second):
-                    joined = self._joined(first, second)
-                    self._count_crossing((first, -1), (second, -1), (joined, 1))
-                    self._group.update((id(member), joined) for member in joined.members)
+        for i, above in enumerate(self._above):
+            for parent in above:
+                one, other = self._groups.of[parent], self._groups.of[i]
+                first, second = self._units[id(one)], self._units[id(other)]
+                if one is other or parent in first.ends or not self._may_join(first, second):
+                    continue
+                joined = self._groups.join(one, other)
+                if joined is not None:
+                    axes = second.axes if first.axes is None else first.axes
+                    members = sorted(first.members + second.members)
+                    self._units[id(joined)] = _Unit(
+                        members, first.shape, first.phase, axes, first.ends | second.ends
+                    )
 
-    def _count_crossing(self, *changes: tuple[_Group, int]) -> None:
-        for group, change in changes:
-            start, end = (self._position[id(group.members[i])] for i in (0, -1))
-            for position in range(start + 1, end + 1):
-                self._crossing[position] += change
-
-    def _joined(self, first: _Group, second: _Group) -> _Group:
-        members = sorted(first.members + second.members, key=lambda member: self._position[id(member)])
-        axes = second.axes if first.axes is None else first.axes
-        return _Group(members, first.shape, axes, first.ends | second.ends)
-
-    def _may_join(self, first: _Group, second: _Group) -> bool:
+    def _may_join(self, first: _Unit, second: _Unit) -> bool:
         return (
             first.shape is not None
             and first.shape == second.shape
             # what only the backward pass reads would have to be kept until then
-            and first.members[0].phase == second.members[0].phase
+            and first.phase == second.phase
             and len(first.members) + len(second.members) <= LARGEST_GROUP
             and (first.axes is None or second.axes is None or first.axes == second.axes)
             and not self._reads_an_end(first, second)
-            and not self._makes_cycle(first, second)
         )
 
-    def _reads_an_end(self, first: _Group, second: _Group) -> bool:
+    def _reads_an_end(self, first: _Unit, second: _Unit) -> bool:
         """Whether a member reads the result of a reduction, which is known only after the loop."""
         ends = first.ends | second.ends
         members = (*first.members, *second.members) if ends else ()
-        return any(id(parent) in ends for member in members for parent in self._above[id(member)])
+        return any(parent in ends for member in members for parent in self._above[member])
 
-    def _makes_cycle(self, first: _Group, second: _Group) -> bool:
-        """Whether something outside that members read depends on a member."""
-        ours = (first, second)
-        start = min(self._position[id(group.members[0])] for group in ours)
-        while self._crossing[
-            start
-        ]:  # what ends before may read a group that does not, and that may read ours
-            start -= 1
-        stack = self._read_by(first) + self._read_by(second)
-        stack = [group for group in stack if group is not first and group is not second]
-        seen: set[int] = set()
-        while stack:
-            group = stack.pop()
-            if group is first or group is second:
-                return True
-            if id(group) not in seen and self._position[id(group.members[-1])] >= start:
-                seen.add(id(group))
-                stack += self._read_by(group)
-        return False
+    def schedule(self) -> Iterator[tuple[list[Node], list[Node]]]:
+        """The nodes of each group, and those that something outside of it reads or that leave the graph.
 
-    def _read_by(self, group: _Group) -> list[_Group]:
-        """The other groups whose results a group reads."""
-        found = (self._group[id(parent)] for member in group.members for parent in self._above[id(member)])
-        return [one for one in found if one is not group]
-
-    def read_outside(self, group: _Group) -> list[Node]:
-        """The members that something outside the group reads, or that leave the graph."""
-        inside = set(map(id, group.members))
-        return [
-            node
-            for node in group.members
-            if id(node) in self._ends or any(id(reader) not in inside for reader in self._readers[id(node)])
-        ]
-
-    def schedule(self) -> list[_Group]:
-        """Groups, each after everything it reads, otherwise in the order of their last members."""
-        done: set[int] = set()
-        order: list[_Group] = []
-        for node in self._nodes:
-            stack = [self._group[id(node)]]
-            while stack:
-                group = stack[-1]
-                needed = [one for one in self._read_by(group) if id(one) not in done]
-                if id(group) in done or not needed:
-                    stack.pop()
-                    if id(group) not in done:
-                        done.add(id(group))
-                        order.append(group)
-                else:
-                    stack += needed
-        return order
+        Groups come each after everything it reads, otherwise in the order of their last members.
+        """
+        for group in self._groups.in_order(range(len(self._nodes))):
+            members = self._units[id(group)].members
+            inside = set(members)
+            outside = [
+                i
+                for i in members
+                if i in self._ends or any(reader not in inside for reader in self._readers[i])
+            ]
+            yield [self._nodes[i] for i in members], [self._nodes[i] for i in outside]
 
 
-def _alone(node: Node) -> _Group:
+def _made(ends: Iterable[Any]) -> Iterator[Node]:
+    return (edge_node(end) for end in ends if is_recorded(end))
+
+
+def _alone(i: int, node: Node) -> _Unit:
     if _can_fuse(node):
-        return _Group([node], node.shape)
+        return _Unit([i], node.shape, node.phase)
     if _can_reduce(node):
-        return _Group([node], edge_type(node.inputs[0]).shape, _axes(node), frozenset([id(node)]))
-    return _Group([node])
+        shape = edge_type(node.inputs[0]).shape
+        return _Unit([i], shape, node.phase, _axes(node), frozenset([i]))
+    return _Unit([i], None, node.phase)
 
 
 def _put_fused(rewriting: Rewriting, unit: Sequence[Node], outputs: Sequence[Node]) -> None:
