@@ -23,7 +23,9 @@ from tinygraph.core.op import Op, op
 from tinygraph.core.types import ArrayType, WeakType, normalize_axes, type_of
 
 LARGEST_GROUP = 64  # ops; bounds a kernel's registers and the time to compile it
-_DTYPES = ("float32", "float64", "bool")
+_DTYPES = frozenset(map(np.dtype, ("float32", "float64", "bool")))  # of this machine's byte order
+# So many groups that differ in numbers alone share one kernel, which gets the numbers as operands.
+MANY = 4
 
 
 def fuse_elementwise(graph: Graph) -> Graph:
@@ -33,9 +35,13 @@ def fuse_elementwise(graph: Graph) -> Graph:
     groups = _Groups(graph)
     groups.join()
     rewriting = Rewriting(graph)
-    for members, outputs in groups.schedule():
-        if _can_fuse(members[0]):
-            _put_fused(rewriting, members, outputs)
+    units = list(groups.schedule())
+    looped = [_can_fuse(members[0]) for members, _ in units]
+    alike = _numbers_of_alike(unit for unit, loop in zip(units, looped, strict=True) if loop)
+    made: dict[Any, Op] = {}  # equal groups share an op, and with it a kernel
+    for (members, outputs), loop in zip(units, looped, strict=True):
+        if loop:
+            _put_fused(rewriting, members, outputs, alike, made)
         else:
             rewriting.keep(members[0])
     return rewriting.graph()
@@ -51,7 +57,7 @@ def _can_fuse(node: Node) -> bool:
     if any(entry is None for entry in node.inputs):
         return False
     types = [node.types, *map(_type, (entry for entry in node.inputs if not _is_number(entry)))]
-    return all(one.dtype.name in _DTYPES and one.dtype.isnative for one in types) and emits(node)
+    return all(one.dtype in _DTYPES for one in types) and emits(node)
 
 
 def emits(node: Node) -> bool:
@@ -199,105 +205,192 @@ def _alone(i: int, node: Node) -> _Unit:
     return _Unit([i], None, node.phase)
 
 
-def _put_fused(rewriting: Rewriting, unit: Sequence[Node], outputs: Sequence[Node]) -> None:
-    members = set(map(id, unit))
-    external: dict[Any, Any] = {}
-    for node in unit:
-        for entry in node.inputs:
-            if (
-                entry is not None
-                and not _is_number(entry)
-                and not (is_recorded(entry) and id(edge_node(entry)) in members)
-            ):
-                external.setdefault(_key(entry), entry)
-    types = tuple(node.output_types[0] for node in outputs)
-    made = _fused_op(unit, list(external.values()), outputs, types)
-    inputs = tuple(map(rewriting.now, external.values()))
-    fused = make_node(made, inputs, {}, types if len(types) > 1 else types[0], like=unit[-1])
+class _Operand(NamedTuple):
+    """What a member of a group reads: an operand of the group, another member's result, a number, or nothing.
+
+    Attributes:
+        words: the number as text, in which 0.0 is not -0.0, nor 1 True.
+    """
+
+    external: int | None = None
+    member: int | None = None
+    number: Any = None
+    words: str = ""
+
+
+class _Form(NamedTuple):
+    """A group without what is particular to its nodes: what its op consists of.
+
+    Attributes:
+        members: of each node the op, its settings, what it reads, the dtype in which that meets, and its own; the dtype
+            of the meeting is None for a reduction.
+        externals: the types of the group's operands.
+        outputs: the members that leave the group.
+        types: their types.
+    """
+
+    members: tuple[tuple[Op, tuple[Any, ...], tuple[_Operand, ...], Any, Any], ...]
+    externals: tuple[ArrayType, ...]
+    outputs: tuple[int, ...]
+    types: tuple[ArrayType, ...]
+
+    @property
+    def without_numbers(self) -> Any:
+        """The form as it would be with every number as an operand, for comparing."""
+        members = tuple((*one[:2], _places(one[2]), *one[3:]) for one in self.members)
+        return self._replace(members=members)  # type: ignore[arg-type]
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        return tuple(operand.words for one in self.members for operand in one[2] if operand.words)
+
+
+def _places(operands: Sequence[_Operand]) -> tuple[Any, ...]:
+    return tuple((operand.external, operand.member, bool(operand.words)) for operand in operands)
+
+
+def _numbers_of_alike(units: Iterable[tuple[Sequence[Node], Sequence[Node]]]) -> dict[Any, set[Any]]:
+    """For each form that groups have, numbers left out, the numbers that they have there."""
+    found: dict[Any, set[Any]] = {}
+    for members, outputs in units:
+        form, _ = _formed(members, outputs)
+        numbers = form.numbers
+        if numbers:
+            found.setdefault(form.without_numbers, set()).add(numbers)
+    return found
+
+
+def _put_fused(
+    rewriting: Rewriting,
+    unit: Sequence[Node],
+    outputs: Sequence[Node],
+    alike: dict[Any, set[Any]],
+    made: dict[Any, Op],
+) -> None:
+    form, external = _formed(unit, outputs)
+    if len(alike.get(form.without_numbers, ())) >= MANY:
+        form, external = _formed(unit, outputs, lifted=True)
+    fused_op = made.get(form)
+    if fused_op is None:
+        fused_op = made[form] = _fused_op(form, sum(operations_of(node) or 0 for node in unit))
+    inputs = tuple(map(rewriting.now, external))
+    types = form.types if len(form.types) > 1 else form.types[0]
+    fused = make_node(fused_op, inputs, {}, types, like=unit[-1])
     standing = dict(zip(map(id, outputs), edges(fused), strict=True))
     for node in unit:
         rewriting.put(node, (standing.get(id(node), fused),))
 
 
-def _key(entry: Any) -> Any:
-    return (id(edge_node(entry)), edge_index(entry)) if is_recorded(entry) else id(entry)
+def _formed(unit: Sequence[Node], outputs: Sequence[Node], lifted: bool = False) -> tuple[_Form, list[Any]]:
+    """The form of a group, and its operands; with `lifted`, numbers are operands as well."""
+    number = {id(node): i for i, node in enumerate(unit)}
+    external: dict[Any, Any] = {}
+    places: dict[Any, int] = {}
+
+    def operand(node: Node, entry: Any, dtype: Any) -> _Operand:
+        if entry is None:
+            return _Operand()
+        if _is_number(entry):
+            fixed = not lifted or dtype is None or (node.op.emission is not None and node.op.emission.fits)
+            if fixed:
+                return _Operand(number=entry, words=repr(entry))
+            key, entry = (dtype, repr(entry)), np.asarray(entry, dtype)
+        elif is_recorded(entry) and id(edge_node(entry)) in number:
+            return _Operand(member=number[id(edge_node(entry))])
+        else:
+            key = (id(edge_node(entry)), edge_index(entry)) if is_recorded(entry) else id(entry)
+        external.setdefault(key, entry)
+        return _Operand(places.setdefault(key, len(places)))
+
+    members = []
+    for node in unit:
+        meeting = _meeting_dtype(node) if _can_fuse(node) else None
+        conditions = node.op.emission.conditions if node.op.emission is not None else ()
+        read = tuple(
+            operand(node, entry, np.dtype(bool) if i in conditions else meeting)
+            for i, entry in enumerate(node.inputs)
+        )
+        settings = tuple(sorted(node.settings.items()))
+        members.append((node.op, settings, read, meeting, node.output_types[0]))
+    form = _Form(
+        tuple(members),
+        tuple(map(_type, external.values())),
+        tuple(number[id(node)] for node in outputs),
+        tuple(node.output_types[0] for node in outputs),
+    )
+    return form, list(external.values())
 
 
-def _fused_op(
-    unit: Sequence[Node], external: Sequence[Any], outputs: Sequence[Node], types: tuple[ArrayType, ...]
-) -> Op:
-    places = {_key(entry): i for i, entry in enumerate(external)}
-
+def _fused_op(form: _Form, operations: int) -> Op:
     def fused(*xs: Any) -> Any:
-        values: dict[int, Any] = {}
-        for node in unit:
+        values: list[Any] = []
+        for one, settings, read, _, _ in form.members:
             operands = [
-                entry
-                if entry is None or _is_number(entry)
-                else xs[places[_key(entry)]]
-                if _key(entry) in places
-                else values[id(edge_node(entry))]
-                for entry in node.inputs
+                xs[operand.external]
+                if operand.external is not None
+                else values[operand.member]
+                if operand.member is not None
+                else operand.number
+                for operand in read
             ]
-            values[id(node)] = node.op.forward(*operands, **node.settings)
-        found = tuple(values[id(node)] for node in outputs)
+            values.append(one.forward(*operands, **dict(settings)))
+        found = tuple(values[i] for i in form.outputs)
         return found if len(found) > 1 else found[0]
 
-    names = " ".join(dict.fromkeys(node.op.name for node in unit))
-    fused.__doc__ = f"{len(unit)} ops in one loop: {names}"
-    reductions = [node for node in unit if not _can_fuse(node)]
-    from tinygraph.kernels.program import Loop
-
+    members = [member[0] for member in form.members]
+    names = " ".join(dict.fromkeys(one.name for one in members))
+    fused.__doc__ = f"{len(members)} ops in one loop: {names}"
+    types = form.types if len(form.types) > 1 else form.types[0]
     made = op(
         kind="elementwise",
-        name=f"fused {names}" if len(names) < 60 else f"fused {len(unit)} ops",
+        name=f"fused {names}" if len(names) < 60 else f"fused {len(members)} ops",
         facts={
-            "cheap": all(node.op.kind == "comparison" or node.op.facts.get("cheap") for node in unit),
-            "program": Loop(
-                _program(unit, external, places, outputs),
-                tuple(None if _can_fuse(node) else node.op.facts["reduction"] for node in outputs),
-                _axes(reductions[0]) if reductions else (),
-            ),
+            "cheap": all(one.kind == "comparison" or one.facts.get("cheap") for one in members),
+            "program": _loop(form),
         },
         declare=False,
     )(fused)
-    made.types(lambda *xs: types if len(types) > 1 else types[0])
-    made.cost(lambda *xs: sum(operations_of(node) or 0 for node in unit))
+    made.types(lambda *xs: types)
+    made.cost(lambda *xs: operations)
     return made
 
 
-def _program(
-    unit: Sequence[Node], external: Sequence[Any], places: dict[Any, int], outputs: Sequence[Node]
-) -> Any:
-    """The group as a program of the kernel language; operands are cast to the dtype they meet in, as NumPy does."""
-    from tinygraph.kernels.program import ProgramBuilder
+def _loop(form: _Form) -> Any:
+    """The group in the kernel language; operands are cast to the dtype they meet in, as NumPy does."""
+    from tinygraph.kernels.program import Loop, ProgramBuilder
 
     build = ProgramBuilder()
     dtypes: dict[int, np.dtype[Any]] = {}
-    for entry in external:
-        dtypes[build.input(_type(entry).dtype)] = _type(entry).dtype
-    numbers: dict[int, int] = {}
-    for node in unit:
-        if not _can_fuse(node):  # reduced behind the program
-            (operand,) = (entry for entry in node.inputs if entry is not None)
-            numbers[id(node)] = numbers[id(edge_node(operand))]
+    for types in form.externals:
+        dtypes[build.input(types.dtype)] = types.dtype
+    numbers: list[int] = []
+    reductions: list[str | None] = []
+    axes: tuple[int, ...] = ()
+    for one, settings, read, meeting, types in form.members:
+        if meeting is None:  # reduced behind the program
+            (source,) = (operand.member for operand in read if operand.member is not None)
+            numbers.append(numbers[source])
+            reductions.append(one.facts["reduction"])
+            axes = normalize_axes(one.setting(dict(settings), "axis"), form.members[source][4].ndim)
             continue
-        meeting = _meeting_dtype(node)
-        conditions = node.op.emission.conditions if node.op.emission is not None else ()
+        conditions = one.emission.conditions if one.emission is not None else ()
         operands = []
-        for position, entry in enumerate(node.inputs):
+        for position, operand in enumerate(read):
             wanted = np.dtype(bool) if position in conditions else meeting
-            if _is_number(entry):
-                operands.append(build.constant(entry, wanted))
+            if operand.words:
+                operands.append(build.constant(operand.number, wanted))
                 continue
-            value = places[_key(entry)] if _key(entry) in places else numbers[id(edge_node(entry))]
+            value = operand.external if operand.member is None else numbers[operand.member]
+            assert value is not None
             if dtypes[value] != np.bool_ and wanted != np.bool_ and dtypes[value] != wanted:
                 value = build.cast(value, wanted)
                 dtypes[value] = wanted
             operands.append(value)
-        number = build.step(node.op, *operands, **node.settings)
-        numbers[id(node)], dtypes[number] = number, node.output_types[0].dtype
-    return build.program(*(numbers[id(node)] for node in outputs))
+        numbers.append(build.step(one, *operands, **dict(settings)))
+        reductions.append(None)
+        dtypes[numbers[-1]] = types.dtype
+    program = build.program(*(numbers[i] for i in form.outputs))
+    return Loop(program, tuple(reductions[i] for i in form.outputs), axes)
 
 
 def _meeting_dtype(node: Node) -> np.dtype[Any]:
