@@ -34,12 +34,18 @@ from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
 from tinygraph.tracing.open_capture import OpenCapture as _OpenCapture
 from tinygraph.transforms import checkpoint as checkpoint
+from tinygraph.transforms import cond as cond
+from tinygraph.transforms import fori_loop as fori_loop
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian
 from tinygraph.transforms import jacobian as jacobian
 from tinygraph.transforms import jvp as jvp
+from tinygraph.transforms import map as map
+from tinygraph.transforms import scan as scan
+from tinygraph.transforms import switch as switch
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp
+from tinygraph.transforms import while_loop as while_loop
 
 # What methods of tensors and graphs lead to, in rooms above the core.
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function

@@ -76,10 +76,15 @@ def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
     remaining = dict(moving)
     for position, tangent in moving.items():
         step = own.get(position)
-        if step is None or step.targets[0][1] is not None:
+        if step is None or position not in remaining:
             continue
-        total = _plus(total, _ruled(node, step, tangent, saved, "t"))
-        del remaining[position]
+        given = tangent
+        if step.targets[0][1] is not None:  # a variadic operand: all of it at once
+            first = node.op.signature.positions(node.op.operand_at(position).name, len(node.inputs))[0]
+            given = tuple(remaining.pop(i, None) for i in range(first, len(node.inputs)))
+        else:
+            del remaining[position]
+        total = _plus(total, _ruled(node, step, given, saved, "t"))
     for step in node.plan.steps:
         targets = tuple((position, place) for position, place in step.targets if position in remaining)
         if not targets or not any(edge_type(node.inputs[position]).differentiable for position, _ in targets):

@@ -5,6 +5,12 @@ copies of its primals, so derivatives of different levels cannot be confused.
 """
 
 from tinygraph.transforms.checkpointing import checkpoint as checkpoint
+from tinygraph.transforms.control_flow import cond as cond
+from tinygraph.transforms.control_flow import fori_loop as fori_loop
+from tinygraph.transforms.control_flow import map as map
+from tinygraph.transforms.control_flow import scan as scan
+from tinygraph.transforms.control_flow import switch as switch
+from tinygraph.transforms.control_flow import while_loop as while_loop
 from tinygraph.transforms.forward import hessian as hessian
 from tinygraph.transforms.forward import jacobian as jacobian
 from tinygraph.transforms.forward import jvp as jvp
