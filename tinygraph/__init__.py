@@ -9,6 +9,7 @@ from types import ModuleType
 from tinygraph.analysis.coverage import coverage as _coverage
 from tinygraph.comparing import diff as diff
 from tinygraph.compiler import compile as compile
+from tinygraph.compiler.planned_bodies import planned as _planned
 from tinygraph.core.doors import doors as _doors
 from tinygraph.core.graph import Graph as Graph
 from tinygraph.core.graph import graph_of as graph_of
@@ -49,7 +50,7 @@ from tinygraph.transforms import while_loop as while_loop
 
 # What methods of tensors and graphs lead to, in rooms above the core.
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
-_doors.open_capture = _OpenCapture
+_doors.open_capture, _doors.planned = _OpenCapture, _planned
 _doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary
 _doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_networkx, _from_networkx
 

@@ -21,6 +21,7 @@ from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import default_generator as default_generator
 from tinygraph.core.subgraphs import Linear as Linear
+from tinygraph.core.subgraphs import Planned as Planned
 from tinygraph.core.subgraphs import Subgraph as Subgraph
 from tinygraph.core.types import ArrayType as ArrayType
 from tinygraph.core.types import WeakType as WeakType

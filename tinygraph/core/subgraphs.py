@@ -49,6 +49,23 @@ class Linear(NamedTuple):
     targets: tuple[int, ...]
 
 
+class Planned(NamedTuple):
+    """A subgraph ready to run again and again on the same memory.
+
+    Attributes:
+        inputs, outputs: where its operands are read, and where its results are afterwards.
+        prepare: to be called when operands were written that stay for many runs.
+        calls: what a run calls, in order.
+        threads: how many they are meant for.
+    """
+
+    inputs: tuple[np.ndarray[Any, Any], ...]
+    outputs: tuple[np.ndarray[Any, Any], ...]
+    prepare: Callable[[], None]
+    calls: tuple[Callable[[], Any], ...]
+    threads: int
+
+
 class Subgraph:
     """A graph that reads nothing but its inputs, as a setting of an op: immutable, and equal to one that is built alike.
 
@@ -96,6 +113,14 @@ class Subgraph:
             several = is_recorded(end) and not isinstance(edge_node(end).types, ArrayType)
             results.append(value[edge_index(end)] if several else value)
         return results
+
+    def planned(self, exact: bool = False) -> Planned:
+        """A plan of its own for the subgraph: passes, memory and kernels as for a compiled function.
+
+        Args:
+            exact: leave kernels out that round more than sums do.
+        """
+        return doors.planned(self.graph, exact)
 
     def derived(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` makes of the subgraph, made once for each key."""

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.machine_code import Bound, MachineCode
+from tinygraph.kernels.machine_code import Bound, Kernel, MachineCode
 
 _CELL = 8  # 64-bit integers from one shared number to the next: a cache line each
 _CELLS = (
@@ -41,6 +41,7 @@ _SPINS = 3000  # before a worker sleeps: about 50 microseconds
 _PATIENCE = 400  # before one who waits at a barrier offers its processor to others
 
 _TEXT = """
+declare ptr @memmove(ptr, ptr, i64)
 declare i32 @sched_yield()
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
@@ -213,6 +214,76 @@ out:
   ret void
 }}
 
+; a table again and again, as long as a condition holds that another one finds; pointers in the blocks move on each time
+define void @repeat(ptr %team, ptr %table, i64 %rows, i64 %threads, ptr %moves, i64 %count, i64 %steps,
+                    ptr %conditions, i64 %asked, ptr %flag, ptr %done) {{
+entry:
+  %single = icmp eq i64 %threads, 1
+  %always = icmp eq i64 %asked, 0
+  br label %head
+head:
+  %i = phi i64 [0, %entry], [%following, %moved]
+  %more = icmp slt i64 %i, %steps
+  br i1 %more, label %question, label %out
+question:
+  br i1 %always, label %step, label %ask
+ask:
+  br i1 %single, label %ask_alone, label %ask_all
+ask_alone:
+  call void @run(ptr %team, ptr %conditions, i64 %asked, i64 1, i64 0)
+  br label %answer
+ask_all:
+  call void @together(ptr %team, ptr %conditions, i64 %asked, i64 %threads)
+  br label %answer
+answer:
+  %truth = load i8, ptr %flag, align 1
+  %holds = icmp ne i8 %truth, 0
+  br i1 %holds, label %step, label %out
+step:
+  br i1 %single, label %alone, label %all
+alone:
+  call void @run(ptr %team, ptr %table, i64 %rows, i64 1, i64 0)
+  br label %ran
+all:
+  call void @together(ptr %team, ptr %table, i64 %rows, i64 %threads)
+  br label %ran
+ran:
+  br label %moving
+moving:
+  %k = phi i64 [0, %ran], [%k1, %move]
+  %left = icmp slt i64 %k, %count
+  br i1 %left, label %move, label %moved
+move:
+  %twice = mul i64 %k, 2
+  %pair = getelementptr i64, ptr %moves, i64 %twice
+  %place = load i64, ptr %pair, align 8
+  %cell = inttoptr i64 %place to ptr
+  %second = getelementptr i64, ptr %pair, i64 1
+  %stride = load i64, ptr %second, align 8
+  %before = load i64, ptr %cell, align 8
+  %after = add i64 %before, %stride
+  store i64 %after, ptr %cell, align 8
+  %k1 = add i64 %k, 1
+  br label %moving
+moved:
+  %following = add i64 %i, 1
+  br label %head
+out:
+  store i64 %i, ptr %done, align 8
+  ret void
+}}
+
+; memory from one place to another: destination, source, bytes
+define void @copy(ptr %block) {{
+  %to = load ptr, ptr %block, align 8
+  %second = getelementptr i64, ptr %block, i64 1
+  %from = load ptr, ptr %second, align 8
+  %third = getelementptr i64, ptr %block, i64 2
+  %bytes = load i64, ptr %third, align 8
+  %ignored = call ptr @memmove(ptr %to, ptr %from, i64 %bytes)
+  ret void
+}}
+
 ; a new generation of work
 define void @wake(ptr %team) {{
   %generation = getelementptr i64, ptr %team, i64 {generation}
@@ -249,6 +320,7 @@ class Table:
             rows[i, 1] = threads > 1 and i + 1 < len(rows) and not alone
             rows[i, 2:] = [kernel.block(thread, threads) for thread in range(threads)]
         self._rows = rows
+        self.address = rows.ctypes.data
         function = _functions()["run"]
         self._parts = [
             functools.partial(function, *_pointers(0, rows.ctypes.data, len(rows), threads, me))
@@ -267,9 +339,9 @@ class Table:
             finally:
                 team.lock.release()
         else:
-            self._alone()
+            self.alone()
 
-    def _alone(self) -> None:
+    def alone(self) -> None:
         """All parts on this thread, kernel by kernel."""
         for kernel in self.kernels:
             for thread in range(self.threads):
@@ -278,19 +350,103 @@ class Table:
                     _call(kernel.address, block)
 
 
+class Loop:
+    """Tables run again and again in one call.
+
+    Args:
+        kernels: one step.
+        moves: pointers that move on after each step: a kernel, which of its pointers, and by how many bytes.
+        condition: kernels that run before each step.
+        flag: where these leave a boolean; where it is false the loop ends.
+    """
+
+    def __init__(
+        self,
+        kernels: Sequence[Bound],
+        moves: Sequence[tuple[Bound, int, int]],
+        threads: int,
+        condition: Sequence[Bound] = (),
+        flag: np.ndarray[Any, Any] | None = None,
+    ) -> None:
+        self._table, self._condition = Table(kernels, threads), Table(condition, threads)
+        self._flag, self._threads = flag, threads
+        cells = [(kernel.block(0, threads) + 8 * pointer, stride) for kernel, pointer, stride in moves]
+        self._moves = np.array(cells, np.int64).reshape(-1, 2)
+        self._blocks = [(kernel.cells(threads), pointer, stride) for kernel, pointer, stride in moves]
+        self._done = np.zeros(1, np.int64)
+
+    def start(self) -> None:
+        """Note where the pointers stand, for `end`."""
+        self._before = [int(block[pointer]) for block, pointer, _ in self._blocks]
+
+    def end(self) -> None:
+        """Put the pointers back."""
+        for (block, pointer, _), before in zip(self._blocks, self._before, strict=True):
+            block[pointer] = before
+
+    def __call__(self, steps: int) -> int:
+        """Go on for so many steps at most; returns how many there were."""
+        if self._threads == 1:
+            self._repeat(0, steps)
+            return int(self._done[0])
+        team = team_of(self._threads)
+        if not team.lock.acquire(blocking=False):
+            return self._alone(steps)
+        try:
+            self._repeat(team.address, steps)
+        finally:
+            team.lock.release()
+        return int(self._done[0])
+
+    def _repeat(self, team: int, steps: int) -> None:
+        table, condition, moves = self._table, self._condition, self._moves
+        flag = 0 if self._flag is None else self._flag.ctypes.data
+        numbers = (
+            team,
+            table.address,
+            len(table.kernels),
+            self._threads,
+            moves.ctypes.data,
+            len(moves),
+            steps,
+        )
+        asked = (condition.address, len(condition.kernels), flag, self._done.ctypes.data)
+        _functions()["repeat"](*_pointers(*numbers, *asked))
+
+    def _alone(self, steps: int) -> int:
+        """All parts on this thread."""
+        for step in range(steps):
+            if self._flag is not None:
+                self._condition.alone()
+                if not self._flag.ravel()[0]:
+                    return step
+            self._table.alone()
+            for block, pointer, stride in self._blocks:
+                block[pointer] += stride
+        return steps
+
+
+def copying(to: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> Bound:
+    """A kernel that copies one array's memory to another's, both in rows; its pointers may move."""
+    _functions()
+    kernel = Kernel("copy", _machine_code[0].addresses["copy"], 2, 0, _machine_code[0])
+    return kernel.bind(to, source, counts=(to.nbytes,))
+
+
 class Team:
     """Workers that wait for tables of kernels.
 
     Attributes:
         threads: how many threads work together, the calling one included.
         lock: held by who has the team.
+        address: of what they share.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.lock = threading.Lock()
         self._cells = np.zeros(_CELL * (len(_CELLS) + 8), np.int64)
-        address = self._cells.ctypes.data
+        address = self.address = self._cells.ctypes.data
         for me in range(1, threads):
             work = functools.partial(_functions()["work"], *_pointers(address, threads, me))
             threading.Thread(target=work, name=f"tinygraph worker {me}", daemon=True).start()
@@ -334,6 +490,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
+_machine_code: list[MachineCode] = []
+
+
 @functools.cache
 def _functions() -> dict[str, Any]:
     """The native functions, by name; they take 64-bit integers."""
@@ -351,8 +510,9 @@ def _functions() -> dict[str, Any]:
         patience=_PATIENCE,
         **{name: _CELL * i for i, name in enumerate(_CELLS)},
     )
-    names = ("run", "work", "together", "wake")
+    names = ("run", "work", "together", "wake", "repeat", "copy")
     code = MachineCode(text, functions=names, imports=symbols)
+    _machine_code[:] = [code]
     found = {}
     for name in names:
         function: Any = ctypes.CFUNCTYPE(None)(code.addresses[name])
@@ -364,7 +524,7 @@ def _functions() -> dict[str, Any]:
 
 _POSIX = (
     *("sched_yield", "pthread_mutex_lock", "pthread_mutex_unlock"),
-    *("pthread_cond_wait", "pthread_cond_broadcast"),
+    *("pthread_cond_wait", "pthread_cond_broadcast", "memmove"),
 )
 
 
