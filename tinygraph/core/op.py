@@ -46,6 +46,8 @@ FACTS = (
     "read_only",
     "body",
     "subgraphs",
+    "extends",
+    "parts",
     "reduction",
 )
 
@@ -119,8 +121,8 @@ class LiveRule(NamedTuple):
 
     `targets` pairs an input's position with its place in the rule's result (None: the result itself). Each of
     `arguments` is a place in the saved values (an int; a tuple of them for a variadic operand), a setting's name, None
-    for an operand left out, or WANTED; `simple` if they are all ints. `position` is the input's, if the rule serves that
-    one alone.
+    for an operand left out, or WANTED; `simple` if they are all ints. `position` is the input's, if the rule serves
+    that one alone.
     """
 
     rule: Callable[..., Any] | None
@@ -351,6 +353,8 @@ class Op:
             "program": what an op that the compiler made computes, in the kernel language.
             "body": what an op consists of whose body is a graph, see `bodies.py`.
             "subgraphs": True; its settings hold graphs (`subgraphs.py`) that it runs once, many times or not at all.
+            "extends": name of a setting; its body may return more at its end, and the op then has more results there.
+            "parts": f(x type, output types, settings) -> for each output an op and settings that make it alone.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
     """

@@ -67,7 +67,7 @@ class Planned(NamedTuple):
 
 
 class Subgraph:
-    """A graph that reads nothing but its inputs, as a setting of an op: immutable, and equal to one that is built alike.
+    """A graph that reads nothing but its inputs, as a setting of an op: immutable, equal to one that is built alike.
 
     Attributes:
         graph: the graph; its inputs are the operands.
@@ -113,6 +113,14 @@ class Subgraph:
             several = is_recorded(end) and not isinstance(edge_node(end).types, ArrayType)
             results.append(value[edge_index(end)] if several else value)
         return results
+
+    def beginning(self, count: int) -> Subgraph:
+        """The subgraph of its first results alone."""
+        graph = self.graph
+        return self.derived(
+            ("beginning", count),
+            lambda: Subgraph(Graph(graph.inputs, graph.outputs[:count], name=self.name), self.name),
+        )
 
     def planned(self, exact: bool = False) -> Planned:
         """A plan of its own for the subgraph: passes, memory and kernels as for a compiled function.

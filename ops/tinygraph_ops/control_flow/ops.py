@@ -29,7 +29,7 @@ from tinygraph.plugin import (
 MOST_KEPT = 2**28
 
 
-@op(kind="control", facts={"subgraphs": True})
+@op(kind="control", facts={"subgraphs": True, "extends": "body"})
 def scan(
     *operands: Any, body: Subgraph, carries: int, slices: int, length: int, reverse: bool = False
 ) -> tuple[Any, ...]:
@@ -382,7 +382,7 @@ def _room(i: int, carries: int, slices: int) -> int:
 def _pushed(
     t: Sequence[Any], body: Subgraph, carries: int, slices: int
 ) -> tuple[tuple[int, ...], tuple[int, ...], Subgraph]:
-    """The operands and results that move, and a body that makes tangents besides: of carries behind carries, and so on."""
+    """The operands and results that move, and a body that makes tangents besides, of carries behind carries."""
     moving = tuple(i for i, one in enumerate(t) if one is not None)
     while True:  # a carry that stands still at first may move from the second step on
         pushed, moved = body.pushed(moving)
