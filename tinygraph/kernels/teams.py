@@ -273,14 +273,34 @@ out:
   ret void
 }}
 
-; memory from one place to another: destination, source, bytes
+; rows of memory from one place to another: destination, source, bytes of a row, rows, and what lies between their starts
 define void @copy(ptr %block) {{
+entry:
   %to = load ptr, ptr %block, align 8
   %second = getelementptr i64, ptr %block, i64 1
   %from = load ptr, ptr %second, align 8
   %third = getelementptr i64, ptr %block, i64 2
   %bytes = load i64, ptr %third, align 8
-  %ignored = call ptr @memmove(ptr %to, ptr %from, i64 %bytes)
+  %fourth = getelementptr i64, ptr %block, i64 3
+  %rows = load i64, ptr %fourth, align 8
+  %fifth = getelementptr i64, ptr %block, i64 4
+  %apart = load i64, ptr %fifth, align 8
+  %sixth = getelementptr i64, ptr %block, i64 5
+  %aside = load i64, ptr %sixth, align 8
+  br label %head
+head:
+  %i = phi i64 [0, %entry], [%next, %row]
+  %more = icmp slt i64 %i, %rows
+  br i1 %more, label %row, label %out
+row:
+  %forth = mul i64 %i, %apart
+  %back = mul i64 %i, %aside
+  %there = getelementptr i8, ptr %to, i64 %forth
+  %here = getelementptr i8, ptr %from, i64 %back
+  %ignored = call ptr @memmove(ptr %there, ptr %here, i64 %bytes)
+  %next = add i64 %i, 1
+  br label %head
+out:
   ret void
 }}
 
@@ -426,11 +446,28 @@ class Loop:
         return steps
 
 
-def copying(to: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> Bound:
-    """A kernel that copies one array's memory to another's, both in rows; its pointers may move."""
+def copying(to: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> Bound | None:
+    """A kernel that copies one array to another of its type; its two pointers may move.
+
+    None where the two do not lie in rows at equal distances.
+    """
+    if to.shape != source.shape or to.dtype != source.dtype or to.dtype.hasobject or not to.size:
+        return None
+    length, rows, apart, aside = to.itemsize, 1, 0, 0
+    for size, there, here in zip(to.shape[::-1], to.strides[::-1], source.strides[::-1], strict=True):
+        if size == 1:
+            continue
+        if rows == 1 and there == here == length:
+            length *= size
+        elif rows == 1:
+            rows, apart, aside = size, there, here
+        elif there == rows * apart and here == rows * aside:
+            rows *= size
+        else:
+            return None
     _functions()
     kernel = Kernel("copy", _machine_code[0].addresses["copy"], 2, 0, _machine_code[0])
-    return kernel.bind(to, source, counts=(to.nbytes,))
+    return kernel.bind(to, source, counts=(length, rows, apart, aside))
 
 
 class Team:

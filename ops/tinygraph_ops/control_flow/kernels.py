@@ -72,24 +72,17 @@ class _Step:
     def native(self, length: int) -> Any:
         """All steps as one native call, or None where a step is more than generated kernels."""
         calls = _native(self.plan.calls)
-        copies = [*self.before, *((stack, place) for stack, place in self.after)]
-        if calls is None or not length or not all(map(_in_rows, self.before + self.after)):
+        if calls is None or not length:
             return None
-        if not all(one.flags.c_contiguous for pair in self.carried for one in pair):
-            return None
-        del copies
         from tinygraph.kernels.teams import Loop, copying
 
-        rows: list[Any] = []
-        moves: list[tuple[Any, int, int]] = []
-        for place, source in self.before:
-            rows.append(copying(place, source[0]))
-            moves.append((rows[-1], 1, source.strides[0]))
-        rows += calls
-        for stack, place in self.after:
-            rows.append(copying(stack[0], place))
-            moves.append((rows[-1], 0, stack.strides[0]))
-        rows += [copying(to, source) for to, source in self.carried]
+        before = [(copying(place, source[0, ...]), source.strides[0]) for place, source in self.before]
+        after = [(copying(stack[0, ...], place), stack.strides[0]) for stack, place in self.after]
+        carried = [copying(to, source) for to, source in self.carried]
+        rows: list[Any] = [*(one for one, _ in before), *calls, *(one for one, _ in after), *carried]
+        if None in rows:
+            return None
+        moves = [(one, 1, stride) for one, stride in before] + [(one, 0, stride) for one, stride in after]
         return Loop(rows, moves, self.plan.threads)
 
     def __call__(self, t: int) -> None:
@@ -102,18 +95,6 @@ class _Step:
             stack[t] = place
         for to, source in self.carried:
             np.copyto(to, source)
-
-
-def _in_rows(pair: tuple[Array, Array]) -> bool:
-    """Whether what is copied lies in one piece on both sides, in one dtype of plain numbers."""
-    moving, fixed = pair if pair[0].ndim > pair[1].ndim else (pair[1], pair[0])
-    whole = moving[0] if len(moving) else moving
-    return (
-        np.asarray(whole).flags.c_contiguous
-        and fixed.flags.c_contiguous
-        and moving.dtype == fixed.dtype
-        and not moving.dtype.hasobject
-    )
 
 
 def _native(calls: Sequence[Run]) -> list[Any] | None:
@@ -241,18 +222,16 @@ class _While:
 
     def _native(self) -> Any:
         calls, asked = _native(self._step.plan.calls), _native(self._condition.calls)
-        places = [one for pair in (*self._step.carried, *self._asked) for one in pair]
         if calls is None or asked is None:
-            return None
-        if not all(one.flags.c_contiguous and not one.dtype.hasobject for one in places):
             return None
         from tinygraph.kernels.teams import Loop, copying
 
-        copies = [copying(to, source) for to, source in self._asked]
-        carried = [copying(to, source) for to, source in self._step.carried]
-        return Loop(
-            [*calls, *carried], (), self._step.plan.threads, [*copies, *asked], self._condition.outputs[0]
-        )
+        first = [copying(to, source) for to, source in self._asked]
+        last = [copying(to, source) for to, source in self._step.carried]
+        if None in first or None in last:
+            return None
+        flag = self._condition.outputs[0]
+        return Loop([*calls, *last], (), self._step.plan.threads, [*first, *asked], flag)
 
     def __call__(self) -> None:
         for place, value in (*self._given, *self._fixed):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph import kernels
 from tinygraph_ops.embedding import embedding
 from tinygraph_ops.indexing import index
 from tinygraph_ops.numpy_kernels import Array, Run, in_order, lower_by
@@ -19,6 +20,8 @@ def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: Any) 
     x, (out,) = np.asarray(inputs[0]), outputs
     if out.flags.c_contiguous:
         out = out.reshape(x.shape)
+        if out.dtype == x.dtype:
+            return _copy(out, x)
     elif x.flags.c_contiguous:
         x = x.reshape(out.shape)
     return partial(np.copyto, out, x, casting="unsafe") if x.shape == out.shape else None
@@ -38,11 +41,22 @@ def _copied_views(op: Any) -> Callable[..., Run | None]:
 
 
 def _copy(out: Array, value: Any) -> Run:
+    """A copy: a generated kernel where memory lies in rows, which loops run without Python."""
+    if kernels.available() and isinstance(value, np.ndarray):
+        from tinygraph.kernels.teams import copying
+
+        made = copying(out, value)
+        if made is not None:
+            return made
     return partial(np.copyto, out, value)
 
 
 def make_concatenate(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
-    return partial(np.concatenate, tuple(inputs), axis, outputs[0])
+    ends = np.cumsum([np.shape(x)[axis] for x in inputs])[:-1]
+    parts = [_copy(out, x) for out, x in zip(np.split(outputs[0], ends, axis), inputs, strict=True)]
+    if any(isinstance(part, partial) for part in parts):
+        return partial(np.concatenate, tuple(inputs), axis, outputs[0])
+    return in_order(*parts)
 
 
 def make_stack(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
