@@ -95,7 +95,8 @@ class Subgraph:
 
     @property
     def input_types(self) -> tuple[ArrayType, ...]:
-        return tuple(ArrayType(*leaf.types) for leaf in self.graph.inputs)
+        """Those of its operands, Python numbers as such."""
+        return tuple(leaf.types for leaf in self.graph.inputs)
 
     @property
     def output_types(self) -> tuple[ArrayType, ...]:

@@ -273,7 +273,7 @@ out:
   ret void
 }}
 
-; rows of memory from one place to another: destination, source, bytes of a row, rows, and what lies between their starts
+; rows of memory from one place to another: destination, source, bytes of a row, rows, and from one row to the next
 define void @copy(ptr %block) {{
 entry:
   %to = load ptr, ptr %block, align 8

@@ -25,6 +25,7 @@ from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.errors import CaptureError
 from tinygraph.tracing.applying import apply_captured
 from tinygraph.tracing.open_capture import OpenCapture
+from tinygraph.tracing.trace import require_fed
 
 
 class Typed:
@@ -58,12 +59,16 @@ class BodyCapture:
 
     def __init__(self, outer: Capture, name: str) -> None:
         self.outer, self._name = outer, name
+        self.probing: bool = (
+            outer.probing if isinstance(outer, BodyCapture) else isinstance(outer, OpenCapture)
+        )
         self.floor = next_order()
         self.versions: dict[Node, Leaf] = {}
         self.ran_backward = False
         self.covered = outer.covered
         self.primals: AbstractSet[int] = outer.primals
         self.lifted: dict[tuple[int, int], tuple[Any, Leaf]] = {}
+        self._inputs: set[int] = set()
 
     @property
     def with_tensors(self) -> bool:
@@ -75,20 +80,25 @@ class BodyCapture:
 
     def apply(self, op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any]) -> Any:
         for i, (x, entry) in enumerate(zip(operands, entries, strict=True)):
-            if isinstance(x, Tensor) and x._value is None and is_recorded(entry):
+            if not isinstance(x, Tensor) or not is_recorded(entry):
+                continue
+            # outside of captures a body is run for its types alone, among tensors that have values
+            if x._value is None or (self.probing and not isinstance(entry, Leaf)):
                 entries[i] = self.inside(entry)
         return apply_captured(self, op, operands, entries, settings)
 
     def inside(self, edge: Edge) -> Any:
         """What stands in the body for an edge: itself, or an input if it is from before."""
-        if edge_node(edge).order >= self.floor:
-            return edge
+        return edge if edge_node(edge).order >= self.floor else self._input(edge)
+
+    def _input(self, edge: Edge) -> Leaf:
         key = key_of(edge)
         if key not in self.lifted:
             node = edge_node(edge)
             name = node.name or (node.kind if isinstance(node, Leaf) else node.op.name)
             leaf = Leaf(None, kind="input", types=edge_type(edge), name=name)
             self.lifted[key] = edge, leaf
+            self._inputs.add(id(leaf))
         return self.lifted[key][1]
 
     def read(self, leaf: Leaf) -> Tensor:
@@ -97,8 +107,10 @@ class BodyCapture:
     def entry(self, leaf: Leaf) -> Any:
         if leaf.kind == "generator":
             raise self._side_effect("draws random numbers, the same ones in every step")
-        found = self.outer.entry(leaf)
-        return self.inside(found) if is_recorded(found) else found
+        if id(leaf) in self._inputs:
+            return leaf
+        found = self.outer.entry(leaf)  # which the capture around may make now: its age says nothing
+        return self._input(found) if is_recorded(found) else found
 
     def write(self, leaf: Leaf, value: Any) -> NoReturn:
         raise self._side_effect(f"writes {leaf.describe()}")
@@ -162,12 +174,7 @@ def capture_body(function: Callable[..., Any], arguments: Sequence[Any], what: s
         ends = [_end(capture, one, what) for one in found]
     lifted = list(capture.lifted.values())
     graph = Graph([*inputs, *(leaf for _, leaf in lifted)], ends, name=what)
-    known = set(map(id, graph.inputs))
-    strange = next((leaf for leaf in graph.leaves if id(leaf) not in known), None)
-    if strange is not None:
-        raise CaptureError(
-            f"{what} reads a value of the inside of another loop or branch, which is gone: return it from there"
-        )
+    require_fed(graph, what)
     return CapturedBody(graph, shape, [_outside(edge) for edge, _ in lifted])
 
 

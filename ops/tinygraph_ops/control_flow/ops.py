@@ -226,7 +226,7 @@ def _back(body: Subgraph, linear: Linear, moving: Sequence[int], carries: int, s
         *(("kept", i) for i in linear.kept if i >= end),
     ]
     input_types = body.input_types
-    types = [input_types[i] for i in (*carried, *consts)]
+    types = [ArrayType(*input_types[i]) for i in (*carried, *consts)]  # sums are no Python numbers
     types += [gradient.input_types[own[one]] for one in order]
 
     def step(*xs: Any) -> list[Any]:
