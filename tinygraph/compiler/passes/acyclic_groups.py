@@ -7,7 +7,7 @@ both ends at once, and given up after a fixed number of steps. So a pass takes t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import pairwise
 
 # Edges that are followed from each end before two groups are taken to lie too far apart to be joined.
@@ -109,7 +109,7 @@ class AcyclicGroups:
                     return is_above, end.value
         return None
 
-    def _walk(self, start: Group, other: Group, is_above: bool) -> Iterator[bool]:
+    def _walk(self, start: Group, other: Group, is_above: bool) -> Generator[bool, None, list[Group]]:
         """Go from one group towards another; each step says whether it arrived there, the direct one left out.
 
         Returns:

@@ -238,7 +238,7 @@ class _Form(NamedTuple):
     def without_numbers(self) -> Any:
         """The form as it would be with every number as an operand, for comparing."""
         members = tuple((*one[:2], _places(one[2]), *one[3:]) for one in self.members)
-        return self._replace(members=members)  # type: ignore[arg-type]
+        return members, *self[1:]
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -290,6 +290,7 @@ def _formed(unit: Sequence[Node], outputs: Sequence[Node], lifted: bool = False)
     def operand(node: Node, entry: Any, dtype: Any) -> _Operand:
         if entry is None:
             return _Operand()
+        key: Any
         if _is_number(entry):
             fixed = not lifted or dtype is None or (node.op.emission is not None and node.op.emission.fits)
             if fixed:
