@@ -123,7 +123,7 @@ class Recorder:
         def forward(*xs: Any) -> Any:
             return tuple(t.stand_in() for t in types) if count != 1 else types[0].stand_in()
 
-        def refuse(g: Any) -> Any:
+        def refuse(g: object) -> Any:
             raise RecordingError(
                 f"no gradient flows through a result of the compiled function {name!r}: {why}. Where the gradient is "
                 f"not wanted, use result.detach() or .item()"

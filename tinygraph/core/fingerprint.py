@@ -46,6 +46,6 @@ def fingerprint(array: np.ndarray[Any, Any]) -> Any:
     )
 
 
-def may_change(array: Any) -> bool:
+def may_change(array: object) -> bool:
     """Whether anybody could write an array: not one that is read-only and nobody's view."""
     return isinstance(array, np.ndarray) and (array.flags.writeable or array.base is not None)

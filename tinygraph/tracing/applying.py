@@ -83,7 +83,7 @@ def apply_captured(
         mode.place,
         line=(frame.f_code, frame.f_lasti) if frame is not None else (None, 0),
     )
-    found: Any
+    found: object
     if isinstance(result, ArrayType):
         found = CapturedNumber(None, node) if weak else Tensor(None, node)
     else:

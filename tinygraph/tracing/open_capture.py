@@ -39,7 +39,7 @@ class OpenCapture:
     def entry(self, leaf: Leaf) -> Leaf:
         return leaf
 
-    def write(self, leaf: Leaf, value: Any) -> NoReturn:
+    def write(self, leaf: Leaf, value: object) -> NoReturn:
         raise _read_only(leaf)
 
     def read_grad(self, leaf: Leaf) -> Tensor | None:

@@ -99,11 +99,11 @@ def _axes(node: Node) -> tuple[int, ...]:
     return normalize_axes(node.op.setting(node.settings, "axis"), edge_type(node.inputs[0]).ndim)
 
 
-def _is_number(entry: Any) -> bool:
+def _is_number(entry: object) -> bool:
     return isinstance(entry, bool | int | float)
 
 
-def _type(entry: Any) -> ArrayType:
+def _type(entry: object) -> ArrayType:
     return edge_type(entry) if is_recorded(entry) else type_of(entry)
 
 
