@@ -380,3 +380,31 @@ def test_an_endless_loop_is_interrupted(compiled) -> None:
         run(np.float64(0.0))
     timer.join()
     assert short(np.float64(0.0)) == 3.0
+
+
+@pytest.mark.filterwarnings("error::tinygraph.errors.VmapLoopWarning")
+def test_many_examples_at_once_are_each_alone() -> None:
+    xs, starts = rng.normal(size=(4, 5, 3)), rng.normal(size=(4, 3))
+
+    def turns(x):
+        return tg.while_loop(lambda v: np.sum(np.abs(v)) < 20.0, lambda v: v * 1.5, x, max_steps=30)
+
+    def chosen(x):
+        return tg.switch(np.argmax(x), [np.sin, lambda v: v * v, lambda v: v[::-1]], x)
+
+    for f, args, axes in (
+        (recurrent, (W, starts, xs), (None, 0, 0)),
+        (backwards, (W, U, xs), (None, None, 0)),
+        (nested, (W, starts, xs), (None, 0, 0)),
+        (turns, (starts,), 0),
+        (chosen, (starts,), 0),
+    ):
+        each = [
+            [one[i] if axes == 0 or axes[k] == 0 else one for k, one in enumerate(args)] for i in range(4)
+        ]
+        for g in (f, tg.grad(lambda *a, f=f: np.sum(f(*a) ** 2), len(args) - 1)):
+            wanted = np.stack([g(*one) for one in each])
+            for run in (tg.vmap(g, axes), tg.compile(tg.vmap(g, axes))):
+                np.testing.assert_allclose(
+                    plain(run(*args)), wanted, rtol=1e-9, atol=1e-12, err_msg=f.__name__
+                )

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tinygraph.core.batching import Batched, run_batched, spread, value_of
 from tinygraph.core.bodies import Body
 from tinygraph.core.doors import doors
 from tinygraph.core.engine import ancestors
@@ -181,6 +182,25 @@ class Subgraph:
         types = self.input_types
         pushed = Subgraph.of(both, [*types, *(types[i] for i in moving)], f"{self.name} forward mode")
         return pushed, tuple(moved)
+
+    def batched(self, flags: tuple[bool, ...], size: int) -> Subgraph:
+        """The subgraph of so many examples at once: of the operands that the flags say, and of all results."""
+        return self.derived(("batched", flags, size), lambda: self._batched(flags, size))
+
+    def _batched(self, flags: tuple[bool, ...], size: int) -> Subgraph:
+        graph = self.graph
+
+        def together(*xs: Any) -> list[Any]:
+            found = {id(leaf): Batched(x, one) for leaf, x, one in zip(graph.inputs, xs, flags, strict=True)}
+            run_batched(graph.nodes, found)
+            ends = (value_of(end, found) for end in graph.outputs)
+            return [value if one else spread(value, size) for value, one in ends]
+
+        types = [
+            ArrayType((size, *one.shape), one.dtype) if flag else one
+            for one, flag in zip(self.input_types, flags, strict=True)
+        ]
+        return Subgraph.of(together, types, self.name)
 
     def __repr__(self) -> str:
         count = sum(not isinstance(node, Leaf) for node in self.graph.nodes)

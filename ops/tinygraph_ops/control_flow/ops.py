@@ -20,8 +20,10 @@ from tinygraph.plugin import (
     SettingError,
     ShapeError,
     Subgraph,
+    batch_size,
     op,
     ops,
+    spread,
 )
 
 # What the backward pass of a loop reads of all its steps is kept up to so many bytes. Of longer loops the carries are
@@ -422,6 +424,39 @@ def _pushed(
     )
 
 
+@scan.batch
+def scan_batched(
+    batched: Sequence[bool],
+    *operands: Any,
+    body: Subgraph,
+    carries: int,
+    slices: int,
+    length: int,
+    reverse: bool,
+) -> tuple[Any, ...]:
+    """All carries and results have the batch axis; of the xs it comes behind the steps."""
+    size = batch_size(batched, operands)
+    carry, xs, rest = _parted(operands, carries, slices)
+    flags = tuple(one or i < carries for i, one in enumerate(batched))
+    found = ops.scan(
+        *(x if one else spread(x, size) for x, one in zip(carry, batched, strict=False)),
+        *(
+            ops.moveaxis(x, source=0, destination=1) if one else x
+            for x, one in zip(xs, flags[carries:], strict=False)
+        ),
+        *rest,
+        body=body.batched(flags, size),
+        carries=carries,
+        slices=slices,
+        length=length,
+        reverse=reverse,
+    )
+    return (
+        *found[:carries],
+        *(ops.moveaxis(one, source=0, destination=1) for one in found[carries:]),
+    )
+
+
 # -- as long as a condition holds ----------------------------------------------------------------------------------
 
 
@@ -529,6 +564,51 @@ def while_loop_along_operands(
     return tuple(places.get(i) for i in range(carries + 1))
 
 
+@while_loop.batch
+def while_loop_batched(
+    batched: Sequence[bool],
+    *operands: Any,
+    condition: Subgraph,
+    body: Subgraph,
+    carries: int,
+    max_steps: int | None,
+) -> tuple[Any, ...]:
+    """As long as the condition holds for some example; those for which it does not stay as they are."""
+    size = batch_size(batched, operands)
+    flags = tuple(one or i < carries for i, one in enumerate(batched))
+    holds, step = condition.batched(flags, size), body.batched(flags, size)
+    carry, _, rest = _parted(operands, carries, 0)
+    count = ArrayType((size,), np.dtype(np.int64))
+    types = [*step.input_types[:carries], count, *step.input_types[carries:]]
+
+    def go_on(*xs: Any) -> list[Any]:
+        (active,) = holds(*xs[:carries], *xs[carries + 1 :])
+        after = step(*xs[:carries], *xs[carries + 1 :])
+        chosen = [
+            ops.where(ops.reshape(active, shape=(size, *(1,) * (np.ndim(x) - 1))), new, x)
+            for new, x in zip(after, xs, strict=False)
+        ]
+        return [*chosen, xs[carries] + active]
+
+    together = step.derived(("examples", holds), lambda: Subgraph.of(go_on, types, body.name))
+    some = holds.derived(
+        "some",
+        lambda: Subgraph.of(
+            lambda *xs: [ops.any(holds(*xs[:carries], *xs[carries + 1 :])[0])], types, condition.name
+        ),
+    )
+    found = ops.while_loop(
+        *(x if one else spread(x, size) for x, one in zip(carry, batched, strict=False)),
+        np.zeros(size, np.int64),
+        *rest,
+        condition=some,
+        body=together,
+        carries=carries + 1,
+        max_steps=max_steps,
+    )
+    return tuple(found[: carries + 1])
+
+
 # -- one of several ------------------------------------------------------------------------------------------------
 
 
@@ -633,3 +713,22 @@ def _branch_along(branch: Subgraph, moving: tuple[int, ...], reached: Sequence[i
         return [places[i] if i in places else _zeros(made[i]) for i in reached]
 
     return Subgraph.of(along, pushed.input_types, pushed.name)
+
+
+@switch.batch
+def switch_batched(
+    batched: Sequence[bool], index: Any, *operands: Any, branches: tuple[Subgraph, ...]
+) -> tuple[Any, ...]:
+    """One branch for all examples; where each has an index of its own all of them, and a choice among results."""
+    size = batch_size(batched, (index, *operands))
+    all_branches = tuple(one.batched(tuple(batched[1:]), size) for one in branches)
+    if not batched[0]:
+        return tuple(ops.switch(index, *operands, branches=all_branches))
+    results = [one(*operands) for one in all_branches]
+    chosen = results[0]
+    for i, several in enumerate(results[1:], 1):
+        chosen = [
+            ops.where(ops.reshape(index >= i, shape=(size, *(1,) * (np.ndim(new) - 1))), new, old)
+            for new, old in zip(several, chosen, strict=True)
+        ]
+    return tuple(chosen)
