@@ -241,7 +241,7 @@ out:
 }}
 
 ; a table again and again, as long as a condition holds that another one finds; pointers in the blocks move on each time
-define void @repeat(ptr %team, ptr %table, i64 %rows, i64 %threads, ptr %moves, i64 %count, i64 %steps,
+define void @repeat_table(ptr %team, ptr %table, i64 %rows, i64 %threads, ptr %moves, i64 %count, i64 %steps,
                     ptr %conditions, i64 %asked, ptr %flag, ptr %done) {{
 entry:
   %single = icmp eq i64 %threads, 1
@@ -300,7 +300,7 @@ out:
 }}
 
 ; rows of memory from one place to another: destination, source, bytes of a row, rows, and from one row to the next
-define void @copy(ptr %block) {{
+define void @copy_rows(ptr %block) {{
 entry:
   %to = load ptr, ptr %block, align 8
   %second = getelementptr i64, ptr %block, i64 1
@@ -473,7 +473,7 @@ class Loop:
         condition, asked = self._condition.rows(threads > 1)
         flag = 0 if self._flag is None else self._flag.ctypes.data
         moves = self._moves
-        _functions()["repeat"](
+        _functions()["repeat_table"](
             *_pointers(team, table, rows, threads, moves.ctypes.data, len(moves), steps),
             *_pointers(condition, asked, flag, self._done.ctypes.data),
         )
@@ -499,7 +499,7 @@ def copying(to: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> Bound | N
         else:
             return None
     _functions()
-    kernel = Kernel("copy", _machine_code[0].addresses["copy"], 2, 0, _machine_code[0])
+    kernel = Kernel("copied rows", _machine_code[0].addresses["copy_rows"], 2, 0, _machine_code[0])
     return kernel.bind(to, source, counts=(length, rows, apart, aside))
 
 
@@ -581,7 +581,7 @@ def _functions() -> dict[str, Any]:
         patience=_PATIENCE,
         **{name: _CELL * i for i, name in enumerate(_CELLS)},
     )
-    names = ("single", "work", "together", "wake", "repeat", "copy")
+    names = ("single", "work", "together", "wake", "repeat_table", "copy_rows")
     code = assemble(text, functions=names, imports=symbols)
     _machine_code[:] = [code]
     found = {}

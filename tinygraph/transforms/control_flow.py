@@ -106,14 +106,12 @@ def while_loop(cond_fun: Function, body_fun: Function, init_val: Any, *, max_ste
     >>> while_loop(lambda x: x < 100.0, lambda x: x * 3.0, 1.0)
     np.float64(243.0)
     """
-    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 0):
-        raise SettingError(
-            f"while_loop: max_steps={max_steps!r} must be a whole number of at least 0, or None"
-        )
+    if max_steps is not None:
+        _require_count("tg.while_loop: max_steps", max_steps)
     carry, tree = _given(init_val, "init_val")
     if modes.current.capture is not None:
         return _while_captured(cond_fun, body_fun, carry, tree, max_steps)
-    keep = _Keeping(carry, tree, body_fun, "while_loop")
+    keep = _Keeping(carry, tree, body_fun, "tg.while_loop")
     steps = 0
     while max_steps is None or steps < max_steps:
         if not _truth(cond_fun(keep.value), cond_fun):
@@ -136,15 +134,15 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
     types = type_of(pred) if not isinstance(pred, Tensor) else pred.type
     if types.shape:
         raise ShapeError(
-            f"cond: the condition is {types}; it must be one value: np.all(c), or np.where elementwise"
+            f"tg.cond: the condition is {types}; it must be one value: np.all(c), or np.where elementwise"
         )
     if types.dtype.kind != "b":
         if types.dtype.kind not in "iuf":
-            raise DTypeError(f"cond: the condition is {types}, not a boolean")
+            raise DTypeError(f"tg.cond: the condition is {types}, not a boolean")
         pred = pred != 0
     if not _captured(pred):
         return (true_fun if _value(pred) else false_fun)(*operands)
-    return _switch_captured(pred, (false_fun, true_fun), operands, "cond")
+    return _switch_captured(pred, (false_fun, true_fun), operands, "tg.cond")
 
 
 def switch(index: Any, branches: Sequence[Function], *operands: Any) -> Any:
@@ -156,12 +154,12 @@ def switch(index: Any, branches: Sequence[Function], *operands: Any) -> Any:
     branches = tuple(branches)
     types = type_of(index) if not isinstance(index, Tensor) else index.type
     if not branches:
-        raise SettingError("switch needs at least one branch")
+        raise SettingError("tg.switch needs at least one branch")
     if types.shape or types.dtype.kind not in "iu":
-        raise DTypeError(f"switch: the index is {types}; it must be one integer")
+        raise DTypeError(f"tg.switch: the index is {types}; it must be one integer")
     if not _captured(index):
         return branches[min(max(int(_value(index)), 0), len(branches) - 1)](*operands)
-    return _switch_captured(index, branches, operands, "switch")
+    return _switch_captured(index, branches, operands, "tg.switch")
 
 
 # -- eagerly -------------------------------------------------------------------------------------------------------
@@ -200,7 +198,7 @@ def _scan_eagerly(
 ) -> tuple[Any, Any]:
     if not count:
         return _scan_nothing(f, carry, tree, xs, xs_tree)
-    keep = _Keeping(carry, tree, f, "scan")
+    keep = _Keeping(carry, tree, f, "tg.scan")
     made: list[list[Any]] = []
     shape: Tree | None = None
     for t in reversed(range(count)) if reverse else range(count):
@@ -208,7 +206,7 @@ def _scan_eagerly(
         keep.next(keep_value)
         leaves, shape_now = flatten(y)
         if shape is not None and shape_now != shape:
-            raise ShapeError(f"scan: {_named(f)} returns {shape_now} in one step and {shape} in another")
+            raise ShapeError(f"tg.scan: {_named(f)} returns {shape_now} in one step and {shape} in another")
         shape = shape_now
         made.append(leaves)
     assert shape is not None
@@ -237,7 +235,7 @@ def _stacked(column: Sequence[Any]) -> Any:
 def _pair(result: Any, f: Function) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
         raise ShapeError(
-            f"scan: {_named(f)} must return a pair, the next carry and what the step makes (None for nothing); it "
+            f"tg.scan: {_named(f)} must return a pair, the next carry and what the step makes (None for nothing); it "
             f"returned {type(result).__name__}"
         )
     return result
@@ -247,7 +245,7 @@ def _truth(value: Any, function: Function) -> bool:
     types = _type(value)
     if types != ArrayType((), np.dtype(bool)):
         raise DTypeError(
-            f"while_loop: {_named(function)} must return one boolean, not {types}: compare (x > 0), and reduce "
+            f"tg.while_loop: {_named(function)} must return one boolean, not {types}: compare (x > 0), and reduce "
             f"(np.any, np.all)"
         )
     return bool(_value(value))
@@ -259,22 +257,22 @@ def _truth(value: Any, function: Function) -> bool:
 def _scan_body(
     f: Function, types: Sequence[ArrayType], tree: Tree, xs: Sequence[Any], xs_tree: Tree
 ) -> CapturedBody:
-    """The body of a scan for carries of some types."""
+    """The body of a tg.scan for carries of some types."""
     slices = [Typed(ArrayType(one.shape[1:], one.dtype)) for one in (_type(x) for x in xs)]
 
     def step(carry: Any, x: Any) -> tuple[Any, Any]:
         after, y = _pair(f(carry, x), f)
-        _require_structure(flatten(after)[1], tree, f, "scan")
+        _require_structure(flatten(after)[1], tree, f, "tg.scan")
         return after, y
 
     arguments = tree.unflatten([Typed(one) for one in types]), xs_tree.unflatten(slices)
-    return capture_body(step, arguments, f"the body {_named(f)} of a scan")
+    return capture_body(step, arguments, f"the body {_named(f)} of a tg.scan")
 
 
 def _scan_captured(
     f: Function, carry: list[Any], tree: Tree, xs: list[Any], xs_tree: Tree, count: int, reverse: bool
 ) -> tuple[Any, Any]:
-    body, start = _fixed(carry, tree, f, "scan", lambda types: _scan_body(f, types, tree, xs, xs_tree))
+    body, start = _fixed(carry, tree, f, "tg.scan", lambda types: _scan_body(f, types, tree, xs, xs_tree))
     closed = body.closed_over
     name = getattr(f, "__name__", "body")
     found = ops.scan(
@@ -329,26 +327,26 @@ def _while_captured(
 ) -> Any:
     def step(value: Any) -> Any:
         after = body_fun(value)
-        _require_structure(flatten(after)[1], tree, body_fun, "while_loop")
+        _require_structure(flatten(after)[1], tree, body_fun, "tg.while_loop")
         return after
 
     body, start = _fixed(
         carry,
         tree,
         body_fun,
-        "while_loop",
+        "tg.while_loop",
         lambda types: capture_body(
             step,
             (tree.unflatten([Typed(one) for one in types]),),
-            f"the body {_named(body_fun)} of a while_loop",
+            f"the body {_named(body_fun)} of a tg.while_loop",
         ),
     )
     types = [tree.unflatten([Typed(_type(one)) for one in start])]
-    holds = capture_body(cond_fun, types, f"the condition {_named(cond_fun)} of a while_loop")
+    holds = capture_body(cond_fun, types, f"the condition {_named(cond_fun)} of a tg.while_loop")
     made = holds.results.output_types
     if made != (ArrayType((), np.dtype(bool)),):
         raise DTypeError(
-            f"while_loop: {_named(cond_fun)} must return one boolean, not {', '.join(str(one) for one in made)}: "
+            f"tg.while_loop: {_named(cond_fun)} must return one boolean, not {', '.join(str(one) for one in made)}: "
             f"compare (x > 0), and reduce (np.any, np.all)"
         )
     closed, orders = joined([holds, body])
@@ -413,20 +411,27 @@ def _given(value: Any, name: str) -> tuple[list[Any], Tree]:
 
 
 def _length(xs: Sequence[Any], length: int | None) -> int:
-    if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 0):
-        raise SettingError(f"scan: length={length!r} must be a whole number of at least 0")
+    if length is not None:
+        _require_count("tg.scan: length", length)
     lengths = []
     for x in xs:
         shape = _type(x).shape
         if not shape:
-            raise ShapeError("scan: xs holds a number, which has no slices: give arrays with one more axis")
+            raise ShapeError(
+                "tg.scan: xs holds a number, which has no slices: give arrays with one more axis"
+            )
         lengths.append(shape[0])
     if length is None and not lengths:
-        raise SettingError("scan: there are no xs, so length= must say how many steps to take")
+        raise SettingError("tg.scan: there are no xs, so length= must say how many steps to take")
     if len(set(lengths)) > 1 or (length is not None and lengths and lengths[0] != length):
         given = f", length={length}" if length is not None else ""
-        raise ShapeError(f"scan: the first axes of xs have sizes {lengths}{given}; all must be as long")
+        raise ShapeError(f"tg.scan: the first axes of xs have sizes {lengths}{given}; all must be as long")
     return lengths[0] if lengths else int(length or 0)
+
+
+def _require_count(name: str, count: object) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise SettingError(f"{name}={count!r} must be a whole number of at least 0")
 
 
 def _type(one: Any) -> ArrayType:

@@ -74,15 +74,16 @@ class _Step:
         calls = _native(self.plan.calls)
         if calls is None or not length:
             return None
-        from tinygraph.kernels.teams import Loop, copying
+        from tinygraph.kernels.teams import Loop
 
-        before = [(copying(place, source[0, ...]), source.strides[0]) for place, source in self.before]
-        after = [(copying(stack[0, ...], place), stack.strides[0]) for stack, place in self.after]
-        carried = [copying(to, source) for to, source in self.carried]
-        rows: list[Any] = [*(one for one, _ in before), *calls, *(one for one, _ in after), *carried]
-        if None in rows:
+        before = _copies([(place, source[0, ...]) for place, source in self.before])
+        after = _copies([(stack[0, ...], place) for stack, place in self.after])
+        carried = _copies(self.carried)
+        if before is None or after is None or carried is None:
             return None
-        moves = [(one, 1, stride) for one, stride in before] + [(one, 0, stride) for one, stride in after]
+        moves = [(one, 1, pair[1].strides[0]) for one, pair in zip(before, self.before, strict=True)]
+        moves += [(one, 0, pair[0].strides[0]) for one, pair in zip(after, self.after, strict=True)]
+        rows = [*before, *calls, *after, *carried]
         return Loop(rows, moves, self.plan.threads)
 
     def __call__(self, t: int) -> None:
@@ -95,6 +96,14 @@ class _Step:
             stack[t] = place
         for to, source in self.carried:
             np.copyto(to, source)
+
+
+def _copies(pairs: Sequence[tuple[Array, Array]]) -> list[Any] | None:
+    """Kernels that copy one array of each pair from the other, or None where one is not for them."""
+    from tinygraph.kernels.teams import copying
+
+    found = [copying(to, source) for to, source in pairs]
+    return None if any(one is None for one in found) else found
 
 
 def _native(calls: Sequence[Run]) -> list[Any] | None:
@@ -224,11 +233,10 @@ class _While:
         calls, asked = _native(self._step.plan.calls), _native(self._condition.calls)
         if calls is None or asked is None:
             return None
-        from tinygraph.kernels.teams import Loop, copying
+        from tinygraph.kernels.teams import Loop
 
-        first = [copying(to, source) for to, source in self._asked]
-        last = [copying(to, source) for to, source in self._step.carried]
-        if None in first or None in last:
+        first, last = _copies(self._asked), _copies(self._step.carried)
+        if first is None or last is None:
             return None
         flag = self._condition.outputs[0]
         return Loop([*calls, *last], (), self._step.plan.threads, [*first, *asked], flag)

@@ -6,6 +6,7 @@ derivatives of every order follow; of the body it is asked from its `Subgraph`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -71,8 +72,7 @@ def scan_types(
 ) -> tuple[ArrayType, ...]:
     _require_subgraphs(body)
     for name, count in (("carries", carries), ("slices", slices), ("length", length)):
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise SettingError(f"{name}={count!r} must be a number of at least 0")
+        _require_count(name, count)
     types = [_type(one) for one in operands]
     if carries + slices > len(types):
         raise ShapeError(f"{carries} carries and {slices} xs, but there are {len(types)} operands")
@@ -88,9 +88,14 @@ def scan_types(
     return (*made[:carries], *(ArrayType((length, *one.shape), one.dtype) for one in made[carries:]))
 
 
+def _require_count(name: str, count: object) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise SettingError(f"{name}={count!r} must be a number of at least 0")
+
+
 def _type(one: Any) -> ArrayType:
     if isinstance(one, tuple):
-        return ArrayType(*one)  # type: ignore[arg-type]
+        return ArrayType(*one)
     array = np.asarray(one)
     return ArrayType(array.shape, array.dtype)
 
@@ -99,6 +104,14 @@ def _require_subgraphs(*given: Any) -> None:
     for one in given:
         if not isinstance(one, Subgraph):
             raise SettingError(f"a body must be a Subgraph, not {type(one).__name__}")
+
+
+def _require_branches(given: object) -> bool:
+    """Whether there are any, and Subgraphs all."""
+    if not isinstance(given, tuple):
+        raise SettingError(f"branches must be a tuple of Subgraphs, not {type(given).__name__}")
+    _require_subgraphs(*given)
+    return bool(given)
 
 
 def _require_operands(body: Subgraph, types: Sequence[ArrayType]) -> None:
@@ -484,10 +497,11 @@ def while_loop_types(
     *operands: Any, condition: Subgraph, body: Subgraph, carries: int, max_steps: int | None = None
 ) -> tuple[ArrayType, ...]:
     _require_subgraphs(condition, body)
-    if not isinstance(carries, int) or not 0 <= carries <= len(operands):
-        raise SettingError(f"carries={carries!r}, but there are {len(operands)} operands")
-    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 0):
-        raise SettingError(f"max_steps={max_steps!r} must be a number of at least 0, or None")
+    _require_count("carries", carries)
+    if max_steps is not None:
+        _require_count("max_steps", max_steps)
+    if carries > len(operands):
+        raise ShapeError(f"{carries} carries, but there are {len(operands)} operands")
     types = [_type(one) for one in operands]
     _require_operands(body, types)
     _require_operands(condition, types)
@@ -624,9 +638,8 @@ def switch(index: Any, *operands: Any, branches: tuple[Subgraph, ...]) -> tuple[
 
 @switch.types
 def switch_types(index: Any, *operands: Any, branches: tuple[Subgraph, ...]) -> tuple[ArrayType, ...]:
-    if not isinstance(branches, tuple) or not branches:
+    if not _require_branches(branches):
         raise SettingError("a switch needs at least one branch")
-    _require_subgraphs(*branches)
     chooser = _type(index)
     if chooser.shape or chooser.dtype.kind not in "iub":
         raise DTypeError(f"the index of a branch must be one integer or boolean, not {chooser}")
@@ -659,7 +672,7 @@ def switch_wrt_operands(
     if not given or not moving:
         return (None,) * len(operands)
     back = tuple(
-        one.derived(("switch", moving, given), lambda one=one: _branch_back(one, moving, given))
+        one.derived(("switch", moving, given), functools.partial(_branch_back, one, moving, given))
         for one in branches
     )
     found = ops.switch(index, *operands, *(g[i] for i in given), branches=back)
@@ -695,7 +708,7 @@ def switch_along_operands(
     moving = tuple(i for i, one in enumerate(t) if one is not None)
     reached = sorted({i for one in branches for i in one.pushed(moving)[1]})
     along = tuple(
-        one.derived(("along", moving, tuple(reached)), lambda one=one: _branch_along(one, moving, reached))
+        one.derived(("along", moving, tuple(reached)), functools.partial(_branch_along, one, moving, reached))
         for one in branches
     )
     found = ops.switch(index, *operands, *(t[i] for i in moving), branches=along)
