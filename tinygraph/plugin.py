@@ -30,7 +30,7 @@ from tinygraph.core.op import op as op
 from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import default_generator as default_generator
-from tinygraph.core.subgraphs import Linear as Linear
+from tinygraph.core.subgraphs import BodyGradient as BodyGradient
 from tinygraph.core.subgraphs import Planned as Planned
 from tinygraph.core.subgraphs import Subgraph as Subgraph
 from tinygraph.core.types import Array as Array

@@ -29,7 +29,7 @@ from tinygraph.core.types import ArrayType, type_of
 T = TypeVar("T")
 
 
-class Linear(NamedTuple):
+class BodyGradient(NamedTuple):
     """The gradient of a subgraph.
 
     Attributes:
@@ -139,20 +139,20 @@ class Subgraph:
         found: T = self._derived[key]
         return found
 
-    def linear(self, wanted: tuple[int, ...], given: tuple[int, ...]) -> Linear:
+    def linear(self, wanted: tuple[int, ...], given: tuple[int, ...]) -> BodyGradient:
         """The gradient with respect to some operands, for cotangents of some results; both by position."""
         return self.derived(("linear", wanted, given), lambda: self._linear(wanted, given))
 
-    def _linear(self, wanted: tuple[int, ...], given: tuple[int, ...]) -> Linear:
+    def _linear(self, wanted: tuple[int, ...], given: tuple[int, ...]) -> BodyGradient:
         graph = self.graph
         given = tuple(i for i in given if is_recorded(graph.outputs[i]))
         form, pull = Body(graph, graph.inputs, self.name).linear(wanted, given)
         forward = Subgraph(Graph(graph.inputs, form.ends, name=self.name), self.name)
         if pull is None:
-            return Linear(forward, None, (), (), (), ())
+            return BodyGradient(forward, None, (), (), (), ())
         # a state's own leaves would be read where they live: here all that is read is fed
         backward = Subgraph(pull.body.graph, f"{self.name} backward")
-        return Linear(forward, backward, given, form.kept, pull.read, pull.targets)
+        return BodyGradient(forward, backward, given, form.kept, pull.read, pull.targets)
 
     def pushed(self, moving: tuple[int, ...]) -> tuple[Subgraph, tuple[int, ...]]:
         """Forward mode: the subgraph with tangents of the `moving` operands behind its operands, and those of its

@@ -421,7 +421,7 @@ def _bytes(kernel: Bound | Check) -> int:
     return 0 if isinstance(kernel, Check) else kernel.nbytes
 
 
-class Loop:
+class NativeLoop:
     """Tables run again and again in one call.
 
     Args:

@@ -74,7 +74,7 @@ class _Step:
         calls = _native(self.plan.calls)
         if calls is None or not length:
             return None
-        from tinygraph.kernels.teams import Loop
+        from tinygraph.kernels.teams import NativeLoop
 
         before = _copies([(place, source[0, ...]) for place, source in self.before])
         after = _copies([(stack[0, ...], place) for stack, place in self.after])
@@ -84,7 +84,7 @@ class _Step:
         moves = [(one, 1, pair[1].strides[0]) for one, pair in zip(before, self.before, strict=True)]
         moves += [(one, 0, pair[0].strides[0]) for one, pair in zip(after, self.after, strict=True)]
         rows = [*before, *calls, *after, *carried]
-        return Loop(rows, moves, self.plan.threads)
+        return NativeLoop(rows, moves, self.plan.threads)
 
     def __call__(self, t: int) -> None:
         """Step number t, in Python."""
@@ -233,13 +233,13 @@ class _While:
         calls, asked = _native(self._step.plan.calls), _native(self._condition.calls)
         if calls is None or asked is None:
             return None
-        from tinygraph.kernels.teams import Loop
+        from tinygraph.kernels.teams import NativeLoop
 
         first, last = _copies(self._asked), _copies(self._step.carried)
         if first is None or last is None:
             return None
         flag = self._condition.outputs[0]
-        return Loop([*calls, *last], (), self._step.plan.threads, [*first, *asked], flag)
+        return NativeLoop([*calls, *last], (), self._step.plan.threads, [*first, *asked], flag)
 
     def __call__(self) -> None:
         for place, value in (*self._given, *self._fixed):

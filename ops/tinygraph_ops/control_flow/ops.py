@@ -15,8 +15,8 @@ import numpy as np
 
 from tinygraph.plugin import (
     ArrayType,
+    BodyGradient,
     DTypeError,
-    Linear,
     RuleError,
     SettingError,
     ShapeError,
@@ -207,7 +207,7 @@ def _order(moving: Sequence[int], carries: int, slices: int) -> list[int]:
     ]
 
 
-def _reading(linear: Linear, carries: int) -> Subgraph:
+def _reading(linear: BodyGradient, carries: int) -> Subgraph:
     """A body that also returns what its gradient reads of the carries: as they come in, and as they go out."""
 
     def body(*xs: Any) -> list[Any]:
@@ -218,7 +218,7 @@ def _reading(linear: Linear, carries: int) -> Subgraph:
     return Subgraph.of(body, linear.forward.input_types, linear.forward.name)
 
 
-def _back(body: Subgraph, linear: Linear, moving: Sequence[int], carries: int, slices: int) -> Subgraph:
+def _back(body: Subgraph, linear: BodyGradient, moving: Sequence[int], carries: int, slices: int) -> Subgraph:
     """One step of a backward loop.
 
     It takes the cotangents of the carries, what was summed so far for what all steps read, what the gradient reads of

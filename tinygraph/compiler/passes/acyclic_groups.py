@@ -15,7 +15,7 @@ MOST_STEPS = 256
 _GAP = 1 << 64  # between the labels of neighbours: room for those that move there
 
 
-class Group:
+class NodeGroup:
     """Nodes, by number.
 
     Attributes:
@@ -29,8 +29,8 @@ class Group:
         self.members = [node]
         self.above, self.below = set(above), set(below)
         self.label = node * _GAP
-        self.sooner: Group | None = None  # its neighbours in the order
-        self.later: Group | None = None
+        self.sooner: NodeGroup | None = None  # its neighbours in the order
+        self.later: NodeGroup | None = None
 
 
 class AcyclicGroups:
@@ -56,12 +56,12 @@ class AcyclicGroups:
         for i, several in enumerate(above):
             for j in several:
                 below[j].append(i)
-        self.of = [Group(i, above[i], below[i]) for i in range(len(above))]
+        self.of = [NodeGroup(i, above[i], below[i]) for i in range(len(above))]
         for sooner, later in pairwise(self.of):
             sooner.later, later.sooner = later, sooner
         self._first = self.of[0] if self.of else None
 
-    def join(self, first: Group, second: Group) -> Group | None:
+    def join(self, first: NodeGroup, second: NodeGroup) -> NodeGroup | None:
         """One group of two, of which the second reads the first; None if that makes a cycle, or they lie far apart."""
         between = self._between(first, second)
         if between is None:
@@ -75,7 +75,7 @@ class AcyclicGroups:
             self._put_beside(stays, group, before=is_above)
         return self._merged(stays, goes)
 
-    def in_order(self, last: Sequence[int]) -> Iterator[Group]:
+    def in_order(self, last: Sequence[int]) -> Iterator[NodeGroup]:
         """The groups, each after all that it reads, otherwise in the order of these of their members."""
         done: set[int] = set()
         for node in last:
@@ -93,7 +93,7 @@ class AcyclicGroups:
                     done.add(id(stack.pop()))
                     yield group
 
-    def _between(self, first: Group, second: Group) -> tuple[bool, list[Group]] | None:
+    def _between(self, first: NodeGroup, second: NodeGroup) -> tuple[bool, list[NodeGroup]] | None:
         """What must move out of the way so that two groups may take one place in the order.
 
         Returns:
@@ -109,14 +109,16 @@ class AcyclicGroups:
                     return is_above, end.value
         return None
 
-    def _walk(self, start: Group, other: Group, is_above: bool) -> Generator[bool, None, list[Group]]:
+    def _walk(
+        self, start: NodeGroup, other: NodeGroup, is_above: bool
+    ) -> Generator[bool, None, list[NodeGroup]]:
         """Go from one group towards another; each step says whether it arrived there, the direct one left out.
 
         Returns:
             The groups that were met, if it did not.
         """
         low, high = sorted((start.label, other.label))
-        found: list[Group] = []
+        found: list[NodeGroup] = []
         seen = {id(start)}
         stack = [start]
         while stack:
@@ -133,7 +135,7 @@ class AcyclicGroups:
                 yield False
         return found
 
-    def _take_out(self, group: Group) -> None:
+    def _take_out(self, group: NodeGroup) -> None:
         if group.sooner is not None:
             group.sooner.later = group.later
         else:
@@ -141,7 +143,7 @@ class AcyclicGroups:
         if group.later is not None:
             group.later.sooner = group.sooner
 
-    def _put_beside(self, group: Group, new: Group, before: bool) -> None:
+    def _put_beside(self, group: NodeGroup, new: NodeGroup, before: bool) -> None:
         sooner, later = (group.sooner, group) if before else (group, group.later)
         new.sooner, new.later = sooner, later
         if sooner is not None:
@@ -163,7 +165,7 @@ class AcyclicGroups:
             label += _GAP
             group = group.later
 
-    def _merged(self, stays: Group, goes: Group) -> Group:
+    def _merged(self, stays: NodeGroup, goes: NodeGroup) -> NodeGroup:
         for member in goes.members:
             self.of[member] = stays
         stays.members += goes.members

@@ -218,7 +218,7 @@ class _Operand(NamedTuple):
     words: str = ""
 
 
-class _Form(NamedTuple):
+class _LoopForm(NamedTuple):
     """A group without what is particular to its nodes: what its op consists of.
 
     Attributes:
@@ -281,7 +281,9 @@ def _put_fused(
         rewriting.put(node, (standing.get(id(node), fused),))
 
 
-def _formed(unit: Sequence[Node], outputs: Sequence[Node], lifted: bool = False) -> tuple[_Form, list[Any]]:
+def _formed(
+    unit: Sequence[Node], outputs: Sequence[Node], lifted: bool = False
+) -> tuple[_LoopForm, list[Any]]:
     """The form of a group, and its operands; with `lifted`, numbers are operands as well."""
     number = {id(node): i for i, node in enumerate(unit)}
     external: dict[Any, Any] = {}
@@ -313,7 +315,7 @@ def _formed(unit: Sequence[Node], outputs: Sequence[Node], lifted: bool = False)
         )
         settings = tuple(sorted(node.settings.items()))
         members.append((node.op, settings, read, meeting, node.output_types[0]))
-    form = _Form(
+    form = _LoopForm(
         tuple(members),
         tuple(map(_type, external.values())),
         tuple(number[id(node)] for node in outputs),
@@ -322,7 +324,7 @@ def _formed(unit: Sequence[Node], outputs: Sequence[Node], lifted: bool = False)
     return form, list(external.values())
 
 
-def _fused_op(form: _Form, operations: int) -> Op:
+def _fused_op(form: _LoopForm, operations: int) -> Op:
     def fused(*xs: Any) -> Any:
         values: list[Any] = []
         for one, settings, read, _, _ in form.members:
@@ -356,7 +358,7 @@ def _fused_op(form: _Form, operations: int) -> Op:
     return made
 
 
-def _loop(form: _Form) -> Any:
+def _loop(form: _LoopForm) -> Any:
     """The group in the kernel language; operands are cast to the dtype they meet in, as NumPy does."""
     from tinygraph.kernels.program import Loop, ProgramBuilder
 
