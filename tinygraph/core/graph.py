@@ -322,7 +322,7 @@ def evaluate(
             else:
                 operands = [_read(values, entry) if is_recorded(entry) else entry for entry in node.inputs]
                 place = Place(node.scope, before.place.phase, before.place.origin)
-                modes.current = Mode(before.recording, before.tangents, before.capture, place)
+                modes.current = Mode(before.recording, before.tangents, before.capture, place, before.primals)
                 value = node.op(*operands, **node.settings)
                 if isinstance(node.types, WeakType) and isinstance(value, np.generic):
                     value = value.item()  # abs() of a Python number is one again

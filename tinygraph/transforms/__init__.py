@@ -11,6 +11,8 @@ from tinygraph.transforms.control_flow import map as map
 from tinygraph.transforms.control_flow import scan as scan
 from tinygraph.transforms.control_flow import switch as switch
 from tinygraph.transforms.control_flow import while_loop as while_loop
+from tinygraph.transforms.custom_rules import custom_jvp as custom_jvp
+from tinygraph.transforms.custom_rules import custom_vjp as custom_vjp
 from tinygraph.transforms.forward import jvp as jvp
 from tinygraph.transforms.jacobians import hessian as hessian
 from tinygraph.transforms.jacobians import hvp as hvp

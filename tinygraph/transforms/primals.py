@@ -83,15 +83,16 @@ class Primals:
 
         What was made since - the primals, those of a transform inside, a leaf of the function's own - is not outside.
         """
-        mode = modes.current
-        if not mode.recording:
+        given = [value for value in (*self.given, *extra) if isinstance(value, Tensor)]
+        # captured: there are no values, only what stands for them
+        if any(value._value is None for value in given) or any(node.saved is None for node in nodes):
+            return True
+        if not modes.current.recording:
             return False
-        if any(isinstance(value, Tensor) and value._edge is not None for value in (*self.given, *extra)):
+        if any(value._edge is not None for value in given):
             return True
         floor = self.floor
         for node in nodes:
-            if node.saved is None:  # captured: what it reads besides has no value before the program runs
-                return True
             for entry in node.inputs:
                 source = entry.node if entry.__class__ is Port else entry
                 if isinstance(source, Node) and source.order < floor and not _untracked(source):
