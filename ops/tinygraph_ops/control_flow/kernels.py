@@ -37,7 +37,7 @@ def scan_lowered(
         step = _Step(
             body.planned(_exact(target)), carries, inputs[carries : carries + slices], outputs, reverse
         )
-        return _Scan(step, inputs, outputs[:carries], length)
+        return _CountedLoop(step, inputs, outputs[:carries], length)
 
     return Lowering(bind, name=f"loop of {body.name}")
 
@@ -148,7 +148,7 @@ def _same_place(one: Array, other: Array) -> bool:
     return one.ctypes.data == other.ctypes.data and one.strides == other.strides and one.shape == other.shape
 
 
-class _Scan:
+class _CountedLoop:
     """A loop of a known number of steps."""
 
     def __init__(self, step: _Step, inputs: Sequence[Any], outputs: Sequence[Array], length: int) -> None:
@@ -203,12 +203,12 @@ def while_lowered(
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
         exact = _exact(target)
         step = _Step(body.planned(exact), carries, (), outputs[:carries], False)
-        return _While(step, condition.planned(exact), inputs, outputs, carries, max_steps)
+        return _ConditionalLoop(step, condition.planned(exact), inputs, outputs, carries, max_steps)
 
     return Lowering(bind, name=f"loop of {body.name}")
 
 
-class _While:
+class _ConditionalLoop:
     """A loop that ends where a condition no longer holds."""
 
     def __init__(

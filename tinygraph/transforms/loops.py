@@ -18,7 +18,7 @@ from tinygraph.core.tensor import CapturedNumber, Tensor
 from tinygraph.core.trees import Tree, flatten, paths
 from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.errors import DTypeError, SettingError, ShapeError
-from tinygraph.tracing.bodies import CapturedBody, Typed, capture_body, joined, subgraph
+from tinygraph.tracing.body_captures import CapturedBody, Typed, capture_body, joined, subgraph
 
 Function = Callable[..., Any]
 
