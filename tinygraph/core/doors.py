@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tinygraph.core.capture import Capture
     from tinygraph.core.graph import Graph
     from tinygraph.core.op import Op, Rule
+    from tinygraph.core.subgraphs import Planned
     from tinygraph.drawing import Drawing
 
 
@@ -31,6 +32,7 @@ class Doors:
         derived_rule: a backward rule for an operand of an op that has none, found by looking through it.
         open_capture: the capture under which a graph that has no values is differentiated.
         run_eagerly: an op on large arrays by generated kernels, or None where its forward is to run.
+        planned: a plan for the graph of a body.
         draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
     """
 
@@ -40,6 +42,7 @@ class Doors:
     derived_rule: Callable[[Op, str], Rule]
     open_capture: Callable[[], Capture]
     run_eagerly: Callable[[Op, list[Any], dict[str, Any]], Any]
+    planned: Callable[[Graph, bool], Planned]
     draw: Callable[..., Drawing]
     coverage: Callable[[Graph, int, bool], Coverage]
     summary: Callable[[Graph], str]

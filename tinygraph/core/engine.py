@@ -18,7 +18,7 @@ import numpy as np
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import LookBack, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
-from tinygraph.core.op import LiveRule
+from tinygraph.core.op import LiveRule, Wanted
 from tinygraph.core.registry import ops
 from tinygraph.core.source import is_library
 from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
@@ -295,7 +295,9 @@ def _step_back(
         node.check_versions()
     if gradient.__class__ is list:
         # a body keeps many results from between, which get no cotangents in a first-order pass
-        gradient = tuple(gradient) if "body" in node.op.facts else _typed_zeros(node, gradient)
+        facts = node.op.facts
+        sparse = "body" in facts or "subgraphs" in facts
+        gradient = tuple(gradient) if sparse else _typed_zeros(node, gradient)
         if gradient is None:
             return
     if not record:
@@ -333,7 +335,7 @@ def _run_rules(
                     given, *[saved[k] for k in arguments]
                 )  # fmt: skip
             else:
-                result = rule(given, *fetch(node, step, saved))
+                result = rule(given, *fetch(node, step, saved, live))
         except NotDerived as error:
             raise missing_rule(node, step.targets[0][0], str(error)) from error
         except WRITE_ERRORS as error:
@@ -399,8 +401,12 @@ def _source_id(entry: object) -> int:
     return id(entry.node) if entry.__class__ is Port else id(entry)
 
 
-def fetch(node: Node, step: LiveRule, saved: Any) -> list[Any]:
-    """What a rule asked for: saved values, tuples of them for a variadic operand, settings."""
+def fetch(node: Node, step: LiveRule, saved: Any, live: set[int] | None = None) -> list[Any]:
+    """What a rule asked for: saved values, tuples of them for a variadic operand, settings.
+
+    Args:
+        live: ids of the nodes whose gradients lead to a wanted one; None if all do.
+    """
     arguments: list[Any] = []
     for argument in step.arguments:
         if isinstance(argument, int):
@@ -409,6 +415,14 @@ def fetch(node: Node, step: LiveRule, saved: Any) -> list[Any]:
             arguments.append(node.op.setting(node.settings, argument))
         elif argument is None:
             arguments.append(None)
+        elif isinstance(argument, Wanted):
+            arguments.append(
+                tuple(
+                    place
+                    for target, place in step.targets
+                    if live is None or _source_id(node.inputs[target]) in live
+                )
+            )
         else:
             arguments.append(tuple(saved[k] for k in argument))
     return arguments

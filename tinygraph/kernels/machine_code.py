@@ -147,6 +147,10 @@ class Bound:
             return 0
         return int(self._block(thread, threads).ctypes.data)
 
+    def cells(self, threads: int) -> Array:
+        """The arguments of the first of some threads, where they lie: pointers first."""
+        return self._block(0, threads)
+
     def _block(self, thread: int, threads: int) -> Array:
         if (thread, threads) not in self._blocks:
             own = [one.arrays[thread] if isinstance(one, Private) else one for one in self._arrays]

@@ -653,6 +653,18 @@ class BuiltinOps:
     def round(self, x: Any, /, *, decimals: int = 0) -> Any:
         """x rounded to `decimals` places, halves to even; piecewise constant, so no gradient flows."""
 
+    def scan(
+        self,
+        *operands: Any,
+        body: Any,
+        carries: int,
+        slices: int,
+        length: int,
+        reverse: bool = False,
+    ) -> Any:
+        """Repeat: each step makes new carries, and one slice of each further result, of the carries and a
+        slice of each xs."""
+
     def scatter(self, values: Any, /, *indices: Any, pattern: Any, shape: Any) -> Any:
         """Zeros of `shape` with the values added at an index, repeatedly where it repeats: the transpose of
         `index`."""
@@ -750,6 +762,10 @@ class BuiltinOps:
     def swapaxes(self, x: Any, /, *, axis1: int, axis2: int) -> Any:
         """x with two axes exchanged."""
 
+    def switch(self, index: Any, /, *operands: Any, branches: Any) -> Any:
+        """One of several branches, on the same operands: number `index`, the nearest where there is no such
+        number."""
+
     def take(self, x: Any, indices: Any, *, axis: Any = None) -> Any:
         """The elements of x at `indices` along `axis`, of x flattened by default."""
 
@@ -804,3 +820,13 @@ class BuiltinOps:
     def where(self, condition: Any, x: Any, y: Any, /) -> Any:
         """x where the condition holds, y elsewhere;  gradients flow to what was chosen, and exact zeros
         elsewhere."""
+
+    def while_loop(
+        self,
+        *operands: Any,
+        condition: Any,
+        body: Any,
+        carries: int,
+        max_steps: int | None = None,
+    ) -> Any:
+        """Repeat as long as a condition on the carries holds, `max_steps` times at most."""

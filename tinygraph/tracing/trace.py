@@ -319,7 +319,19 @@ def capture_with(
         (leaf, None if value is None else _output(value)) for leaf, value in trace.gradients.values()
     ]
     graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=_title(function))
+    require_fed(graph, _title(function))
     return graph, trace
+
+
+def require_fed(graph: Graph, what: str) -> None:
+    """Raise if a graph reads something that nobody gives it: a value of the inside of a loop or a branch."""
+    known = set(map(id, graph.inputs))
+    for leaf in graph.leaves:
+        if leaf.value is None and id(leaf) not in known:
+            raise CaptureError(
+                f"{what} reads a value of the inside of a loop or a branch ({leaf.types}), which is known there alone: "
+                f"let the body return it"
+            )
 
 
 def _input_type(value: object) -> ArrayType | None:

@@ -26,6 +26,8 @@ def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: objec
         x = x.reshape(out.shape)
     if x.shape != out.shape:
         return None
+    if x.dtype == out.dtype:
+        return _copy(out, x)
     floats = {x.dtype.char, out.dtype.char} <= set("fd")
     if (
         floats
@@ -60,12 +62,23 @@ def _copied_views(op: Any) -> Callable[..., Run | None]:
 
 
 def _copy(out: Array, value: Numeric) -> Run:
+    """A copy: a generated kernel where memory lies in rows, which joins those before and behind it to one call."""
+    if kernels.available() and isinstance(value, np.ndarray):
+        from tinygraph.kernels.teams import copying
+
+        made = copying(out, value)
+        if made is not None:
+            return made
     return partial(np.copyto, out, value)
 
 
 def make_concatenate(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
-    """`np.concatenate` into the output."""
-    return partial(np.concatenate, tuple(inputs), axis, outputs[0])
+    """The operands copied into their places of the output."""
+    ends = np.cumsum([np.shape(x)[axis] for x in inputs])[:-1]
+    parts = [_copy(out, x) for out, x in zip(np.split(outputs[0], ends, axis), inputs, strict=True)]
+    if any(isinstance(part, partial) for part in parts):
+        return partial(np.concatenate, tuple(inputs), axis, outputs[0])
+    return in_order(*parts)
 
 
 def make_stack(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:

@@ -853,9 +853,21 @@ def np_hstack(tup: Any, **options: object) -> Any:
     return concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
 
 
+def _parts(
+    x: ArrayType, outputs: Sequence[ArrayType], settings: dict[str, Any]
+) -> list[tuple[Any, dict[str, Any]]]:
+    """The parts of a split as slices."""
+    bounds = _bounds(x.shape, settings["sections"], settings["axis"])
+    before = (("slice", None, None, None),) * (settings["axis"] % x.ndim)
+    return [
+        (ops.index, {"pattern": (*before, ("slice", start, stop, None))}) for start, stop in pairwise(bounds)
+    ]
+
+
 @op(
     kind="shape",
     linear=("x",),
+    facts={"parts": _parts},
     samples=[
         Sample([1.0, 2.0, 3.0, 4.0], sections=2, expected=([1.0, 2.0], [3.0, 4.0])),
         Sample(_MATRIX, sections=(1, 1), axis=-1),
