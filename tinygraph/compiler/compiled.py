@@ -20,8 +20,8 @@ from tinygraph.compiler.passes import PASSES, Pass, Stage, run_passes
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
-from tinygraph.compiler.plan import Plan
-from tinygraph.compiler.profile import Profile, check_repeats
+from tinygraph.compiler.plan import Plan, check_repeats
+from tinygraph.compiler.profile import Profile
 from tinygraph.compiler.recorded_call import Recorder
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock
@@ -111,7 +111,7 @@ class Compiled:
             entry = self._entry(key, args, kwargs)
             if mode.recording:
                 call, edges = entry.recorder.found.get(wanted) or entry.recorder.recording(wanted)
-            out: list[Any] = entry.plan(values) if call is None else call(_inputs(args, kwargs))
+            out: list[Any] = entry.plan.run(values) if call is None else call(_inputs(args, kwargs))
         if edges is not None:
             out = list(map(Tensor, out, edges))
         elif call is None and (tensors or entry.trace.with_tensors):

@@ -65,7 +65,8 @@ def python_call(node: Node, inputs: Sequence[Any], outputs: Sequence[Array]) -> 
             found = np.asarray(result).dtype
             if found != out.dtype:
                 raise DTypeError(
-                    f"with these numbers the result is {found}, not {out.dtype} as captured: {operands}"
+                    f"with these numbers the result is {found}, not {out.dtype} as captured: {operands}. The number's "
+                    f"value decides the dtype: close over it, or pass an array of it, np.asarray(number)"
                 )
             out[...] = result
             return

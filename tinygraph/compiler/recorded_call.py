@@ -110,7 +110,7 @@ class Recorder:
     def _planned(self, graph: Graph) -> Callable[[Sequence[Any]], Sequence[Any]]:
         plan = build_plan(run_passes(graph, self._passes)[-1].graph, exact=self._exact)
         self.plans.append(plan)
-        return plan
+        return plan.run
 
     def _refusing(self, carries: Sequence[bool], own: Sequence[Leaf | None], why: str) -> tuple[Any, ...]:
         """Edges for the results that would carry a gradient, whose derivative rule refuses it.

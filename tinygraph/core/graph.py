@@ -124,13 +124,18 @@ class Graph:
         nodes = self.nodes
         if self.updates or self.gradients:  # calling a graph computes its outputs and changes no state
             nodes = tuple(ancestors(edge_node(out) for out in self.outputs if is_recorded(out)))
-        values = evaluate(nodes, dict(self._bind(inputs)), keep=self.outputs)
+        values = evaluate(nodes, dict(self.bound(inputs)), keep=self.outputs)
         results = [_read(values, out) if is_recorded(out) else out for out in self.outputs]
         if self.result is not None and len(results) == self.result.count:
             return self.result.unflatten(results)
         return results[0] if len(results) == 1 else tuple(results)
 
-    def _bind(self, inputs: tuple[Any, ...]) -> Iterable[tuple[int, Any]]:
+    def bound(self, inputs: tuple[Any, ...]) -> Iterable[tuple[int, Any]]:
+        """The id of each input with its value, in the input's type.
+
+        Raises:
+            ShapeError, DTypeError: the number, shapes or dtypes of the values do not fit.
+        """
         if not inputs and all(leaf.value is not None for leaf in self.inputs):
             return
         if len(inputs) != len(self.inputs):
