@@ -386,8 +386,10 @@ _inlined = _Inlined()
 
 def _kind(leaf: Any) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
-    if isinstance(leaf, np.ndarray | np.generic):
+    if isinstance(leaf, np.ndarray):
         return type_of(leaf)
+    if isinstance(leaf, np.generic):
+        return f"a scalar of NumPy's, {leaf.dtype}"
     if type(leaf) in PYTHON_NUMBERS:
         return f"a Python {type(leaf).__name__}"
     try:

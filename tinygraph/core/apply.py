@@ -18,7 +18,7 @@ from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf, Node, Port, next_order
 from tinygraph.core.source import is_library
 from tinygraph.core.state import Generator
-from tinygraph.core.tensor import CapturedNumber, Tensor, left_behind
+from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor, left_behind
 from tinygraph.core.types import (
     SCALAR_TYPES,
     ArrayType,
@@ -44,7 +44,11 @@ if TYPE_CHECKING:
 # Operand classes that forwards take as they are; anything else is made an array first.
 _READY = frozenset({np.ndarray, bool, int, float, complex, type(None), Generator, *SCALAR_TYPES})
 _VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
-_OWN = _READY | {Tensor, CapturedNumber}  # operands that run no code of the user's when they are made arrays
+_OWN = _READY | {
+    Tensor,
+    CapturedArray,
+    CapturedNumber,
+}  # operands that run no code of the user's when they are made arrays
 _array_class = np.ndarray
 _new: Any = object.__new__
 
@@ -74,7 +78,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     plain = 0  # bit i: operand i is an array that is nobody's, and may be written unseen
     bit = 1
     for x in operands:
-        if isinstance(x, Tensor):
+        if isinstance(x, Handle):
             tensors = True
             value = x._value
             if value is None and mode.capture is None:

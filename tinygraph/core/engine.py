@@ -86,15 +86,22 @@ def _backward(output: Tensor, edge: Edge, seed: Any, create_graph: bool, capture
     leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
     leaves |= {id(node): versions[node] for node in nodes if node in versions}
     wanted = set(leaves) if versions else None
-    found = propagate(nodes, [(edge, seed)], wanted=wanted, record=create_graph or capture is not None)
+    found = propagate(
+        nodes,
+        [(edge, seed)],
+        wanted=wanted,
+        record=create_graph or capture is not None,
+        constant=capture is not None and not create_graph,
+    )
     if output.dtype.kind == "c":
         for key, leaf in leaves.items():
             if key in found and leaf.types.dtype.kind != "c":
                 raise complex_loss("backward()", output.type, leaf.describe())
     reached = [key for key in leaves if key in found]
     gradients = owned([found[key] for key in reached], nodes, [seed])
-    for key, gradient in zip(reached, gradients, strict=True):
-        _accumulate(leaves[key], gradient)
+    with mode(recording=modes.current.recording and (capture is None or create_graph)):
+        for key, gradient in zip(reached, gradients, strict=True):
+            _accumulate(leaves[key], gradient)
 
 
 def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
@@ -193,6 +200,7 @@ def propagate(
     *,
     wanted: set[int] | None,
     record: bool,
+    constant: bool = False,
 ) -> dict[int, Any]:
     """Send cotangents back through `nodes`.
 
@@ -202,6 +210,7 @@ def propagate(
         wanted: ids of the nodes whose gradient is asked for; only paths to them are followed. None: all leaves that
             require a gradient.
         record: whether rules get tensors, so that the pass becomes graph.
+        constant: whether that graph is not to be differentiated, as an eager pass is not without `create_graph`.
 
     Returns:
         id of a wanted node -> its gradient (a list, one an output, if it has several). Unreached nodes are missing.
@@ -211,7 +220,7 @@ def propagate(
     kept: dict[int, Any] = {}
     for edge, seed in seeds:
         _add(gradients, edge, seed)
-    with mode(recording=record), unwatched() if record else nullcontext():
+    with mode(recording=record and not constant), unwatched() if record else nullcontext():
         for node in reversed(nodes):
             key = id(node)
             if key not in gradients:

@@ -325,10 +325,10 @@ def evaluate(
                 operands = [_read(values, entry) if is_recorded(entry) else entry for entry in node.inputs]
                 place = Place(node.scope, before.place.phase, before.place.origin)
                 modes.current = Mode(before.recording, before.tangents, before.capture, place)
-                value = node.op(*operands, **node.settings)
-                if isinstance(node.types, WeakType) and isinstance(value, np.generic):
-                    value = value.item()  # abs() of a Python number is one again
-                values[key] = value
+                of_numbers = isinstance(node.types, WeakType) and not any(
+                    isinstance(x, Tensor) for x in operands
+                )
+                values[key] = (node.op.of_numbers if of_numbers else node.op)(*operands, **node.settings)
             for used in last.get(i, ()):
                 del values[used]
     finally:

@@ -46,6 +46,7 @@ FACTS = (
     "read_only",
     "body",
     "reduction",
+    "number",
 )
 
 
@@ -339,6 +340,7 @@ class Op:
             "body": what an op consists of whose body is a graph, see `bodies.py`.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
+            "number": f(number) -> number; what Python itself makes of a number, where NumPy's function differs.
     """
 
     name: str
@@ -405,6 +407,11 @@ class Op:
 
     def is_variadic(self, name: str) -> bool:
         return any(operand.variadic for operand in self.signature.operands if operand.name == name)
+
+    def of_numbers(self, *numbers: Any, **settings: Any) -> Any:
+        """What Python makes of Python numbers, where the result is a number of Python's again."""
+        result = self.facts.get("number", self.forward)(*numbers, **settings)
+        return result.item() if isinstance(result, np.generic) else result
 
     def setting(self, settings: dict[str, Any], name: str) -> Any:
         """A setting's value, or its default."""

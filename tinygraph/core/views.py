@@ -18,7 +18,7 @@ from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, edge_node, is_recorded
 from tinygraph.core.registry import ops
 from tinygraph.core.stand_ins import lies_in, run_on, zeros_like
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import CapturedArray, Handle, Tensor
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, ShapeError
 
 if TYPE_CHECKING:
@@ -79,11 +79,21 @@ class Outdated(Tensor):
         return _taken_again(self)._leaf
 
 
+class OutdatedArray(CapturedArray):
+    """The same of a captured array."""
+
+    __slots__ = ()
+    _value, _edge, _leaf = (vars(Outdated)[name] for name in ("_value", "_edge", "_leaf"))
+
+
 Outdated.__name__ = Outdated.__qualname__ = "Tensor"
-# the slots, under the properties above
+_OUTDATED: dict[type, type] = {Tensor: Outdated, CapturedArray: OutdatedArray}
+_UP_TO_DATE = {outdated: kind for kind, outdated in _OUTDATED.items()}
+# the slots, under the properties above, and the class of captured arrays, which is another one to the user's code
 _set_value, _set_edge, _set_leaf, _set_shared = (
-    vars(Tensor)[name].__set__ for name in ("_value", "_edge", "_leaf", "_shared")
+    vars(Handle)[name].__set__ for name in ("_value", "_edge", "_leaf", "_shared")
 )
+_set_class = vars(object)["__class__"].__set__
 
 
 def sharing(tensor: Tensor) -> Sharing | None:
@@ -367,15 +377,15 @@ def outdate(tensor: Tensor) -> None:
         views, shared.views = shared.views, None
         for reference in views:
             view = reference()
-            if view is not None and view.__class__ is Tensor and sharing(view).base is not None:  # type: ignore[union-attr]
-                view.__class__ = Outdated
+            if view is not None and type(view) in _OUTDATED and sharing(view).base is not None:  # type: ignore[union-attr]
+                _set_class(view, _OUTDATED[type(view)])
                 stack.append(view)
 
 
 def _taken_again(view: Tensor) -> Tensor:
     """Take an outdated view from its base, whose views it may be itself: from the outermost one inwards."""
     chain = [view]
-    while (base := _own(chain[-1]).base) is not None and base.__class__ is Outdated:
+    while (base := _own(chain[-1]).base) is not None and type(base) in _UP_TO_DATE:
         chain.append(base)
     before = modes.current
     for one in reversed(chain):
@@ -400,4 +410,6 @@ def _set(view: Tensor, new: Tensor) -> None:
     _set_value(view, value)
     _set_edge(view, edge)
     _set_leaf(view, leaf)
-    view.__class__ = Tensor  # last, so that no other thread reads an old value
+    _set_class(
+        view, _UP_TO_DATE.get(type(view), type(view))
+    )  # last, so that no other thread reads an old value

@@ -19,7 +19,7 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_node, next_order
 from tinygraph.core.op import Op
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
-from tinygraph.core.tensor import CapturedNumber, Tensor
+from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
@@ -285,8 +285,7 @@ def capture_with(
         name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
         wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
         inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
-        stands = CapturedNumber if isinstance(types, WeakType) else Tensor
-        filled.append(stands(None, inputs[-1], inputs[-1]))
+        filled.append(_stand_in(leaf, inputs[-1]))
     args, kwargs = tree.unflatten(filled)
     watch = Watch()
     watch.reach.visit(function, _title(function))
@@ -310,6 +309,17 @@ def capture_with(
     ]
     graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=_title(function))
     return graph, trace
+
+
+def _stand_in(value: Any, leaf: Leaf) -> Handle:
+    """What a function gets for an argument while it is captured."""
+    if isinstance(value, Tensor):
+        return Tensor(None, leaf, leaf)
+    if isinstance(leaf.types, WeakType):
+        return CapturedNumber(None, leaf, leaf)
+    array = CapturedArray(None, leaf, leaf)
+    array._scalar = not isinstance(value, np.ndarray)
+    return array
 
 
 def _input_type(value: Any) -> ArrayType | None:

@@ -17,7 +17,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten, flatten_like
 from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.errors import RecordingError, ShapeError
-from tinygraph.transforms.primals import positions
+from tinygraph.transforms.primals import Outside, positions
 from tinygraph.transforms.reverse import Linearized, closed_over, grad
 
 
@@ -28,16 +28,16 @@ class Pushed(Linearized):
         with mode(tangents=True):
             super().__init__(function, arguments, transform)
 
-    def push(self, tangents: Sequence[Any]) -> tuple[list[Any], bool]:
-        """One tangent per output, for one per primal leaf; and whether they are recorded."""
-        record = self.primals.live_outside(self.nodes, extra=tangents)
+    def push(self, tangents: Sequence[Any]) -> tuple[list[Any], Outside]:
+        """One tangent per output, for one per primal leaf; and what influences them."""
+        live = self.primals.live_outside(self.nodes, extra=tangents)
         seeds = {
             id(edge_node(edge)): t
             for edge, t in zip(self.primals.edges, tangents, strict=True)
             if t is not None
         }
-        found = push(self.nodes, seeds, record=record)
-        return [_output_tangent(out, found) for out in self.outputs], record
+        found = push(self.nodes, seeds, record=bool(live))
+        return [_output_tangent(out, found) for out in self.outputs], live
 
 
 def _output_tangent(out: Any, found: dict[int, Any]) -> Any:
@@ -81,9 +81,9 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         if tangent.shape != primal.shape:
             raise ShapeError(f"jvp: tangent {i} has shape {tangent.shape}, its primal {primal.shape}")
         fitted.append(tangent)
-    moved, record = linear.push(fitted)
+    moved, live = linear.push(fitted)
     moved = owned(moved, linear.nodes, [*fitted, *linear.outputs])
-    return linear.value(), linear.result.unflatten([linear.primals.released(one, record) for one in moved])
+    return linear.value(), linear.result.unflatten([linear.primals.released(one, live) for one in moved])
 
 
 def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
@@ -161,8 +161,8 @@ def _columns(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
         for i in range(tensor.size):
             tangents: list[Any] = [None] * len(linear.primals.tensors)
             tangents[position] = _direction(tensor, tensor.type, i)
-            moved, record = linear.push(tangents)
-            columns.append(linear.primals.released(moved[k], record))
+            moved, live = linear.push(tangents)
+            columns.append(linear.primals.released(moved[k], live))
         if columns:
             block = ops.reshape(ops.stack(*columns, axis=-1), shape=(*out_type.shape, *tensor.shape))
         else:

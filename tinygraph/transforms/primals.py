@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,22 @@ from tinygraph.core.engine import ancestors
 from tinygraph.core.modes import mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node
 from tinygraph.core.registry import ops
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import Captured, CapturedArray, Tensor, wants_gradient
 from tinygraph.core.types import ArrayType, as_value, require_plain, type_of
 from tinygraph.core.views import lies_in_leaf
 from tinygraph.errors import DTypeError, SettingError
+
+
+class Outside(IntEnum):
+    """What influences a result from outside of a transform.
+
+    PLAIN: nothing that is recorded. CAPTURED: what a capture in progress records, and an eager run would not.
+    RECORDED: what an eager run records as well.
+    """
+
+    PLAIN = 0
+    CAPTURED = 1
+    RECORDED = 2
 
 
 class Primals:
@@ -61,7 +74,7 @@ class Primals:
     @property
     def with_tensors(self) -> bool:
         """Whether any of them was given as a tensor: then tensors come out."""
-        return any(isinstance(value, Tensor) for value in self.given)
+        return any(_is_tensor(value) for value in self.given)
 
     def reached(self, outputs: Iterable[Any]) -> list[Node]:
         """The nodes between the primals and the outputs."""
@@ -73,27 +86,37 @@ class Primals:
         recorded = [out for out in outputs if isinstance(out, Tensor) and out._edge is not None]
         return [out for out in recorded if edge_node(_edge(out)).order < self.floor]
 
-    def live_outside(self, nodes: Sequence[Node], extra: Iterable[Any] = ()) -> bool:
-        """Whether a recorded value from before the primals influences the nodes, or is among `extra`.
+    def live_outside(self, nodes: Sequence[Node], extra: Iterable[Any] = ()) -> Outside:
+        """What of the values from before the primals that influence the nodes, or are among `extra`, is recorded.
 
         What was made since - the primals, those of a transform inside, a leaf of the function's own - is not outside.
         """
         mode = modes.current
-        if not mode.recording:
-            return False
-        if any(isinstance(value, Tensor) and value._edge is not None for value in (*self.given, *extra)):
-            return True
+        capture = mode.capture
+        if not mode.recording and capture is None:
+            return Outside.PLAIN
         floor = self.floor
+        given = [value for value in (*self.given, *extra) if isinstance(value, Tensor)]
+        before = [edge_node(value._edge) for value in given if value._edge is not None]
         for node in nodes:
             for entry in node.inputs:
                 source = entry.node if entry.__class__ is Port else entry
                 if isinstance(source, Node) and source.order < floor and not _untracked(source):
-                    return True
-        return False
+                    before.append(source)
+        if capture is None:
+            return Outside.RECORDED if before else Outside.PLAIN
+        if any(map(_is_tensor, given)) or (
+            mode.recording and any(wants_gradient(node, capture.primals) for node in before)
+        ):
+            return Outside.RECORDED
+        captured = before or any(node.saved is None and not isinstance(node, Leaf) for node in nodes)
+        return Outside.CAPTURED if captured else Outside.PLAIN
 
-    def released(self, value: Any, live: bool) -> Any:
+    def released(self, value: Any, live: Outside) -> Any:
         """A result as the caller should get it."""
-        if live:
+        if live is Outside.CAPTURED and isinstance(value, Tensor) and value._edge is not None:
+            return value if isinstance(value, Captured) else CapturedArray(None, value._edge)
+        if live is Outside.RECORDED:
             return value if isinstance(value, Tensor) else Tensor(value)
         plain = as_value(value._value if isinstance(value, Tensor) else value)
         return Tensor(plain) if self.with_tensors else plain
@@ -122,6 +145,11 @@ def _untracked(source: Node) -> bool:
     return isinstance(source, Leaf) and not source.requires_grad
 
 
+def _is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor of the user's, and no array that is captured."""
+    return isinstance(value, Tensor) and not isinstance(value, Captured)
+
+
 def _edge(tensor: Tensor) -> Edge:
     assert tensor._edge is not None
     return tensor._edge
@@ -143,7 +171,7 @@ def _checked(value: Any, i: int, transform: str) -> Any:
 def _fresh(value: Any, kept: bool) -> Tensor:
     if isinstance(value, Tensor) and value._edge is not None:
         with_node: Tensor = ops.copy(value) if kept and lies_in_leaf(value) else ops.identity(value)
-        return with_node
+        return Tensor(None, with_node._edge) if isinstance(with_node, Captured) else with_node
     plain = value._value if isinstance(value, Tensor) else value
     plain = np.array(plain) if kept else plain
     stored = plain if plain.ndim or plain.dtype.kind == "O" else plain[()]
