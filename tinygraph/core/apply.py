@@ -17,6 +17,7 @@ from tinygraph.core.fingerprint import fingerprint, may_change
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf, Node, Port, next_order
 from tinygraph.core.source import is_library
+from tinygraph.core.stand_ins import lies_in
 from tinygraph.core.state import Generator
 from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor, left_behind
 from tinygraph.core.types import (
@@ -143,7 +144,7 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     if leaves:
         # a view of a leaf counts as saved: what is computed from it keeps the leaf's memory, and goes stale with it
         scalar = out.__class__ in SCALAR_TYPES  # which is no view: spares a call
-        kept = leaves & plan.value_mask if scalar or not _is_view(out, values[0]) else leaves
+        kept = leaves & plan.value_mask if scalar or not lies_in(out, values[0]) else leaves
         node.versions = _versions(entries, kept) if kept else None
     else:
         node.versions = None
@@ -180,25 +181,15 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     return result
 
 
-def _is_view(out: Any, operand: Any) -> bool:
-    """Whether a result lies in the memory of an op's first operand."""
-    if out.__class__ is tuple:
-        return any(_is_view(one, operand) for one in out)
-    if out.__class__ is not _array_class:
-        return False
-    return out is operand or (out.base is not None and np.may_share_memory(out, operand))
-
-
 def _versions(entries: list[Any], saved_leaves: int) -> tuple[tuple[Any, Any], ...]:
-    saved = [entry for i, entry in enumerate(entries) if saved_leaves >> i & 1]
-    versions = [(leaf, leaf.version) for leaf in saved]
-    # an input, such as a batch given to a module, lies in memory of the user's, who counts nothing
-    versions += [
-        (leaf.value, fingerprint(leaf.value))
-        for leaf in saved
-        if leaf.leaf_kind == "input" and not leaf.requires_grad and may_change(leaf.value)
-    ]
-    return tuple(versions)
+    found: list[tuple[Any, Any]] = []
+    for i, leaf in enumerate(entries):
+        if saved_leaves >> i & 1:
+            found.append((leaf, leaf.version))
+            # an input, such as a batch given to a module, lies in memory of the user's, who counts nothing
+            if leaf.leaf_kind == "input" and not leaf.requires_grad and may_change(leaf.value):
+                found.append((leaf.value, fingerprint(leaf.value)))
+    return tuple(found)
 
 
 def _fingerprints(values: list[Any], plain: int) -> tuple[tuple[Any, Any], ...]:

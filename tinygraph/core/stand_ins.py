@@ -35,9 +35,9 @@ def run_on(op: Op, operand: Any, others: tuple[Any, ...], settings: dict[str, An
 
 
 def lies_in(result: Any, operand: Any) -> bool:
-    """Whether a result lies in an operand's memory."""
+    """Whether a result, or one of several, lies in an operand's memory."""
     if result.__class__ is not np.ndarray or operand.__class__ is not np.ndarray:
-        return False
+        return result.__class__ is tuple and any(lies_in(one, operand) for one in result)
     if result is operand:
         return True
     base = result.base

@@ -141,12 +141,15 @@ def lies_in_leaf(tensor: Tensor) -> bool:
 def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any, value: Any) -> None:
     """Note which outputs of an op lie in the memory of its first operand, whose value is given."""
     base = operands[0]
-    if not isinstance(base, Tensor):
+    if not isinstance(base, Handle):
         return
-    for index, output in enumerate(outputs if isinstance(outputs, tuple) else (outputs,)):
+    if outputs.__class__ is not tuple:
+        if lies_in(outputs._value, value) and (op.put is not None or outputs._value is not value):
+            _attach(outputs, base, op, operands[1:], settings, None)
+        return
+    for index, output in enumerate(outputs):
         if _lies_in(output._value, value, op):
-            place = index if isinstance(outputs, tuple) else None
-            _attach(output, base, op, operands[1:], settings, place)
+            _attach(output, base, op, operands[1:], settings, index)
 
 
 def link_captured(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any) -> None:
@@ -181,7 +184,8 @@ def link_captured(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], o
 def _attach(
     view: Tensor, base: Tensor, op: Op, others: tuple[Any, ...], settings: dict[str, Any], index: int | None
 ) -> Sharing:
-    shared = _own(view)
+    shared = Sharing()  # every line is counted here: views are made often, and seldom written
+    _set_shared(view, shared)
     shared.base, shared.op, shared.settings = base, op, settings
     if others:
         shared.operands = others
@@ -196,7 +200,12 @@ def _attach(
         shared.locked = (
             f"the result of {op.name!r} shares memory that cannot be written through it: call .copy() first"
         )
-    _note(base, view)
+    of_base = getattr(base, "_shared", None) or _own(base)
+    views = of_base.views
+    if views is not None and len(views) < of_base.limit:
+        views.append(weakref.ref(view))
+    else:
+        _note(base, view)
     return shared
 
 

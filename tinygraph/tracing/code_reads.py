@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import dis
+import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
 from typing import Any, Literal, NamedTuple
@@ -85,18 +87,12 @@ def reads_of(code: CodeType) -> Reads:
 
     def end() -> None:
         nonlocal root, path
-        if root is not None:
-            found.setdefault((*root, path), Chain(*root, path, line))
+        assert root is not None
+        found.setdefault((*root, path), Chain(*root, path, line))
         root, path = None, ()
 
-    for instruction in dis.get_instructions(code):
-        name, argument = instruction.opname, instruction.argval
-        if name in _SILENT:
-            continue
-        if instruction.positions is not None and instruction.positions.lineno is not None:
-            here = instruction.positions.lineno
-        else:
-            here = line
+    for name, argument, number in _instructions(code):
+        here = line if number is None else number
         asks = name == "CALL" and argument == 1 and before[:1] == [("LOAD_GLOBAL", "type")]
         if asks and before[-1][0].startswith(("LOAD_FAST", "LOAD_DEREF")):
             typed.setdefault(str(before[-1][1]), here)
@@ -113,10 +109,11 @@ def reads_of(code: CodeType) -> Reads:
                 path = (*path, argument)
             elif not (name == "STORE_ATTR" and argument in loaded):  # `self.n += 1` has told whose it is
                 loose.add(argument)
-            if name.startswith(("STORE", "DELETE")):
+            if root is not None and name.startswith(("STORE", "DELETE")):
                 end()
             continue
-        end()
+        if root is not None:
+            end()
         line = here
         if name in ("LOAD_CONST", "LOAD_SMALL_INT"):
             constants = [*constants[-1:], argument]
@@ -141,7 +138,8 @@ def reads_of(code: CodeType) -> Reads:
                 root = ("local", variables[-1])
         elif name in ("STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"):
             changes.append(here)
-    end()
+    if root is not None:
+        end()
     any_attribute = not _ANY_ATTRIBUTE.isdisjoint(code.co_names)
     strings = frozenset(one for one in code.co_consts if isinstance(one, str) and one.isidentifier())
     if any_attribute:
@@ -159,6 +157,65 @@ def reads_of(code: CodeType) -> Reads:
         not _BY_NAME.isdisjoint(code.co_names),
         typed,
     )
+
+
+def _instructions(code: CodeType) -> Iterator[tuple[str, Any, int | None]]:
+    """The instructions but for silent ones, each with its argument and line, as `dis.get_instructions` has them.
+
+    That makes an object of ten fields and texts of each, which took most of the time of a first capture.
+    """
+    if sys.version_info >= (3, 14):  # whose arguments are not known here
+        for one in dis.get_instructions(code):
+            if one.opname not in _SILENT:
+                yield one.opname, one.argval, one.positions.lineno if one.positions is not None else None
+        return
+    names, constants = code.co_names, code.co_consts
+    variable = code._varname_from_oparg  # type: ignore[attr-defined] # of Python itself, for `dis`
+    text = code.co_code
+    lines = code.co_lines()
+    end, line = 0, None
+    extended = 0
+    for offset in range(0, len(text), 2):
+        what = _WHAT[text[offset]]
+        if what is None:
+            continue
+        name, kind, shift = what
+        argument: Any = extended | text[offset + 1]
+        if kind == "more":
+            extended = argument << 8
+            continue
+        extended = 0
+        while offset >= end:
+            _, end, line = next(lines)
+        if kind == "name":
+            argument = names[argument >> shift]
+        elif kind == "variable":
+            argument = variable(argument)
+        elif kind == "constant":
+            argument = constants[argument]
+        elif kind == "pair":
+            argument = (variable(argument >> 4), variable(argument & 15))
+        yield name, argument, line
+
+
+def _kind(opcode: int) -> tuple[str, str, int] | None:
+    """The name of an instruction, what its argument counts, and how many bits of that mean something else."""
+    name = dis.opname[opcode]
+    if name == "EXTENDED_ARG":
+        return name, "more", 0
+    if name in _SILENT:
+        return None
+    if opcode in dis.hasname:
+        flags = {"LOAD_SUPER_ATTR": 2, "LOAD_GLOBAL": 1, "LOAD_ATTR": int(sys.version_info >= (3, 12))}
+        return name, "name", flags.get(name, 0)
+    if name.count("_FAST") > 1:
+        return name, "pair", 0
+    if opcode in dis.haslocal or opcode in dis.hasfree:
+        return name, "variable", 0
+    return name, "constant" if opcode in dis.hasconst else "", 0
+
+
+_WHAT = tuple(map(_kind, range(256)))
 
 
 def _parameter_count(code: CodeType) -> int:

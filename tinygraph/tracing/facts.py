@@ -12,9 +12,9 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import partial
+from functools import lru_cache, partial
 from operator import is_
-from types import MethodType
+from types import CodeType, MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,8 @@ _CHUNK = 1 << 16
 # Classes whose instances cannot change and are compared by value.
 _PLAIN = frozenset({int, bool, str, bytes, range, slice, type(None)})
 _PARTS = frozenset({tuple, frozenset})
+# Others that cannot change.
+_ATOMS = frozenset({float, complex, CodeType})
 
 
 def same(now: Any, before: Any) -> bool:
@@ -53,11 +55,19 @@ def same(now: Any, before: Any) -> bool:
 def is_atom(value: Any) -> bool:
     """Whether a value can never change, so that nothing inside of it needs watching."""
     kind = type(value)
-    if kind in _PLAIN or kind in (float, complex) or isinstance(value, Enum | np.generic | np.dtype):
-        return True
-    return (kind in _PARTS and all(map(is_atom, value))) or _by_value(kind)
+    if kind in _PARTS:
+        return all(map(is_atom, value))
+    return _is_atomic(kind)
 
 
+@lru_cache(maxsize=1024)
+def _is_atomic(kind: type) -> bool:
+    return (
+        kind in _PLAIN or kind in _ATOMS or issubclass(kind, (Enum, np.generic, np.dtype)) or _by_value(kind)
+    )
+
+
+@lru_cache(maxsize=1024)
 def _by_value(kind: type) -> bool:
     """Whether instances of a class are values of the standard library: Fraction, Decimal, Path, date, or a dtype."""
     if issubclass(kind, np.dtype):

@@ -25,6 +25,7 @@ _CLOCKS = frozenset(
 )
 _DATES = frozenset({"now", "today", "utcnow"})
 _SYSTEM = frozenset({"urandom", "getrandom", "getpid"})
+_SOURCES = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 _DRAWS = frozenset({"random", "getrandbits"})
 _STDLIB = os.path.join(os.path.realpath(sysconfig.get_path("stdlib")), "")
 
@@ -43,9 +44,7 @@ class Host:
     @staticmethod
     def is_source(value: Any) -> bool:
         """Whether a value is a generator of random numbers of Python's or NumPy's."""
-        return isinstance(
-            value, random.Random | np.random.Generator | np.random.RandomState | np.random.BitGenerator
-        )
+        return isinstance(value, _SOURCES)
 
     def watch(self, source: Any, words: str, line: str) -> None:
         """Note where a generator stands."""

@@ -87,7 +87,7 @@ class Watch:
             elif event == "call":
                 if is_watched(frame.f_code.co_filename):
                     entered(frame)
-            elif event == "return" and frame.f_code in typed:
+            elif typed and event == "return" and frame.f_code in typed:
                 left(frame)
 
         hook.may_rest = True  # type: ignore[attr-defined]
