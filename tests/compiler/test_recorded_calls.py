@@ -9,6 +9,7 @@ import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.core.bodies import opened
 from tinygraph.errors import CaptureError, RecordingError, StaleValueError
+from tinygraph.plugin import op
 
 POINT = np.array([1.0, 2.0, 3.0])
 
@@ -491,3 +492,47 @@ def test_a_graph_with_a_body_runs_on_other_values():
     w = T(3.0)
     graph = tg.graph_of(tg.compile(lambda t: t * w)(x) * 10.0)
     assert graph(5.0).item() == 150.0
+
+
+# -- two functions that call each other through ops --------------------------------------------------------------------
+
+
+def test_threads_whose_compiled_functions_call_each_other_do_not_wait_for_ever():
+    meeting = threading.Barrier(2)
+    calls = {}
+
+    def calling(name):
+        @op(name=f"calling {name}", declare=False)
+        def call(x):
+            if not getattr(inside, "deep", False):
+                inside.deep = True
+                meeting.wait(timeout=30)  # each thread has its own function's plan now, and wants the other's
+                return np.asarray(calls[name](x)) + 1
+            return x + 1
+
+        call.types(lambda x: x)
+        return call
+
+    inside = threading.local()
+    into_second, into_first = calling("second"), calling("first")
+    first = tg.compile(lambda x: into_second(x) * 2)
+    second = tg.compile(lambda x: into_first(x) * 3)
+    inside.deep = True
+    first(np.ones(2))
+    second(np.ones(2))  # captured
+    calls.update(first=first, second=second)
+    found = {}
+
+    def run(name):
+        inside.deep = False
+        found[name] = calls[name](np.ones(2))
+
+    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in calls]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(timeout=60)
+    assert not any(one.is_alive() for one in threads)
+    np.testing.assert_array_equal(found["first"], [14, 14])  # ((1 + 1) * 3 + 1) * 2
+    np.testing.assert_array_equal(found["second"], [15, 15])  # ((1 + 1) * 2 + 1) * 3
+    np.testing.assert_array_equal(first(np.ones(2) * 0), [2, 2])
