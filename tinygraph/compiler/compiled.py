@@ -108,7 +108,9 @@ class Compiled:
         key, values, tensors, wanted = self._read(args, kwargs)
         me = get_ident()
         _waiting[me] = self
-        if self._owner and self._in_circle(me):  # of two that begin to wait for each other, the last one sees it
+        if self._owner and self._in_circle(
+            me
+        ):  # of two that begin to wait for each other, the last one sees it
             del _waiting[me]
             return self.function(*args, **kwargs)
         call = edges = None
@@ -120,6 +122,8 @@ class Compiled:
                 if mode.recording:
                     call, edges = entry.recorder.found.get(wanted) or entry.recorder.recording(wanted)
                 out: list[Any] = entry.plan.run(values) if call is None else call(_inputs(args, kwargs))
+                if entry.trace.attached and mode.recording:
+                    entry.recorder.attach()
             finally:
                 self._owner = 0
         if edges is not None:

@@ -83,6 +83,7 @@ def _backward(output: Tensor, edge: Edge, seed: Any, create_graph: bool, capture
     versions: dict[Node, Leaf] = capture.versions if capture is not None else {}
     if capture is not None:
         capture.ran_backward = True
+        capture.passed.update(id(node) for node in nodes if isinstance(node, Leaf))
     leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
     leaves |= {id(node): versions[node] for node in nodes if node in versions}
     wanted = set(leaves) if versions else None

@@ -20,7 +20,7 @@ from tinygraph.core.doors import doors
 from tinygraph.core.indexing import parse_index
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
-from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
+from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, moved
 from tinygraph.core.regions import present
 from tinygraph.core.registry import ops
 from tinygraph.core.source import here, is_library, is_own
@@ -372,7 +372,8 @@ class Handle:
         if value.__class__ is np.ndarray:
             value = views().laid_out_as(self._value, value)
         self._value, self._edge = value, new._edge
-        if self._edge is not None:
+        if self._leaf is not None:
+            self._leaf.holder = moved  # captured programs that read it must read this tensor anew
             self._leaf = None
         if shared:
             views().outdate(self)
@@ -415,14 +416,17 @@ class Handle:
 
         capture = modes.current.capture
         recorded = isinstance(new, Tensor) and new._edge is not None
-        if self._edge is None:
+        # a state that a compiled function gave a value which carries a gradient is both, leaf and computed tensor
+        if self._edge is None or (capture is not None and self._leaf is not None and self._value is not None):
             rebound = recorded and (capture is None or not capture.is_state(self))
         else:
             rebound = not self.is_leaf
         if rebound:
             self._rebind(new)
-        else:
-            write(self, new)
+            return
+        write(self, new)
+        if capture is not None and recorded and modes.current.recording and new.requires_grad:
+            capture.attach(self._own_leaf())
 
     def __iadd__(self, other: Any) -> Tensor:
         if self._value is None and getrefcount(self) > _ONE_NAME:

@@ -33,8 +33,8 @@ def apply_captured(
         if isinstance(x, Handle):
             plain = plain and isinstance(x, Captured)
             # a parameter or buffer read here becomes part of the graph, by reference
-            if entry.__class__ is Leaf and x._value is not None:
-                entry = entries[i] = capture.entry(entry)
+            if x._leaf is not None and x._value is not None:
+                entry = entries[i] = capture.entry(x._leaf)
             elif x._edge is None:
                 capture.constant(x)
             elif edge_node(entry).order < capture.floor and entry.__class__ is not Leaf:
