@@ -169,7 +169,7 @@ def test_what_would_go_somewhere_goes_to_places_that_are_there():
 # and what laws or commands are about.
 SHARED = {
     "ops", "kernels", "front", "convolution", "normalization", "pooling", "embedding", "indexing", "graphs", "values",
-    "module", "choosing", "losses", "views",
+    "module", "choosing", "losses", "views", "numpy_forms", "special",
 }  # fmt: skip
 
 

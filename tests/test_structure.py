@@ -47,7 +47,9 @@ EXCEPTIONS = {
     "cli": ("diff all flatten log", "commands, table words, layers and matplotlib's scales"),
     "nn": ("mean sum max_pool cross_entropy binary_cross_entropy_with_logits relu gelu sigmoid tanh leaky_relu",
            "public names of PyTorch's arguments: reduction=, activation=, nonlinearity=; names in errors"),
-    "optim": ("cos min max abs", "public names of a schedule's modes"),
+    "optim": ("cos min max abs sum", "public names of a schedule's modes and of a slot"),
+    "numpy": ("clip", "a mode of NumPy's index arguments"),
+    "scipy": ("fft hermitian norm", "names of SciPy's: a method, a kind of matrix, a distribution"),
     "testing": ("*", "mutations and the linter replace one op's name in source by another's"),
 }  # fmt: skip
 

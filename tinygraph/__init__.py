@@ -9,6 +9,7 @@ from types import ModuleType
 from tinygraph.analysis.coverage import coverage as _coverage
 from tinygraph.comparing import diff as diff
 from tinygraph.compiler import compile as compile
+from tinygraph.core import trees as _trees
 from tinygraph.core.doors import doors as _doors
 from tinygraph.core.graph import Graph as Graph
 from tinygraph.core.graph import graph_of as graph_of
@@ -19,6 +20,8 @@ from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import manual_seed as manual_seed
 from tinygraph.core.tensor import Tensor as Tensor
 from tinygraph.core.tensor import tensor as tensor
+from tinygraph.debugging import detect_anomaly as detect_anomaly
+from tinygraph.debugging import why as why
 from tinygraph.drawing import draw as draw
 from tinygraph.explaining import contributions as contributions
 from tinygraph.explaining import explain as explain
@@ -34,12 +37,20 @@ from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
 from tinygraph.tracing.open_capture import OpenCapture as _OpenCapture
 from tinygraph.transforms import checkpoint as checkpoint
+from tinygraph.transforms import elementwise_grad as elementwise_grad
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian
+from tinygraph.transforms import hvp as hvp
+from tinygraph.transforms import jacfwd as jacfwd
 from tinygraph.transforms import jacobian as jacobian
+from tinygraph.transforms import jacrev as jacrev
 from tinygraph.transforms import jvp as jvp
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp
+from tinygraph.transforms import vmap as vmap
+
+# Nested containers: `tg.tree.map`, `tg.tree.register` and their kin.
+tree = _trees
 
 # What methods of tensors and graphs lead to, in rooms above the core.
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
@@ -50,7 +61,7 @@ _doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_n
 # Packages that are imported when first asked for, by the name they have under `tg`.
 _PACKAGES = {
     name: f"tinygraph.{name}"
-    for name in ("data", "errors", "interop", "nn", "optim", "plugin", "testing", "training")
+    for name in ("data", "errors", "interop", "nn", "optim", "plugin", "scipy", "testing", "training")
 } | {"passes": "tinygraph.compiler.passes"}
 
 

@@ -18,6 +18,7 @@
     ├── FileFormatError (ValueError)       a graph, data or state file that cannot be read
     ├── StateDictError (KeyError)          missing, unexpected or misshapen entries of a state_dict
     ├── DataError (ValueError)             unusable training data
+    ├── AnomalyError                       a value that is not finite, inside tg.detect_anomaly()
     └── DrawingError                       a drawing that cannot be made
 
 Low-level code raises one short error; `apply` enriches it once with the op, its operands and where they came from.
@@ -87,6 +88,14 @@ class CaptureError(TinygraphError):
     """A captured tensor, which has a type but no value, was used as if it had one."""
 
 
+class AnomalyError(TinygraphError):
+    """A value that is not finite was made, inside `tg.detect_anomaly()`. `.reason` is the `Reason`."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class GraphError(TinygraphError):
     """A graph that breaks its own specification: arity, types, order or phases."""
 
@@ -128,3 +137,7 @@ class TinygraphWarning(UserWarning):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+class VmapLoopWarning(TinygraphWarning):
+    """An op has no batching rule, so that `tg.vmap` applies it to one example after another."""

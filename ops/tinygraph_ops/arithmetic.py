@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import ErrorSample, Numeric, Sample, ShapeError, op, ops
+from tinygraph.plugin import Array, ErrorSample, Numeric, Sample, ShapeError, op, ops
 
 if TYPE_CHECKING:
     from tinygraph.kernels.builder import Value as Lanes
@@ -31,16 +31,19 @@ def add(x: Numeric, y: Numeric) -> Numeric:
 
 @add.emit(bools=True)
 def add_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """One addition."""
     return code.add(x, y)
 
 
 @add.vjp("x")
 def add_wrt_x(g: Numeric) -> Numeric:
+    """g."""
     return g
 
 
 @add.vjp("y")
 def add_wrt_y(g: Numeric) -> Numeric:
+    """g."""
     return g
 
 
@@ -59,16 +62,19 @@ def subtract(x: Numeric, y: Numeric) -> Numeric:
 
 @subtract.emit
 def subtract_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """One subtraction."""
     return code.subtract(x, y)
 
 
 @subtract.vjp("x")
 def subtract_wrt_x(g: Numeric) -> Numeric:
+    """g."""
     return g
 
 
 @subtract.vjp("y")
 def subtract_wrt_y(g: Numeric) -> Numeric:
+    """-g."""
     return -g
 
 
@@ -87,16 +93,19 @@ def multiply(x: Numeric, y: Numeric) -> Numeric:
 
 @multiply.emit(bools=True)
 def multiply_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """One multiplication."""
     return code.multiply(x, y)
 
 
 @multiply.vjp("x")
 def multiply_wrt_x(g: Numeric, y: Numeric) -> Numeric:
+    """g · y."""
     return g * y
 
 
 @multiply.vjp("y")
 def multiply_wrt_y(g: Numeric, x: Numeric) -> Numeric:
+    """g · x."""
     return g * x
 
 
@@ -115,16 +124,19 @@ def divide(x: Numeric, y: Numeric) -> Numeric:
 
 @divide.emit
 def divide_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """One division."""
     return code.divide(x, y)
 
 
 @divide.vjp("x")
 def divide_wrt_x(g: Numeric, y: Numeric) -> Numeric:
+    """g / y."""
     return g / y
 
 
 @divide.vjp("y")
 def divide_wrt_y(g: Numeric, y: Numeric, out: Numeric) -> Numeric:
+    """-g x / y², with x / y taken from the output."""
     return -(g * out) / y
 
 
@@ -142,11 +154,13 @@ def negative(x: Numeric) -> Numeric:
 
 @negative.emit
 def negative_emitted(code: Code, x: Lanes) -> Lanes:
+    """The sign bit, flipped."""
     return code.negative(x)
 
 
 @negative.vjp("x")
 def negative_wrt_x(g: Numeric) -> Numeric:
+    """-g."""
     return -g
 
 
@@ -162,11 +176,13 @@ def reciprocal(x: Numeric) -> Numeric:
 
 @reciprocal.emit
 def reciprocal_emitted(code: Code, x: Lanes) -> Lanes:
+    """1 divided by x."""
     return code.divide(code.constant(1, x), x)
 
 
 @reciprocal.vjp("x")
 def reciprocal_wrt_x(g: Numeric, out: Numeric) -> Numeric:
+    """-g / x², with 1 / x taken from the output."""
     return -(g * out) * out
 
 
@@ -177,7 +193,7 @@ def reciprocal_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     samples=[Sample([7.0, -7.0], [2.0, 2.0], expected=[3.0, -4.0]), Sample([1.0, 10.0], _COLUMN)],
     error_samples=[_MISFIT],
 )
-def floor_divide(x: Any, y: Any) -> Any:
+def floor_divide(x: Array, y: Array) -> Any:
     """⌊x / y⌋; piecewise constant, so no gradient flows."""
     return x // y
 
@@ -188,16 +204,18 @@ def floor_divide(x: Any, y: Any) -> Any:
     samples=[Sample([7.0, -7.5], [2.0, 2.0], expected=[1.0, 0.5]), Sample([1.0, 9.5], _COLUMN)],
     error_samples=[_MISFIT],
 )
-def remainder(x: Any, y: Any) -> Any:
+def remainder(x: Array, y: Array) -> Any:
     """x - y ⌊x / y⌋, with the sign of y;  d/dx = 1,  d/dy = -⌊x / y⌋."""
     return x % y
 
 
 @remainder.vjp("x")
 def remainder_wrt_x(g: Numeric) -> Numeric:
+    """g, since x mod y = x - y ⌊x / y⌋ and the floor has slope 0."""
     return g
 
 
 @remainder.vjp("y")
 def remainder_wrt_y(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
+    """-g ⌊x / y⌋."""
     return -(g * ops.floor_divide(x, y))

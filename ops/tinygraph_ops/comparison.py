@@ -32,6 +32,7 @@ def equal(x: Numeric, y: Numeric) -> Numeric:
 
 @equal.emit(bools=True)
 def equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """One comparison; NaN equals nothing."""
     return code.compare("==", x, y)
 
 
@@ -48,6 +49,7 @@ def not_equal(x: Numeric, y: Numeric) -> Numeric:
 
 @not_equal.emit(bools=True)
 def not_equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """One comparison; NaN differs from everything."""
     return code.compare("!=", x, y)
 
 
@@ -64,6 +66,7 @@ def less(x: Numeric, y: Numeric) -> Numeric:
 
 @less.emit(bools=True)
 def less_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """One comparison; false for NaN."""
     return code.compare("<", x, y)
 
 
@@ -80,6 +83,7 @@ def less_equal(x: Numeric, y: Numeric) -> Numeric:
 
 @less_equal.emit(bools=True)
 def less_equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """One comparison; false for NaN."""
     return code.compare("<=", x, y)
 
 
@@ -96,6 +100,7 @@ def greater(x: Numeric, y: Numeric) -> Numeric:
 
 @greater.emit(bools=True)
 def greater_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """One comparison; false for NaN."""
     return code.compare(">", x, y)
 
 
@@ -112,6 +117,7 @@ def greater_equal(x: Numeric, y: Numeric) -> Numeric:
 
 @greater_equal.emit(bools=True)
 def greater_equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """One comparison; false for NaN."""
     return code.compare(">=", x, y)
 
 
@@ -128,6 +134,7 @@ def isnan(x: Numeric) -> Numeric:
 
 @isnan.emit
 def isnan_emitted(code: Code, x: Lanes) -> Lanes:
+    """Whether x is unordered with itself."""
     return code.is_nan(x)
 
 
@@ -144,6 +151,7 @@ def isinf(x: Numeric) -> Numeric:
 
 @isinf.emit
 def isinf_emitted(code: Code, x: Lanes) -> Lanes:
+    """|x| = ∞."""
     return code.compare("==", code.intrinsic("llvm.fabs", x), code.constant(np.inf, x))
 
 
@@ -160,6 +168,7 @@ def isfinite(x: Numeric) -> Numeric:
 
 @isfinite.emit
 def isfinite_emitted(code: Code, x: Lanes) -> Lanes:
+    """|x| < ∞, which is false for NaN, too."""
     return code.compare("<", code.intrinsic("llvm.fabs", x), code.constant(np.inf, x))
 
 
@@ -179,6 +188,7 @@ def logical_not(x: Numeric) -> Numeric:
 
 @logical_not.emit(conditions="x")
 def logical_not_emitted(code: Code, x: Lanes) -> Lanes:
+    """A bool, inverted."""
     return code.inverted(x)
 
 
@@ -195,6 +205,7 @@ def logical_and(x: Numeric, y: Numeric) -> Numeric:
 
 @logical_and.emit(conditions=("x", "y"))
 def logical_and_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """The bitwise and of two bools."""
     return code.both(x, y)
 
 
@@ -211,6 +222,7 @@ def logical_or(x: Numeric, y: Numeric) -> Numeric:
 
 @logical_or.emit(conditions=("x", "y"))
 def logical_or_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """The bitwise or of two bools."""
     return code.either(x, y)
 
 
@@ -227,6 +239,7 @@ def logical_xor(x: Numeric, y: Numeric) -> Numeric:
 
 @logical_xor.emit(conditions=("x", "y"))
 def logical_xor_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """Whether two bools differ."""
     return code.differ(x, y)
 
 

@@ -5,11 +5,10 @@ conjugate. The rules below are linear over the real numbers only, so each states
 """
 
 from math import pi
-from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import DTypeError, ErrorSample, Numeric, Sample, op, ops
+from tinygraph.plugin import Array, DTypeError, ErrorSample, Numeric, Sample, op, ops
 
 _Z = [1.0 + 2.0j, -0.5 - 1.5j]
 
@@ -27,16 +26,19 @@ def real(x: Numeric) -> Numeric:
 
 @real.vjp("x")
 def real_wrt_x(g: Numeric) -> Numeric:
+    """g: the real part's cotangent is real."""
     return g
 
 
 @real.jvp("x")
 def real_tangent(t: Numeric) -> Numeric:
+    """The real part of t."""
     return ops.real(t)
 
 
 @real.view
 def real_put(value: Numeric, x: Numeric) -> Numeric:
+    """x with another real part; a real x becomes `value`."""
     return ops.make_complex(value, ops.imag(x)) if np.iscomplexobj(x) else value
 
 
@@ -53,16 +55,19 @@ def imag(x: Numeric) -> Numeric:
 
 @imag.vjp("x")
 def imag_wrt_x(g: Numeric) -> Numeric:
+    """-i g: gradients by z = x + iy are dL/dx - i dL/dy."""
     return g * -1j
 
 
 @imag.jvp("x")
 def imag_tangent(t: Numeric) -> Numeric:
+    """The imaginary part of t."""
     return ops.imag(t)
 
 
 @imag.view
 def imag_put(value: Numeric, x: Numeric) -> Numeric:
+    """x with another imaginary part."""
     return ops.make_complex(ops.real(x), value)
 
 
@@ -80,11 +85,13 @@ def conj(x: Numeric) -> Numeric:
 
 @conj.vjp("x")
 def conj_wrt_x(g: Numeric) -> Numeric:
+    """conj(g)."""
     return ops.conj(g)
 
 
 @conj.jvp("x")
 def conj_tangent(t: Numeric) -> Numeric:
+    """conj(t)."""
     return ops.conj(t)
 
 
@@ -100,11 +107,13 @@ def angle(x: Numeric) -> Numeric:
 
 @angle.vjp("x")
 def angle_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """-i g / x."""
     return g * (-1j / x)
 
 
 @angle.jvp("x")
 def angle_tangent(t: Numeric, x: Numeric) -> Numeric:
+    """Im(t / x)."""
     return ops.imag(t / x)
 
 
@@ -118,7 +127,7 @@ def angle_tangent(t: Numeric, x: Numeric) -> Numeric:
     ],
     error_samples=[ErrorSample([1j], [1.0], error=DTypeError, match="real")],
 )
-def make_complex(real: Numeric, imag: Any) -> Numeric:
+def make_complex(real: Numeric, imag: Array) -> Numeric:
     """real + i imag, from two real arrays;  the gradients are g and i g, of which the real parts count."""
     if np.iscomplexobj(real) or np.iscomplexobj(imag):
         raise DTypeError("make_complex takes two real arrays; complex ones are added with x + 1j * y")
@@ -127,19 +136,23 @@ def make_complex(real: Numeric, imag: Any) -> Numeric:
 
 @make_complex.vjp("real")
 def make_complex_wrt_real(g: Numeric) -> Numeric:
+    """Re(g)."""
     return ops.real(g)
 
 
 @make_complex.vjp("imag")
 def make_complex_wrt_imag(g: Numeric) -> Numeric:
+    """-Im(g)."""
     return -ops.imag(g)
 
 
 @make_complex.jvp("real")
 def make_complex_tangent_of_real(t: Numeric) -> Numeric:
+    """t."""
     return t
 
 
 @make_complex.jvp("imag")
 def make_complex_tangent_of_imag(t: Numeric) -> Numeric:
+    """i t."""
     return t * 1j

@@ -6,7 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, DTypeError, ErrorSample, Numeric, Sample, ShapeError, op, ops
+from tinygraph.plugin import (
+    Array,
+    ArrayType,
+    DTypeError,
+    ErrorSample,
+    Numeric,
+    Sample,
+    ShapeError,
+    batch_size,
+    op,
+    ops,
+    spread,
+)
 
 _TABLE = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
 
@@ -30,7 +42,7 @@ _TABLE = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
         ErrorSample(_TABLE, [0], padding_idx=3, error=ShapeError, match="padding_idx"),
     ],
 )
-def embedding(weight: Numeric, indices: Any, *, padding_idx: int | None = None) -> Numeric:
+def embedding(weight: Numeric, indices: Array, *, padding_idx: int | None = None) -> Numeric:
     """out[..., :] = weight[indices[...], :];  the gradient adds up over equal indices.
 
     Args:
@@ -57,6 +69,7 @@ def embedding(weight: Numeric, indices: Any, *, padding_idx: int | None = None) 
 
 @embedding.types
 def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int | None = None) -> ArrayType:
+    """(*indices, *features): one row of the table for each index."""
     if not getattr(weight, "shape", ()):
         raise ShapeError("weight is a scalar; it must be a table of rows: (rows, *features)")
     _check_integers(indices)
@@ -65,11 +78,32 @@ def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int |
     return ArrayType((*indices.shape, *weight.shape[1:]), weight.dtype)
 
 
+@embedding.batch
+def embedding_batched(batched: Any, weight: Any, indices: Any, *, padding_idx: int | None) -> Any:
+    """One table under the other, and in each example the indices of its own."""
+    if not batched[0]:
+        return embedding(weight, indices, padding_idx=padding_idx)
+    size, rows = weight.shape[:2]
+    tables = ops.reshape(weight, shape=(size * rows, *weight.shape[2:]))
+    own = _in_own_rows(indices if batched[1] else spread(indices, size), size, rows)
+    found = embedding(tables, own)
+    if padding_idx is not None:
+        padding = ops.reshape(own % rows == padding_idx, shape=(*own.shape, *(1,) * (weight.ndim - 2)))
+        found = ops.where(padding, ops.detach(found), found)
+    return found
+
+
+def _in_own_rows(indices: Any, size: int, rows: int) -> Any:
+    """Indices of many tables, as those of one that has all their rows."""
+    return indices + np.arange(0, size * rows, rows or 1)[:size].reshape(size, *(1,) * (indices.ndim - 1))
+
+
 # No law sees what a padding row gets, for it is no derivative: it gets nothing, by convention.
 @embedding.vjp("weight")  # equivalent (wrong setting): no law sees a padding row
 def embedding_wrt_weight(
     g: Numeric, indices: Any, weight_type: ArrayType, *, padding_idx: int | None
 ) -> Numeric:
+    """The rows of g added up where their indices point; those of `padding_idx` count for nothing."""
     if padding_idx is not None:  # equivalent (dropped step, wrong condition): no law sees a padding row
         kept = ops.reshape(indices != padding_idx, shape=(*indices.shape, *[1] * (weight_type.ndim - 1)))
         g = ops.where(kept, g, 0)  # equivalent (dropped step, wrong branch, off by one): the same
@@ -91,7 +125,7 @@ def embedding_wrt_weight(
         ErrorSample([[1.0]], [0, 1], rows=3, error=ShapeError, match="start with"),
     ],
 )  # fmt: skip
-def scatter_rows(values: Any, indices: Any, *, rows: int) -> Numeric:
+def scatter_rows(values: Array, indices: Array, *, rows: int) -> Numeric:
     """out[indices[...], :] += values[..., :], from zeros;  the transpose of `embedding`.
 
     Args:
@@ -121,6 +155,7 @@ def scatter_rows(values: Any, indices: Any, *, rows: int) -> Numeric:
 
 @scatter_rows.types
 def scatter_rows_types(values: ArrayType, indices: ArrayType, *, rows: int) -> ArrayType:
+    """(rows, *features), after the leading axes that values share with the indices."""
     _check_integers(indices)
     ndim = len(indices.shape)
     if values.shape[:ndim] != indices.shape:
@@ -130,18 +165,29 @@ def scatter_rows_types(values: ArrayType, indices: ArrayType, *, rows: int) -> A
     return ArrayType((rows, *values.shape[ndim:]), values.dtype)
 
 
+@scatter_rows.batch
+def scatter_rows_batched(batched: Any, values: Any, indices: Any, *, rows: int) -> Any:
+    size = batch_size(batched, (values, indices))
+    values, indices = (
+        x if one else spread(x, size) for x, one in zip((values, indices), batched, strict=True)
+    )
+    found = scatter_rows(values, _in_own_rows(indices, size, rows), rows=size * rows)
+    return ops.reshape(found, shape=(size, rows, *found.shape[1:]))
+
+
 @scatter_rows.vjp("values")
-def scatter_rows_wrt_values(g: Numeric, indices: Any) -> Numeric:
+def scatter_rows_wrt_values(g: Numeric, indices: Numeric) -> Numeric:
+    """The rows of g at the indices."""
     return embedding(g, indices)
 
 
-def _check_integers(indices: Any) -> None:
+def _check_integers(indices: object) -> None:
     dtype = getattr(indices, "dtype", np.dtype(np.intp))
     if dtype.kind not in "iu":
         raise DTypeError(f"indices must be integers, not {dtype}")
 
 
-def _check_range(indices: Any, rows: int) -> None:
+def _check_range(indices: Numeric, rows: int) -> None:
     indices = np.asarray(indices)
     if indices.size and not (indices.min() >= 0 and indices.max() < rows):
         position = tuple(map(int, np.argwhere((indices < 0) | (indices >= rows))[0]))

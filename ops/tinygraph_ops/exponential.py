@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import Numeric, Sample, op, ops
+from tinygraph.plugin import Array, Numeric, Sample, op, ops
 
 if TYPE_CHECKING:
     from tinygraph.kernels.builder import Value as Lanes
@@ -28,11 +28,13 @@ def exp(x: Numeric) -> Numeric:
 
 @exp.emit
 def exp_emitted(code: Code, x: Lanes) -> Lanes:
+    """e^x of the kernel language."""
     return code.exp(x)
 
 
 @exp.vjp("x")
 def exp_wrt_x(g: Numeric, out: Numeric) -> Numeric:
+    """g · e^x, taken from the output."""
     return g * out
 
 
@@ -51,11 +53,13 @@ def expm1(x: Numeric) -> Numeric:
 
 @expm1.emit
 def expm1_emitted(code: Code, x: Lanes) -> Lanes:
+    """e^x - 1 of the kernel language, without cancellation near 0."""
     return code.expm1(x)
 
 
 @expm1.vjp("x")
 def expm1_wrt_x(g: Numeric, out: Numeric) -> Numeric:
+    """g · (out + 1)."""
     return g * (out + 1)
 
 
@@ -71,6 +75,7 @@ def exp2(x: Numeric) -> Numeric:
 
 @exp2.vjp("x")
 def exp2_wrt_x(g: Numeric, out: Numeric) -> Numeric:
+    """g · 2^x · log 2, the power taken from the output."""
     return g * (out * _log(2))
 
 
@@ -86,11 +91,13 @@ def log(x: Numeric) -> Numeric:
 
 @log.emit
 def log_emitted(code: Code, x: Lanes) -> Lanes:
+    """log(x) of the kernel language."""
     return code.log(x)
 
 
 @log.vjp("x")
 def log_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g / x."""
     return g / x
 
 
@@ -109,11 +116,13 @@ def log1p(x: Numeric) -> Numeric:
 
 @log1p.emit
 def log1p_emitted(code: Code, x: Lanes) -> Lanes:
+    """log(1 + x) of the kernel language, without cancellation near 0."""
     return code.log1p(x)
 
 
 @log1p.vjp("x")
 def log1p_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g / (1 + x)."""
     return g / (1 + x)
 
 
@@ -129,6 +138,7 @@ def log2(x: Numeric) -> Numeric:
 
 @log2.vjp("x")
 def log2_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g / (x log 2)."""
     return g / (x * _log(2))
 
 
@@ -144,6 +154,7 @@ def log10(x: Numeric) -> Numeric:
 
 @log10.vjp("x")
 def log10_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g / (x log 10)."""
     return g / (x * _log(10))
 
 
@@ -163,11 +174,13 @@ def logaddexp(x: Numeric, y: Numeric) -> Numeric:
 
 @logaddexp.vjp("x")
 def logaddexp_wrt_x(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Numeric:
+    """g · sigmoid(x - y), the share of x: e^(x - out) would lose digits where out is large."""
     return _share(g, x, y, out)
 
 
 @logaddexp.vjp("y")
 def logaddexp_wrt_y(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Numeric:
+    """g · sigmoid(y - x), the share of y."""
     return _share(g, y, x, out)
 
 
@@ -186,7 +199,7 @@ def _share(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Any:
         Sample([[1.7], [-2.5]]),
     ],
 )
-def erf(x: Any) -> Any:
+def erf(x: Array) -> Any:
     """The error function, 2/√π ∫₀ˣ e^(-t²) dt;  d/dx = 2/√π e^(-x²).
 
     Rational approximations of W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics
@@ -212,11 +225,13 @@ def erf(x: Any) -> Any:
 
 @erf.emit
 def erf_emitted(code: Code, x: Lanes) -> Lanes:
+    """The error function of the kernel language."""
     return code.erf(x)
 
 
 @erf.vjp("x")
 def erf_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g · 2 e^(-x²) / √π."""
     return g * (2 / pi**0.5 * ops.exp(-ops.square(x)))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.plugin import Numeric, ops
 
@@ -18,11 +19,11 @@ def wide(x: Numeric) -> Any:
     return ops.cast(x, dtype="float32") if getattr(x, "dtype", None) == np.float16 else x
 
 
-def narrow(out: Numeric, dtype: Any) -> Any:
+def narrow(out: Numeric, dtype: DTypeLike | None) -> Any:
     """A result of what `wide` made of operands of some dtype: rounded back to float16."""
     return ops.cast(out, dtype="float16") if dtype == np.float16 and out.dtype == np.float32 else out
 
 
-def wide_dtype(dtype: Any) -> Any:
+def wide_dtype(dtype: DTypeLike) -> Any:
     """The dtype of `wide(x)`."""
     return np.dtype(np.float32) if dtype == np.float16 else dtype

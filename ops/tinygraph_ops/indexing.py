@@ -9,27 +9,35 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.plugin import (
     Affine,
+    Array,
     ArrayType,
     DTypeError,
     ErrorSample,
     Expansion,
     Numeric,
     NumpyFunctionError,
+    Pattern,
     Sample,
     SettingError,
+    Shape,
     ShapeError,
+    along,
+    batch_size,
     build_index,
     composite,
     indices,
+    leading,
     moved,
     normalize_axes,
     op,
     ops,
     parse_index,
     read_only,
+    spread,
 )
 
 MOST_TRIED = 2**20  # elements of a result whose shape NumPy may find by making it
@@ -56,23 +64,25 @@ _ALL = ("slice", None, None, None)
     ],
     error_samples=[ErrorSample(_MATRIX, pattern=(0, 0, 0), error=ShapeError, match="too many indices")],
 )
-def index(x: Numeric, *indices: Any, pattern: Any) -> Numeric:
+def index(x: Numeric, *indices: Array, pattern: Pattern) -> Numeric:
     """x[...];  the gradient is added up where the elements came from."""
     return _array(x)[build_index(pattern, indices)]
 
 
 @index.vjp("x")
-def index_wrt_x(g: Numeric, x_type: ArrayType, indices: Any, pattern: Any) -> Numeric:
+def index_wrt_x(g: Numeric, x_type: ArrayType, indices: tuple[Numeric, ...], pattern: Pattern) -> Numeric:
+    """g scattered into zeros of the shape of x; a place named twice gets the sum."""
     return ops.scatter(g, *indices, pattern=pattern, shape=x_type.shape)
 
 
 @index.view
-def index_put(value: Numeric, x: Numeric, pattern: Any) -> Numeric:
+def index_put(value: Numeric, x: Numeric, pattern: Pattern) -> Numeric:
+    """x with `value` at the places that the pattern names."""
     return ops.index_set(x, value, pattern=pattern)
 
 
 @index.expand
-def index_expansion(x: ArrayType, *arrays: ArrayType, pattern: Any) -> Expansion | None:
+def index_expansion(x: ArrayType, *arrays: ArrayType, pattern: Pattern) -> Expansion | None:
     """Ints, slices and new axes; which element an index array picks is not known from types."""
     if arrays:
         return None
@@ -95,8 +105,135 @@ def index_expansion(x: ArrayType, *arrays: ArrayType, pattern: Any) -> Expansion
 
 
 @index.types
-def index_types(x: ArrayType, *indices: ArrayType, pattern: Any) -> ArrayType:
+def index_types(x: ArrayType, *indices: ArrayType, pattern: Pattern) -> ArrayType:
+    """The shape that NumPy's indexing leaves, in the dtype of x."""
     return ArrayType(_selected(x.shape, pattern, indices), x.dtype)
+
+
+class _Places:
+    """An index of one example as an index of all of them, whose selection has its axes in another order.
+
+    Index arrays of the examples' own count their axes after the batch axis. `pattern` and `arrays` select
+    from an array with the batch axis in front, or, with `shared`, from one that the examples share.
+    """
+
+    def __init__(
+        self, batched: Any, arrays: Any, pattern: Any, shape: tuple[int, ...], size: int, shared: bool
+    ) -> None:
+        arrays = [np.asarray(x) if not hasattr(x, "ndim") else x for x in arrays]
+        if any(one and x.dtype.kind == "b" for x, one in zip(arrays, batched, strict=True)):
+            raise ShapeError(
+                "under vmap each example has a boolean mask of its own, which selects a count of its own: use "
+                "tg.ops.where(mask, x, y), or integer indices"
+            )
+        if any(batched) and not all(batched):
+            pattern, arrays, batched = _without_masks(pattern, arrays, batched)
+        selected = _selected_rank(shape, pattern, arrays, batched)
+        own = any(batched)
+        block = max((_index_rank(x) - one for x, one in zip(arrays, batched, strict=True)), default=0)
+        at = _block_place(shape, pattern)  # None: in front, since other items stand between
+        if own:
+            arrays = [
+                ops.reshape(x, shape=(size, *(1,) * (block + 1 - x.ndim), *x.shape[1:])) if one else x
+                for x, one in zip(arrays, batched, strict=True)
+            ]
+        if shared:
+            self.pattern, self.arrays = pattern, arrays
+            first = (at or 0) if own else None
+        elif own:
+            counts = np.arange(size).reshape(size, *(1,) * block)
+            self.pattern, self.arrays = ("array", *pattern), [counts, *arrays]
+            first = 0
+        else:
+            self.pattern, self.arrays = (_ALL, *pattern), arrays
+            first = block if at is None and "array" in pattern else 0
+        # the axes of the selection as it comes, in the order (batch, *example)
+        order = list(range(selected + 1))
+        if first is not None:
+            order.remove(first)
+            if own and not shared and at:  # the block came in front
+                order = order[block : block + at] + order[:block] + order[block + at :]
+            order.insert(0, first)
+        self.order = tuple(order)
+
+    def in_order(self, selection: Any) -> Any:
+        """What was selected, as (batch, *example)."""
+        return (
+            selection
+            if self.order == tuple(range(len(self.order)))
+            else ops.transpose(selection, axes=self.order)
+        )
+
+    def as_selected(self, value: Any, batched: bool) -> Any:
+        """A value for each example, as the selection takes it."""
+        if not hasattr(value, "ndim") or (not batched and not value.ndim):
+            return value
+        rank = len(self.order)
+        own = value.shape[1:] if batched else value.shape
+        own = own[max(0, len(own) - (rank - 1)) :]  # leading axes of size 1 that an assignment drops
+        lead = value.shape[:1] if batched else (1,)
+        value = ops.reshape(value, shape=(*lead, *(1,) * (rank - 1 - len(own)), *own))
+        back = tuple(self.order.index(i) for i in range(rank))
+        return value if back == tuple(range(rank)) else ops.transpose(value, axes=back)
+
+
+def _index_rank(x: Any) -> int:
+    """How many axes an index array adds to the block: a mask is as good as an array of places."""
+    return 1 if x.dtype.kind == "b" else int(x.ndim)
+
+
+def _without_masks(pattern: Any, arrays: Any, batched: Any) -> Any:
+    """Masks that all examples share as the places that they select."""
+    items: list[Any] = []
+    given: list[Any] = []
+    flags: list[bool] = []
+    remaining = iter(zip(arrays, batched, strict=True))
+    for item in pattern:
+        if item != "array":
+            items.append(item)
+            continue
+        x, one = next(remaining)
+        places = np.nonzero(x) if isinstance(x, np.ndarray) and x.dtype.kind == "b" else (x,)
+        items += ["array"] * len(places)
+        given += places
+        flags += [one] * len(places)
+    return tuple(items), given, tuple(flags)
+
+
+def _selected_rank(shape: tuple[int, ...], pattern: Any, arrays: Any, batched: Any) -> int:
+    """The number of dimensions that one example's index selects."""
+    used = 0
+    remaining = iter(arrays)
+    made = 0
+    for item in pattern:
+        if item == "array":
+            x = next(remaining)
+            used += x.ndim if x.dtype.kind == "b" else 1
+        elif item is None:
+            made += 1
+        elif item != "...":
+            used += 1
+            made += isinstance(item, tuple)
+    block = max((_index_rank(x) - one for x, one in zip(arrays, batched, strict=True)), default=0)
+    return len(shape) - used + made + block
+
+
+def _block_place(shape: tuple[int, ...], pattern: Any) -> int | None:
+    """Before how many axes of a selection the block of the index arrays stands; None if in front by NumPy's rule."""
+    advanced = [i for i, item in enumerate(pattern) if item == "array" or isinstance(item, int)]
+    if "array" not in pattern or advanced[-1] - advanced[0] >= len(advanced):
+        return None
+    before = pattern[: advanced[0]]
+    used = sum(item is not None and item != "..." for item in pattern)
+    dots = len(shape) - used if "..." in before else 0
+    return sum(item != "..." for item in before) + dots
+
+
+@index.batch
+def index_batched(batched: Any, x: Any, *indices: Any, pattern: Any) -> Any:
+    size = batch_size(batched, (x, *indices))
+    places = _Places(batched[1:], indices, pattern, x.shape[batched[0] :], size, shared=not batched[0])
+    return places.in_order(ops.index(x, *places.arrays, pattern=places.pattern))
 
 
 @op(
@@ -112,7 +249,7 @@ def index_types(x: ArrayType, *indices: ArrayType, pattern: Any) -> ArrayType:
     ],
     error_samples=[ErrorSample([1.0, 2.0], pattern=(0,), shape=(2, 3), error=ShapeError, match="broadcast")],
 )
-def scatter(values: Any, *indices: Any, pattern: Any, shape: Any) -> Numeric:
+def scatter(values: Array, *indices: Array, pattern: Pattern, shape: Shape) -> Numeric:
     """Zeros of `shape` with the values added at an index, repeatedly where it repeats: the transpose of `index`."""
     values = _array(values)
     out = np.zeros(shape, values.dtype)
@@ -121,15 +258,26 @@ def scatter(values: Any, *indices: Any, pattern: Any, shape: Any) -> Numeric:
 
 
 @scatter.vjp("values")
-def scatter_wrt_values(g: Numeric, indices: Any, pattern: Any) -> Numeric:
+def scatter_wrt_values(g: Numeric, indices: tuple[Numeric, ...], pattern: Pattern) -> Numeric:
+    """g at the places that values went to."""
     return ops.index(g, *indices, pattern=pattern)
 
 
 @scatter.types
-def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Any, shape: Any) -> ArrayType:
+def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Pattern, shape: Shape) -> ArrayType:
+    """The given shape, in the dtype of values, which must fit the places named."""
     if not _masked(indices):
         _fits(values, _selected(shape, pattern, indices))
     return ArrayType(shape, values.dtype)
+
+
+@scatter.batch
+def scatter_batched(batched: Any, values: Any, *indices: Any, pattern: Any, shape: Any) -> Any:
+    size = batch_size(batched, (values, *indices))
+    places = _Places(batched[1:], indices, pattern, shape, size, shared=False)
+    return ops.scatter(
+        places.as_selected(values, batched[0]), *places.arrays, pattern=places.pattern, shape=(size, *shape)
+    )
 
 
 @op(
@@ -148,7 +296,7 @@ def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Any, shape: A
         ErrorSample([1, 2], 1.5, pattern=(0,), error=DTypeError, match="int64"),
     ],
 )
-def index_set(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+def index_set(x: Array, value: Numeric, *indices: Numeric, pattern: Any) -> Any:
     """x with `value` at an index, where the last of several values for one place stays."""
     x = _array(x)
     _fits_dtype(x.dtype, value)
@@ -161,12 +309,16 @@ def index_set(x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
 
 
 @index_set.vjp("x")
-def index_set_wrt_x(g: Numeric, indices: Any, pattern: Any) -> Numeric:
+def index_set_wrt_x(g: Numeric, indices: tuple[Numeric, ...], pattern: Pattern) -> Numeric:
+    """g with 0 at the places that were overwritten."""
     return ops.index_set(g, 0, *indices, pattern=pattern)
 
 
 @index_set.vjp("value")
-def index_set_wrt_value(g: Numeric, value_type: ArrayType, indices: Any, pattern: Any) -> Numeric:
+def index_set_wrt_value(
+    g: Numeric, value_type: ArrayType, indices: tuple[Numeric, ...], pattern: Pattern
+) -> Numeric:
+    """g at the places written, 0 for what a later value on the same place replaced."""
     selected = ops.index(g, *indices, pattern=pattern)
     if indices:
         selected = ops.where(ops.index_stays(*indices, pattern=pattern, shape=g.shape), selected, 0)
@@ -174,11 +326,35 @@ def index_set_wrt_value(g: Numeric, value_type: ArrayType, indices: Any, pattern
 
 
 @index_set.types
-def index_set_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Any) -> ArrayType:
+def index_set_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Pattern) -> ArrayType:
+    """The type of x, whose dtype must hold that of `value`."""
     _fits_dtype(x.dtype, value)
     if not _masked(indices):
         _fits(value, _selected(x.shape, pattern, indices))
     return x
+
+
+@index_set.batch
+def index_set_batched(batched: Any, x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+    return _written(ops.index_set, batched, x, value, indices, pattern)
+
+
+def _written(of: Any, batched: Any, x: Any, value: Any, indices: Any, pattern: Any) -> Any:
+    size = batch_size(batched, (x, value, *indices))
+    if pattern == ("array",) and batched[2] and indices[0].dtype.kind == "b" and np.ndim(value) == batched[1]:
+        return _written_by_mask(of, batched, x, value, indices[0])
+    own = x if batched[0] else spread(_array(x) if not hasattr(x, "shape") else x, size)
+    places = _Places(batched[2:], indices, pattern, own.shape[1:], size, shared=False)
+    return of(own, places.as_selected(value, batched[1]), *places.arrays, pattern=places.pattern)
+
+
+def _written_by_mask(of: Any, batched: Any, x: Any, value: Any, mask: Any) -> Any:
+    """A number written where a mask of each example's own says so."""
+    new = (1,) * (np.ndim(x) - batched[0])
+    mask = ops.reshape(mask, shape=(*mask.shape, *new[mask.ndim - 1 :]))
+    value = ops.reshape(value, shape=(-1, *new)) if batched[1] else value
+    written = ops.where(mask, ops.add(x, value) if of is ops.index_add else value, x)
+    return ops.cast(written, dtype=_array(x).dtype if not hasattr(x, "dtype") else x.dtype)
 
 
 @op(
@@ -197,7 +373,7 @@ def index_set_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: 
         ErrorSample([1, 2], 1.5, pattern=(0,), error=DTypeError, match="int64"),
     ],
 )
-def index_add(x: Numeric, value: Numeric, *indices: Any, pattern: Any) -> Numeric:
+def index_add(x: Numeric, value: Numeric, *indices: Array, pattern: Pattern) -> Numeric:
     """x with `value` added at an index, repeatedly where it repeats."""
     x = _array(x)
     _fits_dtype(x.dtype, value)
@@ -208,17 +384,27 @@ def index_add(x: Numeric, value: Numeric, *indices: Any, pattern: Any) -> Numeri
 
 @index_add.vjp("x")
 def index_add_wrt_x(g: Numeric) -> Numeric:
+    """g."""
     return g
 
 
 @index_add.vjp("value")
-def index_add_wrt_value(g: Numeric, value_type: ArrayType, indices: Any, pattern: Any) -> Numeric:
+def index_add_wrt_value(
+    g: Numeric, value_type: ArrayType, indices: tuple[Numeric, ...], pattern: Pattern
+) -> Numeric:
+    """g at the places that were added to."""
     return _with_leading_ones(ops.index(g, *indices, pattern=pattern), value_type)
 
 
 @index_add.types
-def index_add_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Any) -> ArrayType:
+def index_add_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: Pattern) -> ArrayType:
+    """The type of x, checked as for `index_set`."""
     return index_set_types(x, value, *indices, pattern=pattern)
+
+
+@index_add.batch
+def index_add_batched(batched: Any, x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+    return _written(ops.index_add, batched, x, value, indices, pattern)
 
 
 @op(
@@ -226,7 +412,7 @@ def index_add_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: 
     nondifferentiable="indices",
     samples=[Sample([0, 2, 0], pattern=("array",), shape=(3,), expected=[False, True, True])],
 )
-def index_stays(*indices: Any, pattern: Any, shape: Any) -> Numeric:
+def index_stays(*indices: Array, pattern: Pattern, shape: Shape) -> Numeric:
     """Which of the values written at an index stay: an index may name a place again, and the last value wins."""
     place = build_index(pattern, indices)
     owner = np.zeros(shape, np.intp)
@@ -236,8 +422,16 @@ def index_stays(*indices: Any, pattern: Any, shape: Any) -> Numeric:
 
 
 @index_stays.types
-def index_stays_types(*indices: ArrayType, pattern: Any, shape: Any) -> ArrayType:
+def index_stays_types(*indices: ArrayType, pattern: Pattern, shape: Shape) -> ArrayType:
+    """Bools of the shape that the pattern selects."""
     return ArrayType(_selected(shape, pattern, indices), np.dtype(bool))
+
+
+@index_stays.batch
+def index_stays_batched(batched: Any, *indices: Any, pattern: Any, shape: Any) -> Any:
+    size = batch_size(batched, indices)
+    places = _Places(batched, indices, pattern, shape, size, shared=False)
+    return places.in_order(ops.index_stays(*places.arrays, pattern=places.pattern, shape=(size, *shape)))
 
 
 @composite(
@@ -247,7 +441,7 @@ def index_stays_types(*indices: ArrayType, pattern: Any, shape: Any) -> ArrayTyp
     ],
     error_samples=[ErrorSample([1.0, 2.0], [0], [1.0, 2.0], error=ShapeError, match="broadcast")],
 )
-def set_at(x: Numeric, index: Any, value: Numeric) -> Any:
+def set_at(x: Numeric, index: Numeric, value: Numeric) -> Any:
     """x with x[index] = value done: the functional form of an assignment, for every index that NumPy takes.
 
     The value broadcasts to what the index selects. Where the index names a place twice the last value stays, and only
@@ -272,7 +466,7 @@ def set_at(x: Numeric, index: Any, value: Numeric) -> Any:
     ],
     error_samples=[ErrorSample([1.0, 2.0], [0], [1.0, 2.0], error=ShapeError, match="broadcast")],
 )
-def add_at(x: Numeric, index: Any, value: Numeric) -> Any:
+def add_at(x: Numeric, index: Numeric, value: Numeric) -> Any:
     """x with `value` added at x[index], once for each time that the index names a place.
 
     Raises ShapeError and DTypeError as `set_at` does.
@@ -293,7 +487,7 @@ def add_at(x: Numeric, index: Any, value: Numeric) -> Any:
     ],
     error_samples=[ErrorSample(_MATRIX, [0], axis=2, error=ShapeError, match="axis 2")],
 )
-def take(x: Numeric, indices: Any, *, axis: int | None = None) -> Any:
+def take(x: Numeric, indices: Numeric, *, axis: int | None = None) -> Any:
     """The elements of x at `indices` along `axis`, of x flattened by default."""
     indices = _integers("take", indices)
     if axis is None:
@@ -303,7 +497,10 @@ def take(x: Numeric, indices: Any, *, axis: int | None = None) -> Any:
 
 
 @take.numpy(np.take)
-def np_take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
+def np_take(
+    a: Numeric, indices: Numeric, axis: int | None = None, out: object = None, mode: str = "raise"
+) -> Any:
+    """`np.take` without out= and modes other than 'raise'."""
     if out is not None or mode != "raise":
         raise NumpyFunctionError("np.take on tensors takes neither out= nor a mode other than 'raise'")
     return take(a, indices, axis=axis)
@@ -315,7 +512,7 @@ def np_take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode
         Sample(_CUBE, [[[0, 1], [1, 1], [0, 0]]], axis=0),
     ],
 )
-def take_along_axis(x: Numeric, indices: Any, *, axis: int | None = -1) -> Any:
+def take_along_axis(x: Numeric, indices: Numeric, *, axis: int | None = -1) -> Any:
     """For every position of `indices`, the element of x there, but for its place along `axis`: what argsort gave."""
     indices = _integers("take_along_axis", indices)
     if axis is None:
@@ -331,7 +528,8 @@ def take_along_axis(x: Numeric, indices: Any, *, axis: int | None = -1) -> Any:
 
 
 @take_along_axis.numpy(np.take_along_axis)
-def np_take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
+def np_take_along_axis(arr: Numeric, indices: Numeric, axis: int | None = -1) -> Any:
+    """`np.take_along_axis`."""
     return take_along_axis(arr, indices, axis=axis)
 
 
@@ -358,7 +556,8 @@ def diagonal(x: Numeric, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> 
 
 
 @diagonal.numpy(np.diagonal)
-def np_diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def np_diagonal(a: Numeric, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """`np.diagonal`."""
     return diagonal(a, offset=offset, axis1=axis1, axis2=axis2)
 
 
@@ -380,7 +579,8 @@ def diag(x: Numeric, *, k: int = 0) -> Any:
 
 
 @diag.numpy(np.diag)
-def np_diag(v: Any, k: int = 0) -> Any:
+def np_diag(v: Numeric, k: int = 0) -> Any:
+    """`np.diag`."""
     return diag(v, k=k)
 
 
@@ -400,10 +600,14 @@ def argsort(x: Numeric, *, axis: int | None = -1) -> Numeric:
 
 @argsort.types
 def argsort_types(x: ArrayType, *, axis: int | None = -1) -> ArrayType:
+    """Positions of the shape of x, or of x flattened where `axis` is None."""
     if axis is None:
         return ArrayType((x.size,), np.dtype(np.intp))
     normalize_axes(axis, x.ndim)
     return ArrayType(x.shape, np.dtype(np.intp))
+
+
+argsort.batch(along("axis"))
 
 
 @composite(samples=[Sample([3.0, 1.0, 2.0], expected=[1.0, 2.0, 3.0]), Sample(_CUBE, axis=1)])
@@ -413,7 +617,10 @@ def sort(x: Numeric, *, axis: int | None = -1) -> Any:
 
 
 @sort.numpy(np.sort)
-def np_sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+def np_sort(
+    a: Numeric, axis: int | None = -1, kind: object = None, order: object = None, *, stable: object = None
+) -> Any:
+    """`np.sort` of any kind, all of which give the same numbers; order= is refused."""
     if order is not None:
         raise NumpyFunctionError("np.sort on tensors does not take order=, which is for records")
     return sort(a, axis=axis)
@@ -430,7 +637,8 @@ def diff(x: Numeric, *, n: int = 1, axis: int = -1) -> Any:
 
 
 @diff.numpy(np.diff)
-def np_diff(a: Any, n: int = 1, axis: int = -1, **options: Any) -> Any:
+def np_diff(a: Numeric, n: int = 1, axis: int = -1, **options: object) -> Any:
+    """`np.diff` without prepend= and append=."""
     if any(option is not np._NoValue for option in options.values()):
         raise NumpyFunctionError(f"np.diff on tensors does not take {', '.join(options)}; use np.concatenate")
     return diff(a, n=n, axis=axis)
@@ -448,7 +656,7 @@ def np_diff(a: Any, n: int = 1, axis: int = -1, **options: Any) -> Any:
         ErrorSample([0.5], num_classes=3, error=DTypeError, match="integer"),
     ],
 )
-def one_hot(labels: Numeric, *, num_classes: int, dtype: Any = "float64") -> Numeric:
+def one_hot(labels: Numeric, *, num_classes: int, dtype: DTypeLike = "float64") -> Numeric:
     """A new last axis of `num_classes` zeros, with a one at each label's place."""
     labels = _integers("one_hot", labels)
     if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
@@ -458,11 +666,15 @@ def one_hot(labels: Numeric, *, num_classes: int, dtype: Any = "float64") -> Num
 
 
 @one_hot.types
-def one_hot_types(labels: ArrayType, *, num_classes: int, dtype: Any = "float64") -> ArrayType:
+def one_hot_types(labels: ArrayType, *, num_classes: int, dtype: DTypeLike = "float64") -> ArrayType:
+    """(*labels, num_classes) of the dtype that is asked for."""
     return ArrayType((*labels.shape, num_classes), np.dtype(dtype))
 
 
-def _array(x: Any) -> Any:
+one_hot.batch(leading)
+
+
+def _array(x: Numeric) -> Any:
     return x if isinstance(x, np.ndarray | np.generic) else np.asarray(x)
 
 
@@ -472,7 +684,7 @@ def _axis(name: str, axis: int, ndim: int) -> int:
     return axis % ndim
 
 
-def _integers(name: str, indices: Any) -> Any:
+def _integers(name: str, indices: Numeric) -> Any:
     found = (
         indices
         if hasattr(indices, "dtype")
@@ -483,7 +695,7 @@ def _integers(name: str, indices: Any) -> Any:
     return found
 
 
-def _add_at(out: Any, place: tuple[Any, ...], values: Any) -> None:
+def _add_at(out: Array, place: tuple[Any, ...], values: Array) -> None:
     """out[place] += values, counting repeated places."""
     if values.ndim > 1 and values.shape[0] == 1:
         # leading axes that NumPy drops in out[place] = values, but not here
@@ -507,7 +719,7 @@ def _masked(indices: tuple[ArrayType, ...]) -> bool:
     return any(one.dtype.kind == "b" for one in indices)
 
 
-def _selected(shape: tuple[int, ...], pattern: Any, indices: tuple[ArrayType, ...]) -> tuple[int, ...]:
+def _selected(shape: tuple[int, ...], pattern: Pattern, indices: tuple[ArrayType, ...]) -> tuple[int, ...]:
     """The shape that an index selects from an array of a shape."""
     if _masked(indices):
         raise ShapeError(
@@ -527,7 +739,7 @@ def _selected(shape: tuple[int, ...], pattern: Any, indices: tuple[ArrayType, ..
 
 
 def _selected_by_rule(
-    whole: np.ndarray[Any, Any], pattern: Any, broadcast: tuple[int, ...]
+    whole: np.ndarray[Any, Any], pattern: Pattern, broadcast: tuple[int, ...]
 ) -> tuple[int, ...]:
     """The shape that index arrays select, without making an array of it: NumPy's rule for advanced indexing.
 
@@ -543,7 +755,7 @@ def _selected_by_rule(
     return (*rest[:at], *broadcast, *rest[at:])
 
 
-def _fits(value: Any, selected: tuple[int, ...]) -> None:
+def _fits(value: object, selected: tuple[int, ...]) -> None:
     shape = value.shape if isinstance(value, ArrayType) else ()
     bare = shape[max(0, len(shape) - len(selected)) :]
     extra = shape[: len(shape) - len(bare)]
@@ -564,7 +776,7 @@ def _fits_dtype(dtype: np.dtype[Any], value: Numeric) -> None:
         )
 
 
-def _with_leading_ones(gradient: Any, value_type: ArrayType) -> Any:
+def _with_leading_ones(gradient: Numeric, value_type: ArrayType) -> Any:
     """A value may have leading axes of size 1 that what the index selects has not."""
     extra = value_type.ndim - gradient.ndim
     return ops.reshape(gradient, shape=(1,) * extra + gradient.shape) if extra > 0 else gradient

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Lowering, Types
+from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Types
 from tinygraph.plugin import in_order as in_order
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
+
 Run = Callable[[], Any]
 Make = Callable[..., Run | None]
 
 
-def numpy_lowering(make: Make, name: str, *scratch: ArrayType, **settings: Any) -> Lowering:
+def numpy_lowering(make: Make, name: str, *scratch: ArrayType, **settings: object) -> Lowering:
     """A lowering whose kernel is `make(inputs, outputs, *scratch arrays, **settings)`, or None if that is.
 
     Args:
@@ -40,7 +42,7 @@ def numpy_lowering(make: Make, name: str, *scratch: ArrayType, **settings: Any) 
 def lower_by(make: Make, name: str = "") -> Callable[..., Lowering]:
     """A lowering rule for an op whose NumPy kernel needs no scratch memory."""
 
-    def lowered(types: Types, layouts: Any, cpu: Any, **settings: Any) -> Lowering:
+    def lowered(types: Types, layouts: Layouts, cpu: Cpu, **settings: object) -> Lowering:
         return numpy_lowering(make, name or f"NumPy {make.__name__.removeprefix('make_')}", **settings)
 
     return lowered

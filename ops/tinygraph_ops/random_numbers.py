@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Numeric, op
+from tinygraph.plugin import ArrayType, Generator, Numeric, op
 
 
 @op(kind="random", nondifferentiable="generator")
@@ -20,8 +20,9 @@ def random_uniform(generator: Any, *, shape: tuple[int, ...], low: float = 0.0, 
 
 @random_uniform.types
 def random_uniform_types(
-    generator: Any, *, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0
+    generator: Generator, *, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0
 ) -> ArrayType:
+    """float64 of the given shape."""
     return ArrayType(tuple(shape), np.dtype(float))
 
 
@@ -33,6 +34,7 @@ def random_normal(generator: Any, *, shape: tuple[int, ...], mean: float = 0.0, 
 
 @random_normal.types
 def random_normal_types(
-    generator: Any, *, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0
+    generator: Generator, *, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0
 ) -> ArrayType:
+    """float64 of the given shape."""
     return ArrayType(tuple(shape), np.dtype(float))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import DTypeError, ErrorSample, Numeric, Sample, SettingError, op, ops
+from tinygraph.plugin import Array, DTypeError, ErrorSample, Numeric, Sample, SettingError, op, ops
 
 if TYPE_CHECKING:
     from tinygraph.kernels.builder import Value as Lanes
@@ -28,11 +28,13 @@ def sin(x: Numeric) -> Numeric:
 
 @sin.emit
 def sin_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's sin."""
     return code.library("sin", x)
 
 
 @sin.vjp("x")
 def sin_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g · cos x."""
     return g * ops.cos(x)
 
 
@@ -48,11 +50,13 @@ def cos(x: Numeric) -> Numeric:
 
 @cos.emit
 def cos_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's cos."""
     return code.library("cos", x)
 
 
 @cos.vjp("x")
 def cos_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """-g · sin x."""
     return -(g * ops.sin(x))
 
 
@@ -68,11 +72,13 @@ def tan(x: Numeric) -> Numeric:
 
 @tan.emit
 def tan_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's tan."""
     return code.library("tan", x)
 
 
 @tan.vjp("x")
 def tan_wrt_x(g: Numeric, out: Numeric) -> Numeric:
+    """g · (1 + tan² x), the tangent taken from the output."""
     return g * (1 + ops.square(out))
 
 
@@ -84,11 +90,13 @@ def arcsin(x: Numeric) -> Numeric:
 
 @arcsin.emit
 def arcsin_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's asin."""
     return code.library("asin", x)
 
 
 @arcsin.vjp("x")
 def arcsin_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g / √((1 - x)(1 + x)), which keeps its digits near ±1."""
     return g / ops.sqrt((1 - x) * (1 + x))
 
 
@@ -104,11 +112,13 @@ def arccos(x: Numeric) -> Numeric:
 
 @arccos.emit
 def arccos_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's acos."""
     return code.library("acos", x)
 
 
 @arccos.vjp("x")
 def arccos_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """-g / √((1 - x)(1 + x)), which keeps its digits near ±1."""
     return -g / ops.sqrt((1 - x) * (1 + x))
 
 
@@ -120,11 +130,13 @@ def arctan(x: Numeric) -> Numeric:
 
 @arctan.emit
 def arctan_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's atan."""
     return code.library("atan", x)
 
 
 @arctan.vjp("x")
 def arctan_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g / (1 + x²)."""
     return g / (1 + ops.square(x))
 
 
@@ -144,17 +156,20 @@ def arctan2(y: Numeric, x: Numeric) -> Numeric:
 
 @arctan2.emit
 def arctan2_emitted(code: Code, y: Lanes, x: Lanes) -> Lanes:
+    """The C library's atan2."""
     return code.library("atan2", y, x)
 
 
 @arctan2.vjp("y")
 def arctan2_wrt_y(g: Numeric, y: Numeric, x: Numeric) -> Numeric:
+    """g · x / r², with r = hypot(x, y), since squares alone would overflow."""
     radius = ops.hypot(x, y)  # squares alone would overflow
     return g * (x / radius / radius)
 
 
 @arctan2.vjp("x")
 def arctan2_wrt_x(g: Numeric, y: Numeric, x: Numeric) -> Numeric:
+    """-g · y / r², with r = hypot(x, y)."""
     radius = ops.hypot(x, y)
     return -g * (y / radius / radius)
 
@@ -171,11 +186,13 @@ def sinh(x: Numeric) -> Numeric:
 
 @sinh.emit
 def sinh_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's sinh."""
     return code.library("sinh", x)
 
 
 @sinh.vjp("x")
 def sinh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g · cosh x."""
     return g * ops.cosh(x)
 
 
@@ -191,11 +208,13 @@ def cosh(x: Numeric) -> Numeric:
 
 @cosh.emit
 def cosh_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's cosh."""
     return code.library("cosh", x)
 
 
 @cosh.vjp("x")
 def cosh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g · sinh x."""
     return g * ops.sinh(x)
 
 
@@ -211,11 +230,13 @@ def tanh(x: Numeric) -> Numeric:
 
 @tanh.emit
 def tanh_emitted(code: Code, x: Lanes) -> Lanes:
+    """tanh of the kernel language."""
     return code.tanh(x)
 
 
 @tanh.vjp("x")
 def tanh_wrt_x(g: Numeric, out: Numeric) -> Numeric:
+    """g · (1 - tanh² x), the tangent taken from the output."""
     return g * (1 - ops.square(out))
 
 
@@ -235,11 +256,13 @@ def arcsinh(x: Numeric) -> Numeric:
 
 @arcsinh.emit
 def arcsinh_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's asinh."""
     return code.library("asinh", x)
 
 
 @arcsinh.vjp("x")
 def arcsinh_wrt_x(g: Numeric, x: Numeric) -> Any:
+    """g / √(1 + x²); by hypot for real x, whose square may overflow."""
     # the square of a large real number would overflow
     return g / (ops.sqrt(1 + ops.square(x)) if x.dtype.kind == "c" else ops.hypot(1, x))
 
@@ -260,11 +283,13 @@ def arccosh(x: Numeric) -> Numeric:
 
 @arccosh.emit
 def arccosh_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's acosh."""
     return code.library("acosh", x)
 
 
 @arccosh.vjp("x")
 def arccosh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g / (√(x - 1) √(x + 1))."""
     return g / (ops.sqrt(x - 1) * ops.sqrt(x + 1))
 
 
@@ -280,11 +305,13 @@ def arctanh(x: Numeric) -> Numeric:
 
 @arctanh.emit
 def arctanh_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's atanh."""
     return code.library("atanh", x)
 
 
 @arctanh.vjp("x")
 def arctanh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g / ((1 - x)(1 + x))."""
     return g / ((1 - x) * (1 + x))
 
 
@@ -303,7 +330,7 @@ def arctanh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
         ErrorSample([1.0j], error=DTypeError, match="real"),
     ],
 )
-def sinc(x: Any, *, order: int = 0) -> Any:
+def sinc(x: Array, *, order: int = 0) -> Any:
     """The `order`-th derivative of sin(πx) / (πx), right at 0 too;  d/dx = sinc(x, order + 1).
 
     Near 0 the Taylor series; elsewhere the recurrence x f⁽ⁿ⁾ + n f⁽ⁿ⁻¹⁾ = dⁿ/dxⁿ sin(πx)/π.
@@ -324,6 +351,7 @@ def sinc(x: Any, *, order: int = 0) -> Any:
 
 @sinc.vjp("x")
 def sinc_wrt_x(g: Numeric, x: Numeric, order: int) -> Numeric:
+    """g times the derivative of the next order."""
     return g * ops.sinc(x, order=order + 1)
 
 
@@ -356,6 +384,7 @@ def deg2rad(x: Numeric) -> Numeric:
 
 @deg2rad.vjp("x")
 def deg2rad_wrt_x(g: Numeric) -> Numeric:
+    """g · π / 180."""
     return g * (pi / 180)
 
 
@@ -372,4 +401,5 @@ def rad2deg(x: Numeric) -> Numeric:
 
 @rad2deg.vjp("x")
 def rad2deg_wrt_x(g: Numeric) -> Numeric:
+    """g · 180 / π."""
     return g * (180 / pi)

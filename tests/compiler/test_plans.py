@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
+from tinygraph import kernels
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.compiled import COMPILE_PASSES
 from tinygraph.core.state import write
@@ -84,8 +86,8 @@ def flat(found):
     return [np.asarray(one) for one in (found if isinstance(found, tuple) else (found,))]
 
 
-@pytest.mark.parametrize("passes", [(), COMPILE_PASSES], ids=["as recorded", "after all passes"])
-@pytest.mark.parametrize("program", PROGRAMS)
+@each("passes", [(), COMPILE_PASSES], ids=["as recorded", "after all passes"])
+@each("program", PROGRAMS)
 def test_no_value_gives_up_its_memory_too_early(program, passes):
     compiled = tg.compile(program, passes=passes)
     for x in (X, X[::-1] * 0.5):
@@ -175,3 +177,33 @@ def test_threads_run_a_plan_one_after_the_other():
         one.join()
     assert found == {number: [2.0 * number + 1] * 3 for number in range(4)}
     assert max(most) == 1
+
+
+def test_a_wrong_label_stops_a_step_before_it_updates_anything():
+    """The whole step is one native call; a check in the middle of it ends it, and the error names the loss."""
+    from tinygraph import nn, optim
+
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    @tg.compile
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = np.ones((5, 3), np.float32)
+    step(x, np.array([0, 1, 0, 1, 0]))
+    before = [p.numpy().copy() for p in model.parameters()]
+    versions = [p.node.version for p in model.parameters()]
+    with pytest.raises(tg.errors.OpError, match=r"cross_entropy.*label.*No parameter or state was changed"):
+        step(x, np.array([0, 1, 0, 2, 0]))
+    for parameter, old, version in zip(model.parameters(), before, versions, strict=True):
+        np.testing.assert_array_equal(parameter.numpy(), old)
+        assert parameter.node.version == version
+    first = step(x, np.array([0, 1, 0, 1, 0])).item()
+    assert np.isfinite(first)
+    if kernels.available():
+        assert len(step.plan.calls) == 1

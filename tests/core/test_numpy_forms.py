@@ -63,9 +63,8 @@ def test_a_numpy_scalar_on_the_left_is_an_operand_too():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda x: np.linalg.eigvals(x[:, :2]), "np.linalg.eigvals has no differentiable op"),
-        (lambda x: np.gcd(x, x), "np.gcd has no differentiable op"),
-        (lambda x: np.apply_along_axis(sum, 0, x), "np"),
+        (lambda x: np.busday_offset(x, 1), "np.busday_offset has no differentiable op"),
+        (lambda x: np.is_busday(x), "np.is_busday has no differentiable op"),
         (lambda x: np.add(x, 1, out=np.zeros((2, 3))), "out="),
         (lambda x: np.sum(x, out=np.zeros(())), "out"),
         (lambda x: np.add(x, 1, where=X > 1), "where="),

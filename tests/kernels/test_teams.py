@@ -11,6 +11,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.errors import SettingError
+from tinygraph.kernels.lowering import Check
 from tinygraph.kernels.machine_code import Private, compile_kernel
 from tinygraph.kernels.teams import Table
 from tinygraph.kernels.threads import get_threads
@@ -170,3 +171,32 @@ def test_another_number_of_threads_plans_anew() -> None:
 def test_the_number_of_threads_is_a_whole_number(wrong: Any) -> None:
     with pytest.raises(SettingError, match="the number of threads is"):
         tg.set_threads(wrong)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("size", [7, 40_000])  # alone and together
+def test_a_check_ends_a_table(threads: int, size: int) -> None:
+    x, flag, said = np.zeros(size), np.zeros(1, np.int64), []
+    adding = _adding().bind(x, span=size)
+
+    def complain() -> None:
+        said.append(x[0])
+        raise ValueError("wrong")
+
+    table = Table(
+        [adding, Check(np.zeros(1, np.int64), complain), adding, Check(flag, complain), adding], threads
+    )
+    table()
+    np.testing.assert_array_equal(x, np.full(size, 3.0))
+    flag[0] = 5
+    with pytest.raises(ValueError, match="wrong"):
+        table()
+    np.testing.assert_array_equal(x, np.full(size, 5.0))  # the last did not run
+    assert (table.stopped, said, flag[0]) == (3, [5.0], 0)
+    table()
+    np.testing.assert_array_equal(x, np.full(size, 8.0))
+    assert table.stopped is None
+    quiet = Table([adding, Check(flag, lambda: None), adding], threads)
+    flag[0] = 1
+    quiet()  # nothing was wrong after all
+    np.testing.assert_array_equal(x, np.full(size, 10.0))

@@ -18,8 +18,20 @@ EVERY = {
     "CosineAnnealingWarmRestarts": {"T_0": 3, "T_mult": 2, "eta_min": 0.001},
     "LambdaLR": {"lr_lambda": lambda step: 0.95**step},
     "OneCycleLR": {"max_lr": 0.5, "total_steps": 40},
+    "MultiplicativeLR": {"lr_lambda": lambda step: 0.9 + 0.01 * step},
+    "CyclicLR": {
+        "base_lr": 0.01,
+        "max_lr": 0.3,
+        "step_size_up": 3,
+        "step_size_down": 4,
+        "mode": "triangular2",
+    },
 }
-CHAINABLE = [name for name in EVERY if name not in ("CosineAnnealingWarmRestarts", "LambdaLR", "OneCycleLR")]
+CHAINABLE = [
+    name
+    for name in EVERY
+    if name not in ("CosineAnnealingWarmRestarts", "LambdaLR", "OneCycleLR", "CyclicLR")
+]
 
 
 def sgd(lr=0.1, momentum=0.9):
@@ -166,3 +178,86 @@ def test_every_schedule_alone_and_with_every_other_is_pytorchs(first, by_hand):
         )
         assert found == pytest.approx(wanted[: len(found)], rel=1e-9, abs=1e-12), names
         assert len(found) == 20 or wanted[len(found)] < 0, names
+
+
+def sequences(framework, optimizer):
+    make = framework
+    return {
+        "warm up, then a cosine, then steps": lambda: make.SequentialLR(
+            optimizer,
+            [
+                make.LinearLR(optimizer, 0.1, total_iters=4),
+                make.CosineAnnealingLR(optimizer, 6, eta_min=0.01),
+                make.StepLR(optimizer, 2, 0.5),
+            ],
+            milestones=[4, 11],
+        ),
+        "lambdas and cycles": lambda: make.SequentialLR(
+            optimizer,
+            [
+                make.LambdaLR(optimizer, lambda step: 1 / (1 + step)),
+                make.PolynomialLR(optimizer, 5, 2.0),
+                make.ConstantLR(optimizer, 0.5, 3),
+            ],
+            milestones=[3, 9],
+        ),
+        "chained": lambda: make.ChainedScheduler(
+            [
+                make.ConstantLR(optimizer, 0.1, total_iters=4),
+                make.ExponentialLR(optimizer, 0.9),
+                make.MultiplicativeLR(optimizer, lambda step: 0.99),
+            ]
+        ),
+        **{
+            f"cyclic {mode}": lambda mode=mode: make.CyclicLR(
+                optimizer, 0.01, 0.2, step_size_up=3, step_size_down=5, mode=mode, gamma=0.97
+            )
+            for mode in ("triangular", "triangular2", "exp_range")
+        },
+        "cyclic of one's own": lambda: make.CyclicLR(
+            optimizer, 0.01, 0.2, 4, scale_fn=lambda x: 1 / x, scale_mode="cycle", base_momentum=0.5
+        ),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_schedules_made_of_others_and_cycles_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    for name in sequences(None, None):
+        reference, optimizer = torch.optim.SGD([torch.ones(1, requires_grad=True)], 0.1, 0.9), sgd()
+        theirs = sequences(torch.optim.lr_scheduler, reference)[name]()
+        ours = sequences(lr_scheduler, optimizer)[name]()
+        for step in range(24):
+            for setting in ("lr", "momentum"):
+                found, wanted = (one.param_groups[0][setting] for one in (optimizer, reference))
+                assert found == pytest.approx(wanted, rel=1e-9, abs=1e-12), (name, step, setting)
+            if step == 10:  # saved, and read by schedules made anew
+                saved, rates = ours.state_dict(), optimizer.state_dict()
+                optimizer = sgd()
+                ours = sequences(lr_scheduler, optimizer)[name]()
+                optimizer.load_state_dict(rates)
+                ours.load_state_dict(saved)
+            ours.step()
+            theirs.step()
+
+
+def test_schedules_made_of_others_say_what_does_not_fit():
+    optimizer = sgd()
+    one, two = lr_scheduler.ExponentialLR(optimizer, 0.9), lr_scheduler.StepLR(optimizer, 3)
+    for make, words in (
+        (lambda: lr_scheduler.ChainedScheduler([]), "no schedules"),
+        (lambda: lr_scheduler.SequentialLR(sgd(), [one, two], [3]), "another optimizer"),
+        (lambda: lr_scheduler.SequentialLR(optimizer, [one, two], []), "1 milestones"),
+        (lambda: lr_scheduler.SequentialLR(optimizer, [one, two, one], [5, 5]), "must rise"),
+        (
+            lambda: lr_scheduler.ChainedScheduler([lr_scheduler.ReduceLROnPlateau(optimizer)]),
+            "without an argument",
+        ),
+        (lambda: lr_scheduler.CyclicLR(optimizer, 0.1, 1.0, mode="round"), "triangular2"),
+        (
+            lambda: lr_scheduler.CyclicLR(optim.Adagrad([tg.tensor(1.0, requires_grad=True)]), 0.1, 1.0),
+            "cycle_momentum=False",
+        ),
+    ):
+        with pytest.raises(SettingError, match=words):
+            make()

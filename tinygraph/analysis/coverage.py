@@ -245,7 +245,7 @@ class _Run:
         stand_in = _stand_in(node)
         step = next(step for step in stand_in.plan.steps if position in dict(step.targets))
         cotangents = [_leaf_tensor(types) if types.differentiable else None for types in node.output_types]
-        g: Any = cotangents[0] if isinstance(node.types, ArrayType) else tuple(cotangents)
+        g: object = cotangents[0] if isinstance(node.types, ArrayType) else tuple(cotangents)
         with mode(recording=True, capture=Trace(), place=Place()):
             result = _call(step, g, stand_in, position)
         ends = [one._edge for one in flatten(result)[0] if isinstance(one, Tensor) and one._edge is not None]
@@ -265,7 +265,7 @@ class _Run:
                     self.after_g.append((one, place))
 
 
-def _call(step: LiveRule, g: Any, node: Node, position: int) -> Any:
+def _call(step: LiveRule, g: object, node: Node, position: int) -> Any:
     assert step.rule is not None  # asked for only where there is a rule
     result = step.rule(g, *fetch(node, step, rewrapped(node)))
     return part_of(node, result, dict(step.targets)[position], step)

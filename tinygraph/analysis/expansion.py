@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tinygraph.core.node import Leaf, Node
-from tinygraph.core.types import ArrayType, broadcast_shapes, reduced_axes
+from tinygraph.core.types import ArrayType, Shape, broadcast_shapes, reduced_axes
 
-Shape = tuple[int, ...]
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Axis
+
 Join = Literal["product", "only", "op"]
 Reduction = Literal["none", "sum", "mean", "product", "max", "min"]
 Function = Literal["identity", "exp", "log", "square"]
@@ -119,7 +121,7 @@ def expansion_of(node: Node) -> Expansion | None:
     return None
 
 
-def same_element(*operands: ArrayType | None, **settings: Any) -> Expansion:
+def same_element(*operands: ArrayType | None, **settings: object) -> Expansion:
     """Elementwise: the op applied to one element of each operand, broadcast."""
     shape = broadcast_shapes(*(x.shape for x in operands if x is not None))
     at, _ = indices(len(shape))
@@ -134,13 +136,13 @@ def moved(x: ArrayType, shape: Shape, places: Sequence[Affine | int]) -> Expansi
     return Expansion(shape, (Read(0, x.shape, tuple(places)),))
 
 
-def same_order(x: ArrayType, *others: Any, **settings: Any) -> Expansion:
+def same_order(x: ArrayType, *others: object, **settings: object) -> Expansion:
     """The elements of x in the same order, in whatever shape: reshapes."""
     (i,), _ = indices(1)
     return Expansion((x.size,), (Read(0, (x.size,), (i,)),))
 
 
-def reduction(x: ArrayType, axis: Any, keepdims: bool, reduce: Reduction) -> Expansion:
+def reduction(x: ArrayType, axis: Axis, keepdims: bool, reduce: Reduction) -> Expansion:
     """A reduction of x over `axis`."""
     axes = reduced_axes(axis, x.ndim)
     kept = [i for i in range(x.ndim) if i not in axes]
@@ -151,7 +153,7 @@ def reduction(x: ArrayType, axis: Any, keepdims: bool, reduce: Reduction) -> Exp
     return Expansion(shape, (Read(0, x.shape, places),), over=tuple(x.shape[i] for i in axes), reduce=reduce)
 
 
-def distribution(x: ArrayType, axis: Any, after: Function = "identity") -> Expansion:
+def distribution(x: ArrayType, axis: Axis, after: Function = "identity") -> Expansion:
     """exp(x) as a share of its sum over axes (softmax), or the logarithm of that."""
     terms = replace(reduction(x, axis, True, "sum"), shape=x.shape, each="exp", after=after)
     at, _ = indices(x.ndim, len(terms.over))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,6 @@ from tinygraph.core.types import ArrayType, WeakType, is_python_integer
 if TYPE_CHECKING:
     from tinygraph.kernels.lowering import Layout
 
-Array = np.ndarray[Any, Any]
 # Values up to so many bytes get places of their own, side by side: sharing would save little, and finding places for
 # the 10^5 numbers of a scalar program takes time in the square of their count. No node moves for them either.
 SMALL = 64
@@ -158,7 +157,7 @@ class Memory:
 
     # -- what lies where another value lay -------------------------------------------------------------------------
 
-    def _may_be_written_at(self, leaf: Leaf, value: Any) -> bool:
+    def _may_be_written_at(self, leaf: Leaf, value: object) -> bool:
         """Whether an update can be written where its state lives, because nothing reads the old value after that."""
         home = self._buffer.get((id(leaf), 0))
         if home is None or not is_recorded(value) or id(leaf) in self._inputs or not _has_place(leaf):
@@ -174,7 +173,7 @@ class Memory:
         last = max(self.readers[home], default=-1)
         return last < i or (last == i and is_pointwise(self.nodes[i]) and self._reads_only_whole(i, home))
 
-    def _may_be_lent(self, value: Any) -> bool:
+    def _may_be_lent(self, value: object) -> bool:
         """Whether a gradient can be made in the array that `.grad` will hold."""
         if not is_recorded(value):
             return False

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.analysis.expansion import Affine, Expansion, Function, Read, Reduction
+from tinygraph.core.types import Array
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Axis
 
 FUNCTIONS: dict[Function, Callable[[Any], Any]] = {
     "identity": lambda x: x, "exp": np.exp, "log": np.log, "square": np.square,
@@ -27,7 +29,7 @@ NEUTRAL: dict[Reduction, float] = {
 }  # fmt: skip
 
 
-def widened(array: Any) -> Array:
+def widened(array: object) -> Array:
     """An array in double precision, complex numbers as such."""
     found = np.asarray(array)
     return found.astype(np.complex128 if found.dtype.kind == "c" else np.float64)
@@ -73,7 +75,7 @@ def positions(expansion: Expansion, read: Read) -> Array:
     return np.array(np.broadcast_to(positions_at(read, np.indices(sizes, sparse=True)), sizes))
 
 
-def gather(read: Read, operand: Any, at: Sequence[Any], padding: float | None) -> tuple[Array, Array]:
+def gather(read: Read, operand: object, at: Sequence[Any], padding: float | None) -> tuple[Array, Array]:
     """(values, flat positions) that a read takes at an index, or a grid of them; outside is -1, and the padding."""
     found = positions_at(read, at)
     values = np.asarray(operand).reshape(-1)[np.where(found < 0, 0, found)]
@@ -88,7 +90,7 @@ def narrowed(expansion: Expansion, at: Sequence[int]) -> Expansion:
     return replace(expansion, reads=tuple(inside), join="product")
 
 
-def applied(function: Function, values: Any) -> Any:
+def applied(function: Function, values: object) -> Any:
     """What a function of an expansion makes of terms, whatever they are."""
     with np.errstate(all="ignore"):
         return FUNCTIONS[function](values)
@@ -96,13 +98,13 @@ def applied(function: Function, values: Any) -> Any:
 
 def term(expansion: Expansion, factors: Sequence[Any]) -> Array:
     """The terms that factors make: their product, and `each` of it."""
-    product: Any = 1.0
+    product: object = 1.0
     for one in factors:
         product = product * widened(one)
     return np.asarray(applied(expansion.each, product))
 
 
-def reduced(expansion: Expansion, terms: Array, axis: Any = None, counted: Array | None = None) -> Any:
+def reduced(expansion: Expansion, terms: Array, axis: Axis = None, counted: Array | None = None) -> Any:
     """Terms taken together as the op does.
 
     Args:

@@ -6,18 +6,16 @@ Strides decide (a reshaped transpose is a copy), so that the answer depends on h
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinygraph.core.node import VIEWING, Edge, Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.stand_ins import lies_in, makes_views, run_on, zeros_like
-from tinygraph.core.types import ArrayType
+from tinygraph.core.types import Array, ArrayType
 
 if TYPE_CHECKING:
     from tinygraph.kernels.lowering import Layout
-
-Array = np.ndarray[Any, Any]
 
 
 class Views:

@@ -20,26 +20,15 @@ Names = Annotated[list[str], Parameter(negative="")]
 
 
 def draw(
-    file: Path,
-    path: Path | None = None,
-    /,
-    *,
-    zoom: Names | None = None,
-    element: Names | None = None,
-    backward: Flag = False,
-    second_order: Flag = False,
-    show: str = ",".join(USUALLY),
-    style: str = "light",
-    focus: str | None = None,
+    file: Path, path: Path | None = None, /, *,
+    zoom: Names | None = None, element: Names | None = None, backward: Flag = False, second_order: Flag = False,
+    show: str = ",".join(USUALLY), style: str = "light", focus: str | None = None,
     between: Annotated[tuple[str, str], Parameter(negative="")] | None = None,
-    fold: Flag = False,
-    collapse: Names | None = None,
-    inputs: Annotated[list[Path], Parameter(negative="")] | None = None,
-    random: Flag = False,
-    bare: Flag = False,
-    time_limit: float = 20.0,
+    fold: Flag = False, collapse: Names | None = None,
+    inputs: Annotated[list[Path], Parameter(negative="")] | None = None, random: Flag = False,
+    bare: Flag = False, time_limit: float = 20.0,
     open_it: Annotated[bool, Parameter(name="--open", negative="")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Draw a saved graph or a model file as SVG, PNG, PDF, DOT or a page that zooms.
 
     Parameters
@@ -87,31 +76,34 @@ def draw(
     open_it
         Open the result in a browser.
     """
-    import tinygraph as tg
-
     out = path or file.with_suffix(".html" if open_it else ".svg")
     if out.resolve() == file.resolve():
         raise DrawingError(
             f"{file} would be overwritten by its own picture: name another file for the picture"
         )
     target, given = _opened(file, inputs or (), random)
+    wishes = {
+        "zoom": _levels(zoom or ()), "element": _element(element or ()), "inputs": given,
+        "backward": 2 if second_order else backward, "style": style, "focus": focus, "between": between, "fold": fold,
+        "show": tuple(word.strip() for word in show.split(",") if word.strip()), "collapse": collapse or (),
+        "time_limit": time_limit,
+    }  # fmt: skip
+    _save(target, out, bare, wishes)
+    say(f"drew {file} as {out}")
+    if out.suffix == ".html" and given is None and getattr(target, "inputs", None):
+        say("The page has no numbers; --inputs values.npy, or --random, gives it some.")
+    if open_it:
+        open_for_user(out)
+
+
+def _save(target: object, out: Path, bare: bool, wishes: dict[str, Any]) -> None:
+    """Draw what was asked for into a file, and say what the drawing warns of."""
+    import tinygraph as tg
+
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", TinygraphWarning)
         try:
-            drawing = tg.draw(
-                target,
-                zoom=_levels(zoom or ()),
-                element=_element(element or ()),
-                inputs=given,
-                backward=2 if second_order else backward,
-                show=tuple(word.strip() for word in show.split(",") if word.strip()),
-                style=style,
-                focus=focus,
-                between=between,
-                fold=fold,
-                collapse=collapse or (),
-                time_limit=time_limit,
-            )
+            drawing = tg.draw(target, **wishes)
             if bare:
                 drawing.save(out, embed=None)
             else:
@@ -122,11 +114,6 @@ def draw(
             raise
     for one in found:
         errors.print(f"note: {one.message}", markup=False, soft_wrap=True)
-    say(f"drew {file} as {out}")
-    if out.suffix == ".html" and given is None and getattr(target, "inputs", None):
-        say("The page has no numbers; --inputs values.npy, or --random, gives it some.")
-    if open_it:
-        open_for_user(out)
 
 
 def _opened(file: Path, paths: Sequence[Path], random: bool) -> tuple[Any, tuple[Any, ...] | None]:

@@ -20,8 +20,9 @@ from tinygraph.cli.lesson import Lesson, make_lesson
 from tinygraph.cli.network import kernels_of, small_cnn
 from tinygraph.cli.options import Options
 from tinygraph.cli.report.page import percent
-from tinygraph.cli.task import Array, Labelled, Task
+from tinygraph.cli.task import Labelled, Task
 from tinygraph.cli.terminal import console, say
+from tinygraph.core.types import Array
 from tinygraph.data import DataLoader, TensorDataset
 from tinygraph.optim import Adam
 from tinygraph.optim.lr_scheduler import CosineAnnealingLR

@@ -12,9 +12,10 @@ import numpy as np
 import tinygraph as tg
 from tinygraph import nn
 from tinygraph.cli.network import first_convolution
-from tinygraph.cli.report.story import Array, Couples, ElementGradient
+from tinygraph.cli.report.story import Couples, ElementGradient
 from tinygraph.cli.task import Labelled
 from tinygraph.core.state import read
+from tinygraph.core.types import Array
 from tinygraph.explaining import explain
 
 

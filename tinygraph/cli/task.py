@@ -6,13 +6,16 @@ Reading files is `tinygraph.data`'s; training is `experiment`'s.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tinygraph.core.types import Array
 from tinygraph.errors import DataError
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 LEAST_OF_A_CLASS = 3  # one image for each set
 MOST_CLASSES = 1000
 
@@ -54,11 +57,11 @@ class Task:
 
 def make_task(
     subject: str,
-    images: Any,
-    labels: Any,
+    images: Numeric,
+    labels: object,
     *,
-    test_images: Any = None,
-    test_labels: Any = None,
+    test_images: object = None,
+    test_labels: object = None,
     test: float = 0.2,
     validation: float = 0.1,
     seed: int = 0,
@@ -100,7 +103,7 @@ def make_task(
     )
 
 
-def _checked_images(images: Any, name: str) -> Array:
+def _checked_images(images: object, name: str) -> Array:
     pixels = np.asarray(images)
     if pixels.dtype.kind not in "biuf":
         raise DataError(f"{name} must hold numbers, but their dtype is {pixels.dtype}")
@@ -126,7 +129,7 @@ def _checked_images(images: Any, name: str) -> Array:
     return pixels
 
 
-def _checked_labels(labels: Any, count: int, name: str) -> Array:
+def _checked_labels(labels: object, count: int, name: str) -> Array:
     named = np.asarray(labels)
     if named.ndim == 2 and named.shape[1] == 1:
         named = named[:, 0]
@@ -149,7 +152,9 @@ def _check_classes(classes: Array, numbers: Array) -> None:
         )
 
 
-def _own_test_set(pixels: Array, classes: Array, test_images: Any, test_labels: Any) -> tuple[Array, Array]:
+def _own_test_set(
+    pixels: Array, classes: Array, test_images: object, test_labels: object
+) -> tuple[Array, Array]:
     tested = _checked_images(test_images, "test images")
     if tested.shape[1:] != pixels.shape[1:]:
         raise DataError(f"test images have the shape {tested.shape[1:]}, training images {pixels.shape[1:]}")

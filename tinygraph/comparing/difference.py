@@ -144,7 +144,7 @@ class Difference:
             drawing.save(path)
         return drawing
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"text/plain": str(self), **self.draw()._repr_mimebundle_()}
 
 

@@ -18,7 +18,7 @@ from tinygraph.errors import GraphError, TinygraphError
 from tinygraph.tracing import capture
 
 
-def diff(a: Any, b: Any, *, inputs: Any = None) -> Difference:
+def diff(a: object, b: object, *, inputs: object = None) -> Difference:
     """Compare two graphs by what they mean: scopes, source lines, order and the names of results make no difference.
 
     Nodes are matched by identity, names, structure and place. Stored values (parameters, constants) are compared
@@ -169,7 +169,7 @@ def _operand_details(matching: Matching, before: Node, after: Node) -> list[str]
     return details
 
 
-def _same_end(matching: Matching, one: Any, other: Any) -> bool:
+def _same_end(matching: Matching, one: object, other: object) -> bool:
     """Whether an operand or output of `a` is the matching one of `b`."""
     if is_recorded(one) and is_recorded(other):
         return edge_index(one) == edge_index(other) and matching.same(edge_node(one), edge_node(other))
@@ -178,7 +178,7 @@ def _same_end(matching: Matching, one: Any, other: Any) -> bool:
     return constant_key(one) == constant_key(other)
 
 
-def _end_text(end: Any) -> str:
+def _end_text(end: object) -> str:
     if is_recorded(end):
         index = edge_index(end)
         return title(edge_node(end), types=False) + (f" [{index}]" if index else "")

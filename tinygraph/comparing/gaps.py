@@ -30,7 +30,7 @@ class Gap(NamedTuple):
         return f"max abs {self.absolute:.3g}, relative {self.relative:.3g}"
 
 
-def gap(before: Any, after: Any) -> Gap:
+def gap(before: object, after: object) -> Gap:
     """How far two values are apart; infinitely, if their shapes differ or one has NaN where the other has not."""
     one, other = np.asarray(before), np.asarray(after)
     if one.shape != other.shape:
@@ -51,7 +51,7 @@ def gap(before: Any, after: Any) -> Gap:
     return Gap(absolute, absolute / float(largest) if largest else float(absolute and np.inf))
 
 
-def beyond_rounding(found: Gap, before: Any, after: Any) -> bool:
+def beyond_rounding(found: Gap, before: object, after: object) -> bool:
     """Whether a difference is more than another order of the same operations would make."""
     inexact = [np.asarray(value).dtype for value in (before, after) if np.asarray(value).dtype.kind in "fc"]
     allowed = ROUNDING * max((float(np.finfo(dtype).eps) for dtype in inexact), default=0.0)

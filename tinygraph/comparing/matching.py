@@ -188,7 +188,7 @@ def settings_with_defaults(node: Node) -> dict[str, Any]:
     return {**node.op.signature.settings, **node.settings}
 
 
-def constant_key(value: Any) -> Hashable:
+def constant_key(value: object) -> Hashable:
     """What two constants have in common if and only if they are the same."""
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)

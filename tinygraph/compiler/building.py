@@ -7,7 +7,7 @@ Each decision is made once and read by those after it: how images lie (`layouts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,10 +22,13 @@ from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, WeakType, is_python_integer
-from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, rows
+from tinygraph.core.types import Array, ArrayType, WeakType, is_python_integer
+from tinygraph.kernels.lowering import Layout, Layouts, Lowering, rows
 from tinygraph.kernels.threads import get_threads
 from tinygraph.tracing.collector import collection_paused
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 
 @collection_paused()
@@ -76,7 +79,7 @@ def build_plan(
     )
 
 
-def _lowering(i: int, memory: Memory, asked: Question | None, target: Any) -> Lowering | None:
+def _lowering(i: int, memory: Memory, asked: Question | None, target: Cpu) -> Lowering | None:
     """The lowering of node i for the layouts of its values; a rule that answered for these is not asked again."""
     node = memory.nodes[i]
     if memory.is_view((id(node), 0)) or (node.op.lowering is None and "program" not in node.op.facts):
@@ -108,7 +111,7 @@ def _copied(graph: Graph, memory: Memory, places: Places, schedule: _Schedule) -
     return found
 
 
-def _is_lent(leaf: Leaf, value: Any, memory: Memory) -> bool:
+def _is_lent(leaf: Leaf, value: object, memory: Memory) -> bool:
     return is_recorded(value) and memory.lent.get(memory.buffer(value)) is leaf
 
 
@@ -157,7 +160,7 @@ class _Schedule:
         self._end_run()
         return tuple(self.steps)
 
-    def value(self, entry: Any) -> Array:
+    def value(self, entry: object) -> Array:
         """The array of what leaves the graph; a Python integer leaves it as an array's element."""
         if not is_recorded(entry):
             return np.asarray(entry)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinygraph import kernels
 from tinygraph.analysis.pointwise import numpy_twin
 from tinygraph.core.node import Node
-from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, calls_of
+from tinygraph.core.types import Array
+from tinygraph.kernels.lowering import Check, Layout, Layouts, Lowering, Types, calls_of
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 
 class BoundKernel(NamedTuple):
@@ -25,7 +29,7 @@ class BoundKernel(NamedTuple):
 
 
 def lower(
-    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Any
+    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Cpu
 ) -> Lowering | None:
     """A node's lowering for operands and results in these layouts, or None where it runs on NumPy.
 
@@ -33,7 +37,7 @@ def lower(
     """
     op = node.op
     if "program" in op.facts:
-        return Lowering(functools.partial(_bind_loop, op.facts["program"]), name="generated")
+        return Lowering(functools.partial(bind_loop, op.facts["program"]), name="generated")
     if op.lowering is None:
         return None
     types = Types(node.input_types, node.output_types)
@@ -42,7 +46,8 @@ def lower(
     return found
 
 
-def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: Any) -> Any:
+def bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: object) -> Any:
+    """A generated loop bound to its operands and results."""
     from tinygraph.kernels.elementwise import bind
 
     arrays = [np.asarray(one) for one in inputs]
@@ -111,29 +116,31 @@ def _copied(
         np.copyto(out, value, casting="same_kind")
 
 
-def joined_calls(runs: Sequence[Callable[[], Any]], threads: int) -> list[tuple[int, Callable[[], Any]]]:
-    """The calls of some runs in order, each with the number of its run; generated kernels in a row become one call.
+def joined_calls(
+    runs: Sequence[Callable[[], Any]], threads: int
+) -> list[tuple[Sequence[int], Callable[[], Any]]]:
+    """The calls of some runs in order, each with the numbers of its runs; generated kernels in a row become one call.
 
-    That one call runs on all threads; nothing in it raises, so the number of its first run stands for all.
+    That one call runs on all threads, checks of what its kernels met included (`Table.stopped` is the one that raised).
     """
     if not kernels.available():
-        return list(enumerate(runs))
+        return [((i,), run) for i, run in enumerate(runs)]
     from tinygraph.kernels.machine_code import Bound
     from tinygraph.kernels.teams import Table
 
-    joined: list[tuple[int, Callable[[], Any]]] = []
-    row: list[Bound] = []
-    first = 0
+    joined: list[tuple[Sequence[int], Callable[[], Any]]] = []
+    row: list[Bound | Check] = []
+    numbers: list[int] = []
     for position, run in enumerate(runs):
         for call in calls_of(run):
-            if isinstance(call, Bound):
-                first = first if row else position
+            if isinstance(call, Bound | Check):
                 row.append(call)
+                numbers.append(position)
                 continue
             if row:
-                joined.append((first, Table(row, threads)))
-                row = []
-            joined.append((position, call))
+                joined.append((numbers, Table(row, threads)))
+                row, numbers = [], []
+            joined.append(((position,), call))
     if row:
-        joined.append((first, Table(row, threads)))
+        joined.append((numbers, Table(row, threads)))
     return joined

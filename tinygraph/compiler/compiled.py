@@ -19,6 +19,7 @@ from tinygraph import kernels
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes import PASSES, Pass, Stage, run_passes
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
+from tinygraph.compiler.passes.fuse_epilogues import fuse_epilogues
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.compiler.plan import Plan, check_repeats
@@ -36,7 +37,7 @@ from tinygraph.kernels.recent import Recent
 from tinygraph.tracing.facts import Fixed
 from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 
-COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule, recompute_cheap)
+COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, fuse_epilogues, schedule, recompute_cheap)
 # Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
 MOST_ENTRIES = 8
 Accuracy = Literal["fast", "exact"]
@@ -101,7 +102,7 @@ class Compiled:
         self._latest: CapturedVersion | None = None
         functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         mode = modes.current
         if mode.capture is not None:  # inside another capture it is part of that graph
             return self._inlined(args, kwargs)
@@ -199,7 +200,7 @@ class Compiled:
         finally:
             _inlined.calls.remove(call)
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
+    def __get__(self, instance: object, owner: object = None) -> Any:
         """As a method: a compiled function in a class is called with the instance first."""
         return self if instance is None else MethodType(self, instance)
 
@@ -213,7 +214,7 @@ class Compiled:
         of the inputs require a gradient (bit i: input i).
         """
         leaves: Sequence[Any] = args
-        shape: Any = len(args)
+        shape: object = len(args)
         if kwargs or not _PLAIN.issuperset(map(type, args)):
             leaves, tree = flatten((args, kwargs))
             shape = tree
@@ -240,7 +241,7 @@ class Compiled:
                     values.append(leaf)
         return (shape, tuple(kinds)), values, tensors, wanted
 
-    def _entry(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CapturedVersion:
+    def _entry(self, key: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CapturedVersion:
         last, known = self._last_known  # of many calls in a row the arguments are of one kind
         if last != key:
             known = self._known(key)
@@ -278,7 +279,7 @@ class Compiled:
                     f"other numbers than eagerly. Leave the draw out, or return what is made of it"
                 )
 
-    def _known(self, key: Any) -> Versions:
+    def _known(self, key: object) -> Versions:
         """The versions for arguments of these kinds, which are the latest used now."""
         known: Versions | None = self._entries.get(key)
         if known is None:
@@ -286,7 +287,7 @@ class Compiled:
         self._last_known = (key, known)
         return known
 
-    def _keep(self, key: Any, versions: Versions) -> None:
+    def _keep(self, key: object, versions: Versions) -> None:
         """Keep versions; those of other kinds of arguments that were used least recently go where memory runs out."""
         for dropped in self._entries.put(key, versions):
             for entry in dropped:
@@ -362,7 +363,7 @@ class Compiled:
             or "never captured"
         )
 
-    def profile(self, *args: Any, repeats: int = 10, **kwargs: Any) -> Profile:
+    def profile(self, *args: object, repeats: int = 10, **kwargs: object) -> Profile:
         """Where the time goes on the given arguments; parameters, states and generators stay as they are.
 
         Args:
@@ -427,7 +428,7 @@ def _inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     return [leaf for leaf in leaves if isinstance(leaf, Tensor) or _varies(leaf)]
 
 
-def _varies(leaf: Any) -> bool:
+def _varies(leaf: object) -> bool:
     """Whether an argument other than a tensor is an input of the graph: arrays and Python numbers."""
     return isinstance(leaf, np.ndarray | np.generic) or type(leaf) in PYTHON_NUMBERS
 
@@ -443,7 +444,7 @@ _inlined = _Inlined()
 _waiting: dict[int, Compiled] = {}  # what a thread is about to run, by the thread
 
 
-def _kind(leaf: Any) -> Any:
+def _kind(leaf: object) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
     if isinstance(leaf, np.ndarray):
         return type_of(leaf)

@@ -7,13 +7,16 @@ images keep their layout from op to op and change it only where somebody else re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tinygraph.analysis.views import may_be_view
 from tinygraph.compiler.choosing import lower
 from tinygraph.core.node import Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.types import ArrayType
 from tinygraph.kernels.lowering import Layout, Layouts, Lowering, rows
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 _ROUNDS = 2  # in the second, results follow what the first one gave their operands
 _FEWEST_AXES = 3  # batch, channels and a spatial axis: what has fewer lies in rows
@@ -27,7 +30,7 @@ class Question(NamedTuple):
 
 
 def choose_layouts(
-    nodes: Sequence[Node], inputs: Sequence[Leaf], target: Any
+    nodes: Sequence[Node], inputs: Sequence[Leaf], target: Cpu
 ) -> tuple[dict[Key, Layout], dict[int, Question]]:
     """The layouts of values that do not lie in rows.
 
@@ -64,7 +67,7 @@ def choose_layouts(
     return chosen, asked
 
 
-def _ask(node: Node, offered: Mapping[Key, Layout], target: Any) -> Question:
+def _ask(node: Node, offered: Mapping[Key, Layout], target: Cpu) -> Question:
     """Ask a node's rule what it makes of operands in the layouts offered, and of results in rows."""
     layouts = Layouts(
         tuple(_layout(entry, offered) for entry in node.inputs),
@@ -99,7 +102,7 @@ def _followed(node: Node, types: ArrayType, chosen: Mapping[Key, Layout]) -> Lay
     return None
 
 
-def _layout(entry: Any, chosen: Mapping[Key, Layout]) -> Layout | None:
+def _layout(entry: object, chosen: Mapping[Key, Layout]) -> Layout | None:
     if not is_recorded(entry):
         return None
     return chosen.get(key_of(entry), rows(len(edge_type(entry).shape)))

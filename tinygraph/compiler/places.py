@@ -16,8 +16,8 @@ from tinygraph.analysis.memory import Lifetime, Memory
 from tinygraph.compiler.arena import ALIGNMENT, place
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Key, Leaf, Node
-from tinygraph.core.types import ArrayType, is_python_integer
-from tinygraph.kernels.lowering import Array, Layout, Lowering
+from tinygraph.core.types import Array, ArrayType, is_python_integer
+from tinygraph.kernels.lowering import Layout, Lowering
 
 
 class Places:

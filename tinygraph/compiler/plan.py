@@ -7,6 +7,7 @@ copies the results out; parameters and states are written where they live, some 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,8 +22,9 @@ from tinygraph.core.node import Key, Leaf, Node
 from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
+from tinygraph.core.types import Array
 from tinygraph.errors import OpError, SettingError, ShapeError
-from tinygraph.kernels.lowering import Array, Layout
+from tinygraph.kernels.lowering import Layout
 from tinygraph.kernels.threads import get_threads
 
 # What a step takes besides its arrays, machine code and the objects around it; and a node with its place. Measured.
@@ -79,7 +81,7 @@ class Plan:
         updates: the other states that get new values.
         gradients: what `.grad`s become.
         threads: how many it was built for.
-        calls: what a run calls, each with the number of its (first) step.
+        calls: what a run calls, each with the numbers of its steps.
     """
 
     graph: Graph
@@ -98,8 +100,13 @@ class Plan:
     updates: tuple[Update, ...]
     gradients: tuple[tuple[Leaf, Gradient | None], ...]
     threads: int
-    calls: tuple[tuple[int, Callable[[], Any]], ...]
+    calls: tuple[tuple[Sequence[int], Callable[[], Any]], ...]
     _lock: Lock = dataclasses.field(default_factory=Lock, init=False)
+
+    @functools.cached_property
+    def _changed(self) -> list[Leaf]:
+        """The states that a run writes."""
+        return [leaf for leaf, _, _ in self.updates] + [leaf for _, leaf in self.written]
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -126,7 +133,7 @@ class Plan:
         """The same for values that are known to fit: arrays and numbers of the types that the plan was built for."""
         with self._lock.held:
             if present.region is not None:
-                for leaf in (*(leaf for _, leaf in self.written), *(leaf for leaf, _, _ in self.updates)):
+                for leaf in self._changed:
                     present.region.note_write(tensor_of(leaf))
             self._fill(inputs)
             self._execute()
@@ -144,20 +151,23 @@ class Plan:
                 held._value = held._own_leaf().value = np.asarray(leaf.grad._value)[()]
         for leaf, home in self.states:
             if leaf.value is not home:
-                np.copyto(home, leaf.value)
+                home[...] = leaf.value
         for narrow, wide in self.numbers_read:
             np.copyto(narrow, wide, casting="unsafe")
 
     def _execute(self) -> None:
-        position = 0
+        numbers: Sequence[int] = (0,)
+        run: Any = None
         try:
-            for position, run in self.calls:  # noqa: B007 - read when a step raises
+            for numbers, run in self.calls:  # noqa: B007 - read when a step raises
                 run()
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C, perhaps within a row of kernels that are one call
-                reached = next((first for first, _ in self.calls if first > position), len(self.steps))
-                self._note_writes([leaf for step, leaf in self.written if step <= reached], 4)
+                self._note_writes([leaf for step, leaf in self.written if step <= numbers[-1]], 4)
                 raise
+            position = numbers[
+                getattr(run, "stopped", None) or 0
+            ]  # one in a row of kernels says which it was
             written = [(leaf, step == position) for step, leaf in self.written if step <= position]
             self._note_writes([leaf for leaf, _ in written], 4)
             names = ", ".join(leaf.describe() + " (perhaps in part)" * torn for leaf, torn in written)
@@ -184,7 +194,7 @@ class Plan:
         # an update may be another state's old value, or a view of it
         values = [value.copy() if among_states else value for _, value, among_states in self.updates]
         # noted first: a write that Ctrl-C interrupts is noticed as well
-        self._note_writes([leaf for leaf, _, _ in self.updates] + [leaf for _, leaf in self.written], 4)
+        self._note_writes(self._changed, 4)
         for (leaf, _, _), value in zip(self.updates, values, strict=True):
             _set_value(leaf, value)
         return results
@@ -192,10 +202,10 @@ class Plan:
     def _note_writes(self, leaves: Sequence[Leaf], depth: int) -> None:
         """Count the writes, and remember the line that asked for them."""
         changed_at = here(depth)
-        for leaf in leaves:
-            with leaf_lock.held:
+        with leaf_lock.held:
+            for leaf in leaves:
                 leaf.version += 1
-            leaf.changed_at = changed_at
+                leaf.changed_at = changed_at
 
     @property
     def nbytes(self) -> int:
@@ -214,7 +224,7 @@ class Plan:
             return False
         for leaf, home in self.states:
             if leaf.value is not home and (
-                home.ndim or np.ndim(leaf.value) or leaf.types.dtype != home.dtype
+                home.ndim or getattr(leaf.value, "ndim", 0) or leaf.types.dtype != home.dtype
             ):
                 return False
         return True

@@ -18,7 +18,9 @@ from tinygraph.core.types import type_of
 
 if TYPE_CHECKING:
     from tinygraph.compiler.plan import Plan, Step
+    from tinygraph.core.node import Edge
     from tinygraph.drawing.drawing import Drawing
+
 
 Event = dict[str, Any]
 TRACK = {"pid": 1, "tid": 1}
@@ -163,7 +165,7 @@ def operations_in(step: Step) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def _is_generator(entry: Any) -> bool:
+def _is_generator(entry: Edge) -> bool:
     node = edge_node(entry)
     return isinstance(node, Leaf) and node.kind == "generator"
 
@@ -189,7 +191,7 @@ def _name(what: str, name: str) -> Event:
     return {"name": f"{what}_name", "ph": "M", **TRACK, "args": {"name": name}}
 
 
-def _event(name: str, category: str, begin: float, length: float, **more: Any) -> Event:
+def _event(name: str, category: str, begin: float, length: float, **more: object) -> Event:
     """A complete event, in microseconds; digits below a nanosecond say nothing."""
     times = {"ts": round(begin, 3), "dur": round(length, 3)}
     return {"name": name, "cat": category, "ph": "X", **times, **TRACK, **more}

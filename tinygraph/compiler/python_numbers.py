@@ -16,9 +16,8 @@ import numpy as np
 
 from tinygraph.core.node import Node
 from tinygraph.core.op import Op
-from tinygraph.core.types import WeakType, is_python_integer
+from tinygraph.core.types import Array, WeakType, is_python_integer
 from tinygraph.errors import DTypeError
-from tinygraph.kernels.lowering import Array
 
 _PROBES = (0.0, -1.5, 0.5, 1e200)
 _CLASSES: dict[str, type] = {"b": bool, "i": int, "f": float, "c": complex}
@@ -53,7 +52,7 @@ def python_call(node: Node, inputs: Sequence[Any], outputs: Sequence[Array]) -> 
     expected = _CLASSES[node.dtype.kind] if isinstance(node.types, WeakType) else None
     (out,) = outputs
 
-    def operand(x: Any, number: bool) -> Any:
+    def operand(x: object, number: bool) -> Any:
         if not isinstance(x, np.ndarray):
             return x
         return x.item() if number else x[()]

@@ -146,7 +146,7 @@ class Recorder:
         def forward(*xs: Any) -> Any:
             return tuple(t.stand_in() for t in types) if len(types) != 1 else types[0].stand_in()
 
-        def refuse(g: Any) -> Any:
+        def refuse(g: object) -> Any:
             raise RecordingError(
                 f"no gradient flows through {what}: {why}. Where the gradient is not wanted, use result.detach() or "
                 f".item()"

@@ -198,7 +198,7 @@ def _fingerprints(values: list[Any], plain: int) -> tuple[tuple[Any, Any], ...]:
     )
 
 
-def _as_array(op: Op, x: Any, count: int) -> Any:
+def _as_array(op: Op, x: object, count: int) -> Any:
     """An operand that is no array yet: a list, a Fraction, an array subclass."""
     if count == 1 and isinstance(x, list | tuple) and op.signature.operands[0].variadic:
         raise DTypeError(
@@ -221,7 +221,7 @@ def _as_array(op: Op, x: Any, count: int) -> Any:
     return array
 
 
-def _frozen(setting: Any) -> Any:
+def _frozen(setting: object) -> Any:
     """A setting as an immutable value that JSON can hold: lists become tuples, dtypes names."""
     if setting is None or setting.__class__ in (bool, int, float, str):
         return setting
@@ -280,13 +280,13 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
     return kind("\n".join(lines))
 
 
-def _operand_type(x: Any) -> Any:
+def _operand_type(x: object) -> Any:
     if isinstance(x, Tensor):
         return x.type
     return x if x is None or isinstance(x, bool | int | float | complex) else type_of(x)
 
 
-def _described(x: Any) -> str:
+def _described(x: object) -> str:
     if isinstance(x, Tensor):
         node = x.node if x.node is not None else x._leaf
         return f"{x.type}" + (f", {node.describe()}" if node is not None else "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinygraph.core.doors import doors
 from tinygraph.core.engine import ancestors, propagate
@@ -23,6 +23,9 @@ from tinygraph.core.registry import ops
 from tinygraph.core.remaking import edges, with_inputs
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, type_of
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 # From a graph to what computes its outputs from the values of its inputs. Other leaves are read where they live.
 Runner = Callable[[Graph], Callable[[Sequence[Any]], Sequence[Any]]]
@@ -161,7 +164,7 @@ class Body:
         ]
         running: dict[str, Any] = {}
 
-        def forward(*values: Any) -> Any:
+        def forward(*values: object) -> Any:
             if self._make_run is not None and all(leaf.value is values[i] for i, leaf in homes):
                 with self._lock.held:
                     run = running.get("run")
@@ -173,7 +176,7 @@ class Body:
                 results = self._evaluated(graph, values)
             return tuple(results) if len(results) != 1 else results[0]
 
-        def wrt_operands(g: Any, *asked: Any) -> Any:
+        def wrt_operands(g: Numeric, *asked: object) -> Any:
             count = len(form.kept)
             out = asked[count] if len(asked) > count else ()
             cotangents, outs = (x if isinstance(x, tuple) else (x,) for x in (g, out))
@@ -270,7 +273,7 @@ class Body:
         with mode(recording=True, tangents=False, capture=doors.open_capture(), place=Place()):
             found = propagate(nodes, seeds, wanted=targets, record=True)
             for i in wanted:
-                total: Any = None
+                total: object = None
                 for node in arriving[id(self.operands[i])]:
                     part = found.get(id(node))
                     total = part if total is None else total if part is None else ops.add(total, part)
@@ -286,7 +289,7 @@ def _signature(names: Iterable[str]) -> inspect.Signature:
     )
 
 
-def _end_type(end: Any) -> ArrayType:
+def _end_type(end: object) -> ArrayType:
     return ArrayType(*(edge_type(end) if is_recorded(end) else type_of(end)))
 
 

@@ -56,7 +56,7 @@ class Capture(Protocol):
     def entry(self, leaf: Leaf) -> Edge:
         """What an op that reads a state gets as its input."""
 
-    def write(self, leaf: Leaf, value: Any) -> None:
+    def write(self, leaf: Leaf, value: object) -> None:
         """Note that the program replaces a state by a tensor or array of its shape and dtype."""
 
     def attach(self, leaf: Leaf) -> None:

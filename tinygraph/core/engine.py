@@ -7,15 +7,16 @@ pass is itself a graph). Forward mode lives in `tangents.py`, which transposes t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import ref
 
 import numpy as np
 
 from tinygraph.core.locks import leaf_lock
-from tinygraph.core.modes import Place, mode, modes
+from tinygraph.core.modes import LookBack, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import LiveRule
 from tinygraph.core.registry import ops
@@ -33,6 +34,9 @@ from tinygraph.errors import (
     ShapeError,
 )
 from tinygraph.packages.card import card_line
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 _by_order = attrgetter("order")
 
@@ -60,7 +64,7 @@ def ancestors(roots: Iterable[Node], floor: int = -1) -> list[Node]:
     return sorted(found.values(), key=_by_order)
 
 
-def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False) -> None:
+def backward(output: Tensor, gradient: Numeric | None = None, *, create_graph: bool = False) -> None:
     """Accumulate d(output)/d(leaf) in `.grad` of every leaf that requires a gradient; see `Tensor.backward`."""
     edge = output._edge
     if edge is None:
@@ -73,11 +77,13 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
     if not output.type.differentiable:
         raise DTypeError(f"backward() needs a real or complex output, not {output.type}")
     capture = modes.current.capture
+    if capture is None:
+        modes.last_output = ref(output)
     with unwatched() if capture is not None else nullcontext():
         _backward(output, edge, _seed(output, gradient), create_graph, capture)
 
 
-def _backward(output: Tensor, edge: Edge, seed: Any, create_graph: bool, capture: Any) -> None:
+def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, capture: Any) -> None:
     nodes = ancestors([edge_node(edge)])
     # nodes that stand for parameters which the captured program has replaced before: gradients stop at them
     versions: dict[Node, Leaf] = capture.versions if capture is not None else {}
@@ -114,7 +120,7 @@ def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
     )
 
 
-def _accumulate(leaf: Leaf, gradient: Any) -> None:
+def _accumulate(leaf: Leaf, gradient: Numeric) -> None:
     new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
     add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
     with mode(place=Place()), leaf_lock.held:
@@ -158,7 +164,7 @@ def _twin(gradient: Tensor) -> Tensor:
     return Tensor(gradient._value, gradient._edge, gradient._leaf)
 
 
-def _seed(output: Tensor, gradient: Any) -> Any:
+def _seed(output: Tensor, gradient: object) -> Any:
     types = output.type
     if gradient is None:
         if types.size != 1:
@@ -173,7 +179,7 @@ def _seed(output: Tensor, gradient: Any) -> Any:
     return seed
 
 
-def fitting(cotangent: Any, types: ArrayType, what: str) -> Any:
+def fitting(cotangent: object, types: ArrayType, what: str) -> Any:
     """A cotangent in the dtype of the output that it is for.
 
     Raises:
@@ -217,11 +223,13 @@ def propagate(
         id of a wanted node -> its gradient (a list, one an output, if it has several). Unreached nodes are missing.
     """
     live = _leading_to(nodes, wanted) if wanted is not None else None
+    look = modes.look_back
     gradients: dict[int, Any] = {}
     kept: dict[int, Any] = {}
     for edge, seed in seeds:
         _add(gradients, edge, seed)
-    with mode(recording=record and not constant), unwatched() if record else nullcontext():
+    place = None if look is None else Place(phase="backward")  # whose ops are looked at from here
+    with mode(recording=record and not constant, place=place), unwatched() if record else nullcontext():
         for node in reversed(nodes):
             key = id(node)
             if key not in gradients:
@@ -238,7 +246,23 @@ def propagate(
                     _run_rules(node, gradient, node.saved, gradients, live)
                 else:
                     _step_back(node, gradient, gradients, live, record)
+                if look is not None:
+                    look(node, gradient, gradients)
     return kept
+
+
+@contextmanager
+def looking_back(look: LookBack) -> Iterator[None]:
+    """Context manager: in this thread `look` is called after the rules of each node have run.
+
+    It gets the node, the cotangent of its output, and the cotangents collected so far, by the ids of their nodes.
+    """
+    before = modes.look_back
+    modes.look_back = look
+    try:
+        yield
+    finally:
+        modes.look_back = before
 
 
 def _leading_to(nodes: Sequence[Node], wanted: set[int]) -> set[int]:
@@ -253,7 +277,7 @@ def _leading_to(nodes: Sequence[Node], wanted: set[int]) -> set[int]:
     return live
 
 
-def _add(gradients: dict[int, Any], edge: Edge, gradient: Any) -> None:
+def _add(gradients: dict[int, Any], edge: Edge, gradient: object) -> None:
     """Accumulate a gradient on an edge."""
     if edge.__class__ is Port:
         parts = gradients.setdefault(id(edge.node), [None] * len(edge.node.output_types))
@@ -274,7 +298,7 @@ def _sum(old: Any, new: Any) -> Any:
 
 
 def _step_back(
-    node: Node, gradient: Any, gradients: dict[int, Any], live: set[int] | None, record: bool
+    node: Node, gradient: object, gradients: dict[int, Any], live: set[int] | None, record: bool
 ) -> None:
     """Run the live rules of one node and add what they return to its inputs' gradients."""
     if node.versions is not None:
@@ -297,7 +321,7 @@ def _step_back(
 
 
 def _run_rules(
-    node: Node, gradient: Any, saved: Any, gradients: dict[int, Any], live: set[int] | None
+    node: Node, gradient: object, saved: Any, gradients: dict[int, Any], live: set[int] | None
 ) -> None:
     inputs = node.inputs
     given = gradient if isinstance(gradient, np.generic) else for_reading(gradient)
@@ -356,7 +380,7 @@ def raise_named(error: Exception, node: Node, step: LiveRule, given: str) -> NoR
     ) from error
 
 
-def _receive(node: Node, position: int, gradient: Any, gradients: dict[int, Any]) -> None:
+def _receive(node: Node, position: int, gradient: object, gradients: dict[int, Any]) -> None:
     """Add what a rule returned for one input to that input's gradient."""
     if gradient is None:
         return
@@ -379,7 +403,7 @@ def _receive(node: Node, position: int, gradient: Any, gradients: dict[int, Any]
         gradients[key] = gradient
 
 
-def _source_id(entry: Any) -> int:
+def _source_id(entry: object) -> int:
     return id(entry.node) if entry.__class__ is Port else id(entry)
 
 
@@ -398,7 +422,7 @@ def fetch(node: Node, step: LiveRule, saved: Any) -> list[Any]:
     return arguments
 
 
-def part_of(node: Node, result: Any, place: int | None, step: LiveRule) -> Any:
+def part_of(node: Node, result: Numeric, place: int | None, step: LiveRule) -> Any:
     if place is None:
         return result
     if not isinstance(result, tuple | list) or place >= len(result):
@@ -462,7 +486,7 @@ def rewrapped(node: Node) -> list[Any]:
     return saved
 
 
-def _entry_type(entry: Any) -> ArrayType | None:
+def _entry_type(entry: object) -> ArrayType | None:
     if entry is None:
         return None
     return edge_type(entry) if is_recorded(entry) else type_of(entry)

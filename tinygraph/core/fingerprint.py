@@ -13,8 +13,8 @@ import numpy as np
 
 _EXACT = 8192  # bytes up to which the contents themselves are remembered
 _ROW = 1022  # words in a row: no power of two, so that rows of the user's arrays meet other weights
-# Drawn anew in each process. Words have half of the bits of weights and sums, so that each bit of a word reaches 32 bits
-# of the sum at least: whatever was changed, without knowing the weights, a row keeps its sum once in 2^32 times.
+# Drawn anew in each process. Words have half of the bits of weights and sums, so that each bit of a word reaches 32
+# bits of the sum at least: whatever was changed, without knowing the weights, a row keeps its sum once in 2^32 times.
 _WEIGHTS = np.frombuffer(os.urandom(8 * _ROW), np.uint64)
 
 
@@ -41,6 +41,6 @@ def fingerprint(array: np.ndarray[Any, Any]) -> Any:
     return sums.tobytes(), flat[end:].tobytes()
 
 
-def may_change(array: Any) -> bool:
+def may_change(array: object) -> bool:
     """Whether anybody could write an array: not one that is read-only and nobody's view."""
     return isinstance(array, np.ndarray) and (array.flags.writeable or array.base is not None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +18,11 @@ from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree, paths
-from tinygraph.core.types import ArrayType, WeakType, as_value, type_of
+from tinygraph.core.types import Array, ArrayType, WeakType, as_value, type_of
 from tinygraph.errors import DTypeError, RecordingError, ShapeError, printable
+
+if TYPE_CHECKING:
+    pass
 
 
 class Graph:
@@ -112,7 +115,7 @@ class Graph:
 
     # -- evaluating ------------------------------------------------------------------------------------------------
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: object) -> Any:
         """Evaluate the graph on arrays or tensors; parameters have their present values.
 
         Returns arrays if only arrays take part, else tensors, in the shape of the captured function's result. With no
@@ -151,7 +154,7 @@ class Graph:
                 raise ShapeError(f"{what}, but got {found}; capture the function again for other types")
             yield id(leaf), given if isinstance(given, Tensor) else _as_array(given, leaf.types)
 
-    def gradient(self, wrt: Any = None) -> Graph:
+    def gradient(self, wrt: object = None) -> Graph:
         """The graph of this graph's gradient: the same inputs; its outputs followed by one gradient per `wrt`.
 
         Args:
@@ -178,7 +181,7 @@ class Graph:
     def _parameter_leaves(self) -> list[Leaf]:
         return [parameter._own_leaf() for parameter in self.parameters]
 
-    def _leaf(self, one: Any) -> Leaf:
+    def _leaf(self, one: object) -> Leaf:
         for leaf in self.leaves:
             if one is leaf or (isinstance(one, Tensor) and one._leaf is leaf):
                 return leaf
@@ -194,7 +197,7 @@ class Graph:
         return doors.to_networkx(self)
 
     @classmethod
-    def from_networkx(cls, graph: Any) -> Graph:
+    def from_networkx(cls, graph: object) -> Graph:
         """The graph that a networkx graph describes; see `tinygraph.interop`."""
         return doors.from_networkx(graph)
 
@@ -202,7 +205,7 @@ class Graph:
         """Write structure and values to one file that `tg.load` reads; see `tinygraph.interop`."""
         doors.save_graph(self, path)
 
-    def draw(self, path: str | Path | None = None, **options: Any) -> Any:
+    def draw(self, path: str | Path | None = None, **options: object) -> Any:
         """Draw the graph; see `tg.draw`."""
         return doors.draw(self, path, **options)
 
@@ -227,11 +230,11 @@ class Graph:
         """A table of the nodes: name, op, settings, output, parameters."""
         return doors.summary(self)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"text/plain": repr(self), **self.draw()._repr_mimebundle_()}
 
 
-def _as_array(given: Any, types: ArrayType) -> Any:
+def _as_array(given: Array | np.generic, types: ArrayType) -> Any:
     """An array of an input's type; where the input is a Python number, that number."""
     value = as_value(given, given.dtype.newbyteorder("="))
     return value.item() if isinstance(types, WeakType) else value
@@ -261,11 +264,11 @@ def _as_input(given: Any, types: ArrayType, what: str) -> Any:
     return value
 
 
-def _several(wrt: Any) -> Sequence[Any]:
+def _several(wrt: object) -> Sequence[Any]:
     return wrt if isinstance(wrt, tuple | list) else (wrt,)
 
 
-def _entry(value: Any) -> Any:
+def _entry(value: object) -> Any:
     """What a graph's outputs hold for a value: its edge, or the array itself if it was not recorded."""
     if not isinstance(value, Tensor):
         return value

@@ -16,7 +16,7 @@ from tinygraph.errors import DTypeError
 Pattern = tuple[Any, ...]
 
 
-def parse_index(index: Any) -> tuple[Pattern, tuple[Any, ...]]:
+def parse_index(index: object) -> tuple[Pattern, tuple[Any, ...]]:
     """Split what stands in the brackets into a pattern and the arrays it refers to, in order.
 
     Raises:

@@ -7,16 +7,20 @@ never leave a mode behind. Nothing here knows of tensors or nodes beyond passing
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from weakref import ref
+
     from tinygraph.core.capture import Capture
     from tinygraph.core.node import Node
+    from tinygraph.core.tensor import Tensor
 
 Phase = Literal["forward", "backward", "update"]
 Scope = tuple[tuple[str, int], ...]
+LookBack = Callable[["Node", Any, dict[int, Any]], None]
 
 
 class CompositeName(str):
@@ -68,6 +72,10 @@ class Mode:
 class _Modes(threading.local):
     def __init__(self) -> None:
         self.current = Mode()
+        # what this thread last called `backward()` on, as long as somebody holds it
+        self.last_output: ref[Tensor] | None = None
+        # what looks at the cotangents of a backward pass; see `engine.looking_back`
+        self.look_back: LookBack | None = None
 
 
 modes = _Modes()

@@ -169,7 +169,7 @@ class Node:
         types = ", ".join(map(str, self.output_types))
         return printable(f"<Node {self.describe()} -> {types}>")
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise RecordingError(
             "nodes, and the graphs that hold them, are neither pickled nor copied deeply: graph.save(path) and "
             "tg.load(path) write and read a graph, copy.copy(graph) makes another that shares the nodes"
@@ -244,7 +244,7 @@ class Leaf(Node):
 
     def __init__(
         self,
-        value: Any,
+        value: object,
         *,
         requires_grad: bool = False,
         name: str | None = None,
@@ -321,7 +321,7 @@ Edge = Node | Port
 Key = tuple[int, int]  # a value: the id of its node, and the number of the output
 
 
-def is_recorded(entry: Any) -> TypeGuard[Edge]:
+def is_recorded(entry: object) -> TypeGuard[Edge]:
     """Whether an entry of `Node.inputs` is a node, leaf or port, rather than a constant."""
     return isinstance(entry, (Node, Port))  # asked 10^6 times: faster than `Node | Port`
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import FAMILIES, forward_types, type_of
 from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import RuleError
+
+if TYPE_CHECKING:
+    from tinygraph.core.batching import BatchRule, Family
+    from tinygraph.core.numeric import Numeric
 
 KINDS = (
     "elementwise", "comparison", "reduction", "contraction", "convolution", "pooling", "normalization", "shape",
@@ -168,7 +172,7 @@ class LiveRules:
         self.steps = tuple(_step(op, rule, targets, places, count) for rule, targets in reverse)
         self.tangent_steps = tuple(_step(op, rule, targets, places, count) for rule, targets in forward)
 
-    def save(self, values: Sequence[Any], out: Any) -> tuple[Any, ...]:
+    def save(self, values: Sequence[Any], out: Numeric) -> tuple[Any, ...]:
         """What the live rules asked for, in the order of `slots`."""
         saved = [values[i] for i in self.values]
         if self.out:
@@ -271,7 +275,9 @@ class Sample:
     dtype('float64')
     """
 
-    def __init__(self, *operands: Any, expected: Any = None, smooth: bool = True, **settings: Any) -> None:
+    def __init__(
+        self, *operands: object, expected: object = None, smooth: bool = True, **settings: object
+    ) -> None:
         self.operands = tuple(None if x is None else np.asarray(x) for x in operands)
         self.expected = expected
         self.smooth = smooth
@@ -294,7 +300,9 @@ class ErrorSample:
         match: words that its message must contain.
     """
 
-    def __init__(self, *operands: Any, error: type[Exception], match: str = "", **settings: Any) -> None:
+    def __init__(
+        self, *operands: object, error: type[Exception], match: str = "", **settings: object
+    ) -> None:
         self.operands = tuple(None if x is None else np.asarray(x) for x in operands)
         self.error = error
         self.match = match
@@ -317,6 +325,7 @@ class Op:
         tangent_rules: forward-mode rules by operand name; what is missing is derived from `rules`.
         numpy_twin: the NumPy function that takes the operands and settings just as the op does, if there is one.
         type_rule: operand types to output types, without running the forward.
+        batching: what the op does to many examples at once, see `batching.py`.
         put: for an op whose result lies in its first operand's memory: what that becomes when the result is written.
         typed: whether the op gave that rule itself (else it is found by running the forward on stand-ins).
         linear: operands in which the op is linear, others fixed: their reach is structural.
@@ -365,6 +374,7 @@ class Op:
     emission: Emission | None = None
     cost_rule: Callable[..., int] | None = None
     put: Callable[..., Any] | None = None
+    batching: BatchRule | None = None
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
     plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
     tangent_plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
@@ -488,7 +498,7 @@ class Op:
             return function, tuple(names[1:])
         split = len(names) - len(keywords)
 
-        def positional(*arguments: Any) -> Any:
+        def positional(*arguments: object) -> Any:
             return function(*arguments[:split], **dict(zip(keywords, arguments[split:], strict=True)))
 
         positional.__name__ = function.__name__
@@ -536,7 +546,7 @@ class Op:
                 f"{', '.join(allowed)}; it takes ({', '.join(names)})"
             )
 
-        def put(value: Any, x: Any, settings: dict[str, Any], output: int | None) -> Any:
+        def put(value: object, x: object, settings: dict[str, Any], output: int | None) -> Any:
             given = [output if name == "output" else self.setting(settings, name) for name in names[2:]]
             return function(value, x, *given)
 
@@ -600,6 +610,40 @@ class Op:
 
         return attach if function is None else attach(function)
 
+    def batch(self, rule: Family | Callable[..., Any]) -> Any:
+        """Attach what the op does to many examples at once, for `tg.vmap`: `rule(batched, *operands, **settings)`.
+
+        `batched` says of each operand whether it has a batch axis, which is then in front; the results must have it in
+        front. All settings are given. Elementwise ops and reductions need no rule; instead of one of its own an op may
+        take that of a family: `op.batch(along("axis"))`, `op.batch(leading)`, `op.batch(joined)`, `op.batch(matrices)`.
+
+        >>> @op(kind="shape", declare=False)
+        ... def reversed_rows(x):
+        ...     return x[..., ::-1]
+        >>> @reversed_rows.batch
+        ... def reversed_rows_batched(batched, x):
+        ...     return reversed_rows(x)
+        """
+        from tinygraph.core.batching import Family
+
+        if isinstance(rule, Family):
+            self.batching = rule.rule
+            return rule
+        names = list(inspect.signature(rule).parameters)
+        if names[:1] != ["batched"]:
+            raise RuleError(
+                f"rule {rule.__name__!r} of op {self.name!r} must take 'batched' first, which says of each operand "
+                f"whether it has a batch axis; it takes ({', '.join(names)})"
+            )
+
+        def batching(
+            op: Op, batched: Sequence[bool], operands: Sequence[Any], settings: dict[str, Any]
+        ) -> Any:
+            return rule(tuple(batched), *operands, **settings)
+
+        self.batching = batching
+        return rule
+
     def cost(self, function: Callable[..., int]) -> Callable[..., int]:
         """Attach the number of floating-point operations: operand `ArrayType`s and settings to an int.
 
@@ -608,7 +652,7 @@ class Op:
         self.cost_rule = function
         return function
 
-    def numpy(self, *functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def numpy(self, *functions: object) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Attach a form with NumPy's own arguments, for the NumPy functions this op stands for."""
 
         def attach(adapter: Callable[..., Any]) -> Callable[..., Any]:
@@ -632,7 +676,7 @@ def op(
     *,
     kind: str = ...,
     name: str | None = ...,
-    numpy: Any = ...,
+    numpy: object = ...,
     types: str | None = ...,
     linear: str | Sequence[str] = ...,
     nondifferentiable: str | Sequence[str] = ...,
@@ -649,7 +693,7 @@ def op(
     *,
     kind: str = "other",
     name: str | None = None,
-    numpy: Any = None,
+    numpy: object = None,
     types: str | None = None,
     linear: str | Sequence[str] = (),
     nondifferentiable: str | Sequence[str] = (),
@@ -684,35 +728,11 @@ def op(
     """
 
     def make(function: Callable[..., Any]) -> Op:
-        chosen = name or function.__name__
-        if kind not in KINDS:
-            raise RuleError(f"op {chosen!r}: kind {kind!r} is none of {', '.join(KINDS)}")
-        signature = Signature.of(function)
-        known = [operand.name for operand in signature.operands]
-        for option, names in (("linear", _names(linear)), ("nondifferentiable", _names(nondifferentiable))):
-            for one in names:
-                if one not in known:
-                    raise RuleError(
-                        f"op {chosen!r}: {option}={one!r} is no operand; they are {', '.join(known)}"
-                    )
-        for fact in facts or ():
-            if fact not in FACTS:
-                raise RuleError(f"op {chosen!r}: fact {fact!r} is none of {', '.join(FACTS)}")
-        family = types or {"comparison": "elementwise"}.get(kind, kind)
-        if types is not None and types not in FAMILIES:
-            raise RuleError(f"op {chosen!r}: types={types!r} is none of {', '.join(FAMILIES)}")
-        typed = family in FAMILIES
-        code = function.__code__
-        package = function.__module__.partition(".")[0]
-        declared = Op(
-            name=chosen,
-            forward=function,
+        declared = _described(
+            function,
+            name=name or function.__name__,
             kind=kind,
-            signature=signature,
-            package=package,
-            origin=Origin(function.__module__, code.co_filename, code.co_firstlineno),
-            type_rule=FAMILIES[family](function) if typed else forward_types(function),
-            typed=typed,
+            family=types,
             linear=_names(linear),
             nondifferentiable=_names(nondifferentiable),
             facts=dict(facts or {}),
@@ -728,6 +748,52 @@ def op(
         return declared
 
     return make if function is None else make(function)
+
+
+def _described(
+    function: Callable[..., Any],
+    *,
+    name: str,
+    kind: str,
+    family: str | None,
+    linear: tuple[str, ...],
+    nondifferentiable: tuple[str, ...],
+    facts: dict[str, Any],
+    samples: tuple[Sample, ...],
+    error_samples: tuple[ErrorSample, ...],
+) -> Op:
+    """The op that a forward and its options describe, once they are checked; the registry does not know it yet."""
+    if kind not in KINDS:
+        raise RuleError(f"op {name!r}: kind {kind!r} is none of {', '.join(KINDS)}")
+    signature = Signature.of(function)
+    known = [operand.name for operand in signature.operands]
+    for option, names in (("linear", linear), ("nondifferentiable", nondifferentiable)):
+        for one in names:
+            if one not in known:
+                raise RuleError(f"op {name!r}: {option}={one!r} is no operand; they are {', '.join(known)}")
+    for fact in facts:
+        if fact not in FACTS:
+            raise RuleError(f"op {name!r}: fact {fact!r} is none of {', '.join(FACTS)}")
+    if family is not None and family not in FAMILIES:
+        raise RuleError(f"op {name!r}: types={family!r} is none of {', '.join(FAMILIES)}")
+    family = family or {"comparison": "elementwise"}.get(kind, kind)
+    typed = family in FAMILIES
+    code = function.__code__
+    return Op(
+        name=name,
+        forward=function,
+        kind=kind,
+        signature=signature,
+        package=function.__module__.partition(".")[0],
+        origin=Origin(function.__module__, code.co_filename, code.co_firstlineno),
+        type_rule=FAMILIES[family](function) if typed else forward_types(function),
+        typed=typed,
+        linear=linear,
+        nondifferentiable=nondifferentiable,
+        facts=facts,
+        samples=samples,
+        error_samples=error_samples,
+    )
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -752,14 +818,14 @@ class Composite:
         self.__name__ = self.name
         self.__wrapped__ = self.function
 
-    def __call__(self, *operands: Any, **settings: Any) -> Any:
+    def __call__(self, *operands: object, **settings: object) -> Any:
         if not any(isinstance(x, Tensor) for x in operands):
             return self.function(*operands, **settings)
         own = modes.current.capture is not None and is_library(self.origin.file)
         with scope(CompositeName(self.name)), unwatched() if own else nullcontext():
             return self.function(*operands, **settings)
 
-    def numpy(self, *functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def numpy(self, *functions: object) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Attach a form with NumPy's own arguments, for the NumPy functions this composite stands for."""
 
         def attach(adapter: Callable[..., Any]) -> Callable[..., Any]:
@@ -792,7 +858,7 @@ def composite(function: Callable[..., Any], /) -> Composite: ...
 def composite(
     *,
     name: str | None = ...,
-    numpy: Any = ...,
+    numpy: object = ...,
     samples: Sequence[Sample] = ...,
     error_samples: Sequence[ErrorSample] = ...,
 ) -> Callable[[Callable[..., Any]], Composite]: ...
@@ -803,7 +869,7 @@ def composite(
     /,
     *,
     name: str | None = None,
-    numpy: Any = None,
+    numpy: object = None,
     samples: Sequence[Sample] = (),
     error_samples: Sequence[ErrorSample] = (),
 ) -> Composite | Callable[[Callable[..., Any]], Composite]:

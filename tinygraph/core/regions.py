@@ -18,6 +18,7 @@ from tinygraph.core.node import Leaf
 from tinygraph.errors import StaleValueError
 
 if TYPE_CHECKING:
+    from tinygraph.core.state import Generator
     from tinygraph.core.tensor import Tensor
 
 
@@ -87,7 +88,7 @@ class Region:
         if id(tensor) not in self._written:
             self._written[id(tensor)] = _Held(tensor)
 
-    def source(self, generator: Any, numbers: np.random.Generator) -> np.random.Generator:
+    def source(self, generator: Generator, numbers: np.random.Generator) -> np.random.Generator:
         """What a generator, whose own numbers are given, draws from here."""
         found = numbers if self._outer is None else self._outer.source(generator, numbers)
         self._drawn.setdefault(id(generator), (generator, found.bit_generator.state))
@@ -143,7 +144,7 @@ class _Again:
     def note_write(self, tensor: Tensor) -> None:
         """So were writes."""
 
-    def source(self, generator: Any, numbers: np.random.Generator) -> np.random.Generator:
+    def source(self, generator: Generator, numbers: np.random.Generator) -> np.random.Generator:
         """A copy of a generator, where it stood at the first run's first draw."""
         if id(generator) not in self._sources:
             known = self._drawn.get(id(generator))

@@ -27,14 +27,14 @@ def zeros_like(types: ArrayType, order: Literal["C", "F"] = "C") -> np.ndarray[A
     return np.zeros(types.shape, types.dtype, order)
 
 
-def run_on(op: Op, operand: Any, others: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:
+def run_on(op: Op, operand: object, others: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:
     """The results of an op on an operand, one for each output."""
     with np.errstate(all="ignore"):  # what is no view computes with zeros
         results = op.forward(operand, *others, **settings)
     return results if isinstance(results, tuple) else (results,)
 
 
-def lies_in(result: Any, operand: Any) -> bool:
+def lies_in(result: Any, operand: object) -> bool:
     """Whether a result, or one of several, lies in an operand's memory."""
     if result.__class__ is not np.ndarray or operand.__class__ is not np.ndarray:
         return result.__class__ is tuple and any(lies_in(one, operand) for one in result)

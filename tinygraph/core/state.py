@@ -23,7 +23,7 @@ from tinygraph.core.views import laid_out_as, outdate
 from tinygraph.errors import CaptureError, DTypeError, ShapeError
 
 
-def buffer(value: Any, name: str | None = None) -> Tensor:
+def buffer(value: object, name: str | None = None) -> Tensor:
     """A tensor for state that is no parameter: written through this door, never differentiated."""
     require_plain(value)
     array = np.array(value)
@@ -160,7 +160,7 @@ class Generator:
         """Float64 numbers of the normal distribution; captured like `uniform`."""
         return self._draw("random_normal", shape=tuple(shape), mean=mean, std=std)
 
-    def _draw(self, op: str, **settings: Any) -> Any:
+    def _draw(self, op: str, **settings: object) -> Any:
         if modes.current.capture is None:
             return ops[op].forward(self, **settings)
         drawn = ops[op](Tensor(None, self.leaf, self.leaf), **settings)

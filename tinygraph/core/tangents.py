@@ -72,7 +72,7 @@ def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
         for position, _ in step.targets
         if step.rule is not None
     }
-    total: Any = None
+    total: object = None
     remaining = dict(moving)
     for position, tangent in moving.items():
         step = own.get(position)
@@ -94,7 +94,7 @@ def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
     return _shaped(total, node)
 
 
-def _ruled(node: Node, step: LiveRule, tangent: Any, saved: Any, name: str) -> Any:
+def _ruled(node: Node, step: LiveRule, tangent: object, saved: object, name: str) -> Any:
     """What a rule makes of a tangent, which it must not write into."""
     try:
         return step.rule(for_reading(tangent), *fetch(node, step, saved))  # type: ignore[misc]
@@ -142,7 +142,7 @@ def _transposed(
     step: LiveRule,
     targets: tuple[tuple[int, int | None], ...],
     moving: dict[int, Any],
-    saved: Any,
+    saved: object,
     record: bool,
 ) -> Any:
     """The forward map of a rule: its transpose with respect to the cotangent.

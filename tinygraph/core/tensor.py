@@ -9,12 +9,13 @@ from __future__ import annotations
 import operator
 import sys
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from sys import getrefcount
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from tinygraph.core.doors import doors
 from tinygraph.core.indexing import parse_index
@@ -28,11 +29,14 @@ from tinygraph.core.stand_ins import run_on, zeros_like
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Axis, Numeric
+
 
 class _Counted:
     """Counts the references to itself, as `t += 1` finds a tensor that has one name."""
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: ArrayLike) -> Any:
         count = getrefcount(self)
         return (lambda: (self, count))()[1]  # in a closure, as there
 
@@ -149,7 +153,7 @@ class Handle:
         return None if self._leaf is None else read_grad(self._leaf)
 
     @grad.setter
-    def grad(self, value: Any) -> None:
+    def grad(self, value: object) -> None:
         if value is not None and not isinstance(value, Tensor):
             value = tensor(value)
         if value is not None and value._value is None and modes.current.capture is None:
@@ -223,7 +227,7 @@ class Handle:
             return ops.detach(self)  # a state that is read while a program is captured is read in each run
         return _made(Tensor(self._value))
 
-    def backward(self, gradient: Any = None, *, create_graph: bool = False) -> None:
+    def backward(self, gradient: Numeric | None = None, *, create_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
 
         Args:
@@ -238,11 +242,12 @@ class Handle:
 
         backward(self, gradient, create_graph=create_graph)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.requires_grad and self._value is not None:
             raise RecordingError(
-                "this tensor carries a gradient, which an array cannot: keep computing with tensors, or write "
-                "tensor.detach().numpy() if the gradient is not wanted"
+                f"{asker()} makes an array, which carries no gradient, and this tensor does: keep computing with "
+                f"tensors (np.stack([...]) joins those in a list), or write tensor.detach().numpy() if the gradient is "
+                f"not wanted"
             )
         value = self._concrete("np.asarray()")
         array = np.array(value, dtype=dtype, copy=copy)
@@ -251,11 +256,11 @@ class Handle:
             array.flags.writeable = False
         return array
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: object) -> Any:
         return doors.call_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, function: Callable[..., Any], types: object, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         return doors.call_function(function, args, kwargs)
 
@@ -309,7 +314,7 @@ class Handle:
             raise TypeError("a 0-d tensor cannot be iterated")
         return (self[i] for i in range(self.shape[0]))
 
-    def __contains__(self, value: Any) -> bool:
+    def __contains__(self, value: object) -> bool:
         return value in self._concrete("in")
 
     __hash__ = object.__hash__
@@ -339,7 +344,7 @@ class Handle:
     def __copy__(self) -> Tensor:
         return self.__deepcopy__({})
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise RecordingError(
             "tensors are not pickled: save values with np.save(path, tensor.detach().numpy()), a model with "
             "its state_dict() (tg.interop.save_state), a graph with tg.graph_of(tensor).save(path)"
@@ -347,7 +352,7 @@ class Handle:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index: object, value: object) -> None:
         """`x[index] = v`: on a computed tensor a recorded, functional update; on a leaf a write in place."""
         if isinstance(value, Tensor):
             pattern, arrays = parse_index(index)
@@ -401,7 +406,7 @@ class Handle:
                 f"gradient would be lost. Update it under `with tg.no_grad():`, or compute a new tensor from it"
             )
 
-    def _update(self, compute: Any) -> Tensor:
+    def _update(self, compute: Callable[..., Any]) -> Tensor:
         """Stand for an updated value, and what this is a view of."""
         if getattr(self, "_shared", None) is not None and views().is_view(self):
             views().write_view(self, compute)
@@ -428,65 +433,65 @@ class Handle:
         if capture is not None and recorded and modes.current.recording and new.requires_grad:
             capture.attach(self._own_leaf())
 
-    def __iadd__(self, other: Any) -> Tensor:
+    def __iadd__(self, other: ArrayLike) -> Tensor:
         if self._value is None and getrefcount(self) > _ONE_NAME:
             self._check_alone()
         return self._update(lambda: ops.add(self, other))
 
-    def __isub__(self, other: Any) -> Tensor:
+    def __isub__(self, other: ArrayLike) -> Tensor:
         if self._value is None and getrefcount(self) > _ONE_NAME:
             self._check_alone()
         return self._update(lambda: ops.subtract(self, other))
 
-    def __imul__(self, other: Any) -> Tensor:
+    def __imul__(self, other: ArrayLike) -> Tensor:
         if self._value is None and getrefcount(self) > _ONE_NAME:
             self._check_alone()
         return self._update(lambda: ops.multiply(self, other))
 
-    def __itruediv__(self, other: Any) -> Tensor:
+    def __itruediv__(self, other: ArrayLike) -> Tensor:
         if self._value is None and getrefcount(self) > _ONE_NAME:
             self._check_alone()
         return self._update(lambda: ops.divide(self, other))
 
     # -- operators -------------------------------------------------------------------------------------------------
 
-    def __add__(self, other: Any) -> Tensor:
+    def __add__(self, other: ArrayLike) -> Tensor:
         return ops.add(self, other)
 
-    def __radd__(self, other: Any) -> Tensor:
+    def __radd__(self, other: ArrayLike) -> Tensor:
         return ops.add(other, self)
 
-    def __sub__(self, other: Any) -> Tensor:
+    def __sub__(self, other: ArrayLike) -> Tensor:
         return ops.subtract(self, other)
 
-    def __rsub__(self, other: Any) -> Tensor:
+    def __rsub__(self, other: ArrayLike) -> Tensor:
         return ops.subtract(other, self)
 
-    def __mul__(self, other: Any) -> Tensor:
+    def __mul__(self, other: ArrayLike) -> Tensor:
         return ops.multiply(self, other)
 
-    def __rmul__(self, other: Any) -> Tensor:
+    def __rmul__(self, other: ArrayLike) -> Tensor:
         return ops.multiply(other, self)
 
-    def __truediv__(self, other: Any) -> Tensor:
+    def __truediv__(self, other: ArrayLike) -> Tensor:
         return ops.divide(self, other)
 
-    def __rtruediv__(self, other: Any) -> Tensor:
+    def __rtruediv__(self, other: ArrayLike) -> Tensor:
         return ops.divide(other, self)
 
-    def __floordiv__(self, other: Any) -> Tensor:
+    def __floordiv__(self, other: ArrayLike) -> Tensor:
         return ops.floor_divide(self, other)
 
-    def __rfloordiv__(self, other: Any) -> Tensor:
+    def __rfloordiv__(self, other: ArrayLike) -> Tensor:
         return ops.floor_divide(other, self)
 
-    def __mod__(self, other: Any) -> Tensor:
+    def __mod__(self, other: ArrayLike) -> Tensor:
         return ops.remainder(self, other)
 
-    def __rmod__(self, other: Any) -> Tensor:
+    def __rmod__(self, other: ArrayLike) -> Tensor:
         return ops.remainder(other, self)
 
-    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+    def __divmod__(self, other: ArrayLike) -> tuple[Tensor, Tensor]:
         return self // other, self % other
 
     def __round__(self, decimals: int = 0) -> Tensor:
@@ -499,16 +504,16 @@ class Handle:
             )
         return ops.round(self, decimals=decimals)
 
-    def __pow__(self, other: Any) -> Tensor:
+    def __pow__(self, other: ArrayLike) -> Tensor:
         return ops.power(self, other)
 
-    def __rpow__(self, other: Any) -> Tensor:
+    def __rpow__(self, other: ArrayLike) -> Tensor:
         return ops.power(other, self)
 
-    def __matmul__(self, other: Any) -> Tensor:
+    def __matmul__(self, other: ArrayLike) -> Tensor:
         return ops.matmul(self, other)
 
-    def __rmatmul__(self, other: Any) -> Tensor:
+    def __rmatmul__(self, other: ArrayLike) -> Tensor:
         return ops.matmul(other, self)
 
     def __neg__(self) -> Tensor:
@@ -528,64 +533,64 @@ class Handle:
     def __invert__(self) -> Tensor:
         return ops.logical_not(self) if self.dtype == np.bool_ else ops.invert(self)
 
-    def __and__(self, other: Any) -> Tensor:
+    def __and__(self, other: ArrayLike) -> Tensor:
         return ops.bitwise_and(self, other)
 
     __rand__ = __and__
 
-    def __or__(self, other: Any) -> Tensor:
+    def __or__(self, other: ArrayLike) -> Tensor:
         return ops.bitwise_or(self, other)
 
     __ror__ = __or__
 
-    def __xor__(self, other: Any) -> Tensor:
+    def __xor__(self, other: ArrayLike) -> Tensor:
         return ops.bitwise_xor(self, other)
 
     __rxor__ = __xor__
 
-    def __eq__(self, other: Any) -> Any:
+    def __eq__(self, other: object) -> Any:
         return ops.equal(self, other) if other is not None else False
 
-    def __ne__(self, other: Any) -> Any:
+    def __ne__(self, other: object) -> Any:
         return ops.not_equal(self, other) if other is not None else True
 
-    def __lt__(self, other: Any) -> Tensor:
+    def __lt__(self, other: ArrayLike) -> Tensor:
         return ops.less(self, other)
 
-    def __le__(self, other: Any) -> Tensor:
+    def __le__(self, other: ArrayLike) -> Tensor:
         return ops.less_equal(self, other)
 
-    def __gt__(self, other: Any) -> Tensor:
+    def __gt__(self, other: ArrayLike) -> Tensor:
         return ops.greater(self, other)
 
-    def __ge__(self, other: Any) -> Tensor:
+    def __ge__(self, other: ArrayLike) -> Tensor:
         return ops.greater_equal(self, other)
 
-    def __getitem__(self, index: Any) -> Tensor:
+    def __getitem__(self, index: object) -> Tensor:
         pattern, arrays = parse_index(index)
         return ops.index(self, *arrays, pattern=pattern)
 
     # -- NumPy's methods -------------------------------------------------------------------------------------------
 
-    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def sum(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         return ops.sum(self, axis=axis, keepdims=keepdims)
 
-    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def mean(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         return ops.mean(self, axis=axis, keepdims=keepdims)
 
-    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def prod(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         return ops.prod(self, axis=axis, keepdims=keepdims)
 
-    def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def max(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         return ops.max(self, axis=axis, keepdims=keepdims)
 
-    def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def min(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         return ops.min(self, axis=axis, keepdims=keepdims)
 
-    def var(self, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
+    def var(self, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
         return ops.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
 
-    def std(self, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
+    def std(self, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
         return ops.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
@@ -597,13 +602,13 @@ class Handle:
     def cumsum(self, axis: int | None = None) -> Tensor:
         return ops.cumsum(self, axis=axis)
 
-    def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def all(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         return ops.all(self, axis=axis, keepdims=keepdims)
 
-    def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def any(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         return ops.any(self, axis=axis, keepdims=keepdims)
 
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+    def clip(self, min: object = None, max: object = None) -> Tensor:
         return ops.clip(self, min, max)
 
     def reshape(self, *shape: Any) -> Tensor:
@@ -639,20 +644,20 @@ class Handle:
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         return ops.swapaxes(self, axis1=axis1, axis2=axis2)
 
-    def squeeze(self, axis: Any = None) -> Tensor:
+    def squeeze(self, axis: Axis = None) -> Tensor:
         return ops.squeeze(self, axis=axis)
 
     def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
         # through NumPy's form, which takes arrays of counts
         return cast(Tensor, np.repeat(cast(Any, self), repeats, axis=axis))
 
-    def take(self, indices: Any, axis: int | None = None) -> Tensor:
+    def take(self, indices: object, axis: int | None = None) -> Tensor:
         return ops.take(self, indices, axis=axis)
 
-    def dot(self, other: Any) -> Tensor:
+    def dot(self, other: ArrayLike) -> Tensor:
         return cast(Tensor, np.dot(cast(Any, self), other))
 
-    def astype(self, dtype: Any) -> Tensor:
+    def astype(self, dtype: DTypeLike) -> Tensor:
         if self.dtype == dtype and views().lies_in_leaf(self):
             return ops.copy(self)  # a copy as in NumPy, which does not change when the leaf is written
         return ops.cast(self, dtype=dtype)
@@ -674,7 +679,7 @@ class Handle:
     def round(self, decimals: int = 0) -> Tensor:
         return ops.round(self, decimals=decimals)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"text/plain": repr(self)}
 
 
@@ -813,6 +818,13 @@ def leave(tensor: Tensor, what: str) -> None:
     leave(tensor, what)
 
 
+def asker() -> str:
+    """See `leaving.py`."""
+    from tinygraph.core.leaving import asker
+
+    return asker()
+
+
 def views() -> ModuleType:
     """`views.py`, which makes tensors and so comes after them."""
     from tinygraph.core import views
@@ -886,7 +898,9 @@ def _require_differentiable(types: ArrayType) -> None:
         )
 
 
-def tensor(value: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
+def tensor(
+    value: object, *, dtype: DTypeLike | None = None, requires_grad: bool = False, name: str | None = None
+) -> Tensor:
     """Make a tensor from a copy of a value.
 
     Args:

@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.errors import DTypeError, SettingError, ShapeError
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Axis, Numeric
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Shape: TypeAlias = tuple[int, ...]
+# Settings of windows: one number for all spatial dimensions, or one for each; paddings may also be pairs or a word.
+Sizes: TypeAlias = int | Sequence[int]
+Padding: TypeAlias = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
 
 class ArrayType(NamedTuple):
@@ -82,7 +92,7 @@ SCALAR_TYPES: dict[type, ArrayType] = {
 }
 
 
-def type_of(value: Any) -> ArrayType:
+def type_of(value: object) -> ArrayType:
     """The type of an array, NumPy scalar or Python scalar."""
     found = SCALAR_TYPES.get(value.__class__)
     if found is not None:
@@ -92,7 +102,7 @@ def type_of(value: Any) -> ArrayType:
     return ArrayType(value.shape, value.dtype)
 
 
-def as_value(value: Any, dtype: Any = None) -> Any:
+def as_value(value: object, dtype: DTypeLike | None = None) -> Any:
     """A value as tensors hold it: an array, or a NumPy scalar; a Python object (Fraction) is boxed in a 0-d array.
 
     >>> as_value([1, 2], float), as_value(3, "float32")
@@ -105,7 +115,7 @@ def as_value(value: Any, dtype: Any = None) -> Any:
     return array if array.ndim or array.dtype.kind == "O" else array[()]
 
 
-def require_plain(value: Any) -> None:
+def require_plain(value: object) -> None:
     """Refuse arrays of classes that compute otherwise than arrays do; as plain ones they would give other numbers.
 
     Raises:
@@ -189,19 +199,19 @@ Forward = Callable[..., Any]
 TypeRule = Callable[..., Any]
 
 
-def _operand(x: Any, rank: int = 0) -> Any:
+def _operand(x: object, rank: int = 0) -> Any:
     """A one-element stand-in for a type; weak Python scalars and absent operands stand for themselves."""
     return x.stand_in((1,) * rank) if isinstance(x, ArrayType) else x
 
 
-def _result_dtype(result: Any, operands: Sequence[Any]) -> np.dtype[Any]:
+def _result_dtype(result: Numeric, operands: Sequence[Any]) -> np.dtype[Any]:
     """The dtype of a result; NumPy hands a single Python object out bare, as the number that it is."""
     objects = any(isinstance(x, ArrayType) and x.dtype.kind == "O" for x in operands)
     return np.dtype(object) if objects and not hasattr(result, "dtype") else type_of(result).dtype
 
 
 def _of_shape(
-    shape: tuple[int, ...], result: Any, operands: Sequence[Any]
+    shape: tuple[int, ...], result: Numeric, operands: Sequence[Any]
 ) -> ArrayType | tuple[ArrayType, ...]:
     """The types of a forward's results, all of one shape."""
     if isinstance(result, tuple):
@@ -214,7 +224,7 @@ def elementwise_types(forward: Forward) -> TypeRule:
 
     known: dict[Any, Any] = {}  # for single numbers, of which programs have 10^5
 
-    def types(*operands: Any, **settings: Any) -> ArrayType | tuple[ArrayType, ...]:
+    def types(*operands: object, **settings: object) -> ArrayType | tuple[ArrayType, ...]:
         key = None if settings else _single_numbers(operands)
         if key is not None and key in known:
             return known[key]  # type: ignore[no-any-return]
@@ -249,7 +259,7 @@ def reduction_types(forward: Forward) -> TypeRule:
     """What the operands broadcast to loses `axis` (kept as size 1 where `keepdims`)."""
 
     def types(
-        *operands: Any, axis: Any = None, keepdims: bool = False, **settings: Any
+        *operands: object, axis: Axis = None, keepdims: bool = False, **settings: object
     ) -> ArrayType | tuple[ArrayType, ...]:
         broadcast = broadcast_shapes(*(x.shape for x in operands if isinstance(x, ArrayType)))
         shape = reduced_shape(broadcast, axis, keepdims)
@@ -276,7 +286,7 @@ FAMILIES: dict[str, Callable[[Forward], TypeRule]] = {
 def forward_types(forward: Forward) -> TypeRule:
     """For ops without a type rule: run the forward on stand-ins of full shape and read the result's type."""
 
-    def types(*operands: Any, **settings: Any) -> ArrayType | tuple[ArrayType, ...]:
+    def types(*operands: object, **settings: object) -> ArrayType | tuple[ArrayType, ...]:
         values = [x.stand_in() if isinstance(x, ArrayType) else x for x in operands]
         with np.errstate(all="ignore"):
             result = forward(*values, **settings)

@@ -22,7 +22,9 @@ from tinygraph.core.tensor import CapturedArray, Handle, Tensor
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, ShapeError
 
 if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
     from tinygraph.core.op import Op
+
 
 # Kinds of ops whose results lie as it suits their kernels.
 _OF_ANY_LAYOUT = frozenset({"contraction", "convolution", "pooling", "other"})
@@ -101,7 +103,7 @@ def sharing(tensor: Tensor) -> Sharing | None:
     return getattr(tensor, "_shared", None)
 
 
-def read_only(result: Any, why: str) -> Any:
+def read_only(result: Numeric, why: str) -> Any:
     """A result that NumPy protects from being written, so that nobody takes it for memory that it shares."""
     if isinstance(result, Tensor):
         _own(result).locked = why
@@ -138,7 +140,7 @@ def lies_in_leaf(tensor: Tensor) -> bool:
 # -- noticing views ----------------------------------------------------------------------------------------------------
 
 
-def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any, value: Any) -> None:
+def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: object, value: object) -> None:
     """Note which outputs of an op lie in the memory of its first operand, whose value is given."""
     base = operands[0]
     if not isinstance(base, Handle):
@@ -230,7 +232,7 @@ def _note(base: Tensor, view: Tensor) -> None:
     views.append(weakref.ref(view))
 
 
-def _lies_in(result: Any, operand: Any, op: Op) -> bool:
+def _lies_in(result: Numeric, operand: object, op: Op) -> bool:
     """Whether an op's result lies in its operand's memory."""
     # an op without a rule that gives its operand back makes as good as a copy: no op writes its operands
     return lies_in(result, operand) and (result is not operand or op.put is not None)
@@ -260,7 +262,7 @@ def in_rows_for_sure(base: Tensor) -> bool:
     return root.in_rows
 
 
-def _made_in_rows(edge: Any) -> bool:
+def _made_in_rows(edge: object) -> bool:
     """Whether a captured value lies in rows, as all do but what is made of transposed values."""
     stack = [edge]
     seen: set[int] = set()
@@ -291,7 +293,7 @@ def is_view(tensor: Tensor) -> bool:
     return shared is not None and (shared.base is not None or shared.locked is not None)
 
 
-def same_place(tensor: Tensor, value: Any, op: Op, settings: dict[str, Any]) -> bool:
+def same_place(tensor: Tensor, value: Tensor, op: Op, settings: dict[str, Any]) -> bool:
     """Whether a value is the very part of a tensor that it is about to be written to, as in `x[i] += 1`."""
     shared = sharing(value)
     return (
@@ -365,7 +367,7 @@ def _cast(value: Tensor, dtype: np.dtype[Any]) -> Tensor:
     return value.astype(dtype)
 
 
-def laid_out_as(old: Any, new: Any) -> Any:
+def laid_out_as(old: object, new: object) -> Any:
     """A value in the layout of the one that it replaces: a write moves nothing, and layouts decide what is a view."""
     if old.__class__ is not np.ndarray or new.__class__ is not np.ndarray or new.strides == old.strides:
         return new

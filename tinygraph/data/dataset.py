@@ -9,10 +9,8 @@ import numpy as np
 
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import require_plain
+from tinygraph.core.types import Array, require_plain
 from tinygraph.errors import DataError, SettingError
-
-Array = np.ndarray[Any, Any]
 
 
 class Dataset:
@@ -58,7 +56,7 @@ class TensorDataset(Dataset):
     (5, np.int64(3))
     """
 
-    def __init__(self, *arrays: Any) -> None:
+    def __init__(self, *arrays: object) -> None:
         for x in arrays:
             require_plain(x)
         self.arrays: tuple[Array, ...] = tuple(

@@ -9,15 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from tinygraph.core.types import Array
 from tinygraph.data.dataset import TensorDataset
 from tinygraph.errors import DataError, FileFormatError
 from tinygraph.interop.reading import read_archive, read_bytes, refusing, unpacked
-
-Array = np.ndarray[Any, Any]
 
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CIFAR_PIXELS = 3 * 32 * 32

@@ -160,7 +160,7 @@ class Drawing:
         vars(self).pop("graphviz", None)
         return True
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"image/svg+xml": with_prefix(self.svg(), f"d{next(_shown)}-"), "text/plain": repr(self)}
 
     def __repr__(self) -> str:

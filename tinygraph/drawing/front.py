@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,29 +14,30 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.drawing.model.levels import INSIDE, find_level
 from tinygraph.drawing.model.module_tree import draw_tree, is_module, module_classes
 from tinygraph.drawing.model.overlays import OVERLAYS, chosen
-from tinygraph.drawing.styles import DEFAULT, load_style
+from tinygraph.drawing.styles import DEFAULT, Style, load_style
 from tinygraph.errors import DrawingError
 from tinygraph.explaining import Contributions
 from tinygraph.tracing import capture
 
 if TYPE_CHECKING:
     from tinygraph.drawing.drawing import Drawing
+    from tinygraph.drawing.model.sketch import Wishes
 
 SHOWABLE = ("names", "settings", "shapes", "dtypes", "values", "gradients", "source", *OVERLAYS)
 USUALLY = ("names", "settings", "shapes", "dtypes")
 
 
 def draw(
-    target: Any,
+    target: object,
     path: str | Path | None = None,
     *,
     zoom: str | Mapping[Any, str] = "op",
-    element: Any = None,
-    inputs: Any = None,
+    element: object = None,
+    inputs: object = None,
     backward: bool | int = False,
     show: Sequence[str] = USUALLY,
     style: str | Path = DEFAULT,
-    focus: Any = None,
+    focus: object = None,
     between: tuple[Any, Any] | None = None,
     fold: bool = False,
     collapse: Callable[[str], bool] | str | Collection[str] = (),
@@ -50,29 +52,23 @@ def draw(
         path: where to save it; the suffix chooses the format (.svg, .png, .pdf, .html, .dot).
         zoom: "module" (each call of an innermost module is a box), "composite" (composites are boxes), "op" (every op,
             with frames around modules and composites), "channel" (convolutions, or the op in `focus`, from inside: the
-            planes of the inputs, a kernel and a tmp plane per pair of channels, their sum, the output) or "neuron" (one
-            element, with the couples that are multiplied, or with all that it reaches). Or several in one picture, as
-            {what: level}: tensors, nodes or names of groups as for `focus`, and None for the rest, which is at "module"
-            otherwise: {"conv1": "channel", "fc": "neuron", "layer2": "op"}.
+            planes of the inputs, kernels and their sums) or "neuron" (one element, with the couples that are
+            multiplied, or with all that it reaches). Or several in one picture, {what: level}: tensors, nodes or names
+            of groups as for `focus`, and None for the rest ("module"): {"conv1": "channel", "layer2": "op"}.
         element: at "channel" an (output channel, input channel) pair, or an output channel, to be shown alone. At
             "neuron" an index into what is drawn (or into `focus`): how that element comes about. Or (tensor, index) or
-            {tensor: index}, the tensor as itself or by name: what that element of a kernel or input reaches, where it
-            meets the padding, and its impacts on the gradient if the graph's output is a scalar or with `backward`.
-            With several levels, {what: pair or index} for some of what is open.
+            {tensor: index}, the tensor as itself or by name: what that element reaches, and its impacts on the gradient
+            if the output is a scalar or with `backward`. With several levels, {what: pair or index}.
         inputs: what to call a module or captured graph with: an array or tensor, or a tuple of them.
-        backward: also draw the backward pass, each node opposite the one it serves; 2 also draws the backward pass of
-            that, as a third column: the gradients of the sum of all gradients.
+        backward: also draw the backward pass, each node opposite the one it serves; 2 also draws that pass's own.
         show: what to write: any of "names", "settings", "shapes", "dtypes", "values" (with a small image of what is
             larger), "gradients" (of the first output), "source" (the line that made the node), and the overlays, of
-            which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the
-            backward pass: each buffer once, at the last op that keeps it; parameters and data not at all),
-            "gradient_norm", "nan" (how many numbers are not finite; the first op of each pass that makes one is
-            marked, and named in a note), "zeros" (which share of a result is zero; of a group the largest), "coverage"
-            (how many operands lack a derivative to second order, see `Graph.coverage`), "alive" (bytes of intermediate
-            values that must be in memory while an op runs; the op with the most is marked, and named in a note).
+            which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the backward pass,
+            each buffer once), "gradient_norm", "nan" (numbers that are not finite), "zeros" (their share), "coverage"
+            (operands without a derivative to second order), "alive" (bytes in memory while an op runs).
         style: "light", "dark", "okabe-ito" (for colour blindness), or a TOML file.
-        focus: a tensor, node or name (of a tensor or group): the rest stands back, but for what it depends on and what
-            depends on it. At "channel" and "neuron" it is the op to look into.
+        focus: a tensor, node or name (of a tensor or group): what it neither depends on nor feeds stands back. At
+            "channel" and "neuron" it is the op to look into.
         between: (a, b), each as `focus`: what lies on no path from a to b stands back.
         fold: whether groups that repeat one after another are drawn once, with their count.
         collapse: groups to draw as boxes, by name (dotted, or its end) or by a predicate of the dotted name.
@@ -92,11 +88,70 @@ def draw(
     >>> draw(x * x + 2 * x)
     <Drawing of graph: 5 boxes, 6 arrows>
     """
-    from tinygraph.drawing.drawing import Drawing  # what lays out, computes and writes is not needed before
-    from tinygraph.drawing.model.sketch import Sketch, Wishes
+    from tinygraph.drawing.model.sketch import (
+        Wishes,  # what lays out, computes and writes is not needed before
+    )
+
+    given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
+    zoom, zooms = _levels(zoom)
+    _check(zoom, zooms, element, backward, show)
+    wishes = Wishes(zoom, element, given, int(backward), show, focus, between, fold, collapse, zooms=zooms)
+    drawing = _drawn(target, wishes, times, load_style(style), time_limit)
+    if path is not None:
+        drawing.save(path)
+    return drawing
+
+
+def _drawn(
+    target: object, wishes: Wishes, times: Mapping[Node, float] | None, look: Style, time_limit: float
+) -> Drawing:
+    """The drawing of what the user holds; `times` and `wishes` point at it as the user does."""
+    from tinygraph.drawing.drawing import Drawing
+    from tinygraph.drawing.model.sketch import Sketch
     from tinygraph.drawing.page import MOST_ELEMENTS, page
 
-    zoom, zooms = _levels(zoom)
+    zoom = wishes.zoom
+    if is_module(target) and not wishes.inputs:
+        if wishes.zooms or zoom in INSIDE:
+            asked = wishes.zooms or zoom
+            raise DrawingError(f"zoom={asked!r} of a module needs inputs=, what to call it with")
+        return Drawing(draw_tree(target), look, time_limit=time_limit)
+    graph, found = open_bodies(_graph(target, wishes.inputs))
+    wishes = replace(
+        wishes,
+        element=_found(wishes.element, found),
+        focus=_found(wishes.focus, found),
+        between=_found(wishes.between, found),
+        zooms=_found(wishes.zooms, found),
+        flows=target.flows() if isinstance(target, Contributions) else None,
+        times=None if times is None else {id(edge_node(found(node))): time for node, time in times.items()},
+    )
+    sketch = Sketch(graph, wishes, module_classes(target))
+    return Drawing(
+        sketch.picture(),
+        look,
+        coarser=sketch.coarser,
+        time_limit=time_limit,
+        graph=sketch.drawn,
+        page=lambda numbers: page(
+            sketch.graph,
+            inputs=wishes.inputs,
+            classes=sketch.classes,
+            element=wishes.element if zoom in INSIDE else None,
+            style=look,
+            time_limit=time_limit,
+            most_elements=MOST_ELEMENTS if numbers else 0,
+            overlay=next((one.name for one in chosen(wishes.show)), None),
+            timing="time" in wishes.show,
+            times=wishes.times,
+        ),
+    )
+
+
+def _check(
+    zoom: str, zooms: Mapping[Any, str], element: object, backward: object, show: Sequence[str]
+) -> None:
+    """Refuse what cannot be asked for together, before anything is computed."""
     _check_show(show)
     if backward not in (0, 1, 2):
         raise DrawingError(
@@ -108,47 +163,6 @@ def draw(
         raise DrawingError(
             f"element={element!r} belongs to a level below ops; zoom={zoom!r} shows whole tensors"
         )
-    look = load_style(style)
-    given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
-    if is_module(target) and not given:
-        if zooms or zoom in INSIDE:
-            raise DrawingError(f"zoom={zooms or zoom!r} of a module needs inputs=, what to call it with")
-        drawing = Drawing(draw_tree(target), look, time_limit=time_limit)
-    else:
-        flows = target.flows() if isinstance(target, Contributions) else None
-        graph, found = open_bodies(_graph(target, given))
-        focus, between, element = (_found(what, found) for what in (focus, between, element))
-        zooms = _found(zooms, found)
-        measured = (
-            None if times is None else {id(edge_node(found(node))): time for node, time in times.items()}
-        )
-        wishes = Wishes(
-            zoom, element, given, int(backward), show, focus, between, fold, collapse, flows, measured, zooms
-        )
-        sketch = Sketch(graph, wishes, module_classes(target))
-        picture = sketch.picture()
-        drawing = Drawing(
-            picture,
-            look,
-            coarser=sketch.coarser,
-            time_limit=time_limit,
-            graph=sketch.drawn,
-            page=lambda numbers: page(
-                sketch.graph,
-                inputs=given,
-                classes=sketch.classes,
-                element=element if zoom in INSIDE else None,
-                style=look,
-                time_limit=time_limit,
-                most_elements=MOST_ELEMENTS if numbers else 0,
-                overlay=next((one.name for one in chosen(show)), None),
-                timing="time" in show,
-                times=measured,
-            ),
-        )
-    if path is not None:
-        drawing.save(path)
-    return drawing
 
 
 def _levels(zoom: Any) -> tuple[str, dict[Any, str]]:
@@ -167,7 +181,7 @@ def _levels(zoom: Any) -> tuple[str, dict[Any, str]]:
     return rest, zooms
 
 
-def _check_elements(element: Any, zooms: Mapping[Any, str]) -> None:
+def _check_elements(element: object, zooms: Mapping[Any, str]) -> None:
     opened = [what for what, level in zooms.items() if level in INSIDE]
     names = ", ".join(repr(what) for what in opened) or "nothing"
     if not isinstance(element, Mapping):
@@ -188,7 +202,7 @@ def _check_show(show: Sequence[str]) -> None:
         raise DrawingError(f"cannot show {', '.join(map(repr, unknown))}: what can be shown is {names}")
 
 
-def _found(what: Any, find: Callable[[Edge], Edge]) -> Any:
+def _found(what: object, find: Callable[[Edge], Edge]) -> Any:
     """What a user points at, as it is called in a graph whose bodies were opened."""
     if isinstance(what, Tensor):
         edge = None if what._edge is None else find(what._edge)

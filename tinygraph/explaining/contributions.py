@@ -8,21 +8,24 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
 from tinygraph.core.graph import Graph, graph_of, replay
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, RecordingError, SettingError, printable
 from tinygraph.explaining.cotangents import differentiable_positions, gradients_of, pulled
 from tinygraph.explaining.front import distinct_names, find_edge, name_of, output_edge
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 LIMIT = 16
 LONGEST_PATH = 6  # names of a path that are printed
 
-Array = np.ndarray[Any, Any]
 PathStep = tuple[Node, int]  # a node, and the position of the operand that a path enters by
 
 
@@ -70,7 +73,7 @@ class Contributions(Sequence[Contribution]):
         self,
         graph: Graph,
         families: Sequence[tuple[_Family, Any]],
-        gradient: Any,
+        gradient: Array,
         names: Mapping[int, str],
         name: str,
         output_name: str,
@@ -248,7 +251,7 @@ def _value(family: _Family, out: Edge, gradients: Mapping[int, Any], values: Map
     return np.asarray(gradient[edge_index(entry)] if isinstance(entry, Port) else gradient)
 
 
-def _as_output(edge: Edge, gradient: Any) -> Any:
+def _as_output(edge: Edge, gradient: Numeric) -> Any:
     """A gradient on an edge as one of its node's output."""
     if not isinstance(edge, Port):
         return gradient

@@ -6,13 +6,17 @@ Neither needs `backward()` to have run, and neither touches `.grad`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.transforms import vjp
+
+if TYPE_CHECKING:
+    from tinygraph.core.node import Edge
+    from tinygraph.core.numeric import Numeric
 
 
 def gradients_of(graph: Graph, values: Mapping[int, Any]) -> dict[int, Any]:
@@ -50,7 +54,9 @@ def differentiable_positions(node: Node) -> list[int]:
     ]
 
 
-def pulled(node: Node, positions: Sequence[int], gradient: Any, values: Mapping[int, Any]) -> tuple[Any, ...]:
+def pulled(
+    node: Node, positions: Sequence[int], gradient: Numeric, values: Mapping[int, Any]
+) -> tuple[Any, ...]:
     """A gradient of a node's output, pulled back to some of its operands: one part for each.
 
     Args:
@@ -61,11 +67,11 @@ def pulled(node: Node, positions: Sequence[int], gradient: Any, values: Mapping[
 
 
 def pulled_at(
-    node: Node, positions: Sequence[int], gradient: Any, operands: Sequence[Any]
+    node: Node, positions: Sequence[int], gradient: object, operands: Sequence[Any]
 ) -> tuple[Any, ...]:
     """The same, where the values of the node's operands are given."""
 
-    def run(*given: Any) -> Any:
+    def run(*given: object) -> Any:
         filled = list(operands)
         for i, value in zip(positions, given, strict=True):
             filled[i] = value
@@ -85,13 +91,13 @@ def _cotangent(node: Node, gradient: Any) -> Any:
     )
 
 
-def value_on(edge: Any, values: Mapping[int, Any]) -> Any:
+def value_on(edge: Edge, values: Mapping[int, Any]) -> Any:
     """The value on an edge, from those of all nodes."""
     value = values[id(edge_node(edge))]
     return value[edge_index(edge)] if isinstance(edge, Port) else value
 
 
-def _add(found: dict[int, Any], edge: Any, gradient: Any) -> None:
+def _add(found: dict[int, Any], edge: Edge, gradient: Numeric) -> None:
     key = id(edge_node(edge))
     if isinstance(edge, Port):
         parts = found.setdefault(key, [None] * len(edge.node.output_types))

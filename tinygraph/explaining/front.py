@@ -20,7 +20,7 @@ from tinygraph.explaining.uses import Use, at_element, uses_of, uses_through
 
 
 def explain(
-    output: Tensor | Graph, wrt: Tensor | str, element: Any = (), *, inputs: Sequence[Any] = ()
+    output: Tensor | Graph, wrt: Tensor | str, element: object = (), *, inputs: Sequence[Any] = ()
 ) -> Impacts:
     """List every impact of one element of a tensor on a scalar output, through the ops that read the tensor.
 
@@ -99,7 +99,7 @@ def _evaluated(graph: Graph, inputs: Sequence[Any]) -> Tensor:
     return result
 
 
-def output_edge(output: Any) -> Edge:
+def output_edge(output: object) -> Edge:
     if not isinstance(output, Tensor) or output._edge is None:
         raise RecordingError(
             f"explain needs an output that was recorded, not {output!r:.200}: make its operands with "
@@ -117,7 +117,7 @@ def output_edge(output: Any) -> Edge:
     return output._edge
 
 
-def find_edge(wrt: Any, nodes: Sequence[Node]) -> Edge:
+def find_edge(wrt: object, nodes: Sequence[Node]) -> Edge:
     """The edge that carries the tensor called or given as `wrt`."""
     named = [node for node in nodes if node.name]
     if isinstance(wrt, str):
@@ -138,7 +138,7 @@ def find_edge(wrt: Any, nodes: Sequence[Node]) -> Edge:
     raise RecordingError(f"explain: {reason}. Named tensors in the graph: {listed}")
 
 
-def _element(element: Any, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+def _element(element: object, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     """The index of one element, non-negative."""
     items = element if isinstance(element, tuple | list) else (element,)
     try:

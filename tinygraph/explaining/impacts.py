@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from tinygraph.core.node import Leaf, edge_node, is_recorded
+from tinygraph.core.types import Array
 from tinygraph.errors import printable
-from tinygraph.explaining.uses import Array, Use
+from tinygraph.explaining.uses import Use
 
 SHOWN = 64  # rows of a table or terms of a formula, unless asked for more
 
@@ -254,7 +255,7 @@ def _wide(array: Array) -> Array:
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float | complex) else str(value)
 
 

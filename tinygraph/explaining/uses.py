@@ -16,10 +16,8 @@ from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import VIEWING, Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.tangents import push
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import Array, ArrayType, type_of
 from tinygraph.explaining.cotangents import pulled_at
-
-Array = np.ndarray[Any, Any]
 
 
 class Use:
@@ -164,7 +162,7 @@ class Use:
         return local if local is not None and bool(((local == 0) | (local == 1)).all()) else None
 
 
-def at_element(value: Any, element: tuple[int, ...]) -> Any:
+def at_element(value: object, element: tuple[int, ...]) -> Any:
     """A tangent that is 1 at one element of a value and 0 elsewhere."""
     direction = np.zeros_like(value, subok=False)
     direction[element] = 1
@@ -173,7 +171,7 @@ def at_element(value: Any, element: tuple[int, ...]) -> Any:
 
 def uses_through(
     edge: Edge,
-    direction: Any,
+    direction: object,
     nodes: Sequence[Node],
     operands: Callable[[Node], Sequence[Any]],
     ends: Sequence[Any] = (),
@@ -210,7 +208,7 @@ def _nonzero(array: Array | None) -> Array:
     return np.asarray(False) if array is None else np.asarray(array != 0)
 
 
-def _float_ones(value: Any) -> Any:
+def _float_ones(value: Array) -> Any:
     return np.ones(np.shape(value))[()]
 
 

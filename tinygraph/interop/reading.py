@@ -14,18 +14,17 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
+from tinygraph.core.types import Array
 from tinygraph.errors import FileFormatError, StateDictError
 
 MOST_BYTES = 2_000_000_000  # of a text
 # A small file may unpack to this much, a large one to so many times its size: zeros shrink to a thousandth.
 MOST_UNPACKED = 2**27
 MOST_RATIO = 100
-
-Array = np.ndarray[Any, Any]
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def load_state(path: str | Path) -> State:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
 
 
-def _key(key: Any) -> str:
+def _key(key: object) -> str:
     if not isinstance(key, str):
         raise DTypeError(f"a state's keys are strings, but {key!r} is one of them")
     if len(encode_text(key).encode()) > LONGEST_KEY or "\0" in key:
@@ -86,7 +86,7 @@ def _key(key: Any) -> str:
     return key
 
 
-def _array(key: str, value: Any) -> np.ndarray[Any, Any]:
+def _array(key: str, value: object) -> np.ndarray[Any, Any]:
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeError(
             f"{key!r} is a masked array, whose mask would be lost; save its data, filled, and its mask"

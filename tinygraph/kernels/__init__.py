@@ -9,6 +9,7 @@ plain 16-byte vectors (`cpu.py`; the environment variable `TINYGRAPH_TARGET` res
     mathematics          exp, log, tanh, erf ... for vectors
     emission             how what an op emits (`Op.emit`, open to plugins) is applied to operands
     machine_code         compile, bind to arrays, join bound kernels into one call
+    disk_cache, requests what was compiled, kept on disk from one process to the next
     elementwise          family: fused chains of elementwise ops of any strides, with reductions at the end
     scalars              family: programs of many single numbers
     gemm, contractions   family: matrix products of any strides, with epilogues; einsum's labels as matrix products
@@ -47,6 +48,9 @@ interpreter's lock is released while they run.
 from __future__ import annotations
 
 import importlib.util
+import time
+
+IMPORTED = time.time()  # files of the library that are newer are not what is running
 
 
 def available() -> bool:

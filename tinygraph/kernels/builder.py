@@ -57,7 +57,7 @@ class Function:
 
     def __init__(
         self,
-        module: Any,
+        module: ir.Module,
         name: str,
         pointers: Sequence[str],
         counts: Sequence[str] = (),

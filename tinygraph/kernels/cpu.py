@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.errors import SettingError
 
@@ -34,7 +35,7 @@ class Cpu(NamedTuple):
     registers: int
     exact: bool = False
 
-    def lanes(self, dtype: Any) -> int:
+    def lanes(self, dtype: DTypeLike) -> int:
         """How many elements of a dtype one vector holds."""
         return self.vector_bytes // int(np.dtype(dtype).itemsize)
 

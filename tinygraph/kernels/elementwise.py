@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, ShapeError
 from tinygraph.kernels.builder import (
     Function,
@@ -29,7 +30,6 @@ from tinygraph.kernels.emission import emit
 from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
-Array = np.ndarray[Any, Any]
 DTYPES = ("float32", "float64", "bool")
 _UNROLLED = 4  # accumulators, so that additions do not wait for each other
 _FEWEST_TO_SPLIT = 16384  # elements: below, meeting the other threads takes as long as the work

@@ -1,4 +1,8 @@
-"""Machine code: compile functions of the kernel language, keep them alive, bind them to the memory of arrays."""
+"""Machine code: compile functions of the kernel language, keep them alive, bind them to the memory of arrays.
+
+What was compiled is kept in memory, and on disk for the next process (`disk_cache.py`): object code under the hash of
+its source in LLVM's language, and beside it which source a request for a kernel leads to (`requests.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,26 @@ import ctypes
 import ctypes.util
 import functools
 import itertools
+import json
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec
 
+import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
 from tinygraph.core.locks import Lock
+from tinygraph.core.types import Array
 from tinygraph.kernels.cpu import Cpu, this_cpu
+from tinygraph.kernels.disk_cache import digest, shared_cache
 from tinygraph.kernels.emission import Code
 from tinygraph.kernels.recent import Recent
+from tinygraph.kernels.requests import request_key
 
-Array = np.ndarray[Any, Any]
+P = ParamSpec("P")
 # the C library's mathematics that kernels may call, each for float64 and, with an f behind, float32
 LIBRARY_FUNCTIONS = (
     *("pow", "cbrt", "hypot", "sin", "cos", "tan", "asin", "acos", "atan", "atan2"),
@@ -30,9 +39,8 @@ ENTRY = "kernel"  # the name of the function in a module
 _CODE_OVERHEAD = 80_000  # bytes besides the machine code: pages, symbols, the kernel's description; measured
 _numbers = itertools.count()
 _lock = Lock()
-# for functions that make kernels: one kernel for equal arguments; those not used for long are dropped, unless bound
+# by the arguments of functions that make kernels; those not used for long are dropped, unless bound
 kernels = Recent(256 * 2**20)
-kept = kernels.kept
 
 
 class Private(NamedTuple):
@@ -125,6 +133,14 @@ class Bound:
         """Where the machine code starts; it takes the address of a block of arguments."""
         return self.kernel.address
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays it is bound to."""
+        return sum(
+            sum(part.nbytes for part in (one.arrays if isinstance(one, Private) else (one,)))
+            for one in self._arrays
+        )
+
     def block(self, thread: int, threads: int) -> int:
         """The address of the arguments for one of some threads that share the work; 0 where there is none for it."""
         if self.span is None and thread:
@@ -187,12 +203,50 @@ def compile_kernel(
     write(code)
     code.finish()
     code.add_entry(ENTRY)
-    made = MachineCode(str(module), cpu)
+    made = assemble(str(module), cpu)
     return Kernel(name, made.addresses[ENTRY], len(pointers), splits, made)
+
+
+def kept(make: Callable[P, Kernel]) -> Callable[P, Kernel]:
+    """A function that makes a kernel once for equal arguments: as long as it is kept in memory, or on disk."""
+
+    @functools.wraps(make)
+    def remembered(*args: P.args, **kwargs: P.kwargs) -> Kernel:
+        key = (make, args, tuple(sorted(kwargs.items())))
+        found: Kernel | None = kernels.get(key)
+        if found is None:
+            found = _found_or_made(make, args, kwargs)
+            kernels.put(key, found)
+        return found
+
+    return remembered
+
+
+def _found_or_made(make: Callable[..., Kernel], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Kernel:
+    cache = shared_cache()
+    request = request_key(make, args, kwargs) if cache is not None else None
+    if cache is None or request is None:
+        return make(*args, **kwargs)
+    request = digest(_versions(), request.encode())
+    found = cache.get(request)
+    if found is not None:
+        name, pointers, splits, source = json.loads(found)
+        code = _stored(source)
+        if code is not None:
+            return Kernel(name, code.addresses[ENTRY], pointers, splits, code)
+    made = make(*args, **kwargs)
+    cache.put(request, json.dumps([made.name, made.pointers, made.splits, made.code.source]).encode())
+    return made
 
 
 class MachineCode:
     """The machine code of one module, in memory of its own that is given back with this object.
+
+    Args:
+        image: object code.
+        functions: those that it defines.
+        symbols: where the functions are that it calls.
+        source: the hash of what it was compiled from.
 
     Attributes:
         nbytes: what it takes, about.
@@ -201,39 +255,90 @@ class MachineCode:
     """
 
     def __init__(
-        self,
-        text: str,
-        cpu: Cpu | None = None,
-        *,
-        functions: Sequence[str] = (ENTRY,),
-        imports: Mapping[str, int] | None = None,
+        self, image: bytes, functions: Sequence[str], symbols: Mapping[str, int], source: str
     ) -> None:
-        """Compile a module in LLVM's assembly language that defines `functions`, and calls those at other addresses.
-
-        LLVM's optimisation passes over the IR are left out: they rewrite hand-scheduled vector code for the worse.
-        """
+        self.source = source
         with _lock.held:
-            machine, linker = _linker(cpu or this_cpu())
-            parsed = llvm.parse_assembly(text, llvm.create_context())
-            parsed.triple = machine.triple
-            parsed.verify()
-            image = machine.emit_object(parsed)
             library = llvm.JITLibraryBuilder().add_object_img(image)
             for function in functions:
                 library.export_symbol(function)
-            for symbol, address in {**_library_functions(), **(imports or {})}.items():
-                if f"@{symbol}(" in text:
-                    library.import_symbol(symbol, address)
-            self._tracker = library.link(linker, f"code {next(_numbers)}")
+            for symbol, address in symbols.items():
+                library.import_symbol(symbol, address)
+            self._tracker = library.link(_linker(), f"code {next(_numbers)}")
         self.nbytes = len(image) + _CODE_OVERHEAD
         self.addresses: dict[str, int] = {name: self._tracker[name] for name in functions}
         self.bound: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
+def assemble(
+    text: str,
+    cpu: Cpu | None = None,
+    *,
+    functions: Sequence[str] = (ENTRY,),
+    imports: Mapping[str, int] | None = None,
+) -> MachineCode:
+    """The machine code of a module in LLVM's assembly language that defines `functions`, and calls others.
+
+    Args:
+        text: the module.
+        cpu: the CPU; by default this one.
+        functions: names of what it defines.
+        imports: where functions are that it calls, besides those of the C library's mathematics.
+
+    LLVM's optimisation passes over the IR are left out: they rewrite hand-scheduled vector code for the worse.
+    """
+    chosen = cpu or this_cpu()
+    known = {**_library_functions(), **(imports or {})}
+    symbols = {symbol: address for symbol, address in known.items() if f"@{symbol}(" in text}
+    source = digest(_versions(), repr((chosen.cpu, chosen.features)).encode(), text.encode())
+    cache = shared_cache()
+    found = cache.get(source) if cache is not None else None
+    if found is not None:
+        return MachineCode(found.partition(b"\n")[2], functions, symbols, source)
+    with _lock.held:
+        machine = _machine(chosen)
+        parsed = llvm.parse_assembly(text, llvm.create_context())
+        parsed.triple = machine.triple
+        parsed.verify()
+        image = machine.emit_object(parsed)
+    if cache is not None:
+        cache.put(source, json.dumps(sorted(symbols)).encode() + b"\n" + image)
+    return MachineCode(image, functions, symbols, source)
+
+
+def _stored(source: str) -> MachineCode | None:
+    """A kernel's machine code from the disk, if it is there and calls mathematics alone."""
+    cache = shared_cache()
+    found = cache.get(source) if cache is not None else None
+    if found is None:
+        return None
+    called, _, image = found.partition(b"\n")
+    known = _library_functions()
+    try:
+        symbols = {symbol: known[symbol] for symbol in json.loads(called)}
+    except KeyError:
+        return None
+    return MachineCode(image, (ENTRY,), symbols, source)
+
+
 @functools.cache
-def _linker(cpu: Cpu) -> tuple[Any, Any]:
-    """What makes machine code for a CPU, and what places it in memory: one each, since they take a megabyte."""
-    return cpu.machine(), llvm.create_lljit_compiler(cpu.machine())
+def _versions() -> bytes:
+    """What besides its source decides what a kernel becomes: versions, and the platform."""
+    _machine(this_cpu())  # initializes LLVM
+    target = llvm.Target.from_default_triple().triple
+    return f"{llvmlite.__version__} {llvm.llvm_version_info} {target} {sys.byteorder}".encode()
+
+
+@functools.cache
+def _machine(cpu: Cpu) -> Any:
+    """What makes machine code for a CPU; it takes a megabyte."""
+    return cpu.machine()
+
+
+@functools.cache
+def _linker() -> Any:
+    """What places machine code in memory."""
+    return llvm.create_lljit_compiler(this_cpu().machine())
 
 
 @functools.cache

@@ -12,13 +12,16 @@ import functools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 
 from tinygraph.errors import DTypeError
 from tinygraph.kernels.builder import Function, Value, dtype_of, width_of
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 _LN2 = Fraction("0.693147180559945309417232121458176568075500134360255254120680009")
 
@@ -245,7 +248,7 @@ def _erfcx_fit(degree: int) -> tuple[float, ...]:
         lost = float(Fraction(x) ** 2 - Fraction(x * x))  # the last digits of x^2 matter to its exponential
         return math.exp(x * x) * (1 + lost) * math.erfc(x)
 
-    def samples(t: Any) -> Any:
+    def samples(t: Numeric) -> Any:
         return np.array([erfcx(float(x)) for x in _CENTRE * (1 + t) / (1 - t)])
 
     fit = np.polynomial.Chebyshev.interpolate(samples, degree, domain=[-1, last])

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-
+from tinygraph.core.types import Array
 from tinygraph.kernels.builder import Function, Offset, Value
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 
-Array = np.ndarray[Any, Any]
 _BLOCK = 256  # elements a unit of work
 
 

@@ -6,10 +6,11 @@ anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.op import Op
 
@@ -50,6 +51,40 @@ class Program(NamedTuple):
     outputs: tuple[int, ...]
 
 
+def excerpt(
+    program: Program, given: Mapping[int, str], wanted: Sequence[int]
+) -> tuple[Program, list[int]] | None:
+    """The part of a program that makes some of its values from others, and the numbers of those that it reads.
+
+    Args:
+        given: values that are known, with their dtypes.
+        wanted: the outputs of the part.
+
+    Returns:
+        None where an input is read that is not given.
+    """
+    first = len(program.inputs)
+    needed, stack = set[int](), list(wanted)
+    while stack:
+        number = stack.pop()
+        if number in needed:
+            continue
+        needed.add(number)
+        if number not in given:
+            if number < first:
+                return None
+            stack += program.steps[number - first].operands
+    read = [number for number in given if number in needed]
+    places = {number: i for i, number in enumerate(read)}
+    steps: list[Instruction] = []
+    for number in sorted(needed - set(read)):
+        step = program.steps[number - first]
+        places[number] = len(read) + len(steps)
+        steps.append(step._replace(operands=tuple(places[operand] for operand in step.operands)))
+    inputs = tuple(given[number] for number in read)
+    return Program(inputs, tuple(steps), tuple(places[number] for number in wanted)), read
+
+
 class ProgramBuilder:
     """Collects the steps of a program.
 
@@ -65,22 +100,22 @@ class ProgramBuilder:
         self._inputs: list[str] = []
         self._steps: list[Instruction] = []
 
-    def input(self, dtype: Any) -> int:
+    def input(self, dtype: DTypeLike) -> int:
         """One more input; all inputs come before the first step."""
         if self._steps:
             raise ValueError("declare all inputs of a program before its first step")
         self._inputs.append(np.dtype(dtype).name)
         return len(self._inputs) - 1
 
-    def constant(self, value: float, dtype: Any) -> int:
+    def constant(self, value: float, dtype: DTypeLike) -> int:
         """A number."""
         return self.step("constant", dtype=np.dtype(dtype).name, value=float(value))
 
-    def cast(self, value: int, dtype: Any) -> int:
+    def cast(self, value: int, dtype: DTypeLike) -> int:
         """A value in another dtype: a step of the kernel language itself, which every program may need."""
         return self.step("cast", value, dtype=np.dtype(dtype).name)
 
-    def step(self, op: Op | str, *operands: int, **settings: Any) -> int:
+    def step(self, op: Op | str, *operands: int, **settings: object) -> int:
         """Apply an op to values; returns the number of the result."""
         pairs = _sorted(settings)
         self._steps.append(Instruction(op, operands, pairs, repr(pairs)))

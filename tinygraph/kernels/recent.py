@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol
 
 from tinygraph.core.locks import Lock
 from tinygraph.errors import SettingError
-
-P = ParamSpec("P")
 
 
 class Sized(Protocol):
@@ -18,9 +15,6 @@ class Sized(Protocol):
 
     @property
     def nbytes(self) -> int: ...
-
-
-T = TypeVar("T", bound=Sized)
 
 
 class Recent:
@@ -67,7 +61,7 @@ class Recent:
                 self._values.move_to_end(key)
             return value
 
-    def put(self, key: Hashable, value: Any) -> list[Any]:
+    def put(self, key: Hashable, value: object) -> list[Any]:
         """Keep a value; returns those that were dropped for it."""
         dropped = []
         with self._lock.held:
@@ -104,17 +98,3 @@ class Recent:
 
     def __len__(self) -> int:
         return len(self._values)
-
-    def kept(self, make: Callable[P, T]) -> Callable[P, T]:
-        """A function that makes a value once for equal arguments, as long as it is kept."""
-
-        @functools.wraps(make)
-        def remembered(*args: P.args, **kwargs: P.kwargs) -> T:
-            key = (make, args, tuple(sorted(kwargs.items())))
-            found: T | None = self.get(key)
-            if found is None:
-                found = make(*args, **kwargs)
-                self.put(key, found)
-            return found
-
-        return remembered

@@ -14,13 +14,13 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.core.op import Op
+from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, ShapeError
 from tinygraph.kernels.builder import Offset, Value, dtype_of, index, splat
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.emission import Code, emit
 from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 
-Array = np.ndarray[Any, Any]
 _DTYPES = {"f": "float32", "d": "float64", "?": "bool"}  # `dtype.name` is slow
 _COLUMNS = 5  # case, result, and the addresses of up to three operands
 _EMBEDDED = 64  # so many different constants become part of the code; the others are read from memory

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.kernels.machine_code import Bound, MachineCode
+from tinygraph.kernels.lowering import Check
+from tinygraph.kernels.machine_code import Bound, assemble
 
 _CELL = 8  # 64-bit integers from one shared number to the next: a cache line each
 _CELLS = (
@@ -39,6 +40,7 @@ _CELLS = (
 )
 _SPINS = 3000  # before a worker sleeps: about 50 microseconds
 _PATIENCE = 400  # before one who waits at a barrier offers its processor to others
+_FEWEST_BYTES = 100_000  # that kernels read and write: below, waking others takes longer than the work
 
 _TEXT = """
 declare i32 @sched_yield()
@@ -90,8 +92,10 @@ wait:
   ret void
 }}
 
-; one thread's part of each row: an entry, whether a barrier follows, and a block of arguments for each thread
-define void @run(ptr %team, ptr %table, i64 %rows, i64 %threads, i64 %me) {{
+; one thread's part of each row: an entry, whether a barrier follows, and a block of arguments for each thread. A row
+; without an entry is a check: where its flag is set, all threads stop there. Returns how many rows were begun then,
+; or 0
+define i64 @run(ptr %team, ptr %table, i64 %rows, i64 %threads, i64 %me) {{
 entry:
   %width = add i64 %threads, 2
   %column = add i64 %me, 2
@@ -103,12 +107,25 @@ head:
 row:
   %offset = mul i64 %i, %width
   %start = getelementptr i64, ptr %table, i64 %offset
+  %address = load i64, ptr %start, align 8
+  %checks = icmp eq i64 %address, 0
+  br i1 %checks, label %check, label %kernels
+check:
+  %flags = getelementptr i64, ptr %start, i64 2
+  %where = load i64, ptr %flags, align 8
+  %flagged = inttoptr i64 %where to ptr
+  %wrong = load i64, ptr %flagged, align 8
+  %stops = icmp ne i64 %wrong, 0
+  br i1 %stops, label %stopped, label %met
+stopped:
+  %begun = add i64 %i, 1
+  ret i64 %begun
+kernels:
   %place = getelementptr i64, ptr %start, i64 %column
   %block = load i64, ptr %place, align 8
   %mine = icmp ne i64 %block, 0
   br i1 %mine, label %work, label %worked
 work:
-  %address = load i64, ptr %start, align 8
   %kernel = inttoptr i64 %address to ptr
   %arguments = inttoptr i64 %block to ptr
   call void %kernel(ptr %arguments)
@@ -125,7 +142,16 @@ met:
   %following = add i64 %i, 1
   br label %head
 out:
-  ret void
+  ret i64 0
+}}
+
+; the same on one thread: a table and its rows
+define i64 @single(ptr %block) {{
+  %table = load ptr, ptr %block, align 8
+  %second = getelementptr i64, ptr %block, i64 1
+  %rows = load i64, ptr %second, align 8
+  %stopped = call i64 @run(ptr null, ptr %table, i64 %rows, i64 1, i64 0)
+  ret i64 %stopped
 }}
 
 ; the life of a worker
@@ -179,7 +205,7 @@ busy:
   %address = load i64, ptr %tables, align 8
   %rows = load i64, ptr %counts, align 8
   %table = inttoptr i64 %address to ptr
-  call void @run(ptr %team, ptr %table, i64 %rows, i64 %threads, i64 %me)
+  %i7 = call i64 @run(ptr %team, ptr %table, i64 %rows, i64 %threads, i64 %me)
   br label %finished
 finished:
   %i6 = atomicrmw add ptr %done, i64 1 acq_rel
@@ -189,7 +215,7 @@ out:
 }}
 
 ; give a table to the workers, do one part, and wait for the others
-define void @together(ptr %team, ptr %table, i64 %rows, i64 %threads) {{
+define i64 @together(ptr %team, ptr %table, i64 %rows, i64 %threads) {{
   %generation = getelementptr i64, ptr %team, i64 {generation}
   %done = getelementptr i64, ptr %team, i64 {done}
   %tables = getelementptr i64, ptr %team, i64 {table}
@@ -199,7 +225,7 @@ define void @together(ptr %team, ptr %table, i64 %rows, i64 %threads) {{
   store i64 %rows, ptr %counts, align 8
   store atomic i64 0, ptr %done release, align 8
   call void @wake(ptr %team)
-  call void @run(ptr %team, ptr %table, i64 %rows, i64 %threads, i64 0)
+  %stopped = call i64 @run(ptr %team, ptr %table, i64 %rows, i64 %threads, i64 0)
   br label %look
 look:
   %count = load atomic i64, ptr %done acquire, align 8
@@ -210,7 +236,7 @@ wait:
   call void @await(ptr %done, i64 %count)
   br label %look
 out:
-  ret void
+  ret i64 %stopped
 }}
 
 ; a new generation of work
@@ -235,47 +261,67 @@ out:
 
 
 class Table:
-    """Bound kernels as one call: in order, on so many threads.
+    """Bound kernels as one call: in order, on so many threads, with checks in between that may end it.
 
-    A call costs less than a microsecond, and a barrier about 0.2.
+    A call costs less than a microsecond, and a barrier about 0.2. What takes less than meeting other threads, the
+    calling thread does alone: the same parts, so the same numbers.
+
+    Args:
+        kernels: what runs, and checks of what ran before them.
+        threads: on how many threads.
+
+    Attributes:
+        stopped: the number of the check that ended the latest call, if one did.
     """
 
-    def __init__(self, kernels: Sequence[Bound], threads: int) -> None:
+    def __init__(self, kernels: Sequence[Bound | Check], threads: int) -> None:
         self.kernels, self.threads = tuple(kernels), threads
+        self.stopped: int | None = None
+        self._together = threads > 1 and sum(map(_bytes, self.kernels)) > _FEWEST_BYTES
         rows = np.zeros((len(self.kernels), threads + 2), np.int64)
         for i, kernel in enumerate(self.kernels):
-            alone = kernel.span is None and (i + 1 == len(rows) or self.kernels[i + 1].span is None)
+            rows[i, 1] = threads > 1 and self._meets(i)
+            if isinstance(kernel, Check):
+                rows[i, 2] = kernel.flag.ctypes.data
+                continue
             rows[i, 0] = kernel.address
-            rows[i, 1] = threads > 1 and i + 1 < len(rows) and not alone
             rows[i, 2:] = [kernel.block(thread, threads) for thread in range(threads)]
         self._rows = rows
-        function = _functions()["run"]
-        self._parts = [
-            functools.partial(function, *_pointers(0, rows.ctypes.data, len(rows), threads, me))
-            for me in range(threads)
-        ]
+        # the same for one thread: each part is a row
+        parts = [(i, part) for i, row in enumerate(rows.tolist()) for part in row[2:] if part]
+        self._numbers = [i for i, _ in parts]
+        self._alone = np.array([[rows[i, 0], 0, part] for i, part in parts], np.int64)
+        self._block = np.array([self._alone.ctypes.data, len(parts)], np.int64)
+        self._single = functools.partial(_functions()["single"], ctypes.c_void_p(self._block.ctypes.data))
+
+    def _meets(self, i: int) -> bool:
+        """Whether all threads meet after a row: what follows reads what others wrote."""
+        kernel, following = self.kernels[i], self.kernels[i + 1 : i + 2]
+        if not following or isinstance(kernel, Check):
+            return False
+        return isinstance(following[0], Check) or not (kernel.span is None and following[0].span is None)
 
     def __call__(self) -> None:
-        """Run all kernels."""
-        if self.threads == 1:
-            self._parts[0]()
-            return
-        team = team_of(self.threads)
-        if team.lock.acquire(blocking=False):
+        """Run all kernels; raises what a check raises, and then those behind it did not run."""
+        self.stopped = None
+        team = team_of(self.threads) if self._together else None
+        if team is not None and team.lock.acquire(blocking=False):
             try:
-                team.together(self._rows)
+                stopped = team.together(self._rows)
             finally:
                 team.lock.release()
         else:
-            self._alone()
+            stopped = self._single()
+            if stopped:
+                stopped = self._numbers[stopped - 1] + 1
+        if stopped:
+            self.stopped = stopped - 1
+            for kernel in self.kernels[stopped - 1 :]:  # the check, and the others if it finds nothing to say
+                kernel()
 
-    def _alone(self) -> None:
-        """All parts on this thread, kernel by kernel."""
-        for kernel in self.kernels:
-            for thread in range(self.threads):
-                block = kernel.block(thread, self.threads)
-                if block:
-                    _call(kernel.address, block)
+
+def _bytes(kernel: Bound | Check) -> int:
+    return 0 if isinstance(kernel, Check) else kernel.nbytes
 
 
 class Team:
@@ -295,11 +341,12 @@ class Team:
             work = functools.partial(_functions()["work"], *_pointers(address, threads, me))
             threading.Thread(target=work, name=f"tinygraph worker {me}", daemon=True).start()
 
-    def together(self, rows: np.ndarray[Any, Any]) -> None:
-        """Run a table on all threads; returns when it is done."""
-        _functions()["together"](
+    def together(self, rows: np.ndarray[Any, Any]) -> int:
+        """Run a table on all threads; returns when it is done: 0, or how many rows were begun when a check ended it."""
+        stopped: int = _functions()["together"](
             *_pointers(self._cells.ctypes.data, rows.ctypes.data, len(rows), self.threads)
         )
+        return stopped
 
     def stop(self) -> None:
         """Send the workers home."""
@@ -351,11 +398,11 @@ def _functions() -> dict[str, Any]:
         patience=_PATIENCE,
         **{name: _CELL * i for i, name in enumerate(_CELLS)},
     )
-    names = ("run", "work", "together", "wake")
-    code = MachineCode(text, functions=names, imports=symbols)
+    names = ("single", "work", "together", "wake")
+    code = assemble(text, functions=names, imports=symbols)
     found = {}
     for name in names:
-        function: Any = ctypes.CFUNCTYPE(None)(code.addresses[name])
+        function: Any = ctypes.CFUNCTYPE(ctypes.c_int64)(code.addresses[name])
         function.argtypes = None
         function.alive = code
         found[name] = function
@@ -370,8 +417,3 @@ _POSIX = (
 
 def _pointers(*numbers: int) -> tuple[Any, ...]:
     return tuple(map(ctypes.c_void_p, numbers))
-
-
-def _call(address: int, block: int) -> None:
-    function: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
-    function(block)

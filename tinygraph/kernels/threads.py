@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from tinygraph.errors import SettingError
 
@@ -37,7 +36,7 @@ def set_threads(threads: int) -> None:
     1
     """
     global _threads
-    given: Any = threads
+    given: object = threads
     if not isinstance(given, int) or isinstance(given, bool) or given < 1:
         raise SettingError(f"the number of threads is {threads!r}; it must be a whole number of at least 1")
     _threads = threads if _POSIX else 1

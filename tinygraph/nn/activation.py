@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.nn import functional
 from tinygraph.nn.module import Module
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class ReLU(Module):
@@ -16,7 +19,7 @@ class ReLU(Module):
     def __init__(self, inplace: bool = False) -> None:
         self.inplace = inplace
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.relu(input)
 
 
@@ -27,7 +30,7 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
         self.inplace = inplace
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.leaky_relu(input, self.negative_slope)
 
     def extra_repr(self) -> str:
@@ -41,7 +44,7 @@ class ELU(Module):
         self.alpha = alpha
         self.inplace = inplace
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.elu(input, self.alpha)
 
     def extra_repr(self) -> str:
@@ -54,7 +57,7 @@ class GELU(Module):
     def __init__(self, approximate: str = "none") -> None:
         self.approximate = approximate
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.gelu(input, self.approximate)
 
     def extra_repr(self) -> str:
@@ -67,7 +70,7 @@ class SiLU(Module):
     def __init__(self, inplace: bool = False) -> None:
         self.inplace = inplace
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.silu(input)
 
 
@@ -78,7 +81,7 @@ class Softplus(Module):
         self.beta = beta
         self.threshold = threshold
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.softplus(input, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
@@ -88,14 +91,14 @@ class Softplus(Module):
 class Sigmoid(Module):
     """1 / (1 + exp(-input))."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.sigmoid(input)
 
 
 class Tanh(Module):
     """The hyperbolic tangent."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.tanh(input)
 
 
@@ -110,7 +113,7 @@ class Softmax(Module):
     def __init__(self, dim: int | None = None) -> None:
         self.dim = dim
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.softmax(input, self.dim)
 
     def extra_repr(self) -> str:
@@ -123,7 +126,7 @@ class LogSoftmax(Module):
     def __init__(self, dim: int | None = None) -> None:
         self.dim = dim
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.log_softmax(input, self.dim)
 
     def extra_repr(self) -> str:
@@ -145,7 +148,7 @@ class Dropout(Module):
         self.p = p
         self.inplace = inplace
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.dropout(input, self.p, self.training)
 
     def extra_repr(self) -> str:
@@ -164,7 +167,7 @@ class Flatten(Module):
         self.start_dim = start_dim
         self.end_dim = end_dim
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return ops.flatten(input, start_axis=self.start_dim, end_axis=self.end_dim)
 
     def extra_repr(self) -> str:
@@ -183,7 +186,7 @@ class Unflatten(Module):
         self.dim = dim
         self.unflattened_size = tuple(unflattened_size)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         axis = self.dim % input.ndim
         return ops.reshape(
             input, shape=(*input.shape[:axis], *self.unflattened_size, *input.shape[axis + 1 :])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
@@ -17,6 +18,9 @@ from tinygraph.nn.linear import Linear
 from tinygraph.nn.module import Module
 from tinygraph.nn.normalization import LayerNorm
 from tinygraph.nn.parameter import Parameter, zeros_parameter
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class MultiheadAttention(Module):
@@ -53,8 +57,8 @@ class MultiheadAttention(Module):
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
-        device: Any = None,
-        dtype: Any = None,
+        device: object = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         functional.refuse(
             "MultiheadAttention", add_bias_kv=(add_bias_kv, False), add_zero_attn=(add_zero_attn, False)
@@ -88,12 +92,12 @@ class MultiheadAttention(Module):
 
     def forward(
         self,
-        query: Any,
-        key: Any,
-        value: Any,
-        key_padding_mask: Any = None,
+        query: Numeric,
+        key: Numeric,
+        value: Numeric,
+        key_padding_mask: Numeric | None = None,
         need_weights: bool = True,
-        attn_mask: Any = None,
+        attn_mask: Numeric | None = None,
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Any, Any]:
@@ -147,12 +151,12 @@ class MultiheadAttention(Module):
         )
         return [functional.linear(*three) for three in zip(inputs, weights, biases, strict=True)]
 
-    def _heads(self, x: Any) -> Any:
+    def _heads(self, x: Numeric) -> Any:
         """(batch, length, embed_dim) -> (batch, heads, length, head_dim)"""
         split = ops.reshape(x, shape=(*x.shape[:2], self.num_heads, self.head_dim))
         return ops.swapaxes(split, axis1=1, axis2=2)
 
-    def _mask(self, attn_mask: Any, key_padding_mask: Any, batch: int, dtype: Any) -> Any:
+    def _mask(self, attn_mask: object, key_padding_mask: object, batch: int, dtype: Any) -> Any:
         """Both masks as numbers to add, broadcasting to (batch, heads, length, source)."""
         total: Any = None
         if attn_mask is not None:
@@ -197,8 +201,8 @@ class TransformerEncoderLayer(Module):
         batch_first: bool = False,
         norm_first: bool = False,
         bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        device: object = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         if isinstance(activation, str) and activation not in ("relu", "gelu"):
             raise SettingError(f'activation is {activation!r}; it can be "relu", "gelu" or a function')
@@ -215,7 +219,11 @@ class TransformerEncoderLayer(Module):
         self.activation = getattr(functional, activation) if isinstance(activation, str) else activation
 
     def forward(
-        self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False
+        self,
+        src: Numeric,
+        src_mask: Numeric | None = None,
+        src_key_padding_mask: Numeric | None = None,
+        is_causal: bool = False,
     ) -> Any:
         masks = {"attn_mask": src_mask, "key_padding_mask": src_key_padding_mask, "is_causal": is_causal}
         if self.norm_first:
@@ -224,10 +232,10 @@ class TransformerEncoderLayer(Module):
         src = self.norm1(src + self._attend(src, masks))
         return self.norm2(src + self._feed_forward(src))
 
-    def _attend(self, x: Any, masks: dict[str, Any]) -> Any:
+    def _attend(self, x: Numeric, masks: dict[str, Any]) -> Any:
         return self.dropout1(self.self_attn(x, x, x, need_weights=False, **masks)[0])
 
-    def _feed_forward(self, x: Any) -> Any:
+    def _feed_forward(self, x: Numeric) -> Any:
         return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
 
 
@@ -253,7 +261,11 @@ class TransformerEncoder(Module):
         self.norm = norm
 
     def forward(
-        self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool | None = None
+        self,
+        src: Numeric,
+        mask: Numeric | None = None,
+        src_key_padding_mask: Numeric | None = None,
+        is_causal: bool | None = None,
     ) -> Any:
         for layer in self.layers:
             src = layer(src, mask, src_key_padding_mask, bool(is_causal))

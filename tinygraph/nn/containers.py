@@ -91,7 +91,7 @@ class Sequential(_Numbered):
         else:
             self.extend(args)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: object) -> Any:
         for module in self:
             input = module(input)
         return input
@@ -110,7 +110,7 @@ class _Uncalled(Module):
             if isinstance(child, _Uncalled):
                 child._place_children()
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)
         if isinstance(value, Module) and self._scope:
             self._place_children()
@@ -191,7 +191,7 @@ class ParameterList(Module):
         for value in values or ():
             self.append(value)
 
-    def append(self, value: Any) -> ParameterList:
+    def append(self, value: object) -> ParameterList:
         """Add a parameter at the end."""
         self.register_parameter(str(len(self)), value if isinstance(value, Parameter) else Parameter(value))
         return self

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from numpy.typing import DTypeLike
 
 from tinygraph.errors import SettingError, ShapeError
 from tinygraph.nn import functional
 from tinygraph.nn.linear import draw_fan_in
 from tinygraph.nn.module import Module
 from tinygraph.nn.parameter import zeros_parameter
+
+if TYPE_CHECKING:
+    from tinygraph.core.types import Padding, Sizes
 
 
 class _Convolution(Module):
@@ -20,15 +25,15 @@ class _Convolution(Module):
     def _set_up(
         self,
         channels: tuple[int, int],
-        kernel_size: Any,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
+        kernel_size: Sizes,
+        stride: Sizes,
+        padding: Padding,
+        dilation: Sizes,
         groups: int,
         bias: bool,
         padding_mode: str,
-        device: Any,
-        dtype: Any,
+        device: object,
+        dtype: DTypeLike,
     ) -> None:
         self.in_channels, self.out_channels = channels
         if groups < 1 or any(one % groups for one in channels):
@@ -84,7 +89,7 @@ class _Direct(_Convolution):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
+        kernel_size: Sizes,
         stride: Any = 1,
         padding: Any = 0,
         dilation: Any = 1,
@@ -120,7 +125,7 @@ class _Direct(_Convolution):
             channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: object) -> Any:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = functional.pad(input, self._widths(), self.padding_mode), 0
@@ -173,10 +178,10 @@ class _Transposed(_Convolution):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
+        kernel_size: Sizes,
         stride: Any = 1,
         padding: Any = 0,
-        output_padding: Any = 0,
+        output_padding: Sizes = 0,
         groups: int = 1,
         bias: bool = True,
         dilation: Any = 1,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,16 +18,20 @@ from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError, ShapeError
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+    from tinygraph.core.types import Padding, Sizes
+
 # -- linear maps and convolutions --------------------------------------------------------------------------------------
 
 
-def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+def linear(input: Any, weight: Any, bias: Numeric | None = None) -> Any:
     """input @ weight.T + bias;  input (..., in), weight (out, in), bias (out,) -> (..., out)."""
     out = ops.matmul(input, ops.swapaxes(weight, axis1=-2, axis2=-1) if weight.ndim > 1 else weight)
     return out if bias is None else out + bias
 
 
-def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+def embedding(input: Numeric, weight: Numeric, padding_idx: int | None = None) -> Any:
     """Rows of `weight` at the indices `input`; the row `padding_idx` gets no gradient."""
     if padding_idx is not None and padding_idx < 0:
         padding_idx += weight.shape[0]
@@ -89,11 +93,11 @@ def _batched(dimensions: int, input: Any, function: Callable[[Any], Any]) -> Any
 
 def _max_pool(
     dimensions: int,
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    input: Numeric,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
@@ -121,7 +125,7 @@ def _avg_pool(
     )
 
 
-def _adaptive_avg_pool(dimensions: int, input: Any, output_size: Any) -> Any:
+def _adaptive_avg_pool(dimensions: int, input: Numeric, output_size: Sizes) -> Any:
     """Means of windows that divide each spatial dimension into `output_size` parts."""
     return _batched(dimensions, input, lambda x: ops.adaptive_average_pool(x, size=output_size))
 
@@ -140,10 +144,10 @@ def batch_norm(
     input: Any,
     running_mean: Tensor | None,
     running_var: Tensor | None,
-    weight: Any = None,
-    bias: Any = None,
+    weight: Numeric | None = None,
+    bias: Numeric | None = None,
     training: bool = False,
-    momentum: Any = 0.1,
+    momentum: object = 0.1,
     eps: float = 1e-5,
 ) -> Any:
     """Normalise each channel by the batch (training), updating the running statistics, or by those.
@@ -175,23 +179,35 @@ def batch_norm(
 
 
 def layer_norm(
-    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    input: Numeric,
+    normalized_shape: Sizes,
+    weight: Numeric | None = None,
+    bias: Numeric | None = None,
+    eps: float = 1e-5,
 ) -> Any:
     """Normalise over the last axes."""
     return ops.layer_norm(input, weight, bias, normalized_shape=normalized_shape, eps=eps)
 
 
-def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+def rms_norm(
+    input: Numeric, normalized_shape: Sizes, weight: Numeric | None = None, eps: float | None = None
+) -> Any:
     """Divide by the root of the mean square over the last axes."""
     return ops.rms_norm(input, weight, normalized_shape=normalized_shape, eps=eps)
 
 
-def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def group_norm(
+    input: Numeric,
+    num_groups: int,
+    weight: Numeric | None = None,
+    bias: Numeric | None = None,
+    eps: float = 1e-5,
+) -> Any:
     """Normalise over groups of channels."""
     return ops.group_norm(input, weight, bias, groups=num_groups, eps=eps)
 
 
-def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+def dropout(input: Numeric, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """Zero elements with probability p and scale the others by 1 / (1 - p), in training; else nothing."""
     if not 0 <= p <= 1:
         raise SettingError(f"dropout: p is {p}; a probability is from 0 to 1")
@@ -203,52 +219,52 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 # -- activations -------------------------------------------------------------------------------------------------------
 
 
-def relu(input: Any, inplace: bool = False) -> Any:
+def relu(input: Numeric, inplace: bool = False) -> Any:
     """max(input, 0)."""
     return ops.relu(input)
 
 
-def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+def leaky_relu(input: Numeric, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     """input where positive, else negative_slope * input."""
     return ops.leaky_relu(input, negative_slope=negative_slope)
 
 
-def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+def elu(input: Numeric, alpha: float = 1.0, inplace: bool = False) -> Any:
     """input where positive, else alpha * (exp(input) - 1)."""
     return ops.elu(input, alpha=alpha)
 
 
-def gelu(input: Any, approximate: str = "none") -> Any:
+def gelu(input: Numeric, approximate: str = "none") -> Any:
     """input * Phi(input), exactly or with approximate="tanh"."""
     return ops.gelu(input, approximate=approximate)
 
 
-def silu(input: Any, inplace: bool = False) -> Any:
+def silu(input: Numeric, inplace: bool = False) -> Any:
     """input * sigmoid(input)."""
     return ops.silu(input)
 
 
-def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+def softplus(input: Numeric, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """log(1 + exp(beta * input)) / beta, linear above the threshold."""
     return ops.softplus(input, beta=beta, threshold=threshold)
 
 
-def sigmoid(input: Any) -> Any:
+def sigmoid(input: Numeric) -> Any:
     """1 / (1 + exp(-input))."""
     return ops.sigmoid(input)
 
 
-def tanh(input: Any) -> Any:
+def tanh(input: Numeric) -> Any:
     """The hyperbolic tangent."""
     return ops.tanh(input)
 
 
-def softmax(input: Any, dim: int | None = None) -> Any:
+def softmax(input: Numeric, dim: int | None = None) -> Any:
     """exp(input) / sum(exp(input)) along `dim`."""
     return ops.softmax(input, axis=_class_axis(input, dim))
 
 
-def log_softmax(input: Any, dim: int | None = None) -> Any:
+def log_softmax(input: Numeric, dim: int | None = None) -> Any:
     """log(softmax(input)) along `dim`."""
     return ops.log_softmax(input, axis=_class_axis(input, dim))
 
@@ -264,12 +280,12 @@ def _class_axis(input: Any, dim: int | None) -> int:
 
 
 def cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
+    input: Numeric,
+    target: Numeric,
+    weight: Numeric | None = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
-    reduce: Any = None,
+    reduce: object = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
@@ -293,12 +309,12 @@ def cross_entropy(
 
 
 def nll_loss(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
+    input: Numeric,
+    target: Numeric,
+    weight: Numeric | None = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
-    reduce: Any = None,
+    reduce: object = None,
     reduction: str = "mean",
 ) -> Any:
     """The negative of the log-probabilities `input` (batch, classes, ...) at the class indices `target`."""
@@ -309,7 +325,12 @@ def nll_loss(
 
 
 def _weighted_likelihood(
-    log_shares: Any, target: Any, weight: Any, label_smoothing: float, ignore_index: int, reduction: str
+    log_shares: Numeric,
+    target: Numeric,
+    weight: Numeric,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: str,
 ) -> Any:
     axis = 1 if log_shares.ndim > 1 else 0
     classes = log_shares.shape[axis]
@@ -338,7 +359,7 @@ def _weighted_likelihood(
 
 
 def mse_loss(
-    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+    input: object, target: object, size_average: Any = None, reduce: object = None, reduction: str = "mean"
 ) -> Any:
     """The mean of (input - target) ** 2."""
     refuse("mse_loss", size_average=(size_average, None), reduce=(reduce, None))
@@ -346,7 +367,7 @@ def mse_loss(
 
 
 def l1_loss(
-    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+    input: object, target: object, size_average: Any = None, reduce: object = None, reduction: str = "mean"
 ) -> Any:
     """The mean of |input - target|."""
     refuse("l1_loss", size_average=(size_average, None), reduce=(reduce, None))
@@ -354,13 +375,13 @@ def l1_loss(
 
 
 def binary_cross_entropy_with_logits(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
+    input: Numeric,
+    target: Numeric,
+    weight: Numeric | None = None,
+    size_average: bool | None = None,
+    reduce: object = None,
     reduction: str = "mean",
-    pos_weight: Any = None,
+    pos_weight: Numeric | None = None,
 ) -> Any:
     """The mean of -target * log(sigmoid(input)) - (1 - target) * log(sigmoid(-input)).
 
@@ -374,7 +395,7 @@ def binary_cross_entropy_with_logits(
     return reduced(losses, reduction)
 
 
-def reduced(losses: Any, reduction: str) -> Any:
+def reduced(losses: Numeric, reduction: str) -> Any:
     """The mean or sum of losses, or all of them for "none"."""
     if reduction not in ("mean", "sum", "none"):
         raise SettingError(f'reduction is {reduction!r}; it can be "mean", "sum" or "none"')
@@ -412,7 +433,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
 PADDING_MODES: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-def one_hot(tensor: Any, num_classes: int) -> np.ndarray[Any, Any]:
+def one_hot(tensor: object, num_classes: int) -> np.ndarray[Any, Any]:
     """Integers (...) as rows (..., num_classes) of zeros with a one.
 
     Raises:
@@ -428,10 +449,10 @@ def one_hot(tensor: Any, num_classes: int) -> np.ndarray[Any, Any]:
 
 
 def scaled_dot_product_attention(
-    query: Any,
-    key: Any,
-    value: Any,
-    attn_mask: Any = None,
+    query: Numeric,
+    key: Numeric,
+    value: Numeric,
+    attn_mask: Numeric | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
@@ -453,7 +474,9 @@ def scaled_dot_product_attention(
     return dropout(attention_weights(query, key, attn_mask, scale), dropout_p) @ value
 
 
-def attention_weights(query: Any, key: Any, mask: Any = None, scale: float | None = None) -> Any:
+def attention_weights(
+    query: Numeric, key: Numeric, mask: Numeric | None = None, scale: float | None = None
+) -> Any:
     """softmax(query @ key.mT * scale + mask), (..., length, source); zeros for a query that may attend to no key."""
     factor = 1.0 / sqrt(query.shape[-1]) if scale is None else scale
     scores = ops.matmul(query * factor, ops.swapaxes(key, axis1=-2, axis2=-1))
@@ -466,7 +489,7 @@ def attention_weights(query: Any, key: Any, mask: Any = None, scale: float | Non
     return ops.where(hidden, 0, ops.softmax(ops.where(hidden, 0, scores), axis=-1))
 
 
-def _hidden(mask: Any) -> Any:
+def _hidden(mask: Numeric) -> Any:
     """The queries to which a mask leaves no key, (..., length, 1); None if it can be seen that there are none."""
     mask = ops.reshape(mask, shape=(1,)) if mask.ndim == 0 else mask
     seen = mask if mask.dtype == bool else ops.not_equal(mask, -np.inf)

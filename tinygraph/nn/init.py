@@ -6,7 +6,6 @@ Glorot and Bengio (2010) for `xavier_*`, He et al. (2015) for `kaiming_*`.
 from __future__ import annotations
 
 from math import prod, sqrt
-from typing import Any
 
 import numpy as np
 
@@ -156,6 +155,6 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     return calculate_gain(nonlinearity, a) / sqrt(fan) if fan else 0.0
 
 
-def _fill(tensor: Tensor, values: Any) -> Tensor:
+def _fill(tensor: Tensor, values: object) -> Tensor:
     write(tensor, values)
     return tensor

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.state import default_generator, write
 from tinygraph.core.tensor import Tensor
@@ -14,6 +15,9 @@ from tinygraph.nn import functional, init
 from tinygraph.nn.module import Module
 from tinygraph.nn.parameter import Parameter, zeros_parameter
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 
 class Identity(Module):
     """Returns its input; arguments are ignored."""
@@ -21,7 +25,7 @@ class Identity(Module):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return input
 
 
@@ -37,7 +41,12 @@ class Linear(Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: object = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         self.in_features = in_features
         self.out_features = out_features
@@ -49,7 +58,7 @@ class Linear(Module):
         """Draw new initial values."""
         draw_fan_in(self.weight, self.bias)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         if input.ndim == 0 or input.shape[-1] != self.in_features:
             raise ShapeError(
                 f"Linear({self.in_features}, {self.out_features}){_named(self.weight)} takes (..., "
@@ -85,10 +94,10 @@ class Embedding(Module):
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
-        _weight: Any = None,
+        _weight: Numeric | None = None,
         _freeze: bool = False,
-        device: Any = None,
-        dtype: Any = None,
+        device: object = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         functional.refuse("Embedding", max_norm=(max_norm, None), sparse=(sparse, False))
         functional.refuse("Embedding", scale_grad_by_freq=(scale_grad_by_freq, False))
@@ -113,7 +122,7 @@ class Embedding(Module):
             values[self.padding_idx] = 0.0
         write(self.weight, values)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.embedding(input, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
@@ -122,7 +131,7 @@ class Embedding(Module):
 
     @classmethod
     def from_pretrained(
-        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None
+        cls, embeddings: Numeric, freeze: bool = True, padding_idx: int | None = None
     ) -> Embedding:
         """An embedding with a given table, which is copied."""
         rows, width = embeddings.shape

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.tensor import Tensor
 from tinygraph.nn import functional
 from tinygraph.nn.module import Module
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 
 class _Loss(Module):
     """A loss; `size_average` and `reduce`, long deprecated, are refused."""
 
-    def _set_up(self, size_average: Any, reduce: Any, reduction: str, **buffers: Any) -> None:
+    def _set_up(self, size_average: Any, reduce: object, reduction: str, **buffers: object) -> None:
         functional.refuse(type(self).__name__, size_average=(size_average, None), reduce=(reduce, None))
         self.reduction = reduction
         for name, value in buffers.items():
@@ -47,10 +50,10 @@ class CrossEntropyLoss(_WeightedLoss):
 
     def __init__(
         self,
-        weight: Any = None,
-        size_average: Any = None,
+        weight: Numeric | None = None,
+        size_average: bool | None = None,
         ignore_index: int = -100,
-        reduce: Any = None,
+        reduce: object = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
@@ -58,7 +61,7 @@ class CrossEntropyLoss(_WeightedLoss):
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Numeric, target: Numeric) -> Any:
         return functional.cross_entropy(
             input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction,
             label_smoothing=self.label_smoothing,
@@ -70,16 +73,16 @@ class NLLLoss(_WeightedLoss):
 
     def __init__(
         self,
-        weight: Any = None,
-        size_average: Any = None,
+        weight: Numeric | None = None,
+        size_average: bool | None = None,
         ignore_index: int = -100,
-        reduce: Any = None,
+        reduce: object = None,
         reduction: str = "mean",
     ) -> None:
         self._set_up(size_average, reduce, reduction, weight=weight)
         self.ignore_index = ignore_index
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Numeric, target: Numeric) -> Any:
         return functional.nll_loss(
             input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction
         )
@@ -93,20 +96,20 @@ class MSELoss(_Loss):
     2.0
     """
 
-    def __init__(self, size_average: Any = None, reduce: Any = None, reduction: str = "mean") -> None:
+    def __init__(self, size_average: Any = None, reduce: object = None, reduction: str = "mean") -> None:
         self._set_up(size_average, reduce, reduction)
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Numeric, target: Numeric) -> Any:
         return functional.mse_loss(input, target, reduction=self.reduction)
 
 
 class L1Loss(_Loss):
     """The mean of |input - target|."""
 
-    def __init__(self, size_average: Any = None, reduce: Any = None, reduction: str = "mean") -> None:
+    def __init__(self, size_average: Any = None, reduce: object = None, reduction: str = "mean") -> None:
         self._set_up(size_average, reduce, reduction)
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Numeric, target: Numeric) -> Any:
         return functional.l1_loss(input, target, reduction=self.reduction)
 
 
@@ -121,15 +124,15 @@ class BCEWithLogitsLoss(_WeightedLoss):
 
     def __init__(
         self,
-        weight: Any = None,
-        size_average: Any = None,
-        reduce: Any = None,
+        weight: Numeric | None = None,
+        size_average: bool | None = None,
+        reduce: object = None,
         reduction: str = "mean",
-        pos_weight: Any = None,
+        pos_weight: Numeric | None = None,
     ) -> None:
         self._set_up(size_average, reduce, reduction, weight=weight, pos_weight=pos_weight)
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Numeric, target: Numeric) -> Any:
         return functional.binary_cross_entropy_with_logits(
             input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
         )

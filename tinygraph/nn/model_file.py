@@ -120,7 +120,7 @@ class Wired(Module):
             if isinstance(step.apply, Module):
                 self.add_module(step.name, step.apply)
 
-    def __call__(self, *given: Any) -> Any:
+    def __call__(self, *given: object) -> Any:
         if len(given) != len(self._inputs):
             names = ", ".join(self._inputs)
             raise ShapeError(f"the model takes {len(self._inputs)} input(s) ({names}) but got {len(given)}")
@@ -240,7 +240,7 @@ class _ModelFileReading:
             self.fail(("inputs",), "a model has at least one input")
         return tuple(given), [self.type(("inputs", name), text) for name, text in given.items()]
 
-    def type(self, place: Place, text: Any) -> ArrayType:
+    def type(self, place: Place, text: object) -> ArrayType:
         dtype, _, shape = text.partition("[") if isinstance(text, str) else ("", "", "")
         sizes = [size.strip() for size in shape.removesuffix("]").split(",")] if shape != "]" else []
         if (
@@ -261,7 +261,7 @@ class _ModelFileReading:
                 place, f"a value of type {types} has more than {MOST_ELEMENTS} elements: state a smaller one"
             )
 
-    def names(self, place: Place, given: Any) -> tuple[str, ...]:
+    def names(self, place: Place, given: object) -> tuple[str, ...]:
         names = [given] if isinstance(given, str) else given
         if (
             not isinstance(names, list)
@@ -304,7 +304,7 @@ class _ModelFileReading:
             known.add(name)
         return steps
 
-    def check_name(self, place: Place, name: Any, known: set[str]) -> None:
+    def check_name(self, place: Place, name: object, known: set[str]) -> None:
         if not isinstance(name, str) or not name or "." in name:
             self.fail(place, f"a name is a text without dots, not {name!r:.60}")
         if hasattr(Wired, name) or name.startswith("_"):
@@ -346,7 +346,7 @@ class _ModelFileReading:
             self.fail((*place, key), f"must be a name, not {name!r:.60}")
         return self.layer(place, name, given) if key == "layer" else self.op(place, name, given)
 
-    def argument(self, place: Place, value: Any) -> Any:
+    def argument(self, place: Place, value: object) -> Any:
         if isinstance(value, list):
             return tuple(self.argument((*place, i), one) for i, one in enumerate(value))
         if value is not None and not isinstance(value, PLAIN):
@@ -400,7 +400,7 @@ class _ModelFileReading:
         """Run the model on types, to refuse layers that do not fit each other by their lines."""
         reached: list[int] = []
 
-        def traced(*given: Any) -> Any:
+        def traced(*given: object) -> Any:
             values: dict[str, Any] = dict(zip(inputs, given, strict=True))
             for i, step in enumerate(steps):
                 reached.append(i)
@@ -449,7 +449,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _nested_too_deeply(content: Any) -> bool:
+def _nested_too_deeply(content: object) -> bool:
     level = [content]
     for _ in range(MOST_NESTED):
         level = [

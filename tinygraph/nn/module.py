@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.compiler.compiled import Compiled
 from tinygraph.core.modes import Place, mode, modes, scope
@@ -120,7 +121,7 @@ class Module:
 
     # -- registering -----------------------------------------------------------------------------------------------
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         held = self.__dict__.get(name)
         if isinstance(value, Parameter):
             if value.name is None:
@@ -159,7 +160,7 @@ class Module:
             )
         setattr(self, name, param)
 
-    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+    def register_buffer(self, name: str, tensor: object, persistent: bool = True) -> None:
         """Add state that is no parameter, from a copy of an array or tensor.
 
         Args:
@@ -309,7 +310,7 @@ class Module:
         for parameter in self.parameters():
             zero_gradient(parameter, set_to_none)
 
-    def to(self: Self, *args: Any, dtype: Any = None, device: Any = None) -> Self:
+    def to(self: Self, *args: Any, dtype: DTypeLike | None = None, device: object = None) -> Self:
         """Convert floating parameters and buffers, with their gradients, to a dtype, in place.
 
         Args:
@@ -406,7 +407,7 @@ class Module:
         return printable(f"{type(self).__name__}(\n  " + "\n  ".join(lines + children) + "\n)")
 
 
-def _uncompiled(value: Any) -> Any:
+def _uncompiled(value: object) -> Any:
     """A module that was compiled is a child like any other: its parameters, train() and eval() are the model's."""
     return value.function if type(value) is Compiled else value
 
@@ -426,13 +427,13 @@ def _wrapped(value: Any, name: str) -> Any:
     return value
 
 
-def _is_dtype(given: Any) -> bool:
+def _is_dtype(given: object) -> bool:
     if isinstance(given, str):
         return hasattr(np, given)
     return isinstance(given, np.dtype | type)
 
 
-def _as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
+def _as_array(name: str, value: object) -> np.ndarray[Any, Any]:
     if isinstance(value, Tensor):
         value = value.detach()
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
@@ -12,6 +13,10 @@ from tinygraph.errors import ShapeError
 from tinygraph.nn import functional, init
 from tinygraph.nn.module import Module
 from tinygraph.nn.parameter import Parameter, parameter_dtype, reserve
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+    from tinygraph.core.types import Sizes
 
 
 class _BatchNorm(Module):
@@ -33,8 +38,8 @@ class _BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        device: object = None,
+        dtype: DTypeLike | None = None,
         *,
         bias: bool = True,
     ) -> None:
@@ -82,14 +87,14 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         if input.ndim not in self.ranks or input.shape[1] != self.num_features:
             expected = " or ".join(f"{rank}-D" for rank in self.ranks)
             raise ShapeError(
                 f"{type(self).__name__}({self.num_features}) takes {expected} input (batch, {self.num_features}, "
                 f"...), not {input.shape}"
             )
-        momentum: Any = self.momentum
+        momentum: object = self.momentum
         if self.training and self.num_batches_tracked is not None:
             count = read(self.num_batches_tracked) + 1
             write(self.num_batches_tracked, count)
@@ -138,12 +143,12 @@ class LayerNorm(Module):
 
     def __init__(
         self,
-        normalized_shape: Any,
+        normalized_shape: Sizes,
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        device: object = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         self.normalized_shape = _shape(normalized_shape)
         self.eps = eps
@@ -157,7 +162,7 @@ class LayerNorm(Module):
         """Set weight and bias to their initial values."""
         _reset(self)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -176,11 +181,11 @@ class RMSNorm(Module):
 
     def __init__(
         self,
-        normalized_shape: Any,
+        normalized_shape: Sizes,
         eps: float | None = None,
         elementwise_affine: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        device: object = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         self.normalized_shape = _shape(normalized_shape)
         self.eps = eps
@@ -193,7 +198,7 @@ class RMSNorm(Module):
         """Set the weight to its initial value."""
         _reset(self)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
@@ -218,8 +223,8 @@ class GroupNorm(Module):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        device: object = None,
+        dtype: DTypeLike | None = None,
         *,
         bias: bool = True,
     ) -> None:
@@ -238,7 +243,7 @@ class GroupNorm(Module):
         """Set weight and bias to their initial values."""
         _reset(self)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

@@ -10,6 +10,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.node import Leaf
 from tinygraph.core.tensor import Tensor
@@ -33,7 +34,7 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+    def __init__(self, data: object, requires_grad: bool = True) -> None:
         # 0-d values stay arrays, so that an update is written in place whatever the rank
         array = np.array(data._concrete("Parameter()") if isinstance(data, Tensor) else data)
         if array.dtype.kind not in "biufcO":
@@ -66,7 +67,7 @@ def limited_numbers(most: int) -> Iterator[None]:
         _left.reset(token)
 
 
-def reserve(shape: Any) -> None:
+def reserve(shape: object) -> None:
     """What a layer does before it makes an array of this shape.
 
     Raises:
@@ -84,7 +85,7 @@ def reserve(shape: Any) -> None:
     _left.set(left - max(wanted, 0))
 
 
-def parameter_dtype(dtype: Any = None, device: Any = None) -> np.dtype[Any]:
+def parameter_dtype(dtype: DTypeLike | None = None, device: object = None) -> np.dtype[Any]:
     """The dtype that a layer's `dtype=` asks for; float32 by default.
 
     Raises:
@@ -103,7 +104,7 @@ def parameter_dtype(dtype: Any = None, device: Any = None) -> np.dtype[Any]:
     return found
 
 
-def require_cpu(device: Any) -> None:
+def require_cpu(device: object) -> None:
     """Refuse every device but the CPU.
 
     Raises:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tinygraph.nn import functional
 from tinygraph.nn.module import Module
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+    from tinygraph.core.types import Padding, Sizes
 
 
 class _MaxPool(Module):
@@ -15,10 +19,10 @@ class _MaxPool(Module):
 
     def __init__(
         self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        dilation: Sizes = 1,
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
@@ -37,7 +41,7 @@ class _MaxPool(Module):
         self.dilation = dilation
         self.ceil_mode = ceil_mode
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional._max_pool(
             self.dimensions, input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
         )
@@ -74,9 +78,9 @@ class _AvgPool(Module):
 
     def __init__(
         self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
@@ -97,7 +101,7 @@ class _AvgPool(Module):
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional._avg_pool(
             self.dimensions,
             input,
@@ -135,10 +139,10 @@ class _AdaptiveAvgPool(Module):
 
     dimensions: ClassVar[int]
 
-    def __init__(self, output_size: Any) -> None:
+    def __init__(self, output_size: Sizes) -> None:
         self.output_size = output_size
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Numeric) -> Any:
         return functional._adaptive_avg_pool(self.dimensions, input, self.output_size)
 
     def extra_repr(self) -> str:

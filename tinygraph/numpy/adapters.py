@@ -13,25 +13,31 @@ import numpy as np
 
 from tinygraph.core.registry import numpy_name, registry
 from tinygraph.errors import NumpyFunctionError
+from tinygraph.numpy.form import form_of
 
 if TYPE_CHECKING:
     from tinygraph.core.op import Op
 
 
-def adapter_of(function: Any) -> Callable[..., Any]:
+def adapter_of(function: object) -> Callable[..., Any]:
     """What answers a NumPy function on tensors, taking NumPy's own arguments; made when it is first asked for.
 
     Raises:
-        NumpyFunctionError: no op stands for it.
+        NumpyFunctionError: no op and no form stands for it.
     """
-    op, adapter = registry.standing_for(function)
+    found = registry.stands(function)
+    if found is None:
+        form = form_of(function)
+        if form is not None:
+            return form
+    op, adapter = found or registry.standing_for(function)
     if adapter is None:
         adapter = default_adapter(op, function)  # type: ignore[arg-type]  # composites have one always
         registry.stand_for(function, op, adapter)
     return adapter
 
 
-def default_adapter(op: Op, function: Any) -> Callable[..., Any]:
+def default_adapter(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     """An adapter for a NumPy function whose first parameters are the op's operands and whose others bear the names
     of its settings."""
     if isinstance(function, np.ufunc):
@@ -39,7 +45,7 @@ def default_adapter(op: Op, function: Any) -> Callable[..., Any]:
     signature = inspect.signature(function)
     count = len(op.signature.operands)
 
-    def adapter(*args: Any, **kwargs: Any) -> Any:
+    def adapter(*args: object, **kwargs: object) -> Any:
         bound = signature.bind(*args, **kwargs).arguments
         operands, settings = [], {}
         for position, (name, parameter) in enumerate(signature.parameters.items()):

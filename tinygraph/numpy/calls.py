@@ -25,7 +25,7 @@ _ACCUMULATIONS = {np.add: np.cumsum, np.multiply: np.cumprod}
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer `Tensor.__array_ufunc__`."""
-    name = f"np.{ufunc.__name__}"
+    name = numpy_name(ufunc)
     if kwargs.get("out") is not None:
         raise NumpyFunctionError(
             f"{name}(..., out=...) would write into an array that the graph has read; use the returned tensor instead"
@@ -52,7 +52,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
     )
 
 
-def _settings(answer: Any) -> frozenset[str]:
+def _settings(answer: Callable[..., Any]) -> frozenset[str]:
     """The options of a ufunc that what answers it has as settings, such as the axis of np.vecdot."""
     parameters = inspect.signature(getattr(answer, "forward", answer)).parameters.values()
     return frozenset(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,16 @@ from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError
 from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, next_step, slot
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
+
+def check_betas(optimizer: str, betas: object) -> None:
+    """Raise SettingError unless these are two numbers in [0, 1)."""
+    pair = isinstance(betas, tuple | list | np.ndarray) and len(betas) == 2
+    if not pair or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):  # type: ignore[attr-defined]
+        raise SettingError(f"{optimizer}: betas={betas!r} must be two numbers in [0, 1)")
 
 
 class Adam(Optimizer):
@@ -62,12 +72,9 @@ class Adam(Optimizer):
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
-        betas = settings["betas"]
-        pair = isinstance(betas, tuple | list | np.ndarray) and len(betas) == 2
-        if not pair or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
-            raise SettingError(f"{type(self).__name__}: betas={betas!r} must be two numbers in [0, 1)")
+        check_betas(type(self).__name__, settings["betas"])
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, dtype = read(parameter), parameter.dtype
         rate, betas, step = group.now("lr"), group.now("betas"), next_step(slots, parameter)
         if group["weight_decay"]:

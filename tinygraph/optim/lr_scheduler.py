@@ -8,7 +8,9 @@ prescribe the rate itself (LambdaLR, CosineAnnealingWarmRestarts, OneCycleLR) ar
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from math import cos, floor, log, pi
 from typing import Any
 
@@ -47,6 +49,11 @@ class LRScheduler:
     def rate(self, base: float, step: int, group: int) -> float:
         """The rate at a step, of a group that started with `base`, whatever it is now."""
         raise NotImplementedError
+
+    def begin(self) -> None:
+        """Start at step 0, from the rates there are."""
+        self.last_epoch = -1
+        self.step()
 
     def step(self) -> None:
         """Go to the next step and set its rates."""
@@ -93,6 +100,27 @@ class LRScheduler:
             group["lr"] = rate
 
 
+def _of_each_group(name: str, given: Any, optimizer: Optimizer) -> list[Any]:
+    """One value for each parameter group: those given, or the same for all.
+
+    Raises:
+        SettingError: another number of values than of groups.
+    """
+    count = len(optimizer.param_groups)
+    values = list(given) if isinstance(given, list | tuple) else [given] * count
+    if len(values) != count:
+        raise SettingError(f"{name}: {len(values)} values are given for {count} parameter groups")
+    return values
+
+
+def _write_momentum(group: Any, momentum: float) -> None:
+    """Set what a group keeps of its last steps: `momentum`, or the first of its `betas`."""
+    if "betas" in group:
+        group["betas"] = (momentum, group["betas"][1])
+    elif "momentum" in group:
+        group["momentum"] = momentum
+
+
 class LambdaLR(LRScheduler):
     """base * lr_lambda(step), with one function, or one for each group.
 
@@ -105,17 +133,40 @@ class LambdaLR(LRScheduler):
     [0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
-        count = len(optimizer.param_groups)
-        self.lr_lambdas: list[Callable[[int], float]] = (
-            list(lr_lambda) if isinstance(lr_lambda, list | tuple) else [lr_lambda] * count
-        )
-        if len(self.lr_lambdas) != count:
-            raise SettingError(f"LambdaLR got {len(self.lr_lambdas)} functions for {count} parameter groups")
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        self.lr_lambdas: list[Callable[[int], float]] = _of_each_group("LambdaLR", lr_lambda, optimizer)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, step: int, group: int) -> float:
         return base * self.lr_lambdas[group](step)
+
+
+class MultiplicativeLR(LRScheduler):
+    """The rate times lr_lambda(step) at each step after the first, with one function, or one for each group.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.optim import SGD
+    >>> optimizer = SGD([tg.tensor(1.0, requires_grad=True)], lr=0.5)
+    >>> schedule = MultiplicativeLR(optimizer, lambda step: 0.5)
+    >>> schedule.step()
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.125]
+    """
+
+    def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
+        self.lr_lambdas: list[Callable[[int], float]] = _of_each_group(
+            "MultiplicativeLR", lr_lambda, optimizer
+        )
+        super().__init__(optimizer, last_epoch)
+
+    def next_rate(self, present: float, base: float, step: int, group: int) -> float:
+        return present * self.lr_lambdas[group](step) if step else present
 
 
 class StepLR(LRScheduler):
@@ -318,8 +369,7 @@ class OneCycleLR(LRScheduler):
             ]
         else:
             self.phases = [(up, rates[0], rates[1]), (float(total_steps - 1), rates[1], rates[2])]
-        count = len(optimizer.param_groups)
-        self.max_lrs = list(max_lr) if isinstance(max_lr, list | tuple) else [max_lr] * count
+        self.max_lrs = _of_each_group("OneCycleLR", max_lr, optimizer)
         super().__init__(optimizer, last_epoch)
 
     def step(self) -> None:
@@ -331,10 +381,7 @@ class OneCycleLR(LRScheduler):
         number, done = self._phase(self.last_epoch)
         momentum = self._between(*towards[number], done)
         for group in self.optimizer.param_groups:
-            if "betas" in group:
-                group["betas"] = (momentum, group["betas"][1])
-            elif "momentum" in group:
-                group["momentum"] = momentum
+            _write_momentum(group, momentum)
 
     def rate(self, base: float, step: int, group: int) -> float:
         number, done = self._phase(step)
@@ -356,6 +403,268 @@ class OneCycleLR(LRScheduler):
         if self.anneal_strategy == "cos":
             return end + (start - end) / 2.0 * (1.0 + cos(pi * done))
         return start + (end - start) * done
+
+
+_SCALES: dict[str, tuple[str, Callable[[float, float], float]]] = {
+    # mode -> what the height of a cycle depends on, and how: the number of the cycle or of the step, and gamma
+    "triangular": ("cycle", lambda x, gamma: 1.0),
+    "triangular2": ("cycle", lambda x, gamma: 0.5 ** (x - 1)),
+    "exp_range": ("iterations", lambda x, gamma: gamma**x),
+}
+
+
+class CyclicLR(LRScheduler):
+    """Up and down between `base_lr` and `max_lr` along straight lines, momentum the other way (Smith, 2017).
+
+    Args:
+        base_lr, max_lr: the lowest and the highest rate, one for all groups or one each.
+        step_size_up, step_size_down: how many steps go up and down; down as many as up if None.
+        mode: how high the cycles are: "triangular" (all alike), "triangular2" (each half the one before) or
+            "exp_range" (gamma ** step).
+        gamma: for "exp_range".
+        scale_fn: a height of the user's own, of what `scale_mode` names: "cycle" (the number of the cycle, from 1) or
+            "iterations" (of the step).
+        cycle_momentum: whether momentum (beta1 for Adam) goes from `max_momentum` to `base_momentum` meanwhile.
+
+    Raises:
+        SettingError: an unknown mode, or an optimizer without momentum whose momentum should cycle.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: Any,
+        max_lr: Any,
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: Any = 0.8,
+        max_momentum: Any = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        step_size_down = step_size_up if step_size_down is None else step_size_down
+        _require_positive("CyclicLR", step_size_up=step_size_up, step_size_down=step_size_down)
+        if scale_fn is None and mode not in _SCALES:
+            raise SettingError(f"CyclicLR: mode={mode!r} must be one of {', '.join(map(repr, _SCALES))}")
+        if scale_mode not in ("cycle", "iterations"):
+            raise SettingError(f'CyclicLR: scale_mode={scale_mode!r} must be "cycle" or "iterations"')
+        if cycle_momentum and not {"momentum", "betas"} & optimizer.defaults.keys():
+            raise SettingError(
+                f"CyclicLR: {type(optimizer).__name__} has neither momentum nor betas; pass cycle_momentum=False"
+            )
+        if scale_fn is None:
+            scale_mode, formula = _SCALES[mode]
+            self.scale: Callable[[float], float] = lambda x: formula(x, gamma)
+        else:
+            self.scale = scale_fn
+        self.scale_mode = scale_mode
+        self.sizes = (float(step_size_up), float(step_size_down))
+        lowest = _of_each_group("CyclicLR", base_lr, optimizer)
+        self.max_lrs = _of_each_group("CyclicLR", max_lr, optimizer)
+        self.momenta = (
+            list(
+                zip(
+                    _of_each_group("CyclicLR", base_momentum, optimizer),
+                    _of_each_group("CyclicLR", max_momentum, optimizer),
+                    strict=True,
+                )
+            )
+            if cycle_momentum
+            else None
+        )
+        if last_epoch == -1:
+            for group, rate in zip(optimizer.param_groups, lowest, strict=True):
+                group["lr"] = rate
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = lowest
+
+    def step(self) -> None:
+        super().step()
+        if self.momenta is not None:
+            height = self._height(self.last_epoch)
+            for group, (low, high) in zip(self.optimizer.param_groups, self.momenta, strict=True):
+                _write_momentum(group, high - (high - low) * height)
+
+    def rate(self, base: float, step: int, group: int) -> float:
+        return float(base + (self.max_lrs[group] - base) * self._height(step))
+
+    def _height(self, step: int) -> float:
+        """How far up the step is, as a share of the way from the lowest rate to the highest."""
+        up, down = self.sizes
+        cycle, within = divmod(step, up + down)
+        share = within / up if within <= up else (up + down - within) / down
+        return share * self.scale(cycle + 1 if self.scale_mode == "cycle" else step)
+
+
+class _Several:
+    """What schedules made of other schedules share; each says what it is to `step`, and to `begin`.
+
+    Args:
+        optimizer: the one that all of them write.
+        schedulers: at least one.
+    """
+
+    def __init__(self, optimizer: Optimizer | None, schedulers: Iterable[LRScheduler | _Several]) -> None:
+        self._schedulers = list(schedulers)
+        name = type(self).__name__
+        if not self._schedulers:
+            raise SettingError(f"{name} got no schedules")
+        for i, one in enumerate(self._schedulers):
+            if not isinstance(one, LRScheduler | _Several):
+                raise SettingError(
+                    f"{name}: schedule {i} is a {type(one).__name__}; it must step without an argument"
+                )
+        self.optimizer: Optimizer = self._schedulers[0].optimizer if optimizer is None else optimizer
+        for i, one in enumerate(self._schedulers):
+            if one.optimizer is not self.optimizer:
+                raise SettingError(f"{name}: schedule {i} writes the rates of another optimizer")
+        self.optimizer.schedules.append(weakref.ref(self))
+
+    def step(self) -> None:
+        """Step whichever of them it is the turn of."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Start at the first rate."""
+        raise NotImplementedError
+
+    def get_last_lr(self) -> list[float]:
+        """The present rate of each group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on later."""
+        return {"_schedulers": [one.state_dict() for one in self._schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`.
+
+        Raises:
+            StateDictError: it is of another number of schedules.
+        """
+        found = state_dict.get("_schedulers")
+        if not isinstance(found, list | tuple) or len(found) != len(self._schedulers):
+            raise StateDictError(
+                f"{type(self).__name__} of {len(self._schedulers)} schedules: the state_dict is of something else"
+            )
+        for one, state in zip(self._schedulers, found, strict=True):
+            one.load_state_dict(state)
+
+
+class ChainedScheduler(_Several):
+    """Several schedules that act together: one `step()` steps all of them, in their order.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.optim import SGD
+    >>> optimizer = SGD([tg.tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> schedule = ChainedScheduler([ConstantLR(optimizer, 0.5, total_iters=2), ExponentialLR(optimizer, 0.9)])
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.45]
+
+    Raises:
+        SettingError: none, schedules of several optimizers, or one that needs a metric.
+    """
+
+    def __init__(
+        self, schedulers: Iterable[LRScheduler | _Several], optimizer: Optimizer | None = None
+    ) -> None:
+        super().__init__(optimizer, schedulers)
+
+    def step(self) -> None:
+        """Step all of them."""
+        for one in self._schedulers:
+            one.step()
+
+    def begin(self) -> None:
+        """Start all of them, from the rates there are."""
+        for one in self._schedulers:
+            one.begin()
+
+
+class SequentialLR(_Several):
+    """One schedule after another: the next begins, from the first rate, at each of the `milestones`.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.optim import SGD
+    >>> optimizer = SGD([tg.tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> warm_up, decay = LinearLR(optimizer, 0.5, total_iters=2), ExponentialLR(optimizer, 0.9)
+    >>> schedule = SequentialLR(optimizer, [warm_up, decay], milestones=[2])
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates += schedule.get_last_lr()
+    ...     schedule.step()
+    >>> rates
+    [0.5, 0.75, 1.0, 0.9]
+
+    Args:
+        optimizer: the one that all of them write.
+        schedulers: in their order.
+        milestones: the steps at which the second and later ones begin, rising.
+
+    Raises:
+        SettingError: another number of milestones than one less than schedules, or milestones that do not rise.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: Iterable[LRScheduler | _Several],
+        milestones: Iterable[int],
+        last_epoch: int = -1,
+    ) -> None:
+        super().__init__(optimizer, schedulers)
+        self._milestones = list(milestones)
+        if len(self._milestones) != len(self._schedulers) - 1:
+            raise SettingError(
+                f"SequentialLR: {len(self._schedulers)} schedules have {len(self._schedulers) - 1} milestones between "
+                f"them, and {len(self._milestones)} are given"
+            )
+        if any(a >= b for a, b in pairwise([0, *self._milestones])):
+            raise SettingError(f"SequentialLR: milestones={self._milestones} must rise from 1 or more")
+        self.last_epoch = last_epoch
+        self.begin()
+
+    def begin(self) -> None:
+        """Start at the first schedule's first step."""
+        self.last_epoch = 0
+        self._begin(self._schedulers[0])
+
+    def step(self) -> None:
+        """Step the schedule whose turn it is."""
+        self.last_epoch += 1
+        turn = bisect_right(self._milestones, self.last_epoch)
+        if turn and self._milestones[turn - 1] == self.last_epoch:
+            self._begin(self._schedulers[turn])
+        else:
+            self._schedulers[turn].step()
+
+    def _begin(self, schedule: LRScheduler | _Several) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        schedule.begin()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on later."""
+        rates = self.get_last_lr()
+        return {**super().state_dict(), "last_epoch": self.last_epoch, "_last_lr": rates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`.
+
+        Raises:
+            StateDictError: it is of something else.
+        """
+        if not isinstance(state_dict.get("last_epoch"), int):
+            raise StateDictError("SequentialLR: the state_dict has no last_epoch")
+        super().load_state_dict(state_dict)
+        self.last_epoch = state_dict["last_epoch"]
+        for group, rate in zip(self.optimizer.param_groups, state_dict["_last_lr"], strict=True):
+            group["lr"] = rate
 
 
 class ReduceLROnPlateau:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import nullcontext
 from functools import partial
 from operator import is_
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,15 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import DTypeError, RecordingError, SettingError, StateDictError
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 Slots = dict[str, Tensor]
+
+_AT_LEAST_ZERO = (
+    "lr", "momentum", "weight_decay", "eps", "alpha", "lr_decay", "initial_accumulator_value", "rho", "momentum_decay",
+    "lambd", "t0", "d",
+)  # fmt: skip
 
 
 class ParameterGroup(MutableMapping[str, Any]):
@@ -81,11 +89,11 @@ class ParameterGroup(MutableMapping[str, Any]):
     def _rely(self, words: str, fact: str, question: Callable[[], Any]) -> None:
         modes.current.capture.rely(words, question, key=(id(self), fact))  # type: ignore[union-attr]
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __setitem__(self, name: str, value: object) -> None:
         self._check({**{known: self._plain(known) for known in self._values}, name: value})
         self._set(name, value)
 
-    def _set(self, name: str, value: Any) -> None:
+    def _set(self, name: str, value: object) -> None:
         if name not in self._scheduled:
             self._values[name] = value
         elif name not in self._values:
@@ -126,6 +134,7 @@ class Optimizer:
     """
 
     scheduled: ClassVar[tuple[str, ...]] = ("lr",)
+    numbers: ClassVar[tuple[str, ...]] = ("step",)  # slots that hold one float64 number for a parameter
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         self.defaults = dict(defaults)
@@ -182,14 +191,23 @@ class Optimizer:
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         """Raise SettingError for settings out of range."""
-        for name in ("lr", "momentum", "weight_decay", "eps", "alpha"):
-            if name in settings:
+        for name in _AT_LEAST_ZERO:
+            if name in settings and not isinstance(settings[name], tuple):
                 require_at_least_zero(type(self).__name__, name, settings[name])
         if not np.isfinite(settings.get("dampening", 0)):
             raise SettingError(f"{type(self).__name__}: dampening={settings['dampening']!r} must be finite")
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients anew (`zero_grad()`, `backward()`) and returns the loss; it is
+                called once before the update.
+
+        Returns:
+            what the closure returned; None without one.
+        """
+        loss = closure() if closure is not None else None
         capture = modes.current.capture
         if capture is not None:  # the slots are made in the first step: what holds at the end is relied on
             words = "the optimizer's state was replaced or cleared"
@@ -202,8 +220,9 @@ class Optimizer:
                         gradient = read(parameter.grad)
                         slots = self.state.setdefault(parameter, {})
                         self._update(parameter, -gradient if group["maximize"] else gradient, group, slots)
+        return loss
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         raise NotImplementedError
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -253,7 +272,9 @@ class Optimizer:
                 f"this optimizer has {len(parameters)} parameters, and the state_dict has slots of number {strange[0]}"
             )
         loaded = {
-            parameters[i]: {name: _slot(parameters[i], name, value) for name, value in slots[i].items()}
+            parameters[i]: {
+                name: self._loaded(parameters[i], name, value) for name, value in slots[i].items()
+            }
             for i in sorted(slots)
         }
         settings = [
@@ -268,6 +289,25 @@ class Optimizer:
             for name, value in new.items():
                 group._set(name, value)
         self.state = loaded
+
+    def _loaded(self, parameter: Tensor, name: str, value: Any) -> Tensor:
+        """A slot of a `state_dict` as this optimizer holds it.
+
+        Raises:
+            StateDictError: its shape is not the slot's.
+        """
+        array = np.asarray(value.detach() if isinstance(value, Tensor) else value)
+        shape = () if name in self.numbers else self._slot_shape(name, parameter)
+        if array.shape != shape:
+            raise StateDictError(
+                f"slot {name!r} of parameter {_called(parameter)} has shape {array.shape}; it needs {shape}"
+            )
+        dtype = np.float64 if name in self.numbers else parameter.dtype
+        return buffer(array.astype(dtype), _slot_name(name, parameter))
+
+    def _slot_shape(self, name: str, parameter: Tensor) -> tuple[int, ...]:
+        """The shape of a slot that is no number: the parameter's, unless a subclass says otherwise."""
+        return parameter.shape
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
@@ -298,47 +338,57 @@ class _SameSlots:
         return True
 
 
-def slot(slots: Slots, name: str, parameter: Tensor) -> Tensor:
-    """A slot like the parameter, made of zeros at its first use."""
+def slot(
+    slots: Slots, name: str, parameter: Tensor, start: float = 0.0, shape: tuple[int, ...] | None = None
+) -> Tensor:
+    """A slot of the parameter's dtype, and of its shape unless another is given; full of `start` at its first use."""
     if name not in slots:
-        slots[name] = buffer(
-            np.zeros(parameter.shape, parameter.dtype), f"{parameter.name or 'parameter'}.{name}"
-        )
+        filled = np.full(parameter.shape if shape is None else shape, start, parameter.dtype)
+        slots[name] = buffer(filled, _slot_name(name, parameter))
+    return slots[name]
+
+
+def number(slots: Slots, name: str, parameter: Tensor, start: float = 0.0) -> Tensor:
+    """A slot that holds one float64 number, `start` at its first use."""
+    if name not in slots:
+        slots[name] = buffer(float(start), _slot_name(name, parameter))
     return slots[name]
 
 
 def next_step(slots: Slots, parameter: Tensor) -> Any:
     """Count one more update of the parameter: 1 at the first."""
-    if "step" not in slots:
-        slots["step"] = buffer(0.0, f"{parameter.name or 'parameter'}.step")
-    count = read(slots["step"]) + 1.0
-    write(slots["step"], count)
+    step = number(slots, "step", parameter)
+    count = read(step) + 1.0
+    write(step, count)
     return count
 
 
-def require_at_least_zero(name: str, setting: str, value: Any) -> None:
+def decayed(gradient: Any, value: Any, group: ParameterGroup) -> Any:
+    """The gradient with weight decay: that of `weight_decay / 2 * sum(value ** 2)` added."""
+    return gradient + group["weight_decay"] * value if group["weight_decay"] else gradient
+
+
+def mixed(old: Any, new: Any, share: Any) -> Any:
+    """A running mean's next value: `share` of the new one, the rest of the old one."""
+    return old + share * (new - old)
+
+
+def _slot_name(name: str, parameter: Tensor) -> str:
+    return f"{parameter.name or 'parameter'}.{name}"
+
+
+def require_at_least_zero(name: str, setting: str, value: Numeric) -> None:
     """Raise SettingError for a negative or non-finite number."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not 0 <= value < float("inf"):
         raise SettingError(f"{name}: {setting}={value!r} must be a number from zero up")
 
 
-def _slot(parameter: Tensor, name: str, value: Any) -> Tensor:
-    array = np.asarray(value.detach() if isinstance(value, Tensor) else value)
-    shape = () if name == "step" else parameter.shape
-    if array.shape != shape:
-        raise StateDictError(
-            f"slot {name!r} of parameter {_called(parameter)} has shape {array.shape}; it needs {shape}"
-        )
-    dtype = np.float64 if name == "step" else parameter.dtype
-    return buffer(array.astype(dtype), f"{parameter.name or 'parameter'}.{name}")
-
-
 def _called(parameter: Tensor) -> str:
     return repr(parameter.name) if parameter.name else f"of shape {parameter.shape}"
 
 
-def _check_parameter(parameter: Any, optimizer: str) -> None:
+def _check_parameter(parameter: object, optimizer: str) -> None:
     if not isinstance(parameter, Tensor):
         raise DTypeError(f"{optimizer} updates tensors, not a {type(parameter).__name__}")
     if not parameter.is_leaf:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, slot
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class RMSprop(Optimizer):
@@ -56,7 +59,7 @@ class RMSprop(Optimizer):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, alpha = read(parameter), group["alpha"]
         if group["weight_decay"]:
             gradient = gradient + group["weight_decay"] * value

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError
-from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, next_step, slot
+from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, next_step, number, slot
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class SGD(Optimizer):
@@ -60,7 +63,7 @@ class SGD(Optimizer):
         if settings["nesterov"] and (settings["momentum"] <= 0 or settings["dampening"] != 0):
             raise SettingError("SGD: nesterov=True needs momentum above 0 and dampening 0")
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value = read(parameter)
         if group["weight_decay"]:
             gradient = gradient + group["weight_decay"] * value
@@ -71,6 +74,13 @@ class SGD(Optimizer):
             write(velocity, new)
             gradient = gradient + momentum * new if group["nesterov"] else new
         write(parameter, value - group.now("lr").astype(parameter.dtype) * gradient)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`, PyTorch's included, which counts no steps: a running sum is not begun again."""
+        super().load_state_dict(state_dict)
+        for parameter, slots in self.state.items():
+            if "momentum_buffer" in slots:
+                number(slots, "step", parameter, 1.0)
 
     def _share(self, group: ParameterGroup, parameter: Tensor, slots: Slots) -> Any:
         """How much of the gradient enters the running sum: all of the first one, in spite of dampening."""

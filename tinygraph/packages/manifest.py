@@ -84,7 +84,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _names(listed: Any, where: str) -> tuple[str, ...]:
+def _names(listed: object, where: str) -> tuple[str, ...]:
     """A list of names, each once; those of NumPy functions have dots."""
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
         raise PluginError(f"{where} must be a list: lists of names are all that a manifest holds")
@@ -100,13 +100,13 @@ def _names(listed: Any, where: str) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """What a stranger wrote, short and on one line, control characters as escapes."""
     text = ascii(value) if isinstance(value, str) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def check_api(api: Any, where: str) -> None:
+def check_api(api: object, where: str) -> None:
     """Raise if a package was written for another plugin API than this one."""
     if type(api) is int and api == PLUGIN_API:  # True is no version
         return

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
 
 
 class TimeLimit(BaseException):
@@ -33,7 +32,7 @@ def limited_to(seconds: float | None) -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, frame: object) -> None:
         raise TimeLimit(f"no end after {seconds:g} s")
 
     started = monotonic()

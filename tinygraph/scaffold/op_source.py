@@ -318,7 +318,9 @@ def _samples(request: Request) -> list[str]:
     return found
 
 
-def _expected(request: Request, operands: list[Any], settings: dict[str, Setting], gather: Any) -> list[Any]:
+def _expected(
+    request: Request, operands: list[Any], settings: dict[str, Setting], gather: object
+) -> list[Any]:
     return [_expected_of(request, k, operands, settings, gather) for k in range(request.outputs)]
 
 
@@ -345,7 +347,7 @@ def _sample(operands: list[Any], settings: list[str], expected: list[Any] | None
     return line if fits else _one_a_line("        Sample(", items, ")").lstrip()
 
 
-def _literal(value: Any) -> str:
+def _literal(value: object) -> str:
     """Numbers with all their digits, but not the last, which is rounding."""
     if isinstance(value, list):
         return f"[{', '.join(map(_literal, value))}]"

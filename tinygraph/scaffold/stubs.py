@@ -10,7 +10,6 @@ import keyword
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import tinygraph
 from tinygraph.core.op import Composite, Op
@@ -82,7 +81,7 @@ def _parameter(one: inspect.Parameter) -> str:
     return text if one.default is one.empty else f"{text} = {_default(one.default)}"
 
 
-def _annotation(given: Any) -> str:
+def _annotation(given: object) -> str:
     """A parameter's annotation as far as it is made of simple types."""
     text = (
         given
@@ -95,13 +94,13 @@ def _annotation(given: Any) -> str:
     return text if simple and given is not inspect.Parameter.empty else "Any"
 
 
-def _default(value: Any) -> str:
+def _default(value: object) -> str:
     if isinstance(value, str):
         return '"' + value + '"'
     return repr(value) if value is None or isinstance(value, bool | int | tuple) else _float(value)
 
 
-def _float(value: Any) -> str:
+def _float(value: object) -> str:
     return repr(value) if isinstance(value, float) and abs(value) < float("inf") else "..."
 
 

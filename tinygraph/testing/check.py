@@ -207,7 +207,7 @@ def check_op(
 
 def check_grads(
     function: Callable[..., Any],
-    *args: Any,
+    *args: object,
     order: int = 2,
     modes: Sequence[str] = ("reverse", "forward"),
     rtol: float = 1e-6,
@@ -236,7 +236,7 @@ def check_grads(
     leaves, tree = flatten(args)
     values = [_double(leaf) for leaf in leaves]
 
-    def flat(*given: Any) -> tuple[Any, ...]:
+    def flat(*given: object) -> tuple[Any, ...]:
         outputs = flatten(function(*tree.unflatten(given)))[0]
         return tuple(out for out in outputs if getattr(out, "dtype", np.dtype(object)).kind in "fc")
 
@@ -280,26 +280,28 @@ def _check_order(
         raise LawBroken(*findings)
     if order < last:
 
-        def gradient(*given: Any) -> Any:
+        def gradient(*given: object) -> Any:
             return vjp(function, *given)[1](tuple(weights))
 
         _check_order(gradient, values, order + 1, last, modes, rtol, name)
 
 
-def _pushed_output(n: int, function: Any, values: list[Any], directions: list[Any], step: float) -> Any:
+def _pushed_output(
+    n: int, function: Callable[..., Any], values: list[Any], directions: list[Any], step: float
+) -> Any:
     return pushed_forward(function, values, directions, step)[n]
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, with arrays for results."""
 
-    def plain(*given: Any) -> list[Any]:
+    def plain(*given: object) -> list[Any]:
         return [out._value if isinstance(out, Tensor) else out for out in function(*given)]
 
     return plain
 
 
-def _double(leaf: Any) -> Any:
+def _double(leaf: object) -> Any:
     """An argument in double precision."""
     value = np.asarray(leaf._value if isinstance(leaf, Tensor) else leaf)
     return value.astype(np.result_type(value.dtype, np.float64)) if value.dtype.kind in "fc" else value

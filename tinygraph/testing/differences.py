@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygraph.core.types import Array
+
 Function = Callable[..., Sequence[Any]]
 
 # Relative to max(1, |x|). The first serves nearly always; the others are for steep functions and large values.
@@ -64,7 +65,7 @@ def pushed_forward(
 
 
 def disagreement(
-    found: Any, estimate: Callable[[float], Array], tolerance: float, noise: float
+    found: object, estimate: Callable[[float], Array], tolerance: float, noise: float
 ) -> Disagreement | None:
     """Compare a derivative with its estimate by differences; None if they agree at some step.
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tinygraph.core.source import is_library
 from tinygraph.errors import TinygraphError
+
+if TYPE_CHECKING:
+    from tinygraph.core.registry import AnyOp
 
 Subject = Literal["op", "sample", "error sample"]
 # Which other laws a fault breaks too: all that come later, those about the same rule, or those about other arrays than
@@ -101,7 +104,7 @@ class Law:
         self.name = function.__name__.replace("_", " ")
         self.__doc__ = function.__doc__
 
-    def __call__(self, op: Any, sample: Any = None) -> None:
+    def __call__(self, op: AnyOp, sample: Any = None) -> None:
         """Check the law.
 
         Raises:
@@ -184,11 +187,11 @@ def raised_at(error: BaseException) -> tuple[str, bool]:
     return f"{place.filename.rpartition('/')[2]}:{place.lineno}", bool(own)
 
 
-def _absent(value: Any) -> bool:
+def _absent(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, np.ndarray | np.generic):
         text = np.array2string(np.asarray(value), precision=10, threshold=30, separator=", ", prefix=" " * 17)
         return f"{value.dtype.name}[{','.join(map(str, value.shape))}] {text}"

@@ -6,14 +6,17 @@ Nothing here decides whether a law is broken; it only helps whoever reads that i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygraph.core.types import Array
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
-def likely_cause(found: Any, expected: Any, others: Mapping[str, Array] | None = None) -> str:
+def likely_cause(found: object, expected: object, others: Mapping[str, Array] | None = None) -> str:
     """What mistake makes `found` out of `expected`; empty if none is recognised.
 
     Args:
@@ -63,11 +66,11 @@ def _shape_cause(found: Array, expected: Array) -> str:
     return "not the operand's shape"
 
 
-def _near(a: Any, b: Any) -> bool:
+def _near(a: Numeric, b: Numeric) -> bool:
     return bool(np.allclose(a, b, rtol=1e-5, atol=1e-8 * float(np.max(np.abs(b), initial=0.0))))
 
 
-def _constant(values: Any) -> Any:
+def _constant(values: Numeric) -> Any:
     """The one number that all finite elements equal, or None."""
     known = values[np.isfinite(values)]
     if known.size < 2 or not _near(known, known.flat[0]):

@@ -12,13 +12,16 @@ from inspect import Parameter
 from itertools import chain
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tinygraph.core.op import Composite, Op, Rule
 from tinygraph.core.registry import registry
 from tinygraph.testing.rule_source import original, parameters, statements, syntax_of
+
+if TYPE_CHECKING:
+    from tinygraph.core.op import Sample
 
 Severity = Literal["error", "warning", "hint"]
 
@@ -198,7 +201,7 @@ def _operand_samples(op: Op, name: str, optional: bool, fault: Callable[..., Fau
         )
 
 
-def _broadcasts(sample: Any) -> bool:
+def _broadcasts(sample: Sample) -> bool:
     return len({x.shape for x in sample.operands if x is not None}) > 1
 
 

@@ -304,7 +304,7 @@ class Response:
         trial = self._trial
         count = len(trial.moving)
 
-        def gradient(*values: Any) -> tuple[Any, ...]:
+        def gradient(*values: object) -> tuple[Any, ...]:
             return trial.gradient(values[count:], *values[:count])
 
         pulled: Sequence[Any] = vjp(gradient, *trial.values, *trial.weights())[1](tuple(trial.directions()))
@@ -321,7 +321,7 @@ class Response:
 
         count = len(trial.moving)
 
-        def tangents(*values: Any) -> Any:
+        def tangents(*values: object) -> Any:
             return jvp(trial.outputs, values[:count], values[count:])[1]
 
         pulled: Sequence[Any] = vjp(tangents, *trial.values, *trial.directions())[1](tuple(trial.weights()))

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.core.op import Op, Sample
 from tinygraph.testing.mutants.value_edits import nudged
 from tinygraph.testing.trial import Trial, array_of
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 COUNT = 64
 _SHAPES = ((3,), (2, 3), (4, 1), (1, 3), (), (2, 2, 3))
@@ -69,7 +72,7 @@ def _shapes(op: Op, sample: Sample, rng: np.random.Generator) -> list[tuple[int,
     return [_SHAPES[rng.integers(len(_SHAPES))] for _ in own]
 
 
-def _reordered(x: Any, rng: np.random.Generator) -> Any:
+def _reordered(x: Numeric, rng: np.random.Generator) -> Any:
     """Indices and conditions: the sample's own in another order, so that they stay in range."""
     return rng.permuted(x) if x.ndim else x
 
@@ -84,22 +87,22 @@ def _emptied(operands: list[Any], rng: np.random.Generator) -> list[Any]:
     ]
 
 
-def _jittered(x: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+def _jittered(x: Numeric, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
     """Near the sample's own values, which lie in the op's domain."""
     near = np.resize(x, shape) if x.size else np.zeros(shape, x.dtype)
     return near * rng.uniform(0.7, 1.1, shape) + 0.01 * rng.normal(size=shape)
 
 
-def _normal(x: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+def _normal(x: Numeric, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
     made = 2 * rng.normal(size=shape)
     return made + 2j * rng.normal(size=shape) if x.dtype.kind == "c" else made
 
 
-def _positive(x: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+def _positive(x: Numeric, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
     return np.abs(_normal(x, shape, rng)).astype(x.dtype) + 0.05
 
 
-def _small(x: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+def _small(x: Numeric, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
     return rng.uniform(-0.95, 0.95, shape).astype(x.dtype)
 
 

@@ -18,11 +18,9 @@ from tinygraph.core.op import Composite, Op, Sample
 from tinygraph.core.state import default_generator
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import Array, ArrayType, type_of
 from tinygraph.testing.law import DoesNotApply
 from tinygraph.transforms import vjp
-
-Array = np.ndarray[Any, Any]
 
 
 class Trial:
@@ -81,27 +79,28 @@ class Trial:
         """Fresh copies of the moving operands."""
         return [_copy(self.operands[i]) for i in self.moving]
 
-    def run(self, *operands: Any) -> Any:
+    def run(self, *operands: object) -> Any:
         """The op on the given operands, or on copies of its own."""
         chosen = operands or [None if x is None else _copy(x) for x in self.operands]
         default_generator.state = self._generator
         return self.op(*chosen, **self.settings)
 
-    def results(self, *moving: Any) -> list[Any]:
+    def results(self, *moving: object) -> list[Any]:
         """All outputs, with the moving operands replaced."""
         operands = [None if x is None else _copy(x) for x in self.operands]
         for i, value in zip(self.moving, moving, strict=True):
             operands[i] = value
         return flatten(self.run(*operands))[0]
 
-    def outputs(self, *moving: Any) -> tuple[Any, ...]:
+    def outputs(self, *moving: object) -> tuple[Any, ...]:
         """The real and complex outputs, with the moving operands replaced."""
         return tuple(out for out in self.results(*moving) if _is_smooth(out))
 
-    def gradient(self, weights: Sequence[Any], *moving: Any) -> tuple[Any, ...]:
+    def gradient(self, weights: Sequence[Any], *moving: object) -> tuple[Any, ...]:
         """What reverse mode pulls the cotangents `weights` of the outputs back to."""
         _, pull = vjp(self.outputs, *(moving or self.values))
-        return pull(tuple(weights))
+        found: tuple[Any, ...] = pull(tuple(weights))
+        return found
 
     def weights(self, seed: int = 0) -> list[Array]:
         """Random cotangents for the outputs, none of them near zero."""
@@ -152,13 +151,13 @@ class Trial:
         return found
 
 
-def leaf_tensor(value: Any) -> Tensor:
+def leaf_tensor(value: object) -> Tensor:
     """A tensor that requires a gradient and holds the very array it is given."""
     leaf = Leaf(value, requires_grad=True)
     return Tensor(value, leaf, leaf)
 
 
-def random_like(value: Any, seed: int) -> Array:
+def random_like(value: object, seed: int) -> Array:
     """Random numbers of a value's shape and dtype, of magnitude 0.5 to 1.5."""
     rng = np.random.default_rng(seed)
     types = type_of(value) if not isinstance(value, Tensor) else value.type
@@ -168,7 +167,7 @@ def random_like(value: Any, seed: int) -> Array:
     return np.asarray(made, types.dtype)
 
 
-def array_of(value: Any) -> Array:
+def array_of(value: object) -> Array:
     """A result as an array, whether it is one, a NumPy scalar or a tensor."""
     return np.asarray(value._value if isinstance(value, Tensor) else value)
 
@@ -179,7 +178,7 @@ def _copy(x: Any) -> Any:
     return x if as_it_is else x.copy()
 
 
-def _is_smooth(x: Any) -> bool:
+def _is_smooth(x: object) -> bool:
     return hasattr(x, "dtype") and x.dtype.kind in "fc"  # Python numbers have none
 
 

@@ -86,7 +86,7 @@ def apply_captured(
         line=(frame.f_code, frame.f_lasti) if frame is not None else (None, 0),
     )
     kind: type[Handle] = CapturedNumber if weak else CapturedArray if plain else Tensor
-    found: Any
+    found: object
     if isinstance(result, ArrayType):
         found = kind(None, node)
     else:

@@ -28,10 +28,13 @@ _CLOSED = frozenset(
 _SILENT = frozenset({"CACHE", "NOP", "COPY", "EXTENDED_ARG", "PRECALL", "PUSH_NULL"})
 
 
+Kind = Literal["local", "global", "closed"]
+
+
 class Chain(NamedTuple):
     """A variable and the attributes read of it, one after the other."""
 
-    kind: Literal["local", "global", "closed"]
+    kind: Kind
     variable: str
     attributes: tuple[str, ...]
     line: int
@@ -70,93 +73,107 @@ class Reads(NamedTuple):
 @lru_cache(maxsize=4096)
 def reads_of(code: CodeType) -> Reads:
     """Read a code object, once."""
-    parameters = code.co_varnames[: _parameter_count(code)]
-    found: dict[tuple[str, str, tuple[str, ...]], Chain] = {}
-    loose: set[str] = set()
-    stores: dict[str, int] = {}
-    loaded: set[str] = set()
-    counts: set[str] = set()
-    changes: list[int] = []
-    constants: list[Any] = []  # the latest ones, which an import takes
-    imports: list[tuple[str, int, tuple[str, ...]]] = []
-    root: tuple[Literal["local", "global", "closed"], str] | None = None
-    path: tuple[str, ...] = ()
-    line = code.co_firstlineno
-    typed: dict[str, int] = {}
-    before: list[Any] = []  # the latest two instructions
+    return _Reader(code).reads()
 
-    def end() -> None:
-        nonlocal root, path
-        assert root is not None
-        found.setdefault((*root, path), Chain(*root, path, line))
-        root, path = None, ()
 
-    for name, argument, number in _instructions(code):
-        here = line if number is None else number
-        asks = name == "CALL" and argument == 1 and before[:1] == [("LOAD_GLOBAL", "type")]
-        if asks and before[-1][0].startswith(("LOAD_FAST", "LOAD_DEREF")):
-            typed.setdefault(str(before[-1][1]), here)
-        before = [*before[-1:], (name, argument)]
+class _Reader:
+    """Goes through the instructions of a code object, and follows the chain that it is in."""
+
+    def __init__(self, code: CodeType) -> None:
+        self._code = code
+        self._parameters = code.co_varnames[: _parameter_count(code)]
+        self._found: dict[tuple[str, str, tuple[str, ...]], Chain] = {}
+        self._loose: set[str] = set()
+        self._stores: dict[str, int] = {}
+        self._loaded: set[str] = set()
+        self._counts: set[str] = set()
+        self._changes: list[int] = []
+        self._constants: list[Any] = []  # the latest ones, which an import takes
+        self._imports: list[tuple[str, int, tuple[str, ...]]] = []
+        self._typed: dict[str, int] = {}
+        self._root: tuple[Kind, str] | None = None  # of the chain
+        self._path: tuple[str, ...] = ()
+        self._line = code.co_firstlineno
+        self._before: list[tuple[str, Any]] = []  # the latest two instructions
+
+    def reads(self) -> Reads:
+        """What the whole code reads and writes."""
+        for name, argument, line in _instructions(self._code):
+            self._take(name, argument, self._line if line is None else line)
+        self._end()
+        code = self._code
+        any_attribute = not _ANY_ATTRIBUTE.isdisjoint(code.co_names)
+        strings = frozenset(one for one in code.co_consts if isinstance(one, str) and one.isidentifier())
+        return Reads(
+            tuple(self._found.values()),
+            frozenset(self._loose | strings if any_attribute else self._loose),
+            any_attribute,
+            self._stores,
+            frozenset(self._counts),
+            tuple(self._changes),
+            tuple(self._imports),
+            "super" in code.co_names,
+            strings,
+            not _BY_NAME.isdisjoint(code.co_names),
+            self._typed,
+        )
+
+    def _take(self, name: str, argument: Any, here: int) -> None:
+        asks = name == "CALL" and argument == 1 and self._before[:1] == [("LOAD_GLOBAL", "type")]
+        if asks and self._before[-1][0].startswith(("LOAD_FAST", "LOAD_DEREF")):
+            self._typed.setdefault(str(self._before[-1][1]), here)
+        self._before = [*self._before[-1:], (name, argument)]
         if name in _ATTRIBUTE:
-            argument = str(argument)
-            if name == "STORE_ATTR":
-                stores.setdefault(argument, here)
-                if argument in loaded:
-                    counts.add(argument)
-            else:
-                loaded.add(argument)
-            if root is not None:
-                path = (*path, argument)
-            elif not (name == "STORE_ATTR" and argument in loaded):  # `self.n += 1` has told whose it is
-                loose.add(argument)
-            if root is not None and name.startswith(("STORE", "DELETE")):
-                end()
-            continue
-        if root is not None:
-            end()
-        line = here
+            self._attribute(name, str(argument), here)
+            return
+        if self._root is not None:
+            self._end()
+        self._line = here
         if name in ("LOAD_CONST", "LOAD_SMALL_INT"):
-            constants = [*constants[-1:], argument]
+            self._constants = [*self._constants[-1:], argument]
         elif name == "IMPORT_NAME":
-            level, taken = constants
-            imports.append((argument, level, taken or ()))
+            level, taken = self._constants
+            self._imports.append((argument, level, taken or ()))
         elif name in _GLOBAL or name in _CLOSED:
-            variable = str(argument)
-            kind: Literal["global", "closed"] = "global" if name in _GLOBAL else "closed"
-            if name.startswith(("STORE", "DELETE")):
-                stores.setdefault(variable, here)
-                if variable in loaded:
-                    counts.add(variable)
-            else:
-                loaded.add(variable)
-            root = (kind, variable)
-            if name.startswith(("STORE", "DELETE")):
-                end()
+            self._variable(name, str(argument), here)
         elif name.startswith("LOAD_FAST"):
             variables = argument if isinstance(argument, tuple) else (argument,)
-            if variables[-1] in parameters:
-                root = ("local", variables[-1])
+            if variables[-1] in self._parameters:
+                self._root = ("local", variables[-1])
         elif name in ("STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"):
-            changes.append(here)
-    if root is not None:
-        end()
-    any_attribute = not _ANY_ATTRIBUTE.isdisjoint(code.co_names)
-    strings = frozenset(one for one in code.co_consts if isinstance(one, str) and one.isidentifier())
-    if any_attribute:
-        loose |= strings
-    return Reads(
-        tuple(found.values()),
-        frozenset(loose),
-        any_attribute,
-        stores,
-        frozenset(counts),
-        tuple(changes),
-        tuple(imports),
-        "super" in code.co_names,
-        strings,
-        not _BY_NAME.isdisjoint(code.co_names),
-        typed,
-    )
+            self._changes.append(here)
+
+    def _attribute(self, name: str, attribute: str, here: int) -> None:
+        """One more attribute of the chain, or a loose one."""
+        self._note(name == "STORE_ATTR", attribute, here)
+        if self._root is not None:
+            self._path = (*self._path, attribute)
+        elif not (name == "STORE_ATTR" and attribute in self._loaded):  # `self.n += 1` has told whose it is
+            self._loose.add(attribute)
+        if name.startswith(("STORE", "DELETE")):
+            self._end()
+
+    def _variable(self, name: str, variable: str, here: int) -> None:
+        """A chain begins at a global variable or one of a closure."""
+        written = name.startswith(("STORE", "DELETE"))
+        self._note(written, variable, here)
+        self._root = ("global" if name in _GLOBAL else "closed", variable)
+        if written:
+            self._end()
+
+    def _note(self, written: bool, name: str, here: int) -> None:
+        if not written:
+            self._loaded.add(name)
+            return
+        self._stores.setdefault(name, here)
+        if name in self._loaded:
+            self._counts.add(name)
+
+    def _end(self) -> None:
+        """The chain is over."""
+        if self._root is not None:
+            self._found.setdefault((*self._root, self._path), Chain(*self._root, self._path, self._line))
+        self._root, self._path = None, ()
 
 
 def _instructions(code: CodeType) -> Iterator[tuple[str, Any, int | None]]:

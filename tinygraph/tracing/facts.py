@@ -91,7 +91,7 @@ class Fixed:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
@@ -133,7 +133,7 @@ class Holding(NamedTuple):
         return replaced(self.words, self.now(), self.before)
 
 
-def replaced(words: str, now: Any, before: Any) -> str:
+def replaced(words: str, now: object, before: object) -> str:
     """That a place holds another value, in words."""
     if all(is_atom(one) or one is MISSING for one in (now, before)):
         return f"{words} has another value: {_short(now)}, not {_short(before)}"
@@ -262,7 +262,7 @@ class Elements(Contents):
 class Progress(Contents):
     """How far an iterator has come; each item that a program takes is another one in the next call."""
 
-    def __init__(self, value: Any, words: str, line: str) -> None:
+    def __init__(self, value: object, words: str, line: str) -> None:
         super().__init__(value, words, line)
         self.before = _progress(value)
 
@@ -273,7 +273,7 @@ class Progress(Contents):
         return f"an item was taken from the iterator {self.words}"
 
 
-def _progress(value: Any, depth: int = 4) -> Any:
+def _progress(value: object, depth: int = 4) -> Any:
     if not hasattr(value, "__next__") or not depth:
         return tuple(_progress(one, depth) for one in value) if type(value) is tuple else id(value)
     with warnings.catch_warnings():
@@ -306,7 +306,7 @@ def _bytes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     shown = repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
 

@@ -42,11 +42,11 @@ class Host:
         self.watch(np.random.mtrand._rand, "np.random", "")
 
     @staticmethod
-    def is_source(value: Any) -> bool:
+    def is_source(value: object) -> bool:
         """Whether a value is a generator of random numbers of Python's or NumPy's."""
         return isinstance(value, _SOURCES)
 
-    def watch(self, source: Any, words: str, line: str) -> None:
+    def watch(self, source: object, words: str, line: str) -> None:
         """Note where a generator stands."""
         if not isinstance(source, random.SystemRandom) and id(source) not in self._sources:
             self._sources[id(source)] = (source, _state(source), words, line)
@@ -56,7 +56,7 @@ class Host:
         source = random._inst if module is random else np.random.mtrand._rand
         self.locate(source, line, words)
 
-    def locate(self, source: Any, line: str, words: str | None = None) -> None:
+    def locate(self, source: object, line: str, words: str | None = None) -> None:
         """Note the first line that reads a generator."""
         found = self._sources.get(id(source))
         if found is not None and not found[3]:
@@ -162,7 +162,7 @@ def _restore(source: Any, state: Any) -> None:
 class _GeneratorState:
     """The state of a generator of NumPy's, which may hold arrays, to be compared."""
 
-    def __init__(self, state: Any) -> None:
+    def __init__(self, state: object) -> None:
         self.state = state
         self._text = _text(state)
 
@@ -172,7 +172,7 @@ class _GeneratorState:
     __hash__ = object.__hash__
 
 
-def _text(state: Any) -> Any:
+def _text(state: object) -> Any:
     if isinstance(state, dict):
         return {name: _text(value) for name, value in state.items()}
     return state.tobytes() if isinstance(state, np.ndarray) else state

@@ -129,7 +129,7 @@ class Reach:
         for function in known:
             self._expand(function)
 
-    def visit(self, value: Any, words: str) -> None:
+    def visit(self, value: object, words: str) -> None:
         """Look at a value that was there before: inside of containers and functions, and at read attributes."""
         if id(value) in self._known or is_atom(value) or isinstance(value, Handle):
             return
@@ -190,7 +190,7 @@ class Reach:
         if not contents.line:
             self._unlocated[id(contents.value)] = contents
 
-    def _contents(self, value: Any, words: str) -> None:
+    def _contents(self, value: object, words: str) -> None:
         if isinstance(value, dict):
             self._watch(Entries(value, words, self.line))
             for key, part in dict.items(value):
@@ -252,7 +252,7 @@ class Reach:
         """A global variable, which becomes a fact."""
         return self._place(variables, variables.get, name, "variable", name)
 
-    def _place(self, owner: Any, get: Callable[[Any, Any], Any], key: Any, kind: str, path: str) -> Any:
+    def _place(self, owner: object, get: Callable[[Any, Any], Any], key: object, kind: str, path: str) -> Any:
         value = get(key, MISSING)
         if (id(owner), key) in self._noted:
             return value
@@ -264,7 +264,7 @@ class Reach:
             self.visit(value, path)
         return value
 
-    def follow(self, value: Any, attributes: tuple[str, ...]) -> None:
+    def follow(self, value: object, attributes: tuple[str, ...]) -> None:
         """Look at the attributes of a chain, as far as they can be told without running anything."""
         if isinstance(value, Handle):
             return
@@ -294,7 +294,7 @@ class Reach:
                 for name in new:
                     self.attribute(value, name)
 
-    def _names(self, value: Any) -> frozenset[str]:
+    def _names(self, value: object) -> frozenset[str]:
         """The attributes of a value that are looked at as soon as it is known."""
         if self._any_attribute and not (isinstance(value, ModuleType | type) or _of_library(type(value))):
             return frozenset(self._loose | set(_own_attributes(value) or ()))
@@ -314,7 +314,7 @@ class Reach:
         """What a program saw at a place at first: what its object held, or else its class."""
         return self._seen_through.get((owner, place.key), place.before)
 
-    def attribute(self, value: Any, name: str, exactly: bool = False) -> Any:
+    def attribute(self, value: object, name: str, exactly: bool = False) -> Any:
         """An attribute as it lies in an object, its class or a module; it becomes a fact the first time.
 
         That there is none is a fact, too, if code reads this very attribute of this very object, or may do so.
@@ -385,7 +385,7 @@ class Reach:
 
 
 def _contents_of(cell: Any) -> Callable[[Any, Any], Any]:
-    def get(key: Any, default: Any) -> Any:
+    def get(key: object, default: object) -> Any:
         try:
             return cell.cell_contents
         except ValueError:  # not assigned yet
@@ -394,11 +394,11 @@ def _contents_of(cell: Any) -> Callable[[Any, Any], Any]:
     return get
 
 
-def _of_context(variable: ContextVar[Any], key: Any, default: Any) -> Any:
+def _of_context(variable: ContextVar[Any], key: object, default: object) -> Any:
     return variable.get(default)
 
 
-def _own_attributes(value: Any) -> dict[str, Any] | None:
+def _own_attributes(value: object) -> dict[str, Any] | None:
     try:
         found = object.__getattribute__(value, "__dict__")
     except AttributeError:
@@ -406,7 +406,7 @@ def _own_attributes(value: Any) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _slot(descriptor: MemberDescriptorType, holder: Any, name: str, default: Any) -> Any:
+def _slot(descriptor: MemberDescriptorType, holder: object, name: str, default: object) -> Any:
     try:
         return descriptor.__get__(holder, type(holder))
     except AttributeError:

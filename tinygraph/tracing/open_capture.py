@@ -40,7 +40,7 @@ class OpenCapture:
     def entry(self, leaf: Leaf) -> Leaf:
         return leaf
 
-    def write(self, leaf: Leaf, value: Any) -> NoReturn:
+    def write(self, leaf: Leaf, value: object) -> NoReturn:
         raise _read_only(leaf)
 
     def attach(self, leaf: Leaf) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from tinygraph.tracing.applying import apply_captured
 from tinygraph.tracing.collector import collection_paused
 from tinygraph.tracing.facts import MISSING, Contents, Holding
 from tinygraph.tracing.watching import Effect, Watch
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 # Arguments of these classes are inputs of the graph; members of enumerations and bools, which are ints, too, are not.
 PYTHON_NUMBERS = frozenset({int, float, complex})
@@ -171,14 +174,14 @@ class Trace:
             self.versions[edge_node(standing)] = leaf
         return standing
 
-    def _version(self, leaf: Leaf, value: Any) -> Edge:
+    def _version(self, leaf: Leaf, value: object) -> Edge:
         with mode(recording=False):
             copy = ops.identity(value)
         if isinstance(copy, Tensor) and copy._edge is not None:
             return copy._edge
         return Leaf(_output(copy), requires_grad=True, name=leaf.name)
 
-    def at_the_end(self, result: Any) -> Any:
+    def at_the_end(self, result: Numeric) -> Any:
         """What a result of the program is: a state as the program leaves it, anything else as it was returned."""
         self.returned.append(None)
         if isinstance(result, Tensor) and result._value is not None:
@@ -189,7 +192,7 @@ class Trace:
                 self.constant(result)
         return result
 
-    def write(self, leaf: Leaf, value: Any) -> None:
+    def write(self, leaf: Leaf, value: object) -> None:
         """Note that the program replaces a state."""
         self.writes[id(leaf)] = (leaf, value)
         self.attached.pop(id(leaf), None)
@@ -265,7 +268,7 @@ class Trace:
         self.gradients[id(leaf)] = (leaf, gradient)
 
 
-def capture(function: Callable[..., Any], *example_args: Any) -> Graph:
+def capture(function: Callable[..., Any], *example_args: object) -> Graph:
     """The graph of a function or module, found by running it on the types of its arguments.
 
     Args:
@@ -343,7 +346,7 @@ def capture_with(
     return graph, trace
 
 
-def _stand_in(value: Any, leaf: Leaf) -> Handle:
+def _stand_in(value: object, leaf: Leaf) -> Handle:
     """What a function gets for an argument while it is captured."""
     if isinstance(value, Tensor):
         return Tensor(None, leaf, leaf)
@@ -354,7 +357,7 @@ def _stand_in(value: Any, leaf: Leaf) -> Handle:
     return array
 
 
-def _input_type(value: Any) -> ArrayType | None:
+def _input_type(value: object) -> ArrayType | None:
     """The type of an argument that becomes an input of the graph; None for what is passed on as it is."""
     require_plain(value)
     if isinstance(value, Tensor | np.ndarray | np.generic):
@@ -369,7 +372,7 @@ def _input_type(value: Any) -> ArrayType | None:
     return None
 
 
-def _arrays(result: Any) -> tuple[list[Any], Tree]:
+def _arrays(result: Numeric) -> tuple[list[Any], Tree]:
     """The tensors and arrays in a result, and how to build it again around them; anything else stays as it is."""
     leaves, tree = flatten(result)
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor | np.ndarray | np.generic)]
@@ -386,14 +389,14 @@ def _arrays(result: Any) -> tuple[list[Any], Tree]:
     return [leaves[i] for i in places], Tree(len(places), build, repr(tree))
 
 
-def _output(out: Any) -> Any:
+def _output(out: Numeric) -> Any:
     """What a graph holds for a value: its edge, or an array."""
     if isinstance(out, Tensor):
         return out._edge if out._edge is not None else out._value
     return np.asarray(out)
 
 
-def _title(function: Any) -> str:
+def _title(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", None) or type(function).__name__
 
 

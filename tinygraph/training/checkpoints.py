@@ -33,7 +33,7 @@ def save_checkpoint(
     optimizer: Optimizer | None = None,
     *,
     epoch: int = 0,
-    data: Any = None,
+    data: object = None,
     generators: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the state of a training to one file, replaced as a whole.
@@ -75,7 +75,7 @@ def load_checkpoint(
     model: Module,
     optimizer: Optimizer | None = None,
     *,
-    data: Any = None,
+    data: object = None,
     generators: Mapping[str, Any] | None = None,
 ) -> int:
     """Go on from a file of `save_checkpoint`, with the same arguments: everything is changed, or nothing.
@@ -186,12 +186,12 @@ def _schedules(optimizer: Optimizer) -> list[Any]:
     return [one for one in living if one is not None and one.optimizer is optimizer]
 
 
-def _loader(data: Any) -> DataLoader | None:
+def _loader(data: object) -> DataLoader | None:
     walk = None if data is None else batches(data, 1)
     return walk if isinstance(walk, DataLoader) else None
 
 
-def _generators(model: Module, data: Any, given: Mapping[str, Any] | None) -> dict[str, Any]:
+def _generators(model: Module, data: object, given: Mapping[str, Any] | None) -> dict[str, Any]:
     """Every generator of a run by the path to it, each once."""
     found: dict[str, Any] = {"default": default_generator}
     for name, one in (given or {}).items():
@@ -211,7 +211,7 @@ def _generators(model: Module, data: Any, given: Mapping[str, Any] | None) -> di
     return {name: one for name, one in found.items() if seen[id(one)] == name}
 
 
-def _held(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _held(value: object, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """The generators within an object's attributes and containers."""
     if _is_generator(value):
         yield path, value
@@ -230,7 +230,7 @@ def _held(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tuple[s
         yield from _held(one, f"{path}.{name}" if path else str(name), depth - 1, seen)
 
 
-def _is_generator(value: Any) -> bool:
+def _is_generator(value: object) -> bool:
     return isinstance(value, Generator | np.random.Generator | np.random.RandomState)
 
 
@@ -255,7 +255,7 @@ def _restore(generator: Any, stand: Any) -> None:
         raise StateDictError(f"a generator's state does not fit one of the kind given: {error}") from None
 
 
-def _packed(value: Any) -> np.ndarray[Any, Any]:
+def _packed(value: object) -> np.ndarray[Any, Any]:
     text = json.dumps(value, default=lambda one: one.tolist())  # arrays in states of generators
     return np.frombuffer(text.encode(), np.uint8)
 

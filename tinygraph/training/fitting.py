@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from tinygraph.core.state import manual_seed
-from tinygraph.errors import DataError, SettingError
+from tinygraph.debugging import why
+from tinygraph.errors import DataError, SettingError, TinygraphError
 from tinygraph.nn import Module, functional
 from tinygraph.optim import Optimizer
 from tinygraph.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -58,16 +59,16 @@ class Run:
 
 def fit(
     model: Module,
-    data: Any,
+    data: object,
     *,
     optimizer: Optimizer,
     epochs: int,
     loss: Loss | None = None,
-    validation: Any = None,
+    validation: object = None,
     scheduler: LRScheduler | ReduceLROnPlateau | None = None,
     scheduler_per: str = "epoch",
     callbacks: Sequence[Callback] = (),
-    progress: Any = True,
+    progress: object = True,
     seed: int | None = None,
     batch_size: int = 32,
 ) -> History:
@@ -172,7 +173,7 @@ class _Trainer:
         for callback in self.callbacks:
             getattr(callback, moment)(self.run)
 
-    def epoch(self, validation: Any, batch_size: int) -> None:
+    def epoch(self, validation: object, batch_size: int) -> None:
         """One walk through the data, noted in the history unless it is cut short."""
         run, started = self.run, time.perf_counter()
         run.epoch, run.batch = run.epoch + 1, 0
@@ -200,7 +201,7 @@ class _Trainer:
             _step(self.per_epoch, result)
         self.tell("on_epoch_end")
 
-    def _batch(self, batch: Any, mean: Means) -> None:
+    def _batch(self, batch: object, mean: Means) -> None:
         run = self.run
         where = f"batch {run.batch + 1} of epoch {run.epoch}"
         inputs, targets = checked_pair(batch, where)
@@ -209,10 +210,7 @@ class _Trainer:
             loss = scalar_loss(self.loss, scores, targets)
             value = loss.item()
             if not math.isfinite(value):
-                raise DataError(
-                    f"the loss of {where} is {value}, though its data are finite: training has diverged. Nothing was "
-                    f"updated with it; try a smaller learning rate than {run.optimizer.param_groups[0]['lr']:g}"
-                )
+                raise DataError(_diverged(where, value, loss, run.optimizer.param_groups[0]["lr"]))
             run.optimizer.zero_grad()
             loss.backward()
             run.optimizer.step()
@@ -220,6 +218,18 @@ class _Trainer:
         mean.add(value, hits(scores, targets), samples_in(targets))
         if self.per_batch is not None:
             _step(self.per_batch, None if isinstance(self.per_batch, LRScheduler) else value)
+
+
+def _diverged(where: str, value: float, loss: Any, rate: float) -> str:
+    """What to say of a loss that is not finite: the op that made it so, where its graph still tells."""
+    try:
+        found = f" What went wrong: {why(loss).text}."
+    except TinygraphError:  # nothing was recorded, or the graph cannot be run again
+        found = ""
+    return (
+        f"the loss of {where} is {value}, though its data are finite: training has diverged.{found} Nothing was "
+        f"updated with it; if numbers grew from step to step, try a smaller learning rate than {rate:g}"
+    )
 
 
 def _step(scheduler: LRScheduler | ReduceLROnPlateau, result: Epoch | float | None) -> None:
@@ -242,7 +252,7 @@ def _interruptible(run: Run) -> Iterator[None]:
         yield
         return
 
-    def finish_batch(number: int, frame: Any) -> None:
+    def finish_batch(number: int, frame: object) -> None:
         if run.stopped:
             raise KeyboardInterrupt
         run.history.interrupted = run.stopped = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.data import DataLoader, Dataset, TensorDataset, check_finite
 from tinygraph.errors import DataError, ShapeError
 from tinygraph.nn import Module, functional
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+    from tinygraph.core.types import Array
 
 Loss = Callable[[Any, Any], Any]
 
@@ -24,7 +28,7 @@ class Evaluation(NamedTuple):
     accuracy: float | None
 
 
-def evaluate(model: Module, data: Any, *, loss: Loss | None = None, batch_size: int = 256) -> Evaluation:
+def evaluate(model: Module, data: object, *, loss: Loss | None = None, batch_size: int = 256) -> Evaluation:
     """Loss and accuracy of a model in evaluation mode, without recording.
 
     Args:
@@ -107,7 +111,7 @@ class Means:
         return Evaluation(self.loss / self.samples, accuracy)
 
 
-def batches(data: Any, batch_size: int, *, shuffle: bool = False) -> Iterable[tuple[Any, Any]]:
+def batches(data: object, batch_size: int, *, shuffle: bool = False) -> Iterable[tuple[Any, Any]]:
     """Data of any accepted kind as an iterable of (inputs, targets) that can be walked through again.
 
     Raises:
@@ -130,7 +134,7 @@ def batches(data: Any, batch_size: int, *, shuffle: bool = False) -> Iterable[tu
     return data
 
 
-def checked_pair(batch: Any, where: str) -> tuple[Any, Any]:
+def checked_pair(batch: object, where: str) -> tuple[Any, Any]:
     """The (inputs, targets) of a batch, finite.
 
     Raises:
@@ -147,7 +151,7 @@ def checked_pair(batch: Any, where: str) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
-def scalar_loss(loss: Loss, scores: Any, targets: Any) -> Tensor:
+def scalar_loss(loss: Loss, scores: Numeric, targets: object) -> Tensor:
     """The loss of a batch.
 
     Raises:
@@ -160,7 +164,7 @@ def scalar_loss(loss: Loss, scores: Any, targets: Any) -> Tensor:
     return value
 
 
-def hits(scores: Any, targets: Any) -> tuple[int, int] | None:
+def hits(scores: Numeric, targets: object) -> tuple[int, int] | None:
     """How many predictions are right, of how many; None where the targets are no classes of the scores."""
     labels = targets.detach().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
     if not isinstance(scores, Tensor) or labels.dtype.kind not in "iu" or scores.ndim != labels.ndim + 1:
@@ -171,7 +175,7 @@ def hits(scores: Any, targets: Any) -> tuple[int, int] | None:
     return int(np.count_nonzero(predicted == labels)), labels.size
 
 
-def samples_in(targets: Any) -> int:
+def samples_in(targets: Array) -> int:
     return int(targets.shape[0]) if getattr(targets, "shape", ()) else 1
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tinygraph.training.history import Epoch
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Silent:
@@ -34,7 +37,7 @@ class Silent:
 class Lines(Silent):
     """A line for each epoch."""
 
-    def __init__(self, console: Any, epochs: int) -> None:
+    def __init__(self, console: Console, epochs: int) -> None:
         self.console = console
         self.epochs = epochs
 
@@ -79,7 +82,7 @@ class Bar(Lines):
         )
 
 
-def make_display(progress: Any, epochs: int) -> Silent:
+def make_display(progress: object, epochs: int) -> Silent:
     """What `fit(progress=...)` asks for: True, False, or a rich Console to write to."""
     if progress is False or progress is None:
         return Silent()

@@ -38,7 +38,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(function)
-    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+    def checkpointed(*args: object, **kwargs: object) -> Any:
         if not modes.current.recording or modes.current.capture is not None:
             return function(*args, **kwargs)
         leaves, tree = flatten((args, kwargs))
@@ -128,7 +128,7 @@ def _as_it_is(leaf: Any) -> Any:
     return Tensor(leaf._value) if plain else leaf
 
 
-def _fresh(operand: Any) -> Tensor:
+def _fresh(operand: object) -> Tensor:
     value = operand._value if isinstance(operand, Tensor) else operand
     if isinstance(operand, Tensor) and operand._edge is not None:
         copy: Tensor = ops.identity(operand)
@@ -151,7 +151,7 @@ def _op(run: Callable[..., Any], values: list[Any], count: int, region: Region, 
     def checkpoint(*xs: Any) -> Any:
         return tuple(values) if len(values) != 1 else values[0]
 
-    def checkpoint_wrt_xs(g: Any, xs: Any) -> Any:
+    def checkpoint_wrt_xs(g: object, xs: Any) -> Any:
         with region.again():
             return pulled_back(g if isinstance(g, tuple) else (g,), xs[:count])
 

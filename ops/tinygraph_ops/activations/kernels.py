@@ -9,15 +9,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import signature
 from math import pi, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Lowering, Types
+from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Types
 from tinygraph_ops.activations.ops import CUBIC, elu, gelu, leaky_relu, log_sigmoid, sigmoid, silu, softplus
 from tinygraph_ops.choosing.kernels import choose
 from tinygraph_ops.exponential import MIDDLE, NEAR, erf
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 BLOCK = 8192  # elements: all arrays of a block fit the second cache
 _ONE = 6.0  # erf of more rounds to one
@@ -26,7 +29,7 @@ _ONE = 6.0  # erf of more rounds to one
 Calls = list[Run]
 
 
-def _then(ufunc: np.ufunc, *operands: Any, out: Array) -> Run:
+def _then(ufunc: np.ufunc, *operands: object, out: Array) -> Run:
     """A call into `out`; Python numbers get its dtype."""
     arrays = (x if isinstance(x, np.ndarray) else np.asarray(x, out.dtype) for x in operands)
     return partial(ufunc, *arrays, out=out)
@@ -44,10 +47,12 @@ def sigmoid_calls(x: Array, out: Array, small: Array, positive: Array) -> Calls:
 
 
 def silu_calls(x: Array, out: Array, small: Array, positive: Array) -> Calls:
+    """x times `sigmoid_calls`."""
     return [*sigmoid_calls(x, out, small, positive), _then(np.multiply, out, x, out=out)]
 
 
 def log_sigmoid_calls(x: Array, out: Array, small: Array, unused: Array) -> Calls:
+    """min(x, 0) - log(1 + e^-|x|), which overflows nowhere."""
     return [
         *_exp_of_minus_size(x, small),
         _then(np.log1p, small, out=small),
@@ -69,6 +74,7 @@ def _sign(x: Array, positive: Array, border: float = 0.0) -> Run:
 
 
 def leaky_relu_calls(x: Array, out: Array, scaled: Array, positive: Array, *, negative_slope: float) -> Calls:
+    """x or negative_slope * x, by the sign of x."""
     return [
         _then(np.multiply, x, negative_slope, out=scaled),
         _sign(x, positive),
@@ -77,6 +83,7 @@ def leaky_relu_calls(x: Array, out: Array, scaled: Array, positive: Array, *, ne
 
 
 def elu_calls(x: Array, out: Array, curve: Array, positive: Array, *, alpha: float) -> Calls:
+    """x or alpha * (e^x - 1), by the sign of x; the exponential never sees a positive x."""
     return [
         _then(np.minimum, x, 0, out=curve),
         _then(np.expm1, curve, out=curve),
@@ -89,6 +96,7 @@ def elu_calls(x: Array, out: Array, curve: Array, positive: Array, *, alpha: flo
 def softplus_calls(
     x: Array, out: Array, curve: Array, straight: Array, *, beta: float, threshold: float
 ) -> Calls:
+    """log(1 + e^(beta x)) / beta, and x itself beyond threshold / beta."""
     return [
         _then(np.multiply, x, beta, out=curve),
         _then(np.logaddexp, curve, 0, out=curve),
@@ -166,7 +174,7 @@ def _in_blocks(
     outputs: Sequence[Array],
     *block: Array,
     calls: Callable[..., Calls],
-    **settings: Any,
+    **settings: object,
 ) -> Run | None:
     """The calls are made once, for one block: each block is copied there, and the result from there."""
     (x,), (out,) = inputs, outputs
@@ -190,7 +198,7 @@ def _in_blocks(
 def _rule(name: str, calls: Callable[..., Calls]) -> Callable[..., Lowering | None]:
     count = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in signature(calls).parameters.values())
 
-    def lowered(types: Types, layouts: Any, cpu: Any, **settings: Any) -> Lowering | None:
+    def lowered(types: Types, layouts: Layouts, cpu: Cpu, **settings: object) -> Lowering | None:
         x = types.inputs[0]
         if not same_float(types) or not x.size:
             return None

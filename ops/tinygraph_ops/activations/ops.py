@@ -16,6 +16,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     composite,
     distribution,
     normalize_axes,
@@ -57,12 +58,14 @@ def relu(x: Numeric) -> Numeric:
 
 @relu.emit
 def relu_emitted(code: Code, x: Lanes) -> Lanes:
+    """0 where x <= 0, else x: NaN stays and -0.0 becomes 0."""
     zero = code.constant(0, x)
     return code.select(code.compare("<=", x, zero), zero, x)  # nan stays, -0.0 does not
 
 
 @relu.vjp("x")
 def relu_wrt_x(g: Numeric, out: Numeric) -> Numeric:
+    """g where the output is positive: g · [out > 0]."""
     return ops.where(out > 0, g, 0)
 
 
@@ -87,12 +90,14 @@ def leaky_relu(x: Numeric, *, negative_slope: float = 0.01) -> Numeric:
 
 @leaky_relu.emit
 def leaky_relu_emitted(code: Code, x: Lanes, *, negative_slope: float) -> Lanes:
+    """x > 0 selects between x and negative_slope · x."""
     scaled = code.multiply(x, code.constant(negative_slope, x))
     return code.select(code.compare(">", x, code.constant(0, x)), x, scaled)
 
 
 @leaky_relu.vjp("x")
 def leaky_relu_wrt_x(g: Numeric, x: Numeric, *, negative_slope: float) -> Numeric:
+    """g where x > 0, else g · negative_slope."""
     return ops.where(x > 0, g, g * negative_slope)
 
 
@@ -120,6 +125,7 @@ def hardtanh(x: Numeric, *, min: float = -1.0, max: float = 1.0) -> Numeric:
 
 @hardtanh.vjp("x")
 def hardtanh_wrt_x(g: Numeric, out: Numeric, *, min: float, max: float) -> Numeric:
+    """g strictly between the bounds, 0 at them and beyond."""
     return ops.where(out > min, ops.where(out < max, g, 0), 0)
 
 
@@ -158,6 +164,7 @@ def elu(x: Numeric, *, alpha: float = 1.0) -> Numeric:
 
 @elu.emit
 def elu_emitted(code: Code, x: Lanes, *, alpha: float) -> Lanes:
+    """x > 0 selects between x and alpha · (e^min(x, 0) - 1)."""
     zero = code.constant(0, x)
     below = code.multiply(code.constant(alpha, x), code.expm1(code.minimum(x, zero)))
     return code.select(code.compare(">", x, zero), x, below)
@@ -165,6 +172,7 @@ def elu_emitted(code: Code, x: Lanes, *, alpha: float) -> Lanes:
 
 @elu.vjp("x")
 def elu_wrt_x(g: Numeric, x: Numeric, *, alpha: float) -> Any:
+    """g where x > 0, else g · alpha · e^x."""
     # At 0 this is the left side's slope, and its own derivative there the right side's, as in PyTorch.
     return ops.where(x > 0, g, g * alpha * ops.exp(ops.where(x < 0, x, 0)))
 
@@ -190,11 +198,13 @@ def sigmoid(x: Numeric) -> Numeric:
 
 @sigmoid.emit
 def sigmoid_emitted(code: Code, x: Lanes) -> Lanes:
+    """The kernel language's own sigmoid."""
     return code.sigmoid(x)
 
 
 @sigmoid.vjp("x")
 def sigmoid_wrt_x(g: Numeric, out: Numeric) -> Numeric:
+    """g · s (1 - s), with s the output."""
     return g * out * (1 - out)
 
 
@@ -218,12 +228,14 @@ def log_sigmoid(x: Numeric) -> Numeric:
 
 @log_sigmoid.emit
 def log_sigmoid_emitted(code: Code, x: Lanes) -> Lanes:
+    """min(x, 0) - log(1 + e^-|x|), which overflows nowhere."""
     small = code.exp(code.negative(code.intrinsic("llvm.fabs", x)))
     return code.subtract(code.minimum(x, code.constant(0, x)), code.log1p(small))
 
 
 @log_sigmoid.vjp("x")
 def log_sigmoid_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g · sigmoid(-x), as d/dx log s(x) = 1 - s(x)."""
     return g * sigmoid(-x)
 
 
@@ -247,11 +259,13 @@ def silu(x: Numeric) -> Numeric:
 
 @silu.emit
 def silu_emitted(code: Code, x: Lanes) -> Lanes:
+    """x · sigmoid(x)."""
     return code.multiply(x, code.sigmoid(x))
 
 
 @silu.vjp("x")
 def silu_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g · s (1 + x (1 - s)), with s = sigmoid(x)."""
     s = sigmoid(x)
     return g * s * (1 + x * (1 - s))
 
@@ -282,6 +296,7 @@ def softplus(x: Numeric, *, beta: float = 1.0, threshold: float = 20.0) -> Numer
 
 @softplus.emit
 def softplus_emitted(code: Code, x: Lanes, *, beta: float, threshold: float) -> Lanes:
+    """log(1 + e^(beta x)) / beta, and x itself where beta x > threshold."""
     scaled = code.multiply(x, code.constant(beta, x))
     smooth = code.divide(code.softplus(scaled), code.constant(beta, x))
     return code.select(code.compare(">", scaled, code.constant(threshold, x)), x, smooth)
@@ -289,6 +304,7 @@ def softplus_emitted(code: Code, x: Lanes, *, beta: float, threshold: float) -> 
 
 @softplus.vjp("x")
 def softplus_wrt_x(g: Numeric, x: Numeric, *, beta: float, threshold: float) -> Numeric:
+    """g · sigmoid(beta x), and g where the function is x itself."""
     return ops.where(x > threshold / beta, g, g * sigmoid(x * beta))
 
 
@@ -330,6 +346,7 @@ def gelu(x: Numeric, *, approximate: str = "none") -> Numeric:
 
 @gelu.emit
 def gelu_emitted(code: Code, x: Lanes, *, approximate: str) -> Lanes:
+    """x Φ(x), or Hendrycks and Gimpel's approximation x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2."""
     half = code.constant(0.5, x)
     if approximate == "tanh":
         cubic = code.multiply(code.multiply(x, x), code.multiply(x, code.constant(CUBIC, x)))
@@ -340,6 +357,7 @@ def gelu_emitted(code: Code, x: Lanes, *, approximate: str) -> Lanes:
 
 @gelu.vjp("x")
 def gelu_wrt_x(g: Numeric, x: Numeric, *, approximate: str) -> Numeric:
+    """g · (Φ(x) + x φ(x)), or the derivative of the approximation by tanh."""
     if approximate == "none":
         density = ops.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
         return g * (_normal_distribution(x) + x * density)
@@ -391,13 +409,18 @@ def softmax(x: Numeric, *, axis: Axis = -1) -> Numeric:
     return narrow(exponentials / exponentials.sum(axis=axes, keepdims=True), x.dtype)
 
 
+softmax.batch(along("axis"))
+
+
 @softmax.expand
 def softmax_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
+    """Each element: its exponential over the sum of those along `axis`."""
     return distribution(x, axis)
 
 
 @softmax.vjp("x")
 def softmax_wrt_x(g: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
+    """y (g - Σ g y) along `axis`, with y the output: the Jacobian diag(y) - y yᵀ is symmetric."""
     g, out = wide(g), wide(out)
     return out * (g - ops.sum(g * out, axis=axis, keepdims=True))
 
@@ -429,13 +452,18 @@ def log_softmax(x: Numeric, *, axis: Axis = -1) -> Numeric:
     return narrow(out, x.dtype)
 
 
+log_softmax.batch(along("axis"))
+
+
 @log_softmax.expand
 def log_softmax_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
+    """Each element: the logarithm of its exponential over the sum of those along `axis`."""
     return distribution(x, axis, after="log")
 
 
 @log_softmax.vjp("x")
 def log_softmax_wrt_x(g: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
+    """g - e^y Σ g along `axis`, with y the output."""
     g, out = wide(g), wide(out)
     return g - ops.exp(out) * ops.sum(g, axis=axis, keepdims=True)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.plugin import Array, Numeric
 from tinygraph_ops.activations.ops import hardtanh, relu
 from tinygraph_ops.choosing.ops import clip, nan_to_num, where
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, lower_by
+from tinygraph_ops.numpy_kernels import Run, in_order, lower_by
 
 _BITS = {"float32": np.int32, "float64": np.int64}
 
@@ -46,12 +47,13 @@ def choose(condition: Array, x: Array, y: Array, out: Array) -> Run:
     )
 
 
-def _settles(array: Array, given: Any, out: Array) -> bool:
+def _settles(array: Array, given: Numeric, out: Array) -> bool:
     """Whether an operand has the result's dtype, or is a constant that can be given it now."""
     return array.dtype == out.dtype or not isinstance(given, np.ndarray)
 
 
 def make_relu(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run:
+    """`np.maximum` with zero, into the output."""
     return partial(np.maximum, inputs[0], np.zeros((), outputs[0].dtype), out=outputs[0])
 
 
@@ -62,10 +64,11 @@ def make_clip(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run:
 
 
 def make_hardtanh(inputs: Sequence[Any], outputs: Sequence[Array], *, min: float, max: float) -> Run:
+    """The calls of `clip` with the two settings as bounds."""
     return make_clip((*inputs, min, max), outputs)
 
 
-def make_nan_to_num(inputs: Sequence[Any], outputs: Sequence[Array], **numbers: Any) -> Run:
+def make_nan_to_num(inputs: Sequence[Any], outputs: Sequence[Array], **numbers: object) -> Run:
     """Replaced in place, where the result lies."""
     (out,) = outputs
     return in_order(partial(np.copyto, out, inputs[0]), partial(np.nan_to_num, out, copy=False, **numbers))

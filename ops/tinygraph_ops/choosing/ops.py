@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.plugin import (
+    Array,
     ArrayType,
     DTypeError,
     ErrorSample,
@@ -42,21 +43,25 @@ def where(condition: Numeric, x: Numeric, y: Numeric) -> Numeric:
 
 @where.emit(conditions="condition", bools=True)
 def where_emitted(code: Code, condition: Lanes, x: Lanes, y: Lanes) -> Lanes:
+    """One select."""
     return code.select(condition, x, y)
 
 
 @where.vjp("x")
 def where_wrt_x(g: Numeric, condition: Numeric) -> Numeric:
+    """g where the condition holds, else 0."""
     return ops.where(condition, g, 0)
 
 
 @where.vjp("y")
 def where_wrt_y(g: Numeric, condition: Numeric) -> Numeric:
+    """0 where the condition holds, else g."""
     return ops.where(condition, 0, g)
 
 
 @where.numpy(np.where)
-def np_where(condition: Any, *choices: Any) -> Any:
+def np_where(condition: Numeric, *choices: Numeric) -> Any:
+    """`np.where` of a condition and two choices; the form that finds positions is refused."""
     if len(choices) != 2:
         raise NumpyFunctionError(
             "np.where on tensors takes a condition and both choices; np.nonzero has no gradient"
@@ -81,16 +86,19 @@ def maximum(x: Numeric, y: Numeric) -> Numeric:
 
 @maximum.emit(bools=True)
 def maximum_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """The larger one, NaN if either is."""
     return code.maximum(x, y)
 
 
 @maximum.vjp("x")
 def maximum_wrt_x(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
+    """g where x > y, g / 2 where they tie."""
     return _share(g, ops.less(x, y), ops.equal(x, y))
 
 
 @maximum.vjp("y")
 def maximum_wrt_y(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
+    """g where y > x, g / 2 where they tie."""
     return _share(g, ops.less(y, x), ops.equal(x, y))
 
 
@@ -111,20 +119,23 @@ def minimum(x: Numeric, y: Numeric) -> Numeric:
 
 @minimum.emit(bools=True)
 def minimum_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """The smaller one, NaN if either is."""
     return code.minimum(x, y)
 
 
 @minimum.vjp("x")
 def minimum_wrt_x(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
+    """g where x < y, g / 2 where they tie."""
     return _share(g, ops.less(y, x), ops.equal(x, y))
 
 
 @minimum.vjp("y")
 def minimum_wrt_y(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
+    """g where y < x, g / 2 where they tie."""
     return _share(g, ops.less(x, y), ops.equal(x, y))
 
 
-def _share(g: Numeric, loses: Any, ties: Any) -> Any:
+def _share(g: Numeric, loses: Numeric, ties: Numeric) -> Any:
     """What an operand of an extreme gets of its gradient; all of it beside a nan."""
     return ops.where(loses, 0, ops.where(ties, g / 2, g))
 
@@ -142,12 +153,12 @@ def _share(g: Numeric, loses: Any, ties: Any) -> Any:
         Sample([0.5, 2.0], 1.0, 1.0, expected=[1.0, 1.0], smooth=False),
     ],
 )
-def clip(x: Any, min: Any = None, max: Any = None) -> Any:
+def clip(x: Array, min: Array | None = None, max: Array | None = None) -> Any:
     """min(max(x, min), max), either bound absent if None;  the gradient goes to what was chosen, to x on a bound."""
     return np.clip(x, min, max)
 
 
-def _one_or_each(x: Numeric, *bounds: Any) -> bool:
+def _one_or_each(x: Numeric, *bounds: object) -> bool:
     """Whether each bound is a number, or lies beside x element by element.
 
     Zeros that differ in sign are equal: NumPy keeps x beside one bound for all, and takes the bound of an array.
@@ -158,6 +169,7 @@ def _one_or_each(x: Numeric, *bounds: Any) -> bool:
 
 @clip.emit(fits=_one_or_each)
 def clip_emitted(code: Code, x: Lanes, min: Lanes, max: Lanes) -> Lanes:
+    """min(max(x, lower), upper) as NumPy does it: by selects for single numbers and constant bounds."""
     if code.single_numbers or (code.number(min) is not None and code.number(max) is not None):
         x = code.select(code.either(code.compare("<", x, min), code.is_nan(min)), min, x)
         return code.select(code.either(code.compare(">", x, max), code.is_nan(max)), max, x)
@@ -166,6 +178,7 @@ def clip_emitted(code: Code, x: Lanes, min: Lanes, max: Lanes) -> Lanes:
 
 @clip.vjp("x")
 def clip_wrt_x(g: Numeric, x: Numeric, min: Numeric, max: Numeric) -> Numeric:
+    """g where x lies within the bounds or on them, else 0."""
     if min is not None:
         g = ops.where(ops.less(x, min), 0, g)
     if max is not None:
@@ -174,21 +187,30 @@ def clip_wrt_x(g: Numeric, x: Numeric, min: Numeric, max: Numeric) -> Numeric:
 
 
 @clip.vjp("min")
-def clip_wrt_min(g: Any, x: Any, min: Any, max: Any) -> Any:
+def clip_wrt_min(g: Any, x: Numeric, min: Any, max: Any) -> Any:
+    """g where x < min and the upper bound does not win, else 0."""
     g = ops.where(ops.less(x, min), g, 0)
     return g if max is None else ops.where(ops.less(min, max), g, 0)
 
 
 @clip.vjp("max")
-def clip_wrt_max(g: Any, x: Any, min: Any, max: Any) -> Any:
+def clip_wrt_max(g: Any, x: Numeric, min: Any, max: Any) -> Any:
+    """g where the upper bound is the result: x > max, or max <= min."""
     above = ops.greater(x, max)
     return ops.where(above if min is None else ops.logical_or(above, ops.less_equal(max, min)), g, 0)
 
 
 @clip.numpy(np.clip)
 def np_clip(
-    a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None, **options: Any
+    a: Numeric,
+    a_min: Numeric | None = None,
+    a_max: Numeric | None = None,
+    *,
+    min: Numeric | None = None,
+    max: Numeric | None = None,
+    **options: object,
 ) -> Any:
+    """`np.clip` with its two spellings of the bounds; dtype, out and where are refused."""
     if any(option is not None for option in options.values()):
         raise NumpyFunctionError(f"np.clip on tensors takes bounds only, not {', '.join(options)}")
     return clip(a, a_min if min is None else min, a_max if max is None else max)
@@ -210,13 +232,18 @@ def np_clip(
         Sample([3.0 - 4.0j, 2.0 + 0.0j], expected=[3.0 - 4.0j, 2.0 + 0.0j]),
     ],
 )
-def nan_to_num(x: Any, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+def nan_to_num(
+    x: Array, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Any:
     """x with nan and the infinities replaced, by the largest finite numbers if None;  d/dx = 1 where x is finite."""
     return np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
 
 
 @nan_to_num.emit
-def nan_to_num_emitted(code: Any, x: Any, *, nan: float, posinf: float | None, neginf: float | None) -> Any:
+def nan_to_num_emitted(
+    code: Code, x: Lanes, *, nan: float, posinf: float | None, neginf: float | None
+) -> Any:
+    """Three selects: +inf, -inf and NaN are replaced, in this order."""
     from tinygraph.kernels.builder import dtype_of
 
     most = float(np.finfo(dtype_of(x)).max)
@@ -228,7 +255,8 @@ def nan_to_num_emitted(code: Any, x: Any, *, nan: float, posinf: float | None, n
 
 
 @nan_to_num.vjp("x")
-def nan_to_num_wrt_x(g: Any, x: Any) -> Any:
+def nan_to_num_wrt_x(g: Numeric, x: Numeric) -> Any:
+    """g where x is finite, else 0; for complex x each part by itself."""
     if x.dtype.kind != "c":
         return ops.where(ops.isfinite(x), g, 0)
     real = ops.where(ops.isfinite(ops.real(x)), ops.real(g), 0)
@@ -236,7 +264,7 @@ def nan_to_num_wrt_x(g: Any, x: Any) -> Any:
 
 
 @nan_to_num.numpy(np.nan_to_num)
-def _(x: Any, copy: bool = True, **numbers: Any) -> Any:
+def _(x: Numeric, copy: bool = True, **numbers: Any) -> Any:
     if not copy:
         raise NumpyFunctionError(
             "np.nan_to_num on tensors makes a new tensor: leave copy=False out and write x = np.nan_to_num(x)"
@@ -267,11 +295,13 @@ def abs(x: Numeric) -> Numeric:
 
 @abs.emit
 def abs_emitted(code: Code, x: Lanes) -> Lanes:
+    """The sign bit, cleared."""
     return code.intrinsic("llvm.fabs", x)
 
 
 @abs.vjp("x")
 def abs_wrt_x(g: Numeric, x: Numeric, out: Numeric) -> Numeric:
+    """g · sign(x); for complex x g · conj(x) / |x|, 0 at 0."""
     if x.dtype.kind != "c":
         return g * ops.sign(x)
     # 0 at 0 by convention, from which no further derivative follows: that of the root is not finite
@@ -282,6 +312,7 @@ def abs_wrt_x(g: Numeric, x: Numeric, out: Numeric) -> Numeric:
 
 @abs.jvp("x")
 def abs_tangent(t: Numeric, x: Numeric, out: Numeric) -> Numeric:
+    """The real part of what the gradient's rule makes of t: |x| is real."""
     return ops.real(abs_wrt_x(t, x, out))
 
 
@@ -305,6 +336,7 @@ def sign(x: Numeric) -> Numeric:
 
 @sign.emit
 def sign_emitted(code: Code, x: Lanes) -> Lanes:
+    """1, -1 or x + 0, by two comparisons: NaN stays."""
     zero = code.constant(0, x)
     negative = code.select(code.compare("<", x, zero), code.constant(-1, x), code.add(x, zero))
     return code.select(code.compare(">", x, zero), code.constant(1, x), negative)
@@ -323,6 +355,7 @@ def floor(x: Numeric) -> Numeric:
 
 @floor.emit
 def floor_emitted(code: Code, x: Lanes) -> Lanes:
+    """LLVM's floor."""
     return code.intrinsic("llvm.floor", x)
 
 
@@ -339,6 +372,7 @@ def ceil(x: Numeric) -> Numeric:
 
 @ceil.emit
 def ceil_emitted(code: Code, x: Lanes) -> Lanes:
+    """LLVM's ceil."""
     return code.intrinsic("llvm.ceil", x)
 
 
@@ -355,6 +389,7 @@ def trunc(x: Numeric) -> Numeric:
 
 @trunc.emit
 def trunc_emitted(code: Code, x: Lanes) -> Lanes:
+    """LLVM's trunc."""
     return code.intrinsic("llvm.trunc", x)
 
 
@@ -375,5 +410,6 @@ def round(x: Numeric, *, decimals: int = 0) -> Numeric:
 
 
 @round.numpy(np.rint)
-def np_rint(x: Any) -> Any:
+def np_rint(x: Numeric) -> Any:
+    """`np.rint`: rounding to no decimals."""
     return round(x)

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from functools import partial
 from math import prod
 from string import ascii_lowercase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph import kernels
-from tinygraph.plugin import Lowering, Types
+from tinygraph.plugin import Array, Layouts, Lowering, Types
 from tinygraph_ops.contraction.ops import einsum, formula, matmul
-from tinygraph_ops.numpy_kernels import Array, Run, numpy_lowering, same_float
+from tinygraph_ops.numpy_kernels import Run, numpy_lowering, same_float
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 
 def make_dot(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run | None:
+    """BLAS through `x.dot(y, out)`; None where an operand would be copied first."""
     (x, y), (out,) = inputs, outputs
     if not out.flags.c_contiguous:
         return None
@@ -36,7 +40,8 @@ def _is_plain(x: Array) -> bool:
 
 
 @matmul.lower
-def matmul_kernel(types: Types, layouts: Any, cpu: Any) -> Lowering | None:
+def matmul_kernel(types: Types, layouts: Layouts, cpu: Cpu) -> Lowering | None:
+    """A generated product, or NumPy's with BLAS behind it where there is none or the matrices are large."""
     x, y = types.inputs
     if not same_float(types) or not (x.size and y.size):
         return None
@@ -66,7 +71,8 @@ def _is_large(x: tuple[int, ...], y: tuple[int, ...]) -> bool:
 
 
 @einsum.lower
-def einsum_kernel(types: Types, layouts: Any, cpu: Any, *, subscripts: str) -> Lowering | None:
+def einsum_kernel(types: Types, layouts: Layouts, cpu: Cpu, *, subscripts: str) -> Lowering | None:
+    """A generated loop nest for two operands of one floating-point dtype; None for anything else."""
     given = [one for one in types.inputs if one is not None]
     if len(given) != 2 or not same_float(types) or not all(one.size for one in given):
         return None

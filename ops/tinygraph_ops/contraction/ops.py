@@ -6,8 +6,10 @@ from string import ascii_letters
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.plugin import (
+    Array,
     ArrayType,
     ErrorSample,
     Expansion,
@@ -17,6 +19,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    aligned,
     broadcast_places,
     broadcast_shapes,
     composite,
@@ -66,6 +69,7 @@ def matmul(x: Numeric, y: Numeric) -> Numeric:
 
 @matmul.vjp("x")
 def matmul_wrt_x(g: Numeric, y: Numeric, x_type: ArrayType) -> Numeric:
+    """g yᵀ, with axes added and taken away for operands that are vectors."""
     if y.ndim == 1:
         return (g if x_type.ndim == 1 else ops.expand_dims(g, axis=-1)) * y
     if x_type.ndim == 1:
@@ -75,6 +79,7 @@ def matmul_wrt_x(g: Numeric, y: Numeric, x_type: ArrayType) -> Numeric:
 
 @matmul.vjp("y")
 def matmul_wrt_y(g: Numeric, x: Numeric, y_type: ArrayType) -> Numeric:
+    """xᵀ g, summed over the batch where y is one matrix for all of it."""
     if x.ndim == 1:
         return g * x if y_type.ndim == 1 else ops.expand_dims(g, axis=-2) * ops.expand_dims(x, axis=-1)
     if y_type.ndim > 2:
@@ -87,6 +92,7 @@ def matmul_wrt_y(g: Numeric, x: Numeric, y_type: ArrayType) -> Numeric:
 
 @matmul.types
 def matmul_types(x: ArrayType, y: ArrayType) -> ArrayType:
+    """The broadcast batch, then the rows of x and the columns of y."""
     for name, one in (("x", x), ("y", y)):
         if not getattr(one, "shape", ()):
             raise ShapeError(
@@ -100,6 +106,23 @@ def matmul_types(x: ArrayType, y: ArrayType) -> ArrayType:
         )
     shape = (*broadcast_shapes(x.shape[:-2], y.shape[:-2]), *x.shape[-2:-1], *y.shape[-1:][: y.ndim - 1])
     return ArrayType(shape, np.matmul(x.stand_in((1, 1)), y.stand_in((1, 1))).dtype)
+
+
+@matmul.batch
+def matmul_batched(batched: Any, x: Any, y: Any) -> Any:
+    """Of vectors a row and a column; then stacks of matrices, and one large product where y is shared."""
+    left, right = x.ndim - batched[0], y.ndim - batched[1]
+    if not batched[1] and right <= 2:
+        return ops.matmul(x, y)
+    if not batched[0] and left == 2 and right == 1:
+        return ops.matmul(y, ops.swapaxes(x, axis1=0, axis2=1))
+    if left == 1:
+        x = ops.expand_dims(x, axis=-2)
+    if right == 1:
+        y = ops.expand_dims(y, axis=-1)
+    found = ops.matmul(*aligned(batched, (x, y)))
+    gone = ((-2,) if left == 1 else ()) + ((-1,) if right == 1 else ())
+    return ops.squeeze(found, axis=gone) if gone else found
 
 
 @matmul.expand
@@ -144,7 +167,7 @@ def matmul_expansion(x: ArrayType, y: ArrayType) -> Expansion:
         ErrorSample(_A, None, subscripts="i1->i", error=SettingError, match="letters"),
     ],
 )
-def einsum(x: Any, y: Any = None, *others: Any, subscripts: str) -> Any:
+def einsum(x: Array, y: Array | None = None, *others: Array, subscripts: str) -> Any:
     """Σ of products of elements with the labels of `subscripts`, such as "ij,jk->ik"; NumPy's notation, with ....
 
     The gradient of an operand is the product of the others with g, labelled as that operand.
@@ -156,16 +179,23 @@ def einsum(x: Any, y: Any = None, *others: Any, subscripts: str) -> Any:
 
 @einsum.vjp("x")
 def einsum_wrt_x(g: Numeric, x_type: ArrayType, y: Numeric, others: Numeric, subscripts: str) -> Numeric:
+    """The einsum of g with the other operands that has the labels of x as its output."""
     return _einsum_wrt(0, x_type, g, [None, *_given(y, None, others)], subscripts)
 
 
 @einsum.vjp("y")
-def einsum_wrt_y(g: Any, x: Any, y_type: ArrayType, others: Any, subscripts: str) -> Any:
+def einsum_wrt_y(
+    g: Numeric, x: Numeric, y_type: ArrayType, others: tuple[Numeric, ...], subscripts: str
+) -> Any:
+    """The einsum of g with the other operands that has the labels of y as its output."""
     return _einsum_wrt(1, y_type, g, [x, None, *others], subscripts)
 
 
 @einsum.vjp("others")
-def einsum_wrt_others(g: Any, x: Any, y: Any, others: Any, others_type: Any, subscripts: str) -> Any:
+def einsum_wrt_others(
+    g: Any, x: Numeric, y: Numeric, others: tuple[Numeric, ...], others_type: Any, subscripts: str
+) -> Any:
+    """For each further operand the einsum of g with all others that has its labels as the output."""
     operands = [x, y, *others]
     return tuple(
         _einsum_wrt(
@@ -179,6 +209,7 @@ def einsum_wrt_others(g: Any, x: Any, y: Any, others: Any, others_type: Any, sub
 
 @einsum.types
 def einsum_types(x: ArrayType, y: ArrayType | None = None, *others: ArrayType, subscripts: str) -> ArrayType:
+    """One axis for each label of the output; a label has one size, or 1, wherever it stands."""
     operands = _given(x, y, others)
     terms, output = formula(subscripts, [one.ndim for one in operands])
     sizes: dict[str, int] = {}
@@ -192,10 +223,21 @@ def einsum_types(x: ArrayType, y: ArrayType | None = None, *others: ArrayType, s
     return ArrayType(tuple(sizes[label] for label in output), dtype)
 
 
+@einsum.batch
+def einsum_batched(batched: Any, *operands: Any, subscripts: str) -> Any:
+    """The batch axis is one more label."""
+    given = [(x, one) for x, one in zip(operands, batched, strict=True) if x is not None]
+    terms, output = formula(subscripts, [x.ndim - one for x, one in given])
+    label = next(letter for letter in ascii_letters if letter not in "".join(terms))
+    marked = [label + term if one else term for term, (_, one) in zip(terms, given, strict=True)]
+    return ops.einsum(*(x for x, _ in given), subscripts=f"{','.join(marked)}->{label}{output}")
+
+
 @einsum.expand
 def einsum_expansion(
     x: ArrayType, y: ArrayType | None = None, *others: ArrayType, subscripts: str
 ) -> Expansion:
+    """The product of the elements at the labels' places, summed over labels that the output lacks."""
     given = [(i, one) for i, one in enumerate((x, y, *others)) if one is not None]
     terms, output = formula(subscripts, [one.ndim for _, one in given])
     sizes: dict[str, int] = {}
@@ -218,7 +260,8 @@ def einsum_expansion(
 
 
 @einsum.numpy(np.einsum)
-def np_einsum(subscripts: Any, *operands: Any, optimize: Any = None, **options: Any) -> Any:
+def np_einsum(subscripts: Any, *operands: Any, optimize: object = None, **options: object) -> Any:
+    """`np.einsum` with its subscripts as a string; lists of labels are refused."""
     if not isinstance(subscripts, str):
         raise NumpyFunctionError(
             "np.einsum on tensors takes its subscripts as a string, not as lists of labels"
@@ -267,7 +310,7 @@ def formula(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
     return terms, output
 
 
-def _einsum_wrt(place: int, types: ArrayType, g: Any, operands: list[Any], subscripts: str) -> Any:
+def _einsum_wrt(place: int, types: ArrayType, g: Numeric, operands: list[Any], subscripts: str) -> Any:
     """The gradient of the operand at `place`; `operands` has None there."""
     ranks = [types.ndim if k == place else one.ndim for k, one in enumerate(operands)]
     terms, output = formula(subscripts, ranks)
@@ -334,7 +377,8 @@ def tensordot(x: Any, y: Any, *, axes: Any = 2) -> Any:
 
 
 @tensordot.numpy(np.tensordot)
-def np_tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+def np_tensordot(a: Numeric, b: Numeric, axes: object = 2) -> Any:
+    """`np.tensordot`."""
     return tensordot(a, b, axes=axes)
 
 
@@ -381,7 +425,7 @@ def vdot(x: Numeric, y: Numeric) -> Any:
     return ops.matmul(_conjugate(ops.reshape(x, shape=(-1,))), ops.reshape(y, shape=(-1,)))
 
 
-def _conjugate(x: Any) -> Any:
+def _conjugate(x: Numeric) -> Any:
     """The conjugate of complex numbers; of bools NumPy's conj would make integers."""
     return ops.conj(x) if x.dtype.kind in "cO" else x
 
@@ -422,8 +466,14 @@ def trace(x: Numeric, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any
 
 @trace.numpy(np.trace)
 def np_trace(
-    a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
+    a: Numeric,
+    offset: int = 0,
+    axis1: int = 0,
+    axis2: int = 1,
+    dtype: DTypeLike | None = None,
+    out: object = None,
 ) -> Any:
+    """`np.trace` without dtype= and out=."""
     if dtype is not None or out is not None:
         raise NumpyFunctionError("np.trace on tensors takes neither dtype= nor out=")
     return trace(a, offset=offset, axis1=axis1, axis2=axis2)

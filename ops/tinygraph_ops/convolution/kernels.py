@@ -7,23 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import ArrayType, Layouts, Lowering, Types
+from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Padding, Sizes, Types
 from tinygraph_ops.convolution.ops import convolution, convolution_kernel_gradient, convolution_transpose
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
 from tinygraph_ops.windows import sliding as windows
 from tinygraph_ops.windows.geometry import Geometry, convolution_geometry, convolution_transpose_geometry
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 
 def _lowered(
     geometry: Geometry,
     types: Types,
     layouts: Layouts,
-    cpu: Any,
+    cpu: Cpu,
     which: Literal["forward", "input_gradient", "kernel_gradient"],
 ) -> Lowering | None:
     """One of the language's three maps, or None where it does not serve these types."""
@@ -85,8 +88,9 @@ def _same_windows(geometry: Geometry) -> bool:
 
 @convolution.lower
 def convolution_kernel(
-    types: Types, layouts: Layouts, cpu: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any
+    types: Types, layouts: Layouts, cpu: Cpu, *, stride: Sizes, padding: Padding, dilation: Sizes, groups: int
 ) -> Lowering | None:
+    """The generated forward map where it serves, else NumPy's in memory of the plan."""
     x, kernel = types.inputs[:2]
     geometry = convolution_geometry(x.shape, kernel.shape, stride, padding, dilation, groups)
     generated = _lowered(geometry, types, layouts, cpu, "forward")
@@ -95,9 +99,10 @@ def convolution_kernel(
 
 @convolution_transpose.lower
 def convolution_transpose_kernel(
-    types: Types, layouts: Layouts, cpu: Any, *, stride: Any, padding: Any, output_padding: Any, dilation: Any,
-    groups: Any,
+    types: Types, layouts: Layouts, cpu: Cpu, *, stride: Sizes, padding: Padding, output_padding: Sizes,
+    dilation: Sizes, groups: int,
 ) -> Lowering | None:  # fmt: skip
+    """The generated gradient of the input, which this is without a bias, else NumPy's."""
     x, kernel, bias = (*types.inputs, None)[:3]
     geometry = convolution_transpose_geometry(
         x.shape, kernel.shape, stride, padding, output_padding, dilation, groups
@@ -110,14 +115,15 @@ def convolution_transpose_kernel(
 def convolution_kernel_gradient_kernel(
     types: Types,
     layouts: Layouts,
-    cpu: Any,
+    cpu: Cpu,
     *,
-    size: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    size: Sequence[int],
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
     groups: Any,
 ) -> Lowering | None:
+    """The generated gradient of the kernel, or NumPy's; None where fewer windows are meant than fit."""
     x, cotangent = types.inputs
     shape = (cotangent.shape[1], x.shape[1] // groups, *size)
     geometry = convolution_geometry(x.shape, shape, stride, padding, dilation, groups)

@@ -14,21 +14,26 @@ import numpy as np
 
 from tinygraph.plugin import (
     Affine,
+    Array,
     ArrayType,
     ErrorSample,
     Expansion,
     Numeric,
+    Padding,
     Read,
     Sample,
+    Shape,
     ShapeError,
+    Sizes,
+    batch_size,
     indices,
     op,
     ops,
+    parted,
+    spread,
 )
 from tinygraph_ops.windows.geometry import Geometry, convolution_geometry, convolution_transpose_geometry
 from tinygraph_ops.windows.sliding import convolve, convolve_input_gradient, convolve_kernel_gradient
-
-Shape = tuple[int, ...]
 
 
 def _ramp(*shape: int) -> Any:
@@ -38,7 +43,7 @@ def _ramp(*shape: int) -> Any:
     return flat.reshape(shape)
 
 
-def _shape(x: Any) -> Shape:
+def _shape(x: object) -> Shape:
     return x.shape if hasattr(x, "shape") else ()
 
 
@@ -46,7 +51,7 @@ def _dtype(*operands: Any) -> np.dtype[Any]:
     return np.result_type(*(x.dtype for x in operands if x is not None))
 
 
-def _check_bias(bias: Any, channels: int) -> None:
+def _check_bias(bias: object, channels: int) -> None:
     if bias is not None and _shape(bias) != (channels,):
         raise ShapeError(
             f"bias has shape {_shape(bias)}, but needs one entry for each of the {channels} output channels: "
@@ -119,13 +124,13 @@ def _all_but_channels(ndim: int) -> Shape:
     ],
 )
 def convolution(
-    x: Any,
-    kernel: Any,
-    bias: Any = None,
+    x: Array,
+    kernel: Array,
+    bias: Array | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: Sizes = 1,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Any:
     """out[n, o, i] = bias[o] + sum over c, p of x[n, c, i*stride + p*dilation - padding] * kernel[o, c, p].
@@ -162,18 +167,57 @@ def convolution(
 
 @convolution.types
 def convolution_types(
-    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Any = 1, padding: Any = 0,
-    dilation: Any = 1, groups: int = 1,
+    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Sizes = 1, padding: Padding = 0,
+    dilation: Sizes = 1, groups: int = 1,
 ) -> ArrayType:  # fmt: skip
+    """(batch, out, *positions) by the windows' geometry, in the operands' common dtype."""
     geometry = convolution_geometry(_shape(x), _shape(kernel), stride, padding, dilation, groups)
     _check_bias(bias, geometry.output_shape[1])
     return ArrayType(geometry.output_shape, _dtype(x, kernel, bias))
 
 
+@convolution.batch
+def convolution_batched(batched: Any, x: Any, kernel: Any, bias: Any, *, groups: int, **settings: Any) -> Any:
+    """Images of all examples are one batch; kernels of their own make groups, one an example."""
+    return _batched(convolution, batched, x, kernel, bias, groups, settings, kernel_axis=0)
+
+
+def _batched(
+    of: Any, batched: Any, x: Any, kernel: Any, bias: Any, groups: int, settings: Any, kernel_axis: int
+) -> Any:
+    size = batch_size(batched, (x, kernel, bias))
+    if batched[2] and not (batched[0] or batched[1]):
+        out = of(x, kernel, None, groups=groups, **settings)
+        return out + ops.reshape(bias, shape=(size, 1, -1, *(1,) * (out.ndim - 2)))
+    if not batched[1]:
+        shared = None if batched[2] else bias
+        flat = ops.reshape(x, shape=(size * x.shape[1], *x.shape[2:]))
+        out = parted(of(flat, kernel, shared, groups=groups, **settings), size)
+        if batched[2]:
+            out = out + ops.reshape(bias, shape=(size, 1, bias.shape[1], *(1,) * (out.ndim - 3)))
+        return out
+    kernels = ops.reshape(kernel, shape=(size * kernel.shape[1], *kernel.shape[2:]))
+    if bias is not None:
+        bias = ops.reshape(bias if batched[2] else spread(bias, size), shape=(-1,))
+    if batched[0] or groups > 1 or kernel_axis:
+        own = _among_channels(x if batched[0] else spread(x, size))
+        out = of(own, kernels, bias, groups=groups * size, **settings)
+    else:  # the same images for all kernels, which are one kernel with more channels
+        out = of(x, kernels, bias, groups=1, **settings)
+    out = ops.reshape(out, shape=(out.shape[0], size, out.shape[1] // size if size else 0, *out.shape[2:]))
+    return ops.moveaxis(out, source=1, destination=0)
+
+
+def _among_channels(x: Any) -> Any:
+    """(examples, batch, channels, ...) as (batch, examples * channels, ...)."""
+    moved = ops.moveaxis(x, source=0, destination=1)
+    return ops.reshape(moved, shape=(x.shape[1], x.shape[0] * x.shape[2], *x.shape[3:]))
+
+
 @convolution.expand
 def convolution_expansion(
-    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Any, padding: Any,
-    dilation: Any, groups: int,
+    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Sizes, padding: Padding,
+    dilation: Sizes, groups: int,
 ) -> Expansion:  # fmt: skip
     """Each kernel plane with its input plane makes a tmp plane; these are summed over the input channels."""
     geometry = convolution_geometry(_shape(x), _shape(kernel), stride, padding, dilation, groups)
@@ -208,8 +252,16 @@ def convolution_expansion(
 
 @convolution.vjp("x")
 def convolution_wrt_x(
-    g: Numeric, kernel: Numeric, x_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
+    g: Numeric,
+    kernel: Numeric,
+    x_type: ArrayType,
+    *,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    groups: int,
 ) -> Numeric:
+    """The transposed convolution of g with the kernel."""
     geometry = convolution_geometry(x_type.shape, kernel.shape, stride, padding, dilation, groups)
     return _transposed(g, kernel, geometry)
 
@@ -218,6 +270,7 @@ def convolution_wrt_x(
 def convolution_wrt_kernel(
     g: Numeric, x: Numeric, kernel_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Numeric:
+    """`convolution_kernel_gradient` of x and g."""
     size = kernel_type.shape[2:]
     return convolution_kernel_gradient(
         x, g, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -226,6 +279,7 @@ def convolution_wrt_kernel(
 
 @convolution.vjp("bias")
 def convolution_wrt_bias(g: Numeric) -> Numeric:
+    """g summed over all but the channels."""
     return ops.sum(g, axis=_all_but_channels(g.ndim))
 
 
@@ -233,6 +287,7 @@ def convolution_wrt_bias(g: Numeric) -> Numeric:
 def convolution_along_x(
     t: Numeric, kernel: Numeric, *, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Numeric:
+    """The convolution of t with the kernel."""
     return convolution(t, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
@@ -240,6 +295,7 @@ def convolution_along_x(
 def convolution_along_kernel(
     t: Numeric, x: Numeric, *, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Numeric:
+    """The convolution of x with t."""
     return convolution(x, t, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
@@ -279,14 +335,14 @@ def convolution_along_kernel(
     ],
 )
 def convolution_transpose(
-    x: Any,
-    kernel: Any,
-    bias: Any = None,
+    x: Array,
+    kernel: Array,
+    bias: Array | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
+    stride: Sizes = 1,
+    padding: Padding = 0,
+    output_padding: Sizes = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Any:
     """out[n, o, i * stride + p * dilation - padding] += x[n, c, i] * kernel[c, o, p], plus bias[o].
@@ -322,9 +378,10 @@ def convolution_transpose(
 
 @convolution_transpose.types
 def convolution_transpose_types(
-    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Any = 1, padding: Any = 0,
-    output_padding: Any = 0, dilation: Any = 1, groups: int = 1,
+    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Sizes = 1, padding: Padding = 0,
+    output_padding: Sizes = 0, dilation: Sizes = 1, groups: int = 1,
 ) -> ArrayType:  # fmt: skip
+    """The input's shape that the windows' geometry leads back to, in the operands' common dtype."""
     geometry = convolution_transpose_geometry(
         _shape(x), _shape(kernel), stride, padding, output_padding, dilation, groups
     )
@@ -332,10 +389,18 @@ def convolution_transpose_types(
     return ArrayType(geometry.x_shape, _dtype(x, kernel, bias))
 
 
+@convolution_transpose.batch
+def convolution_transpose_batched(
+    batched: Any, x: Any, kernel: Any, bias: Any, *, groups: int, **settings: Any
+) -> Any:
+    """As that of `convolution`."""
+    return _batched(convolution_transpose, batched, x, kernel, bias, groups, settings, kernel_axis=1)
+
+
 @convolution_transpose.expand
 def convolution_transpose_expansion(
-    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Any, padding: Any,
-    output_padding: Any, dilation: Any, groups: int,
+    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, *, stride: Sizes, padding: Padding,
+    output_padding: Sizes, dilation: Sizes, groups: int,
 ) -> Expansion | None:  # fmt: skip
     """Each element of x that reaches an output element, times the kernel element that takes it there."""
     geometry = convolution_transpose_geometry(
@@ -411,7 +476,7 @@ def _reached(out: int, size: int, taps: int, stride: int, dilation: int, before:
 
 @convolution_transpose.cost
 def convolution_transpose_cost(
-    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, **settings: Any
+    x: ArrayType, kernel: ArrayType, bias: ArrayType | None = None, **settings: object
 ) -> int:
     """2 × elements of x × out / groups × elements of the window, and 1 an output element for the bias"""
     taps = 2 * x.size * prod(kernel.shape[1:])
@@ -422,6 +487,7 @@ def convolution_transpose_cost(
 def convolution_transpose_wrt_x(
     g: Numeric, kernel: Numeric, x_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Numeric:
+    """The convolution of g with the kernel, cropped to the positions of x."""
     out = convolution(g, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
     return _cropped(out, x_type.shape)
 
@@ -430,6 +496,7 @@ def convolution_transpose_wrt_x(
 def convolution_transpose_wrt_kernel(
     g: Numeric, x: Numeric, kernel_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Numeric:
+    """`convolution_kernel_gradient` with g as the image and x as the cotangent."""
     size = kernel_type.shape[2:]
     return convolution_kernel_gradient(
         g, x, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -438,6 +505,7 @@ def convolution_transpose_wrt_kernel(
 
 @convolution_transpose.vjp("bias")
 def convolution_transpose_wrt_bias(g: Numeric) -> Numeric:
+    """g summed over all but the channels."""
     return ops.sum(g, axis=_all_but_channels(g.ndim))
 
 
@@ -445,6 +513,7 @@ def convolution_transpose_wrt_bias(g: Numeric) -> Numeric:
 def convolution_transpose_along_x(
     t: Numeric, kernel: Numeric, *, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
 ) -> Numeric:
+    """The transposed convolution of t with the kernel."""
     return convolution_transpose(
         t,
         kernel,
@@ -460,6 +529,7 @@ def convolution_transpose_along_x(
 def convolution_transpose_along_kernel(
     t: Numeric, x: Numeric, *, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
 ) -> Numeric:
+    """The transposed convolution of x with t."""
     return convolution_transpose(
         x, t, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups
     )
@@ -486,13 +556,13 @@ def convolution_transpose_along_kernel(
     ],
 )
 def convolution_kernel_gradient(
-    x: Any,
-    cotangent: Any,
+    x: Array,
+    cotangent: Array,
     *,
-    size: Any,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    size: Sizes,
+    stride: Sizes = 1,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Numeric:
     """out[o, c, p] = sum over n, i of x[n, c, i * stride + p * dilation - padding] * cotangent[n, o, i].
@@ -518,16 +588,29 @@ def convolution_kernel_gradient(
 
 @convolution_kernel_gradient.types
 def convolution_kernel_gradient_types(
-    x: ArrayType, cotangent: ArrayType, *, size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    x: ArrayType, cotangent: ArrayType, *, size: Sizes, stride: Sizes = 1, padding: Padding = 0, dilation: Sizes = 1,
     groups: int = 1,
 ) -> ArrayType:  # fmt: skip
+    """(out, in / groups, *size), in the operands' common dtype."""
     geometry = _pair_geometry(_shape(x), _shape(cotangent), size, stride, padding, dilation, groups)
     return ArrayType(geometry.kernel_shape, _dtype(x, cotangent))
 
 
+@convolution_kernel_gradient.batch
+def convolution_kernel_gradient_batched(
+    batched: Any, x: Any, cotangent: Any, *, groups: int, **settings: Any
+) -> Any:
+    """Each example's channels are groups of their own."""
+    size = batch_size(batched, (x, cotangent))
+    many = cotangent if batched[1] else spread(cotangent, size)
+    if batched[0] or groups > 1:
+        x, groups = _among_channels(x if batched[0] else spread(x, size)), groups * size
+    return parted(convolution_kernel_gradient(x, _among_channels(many), groups=groups, **settings), size)
+
+
 @convolution_kernel_gradient.cost
 def convolution_kernel_gradient_cost(
-    x: ArrayType, cotangent: ArrayType, *, size: Any, groups: int = 1, **settings: Any
+    x: ArrayType, cotangent: ArrayType, *, size: Sequence[int], groups: int = 1, **settings: object
 ) -> int:
     """2 × elements of the cotangent × in / groups × elements of the window"""
     channels = int(x.shape[1] // groups)
@@ -540,12 +623,13 @@ def convolution_kernel_gradient_wrt_x(
     cotangent: Numeric,
     x_type: ArrayType,
     *,
-    size: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    size: Sizes,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
     groups: int,
 ) -> Numeric:
+    """The transposed convolution of the cotangent with g as the kernel."""
     geometry = _pair_geometry(x_type.shape, cotangent.shape, size, stride, padding, dilation, groups)
     return _transposed(cotangent, g, geometry)
 
@@ -561,14 +645,23 @@ def convolution_kernel_gradient_wrt_cotangent(
     dilation: Any,
     groups: int,
 ) -> Numeric:
+    """The convolution of x with g as the kernel, cropped to the cotangent's positions."""
     out = convolution(x, g, stride=stride, padding=padding, dilation=dilation, groups=groups)
     return _cropped(out, cotangent_type.shape)
 
 
 @convolution_kernel_gradient.jvp("x")
 def convolution_kernel_gradient_along_x(
-    t: Numeric, cotangent: Numeric, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    t: Numeric,
+    cotangent: Numeric,
+    *,
+    size: Sequence[int],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
 ) -> Numeric:
+    """The same op of t and the cotangent: it is bilinear."""
     return convolution_kernel_gradient(
         t, cotangent, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
@@ -576,8 +669,9 @@ def convolution_kernel_gradient_along_x(
 
 @convolution_kernel_gradient.jvp("cotangent")
 def convolution_kernel_gradient_along_cotangent(
-    t: Numeric, x: Numeric, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    t: Numeric, x: Numeric, *, size: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Numeric:
+    """The same op of x and t: it is bilinear."""
     return convolution_kernel_gradient(
         x, t, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
     )

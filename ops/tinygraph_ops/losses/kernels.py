@@ -8,20 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import ArrayType, Lowering, Types, reduced_shape
+from tinygraph.kernels.lowering import Check
+from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Numeric, Types, reduced_shape
 from tinygraph_ops.losses.ops import check_labels, class_target, cross_entropy, cross_entropy_gradient
 from tinygraph_ops.normalization.kernels import make_log_softmax, make_softmax
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 _BOOL = np.dtype(bool)
 
 
-def _labels_along(labels: Any, logits_shape: Sequence[int]) -> tuple[Array, Array]:
+def _labels_along(labels: Numeric, logits_shape: Sequence[int]) -> tuple[Array, Array]:
     """The labels with an axis for the classes, and the classes along it: equal where the target is."""
     axis = 1 if len(logits_shape) > 1 else 0
     classes = np.arange(logits_shape[axis]).reshape(-1, *[1] * (len(logits_shape) - axis - 1))
@@ -72,14 +76,15 @@ def make_class_target(
 @class_target.lower
 def class_target_kernel(
     types: Types,
-    layouts: Any,
-    cpu: Any,
+    layouts: Layouts,
+    cpu: Cpu,
     *,
     classes: int,
     label_smoothing: float,
     ignore_index: int,
     dtype: str,
 ) -> Lowering | None:
+    """NumPy's calls into the output and one array of bools; None for half precision and empty arrays."""
     labels, out = types.inputs[0], types.outputs[0]
     if not labels.size or not out.size or out.dtype.name not in ("float32", "float64"):
         return None
@@ -152,20 +157,15 @@ def _rows(logits: Array, labels: Array, *more: Array, label_smoothing: float, ig
     return made, flat[2:]
 
 
-def _checked(flag: Array, labels: Array, classes: int, ignore_index: int) -> Run:
+def _checked(flag: Array, labels: Array, rows: Any) -> Check:
     """Looks for the wrong label once a kernel has met one."""
-
-    def check() -> None:
-        if flag[0]:
-            flag[0] = 0
-            check_labels(labels, labels == ignore_index, classes)
-
-    return check
+    return Check(flag, lambda: check_labels(labels, labels == rows.ignored, rows.classes))
 
 
 def generate_cross_entropy(
     inputs: Sequence[Any], outputs: Sequence[Array], each: Array, *, reduction: str, **settings: Any
 ) -> Run | None:
+    """One generated pass over rows of logits, then their total; labels out of range are reported after it."""
     from tinygraph.kernels import losses
 
     (logits, labels), (out,) = map(np.asarray, inputs), outputs
@@ -179,13 +179,13 @@ def generate_cross_entropy(
     if reduction != "none":
         total = losses.total(rows, reduction == "mean")
         calls.append(total.bind(each, labels, out, counts=[labels.size]))
-    check = _checked(flag, labels, rows.classes, rows.ignored)
-    return in_order(*calls, check)
+    return in_order(*calls, _checked(flag, labels, rows))
 
 
 def generate_cross_entropy_gradient(
     inputs: Sequence[Any], outputs: Sequence[Array], counted: Array, *, reduction: str, **settings: Any
 ) -> Run | None:
+    """One generated pass over rows: softmax(logits) - target, times cotangent over the number counted."""
     from tinygraph.kernels import losses
 
     (cotangent, logits, labels), (out,) = map(np.asarray, inputs), outputs
@@ -200,10 +200,10 @@ def generate_cross_entropy_gradient(
     slopes = losses.gradient(rows, apart, between, reduction == "mean")
     arrays = (logits, labels, cotangent, counted, out, flag)
     calls.append(slopes.bind(*arrays, span=labels.size))
-    return in_order(*calls, _checked(flag, labels, rows.classes, rows.ignored))
+    return in_order(*calls, _checked(flag, labels, rows))
 
 
-def _serves(logits: Any, labels: Any) -> bool:
+def _serves(logits: Numeric, labels: Numeric) -> bool:
     """Whether there are kernels for logits and labels of these types."""
     return (
         kernels.available()
@@ -223,8 +223,9 @@ def _side_by_side(logits: Any, layout: Any) -> bool:
 
 @cross_entropy.lower
 def cross_entropy_kernel(
-    types: Types, layouts: Any, cpu: Any, *, label_smoothing: float, ignore_index: int, reduction: str
+    types: Types, layouts: Layouts, cpu: Cpu, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Lowering | None:
+    """Generated where the classes lie side by side, NumPy's for plain labels otherwise, else None."""
     logits, labels = types.inputs
     axis = 1 if len(logits.shape) > 1 else 0
     if _serves(logits, labels) and _side_by_side(logits, layouts.inputs[0]):
@@ -289,8 +290,9 @@ def make_cross_entropy_gradient(
 
 @cross_entropy_gradient.lower
 def cross_entropy_gradient_kernel(
-    types: Types, layouts: Any, cpu: Any, *, label_smoothing: float, ignore_index: int, reduction: str
+    types: Types, layouts: Layouts, cpu: Cpu, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Lowering | None:
+    """Generated where the classes lie side by side, else NumPy's, smoothing included."""
     _, logits, labels = types.inputs
     if not logits.size or logits.dtype.name not in ("float32", "float64") or labels.dtype.kind not in "iu":
         return None

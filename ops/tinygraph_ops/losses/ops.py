@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 
 from tinygraph.plugin import (
+    Array,
     ArrayType,
     DTypeError,
     ErrorSample,
     Numeric,
     Sample,
     SettingError,
+    Shape,
     ShapeError,
+    batch_size,
     composite,
     op,
     ops,
+    parted,
+    spread,
 )
 from tinygraph_ops.half_precision import narrow, wide
-
-Shape = tuple[int, ...]
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -70,8 +73,8 @@ def _check_reduction(reduction: str, where: str = "") -> None:
     ],
 )
 def cross_entropy(
-    logits: Any,
-    labels: Any,
+    logits: Array,
+    labels: Array,
     *,
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
@@ -121,14 +124,57 @@ def cross_entropy_types(
     logits: ArrayType, labels: ArrayType, *, label_smoothing: float = 0.0, ignore_index: int = -100,
     reduction: str = "mean",
 ) -> ArrayType:  # fmt: skip
+    """A scalar, or (batch, *positions) without reduction, in the floating-point dtype of logits."""
     shape = _cross_entropy_shape(logits, labels, label_smoothing, reduction)
     return ArrayType(shape, _floating(logits.dtype))
+
+
+@cross_entropy.batch
+def cross_entropy_batched(
+    batched: Any, logits: Any, labels: Any, *, ignore_index: int, reduction: str, **settings: Any
+) -> Any:
+    """The losses of all examples' positions, then reduced example by example."""
+    size = batch_size(batched, (logits, labels))
+    logits, labels = (x if one else spread(x, size) for x, one in zip((logits, labels), batched, strict=True))
+    several = logits.ndim > 2
+    flat = (_joined(logits), _joined(labels)) if several else (logits, labels)
+    losses = cross_entropy(wide(flat[0]), flat[1], ignore_index=ignore_index, reduction="none", **settings)
+    losses = parted(losses, size) if several else losses
+    axes = tuple(range(1, losses.ndim))
+    if reduction != "none":
+        losses = ops.sum(losses, axis=axes)
+    if reduction == "mean":
+        losses = losses / _counts(
+            labels, losses, prod(logits.shape[1:2] * several) * prod(logits.shape[3:]), ignore_index
+        )
+    return (
+        losses
+        if losses.dtype == _floating(logits.dtype)
+        else ops.cast(losses, dtype=_floating(logits.dtype).name)
+    )
+
+
+def _joined(x: Any) -> Any:
+    """The batch axis and the examples' first as one."""
+    return ops.reshape(x, shape=(x.shape[0] * x.shape[1], *x.shape[2:]))
+
+
+def _counts(labels: Any, losses: Any, positions: int, ignore_index: int) -> Any:
+    """For each example how many positions count; NaN where none does."""
+    if _are_shares(labels):
+        return positions or np.nan
+    counted = ops.sum(
+        ops.cast(ops.not_equal(labels, ignore_index), dtype=losses.dtype.name),
+        axis=tuple(range(1, labels.ndim)),
+    )
+    return ops.where(counted > 0, counted, np.nan)
 
 
 @cross_entropy.vjp("logits")
 def cross_entropy_wrt_logits(
     g: Numeric, logits: Numeric, labels: Numeric, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Numeric:
+    """g · (softmax(logits) Σ target - target), over the number of positions for a mean."""
     g, logits = wide(g), wide(logits)
     if not _are_shares(labels):
         return cross_entropy_gradient(
@@ -149,6 +195,7 @@ def cross_entropy_wrt_logits(
 def cross_entropy_wrt_labels(
     g: Numeric, logits: Numeric, *, label_smoothing: float, reduction: str
 ) -> Numeric:
+    """For labels that are probabilities: -g (1 - label_smoothing) log_softmax(logits)."""
     g, logits = wide(g), wide(logits)
     scale = label_smoothing - 1.0
     if reduction == "mean":
@@ -192,9 +239,9 @@ def cross_entropy_wrt_labels(
     ],
 )
 def cross_entropy_gradient(
-    cotangent: Any,
-    logits: Any,
-    labels: Any,
+    cotangent: Array,
+    logits: Array,
+    labels: Array,
     *,
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
@@ -230,14 +277,44 @@ def cross_entropy_gradient_types(
     cotangent: ArrayType, logits: ArrayType, labels: ArrayType, *, label_smoothing: float = 0.0,
     ignore_index: int = -100, reduction: str = "mean",
 ) -> ArrayType:  # fmt: skip
+    """The shape of logits, in their floating-point dtype."""
     _cross_entropy_gradient_shape(cotangent, logits, labels, label_smoothing, reduction)
     return ArrayType(logits.shape, _floating(logits.dtype))
 
 
+@cross_entropy_gradient.batch
+def cross_entropy_gradient_batched(
+    batched: Any,
+    cotangent: Any,
+    logits: Any,
+    labels: Any,
+    *,
+    ignore_index: int,
+    reduction: str,
+    **settings: Any,
+) -> Any:
+    """The gradient without reduction, of a cotangent for each position."""
+    given = (cotangent, logits, labels)
+    size = batch_size(batched, given)
+    cotangent, logits, labels = (x if one else spread(x, size) for x, one in zip(given, batched, strict=True))
+    several = logits.ndim > 2
+    scale = wide(cotangent)
+    if reduction == "mean":
+        counted = _counts(labels, scale, 1, ignore_index)
+        scale = scale / ops.where(ops.isnan(counted), 1, counted)
+    if reduction != "none":
+        scale = ops.reshape(scale, shape=(size, *(1,) * (labels.ndim - 1)))
+        scale = ops.broadcast_to(scale, shape=labels.shape)
+    flat = tuple(map(_joined, (scale, logits, labels))) if several else (scale, logits, labels)
+    found = cross_entropy_gradient(*flat, ignore_index=ignore_index, reduction="none", **settings)
+    return parted(found, size) if several else found
+
+
 @cross_entropy_gradient.vjp("cotangent")
 def cross_entropy_gradient_wrt_cotangent(
-    g: Any, logits: Any, labels: Any, *, label_smoothing: float, ignore_index: int, reduction: str
+    g: Numeric, logits: Numeric, labels: Numeric, *, label_smoothing: float, ignore_index: int, reduction: str
 ) -> Any:
+    """Σ g · (softmax(logits) Σ target - target) over what the cotangent was spread over."""
     g, logits = wide(g), wide(logits)
     axis = _class_axis(logits)
     target = _target_of(logits, labels, label_smoothing, ignore_index)
@@ -250,15 +327,16 @@ def cross_entropy_gradient_wrt_cotangent(
 
 @cross_entropy_gradient.vjp("logits")
 def cross_entropy_gradient_wrt_logits(
-    g: Any,
-    cotangent: Any,
-    logits: Any,
-    labels: Any,
+    g: Numeric,
+    cotangent: Numeric,
+    logits: Numeric,
+    labels: Numeric,
     *,
     label_smoothing: float,
     ignore_index: int,
     reduction: str,
 ) -> Any:
+    """The loss's Hessian times g: p (w - Σ p w), with p the softmax and w = g Σ target · cotangent."""
     g, logits = wide(g), wide(logits)
     axis = _class_axis(logits)
     target = _target_of(logits, labels, label_smoothing, ignore_index)
@@ -270,7 +348,7 @@ def cross_entropy_gradient_wrt_logits(
     return shares * (weight - ops.sum(shares * weight, axis=axis, keepdims=True))
 
 
-def _target_of(logits: Any, labels: Any, label_smoothing: float, ignore_index: int) -> Any:
+def _target_of(logits: Numeric, labels: Numeric, label_smoothing: float, ignore_index: int) -> Any:
     return class_target(
         labels,
         classes=logits.shape[_class_axis(logits)],
@@ -280,14 +358,14 @@ def _target_of(logits: Any, labels: Any, label_smoothing: float, ignore_index: i
     )
 
 
-def _divisor(logits: Any, labels: Any, ignore_index: int) -> Any:
+def _divisor(logits: Numeric, labels: Numeric, ignore_index: int) -> Any:
     """How many positions count. Where none does the slope is 0 everywhere, and any divisor but 0 will do."""
     counted = ops.sum(ops.cast(ops.not_equal(labels, ignore_index), dtype=_floating(logits.dtype).name))
     return ops.where(counted > 0, counted, 1)
 
 
 def _cross_entropy_gradient_shape(
-    cotangent: Any, logits: Any, labels: Any, label_smoothing: float, reduction: str
+    cotangent: object, logits: object, labels: object, label_smoothing: float, reduction: str
 ) -> None:
     _check_integers(labels)
     shape = _cross_entropy_shape(logits, labels, label_smoothing, reduction)
@@ -296,7 +374,7 @@ def _cross_entropy_gradient_shape(
         raise ShapeError(f"the cotangent has shape {found}; the loss has {shape}")
 
 
-def _each(g: Any, logits: Any) -> Any:
+def _each(g: Numeric, logits: Numeric) -> Any:
     """The cotangent of each position's loss, with a class axis to be multiplied along."""
     axis = _class_axis(logits)
     return ops.reshape(g, shape=(*g.shape[:axis], 1, *g.shape[axis:])) if g.shape else g
@@ -311,11 +389,11 @@ def _positions(logits: Numeric) -> int:
     return int(prod(logits.shape[:axis]) * prod(logits.shape[axis + 1 :]))
 
 
-def _counted(labels: Any, logits: Any, ignore_index: int) -> int:
+def _counted(labels: Array, logits: Array, ignore_index: int) -> int:
     return _positions(logits) if _are_shares(labels) else int(np.count_nonzero(labels != ignore_index))
 
 
-def _are_shares(labels: Any) -> bool:
+def _are_shares(labels: Numeric) -> bool:
     """Whether labels are class probabilities."""
     return bool(hasattr(labels, "dtype") and labels.dtype.kind == "f")
 
@@ -324,7 +402,7 @@ def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
 
-def _cross_entropy_shape(logits: Any, labels: Any, label_smoothing: float, reduction: str) -> Shape:
+def _cross_entropy_shape(logits: Any, labels: object, label_smoothing: float, reduction: str) -> Shape:
     """The shape of the loss, after all checks that need no values."""
     _check_reduction(reduction)
     if not 0 <= label_smoothing <= 1:
@@ -369,7 +447,7 @@ def _cross_entropy_shape(logits: Any, labels: Any, label_smoothing: float, reduc
     ],
 )
 def class_target(
-    labels: Any,
+    labels: Array,
     *,
     classes: int,
     label_smoothing: float = 0.0,
@@ -407,19 +485,27 @@ def class_target_types(
     ignore_index: int = -100,
     dtype: str = "float64",
 ) -> ArrayType:
+    """(batch, classes, *positions) of the dtype that is asked for."""
     _check_integers(labels)
     shape: Shape = getattr(labels, "shape", ())
     axis = 1 if shape else 0
     return ArrayType((*shape[:axis], classes, *shape[axis:]), np.dtype(dtype))
 
 
-def _check_integers(labels: Any) -> None:
+@class_target.batch
+def class_target_batched(batched: Any, labels: Any, **settings: Any) -> Any:
+    several = labels.ndim > 1
+    found = class_target(_joined(labels) if several else labels, **settings)
+    return parted(found, labels.shape[0]) if several else found
+
+
+def _check_integers(labels: object) -> None:
     if hasattr(labels, "dtype") and labels.dtype.kind not in "iu":
         raise DTypeError(f"labels must be integers, not {labels.dtype}")
 
 
 def _target(
-    labels: Any, classes: int, label_smoothing: float, ignore_index: int, dtype: np.dtype[Any]
+    labels: Array, classes: int, label_smoothing: float, ignore_index: int, dtype: np.dtype[Any]
 ) -> Any:
     """What `class_target` returns; probabilities are smoothed."""
     if _are_shares(labels):
@@ -435,7 +521,7 @@ def _target(
     return target
 
 
-def check_labels(labels: Numeric, ignored: Any, classes: int) -> None:
+def check_labels(labels: Numeric, ignored: Array, classes: int) -> None:
     """Raise ShapeError, with its position, for a label that is neither a class nor ignored."""
     wrong = ((labels < 0) | (labels >= classes)) & ~ignored
     if wrong.any():
@@ -460,7 +546,7 @@ def check_labels(labels: Numeric, ignored: Any, classes: int) -> None:
         ErrorSample([1.0], [1.0], reduction="max", error=SettingError, match="reduction"),
     ],
 )
-def mse(prediction: Numeric, target: Any, *, reduction: str = "mean") -> Any:
+def mse(prediction: Numeric, target: Numeric, *, reduction: str = "mean") -> Any:
     """mean of (prediction - target) ** 2
 
     Args:
@@ -485,7 +571,7 @@ def mse(prediction: Numeric, target: Any, *, reduction: str = "mean") -> Any:
     ],
     error_samples=[ErrorSample([1.0, 2.0], [1.0], error=ShapeError, match="same shape")],
 )
-def mean_absolute_error(prediction: Numeric, target: Any, *, reduction: str = "mean") -> Any:
+def mean_absolute_error(prediction: Numeric, target: Numeric, *, reduction: str = "mean") -> Any:
     """mean of |prediction - target|;  arguments and errors are those of `mse`.
 
     >>> import numpy as np
@@ -509,7 +595,7 @@ def mean_absolute_error(prediction: Numeric, target: Any, *, reduction: str = "m
     ],
     error_samples=[ErrorSample([1.0, 2.0], [1.0], error=ShapeError, match="same shape")],
 )
-def binary_cross_entropy_with_logits(logits: Numeric, target: Any, *, reduction: str = "mean") -> Any:
+def binary_cross_entropy_with_logits(logits: Numeric, target: Numeric, *, reduction: str = "mean") -> Any:
     """mean of -target * log(sigmoid(logits)) - (1 - target) * log(sigmoid(-logits))
 
     Args:
@@ -530,7 +616,7 @@ def binary_cross_entropy_with_logits(logits: Numeric, target: Any, *, reduction:
     return _reduced("binary_cross_entropy_with_logits", losses, reduction)
 
 
-def _check_pair(name: str, prediction: Numeric, target: Any) -> None:
+def _check_pair(name: str, prediction: Numeric, target: Numeric) -> None:
     left, right = getattr(prediction, "shape", ()), getattr(target, "shape", ())
     if left != right:
         raise ShapeError(
@@ -538,7 +624,7 @@ def _check_pair(name: str, prediction: Numeric, target: Any) -> None:
         )
 
 
-def _reduced(name: str, losses: Any, reduction: str) -> Any:
+def _reduced(name: str, losses: Numeric, reduction: str) -> Any:
     _check_reduction(reduction, f"{name}: ")
     if reduction == "none":
         return losses

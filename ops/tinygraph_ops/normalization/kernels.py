@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import ArrayType, Lowering, Types, normalize_axes, reduced_shape
+from tinygraph.plugin import Array, ArrayType, Axis, Layouts, Lowering, Types, normalize_axes, reduced_shape
 from tinygraph_ops.activations.ops import log_softmax, softmax
 from tinygraph_ops.arithmetic import divide, multiply, subtract
 from tinygraph_ops.exponential import exp
 from tinygraph_ops.normalization.ops import standardize
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
 from tinygraph_ops.powers.ops import square
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 Axes = tuple[int, ...]
 
@@ -30,6 +33,7 @@ Axes = tuple[int, ...]
 def make_softmax(
     inputs: Sequence[Any], outputs: Sequence[Array], top: Array, total: Array, *, axes: Axes
 ) -> Run:
+    """Maximum, difference, exponential, sum and quotient, each into memory of the plan."""
     (x,), (out,) = inputs, outputs
     return in_order(
         partial(np.maximum.reduce, x, axes, None, top, True, -np.inf),
@@ -43,6 +47,7 @@ def make_softmax(
 def generate_softmax(
     inputs: Sequence[Any], outputs: Sequence[Array], top: Array, total: Array, *, axes: Axes
 ) -> Run:
+    """Three generated passes: the maximum, exponentials with their sum, quotients."""
     (x,), (out,) = inputs, outputs
     generated = _generator(x.dtype, axes)
     return in_order(
@@ -52,13 +57,14 @@ def generate_softmax(
     )
 
 
-def _exponential(step: Any, x: Any, top: Any) -> Any:
+def _exponential(step: Callable[..., int], x: int, top: int) -> Any:
     return step(exp, step(subtract, x, top))
 
 
 def make_log_softmax(
     inputs: Sequence[Any], outputs: Sequence[Array], top: Array, total: Array, wide: Array, *, axes: Axes
 ) -> Run:
+    """As `make_softmax`, with the logarithm of the sum taken off the differences."""
     (x,), (out,) = inputs, outputs
     return in_order(
         partial(np.maximum.reduce, x, axes, None, top, True, -np.inf),
@@ -73,10 +79,11 @@ def make_log_softmax(
 def generate_log_softmax(
     inputs: Sequence[Any], outputs: Sequence[Array], top: Array, total: Array, *, axes: Axes
 ) -> Run:
+    """Two generated passes to the maximum and the sum of exponentials, a third for x - max - log(sum)."""
     (x,), (out,) = inputs, outputs
     generated = _generator(x.dtype, axes)
 
-    def less(step: Any, x: Any, top: Any, log: Any) -> Any:
+    def less(step: Callable[..., int], x: int, top: int, log: int) -> Any:
         return step(subtract, step(subtract, x, top), log)
 
     return in_order(
@@ -88,12 +95,14 @@ def generate_log_softmax(
 
 
 @softmax.lower
-def softmax_kernel(types: Types, layouts: Any, cpu: Any, *, axis: Any) -> Lowering | None:
+def softmax_kernel(types: Types, layouts: Layouts, cpu: Cpu, *, axis: Axis) -> Lowering | None:
+    """Generated passes, or NumPy's calls where there is no generator."""
     return _lowering(types, axis, "softmax", (make_softmax, 2, 0), (generate_softmax, 2, 0))
 
 
 @log_softmax.lower
-def log_softmax_kernel(types: Types, layouts: Any, cpu: Any, *, axis: Any) -> Lowering | None:
+def log_softmax_kernel(types: Types, layouts: Layouts, cpu: Cpu, *, axis: Axis) -> Lowering | None:
+    """Generated passes, or NumPy's calls where there is no generator."""
     return _lowering(types, axis, "log softmax", (make_log_softmax, 2, 1), (generate_log_softmax, 2, 0))
 
 
@@ -103,6 +112,7 @@ def log_softmax_kernel(types: Types, layouts: Any, cpu: Any, *, axis: Any) -> Lo
 def make_standardize(
     inputs: Sequence[Any], outputs: Sequence[Array], scale: Array, wide: Array, *, axes: Axes, eps: float
 ) -> Run:
+    """Mean, differences, their mean square and the scaling, each into memory of the plan."""
     (x,), (out, mean, variance) = inputs, outputs
     share = np.asarray(1.0 / prod(x.shape[axis] for axis in axes), x.dtype)
     return in_order(
@@ -120,13 +130,14 @@ def make_standardize(
 def generate_standardize(
     inputs: Sequence[Any], outputs: Sequence[Array], scale: Array, *, axes: Axes, eps: float
 ) -> Run:
+    """Three generated passes: the mean, the mean square of differences, the scaled differences."""
     (x,), (out, mean, variance) = inputs, outputs
     generated = _generator(x.dtype, axes)
 
-    def squared(step: Any, x: Any, mean: Any) -> Any:
+    def squared(step: Callable[..., int], x: int, mean: int) -> Any:
         return step(square, step(subtract, x, mean))
 
-    def scaled(step: Any, x: Any, mean: Any, scale: Any) -> Any:
+    def scaled(step: Callable[..., int], x: int, mean: int, scale: int) -> Any:
         return step(multiply, step(subtract, x, mean), scale)
 
     return in_order(
@@ -147,7 +158,10 @@ def _inverse_deviation(variance: Array, eps: float, scale: Array) -> Run:
 
 
 @standardize.lower
-def standardize_kernel(types: Types, layouts: Any, cpu: Any, *, axis: Any, eps: float) -> Lowering | None:
+def standardize_kernel(
+    types: Types, layouts: Layouts, cpu: Cpu, *, axis: Axis, eps: float
+) -> Lowering | None:
+    """Generated passes, or NumPy's calls where there is no generator."""
     return _lowering(
         types, axis, "standardize", (make_standardize, 1, 1), (generate_standardize, 1, 0), eps=eps
     )

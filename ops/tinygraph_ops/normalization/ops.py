@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.plugin import (
+    Array,
     ArrayType,
     Axis,
     ErrorSample,
@@ -17,7 +18,10 @@ from tinygraph.plugin import (
     Read,
     Sample,
     SettingError,
+    Shape,
     ShapeError,
+    Sizes,
+    along,
     composite,
     indices,
     normalize_axes,
@@ -27,8 +31,6 @@ from tinygraph.plugin import (
     reduction,
 )
 from tinygraph_ops.half_precision import narrow, wide, wide_dtype
-
-Shape = tuple[int, ...]
 
 _ROWS = [[1.0, 3.0, 2.0, 6.0], [-2.0, 0.5, 1.5, 4.0]]
 _BATCH = [[[1.0, 2.0], [0.5, -1.0], [3.0, 4.0]], [[-1.0, 0.0], [2.5, 1.0], [0.0, -3.0]]]
@@ -50,7 +52,7 @@ _BATCH = [[[1.0, 2.0], [0.5, -1.0], [3.0, 4.0]], [[-1.0, 0.0], [2.5, 1.0], [0.0,
         ErrorSample(_ROWS, axis=1, eps=-1.0, error=SettingError, match="eps"),
     ],
 )
-def standardize(x: Any, *, axis: Any, eps: float = 1e-5) -> Any:
+def standardize(x: Array, *, axis: Axis, eps: float = 1e-5) -> Any:
     """(x - mean) / sqrt(variance + eps), mean and variance over axis;  see the VJP for its derivative.
 
     Args:
@@ -78,8 +80,12 @@ def standardize(x: Any, *, axis: Any, eps: float = 1e-5) -> Any:
     return narrow(centered, before), mean, variance
 
 
+standardize.batch(along("axis"))
+
+
 @standardize.types
 def standardize_types(x: ArrayType, *, axis: Axis, eps: float = 1e-5) -> tuple[ArrayType, ...]:
+    """The type of x (float64 for integers), then mean and variance with `axis` kept as size 1."""
     _check_eps(eps)
     dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
     statistic = ArrayType(reduced_shape(x.shape, axis, True), wide_dtype(dtype))
@@ -95,7 +101,7 @@ def standardize_expansion(x: ArrayType, *, axis: Axis, eps: float) -> Expansion:
 
 
 @standardize.vjp("x")
-def standardize_wrt_x(g: Any, out: Any, *, axis: Any, eps: float) -> Any:
+def standardize_wrt_x(g: Any, out: Any, *, axis: int, eps: float) -> Any:
     """With s = 1 / sqrt(variance + eps) and y the standardized x, all three cotangents at once:
 
     g_x = s * (g_y - mean(g_y) - y * mean(g_y * y)) + (g_mean + 2 * y / s * g_variance) / count.
@@ -135,7 +141,9 @@ def _check_eps(eps: float) -> None:
         ErrorSample(_BATCH, [1.0, 2.0], error=ShapeError, match="weight has shape"),
     ],
 )
-def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5) -> Any:
+def batch_norm(
+    x: Any, weight: Numeric | None = None, bias: Numeric | None = None, *, eps: float = 1e-5
+) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, with each channel's mean and biased variance.
 
     Args:
@@ -173,11 +181,11 @@ def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
     ],
 )
 def batch_norm_inference(
-    x: Any,
-    mean: Any,
-    variance: Any,
-    weight: Any = None,
-    bias: Any = None,
+    x: Numeric,
+    mean: Numeric,
+    variance: Numeric,
+    weight: Numeric | None = None,
+    bias: Numeric | None = None,
     *,
     eps: float = 1e-5,
 ) -> Any:
@@ -220,7 +228,7 @@ def _channels(op_name: str, x: Numeric, **given: Any) -> int:
     return channels
 
 
-def _along_channels(values: Any, ndim: int) -> Any:
+def _along_channels(values: object, ndim: int) -> Any:
     return None if values is None else ops.reshape(values, shape=(-1, *[1] * (ndim - 2)))
 
 
@@ -250,7 +258,12 @@ def _common(*operands: Any) -> Any:
     ],
 )
 def layer_norm(
-    x: Any, weight: Any = None, bias: Any = None, *, normalized_shape: Any, eps: float = 1e-5
+    x: Numeric,
+    weight: Numeric | None = None,
+    bias: Numeric | None = None,
+    *,
+    normalized_shape: Sizes,
+    eps: float = 1e-5,
 ) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, mean and biased variance over the last axes.
 
@@ -279,7 +292,9 @@ def layer_norm(
     ],
     error_samples=[ErrorSample(_ROWS, normalized_shape=3, error=ShapeError, match="normalized_shape")],
 )
-def rms_norm(x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | None = None) -> Any:
+def rms_norm(
+    x: Numeric, weight: Numeric | None = None, *, normalized_shape: Sizes, eps: float | None = None
+) -> Any:
     """weight * x / sqrt(mean of x * x + eps), the mean over the last axes (Zhang and Sennrich, 2019).
 
     Args:
@@ -308,7 +323,9 @@ def rms_norm(x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | 
     ],
     error_samples=[ErrorSample(_BATCH, groups=2, error=ShapeError, match="groups")],
 )
-def group_norm(x: Any, weight: Any = None, bias: Any = None, *, groups: int, eps: float = 1e-5) -> Any:
+def group_norm(
+    x: Numeric, weight: Numeric | None = None, bias: Numeric | None = None, *, groups: int, eps: float = 1e-5
+) -> Any:
     """weight * (x - mean) / sqrt(variance + eps) + bias, mean and biased variance over groups of channels.
 
     Args:

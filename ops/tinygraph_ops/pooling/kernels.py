@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import ArrayType, Layouts, Lowering, Types
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering, same_float
+from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Shape, Sizes, Types
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
 from tinygraph_ops.pooling.ops import (
     adaptive_average_pool,
     adaptive_average_pool_input_gradient,
@@ -27,6 +27,9 @@ from tinygraph_ops.pooling.ops import (
 )
 from tinygraph_ops.windows.geometry import Geometry, pool_geometry
 from tinygraph_ops.windows.sliding import divisor
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 Index = tuple[Any, ...]
 
@@ -61,7 +64,7 @@ def _overlaps_along(geometry: Geometry, axis: int) -> list[tuple[slice, slice]]:
 def _lowered(positions: bool, on_numpy: Callable[..., Lowering | None]) -> Callable[..., Lowering | None]:
     """Windows are read where the images lie; results lie as the images do."""
 
-    def lowered(types: Types, layouts: Layouts, cpu: Any, **settings: Any) -> Lowering | None:
+    def lowered(types: Types, layouts: Layouts, cpu: Cpu, **settings: Any) -> Lowering | None:
         x, out = types.inputs[0], types.outputs[0]
         geometry = pool_geometry(x.shape, **settings)
         padded = any(before for before, _ in geometry.padding)
@@ -108,7 +111,7 @@ def _over_taps(ufunc: np.ufunc, start: float, x: Array, out: Array, geometry: Ge
     return in_order(begin, *(partial(ufunc, part, tap, out=part) for part, tap in remaining))
 
 
-def _maxima(x: ArrayType, out: ArrayType, geometry: Geometry, settings: Any) -> Lowering | None:
+def _maxima(x: ArrayType, out: ArrayType, geometry: Geometry, settings: object) -> Lowering | None:
     if x.dtype.name not in _FLOATS:
         return None
     return numpy_lowering(make_maxima, "NumPy max pool", geometry=geometry)
@@ -147,7 +150,7 @@ def make_positions(
     return run
 
 
-def _positions(x: ArrayType, out: ArrayType, geometry: Geometry, settings: Any) -> Lowering | None:
+def _positions(x: ArrayType, out: ArrayType, geometry: Geometry, settings: object) -> Lowering | None:
     fits = all(reach <= length for reach, length in zip(geometry.reach, x.shape[2:], strict=True))
     padded = any(before for before, _ in geometry.padding)
     if x.dtype.name not in _FLOATS or padded or not fits or not out.size:
@@ -166,8 +169,9 @@ max_pool_index.lower(_lowered(True, _positions))
 
 @scatter_windows.lower
 def scatter_windows_kernel(
-    types: Types, layouts: Layouts, cpu: Any, *, spatial_shape: Any
+    types: Types, layouts: Layouts, cpu: Cpu, *, spatial_shape: Shape
 ) -> Lowering | None:
+    """The generated scatter for one or two dimensions, else NumPy's `add.at`."""
     (values, index), out = types.inputs, types.outputs[0]
     if out.dtype.name not in _FLOATS or out.dtype != values.dtype:
         return None
@@ -185,8 +189,9 @@ def scatter_windows_kernel(
 
 
 def make_scatter(
-    inputs: Sequence[Any], outputs: Sequence[Array], flat: Array, *, spatial_shape: Any
+    inputs: Sequence[Any], outputs: Sequence[Array], flat: Array, *, spatial_shape: Shape
 ) -> Run | None:
+    """Flat positions, then `np.add.at`; positions out of range are reported by the op itself."""
     (values, index), (out,) = inputs, outputs
     if not (values.flags.c_contiguous and out.flags.c_contiguous and values.size):
         return None
@@ -207,6 +212,7 @@ def make_scatter(
 
 
 def make_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, geometry: Geometry, padding: bool) -> Run:
+    """Sums over taps, divided by the number of elements of each window."""
     (x,), (out,) = inputs, outputs
     sums = _over_taps(np.add, 0.0, x, out, geometry)
     return in_order(sums, partial(np.divide, out, divisor(geometry, padding, out.dtype), out))
@@ -214,8 +220,9 @@ def make_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, geometry: Geom
 
 @average_pool.lower
 def average_pool_kernel(
-    types: Types, layouts: Layouts, cpu: Any, *, count_include_pad: bool, **settings: Any
+    types: Types, layouts: Layouts, cpu: Cpu, *, count_include_pad: bool, **settings: Any
 ) -> Lowering | None:
+    """NumPy's sums over taps, for one floating-point dtype."""
     geometry = pool_geometry(types.inputs[0].shape, **settings)
     if not same_float(types):
         return None
@@ -225,6 +232,7 @@ def average_pool_kernel(
 def make_mean_gradient(
     inputs: Sequence[Any], outputs: Sequence[Array], spread: Array, *, geometry: Geometry, padding: bool
 ) -> Run:
+    """g over each window's divisor, added tap by tap to what the windows read."""
     (g,), (out,) = inputs, outputs
     pairs = [(out[reads], spread[windows]) for windows, reads in overlaps(geometry)]
     return in_order(
@@ -238,12 +246,13 @@ def make_mean_gradient(
 def average_pool_input_gradient_kernel(
     types: Types,
     layouts: Layouts,
-    cpu: Any,
+    cpu: Cpu,
     *,
     spatial_shape: Any,
     count_include_pad: bool,
     **settings: Any,
 ) -> Lowering | None:
+    """NumPy's sums over taps, for one floating-point dtype."""
     g = types.inputs[0]
     geometry = pool_geometry((*g.shape[:2], *spatial_shape), **settings)
     if not same_float(types):
@@ -258,6 +267,7 @@ def average_pool_input_gradient_kernel(
 
 
 def make_adaptive(inputs: Sequence[Any], outputs: Sequence[Array], *, lengths: tuple[int, ...]) -> Run:
+    """Means over tiles, for windows of one size that divide the input."""
     (x,), (out,) = inputs, outputs
     tiles = x.reshape(_tiled(out.shape, lengths))
     within = tuple(range(3, tiles.ndim, 2))
@@ -269,6 +279,7 @@ def make_adaptive(inputs: Sequence[Any], outputs: Sequence[Array], *, lengths: t
 def make_adaptive_gradient(
     inputs: Sequence[Any], outputs: Sequence[Array], *, lengths: tuple[int, ...]
 ) -> Run:
+    """g over the size of a tile, spread over the tiles."""
     (g,), (out,) = inputs, outputs
     shape = _tiled(g.shape, lengths)
     each = g.reshape(_tiled(g.shape, (1,) * len(lengths)))
@@ -280,7 +291,9 @@ def _tiled(shape: tuple[int, ...], lengths: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[:2], *(size for pair in zip(shape[2:], lengths, strict=True) for size in pair))
 
 
-def _adaptive(make: Any, name: str, types: Types, large: ArrayType, small: ArrayType) -> Lowering | None:
+def _adaptive(
+    make: Callable[..., Any], name: str, types: Types, large: ArrayType, small: ArrayType
+) -> Lowering | None:
     """A kernel for windows that are all alike."""
     pairs = list(zip(large.shape[2:], small.shape[2:], strict=True))
     if not same_float(types) or not large.size or any(length % count for length, count in pairs):
@@ -289,13 +302,15 @@ def _adaptive(make: Any, name: str, types: Types, large: ArrayType, small: Array
 
 
 @adaptive_average_pool.lower
-def adaptive_average_pool_kernel(types: Types, layouts: Layouts, cpu: Any, *, size: Any) -> Lowering | None:
+def adaptive_average_pool_kernel(types: Types, layouts: Layouts, cpu: Cpu, *, size: Sizes) -> Lowering | None:
+    """Means over tiles where the windows are tiles, else None."""
     return _adaptive(make_adaptive, "NumPy adaptive average pool", types, types.inputs[0], types.outputs[0])
 
 
 @adaptive_average_pool_input_gradient.lower
 def adaptive_average_pool_input_gradient_kernel(
-    types: Types, layouts: Layouts, cpu: Any, *, spatial_shape: Any
+    types: Types, layouts: Layouts, cpu: Cpu, *, spatial_shape: Shape
 ) -> Lowering | None:
+    """Shares spread over tiles where the windows are tiles, else None."""
     name = "NumPy adaptive average pool input gradient"
     return _adaptive(make_adaptive_gradient, name, types, types.outputs[0], types.inputs[0])

@@ -5,18 +5,32 @@ Where the windows lie is worked out in `window_geometry`, the array functions ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Expansion, Numeric, Read, Sample, ShapeError, indices, op
+from tinygraph.plugin import (
+    Array,
+    ArrayType,
+    ErrorSample,
+    Expansion,
+    Numeric,
+    Padding,
+    Read,
+    Sample,
+    Shape,
+    ShapeError,
+    Sizes,
+    indices,
+    joined,
+    op,
+)
 from tinygraph_ops.windows import sliding as windows
 from tinygraph_ops.windows.geometry import Geometry, adaptive_output_shape, pool_geometry
 
-Shape = tuple[int, ...]
 
-
-def _shape(x: Any) -> Shape:
+def _shape(x: object) -> Shape:
     return x.shape if hasattr(x, "shape") else ()
 
 
@@ -87,24 +101,29 @@ def max_pool(
     return windows.window_maxima(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode))
 
 
+max_pool.batch(joined)
+
+
 @max_pool.types
 def max_pool_types(
     x: ArrayType,
     *,
-    size: Any,
+    size: Sequence[int],
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> ArrayType:
+    """(batch, channels, *positions) by the windows' geometry."""
     geometry = pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode)
     return ArrayType(geometry.output_shape, x.dtype)
 
 
 @max_pool.expand
 def max_pool_expansion(
-    x: ArrayType, *, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+    x: ArrayType, *, size: Sequence[int], stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> Expansion:
+    """The maximum over each window, padding left out."""
     return _windows(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode), "max", None)
 
 
@@ -125,8 +144,9 @@ def _windows(x: ArrayType, geometry: Geometry, reduce: Any, padding: float | Non
 
 @max_pool.vjp("x")
 def max_pool_wrt_x(
-    g: Numeric, x: Numeric, *, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+    g: Numeric, x: Numeric, *, size: Sequence[int], stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> Numeric:
+    """g scattered to where each window's first maximum stands."""
     index = max_pool_index(
         x, size=size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
@@ -135,8 +155,9 @@ def max_pool_wrt_x(
 
 @max_pool.jvp("x")
 def max_pool_along_x(
-    t: Numeric, x: Numeric, *, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+    t: Numeric, x: Numeric, *, size: Sequence[int], stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> Numeric:
+    """t gathered from where each window's first maximum stands."""
     index = max_pool_index(
         x, size=size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
@@ -167,16 +188,20 @@ def max_pool_index(
     return windows.max_pool(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode))[1]
 
 
+max_pool_index.batch(joined)
+
+
 @max_pool_index.types
 def max_pool_index_types(
     x: ArrayType,
     *,
-    size: Any,
+    size: Sequence[int],
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> ArrayType:
+    """Positions, (batch, channels, *positions) by the windows' geometry."""
     geometry = pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode)
     return ArrayType(geometry.output_shape, np.dtype(np.intp))
 
@@ -212,20 +237,26 @@ def scatter_windows(values: Any, index: Any, *, spatial_shape: Any) -> Numeric:
     return windows.scatter_windows(values, index, spatial_shape)
 
 
+scatter_windows.batch(joined)
+
+
 @scatter_windows.types
-def scatter_windows_types(values: ArrayType, index: ArrayType, *, spatial_shape: Any) -> ArrayType:
+def scatter_windows_types(values: ArrayType, index: ArrayType, *, spatial_shape: Shape) -> ArrayType:
+    """(batch, channels, *spatial_shape), in the dtype of values."""
     if values.shape != index.shape:
         raise ShapeError(f"values of shape {values.shape} need an index of that shape, not {index.shape}")
     return ArrayType((*values.shape[:2], *spatial_shape), values.dtype)
 
 
 @scatter_windows.vjp("values")
-def scatter_windows_wrt_values(g: Numeric, index: Any) -> Numeric:
+def scatter_windows_wrt_values(g: Numeric, index: Numeric) -> Numeric:
+    """g at the positions that values went to."""
     return gather_windows(g, index)
 
 
 @scatter_windows.jvp("values")
-def scatter_windows_along_values(t: Numeric, index: Any, *, spatial_shape: Any) -> Numeric:
+def scatter_windows_along_values(t: Numeric, index: Numeric, *, spatial_shape: Any) -> Numeric:
+    """The scatter of t: it is linear."""
     return scatter_windows(t, index, spatial_shape=spatial_shape)
 
 
@@ -242,7 +273,7 @@ def scatter_windows_along_values(t: Numeric, index: Any, *, spatial_shape: Any) 
         ErrorSample(_LINE, [[0]], error=ShapeError, match="index"),
     ],
 )
-def gather_windows(x: Any, index: Any) -> Numeric:
+def gather_windows(x: Array, index: Array) -> Numeric:
     """out[n, c, i] = x[n, c, index[n, c, i]], with flat positions in the spatial dimensions of x.
 
     Args:
@@ -257,22 +288,28 @@ def gather_windows(x: Any, index: Any) -> Numeric:
     return windows.gather_windows(x, index)
 
 
+gather_windows.batch(joined)
+
+
 @gather_windows.types
 def gather_windows_types(x: ArrayType, index: ArrayType) -> ArrayType:
+    """The shape of the index, in the dtype of x."""
     return ArrayType(index.shape, x.dtype)
 
 
 @gather_windows.vjp("x")
-def gather_windows_wrt_x(g: Numeric, index: Any, x_type: ArrayType) -> Numeric:
+def gather_windows_wrt_x(g: Numeric, index: Numeric, x_type: ArrayType) -> Numeric:
+    """g scattered back to the positions that were read."""
     return scatter_windows(g, index, spatial_shape=x_type.shape[2:])
 
 
 @gather_windows.jvp("x")
-def gather_windows_along_x(t: Numeric, index: Any) -> Numeric:
+def gather_windows_along_x(t: Numeric, index: Numeric) -> Numeric:
+    """The gathering of t: it is linear."""
     return gather_windows(t, index)
 
 
-def _check_index(index: Any, shape: Shape, spatial_shape: Shape) -> None:
+def _check_index(index: Numeric, shape: Shape, spatial_shape: Shape) -> None:
     """A position out of range would silently reach the next channel."""
     if len(shape) < 3 or _shape(index) != shape:
         raise ShapeError(
@@ -311,7 +348,7 @@ def _check_index(index: Any, shape: Shape, spatial_shape: Shape) -> None:
 def average_pool(
     x: Any,
     *,
-    size: Any,
+    size: Sequence[int],
     stride: Any = None,
     padding: Any = 0,
     ceil_mode: bool = False,
@@ -338,24 +375,29 @@ def average_pool(
     return windows.average_pool(x, geometry, count_include_pad)
 
 
+average_pool.batch(joined)
+
+
 @average_pool.types
 def average_pool_types(
     x: ArrayType,
     *,
-    size: Any,
+    size: Sequence[int],
     stride: Any = None,
     padding: Any = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> ArrayType:
+    """(batch, channels, *positions) by the windows' geometry."""
     geometry = pool_geometry(_shape(x), size, stride, padding, 1, ceil_mode)
     return ArrayType(geometry.output_shape, _mean_dtype(x))
 
 
 @average_pool.expand
 def average_pool_expansion(
-    x: ArrayType, *, size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+    x: ArrayType, *, size: Sequence[int], stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
 ) -> Expansion | None:
+    """The mean over each window; None where windows have divisors of their own."""
     geometry = pool_geometry(_shape(x), size, stride, padding, 1, ceil_mode)
     room = [length + sum(pair) for length, pair in zip(x.shape[2:], geometry.padding, strict=True)]
     if count_include_pad and any(reach > most for reach, most in zip(geometry.reach, room, strict=True)):
@@ -368,12 +410,13 @@ def average_pool_wrt_x(
     g: Numeric,
     x_type: ArrayType,
     *,
-    size: Any,
+    size: Sequence[int],
     stride: Any,
     padding: Any,
     ceil_mode: bool,
     count_include_pad: bool,
 ) -> Numeric:
+    """`average_pool_input_gradient` of g."""
     return average_pool_input_gradient(
         g,
         spatial_shape=x_type.shape[2:],
@@ -387,8 +430,9 @@ def average_pool_wrt_x(
 
 @average_pool.jvp("x")
 def average_pool_along_x(
-    t: Numeric, *, size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+    t: Numeric, *, size: Sequence[int], stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
 ) -> Numeric:
+    """The average pool of t: it is linear."""
     return average_pool(
         t, size=size, stride=stride, padding=padding, ceil_mode=ceil_mode, count_include_pad=count_include_pad
     )
@@ -420,12 +464,12 @@ def average_pool_along_x(
     ],
 )
 def average_pool_input_gradient(
-    cotangent: Any,
+    cotangent: Array,
     *,
-    spatial_shape: Any,
-    size: Any,
-    stride: Any = None,
-    padding: Any = 0,
+    spatial_shape: Shape,
+    size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Numeric:
@@ -444,25 +488,30 @@ def average_pool_input_gradient(
     return windows.average_pool_input_gradient(cotangent, geometry, count_include_pad)
 
 
+average_pool_input_gradient.batch(joined)
+
+
 @average_pool_input_gradient.types
 def average_pool_input_gradient_types(
     cotangent: ArrayType,
     *,
-    spatial_shape: Any,
-    size: Any,
-    stride: Any = None,
-    padding: Any = 0,
+    spatial_shape: Shape,
+    size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> ArrayType:
+    """(batch, channels, *spatial_shape)."""
     geometry = _geometry_before(_shape(cotangent), spatial_shape, size, stride, padding, ceil_mode)
     return ArrayType(geometry.x_shape, _mean_dtype(cotangent))
 
 
 @average_pool_input_gradient.vjp("cotangent")
 def average_pool_input_gradient_wrt_cotangent(
-    g: Numeric, *, size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+    g: Numeric, *, size: Sequence[int], stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
 ) -> Numeric:
+    """The average pool of g: this op is its transpose."""
     return average_pool(
         g, size=size, stride=stride, padding=padding, ceil_mode=ceil_mode, count_include_pad=count_include_pad
     )
@@ -497,7 +546,7 @@ def _geometry_before(
         ErrorSample(np.zeros((1, 1, 0)), size=1, error=ShapeError, match="empty along"),
     ],
 )
-def adaptive_average_pool(x: Any, *, size: Any) -> Numeric:
+def adaptive_average_pool(x: Array, *, size: Sizes) -> Numeric:
     """out[n, c, i] = mean of x[n, c, floor(i * length / size) : ceil((i + 1) * length / size)].
 
     Args:
@@ -517,18 +566,24 @@ def adaptive_average_pool(x: Any, *, size: Any) -> Numeric:
     return windows.adaptive_average_pool(x, adaptive_output_shape(_shape(x), size)[2:])
 
 
+adaptive_average_pool.batch(joined)
+
+
 @adaptive_average_pool.types
-def adaptive_average_pool_types(x: ArrayType, *, size: Any) -> ArrayType:
+def adaptive_average_pool_types(x: ArrayType, *, size: Sizes) -> ArrayType:
+    """(batch, channels, *size)."""
     return ArrayType(adaptive_output_shape(_shape(x), size), _mean_dtype(x))
 
 
 @adaptive_average_pool.vjp("x")
 def adaptive_average_pool_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
+    """`adaptive_average_pool_input_gradient` of g."""
     return adaptive_average_pool_input_gradient(g, spatial_shape=x_type.shape[2:])
 
 
 @adaptive_average_pool.jvp("x")
-def adaptive_average_pool_along_x(t: Numeric, *, size: Any) -> Numeric:
+def adaptive_average_pool_along_x(t: Numeric, *, size: Sequence[int]) -> Numeric:
+    """The same pool of t: it is linear."""
     return adaptive_average_pool(t, size=size)
 
 
@@ -544,7 +599,7 @@ def adaptive_average_pool_along_x(t: Numeric, *, size: Any) -> Numeric:
         ErrorSample([2.0], spatial_shape=(2,), error=ShapeError, match="spatial"),
     ],
 )
-def adaptive_average_pool_input_gradient(cotangent: Any, *, spatial_shape: Any) -> Numeric:
+def adaptive_average_pool_input_gradient(cotangent: Array, *, spatial_shape: Shape) -> Numeric:
     """Each cotangent[n, c, i], divided by its window's length, added to all of its window.
 
     The transpose of `adaptive_average_pool`.
@@ -561,16 +616,21 @@ def adaptive_average_pool_input_gradient(cotangent: Any, *, spatial_shape: Any) 
     return windows.adaptive_average_pool_input_gradient(cotangent, spatial_shape)
 
 
+adaptive_average_pool_input_gradient.batch(joined)
+
+
 @adaptive_average_pool_input_gradient.types
-def adaptive_average_pool_input_gradient_types(cotangent: ArrayType, *, spatial_shape: Any) -> ArrayType:
+def adaptive_average_pool_input_gradient_types(cotangent: ArrayType, *, spatial_shape: Shape) -> ArrayType:
+    """(batch, channels, *spatial_shape)."""
     _check_adaptive(_shape(cotangent), spatial_shape)
     return ArrayType((*cotangent.shape[:2], *spatial_shape), _mean_dtype(cotangent))
 
 
 @adaptive_average_pool_input_gradient.vjp("cotangent")
 def adaptive_average_pool_input_gradient_wrt_cotangent(g: Numeric, cotangent_type: ArrayType) -> Numeric:
+    """The adaptive average pool of g: this op is its transpose."""
     return adaptive_average_pool(g, size=cotangent_type.shape[2:])
 
 
-def _check_adaptive(shape: Shape, spatial_shape: Any) -> None:
+def _check_adaptive(shape: Shape, spatial_shape: Shape) -> None:
     adaptive_output_shape(shape, spatial_shape)

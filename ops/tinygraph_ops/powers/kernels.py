@@ -7,19 +7,22 @@ takes square roots where the exponent is a half, as the ufunc does in the other 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import Lowering, Types, WeakType
-from tinygraph_ops.numpy_kernels import Array, Run, numpy_lowering
+from tinygraph.plugin import Array, Layouts, Lowering, Numeric, Types, WeakType
+from tinygraph_ops.numpy_kernels import Run, numpy_lowering
 from tinygraph_ops.powers.ops import power
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 
 def make_power(inputs: Sequence[Any], outputs: Sequence[Array], *, numbers: tuple[bool, ...]) -> Run:
     """The forward itself, on Python numbers, scalars and arrays as an eager program has them."""
 
-    def operand(x: Any, number: bool) -> Any:
+    def operand(x: Numeric, number: bool) -> Any:
         return x if not isinstance(x, np.ndarray) else x.item() if number else x[()]
 
     def run() -> None:
@@ -30,7 +33,8 @@ def make_power(inputs: Sequence[Any], outputs: Sequence[Array], *, numbers: tupl
 
 
 @power.lower
-def power_lowered(types: Types, layouts: Any, cpu: Any) -> Lowering | None:
+def power_lowered(types: Types, layouts: Layouts, cpu: Cpu) -> Lowering | None:
+    """NumPy's power for single numbers and half precision, which generated loops leave out."""
     if types.outputs[0].shape and types.outputs[0].dtype != np.float16:
         return None
     numbers = tuple(isinstance(one, WeakType) for one in types.inputs)

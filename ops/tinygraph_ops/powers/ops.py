@@ -39,7 +39,7 @@ def power(x: Numeric, y: Numeric) -> Numeric:
     return x**y
 
 
-def _one_or_each(x: Any, y: Any) -> bool:
+def _one_or_each(x: object, y: object) -> bool:
     """Whether the exponent is a number, or lies beside x element by element.
 
     Where one exponent of an array serves many elements and is a half, NumPy takes roots: of -inf nan, of -0.0 itself.
@@ -60,7 +60,8 @@ def power_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
 
 
 @power.vjp("x")
-def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
+def power_wrt_x(g: Numeric, x: Any, y: Any) -> Any:
+    """g · y x^(y - 1), with the limits 0 at 0⁰ and 1 at 0¹."""
     if isinstance(y, int | float | complex):
         if y == 2:
             return g * (2 * x)
@@ -79,6 +80,7 @@ def power_wrt_x(g: Any, x: Any, y: Any) -> Any:
 
 @power.vjp("y")
 def power_wrt_y(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Numeric:
+    """g · x^y log x, with 0 where x is 0 and y is not negative."""
     if isinstance(x, int | float) and x > 0:
         return g * (out * _log(x))  # a Python number, so that single precision stays
     nothing = ops.equal(x, 0)
@@ -103,11 +105,13 @@ def square(x: Numeric) -> Numeric:
 
 @square.emit
 def square_emitted(code: Code, x: Lanes) -> Lanes:
+    """x · x."""
     return code.multiply(x, x)
 
 
 @square.vjp("x")
 def square_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """2 g x."""
     return g * (2 * x)
 
 
@@ -127,11 +131,13 @@ def sqrt(x: Numeric) -> Numeric:
 
 @sqrt.emit
 def sqrt_emitted(code: Code, x: Lanes) -> Lanes:
+    """LLVM's square root, rounded correctly."""
     return code.intrinsic("llvm.sqrt", x)
 
 
 @sqrt.vjp("x")
 def sqrt_wrt_x(g: Numeric, out: Numeric) -> Numeric:
+    """g / (2 √x), the root taken from the output."""
     return g / (2 * out)
 
 
@@ -147,11 +153,13 @@ def cbrt(x: Numeric) -> Numeric:
 
 @cbrt.emit
 def cbrt_emitted(code: Code, x: Lanes) -> Lanes:
+    """The C library's cbrt."""
     return code.library("cbrt", x)
 
 
 @cbrt.vjp("x")
 def cbrt_wrt_x(g: Numeric, out: Numeric) -> Numeric:
+    """g / (3 out²)."""
     return g / (3 * out * out)
 
 
@@ -171,16 +179,19 @@ def hypot(x: Numeric, y: Numeric) -> Numeric:
 
 @hypot.emit
 def hypot_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
+    """The C library's hypot."""
     return code.library("hypot", x, y)
 
 
 @hypot.vjp("x")
 def hypot_wrt_x(g: Numeric, x: Numeric, out: Numeric) -> Numeric:
+    """g · x / out, 0 at the origin."""
     return g * _direction(x, out)
 
 
 @hypot.vjp("y")
 def hypot_wrt_y(g: Numeric, y: Numeric, out: Numeric) -> Numeric:
+    """g · y / out, 0 at the origin."""
     return g * _direction(y, out)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import Lowering, Types, reduced_axes
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, numpy_lowering
+from tinygraph.plugin import Array, Axis, Layouts, Lowering, Types, reduced_axes
+from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering
 from tinygraph_ops.reductions.ops import max, mean, min, prod, sum
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.cpu import Cpu
 
 _UFUNCS = {"sum": np.add, "mean": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply}
 
@@ -25,14 +28,14 @@ def make_reduction(
     return in_order(reduced, partial(np.divide, out, count, out)) if count > 1 else reduced
 
 
-def make_half_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: Any, keepdims: bool) -> Run:
+def make_half_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: Axis, keepdims: bool) -> Run:
     """NumPy sums in single precision, unless it is given the place of the result."""
     (x, *_), (out,) = inputs, outputs
     return lambda: np.copyto(out, np.mean(x, axis=axis, keepdims=keepdims))
 
 
 def _lowering(kind: str) -> Callable[..., Lowering | None]:
-    def lowered(types: Types, layouts: Any, cpu: Any, *, axis: Any, keepdims: bool) -> Lowering | None:
+    def lowered(types: Types, layouts: Layouts, cpu: Cpu, *, axis: Axis, keepdims: bool) -> Lowering | None:
         (x, *others), out = types.inputs, types.outputs[0]
         if any(one is not None for one in others) or not x.size:
             return None

@@ -1,13 +1,16 @@
 """Reductions over axes: sums, products, extremes, cumulative forms and statistics. Products of two arrays are in
 `contraction.py`, elementwise extremes in `choosing.py`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod as _product
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.plugin import (
+    Array,
     ArrayType,
     Axis,
     DTypeError,
@@ -18,6 +21,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     composite,
     normalize_axes,
     op,
@@ -64,11 +68,13 @@ def sum(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 
 @sum.expand
 def sum_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """Elements along the reduced axes, added."""
     return reduction(x, axis, keepdims, "sum")
 
 
 @sum.vjp("x")
 def sum_wrt_x(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Numeric:
+    """g, spread over the reduced axes."""
     return ops.broadcast_to(_kept(g, x_type, axis, keepdims), shape=x_type.shape)
 
 
@@ -91,11 +97,13 @@ def mean(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 
 @mean.expand
 def mean_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """Elements along the reduced axes, added and divided by their number."""
     return reduction(x, axis, keepdims, "mean")
 
 
 @mean.vjp("x")
 def mean_wrt_x(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Numeric:
+    """g / n, spread over the reduced axes."""
     share = wide(g) / (_count(x_type, axis) or 1)  # of no elements there is no share
     return ops.broadcast_to(_kept(share, x_type, axis, keepdims), shape=x_type.shape)
 
@@ -120,11 +128,13 @@ def prod(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 
 @prod.expand
 def prod_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """Elements along the reduced axes, multiplied."""
     return reduction(x, axis, keepdims, "product")
 
 
 @prod.vjp("x")
 def prod_wrt_x(g: Numeric, x: Numeric, axis: Axis, keepdims: bool) -> Numeric:
+    """g times the product of all other elements: products before and after each, so that zeros do no harm."""
     axes = reduced_axes(axis, x.ndim)
     # the reduced axes, joined into one, come last
     order = (*(i for i in range(x.ndim) if i not in axes), *axes)
@@ -185,11 +195,13 @@ def max(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 
 @max.expand
 def max_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """The largest element along the reduced axes."""
     return reduction(x, axis, keepdims, "max")
 
 
 @max.vjp("x")
 def max_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
+    """g, shared equally among the elements that are the maximum."""
     return _to_extremes(g, x, out, axis, keepdims)
 
 
@@ -217,11 +229,13 @@ def min(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 
 @min.expand
 def min_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """The smallest element along the reduced axes."""
     return reduction(x, axis, keepdims, "min")
 
 
 @min.vjp("x")
 def min_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
+    """g, shared equally among the elements that are the minimum."""
     return _to_extremes(g, x, out, axis, keepdims)
 
 
@@ -250,6 +264,9 @@ def argmax(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Nu
     return np.argmax(x, axis=_one_axis("argmax", axis), keepdims=keepdims)
 
 
+argmax.batch(along("axis"))
+
+
 @op(
     kind="reduction",
     numpy=np.argmin,
@@ -264,6 +281,9 @@ def argmax(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Nu
 def argmin(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Numeric:
     """Where the smallest element stands along `axis`, the first of several; in x flattened by default."""
     return np.argmin(x, axis=_one_axis("argmin", axis), keepdims=keepdims)
+
+
+argmin.batch(along("axis"))
 
 
 def _one_axis(name: str, axis: Axis) -> int | None:
@@ -321,8 +341,12 @@ def cumsum(x: Numeric, *, axis: int | None = None) -> Numeric:
     return np.cumsum(x, axis=_one_axis("cumsum", axis))
 
 
+cumsum.batch(along("axis"))
+
+
 @cumsum.vjp("x")
 def cumsum_wrt_x(g: Numeric, x_type: ArrayType, axis: int | None) -> Numeric:
+    """The sum of g from each element on: cumulated from the end."""
     along = 0 if axis is None else axis
     total = ops.flip(ops.cumsum(ops.flip(g, axis=along), axis=along), axis=along)
     return ops.reshape(total, shape=x_type.shape) if axis is None or not x_type.ndim else total
@@ -344,8 +368,12 @@ def cumprod(x: Numeric, *, axis: int | None = None) -> Numeric:
     return np.cumprod(x, axis=_one_axis("cumprod", axis))
 
 
+cumprod.batch(along("axis"))
+
+
 @cumprod.vjp("x")
 def cumprod_wrt_x(g: Numeric, x: Numeric, axis: int | None) -> Any:
+    """Products before each element times what later ones make of g, by doubling steps; no division."""
     # d/dx_k = (Π before k) s_k, with s_k = g_k + x_(k+1) s_(k+1) by doubling, so that nothing is divided
     flat = ops.reshape(x, shape=(-1,)) if axis is None or not x.ndim else x
     along = 0 if axis is None else axis % flat.ndim
@@ -360,15 +388,17 @@ def cumprod_wrt_x(g: Numeric, x: Numeric, axis: int | None) -> Any:
 
 @cumsum.types
 def cumsum_types(x: ArrayType, *, axis: int | None = None) -> ArrayType:
+    """The shape of x, or one axis where `axis` is None; NumPy's dtype."""
     return _cumulative(np.cumsum, x, axis)
 
 
 @cumprod.types
 def cumprod_types(x: ArrayType, *, axis: int | None = None) -> ArrayType:
+    """The shape of x, or one axis where `axis` is None; NumPy's dtype."""
     return _cumulative(np.cumprod, x, axis)
 
 
-def _cumulative(function: Any, x: ArrayType, axis: int | None) -> ArrayType:
+def _cumulative(function: Callable[..., Any], x: ArrayType, axis: int | None) -> ArrayType:
     axes = normalize_axes(axis, x.ndim or 1)
     if axis is not None and len(axes) != 1:
         raise SettingError(f"{function.__name__} takes one axis or None, not {axis}")
@@ -389,7 +419,7 @@ def _cumulative(function: Any, x: ArrayType, axis: int | None) -> ArrayType:
     ],
     error_samples=[ErrorSample([1j], error=DTypeError, match="real")],
 )
-def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """log Σ e^x over `axis` without overflow;  d/dx = softmax(x), 0 where out is -∞."""
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
@@ -405,11 +435,13 @@ def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 @logsumexp.expand
 def logsumexp_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansion:
+    """The logarithm of the sum of exponentials along the reduced axes."""
     return replace(reduction(x, axis, keepdims, "sum"), each="exp", after="log")
 
 
 @logsumexp.vjp("x")
 def logsumexp_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
+    """g · softmax(x); 0 where all elements are -∞."""
     # not e^(x - out): where x is large, out is rounded by more than the logarithm that distinguishes them
     x_type, g, x = ArrayType(x.shape, x.dtype), wide(g), wide(x)
     nothing = _kept(ops.equal(out, -np.inf), x_type, axis, keepdims)
@@ -472,18 +504,19 @@ def _root(x: Numeric, exponent: float | None = None) -> Any:
         Sample(_MATRIX, ord=-np.inf, axis=(1, 0), expected=1.5),
         Sample([1.0, 2.0, 2.0], ord=3),
         Sample([3.0, 4.0j], expected=5.0),
+        Sample(_MATRIX, ord="nuc"),
         Sample([0.0, 0.0], expected=0.0, smooth=False),
     ],
     error_samples=[
-        ErrorSample(_MATRIX, ord=2, error=SettingError, match="singular values"),
+        ErrorSample(_MATRIX, ord=3, error=SettingError, match="'fro'"),
         ErrorSample(_CUBE, ord=2, error=ShapeError, match="axis"),
     ],
 )
-def norm(x: Numeric, *, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
+def norm(x: Numeric, *, ord: Array | None = None, axis: Axis = None, keepdims: bool = False) -> Any:
     """The norm of vectors (one axis) or matrices (two axes), as np.linalg.norm;  its gradient is taken as 0 at 0.
 
-    `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, and for vectors any number. Matrix norms that need
-    singular values (2, -2, "nuc") are refused.
+    `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, for vectors any number, and for matrices 2, -2 and
+    "nuc", the largest singular value, the smallest, and the sum of all.
     """
     if getattr(x, "dtype", np.dtype(float)).kind in "biu":  # whose squares would overflow
         x = ops.cast(x, dtype="float64")
@@ -511,7 +544,7 @@ def _squares(x: Numeric) -> Any:
     return ops.square(ops.abs(x) if getattr(x, "dtype", np.dtype(float)).kind == "c" else x)
 
 
-def _vector_norm(x: Numeric, order: Any, axis: int, keepdims: bool) -> Any:
+def _vector_norm(x: Numeric, order: Numeric, axis: int, keepdims: bool) -> Any:
     if not isinstance(order, int | float):
         raise SettingError(f"norm of order {order!r} is for matrices; a vector's is a number, inf or -inf")
     if order == 2:
@@ -526,12 +559,20 @@ def _vector_norm(x: Numeric, order: Any, axis: int, keepdims: bool) -> Any:
     return _root(ops.sum(ops.power(size, order), axis=axis, keepdims=keepdims), 1 / order)
 
 
-def _matrix_norm(x: Numeric, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def _matrix_norm(x: Numeric, order: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
     if order == "fro":
         return _root(ops.sum(_squares(x), axis=axes, keepdims=keepdims))
+    if order in (2, -2, "nuc"):
+        values = ops.svd(ops.moveaxis(x, source=axes, destination=(-2, -1)))[1]
+        found = {2: ops.max, -2: ops.min, "nuc": ops.sum}[order](values, axis=-1)
+        return (
+            ops.expand_dims(found, axis=tuple(sorted(axis % np.ndim(x) for axis in axes)))
+            if keepdims
+            else found
+        )
     if order not in (1, -1, np.inf, -np.inf):
         raise SettingError(
-            f"matrix norm of order {order!r} needs singular values, which have no op; 'fro', 1 and inf do"
+            f"a matrix norm has the order 'fro', 'nuc', 1, 2, inf or one of these negative, not {order!r}"
         )
     rows, columns = (axis % np.ndim(x) for axis in axes)
     summed, compared = (rows, columns) if order in (1, -1) else (columns, rows)
@@ -542,38 +583,41 @@ def _matrix_norm(x: Numeric, order: Any, axes: tuple[int, ...], keepdims: bool) 
 
 @var.numpy(np.var)
 def np_var(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
+    a: Numeric,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: object = None,
     ddof: int = 0,
-    keepdims: Any = False,
-    **options: Any,
+    keepdims: object = False,
+    **options: object,
 ) -> Any:
+    """`np.var` without dtype=, out= and where=."""
     _refuse("np.var", dtype=dtype, out=out, **options)
     return var(a, axis=axis, ddof=ddof, keepdims=keepdims is not np._NoValue and bool(keepdims))
 
 
 @std.numpy(np.std)
 def np_std(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
+    a: Numeric,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: object = None,
     ddof: int = 0,
-    keepdims: Any = False,
-    **options: Any,
+    keepdims: object = False,
+    **options: object,
 ) -> Any:
+    """`np.std` without dtype=, out= and where=."""
     _refuse("np.std", dtype=dtype, out=out, **options)
     return std(a, axis=axis, ddof=ddof, keepdims=keepdims is not np._NoValue and bool(keepdims))
 
 
 @norm.numpy(np.linalg.norm)
-def np_linalg_norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def np_linalg_norm(x: Numeric, ord: object = None, axis: Axis = None, keepdims: bool = False) -> Any:
+    """`np.linalg.norm`."""
     return norm(x, ord=ord, axis=axis, keepdims=keepdims)
 
 
-def _refuse(name: str, **options: Any) -> None:
+def _refuse(name: str, **options: object) -> None:
     given = [option for option, value in options.items() if value is not None and value is not np._NoValue]
     if given:
         raise NumpyFunctionError(f"{name} on tensors does not take {', '.join(given)}")

@@ -8,20 +8,41 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph import kernels
+from tinygraph.kernels.program import ProgramBuilder
+from tinygraph.plugin import Array, Numeric, Pattern
 from tinygraph_ops.embedding import embedding
 from tinygraph_ops.indexing import index
-from tinygraph_ops.numpy_kernels import Array, Run, in_order, lower_by
+from tinygraph_ops.numpy_kernels import Run, in_order, lower_by
 from tinygraph_ops.shape import ops as shape
 
 
-def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: Any) -> Run | None:
+def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: object) -> Run | None:
     """The elements of the operand in order, for all ops that change the shape or the dtype at most."""
     x, (out,) = np.asarray(inputs[0]), outputs
     if out.flags.c_contiguous:
         out = out.reshape(x.shape)
     elif x.flags.c_contiguous:
         x = x.reshape(out.shape)
-    return partial(np.copyto, out, x, casting="unsafe") if x.shape == out.shape else None
+    if x.shape != out.shape:
+        return None
+    floats = x.dtype != out.dtype and {x.dtype.char, out.dtype.char} <= set("fd")
+    if (
+        floats
+        and kernels.available()
+        and not any(step % one.itemsize for one in (x, out) for step in one.strides)
+    ):
+        return _generated_cast(x, out)
+    return partial(np.copyto, out, x, casting="unsafe")
+
+
+def _generated_cast(x: Array, out: Array) -> Run:
+    """One generated kernel, which joins those before and behind it to one call."""
+    from tinygraph.kernels import elementwise
+
+    build = ProgramBuilder()
+    value = build.input(x.dtype)
+    return elementwise.bind(build.program(build.cast(value, out.dtype)), [x], [out])
 
 
 def _copied_views(op: Any) -> Callable[..., Run | None]:
@@ -37,21 +58,28 @@ def _copied_views(op: Any) -> Callable[..., Run | None]:
     return make_views
 
 
-def _copy(out: Array, value: Any) -> Run:
+def _copy(out: Array, value: Numeric) -> Run:
     return partial(np.copyto, out, value)
 
 
 def make_concatenate(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
+    """`np.concatenate` into the output."""
     return partial(np.concatenate, tuple(inputs), axis, outputs[0])
 
 
 def make_stack(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
+    """One copy for each operand, into its place of the output."""
     places = np.moveaxis(outputs[0], axis, 0)
     return in_order(*(_copy(places[i, ...], x) for i, x in enumerate(inputs)))  # dots: never a bare number
 
 
 def make_pad(
-    inputs: Sequence[Any], outputs: Sequence[Array], *, pad_width: Any, mode: str, constant_values: Any
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    *,
+    pad_width: Numeric,
+    mode: str,
+    constant_values: Numeric,
 ) -> Run | None:
     """The border on every axis is filled; what earlier axes have filled already is left out."""
     (x, *_), (out,) = inputs, outputs
@@ -91,11 +119,13 @@ def make_take(
     return take
 
 
-def make_embedding(inputs: Sequence[Any], outputs: Sequence[Array], *, padding_idx: Any) -> Run | None:
+def make_embedding(inputs: Sequence[Any], outputs: Sequence[Array], *, padding_idx: Numeric) -> Run | None:
+    """`np.take` of rows, as `make_take` does it; negative indices are out of range."""
     return make_take(inputs, outputs, pattern=("array",), least=0, op=embedding)
 
 
-def make_index(inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Any) -> Run | None:
+def make_index(inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Pattern) -> Run | None:
+    """`np.take` for an array on the last indexed axis, a copy of the view for slices, else None."""
     if pattern[-1:] == ("array",) and all(item == ("slice", None, None, None) for item in pattern[:-1]):
         return make_take(inputs, outputs, pattern=pattern) if inputs[1].dtype.kind in "iu" else None
     if "array" in pattern:

@@ -8,8 +8,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.plugin import (
+    Array,
     ArrayType,
     Axis,
     DTypeError,
@@ -20,15 +22,22 @@ from tinygraph.plugin import (
     Read,
     Sample,
     SettingError,
+    Shape,
     ShapeError,
+    Sizes,
+    along,
+    batch_size,
     broadcast_places,
     composite,
     indices,
+    leading,
     moved,
     normalize_axes,
     op,
     ops,
     same_order,
+    shifted,
+    spread,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +95,7 @@ def _as_reshape(x: ArrayType, out: ArrayType, settings: dict[str, Any]) -> tuple
     ],
     error_samples=[ErrorSample(_MATRIX, shape=(4, 2), error=ShapeError, match="6 elements")],
 )
-def reshape(x: Numeric, *, shape: Any) -> Numeric:
+def reshape(x: Numeric, *, shape: Shape) -> Numeric:
     """The elements of x, in order, in another shape; one size may be -1."""
     return np.reshape(x, shape)
 
@@ -96,16 +105,19 @@ reshape.expand(same_order)
 
 @reshape.vjp("x")
 def reshape_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
+    """g in the shape of x."""
     return ops.reshape(g, shape=x_type.shape)
 
 
 @reshape.view
 def reshape_put(value: Numeric, x: Numeric) -> Numeric:
+    """`value` in the shape of x."""
     return ops.reshape(value, shape=np.shape(x))
 
 
 @reshape.types
-def reshape_types(x: ArrayType, *, shape: Any) -> ArrayType:
+def reshape_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
+    """The given sizes, one of which may be -1: whatever is left."""
     sizes = shape if isinstance(shape, tuple) else (shape,)
     known = prod(size for size in sizes if size != -1)
     if sizes.count(-1) == 1 and known and x.size % known == 0:
@@ -117,8 +129,15 @@ def reshape_types(x: ArrayType, *, shape: Any) -> ArrayType:
     return ArrayType(sizes, x.dtype)
 
 
+@reshape.batch
+def reshape_batched(batched: Any, x: Any, *, shape: Any) -> Any:
+    one = reshape_types(ArrayType(x.shape[1:], x.dtype), shape=shape)
+    return ops.reshape(x, shape=(x.shape[0], *one.shape))
+
+
 @reshape.numpy(np.reshape)
-def np_reshape(a: Any, shape: Any = None, order: str = "C", **options: Any) -> Any:
+def np_reshape(a: Numeric, shape: int | Shape | None = None, order: str = "C", **options: object) -> Any:
+    """`np.reshape` in C order."""
     if order != "C" or options:
         raise NumpyFunctionError(f"np.reshape on tensors takes order='C' only, not {order!r} {options or ''}")
     return reshape(a, shape=shape)
@@ -126,6 +145,7 @@ def np_reshape(a: Any, shape: Any = None, order: str = "C", **options: Any) -> A
 
 @reshape.numpy(np.ravel)
 def np_ravel(a: Any, order: str = "C") -> Any:
+    """`np.ravel` in C order."""
     if order != "C":
         raise NumpyFunctionError(f"np.ravel on tensors takes order='C' only, not {order!r}")
     return a.ravel()
@@ -150,24 +170,34 @@ def transpose(x: Numeric, *, axes: Axis = None) -> Numeric:
 
 @transpose.vjp("x")
 def transpose_wrt_x(g: Numeric, x_type: ArrayType, axes: Axis) -> Numeric:
+    """g with its axes put back."""
     return ops.transpose(g, axes=_inverse(axes, x_type.ndim))
 
 
 @transpose.view
 def transpose_put(value: Numeric, x: Numeric, axes: Axis) -> Numeric:
+    """`value` with its axes put back."""
     return ops.transpose(value, axes=_inverse(axes, np.ndim(x)))
 
 
 @transpose.types
 def transpose_types(x: ArrayType, *, axes: tuple[int, ...] | None = None) -> ArrayType:
+    """The sizes of x in the order `axes`."""
     order = tuple(reversed(range(x.ndim))) if axes is None else tuple(axes)
     if len(normalize_axes(order, x.ndim)) != x.ndim:
         raise ShapeError(f"axes {axes} must name each of the {x.ndim} axes once")
     return ArrayType(tuple(x.shape[axis] for axis in order), x.dtype)
 
 
+@transpose.batch
+def transpose_batched(batched: Any, x: Any, *, axes: tuple[int, ...] | None) -> Any:
+    order = range(x.ndim - 1)[::-1] if axes is None else axes
+    return ops.transpose(x, axes=(0, *shifted(tuple(order), x.ndim - 1)))
+
+
 @transpose.expand
 def transpose_expansion(x: ArrayType, *, axes: tuple[int, ...] | None) -> Expansion:
+    """Each element is one of x, with its index permuted."""
     return _permuted(x, range(x.ndim)[::-1] if axes is None else axes)
 
 
@@ -199,13 +229,14 @@ def _inverse(axes: Any, ndim: int) -> tuple[int, ...] | None:
     ],
     error_samples=[ErrorSample([1.0, 2.0], shape=(2, 3), error=ShapeError, match="cannot be broadcast")],
 )
-def broadcast_to(x: Numeric, *, shape: Any) -> Numeric:
+def broadcast_to(x: Numeric, *, shape: Shape) -> Numeric:
     """x repeated along new axes and axes of size 1 up to `shape` (a read-only view);  gradients are summed."""
     return np.broadcast_to(x, shape)
 
 
 @broadcast_to.expand
-def broadcast_to_expansion(x: ArrayType, *, shape: Any) -> Expansion:
+def broadcast_to_expansion(x: ArrayType, *, shape: int | Shape) -> Expansion:
+    """Each element is one of x, at place 0 along axes of size 1."""
     shape = shape if isinstance(shape, tuple) else (shape,)
     at, _ = indices(len(shape))
     return moved(x, shape, broadcast_places(at, x.shape))
@@ -213,11 +244,13 @@ def broadcast_to_expansion(x: ArrayType, *, shape: Any) -> Expansion:
 
 @broadcast_to.vjp("x")
 def broadcast_to_wrt_x(g: Numeric) -> Numeric:
+    """g: the engine sums over what was spread."""
     return g  # the engine sums over what was spread
 
 
 @broadcast_to.types
-def broadcast_to_types(x: ArrayType, *, shape: Any) -> ArrayType:
+def broadcast_to_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
+    """The given shape, to which that of x must broadcast."""
     shape = shape if isinstance(shape, tuple) else (shape,)
     pairs = list(zip(reversed(x.shape), reversed(shape), strict=False))
     if len(x.shape) > len(shape) or not all(old in (1, new) for old, new in pairs):
@@ -225,6 +258,15 @@ def broadcast_to_types(x: ArrayType, *, shape: Any) -> ArrayType:
             f"shape {x.shape} cannot be broadcast to {shape}: sizes must be equal, or 1 in the operand"
         )
     return ArrayType(shape, x.dtype)
+
+
+@broadcast_to.batch
+def broadcast_to_batched(batched: Any, x: Any, *, shape: Any) -> Any:
+    shape = shape if isinstance(shape, tuple) else (shape,)
+    new = (1,) * (len(shape) + 1 - x.ndim)
+    return ops.broadcast_to(
+        ops.reshape(x, shape=(x.shape[0], *new, *x.shape[1:])), shape=(x.shape[0], *shape)
+    )
 
 
 @op(
@@ -237,7 +279,7 @@ def broadcast_to_types(x: ArrayType, *, shape: Any) -> ArrayType:
     ],
     error_samples=[ErrorSample([1.0], dtype="str", error=DTypeError, match="numeric")],
 )
-def cast(x: Any, *, dtype: Any) -> Any:
+def cast(x: Array, *, dtype: DTypeLike) -> Any:
     """x converted to another dtype;  the gradient is converted back. Nothing flows through integers."""
     array = x if hasattr(x, "astype") else np.asarray(x)
     return array.astype(_numeric(dtype), copy=False)
@@ -245,23 +287,27 @@ def cast(x: Any, *, dtype: Any) -> Any:
 
 @cast.emit(bools=True)
 def cast_emitted(code: Code, x: Lanes, *, dtype: str) -> Lanes:
+    """One conversion."""
     return code.cast(x, np.dtype(dtype).name)
 
 
 cast.expand(same_order)
+cast.batch(leading)
 
 
 @cast.vjp("x")
 def cast_wrt_x(g: Numeric) -> Numeric:
+    """g: the engine gives a gradient its operand's dtype."""
     return g  # the engine gives a gradient its operand's dtype
 
 
 @cast.types
-def cast_types(x: ArrayType, *, dtype: Any) -> ArrayType:
+def cast_types(x: ArrayType, *, dtype: DTypeLike) -> ArrayType:
+    """The shape of x in the dtype that is asked for."""
     return ArrayType(x.shape, _numeric(dtype))
 
 
-def _numeric(dtype: Any) -> np.dtype[Any]:
+def _numeric(dtype: DTypeLike) -> np.dtype[Any]:
     found: np.dtype[Any] = np.dtype(dtype)
     if found.kind not in "biufcO":
         raise DTypeError(f"dtype {found} is not numeric")
@@ -282,10 +328,12 @@ def identity(x: Numeric) -> Numeric:
 
 
 identity.expand(same_order)
+identity.batch(leading)
 
 
 @identity.vjp("x")
 def identity_wrt_x(g: Numeric) -> Numeric:
+    """g."""
     return g
 
 
@@ -303,6 +351,7 @@ def detach(x: Numeric) -> Numeric:
 
 
 detach.expand(same_order)
+detach.batch(leading)
 
 
 @op(
@@ -319,10 +368,12 @@ def copy(x: Numeric) -> Numeric:
 
 
 copy.expand(same_order)
+copy.batch(leading)
 
 
 @copy.vjp("x")
 def copy_wrt_x(g: Numeric) -> Numeric:
+    """g."""
     return g
 
 
@@ -363,21 +414,28 @@ def swapaxes(x: Numeric, *, axis1: int, axis2: int) -> Numeric:
 
 @swapaxes.types
 def swapaxes_types(x: ArrayType, *, axis1: int, axis2: int) -> ArrayType:
+    """The shape of x with two sizes exchanged."""
     return _viewed(x, np.swapaxes, axis1, axis2)
+
+
+swapaxes.batch(along("axis1", "axis2"))
 
 
 @swapaxes.expand
 def swapaxes_expansion(x: ArrayType, *, axis1: int, axis2: int) -> Expansion:
+    """Each element is one of x, with two indices exchanged."""
     return _permuted(x, _exchanged({"axis1": axis1, "axis2": axis2}, x.ndim))
 
 
 @swapaxes.vjp("x")
 def swapaxes_wrt_x(g: Numeric, axis1: int, axis2: int) -> Numeric:
+    """g with the two axes exchanged."""
     return ops.swapaxes(g, axis1=axis1, axis2=axis2)
 
 
 @swapaxes.view
 def swapaxes_put(value: Numeric, x: Numeric, axis1: int, axis2: int) -> Numeric:
+    """`value` with the two axes exchanged."""
     return ops.swapaxes(value, axis1=axis1, axis2=axis2)
 
 
@@ -407,28 +465,35 @@ def _moved(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
     ],
     error_samples=[ErrorSample(_MATRIX, source=3, destination=0, error=ShapeError, match="source")],
 )
-def moveaxis(x: Any, *, source: Any, destination: Any) -> Any:
+def moveaxis(x: Array, *, source: Sizes, destination: Sizes) -> Any:
     """x with the axes `source` moved to the places `destination`, the others in order."""
     return np.moveaxis(x, source, destination)
 
 
 @moveaxis.types
-def moveaxis_types(x: ArrayType, *, source: Any, destination: Any) -> ArrayType:
+def moveaxis_types(x: ArrayType, *, source: Sizes, destination: Sizes) -> ArrayType:
+    """The shape that `np.moveaxis` leaves."""
     return _viewed(x, np.moveaxis, source, destination)
 
 
+moveaxis.batch(along("source", "destination"))
+
+
 @moveaxis.expand
-def moveaxis_expansion(x: ArrayType, *, source: Any, destination: Any) -> Expansion:
+def moveaxis_expansion(x: ArrayType, *, source: Sizes, destination: Sizes) -> Expansion:
+    """Each element is one of x, with its index permuted."""
     return _permuted(x, _moved({"source": source, "destination": destination}, x.ndim))
 
 
 @moveaxis.vjp("x")
-def moveaxis_wrt_x(g: Numeric, source: Any, destination: Any) -> Numeric:
+def moveaxis_wrt_x(g: Numeric, source: Sizes, destination: Sizes) -> Numeric:
+    """g with the axes moved back."""
     return ops.moveaxis(g, source=destination, destination=source)
 
 
 @moveaxis.view
-def moveaxis_put(value: Numeric, x: Numeric, source: Any, destination: Any) -> Numeric:
+def moveaxis_put(value: Numeric, x: Numeric, source: Sizes, destination: Sizes) -> Numeric:
+    """`value` with the axes moved back."""
     return ops.moveaxis(value, source=destination, destination=source)
 
 
@@ -440,14 +505,21 @@ def moveaxis_put(value: Numeric, x: Numeric, source: Any, destination: Any) -> N
     samples=[Sample([1.0, 2.0], axis=0, expected=[[1.0, 2.0]]), Sample(_MATRIX, axis=(1, -1))],
     error_samples=[ErrorSample([1.0], axis=3, error=ShapeError, match="axis 3")],
 )
-def expand_dims(x: Any, *, axis: Any) -> Any:
+def expand_dims(x: Numeric, *, axis: int) -> Any:
     """x with new axes of size 1 at the places `axis` of the result."""
     return np.expand_dims(x, axis)
 
 
 @expand_dims.types
 def expand_dims_types(x: ArrayType, *, axis: Axis) -> ArrayType:
+    """The shape of x with 1 at the new axes."""
     return _viewed(x, np.expand_dims, axis)
+
+
+@expand_dims.batch
+def expand_dims_batched(batched: Any, x: Any, *, axis: Axis) -> Any:
+    one = expand_dims_types(ArrayType(x.shape[1:], x.dtype), axis=axis)
+    return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
 
 expand_dims.expand(same_order)
@@ -455,11 +527,13 @@ expand_dims.expand(same_order)
 
 @expand_dims.vjp("x")
 def expand_dims_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
+    """g in the shape of x."""
     return ops.reshape(g, shape=x_type.shape)
 
 
 @expand_dims.view
 def expand_dims_put(value: Numeric, x: Numeric) -> Numeric:
+    """`value` in the shape of x."""
     return ops.reshape(value, shape=np.shape(x))
 
 
@@ -482,7 +556,14 @@ def squeeze(x: Numeric, *, axis: Axis = None) -> Numeric:
 
 @squeeze.types
 def squeeze_types(x: ArrayType, *, axis: Axis = None) -> ArrayType:
+    """The shape of x without axes of size 1."""
     return _viewed(x, np.squeeze, axis)
+
+
+@squeeze.batch
+def squeeze_batched(batched: Any, x: Any, *, axis: Axis) -> Any:
+    one = squeeze_types(ArrayType(x.shape[1:], x.dtype), axis=axis)
+    return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
 
 squeeze.expand(same_order)
@@ -490,11 +571,13 @@ squeeze.expand(same_order)
 
 @squeeze.vjp("x")
 def squeeze_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
+    """g in the shape of x."""
     return ops.reshape(g, shape=x_type.shape)
 
 
 @squeeze.view
 def squeeze_put(value: Numeric, x: Numeric) -> Numeric:
+    """`value` in the shape of x."""
     return ops.reshape(value, shape=np.shape(x))
 
 
@@ -523,17 +606,25 @@ flatten.expand(same_order)
 
 @flatten.vjp("x")
 def flatten_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
+    """g in the shape of x."""
     return ops.reshape(g, shape=x_type.shape)
 
 
 @flatten.view
 def flatten_put(value: Numeric, x: Numeric) -> Numeric:
+    """`value` in the shape of x."""
     return ops.reshape(value, shape=np.shape(x))
 
 
 @flatten.types
 def flatten_types(x: ArrayType, *, start_axis: int = 0, end_axis: int = -1) -> ArrayType:
+    """The shape of x with the axes from `start_axis` to `end_axis` joined."""
     return ArrayType(_flattened(x.shape, start_axis, end_axis), x.dtype)
+
+
+@flatten.batch
+def flatten_batched(batched: Any, x: Any, *, start_axis: int, end_axis: int) -> Any:
+    return ops.reshape(x, shape=(x.shape[0], *_flattened(x.shape[1:], start_axis, end_axis)))
 
 
 def _flattened(shape: tuple[int, ...], start_axis: int, end_axis: int) -> tuple[int, ...]:
@@ -567,11 +658,13 @@ def concatenate(*xs: Numeric, axis: int = 0) -> Numeric:
 
 @concatenate.vjp("xs")
 def concatenate_wrt_xs(g: Any, xs_type: Any, axis: int) -> Any:
+    """g, split where the operands met."""
     return ops.split(g, sections=_ends([x.shape[axis] for x in xs_type])[:-1], axis=axis)
 
 
 @concatenate.types
 def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
+    """Sizes along `axis` added up; all others must agree."""
     first = _same_rank("concatenate", xs)
     (along,) = normalize_axes(axis, first.ndim)
     for i, x in enumerate(xs):
@@ -583,6 +676,13 @@ def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
                 )
     total = sum(x.shape[along] for x in xs)
     return ArrayType((*first.shape[:along], total, *first.shape[along + 1 :]), _common_dtype(xs))
+
+
+@concatenate.batch
+def concatenate_batched(batched: Any, *xs: Any, axis: int) -> Any:
+    size = batch_size(batched, xs)
+    full = [x if one else spread(x, size) for x, one in zip(xs, batched, strict=True)]
+    return ops.concatenate(*full, axis=shifted(axis, full[0].ndim - 1))
 
 
 @concatenate.expand
@@ -599,7 +699,8 @@ def concatenate_expansion(*xs: ArrayType, axis: int) -> Expansion:
 
 
 @concatenate.numpy(np.concatenate)
-def np_concatenate(arrays: Any, axis: int | None = 0, **options: Any) -> Any:
+def np_concatenate(arrays: Any, axis: int | None = 0, **options: object) -> Any:
+    """`np.concatenate`; axis=None flattens the operands first."""
     _refuse("np.concatenate", options)
     if axis is None:
         return concatenate(*(ops.reshape(x, shape=(-1,)) for x in arrays))
@@ -622,13 +723,15 @@ def stack(*xs: Numeric, axis: int = 0) -> Numeric:
 
 
 @stack.vjp("xs")
-def stack_wrt_xs(g: Any, xs_type: ArrayType, axis: int) -> Any:
+def stack_wrt_xs(g: Numeric, xs_type: ArrayType, axis: int) -> Any:
+    """g at each operand's place along the new axis."""
     before = (("slice", None, None, None),) * (axis % g.ndim)
     return tuple(ops.index(g, pattern=(*before, i)) for i in range(len(xs_type)))
 
 
 @stack.types
 def stack_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
+    """The common shape with a new axis as long as there are operands."""
     first = _same_rank("stack", xs)
     for i, x in enumerate(xs):
         if x.shape != first.shape:
@@ -639,8 +742,16 @@ def stack_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
     return ArrayType((*first.shape[:along], len(xs), *first.shape[along:]), _common_dtype(xs))
 
 
+@stack.batch
+def stack_batched(batched: Any, *xs: Any, axis: int) -> Any:
+    size = batch_size(batched, xs)
+    full = [x if one else spread(x, size) for x, one in zip(xs, batched, strict=True)]
+    return ops.stack(*full, axis=shifted(axis, full[0].ndim))
+
+
 @stack.expand
 def stack_expansion(*xs: ArrayType, axis: int) -> Expansion:
+    """Each element is one of the operand that its index along the new axis names."""
     shape = stack_types(*xs, axis=axis).shape
     (along,) = normalize_axes(axis, len(shape))
     at, _ = indices(len(shape))
@@ -650,7 +761,8 @@ def stack_expansion(*xs: ArrayType, axis: int) -> Expansion:
 
 
 @stack.numpy(np.stack)
-def np_stack(arrays: Any, axis: int = 0, **options: Any) -> Any:
+def np_stack(arrays: Any, axis: int = 0, **options: object) -> Any:
+    """`np.stack` without out=, dtype= and casting=."""
     _refuse("np.stack", options)
     return stack(*arrays, axis=axis)
 
@@ -672,19 +784,25 @@ def _common_dtype(xs: tuple[ArrayType, ...]) -> np.dtype[Any]:
 
 
 def _refuse(name: str, options: dict[str, Any]) -> None:
-    given = [option for option, value in options.items() if value is not None]
+    given = [
+        name
+        for name, value in options.items()
+        if value is not None and (name, value) != ("casting", "same_kind")
+    ]
     if given:
         raise NumpyFunctionError(f"{name} on tensors does not take {', '.join(given)}")
 
 
 @concatenate.numpy(np.vstack)
-def np_vstack(tup: Any, **options: Any) -> Any:
+def np_vstack(tup: Any, **options: object) -> Any:
+    """`np.vstack`: rows below one another."""
     _refuse("np.vstack", options)
     return concatenate(*(ops.reshape(x, shape=(1, -1)) if np.ndim(x) < 2 else x for x in tup))
 
 
 @concatenate.numpy(np.hstack)
 def np_hstack(tup: Any, **options: Any) -> Any:
+    """`np.hstack`: joined along the second axis, vectors along their only one."""
     _refuse("np.hstack", options)
     parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
     return concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
@@ -702,7 +820,7 @@ def np_hstack(tup: Any, **options: Any) -> Any:
         ErrorSample([1.0, 2.0, 3.0], sections=(2, 1), error=SettingError, match="ascending"),
     ],
 )
-def split(x: Any, *, sections: Any, axis: int = 0) -> Any:
+def split(x: Array, *, sections: int | Sequence[int], axis: int = 0) -> Any:
     """x cut along an axis: into `sections` equal parts, or before each of the positions `sections`. A tuple."""
     bounds = _bounds(np.shape(x), sections, axis)
     before = (slice(None),) * (axis % np.ndim(x))
@@ -711,25 +829,31 @@ def split(x: Any, *, sections: Any, axis: int = 0) -> Any:
 
 @split.vjp("x")
 def split_wrt_x(g: Any, axis: int) -> Any:
+    """The cotangents of the parts, joined."""
     return ops.concatenate(*g, axis=axis)
 
 
 @split.view
-def split_put(value: Numeric, x: Numeric, sections: Any, axis: int, output: int) -> Numeric:
+def split_put(value: Numeric, x: Numeric, sections: int | Sequence[int], axis: int, output: int) -> Numeric:
+    """x with `value` in place of one part."""
     bounds = _bounds(np.shape(x), sections, axis)
     before = (("slice", None, None, None),) * (axis % np.ndim(x))
     return ops.index_set(x, value, pattern=(*before, ("slice", bounds[output], bounds[output + 1], None)))
 
 
 @split.types
-def split_types(x: ArrayType, *, sections: Any, axis: int = 0) -> tuple[ArrayType, ...]:
+def split_types(x: ArrayType, *, sections: int | Sequence[int], axis: int = 0) -> tuple[ArrayType, ...]:
+    """One type for each part."""
     bounds = _bounds(x.shape, sections, axis)
     along = axis % x.ndim
     sizes = [stop - start for start, stop in pairwise(bounds)]
     return tuple(ArrayType((*x.shape[:along], size, *x.shape[along + 1 :]), x.dtype) for size in sizes)
 
 
-def _bounds(shape: tuple[int, ...], sections: Any, axis: int) -> list[int]:
+split.batch(along("axis"))
+
+
+def _bounds(shape: tuple[int, ...], sections: int | Sequence[int], axis: int) -> list[int]:
     """Where the parts of a split begin and end."""
     (along,) = normalize_axes(axis, len(shape))
     size = shape[along]
@@ -749,6 +873,7 @@ def _bounds(shape: tuple[int, ...], sections: Any, axis: int) -> list[int]:
 
 @split.numpy(np.split)
 def np_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    """`np.split`."""
     sections = indices_or_sections
     return split(
         ary, sections=sections if isinstance(sections, int) else tuple(map(int, sections)), axis=axis
@@ -757,6 +882,7 @@ def np_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
 
 @split.numpy(np.array_split)
 def np_array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    """`np.array_split`: the first parts are one longer where the sizes do not divide."""
     sections = indices_or_sections
     if isinstance(sections, int):
         size = ary.shape[axis]
@@ -788,7 +914,7 @@ def _ends(sizes: list[int]) -> tuple[int, ...]:
         ErrorSample([1.0], pad_width=1, mode="median", error=SettingError, match="reflect"),
     ],
 )
-def pad(x: Numeric, *, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Numeric:
+def pad(x: Numeric, *, pad_width: object, mode: str = "constant", constant_values: Any = 0) -> Numeric:
     """x with elements added around it: a constant, or its own (reflect, symmetric, edge, wrap), as in NumPy.
 
     `pad_width` is one number, one (before, after) for every axis, or one such pair for each.
@@ -800,7 +926,8 @@ def pad(x: Numeric, *, pad_width: Any, mode: str = "constant", constant_values: 
 
 
 @pad.vjp("x")
-def pad_wrt_x(g: Numeric, x_type: ArrayType, pad_width: Any, mode: str) -> Numeric:
+def pad_wrt_x(g: Numeric, x_type: ArrayType, pad_width: Numeric, mode: str) -> Numeric:
+    """g without its border; for other modes each element of it added where it was copied from."""
     widths = _widths(x_type.shape, pad_width, mode)
     if mode == "constant":
         inside = zip(widths, x_type.shape, strict=True)
@@ -819,13 +946,28 @@ def _padded(x: Numeric, widths: Any, mode: Any) -> Any:
 
 
 @pad.types
-def pad_types(x: ArrayType, *, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> ArrayType:
+def pad_types(
+    x: ArrayType, *, pad_width: object, mode: str = "constant", constant_values: object = 0
+) -> ArrayType:
+    """The shape of x with both widths added on each axis."""
     widths = _widths(x.shape, pad_width, mode)
     return ArrayType(tuple(size + sum(width) for size, width in zip(x.shape, widths, strict=True)), x.dtype)
 
 
+@pad.batch
+def pad_batched(batched: Any, x: Any, *, pad_width: Any, mode: str, constant_values: Any) -> Any:
+    widths = ((0, 0), *_widths(x.shape[1:], pad_width, mode))
+    if not isinstance(constant_values, int | float | complex | bool):  # like the widths, as NumPy takes them
+        pairs = np.broadcast_to(np.asarray(constant_values), (x.ndim - 1, 2)).tolist()
+        constant_values = ((0, 0), *map(tuple, pairs))
+    return ops.pad(x, pad_width=widths, mode=mode, constant_values=constant_values)
+
+
 @pad.expand
-def pad_expansion(x: ArrayType, *, pad_width: Any, mode: str, constant_values: Any) -> Expansion | None:
+def pad_expansion(
+    x: ArrayType, *, pad_width: Numeric, mode: str, constant_values: Numeric
+) -> Expansion | None:
+    """Each element is one of x or the constant; None for modes that copy."""
     if mode != "constant" or not isinstance(constant_values, int | float):
         return None
     widths = _widths(x.shape, pad_width, mode)
@@ -835,7 +977,7 @@ def pad_expansion(x: ArrayType, *, pad_width: Any, mode: str, constant_values: A
     return Expansion(shape, (read,), padding=float(constant_values))
 
 
-def _widths(shape: tuple[int, ...], pad_width: Any, mode: str) -> tuple[tuple[int, int], ...]:
+def _widths(shape: tuple[int, ...], pad_width: object, mode: str) -> tuple[tuple[int, int], ...]:
     modes = ("constant", "edge", "reflect", "symmetric", "wrap")
     if mode not in modes:
         raise SettingError(f"mode {mode!r} is none of {', '.join(modes)}")
@@ -853,7 +995,8 @@ def _widths(shape: tuple[int, ...], pad_width: Any, mode: str) -> tuple[tuple[in
 
 
 @pad.numpy(np.pad)
-def np_pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
+def np_pad(array: Numeric, pad_width: object, mode: str = "constant", **options: Any) -> Any:
+    """`np.pad` with constant_values= as its only option."""
     _refuse("np.pad", {name: value for name, value in options.items() if name != "constant_values"})
     return pad(array, pad_width=pad_width, mode=mode, **options)
 
@@ -873,6 +1016,7 @@ def flip(x: Numeric, *, axis: Axis = None) -> Numeric:
 
 @flip.expand
 def flip_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
+    """Each element is one of x, counted from the other end."""
     at, _ = indices(x.ndim)
     axes = normalize_axes(axis, x.ndim)
     places = [at[i] * -1 + (x.shape[i] - 1) if i in axes else at[i] for i in range(x.ndim)]
@@ -881,11 +1025,16 @@ def flip_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
 
 @flip.vjp("x")
 def flip_wrt_x(g: Numeric, axis: Axis) -> Numeric:
+    """g, flipped again."""
     return ops.flip(g, axis=axis)
+
+
+flip.batch(along("axis", unset="every axis"))
 
 
 @flip.view
 def flip_put(value: Numeric, x: Numeric, axis: Axis) -> Numeric:
+    """`value`, flipped again."""
     return ops.flip(value, axis=axis)
 
 
@@ -901,13 +1050,13 @@ def flip_put(value: Numeric, x: Numeric, axis: Axis) -> Numeric:
     ],
     error_samples=[ErrorSample([1.0], shift=1, axis=1, error=ShapeError)],
 )
-def roll(x: Numeric, *, shift: Any, axis: Axis = None) -> Numeric:
+def roll(x: Numeric, *, shift: Sizes, axis: Axis = None) -> Numeric:
     """x with its elements moved on by `shift` places along `axis`, around the end; of x flattened by default."""
     return np.roll(x, shift, axis)
 
 
 @roll.expand
-def roll_expansion(x: ArrayType, *, shift: Any, axis: Axis) -> Expansion:
+def roll_expansion(x: ArrayType, *, shift: Sizes, axis: Axis) -> Expansion:
     """Each element is one of x, from before or from beyond the end of each axis that is rolled."""
     shape = (x.size,) if axis is None else x.shape
     axes = (0,) if axis is None else normalize_axes(axis, x.ndim)
@@ -924,8 +1073,18 @@ def roll_expansion(x: ArrayType, *, shift: Any, axis: Axis) -> Expansion:
 
 @roll.vjp("x")
 def roll_wrt_x(g: Numeric, shift: Any, axis: Axis) -> Numeric:
+    """g, rolled back."""
     back = tuple(-one for one in shift) if isinstance(shift, tuple) else -shift
     return ops.roll(g, shift=back, axis=axis)
+
+
+@roll.batch
+def roll_batched(batched: Any, x: Any, *, shift: Any, axis: Axis) -> Any:
+    if axis is not None:
+        return ops.roll(x, shift=shift, axis=shifted(axis, x.ndim - 1))
+    flat = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:])))
+    by = sum(shift) if isinstance(shift, tuple) else shift
+    return ops.reshape(ops.roll(flat, shift=by, axis=1), shape=x.shape)
 
 
 @op(
@@ -939,14 +1098,15 @@ def roll_wrt_x(g: Numeric, shift: Any, axis: Axis) -> Numeric:
     ],
     error_samples=[ErrorSample([1.0], reps=-1, error=SettingError, match="reps")],
 )
-def tile(x: Numeric, *, reps: Any) -> Numeric:
+def tile(x: Numeric, *, reps: Sizes) -> Numeric:
     """x repeated as a whole, `reps` times along each of the last axes;  gradients of the copies are summed."""
     _aligned(np.shape(x), reps)
     return np.tile(x, reps)
 
 
 @tile.vjp("x")
-def tile_wrt_x(g: Numeric, x_type: ArrayType, reps: Any) -> Numeric:
+def tile_wrt_x(g: Numeric, x_type: ArrayType, reps: Sizes) -> Numeric:
+    """g, summed over the repetitions."""
     counts, sizes = _aligned(x_type.shape, reps)
     pairs = tuple(n for pair in zip(counts, sizes, strict=True) for n in pair)
     total = ops.sum(ops.reshape(g, shape=pairs), axis=tuple(range(0, len(pairs), 2)))
@@ -954,12 +1114,19 @@ def tile_wrt_x(g: Numeric, x_type: ArrayType, reps: Any) -> Numeric:
 
 
 @tile.types
-def tile_types(x: ArrayType, *, reps: Any) -> ArrayType:
+def tile_types(x: ArrayType, *, reps: Sizes) -> ArrayType:
+    """The sizes of x times the repetitions, aligned at the last axis."""
     counts, sizes = _aligned(x.shape, reps)
     return ArrayType(tuple(count * size for count, size in zip(counts, sizes, strict=True)), x.dtype)
 
 
-def _aligned(shape: tuple[int, ...], reps: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+@tile.batch
+def tile_batched(batched: Any, x: Any, *, reps: Any) -> Any:
+    counts, sizes = _aligned(x.shape[1:], reps)
+    return ops.tile(ops.reshape(x, shape=(x.shape[0], *sizes)), reps=(1, *counts))
+
+
+def _aligned(shape: tuple[int, ...], reps: Sizes) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Repetitions and sizes of one length, with ones in front of the shorter."""
     counts = reps if isinstance(reps, tuple) else (reps,)
     if min(counts, default=0) < 0:
@@ -982,13 +1149,14 @@ def _aligned(shape: tuple[int, ...], reps: Any) -> tuple[tuple[int, ...], tuple[
     ],
     error_samples=[ErrorSample([1.0, 2.0], repeats=(1, 2, 3), error=ShapeError, match="repeats")],
 )
-def repeat(x: Numeric, *, repeats: Any, axis: int | None = None) -> Numeric:
+def repeat(x: Numeric, *, repeats: Numeric, axis: int | None = None) -> Numeric:
     """Each element `repeats` times (a number, or one for each) along `axis`, of x flattened by default."""
     return np.repeat(x, repeats, axis)
 
 
 @repeat.numpy(np.repeat)
-def np_repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
+def np_repeat(a: Numeric, repeats: object, axis: int | None = None) -> Any:
+    """`np.repeat` with repeats as whole numbers."""
     counts = np.asarray(repeats)
     if counts.dtype.kind not in "biu":
         raise SettingError(f"np.repeat: repeats must be whole numbers, not {counts.dtype}")
@@ -996,7 +1164,8 @@ def np_repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
 
 
 @repeat.vjp("x")
-def repeat_wrt_x(g: Numeric, x_type: ArrayType, repeats: Any, axis: int | None) -> Numeric:
+def repeat_wrt_x(g: Numeric, x_type: ArrayType, repeats: Numeric, axis: int | None) -> Numeric:
+    """g, summed over the copies of each element."""
     shape = (x_type.size,) if axis is None or not x_type.ndim else x_type.shape
     along = 0 if axis is None else axis % len(shape)
     if isinstance(repeats, tuple) and len(repeats) == 1:
@@ -1010,7 +1179,8 @@ def repeat_wrt_x(g: Numeric, x_type: ArrayType, repeats: Any, axis: int | None) 
 
 
 @repeat.types
-def repeat_types(x: ArrayType, *, repeats: Any, axis: int | None = None) -> ArrayType:
+def repeat_types(x: ArrayType, *, repeats: Numeric, axis: int | None = None) -> ArrayType:
+    """The sizes of x, with the repetitions added up along `axis`; flattened where it is None."""
     shape = (x.size,) if axis is None or not x.ndim else x.shape
     (along,) = normalize_axes(0 if axis is None else axis, len(shape))
     counts = repeats if isinstance(repeats, tuple) else (repeats,)
@@ -1020,6 +1190,13 @@ def repeat_types(x: ArrayType, *, repeats: Any, axis: int | None = None) -> Arra
         )
     size = counts[0] * shape[along] if len(counts) == 1 else sum(counts)
     return ArrayType((*shape[:along], size, *shape[along + 1 :]), x.dtype)
+
+
+@repeat.batch
+def repeat_batched(batched: Any, x: Any, *, repeats: Any, axis: int | None) -> Any:
+    if axis is None or x.ndim == 1:
+        x, axis = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:]))), 0
+    return ops.repeat(x, repeats=repeats, axis=shifted(axis, x.ndim - 1))
 
 
 @composite(numpy=np.tril, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 0.0], [3.0, 4.0]])])

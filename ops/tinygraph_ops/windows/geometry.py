@@ -12,12 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygraph.plugin import ShapeError
+from tinygraph.plugin import Padding, Shape, ShapeError, Sizes
 
-Shape: TypeAlias = tuple[int, ...]
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
-Setting: TypeAlias = int | Sequence[int]
-Padding: TypeAlias = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +55,9 @@ class Geometry:
 def convolution_geometry(
     x_shape: Shape,
     kernel_shape: Shape,
-    stride: Setting = 1,
+    stride: Sizes = 1,
     padding: Padding = 0,
-    dilation: Setting = 1,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Geometry:
     """Geometry of the cross-correlation of x (batch, in, *spatial) with kernel (out, in / groups, *size).
@@ -88,10 +85,10 @@ def convolution_geometry(
 def convolution_transpose_geometry(
     x_shape: Shape,
     kernel_shape: Shape,
-    stride: Setting = 1,
+    stride: Sizes = 1,
     padding: Padding = 0,
-    output_padding: Setting = 0,
-    dilation: Setting = 1,
+    output_padding: Sizes = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Geometry:
     """Geometry of the transposed convolution, for x (batch, in, *spatial), kernel (in, out/groups, *size).
@@ -134,10 +131,10 @@ def convolution_transpose_geometry(
 
 def pool_geometry(
     x_shape: Shape,
-    size: Setting,
-    stride: Setting | None = None,
-    padding: Setting = 0,
-    dilation: Setting = 1,
+    size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
     ceil_mode: bool = False,
 ) -> Geometry:
     """Geometry of a pool over windows of `size` of x (batch, channels, *spatial), by default side by side.

@@ -17,14 +17,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygraph.plugin import Array, Shape
 from tinygraph_ops.windows.geometry import Geometry as Geometry
-from tinygraph_ops.windows.geometry import Shape
 from tinygraph_ops.windows.geometry import adaptive_output_shape as adaptive_output_shape
 from tinygraph_ops.windows.geometry import convolution_geometry as convolution_geometry
 from tinygraph_ops.windows.geometry import convolution_transpose_geometry as convolution_transpose_geometry
 from tinygraph_ops.windows.geometry import pool_geometry as pool_geometry
 
-Array: TypeAlias = NDArray[Any]
 Index: TypeAlias = tuple[Any, ...]
 
 BLOCK_BYTES = 1_500_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 from tinygraph.cli.bench.workloads import Workload
@@ -91,7 +92,7 @@ def data(workload: Workload) -> tuple[Any, Any]:
     return x, rng.normal(size=(len(x), 1)).astype(np.float32)
 
 
-def training_step(nn: Any, optim: Any, model: Any, workload: Workload) -> Callable[[Any, Any], Any]:
+def training_step(nn: ModuleType, optim: Any, model: Any, workload: Workload) -> Callable[[Any, Any], Any]:
     """A training step in PyTorch's words, which are ours too."""
     optimizer = optim.SGD(model.parameters(), lr=workload.learning_rate)
     loss_of = nn.CrossEntropyLoss() if workload.classes else nn.MSELoss()

@@ -6,6 +6,7 @@ Nothing is measured here; `command.py` does that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any, NamedTuple
 
 
@@ -19,17 +20,17 @@ class Workload(NamedTuple):
     learning_rate: float = 0.01
 
 
-def _tiny(nn: Any) -> Any:
+def _tiny(nn: ModuleType) -> Any:
     return nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
 
 
-def _perceptron(nn: Any) -> Any:
+def _perceptron(nn: ModuleType) -> Any:
     return nn.Sequential(
         nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
     )  # fmt: skip
 
 
-def _lenet(nn: Any) -> Any:
+def _lenet(nn: ModuleType) -> Any:
     return nn.Sequential(
         nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
@@ -37,7 +38,7 @@ def _lenet(nn: Any) -> Any:
     )  # fmt: skip
 
 
-def _vgg(nn: Any) -> Any:
+def _vgg(nn: ModuleType) -> Any:
     def pair(channels_in: int, channels_out: int) -> Iterator[Any]:
         for channels in (channels_in, channels_out):
             yield nn.Conv2d(channels, channels_out, 3, padding=1)

@@ -15,7 +15,8 @@ import numpy as np
 
 from tinygraph.cli.report import charts, pictures
 from tinygraph.cli.report.pictures import number
-from tinygraph.cli.report.story import Array, Story
+from tinygraph.cli.report.story import Story
+from tinygraph.core.types import Array
 from tinygraph.explaining import Impact
 
 LARGEST_GRID = 32  # rows and columns of a grid shown in full

@@ -9,11 +9,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinygraph.drawing.png import png
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+    from tinygraph.core.types import Array
 
 CELL = 24
 GAP = 16
@@ -42,7 +46,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def signed_grid(
-    values: Any,
+    values: object,
     *,
     limit: float | None = None,
     written: bool = False,
@@ -88,7 +92,7 @@ def svg(inside: str, width: float, height: float, label: str, *, shown: float = 
     )
 
 
-def grid_svg(values: Any, label: str, *, shown: float = 1.0, **options: Any) -> str:
+def grid_svg(values: Array, label: str, *, shown: float = 1.0, **options: Any) -> str:
     """One signed grid as an SVG element; `options` are those of `signed_grid`."""
     rows, columns = np.shape(values)
     return svg(signed_grid(values, **options), columns * CELL, rows * CELL, label, shown=shown)
@@ -110,7 +114,7 @@ def sheet(tiles: Sequence[TitledGrid], label: str, *, columns: int, limit: float
     return svg("".join(drawn), min(len(tiles), columns) * width, rows * height, label)
 
 
-def confusion_svg(confusion: Any, classes: Sequence[str], label: str) -> str:
+def confusion_svg(confusion: object, classes: Sequence[str], label: str) -> str:
     """A confusion matrix: a row per true class, a column per answer, with counts and names while they fit."""
     cells = _confusion_cells(np.asarray(confusion), classes)
     side = len(classes) * CELL
@@ -161,7 +165,7 @@ def standalone(svg_element: str) -> str:
     return f"{svg_element[:start]}<style>{STANDALONE_STYLE}</style>{svg_element[start:]}\n"
 
 
-def image_data(image: Any) -> str:
+def image_data(image: Numeric) -> str:
     """An image (channels first, 1 or 3 of them; of others the first is shown) as a `data:` address holding a PNG.
 
     Pixels run from 0 to 1; grey ones are ink on paper, 1 is black.

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
+from tinygraph.core.types import Array
 from tinygraph.explaining import Impact
-
-Array = np.ndarray[Any, Any]
 
 
 class Layer(NamedTuple):

@@ -7,7 +7,7 @@ result is its operand, repeated along new axes and axes of size 1 up to the sett
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from tinygraph.compiler.passes.rewriting import make_node, rewrite
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType, WeakType, broadcast_shapes
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 def delay_broadcasts(graph: Graph) -> Graph:
@@ -36,7 +39,7 @@ def delay_broadcasts(graph: Graph) -> Graph:
     return rewrite(graph, visit)
 
 
-def _is_spread(entry: Any) -> bool:
+def _is_spread(entry: object) -> bool:
     """Whether an entry is an array that was spread; a Python number would be another operand than the array of it."""
     if not isinstance(entry, Node) or isinstance(entry, Leaf) or not entry.op.facts.get("spreads"):
         return False
@@ -44,5 +47,5 @@ def _is_spread(entry: Any) -> bool:
     return is_recorded(source) and not isinstance(edge_type(source), WeakType)
 
 
-def _shape(entry: Any) -> tuple[int, ...]:
+def _shape(entry: Numeric | None) -> tuple[int, ...]:
     return edge_type(entry).shape if is_recorded(entry) else np.shape(entry) if entry is not None else ()

@@ -91,11 +91,11 @@ def _axes(node: Node) -> tuple[int, ...]:
     return normalize_axes(node.op.setting(node.settings, "axis"), edge_type(node.inputs[0]).ndim)
 
 
-def _is_number(entry: Any) -> bool:
+def _is_number(entry: object) -> bool:
     return isinstance(entry, bool | int | float)
 
 
-def _type(entry: Any) -> ArrayType:
+def _type(entry: object) -> ArrayType:
     return edge_type(entry) if is_recorded(entry) else type_of(entry)
 
 
@@ -254,7 +254,7 @@ def _put_fused(rewriting: Rewriting, unit: Sequence[Node], outputs: Sequence[Nod
         rewriting.put(node, (standing.get(id(node), fused),))
 
 
-def _key(entry: Any) -> Any:
+def _key(entry: object) -> Any:
     return (id(edge_node(entry)), edge_index(entry)) if is_recorded(entry) else id(entry)
 
 
@@ -263,7 +263,7 @@ def _fused_op(
 ) -> Op:
     places = {_key(entry): i for i, entry in enumerate(external)}
 
-    def fused(*xs: Any) -> Any:
+    def fused(*xs: object) -> Any:
         values: dict[int, Any] = {}
         for node in unit:
             operands = [

@@ -7,7 +7,7 @@ be done before an elementwise op as well as after; "converts" - it changes each 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from tinygraph.compiler.passes.rewriting import Rewriting, make_node, uses_of
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, edge_node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType, WeakType
+
+if TYPE_CHECKING:
+    from tinygraph.core.node import Edge
 
 FARTHEST = 64  # ops; what lies between two that cancel
 
@@ -69,7 +72,7 @@ class _Push:
         self._met: dict[int, _Met] = {}
         self._made: dict[int, Any] = {}
 
-    def added(self, entry: Any) -> int:
+    def added(self, entry: object) -> int:
         """How many nodes more there are if the op is applied before what made an entry, and not after."""
         if not self._affects(entry) or not is_recorded(entry) or id(entry) in self._met:
             return 0
@@ -77,7 +80,7 @@ class _Push:
         below = sum(map(self.added, edge_node(entry).inputs)) if met.what == "passes" else 0
         return met.added + below
 
-    def apply(self, entry: Any, rewriting: Rewriting) -> Any:
+    def apply(self, entry: Edge, rewriting: Rewriting) -> Any:
         """What stands for the op applied to an entry."""
         if not self._affects(entry):
             return rewriting.now(entry)
@@ -98,7 +101,7 @@ class _Push:
         settings = self._node.settings if met.settings is None else met.settings
         return make_node(self._node.op, (rewriting.now(source),), settings, types, like=self._node)
 
-    def _meets(self, entry: Any) -> _Met:
+    def _meets(self, entry: Edge) -> _Met:
         alone = self._uses[id(edge_node(entry))] == 1
         if isinstance(entry, Node) and not isinstance(entry, Leaf):
             settings = joined(entry, self._node, self._type(entry))
@@ -110,7 +113,7 @@ class _Push:
                 return _Met("passes", 0)
         return _Met("stays before", 1)
 
-    def _affects(self, entry: Any) -> bool:
+    def _affects(self, entry: object) -> bool:
         """Whether an operand would have to be changed; numbers that broadcast stay as they are."""
         if not self._moves:
             return True

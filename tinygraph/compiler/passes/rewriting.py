@@ -27,7 +27,7 @@ class Rewriting:
         self._before = graph
         self._outputs: dict[int, Sequence[Any]] = {}
 
-    def now(self, entry: Any) -> Any:
+    def now(self, entry: object) -> Any:
         """What stands for an entry of a node's inputs."""
         if not is_recorded(entry):
             return entry

@@ -35,7 +35,7 @@ def transpose_products(graph: Graph) -> Graph:
     return rewrite(graph, visit)
 
 
-def _is_transposition(entry: Any) -> bool:
+def _is_transposition(entry: object) -> bool:
     """Whether an entry is a node that exchanges the last two axes, and no others."""
     if not isinstance(entry, Node) or isinstance(entry, Leaf) or entry.op.facts.get("permutation") is None:
         return False

@@ -68,7 +68,7 @@ def _check_types(node: Node) -> None:
         )
 
 
-def operand_type(entry: Any) -> Any:
+def operand_type(entry: object) -> Any:
     """What a type rule takes for an entry: a type, or a Python number where the entry is weak."""
     if is_recorded(entry):
         types = edge_type(entry)

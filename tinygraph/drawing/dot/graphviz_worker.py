@@ -86,7 +86,7 @@ class Graphviz:
     def _library(self, name: str) -> ctypes.CDLL | None:
         return next((library for library in self._libraries if hasattr(library, name)), None)
 
-    def _function(self, name: str, result: Any, *arguments: Any) -> Any:
+    def _function(self, name: str, result: object, *arguments: object) -> Any:
         library = self._library(name)
         if library is None:
             raise ImportError(f"the installed pygraphviz offers no {name}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinygraph.drawing.dot.render import escape_html, quote
 from tinygraph.drawing.model.picture import Arrow, Box, Frame, Picture
@@ -18,6 +18,9 @@ from tinygraph.drawing.styles import Look, Style
 
 if TYPE_CHECKING:
     import graphviz
+
+    from tinygraph.core.types import Array
+
 
 TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
 CELL_SIZE = "7"
@@ -288,7 +291,7 @@ def _plane(plane: Plane, style: Style) -> str:
     return f"<TABLE {lines} {size}>{rows}</TABLE>"
 
 
-def _cell(plane: Plane, at: tuple[int, int], fill: Any, wide: int, high: int, style: Style) -> str:
+def _cell(plane: Plane, at: tuple[int, int], fill: Array, wide: int, high: int, style: Style) -> str:
     colour = "#" + bytes(fill.tolist()).hex()
     outline = f' BORDER="2" COLOR="{style.values["mark"]}"' if at in plane.marked else ""
     words = f"{plane.values[at] + 0.0:.3g}" if plane.numbered else ""

@@ -205,7 +205,7 @@ def _first(node: Node, kinds: str, backward: bool = False) -> Mark:
     return Mark(kinds, note, "first, backward" if backward else "first")
 
 
-def _kinds(value: Any) -> str:
+def _kinds(value: object) -> str:
     """How many numbers are infinite and how many are no numbers."""
     parts = _parts(value)
     counts = {
@@ -215,15 +215,15 @@ def _kinds(value: Any) -> str:
     return ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
 
 
-def _parts(value: Any) -> list[Any]:
+def _parts(value: object) -> list[Any]:
     several = value if isinstance(value, tuple | list) else [value]
     return [np.asarray(one) for one in several if one is not None and np.asarray(one).dtype.kind in "fc"]
 
 
-def _norm(value: Any) -> float:
+def _norm(value: object) -> float:
     with np.errstate(over="ignore"):
         return float(np.sqrt(sum(float((np.abs(one.astype(complex)) ** 2).sum()) for one in _parts(value))))
 
 
-def _broken(value: Any) -> float:
+def _broken(value: object) -> float:
     return float(sum(one.size - int(np.isfinite(one).sum()) for one in _parts(value)))

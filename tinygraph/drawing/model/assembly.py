@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +38,9 @@ from tinygraph.drawing.model.overlays import Heat
 from tinygraph.drawing.model.picture import Arrow, Box, Direction, Identifiers, Picture
 from tinygraph.drawing.model.planes import Plane, as_plane, limit_of
 from tinygraph.drawing.model.selection import Repeats
+
+if TYPE_CHECKING:
+    from tinygraph.core.node import Edge
 
 Opener = Callable[[Identifiers], Opened]  # makes the interior of one op
 Incoming = tuple[str, str, str, float | None, int]  # an arrow: the tail's id, its label, role, share and rank
@@ -414,13 +417,13 @@ class _Assembly:
                 scope = self._part(edge).scope
                 self._end(edge, "update", f"new {self._leaf_name(leaf, scope)}", "data", scope, None)
 
-    def _constant_end(self, position: int, value: Any) -> None:
+    def _constant_end(self, position: int, value: object) -> None:
         """The box of an output that nothing in the graph makes."""
         title = self._gradient_title(position)
         order = self.gradients.get(position, ("", 0))[1]
         self._constant("gradient" if title else "output", title or self._output_name(position), value, order)
 
-    def _constant(self, kind: str, title: str, value: Any, order: int = 0) -> None:
+    def _constant(self, kind: str, title: str, value: object, order: int = 0) -> None:
         text = constant_text(value)
         made = self.identifiers.make("n", kind, title, [text])
         self.boxes.append(Box(made, kind, title, (text,), backward=order))
@@ -435,7 +438,7 @@ class _Assembly:
         firsts = [edge_type(self.graph.outputs[i]) for i, (_, one) in self.gradients.items() if one == 1]
         return f"∂²{out}/∂{of}²" if len(firsts) == 1 and firsts[0].size == 1 else f"∂Σ∇{out}/∂{of}"
 
-    def _gradient(self, edge: Any, title: str, of: str, order: int = 1, seed: str | None = None) -> None:
+    def _gradient(self, edge: Edge, title: str, of: str, order: int = 1, seed: str | None = None) -> None:
         """The end of a backward pass at a leaf, beside the leaf; and the start of the next pass beside that."""
         leaf, scope = self._leaf_box(of)
         scope = scope if leaf is not None else self._part(edge).scope
@@ -449,7 +452,7 @@ class _Assembly:
                 self._arrow(made, head, "", "data", rank=-1)
 
     def _end(
-        self, edge: Any, kind: str, title: str, role: str, scope: Scope, opposite: str | None, order: int = 0
+        self, edge: Edge, kind: str, title: str, role: str, scope: Scope, opposite: str | None, order: int = 0
     ) -> str:
         part = self._part(edge)
         tail = self.ids[self.place[id(edge_node(edge))]]
@@ -466,7 +469,7 @@ class _Assembly:
         self._arrow(tail, made, label, role, rank=rank)
         return made
 
-    def _part(self, edge: Any) -> Part:
+    def _part(self, edge: Edge) -> Part:
         return self.parts[self.place[id(edge_node(edge))]]
 
     def _output_name(self, position: int) -> str:
@@ -537,7 +540,7 @@ class _Assembly:
                 if is_recorded(entry) and id(edge_node(entry)) not in self.repeats.drawn:
                     yield i, entry
 
-    def _elsewhere(self, part: Part, edge: Any) -> bool:
+    def _elsewhere(self, part: Part, edge: Edge) -> bool:
         """Whether an update reads what it does not get from the box that it comes from, but from one next to it.
 
         That is the state itself, which is drawn again or named inside, and a gradient, which has a box of its own.
@@ -569,7 +572,7 @@ class _Assembly:
             found.append((self.again[key], "", "data", None, 1))
         return found
 
-    def _second_box(self, edge: Any, scope: Scope) -> str:
+    def _second_box(self, edge: Edge, scope: Scope) -> str:
         source = edge_node(edge)
         if isinstance(source, Leaf):
             leaf, title, kind = source, source.name or source.kind, self._kind(source)
@@ -628,7 +631,7 @@ class _Assembly:
             return 1 if after.descends else 0
         return -1
 
-    def _label(self, tail: Part, edge: Any) -> str:
+    def _label(self, tail: Part, edge: Edge) -> str:
         if self.all_scalar or self.opened or (tail.single and isinstance(tail.nodes[0], Leaf)):
             return ""  # a leaf's box has its type inside
         text = type_text(edge_type(edge), self.usual, self.show)
@@ -647,7 +650,7 @@ class _Assembly:
             self.arrows.append(Arrow(made, one, head, "" if i else label, role, aside, rank, width, faded))
 
 
-def _key(edge: Any) -> tuple[int, int]:
+def _key(edge: Edge) -> tuple[int, int]:
     return id(edge_node(edge)), edge_index(edge)
 
 

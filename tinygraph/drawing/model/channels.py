@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.analysis.expansion import Expansion, Read, expansion_of
 from tinygraph.analysis.terms import gather, reduced, term
 from tinygraph.core.node import Leaf, Node, edge_node, is_recorded
+from tinygraph.core.types import Array
 from tinygraph.drawing.model.labels import number_text, shape_text, shorten
 from tinygraph.drawing.model.picture import Arrow, Box, Identifiers
 from tinygraph.drawing.model.planes import NUMBERED, Plane, as_plane, limit_of
 from tinygraph.errors import DrawingError
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 Index = tuple[int, ...]
 
 MOST_PLANES = 4  # of one tensor that are all shown; of more, one fewer are shown and the rest is counted
@@ -47,7 +50,7 @@ class Opened:
 
 
 def open_op(
-    node: Node, operands: Sequence[Any], out: Any, pair: Index | None, identifiers: Identifiers
+    node: Node, operands: Sequence[Any], out: Numeric, pair: Index | None, identifiers: Identifiers
 ) -> Opened:
     """The interior of a node.
 
@@ -121,7 +124,7 @@ class _Pairs:
         node: Node,
         expansion: Expansion,
         operands: Sequence[Any],
-        out: Any,
+        out: Numeric,
         pair: Index | None,
         identifiers: Identifiers,
     ) -> None:
@@ -294,7 +297,7 @@ class _Pairs:
             outs.append(self._box("fold", f"… {self.channels - len(outs):,} more", lines=(self.result,)))
 
 
-def planes_of(array: Any) -> list[tuple[Index, Array]]:
+def planes_of(array: object) -> list[tuple[Index, Array]]:
     """The planes of an array's first sample, with their indices: two axes each, one where there is only one."""
     array = np.asarray(array)
     if array.ndim <= 2:
@@ -309,7 +312,7 @@ def planes_of(array: Any) -> list[tuple[Index, Array]]:
     return found
 
 
-def _whole(node: Node, operands: Sequence[Any], out: Any, identifiers: Identifiers) -> Opened:
+def _whole(node: Node, operands: Sequence[Any], out: Numeric, identifiers: Identifiers) -> Opened:
     """Planes of the operands, the op, planes of the output."""
     interior = Opened(f"{node.op.name}  → {shape_text(np.shape(out))}")
 
@@ -318,7 +321,7 @@ def _whole(node: Node, operands: Sequence[Any], out: Any, identifiers: Identifie
         interior.boxes.append(box)
         return box
 
-    def column(kind: str, name: str, array: Any) -> list[Box]:
+    def column(kind: str, name: str, array: object) -> list[Box]:
         found = planes_of(array)
         limit = limit_of(array)
         boxes = []

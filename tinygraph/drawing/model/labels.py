@@ -64,7 +64,7 @@ def usual_dtype(nodes: Iterable[Node]) -> np.dtype[Any] | None:
     return min(counts, key=lambda dtype: (-counts[dtype], dtype.name)) if counts else None
 
 
-def setting_text(value: Any) -> str:
+def setting_text(value: object) -> str:
     """The value of a setting, short.
 
     >>> setting_text((2, 2)), setting_text(0.5), setting_text(None)
@@ -84,7 +84,7 @@ def settings_of(node: Node) -> list[tuple[str, str]]:
     ]
 
 
-def _same(value: Any, default: Any) -> bool:
+def _same(value: object, default: object) -> bool:
     while isinstance(value, tuple) and value and not isinstance(default, tuple):
         if any(one != value[0] for one in value):
             return False
@@ -122,7 +122,7 @@ def constants_of(node: Node) -> list[tuple[str, str]]:
     return found
 
 
-def constant_text(entry: Any) -> str:
+def constant_text(entry: object) -> str:
     """A constant in a few words: `= value` for a number or text, else its type.
 
     >>> constant_text(3), constant_text("a"), constant_text(np.zeros((0, 2)))
@@ -130,11 +130,11 @@ def constant_text(entry: Any) -> str:
     """
     if isinstance(entry, str | bytes):
         return f"= {shorten(repr(entry), 28)}"
-    value: Any = np.asarray(entry)[()] if type_of(entry).shape == () else None
+    value: object = np.asarray(entry)[()] if type_of(entry).shape == () else None
     return f"= {number_text(value)}" if isinstance(value, Number | np.bool_) else str(type_of(entry))
 
 
-def number_text(value: Any) -> str:
+def number_text(value: object) -> str:
     """A number with four significant digits.
 
     >>> number_text(1 / 3), number_text(2.0), number_text(np.float32(1e-9)), number_text(True)
@@ -153,7 +153,7 @@ def number_text(value: Any) -> str:
     return shorten(str(value), 20)
 
 
-def array_text(value: Any) -> str:
+def array_text(value: object) -> str:
     """An array: its elements if they are few, else the range they are in and their mean.
 
     >>> array_text(np.array([1.0, 2.0]))

@@ -12,7 +12,7 @@ from tinygraph.errors import DrawingError
 MOST_MODULES = 1500
 
 
-def is_module(target: Any) -> bool:
+def is_module(target: object) -> bool:
     """Whether something is an nn.Module, which this layer knows only by what it can be asked."""
     return hasattr(target, "named_children") and hasattr(target, "named_parameters")
 
@@ -24,7 +24,7 @@ def module_classes(target: Any) -> dict[str, str]:
     return {path: type(module).__name__ for path, module in target.named_modules() if path}
 
 
-def draw_tree(module: Any) -> Picture:
+def draw_tree(module: object) -> Picture:
     """The tree of a module, to be read from left to right.
 
     Raises:

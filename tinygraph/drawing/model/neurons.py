@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +16,8 @@ from tinygraph.analysis.expansion import Expansion, Read, expansion_of
 from tinygraph.analysis.terms import applied, gather, narrowed, positions, reduced, term, widened
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_recorded
-from tinygraph.core.types import type_of
+from tinygraph.core.types import Array, type_of
 from tinygraph.drawing.model.channels import (
-    Array,
     Index,
     Opened,
     labelled,
@@ -33,6 +32,9 @@ from tinygraph.drawing.model.planes import as_plane, limit_of
 from tinygraph.errors import DrawingError
 from tinygraph.explaining.uses import Use, at_element, uses_of, uses_through
 from tinygraph.transforms import vjp
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 MOST_COUPLES = 12  # rows of one table; of more, the first ones are shown and the rest summed
 MOST_USES = 3
@@ -53,7 +55,7 @@ def picture_of_element(graph: Graph, node: Node, index: Index, values: Mapping[i
 
 
 def open_element(
-    node: Node, operands: Sequence[Any], out: Any, index: Index, identifiers: Identifiers
+    node: Node, operands: Sequence[Any], out: Numeric, index: Index, identifiers: Identifiers
 ) -> Opened:
     """The same as the interior of an op among others.
 
@@ -66,7 +68,7 @@ def open_element(
     return Opened(page.name, page.boxes, page.arrows, page.entries, page.exits, rows, page.notes)
 
 
-def _draw_element(page: _Page, node: Node, operands: Sequence[Any], out: Any, index: Index) -> None:
+def _draw_element(page: _Page, node: Node, operands: Sequence[Any], out: Numeric, index: Index) -> None:
     index = checked(index, np.shape(out), result_name(node))
     expansion = expansion_of(node)
     if expansion is None:
@@ -120,7 +122,7 @@ def _read(values: Mapping[int, Any], edge: Edge) -> Any:
     return value[edge_index(edge)] if isinstance(value, tuple) else value
 
 
-def _first(value: Any) -> Any:
+def _first(value: object) -> Any:
     return value[0] if isinstance(value, tuple) else value
 
 
@@ -167,7 +169,9 @@ class _Page:
         made = self.identifiers.make("e", tail.id, head.id, label)
         self.arrows.append(Arrow(made, tail.id, head.id, label, role))
 
-    def plane(self, kind: str, title: str, array: Any, cells: Array, limit: float, crossed: Any = ()) -> Box:
+    def plane(
+        self, kind: str, title: str, array: Array, cells: Array, limit: float, crossed: Any = ()
+    ) -> Box:
         """The plane that some cells of an array lie in, with these marked.
 
         Args:
@@ -232,7 +236,7 @@ class _Couples:
         shown = shown_of(self.groups)
         sources: list[Box] = []
         tables: list[Box] = []
-        rest: Any = 0.0
+        rest: object = 0.0
         for group in range(self.groups):
             if group >= shown:
                 rest += self._value(group)
@@ -454,7 +458,7 @@ def _impacts(
 def _row(node: Node, operands: Sequence[Any], moving: Sequence[int], index: Index) -> tuple[Any, ...]:
     """The derivative of one output element with respect to some operands."""
 
-    def run(*given: Any) -> Any:
+    def run(*given: object) -> Any:
         filled = list(operands)
         for i, value in zip(moving, given, strict=True):
             filled[i] = value
@@ -583,7 +587,7 @@ class _Reach:
         return partners, outs
 
     def _rows(
-        self, name: str, use: Use, cells: Array, local: Array, cotangent: Array | None, factors: Any
+        self, name: str, use: Use, cells: Array, local: Array, cotangent: Array | None, factors: object
     ) -> tuple[tuple[str, ...], ...]:
         shown = len(cells) if len(cells) <= MOST_COUPLES else MOST_COUPLES - 1
         rows: list[tuple[str, ...]] = []

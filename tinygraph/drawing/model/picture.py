@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from tinygraph.drawing.model.planes import Plane
 
@@ -121,7 +121,7 @@ class Identifiers:
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
 
-    def make(self, prefix: str, *content: Any) -> str:
+    def make(self, prefix: str, *content: object) -> str:
         text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
         digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:12]
         self._seen[digest] += 1

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph.analysis.terms import widened
+from tinygraph.core.types import Array
 from tinygraph.drawing.png import png
-
-Array = np.ndarray[Any, Any]
 
 MOST_CELLS = 16  # a side up to which a plane is a grid of cells; larger ones are images
 NUMBERED = 8  # a side up to which cells may hold their numbers
@@ -50,7 +49,7 @@ class Plane:
         return self.numbers and max(self.values.shape) <= NUMBERED
 
 
-def limit_of(*arrays: Any) -> float:
+def limit_of(*arrays: object) -> float:
     """The largest finite magnitude in some arrays, so that they share a scale; 1 where there is none.
 
     >>> limit_of(np.array([1.0, -3.0]), np.array([np.inf]))
@@ -65,7 +64,7 @@ def limit_of(*arrays: Any) -> float:
     return largest or 1.0
 
 
-def as_plane(array: Any, limit: float | None = None, **options: Any) -> Plane:
+def as_plane(array: object, limit: float | None = None, **options: Any) -> Plane:
     """An array of any rank up to two as a plane; a vector stands upright, of complex numbers the real part counts."""
     values = np.asarray(array)
     values = values.real if values.dtype.kind == "c" else values

@@ -18,7 +18,7 @@ from tinygraph.errors import DrawingError
 MOST_NAMES = 12  # in a message
 
 
-def find_edge(nodes: Sequence[Node], what: Any) -> Edge:
+def find_edge(nodes: Sequence[Node], what: object) -> Edge:
     """The edge that carries a tensor, given as itself, as its node or by its name.
 
     Raises:
@@ -45,7 +45,7 @@ def find_edge(nodes: Sequence[Node], what: Any) -> Edge:
     return found[0]
 
 
-def find_nodes(nodes: Sequence[Node], what: Any) -> list[Node]:
+def find_nodes(nodes: Sequence[Node], what: object) -> list[Node]:
     """The nodes meant: one, or those of the group (module or composite) with that dotted name, or whose name ends so.
 
     Raises:

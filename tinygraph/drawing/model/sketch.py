@@ -328,7 +328,7 @@ def _telling(found: Sequence[Node]) -> list[Node]:
     return best[:MOST_OPEN]
 
 
-def _index(element: Any) -> tuple[int, ...] | None:
+def _index(element: object) -> tuple[int, ...] | None:
     """An element's index as a tuple.
 
     Raises:

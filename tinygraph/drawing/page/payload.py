@@ -51,7 +51,7 @@ class Tensors:
         self.arrays: list[Any] = []
         self.known: dict[tuple[Any, ...], int] = {}
 
-    def add(self, key: tuple[Any, ...], array: Any, name: str) -> int:
+    def add(self, key: tuple[Any, ...], array: object, name: str) -> int:
         """The number of a tensor, entered once."""
         if key not in self.known:
             self.known[key] = len(self.records)
@@ -88,7 +88,7 @@ class Tensors:
         )
 
 
-def real(value: Any) -> np.ndarray[Any, Any] | None:
+def real(value: object) -> np.ndarray[Any, Any] | None:
     """An array as real numbers, or None where it is something else: complex numbers, text, objects without a number."""
     array = np.asarray(value)
     if array.dtype.kind in "biuf":

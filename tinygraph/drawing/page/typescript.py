@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import Any
 
 from msgspec import inspect as structure
 
@@ -54,7 +53,7 @@ def _interface(part: type) -> str:
     return f"/** {summary} */\nexport interface {part.__name__} {{\n{''.join(lines)}}}\n"
 
 
-def _type(found: Any) -> str:
+def _type(found: object) -> str:
     plain: dict[type, str] = {
         structure.IntType: "number", structure.FloatType: "number", structure.StrType: "string",
         structure.NoneType: "null", structure.AnyType: "any",

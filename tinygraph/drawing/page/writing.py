@@ -42,7 +42,7 @@ def page(
     *,
     inputs: Sequence[Any] = (),
     classes: Mapping[str, str] | None = None,
-    element: Any = None,
+    element: object = None,
     title: str | None = None,
     style: Style | str | Path = "light",
     time_limit: float = 20.0,
@@ -84,7 +84,7 @@ def page(
     order = {id(node): i for i, node in enumerate(graph.nodes)}
     payload = Payload(values, gradients, numbers, order, known.kept.carried if known else {})
     made = payload.box(root)
-    values_type, block = packed(numbers.block())
+    block = packed(numbers.block())
     if numbers.left_out:
         several = f"{numbers.left_out} large tensors" if numbers.left_out > 1 else "one large tensor"
         said.append(f"the elements of {several} are left out")
@@ -105,25 +105,33 @@ def page(
         element=None if start is None else index,
     )
     notices += said
+    return _html(name, root, data, block, style, "; ".join(notices))
+
+
+def _html(
+    name: str, root: Region, data: PageData, block: tuple[str, str], style: Style | str | Path, notices: str
+) -> str:
+    """The page's text, with its data and its block of numbers in it."""
     data_type, written = packed(script_json(to_builtins(data)))
+    values_type, values = block
     text = Template((HERE / "page.html").read_text("utf-8")).substitute(
         title=html.escape(name),
         theme=_initial_theme(style),
         style=_looks(style) + (HERE / "zoom.css").read_text("utf-8"),
         themes=_theme_options(style),
         hidden="",
-        notices="".join(f'<p id="notices">{html.escape(one)}.</p>' for one in ["; ".join(notices)] if one),
+        notices=f'<p id="notices">{html.escape(notices)}.</p>' if notices else "",
         still=still(root),
         data_type=data_type,
         data=written,
         values_type=values_type,
-        values=block,
+        values=values,
         script=script(),
     )
     return text.encode("utf-8", "replace").decode()  # half of a surrogate pair has no place in a file
 
 
-def script_json(data: Any) -> str:
+def script_json(data: object) -> str:
     """JSON that no HTML parser takes for markup."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
@@ -163,11 +171,11 @@ def _gradients(graph: Graph, values: dict[int, Any]) -> dict[int, Any]:
         return {}
 
 
-def _has_picture(value: Any) -> bool:
+def _has_picture(value: object) -> bool:
     return not isinstance(value, tuple) and math.prod(getattr(value, "shape", ())) >= 1
 
 
-def _start(graph: Graph, root: Region, element: Any) -> list[int] | None:
+def _start(graph: Graph, root: Region, element: object) -> list[int] | None:
     """The way to the op that made the first output, in numbers of kids."""
     out = graph.outputs[0] if graph.outputs else None
     if element is None or not is_recorded(out):

@@ -85,7 +85,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise DrawingError(f"style {path.name} is no TOML file: {reason}") from reason
 
 
-def _check(name: str, table: str, key: str, value: Any, tables: dict[str, Any]) -> None:
+def _check(name: str, table: str, key: str, value: object, tables: dict[str, Any]) -> None:
     if table in ("page", "arrows", "values") and key not in tables[table]:
         raise DrawingError(f"style {name}: [{table}] has no {key!r}; it has {', '.join(tables[table])}")
     if table == "kinds":
@@ -102,6 +102,6 @@ def _check(name: str, table: str, key: str, value: Any, tables: dict[str, Any]) 
             raise DrawingError(f'style {name}: {key!r} is {colour!r}; colours are written "#rrggbb"')
 
 
-def _is_colour(text: Any) -> bool:
+def _is_colour(text: object) -> bool:
     digits = text[1:] if isinstance(text, str) and text.startswith("#") else ""
     return len(digits) == 6 and all(digit in "0123456789abcdefABCDEF" for digit in digits)

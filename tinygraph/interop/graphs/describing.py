@@ -143,7 +143,7 @@ class _Describing:
             generator=_generator_state(leaf.value) if drawn else None,
         )
 
-    def entry(self, entry: Any) -> Any:
+    def entry(self, entry: object) -> Any:
         if isinstance(entry, Port):
             return (self.numbers[id(entry.node)], entry.index)
         if isinstance(entry, Node):
@@ -154,7 +154,7 @@ class _Describing:
             return Constant(number=encode(entry))
         return Constant(array=self.array(entry, f"constant.{len(self.arrays)}"))
 
-    def output(self, number: int, output: Any) -> Any:
+    def output(self, number: int, output: object) -> Any:
         try:
             return self.entry(output)
         except FileFormatError as error:
@@ -193,7 +193,7 @@ class _Describing:
             )
         return _number(self.types, (weak, types))
 
-    def array(self, value: Any, wanted: str) -> str:
+    def array(self, value: object, wanted: str) -> str:
         """Set an array aside under a name of its own; one array used twice is kept once."""
         known = self.array_names.get(id(value))
         if known is not None:
@@ -223,7 +223,7 @@ def _extra(leaves: Iterable[Leaf], listed: Iterable[Node]) -> list[Leaf]:
     return list({id(leaf): leaf for leaf in leaves if id(leaf) not in known}.values())
 
 
-def _number(table: dict[Any, int], value: Any) -> int:
+def _number(table: dict[Any, int], value: object) -> int:
     return table.setdefault(value, len(table))
 
 

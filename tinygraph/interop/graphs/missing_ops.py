@@ -61,13 +61,13 @@ def missing_op(
     """The stand-in for one op with given output types."""
     variadic = len(operands) - 1
 
-    def refuse(*values: Any, **given: Any) -> Any:
+    def refuse(*values: object, **given: object) -> Any:
         raise PluginError(
             f"it is not installed here: it comes from {made.distribution}"
             f"{f' {version}' if version else ''}; {made.advice}"
         )
 
-    def refuse_gradient(*values: Any) -> Any:
+    def refuse_gradient(*values: object) -> Any:
         raise PluginError(f"the gradient of op {name!r} is not known here; {made.advice}")
 
     made = MissingOp(

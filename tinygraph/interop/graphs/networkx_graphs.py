@@ -64,12 +64,12 @@ def to_networkx(graph: Graph) -> Any:
     return made
 
 
-def _same(value: Any) -> Any:
+def _same(value: object) -> Any:
     """Keys and values among the results are Python's own here."""
     return value
 
 
-def _end(value: Any, keys: dict[int, int]) -> Any:
+def _end(value: object, keys: dict[int, int]) -> Any:
     """An output as (key, output index), or as {"constant": value}."""
     if is_recorded(value):
         return (keys[id(edge_node(value))], edge_index(value))
@@ -122,7 +122,7 @@ def _edge_attributes(node: Node, position: int, entry: Edge) -> dict[str, Any]:
     }
 
 
-def from_networkx(graph: Any) -> Graph:
+def from_networkx(graph: object) -> Graph:
     """The graph that a networkx graph describes, every node typed and checked by its op.
 
     Leaves with a `reference` share it (parameters stay the same parameters); others are made from `value`, or, for
@@ -145,7 +145,7 @@ def from_networkx(graph: Any) -> Graph:
 class _NetworkxReading:
     """One networkx graph on its way to being a `Graph`."""
 
-    def __init__(self, given: Any) -> None:
+    def __init__(self, given: object) -> None:
         import networkx as nx
 
         if not isinstance(given, nx.DiGraph):
@@ -276,7 +276,7 @@ class _NetworkxReading:
             )
         return [found.get(position) for position in range(count)]
 
-    def edge(self, source: Hashable, output: Any) -> Edge:
+    def edge(self, source: Hashable, output: object) -> Edge:
         node = self.nodes[source]
         count = len(node.output_types)
         if not isinstance(output, int) or not 0 <= output < count:
@@ -308,7 +308,7 @@ class _NetworkxReading:
             raise FileFormatError(f"{key!r} is listed among the graph's leaves but is none")
         return node
 
-    def end(self, value: Any) -> Any:
+    def end(self, value: object) -> Any:
         if value is None or (isinstance(value, dict) and value.keys() == {"constant"}):
             return value if value is None else value["constant"]
         key, index = (

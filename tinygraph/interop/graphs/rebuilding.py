@@ -175,7 +175,7 @@ def _with_slots(result: Tree) -> Any:
     return result.unflatten([_Slot(i) for i in range(result.count)])
 
 
-def _skeleton(part: Any, where: str, plain: Callable[[Any], Any], depth: int) -> Any:
+def _skeleton(part: object, where: str, plain: Callable[[Any], Any], depth: int) -> Any:
     if depth > MOST_CONTAINERS:
         raise FileFormatError(f"{where:.60}: containers are nested more than {MOST_CONTAINERS} deep")
     if part is None:
@@ -199,21 +199,21 @@ def _skeleton(part: Any, where: str, plain: Callable[[Any], Any], depth: int) ->
         ) from None
 
 
-def _parts(part: Any, where: str) -> Iterator[tuple[Any, Any, str]]:
+def _parts(part: object, where: str) -> Iterator[tuple[Any, Any, str]]:
     """What is in a container: its key or position, itself, and where that is."""
     if isinstance(part, dict | list | tuple):
         for key, one in part.items() if isinstance(part, dict) else enumerate(part):
             yield key, one, f"{where}[{key!r:.60}]"
 
 
-def _paths(part: Any, where: str) -> Iterator[tuple[int, str]]:
+def _paths(part: object, where: str) -> Iterator[tuple[int, str]]:
     if isinstance(part, _Slot):
         yield part.number, where
     for _, one, path in _parts(part, where):
         yield from _paths(one, path)
 
 
-def result_tree(skeleton: Any, count: int, read: Callable[[Any], Any] = decode) -> Tree:
+def result_tree(skeleton: object, count: int, read: Callable[[Any], Any] = decode) -> Tree:
     """The container that `result_skeleton` described.
 
     Args:
@@ -239,7 +239,7 @@ def result_tree(skeleton: Any, count: int, read: Callable[[Any], Any] = decode) 
     return tree if numbers == list(range(len(leaves))) else Tree(count, build, repr(tree))
 
 
-def _container(skeleton: Any, read: Callable[[Any], Any], depth: int) -> Any:
+def _container(skeleton: object, read: Callable[[Any], Any], depth: int) -> Any:
     if depth > MOST_CONTAINERS:
         raise FileFormatError(f"`result` is nested more than {MOST_CONTAINERS} deep")
     if skeleton is None:
@@ -263,5 +263,5 @@ def _container(skeleton: Any, read: Callable[[Any], Any], depth: int) -> Any:
     )
 
 
-def _is_item(part: Any) -> bool:
+def _is_item(part: object) -> bool:
     return isinstance(part, list | tuple) and len(part) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import numpy as np
 
@@ -49,7 +48,7 @@ def summary(graph: Graph) -> str:
     return "\n".join([as_text(table), *_outputs(graph), _totals(graph)])
 
 
-def as_text(table: Any) -> str:
+def as_text(table: object) -> str:
     """A rich table as plain text, as wide as it needs to be."""
     from rich.console import Console
 

@@ -33,7 +33,7 @@ _DECIMAL_BITS = (
 )
 
 
-def encode(value: Any, depth: int = 0) -> Any:
+def encode(value: object, depth: int = 0) -> Any:
     """A setting, number or object as JSON holds it.
 
     Raises:
@@ -79,7 +79,7 @@ def encode_text(text: str) -> str:
     return text
 
 
-def decode(value: Any, depth: int = 0) -> Any:
+def decode(value: object, depth: int = 0) -> Any:
     """What `encode` made JSON of.
 
     Raises:
@@ -133,7 +133,7 @@ _READERS: dict[str, Any] = {
 _MOST_DIGITS = 2 * MOST_BITS // 4 + 10  # of the two numbers of a fraction, in hexadecimal
 
 
-def plain_array(array: Any) -> np.ndarray[Any, Any]:
+def plain_array(array: object) -> np.ndarray[Any, Any]:
     """The array in C order and this machine's byte order: safetensors would write others' bytes as they lie.
 
     0-d arrays stay 0-d, which `np.ascontiguousarray` would make 1-d.
@@ -143,7 +143,7 @@ def plain_array(array: Any) -> np.ndarray[Any, Any]:
     return plain
 
 
-def storable(array: Any) -> np.ndarray[Any, Any]:
+def storable(array: object) -> np.ndarray[Any, Any]:
     """What a safetensors file holds for an array: complex numbers as pairs, which every reader can read."""
     array = plain_array(array)
     return np.stack([array.real, array.imag], axis=-1) if array.dtype.kind == "c" else array
@@ -167,7 +167,7 @@ def restored(stored: np.ndarray[Any, Any], types: ArrayType, where: str) -> Any:
     return stored if stored.ndim else stored[()]
 
 
-def to_text(array: Any) -> str:
+def to_text(array: object) -> str:
     """An array's little-endian bytes in C order, as base64."""
     array = np.asarray(array)
     return base64.b64encode(np.asarray(array, array.dtype.newbyteorder("<"), order="C").tobytes()).decode(
@@ -191,7 +191,7 @@ def from_text(text: str, types: ArrayType, where: str) -> Any:
     return array if array.ndim else array[()]
 
 
-def encode_objects(array: Any) -> list[Any]:
+def encode_objects(array: object) -> list[Any]:
     """The elements of an array of Python objects (Fractions, ints), in C order."""
     return [encode(one) for one in np.asarray(array, dtype=object).ravel()]
 

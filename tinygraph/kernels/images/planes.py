@@ -7,13 +7,11 @@ kernel-width times channels consecutive numbers.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
+from tinygraph.core.types import Array
 from tinygraph.errors import ShapeError
 
-Array = np.ndarray[Any, Any]
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
 
 
@@ -36,6 +34,11 @@ class Planes(NamedTuple):
     def pixel(self) -> int:
         """Elements from one pixel to the next."""
         return self.padded
+
+    @property
+    def channel(self) -> int:
+        """Elements from one channel to the next."""
+        return 1
 
     @property
     def row(self) -> int:
@@ -72,6 +75,22 @@ class Planes(NamedTuple):
         """The meaningful part of an array, as a view of shape (images, height, width, channels)."""
         top, _, left, _ = self.halo
         return array[:, top : top + self.height, left : left + self.width, : self.channels]
+
+
+class Spread(NamedTuple):
+    """Where a kernel finds numbers for the pixels and channels of images, if these are no planes of their own.
+
+    Attributes:
+        channel: elements from one channel to the next: 1, or 0 where one number serves all.
+        pixel, row, image: likewise; 0 where they all read the same.
+        origin: elements before the first.
+    """
+
+    channel: int
+    pixel: int = 0
+    row: int = 0
+    image: int = 0
+    origin: int = 0
 
 
 def lanes_for(channels: int, lanes: int) -> int:

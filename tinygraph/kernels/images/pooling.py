@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from tinygraph.core.types import Array
 from tinygraph.errors import ShapeError
 from tinygraph.kernels.builder import Function, Offset, Value, splat
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
-Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]
 
 
@@ -46,7 +47,7 @@ class Strides(NamedTuple):
 def windows(
     x: tuple[int, ...],
     out: tuple[int, ...],
-    dtype: Any,
+    dtype: DTypeLike,
     *,
     size: Sequence[int],
     stride: Sequence[int],

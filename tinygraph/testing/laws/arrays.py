@@ -6,7 +6,7 @@ The cases are derived from the op's samples, so an author writes none of them.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,15 @@ from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_arrays, o
 from tinygraph.testing.laws.values import same, shape_depends_on_values, single
 from tinygraph.testing.trial import Trial
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+    from tinygraph.core.op import Sample
+    from tinygraph.core.types import Array
+
 
 @on_arrays
 @on_samples
-def broadcasting(op: Any, sample: Any) -> None:
+def broadcasting(op: Op, sample: Sample) -> None:
     """An operand of size 1 along an axis gets the sum of the gradients that a full-size one gets there."""
     trial = Trial.smooth(op, sample)
     if op.kind != "elementwise" or len(trial.operands) < 2:
@@ -36,7 +41,7 @@ def broadcasting(op: Any, sample: Any) -> None:
             _check_spread(trial, position, np.array(small), full)
 
 
-def _check_spread(trial: Trial, position: int, small: Any, full: tuple[int, ...]) -> None:
+def _check_spread(trial: Trial, position: int, small: Array, full: tuple[int, ...]) -> None:
     """Compare the gradient of a small operand with the summed gradient of its spread copy."""
     others = [None if x is None else np.array(np.broadcast_to(x, full)) for x in trial.operands]
     spread = list(others)
@@ -58,7 +63,7 @@ def _check_spread(trial: Trial, position: int, small: Any, full: tuple[int, ...]
 
 @on_arrays
 @on_samples
-def single_precision(op: Any, sample: Any) -> None:
+def single_precision(op: Op, sample: Sample) -> None:
     """float32 in, float32 out: values and what every rule returns. Both agree with float64."""
     double, trial = Trial.of(op, sample), Trial.of(op, sample).changed(single)
     if not any(x is not None and x.dtype.kind in "fc" for x in double.operands):
@@ -124,7 +129,7 @@ def _check_single(found: list[Any], expected: list[Any], trial: Trial, what: str
 
 @on_arrays
 @on_samples
-def zero_size(op: Any, sample: Any) -> None:
+def zero_size(op: Op, sample: Sample) -> None:
     """Empty arrays give empty results of the right type and empty gradients, or a clear error."""
     trial = Trial.of(op, sample)
     if shape_depends_on_values(trial):
@@ -153,7 +158,7 @@ def zero_size(op: Any, sample: Any) -> None:
 
 @on_arrays
 @on_samples
-def zero_dimensions(op: Any, sample: Any) -> None:
+def zero_dimensions(op: Op, sample: Sample) -> None:
     """Elementwise ops and full reductions take scalars."""
     trial = Trial.of(op, sample)
     whole = op.kind == "reduction" and sample.settings.get("axis") is None and len(trial.operands) == 1
@@ -192,7 +197,7 @@ def _check_shapes(trial: Trial) -> None:
 
 @on_arrays
 @on_samples
-def memory_layout(op: Any, sample: Any) -> None:
+def memory_layout(op: Op, sample: Sample) -> None:
     """Strided, reversed, transposed and read-only arrays give what contiguous ones give, gradients too."""
     trial = Trial.of(op, sample)
     if not any(x is not None and x.ndim for x in trial.operands):
@@ -218,17 +223,17 @@ def memory_layout(op: Any, sample: Any) -> None:
                 )
 
 
-def _strided(x: Any) -> Any:
+def _strided(x: Numeric) -> Any:
     """strided"""
     return np.repeat(x, 2, axis=-1)[..., ::2] if x.ndim else x
 
 
-def _reversed(x: Any) -> Any:
+def _reversed(x: Numeric) -> Any:
     """reversed"""
     return x[::-1].copy()[::-1] if x.ndim else x
 
 
-def _fortran(x: Any) -> Any:
+def _fortran(x: Array) -> Any:
     """read-only, column-major"""
     made = np.asarray(x.copy(order="F"))
     made.flags.writeable = False

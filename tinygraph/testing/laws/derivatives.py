@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,12 +18,16 @@ from tinygraph.testing.likely_causes import likely_cause
 from tinygraph.testing.trial import Trial, array_of
 from tinygraph.transforms import jvp, vjp
 
+if TYPE_CHECKING:
+    from tinygraph.core.op import Sample
+    from tinygraph.core.registry import AnyOp
+
 TOLERANCE = 1e-7
 
 
 @apart
 @on_op
-def rules_present(op: Any, sample: Any) -> None:
+def rules_present(op: Op, sample: Sample) -> None:
     """Every operand that a sample shows to be real or complex has a VJP rule, or is declared nondifferentiable."""
     if not isinstance(op, Op):
         raise DoesNotApply("a composite has no rules of its own")
@@ -46,7 +50,7 @@ def rules_present(op: Any, sample: Any) -> None:
 
 @on_one_rule
 @on_samples
-def rule_shapes(op: Any, sample: Any) -> None:
+def rule_shapes(op: Op, sample: Sample) -> None:
     """A rule returns the operand's shape, or one that the operand broadcasts to (the engine sums the rest)."""
     trial = Trial.smooth(op, sample)
     node = trial.node()
@@ -71,7 +75,7 @@ def rule_shapes(op: Any, sample: Any) -> None:
 
 @on_one_rule
 @on_samples
-def first_derivatives(op: Any, sample: Any) -> None:
+def first_derivatives(op: Op, sample: Sample) -> None:
     """Every VJP rule agrees with central differences of the forward."""
     trial = Trial.smooth(op, sample)
     weights = trial.weights()
@@ -80,13 +84,13 @@ def first_derivatives(op: Any, sample: Any) -> None:
 
 
 @on_samples
-def second_derivatives(op: Any, sample: Any) -> None:
+def second_derivatives(op: Op, sample: Sample) -> None:
     """The gradient, differentiated again by reverse mode, agrees with central differences of the gradient."""
     trial = Trial.smooth(op, sample)
     weights, directions = trial.weights(), trial.directions()
     count = len(trial.moving)
 
-    def gradient(*values: Any) -> tuple[Any, ...]:
+    def gradient(*values: object) -> tuple[Any, ...]:
         return trial.gradient(values[count:], *values[:count])
 
     values = [*trial.values, *weights]
@@ -122,7 +126,13 @@ def _compare(
 
 
 def _finding(
-    trial: Trial, function: Any, values: list[Any], weights: list[Any], k: int, off: Disagreement, what: str
+    trial: Trial,
+    function: Callable[..., Any],
+    values: list[Any],
+    weights: list[Any],
+    k: int,
+    off: Disagreement,
+    what: str,
 ) -> Finding:
     second = what.startswith("second")
     if second and k >= len(trial.moving):
@@ -143,7 +153,7 @@ def _finding(
     return Finding(what, operand, off.expected, off.found, cause)
 
 
-def _one_sided(function: Any, values: list[Any], k: int, weights: list[Any]) -> bool:
+def _one_sided(function: Callable[..., Any], values: list[Any], k: int, weights: list[Any]) -> bool:
     """Whether the slopes on the two sides of a point differ: then there is no derivative to find."""
     size = 1e-6
     with np.errstate(all="ignore"):
@@ -162,7 +172,7 @@ def _one_sided(function: Any, values: list[Any], k: int, weights: list[Any]) -> 
 
 @on_one_rule
 @on_samples
-def linear_in_g(op: Any, sample: Any) -> None:
+def linear_in_g(op: Op, sample: Sample) -> None:
     """A VJP rule is linear in its cotangent: rule(a g + b h) = a rule(g) + b rule(h)."""
     trial = Trial.smooth(op, sample)
     g, h = trial.weights(1), trial.weights(50)
@@ -177,7 +187,7 @@ def linear_in_g(op: Any, sample: Any) -> None:
 
 
 @on_samples
-def closed(op: Any, sample: Any) -> None:
+def closed(op: Op, sample: Sample) -> None:
     """A rule that is given recorded tensors returns recorded tensors, through which g can be differentiated again."""
     trial = Trial.smooth(op, sample)
     weights, directions = trial.weights(), trial.directions()
@@ -201,7 +211,7 @@ def closed(op: Any, sample: Any) -> None:
 
 
 @on_samples
-def forward_mode(op: Any, sample: Any) -> None:
+def forward_mode(op: AnyOp, sample: Sample) -> None:
     """Tangents pushed forward agree with differences along them, and are the transpose of the VJP."""
     trial = Trial.smooth(op, sample)
     directions, weights = trial.directions(), trial.weights()
@@ -240,14 +250,14 @@ def forward_mode(op: Any, sample: Any) -> None:
 
 
 @on_samples
-def derivatives_of_tangents(op: Any, sample: Any) -> None:
+def derivatives_of_tangents(op: AnyOp, sample: Sample) -> None:
     """A tangent from a forward-mode rule, differentiated by reverse mode, agrees with central differences of it."""
     trial = Trial.smooth(op, sample)
     if not (isinstance(op, Op) and op.tangent_rules):
         raise DoesNotApply("forward mode is derived from the VJP rules")
     count = len(trial.moving)
 
-    def tangents(*values: Any) -> tuple[Any, ...]:
+    def tangents(*values: object) -> tuple[Any, ...]:
         return tuple(jvp(trial.outputs, values[:count], values[count:])[1])
 
     values, weights = [*trial.values, *trial.directions()], trial.weights()
@@ -260,7 +270,7 @@ def derivatives_of_tangents(op: Any, sample: Any) -> None:
 
 
 @on_samples
-def several_outputs(op: Any, sample: Any) -> None:
+def several_outputs(op: Op, sample: Sample) -> None:
     """Each output of several can be used alone, and the parts add up."""
     trial = Trial.smooth(op, sample)
     weights = trial.weights()
@@ -282,7 +292,7 @@ def several_outputs(op: Any, sample: Any) -> None:
 
 @apart
 @on_samples
-def declared_linear(op: Any, sample: Any) -> None:
+def declared_linear(op: AnyOp, sample: Sample) -> None:
     """Operands declared linear are: f(a x + (1-a) y) = a f(x) + (1-a) f(y), the other operands fixed."""
     if not isinstance(op, Op) or not op.linear:
         raise DoesNotApply("the op declares no operand linear")
@@ -301,7 +311,7 @@ def declared_linear(op: Any, sample: Any) -> None:
 
 @apart
 @on_samples
-def declared_nondifferentiable(op: Any, sample: Any) -> None:
+def declared_nondifferentiable(op: AnyOp, sample: Any) -> None:
     """Real operands declared nondifferentiable have no influence to first order, away from kinks."""
     if not isinstance(op, Op) or not sample.smooth:
         raise DoesNotApply("a composite, or a sample at a kink")
@@ -310,7 +320,7 @@ def declared_nondifferentiable(op: Any, sample: Any) -> None:
         if x is None or x.dtype.kind not in "fc" or trial.name(i) not in op.nondifferentiable:
             continue
 
-        def function(value: Any, i: int = i) -> tuple[Any, ...]:
+        def function(value: object, i: int = i) -> tuple[Any, ...]:
             return tuple(_outputs_with(trial, i, value))
 
         outputs = function(x)
@@ -326,13 +336,13 @@ def declared_nondifferentiable(op: Any, sample: Any) -> None:
             )
 
 
-def _outputs_with(trial: Trial, position: int, value: Any) -> list[Any]:
+def _outputs_with(trial: Trial, position: int, value: object) -> list[Any]:
     operands = list(trial.operands)
     operands[position] = value
     out = trial.run(*operands)
     return [one for one in (out if isinstance(out, tuple) else (out,)) if np.asarray(one).dtype.kind in "fc"]
 
 
-def _outputs(op: Op, sample: Any) -> Sequence[Any]:
+def _outputs(op: Op, sample: Sample) -> Sequence[Any]:
     out = Trial.of(op, sample).run()
     return out if isinstance(out, tuple) else (out,)

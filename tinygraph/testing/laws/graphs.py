@@ -7,7 +7,7 @@ import importlib.util
 import tempfile
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,9 +27,13 @@ from tinygraph.testing.likely_causes import likely_cause
 from tinygraph.testing.trial import Trial, array_of, leaf_tensor
 from tinygraph.tracing import capture
 
+if TYPE_CHECKING:
+    from tinygraph.core.op import Sample
+    from tinygraph.core.registry import AnyOp
+
 
 @on_samples
-def captured(op: Any, sample: Any) -> None:
+def captured(op: Op, sample: Sample) -> None:
     """Captured by its type alone, op and rules give a graph that computes what eager evaluation does."""
     trial = Trial.of(op, sample)
     if not trial.moving:
@@ -54,8 +58,8 @@ def captured(op: Any, sample: Any) -> None:
 def _check_captured_gradient(trial: Trial) -> None:
     weights = trial.weights()
 
-    def loss(*values: Any) -> Any:
-        total: Any = 0
+    def loss(*values: object) -> Any:
+        total: object = 0
         for w, out in zip(weights, trial.outputs(*values), strict=True):
             total = ops.add(total, ops.sum(ops.multiply(out, w)))
         return total
@@ -73,7 +77,7 @@ def _check_captured_gradient(trial: Trial) -> None:
 
 @apart
 @on_samples
-def keeps_what_rules_ask_for(op: Any, sample: Any) -> None:
+def keeps_what_rules_ask_for(op: AnyOp, sample: Sample) -> None:
     """An operand whose value no rule asks for is freed with the user's last reference to it."""
     trial = Trial.of(op, sample)
     if not isinstance(op, Op) or not trial.moving:
@@ -106,7 +110,7 @@ def keeps_what_rules_ask_for(op: Any, sample: Any) -> None:
 
 @apart
 @on_op
-def asks_for_the_least(op: Any, sample: Any) -> None:
+def asks_for_the_least(op: Op, sample: Sample) -> None:
     """A value that a rule asks for takes part in the gradient of some sample; for a shape it asks for `x_type`."""
     if not isinstance(op, Op):
         raise DoesNotApply("a composite has no rules of its own")
@@ -161,7 +165,7 @@ def flattened_types(node: Any) -> bool:
     return not hasattr(node.types, "dtype")
 
 
-def _tracked(value: Any) -> Any:
+def _tracked(value: object) -> Any:
     """A saved value on a leaf of its own."""
     if isinstance(value, Tensor) and value._value is not None:
         return leaf_tensor(value._value)
@@ -170,7 +174,7 @@ def _tracked(value: Any) -> Any:
 
 @apart
 @on_samples
-def prints(op: Any, sample: Any) -> None:
+def prints(op: AnyOp, sample: Sample) -> None:
     """The op, its node and its result can be printed."""
     trial = Trial.of(op, sample)
     tensors = list(map(leaf_tensor, trial.values))
@@ -187,7 +191,7 @@ def prints(op: Any, sample: Any) -> None:
 
 @apart
 @on_op
-def draws(op: Any, sample: Any) -> None:
+def draws(op: Op, sample: Sample) -> None:
     """The graph of the op on its first sample can be drawn."""
     drawing = _function("tinygraph.drawing", "draw")
     drawn = drawing(_graph(op, op.samples)).source
@@ -196,7 +200,7 @@ def draws(op: Any, sample: Any) -> None:
 
 
 @on_samples
-def survives_a_file(op: Any, sample: Any) -> None:
+def survives_a_file(op: AnyOp, sample: Sample) -> None:
     """A graph with the op, written to a file and read back, computes the same."""
     save, load = _function("tinygraph.interop", "save_graph"), _function("tinygraph.interop", "load")
     try:
@@ -221,7 +225,7 @@ def survives_a_file(op: Any, sample: Any) -> None:
             )
 
 
-def _graph(op: Any, samples: Any) -> Any:
+def _graph(op: AnyOp, samples: Any) -> Any:
     """The recorded graph of the first sample that has one."""
     for sample in samples:
         trial = Trial.of(op, sample)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,17 +15,21 @@ from tinygraph.compiler.choosing import kernel_cpu
 from tinygraph.compiler.compiled import Compiled
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.core.op import Op
-from tinygraph.core.types import type_of
+from tinygraph.core.types import Array, type_of
 from tinygraph.errors import TinygraphError
-from tinygraph.kernels.lowering import Array, Layout, Layouts, Lowering, Types, channels_last, rows
+from tinygraph.kernels.lowering import Layout, Layouts, Lowering, Types, channels_last, rows
 from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_op, on_samples
 from tinygraph.testing.laws.values import same
 from tinygraph.testing.trial import Trial
 
+if TYPE_CHECKING:
+    from tinygraph.core.op import Sample
+    from tinygraph.core.registry import AnyOp
+
 
 @apart
 @on_samples
-def own_kernel(op: Any, sample: Any) -> None:
+def own_kernel(op: AnyOp, sample: Sample) -> None:
     """The kernel that an op lowers to writes what the forward gives, in each layout and over whatever was there.
 
     Arrays lie in rows, as the kernel wishes, with strides of their own, and with channels last; between runs operands
@@ -71,7 +75,7 @@ _NUMBERS = (0.0, -1.0, 0.5, 2.0)
 
 @apart
 @on_op
-def own_emission(op: Any, sample: Any) -> None:
+def own_emission(op: AnyOp, sample: Sample) -> None:
     """What an op emits computes what the forward does: on samples, at hard points, of bools, beside Python numbers.
 
     Signs of zeros count.
@@ -102,7 +106,7 @@ def _check_emission(op: Op, operands: Sequence[Any], settings: dict[str, Any], r
     """Run the op compiled, with nothing done but fusing, and compare; where it emits nothing, NumPy runs."""
     arrays = [i for i, x in enumerate(operands) if isinstance(x, np.ndarray)]
 
-    def call(*given: Any) -> Any:
+    def call(*given: object) -> Any:
         full = list(operands)
         for i, one in zip(arrays, given, strict=True):
             full[i] = one
@@ -134,7 +138,7 @@ def _same_zeros(found: Array, wanted: Array) -> bool:
     return np.array_equal(np.signbit(found[wanted == 0]), np.signbit(wanted[wanted == 0]))
 
 
-def _cast(dtype: str, x: Any) -> Any:
+def _cast(dtype: str, x: object) -> Any:
     return x.astype(dtype) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
 
 
@@ -203,11 +207,11 @@ def _check(
                 raise LawBroken(Finding(f"output {n} of the kernel differs", "", one, np.array(found)))
 
 
-def _as_given(x: Any) -> Any:
+def _as_given(x: object) -> Any:
     return x
 
 
-def _other_numbers(x: Any) -> Any:
+def _other_numbers(x: object) -> Any:
     """What a later run may find: other floats, the same integers and conditions."""
     return x[::-1] * x.dtype.type(0.75) if isinstance(x, np.ndarray) and x.ndim and x.dtype.kind == "f" else x
 
@@ -245,7 +249,7 @@ def _granted(given: Sequence[Layout | None], wanted: Sequence[Layout | None]) ->
     return tuple(wish or one for one, wish in zip(given, (*wanted, *given[len(wanted) :]), strict=True))
 
 
-def _laid(x: Any, layout: Layout | None) -> Any:
+def _laid(x: object, layout: Layout | None) -> Any:
     """A copy of an array in a layout, zeros around it."""
     if x is None or layout is None:
         return x

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_one_rule, on_samples
 from tinygraph.testing.trial import Trial
+
+if TYPE_CHECKING:
+    from tinygraph.core.op import Op, Sample
 
 STEP = 1e-6
 TOLERANCE = 1e-3
@@ -15,7 +18,7 @@ TOLERANCE = 1e-3
 
 @on_one_rule
 @on_samples
-def between_the_slopes(op: Any, sample: Any) -> None:
+def between_the_slopes(op: Op, sample: Sample) -> None:
     """At a kink, what a gradient says of a direction lies between the slopes on the two sides.
 
     The directions are the elements of each operand, one by one, and all of them together: so what several operands

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,9 +28,15 @@ from tinygraph.testing.likely_causes import likely_cause
 from tinygraph.testing.trial import Trial, array_of, leaf_tensor
 from tinygraph.transforms import jvp, vjp
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+    from tinygraph.core.op import Sample
+    from tinygraph.core.registry import AnyOp
+    from tinygraph.core.types import Array
+
 
 @on_samples
-def literal_values(op: Any, sample: Any) -> None:
+def literal_values(op: Op, sample: Any) -> None:
     """The op gives the results that its author wrote into the sample."""
     if sample.expected is None:
         raise DoesNotApply("the sample has no expected values")
@@ -56,7 +63,7 @@ def literal_values(op: Any, sample: Any) -> None:
 
 @on_one_rule
 @on_samples
-def inputs_unchanged(op: Any, sample: Any) -> None:
+def inputs_unchanged(op: Op, sample: Sample) -> None:
     """Neither the op nor its rules write into operands, cotangents or tangents: read-only arrays are enough."""
     trial = Trial.of(op, sample).changed(_read_only)
     trial.run()
@@ -115,7 +122,7 @@ def _check_rules_only_read(trial: Trial, weights: list[Any]) -> None:
 
 
 @on_samples
-def repeatable(op: Any, sample: Any) -> None:
+def repeatable(op: Op, sample: Sample) -> None:
     """The same operands give the same result, bit for bit (a random op from the same generator state)."""
     trial = Trial.of(op, sample)
     for a, b in zip(flatten(trial.run())[0], flatten(trial.run())[0], strict=True):
@@ -125,7 +132,7 @@ def repeatable(op: Any, sample: Any) -> None:
 
 
 @on_samples
-def type_rule(op: Any, sample: Any) -> None:
+def type_rule(op: Op, sample: Sample) -> None:
     """The type rule says what the forward does: number, shape and dtype of the outputs, in both float precisions."""
     if not isinstance(op, Op):
         raise DoesNotApply("a composite has no type rule of its own")
@@ -153,7 +160,7 @@ def type_rule(op: Any, sample: Any) -> None:
 
 @apart
 @on_samples
-def settings_as_data(op: Any, sample: Any) -> None:
+def settings_as_data(op: Op, sample: Sample) -> None:
     """Settings survive JSON: they are numbers, text, and lists of them."""
     if not isinstance(op, Op):
         raise DoesNotApply("files hold the ops that a composite is made of, not its settings")
@@ -168,7 +175,7 @@ def settings_as_data(op: Any, sample: Any) -> None:
 
 @apart
 @on_error_samples
-def error_samples(op: Any, sample: Any) -> None:
+def error_samples(op: AnyOp, sample: Any) -> None:
     """Bad input is refused with the right class and words, for arrays and for tensors alike."""
     arrays = [None if x is None else x.copy() for x in sample.operands]
     tensors = [leaf_tensor(x) if x is not None and x.dtype.kind in "fc" else x for x in arrays]
@@ -194,7 +201,7 @@ def error_samples(op: Any, sample: Any) -> None:
 
 
 @on_samples
-def numpy_twin(op: Any, sample: Any) -> None:
+def numpy_twin(op: Op, sample: Sample) -> None:
     """A NumPy function that the op stands for gives the same on arrays (NumPy's own result) and on tensors."""
     try:
         entered = registry.find(op.name) is op
@@ -206,7 +213,7 @@ def numpy_twin(op: Any, sample: Any) -> None:
         raise DoesNotApply("no NumPy function takes this sample's operands and settings in this form")
 
 
-def _twin_holds(function: Any, op: Any, sample: Any) -> bool | None:
+def _twin_holds(function: Callable[..., Any], op: AnyOp, sample: Sample) -> bool | None:
     """Whether the law holds for one function; None if NumPy cannot be asked with this sample."""
     trial = Trial.of(op, sample)
     operands = [x for x in trial.operands if x is not None]
@@ -230,7 +237,7 @@ def _twin_holds(function: Any, op: Any, sample: Any) -> bool | None:
     return True
 
 
-def _plain(answer: Any) -> Any:
+def _plain(answer: object) -> Any:
     """NumPy's named results as plain tuples."""
     return tuple(answer) if isinstance(answer, tuple) else answer
 
@@ -245,7 +252,7 @@ def shape_depends_on_values(trial: Trial) -> bool:
     return shapes != [out.shape for out in flatten(trial.run())[0]]
 
 
-def same(found: Any, expected: Any, rtol: float, scale: float = 0.0) -> bool:
+def same(found: object, expected: object, rtol: float, scale: float = 0.0) -> bool:
     """Equal shapes, and values equal to `rtol`, or to far below the largest one or `scale`.
 
     NaN and infinities must be in the same places.
@@ -260,12 +267,12 @@ def same(found: Any, expected: Any, rtol: float, scale: float = 0.0) -> bool:
     return bool(np.allclose(found, expected, rtol=rtol, atol=rtol * 1e-3 * largest, equal_nan=True))
 
 
-def single(x: Any) -> Any:
+def single(x: Numeric) -> Any:
     """An operand in single precision."""
     return x.astype({"f": np.float32, "c": np.complex64}.get(x.dtype.kind, x.dtype))
 
 
-def _read_only(x: Any) -> Any:
+def _read_only(x: Array) -> Any:
     made = x.copy()
     made.flags.writeable = False
     return made
@@ -275,5 +282,5 @@ def _types_in_words(types: Any) -> str:
     return str(types) if isinstance(types, ArrayType) else ", ".join(map(str, types))
 
 
-def _value_cause(found: Any, expected: Any) -> str:
+def _value_cause(found: Numeric, expected: Numeric) -> str:
     return likely_cause(found, expected) if found.dtype.kind in "fc" else ""

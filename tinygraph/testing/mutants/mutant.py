@@ -28,7 +28,7 @@ class Witness:
         if self._turns <= TURNS:
             self._turns = 0
 
-    def __call__(self, value: Any = None) -> Any:
+    def __call__(self, value: object = None) -> Any:
         self.seen = True
         return value
 

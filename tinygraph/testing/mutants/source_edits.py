@@ -231,7 +231,7 @@ def _expression_places(statement: ast.stmt) -> Iterator[tuple[Any, Any, ast.expr
             yield from _places(statement, name, value)
 
 
-def _places(holder: Any, key: Any, value: Any) -> Iterator[tuple[Any, Any, ast.expr]]:
+def _places(holder: object, key: object, value: object) -> Iterator[tuple[Any, Any, ast.expr]]:
     if isinstance(value, list):
         for i, one in enumerate(value):
             yield from _places(value, i, one)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.testing.mutants.mutant import Mutant, Planting, Witness, bare_copy, planted
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 # A change returns its argument itself where it does not apply.
 Change = Callable[[Any], Any]
@@ -44,19 +47,19 @@ def _parts(planting: Planting) -> list[int | None]:
 
 def _with_result(function: Callable[..., Any], change: Change, part: int | None, witness: Witness) -> Any:
     @functools.wraps(function)
-    def wrong(*args: Any, **settings: Any) -> Any:
+    def wrong(*args: object, **settings: object) -> Any:
         result = function(*args, **settings)
         if part is None:
             return tuple(map(noted, result)) if isinstance(result, tuple | list) else noted(result)
         return tuple(noted(one) if i == part else one for i, one in enumerate(result))
 
-    def noted(value: Any) -> Any:
+    def noted(value: object) -> Any:
         return _noted(change, value, witness) if _is_number(value) else value
 
     return wrong
 
 
-def _noted(change: Change, value: Any, witness: Witness) -> Any:
+def _noted(change: Change, value: object, witness: Witness) -> Any:
     """Make a change, and note if it is one."""
     if not _is_array(value):
         return value
@@ -66,27 +69,27 @@ def _noted(change: Change, value: Any, witness: Witness) -> Any:
     return changed
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return getattr(value, "dtype", np.dtype(object)).kind in "fc"
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return isinstance(value, np.ndarray | np.generic | Tensor)
 
 
-def _negated(result: Any) -> Any:
+def _negated(result: Numeric) -> Any:
     return -result
 
 
-def _doubled(result: Any) -> Any:
+def _doubled(result: Numeric) -> Any:
     return result * 2
 
 
-def _nothing(result: Any) -> Any:
+def _nothing(result: Numeric) -> Any:
     return result * 0
 
 
-def _first_only(result: Any, axis: int) -> Any:
+def _first_only(result: Numeric, axis: int) -> Any:
     """Zeros everywhere but in the first slice along an axis."""
     if len(result.shape) <= axis or result.shape[axis] < 2:
         return result
@@ -95,27 +98,27 @@ def _first_only(result: Any, axis: int) -> Any:
     return result * mask.reshape(-1, *[1] * (len(result.shape) - axis - 1))
 
 
-def _first_row(result: Any) -> Any:
+def _first_row(result: Numeric) -> Any:
     return _first_only(result, 0)
 
 
-def _first_channel(result: Any) -> Any:
+def _first_channel(result: Numeric) -> Any:
     return _first_only(result, 1)
 
 
-def _shifted(result: Any) -> Any:
+def _shifted(result: Numeric) -> Any:
     if not result.shape or result.shape[-1] < 2:
         return result
     return ops.roll(result, shift=1, axis=-1)
 
 
-def _transposed(result: Any) -> Any:
+def _transposed(result: Numeric) -> Any:
     if len(result.shape) < 2 or max(result.shape[-2:]) < 2:
         return result
     return ops.swapaxes(result, axis1=-1, axis2=-2)
 
 
-def _summed(result: Any) -> Any:
+def _summed(result: Numeric) -> Any:
     if not result.shape or result.shape[0] < 2:
         return result
     return ops.broadcast_to(ops.sum(result, axis=0, keepdims=True), shape=result.shape)
@@ -164,7 +167,7 @@ def _with_argument(function: Callable[..., Any], name: str, change: Change, witn
     signature = inspect.signature(function)
 
     @functools.wraps(function)
-    def wrong(*args: Any, **settings: Any) -> Any:
+    def wrong(*args: object, **settings: object) -> Any:
         given = signature.bind(*args, **settings)
         value = given.arguments[name]
         if isinstance(value, tuple) and any(map(_is_array, value)):  # a variadic operand, several outputs
@@ -180,20 +183,20 @@ def _with_argument(function: Callable[..., Any], name: str, change: Change, witn
     return wrong
 
 
-def _stale(value: Any) -> Any:
+def _stale(value: Numeric) -> Any:
     """The value as it was before an update."""
     return 0.5 - value if _is_number(value) else value
 
 
-def _ones(value: Any) -> Any:
+def _ones(value: Numeric) -> Any:
     return np.ones(value.shape, value.dtype) if _is_number(value) else value
 
 
-def _detached(value: Any) -> Any:
+def _detached(value: object) -> Any:
     return ops.detach(value) if _is_number(value) else value
 
 
-def _other_choice(value: Any) -> Any:
+def _other_choice(value: Numeric) -> Any:
     """Indices in another order, conditions turned round."""
     if not _is_array(value) or not value.shape:
         return value
@@ -208,13 +211,13 @@ _VALUES: tuple[tuple[str, str, Change], ...] = (
 )
 
 
-def _setting_changes(planting: Planting, name: str, default: Any) -> Iterator[tuple[str, str, Change]]:
+def _setting_changes(planting: Planting, name: str, default: object) -> Iterator[tuple[str, str, Change]]:
     if default is not inspect.Parameter.empty:
         yield "wrong setting", f"its default {default!r}", lambda value: default
     known = [sample.settings[name] for sample in planting.op.samples if name in sample.settings]
     words = list(dict.fromkeys(setting for setting in (*known, default) if isinstance(setting, str)))
 
-    def other(setting: Any) -> Any:
+    def other(setting: object) -> Any:
         if isinstance(setting, str):
             return next((word for word in words if word != setting), setting)
         return nudged(setting)
@@ -227,7 +230,7 @@ def _setting_changes(planting: Planting, name: str, default: Any) -> Iterator[tu
         yield "wrong setting", "another value", other
 
 
-def nudged(setting: Any) -> Any:
+def nudged(setting: object) -> Any:
     """A setting that is off by a little."""
     if isinstance(setting, bool):
         return not setting
