@@ -741,16 +741,17 @@ class CapturedNumber(Captured):
     def _stands_for(self) -> type:
         return type(cast(WeakType, self._type).number)
 
-    def __iadd__(self, other: Any) -> Any:  # a number is not written, as its name is bound to another one
+    # A number is not written, its name is bound to another one. The operators of tensors, which they stand for, differ.
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         return self + other
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
         return self - other
 
-    def __imul__(self, other: Any) -> Any:
+    def __imul__(self, other: Any) -> Any:  # type: ignore[misc]
         return self * other
 
-    def __itruediv__(self, other: Any) -> Any:
+    def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
         return self / other
 
 

@@ -140,7 +140,7 @@ def lies_in_leaf(tensor: Tensor) -> bool:
 # -- noticing views ----------------------------------------------------------------------------------------------------
 
 
-def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: object, value: object) -> None:
+def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any, value: object) -> None:
     """Note which outputs of an op lie in the memory of its first operand, whose value is given."""
     base = operands[0]
     if not isinstance(base, Handle):

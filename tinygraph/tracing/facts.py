@@ -34,7 +34,7 @@ def same(now: Any, before: Any) -> bool:
     """Whether two values are one object, or immutable and equal in everything a program can see."""
     if now is before:
         return True
-    kind = type(now)
+    kind: Any = type(now)
     if kind is not type(before):
         return False
     if kind in _PLAIN:
@@ -54,21 +54,21 @@ def same(now: Any, before: Any) -> bool:
 
 def is_atom(value: Any) -> bool:
     """Whether a value can never change, so that nothing inside of it needs watching."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _PARTS:
         return all(map(is_atom, value))
     return _is_atomic(kind)
 
 
 @lru_cache(maxsize=1024)
-def _is_atomic(kind: type) -> bool:
+def _is_atomic(kind: Any) -> bool:
     return (
         kind in _PLAIN or kind in _ATOMS or issubclass(kind, (Enum, np.generic, np.dtype)) or _by_value(kind)
     )
 
 
 @lru_cache(maxsize=1024)
-def _by_value(kind: type) -> bool:
+def _by_value(kind: Any) -> bool:
     """Whether instances of a class are values of the standard library: Fraction, Decimal, Path, date, or a dtype."""
     if issubclass(kind, np.dtype):
         return True
