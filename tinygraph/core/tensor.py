@@ -27,7 +27,14 @@ from tinygraph.core.registry import ops
 from tinygraph.core.source import here, is_library, is_own
 from tinygraph.core.stand_ins import run_on, zeros_like
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
-from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
+from tinygraph.errors import (
+    CaptureError,
+    DTypeError,
+    InPlaceError,
+    NoSuchAttributeError,
+    RecordingError,
+    ShapeError,
+)
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric
@@ -730,7 +737,7 @@ class Captured(Handle):
                 f".{name} at {here(2)}: {kind.__name__!r} has it, and what stands for it while the program is captured "
                 f"has not. Use NumPy's functions, or work it out before and pass it as an argument"
             )
-        raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+        raise NoSuchAttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
 
 
 class CapturedNumber(Captured):
@@ -796,9 +803,11 @@ def _hide(kind: type, likes: tuple[type, ...]) -> None:
 
     def hidden(name: str, original: Any) -> property:
         def get(self: Any) -> Any:
-            if _asked_by_user(2):
+            if modes.current.capture is not None and _asked_by_user(2):
                 kind = self._stands_for() or np.ndarray
-                raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+                raise NoSuchAttributeError(
+                    f"{kind.__name__!r} object has no attribute {name!r}, at {here(2)}"
+                )
             return original.__get__(self, type(self))
 
         return property(get, getattr(original, "__set__", None) and original.__set__)
