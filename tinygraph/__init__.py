@@ -37,6 +37,8 @@ from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
 from tinygraph.tracing.open_capture import OpenCapture as _OpenCapture
 from tinygraph.transforms import checkpoint as checkpoint
+from tinygraph.transforms import custom_jvp as custom_jvp
+from tinygraph.transforms import custom_vjp as custom_vjp
 from tinygraph.transforms import elementwise_grad as elementwise_grad
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian
@@ -48,6 +50,7 @@ from tinygraph.transforms import jvp as jvp
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp
 from tinygraph.transforms import vmap as vmap
+from tinygraph.transforms.derived_rules import derived_rule as _derived_rule
 
 # Nested containers: `tg.tree.map`, `tg.tree.register` and their kin.
 tree = _trees
@@ -55,6 +58,7 @@ tree = _trees
 # What methods of tensors and graphs lead to, in rooms above the core.
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
 _doors.open_capture = _OpenCapture
+_doors.derived_rule = _derived_rule
 _doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary
 _doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_networkx, _from_networkx
 

@@ -14,10 +14,11 @@ from tinygraph.core.batching import along as along
 from tinygraph.core.batching import batch_size as batch_size
 from tinygraph.core.batching import joined as joined
 from tinygraph.core.batching import leading as leading
-from tinygraph.core.batching import matrices as matrices
+from tinygraph.core.batching import one_by_one as one_by_one
 from tinygraph.core.batching import parted as parted
 from tinygraph.core.batching import shifted as shifted
 from tinygraph.core.batching import spread as spread
+from tinygraph.core.batching import stacked as stacked
 from tinygraph.core.indexing import Pattern as Pattern
 from tinygraph.core.indexing import build_index as build_index
 from tinygraph.core.indexing import parse_index as parse_index

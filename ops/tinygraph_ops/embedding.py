@@ -110,6 +110,9 @@ def embedding_wrt_weight(
     return scatter_rows(g, indices, rows=weight_type.shape[0])
 
 
+embedding.pushes("weight")
+
+
 @op(
     kind="indexing",
     linear="values",
@@ -179,6 +182,9 @@ def scatter_rows_batched(batched: Any, values: Any, indices: Any, *, rows: int) 
 def scatter_rows_wrt_values(g: Numeric, indices: Numeric) -> Numeric:
     """The rows of g at the indices."""
     return embedding(g, indices)
+
+
+scatter_rows.pushes("values")
 
 
 def _check_integers(indices: object) -> None:

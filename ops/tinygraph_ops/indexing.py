@@ -75,6 +75,9 @@ def index_wrt_x(g: Numeric, x_type: ArrayType, indices: tuple[Numeric, ...], pat
     return ops.scatter(g, *indices, pattern=pattern, shape=x_type.shape)
 
 
+index.pushes("x")
+
+
 @index.view
 def index_put(value: Numeric, x: Numeric, pattern: Pattern) -> Numeric:
     """x with `value` at the places that the pattern names."""
@@ -263,6 +266,9 @@ def scatter_wrt_values(g: Numeric, indices: tuple[Numeric, ...], pattern: Patter
     return ops.index(g, *indices, pattern=pattern)
 
 
+scatter.pushes("values")
+
+
 @scatter.types
 def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Pattern, shape: Shape) -> ArrayType:
     """The given shape, in the dtype of values, which must fit the places named."""
@@ -323,6 +329,18 @@ def index_set_wrt_value(
     if indices:
         selected = ops.where(ops.index_stays(*indices, pattern=pattern, shape=g.shape), selected, 0)
     return _with_leading_ones(selected, value_type)
+
+
+@index_set.jvp("x")
+def index_set_along_x(t: Numeric, indices: Any, pattern: Pattern) -> Numeric:
+    """t, but 0 where the value is written."""
+    return ops.index_set(t, 0, *indices, pattern=pattern)
+
+
+@index_set.jvp("value")
+def index_set_along_value(t: Numeric, x_type: ArrayType, indices: Any, pattern: Pattern) -> Numeric:
+    """t where it is written, 0 elsewhere."""
+    return ops.index_set(np.zeros(x_type.shape, x_type.dtype), t, *indices, pattern=pattern)
 
 
 @index_set.types
@@ -394,6 +412,18 @@ def index_add_wrt_value(
 ) -> Numeric:
     """g at the places that were added to."""
     return _with_leading_ones(ops.index(g, *indices, pattern=pattern), value_type)
+
+
+@index_add.jvp("x")
+def index_add_along_x(t: Numeric) -> Numeric:
+    """t itself."""
+    return t
+
+
+@index_add.jvp("value")
+def index_add_along_value(t: Numeric, x_type: ArrayType, indices: Any, pattern: Pattern) -> Numeric:
+    """t added up where the value is, 0 elsewhere."""
+    return ops.index_add(np.zeros(x_type.shape, x_type.dtype), t, *indices, pattern=pattern)
 
 
 @index_add.types

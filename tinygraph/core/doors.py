@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tinygraph.analysis.coverage import Coverage
     from tinygraph.core.capture import Capture
     from tinygraph.core.graph import Graph
+    from tinygraph.core.op import Op, Rule
     from tinygraph.drawing import Drawing
 
 
@@ -25,12 +26,14 @@ class Doors:
 
     Attributes:
         call_ufunc, call_function: NumPy's functions called on tensors.
+        derived_rule: a backward rule for an operand of an op that has none, found by looking through it.
         open_capture: the capture under which a graph that has no values is differentiated.
         draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
     """
 
     call_ufunc: Callable[[np.ufunc, str, tuple[Any, ...], dict[str, Any]], Any]
     call_function: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+    derived_rule: Callable[[Op, str], Rule]
     open_capture: Callable[[], Capture]
     draw: Callable[..., Drawing]
     coverage: Callable[[Graph, int, bool], Coverage]

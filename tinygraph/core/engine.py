@@ -344,6 +344,8 @@ def _run_rules(
                 )  # fmt: skip
             else:
                 result = rule(given, *fetch(node, step, saved))
+        except NotDerived as error:
+            raise missing_rule(node, step.targets[0][0], str(error)) from error
         except WRITE_ERRORS as error:
             raise_named(error, node, step, "g")
         if position is not None:
@@ -437,11 +439,17 @@ def part_of(node: Node, result: Numeric, place: int | None, step: LiveRule) -> A
     return result[place]
 
 
-def missing_rule(node: Node, position: int) -> MissingRuleError:
+class NotDerived(RuleError):
+    """A rule cannot be derived by looking through an op; the text says why."""
+
+
+def missing_rule(node: Node, position: int, why: str = "") -> MissingRuleError:
+    """The error of an operand without a rule, with the reason why none could be derived."""
     operand = node.op.operand_at(position).name
+    reason = f"; none follows from its forward: {why}" if why else ""
     return MissingRuleError(
         f"op {node.op.name!r} has no VJP rule for its operand {operand!r}, which needs a gradient here "
-        f"({node.describe()}). Attach one with @{node.op.name}.vjp({operand!r}), declare the operand "
+        f"({node.describe()}){reason}. Attach one with @{node.op.name}.vjp({operand!r}), declare the operand "
         f"nondifferentiable, or pass tensor.detach(){card_line(node.op)}"
     )
 

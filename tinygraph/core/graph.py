@@ -327,7 +327,7 @@ def evaluate(
             else:
                 operands = [_read(values, entry) if is_recorded(entry) else entry for entry in node.inputs]
                 place = Place(node.scope, before.place.phase, before.place.origin)
-                modes.current = Mode(before.recording, before.tangents, before.capture, place)
+                modes.current = Mode(before.recording, before.tangents, before.capture, place, before.primals)
                 of_numbers = isinstance(node.types, WeakType) and not any(
                     isinstance(x, Tensor) for x in operands
                 )

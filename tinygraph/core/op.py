@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from tinygraph.core.apply import apply
+from tinygraph.core.doors import doors
 from tinygraph.core.modes import CompositeName, modes, scope
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
 from tinygraph.core.source import is_library
@@ -153,8 +154,8 @@ class LiveRules:
     def __init__(self, op: Op, mask: int, count: int, tangents: bool) -> None:
         self.mask = mask
         wanted = [i for i in range(count) if mask >> i & 1]
-        reverse = _live_rules(op, op.rules, wanted, count)
-        forward = _live_rules(op, op.tangent_rules, wanted, count) if tangents else []
+        reverse = _live_rules(op, op.reverse_rule, wanted, count)
+        forward = _live_rules(op, op.tangent_rules.get, wanted, count) if tangents else []
         asked: dict[tuple[str, int], None] = {}
         for rule, _ in reverse + forward:
             for name in rule.asks if rule is not None else ():
@@ -182,7 +183,7 @@ class LiveRules:
 
 
 def _live_rules(
-    op: Op, rules: dict[str, Rule], wanted: list[int], count: int
+    op: Op, rules: Callable[[str], Rule | None], wanted: list[int], count: int
 ) -> list[tuple[Rule | None, tuple[tuple[int, int | None], ...]]]:
     """The rules that serve the wanted inputs, each once, with its targets."""
     found: dict[int, tuple[Rule | None, list[tuple[int, int | None]]]] = {}
@@ -190,7 +191,7 @@ def _live_rules(
         operand = op.operand_at(position)
         if operand.name in op.nondifferentiable:
             continue
-        rule = rules.get(operand.name)
+        rule = rules(operand.name)
         place: int | None = None
         if rule is not None and operand.variadic:
             place = position - op.signature.positions(operand.name, count)[0]
@@ -325,6 +326,7 @@ class Op:
         tangent_rules: forward-mode rules by operand name; what is missing is derived from `rules`.
         numpy_twin: the NumPy function that takes the operands and settings just as the op does, if there is one.
         type_rule: operand types to output types, without running the forward.
+        entered: whether it is in the registry: a plugin's op, not one under test or made for a call.
         batching: what the op does to many examples at once, see `batching.py`.
         put: for an op whose result lies in its first operand's memory: what that becomes when the result is written.
         typed: whether the op gave that rule itself (else it is found by running the forward on stand-ins).
@@ -375,9 +377,11 @@ class Op:
     cost_rule: Callable[..., int] | None = None
     put: Callable[..., Any] | None = None
     batching: BatchRule | None = None
+    entered: bool = False
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
     plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
     tangent_plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
+    _derived: dict[str, Rule] = field(default_factory=dict, repr=False)
 
     __call__ = apply
 
@@ -415,6 +419,18 @@ class Op:
         operands = self.signature.operands
         return operands[min(position, len(operands) - 1)]
 
+    def reverse_rule(self, name: str) -> Rule | None:
+        """The vector-Jacobian rule for an operand: its own, or, for a plugin's op that has none at all, a derived one.
+
+        A derived rule looks through the forward when it runs, and raises where that is not made of ops.
+        """
+        if name in self.rules or self.rules or not self.entered or name in self.nondifferentiable:
+            return self.rules.get(name)
+        found = self._derived.get(name)
+        if found is None:
+            found = self._derived[name] = doors.derived_rule(self, name)
+        return found
+
     def is_variadic(self, name: str) -> bool:
         return any(operand.variadic for operand in self.signature.operands if operand.name == name)
 
@@ -451,8 +467,41 @@ class Op:
         return self._attach(self.rules, operands, "g")
 
     def jvp(self, operand: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Attach a forward-mode rule: `rule(t, ...)` returns what a tangent `t` of the operand makes of the output."""
+        """Attach a forward-mode rule: `rule(t, ...)` returns what a tangent `t` of the operand makes of the output.
+
+        For a variadic operand `t` is a tuple, with zeros for what does not move.
+        """
         return self._attach(self.tangent_rules, (operand,), "t")
+
+    def pushes(self, *operands: str) -> None:
+        """Say that the op itself is the forward-mode rule of operands: applied to the tangent and the other operands.
+
+        So it is where the op is linear in an operand and adds nothing that does not depend on it.
+
+        >>> @op(kind="shape", linear="x", declare=False)
+        ... def mirrored(x):
+        ...     return x[::-1]
+        >>> mirrored.pushes("x")
+        """
+        for name in operands:
+            self.jvp(name)(self._itself(name))
+
+    def _itself(self, name: str) -> Callable[..., Any]:
+        """The op as a rule of a tangent, of its other operands and its settings."""
+        others = [one.name for one in self.signature.operands if one.name != name]
+        asked = [*others, *self.signature.settings]
+
+        def along(t: Any, *asked_for: Any) -> Any:
+            found = dict(zip(asked, asked_for, strict=True)) | {name: t}
+            operands: list[Any] = []
+            for one in self.signature.operands:
+                given = found.pop(one.name)
+                operands += given if one.variadic else [given]
+            return self(*operands, **found)
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        along.__signature__ = inspect.Signature([inspect.Parameter(one, kind) for one in ("t", *asked)])  # type: ignore[attr-defined]
+        return along
 
     def _attach(
         self, rules: dict[str, Rule], operands: tuple[str, ...], first: str
@@ -615,7 +664,7 @@ class Op:
 
         `batched` says of each operand whether it has a batch axis, which is then in front; the results must have it in
         front. All settings are given. Elementwise ops and reductions need no rule; instead of one of its own an op may
-        take that of a family: `op.batch(along("axis"))`, `op.batch(leading)`, `op.batch(joined)`, `op.batch(matrices)`.
+        take that of a family: `op.batch(along("axis"))`, `op.batch(leading)`, `op.batch(joined)`, `op.batch(stacked)`.
 
         >>> @op(kind="shape", declare=False)
         ... def reversed_rows(x):
@@ -740,6 +789,7 @@ def op(
             error_samples=tuple(error_samples),
         )
         if declare:
+            declared.entered = True
             registry.declare(declared)
             for target in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
                 registry.stand_for(target, declared)

@@ -18,12 +18,14 @@ import numpy as np
 from tinygraph.core.batching import rule_of
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import numpy_name
+from tinygraph.core.types import type_of
 from tinygraph.packages.card import Card, OperandCard
 from tinygraph.packages.manifest import package_folders
 from tinygraph.testing.check import Outcome, Report, check_op
 from tinygraph.testing.cost import cost_of
 from tinygraph.testing.mutation import Score, mutation_score
 from tinygraph.testing.trial import Trial
+from tinygraph.tracing.looking_through import looked_through
 
 _DTYPES = ("bool", "int64", "float32", "float64", "complex128")
 
@@ -113,7 +115,8 @@ def _operands(op: Op, report: Report) -> Iterator[OperandCard]:
         if name in op.nondifferentiable:
             yield OperandCard(name, *["no gradient by nature"] * 3)
         elif rule is None:
-            yield OperandCard(name, *["no rule"] * 3)
+            through = "by looking through its forward" if _seen_through(op) else "no rule"
+            yield OperandCard(name, *[through] * 3)
         else:
             own = "given" if name in op.tangent_rules else "derived"
             yield OperandCard(
@@ -123,6 +126,18 @@ def _operands(op: Op, report: Report) -> Iterator[OperandCard]:
                 f"{own}, {_checked(op, name, report, 'forward mode')}",
                 ", ".join(one for one in rule.asks if one not in op.signature.settings),
             )
+
+
+def _seen_through(op: Op) -> bool:
+    """Whether the forward of an op without rules is made of ops on all of its samples."""
+    if op.rules or not op.entered or not op.samples:
+        return False
+    settings = [{**op.signature.settings, **one.settings} for one in op.samples]
+    types = [tuple(None if x is None else type_of(x) for x in one.operands) for one in op.samples]
+    return all(
+        not isinstance(looked_through(op, given, chosen), str)
+        for given, chosen in zip(types, settings, strict=True)
+    )
 
 
 def _checked(op: Op, operand: str, report: Report, law: str) -> str:

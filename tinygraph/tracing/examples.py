@@ -66,6 +66,12 @@ class Example:
         self.values[id(leaf)] = Batched(value, True)
         return Tensor(None, leaf, leaf)
 
+    def stand_in(self, types: ArrayType, name: str) -> Tensor:
+        """What all examples share, as a value that is not there yet."""
+        leaf = Leaf(None, kind="input", types=ArrayType(*types), name=name)
+        self.own[id(leaf)] = leaf
+        return Tensor(None, leaf, leaf)
+
     def give(self, argument: Tensor, value: Any) -> None:
         """Let an argument stand for other examples."""
         self.values[id(argument._leaf)] = Batched(value, True)

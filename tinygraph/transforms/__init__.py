@@ -5,6 +5,8 @@ copies of its primals, so derivatives of different levels cannot be confused.
 """
 
 from tinygraph.transforms.checkpointing import checkpoint as checkpoint
+from tinygraph.transforms.custom_rules import custom_jvp as custom_jvp
+from tinygraph.transforms.custom_rules import custom_vjp as custom_vjp
 from tinygraph.transforms.forward import jvp as jvp
 from tinygraph.transforms.jacobians import hessian as hessian
 from tinygraph.transforms.jacobians import hvp as hvp

@@ -97,25 +97,25 @@ class Primals:
         What was made since - the primals, those of a transform inside, a leaf of the function's own - is not outside.
         """
         mode = modes.current
-        capture = mode.capture
-        if not mode.recording and capture is None:
+        given = [value for value in (*self.given, *extra) if isinstance(value, Tensor)]
+        # captured: there are no values, only what stands for them
+        captured = any(value._value is None for value in given) or any(node.saved is None for node in nodes)
+        if not (captured or mode.recording):
             return Outside.PLAIN
         floor = self.floor
-        given = [value for value in (*self.given, *extra) if isinstance(value, Tensor)]
         before = [edge_node(value._edge) for value in given if value._edge is not None]
         for node in nodes:
             for entry in node.inputs:
                 source = entry.node if entry.__class__ is Port else entry
                 if isinstance(source, Node) and source.order < floor and not _untracked(source):
                     before.append(source)
-        if capture is None:
-            return Outside.RECORDED if before else Outside.PLAIN
-        if any(map(_is_tensor, given)) or (
-            mode.recording and any(wants_gradient(node, capture.primals) for node in before)
-        ):
+        if not (captured or before):
+            return Outside.PLAIN
+        if mode.capture is None or any(map(_is_tensor, self.given)):
             return Outside.RECORDED
-        captured = before or any(node.saved is None and not isinstance(node, Leaf) for node in nodes)
-        return Outside.CAPTURED if captured else Outside.PLAIN
+        primals = mode.capture.primals
+        eager = mode.recording and any(wants_gradient(node, primals) for node in before)
+        return Outside.RECORDED if eager else Outside.CAPTURED
 
     def released(self, value: object, live: Outside) -> Any:
         """A result as the caller should get it."""

@@ -90,6 +90,9 @@ def matmul_wrt_y(g: Numeric, x: Numeric, y_type: ArrayType) -> Numeric:
     return ops.matmul(ops.transpose(rows), ends)
 
 
+matmul.pushes("x", "y")
+
+
 @matmul.types
 def matmul_types(x: ArrayType, y: ArrayType) -> ArrayType:
     """The broadcast batch, then the rows of x and the columns of y."""
@@ -189,6 +192,9 @@ def einsum_wrt_y(
 ) -> Any:
     """The einsum of g with the other operands that has the labels of y as its output."""
     return _einsum_wrt(1, y_type, g, [x, None, *others], subscripts)
+
+
+einsum.pushes("x", "y")
 
 
 @einsum.vjp("others")

@@ -16,6 +16,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     normalize_axes,
     op,
     ops,
@@ -53,6 +54,9 @@ def fft_types(x: Any, *, axes: Any = (-1,), inverse: bool = False, norm: str = "
     return ArrayType(x.shape, _dtype(x))
 
 
+fft.batch(along("axes"))
+
+
 @op(
     kind="other",
     linear=("x",),
@@ -86,6 +90,9 @@ def rfft_types(x: Any, *, axis: int = -1, norm: str = "backward") -> ArrayType:
     shape = list(x.shape)
     shape[along] = shape[along] // 2 + 1
     return ArrayType(tuple(shape), _dtype(x))
+
+
+rfft.batch(along("axis"))
 
 
 @op(
@@ -129,6 +136,9 @@ def irfft_types(x: Any, *, n: int, axis: int = -1, norm: str = "backward") -> Ar
     shape = list(x.shape)
     shape[along] = n
     return ArrayType(tuple(shape), np.empty(0, _dtype(x)).real.dtype)
+
+
+irfft.batch(along("axis"))
 
 
 def _require_norm(norm: str) -> None:

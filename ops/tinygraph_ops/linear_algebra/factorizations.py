@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, op, ops
+from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, op, ops, stacked
 from tinygraph_ops.linear_algebra.matrices import (
     adjoint,
     conjugate,
@@ -67,6 +67,9 @@ def hermitian_types(x: ArrayType, *, lower: bool = True) -> ArrayType:
     return x
 
 
+hermitian.batch(stacked)
+
+
 @op(
     kind="other",
     samples=[
@@ -93,6 +96,9 @@ def cholesky_wrt_x(g: Numeric, out: Any) -> Any:
 def cholesky_types(x: ArrayType) -> ArrayType:
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.cholesky, x))
+
+
+cholesky.batch(stacked)
 
 
 @op(
@@ -124,6 +130,9 @@ def eigh_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     require_square(x)
     dtype = result_dtype(np.linalg.cholesky, x)
     return ArrayType(x.shape[:-1], np.empty(0, dtype).real.dtype), ArrayType(x.shape, dtype)
+
+
+eigh.batch(stacked)
 
 
 @op(
@@ -168,6 +177,9 @@ def eig_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     require_square(x)
     dtype = np.result_type(result_dtype(np.linalg.inv, x), np.complex64)
     return ArrayType(x.shape[:-1], dtype), ArrayType(x.shape, dtype)
+
+
+eig.batch(stacked)
 
 
 @op(
@@ -226,6 +238,9 @@ def svd_types(x: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
     )
 
 
+svd.batch(stacked)
+
+
 @op(
     kind="other",
     samples=[
@@ -264,3 +279,6 @@ def qr_types(x: Any) -> tuple[ArrayType, ArrayType]:
         raise ShapeError(f"x is wide, of shape {x.shape}: factorize its first {rows} columns")
     dtype = result_dtype(np.linalg.inv, ArrayType(x.shape, x.dtype))
     return ArrayType(x.shape, dtype), ArrayType((*stack, columns, columns), dtype)
+
+
+qr.batch(stacked)

@@ -14,8 +14,10 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    one_by_one,
     op,
     ops,
+    stacked,
 )
 from tinygraph_ops.linear_algebra.matrices import require_square, result_dtype, transposed
 
@@ -77,6 +79,9 @@ def matrix_function_types(x: Any, *, function: str) -> ArrayType:
     return ArrayType(x.shape, result_dtype(np.linalg.inv, ArrayType(x.shape, x.dtype)))
 
 
+matrix_function.batch(stacked)
+
+
 @op(
     kind="other",
     linear=("q",),
@@ -112,3 +117,6 @@ def solve_sylvester_types(a: Any, b: Any, q: Any) -> ArrayType:
             f"a, b and q have the shapes {a.shape}, {b.shape} and {q.shape}; they must be matrices that fit"
         )
     return ArrayType(q.shape, np.result_type(a.dtype, b.dtype, q.dtype, np.float32))
+
+
+solve_sylvester.batch(one_by_one)

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, ShapeError, broadcast_shapes, op, ops
+from tinygraph.plugin import (
+    ArrayType,
+    ErrorSample,
+    Numeric,
+    Sample,
+    ShapeError,
+    broadcast_shapes,
+    op,
+    ops,
+    stacked,
+)
 from tinygraph_ops.linear_algebra.matrices import (
     adjoint,
     conjugate,
@@ -50,6 +60,9 @@ def inv_types(x: ArrayType) -> ArrayType:
     return ArrayType(x.shape, result_dtype(np.linalg.inv, x))
 
 
+inv.batch(stacked)
+
+
 @op(
     kind="other",
     linear=("b",),
@@ -83,6 +96,9 @@ def solve_types(a: ArrayType, b: ArrayType) -> ArrayType:
     return ArrayType((*stack, *b.shape[-2:]), result_dtype(np.linalg.solve, a, b))
 
 
+solve.batch(stacked)
+
+
 # -- determinants ------------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +126,9 @@ def det_wrt_x(g: Numeric, x: Numeric) -> Numeric:
 def det_types(x: ArrayType) -> ArrayType:
     require_square(x)
     return ArrayType(x.shape[:-2], result_dtype(np.linalg.det, x))
+
+
+det.batch(stacked)
 
 
 @op(
@@ -141,6 +160,9 @@ def cofactors_wrt_x(g: Numeric, x: Numeric) -> Numeric:
 def cofactors_types(x: ArrayType) -> ArrayType:
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.inv, x))
+
+
+cofactors.batch(stacked)
 
 
 @op(
@@ -182,6 +204,9 @@ def cofactors_along_types(x: ArrayType, direction: ArrayType) -> ArrayType:
     if x.shape != direction.shape:
         raise ShapeError(f"a direction of shape {direction.shape} is none of matrices of shape {x.shape}")
     return ArrayType(x.shape, np.result_type(result_dtype(np.linalg.inv, x), direction.dtype))
+
+
+cofactors_along.batch(stacked)
 
 
 def _rotated(x: Any, direction: Any) -> Any:
@@ -232,6 +257,9 @@ def slogdet_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     return ArrayType(x.shape[:-2], dtype), ArrayType(x.shape[:-2], np.empty(0, dtype).real.dtype)
 
 
+slogdet.batch(stacked)
+
+
 # -- pseudo-inverses ---------------------------------------------------------------------------------------------------
 
 
@@ -267,3 +295,6 @@ def pinv_wrt_x(g: Numeric, x: Any, out: Any) -> Any:
 def pinv_types(x: ArrayType, *, rcond: float | None = None) -> ArrayType:
     require_matrix(x)
     return ArrayType((*x.shape[:-2], x.shape[-1], x.shape[-2]), result_dtype(np.linalg.pinv, x))
+
+
+pinv.batch(stacked)

@@ -109,6 +109,9 @@ def reshape_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return ops.reshape(g, shape=x_type.shape)
 
 
+reshape.pushes("x")
+
+
 @reshape.view
 def reshape_put(value: Numeric, x: Numeric) -> Numeric:
     """`value` in the shape of x."""
@@ -172,6 +175,9 @@ def transpose(x: Numeric, *, axes: Axis = None) -> Numeric:
 def transpose_wrt_x(g: Numeric, x_type: ArrayType, axes: Axis) -> Numeric:
     """g with its axes put back."""
     return ops.transpose(g, axes=_inverse(axes, x_type.ndim))
+
+
+transpose.pushes("x")
 
 
 @transpose.view
@@ -248,6 +254,9 @@ def broadcast_to_wrt_x(g: Numeric) -> Numeric:
     return g  # the engine sums over what was spread
 
 
+broadcast_to.pushes("x")
+
+
 @broadcast_to.types
 def broadcast_to_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
     """The given shape, to which that of x must broadcast."""
@@ -301,6 +310,12 @@ def cast_wrt_x(g: Numeric) -> Numeric:
     return g  # the engine gives a gradient its operand's dtype
 
 
+@cast.jvp("x")
+def cast_along_x(t: Numeric) -> Numeric:
+    """t; the engine gives a tangent its result's dtype."""
+    return t
+
+
 @cast.types
 def cast_types(x: ArrayType, *, dtype: DTypeLike) -> ArrayType:
     """The shape of x in the dtype that is asked for."""
@@ -335,6 +350,9 @@ identity.batch(leading)
 def identity_wrt_x(g: Numeric) -> Numeric:
     """g."""
     return g
+
+
+identity.pushes("x")
 
 
 @op(
@@ -375,6 +393,9 @@ copy.batch(leading)
 def copy_wrt_x(g: Numeric) -> Numeric:
     """g."""
     return g
+
+
+copy.pushes("x")
 
 
 # -- axes exchanged, added and removed ---------------------------------------------------------------------------------
@@ -431,6 +452,9 @@ def swapaxes_expansion(x: ArrayType, *, axis1: int, axis2: int) -> Expansion:
 def swapaxes_wrt_x(g: Numeric, axis1: int, axis2: int) -> Numeric:
     """g with the two axes exchanged."""
     return ops.swapaxes(g, axis1=axis1, axis2=axis2)
+
+
+swapaxes.pushes("x")
 
 
 @swapaxes.view
@@ -491,6 +515,9 @@ def moveaxis_wrt_x(g: Numeric, source: Sizes, destination: Sizes) -> Numeric:
     return ops.moveaxis(g, source=destination, destination=source)
 
 
+moveaxis.pushes("x")
+
+
 @moveaxis.view
 def moveaxis_put(value: Numeric, x: Numeric, source: Sizes, destination: Sizes) -> Numeric:
     """`value` with the axes moved back."""
@@ -529,6 +556,9 @@ expand_dims.expand(same_order)
 def expand_dims_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     """g in the shape of x."""
     return ops.reshape(g, shape=x_type.shape)
+
+
+expand_dims.pushes("x")
 
 
 @expand_dims.view
@@ -575,6 +605,9 @@ def squeeze_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return ops.reshape(g, shape=x_type.shape)
 
 
+squeeze.pushes("x")
+
+
 @squeeze.view
 def squeeze_put(value: Numeric, x: Numeric) -> Numeric:
     """`value` in the shape of x."""
@@ -608,6 +641,9 @@ flatten.expand(same_order)
 def flatten_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     """g in the shape of x."""
     return ops.reshape(g, shape=x_type.shape)
+
+
+flatten.pushes("x")
 
 
 @flatten.view
@@ -660,6 +696,9 @@ def concatenate(*xs: Numeric, axis: int = 0) -> Numeric:
 def concatenate_wrt_xs(g: Any, xs_type: Any, axis: int) -> Any:
     """g, split where the operands met."""
     return ops.split(g, sections=_ends([x.shape[axis] for x in xs_type])[:-1], axis=axis)
+
+
+concatenate.pushes("xs")
 
 
 @concatenate.types
@@ -727,6 +766,9 @@ def stack_wrt_xs(g: Numeric, xs_type: ArrayType, axis: int) -> Any:
     """g at each operand's place along the new axis."""
     before = (("slice", None, None, None),) * (axis % g.ndim)
     return tuple(ops.index(g, pattern=(*before, i)) for i in range(len(xs_type)))
+
+
+stack.pushes("xs")
 
 
 @stack.types
@@ -831,6 +873,9 @@ def split(x: Array, *, sections: int | Sequence[int], axis: int = 0) -> Any:
 def split_wrt_x(g: Any, axis: int) -> Any:
     """The cotangents of the parts, joined."""
     return ops.concatenate(*g, axis=axis)
+
+
+split.pushes("x")
 
 
 @split.view
@@ -941,6 +986,12 @@ def pad_wrt_x(g: Numeric, x_type: ArrayType, pad_width: Numeric, mode: str) -> N
     return ops.scatter(g, *np.ix_(*origins), pattern=("array",) * len(origins), shape=x_type.shape)
 
 
+@pad.jvp("x")
+def pad_along_x(t: Numeric, pad_width: Any, mode: str) -> Numeric:
+    """t, with zeros where constants are."""
+    return ops.pad(t, pad_width=pad_width, mode=mode)
+
+
 def _padded(x: Numeric, widths: Any, mode: Any) -> Any:
     return np.pad(x, widths, mode=mode)
 
@@ -1029,6 +1080,9 @@ def flip_wrt_x(g: Numeric, axis: Axis) -> Numeric:
     return ops.flip(g, axis=axis)
 
 
+flip.pushes("x")
+
+
 flip.batch(along("axis", unset="every axis"))
 
 
@@ -1078,6 +1132,9 @@ def roll_wrt_x(g: Numeric, shift: Any, axis: Axis) -> Numeric:
     return ops.roll(g, shift=back, axis=axis)
 
 
+roll.pushes("x")
+
+
 @roll.batch
 def roll_batched(batched: Any, x: Any, *, shift: Any, axis: Axis) -> Any:
     if axis is not None:
@@ -1111,6 +1168,9 @@ def tile_wrt_x(g: Numeric, x_type: ArrayType, reps: Sizes) -> Numeric:
     pairs = tuple(n for pair in zip(counts, sizes, strict=True) for n in pair)
     total = ops.sum(ops.reshape(g, shape=pairs), axis=tuple(range(0, len(pairs), 2)))
     return ops.reshape(total, shape=x_type.shape)
+
+
+tile.pushes("x")
 
 
 @tile.types
@@ -1176,6 +1236,9 @@ def repeat_wrt_x(g: Numeric, x_type: ArrayType, repeats: Numeric, axis: int | No
     origins = np.repeat(np.arange(shape[along]), repeats)
     pattern = (("slice", None, None, None),) * along + ("array",)
     return ops.reshape(ops.scatter(g, origins, pattern=pattern, shape=shape), shape=x_type.shape)
+
+
+repeat.pushes("x")
 
 
 @repeat.types
