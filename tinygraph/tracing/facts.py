@@ -15,7 +15,7 @@ from enum import Enum
 from functools import lru_cache, partial
 from operator import is_
 from types import CodeType, MethodType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def same(now: Any, before: Any) -> bool:
         return _kinds(now) == _kinds(before)
     if isinstance(now, MethodType):
         return now.__self__ is before.__self__ and now.__func__ is before.__func__
-    return _by_value(kind) and bool(now == before)
+    return _by_value(cast(Any, kind)) and bool(now == before)
 
 
 def is_atom(value: Any) -> bool:
