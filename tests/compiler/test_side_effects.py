@@ -345,7 +345,7 @@ def test_files_and_threads_are_refused_in_captures(tmp_path):
     path.write_text("2.0")
 
     def opened(x):
-        with open(path) as file:  # noqa: PTH123 - as users do
+        with open(path) as file:
             return x * float(file.read())
 
     def read_text(x):
