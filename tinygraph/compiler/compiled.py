@@ -20,6 +20,7 @@ from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes import PASSES, Pass, Stage, run_passes
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.compiler.passes.fuse_epilogues import fuse_epilogues
+from tinygraph.compiler.passes.look_through import facts_inside, look_through
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.compiler.plan import Plan, check_repeats
@@ -256,6 +257,9 @@ class Compiled:
         self._check_draws(graph, trace)
         self._check_effects(trace)
         stages = run_passes(graph, self.passes)
+        if look_through in self.passes:
+            for inside in facts_inside(graph):
+                trace.rely_as(inside)
         exact = self.accuracy == "exact"
         plan = build_plan(stages[-1].graph, list(trace.gradients_read.values()), exact=exact)
         recorder = Recorder(graph, trace, self.passes, self._name, exact)

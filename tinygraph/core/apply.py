@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.core.doors import doors
 from tinygraph.core.fingerprint import fingerprint, may_change
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf, Node, Port, next_order
@@ -51,6 +52,7 @@ _OWN = _READY | {
     CapturedNumber,
 }  # operands that run no code of the user's when they are made arrays
 _array_class = np.ndarray
+_LARGE = 8192  # elements: from there on generated kernels are worth looking for
 _new: Any = object.__new__
 
 
@@ -114,7 +116,14 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     if mode.capture is not None and tensors:
         return mode.capture.apply(op, operands, entries, settings)
     try:
-        out = op.forward(*values, **settings) if settings else op.forward(*values)
+        out: Any = None
+        if op.lowering is not None:
+            for value in values:
+                if value.__class__ is _array_class and value.size >= _LARGE:
+                    out = doors.run_eagerly(op, values, settings)
+                    break
+        if out is None:
+            out = op.forward(*values, **settings) if settings else op.forward(*values)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from (
             None if isinstance(error, TinygraphError) else error

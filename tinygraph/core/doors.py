@@ -28,6 +28,7 @@ class Doors:
         call_ufunc, call_function: NumPy's functions called on tensors.
         derived_rule: a backward rule for an operand of an op that has none, found by looking through it.
         open_capture: the capture under which a graph that has no values is differentiated.
+        run_eagerly: an op on large arrays by generated kernels, or None where its forward is to run.
         draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
     """
 
@@ -35,6 +36,7 @@ class Doors:
     call_function: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
     derived_rule: Callable[[Op, str], Rule]
     open_capture: Callable[[], Capture]
+    run_eagerly: Callable[[Op, list[Any], dict[str, Any]], Any]
     draw: Callable[..., Drawing]
     coverage: Callable[[Graph, int, bool], Coverage]
     summary: Callable[[Graph], str]

@@ -145,6 +145,13 @@ class Trace:
         self.effects = watch.effects()
         self._held = [(place.get, place.key, place.before) for place in self.places]
 
+    def rely_as(self, other: Trace) -> None:
+        """Rely on what another capture read of Python's variables as well."""
+        self.places = [*self.places, *other.places]
+        self.contents = [*self.contents, *other.contents]
+        self.guards |= other.guards
+        self._held = [(place.get, place.key, place.before) for place in self.places]
+
     def read(self, leaf: Leaf) -> Any:
         """The captured value of a state: what was last written, or the leaf itself."""
         written = self.writes.get(id(leaf))

@@ -15,11 +15,11 @@ import numpy as np
 from tinygraph import kernels
 from tinygraph.plugin import Array, ArrayType, Axis, Layouts, Lowering, Types, normalize_axes, reduced_shape
 from tinygraph_ops.activations.ops import log_softmax, softmax
-from tinygraph_ops.arithmetic import divide, multiply, subtract
-from tinygraph_ops.exponential import exp
+from tinygraph_ops.arithmetic import add, divide, multiply, subtract
+from tinygraph_ops.exponential import exp, log
 from tinygraph_ops.normalization.ops import standardize
 from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
-from tinygraph_ops.powers.ops import square
+from tinygraph_ops.powers.ops import sqrt, square
 
 if TYPE_CHECKING:
     from tinygraph.kernels.cpu import Cpu
@@ -83,13 +83,13 @@ def generate_log_softmax(
     (x,), (out,) = inputs, outputs
     generated = _generator(x.dtype, axes)
 
-    def less(step: Callable[..., int], x: int, top: int, log: int) -> Any:
-        return step(subtract, step(subtract, x, top), log)
+    def less(step: Callable[..., int], x: int, top: int, lower: int) -> Any:
+        return step(subtract, step(subtract, x, top), lower)
 
     return in_order(
         generated(lambda step, x: x, [x], top, reduced="max"),
         generated(_exponential, [x, top], total, reduced="sum"),
-        partial(np.log, total, total),
+        generated(lambda step, total: step(log, total), [total], total),
         generated(less, [x, top, total], out),
     )
 
@@ -137,13 +137,17 @@ def generate_standardize(
     def squared(step: Callable[..., int], x: int, mean: int) -> Any:
         return step(square, step(subtract, x, mean))
 
+    def inverse_deviation(step: Callable[..., int], variance: int) -> Any:
+        one, more = (step("constant", dtype=x.dtype.name, value=number) for number in (1.0, eps))
+        return step(divide, one, step(sqrt, step(add, variance, more)))
+
     def scaled(step: Callable[..., int], x: int, mean: int, scale: int) -> Any:
         return step(multiply, step(subtract, x, mean), scale)
 
     return in_order(
         generated(lambda step, x: x, [x], mean, reduced="mean"),
         generated(squared, [x, mean], variance, reduced="mean"),
-        _inverse_deviation(variance, eps, scale),
+        generated(inverse_deviation, [variance], scale),
         generated(scaled, [x, mean, scale], out),
     )
 
