@@ -498,7 +498,7 @@ def test_a_graph_with_a_body_runs_on_other_values():
 
 
 def test_threads_whose_compiled_functions_call_each_other_do_not_wait_for_ever():
-    meeting = threading.Barrier(2)
+    meeting = threading.Barrier(2)  # integers, as ops of floats are looked through where they can be
     calls = {}
 
     def calling(name):
@@ -518,14 +518,14 @@ def test_threads_whose_compiled_functions_call_each_other_do_not_wait_for_ever()
     first = tg.compile(lambda x: into_second(x) * 2)
     second = tg.compile(lambda x: into_first(x) * 3)
     inside.deep = True
-    first(np.ones(2))
-    second(np.ones(2))  # captured
+    first(np.ones(2, int))
+    second(np.ones(2, int))  # captured
     calls.update(first=first, second=second)
     found = {}
 
     def run(name):
         inside.deep = False
-        found[name] = calls[name](np.ones(2))
+        found[name] = calls[name](np.ones(2, int))
 
     threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in calls]
     for one in threads:
@@ -535,7 +535,7 @@ def test_threads_whose_compiled_functions_call_each_other_do_not_wait_for_ever()
     assert not any(one.is_alive() for one in threads)
     np.testing.assert_array_equal(found["first"], [14, 14])  # ((1 + 1) * 3 + 1) * 2
     np.testing.assert_array_equal(found["second"], [15, 15])  # ((1 + 1) * 2 + 1) * 3
-    np.testing.assert_array_equal(first(np.ones(2) * 0), [2, 2])
+    np.testing.assert_array_equal(first(np.ones(2, int) * 0), [2, 2])
 
 
 # -- states that carry gradients from call to call ---------------------------------------------------------------------
