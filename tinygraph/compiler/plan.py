@@ -24,7 +24,7 @@ from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import Array
-from tinygraph.errors import OpError
+from tinygraph.errors import OpError, SettingError, ShapeError
 from tinygraph.kernels.blas import blas_on_one_thread
 from tinygraph.kernels.lowering import Layout
 from tinygraph.kernels.threads import get_threads
@@ -119,8 +119,27 @@ class Plan:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def __call__(self, inputs: Sequence[Any]) -> list[Any]:
-        """Run the schedule on the values of the graph's inputs; returns fresh arrays and updates states in place."""
+    def __call__(self, inputs: Sequence[Any], *more: Any) -> list[Any]:
+        """Run the schedule on the values of the graph's inputs; returns fresh arrays and updates states in place.
+
+        Raises:
+            ShapeError, DTypeError: the number, shapes or dtypes of the values do not fit.
+        """
+        return self.run(self._checked(inputs, *more))
+
+    def _checked(self, inputs: Any, *more: Any) -> list[Any]:
+        """The values of the inputs, each of its type."""
+        if more or not isinstance(inputs, list | tuple):
+            names = ", ".join(leaf.name or "?" for leaf in self.graph.inputs)
+            given = f"{1 + len(more)} arguments" if more else f"a value of {type(inputs).__name__}"
+            raise ShapeError(
+                f"a plan takes the values of all inputs of its graph as one list, plan([{names}]), but got {given}"
+            )
+        bound = self.graph.bound(tuple(inputs)) if inputs or self.inputs else ()
+        return [value._value if isinstance(value, Tensor) else value for _, value in bound]
+
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
+        """The same for values that are known to fit: arrays and numbers of the types that the plan was built for."""
         with self._lock.held:
             if present.region is not None:
                 for leaf in self._changed:
@@ -231,7 +250,14 @@ class Plan:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def profile(self, inputs: Sequence[Any], repeats: int = 10) -> list[float]:
-        """Seconds per step, the median of some runs; states stay as they are, also where a step fails."""
+        """Seconds per step, the median of some runs; states stay as they are, also where a step fails.
+
+        Raises:
+            ShapeError, DTypeError: the number, shapes or dtypes of the values do not fit.
+            SettingError: `repeats` is no positive whole number.
+        """
+        check_repeats(repeats)
+        inputs = self._checked(inputs)
         times = np.empty((repeats, len(self.steps)))
         with self._lock.held:
             before = [(array, array.copy()) for array in self.elsewhere]
@@ -273,6 +299,12 @@ class Plan:
         from tinygraph.compiler.tables import html_table
 
         return html_table(self)
+
+
+def check_repeats(repeats: Any) -> None:
+    """Raise unless a number of runs is one."""
+    if not isinstance(repeats, int) or repeats < 1:
+        raise SettingError(f"profile: repeats={repeats!r} must be how often to run each step, 1 or more")
 
 
 class Gradient:

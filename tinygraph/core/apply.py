@@ -18,8 +18,9 @@ from tinygraph.core.fingerprint import fingerprint, may_change
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf, Node, Port, next_order
 from tinygraph.core.source import is_library
+from tinygraph.core.stand_ins import lies_in
 from tinygraph.core.state import Generator
-from tinygraph.core.tensor import CapturedNumber, Tensor, left_behind
+from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor, left_behind
 from tinygraph.core.types import (
     SCALAR_TYPES,
     ArrayType,
@@ -47,7 +48,11 @@ if TYPE_CHECKING:
 # Operand classes that forwards take as they are; anything else is made an array first.
 _READY = frozenset({np.ndarray, bool, int, float, complex, type(None), Generator, *SCALAR_TYPES})
 _VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
-_OWN = _READY | {Tensor, CapturedNumber}  # operands that run no code of the user's when they are made arrays
+_OWN = _READY | {
+    Tensor,
+    CapturedArray,
+    CapturedNumber,
+}  # operands that run no code of the user's when they are made arrays
 _array_class = np.ndarray
 _LARGE = 8192  # elements: from there on generated kernels are worth looking for
 _new: Any = object.__new__
@@ -66,7 +71,7 @@ def apply(op: Op, *operands: Any, **settings: object) -> Any:
     mask = leaves = plain = tensors = 0
     bit = 1
     for x in operands:
-        if isinstance(x, Tensor):
+        if isinstance(x, Handle):
             tensors = 1
             value = x._value
             if value is None and mode.capture is None:
@@ -185,15 +190,6 @@ def _several(
     return results
 
 
-def _is_view(out: Any, operand: Any) -> bool:
-    """Whether a result lies in the memory of an op's first operand."""
-    if out.__class__ is tuple:
-        return any(_is_view(one, operand) for one in out)
-    if out.__class__ is not _array_class:
-        return False
-    return out is operand or (out.base is not None and np.may_share_memory(out, operand))
-
-
 def _versions(
     entries: list[Any], values: list[Any], out: object, leaves: int, plain: int, asked: int
 ) -> tuple[tuple[Any, Any], ...] | None:
@@ -202,7 +198,7 @@ def _versions(
     `leaves`, `plain` and `asked` are masks of operands. A view of a leaf counts as kept: what is computed from it keeps
     the leaf's memory, and goes stale with it.
     """
-    if not (leaves and _is_view(out, values[0])):
+    if not (leaves and lies_in(out, values[0])):
         leaves &= asked
     plain &= asked
     saved = [entry for i, entry in enumerate(entries) if leaves >> i & 1]

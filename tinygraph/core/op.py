@@ -55,6 +55,7 @@ FACTS = (
     "extends",
     "parts",
     "reduction",
+    "number",
 )
 
 
@@ -371,6 +372,7 @@ class Op:
             "parts": f(x type, output types, settings) -> for each output an op and settings that make it alone.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
+            "number": f(number) -> number; what Python itself makes of a number, where NumPy's function differs.
     """
 
     name: str
@@ -452,6 +454,11 @@ class Op:
 
     def is_variadic(self, name: str) -> bool:
         return any(operand.variadic for operand in self.signature.operands if operand.name == name)
+
+    def of_numbers(self, *numbers: Any, **settings: Any) -> Any:
+        """What Python makes of Python numbers, where the result is a number of Python's again."""
+        result = self.facts.get("number", self.forward)(*numbers, **settings)
+        return result.item() if isinstance(result, np.generic) else result
 
     def setting(self, settings: dict[str, Any], name: str) -> Any:
         """A setting's value, or its default."""

@@ -254,17 +254,17 @@ def pushed(linear: Pushed, position: int, tangents: _Directions) -> list[Any]:
 
 def _passed(linear: Pushed, directions: _Directions, run: Callable[[Any, bool], list[Any]]) -> list[Any]:
     """What a pass makes of many directions."""
-    record = linear.primals.live_outside(linear.nodes)
+    live = linear.primals.live_outside(linear.nodes)
     if 0 < directions.count <= FEW:
-        singly = [run(as_value(one), record) for one in directions.make(0, directions.count)]
+        singly = [run(as_value(one), bool(live)) for one in directions.make(0, directions.count)]
         whole = [ops.stack(*parts, axis=0) for parts in zip(*singly, strict=True)]
-        return [linear.primals.released(part, record) for part in whole]
+        return [linear.primals.released(part, live) for part in whole]
     example = Example("jacobian")
     chunks = list(_chunks(linear, directions.count))
     first = directions.make(*chunks[0])
     argument = example.argument(first)
     with example.running():
-        one = run(argument, record)
+        one = run(argument, bool(live))
     made = []
     for i, (start, stop) in enumerate(chunks):
         example.give(argument, first if i == 0 else directions.make(start, stop))
@@ -272,7 +272,7 @@ def _passed(linear: Pushed, directions: _Directions, run: Callable[[Any, bool], 
     whole = [
         parts[0] if len(parts) == 1 else ops.concatenate(*parts, axis=0) for parts in zip(*made, strict=True)
     ]
-    return [linear.primals.released(part, record) for part in whole]
+    return [linear.primals.released(part, live) for part in whole]
 
 
 def _chunks(linear: Pushed, count: int) -> Iterator[tuple[int, int]]:

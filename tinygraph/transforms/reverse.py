@@ -84,15 +84,15 @@ class Linearized:
             if isinstance(out, Tensor) and out._edge is not None and out.type.differentiable:
                 where = paths(self.result)[0][i] if len(self.outputs) > 1 else ""
                 seeds.append((out._edge, _fitted(cotangent, out.type, f" {where}" * bool(where))))
-        record = self.primals.live_outside(self.nodes, extra=[seed for _, seed in seeds])
+        live = self.primals.live_outside(self.nodes, extra=[seed for _, seed in seeds])
         wanted = {id(edge_node(edge)) for edge in self.primals.edges}
-        found = propagate(self.nodes, seeds, wanted=wanted, record=record)
+        found = propagate(self.nodes, seeds, wanted=wanted, record=bool(live))
         gradients = [
             found[id(edge_node(edge))] if id(edge_node(edge)) in found else tensor.type.zeros()
             for edge, tensor in zip(self.primals.edges, self.primals.tensors, strict=True)
         ]
         handed_on = [*(seed for _, seed in seeds), *self.primals.tensors, *self.outputs]
-        return [self.primals.released(one, record) for one in owned(gradients, self.nodes, handed_on)]
+        return [self.primals.released(one, live) for one in owned(gradients, self.nodes, handed_on)]
 
 
 def _fitted(cotangent: Numeric, types: ArrayType, where: str) -> Any:
