@@ -31,6 +31,9 @@ from tinygraph.core.op import op as op
 from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import default_generator as default_generator
+from tinygraph.core.subgraphs import BodyGradient as BodyGradient
+from tinygraph.core.subgraphs import Planned as Planned
+from tinygraph.core.subgraphs import Subgraph as Subgraph
 from tinygraph.core.types import Array as Array
 from tinygraph.core.types import ArrayType as ArrayType
 from tinygraph.core.types import Padding as Padding
@@ -44,6 +47,7 @@ from tinygraph.core.types import reduced_shape as reduced_shape
 from tinygraph.core.views import read_only as read_only
 from tinygraph.errors import DTypeError as DTypeError
 from tinygraph.errors import NumpyFunctionError as NumpyFunctionError
+from tinygraph.errors import RuleError as RuleError
 from tinygraph.errors import SettingError as SettingError
 from tinygraph.errors import ShapeError as ShapeError
 from tinygraph.kernels.lowering import Layout as Layout

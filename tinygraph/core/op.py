@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 KINDS = (
     "elementwise", "comparison", "reduction", "contraction", "convolution", "pooling", "normalization", "shape",
-    "indexing", "loss", "random", "composite", "other",
+    "indexing", "loss", "random", "control", "composite", "other",
 )  # fmt: skip
-RESERVED = ("g", "t", "out")
+RESERVED = ("g", "t", "out", "wanted")
 FACTS = (
     "cheap",
     "neutral",
@@ -42,6 +42,7 @@ FACTS = (
     "identity_on_same_type",
     "form",
     "join",
+    "behind",
     "moves",
     "converts",
     "spreads",
@@ -50,7 +51,11 @@ FACTS = (
     "program",
     "read_only",
     "body",
+    "subgraphs",
+    "extends",
+    "parts",
     "reduction",
+    "number",
 )
 
 
@@ -111,18 +116,25 @@ class Rule(NamedTuple):
     asks: tuple[str, ...]
 
 
+class Wanted:
+    """Stands for the places in a joint rule's result that somebody wants, which the rule asks for as `wanted`."""
+
+
+WANTED = Wanted()
+
+
 class LiveRule(NamedTuple):
     """One rule that is live.
 
     `targets` pairs an input's position with its place in the rule's result (None: the result itself). Each of
-    `arguments` is a place in the saved values (an int; a tuple of them for a variadic operand), a setting's name, or
-    None for an operand left out; `simple` if they are all ints. `position` is the input's, if the rule serves that
-    one alone.
+    `arguments` is a place in the saved values (an int; a tuple of them for a variadic operand), a setting's name, None
+    for an operand left out, or WANTED; `simple` if they are all ints. `position` is the input's, if the rule serves
+    that one alone.
     """
 
     rule: Callable[..., Any] | None
     targets: tuple[tuple[int, int | None], ...]
-    arguments: tuple[int | tuple[int, ...] | str | None, ...]
+    arguments: tuple[int | tuple[int, ...] | str | Wanted | None, ...]
     simple: bool
     position: int | None
 
@@ -205,6 +217,8 @@ def _kept(op: Op, name: str, count: int) -> list[tuple[str, int]]:
     """What must be kept for a rule that asks for `name`."""
     if name == "out":
         return [("out", -1)]
+    if name == "wanted":
+        return []
     if name in op.signature.settings:
         return []
     what, operand = ("type", name.removesuffix("_type")) if name.endswith("_type") else ("value", name)
@@ -220,8 +234,11 @@ def _step(
 ) -> LiveRule:
     if rule is None:
         return LiveRule(None, targets, (), False, None)
-    arguments: list[int | tuple[int, ...] | str | None] = []
+    arguments: list[int | tuple[int, ...] | str | Wanted | None] = []
     for name in rule.asks:
+        if name == "wanted":
+            arguments.append(WANTED)
+            continue
         kept = tuple(places[key] for key in _kept(op, name, count) if key in places)
         if name in op.signature.settings:
             arguments.append(name)
@@ -339,6 +356,8 @@ class Op:
             "form": f(x type, result type, settings) -> (op, settings); the application of another op that it is.
             "join": f(first, then, x type) -> the settings of one application that does what `first` and `then` do in a
             row on an operand of that type; None if together they do nothing, NotImplemented if no one application does.
+            "behind": {place: (op, both)}; where that operand is a result of `op`, the two are the op `both`, on the
+            operands of `op` in its place and with the settings of the two; made for plans, where its kernel serves.
             "moves": True; the result has the elements of its operand, each once, in other places.
             "converts": True; it changes the dtype of each element, and nothing else.
             "spreads": True; the result is its operand, repeated up to the setting `shape`.
@@ -348,8 +367,12 @@ class Op:
             "read_only": True; its result may lie in its operand's memory, and must not be written.
             "program": what an op that the compiler made computes, in the kernel language.
             "body": what an op consists of whose body is a graph, see `bodies.py`.
+            "subgraphs": True; its settings hold graphs (`subgraphs.py`) that it runs once, many times or not at all.
+            "extends": name of a setting; its body may return more at its end, and the op then has more results there.
+            "parts": f(x type, output types, settings) -> for each output an op and settings that make it alone.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
+            "number": f(number) -> number; what Python itself makes of a number, where NumPy's function differs.
     """
 
     name: str
@@ -432,6 +455,11 @@ class Op:
     def is_variadic(self, name: str) -> bool:
         return any(operand.variadic for operand in self.signature.operands if operand.name == name)
 
+    def of_numbers(self, *numbers: Any, **settings: Any) -> Any:
+        """What Python makes of Python numbers, where the result is a number of Python's again."""
+        result = self.facts.get("number", self.forward)(*numbers, **settings)
+        return result.item() if isinstance(result, np.generic) else result
+
     def setting(self, settings: dict[str, Any], name: str) -> Any:
         """A setting's value, or its default."""
         return settings[name] if name in settings else self.signature.settings[name]
@@ -455,14 +483,16 @@ class Op:
     def vjp(self, *operands: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Attach the vector-Jacobian rule for an operand: `rule(g, ...)` returns the operand's cotangent.
 
-        Given several operands, or a variadic one, the rule returns a tuple, None where nothing flows.
+        Given several operands, or a variadic one, the rule returns a tuple, None where nothing flows; it may ask for
+        `wanted`, the places in it that somebody wants.
         """
         return self._attach(self.rules, operands, "g")
 
     def jvp(self, operand: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Attach a forward-mode rule: `rule(t, ...)` returns what a tangent `t` of the operand makes of the output.
 
-        For a variadic operand `t` is a tuple, with zeros for what does not move.
+        For a variadic operand `t` is a tuple, with zeros for what does not move (None, of ops with
+        subgraphs).
         """
         return self._attach(self.tangent_rules, (operand,), "t")
 
@@ -525,7 +555,13 @@ class Op:
         parameters = list(inspect.signature(function).parameters.values())
         names = [parameter.name for parameter in parameters]
         operands = [operand.name for operand in self.signature.operands]
-        allowed = ["out", *operands, *(f"{name}_type" for name in operands), *self.signature.settings]
+        allowed = [
+            "out",
+            "wanted",
+            *operands,
+            *(f"{name}_type" for name in operands),
+            *self.signature.settings,
+        ]
         where = f"rule {function.__name__!r} of op {self.name!r}"
         if not names or names[0] != first:
             meaning = "the output's cotangent" if first == "g" else "the operand's tangent"

@@ -101,8 +101,12 @@ def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
 
 
 def _all_tangents(node: Node, position: int, moving: dict[int, Any]) -> tuple[Any, ...]:
-    """The tangents of all that a variadic operand got, zeros for what does not move."""
+    """The tangents of all that a variadic operand got, zeros for what does not move; None for ops with subgraphs, of
+    whose inside then nothing moves that need not.
+    """
     positions = node.op.signature.positions(node.op.operand_at(position).name, len(node.inputs))
+    if "subgraphs" in node.op.facts:
+        return tuple(moving.get(i) for i in positions)
     types = node.input_types
     return tuple(moving[i] if i in moving else types[i].zeros() for i in positions)  # type: ignore[union-attr]
 
@@ -180,7 +184,8 @@ def _transposed(
                 seeds.append((part._edge, moving[position]))
     leaves = [one._leaf for one in stand_ins if one is not None]
     reached = ancestors([edge_node(edge) for edge, _ in seeds], floor=min(leaf.order for leaf in leaves))
-    found = propagate(reached, seeds, wanted={id(leaf) for leaf in leaves}, record=record)
+    captured = any(one.saved is None for one in reached)  # whose rules find no values
+    found = propagate(reached, seeds, wanted={id(leaf) for leaf in leaves}, record=record or captured)
     tangents = tuple(found.get(id(one._leaf)) if one is not None else None for one in stand_ins)
     return tangents[0] if isinstance(node.types, ArrayType) else tangents
 

@@ -317,7 +317,7 @@ class BuiltinOps:
     def expm1(self, x: Any, /) -> Any:
         """e^x - 1, accurate near 0;  d/dx = e^x."""
 
-    def fft(self, x: Any, /, *, axes: Any = (-1,), inverse: bool = False, norm: str = "backward") -> Any:
+    def fft(self, x: Any, /, *, axes: Any = (-1,), inverse: bool = False, norm: Any = "backward") -> Any:
         """Σ x_j exp(-2πi jk / n) along each of the axes, or the inverse transform;  the gradient is the same
         of g."""
 
@@ -395,7 +395,7 @@ class BuiltinOps:
     def invert(self, x: Any, /) -> Any:
         """Every bit of an integer inverted; `not` for bools."""
 
-    def irfft(self, x: Any, /, *, n: int, axis: int = -1, norm: str = "backward") -> Any:
+    def irfft(self, x: Any, /, *, n: int, axis: int = -1, norm: Any = "backward") -> Any:
         """The n real numbers whose transform has x as its first half."""
 
     def isfinite(self, x: Any, /) -> Any:
@@ -640,7 +640,7 @@ class BuiltinOps:
     def reshape(self, x: Any, /, *, shape: Any) -> Any:
         """The elements of x, in order, in another shape; one size may be -1."""
 
-    def rfft(self, x: Any, /, *, axis: int = -1, norm: str = "backward") -> Any:
+    def rfft(self, x: Any, /, *, axis: int = -1, norm: Any = "backward") -> Any:
         """The first half of the transform of real numbers, whose other half is conjugate to it."""
 
     def rms_norm(self, x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | None = None) -> Any:
@@ -652,6 +652,18 @@ class BuiltinOps:
 
     def round(self, x: Any, /, *, decimals: int = 0) -> Any:
         """x rounded to `decimals` places, halves to even; piecewise constant, so no gradient flows."""
+
+    def scan(
+        self,
+        *operands: Any,
+        body: Any,
+        carries: int,
+        slices: int,
+        length: int,
+        reverse: bool = False,
+    ) -> Any:
+        """Repeat: each step makes new carries, and one slice of each further result, of the carries and a
+        slice of each xs."""
 
     def scatter(self, values: Any, /, *indices: Any, pattern: Any, shape: Any) -> Any:
         """Zeros of `shape` with the values added at an index, repeatedly where it repeats: the transpose of
@@ -750,6 +762,10 @@ class BuiltinOps:
     def swapaxes(self, x: Any, /, *, axis1: int, axis2: int) -> Any:
         """x with two axes exchanged."""
 
+    def switch(self, index: Any, /, *operands: Any, branches: Any) -> Any:
+        """One of several branches, on the same operands: number `index`, the nearest where there is no such
+        number."""
+
     def take(self, x: Any, indices: Any, *, axis: Any = None) -> Any:
         """The elements of x at `indices` along `axis`, of x flattened by default."""
 
@@ -804,3 +820,13 @@ class BuiltinOps:
     def where(self, condition: Any, x: Any, y: Any, /) -> Any:
         """x where the condition holds, y elsewhere;  gradients flow to what was chosen, and exact zeros
         elsewhere."""
+
+    def while_loop(
+        self,
+        *operands: Any,
+        condition: Any,
+        body: Any,
+        carries: int,
+        max_steps: int | None = None,
+    ) -> Any:
+        """Repeat as long as a condition on the carries holds, `max_steps` times at most."""

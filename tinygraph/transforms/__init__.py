@@ -13,6 +13,12 @@ from tinygraph.transforms.jacobians import hvp as hvp
 from tinygraph.transforms.jacobians import jacfwd as jacfwd
 from tinygraph.transforms.jacobians import jacobian as jacobian
 from tinygraph.transforms.jacobians import jacrev as jacrev
+from tinygraph.transforms.loops import cond as cond
+from tinygraph.transforms.loops import fori_loop as fori_loop
+from tinygraph.transforms.loops import map as map
+from tinygraph.transforms.loops import scan as scan
+from tinygraph.transforms.loops import switch as switch
+from tinygraph.transforms.loops import while_loop as while_loop
 from tinygraph.transforms.reverse import elementwise_grad as elementwise_grad
 from tinygraph.transforms.reverse import grad as grad
 from tinygraph.transforms.reverse import value_and_grad as value_and_grad
