@@ -42,7 +42,7 @@ class _MaxPool(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Numeric) -> Any:
-        return functional._max_pool(
+        return functional.max_pool(
             self.dimensions, input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
         )
 
@@ -102,7 +102,7 @@ class _AvgPool(Module):
         self.count_include_pad = count_include_pad
 
     def forward(self, input: Numeric) -> Any:
-        return functional._avg_pool(
+        return functional.avg_pool(
             self.dimensions,
             input,
             self.kernel_size,
@@ -143,7 +143,7 @@ class _AdaptiveAvgPool(Module):
         self.output_size = output_size
 
     def forward(self, input: Numeric) -> Any:
-        return functional._adaptive_avg_pool(self.dimensions, input, self.output_size)
+        return functional.adaptive_avg_pool(self.dimensions, input, self.output_size)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
