@@ -1,4 +1,4 @@
-"""What holds for the whole suite: machine code is kept on disk for one run, and shared by its processes."""
+"""What holds for the whole suite: what its processes compile, machine code and modules, is shared for one run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import tempfile
 
 import pytest
 
+SHARED = "TINYGRAPH_TESTS_FOLDER"  # where several runs on one tree share what they compile
 _FOLDER = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A cache of this run's own: nothing of an earlier run is believed; kernels are compiled once for all workers."""
-    if not hasattr(config, "workerinput"):  # workers inherit it
-        config.stash[_FOLDER] = os.environ["TINYGRAPH_CACHE_DIR"] = tempfile.mkdtemp(
-            prefix="tinygraph-tests-"
-        )
+    if hasattr(config, "workerinput"):  # workers inherit it
+        return
+    folder = os.environ.get(SHARED)
+    if folder is None:
+        folder = config.stash[_FOLDER] = tempfile.mkdtemp(prefix="tinygraph-tests-")
+    os.environ["TINYGRAPH_CACHE_DIR"] = os.path.join(folder, "kernels")
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        # beside the sources nothing is to be written; without a place each of many processes would compile them all
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", os.path.join(folder, "modules"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

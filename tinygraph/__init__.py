@@ -9,6 +9,7 @@ from types import ModuleType
 from tinygraph.analysis.coverage import coverage as _coverage
 from tinygraph.comparing import diff as diff
 from tinygraph.compiler import compile as compile
+from tinygraph.core import trees as _trees
 from tinygraph.core.doors import doors as _doors
 from tinygraph.core.graph import Graph as Graph
 from tinygraph.core.graph import graph_of as graph_of
@@ -36,12 +37,20 @@ from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
 from tinygraph.tracing.open_capture import OpenCapture as _OpenCapture
 from tinygraph.transforms import checkpoint as checkpoint
+from tinygraph.transforms import elementwise_grad as elementwise_grad
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian
+from tinygraph.transforms import hvp as hvp
+from tinygraph.transforms import jacfwd as jacfwd
 from tinygraph.transforms import jacobian as jacobian
+from tinygraph.transforms import jacrev as jacrev
 from tinygraph.transforms import jvp as jvp
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp
+from tinygraph.transforms import vmap as vmap
+
+# Nested containers: `tg.tree.map`, `tg.tree.register` and their kin.
+tree = _trees
 
 # What methods of tensors and graphs lead to, in rooms above the core.
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function

@@ -137,3 +137,7 @@ class TinygraphWarning(UserWarning):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+class VmapLoopWarning(TinygraphWarning):
+    """An op has no batching rule, so that `tg.vmap` applies it to one example after another."""

@@ -9,6 +9,15 @@ from tinygraph.analysis.expansion import indices as indices
 from tinygraph.analysis.expansion import moved as moved
 from tinygraph.analysis.expansion import reduction as reduction
 from tinygraph.analysis.expansion import same_order as same_order
+from tinygraph.core.batching import aligned as aligned
+from tinygraph.core.batching import along as along
+from tinygraph.core.batching import batch_size as batch_size
+from tinygraph.core.batching import joined as joined
+from tinygraph.core.batching import leading as leading
+from tinygraph.core.batching import matrices as matrices
+from tinygraph.core.batching import parted as parted
+from tinygraph.core.batching import shifted as shifted
+from tinygraph.core.batching import spread as spread
 from tinygraph.core.indexing import Pattern as Pattern
 from tinygraph.core.indexing import build_index as build_index
 from tinygraph.core.indexing import parse_index as parse_index

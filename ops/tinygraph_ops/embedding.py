@@ -6,7 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import Array, ArrayType, DTypeError, ErrorSample, Numeric, Sample, ShapeError, op, ops
+from tinygraph.plugin import (
+    Array,
+    ArrayType,
+    DTypeError,
+    ErrorSample,
+    Numeric,
+    Sample,
+    ShapeError,
+    batch_size,
+    op,
+    ops,
+    spread,
+)
 
 _TABLE = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
 
@@ -64,6 +76,26 @@ def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int |
     if padding_idx is not None and not 0 <= padding_idx < weight.shape[0]:
         raise ShapeError(f"padding_idx is {padding_idx}, but weight has the rows 0 to {weight.shape[0] - 1}")
     return ArrayType((*indices.shape, *weight.shape[1:]), weight.dtype)
+
+
+@embedding.batch
+def embedding_batched(batched: Any, weight: Any, indices: Any, *, padding_idx: int | None) -> Any:
+    """One table under the other, and in each example the indices of its own."""
+    if not batched[0]:
+        return embedding(weight, indices, padding_idx=padding_idx)
+    size, rows = weight.shape[:2]
+    tables = ops.reshape(weight, shape=(size * rows, *weight.shape[2:]))
+    own = _in_own_rows(indices if batched[1] else spread(indices, size), size, rows)
+    found = embedding(tables, own)
+    if padding_idx is not None:
+        padding = ops.reshape(own % rows == padding_idx, shape=(*own.shape, *(1,) * (weight.ndim - 2)))
+        found = ops.where(padding, ops.detach(found), found)
+    return found
+
+
+def _in_own_rows(indices: Any, size: int, rows: int) -> Any:
+    """Indices of many tables, as those of one that has all their rows."""
+    return indices + np.arange(0, size * rows, rows or 1)[:size].reshape(size, *(1,) * (indices.ndim - 1))
 
 
 # No law sees what a padding row gets, for it is no derivative: it gets nothing, by convention.
@@ -131,6 +163,16 @@ def scatter_rows_types(values: ArrayType, indices: ArrayType, *, rows: int) -> A
             f"values of shape {values.shape} must start with the shape of indices, {indices.shape}"
         )
     return ArrayType((rows, *values.shape[ndim:]), values.dtype)
+
+
+@scatter_rows.batch
+def scatter_rows_batched(batched: Any, values: Any, indices: Any, *, rows: int) -> Any:
+    size = batch_size(batched, (values, indices))
+    values, indices = (
+        x if one else spread(x, size) for x, one in zip((values, indices), batched, strict=True)
+    )
+    found = scatter_rows(values, _in_own_rows(indices, size, rows), rows=size * rows)
+    return ops.reshape(found, shape=(size, rows, *found.shape[1:]))
 
 
 @scatter_rows.vjp("values")

@@ -25,15 +25,19 @@ from tinygraph.plugin import (
     SettingError,
     Shape,
     ShapeError,
+    along,
+    batch_size,
     build_index,
     composite,
     indices,
+    leading,
     moved,
     normalize_axes,
     op,
     ops,
     parse_index,
     read_only,
+    spread,
 )
 
 MOST_TRIED = 2**20  # elements of a result whose shape NumPy may find by making it
@@ -106,6 +110,132 @@ def index_types(x: ArrayType, *indices: ArrayType, pattern: Pattern) -> ArrayTyp
     return ArrayType(_selected(x.shape, pattern, indices), x.dtype)
 
 
+class _Places:
+    """An index of one example as an index of all of them, whose selection has its axes in another order.
+
+    Index arrays of the examples' own count their axes after the batch axis. `pattern` and `arrays` select
+    from an array with the batch axis in front, or, with `shared`, from one that the examples share.
+    """
+
+    def __init__(
+        self, batched: Any, arrays: Any, pattern: Any, shape: tuple[int, ...], size: int, shared: bool
+    ) -> None:
+        arrays = [np.asarray(x) if not hasattr(x, "ndim") else x for x in arrays]
+        if any(one and x.dtype.kind == "b" for x, one in zip(arrays, batched, strict=True)):
+            raise ShapeError(
+                "under vmap each example has a boolean mask of its own, which selects a count of its own: use "
+                "tg.ops.where(mask, x, y), or integer indices"
+            )
+        if any(batched) and not all(batched):
+            pattern, arrays, batched = _without_masks(pattern, arrays, batched)
+        selected = _selected_rank(shape, pattern, arrays, batched)
+        own = any(batched)
+        block = max((_index_rank(x) - one for x, one in zip(arrays, batched, strict=True)), default=0)
+        at = _block_place(shape, pattern)  # None: in front, since other items stand between
+        if own:
+            arrays = [
+                ops.reshape(x, shape=(size, *(1,) * (block + 1 - x.ndim), *x.shape[1:])) if one else x
+                for x, one in zip(arrays, batched, strict=True)
+            ]
+        if shared:
+            self.pattern, self.arrays = pattern, arrays
+            first = (at or 0) if own else None
+        elif own:
+            counts = np.arange(size).reshape(size, *(1,) * block)
+            self.pattern, self.arrays = ("array", *pattern), [counts, *arrays]
+            first = 0
+        else:
+            self.pattern, self.arrays = (_ALL, *pattern), arrays
+            first = block if at is None and "array" in pattern else 0
+        # the axes of the selection as it comes, in the order (batch, *example)
+        order = list(range(selected + 1))
+        if first is not None:
+            order.remove(first)
+            if own and not shared and at:  # the block came in front
+                order = order[block : block + at] + order[:block] + order[block + at :]
+            order.insert(0, first)
+        self.order = tuple(order)
+
+    def in_order(self, selection: Any) -> Any:
+        """What was selected, as (batch, *example)."""
+        return (
+            selection
+            if self.order == tuple(range(len(self.order)))
+            else ops.transpose(selection, axes=self.order)
+        )
+
+    def as_selected(self, value: Any, batched: bool) -> Any:
+        """A value for each example, as the selection takes it."""
+        if not hasattr(value, "ndim") or (not batched and not value.ndim):
+            return value
+        rank = len(self.order)
+        own = value.shape[1:] if batched else value.shape
+        own = own[max(0, len(own) - (rank - 1)) :]  # leading axes of size 1 that an assignment drops
+        lead = value.shape[:1] if batched else (1,)
+        value = ops.reshape(value, shape=(*lead, *(1,) * (rank - 1 - len(own)), *own))
+        back = tuple(self.order.index(i) for i in range(rank))
+        return value if back == tuple(range(rank)) else ops.transpose(value, axes=back)
+
+
+def _index_rank(x: Any) -> int:
+    """How many axes an index array adds to the block: a mask is as good as an array of places."""
+    return 1 if x.dtype.kind == "b" else int(x.ndim)
+
+
+def _without_masks(pattern: Any, arrays: Any, batched: Any) -> Any:
+    """Masks that all examples share as the places that they select."""
+    items: list[Any] = []
+    given: list[Any] = []
+    flags: list[bool] = []
+    remaining = iter(zip(arrays, batched, strict=True))
+    for item in pattern:
+        if item != "array":
+            items.append(item)
+            continue
+        x, one = next(remaining)
+        places = np.nonzero(x) if isinstance(x, np.ndarray) and x.dtype.kind == "b" else (x,)
+        items += ["array"] * len(places)
+        given += places
+        flags += [one] * len(places)
+    return tuple(items), given, tuple(flags)
+
+
+def _selected_rank(shape: tuple[int, ...], pattern: Any, arrays: Any, batched: Any) -> int:
+    """The number of dimensions that one example's index selects."""
+    used = 0
+    remaining = iter(arrays)
+    made = 0
+    for item in pattern:
+        if item == "array":
+            x = next(remaining)
+            used += x.ndim if x.dtype.kind == "b" else 1
+        elif item is None:
+            made += 1
+        elif item != "...":
+            used += 1
+            made += isinstance(item, tuple)
+    block = max((_index_rank(x) - one for x, one in zip(arrays, batched, strict=True)), default=0)
+    return len(shape) - used + made + block
+
+
+def _block_place(shape: tuple[int, ...], pattern: Any) -> int | None:
+    """Before how many axes of a selection the block of the index arrays stands; None if in front by NumPy's rule."""
+    advanced = [i for i, item in enumerate(pattern) if item == "array" or isinstance(item, int)]
+    if "array" not in pattern or advanced[-1] - advanced[0] >= len(advanced):
+        return None
+    before = pattern[: advanced[0]]
+    used = sum(item is not None and item != "..." for item in pattern)
+    dots = len(shape) - used if "..." in before else 0
+    return sum(item != "..." for item in before) + dots
+
+
+@index.batch
+def index_batched(batched: Any, x: Any, *indices: Any, pattern: Any) -> Any:
+    size = batch_size(batched, (x, *indices))
+    places = _Places(batched[1:], indices, pattern, x.shape[batched[0] :], size, shared=not batched[0])
+    return places.in_order(ops.index(x, *places.arrays, pattern=places.pattern))
+
+
 @op(
     kind="indexing",
     linear=("values",),
@@ -139,6 +269,15 @@ def scatter_types(values: ArrayType, *indices: ArrayType, pattern: Pattern, shap
     if not _masked(indices):
         _fits(values, _selected(shape, pattern, indices))
     return ArrayType(shape, values.dtype)
+
+
+@scatter.batch
+def scatter_batched(batched: Any, values: Any, *indices: Any, pattern: Any, shape: Any) -> Any:
+    size = batch_size(batched, (values, *indices))
+    places = _Places(batched[1:], indices, pattern, shape, size, shared=False)
+    return ops.scatter(
+        places.as_selected(values, batched[0]), *places.arrays, pattern=places.pattern, shape=(size, *shape)
+    )
 
 
 @op(
@@ -195,6 +334,29 @@ def index_set_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: 
     return x
 
 
+@index_set.batch
+def index_set_batched(batched: Any, x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+    return _written(ops.index_set, batched, x, value, indices, pattern)
+
+
+def _written(of: Any, batched: Any, x: Any, value: Any, indices: Any, pattern: Any) -> Any:
+    size = batch_size(batched, (x, value, *indices))
+    if pattern == ("array",) and batched[2] and indices[0].dtype.kind == "b" and np.ndim(value) == batched[1]:
+        return _written_by_mask(of, batched, x, value, indices[0])
+    own = x if batched[0] else spread(_array(x) if not hasattr(x, "shape") else x, size)
+    places = _Places(batched[2:], indices, pattern, own.shape[1:], size, shared=False)
+    return of(own, places.as_selected(value, batched[1]), *places.arrays, pattern=places.pattern)
+
+
+def _written_by_mask(of: Any, batched: Any, x: Any, value: Any, mask: Any) -> Any:
+    """A number written where a mask of each example's own says so."""
+    new = (1,) * (np.ndim(x) - batched[0])
+    mask = ops.reshape(mask, shape=(*mask.shape, *new[mask.ndim - 1 :]))
+    value = ops.reshape(value, shape=(-1, *new)) if batched[1] else value
+    written = ops.where(mask, ops.add(x, value) if of is ops.index_add else value, x)
+    return ops.cast(written, dtype=_array(x).dtype if not hasattr(x, "dtype") else x.dtype)
+
+
 @op(
     kind="indexing",
     linear=("x", "value"),
@@ -240,6 +402,11 @@ def index_add_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: 
     return index_set_types(x, value, *indices, pattern=pattern)
 
 
+@index_add.batch
+def index_add_batched(batched: Any, x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+    return _written(ops.index_add, batched, x, value, indices, pattern)
+
+
 @op(
     kind="indexing",
     nondifferentiable="indices",
@@ -258,6 +425,13 @@ def index_stays(*indices: Array, pattern: Pattern, shape: Shape) -> Numeric:
 def index_stays_types(*indices: ArrayType, pattern: Pattern, shape: Shape) -> ArrayType:
     """Bools of the shape that the pattern selects."""
     return ArrayType(_selected(shape, pattern, indices), np.dtype(bool))
+
+
+@index_stays.batch
+def index_stays_batched(batched: Any, *indices: Any, pattern: Any, shape: Any) -> Any:
+    size = batch_size(batched, indices)
+    places = _Places(batched, indices, pattern, shape, size, shared=False)
+    return places.in_order(ops.index_stays(*places.arrays, pattern=places.pattern, shape=(size, *shape)))
 
 
 @composite(
@@ -433,6 +607,9 @@ def argsort_types(x: ArrayType, *, axis: int | None = -1) -> ArrayType:
     return ArrayType(x.shape, np.dtype(np.intp))
 
 
+argsort.batch(along("axis"))
+
+
 @composite(samples=[Sample([3.0, 1.0, 2.0], expected=[1.0, 2.0, 3.0]), Sample(_CUBE, axis=1)])
 def sort(x: Numeric, *, axis: int | None = -1) -> Any:
     """The elements of x in ascending order along `axis`, of x flattened if None."""
@@ -492,6 +669,9 @@ def one_hot(labels: Numeric, *, num_classes: int, dtype: DTypeLike = "float64") 
 def one_hot_types(labels: ArrayType, *, num_classes: int, dtype: DTypeLike = "float64") -> ArrayType:
     """(*labels, num_classes) of the dtype that is asked for."""
     return ArrayType((*labels.shape, num_classes), np.dtype(dtype))
+
+
+one_hot.batch(leading)
 
 
 def _array(x: Numeric) -> Any:

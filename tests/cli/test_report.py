@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import struct
 import zlib
@@ -21,7 +22,8 @@ FILES = {
 }  # fmt: skip
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
-pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+if importlib.util.find_spec("sklearn") is None:  # to import it takes seconds
+    pytest.skip("the digits come with scikit-learn", allow_module_level=True)
 
 
 class Strict(HTMLParser):

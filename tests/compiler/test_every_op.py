@@ -1,29 +1,22 @@
 """Every op on every sample, compiled: values and gradients equal to eager ones, relative to each array's norm."""
 
 import contextlib
+import functools
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.compiler.batches import Call, assert_compiled_as_eager, results
 from tinygraph.cli.bench.command import numpy_kernels
 from tinygraph.core.op import Op
 from tinygraph.core.registry import registry
 
-CASES = [
-    pytest.param(op, sample, id=f"{op.name}-{i}")
-    for op in registry.all_ops()
-    if isinstance(op, Op) and op.package == "tinygraph_ops"
-    for i, sample in enumerate(op.samples)
-]
+OPS = [op for op in registry.all_ops() if isinstance(op, Op) and op.package == "tinygraph_ops" and op.samples]
 BOUNDS = {"float64": 1e-12, "float32": 2e-5}
 
 
-def flat(result):
-    return [np.asarray(one) for one in (result if isinstance(result, tuple) else (result,))]
-
-
-def assert_close(found, expected, bound):
+def assert_close(expected, found, bound):
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         assert one.shape == other.shape
@@ -37,24 +30,14 @@ def assert_close(found, expected, bound):
         assert difference <= bound * max(scale, 1e-3)
 
 
-@pytest.mark.parametrize(
-    ("kernels", "dtype"),
-    [
-        *((contextlib.nullcontext, dtype) for dtype in BOUNDS),
-        (numpy_kernels, "float64"),
-        pytest.param(numpy_kernels, "float32", marks=pytest.mark.slow),
-    ],
-    ids=["all kernels-float64", "all kernels-float32", "numpy kernels-float64", "numpy kernels-float32"],
-)
-@pytest.mark.parametrize(("op", "sample"), CASES)
-def test_compiled_equals_eager(op, sample, dtype, kernels):
+def of_sample(op, sample, dtype):
+    """The op on a sample, as a function of its operands of numbers that move, and these; None if none is of a dtype."""
     operands = [x.astype(dtype) if x is not None and x.dtype == float else x for x in sample.operands]
     if dtype != "float64" and all(x is None or x.dtype != dtype for x in operands):
-        pytest.skip("no operand of this dtype")
+        return None
     moving = [i for i, x in enumerate(operands) if x is not None and x.dtype.kind in "fc"]
-    given = [operands[i] for i in moving]  # indices, labels and masks are known when the function is captured
-    if not given:
-        pytest.skip("no floating-point operand")
+    if not moving:  # indices, labels and masks are known when the function is captured
+        return None
 
     def call(*arrays):
         full = list(operands)
@@ -62,17 +45,41 @@ def test_compiled_equals_eager(op, sample, dtype, kernels):
             full[i] = array
         return op(*full, **sample.settings)
 
-    with np.errstate(all="ignore"), kernels():
-        expected = flat(call(*given))
-        assert_close(flat(tg.compile(call)(*given)), expected, BOUNDS[dtype])
+    return Call(repr(sample), call, [operands[i] for i in moving])
 
-        if not any(out.dtype.kind in "fc" for out in expected):
-            return
-        weights = [np.cos(np.arange(out.size)).reshape(out.shape).astype(out.dtype) for out in expected]
 
-        def gradients(*arrays):
-            out, pull = tg.vjp(call, *arrays)
-            return pull(tuple(weights) if isinstance(out, tuple) else weights[0])
+def pulling(call):
+    """The gradients of a call, if it has a result that is differentiable."""
+    expected = results(call.function, *call.arguments)
+    assert isinstance(expected, list), f"{call.label}: {expected!r}"
+    if not any(out.dtype.kind in "fc" for out in expected):
+        return None
+    weights = [np.cos(np.arange(out.size)).reshape(out.shape).astype(out.dtype) for out in expected]
 
-        found = flat(tg.compile(gradients)(*given))
-        assert_close(found, flat(gradients(*given)), BOUNDS[dtype])
+    def gradients(*arrays):
+        out, pull = tg.vjp(call.function, *arrays)
+        return pull(tuple(weights) if isinstance(out, tuple) else weights[0])
+
+    assert not isinstance(results(gradients, *call.arguments), Exception)
+    return call._replace(label=f"gradients of {call.label}", function=gradients)
+
+
+# what the kernels of all ops are, and in which precision
+ALL, NUMPY = contextlib.nullcontext, numpy_kernels
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param([(ALL, "float64"), (ALL, "float32"), (NUMPY, "float64")], id="usual"),
+        pytest.param([(NUMPY, "float32")], id="rare", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_compiled_equals_eager(op, kinds):
+    for kernels, dtype in kinds:
+        with np.errstate(all="ignore"), kernels():
+            calls = [call for call in (of_sample(op, sample, dtype) for sample in op.samples) if call]
+            slopes = [one for one in map(pulling, calls) if one]
+            for some in (calls, slopes):
+                assert_compiled_as_eager(some, functools.partial(assert_close, bound=BOUNDS[dtype]))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph import nn, optim
 from tinygraph.cli.bench.candidates import data, our_model, training_step
 from tinygraph.cli.bench.command import numpy_kernels
@@ -101,12 +102,12 @@ def kernels(request):
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize(("op", "operands", "settings"), EDGES)
+@each(("op", "operands", "settings"), EDGES)
 def test_kernels_write_what_the_forward_gives_at_edges(op, operands, settings):
     check_kernel(op, Trial(op, operands, settings), by_norm=True)
 
 
-@pytest.mark.parametrize("op", LOWERED, ids=lambda op: op.name)
+@each("op", LOWERED, ids=lambda op: op.name)
 def test_kernels_of_numpy_write_what_the_forward_gives(op):
     with numpy_kernels():
         for sample in op.samples:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 
 ops = tg.ops
 NUMBERS = (np.float64(0.7), np.float32(-1.25), np.bool_(True), np.bool_(False), 0.5, 2)
@@ -30,7 +31,7 @@ def assert_same(found, expected):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("x", "y"), list(product(NUMBERS, NUMBERS)), ids=repr)
+@each(("x", "y"), list(product(NUMBERS, NUMBERS)), ids=repr)
 def test_two_numbers_meet(x, y):
     factors = [1.5 if type(number) in (int, float) else None for number in (x, y)]
 

@@ -5,12 +5,13 @@ ops stand in a chain that the compiler joins into one loop, and get hard points 
 an op that refuses its operands does so compiled as well. Kinds that rarely differ from another one's are slow tests.
 """
 
-import warnings
+import functools
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.compiler.batches import Call, assert_compiled_as_eager
 from tinygraph.core.op import Op
 from tinygraph.core.registry import registry
 from tinygraph.errors import ShapeError
@@ -29,22 +30,7 @@ HARD = (0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, np.inf, -np.inf, np.nan)
 UNITS = 64
 
 
-def results(call, *arrays):
-    """What a call gives, as arrays, or the error that it raises."""
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = call(*arrays)
-        except Exception as error:  # noqa: BLE001 - that both raise is all that is asked
-            return error
-    return [np.asarray(one) for one in (found if isinstance(found, tuple) else (found,))]
-
-
 def assert_alike(eager, compiled, units=UNITS):
-    if isinstance(eager, Exception) or isinstance(compiled, Exception):
-        assert isinstance(eager, Exception), f"eager gives {eager}, compiled raises {compiled!r}"
-        assert isinstance(compiled, Exception), f"eager raises {eager!r}, compiled gives {compiled}"
-        return
     assert len(eager) == len(compiled)
     for one, other in zip(eager, compiled, strict=True):
         assert (one.shape, one.dtype) == (other.shape, other.dtype)
@@ -86,57 +72,68 @@ def shapes_of(op):
     return next(one for one in op.samples if all(x is not None for x in one.operands))
 
 
-def some_slow(kinds, fast):
-    """Parameters of which all but some are slow tests."""
-    return [one if one in fast else pytest.param(one, marks=pytest.mark.slow) for one in kinds]
+def some_slow(fast, slow):
+    """Two tables of kinds, of which the second is that of slow tests."""
+    return [pytest.param(fast, id="usual"), pytest.param(slow, id="rare", marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize("dtype", some_slow(DTYPES, {"bool", "uint8", "float16", "float32", "float64"}))
+@pytest.mark.parametrize(
+    "dtypes", some_slow(("bool", "uint8", "float16", "float32", "float64"), ("int8", "int16", "int64"))
+)
 @pytest.mark.parametrize("op", POINTWISE, ids=lambda op: op.name)
-def test_hard_points_in_one_loop(op, dtype):
+def test_hard_points_in_one_loop(op, dtypes):
     """All operands of one dtype, and each other dtype beside it, at hard points, each beside each."""
     sample = shapes_of(op)
     count = len(sample.operands)
     call = chained(op, sample.settings, count)
-    beside = {dtype, *BESIDE} if count > 1 else {dtype}
-    for other in beside:
-        kinds = [other, *[dtype] * (count - 1)]
-        points = [values(kind, 10 if count < 3 else 6) for kind in kinds]
-        arrays = [one.ravel() for one in np.meshgrid(*points, indexing="ij")]
-        compiled = tg.compile(call)
-        assert_alike(results(call, *arrays), results(compiled, *arrays))
-        if other == dtype:
-            nothing = [x[:0] for x in arrays]
-            assert_alike(results(call, *nothing), results(tg.compile(call), *nothing))
-        for i in range(0, len(arrays[0]), max(1, len(arrays[0]) // 5)):
-            single = [np.asarray(x[i]) for x in arrays]
-            assert_alike(results(call, *single), results(compiled, *single))
+    for dtype in dtypes:
+        calls = []
+        for other in {dtype, *BESIDE} if count > 1 else {dtype}:
+            kinds = [other, *[dtype] * (count - 1)]
+            points = [values(kind, 10 if count < 3 else 6) for kind in kinds]
+            arrays = [one.ravel() for one in np.meshgrid(*points, indexing="ij")]
+            label = " and ".join(dict.fromkeys(kinds))
+            calls.append(Call(label, call, arrays))
+            if other == dtype:
+                calls.append(Call(f"no {label}", call, [x[:0] for x in arrays]))
+            for i in range(0, len(arrays[0]), max(1, len(arrays[0]) // 5)):
+                single = [np.asarray(x[i]) for x in arrays]
+                calls.append(Call(f"{label} {single}", call, single))
+        assert_compiled_as_eager(calls, assert_alike)
 
 
-@pytest.mark.parametrize(
-    "number",
-    [0, -1, 0.5, True, *(pytest.param(number, marks=pytest.mark.slow) for number in (2, -0.0, np.inf))],
-)
+@pytest.mark.parametrize("numbers", some_slow((0, -1, 0.5, True), (2, -0.0, np.inf)))
 @pytest.mark.parametrize(
     "op", [one for one in POINTWISE if len(one.signature.operands) == 2], ids=lambda op: op.name
 )
-def test_python_numbers_in_one_loop(op, number):
+def test_python_numbers_in_one_loop(op, numbers):
     """A Python number on either side of an array: known when the function is captured, or an argument."""
     settings = op.samples[0].settings
-    for dtype in ("bool", "int8", "float16", "float32", "float64"):
-        x = values(dtype)
-        for call in (
-            lambda x, n: op(ops.maximum(x, x), n, **settings),
-            lambda x, n: op(n, ops.maximum(x, x), **settings),
-        ):
-            for one in (x, np.asarray(x[-1])) if dtype == "float64" else (x,):
-                eager = results(call, one, number)
-                assert_alike(eager, results(tg.compile(lambda x, call=call: call(x, number)), one))
-                compiled = results(tg.compile(call), one, number)
-                if "as captured" not in str(
-                    compiled
-                ):  # bools to the power 2 are int8, to other powers int64: refused
-                    assert_alike(eager, compiled)
+
+    def before(x, n):
+        return op(ops.maximum(x, x), n, **settings)
+
+    def behind(x, n):
+        return op(n, ops.maximum(x, x), **settings)
+
+    arrays = [values(dtype) for dtype in ("bool", "int8", "float16", "float32", "float64")]
+    for number in numbers:
+        calls = []
+        for x in (*arrays, np.asarray(arrays[-1][-1])):
+            for call in (before, behind):
+                label = f"{call.__name__} {number!r}, {x.dtype}[{x.ndim}]"
+                calls.append(Call(f"{label}, known", functools.partial(known, call, number), [x]))
+                calls.append(Call(f"{label}, an argument", call, [x, number]))
+        assert_compiled_as_eager(calls, assert_alike, may_refuse=is_of_another_class)
+
+
+def known(call, number, x):
+    return call(x, number)
+
+
+def is_of_another_class(call, error):
+    """Bools to the power 2 are int8, to other powers int64: refused where the number is an argument."""
+    return len(call.arguments) == 2 and "as captured" in str(error)
 
 
 def cast(x, dtype):
@@ -157,28 +154,34 @@ def single(x):
     return np.asarray(x.ravel()[0]) if x is not None and x.size else x
 
 
+def without_dimensions(call, error):
+    """NumPy lets axis 0 of single numbers stand; a capture refuses it."""
+    return isinstance(error, ShapeError) and "of 0 dimensions" in str(error)
+
+
 # as float64 and float32 they are compared in test_every_op.py, more closely
 @pytest.mark.parametrize(
-    "kind", some_slow([*DTYPES, "empty", "0-d"], {"bool", "int8", "float16", "empty", "0-d"})
+    "kinds",
+    some_slow(("bool", "int8", "float16", "empty", "0-d"), ("uint8", "int16", "int64", "float32", "float64")),
 )
 @pytest.mark.parametrize("op", [one for one in OPS if one.kind != "random"], ids=lambda op: op.name)
-def test_samples_of_every_kind(op, kind):
+def test_samples_of_every_kind(op, kinds):
     """The samples of every op, whatever it is, with operands of each kind."""
-    for sample in op.samples[:3]:
-        change = {"empty": empty, "0-d": single}.get(kind, lambda x: cast(x, kind))
-        operands = [change(x) for x in sample.operands]
-        moving = [i for i, x in enumerate(operands) if x is not None and sample.operands[i].dtype.kind == "f"]
-        if not moving:
-            continue
+    for kind in kinds:
+        change = {"empty": empty, "0-d": single}.get(kind, functools.partial(cast, dtype=kind))
+        calls = []
+        for sample in op.samples[:3]:
+            operands = [change(x) for x in sample.operands]
+            moving = [
+                i for i, x in enumerate(operands) if x is not None and sample.operands[i].dtype.kind == "f"
+            ]
 
-        def call(*arrays, operands=operands, moving=moving, sample=sample):
-            full = list(operands)
-            for i, array in zip(moving, arrays, strict=True):
-                full[i] = array
-            return op(*full, **sample.settings)
+            def call(*arrays, operands=operands, moving=moving, sample=sample):
+                full = list(operands)
+                for i, array in zip(moving, arrays, strict=True):
+                    full[i] = array
+                return op(*full, **sample.settings)
 
-        given = [operands[i] for i in moving]
-        compiled = results(tg.compile(call), *given)
-        if isinstance(compiled, ShapeError) and "of 0 dimensions" in str(compiled):
-            continue  # NumPy lets axis 0 of single numbers stand; a capture refuses it
-        assert_alike(results(call, *given), compiled, 4096)
+            if moving:
+                calls.append(Call(f"{kind}, {sample}", call, [operands[i] for i in moving]))
+        assert_compiled_as_eager(calls, functools.partial(assert_alike, units=4096), without_dimensions)

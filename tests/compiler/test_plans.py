@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph import kernels
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.compiled import COMPILE_PASSES
@@ -85,8 +86,8 @@ def flat(found):
     return [np.asarray(one) for one in (found if isinstance(found, tuple) else (found,))]
 
 
-@pytest.mark.parametrize("passes", [(), COMPILE_PASSES], ids=["as recorded", "after all passes"])
-@pytest.mark.parametrize("program", PROGRAMS)
+@each("passes", [(), COMPILE_PASSES], ids=["as recorded", "after all passes"])
+@each("program", PROGRAMS)
 def test_no_value_gives_up_its_memory_too_early(program, passes):
     compiled = tg.compile(program, passes=passes)
     for x in (X, X[::-1] * 0.5):

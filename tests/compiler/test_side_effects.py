@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph import nn
 from tinygraph.errors import CaptureError, TinygraphWarning
 
@@ -90,7 +91,7 @@ def positions():
     )
 
 
-@pytest.mark.parametrize("draw", [*DRAWS, *CLOCKS])
+@each("draw", [*DRAWS, *CLOCKS])
 def test_random_numbers_and_clocks_are_refused_at_the_users_line(draw):
     function = {**DRAWS, **CLOCKS}[draw]
     before = positions()

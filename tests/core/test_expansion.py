@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph.analysis.expansion import Expansion, Read, expansion_of, indices
 from tinygraph.analysis.terms import elements, gather, positions, positions_at
 from tinygraph.core.op import Op
@@ -20,7 +20,7 @@ def declared() -> list[Op]:
     return [op for op in found if isinstance(op, Op) and (op.expansion is not None or op.kind in kinds)]
 
 
-@pytest.mark.parametrize("op", declared(), ids=lambda op: op.name)
+@each("op", declared(), ids=lambda op: op.name)
 def test_what_an_expansion_reads_makes_the_output(op: Op) -> None:
     for sample in op.samples:
         operands = list(sample.operands)
@@ -51,7 +51,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@each("settings", SETTINGS, ids=str)
 def test_a_transposed_convolution_is_expanded_at_every_stride(settings: tuple[int, ...]) -> None:
     size, stride, padding, output_padding, dilation, groups = settings
     rng = np.random.default_rng(0)

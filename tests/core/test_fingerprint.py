@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph.core.fingerprint import fingerprint
 from tinygraph.errors import StaleValueError
 
@@ -168,9 +169,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.complex128])
-@pytest.mark.parametrize("shape", [(16, 16), (64, 33), (128, 784)])
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@each("dtype", [np.float64, np.float32, np.float16, np.complex128])
+@each("shape", [(16, 16), (64, 33), (128, 784)])
+@each("change", CHANGES.values(), ids=CHANGES)
 def test_changes_are_noticed(change, shape, dtype):
     array = np.random.default_rng(1).normal(size=shape).astype(dtype)
     array[0, 0] = 0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, TinygraphWarning
 
 
@@ -84,7 +85,7 @@ def test_a_recorded_number_that_leaves_warns_at_the_users_line(leaving):
     assert found[0].filename == __file__
 
 
-@pytest.mark.parametrize("leaving", [*LEAVING.values(), *REFUSED.values()], ids=[*LEAVING, *REFUSED])
+@each("leaving", [*LEAVING.values(), *REFUSED.values()], ids=[*LEAVING, *REFUSED])
 def test_a_differentiated_number_that_leaves_raises(leaving):
     def lost(x):
         leaving(x * 1)
@@ -314,8 +315,8 @@ def test_jacobians_of_complex_functions_of_real_arguments_are_complex():
 # -- argnums ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transform", [tg.grad, tg.value_and_grad, tg.jacobian, tg.hessian])
-@pytest.mark.parametrize(
+@each("transform", [tg.grad, tg.value_and_grad, tg.jacobian, tg.hessian])
+@each(
     ("argnums", "words"),
     [
         ((0, 0), "twice"),

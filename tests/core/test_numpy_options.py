@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph.core.registry import registry
 from tinygraph.errors import TinygraphError
 
@@ -66,7 +67,7 @@ def plain(value):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("function", functions(), ids=lambda one: one.__name__)
+@each("function", functions(), ids=lambda one: one.__name__)
 def test_every_option_is_honoured_or_refused(function):
     operands = CALLS.get(function, (SQUARE,))
     given = list(inspect.signature(function).parameters)[: len(operands)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph import nn
 from tinygraph.core.state import buffer, write
 from tinygraph.errors import DTypeError, SettingError
@@ -11,8 +12,8 @@ from tinygraph.errors import DTypeError, SettingError
 MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
 
 
-@pytest.mark.parametrize("value", [MASKED, np.ones((1, 3)).view(np.matrix)], ids=["masked", "matrix"])
-@pytest.mark.parametrize(
+@each("value", [MASKED, np.ones((1, 3)).view(np.matrix)], ids=["masked", "matrix"])
+@each(
     "use",
     [
         lambda x, a: tg.tensor(a),

@@ -33,7 +33,7 @@ def endless_wrt_x(g):
 def test_a_hanging_op_is_named_with_its_line():
     started = time.monotonic()
     report = check_op(endless, report=True, time_limit=0.2)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # it has no end of its own
     assert report.hung
     assert not report.ok
     [finding] = report.findings
@@ -47,14 +47,16 @@ def test_a_hanging_op_is_named_with_its_line():
 def test_the_runners_own_timer_goes_on():
     rang = []
     before = signal.signal(signal.SIGALRM, lambda *_: rang.append(time.monotonic()))
-    outer = signal.setitimer(signal.ITIMER_REAL, 0.3)
+    outer = signal.setitimer(signal.ITIMER_REAL, 1.0)
     try:
         with limited_to(5):
             time.sleep(0.05)
-        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.26
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.96
         with pytest.raises(TimeLimit), limited_to(0.05):
             time.sleep(5)
-        time.sleep(0.4)
+        while not rang:
+            time.sleep(0.01)
+        time.sleep(0.05)
         assert len(rang) == 1
     finally:
         signal.signal(signal.SIGALRM, before)

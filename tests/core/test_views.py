@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph.core.op import Op
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RuleError, ShapeError
 from tinygraph.plugin import op, ops
@@ -49,7 +50,7 @@ def test_rows_of_a_loop():
     assert m.grad.tolist() == [[21, 1], [21, 1]]
 
 
-@pytest.mark.parametrize(
+@each(
     ("write", "expected"),
     [
         (lambda y: y.T.__setitem__((0, 1), 9.0), [[0, 1, 2], [9, 4, 5]]),
@@ -84,7 +85,7 @@ def test_rows_of_a_loop():
         (lambda y: np.tile(y, (1, 1)).__iadd__(1), [[0, 1, 2], [3, 4, 5]]),
     ],
 )
-@pytest.mark.parametrize("kind", ["recorded", "plain", "parameter", "captured", "compiled"])
+@each("kind", ["recorded", "plain", "parameter", "captured", "compiled"])
 def test_every_view_writes_through_as_in_numpy(write, expected, kind):
     start = np.arange(6.0).reshape(2, 3)
     array = start.copy()
@@ -423,7 +424,7 @@ def test_a_plugin_op_may_declare_a_view_and_one_that_does_not_is_refused():
         silent.view(lambda x, value: x)
 
 
-@pytest.mark.parametrize("name", [name for name in tg.ops if isinstance(getattr(tg.ops, name), Op)])
+@each("name", [name for name in tg.ops if isinstance(getattr(tg.ops, name), Op)])
 def test_the_view_rule_of_an_op_undoes_the_op(name):
     one = getattr(tg.ops, name)
     if one.put is None:

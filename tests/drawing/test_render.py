@@ -187,7 +187,7 @@ def test_a_long_layout_is_ended_and_the_next_one_works(fresh_worker):
         LayoutTimeout, match=r'1500 nodes and 4497 edges within 1 s.*zoom="module".*time_limit'
     ):
         render(slow, "svg", time_limit=1.0)
-    assert time.monotonic() - start < 2.5
+    assert time.monotonic() - start < 30  # alone it takes minutes; a busy machine ends it late
     assert process.poll() is not None
     assert len(texts(render(SMALL, "svg"))) == 3
 
@@ -435,11 +435,11 @@ def test_a_system_dot_is_used(fake_dot):
 
 
 def test_a_system_dot_keeps_to_the_time_limit(fake_dot):
-    fake_dot("exec sleep 20")
+    fake_dot("exec sleep 60")
     start = time.monotonic()
     with pytest.raises(LayoutTimeout, match=r"this graph within 0.5 s"):
         render(SMALL, "svg", time_limit=0.5)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 30  # nobody waited for it
 
 
 def test_a_system_dot_that_fails_is_quoted(fake_dot):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph.errors import (
     CaptureError,
     DTypeError,
@@ -139,7 +140,7 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@each("name", PROGRAMS)
 def test_totals_are_gradients_for_every_kind_of_op(rng, name):
     x = variable(rng, 3, 4, name="x")
     out = PROGRAMS[name](x)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph import nn
 from tinygraph.core.modes import scope
 from tinygraph.drawing.dot.render import render
@@ -82,8 +83,8 @@ def test_values_and_gradients_are_identical(make, suffix, tmp_path):
     assert_same(again.gradient()(x), loss.gradient()(x))
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", HOSTILE)
+@each("suffix", SUFFIXES)
+@each("name", HOSTILE)
 def test_hostile_names_come_back_and_break_nothing(name, suffix, tmp_path):
     path = tmp_path / f"g{suffix}"
     x = tg.tensor([1.0, 2.0], requires_grad=True, name=name)

@@ -1,6 +1,7 @@
 """Graph files: what is saved runs, differentiates and trains as before; what is broken is refused by its place."""
 
 import contextlib
+import copy
 import json
 from fractions import Fraction
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph import interop
 from tinygraph.core.node import Leaf
 from tinygraph.core.op import op
@@ -121,8 +123,8 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("function", SETTINGS)
+@each("suffix", SUFFIXES)
+@each("function", SETTINGS)
 def test_settings_and_constants_come_back_exactly(function, tmp_path, suffix):
     x = np.arange(8.0).reshape(2, 4)
     graph = tg.capture(function, x)
@@ -153,10 +155,8 @@ def layouts():
     yield np.array([np.nan, -0.0, np.inf, 5e-324])
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize(
-    "value", list(layouts()), ids=lambda value: f"{value.dtype.str}{value.shape}{value.strides}"
-)
+@each("suffix", SUFFIXES)
+@each("value", list(layouts()), ids=lambda value: f"{value.dtype.str}{value.shape}{value.strides}")
 def test_values_of_any_layout_and_dtype_come_back_exactly(value, tmp_path, suffix):
     leaf = Leaf(value, name="v", requires_grad=value.dtype.kind in "fcO")
     again = reloaded(tg.Graph([], [leaf]), tmp_path, suffix)
@@ -430,9 +430,10 @@ def test_an_output_that_an_op_does_not_have_is_refused(tmp_path, port):
         tg.load(path)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@each("fault", FAULTS)
 def test_a_wrong_description_is_refused_by_its_place(described, fault):
     description, load = described
+    description = copy.deepcopy(description)  # the next row's is whole
     change, message = FAULTS[fault]
     change(description)
     with pytest.raises(FileFormatError, match=f"graph.json: .*(?s:{message})"):

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph.errors import DTypeError, FileFormatError
 from tinygraph.interop import load_state, save_state
 
@@ -109,8 +110,8 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", RESULTS)
+@each("suffix", SUFFIXES)
+@each("name", RESULTS)
 def test_results_come_back(name, suffix, tmp_path):
     x = np.array([1.0, -2.0])
     graph = tg.capture(RESULTS[name], x)
@@ -153,8 +154,8 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".json", ".safetensors", ".svg"])
-@pytest.mark.parametrize("name", REFUSED)
+@each("suffix", [".json", ".safetensors", ".svg"])
+@each("name", REFUSED)
 def test_what_cannot_be_read_back_is_refused_when_it_is_saved(name, suffix, tmp_path):
     function, message = REFUSED[name]
     path = tmp_path / f"g{suffix}"

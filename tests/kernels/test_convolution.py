@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.convolution_cases import LAYOUTS, Case, each_map, reference
+from tests.rows import each
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError, ShapeError
 from tinygraph.kernels.cpu import this_cpu
@@ -101,8 +102,8 @@ def test_in_planes(case: Case, spare: int, guard: Any) -> None:
     assert_near(unpacked, 2 * exact.by_kernel, dtype)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", [case for case in CASES if case.images])
+@each("layout", LAYOUTS)
+@each("case", [case for case in CASES if case.images])
 def test_on_arrays(case: Case, layout: str, guard: Any) -> None:
     for got, wanted in each_map(case, layout, this_cpu()._replace(exact=True), guard):
         assert_near(got, wanted, case.dtype)
@@ -150,7 +151,7 @@ def test_epilogues(guard: Any) -> None:
     layouts.pack(weights, 16, 16).bind(exact.kernel, packed, span=1)()
     layouts.pack_for_gradient(reverse, 16, 16).bind(exact.kernel, packed_back, span=1)()
     build = ProgramBuilder()
-    relu = direct.Epilogue(build.program(build.step(ops.relu, build.input("float32"))))
+    relu = direct.ImageEpilogue(build.program(build.step(ops.relu, build.input("float32"))))
     direct.forward(made, bias=False, epilogue=relu).bind(source, packed, out, span=case.images)()
     plain = exact.out - exact.bias[:, None, None].astype(float)
     assert_near(made.target.interior(out).transpose(0, 3, 1, 2), np.maximum(plain, 0), "float32")
@@ -158,7 +159,7 @@ def test_epilogues(guard: Any) -> None:
     total, made_from = build.input("float32"), build.input("float32")
     zero = build.constant(0.0, "float32")
     kept = build.step(ops.where, build.step(ops.greater, made_from, zero), total, zero)
-    mask = direct.Epilogue(build.program(kept), (made.source,))
+    mask = direct.ImageEpilogue(build.program(kept), (made.source,))
     direct.input_gradient(made, given, epilogue=mask).bind(
         gradient, packed_back, back, source, span=case.images
     )()
@@ -186,9 +187,9 @@ def test_fully_connected_is_a_convolution_over_a_row_of_examples(
     assert_near(made.target.interior(out)[0, 0], x.astype(float) @ w.T.astype(float), "float32")
 
 
-@pytest.mark.parametrize("halo", [(0, 0, 0, 0), (1, 2, 3, 4)])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 16, 19, 33])
-@pytest.mark.parametrize("size", [(1, 1), (3, 5), (4, 16), (7, 9)])
+@each("halo", [(0, 0, 0, 0), (1, 2, 3, 4)])
+@each("channels", [1, 2, 3, 4, 7, 16, 19, 33])
+@each("size", [(1, 1), (3, 5), (4, 16), (7, 9)])
 def test_layouts_there_and_back(
     channels: int, size: tuple[int, int], halo: tuple[int, int, int, int], guard: Any
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.rows import each
 from tinygraph.core.op import Op, op
 from tinygraph.core.registry import ops, registry
 from tinygraph.errors import DTypeError, RuleError, ShapeError, UnknownOpError
@@ -27,8 +28,8 @@ def product(build: ProgramBuilder, x: int, y: int) -> int:
     return build.step(ops.multiply, x, build.step(ops.exp, y))
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 130])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each("size", [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 130])
+@each("dtype", ["float32", "float64"])
 def test_sizes(size: int, dtype: str, guard: Any) -> None:
     x = guard.like(np.random.default_rng(size).standard_normal(size).astype(dtype))
     out, total = guard((size,), dtype), guard((), dtype)
@@ -50,8 +51,8 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("axes", [(), (0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)])
-@pytest.mark.parametrize("view", VIEWS)
+@each("axes", [(), (0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)])
+@each("view", VIEWS)
 def test_strides_broadcasting_and_reductions(view: str, axes: tuple[int, ...], guard: Any) -> None:
     rng = np.random.default_rng(3)
     x = VIEWS[view](rng.standard_normal((5, 7, 19)).astype(np.float32))
@@ -115,8 +116,8 @@ BINARY: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", [*UNARY, *BINARY])
+@each("dtype", ["float32", "float64"])
+@each("name", [*UNARY, *BINARY])
 def test_every_op_is_what_numpy_computes(name: str, dtype: str, guard: Any) -> None:
     rng = np.random.default_rng(1)
     values = np.concatenate([rng.standard_normal(37), [0.0, -0.0, 0.5, np.nan, np.inf, -np.inf, 1.0]])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.rows import each
 from tinygraph.errors import SettingError
 from tinygraph.kernels import losses
 from tinygraph.kernels.cpu import Cpu, this_cpu
@@ -76,8 +77,8 @@ def check(
     assert flag[0] == 0
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("classes", [1, 2, 3, 7, 8, 9, 16, 17, 31, 40, 64, 100])
+@each("dtype", ["float32", "float64"])
+@each("classes", [1, 2, 3, 7, 8, 9, 16, 17, 31, 40, 64, 100])
 def test_classes(classes: int, dtype: str, guard: Any) -> None:
     check(13, classes, guard, dtype=dtype)
     check(6, classes, guard, dtype=dtype, smoothing=0.1, padding=3)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.rows import each
 from tinygraph.errors import ShapeError
 from tinygraph.kernels.images import pooling
 
@@ -47,9 +48,9 @@ def lying(array: Any, last: bool, guard: Any) -> Any:
     return np.moveaxis(guard.like(np.moveaxis(array, 1, -1)), -1, 1) if last else guard.like(array)
 
 
-@pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("shape", "size", "stride", "dilation"), CASES)
+@each("last", [False, True])
+@each("dtype", ["float32", "float64"])
+@each(("shape", "size", "stride", "dilation"), CASES)
 def test_maxima_and_back(
     shape: Any, size: Any, stride: Any, dilation: Any, dtype: str, last: bool, guard: Any
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.mutation.faults import FAULTS
 from tests.mutation.planting import ROOT, copied, outcome, outcome_of
+from tests.rows import each
 
 PLANTED = [fault for fault in FAULTS if not fault.equivalent]
 
@@ -15,7 +16,7 @@ def named(fault):
     return f"{fault.file.rpartition('/')[2]}: {fault.name}"
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=named)
+@each("fault", FAULTS, ids=named)
 def test_its_snippet_stands_in_the_tree_once(fault):
     assert (ROOT / fault.file).read_text("utf-8").count(fault.snippet) == 1
     assert fault.replacement != fault.snippet

@@ -19,12 +19,13 @@ from tests.reference.loading import (
     module_states,
 )
 from tests.reference.training_cases import STEPS
+from tests.rows import each
 from tinygraph import nn, optim
 
 MODULES = load("module")
 
 
-@pytest.mark.parametrize("reference", MODULES, ids=str)
+@each("reference", MODULES, ids=str)
 def test_state_dict_has_the_names_order_shapes_and_dtypes_of_pytorch(reference: Reference) -> None:
     module = reference.case.build(nn)
     entries = module_states()[reference.case.name]
@@ -33,7 +34,7 @@ def test_state_dict_has_the_names_order_shapes_and_dtypes_of_pytorch(reference: 
     assert [name for name, _ in module.named_parameters()] == [e["name"] for e in entries if e["parameter"]]
 
 
-@pytest.mark.parametrize("reference", MODULES, ids=str)
+@each("reference", MODULES, ids=str)
 def test_initial_values_are_drawn_as_in_pytorch(reference: Reference) -> None:
     tg.manual_seed(0)
     entries = module_states()[reference.case.name]
@@ -46,7 +47,7 @@ def test_initial_values_are_drawn_as_in_pytorch(reference: Reference) -> None:
         assert_initialised(values, entry["initialiser"])
 
 
-@pytest.mark.parametrize("reference", [r for r in MODULES if r.case.input is not None], ids=str)
+@each("reference", [r for r in MODULES if r.case.input is not None], ids=str)
 def test_outputs_gradients_and_buffers_equal_pytorch(reference: Reference) -> None:
     case = reference.case
     module = case.build(nn).double()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph import nn
 from tinygraph.errors import FileFormatError, ShapeError
 from tinygraph.nn.text_lines import line_of
@@ -114,7 +115,7 @@ def test_the_documentation_shows_a_file_that_loads(tmp_path):
 LINEAR = '[[layers]]\nlayer = "Linear"\nin_features = 4\nout_features = 4\n'
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "line", "message"),
     [
         ("", 1, "needs `layers`"),

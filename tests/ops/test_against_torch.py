@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 import tinygraph as tg
 from tests.reference.loading import Reference, assert_all_match, first_and_second, load
+from tests.rows import each
 
 TOLERANCE = 1e-7
 
@@ -41,27 +40,27 @@ def _compare(reference: Reference) -> None:
     assert_all_match(found, expected, tol=TOLERANCE)
 
 
-@pytest.mark.parametrize("reference", load("convolution"), ids=str)
+@each("reference", lambda: load("convolution"), ids=str)
 def test_convolution(reference: Reference) -> None:
     _compare(reference)
 
 
-@pytest.mark.parametrize("reference", load("convolution_transpose"), ids=str)
+@each("reference", lambda: load("convolution_transpose"), ids=str)
 def test_convolution_transpose(reference: Reference) -> None:
     _compare(reference)
 
 
-@pytest.mark.parametrize("reference", load("pool"), ids=str)
+@each("reference", lambda: load("pool"), ids=str)
 def test_pool(reference: Reference) -> None:
     _compare(reference)
 
 
-@pytest.mark.parametrize("reference", load("adaptive_average_pool"), ids=str)
+@each("reference", lambda: load("adaptive_average_pool"), ids=str)
 def test_adaptive_average_pool(reference: Reference) -> None:
     _compare(reference)
 
 
-@pytest.mark.parametrize("reference", load("function"), ids=str)
+@each("reference", lambda: load("function"), ids=str)
 def test_function(reference: Reference) -> None:
     _compare(reference)
 
@@ -70,7 +69,7 @@ def _running_statistics(reference: Reference) -> bool:
     return reference.case.op == "batch_norm" and reference.case.settings["training"]
 
 
-@pytest.mark.parametrize("reference", list(filter(_running_statistics, load("function"))), ids=str)
+@each("reference", lambda: filter(_running_statistics, load("function")), ids=str)
 def test_batch_statistics_make_running_averages(reference: Reference) -> None:
     case = reference.case
     x, momentum = case.inputs["x"], case.settings["momentum"]

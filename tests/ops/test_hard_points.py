@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph import nn
 from tinygraph.errors import NumpyFunctionError, TinygraphError
 from tinygraph.nn import functional as F
@@ -206,8 +207,8 @@ REDUCTIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", [np.float64(2.0), VECTOR, MATRIX], ids=["0-d", "1-d", "2-d"])
-@pytest.mark.parametrize("function", REDUCTIONS, ids=lambda one: one.__name__)
+@each("value", [np.float64(2.0), VECTOR, MATRIX], ids=["0-d", "1-d", "2-d"])
+@each("function", REDUCTIONS, ids=lambda one: one.__name__)
 def test_reductions_take_the_axes_that_numpy_takes(function, value):
     for axis in (0, -1, 1, -2, (), (0,), (0, 0), None):
         held_against_numpy(lambda x, axis=axis: function(x, axis=axis), value)
@@ -222,7 +223,7 @@ def test_sums_of_scalars_compiled_and_captured(axis):
         assert graph.gradient(wrt=graph.inputs)(np.float64(2.0))[1] == 1.0
 
 
-@pytest.mark.parametrize(
+@each(
     ("function", "value"),
     [
         (np.transpose, VECTOR),
@@ -257,8 +258,8 @@ def test_transpose_and_repeat(function, value):
 SHAPES = [(3,), (2, 3), (1, 3), (2, 1, 3), (4, 2, 3), (3, 1), (1,), ()]
 
 
-@pytest.mark.parametrize("first", SHAPES, ids=str)
-@pytest.mark.parametrize("second", SHAPES, ids=str)
+@each("first", SHAPES, ids=str)
+@each("second", SHAPES, ids=str)
 def test_products_of_every_two_shapes(first, second):
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=first), rng.normal(size=second)
@@ -268,7 +269,7 @@ def test_products_of_every_two_shapes(first, second):
     held_against_numpy(np.inner, a, b)
 
 
-@pytest.mark.parametrize(
+@each(
     ("subscripts", "shapes"),
     [
         ("ij,ij->i", [(2, 1), (2, 3)]),
@@ -328,10 +329,10 @@ def test_a_batch_without_samples_leaves_the_statistics(shape, momentum, compiled
 KEEP = np.array([[True, False, True], [False, False, False], [True, True, True]])
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
-@pytest.mark.parametrize("make", [lambda a: a, tg.tensor], ids=["array", "tensor"])
-@pytest.mark.parametrize("additive", [False, True])
-@pytest.mark.parametrize("compiled", [False, True])
+@each("dtype", [np.float64, np.float32, np.float16])
+@each("make", [lambda a: a, tg.tensor], ids=["array", "tensor"])
+@each("additive", [False, True])
+@each("compiled", [False, True])
 def test_a_query_that_may_attend_to_nothing_gives_zeros(dtype, make, additive, compiled):
     rng = np.random.default_rng(0)
     mask = make(np.where(KEEP, dtype(0), dtype(-np.inf)) if additive else KEEP)

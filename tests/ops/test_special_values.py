@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph import ops
 from tinygraph.errors import NumpyFunctionError
 
@@ -24,7 +25,7 @@ def gradients(function: Callable[..., Any], *values: Any) -> list[Any]:
     return [leaf.grad.tolist() for leaf in leaves if leaf.grad is not None]
 
 
-@pytest.mark.parametrize(
+@each(
     ("function", "values", "expected"),
     [
         (lambda x: x**0, [[0.0, 2.0]], [[0.0, 0.0]]),

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from tests.rows import each
 from tinygraph.errors import ShapeError
 from tinygraph_ops.windows import sliding as windows
 from tinygraph_ops.windows.sliding import (
@@ -93,7 +94,7 @@ def blocks(request, monkeypatch):
 
 
 class TestConvolve:
-    @pytest.mark.parametrize("seed", SEEDS)
+    @each("seed", SEEDS)
     def test_equals_plain_loops(self, seed, blocks):
         rng, geometry = random_convolution(seed)
         x, kernel = rng.standard_normal(geometry.x_shape), rng.standard_normal(geometry.kernel_shape)
@@ -101,7 +102,7 @@ class TestConvolve:
             convolve(x, kernel, geometry), convolve_slowly(x, kernel, geometry), atol=1e-12
         )
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @each("seed", SEEDS)
     def test_gradients_are_adjoints(self, seed, blocks):
         rng, geometry = random_convolution(seed)
         x, kernel = rng.standard_normal(geometry.x_shape), rng.standard_normal(geometry.kernel_shape)
@@ -110,7 +111,7 @@ class TestConvolve:
         assert np.isclose(np.vdot(x, convolve_input_gradient(g, kernel, geometry)), wanted, atol=1e-10)
         assert np.isclose(np.vdot(kernel, convolve_kernel_gradient(g, x, geometry)), wanted, atol=1e-10)
 
-    @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.int64, np.int8])
+    @each("dtype", [np.float32, np.float64, np.complex64, np.int64, np.int8])
     def test_keeps_the_dtype(self, dtype):
         geometry = convolution_geometry((2, 2, 5, 4), (3, 2, 3, 2), stride=2, padding=1)
         x, kernel, g = (
@@ -121,7 +122,7 @@ class TestConvolve:
         assert convolve_input_gradient(g, kernel, geometry).dtype == dtype
         assert convolve_kernel_gradient(g, x, geometry).dtype == dtype
 
-    @pytest.mark.parametrize("stride", [1, 2])
+    @each("stride", [1, 2])
     def test_is_exact_in_fractions(self, stride):
         rng = np.random.default_rng(0)
         geometry = convolution_geometry((1, 2, 4, 5), (2, 2, 2, 3), stride=stride, padding=1)
@@ -139,7 +140,7 @@ class TestConvolve:
             assert exact.dtype == object
             assert (exact * 49 == function(left, right, geometry)).all()
 
-    @pytest.mark.parametrize(
+    @each(
         ("x_shape", "kernel_shape", "padding"),
         [
             ((0, 2, 5), (3, 2, 2), 0),
@@ -148,7 +149,7 @@ class TestConvolve:
             ((2, 2, 0), (3, 2, 2), 1),
         ],
     )
-    @pytest.mark.parametrize("stride", [1, 2])
+    @each("stride", [1, 2])
     def test_empty(self, x_shape, kernel_shape, padding, stride):
         geometry = convolution_geometry(x_shape, kernel_shape, stride, padding)
         x, kernel = np.ones(x_shape), np.ones(kernel_shape)
@@ -175,7 +176,7 @@ class TestConvolve:
 
 
 class TestPools:
-    @pytest.mark.parametrize("seed", SEEDS)
+    @each("seed", SEEDS)
     def test_max_pool_equals_plain_loops(self, seed):
         rng, geometry = random_pool(seed)
         x = rng.integers(-2, 3, geometry.x_shape).astype(float)  # few values, so many ties
@@ -200,7 +201,7 @@ class TestPools:
         assert out.dtype == dtype
         np.testing.assert_array_equal(index, [[[0, 1]]])
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @each("seed", SEEDS)
     def test_scatter_is_the_adjoint_of_gather(self, seed):
         rng, geometry = random_pool(seed)
         x, g = rng.standard_normal(geometry.x_shape), rng.standard_normal(geometry.output_shape)
@@ -210,8 +211,8 @@ class TestPools:
         assert scattered.shape == x.shape
         assert np.isclose(np.vdot(scattered, x), np.vdot(g, out))
 
-    @pytest.mark.parametrize("count_include_pad", [True, False])
-    @pytest.mark.parametrize("seed", SEEDS)
+    @each("count_include_pad", [True, False])
+    @each("seed", SEEDS)
     def test_average_pool_equals_plain_loops(self, seed, count_include_pad):
         rng, geometry = random_pool(seed, dilate=False)
         x, g = rng.standard_normal(geometry.x_shape), rng.standard_normal(geometry.output_shape)

@@ -8,10 +8,11 @@ import pytest
 import tinygraph as tg
 from tests.reference.loading import Reference, assert_all_match, load
 from tests.reference.training_cases import OPTIMIZER_STEPS, SCHEDULE_STEPS
+from tests.rows import each
 from tinygraph import optim
 
 
-@pytest.mark.parametrize("reference", load("optimizer"), ids=str)
+@each("reference", load("optimizer"), ids=str)
 def test_optimizers_follow_pytorch(reference: Reference) -> None:
     case = reference.case
     parameters = {name: tg.tensor(value, requires_grad=True) for name, value in case.start().items()}

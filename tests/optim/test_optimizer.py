@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph import nn, optim
 from tinygraph.errors import DTypeError, RecordingError, SettingError, StateDictError
 from tinygraph.optim import lr_scheduler
@@ -214,7 +215,7 @@ def test_a_compiled_training_step_follows_the_eager_one_under_a_schedule() -> No
 NAN, INF = float("nan"), float("inf")
 
 
-@pytest.mark.parametrize(
+@each(
     ("rule", "settings"),
     [
         *(

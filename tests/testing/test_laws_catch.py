@@ -416,6 +416,18 @@ def _():
     return sine(forward)
 
 
+@breaks("vmap equals the loop", "example 0 differs")
+def batch_rule_that_forgets_an_axis():
+    @op(kind="shape", name="wrong", declare=False, samples=[X], linear=("x",))
+    def reversed_rows(x):
+        """x[::-1]."""
+        return x[::-1]
+
+    reversed_rows.vjp("x")(lambda g: reversed_rows(g))
+    reversed_rows.batch(lambda batched, x: reversed_rows(x))
+    return reversed_rows
+
+
 @breaks("captured", "no value")
 def _():
     return sine(rule=lambda g, x: g * ops.cos(x) if float(ops.sum(x)) < 1e9 else g)

@@ -106,6 +106,7 @@ def _panel(card: Card) -> Panel:
     for label, text in (
         ("dtypes", ", ".join(card.dtypes)),
         ("broadcasting", card.broadcasting),
+        ("vmap", card.vmap),
         ("zero size", card.zero_size),
         ("memory layout", card.memory_layout),
         ("type rule", card.type_rule),

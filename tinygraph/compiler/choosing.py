@@ -37,7 +37,7 @@ def lower(
     """
     op = node.op
     if "program" in op.facts:
-        return Lowering(functools.partial(_bind_loop, op.facts["program"]), name="generated")
+        return Lowering(functools.partial(bind_loop, op.facts["program"]), name="generated")
     if op.lowering is None:
         return None
     types = Types(node.input_types, node.output_types)
@@ -46,7 +46,8 @@ def lower(
     return found
 
 
-def _bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: object) -> Any:
+def bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: object) -> Any:
+    """A generated loop bound to its operands and results."""
     from tinygraph.kernels.elementwise import bind
 
     arrays = [np.asarray(one) for one in inputs]

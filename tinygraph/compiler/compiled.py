@@ -18,6 +18,7 @@ from tinygraph import kernels
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes import PASSES, Pass, Stage, run_passes
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
+from tinygraph.compiler.passes.fuse_epilogues import fuse_epilogues
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.compiler.plan import Plan
@@ -35,7 +36,7 @@ from tinygraph.kernels.recent import Recent
 from tinygraph.tracing.facts import Fixed
 from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 
-COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, schedule, recompute_cheap)
+COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, fuse_epilogues, schedule, recompute_cheap)
 # Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
 MOST_ENTRIES = 8
 Accuracy = Literal["fast", "exact"]

@@ -26,6 +26,7 @@ from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import RuleError
 
 if TYPE_CHECKING:
+    from tinygraph.core.batching import BatchRule, Family
     from tinygraph.core.numeric import Numeric
 
 KINDS = (
@@ -323,6 +324,7 @@ class Op:
         tangent_rules: forward-mode rules by operand name; what is missing is derived from `rules`.
         numpy_twin: the NumPy function that takes the operands and settings just as the op does, if there is one.
         type_rule: operand types to output types, without running the forward.
+        batching: what the op does to many examples at once, see `batching.py`.
         put: for an op whose result lies in its first operand's memory: what that becomes when the result is written.
         typed: whether the op gave that rule itself (else it is found by running the forward on stand-ins).
         linear: operands in which the op is linear, others fixed: their reach is structural.
@@ -370,6 +372,7 @@ class Op:
     emission: Emission | None = None
     cost_rule: Callable[..., int] | None = None
     put: Callable[..., Any] | None = None
+    batching: BatchRule | None = None
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
     plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
     tangent_plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
@@ -599,6 +602,40 @@ class Op:
             return function
 
         return attach if function is None else attach(function)
+
+    def batch(self, rule: Family | Callable[..., Any]) -> Any:
+        """Attach what the op does to many examples at once, for `tg.vmap`: `rule(batched, *operands, **settings)`.
+
+        `batched` says of each operand whether it has a batch axis, which is then in front; the results must have it in
+        front. All settings are given. Elementwise ops and reductions need no rule; instead of one of its own an op may
+        take that of a family: `op.batch(along("axis"))`, `op.batch(leading)`, `op.batch(joined)`, `op.batch(matrices)`.
+
+        >>> @op(kind="shape", declare=False)
+        ... def reversed_rows(x):
+        ...     return x[..., ::-1]
+        >>> @reversed_rows.batch
+        ... def reversed_rows_batched(batched, x):
+        ...     return reversed_rows(x)
+        """
+        from tinygraph.core.batching import Family
+
+        if isinstance(rule, Family):
+            self.batching = rule.rule
+            return rule
+        names = list(inspect.signature(rule).parameters)
+        if names[:1] != ["batched"]:
+            raise RuleError(
+                f"rule {rule.__name__!r} of op {self.name!r} must take 'batched' first, which says of each operand "
+                f"whether it has a batch axis; it takes ({', '.join(names)})"
+            )
+
+        def batching(
+            op: Op, batched: Sequence[bool], operands: Sequence[Any], settings: dict[str, Any]
+        ) -> Any:
+            return rule(tuple(batched), *operands, **settings)
+
+        self.batching = batching
+        return rule
 
     def cost(self, function: Callable[..., int]) -> Callable[..., int]:
         """Attach the number of floating-point operations: operand `ArrayType`s and settings to an int.

@@ -1,15 +1,61 @@
-"""Nested containers - tuples, lists, dicts, named tuples, dataclasses - as flat lists of leaves and back.
+"""Nested containers - tuples, lists, dicts, named tuples, dataclasses - as flat lists of leaves and back: `tg.tree`.
 
 Order and type are kept: a dict is not sorted, and a named tuple, an OrderedDict, a defaultdict or a subclass comes back
-as what it was.
+as what it was. Containers of the user's own are registered once, and are then taken wherever containers are.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygraph.errors import SettingError, ShapeError
+
+
+class _Registered(NamedTuple):
+    """How a class of the user's is taken apart and built again."""
+
+    flatten: Callable[[Any], tuple[Any, Any]]
+    unflatten: Callable[[Any, Any], Any]
+
+
+_registered: dict[type, _Registered] = {}
+
+
+def register(
+    kind: type, flatten: Callable[[Any], tuple[Any, Any]], unflatten: Callable[[Any, Any], Any]
+) -> type:
+    """Make a class a container, wherever containers are taken: its parts may be arrays, tensors and containers.
+
+    Args:
+        kind: the class; subclasses are registered on their own.
+        flatten: from an object to (parts, data): a sequence, and what is the same for all objects of one structure,
+            which must be hashable.
+        unflatten: from (data, parts) back to an object.
+
+    Returns:
+        The class.
+
+    Raises:
+        SettingError: a class that is registered already, or one of Python's own containers.
+
+    >>> class Point:
+    ...     def __init__(self, x, y):
+    ...         self.x, self.y = x, y
+    >>> kind = register(Point, lambda point: ((point.x, point.y), None), lambda data, parts: Point(*parts))
+    >>> map(lambda x: 2 * x, Point(1.0, 2.0)).y
+    4.0
+    """
+    if kind in _registered or kind in (tuple, list, dict, type(None)):
+        raise SettingError(f"tg.tree.register: {kind.__name__} is a container already")
+    _registered[kind] = _Registered(flatten, unflatten)
+    return kind
 
 
 class Tree:
@@ -33,7 +79,7 @@ class Tree:
         self.description = description
         self.keys = keys
         self.children = tuple(children)
-        self._identity = (identity or description, tuple(map(_exact, keys)), self.children)
+        self._identity = (identity or description, tuple([_exact(one) for one in keys]), self.children)
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         return self._build(leaves)
@@ -56,7 +102,7 @@ def flatten(value: object) -> tuple[list[Any], Tree]:
     ([2, 1, 3], {'b': 10, 'a': (20, [30])})
     """
     kind = type(value)
-    parts = _parts(value)
+    parts = parts_of(value)
     if value is None:
         return [], Tree(0, lambda leaves: None, "None")
     if parts is None:
@@ -66,8 +112,11 @@ def flatten(value: object) -> tuple[list[Any], Tree]:
         found, tree = flatten(part)
         leaves += found
         children.append(tree)
-    keys = tuple(value) if isinstance(value, dict) else ()
-    shown = f"{kind.__name__}{list(keys)}" if keys else kind.__name__
+    keys: tuple[Any, ...] = tuple(value) if isinstance(value, dict) else ()
+    known = _registered.get(kind)
+    if known is not None:
+        keys = (known.flatten(value)[1],)
+    shown = f"{kind.__name__}{list(keys)}" if keys and known is None else kind.__name__
     make = _maker(value)
 
     def build(leaves: Sequence[Any]) -> Any:
@@ -77,7 +126,7 @@ def flatten(value: object) -> tuple[list[Any], Tree]:
             start += tree.count
         return make(filled)
 
-    description = f"{shown}({', '.join(map(repr, children))})"
+    description = f"{shown}({', '.join([repr(one) for one in children])})"
     count = sum(tree.count for tree in children)
     return leaves, Tree(count, build, description, identity=kind, keys=keys, children=children)
 
@@ -88,7 +137,7 @@ def flatten_like(value: object, tree: Tree) -> list[Any]:
     >>> flatten_like({"a": 1, "b": 2}, flatten({"b": 0, "a": 0})[1])
     [2, 1]
     """
-    parts = _parts(value)
+    parts = parts_of(value)
     if isinstance(value, dict) and value.keys() == set(tree.keys):
         parts = [value[key] for key in tree.keys]
     if parts is None or len(parts) != len(tree.children):
@@ -98,20 +147,35 @@ def flatten_like(value: object, tree: Tree) -> list[Any]:
     ]
 
 
-def _parts(value: object) -> list[Any] | None:
-    """What a container holds; None if it is none."""
+def items(value: object) -> list[tuple[str, Any]] | None:
+    """What a container holds, each with the step that leads there: a key, a field, a position. None if it is none."""
+    known = _registered.get(type(value))
+    if known is not None:
+        return [(f"[{i}]", one) for i, one in enumerate(known.flatten(value)[0])]
     if isinstance(value, dict):
-        return list(value.values())
+        return [(f".{key}", one) for key, one in value.items()]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return [(f".{name}", one) for name, one in zip(value._fields, value, strict=True)]
     if isinstance(value, tuple | list):
-        return list(value)
+        return [(f"[{i}]", one) for i, one in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+        return [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
     return None
+
+
+def parts_of(value: Any) -> list[Any] | None:
+    """What a container holds; None if it is none."""
+    found = items(value)
+    return None if found is None else [one for _, one in found]
 
 
 def _maker(value: Any) -> Callable[[list[Any]], Any]:
     """How to make a container like the given one of other parts, without holding on to the present ones."""
     kind = type(value)
+    known = _registered.get(kind)
+    if known is not None:
+        data = known.flatten(value)[1]
+        return lambda parts: known.unflatten(data, tuple(parts))
     if kind in (tuple, list):
         return kind
     if isinstance(value, dict):
@@ -177,23 +241,116 @@ def paths(tree: Tree) -> tuple[list[str], list[tuple[str, Any]]]:
     numbers = {id(place): i for i, place in enumerate(places)}
     while waiting:
         path, value = waiting.pop()
-        if isinstance(value, dict):
-            items = [(f".{key}", one) for key, one in value.items()]
-        elif isinstance(value, tuple) and hasattr(value, "_fields"):
-            items = [(f".{name}", one) for name, one in zip(value._fields, value, strict=True)]
-        elif isinstance(value, tuple | list):
-            items = [(f"[{i}]", one) for i, one in enumerate(value)]
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            items = [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
-        else:
+        inside = items(value)
+        if inside is None or value is None:
             if id(value) in numbers:
                 found[numbers[id(value)]] = path.removeprefix(".")
             elif value is not None:
                 plain.append((path.removeprefix("."), value))
             continue
-        waiting += [(path + step, one) for step, one in reversed(items)]
+        waiting += [(path + step, one) for step, one in reversed(inside)]
     return found, plain
 
 
 class _Leaf:
     """Stands for a leaf while its way is looked for."""
+
+
+# -- what `tg.tree` offers besides -------------------------------------------------------------------------------------
+
+
+def structure(tree: Any) -> Tree:
+    """The shape of a nested container, without its leaves.
+
+    >>> structure((1, {"a": 2}))
+    tuple(*, dict['a'](*))
+    """
+    return flatten(tree)[1]
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The leaves of a nested container, in order.
+
+    >>> leaves({"b": 2, "a": (1, None, 3)})
+    [2, 1, 3]
+    """
+    return flatten(tree)[0]
+
+
+def unflatten(structure: Tree, leaves: Sequence[Any]) -> Any:
+    """A container of a structure, filled with leaves.
+
+    Raises:
+        ShapeError: their number is not that of the structure.
+
+    >>> unflatten(structure((0, [0])), [1, 2])
+    (1, [2])
+    """
+    leaves = list(leaves)
+    if len(leaves) != structure.count:
+        raise ShapeError(
+            f"tg.tree.unflatten: {structure} has {structure.count} leaves, and {len(leaves)} are given"
+        )
+    return structure.unflatten(leaves)
+
+
+def map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """A container like the first one, of what a function makes of its leaves and of those in the same places of others.
+
+    Raises:
+        ShapeError: a container of another structure.
+
+    >>> map(lambda x, y: x + y, (1, {"a": 2}), (10, {"a": 20}))
+    (11, {'a': 22})
+    """
+    first, shape = flatten(tree)
+    columns = [first]
+    for i, one in enumerate(others):
+        found = flatten_like(one, shape)
+        if len(found) != shape.count:
+            raise ShapeError(f"tg.tree.map: container {i + 1} is {structure(one)}, the first {shape}")
+        columns.append(found)
+    return shape.unflatten([function(*several) for several in zip(*columns, strict=True)])
+
+
+def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """All numbers of a container as one vector, and the function that takes such a vector apart again.
+
+    Both ways are differentiable: tensors stay tensors.
+
+    Returns:
+        (vector, unravel): the elements of all leaves, in order and in their common dtype; `unravel(vector)` has the
+        structure, shapes and dtypes of the container.
+
+    Raises:
+        ShapeError: unravel is given another number of elements.
+
+    >>> vector, unravel = ravel({"w": np.ones((2, 2)), "b": 3.0})
+    >>> vector
+    array([1., 1., 1., 1., 3.])
+    >>> unravel(2 * vector)["b"]
+    np.float64(6.0)
+    """
+    from tinygraph.core.registry import ops
+
+    found, shape = flatten(tree)
+    arrays = [one if hasattr(one, "dtype") else np.asarray(one) for one in found]
+    types = [(one.shape, one.dtype) for one in arrays]
+    ends = np.cumsum([0, *(math.prod(size) for size, _ in types)], dtype=int).tolist()
+    common = np.result_type(*(dtype for _, dtype in types)) if types else np.dtype(float)
+    flat = [ops.cast(ops.reshape(one, shape=(-1,)), dtype=common.name) for one in arrays]
+    vector = ops.concatenate(*flat) if flat else np.zeros(0)
+
+    def unravel(vector: Any) -> Any:
+        vector = vector if hasattr(vector, "dtype") else np.asarray(vector)
+        if vector.shape != (ends[-1],):
+            raise ShapeError(f"unravel takes a vector of {ends[-1]} elements, not shape {vector.shape}")
+        parts = []
+        for (size, dtype), (start, stop) in zip(types, pairwise(ends), strict=True):
+            part = ops.reshape(ops.index(vector, pattern=(("slice", start, stop, None),)), shape=size)
+            parts.append(part if dtype == common else ops.cast(part, dtype=dtype.name))
+        return shape.unflatten(
+            [one[()] if isinstance(one, np.ndarray) and not one.ndim else one for one in parts]
+        )
+
+    return vector, unravel

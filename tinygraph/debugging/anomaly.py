@@ -83,7 +83,7 @@ def _enter() -> None:
     global _open
     with _lock.held:
         _open += 1
-        Op.__call__, Compiled.__call__ = _looking, _one_by_one  # type: ignore[method-assign]
+        Op.__call__, Compiled.__call__ = _looking, _one_by_one  # type: ignore[assignment, method-assign]
 
 
 def _leave() -> None:
@@ -94,7 +94,7 @@ def _leave() -> None:
             Op.__call__, Compiled.__call__ = _plain, _compiled  # type: ignore[method-assign]
 
 
-def _one_by_one(compiled: Compiled, *args: Any, **kwargs: Any) -> Any:
+def _one_by_one(compiled: Compiled, *args: object, **kwargs: object) -> Any:
     """A compiled function, run op by op in the threads that look."""
     if _here.depth and modes.current.capture is None:
         return compiled.function(*args, **kwargs)

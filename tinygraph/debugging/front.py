@@ -54,7 +54,7 @@ def why(tensor: Tensor, output: Tensor | None = None) -> Reason:
     asked: Tensor | None = tensor
     if output is None:
         asked, output = _output_of(tensor)
-    if output._edge is None:
+    if getattr(output, "_edge", None) is None:
         raise RecordingError(
             f"why: the output {output!r:.100} was not recorded, so no gradient comes from it to anything. Compute it "
             f"from tensors that require gradients, and not under tg.no_grad()"

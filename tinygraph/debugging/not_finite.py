@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, Node, edge_node, is_recorded
+from tinygraph.core.types import Array
 from tinygraph.debugging.reason import Reason, formula
 from tinygraph.debugging.scripts import backward_script, forward_script
 from tinygraph.explaining.cotangents import differentiable_positions, pulled, value_on
@@ -141,8 +142,8 @@ def pulled_at_node(
     return Reason("not finite backward", text, node, script)
 
 
-def _not_finite(value: Any) -> np.ndarray[Any, Any]:
-    return ~np.asarray(np.isfinite(value))
+def _not_finite(value: Any) -> Array:
+    return np.asarray(np.logical_not(np.isfinite(value)))
 
 
 def first_bad(array: np.ndarray[Any, Any], test: Test) -> tuple[tuple[int, ...], str]:

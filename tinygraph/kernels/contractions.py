@@ -6,6 +6,7 @@ is an axis of the stack.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,20 +15,22 @@ import numpy as np
 
 from tinygraph.core.types import Array
 from tinygraph.kernels.cpu import Cpu
-from tinygraph.kernels.gemm import Matrix, Product, most_scratch, product_kernel
+from tinygraph.kernels.gemm import Matrix, Product, ProductEpilogue, most_scratch, product_kernel
 from tinygraph.kernels.images.planes import ALIGNMENT, rounded_up
-from tinygraph.kernels.lowering import Lowering, Run
+from tinygraph.kernels.lowering import Epilogue, Lowering, Run
 from tinygraph.kernels.machine_code import Private
+from tinygraph.kernels.program import Program
 from tinygraph.kernels.threads import get_threads
 
 
 class _Axis(NamedTuple):
-    """Its size, and the steps along it, in elements, in left, right and result."""
+    """Its size, and the steps along it, in elements: in left, right and result, and in arrays of an epilogue."""
 
     size: int
     left: int
     right: int
     result: int
+    others: tuple[int, ...] = ()
 
 
 def lowering(terms: Sequence[str], shapes: Sequence[Sequence[int]], dtype: str, cpu: Cpu) -> Lowering | None:
@@ -53,24 +56,47 @@ def lowering(terms: Sequence[str], shapes: Sequence[Sequence[int]], dtype: str, 
     elements = most_scratch(rows, columns, depth, dtype, cpu)
     each = rounded_up(max(elements, 1) * np.dtype(dtype).itemsize, ALIGNMENT)
 
-    def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run | None:
+    def bind(
+        inputs: Sequence[Any],
+        outputs: Sequence[Array],
+        scratch: Sequence[Array],
+        program: Program | None = None,
+    ) -> Run | None:
         arrays = [np.asarray(inputs[0]), np.asarray(inputs[1]), outputs[0]]
-        made = product_of(terms, arrays)
-        if made is None:
+        extras = [*map(np.asarray, inputs[2:]), *outputs[1:]]
+        found = product_of(terms, arrays, extras)
+        if found is None:
             return None
-        product, span = made
+        product, span, matrices = found
+        epilogue = None
+        if program is not None:
+            count = len(program.inputs) - 1
+            epilogue = ProductEpilogue(program, matrices[:count], matrices[count:])
         parts = [part.view(dtype) for part in scratch[0].reshape(get_threads(), -1)]
-        return product_kernel(product, cpu=cpu).bind(*arrays, Private(parts), span=span)
+        return product_kernel(product, epilogue, cpu=cpu).bind(*arrays, Private(parts), *extras, span=span)
 
-    return Lowering(bind, scratch=(get_threads() * each,), name="matrix product")
+    def with_epilogue(epilogue: Epilogue) -> Lowering:
+        return made._replace(bind=functools.partial(bind, program=epilogue.program), with_epilogue=None)
+
+    made = Lowering(bind, scratch=(get_threads() * each,), name="matrix product", with_epilogue=with_epilogue)
+    return made
 
 
-def product_of(terms: Sequence[str], arrays: Sequence[Array]) -> tuple[Product, int] | None:
-    """A contraction of arrays as a product with its span, or None where their strides are not for it."""
+def product_of(
+    terms: Sequence[str], arrays: Sequence[Array], extras: Sequence[Array] = ()
+) -> tuple[Product, int, tuple[Matrix, ...]] | None:
+    """A contraction of arrays as a product with its span, or None where their strides are not for it.
+
+    Args:
+        terms: as `lowering` has them.
+        arrays: left, right and result.
+        extras: arrays that an epilogue reads or writes; they broadcast to the result, and the last of what is
+            returned says where they lie.
+    """
     itemsize = arrays[0].itemsize
     if any(one.dtype != arrays[0].dtype or not one.flags.aligned for one in arrays):
         return None
-    if any(step % itemsize for one in arrays for step in one.strides):
+    if any(step % one.itemsize for one in (*arrays, *extras) for step in one.strides):
         return None
     steps: list[dict[str, int]] = []
     sizes: dict[str, int] = {}
@@ -84,26 +110,39 @@ def product_of(terms: Sequence[str], arrays: Sequence[Array]) -> tuple[Product, 
         steps.append({label: step for label, _, step in far})
     if _alone(*steps):
         return None
+    beside = [_steps_of(one, arrays[2].shape) for one in extras]
+    others = {label: tuple(one[i] for one in beside) for i, label in enumerate(terms[2])}
+    none = (0,) * len(extras)
     groups = [
-        _merged(_Axis(sizes[label], *(one.get(label, 0) for one in steps)) for label in group)
+        _merged(
+            _Axis(sizes[label], *(one.get(label, 0) for one in steps), others.get(label, none))
+            for label in group
+        )
         for group in _groups(*steps)
     ]
     rows, columns, depth, stack = groups
     if len(depth) > 1:
         return None
-    row, *other_rows = sorted(rows, key=lambda axis: (axis.result != 1, -axis.size)) or [_NO_AXIS]
-    column, *other_columns = sorted(columns, key=lambda axis: (axis.result != 1, -axis.size)) or [_NO_AXIS]
-    (along,) = depth or [_NO_AXIS]
-    stack = [*stack, *other_rows, *other_columns] or [_NO_AXIS]
+    absent = _Axis(1, 1, 1, 1, (1,) * len(extras))
+    row, *other_rows = sorted(rows, key=lambda axis: (axis.result != 1, -axis.size)) or [absent]
+    column, *other_columns = sorted(columns, key=lambda axis: (axis.result != 1, -axis.size)) or [absent]
+    (along,) = depth or [absent]
+    stack = [*stack, *other_rows, *other_columns] or [absent]
     left = Matrix(row.left, along.left, tuple(axis.left for axis in stack))
     right = Matrix(along.right, column.right, tuple(axis.right for axis in stack))
     result = Matrix(row.result, column.result, tuple(axis.result for axis in stack))
     inner = tuple(axis.size for axis in stack[1:])
     made = Product(row.size, column.size, along.size, left, right, result, inner, arrays[0].dtype.name)
-    return made, stack[0].size
+    matrices = tuple(
+        Matrix(row.others[i], column.others[i], tuple(axis.others[i] for axis in stack))
+        for i in range(len(extras))
+    )
+    return made, stack[0].size, matrices
 
 
-_NO_AXIS = _Axis(1, 1, 1, 1)
+def _steps_of(array: Array, shape: Sequence[int]) -> list[int]:
+    """Elements from one to the next along each axis of a shape that the array broadcasts to."""
+    return [step // array.itemsize for step in np.broadcast_to(array, shape).strides]
 
 
 def _alone(left: Iterable[str], right: Iterable[str], result: Iterable[str]) -> set[str]:
@@ -127,9 +166,13 @@ def _merged(axes: Iterable[_Axis]) -> list[_Axis]:
     made: list[_Axis] = []
     for axis in sorted(axes, key=lambda one: (-abs(one.result), -abs(one.left))):
         if made and all(
-            outer == inner * axis.size for outer, inner in zip(made[-1][1:], axis[1:], strict=True)
+            outer == inner * axis.size for outer, inner in zip(_steps(made[-1]), _steps(axis), strict=True)
         ):
             made[-1] = axis._replace(size=made[-1].size * axis.size)
         else:
             made.append(axis)
     return made
+
+
+def _steps(axis: _Axis) -> tuple[int, ...]:
+    return axis.left, axis.right, axis.result, *axis.others

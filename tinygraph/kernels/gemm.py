@@ -2,10 +2,10 @@
 
 Two orders of the loops, of which a model of their costs chooses. *Rows times vectors*, after Goto and van de Geijn,
 "Anatomy of High-Performance Matrix Multiplication" (2008): a register tile of rows times vectors of columns, for which
-numbers of A are broadcast and vectors of B are read; what BLAS packs of A is read through its strides instead. A panel
-of B whose columns do not lie side by side, or that many tiles of rows read, is packed first; the depth passes in
-blocks. *Dot products*, where both lie along the depth and there are few rows or columns: vectors along the depth,
-summed across lanes at the end. The transposed problem is another candidate where the result's memory allows it.
+numbers of A are broadcast and vectors of B are read. A panel of B whose columns do not lie side by side, or that many
+tiles of rows read, is packed first, and so is A where the numbers of a row lie apart; the depth passes in blocks. *Dot
+products*, where both lie along the depth and there are few rows or columns: vectors along the depth, summed across
+lanes at the end. The transposed problem is another candidate where the result's memory allows it.
 
 Sums: each block of the depth starts from zero and is added to the others, so that errors grow with the length of a
 block, not with the depth (`tests/kernels/test_gemm.py` holds the bound). Their order depends on the sizes and strides
@@ -26,14 +26,18 @@ from tinygraph.kernels.emission import Code
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
-_DEPTH = 256  # of a block, in steps of the reduction
+_DEPTH = 384  # of a block, in steps of the reduction
 _WAY_BYTES = 4096  # addresses so far apart share the lines of the first-level cache
 _WAYS = 8
 _PACKING = 0.4  # time of packing an element, in multiplications of vectors
+_COPYING = 0.25  # the same where elements lie side by side
 _L2_BYTES = 192 * 1024  # of rows that are read again for each panel of a group
 _GROUP = 8
 _UNITS = 32  # so many parts of the work are enough for any number of threads
 _ENOUGH_TILES = 4  # tiles of rows that pay for packing a panel
+_ENOUGH_PANELS = 4  # panels that pay for packing a tile of rows
+_TILES_TOGETHER = 8  # tiles that are packed at a time: their rows are some whole lines of the cache
+_FEWEST_UNITS = 4  # parts of the work where packing is repeated by each
 
 
 class Matrix(NamedTuple):
@@ -52,12 +56,15 @@ class ProductEpilogue(NamedTuple):
     """What happens to a sum before it is written: a program whose first input is the sum.
 
     Attributes:
-        program: its further inputs are read from arrays; one output, of the product's dtype.
-        operands: where those arrays lie. A stride of 0 repeats: a bias for each column is `Matrix(0, 1)`.
+        program: its further inputs are read from arrays; its outputs, of the product's dtype, are written to the
+            result and to further arrays.
+        operands: where the arrays that are read lie. A stride of 0 repeats: a bias for each column is `Matrix(0, 1)`.
+        results: where the further arrays that are written lie.
     """
 
     program: Program
     operands: tuple[Matrix, ...] = ()
+    results: tuple[Matrix, ...] = ()
 
 
 class Product(NamedTuple):
@@ -92,6 +99,7 @@ class Scheme(NamedTuple):
         dots: vectors along the depth; otherwise along the columns.
         rows, columns: of a register tile; columns count vectors, or with `dots` single columns.
         packed: whether panels of the right matrix go through scratch memory.
+        left_packed: whether rows of the left one do.
         parts: into how many ranges rows are divided, for threads and for the second-level cache.
         group: panels of columns that pass together, so that rows are read from that cache.
         depth: steps of the reduction that are summed at a time.
@@ -104,6 +112,7 @@ class Scheme(NamedTuple):
     rows: int
     columns: int
     packed: bool
+    left_packed: bool
     parts: int
     group: int
     depth: int
@@ -115,7 +124,11 @@ def most_scratch(rows: int, columns: int, depth: int, dtype: str, cpu: Cpu | Non
     """Elements of scratch memory that are enough for any strides."""
     lanes = (cpu or this_cpu()).lanes(dtype)
     panel = _DEPTH * _most_vectors(cpu or this_cpu()) * lanes
-    return min(panel, (max(rows, columns) + lanes) * depth)
+    right = min(panel, (max(rows, columns) + lanes) * depth)
+    steps = min(depth, _DEPTH)
+    tile = (cpu or this_cpu()).registers * steps  # a part ends with a whole tile
+    left = min(_L2_BYTES // itemsize(dtype), max(rows, columns) * steps) + tile
+    return right + left
 
 
 def scratch(product: Product, cpu: Cpu | None = None) -> int:
@@ -129,7 +142,8 @@ def product_kernel(
     """The kernel of a product.
 
     Its pointers: left, right, result, scratch (of each thread; at least `scratch(product)` elements), the epilogue's
-    operands. Its span: the size of the stack's first axis, or 1. The result shares no memory with the others.
+    operands and further results. Its span: the size of the stack's first axis, or 1. Results share no memory with the
+    others.
 
     >>> import numpy as np
     >>> a, b, c = np.ones((5, 3)), np.ones((3, 2)), np.empty((5, 2))
@@ -146,8 +160,11 @@ def _product_kernel(product: Product, epilogue: ProductEpilogue | None, cpu: Cpu
     scheme = choose_scheme(product, cpu)
     swapped = scheme.product != product
     if epilogue and swapped:
-        epilogue = epilogue._replace(operands=tuple(one.transposed() for one in epilogue.operands))
-    extras = [f"operand{i}" for i in range(len(epilogue.operands) if epilogue else 0)]
+        operands, results = (
+            tuple(one.transposed() for one in each) for each in (epilogue.operands, epilogue.results)
+        )
+        epilogue = epilogue._replace(operands=operands, results=results)
+    extras = [f"extra{i}" for i in range(len(epilogue.operands + epilogue.results) if epilogue else 0)]
     first = ("right", "left") if swapped else ("left", "right")
     writer = _Dots if scheme.dots else _Panels
     panels = math.ceil(scheme.product.columns / writer.columns_of(scheme, cpu))
@@ -211,10 +228,8 @@ def _panel_scheme(product: Product, cpu: Cpu) -> Scheme:
     vectors, best, least = math.ceil(product.columns / lanes), (1, 1), math.inf
     most = cpu.registers - 2
     apart = product.left.row * itemsize(product.dtype)
-    if product.left.column == 1 and product.depth > lanes and apart % _WAY_BYTES == 0:
-        limit = _WAYS
-    else:
-        limit = most
+    collide = product.left.column == 1 and product.depth > lanes and apart % _WAY_BYTES == 0
+    limit = _WAYS if collide else most
     for v in range(1, min(vectors, _most_vectors(cpu)) + 1):
         for rows in range(1, min(product.rows, limit) + 1):
             if rows * v + v + 1 > most + 1:
@@ -230,13 +245,16 @@ def _panel_scheme(product: Product, cpu: Cpu) -> Scheme:
     packed = scattered or (tiles >= _ENOUGH_TILES and vectors > v and product.depth > _WAYS)
     depth, panels = _block(product.depth), max(1, math.ceil(vectors / v))
     parts, group = _cut(product, tiles, panels, depth, _ENOUGH_TILES if packed else 1)
+    left_packed = packed and (collide or product.left.column != 1) and panels >= _ENOUGH_PANELS
+    size = depth * v * lanes if packed else 0
+    if left_packed:
+        parts, group = _cut_packed(product, rows, tiles, panels, depth)
+        size += math.ceil(tiles / parts) * rows * depth
     if tiles == 1 and not packed and panels >= _GROUP:  # few rows: the right matrix is read in its own order
         depth, group = min(depth, _WAYS), math.ceil(panels / _GROUP)
     cost = _PACKING if scattered else 2 / lanes
     time = least * product.depth + (parts * product.depth * product.columns * cost if packed else 0)
-    return Scheme(
-        product, False, rows, v, packed, parts, group, depth or 1, depth * v * lanes if packed else 0, time
-    )
+    return Scheme(product, False, rows, v, packed, left_packed, parts, group, depth or 1, size, time)
 
 
 def _dot_scheme(product: Product, cpu: Cpu) -> Scheme:
@@ -262,7 +280,7 @@ def _dot_scheme(product: Product, cpu: Cpu) -> Scheme:
         if product.depth * columns > _DEPTH * cpu.lanes(product.dtype):
             least = math.inf
     size = product.depth * columns if packed else 0
-    return Scheme(product, True, rows, columns, packed, parts, group, product.depth, size, least)
+    return Scheme(product, True, rows, columns, packed, False, parts, group, product.depth, size, least)
 
 
 def _cut(product: Product, tiles: int, panels: int, depth: int, least: int) -> tuple[int, int]:
@@ -272,6 +290,24 @@ def _cut(product: Product, tiles: int, panels: int, depth: int, least: int) -> t
     group = 1 if parts == 1 else max(1, min(_GROUP, panels * parts * math.prod(product.stack) // _UNITS))
     units = math.ceil(panels / group) * math.prod(product.stack)
     return max(1, min(max(parts, _UNITS // units), tiles // least)), group
+
+
+def _cut_packed(product: Product, rows: int, tiles: int, panels: int, depth: int) -> tuple[int, int]:
+    """The same where rows are packed, once for all panels of a group: parts that stay in the cache."""
+    most = max(1, _L2_BYTES // (rows * depth * itemsize(product.dtype)))
+    least = math.ceil(tiles / most)
+    stack = math.prod(product.stack)
+    choices = []
+    for parts in range(least, max(least, min(tiles // _ENOUGH_TILES, least + _FEWEST_UNITS)) + 1):
+        groups = min(panels, math.ceil(_FEWEST_UNITS / (parts * stack)))
+        choices.append((parts, math.ceil(panels / groups)))
+    cost = _COPYING if product.right.column == 1 else _PACKING
+    return min(
+        choices,
+        key=lambda cut: (
+            cut[0] * product.columns * cost + math.ceil(panels / cut[1]) * product.rows * _PACKING
+        ),
+    )
 
 
 def _block(depth: int) -> int:
@@ -298,18 +334,22 @@ class _ProductNest:
     def write(self, stack: list[Offset], group: Offset, part: Offset) -> None:
         """The rows of one part, of one group of panels, of one matrix of the stack."""
         code, product = self.code, self.product
-        self.left, self.right, self.result, *self.extras = (
-            code.at(code.pointers[name], code.offset(*zip(stack, matrix.stack, strict=True)), self.dtype)
-            for name, matrix in (
-                ("left", product.left),
-                ("right", product.right),
-                ("result", product.result),
+        operands, results = (self.epilogue.operands, self.epilogue.results) if self.epilogue else ((), ())
+        dtypes = [*(self.epilogue.program.inputs[1:] if self.epilogue else ()), *[self.dtype] * len(results)]
+        self.left, self.right, result, *extras = (
+            code.at(code.pointers[name], code.offset(*zip(stack, matrix.stack, strict=True)), dtype)
+            for name, matrix, dtype in (
+                ("left", product.left, self.dtype),
+                ("right", product.right, self.dtype),
+                ("result", product.result, self.dtype),
                 *(
-                    (f"operand{i}", one)
-                    for i, one in enumerate(self.epilogue.operands if self.epilogue else ())
+                    (f"extra{i}", one, dtype)
+                    for i, (one, dtype) in enumerate(zip(operands + results, dtypes, strict=True))
                 ),
             )
         )
+        self.operands = list(zip(extras, operands, dtypes, strict=False))
+        self.results = [(result, product.result), *zip(extras[len(operands) :], results, strict=True)]
         each = math.ceil(self.tiles / self.scheme.parts)
         first = code.offset((part, each))
         last = code.smaller_index(code.offset(first, each), self.tiles)
@@ -317,9 +357,13 @@ class _ProductNest:
         stop = code.smaller_index(code.offset(start, self.scheme.group), self.panels)
 
         def block(depth: Offset, _: list[Value]) -> None:
+            self.prepare(depth, first, last)
             code.loop(start, stop, 1, lambda panel, _: self._whole_or_not(depth, panel, first, last))
 
         code.loop(0, product.depth or 1, self.scheme.depth, block)
+
+    def prepare(self, depth: Offset, first: Offset, last: Offset) -> None:
+        """What is done once for all panels over a block of the depth, with the tiles of rows of a part."""
 
     def _whole_or_not(self, depth: Offset, panel: Offset, first: Offset, last: Offset) -> None:
         whole, width = divmod(self.product.columns, self.panel_columns)
@@ -354,18 +398,17 @@ class _ProductNest:
 
     def finish(self, values: Sequence[Value], places: Sequence[tuple[Offset, Offset, int]]) -> None:
         """Write values at (row, column), of which so many lanes are wanted, through the epilogue."""
+        if not self.epilogue:
+            self.put_all(values, places)
+            return
         for value, (row, column, valid) in zip(values, places, strict=True):
-            if self.epilogue:
-                operands = [
-                    self._read(array, matrix, dtype, row, column, value, valid)
-                    for array, matrix, dtype in zip(
-                        self.extras, self.epilogue.operands, self.epilogue.program.inputs[1:], strict=True
-                    )
-                ]
-                (value,) = emit_program(
-                    self.code, self.epilogue.program, [value, *operands], self._width(value)
-                )
-            self.put(value, row, column, valid)
+            operands = [
+                self._read(array, matrix, dtype, row, column, value, valid)
+                for array, matrix, dtype in self.operands
+            ]
+            made = emit_program(self.code, self.epilogue.program, [value, *operands], self._width(value))
+            for one, (array, matrix) in zip(made, self.results, strict=True):
+                self._put(one, array, matrix, row, column, valid)
 
     @staticmethod
     def _width(value: Value) -> int:
@@ -374,20 +417,22 @@ class _ProductNest:
     def put_all(self, values: Sequence[Value], places: Sequence[tuple[Offset, Offset, int]]) -> None:
         """Write values as they are."""
         for value, place in zip(values, places, strict=True):
-            self.put(value, *place)
+            self._put(value, *self.results[0], *place)
 
-    def put(self, value: Value, row: Offset, column: Offset, valid: int) -> None:
-        """Write lanes into the result."""
-        code, matrix = self.code, self.product.result
+    def _put(
+        self, value: Value, array: Value, matrix: Matrix, row: Offset, column: Offset, valid: int
+    ) -> None:
+        """Write lanes into a result."""
+        code = self.code
         place = code.offset((row, matrix.row), (column, matrix.column))
         if self._width(value) == 1:
-            code.store(value, self.result, place)
+            code.store(value, array, place)
         elif matrix.column == 1 or valid == 1:
-            code.store_first(value, self.result, place, valid)
+            code.store_first(value, array, place, valid)
         else:
             for lane in range(valid):
                 element = code.ir.extract_element(value, index(lane))
-                code.store(element, self.result, code.offset(place, lane * matrix.column))
+                code.store(element, array, code.offset(place, lane * matrix.column))
 
     def _read(
         self, array: Value, matrix: Matrix, dtype: str, row: Offset, column: Offset, like: Value, valid: int
@@ -404,6 +449,14 @@ class _ProductNest:
             element = code.load(array, code.offset(place, lane * matrix.column), dtype)
             value = code.ir.insert_element(value, element, index(lane))
         return value
+
+
+class _Numbers(NamedTuple):
+    """Numbers of rows: where they start, elements from row to row, and from step to step along the depth."""
+
+    start: Value
+    apart: int
+    step: int
 
 
 # -- rows times vectors --------------------------------------------------------------------------------------------
@@ -423,23 +476,89 @@ class _Panels(_ProductNest):
     def panel(self, depth: Offset, panel: Offset, columns: int, first: Offset, last: Offset) -> None:
         code, product = self.code, self.product
         column = code.offset((panel, self.panel_columns))
-        steps = code.smaller_index(self.scheme.depth, code.offset((depth, -1), product.depth))
+        steps = self._steps(depth)
         place = code.offset((depth, product.right.row), (column, product.right.column))
         right, step = code.at(self.right, place, self.dtype), product.right.row
         if self.scheme.packed:
             step = math.ceil(columns / self.lanes) * self.lanes
             self._pack(right, columns, steps, step)
             right = code.pointers["scratch"]
-        left = code.at(self.left, code.offset((depth, product.left.column)), self.dtype)
         self.each_tile(
             first,
             last,
-            lambda row, rows: self._tile(left, right, step, depth, steps, row, rows, column, columns),
+            lambda row, rows: self._tile(
+                self._rows_of(depth, row, first), right, step, depth, steps, row, rows, column, columns
+            ),
         )
+
+    def _steps(self, depth: Offset) -> Offset:
+        """The steps of a block of the depth."""
+        if self.product.depth and self.product.depth % self.scheme.depth == 0:
+            return self.scheme.depth
+        return self.code.smaller_index(self.scheme.depth, self.code.offset((depth, -1), self.product.depth))
+
+    def _rows_of(self, depth: Offset, row: Offset, first: Offset) -> _Numbers:
+        """Where a tile's numbers of the left matrix are."""
+        code, scheme, matrix = self.code, self.scheme, self.product.left
+        if scheme.left_packed:
+            tile = code.offset((row, scheme.depth), (first, -scheme.depth * scheme.rows))
+            return _Numbers(code.at(self._packed_rows(), tile, self.dtype), 1, scheme.rows)
+        place = code.offset((row, matrix.row), (depth, matrix.column))
+        return _Numbers(code.at(self.left, place, self.dtype), matrix.row, matrix.column)
+
+    def _packed_rows(self) -> Value:
+        """Packed rows: tile by tile of a part, (steps, rows)."""
+        panel = self.scheme.depth * self.scheme.columns * self.lanes
+        return self.code.at(self.code.pointers["scratch"], panel, self.dtype)
+
+    def prepare(self, depth: Offset, first: Offset, last: Offset) -> None:
+        if not self.scheme.left_packed:
+            return
+        code, matrix, height = self.code, self.product.left, self.scheme.rows
+        steps, source = (
+            self._steps(depth),
+            code.at(self.left, code.offset((depth, matrix.column)), self.dtype),
+        )
+
+        def tiles(row: Offset, count: int, rows: int) -> None:
+            """Neighbouring tiles, number by number along the depth."""
+            target = self._rows_of(depth, row, first).start
+
+            def step(k: Offset, _: list[Value]) -> None:
+                for tile in range(count):
+                    there = code.offset((k, height), tile * height * self.scheme.depth)
+                    self._copy(source, code.offset(row, tile * height), k, rows, target, there)
+
+            code.loop(0, steps, 1, step)
+
+        whole = self.product.rows // height
+        end = code.smaller_index(last, whole)
+        count = code.divide_index(code.offset(end, (first, -1)), _TILES_TOGETHER)[0]
+        middle = code.offset(first, (count, _TILES_TOGETHER))
+        code.loop(
+            first,
+            middle,
+            _TILES_TOGETHER,
+            lambda tile, _: tiles(code.offset((tile, height)), _TILES_TOGETHER, height),
+        )
+        code.loop(middle, end, 1, lambda tile, _: tiles(code.offset((tile, height)), 1, height))
+        if self.product.rows % height:
+            rest = self.product.rows % height
+            code.when(code.at_most(self.tiles, last), lambda: tiles(whole * height, 1, rest))
+
+    def _copy(self, source: Value, row: Offset, k: Offset, rows: int, target: Value, there: Offset) -> None:
+        """The numbers of some rows at one step, to memory where they lie side by side."""
+        code, matrix, done = self.code, self.product.left, 0
+        while done < rows:
+            width = 1 << ((rows - done).bit_length() - 1) if matrix.row == 1 else 1
+            place = code.offset((row, matrix.row), done * matrix.row, (k, matrix.column))
+            value = code.load(source, place, self.dtype, min(width, self.lanes))
+            code.store(value, target, code.offset(there, done))
+            done += min(width, self.lanes)
 
     def _tile(
         self,
-        left: Value,
+        left: _Numbers,
         right: Value,
         step: int,
         start: Offset,
@@ -452,16 +571,15 @@ class _Panels(_ProductNest):
         """The sums of a tile over one block of the depth, added to those of the blocks before."""
         code, product, lanes = self.code, self.product, self.lanes
         valid = [min(lanes, columns - v * lanes) for v in range(math.ceil(columns / lanes))]
-        left = code.at(left, code.offset((row, product.left.row)), self.dtype)
 
         def multiply(k: Offset, held: list[Value]) -> list[Value]:
-            numbers = code.at(left, code.offset((k, product.left.column)), self.dtype)
+            numbers = code.at(left.start, code.offset((k, left.step)), self.dtype)
             factors = code.at(right, code.offset((k, step)), self.dtype)
             loaded = [
                 code.load_first(factors, v * lanes, self.dtype, lanes, some) for v, some in enumerate(valid)
             ]
             for r in range(rows):
-                number = code.broadcast(code.load(numbers, r * product.left.row, self.dtype), lanes)
+                number = code.broadcast(code.load(numbers, r * left.apart, self.dtype), lanes)
                 for v, factor in enumerate(loaded):
                     held[r * len(valid) + v] = code.fma(number, factor, held[r * len(valid) + v])
             return held
@@ -478,7 +596,7 @@ class _Panels(_ProductNest):
 
         def add_before(_: Offset, held: list[Value]) -> list[Value]:
             before = [
-                self._read(self.result, product.result, self.dtype, *place[:2], value, place[2])
+                self._read(*self.results[0], self.dtype, *place[:2], value, place[2])
                 for place, value in zip(places, held, strict=True)
             ]
             return [code.add(a, b) for a, b in zip(before, held, strict=True)]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.core.types import Array, ArrayType
+from tinygraph.kernels.program import Program
 
 Run = Callable[[], Any]
 Bind = Callable[[Sequence[Any], Sequence[Array], Sequence[Array]], Run | None]
@@ -110,6 +111,22 @@ class Layouts(NamedTuple):
     outputs: tuple[Layout | None, ...]
 
 
+class Epilogue(NamedTuple):
+    """What happens to the elements of a result before they are written: a program whose first input is the result.
+
+    Attributes:
+        program: its outputs are what is written, of the result's shape and dtype.
+        shapes: of the operands that its further inputs read, which broadcast against the result.
+        layouts: of these, None where the plan does not decide it.
+        written: the layouts of its outputs.
+    """
+
+    program: Program
+    shapes: tuple[tuple[int, ...], ...]
+    layouts: tuple[Layout | None, ...]
+    written: tuple[Layout | None, ...]
+
+
 class Lowering(NamedTuple):
     """What a `lower` rule answers: a kernel for these types, not yet bound to memory.
 
@@ -120,12 +137,15 @@ class Lowering(NamedTuple):
         layouts: what the kernel would rather have; the plan gives it where it can, and asks again.
         scratch: bytes of memory that only a run itself needs, one entry an array.
         name: of the kernel, for tables; by default the op's.
+        with_epilogue: the same with an epilogue, which reads its operands behind the others, or None where the kernel
+            does not take this one. A bind of None then says that it does not take these arrays.
     """
 
     bind: Bind
     layouts: Layouts | None = None
     scratch: tuple[int, ...] = ()
     name: str = ""
+    with_epilogue: Callable[[Epilogue], Lowering | None] | None = None
 
 
 class Check:

@@ -6,7 +6,7 @@ anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +49,40 @@ class Program(NamedTuple):
     inputs: tuple[str, ...]
     steps: tuple[Instruction, ...]
     outputs: tuple[int, ...]
+
+
+def excerpt(
+    program: Program, given: Mapping[int, str], wanted: Sequence[int]
+) -> tuple[Program, list[int]] | None:
+    """The part of a program that makes some of its values from others, and the numbers of those that it reads.
+
+    Args:
+        given: values that are known, with their dtypes.
+        wanted: the outputs of the part.
+
+    Returns:
+        None where an input is read that is not given.
+    """
+    first = len(program.inputs)
+    needed, stack = set[int](), list(wanted)
+    while stack:
+        number = stack.pop()
+        if number in needed:
+            continue
+        needed.add(number)
+        if number not in given:
+            if number < first:
+                return None
+            stack += program.steps[number - first].operands
+    read = [number for number in given if number in needed]
+    places = {number: i for i, number in enumerate(read)}
+    steps: list[Instruction] = []
+    for number in sorted(needed - set(read)):
+        step = program.steps[number - first]
+        places[number] = len(read) + len(steps)
+        steps.append(step._replace(operands=tuple(places[operand] for operand in step.operands)))
+    inputs = tuple(given[number] for number in read)
+    return Program(inputs, tuple(steps), tuple(places[number] for number in wanted)), read
 
 
 class ProgramBuilder:

@@ -70,7 +70,7 @@ def _op_words(op: Op) -> str:
     emission = op.emission
     if op.package != BUILTIN_PACKAGE or emission is None or emission.rule is None:
         raise NotPlain
-    rule: Any = emission.rule
+    rule = emission.rule
     module = sys.modules.get(rule.__module__)
     own = str(rule.__module__).partition(".")[0] == BUILTIN_PACKAGE
     if not own or getattr(module, rule.__qualname__, None) is not rule:  # made by a function, or replaced

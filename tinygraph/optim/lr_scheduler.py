@@ -501,7 +501,7 @@ class CyclicLR(LRScheduler):
 
 
 class _Several:
-    """What schedules made of other schedules share.
+    """What schedules made of other schedules share; each says what it is to `step`, and to `begin`.
 
     Args:
         optimizer: the one that all of them write.
@@ -524,12 +524,12 @@ class _Several:
                 raise SettingError(f"{name}: schedule {i} writes the rates of another optimizer")
         self.optimizer.schedules.append(weakref.ref(self))
 
-    def begin(self) -> None:
-        """Start at step 0."""
+    def step(self) -> None:
+        """Step whichever of them it is the turn of."""
         raise NotImplementedError
 
-    def step(self) -> None:
-        """Go to the next step and set its rates."""
+    def begin(self) -> None:
+        """Start at the first rate."""
         raise NotImplementedError
 
     def get_last_lr(self) -> list[float]:

@@ -48,6 +48,7 @@ class Card:
         first_sample: its text, and flops, bytes moved and bytes kept for backward on it.
         kernel: what runs in a compiled graph.
         expansion: how a drawing opens it.
+        vmap: how `tg.vmap` applies it to many examples.
         laws: how many hold of those that apply.
         broken: the names of laws that do not hold.
         mutation: the mutation score, in words.
@@ -68,6 +69,7 @@ class Card:
     first_sample: dict[str, Any] = field(default_factory=dict)
     kernel: str = ""
     expansion: str = ""
+    vmap: str = ""
     laws: str = ""
     broken: tuple[str, ...] = ()
     mutation: str = ""

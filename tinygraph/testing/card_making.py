@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.batching import rule_of
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import numpy_name
 from tinygraph.packages.card import Card, OperandCard
@@ -66,6 +67,7 @@ def make_card(
         type_rule=_type_rule(op) if isinstance(op, Op) else "those of its ops",
         kernel=_kernel(op) if isinstance(op, Op) else "those of its ops",
         expansion=_expansion(op) if isinstance(op, Op) else "a group that opens into its ops",
+        vmap=_vmap(op) if isinstance(op, Op) else "those of its ops",
         laws=f"{len(applying) - len(report.broken)} of {len(applying)}",
         broken=report.broken,
         mutation="" if score is None else score.line,
@@ -189,6 +191,14 @@ def _kernel(op: Op) -> str:
     if op.lowering is not None:
         return "a kernel of its own"
     return f"NumPy's {numpy_name(op.numpy_twin)}" if op.numpy_twin is not None else "its NumPy forward"
+
+
+def _vmap(op: Op) -> str:
+    if op.kind == "random":
+        return "refused: each example needs numbers of its own"
+    if op.batching is not None:
+        return "by a rule that it names"
+    return "one example after another" if rule_of(op) is None else f"by the rule of its kind, {op.kind}"
 
 
 def _expansion(op: Op) -> str:

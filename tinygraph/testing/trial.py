@@ -99,7 +99,8 @@ class Trial:
     def gradient(self, weights: Sequence[Any], *moving: object) -> tuple[Any, ...]:
         """What reverse mode pulls the cotangents `weights` of the outputs back to."""
         _, pull = vjp(self.outputs, *(moving or self.values))
-        return pull(tuple(weights))
+        found: tuple[Any, ...] = pull(tuple(weights))
+        return found
 
     def weights(self, seed: int = 0) -> list[Array]:
         """Random cotangents for the outputs, none of them near zero."""

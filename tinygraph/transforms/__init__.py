@@ -1,13 +1,18 @@
-"""Function transforms with JAX's names: grad, value_and_grad, vjp, jvp, jacobian, hessian, checkpoint.
+"""Function transforms with JAX's names: grad, vjp, jvp, jacobian, hessian, vmap, checkpoint and their kin.
 
 They never touch `.grad`, ignore an outer `no_grad`, and nest to any order: each differentiates with respect to fresh
 copies of its primals, so derivatives of different levels cannot be confused.
 """
 
 from tinygraph.transforms.checkpointing import checkpoint as checkpoint
-from tinygraph.transforms.forward import hessian as hessian
-from tinygraph.transforms.forward import jacobian as jacobian
 from tinygraph.transforms.forward import jvp as jvp
+from tinygraph.transforms.jacobians import hessian as hessian
+from tinygraph.transforms.jacobians import hvp as hvp
+from tinygraph.transforms.jacobians import jacfwd as jacfwd
+from tinygraph.transforms.jacobians import jacobian as jacobian
+from tinygraph.transforms.jacobians import jacrev as jacrev
+from tinygraph.transforms.reverse import elementwise_grad as elementwise_grad
 from tinygraph.transforms.reverse import grad as grad
 from tinygraph.transforms.reverse import value_and_grad as value_and_grad
 from tinygraph.transforms.reverse import vjp as vjp
+from tinygraph.transforms.vmapping import vmap as vmap

@@ -6,9 +6,10 @@ stays a tensor, recorded; if not, arrays come out where arrays went in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from tinygraph.core.modes import mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import ArrayType, as_value, require_plain, type_of
 from tinygraph.core.views import lies_in_leaf
 from tinygraph.errors import DTypeError, SettingError
@@ -29,11 +31,14 @@ class Primals:
         given: the values as the user passed them.
         tensors: the copies, each a leaf, or an identity node of a tensor that is itself recorded.
 
-    Those that are kept while user's code runs, which may write what it gave, have memory of their own.
+    Each has a name for messages. Those that are kept while user's code runs, which may write what it gave, have memory
+    of their own.
     """
 
-    def __init__(self, given: Sequence[Any], transform: str, kept: bool = False) -> None:
-        self.given = [_checked(value, i, transform) for i, value in enumerate(given)]
+    def __init__(
+        self, given: Sequence[Any], transform: str, names: Sequence[str], kept: bool = False
+    ) -> None:
+        self.given = [_checked(value, name, transform) for value, name in zip(given, names, strict=True)]
         self.tensors = [_fresh(value, kept) for value in self.given]
 
     @contextmanager
@@ -85,6 +90,8 @@ class Primals:
             return True
         floor = self.floor
         for node in nodes:
+            if node.saved is None:  # captured: what it reads besides has no value before the program runs
+                return True
             for entry in node.inputs:
                 source = entry.node if entry.__class__ is Port else entry
                 if isinstance(source, Node) and source.order < floor and not _untracked(source):
@@ -99,23 +106,117 @@ class Primals:
         return Tensor(plain) if self.with_tensors else plain
 
 
-def positions(argnums: int | Sequence[int], count: int, transform: str) -> tuple[list[int], bool]:
-    """`argnums` as non-negative positions, and whether it is one number: then one derivative comes out, not a tuple.
+Argnums: TypeAlias = "int | str | Sequence[int | str]"
+
+
+class Chosen:
+    """The arguments of a call with respect to which a transform differentiates.
+
+    Attributes:
+        keys: positions, and names of keyword arguments.
+        one: whether a single one was asked for: then one derivative comes out, not a tuple.
+        values: what the call gives for them.
+        names: how messages call them.
+        rest: the function of the chosen arguments alone, the others fixed.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        argnums: Argnums,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        transform: str,
+    ) -> None:
+        """Find the arguments.
+
+        Raises:
+            SettingError: what is no position or name, one that the call has no argument for, or one named twice.
+        """
+        self.one = isinstance(argnums, str) or not isinstance(argnums, Iterable)
+        given: list[Any] = [argnums] if self.one else list(cast(Iterable[Any], argnums))
+        where = f"{transform}: argnums={argnums!r}"
+        if not given or any(isinstance(i, bool) or not isinstance(i, int | str | np.integer) for i in given):
+            raise SettingError(
+                f"{where} must be the position or name of an argument, or several: 0, 'w', or (0, 2)"
+            )
+        self.keys = [_key(function, i, args, kwargs, where) for i in given]
+        if len(set(self.keys)) < len(self.keys):
+            raise SettingError(
+                f"{where} names an argument twice: name each once, and use its derivative twice"
+            )
+        self.values = [args[key] if isinstance(key, int) else kwargs[key] for key in self.keys]
+        self.names = [f"argument {key!r}" if isinstance(key, str) else f"argument {key}" for key in self.keys]
+
+        def rest(*values: Any) -> Any:
+            full, named = list(args), dict(kwargs)
+            for key, value in zip(self.keys, values, strict=True):
+                if isinstance(key, int):
+                    full[key] = value
+                else:
+                    named[key] = value
+            return function(*full, **named)
+
+        self.rest = rest
+
+
+def _key(
+    function: Callable[..., Any], chosen: Any, args: Sequence[Any], kwargs: dict[str, Any], where: str
+) -> int | str:
+    """Where a call has an argument: its position, or its name among the keywords."""
+    count = len(args)
+    if not isinstance(chosen, str):
+        if not -count <= chosen < count:
+            raise SettingError(
+                f"{where}, but the call has {count} positional argument(s)"
+                + (
+                    f"; those given by keyword are chosen by name: {', '.join(map(repr, kwargs))}"
+                    if kwargs
+                    else ""
+                )
+            )
+        return int(chosen) % count
+    if chosen in kwargs:
+        return chosen
+    names = _parameters(function)
+    if chosen in names[:count]:
+        return names.index(chosen)
+    raise SettingError(
+        f"{where} names no argument of the call: the function takes {', '.join(names) or 'none by name'}, and the call "
+        f"gives {count} by position{', and by name ' + ', '.join(kwargs) if kwargs else ''}"
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    """The names of the parameters that may be given by position."""
+    target = function.forward if hasattr(function, "forward") else function
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+
+
+def renamed(argnums: Argnums, argnum: Argnums | None) -> Argnums:
+    """`argnums`, or what was given under the name that autograd has for it.
 
     Raises:
-        SettingError: what is no whole number, a position that the call has no argument for, or one that is named twice.
+        SettingError: both were given.
     """
-    one = not isinstance(argnums, Iterable)
-    numbers: list[Any] = list(argnums) if isinstance(argnums, Iterable) else [argnums]
-    where = f"{transform}: argnums={argnums!r}"
-    if not numbers or any(isinstance(i, bool | str) or not isinstance(i, int | np.integer) for i in numbers):
-        raise SettingError(f"{where} must be the position of an argument, or several: 0, or (0, 2)")
-    found = [int(i) % count if count and -count <= i < count else -1 for i in numbers]
-    if -1 in found:
-        raise SettingError(f"{where}, but the call has {count} positional argument(s)")
-    if len(set(found)) < len(found):
-        raise SettingError(f"{where} names an argument twice: name each once, and use its derivative twice")
-    return found, one
+    if argnum is None:
+        return argnums
+    if argnums != 0:
+        raise SettingError(f"argnum={argnum!r} is another name for argnums={argnums!r}: give one of them")
+    return argnum
+
+
+def leaf_names(tree: Tree, names: Sequence[str]) -> list[str]:
+    """What messages call the leaves of a tuple of arguments: "argument 0", "argument 0.w", "argument 'x'[1]"."""
+    found = []
+    for path in paths(tree)[0]:
+        number, _, rest = path.removeprefix("[").partition("]")
+        found.append(f"{names[int(number)]}{rest}" if number.isdigit() else path)
+    return found
 
 
 def _untracked(source: Node) -> bool:
@@ -127,14 +228,18 @@ def _edge(tensor: Tensor) -> Edge:
     return tensor._edge
 
 
-def _checked(value: object, i: int, transform: str) -> Any:
+def _checked(value: object, name: str, transform: str) -> Any:
     if not isinstance(value, Tensor):
         require_plain(value)
         value = np.asarray(value)
+        if value.dtype.kind not in "biufcO":
+            raise DTypeError(
+                f"{transform} with respect to {name}, which is no number or array of them: {value!r:.60}"
+            )
     types: ArrayType = value.type if isinstance(value, Tensor) else type_of(value)
     if not types.differentiable:
         raise DTypeError(
-            f"{transform} with respect to argument {i}, which is {types}: integers and booleans have no derivatives. "
+            f"{transform} with respect to {name}, which is {types}: integers and booleans have no derivatives. "
             f"Pass floats, for example {'1.0 instead of 1' if types.size == 1 else 'array.astype(float)'}"
         )
     return value

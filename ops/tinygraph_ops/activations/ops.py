@@ -16,6 +16,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     composite,
     distribution,
     normalize_axes,
@@ -408,6 +409,9 @@ def softmax(x: Numeric, *, axis: Axis = -1) -> Numeric:
     return narrow(exponentials / exponentials.sum(axis=axes, keepdims=True), x.dtype)
 
 
+softmax.batch(along("axis"))
+
+
 @softmax.expand
 def softmax_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
     """Each element: its exponential over the sum of those along `axis`."""
@@ -446,6 +450,9 @@ def log_softmax(x: Numeric, *, axis: Axis = -1) -> Numeric:
     shifted = _shifted(x, axes)
     out = shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True)) if shifted.size else shifted
     return narrow(out, x.dtype)
+
+
+log_softmax.batch(along("axis"))
 
 
 @log_softmax.expand

@@ -19,6 +19,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    aligned,
     broadcast_places,
     broadcast_shapes,
     composite,
@@ -105,6 +106,23 @@ def matmul_types(x: ArrayType, y: ArrayType) -> ArrayType:
         )
     shape = (*broadcast_shapes(x.shape[:-2], y.shape[:-2]), *x.shape[-2:-1], *y.shape[-1:][: y.ndim - 1])
     return ArrayType(shape, np.matmul(x.stand_in((1, 1)), y.stand_in((1, 1))).dtype)
+
+
+@matmul.batch
+def matmul_batched(batched: Any, x: Any, y: Any) -> Any:
+    """Of vectors a row and a column; then stacks of matrices, and one large product where y is shared."""
+    left, right = x.ndim - batched[0], y.ndim - batched[1]
+    if not batched[1] and right <= 2:
+        return ops.matmul(x, y)
+    if not batched[0] and left == 2 and right == 1:
+        return ops.matmul(y, ops.swapaxes(x, axis1=0, axis2=1))
+    if left == 1:
+        x = ops.expand_dims(x, axis=-2)
+    if right == 1:
+        y = ops.expand_dims(y, axis=-1)
+    found = ops.matmul(*aligned(batched, (x, y)))
+    gone = ((-2,) if left == 1 else ()) + ((-1,) if right == 1 else ())
+    return ops.squeeze(found, axis=gone) if gone else found
 
 
 @matmul.expand
@@ -203,6 +221,16 @@ def einsum_types(x: ArrayType, y: ArrayType | None = None, *others: ArrayType, s
     labelled = (one.stand_in((1,) * one.ndim) for one in operands)
     dtype = np.einsum(f"{','.join(terms)}->{output}", *labelled).dtype
     return ArrayType(tuple(sizes[label] for label in output), dtype)
+
+
+@einsum.batch
+def einsum_batched(batched: Any, *operands: Any, subscripts: str) -> Any:
+    """The batch axis is one more label."""
+    given = [(x, one) for x, one in zip(operands, batched, strict=True) if x is not None]
+    terms, output = formula(subscripts, [x.ndim - one for x, one in given])
+    label = next(letter for letter in ascii_letters if letter not in "".join(terms))
+    marked = [label + term if one else term for term, (_, one) in zip(terms, given, strict=True)]
+    return ops.einsum(*(x for x, _ in given), subscripts=f"{','.join(marked)}->{label}{output}")
 
 
 @einsum.expand

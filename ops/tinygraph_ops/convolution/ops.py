@@ -25,9 +25,12 @@ from tinygraph.plugin import (
     Shape,
     ShapeError,
     Sizes,
+    batch_size,
     indices,
     op,
     ops,
+    parted,
+    spread,
 )
 from tinygraph_ops.windows.geometry import Geometry, convolution_geometry, convolution_transpose_geometry
 from tinygraph_ops.windows.sliding import convolve, convolve_input_gradient, convolve_kernel_gradient
@@ -171,6 +174,44 @@ def convolution_types(
     geometry = convolution_geometry(_shape(x), _shape(kernel), stride, padding, dilation, groups)
     _check_bias(bias, geometry.output_shape[1])
     return ArrayType(geometry.output_shape, _dtype(x, kernel, bias))
+
+
+@convolution.batch
+def convolution_batched(batched: Any, x: Any, kernel: Any, bias: Any, *, groups: int, **settings: Any) -> Any:
+    """Images of all examples are one batch; kernels of their own make groups, one an example."""
+    return _batched(convolution, batched, x, kernel, bias, groups, settings, kernel_axis=0)
+
+
+def _batched(
+    of: Any, batched: Any, x: Any, kernel: Any, bias: Any, groups: int, settings: Any, kernel_axis: int
+) -> Any:
+    size = batch_size(batched, (x, kernel, bias))
+    if batched[2] and not (batched[0] or batched[1]):
+        out = of(x, kernel, None, groups=groups, **settings)
+        return out + ops.reshape(bias, shape=(size, 1, -1, *(1,) * (out.ndim - 2)))
+    if not batched[1]:
+        shared = None if batched[2] else bias
+        flat = ops.reshape(x, shape=(size * x.shape[1], *x.shape[2:]))
+        out = parted(of(flat, kernel, shared, groups=groups, **settings), size)
+        if batched[2]:
+            out = out + ops.reshape(bias, shape=(size, 1, bias.shape[1], *(1,) * (out.ndim - 3)))
+        return out
+    kernels = ops.reshape(kernel, shape=(size * kernel.shape[1], *kernel.shape[2:]))
+    if bias is not None:
+        bias = ops.reshape(bias if batched[2] else spread(bias, size), shape=(-1,))
+    if batched[0] or groups > 1 or kernel_axis:
+        own = _among_channels(x if batched[0] else spread(x, size))
+        out = of(own, kernels, bias, groups=groups * size, **settings)
+    else:  # the same images for all kernels, which are one kernel with more channels
+        out = of(x, kernels, bias, groups=1, **settings)
+    out = ops.reshape(out, shape=(out.shape[0], size, out.shape[1] // size if size else 0, *out.shape[2:]))
+    return ops.moveaxis(out, source=1, destination=0)
+
+
+def _among_channels(x: Any) -> Any:
+    """(examples, batch, channels, ...) as (batch, examples * channels, ...)."""
+    moved = ops.moveaxis(x, source=0, destination=1)
+    return ops.reshape(moved, shape=(x.shape[1], x.shape[0] * x.shape[2], *x.shape[3:]))
 
 
 @convolution.expand
@@ -346,6 +387,14 @@ def convolution_transpose_types(
     )
     _check_bias(bias, geometry.x_shape[1])
     return ArrayType(geometry.x_shape, _dtype(x, kernel, bias))
+
+
+@convolution_transpose.batch
+def convolution_transpose_batched(
+    batched: Any, x: Any, kernel: Any, bias: Any, *, groups: int, **settings: Any
+) -> Any:
+    """As that of `convolution`."""
+    return _batched(convolution_transpose, batched, x, kernel, bias, groups, settings, kernel_axis=1)
 
 
 @convolution_transpose.expand
@@ -545,6 +594,18 @@ def convolution_kernel_gradient_types(
     """(out, in / groups, *size), in the operands' common dtype."""
     geometry = _pair_geometry(_shape(x), _shape(cotangent), size, stride, padding, dilation, groups)
     return ArrayType(geometry.kernel_shape, _dtype(x, cotangent))
+
+
+@convolution_kernel_gradient.batch
+def convolution_kernel_gradient_batched(
+    batched: Any, x: Any, cotangent: Any, *, groups: int, **settings: Any
+) -> Any:
+    """Each example's channels are groups of their own."""
+    size = batch_size(batched, (x, cotangent))
+    many = cotangent if batched[1] else spread(cotangent, size)
+    if batched[0] or groups > 1:
+        x, groups = _among_channels(x if batched[0] else spread(x, size)), groups * size
+    return parted(convolution_kernel_gradient(x, _among_channels(many), groups=groups, **settings), size)
 
 
 @convolution_kernel_gradient.cost

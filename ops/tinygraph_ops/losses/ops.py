@@ -17,9 +17,12 @@ from tinygraph.plugin import (
     SettingError,
     Shape,
     ShapeError,
+    batch_size,
     composite,
     op,
     ops,
+    parted,
+    spread,
 )
 from tinygraph_ops.half_precision import narrow, wide
 
@@ -124,6 +127,47 @@ def cross_entropy_types(
     """A scalar, or (batch, *positions) without reduction, in the floating-point dtype of logits."""
     shape = _cross_entropy_shape(logits, labels, label_smoothing, reduction)
     return ArrayType(shape, _floating(logits.dtype))
+
+
+@cross_entropy.batch
+def cross_entropy_batched(
+    batched: Any, logits: Any, labels: Any, *, ignore_index: int, reduction: str, **settings: Any
+) -> Any:
+    """The losses of all examples' positions, then reduced example by example."""
+    size = batch_size(batched, (logits, labels))
+    logits, labels = (x if one else spread(x, size) for x, one in zip((logits, labels), batched, strict=True))
+    several = logits.ndim > 2
+    flat = (_joined(logits), _joined(labels)) if several else (logits, labels)
+    losses = cross_entropy(wide(flat[0]), flat[1], ignore_index=ignore_index, reduction="none", **settings)
+    losses = parted(losses, size) if several else losses
+    axes = tuple(range(1, losses.ndim))
+    if reduction != "none":
+        losses = ops.sum(losses, axis=axes)
+    if reduction == "mean":
+        losses = losses / _counts(
+            labels, losses, prod(logits.shape[1:2] * several) * prod(logits.shape[3:]), ignore_index
+        )
+    return (
+        losses
+        if losses.dtype == _floating(logits.dtype)
+        else ops.cast(losses, dtype=_floating(logits.dtype).name)
+    )
+
+
+def _joined(x: Any) -> Any:
+    """The batch axis and the examples' first as one."""
+    return ops.reshape(x, shape=(x.shape[0] * x.shape[1], *x.shape[2:]))
+
+
+def _counts(labels: Any, losses: Any, positions: int, ignore_index: int) -> Any:
+    """For each example how many positions count; NaN where none does."""
+    if _are_shares(labels):
+        return positions or np.nan
+    counted = ops.sum(
+        ops.cast(ops.not_equal(labels, ignore_index), dtype=losses.dtype.name),
+        axis=tuple(range(1, labels.ndim)),
+    )
+    return ops.where(counted > 0, counted, np.nan)
 
 
 @cross_entropy.vjp("logits")
@@ -236,6 +280,34 @@ def cross_entropy_gradient_types(
     """The shape of logits, in their floating-point dtype."""
     _cross_entropy_gradient_shape(cotangent, logits, labels, label_smoothing, reduction)
     return ArrayType(logits.shape, _floating(logits.dtype))
+
+
+@cross_entropy_gradient.batch
+def cross_entropy_gradient_batched(
+    batched: Any,
+    cotangent: Any,
+    logits: Any,
+    labels: Any,
+    *,
+    ignore_index: int,
+    reduction: str,
+    **settings: Any,
+) -> Any:
+    """The gradient without reduction, of a cotangent for each position."""
+    given = (cotangent, logits, labels)
+    size = batch_size(batched, given)
+    cotangent, logits, labels = (x if one else spread(x, size) for x, one in zip(given, batched, strict=True))
+    several = logits.ndim > 2
+    scale = wide(cotangent)
+    if reduction == "mean":
+        counted = _counts(labels, scale, 1, ignore_index)
+        scale = scale / ops.where(ops.isnan(counted), 1, counted)
+    if reduction != "none":
+        scale = ops.reshape(scale, shape=(size, *(1,) * (labels.ndim - 1)))
+        scale = ops.broadcast_to(scale, shape=labels.shape)
+    flat = tuple(map(_joined, (scale, logits, labels))) if several else (scale, logits, labels)
+    found = cross_entropy_gradient(*flat, ignore_index=ignore_index, reduction="none", **settings)
+    return parted(found, size) if several else found
 
 
 @cross_entropy_gradient.vjp("cotangent")
@@ -418,6 +490,13 @@ def class_target_types(
     shape: Shape = getattr(labels, "shape", ())
     axis = 1 if shape else 0
     return ArrayType((*shape[:axis], classes, *shape[axis:]), np.dtype(dtype))
+
+
+@class_target.batch
+def class_target_batched(batched: Any, labels: Any, **settings: Any) -> Any:
+    several = labels.ndim > 1
+    found = class_target(_joined(labels) if several else labels, **settings)
+    return parted(found, labels.shape[0]) if several else found
 
 
 def _check_integers(labels: object) -> None:

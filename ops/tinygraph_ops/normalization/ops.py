@@ -21,6 +21,7 @@ from tinygraph.plugin import (
     Shape,
     ShapeError,
     Sizes,
+    along,
     composite,
     indices,
     normalize_axes,
@@ -77,6 +78,9 @@ def standardize(x: Array, *, axis: Axis, eps: float = 1e-5) -> Any:
     variance = np.square(centered).sum(axis=axes, keepdims=True) * share
     centered *= 1.0 / np.sqrt(variance + eps)
     return narrow(centered, before), mean, variance
+
+
+standardize.batch(along("axis"))
 
 
 @standardize.types

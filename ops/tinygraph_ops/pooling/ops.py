@@ -23,6 +23,7 @@ from tinygraph.plugin import (
     ShapeError,
     Sizes,
     indices,
+    joined,
     op,
 )
 from tinygraph_ops.windows import sliding as windows
@@ -98,6 +99,9 @@ def max_pool(
     array([[[3., 2.]]])
     """
     return windows.window_maxima(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode))
+
+
+max_pool.batch(joined)
 
 
 @max_pool.types
@@ -184,6 +188,9 @@ def max_pool_index(
     return windows.max_pool(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode))[1]
 
 
+max_pool_index.batch(joined)
+
+
 @max_pool_index.types
 def max_pool_index_types(
     x: ArrayType,
@@ -228,6 +235,9 @@ def scatter_windows(values: Any, index: Any, *, spatial_shape: Any) -> Numeric:
     """
     _check_index(index, _shape(values), spatial_shape)
     return windows.scatter_windows(values, index, spatial_shape)
+
+
+scatter_windows.batch(joined)
 
 
 @scatter_windows.types
@@ -276,6 +286,9 @@ def gather_windows(x: Array, index: Array) -> Numeric:
     """
     _check_index(index, (*_shape(x)[:2], *_shape(index)[2:]), _shape(x)[2:])
     return windows.gather_windows(x, index)
+
+
+gather_windows.batch(joined)
 
 
 @gather_windows.types
@@ -360,6 +373,9 @@ def average_pool(
     """
     geometry = pool_geometry(_shape(x), size, stride, padding, 1, ceil_mode)
     return windows.average_pool(x, geometry, count_include_pad)
+
+
+average_pool.batch(joined)
 
 
 @average_pool.types
@@ -472,6 +488,9 @@ def average_pool_input_gradient(
     return windows.average_pool_input_gradient(cotangent, geometry, count_include_pad)
 
 
+average_pool_input_gradient.batch(joined)
+
+
 @average_pool_input_gradient.types
 def average_pool_input_gradient_types(
     cotangent: ArrayType,
@@ -547,6 +566,9 @@ def adaptive_average_pool(x: Array, *, size: Sizes) -> Numeric:
     return windows.adaptive_average_pool(x, adaptive_output_shape(_shape(x), size)[2:])
 
 
+adaptive_average_pool.batch(joined)
+
+
 @adaptive_average_pool.types
 def adaptive_average_pool_types(x: ArrayType, *, size: Sizes) -> ArrayType:
     """(batch, channels, *size)."""
@@ -592,6 +614,9 @@ def adaptive_average_pool_input_gradient(cotangent: Array, *, spatial_shape: Sha
     """
     _check_adaptive(_shape(cotangent), spatial_shape)
     return windows.adaptive_average_pool_input_gradient(cotangent, spatial_shape)
+
+
+adaptive_average_pool_input_gradient.batch(joined)
 
 
 @adaptive_average_pool_input_gradient.types

@@ -21,6 +21,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     composite,
     normalize_axes,
     op,
@@ -263,6 +264,9 @@ def argmax(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Nu
     return np.argmax(x, axis=_one_axis("argmax", axis), keepdims=keepdims)
 
 
+argmax.batch(along("axis"))
+
+
 @op(
     kind="reduction",
     numpy=np.argmin,
@@ -277,6 +281,9 @@ def argmax(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Nu
 def argmin(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Numeric:
     """Where the smallest element stands along `axis`, the first of several; in x flattened by default."""
     return np.argmin(x, axis=_one_axis("argmin", axis), keepdims=keepdims)
+
+
+argmin.batch(along("axis"))
 
 
 def _one_axis(name: str, axis: Axis) -> int | None:
@@ -334,6 +341,9 @@ def cumsum(x: Numeric, *, axis: int | None = None) -> Numeric:
     return np.cumsum(x, axis=_one_axis("cumsum", axis))
 
 
+cumsum.batch(along("axis"))
+
+
 @cumsum.vjp("x")
 def cumsum_wrt_x(g: Numeric, x_type: ArrayType, axis: int | None) -> Numeric:
     """The sum of g from each element on: cumulated from the end."""
@@ -356,6 +366,9 @@ def cumsum_wrt_x(g: Numeric, x_type: ArrayType, axis: int | None) -> Numeric:
 def cumprod(x: Numeric, *, axis: int | None = None) -> Numeric:
     """The products of the elements up to each along `axis`, of x flattened by default;  right at zeros too."""
     return np.cumprod(x, axis=_one_axis("cumprod", axis))
+
+
+cumprod.batch(along("axis"))
 
 
 @cumprod.vjp("x")

@@ -25,14 +25,19 @@ from tinygraph.plugin import (
     Shape,
     ShapeError,
     Sizes,
+    along,
+    batch_size,
     broadcast_places,
     composite,
     indices,
+    leading,
     moved,
     normalize_axes,
     op,
     ops,
     same_order,
+    shifted,
+    spread,
 )
 
 if TYPE_CHECKING:
@@ -124,6 +129,12 @@ def reshape_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
     return ArrayType(sizes, x.dtype)
 
 
+@reshape.batch
+def reshape_batched(batched: Any, x: Any, *, shape: Any) -> Any:
+    one = reshape_types(ArrayType(x.shape[1:], x.dtype), shape=shape)
+    return ops.reshape(x, shape=(x.shape[0], *one.shape))
+
+
 @reshape.numpy(np.reshape)
 def np_reshape(a: Numeric, shape: int | Shape | None = None, order: str = "C", **options: object) -> Any:
     """`np.reshape` in C order."""
@@ -176,6 +187,12 @@ def transpose_types(x: ArrayType, *, axes: tuple[int, ...] | None = None) -> Arr
     if len(normalize_axes(order, x.ndim)) != x.ndim:
         raise ShapeError(f"axes {axes} must name each of the {x.ndim} axes once")
     return ArrayType(tuple(x.shape[axis] for axis in order), x.dtype)
+
+
+@transpose.batch
+def transpose_batched(batched: Any, x: Any, *, axes: tuple[int, ...] | None) -> Any:
+    order = range(x.ndim - 1)[::-1] if axes is None else axes
+    return ops.transpose(x, axes=(0, *shifted(tuple(order), x.ndim - 1)))
 
 
 @transpose.expand
@@ -243,6 +260,15 @@ def broadcast_to_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
     return ArrayType(shape, x.dtype)
 
 
+@broadcast_to.batch
+def broadcast_to_batched(batched: Any, x: Any, *, shape: Any) -> Any:
+    shape = shape if isinstance(shape, tuple) else (shape,)
+    new = (1,) * (len(shape) + 1 - x.ndim)
+    return ops.broadcast_to(
+        ops.reshape(x, shape=(x.shape[0], *new, *x.shape[1:])), shape=(x.shape[0], *shape)
+    )
+
+
 @op(
     kind="shape",
     facts={"identity_on_same_type": True, "join": _joined_dtypes, "converts": True},
@@ -266,6 +292,7 @@ def cast_emitted(code: Code, x: Lanes, *, dtype: str) -> Lanes:
 
 
 cast.expand(same_order)
+cast.batch(leading)
 
 
 @cast.vjp("x")
@@ -301,6 +328,7 @@ def identity(x: Numeric) -> Numeric:
 
 
 identity.expand(same_order)
+identity.batch(leading)
 
 
 @identity.vjp("x")
@@ -323,6 +351,7 @@ def detach(x: Numeric) -> Numeric:
 
 
 detach.expand(same_order)
+detach.batch(leading)
 
 
 @op(
@@ -339,6 +368,7 @@ def copy(x: Numeric) -> Numeric:
 
 
 copy.expand(same_order)
+copy.batch(leading)
 
 
 @copy.vjp("x")
@@ -386,6 +416,9 @@ def swapaxes(x: Numeric, *, axis1: int, axis2: int) -> Numeric:
 def swapaxes_types(x: ArrayType, *, axis1: int, axis2: int) -> ArrayType:
     """The shape of x with two sizes exchanged."""
     return _viewed(x, np.swapaxes, axis1, axis2)
+
+
+swapaxes.batch(along("axis1", "axis2"))
 
 
 @swapaxes.expand
@@ -443,6 +476,9 @@ def moveaxis_types(x: ArrayType, *, source: Sizes, destination: Sizes) -> ArrayT
     return _viewed(x, np.moveaxis, source, destination)
 
 
+moveaxis.batch(along("source", "destination"))
+
+
 @moveaxis.expand
 def moveaxis_expansion(x: ArrayType, *, source: Sizes, destination: Sizes) -> Expansion:
     """Each element is one of x, with its index permuted."""
@@ -478,6 +514,12 @@ def expand_dims(x: Numeric, *, axis: int) -> Any:
 def expand_dims_types(x: ArrayType, *, axis: Axis) -> ArrayType:
     """The shape of x with 1 at the new axes."""
     return _viewed(x, np.expand_dims, axis)
+
+
+@expand_dims.batch
+def expand_dims_batched(batched: Any, x: Any, *, axis: Axis) -> Any:
+    one = expand_dims_types(ArrayType(x.shape[1:], x.dtype), axis=axis)
+    return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
 
 expand_dims.expand(same_order)
@@ -516,6 +558,12 @@ def squeeze(x: Numeric, *, axis: Axis = None) -> Numeric:
 def squeeze_types(x: ArrayType, *, axis: Axis = None) -> ArrayType:
     """The shape of x without axes of size 1."""
     return _viewed(x, np.squeeze, axis)
+
+
+@squeeze.batch
+def squeeze_batched(batched: Any, x: Any, *, axis: Axis) -> Any:
+    one = squeeze_types(ArrayType(x.shape[1:], x.dtype), axis=axis)
+    return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
 
 squeeze.expand(same_order)
@@ -574,6 +622,11 @@ def flatten_types(x: ArrayType, *, start_axis: int = 0, end_axis: int = -1) -> A
     return ArrayType(_flattened(x.shape, start_axis, end_axis), x.dtype)
 
 
+@flatten.batch
+def flatten_batched(batched: Any, x: Any, *, start_axis: int, end_axis: int) -> Any:
+    return ops.reshape(x, shape=(x.shape[0], *_flattened(x.shape[1:], start_axis, end_axis)))
+
+
 def _flattened(shape: tuple[int, ...], start_axis: int, end_axis: int) -> tuple[int, ...]:
     shape = shape or (1,)
     (start,), (end,) = normalize_axes(start_axis, len(shape)), normalize_axes(end_axis, len(shape))
@@ -623,6 +676,13 @@ def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
                 )
     total = sum(x.shape[along] for x in xs)
     return ArrayType((*first.shape[:along], total, *first.shape[along + 1 :]), _common_dtype(xs))
+
+
+@concatenate.batch
+def concatenate_batched(batched: Any, *xs: Any, axis: int) -> Any:
+    size = batch_size(batched, xs)
+    full = [x if one else spread(x, size) for x, one in zip(xs, batched, strict=True)]
+    return ops.concatenate(*full, axis=shifted(axis, full[0].ndim - 1))
 
 
 @concatenate.expand
@@ -680,6 +740,13 @@ def stack_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
             )
     (along,) = normalize_axes(axis, first.ndim + 1)
     return ArrayType((*first.shape[:along], len(xs), *first.shape[along:]), _common_dtype(xs))
+
+
+@stack.batch
+def stack_batched(batched: Any, *xs: Any, axis: int) -> Any:
+    size = batch_size(batched, xs)
+    full = [x if one else spread(x, size) for x, one in zip(xs, batched, strict=True)]
+    return ops.stack(*full, axis=shifted(axis, full[0].ndim))
 
 
 @stack.expand
@@ -777,6 +844,9 @@ def split_types(x: ArrayType, *, sections: int | Sequence[int], axis: int = 0) -
     along = axis % x.ndim
     sizes = [stop - start for start, stop in pairwise(bounds)]
     return tuple(ArrayType((*x.shape[:along], size, *x.shape[along + 1 :]), x.dtype) for size in sizes)
+
+
+split.batch(along("axis"))
 
 
 def _bounds(shape: tuple[int, ...], sections: int | Sequence[int], axis: int) -> list[int]:
@@ -880,6 +950,15 @@ def pad_types(
     return ArrayType(tuple(size + sum(width) for size, width in zip(x.shape, widths, strict=True)), x.dtype)
 
 
+@pad.batch
+def pad_batched(batched: Any, x: Any, *, pad_width: Any, mode: str, constant_values: Any) -> Any:
+    widths = ((0, 0), *_widths(x.shape[1:], pad_width, mode))
+    if not isinstance(constant_values, int | float | complex | bool):  # like the widths, as NumPy takes them
+        pairs = np.broadcast_to(np.asarray(constant_values), (x.ndim - 1, 2)).tolist()
+        constant_values = ((0, 0), *map(tuple, pairs))
+    return ops.pad(x, pad_width=widths, mode=mode, constant_values=constant_values)
+
+
 @pad.expand
 def pad_expansion(
     x: ArrayType, *, pad_width: Numeric, mode: str, constant_values: Numeric
@@ -946,6 +1025,9 @@ def flip_wrt_x(g: Numeric, axis: Axis) -> Numeric:
     return ops.flip(g, axis=axis)
 
 
+flip.batch(along("axis", unset="every axis"))
+
+
 @flip.view
 def flip_put(value: Numeric, x: Numeric, axis: Axis) -> Numeric:
     """`value`, flipped again."""
@@ -992,6 +1074,15 @@ def roll_wrt_x(g: Numeric, shift: Any, axis: Axis) -> Numeric:
     return ops.roll(g, shift=back, axis=axis)
 
 
+@roll.batch
+def roll_batched(batched: Any, x: Any, *, shift: Any, axis: Axis) -> Any:
+    if axis is not None:
+        return ops.roll(x, shift=shift, axis=shifted(axis, x.ndim - 1))
+    flat = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:])))
+    by = sum(shift) if isinstance(shift, tuple) else shift
+    return ops.reshape(ops.roll(flat, shift=by, axis=1), shape=x.shape)
+
+
 @op(
     kind="shape",
     linear=("x",),
@@ -1023,6 +1114,12 @@ def tile_types(x: ArrayType, *, reps: Sizes) -> ArrayType:
     """The sizes of x times the repetitions, aligned at the last axis."""
     counts, sizes = _aligned(x.shape, reps)
     return ArrayType(tuple(count * size for count, size in zip(counts, sizes, strict=True)), x.dtype)
+
+
+@tile.batch
+def tile_batched(batched: Any, x: Any, *, reps: Any) -> Any:
+    counts, sizes = _aligned(x.shape[1:], reps)
+    return ops.tile(ops.reshape(x, shape=(x.shape[0], *sizes)), reps=(1, *counts))
 
 
 def _aligned(shape: tuple[int, ...], reps: Sizes) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -1089,6 +1186,13 @@ def repeat_types(x: ArrayType, *, repeats: Numeric, axis: int | None = None) -> 
         )
     size = counts[0] * shape[along] if len(counts) == 1 else sum(counts)
     return ArrayType((*shape[:along], size, *shape[along + 1 :]), x.dtype)
+
+
+@repeat.batch
+def repeat_batched(batched: Any, x: Any, *, repeats: Any, axis: int | None) -> Any:
+    if axis is None or x.ndim == 1:
+        x, axis = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:]))), 0
+    return ops.repeat(x, repeats=repeats, axis=shifted(axis, x.ndim - 1))
 
 
 @composite(numpy=np.tril, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 0.0], [3.0, 4.0]])])

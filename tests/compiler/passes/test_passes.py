@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each
 from tinygraph.compiler.compiled import COMPILE_PASSES
 from tinygraph.compiler.passes import PASSES, run_passes, verify
 from tinygraph.compiler.passes.simplify_algebra import simplify_algebra
@@ -66,7 +67,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_before_and_after_compute_the_same(name):
     function, count = CASES[name]
     stages = run_passes(tg.capture(function, X), check=True)
@@ -83,7 +84,7 @@ def test_before_and_after_compute_the_same(name):
 SPECIAL = np.array([[0.0, -0.0, np.inf], [-np.inf, np.nan, 5e-324]])
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_special_values_survive_every_pass(name):
     function, _ = CASES[name]
     with np.errstate(all="ignore"):

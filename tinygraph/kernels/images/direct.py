@@ -22,7 +22,7 @@ from tinygraph.errors import ShapeError
 from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.elementwise import emit_program
-from tinygraph.kernels.images.planes import Planes, lanes_of
+from tinygraph.kernels.images.planes import Planes, Spread, lanes_of
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
@@ -104,16 +104,33 @@ def gradient_weights(convolution: Convolution, cpu: Cpu | None = None) -> Weight
     return Weights(blocks, *convolution.kernel, convolution.target.padded, lanes)
 
 
-class Epilogue(NamedTuple):
+class ImageEpilogue(NamedTuple):
     """What happens to sums before they are written: a program whose first input is the sum.
 
     Attributes:
-        program: its further inputs are read from arrays of images; one output.
-        operands: the planes of those arrays, of the same size and padded channels as what is written.
+        program: its further inputs are read from arrays; its outputs are written to the target and to further arrays.
+        operands: the planes of the arrays that are read, of the same size and padded channels as what is written, or
+            other steps between their numbers.
+        results: the planes of the further arrays that are written.
     """
 
     program: Program
-    operands: tuple[Planes, ...] = ()
+    operands: tuple[Planes | Spread, ...] = ()
+    results: tuple[Planes, ...] = ()
+
+    @property
+    def pointers(self) -> list[str]:
+        """Names of the arrays that are read, then of the further ones that are written."""
+        return [f"operand{i}" for i in range(len(self.operands))] + [
+            f"written{i}" for i in range(len(self.results))
+        ]
+
+    def arrays(self, target: Planes, dtype: str) -> list[tuple[str, Planes | Spread, str]]:
+        """The arrays that are read, then all that are written: their names, planes and dtypes."""
+        count = len(self.operands)
+        read = zip(self.pointers, self.operands, self.program.inputs[1:], strict=False)
+        written = zip(["target", *self.pointers[count:]], (target, *self.results), strict=True)
+        return [*read, *((name, planes, dtype) for name, planes in written)]
 
 
 # -- forward and input gradient: sums over taps ----------------------------------------------------------------
@@ -149,18 +166,19 @@ def forward(
     convolution: Convolution,
     *,
     bias: bool = True,
-    epilogue: Epilogue | None = None,
+    epilogue: ImageEpilogue | None = None,
     cpu: Cpu | None = None,
 ) -> Kernel:
     """target = source * weights (+ bias), then the epilogue.
 
-    The kernel's pointers: source, weights, bias where there is one, target, the epilogue's operands. Its span: images.
+    The kernel's pointers: source, weights, bias where there is one, target, the epilogue's operands and further
+    results. Its span: images.
     """
     return _forward(convolution, bias, epilogue, cpu or this_cpu())
 
 
 @kept
-def _forward(convolution: Convolution, bias: bool, epilogue: Epilogue | None, cpu: Cpu) -> Kernel:
+def _forward(convolution: Convolution, bias: bool, epilogue: ImageEpilogue | None, cpu: Cpu) -> Kernel:
     source, result = convolution.source, convolution.target
     source.check_halo(convolution.source_halo(), "input")
     weights = forward_weights(convolution, cpu)
@@ -192,7 +210,7 @@ def input_gradient(
     convolution: Convolution,
     gradient: Planes,
     *,
-    epilogue: Epilogue | None = None,
+    epilogue: ImageEpilogue | None = None,
     cpu: Cpu | None = None,
 ) -> Kernel:
     """The gradient by the source, written in the source's planes.
@@ -204,15 +222,15 @@ def input_gradient(
         gradient: the planes of the output's gradient; their halo is at least `convolution.gradient_halo()`.
         epilogue: for example the mask of the activation that made the source.
 
-    The kernel's pointers: gradient, weights (packed as `gradient_weights`), result, the epilogue's operands. Its
-    span: images.
+    The kernel's pointers: gradient, weights (packed as `gradient_weights`), result, the epilogue's operands and
+    further results. Its span: images.
     """
     return _input_gradient(convolution, gradient, epilogue, cpu or this_cpu())
 
 
 @kept
 def _input_gradient(
-    convolution: Convolution, gradient: Planes, epilogue: Epilogue | None, cpu: Cpu
+    convolution: Convolution, gradient: Planes, epilogue: ImageEpilogue | None, cpu: Cpu
 ) -> Kernel:
     gradient.check_halo(convolution.gradient_halo(), "output's gradient")
     _check_gradient(convolution, gradient)
@@ -296,10 +314,10 @@ def _compile_sums(
     result: Planes,
     weights: Weights,
     bias: bool,
-    epilogue: Epilogue | None,
+    epilogue: ImageEpilogue | None,
     cpu: Cpu,
 ) -> Kernel:
-    extras = [f"operand{i}" for i in range(len(epilogue.operands) if epilogue else 0)]
+    extras = epilogue.pointers if epilogue else []
     pointers = ["source", "weights", *(["bias"] if bias else []), "target", *extras]
 
     def write(code: Function) -> None:
@@ -351,7 +369,7 @@ class _Sums:
         result: Planes,
         weights: Weights,
         bias: bool,
-        epilogue: Epilogue | None,
+        epilogue: ImageEpilogue | None,
         cpu: Cpu,
     ) -> None:
         self.code, self.dtype, self.part, self.source, self.result = code, dtype, part, source, result
@@ -439,40 +457,54 @@ class _Sums:
         valid = min(
             lanes, self.result.padded
         )  # fewer channels than a vector has lanes: the others are no memory
-        extras = self.epilogue.operands if self.epilogue else ()
-        names = ["target", *(f"operand{i}" for i in range(len(extras)))]
+        epilogue = self.epilogue or ImageEpilogue(Program((self.dtype,), (), (0,)))
         arrays = [
-            code.at(code.pointers[name], self._place(planes, image, row, column, channel), self.dtype)
-            for name, planes in zip(names, (self.result, *extras), strict=True)
+            (
+                code.at(code.pointers[name], self._place(planes, image, row, column, channel), dtype),
+                planes,
+                dtype,
+            )
+            for name, planes, dtype in epilogue.arrays(self.result, self.dtype)
         ]
+        read, written = arrays[: len(epilogue.operands)], arrays[len(epilogue.operands) :]
         for p, (y, x) in enumerate(self.pixels):
             for v in range(self.tile.vectors):
                 value = sums[p * self.tile.vectors + v]
                 if valid < lanes:
                     value = code.narrowed(value, valid)
-                places = [self._step(planes, y, x) + v * lanes for planes in (self.result, *extras)]
-                if self.epilogue:
-                    dtypes = self.epilogue.program.inputs[1:]
-                    loaded = [
-                        code.load(array, place, dtype, valid)
-                        for array, place, dtype in zip(arrays[1:], places[1:], dtypes, strict=True)
-                    ]
-                    (value,) = emit_program(code, self.epilogue.program, [value, *loaded], valid)
-                code.store(value, arrays[0], places[0])
+                loaded = [
+                    load_along(code, array, self._step(planes, y, x, v * lanes), planes, dtype, valid)
+                    for array, planes, dtype in read
+                ]
+                made = emit_program(code, epilogue.program, [value, *loaded], valid)
+                for one, (array, planes, _) in zip(made, written, strict=True):
+                    code.store(one, array, self._step(planes, y, x, v * lanes))
 
-    def _place(self, planes: Planes, image: Offset, row: Offset, column: Offset, channel: Offset) -> Offset:
+    def _place(
+        self, planes: Planes | Spread, image: Offset, row: Offset, column: Offset, channel: Offset
+    ) -> Offset:
         part = self.part
         first = planes.origin + part.first_row * planes.row + part.first_column * planes.pixel
         return self.code.offset(
             (image, planes.image),
             (row, part.row_step * planes.row),
             (column, part.column_step * planes.pixel),
-            channel,
+            (channel, planes.channel),
             first,
         )
 
-    def _step(self, planes: Planes, y: int, x: int) -> int:
-        return y * self.part.row_step * planes.row + x * self.part.column_step * planes.pixel
+    def _step(self, planes: Planes | Spread, y: int, x: int, channel: int) -> int:
+        step = y * self.part.row_step * planes.row + x * self.part.column_step * planes.pixel
+        return step + channel * planes.channel
+
+
+def load_along(
+    code: Function, array: Value, offset: Offset, planes: Planes | Spread, dtype: str, width: int
+) -> Value:
+    """Numbers of neighbouring channels."""
+    if planes.channel:
+        return code.load(array, offset, dtype, width)
+    return code.broadcast(code.load(array, offset, dtype), width)
 
 
 def _check_gradient(convolution: Convolution, gradient: Planes) -> None:

@@ -6,6 +6,7 @@ others go through scratch memory. What the kernels themselves do is in `direct.p
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,9 +19,9 @@ from tinygraph.kernels import elementwise, partial_sums
 from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.images import direct, packing, winograd
 from tinygraph.kernels.images.direct import Convolution, Weights
-from tinygraph.kernels.images.planes import ALIGNMENT, Planes, lanes_for, lanes_of, rounded_up
+from tinygraph.kernels.images.planes import ALIGNMENT, Planes, Spread, lanes_for, lanes_of, rounded_up
 from tinygraph.kernels.images.winograd import Tiling
-from tinygraph.kernels.lowering import Layout, Layouts, Lowering, Run, channels_last, in_order, rows
+from tinygraph.kernels.lowering import Epilogue, Layout, Layouts, Lowering, Run, channels_last, in_order, rows
 from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.program import Program, ProgramBuilder
 from tinygraph.kernels.threads import get_threads
@@ -89,9 +90,15 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
     weights = direct.forward_weights(made, cpu)
     kernel = _Contiguous(layouts.inputs[1], borders.kernel_shape, made.dtype)
     padded_bias = weights.blocks * weights.lanes * np.dtype(made.dtype).itemsize
+    count = len(layouts.inputs)
 
-    def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
-        images, bias = inputs[0], _third(inputs)
+    def bind(
+        inputs: Sequence[Any],
+        outputs: Sequence[Array],
+        scratch: Sequence[Array],
+        epilogue: direct.ImageEpilogue | None = None,
+    ) -> Run:
+        images, bias = inputs[0], _third(inputs[:count])
         steps: Steps = []
         packed = _weights(weights, scratch[2], made.dtype)
         plain = kernel.read(inputs[1], scratch[3], steps)
@@ -101,17 +108,19 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
             spread = scratch[4][:padded_bias].view(made.dtype)
             steps.append(_copy(np.asarray(bias), spread[: len(bias)]))
             operands.insert(2, spread)
+        extras = _extras(epilogue, inputs[count:], outputs[1:])
         if tiling:
-            _minimal(made, tiling, weights, operands, scratch[5:], x[0], cpu, steps)
+            _minimal(made, tiling, weights, operands, scratch[5:], x[0], cpu, steps, epilogue, extras)
         else:
-            sums = direct.forward(made, bias=bias is not None, cpu=cpu)
-            steps.append(sums.bind(*operands, span=x[0]))
+            sums = direct.forward(made, bias=bias is not None, epilogue=epilogue, cpu=cpu)
+            steps.append(sums.bind(*operands, *extras, span=x[0]))
         result.write(outputs[0], scratch[1], steps)
         return in_order(*steps)
 
-    wanted = Layouts((source.wanted, None, None)[: len(layouts.inputs)], (result.wanted,))
+    wanted = Layouts((source.wanted, None, None)[:count], (result.wanted,))
     sizes = (source.nbytes, result.nbytes, _nbytes(weights, made.dtype), kernel.nbytes, padded_bias)
-    return Lowering(bind, wanted, (*sizes, *_transforms(made, tiling, weights)), _name(tiling))
+    lowered = Lowering(bind, wanted, (*sizes, *_transforms(made, tiling, weights)), _name(tiling))
+    return lowered._replace(with_epilogue=functools.partial(_with_epilogue, lowered, result, cpu))
 
 
 def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
@@ -126,27 +135,35 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
     made, turned = plain._replace(target=given.planes), turned._replace(source=given.planes)
     weights = direct.gradient_weights(made, cpu)
     kernel = _Contiguous(layouts.inputs[1], borders.kernel_shape, made.dtype)
+    count = len(layouts.inputs)
 
-    def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
+    def bind(
+        inputs: Sequence[Any],
+        outputs: Sequence[Array],
+        scratch: Sequence[Array],
+        epilogue: direct.ImageEpilogue | None = None,
+    ) -> Run:
         steps: Steps = []
         packed = _weights(weights, scratch[2], made.dtype)
         contiguous = kernel.read(inputs[1], scratch[3], steps)
         pack = packing.pack_for_gradient(weights, *borders.channels, made.dtype, cpu)
         steps.append(pack.bind(contiguous, packed, span=1))
         operands = [given.read(inputs[0], scratch[0], steps), packed, result.memory(outputs[0], scratch[1])]
+        extras = _extras(epilogue, inputs[count:], outputs[1:])
         if tiling:
-            _minimal(turned, tiling, weights, operands, scratch[4:], x[0], cpu, steps)
+            _minimal(turned, tiling, weights, operands, scratch[4:], x[0], cpu, steps, epilogue, extras)
         else:
-            sums = direct.input_gradient(made, given.planes, cpu=cpu)
-            steps.append(sums.bind(*operands, span=x[0]))
+            sums = direct.input_gradient(made, given.planes, epilogue=epilogue, cpu=cpu)
+            steps.append(sums.bind(*operands, *extras, span=x[0]))
         result.write(outputs[0], scratch[1], steps)
         return in_order(*steps)
 
-    wanted = Layouts((given.wanted, None, None)[: len(layouts.inputs)], (result.wanted,))
+    wanted = Layouts((given.wanted, None, None)[:count], (result.wanted,))
     sizes = (given.nbytes, result.nbytes, _nbytes(weights, made.dtype), kernel.nbytes)
-    return Lowering(
+    lowered = Lowering(
         bind, wanted, (*sizes, *_transforms(turned, tiling, weights)), f"{_name(tiling)}, by input"
     )
+    return lowered._replace(with_epilogue=functools.partial(_with_epilogue, lowered, result, cpu))
 
 
 def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
@@ -237,14 +254,16 @@ def _minimal(
     images: int,
     cpu: Cpu,
     steps: Steps,
+    epilogue: direct.ImageEpilogue | None,
+    extras: Sequence[Array],
 ) -> None:
-    """Add the steps of Winograd's algorithm on a source, packed weights, perhaps a bias, and a target."""
+    """Add the steps of Winograd's algorithm on a source, packed weights, perhaps a bias, a target and an epilogue's."""
     transformed, seen, made_of = scratch[0].view(made.dtype), *(_own(one, made.dtype) for one in scratch[1:])
     transform = winograd.transform_weights(weights, made.dtype, cpu)
     steps.append(transform.bind(operands[1], transformed, span=1))
     source, _, *others = operands
-    kernel = winograd.forward(made, tiling, bias=len(operands) == 4, cpu=cpu)
-    steps.append(kernel.bind(source, transformed, *others, seen, made_of, span=images))
+    kernel = winograd.forward(made, tiling, bias=len(operands) == 4, epilogue=epilogue, cpu=cpu)
+    steps.append(kernel.bind(source, transformed, *others, *extras, seen, made_of, span=images))
 
 
 MAPS = {"forward": forward, "input_gradient": input_gradient, "kernel_gradient": kernel_gradient}
@@ -257,6 +276,81 @@ def clear_halo(array: Array, layout: Layout) -> Run:
     height, width = (1, *array.shape[2:])[-2:]
     planes = Planes(height, width, array.shape[1], array.shape[1], (*pairs[0], *pairs[1]))
     return packing.clear_halo(planes, array.dtype.name).bind(layout.around(array), span=len(array))
+
+
+# -- epilogues ---------------------------------------------------------------------------------------------------
+
+
+def _with_epilogue(lowered: Lowering, result: _Border, cpu: Cpu, epilogue: Epilogue) -> Lowering | None:
+    """A convolution with an epilogue, where its arrays lie as the result does, or have a number for each channel.
+
+    Results are written in whole pixels, so that nothing is read or written beside the channels in memory.
+    """
+    if not result.direct or any(one is None for one in epilogue.written):
+        return None
+    read = [
+        _planes_or_steps(shape, layout, result)
+        for shape, layout in zip(epilogue.shapes, epilogue.layouts, strict=True)
+    ]
+    written = [_planes(layout, result) for layout in epilogue.written[1:]]
+    if not all(read) or not all(written):
+        return None
+    made = direct.ImageEpilogue(epilogue.program, tuple(read), tuple(written))
+    return lowered._replace(
+        bind=functools.partial(lowered.bind, epilogue=made),
+        with_epilogue=None,
+    )
+
+
+def _planes(layout: Layout | None, result: _Border) -> Planes | None:
+    """The planes of a value of the result's shape; None if a kernel of the result cannot meet it."""
+    if layout is None or layout.order != result.layout.order or any(layout.halo[0]) or layout.halo[1][0]:
+        return None
+    found = _planes_of(layout, result.shape)
+    return found if found.padded == result.planes.padded else None
+
+
+def _planes_or_steps(shape: Shape, layout: Layout | None, result: _Border) -> Planes | Spread | None:
+    """The same for a value that may be a number for each channel, or for all, which lie in rows."""
+    if shape == result.shape:
+        return _planes(layout, result)
+    full = (1,) * (len(result.shape) - len(shape)) + shape
+    if math.prod(shape) == 1:
+        return Spread(0)
+    channels = result.planes.channels
+    alone = full[1] == channels == math.prod(shape) == result.planes.padded
+    return Spread(1) if alone and layout == rows(len(shape)) else None
+
+
+def _planes_of(layout: Layout, shape: Shape) -> Planes:
+    """Images in a layout with channels last as planes."""
+    pairs = ((0, 0),) * (4 - len(shape)) + layout.halo[2:]
+    height, width = (1, *shape[2:])[-2:]
+    padded = shape[1] + layout.halo[1][1]
+    return Planes(height, width, shape[1], padded, (*pairs[0], *pairs[1]))
+
+
+def _extras(
+    epilogue: direct.ImageEpilogue | None, inputs: Sequence[Any], outputs: Sequence[Array]
+) -> list[Array]:
+    """The memory of an epilogue's arrays."""
+    if epilogue is None:
+        return []
+    places = (*epilogue.operands, *epilogue.results)
+    return [
+        _memory_of(np.asarray(one), planes) for one, planes in zip((*inputs, *outputs), places, strict=True)
+    ]
+
+
+def _memory_of(array: Array, planes: Planes | Spread) -> Array:
+    """The block of memory that a value in planes was made in."""
+    if not isinstance(planes, Planes):
+        return array
+    top, bottom, left, right = planes.halo
+    halo = ((top, bottom), (left, right))[4 - array.ndim :]
+    layout = channels_last(array.ndim, halo)
+    beyond = (0, planes.padded - planes.channels)
+    return layout._replace(halo=(layout.halo[0], beyond, *layout.halo[2:])).around(array)
 
 
 # -- weights -----------------------------------------------------------------------------------------------------

@@ -36,6 +36,11 @@ class Planes(NamedTuple):
         return self.padded
 
     @property
+    def channel(self) -> int:
+        """Elements from one channel to the next."""
+        return 1
+
+    @property
     def row(self) -> int:
         """Elements from one row to the next."""
         return (self.halo[2] + self.width + self.halo[3]) * self.padded
@@ -70,6 +75,22 @@ class Planes(NamedTuple):
         """The meaningful part of an array, as a view of shape (images, height, width, channels)."""
         top, _, left, _ = self.halo
         return array[:, top : top + self.height, left : left + self.width, : self.channels]
+
+
+class Spread(NamedTuple):
+    """Where a kernel finds numbers for the pixels and channels of images, if these are no planes of their own.
+
+    Attributes:
+        channel: elements from one channel to the next: 1, or 0 where one number serves all.
+        pixel, row, image: likewise; 0 where they all read the same.
+        origin: elements before the first.
+    """
+
+    channel: int
+    pixel: int = 0
+    row: int = 0
+    image: int = 0
+    origin: int = 0
 
 
 def lanes_for(channels: int, lanes: int) -> int:

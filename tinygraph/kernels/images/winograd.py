@@ -20,9 +20,11 @@ from typing import NamedTuple
 
 from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
 from tinygraph.kernels.cpu import Cpu, this_cpu
-from tinygraph.kernels.images.direct import Convolution, Weights, forward_weights
-from tinygraph.kernels.images.planes import Planes, rounded_up
+from tinygraph.kernels.elementwise import emit_program
+from tinygraph.kernels.images.direct import Convolution, ImageEpilogue, Weights, forward_weights, load_along
+from tinygraph.kernels.images.planes import Planes, Spread, rounded_up
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
+from tinygraph.kernels.program import Program
 
 OUT, PATCH, POINTS = 4, 6, 36  # outputs and inputs of a tile along an axis, and products a tile
 _L2_BYTES = 512 * 1024
@@ -219,20 +221,30 @@ def _both_axes(
 
 
 def forward(
-    convolution: Convolution, tiling: Tiling, *, bias: bool = False, cpu: Cpu | None = None
+    convolution: Convolution,
+    tiling: Tiling,
+    *,
+    bias: bool = False,
+    epilogue: ImageEpilogue | None = None,
+    cpu: Cpu | None = None,
 ) -> Kernel:
-    """target = source * weights (+ bias).
+    """target = source * weights (+ bias), then the epilogue.
 
-    The kernel's pointers: source, weights as `transform_weights` makes them, bias where there is one, cpu, and
-    scratch of each thread for the transforms of inputs and outputs (`tiling.elements`). Its span: images.
+    The kernel's pointers: source, weights as `transform_weights` makes them, bias where there is one, target, the
+    epilogue's operands and further results, and scratch of each thread for the transforms of inputs and outputs
+    (`tiling.elements`). Its span: images.
     """
-    return _forward(convolution, tiling, bias, cpu or this_cpu())
+    return _forward(convolution, tiling, bias, epilogue, cpu or this_cpu())
 
 
 @kept
-def _forward(convolution: Convolution, tiling: Tiling, bias: bool, cpu: Cpu) -> Kernel:
+def _forward(
+    convolution: Convolution, tiling: Tiling, bias: bool, epilogue: ImageEpilogue | None, cpu: Cpu
+) -> Kernel:
     convolution.source.check_halo(source_halo(convolution), "input")
-    pointers = ["source", "weights", *(["bias"] if bias else []), "target", "inputs", "outputs"]
+    extras = epilogue.pointers if epilogue else []
+    pointers = ["source", "weights", *(["bias"] if bias else []), "target", *extras, "inputs", "outputs"]
+    last = epilogue or ImageEpilogue(Program((convolution.dtype,), (), (0,)))
 
     def write(code: Function) -> None:
         tiles = _Tiles(code, convolution, tiling, cpu)
@@ -240,7 +252,7 @@ def _forward(convolution: Convolution, tiling: Tiling, bias: bool, cpu: Cpu) -> 
         def block(first: Offset, count: Offset) -> None:
             tiles.each(first, count, tiles.transform_input)
             tiles.multiply(count)
-            tiles.each(first, count, functools.partial(tiles.write_output, bias))
+            tiles.each(first, count, functools.partial(tiles.write_output, bias, last))
 
         tiles.each_block(block)
 
@@ -293,7 +305,9 @@ class _Tiles:
         along = self.matrices.of_gradient
         self._transform("gradient", place, gradient, OUT, along, "outputs", t, self.outputs)
 
-    def _place(self, planes: Planes, image: Offset, row: Offset, column: Offset, first: int) -> Offset:
+    def _place(
+        self, planes: Planes | Spread, image: Offset, row: Offset, column: Offset, first: int
+    ) -> Offset:
         return self.code.offset(
             (image, planes.image), (row, OUT * planes.row), (column, OUT * planes.pixel), first
         )
@@ -373,17 +387,28 @@ class _Tiles:
 
         code.loop(0, POINTS, 1, matrix)
 
-    def write_output(self, bias: bool, t: Offset, image: Offset, row: Offset, column: Offset) -> None:
-        """AᵀMA of a tile to its place in the cpu, as far as that reaches."""
+    def write_output(
+        self, bias: bool, epilogue: ImageEpilogue, t: Offset, image: Offset, row: Offset, column: Offset
+    ) -> None:
+        """AᵀMA of a tile through the epilogue to its place in the target, as far as that reaches."""
         code, result, dtype, lanes = self.code, self.convolution.target, self.dtype, self.lanes
         points = self.tiling.points(self.outputs)
         products = code.at(code.pointers["outputs"], code.offset((t, self.outputs)), dtype)
-        start = code.at(
-            code.pointers["target"], self._place(result, image, row, column, result.origin), dtype
-        )
+        starts = [
+            (
+                code.at(code.pointers[name], self._place(planes, image, row, column, planes.origin), kind),
+                planes,
+                kind,
+            )
+            for name, planes, kind in epilogue.arrays(result, dtype)
+        ]
 
         def vector(c: Offset, _: list[Value]) -> None:
-            here, there = code.at(products, c, dtype), code.at(start, c, dtype)
+            here = code.at(products, c, dtype)
+            arrays = [
+                (code.at(start, code.offset((c, planes.channel)), kind), planes, kind)
+                for start, planes, kind in starts
+            ]
             block = [
                 [code.load(here, (i * PATCH + j) * points, dtype, lanes) for j in range(PATCH)]
                 for i in range(PATCH)
@@ -392,11 +417,30 @@ class _Tiles:
             if bias:
                 added = code.load(code.pointers["bias"], c, dtype, lanes)
                 values = [[code.add(value, added) for value in line] for line in values]
-            self._store(values, there, row, column)
+            self._each_inside(row, column, functools.partial(self._finish, epilogue, arrays, values))
 
         code.loop(0, self.outputs, lanes, vector)
 
-    def _store(self, values: list[list[Value]], there: Value, row: Offset, column: Offset) -> None:
+    def _finish(
+        self,
+        epilogue: ImageEpilogue,
+        arrays: Sequence[tuple[Value, Planes | Spread, str]],
+        values: list[list[Value]],
+        y: int,
+        x: int,
+    ) -> None:
+        """One of a tile's outputs through the epilogue to its place."""
+        code, count = self.code, len(epilogue.operands)
+        loaded = [
+            load_along(code, array, y * planes.row + x * planes.pixel, planes, dtype, self.lanes)
+            for array, planes, dtype in arrays[:count]
+        ]
+        made = emit_program(code, epilogue.program, [values[y][x], *loaded], self.lanes)
+        for one, (array, planes, _) in zip(made, arrays[count:], strict=True):
+            code.store(one, array, y * planes.row + x * planes.pixel)
+
+    def _each_inside(self, row: Offset, column: Offset, body: Callable[[int, int], None]) -> None:
+        """For each output of a tile that lies in the result."""
         code, result = self.code, self.convolution.target
         over = [
             code.offset((row, OUT), OUT - result.height) if result.height % OUT else 0,
@@ -404,16 +448,15 @@ class _Tiles:
         ]  # rows and columns of the tile that lie beyond the result, where positive
 
         def what_fits() -> None:
-            for y, line in enumerate(values):
-                for x, value in enumerate(line):
+            for y in range(OUT):
+                for x in range(OUT):
                     inside = code.both(code.at_most(over[0], OUT - 1 - y), code.at_most(over[1], OUT - 1 - x))
-                    place = y * result.row + x * result.pixel
-                    code.when(inside, functools.partial(code.store, value, there, place))
+                    code.when(inside, functools.partial(body, y, x))
 
         def all_of_it() -> None:
-            for y, line in enumerate(values):
-                for x, value in enumerate(line):
-                    code.store(value, there, y * result.row + x * result.pixel)
+            for y in range(OUT):
+                for x in range(OUT):
+                    body(y, x)
 
         code.when(code.both(code.at_most(over[0], 0), code.at_most(over[1], 0)), all_of_it, what_fits)
 

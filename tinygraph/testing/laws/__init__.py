@@ -4,7 +4,7 @@ A law about a fault comes before the laws that the same fault would also break, 
 """
 
 from tinygraph.testing.law import Law
-from tinygraph.testing.laws import arrays, derivatives, graphs, kernels, kinks, values
+from tinygraph.testing.laws import arrays, batches, derivatives, graphs, kernels, kinks, values
 
 LAWS: tuple[Law, ...] = (
     # what an op computes
@@ -36,6 +36,7 @@ LAWS: tuple[Law, ...] = (
     arrays.memory_layout,
     # its life in a graph
     graphs.captured,
+    batches.vmap_equals_the_loop,
     kernels.own_kernel,
     kernels.own_emission,
     graphs.keeps_what_rules_ask_for,

@@ -1,0 +1,62 @@
+"""The pass that joins a node with the fused loop that alone reads its result, where its kernel takes an epilogue.
+
+What the loop computes is then done on sums in registers: a bias, an activation, the mask of an activation's gradient, a
+residual. `compiler/epilogues.py` makes the op and its kernel.
+"""
+
+from __future__ import annotations
+
+from tinygraph import kernels
+from tinygraph.compiler.choosing import kernel_cpu
+from tinygraph.compiler.epilogues import Joined, joined_op, takes_epilogues
+from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node, uses_of
+from tinygraph.core.graph import Graph
+from tinygraph.core.node import Leaf, Node, edge_node, is_recorded
+
+
+def fuse_epilogues(graph: Graph) -> Graph:
+    """Join products, convolutions and whatever takes an epilogue with the loops behind them."""
+    if not kernels.available():
+        return graph
+    uses, target = uses_of(graph), kernel_cpu()
+    # updates are written where their states live, which only a loop of its own can do
+    updates = {id(edge_node(value)) for _, value in graph.updates if is_recorded(value)}
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+    found: dict[int, Joined] = {}
+    absorbed: set[int] = set()
+    for node in graph.nodes:
+        if isinstance(node, Leaf) or "program" not in node.op.facts or id(node) in updates:
+            continue
+        places = [i for i in range(len(node.inputs)) if _may_join(node, i, uses, target)]
+        if places:
+            place = max(places, key=lambda i: position[id(node.inputs[i])])
+            found[id(node)] = Joined(node.inputs[place], node, place)
+            absorbed.add(id(node.inputs[place]))
+    if not found:
+        return graph
+    rewriting = Rewriting(graph)
+    for node in graph.nodes:
+        if isinstance(node, Leaf) or id(node) in absorbed:
+            continue
+        joined = found.get(id(node))
+        if joined is None:
+            rewriting.keep(node)
+            continue
+        types = node.output_types
+        inputs = tuple(map(rewriting.now, joined.inputs))
+        made = make_node(joined_op(joined), inputs, {}, types if len(types) > 1 else types[0], like=node)
+        rewriting.put(node, edges(made))
+        rewriting.put(joined.first, (made,))
+    return rewriting.graph()
+
+
+def _may_join(loop: Node, place: int, uses: dict[int, int], target: object) -> bool:
+    """Whether an operand of a loop is made by a node that may carry the loop out on its sums."""
+    first = loop.inputs[place]
+    if not is_recorded(first) or isinstance(first, Leaf) or first.__class__ is not Node:
+        return False
+    if uses[id(first)] != 1 or first.place.phase != loop.place.phase or "program" in first.op.facts:
+        return False
+    types, reductions = first.types, loop.op.facts["program"].reductions
+    full = [one for one, kind in zip(loop.output_types, reductions, strict=True) if kind is None]
+    return types in full and takes_epilogues(first, target)

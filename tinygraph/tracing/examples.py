@@ -1,0 +1,206 @@
+"""The capture of one example: a function under `tg.vmap` runs on tensors that have types but no values.
+
+Only what depends on the batched arguments is recorded. Everything else runs outside, as if vmap were not there - on
+values, in the capture around it, or under another vmap - so that closures need no lifting and gradients reach them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from typing import Any
+
+from tinygraph.core.batching import Batched
+from tinygraph.core.capture import Capture
+from tinygraph.core.modes import Mode, modes
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, next_order
+from tinygraph.core.op import Op
+from tinygraph.core.state import read
+from tinygraph.core.tensor import CapturedNumber, Tensor, tensor_of
+from tinygraph.core.types import ArrayType, type_of
+from tinygraph.errors import CaptureError
+from tinygraph.tracing.applying import apply_captured
+
+
+class Example:
+    """A capture of what a function does to one of many examples.
+
+    Attributes:
+        own: the nodes and leaves that depend on the batched arguments, by id, in order of creation.
+        operands: id of a node -> what its op was applied to: tensors from outside are the user's own.
+        values: id of a leaf -> what it stands for: all examples of an argument, or a primal of a transform inside that
+            all examples share, whose tape is the example's.
+    """
+
+    def __init__(self, transform: str) -> None:
+        before = modes.current
+        self._transform = transform
+        self._count = len(before.primals)
+        self._start = next_order()
+        self._outer: Capture | None = before.capture
+        self.own: dict[int, Node] = {}
+        self.operands: dict[int, tuple[Any, ...]] = {}
+        self.values: dict[int, Batched] = {}
+        self.floor = -1  # nothing that is met is too old
+        outer = self._outer
+        self.primals: AbstractSet[int] = outer.primals if outer is not None else frozenset()
+        self.versions: dict[Node, Leaf] = outer.versions if outer is not None else {}
+        self.covered: set[int] = outer.covered if outer is not None else set()
+        self.ran_backward = False
+        self._with_tensors = False
+        self._made: dict[int, Tensor] = {}
+        self._outer_tensors: dict[tuple[int, int], Tensor] = {}
+
+    def argument(self, value: Any, name: str | None = None) -> Tensor:
+        """One example of a batched argument, whose batch axis is in front."""
+        shape, dtype = value.type if isinstance(value, Tensor) else type_of(value)
+        wanted = isinstance(value, Tensor) and value.requires_grad
+        types = ArrayType(shape[1:], dtype.newbyteorder("="))
+        leaf = Leaf(None, kind="input", types=types, name=name, requires_grad=wanted)
+        self.own[id(leaf)] = leaf
+        self.values[id(leaf)] = Batched(value, True)
+        return Tensor(None, leaf, leaf)
+
+    def give(self, argument: Tensor, value: Any) -> None:
+        """Let an argument stand for other examples."""
+        self.values[id(argument._leaf)] = Batched(value, True)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run a block in this capture."""
+        before = modes.current
+        modes.current = Mode(before.recording, before.tangents, self, before.place, before.primals)
+        try:
+            yield
+        finally:
+            modes.current = before
+
+    def depends(self, x: Any) -> bool:
+        """Whether a value depends on the batched arguments."""
+        if not isinstance(x, Tensor) or x._edge is None:
+            return False
+        node = edge_node(x._edge)
+        if id(node) in self.own:
+            return True
+        if not isinstance(node, Leaf) or node.order < self._start:
+            return False
+        if node.value is None:  # stands for a cotangent while a rule is transposed
+            self.own[id(node)] = node
+            return True
+        if any(node is one for one in modes.current.primals[self._count :]):
+            self.own[id(node)] = node
+            self.values[id(node)] = Batched(node.value, False)
+            return True
+        return False
+
+    @property
+    def with_tensors(self) -> bool:
+        return self._with_tensors
+
+    @with_tensors.setter
+    def with_tensors(self, value: bool) -> None:
+        self._with_tensors = value
+        if self._outer is not None:
+            self._outer.with_tensors = value
+
+    def apply(self, op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any]) -> Any:
+        """Record an op that depends on the batched arguments; any other is applied outside."""
+        if op.kind == "random":
+            raise CaptureError(
+                f"{self._transform}: the function draws random numbers, of which each example would need its own: draw "
+                f"them for all examples outside, with the batch axis in front, and pass them as an argument"
+            )
+        operands = tuple(map(self._with_value, operands))
+        depending = [self.depends(x) for x in operands]  # each is asked: those that do are noted
+        if not any(depending):
+            result = self._outside(lambda: op(*operands, **settings))
+            for one in result if isinstance(result, tuple) else (result,):
+                if isinstance(one, Tensor):
+                    self._made[id(one)] = one
+            return result
+        given = tuple(
+            self._as_it_is(x) if isinstance(x, Tensor) else entry
+            for x, entry in zip(operands, entries, strict=True)
+        )
+        result = apply_captured(self, op, operands, entries, settings)
+        first = result[0] if isinstance(result, tuple) else result
+        node = edge_node(first._edge)
+        self.own[id(node)] = node
+        self.operands[id(node)] = given
+        return result
+
+    def _with_value(self, x: Any) -> Any:
+        """A tensor from outside with its value, which nodes of a capture do not keep for their rules."""
+        if not isinstance(x, Tensor) or x._edge is None:
+            return x
+        key = id(edge_node(x._edge)), edge_index(x._edge)
+        if x._value is None:
+            return self._outer_tensors.get(key, x)
+        self._outer_tensors.setdefault(key, Tensor(x._value, x._edge, x._leaf))
+        return x
+
+    def _as_it_is(self, x: Tensor) -> Tensor:
+        """An operand that a later write gives no other value: that is refused for state, and makes others rebound."""
+        if x._edge is None and self.is_state(x):
+            return x
+        kind = CapturedNumber if type(x) is CapturedNumber else Tensor
+        return kind(x._value, x._edge, x._leaf)
+
+    def _outside(self, compute: Callable[[], Any]) -> Any:
+        before = modes.current
+        modes.current = Mode(before.recording, before.tangents, self._outer, before.place, before.primals)
+        try:
+            return compute()
+        finally:
+            modes.current = before
+
+    # -- states ----------------------------------------------------------------------------------------------------
+
+    def read(self, leaf: Leaf) -> Tensor:
+        found = self._outside(lambda: read(tensor_of(leaf)))
+        return found if isinstance(found, Tensor) else tensor_of(leaf)
+
+    def entry(self, leaf: Leaf) -> Leaf:
+        return leaf
+
+    def write(self, leaf: Leaf, value: Any) -> None:
+        raise CaptureError(
+            f"{self._transform}: the function writes {leaf.describe()}, which all examples share, and each would write "
+            f"a value of its own: return the new value instead (of a module, call eval() first), or write it outside"
+        )
+
+    def read_grad(self, leaf: Leaf) -> Tensor | None:
+        found: Tensor | None = self._outside(lambda: tensor_of(leaf).grad)
+        return found
+
+    def write_grad(self, leaf: Leaf, gradient: Tensor | None) -> None:
+        raise CaptureError(
+            f"{self._transform}: the function sets the gradient of {leaf.describe()}, as backward() does, and each "
+            f"example has one of its own: use tg.grad inside, which returns it"
+        )
+
+    def constant(self, tensor: Tensor) -> None:
+        """Tensors of plain data are met again by the op that is applied to all examples."""
+
+    def made(self, tensor: Tensor) -> None:
+        self._made[id(tensor)] = tensor
+        if self._outer is not None:
+            self._outer.made(tensor)
+
+    def drew(self, tensor: Tensor) -> None:
+        """Draws are refused when they are made."""
+
+    def is_state(self, tensor: Tensor) -> bool:
+        return id(tensor) not in self._made
+
+    def may_ask_for(self, tensor: Tensor) -> bool:
+        return self._outer is None or self._outer.may_ask_for(tensor)
+
+    def rely(self, words: str, question: Callable[[], Any], key: Hashable = None) -> None:
+        if self._outer is not None:
+            self._outer.rely(words, question, key)
+
+    def rely_at_end(self, words: str, make: Callable[[], Callable[[], Any]], key: Hashable) -> None:
+        if self._outer is not None:
+            self._outer.rely_at_end(words, make, key)
