@@ -54,11 +54,15 @@ def tanh(input: Numeric) -> Any:
 
 def softmax(input: Numeric, dim: int | None = None) -> Any:
     """exp(input) / sum(exp(input)) along `dim`."""
+    if input.ndim == 0:
+        return softmax(input[None], 0)[0]
     return ops.softmax(input, axis=_class_axis(input, dim))
 
 
 def log_softmax(input: Numeric, dim: int | None = None) -> Any:
     """log(softmax(input)) along `dim`."""
+    if input.ndim == 0:
+        return log_softmax(input[None], 0)[0]
     return ops.log_softmax(input, axis=_class_axis(input, dim))
 
 

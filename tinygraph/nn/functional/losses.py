@@ -169,8 +169,8 @@ def kl_div(
     if log_target:
         losses = ops.exp(target) * (target - input)
     else:
-        positive = target > 0
-        losses = target * (ops.where(positive, ops.log(ops.where(positive, target, 1)), 0) - input)
+        some = target != 0
+        losses = target * (ops.where(some, ops.log(ops.where(some, target, 1)), 0) - input)
     if reduction == "batchmean":
         return ops.sum(losses) / max(1, losses.shape[0] if losses.ndim else 1)
     return reduced(losses, reduction)
@@ -211,9 +211,9 @@ def gaussian_nll_loss(
         var = np.full(input.shape, var, input.dtype)
     if var.shape == input.shape[:-1]:
         var = ops.expand_dims(var, axis=-1)
-    elif var.shape != input.shape and var.shape != (*input.shape[:-1], 1):
+    elif var.ndim != input.ndim or any(a not in (1, b) for a, b in zip(var.shape, input.shape, strict=True)):
         raise ShapeError(
-            f"gaussian_nll_loss: var has shape {var.shape}; input {input.shape} needs it too, or (..., 1)"
+            f"gaussian_nll_loss: var has shape {var.shape}, which does not broadcast to input {input.shape}"
         )
     # variances that are raised keep their gradient, so that they can grow
     raised = var + ops.detach(ops.maximum(var, eps) - var)

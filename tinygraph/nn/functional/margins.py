@@ -73,7 +73,7 @@ def multi_margin_loss(
     if single:
         input, target = ops.expand_dims(input, axis=0), ops.reshape(target, shape=(1,))
     classes = input.shape[1]
-    own = ops.one_hot(target, classes=classes) > 0
+    own = ops.one_hot(target, num_classes=classes) > 0
     right = ops.take_along_axis(input, ops.expand_dims(target, axis=1), axis=1)
     terms = _hinge(margin - right + input)
     terms = terms * terms if p == 2 else terms
@@ -97,7 +97,7 @@ def multilabel_margin_loss(
     classes = input.shape[1]
     given = ops.cumprod((target >= 0).astype(np.int64), axis=1) > 0  # up to the first -1
     labels = ops.where(given, target, 0)
-    marked = ops.where(ops.expand_dims(given, axis=2), ops.one_hot(labels, classes=classes), 0)
+    marked = ops.where(ops.expand_dims(given, axis=2), ops.one_hot(labels, num_classes=classes), 0)
     others = ops.sum(marked, axis=1) == 0
     right = ops.take_along_axis(input, labels, axis=1)
     terms = _hinge(1 - ops.expand_dims(right, axis=2) + ops.expand_dims(input, axis=1))

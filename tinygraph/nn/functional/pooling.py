@@ -90,11 +90,11 @@ def lp_pool(
     stride: Sizes | None = None,
     ceil_mode: bool = False,
 ) -> Any:
-    """The `norm_type`-norm of each window: sum(x ** p) ** (1 / p), and 0 where the sum is not positive."""
+    """The `norm_type`-norm of each window, sum(x ** p) ** (1 / p); its gradient is taken as 0 where the sum is 0."""
     count = prod(kernel_size) if isinstance(kernel_size, tuple | list) else kernel_size**dimensions
     means = avg_pool(dimensions, input**norm_type, kernel_size, stride, 0, ceil_mode)
-    positive = means > 0
-    return ops.where(positive, (ops.where(positive, means, 1) * count) ** (1 / norm_type), 0)
+    some = means != 0
+    return ops.where(some, (ops.where(some, means, 1) * count) ** (1 / norm_type), 0)
 
 
 def adaptive_avg_pool(dimensions: int, input: Numeric, output_size: Sizes) -> Any:
@@ -111,10 +111,7 @@ def adaptive_max_pool(dimensions: int, input: Any, output_size: Any, return_indi
 
     def pooled(x: Any) -> Any:
         spatial = x.shape[2:]
-        parts = [
-            _parts(size, spatial[i] if n is None else n)
-            for i, (size, n) in enumerate(zip(spatial, sizes, strict=True))
-        ]
+        parts = [_parts(size, size if n is None else n) for size, n in zip(spatial, sizes, strict=True)]
         widths = [part.shape[1] for part in parts]
         # positions (*outputs, *window) of each window's elements; those that a shorter window lacks repeat one
         flat = np.zeros((1,) * (2 * dimensions), np.intp)

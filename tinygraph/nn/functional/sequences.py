@@ -41,7 +41,8 @@ def ctc_loss(
     steps, batch, _ = log_probs.shape
     if lengths.shape != (batch,) or sizes.shape != (batch,):
         raise ShapeError(
-            f"ctc_loss: {batch} sequences need as many input_lengths and target_lengths, not {lengths.size} and {sizes.size}"
+            f"ctc_loss: {batch} sequences need as many input_lengths and target_lengths, not {lengths.size} and "
+            f"{sizes.size}"
         )
     labels, longest = _padded(np.asarray(targets), sizes, batch)
     # the labels with a blank before, between and after them, and which of them may be come to from two before
