@@ -274,7 +274,7 @@ class TransformerEncoderLayer(_Layer):
 
 
 class TransformerDecoderLayer(_Layer):
-    """Self-attention, attention to an encoder's output, and a feed-forward network, each with residual sum and LayerNorm.
+    """Self-attention, attention to an encoder's output and a feed-forward network, each with residual sum and norm.
 
     Args: see `_Layer`; the names are PyTorch's.
     """
@@ -378,7 +378,7 @@ class Transformer(Module):
     """An encoder and a decoder (Vaswani et al., 2017).
 
     Args:
-        d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias: of the layers.
+        d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias: of layers.
         num_encoder_layers, num_decoder_layers: how many of each.
         custom_encoder, custom_decoder: modules to take instead.
     """

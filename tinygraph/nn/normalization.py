@@ -163,8 +163,6 @@ class _InstanceNorm(_BatchNorm):
                 f"{type(self).__name__}({self.num_features}) got {x.shape[1]} channels: {input.shape}"
             )
         by_input = self.training or not self.track_running_stats
-        if by_input and self.num_batches_tracked is not None:
-            write(self.num_batches_tracked, read(self.num_batches_tracked) + 1)
         out = functional.instance_norm(
             x,
             self.running_mean,

@@ -23,6 +23,11 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     pairs = [(0, 0)] * (input.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)][
         ::-1
     ]
+    if mode == "constant" and min(pad, default=0) < 0:  # which cuts
+        cut = tuple(
+            slice(max(0, -before), input.shape[i] - max(0, -after)) for i, (before, after) in enumerate(pairs)
+        )
+        input, pairs = input[cut], [(max(0, before), max(0, after)) for before, after in pairs]
     if mode == "constant":
         return ops.pad(input, pad_width=tuple(pairs), constant_values=0 if value is None else value)
     if mode not in PADDING_MODES:
