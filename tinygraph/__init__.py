@@ -9,6 +9,7 @@ from types import ModuleType
 from tinygraph.analysis.coverage import coverage as _coverage
 from tinygraph.comparing import diff as diff
 from tinygraph.compiler import compile as compile
+from tinygraph.compiler.planned_bodies import planned as _planned
 from tinygraph.core import trees as _trees
 from tinygraph.core.doors import doors as _doors
 from tinygraph.core.graph import Graph as Graph
@@ -30,14 +31,22 @@ from tinygraph.interop import load as load
 from tinygraph.interop import save_graph as _save_graph
 from tinygraph.interop import summary as _summary
 from tinygraph.interop import to_networkx as _to_networkx
+from tinygraph.kernels.eager import get_eager_kernels as get_eager_kernels
+from tinygraph.kernels.eager import run_eagerly as _run_eagerly
+from tinygraph.kernels.eager import set_eager_kernels as set_eager_kernels
 from tinygraph.kernels.threads import get_threads as get_threads
 from tinygraph.kernels.threads import set_threads as set_threads
+from tinygraph.numpy.array_api import array_namespace as _array_namespace
 from tinygraph.numpy.calls import call_function as _call_function
 from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
 from tinygraph.tracing.open_capture import OpenCapture as _OpenCapture
 from tinygraph.transforms import checkpoint as checkpoint
+from tinygraph.transforms import cond as cond
+from tinygraph.transforms import custom_jvp as custom_jvp
+from tinygraph.transforms import custom_vjp as custom_vjp
 from tinygraph.transforms import elementwise_grad as elementwise_grad
+from tinygraph.transforms import fori_loop as fori_loop
 from tinygraph.transforms import grad as grad
 from tinygraph.transforms import hessian as hessian
 from tinygraph.transforms import hvp as hvp
@@ -45,23 +54,30 @@ from tinygraph.transforms import jacfwd as jacfwd
 from tinygraph.transforms import jacobian as jacobian
 from tinygraph.transforms import jacrev as jacrev
 from tinygraph.transforms import jvp as jvp
+from tinygraph.transforms import map as map
+from tinygraph.transforms import scan as scan
+from tinygraph.transforms import switch as switch
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp
 from tinygraph.transforms import vmap as vmap
+from tinygraph.transforms import while_loop as while_loop
+from tinygraph.transforms.derived_rules import derived_rule as _derived_rule
 
 # Nested containers: `tg.tree.map`, `tg.tree.register` and their kin.
 tree = _trees
 
 # What methods of tensors and graphs lead to, in rooms above the core.
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
-_doors.open_capture = _OpenCapture
+_doors.array_namespace = _array_namespace
+_doors.open_capture, _doors.run_eagerly, _doors.planned = _OpenCapture, _run_eagerly, _planned
+_doors.derived_rule = _derived_rule
 _doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary
 _doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_networkx, _from_networkx
 
 # Packages that are imported when first asked for, by the name they have under `tg`.
 _PACKAGES = {
     name: f"tinygraph.{name}"
-    for name in ("data", "errors", "interop", "nn", "optim", "plugin", "testing", "training")
+    for name in ("data", "errors", "interop", "nn", "optim", "plugin", "scipy", "testing", "training")
 } | {"passes": "tinygraph.compiler.passes"}
 
 

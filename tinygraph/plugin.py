@@ -14,10 +14,11 @@ from tinygraph.core.batching import along as along
 from tinygraph.core.batching import batch_size as batch_size
 from tinygraph.core.batching import joined as joined
 from tinygraph.core.batching import leading as leading
-from tinygraph.core.batching import matrices as matrices
+from tinygraph.core.batching import one_by_one as one_by_one
 from tinygraph.core.batching import parted as parted
 from tinygraph.core.batching import shifted as shifted
 from tinygraph.core.batching import spread as spread
+from tinygraph.core.batching import stacked as stacked
 from tinygraph.core.indexing import Pattern as Pattern
 from tinygraph.core.indexing import build_index as build_index
 from tinygraph.core.indexing import parse_index as parse_index
@@ -30,6 +31,9 @@ from tinygraph.core.op import op as op
 from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import default_generator as default_generator
+from tinygraph.core.subgraphs import BodyGradient as BodyGradient
+from tinygraph.core.subgraphs import Planned as Planned
+from tinygraph.core.subgraphs import Subgraph as Subgraph
 from tinygraph.core.types import Array as Array
 from tinygraph.core.types import ArrayType as ArrayType
 from tinygraph.core.types import Padding as Padding
@@ -43,6 +47,7 @@ from tinygraph.core.types import reduced_shape as reduced_shape
 from tinygraph.core.views import read_only as read_only
 from tinygraph.errors import DTypeError as DTypeError
 from tinygraph.errors import NumpyFunctionError as NumpyFunctionError
+from tinygraph.errors import RuleError as RuleError
 from tinygraph.errors import SettingError as SettingError
 from tinygraph.errors import ShapeError as ShapeError
 from tinygraph.kernels.lowering import Layout as Layout
@@ -52,3 +57,9 @@ from tinygraph.kernels.lowering import Types as Types
 from tinygraph.kernels.lowering import channels_last as channels_last
 from tinygraph.kernels.lowering import in_order as in_order
 from tinygraph.kernels.lowering import rows as rows
+from tinygraph.numpy.form import floating as floating
+from tinygraph.numpy.form import form as form
+from tinygraph.numpy.form import operand as operand
+from tinygraph.numpy.form import refuse as refuse
+from tinygraph.numpy.form import value as value
+from tinygraph.numpy.form import when_imported as when_imported

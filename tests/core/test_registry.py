@@ -148,8 +148,8 @@ def test_a_rule_names_only_what_the_op_has(attach, words):
 
 
 def test_numpy_functions_without_an_op_name_a_way_out():
-    with pytest.raises(NumpyFunctionError, match=r"np.interp has no differentiable op.*detach\(\)"):
-        np.interp(tg.tensor(1.0), [0.0, 1.0], [0.0, 1.0])
+    with pytest.raises(NumpyFunctionError, match=r"np.is_busday has no differentiable op.*detach\(\)"):
+        np.is_busday(tg.tensor(1.0))
 
 
 def test_a_file_that_was_just_edited_is_read_as_it_is(tmp_path):

@@ -200,7 +200,9 @@ class _Rules:
         if advice:
             return f"op {node.op.name!r} is not installed: {advice}"
         if operand not in node.op.rules:
-            return f"op {node.op.name!r} has no rule for {operand!r}"
+            run = self._run(node, position) if node.op.reverse_rule(operand) is not None else ""
+            if not isinstance(run, _Run):
+                return run or f"op {node.op.name!r} has no rule for {operand!r}"
         if order == 1:
             return ""
         run = self._run(node, position)

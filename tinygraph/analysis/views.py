@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygraph.core.node import VIEWING, Edge, Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.stand_ins import lies_in, makes_views, run_on, zeros_like
-from tinygraph.core.types import Array, ArrayType
+from tinygraph.core.types import Array, ArrayType, WeakType
 
 if TYPE_CHECKING:
     from tinygraph.kernels.lowering import Layout
@@ -63,4 +63,6 @@ def may_be_view(node: Node) -> bool:
     if node.op.kind not in VIEWING or not isinstance(node.types, ArrayType) or not makes_views(node.op):
         return False
     source = node.inputs[0] if node.inputs and len(node.parents()) == 1 else None
-    return is_recorded(source) and node.types.dtype == edge_type(source).dtype
+    if not is_recorded(source) or isinstance(node.types, WeakType) != isinstance(edge_type(source), WeakType):
+        return False  # a Python number lies elsewhere than an array of its dtype
+    return node.types.dtype == edge_type(source).dtype

@@ -144,7 +144,7 @@ def parted(result: Any, size: int) -> Any:
     return ops.reshape(result, shape=(size, shape[0] // size if size else 0, *shape[1:]))
 
 
-def _matrices(op: Op, batched: Sequence[bool], operands: Sequence[Any], settings: dict[str, Any]) -> Any:
+def _stacked(op: Op, batched: Sequence[bool], operands: Sequence[Any], settings: dict[str, Any]) -> Any:
     if min(rank(x, one) for x, one in zip(operands, batched, strict=True) if x is not None) < 2:
         return looped(op, batched, operands, settings)
     return op(*aligned(batched, operands), **settings)
@@ -154,7 +154,7 @@ elementwise = Family(_elementwise)  # operands broadcast
 leading = Family(_leading)  # the one operand's leading axes are as many as there are, and settings name none
 reduction = Family(_reduction)  # what the operands broadcast to loses the axes `axis`
 joined = Family(_joined)  # the first axis of every operand and of the results counts examples already
-matrices = Family(_matrices)  # stacks of matrices
+stacked = Family(_stacked)  # stacks of matrices
 
 _BY_KIND = {"elementwise": elementwise, "comparison": elementwise, "reduction": reduction}
 
@@ -188,6 +188,8 @@ def looped(op: Op, batched: Sequence[bool], operands: Sequence[Any], settings: d
         return tuple(ops.stack(*several, axis=0) for several in zip(*results, strict=True))
     return ops.stack(*results, axis=0)
 
+
+one_by_one = Family(looped)  # for an op that knows of no way but a loop, which needs no warning
 
 # -- applying them -----------------------------------------------------------------------------------------------------
 

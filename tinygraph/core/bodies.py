@@ -119,6 +119,16 @@ class Body:
         """The operands that the gradients of the wanted ones, given by position, read."""
         return [self.operands[i] for i in self._form(wanted).kept]
 
+    def linear(self, wanted: tuple[int, ...], given: tuple[int, ...]) -> tuple[_Form, _Pull | None]:
+        """The gradient of the wanted operands for cotangents of the given results, and the form that it reads from.
+
+        Unlike `kept`, it keeps what this gradient reads, and not what gradients of that read besides.
+        """
+        gradients, _, floor = self._gradients(self.graph.outputs, wanted, given)
+        ends, kept = self._read(gradients, floor, list(self.graph.outputs))
+        form = _Form(wanted, tuple(ends), tuple(sorted(kept)))
+        return form, self._pull(form, given)
+
     def release(self) -> None:
         """Give back the memory of what runs the body and its gradients; it is made again when it is needed."""
         with self._lock.held:
@@ -138,21 +148,28 @@ class Body:
         if not wanted:
             return _Form((), tuple(ends), ())
         kept: set[int] = set()
-        places = {id(leaf): i for i, leaf in enumerate(self.operands)}
-        known = {_key(end) for end in ends if is_recorded(end)}
         given = _differentiable(ends[: self._results])
         while True:  # the gradient of what is kept may read more
             count = len(ends)
             gradients, _, floor = self._gradients(ends, wanted, given)
-            for edge in _from_before(gradients, floor):
-                if id(edge) in places:
-                    kept.add(places[id(edge)])
-                elif not isinstance(edge, Leaf) and _key(edge) not in known:
-                    known.add(_key(edge))
-                    ends.append(edge)
+            ends, read = self._read(gradients, floor, ends)
+            kept |= read
             if len(ends) == count:
                 return _Form(wanted, tuple(ends), tuple(sorted(kept)))
             given = [*given, *(i for i in _differentiable(ends) if i >= count)]
+
+    def _read(self, gradients: Sequence[Any], floor: int, ends: list[Any]) -> tuple[list[Any], set[int]]:
+        """The ends with what gradients made since `floor` read from between, and the operands that they read."""
+        ends, kept = list(ends), set[int]()
+        places = {id(leaf): i for i, leaf in enumerate(self.operands)}
+        known = {_key(end) for end in ends if is_recorded(end)}
+        for edge in _from_before(gradients, floor):
+            if id(edge) in places:
+                kept.add(places[id(edge)])
+            elif not isinstance(edge, Leaf) and _key(edge) not in known:
+                known.add(_key(edge))
+                ends.append(edge)
+        return ends, kept
 
     def _op(self, form: _Form) -> Op:
         names = [f"x{i}" for i in range(len(self.operands))]

@@ -18,7 +18,7 @@ import numpy as np
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import LookBack, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
-from tinygraph.core.op import LiveRule
+from tinygraph.core.op import LiveRule, Wanted
 from tinygraph.core.registry import ops
 from tinygraph.core.source import is_library
 from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
@@ -89,18 +89,26 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
     versions: dict[Node, Leaf] = capture.versions if capture is not None else {}
     if capture is not None:
         capture.ran_backward = True
+        capture.passed.update(id(node) for node in nodes if isinstance(node, Leaf))
     leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
     leaves |= {id(node): versions[node] for node in nodes if node in versions}
     wanted = set(leaves) if versions else None
-    found = propagate(nodes, [(edge, seed)], wanted=wanted, record=create_graph or capture is not None)
+    found = propagate(
+        nodes,
+        [(edge, seed)],
+        wanted=wanted,
+        record=create_graph or capture is not None,
+        constant=capture is not None and not create_graph,
+    )
     if output.dtype.kind == "c":
         for key, leaf in leaves.items():
             if key in found and leaf.types.dtype.kind != "c":
                 raise complex_loss("backward()", output.type, leaf.describe())
     reached = [key for key in leaves if key in found]
     gradients = owned([found[key] for key in reached], nodes, [seed])
-    for key, gradient in zip(reached, gradients, strict=True):
-        _accumulate(leaves[key], gradient)
+    with mode(recording=modes.current.recording and (capture is None or create_graph)):
+        for key, gradient in zip(reached, gradients, strict=True):
+            _accumulate(leaves[key], gradient)
 
 
 def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
@@ -199,6 +207,7 @@ def propagate(
     *,
     wanted: set[int] | None,
     record: bool,
+    constant: bool = False,
 ) -> dict[int, Any]:
     """Send cotangents back through `nodes`.
 
@@ -208,6 +217,7 @@ def propagate(
         wanted: ids of the nodes whose gradient is asked for; only paths to them are followed. None: all leaves that
             require a gradient.
         record: whether rules get tensors, so that the pass becomes graph.
+        constant: whether that graph is not to be differentiated, as an eager pass is not without `create_graph`.
 
     Returns:
         id of a wanted node -> its gradient (a list, one an output, if it has several). Unreached nodes are missing.
@@ -219,7 +229,7 @@ def propagate(
     for edge, seed in seeds:
         _add(gradients, edge, seed)
     place = None if look is None else Place(phase="backward")  # whose ops are looked at from here
-    with mode(recording=record, place=place), unwatched() if record else nullcontext():
+    with mode(recording=record and not constant, place=place), unwatched() if record else nullcontext():
         for node in reversed(nodes):
             key = id(node)
             if key not in gradients:
@@ -295,7 +305,9 @@ def _step_back(
         node.check_versions()
     if gradient.__class__ is list:
         # a body keeps many results from between, which get no cotangents in a first-order pass
-        gradient = tuple(gradient) if "body" in node.op.facts else _typed_zeros(node, gradient)
+        facts = node.op.facts
+        sparse = "body" in facts or "subgraphs" in facts
+        gradient = tuple(gradient) if sparse else _typed_zeros(node, gradient)
         if gradient is None:
             return
     if not record:
@@ -333,7 +345,9 @@ def _run_rules(
                     given, *[saved[k] for k in arguments]
                 )  # fmt: skip
             else:
-                result = rule(given, *fetch(node, step, saved))
+                result = rule(given, *fetch(node, step, saved, live))
+        except NotDerived as error:
+            raise missing_rule(node, step.targets[0][0], str(error)) from error
         except WRITE_ERRORS as error:
             raise_named(error, node, step, "g")
         if position is not None:
@@ -397,8 +411,12 @@ def _source_id(entry: object) -> int:
     return id(entry.node) if entry.__class__ is Port else id(entry)
 
 
-def fetch(node: Node, step: LiveRule, saved: Any) -> list[Any]:
-    """What a rule asked for: saved values, tuples of them for a variadic operand, settings."""
+def fetch(node: Node, step: LiveRule, saved: Any, live: set[int] | None = None) -> list[Any]:
+    """What a rule asked for: saved values, tuples of them for a variadic operand, settings.
+
+    Args:
+        live: ids of the nodes whose gradients lead to a wanted one; None if all do.
+    """
     arguments: list[Any] = []
     for argument in step.arguments:
         if isinstance(argument, int):
@@ -407,6 +425,14 @@ def fetch(node: Node, step: LiveRule, saved: Any) -> list[Any]:
             arguments.append(node.op.setting(node.settings, argument))
         elif argument is None:
             arguments.append(None)
+        elif isinstance(argument, Wanted):
+            arguments.append(
+                tuple(
+                    place
+                    for target, place in step.targets
+                    if live is None or _source_id(node.inputs[target]) in live
+                )
+            )
         else:
             arguments.append(tuple(saved[k] for k in argument))
     return arguments
@@ -427,11 +453,17 @@ def part_of(node: Node, result: Numeric, place: int | None, step: LiveRule) -> A
     return result[place]
 
 
-def missing_rule(node: Node, position: int) -> MissingRuleError:
+class NotDerived(RuleError):
+    """A rule cannot be derived by looking through an op; the text says why."""
+
+
+def missing_rule(node: Node, position: int, why: str = "") -> MissingRuleError:
+    """The error of an operand without a rule, with the reason why none could be derived."""
     operand = node.op.operand_at(position).name
+    reason = f"; none follows from its forward: {why}" if why else ""
     return MissingRuleError(
         f"op {node.op.name!r} has no VJP rule for its operand {operand!r}, which needs a gradient here "
-        f"({node.describe()}). Attach one with @{node.op.name}.vjp({operand!r}), declare the operand "
+        f"({node.describe()}){reason}. Attach one with @{node.op.name}.vjp({operand!r}), declare the operand "
         f"nondifferentiable, or pass tensor.detach(){card_line(node.op)}"
     )
 

@@ -29,6 +29,7 @@ _BINARY = dis.opmap.get("BINARY_OP")
 _REMAINDERS = frozenset(i for i, (_, sign) in enumerate(getattr(dis, "_nb_ops", ())) if sign in ("%", "%="))
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 _NUMPY = os.path.dirname(np.__file__) + os.sep
+_SCIPY = f"site-packages{os.sep}scipy{os.sep}"
 
 
 def leave(tensor: Tensor, what: str) -> None:
@@ -80,3 +81,34 @@ def _levels(frame: FrameType | None) -> int:
             return levels
         frame, levels = frame.f_back, levels + 1
     return 2
+
+
+def asker() -> str:
+    """Which function of NumPy's or SciPy's asks a tensor for an array, and what to call instead, in words."""
+    frame: FrameType | None = sys._getframe(3)
+    found = None
+    while frame is not None and not _users(frame):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith(("numpy", "scipy")) and frame.f_code.co_name not in _WRAPPERS:
+            found = frame, module
+        frame = frame.f_back
+    if found is None:
+        return "this call (of np.asarray, np.array or one like them)"
+    frame, module = found
+    parts = [part for part in module.split(".") if not part.startswith("_")]
+    owner = getattr(frame.f_locals.get("self"), "name", "") if parts[0] == "scipy" else ""
+    name = ".".join(
+        [*parts[:2], *([owner] if isinstance(owner, str) and owner else []), frame.f_code.co_name]
+    )
+    if parts[0] == "scipy":
+        return f"{name} does not take tensors, and tg.{name} does where it has a derivative: SciPy's"
+    return name.replace("numpy", "np", 1)
+
+
+# Frames of decorators that stand before SciPy's own function.
+_WRAPPERS = frozenset({"wrapper", "wrapped", "call", "__call__", "_wrapped", "<lambda>"})
+
+
+def _users(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    return not (is_library(file) or file.startswith((_NUMPY, "<frozen")) or _SCIPY in file)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from tinygraph.core.apply import apply
+from tinygraph.core.doors import doors
 from tinygraph.core.modes import CompositeName, modes, scope
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
 from tinygraph.core.source import is_library
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 KINDS = (
     "elementwise", "comparison", "reduction", "contraction", "convolution", "pooling", "normalization", "shape",
-    "indexing", "loss", "random", "composite", "other",
+    "indexing", "loss", "random", "control", "composite", "other",
 )  # fmt: skip
-RESERVED = ("g", "t", "out")
+RESERVED = ("g", "t", "out", "wanted")
 FACTS = (
     "cheap",
     "neutral",
@@ -41,6 +42,7 @@ FACTS = (
     "identity_on_same_type",
     "form",
     "join",
+    "behind",
     "moves",
     "converts",
     "spreads",
@@ -49,7 +51,11 @@ FACTS = (
     "program",
     "read_only",
     "body",
+    "subgraphs",
+    "extends",
+    "parts",
     "reduction",
+    "number",
 )
 
 
@@ -110,18 +116,25 @@ class Rule(NamedTuple):
     asks: tuple[str, ...]
 
 
+class Wanted:
+    """Stands for the places in a joint rule's result that somebody wants, which the rule asks for as `wanted`."""
+
+
+WANTED = Wanted()
+
+
 class LiveRule(NamedTuple):
     """One rule that is live.
 
     `targets` pairs an input's position with its place in the rule's result (None: the result itself). Each of
-    `arguments` is a place in the saved values (an int; a tuple of them for a variadic operand), a setting's name, or
-    None for an operand left out; `simple` if they are all ints. `position` is the input's, if the rule serves that
-    one alone.
+    `arguments` is a place in the saved values (an int; a tuple of them for a variadic operand), a setting's name, None
+    for an operand left out, or WANTED; `simple` if they are all ints. `position` is the input's, if the rule serves
+    that one alone.
     """
 
     rule: Callable[..., Any] | None
     targets: tuple[tuple[int, int | None], ...]
-    arguments: tuple[int | tuple[int, ...] | str | None, ...]
+    arguments: tuple[int | tuple[int, ...] | str | Wanted | None, ...]
     simple: bool
     position: int | None
 
@@ -152,8 +165,8 @@ class LiveRules:
     def __init__(self, op: Op, mask: int, count: int, tangents: bool) -> None:
         self.mask = mask
         wanted = [i for i in range(count) if mask >> i & 1]
-        reverse = _live_rules(op, op.rules, wanted, count)
-        forward = _live_rules(op, op.tangent_rules, wanted, count) if tangents else []
+        reverse = _live_rules(op, op.reverse_rule, wanted, count)
+        forward = _live_rules(op, op.tangent_rules.get, wanted, count) if tangents else []
         asked: dict[tuple[str, int], None] = {}
         for rule, _ in reverse + forward:
             for name in rule.asks if rule is not None else ():
@@ -181,7 +194,7 @@ class LiveRules:
 
 
 def _live_rules(
-    op: Op, rules: dict[str, Rule], wanted: list[int], count: int
+    op: Op, rules: Callable[[str], Rule | None], wanted: list[int], count: int
 ) -> list[tuple[Rule | None, tuple[tuple[int, int | None], ...]]]:
     """The rules that serve the wanted inputs, each once, with its targets."""
     found: dict[int, tuple[Rule | None, list[tuple[int, int | None]]]] = {}
@@ -189,7 +202,7 @@ def _live_rules(
         operand = op.operand_at(position)
         if operand.name in op.nondifferentiable:
             continue
-        rule = rules.get(operand.name)
+        rule = rules(operand.name)
         place: int | None = None
         if rule is not None and operand.variadic:
             place = position - op.signature.positions(operand.name, count)[0]
@@ -204,6 +217,8 @@ def _kept(op: Op, name: str, count: int) -> list[tuple[str, int]]:
     """What must be kept for a rule that asks for `name`."""
     if name == "out":
         return [("out", -1)]
+    if name == "wanted":
+        return []
     if name in op.signature.settings:
         return []
     what, operand = ("type", name.removesuffix("_type")) if name.endswith("_type") else ("value", name)
@@ -219,8 +234,11 @@ def _step(
 ) -> LiveRule:
     if rule is None:
         return LiveRule(None, targets, (), False, None)
-    arguments: list[int | tuple[int, ...] | str | None] = []
+    arguments: list[int | tuple[int, ...] | str | Wanted | None] = []
     for name in rule.asks:
+        if name == "wanted":
+            arguments.append(WANTED)
+            continue
         kept = tuple(places[key] for key in _kept(op, name, count) if key in places)
         if name in op.signature.settings:
             arguments.append(name)
@@ -324,6 +342,7 @@ class Op:
         tangent_rules: forward-mode rules by operand name; what is missing is derived from `rules`.
         numpy_twin: the NumPy function that takes the operands and settings just as the op does, if there is one.
         type_rule: operand types to output types, without running the forward.
+        entered: whether it is in the registry: a plugin's op, not one under test or made for a call.
         batching: what the op does to many examples at once, see `batching.py`.
         put: for an op whose result lies in its first operand's memory: what that becomes when the result is written.
         typed: whether the op gave that rule itself (else it is found by running the forward on stand-ins).
@@ -337,6 +356,8 @@ class Op:
             "form": f(x type, result type, settings) -> (op, settings); the application of another op that it is.
             "join": f(first, then, x type) -> the settings of one application that does what `first` and `then` do in a
             row on an operand of that type; None if together they do nothing, NotImplemented if no one application does.
+            "behind": {place: (op, both)}; where that operand is a result of `op`, the two are the op `both`, on the
+            operands of `op` in its place and with the settings of the two; made for plans, where its kernel serves.
             "moves": True; the result has the elements of its operand, each once, in other places.
             "converts": True; it changes the dtype of each element, and nothing else.
             "spreads": True; the result is its operand, repeated up to the setting `shape`.
@@ -346,8 +367,12 @@ class Op:
             "read_only": True; its result may lie in its operand's memory, and must not be written.
             "program": what an op that the compiler made computes, in the kernel language.
             "body": what an op consists of whose body is a graph, see `bodies.py`.
+            "subgraphs": True; its settings hold graphs (`subgraphs.py`) that it runs once, many times or not at all.
+            "extends": name of a setting; its body may return more at its end, and the op then has more results there.
+            "parts": f(x type, output types, settings) -> for each output an op and settings that make it alone.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
+            "number": f(number) -> number; what Python itself makes of a number, where NumPy's function differs.
     """
 
     name: str
@@ -373,9 +398,11 @@ class Op:
     cost_rule: Callable[..., int] | None = None
     put: Callable[..., Any] | None = None
     batching: BatchRule | None = None
+    entered: bool = False
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
     plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
     tangent_plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
+    _derived: dict[str, Rule] = field(default_factory=dict, repr=False)
 
     __call__ = apply
 
@@ -413,8 +440,25 @@ class Op:
         operands = self.signature.operands
         return operands[min(position, len(operands) - 1)]
 
+    def reverse_rule(self, name: str) -> Rule | None:
+        """The vector-Jacobian rule for an operand: its own, or, for a plugin's op that has none at all, a derived one.
+
+        A derived rule looks through the forward when it runs, and raises where that is not made of ops.
+        """
+        if name in self.rules or self.rules or not self.entered or name in self.nondifferentiable:
+            return self.rules.get(name)
+        found = self._derived.get(name)
+        if found is None:
+            found = self._derived[name] = doors.derived_rule(self, name)
+        return found
+
     def is_variadic(self, name: str) -> bool:
         return any(operand.variadic for operand in self.signature.operands if operand.name == name)
+
+    def of_numbers(self, *numbers: Any, **settings: Any) -> Any:
+        """What Python makes of Python numbers, where the result is a number of Python's again."""
+        result = self.facts.get("number", self.forward)(*numbers, **settings)
+        return result.item() if isinstance(result, np.generic) else result
 
     def setting(self, settings: dict[str, Any], name: str) -> Any:
         """A setting's value, or its default."""
@@ -439,13 +483,48 @@ class Op:
     def vjp(self, *operands: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Attach the vector-Jacobian rule for an operand: `rule(g, ...)` returns the operand's cotangent.
 
-        Given several operands, or a variadic one, the rule returns a tuple, None where nothing flows.
+        Given several operands, or a variadic one, the rule returns a tuple, None where nothing flows; it may ask for
+        `wanted`, the places in it that somebody wants.
         """
         return self._attach(self.rules, operands, "g")
 
     def jvp(self, operand: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Attach a forward-mode rule: `rule(t, ...)` returns what a tangent `t` of the operand makes of the output."""
+        """Attach a forward-mode rule: `rule(t, ...)` returns what a tangent `t` of the operand makes of the output.
+
+        For a variadic operand `t` is a tuple, with zeros for what does not move (None, of ops with
+        subgraphs).
+        """
         return self._attach(self.tangent_rules, (operand,), "t")
+
+    def pushes(self, *operands: str) -> None:
+        """Say that the op itself is the forward-mode rule of operands: applied to the tangent and the other operands.
+
+        So it is where the op is linear in an operand and adds nothing that does not depend on it.
+
+        >>> @op(kind="shape", linear="x", declare=False)
+        ... def mirrored(x):
+        ...     return x[::-1]
+        >>> mirrored.pushes("x")
+        """
+        for name in operands:
+            self.jvp(name)(self._itself(name))
+
+    def _itself(self, name: str) -> Callable[..., Any]:
+        """The op as a rule of a tangent, of its other operands and its settings."""
+        others = [one.name for one in self.signature.operands if one.name != name]
+        asked = [*others, *self.signature.settings]
+
+        def along(t: Any, *asked_for: Any) -> Any:
+            found = dict(zip(asked, asked_for, strict=True)) | {name: t}
+            operands: list[Any] = []
+            for one in self.signature.operands:
+                given = found.pop(one.name)
+                operands += given if one.variadic else [given]
+            return self(*operands, **found)
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        along.__signature__ = inspect.Signature([inspect.Parameter(one, kind) for one in ("t", *asked)])  # type: ignore[attr-defined]
+        return along
 
     def _attach(
         self, rules: dict[str, Rule], operands: tuple[str, ...], first: str
@@ -476,7 +555,13 @@ class Op:
         parameters = list(inspect.signature(function).parameters.values())
         names = [parameter.name for parameter in parameters]
         operands = [operand.name for operand in self.signature.operands]
-        allowed = ["out", *operands, *(f"{name}_type" for name in operands), *self.signature.settings]
+        allowed = [
+            "out",
+            "wanted",
+            *operands,
+            *(f"{name}_type" for name in operands),
+            *self.signature.settings,
+        ]
         where = f"rule {function.__name__!r} of op {self.name!r}"
         if not names or names[0] != first:
             meaning = "the output's cotangent" if first == "g" else "the operand's tangent"
@@ -608,7 +693,7 @@ class Op:
 
         `batched` says of each operand whether it has a batch axis, which is then in front; the results must have it in
         front. All settings are given. Elementwise ops and reductions need no rule; instead of one of its own an op may
-        take that of a family: `op.batch(along("axis"))`, `op.batch(leading)`, `op.batch(joined)`, `op.batch(matrices)`.
+        take that of a family: `op.batch(along("axis"))`, `op.batch(leading)`, `op.batch(joined)`, `op.batch(stacked)`.
 
         >>> @op(kind="shape", declare=False)
         ... def reversed_rows(x):
@@ -733,6 +818,7 @@ def op(
             error_samples=tuple(error_samples),
         )
         if declare:
+            declared.entered = True
             registry.declare(declared)
             for target in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
                 registry.stand_for(target, declared)

@@ -26,6 +26,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from tinygraph.core.locks import Lock, at_fork
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
 from tinygraph.packages.manifest import Manifest, check_api, read_manifest, shown
@@ -174,6 +176,17 @@ class Registry:
         Raises:
             NumpyFunctionError: no op stands for it.
         """
+        found = self.stands(function)
+        if found is None:
+            raise NumpyFunctionError(
+                f"{numpy_name(function)} has no differentiable op, and tinygraph never drops a gradient silently. "
+                f"Write it with ops that exist (`tinygraph ops list`), write an op for it (@tinygraph.plugin.op), "
+                f"or, if no gradient is wanted, call it on tensor.detach().numpy()"
+            )
+        return found
+
+    def stands(self, function: Any) -> tuple[AnyOp, Callable[..., Any] | None] | None:
+        """What `standing_for` answers, or None."""
         found = self._numpy.get(function)
         if (
             found is None or not self._builtin_loaded
@@ -187,12 +200,6 @@ class Registry:
             if function not in self._numpy:
                 self._import(plugin for plugin in self.plugins() if plugin.manifest is None)
             found = self._numpy.get(function)
-        if found is None:
-            raise NumpyFunctionError(
-                f"{numpy_name(function)} has no differentiable op, and tinygraph never drops a gradient silently. "
-                f"Write it with ops that exist (`tinygraph ops list`), write an op for it (@tinygraph.plugin.op), "
-                f"or, if no gradient is wanted, call it on tensor.detach().numpy()"
-            )
         return found
 
     def declared(self, name: str) -> AnyOp | None:
@@ -515,9 +522,14 @@ def load_plugin(path: str | Path) -> list[Any]:
 
 
 def numpy_name(function: object) -> str:
-    """How users write a NumPy function: np.linalg.norm."""
+    """How users write a function: np.linalg.norm, scipy.special.erf."""
+    name = getattr(function, "__name__", str(function))
+    if isinstance(function, np.ufunc):  # which does not say where it is from
+        special = sys.modules.get("scipy.special")
+        own = getattr(np, name, None) is not function and special is not None
+        return f"scipy.special.{name}" if own and getattr(special, name, None) is function else f"np.{name}"
     module = getattr(function, "__module__", None) or "numpy"
-    return f"{module.replace('numpy', 'np', 1)}.{getattr(function, '__name__', function)}"
+    return f"{module.replace('numpy', 'np', 1)}.{name}"
 
 
 class Ops(BuiltinOps):

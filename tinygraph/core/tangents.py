@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygraph.core.engine import (
     WRITE_ERRORS,
+    NotDerived,
     ancestors,
     conform,
     fetch,
@@ -74,12 +75,17 @@ def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
     }
     total: object = None
     remaining = dict(moving)
+    ruled: set[int] = set()
     for position, tangent in moving.items():
         step = own.get(position)
-        if step is None or step.targets[0][1] is not None:
+        if step is None:
             continue
-        total = _plus(total, _ruled(node, step, tangent, saved, "t"))
         del remaining[position]
+        if id(step) in ruled:  # of a variadic operand, all of whose tangents it got at once
+            continue
+        ruled.add(id(step))
+        given = tangent if step.targets[0][1] is None else _all_tangents(node, position, moving)
+        total = _plus(total, _ruled(node, step, given, saved, "t"))
     for step in node.plan.steps:
         targets = tuple((position, place) for position, place in step.targets if position in remaining)
         if not targets or not any(edge_type(node.inputs[position]).differentiable for position, _ in targets):
@@ -94,10 +100,23 @@ def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
     return _shaped(total, node)
 
 
+def _all_tangents(node: Node, position: int, moving: dict[int, Any]) -> tuple[Any, ...]:
+    """The tangents of all that a variadic operand got, zeros for what does not move; None for ops with subgraphs, of
+    whose inside then nothing moves that need not.
+    """
+    positions = node.op.signature.positions(node.op.operand_at(position).name, len(node.inputs))
+    if "subgraphs" in node.op.facts:
+        return tuple(moving.get(i) for i in positions)
+    types = node.input_types
+    return tuple(moving[i] if i in moving else types[i].zeros() for i in positions)  # type: ignore[union-attr]
+
+
 def _ruled(node: Node, step: LiveRule, tangent: object, saved: object, name: str) -> Any:
     """What a rule makes of a tangent, which it must not write into."""
     try:
         return step.rule(for_reading(tangent), *fetch(node, step, saved))  # type: ignore[misc]
+    except NotDerived as error:
+        raise missing_rule(node, step.targets[0][0], str(error)) from error
     except WRITE_ERRORS as error:
         raise_named(error, node, step, name)
 
@@ -165,7 +184,8 @@ def _transposed(
                 seeds.append((part._edge, moving[position]))
     leaves = [one._leaf for one in stand_ins if one is not None]
     reached = ancestors([edge_node(edge) for edge, _ in seeds], floor=min(leaf.order for leaf in leaves))
-    found = propagate(reached, seeds, wanted={id(leaf) for leaf in leaves}, record=record)
+    captured = any(one.saved is None for one in reached)  # whose rules find no values
+    found = propagate(reached, seeds, wanted={id(leaf) for leaf in leaves}, record=record or captured)
     tangents = tuple(found.get(id(one._leaf)) if one is not None else None for one in stand_ins)
     return tangents[0] if isinstance(node.types, ArrayType) else tangents
 

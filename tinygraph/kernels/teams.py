@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.kernels.lowering import Check
-from tinygraph.kernels.machine_code import Bound, assemble
+from tinygraph.kernels.machine_code import Bound, Kernel, MachineCode, assemble
 
 _CELL = 8  # 64-bit integers from one shared number to the next: a cache line each
 _CELLS = (
@@ -43,6 +43,7 @@ _PATIENCE = 400  # before one who waits at a barrier offers its processor to oth
 _FEWEST_BYTES = 100_000  # that kernels read and write: below, waking others takes longer than the work
 
 _TEXT = """
+declare ptr @memmove(ptr, ptr, i64)
 declare i32 @sched_yield()
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
@@ -239,6 +240,96 @@ out:
   ret i64 %stopped
 }}
 
+; a table again and again, as long as a condition holds that another one finds; pointers in the blocks move on each time
+define void @repeat_table(ptr %team, ptr %table, i64 %rows, i64 %threads, ptr %moves, i64 %count, i64 %steps,
+                    ptr %conditions, i64 %asked, ptr %flag, ptr %done) {{
+entry:
+  %single = icmp eq i64 %threads, 1
+  %always = icmp eq i64 %asked, 0
+  br label %head
+head:
+  %i = phi i64 [0, %entry], [%following, %moved]
+  %more = icmp slt i64 %i, %steps
+  br i1 %more, label %question, label %out
+question:
+  br i1 %always, label %step, label %ask
+ask:
+  br i1 %single, label %ask_alone, label %ask_all
+ask_alone:
+  %n2 = call i64 @run(ptr %team, ptr %conditions, i64 %asked, i64 1, i64 0)
+  br label %answer
+ask_all:
+  %n3 = call i64 @together(ptr %team, ptr %conditions, i64 %asked, i64 %threads)
+  br label %answer
+answer:
+  %truth = load i8, ptr %flag, align 1
+  %holds = icmp ne i8 %truth, 0
+  br i1 %holds, label %step, label %out
+step:
+  br i1 %single, label %alone, label %all
+alone:
+  %n4 = call i64 @run(ptr %team, ptr %table, i64 %rows, i64 1, i64 0)
+  br label %ran
+all:
+  %n5 = call i64 @together(ptr %team, ptr %table, i64 %rows, i64 %threads)
+  br label %ran
+ran:
+  br label %moving
+moving:
+  %k = phi i64 [0, %ran], [%k1, %move]
+  %left = icmp slt i64 %k, %count
+  br i1 %left, label %move, label %moved
+move:
+  %twice = mul i64 %k, 2
+  %pair = getelementptr i64, ptr %moves, i64 %twice
+  %place = load i64, ptr %pair, align 8
+  %cell = inttoptr i64 %place to ptr
+  %second = getelementptr i64, ptr %pair, i64 1
+  %stride = load i64, ptr %second, align 8
+  %before = load i64, ptr %cell, align 8
+  %after = add i64 %before, %stride
+  store i64 %after, ptr %cell, align 8
+  %k1 = add i64 %k, 1
+  br label %moving
+moved:
+  %following = add i64 %i, 1
+  br label %head
+out:
+  store i64 %i, ptr %done, align 8
+  ret void
+}}
+
+; rows of memory from one place to another: destination, source, bytes of a row, rows, and from one row to the next
+define void @copy_rows(ptr %block) {{
+entry:
+  %to = load ptr, ptr %block, align 8
+  %second = getelementptr i64, ptr %block, i64 1
+  %from = load ptr, ptr %second, align 8
+  %third = getelementptr i64, ptr %block, i64 2
+  %bytes = load i64, ptr %third, align 8
+  %fourth = getelementptr i64, ptr %block, i64 3
+  %rows = load i64, ptr %fourth, align 8
+  %fifth = getelementptr i64, ptr %block, i64 4
+  %apart = load i64, ptr %fifth, align 8
+  %sixth = getelementptr i64, ptr %block, i64 5
+  %aside = load i64, ptr %sixth, align 8
+  br label %head
+head:
+  %i = phi i64 [0, %entry], [%next, %row]
+  %more = icmp slt i64 %i, %rows
+  br i1 %more, label %row, label %out
+row:
+  %forth = mul i64 %i, %apart
+  %back = mul i64 %i, %aside
+  %there = getelementptr i8, ptr %to, i64 %forth
+  %here = getelementptr i8, ptr %from, i64 %back
+  %ignored = call ptr @memmove(ptr %there, ptr %here, i64 %bytes)
+  %next = add i64 %i, 1
+  br label %head
+out:
+  ret void
+}}
+
 ; a new generation of work
 define void @wake(ptr %team) {{
   %generation = getelementptr i64, ptr %team, i64 {generation}
@@ -272,12 +363,13 @@ class Table:
 
     Attributes:
         stopped: the number of the check that ended the latest call, if one did.
+        together: whether it takes so long that all threads share it.
     """
 
     def __init__(self, kernels: Sequence[Bound | Check], threads: int) -> None:
         self.kernels, self.threads = tuple(kernels), threads
         self.stopped: int | None = None
-        self._together = threads > 1 and sum(map(_bytes, self.kernels)) > _FEWEST_BYTES
+        self.together = threads > 1 and sum(map(_bytes, self.kernels)) > _FEWEST_BYTES
         rows = np.zeros((len(self.kernels), threads + 2), np.int64)
         for i, kernel in enumerate(self.kernels):
             rows[i, 1] = threads > 1 and self._meets(i)
@@ -294,6 +386,11 @@ class Table:
         self._block = np.array([self._alone.ctypes.data, len(parts)], np.int64)
         self._single = functools.partial(_functions()["single"], ctypes.c_void_p(self._block.ctypes.data))
 
+    def rows(self, together: bool) -> tuple[int, int]:
+        """Where its rows lie in memory, and how many there are: for all threads, or for one."""
+        rows = self._rows if together else self._alone
+        return rows.ctypes.data, len(rows)
+
     def _meets(self, i: int) -> bool:
         """Whether all threads meet after a row: what follows reads what others wrote."""
         kernel, following = self.kernels[i], self.kernels[i + 1 : i + 2]
@@ -304,7 +401,7 @@ class Table:
     def __call__(self) -> None:
         """Run all kernels; raises what a check raises, and then those behind it did not run."""
         self.stopped = None
-        team = team_of(self.threads) if self._together else None
+        team = team_of(self.threads) if self.together else None
         if team is not None and team.lock.acquire(blocking=False):
             try:
                 stopped = team.together(self._rows)
@@ -316,12 +413,104 @@ class Table:
                 stopped = self._numbers[stopped - 1] + 1
         if stopped:
             self.stopped = stopped - 1
-            for kernel in self.kernels[stopped - 1 :]:  # the check, and the others if it finds nothing to say
-                kernel()
+            self.kernels[stopped - 1]()
+            self._go_on(stopped)  # it found nothing to say
+
+    def _go_on(self, first: int) -> None:
+        """The rows from one on, on this thread; checks that are set are passed."""
+        for i, row in zip(self._numbers, self._alone, strict=True):
+            if i >= first and row[0]:
+                block = np.array([row.ctypes.data, 1], np.int64)
+                _functions()["single"](ctypes.c_void_p(block.ctypes.data))
+        for one in self.kernels[first:]:
+            if isinstance(one, Check):
+                one()
 
 
 def _bytes(kernel: Bound | Check) -> int:
     return 0 if isinstance(kernel, Check) else kernel.nbytes
+
+
+class NativeLoop:
+    """Tables run again and again in one call.
+
+    Args:
+        kernels: one step.
+        moves: pointers that move on after each step: a kernel, which of its pointers, and by how many bytes.
+        condition: kernels that run before each step.
+        flag: where these leave a boolean; where it is false the loop ends.
+    """
+
+    def __init__(
+        self,
+        kernels: Sequence[Bound],
+        moves: Sequence[tuple[Bound, int, int]],
+        threads: int,
+        condition: Sequence[Bound] = (),
+        flag: np.ndarray[Any, Any] | None = None,
+    ) -> None:
+        self._table, self._condition = Table(kernels, threads), Table(condition, threads)
+        self._flag, self._threads = flag, threads if self._table.together else 1
+        cells = [(kernel.block(0, threads) + 8 * pointer, stride) for kernel, pointer, stride in moves]
+        self._moves = np.array(cells, np.int64).reshape(-1, 2)
+        self._blocks = [(kernel.cells(threads), pointer) for kernel, pointer, _ in moves]
+        self._before: list[int] = []
+        self._done = np.zeros(1, np.int64)
+
+    def start(self) -> None:
+        """Note where the pointers stand, for `end`."""
+        self._before = [int(block[pointer]) for block, pointer in self._blocks]
+
+    def end(self) -> None:
+        """Put the pointers back."""
+        for (block, pointer), before in zip(self._blocks, self._before, strict=True):
+            block[pointer] = before
+
+    def __call__(self, steps: int) -> int:
+        """Go on for so many steps at most; returns how many there were."""
+        team = team_of(self._threads) if self._threads > 1 else None
+        if team is not None and team.lock.acquire(blocking=False):
+            try:
+                self._repeat(team.address, self._threads, steps)
+            finally:
+                team.lock.release()
+        else:
+            self._repeat(0, 1, steps)
+        return int(self._done[0])
+
+    def _repeat(self, team: int, threads: int, steps: int) -> None:
+        table, rows = self._table.rows(threads > 1)
+        condition, asked = self._condition.rows(threads > 1)
+        flag = 0 if self._flag is None else self._flag.ctypes.data
+        moves = self._moves
+        _functions()["repeat_table"](
+            *_pointers(team, table, rows, threads, moves.ctypes.data, len(moves), steps),
+            *_pointers(condition, asked, flag, self._done.ctypes.data),
+        )
+
+
+def copying(to: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> Bound | None:
+    """A kernel that copies one array to another of its type; its two pointers may move.
+
+    None where the two do not lie in rows at equal distances.
+    """
+    if to.shape != source.shape or to.dtype != source.dtype or to.dtype.hasobject or not to.size:
+        return None
+    length, rows, apart, aside = to.itemsize, 1, 0, 0
+    for size, there, here in zip(to.shape[::-1], to.strides[::-1], source.strides[::-1], strict=True):
+        if size == 1:
+            continue
+        if rows == 1 and there == here == length:
+            length *= size
+        elif rows == 1:
+            rows, apart, aside = size, there, here
+        elif there == rows * apart and here == rows * aside:
+            rows *= size
+        else:
+            return None
+    _functions()
+    kernel = Kernel("copied rows", _machine_code[0].addresses["copy_rows"], 2, 0, _machine_code[0])
+    return kernel.bind(to, source, counts=(length, rows, apart, aside))
 
 
 class Team:
@@ -330,13 +519,14 @@ class Team:
     Attributes:
         threads: how many threads work together, the calling one included.
         lock: held by who has the team.
+        address: of what they share.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.lock = threading.Lock()
         self._cells = np.zeros(_CELL * (len(_CELLS) + 8), np.int64)
-        address = self._cells.ctypes.data
+        address = self.address = self._cells.ctypes.data
         for me in range(1, threads):
             work = functools.partial(_functions()["work"], *_pointers(address, threads, me))
             threading.Thread(target=work, name=f"tinygraph worker {me}", daemon=True).start()
@@ -381,6 +571,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
+_machine_code: list[MachineCode] = []
+
+
 @functools.cache
 def _functions() -> dict[str, Any]:
     """The native functions, by name; they take 64-bit integers."""
@@ -398,8 +591,9 @@ def _functions() -> dict[str, Any]:
         patience=_PATIENCE,
         **{name: _CELL * i for i, name in enumerate(_CELLS)},
     )
-    names = ("single", "work", "together", "wake")
+    names = ("single", "work", "together", "wake", "repeat_table", "copy_rows")
     code = assemble(text, functions=names, imports=symbols)
+    _machine_code[:] = [code]
     found = {}
     for name in names:
         function: Any = ctypes.CFUNCTYPE(ctypes.c_int64)(code.addresses[name])
@@ -411,7 +605,7 @@ def _functions() -> dict[str, Any]:
 
 _POSIX = (
     *("sched_yield", "pthread_mutex_lock", "pthread_mutex_unlock"),
-    *("pthread_cond_wait", "pthread_cond_broadcast"),
+    *("pthread_cond_wait", "pthread_cond_broadcast", "memmove"),
 )
 
 

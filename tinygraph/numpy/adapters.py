@@ -13,6 +13,8 @@ import numpy as np
 
 from tinygraph.core.registry import numpy_name, registry
 from tinygraph.errors import NumpyFunctionError
+from tinygraph.numpy.call_options import MOMENTS, NEUTRAL, with_options
+from tinygraph.numpy.form import form_of
 
 if TYPE_CHECKING:
     from tinygraph.core.op import Op
@@ -22,13 +24,25 @@ def adapter_of(function: object) -> Callable[..., Any]:
     """What answers a NumPy function on tensors, taking NumPy's own arguments; made when it is first asked for.
 
     Raises:
-        NumpyFunctionError: no op stands for it.
+        NumpyFunctionError: no op and no form stands for it.
     """
-    op, adapter = registry.standing_for(function)
+    found = registry.stands(function)
+    if found is None:
+        form = form_of(function)
+        if form is not None:
+            return form
+    op, adapter = found or registry.standing_for(function)
+    if function not in _OPTIONED and (function in NEUTRAL or function in MOMENTS):
+        adapter = with_options(function, adapter or default_adapter(op, function))  # type: ignore[arg-type]
+        registry.stand_for(function, op, adapter)
+        _OPTIONED.add(function)
     if adapter is None:
         adapter = default_adapter(op, function)  # type: ignore[arg-type]  # composites have one always
         registry.stand_for(function, op, adapter)
     return adapter
+
+
+_OPTIONED: set[Any] = set()
 
 
 def default_adapter(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -130,6 +130,10 @@ class BuiltinOps:
     def ceil(self, x: Any, /) -> Any:
         """⌈x⌉; piecewise constant, so no gradient flows."""
 
+    def cholesky(self, x: Any, /) -> Any:
+        """L with L Lᴴ = X, of which the lower triangle is read;  the gradient (Murray, 2016) is L⁻ᴴ Φ(Lᴴ G)
+        L⁻¹."""
+
     def class_target(
         self,
         labels: Any,
@@ -146,6 +150,14 @@ class BuiltinOps:
     def clip(self, x: Any, min: Any = None, max: Any = None, /) -> Any:
         """min(max(x, min), max), either bound absent if None;  the gradient goes to what was chosen, to x on
         a bound."""
+
+    def cofactors(self, x: Any, /) -> Any:
+        """The cofactors of square matrices, det(X) X⁻ᵀ where there is an inverse: the derivatives of the
+        determinant."""
+
+    def cofactors_along(self, x: Any, direction: Any, /) -> Any:
+        """How the cofactors of X change along T: the second derivatives of the determinant, symmetric in T
+        and G."""
 
     def concatenate(self, *xs: Any, axis: int = 0) -> Any:
         """The operands one after another along an axis they have;  each gets its part of the gradient."""
@@ -243,6 +255,10 @@ class BuiltinOps:
     def deg2rad(self, x: Any, /) -> Any:
         """Degrees as radians, πx / 180."""
 
+    def det(self, x: Any, /) -> Any:
+        """The determinant of square matrices;  the gradient is g times the cofactors, of singular matrices,
+        too."""
+
     def detach(self, x: Any, /) -> Any:
         """x itself, where gradients stop."""
 
@@ -264,6 +280,14 @@ class BuiltinOps:
 
     def dropout(self, x: Any, *, p: float = 0.5, generator: Any = None) -> Any:
         """x / (1 - p) where a uniform draw is at least p, else 0."""
+
+    def eig(self, x: Any, /) -> Any:
+        """Eigenvalues w and eigenvectors V of square matrices, complex always; each vector has length 1, its
+        largest"""
+
+    def eigh(self, x: Any, /) -> Any:
+        """Eigenvalues w, ascending, and eigenvectors V of Hermitian matrices, of which the lower triangle is
+        read."""
 
     def einsum(self, x: Any, y: Any = None, /, *others: Any, subscripts: str) -> Any:
         """Σ of products of elements with the labels of `subscripts`, such as "ij,jk->ik"; NumPy's notation,
@@ -292,6 +316,10 @@ class BuiltinOps:
 
     def expm1(self, x: Any, /) -> Any:
         """e^x - 1, accurate near 0;  d/dx = e^x."""
+
+    def fft(self, x: Any, /, *, axes: Any = (-1,), inverse: bool = False, norm: Any = "backward") -> Any:
+        """Σ x_j exp(-2πi jk / n) along each of the axes, or the inverse transform;  the gradient is the same
+        of g."""
 
     def flatten(self, x: Any, /, *, start_axis: int = 0, end_axis: int = -1) -> Any:
         """x with the axes from `start_axis` to `end_axis` joined into one."""
@@ -332,6 +360,10 @@ class BuiltinOps:
     def hardtanh(self, x: Any, /, *, min: float = -1.0, max: float = 1.0) -> Any:
         """x kept between min and max;  d/dx = 1 strictly between them, else 0."""
 
+    def hermitian(self, x: Any, /, *, lower: bool = True) -> Any:
+        """The Hermitian matrix of which x holds the lower (or upper) triangle;  the gradient is g's Hermitian
+        part."""
+
     def hypot(self, x: Any, y: Any, /) -> Any:
         """√(x² + y²) without overflow;  d/dx = x / out,  d/dy = y / out, both 0 at the origin."""
 
@@ -357,8 +389,14 @@ class BuiltinOps:
     def inner(self, x: Any, y: Any) -> Any:
         """Σ over the last axis of both; * for scalars."""
 
+    def inv(self, x: Any, /) -> Any:
+        """The inverse of square matrices, Y = X⁻¹;  the gradient is -Yᵀ G Yᵀ."""
+
     def invert(self, x: Any, /) -> Any:
         """Every bit of an integer inverted; `not` for bools."""
+
+    def irfft(self, x: Any, /, *, n: int, axis: int = -1, norm: Any = "backward") -> Any:
+        """The n real numbers whose transform has x as its first half."""
 
     def isfinite(self, x: Any, /) -> Any:
         """Whether x is neither infinite nor nan, elementwise."""
@@ -440,6 +478,9 @@ class BuiltinOps:
     def matmul(self, x: Any, y: Any, /) -> Any:
         """x @ y;  d/dx = g @ yᵀ,  d/dy = xᵀ @ g. Axes before the last two broadcast; a vector is a row on the
         left, a"""
+
+    def matrix_function(self, x: Any, /, *, function: str) -> Any:
+        """f(X) for an analytic f by its name in scipy.linalg."""
 
     def max(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """The largest element over `axis` (all by default), nan if one is;  the gradient is split evenly
@@ -538,12 +579,19 @@ class BuiltinOps:
         """x with elements added around it: a constant, or its own (reflect, symmetric, edge, wrap), as in
         NumPy."""
 
+    def pinv(self, x: Any, /, *, rcond: float | None = None) -> Any:
+        """The Moore-Penrose inverse P, of which singular values up to rcond times the largest are left
+        out."""
+
     def power(self, x: Any, y: Any, /) -> Any:
         """x^y;  d/dx = y x^(y-1),  d/dy = x^y log x."""
 
     def prod(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """Π x over `axis` (all by default);  each element's derivative is the product of the others, zeros or
         not."""
+
+    def qr(self, x: Any, /) -> Any:
+        """Q with orthonormal columns and the triangular R of X = Q R, for X at least as tall as wide."""
 
     def rad2deg(self, x: Any, /) -> Any:
         """Radians as degrees, 180 x / π."""
@@ -592,6 +640,9 @@ class BuiltinOps:
     def reshape(self, x: Any, /, *, shape: Any) -> Any:
         """The elements of x, in order, in another shape; one size may be -1."""
 
+    def rfft(self, x: Any, /, *, axis: int = -1, norm: Any = "backward") -> Any:
+        """The first half of the transform of real numbers, whose other half is conjugate to it."""
+
     def rms_norm(self, x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | None = None) -> Any:
         """weight * x / sqrt(mean of x * x + eps), the mean over the last axes (Zhang and Sennrich, 2019)."""
 
@@ -601,6 +652,18 @@ class BuiltinOps:
 
     def round(self, x: Any, /, *, decimals: int = 0) -> Any:
         """x rounded to `decimals` places, halves to even; piecewise constant, so no gradient flows."""
+
+    def scan(
+        self,
+        *operands: Any,
+        body: Any,
+        carries: int,
+        slices: int,
+        length: int,
+        reverse: bool = False,
+    ) -> Any:
+        """Repeat: each step makes new carries, and one slice of each further result, of the carries and a
+        slice of each xs."""
 
     def scatter(self, values: Any, /, *indices: Any, pattern: Any, shape: Any) -> Any:
         """Zeros of `shape` with the values added at an index, repeatedly where it repeats: the transpose of
@@ -634,6 +697,10 @@ class BuiltinOps:
     def sinh(self, x: Any, /) -> Any:
         """sinh(x);  d/dx = cosh(x)."""
 
+    def slogdet(self, x: Any, /) -> Any:
+        """Sign and log |det X|, two outputs;  gradients are X⁻ᵀ times g of the logarithm, plus i Im(g
+        sign)."""
+
     def softmax(self, x: Any, /, *, axis: Any = -1) -> Any:
         """exp(x) / sum of exp(x) over axis;  the VJP is out * (g - sum of g * out over axis)."""
 
@@ -641,8 +708,18 @@ class BuiltinOps:
         """log(1 + exp(beta * x)) / beta, and x where beta * x > threshold;  d/dx = sigmoid(beta * x), there
         1."""
 
+    def solve(self, a: Any, b: Any, /) -> Any:
+        """X of A X = B for stacks of matrices that broadcast;  B's gradient is H = A⁻ᵀ G, and A's is -H
+        Xᵀ."""
+
+    def solve_sylvester(self, a: Any, b: Any, q: Any, /) -> Any:
+        """X of A X + X B = Q;  Q's gradient H solves Aᵀ H + H Bᵀ = G, A's is -H Xᵀ and B's -Xᵀ H."""
+
     def sort(self, x: Any, *, axis: Any = -1) -> Any:
         """The elements of x in ascending order along `axis`, of x flattened if None."""
+
+    def special_function(self, *xs: Any, function: str) -> Any:
+        """A function of scipy.special, by its name;  the derivatives are a table of such functions."""
 
     def split(self, x: Any, /, *, sections: Any, axis: int = 0) -> Any:
         """x cut along an axis: into `sections` equal parts, or before each of the positions `sections`. A
@@ -679,8 +756,15 @@ class BuiltinOps:
     def sum(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """Σ x over `axis` (all by default);  each element's derivative is 1."""
 
+    def svd(self, x: Any, /) -> Any:
+        """U, s and Vᴴ of X = U diag(s) Vᴴ, singular values descending, as many vectors as values."""
+
     def swapaxes(self, x: Any, /, *, axis1: int, axis2: int) -> Any:
         """x with two axes exchanged."""
+
+    def switch(self, index: Any, /, *operands: Any, branches: Any) -> Any:
+        """One of several branches, on the same operands: number `index`, the nearest where there is no such
+        number."""
 
     def take(self, x: Any, indices: Any, *, axis: Any = None) -> Any:
         """The elements of x at `indices` along `axis`, of x flattened by default."""
@@ -736,3 +820,13 @@ class BuiltinOps:
     def where(self, condition: Any, x: Any, y: Any, /) -> Any:
         """x where the condition holds, y elsewhere;  gradients flow to what was chosen, and exact zeros
         elsewhere."""
+
+    def while_loop(
+        self,
+        *operands: Any,
+        condition: Any,
+        body: Any,
+        carries: int,
+        max_steps: int | None = None,
+    ) -> Any:
+        """Repeat as long as a condition on the carries holds, `max_steps` times at most."""

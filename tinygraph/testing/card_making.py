@@ -15,15 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.compiler.passes.look_through import seen_on
 from tinygraph.core.batching import rule_of
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import numpy_name
+from tinygraph.core.types import type_of
 from tinygraph.packages.card import Card, OperandCard
 from tinygraph.packages.manifest import package_folders
 from tinygraph.testing.check import Outcome, Report, check_op
 from tinygraph.testing.cost import cost_of
 from tinygraph.testing.mutation import Score, mutation_score
 from tinygraph.testing.trial import Trial
+from tinygraph.tracing.looking_through import looked_through
 
 _DTYPES = ("bool", "int64", "float32", "float64", "complex128")
 
@@ -65,7 +68,7 @@ def make_card(
         zero_size=of_law("zero size"),
         memory_layout=of_law("memory layout"),
         type_rule=_type_rule(op) if isinstance(op, Op) else "those of its ops",
-        kernel=_kernel(op) if isinstance(op, Op) else "those of its ops",
+        kernel=when_compiled(op) if isinstance(op, Op) else "those of its ops",
         expansion=_expansion(op) if isinstance(op, Op) else "a group that opens into its ops",
         vmap=_vmap(op) if isinstance(op, Op) else "those of its ops",
         laws=f"{len(applying) - len(report.broken)} of {len(applying)}",
@@ -113,7 +116,8 @@ def _operands(op: Op, report: Report) -> Iterator[OperandCard]:
         if name in op.nondifferentiable:
             yield OperandCard(name, *["no gradient by nature"] * 3)
         elif rule is None:
-            yield OperandCard(name, *["no rule"] * 3)
+            through = "by looking through its forward" if _seen_through(op) else "no rule"
+            yield OperandCard(name, *[through] * 3)
         else:
             own = "given" if name in op.tangent_rules else "derived"
             yield OperandCard(
@@ -123,6 +127,18 @@ def _operands(op: Op, report: Report) -> Iterator[OperandCard]:
                 f"{own}, {_checked(op, name, report, 'forward mode')}",
                 ", ".join(one for one in rule.asks if one not in op.signature.settings),
             )
+
+
+def _seen_through(op: Op) -> bool:
+    """Whether the forward of an op without rules is made of ops on all of its samples."""
+    if op.rules or not op.entered or not op.samples:
+        return False
+    settings = [{**op.signature.settings, **one.settings} for one in op.samples]
+    types = [tuple(None if x is None else type_of(x) for x in one.operands) for one in op.samples]
+    return all(
+        not isinstance(looked_through(op, given, chosen), str)
+        for given, chosen in zip(types, settings, strict=True)
+    )
 
 
 def _checked(op: Op, operand: str, report: Report, law: str) -> str:
@@ -187,9 +203,13 @@ def _type_rule(op: Op) -> str:
     return "found by running the forward" if family[0] == "forward" else f"of the {family[0]} family"
 
 
-def _kernel(op: Op) -> str:
+def when_compiled(op: Op) -> str:
+    """What runs for an op in a plan, in words; of one in plain NumPy, as its first sample tells."""
     if op.lowering is not None:
         return "a kernel of its own"
+    seen = seen_on(op, op.samples[0].operands, op.samples[0].settings) if op.samples else None
+    if seen is not None:
+        return f"looked through, so that it fuses: {seen.names}"
     return f"NumPy's {numpy_name(op.numpy_twin)}" if op.numpy_twin is not None else "its NumPy forward"
 
 

@@ -425,6 +425,12 @@ def softmax_wrt_x(g: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
     return out * (g - ops.sum(g * out, axis=axis, keepdims=True))
 
 
+@softmax.jvp("x")
+def softmax_along_x(t: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
+    """As backwards: its Jacobian is symmetric."""
+    return softmax_wrt_x(t, out, axis=axis)
+
+
 @op(
     kind="normalization",
     samples=[
@@ -466,6 +472,13 @@ def log_softmax_wrt_x(g: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
     """g - e^y Σ g along `axis`, with y the output."""
     g, out = wide(g), wide(out)
     return g - ops.exp(out) * ops.sum(g, axis=axis, keepdims=True)
+
+
+@log_softmax.jvp("x")
+def log_softmax_along_x(t: Numeric, out: Numeric, *, axis: Axis) -> Numeric:
+    """t - Σ e^y t along `axis`, with y the output."""
+    t, out = wide(t), wide(out)
+    return t - ops.sum(ops.exp(out) * t, axis=axis, keepdims=True)
 
 
 @softmax.types

@@ -78,6 +78,9 @@ def sum_wrt_x(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Nume
     return ops.broadcast_to(_kept(g, x_type, axis, keepdims), shape=x_type.shape)
 
 
+sum.pushes("x")
+
+
 @op(
     kind="reduction",
     facts={"reduction": "mean"},
@@ -106,6 +109,9 @@ def mean_wrt_x(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Num
     """g / n, spread over the reduced axes."""
     share = wide(g) / (_count(x_type, axis) or 1)  # of no elements there is no share
     return ops.broadcast_to(_kept(share, x_type, axis, keepdims), shape=x_type.shape)
+
+
+mean.pushes("x")
 
 
 @op(
@@ -205,6 +211,13 @@ def max_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) 
     return _to_extremes(g, x, out, axis, keepdims)
 
 
+@max.jvp("x")
+def max_along_x(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
+    """The mean of t over the elements that are the maximum."""
+    chosen, count = _extremes(x, out, axis, keepdims)
+    return ops.sum(ops.where(chosen, t, 0), axis=axis, keepdims=keepdims) / count
+
+
 @op(
     kind="reduction",
     facts={"reduction": "min"},
@@ -239,13 +252,24 @@ def min_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) 
     return _to_extremes(g, x, out, axis, keepdims)
 
 
+@min.jvp("x")
+def min_along_x(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
+    """The mean of t over the elements that are the minimum."""
+    chosen, count = _extremes(x, out, axis, keepdims)
+    return ops.sum(ops.where(chosen, t, 0), axis=axis, keepdims=keepdims) / count
+
+
 def _to_extremes(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
-    x_type = ArrayType(x.shape, x.dtype)
-    chosen = ops.equal(x, _kept(out, x_type, axis, keepdims))
+    chosen, count = _extremes(x, out, axis, keepdims)
+    return ops.where(chosen, _kept(g / count, ArrayType(x.shape, x.dtype), axis, keepdims), 0)
+
+
+def _extremes(x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> tuple[Any, Any]:
+    """Which elements are the extreme of their row, and how many."""
+    chosen = ops.equal(x, _kept(out, ArrayType(x.shape, x.dtype), axis, keepdims))
     if x.dtype.kind in "fc":
         chosen = ops.logical_or(chosen, ops.isnan(x))  # a nan is the extreme of its row
-    count = ops.sum(ops.cast(chosen, dtype=x.dtype), axis=axis, keepdims=keepdims)
-    return ops.where(chosen, _kept(g / count, x_type, axis, keepdims), 0)
+    return chosen, ops.sum(ops.cast(chosen, dtype=x.dtype), axis=axis, keepdims=keepdims)
 
 
 @op(
@@ -352,6 +376,9 @@ def cumsum_wrt_x(g: Numeric, x_type: ArrayType, axis: int | None) -> Numeric:
     return ops.reshape(total, shape=x_type.shape) if axis is None or not x_type.ndim else total
 
 
+cumsum.pushes("x")
+
+
 @op(
     kind="reduction",
     numpy=np.cumprod,
@@ -442,11 +469,22 @@ def logsumexp_expansion(x: ArrayType, *, axis: Axis, keepdims: bool) -> Expansio
 @logsumexp.vjp("x")
 def logsumexp_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
     """g · softmax(x); 0 where all elements are -∞."""
+    nothing, shares = _shares(x, out, axis, keepdims)
+    return ops.where(nothing, 0, _kept(wide(g), ArrayType(x.shape, x.dtype), axis, keepdims) * shares)
+
+
+def _shares(x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> tuple[Any, Any]:
+    """Where all elements are -∞, and softmax(x) elsewhere."""
     # not e^(x - out): where x is large, out is rounded by more than the logarithm that distinguishes them
-    x_type, g, x = ArrayType(x.shape, x.dtype), wide(g), wide(x)
-    nothing = _kept(ops.equal(out, -np.inf), x_type, axis, keepdims)
-    shares = ops.softmax(ops.where(nothing, 0, x), axis=reduced_axes(axis, x.ndim))
-    return ops.where(nothing, 0, _kept(g, x_type, axis, keepdims) * shares)
+    nothing = _kept(ops.equal(out, -np.inf), ArrayType(x.shape, x.dtype), axis, keepdims)
+    return nothing, ops.softmax(ops.where(nothing, 0, wide(x)), axis=reduced_axes(axis, x.ndim))
+
+
+@logsumexp.jvp("x")
+def logsumexp_along_x(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
+    """Σ t · softmax(x); 0 where all elements are -∞."""
+    nothing, shares = _shares(x, out, axis, keepdims)
+    return ops.sum(ops.where(nothing, 0, shares * wide(t)), axis=axis, keepdims=keepdims)
 
 
 @composite(
@@ -504,18 +542,19 @@ def _root(x: Numeric, exponent: float | None = None) -> Any:
         Sample(_MATRIX, ord=-np.inf, axis=(1, 0), expected=1.5),
         Sample([1.0, 2.0, 2.0], ord=3),
         Sample([3.0, 4.0j], expected=5.0),
+        Sample(_MATRIX, ord="nuc"),
         Sample([0.0, 0.0], expected=0.0, smooth=False),
     ],
     error_samples=[
-        ErrorSample(_MATRIX, ord=2, error=SettingError, match="singular values"),
+        ErrorSample(_MATRIX, ord=3, error=SettingError, match="'fro'"),
         ErrorSample(_CUBE, ord=2, error=ShapeError, match="axis"),
     ],
 )
 def norm(x: Numeric, *, ord: Array | None = None, axis: Axis = None, keepdims: bool = False) -> Any:
     """The norm of vectors (one axis) or matrices (two axes), as np.linalg.norm;  its gradient is taken as 0 at 0.
 
-    `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, and for vectors any number. Matrix norms that need
-    singular values (2, -2, "nuc") are refused.
+    `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, for vectors any number, and for matrices 2, -2 and
+    "nuc", the largest singular value, the smallest, and the sum of all.
     """
     if getattr(x, "dtype", np.dtype(float)).kind in "biu":  # whose squares would overflow
         x = ops.cast(x, dtype="float64")
@@ -561,9 +600,15 @@ def _vector_norm(x: Numeric, order: Numeric, axis: int, keepdims: bool) -> Any:
 def _matrix_norm(x: Numeric, order: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
     if order == "fro":
         return _root(ops.sum(_squares(x), axis=axes, keepdims=keepdims))
+    if order in (2, -2, "nuc"):
+        values = ops.svd(ops.moveaxis(x, source=axes, destination=(-2, -1)))[1]
+        found = {2: ops.max, -2: ops.min, "nuc": ops.sum}[order](values, axis=-1)
+        for axis in sorted(axis % np.ndim(x) for axis in axes) if keepdims else ():
+            found = ops.expand_dims(found, axis=axis)
+        return found
     if order not in (1, -1, np.inf, -np.inf):
         raise SettingError(
-            f"matrix norm of order {order!r} needs singular values, which have no op; 'fro', 1 and inf do"
+            f"a matrix norm has the order 'fro', 'nuc', 1, 2, inf or one of these negative, not {order!r}"
         )
     rows, columns = (axis % np.ndim(x) for axis in axes)
     summed, compared = (rows, columns) if order in (1, -1) else (columns, rows)

@@ -26,29 +26,32 @@ def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: objec
         x = x.reshape(out.shape)
     if x.shape != out.shape:
         return None
-    floats = x.dtype != out.dtype and {x.dtype.char, out.dtype.char} <= set("fd")
+    if x.dtype == out.dtype:
+        return _copy(out, x)
+    floats = {x.dtype.char, out.dtype.char} <= set("fd")
     if (
         floats
         and kernels.available()
         and not any(step % one.itemsize for one in (x, out) for step in one.strides)
     ):
-        return _generated_cast(x, out)
+        return _generated_copy(x, out)
     return partial(np.copyto, out, x, casting="unsafe")
 
 
-def _generated_cast(x: Array, out: Array) -> Run:
+def _generated_copy(x: Array, out: Array) -> Run:
     """One generated kernel, which joins those before and behind it to one call."""
     from tinygraph.kernels import elementwise
 
     build = ProgramBuilder()
     value = build.input(x.dtype)
-    return elementwise.bind(build.program(build.cast(value, out.dtype)), [x], [out])
+    program = build.program(value if x.dtype == out.dtype else build.cast(value, out.dtype))
+    return elementwise.bind(program, [x], [out])
 
 
 def _copied_views(op: Any) -> Callable[..., Run | None]:
     """The forward makes views: they are made once, and copied in each run."""
 
-    def make_views(inputs: Sequence[Any], outputs: Sequence[Array], **settings: Any) -> Run | None:
+    def make_views(inputs: Sequence[Any], outputs: Sequence[Array], **settings: object) -> Run | None:
         found = op.forward(*inputs, **settings)
         views = found if isinstance(found, tuple) else (found,)
         if not all(isinstance(view, np.ndarray) and np.may_share_memory(view, inputs[0]) for view in views):
@@ -59,12 +62,23 @@ def _copied_views(op: Any) -> Callable[..., Run | None]:
 
 
 def _copy(out: Array, value: Numeric) -> Run:
+    """A copy: a generated kernel where memory lies in rows, which joins those before and behind it to one call."""
+    if kernels.available() and isinstance(value, np.ndarray):
+        from tinygraph.kernels.teams import copying
+
+        made = copying(out, value)
+        if made is not None:
+            return made
     return partial(np.copyto, out, value)
 
 
 def make_concatenate(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
-    """`np.concatenate` into the output."""
-    return partial(np.concatenate, tuple(inputs), axis, outputs[0])
+    """The operands copied into their places of the output."""
+    ends = np.cumsum([np.shape(x)[axis] for x in inputs])[:-1]
+    parts = [_copy(out, x) for out, x in zip(np.split(outputs[0], ends, axis), inputs, strict=True)]
+    if any(isinstance(part, partial) for part in parts):
+        return partial(np.concatenate, tuple(inputs), axis, outputs[0])
+    return in_order(*parts)
 
 
 def make_stack(inputs: Sequence[Any], outputs: Sequence[Array], *, axis: int) -> Run:
@@ -137,7 +151,7 @@ for _op in (
     shape.reshape, shape.flatten, shape.expand_dims, shape.squeeze,
     shape.identity, shape.detach, shape.copy, shape.cast,
 ):  # fmt: skip
-    _op.lower(lower_by(make_copy))
+    _op.lower(lower_by(make_copy, "copy"))
 for _op in (
     shape.transpose, shape.swapaxes, shape.moveaxis, shape.broadcast_to, shape.flip, shape.split,
 ):  # fmt: skip

@@ -109,6 +109,9 @@ def reshape_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return ops.reshape(g, shape=x_type.shape)
 
 
+reshape.pushes("x")
+
+
 @reshape.view
 def reshape_put(value: Numeric, x: Numeric) -> Numeric:
     """`value` in the shape of x."""
@@ -130,7 +133,8 @@ def reshape_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
 
 
 @reshape.batch
-def reshape_batched(batched: Any, x: Any, *, shape: Any) -> Any:
+def reshape_batched(batched: Sequence[bool], x: Numeric, *, shape: object) -> Any:
+    """Each example in the new shape, the batch axis left in front."""
     one = reshape_types(ArrayType(x.shape[1:], x.dtype), shape=shape)
     return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
@@ -174,6 +178,9 @@ def transpose_wrt_x(g: Numeric, x_type: ArrayType, axes: Axis) -> Numeric:
     return ops.transpose(g, axes=_inverse(axes, x_type.ndim))
 
 
+transpose.pushes("x")
+
+
 @transpose.view
 def transpose_put(value: Numeric, x: Numeric, axes: Axis) -> Numeric:
     """`value` with its axes put back."""
@@ -190,7 +197,8 @@ def transpose_types(x: ArrayType, *, axes: tuple[int, ...] | None = None) -> Arr
 
 
 @transpose.batch
-def transpose_batched(batched: Any, x: Any, *, axes: tuple[int, ...] | None) -> Any:
+def transpose_batched(batched: Sequence[bool], x: Numeric, *, axes: tuple[int, ...] | None) -> Any:
+    """Each example with its axes in order, the batch axis left in front."""
     order = range(x.ndim - 1)[::-1] if axes is None else axes
     return ops.transpose(x, axes=(0, *shifted(tuple(order), x.ndim - 1)))
 
@@ -248,6 +256,9 @@ def broadcast_to_wrt_x(g: Numeric) -> Numeric:
     return g  # the engine sums over what was spread
 
 
+broadcast_to.pushes("x")
+
+
 @broadcast_to.types
 def broadcast_to_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
     """The given shape, to which that of x must broadcast."""
@@ -261,7 +272,7 @@ def broadcast_to_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
 
 
 @broadcast_to.batch
-def broadcast_to_batched(batched: Any, x: Any, *, shape: Any) -> Any:
+def broadcast_to_batched(batched: Sequence[bool], x: Numeric, *, shape: object) -> Any:
     shape = shape if isinstance(shape, tuple) else (shape,)
     new = (1,) * (len(shape) + 1 - x.ndim)
     return ops.broadcast_to(
@@ -301,6 +312,12 @@ def cast_wrt_x(g: Numeric) -> Numeric:
     return g  # the engine gives a gradient its operand's dtype
 
 
+@cast.jvp("x")
+def cast_along_x(t: Numeric) -> Numeric:
+    """t; the engine gives a tangent its result's dtype."""
+    return t
+
+
 @cast.types
 def cast_types(x: ArrayType, *, dtype: DTypeLike) -> ArrayType:
     """The shape of x in the dtype that is asked for."""
@@ -335,6 +352,9 @@ identity.batch(leading)
 def identity_wrt_x(g: Numeric) -> Numeric:
     """g."""
     return g
+
+
+identity.pushes("x")
 
 
 @op(
@@ -375,6 +395,9 @@ copy.batch(leading)
 def copy_wrt_x(g: Numeric) -> Numeric:
     """g."""
     return g
+
+
+copy.pushes("x")
 
 
 # -- axes exchanged, added and removed ---------------------------------------------------------------------------------
@@ -431,6 +454,9 @@ def swapaxes_expansion(x: ArrayType, *, axis1: int, axis2: int) -> Expansion:
 def swapaxes_wrt_x(g: Numeric, axis1: int, axis2: int) -> Numeric:
     """g with the two axes exchanged."""
     return ops.swapaxes(g, axis1=axis1, axis2=axis2)
+
+
+swapaxes.pushes("x")
 
 
 @swapaxes.view
@@ -491,6 +517,9 @@ def moveaxis_wrt_x(g: Numeric, source: Sizes, destination: Sizes) -> Numeric:
     return ops.moveaxis(g, source=destination, destination=source)
 
 
+moveaxis.pushes("x")
+
+
 @moveaxis.view
 def moveaxis_put(value: Numeric, x: Numeric, source: Sizes, destination: Sizes) -> Numeric:
     """`value` with the axes moved back."""
@@ -517,7 +546,7 @@ def expand_dims_types(x: ArrayType, *, axis: Axis) -> ArrayType:
 
 
 @expand_dims.batch
-def expand_dims_batched(batched: Any, x: Any, *, axis: Axis) -> Any:
+def expand_dims_batched(batched: Sequence[bool], x: Numeric, *, axis: Axis) -> Any:
     one = expand_dims_types(ArrayType(x.shape[1:], x.dtype), axis=axis)
     return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
@@ -529,6 +558,9 @@ expand_dims.expand(same_order)
 def expand_dims_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     """g in the shape of x."""
     return ops.reshape(g, shape=x_type.shape)
+
+
+expand_dims.pushes("x")
 
 
 @expand_dims.view
@@ -561,7 +593,7 @@ def squeeze_types(x: ArrayType, *, axis: Axis = None) -> ArrayType:
 
 
 @squeeze.batch
-def squeeze_batched(batched: Any, x: Any, *, axis: Axis) -> Any:
+def squeeze_batched(batched: Sequence[bool], x: Numeric, *, axis: Axis) -> Any:
     one = squeeze_types(ArrayType(x.shape[1:], x.dtype), axis=axis)
     return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
@@ -573,6 +605,9 @@ squeeze.expand(same_order)
 def squeeze_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     """g in the shape of x."""
     return ops.reshape(g, shape=x_type.shape)
+
+
+squeeze.pushes("x")
 
 
 @squeeze.view
@@ -610,6 +645,9 @@ def flatten_wrt_x(g: Numeric, x_type: ArrayType) -> Numeric:
     return ops.reshape(g, shape=x_type.shape)
 
 
+flatten.pushes("x")
+
+
 @flatten.view
 def flatten_put(value: Numeric, x: Numeric) -> Numeric:
     """`value` in the shape of x."""
@@ -623,7 +661,7 @@ def flatten_types(x: ArrayType, *, start_axis: int = 0, end_axis: int = -1) -> A
 
 
 @flatten.batch
-def flatten_batched(batched: Any, x: Any, *, start_axis: int, end_axis: int) -> Any:
+def flatten_batched(batched: Sequence[bool], x: Numeric, *, start_axis: int, end_axis: int) -> Any:
     return ops.reshape(x, shape=(x.shape[0], *_flattened(x.shape[1:], start_axis, end_axis)))
 
 
@@ -662,6 +700,9 @@ def concatenate_wrt_xs(g: Any, xs_type: Any, axis: int) -> Any:
     return ops.split(g, sections=_ends([x.shape[axis] for x in xs_type])[:-1], axis=axis)
 
 
+concatenate.pushes("xs")
+
+
 @concatenate.types
 def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
     """Sizes along `axis` added up; all others must agree."""
@@ -680,6 +721,7 @@ def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
 
 @concatenate.batch
 def concatenate_batched(batched: Any, *xs: Any, axis: int) -> Any:
+    """The examples of all operands joined; those without a batch axis are repeated for each."""
     size = batch_size(batched, xs)
     full = [x if one else spread(x, size) for x, one in zip(xs, batched, strict=True)]
     return ops.concatenate(*full, axis=shifted(axis, full[0].ndim - 1))
@@ -727,6 +769,9 @@ def stack_wrt_xs(g: Numeric, xs_type: ArrayType, axis: int) -> Any:
     """g at each operand's place along the new axis."""
     before = (("slice", None, None, None),) * (axis % g.ndim)
     return tuple(ops.index(g, pattern=(*before, i)) for i in range(len(xs_type)))
+
+
+stack.pushes("xs")
 
 
 @stack.types
@@ -784,7 +829,11 @@ def _common_dtype(xs: tuple[ArrayType, ...]) -> np.dtype[Any]:
 
 
 def _refuse(name: str, options: dict[str, Any]) -> None:
-    given = [option for option, value in options.items() if value is not None]
+    given = [
+        name
+        for name, value in options.items()
+        if value is not None and (name, value) != ("casting", "same_kind")
+    ]
     if given:
         raise NumpyFunctionError(f"{name} on tensors does not take {', '.join(given)}")
 
@@ -797,16 +846,28 @@ def np_vstack(tup: Any, **options: object) -> Any:
 
 
 @concatenate.numpy(np.hstack)
-def np_hstack(tup: Any, **options: Any) -> Any:
+def np_hstack(tup: Any, **options: object) -> Any:
     """`np.hstack`: joined along the second axis, vectors along their only one."""
     _refuse("np.hstack", options)
     parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
     return concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
 
 
+def _parts(
+    x: ArrayType, outputs: Sequence[ArrayType], settings: dict[str, Any]
+) -> list[tuple[Any, dict[str, Any]]]:
+    """The parts of a split as slices."""
+    bounds = _bounds(x.shape, settings["sections"], settings["axis"])
+    before = (("slice", None, None, None),) * (settings["axis"] % x.ndim)
+    return [
+        (ops.index, {"pattern": (*before, ("slice", start, stop, None))}) for start, stop in pairwise(bounds)
+    ]
+
+
 @op(
     kind="shape",
     linear=("x",),
+    facts={"parts": _parts},
     samples=[
         Sample([1.0, 2.0, 3.0, 4.0], sections=2, expected=([1.0, 2.0], [3.0, 4.0])),
         Sample(_MATRIX, sections=(1, 1), axis=-1),
@@ -827,6 +888,9 @@ def split(x: Array, *, sections: int | Sequence[int], axis: int = 0) -> Any:
 def split_wrt_x(g: Any, axis: int) -> Any:
     """The cotangents of the parts, joined."""
     return ops.concatenate(*g, axis=axis)
+
+
+split.pushes("x")
 
 
 @split.view
@@ -937,6 +1001,12 @@ def pad_wrt_x(g: Numeric, x_type: ArrayType, pad_width: Numeric, mode: str) -> N
     return ops.scatter(g, *np.ix_(*origins), pattern=("array",) * len(origins), shape=x_type.shape)
 
 
+@pad.jvp("x")
+def pad_along_x(t: Numeric, pad_width: Any, mode: str) -> Numeric:
+    """t, with zeros where constants are."""
+    return ops.pad(t, pad_width=pad_width, mode=mode)
+
+
 def _padded(x: Numeric, widths: Any, mode: Any) -> Any:
     return np.pad(x, widths, mode=mode)
 
@@ -951,7 +1021,9 @@ def pad_types(
 
 
 @pad.batch
-def pad_batched(batched: Any, x: Any, *, pad_width: Any, mode: str, constant_values: Any) -> Any:
+def pad_batched(
+    batched: Sequence[bool], x: Numeric, *, pad_width: object, mode: str, constant_values: object
+) -> Any:
     widths = ((0, 0), *_widths(x.shape[1:], pad_width, mode))
     if not isinstance(constant_values, int | float | complex | bool):  # like the widths, as NumPy takes them
         pairs = np.broadcast_to(np.asarray(constant_values), (x.ndim - 1, 2)).tolist()
@@ -991,7 +1063,7 @@ def _widths(shape: tuple[int, ...], pad_width: object, mode: str) -> tuple[tuple
 
 
 @pad.numpy(np.pad)
-def np_pad(array: Numeric, pad_width: object, mode: str = "constant", **options: Any) -> Any:
+def np_pad(array: Numeric, pad_width: object, mode: str = "constant", **options: object) -> Any:
     """`np.pad` with constant_values= as its only option."""
     _refuse("np.pad", {name: value for name, value in options.items() if name != "constant_values"})
     return pad(array, pad_width=pad_width, mode=mode, **options)
@@ -1023,6 +1095,9 @@ def flip_expansion(x: ArrayType, *, axis: Axis) -> Expansion:
 def flip_wrt_x(g: Numeric, axis: Axis) -> Numeric:
     """g, flipped again."""
     return ops.flip(g, axis=axis)
+
+
+flip.pushes("x")
 
 
 flip.batch(along("axis", unset="every axis"))
@@ -1074,8 +1149,12 @@ def roll_wrt_x(g: Numeric, shift: Any, axis: Axis) -> Numeric:
     return ops.roll(g, shift=back, axis=axis)
 
 
+roll.pushes("x")
+
+
 @roll.batch
-def roll_batched(batched: Any, x: Any, *, shift: Any, axis: Axis) -> Any:
+def roll_batched(batched: Sequence[bool], x: Numeric, *, shift: object, axis: Axis) -> Any:
+    """Each example rolled by itself, flattened first where `axis` is None."""
     if axis is not None:
         return ops.roll(x, shift=shift, axis=shifted(axis, x.ndim - 1))
     flat = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:])))
@@ -1109,6 +1188,9 @@ def tile_wrt_x(g: Numeric, x_type: ArrayType, reps: Sizes) -> Numeric:
     return ops.reshape(total, shape=x_type.shape)
 
 
+tile.pushes("x")
+
+
 @tile.types
 def tile_types(x: ArrayType, *, reps: Sizes) -> ArrayType:
     """The sizes of x times the repetitions, aligned at the last axis."""
@@ -1117,7 +1199,7 @@ def tile_types(x: ArrayType, *, reps: Sizes) -> ArrayType:
 
 
 @tile.batch
-def tile_batched(batched: Any, x: Any, *, reps: Any) -> Any:
+def tile_batched(batched: Sequence[bool], x: Any, *, reps: Any) -> Any:
     counts, sizes = _aligned(x.shape[1:], reps)
     return ops.tile(ops.reshape(x, shape=(x.shape[0], *sizes)), reps=(1, *counts))
 
@@ -1174,6 +1256,9 @@ def repeat_wrt_x(g: Numeric, x_type: ArrayType, repeats: Numeric, axis: int | No
     return ops.reshape(ops.scatter(g, origins, pattern=pattern, shape=shape), shape=x_type.shape)
 
 
+repeat.pushes("x")
+
+
 @repeat.types
 def repeat_types(x: ArrayType, *, repeats: Numeric, axis: int | None = None) -> ArrayType:
     """The sizes of x, with the repetitions added up along `axis`; flattened where it is None."""
@@ -1189,7 +1274,7 @@ def repeat_types(x: ArrayType, *, repeats: Numeric, axis: int | None = None) -> 
 
 
 @repeat.batch
-def repeat_batched(batched: Any, x: Any, *, repeats: Any, axis: int | None) -> Any:
+def repeat_batched(batched: Sequence[bool], x: Numeric, *, repeats: object, axis: int | None) -> Any:
     if axis is None or x.ndim == 1:
         x, axis = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:]))), 0
     return ops.repeat(x, repeats=repeats, axis=shifted(axis, x.ndim - 1))

@@ -11,10 +11,13 @@ from typing import NamedTuple
 from tinygraph.compiler.passes.cancel_shapes import cancel_shapes
 from tinygraph.compiler.passes.delay_broadcasts import delay_broadcasts
 from tinygraph.compiler.passes.fold_constants import fold_constants
+from tinygraph.compiler.passes.look_through import look_through
 from tinygraph.compiler.passes.merge_duplicates import merge_duplicates
 from tinygraph.compiler.passes.push_shapes import push_shapes
 from tinygraph.compiler.passes.remove_unused import remove_unused
+from tinygraph.compiler.passes.share_loops import share_loops
 from tinygraph.compiler.passes.simplify_algebra import simplify_algebra
+from tinygraph.compiler.passes.take_parts import take_parts
 from tinygraph.compiler.passes.transpose_products import transpose_products
 from tinygraph.compiler.passes.verify import verify as verify
 from tinygraph.core.graph import Graph
@@ -24,13 +27,16 @@ Pass = Callable[[Graph], Graph]
 
 PASSES: tuple[Pass, ...] = (
     remove_unused,
+    look_through,
     fold_constants,
+    take_parts,
     cancel_shapes,
     push_shapes,
     delay_broadcasts,
     transpose_products,
     simplify_algebra,
     merge_duplicates,
+    share_loops,
     remove_unused,
 )
 

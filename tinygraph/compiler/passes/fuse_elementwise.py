@@ -7,21 +7,25 @@ leave it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygraph import kernels
 from tinygraph.analysis.operation_counts import operations_of
+from tinygraph.compiler.passes.acyclic_groups import AcyclicGroups
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node
 from tinygraph.core.graph import Graph
+from tinygraph.core.modes import Phase
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Op, op
 from tinygraph.core.types import ArrayType, WeakType, normalize_axes, type_of
 
 LARGEST_GROUP = 64  # ops; bounds a kernel's registers and the time to compile it
-_DTYPES = ("float32", "float64", "bool")
+_DTYPES = frozenset(map(np.dtype, ("float32", "float64", "bool")))  # of this machine's byte order
+# So many groups that differ in numbers alone share one kernel, which gets the numbers as operands.
+MANY = 4
 
 
 def fuse_elementwise(graph: Graph) -> Graph:
@@ -31,11 +35,15 @@ def fuse_elementwise(graph: Graph) -> Graph:
     groups = _Groups(graph)
     groups.join()
     rewriting = Rewriting(graph)
-    for unit in groups.schedule():
-        if unit.shape is None or not _can_fuse(unit.members[0]):
-            rewriting.keep(unit.members[0])
+    units = list(groups.schedule())
+    looped = [_can_fuse(members[0]) for members, _ in units]
+    alike = _numbers_of_alike(unit for unit, loop in zip(units, looped, strict=True) if loop)
+    made: dict[Any, Op] = {}  # equal groups share an op, and with it a kernel
+    for (members, outputs), loop in zip(units, looped, strict=True):
+        if loop:
+            _put_fused(rewriting, members, outputs, alike, made)
         else:
-            _put_fused(rewriting, unit.members, groups.read_outside(unit))
+            rewriting.keep(members[0])
     return rewriting.graph()
 
 
@@ -49,7 +57,7 @@ def _can_fuse(node: Node) -> bool:
     if any(entry is None for entry in node.inputs):
         return False
     types = [node.types, *map(_type, (entry for entry in node.inputs if not _is_number(entry)))]
-    return all(one.dtype.name in _DTYPES and one.dtype.isnative for one in types) and emits(node)
+    return all(one.dtype in _DTYPES for one in types) and emits(node)
 
 
 def emits(node: Node) -> bool:
@@ -99,18 +107,20 @@ def _type(entry: object) -> ArrayType:
     return edge_type(entry) if is_recorded(entry) else type_of(entry)
 
 
-class _Group(NamedTuple):
-    """Nodes that become one loop.
+class _Unit(NamedTuple):
+    """Nodes that become one loop, by number.
 
     Attributes:
         members: in the order of the graph.
         shape: that the loop runs over; None for a node that is in no loop.
+        phase: of all of them.
         axes: over which reductions at its end run, if there are any.
-        ends: the ids of these reductions.
+        ends: these reductions.
     """
 
-    members: list[Node]
-    shape: tuple[int, ...] | None = None
+    members: list[int]
+    shape: tuple[int, ...] | None
+    phase: Phase
     axes: tuple[int, ...] | None = None
     ends: frozenset[int] = frozenset()
 
@@ -120,219 +130,270 @@ class _Groups:
 
     def __init__(self, graph: Graph) -> None:
         self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
-        self._position = {id(node): i for i, node in enumerate(self._nodes)}
-        self._above = {
-            id(node): [parent for parent in node.parents() if not isinstance(parent, Leaf)]
+        position = {id(node): i for i, node in enumerate(self._nodes)}
+        self._above = [
+            [position[id(parent)] for parent in node.parents() if not isinstance(parent, Leaf)]
             for node in self._nodes
-        }
-        self._group = {id(node): _alone(node) for node in self._nodes}
-        # at each position how many groups have members before it as well as from there on
-        self._crossing = [0] * (len(self._nodes) + 1)
-        self._ends = {id(edge_node(end)) for end in graph.ends if is_recorded(end)}
-        self._readers: dict[int, list[Node]] = {id(node): [] for node in self._nodes}
-        for node in self._nodes:
-            for parent in self._above[id(node)]:
-                self._readers[id(parent)].append(node)
+        ]
+        self._groups = AcyclicGroups(self._above)
+        self._units = {id(self._groups.of[i]): _alone(i, node) for i, node in enumerate(self._nodes)}
+        self._ends = {position[id(end)] for end in _made(graph.ends) if id(end) in position}
+        self._readers: list[list[int]] = [[] for _ in self._nodes]
+        for i, several in enumerate(self._above):
+            for parent in several:
+                self._readers[parent].append(i)
 
     def join(self) -> None:
         """Join the group of each node with those of its operands, as far as they may be one."""
-        for node in self._nodes:
-            for parent in self._above[id(node)]:
-                first, second = self._group[id(parent)], self._group[id(node)]
-                if first is not second and id(parent) not in first.ends and self._may_join(first, second):
-                    joined = self._joined(first, second)
-                    self._count_crossing((first, -1), (second, -1), (joined, 1))
-                    self._group.update((id(member), joined) for member in joined.members)
+        for i, above in enumerate(self._above):
+            for parent in above:
+                one, other = self._groups.of[parent], self._groups.of[i]
+                first, second = self._units[id(one)], self._units[id(other)]
+                if one is other or parent in first.ends or not self._may_join(first, second):
+                    continue
+                joined = self._groups.join(one, other)
+                if joined is not None:
+                    axes = second.axes if first.axes is None else first.axes
+                    members = sorted(first.members + second.members)
+                    self._units[id(joined)] = _Unit(
+                        members, first.shape, first.phase, axes, first.ends | second.ends
+                    )
 
-    def _count_crossing(self, *changes: tuple[_Group, int]) -> None:
-        for group, change in changes:
-            start, end = (self._position[id(group.members[i])] for i in (0, -1))
-            for position in range(start + 1, end + 1):
-                self._crossing[position] += change
-
-    def _joined(self, first: _Group, second: _Group) -> _Group:
-        members = sorted(first.members + second.members, key=lambda member: self._position[id(member)])
-        axes = second.axes if first.axes is None else first.axes
-        return _Group(members, first.shape, axes, first.ends | second.ends)
-
-    def _may_join(self, first: _Group, second: _Group) -> bool:
+    def _may_join(self, first: _Unit, second: _Unit) -> bool:
         return (
             first.shape is not None
             and first.shape == second.shape
             # what only the backward pass reads would have to be kept until then
-            and first.members[0].phase == second.members[0].phase
+            and first.phase == second.phase
             and len(first.members) + len(second.members) <= LARGEST_GROUP
             and (first.axes is None or second.axes is None or first.axes == second.axes)
             and not self._reads_an_end(first, second)
-            and not self._makes_cycle(first, second)
         )
 
-    def _reads_an_end(self, first: _Group, second: _Group) -> bool:
+    def _reads_an_end(self, first: _Unit, second: _Unit) -> bool:
         """Whether a member reads the result of a reduction, which is known only after the loop."""
         ends = first.ends | second.ends
         members = (*first.members, *second.members) if ends else ()
-        return any(id(parent) in ends for member in members for parent in self._above[id(member)])
+        return any(parent in ends for member in members for parent in self._above[member])
 
-    def _makes_cycle(self, first: _Group, second: _Group) -> bool:
-        """Whether something outside that members read depends on a member."""
-        ours = (first, second)
-        start = min(self._position[id(group.members[0])] for group in ours)
-        while self._crossing[
-            start
-        ]:  # what ends before may read a group that does not, and that may read ours
-            start -= 1
-        stack = self._read_by(first) + self._read_by(second)
-        stack = [group for group in stack if group is not first and group is not second]
-        seen: set[int] = set()
-        while stack:
-            group = stack.pop()
-            if group is first or group is second:
-                return True
-            if id(group) not in seen and self._position[id(group.members[-1])] >= start:
-                seen.add(id(group))
-                stack += self._read_by(group)
-        return False
+    def schedule(self) -> Iterator[tuple[list[Node], list[Node]]]:
+        """The nodes of each group, and those that something outside of it reads or that leave the graph.
 
-    def _read_by(self, group: _Group) -> list[_Group]:
-        """The other groups whose results a group reads."""
-        found = (self._group[id(parent)] for member in group.members for parent in self._above[id(member)])
-        return [one for one in found if one is not group]
-
-    def read_outside(self, group: _Group) -> list[Node]:
-        """The members that something outside the group reads, or that leave the graph."""
-        inside = set(map(id, group.members))
-        return [
-            node
-            for node in group.members
-            if id(node) in self._ends or any(id(reader) not in inside for reader in self._readers[id(node)])
-        ]
-
-    def schedule(self) -> list[_Group]:
-        """Groups, each after everything it reads, otherwise in the order of their last members."""
-        done: set[int] = set()
-        order: list[_Group] = []
-        for node in self._nodes:
-            stack = [self._group[id(node)]]
-            while stack:
-                group = stack[-1]
-                needed = [one for one in self._read_by(group) if id(one) not in done]
-                if id(group) in done or not needed:
-                    stack.pop()
-                    if id(group) not in done:
-                        done.add(id(group))
-                        order.append(group)
-                else:
-                    stack += needed
-        return order
+        Groups come each after everything it reads, otherwise in the order of their last members.
+        """
+        for group in self._groups.in_order(range(len(self._nodes))):
+            members = self._units[id(group)].members
+            inside = set(members)
+            outside = [
+                i
+                for i in members
+                if i in self._ends or any(reader not in inside for reader in self._readers[i])
+            ]
+            yield [self._nodes[i] for i in members], [self._nodes[i] for i in outside]
 
 
-def _alone(node: Node) -> _Group:
+def _made(ends: Iterable[Any]) -> Iterator[Node]:
+    return (edge_node(end) for end in ends if is_recorded(end))
+
+
+def _alone(i: int, node: Node) -> _Unit:
     if _can_fuse(node):
-        return _Group([node], node.shape)
+        return _Unit([i], node.shape, node.phase)
     if _can_reduce(node):
-        return _Group([node], edge_type(node.inputs[0]).shape, _axes(node), frozenset([id(node)]))
-    return _Group([node])
+        shape = edge_type(node.inputs[0]).shape
+        return _Unit([i], shape, node.phase, _axes(node), frozenset([i]))
+    return _Unit([i], None, node.phase)
 
 
-def _put_fused(rewriting: Rewriting, unit: Sequence[Node], outputs: Sequence[Node]) -> None:
-    members = set(map(id, unit))
-    external: dict[Any, Any] = {}
-    for node in unit:
-        for entry in node.inputs:
-            if (
-                entry is not None
-                and not _is_number(entry)
-                and not (is_recorded(entry) and id(edge_node(entry)) in members)
-            ):
-                external.setdefault(_key(entry), entry)
-    types = tuple(node.output_types[0] for node in outputs)
-    made = _fused_op(unit, list(external.values()), outputs, types)
-    inputs = tuple(map(rewriting.now, external.values()))
-    fused = make_node(made, inputs, {}, types if len(types) > 1 else types[0], like=unit[-1])
+class _Operand(NamedTuple):
+    """What a member of a group reads: an operand of the group, another member's result, a number, or nothing.
+
+    Attributes:
+        words: the number as text, in which 0.0 is not -0.0, nor 1 True.
+    """
+
+    external: int | None = None
+    member: int | None = None
+    number: Any = None
+    words: str = ""
+
+
+class _LoopForm(NamedTuple):
+    """A group without what is particular to its nodes: what its op consists of.
+
+    Attributes:
+        members: of each node the op, its settings, what it reads, the dtype in which that meets, and its own; the dtype
+            of the meeting is None for a reduction.
+        externals: the types of the group's operands.
+        outputs: the members that leave the group.
+        types: their types.
+    """
+
+    members: tuple[tuple[Op, tuple[Any, ...], tuple[_Operand, ...], Any, Any], ...]
+    externals: tuple[ArrayType, ...]
+    outputs: tuple[int, ...]
+    types: tuple[ArrayType, ...]
+
+    @property
+    def without_numbers(self) -> Any:
+        """The form as it would be with every number as an operand, for comparing."""
+        members = tuple((*one[:2], _places(one[2]), *one[3:]) for one in self.members)
+        return members, *self[1:]
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        return tuple(operand.words for one in self.members for operand in one[2] if operand.words)
+
+
+def _places(operands: Sequence[_Operand]) -> tuple[Any, ...]:
+    return tuple((operand.external, operand.member, bool(operand.words)) for operand in operands)
+
+
+def _numbers_of_alike(units: Iterable[tuple[Sequence[Node], Sequence[Node]]]) -> dict[Any, set[Any]]:
+    """For each form that groups have, numbers left out, the numbers that they have there."""
+    found: dict[Any, set[Any]] = {}
+    for members, outputs in units:
+        form, _ = _formed(members, outputs)
+        numbers = form.numbers
+        if numbers:
+            found.setdefault(form.without_numbers, set()).add(numbers)
+    return found
+
+
+def _put_fused(
+    rewriting: Rewriting,
+    unit: Sequence[Node],
+    outputs: Sequence[Node],
+    alike: dict[Any, set[Any]],
+    made: dict[Any, Op],
+) -> None:
+    form, external = _formed(unit, outputs)
+    if len(alike.get(form.without_numbers, ())) >= MANY:
+        form, external = _formed(unit, outputs, lifted=True)
+    fused_op = made.get(form)
+    if fused_op is None:
+        fused_op = made[form] = _fused_op(form, sum(operations_of(node) or 0 for node in unit))
+    inputs = tuple(map(rewriting.now, external))
+    types = form.types if len(form.types) > 1 else form.types[0]
+    fused = make_node(fused_op, inputs, {}, types, like=unit[-1])
     standing = dict(zip(map(id, outputs), edges(fused), strict=True))
     for node in unit:
         rewriting.put(node, (standing.get(id(node), fused),))
 
 
-def _key(entry: object) -> Any:
-    return (id(edge_node(entry)), edge_index(entry)) if is_recorded(entry) else id(entry)
+def _formed(
+    unit: Sequence[Node], outputs: Sequence[Node], lifted: bool = False
+) -> tuple[_LoopForm, list[Any]]:
+    """The form of a group, and its operands; with `lifted`, numbers are operands as well."""
+    number = {id(node): i for i, node in enumerate(unit)}
+    external: dict[Any, Any] = {}
+    places: dict[Any, int] = {}
+
+    def operand(node: Node, entry: Any, dtype: Any) -> _Operand:
+        if entry is None:
+            return _Operand()
+        key: Any
+        if _is_number(entry):
+            fixed = not lifted or dtype is None or (node.op.emission is not None and node.op.emission.fits)
+            if fixed:
+                return _Operand(number=entry, words=repr(entry))
+            key, entry = (dtype, repr(entry)), np.asarray(entry, dtype)
+        elif is_recorded(entry) and id(edge_node(entry)) in number:
+            return _Operand(member=number[id(edge_node(entry))])
+        else:
+            key = (id(edge_node(entry)), edge_index(entry)) if is_recorded(entry) else id(entry)
+        external.setdefault(key, entry)
+        return _Operand(places.setdefault(key, len(places)))
+
+    members = []
+    for node in unit:
+        meeting = _meeting_dtype(node) if _can_fuse(node) else None
+        conditions = node.op.emission.conditions if node.op.emission is not None else ()
+        read = tuple(
+            operand(node, entry, np.dtype(bool) if i in conditions else meeting)
+            for i, entry in enumerate(node.inputs)
+        )
+        settings = tuple(sorted(node.settings.items()))
+        members.append((node.op, settings, read, meeting, node.output_types[0]))
+    form = _LoopForm(
+        tuple(members),
+        tuple(map(_type, external.values())),
+        tuple(number[id(node)] for node in outputs),
+        tuple(node.output_types[0] for node in outputs),
+    )
+    return form, list(external.values())
 
 
-def _fused_op(
-    unit: Sequence[Node], external: Sequence[Any], outputs: Sequence[Node], types: tuple[ArrayType, ...]
-) -> Op:
-    places = {_key(entry): i for i, entry in enumerate(external)}
-
-    def fused(*xs: object) -> Any:
-        values: dict[int, Any] = {}
-        for node in unit:
+def _fused_op(form: _LoopForm, operations: int) -> Op:
+    def fused(*xs: Any) -> Any:
+        values: list[Any] = []
+        for one, settings, read, _, _ in form.members:
             operands = [
-                entry
-                if entry is None or _is_number(entry)
-                else xs[places[_key(entry)]]
-                if _key(entry) in places
-                else values[id(edge_node(entry))]
-                for entry in node.inputs
+                xs[operand.external]
+                if operand.external is not None
+                else values[operand.member]
+                if operand.member is not None
+                else operand.number
+                for operand in read
             ]
-            values[id(node)] = node.op.forward(*operands, **node.settings)
-        found = tuple(values[id(node)] for node in outputs)
+            values.append(one.forward(*operands, **dict(settings)))
+        found = tuple(values[i] for i in form.outputs)
         return found if len(found) > 1 else found[0]
 
-    names = " ".join(dict.fromkeys(node.op.name for node in unit))
-    fused.__doc__ = f"{len(unit)} ops in one loop: {names}"
-    reductions = [node for node in unit if not _can_fuse(node)]
-    from tinygraph.kernels.program import Loop
-
+    members = [member[0] for member in form.members]
+    names = " ".join(dict.fromkeys(one.name for one in members))
+    fused.__doc__ = f"{len(members)} ops in one loop: {names}"
+    types = form.types if len(form.types) > 1 else form.types[0]
     made = op(
         kind="elementwise",
-        name=f"fused {names}" if len(names) < 60 else f"fused {len(unit)} ops",
+        name=f"fused {names}" if len(names) < 60 else f"fused {len(members)} ops",
         facts={
-            "cheap": all(node.op.kind == "comparison" or node.op.facts.get("cheap") for node in unit),
-            "program": Loop(
-                _program(unit, external, places, outputs),
-                tuple(None if _can_fuse(node) else node.op.facts["reduction"] for node in outputs),
-                _axes(reductions[0]) if reductions else (),
-            ),
+            "cheap": all(one.kind == "comparison" or one.facts.get("cheap") for one in members),
+            "program": _loop(form),
         },
         declare=False,
     )(fused)
-    made.types(lambda *xs: types if len(types) > 1 else types[0])
-    made.cost(lambda *xs: sum(operations_of(node) or 0 for node in unit))
+    made.types(lambda *xs: types)
+    made.cost(lambda *xs: operations)
     return made
 
 
-def _program(
-    unit: Sequence[Node], external: Sequence[Any], places: dict[Any, int], outputs: Sequence[Node]
-) -> Any:
-    """The group as a program of the kernel language; operands are cast to the dtype they meet in, as NumPy does."""
-    from tinygraph.kernels.program import ProgramBuilder
+def _loop(form: _LoopForm) -> Any:
+    """The group in the kernel language; operands are cast to the dtype they meet in, as NumPy does."""
+    from tinygraph.kernels.program import Loop, ProgramBuilder
 
     build = ProgramBuilder()
     dtypes: dict[int, np.dtype[Any]] = {}
-    for entry in external:
-        dtypes[build.input(_type(entry).dtype)] = _type(entry).dtype
-    numbers: dict[int, int] = {}
-    for node in unit:
-        if not _can_fuse(node):  # reduced behind the program
-            (operand,) = (entry for entry in node.inputs if entry is not None)
-            numbers[id(node)] = numbers[id(edge_node(operand))]
+    for types in form.externals:
+        dtypes[build.input(types.dtype)] = types.dtype
+    numbers: list[int] = []
+    reductions: list[str | None] = []
+    axes: tuple[int, ...] = ()
+    for one, settings, read, meeting, types in form.members:
+        if meeting is None:  # reduced behind the program
+            (source,) = (operand.member for operand in read if operand.member is not None)
+            numbers.append(numbers[source])
+            reductions.append(one.facts["reduction"])
+            axes = normalize_axes(one.setting(dict(settings), "axis"), form.members[source][4].ndim)
             continue
-        meeting = _meeting_dtype(node)
-        conditions = node.op.emission.conditions if node.op.emission is not None else ()
+        conditions = one.emission.conditions if one.emission is not None else ()
         operands = []
-        for position, entry in enumerate(node.inputs):
+        for position, operand in enumerate(read):
             wanted = np.dtype(bool) if position in conditions else meeting
-            if _is_number(entry):
-                operands.append(build.constant(entry, wanted))
+            if operand.words:
+                operands.append(build.constant(operand.number, wanted))
                 continue
-            value = places[_key(entry)] if _key(entry) in places else numbers[id(edge_node(entry))]
+            value = operand.external if operand.member is None else numbers[operand.member]
+            assert value is not None
             if dtypes[value] != np.bool_ and wanted != np.bool_ and dtypes[value] != wanted:
                 value = build.cast(value, wanted)
                 dtypes[value] = wanted
             operands.append(value)
-        number = build.step(node.op, *operands, **node.settings)
-        numbers[id(node)], dtypes[number] = number, node.output_types[0].dtype
-    return build.program(*(numbers[id(node)] for node in outputs))
+        numbers.append(build.step(one, *operands, **dict(settings)))
+        reductions.append(None)
+        dtypes[numbers[-1]] = types.dtype
+    program = build.program(*(numbers[i] for i in form.outputs))
+    return Loop(program, tuple(reductions[i] for i in form.outputs), axes)
 
 
 def _meeting_dtype(node: Node) -> np.dtype[Any]:

@@ -32,10 +32,10 @@ def merge_duplicates(graph: Graph) -> Graph:
 def _computation(node: Node, inputs: tuple[Any, ...]) -> Any:
     """What makes two nodes the same: the op itself, not its name; settings as text, in which 0.0 is not -0.0."""
     settings = repr(sorted(node.settings.items())) if node.settings else ""
-    return node.op, tuple(map(_identity, inputs)), settings
+    return node.op, tuple(map(identity, inputs)), settings
 
 
-def _identity(entry: object) -> Any:
+def identity(entry: Any) -> Any:
     """What makes two operands the same: their edge; for small constants their value."""
     if is_recorded(entry):
         return id(edge_node(entry)), edge_index(entry)

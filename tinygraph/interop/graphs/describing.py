@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tinygraph.core.bodies import opened
@@ -17,10 +18,12 @@ from tinygraph.core.node import Leaf, Node, Port
 from tinygraph.core.op import Op
 from tinygraph.core.source import SourceLine
 from tinygraph.core.state import Generator, default_generator
+from tinygraph.core.subgraphs import Subgraph
 from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import DTypeError, FileFormatError
 from tinygraph.interop.graphs.description import (
     FORMAT,
+    GRAPH,
     MOST_LETTERS,
     VERSION,
     ArrayRecord,
@@ -33,7 +36,7 @@ from tinygraph.interop.graphs.description import (
 )
 from tinygraph.interop.graphs.missing_ops import MissingOp
 from tinygraph.interop.graphs.rebuilding import find_op, output_path, result_skeleton, version_of
-from tinygraph.interop.graphs.values import DTYPES, LARGEST, encode, encode_objects, encode_text
+from tinygraph.interop.graphs.values import DTYPES, LARGEST, encode, encode_objects, encode_text, to_text
 from tinygraph.tracing.collector import collection_paused
 
 
@@ -97,7 +100,7 @@ class _Describing:
         source = self.source(node)
         origin = node.forward_node
         try:
-            settings = {name: encode(value) for name, value in node.settings.items()}
+            settings = {name: _setting(value) for name, value in node.settings.items()}
         except DTypeError as error:
             raise FileFormatError(f"{node.describe()}: a setting is no plain value: {error}") from None
         return NodeRecord(
@@ -215,6 +218,18 @@ class _Describing:
             self.values[name] = value
         self.array_names[id(value)] = name, value
         return name
+
+
+def _setting(value: Any) -> Any:
+    """A setting as JSON holds it; a body of a loop or a branch is a description of its own, its arrays within."""
+    if isinstance(value, Subgraph):
+        described, values = describe(value.graph)
+        for name, array in values.items():
+            described.arrays[name].data = to_text(array)
+        return {GRAPH: msgspec.to_builtins(described)}
+    if isinstance(value, tuple) and any(isinstance(one, Subgraph) for one in value):
+        return list(map(_setting, value))
+    return encode(value)
 
 
 def _extra(leaves: Iterable[Leaf], listed: Iterable[Node]) -> list[Leaf]:

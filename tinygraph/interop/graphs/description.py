@@ -13,6 +13,8 @@ from msgspec import Meta, Struct
 
 FORMAT = "tinygraph-graph"
 VERSION = 1
+GRAPH = "graph"  # the only key of a setting that is the graph of a body; its value is a description
+MOST_NESTED = 20  # bodies within bodies
 
 Count = Annotated[int, Meta(ge=0)]
 MOST_LETTERS = 100_000

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tinygraph.core.graph import Graph
@@ -22,12 +23,22 @@ from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import registry
 from tinygraph.core.source import SourceLine
 from tinygraph.core.state import Generator, default_generator
+from tinygraph.core.subgraphs import Subgraph
 from tinygraph.core.types import ArrayType, WeakType
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.graphs.description import Constant, Description, NodeRecord, TypeRecord
+from tinygraph.interop.graphs.description import (
+    FORMAT,
+    GRAPH,
+    MOST_NESTED,
+    VERSION,
+    Constant,
+    Description,
+    NodeRecord,
+    TypeRecord,
+)
 from tinygraph.interop.graphs.missing_ops import missing_op
 from tinygraph.interop.graphs.rebuilding import find_ops, rebuild_node, result_tree
-from tinygraph.interop.graphs.values import DTYPES, LARGEST, decode
+from tinygraph.interop.graphs.values import DTYPES, LARGEST, decode, decode_objects, from_text
 from tinygraph.tracing.collector import collection_paused
 
 MOST_TWINS = 10_000  # nodes that others are made like
@@ -48,11 +59,38 @@ def reopen(description: Description, read_array: ReadArray) -> Graph:
     return _Reopening(description, read_array).graph()
 
 
+def _body(described: Any, depth: int) -> Subgraph:
+    """The body of a loop or a branch, which reads its inputs alone."""
+    if depth > MOST_NESTED:
+        raise FileFormatError(f"bodies are nested more than {MOST_NESTED} deep")
+    try:
+        description = msgspec.convert(described, Description)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise FileFormatError(f"a body is no graph: {error}") from None
+    if description.format != FORMAT or description.version != VERSION:
+        raise FileFormatError("a body is of another format or version")
+
+    def read_array(name: str, types: ArrayType) -> Any:
+        record = description.arrays[name]
+        where = f"arrays[{name!r:.60}] of a body"
+        if types.dtype.kind == "O":
+            return decode_objects(record.objects or [], types, where)
+        return from_text(record.data or "", types, where)
+
+    with _at("in a body"):
+        graph = _Reopening(description, read_array, depth).graph()
+        inputs = set(map(id, graph.inputs))
+        if graph.updates or graph.gradients or any(id(leaf) not in inputs for leaf in graph.leaves):
+            raise FileFormatError("it reads or writes more than its inputs and results")
+    return Subgraph(graph, graph.name or "body")
+
+
 class _Reopening:
     """One description on its way to being a graph."""
 
-    def __init__(self, description: Description, read_array: ReadArray) -> None:
+    def __init__(self, description: Description, read_array: ReadArray, depth: int = 0) -> None:
         self.description = description
+        self.depth = depth  # of bodies around it
         self.read_array = read_array
         self.types = [_array_type(record, f"types[{i}]") for i, record in enumerate(description.types)]
         self.sources = [
@@ -129,7 +167,7 @@ class _Reopening:
             if twin is not None:
                 return twin.again(self.entries_like(twin, record), place, record.name, source)
         types = tuple(_get(self.types, number, "types") for number in record.types)
-        settings = {name: decode(value) for name, value in record.settings.items()}
+        settings = {name: self.setting(value) for name, value in record.settings.items()}
         made = rebuild_node(
             self.op(record, types, settings),
             [self.entry(entry) for entry in record.inputs],
@@ -142,6 +180,13 @@ class _Reopening:
         if key is not None:
             self.twins[key] = made
         return made
+
+    def setting(self, value: Any) -> Any:
+        if isinstance(value, dict) and value.keys() == {GRAPH}:
+            return _body(value[GRAPH], self.depth + 1)
+        if isinstance(value, list) and any(isinstance(one, dict) and GRAPH in one for one in value):
+            return tuple(map(self.setting, value))
+        return decode(value)
 
     def key(self, record: NodeRecord) -> Any:
         """All that decides whether an op takes its operands, and what it makes of them; None if values may decide.

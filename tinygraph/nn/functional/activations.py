@@ -66,7 +66,7 @@ def log_softmax(input: Numeric, dim: int | None = None) -> Any:
     return ops.log_softmax(input, axis=_class_axis(input, dim))
 
 
-def _class_axis(input: Any, dim: int | None) -> int:
+def _class_axis(input: Numeric, dim: int | None) -> int:
     """Without `dim`, PyTorch's historical choice."""
     if dim is not None:
         return dim
@@ -112,7 +112,7 @@ def threshold(input: Numeric, threshold: float, value: float, inplace: bool = Fa
     return ops.where(input > threshold, input, value)
 
 
-def prelu(input: Any, weight: Any) -> Any:
+def prelu(input: Numeric, weight: Numeric) -> Any:
     """input where positive, else weight * input; weight (1,) or one number a channel."""
     if weight.size != 1:
         channels = input.shape[1] if input.ndim > 1 else input.shape[0]
@@ -125,7 +125,7 @@ def prelu(input: Any, weight: Any) -> Any:
 
 
 def rrelu(
-    input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+    input: Numeric, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
 ) -> Any:
     """input where positive, else times a slope: drawn between the bounds in training, their mean otherwise."""
     if not lower <= upper:
@@ -174,7 +174,7 @@ def softmin(input: Numeric, dim: int | None = None) -> Any:
     return softmax(-input, dim)
 
 
-def glu(input: Any, dim: int = -1) -> Any:
+def glu(input: Numeric, dim: int = -1) -> Any:
     """a * sigmoid(b), where a and b are the halves of input along `dim`  (Dauphin et al., 2017)."""
     if input.shape[dim] % 2:
         raise ShapeError(f"glu: input has shape {input.shape}; its size along dim={dim} must be even")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
 
 
-def linear(input: Any, weight: Any, bias: Numeric | None = None) -> Any:
+def linear(input: Numeric, weight: Numeric, bias: Numeric | None = None) -> Any:
     """input @ weight.T + bias;  input (..., in), weight (out, in), bias (out,) -> (..., out)."""
     out = ops.matmul(input, ops.swapaxes(weight, axis1=-2, axis2=-1) if weight.ndim > 1 else weight)
     return out if bias is None else out + bias
@@ -30,32 +30,32 @@ def embedding(input: Numeric, weight: Numeric, padding_idx: int | None = None) -
 
 def convolution(
     dimensions: int,
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    input: Numeric,
+    weight: Numeric,
+    bias: Numeric | None = None,
+    stride: Sizes = 1,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Any:
     """Cross-correlation; input (batch, in, *spatial) or (in, *spatial), weight (out, in / groups, *kernel)."""
-    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return batched(dimensions, input, lambda x: ops.convolution(x, weight, bias, **settings))
 
 
 def convolution_transpose(
     dimensions: int,
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
+    input: Numeric,
+    weight: Numeric,
+    bias: Numeric | None = None,
+    stride: Sizes = 1,
+    padding: Padding = 0,
+    output_padding: Sizes = 0,
     groups: int = 1,
-    dilation: Any = 1,
+    dilation: Sizes = 1,
 ) -> Any:
     """The adjoint of a convolution; input (batch, in, *spatial), weight (in, out / groups, *kernel)."""
-    settings = {
+    settings: dict[str, Any] = {
         "stride": stride, "padding": padding, "output_padding": output_padding, "groups": groups,
         "dilation": dilation,
     }  # fmt: skip
@@ -66,18 +66,18 @@ conv1d, conv2d, conv3d = (partial(convolution, n) for n in (1, 2, 3))
 conv_transpose1d, conv_transpose2d, conv_transpose3d = (partial(convolution_transpose, n) for n in (1, 2, 3))
 
 
-def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+def bilinear(input1: Numeric, input2: Numeric, weight: Numeric, bias: Numeric | None = None) -> Any:
     """out[..., k] = input1 . weight[k] . input2 + bias[k];  weight (out, in1, in2)."""
     out = ops.einsum(input1, weight, input2, subscripts="...i,kij,...j->...k")
     return out if bias is None else out + bias
 
 
 def embedding_bag(
-    input: Any,
-    weight: Any,
-    offsets: Any = None,
+    input: Numeric,
+    weight: Numeric,
+    offsets: Numeric | None = None,
     mode: str = "mean",
-    per_sample_weights: Any = None,
+    per_sample_weights: Numeric | None = None,
     padding_idx: int | None = None,
 ) -> Any:
     """Sums, means or maxima of rows of `weight`: of each row of indices, or of the bags that begin at `offsets`.
@@ -117,7 +117,7 @@ def embedding_bag(
     return total / ops.maximum(ops.sum(counted.astype(rows.dtype), axis=-2), 1)
 
 
-def _bags(rows: Any, counted: Any, factors: Any, offsets: Any) -> tuple[Any, Any, Any]:
+def _bags(rows: Numeric, counted: Numeric, factors: Any, offsets: Numeric) -> tuple[Any, Any, Any]:
     """Rows (total, width) as (bags, longest, width), and which of them are there."""
     ends = np.append(offsets[1:], rows.shape[0])
     sizes = ends - offsets

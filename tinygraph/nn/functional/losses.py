@@ -95,7 +95,11 @@ def _weighted_likelihood(
 
 
 def mse_loss(
-    input: object, target: object, size_average: Any = None, reduce: object = None, reduction: str = "mean"
+    input: object,
+    target: object,
+    size_average: bool | None = None,
+    reduce: object = None,
+    reduction: str = "mean",
 ) -> Any:
     """The mean of (input - target) ** 2."""
     refuse("mse_loss", size_average=(size_average, None), reduce=(reduce, None))
@@ -103,7 +107,11 @@ def mse_loss(
 
 
 def l1_loss(
-    input: object, target: object, size_average: Any = None, reduce: object = None, reduction: str = "mean"
+    input: object,
+    target: object,
+    size_average: bool | None = None,
+    reduce: object = None,
+    reduction: str = "mean",
 ) -> Any:
     """The mean of |input - target|."""
     refuse("l1_loss", size_average=(size_average, None), reduce=(reduce, None))
@@ -135,11 +143,11 @@ def binary_cross_entropy_with_logits(
 
 
 def binary_cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
+    input: Numeric,
+    target: Numeric,
+    weight: Numeric | None = None,
+    size_average: bool | None = None,
+    reduce: object = None,
     reduction: str = "mean",
 ) -> Any:
     """The mean of -target * log(input) - (1 - target) * log(1 - input), for probabilities; logarithms end at -100."""
@@ -148,16 +156,16 @@ def binary_cross_entropy(
     return reduced(losses if weight is None else losses * weight, reduction)
 
 
-def _log_from(x: Any) -> Any:
+def _log_from(x: Numeric) -> Any:
     """log(x), and -100 where x is so small that it would be less."""
     return ops.log(ops.maximum(x, np.exp(-100.0)))
 
 
 def kl_div(
-    input: Any,
-    target: Any,
-    size_average: Any = None,
-    reduce: Any = None,
+    input: Numeric,
+    target: Numeric,
+    size_average: bool | None = None,
+    reduce: object = None,
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Any:
@@ -177,13 +185,13 @@ def kl_div(
 
 
 def poisson_nll_loss(
-    input: Any,
-    target: Any,
+    input: Numeric,
+    target: Numeric,
     log_input: bool = True,
     full: bool = False,
-    size_average: Any = None,
+    size_average: bool | None = None,
     eps: float = 1e-8,
-    reduce: Any = None,
+    reduce: object = None,
     reduction: str = "mean",
 ) -> Any:
     """exp(input) - target * input, or input - target * log(input + eps) without `log_input`.
@@ -201,7 +209,12 @@ def poisson_nll_loss(
 
 
 def gaussian_nll_loss(
-    input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+    input: Numeric,
+    target: Numeric,
+    var: Numeric,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
 ) -> Any:
     """(log(var) + (input - target) ** 2 / var) / 2, with variances of at least `eps`; `full` adds log(2 pi) / 2.
 
@@ -225,10 +238,10 @@ def gaussian_nll_loss(
 
 
 def smooth_l1_loss(
-    input: Any,
-    target: Any,
-    size_average: Any = None,
-    reduce: Any = None,
+    input: Numeric,
+    target: Numeric,
+    size_average: bool | None = None,
+    reduce: object = None,
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Any:
@@ -242,7 +255,11 @@ def smooth_l1_loss(
 
 
 def huber_loss(
-    input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
+    input: Numeric,
+    target: Numeric,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Numeric | None = None,
 ) -> Any:
     """d ** 2 / 2 where d = |input - target| is at most delta, else delta * (d - delta / 2)  (Huber, 1964)."""
     if delta <= 0:

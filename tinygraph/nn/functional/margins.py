@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,13 +11,20 @@ from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.nn.functional.settings import reduced, refuse
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
-def _hinge(x: Any) -> Any:
+
+def _hinge(x: Numeric) -> Any:
     return ops.maximum(x, 0)
 
 
 def soft_margin_loss(
-    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+    input: Numeric,
+    target: Numeric,
+    size_average: bool | None = None,
+    reduce: object = None,
+    reduction: str = "mean",
 ) -> Any:
     """log(1 + exp(-target * input)), for targets 1 and -1."""
     refuse("soft_margin_loss", size_average=(size_average, None), reduce=(reduce, None))
@@ -25,11 +32,11 @@ def soft_margin_loss(
 
 
 def hinge_embedding_loss(
-    input: Any,
-    target: Any,
+    input: Numeric,
+    target: Numeric,
     margin: float = 1.0,
-    size_average: Any = None,
-    reduce: Any = None,
+    size_average: bool | None = None,
+    reduce: object = None,
     reduction: str = "mean",
 ) -> Any:
     """input where target is 1, max(0, margin - input) where it is -1."""
@@ -39,12 +46,12 @@ def hinge_embedding_loss(
 
 
 def margin_ranking_loss(
-    input1: Any,
-    input2: Any,
-    target: Any,
+    input1: Numeric,
+    input2: Numeric,
+    target: Numeric,
     margin: float = 0.0,
-    size_average: Any = None,
-    reduce: Any = None,
+    size_average: bool | None = None,
+    reduce: object = None,
     reduction: str = "mean",
 ) -> Any:
     """max(0, -target * (input1 - input2) + margin), for targets 1 (the first is to rank higher) and -1."""
@@ -53,13 +60,13 @@ def margin_ranking_loss(
 
 
 def multi_margin_loss(
-    input: Any,
-    target: Any,
+    input: Numeric,
+    target: Numeric,
     p: int = 1,
     margin: float = 1.0,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
+    weight: Numeric | None = None,
+    size_average: bool | None = None,
+    reduce: object = None,
     reduction: str = "mean",
 ) -> Any:
     """sum over other classes of weight[y] * max(0, margin - input[y] + input[i]) ** p, over the number of classes.
@@ -84,7 +91,11 @@ def multi_margin_loss(
 
 
 def multilabel_margin_loss(
-    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+    input: Numeric,
+    target: Numeric,
+    size_average: bool | None = None,
+    reduce: object = None,
+    reduction: str = "mean",
 ) -> Any:
     """sum over labels y and other classes i of max(0, 1 - input[y] + input[i]), over the number of classes.
 
@@ -107,11 +118,11 @@ def multilabel_margin_loss(
 
 
 def multilabel_soft_margin_loss(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
+    input: Numeric,
+    target: Numeric,
+    weight: Numeric | None = None,
+    size_average: bool | None = None,
+    reduce: object = None,
     reduction: str = "mean",
 ) -> Any:
     """The mean over classes of the binary cross entropies of sigmoid(input) and target."""
@@ -123,24 +134,26 @@ def multilabel_soft_margin_loss(
 # -- of distances ------------------------------------------------------------------------------------------------------
 
 
-def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
+def pairwise_distance(
+    x1: Numeric, x2: Numeric, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Any:
     """The p-norm of x1 - x2 + eps along the last axis."""
     return ops.norm(x1 - x2 + eps, ord=p, axis=-1, keepdims=keepdim)
 
 
-def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
+def cosine_similarity(x1: Numeric, x2: Numeric, dim: int = 1, eps: float = 1e-8) -> Any:
     """x1 . x2 / (max(|x1|, eps) * max(|x2|, eps)) along `dim`."""
     first, second = (ops.maximum(ops.norm(x, axis=dim, keepdims=True), eps) for x in (x1, x2))
     return ops.sum((x1 / first) * (x2 / second), axis=dim)
 
 
 def cosine_embedding_loss(
-    input1: Any,
-    input2: Any,
-    target: Any,
+    input1: Numeric,
+    input2: Numeric,
+    target: Numeric,
     margin: float = 0.0,
-    size_average: Any = None,
-    reduce: Any = None,
+    size_average: bool | None = None,
+    reduce: object = None,
     reduction: str = "mean",
 ) -> Any:
     """1 - cos where target is 1, max(0, cos - margin) where it is -1; cos between input1 and input2 (batch, width)."""
@@ -152,15 +165,15 @@ def cosine_embedding_loss(
 
 
 def triplet_margin_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
+    anchor: Numeric,
+    positive: Numeric,
+    negative: Numeric,
     margin: float = 1.0,
     p: float = 2.0,
     eps: float = 1e-6,
     swap: bool = False,
-    size_average: Any = None,
-    reduce: Any = None,
+    size_average: bool | None = None,
+    reduce: object = None,
     reduction: str = "mean",
 ) -> Any:
     """max(0, d(anchor, positive) - d(anchor, negative) + margin), with d the p-norm of the difference.
@@ -169,7 +182,7 @@ def triplet_margin_loss(
     """
     refuse("triplet_margin_loss", size_average=(size_average, None), reduce=(reduce, None))
 
-    def distance(x: Any, y: Any) -> Any:
+    def distance(x: Numeric, y: Any) -> Any:
         return pairwise_distance(x, y, p, eps)
 
     return triplet_margin_with_distance_loss(
@@ -178,9 +191,9 @@ def triplet_margin_loss(
 
 
 def triplet_margin_with_distance_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
+    anchor: Numeric,
+    positive: Numeric,
+    negative: Numeric,
     *,
     distance_function: Callable[[Any, Any], Any] | None = None,
     margin: float = 1.0,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def batch_norm(
-    input: Any,
+    input: Numeric,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Numeric | None = None,
@@ -95,11 +95,11 @@ def dropout(input: Numeric, p: float = 0.5, training: bool = True, inplace: bool
 
 
 def instance_norm(
-    input: Any,
+    input: Numeric,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
-    weight: Any = None,
-    bias: Any = None,
+    weight: Numeric | None = None,
+    bias: Numeric | None = None,
     use_input_stats: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -133,7 +133,7 @@ def instance_norm(
 
 
 def local_response_norm(
-    input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+    input: Numeric, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Any:
     """input / (k + alpha * mean of squares over `size` channels around) ** beta  (Krizhevsky et al., 2012)."""
     around = ((0, 0), (size // 2, (size - 1) // 2), *[(0, 0)] * (input.ndim - 2))
@@ -145,7 +145,7 @@ def local_response_norm(
     return input / (k + alpha * (total / size)) ** beta
 
 
-def _dropped(input: Any, p: float, training: bool, shape: tuple[int, ...]) -> Any:
+def _dropped(input: Numeric, p: float, training: bool, shape: tuple[int, ...]) -> Any:
     """Dropout whose draws have a shape of their own, which broadcasts."""
     _require_probability(p)
     if not training or p == 0:
@@ -154,7 +154,7 @@ def _dropped(input: Any, p: float, training: bool, shape: tuple[int, ...]) -> An
 
 
 def feature_dropout(
-    dimensions: int, input: Any, p: float = 0.5, training: bool = True, inplace: bool = False
+    dimensions: int, input: Numeric, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Any:
     """Zero whole channels of (batch, channels, *spatial) or (channels, *spatial) with probability p, in training."""
     if input.ndim not in (dimensions + 1, dimensions + 2):
@@ -167,17 +167,19 @@ def feature_dropout(
 dropout1d, dropout2d, dropout3d = (partial(feature_dropout, n) for n in (1, 2, 3))
 
 
-def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Any:
+def alpha_dropout(input: Numeric, p: float = 0.5, training: bool = False, inplace: bool = False) -> Any:
     """Set elements to the value that selu ends at with probability p, keeping mean 0 and variance 1, in training."""
     return _alpha(input, p, training, input.shape)
 
 
-def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Any:
+def feature_alpha_dropout(
+    input: Numeric, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Any:
     """`alpha_dropout` of whole channels (batch, channels, ...)."""
     return _alpha(input, p, training, (*input.shape[:2], *[1] * (input.ndim - 2)))
 
 
-def _alpha(input: Any, p: float, training: bool, shape: tuple[int, ...]) -> Any:
+def _alpha(input: Numeric, p: float, training: bool, shape: tuple[int, ...]) -> Any:
     _require_probability(p)
     if not training or p == 0:
         return input

@@ -28,7 +28,7 @@ def max_pool(
     return_indices: bool = False,
 ) -> Any:
     """The maximum of each window; with `return_indices` also its flat position in the spatial dimensions."""
-    settings = {
+    settings: dict[str, Any] = {
         "size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode,
     }  # fmt: skip
     out = batched(dimensions, input, lambda x: ops.max_pool(x, **settings))
@@ -48,7 +48,12 @@ def avg_pool(
     divisor_override: int | None = None,
 ) -> Any:
     """The mean of each window, or its sum over `divisor_override`."""
-    settings = {"size": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+    settings: dict[str, Any] = {
+        "size": kernel_size,
+        "stride": stride,
+        "padding": padding,
+        "ceil_mode": ceil_mode,
+    }
     if divisor_override is None:
         return batched(
             dimensions, input, lambda x: ops.average_pool(x, **settings, count_include_pad=count_include_pad)
@@ -56,7 +61,7 @@ def avg_pool(
     if divisor_override == 0:
         raise SettingError("avg_pool: divisor_override=0 would divide by zero")
 
-    def summed(x: Any) -> Any:
+    def summed(x: Numeric) -> Any:
         # a window's mean over its share of elements: both from one op, so that windows that stick out agree
         means = ops.average_pool(x, **settings, count_include_pad=False)
         ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
@@ -102,14 +107,14 @@ def adaptive_avg_pool(dimensions: int, input: Numeric, output_size: Sizes) -> An
     return batched(dimensions, input, lambda x: ops.adaptive_average_pool(x, size=output_size))
 
 
-def adaptive_max_pool(dimensions: int, input: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool(dimensions: int, input: Numeric, output_size: Any, return_indices: bool = False) -> Any:
     """Maxima of windows that divide each spatial dimension into `output_size` parts; None keeps a size.
 
     With `return_indices` also their flat positions in the spatial dimensions.
     """
     sizes = output_size if isinstance(output_size, tuple | list) else (output_size,) * dimensions
 
-    def pooled(x: Any) -> Any:
+    def pooled(x: Numeric) -> Any:
         spatial = x.shape[2:]
         parts = [_parts(size, size if n is None else n) for size, n in zip(spatial, sizes, strict=True)]
         widths = [part.shape[1] for part in parts]
@@ -146,8 +151,8 @@ def _parts(size: int, count: int) -> np.ndarray[Any, Any]:
 
 def max_unpool(
     dimensions: int,
-    input: Any,
-    indices: Any,
+    input: Numeric,
+    indices: Numeric,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 from math import floor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,11 +13,14 @@ from tinygraph.core.registry import ops
 from tinygraph.core.types import Array
 from tinygraph.errors import SettingError, ShapeError
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 MODES = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}  # how many spatial dimensions each is for
 
 
 def interpolate(
-    input: Any,
+    input: Numeric,
     size: int | Sequence[int] | None = None,
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
@@ -68,7 +71,7 @@ def interpolate(
     return input
 
 
-def _along(x: Any, axis: int, new: int, scale: float | None, mode: str, corners: bool) -> Any:
+def _along(x: Numeric, axis: int, new: int, scale: float | None, mode: str, corners: bool) -> Any:
     """Resample one axis."""
     old = x.shape[axis]
     step = old / new if scale is None else scale
@@ -97,16 +100,16 @@ def _along(x: Any, axis: int, new: int, scale: float | None, mode: str, corners:
 def _cubic(t: Any, a: float = -0.75) -> dict[int, Any]:
     """The factors of the four neighbours at -1, 0, 1 and 2, for a place t after neighbour 0  (Keys, 1981)."""
 
-    def near(x: Any) -> Any:
+    def near(x: Numeric) -> Any:
         return ((a + 2) * x - (a + 3)) * x * x + 1
 
-    def far(x: Any) -> Any:
+    def far(x: Numeric) -> Any:
         return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
 
     return {-1: far(t + 1), 0: near(t), 1: near(1 - t), 2: far(2 - t)}
 
 
-def affine_grid(theta: Any, size: Sequence[int], align_corners: bool = False) -> Any:
+def affine_grid(theta: Numeric, size: Sequence[int], align_corners: bool = False) -> Any:
     """The positions (batch, *spatial, n) that affine maps `theta` (batch, n, n + 1) take those of an image to.
 
     Positions are from -1 to 1, x before y, as `grid_sample` reads them.
@@ -122,8 +125,8 @@ def affine_grid(theta: Any, size: Sequence[int], align_corners: bool = False) ->
 
 
 def grid_sample(
-    input: Any,
-    grid: Any,
+    input: Numeric,
+    grid: Numeric,
     mode: str = "bilinear",
     padding_mode: str = "zeros",
     align_corners: bool | None = None,
@@ -174,7 +177,7 @@ def grid_sample(
     return total
 
 
-def _neighbours(place: Any, mode: str) -> list[tuple[Any, Any]]:
+def _neighbours(place: Numeric, mode: str) -> list[tuple[Any, Any]]:
     """The neighbours of positions along one axis, whole numbers, each with its factor."""
     if mode == "nearest":
         return [(ops.detach(ops.round(place)), place * 0 + 1)]
@@ -192,7 +195,7 @@ def _products(neighbours: list[list[tuple[Any, Any]]]) -> list[list[tuple[Any, A
     return found
 
 
-def _kept_inside(place: Any, size: int, padding_mode: str, corners: bool) -> Any:
+def _kept_inside(place: Numeric, size: int, padding_mode: str, corners: bool) -> Any:
     """Positions outside of the image moved in: to the border, or reflected there."""
     if padding_mode == "zeros":
         return place
@@ -207,7 +210,7 @@ def _kept_inside(place: Any, size: int, padding_mode: str, corners: bool) -> Any
     return ops.clip(place, 0, size - 1)
 
 
-def _gathered(input: Any, index: Any) -> Any:
+def _gathered(input: Numeric, index: Any) -> Any:
     """input (batch, channels, *spatial) at flat positions (batch, *outputs), of every channel."""
     flat = ops.expand_dims(index, axis=1)
     return ops.gather_windows(input, ops.broadcast_to(flat, shape=(*input.shape[:2], *index.shape[1:])))
@@ -216,7 +219,7 @@ def _gathered(input: Any, index: Any) -> Any:
 # -- pixels and channels -----------------------------------------------------------------------------------------------
 
 
-def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
+def pixel_shuffle(input: Numeric, upscale_factor: int) -> Any:
     """(..., channels * r ** 2, height, width) as (..., channels, height * r, width * r)  (Shi et al., 2016)."""
     r, (*before, channels, height, width) = upscale_factor, input.shape
     if channels % (r * r):
@@ -228,7 +231,7 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
     return ops.reshape(x, shape=(*before, channels // (r * r), height * r, width * r))
 
 
-def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
+def pixel_unshuffle(input: Numeric, downscale_factor: int) -> Any:
     """The inverse of `pixel_shuffle`."""
     r, (*before, channels, height, width) = downscale_factor, input.shape
     if height % r or width % r:
@@ -238,7 +241,7 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
     return ops.reshape(x, shape=(*before, channels * r * r, height // r, width // r))
 
 
-def channel_shuffle(input: Any, groups: int) -> Any:
+def channel_shuffle(input: Numeric, groups: int) -> Any:
     """Channels (batch, channels, ...) of groups taken in turn  (Zhang et al., 2018)."""
     batch, channels, *spatial = input.shape
     if channels % groups:
@@ -247,7 +250,7 @@ def channel_shuffle(input: Any, groups: int) -> Any:
     return ops.reshape(ops.swapaxes(x, axis1=1, axis2=2), shape=tuple(input.shape))
 
 
-def _permuted(x: Any, last: tuple[int, ...]) -> Any:
+def _permuted(x: Numeric, last: tuple[int, ...]) -> Any:
     """The last axes in another order."""
     first = x.ndim - len(last)
     return ops.transpose(x, axes=(*range(first), *(first + i for i in last)))
@@ -256,7 +259,7 @@ def _permuted(x: Any, last: tuple[int, ...]) -> Any:
 # -- windows as columns ------------------------------------------------------------------------------------------------
 
 
-def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+def unfold(input: Numeric, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
     """The windows of (batch, channels, height, width) as columns (batch, channels * elements, windows)."""
     if input.ndim == 3:
         return unfold(input[None], kernel_size, dilation, padding, stride)[0]
@@ -269,7 +272,7 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
 
 
 def fold(
-    input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    input: Numeric, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Any:
     """Columns (batch, channels * elements, windows) added up into images: the transpose of `unfold`."""
     if input.ndim == 2:
@@ -288,7 +291,7 @@ def fold(
     return image[:, :, pads[0] : pads[0] + sizes[0], pads[1] : pads[1] + sizes[1]]
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def _pair(value: Numeric) -> tuple[int, int]:
     return (value[0], value[1]) if isinstance(value, tuple | list) else (value, value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,13 +10,16 @@ from tinygraph.core.registry import ops
 from tinygraph.errors import ShapeError
 from tinygraph.nn.functional.settings import reduced
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 _NEVER = (
     -1e30
 )  # the log-probability of what cannot be: finite, so that differences of two of them are numbers
 
 
 def ctc_loss(
-    log_probs: Any,
+    log_probs: Numeric,
     targets: Any,
     input_lengths: Any,
     target_lengths: Any,
@@ -81,6 +84,6 @@ def _padded(targets: Any, sizes: Any, batch: int) -> tuple[Any, int]:
     return rows, longest
 
 
-def _moved(alpha: Any, by: int) -> Any:
+def _moved(alpha: Numeric, by: int) -> Any:
     """Columns moved to the right, impossible ones before them."""
     return ops.pad(alpha, pad_width=((0, 0), (by, 0)), constant_values=_NEVER)[:, : alpha.shape[1]]

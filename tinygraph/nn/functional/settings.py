@@ -33,7 +33,7 @@ def reduced(losses: Numeric, reduction: str) -> Any:
     return ops.mean(losses) if reduction == "mean" else ops.sum(losses)
 
 
-def batched(dimensions: int, input: Any, function: Callable[[Any], Any]) -> Any:
+def batched(dimensions: int, input: Numeric, function: Callable[[Any], Any]) -> Any:
     """Apply a function of (batch, channels, *spatial), also to a single sample."""
     if input.ndim == dimensions + 1:
         return function(ops.expand_dims(input, axis=0))[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,8 +11,11 @@ from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError, ShapeError
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+
+def pad(input: Numeric, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
     """Widen the last axes: `pad` is (before, after) of the last axis, then of the one before it, and so on.
 
     Raises:

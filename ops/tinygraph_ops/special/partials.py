@@ -1,0 +1,322 @@
+"""Derivatives of the functions of scipy.special, each in the terms of others: a table by name.
+
+An entry takes the result and the operands and gives a partial derivative for each operand; None where there is none by
+nature (an integer order) or none in closed form. Of several results it gives such a tuple for each. Sources are the
+Digital Library of Mathematical Functions (DLMF) and the definitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log, pi, sqrt
+from typing import Any
+
+from tinygraph.plugin import Numeric, ops
+
+
+class _Functions:
+    """`f.gamma(x)`: the special function of that name, recorded where x is."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *xs: ops.special_function(*xs, function=name)
+
+
+f = _Functions()
+exp, sine, cosine, ln, root, absolute = ops.exp, ops.sin, ops.cos, ops.log, ops.sqrt, ops.abs
+_DEGREE, _NORMAL, _ERF = pi / 180, 1 / sqrt(2 * pi), 2 / sqrt(pi)
+
+
+def _unless(
+    condition: object, limit: object, formula: Callable[[Any], Any], x: Numeric, elsewhere: float = 0.5
+) -> Any:
+    """A formula of x, and its limit where a condition holds; there it is not evaluated."""
+    return ops.where(condition, limit, formula(ops.where(condition, elsewhere, x)))
+
+
+def _at_zero(limit: float, formula: Callable[[Any], Any], x: Numeric) -> Any:
+    return _unless(ops.equal(x, 0), limit, formula, x)
+
+
+# -- densities, whose integrals many functions are ---------------------------------------------------------------------
+
+
+def _normal(x: Numeric) -> Any:
+    return _NORMAL * exp(-0.5 * x * x)
+
+
+def _gamma_density(a: Numeric, x: Numeric) -> Any:
+    return exp(f.xlogy(a - 1, x) - x - f.gammaln(a))
+
+
+def _beta_density(a: Any, b: Any, x: Any) -> Any:
+    return exp(f.xlogy(a - 1, x) + f.xlog1py(b - 1, -x) - f.betaln(a, b))
+
+
+def _student_density(v: Numeric, t: Numeric) -> Any:
+    return exp(f.gammaln((v + 1) / 2) - f.gammaln(v / 2) - f.xlog1py((v + 1) / 2, t * t / v)) / root(v * pi)
+
+
+def _f_density(m: Any, n: Any, x: Any) -> Any:
+    share = m * x / (m * x + n)
+    return _beta_density(m / 2, n / 2, share) * (m * n) / ops.square(m * x + n)
+
+
+# -- families ----------------------------------------------------------------------------------------------------------
+
+
+def _between_orders(name: str, lower: float, upper: float, own: object = 0.0) -> Callable[..., Any]:
+    """f_v' = lower f_(v-1) + upper f_(v+1) + own f_v, as Bessel functions have it."""
+
+    def partials(y: Numeric, v: Numeric, x: Numeric) -> Any:
+        function = getattr(f, name)
+        found = lower * function(v - 1, x) + upper * function(v + 1, x)
+        return None, found + own(x) * y if callable(own) else found + own * y
+
+    return partials
+
+
+def _kelvin(first: str, second: str, sign: int) -> dict[str, Callable[..., Any]]:
+    """w = first + i second solves w'' = i w - w'/x."""
+    return {
+        first: lambda y, x: (getattr(f, f"{first}p")(x),),
+        f"{first}p": lambda y, x: (-sign * getattr(f, second)(x) - y / x,),
+    }
+
+
+def _polynomial(derivative: Callable[..., Any]) -> Callable[..., Any]:
+    """A polynomial of degree n, whose derivative is one of degree n - 1; other parameters have no partials."""
+
+    def partials(y: Numeric, n: object, *rest: object) -> Any:
+        *parameters, x = rest
+        constant = ops.equal(n, 0)
+        degree = ops.where(constant, 1, n)
+        return (None, *(None for _ in parameters), ops.where(constant, 0, derivative(degree, *parameters, x)))
+
+    return partials
+
+
+def _inverse(density: Callable[..., Any], sign: int = 1) -> Callable[..., Any]:
+    """The inverse of an integral in its last argument, whose slope is one over the density there."""
+    return lambda y, *xs: (*(None for _ in xs[1:]), sign / density(*xs[:-1], y))
+
+
+def _integral(density: Callable[..., Any], sign: int = 1) -> Callable[..., Any]:
+    return lambda y, *xs: (*(None for _ in xs[1:]), sign * density(*xs))
+
+
+def _voigt(y: Numeric, x: Any, sigma: Any, gamma: Any) -> Any:
+    z = (x + gamma * 1j) / (sigma * sqrt(2))
+    slope = (-2 * z * f.wofz(z) + 2j / sqrt(pi)) * (_NORMAL / sigma)
+    scaled = sigma * sqrt(2)
+    return ops.real(slope) / scaled, -(y + ops.real(slope * z)) / sigma, -ops.imag(slope) / scaled
+
+
+def _elliptic_of_first_kind(y: Any, phi: Any, m: Any) -> Any:
+    inside = root(1 - m * ops.square(sine(phi)))
+    by_m = f.ellipeinc(phi, m) / (2 * m * (1 - m)) - y / (2 * m) - sine(2 * phi) / (4 * (1 - m) * inside)
+    return 1 / inside, by_m
+
+
+def _inverse_box_cox(y: Any, x: Any, power: Any) -> Any:
+    inner = power * x + 1
+    return ops.power(y, 1 - power), y * (x / (power * inner) - ln(inner) / ops.square(power))
+
+
+PARTIALS: dict[str, Callable[..., Any]] = {
+    # exponentials, logarithms and what lies near them
+    "exp10": lambda y, x: (log(10) * y,),
+    "exp2": lambda y, x: (log(2) * y,),
+    "expm1": lambda y, x: (exp(x),),
+    "log1p": lambda y, x: (1 / (1 + x),),
+    "cbrt": lambda y, x: (1 / (3 * y * y),),
+    "cosm1": lambda y, x: (-sine(x),),
+    "powm1": lambda y, x, p: (p * ops.power(x, p - 1), (y + 1) * ln(x)),
+    "exprel": lambda y, x: (_at_zero(0.5, lambda x: (exp(x) - f.exprel(x)) / x, x),),
+    "expit": lambda y, x: (y * f.expit(-x),),
+    "log_expit": lambda y, x: (f.expit(-x),),
+    "logit": lambda y, x: (1 / (x * (1 - x)),),
+    "entr": lambda y, x: (-ln(x) - 1,),
+    "rel_entr": lambda y, p, q: (ln(p / q) + 1, -p / q),
+    "kl_div": lambda y, p, q: (ln(p / q), 1 - p / q),
+    "xlogy": lambda y, x, z: (ln(z), ops.where(ops.equal(x, 0), 0, x / z)),
+    "xlog1py": lambda y, x, z: (ops.log1p(z), ops.where(ops.equal(x, 0), 0, x / (1 + z))),
+    "boxcox": lambda y, x, p: (ops.power(x, p - 1), (ops.power(x, p) * ln(x) - y) / p),
+    "boxcox1p": lambda y, x, p: (ops.power(1 + x, p - 1), (ops.power(1 + x, p) * ops.log1p(x) - y) / p),
+    "inv_boxcox": _inverse_box_cox,
+    "inv_boxcox1p": lambda y, x, p: _inverse_box_cox(y + 1, x, p),
+    "huber": lambda y, d, r: (
+        ops.where(ops.less_equal(absolute(r), d), 0, absolute(r) - d),
+        ops.minimum(ops.maximum(r, -d), d),
+    ),
+    "pseudo_huber": lambda y, d, r: (
+        2 * d * (root(1 + ops.square(r / d)) - 1) - r * r / (d * root(1 + ops.square(r / d))),
+        r / root(1 + ops.square(r / d)),
+    ),
+    "sindg": lambda y, x: (_DEGREE * f.cosdg(x),),
+    "cosdg": lambda y, x: (-_DEGREE * f.sindg(x),),
+    "tandg": lambda y, x: (_DEGREE * (1 + y * y),),
+    "cotdg": lambda y, x: (-_DEGREE * (1 + y * y),),
+    "radian": lambda y, d, m, s: (_DEGREE, _DEGREE / 60, _DEGREE / 3600),
+    "softplus": lambda y, x: (f.expit(x),),
+    # the gamma function and its kin
+    "gamma": lambda y, x: (y * f.psi(x),),
+    "gammaln": lambda y, x: (f.psi(x),),
+    "loggamma": lambda y, x: (f.psi(x),),
+    "rgamma": lambda y, x: (-y * f.psi(x),),
+    "psi": lambda y, x: (f.zeta(2.0, x),),
+    "zeta": lambda y, s, q: (None, -s * f.zeta(s + 1, q)),
+    "polygamma": lambda y, n, x: (None, f.polygamma(n + 1, x)),
+    "beta": lambda y, a, b: (y * (f.psi(a) - f.psi(a + b)), y * (f.psi(b) - f.psi(a + b))),
+    "betaln": lambda y, a, b: (f.psi(a) - f.psi(a + b), f.psi(b) - f.psi(a + b)),
+    "poch": lambda y, z, m: (y * (f.psi(z + m) - f.psi(z)), y * f.psi(z + m)),
+    "binom": lambda y, n, k: (y * (f.psi(n + 1) - f.psi(n - k + 1)), y * (f.psi(n - k + 1) - f.psi(k + 1))),
+    # distributions
+    "gammainc": _integral(_gamma_density),
+    "gammaincc": _integral(_gamma_density, -1),
+    "gammaincinv": _inverse(_gamma_density),
+    "gammainccinv": _inverse(_gamma_density, -1),
+    "betainc": _integral(_beta_density),
+    "betaincc": _integral(_beta_density, -1),
+    "betaincinv": _inverse(_beta_density),
+    "betainccinv": _inverse(_beta_density, -1),
+    "stdtr": _integral(_student_density),
+    "stdtrit": _inverse(_student_density),
+    "chdtr": _integral(lambda v, x: _gamma_density(v / 2, x / 2) / 2),
+    "chdtrc": _integral(lambda v, x: _gamma_density(v / 2, x / 2) / 2, -1),
+    "chdtri": _inverse(lambda v, x: _gamma_density(v / 2, x / 2) / 2, -1),
+    "fdtr": _integral(_f_density),
+    "fdtrc": _integral(_f_density, -1),
+    "fdtri": _inverse(_f_density),
+    "gdtr": lambda y, a, b, x: (x * _gamma_density(b, a * x), None, a * _gamma_density(b, a * x)),
+    "gdtrc": lambda y, a, b, x: (-x * _gamma_density(b, a * x), None, -a * _gamma_density(b, a * x)),
+    "gdtrix": lambda y, a, b, p: (-y / a, None, 1 / (a * _gamma_density(b, a * y))),
+    "pdtr": lambda y, k, m: (None, -_gamma_density(ops.floor(k) + 1.0, m)),
+    "pdtrc": lambda y, k, m: (None, _gamma_density(ops.floor(k) + 1.0, m)),
+    "bdtr": lambda y, k, n, p: (None, None, -_beta_density(n - ops.floor(k), ops.floor(k) + 1.0, 1 - p)),
+    "bdtrc": lambda y, k, n, p: (None, None, _beta_density(n - ops.floor(k), ops.floor(k) + 1.0, 1 - p)),
+    "nbdtr": lambda y, k, n, p: (None, None, _beta_density(n, k + 1.0, p)),
+    "nbdtrc": lambda y, k, n, p: (None, None, -_beta_density(n, k + 1.0, p)),
+    "tklmbda": lambda y, x, p: (1 / (ops.power(y, p - 1) + ops.power(1 - y, p - 1)), None),
+    "ndtr": lambda y, x: (_normal(x),),
+    "log_ndtr": lambda y, x: (_NORMAL * exp(-0.5 * x * x - y),),
+    "ndtri": lambda y, p: (1 / _normal(y),),
+    "ndtri_exp": lambda y, x: (exp(x) / _normal(y),),
+    "owens_t": lambda y, h, a: (
+        -_normal(h) * f.erf(a * h / sqrt(2)) / 2,
+        exp(-0.5 * h * h * (1 + a * a)) / (2 * pi * (1 + a * a)),
+    ),
+    "voigt_profile": _voigt,
+    # error functions and exponential integrals
+    "erf": lambda y, x: (_ERF * exp(-x * x),),
+    "erfc": lambda y, x: (-_ERF * exp(-x * x),),
+    "erfcx": lambda y, x: (2 * x * y - _ERF,),
+    "erfi": lambda y, x: (_ERF * exp(x * x),),
+    "erfinv": lambda y, x: (exp(y * y) / _ERF,),
+    "erfcinv": lambda y, x: (-exp(y * y) / _ERF,),
+    "dawsn": lambda y, x: (1 - 2 * x * y,),
+    "wofz": lambda y, x: (-2 * x * y + _ERF * 1j,),
+    "fresnel": lambda y, x: ((sine(x * x * (pi / 2)),), (cosine(x * x * (pi / 2)),)),
+    "expi": lambda y, x: (exp(x) / x,),
+    "exp1": lambda y, x: (-exp(-x) / x,),
+    "expn": lambda y, n, x: (
+        None,
+        ops.where(ops.equal(n, 0), -y - y / x, -f.expn(ops.where(ops.equal(n, 0), 0, n - 1), x)),
+    ),
+    "sici": lambda y, x: ((_at_zero(1.0, lambda x: sine(x) / x, x),), (cosine(x) / x,)),
+    "shichi": lambda y, x: ((_at_zero(1.0, lambda x: ops.sinh(x) / x, x),), (ops.cosh(x) / x,)),
+    "spence": lambda y, x: (_unless(ops.equal(x, 1), -1.0, lambda x: ln(x) / (1 - x), x),),
+    "lambertw": lambda y, x, k: (1 / (exp(y) * (1 + y)), None),
+    "wrightomega": lambda y, x: (y / (1 + y),),
+    # Bessel functions (DLMF 10.6, 10.29)
+    "j0": lambda y, x: (-f.j1(x),),
+    "j1": lambda y, x: ((f.j0(x) - f.jv(2, x)) / 2,),
+    "y0": lambda y, x: (-f.y1(x),),
+    "y1": lambda y, x: ((f.y0(x) - f.yv(2, x)) / 2,),
+    "i0": lambda y, x: (f.i1(x),),
+    "i1": lambda y, x: ((f.i0(x) + f.iv(2, x)) / 2,),
+    "i0e": lambda y, x: (f.i1e(x) - ops.sign(x) * y,),
+    "i1e": lambda y, x: ((f.i0e(x) + f.ive(2, x)) / 2 - ops.sign(x) * y,),
+    "k0": lambda y, x: (-f.k1(x),),
+    "k1": lambda y, x: (-(f.k0(x) + f.kv(2, x)) / 2,),
+    "k0e": lambda y, x: (y - f.k1e(x),),
+    "k1e": lambda y, x: (y - (f.k0e(x) + f.kve(2, x)) / 2,),
+    "jv": _between_orders("jv", 0.5, -0.5),
+    "jve": _between_orders("jve", 0.5, -0.5),
+    "yv": _between_orders("yv", 0.5, -0.5),
+    "yn": _between_orders("yv", 0.5, -0.5),
+    "yve": _between_orders("yve", 0.5, -0.5),
+    "iv": _between_orders("iv", 0.5, 0.5),
+    "ive": _between_orders("ive", 0.5, 0.5, lambda x: -ops.sign(x)),
+    "kv": _between_orders("kv", -0.5, -0.5),
+    "kn": _between_orders("kv", -0.5, -0.5),
+    "kve": _between_orders("kve", -0.5, -0.5, 1.0),
+    "hankel1": _between_orders("hankel1", 0.5, -0.5),
+    "hankel2": _between_orders("hankel2", 0.5, -0.5),
+    "hankel1e": _between_orders("hankel1e", 0.5, -0.5, -1j),
+    "hankel2e": _between_orders("hankel2e", 0.5, -0.5, 1j),
+    "spherical_jn": lambda y, n, x: (None, n / x * y - f.spherical_jn(n + 1, x)),
+    "spherical_yn": lambda y, n, x: (None, n / x * y - f.spherical_yn(n + 1, x)),
+    "spherical_in": lambda y, n, x: (None, n / x * y + f.spherical_in(n + 1, x)),
+    "spherical_kn": lambda y, n, x: (None, n / x * y - f.spherical_kn(n + 1, x)),
+    "struve": lambda y, v, x: (None, f.struve(v - 1, x) - v / x * y),
+    "modstruve": lambda y, v, x: (None, f.modstruve(v - 1, x) - v / x * y),
+    "airy": lambda y, x: ((y[1],), (x * y[0],), (y[3],), (x * y[2],)),
+    "iti0k0": lambda y, x: ((f.i0(x),), (f.k0(x),)),
+    "itj0y0": lambda y, x: ((f.j0(x),), (f.y0(x),)),
+    "itstruve0": lambda y, x: (f.struve(0, x),),
+    "itmodstruve0": lambda y, x: (f.modstruve(0, x),),
+    **_kelvin("ber", "bei", 1),
+    **_kelvin("bei", "ber", -1),
+    **_kelvin("ker", "kei", 1),
+    **_kelvin("kei", "ker", -1),
+    "pbdv": lambda y, v, x: ((None, y[1]), (None, (x * x / 4 - v - 0.5) * y[0])),
+    "pbvv": lambda y, v, x: ((None, y[1]), (None, (x * x / 4 - v - 0.5) * y[0])),
+    "pbwa": lambda y, a, x: ((None, y[1]), (None, (a - x * x / 4) * y[0])),
+    # elliptic integrals and functions (DLMF 19.4, 22.13)
+    "ellipk": lambda y, m: (_at_zero(pi / 8, lambda m: (f.ellipe(m) / (1 - m) - f.ellipk(m)) / (2 * m), m),),
+    "ellipkm1": lambda y, p: (-(f.ellipe(1 - p) / p - y) / (2 * (1 - p)),),
+    "ellipe": lambda y, m: (_at_zero(-pi / 8, lambda m: (f.ellipe(m) - f.ellipk(m)) / (2 * m), m),),
+    "ellipkinc": _elliptic_of_first_kind,
+    "ellipeinc": lambda y, phi, m: (
+        root(1 - m * ops.square(sine(phi))),
+        (y - f.ellipkinc(phi, m)) / (2 * m),
+    ),
+    "ellipj": lambda y, u, m: (
+        (y[1] * y[2], None),
+        (-y[0] * y[2], None),
+        (-m * y[0] * y[1], None),
+        (y[2], None),
+    ),
+    # hypergeometric functions
+    "hyp0f1": lambda y, b, x: (None, f.hyp0f1(b + 1, x) / b),
+    "hyp1f1": lambda y, a, b, x: (None, None, a / b * f.hyp1f1(a + 1, b + 1, x)),
+    "hyp2f1": lambda y, a, b, c, x: (None, None, None, a * b / c * f.hyp2f1(a + 1, b + 1, c + 1, x)),
+    "hyperu": lambda y, a, b, x: (None, None, -a * f.hyperu(a + 1, b + 1, x)),
+    "wright_bessel": lambda y, a, b, x: (None, None, f.wright_bessel(a, a + b, x)),
+    # orthogonal polynomials (DLMF 18.9)
+    "eval_jacobi": _polynomial(
+        lambda n, a, b, x: (n + a + b + 1) / 2 * f.eval_jacobi(n - 1, a + 1, b + 1, x)
+    ),
+    "eval_sh_jacobi": _polynomial(lambda n, p, q, x: n * f.eval_sh_jacobi(n - 1, p + 2, q + 1, x)),
+    "eval_gegenbauer": _polynomial(lambda n, a, x: 2 * a * f.eval_gegenbauer(n - 1, a + 1, x)),
+    "eval_legendre": _polynomial(lambda n, x: (n + 1) / 2 * f.eval_jacobi(n - 1, 1.0, 1.0, x)),
+    "eval_sh_legendre": _polynomial(lambda n, x: (n + 1) * f.eval_jacobi(n - 1, 1.0, 1.0, 2 * x - 1)),
+    "eval_chebyt": _polynomial(lambda n, x: n * f.eval_chebyu(n - 1, x)),
+    "eval_chebyu": _polynomial(lambda n, x: 2 * f.eval_gegenbauer(n - 1, 2.0, x)),
+    "eval_chebyc": _polynomial(lambda n, x: n * f.eval_chebys(n - 1, x)),
+    "eval_chebys": _polynomial(lambda n, x: f.eval_gegenbauer(n - 1, 2.0, x / 2)),
+    "eval_sh_chebyt": _polynomial(lambda n, x: 2 * n * f.eval_sh_chebyu(n - 1, x)),
+    "eval_sh_chebyu": _polynomial(lambda n, x: 4 * f.eval_gegenbauer(n - 1, 2.0, 2 * x - 1)),
+    "eval_hermite": _polynomial(lambda n, x: 2 * n * f.eval_hermite(n - 1, x)),
+    "eval_hermitenorm": _polynomial(lambda n, x: n * f.eval_hermitenorm(n - 1, x)),
+    "eval_laguerre": _polynomial(lambda n, x: -f.eval_genlaguerre(n - 1, 1.0, x)),
+    "eval_genlaguerre": _polynomial(lambda n, a, x: -f.eval_genlaguerre(n - 1, a + 1, x)),
+    "sph_harm_y": lambda y, n, m, theta, phi: (
+        None,
+        None,
+        m * y / ops.tan(theta)
+        + root((n - m) * (n + m + 1.0)) * exp(-1j * phi) * f.sph_harm_y(n, m + 1, theta, phi),
+        y * m * 1j,
+    ),
+    "lpmv": lambda y, m, v, x: (None, None, (v * x * y - (v + m) * f.lpmv(m, v - 1, x)) / (x * x - 1)),
+}

@@ -1,0 +1,59 @@
+"""Every public function of numpy, numpy.linalg and numpy.fft on tensors: differentiable and checked to second order in
+both modes, constant by nature, or refused by its name. The table of calls is in `calls.py`.
+"""
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tests.front.calls import ARRAYS_BY_NAME, CHOSEN_BY_VALUE, WITHOUT_ARRAYS, call_of
+from tests.front.checking import call_on_tensors, check_derivatives, check_values, functions_of
+from tests.front.coverage import MODULES, rows_of
+from tinygraph.errors import NumpyFunctionError, RecordingError
+
+# The only ones, each with a reason in its message.
+REFUSED: set[str] = set()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("prefix", MODULES)
+def test_every_function_is_differentiated_or_constant(prefix):
+    wrong = []
+    for name, function in functions_of(MODULES[prefix]).items():
+        if name in WITHOUT_ARRAYS or name in ARRAYS_BY_NAME:
+            continue
+        key = prefix + name
+        called, args, options = call_of(key, function)
+        try:
+            finding, found = call_on_tensors(called, args, options)
+            if finding.kind == "refused":
+                assert name in REFUSED, finding.words
+                continue
+            check_values(called, args, options, found, values=name != "empty_like")
+            if finding.kind == "differentiable" and name not in CHOSEN_BY_VALUE:
+                check_derivatives(called, args, options)
+        except Exception as error:  # noqa: BLE001 - each is a row of the table
+            wrong.append(f"{key}: {type(error).__name__}: {error}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("name", sorted(ARRAYS_BY_NAME))
+def test_what_makes_arrays_refuses_tensors_with_gradients(name):
+    x = tg.tensor([[1.0, 2.0]], requires_grad=True)
+    with pytest.raises((RecordingError, NumpyFunctionError), match=r"stack|detach"):
+        getattr(np, name)(x)
+    with pytest.raises((RecordingError, NumpyFunctionError), match=r"stack|detach"):
+        getattr(np, name)([x[0], x[0]])
+
+
+def test_the_page_says_what_the_table_found():
+    from tests.front.coverage import PAGE, text
+
+    pytest.importorskip("scipy")
+    assert PAGE.read_text(encoding="utf-8") == text(), "python docs/renew.py numpy"
+
+
+def test_at_least_98_in_100_have_a_derivative_or_need_none():
+    kinds = [kind for prefix in MODULES for _, kind, _ in rows_of(prefix)]
+    assert kinds.count("refused") <= 0.02 * len(kinds)  # the eight that make arrays

@@ -1,0 +1,147 @@
+"""`custom_vjp` and `custom_jvp`: recorded, captured, compiled, mapped, opened, differentiated again, refused."""
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.errors import CaptureError, RuleError, SettingError
+
+X = np.array([0.3, -1.2, 2.0])
+close = np.testing.assert_allclose
+
+
+def doubled_slope():
+    """sin, whose rule says twice its slope, to tell the rule from the function."""
+
+    @tg.custom_vjp
+    def f(x):
+        return np.sin(x)
+
+    f.defvjp(lambda x: (np.sin(x), np.cos(x)), lambda cos, g: (2 * cos * g,))
+    return f
+
+
+def pushed_slope():
+    @tg.custom_jvp
+    def f(x):
+        return np.sin(x)
+
+    @f.defjvp
+    def along(primals, tangents):
+        return f(*primals), 2 * np.cos(primals[0]) * tangents[0]
+
+    return f
+
+
+@pytest.mark.parametrize("make", [doubled_slope, pushed_slope])
+def test_the_rule_is_kept_everywhere(make):
+    f = make()
+    loss = lambda x: np.sum(f(x) * x)  # noqa: E731
+    slope = 2 * np.cos(X) * X + np.sin(X)
+    assert isinstance(f(X), np.ndarray)
+    close(f(X), np.sin(X))
+    close(tg.grad(loss)(X), slope)
+    close(tg.jvp(loss, (X,), (X,))[1], slope @ X)
+    close(tg.jacobian(f)(X), np.diag(2 * np.cos(X)))
+    close(tg.vmap(tg.grad(loss))(np.stack([X, 2 * X]))[0], slope)
+    close(tg.grad(lambda x: np.sum(tg.vmap(f)(x)))(np.stack([X, X])), 2 * np.cos(np.stack([X, X])))
+    close(tg.grad(lambda x: np.sum(tg.vmap(tg.vmap(f))(x)))(np.stack([X, X])), 2 * np.cos(np.stack([X, X])))
+    compiled = tg.compile(lambda x: tg.grad(loss)(x))
+    for x in (X, X + 1):
+        close(np.asarray(compiled(x)), 2 * np.cos(x) * x + np.sin(x))
+    through = tg.compile(loss)
+    x = tg.tensor(X, requires_grad=True)
+    through(x).backward()
+    close(x.grad.numpy(), slope)
+    close(tg.grad(tg.checkpoint(loss))(X), slope)
+    # the rule is itself differentiated, and what it keeps through the function's own ops
+    close(tg.grad(lambda x: np.sum(tg.grad(loss)(x)))(X), -2 * np.sin(X) * X + 2 * np.cos(X) + 2 * np.cos(X))
+    close(np.diag(tg.hessian(lambda x: np.sum(f(x)))(X)), -2 * np.sin(X))
+    graph = tg.capture(loss, X)
+    close(graph(X), np.sum(np.sin(X) * X))
+    close(graph.gradient("x")(X)[1], slope)
+
+
+def test_it_is_one_box_that_opens(tmp_path):
+    f = doubled_slope()
+    x = tg.tensor(X, requires_grad=True, name="x")
+    out = f(x) * 2
+    graph = tg.graph_of(out)
+    assert [node.op.name for node in graph.nodes if node.op is not None] == ["f", "multiply"]
+    source = tg.draw(out).source
+    assert "sin" in source
+    graph.save(tmp_path / "graph.json")
+    close(np.asarray(tg.load(tmp_path / "graph.json")().detach()), 2 * np.sin(X))
+
+
+def test_arguments_of_every_kind():
+    @tg.custom_vjp
+    def f(power, tree, flag, scale=2.0):
+        return {"y": scale * tree["a"] ** power + tree["b"][0], "n": tree["b"][0] * 0 + len(flag)}
+
+    f = tg.custom_vjp(f.function, nondiff_argnums=(0, 2))
+
+    def fwd(power, tree, flag, scale):
+        return f.function(power, tree, flag, scale), (tree["a"], scale, "kept")
+
+    def bwd(power, flag, residuals, g):
+        a, scale, word = residuals
+        assert (word, flag) == ("kept", "yes")
+        return {"a": power * scale * a ** (power - 1) * g["y"], "b": (None,)}, None
+
+    f.defvjp(fwd, bwd)
+    found = tg.grad(lambda t: np.sum(f(3, t, flag="yes")["y"]))({"a": X, "b": (X,)})
+    close(found["a"], 6 * X**2)
+    close(found["b"][0], 0 * X)
+    with pytest.raises(SettingError, match="nondiff_argnums"):
+        tg.grad(lambda p: np.sum(f(p, {"a": X, "b": (X,)}, "yes")["y"]))(3.0)
+
+
+def test_a_rule_for_each_argument():
+    @tg.custom_jvp
+    def product(x, y):
+        return x * y
+
+    product.defjvps(lambda t, out, x, y: t * y, lambda t, out, x, y: 3 * t * x)
+    assert tg.grad(product, (0, 1))(2.0, 5.0) == (5.0, 6.0)
+    assert tg.jvp(product, (2.0, 5.0), (1.0, 1.0))[1] == 11.0
+    assert tg.grad(tg.grad(product), 1)(2.0, 5.0) == 1.0
+
+
+def test_values_may_be_asked_for_where_they_are():
+    @tg.custom_vjp
+    def f(x):
+        return x * 2 if x > 0 else x
+
+    f.defvjp(
+        lambda x: (f.function(x), float(x.numpy()) if isinstance(x, tg.Tensor) else x), lambda k, g: (g * k,)
+    )
+    assert tg.grad(f)(3.0) == 3.0
+
+
+def test_what_they_refuse():
+    w = tg.tensor(2.0, requires_grad=True)
+    f = tg.custom_vjp(lambda x: x * w)
+    x = tg.tensor(X, requires_grad=True)
+    with pytest.raises(RuleError, match="without a rule"):
+        f(x)
+    f.defvjp(lambda x: (x * w, None), lambda k, g: (g,))
+    with pytest.raises(CaptureError, match="from outside, whose gradient"):
+        tg.capture(lambda x: f(x), X)
+    for bwd, words in (
+        (lambda k, g: g, "a tuple with a gradient for each of the 1"),
+        (lambda k, g: (g, g), "it returned 2 values"),
+        (lambda k, g: (g[:2],), r"shape \(2,\) as the gradient of argument 0"),
+        (lambda k, g: ((g, g),), "structure"),
+    ):
+        one = tg.custom_vjp(lambda x: x * 2)
+        one.defvjp(lambda x: (x * 2, None), bwd)
+        with pytest.raises(RuleError, match=words):
+            tg.grad(lambda x, one=one: np.sum(one(x)))(X)
+    one.defvjp(lambda x: x * 2, lambda k, g: (g,))
+    with pytest.raises(RuleError, match="must return"):
+        tg.grad(lambda x: np.sum(one(x)))(X)
+    along = tg.custom_jvp(lambda x: x * 2)
+    along.defjvp(lambda p, t: (p[0], t[0][:2]))
+    with pytest.raises(RuleError, match="tangent of shape"):
+        tg.jvp(along, (X,), (X,))

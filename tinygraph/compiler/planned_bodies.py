@@ -1,0 +1,23 @@
+"""Plans for the bodies of loops and branches, which run where the plan around them says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygraph.compiler.building import build_plan
+from tinygraph.compiler.compiled import COMPILE_PASSES
+from tinygraph.compiler.passes import run_passes
+from tinygraph.core.graph import Graph
+from tinygraph.core.subgraphs import Planned
+
+
+def planned(graph: Graph, exact: bool) -> Planned:
+    """A plan of a closed graph; see `Subgraph.planned`."""
+    plan = build_plan(run_passes(graph, COMPILE_PASSES)[-1].graph, exact=exact)
+
+    def prepare() -> None:
+        for narrow, wide in plan.numbers_read:
+            np.copyto(narrow, wide, casting="unsafe")
+
+    calls = tuple(call for _, call in plan.calls)
+    return Planned(plan.inputs, plan.outputs, prepare, calls, plan.threads)

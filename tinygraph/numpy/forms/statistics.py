@@ -1,0 +1,368 @@
+"""Forms of statistics: order statistics, averages, versions that leave out NaN, covariances, histograms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tinygraph.errors import NumpyFunctionError
+from tinygraph.numpy.form import axis_of, floating, form, operand, refuse, value
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Axis, Numeric
+
+_UNIT = "use the result"
+
+
+@form(np.ptp)
+def ptp(a: Numeric, axis: Axis = None, out: object = None, keepdims: object = np._NoValue) -> Any:
+    refuse(np.ptp, _UNIT, out=out)
+    kept = keepdims is not np._NoValue and bool(keepdims)
+    return np.max(a, axis=axis, keepdims=kept) - np.min(a, axis=axis, keepdims=kept)
+
+
+@form(np.average)
+def average(
+    a: Numeric,
+    axis: Axis = None,
+    weights: object = None,
+    returned: bool = False,
+    *,
+    keepdims: object = np._NoValue,
+) -> Any:
+    x = operand(a)
+    kept = keepdims is not np._NoValue and bool(keepdims)
+    if weights is None:
+        found = np.mean(x, axis=axis, keepdims=kept)
+        total: Any = np.asarray(x.size // max(found.size, 1), found.dtype)
+    else:
+        w = operand(weights)
+        if w.shape != x.shape:
+            if axis is None:
+                raise TypeError("Axis must be specified when shapes of a and weights differ.")
+            axes = [axis_of(one, x.ndim) for one in (axis if isinstance(axis, tuple) else (axis,))]
+            if w.shape != tuple(x.shape[one] for one in axes):
+                raise ValueError("Shape of weights must be consistent with shape of a along specified axis.")
+            w = np.transpose(w, tuple(int(i) for i in np.argsort(axes)))
+            w = w.reshape([n if i in axes else 1 for i, n in enumerate(x.shape)])
+        w = floating(np.broadcast_to(w, x.shape)) if x.dtype.kind in "iub" else np.broadcast_to(w, x.shape)
+        total = np.sum(w, axis=axis, keepdims=kept)
+        if np.any(value(total) == 0):
+            raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+        found = np.sum(x * w, axis=axis, keepdims=kept) / total
+    return (found, np.broadcast_to(total, found.shape)) if returned else found
+
+
+# -- order statistics --------------------------------------------------------------------------------------------------
+
+
+@form(np.quantile)
+def quantile(
+    a: Numeric,
+    q: object,
+    axis: Axis = None,
+    out: object = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: object = None,
+) -> Any:
+    """Elements in ascending order, and between two of them a line: where, the quantiles of 0, 1, 2 ... tell."""
+    refuse(np.quantile, _UNIT, out=out)
+    refuse(np.quantile, "repeat the elements instead", weights=weights)
+    rows, shape = _rows(floating(a), axis)
+    levels = _levels(q)
+    places = np.quantile(np.arange(rows.shape[-1], dtype=float), levels, method=method)  # type: ignore[call-overload]
+    ordered = np.sort(rows, axis=-1)
+    found = _between(ordered, places, rows.dtype)
+    found = np.where(np.isnan(ordered[..., -1:]), np.nan, found) if rows.dtype.kind == "f" else found
+    return _in_place(found, levels, shape, keepdims)
+
+
+@form(np.percentile)
+def percentile(
+    a: Numeric,
+    q: object,
+    axis: Axis = None,
+    out: object = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: object = None,
+) -> Any:
+    return quantile(a, _levels(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+
+
+@form(np.median)
+def median(
+    a: Numeric, axis: Axis = None, out: object = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Any:
+    return quantile(a, 0.5, axis, out, overwrite_input, "linear", keepdims)
+
+
+@form(np.nanquantile)
+def nanquantile(
+    a: Numeric,
+    q: object,
+    axis: Axis = None,
+    out: object = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: object = np._NoValue,
+    *,
+    weights: object = None,
+) -> Any:
+    refuse(np.nanquantile, _UNIT, out=out)
+    refuse(np.nanquantile, "repeat the elements instead", weights=weights)
+    rows, shape = _rows(floating(a), axis)
+    levels = _levels(q)
+    counts = np.sum(~np.isnan(value(rows)), axis=-1)
+    places = np.zeros((*counts.shape, levels.size))
+    for count in np.unique(counts[counts > 0]):
+        places[counts == count] = np.quantile(
+            np.arange(count, dtype=float), levels.reshape(-1), method=method
+        )  # type: ignore[call-overload]
+    found = _between(np.sort(rows, axis=-1), places, rows.dtype)  # those that are NaN stand at the end
+    return _in_place(found, levels, shape, keepdims is not np._NoValue and bool(keepdims))
+
+
+@form(np.nanpercentile)
+def nanpercentile(
+    a: Numeric,
+    q: object,
+    axis: Axis = None,
+    out: object = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: object = np._NoValue,
+    *,
+    weights: object = None,
+) -> Any:
+    return nanquantile(a, _levels(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+
+
+@form(np.nanmedian)
+def nanmedian(
+    a: Numeric,
+    axis: Axis = None,
+    out: object = None,
+    overwrite_input: bool = False,
+    keepdims: object = np._NoValue,
+) -> Any:
+    return nanquantile(a, 0.5, axis, out, overwrite_input, "linear", keepdims)
+
+
+def _levels(q: object) -> Any:
+    if getattr(q, "requires_grad", False):
+        raise NumpyFunctionError(
+            "quantiles carry no gradient to q, their level: pass q.detach(), or a number"
+        )
+    return np.asarray(value(q))
+
+
+def _rows(x: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
+    """An array with the axes that a reduction goes over as its last one, and the shape that keepdims would leave."""
+    if axis is None:
+        return x.reshape(-1), (1,) * x.ndim
+    axes = tuple(axis_of(one, x.ndim) for one in (axis if isinstance(axis, tuple | list) else (axis,)))
+    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    moved = np.moveaxis(x, axes, tuple(range(-len(axes), 0)))
+    return moved.reshape((*moved.shape[: x.ndim - len(axes)], -1)), shape
+
+
+def _between(ordered: Any, places: Any, dtype: DTypeLike) -> Any:
+    """The elements at broken places along the last axis, between two on the line from one to the other."""
+    low = np.floor(places).astype(np.intp)
+    part = (places - low).astype(np.empty(0, dtype).real.dtype)
+    high = np.minimum(low + 1, ordered.shape[-1] - 1)
+    if low.ndim <= 1:
+        below, above = ordered[..., np.atleast_1d(low)], ordered[..., np.atleast_1d(high)]
+    else:
+        below, above = np.take_along_axis(ordered, low, -1), np.take_along_axis(ordered, high, -1)
+    # an element alone is that element, even where its neighbour is infinite
+    return np.where(part == 0, below, below + np.where(part == 0, 0, above - below) * part)
+
+
+def _in_place(found: Any, levels: Any, shape: tuple[int, ...], keepdims: bool) -> Any:
+    """Quantiles with the axes of their levels in front."""
+    moved = np.moveaxis(found, -1, 0)
+    rest = shape if keepdims else moved.shape[1:]
+    return moved.reshape((*levels.shape, *rest))
+
+
+# -- without NaN -------------------------------------------------------------------------------------------------------
+
+
+def _filled(a: Numeric, number: float) -> Any:
+    x = operand(a)
+    return np.where(np.isnan(x), np.asarray(number, x.dtype), x) if x.dtype.kind in "fc" else x
+
+
+def _without_nan(function: object, plain: Any, filling: float) -> None:
+    @form(function)
+    def filled(a: Any, axis: Any = None, **options: Any) -> Any:
+        return plain(_filled(a, filling), axis=axis, **options)
+
+
+_without_nan(np.nansum, np.sum, 0.0)
+_without_nan(np.nanprod, np.prod, 1.0)
+_without_nan(np.nancumsum, np.cumsum, 0.0)
+_without_nan(np.nancumprod, np.cumprod, 1.0)
+_without_nan(np.nanargmax, np.argmax, -np.inf)
+_without_nan(np.nanargmin, np.argmin, np.inf)
+
+
+def _extreme(function: object, plain: Any, filling: float) -> None:
+    @form(function)
+    def extreme(
+        a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue, **options: Any
+    ) -> Any:
+        kept = keepdims is not np._NoValue and bool(keepdims)
+        found = plain(_filled(a, filling), axis=axis, out=out, keepdims=kept, **options)
+        x = operand(a)
+        if x.dtype.kind not in "fc":
+            return found
+        return np.where(np.all(np.isnan(x), axis=axis, keepdims=kept), np.asarray(np.nan, x.dtype), found)
+
+
+_extreme(np.nanmax, np.max, -np.inf)
+_extreme(np.nanmin, np.min, np.inf)
+
+
+def _counted(a: Numeric, axis: Any, keepdims: Any) -> tuple[Any, Any]:
+    """How many numbers there are, and whether each is one."""
+    x = operand(a)
+    there = np.logical_not(np.isnan(x))
+    return np.sum(there, axis=axis, keepdims=keepdims).astype(np.empty(0, x.dtype).real.dtype), there
+
+
+@form(np.nanmean)
+def nanmean(
+    a: Numeric,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: object = None,
+    keepdims: object = np._NoValue,
+) -> Any:
+    refuse(np.nanmean, _UNIT, out=out)
+    x = floating(a) if dtype is None else operand(a).astype(dtype)
+    kept = keepdims is not np._NoValue and bool(keepdims)
+    count, _ = _counted(x, axis, kept)
+    return np.sum(_filled(x, 0.0), axis=axis, keepdims=kept) / count
+
+
+@form(np.nanvar)
+def nanvar(
+    a: Numeric,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: object = None,
+    ddof: int = 0,
+    keepdims: object = np._NoValue,
+    *,
+    correction: object = np._NoValue,
+) -> Any:
+    refuse(np.nanvar, _UNIT, out=out)
+    x = floating(a) if dtype is None else operand(a).astype(dtype)
+    kept = keepdims is not np._NoValue and bool(keepdims)
+    removed = ddof if correction is np._NoValue else correction
+    count, there = _counted(x, axis, kept)
+    centre = nanmean(x, axis, keepdims=True)
+    apart = np.where(there, x - centre, np.asarray(0, x.dtype))
+    squares = np.real(apart * np.conj(apart)) if x.dtype.kind == "c" else apart * apart
+    left = count - removed
+    return np.sum(squares, axis=axis, keepdims=kept) / np.where(
+        np.greater(left, 0), left, np.asarray(np.nan, left.dtype)
+    )
+
+
+@form(np.nanstd)
+def nanstd(a: Any, axis: Any = None, **options: Any) -> Any:
+    return np.sqrt(nanvar(a, axis, **options))
+
+
+# -- covariances -------------------------------------------------------------------------------------------------------
+
+
+@form(np.cov)
+def cov(
+    m: Numeric,
+    y: Numeric | None = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: object = None,
+    aweights: object = None,
+    *,
+    dtype: DTypeLike | None = None,
+) -> Any:
+    x = np.atleast_2d(floating(m))
+    x = x.T if not rowvar and x.shape[0] != 1 else x
+    if y is not None:
+        other = np.atleast_2d(floating(y))
+        x = np.concatenate([x, other.T if not rowvar and other.shape[0] != 1 else other], axis=0)
+    x = x if dtype is None else x.astype(dtype)
+    removed = (0 if bias else 1) if ddof is None else ddof
+    weights: Any = None
+    for given in (fweights, aweights):
+        if given is not None:
+            weights = floating(given) if weights is None else weights * floating(given)
+    if weights is None:
+        centred = x - np.mean(x, axis=1, keepdims=True)
+        scaled, norm = centred, x.shape[1] - removed
+    else:
+        total = np.sum(weights)
+        centred = x - np.sum(x * weights, axis=1, keepdims=True) / total
+        scaled = centred * weights
+        share = 1 if aweights is None else np.sum(weights * floating(aweights)) / total
+        norm = total - removed * share
+    found = np.matmul(centred, np.conj(scaled).T) / norm
+    return np.squeeze(found) if found.shape == (1, 1) else found
+
+
+@form(np.corrcoef)
+def corrcoef(
+    x: Numeric, y: Numeric | None = None, rowvar: bool = True, *, dtype: DTypeLike | None = None
+) -> Any:
+    found = cov(x, y, rowvar, dtype=dtype)
+    if found.ndim == 0:
+        return found / found
+    deviations = np.sqrt(np.real(np.diagonal(found)))
+    return found / deviations[:, None] / deviations[None, :]
+
+
+# -- histograms: counts are constants, weights flow --------------------------------------------------------------------
+
+
+@form(np.histogram)
+def histogram(
+    a: Numeric, bins: object = 10, range: Any = None, density: Any = None, weights: object = None
+) -> Any:
+    x, edges = value(a), value(bins)
+    if weights is None:
+        return np.histogram(x, edges, range, density)
+    edges = np.histogram_bin_edges(x, edges, range)
+    flat, w = np.asarray(x).reshape(-1), operand(weights).reshape(-1)
+    places = np.searchsorted(edges, flat, side="right") - 1
+    places = np.where(flat == edges[-1], edges.size - 2, places)
+    member = places[None, :] == np.arange(edges.size - 1)[:, None]
+    counts = np.sum(np.where(member, w, np.zeros((), w.dtype)), axis=1)
+    return (counts / np.sum(counts) / np.diff(edges) if density else counts), edges
+
+
+def _histogram_of_many(function: Any) -> None:
+    @form(function)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        if getattr(kwargs.get("weights"), "requires_grad", False):
+            raise NumpyFunctionError(
+                f"np.{function.__name__} on tensors: weights carry no gradient; use np.histogram"
+            )
+        return function(*map(value, args), **{name: value(one) for name, one in kwargs.items()})
+
+
+_histogram_of_many(np.histogram2d)
+_histogram_of_many(np.histogramdd)
