@@ -13,6 +13,7 @@ from tinygraph.nn.functional.settings import batched
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
+    from tinygraph.core.types import Padding, Sizes
 
 
 def linear(input: Numeric, weight: Numeric, bias: Numeric | None = None) -> Any:
