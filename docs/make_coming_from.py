@@ -41,7 +41,7 @@ ROWS = (
      "and `x[i] = v` on tensors that were computed"),
     ("random numbers", "np.random", "np.random", "jax.random with keys", "tg.manual_seed",
      "NumPy's generators in eager code; compiled code draws its own"),
-    ("control flow", "Python", "Python", "jax.lax.scan, cond", "tg.compile", "Python's loops in eager code"),
+    ("control flow", "Python", "Python", "jax.lax.scan, cond", "tg.scan, tg.cond", "Python's own loops and branches too, in eager code"),
     ("optimizers", "autograd.misc.optimizers.adam", "mygrad.nnet", "optax", "tg.optim", "PyTorch's names"),
 )  # fmt: skip
 

@@ -54,14 +54,14 @@ def test_outputs_gradients_and_buffers_equal_pytorch(reference: Reference) -> No
     module.load_state_dict(case.state({name: value.shape for name, value in module.state_dict().items()}))
     wanted = case.input.dtype.kind == "f"
     x = tg.tensor(case.input, requires_grad=wanted)
-    output = case.call(module, x)
+    output = case.call(module, x, *case.others)
     found: dict[str, Any] = {"output": output.detach()}
     if output.requires_grad:
         output.backward(case.cotangent(output.shape))
     found |= {f"grad_{name}": parameter.grad for name, parameter in module.named_parameters()}
     found |= {f"after_{name}": buffer for name, buffer in module.named_buffers()}
     found |= {"grad_input": x.grad} if wanted else {}
-    found["evaluated"] = case.call(module.eval(), x).detach()
+    found["evaluated"] = case.call(module.eval(), x, *case.others).detach()
     assert_all_match(found, reference.expected, tol=1e-9)
 
 

@@ -192,7 +192,8 @@ def module_results(case: ModuleCase) -> Results:
     differentiated = dict(module.named_parameters())
     if x.is_floating_point():
         differentiated["input"] = x.requires_grad_()
-    output = case.call(module, x)
+    others = [torch.tensor(other) for other in case.others]
+    output = case.call(module, x, *others)
     gradients: tuple[Any, ...] = ()
     if differentiated:
         cotangent = torch.tensor(case.cotangent(tuple(output.shape)))
@@ -200,7 +201,7 @@ def module_results(case: ModuleCase) -> Results:
     results = {"output": output}
     results |= {f"grad_{name}": gradient for name, gradient in zip(differentiated, gradients, strict=True)}
     results |= {f"after_{name}": buffer.clone() for name, buffer in module.named_buffers()}
-    results["evaluated"] = case.call(module.eval(), x)
+    results["evaluated"] = case.call(module.eval(), x, *others)
     return {name: tensor.numpy(force=True) for name, tensor in results.items()}
 
 
@@ -236,7 +237,7 @@ def _initialiser(draws: Array) -> dict[str, Any]:
     if np.ptp(values) == 0.0:
         return {"distribution": "constant", "value": float(values.flat[0])}
     if largest > 2.5 * values.std():
-        return {"distribution": "normal", "std": round(float(values.std()), 1)}
+        return {"distribution": "normal", "std": round(float(values.std()), 2)}
     # Bounds are sqrt(6 / n) for a whole n, 6 * fan_in or fan_in + fan_out; take the closest one above.
     numerator = next(n for n in range(1, 6000) if (6 / n) ** 0.5 < largest * (1 - 1e-7)) - 1
     return {"distribution": "uniform", "bound": (6 / numerator) ** 0.5}

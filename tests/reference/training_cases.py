@@ -5,6 +5,7 @@ The ops' cases are in `cases`; the networks of the training traces are in `model
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,19 +20,20 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class ModuleCase:
-    """One module: `build(nn)` makes it, `call(module, input)` runs it; `nn` is torch.nn or its like."""
+    """One module: `build(nn)` makes it, `call(module, input, *others)` runs it; `nn` is torch.nn or its like."""
 
     name: str
     build: Callable[[Any], Any]
     input: Array | None
-    call: Callable[[Any, Any], Any] = lambda module, x: module(x)
+    call: Callable[..., Any] = lambda module, *inputs: module(*inputs)
+    others: tuple[Array, ...] = ()
 
     def __str__(self) -> str:
         return self.name
 
     @property
     def digest(self) -> str:
-        return digest(self.name, self.input)
+        return digest(self.name, self.input, *self.others) if self.others else digest(self.name, self.input)
 
     def state(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
         """Seeded values for `load_state_dict`, given the shape of each entry; variances are positive."""
@@ -119,11 +121,126 @@ def module_cases() -> list[ModuleCase]:
         ("MultiheadAttention batch first", {"batch_first": True}),
     ):
         cases.append(ModuleCase(name, _attention(options), attention, lambda module, x: module(x, x, x)[0]))
+    return [*cases, *_layer_cases(), *_loss_cases()]
+
+
+def _layer_cases() -> list[ModuleCase]:
+    """Layers beyond those of the networks here: activations, norms, pools, padding, resampling, attention."""
+    signal, image, volume = (2, 4, 9), (2, 4, 6, 5), (1, 2, 4, 3, 4)
+    builders: list[tuple[str, Callable[[Any], Any], tuple[int, ...]]] = [
+        *((name, partial(_made, name), image) for name in (
+            "ReLU6", "Mish", "SELU", "Hardswish", "LogSigmoid", "Softsign", "Tanhshrink", "Softmax2d",
+            "CELU", "Hardshrink", "Softshrink",
+        )),
+        ("CELU of a half", lambda nn: nn.CELU(0.5), image),
+        ("Hardtanh", lambda nn: nn.Hardtanh(-0.5, 1.5), image),
+        ("Threshold", lambda nn: nn.Threshold(0.3, -2.0), image),
+        ("GLU", lambda nn: nn.GLU(1), image),
+        ("Softmin", lambda nn: nn.Softmin(1), image),
+        ("PReLU", lambda nn: nn.PReLU(), image),
+        ("PReLU of channels", lambda nn: nn.PReLU(4, init=0.1), image),
+        ("RReLU", lambda nn: nn.RReLU().eval(), image),
+        ("InstanceNorm1d", lambda nn: nn.InstanceNorm1d(4), signal),
+        ("InstanceNorm2d", lambda nn: nn.InstanceNorm2d(4, affine=True, track_running_stats=True), image),
+        ("InstanceNorm3d", lambda nn: nn.InstanceNorm3d(2, track_running_stats=True).eval(), volume),
+        ("LocalResponseNorm", lambda nn: nn.LocalResponseNorm(3, alpha=0.3, k=2.0), image),
+        ("AvgPool2d divisor", lambda nn: nn.AvgPool2d(3, 2, 1, ceil_mode=True, divisor_override=4), image),
+        ("LPPool1d", lambda nn: nn.LPPool1d(2, 3), signal),
+        ("LPPool2d", lambda nn: nn.LPPool2d(4, (2, 3), 2), image),
+        ("AdaptiveMaxPool1d", lambda nn: nn.AdaptiveMaxPool1d(4), signal),
+        ("AdaptiveMaxPool2d", lambda nn: nn.AdaptiveMaxPool2d((4, None)), image),
+        ("AdaptiveMaxPool3d", lambda nn: nn.AdaptiveMaxPool3d(2), volume),
+        ("ZeroPad1d", lambda nn: nn.ZeroPad1d((1, 2)), signal),
+        ("ConstantPad2d", lambda nn: nn.ConstantPad2d((1, 0, 2, -1), 0.5), image),
+        ("ReflectionPad2d", lambda nn: nn.ReflectionPad2d((1, 2, 0, 3)), image),
+        ("ReplicationPad3d", lambda nn: nn.ReplicationPad3d(1), volume),
+        ("CircularPad2d", lambda nn: nn.CircularPad2d((3, 2, 1, 0)), image),
+        ("Upsample nearest", lambda nn: nn.Upsample(scale_factor=1.7), image),
+        ("Upsample exact", lambda nn: nn.Upsample(size=(4, 9), mode="nearest-exact"), image),
+        ("Upsample linear", lambda nn: nn.Upsample(size=13, mode="linear"), signal),
+        ("Upsample bilinear", lambda nn: nn.Upsample(scale_factor=(2.3, 0.6), mode="bilinear"), image),
+        ("Upsample corners", lambda nn: nn.UpsamplingBilinear2d(size=(9, 3)), image),
+        ("Upsample bicubic", lambda nn: nn.Upsample(size=(11, 4), mode="bicubic"), image),
+        ("Upsample trilinear", lambda nn: nn.Upsample(scale_factor=2, mode="trilinear"), volume),
+        ("PixelShuffle", lambda nn: nn.PixelShuffle(2), image),
+        ("PixelUnshuffle", lambda nn: nn.PixelUnshuffle(2), (2, 3, 4, 6)),
+        ("ChannelShuffle", lambda nn: nn.ChannelShuffle(2), image),
+        ("Unfold", lambda nn: nn.Unfold((2, 3), dilation=(2, 1), padding=1, stride=2), image),
+        ("Fold", lambda nn: nn.Fold((4, 5), (2, 3), padding=(1, 0), stride=(2, 1)), (2, 12, 9)),
+        ("TransformerEncoder", lambda nn: nn.TransformerEncoder(_norm_first(nn), 2), (3, 2, 8)),
+    ]  # fmt: skip
+    cases = [ModuleCase(name, build, _input(name, shape)) for name, build, shape in builders]
+    other, query = Stream("other").uniform((2, 4, 6, 5)), _input("attention", (3, 2, 8))
+    memory = Stream("memory").uniform((4, 2, 8))
+    for name, build, given, second in (
+        ("Bilinear", lambda nn: nn.Bilinear(5, 5, 3), image, other),
+        ("CosineSimilarity", lambda nn: nn.CosineSimilarity(), image, other),
+        ("PairwiseDistance", lambda nn: nn.PairwiseDistance(3.0), image, other),
+        ("TransformerDecoderLayer", lambda nn: nn.TransformerDecoderLayer(8, 2, 12, 0.0), (3, 2, 8), memory),
+        ("Transformer", _transformer, (3, 2, 8), memory),
+    ):
+        cases.append(ModuleCase(name, build, _input(name, given), others=(second,)))
+    both = {"add_bias_kv": True, "add_zero_attn": True}
+    cases.append(
+        ModuleCase("MultiheadAttention with more", _attention(both), query, lambda m, x: m(x, x, x)[0])
+    )
+    bags = frozen([[1, 0, 4], [4, 4, 9]])
+    for mode in ("sum", "mean", "max"):
+        build = partial(_made, "EmbeddingBag", num_embeddings=10, embedding_dim=4, mode=mode, padding_idx=4)
+        cases.append(ModuleCase(f"EmbeddingBag {mode} padded", build, bags))
     return cases
+
+
+def _loss_cases() -> list[ModuleCase]:
+    """Losses of an input and one target, each alone and reduced."""
+    table, row = (5, 4), (5,)
+    signs, shares = Stream("signs").uniform(table), Stream("shares").uniform(table, 0.05, 0.95)
+    signs = frozen(np.where(signs > 0, 1.0, -1.0))
+    sign, classes = signs[:, 0], frozen([0, 3, 1, 1, 2])
+    labels = frozen([[3, 0, -1, 1], [-1, 2, 1, 0], [2, -1, 0, 0], [0, 1, 2, 3], [1, -1, -1, -1]])
+    counts, other = frozen(np.floor(shares * 5)), Stream("others").uniform(table)
+    rows: list[tuple[str, dict[str, Any], Array]] = [
+        ("SmoothL1Loss", {"beta": 0.7}, other),
+        ("HuberLoss", {"delta": 0.7}, other),
+        ("KLDivLoss", {}, shares),
+        ("KLDivLoss", {"log_target": True, "reduction": "batchmean"}, other),
+        ("PoissonNLLLoss", {"full": True}, counts),
+        ("SoftMarginLoss", {}, signs),
+        ("HingeEmbeddingLoss", {"margin": 0.8}, signs),
+        ("MultiMarginLoss", {"p": 2, "margin": 0.6}, classes),
+        ("MultiLabelMarginLoss", {}, labels),
+        ("MultiLabelSoftMarginLoss", {}, frozen((signs + 1) / 2)),
+        ("BCEWithLogitsLoss", {}, shares),
+    ]
+    cases = []
+    for name, settings, target in rows:
+        for reduction in (settings.pop("reduction", "none"), "mean"):
+            case = f"{name} {reduction}{len(settings)}"
+            build = partial(_made, name, reduction=reduction, **settings)
+            cases.append(ModuleCase(case, build, _input(case, table), others=(target,)))
+    probabilities = Stream("probabilities").uniform(table, 0.1, 0.9)
+    pairs: list[tuple[str, dict[str, Any], Array, tuple[Array, ...]]] = [
+        ("BCELoss", {}, probabilities, (shares,)),
+        ("GaussianNLLLoss", {"full": True}, Stream("means").uniform(table), (other, shares)),
+        ("MarginRankingLoss", {"margin": 0.3}, Stream("ranks").uniform(row), (other[:, 0], sign)),
+        ("CosineEmbeddingLoss", {"margin": 0.1}, Stream("vectors").uniform(table), (other, sign)),
+        ("TripletMarginLoss", {"swap": True}, Stream("anchors").uniform(table), (other, shares)),
+    ]
+    for name, settings, given, others in pairs:
+        cases.append(ModuleCase(name, partial(_made, name, **settings), given, others=others))
+    return cases
+
+
+def _made(name: str, nn: Any, **settings: Any) -> Any:
+    return getattr(nn, name)(**settings)
 
 
 def _attention(options: Settings) -> Callable[[Any], Any]:
     return lambda nn: nn.MultiheadAttention(8, 2, **options)
+
+
+def _transformer(nn: Any) -> Any:
+    return nn.Transformer(8, 2, 1, 1, 12, 0.0)
 
 
 def _nested(nn: Any) -> Any:

@@ -1,108 +1,232 @@
-"""Activations as modules, Dropout, and the two that only reshape: Flatten and Unflatten."""
+"""Activations as modules, and the two layers that only reshape: Flatten and Unflatten."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.registry import ops
-from tinygraph.errors import SettingError
+from tinygraph.errors import ShapeError
 from tinygraph.nn import functional
 from tinygraph.nn.module import Module
+from tinygraph.nn.parameter import Parameter, parameter_dtype
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
 
 
-class ReLU(Module):
+class _Activation(Module):
+    """A function of one input and of the attributes that `settings` names, which it shows. `inplace` is ignored."""
+
+    function: ClassVar[Callable[..., Any]]
+    settings: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = inplace
+
+    def forward(self, input: Numeric) -> Any:
+        return type(self).function(input, **{name: getattr(self, name) for name in self.settings})
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.settings)
+
+
+class _Plain(_Activation):
+    """An activation without settings, and without `inplace`."""
+
+    def __init__(self) -> None:
+        self.inplace = False
+
+
+class ReLU(_Activation):
     """max(input, 0); the derivative at 0 is 0. `inplace` changes nothing."""
 
-    def __init__(self, inplace: bool = False) -> None:
-        self.inplace = inplace
-
-    def forward(self, input: Numeric) -> Any:
-        return functional.relu(input)
+    function = staticmethod(functional.relu)
 
 
-class LeakyReLU(Module):
-    """input where positive, else negative_slope * input."""
+class ReLU6(_Activation):
+    """min(max(input, 0), 6)."""
 
-    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        self.negative_slope = negative_slope
-        self.inplace = inplace
-
-    def forward(self, input: Numeric) -> Any:
-        return functional.leaky_relu(input, self.negative_slope)
-
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
+    function = staticmethod(functional.relu6)
 
 
-class ELU(Module):
-    """input where positive, else alpha * (exp(input) - 1)."""
-
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        self.alpha = alpha
-        self.inplace = inplace
-
-    def forward(self, input: Numeric) -> Any:
-        return functional.elu(input, self.alpha)
-
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
-
-
-class GELU(Module):
-    """input * Phi(input), exactly or with approximate="tanh"."""
-
-    def __init__(self, approximate: str = "none") -> None:
-        self.approximate = approximate
-
-    def forward(self, input: Numeric) -> Any:
-        return functional.gelu(input, self.approximate)
-
-    def extra_repr(self) -> str:
-        return f"approximate={self.approximate!r}"
-
-
-class SiLU(Module):
+class SiLU(_Activation):
     """input * sigmoid(input)."""
 
-    def __init__(self, inplace: bool = False) -> None:
+    function = staticmethod(functional.silu)
+
+
+class Mish(_Activation):
+    """input * tanh(softplus(input))  (Misra, 2019)."""
+
+    function = staticmethod(functional.mish)
+
+
+class SELU(_Activation):
+    """1.0507 * elu(input, 1.6733), which keeps mean 0 and variance 1 (Klambauer et al., 2017)."""
+
+    function = staticmethod(functional.selu)
+
+
+class Hardswish(_Activation):
+    """input * relu6(input + 3) / 6  (Howard et al., 2019)."""
+
+    function = staticmethod(functional.hardswish)
+
+
+class Hardsigmoid(_Activation):
+    """relu6(input + 3) / 6."""
+
+    function = staticmethod(functional.hardsigmoid)
+
+
+class Sigmoid(_Plain):
+    """1 / (1 + exp(-input))."""
+
+    function = staticmethod(functional.sigmoid)
+
+
+class Tanh(_Plain):
+    """The hyperbolic tangent."""
+
+    function = staticmethod(functional.tanh)
+
+
+class LogSigmoid(_Plain):
+    """log(sigmoid(input))."""
+
+    function = staticmethod(functional.logsigmoid)
+
+
+class Softsign(_Plain):
+    """input / (1 + |input|)."""
+
+    function = staticmethod(functional.softsign)
+
+
+class Tanhshrink(_Plain):
+    """input - tanh(input)."""
+
+    function = staticmethod(functional.tanhshrink)
+
+
+class LeakyReLU(_Activation):
+    """input where positive, else negative_slope * input."""
+
+    function = staticmethod(functional.leaky_relu)
+    settings = ("negative_slope",)
+
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         self.inplace = inplace
-
-    def forward(self, input: Numeric) -> Any:
-        return functional.silu(input)
+        self.negative_slope = negative_slope
 
 
-class Softplus(Module):
+class ELU(_Activation):
+    """input where positive, else alpha * (exp(input) - 1)."""
+
+    function = staticmethod(functional.elu)
+    settings = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        self.inplace = inplace
+        self.alpha = alpha
+
+
+class CELU(_Activation):
+    """input where positive, else alpha * (exp(input / alpha) - 1)  (Barron, 2017)."""
+
+    function = staticmethod(functional.celu)
+    settings = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        self.inplace = inplace
+        self.alpha = alpha
+
+
+class GELU(_Activation):
+    """input * Phi(input), exactly or with approximate="tanh"."""
+
+    function = staticmethod(functional.gelu)
+    settings = ("approximate",)
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.inplace = False
+        self.approximate = approximate
+
+
+class Softplus(_Activation):
     """log(1 + exp(beta * input)) / beta, linear where beta * input exceeds the threshold."""
 
+    function = staticmethod(functional.softplus)
+    settings = ("beta", "threshold")
+
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        self.inplace = False
         self.beta = beta
         self.threshold = threshold
 
-    def forward(self, input: Numeric) -> Any:
-        return functional.softplus(input, self.beta, self.threshold)
 
-    def extra_repr(self) -> str:
-        return f"beta={self.beta}, threshold={self.threshold}"
+class Hardtanh(_Activation):
+    """input kept between `min_val` and `max_val`."""
 
+    function = staticmethod(functional.hardtanh)
+    settings = ("min_val", "max_val")
 
-class Sigmoid(Module):
-    """1 / (1 + exp(-input))."""
-
-    def forward(self, input: Numeric) -> Any:
-        return functional.sigmoid(input)
-
-
-class Tanh(Module):
-    """The hyperbolic tangent."""
-
-    def forward(self, input: Numeric) -> Any:
-        return functional.tanh(input)
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        self.inplace = inplace
+        self.min_val = min_val
+        self.max_val = max_val
 
 
-class Softmax(Module):
+class Hardshrink(_Activation):
+    """input where it is larger than `lambd` in size, else 0."""
+
+    function = staticmethod(functional.hardshrink)
+    settings = ("lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        self.inplace = False
+        self.lambd = lambd
+
+
+class Softshrink(_Activation):
+    """input moved by `lambd` towards 0, and 0 where it would pass it."""
+
+    function = staticmethod(functional.softshrink)
+    settings = ("lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        self.inplace = False
+        self.lambd = lambd
+
+
+class Threshold(_Activation):
+    """input where it is above `threshold`, else `value`."""
+
+    function = staticmethod(functional.threshold)
+    settings = ("threshold", "value")
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        self.inplace = inplace
+        self.threshold = threshold
+        self.value = value
+
+
+class GLU(_Activation):
+    """a * sigmoid(b), where a and b are the halves of input along `dim`  (Dauphin et al., 2017)."""
+
+    function = staticmethod(functional.glu)
+    settings = ("dim",)
+
+    def __init__(self, dim: int = -1) -> None:
+        self.inplace = False
+        self.dim = dim
+
+
+class Softmax(_Activation):
     """exp(input) / sum(exp(input)) along `dim`.
 
     >>> import numpy as np
@@ -110,49 +234,91 @@ class Softmax(Module):
     tensor([0.5, 0.5])
     """
 
+    function = staticmethod(functional.softmax)
+    settings = ("dim",)
+
     def __init__(self, dim: int | None = None) -> None:
+        self.inplace = False
         self.dim = dim
 
-    def forward(self, input: Numeric) -> Any:
-        return functional.softmax(input, self.dim)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
-
-
-class LogSoftmax(Module):
+class LogSoftmax(_Activation):
     """log(softmax(input)) along `dim`."""
 
+    function = staticmethod(functional.log_softmax)
+    settings = ("dim",)
+
     def __init__(self, dim: int | None = None) -> None:
+        self.inplace = False
         self.dim = dim
 
+
+class Softmin(_Activation):
+    """softmax(-input) along `dim`."""
+
+    function = staticmethod(functional.softmin)
+    settings = ("dim",)
+
+    def __init__(self, dim: int | None = None) -> None:
+        self.inplace = False
+        self.dim = dim
+
+
+class Softmax2d(_Plain):
+    """softmax over the channels of (batch, channels, height, width) or (channels, height, width)."""
+
     def forward(self, input: Numeric) -> Any:
-        return functional.log_softmax(input, self.dim)
+        if input.ndim not in (3, 4):
+            raise ShapeError(
+                f"Softmax2d: input has shape {input.shape}; it needs (batch, channels, height, width)"
+            )
+        return functional.softmax(input, -3)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
 
+class PReLU(Module):
+    """input where positive, else weight * input, with one weight for all or one a channel (He et al., 2015).
 
-class Dropout(Module):
-    """In training, zero each element with probability p and scale the others by 1 / (1 - p); else nothing.
-
-    Draws come from the library's generator (`tg.manual_seed`).
-
-    Raises:
-        SettingError: p outside [0, 1].
+    Args:
+        num_parameters: 1, or the number of channels.
+        init: the weight at first.
+        device: the CPU.
+        dtype: of the weight, float32 by default.
     """
 
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        if not 0 <= p <= 1:
-            raise SettingError(f"Dropout: p is {p}; a probability is from 0 to 1")
-        self.p = p
+    def __init__(
+        self,
+        num_parameters: int = 1,
+        init: float = 0.25,
+        device: object = None,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        self.num_parameters = num_parameters
+        self.init = init
+        self.weight = Parameter(np.full(num_parameters, init, parameter_dtype(dtype, device)))
+
+    def reset_parameters(self) -> None:
+        """Set the weight to its first value."""
+        self.weight[...] = self.init
+
+    def forward(self, input: Numeric) -> Any:
+        return functional.prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"
+
+
+class RReLU(Module):
+    """input where positive, else times a slope: drawn between the bounds in training, their mean otherwise."""
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        self.lower, self.upper = lower, upper
         self.inplace = inplace
 
     def forward(self, input: Numeric) -> Any:
-        return functional.dropout(input, self.p, self.training)
+        return functional.rrelu(input, self.lower, self.upper, self.training)
 
     def extra_repr(self) -> str:
-        return f"p={self.p}"
+        return f"lower={self.lower}, upper={self.upper}"
 
 
 class Flatten(Module):

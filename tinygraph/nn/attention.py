@@ -1,10 +1,10 @@
-"""Attention: MultiheadAttention and the transformer's encoder, laid out as in PyTorch."""
+"""Attention: MultiheadAttention and the transformer, laid out as in PyTorch."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.nn import functional, init
-from tinygraph.nn.activation import Dropout
 from tinygraph.nn.containers import ModuleList
+from tinygraph.nn.dropout import Dropout
 from tinygraph.nn.linear import Linear
 from tinygraph.nn.module import Module
 from tinygraph.nn.normalization import LayerNorm
@@ -34,7 +34,8 @@ class MultiheadAttention(Module):
         num_heads: how many heads.
         dropout: the probability of dropping an attention weight in training.
         bias: whether projections have biases.
-        add_bias_kv, add_zero_attn: not supported.
+        add_bias_kv: whether a learned key and value are appended, for every sample alike.
+        add_zero_attn: whether a key and value of zeros are appended.
         kdim, vdim: the widths of key and value, `embed_dim` by default.
         batch_first: whether the batch is the first axis.
         dtype: of the parameters, float32 by default.
@@ -60,9 +61,6 @@ class MultiheadAttention(Module):
         device: object = None,
         dtype: DTypeLike | None = None,
     ) -> None:
-        functional.refuse(
-            "MultiheadAttention", add_bias_kv=(add_bias_kv, False), add_zero_attn=(add_zero_attn, False)
-        )
         if num_heads < 1 or embed_dim % num_heads:
             raise SettingError(f"MultiheadAttention: num_heads={num_heads} must divide embed_dim={embed_dim}")
         self.embed_dim = embed_dim
@@ -81,11 +79,16 @@ class MultiheadAttention(Module):
             self.v_proj_weight = zeros_parameter((embed_dim, vdim), dtype, device)
         self.in_proj_bias = zeros_parameter(3 * embed_dim, dtype, device) if bias else None
         self.out_proj = Linear(embed_dim, embed_dim, bias, device, dtype)
+        self.bias_k = zeros_parameter((1, 1, embed_dim), dtype, device) if add_bias_kv else None
+        self.bias_v = zeros_parameter((1, 1, embed_dim), dtype, device) if add_bias_kv else None
+        self.add_zero_attn = add_zero_attn
         self._draw()
 
     def _draw(self) -> None:
         for name, parameter in self.named_parameters(recurse=False):
-            if name != "in_proj_bias":
+            if name in ("bias_k", "bias_v"):
+                init.xavier_normal_(parameter)
+            elif name != "in_proj_bias":
                 init.xavier_uniform_(parameter)
         if self.out_proj.bias is not None:
             init.zeros_(self.out_proj.bias)
@@ -125,7 +128,16 @@ class MultiheadAttention(Module):
         elif not self.batch_first:
             query, key, value = (ops.swapaxes(x, axis1=0, axis2=1) for x in (query, key, value))
         mask = self._mask(attn_mask, key_padding_mask, query.shape[0], query.dtype)
-        queries, keys, values = map(self._heads, self._projected(query, key, value))
+        queries, keys, values = self._projected(query, key, value)
+        if self.bias_k is not None:
+            keys, values = (_appended(x, one) for x, one in ((keys, self.bias_k), (values, self.bias_v)))
+        if self.add_zero_attn:
+            nothing = np.zeros((1, 1, self.embed_dim), keys.dtype)
+            keys, values = _appended(keys, nothing), _appended(values, nothing)
+        more = keys.shape[1] - key.shape[1]
+        if mask is not None and more:  # what was appended is never hidden
+            mask = ops.pad(mask, pad_width=(*[(0, 0)] * (mask.ndim - 1), (0, more)), constant_values=0)
+        queries, keys, values = map(self._heads, (queries, keys, values))
         weights = functional.attention_weights(queries, keys, mask)
         weights = functional.dropout(weights, self.dropout, self.training)
         joined = ops.reshape(ops.swapaxes(weights @ values, axis1=1, axis2=2), shape=query.shape)
@@ -169,26 +181,33 @@ class MultiheadAttention(Module):
         return total
 
 
+def _appended(x: Any, one: Any) -> Any:
+    """(batch, length, width) with one more row, the same for every sample."""
+    return ops.concatenate(x, ops.broadcast_to(one, shape=(x.shape[0], 1, x.shape[2])), axis=1)
+
+
 def _additive(mask: Any, dtype: np.dtype[Any]) -> Any:
     """A boolean mask (True: hidden) as 0 and -inf."""
     return ops.where(mask, dtype.type(-np.inf), dtype.type(0)) if mask.dtype == bool else mask
 
 
-class TransformerEncoderLayer(Module):
-    """Self-attention and a feed-forward network, each with a residual connection and LayerNorm.
+class _Layer(Module):
+    """What encoder and decoder layers share: attention, and a feed-forward network, with residual sums and LayerNorms.
 
     Args:
         d_model: the width.
         nhead: heads.
         dim_feedforward: the width within the feed-forward network.
-        dropout: the probability of dropping an element, in four places.
+        dropout: the probability of dropping an element, in every place.
         activation: "relu", "gelu", or a function.
-        layer_norm_eps: of both LayerNorms.
+        layer_norm_eps: of the LayerNorms.
         batch_first: whether input is (batch, length, d_model) rather than (length, batch, d_model).
         norm_first: whether each LayerNorm comes before its block rather than after the residual sum.
         bias: whether linear layers and LayerNorms have biases.
         dtype: of the parameters, float32 by default.
     """
+
+    attentions: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -207,16 +226,39 @@ class TransformerEncoderLayer(Module):
         if isinstance(activation, str) and activation not in ("relu", "gelu"):
             raise SettingError(f'activation is {activation!r}; it can be "relu", "gelu" or a function')
         places: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **places)
+        for name in self.attentions:
+            attention = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **places)
+            setattr(self, name, attention)
         self.linear1 = Linear(d_model, dim_feedforward, bias, **places)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, **places)
         self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, **places)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, **places)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
+        blocks = range(1, len(self.attentions) + 2)
+        for i in blocks:
+            setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, **places))
+        for i in blocks:
+            setattr(self, f"dropout{i}", Dropout(dropout))
         self.activation = getattr(functional, activation) if isinstance(activation, str) else activation
+
+    def _residual(self, x: Any, number: int, block: Callable[[Any], Any]) -> Any:
+        """x plus what a block makes of it, with the block's LayerNorm before or behind."""
+        norm, drop = getattr(self, f"norm{number}"), getattr(self, f"dropout{number}")
+        if self.norm_first:
+            return x + drop(block(norm(x)))
+        return norm(x + drop(block(x)))
+
+    def _feed_forward(self, x: Numeric) -> Any:
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+class TransformerEncoderLayer(_Layer):
+    """Self-attention and a feed-forward network, each with a residual sum and LayerNorm (Vaswani et al., 2017).
+
+    Args: see `_Layer`; the names are PyTorch's.
+    """
+
+    attentions = ("self_attn",)
+    self_attn: MultiheadAttention
 
     def forward(
         self,
@@ -225,18 +267,43 @@ class TransformerEncoderLayer(Module):
         src_key_padding_mask: Numeric | None = None,
         is_causal: bool = False,
     ) -> Any:
-        masks = {"attn_mask": src_mask, "key_padding_mask": src_key_padding_mask, "is_causal": is_causal}
-        if self.norm_first:
-            src = src + self._attend(self.norm1(src), masks)
-            return src + self._feed_forward(self.norm2(src))
-        src = self.norm1(src + self._attend(src, masks))
-        return self.norm2(src + self._feed_forward(src))
+        def attend(x: Any) -> Any:
+            return self.self_attn(x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal)[0]
 
-    def _attend(self, x: Numeric, masks: dict[str, Any]) -> Any:
-        return self.dropout1(self.self_attn(x, x, x, need_weights=False, **masks)[0])
+        return self._residual(self._residual(src, 1, attend), 2, self._feed_forward)
 
-    def _feed_forward(self, x: Numeric) -> Any:
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+
+class TransformerDecoderLayer(_Layer):
+    """Self-attention, attention to an encoder's output and a feed-forward network, each with residual sum and norm.
+
+    Args: see `_Layer`; the names are PyTorch's.
+    """
+
+    attentions = ("self_attn", "multihead_attn")
+    self_attn: MultiheadAttention
+    multihead_attn: MultiheadAttention
+
+    def forward(
+        self,
+        tgt: Numeric,
+        memory: Numeric,
+        tgt_mask: Numeric | None = None,
+        memory_mask: Numeric | None = None,
+        tgt_key_padding_mask: Numeric | None = None,
+        memory_key_padding_mask: Numeric | None = None,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+    ) -> Any:
+        def attend(x: Any) -> Any:
+            return self.self_attn(x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal)[0]
+
+        def look(x: Any) -> Any:
+            return self.multihead_attn(
+                x, memory, memory, memory_key_padding_mask, False, memory_mask, is_causal=memory_is_causal
+            )[0]
+
+        x = self._residual(self._residual(tgt, 1, attend), 2, look)
+        return self._residual(x, 3, self._feed_forward)
 
 
 class TransformerEncoder(Module):
@@ -270,3 +337,110 @@ class TransformerEncoder(Module):
         for layer in self.layers:
             src = layer(src, mask, src_key_padding_mask, bool(is_causal))
         return src if self.norm is None else self.norm(src)
+
+
+class TransformerDecoder(Module):
+    """Copies of one decoder layer, one after the other, and perhaps a norm.
+
+    Args:
+        decoder_layer: the layer to copy, values included.
+        num_layers: how many copies.
+        norm: a module for the end.
+    """
+
+    def __init__(
+        self, decoder_layer: TransformerDecoderLayer, num_layers: int, norm: Module | None = None
+    ) -> None:
+        self.layers = ModuleList([copy.deepcopy(decoder_layer) for _ in range(num_layers)])
+        self.num_layers = num_layers
+        self.norm = norm
+
+    def forward(
+        self,
+        tgt: Numeric,
+        memory: Numeric,
+        tgt_mask: Numeric | None = None,
+        memory_mask: Numeric | None = None,
+        tgt_key_padding_mask: Numeric | None = None,
+        memory_key_padding_mask: Numeric | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Any:
+        for layer in self.layers:
+            tgt = layer(
+                tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask,
+                bool(tgt_is_causal), memory_is_causal,
+            )  # fmt: skip
+        return tgt if self.norm is None else self.norm(tgt)
+
+
+class Transformer(Module):
+    """An encoder and a decoder (Vaswani et al., 2017).
+
+    Args:
+        d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias: of layers.
+        num_encoder_layers, num_decoder_layers: how many of each.
+        custom_encoder, custom_decoder: modules to take instead.
+    """
+
+    def __init__(
+        self,
+        d_model: int = 512,
+        nhead: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[Any], Any] = "relu",
+        custom_encoder: Module | None = None,
+        custom_decoder: Module | None = None,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: object = None,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        layer = (
+            d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias, device,
+            dtype,
+        )  # fmt: skip
+
+        def norm() -> LayerNorm:
+            return LayerNorm(d_model, layer_norm_eps, bias=bias, device=device, dtype=dtype)
+
+        self.encoder = custom_encoder or TransformerEncoder(
+            TransformerEncoderLayer(*layer), num_encoder_layers, norm()
+        )
+        self.decoder = custom_decoder or TransformerDecoder(
+            TransformerDecoderLayer(*layer), num_decoder_layers, norm()
+        )
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                init.xavier_uniform_(parameter)
+        self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first
+
+    def forward(
+        self,
+        src: Numeric,
+        tgt: Numeric,
+        src_mask: Numeric | None = None,
+        tgt_mask: Numeric | None = None,
+        memory_mask: Numeric | None = None,
+        src_key_padding_mask: Numeric | None = None,
+        tgt_key_padding_mask: Numeric | None = None,
+        memory_key_padding_mask: Numeric | None = None,
+        src_is_causal: bool | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Any:
+        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
+        return self.decoder(
+            tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, tgt_is_causal,
+            memory_is_causal,
+        )  # fmt: skip
+
+    @staticmethod
+    def generate_square_subsequent_mask(size: int) -> np.ndarray[Any, Any]:
+        """A mask (size, size) that hides what comes later: 0 up to the diagonal, -inf above it."""
+        return np.triu(np.full((size, size), -np.inf, np.float32), 1)

@@ -205,3 +205,55 @@ class ParameterList(Module):
     def __getitem__(self, index: int) -> Parameter:
         parameter: Parameter = self._own(Parameter)[index][1]
         return parameter
+
+
+class ParameterDict(Module):
+    """A dict of parameters; arrays and tensors given become parameters.
+
+    >>> import numpy as np
+    >>> [name for name, _ in ParameterDict({"scale": np.ones(2)}).named_parameters()]
+    ['scale']
+    """
+
+    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
+        self.update(parameters or {})
+
+    def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Add parameters, or replace those of the same names."""
+        pairs = parameters.items() if isinstance(parameters, Mapping) else parameters
+        for name, value in pairs:
+            self[name] = value
+
+    def keys(self) -> list[str]:
+        """The names, in order."""
+        return [name for name, _ in self._own(Parameter)]
+
+    def values(self) -> list[Parameter]:
+        """The parameters, in order."""
+        return [parameter for _, parameter in self._own(Parameter)]
+
+    def items(self) -> list[tuple[str, Parameter]]:
+        """Names and parameters, in order."""
+        return self._own(Parameter)
+
+    def __getitem__(self, key: str) -> Parameter:
+        parameter = self.__dict__.get(key)
+        if not isinstance(parameter, Parameter):
+            raise KeyError(f"no parameter {key!r}; there are {', '.join(self.keys()) or 'none'}")
+        return parameter
+
+    def __setitem__(self, key: str, value: object) -> None:
+        self.register_parameter(key, value if isinstance(value, Parameter) else Parameter(value))
+
+    def __delitem__(self, key: str) -> None:
+        self[key]  # an unknown key raises here, with the known ones
+        delattr(self, key)
+
+    def __len__(self) -> int:
+        return len(self._own(Parameter))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()

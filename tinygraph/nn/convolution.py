@@ -132,7 +132,7 @@ class _Direct(_Convolution):
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = functional.pad(input, self._widths(), self.padding_mode), 0
-        return functional._convolution(
+        return functional.convolution(
             self.dimensions, input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )
 
@@ -219,7 +219,7 @@ class _Transposed(_Convolution):
         output_padding = self.output_padding
         if output_size is not None:
             output_padding = self._padding_for(input.shape, tuple(output_size)[-self.dimensions :])
-        return functional._convolution_transpose(
+        return functional.convolution_transpose(
             self.dimensions, input, self.weight, self.bias, self.stride, self.padding, output_padding, self.groups,
             self.dilation,
         )  # fmt: skip

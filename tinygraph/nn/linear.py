@@ -1,4 +1,4 @@
-"""Layers that are tables of weights: Linear, Identity and Embedding."""
+"""Layers that are tables of weights: Linear, Bilinear, Identity, Embedding and EmbeddingBag."""
 
 from __future__ import annotations
 
@@ -71,6 +71,37 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
 
 
+class Bilinear(Module):
+    """out[..., k] = input1 . weight[k] . input2 + bias[k];  weight (out_features, in1_features, in2_features)."""
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: object = None,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
+        self.weight = zeros_parameter((out_features, in1_features, in2_features), dtype, device)
+        self.bias = zeros_parameter(out_features, dtype, device) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values, uniform up to 1 / sqrt(in1_features)."""
+        bound = 1.0 / sqrt(self.in1_features)
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                init.uniform_(parameter, -bound, bound)
+
+    def forward(self, input1: Numeric, input2: Numeric) -> Any:
+        return functional.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.in1_features}, {self.in2_features}, {self.out_features}, bias={self.bias is not None}"
+
+
 class Embedding(Module):
     """Rows of a table, looked up by index.
 
@@ -136,6 +167,55 @@ class Embedding(Module):
         """An embedding with a given table, which is copied."""
         rows, width = embeddings.shape
         return cls(rows, width, padding_idx, _weight=embeddings, _freeze=freeze)
+
+
+class EmbeddingBag(Module):
+    """Sums, means or maxima of rows of a table; see `functional.embedding_bag`.
+
+    Shapes: input (bags, length), or (total,) with offsets; output (bags, embedding_dim).
+
+    Raises:
+        SettingError: options that tinygraph does not have (max_norm, scale_grad_by_freq, sparse, include_last_offset).
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        _weight: Numeric | None = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        device: object = None,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        functional.refuse(
+            "EmbeddingBag",
+            max_norm=(max_norm, None),
+            sparse=(sparse, False),
+            scale_grad_by_freq=(scale_grad_by_freq, False),
+            include_last_offset=(include_last_offset, False),
+        )
+        self.num_embeddings, self.embedding_dim, self.mode = num_embeddings, embedding_dim, mode
+        self.padding_idx = padding_idx % num_embeddings if padding_idx is not None else None
+        table = Embedding(
+            num_embeddings, embedding_dim, padding_idx, _weight=_weight, device=device, dtype=dtype
+        )
+        self.weight = table.weight
+
+    def forward(
+        self, input: Numeric, offsets: Numeric | None = None, per_sample_weights: Numeric | None = None
+    ) -> Any:
+        return functional.embedding_bag(
+            input, self.weight, offsets, self.mode, per_sample_weights, self.padding_idx
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode!r}"
 
 
 def draw_fan_in(weight: Tensor, bias: Tensor | None) -> None:

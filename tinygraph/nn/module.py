@@ -245,8 +245,17 @@ class Module:
         return self._named(Module._own_parameters, prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Parameters, in order of assignment."""
+        """Parameters, in order of assignment.
+
+        Raises:
+            SettingError: a lazy layer has none yet.
+        """
+        for module in self.modules() if recurse else [self]:
+            module._require_parameters()
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def _require_parameters(self) -> None:
+        """Raise if this module has no parameters yet, but will have."""
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True

@@ -1,4 +1,4 @@
-"""Normalising layers: BatchNorm1d/2d/3d, LayerNorm, RMSNorm and GroupNorm."""
+"""Normalising layers: by batch, instance, layer, group, root mean square, and local response."""
 
 from __future__ import annotations
 
@@ -128,6 +128,83 @@ class BatchNorm3d(_BatchNorm):
     """Batch normalisation of volumes (batch, num_features, depth, rows, columns)."""
 
     ranks = (5,)
+
+
+class _InstanceNorm(_BatchNorm):
+    """Each channel of each sample by its own mean and variance (Ulyanov, Vedaldi and Lempitsky, 2016).
+
+    Takes a single sample (channels, *spatial) as well. With `track_running_stats`, running averages are kept in
+    training and used in evaluation.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: object = None,
+        dtype: DTypeLike | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def forward(self, input: Numeric) -> Any:
+        single = input.ndim == self.ranks[0] - 1
+        if not single and input.ndim != self.ranks[0]:
+            raise ShapeError(
+                f"{type(self).__name__} takes (batch, channels, *spatial) of {self.ranks[0]} axes, not {input.shape}"
+            )
+        x = input[None] if single else input
+        if (self.affine or self.track_running_stats) and x.shape[1] != self.num_features:
+            raise ShapeError(
+                f"{type(self).__name__}({self.num_features}) got {x.shape[1]} channels: {input.shape}"
+            )
+        by_input = self.training or not self.track_running_stats
+        out = functional.instance_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            by_input,
+            self.momentum or 0.0,
+            self.eps,
+        )
+        return out[0] if single else out
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalisation of signals (batch, num_features, length)."""
+
+    ranks = (3,)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Instance normalisation of images (batch, num_features, rows, columns)."""
+
+    ranks = (4,)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Instance normalisation of volumes (batch, num_features, depth, rows, columns)."""
+
+    ranks = (5,)
+
+
+class LocalResponseNorm(Module):
+    """input / (k + alpha * mean of squares over `size` channels around) ** beta  (Krizhevsky et al., 2012)."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, input: Numeric) -> Any:
+        return functional.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class LayerNorm(Module):

@@ -1,4 +1,4 @@
-"""Pooling layers: the maximum or mean of windows, and means over an even division."""
+"""Pooling layers: maximum, mean or norm of windows, the same over an even division, and the way back from maxima."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ class _MaxPool(Module):
         Args:
             kernel_size, padding, dilation: an int, or one for each spatial dimension.
             stride: `kernel_size` by default.
-            return_indices: not supported.
+            return_indices: return a pair, of the maxima and their flat positions, which `MaxUnpool` takes.
             ceil_mode: whether a last window that sticks out counts.
         """
-        functional.refuse(type(self).__name__, return_indices=(return_indices, False))
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
         self.dilation = dilation
+        self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Numeric) -> Any:
-        return functional._max_pool(
-            self.dimensions, input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
-        )
+        return functional.max_pool(
+            self.dimensions, input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
+            self.return_indices,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         return (
@@ -92,9 +93,9 @@ class _AvgPool(Module):
             stride: `kernel_size` by default.
             ceil_mode: whether a last window that sticks out counts.
             count_include_pad: whether padding counts as zeros.
-            divisor_override: not supported.
+            divisor_override: what sums are divided by instead of a window's size.
         """
-        functional.refuse(type(self).__name__, divisor_override=(divisor_override, None))
+        self.divisor_override = divisor_override
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -102,7 +103,7 @@ class _AvgPool(Module):
         self.count_include_pad = count_include_pad
 
     def forward(self, input: Numeric) -> Any:
-        return functional._avg_pool(
+        return functional.avg_pool(
             self.dimensions,
             input,
             self.kernel_size,
@@ -110,6 +111,7 @@ class _AvgPool(Module):
             self.padding,
             self.ceil_mode,
             self.count_include_pad,
+            self.divisor_override,
         )
 
     def extra_repr(self) -> str:
@@ -143,7 +145,7 @@ class _AdaptiveAvgPool(Module):
         self.output_size = output_size
 
     def forward(self, input: Numeric) -> Any:
-        return functional._adaptive_avg_pool(self.dimensions, input, self.output_size)
+        return functional.adaptive_avg_pool(self.dimensions, input, self.output_size)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
@@ -163,5 +165,113 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     """Means over an even division of volumes (batch, channels, depth, rows, columns)."""
+
+    dimensions = 3
+
+
+class _AdaptiveMaxPool(Module):
+    """Maxima of windows that divide each spatial dimension into `output_size` parts; None keeps a dimension."""
+
+    dimensions: ClassVar[int]
+
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        self.output_size = output_size
+        self.return_indices = return_indices
+
+    def forward(self, input: Numeric) -> Any:
+        return functional.adaptive_max_pool(self.dimensions, input, self.output_size, self.return_indices)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class _LPPool(Module):
+    """The `norm_type`-norm of each window."""
+
+    dimensions: ClassVar[int]
+
+    def __init__(
+        self, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+    ) -> None:
+        self.norm_type, self.kernel_size, self.ceil_mode = norm_type, kernel_size, ceil_mode
+        self.stride = kernel_size if stride is None else stride
+
+    def forward(self, input: Numeric) -> Any:
+        return functional.lp_pool(
+            self.dimensions, input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode
+        )
+
+    def extra_repr(self) -> str:
+        return f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+class _MaxUnpool(Module):
+    """Maxima put back at the positions that a max pool with `return_indices=True` gave, zeros elsewhere."""
+
+    dimensions: ClassVar[int]
+
+    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> None:
+        self.kernel_size, self.padding = kernel_size, padding
+        self.stride = kernel_size if stride is None else stride
+
+    def forward(self, input: Numeric, indices: Numeric, output_size: Any = None) -> Any:
+        return functional.max_unpool(
+            self.dimensions, input, indices, self.kernel_size, self.stride, self.padding, output_size
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """Maxima over an even division of signals (batch, channels, length)."""
+
+    dimensions = 1
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    """Maxima over an even division of images (batch, channels, rows, columns)."""
+
+    dimensions = 2
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    """Maxima over an even division of volumes (batch, channels, depth, rows, columns)."""
+
+    dimensions = 3
+
+
+class LPPool1d(_LPPool):
+    """Norms of windows of signals (batch, channels, length)."""
+
+    dimensions = 1
+
+
+class LPPool2d(_LPPool):
+    """Norms of windows of images (batch, channels, rows, columns)."""
+
+    dimensions = 2
+
+
+class LPPool3d(_LPPool):
+    """Norms of windows of volumes (batch, channels, depth, rows, columns)."""
+
+    dimensions = 3
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Maxima put back into signals (batch, channels, length)."""
+
+    dimensions = 1
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Maxima put back into images (batch, channels, rows, columns)."""
+
+    dimensions = 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Maxima put back into volumes (batch, channels, depth, rows, columns)."""
 
     dimensions = 3

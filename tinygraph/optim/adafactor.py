@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from tinygraph.optim.optimizer import (
     require_at_least_zero,
     slot,
 )
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Adafactor(Optimizer):
@@ -83,7 +86,7 @@ class Adafactor(Optimizer):
             return (*parameter.shape[:-2], 1, parameter.shape[-1])
         return parameter.shape
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, dtype, step = read(parameter), parameter.dtype, next_step(slots, parameter)
         least, smallest = group["eps"]
         least = float(np.finfo(dtype).eps) if least is None else least
@@ -114,5 +117,5 @@ class Adafactor(Optimizer):
         return rows * columns / ops.maximum(ops.mean(rows, axis=-2, keepdims=True), least)
 
 
-def _root_mean_square(x: Any) -> Any:
+def _root_mean_square(x: Numeric) -> Any:
     return ops.sqrt(ops.mean(x * x))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError
 from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, decayed, next_step, slot
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Adagrad(Optimizer):
@@ -53,7 +56,7 @@ class Adagrad(Optimizer):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, step = read(parameter), next_step(slots, parameter)
         gradient = decayed(gradient, value, group)
         sums = slot(slots, "sum", parameter, group["initial_accumulator_value"])
@@ -104,7 +107,7 @@ class Adadelta(Optimizer):
         if settings["rho"] > 1:
             raise SettingError(f"Adadelta: rho={settings['rho']!r} must be from 0 to 1")
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, rho, eps = read(parameter), group["rho"], group["eps"]
         next_step(slots, parameter)
         gradient = decayed(gradient, value, group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import DTypeLike
 
@@ -22,6 +22,9 @@ from tinygraph.optim.optimizer import (
     slot,
 )
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 
 class _WithMoments(Optimizer):
     """What the relatives share: betas that schedules may write, and weight decay in either of its two places."""
@@ -32,14 +35,16 @@ class _WithMoments(Optimizer):
         super()._check(settings)
         check_betas(type(self).__name__, settings["betas"])
 
-    def _decayed(self, value: Any, gradient: Any, group: ParameterGroup, dtype: DTypeLike) -> tuple[Any, Any]:
+    def _decayed(
+        self, value: Numeric, gradient: Numeric, group: ParameterGroup, dtype: DTypeLike
+    ) -> tuple[Any, Any]:
         """Value and gradient after weight decay: on the value where it is decoupled, else in the gradient."""
         if group["weight_decay"] and group["decoupled_weight_decay"]:
             return value * (1.0 - group.now("lr") * group["weight_decay"]).astype(dtype), gradient
         return value, decayed(gradient, value, group)
 
     def _moments(
-        self, parameter: Tensor, gradient: Any, betas: Any, slots: Slots
+        self, parameter: Tensor, gradient: Numeric, betas: Any, slots: Slots
     ) -> tuple[Any, Any]:  # the running means of the gradient and of its square, after this gradient
         first, second = slot(slots, "exp_avg", parameter), slot(slots, "exp_avg_sq", parameter)
         dtype = parameter.dtype
@@ -88,7 +93,7 @@ class Adamax(_WithMoments):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
         super().__init__(params, defaults)
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, dtype = read(parameter), parameter.dtype
         betas, step = group.now("betas"), next_step(slots, parameter)
         gradient = decayed(gradient, value, group)
@@ -146,7 +151,7 @@ class NAdam(_WithMoments):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         dtype, rate = parameter.dtype, group.now("lr")
         betas, step, decay = group.now("betas"), next_step(slots, parameter), group["momentum_decay"]
         value, gradient = self._decayed(read(parameter), gradient, group, dtype)
@@ -203,7 +208,7 @@ class RAdam(_WithMoments):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         dtype, betas, step = parameter.dtype, group.now("betas"), next_step(slots, parameter)
         value, gradient = self._decayed(read(parameter), gradient, group, dtype)
         mean, square = self._moments(parameter, gradient, betas, slots)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, decayed, next_step, number, slot
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class ASGD(Optimizer):
@@ -55,7 +58,7 @@ class ASGD(Optimizer):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, dtype, lambd = read(parameter), parameter.dtype, group["lambd"]
         rates = number(slots, "eta", parameter, group["lr"])
         shares = number(slots, "mu", parameter, 1.0)

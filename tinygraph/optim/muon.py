@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError
 from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, mixed, slot
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 _RATES: dict[str | None, Callable[[int, int], float]] = {
     None: lambda rows, columns: sqrt(max(1.0, rows / columns)),
@@ -90,7 +93,7 @@ class Muon(Optimizer):
         if len(settings["ns_coefficients"]) != 3 or not 0 < settings["ns_steps"] < 100:
             raise SettingError("Muon: ns_coefficients are three numbers, and ns_steps is from 1 to 99")
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         dtype, rate = parameter.dtype, group.now("lr")
         momentum = group.now("momentum").astype(dtype)
         kept = slot(slots, "momentum_buffer", parameter)

@@ -226,7 +226,9 @@ class Optimizer:
                             self._update(parameter, gradient, group, slots)
         return loss
 
-    def _update_complex(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update_complex(
+        self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots
+    ) -> None:
         """Update the real and imaginary parts as a last axis of two real numbers, as PyTorch does.
 
         A gradient is ∂/∂a - i ∂/∂b here, so its imaginary part changes sign.
@@ -310,7 +312,7 @@ class Optimizer:
                 group._set(name, value)
         self.state = loaded
 
-    def _loaded(self, parameter: Tensor, name: str, value: Any) -> Tensor:
+    def _loaded(self, parameter: Tensor, name: str, value: Numeric) -> Tensor:
         """A slot of a `state_dict` as this optimizer holds it.
 
         Raises:
@@ -383,7 +385,7 @@ def next_step(slots: Slots, parameter: Tensor) -> Any:
     return count
 
 
-def decayed(gradient: Any, value: Any, group: ParameterGroup) -> Any:
+def decayed(gradient: Numeric, value: Numeric, group: ParameterGroup) -> Any:
     """The gradient with weight decay: that of `weight_decay / 2 * sum(value ** 2)` added."""
     return gradient + group["weight_decay"] * value if group["weight_decay"] else gradient
 

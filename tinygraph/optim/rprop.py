@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError
 from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, next_step, slot
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Rprop(Optimizer):
@@ -55,7 +58,7 @@ class Rprop(Optimizer):
                 f"Rprop: etas={settings['etas']!r} must be a factor below 1 and one above 1, both positive"
             )
 
-    def _update(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+    def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         next_step(slots, parameter)
         before = slot(slots, "prev", parameter)
         sizes = slot(slots, "step_size", parameter, group["lr"])

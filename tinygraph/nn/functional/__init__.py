@@ -1,0 +1,126 @@
+"""`nn.functional`: PyTorch's function names and arguments (`dim`, `input`, ...), translated to ops, and nothing more.
+
+Settings that have no meaning here (`inplace`) are accepted; those that would change a result are refused by name. This
+file is the table of names.
+"""
+
+from tinygraph.nn.functional.activations import celu as celu
+from tinygraph.nn.functional.activations import elu as elu
+from tinygraph.nn.functional.activations import gelu as gelu
+from tinygraph.nn.functional.activations import glu as glu
+from tinygraph.nn.functional.activations import hardshrink as hardshrink
+from tinygraph.nn.functional.activations import hardsigmoid as hardsigmoid
+from tinygraph.nn.functional.activations import hardswish as hardswish
+from tinygraph.nn.functional.activations import hardtanh as hardtanh
+from tinygraph.nn.functional.activations import leaky_relu as leaky_relu
+from tinygraph.nn.functional.activations import log_softmax as log_softmax
+from tinygraph.nn.functional.activations import logsigmoid as logsigmoid
+from tinygraph.nn.functional.activations import mish as mish
+from tinygraph.nn.functional.activations import normalize as normalize
+from tinygraph.nn.functional.activations import prelu as prelu
+from tinygraph.nn.functional.activations import relu as relu
+from tinygraph.nn.functional.activations import relu6 as relu6
+from tinygraph.nn.functional.activations import rrelu as rrelu
+from tinygraph.nn.functional.activations import selu as selu
+from tinygraph.nn.functional.activations import sigmoid as sigmoid
+from tinygraph.nn.functional.activations import silu as silu
+from tinygraph.nn.functional.activations import softmax as softmax
+from tinygraph.nn.functional.activations import softmin as softmin
+from tinygraph.nn.functional.activations import softplus as softplus
+from tinygraph.nn.functional.activations import softshrink as softshrink
+from tinygraph.nn.functional.activations import softsign as softsign
+from tinygraph.nn.functional.activations import tanh as tanh
+from tinygraph.nn.functional.activations import tanhshrink as tanhshrink
+from tinygraph.nn.functional.activations import threshold as threshold
+from tinygraph.nn.functional.attention import attention_weights as attention_weights
+from tinygraph.nn.functional.attention import scaled_dot_product_attention as scaled_dot_product_attention
+from tinygraph.nn.functional.linear import bilinear as bilinear
+from tinygraph.nn.functional.linear import conv1d as conv1d
+from tinygraph.nn.functional.linear import conv2d as conv2d
+from tinygraph.nn.functional.linear import conv3d as conv3d
+from tinygraph.nn.functional.linear import conv_transpose1d as conv_transpose1d
+from tinygraph.nn.functional.linear import conv_transpose2d as conv_transpose2d
+from tinygraph.nn.functional.linear import conv_transpose3d as conv_transpose3d
+from tinygraph.nn.functional.linear import convolution as convolution
+from tinygraph.nn.functional.linear import convolution_transpose as convolution_transpose
+from tinygraph.nn.functional.linear import embedding as embedding
+from tinygraph.nn.functional.linear import embedding_bag as embedding_bag
+from tinygraph.nn.functional.linear import linear as linear
+from tinygraph.nn.functional.losses import binary_cross_entropy as binary_cross_entropy
+from tinygraph.nn.functional.losses import (
+    binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
+)
+from tinygraph.nn.functional.losses import cross_entropy as cross_entropy
+from tinygraph.nn.functional.losses import gaussian_nll_loss as gaussian_nll_loss
+from tinygraph.nn.functional.losses import huber_loss as huber_loss
+from tinygraph.nn.functional.losses import kl_div as kl_div
+from tinygraph.nn.functional.losses import l1_loss as l1_loss
+from tinygraph.nn.functional.losses import mse_loss as mse_loss
+from tinygraph.nn.functional.losses import nll_loss as nll_loss
+from tinygraph.nn.functional.losses import poisson_nll_loss as poisson_nll_loss
+from tinygraph.nn.functional.losses import smooth_l1_loss as smooth_l1_loss
+from tinygraph.nn.functional.margins import cosine_embedding_loss as cosine_embedding_loss
+from tinygraph.nn.functional.margins import cosine_similarity as cosine_similarity
+from tinygraph.nn.functional.margins import hinge_embedding_loss as hinge_embedding_loss
+from tinygraph.nn.functional.margins import margin_ranking_loss as margin_ranking_loss
+from tinygraph.nn.functional.margins import multi_margin_loss as multi_margin_loss
+from tinygraph.nn.functional.margins import multilabel_margin_loss as multilabel_margin_loss
+from tinygraph.nn.functional.margins import multilabel_soft_margin_loss as multilabel_soft_margin_loss
+from tinygraph.nn.functional.margins import pairwise_distance as pairwise_distance
+from tinygraph.nn.functional.margins import soft_margin_loss as soft_margin_loss
+from tinygraph.nn.functional.margins import triplet_margin_loss as triplet_margin_loss
+from tinygraph.nn.functional.margins import (
+    triplet_margin_with_distance_loss as triplet_margin_with_distance_loss,
+)
+from tinygraph.nn.functional.normalization import alpha_dropout as alpha_dropout
+from tinygraph.nn.functional.normalization import batch_norm as batch_norm
+from tinygraph.nn.functional.normalization import dropout as dropout
+from tinygraph.nn.functional.normalization import dropout1d as dropout1d
+from tinygraph.nn.functional.normalization import dropout2d as dropout2d
+from tinygraph.nn.functional.normalization import dropout3d as dropout3d
+from tinygraph.nn.functional.normalization import feature_alpha_dropout as feature_alpha_dropout
+from tinygraph.nn.functional.normalization import feature_dropout as feature_dropout
+from tinygraph.nn.functional.normalization import group_norm as group_norm
+from tinygraph.nn.functional.normalization import instance_norm as instance_norm
+from tinygraph.nn.functional.normalization import layer_norm as layer_norm
+from tinygraph.nn.functional.normalization import local_response_norm as local_response_norm
+from tinygraph.nn.functional.normalization import rms_norm as rms_norm
+from tinygraph.nn.functional.pooling import adaptive_avg_pool as adaptive_avg_pool
+from tinygraph.nn.functional.pooling import adaptive_avg_pool1d as adaptive_avg_pool1d
+from tinygraph.nn.functional.pooling import adaptive_avg_pool2d as adaptive_avg_pool2d
+from tinygraph.nn.functional.pooling import adaptive_avg_pool3d as adaptive_avg_pool3d
+from tinygraph.nn.functional.pooling import adaptive_max_pool as adaptive_max_pool
+from tinygraph.nn.functional.pooling import adaptive_max_pool1d as adaptive_max_pool1d
+from tinygraph.nn.functional.pooling import adaptive_max_pool2d as adaptive_max_pool2d
+from tinygraph.nn.functional.pooling import adaptive_max_pool3d as adaptive_max_pool3d
+from tinygraph.nn.functional.pooling import avg_pool as avg_pool
+from tinygraph.nn.functional.pooling import avg_pool1d as avg_pool1d
+from tinygraph.nn.functional.pooling import avg_pool2d as avg_pool2d
+from tinygraph.nn.functional.pooling import avg_pool3d as avg_pool3d
+from tinygraph.nn.functional.pooling import lp_pool as lp_pool
+from tinygraph.nn.functional.pooling import lp_pool1d as lp_pool1d
+from tinygraph.nn.functional.pooling import lp_pool2d as lp_pool2d
+from tinygraph.nn.functional.pooling import lp_pool3d as lp_pool3d
+from tinygraph.nn.functional.pooling import max_pool as max_pool
+from tinygraph.nn.functional.pooling import max_pool1d as max_pool1d
+from tinygraph.nn.functional.pooling import max_pool2d as max_pool2d
+from tinygraph.nn.functional.pooling import max_pool3d as max_pool3d
+from tinygraph.nn.functional.pooling import max_unpool as max_unpool
+from tinygraph.nn.functional.pooling import max_unpool1d as max_unpool1d
+from tinygraph.nn.functional.pooling import max_unpool2d as max_unpool2d
+from tinygraph.nn.functional.pooling import max_unpool3d as max_unpool3d
+from tinygraph.nn.functional.resampling import affine_grid as affine_grid
+from tinygraph.nn.functional.resampling import channel_shuffle as channel_shuffle
+from tinygraph.nn.functional.resampling import fold as fold
+from tinygraph.nn.functional.resampling import grid_sample as grid_sample
+from tinygraph.nn.functional.resampling import interpolate as interpolate
+from tinygraph.nn.functional.resampling import pixel_shuffle as pixel_shuffle
+from tinygraph.nn.functional.resampling import pixel_unshuffle as pixel_unshuffle
+from tinygraph.nn.functional.resampling import unfold as unfold
+from tinygraph.nn.functional.sequences import ctc_loss as ctc_loss
+from tinygraph.nn.functional.settings import batched as batched
+from tinygraph.nn.functional.settings import reduced as reduced
+from tinygraph.nn.functional.settings import refuse as refuse
+from tinygraph.nn.functional.shaping import PADDING_MODES as PADDING_MODES
+from tinygraph.nn.functional.shaping import one_hot as one_hot
+from tinygraph.nn.functional.shaping import pad as pad
