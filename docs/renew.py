@@ -4,6 +4,7 @@ stubs      what editors know of `tg.ops`
 cards      conformance cards of built-in ops that say something else than their ops declare (laws and mutants run)
 schema     of the data of a page, in the types that its script is checked against
 numpy      what each function of NumPy and SciPy does on tensors, on `numpy.md`
+coming     the pages for those who come from autograd, MyGrad and JAX
 map        the rooms in `architecture.md`
 gallery    the pictures of `gallery.md`, and
 pictures   those of the README and of the other pages: look at what changed before you commit it
@@ -53,6 +54,7 @@ RENEWED: dict[str, Callable[[], object]] = {
     "cards": cards,
     "schema": command("-m", "tinygraph.drawing.page.typescript"),
     "numpy": command("-m", "tests.front.coverage"),
+    "coming": command("docs/make_coming_from.py"),
     "map": command("docs/make_map.py"),
     "decisions": decisions,
     "gallery": command("docs/make_gallery.py"),

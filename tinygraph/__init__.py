@@ -31,8 +31,12 @@ from tinygraph.interop import load as load
 from tinygraph.interop import save_graph as _save_graph
 from tinygraph.interop import summary as _summary
 from tinygraph.interop import to_networkx as _to_networkx
+from tinygraph.kernels.eager import get_eager_kernels as get_eager_kernels
+from tinygraph.kernels.eager import run_eagerly as _run_eagerly
+from tinygraph.kernels.eager import set_eager_kernels as set_eager_kernels
 from tinygraph.kernels.threads import get_threads as get_threads
 from tinygraph.kernels.threads import set_threads as set_threads
+from tinygraph.numpy.array_api import array_namespace as _array_namespace
 from tinygraph.numpy.calls import call_function as _call_function
 from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
@@ -64,7 +68,8 @@ tree = _trees
 
 # What methods of tensors and graphs lead to, in rooms above the core.
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
-_doors.open_capture, _doors.planned = _OpenCapture, _planned
+_doors.array_namespace = _array_namespace
+_doors.open_capture, _doors.run_eagerly, _doors.planned = _OpenCapture, _run_eagerly, _planned
 _doors.derived_rule = _derived_rule
 _doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary
 _doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_networkx, _from_networkx

@@ -88,6 +88,10 @@ class CaptureError(TinygraphError):
     """A captured tensor, which has a type but no value, was used as if it had one."""
 
 
+class NoSuchAttributeError(CaptureError, AttributeError):
+    """An attribute of tensors is asked of an array or a number that is captured, which has none such eagerly."""
+
+
 class AnomalyError(TinygraphError):
     """A value that is not finite was made, inside `tg.detect_anomaly()`. `.reason` is the `Reason`."""
 

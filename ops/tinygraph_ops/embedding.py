@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,9 @@ def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int |
 
 
 @embedding.batch
-def embedding_batched(batched: Any, weight: Any, indices: Any, *, padding_idx: int | None) -> Any:
+def embedding_batched(
+    batched: Sequence[bool], weight: Any, indices: object, *, padding_idx: int | None
+) -> Any:
     """One table under the other, and in each example the indices of its own."""
     if not batched[0]:
         return embedding(weight, indices, padding_idx=padding_idx)
@@ -170,6 +173,7 @@ def scatter_rows_types(values: ArrayType, indices: ArrayType, *, rows: int) -> A
 
 @scatter_rows.batch
 def scatter_rows_batched(batched: Any, values: Any, indices: Any, *, rows: int) -> Any:
+    """One scatter into the rows of all examples, one after another."""
     size = batch_size(batched, (values, indices))
     values, indices = (
         x if one else spread(x, size) for x, one in zip((values, indices), batched, strict=True)

@@ -5,6 +5,7 @@ What stands in the brackets arrives as a `pattern` and index arrays (see `parse_
 other's transposes, and every other gradient here is written with them.
 """
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -121,7 +122,13 @@ class _Places:
     """
 
     def __init__(
-        self, batched: Any, arrays: Any, pattern: Any, shape: tuple[int, ...], size: int, shared: bool
+        self,
+        batched: Sequence[bool],
+        arrays: Any,
+        pattern: Any,
+        shape: tuple[int, ...],
+        size: int,
+        shared: bool,
     ) -> None:
         arrays = [np.asarray(x) if not hasattr(x, "ndim") else x for x in arrays]
         if any(one and x.dtype.kind == "b" for x, one in zip(arrays, batched, strict=True)):
@@ -185,7 +192,7 @@ def _index_rank(x: Any) -> int:
     return 1 if x.dtype.kind == "b" else int(x.ndim)
 
 
-def _without_masks(pattern: Any, arrays: Any, batched: Any) -> Any:
+def _without_masks(pattern: Any, arrays: Any, batched: Sequence[bool]) -> Any:
     """Masks that all examples share as the places that they select."""
     items: list[Any] = []
     given: list[Any] = []
@@ -203,7 +210,7 @@ def _without_masks(pattern: Any, arrays: Any, batched: Any) -> Any:
     return tuple(items), given, tuple(flags)
 
 
-def _selected_rank(shape: tuple[int, ...], pattern: Any, arrays: Any, batched: Any) -> int:
+def _selected_rank(shape: tuple[int, ...], pattern: Any, arrays: Any, batched: Sequence[bool]) -> int:
     """The number of dimensions that one example's index selects."""
     used = 0
     remaining = iter(arrays)
@@ -233,7 +240,7 @@ def _block_place(shape: tuple[int, ...], pattern: Any) -> int | None:
 
 
 @index.batch
-def index_batched(batched: Any, x: Any, *indices: Any, pattern: Any) -> Any:
+def index_batched(batched: Sequence[bool], x: Numeric, *indices: object, pattern: object) -> Any:
     size = batch_size(batched, (x, *indices))
     places = _Places(batched[1:], indices, pattern, x.shape[batched[0] :], size, shared=not batched[0])
     return places.in_order(ops.index(x, *places.arrays, pattern=places.pattern))
@@ -353,11 +360,13 @@ def index_set_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: 
 
 
 @index_set.batch
-def index_set_batched(batched: Any, x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+def index_set_batched(
+    batched: Sequence[bool], x: Numeric, value: object, *indices: object, pattern: object
+) -> Any:
     return _written(ops.index_set, batched, x, value, indices, pattern)
 
 
-def _written(of: Any, batched: Any, x: Any, value: Any, indices: Any, pattern: Any) -> Any:
+def _written(of: Any, batched: Sequence[bool], x: Any, value: Any, indices: Any, pattern: Any) -> Any:
     size = batch_size(batched, (x, value, *indices))
     if pattern == ("array",) and batched[2] and indices[0].dtype.kind == "b" and np.ndim(value) == batched[1]:
         return _written_by_mask(of, batched, x, value, indices[0])
@@ -366,7 +375,7 @@ def _written(of: Any, batched: Any, x: Any, value: Any, indices: Any, pattern: A
     return of(own, places.as_selected(value, batched[1]), *places.arrays, pattern=places.pattern)
 
 
-def _written_by_mask(of: Any, batched: Any, x: Any, value: Any, mask: Any) -> Any:
+def _written_by_mask(of: Any, batched: Sequence[bool], x: Any, value: Any, mask: Any) -> Any:
     """A number written where a mask of each example's own says so."""
     new = (1,) * (np.ndim(x) - batched[0])
     mask = ops.reshape(mask, shape=(*mask.shape, *new[mask.ndim - 1 :]))
@@ -433,7 +442,9 @@ def index_add_types(x: ArrayType, value: Numeric, *indices: ArrayType, pattern: 
 
 
 @index_add.batch
-def index_add_batched(batched: Any, x: Any, value: Any, *indices: Any, pattern: Any) -> Any:
+def index_add_batched(
+    batched: Sequence[bool], x: Numeric, value: object, *indices: object, pattern: object
+) -> Any:
     return _written(ops.index_add, batched, x, value, indices, pattern)
 
 

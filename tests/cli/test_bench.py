@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import json
 import sys
 from pathlib import Path
 
@@ -14,18 +15,32 @@ from tinygraph.cli.bench import workloads
 from tinygraph.cli.bench.alternating import measure, ratio
 from tinygraph.cli.bench.candidates import check_equal
 from tinygraph.cli.bench.command import bench, numpy_kernels
+from tinygraph.cli.bench.opponents import OPPONENTS
+from tinygraph.cli.bench.processes import Measured, measure_apart
+from tinygraph.cli.bench.reporting import markdown
 
 
-def test_a_workload_is_measured(capsys):
-    assert bench("tiny", rounds=1) == 0
+def test_a_workload_is_measured(capsys, tmp_path):
+    record, drawn = tmp_path / "found.json", tmp_path / "found.svg"
+    pytest.importorskip("matplotlib")
+    assert bench("tiny", rounds=1, against="eager", record=record, chart_file=drawn) == 0
     printed = capsys.readouterr().out
     assert "tiny MLP" in printed
-    assert "ratio to eager" in printed
+    assert "ratio to" in printed
+    assert "First call" in printed
+    (row,) = json.loads(record.read_text())["rows"].values()
+    for name in ("compiled", "eager"):
+        assert len(row[name]["seconds"]) == 1
+        assert row[name]["first"] > 0
+        assert row[name]["peak"] > 10**7
+    assert "<svg" in drawn.read_text()
 
 
 def test_a_workload_is_measured_with_numpy_kernels(capsys):
-    assert bench("tiny", rounds=1, numpy=True) == 0
-    assert "NumPy kernels alone" in capsys.readouterr().out
+    assert bench("tiny", rounds=1, numpy=True, against="nothing else, eager", inference=True) == 0
+    printed = capsys.readouterr().out
+    assert "NumPy kernels alone" in printed
+    assert "Inference" in printed
 
 
 def test_numpy_kernels_hide_llvmlite_and_give_it_back():
@@ -41,6 +56,30 @@ def test_numpy_kernels_hide_llvmlite_and_give_it_back():
 def test_an_unknown_workload_is_named(capsys):
     assert bench("nothing") == 1
     assert "ResNet-20" in capsys.readouterr().err
+    assert bench("tiny", against="nobody") == 1
+    assert "onnxruntime" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trains", [True, False])
+def test_every_framework_that_is_there_computes_the_same(trains):
+    for workload in workloads.WORKLOADS:
+        found = measure_apart(workload, OPPONENTS, trains=trains, rounds=1)
+        for name, one in found.items():
+            assert one.seconds or one.missing, f"{workload.name}: {name}"
+
+
+def test_ratios_as_markdown():
+    rows = {
+        "net": {
+            "compiled": Measured([2e-3, 4e-3]),
+            "eager": Measured([4e-3, 8e-3]),
+            "other": Measured(missing="no"),
+        }
+    }
+    assert markdown(rows, ["compiled", "eager", "other"]).splitlines() == [
+        "| | compiled, ms | to eager | to other |", "|---|---|---|---|", "| net | 3 | 0.50 | - |",
+    ]  # fmt: skip
 
 
 def test_candidates_that_differ_are_not_compared():

@@ -1,13 +1,22 @@
 """Compiled functions given what they cannot take, tensors that escape a capture, and steps that fail midway."""
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
 from tinygraph import nn, optim
-from tinygraph.errors import CaptureError, DTypeError, OpError, RecordingError, ShapeError, StaleValueError
+from tinygraph.errors import (
+    CaptureError,
+    DTypeError,
+    OpError,
+    RecordingError,
+    SettingError,
+    ShapeError,
+    StaleValueError,
+)
 from tinygraph.plugin import op
 
 ops = tg.ops
@@ -340,3 +349,42 @@ def test_eager_work_beside_a_capture_in_another_thread():
     assert x.grad.tolist() == [6.0]
     done.set()
     thread.join()
+
+
+# -- plans called by hand ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ((np.ones(3),), ShapeError, r"one list, plan\(\[x, y\]\)"),
+        ((np.ones(3), np.ones(3)), ShapeError, r"one list, plan\(\[x, y\]\)"),
+        ((None,), ShapeError, "one list"),
+        (([np.ones(3)],), ShapeError, r"takes 2 input\(s\) \(x, y\) but got 1"),
+        (([],), ShapeError, r"takes 2 input\(s\) \(x, y\) but got 0"),
+        (([np.ones(3)] * 3,), ShapeError, r"takes 2 input\(s\) \(x, y\) but got 3"),
+        (([np.ones(3), np.ones(1)],), ShapeError, r"input 1 \(y\) .*float64\[3\], but got float64\[1\]"),
+        (([np.ones(3), 1.0],), ShapeError, r"input 1 \(y\) .*but got shape \(\)"),
+        (([np.ones(3), np.ones(3, "float32")],), ShapeError, r"input 1 \(y\) .*but got float32\[3\]"),
+        (([np.ones(3), "a"],), DTypeError, r"input 1 \(y\) .*but got 'a', a str"),
+    ],
+)
+def test_plans_take_the_inputs_of_their_graph(
+    given: tuple[Any, ...], error: type[Exception], words: str
+) -> None:
+    compiled = tg.compile(lambda x, y: x * y)
+    compiled(np.ones(3), np.ones(3))
+    with pytest.raises(error, match=words):
+        compiled.plan(*given)
+    if len(given) == 1:
+        with pytest.raises(error, match=words):
+            compiled.plan.profile(*given)
+    np.testing.assert_array_equal(compiled.plan([np.full(3, 2.0), np.full(3, 3.0)])[0], [6.0, 6.0, 6.0])
+
+
+@pytest.mark.parametrize("repeats", [0, -1, 1.5, "a", None])
+def test_plans_are_profiled_some_times(repeats: Any) -> None:
+    compiled = tg.compile(lambda x: x * 2)
+    compiled(np.ones(3))
+    with pytest.raises(SettingError, match="1 or more"):
+        compiled.plan.profile([np.ones(3)], repeats)

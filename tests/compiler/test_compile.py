@@ -7,7 +7,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn, optim
-from tinygraph.compiler.arena import Lifetime, place
+from tinygraph.analysis.arena import Lifetime, place
 from tinygraph.core.trees import flatten
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, OpError, RecordingError
 

@@ -9,7 +9,10 @@ import pytest
 import tinygraph as tg
 from tests.compiler.test_models import MODELS, Training, example
 from tinygraph import kernels
+from tinygraph.analysis.arena import ALIGNMENT, SMALL
 from tinygraph.analysis.memory import Memory
+from tinygraph.cli.bench.candidates import data, our_model, training_step
+from tinygraph.cli.bench.workloads import WORKLOADS
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes.recompute import recompute
 from tinygraph.compiler.passes.schedule import schedule
@@ -60,13 +63,27 @@ def held_in(plan):
     return held
 
 
+def aligned(number, to=ALIGNMENT):
+    return -(-number // to) * to
+
+
 def assert_byte_for_byte(plan):
     memory = plan.memory
     assert memory.held() == held_in(plan)
     assert all(held <= alive for held, alive in zip(memory.held(), memory.alive(), strict=True))
     assert len(plan.elsewhere) == len(memory.states) + len(memory.lent)
     assert {id(leaf.value) for leaf in memory.states.values()} <= set(map(id, plan.elsewhere))
-    assert plan.arena_bytes >= max(memory.held(), default=0)
+    # what is allocated is what the analysis says: halos, scratch of kernels, rounding and gaps
+    arena = memory.arena(plan.scratch)
+    assert (
+        plan.arena.nbytes - 2 * ALIGNMENT == plan.arena_bytes == arena.nbytes >= max(memory.held(), default=0)
+    )
+    start = aligned(plan.arena.__array_interface__["data"][0])
+    ends = [(stop - start, stop - first) for first, stop in blocks_of(plan).values()]
+    scratch = zip(plan.scratch, arena.offsets[len(memory.lifetimes) :], strict=True)
+    ends += [(offset + one.nbytes, one.nbytes) for one, offset in scratch]
+    tops = [aligned(end, ALIGNMENT if nbytes > SMALL else 16) for end, nbytes in ends]
+    assert max(tops, default=0) == arena.nbytes
     if not kernels.available():  # no layouts: what passes see of a graph is what its plan takes
         assert Memory(plan.graph).held() == memory.held()
 
@@ -101,6 +118,15 @@ def test_the_estimate_is_what_the_examples_take():
     scalars = tg.compile(tg.value_and_grad(lambda x, y: x * y + x**2, (0, 1)))
     scalars(2.0, -3.0)
     assert_byte_for_byte(scalars.plan)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda one: one.name)
+def test_the_estimate_is_what_the_benchmarks_take(workload):
+    workload = workload._replace(shape=(2, *workload.shape[1:]))
+    compiled = tg.compile(training_step(tg.nn, tg.optim, our_model(workload), workload))
+    compiled(*data(workload))
+    assert_byte_for_byte(compiled.plan)
 
 
 X = np.linspace(0.1, 1.0, 1000)

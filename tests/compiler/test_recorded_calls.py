@@ -9,6 +9,7 @@ import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.core.bodies import opened
 from tinygraph.errors import CaptureError, RecordingError, StaleValueError
+from tinygraph.plugin import op
 
 POINT = np.array([1.0, 2.0, 3.0])
 
@@ -491,3 +492,157 @@ def test_a_graph_with_a_body_runs_on_other_values():
     w = T(3.0)
     graph = tg.graph_of(tg.compile(lambda t: t * w)(x) * 10.0)
     assert graph(5.0).item() == 150.0
+
+
+# -- two functions that call each other through ops --------------------------------------------------------------------
+
+
+def test_threads_whose_compiled_functions_call_each_other_do_not_wait_for_ever():
+    meeting = threading.Barrier(2)  # integers, as ops of floats are looked through where they can be
+    calls = {}
+
+    def calling(name):
+        @op(name=f"calling {name}", declare=False)
+        def call(x):
+            if not getattr(inside, "deep", False):
+                inside.deep = True
+                meeting.wait(timeout=30)  # each thread has its own function's plan now, and wants the other's
+                return np.asarray(calls[name](x)) + 1
+            return x + 1
+
+        call.types(lambda x: x)
+        return call
+
+    inside = threading.local()
+    into_second, into_first = calling("second"), calling("first")
+    first = tg.compile(lambda x: into_second(x) * 2)
+    second = tg.compile(lambda x: into_first(x) * 3)
+    inside.deep = True
+    first(np.ones(2, int))
+    second(np.ones(2, int))  # captured
+    calls.update(first=first, second=second)
+    found = {}
+
+    def run(name):
+        inside.deep = False
+        found[name] = calls[name](np.ones(2, int))
+
+    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in calls]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(timeout=60)
+    assert not any(one.is_alive() for one in threads)
+    np.testing.assert_array_equal(found["first"], [14, 14])  # ((1 + 1) * 3 + 1) * 2
+    np.testing.assert_array_equal(found["second"], [15, 15])  # ((1 + 1) * 2 + 1) * 3
+    np.testing.assert_array_equal(first(np.ones(2, int) * 0), [2, 2])
+
+
+# -- states that carry gradients from call to call ---------------------------------------------------------------------
+
+
+def test_plain_data_that_is_read_and_then_written_is_a_state():
+    p, q = T([2.0, 3.0]), tg.tensor(np.array([5.0, 7.0]))
+
+    def step():
+        loss = (q * p).sum()
+        q[...] = q * 10
+        loss.backward()
+        return loss
+
+    compiled = tg.compile(step)
+    compiled()
+    np.testing.assert_array_equal(p.grad.numpy(), [5, 7])
+    compiled()
+    np.testing.assert_array_equal(p.grad.numpy(), [55, 77])
+    recorded = tg.compile(lambda: ((q * p).sum(), q.__setitem__(..., q * 10))[0])
+    with pytest.raises(RecordingError, match="whose old value the gradient needs"):
+        recorded().backward()
+
+
+def test_states_that_carry_gradients_into_the_next_call_are_refused_there():
+    def updated(x):
+        q[...] = q + p * x
+        return (q * p).sum()
+
+    p, q = T([2.0, 3.0]), tg.tensor(np.array([5.0, 7.0]))
+    compiled = tg.compile(updated)
+    compiled(np.ones(2)).backward()
+    np.testing.assert_array_equal(p.grad.numpy(), [9, 13])  # q + 2 p
+    assert q.requires_grad  # as eagerly
+    with pytest.raises(RecordingError, match=r"calls before.*detach"):
+        compiled(np.ones(2)).backward()
+    assert compiled(np.ones(2)).item() == 11 * 2 + 16 * 3  # the value is right
+    with pytest.raises(RecordingError, match="a state that the compiled function 'updated' replaced"):
+        (q * p).sum().backward()
+    with pytest.raises(RecordingError, match="calls before"):  # another function reads it
+        tg.compile(lambda: (q * p).sum())().backward()
+    with tg.no_grad():
+        q[...] = np.array([5.0, 7.0])
+    p.grad = None
+    compiled(np.ones(2)).backward()
+    np.testing.assert_array_equal(p.grad.numpy(), [9, 13])
+
+
+def test_a_step_that_differentiates_through_the_calls_before_is_refused():
+    def step(x):
+        q[...] = q * p + x
+        loss = (q * p).sum()
+        loss.backward()
+        return loss
+
+    p, q = T([2.0, 3.0]), tg.tensor(np.array([5.0, 7.0]))
+    compiled = tg.compile(step)
+    compiled(np.ones(2))
+    np.testing.assert_array_equal(p.grad.numpy(), [21, 43])
+    with pytest.raises(RecordingError, match=r"calls before.*detach"):
+        compiled(np.ones(2))
+
+
+def test_a_sum_of_losses_that_nobody_differentiates_goes_on():
+    p, total = T([2.0, 3.0]), tg.tensor(np.array(0.0))
+
+    @tg.compile
+    def step(x):
+        nonlocal total
+        p.grad = None
+        loss = (p * x).sum()
+        loss.backward()
+        total += loss
+        return loss
+
+    for x in (np.ones(2), np.ones(2), np.full((3, 2), 1.0), np.ones(2)):
+        step(x)
+        np.testing.assert_array_equal(p.grad.numpy(), [len(x) if x.ndim > 1 else 1] * 2)
+    assert total.item() == 5 + 5 + 15 + 5
+
+
+def test_a_state_that_eager_code_replaces_is_noticed():
+    p, q = T([2.0, 3.0]), tg.tensor(np.array([5.0, 7.0]))
+
+    def step():
+        q[...] = (q * 2).detach()
+        return (q * p).sum()
+
+    compiled = tg.compile(step)
+    assert compiled().item() == 20 + 42
+    q += p  # a computed tensor now
+    with pytest.raises(CaptureError, match="before this capture"):
+        compiled()
+    with tg.no_grad():
+        q[...] = np.array([1.0, 1.0])
+    assert compiled().item() == 4 + 6
+
+
+def test_gradients_of_a_step_are_no_results_that_carry_gradients():
+    p = T([2.0, 3.0])
+
+    @tg.compile
+    def step():
+        p.grad = None
+        (p * p).sum().backward()
+        return p.grad * 2
+
+    found = step()
+    assert not found.requires_grad
+    np.testing.assert_array_equal(found.numpy(), [8, 12])

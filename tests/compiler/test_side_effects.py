@@ -8,8 +8,10 @@ import random
 import re
 import secrets
 import sys
+import threading
 import time
 import uuid
+import warnings
 
 import numpy as np
 import pytest
@@ -336,3 +338,34 @@ def test_a_capture_that_fails_takes_its_hook_away():
     with pytest.raises(ZeroDivisionError):
         tg.compile(lambda x: x * (1 // 0))(ONES)
     assert sys.getprofile() is None
+
+
+def test_files_and_threads_are_refused_in_captures(tmp_path):
+    path = tmp_path / "scale.txt"
+    path.write_text("2.0")
+
+    def opened(x):
+        with open(path) as file:
+            return x * float(file.read())
+
+    def read_text(x):
+        return x * float(path.read_text())
+
+    def in_a_thread(x):
+        found = []
+        one = threading.Thread(target=lambda: found.append(2.0))
+        one.start()
+        one.join()
+        return x * found[0]
+
+    for function, words in ((opened, "opens a file"), (read_text, "opens a file"), (in_a_thread, "thread")):
+        with pytest.raises(CaptureError, match=rf"test_side_effects.py:\d+ .*{words}|{words}"):
+            tg.compile(function)(np.ones(2))
+
+    def warning(x):
+        warnings.warn("shown with its line", UserWarning, stacklevel=1)
+        return x * 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        np.testing.assert_array_equal(tg.compile(warning)(np.ones(2)), [2, 2])

@@ -224,3 +224,34 @@ def test_arrays_of_objects():
     data[0] = Fraction(5)
     with pytest.raises(StaleValueError):
         y.backward()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int8", "int64"])
+def test_changes_that_keep_every_sum_of_rows_and_columns_are_noticed(dtype):
+    """Four elements at the corners of a rectangle, two raised and two lowered: in any order of rows and columns."""
+    for width in (511, 512, 1022, 1024, 97):
+        for raised in (1, -1, 2):  # -1 changes signs of ones, the highest bit of a word, in all four
+            a = np.ones((70, width), dtype)
+            before = fingerprint(a)
+            a[3, 5] = a[60, 90] = 1 + raised if raised > 0 else -1
+            a[3, 90] = a[60, 5] = 1 - raised if raised > 0 else -1
+            assert fingerprint(a) != before, (width, raised)
+            a[3, 5] = a[60, 90] = a[3, 90] = a[60, 5] = 1
+            assert fingerprint(a) == before
+
+
+def test_whatever_is_added_to_words_is_noticed():
+    """Differences of words that add up to nothing, along rows and columns of any block and of the whole."""
+    random = np.random.default_rng(0)
+    a = random.integers(-(2**62), 2**62, 70 * 511)
+    before = fingerprint(a)
+    for _ in range(300):
+        count = int(random.integers(2, 6))
+        places = random.integers(0, 69 * 511 - 511, count)
+        amount = 1 << int(random.integers(0, 63))
+        changed = a.copy()
+        with np.errstate(over="ignore"):
+            for one in places:
+                changed[[one, one + 511]] += amount
+                changed[[one + 1, one + 512]] -= amount
+        assert (fingerprint(changed) != before) == (changed != a).any()

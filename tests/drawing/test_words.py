@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.drawing.page.areas import Area
 from tinygraph.drawing.page.grouping import tree
-from tinygraph.drawing.page.regions import Region
 
 
 def lines_of(tensor):
@@ -106,7 +106,7 @@ class TestOutputs:
         program, drawn, listed = CASES[name]
         graph = tg.capture(program, np.ones(3))
         root, _ = tree(graph, {}, set(), seconds=10.0)
-        boxes = [box for box in root.walk() if isinstance(box, Region) and box.kind == "output"]
+        boxes = [box for box in root.walk() if isinstance(box, Area) and box.kind == "output"]
         assert {"output" if box.title == "output 0" else box.title for box in boxes} == set(drawn)
         assert {box.note for box in boxes if box.note} == {
             text for text in drawn.values() if "=" in text or "[" in text

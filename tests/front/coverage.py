@@ -39,13 +39,14 @@ values against NumPy's, derivatives to second order in both modes against differ
 ## Conventions
 
 - **Complex numbers.** The gradient of a real loss by z = a + bi is ∂/∂a - i ∂/∂b, as in autograd and JAX: of a
-  holomorphic f the rule is g f'(z), without a conjugate. Descent goes along its conjugate.
+  holomorphic f the rule is g f'(z), without a conjugate. Descent goes along its conjugate,
+  as the optimizers do. `tg.grad(f, holomorphic=True)` is the complex derivative of a holomorphic f; without it a
+  complex result is refused.
 - **Symmetric matrices.** `cholesky`, `eigh` and `eigvalsh` read one triangle; their gradient is the symmetric one,
   the derivative along symmetric directions, as in JAX and PyTorch.
 - **Vectors that are not determined.** Complex eigenvectors and singular vectors have an arbitrary phase: gradients
-  are those of results that do not depend on it. Where eigenvalues or singular values repeat, quotients by their
-  differences count as 0, which is right for results that do not depend on the choice of vectors. `eig` fixes length
-  and phase as LAPACK does.
+  are those of results that do not depend on it. Where eigenvalues or singular values repeat, gradients
+  through their vectors are NaN, those of the values alone right. `eig` fixes length and phase as LAPACK does.
 - **Ties.** `max` and `min` share a gradient among equal elements; `sort`, `median`, `unique` and other choices give
   it to the elements that they chose. `interp` at a point takes the slope of the line behind it.
 - **SciPy** has no protocol as NumPy has. Its ufuncs take tensors (`scipy.special.erf(t)`); everything else is

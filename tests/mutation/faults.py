@@ -416,7 +416,7 @@ _TABLES = {  # (file, tests): faults
             "for buffer in self.makes[i]:\n                if False:",
         ),
     ],
-    ("tinygraph/compiler/arena.py", PLANS): [
+    ("tinygraph/analysis/arena.py", PLANS): [
         (
             "a value takes the place of one that its node reads",
             "if other.start > one.end or other.end < one.start:",

@@ -170,7 +170,12 @@ def test_arguments_are_chosen_by_position_name_and_autograds_name():
     assert tg.jacobian(f, argnums="c")(2.0, 3.0, c=1.0) == 54.0
     assert tg.value_and_grad(f, argnum="a")(2.0, 3.0, c=1.0) == (18.0, 9.0)
     assert tg.hessian(f, ("a", "b"))(2.0, 3.0, c=1.0) == ((0.0, 6.0), (6.0, 4.0))
-    wrong = ("d", "takes a, b"), (3, "has 2 positional"), ((0, "a"), "twice"), (0.5, "position or name")
+    wrong = (
+        ("d", "takes a, b"),
+        (3, "has 2 positional"),
+        ((0, "a"), "twice"),
+        (0.5, "position of an argument"),
+    )
     for argnums, words in wrong:
         with pytest.raises(SettingError, match=words):
             tg.grad(f, argnums)(2.0, 3.0, c=1.0)

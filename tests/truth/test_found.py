@@ -183,3 +183,102 @@ def test_a_checkpoint_returns_plain_values_as_they_are() -> None:
     assert type(array) is np.ndarray
     product.sum().backward()
     np.testing.assert_array_equal(np.asarray(w.grad), ones * 2)
+
+
+# -- what Python asks of a captured array -----------------------------------------------------------------------------
+
+tensors, arrays, scalar, axisless = tg.tensor(ones), ones, np.float64(2.0), np.array(2.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "answer"),
+    [
+        (lambda x: isinstance(x, tg.Tensor), arrays, False),
+        (lambda x: isinstance(x, tg.Tensor), tensors, True),
+        (lambda x: isinstance(x, tg.Tensor), 2.0, False),
+        (lambda x: isinstance(x, tg.Tensor), 2, False),
+        (lambda x: isinstance(x, tg.Tensor), scalar, False),
+        (lambda x: isinstance(x, tg.Tensor | int), 2, True),
+        (lambda x: isinstance(x, np.ndarray), arrays, True),
+        (lambda x: isinstance(x, np.ndarray), tensors, False),
+        (lambda x: isinstance(x, np.ndarray), axisless, True),
+        (lambda x: isinstance(x, np.ndarray), scalar, False),
+        (lambda x: isinstance(x, np.generic), scalar, True),
+        (lambda x: isinstance(x, float), scalar, True),
+        (lambda x: isinstance(x, float), axisless, False),
+        (lambda x: x.__class__ is np.ndarray, arrays, True),
+        (lambda x: hasattr(x, "shape"), 2.0, False),
+        (lambda x: hasattr(x, "shape"), arrays, True),
+        (lambda x: hasattr(x, "sum"), 2, False),
+        (lambda x: hasattr(x, "real"), 2, True),
+        (lambda x: hasattr(x, "numpy"), arrays, False),
+        (lambda x: hasattr(x, "numpy"), tensors, True),
+        (lambda x: hasattr(x, "requires_grad"), arrays, False),
+        (lambda x: getattr(x, "ndim", 7) == 7, 2.0, True),
+        (lambda x: getattr(x, "no_such_name", 7) == 7, arrays, True),
+        # what is computed of them
+        (lambda x: isinstance(x * 2, tg.Tensor), arrays, False),
+        (lambda x: isinstance(x * 2, tg.Tensor), 2.0, False),
+        (lambda x: isinstance(x * tensors, tg.Tensor), arrays, True),
+        (lambda x: isinstance(np.sin(x), np.ndarray), arrays, True),
+        (lambda x: isinstance(x.sum(), float), arrays, True),
+        (lambda x: isinstance(x.sum(), np.ndarray), arrays, False),
+        (lambda x: isinstance(x[0], float), arrays, True),
+        (lambda x: isinstance(x[..., 0], np.ndarray), arrays, True),
+        (lambda x: isinstance(x[:2], np.ndarray), arrays, True),
+        (lambda x: isinstance(tg.grad(np.sum)(x), np.ndarray), arrays, True),
+        (lambda x: isinstance(tg.grad(lambda v: (v * tensors).sum())(x), tg.Tensor), arrays, False),
+        (lambda x: isinstance(tg.grad(np.sum)(x), tg.Tensor), tensors, True),
+        (lambda x: isinstance(tg.hessian(lambda v: (v * v).sum())(x), np.ndarray), arrays, True),
+        (lambda x: isinstance(tg.nn.ReLU()(x), tg.Tensor), arrays, True),
+        (lambda x: tg.grad(lambda v: v * isinstance(v, tg.Tensor))(x) == 1, 3.0, True),
+    ],
+)
+def test_classes_and_attributes_are_what_eager_code_sees(asked: Any, given: Any, answer: bool) -> None:
+    def function(x: Any) -> Any:
+        return np.sin(x) * 0 + (2 if asked(x) else 3)
+
+    assert bool(asked(given)) is answer
+    found = np.asarray(tg.compile(function)(given))
+    np.testing.assert_array_equal(found, np.full(found.shape, 2.0 if answer else 3.0))
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "words"),
+    [
+        (lambda x: x.tobytes(), ones, "tobytes"),
+        (lambda x: hasattr(x, "tobytes"), ones, "tobytes"),
+        (lambda x: x.is_integer(), 2.0, "is_integer"),
+        (lambda x: x.bit_length(), 2, "bit_length"),
+        (lambda x: type(x) is np.ndarray, ones, "isinstance"),
+        (lambda x: (lambda y: type(y) is np.ndarray)(x * 2), ones, "isinstance"),
+        (lambda x: isinstance(x[()], np.ndarray), axisless, "np.shape"),
+    ],
+)
+def test_what_a_capture_cannot_answer_of_an_array_is_refused(asked: Any, given: Any, words: str) -> None:
+    with pytest.raises(CaptureError, match=rf"(?s){words}.*"):
+        tg.compile(lambda x: np.sin(x) * asked(x))(given)
+
+
+def test_numbers_are_not_written() -> None:
+    def function(x: Any, n: Any) -> Any:
+        before, held = n, [n]
+        n += 1
+        held[0] *= 5
+        return x * before * 100 + x * n * 10 + held[0]
+
+    assert function(1.0, 2) == 240.0
+    np.testing.assert_array_equal(tg.compile(function)(ones, 2), ones * 240)
+
+
+def test_a_gradient_is_taken_of_captured_arrays_that_a_function_closes_over_and_without_recording() -> None:
+    def of_a_constant(x: Any) -> Any:
+        return tg.grad(lambda v: (v * x * x).sum())(ones)
+
+    def unrecorded(x: Any) -> Any:
+        with tg.no_grad():
+            return tg.grad(lambda v: (v * v).sum())(x)
+
+    three = 3 * ones
+    np.testing.assert_array_equal(tg.compile(of_a_constant)(three).numpy(), [9, 9, 9])
+    np.testing.assert_array_equal(tg.compile(unrecorded)(three), [6, 6, 6])

@@ -11,10 +11,11 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygraph.analysis.arena import SMALL, Arena, Lifetime, place
 from tinygraph.analysis.pointwise import is_pointwise, is_reduced
 from tinygraph.analysis.views import Views
 from tinygraph.core.graph import Graph
@@ -32,23 +33,6 @@ from tinygraph.core.types import ArrayType, WeakType, is_python_integer
 
 if TYPE_CHECKING:
     from tinygraph.kernels.lowering import Layout
-
-# Values up to so many bytes get places of their own, side by side: sharing would save little, and finding places for
-# the 10^5 numbers of a scalar program takes time in the square of their count. No node moves for them either.
-SMALL = 64
-
-
-class Lifetime(NamedTuple):
-    """A place in memory and the nodes between which it must stay: written at `start`, last read at `end`.
-
-    Attributes:
-        buffers: what lies there, one after the other: the results of elementwise ops take over their operand's place.
-    """
-
-    nbytes: int
-    start: int
-    end: int
-    buffers: tuple[int, ...] = ()
 
 
 class Memory:
@@ -288,6 +272,15 @@ class Memory:
             changes[start] += nbytes
             changes[end + 1] -= nbytes
         return list(itertools.accumulate(changes))[: len(self.nodes)]
+
+    def arena(self, scratch: Iterable[Lifetime] = ()) -> Arena:
+        """Where a plan puts these places: all bytes that it takes for them, halos, rounding and gaps included.
+
+        Args:
+            scratch: memory that kernels ask for besides, each for as long as its node runs; it comes after the places
+                of `lifetimes` in the answer.
+        """
+        return place([*self.lifetimes, *scratch])
 
 
 def alive_bytes(graph: Graph) -> dict[int, int]:

@@ -125,6 +125,8 @@ def _panel(card: Card) -> Panel:
 
 
 def _rows(op: Any) -> Iterable[tuple[str, str]]:
+    from tinygraph.testing.card_making import when_compiled
+
     for operand in op.signature.operands:
         traits = ["optional"] * operand.optional + ["any number"] * operand.variadic
         traits.append(_derivative(op, operand.name))
@@ -132,6 +134,7 @@ def _rows(op: Any) -> Iterable[tuple[str, str]]:
     for setting, default in op.signature.settings.items():
         yield f"setting {setting}", f"default {default!r}"
     yield "type rule", "given" if op.typed else "found by running the op on small stand-ins"
+    yield "when compiled", when_compiled(op)
     yield from _common_rows(op)
 
 

@@ -65,6 +65,7 @@ def build_plan(
         arrays=places.arrays,
         arena=places.arena,
         arena_bytes=places.arena_bytes,
+        scratch=tuple(places.asked),
         elsewhere=tuple(places.elsewhere),
         inputs=tuple(places.inputs),
         states=tuple(places.states),

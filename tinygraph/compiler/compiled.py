@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from threading import get_ident
 from types import MethodType
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -19,10 +20,12 @@ from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes import PASSES, Pass, Stage, run_passes
 from tinygraph.compiler.passes.fuse_elementwise import fuse_elementwise
 from tinygraph.compiler.passes.fuse_epilogues import fuse_epilogues
+from tinygraph.compiler.passes.join_ops import join_ops
+from tinygraph.compiler.passes.look_through import facts_inside, look_through
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
-from tinygraph.compiler.plan import Plan
-from tinygraph.compiler.profile import Profile, check_repeats
+from tinygraph.compiler.plan import Plan, check_repeats
+from tinygraph.compiler.profile import Profile
 from tinygraph.compiler.recorded_call import Recorder
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock
@@ -36,7 +39,14 @@ from tinygraph.kernels.recent import Recent
 from tinygraph.tracing.facts import Fixed
 from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 
-COMPILE_PASSES: tuple[Pass, ...] = (*PASSES, fuse_elementwise, fuse_epilogues, schedule, recompute_cheap)
+COMPILE_PASSES: tuple[Pass, ...] = (
+    *PASSES,
+    join_ops,
+    fuse_elementwise,
+    fuse_epilogues,
+    schedule,
+    recompute_cheap,
+)
 # Captures kept for one kind of arguments: in training and in evaluation mode, with gradients to add to and without ...
 MOST_ENTRIES = 8
 Accuracy = Literal["fast", "exact"]
@@ -91,6 +101,7 @@ class Compiled:
         self.passes = tuple(passes)
         self.accuracy = accuracy
         self._lock = Lock()
+        self._owner = 0  # the thread that has the lock
         self._entries = Recent(plan_bytes)
         self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
         self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
@@ -105,20 +116,78 @@ class Compiled:
         if mode.capture is not None:  # inside another capture it is part of that graph
             return self._inlined(args, kwargs)
         key, values, tensors, wanted = self._read(args, kwargs)
-        if self._lock.is_mine:
-            raise self._calls_itself()
+        me = get_ident()
+        _waiting[me] = self
+        if self._owner and self._in_circle(
+            me
+        ):  # of two that begin to wait for each other, the last one sees it
+            del _waiting[me]
+            return self.function(*args, **kwargs)
         call = edges = None
         with self._lock.held:  # what is decided when an entry is chosen must hold until its plan has run
-            entry = self._entry(key, args, kwargs)
-            if mode.recording:
-                call, edges = entry.recorder.found.get(wanted) or entry.recorder.recording(wanted)
-            out: list[Any] = entry.plan(values) if call is None else call(_inputs(args, kwargs))
+            self._owner = me
+            del _waiting[me]
+            try:
+                entry = self._entry(key, args, kwargs)
+                if mode.recording:
+                    call, edges = entry.recorder.found.get(wanted) or entry.recorder.recording(wanted)
+                out: list[Any] = entry.plan.run(values) if call is None else call(_inputs(args, kwargs))
+                if entry.trace.attached and mode.recording:
+                    entry.recorder.attach()
+            finally:
+                self._owner = 0
         if edges is not None:
             out = list(map(Tensor, out, edges))
         elif call is None and (tensors or entry.trace.with_tensors):
             out = list(map(Tensor, out))
         result = entry.graph.result
         return result.unflatten(out) if result is not None else out
+
+    def _in_circle(self, me: int) -> bool:
+        """Whether the thread that runs the function waits for this one, perhaps through others.
+
+        An op in a plan may call another compiled function, whose plan another thread runs, which calls this one.
+
+        Raises:
+            RecordingError: it is this thread itself.
+        """
+        owner = self._owner
+        if owner == me:
+            del _waiting[me]
+            raise self._calls_itself()
+        seen: set[int] = set()
+        while owner and owner not in seen:
+            seen.add(owner)
+            wanted = _waiting.get(owner)
+            if wanted is None:
+                return False
+            owner = wanted._owner
+            if owner == me:
+                return True
+        return False
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """The function to oneself.
+
+        Raises:
+            RecordingError: this thread runs it, or another one that waits for this one.
+        """
+        me = get_ident()
+        _waiting[me] = self
+        if self._owner and self._in_circle(me):
+            del _waiting[me]
+            raise RecordingError(
+                f"the compiled function {self._name!r} is run by another thread, which waits for a compiled function "
+                f"that this one runs: wait for it outside of compiled functions"
+            )
+        with self._lock.held:
+            self._owner = me
+            del _waiting[me]
+            try:
+                yield
+            finally:
+                self._owner = 0
 
     def _inlined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call as part of a capture; one inside itself with arguments of the same kinds would never end."""
@@ -196,6 +265,9 @@ class Compiled:
         self._check_draws(graph, trace)
         self._check_effects(trace)
         stages = run_passes(graph, self.passes)
+        if look_through in self.passes:
+            for inside in facts_inside(graph):
+                trace.rely_as(inside)
         exact = self.accuracy == "exact"
         plan = build_plan(stages[-1].graph, list(trace.gradients_read.values()), exact=exact)
         recorder = Recorder(graph, trace, self.passes, self._name, exact)
@@ -315,9 +387,7 @@ class Compiled:
         """
         check_repeats(repeats)
         key, values, _, _ = self._read(args, kwargs)
-        if self._lock.is_mine:
-            raise self._calls_itself()
-        with self._lock.held:
+        with self._held():
             entry = self._entry(key, args, kwargs)
             with _generators_kept(entry.graph):
                 seconds = entry.plan.profile(values, repeats)
@@ -336,7 +406,7 @@ class Compiled:
             release_unused()
 
     def _forget(self) -> None:
-        with self._lock.held:
+        with self._held():
             for versions in self._entries.clear():
                 for entry in versions:
                     entry.recorder.release()
@@ -383,12 +453,15 @@ class _Inlined(threading.local):
 
 
 _inlined = _Inlined()
+_waiting: dict[int, Compiled] = {}  # what a thread is about to run, by the thread
 
 
 def _kind(leaf: object) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
-    if isinstance(leaf, np.ndarray | np.generic):
+    if isinstance(leaf, np.ndarray):
         return type_of(leaf)
+    if isinstance(leaf, np.generic):
+        return f"a scalar of NumPy's, {leaf.dtype}"
     if type(leaf) in PYTHON_NUMBERS:
         return f"a Python {type(leaf).__name__}"
     try:

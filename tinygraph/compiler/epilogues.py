@@ -14,8 +14,8 @@ from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.compiler.choosing import bind_loop, choose_kernel, lower
 from tinygraph.core.node import Node, edge_type, is_recorded
 from tinygraph.core.op import Op, op
-from tinygraph.core.types import ArrayType, type_of
-from tinygraph.kernels.lowering import Array, Epilogue, Layouts, Lowering, Run, in_order, rows
+from tinygraph.core.types import Array, ArrayType, type_of
+from tinygraph.kernels.lowering import Epilogue, Layouts, Lowering, Run, in_order, rows
 from tinygraph.kernels.program import Loop, Program, excerpt
 
 

@@ -1,7 +1,7 @@
 """Places: the array of each value of a plan, made before anything runs.
 
 Parameters and buffers stay where they live, inputs get arrays of the plan, gradients the arrays that `.grad` will hold,
-and everything between lies in one arena (`arena.py`), the scratch memory of kernels included. Who shares memory with
+and everything between lies in one arena, the scratch memory of kernels included. Who shares memory with
 whom is what `analysis/memory.py` says.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.analysis.memory import Lifetime, Memory
-from tinygraph.compiler.arena import ALIGNMENT, place
+from tinygraph.analysis.arena import ALIGNMENT, Lifetime
+from tinygraph.analysis.memory import Memory
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Key, Leaf, Node
 from tinygraph.core.types import Array, ArrayType, is_python_integer
@@ -31,6 +31,7 @@ class Places:
         arena: the memory of all intermediate values and of scratch, aligned.
         arena_bytes: how much of it is used.
         scratch: of nodes, by their numbers, where kernels asked for any.
+        asked: the same as lifetimes, in order.
         cleared: keys of values whose place had another value before, in the same layout.
     """
 
@@ -75,12 +76,12 @@ class Places:
 
     def _fill_arena(self, lowerings: Sequence[Lowering | None]) -> None:
         lifetimes = self._memory.lifetimes
-        scratch = [
+        self.asked = scratch = [
             Lifetime(nbytes, i, i)
             for i, lowering in enumerate(lowerings)
             for nbytes in (lowering.scratch if lowering is not None else ())
         ]
-        offsets, self.arena_bytes = place([*lifetimes, *scratch])
+        offsets, self.arena_bytes = self._memory.arena(scratch)
         # zeros: views are taken of it before anything is written
         self.arena = np.zeros(self.arena_bytes + 2 * ALIGNMENT, np.uint8)
         start = -self.arena.ctypes.data % ALIGNMENT

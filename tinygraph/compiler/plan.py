@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.analysis.arena import Lifetime
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import BoundKernel
 from tinygraph.core.graph import Graph
@@ -23,7 +24,8 @@ from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import Array
-from tinygraph.errors import OpError
+from tinygraph.errors import OpError, SettingError, ShapeError
+from tinygraph.kernels.blas import blas_on_one_thread
 from tinygraph.kernels.lowering import Layout
 from tinygraph.kernels.threads import get_threads
 
@@ -71,6 +73,7 @@ class Plan:
         steps: the kernel calls, in order.
         arrays: where each value lies, by its key.
         arena: the memory of all intermediate values and of the kernels' scratch; `arena_bytes` of it are used.
+        scratch: what kernels asked for besides, each for as long as its node runs.
         elsewhere: arrays outside the arena that steps write: states, and gradients that `.grad` holds.
         inputs: where the graph's inputs are copied to.
         states: the other leaves, each with the array that it lives in.
@@ -90,6 +93,7 @@ class Plan:
     arrays: Mapping[Key, Array]
     arena: Array
     arena_bytes: int
+    scratch: tuple[Lifetime, ...]
     elsewhere: tuple[Array, ...]
     inputs: tuple[Array, ...]
     states: tuple[tuple[Leaf, Array], ...]
@@ -104,20 +108,48 @@ class Plan:
     _lock: Lock = dataclasses.field(default_factory=Lock, init=False)
 
     @functools.cached_property
+    def _is_generated(self) -> bool:
+        """Whether a run is one row of generated kernels, so that NumPy computes nothing."""
+        return len(self.calls) == 1 and hasattr(self.calls[0][1], "stopped")
+
+    @functools.cached_property
     def _changed(self) -> list[Leaf]:
         """The states that a run writes."""
         return [leaf for leaf, _, _ in self.updates] + [leaf for _, leaf in self.written]
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def __call__(self, inputs: Sequence[Any]) -> list[Any]:
-        """Run the schedule on the values of the graph's inputs; returns fresh arrays and updates states in place."""
+    def __call__(self, inputs: Sequence[Any], *more: Any) -> list[Any]:
+        """Run the schedule on the values of the graph's inputs; returns fresh arrays and updates states in place.
+
+        Raises:
+            ShapeError, DTypeError: the number, shapes or dtypes of the values do not fit.
+        """
+        return self.run(self._checked(inputs, *more))
+
+    def _checked(self, inputs: Any, *more: Any) -> list[Any]:
+        """The values of the inputs, each of its type."""
+        if more or not isinstance(inputs, list | tuple):
+            names = ", ".join(leaf.name or "?" for leaf in self.graph.inputs)
+            given = f"{1 + len(more)} arguments" if more else f"a value of {type(inputs).__name__}"
+            raise ShapeError(
+                f"a plan takes the values of all inputs of its graph as one list, plan([{names}]), but got {given}"
+            )
+        bound = self.graph.bound(tuple(inputs)) if inputs or self.inputs else ()
+        return [value._value if isinstance(value, Tensor) else value for _, value in bound]
+
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
+        """The same for values that are known to fit: arrays and numbers of the types that the plan was built for."""
         with self._lock.held:
             if present.region is not None:
                 for leaf in self._changed:
                     present.region.note_write(tensor_of(leaf))
             self._fill(inputs)
-            self._execute()
+            if self._is_generated:
+                self._execute()
+            else:
+                with blas_on_one_thread():
+                    self._execute()
             return self._finish()
 
     def _fill(self, inputs: Sequence[Any]) -> None:
@@ -218,7 +250,14 @@ class Plan:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def profile(self, inputs: Sequence[Any], repeats: int = 10) -> list[float]:
-        """Seconds per step, the median of some runs; states stay as they are, also where a step fails."""
+        """Seconds per step, the median of some runs; states stay as they are, also where a step fails.
+
+        Raises:
+            ShapeError, DTypeError: the number, shapes or dtypes of the values do not fit.
+            SettingError: `repeats` is no positive whole number.
+        """
+        check_repeats(repeats)
+        inputs = self._checked(inputs)
         times = np.empty((repeats, len(self.steps)))
         with self._lock.held:
             before = [(array, array.copy()) for array in self.elsewhere]
@@ -260,6 +299,12 @@ class Plan:
         from tinygraph.compiler.tables import html_table
 
         return html_table(self)
+
+
+def check_repeats(repeats: Any) -> None:
+    """Raise unless a number of runs is one."""
+    if not isinstance(repeats, int) or repeats < 1:
+        raise SettingError(f"profile: repeats={repeats!r} must be how often to run each step, 1 or more")
 
 
 class Gradient:

@@ -15,7 +15,6 @@ from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.analysis.units import SECONDS
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.types import type_of
-from tinygraph.errors import SettingError
 
 if TYPE_CHECKING:
     from tinygraph.compiler.plan import Plan, Step
@@ -164,12 +163,6 @@ def operations_in(step: Step) -> int | None:
     counts = [operations_of(node) for node in step.nodes]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
-
-
-def check_repeats(repeats: object) -> None:
-    """Raise unless a number of runs is one."""
-    if not isinstance(repeats, int) or repeats < 1:
-        raise SettingError(f"profile: repeats={repeats!r} must be how often to run each step, 1 or more")
 
 
 def _is_generator(entry: Edge) -> bool:

@@ -59,16 +59,17 @@ def python_call(node: Node, inputs: Sequence[Any], outputs: Sequence[Array]) -> 
 
     def run() -> None:
         operands = [operand(x, number) for x, number in zip(inputs, numbers, strict=True)]
-        result = node.op.forward(*operands, **node.settings)
         if expected is None:
+            result = node.op.forward(*operands, **node.settings)
             found = np.asarray(result).dtype
             if found != out.dtype:
                 raise DTypeError(
-                    f"with these numbers the result is {found}, not {out.dtype} as captured: {operands}"
+                    f"with these numbers the result is {found}, not {out.dtype} as captured: {operands}. The number's "
+                    f"value decides the dtype: close over it, or pass an array of it, np.asarray(number)"
                 )
             out[...] = result
             return
-        result = result.item() if isinstance(result, np.generic) else result
+        result = node.op.of_numbers(*operands, **node.settings)
         if type(result) is not expected:
             raise DTypeError(
                 f"Python makes {result!r}, of class {type(result).__name__}, of {operands}, where the captured program "

@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes import Pass, run_passes
 from tinygraph.compiler.plan import Plan
 from tinygraph.core.bodies import Body, substituted
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import scope
-from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Attached, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.op import op
 from tinygraph.core.registry import ops
 from tinygraph.core.state import write
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import RecordingError
-from tinygraph.tracing.trace import Trace
+from tinygraph.tracing.trace import ATTACHED, Trace
 
 
 class Recording(NamedTuple):
@@ -51,6 +53,7 @@ class Recorder:
         self._graph, self._trace, self._passes, self._name = graph, trace, passes, name
         self._exact = exact
         self._call: RecordedCall | None = None
+        self._attached: list[Any] | None = None
         self.found: dict[int, Recording] = {}
         self.plans: list[Plan] = []
 
@@ -85,6 +88,14 @@ class Recorder:
                 f"backward pass of its own inside, which would have to reach the argument's .grad: leave the backward "
                 f"pass to the caller, or pass tensor.detach()"
             )
+        with_history = {
+            key: leaf for key, leaf in self._trace.attached.items() if leaf.holder.__class__ is Attached
+        }
+        for key, leaf in with_history.items():
+            if key in self._trace.passed:
+                raise RecordingError(
+                    f"the compiled function {self._name!r} differentiates through {leaf.describe()}, which {ATTACHED}"
+                )
         given = {id(leaf) for i, leaf in enumerate(graph.inputs) if wanted >> i & 1}
         carries = carrying(graph, given | set(map(id, self._trace.versions)))
         own = [state if state is not None and state.requires_grad else None for state in self._trace.returned]
@@ -96,6 +107,10 @@ class Recorder:
                 "leaves the backward pass to the caller"
             )
             return Recording(None, self._refusing(carries, own, why))
+        for key, leaf in with_history.items():
+            if any(carrying(graph, {key})):
+                why = f"it depends on {leaf.describe()}, which {ATTACHED}"
+                return Recording(None, self._refusing(carries, own, why))
         if self._call is None:
             self._call = RecordedCall(graph, self._trace, self._planned, self._name)
         overwritten = self._call.overwritten(given)
@@ -110,23 +125,31 @@ class Recorder:
     def _planned(self, graph: Graph) -> Callable[[Sequence[Any]], Sequence[Any]]:
         plan = build_plan(run_passes(graph, self._passes)[-1].graph, exact=self._exact)
         self.plans.append(plan)
-        return plan
+        return plan.run
 
     def _refusing(self, carries: Sequence[bool], own: Sequence[Leaf | None], why: str) -> tuple[Any, ...]:
         """Edges for the results that would carry a gradient, whose derivative rule refuses it.
 
         They are made once, so that a call costs nothing more.
         """
-        name, count = self._name, sum(carries)
         types = [ArrayType(*t) for t, one in zip(self._graph.output_types, carries, strict=True) if one]
+        edges = iter(self._refusals(types, f"a result of the compiled function {self._name!r}", why))
+        return tuple(
+            state if state is not None else next(edges) if one else None
+            for one, state in zip(carries, own, strict=True)
+        )
+
+    def _refusals(self, types: Sequence[ArrayType], what: str, why: str) -> list[Any]:
+        """An edge for a value of each type, through which no gradient flows."""
+        name = self._name
 
         def forward(*xs: Any) -> Any:
-            return tuple(t.stand_in() for t in types) if count != 1 else types[0].stand_in()
+            return tuple(t.stand_in() for t in types) if len(types) != 1 else types[0].stand_in()
 
         def refuse(g: object) -> Any:
             raise RecordingError(
-                f"no gradient flows through a result of the compiled function {name!r}: {why}. Where the gradient is "
-                f"not wanted, use result.detach() or .item()"
+                f"no gradient flows through {what}: {why}. Where the gradient is not wanted, use result.detach() or "
+                f".item()"
             )
 
         made = op(name=name, kind="composite", declare=False)(forward)
@@ -136,12 +159,25 @@ class Recorder:
             for leaf in self._graph.leaves
             if leaf.requires_grad and leaf.value is not None
         ]
-        found = made(*states) if count else ()
-        edges = iter([one._edge for one in (found if isinstance(found, tuple) else (found,))])
-        return tuple(
-            state if state is not None else next(edges) if one else None
-            for one, state in zip(carries, own, strict=True)
-        )
+        found = made(*states) if types else ()
+        return [one._edge for one in (found if isinstance(found, tuple) else (found,))]
+
+    def attach(self) -> None:
+        """Give the states that were replaced by values which carry a gradient what makes others refuse it."""
+        written = {id(leaf) for leaf, _ in self._graph.updates}
+        attached = [leaf for key, leaf in self._trace.attached.items() if key in written]
+        if self._attached is None:
+            what = f"a state that the compiled function {self._name!r} replaced"
+            self._attached = self._refusals([leaf.types for leaf in attached], what, f"it {ATTACHED}")
+        for leaf, edge in zip(attached, self._attached, strict=True):
+            holder = leaf.holder() if leaf.holder is not None else None
+            if holder is not None and holder._leaf is leaf:
+                value = leaf.value
+                holder._value = value.copy() if isinstance(value, np.ndarray) else value
+                holder._edge = edge
+                if leaf.holder.__class__ is not Attached:
+                    leaf.holder = Attached(holder)
+                    self.found.clear()  # what is said of calls is another thing now
 
 
 class RecordedCall:

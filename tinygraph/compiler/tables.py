@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.analysis.arena import ALIGNMENT
 from tinygraph.analysis.kept import Kept
 from tinygraph.analysis.units import BYTES, OPERATIONS, SECONDS
-from tinygraph.compiler.arena import ALIGNMENT
 from tinygraph.compiler.profile import Profile, bytes_moved, operations_in
 from tinygraph.core.node import Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.errors import printable

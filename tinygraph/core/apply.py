@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.core.doors import doors
 from tinygraph.core.fingerprint import fingerprint, may_change
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf, Node, Port, next_order
 from tinygraph.core.source import is_library
+from tinygraph.core.stand_ins import lies_in
 from tinygraph.core.state import Generator
-from tinygraph.core.tensor import CapturedNumber, Tensor, left_behind
+from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor, left_behind
 from tinygraph.core.types import (
     SCALAR_TYPES,
     ArrayType,
@@ -39,134 +41,101 @@ from tinygraph.errors import (
 )
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from tinygraph.core.op import Op
 
 # Operand classes that forwards take as they are; anything else is made an array first.
 _READY = frozenset({np.ndarray, bool, int, float, complex, type(None), Generator, *SCALAR_TYPES})
 _VALUES = frozenset({np.ndarray, *SCALAR_TYPES})
-_OWN = _READY | {Tensor, CapturedNumber}  # operands that run no code of the user's when they are made arrays
+_OWN = _READY | {
+    Tensor,
+    CapturedArray,
+    CapturedNumber,
+}  # operands that run no code of the user's when they are made arrays
 _array_class = np.ndarray
+_LARGE = 8192  # elements: from there on generated kernels are worth looking for
 _new: Any = object.__new__
 
 
-def apply(op: Op, *operands: Any, **settings: Any) -> Any:
-    """Apply an op to arrays and tensors.
-
-    Returns arrays if every operand is an array, tensors otherwise; a tuple if the op has several outputs.
-
-    Raises:
-        ShapeError, DTypeError, SettingError, OpError: naming the op, its operands and where they came from.
-    """
+def apply(op: Op, *operands: Any, **settings: object) -> Any:
+    """Apply an op: arrays if every operand is one, else tensors; a tuple for several outputs. Errors name operands."""
     mode = modes.current
-    if mode.capture is not None:
-        hook = hook_that_may_rest()
-        if hook is not None and is_library(op.origin.file) and _OWN.issuperset(map(type, operands)):
-            setprofile(RESTING)
-            try:
-                return apply(op, *operands, **settings)
-            finally:
-                setprofile(hook)
+    if mode.capture is not None and (hook := hook_that_may_rest()) is not None and _is_own(op, operands):
+        return _resting(hook, op, operands, settings)
     values: list[Any] = []
     entries: list[Any] = []
-    tensors = False
-    mask = 0  # bit i: operand i is recorded and may want a gradient
-    leaves = 0  # bit i: operand i is a leaf, whose value may be written later
-    plain = 0  # bit i: operand i is an array that is nobody's, and may be written unseen
+    entry: object
+    # bit i: operand i is recorded and may want a gradient; is a leaf, whose value may be written later; is an array
+    # that is nobody's, and may be written unseen
+    mask = leaves = plain = tensors = 0
     bit = 1
     for x in operands:
-        if isinstance(x, Tensor):
-            tensors = True
+        if isinstance(x, Handle):
+            tensors = 1
             value = x._value
             if value is None and mode.capture is None:
                 raise left_behind(f"op {op.name!r}", x)
-            values.append(value)
-            entry = x._edge
-            if entry is not None:
+            if (entry := x._edge) is not None:
                 mask |= bit
                 if entry.__class__ is Leaf:
                     leaves |= bit
+            elif (entry := x._leaf) is not None:
+                leaves |= bit
             else:
-                entry = x._leaf
-                if entry is None:
-                    entry = value
-                    if value.__class__ is _array_class:
-                        plain |= bit
-                else:
-                    leaves |= bit
-            entries.append(entry)
+                entry = value
+                if value.__class__ is _array_class:
+                    plain |= bit
         else:
-            if x.__class__ is _array_class:
+            value = entry = x if x.__class__ in _READY else _as_array(op, x, len(operands))
+            if value.__class__ is _array_class:
                 plain |= bit
-            elif x.__class__ not in _READY:
-                x = _as_array(op, x, len(operands))
-                plain |= bit
-            values.append(x)
-            entries.append(x)
+        values.append(value)
+        entries.append(entry)
         bit <<= 1
-
     if settings:
         settings = {name: _frozen(value) for name, value in settings.items()}
-    if mode.capture is not None and tensors:
+    if tensors and mode.capture is not None:
         return mode.capture.apply(op, operands, entries, settings)
     try:
-        out = op.forward(*values, **settings) if settings else op.forward(*values)
+        out: Any = None
+        if op.lowering is not None:
+            for value in values:
+                if value.__class__ is _array_class and value.size >= _LARGE:
+                    out = doors.run_eagerly(op, values, settings)
+                    break
+        if out is None:
+            out = op.forward(*values, **settings) if settings else op.forward(*values)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
-        raise explained(op, operands, settings, error) from (
-            None if isinstance(error, TinygraphError) else error
-        )
+        raise explained(op, operands, settings, error) from _unless_ours(error)
     if not tensors:
         return out
     if out.__class__ not in _VALUES:
         out = tuple(map(as_value, out)) if isinstance(out, tuple) else as_value(out)
     if not mask or not mode.recording:
-        made = tuple(map(Tensor, out)) if out.__class__ is tuple else Tensor(out)
-        if (out.__class__ is _array_class and out.base is not None) or op.put is not None:
-            link(op, operands, settings, made, values[0])
-        return made
-
+        return _unrecorded(op, operands, settings, values[0], out)
     # From here every line is counted: a scalar op costs about as much as this bookkeeping. Constructor calls are
     # spelled out, and the plan is found under one integer: the mask, topped by a bit that tells the operand count.
-    plan = (op.tangent_plans if mode.tangents else op.plans).get(mask | bit) or op.plan(
-        mask, len(values), mode.tangents
-    )
+    plans = op.tangent_plans if mode.tangents else op.plans
+    plan = plans.get(mask | bit) or op.plan(mask, len(values), mode.tangents)
     node = _new(Node)
-    node.op = op
-    node.inputs = tuple(entries)
-    node.settings = settings
-    node.plan = plan
+    node.op, node.inputs, node.settings = op, tuple(entries), settings
+    node.plan, node.place, node.name = plan, mode.place, None
     only = plan.only_value
     node.saved = (values[only],) if only is not None else plan.save(values, out) if plan.slots else ()
-    if leaves:
-        # a view of a leaf counts as saved: what is computed from it keeps the leaf's memory, and goes stale with it
-        scalar = out.__class__ in SCALAR_TYPES  # which is no view: spares a call
-        kept = leaves & plan.value_mask if scalar or not _is_view(out, values[0]) else leaves
-        node.versions = _versions(entries, kept) if kept else None
-    else:
-        node.versions = None
-    if plain:
-        plain &= plan.value_mask
-        if plain:
-            node.versions = (node.versions or ()) + _fingerprints(values, plain)
-    node.place = mode.place
-    node.name = None
-    frame: Any = _getframe(1)
+    # numbers are no views: of them nothing is kept but what rules ask for, which spares a call
+    kept = (leaves | plain) & plan.value_mask or (leaves and out.__class__ not in SCALAR_TYPES)
+    node.versions = _versions(entries, values, out, leaves, plain, plan.value_mask) if kept else None
+    node.code, node.offset, node.order = None, 0, next_order()
+    frame: FrameType | None = _getframe(1)
     while frame is not None and is_library(frame.f_code.co_filename):
         frame = frame.f_back
-    if frame is None:
-        node.code, node.offset = None, 0
-    else:
+    if frame is not None:
         node.code, node.offset = frame.f_code, frame.f_lasti
-    node.order = next_order()
     if out.__class__ is tuple:
-        node.types = tuple(map(type_of, out))
-        results = tuple(Tensor(value, Port(node, i)) for i, value in enumerate(out))
-        if op.put is not None:
-            link(op, operands, settings, results, values[0])
-        return results
+        return _several(node, operands, values[0], out)
     result = _new(Tensor)
-    result._value = out
-    result._edge = node
-    result._leaf = None
+    result._value, result._edge, result._leaf = out, node, None
     types = SCALAR_TYPES.get(out.__class__)
     if types is None:
         types = ArrayType(out.shape, out.dtype)
@@ -176,17 +145,63 @@ def apply(op: Op, *operands: Any, **settings: Any) -> Any:
     return result
 
 
-def _is_view(out: object, operand: Any) -> bool:
-    """Whether a result lies in the memory of an op's first operand."""
+def _is_own(op: Op, operands: tuple[Any, ...]) -> bool:
+    """Whether an op on these operands runs no code of the user's."""
+    return is_library(op.origin.file) and _OWN.issuperset(map(type, operands))
+
+
+def _resting(hook: Any, op: Op, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """Apply an op while the hook that watches for code of the user's rests."""
+    setprofile(RESTING)
+    try:
+        return apply(op, *operands, **settings)
+    finally:
+        setprofile(hook)
+
+
+def _unless_ours(error: Exception) -> Exception | None:
+    """The cause to be named beside an explanation, which an error of ours does not need."""
+    return None if isinstance(error, TinygraphError) else error
+
+
+def _unrecorded(
+    op: Op, operands: tuple[Any, ...], settings: dict[str, Any], first: object, out: Any
+) -> Tensor | tuple[Tensor, ...]:
+    """Tensors of results that no node remembers; `first` is the value of the first operand."""
+    made: Any
     if out.__class__ is tuple:
-        return any(_is_view(one, operand) for one in out)
-    if out.__class__ is not _array_class:
-        return False
-    return out is operand or (out.base is not None and np.may_share_memory(out, operand))
+        made = tuple(map(Tensor, out))
+    else:
+        made = _new(Tensor)
+        made._value, made._edge, made._leaf = out, None, None
+    if (out.__class__ is _array_class and out.base is not None) or op.put is not None:
+        link(op, operands, settings, made, first)
+    return made  # type: ignore[no-any-return]
 
 
-def _versions(entries: list[Any], saved_leaves: int) -> tuple[tuple[Any, Any], ...]:
-    saved = [entry for i, entry in enumerate(entries) if saved_leaves >> i & 1]
+def _several(
+    node: Node, operands: tuple[Any, ...], first: object, out: tuple[Any, ...]
+) -> tuple[Tensor, ...]:
+    """The tensors of a node that has several outputs."""
+    node.types = tuple(map(type_of, out))
+    results = tuple(Tensor(value, Port(node, i)) for i, value in enumerate(out))
+    if node.op.put is not None:
+        link(node.op, operands, node.settings, results, first)
+    return results
+
+
+def _versions(
+    entries: list[Any], values: list[Any], out: object, leaves: int, plain: int, asked: int
+) -> tuple[tuple[Any, Any], ...] | None:
+    """What tells whether kept values have changed: the version of each leaf, the fingerprint of each plain array.
+
+    `leaves`, `plain` and `asked` are masks of operands. A view of a leaf counts as kept: what is computed from it keeps
+    the leaf's memory, and goes stale with it.
+    """
+    if not (leaves and lies_in(out, values[0])):
+        leaves &= asked
+    plain &= asked
+    saved = [entry for i, entry in enumerate(entries) if leaves >> i & 1]
     versions = [(leaf, leaf.version) for leaf in saved]
     # an input, such as a batch given to a module, lies in memory of the user's, who counts nothing
     versions += [
@@ -194,13 +209,13 @@ def _versions(entries: list[Any], saved_leaves: int) -> tuple[tuple[Any, Any], .
         for leaf in saved
         if leaf.leaf_kind == "input" and not leaf.requires_grad and may_change(leaf.value)
     ]
-    return tuple(versions)
-
-
-def _fingerprints(values: list[Any], plain: int) -> tuple[tuple[Any, Any], ...]:
-    return tuple(
-        (value, fingerprint(value)) for i, value in enumerate(values) if plain >> i & 1 and may_change(value)
-    )
+    if plain:
+        versions += [
+            (value, fingerprint(value))
+            for i, value in enumerate(values)
+            if plain >> i & 1 and may_change(value)
+        ]
+    return tuple(versions) or None
 
 
 def _as_array(op: Op, x: object, count: int) -> Any:

@@ -24,6 +24,7 @@ class Capture(Protocol):
         primals: ids of the nodes that a running transform differentiates with respect to.
         versions: the node that stands for a parameter after it was replaced -> the parameter.
         ran_backward: whether the program ran a backward pass.
+        passed: ids of the leaves that such a pass came to.
         with_tensors: whether it read a tensor or called a module, so that its results are tensors.
         covered: ids of the modules whose attributes one question watches.
     """
@@ -32,6 +33,7 @@ class Capture(Protocol):
     primals: AbstractSet[int]
     versions: dict[Node, Leaf]
     ran_backward: bool
+    passed: set[int]
     with_tensors: bool
     covered: set[int]
 
@@ -56,6 +58,9 @@ class Capture(Protocol):
 
     def write(self, leaf: Leaf, value: object) -> None:
         """Note that the program replaces a state by a tensor or array of its shape and dtype."""
+
+    def attach(self, leaf: Leaf) -> None:
+        """Note that a state was replaced by a value through which eager code would differentiate in later calls."""
 
     def read_grad(self, leaf: Leaf) -> Tensor | None:
         """What the captured program finds in a leaf's `.grad`."""

@@ -7,6 +7,7 @@ The core imports nothing above itself, not even inside a function. Each door is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,16 +28,20 @@ class Doors:
 
     Attributes:
         call_ufunc, call_function: NumPy's functions called on tensors.
+        array_namespace: the array API's functions, for tensors.
         derived_rule: a backward rule for an operand of an op that has none, found by looking through it.
         open_capture: the capture under which a graph that has no values is differentiated.
+        run_eagerly: an op on large arrays by generated kernels, or None where its forward is to run.
         planned: a plan for the graph of a body.
         draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
     """
 
     call_ufunc: Callable[[np.ufunc, str, tuple[Any, ...], dict[str, Any]], Any]
     call_function: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+    array_namespace: Callable[[str | None], ModuleType]
     derived_rule: Callable[[Op, str], Rule]
     open_capture: Callable[[], Capture]
+    run_eagerly: Callable[[Op, list[Any], dict[str, Any]], Any]
     planned: Callable[[Graph, bool], Planned]
     draw: Callable[..., Drawing]
     coverage: Callable[[Graph, int, bool], Coverage]

@@ -89,18 +89,26 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
     versions: dict[Node, Leaf] = capture.versions if capture is not None else {}
     if capture is not None:
         capture.ran_backward = True
+        capture.passed.update(id(node) for node in nodes if isinstance(node, Leaf))
     leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
     leaves |= {id(node): versions[node] for node in nodes if node in versions}
     wanted = set(leaves) if versions else None
-    found = propagate(nodes, [(edge, seed)], wanted=wanted, record=create_graph or capture is not None)
+    found = propagate(
+        nodes,
+        [(edge, seed)],
+        wanted=wanted,
+        record=create_graph or capture is not None,
+        constant=capture is not None and not create_graph,
+    )
     if output.dtype.kind == "c":
         for key, leaf in leaves.items():
             if key in found and leaf.types.dtype.kind != "c":
                 raise complex_loss("backward()", output.type, leaf.describe())
     reached = [key for key in leaves if key in found]
     gradients = owned([found[key] for key in reached], nodes, [seed])
-    for key, gradient in zip(reached, gradients, strict=True):
-        _accumulate(leaves[key], gradient)
+    with mode(recording=modes.current.recording and (capture is None or create_graph)):
+        for key, gradient in zip(reached, gradients, strict=True):
+            _accumulate(leaves[key], gradient)
 
 
 def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
@@ -199,6 +207,7 @@ def propagate(
     *,
     wanted: set[int] | None,
     record: bool,
+    constant: bool = False,
 ) -> dict[int, Any]:
     """Send cotangents back through `nodes`.
 
@@ -208,6 +217,7 @@ def propagate(
         wanted: ids of the nodes whose gradient is asked for; only paths to them are followed. None: all leaves that
             require a gradient.
         record: whether rules get tensors, so that the pass becomes graph.
+        constant: whether that graph is not to be differentiated, as an eager pass is not without `create_graph`.
 
     Returns:
         id of a wanted node -> its gradient (a list, one an output, if it has several). Unreached nodes are missing.
@@ -219,7 +229,7 @@ def propagate(
     for edge, seed in seeds:
         _add(gradients, edge, seed)
     place = None if look is None else Place(phase="backward")  # whose ops are looked at from here
-    with mode(recording=record, place=place), unwatched() if record else nullcontext():
+    with mode(recording=record and not constant, place=place), unwatched() if record else nullcontext():
         for node in reversed(nodes):
             key = id(node)
             if key not in gradients:

@@ -127,13 +127,18 @@ class Graph:
         nodes = self.nodes
         if self.updates or self.gradients:  # calling a graph computes its outputs and changes no state
             nodes = tuple(ancestors(edge_node(out) for out in self.outputs if is_recorded(out)))
-        values = evaluate(nodes, dict(self._bind(inputs)), keep=self.outputs)
+        values = evaluate(nodes, dict(self.bound(inputs)), keep=self.outputs)
         results = [_read(values, out) if is_recorded(out) else out for out in self.outputs]
         if self.result is not None and len(results) == self.result.count:
             return self.result.unflatten(results)
         return results[0] if len(results) == 1 else tuple(results)
 
-    def _bind(self, inputs: tuple[Any, ...]) -> Iterable[tuple[int, Any]]:
+    def bound(self, inputs: tuple[Any, ...]) -> Iterable[tuple[int, Any]]:
+        """The id of each input with its value, in the input's type.
+
+        Raises:
+            ShapeError, DTypeError: the number, shapes or dtypes of the values do not fit.
+        """
         if not inputs and all(leaf.value is not None for leaf in self.inputs):
             return
         if len(inputs) != len(self.inputs):
@@ -323,10 +328,10 @@ def evaluate(
                 operands = [_read(values, entry) if is_recorded(entry) else entry for entry in node.inputs]
                 place = Place(node.scope, before.place.phase, before.place.origin)
                 modes.current = Mode(before.recording, before.tangents, before.capture, place, before.primals)
-                value = node.op(*operands, **node.settings)
-                if isinstance(node.types, WeakType) and isinstance(value, np.generic):
-                    value = value.item()  # abs() of a Python number is one again
-                values[key] = value
+                of_numbers = isinstance(node.types, WeakType) and not any(
+                    isinstance(x, Tensor) for x in operands
+                )
+                values[key] = (node.op.of_numbers if of_numbers else node.op)(*operands, **node.settings)
             for used in last.get(i, ()):
                 del values[used]
     finally:

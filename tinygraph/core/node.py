@@ -205,6 +205,25 @@ def new_node(
     return node
 
 
+class Attached:
+    """The holder of a state that a compiled function gave a value which carries a gradient; a weak reference, called.
+
+    To eager code the holder is a computed tensor; the compiled function writes the leaf on.
+    """
+
+    __slots__ = ("_reference",)
+
+    def __init__(self, holder: Tensor) -> None:
+        self._reference = ref(holder)
+
+    def __call__(self) -> Tensor | None:
+        return self._reference()
+
+
+def moved() -> None:
+    """The holder of a leaf whose tensor stands for a computed value now."""
+
+
 class Leaf(Node):
     """A value that no op made: a parameter, an input, a buffer, or a tensor made from data.
 

@@ -42,6 +42,7 @@ FACTS = (
     "identity_on_same_type",
     "form",
     "join",
+    "behind",
     "moves",
     "converts",
     "spreads",
@@ -54,6 +55,7 @@ FACTS = (
     "extends",
     "parts",
     "reduction",
+    "number",
 )
 
 
@@ -354,6 +356,8 @@ class Op:
             "form": f(x type, result type, settings) -> (op, settings); the application of another op that it is.
             "join": f(first, then, x type) -> the settings of one application that does what `first` and `then` do in a
             row on an operand of that type; None if together they do nothing, NotImplemented if no one application does.
+            "behind": {place: (op, both)}; where that operand is a result of `op`, the two are the op `both`, on the
+            operands of `op` in its place and with the settings of the two; made for plans, where its kernel serves.
             "moves": True; the result has the elements of its operand, each once, in other places.
             "converts": True; it changes the dtype of each element, and nothing else.
             "spreads": True; the result is its operand, repeated up to the setting `shape`.
@@ -368,6 +372,7 @@ class Op:
             "parts": f(x type, output types, settings) -> for each output an op and settings that make it alone.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
+            "number": f(number) -> number; what Python itself makes of a number, where NumPy's function differs.
     """
 
     name: str
@@ -449,6 +454,11 @@ class Op:
 
     def is_variadic(self, name: str) -> bool:
         return any(operand.variadic for operand in self.signature.operands if operand.name == name)
+
+    def of_numbers(self, *numbers: Any, **settings: Any) -> Any:
+        """What Python makes of Python numbers, where the result is a number of Python's again."""
+        result = self.facts.get("number", self.forward)(*numbers, **settings)
+        return result.item() if isinstance(result, np.generic) else result
 
     def setting(self, settings: dict[str, Any], name: str) -> Any:
         """A setting's value, or its default."""

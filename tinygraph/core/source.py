@@ -39,6 +39,11 @@ def _is_library(filename: str) -> bool:
 is_library = _Library().__getitem__
 
 
+def is_own(filename: str) -> bool:
+    """Whether a file is tinygraph's, its ops included."""
+    return filename.startswith(_PACKAGE) or _BUILTIN_OPS in filename
+
+
 def user_frame(depth: int) -> FrameType | None:
     """The nearest frame, `depth` calls up or more, that is neither tinygraph's nor Python's or NumPy's own code."""
     frame: FrameType | None = sys._getframe(depth)

@@ -13,7 +13,6 @@ import numpy as np
 from tinygraph.core.types import ArrayType
 
 if TYPE_CHECKING:
-    from tinygraph.core.numeric import Numeric
     from tinygraph.core.op import Op
 
 
@@ -35,10 +34,10 @@ def run_on(op: Op, operand: object, others: tuple[Any, ...], settings: dict[str,
     return results if isinstance(results, tuple) else (results,)
 
 
-def lies_in(result: Numeric, operand: object) -> bool:
-    """Whether a result lies in an operand's memory."""
+def lies_in(result: Any, operand: object) -> bool:
+    """Whether a result, or one of several, lies in an operand's memory."""
     if result.__class__ is not np.ndarray or operand.__class__ is not np.ndarray:
-        return False
+        return result.__class__ is tuple and any(lies_in(one, operand) for one in result)
     if result is operand:
         return True
     base = result.base

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
@@ -79,7 +80,7 @@ def write(state: Tensor, value: Any) -> None:
     written(leaf)
 
 
-def convert(state: Tensor, dtype: Any) -> None:
+def convert(state: Tensor, dtype: DTypeLike) -> None:
     """Change the dtype of a state, and of its gradient, keeping its identity: holders see the new one.
 
     Raises:

@@ -21,12 +21,20 @@ from tinygraph.core.doors import doors
 from tinygraph.core.indexing import parse_index
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
-from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type
+from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, moved
 from tinygraph.core.regions import present
 from tinygraph.core.registry import ops
-from tinygraph.core.source import here, is_library
+from tinygraph.core.source import here, is_library, is_own
+from tinygraph.core.stand_ins import run_on, zeros_like
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
-from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
+from tinygraph.errors import (
+    CaptureError,
+    DTypeError,
+    InPlaceError,
+    NoSuchAttributeError,
+    RecordingError,
+    ShapeError,
+)
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric
@@ -49,11 +57,8 @@ def _references() -> int:
 _ONE_NAME = _references()
 
 
-class Tensor:
-    """A value in a computation graph. Make one with `tg.tensor`.
-
-    `==` is elementwise and hashing goes by identity. In arithmetic Python scalars are weak, as in NumPy 2.
-    """
+class Handle:
+    """What programs hold of a computation graph: a tensor, or what stands for an array or number that is captured."""
 
     # `_shared` is set on views and on what they are views of, by `views.py`; `_recorded_grad` on the holders of leaves
     # alone, see `Leaf.grad`
@@ -86,6 +91,8 @@ class Tensor:
             assert self._edge is not None
             return edge_type(self._edge)
         return type_of(self._value)
+
+    _type = type  # of captured values as well, whose `type` the user's code does not see
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -377,7 +384,8 @@ class Tensor:
         if value.__class__ is np.ndarray:
             value = views().laid_out_as(self._value, value)
         self._value, self._edge = value, new._edge
-        if self._edge is not None:
+        if self._leaf is not None:
+            self._leaf.holder = moved  # captured programs that read it must read this tensor anew
             self._leaf = None
         if shared:
             views().outdate(self)
@@ -420,14 +428,17 @@ class Tensor:
 
         capture = modes.current.capture
         recorded = isinstance(new, Tensor) and new._edge is not None
-        if self._edge is None:
+        # a state that a compiled function gave a value which carries a gradient is both, leaf and computed tensor
+        if self._edge is None or (capture is not None and self._leaf is not None and self._value is not None):
             rebound = recorded and (capture is None or not capture.is_state(self))
         else:
             rebound = not self.is_leaf
         if rebound:
             self._rebind(new)
-        else:
-            write(self, new)
+            return
+        write(self, new)
+        if capture is not None and recorded and modes.current.recording and new.requires_grad:
+            capture.attach(self._own_leaf())
 
     def __iadd__(self, other: ArrayLike) -> Tensor:
         if self._value is None and getrefcount(self) > _ONE_NAME:
@@ -675,22 +686,223 @@ class Tensor:
     def round(self, decimals: int = 0) -> Tensor:
         return ops.round(self, decimals=decimals)
 
+    # -- NumPy's other methods, by its functions of the same names -------------------------------------------------
+
+    def argsort(
+        self, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+    ) -> Tensor:
+        return cast(Tensor, np.argsort(cast(Any, self), axis=axis, kind=kind, order=order, stable=stable))
+
+    def argpartition(self, kth: Any, axis: int | None = -1) -> Any:
+        return np.argpartition(cast(Any, self), kth, axis)
+
+    def choose(self, choices: Any, mode: Any = "raise") -> Any:
+        return np.choose(cast(Any, self), choices, mode=mode)
+
+    def compress(self, condition: Any, axis: int | None = None) -> Tensor:
+        return cast(Tensor, np.compress(condition, cast(Any, self), axis))
+
+    def conjugate(self) -> Tensor:
+        return ops.conj(self)
+
+    def cumprod(self, axis: int | None = None) -> Tensor:
+        return ops.cumprod(self, axis=axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return ops.diagonal(self, offset=offset, axis1=axis1, axis2=axis2)
+
+    def nonzero(self) -> tuple[np.ndarray[Any, Any], ...]:
+        return np.nonzero(cast(Any, self))
+
+    def searchsorted(self, v: Any, side: Any = "left", sorter: Any = None) -> Any:
+        return np.searchsorted(cast(Any, self), v, side, sorter)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return ops.trace(self, offset=offset, axis1=axis1, axis2=axis2)
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+    def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
+        np.put(cast(Any, self), indices, values, mode)
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+        """Sort in place, as NumPy's method does: this tensor then stands for its elements in order."""
+        self[...] = np.sort(cast(Any, self), axis=axis, kind=kind, order=order, stable=stable)
+
+    def partition(self, kth: Any, axis: int = -1) -> None:
+        self[...] = np.partition(cast(Any, self), kth, axis)
+
+    @property
+    def flat(self) -> Tensor:
+        """All elements in one axis, to iterate over and to index."""
+        return self.reshape(-1)
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+        if device != "cpu":
+            raise ValueError(f"tensors live on the device 'cpu', not on {device!r}")
+        return self
+
+    def tobytes(self, order: Any = "C") -> bytes:
+        return cast(bytes, self._concrete("tobytes()").tobytes(order))
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
+        """The array API's functions, for tensors: `xp = x.__array_namespace__(); xp.sum(xp.exp(x))`."""
+        return doors.array_namespace(api_version)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The value's memory, for libraries that speak DLPack; of a tensor with a gradient, `.detach()` it first."""
+        if self.requires_grad:
+            raise RecordingError("DLPack carries no gradient: pass tensor.detach() if it is not wanted")
+        return np.asarray(self._concrete("__dlpack__()")).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return other // self, other % self
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"text/plain": repr(self)}
 
 
-class CapturedNumber(Tensor):
-    """A Python number while a program is captured: to the user's code, and isinstance in it, of the number's class."""
+if TYPE_CHECKING:
+    Tensor = Handle  # the library takes what is captured for tensors
+else:
+
+    class Tensor(Handle):
+        """A value in a computation graph. Make one with `tg.tensor`.
+
+        `==` is elementwise and hashing goes by identity. In arithmetic Python scalars are weak, as in NumPy 2.
+        """
+
+        __slots__ = ()
+
+
+class Captured(Handle):
+    """What is an array or a number of the user's, and computed with as a tensor while a program is captured.
+
+    To the user's code it is of the class that it stands for, with the attributes that this has; to the library's code,
+    and in arithmetic, it is a tensor.
+    """
 
     __slots__ = ()
 
+    def _stands_for(self) -> type | None:
+        """The class that eager code would find; None if that depends on more than a capture knows."""
+        raise NotImplementedError
+
     @property  # type: ignore[misc] # the answer depends on who asks
     def __class__(self) -> Any:
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename.startswith("<frozen "):  # of abstract classes
-            frame = frame.f_back
-        users = frame is not None and not is_library(frame.f_code.co_filename)
-        return type(cast(WeakType, self.type).number) if users else CapturedNumber
+        if not _asked_by_user(2):
+            return Tensor
+        kind = self._stands_for()
+        if kind is None:
+            raise CaptureError(
+                f"the class of a value ({self.type}) is asked for at {here(2)}: eagerly it may be an array without "
+                f"axes or a scalar of NumPy's, which a captured program does not tell apart. Ask for its shape, "
+                f"np.shape(value) == ()"
+            )
+        return kind
+
+    def __getattr__(self, name: str) -> Any:
+        """What arrays and numbers have and tensors have not, such as `x.tobytes` or `n.is_integer`."""
+        kind = self._stands_for() or np.ndarray
+        if hasattr(kind, name) and not name.startswith("__") and _asked_by_user(2):
+            raise CaptureError(
+                f".{name} at {here(2)}: {kind.__name__!r} has it, and what stands for it while the program is captured "
+                f"has not. Use NumPy's functions, or work it out before and pass it as an argument"
+            )
+        raise NoSuchAttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+
+
+class CapturedNumber(Captured):
+    """A Python number while a program is captured."""
+
+    __slots__ = ()
+
+    def _stands_for(self) -> type:
+        return type(cast(WeakType, self._type).number)
+
+    # A number is not written, its name is bound to another one. The operators of tensors, which they stand for, differ.
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
+        return self + other
+
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
+        return self - other
+
+    def __imul__(self, other: Any) -> Any:  # type: ignore[misc]
+        return self * other
+
+    def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
+        return self / other
+
+
+class CapturedArray(Captured):
+    """An array, or a scalar of NumPy's, while a program is captured."""
+
+    __slots__ = ("_scalar",)
+
+    _scalar: bool  # of arguments: whether it is one of NumPy's scalars
+
+    def _stands_for(self) -> type | None:
+        shape, dtype = self._type
+        if shape:
+            return np.ndarray
+        edge = self._edge
+        if edge.__class__ is Leaf:
+            return dtype.type if getattr(self, "_scalar", False) else np.ndarray
+        node = edge_node(cast(Edge, edge))
+        if dtype.kind == "O":  # the object itself
+            return None
+        op = node.op
+        if len(node.inputs) > 1 or not (op.put or op.facts.get("read_only") or op.kind == "shape"):
+            return dtype.type  # NumPy's functions make scalars, but for those that only move elements
+        operand = edge_type(node.inputs[0])
+        if not operand.shape:
+            return None
+        return type(run_on(op, zeros_like(operand), (), node.settings)[edge_index(cast(Edge, edge))])
+
+
+def _asked_by_user(depth: int) -> bool:
+    """Whether it is not the library's code that asks, itself or through Python's and NumPy's."""
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and is_library(frame.f_code.co_filename):
+        if is_own(frame.f_code.co_filename):
+            return False
+        frame = frame.f_back
+    return True
+
+
+def _hide(kind: type, likes: tuple[type, ...]) -> None:
+    """Give a class of captured values no public attributes in the user's eyes but those that one of `likes` has."""
+
+    def hidden(name: str, original: Any) -> property:
+        def get(self: Any) -> Any:
+            if modes.current.capture is not None and _asked_by_user(2):
+                kind = self._stands_for() or np.ndarray
+                raise NoSuchAttributeError(
+                    f"{kind.__name__!r} object has no attribute {name!r}, at {here(2)}"
+                )
+            return original.__get__(self, type(self))
+
+        return property(get, getattr(original, "__set__", None) and original.__set__)
+
+    for name, original in vars(Handle).items():
+        if not name.startswith("_") and not any(hasattr(like, name) for like in likes):
+            setattr(kind, name, hidden(name, original))
+
+
+_hide(CapturedArray, (np.ndarray,))
+_hide(CapturedNumber, (int, float, complex))
 
 
 def leave(tensor: Tensor, what: str) -> None:

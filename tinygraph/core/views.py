@@ -18,7 +18,7 @@ from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, edge_node, is_recorded
 from tinygraph.core.registry import ops
 from tinygraph.core.stand_ins import lies_in, run_on, zeros_like
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import CapturedArray, Handle, Tensor
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, ShapeError
 
 if TYPE_CHECKING:
@@ -81,11 +81,21 @@ class Outdated(Tensor):
         return _taken_again(self)._leaf
 
 
+class OutdatedArray(CapturedArray):
+    """The same of a captured array."""
+
+    __slots__ = ()
+    _value, _edge, _leaf = (vars(Outdated)[name] for name in ("_value", "_edge", "_leaf"))
+
+
 Outdated.__name__ = Outdated.__qualname__ = "Tensor"
-# the slots, under the properties above
+_OUTDATED: dict[type, type] = {Tensor: Outdated, CapturedArray: OutdatedArray}
+_UP_TO_DATE = {outdated: kind for kind, outdated in _OUTDATED.items()}
+# the slots, under the properties above, and the class of captured arrays, which is another one to the user's code
 _set_value, _set_edge, _set_leaf, _set_shared = (
-    vars(Tensor)[name].__set__ for name in ("_value", "_edge", "_leaf", "_shared")
+    vars(Handle)[name].__set__ for name in ("_value", "_edge", "_leaf", "_shared")
 )
+_set_class = vars(object)["__class__"].__set__
 
 
 def sharing(tensor: Tensor) -> Sharing | None:
@@ -130,15 +140,18 @@ def lies_in_leaf(tensor: Tensor) -> bool:
 # -- noticing views ----------------------------------------------------------------------------------------------------
 
 
-def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: object, value: object) -> None:
+def link(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any, value: object) -> None:
     """Note which outputs of an op lie in the memory of its first operand, whose value is given."""
     base = operands[0]
-    if not isinstance(base, Tensor):
+    if not isinstance(base, Handle):
         return
-    for index, output in enumerate(outputs if isinstance(outputs, tuple) else (outputs,)):
+    if outputs.__class__ is not tuple:
+        if lies_in(outputs._value, value) and (op.put is not None or outputs._value is not value):
+            _attach(outputs, base, op, operands[1:], settings, None)
+        return
+    for index, output in enumerate(outputs):
         if _lies_in(output._value, value, op):
-            place = index if isinstance(outputs, tuple) else None
-            _attach(output, base, op, operands[1:], settings, place)
+            _attach(output, base, op, operands[1:], settings, index)
 
 
 def link_captured(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], outputs: Any) -> None:
@@ -173,7 +186,8 @@ def link_captured(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], o
 def _attach(
     view: Tensor, base: Tensor, op: Op, others: tuple[Any, ...], settings: dict[str, Any], index: int | None
 ) -> Sharing:
-    shared = _own(view)
+    shared = Sharing()  # every line is counted here: views are made often, and seldom written
+    _set_shared(view, shared)
     shared.base, shared.op, shared.settings = base, op, settings
     if others:
         shared.operands = others
@@ -188,7 +202,12 @@ def _attach(
         shared.locked = (
             f"the result of {op.name!r} shares memory that cannot be written through it: call .copy() first"
         )
-    _note(base, view)
+    of_base = getattr(base, "_shared", None) or _own(base)
+    views = of_base.views
+    if views is not None and len(views) < of_base.limit:
+        views.append(weakref.ref(view))
+    else:
+        _note(base, view)
     return shared
 
 
@@ -369,15 +388,15 @@ def outdate(tensor: Tensor) -> None:
         views, shared.views = shared.views, None
         for reference in views:
             view = reference()
-            if view is not None and view.__class__ is Tensor and sharing(view).base is not None:  # type: ignore[union-attr]
-                view.__class__ = Outdated
+            if view is not None and type(view) in _OUTDATED and sharing(view).base is not None:  # type: ignore[union-attr]
+                _set_class(view, _OUTDATED[type(view)])
                 stack.append(view)
 
 
 def _taken_again(view: Tensor) -> Tensor:
     """Take an outdated view from its base, whose views it may be itself: from the outermost one inwards."""
     chain = [view]
-    while (base := _own(chain[-1]).base) is not None and base.__class__ is Outdated:
+    while (base := _own(chain[-1]).base) is not None and type(base) in _UP_TO_DATE:
         chain.append(base)
     before = modes.current
     for one in reversed(chain):
@@ -402,4 +421,6 @@ def _set(view: Tensor, new: Tensor) -> None:
     _set_value(view, value)
     _set_edge(view, edge)
     _set_leaf(view, leaf)
-    view.__class__ = Tensor  # last, so that no other thread reads an old value
+    _set_class(
+        view, _UP_TO_DATE.get(type(view), type(view))
+    )  # last, so that no other thread reads an old value

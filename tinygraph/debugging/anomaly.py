@@ -101,7 +101,7 @@ def _one_by_one(compiled: Compiled, *args: object, **kwargs: object) -> Any:
     return _compiled(compiled, *args, **kwargs)
 
 
-def _looking(op: Op, *operands: Any, **settings: Any) -> Any:
+def _looking(op: Op, *operands: Any, **settings: object) -> Any:
     """`apply`, and a look at what came of it."""
     out = _plain(op, *operands, **settings)
     mode = modes.current

@@ -16,7 +16,7 @@ plain 16-byte vectors (`cpu.py`; the environment variable `TINYGRAPH_TARGET` res
     losses               family: cross entropy with class indices, and its gradient
     convolution          family: the direct convolution and its two gradients, over planes (NHWC with a halo)
     layouts              family: NCHW to planes and back, weights to packed weights and back
-    pooling              family: window maxima, their positions, and the scatter back, in any layout
+    pooling              family: window maxima, their positions, and their gradients with epilogues, in any layout
     images               the direct convolution as lowerings: on images in any layout, the changes included
 
 A kernel is compiled once for equal arguments, then bound to arrays; a bound kernel is called without arguments and

@@ -113,13 +113,14 @@ def product_of(
     beside = [_steps_of(one, arrays[2].shape) for one in extras]
     others = {label: tuple(one[i] for one in beside) for i, label in enumerate(terms[2])}
     none = (0,) * len(extras)
-    groups = [
-        _merged(
-            _Axis(sizes[label], *(one.get(label, 0) for one in steps), others.get(label, none))
-            for label in group
+    left, right, result = steps
+    axes = {
+        label: _Axis(
+            size, left.get(label, 0), right.get(label, 0), result.get(label, 0), others.get(label, none)
         )
-        for group in _groups(*steps)
-    ]
+        for label, size in sizes.items()
+    }
+    groups = [_merged(axes[label] for label in group) for group in _groups(left, right, result)]
     rows, columns, depth, stack = groups
     if len(depth) > 1:
         return None
@@ -128,11 +129,13 @@ def product_of(
     column, *other_columns = sorted(columns, key=lambda axis: (axis.result != 1, -axis.size)) or [absent]
     (along,) = depth or [absent]
     stack = [*stack, *other_rows, *other_columns] or [absent]
-    left = Matrix(row.left, along.left, tuple(axis.left for axis in stack))
-    right = Matrix(along.right, column.right, tuple(axis.right for axis in stack))
-    result = Matrix(row.result, column.result, tuple(axis.result for axis in stack))
+    places = (
+        Matrix(row.left, along.left, tuple(axis.left for axis in stack)),
+        Matrix(along.right, column.right, tuple(axis.right for axis in stack)),
+        Matrix(row.result, column.result, tuple(axis.result for axis in stack)),
+    )
     inner = tuple(axis.size for axis in stack[1:])
-    made = Product(row.size, column.size, along.size, left, right, result, inner, arrays[0].dtype.name)
+    made = Product(row.size, column.size, along.size, *places, inner, arrays[0].dtype.name)
     matrices = tuple(
         Matrix(row.others[i], column.others[i], tuple(axis.others[i] for axis in stack))
         for i in range(len(extras))

@@ -413,6 +413,9 @@ class _Nest:
             self._columns(bases, whole, size - whole, 1)
 
     def _columns(self, bases: Sequence[Offset], position: Offset, width: int, vectors: int) -> None:
+        if width == self.vector.size < self.width and self._rows_are_dense():
+            self._dense_rows(bases)
+            return
         code = self.code
         slots = [(u, reduced) for u in range(vectors) for reduced in self.reduced]
 
@@ -436,6 +439,60 @@ class _Nest:
             place = code.offset(position, u * width)
             offset = code.offset(bases[operand], (place, self.vector.strides[operand]))
             self._finish(total, operand, kind, offset)
+
+    def _rows_are_dense(self) -> bool:
+        """Whether rows lie side by side in memory, in all operands that have any."""
+        size, reduced = self.vector.size, [operand for operand, _, _ in self.reduced]
+        return bool(self.inner) and all(
+            self.vector.strides[i] == 1 and self.inner[-1].strides[i] == size
+            for i in range(len(self.operands))
+            if i not in reduced
+        )
+
+    def _dense_rows(self, bases: Sequence[Offset]) -> None:
+        """Rows narrower than a vector: so many at a time as fill some vectors, whose lanes are sorted at the end."""
+        code, size, width, rows = self.code, self.vector.size, self.width, self.inner[-1].size
+        together = math.lcm(size, width) // size
+        slots = [(v, one) for v in range(together * size // width) for one in self.reduced]
+
+        def combine(held: Sequence[Value], place: Offset, start: Sequence[Offset], lanes: int) -> list[Value]:
+            found: list[Value] = []
+            for v in range(len(held) // len(self.reduced)):
+                results = self._evaluate(start, code.offset(place, v * width), lanes, {})
+                for _, i, kind in self.reduced:
+                    found.append(kind.combine(code, held[len(found)], self._wide(results[i], kind)))
+            return found
+
+        def band(indices: list[Offset], held: list[Value]) -> list[Value]:
+            start = self._bases(self.inner[:-1], indices, bases)
+            whole = rows // together * together
+            wide = code.loop(
+                0,
+                whole,
+                together,
+                lambda row, inner: combine(inner, code.offset((row, size)), start, width),
+                held[: len(slots)],
+            )
+            narrow = held[len(slots) :]
+            for row in range(whole, rows):
+                narrow = combine(narrow, row * size, start, size)
+            return [*wide, *narrow]
+
+        starts = [
+            splat(kind.start, self._wide_dtype(operand, kind), lanes)
+            for lanes, many in ((width, slots), (size, [(0, one) for one in self.reduced]))
+            for _, (operand, _, kind) in many
+        ]
+        totals = code.nest([axis.size for axis in self.inner[:-1]], band, starts)
+        for k, (operand, _, kind) in enumerate(self.reduced):
+            sums = totals[len(slots) + k]
+            for lane in range(together * size):
+                vector = totals[lane // width * len(self.reduced) + k]
+                one = code.ir.extract_element(vector, lane_index(lane % width))
+                place = lane_index(lane % size)
+                added = kind.combine(code, code.ir.extract_element(sums, place), one)
+                sums = code.ir.insert_element(sums, added, place)
+            self._finish(sums, operand, kind, bases[operand])
 
     # -- accumulators ----------------------------------------------------------------------------------------------
 

@@ -161,6 +161,22 @@ class Bound:
             self._blocks[thread, threads] = np.array(numbers or [0], np.int64)
         return self._blocks[thread, threads]
 
+    def arguments(self, thread: int, threads: int) -> Array:
+        """The block of arguments for one of some threads; empty where there is none for it."""
+        return self._block(thread, threads) if self.block(thread, threads) else np.empty(0, np.int64)
+
+    def place_arguments(self, thread: int, threads: int, memory: Array, begin: int) -> int:
+        """Have that block at a place in memory that holds the same numbers already; returns where it ends there.
+
+        Whoever writes them there changes what a table of kernels does that is made later, not what `run` does.
+        """
+        if not self.block(thread, threads):
+            return begin
+        before = self._block(thread, threads)
+        self.function.alive.append(before)
+        self._blocks[thread, threads] = memory[begin : begin + len(before)]
+        return begin + len(before)
+
     def holding(self, *objects: Any) -> Bound:
         """The same, keeping more objects alive."""
         self.function.alive.append(objects)

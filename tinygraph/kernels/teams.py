@@ -413,8 +413,18 @@ class Table:
                 stopped = self._numbers[stopped - 1] + 1
         if stopped:
             self.stopped = stopped - 1
-            for kernel in self.kernels[stopped - 1 :]:  # the check, and the others if it finds nothing to say
-                kernel()
+            self.kernels[stopped - 1]()
+            self._go_on(stopped)  # it found nothing to say
+
+    def _go_on(self, first: int) -> None:
+        """The rows from one on, on this thread; checks that are set are passed."""
+        for i, row in zip(self._numbers, self._alone, strict=True):
+            if i >= first and row[0]:
+                block = np.array([row.ctypes.data, 1], np.int64)
+                _functions()["single"](ctypes.c_void_p(block.ctypes.data))
+        for one in self.kernels[first:]:
+            if isinstance(one, Check):
+                one()
 
 
 def _bytes(kernel: Bound | Check) -> int:

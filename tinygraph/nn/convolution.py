@@ -13,6 +13,9 @@ from tinygraph.nn.module import Module
 from tinygraph.nn.parameter import zeros_parameter
 
 if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
+if TYPE_CHECKING:
     from tinygraph.core.types import Padding, Sizes
 
 
@@ -211,7 +214,7 @@ class _Transposed(_Convolution):
             channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
 
-    def forward(self, input: Any, output_size: Any = None) -> Any:
+    def forward(self, input: Numeric, output_size: Any = None) -> Any:
         """Apply to `input`; `output_size` (the spatial sizes) chooses the output padding instead."""
         output_padding = self.output_padding
         if output_size is not None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # -- linear maps and convolutions --------------------------------------------------------------------------------------
 
 
-def linear(input: Any, weight: Any, bias: Numeric | None = None) -> Any:
+def linear(input: Numeric, weight: Numeric, bias: Numeric | None = None) -> Any:
     """input @ weight.T + bias;  input (..., in), weight (out, in), bias (out,) -> (..., out)."""
     out = ops.matmul(input, ops.swapaxes(weight, axis1=-2, axis2=-1) if weight.ndim > 1 else weight)
     return out if bias is None else out + bias
@@ -43,13 +43,13 @@ def _convolution(
     input: Any,
     weight: Any,
     bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: Sizes = 1,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Any:
     """Cross-correlation; input (batch, in, *spatial) or (in, *spatial), weight (out, in / groups, *kernel)."""
-    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return _batched(dimensions, input, lambda x: ops.convolution(x, weight, bias, **settings))
 
 
@@ -58,14 +58,14 @@ def _convolution_transpose(
     input: Any,
     weight: Any,
     bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
+    stride: Sizes = 1,
+    padding: Padding = 0,
+    output_padding: Sizes = 0,
     groups: int = 1,
-    dilation: Any = 1,
+    dilation: Sizes = 1,
 ) -> Any:
     """The adjoint of a convolution; input (batch, in, *spatial), weight (in, out / groups, *kernel)."""
-    settings = {
+    settings: dict[str, Any] = {
         "stride": stride, "padding": padding, "output_padding": output_padding, "groups": groups,
         "dilation": dilation,
     }  # fmt: skip
@@ -76,7 +76,7 @@ conv1d, conv2d, conv3d = (partial(_convolution, n) for n in (1, 2, 3))
 conv_transpose1d, conv_transpose2d, conv_transpose3d = (partial(_convolution_transpose, n) for n in (1, 2, 3))
 
 
-def _batched(dimensions: int, input: Any, function: Callable[[Any], Any]) -> Any:
+def _batched(dimensions: int, input: Numeric, function: Callable[[Any], Any]) -> Any:
     """Apply a function of (batch, channels, *spatial), also to a single sample."""
     if input.ndim == dimensions + 1:
         return function(ops.expand_dims(input, axis=0))[0]
@@ -103,23 +103,33 @@ def _max_pool(
 ) -> Any:
     """The maximum of each window."""
     refuse("max_pool", return_indices=(return_indices, False))
-    settings = {"size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
+    settings: dict[str, Any] = {
+        "size": kernel_size,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+    }
     return _batched(dimensions, input, lambda x: ops.max_pool(x, **settings, ceil_mode=ceil_mode))
 
 
 def _avg_pool(
     dimensions: int,
     input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Any:
     """The mean of each window."""
     refuse("avg_pool", divisor_override=(divisor_override, None))
-    settings = {"size": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+    settings: dict[str, Any] = {
+        "size": kernel_size,
+        "stride": stride,
+        "padding": padding,
+        "ceil_mode": ceil_mode,
+    }
     return _batched(
         dimensions, input, lambda x: ops.average_pool(x, **settings, count_include_pad=count_include_pad)
     )
@@ -141,7 +151,7 @@ adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = (
 
 
 def batch_norm(
-    input: Any,
+    input: Numeric,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Numeric | None = None,
@@ -269,7 +279,7 @@ def log_softmax(input: Numeric, dim: int | None = None) -> Any:
     return ops.log_softmax(input, axis=_class_axis(input, dim))
 
 
-def _class_axis(input: Any, dim: int | None) -> int:
+def _class_axis(input: Numeric, dim: int | None) -> int:
     """Without `dim`, PyTorch's historical choice."""
     if dim is not None:
         return dim

@@ -18,9 +18,10 @@ from tinygraph.compiler.compiled import Compiled
 from tinygraph.core.modes import Place, mode, modes, scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write, zero_gradient
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import CapturedArray, Tensor
 from tinygraph.core.types import require_plain
 from tinygraph.core.unwatched import unwatched
+from tinygraph.core.views import read_only
 from tinygraph.errors import SettingError, StateDictError, printable
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
 from tinygraph.tracing.facts import same
@@ -414,6 +415,9 @@ def _uncompiled(value: object) -> Any:
 def _wrapped(value: Any, name: str) -> Any:
     """Arrays, also within tuples, lists and dicts, as input tensors."""
     require_plain(value)
+    if isinstance(value, CapturedArray):
+        tensor = Tensor(None, value._edge, value._leaf)
+        return read_only(tensor, "it is an array of the caller's, which a captured program cannot write")
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufcO":
         return Tensor._of_leaf(Leaf(value, name=name, kind="input"))
     if type(value) in (tuple, list):

@@ -48,7 +48,7 @@ class Parameter(Tensor):
         leaf.holder = weakref.ref(self)
 
 
-def zeros_parameter(shape: Any, dtype: Any = None, device: Any = None) -> Parameter:
+def zeros_parameter(shape: Any, dtype: DTypeLike | None = None, device: Any = None) -> Parameter:
     """A parameter to be filled by an initialiser; float32 unless `dtype` says otherwise."""
     reserve(shape)
     return Parameter(np.zeros(shape, parameter_dtype(dtype, device)))

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygraph.core.registry import numpy_name, registry
 from tinygraph.errors import NumpyFunctionError
+from tinygraph.numpy.call_options import MOMENTS, NEUTRAL, with_options
 from tinygraph.numpy.form import form_of
 
 if TYPE_CHECKING:
@@ -31,10 +32,17 @@ def adapter_of(function: object) -> Callable[..., Any]:
         if form is not None:
             return form
     op, adapter = found or registry.standing_for(function)
+    if function not in _OPTIONED and (function in NEUTRAL or function in MOMENTS):
+        adapter = with_options(function, adapter or default_adapter(op, function))  # type: ignore[arg-type]
+        registry.stand_for(function, op, adapter)
+        _OPTIONED.add(function)
     if adapter is None:
         adapter = default_adapter(op, function)  # type: ignore[arg-type]  # composites have one always
         registry.stand_for(function, op, adapter)
     return adapter
+
+
+_OPTIONED: set[Any] = set()
 
 
 def default_adapter(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import require_plain
 from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import NumpyFunctionError
+
+if TYPE_CHECKING:
+    pass
 
 Body = TypeVar("Body", bound=Callable[..., Any])
 
@@ -49,7 +52,7 @@ def when_imported(module: str) -> Callable[[Callable[[], None]], Callable[[], No
     return declare
 
 
-def form_of(function: Any) -> Callable[..., Any] | None:
+def form_of(function: object) -> Callable[..., Any] | None:
     """What answers a function that no op stands for, if anything does."""
     from tinygraph.numpy import forms  # noqa: F401 - which enters the functions written in NumPy
 
@@ -63,7 +66,7 @@ def grouped(name: str, body: Callable[..., Any], *, calls_back: bool = False) ->
     """A function whose nodes are one group of that name, which drawings open."""
 
     @wraps(body)
-    def answer(*args: Any, **kwargs: Any) -> Any:
+    def answer(*args: object, **kwargs: object) -> Any:
         rests = modes.current.capture is not None and not calls_back
         with scope(CompositeName(name)), unwatched() if rests else nullcontext():
             return body(*args, **kwargs)
@@ -87,7 +90,7 @@ def floating(x: Any) -> Any:
     return x if x.dtype.kind in "fcO" else x.astype(float)
 
 
-def holds_tensor(x: Any) -> bool:
+def holds_tensor(x: object) -> bool:
     if isinstance(x, list | tuple):
         return any(map(holds_tensor, x))
     return isinstance(x, Tensor)
@@ -106,7 +109,7 @@ def value(x: Any) -> Any:
     return x
 
 
-def refuse(function: Any, reason: str, **options: Any) -> None:
+def refuse(function: object, reason: str, **options: object) -> None:
     """Raise NumpyFunctionError where an option is given that a form does not honour."""
     for name, given in options.items():
         if given is not None and given is not np._NoValue and given is not False:
@@ -124,6 +127,6 @@ def axis_of(axis: int, ndim: int) -> int:
     return int(axis) % ndim
 
 
-def along(axis: int, *index: Any) -> tuple[Any, ...]:
+def along(axis: int, *index: object) -> tuple[Any, ...]:
     """An index that stands at one axis, all of those before it."""
     return (slice(None),) * axis + index

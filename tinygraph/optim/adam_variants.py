@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from numpy.typing import DTypeLike
+
 from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
@@ -30,7 +32,7 @@ class _WithMoments(Optimizer):
         super()._check(settings)
         check_betas(type(self).__name__, settings["betas"])
 
-    def _decayed(self, value: Any, gradient: Any, group: ParameterGroup, dtype: Any) -> tuple[Any, Any]:
+    def _decayed(self, value: Any, gradient: Any, group: ParameterGroup, dtype: DTypeLike) -> tuple[Any, Any]:
         """Value and gradient after weight decay: on the value where it is decoupled, else in the gradient."""
         if group["weight_decay"] and group["decoupled_weight_decay"]:
             return value * (1.0 - group.now("lr") * group["weight_decay"]).astype(dtype), gradient

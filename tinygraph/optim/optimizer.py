@@ -21,7 +21,7 @@ from tinygraph.core.source import is_library
 from tinygraph.core.state import buffer, read, write, zero_gradient
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.unwatched import unwatched
-from tinygraph.errors import DTypeError, RecordingError, SettingError, StateDictError
+from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, StateDictError
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -219,8 +219,28 @@ class Optimizer:
                     if parameter.grad is not None:
                         gradient = read(parameter.grad)
                         slots = self.state.setdefault(parameter, {})
-                        self._update(parameter, -gradient if group["maximize"] else gradient, group, slots)
+                        gradient = -gradient if group["maximize"] else gradient
+                        if parameter.dtype.kind == "c":
+                            self._update_complex(parameter, gradient, group, slots)
+                        else:
+                            self._update(parameter, gradient, group, slots)
         return loss
+
+    def _update_complex(self, parameter: Tensor, gradient: Any, group: ParameterGroup, slots: Slots) -> None:
+        """Update the real and imaginary parts as a last axis of two real numbers, as PyTorch does.
+
+        A gradient is ∂/∂a - i ∂/∂b here, so its imaginary part changes sign.
+        """
+        if modes.current.capture is not None:
+            raise CaptureError(
+                f"{type(self).__name__}: complex parameters are updated outside of captured programs: call "
+                f"optimizer.step() after the compiled function, not in it"
+            )
+        value = read(parameter)
+        parts = buffer(np.stack([np.real(value), np.imag(value)], axis=-1))
+        self._update(parts, np.stack([np.real(gradient), -np.imag(gradient)], axis=-1), group, slots)
+        found = read(parts)
+        write(parameter, found[..., 0] + 1j * found[..., 1])
 
     def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         raise NotImplementedError

@@ -317,7 +317,7 @@ class BuiltinOps:
     def expm1(self, x: Any, /) -> Any:
         """e^x - 1, accurate near 0;  d/dx = e^x."""
 
-    def fft(self, x: Any, /, *, axes: Any = (-1,), inverse: bool = False, norm: str = "backward") -> Any:
+    def fft(self, x: Any, /, *, axes: Any = (-1,), inverse: bool = False, norm: Any = "backward") -> Any:
         """Σ x_j exp(-2πi jk / n) along each of the axes, or the inverse transform;  the gradient is the same
         of g."""
 
@@ -395,7 +395,7 @@ class BuiltinOps:
     def invert(self, x: Any, /) -> Any:
         """Every bit of an integer inverted; `not` for bools."""
 
-    def irfft(self, x: Any, /, *, n: int, axis: int = -1, norm: str = "backward") -> Any:
+    def irfft(self, x: Any, /, *, n: int, axis: int = -1, norm: Any = "backward") -> Any:
         """The n real numbers whose transform has x as its first half."""
 
     def isfinite(self, x: Any, /) -> Any:
@@ -640,7 +640,7 @@ class BuiltinOps:
     def reshape(self, x: Any, /, *, shape: Any) -> Any:
         """The elements of x, in order, in another shape; one size may be -1."""
 
-    def rfft(self, x: Any, /, *, axis: int = -1, norm: str = "backward") -> Any:
+    def rfft(self, x: Any, /, *, axis: int = -1, norm: Any = "backward") -> Any:
         """The first half of the transform of real numbers, whose other half is conjugate to it."""
 
     def rms_norm(self, x: Any, weight: Any = None, *, normalized_shape: Any, eps: float | None = None) -> Any:

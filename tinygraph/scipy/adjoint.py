@@ -6,7 +6,7 @@ So gradients have gradients: the rule is written with the solver itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,10 +18,13 @@ from tinygraph.numpy.form import operand
 from tinygraph.scipy.passing import scipy_module
 from tinygraph.transforms import vjp
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 Slope = Callable[..., Any]
 
 
-def solved(func: Slope, y0: Any, t: Any, args: tuple[Any, ...], rtol: float, atol: float) -> Any:
+def solved(func: Slope, y0: Any, t: Numeric, args: tuple[Any, ...], rtol: float, atol: float) -> Any:
     """The solution at the times t; see `integrate.odeint`."""
     y0, t = operand(y0), operand(t)
     if t.ndim != 1 or t.shape[0] < 1:
@@ -34,7 +37,7 @@ def _solver(func: Slope, rtol: float, atol: float) -> Op:
     """The op that solves for one slope."""
 
     @op(kind="other", name="odeint", declare=False)
-    def odeint(*xs: Any) -> Any:
+    def odeint(*xs: object) -> Any:
         """The solution of dy/dt = f(y, t, ...);  gradients by the adjoint equation da/dt = -a ∂f/∂y."""
         return _forwards(func, xs, rtol, atol)
 
@@ -43,7 +46,7 @@ def _solver(func: Slope, rtol: float, atol: float) -> Op:
         return ArrayType((xs[1].shape[0], *xs[0].shape), xs[0].dtype)
 
     @odeint.vjp("xs")
-    def odeint_wrt_xs(g: Any, xs: Any, out: Any) -> tuple[Any, ...]:
+    def odeint_wrt_xs(g: Numeric, xs: object, out: object) -> tuple[Any, ...]:
         return _backwards(func, g, xs, out, rtol, atol)
 
     return odeint
@@ -53,7 +56,7 @@ def _forwards(func: Slope, xs: tuple[Any, ...], rtol: float, atol: float) -> Any
     y0, t, *args = xs
     shape = y0.shape
 
-    def slope(y: Any, time: float) -> Any:
+    def slope(y: Numeric, time: float) -> Any:
         found = func(y.reshape(shape), time, *args)
         if isinstance(found, Tensor):
             raise NumpyFunctionError(

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.numpy.form import grouped, operand
 from tinygraph.scipy.passing import passed_on
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 
 def __getattr__(name: str) -> Any:
     return passed_on("integrate", name)
 
 
-def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+def trapezoid(y: Numeric, x: Numeric | None = None, dx: float = 1.0, axis: int = -1) -> Any:
     """The integral of samples by trapezia."""
     return np.trapezoid(y, x, dx, axis)
 
 
-def cumulative_trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1, initial: Any = None) -> Any:
+def cumulative_trapezoid(
+    y: Numeric, x: Numeric | None = None, dx: float = 1.0, axis: int = -1, initial: object = None
+) -> Any:
     """The running integral of samples by trapezia."""
     y = operand(y)
     at = axis % y.ndim
@@ -37,7 +42,7 @@ def cumulative_trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1,
     return np.concatenate([np.full(shape, initial, found.dtype), found], axis=at)
 
 
-def _simpson(y: Any, x: Any = None, *, dx: float = 1.0, axis: int = -1) -> Any:
+def _simpson(y: Numeric, x: Any = None, *, dx: float = 1.0, axis: int = -1) -> Any:
     """The integral of samples by parabolas; of an even number of samples the last step by Cartwright's formula."""
     y = np.moveaxis(operand(y), axis, -1)
     count = y.shape[-1]
@@ -69,8 +74,8 @@ simpson = grouped("simpson", _simpson)
 
 def odeint(
     func: Callable[..., Any],
-    y0: Any,
-    t: Any,
+    y0: object,
+    t: Numeric,
     args: tuple[Any, ...] = (),
     *,
     rtol: float = 1.5e-8,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from tinygraph.core.registry import ops
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import floating, grouped, operand, value
 from tinygraph.scipy.passing import passed_on, scipy_module
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 def __getattr__(name: str) -> Any:
@@ -27,18 +30,18 @@ def _adjoint(x: Any) -> Any:
 # -- systems -----------------------------------------------------------------------------------------------------------
 
 
-def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True, **hints: Any) -> Any:
+def inv(a: Numeric, overwrite_a: bool = False, check_finite: bool = True, **hints: object) -> Any:
     """The inverse of square matrices."""
     return np.linalg.inv(a)
 
 
-def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+def det(a: Numeric, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """The determinant of square matrices."""
     return np.linalg.det(a)
 
 
 def pinv(
-    a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True
+    a: Any, *, atol: object = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True
 ) -> Any:
     """The Moore-Penrose inverse."""
     if atol is not None:
@@ -56,13 +59,13 @@ def pinvh(a: Any, *, atol: Any = None, rtol: Any = None, lower: bool = True, **o
 
 @_grouped
 def solve(
-    a: Any,
-    b: Any,
+    a: Numeric,
+    b: Numeric,
     lower: bool = False,
     overwrite_a: bool = False,
     overwrite_b: bool = False,
     check_finite: bool = True,
-    assume_a: Any = None,
+    assume_a: object = None,
     transposed: bool = False,
 ) -> Any:
     """X of A X = B, or of Aᵀ X = B."""
@@ -74,9 +77,9 @@ def solve(
 
 @_grouped
 def solve_triangular(
-    a: Any,
-    b: Any,
-    trans: Any = 0,
+    a: Numeric,
+    b: Numeric,
+    trans: object = 0,
     lower: bool = False,
     unit_diagonal: bool = False,
     overwrite_b: bool = False,
@@ -95,7 +98,7 @@ def solve_triangular(
 
 
 @_grouped
-def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+def cho_factor(a: Numeric, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """The Cholesky factor and whether it is the lower one, for `cho_solve`; the other triangle is zero."""
     return np.linalg.cholesky(a, upper=not lower), lower
 
@@ -109,7 +112,7 @@ def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite:
 
 
 @_grouped
-def lstsq(a: Any, b: Any, cond: Any = None, **hints: Any) -> Any:
+def lstsq(a: Any, b: Any, cond: Any = None, **hints: object) -> Any:
     """Least squares: the solution, residuals, rank and singular values."""
     solution, residuals, rank, values = np.linalg.lstsq(a, b, rcond=cond)
     if operand(b).ndim == 1 and residuals.size:
@@ -136,7 +139,7 @@ def _of_half(half: Any) -> Any:
 
 
 @_grouped
-def solve_banded(l_and_u: Any, ab: Any, b: Any, **hints: Any) -> Any:
+def solve_banded(l_and_u: Any, ab: Any, b: Any, **hints: object) -> Any:
     """X of A X = B, for a band matrix given by its diagonals; it is made whole here."""
     lower, upper = l_and_u
     ab = operand(ab)
@@ -144,7 +147,7 @@ def solve_banded(l_and_u: Any, ab: Any, b: Any, **hints: Any) -> Any:
 
 
 @_grouped
-def solveh_banded(ab: Any, b: Any, lower: bool = False, **hints: Any) -> Any:
+def solveh_banded(ab: Any, b: Numeric, lower: bool = False, **hints: object) -> Any:
     """X of A X = B, for a Hermitian band matrix given by one half of its diagonals."""
     ab = operand(ab)
     count = ab.shape[0] - 1
@@ -153,31 +156,31 @@ def solveh_banded(ab: Any, b: Any, lower: bool = False, **hints: Any) -> Any:
 
 
 @_grouped
-def solve_toeplitz(c_or_cr: Any, b: Any, check_finite: bool = True) -> Any:
+def solve_toeplitz(c_or_cr: object, b: Numeric, check_finite: bool = True) -> Any:
     """X of T X = B, for the Toeplitz matrix with a given first column, and row."""
     return np.linalg.solve(toeplitz(*c_or_cr) if isinstance(c_or_cr, tuple) else toeplitz(c_or_cr), b)
 
 
 @_grouped
-def matmul_toeplitz(c_or_cr: Any, x: Any, check_finite: bool = False, workers: Any = None) -> Any:
+def matmul_toeplitz(c_or_cr: object, x: Numeric, check_finite: bool = False, workers: object = None) -> Any:
     """T x, for the Toeplitz matrix with a given first column, and row."""
     return np.matmul(toeplitz(*c_or_cr) if isinstance(c_or_cr, tuple) else toeplitz(c_or_cr), x)
 
 
 @_grouped
-def solve_circulant(c: Any, b: Any, **options: Any) -> Any:
+def solve_circulant(c: object, b: Numeric, **options: object) -> Any:
     """X of C X = B, for the circulant matrix with a given first column."""
     return np.linalg.solve(circulant(c), b)
 
 
 @_grouped
-def solve_sylvester(a: Any, b: Any, q: Any) -> Any:
+def solve_sylvester(a: Numeric, b: Numeric, q: object) -> Any:
     """X of A X + X B = Q."""
     return ops.solve_sylvester(operand(a), operand(b), operand(q))
 
 
 @_grouped
-def solve_continuous_lyapunov(a: Any, q: Any) -> Any:
+def solve_continuous_lyapunov(a: Numeric, q: object) -> Any:
     """X of A X + X Aᴴ = Q."""
     a = operand(a)
     return ops.solve_sylvester(a, _adjoint(a), operand(q))
@@ -187,7 +190,7 @@ solve_lyapunov = solve_continuous_lyapunov
 
 
 @_grouped
-def solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
+def solve_discrete_lyapunov(a: Numeric, q: Any, method: object = None) -> Any:
     """X of A X Aᴴ - X + Q = 0."""
     a, q = operand(a), operand(q)
     size = a.shape[0]
@@ -199,7 +202,7 @@ def solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
 
 
 @_grouped
-def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+def cholesky(a: Numeric, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """The Cholesky factor; of `a` the triangle of that name is read."""
     return np.linalg.cholesky(a, upper=not lower)
 
@@ -229,7 +232,7 @@ def eigh(
     return values if eigvals_only else (values, vectors)
 
 
-def eigvalsh(a: Any, b: Any = None, *, lower: bool = True, **options: Any) -> Any:
+def eigvalsh(a: Numeric, b: Numeric | None = None, *, lower: bool = True, **options: object) -> Any:
     """The eigenvalues of `eigh`."""
     return eigh(a, b, lower=lower, eigvals_only=True, **options)
 
@@ -241,13 +244,13 @@ def eigh_tridiagonal(d: Any, e: Any, eigvals_only: bool = False, **options: Any)
     return eigh(np.diag(d) + np.diag(e, -1) + np.diag(e, 1), eigvals_only=eigvals_only, **options)
 
 
-def eigvalsh_tridiagonal(d: Any, e: Any, **options: Any) -> Any:
+def eigvalsh_tridiagonal(d: object, e: object, **options: object) -> Any:
     """The eigenvalues of `eigh_tridiagonal`."""
     return eigh_tridiagonal(d, e, eigvals_only=True, **options)
 
 
 @_grouped
-def eig_banded(a_band: Any, lower: bool = False, eigvals_only: bool = False, **hints: Any) -> Any:
+def eig_banded(a_band: object, lower: bool = False, eigvals_only: bool = False, **hints: object) -> Any:
     """Eigenvalues and eigenvectors of a Hermitian band matrix."""
     bands = operand(a_band)
     count = bands.shape[0] - 1
@@ -255,13 +258,13 @@ def eig_banded(a_band: Any, lower: bool = False, eigvals_only: bool = False, **h
     return eigh(_of_half(half), eigvals_only=eigvals_only)
 
 
-def eigvals_banded(a_band: Any, lower: bool = False, **hints: Any) -> Any:
+def eigvals_banded(a_band: object, lower: bool = False, **hints: object) -> Any:
     """The eigenvalues of `eig_banded`."""
     return eig_banded(a_band, lower, eigvals_only=True)
 
 
 @_grouped
-def eig(a: Any, b: Any = None, left: bool = False, right: bool = True, **hints: Any) -> Any:
+def eig(a: Numeric, b: Numeric | None = None, left: bool = False, right: bool = True, **hints: object) -> Any:
     """Complex eigenvalues and right eigenvectors of A v = w v, or of A v = w B v."""
     if left:
         raise NumpyFunctionError(
@@ -272,31 +275,32 @@ def eig(a: Any, b: Any = None, left: bool = False, right: bool = True, **hints: 
     return (values, vectors) if right else values
 
 
-def eigvals(a: Any, b: Any = None, **hints: Any) -> Any:
+def eigvals(a: Numeric, b: Numeric | None = None, **hints: object) -> Any:
     """The complex eigenvalues of `eig`."""
     return eig(a, b, right=False)
 
 
 @_grouped
-def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, **hints: Any) -> Any:
+def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, **hints: object) -> Any:
     """U, s and Vᴴ."""
-    found = np.linalg.svd(a, full_matrices=full_matrices, compute_uv=compute_uv)
+    plain: Any = np.linalg.svd
+    found = plain(a, full_matrices=full_matrices, compute_uv=compute_uv)
     return tuple(found) if compute_uv else found
 
 
-def svdvals(a: Any, **hints: Any) -> Any:
+def svdvals(a: Numeric, **hints: object) -> Any:
     """The singular values."""
     return np.linalg.svd(a, compute_uv=False)
 
 
 @_grouped
 def qr(
-    a: Any,
+    a: Numeric,
     overwrite_a: bool = False,
-    lwork: Any = None,
+    lwork: object = None,
     mode: str = "full",
     pivoting: bool = False,
-    **hints: Any,
+    **hints: object,
 ) -> Any:
     """Q and R; of a matrix that is taller than wide with mode="economic"."""
     a = operand(a)
@@ -310,7 +314,7 @@ def qr(
 
 @_grouped
 def rq(
-    a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full", check_finite: bool = True
+    a: Numeric, overwrite_a: bool = False, lwork: object = None, mode: str = "full", check_finite: bool = True
 ) -> Any:
     """R and Q with A = R Q, for A at least as wide as tall with mode="economic": QR of A turned around."""
     a = operand(a)
@@ -326,7 +330,7 @@ def rq(
 
 
 @_grouped
-def polar(a: Any, side: str = "right") -> Any:
+def polar(a: Numeric, side: str = "right") -> Any:
     """U and a positive semi-definite P with A = U P, or P U."""
     u, s, vh = np.linalg.svd(a, full_matrices=False)
     factor = (
@@ -357,7 +361,7 @@ def lu(
     return (np.matmul(permutation, lower), upper) if permute_l else (permutation, lower, upper)
 
 
-def _eliminated(a: Any) -> tuple[Any, Any]:
+def _eliminated(a: Numeric) -> tuple[Any, Any]:
     """L and U of a matrix whose rows stand in the right order, by elimination of column after column."""
     rows, columns = a.shape[-2:]
     left, right = [], []
@@ -371,7 +375,7 @@ def _eliminated(a: Any) -> tuple[Any, Any]:
 
 
 @_grouped
-def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+def lu_factor(a: Numeric, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """L below the diagonal and U on and above it, in one matrix, and the exchanges of rows, for `lu_solve`."""
     a = floating(a)
     _, pivots = scipy_module("linalg").lu_factor(value(a))
@@ -404,7 +408,7 @@ def lu_solve(
 
 
 def _matrix_function(name: str) -> Any:
-    def function(A: Any, **options: Any) -> Any:
+    def function(A: object, **options: object) -> Any:
         return ops.matrix_function(operand(A), function=name)
 
     function.__name__, function.__doc__ = name, f"scipy.linalg.{name} of square matrices."
@@ -417,7 +421,7 @@ coshm, sinhm, tanhm = (_matrix_function(name) for name in ("coshm", "sinhm", "ta
 
 
 @_grouped
-def expm_frechet(A: Any, E: Any, compute_expm: bool = True, **hints: Any) -> Any:
+def expm_frechet(A: Any, E: Any, compute_expm: bool = True, **hints: object) -> Any:
     """expm(A), and its derivative along E: the corner of the exponential of [[A, E], [0, A]]."""
     A, E = operand(A), operand(E)
     size = A.shape[-1]
@@ -444,7 +448,7 @@ def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, chec
 
 
 @_grouped
-def block_diag(*arrs: Any) -> Any:
+def block_diag(*arrs: object) -> Any:
     """Matrices along the diagonal, zeros elsewhere."""
     blocks = [np.atleast_2d(operand(one)) for one in arrs]
     dtype = np.result_type(*(one.dtype for one in blocks))
@@ -486,7 +490,7 @@ def circulant(c: Any) -> Any:
 
 
 @_grouped
-def companion(a: Any) -> Any:
+def companion(a: Numeric) -> Any:
     """The matrix whose eigenvalues are a polynomial's roots."""
     a = operand(a)
     size = a.shape[-1]
@@ -495,7 +499,7 @@ def companion(a: Any) -> Any:
 
 
 @_grouped
-def convolution_matrix(a: Any, n: int, mode: str = "full") -> Any:
+def convolution_matrix(a: Any, n: int, mode: Any = "full") -> Any:
     """The matrix of which the product with a vector of n elements is its convolution with a."""
     a = operand(a)
     columns = [np.convolve(a, one, mode) for one in np.eye(n, dtype=a.dtype)]
@@ -503,14 +507,14 @@ def convolution_matrix(a: Any, n: int, mode: str = "full") -> Any:
 
 
 @_grouped
-def fiedler(a: Any) -> Any:
+def fiedler(a: Numeric) -> Any:
     """|a_i - a_j|."""
     a = operand(a)
     return np.absolute(a[:, None] - a[None, :])
 
 
 @_grouped
-def khatri_rao(a: Any, b: Any) -> Any:
+def khatri_rao(a: Numeric, b: Numeric) -> Any:
     """Kronecker products column by column."""
     a, b = operand(a), operand(b)
     return (a[:, None, :] * b[None, :, :]).reshape(-1, b.shape[1])
@@ -524,7 +528,7 @@ def leslie(f: Any, s: Any) -> Any:
 
 
 @_grouped
-def orthogonal_procrustes(A: Any, B: Any, check_finite: bool = True) -> Any:
+def orthogonal_procrustes(A: object, B: object, check_finite: bool = True) -> Any:
     """The orthogonal R for which A R is nearest to B, and the sum of the singular values."""
     u, s, vh = np.linalg.svd(np.conj(np.matmul(np.conj(operand(B)).T, operand(A))).T, full_matrices=False)
     return np.matmul(u, vh), np.sum(s)

@@ -7,13 +7,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import form_of, holds_tensor, value
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 def scipy_module(name: str) -> Any:
@@ -56,7 +59,7 @@ def _on_values(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return called
 
 
-def _wants_gradient(x: Any) -> bool:
+def _wants_gradient(x: Numeric) -> bool:
     if isinstance(x, list | tuple):
         return holds_tensor(x) and any(map(_wants_gradient, x))
     return isinstance(x, Tensor) and x.requires_grad

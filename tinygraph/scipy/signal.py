@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import grouped, operand
 from tinygraph.scipy.passing import passed_on
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 def __getattr__(name: str) -> Any:
@@ -26,6 +29,7 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any
     over = range(one.ndim) if axes is None else [axes] if isinstance(axes, int) else axes
     over = [axis % one.ndim for axis in over]
     sizes = [one.shape[axis] + other.shape[axis] - 1 for axis in over]
+    found: Any
     if "c" in (one.dtype.kind, other.dtype.kind):
         found = np.fft.ifftn(np.fft.fftn(one, sizes, over) * np.fft.fftn(other, sizes, over), axes=over)
     else:
@@ -50,7 +54,7 @@ def _cut(found: Any, one: Any, other: Any, mode: str, axes: Any) -> Any:
 
 
 @_grouped
-def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
+def convolve(in1: object, in2: object, mode: str = "full", method: str = "auto") -> Any:
     """The convolution of arrays of as many axes; that of vectors directly, of more axes by Fourier transforms."""
     one, other = operand(in1), operand(in2)
     if one.ndim == 1 and method != "fft":
@@ -64,14 +68,16 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> An
 
 
 @_grouped
-def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
+def correlate(in1: object, in2: object, mode: str = "full", method: str = "auto") -> Any:
     """The cross-correlation: the convolution with the second array turned around and conjugated."""
     other = np.conj(np.flip(operand(in2)))
     return convolve(in1, other, mode, method)
 
 
 @_grouped
-def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Any:
+def convolve2d(
+    in1: object, in2: object, mode: str = "full", boundary: str = "fill", fillvalue: object = 0
+) -> Any:
     """The convolution of matrices, with zeros beyond their borders."""
     if boundary != "fill" or np.any(np.asarray(fillvalue) != 0):
         raise NumpyFunctionError(
@@ -81,7 +87,7 @@ def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", f
 
 
 @_grouped
-def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
+def lfilter(b: Numeric, a: Numeric, x: Any, axis: int = -1, zi: object = None) -> Any:
     """A linear filter of coefficients b and a: Σ a_k y_(n-k) = Σ b_k x_(n-k), by its impulse response."""
     if zi is not None:
         raise NumpyFunctionError("scipy.signal.lfilter on tensors starts from rest, without zi=")
@@ -98,7 +104,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
 
 
 @_grouped
-def detrend(data: Any, axis: int = -1, type: str = "linear") -> Any:
+def detrend(data: object, axis: int = -1, type: str = "linear") -> Any:
     """The data without their mean, or without the line that fits them best."""
     x = operand(data)
     if type == "constant":

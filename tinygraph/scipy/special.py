@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.core.tensor import Tensor
 from tinygraph.numpy.form import floating, grouped, operand
 from tinygraph.scipy.passing import passed_on, scipy_module
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Axis, Numeric
 
 
 def __getattr__(name: str) -> Any:
@@ -21,18 +24,17 @@ def _grouped(body: Any) -> Any:
 
 @_grouped
 def logsumexp(
-    a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False
+    a: Numeric, axis: Axis = None, b: Numeric | None = None, keepdims: bool = False, return_sign: bool = False
 ) -> Any:
     """log Σ b exp(a) without overflow; -inf of nothing but -inf, with a gradient that is not NaN."""
     a = floating(a)
     if b is not None:
         b = operand(b)
         a = np.where(np.equal(b, 0), -np.inf, a + np.zeros(np.broadcast_shapes(a.shape, b.shape)))
-    largest = np.max(a, axis=axis, keepdims=True)
-    largest = np.where(np.isfinite(largest), largest, 0.0)
-    largest = (
-        largest.detach() if isinstance(largest, Tensor) else largest
-    )  # what is added and taken away has no slope
+    top: Any = np.max(a, axis=axis, keepdims=True)
+    finite: Any = np.where(np.isfinite(top), top, 0.0)
+    # what is added and taken away has no slope
+    largest = finite.detach() if isinstance(finite, Tensor) else finite
     terms = np.exp(a - largest)
     total = np.sum(terms if b is None else b * terms, axis=axis, keepdims=keepdims)
     sign = np.sign(total)
@@ -44,19 +46,19 @@ def logsumexp(
 
 
 @_grouped
-def log_softmax(x: Any, axis: Any = None) -> Any:
+def log_softmax(x: Numeric, axis: Axis = None) -> Any:
     """x - logsumexp(x)."""
     return x - logsumexp(x, axis=axis, keepdims=True)
 
 
 @_grouped
-def softmax(x: Any, axis: Any = None) -> Any:
+def softmax(x: Numeric, axis: Axis = None) -> Any:
     """exp(x) over its sum, without overflow."""
     return np.exp(log_softmax(floating(x), axis))
 
 
 @_grouped
-def multigammaln(a: Any, d: int) -> Any:
+def multigammaln(a: Numeric, d: int) -> Any:
     """The logarithm of the multivariate gamma function of dimension d."""
     gammaln = scipy_module("special").gammaln
     found = d * (d - 1) * 0.25 * np.log(np.pi)
@@ -97,7 +99,7 @@ def factorial(n: Any, exact: bool = False) -> Any:
 
 
 @_grouped
-def diric(x: Any, n: int) -> Any:
+def diric(x: Numeric, n: int) -> Any:
     """sin(n x / 2) / (n sin(x / 2)), the Dirichlet function."""
     half = np.sin(floating(x) / 2)
     at_period = np.absolute(half) < 1e-7
@@ -106,7 +108,7 @@ def diric(x: Any, n: int) -> Any:
     return np.where(at_period, limit, np.sin(n * operand(x) / 2) / (n * np.where(at_period, 1.0, half)))
 
 
-def sinc(x: Any) -> Any:
+def sinc(x: Numeric) -> Any:
     """sin(πx) / (πx)."""
     return np.sinc(x)
 
@@ -114,7 +116,7 @@ def sinc(x: Any) -> Any:
 def _derivative(function: str, lower: float, upper: float) -> Any:
     """The n-th derivative of a Bessel function by its argument, from those of neighbouring orders."""
 
-    def derivative(v: Any, z: Any, n: int = 1) -> Any:
+    def derivative(v: Numeric, z: Numeric, n: int = 1) -> Any:
         if n == 0:
             return getattr(scipy_module("special"), function)(v, z)
         return lower * derivative(v - 1, z, n - 1) + upper * derivative(v + 1, z, n - 1)
@@ -141,6 +143,6 @@ spherical_jn, spherical_yn = _spherical("spherical_jn", -1.0), _spherical("spher
 spherical_in, spherical_kn = _spherical("spherical_in", 1.0), _spherical("spherical_kn", -1.0)
 
 
-def lambertw(z: Any, k: int = 0, tol: float = 1e-8) -> Any:
+def lambertw(z: Numeric, k: int = 0, tol: float = 1e-8) -> Any:
     """The k-th branch of w with w exp(w) = z, complex."""
     return passed_on("special", "lambertw")(z, k)

@@ -7,13 +7,16 @@ location and scale are added here for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import floating, grouped
 from tinygraph.scipy.passing import passed_on, scipy_module
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 _ROOT = float(np.log(2 * np.pi)) / 2
 
@@ -51,7 +54,7 @@ class _Distribution:
     def __getattr__(self, name: str) -> Any:
         return getattr(getattr(scipy_module("stats"), self.name), name)
 
-    def _arguments(self, x: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def _arguments(self, x: Numeric, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         known = getattr(scipy_module("stats"), self.name).shapes or ""
         names = [*known.split(", ")[: self.shapes], "loc", "scale"]
         values: dict[str, Any] = {"loc": 0.0, "scale": 1.0} | dict(zip(names, given, strict=False)) | named
@@ -62,23 +65,23 @@ class _Distribution:
         z = z if inside is None else np.where(inside, z, self._standard)
         return z, shapes, scale, inside
 
-    def _logarithm(self, x: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def _logarithm(self, x: Numeric, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         z, shapes, scale, inside = self._arguments(x, given, named)
         found = self._density(z, *shapes)
         found = found if self.discrete else found - np.log(scale)
         return found if inside is None else np.where(inside, found, -np.inf)
 
-    def logpdf(self, x: Any, *args: Any, **options: Any) -> Any:
+    def logpdf(self, x: Numeric, *args: object, **options: object) -> Any:
         """The logarithm of the density, -inf outside of the support."""
         return grouped(f"{self.name}.logpdf", self._logarithm)(x, args, options)
 
-    def pdf(self, x: Any, *args: Any, **options: Any) -> Any:
+    def pdf(self, x: Numeric, *args: object, **options: object) -> Any:
         """The density."""
         return np.exp(self.logpdf(x, *args, **options))
 
     logpmf, pmf = logpdf, pdf
 
-    def cdf(self, x: Any, *args: Any, **options: Any) -> Any:
+    def cdf(self, x: Numeric, *args: object, **options: object) -> Any:
         """The distribution function, where it is a formula."""
         if self._cdf is None:
             raise NumpyFunctionError(
@@ -91,31 +94,31 @@ class _Distribution:
         outside, _, _, _ = _Distribution(self.name, self._density, self.shapes)._arguments(x, args, options)
         return np.where(inside, found, np.where(outside > self._standard, 1.0, 0.0))
 
-    def logcdf(self, x: Any, *args: Any, **options: Any) -> Any:
+    def logcdf(self, x: Numeric, *args: object, **options: object) -> Any:
         """The logarithm of the distribution function."""
         if self._logcdf is None:
             return np.log(self.cdf(x, *args, **options))
         z, shapes, _, _ = self._arguments(x, args, options)
         return self._logcdf(z, *shapes)
 
-    def sf(self, x: Any, *args: Any, **options: Any) -> Any:
+    def sf(self, x: Numeric, *args: object, **options: object) -> Any:
         """The survival function, 1 - cdf."""
         return 1.0 - self.cdf(x, *args, **options)
 
 
-def _positive(z: Any, *shapes: Any) -> Any:
+def _positive(z: Numeric, *shapes: object) -> Any:
     return z > 0
 
 
-def _from_zero(z: Any, *shapes: Any) -> Any:
+def _from_zero(z: Numeric, *shapes: object) -> Any:
     return z >= 0
 
 
-def _unit(z: Any, *shapes: Any) -> Any:
+def _unit(z: Numeric, *shapes: object) -> Any:
     return (z > 0) & (z < 1)
 
 
-def _count(z: Any, *shapes: Any) -> Any:
+def _count(z: Numeric, *shapes: object) -> Any:
     return (z >= 0) & (np.floor(z) == z)
 
 
@@ -280,18 +283,18 @@ class _MultivariateNormal:
     def __getattr__(self, name: str) -> Any:
         return getattr(scipy_module("stats").multivariate_normal, name)
 
-    def logpdf(self, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
+    def logpdf(self, x: Numeric, mean: object = None, cov: object = 1, allow_singular: bool = False) -> Any:
         """The logarithm of the density, by the Cholesky factor of the covariance."""
         if allow_singular:
             raise NumpyFunctionError("multivariate_normal.logpdf on tensors takes covariances of full rank")
         return grouped("multivariate_normal.logpdf", _normal_vectors)(x, mean, cov)
 
-    def pdf(self, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
+    def pdf(self, x: Numeric, mean: object = None, cov: object = 1, allow_singular: bool = False) -> Any:
         """The density."""
         return np.exp(self.logpdf(x, mean, cov, allow_singular))
 
 
-def _normal_vectors(x: Any, mean: Any, cov: Any) -> Any:
+def _normal_vectors(x: Numeric, mean: Any, cov: Any) -> Any:
     x, cov = floating(x), floating(cov)
     mean = np.zeros(()) if mean is None else floating(mean)
     size = max(mean.shape[-1] if mean.ndim else 1, cov.shape[-1] if cov.ndim else 1)
@@ -325,7 +328,7 @@ class _Dirichlet:
         whole = np.sum(_lgamma(alpha)) - _lgamma(np.sum(alpha))
         return np.sum(_xlogy((alpha - 1), x.T).T, axis=0) - whole
 
-    def pdf(self, x: Any, alpha: Any) -> Any:
+    def pdf(self, x: Numeric, alpha: object) -> Any:
         """The density."""
         return np.exp(self.logpdf(x, alpha))
 
@@ -341,7 +344,7 @@ class _Multinomial:
         x, p = floating(x), floating(p)
         return _lgamma(n + 1.0) + np.sum(_xlogy(x, p) - _lgamma(x + 1), axis=-1)
 
-    def pmf(self, x: Any, n: Any, p: Any) -> Any:
+    def pmf(self, x: Numeric, n: object, p: object) -> Any:
         """The probability."""
         return np.exp(self.logpmf(x, n, p))
 

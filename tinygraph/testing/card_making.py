@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.compiler.passes.look_through import seen_on
 from tinygraph.core.batching import rule_of
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import numpy_name
@@ -67,7 +68,7 @@ def make_card(
         zero_size=of_law("zero size"),
         memory_layout=of_law("memory layout"),
         type_rule=_type_rule(op) if isinstance(op, Op) else "those of its ops",
-        kernel=_kernel(op) if isinstance(op, Op) else "those of its ops",
+        kernel=when_compiled(op) if isinstance(op, Op) else "those of its ops",
         expansion=_expansion(op) if isinstance(op, Op) else "a group that opens into its ops",
         vmap=_vmap(op) if isinstance(op, Op) else "those of its ops",
         laws=f"{len(applying) - len(report.broken)} of {len(applying)}",
@@ -202,9 +203,13 @@ def _type_rule(op: Op) -> str:
     return "found by running the forward" if family[0] == "forward" else f"of the {family[0]} family"
 
 
-def _kernel(op: Op) -> str:
+def when_compiled(op: Op) -> str:
+    """What runs for an op in a plan, in words; of one in plain NumPy, as its first sample tells."""
     if op.lowering is not None:
         return "a kernel of its own"
+    seen = seen_on(op, op.samples[0].operands, op.samples[0].settings) if op.samples else None
+    if seen is not None:
+        return f"looked through, so that it fuses: {seen.names}"
     return f"NumPy's {numpy_name(op.numpy_twin)}" if op.numpy_twin is not None else "its NumPy forward"
 
 

@@ -14,7 +14,7 @@ from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf, Port, edge_node, edge_type, is_recorded, new_node
 from tinygraph.core.op import Op
 from tinygraph.core.source import user_frame
-from tinygraph.core.tensor import CapturedNumber, Tensor, left_behind
+from tinygraph.core.tensor import Captured, CapturedArray, CapturedNumber, Handle, Tensor, left_behind
 from tinygraph.core.types import ArrayType, WeakType, forward_types, type_of
 from tinygraph.core.views import link, link_captured
 from tinygraph.errors import CaptureError, TinygraphError
@@ -28,11 +28,13 @@ def apply_captured(
     types: list[Any] = []
     mask = wanted = 0
     weak = True  # whether only Python numbers take part, whose result is one again
+    plain = True  # whether no tensor of the user's does, so that eager code makes an array
     for i, (x, entry) in enumerate(zip(operands, entries, strict=True)):
-        if isinstance(x, Tensor):
+        if isinstance(x, Handle):
+            plain = plain and isinstance(x, Captured)
             # a parameter or buffer read here becomes part of the graph, by reference
-            if entry.__class__ is Leaf and x._value is not None:
-                entry = entries[i] = capture.entry(entry)
+            if x._leaf is not None and x._value is not None:
+                entry = entries[i] = capture.entry(x._leaf)
             elif x._edge is None:
                 capture.constant(x)
             elif edge_node(entry).order < capture.floor and entry.__class__ is not Leaf:
@@ -83,11 +85,12 @@ def apply_captured(
         mode.place,
         line=(frame.f_code, frame.f_lasti) if frame is not None else (None, 0),
     )
+    kind: type[Handle] = CapturedNumber if weak else CapturedArray if plain else Tensor
     found: object
     if isinstance(result, ArrayType):
-        found = CapturedNumber(None, node) if weak else Tensor(None, node)
+        found = kind(None, node)
     else:
-        found = tuple(Tensor(None, Port(node, i)) for i in range(len(result)))
+        found = tuple(kind(None, Port(node, i)) for i in range(len(result)))
     if op.put is not None or op.facts.get("read_only"):
         link_captured(op, operands, settings, found)
     return found

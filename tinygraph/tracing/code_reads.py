@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import dis
+import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
 from typing import Any, Literal, NamedTuple
@@ -96,9 +98,8 @@ class _Reader:
 
     def reads(self) -> Reads:
         """What the whole code reads and writes."""
-        for instruction in dis.get_instructions(self._code):
-            if instruction.opname not in _SILENT:
-                self._take(instruction)
+        for name, argument, line in _instructions(self._code):
+            self._take(name, argument, self._line if line is None else line)
         self._end()
         code = self._code
         any_attribute = not _ANY_ATTRIBUTE.isdisjoint(code.co_names)
@@ -117,10 +118,7 @@ class _Reader:
             self._typed,
         )
 
-    def _take(self, instruction: dis.Instruction) -> None:
-        name, argument = instruction.opname, instruction.argval
-        positions = instruction.positions
-        here = self._line if positions is None or positions.lineno is None else positions.lineno
+    def _take(self, name: str, argument: Any, here: int) -> None:
         asks = name == "CALL" and argument == 1 and self._before[:1] == [("LOAD_GLOBAL", "type")]
         if asks and self._before[-1][0].startswith(("LOAD_FAST", "LOAD_DEREF")):
             self._typed.setdefault(str(self._before[-1][1]), here)
@@ -128,7 +126,8 @@ class _Reader:
         if name in _ATTRIBUTE:
             self._attribute(name, str(argument), here)
             return
-        self._end()
+        if self._root is not None:
+            self._end()
         self._line = here
         if name in ("LOAD_CONST", "LOAD_SMALL_INT"):
             self._constants = [*self._constants[-1:], argument]
@@ -175,6 +174,65 @@ class _Reader:
         if self._root is not None:
             self._found.setdefault((*self._root, self._path), Chain(*self._root, self._path, self._line))
         self._root, self._path = None, ()
+
+
+def _instructions(code: CodeType) -> Iterator[tuple[str, Any, int | None]]:
+    """The instructions but for silent ones, each with its argument and line, as `dis.get_instructions` has them.
+
+    That makes an object of ten fields and texts of each, which took most of the time of a first capture.
+    """
+    if sys.version_info >= (3, 14):  # whose arguments are not known here
+        for one in dis.get_instructions(code):
+            if one.opname not in _SILENT:
+                yield one.opname, one.argval, one.positions.lineno if one.positions is not None else None
+        return
+    names, constants = code.co_names, code.co_consts
+    variable = code._varname_from_oparg  # type: ignore[attr-defined] # of Python itself, for `dis`
+    text = code.co_code
+    lines = code.co_lines()
+    end, line = 0, None
+    extended = 0
+    for offset in range(0, len(text), 2):
+        what = _WHAT[text[offset]]
+        if what is None:
+            continue
+        name, kind, shift = what
+        argument: Any = extended | text[offset + 1]
+        if kind == "more":
+            extended = argument << 8
+            continue
+        extended = 0
+        while offset >= end:
+            _, end, line = next(lines)
+        if kind == "name":
+            argument = names[argument >> shift]
+        elif kind == "variable":
+            argument = variable(argument)
+        elif kind == "constant":
+            argument = constants[argument]
+        elif kind == "pair":
+            argument = (variable(argument >> 4), variable(argument & 15))
+        yield name, argument, line
+
+
+def _kind(opcode: int) -> tuple[str, str, int] | None:
+    """The name of an instruction, what its argument counts, and how many bits of that mean something else."""
+    name = dis.opname[opcode]
+    if name == "EXTENDED_ARG":
+        return name, "more", 0
+    if name in _SILENT:
+        return None
+    if opcode in dis.hasname:
+        flags = {"LOAD_SUPER_ATTR": 2, "LOAD_GLOBAL": 1, "LOAD_ATTR": int(sys.version_info >= (3, 12))}
+        return name, "name", flags.get(name, 0)
+    if name.count("_FAST") > 1:
+        return name, "pair", 0
+    if opcode in dis.haslocal or opcode in dis.hasfree:
+        return name, "variable", 0
+    return name, "constant" if opcode in dis.hasconst else "", 0
+
+
+_WHAT = tuple(map(_kind, range(256)))
 
 
 def _parameter_count(code: CodeType) -> int:

@@ -48,9 +48,13 @@ class Example:
         self.versions: dict[Node, Leaf] = outer.versions if outer is not None else {}
         self.covered: set[int] = outer.covered if outer is not None else set()
         self.ran_backward = False
+        self.passed: set[int] = set()
         self._with_tensors = False
         self._made: dict[int, Tensor] = {}
         self._outer_tensors: dict[tuple[int, int], Tensor] = {}
+
+    def attach(self, leaf: Leaf) -> None:
+        """States are not written here."""
 
     def argument(self, value: Any, name: str | None = None) -> Tensor:
         """One example of a batched argument, whose batch axis is in front."""

@@ -12,10 +12,10 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import partial
+from functools import lru_cache, partial
 from operator import is_
-from types import MethodType
-from typing import Any, NamedTuple
+from types import CodeType, MethodType
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -26,13 +26,15 @@ _CHUNK = 1 << 16
 # Classes whose instances cannot change and are compared by value.
 _PLAIN = frozenset({int, bool, str, bytes, range, slice, type(None)})
 _PARTS = frozenset({tuple, frozenset})
+# Others that cannot change.
+_ATOMS = frozenset({float, complex, CodeType})
 
 
 def same(now: Any, before: Any) -> bool:
     """Whether two values are one object, or immutable and equal in everything a program can see."""
     if now is before:
         return True
-    kind = type(now)
+    kind: Any = type(now)
     if kind is not type(before):
         return False
     if kind in _PLAIN:
@@ -47,18 +49,26 @@ def same(now: Any, before: Any) -> bool:
         return _kinds(now) == _kinds(before)
     if isinstance(now, MethodType):
         return now.__self__ is before.__self__ and now.__func__ is before.__func__
-    return _by_value(kind) and bool(now == before)
+    return _by_value(cast(Any, kind)) and bool(now == before)
 
 
 def is_atom(value: Any) -> bool:
     """Whether a value can never change, so that nothing inside of it needs watching."""
-    kind = type(value)
-    if kind in _PLAIN or kind in (float, complex) or isinstance(value, Enum | np.generic | np.dtype):
-        return True
-    return (kind in _PARTS and all(map(is_atom, value))) or _by_value(kind)
+    kind: Any = type(value)
+    if kind in _PARTS:
+        return all(map(is_atom, value))
+    return _is_atomic(kind)
 
 
-def _by_value(kind: type) -> bool:
+@lru_cache(maxsize=1024)
+def _is_atomic(kind: Any) -> bool:
+    return (
+        kind in _PLAIN or kind in _ATOMS or issubclass(kind, (Enum, np.generic, np.dtype)) or _by_value(kind)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _by_value(kind: Any) -> bool:
     """Whether instances of a class are values of the standard library: Fraction, Decimal, Path, date, or a dtype."""
     if issubclass(kind, np.dtype):
         return True

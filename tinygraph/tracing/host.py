@@ -1,7 +1,7 @@
-"""Random numbers and clocks of the machine: what a captured program would read once and then repeat.
+"""Random numbers, clocks and files of the machine: what a captured program would read once and then repeat.
 
-A draw from `random`, `np.random` or a generator of theirs, and the time of day, are refused at the user's line;
-the state of what was drawn from is put back.
+A draw from `random`, `np.random` or a generator of theirs, the time of day, a file that is opened and a thread that is
+started are refused at the user's line; the state of what was drawn from is put back.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _CLOCKS = frozenset(
 )
 _DATES = frozenset({"now", "today", "utcnow"})
 _SYSTEM = frozenset({"urandom", "getrandom", "getpid"})
+_SOURCES = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
+_THREADS = frozenset({"start_new_thread", "start_joinable_thread"})
 _DRAWS = frozenset({"random", "getrandbits"})
 _STDLIB = os.path.join(os.path.realpath(sysconfig.get_path("stdlib")), "")
 
@@ -32,7 +34,7 @@ _STDLIB = os.path.join(os.path.realpath(sysconfig.get_path("stdlib")), "")
 class Host:
     """Sources of random numbers that a program may draw from, with where they stood when it began."""
 
-    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS
+    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS | _THREADS | {"open"}
 
     def __init__(self) -> None:
         self._sources: dict[int, tuple[Any, Any, str, str]] = {}
@@ -43,9 +45,7 @@ class Host:
     @staticmethod
     def is_source(value: object) -> bool:
         """Whether a value is a generator of random numbers of Python's or NumPy's."""
-        return isinstance(
-            value, random.Random | np.random.Generator | np.random.RandomState | np.random.BitGenerator
-        )
+        return isinstance(value, _SOURCES)
 
     def watch(self, source: object, words: str, line: str) -> None:
         """Note where a generator stands."""
@@ -80,6 +80,15 @@ class Host:
             user = _user(frame)
             if user is not None and (name != "getpid" or user is frame):
                 raise self.refuse(f"os.{name}()", "asks the operating system", user)
+        elif module in ("_io", "io") and name == "open":
+            file = frame.f_code.co_filename  # a warning that is shown reads the user's line, too
+            user = _user(frame) if watched(file) or os.path.basename(file) == "pathlib.py" else None
+            if user is not None:
+                raise self.refuse("open()", "opens a file", user)
+        elif module == "_thread" and name in _THREADS:
+            user = _user(frame)
+            if user is not None:
+                raise self.refuse("a thread that is started", "does its work outside of the capture", user)
         elif name in _DRAWS and owner is random._inst:
             user = _user(frame)
             if user is not None:

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.source import is_library
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import Handle
 from tinygraph.tracing.facts import (
     MISSING,
     Contents,
@@ -51,6 +51,7 @@ from tinygraph.tracing.facts import (
 from tinygraph.tracing.host import Host
 
 _WRAPPERS = (collections.UserDict, collections.UserList, collections.ChainMap, os._Environ)
+_UNSEEN = (Handle, np.dtype)  # what other guards watch, and what cannot change
 _FOREIGN = frozenset({"numpy", "scipy", "llvmlite"})
 _PATHS = tuple(
     os.path.join(os.path.realpath(sysconfig.get_path(name)), "") for name in ("stdlib", "platstdlib")
@@ -130,12 +131,16 @@ class Reach:
 
     def visit(self, value: object, words: str) -> None:
         """Look at a value that was there before: inside of containers and functions, and at read attributes."""
-        if id(value) in self._known or is_atom(value) or isinstance(value, Tensor | np.dtype):
+        if id(value) in self._known or is_atom(value) or isinstance(value, Handle):
             return
         self._known[id(value)] = (value, words, set())
         if type(value).__module__ != "builtins" or isinstance(value, type) or _own_attributes(value):
             self._bearers[id(value)] = value
-        if isinstance(value, np.ndarray):
+        if isinstance(value, FunctionType):
+            self._function(value)
+            if value is os.getenv:
+                self.visit(os.environ, "os.environ")
+        elif isinstance(value, np.ndarray):
             self._watch(Elements(value, words, self.line))
             if value.dtype.hasobject:
                 self._visit_all(value.ravel().tolist(), words)
@@ -145,10 +150,6 @@ class Reach:
                     self._place(value, own.get, name, "attribute", f"{words}.{name}")
         elif self.host.is_source(value):
             self.host.watch(value, words, self.line)
-        elif isinstance(value, FunctionType):
-            self._function(value)
-            if value is os.getenv:
-                self.visit(os.environ, "os.environ")
         elif isinstance(value, MethodType):
             self.visit(value.__self__, words)
             self.visit(value.__func__, words)
@@ -265,13 +266,15 @@ class Reach:
 
     def follow(self, value: object, attributes: tuple[str, ...]) -> None:
         """Look at the attributes of a chain, as far as they can be told without running anything."""
+        if isinstance(value, Handle):
+            return
         if id(value) in self._unlocated:
             self._unlocated.pop(id(value)).line = self.line
         elif self.host.is_source(value):
             self.host.locate(value, self.line)
         for i, name in enumerate(attributes):
             if value is MISSING or id(value) not in self._known:
-                if not (is_atom(value) or isinstance(value, Tensor | np.dtype)):
+                if not (is_atom(value) or isinstance(value, _UNSEEN)):
                     self.look_for(frozenset(attributes[i:]), False)
                 return
             value = self.attribute(value, name, exactly=True)

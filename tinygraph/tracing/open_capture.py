@@ -27,6 +27,7 @@ class OpenCapture:
         self.primals: AbstractSet[int] = frozenset()
         self.versions: dict[Node, Leaf] = {}
         self.ran_backward = False
+        self.passed: set[int] = set()
         self.with_tensors = False
         self.covered: set[int] = set()
 
@@ -41,6 +42,9 @@ class OpenCapture:
 
     def write(self, leaf: Leaf, value: object) -> NoReturn:
         raise _read_only(leaf)
+
+    def attach(self, leaf: Leaf) -> None:
+        """Nothing is written here."""
 
     def read_grad(self, leaf: Leaf) -> Tensor | None:
         return leaf.grad

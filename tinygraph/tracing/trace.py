@@ -15,11 +15,11 @@ import numpy as np
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
-from tinygraph.core.node import Edge, Leaf, Node, edge_node, next_order
+from tinygraph.core.node import Attached, Edge, Leaf, Node, edge_node, moved, next_order
 from tinygraph.core.op import Op
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
-from tinygraph.core.tensor import CapturedNumber, Tensor
+from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 
 # Arguments of these classes are inputs of the graph; members of enumerations and bools, which are ints, too, are not.
 PYTHON_NUMBERS = frozenset({int, float, complex})
+
+
+# Of a state.
+ATTACHED = (
+    "compiled calls replace by a value that carries a gradient: from the second call on eager code would differentiate "
+    "through the calls before as well, and a compiled function does not. Write what the state becomes cut off, "
+    "state[...] = value.detach(), or under tg.no_grad()"
+)
 
 
 class Trace:
@@ -50,6 +58,9 @@ class Trace:
         constants: the tensors of plain data that it reads, by id, each with the value that it had.
         returned: for each result the state that it is, or None where it was computed.
         ran_backward: whether the program ran a backward pass.
+        passed: ids of the leaves that such a pass came to.
+        attached: the states that it replaces by values which carry a gradient, by id, or that another compiled function
+            has replaced so: eager code would differentiate through them.
         draws: the nodes that draw random numbers, in order.
         floor: what this capture makes has a creation number above it.
         places, contents: what Python read while the program ran, as it was then.
@@ -76,6 +87,8 @@ class Trace:
         self.with_tensors = False
         self.returned: list[Leaf | None] = []
         self.ran_backward = False
+        self.passed: set[int] = set()
+        self.attached: dict[int, Leaf] = {}
         self.draws: list[Edge] = []
         self._at_end: dict[Any, tuple[str, Callable[[], Callable[[], Any]]]] = {}
         self._held: list[tuple[Any, Any, Any]] = []
@@ -116,6 +129,8 @@ class Trace:
         for leaf, wanted in self.reads.values():
             if leaf.requires_grad is not wanted:
                 return f"requires_grad of {leaf.describe()} changed"
+            if leaf.holder is moved or (leaf.holder.__class__ is Attached and id(leaf) not in self.attached):
+                return f"{leaf.describe()} was replaced by a computed value"
         for tensor, value in self.constants.values():
             version = tensor._leaf.version if tensor._leaf is not None else 0
             if tensor._value is not value or tensor._edge is not None or version:
@@ -130,12 +145,21 @@ class Trace:
         self.effects = watch.effects()
         self._held = [(place.get, place.key, place.before) for place in self.places]
 
+    def rely_as(self, other: Trace) -> None:
+        """Rely on what another capture read of Python's variables as well."""
+        self.places = [*self.places, *other.places]
+        self.contents = [*self.contents, *other.contents]
+        self.guards |= other.guards
+        self._held = [(place.get, place.key, place.before) for place in self.places]
+
     def read(self, leaf: Leaf) -> Any:
         """The captured value of a state: what was last written, or the leaf itself."""
         written = self.writes.get(id(leaf))
         if written is not None:
             return written[1]
         self.with_tensors = True
+        if leaf.holder.__class__ is Attached:
+            self.attached[id(leaf)] = leaf
         self.reads.setdefault(id(leaf), (leaf, leaf.requires_grad))
         return Tensor(None, leaf, leaf)
 
@@ -178,6 +202,11 @@ class Trace:
     def write(self, leaf: Leaf, value: object) -> None:
         """Note that the program replaces a state."""
         self.writes[id(leaf)] = (leaf, value)
+        self.attached.pop(id(leaf), None)
+
+    def attach(self, leaf: Leaf) -> None:
+        """Note that it does so by a value through which eager code would differentiate in later calls."""
+        self.attached[id(leaf)] = leaf
 
     def constant(self, tensor: Tensor) -> None:
         """Note that the program read a tensor of plain data, whose value becomes part of the graph."""
@@ -193,6 +222,13 @@ class Trace:
         if tensor._edge is None and id(tensor) not in self._made:
             self.constants.setdefault(id(tensor), (tensor, tensor._value))
         return True
+
+    def found_states(self) -> bool:
+        """Whether the program writes what it has read as plain data before: it is a state, which has a leaf now."""
+        return any(
+            tensor._leaf is not None and id(tensor._leaf) in self.writes
+            for tensor, _ in self.constants.values()
+        )
 
     def check_constants(self) -> None:
         """Raise if plain data that the program read lies in the memory of a state that it writes."""
@@ -276,7 +312,8 @@ def capture_with(
     """
     kwargs = kwargs or {}
     trace = Trace(floor=next_order())
-    leaves, tree = flatten((args, kwargs))
+    given = args, kwargs
+    leaves, tree = flatten(given)
     names = _names(function, args, kwargs)
     inputs: list[Leaf] = []
     filled: list[Any] = []
@@ -288,8 +325,7 @@ def capture_with(
         name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
         wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
         inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
-        stands = CapturedNumber if isinstance(types, WeakType) else Tensor
-        filled.append(stands(None, inputs[-1], inputs[-1]))
+        filled.append(_stand_in(leaf, inputs[-1]))
     args, kwargs = tree.unflatten(filled)
     watch = Watch()
     watch.reach.visit(function, _title(function))
@@ -297,6 +333,8 @@ def capture_with(
         watch.reach.visit(leaf, names.get(i, f"argument {i}"))
     with watch.reach.host.checked(), mode(recording=True, capture=trace, place=Place()), watch.watching():
         result = function(*args, **kwargs)
+    if trace.found_states():
+        return capture_with(function, *given, wanting=wanting)
     trace.watched(watch)
     outputs, shape = _arrays(result)
     if not (outputs or trace.writes or trace.gradients):
@@ -325,6 +363,17 @@ def require_fed(graph: Graph, what: str) -> None:
                 f"{what} reads a value of the inside of a loop or a branch ({leaf.types}), which is known there alone: "
                 f"let the body return it"
             )
+
+
+def _stand_in(value: object, leaf: Leaf) -> Handle:
+    """What a function gets for an argument while it is captured."""
+    if isinstance(value, Tensor):
+        return Tensor(None, leaf, leaf)
+    if isinstance(leaf.types, WeakType):
+        return CapturedNumber(None, leaf, leaf)
+    array = CapturedArray(None, leaf, leaf)
+    array._scalar = not isinstance(value, np.ndarray)
+    return array
 
 
 def _input_type(value: object) -> ArrayType | None:

@@ -18,7 +18,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from tinygraph.core.source import is_library, resolve
-from tinygraph.core.tensor import CapturedNumber
+from tinygraph.core.tensor import CapturedArray, CapturedNumber
 from tinygraph.errors import CaptureError
 from tinygraph.tracing.code_reads import Reads, reads_of
 from tinygraph.tracing.facts import MISSING, Contents, Holding, Progress, left_behind_in, replaced
@@ -61,6 +61,7 @@ class Watch:
         self._made_here: set[CodeType] = set()  # code of functions that functions which ran make
         self._noted = _CHANGING | self.reach.host.names
         self._ran: dict[CodeType, Reads] = {}
+        self._typed: set[CodeType] = set()  # code that ran and asks for exact classes
         self._calls: set[tuple[Any, ...]] = set()
         # id of a container -> the line that called a method that changes it
         self._touched: dict[int, str] = {}
@@ -71,14 +72,23 @@ class Watch:
         before = sys.getprofile()
         other: Any = before if callable(before) else None
 
-        noted, entered, called = self._noted, self._entered, self._called
+        noted, entered, called, left, typed = (
+            self._noted,
+            self._entered,
+            self._called,
+            self._left,
+            self._typed,
+        )
 
         def hook(frame: FrameType, event: str, argument: Any) -> None:  # runs for every call there is
             if event == "c_call":
                 if argument.__name__ in noted:
                     called(frame, argument)
-            elif event == "call" and is_watched(frame.f_code.co_filename):
-                entered(frame)
+            elif event == "call":
+                if is_watched(frame.f_code.co_filename):
+                    entered(frame)
+            elif typed and event == "return" and frame.f_code in typed:
+                left(frame)
 
         hook.may_rest = True  # type: ignore[attr-defined]
 
@@ -128,6 +138,7 @@ class Watch:
             names = {code.co_name} if code.co_name.isidentifier() else set()
             self.reach.look_for(reads.loose | names, reads.any_attribute)
         if reads.typed:
+            self._typed.add(code)
             self._check_types(reads, frame)
         given = (id(values.get(chain.variable)) for chain in reads.chains if chain.kind != "global")
         call = (code, *(one if self.reach.knows(one) else None for one in given))
@@ -153,10 +164,18 @@ class Watch:
         numbers = {name for name, value in both if type(value) is CapturedNumber}
         for name, line in reads.typed.items():
             if name in numbers or (numbers and name not in values):
-                raise CaptureError(
-                    f"type({name}) at {file}:{line} asks for the class of a number that is captured, and no number of "
-                    f"Python's ({', '.join(sorted(numbers))}): write isinstance({name}, float), which is answered"
+                raise _exact_class(
+                    name, f"{file}:{line}", f"a number ({', '.join(sorted(numbers))})", "float"
                 )
+            if _is_array(values.get(name)):
+                raise _exact_class(name, f"{file}:{line}", "an array", "np.ndarray")
+
+    def _left(self, frame: FrameType) -> None:
+        """A function ends that asks for exact classes: of a value that it computed, too."""
+        values, file = frame.f_locals, os.path.basename(frame.f_code.co_filename)
+        for name, line in reads_of(frame.f_code).typed.items():
+            if _is_array(values.get(name)):
+                raise _exact_class(name, f"{file}:{line}", "an array", "np.ndarray")
 
     def _imports(self, reads: Reads, variables: dict[str, Any]) -> None:
         """Modules that a function imports when it runs, and global variables that it finds by name."""
@@ -205,6 +224,17 @@ class Watch:
                     if fact.line.startswith(f"{os.path.basename(code.co_filename)}:"):
                         return f"{os.path.basename(code.co_filename)}:{line}"
         return fact.line
+
+
+def _is_array(value: Any) -> bool:
+    return issubclass(type(value), CapturedArray)
+
+
+def _exact_class(name: str, line: str, what: str, kind: str) -> CaptureError:
+    return CaptureError(
+        f"type({name}) at {line} asks for the class of {what} that is captured, where something else stands: write "
+        f"isinstance({name}, {kind}), which is answered"
+    )
 
 
 def _is_importing(frame: FrameType) -> bool:

@@ -15,6 +15,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten, flatten_like
 from tinygraph.core.types import as_value, type_of
 from tinygraph.errors import ShapeError
+from tinygraph.transforms.primals import Outside
 from tinygraph.transforms.reverse import Linearized
 
 if TYPE_CHECKING:
@@ -30,16 +31,16 @@ class Pushed(Linearized):
         with mode(tangents=True):
             super().__init__(function, arguments, transform, **options)
 
-    def push(self, tangents: Sequence[Any]) -> tuple[list[Any], bool]:
-        """One tangent per output, for one per primal leaf; and whether they are recorded."""
-        record = self.primals.live_outside(self.nodes, extra=tangents)
+    def push(self, tangents: Sequence[Any]) -> tuple[list[Any], Outside]:
+        """One tangent per output, for one per primal leaf; and what influences them."""
+        live = self.primals.live_outside(self.nodes, extra=tangents)
         seeds = {
             id(edge_node(edge)): t
             for edge, t in zip(self.primals.edges, tangents, strict=True)
             if t is not None
         }
-        found = push(self.nodes, seeds, record=record)
-        return [output_tangent(out, found) for out in self.outputs], record
+        found = push(self.nodes, seeds, record=bool(live))
+        return [output_tangent(out, found) for out in self.outputs], live
 
 
 def output_tangent(out: Numeric, found: dict[int, Any]) -> Any:
@@ -88,7 +89,7 @@ def jvp(
             where = linear.names[i].removeprefix("argument ")
             raise ShapeError(f"jvp: tangent {where} has shape {tangent.shape}, its primal {primal.shape}")
         fitted.append(tangent)
-    moved, record = linear.push(fitted)
+    moved, live = linear.push(fitted)
     moved = owned(moved, linear.nodes, [*fitted, *linear.outputs])
-    tangent = linear.result.unflatten([linear.primals.released(one, record) for one in moved])
+    tangent = linear.result.unflatten([linear.primals.released(one, live) for one in moved])
     return (linear.value(), tangent, linear.aux) if has_aux else (linear.value(), tangent)

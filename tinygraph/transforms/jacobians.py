@@ -17,7 +17,7 @@ from tinygraph.core.node import edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tangents import push
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType, as_value, type_of
 from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import DTypeError, RecordingError, SettingError
 from tinygraph.tracing.examples import Example
@@ -31,6 +31,7 @@ Way = Literal["forward", "reverse"]
 
 # Elements of the largest value between, times directions: what is passed through at once, so that it stays in memory.
 MOST_AT_ONCE = 2**23
+FEW = 3  # directions for which a pass each costs no more than finding out what a pass does
 
 
 def jacobian(
@@ -126,7 +127,7 @@ def _jacobian(
     pattern = None if sparsity is None else Sparsity(sparsity)
 
     @functools.wraps(function)
-    def matrix(*args: Any, **kwargs: Any) -> Any:
+    def matrix(*args: Any, **kwargs: object) -> Any:
         chosen = Chosen(function, argnums, args, kwargs, transform)
         linear = Pushed(chosen.rest, chosen.values, transform, names=chosen.names, has_aux=has_aux)
         if not linear.outputs:
@@ -172,6 +173,10 @@ def _way(linear: Pushed, out_type: ArrayType, asked: Way | None, transform: str)
             f"would tell half of the derivative; use {'jacfwd' if needed == 'forward' else 'jacrev'}"
         )
     inputs = sum(tensor.size for tensor in linear.primals.tensors)
+    if (
+        transform == "hessian" and inputs == out_type.size
+    ):  # the gradient was taken backwards: now forwards is cheaper
+        return asked or needed or "forward"
     return asked or needed or ("forward" if inputs < out_type.size else "reverse")
 
 
@@ -249,13 +254,17 @@ def pushed(linear: Pushed, position: int, tangents: _Directions) -> list[Any]:
 
 def _passed(linear: Pushed, directions: _Directions, run: Callable[[Any, bool], list[Any]]) -> list[Any]:
     """What a pass makes of many directions."""
-    record = linear.primals.live_outside(linear.nodes)
+    live = linear.primals.live_outside(linear.nodes)
+    if 0 < directions.count <= FEW:
+        singly = [run(as_value(one), bool(live)) for one in directions.make(0, directions.count)]
+        whole = [ops.stack(*parts, axis=0) for parts in zip(*singly, strict=True)]
+        return [linear.primals.released(part, live) for part in whole]
     example = Example("jacobian")
     chunks = list(_chunks(linear, directions.count))
     first = directions.make(*chunks[0])
     argument = example.argument(first)
     with example.running():
-        one = run(argument, record)
+        one = run(argument, bool(live))
     made = []
     for i, (start, stop) in enumerate(chunks):
         example.give(argument, first if i == 0 else directions.make(start, stop))
@@ -263,7 +272,7 @@ def _passed(linear: Pushed, directions: _Directions, run: Callable[[Any, bool], 
     whole = [
         parts[0] if len(parts) == 1 else ops.concatenate(*parts, axis=0) for parts in zip(*made, strict=True)
     ]
-    return [linear.primals.released(part, record) for part in whole]
+    return [linear.primals.released(part, live) for part in whole]
 
 
 def _chunks(linear: Pushed, count: int) -> Iterator[tuple[int, int]]:
@@ -362,7 +371,7 @@ def hvp(
         return jvp(grad(function, every), primals, tangents)[1]
 
     @functools.wraps(function)
-    def product(*args: Any, **kwargs: Any) -> Any:
+    def product(*args: Any, **kwargs: object) -> Any:
         if len(args) < 2:
             raise SettingError("hvp(f) gives a function of f's arguments and, last, the vector")
         *given, vector = args

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -17,11 +18,23 @@ from tinygraph.core.engine import ancestors
 from tinygraph.core.modes import mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node
 from tinygraph.core.registry import ops
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import Captured, CapturedArray, Tensor, wants_gradient
 from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import ArrayType, as_value, require_plain, type_of
 from tinygraph.core.views import lies_in_leaf
 from tinygraph.errors import DTypeError, SettingError
+
+
+class Outside(IntEnum):
+    """What influences a result from outside of a transform.
+
+    PLAIN: nothing that is recorded. CAPTURED: what a capture in progress records, and an eager run would not.
+    RECORDED: what an eager run records as well.
+    """
+
+    PLAIN = 0
+    CAPTURED = 1
+    RECORDED = 2
 
 
 class Primals:
@@ -66,7 +79,7 @@ class Primals:
     @property
     def with_tensors(self) -> bool:
         """Whether any of them was given as a tensor: then tensors come out."""
-        return any(isinstance(value, Tensor) for value in self.given)
+        return any(_is_tensor(value) for value in self.given)
 
     def reached(self, outputs: Iterable[Any]) -> list[Node]:
         """The nodes between the primals and the outputs."""
@@ -78,30 +91,37 @@ class Primals:
         recorded = [out for out in outputs if isinstance(out, Tensor) and out._edge is not None]
         return [out for out in recorded if edge_node(_edge(out)).order < self.floor]
 
-    def live_outside(self, nodes: Sequence[Node], extra: Iterable[Any] = ()) -> bool:
-        """Whether a recorded value from before the primals influences the nodes, or is among `extra`.
+    def live_outside(self, nodes: Sequence[Node], extra: Iterable[Any] = ()) -> Outside:
+        """What of the values from before the primals that influence the nodes, or are among `extra`, is recorded.
 
         What was made since - the primals, those of a transform inside, a leaf of the function's own - is not outside.
         """
+        mode = modes.current
         given = [value for value in (*self.given, *extra) if isinstance(value, Tensor)]
         # captured: there are no values, only what stands for them
-        if any(value._value is None for value in given) or any(node.saved is None for node in nodes):
-            return True
-        if not modes.current.recording:
-            return False
-        if any(value._edge is not None for value in given):
-            return True
+        captured = any(value._value is None for value in given) or any(node.saved is None for node in nodes)
+        if not (captured or mode.recording):
+            return Outside.PLAIN
         floor = self.floor
+        before = [edge_node(value._edge) for value in given if value._edge is not None]
         for node in nodes:
             for entry in node.inputs:
                 source = entry.node if entry.__class__ is Port else entry
                 if isinstance(source, Node) and source.order < floor and not _untracked(source):
-                    return True
-        return False
+                    before.append(source)
+        if not (captured or before):
+            return Outside.PLAIN
+        if mode.capture is None or any(map(_is_tensor, self.given)):
+            return Outside.RECORDED
+        primals = mode.capture.primals
+        eager = mode.recording and any(wants_gradient(node, primals) for node in before)
+        return Outside.RECORDED if eager else Outside.CAPTURED
 
-    def released(self, value: object, live: bool) -> Any:
+    def released(self, value: object, live: Outside) -> Any:
         """A result as the caller should get it."""
-        if live:
+        if live is Outside.CAPTURED and isinstance(value, Tensor) and value._edge is not None:
+            return value if isinstance(value, Captured) else CapturedArray(None, value._edge)
+        if live is Outside.RECORDED:
             return value if isinstance(value, Tensor) else Tensor(value)
         plain = as_value(value._value if isinstance(value, Tensor) else value)
         return Tensor(plain) if self.with_tensors else plain
@@ -139,7 +159,7 @@ class Chosen:
         where = f"{transform}: argnums={argnums!r}"
         if not given or any(isinstance(i, bool) or not isinstance(i, int | str | np.integer) for i in given):
             raise SettingError(
-                f"{where} must be the position or name of an argument, or several: 0, 'w', or (0, 2)"
+                f"{where} must be the position of an argument, or its name, or several: 0, 'w', or (0, 2)"
             )
         self.keys = [_key(function, i, args, kwargs, where) for i in given]
         if len(set(self.keys)) < len(self.keys):
@@ -182,9 +202,11 @@ def _key(
     names = _parameters(function)
     if chosen in names[:count]:
         return names.index(chosen)
+    known = ", ".join(names) or "none by name"
+    given = f"{count} by position{', and by name ' + ', '.join(kwargs) if kwargs else ''}"
     raise SettingError(
-        f"{where} names no argument of the call: the function takes {', '.join(names) or 'none by name'}, and the call "
-        f"gives {count} by position{', and by name ' + ', '.join(kwargs) if kwargs else ''}"
+        f"{where} must be the position of an argument, or its name: the function takes {known}, and the call gives "
+        f"{given}"
     )
 
 
@@ -224,6 +246,11 @@ def _untracked(source: Node) -> bool:
     return isinstance(source, Leaf) and not source.requires_grad
 
 
+def _is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor of the user's, and no array that is captured."""
+    return isinstance(value, Tensor) and not isinstance(value, Captured)
+
+
 def _edge(tensor: Tensor) -> Edge:
     assert tensor._edge is not None
     return tensor._edge
@@ -249,7 +276,7 @@ def _checked(value: object, name: str, transform: str) -> Any:
 def _fresh(value: Any, kept: bool) -> Tensor:
     if isinstance(value, Tensor) and value._edge is not None:
         with_node: Tensor = ops.copy(value) if kept and lies_in_leaf(value) else ops.identity(value)
-        return with_node
+        return Tensor(None, with_node._edge) if isinstance(with_node, Captured) else with_node
     plain = value._value if isinstance(value, Tensor) else value
     plain = np.array(plain) if kept else plain
     stored = plain if plain.ndim or plain.dtype.kind == "O" else plain[()]

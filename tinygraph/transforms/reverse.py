@@ -15,7 +15,7 @@ from tinygraph.core.node import edge_node
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten, flatten_like, paths
 from tinygraph.core.types import ArrayType, type_of
-from tinygraph.errors import RecordingError, ShapeError, TinygraphWarning
+from tinygraph.errors import DTypeError, RecordingError, ShapeError, TinygraphWarning
 from tinygraph.transforms.primals import Argnums, Chosen, Primals, leaf_names, renamed
 
 if TYPE_CHECKING:
@@ -84,15 +84,15 @@ class Linearized:
             if isinstance(out, Tensor) and out._edge is not None and out.type.differentiable:
                 where = paths(self.result)[0][i] if len(self.outputs) > 1 else ""
                 seeds.append((out._edge, _fitted(cotangent, out.type, f" {where}" * bool(where))))
-        record = self.primals.live_outside(self.nodes, extra=[seed for _, seed in seeds])
+        live = self.primals.live_outside(self.nodes, extra=[seed for _, seed in seeds])
         wanted = {id(edge_node(edge)) for edge in self.primals.edges}
-        found = propagate(self.nodes, seeds, wanted=wanted, record=record)
+        found = propagate(self.nodes, seeds, wanted=wanted, record=bool(live))
         gradients = [
             found[id(edge_node(edge))] if id(edge_node(edge)) in found else tensor.type.zeros()
             for edge, tensor in zip(self.primals.edges, self.primals.tensors, strict=True)
         ]
         handed_on = [*(seed for _, seed in seeds), *self.primals.tensors, *self.outputs]
-        return [self.primals.released(one, record) for one in owned(gradients, self.nodes, handed_on)]
+        return [self.primals.released(one, live) for one in owned(gradients, self.nodes, handed_on)]
 
 
 def _fitted(cotangent: Numeric, types: ArrayType, where: str) -> Any:
@@ -153,6 +153,7 @@ def value_and_grad(
     argnums: Argnums = 0,
     has_aux: bool = False,
     *,
+    holomorphic: bool = False,
     argnum: Argnums | None = None,
 ) -> Callable[..., tuple[Any, Any]]:
     """A function that returns both the value of a scalar function and its gradient; see `grad`.
@@ -162,8 +163,8 @@ def value_and_grad(
     argnums = renamed(argnums, argnum)
 
     @functools.wraps(function)
-    def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        linear, gradient = _gradient(function, argnums, has_aux, args, kwargs)
+    def with_gradient(*args: Any, **kwargs: object) -> tuple[Any, Any]:
+        linear, gradient = _gradient(function, argnums, has_aux, holomorphic, args, kwargs)
         return ((linear.value(), linear.aux) if has_aux else linear.value()), gradient
 
     return with_gradient
@@ -173,6 +174,7 @@ def _gradient(
     function: Callable[..., Any],
     argnums: Argnums,
     has_aux: bool,
+    holomorphic: bool,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> tuple[Linearized, Any]:
@@ -192,6 +194,15 @@ def _gradient(
     for x, name in zip(linear.primals.tensors, linear.names, strict=True):
         if types.dtype.kind == "c" and x.dtype.kind not in "cO":
             raise complex_loss("grad", types, f"{name} ({x.type})")
+    if holomorphic and types.dtype.kind not in "cO":
+        raise DTypeError(
+            f"grad with holomorphic=True needs a complex result, and this one is {types}: leave it out"
+        )
+    if types.dtype.kind == "c" and not holomorphic:
+        raise DTypeError(
+            f"grad of a complex result ({types}): pass holomorphic=True for the complex derivative of a holomorphic "
+            f"function, or return a real number (np.real, np.abs ...), which has a direction of descent"
+        )
     seed = ones_like(out._value if isinstance(out, Tensor) else out, types)
     gradients = linear.tree.unflatten(linear.pull([seed]))
     return linear, gradients[0] if chosen.one else gradients
@@ -202,6 +213,7 @@ def grad(
     argnums: Argnums = 0,
     has_aux: bool = False,
     *,
+    holomorphic: bool = False,
     argnum: Argnums | None = None,
 ) -> Callable[..., Any]:
     """The gradient of a scalar function, as a function of the same arguments.
@@ -211,6 +223,7 @@ def grad(
         argnums: which argument to differentiate with respect to, or which several: positions, or names. Each may be a
             container of arrays; the gradient has the same structure.
         has_aux: whether the function returns (scalar, auxiliary data), of which the latter is handed on.
+        holomorphic: whether the complex derivative of a holomorphic function is meant.
         argnum: autograd's name for `argnums`.
 
     Returns:
@@ -219,7 +232,7 @@ def grad(
 
     Raises:
         RecordingError: the function does not return a scalar.
-        DTypeError: an integer argument, or a complex result of a real one.
+        DTypeError: an integer argument, or a complex result without holomorphic=True, or of a real argument.
         SettingError: `argnums` names no argument of the call, or one twice.
 
     >>> import numpy as np
@@ -233,8 +246,8 @@ def grad(
     argnums = renamed(argnums, argnum)
 
     @functools.wraps(function)
-    def gradient(*args: Any, **kwargs: Any) -> Any:
-        linear, found = _gradient(function, argnums, has_aux, args, kwargs)
+    def gradient(*args: Any, **kwargs: object) -> Any:
+        linear, found = _gradient(function, argnums, has_aux, holomorphic, args, kwargs)
         return (found, linear.aux) if has_aux else found
 
     return gradient
@@ -259,7 +272,7 @@ def elementwise_grad(
     argnums = renamed(argnums, argnum)
 
     @functools.wraps(function)
-    def slopes(*args: Any, **kwargs: Any) -> Any:
+    def slopes(*args: Any, **kwargs: object) -> Any:
         chosen = Chosen(function, argnums, args, kwargs, "elementwise_grad")
         linear = Linearized(
             chosen.rest, chosen.values, "elementwise_grad", names=chosen.names, has_aux=has_aux

@@ -69,7 +69,7 @@ def vmap(
         in_axes = tuple(in_axes)
 
     @functools.wraps(function)
-    def batched(*args: Any, **kwargs: Any) -> Any:
+    def batched(*args: Any, **kwargs: object) -> Any:
         axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
         if len(axes) != len(args):
             raise SettingError(

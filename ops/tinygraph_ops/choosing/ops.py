@@ -3,6 +3,7 @@ in `comparison.py`, extremes over an axis in `reductions.py`."""
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -279,6 +280,7 @@ def _(x: Numeric, copy: bool = True, **numbers: Any) -> Any:
 
 @op(
     kind="elementwise",
+    facts={"number": builtins.abs},
     numpy=(np.abs, np.fabs),
     samples=[
         Sample([1.5, -2.0], expected=[1.5, 2.0]),

@@ -1,6 +1,7 @@
 """Products that sum over shared axes: matmul, einsum, and what is composed of them. Elementwise products are in
 `arithmetic.py`, convolution in `convolution.py`."""
 
+from collections.abc import Sequence
 from math import prod
 from string import ascii_letters
 from typing import Any
@@ -112,7 +113,7 @@ def matmul_types(x: ArrayType, y: ArrayType) -> ArrayType:
 
 
 @matmul.batch
-def matmul_batched(batched: Any, x: Any, y: Any) -> Any:
+def matmul_batched(batched: Sequence[bool], x: Numeric, y: Numeric) -> Any:
     """Of vectors a row and a column; then stacks of matrices, and one large product where y is shared."""
     left, right = x.ndim - batched[0], y.ndim - batched[1]
     if not batched[1] and right <= 2:
@@ -268,13 +269,20 @@ def einsum_expansion(
 @einsum.numpy(np.einsum)
 def np_einsum(subscripts: Any, *operands: Any, optimize: object = None, **options: object) -> Any:
     """`np.einsum` with its subscripts as a string; lists of labels are refused."""
-    if not isinstance(subscripts, str):
-        raise NumpyFunctionError(
-            "np.einsum on tensors takes its subscripts as a string, not as lists of labels"
-        )
+    if not isinstance(subscripts, str):  # operand, its labels, operand, its labels, ..., the result's labels
+        given = [subscripts, *operands]
+        result = [given.pop()] if len(given) % 2 else []
+        terms = [_letters(labels) for labels in given[1::2]]
+        subscripts = ",".join(terms) + ("->" + _letters(result[0]) if result else "")
+        operands = tuple(given[0::2])
     if options:
         raise NumpyFunctionError(f"np.einsum on tensors does not take {', '.join(options)}")
     return einsum(*operands, subscripts=subscripts)
+
+
+def _letters(labels: Any) -> str:
+    """Labels that are numbers, or the dots, as a string's: below 26 capital letters, as NumPy orders them."""
+    return "".join("..." if one is Ellipsis else ascii_letters[(one + 26) % 52] for one in labels)
 
 
 def _given(x: Any, y: Any, others: Any) -> list[Any]:

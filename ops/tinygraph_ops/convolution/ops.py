@@ -177,13 +177,22 @@ def convolution_types(
 
 
 @convolution.batch
-def convolution_batched(batched: Any, x: Any, kernel: Any, bias: Any, *, groups: int, **settings: Any) -> Any:
+def convolution_batched(
+    batched: Sequence[bool], x: Numeric, kernel: Numeric, bias: Numeric, *, groups: int, **settings: object
+) -> Any:
     """Images of all examples are one batch; kernels of their own make groups, one an example."""
     return _batched(convolution, batched, x, kernel, bias, groups, settings, kernel_axis=0)
 
 
 def _batched(
-    of: Any, batched: Any, x: Any, kernel: Any, bias: Any, groups: int, settings: Any, kernel_axis: int
+    of: Any,
+    batched: Sequence[bool],
+    x: Any,
+    kernel: Any,
+    bias: Any,
+    groups: int,
+    settings: Any,
+    kernel_axis: int,
 ) -> Any:
     size = batch_size(batched, (x, kernel, bias))
     if batched[2] and not (batched[0] or batched[1]):
@@ -268,7 +277,14 @@ def convolution_wrt_x(
 
 @convolution.vjp("kernel")
 def convolution_wrt_kernel(
-    g: Numeric, x: Numeric, kernel_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
+    g: Numeric,
+    x: Numeric,
+    kernel_type: ArrayType,
+    *,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    groups: int,
 ) -> Numeric:
     """`convolution_kernel_gradient` of x and g."""
     size = kernel_type.shape[2:]
@@ -285,7 +301,7 @@ def convolution_wrt_bias(g: Numeric) -> Numeric:
 
 @convolution.jvp("x")
 def convolution_along_x(
-    t: Numeric, kernel: Numeric, *, stride: Any, padding: Any, dilation: Any, groups: int
+    t: Numeric, kernel: Numeric, *, stride: Sizes, padding: Padding, dilation: Sizes, groups: int
 ) -> Numeric:
     """The convolution of t with the kernel."""
     return convolution(t, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
@@ -293,7 +309,7 @@ def convolution_along_x(
 
 @convolution.jvp("kernel")
 def convolution_along_kernel(
-    t: Numeric, x: Numeric, *, stride: Any, padding: Any, dilation: Any, groups: int
+    t: Numeric, x: Numeric, *, stride: Sizes, padding: Padding, dilation: Sizes, groups: int
 ) -> Numeric:
     """The convolution of x with t."""
     return convolution(x, t, stride=stride, padding=padding, dilation=dilation, groups=groups)
@@ -391,7 +407,7 @@ def convolution_transpose_types(
 
 @convolution_transpose.batch
 def convolution_transpose_batched(
-    batched: Any, x: Any, kernel: Any, bias: Any, *, groups: int, **settings: Any
+    batched: Sequence[bool], x: Numeric, kernel: Numeric, bias: Numeric, *, groups: int, **settings: object
 ) -> Any:
     """As that of `convolution`."""
     return _batched(convolution_transpose, batched, x, kernel, bias, groups, settings, kernel_axis=1)
@@ -485,7 +501,14 @@ def convolution_transpose_cost(
 
 @convolution_transpose.vjp("x")
 def convolution_transpose_wrt_x(
-    g: Numeric, kernel: Numeric, x_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
+    g: Numeric,
+    kernel: Numeric,
+    x_type: ArrayType,
+    *,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    groups: int,
 ) -> Numeric:
     """The convolution of g with the kernel, cropped to the positions of x."""
     out = convolution(g, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
@@ -494,7 +517,14 @@ def convolution_transpose_wrt_x(
 
 @convolution_transpose.vjp("kernel")
 def convolution_transpose_wrt_kernel(
-    g: Numeric, x: Numeric, kernel_type: ArrayType, *, stride: Any, padding: Any, dilation: Any, groups: int
+    g: Numeric,
+    x: Numeric,
+    kernel_type: ArrayType,
+    *,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    groups: int,
 ) -> Numeric:
     """`convolution_kernel_gradient` with g as the image and x as the cotangent."""
     size = kernel_type.shape[2:]
@@ -511,7 +541,14 @@ def convolution_transpose_wrt_bias(g: Numeric) -> Numeric:
 
 @convolution_transpose.jvp("x")
 def convolution_transpose_along_x(
-    t: Numeric, kernel: Numeric, *, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
+    t: Numeric,
+    kernel: Numeric,
+    *,
+    stride: Sizes,
+    padding: Padding,
+    output_padding: Sizes,
+    dilation: Sizes,
+    groups: int,
 ) -> Numeric:
     """The transposed convolution of t with the kernel."""
     return convolution_transpose(
@@ -527,7 +564,14 @@ def convolution_transpose_along_x(
 
 @convolution_transpose.jvp("kernel")
 def convolution_transpose_along_kernel(
-    t: Numeric, x: Numeric, *, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
+    t: Numeric,
+    x: Numeric,
+    *,
+    stride: Sizes,
+    padding: Padding,
+    output_padding: Sizes,
+    dilation: Sizes,
+    groups: int,
 ) -> Numeric:
     """The transposed convolution of x with t."""
     return convolution_transpose(
@@ -598,7 +642,7 @@ def convolution_kernel_gradient_types(
 
 @convolution_kernel_gradient.batch
 def convolution_kernel_gradient_batched(
-    batched: Any, x: Any, cotangent: Any, *, groups: int, **settings: Any
+    batched: Sequence[bool], x: Numeric, cotangent: Numeric, *, groups: int, **settings: object
 ) -> Any:
     """Each example's channels are groups of their own."""
     size = batch_size(batched, (x, cotangent))
@@ -640,9 +684,9 @@ def convolution_kernel_gradient_wrt_cotangent(
     x: Numeric,
     cotangent_type: ArrayType,
     *,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
     groups: int,
 ) -> Numeric:
     """The convolution of x with g as the kernel, cropped to the cotangent's positions."""
@@ -656,9 +700,9 @@ def convolution_kernel_gradient_along_x(
     cotangent: Numeric,
     *,
     size: Sequence[int],
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
     groups: int,
 ) -> Numeric:
     """The same op of t and the cotangent: it is bilinear."""
@@ -669,7 +713,14 @@ def convolution_kernel_gradient_along_x(
 
 @convolution_kernel_gradient.jvp("cotangent")
 def convolution_kernel_gradient_along_cotangent(
-    t: Numeric, x: Numeric, *, size: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
+    t: Numeric,
+    x: Numeric,
+    *,
+    size: Sequence[int],
+    stride: Sizes,
+    padding: Padding,
+    dilation: Sizes,
+    groups: int,
 ) -> Numeric:
     """The same op of x and t: it is bilinear."""
     return convolution_kernel_gradient(

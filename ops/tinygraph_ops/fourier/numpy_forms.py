@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import form, normalize_axes, operand, ops, refuse
+from tinygraph.plugin import Numeric, form, normalize_axes, operand, ops, refuse
 
 _OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
 
-def _fitted(x: Any, n: int | None, axis: int) -> Any:
+def _fitted(x: Numeric, n: int | None, axis: int) -> Any:
     """The first n elements along an axis, with zeros behind them where there are fewer."""
     size = x.shape[axis]
     if n is None or n == size:
@@ -24,7 +24,7 @@ def _fitted(x: Any, n: int | None, axis: int) -> Any:
     return np.pad(x, [(0, n - size) if i == at else (0, 0) for i in range(x.ndim)])
 
 
-def _norm(norm: Any) -> str:
+def _norm(norm: object) -> str:
     if norm is not None and norm not in _OPPOSITE:
         raise ValueError(f'Invalid norm value {norm}; should be "backward", "ortho" or "forward".')
     return norm or "backward"
@@ -40,16 +40,18 @@ def _sizes(x: Any, s: Any, axes: Any) -> tuple[list[Any], list[int]]:
     return sizes, axes
 
 
-def _one(function: Any, inverse: bool) -> None:
+def _one(function: object, inverse: bool) -> None:
     @form(function)
-    def transform(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+    def transform(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: object = None) -> Any:
         refuse(function, "use the result", out=out)
         return ops.fft(_fitted(operand(a), n, axis), axes=(axis,), inverse=inverse, norm=_norm(norm))
 
 
-def _many(function: Any, inverse: bool, default: Any) -> None:
+def _many(function: object, inverse: bool, default: object) -> None:
     @form(function)
-    def transform(a: Any, s: Any = None, axes: Any = default, norm: Any = None, out: Any = None) -> Any:
+    def transform(
+        a: Numeric, s: object = None, axes: object = default, norm: object = None, out: object = None
+    ) -> Any:
         refuse(function, "use the result", out=out)
         x = operand(a)
         sizes, over = _sizes(x, s, axes)
@@ -69,13 +71,13 @@ _many(np.fft.ifftn, True, None)
 
 
 @form(np.fft.rfft)
-def rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+def rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: object = None) -> Any:
     refuse(np.fft.rfft, "use the result", out=out)
     return ops.rfft(_fitted(operand(a), n, axis), axis=axis, norm=_norm(norm))
 
 
 @form(np.fft.irfft)
-def irfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+def irfft(a: Numeric, n: Any = None, axis: int = -1, norm: Any = None, out: object = None) -> Any:
     refuse(np.fft.irfft, "use the result", out=out)
     x = operand(a)
     n = 2 * (x.shape[axis] - 1) if n is None else int(n)
@@ -83,20 +85,22 @@ def irfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = No
 
 
 @form(np.fft.hfft)
-def hfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+def hfft(a: Numeric, n: object = None, axis: int = -1, norm: object = None, out: object = None) -> Any:
     refuse(np.fft.hfft, "use the result", out=out)
     return irfft(np.conj(a), n, axis, _OPPOSITE[_norm(norm)])
 
 
 @form(np.fft.ihfft)
-def ihfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+def ihfft(a: Numeric, n: object = None, axis: int = -1, norm: object = None, out: object = None) -> Any:
     refuse(np.fft.ihfft, "use the result", out=out)
     return np.conj(rfft(a, n, axis, _OPPOSITE[_norm(norm)]))
 
 
-def _real(function: Any, default: Any) -> None:
+def _real(function: object, default: object) -> None:
     @form(function)
-    def transform(a: Any, s: Any = None, axes: Any = default, norm: Any = None, out: Any = None) -> Any:
+    def transform(
+        a: Numeric, s: object = None, axes: object = default, norm: object = None, out: object = None
+    ) -> Any:
         refuse(function, "use the result", out=out)
         x = operand(a)
         sizes, over = _sizes(x, s, axes)
@@ -106,9 +110,11 @@ def _real(function: Any, default: Any) -> None:
         return x
 
 
-def _back_to_real(function: Any, default: Any) -> None:
+def _back_to_real(function: object, default: object) -> None:
     @form(function)
-    def transform(a: Any, s: Any = None, axes: Any = default, norm: Any = None, out: Any = None) -> Any:
+    def transform(
+        a: Numeric, s: object = None, axes: object = default, norm: object = None, out: object = None
+    ) -> Any:
         refuse(function, "use the result", out=out)
         x = operand(a)
         sizes, over = _sizes(x, s, axes)
@@ -123,9 +129,9 @@ _back_to_real(np.fft.irfft2, (-2, -1))
 _back_to_real(np.fft.irfftn, None)
 
 
-def _shift(function: Any, direction: int) -> None:
+def _shift(function: object, direction: int) -> None:
     @form(function)
-    def shifted(x: Any, axes: Any = None) -> Any:
+    def shifted(x: Numeric, axes: object = None) -> Any:
         over = range(x.ndim) if axes is None else axes if isinstance(axes, tuple | list) else (axes,)
         over = tuple(int(axis) for axis in over)
         by = tuple(x.shape[axis] // 2 if direction > 0 else -(x.shape[axis] // 2) for axis in over)

@@ -36,19 +36,21 @@ _NORM = ErrorSample([1.0], norm="other", error=SettingError, match="backward")
     ],
     error_samples=[_NORM, ErrorSample([1.0], axes=(1,), error=ShapeError, match="axis 1")],
 )
-def fft(x: Numeric, *, axes: Any = (-1,), inverse: bool = False, norm: str = "backward") -> Numeric:
+def fft(x: Numeric, *, axes: Any = (-1,), inverse: bool = False, norm: Any = "backward") -> Numeric:
     """Σ x_j exp(-2πi jk / n) along each of the axes, or the inverse transform;  the gradient is the same of g."""
     fft_types(np.asarray(x), axes=axes, inverse=inverse, norm=norm)
     return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes, norm=norm)
 
 
 @fft.vjp("x")
-def fft_wrt_x(g: Numeric, axes: Any, inverse: bool, norm: str) -> Numeric:
+def fft_wrt_x(g: Numeric, axes: object, inverse: bool, norm: str) -> Numeric:
+    """The same transform of g: its matrix is symmetric."""
     return ops.fft(g, axes=axes, inverse=inverse, norm=norm)
 
 
 @fft.types
-def fft_types(x: Any, *, axes: Any = (-1,), inverse: bool = False, norm: str = "backward") -> ArrayType:
+def fft_types(x: Any, *, axes: Any = (-1,), inverse: bool = False, norm: Any = "backward") -> ArrayType:
+    """The shape of x, in a complex dtype."""
     _require_norm(norm)
     normalize_axes(axes, x.ndim)
     return ArrayType(x.shape, _dtype(x))
@@ -66,7 +68,7 @@ fft.batch(along("axes"))
     ],
     error_samples=[_NORM],
 )
-def rfft(x: Numeric, *, axis: int = -1, norm: str = "backward") -> Numeric:
+def rfft(x: Numeric, *, axis: int = -1, norm: Any = "backward") -> Numeric:
     """The first half of the transform of real numbers, whose other half is conjugate to it.
 
     The gradient is the real part of the transform of g, with zeros for the other half.
@@ -76,7 +78,7 @@ def rfft(x: Numeric, *, axis: int = -1, norm: str = "backward") -> Numeric:
 
 
 @rfft.vjp("x")
-def rfft_wrt_x(g: Any, x_type: ArrayType, axis: int, norm: str) -> Any:
+def rfft_wrt_x(g: Numeric, x_type: ArrayType, axis: int, norm: str) -> Any:
     shape = list(g.shape)
     shape[axis] = x_type.shape[axis] - shape[axis]
     whole = ops.concatenate(g, np.zeros(shape, g.dtype), axis=axis)
@@ -84,7 +86,8 @@ def rfft_wrt_x(g: Any, x_type: ArrayType, axis: int, norm: str) -> Any:
 
 
 @rfft.types
-def rfft_types(x: Any, *, axis: int = -1, norm: str = "backward") -> ArrayType:
+def rfft_types(x: Any, *, axis: int = -1, norm: Any = "backward") -> ArrayType:
+    """The shape of x with n // 2 + 1 numbers along `axis`, complex."""
     _require_norm(norm)
     (along,) = normalize_axes(axis, x.ndim)
     shape = list(x.shape)
@@ -104,7 +107,7 @@ rfft.batch(along("axis"))
     ],
     error_samples=[ErrorSample([1.0], n=3, error=SettingError, match="2 of them")],
 )
-def irfft(x: Any, *, n: int, axis: int = -1, norm: str = "backward") -> Any:
+def irfft(x: Any, *, n: int, axis: int = -1, norm: Any = "backward") -> Any:
     """The n real numbers whose transform has x as its first half.
 
     The gradient is the conjugate of `rfft` of g, twice that where the other half has a partner, scaled back.
@@ -114,7 +117,7 @@ def irfft(x: Any, *, n: int, axis: int = -1, norm: str = "backward") -> Any:
 
 
 @irfft.vjp("x")
-def irfft_wrt_x(g: Any, x_type: ArrayType, n: int, axis: int, norm: str) -> Any:
+def irfft_wrt_x(g: Numeric, x_type: ArrayType, n: int, axis: int, norm: str) -> Any:
     count = x_type.shape[axis]
     weights = np.full(count, 2.0)
     weights[0] = 1
@@ -126,7 +129,8 @@ def irfft_wrt_x(g: Any, x_type: ArrayType, n: int, axis: int, norm: str) -> Any:
 
 
 @irfft.types
-def irfft_types(x: Any, *, n: int, axis: int = -1, norm: str = "backward") -> ArrayType:
+def irfft_types(x: Any, *, n: int, axis: int = -1, norm: Any = "backward") -> ArrayType:
+    """The shape of x with n numbers along `axis`, real."""
     _require_norm(norm)
     (along,) = normalize_axes(axis, x.ndim)
     if x.shape[along] != n // 2 + 1:
@@ -146,6 +150,6 @@ def _require_norm(norm: str) -> None:
         raise SettingError(f'norm is "backward", "ortho" or "forward", not {norm!r}')
 
 
-def _dtype(x: Any) -> Any:
+def _dtype(x: Numeric) -> Any:
     """Complex, of the precision that NumPy transforms in."""
     return np.fft.fft(np.ones(1, x.dtype)).dtype

@@ -1,8 +1,8 @@
 """Factorizations: Cholesky, QR, eigenvalues and singular values, each op with its factors as outputs.
 
-Where eigenvalues or singular values repeat, their vectors are not determined: quotients by their differences count as
-zero there, which is right for results that do not depend on the choice. Complex vectors are determined up to a phase;
-gradients are those of results that do not depend on it.
+Where eigenvalues or singular values repeat, their vectors are not determined, and gradients that come through them are
+nan; those of the values alone are right. Complex vectors are determined up to a phase; gradients are those of results
+that do not depend on it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tinygraph_ops.linear_algebra.matrices import (
     conjugate,
     half_lower,
     on_diagonal,
+    over_differences,
     read_from_lower,
-    reciprocal_differences,
     require_matrix,
     require_square,
     result_dtype,
@@ -57,12 +57,14 @@ def hermitian(x: Any, *, lower: bool = True) -> Any:
 
 
 @hermitian.vjp("x")
-def hermitian_wrt_x(g: Any) -> Any:
+def hermitian_wrt_x(g: Numeric) -> Any:
+    """(g + gᴴ) / 2."""
     return (g + adjoint(g)) * 0.5
 
 
 @hermitian.types
 def hermitian_types(x: ArrayType, *, lower: bool = True) -> ArrayType:
+    """The type of x, whose matrices must be square."""
     require_square(x)
     return x
 
@@ -94,6 +96,7 @@ def cholesky_wrt_x(g: Numeric, out: Any) -> Any:
 
 @cholesky.types
 def cholesky_types(x: ArrayType) -> ArrayType:
+    """The shape of x, whose matrices must be square."""
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.cholesky, x))
 
@@ -109,7 +112,7 @@ cholesky.batch(stacked)
     ],
     error_samples=[_OBLONG],
 )
-def eigh(x: Any) -> Any:
+def eigh(x: Numeric) -> Any:
     """Eigenvalues w, ascending, and eigenvectors V of Hermitian matrices, of which the lower triangle is read.
 
     The gradient (Giles, 2008) is V (diag G_w + F ∘ VᴴG_V) Vᴴ with F_ij = 1 / (w_j - w_i).
@@ -121,12 +124,22 @@ def eigh(x: Any) -> Any:
 @eigh.vjp("x")
 def eigh_wrt_x(g: Any, out: Any) -> Any:
     values, vectors = out
-    inner = on_diagonal(g[0]) + reciprocal_differences(values, values) * (adjoint(vectors) @ conjugate(g[1]))
+    inner = on_diagonal(g[0]) + over_differences(adjoint(vectors) @ conjugate(g[1]), values)
     return conjugate(read_from_lower(vectors @ inner @ adjoint(vectors)))
+
+
+@eigh.jvp("x")
+def eigh_tangent(t: Numeric, out: Any) -> Any:
+    """diag(VᴴTV) and V (F ∘ VᴴTV), of the Hermitian T whose lower triangle is t's."""
+    values, vectors = out
+    lower = t * half_lower(t.shape[-1], t.dtype)
+    inner = adjoint(vectors) @ (lower + adjoint(lower)) @ vectors
+    return ops.real(ops.diagonal(inner, axis1=-2, axis2=-1)), vectors @ over_differences(inner, values)
 
 
 @eigh.types
 def eigh_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
+    """Real values, one for each row, and vectors in the shape of x."""
     require_square(x)
     dtype = result_dtype(np.linalg.cholesky, x)
     return ArrayType(x.shape[:-1], np.empty(0, dtype).real.dtype), ArrayType(x.shape, dtype)
@@ -144,7 +157,7 @@ eigh.batch(stacked)
     ],
     error_samples=[_OBLONG],
 )
-def eig(x: Any) -> Any:
+def eig(x: Numeric) -> Any:
     """Eigenvalues w and eigenvectors V of square matrices, complex always; each vector has length 1, its largest
     component real, as LAPACK has them.
 
@@ -167,13 +180,28 @@ def eig_wrt_x(g: Any, out: Any) -> Any:
     overlap = ops.sum(conjugate(g_vectors) * vectors, axis=-2, keepdims=True)
     turned = 1j * ops.imag(overlap) / conjugate(component)  # -i Re(i overlap) / conj
     g_vectors = g_vectors - vectors * ops.real(overlap) + largest * turned
-    quotients = conjugate(reciprocal_differences(values, values))
-    inner = on_diagonal(g_values) + quotients * (adjoint(vectors) @ g_vectors)
+    inner = on_diagonal(g_values) + over_differences(adjoint(vectors) @ g_vectors, conjugate(values))
     return conjugate(ops.solve(adjoint(vectors), inner @ adjoint(vectors)))
+
+
+@eig.jvp("x")
+def eig_tangent(t: Numeric, out: Any) -> Any:
+    """diag(V⁻¹TV) and V (F ∘ V⁻¹TV), less what would change length and phase."""
+    values, vectors = out
+    inner = ops.solve(vectors, t @ vectors)
+    moved = vectors @ over_differences(inner, values)
+    largest = ops.argmax(ops.abs(vectors), axis=-2)
+    largest = transposed(ops.one_hot(largest, num_classes=vectors.shape[-1], dtype=ops.real(vectors).dtype))
+    along = ops.real(ops.sum(conjugate(vectors) * moved, axis=-2, keepdims=True))
+    turned = ops.sum(largest * moved, axis=-2, keepdims=True) / ops.sum(
+        largest * vectors, axis=-2, keepdims=True
+    )
+    return ops.diagonal(inner, axis1=-2, axis2=-1), moved - vectors * (along + 1j * ops.imag(turned))
 
 
 @eig.types
 def eig_types(x: ArrayType) -> tuple[ArrayType, ArrayType]:
+    """Complex values, one for each row, and vectors in the shape of x."""
     require_square(x)
     dtype = np.result_type(result_dtype(np.linalg.inv, x), np.complex64)
     return ArrayType(x.shape[:-1], dtype), ArrayType(x.shape, dtype)
@@ -193,7 +221,7 @@ eig.batch(stacked)
         Sample([[1.0, 0.5, 3.0], [2.0, -1.0, 0.25]]),
     ],
 )
-def svd(x: Any) -> Any:
+def svd(x: Numeric) -> Any:
     """U, s and Vᴴ of X = U diag(s) Vᴴ, singular values descending, as many vectors as values.
 
     The gradient (Townsend, 2016; Wan and Zhang, 2019) is U (F ∘ [UᴴG_U] S + S (F ∘ [VᴴG_V]) + diag G_s) Vᴴ, where
@@ -210,9 +238,9 @@ def svd_wrt_x(g: Any, out: Any) -> Any:
     g_u, g_s, g_v = conjugate(g[0]), g[1], transposed(g[2])  # of V, the adjoint of Vᴴ
     v = adjoint(vh)
     of_u, of_v = adjoint(u) @ g_u, vh @ g_v
-    quotients = reciprocal_differences(s * s, s * s)
     row, column = ops.expand_dims(s, axis=-2), ops.expand_dims(s, axis=-1)
-    inner = (quotients * (of_u - adjoint(of_u))) * row + column * (quotients * (of_v - adjoint(of_v)))
+    turned_u, turned_v = over_differences(of_u, s * s), over_differences(of_v, s * s)
+    inner = (turned_u + adjoint(turned_u)) * row + column * (turned_v + adjoint(turned_v))
     inner = inner + on_diagonal(g_s)
     if u.dtype.kind == "c":
         phases = ops.imag(ops.diagonal(of_u, axis1=-2, axis2=-1)) / s
@@ -226,8 +254,28 @@ def svd_wrt_x(g: Any, out: Any) -> Any:
     return conjugate(found)
 
 
+@svd.jvp("x")
+def svd_tangent(t: Numeric, out: Any) -> Any:
+    """With P = UᴴTV: U (F ∘ [P S + S Pᴴ]), Re diag P and V (F ∘ [S P + Pᴴ S]), and what T has beside U and V."""
+    u, s, vh = out
+    v = adjoint(vh)
+    row, column = ops.expand_dims(s, axis=-2), ops.expand_dims(s, axis=-1)
+    inner = adjoint(u) @ t @ v
+    moved_u = u @ over_differences(inner * row + column * adjoint(inner), s * s)
+    moved_v = v @ over_differences(column * inner + adjoint(inner) * row, s * s)
+    values = ops.diagonal(inner, axis1=-2, axis2=-1)
+    if u.dtype.kind == "c":
+        moved_u = moved_u + u * (1j * ops.expand_dims(ops.imag(values) / s, axis=-2))
+    if u.shape[-2] > u.shape[-1]:
+        moved_u = moved_u + (t @ v - u @ inner) / row
+    if v.shape[-2] > v.shape[-1]:
+        moved_v = moved_v + (adjoint(t) @ u - v @ adjoint(inner)) / row
+    return moved_u, ops.real(values), adjoint(moved_v)
+
+
 @svd.types
 def svd_types(x: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
+    """U, the real singular values and Vᴴ, as many columns, values and rows as the shorter side has."""
     require_matrix(x)
     (*stack, rows, columns), dtype = x.shape, result_dtype(np.linalg.pinv, x)
     count = min(rows, columns)
@@ -250,7 +298,7 @@ svd.batch(stacked)
     ],
     error_samples=[ErrorSample([[1.0, 2.0, 3.0]], error=ShapeError, match="wide")],
 )
-def qr(x: Any) -> Any:
+def qr(x: Numeric) -> Any:
     """Q with orthonormal columns and the triangular R of X = Q R, for X at least as tall as wide.
 
     The gradient (Walter and Lehmann, 2018) is (G_Q + Q M) R⁻ᴴ with the Hermitian M whose upper triangle is that of

@@ -14,6 +14,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    broadcast_shapes,
     one_by_one,
     op,
     ops,
@@ -37,7 +38,7 @@ _A = [[1.0, 0.5], [0.25, 2.0]]
         ErrorSample([[-1.0, 0.0], [0.0, 1.0]], function="sqrtm", error=DTypeError, match="complex"),
     ],
 )
-def matrix_function(x: Any, *, function: str) -> Any:
+def matrix_function(x: Numeric, *, function: str) -> Any:
     """f(X) for an analytic f by its name in scipy.linalg.
 
     For each of them f([[A, T], [0, A]]) = [[f(A), Df(A)T], [0, f(A)]] (Mathias, 1996), and Df(A) transposed is Df(Aᵀ):
@@ -62,7 +63,7 @@ def matrix_function(x: Any, *, function: str) -> Any:
 
 
 @matrix_function.vjp("x")
-def matrix_function_wrt_x(g: Numeric, x: Any, function: str) -> Numeric:
+def matrix_function_wrt_x(g: Numeric, x: Numeric, function: str) -> Numeric:
     size = x.shape[-1]
     back = transposed(x)
     top = ops.concatenate(back, ops.broadcast_to(g, shape=back.shape), axis=-1)
@@ -95,16 +96,23 @@ matrix_function.batch(stacked)
     ],
     error_samples=[ErrorSample([[1.0]], [[1.0]], [[1.0, 2.0]], error=ShapeError, match="shape")],
 )
-def solve_sylvester(a: Any, b: Any, q: Any) -> Any:
+def solve_sylvester(a: Numeric, b: Numeric, q: object) -> Any:
     """X of A X + X B = Q;  Q's gradient H solves Aᵀ H + H Bᵀ = G, A's is -H Xᵀ and B's -Xᵀ H."""
     solve_sylvester_types(*(np.asarray(one) for one in (a, b, q)))
     import scipy.linalg
 
-    return scipy.linalg.solve_sylvester(a, b, q)
+    if a.ndim == b.ndim == q.ndim == 2:
+        return scipy.linalg.solve_sylvester(a, b, q)
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2], q.shape[:-2])
+    a, b, q = (np.broadcast_to(one, (*stack, *one.shape[-2:])) for one in (a, b, q))
+    found = np.empty(q.shape, solve_sylvester_types(a, b, q).dtype)
+    for i in np.ndindex(*stack):
+        found[i] = scipy.linalg.solve_sylvester(a[i], b[i], q[i])
+    return found
 
 
 @solve_sylvester.vjp("a", "b", "q")
-def solve_sylvester_wrt_all(g: Numeric, a: Any, b: Any, out: Any) -> Any:
+def solve_sylvester_wrt_all(g: Numeric, a: Numeric, b: Numeric, out: object) -> Any:
     back = ops.solve_sylvester(transposed(a), transposed(b), g)
     return -(back @ transposed(out)), -(transposed(out) @ back), back
 
@@ -112,11 +120,12 @@ def solve_sylvester_wrt_all(g: Numeric, a: Any, b: Any, out: Any) -> Any:
 @solve_sylvester.types
 def solve_sylvester_types(a: Any, b: Any, q: Any) -> ArrayType:
     sizes = tuple(require_square(ArrayType(one.shape, one.dtype)) for one in (a, b))
-    if q.shape != sizes or a.ndim != 2 or b.ndim != 2:
+    if q.shape[-2:] != sizes:
         raise ShapeError(
             f"a, b and q have the shapes {a.shape}, {b.shape} and {q.shape}; they must be matrices that fit"
         )
-    return ArrayType(q.shape, np.result_type(a.dtype, b.dtype, q.dtype, np.float32))
+    stack = broadcast_shapes(a.shape[:-2], b.shape[:-2], q.shape[:-2])
+    return ArrayType((*stack, *sizes), np.result_type(a.dtype, b.dtype, q.dtype, np.float32))
 
 
 solve_sylvester.batch(one_by_one)

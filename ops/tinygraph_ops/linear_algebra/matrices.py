@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from tinygraph.plugin import ArrayType, DTypeError, ShapeError, ops
+from tinygraph.plugin import ArrayType, DTypeError, Numeric, ShapeError, ops
 
 
 def transposed(x: Any) -> Any:
@@ -19,7 +20,7 @@ def transposed(x: Any) -> Any:
     return ops.swapaxes(x, axis1=-2, axis2=-1)
 
 
-def conjugate(x: Any) -> Any:
+def conjugate(x: Numeric) -> Any:
     return ops.conj(x) if x.dtype.kind == "c" else x
 
 
@@ -28,35 +29,42 @@ def adjoint(x: Any) -> Any:
     return transposed(conjugate(x))
 
 
-def matrices(x: Any) -> Any:
+def matrices(x: Numeric) -> Any:
     """Numbers as matrices of one element, which broadcast to all of them."""
-    return ops.expand_dims(x, axis=(-2, -1))
+    return ops.expand_dims(ops.expand_dims(x, axis=-1), axis=-1)
 
 
-def on_diagonal(x: Any) -> Any:
+def on_diagonal(x: Numeric) -> Any:
     """Vectors as diagonal matrices."""
     return ops.expand_dims(x, axis=-1) * unit(x.shape[-1], x.dtype)
 
 
-def unit(size: int, dtype: Any) -> Any:
+def unit(size: int, dtype: DTypeLike) -> Any:
     return np.eye(size, dtype=dtype)
 
 
-def half_lower(size: int, dtype: Any) -> Any:
+def half_lower(size: int, dtype: DTypeLike) -> Any:
     """Ones below the diagonal and halves on it: a Hermitian matrix is this part of it plus its adjoint."""
     return (np.tril(np.ones((size, size))) - 0.5 * np.eye(size)).astype(dtype)
 
 
-def read_from_lower(x: Any) -> Any:
+def read_from_lower(x: Numeric) -> Any:
     """The gradient of the lower triangle, which alone is read, where x is that of the whole Hermitian matrix."""
     return (x + adjoint(x)) * half_lower(x.shape[-1], x.dtype)
 
 
-def reciprocal_differences(x: Any, y: Any) -> Any:
-    """1 / (x_j - y_i), and 0 where the two are equal: on the diagonal, and by convention where values repeat."""
-    difference = ops.expand_dims(x, axis=-2) - ops.expand_dims(y, axis=-1)
-    equal = ops.equal(difference, 0)
-    return ops.where(equal, 0.0, 1 / ops.where(equal, 1.0, difference))
+def over_differences(x: Any, values: Any) -> Any:
+    """x_ij / (v_j - v_i), 0 on the diagonal.
+
+    Where values repeat, vectors are not determined and have no derivative: the quotient is nan there, but for a zero,
+    which says that nothing depends on the vectors.
+    """
+    difference = ops.expand_dims(values, axis=-2) - ops.expand_dims(values, axis=-1)
+    diagonal = np.eye(values.shape[-1], dtype=bool)
+    equal = ops.equal(difference, 0) | diagonal
+    none, zero = (np.asarray(one, np.empty(0, x.dtype).real.dtype) for one in (np.nan, 0))
+    unknown = ops.where(ops.not_equal(x, 0) & ~diagonal, none, zero)
+    return ops.where(equal, unknown, x / ops.where(equal, 1.0, difference))
 
 
 def require_square(x: ArrayType) -> int:

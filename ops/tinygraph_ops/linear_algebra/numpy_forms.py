@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from tinygraph.plugin import NumpyFunctionError, floating, form, operand, ops, refuse, value
+from tinygraph.plugin import Numeric, NumpyFunctionError, floating, form, operand, ops, refuse, value
 
 _linalg = np.linalg
 _ONE = np.eye(1)
@@ -20,6 +21,7 @@ form(_linalg.tensordot)(np.tensordot)
 
 @form(_linalg.outer)
 def outer(x1: Any, x2: Any, /) -> Any:
+    """`np.linalg.outer` of two vectors."""
     x1, x2 = operand(x1), operand(x2)
     if x1.ndim != 1 or x2.ndim != 1:
         raise ValueError("Input arrays must be one-dimensional")
@@ -27,12 +29,13 @@ def outer(x1: Any, x2: Any, /) -> Any:
 
 
 @form(_linalg.diagonal)
-def diagonal(x: Any, /, *, offset: int = 0) -> Any:
+def diagonal(x: Numeric, /, *, offset: int = 0) -> Any:
     return np.diagonal(x, offset, -2, -1)
 
 
 @form(_linalg.trace)
-def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+def trace(x: Numeric, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Any:
+    """`np.linalg.trace`, over the last two axes."""
     return np.trace(x if dtype is None else x.astype(dtype), offset, -2, -1)
 
 
@@ -65,23 +68,25 @@ def cross_of_three(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 
 
 @form(_linalg.inv)
-def inv(a: Any) -> Any:
+def inv(a: Numeric) -> Any:
+    """`np.linalg.inv`."""
     return ops.inv(operand(a))
 
 
 @form(_linalg.solve)
-def solve(a: Any, b: Any) -> Any:
+def solve(a: Numeric, b: Numeric) -> Any:
+    """`np.linalg.solve`: a vector b is one column."""
     a, b = operand(a), operand(b)
     return ops.solve(a, b[:, None])[..., 0] if b.ndim == 1 else ops.solve(a, b)
 
 
 @form(_linalg.slogdet)
-def slogdet(a: Any) -> Any:
+def slogdet(a: Numeric) -> Any:
     return _Slogdet(*ops.slogdet(operand(a)))
 
 
 @form(_linalg.pinv)
-def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Any:
+def pinv(a: Numeric, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Any:
     bound = rcond if rtol is np._NoValue else rtol
     x = ops.hermitian(operand(a)) if hermitian else operand(a)
     if bound is None and rtol is not np._NoValue:
@@ -90,7 +95,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
 
 
 @form(_linalg.lstsq)
-def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
+def lstsq(a: Any, b: Numeric, rcond: Any = None) -> Any:
     a, b = floating(a), floating(b)
     rows, columns = a.shape
     if rcond is None:
@@ -110,7 +115,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 
 
 @form(_linalg.tensorinv)
-def tensorinv(a: Any, ind: int = 2) -> Any:
+def tensorinv(a: Numeric, ind: int = 2) -> Any:
     a = operand(a)
     if ind <= 0:
         raise ValueError("Invalid ind argument.")
@@ -119,7 +124,7 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
 
 
 @form(_linalg.tensorsolve)
-def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
+def tensorsolve(a: Any, b: Numeric, axes: Any = None) -> Any:
     a, b = operand(a), operand(b)
     if axes is not None:
         kept = [k for k in range(a.ndim) if k not in axes]
@@ -129,7 +134,7 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 
 
 @form(_linalg.matrix_power)
-def matrix_power(a: Any, n: int) -> Any:
+def matrix_power(a: Numeric, n: int) -> Any:
     x = operand(a)
     if n < 0:
         x, n = ops.inv(x), -n
@@ -145,7 +150,7 @@ def matrix_power(a: Any, n: int) -> Any:
 
 
 @form(_linalg.multi_dot)
-def multi_dot(arrays: Any, *, out: Any = None) -> Any:
+def multi_dot(arrays: Any, *, out: object = None) -> Any:
     """The products in the order that takes the fewest multiplications."""
     refuse(_linalg.multi_dot, "use the result", out=out)
     x = [operand(one) for one in arrays]
@@ -168,23 +173,25 @@ def multi_dot(arrays: Any, *, out: Any = None) -> Any:
 
 
 @form(_linalg.cholesky)
-def cholesky(a: Any, /, *, upper: bool = False) -> Any:
+def cholesky(a: Numeric, /, *, upper: bool = False) -> Any:
+    """`np.linalg.cholesky`, which reads one triangle."""
     found = ops.cholesky(ops.hermitian(operand(a), lower=not upper))
     return np.conj(np.swapaxes(found, -1, -2)) if upper else found
 
 
 @form(_linalg.eigh)
-def eigh(a: Any, UPLO: str = "L") -> Any:
+def eigh(a: Numeric, UPLO: str = "L") -> Any:
+    """`np.linalg.eigh`, which reads the triangle that UPLO names."""
     return _Eigh(*ops.eigh(ops.hermitian(operand(a), lower=UPLO.upper() == "L")))
 
 
 @form(_linalg.eigvalsh)
-def eigvalsh(a: Any, UPLO: str = "L") -> Any:
+def eigvalsh(a: Numeric, UPLO: str = "L") -> Any:
     return eigh(a, UPLO)[0]
 
 
 @form(_linalg.eig)
-def eig(a: Any) -> Any:
+def eig(a: Numeric) -> Any:
     x = operand(a)
     values, vectors = ops.eig(x)
     if x.dtype.kind != "c" and not np.any(np.imag(value(values))):
@@ -193,12 +200,12 @@ def eig(a: Any) -> Any:
 
 
 @form(_linalg.eigvals)
-def eigvals(a: Any) -> Any:
+def eigvals(a: Numeric) -> Any:
     return eig(a)[0]
 
 
 @form(_linalg.svd)
-def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
+def svd(a: Numeric, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
     x = operand(a)
     x = ops.hermitian(x) if hermitian else x
     if compute_uv and full_matrices and x.shape[-1] != x.shape[-2]:
@@ -211,12 +218,12 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 
 
 @form(_linalg.svdvals)
-def svdvals(x: Any, /) -> Any:
+def svdvals(x: Numeric, /) -> Any:
     return ops.svd(operand(x))[1]
 
 
 @form(_linalg.qr)
-def qr(a: Any, mode: str = "reduced") -> Any:
+def qr(a: Numeric, mode: str = "reduced") -> Any:
     x = operand(a)
     rows, columns = x.shape[-2:]
     if mode not in ("reduced", "r") and not (mode == "complete" and rows <= columns):

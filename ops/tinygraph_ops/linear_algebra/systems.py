@@ -50,12 +50,14 @@ def inv(x: Numeric) -> Numeric:
 
 
 @inv.vjp("x")
-def inv_wrt_x(g: Numeric, out: Any) -> Numeric:
+def inv_wrt_x(g: Numeric, out: object) -> Numeric:
+    """-x⁻ᵀ g x⁻ᵀ, with the inverse taken from the output."""
     return -(transposed(out) @ g @ transposed(out))
 
 
 @inv.types
 def inv_types(x: ArrayType) -> ArrayType:
+    """The shape of x, whose matrices must be square."""
     require_square(x)
     return ArrayType(x.shape, result_dtype(np.linalg.inv, x))
 
@@ -81,13 +83,14 @@ def solve(a: Numeric, b: Numeric) -> Numeric:
 
 
 @solve.vjp("a", "b")
-def solve_wrt_both(g: Numeric, a: Any, out: Any) -> Any:
+def solve_wrt_both(g: Numeric, a: Numeric, out: object) -> Any:
     back = ops.solve(transposed(a), g)
     return -(back @ transposed(out)), back
 
 
 @solve.types
 def solve_types(a: ArrayType, b: ArrayType) -> ArrayType:
+    """The shape of b, its stack broadcast with that of a."""
     size = require_square(a)
     require_matrix(b)
     if b.shape[-2] != size:
@@ -119,11 +122,13 @@ def det(x: Numeric) -> Numeric:
 
 @det.vjp("x")
 def det_wrt_x(g: Numeric, x: Numeric) -> Numeric:
+    """g times the cofactors of x, which a singular matrix has too."""
     return matrices(g) * ops.cofactors(x)
 
 
 @det.types
 def det_types(x: ArrayType) -> ArrayType:
+    """One number for each matrix."""
     require_square(x)
     return ArrayType(x.shape[:-2], result_dtype(np.linalg.det, x))
 
@@ -174,7 +179,7 @@ cofactors.batch(stacked)
         Sample(_Z, _Z),
     ],
 )
-def cofactors_along(x: Any, direction: Any) -> Any:
+def cofactors_along(x: Numeric, direction: object) -> Any:
     """How the cofactors of X change along T: the second derivatives of the determinant, symmetric in T and G.
 
     Along X the gradient holds where X has an inverse Z: with φ = det (tr ZT tr ZG - tr ZTZG) it is
@@ -189,7 +194,7 @@ def cofactors_along_wrt_direction(g: Numeric, x: Numeric) -> Numeric:
 
 
 @cofactors_along.vjp("x")
-def cofactors_along_wrt_x(g: Any, x: Any, direction: Any) -> Any:
+def cofactors_along_wrt_x(g: Numeric, x: Numeric, direction: object) -> Any:
     z, whole = ops.inv(x), matrices(ops.det(x))
     zt, zg = z @ direction, z @ g
     trace_t, trace_g = (matrices(ops.trace(one, axis1=-2, axis2=-1)) for one in (zt, zg))
@@ -236,7 +241,7 @@ def _rotated(x: Any, direction: Any) -> Any:
     ],
     error_samples=[_OBLONG],
 )
-def slogdet(x: Any) -> Any:
+def slogdet(x: Numeric) -> Any:
     """Sign and log |det X|, two outputs;  gradients are X⁻ᵀ times g of the logarithm, plus i Im(g sign)."""
     sign, logarithm = np.linalg.slogdet(x)
     return sign, logarithm
@@ -244,6 +249,7 @@ def slogdet(x: Any) -> Any:
 
 @slogdet.vjp("x")
 def slogdet_wrt_x(g: Any, x: Numeric, out: Any) -> Any:
+    """g₂ x⁻ᵀ, and for complex x the slope of the sign besides."""
     factor = matrices(g[1])
     if x.dtype.kind == "c":
         factor = factor + 1j * matrices(ops.imag(g[0] * out[0]))
@@ -271,7 +277,7 @@ slogdet.batch(stacked)
         Sample([[1.0j, 2.0], [0.5, -1.0], [1.0, 1.0]]),
     ],
 )
-def pinv(x: Any, *, rcond: float | None = None) -> Any:
+def pinv(x: Numeric, *, rcond: float | None = None) -> Any:
     """The Moore-Penrose inverse P, of which singular values up to rcond times the largest are left out.
 
     With the rank fixed (Golub and Pereyra, 1973) dP = -P dX P + (1 - P X) dXᴴ PᴴP + P Pᴴ dXᴴ (1 - X P).

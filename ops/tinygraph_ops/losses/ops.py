@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -131,7 +132,13 @@ def cross_entropy_types(
 
 @cross_entropy.batch
 def cross_entropy_batched(
-    batched: Any, logits: Any, labels: Any, *, ignore_index: int, reduction: str, **settings: Any
+    batched: Sequence[bool],
+    logits: Numeric,
+    labels: Numeric,
+    *,
+    ignore_index: int,
+    reduction: str,
+    **settings: object,
 ) -> Any:
     """The losses of all examples' positions, then reduced example by example."""
     size = batch_size(batched, (logits, labels))
@@ -185,10 +192,10 @@ def cross_entropy_wrt_logits(
             ignore_index=ignore_index,
             reduction=reduction,
         )
-    axis = _class_axis(logits)
-    target = labels * (1.0 - label_smoothing) + label_smoothing / logits.shape[axis]
-    slope = ops.softmax(logits, axis=axis) * ops.sum(target, axis=axis, keepdims=True) - target
-    return slope * _each(g / max(1, _positions(logits)) if reduction == "mean" else g, logits)
+    target = labels * (1.0 - label_smoothing) + label_smoothing / logits.shape[_class_axis(logits)]
+    return _slope(logits, target) * _each(
+        g / max(1, _positions(logits)) if reduction == "mean" else g, logits
+    )
 
 
 @cross_entropy.vjp("labels")
@@ -262,14 +269,11 @@ def cross_entropy_gradient(
     """
     _cross_entropy_gradient_shape(cotangent, logits, labels, label_smoothing, reduction)
     labels = np.asarray(labels)
-    axis = _class_axis(logits)
-    shares = ops.softmax(wide(logits), axis=axis)
-    target = _target(labels, logits.shape[axis], label_smoothing, ignore_index, shares.dtype)
-    slope = shares * target.sum(axis=axis, keepdims=True) - target
-    scale = np.asarray(cotangent, slope.dtype)
-    if reduction == "mean":
-        scale = np.asarray(scale / max(1, _counted(labels, logits, ignore_index)), slope.dtype)
-    return (slope * _each(scale, logits)).astype(_floating(logits.dtype), copy=False)
+    dtype = _floating(wide(logits).dtype)
+    target = _target(labels, logits.shape[_class_axis(logits)], label_smoothing, ignore_index, dtype)
+    scale = _averaged(np.asarray(cotangent, dtype), wide(logits), labels, ignore_index, reduction)
+    slope = _slope(wide(logits), target) * _each(scale, logits)
+    return slope.astype(_floating(logits.dtype), copy=False)
 
 
 @cross_entropy_gradient.types
@@ -284,14 +288,14 @@ def cross_entropy_gradient_types(
 
 @cross_entropy_gradient.batch
 def cross_entropy_gradient_batched(
-    batched: Any,
-    cotangent: Any,
-    logits: Any,
-    labels: Any,
+    batched: Sequence[bool],
+    cotangent: Numeric,
+    logits: Numeric,
+    labels: Numeric,
     *,
     ignore_index: int,
     reduction: str,
-    **settings: Any,
+    **settings: object,
 ) -> Any:
     """The gradient without reduction, of a cotangent for each position."""
     given = (cotangent, logits, labels)
@@ -318,11 +322,8 @@ def cross_entropy_gradient_wrt_cotangent(
     g, logits = wide(g), wide(logits)
     axis = _class_axis(logits)
     target = _target_of(logits, labels, label_smoothing, ignore_index)
-    slope = ops.softmax(logits, axis=axis) * ops.sum(target, axis=axis, keepdims=True) - target
-    if reduction == "none":
-        return ops.sum(g * slope, axis=axis)
-    total = ops.sum(g * slope)
-    return total / _divisor(logits, labels, ignore_index) if reduction == "mean" else total
+    total = ops.sum(g * _slope(logits, target), axis=axis if reduction == "none" else None)
+    return _averaged(total, logits, labels, ignore_index, reduction)
 
 
 @cross_entropy_gradient.vjp("logits")
@@ -340,12 +341,16 @@ def cross_entropy_gradient_wrt_logits(
     g, logits = wide(g), wide(logits)
     axis = _class_axis(logits)
     target = _target_of(logits, labels, label_smoothing, ignore_index)
-    scale = wide(cotangent)
-    if reduction == "mean":
-        scale = scale / _divisor(logits, labels, ignore_index)
+    scale = _averaged(wide(cotangent), logits, labels, ignore_index, reduction)
     weight = g * ops.sum(target, axis=axis, keepdims=True) * _each(scale, logits)
     shares = ops.softmax(logits, axis=axis)
     return shares * (weight - ops.sum(shares * weight, axis=axis, keepdims=True))
+
+
+def _slope(logits: Numeric, target: Numeric) -> Any:
+    """softmax(logits) Σ target - target: the derivative of each position's loss."""
+    axis = _class_axis(logits)
+    return ops.softmax(logits, axis=axis) * ops.sum(target, axis=axis, keepdims=True) - target
 
 
 def _target_of(logits: Numeric, labels: Numeric, label_smoothing: float, ignore_index: int) -> Any:
@@ -358,10 +363,15 @@ def _target_of(logits: Numeric, labels: Numeric, label_smoothing: float, ignore_
     )
 
 
-def _divisor(logits: Numeric, labels: Numeric, ignore_index: int) -> Any:
-    """How many positions count. Where none does the slope is 0 everywhere, and any divisor but 0 will do."""
+def _averaged(value: Numeric, logits: Numeric, labels: Numeric, ignore_index: int, reduction: str) -> Any:
+    """A value over the number of positions that count, where the loss is their mean.
+
+    Where none counts the slope is 0 everywhere, and any divisor but 0 will do.
+    """
+    if reduction != "mean":
+        return value
     counted = ops.sum(ops.cast(ops.not_equal(labels, ignore_index), dtype=_floating(logits.dtype).name))
-    return ops.where(counted > 0, counted, 1)
+    return value / ops.where(counted > 0, counted, 1)
 
 
 def _cross_entropy_gradient_shape(
@@ -493,7 +503,7 @@ def class_target_types(
 
 
 @class_target.batch
-def class_target_batched(batched: Any, labels: Any, **settings: Any) -> Any:
+def class_target_batched(batched: Sequence[bool], labels: Numeric, **settings: object) -> Any:
     several = labels.ndim > 1
     found = class_target(_joined(labels) if several else labels, **settings)
     return parted(found, labels.shape[0]) if several else found

@@ -15,11 +15,12 @@ import numpy as np
 from tinygraph import kernels
 from tinygraph.plugin import Array, ArrayType, Axis, Layouts, Lowering, Types, normalize_axes, reduced_shape
 from tinygraph_ops.activations.ops import log_softmax, softmax
-from tinygraph_ops.arithmetic import divide, multiply, subtract
-from tinygraph_ops.exponential import exp
+from tinygraph_ops.arithmetic import add, divide, multiply, reciprocal, subtract
+from tinygraph_ops.choosing.ops import maximum
+from tinygraph_ops.exponential import exp, log
 from tinygraph_ops.normalization.ops import standardize
 from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
-from tinygraph_ops.powers.ops import square
+from tinygraph_ops.powers.ops import sqrt, square
 
 if TYPE_CHECKING:
     from tinygraph.kernels.cpu import Cpu
@@ -83,13 +84,13 @@ def generate_log_softmax(
     (x,), (out,) = inputs, outputs
     generated = _generator(x.dtype, axes)
 
-    def less(step: Callable[..., int], x: int, top: int, log: int) -> Any:
-        return step(subtract, step(subtract, x, top), log)
+    def less(step: Callable[..., int], x: int, top: int, lower: int) -> Any:
+        return step(subtract, step(subtract, x, top), lower)
 
     return in_order(
         generated(lambda step, x: x, [x], top, reduced="max"),
         generated(_exponential, [x, top], total, reduced="sum"),
-        partial(np.log, total, total),
+        generated(lambda step, total: step(log, total), [total], total),
         generated(less, [x, top, total], out),
     )
 
@@ -137,15 +138,61 @@ def generate_standardize(
     def squared(step: Callable[..., int], x: int, mean: int) -> Any:
         return step(square, step(subtract, x, mean))
 
+    def inverse_deviation(step: Callable[..., int], variance: int) -> Any:
+        one, more = (step("constant", dtype=x.dtype.name, value=number) for number in (1.0, eps))
+        return step(divide, one, step(sqrt, step(add, variance, more)))
+
     def scaled(step: Callable[..., int], x: int, mean: int, scale: int) -> Any:
         return step(multiply, step(subtract, x, mean), scale)
 
     return in_order(
         generated(lambda step, x: x, [x], mean, reduced="mean"),
         generated(squared, [x, mean], variance, reduced="mean"),
-        _inverse_deviation(variance, eps, scale),
+        generated(inverse_deviation, [variance], scale),
         generated(scaled, [x, mean, scale], out),
     )
+
+
+def generate_standardize_once(
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    total: Array,
+    squares: Array,
+    scale: Array,
+    *,
+    axes: Axes,
+    eps: float,
+) -> Run:
+    """Both statistics of float32 in one pass, then the scaled differences.
+
+    The sums are of differences from one of the numbers, in float64: as exact as if the mean were known before.
+    """
+    from tinygraph.kernels import elementwise
+    from tinygraph.kernels.program import ProgramBuilder
+
+    (x,), (out, mean, variance) = inputs, outputs
+    shift = x[tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(x.ndim))]
+    build = ProgramBuilder()
+    number, first = (build.cast(one, "float64") for one in (build.input("float32"), build.input("float32")))
+    difference = build.step(subtract, number, first)
+    both = build.program(difference, build.step(square, difference))
+    sums = elementwise.bind(both, [x, shift], [total, squares], reductions=["sum", "sum"], axes=axes)
+
+    build = ProgramBuilder()
+    given = [build.input(dtype) for dtype in ("float64", "float64", "float32")]
+    share = build.constant(1 / prod(x.shape[axis] for axis in axes), "float64")
+    moved, square_mean = (build.step(multiply, one, share) for one in given[:2])
+    spread = build.step(subtract, square_mean, build.step(square, moved))
+    variance_now = build.cast(build.step(maximum, spread, build.constant(0, "float64")), "float32")
+    mean_now = build.cast(build.step(add, moved, build.cast(given[2], "float64")), "float32")
+    deviation = build.step(sqrt, build.step(add, variance_now, build.constant(eps, "float32")))
+    rest = build.program(mean_now, variance_now, build.step(reciprocal, deviation))
+    statistics = elementwise.bind(rest, [total, squares, shift], [mean, variance, scale])
+
+    def scaled(step: Callable[..., int], x: int, mean: int, scale: int) -> Any:
+        return step(multiply, step(subtract, x, mean), scale)
+
+    return in_order(sums, statistics, _generator(x.dtype, axes)(scaled, [x, mean, scale], out))
 
 
 def _inverse_deviation(variance: Array, eps: float, scale: Array) -> Run:
@@ -162,6 +209,14 @@ def standardize_kernel(
     types: Types, layouts: Layouts, cpu: Cpu, *, axis: Axis, eps: float
 ) -> Lowering | None:
     """Generated passes, or NumPy's calls where there is no generator."""
+    x = types.inputs[0]
+    if kernels.available() and same_float(types) and x.size and x.dtype == np.float32:
+        statistic = ArrayType(reduced_shape(x.shape, axis, True), x.dtype)
+        wide = ArrayType(statistic.shape, np.dtype(np.float64))
+        axes = normalize_axes(axis, len(x.shape))
+        return numpy_lowering(
+            generate_standardize_once, "generated standardize", wide, wide, statistic, axes=axes, eps=eps
+        )
     return _lowering(
         types, axis, "standardize", (make_standardize, 1, 1), (generate_standardize, 1, 0), eps=eps
     )
@@ -171,7 +226,7 @@ def standardize_kernel(
 
 
 def _lowering(
-    types: Types, axis: Any, name: str, on_numpy: Any, generated: Any, **settings: Any
+    types: Types, axis: Axis, name: str, on_numpy: Any, generated: Any, **settings: object
 ) -> Lowering | None:
     """One of two kernels, each with the number of narrow scratch arrays that it takes, and of wide ones."""
     x = types.inputs[0]

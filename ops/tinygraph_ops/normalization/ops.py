@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.plugin import (
     Array,
@@ -232,7 +233,7 @@ def _along_channels(values: object, ndim: int) -> Any:
     return None if values is None else ops.reshape(values, shape=(-1, *[1] * (ndim - 2)))
 
 
-def _affine(x: Any, weight: Any, bias: Any, dtype: Any) -> Any:
+def _affine(x: Any, weight: Any, bias: Any, dtype: DTypeLike) -> Any:
     if weight is not None:
         x = x * wide(weight)
     return narrow(x if bias is None else x + wide(bias), dtype)

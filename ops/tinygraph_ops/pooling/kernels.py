@@ -23,6 +23,7 @@ from tinygraph_ops.pooling.ops import (
     average_pool_input_gradient,
     max_pool,
     max_pool_index,
+    scatter_to_maxima,
     scatter_windows,
 )
 from tinygraph_ops.windows.geometry import Geometry, pool_geometry
@@ -186,6 +187,35 @@ def scatter_windows_kernel(
         return pooling.scatter_windows(values, index, outputs[0])
 
     return Lowering(bind, Layouts((None, None), (_like(layouts.inputs[1]),)), name="scatter windows")
+
+
+@scatter_to_maxima.lower
+def scatter_to_maxima_kernel(
+    types: Types, layouts: Layouts, cpu: Cpu, *, spatial_shape: Shape, **settings: Any
+) -> Lowering | None:
+    """The generated gradient of maxima in windows that lie side by side; it takes epilogues."""
+    values, x = types.inputs
+    if not kernels.available() or values.dtype != x.dtype or x.shape[2:] != tuple(spatial_shape):
+        return None
+    geometry = pool_geometry(x.shape, **settings)
+    if any(map(any, geometry.padding)) or values.shape != geometry.output_shape:
+        return None
+    from tinygraph.kernels.images import pooling
+
+    sizes = {"size": geometry.size, "stride": geometry.stride, "dilation": geometry.dilation}
+    made = pooling.windows(x.shape, values.shape, x.dtype, **sizes)
+    if made is None or made.stride != made.size or made.dilation != (1, 1):
+        return None
+
+    def bind(inputs: Any, outputs: Any, scratch: Any, program: Any = None) -> Any:
+        return pooling.scatter_to_maxima(made, inputs, outputs, program)
+
+    def with_epilogue(epilogue: Any) -> Lowering:
+        return lowering._replace(bind=partial(bind, program=epilogue.program), with_epilogue=None)
+
+    wanted = Layouts((None, None), (_like(layouts.inputs[1]),))
+    lowering = Lowering(bind, wanted, name="scatter to maxima", with_epilogue=with_epilogue)
+    return lowering
 
 
 def make_scatter(

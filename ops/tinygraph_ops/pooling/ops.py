@@ -74,7 +74,13 @@ _POOL_ERRORS = [
     ],
 )
 def max_pool(
-    x: Any, *, size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    x: Any,
+    *,
+    size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
 ) -> Numeric:
     """out[n, c, i] = max over p of x[n, c, i*stride + p*dilation - padding];  d/dx = 1 at the maximum.
 
@@ -109,9 +115,9 @@ def max_pool_types(
     x: ArrayType,
     *,
     size: Sequence[int],
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
     ceil_mode: bool = False,
 ) -> ArrayType:
     """(batch, channels, *positions) by the windows' geometry."""
@@ -121,7 +127,7 @@ def max_pool_types(
 
 @max_pool.expand
 def max_pool_expansion(
-    x: ArrayType, *, size: Sequence[int], stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+    x: ArrayType, *, size: Sequence[int], stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
 ) -> Expansion:
     """The maximum over each window, padding left out."""
     return _windows(x, pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode), "max", None)
@@ -144,7 +150,14 @@ def _windows(x: ArrayType, geometry: Geometry, reduce: Any, padding: float | Non
 
 @max_pool.vjp("x")
 def max_pool_wrt_x(
-    g: Numeric, x: Numeric, *, size: Sequence[int], stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+    g: Numeric,
+    x: Numeric,
+    *,
+    size: Sequence[int],
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    ceil_mode: bool,
 ) -> Numeric:
     """g scattered to where each window's first maximum stands."""
     index = max_pool_index(
@@ -155,7 +168,14 @@ def max_pool_wrt_x(
 
 @max_pool.jvp("x")
 def max_pool_along_x(
-    t: Numeric, x: Numeric, *, size: Sequence[int], stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+    t: Numeric,
+    x: Numeric,
+    *,
+    size: Sequence[int],
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    ceil_mode: bool,
 ) -> Numeric:
     """t gathered from where each window's first maximum stands."""
     index = max_pool_index(
@@ -175,7 +195,13 @@ def max_pool_along_x(
     error_samples=_POOL_ERRORS,
 )
 def max_pool_index(
-    x: Any, *, size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    x: Any,
+    *,
+    size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
 ) -> Numeric:
     """out[n, c, i] = the flat position in the spatial dimensions of x of the first maximum of window i.
 
@@ -196,9 +222,9 @@ def max_pool_index_types(
     x: ArrayType,
     *,
     size: Sequence[int],
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
     ceil_mode: bool = False,
 ) -> ArrayType:
     """Positions, (batch, channels, *positions) by the windows' geometry."""
@@ -206,8 +232,34 @@ def max_pool_index_types(
     return ArrayType(geometry.output_shape, np.dtype(np.intp))
 
 
+@op(kind="indexing", declare=False)
+def scatter_to_maxima(
+    values: Any,
+    x: Any,
+    *,
+    spatial_shape: Any,
+    size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Numeric:
+    """scatter_windows of max_pool_index of x: what plans make of the gradient of a maximum, without the positions."""
+    geometry = pool_geometry(_shape(x), size, stride, padding, dilation, ceil_mode)
+    return scatter_windows(values, windows.max_pool(x, geometry)[1], spatial_shape=spatial_shape)
+
+
+@scatter_to_maxima.types
+def scatter_to_maxima_types(
+    values: ArrayType, x: ArrayType, *, spatial_shape: Shape, **settings: Any
+) -> ArrayType:
+    """(batch, channels, *spatial_shape), in the dtype of values."""
+    return ArrayType((*values.shape[:2], *spatial_shape), values.dtype)
+
+
 @op(
     kind="indexing",
+    facts={"behind": {1: (max_pool_index, scatter_to_maxima)}},
     linear="values",
     nondifferentiable="index",
     samples=[
@@ -221,7 +273,7 @@ def max_pool_index_types(
         ErrorSample([[[1.0]]], [[[2]]], spatial_shape=(2,), error=ShapeError, match="0 to 1"),
     ],
 )
-def scatter_windows(values: Any, index: Any, *, spatial_shape: Any) -> Numeric:
+def scatter_windows(values: Any, index: Any, *, spatial_shape: Shape) -> Numeric:
     """out[n, c, index[n, c, i]] += values[n, c, i], from zeros;  the transpose of `gather_windows`.
 
     Args:
@@ -255,7 +307,7 @@ def scatter_windows_wrt_values(g: Numeric, index: Numeric) -> Numeric:
 
 
 @scatter_windows.jvp("values")
-def scatter_windows_along_values(t: Numeric, index: Numeric, *, spatial_shape: Any) -> Numeric:
+def scatter_windows_along_values(t: Numeric, index: Numeric, *, spatial_shape: Shape) -> Numeric:
     """The scatter of t: it is linear."""
     return scatter_windows(t, index, spatial_shape=spatial_shape)
 
@@ -349,8 +401,8 @@ def average_pool(
     x: Any,
     *,
     size: Sequence[int],
-    stride: Any = None,
-    padding: Any = 0,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Numeric:
@@ -383,8 +435,8 @@ def average_pool_types(
     x: ArrayType,
     *,
     size: Sequence[int],
-    stride: Any = None,
-    padding: Any = 0,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> ArrayType:
@@ -395,7 +447,13 @@ def average_pool_types(
 
 @average_pool.expand
 def average_pool_expansion(
-    x: ArrayType, *, size: Sequence[int], stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+    x: ArrayType,
+    *,
+    size: Sequence[int],
+    stride: Sizes,
+    padding: Sizes,
+    ceil_mode: bool,
+    count_include_pad: bool,
 ) -> Expansion | None:
     """The mean over each window; None where windows have divisors of their own."""
     geometry = pool_geometry(_shape(x), size, stride, padding, 1, ceil_mode)
@@ -411,8 +469,8 @@ def average_pool_wrt_x(
     x_type: ArrayType,
     *,
     size: Sequence[int],
-    stride: Any,
-    padding: Any,
+    stride: Sizes,
+    padding: Sizes,
     ceil_mode: bool,
     count_include_pad: bool,
 ) -> Numeric:
@@ -430,7 +488,13 @@ def average_pool_wrt_x(
 
 @average_pool.jvp("x")
 def average_pool_along_x(
-    t: Numeric, *, size: Sequence[int], stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+    t: Numeric,
+    *,
+    size: Sequence[int],
+    stride: Sizes,
+    padding: Sizes,
+    ceil_mode: bool,
+    count_include_pad: bool,
 ) -> Numeric:
     """The average pool of t: it is linear."""
     return average_pool(
@@ -509,7 +573,13 @@ def average_pool_input_gradient_types(
 
 @average_pool_input_gradient.vjp("cotangent")
 def average_pool_input_gradient_wrt_cotangent(
-    g: Numeric, *, size: Sequence[int], stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+    g: Numeric,
+    *,
+    size: Sequence[int],
+    stride: Sizes,
+    padding: Sizes,
+    ceil_mode: bool,
+    count_include_pad: bool,
 ) -> Numeric:
     """The average pool of g: this op is its transpose."""
     return average_pool(
@@ -518,7 +588,7 @@ def average_pool_input_gradient_wrt_cotangent(
 
 
 def _geometry_before(
-    output_shape: Shape, spatial_shape: Any, size: Any, stride: Any, padding: Any, ceil_mode: bool
+    output_shape: Shape, spatial_shape: Shape, size: Any, stride: Any, padding: Any, ceil_mode: bool
 ) -> Geometry:
     """Geometry of the pool of an array of `spatial_shape` that gives `output_shape`."""
     geometry = pool_geometry((*output_shape[:2], *spatial_shape), size, stride, padding, 1, ceil_mode)

@@ -20,7 +20,7 @@ _UFUNCS = {"sum": np.add, "mean": np.add, "max": np.maximum, "min": np.minimum, 
 
 
 def make_reduction(
-    inputs: Sequence[Any], outputs: Sequence[Array], *, ufunc: Any, count: int, axis: Any, keepdims: bool
+    inputs: Sequence[Any], outputs: Sequence[Array], *, ufunc: Any, count: int, axis: Axis, keepdims: bool
 ) -> Run:
     """As NumPy's own functions, which spend most of the time of a small reduction on their arguments."""
     (x, *_), (out,) = inputs, outputs

@@ -603,11 +603,9 @@ def _matrix_norm(x: Numeric, order: Array, axes: tuple[int, ...], keepdims: bool
     if order in (2, -2, "nuc"):
         values = ops.svd(ops.moveaxis(x, source=axes, destination=(-2, -1)))[1]
         found = {2: ops.max, -2: ops.min, "nuc": ops.sum}[order](values, axis=-1)
-        return (
-            ops.expand_dims(found, axis=tuple(sorted(axis % np.ndim(x) for axis in axes)))
-            if keepdims
-            else found
-        )
+        for axis in sorted(axis % np.ndim(x) for axis in axes) if keepdims else ():
+            found = ops.expand_dims(found, axis=axis)
+        return found
     if order not in (1, -1, np.inf, -np.inf):
         raise SettingError(
             f"a matrix norm has the order 'fro', 'nuc', 1, 2, inf or one of these negative, not {order!r}"

@@ -28,29 +28,30 @@ def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: objec
         return None
     if x.dtype == out.dtype:
         return _copy(out, x)
-    floats = x.dtype != out.dtype and {x.dtype.char, out.dtype.char} <= set("fd")
+    floats = {x.dtype.char, out.dtype.char} <= set("fd")
     if (
         floats
         and kernels.available()
         and not any(step % one.itemsize for one in (x, out) for step in one.strides)
     ):
-        return _generated_cast(x, out)
+        return _generated_copy(x, out)
     return partial(np.copyto, out, x, casting="unsafe")
 
 
-def _generated_cast(x: Array, out: Array) -> Run:
+def _generated_copy(x: Array, out: Array) -> Run:
     """One generated kernel, which joins those before and behind it to one call."""
     from tinygraph.kernels import elementwise
 
     build = ProgramBuilder()
     value = build.input(x.dtype)
-    return elementwise.bind(build.program(build.cast(value, out.dtype)), [x], [out])
+    program = build.program(value if x.dtype == out.dtype else build.cast(value, out.dtype))
+    return elementwise.bind(program, [x], [out])
 
 
 def _copied_views(op: Any) -> Callable[..., Run | None]:
     """The forward makes views: they are made once, and copied in each run."""
 
-    def make_views(inputs: Sequence[Any], outputs: Sequence[Array], **settings: Any) -> Run | None:
+    def make_views(inputs: Sequence[Any], outputs: Sequence[Array], **settings: object) -> Run | None:
         found = op.forward(*inputs, **settings)
         views = found if isinstance(found, tuple) else (found,)
         if not all(isinstance(view, np.ndarray) and np.may_share_memory(view, inputs[0]) for view in views):
@@ -150,7 +151,7 @@ for _op in (
     shape.reshape, shape.flatten, shape.expand_dims, shape.squeeze,
     shape.identity, shape.detach, shape.copy, shape.cast,
 ):  # fmt: skip
-    _op.lower(lower_by(make_copy))
+    _op.lower(lower_by(make_copy, "copy"))
 for _op in (
     shape.transpose, shape.swapaxes, shape.moveaxis, shape.broadcast_to, shape.flip, shape.split,
 ):  # fmt: skip

@@ -133,7 +133,8 @@ def reshape_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
 
 
 @reshape.batch
-def reshape_batched(batched: Any, x: Any, *, shape: Any) -> Any:
+def reshape_batched(batched: Sequence[bool], x: Numeric, *, shape: object) -> Any:
+    """Each example in the new shape, the batch axis left in front."""
     one = reshape_types(ArrayType(x.shape[1:], x.dtype), shape=shape)
     return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
@@ -196,7 +197,8 @@ def transpose_types(x: ArrayType, *, axes: tuple[int, ...] | None = None) -> Arr
 
 
 @transpose.batch
-def transpose_batched(batched: Any, x: Any, *, axes: tuple[int, ...] | None) -> Any:
+def transpose_batched(batched: Sequence[bool], x: Numeric, *, axes: tuple[int, ...] | None) -> Any:
+    """Each example with its axes in order, the batch axis left in front."""
     order = range(x.ndim - 1)[::-1] if axes is None else axes
     return ops.transpose(x, axes=(0, *shifted(tuple(order), x.ndim - 1)))
 
@@ -270,7 +272,7 @@ def broadcast_to_types(x: ArrayType, *, shape: int | Shape) -> ArrayType:
 
 
 @broadcast_to.batch
-def broadcast_to_batched(batched: Any, x: Any, *, shape: Any) -> Any:
+def broadcast_to_batched(batched: Sequence[bool], x: Numeric, *, shape: object) -> Any:
     shape = shape if isinstance(shape, tuple) else (shape,)
     new = (1,) * (len(shape) + 1 - x.ndim)
     return ops.broadcast_to(
@@ -544,7 +546,7 @@ def expand_dims_types(x: ArrayType, *, axis: Axis) -> ArrayType:
 
 
 @expand_dims.batch
-def expand_dims_batched(batched: Any, x: Any, *, axis: Axis) -> Any:
+def expand_dims_batched(batched: Sequence[bool], x: Numeric, *, axis: Axis) -> Any:
     one = expand_dims_types(ArrayType(x.shape[1:], x.dtype), axis=axis)
     return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
@@ -591,7 +593,7 @@ def squeeze_types(x: ArrayType, *, axis: Axis = None) -> ArrayType:
 
 
 @squeeze.batch
-def squeeze_batched(batched: Any, x: Any, *, axis: Axis) -> Any:
+def squeeze_batched(batched: Sequence[bool], x: Numeric, *, axis: Axis) -> Any:
     one = squeeze_types(ArrayType(x.shape[1:], x.dtype), axis=axis)
     return ops.reshape(x, shape=(x.shape[0], *one.shape))
 
@@ -659,7 +661,7 @@ def flatten_types(x: ArrayType, *, start_axis: int = 0, end_axis: int = -1) -> A
 
 
 @flatten.batch
-def flatten_batched(batched: Any, x: Any, *, start_axis: int, end_axis: int) -> Any:
+def flatten_batched(batched: Sequence[bool], x: Numeric, *, start_axis: int, end_axis: int) -> Any:
     return ops.reshape(x, shape=(x.shape[0], *_flattened(x.shape[1:], start_axis, end_axis)))
 
 
@@ -719,6 +721,7 @@ def concatenate_types(*xs: ArrayType, axis: int = 0) -> ArrayType:
 
 @concatenate.batch
 def concatenate_batched(batched: Any, *xs: Any, axis: int) -> Any:
+    """The examples of all operands joined; those without a batch axis are repeated for each."""
     size = batch_size(batched, xs)
     full = [x if one else spread(x, size) for x, one in zip(xs, batched, strict=True)]
     return ops.concatenate(*full, axis=shifted(axis, full[0].ndim - 1))
@@ -843,7 +846,7 @@ def np_vstack(tup: Any, **options: object) -> Any:
 
 
 @concatenate.numpy(np.hstack)
-def np_hstack(tup: Any, **options: Any) -> Any:
+def np_hstack(tup: Any, **options: object) -> Any:
     """`np.hstack`: joined along the second axis, vectors along their only one."""
     _refuse("np.hstack", options)
     parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
@@ -1018,7 +1021,9 @@ def pad_types(
 
 
 @pad.batch
-def pad_batched(batched: Any, x: Any, *, pad_width: Any, mode: str, constant_values: Any) -> Any:
+def pad_batched(
+    batched: Sequence[bool], x: Numeric, *, pad_width: object, mode: str, constant_values: object
+) -> Any:
     widths = ((0, 0), *_widths(x.shape[1:], pad_width, mode))
     if not isinstance(constant_values, int | float | complex | bool):  # like the widths, as NumPy takes them
         pairs = np.broadcast_to(np.asarray(constant_values), (x.ndim - 1, 2)).tolist()
@@ -1058,7 +1063,7 @@ def _widths(shape: tuple[int, ...], pad_width: object, mode: str) -> tuple[tuple
 
 
 @pad.numpy(np.pad)
-def np_pad(array: Numeric, pad_width: object, mode: str = "constant", **options: Any) -> Any:
+def np_pad(array: Numeric, pad_width: object, mode: str = "constant", **options: object) -> Any:
     """`np.pad` with constant_values= as its only option."""
     _refuse("np.pad", {name: value for name, value in options.items() if name != "constant_values"})
     return pad(array, pad_width=pad_width, mode=mode, **options)
@@ -1148,7 +1153,8 @@ roll.pushes("x")
 
 
 @roll.batch
-def roll_batched(batched: Any, x: Any, *, shift: Any, axis: Axis) -> Any:
+def roll_batched(batched: Sequence[bool], x: Numeric, *, shift: object, axis: Axis) -> Any:
+    """Each example rolled by itself, flattened first where `axis` is None."""
     if axis is not None:
         return ops.roll(x, shift=shift, axis=shifted(axis, x.ndim - 1))
     flat = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:])))
@@ -1193,7 +1199,7 @@ def tile_types(x: ArrayType, *, reps: Sizes) -> ArrayType:
 
 
 @tile.batch
-def tile_batched(batched: Any, x: Any, *, reps: Any) -> Any:
+def tile_batched(batched: Sequence[bool], x: Any, *, reps: Any) -> Any:
     counts, sizes = _aligned(x.shape[1:], reps)
     return ops.tile(ops.reshape(x, shape=(x.shape[0], *sizes)), reps=(1, *counts))
 
@@ -1268,7 +1274,7 @@ def repeat_types(x: ArrayType, *, repeats: Numeric, axis: int | None = None) -> 
 
 
 @repeat.batch
-def repeat_batched(batched: Any, x: Any, *, repeats: Any, axis: int | None) -> Any:
+def repeat_batched(batched: Sequence[bool], x: Numeric, *, repeats: object, axis: int | None) -> Any:
     if axis is None or x.ndim == 1:
         x, axis = ops.reshape(x, shape=(x.shape[0], prod(x.shape[1:]))), 0
     return ops.repeat(x, repeats=repeats, axis=shifted(axis, x.ndim - 1))

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygraph.plugin import (
     ErrorSample,
+    Numeric,
     NumpyFunctionError,
     Sample,
     SettingError,
@@ -38,7 +39,7 @@ def table() -> Any:
     ],
     error_samples=[ErrorSample([1.0], function="sine", error=SettingError, match="sine")],
 )
-def special_function(*xs: Any, function: str) -> Any:
+def special_function(*xs: object, function: str) -> Any:
     """A function of scipy.special, by its name;  the derivatives are a table of such functions.
 
     Where no derivative by an operand is known the gradient is nan, never zero.
@@ -51,7 +52,7 @@ def special_function(*xs: Any, function: str) -> Any:
 
 
 @special_function.vjp("xs")
-def special_function_wrt_xs(g: Any, xs: Any, out: Any, function: str) -> tuple[Any, ...]:
+def special_function_wrt_xs(g: Numeric, xs: Any, out: Any, function: str) -> tuple[Any, ...]:
     partials = table()[function](out, *xs)
     rows = tuple(zip(g, partials, strict=True)) if isinstance(g, tuple) else ((g, partials),)
     found: list[Any] = []
@@ -86,6 +87,7 @@ def unknown(function: str, count: int) -> tuple[int, ...]:
 
 # How many operands of a function come first that must be integers.
 _OF_INTEGERS = {
+    "bdtr": 2, "bdtrc": 2, "nbdtr": 2, "nbdtrc": 2,
     "eval_hermite": 1, "eval_hermitenorm": 1, "expn": 1, "kn": 1, "polygamma": 1, "sph_harm_y": 2, "spherical_in": 1,
     "spherical_jn": 1, "spherical_kn": 1, "spherical_yn": 1, "yn": 1,
 }  # fmt: skip
@@ -94,7 +96,7 @@ _OF_INTEGERS = {
 def _answer(function: str) -> Any:
     """A function that applies the op of a name, and refuses gradients by operands of which no derivative is known."""
 
-    def applied(*xs: Any) -> Any:
+    def applied(*xs: object) -> Any:
         if any(getattr(x, "requires_grad", False) for x in xs):
             for i in unknown(function, len(xs)):
                 if getattr(xs[i], "requires_grad", False):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import log, pi, sqrt
 from typing import Any
 
-from tinygraph.plugin import ops
+from tinygraph.plugin import Numeric, ops
 
 
 class _Functions:
@@ -26,23 +26,25 @@ exp, sine, cosine, ln, root, absolute = ops.exp, ops.sin, ops.cos, ops.log, ops.
 _DEGREE, _NORMAL, _ERF = pi / 180, 1 / sqrt(2 * pi), 2 / sqrt(pi)
 
 
-def _unless(condition: Any, limit: Any, formula: Callable[[Any], Any], x: Any, elsewhere: float = 0.5) -> Any:
+def _unless(
+    condition: object, limit: object, formula: Callable[[Any], Any], x: Numeric, elsewhere: float = 0.5
+) -> Any:
     """A formula of x, and its limit where a condition holds; there it is not evaluated."""
     return ops.where(condition, limit, formula(ops.where(condition, elsewhere, x)))
 
 
-def _at_zero(limit: float, formula: Callable[[Any], Any], x: Any) -> Any:
+def _at_zero(limit: float, formula: Callable[[Any], Any], x: Numeric) -> Any:
     return _unless(ops.equal(x, 0), limit, formula, x)
 
 
 # -- densities, whose integrals many functions are ---------------------------------------------------------------------
 
 
-def _normal(x: Any) -> Any:
+def _normal(x: Numeric) -> Any:
     return _NORMAL * exp(-0.5 * x * x)
 
 
-def _gamma_density(a: Any, x: Any) -> Any:
+def _gamma_density(a: Numeric, x: Numeric) -> Any:
     return exp(f.xlogy(a - 1, x) - x - f.gammaln(a))
 
 
@@ -50,7 +52,7 @@ def _beta_density(a: Any, b: Any, x: Any) -> Any:
     return exp(f.xlogy(a - 1, x) + f.xlog1py(b - 1, -x) - f.betaln(a, b))
 
 
-def _student_density(v: Any, t: Any) -> Any:
+def _student_density(v: Numeric, t: Numeric) -> Any:
     return exp(f.gammaln((v + 1) / 2) - f.gammaln(v / 2) - f.xlog1py((v + 1) / 2, t * t / v)) / root(v * pi)
 
 
@@ -62,10 +64,10 @@ def _f_density(m: Any, n: Any, x: Any) -> Any:
 # -- families ----------------------------------------------------------------------------------------------------------
 
 
-def _between_orders(name: str, lower: float, upper: float, own: Any = 0.0) -> Callable[..., Any]:
+def _between_orders(name: str, lower: float, upper: float, own: object = 0.0) -> Callable[..., Any]:
     """f_v' = lower f_(v-1) + upper f_(v+1) + own f_v, as Bessel functions have it."""
 
-    def partials(y: Any, v: Any, x: Any) -> Any:
+    def partials(y: Numeric, v: Numeric, x: Numeric) -> Any:
         function = getattr(f, name)
         found = lower * function(v - 1, x) + upper * function(v + 1, x)
         return None, found + own(x) * y if callable(own) else found + own * y
@@ -84,7 +86,7 @@ def _kelvin(first: str, second: str, sign: int) -> dict[str, Callable[..., Any]]
 def _polynomial(derivative: Callable[..., Any]) -> Callable[..., Any]:
     """A polynomial of degree n, whose derivative is one of degree n - 1; other parameters have no partials."""
 
-    def partials(y: Any, n: Any, *rest: Any) -> Any:
+    def partials(y: Numeric, n: object, *rest: object) -> Any:
         *parameters, x = rest
         constant = ops.equal(n, 0)
         degree = ops.where(constant, 1, n)
@@ -102,7 +104,7 @@ def _integral(density: Callable[..., Any], sign: int = 1) -> Callable[..., Any]:
     return lambda y, *xs: (*(None for _ in xs[1:]), sign * density(*xs))
 
 
-def _voigt(y: Any, x: Any, sigma: Any, gamma: Any) -> Any:
+def _voigt(y: Numeric, x: Any, sigma: Any, gamma: Any) -> Any:
     z = (x + gamma * 1j) / (sigma * sqrt(2))
     slope = (-2 * z * f.wofz(z) + 2j / sqrt(pi)) * (_NORMAL / sigma)
     scaled = sigma * sqrt(2)

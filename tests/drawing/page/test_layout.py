@@ -14,11 +14,11 @@ from tinygraph.core.modes import scope
 from tinygraph.drawing.dot.render import RenderError
 from tinygraph.drawing.model.numbers import with_backward
 from tinygraph.drawing.page import folding, layout, linking
+from tinygraph.drawing.page.areas import Area
 from tinygraph.drawing.page.crossings import crossings, polyline
 from tinygraph.drawing.page.folding import Draft, Piece, fold
 from tinygraph.drawing.page.grouping import tree
 from tinygraph.drawing.page.layout import BORDER, Interior, Interiors, Kid, Link, Problem
-from tinygraph.drawing.page.regions import Region
 
 CHAIN = [Link(i, 0, i + 1, 0) for i in range(11)]
 
@@ -30,7 +30,7 @@ def laid_out(
     return Interiors(seconds).interior(Problem(tuple(kids), tuple(links), ins, outs, rows))
 
 
-def boxed(box: Region) -> list[Region]:
+def boxed(box: Area) -> list[Area]:
     return [one for one in box.walk() if one.kids]
 
 
@@ -259,17 +259,17 @@ def test_curves_through_a_border_meet_at_one_place() -> None:
 # -- forward and backward ----------------------------------------------------------------------------------------------
 
 
-def box_of(root: Region, title: str) -> Region:
+def box_of(root: Area, title: str) -> Area:
     return next(box for box in root.walk() if box.title == title)
 
 
-def middle(box: Region) -> tuple[float, float]:
+def middle(box: Area) -> tuple[float, float]:
     (x, y), (width, height) = box.parent.interior.places[box.number], box.size
     return x + width / 2, y + height / 2
 
 
 @pytest.fixture(scope="module")
-def mirrored() -> Region:
+def mirrored() -> Area:
     x = tg.tensor(np.ones((2, 3)), requires_grad=True, name="x")
     with scope("inner"):
         y = np.sin(x)
@@ -279,7 +279,7 @@ def mirrored() -> Region:
     return tree(graph, {}, set(), seconds=20)[0]
 
 
-def test_each_backward_box_lies_opposite_of_its_forward_box(mirrored: Region) -> None:
+def test_each_backward_box_lies_opposite_of_its_forward_box(mirrored: Area) -> None:
     pairs = [(box.leader, box) for box in mirrored.walk() if box.leader is not None]
     assert {(one.title, other.title) for one, other in pairs} >= {
         ("sin", "∂ sin"), ("tanh", "∂ tanh"), ("cos", "∂ cos"), ("multiply", "∂ multiply"), ("power", "∂ power"),
@@ -294,7 +294,7 @@ def test_each_backward_box_lies_opposite_of_its_forward_box(mirrored: Region) ->
         assert_apart(found, box.interior.width, box.interior.height)
 
 
-def test_gradients_flow_upward_and_what_is_kept_goes_straight_across(mirrored: Region) -> None:
+def test_gradients_flow_upward_and_what_is_kept_goes_straight_across(mirrored: Area) -> None:
     across = 0
     for box in boxed(mirrored):
         for (upper, lower, _), flow, path in zip(
@@ -315,7 +315,7 @@ def test_gradients_flow_upward_and_what_is_kept_goes_straight_across(mirrored: R
     assert across == 5  # sin, tanh, cos, multiply and power keep something; add and sum do not
 
 
-def test_gradients_of_several_uses_add_up_where_the_uses_meet(mirrored: Region) -> None:
+def test_gradients_of_several_uses_add_up_where_the_uses_meet(mirrored: Area) -> None:
     joins = [box for box in mirrored.walk() if box.kind == "join"]
     assert [box.parent.title for box in joins] == ["deep", "deep"]
     uses = tg.tensor(2.0, requires_grad=True, name="w")
@@ -373,7 +373,7 @@ def test_a_training_step_ends_in_the_updates() -> None:
     assert box_of(root, "weight").title
 
 
-def test_without_graphviz_the_lanes_are_in_rows_too(monkeypatch: Any, mirrored: Region) -> None:
+def test_without_graphviz_the_lanes_are_in_rows_too(monkeypatch: Any, mirrored: Area) -> None:
     x = tg.tensor(np.ones(3), requires_grad=True, name="x")
     root, _ = tree(with_backward(tg.graph_of(np.tanh(np.sin(x)).sum())).graph, {}, set(), seconds=0)
     for box in boxed(root):
@@ -400,7 +400,7 @@ def between_groups(seed: int) -> tg.Tensor:
     return total
 
 
-def crossings_of(root: Region) -> int:
+def crossings_of(root: Area) -> int:
     return sum(crossings(box.interior.paths) for box in boxed(root))
 
 

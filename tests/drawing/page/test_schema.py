@@ -15,7 +15,7 @@ from tinygraph.drawing.model.numbers import with_backward
 from tinygraph.drawing.model.overlays import OVERLAYS
 from tinygraph.drawing.page import page, writing
 from tinygraph.drawing.page.grouping import tree
-from tinygraph.drawing.page.joining import HERE, MODULES, declarations, join
+from tinygraph.drawing.page.joining import ALONE, HERE, MODULES, declarations, join
 from tinygraph.drawing.page.schema import PARTS, PageBox, PageData
 from tinygraph.drawing.page.typescript import FILE, described, typescript
 
@@ -129,7 +129,7 @@ def test_the_schema_in_typescript_is_renewed() -> None:
 
 
 def test_every_file_of_the_script_is_a_module() -> None:
-    assert sorted(path.stem for path in HERE.glob("*.js")) == sorted(MODULES)
+    assert sorted(path.stem for path in HERE.glob("*.js")) == sorted((*MODULES, ALONE))
 
 
 def test_what_a_module_declares_is_found() -> None:

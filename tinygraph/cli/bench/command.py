@@ -1,20 +1,25 @@
-"""The command `tinygraph bench`: whole training steps, eager and compiled, against PyTorch where it is installed.
+"""The command `tinygraph bench`: whole training steps, or inference, against the frameworks that are installed.
 
-One process, one thread unless told otherwise, candidates in turn; losses are compared before anything is measured.
+Each candidate has a process of its own and runs in turn with the others; what they compute is compared first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from tinygraph.cli.bench.alternating import measure, report
-from tinygraph.cli.bench.candidates import candidates, check_equal, on_threads
+from tinygraph.cli.bench.opponents import OPPONENTS
+from tinygraph.cli.bench.processes import Measured, measure_apart
+from tinygraph.cli.bench.reporting import chart, markdown, tables
 from tinygraph.cli.bench.workloads import WORKLOADS
 from tinygraph.cli.terminal import fail, say
 
@@ -24,6 +29,11 @@ def bench(
     rounds: int = 15,
     numpy: Annotated[bool, Parameter(negative="")] = False,
     threads: int = 1,
+    inference: Annotated[bool, Parameter(negative="")] = False,
+    against: str = "",
+    chart_file: Annotated[Path | None, Parameter(name="--chart")] = None,
+    record: Path | None = None,
+    as_markdown: Annotated[bool, Parameter(name="--markdown", negative="")] = False,
 ) -> int:
     """Measure training steps (forward, loss, backward, SGD) on this machine.
 
@@ -36,28 +46,79 @@ def bench(
     numpy
         Compile with NumPy's kernels alone, as where llvmlite is not installed.
     threads
-        How many threads every candidate may use.
+        How many threads every candidate may use; 0: as many as there are processors.
+    inference
+        Measure forward passes instead, without gradients.
+    against
+        Measure only the candidates whose names contain one of these texts, separated by commas, and the compiled one.
+    chart_file
+        Draw the ratios into this file (.svg, .png or .pdf; needs the extra `plot`).
+    record
+        Write all that was measured to this file, as JSON.
+    as_markdown
+        Print the table of ratios as Markdown.
     """
-    if threads < 1:
-        return fail(f"--threads is {threads}; it must be at least 1")
-    import numpy as np
-
+    if threads < 0:
+        return fail(f"--threads is {threads}; it must be at least 1, or 0 for all processors")
+    if rounds < 1:
+        return fail(f"--rounds is {rounds}; it must be at least 1")
+    threads = threads or len(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
     chosen = [workload for workload in WORKLOADS if only.lower() in workload.name.lower()]
     if not chosen:
         return fail(f"no workload is called {only!r}; there are: {'; '.join(one.name for one in WORKLOADS)}")
-    counted = "one thread" if threads == 1 else f"{threads} threads"
-    say(f"Python {platform.python_version()}, NumPy {np.__version__}, {counted}, {platform.machine()}")
-    with on_threads(threads), numpy_kernels() if numpy else contextlib.nullcontext():
-        rows = {}
-        for workload in chosen:
-            steps = candidates(workload)
-            check_equal(workload, steps)
-            rows[workload.name] = measure(steps, rounds)
+    wanted = [part.strip().lower() for part in against.split(",")]
+    names = [name for name in OPPONENTS if name == "compiled" or any(part in name for part in wanted)]
+    if len(names) < 2:
+        return fail(f"no candidate is called {against!r}; there are: {', '.join(OPPONENTS)}")
+    machine = _machine(threads)
+    say(machine)
+    found: dict[str, Mapping[str, Measured]] = {}
+    for workload in chosen:
+        found[workload.name] = measure_apart(
+            workload, names, trains=not inference, threads=threads, rounds=rounds, numpy=numpy
+        )
     kernels = ", NumPy kernels alone" if numpy else ""
-    report(
-        f"Training steps{kernels}; a ratio below 1 means that the compiled step is faster", rows, "compiled"
-    )
+    title = ("Inference" if inference else "Training steps") + kernels
+    if as_markdown:
+        print(markdown(found, names))
+    else:
+        tables(f"{title}; a ratio below 1 means that the compiled step is faster", found, names)
+    if record is not None:
+        rows = {label: {name: one._asdict() for name, one in row.items()} for label, row in found.items()}
+        record.write_text(json.dumps({"machine": machine, "title": title, "rows": rows}, indent=1))
+    if chart_file is not None:
+        chart(f"{title}, time of tinygraph's compiled step / time of", machine, found, names, chart_file)
     return 0
+
+
+def _machine(threads: int) -> str:
+    """Processor, threads and versions, in one sentence."""
+    import numpy as np
+
+    counted = "one thread" if threads == 1 else f"{threads} threads"
+    versions = []
+    for package in ("llvmlite", *dict.fromkeys(one.package for one in OPPONENTS.values())):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions.append(f"{package} {metadata.version(package)}")
+    return (
+        f"Python {platform.python_version()}, NumPy {np.__version__}, {', '.join(versions)}; {counted} of "
+        f"{os.cpu_count()} processors, {_processor()}"
+    )
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 @contextlib.contextmanager

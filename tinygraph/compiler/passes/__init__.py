@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tinygraph.compiler.passes.cancel_shapes import cancel_shapes
 from tinygraph.compiler.passes.delay_broadcasts import delay_broadcasts
 from tinygraph.compiler.passes.fold_constants import fold_constants
+from tinygraph.compiler.passes.look_through import look_through
 from tinygraph.compiler.passes.merge_duplicates import merge_duplicates
 from tinygraph.compiler.passes.push_shapes import push_shapes
 from tinygraph.compiler.passes.remove_unused import remove_unused
@@ -26,6 +27,7 @@ Pass = Callable[[Graph], Graph]
 
 PASSES: tuple[Pass, ...] = (
     remove_unused,
+    look_through,
     fold_constants,
     take_parts,
     cancel_shapes,

@@ -44,7 +44,9 @@ def fuse_epilogues(graph: Graph) -> Graph:
             continue
         types = node.output_types
         inputs = tuple(map(rewriting.now, joined.inputs))
-        made = make_node(joined_op(joined), inputs, {}, types if len(types) > 1 else types[0], like=node)
+        found_types = types if len(types) > 1 else types[0]
+        # most of the time goes into the first, so the node stands where that does
+        made = make_node(joined_op(joined), inputs, {}, found_types, like=joined.first)
         rewriting.put(node, edges(made))
         rewriting.put(joined.first, (made,))
     return rewriting.graph()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 
-from tinygraph.analysis.memory import SMALL, Memory
+from tinygraph.analysis.arena import SMALL
+from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, with_inputs
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tinygraph.drawing.page.regions import SAVED, UPDATED, Flow, Region, Value
+from tinygraph.drawing.page.areas import SAVED, UPDATED, Area, Flow, Value
 
 MOST_LEAVING = 6  # values of one kind that cross a border each on its own
 ROLES = ("data", "gradient", "saved")
@@ -18,8 +18,8 @@ ROLES = ("data", "gradient", "saved")
 class Edge(NamedTuple):
     """What flows from one box to another."""
 
-    tail: Region
-    head: Region
+    tail: Area
+    head: Area
     value: Value
     flow: Flow
 
@@ -27,14 +27,14 @@ class Edge(NamedTuple):
 def bundled(edges: Iterable[Edge]) -> list[Edge]:
     """The edges between different boxes, those of one bundle with the bundle for their value, each once."""
     crossing = [edge for edge in dict.fromkeys(edges) if edge.tail is not edge.head]
-    reach: dict[tuple[Value, Flow], tuple[Region, int]] = {}  # where a value comes from, how far out it goes
+    reach: dict[tuple[Value, Flow], tuple[Area, int]] = {}  # where a value comes from, how far out it goes
     for tail, head, value, flow in crossing:
         if value not in (SAVED, UPDATED):
             depth = _common_depth(tail, head)
             known = reach.get((value, flow))
             if known is None or depth < known[1]:
                 reach[value, flow] = (tail, depth)
-    leaving: Counter[tuple[Region, Flow]] = Counter()
+    leaving: Counter[tuple[Area, Flow]] = Counter()
     for (_, flow), (tail, depth) in reach.items():
         leaving.update((box, flow) for box in _left(tail, depth))
     names: dict[tuple[Value, Flow], Value] = {}
@@ -51,7 +51,7 @@ def bundled(edges: Iterable[Edge]) -> list[Edge]:
     )
 
 
-def _left(box: Region, depth: int) -> list[Region]:
+def _left(box: Area, depth: int) -> list[Area]:
     """The boxes that a value from inside leaves on its way out to a group of that depth, from the inside out."""
     found = []
     while box.depth > depth:
@@ -61,7 +61,7 @@ def _left(box: Region, depth: int) -> list[Region]:
     return found
 
 
-def _common_depth(a: Region, b: Region) -> int:
+def _common_depth(a: Area, b: Area) -> int:
     """How deep the innermost group around both boxes lies."""
     while a is not b:
         if a.depth >= b.depth:

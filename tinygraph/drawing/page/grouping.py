@@ -15,10 +15,10 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_reco
 from tinygraph.drawing.model.assembly import TELLING_KINDS
 from tinygraph.drawing.model.labels import constant_text, shape_text, shorten
 from tinygraph.drawing.model.levels import common_scope, is_composite
+from tinygraph.drawing.page.areas import Area
 from tinygraph.drawing.page.lanes import Lanes, gradients_in, sorted_by_lane
 from tinygraph.drawing.page.layout import Interiors
 from tinygraph.drawing.page.linking import lay_out, link
-from tinygraph.drawing.page.regions import Region
 
 MOST_ROWS = 100  # of boxes in one interior; Graphviz needs seconds for 200
 MOST_PARTS = 48  # that an interior with more is split into
@@ -31,7 +31,7 @@ DERIVATIVES = ("", "∂ ", "∂² ")
 
 def tree(
     graph: Graph, classes: Mapping[str, str], pictured: set[int], *, seconds: float, most: int = MOST_BOXES
-) -> tuple[Region, list[str]]:
+) -> tuple[Area, list[str]]:
     """The tree of boxes of a graph, laid out, and what has to be said about it.
 
     Args:
@@ -60,18 +60,14 @@ class _Growing:
         self.lanes = lanes
         self.classes = classes
         self.pictured = pictured
-        self.root = Region(graph.name or "model")
-        self.groups: dict[tuple[str, Scope], Region] = {("forward", ()): self.root}
+        self.root = Area(graph.name or "model")
+        self.groups: dict[tuple[str, Scope], Area] = {("forward", ()): self.root}
         self.calls: dict[tuple[Scope, str], dict[int, int]] = {}
         # In a graph with far too many nodes several that follow one another are one box from the start.
         count = len(graph.nodes)
         self.run = math.ceil(2 * count / MOST_BOXES) if count > 2 * MOST_BOXES else 1
-        self.places: dict[
-            int, Region
-        ] = {}  # of forward nodes, and of the gradients of leaves, by a node's id
-        self.opposite: dict[
-            Region, list[Region]
-        ] = {}  # what lies opposite of a box, in the order of the passes
+        self.places: dict[int, Area] = {}  # of forward nodes, and of the gradients of leaves, by a node's id
+        self.opposite: dict[Area, list[Area]] = {}  # what lies opposite of a box, in the order of the passes
         for node in graph.nodes:
             scope = lanes.scope(node)
             for depth, (name, number) in enumerate(scope):
@@ -92,7 +88,7 @@ class _Growing:
             if not isinstance(node, Leaf) and not lanes.lane(node):
                 self._put(node, node.phase, lanes.scope(node))
         scopes = _leaf_scopes(graph, lanes)
-        first: dict[Region, list[Region]] = {}  # what is read stands before what reads it
+        first: dict[Area, list[Area]] = {}  # what is read stands before what reads it
         leaves = graph.leaves
         for leaf in leaves:
             if leaf.kind != "seed":
@@ -105,9 +101,9 @@ class _Growing:
         for group, boxes in first.items():
             group.kids[:0] = boxes
 
-    def _put(self, one: Node | Region, phase: str, scope: Scope) -> None:
+    def _put(self, one: Node | Area, phase: str, scope: Scope) -> None:
         kids = self._group(phase, scope).kids
-        if isinstance(one, Region):
+        if isinstance(one, Area):
             kids.append(one)
         elif self.run == 1:
             kids.append(self._box(one))
@@ -116,11 +112,11 @@ class _Growing:
         for node in kids[-1].nodes[-1:]:
             self.places[id(node)] = kids[-1]
 
-    def _together(self, boxes: list[Region], node: Node, lane: int = 0) -> None:
+    def _together(self, boxes: list[Area], node: Node, lane: int = 0) -> None:
         """A node in the last box, or in one after it when that is full."""
         if not boxes or not 0 < len(boxes[-1].inside) < self.run:
             box = self._box(node)
-            boxes.append(Region(box.title, box.kind, lane=lane))
+            boxes.append(Area(box.title, box.kind, lane=lane))
         boxes[-1].inside.append(node)
 
     def _backward(self, graph: Graph) -> None:
@@ -139,42 +135,40 @@ class _Growing:
         for node in graph.nodes:
             if id(node) in lanes.joins:
                 note = shape_text(node.output_types[0].shape)
-                self._put(
-                    Region("+", "join", note, node, lane=lanes.lane(node)), "forward", lanes.scope(node)
-                )
+                self._put(Area("+", "join", note, node, lane=lanes.lane(node)), "forward", lanes.scope(node))
 
-    def _derivative(self, origin: Node | None, nodes: list[Node]) -> Region:
+    def _derivative(self, origin: Node | None, nodes: list[Node]) -> Area:
         """One node itself, several as a group."""
         lane = self.lanes.lane(nodes[0])
         boxes = [self._box(node) for node in nodes]
         for box in boxes:
             box.lane = lane
         if origin is None:
-            return boxes[0] if len(boxes) == 1 else Region(PHASES["backward"], kids=boxes, lane=lane)
+            return boxes[0] if len(boxes) == 1 else Area(PHASES["backward"], kids=boxes, lane=lane)
         title = DERIVATIVES[min(lane, 2)] + shorten(origin.name or origin.op.name, 26)
         if len(boxes) > 1:
-            return Region(title, origin.kind, f"{len(nodes)} ops", kids=boxes, lane=lane)
+            return Area(title, origin.kind, f"{len(nodes)} ops", kids=boxes, lane=lane)
         (box,) = boxes
         if box.node is not None:
             box.note = shorten(f"{box.node.op.name} · {box.note}", 36)
         box.title = title
         return box
 
-    def _face(self, leader: Region, box: Region) -> None:
+    def _face(self, leader: Area, box: Area) -> None:
         """Put a box opposite of one of the forward pass."""
         box.leader = leader
         self.opposite.setdefault(leader, []).append(box)
 
-    def _beside(self, leader: Region, lane: int, nodes: list[Node]) -> None:
+    def _beside(self, leader: Area, lane: int, nodes: list[Node]) -> None:
         """Put nodes into the one box opposite of one that stands for many."""
         opposite = self.opposite.setdefault(leader, [])
         box = next((one for one in opposite if one.lane == lane), None)
         if box is None:
-            box = Region(DERIVATIVES[min(lane, 2)] + leader.title, leader.kind, lane=lane, leader=leader)
+            box = Area(DERIVATIVES[min(lane, 2)] + leader.title, leader.kind, lane=lane, leader=leader)
             opposite.append(box)
         box.inside += nodes
 
-    def _opposite_of(self, leader: Region) -> list[Region]:
+    def _opposite_of(self, leader: Area) -> list[Area]:
         return sorted(self.opposite.get(leader, ()), key=lambda box: box.lane)
 
     # -- outputs -------------------------------------------------------------------------------------------------------
@@ -198,21 +192,21 @@ class _Growing:
         ]
         boxes = [self._output(names[i], out, len(others)) for i, out in others]
         for name, value in (*((names[i], value) for i, value in constants), *plain):
-            self._put(Region(shorten(name, 28), "output", shorten(constant_text(value), 36)), "forward", ())
+            self._put(Area(shorten(name, 28), "output", shorten(constant_text(value), 36)), "forward", ())
         for leaf in graph.leaves:
             if leaf.kind == "seed":
                 self._seed(leaf, graph, boxes)
 
-    def _output(self, name: str, out: Edge, count: int) -> Region:
+    def _output(self, name: str, out: Edge, count: int) -> Area:
         node = edge_node(out)
         near = count > MOST_OUTPUTS and not isinstance(node, Leaf)
-        box = Region(name, "output", shows=(id(node), edge_index(out)), lane=self.lanes.lane(node))
+        box = Area(name, "output", shows=(id(node), edge_index(out)), lane=self.lanes.lane(node))
         self._put(box, *((node.phase, self.lanes.scope(node)) if near else ("forward", ())))
         return box
 
     def _gradient(self, leaf: Leaf, node: Node, index: int) -> None:
         lane = max(1, self.lanes.lane(node))
-        box = Region(
+        box = Area(
             DERIVATIVES[min(lane, 2)] + self.places[id(leaf)].title,
             "gradient",
             shape_text(leaf.shape),
@@ -222,7 +216,7 @@ class _Growing:
         self._face(self.places[id(leaf)], box)
         self.places.setdefault(id(node), box)
 
-    def _seed(self, leaf: Leaf, graph: Graph, outputs: list[Region]) -> None:
+    def _seed(self, leaf: Leaf, graph: Graph, outputs: list[Area]) -> None:
         """What a pass begins with lies opposite of what it is the gradient of."""
         box = self._box(leaf)
         box.lane, box.title, box.kind = max(1, self.lanes.lane(leaf)), "seed", "gradient"
@@ -241,7 +235,7 @@ class _Growing:
 
     # -- groups --------------------------------------------------------------------------------------------------------
 
-    def _group(self, phase: str, scope: Scope) -> Region:
+    def _group(self, phase: str, scope: Scope) -> Area:
         found = self.groups.get((phase, scope))
         if found is None:
             if scope:
@@ -252,7 +246,7 @@ class _Growing:
             kind = "composite" if scope and is_composite(scope[-1][0]) else "module"
             if title.isdigit() and name:  # a number says too little
                 title, name = f"{title} · {name}", ""
-            found = self.groups[phase, scope] = Region(title, kind, note=name if name != title else "")
+            found = self.groups[phase, scope] = Area(title, kind, note=name if name != title else "")
             parent.kids.append(found)
         return found
 
@@ -261,7 +255,7 @@ class _Growing:
         calls = self.calls[scope[:-1], name]
         return shorten(name) if len(calls) == 1 else f"{shorten(name)} · call {calls[number] + 1}"
 
-    def _box(self, node: Node) -> Region:
+    def _box(self, node: Node) -> Area:
         if isinstance(node, Leaf):
             owned = node.kind in ("parameter", "buffer")
             title = shorten(
@@ -271,9 +265,9 @@ class _Growing:
             title = shorten(node.name or node.op.name, 28)
         note = ", ".join(shape_text(types.shape) for types in node.output_types[:3])
         kind = "parameter" if isinstance(node, Leaf) and node.requires_grad else node.kind
-        return Region(title, kind, shorten(note, 36), node, pictured=id(node) in self.pictured)
+        return Area(title, kind, shorten(note, 36), node, pictured=id(node) in self.pictured)
 
-    def _tidy(self, root: Region) -> None:
+    def _tidy(self, root: Area) -> None:
         """Lone groups become one, a group around one op becomes that op, large ones are split; notes are written."""
         for box in reversed(list(root.walk())):
             box.kids = [_without_shell(kid) for kid in box.kids]
@@ -322,7 +316,7 @@ def _counted(nodes: list[Node]) -> str:
     return f"{len(nodes):,} nodes inside, left out"
 
 
-def _without_shell(box: Region) -> Region:
+def _without_shell(box: Area) -> Area:
     """What a group with a single box in it is shown as."""
     if len(box.kids) != 1:
         return box
@@ -335,7 +329,7 @@ def _without_shell(box: Region) -> Region:
     return only
 
 
-def _out_note(box: Region) -> str:
+def _out_note(box: Area) -> str:
     """The shape of the last op in a group."""
     ops = [
         one.node
@@ -346,7 +340,7 @@ def _out_note(box: Region) -> str:
     return shape_text(last.shape) if last is not None else ""
 
 
-def _telling_kind(box: Region) -> str:
+def _telling_kind(box: Area) -> str:
     kinds = {kid.kind for kid in box.kids if not kid.lane}
     deep = {kid.kind for kid in box.kids if kid.kids and not kid.lane}
     if deep:
@@ -354,7 +348,7 @@ def _telling_kind(box: Region) -> str:
     return next((kind for kind in TELLING_KINDS if kind in kinds), box.kind)
 
 
-def _split(box: Region) -> None:
+def _split(box: Area) -> None:
     """Too many rows become groups of consecutive ones, of at most `MOST_ROWS` each, in levels if need be."""
     while len(rows := box.rows) > MOST_ROWS:
         window = max(WINDOW, math.ceil(len(rows) / MOST_PARTS))
@@ -365,15 +359,15 @@ def _split(box: Region) -> None:
             _split(part)
 
 
-def _window(kids: list[Region]) -> Region:
+def _window(kids: list[Area]) -> Area:
     kinds = Counter(kid.kind for kid in kids)
     kind = next((kind for kind in TELLING_KINDS if kind in kinds), "module")
     first, last = shorten(kids[0].title, 16), shorten(kids[-1].title, 16)
     title = f"{first} … {last}" if first != last else f"{first} …"
-    return Region(title, kind, note=f"{len(kids)} boxes", kids=kids)
+    return Area(title, kind, note=f"{len(kids)} boxes", kids=kids)
 
 
-def _close(root: Region, most: int) -> list[str]:
+def _close(root: Area, most: int) -> list[str]:
     """Keep at most so many boxes, the outer ones first; a group that is closed says how much is in it."""
     room = most - len(root.kids)
     waiting = [root]
@@ -392,7 +386,7 @@ def _close(root: Region, most: int) -> list[str]:
     )
 
 
-def _number(root: Region) -> None:
+def _number(root: Area) -> None:
     for box in root.walk():
         for number, kid in enumerate(box.kids):
             kid.parent, kid.number, kid.depth = box, number, box.depth + 1

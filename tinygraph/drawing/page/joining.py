@@ -19,6 +19,7 @@ MODULES = (
     "camera", "painting", "controls", "finding", "steps", "address", "panel", "chips", "outline", "looks",
     "exporting", "start",
 )  # fmt: skip
+ALONE = "pan_and_zoom"  # the whole script of a page that shows one picture
 REVEAL = """\
 const $reveal = (module, getters) => {
   for (const name in getters) Object.defineProperty(module, name, {get: getters[name], enumerable: true});

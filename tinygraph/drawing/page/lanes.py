@@ -12,7 +12,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.drawing.model.levels import common_scope
-from tinygraph.drawing.page.regions import SAVED, UPDATED, Flow, Role, Value
+from tinygraph.drawing.page.areas import SAVED, UPDATED, Flow, Role, Value
 
 
 class Lanes:

@@ -10,19 +10,19 @@ from collections.abc import Iterator, Sequence
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import edge_index, edge_node, is_recorded
+from tinygraph.drawing.page.areas import LETTER, SAVED, Area, Flow, Value
 from tinygraph.drawing.page.bundles import Edge, bundled
 from tinygraph.drawing.page.crossings import crossings, ends
 from tinygraph.drawing.page.lanes import Lanes
 from tinygraph.drawing.page.layout import BORDER, LEAST_WIDTH, WIDEST, Interiors, Kid, Link, Problem
-from tinygraph.drawing.page.regions import LETTER, SAVED, Flow, Region, Value
 
 TITLE_STEP = 36.0  # by which boxes grow with their titles
 
 
-def link(graph: Graph, root: Region, lanes: Lanes) -> None:
+def link(graph: Graph, root: Area, lanes: Lanes) -> None:
     """Every edge of the graph as links in the interiors it passes through."""
-    place: dict[int, Region] = {}
-    ends: list[Region] = []
+    place: dict[int, Area] = {}
+    ends: list[Area] = []
     for box in root.walk():
         if box.shows is not None:
             ends.append(box)
@@ -34,7 +34,7 @@ def link(graph: Graph, root: Region, lanes: Lanes) -> None:
             _route(tail, head, value, flow)
 
 
-def _edges(graph: Graph, place: dict[int, Region], ends: list[Region], lanes: Lanes) -> Iterator[Edge]:
+def _edges(graph: Graph, place: dict[int, Area], ends: list[Area], lanes: Lanes) -> Iterator[Edge]:
     for node in graph.nodes:
         head, forward = place[id(node)], not lanes.lane(node)
         for entry in node.inputs:
@@ -51,7 +51,7 @@ def _edges(graph: Graph, place: dict[int, Region], ends: list[Region], lanes: La
         yield Edge(place[box.shows[0]], box, box.shows, Flow("gradient" if up else "data", up))
 
 
-def _route(upper: Region, lower: Region, value: Value, flow: Flow) -> None:
+def _route(upper: Area, lower: Area, value: Value, flow: Flow) -> None:
     """A link in the innermost group around both, and on either side links to the borders that are crossed."""
     if upper is lower:
         return
@@ -76,7 +76,7 @@ def _route(upper: Region, lower: Region, value: Value, flow: Flow) -> None:
 # -- layout ------------------------------------------------------------------------------------------------------------
 
 
-def lay_out(root: Region, layouts: Interiors) -> None:
+def lay_out(root: Area, layouts: Interiors) -> None:
     """Lay out every interior, from the inside out."""
     for box in reversed([box for box in root.walk() if box.kids]):
         layouts.outermost = box is root
@@ -84,7 +84,7 @@ def lay_out(root: Region, layouts: Interiors) -> None:
         _untangle(box, layouts)
 
 
-def _untangle(box: Region, layouts: Interiors) -> None:
+def _untangle(box: Area, layouts: Interiors) -> None:
     """Put the ports of groups in the order in which curves come to them, where fewer cross then."""
     assert box.interior is not None
     groups = [kid for kid in box.kids if kid.kids]
@@ -102,7 +102,7 @@ def _untangle(box: Region, layouts: Interiors) -> None:
             one.interior, one.ins, one.outs = interior, ins, outs
 
 
-def _wished(box: Region, kid: Region) -> tuple[list[Value], list[Value]]:
+def _wished(box: Area, kid: Area) -> tuple[list[Value], list[Value]]:
     """The values at the borders of a kid, in the order in which the other ends of their curves lie."""
     assert box.interior is not None
     above: dict[Value, float] = {}
@@ -121,7 +121,7 @@ def _wished(box: Region, kid: Region) -> tuple[list[Value], list[Value]]:
     )
 
 
-def _lay_out(box: Region, layouts: Interiors, order: tuple[list[Value], list[Value]] | None = None) -> None:
+def _lay_out(box: Area, layouts: Interiors, order: tuple[list[Value], list[Value]] | None = None) -> None:
     """Lay out an interior whose kids are laid out, and put the box's ports in the order of the result."""
     ins, outs = _entering(box), _leaving(box)
     kids = [_kid(kid) for kid in box.kids]
@@ -156,17 +156,17 @@ def _lay_out(box: Region, layouts: Interiors, order: tuple[list[Value], list[Val
     box.outs = dict.fromkeys(outs[i] for i in box.interior.outs)
 
 
-def _least(box: Region) -> float:
+def _least(box: Area) -> float:
     """A width that its title fits in, in steps, so that groups still share interiors."""
     return min(max(math.ceil((len(box.title) * LETTER + 12) / TITLE_STEP) * TITLE_STEP, LEAST_WIDTH), WIDEST)
 
 
-def _entering(box: Region) -> list[Value]:
+def _entering(box: Area) -> list[Value]:
     """What crosses the upper border, in an order that does not depend on where it stood before."""
     return list(dict.fromkeys(value for upper, _, value in box.links if upper is None))
 
 
-def _leaving(box: Region) -> list[Value]:
+def _leaving(box: Area) -> list[Value]:
     return list(dict.fromkeys(value for _, lower, value in box.links if lower is None))
 
 
@@ -179,7 +179,7 @@ def _orders(
     return ins if len(ins) > 1 else None, outs if len(outs) > 1 else None
 
 
-def _bridged(box: Region) -> bool:
+def _bridged(box: Area) -> bool:
     """Whether what a box of a backward pass reads comes straight across from its row."""
     if box.leader is None or box.parent is None:
         return False
@@ -187,7 +187,7 @@ def _bridged(box: Region) -> bool:
     return bool(sources) and all(one is not None and box.leader in (one, one.leader) for one in sources)
 
 
-def _kid(box: Region) -> Kid:
+def _kid(box: Area) -> Kid:
     if not box.kids:
         return Kid(*box.size, 1, 1)
     side = box.interior.side if box.interior is not None else 0.5
@@ -201,7 +201,7 @@ def _places(values: Sequence[Value]) -> dict[Value, int]:
 class _Ports:
     """Where values cross the border of a box; ops have one place above and one below."""
 
-    def __init__(self, box: Region) -> None:
+    def __init__(self, box: Area) -> None:
         self.ins = _places(list(box.ins)) if box.kids else {}
         self.outs = _places(list(box.outs)) if box.kids else {}
 

@@ -17,8 +17,8 @@ from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.core.op import Op
 from tinygraph.core.types import type_of
 from tinygraph.drawing.model.labels import LONGEST_TOOLTIP, settings_of, shorten
+from tinygraph.drawing.page.areas import Area, Flow, Value
 from tinygraph.drawing.page.layout import BORDER, Interior
-from tinygraph.drawing.page.regions import Flow, Region, Value
 from tinygraph.drawing.page.schema import (
     PageBox,
     PageExpansion,
@@ -149,7 +149,7 @@ class Payload:
         self.expansions: dict[str, int] = {}
         self.expansion_records: list[PageExpansion] = []
 
-    def box(self, root: Region) -> PageBox:
+    def box(self, root: Area) -> PageBox:
         """The record of a box with all in it."""
         records: dict[int, PageBox] = {}
         for box in reversed(list(root.walk())):
@@ -179,7 +179,7 @@ class Payload:
         if shown is not None:
             record.values = [shown]
 
-    def _interior(self, box: Region) -> int:
+    def _interior(self, box: Area) -> int:
         interior = box.interior
         assert interior is not None
         key = (id(interior), tuple(box.links.values()))
@@ -252,7 +252,7 @@ class Payload:
         return self.expansions[key]
 
 
-def _interior_record(interior: Interior, box: Region) -> PageInterior:
+def _interior_record(interior: Interior, box: Area) -> PageInterior:
     sizes = [kid.size for kid in box.kids]
     links = [
         PageLink(tail=tail, head=head, role=flow.role, path=path)
@@ -263,13 +263,13 @@ def _interior_record(interior: Interior, box: Region) -> PageInterior:
     return PageInterior(width=interior.width, height=interior.height, places=places, links=links)
 
 
-def _ends(upper: Region | None, lower: Region | None, flow: Flow) -> list[int]:
+def _ends(upper: Area | None, lower: Area | None, flow: Flow) -> list[int]:
     """The numbers of the kids that a link goes from and to."""
     ends = [_number(upper), _number(lower)]
     return ends[::-1] if flow.up else ends
 
 
-def _number(kid: Region | None) -> int:
+def _number(kid: Area | None) -> int:
     return BORDER if kid is None else kid.number
 
 

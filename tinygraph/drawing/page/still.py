@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import html
 
-from tinygraph.drawing.page.regions import Region
+from tinygraph.drawing.page.areas import Area
 
 
-def still(root: Region) -> str:
+def still(root: Area) -> str:
     """The outermost interior, with the same classes that the script gives it."""
     interior = root.interior
     if interior is None:
@@ -21,7 +21,7 @@ def still(root: Region) -> str:
     return f'<svg id="still" viewBox="0 0 {size}" aria-hidden="true">{"".join(lines)}</svg>'
 
 
-def _box(box: Region, x: float, y: float) -> str:
+def _box(box: Area, x: float, y: float) -> str:
     width, height = box.size
     middle = x + width / 2
     return (

@@ -19,11 +19,11 @@ from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
 from tinygraph.drawing.model.amounts import Known
 from tinygraph.drawing.model.numbers import gradients_of, values_of
 from tinygraph.drawing.model.overlays import TABLE
+from tinygraph.drawing.page.areas import Area
 from tinygraph.drawing.page.costs import overlay_records, unit_records
 from tinygraph.drawing.page.grouping import tree
 from tinygraph.drawing.page.joining import script
 from tinygraph.drawing.page.payload import MOST_COMPUTED, Payload, Tensors
-from tinygraph.drawing.page.regions import Region
 from tinygraph.drawing.page.schema import PageData
 from tinygraph.drawing.page.still import still
 from tinygraph.drawing.styles import Style, load_style, style_names
@@ -109,7 +109,7 @@ def page(
 
 
 def _html(
-    name: str, root: Region, data: PageData, block: tuple[str, str], style: Style | str | Path, notices: str
+    name: str, root: Area, data: PageData, block: tuple[str, str], style: Style | str | Path, notices: str
 ) -> str:
     """The page's text, with its data and its block of numbers in it."""
     data_type, written = packed(script_json(to_builtins(data)))
@@ -175,7 +175,7 @@ def _has_picture(value: object) -> bool:
     return not isinstance(value, tuple) and math.prod(getattr(value, "shape", ())) >= 1
 
 
-def _start(graph: Graph, root: Region, element: object) -> list[int] | None:
+def _start(graph: Graph, root: Area, element: object) -> list[int] | None:
     """The way to the op that made the first output, in numbers of kids."""
     out = graph.outputs[0] if graph.outputs else None
     if element is None or not is_recorded(out):

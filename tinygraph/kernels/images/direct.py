@@ -28,6 +28,7 @@ from tinygraph.kernels.program import Program
 
 _L1_BYTES = 32 * 1024
 _L2_BYTES = 512 * 1024
+_FEWEST_SUMS = 8  # products in flight that keep the multipliers busy
 _PixelBody = Callable[[Offset, Offset, list[Value]], list[Value]]
 
 
@@ -147,6 +148,8 @@ class Taps(NamedTuple):
         first_row, first_column, row_step, column_step: which pixels of the result are written.
         taps: offsets into source and weights.
         run: consecutive elements per tap.
+        advance: rows of the source from one row of pixels to the next.
+        tap_rows: which row of the source each tap reads for the first row of pixels; in the halo there are zeros.
     """
 
     rows: int
@@ -160,6 +163,17 @@ class Taps(NamedTuple):
     column_step: int
     taps: tuple[tuple[int, int], ...]
     run: int
+    advance: int
+    tap_rows: tuple[int, ...]
+
+    def needed(self, row: int, rows: int, height: int) -> tuple[int, int]:
+        """The range of taps that read more than the halo above and below, for some rows of pixels."""
+        found = [
+            t
+            for t, first in enumerate(self.tap_rows)
+            if any(0 <= first + (row + i) * self.advance < height for i in range(rows))
+        ]
+        return (found[0], found[-1] + 1) if found else (0, 0)
 
 
 def forward(
@@ -200,6 +214,8 @@ def _forward(convolution: Convolution, bias: bool, epilogue: ImageEpilogue | Non
         *(0, 0, 1, 1),
         tuple(taps),
         (width if merged else 1) * weights.inputs,
+        down,
+        tuple(y * dy - above for y in range(height) for _ in range(columns)),
     )
     return _compile_sums(
         "convolution", convolution.dtype, [sums], source, result, weights, bias, epilogue, cpu
@@ -274,7 +290,9 @@ def _phase(convolution: Convolution, gradient: Planes, weights: Weights, y: int,
     )
     source = convolution.source
     sizes = (-(-(source.height - y) // down), -(-(source.width - x) // right))
-    return Taps(*sizes, gradient.row, gradient.pixel, gradient.origin, y, x, down, right, taps, run)
+    tap_rows = tuple(i for _, i in rows for _ in columns)
+    places = gradient.row, gradient.pixel, gradient.origin, y, x, down, right
+    return Taps(*sizes, *places, taps, run, 1, tap_rows)
 
 
 class Tile(NamedTuple):
@@ -297,7 +315,7 @@ def choose_tile(rows: int, columns: int, vectors: int, registers: int) -> Tile:
         for x in range(1, columns + 1):
             for y in range(1, rows + 1) if x == columns else (1,):
                 sums = x * y * v
-                if sums + v + 1 > registers - 1:
+                if sums + v + 1 > registers:
                     break
                 time = max(sums, 8) + 0.25 * x * y + 0.5 * v
                 total = time * -(-rows // y) * -(-columns // x) * -(-vectors // v)
@@ -377,6 +395,13 @@ class _Sums:
         self.tile = choose_tile(part.rows, part.columns, weights.blocks, cpu.registers)
         self.pixels = [(y, x) for y in range(self.tile.rows) for x in range(self.tile.columns)]
         self.tables = (code.table([tap[0] for tap in part.taps]), code.table([tap[1] for tap in part.taps]))
+        ranges = [
+            part.needed(row, self.tile.rows, source.height) for row in range(part.rows - self.tile.rows + 1)
+        ]
+        self.whole = len(set(ranges)) == 1
+        self.ranges = (
+            ranges[0] if self.whole else [code.table(list(ends)) for ends in zip(*ranges, strict=True)]
+        )
 
     def block(self, group: Offset) -> Offset:
         """The first vector of output channels of a group that tiles take at a time; the last groups may overlap."""
@@ -421,7 +446,8 @@ class _Sums:
                 code.at(source, from_source, self.dtype), code.at(weights, from_weights, self.dtype), held
             )
 
-        sums = code.loop(0, len(part.taps), 1, tap, sums)
+        first, last = self.ranges if self.whole else (code.lookup(table, row) for table in self.ranges)
+        sums = code.loop(first, last, 1, tap, sums)
         self._finish(sums, image, row, column, channel)
 
     def _starting(self, channel: Offset) -> list[Value]:
@@ -671,8 +697,10 @@ class _Products:
                     held[i * vectors + v] = code.fma(number, factors[v], held[i * vectors + v])
             return held
 
+        # few sums would wait for one another: neighbouring pixels then have sums of their own
+        apart = 2 if count * vectors < _FEWEST_SUMS else 1
         sums = [splat(0, self.dtype, lanes)] * (count * vectors)
-        sums = self._over_pixels(rows, pixels, sums)
+        sums = self._over_pixels(rows, pixels, sums, apart)
         for i in range(count):
             for v in range(vectors):
                 place = i * lanes + v * self.weights.block
@@ -696,8 +724,20 @@ class _Products:
             before = code.load(code.pointers["bias"], place, self.dtype, lanes)
             code.store(code.add(before, sums[v]), code.pointers["bias"], place)
 
-    def _over_pixels(self, rows: Offset, body: _PixelBody, sums: list[Value]) -> list[Value]:
-        def row(y: Offset, held: list[Value]) -> list[Value]:
-            return self.code.loop(0, self.gradient.width, 1, lambda x, inner: body(y, x, inner), held)
+    def _over_pixels(self, rows: Offset, body: _PixelBody, sums: list[Value], apart: int = 1) -> list[Value]:
+        """Sums over all pixels of some rows; each of `apart` neighbouring pixels has its own while they are made."""
+        code, width, count = self.code, self.gradient.width, len(sums)
 
-        return self.code.loop(0, rows, 1, row, sums)
+        def together(y: Offset, x: Offset, held: list[Value]) -> list[Value]:
+            sets = [held[i * count : (i + 1) * count] for i in range(apart)]
+            return [one for i, mine in enumerate(sets) for one in body(y, code.offset(x, i), mine)]
+
+        def row(y: Offset, held: list[Value]) -> list[Value]:
+            whole = width // apart * apart
+            held = code.loop(0, whole, apart, lambda x, inner: together(y, x, inner), held)
+            for x in range(whole, width):
+                held[:count] = body(y, x, held[:count])
+            return held
+
+        made = code.loop(0, rows, 1, row, sums * apart)
+        return [functools.reduce(code.add, made[i::count]) for i in range(count)]

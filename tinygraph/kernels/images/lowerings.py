@@ -293,13 +293,13 @@ def _with_epilogue(lowered: Lowering, result: _Border, cpu: Cpu, epilogue: Epilo
         for shape, layout in zip(epilogue.shapes, epilogue.layouts, strict=True)
     ]
     written = [_planes(layout, result) for layout in epilogue.written[1:]]
-    if not all(read) or not all(written):
+    operands = tuple(one for one in read if one is not None)
+    results = tuple(one for one in written if one is not None)
+    if len(operands) < len(read) or len(results) < len(written):
         return None
-    made = direct.ImageEpilogue(epilogue.program, tuple(read), tuple(written))
-    return lowered._replace(
-        bind=functools.partial(lowered.bind, epilogue=made),
-        with_epilogue=None,
-    )
+    made = direct.ImageEpilogue(epilogue.program, operands, results)
+    bind: Any = lowered.bind
+    return lowered._replace(bind=functools.partial(bind, epilogue=made), with_epilogue=None)
 
 
 def _planes(layout: Layout | None, result: _Border) -> Planes | None:

@@ -15,11 +15,15 @@ from numpy.typing import DTypeLike
 
 from tinygraph.core.types import Array
 from tinygraph.errors import ShapeError
-from tinygraph.kernels.builder import Function, Offset, Value, splat
+from tinygraph.kernels.builder import Function, Offset, Value, splat, width_of
 from tinygraph.kernels.cpu import Cpu, this_cpu
+from tinygraph.kernels.elementwise import emit_program
+from tinygraph.kernels.emission import Code
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
+from tinygraph.kernels.program import Program
 
 Run = Callable[[], Any]
+Place = tuple[Offset, Offset, Offset, Offset]  # image, channel, row, column
 
 
 class Windows(NamedTuple):
@@ -106,6 +110,26 @@ def scatter_windows(values: Array, index: Array, out: Array) -> Run:
     return run
 
 
+def scatter_to_maxima(
+    made: Windows, inputs: Sequence[Any], outputs: Sequence[Array], program: Program | None = None
+) -> Run:
+    """A call that writes each window's number at its first maximum, and zeros elsewhere: the gradient of `max_pool`.
+
+    Args:
+        made: windows side by side.
+        inputs: numbers of windows, the images, and what an epilogue reads.
+        outputs: what it writes; without a program, the result alone.
+        program: an epilogue, of the number that reaches an element of the images and of elements of further inputs.
+    """
+    out = outputs[0]
+    program = program or Program((made.dtype,), (), (0,))
+    arrays = [inputs[0], *(np.broadcast_to(one, out.shape) for one in inputs[1:]), *outputs]
+    strides = tuple(map(_strides, arrays))
+    together = all(one.channel == 1 for one in (strides[1], *strides[-len(outputs) :]))
+    kernel = _scatter_to_maxima(made, out.shape[1], strides, together, program, this_cpu())
+    return kernel.bind(*inputs, *outputs, span=len(out))
+
+
 def _strides(array: Array) -> Strides:
     image, channel, *spatial = (stride // array.dtype.itemsize for stride in array.strides)
     return Strides(image, channel, *(0, *spatial)[-2:])
@@ -173,6 +197,85 @@ def _first_maximum(
             wins = code.ir.and_(code.ir.not_(code.compare("<=", value, best)), code.compare("==", best, best))
             best, where = code.select(wins, value, best), code.select(wins, place, where)
     return best, where
+
+
+@kept
+def _scatter_to_maxima(
+    made: Windows, channels: int, strides: tuple[Strides, ...], together: bool, program: Program, cpu: Cpu
+) -> Kernel:
+    # vectors of channels where these are together in the images and in what is written, or else single elements
+    lanes = cpu.lanes(made.dtype) if together else 1
+    read = ("values", "x", *(f"operand{i}" for i in range(len(program.inputs) - 1)))
+    written = tuple(f"out{i}" for i in range(len(program.outputs)))
+    names = (*read, *written)
+    dtypes = (made.dtype, made.dtype, *program.inputs[1:], *[made.dtype] * len(written))
+    height, width = made.size
+
+    def write(code: Code) -> None:
+        def place(name: str, at: Place) -> tuple[Value, Offset, int, str]:
+            i = names.index(name)
+            return (
+                code.pointers[name],
+                code.offset(*zip(at, strides[i], strict=True)),
+                strides[i].channel,
+                dtypes[i],
+            )
+
+        def read_at(name: str, at: Place, lanes: int) -> Value:
+            array, offset, step, dtype = place(name, at)
+            return code.load_strided(array, offset, step, dtype, lanes)
+
+        def finish(value: Value, at: Place, lanes: int) -> None:
+            operands = [read_at(name, at, lanes) for name in read[2:]]
+            results = emit_program(code, program, [value, *operands], lanes)
+            for name, one in zip(written, results, strict=True):
+                code.store(one, *place(name, at)[:2])
+
+        def image(n: Offset) -> None:
+            def window(c: Offset, y: Offset, x: Offset, lanes: int) -> None:
+                corner = code.offset((y, height)), code.offset((x, width))
+                taps = [
+                    (code.offset(corner[0], i), code.offset(corner[1], j))
+                    for i, j in np.ndindex(height, width)
+                ]
+                seen = [read_at("x", (n, c, *tap), lanes) for tap in taps]
+                value = read_at("values", (n, c, y, x), lanes)
+                for tap, mine in zip(taps, _first_of(code, seen), strict=True):
+                    finish(code.select(mine, value, splat(0, made.dtype, lanes)), (n, c, *tap), lanes)
+
+            def outside(c: Offset, y: Offset, x: Offset, lanes: int) -> None:
+                finish(splat(0, made.dtype, lanes), (n, c, y, x), lanes)
+
+            def all_channels(body: Callable[..., None], y: Offset, x: Offset) -> None:
+                whole = channels // lanes * lanes
+                code.loop(0, whole, lanes, lambda c, _: body(c, y, x, lanes))
+                if whole < channels:
+                    body(whole, y, x, channels - whole)
+
+            bottom, right = made.rows * height, made.columns * width
+            code.nest([made.rows, made.columns], lambda at, _: all_channels(window, *at))
+            code.nest(
+                [made.height - bottom, made.width],
+                lambda at, _: all_channels(outside, code.offset(at[0], bottom), at[1]),
+            )
+            code.nest(
+                [bottom, made.width - right],
+                lambda at, _: all_channels(outside, at[0], code.offset(at[1], right)),
+            )
+
+        code.units(image)
+
+    return compile_kernel("scatter to maxima", names, write, splits=1, cpu=cpu)
+
+
+def _first_of(code: Code, seen: Sequence[Value]) -> list[Value]:
+    """For each of some vectors, in which lanes it is the first maximum; the first nan wins."""
+    best, mine = seen[0], [splat(True, "bool", width_of(seen[0]))]
+    for value in seen[1:]:
+        wins = code.ir.and_(code.ir.not_(code.compare("<=", value, best)), code.compare("==", best, best))
+        best = code.select(wins, value, best)
+        mine = [*(code.ir.and_(one, code.ir.not_(wins)) for one in mine), wins]
+    return mine
 
 
 @kept

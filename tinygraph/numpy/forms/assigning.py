@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,8 +11,11 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import axis_of, form, operand, value
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
-def _require_tensor(function: Any, x: Any) -> None:
+
+def _require_tensor(function: object, x: Any) -> None:
     if not isinstance(x, Tensor):
         raise NumpyFunctionError(
             f"{numpy_name(function)} would write a tensor's numbers into an array, which has no gradient: make the "
@@ -21,7 +24,7 @@ def _require_tensor(function: Any, x: Any) -> None:
 
 
 @form(np.copyto)
-def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
     _require_tensor(np.copyto, dst)
     src = operand(src)
     if not np.can_cast(src.dtype, dst.dtype, casting):
@@ -32,7 +35,7 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
 
 
 @form(np.fill_diagonal)
-def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+def fill_diagonal(a: Any, val: object, wrap: bool = False) -> None:
     _require_tensor(np.fill_diagonal, a)
     places = np.zeros(a.shape, bool)
     np.fill_diagonal(places, True, wrap)
@@ -42,7 +45,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
 
 
 @form(np.put)
-def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
+def put(a: Any, ind: object, v: Any, mode: str = "raise") -> None:
     _require_tensor(np.put, a)
     places = np.asarray(value(ind)).reshape(-1)
     if mode == "wrap":
@@ -57,7 +60,7 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
 
 
 @form(np.place)
-def place(arr: Any, mask: Any, vals: Any) -> None:
+def place(arr: Numeric, mask: object, vals: object) -> None:
     _require_tensor(np.place, arr)
     places = np.flatnonzero(value(mask))
     if places.size and operand(vals).size == 0:
@@ -66,7 +69,7 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
 
 
 @form(np.putmask)
-def putmask(a: Any, mask: Any, values: Any) -> None:
+def putmask(a: Any, mask: Any, values: Numeric) -> None:
     _require_tensor(np.putmask, a)
     flat = operand(values).reshape(-1)
     spread = flat[np.arange(a.size) % flat.size].reshape(a.shape)
@@ -74,7 +77,7 @@ def putmask(a: Any, mask: Any, values: Any) -> None:
 
 
 @form(np.put_along_axis)
-def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
+def put_along_axis(arr: Any, indices: object, values: Any, axis: int | None) -> None:
     _require_tensor(np.put_along_axis, arr)
     if axis is None:
         put(arr, indices, values)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import along, axis_of, floating, form, operand, refuse, value
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 @form(np.gradient)
@@ -28,7 +32,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     return found[0] if len(found) == 1 else found
 
 
-def _slope(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
+def _slope(f: Any, spacing: object, axis: int, edge_order: int) -> Any:
     """Second-order differences inside, one-sided ones of the first or second order at the ends."""
     size = f.shape[axis]
     if size < edge_order + 1:
@@ -71,7 +75,7 @@ def _slope(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
 
 
 @form(np.trapezoid)
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+def trapezoid(y: Numeric, x: Numeric | None = None, dx: object = 1.0, axis: int = -1) -> Any:
     y = operand(y)
     at = axis_of(axis, y.ndim)
     if x is not None:
@@ -111,7 +115,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 
 
 @form(np.convolve)
-def convolve(a: Any, v: Any, mode: str = "full") -> Any:
+def convolve(a: Numeric, v: Numeric, mode: str = "full") -> Any:
     a, v = np.atleast_1d(operand(a)), np.atleast_1d(operand(v))
     if a.ndim > 1 or v.ndim > 1 or not a.size or not v.size:
         raise ValueError("np.convolve takes two vectors that are not empty")
@@ -127,20 +131,20 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 
 @form(np.correlate)
-def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+def correlate(a: Numeric, v: Numeric, mode: str = "valid") -> Any:
     a, v = np.atleast_1d(operand(a)), np.atleast_1d(operand(v))
     if v.size > a.size:  # NumPy turns the result around then
         return np.conj(correlate(v, a, mode)[::-1]) if mode != "same" else _same(a, v)
     return convolve(a, np.conj(v[::-1]), mode)
 
 
-def _same(a: Any, v: Any) -> Any:
+def _same(a: Numeric, v: Numeric) -> Any:
     """The middle of a correlation with a longer vector, as NumPy cuts it."""
     return np.conj(correlate(v, a, "same")[::-1])
 
 
 @form(np.unwrap)
-def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: float = 2 * np.pi) -> Any:
+def unwrap(p: object, discont: Any = None, axis: int = -1, *, period: float = 2 * np.pi) -> Any:
     """The jumps taken out are multiples of the period: constants."""
     x = floating(p)
     return x + (np.unwrap(value(x), discont, axis, period=period) - value(x))
@@ -153,10 +157,10 @@ def linspace(
     num: int = 50,
     endpoint: bool = True,
     retstep: bool = False,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     axis: int = 0,
     *,
-    device: Any = None,
+    device: object = None,
 ) -> Any:
     start, stop = floating(start), floating(stop)
     parts = num - 1 if endpoint else num
@@ -172,12 +176,12 @@ def linspace(
 
 @form(np.logspace)
 def logspace(
-    start: Any,
-    stop: Any,
+    start: object,
+    stop: object,
     num: int = 50,
     endpoint: bool = True,
     base: Any = 10.0,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     axis: int = 0,
 ) -> Any:
     exponents = linspace(start, stop, num, endpoint, axis=axis)
@@ -187,7 +191,7 @@ def logspace(
 
 @form(np.geomspace)
 def geomspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: DTypeLike | None = None, axis: int = 0
 ) -> Any:
     start, stop = floating(start), floating(stop)
     if np.any(value(np.sign(start)) != value(np.sign(stop))):
@@ -200,7 +204,7 @@ def geomspace(
     return found if dtype is None else found.astype(dtype)
 
 
-def _cumulative(function: Any, plain: Any, first: float) -> None:
+def _cumulative(function: object, plain: Any, first: float) -> None:
     @form(function)
     def accumulated(
         x: Any,
@@ -208,7 +212,7 @@ def _cumulative(function: Any, plain: Any, first: float) -> None:
         *,
         axis: int | None = None,
         dtype: Any = None,
-        out: Any = None,
+        out: object = None,
         include_initial: bool = False,
     ) -> Any:
         refuse(function, "use the result", out=out)
@@ -231,7 +235,7 @@ _cumulative(np.cumulative_prod, np.cumprod, 1)
 
 
 @form(np.i0)
-def i0(x: Any) -> Any:
+def i0(x: Numeric) -> Any:
     try:
         from scipy import special
     except ImportError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.numpy.form import along, axis_of, form, operand, refuse
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 @form(np.vsplit)
@@ -50,13 +53,13 @@ def column_stack(tup: Any) -> Any:
 
 
 @form(np.block)
-def block(arrays: Any) -> Any:
+def block(arrays: object) -> Any:
     depth = _depth(arrays)
     rank = max(depth, _rank(arrays))
     return _joined(arrays, depth, rank)
 
 
-def _depth(arrays: Any) -> int:
+def _depth(arrays: object) -> int:
     if isinstance(arrays, tuple):
         raise TypeError("np.block takes lists of lists; a tuple is an operand nowhere")
     if not isinstance(arrays, list):
@@ -67,11 +70,11 @@ def _depth(arrays: Any) -> int:
     return depths.pop() + 1
 
 
-def _rank(arrays: Any) -> int:
+def _rank(arrays: object) -> int:
     return max(map(_rank, arrays)) if isinstance(arrays, list) else operand(arrays).ndim
 
 
-def _joined(arrays: Any, depth: int, rank: int) -> Any:
+def _joined(arrays: object, depth: int, rank: int) -> Any:
     if not isinstance(arrays, list):
         x = operand(arrays)
         return x.reshape((1,) * (rank - x.ndim) + tuple(x.shape))
@@ -79,7 +82,7 @@ def _joined(arrays: Any, depth: int, rank: int) -> Any:
 
 
 @form(np.append)
-def append(arr: Any, values: Any, axis: int | None = None) -> Any:
+def append(arr: Numeric, values: Numeric, axis: int | None = None) -> Any:
     arr, values = operand(arr), operand(values)
     if axis is None:
         arr, values, axis = arr.reshape(-1), values.reshape(-1), 0
@@ -87,7 +90,7 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Any:
 
 
 @form(np.insert)
-def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
+def insert(arr: Numeric, obj: Any, values: Any, axis: int | None = None) -> Any:
     arr, values = operand(arr), operand(values)
     if axis is None:
         arr, axis = arr.reshape(-1), 0
@@ -118,7 +121,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
 
 
 @form(np.ediff1d)
-def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+def ediff1d(ary: Numeric, to_end: object = None, to_begin: object = None) -> Any:
     flat = operand(ary).reshape(-1)
     parts = [operand(to_begin).reshape(-1)] if to_begin is not None else []
     parts.append(flat[1:] - flat[:-1])
@@ -127,7 +130,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 
 
 @form(np.kron)
-def kron(a: Any, b: Any) -> Any:
+def kron(a: Numeric, b: Numeric) -> Any:
     a, b = operand(a), operand(b)
     rank = max(a.ndim, b.ndim)
     left = a.reshape((1,) * (rank - a.ndim) + tuple(a.shape))
@@ -139,7 +142,7 @@ def kron(a: Any, b: Any) -> Any:
 
 
 @form(np.compress)
-def compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
+def compress(condition: Any, a: Numeric, axis: int | None = None, out: object = None) -> Any:
     refuse(np.compress, "use the result", out=out)
     places = np.flatnonzero(condition)
     return np.take(a, places, axis=axis)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import floating, form, operand, value
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 @form(np.polyval)
@@ -19,20 +22,20 @@ def polyval(p: Any, x: Any) -> Any:
     return found
 
 
-def _aligned(first: Any, second: Any) -> tuple[Any, Any]:
+def _aligned(first: object, second: object) -> tuple[Any, Any]:
     first, second = np.atleast_1d(operand(first)), np.atleast_1d(operand(second))
     size = max(first.size, second.size)
     return np.pad(first, (size - first.size, 0)), np.pad(second, (size - second.size, 0))
 
 
 @form(np.polyadd)
-def polyadd(a1: Any, a2: Any) -> Any:
+def polyadd(a1: object, a2: object) -> Any:
     first, second = _aligned(a1, a2)
     return first + second
 
 
 @form(np.polysub)
-def polysub(a1: Any, a2: Any) -> Any:
+def polysub(a1: object, a2: object) -> Any:
     first, second = _aligned(a1, a2)
     return first - second
 
@@ -43,7 +46,7 @@ def polymul(a1: Any, a2: Any) -> Any:
 
 
 @form(np.polydiv)
-def polydiv(u: Any, v: Any) -> Any:
+def polydiv(u: object, v: Numeric) -> Any:
     u, v = np.atleast_1d(floating(u)), np.atleast_1d(floating(v))
     steps = u.size - v.size + 1
     if steps < 1:
@@ -68,7 +71,7 @@ def polyder(p: Any, m: int = 1) -> Any:
 
 
 @form(np.polyint)
-def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
+def polyint(p: Any, m: int = 1, k: object = None) -> Any:
     p = operand(p)
     constants = np.zeros(m) if k is None else np.atleast_1d(operand(k)) * np.ones(m)
     for i in range(m):
@@ -78,7 +81,13 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 
 @form(np.polyfit)
 def polyfit(
-    x: Any, y: Any, deg: int, rcond: Any = None, full: bool = False, w: Any = None, cov: Any = False
+    x: Numeric,
+    y: Any,
+    deg: int,
+    rcond: float | None = None,
+    full: bool = False,
+    w: Numeric | None = None,
+    cov: object = False,
 ) -> Any:
     """Least squares with columns scaled to length 1, as NumPy solves them."""
     if full or cov:
@@ -95,7 +104,7 @@ def polyfit(
 
 
 @form(np.poly)
-def poly(seq_of_zeros: Any) -> Any:
+def poly(seq_of_zeros: object) -> Any:
     zeros = floating(seq_of_zeros)
     if zeros.ndim == 2:
         zeros = np.linalg.eigvals(zeros)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.numpy.form import FORMS, axis_of, form, grouped, operand, refuse, value
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Axis, Numeric
 
 # Of these the answer is a place, a count, a truth or a text, which no small change of an operand changes.
 CONSTANT = (
@@ -33,24 +36,24 @@ for _one in CONSTANT:
 
 
 @form(np.count_nonzero)
-def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+def count_nonzero(a: Numeric, axis: Axis = None, *, keepdims: bool = False) -> Any:
     return np.sum(np.not_equal(a, 0), axis=axis, keepdims=keepdims)
 
 
 @form(np.isneginf)
-def isneginf(x: Any, out: Any = None) -> Any:
+def isneginf(x: Numeric, out: object = None) -> Any:
     refuse(np.isneginf, "use the result", out=out)
     return np.equal(x, -np.inf)
 
 
 @form(np.isposinf)
-def isposinf(x: Any, out: Any = None) -> Any:
+def isposinf(x: Numeric, out: object = None) -> Any:
     refuse(np.isposinf, "use the result", out=out)
     return np.equal(x, np.inf)
 
 
 @form(np.choose)
-def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+def choose(a: Any, choices: Any, out: object = None, mode: str = "raise") -> Any:
     refuse(np.choose, "use the result", out=out)
     places, options = value(a), [operand(one) for one in choices]
     count = len(options)
@@ -110,21 +113,23 @@ def _placed(found: Any, mask: Any, part: Any, dtype: Any) -> Any:
 
 
 @form(np.partition)
-def partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> Any:
+def partition(
+    a: Numeric, kth: Any, axis: int | None = -1, kind: str = "introselect", order: object = None
+) -> Any:
     refuse(np.partition, "it is for records", order=order)
     x, at = (operand(a).reshape(-1), 0) if axis is None else (operand(a), axis)
-    return np.take_along_axis(x, np.argpartition(value(x), kth, axis=at, kind=kind), at)  # type: ignore[call-overload]
+    return np.take_along_axis(x, np.argpartition(value(x), kth, axis=at), at)
 
 
 @form(np.sort_complex)
-def sort_complex(a: Any) -> Any:
+def sort_complex(a: Numeric) -> Any:
     x = np.sort(operand(a))
     return x if x.dtype.kind == "c" else x.astype(complex)
 
 
 @form(np.unique)
 def unique(
-    ar: Any,
+    ar: object,
     return_index: bool = False,
     return_inverse: bool = False,
     return_counts: bool = False,
@@ -136,24 +141,25 @@ def unique(
     """The values are elements of the array, the first of each; all else is places and counts."""
     x = operand(ar)
     given = value(x)
-    _, places, *rest = np.unique(given, True, return_inverse, return_counts, axis, equal_nan=equal_nan)
+    plain: Any = np.unique
+    _, places, *rest = plain(given, True, return_inverse, return_counts, axis, equal_nan=equal_nan)
     found = x.reshape(-1)[places] if axis is None else np.take(x, places, axis=axis)
     wanted = [found, *([places] if return_index else []), *rest]
     return wanted[0] if len(wanted) == 1 else tuple(wanted)
 
 
 @form(np.unique_values)
-def unique_values(x: Any) -> Any:
+def unique_values(x: Numeric) -> Any:
     return unique(x, equal_nan=False)
 
 
 @form(np.unique_inverse)
-def unique_inverse(x: Any) -> Any:
+def unique_inverse(x: Numeric) -> Any:
     return type(np.unique_inverse(np.zeros(1)))(*unique(x, return_inverse=True, equal_nan=False))
 
 
 @form(np.unique_all)
-def unique_all(x: Any) -> Any:
+def unique_all(x: Numeric) -> Any:
     return type(np.unique_all(np.zeros(1)))(*unique(x, True, True, True, equal_nan=False))
 
 
@@ -173,17 +179,17 @@ def _of_both(one: Any, other: Any, function: Any, **options: Any) -> Any:
 
 
 @form(np.union1d)
-def union1d(ar1: Any, ar2: Any) -> Any:
+def union1d(ar1: object, ar2: object) -> Any:
     return _of_both(ar1, ar2, np.union1d)
 
 
 @form(np.setdiff1d)
-def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
+def setdiff1d(ar1: object, ar2: object, assume_unique: bool = False) -> Any:
     return _of_both(ar1, ar2, np.setdiff1d, assume_unique=assume_unique)
 
 
 @form(np.setxor1d)
-def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
+def setxor1d(ar1: object, ar2: object, assume_unique: bool = False) -> Any:
     return _of_both(ar1, ar2, np.setxor1d, assume_unique=assume_unique)
 
 
@@ -199,7 +205,7 @@ def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices:
 
 
 @form(np.apply_along_axis, calls_back=True)
-def apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
+def apply_along_axis(func1d: Any, axis: int, arr: Numeric, *args: Any, **kwargs: Any) -> Any:
     x = operand(arr)
     at = axis_of(axis, x.ndim)
     rows = np.moveaxis(x, at, -1)
@@ -215,7 +221,7 @@ def apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any
 
 
 @form(np.apply_over_axes, calls_back=True)
-def apply_over_axes(func: Any, a: Any, axes: Any) -> Any:
+def apply_over_axes(func: Any, a: Numeric, axes: Any) -> Any:
     x = operand(a)
     for axis in np.atleast_1d(axes):
         found = func(x, int(axis))

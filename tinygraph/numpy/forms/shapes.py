@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.tensor import Tensor
 from tinygraph.numpy.form import FORMS, axis_of, form, operand, refuse
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Axis, Numeric
 
 
 def _each(function: Any, arrays: tuple[Any, ...]) -> Any:
@@ -16,17 +20,17 @@ def _each(function: Any, arrays: tuple[Any, ...]) -> Any:
 
 
 @form(np.atleast_1d)
-def atleast_1d(*arys: Any) -> Any:
+def atleast_1d(*arys: object) -> Any:
     return _each(lambda x: x.reshape(1) if x.ndim == 0 else x, arys)
 
 
 @form(np.atleast_2d)
-def atleast_2d(*arys: Any) -> Any:
+def atleast_2d(*arys: object) -> Any:
     return _each(lambda x: x.reshape(1, -1) if x.ndim < 2 else x, arys)
 
 
 @form(np.atleast_3d)
-def atleast_3d(*arys: Any) -> Any:
+def atleast_3d(*arys: object) -> Any:
     shape = {0: (1, 1, 1), 1: (1, -1, 1)}
     return _each(
         lambda x: x[..., None] if x.ndim == 2 else x.reshape(shape[x.ndim]) if x.ndim < 2 else x, arys
@@ -34,12 +38,12 @@ def atleast_3d(*arys: Any) -> Any:
 
 
 @form(np.fliplr)
-def fliplr(m: Any) -> Any:
+def fliplr(m: Numeric) -> Any:
     return np.flip(m, axis=1)
 
 
 @form(np.flipud)
-def flipud(m: Any) -> Any:
+def flipud(m: Numeric) -> Any:
     return np.flip(m, axis=0)
 
 
@@ -65,14 +69,14 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 
 
 @form(np.matrix_transpose, np.linalg.matrix_transpose)
-def matrix_transpose(x: Any) -> Any:
+def matrix_transpose(x: Numeric) -> Any:
     if x.ndim < 2:
         raise ValueError(f"a matrix has two axes or more; this has the shape {x.shape}")
     return np.swapaxes(x, -1, -2)
 
 
 @form(np.broadcast_arrays)
-def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+def broadcast_arrays(*args: object, subok: bool = False) -> Any:
     refuse(np.broadcast_arrays, "there are no subclasses of tensors", subok=subok)
     arrays = [operand(one) for one in args]
     shape = np.broadcast_shapes(*(one.shape for one in arrays))
@@ -80,7 +84,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
 
 
 @form(np.meshgrid)
-def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+def meshgrid(*xi: object, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
     if indexing not in ("xy", "ij"):
         raise ValueError(f"indexing is 'xy' or 'ij', not {indexing!r}")
     count = len(xi)
@@ -93,7 +97,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 
 
 @form(np.resize)
-def resize(a: Any, new_shape: Any) -> Any:
+def resize(a: Numeric, new_shape: Any) -> Any:
     shape = (new_shape,) if isinstance(new_shape, int) else tuple(new_shape)
     count, flat = int(np.prod(shape)), operand(a).reshape(-1)
     if flat.size == 0:
@@ -102,7 +106,7 @@ def resize(a: Any, new_shape: Any) -> Any:
 
 
 @form(np.astype)
-def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+def astype(x: Numeric, dtype: DTypeLike, /, *, copy: bool = True, device: object = None) -> Any:
     return x.astype(dtype)
 
 
@@ -112,7 +116,7 @@ def around(a: Any, decimals: int = 0, out: Any = None) -> Any:
 
 
 @form(np.real_if_close)
-def real_if_close(a: Any, tol: float = 100) -> Any:
+def real_if_close(a: Numeric, tol: float = 100) -> Any:
     if a.dtype.kind != "c":
         return a
     bound = tol * np.finfo(a.dtype).eps if tol > 1 else tol
@@ -122,12 +126,12 @@ def real_if_close(a: Any, tol: float = 100) -> Any:
 
 
 @form(np.diagflat)
-def diagflat(v: Any, k: int = 0) -> Any:
+def diagflat(v: Numeric, k: int = 0) -> Any:
     return np.diag(operand(v).reshape(-1), k)
 
 
 @form(np.vander)
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+def vander(x: Numeric, N: int | None = None, increasing: bool = False) -> Any:
     x = operand(x)
     count = x.size if N is None else N
     powers = np.arange(count)
@@ -135,7 +139,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 
 
 @form(np.trim_zeros)
-def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
+def trim_zeros(filt: object, trim: str = "fb", axis: Axis = None) -> Any:
     x = operand(filt)
     places = np.nonzero(x)
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import axis_of, floating, form, operand, refuse, value
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Axis, Numeric
 
 _UNIT = "use the result"
 
 
 @form(np.ptp)
-def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue) -> Any:
+def ptp(a: Numeric, axis: Axis = None, out: object = None, keepdims: object = np._NoValue) -> Any:
     refuse(np.ptp, _UNIT, out=out)
     kept = keepdims is not np._NoValue and bool(keepdims)
     return np.max(a, axis=axis, keepdims=kept) - np.min(a, axis=axis, keepdims=kept)
@@ -21,7 +25,12 @@ def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue) 
 
 @form(np.average)
 def average(
-    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = np._NoValue
+    a: Numeric,
+    axis: Axis = None,
+    weights: object = None,
+    returned: bool = False,
+    *,
+    keepdims: object = np._NoValue,
 ) -> Any:
     x = operand(a)
     kept = keepdims is not np._NoValue and bool(keepdims)
@@ -51,15 +60,15 @@ def average(
 
 @form(np.quantile)
 def quantile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
+    a: Numeric,
+    q: object,
+    axis: Axis = None,
+    out: object = None,
     overwrite_input: bool = False,
     method: str = "linear",
     keepdims: bool = False,
     *,
-    weights: Any = None,
+    weights: object = None,
 ) -> Any:
     """Elements in ascending order, and between two of them a line: where, the quantiles of 0, 1, 2 ... tell."""
     refuse(np.quantile, _UNIT, out=out)
@@ -75,37 +84,37 @@ def quantile(
 
 @form(np.percentile)
 def percentile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
+    a: Numeric,
+    q: object,
+    axis: Axis = None,
+    out: object = None,
     overwrite_input: bool = False,
     method: str = "linear",
     keepdims: bool = False,
     *,
-    weights: Any = None,
+    weights: object = None,
 ) -> Any:
     return quantile(a, _levels(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
 
 
 @form(np.median)
 def median(
-    a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False
+    a: Numeric, axis: Axis = None, out: object = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> Any:
     return quantile(a, 0.5, axis, out, overwrite_input, "linear", keepdims)
 
 
 @form(np.nanquantile)
 def nanquantile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
+    a: Numeric,
+    q: object,
+    axis: Axis = None,
+    out: object = None,
     overwrite_input: bool = False,
     method: str = "linear",
-    keepdims: Any = np._NoValue,
+    keepdims: object = np._NoValue,
     *,
-    weights: Any = None,
+    weights: object = None,
 ) -> Any:
     refuse(np.nanquantile, _UNIT, out=out)
     refuse(np.nanquantile, "repeat the elements instead", weights=weights)
@@ -123,27 +132,31 @@ def nanquantile(
 
 @form(np.nanpercentile)
 def nanpercentile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
+    a: Numeric,
+    q: object,
+    axis: Axis = None,
+    out: object = None,
     overwrite_input: bool = False,
     method: str = "linear",
-    keepdims: Any = np._NoValue,
+    keepdims: object = np._NoValue,
     *,
-    weights: Any = None,
+    weights: object = None,
 ) -> Any:
     return nanquantile(a, _levels(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
 
 
 @form(np.nanmedian)
 def nanmedian(
-    a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = np._NoValue
+    a: Numeric,
+    axis: Axis = None,
+    out: object = None,
+    overwrite_input: bool = False,
+    keepdims: object = np._NoValue,
 ) -> Any:
     return nanquantile(a, 0.5, axis, out, overwrite_input, "linear", keepdims)
 
 
-def _levels(q: Any) -> Any:
+def _levels(q: object) -> Any:
     if getattr(q, "requires_grad", False):
         raise NumpyFunctionError(
             "quantiles carry no gradient to q, their level: pass q.detach(), or a number"
@@ -151,7 +164,7 @@ def _levels(q: Any) -> Any:
     return np.asarray(value(q))
 
 
-def _rows(x: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
+def _rows(x: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
     """An array with the axes that a reduction goes over as its last one, and the shape that keepdims would leave."""
     if axis is None:
         return x.reshape(-1), (1,) * x.ndim
@@ -161,7 +174,7 @@ def _rows(x: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
     return moved.reshape((*moved.shape[: x.ndim - len(axes)], -1)), shape
 
 
-def _between(ordered: Any, places: Any, dtype: Any) -> Any:
+def _between(ordered: Any, places: Any, dtype: DTypeLike) -> Any:
     """The elements at broken places along the last axis, between two on the line from one to the other."""
     low = np.floor(places).astype(np.intp)
     part = (places - low).astype(np.empty(0, dtype).real.dtype)
@@ -184,12 +197,12 @@ def _in_place(found: Any, levels: Any, shape: tuple[int, ...], keepdims: bool) -
 # -- without NaN -------------------------------------------------------------------------------------------------------
 
 
-def _filled(a: Any, number: float) -> Any:
+def _filled(a: Numeric, number: float) -> Any:
     x = operand(a)
     return np.where(np.isnan(x), np.asarray(number, x.dtype), x) if x.dtype.kind in "fc" else x
 
 
-def _without_nan(function: Any, plain: Any, filling: float) -> None:
+def _without_nan(function: object, plain: Any, filling: float) -> None:
     @form(function)
     def filled(a: Any, axis: Any = None, **options: Any) -> Any:
         return plain(_filled(a, filling), axis=axis, **options)
@@ -203,7 +216,7 @@ _without_nan(np.nanargmax, np.argmax, -np.inf)
 _without_nan(np.nanargmin, np.argmin, np.inf)
 
 
-def _extreme(function: Any, plain: Any, filling: float) -> None:
+def _extreme(function: object, plain: Any, filling: float) -> None:
     @form(function)
     def extreme(
         a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue, **options: Any
@@ -220,7 +233,7 @@ _extreme(np.nanmax, np.max, -np.inf)
 _extreme(np.nanmin, np.min, np.inf)
 
 
-def _counted(a: Any, axis: Any, keepdims: Any) -> tuple[Any, Any]:
+def _counted(a: Numeric, axis: Any, keepdims: Any) -> tuple[Any, Any]:
     """How many numbers there are, and whether each is one."""
     x = operand(a)
     there = np.logical_not(np.isnan(x))
@@ -228,7 +241,13 @@ def _counted(a: Any, axis: Any, keepdims: Any) -> tuple[Any, Any]:
 
 
 @form(np.nanmean)
-def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = np._NoValue) -> Any:
+def nanmean(
+    a: Numeric,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: object = None,
+    keepdims: object = np._NoValue,
+) -> Any:
     refuse(np.nanmean, _UNIT, out=out)
     x = floating(a) if dtype is None else operand(a).astype(dtype)
     kept = keepdims is not np._NoValue and bool(keepdims)
@@ -238,14 +257,14 @@ def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdi
 
 @form(np.nanvar)
 def nanvar(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
+    a: Numeric,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: object = None,
     ddof: int = 0,
-    keepdims: Any = np._NoValue,
+    keepdims: object = np._NoValue,
     *,
-    correction: Any = np._NoValue,
+    correction: object = np._NoValue,
 ) -> Any:
     refuse(np.nanvar, _UNIT, out=out)
     x = floating(a) if dtype is None else operand(a).astype(dtype)
@@ -271,15 +290,15 @@ def nanstd(a: Any, axis: Any = None, **options: Any) -> Any:
 
 @form(np.cov)
 def cov(
-    m: Any,
-    y: Any = None,
+    m: Numeric,
+    y: Numeric | None = None,
     rowvar: bool = True,
     bias: bool = False,
     ddof: int | None = None,
-    fweights: Any = None,
-    aweights: Any = None,
+    fweights: object = None,
+    aweights: object = None,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
 ) -> Any:
     x = np.atleast_2d(floating(m))
     x = x.T if not rowvar and x.shape[0] != 1 else x
@@ -306,7 +325,9 @@ def cov(
 
 
 @form(np.corrcoef)
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+def corrcoef(
+    x: Numeric, y: Numeric | None = None, rowvar: bool = True, *, dtype: DTypeLike | None = None
+) -> Any:
     found = cov(x, y, rowvar, dtype=dtype)
     if found.ndim == 0:
         return found / found
@@ -318,7 +339,9 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
 
 
 @form(np.histogram)
-def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
+def histogram(
+    a: Numeric, bins: object = 10, range: Any = None, density: Any = None, weights: object = None
+) -> Any:
     x, edges = value(a), value(bins)
     if weights is None:
         return np.histogram(x, edges, range, density)

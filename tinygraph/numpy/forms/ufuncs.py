@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from math import log
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.numpy.form import FORMS, floating, form, grouped, operand
 from tinygraph.numpy.forms.selecting import constant
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 # Of integers, bits and neighbours in a dtype, which no small change of an operand changes.
 for _one in (
@@ -67,21 +70,21 @@ def divmod_(x1: Any, x2: Any) -> Any:
 
 
 @form(np.modf)
-def modf(x: Any) -> Any:
+def modf(x: Numeric) -> Any:
     x = floating(x)
     whole = np.trunc(x)
     return np.where(np.isinf(x), np.copysign(0.0, x), x - whole), whole
 
 
 @form(np.frexp)
-def frexp(x: Any) -> Any:
+def frexp(x: Numeric) -> Any:
     x = floating(x)
     _, exponent = constant(np.frexp)(x)
     return x * np.ldexp(np.ones((), x.dtype), -exponent), exponent
 
 
 @form(np.ldexp)
-def ldexp(x1: Any, x2: Any) -> Any:
+def ldexp(x1: Any, x2: object) -> Any:
     x1 = floating(x1)
     exponent = constant(np.asarray)(x2)
     half = exponent // 2  # in two steps, of which none is too large for a float
@@ -89,7 +92,7 @@ def ldexp(x1: Any, x2: Any) -> Any:
 
 
 @form(np.nextafter)
-def nextafter(x1: Any, x2: Any) -> Any:
+def nextafter(x1: object, x2: object) -> Any:
     """A number one step away from x1: the step is a constant."""
     x1, x2 = _result(x1, x2)
     found = constant(np.nextafter)(x1, x2)

@@ -74,15 +74,16 @@ def quadratic_ode(
     array([0.36788])
     """
     stated = quadratic_ode_types(y, linear, quadratic, constant, step=step, steps=steps)
-    out = np.empty(stated.shape, stated.dtype)
-    out[0] = y
-    for i in range(steps):
+    states = [y.astype(stated.dtype)]
+    for _ in range(steps):
         slope, total = 0.0, 0.0
         for ahead, weight in zip(AHEAD, WEIGHTS, strict=True):
-            slope = _slope(out[i] + step * ahead * slope, linear, quadratic, constant)
+            slope = _slope(states[-1] + step * ahead * slope, linear, quadratic, constant)
             total = total + weight * slope
-        out[i + 1] = out[i] + step * total
-    return out
+        states.append(states[-1] + step * total)
+    return np.stack(
+        states
+    )  # a new array, and no writes into one: so a compiled program can look through this op
 
 
 def _slope(y: Any, linear: Any, quadratic: Any, constant: Any) -> Any:

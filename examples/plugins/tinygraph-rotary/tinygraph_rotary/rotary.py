@@ -77,15 +77,14 @@ def rotary(
     rotary_types(x, positions, base=base)
     if positions is None:
         positions = np.arange(x.shape[-2])
-    angles = np.asarray(positions)[..., None] * _frequencies(x.shape[-1], base)
+    angles = positions[..., None] * _frequencies(x.shape[-1], base)
     cosine, sine = np.cos(angles).astype(x.dtype), np.sin(angles).astype(x.dtype)
     if inverse:
         sine = -sine
-    out = np.empty_like(x, subok=False)
-    (a, b), (turned_a, turned_b) = _pairs(x, interleaved), _pairs(out, interleaved)
-    turned_a[...] = a * cosine - b * sine
-    turned_b[...] = a * sine + b * cosine
-    return out
+    a, b = _pairs(x, interleaved)
+    turned = [a * cosine - b * sine, a * sine + b * cosine]
+    # functions that make new arrays, and no writes into one: so a compiled program can look through this op
+    return np.stack(turned, axis=-1).reshape(x.shape) if interleaved else np.concatenate(turned, axis=-1)
 
 
 def _frequencies(features: int, base: float) -> Any:

@@ -10,19 +10,41 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from typing import NamedTuple
 
-from tinygraph.analysis.memory import SMALL, Lifetime
-
+# Values up to so many bytes get places of their own, side by side: sharing would save little, and finding places for
+# the 10^5 numbers of a scalar program takes time in the square of their count. No node moves for them either.
+SMALL = 64
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 _SMALL_ALIGNMENT = 16
 MOST_BY_SIZE = 2048
 
 
-def place(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
+class Lifetime(NamedTuple):
+    """A place in memory and the nodes between which it must stay: written at `start`, last read at `end`.
+
+    Attributes:
+        buffers: what lies there, one after the other: the results of elementwise ops take over their operand's place.
+    """
+
+    nbytes: int
+    start: int
+    end: int
+    buffers: tuple[int, ...] = ()
+
+
+class Arena(NamedTuple):
+    """Where each lifetime lies, and how many bytes that takes, rounding and gaps included."""
+
+    offsets: list[int]
+    nbytes: int
+
+
+def place(lifetimes: Sequence[Lifetime]) -> Arena:
     """An offset for each value, and the size of the arena.
 
     >>> place([Lifetime(100, 0, 1), Lifetime(100, 1, 2), Lifetime(100, 2, 3), Lifetime(8, 0, 3)])
-    ([0, 128, 0, 256], 272)
+    Arena(offsets=[0, 128, 0, 256], nbytes=272)
     """
     offsets = [0] * len(lifetimes)
     large = [i for i, one in enumerate(lifetimes) if one.nbytes > SMALL]
@@ -32,7 +54,7 @@ def place(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
         if one.nbytes <= SMALL:
             offsets[i] = total
             total += -(-one.nbytes // _SMALL_ALIGNMENT) * _SMALL_ALIGNMENT
-    return offsets, total
+    return Arena(offsets, total)
 
 
 def _size(one: Lifetime) -> int:

@@ -1,4 +1,4 @@
-"""The regions of a page, boxes one inside another, and the links between them: plain data that other files fill.
+"""The areas of a page, boxes one inside another, and the links between them: plain data that other files fill.
 
 `grouping.py` makes the tree, `linking.py` the links and the layout, `payload.py` what the page carries of it.
 """
@@ -31,8 +31,8 @@ class Flow(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
-class Region:
-    """A region of the page, drawn as a box: a group with kids, or an op, leaf or output without.
+class Area:
+    """An area of the page, drawn as a box: a group with kids, or an op, leaf or output without.
 
     Attributes:
         title, note: what is written in it.
@@ -55,12 +55,12 @@ class Region:
     node: Node | None = None
     shows: Value | None = None
     lane: int = 0
-    leader: Region | None = None
-    parent: Region | None = None
+    leader: Area | None = None
+    parent: Area | None = None
     depth: int = 0
     number: int = 0
-    kids: list[Region] = field(default_factory=list)
-    links: dict[tuple[Region | None, Region | None, Value], Flow] = field(default_factory=dict)
+    kids: list[Area] = field(default_factory=list)
+    links: dict[tuple[Area | None, Area | None, Value], Flow] = field(default_factory=dict)
     ins: dict[Value, None] = field(default_factory=dict)
     outs: dict[Value, None] = field(default_factory=dict)
     inside: list[Node] = field(default_factory=list)
@@ -78,9 +78,9 @@ class Region:
         return (width, OP_HEIGHT + PICTURE_HEIGHT if self.pictured else OP_HEIGHT)
 
     @property
-    def rows(self) -> list[list[Region]]:
+    def rows(self) -> list[list[Area]]:
         """Its kids, those that lie opposite of each other together."""
-        rows: list[list[Region]] = []
+        rows: list[list[Area]] = []
         for kid in self.kids:
             if rows and kid.leader is rows[-1][0]:
                 rows[-1].append(kid)
@@ -101,7 +101,7 @@ class Region:
         )
         return [value for value in dict.fromkeys(leaving) if value not in (SAVED, UPDATED)]
 
-    def walk(self) -> Iterable[Region]:
+    def walk(self) -> Iterable[Area]:
         """This box and all inside, from the outside in."""
         waiting = [self]
         while waiting:

@@ -1,0 +1,75 @@
+"""NumPy's BLAS while a plan runs: on one thread, and on as many as before afterwards, whatever happens."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.kernels import blas
+from tinygraph.plugin import op
+
+
+@pytest.fixture
+def pool():
+    found = blas.numpy_pool()
+    if found is None:
+        pytest.skip("nothing is known of this NumPy's BLAS")
+    before = found.get()
+    found.set(2)
+    yield found
+    found.set(before)
+
+
+def test_a_plan_has_blas_on_one_thread(pool):
+    seen = []
+
+    @op(kind="other", samples=[])
+    def looked(x):
+        """x; and how many threads BLAS has then."""
+        seen.append(blas.numpy_pool().get())
+        if x[0] > 1:
+            raise ValueError("too large")
+        return x
+
+    @looked.types
+    def looked_types(x):
+        return x
+
+    f = tg.compile(lambda x: looked(x) * 2.0)
+    assert f(np.ones(3)).tolist() == [2, 2, 2]
+    assert (seen.pop(), pool.get()) == (1, 2)
+    with pytest.raises(tg.errors.OpError):
+        f(np.full(3, 5.0))
+    assert (seen.pop(), pool.get()) == (1, 2)
+
+
+def test_the_last_to_leave_restores(pool):
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with blas.blas_on_one_thread():
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(10)
+    with blas.blas_on_one_thread():
+        assert pool.get() == 1
+    assert pool.get() == 1
+    leave.set()
+    thread.join()
+    assert pool.get() == 2
+
+
+def test_another_blas_is_found_by_threadpoolctl(pool):
+    pytest.importorskip("threadpoolctl")
+    other = blas._other_pool()
+    assert other is not None
+    assert other.get() == pool.get() == 2
+    other.set(1)
+    assert pool.get() == 1
+    pool.set(2)

@@ -1,0 +1,59 @@
+"""The process of one candidate: it makes its step, says what came of the first call, and runs when it is told to.
+
+It is talked to by lines of JSON: what to be, then how often to run. What libraries print goes to the standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+
+
+def main() -> None:
+    """Serve the process that started this one, until it closes the line."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def answer(**found: object) -> None:
+        answers.write(json.dumps(found) + "\n")
+
+    wish = json.loads(sys.stdin.readline())
+    from tinygraph.cli.bench.candidates import on_threads
+    from tinygraph.cli.bench.command import numpy_kernels
+    from tinygraph.cli.bench.opponents import OPPONENTS
+    from tinygraph.cli.bench.workloads import WORKLOADS
+
+    with on_threads(wish["threads"]), numpy_kernels() if wish["numpy"] else contextlib.nullcontext():
+        try:
+            step = OPPONENTS[wish["name"]].make(WORKLOADS[wish["workload"]], wish["trains"])
+            begin = time.perf_counter()
+            result = step()
+            first = time.perf_counter() - begin
+            step()
+        except Exception as error:  # noqa: BLE001 - whatever a framework cannot do is said in the table
+            answer(error=f"{type(error).__name__}: {error}")
+            return
+        answer(result=result, first=first)
+        for line in sys.stdin:
+            times = json.loads(line)["times"]
+            begin = time.perf_counter()
+            for _ in range(times):
+                step()
+            answer(seconds=(time.perf_counter() - begin) / times, peak=_peak())
+
+
+def _peak() -> int:
+    """The most memory that this process had, in bytes; 0 where the platform does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+if __name__ == "__main__":
+    main()
