@@ -224,8 +224,8 @@ class Handle:
         )
         raise CaptureError(
             f"{what} at {here(3)}: this tensor {why}. "
-            f"Python code that depends on values cannot be captured: use tg.ops.where for a choice between "
-            f"results, or keep this line outside the captured function"
+            f"Python code that depends on values cannot be captured: use tg.ops.where for a choice between results, "
+            f"tg.cond for an if, tg.while_loop for a while, or keep this line outside the captured function"
         )
 
     def detach(self) -> Tensor:
