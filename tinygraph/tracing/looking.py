@@ -119,7 +119,7 @@ class Reach:
         """The names of the libraries, not the user's modules, that what was met belongs to."""
         found = set()
         for value, _, _ in self._known.values():
-            name = value.__name__ if isinstance(value, ModuleType) else type(value).__module__
+            name: Any = value.__name__ if isinstance(value, ModuleType) else type(value).__module__
             if isinstance(value, FunctionType | type):
                 name = value.__module__
             if isinstance(name, str) and not is_own_module(name):
