@@ -68,8 +68,7 @@ def apply(op: Op, *operands: Any, **settings: object) -> Any:
     entry: object
     # bit i: operand i is recorded and may want a gradient; is a leaf, whose value may be written later; is an array
     # that is nobody's, and may be written unseen
-    mask = leaves = plain = tensors = 0
-    bit = 1
+    mask, leaves, plain, tensors, bit = 0, 0, 0, 0, 1
     for x in operands:
         if isinstance(x, Handle):
             tensors = 1
@@ -98,12 +97,7 @@ def apply(op: Op, *operands: Any, **settings: object) -> Any:
     if tensors and mode.capture is not None:
         return mode.capture.apply(op, operands, entries, settings)
     try:
-        out: Any = None
-        if op.lowering is not None:
-            for value in values:
-                if value.__class__ is _array_class and value.size >= _LARGE:
-                    out = doors.run_eagerly(op, values, settings)
-                    break
+        out: Any = None if op.lowering is None else _by_kernel(op, values, settings)
         if out is None:
             out = op.forward(*values, **settings) if settings else op.forward(*values)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
@@ -143,6 +137,14 @@ def apply(op: Op, *operands: Any, **settings: object) -> Any:
             link(op, operands, settings, result, values[0])
     node.types = types
     return result
+
+
+def _by_kernel(op: Op, values: list[Any], settings: dict[str, Any]) -> Any:
+    """What a generated kernel makes of large arrays; None where there is none to gain from."""
+    for value in values:
+        if value.__class__ is _array_class and value.size >= _LARGE:
+            return doors.run_eagerly(op, values, settings)
+    return None
 
 
 def _is_own(op: Op, operands: tuple[Any, ...]) -> bool:

@@ -120,16 +120,6 @@ def layers(
             variance = xp.mean(centered**2, axis=-1, keepdims=True)
             return centered / xp.sqrt(variance + 1e-5) * self.weight + self.bias
 
-    def of(function: Callable[[Any], Any]) -> Any:
-        class FunctionLayer(ArrayModule):
-            def __init__(self, *sizes: int, dim: int = -1) -> None:
-                self._sizes = sizes
-
-            def forward(self, x: Any) -> Any:
-                return function(x)
-
-        return FunctionLayer
-
     class ArrayMaxPool(ArrayModule):
         def __init__(self, size: int) -> None:
             self._size = size
@@ -139,20 +129,42 @@ def layers(
                 raise NotImplementedError("it has no pools")
             return pool(x, self._size)
 
-    def softmax(x: Any) -> Any:
-        shares = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
-        return shares / xp.sum(shares, axis=-1, keepdims=True)
-
     names = SimpleNamespace()
     names.Module, names.Sequential = ArrayModule, ArraySequence
     names.Linear, names.Conv2d, names.BatchNorm2d = ArrayLinear, ArrayConvolution, ArrayBatchNorm
     names.LayerNorm, names.MaxPool2d = ArrayLayerNorm, ArrayMaxPool
-    names.ReLU, names.Identity = of(lambda x: xp.maximum(x, 0)), of(lambda x: x)
-    names.Flatten = of(lambda x: x.reshape(len(x), -1))
-    names.AdaptiveAvgPool2d = of(lambda x: x.mean(axis=(2, 3), keepdims=True))
-    names.Softmax = of(softmax)
-    names.GELU = of(lambda x: 0.5 * x * (1 + _erf(xp)(x / math.sqrt(2))))
+    vars(names).update(_functions(xp))
     return names
+
+
+def _of(function: Callable[[Any], Any]) -> type[ArrayModule]:
+    """A layer without parameters."""
+
+    class FunctionLayer(ArrayModule):
+        def __init__(self, *sizes: int, dim: int = -1) -> None:
+            self._sizes = sizes
+
+        def forward(self, x: Any) -> Any:
+            return function(x)
+
+    return FunctionLayer
+
+
+def _functions(xp: Any) -> dict[str, type[ArrayModule]]:
+    """The layers that are functions of their input alone."""
+
+    def softmax(x: Any) -> Any:
+        shares = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+        return shares / xp.sum(shares, axis=-1, keepdims=True)
+
+    return {
+        "ReLU": _of(lambda x: xp.maximum(x, 0)),
+        "Identity": _of(lambda x: x),
+        "Flatten": _of(lambda x: x.reshape(len(x), -1)),
+        "AdaptiveAvgPool2d": _of(lambda x: x.mean(axis=(2, 3), keepdims=True)),
+        "Softmax": _of(softmax),
+        "GELU": _of(lambda x: 0.5 * x * (1 + _erf(xp)(x / math.sqrt(2)))),
+    }
 
 
 def _erf(xp: Any) -> Callable[[Any], Any]:
