@@ -65,7 +65,7 @@ class BodyCapture:
         self.floor = next_order()
         self.versions: dict[Node, Leaf] = {}
         self.ran_backward = False
-        self.covered = outer.covered
+        self.covered, self.passed = outer.covered, outer.passed
         self.primals: AbstractSet[int] = outer.primals
         self.lifted: dict[tuple[int, int], tuple[Any, Leaf]] = {}
         self._inputs: set[int] = set()
@@ -114,6 +114,9 @@ class BodyCapture:
 
     def write(self, leaf: Leaf, value: Any) -> NoReturn:
         raise self._side_effect(f"writes {leaf.describe()}")
+
+    def attach(self, leaf: Leaf) -> None:
+        """States are not written here."""
 
     def read_grad(self, leaf: Leaf) -> NoReturn:
         raise self._side_effect(f"reads the gradient of {leaf.describe()}")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.plugin import (
+    Array,
     ArrayType,
     DTypeError,
     ErrorSample,
@@ -96,7 +97,7 @@ matrix_function.batch(stacked)
     ],
     error_samples=[ErrorSample([[1.0]], [[1.0]], [[1.0, 2.0]], error=ShapeError, match="shape")],
 )
-def solve_sylvester(a: Numeric, b: Numeric, q: object) -> Any:
+def solve_sylvester(a: Array, b: Array, q: Array) -> Any:
     """X of A X + X B = Q;  Q's gradient H solves Aᵀ H + H Bᵀ = G, A's is -H Xᵀ and B's -Xᵀ H."""
     solve_sylvester_types(*(np.asarray(one) for one in (a, b, q)))
     import scipy.linalg

@@ -101,7 +101,8 @@ def measure_apart(
                 else:
                     running[name] = process
         check_equal(
-            workload, {name: partial(process.begun.get, "result") for name, process in running.items()}
+            workload,
+            {name: partial(process.begun.__getitem__, "result") for name, process in running.items()},
         )
         times = {name: _times(process) for name, process in running.items()}
         for name, process in running.items():

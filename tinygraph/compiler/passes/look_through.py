@@ -95,7 +95,7 @@ def seen_in(node: Node) -> Seen | None:
     for entry in node.inputs:
         if is_recorded(entry) or isinstance(entry, np.ndarray):
             types = edge_type(entry) if is_recorded(entry) else type_of(entry)
-            if not isinstance(types, ArrayType) or isinstance(types, WeakType):
+            if isinstance(types, WeakType):
                 return None
             operands.append(types)
         elif entry is None or entry.__class__ in (int, float):

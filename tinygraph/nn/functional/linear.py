@@ -100,6 +100,7 @@ def embedding_bag(
             f"embedding_bag: indices of shape {input.shape} {'need' if offsets is None else 'take no'} offsets"
         )
     rows = embedding(input, weight, padding_idx)
+    counted: Numeric
     if padding_idx is not None:
         counted = input != padding_idx % weight.shape[0]
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def lp_pool(
     ceil_mode: bool = False,
 ) -> Any:
     """The `norm_type`-norm of each window, sum(x ** p) ** (1 / p); its gradient is taken as 0 where the sum is 0."""
-    count = prod(kernel_size) if isinstance(kernel_size, tuple | list) else kernel_size**dimensions
+    count = prod(kernel_size) if isinstance(kernel_size, Sequence) else kernel_size**dimensions
     means = avg_pool(dimensions, input**norm_type, kernel_size, stride, 0, ceil_mode)
     some = means != 0
     return ops.where(some, (ops.where(some, means, 1) * count) ** (1 / norm_type), 0)
@@ -146,7 +147,8 @@ def _parts(size: int, count: int) -> np.ndarray[Any, Any]:
     starts = np.arange(count) * size // count
     ends = -(-(np.arange(count) + 1) * size // count)
     steps = np.arange(max(1, int((ends - starts).max(initial=1))))
-    return np.minimum(starts[:, None] + steps, ends[:, None] - 1)
+    positions: np.ndarray[Any, Any] = np.minimum(starts[:, None] + steps, ends[:, None] - 1)
+    return positions
 
 
 def max_unpool(
