@@ -58,7 +58,7 @@ _LARGE = 8192  # elements: from there on generated kernels are worth looking for
 _new: Any = object.__new__
 
 
-def apply(op: Op, *operands: Any, **settings: object) -> Any:
+def apply(op: Op, *operands: object, **settings: object) -> Any:
     """Apply an op: arrays if every operand is one, else tensors; a tuple for several outputs. Errors name operands."""
     mode = modes.current
     if mode.capture is not None and (hook := hook_that_may_rest()) is not None and _is_own(op, operands):
@@ -167,7 +167,7 @@ def _unless_ours(error: Exception) -> Exception | None:
 
 
 def _unrecorded(
-    op: Op, operands: tuple[Any, ...], settings: dict[str, Any], first: object, out: Any
+    op: Op, operands: tuple[Any, ...], settings: dict[str, Any], first: object, out: object
 ) -> Tensor | tuple[Tensor, ...]:
     """Tensors of results that no node remembers; `first` is the value of the first operand."""
     made: Any

@@ -112,7 +112,7 @@ class BodyCapture:
         found = self.outer.entry(leaf)  # which the capture around may make now: its age says nothing
         return self._input(found) if is_recorded(found) else found
 
-    def write(self, leaf: Leaf, value: Any) -> NoReturn:
+    def write(self, leaf: Leaf, value: object) -> NoReturn:
         raise self._side_effect(f"writes {leaf.describe()}")
 
     def attach(self, leaf: Leaf) -> None:
@@ -217,7 +217,7 @@ def _outside(edge: Edge) -> Tensor:
     return Tensor(None, edge, edge if isinstance(edge, Leaf) else None)
 
 
-def _end(capture: BodyCapture, value: Any, what: str) -> Any:
+def _end(capture: BodyCapture, value: object, what: str) -> Any:
     """What a graph holds for a result of a body: an edge, or an array."""
     if not isinstance(value, Tensor):
         if not isinstance(value, np.ndarray | np.generic | bool | int | float | complex):

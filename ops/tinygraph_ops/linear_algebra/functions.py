@@ -119,7 +119,7 @@ def solve_sylvester_wrt_all(g: Numeric, a: Numeric, b: Numeric, out: object) -> 
 
 
 @solve_sylvester.types
-def solve_sylvester_types(a: Any, b: Any, q: Any) -> ArrayType:
+def solve_sylvester_types(a: ArrayType, b: ArrayType, q: ArrayType) -> ArrayType:
     sizes = tuple(require_square(ArrayType(one.shape, one.dtype)) for one in (a, b))
     if q.shape[-2:] != sizes:
         raise ShapeError(

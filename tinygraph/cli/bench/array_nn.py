@@ -9,9 +9,12 @@ import importlib
 import math
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class HeldArray(NamedTuple):
@@ -26,10 +29,10 @@ class ArrayModule:
 
     training = True
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: object) -> Any:
         return self.forward(x)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: object) -> Any:
         raise NotImplementedError
 
 
@@ -41,7 +44,7 @@ class ArraySequence(ArrayModule):
             setattr(self, str(i), part)
         self._parts = parts
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: object) -> Any:
         for part in self._parts:
             x = part(x)
         return x
@@ -92,7 +95,7 @@ def layers(
                 self.bias = np.zeros(outputs)
             self._settings = stride, padding
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x: object) -> Any:
             assert convolve is not None
             out = convolve(x, self.weight, *self._settings)
             return out + self.bias.reshape(-1, 1, 1) if hasattr(self, "bias") else out
@@ -124,7 +127,7 @@ def layers(
         def __init__(self, size: int) -> None:
             self._size = size
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x: object) -> Any:
             if pool is None:
                 raise NotImplementedError("it has no pools")
             return pool(x, self._size)
@@ -144,7 +147,7 @@ def _of(function: Callable[[Any], Any]) -> type[ArrayModule]:
         def __init__(self, *sizes: int, dim: int = -1) -> None:
             self._sizes = sizes
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x: object) -> Any:
             return function(x)
 
     return FunctionLayer
@@ -153,7 +156,7 @@ def _of(function: Callable[[Any], Any]) -> type[ArrayModule]:
 def _functions(xp: Any) -> dict[str, type[ArrayModule]]:
     """The layers that are functions of their input alone."""
 
-    def softmax(x: Any) -> Any:
+    def softmax(x: Numeric) -> Any:
         shares = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
         return shares / xp.sum(shares, axis=-1, keepdims=True)
 
@@ -176,7 +179,7 @@ def _erf(xp: Any) -> Callable[[Any], Any]:
 def loss_of(xp: Any, classes: int) -> Callable[[Any, Any], Any]:
     """Cross entropy with class indices, or the squared error."""
 
-    def cross_entropy(logits: Any, labels: Any) -> Any:
+    def cross_entropy(logits: Numeric, labels: Numeric) -> Any:
         shifted = logits - xp.max(logits, axis=1, keepdims=True)
         chosen = shifted[np.arange(len(labels)), labels]
         return xp.mean(xp.log(xp.sum(xp.exp(shifted), axis=1)) - chosen)

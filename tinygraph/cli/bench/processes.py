@@ -52,7 +52,7 @@ class _Process:
         wish = {"name": name, "workload": WORKLOADS.index(workload), "trains": trains}
         self.begun = self.ask(**wish, threads=threads, numpy=numpy)
 
-    def ask(self, **wish: Any) -> dict[str, Any]:
+    def ask(self, **wish: object) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:

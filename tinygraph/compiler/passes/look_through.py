@@ -121,7 +121,7 @@ def inside(op: Op, operands: tuple[Any, ...], settings: tuple[tuple[str, Any], .
     values = [_numbers(rng, one) if isinstance(one, ArrayType) else _number(*one) for one in operands]
     arrays = [i for i, one in enumerate(operands) if isinstance(one, ArrayType)]
 
-    def forward(*given: Any) -> Any:
+    def forward(*given: object) -> Any:
         filled = list(values)
         for i, one in zip(arrays, given, strict=True):
             filled[i] = one
@@ -187,7 +187,7 @@ def _same(found: Any, wanted: Any) -> bool:
     )
 
 
-def _now(entry: Any, stands: dict[int, Sequence[Any]]) -> Any:
+def _now(entry: object, stands: dict[int, Sequence[Any]]) -> Any:
     if not is_recorded(entry):
         return entry
     node, port = key_of(entry)

@@ -119,7 +119,7 @@ def embedding_bag(
     return total / ops.maximum(ops.sum(counted.astype(rows.dtype), axis=-2), 1)
 
 
-def _bags(rows: Numeric, counted: Numeric, factors: Any, offsets: Numeric) -> tuple[Any, Any, Any]:
+def _bags(rows: Numeric, counted: Numeric, factors: object, offsets: Numeric) -> tuple[Any, Any, Any]:
     """Rows (total, width) as (bags, longest, width), and which of them are there."""
     ends = np.append(offsets[1:], rows.shape[0])
     sizes = ends - offsets

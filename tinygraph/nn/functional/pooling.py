@@ -108,7 +108,9 @@ def adaptive_avg_pool(dimensions: int, input: Numeric, output_size: Sizes) -> An
     return batched(dimensions, input, lambda x: ops.adaptive_average_pool(x, size=output_size))
 
 
-def adaptive_max_pool(dimensions: int, input: Numeric, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool(
+    dimensions: int, input: Numeric, output_size: Sizes, return_indices: bool = False
+) -> Any:
     """Maxima of windows that divide each spatial dimension into `output_size` parts; None keeps a size.
 
     With `return_indices` also their flat positions in the spatial dimensions.
@@ -155,9 +157,9 @@ def max_unpool(
     dimensions: int,
     input: Numeric,
     indices: Numeric,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
+    kernel_size: object,
+    stride: object = None,
+    padding: object = 0,
     output_size: Any = None,
 ) -> Any:
     """Maxima put back at their positions, zeros elsewhere.

@@ -97,7 +97,7 @@ def _along(x: Numeric, axis: int, new: int, scale: float | None, mode: str, corn
     return reduce(ops.add, parts)
 
 
-def _cubic(t: Any, a: float = -0.75) -> dict[int, Any]:
+def _cubic(t: Numeric, a: float = -0.75) -> dict[int, Any]:
     """The factors of the four neighbours at -1, 0, 1 and 2, for a place t after neighbour 0  (Keys, 1981)."""
 
     def near(x: Numeric) -> Any:
