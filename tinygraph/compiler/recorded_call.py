@@ -161,7 +161,7 @@ class Recorder:
         """An edge for a value of each type, through which no gradient flows."""
         name = self._name
 
-        def forward(*xs: Any) -> Any:
+        def forward(*xs: object) -> Any:
             return tuple(t.stand_in() for t in types) if len(types) != 1 else types[0].stand_in()
 
         def refuse(g: object) -> Any:

@@ -102,7 +102,7 @@ class Body:
         self._running: list[dict[str, Any]] = []
         self._lock = Lock()
 
-    def __call__(self, *operands: Any) -> tuple[Any, ...]:
+    def __call__(self, *operands: object) -> tuple[Any, ...]:
         """The results for operands in the order of `operands`: tensors or arrays."""
         recording = modes.current.recording
         wanted = tuple(

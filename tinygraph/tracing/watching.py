@@ -246,7 +246,7 @@ class Watch:
         return fact.line
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return issubclass(type(value), CapturedArray)
 
 

@@ -71,7 +71,7 @@ class _Rule(NamedTuple):
                 for gradient, own in zip(found, batched, strict=True)
             ]
 
-        def mapped_push(*given: Any) -> list[Any]:
+        def mapped_push(*given: object) -> list[Any]:
             assert many is not None
             operands, tangents = given[: len(axes)], given[len(axes) :]
             size = batch_size(batched, operands)
@@ -112,7 +112,7 @@ class _RuledCall:
         return list(found) if isinstance(found, tuple) else [found]
 
     def _op(self) -> Op:
-        def forward(*xs: Any) -> Any:
+        def forward(*xs: object) -> Any:
             values = self._evaluated(xs) if self._body is not None else self._ran(xs)
             self._types = tuple(map(type_of, values))
             return tuple(values) if len(values) != 1 else values[0]
@@ -158,7 +158,7 @@ class _RuledCall:
             values.append(value[edge_index(end)] if isinstance(value, tuple) else value)
         return [as_value(x._value if isinstance(x, Tensor) else x) for x in values]
 
-    def _output_types(self, *operands: Any) -> Any:
+    def _output_types(self, *operands: object) -> Any:
         if self._types is None:
             inside, _ = self._body if self._body is not None else self._captured()
             self._types = tuple(
@@ -200,7 +200,7 @@ class _RuledCall:
         leaves = tuple(x._leaf for x in given if x._leaf is not None)
         return Inside(leaves, tuple(ends)), nodes
 
-    def _constant(self, x: Any) -> Any:
+    def _constant(self, x: object) -> Any:
         if isinstance(x, Tensor) and (x.requires_grad or x._value is None):
             computed = x is self._lost and not isinstance(x._edge, Leaf)  # the result, not what was read
             read = "a tensor that requires a gradient" if computed else f"{x!r:.80}"
@@ -212,7 +212,7 @@ class _RuledCall:
 
     # -- derivatives -----------------------------------------------------------------------------------------------
 
-    def _pulled(self, g: Any, xs: Sequence[Any], out: Any) -> tuple[Any, ...]:
+    def _pulled(self, g: object, xs: Sequence[Any], out: object) -> tuple[Any, ...]:
         """What the user's rule makes of the cotangents; those of what it reads flow through the function's own ops."""
         cotangents, outs = (x if isinstance(x, tuple) else (x,) for x in (g, out))
         total: list[Any] = [None] * len(xs)
@@ -227,7 +227,7 @@ class _RuledCall:
         if besides:
             smooth = [i for i, x in enumerate(xs) if x.dtype.kind in "fcO"]
 
-            def kept(*moving: Any) -> list[Any]:
+            def kept(*moving: object) -> list[Any]:
                 full = list(xs)
                 for i, x in zip(smooth, moving, strict=True):
                     full[i] = x
@@ -244,7 +244,7 @@ class _RuledCall:
         found = self.rule.push(*xs, *t)
         return tuple(found) if len(found) != 1 else found[0]
 
-    def _transposed(self, g: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
+    def _transposed(self, g: object, xs: Sequence[Any]) -> tuple[Any, ...]:
         """The gradient by a forward rule, which is linear in the tangents."""
         assert self.rule.push is not None
         push = self.rule.push
@@ -253,7 +253,7 @@ class _RuledCall:
         zeros = [np.zeros(np.shape(x), x.dtype) for x in xs]
         given = [i for i, one in enumerate(cotangents) if one is not None]
 
-        def along(*moving: Any) -> list[Any]:
+        def along(*moving: object) -> list[Any]:
             tangents: list[Any] = list(zeros)
             for i, t in zip(smooth, moving, strict=True):
                 tangents[i] = t
@@ -316,7 +316,7 @@ class _Custom:
             (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         """The function's result, whose derivative is that of the rule."""
         given = self._positional(args, kwargs)
         fixed = {i % len(given) for i in self.nondiff_argnums if -len(given) <= i < len(given)}
@@ -342,7 +342,7 @@ class _Custom:
     def _rule(self, arguments: _Arguments, state: dict[str, Tree]) -> _Rule:
         raise NotImplementedError
 
-    def _results(self, result: Any, state: dict[str, Tree]) -> list[Any]:
+    def _results(self, result: object, state: dict[str, Tree]) -> list[Any]:
         leaves, state["result"] = flatten(result)
         for leaf in leaves:
             if not isinstance(leaf, _NUMBERS):
@@ -396,7 +396,7 @@ class _Arguments:
             full[i] = value
         return full
 
-    def parts(self, given: Any, what: str, types: Sequence[ArrayType]) -> list[Any]:
+    def parts(self, given: object, what: str, types: Sequence[ArrayType]) -> list[Any]:
         """What a rule returned for the arguments that are differentiated, as one entry for each operand.
 
         Raises:
@@ -428,7 +428,7 @@ class _Arguments:
         return found
 
 
-def _like(given: Any, tree: Tree) -> list[Any] | None:
+def _like(given: object, tree: Tree) -> list[Any] | None:
     """The leaves of what a rule returned for a container, None where nothing flows; None if it is built otherwise."""
     if given is None:
         return [None] * tree.count
@@ -487,7 +487,7 @@ class custom_vjp(_Custom):
         types = [x.type if isinstance(x, Tensor) else type_of(x) for x in arguments.operands]
         plain: list[Any] = []  # what is kept and no array
 
-        def run(*values: Any) -> tuple[list[Any], list[Any]]:
+        def run(*values: object) -> tuple[list[Any], list[Any]]:
             found = forward(*arguments.all(values))
             if not isinstance(found, tuple) or len(found) != 2:
                 raise RuleError(
@@ -561,10 +561,10 @@ class custom_jvp(_Custom):
         if along is None:
             raise self._missing("defjvp(rule)")
 
-        def run(*values: Any) -> tuple[list[Any], list[Any]]:
+        def run(*values: object) -> tuple[list[Any], list[Any]]:
             return self._results(self.function(*arguments.all(values)), state), []
 
-        def push(*given: Any) -> list[Any]:
+        def push(*given: object) -> list[Any]:
             count = len(arguments.places)
             primals = arguments.differentiated(given[:count])
             found = along(*arguments.fixed, primals, arguments.differentiated(given[count:]))

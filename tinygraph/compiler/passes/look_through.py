@@ -96,7 +96,7 @@ def seen_in(node: Node) -> Seen | None:
     for entry in node.inputs:
         if is_recorded(entry) or isinstance(entry, np.ndarray):
             types = edge_type(entry) if is_recorded(entry) else type_of(entry)
-            if not isinstance(types, ArrayType) or isinstance(types, WeakType):
+            if isinstance(types, WeakType):
                 return None
             operands.append(types)
         elif entry is None or entry.__class__ in (int, float):
@@ -122,7 +122,7 @@ def inside(op: Op, operands: tuple[Any, ...], settings: tuple[tuple[str, Any], .
     values = [_numbers(rng, one) if isinstance(one, ArrayType) else _number(*one) for one in operands]
     arrays = [i for i, one in enumerate(operands) if isinstance(one, ArrayType)]
 
-    def forward(*given: Any) -> Any:
+    def forward(*given: object) -> Any:
         filled = list(values)
         for i, one in zip(arrays, given, strict=True):
             filled[i] = one
@@ -190,7 +190,7 @@ def _same(found: Any, wanted: Any) -> bool:
     )
 
 
-def _now(entry: Any, stands: dict[int, Sequence[Any]]) -> Any:
+def _now(entry: object, stands: dict[int, Sequence[Any]]) -> Any:
     if not is_recorded(entry):
         return entry
     node, port = key_of(entry)

@@ -225,7 +225,7 @@ class _Describing:
         return name
 
 
-def _setting(value: Any) -> Any:
+def _setting(value: object) -> Any:
     """A setting as JSON holds it; a body of a loop or a branch is a description of its own, its arrays within."""
     if isinstance(value, Subgraph):
         described, values = describe(value.graph)
