@@ -170,7 +170,7 @@ def test_what_would_go_somewhere_goes_to_places_that_are_there():
 SHARED = {
     "ops", "kernels", "front", "convolution", "normalization", "pooling", "embedding", "indexing", "graphs", "values",
     "module", "choosing", "losses", "views", "drawing", "page", "picture", "planes", "writing", "numpy_forms",
-    "special",
+    "special", "activations", "attention", "dropout", "joining", "linear", "resampling",
 }  # fmt: skip
 
 

@@ -46,8 +46,9 @@ EXCEPTIONS = {
     "tracing/watching.py": ("add sort", "methods of Python's containers"),
     "transforms/checkpointing.py": ("index", "a slot of a port"),
     "cli": ("diff all flatten log", "commands, table words, layers and matplotlib's scales"),
-    "nn": ("mean sum max_pool cross_entropy binary_cross_entropy_with_logits relu gelu sigmoid tanh leaky_relu",
-           "public names of PyTorch's arguments: reduction=, activation=, nonlinearity=; names in errors"),
+    "nn": ("mean sum max cross_entropy binary_cross_entropy_with_logits relu gelu sigmoid tanh leaky_relu norm "
+           "dropout",
+           "public names of PyTorch's arguments: reduction=, activation=, nonlinearity=; attributes; in errors"),
     "optim": ("cos min max abs sum", "public names of a schedule's modes and of a slot"),
     "numpy": ("clip where mean", "options of NumPy's functions, and a mode of its index arguments"),
     "scipy": ("fft hermitian norm", "names of SciPy's: a method, a kind of matrix, a distribution"),

@@ -81,7 +81,7 @@ def embedding_types(weight: ArrayType, indices: ArrayType, *, padding_idx: int |
 
 @embedding.batch
 def embedding_batched(
-    batched: Sequence[bool], weight: Any, indices: object, *, padding_idx: int | None
+    batched: Sequence[bool], weight: Numeric, indices: object, *, padding_idx: int | None
 ) -> Any:
     """One table under the other, and in each example the indices of its own."""
     if not batched[0]:
@@ -104,7 +104,7 @@ def _in_own_rows(indices: Any, size: int, rows: int) -> Any:
 # No law sees what a padding row gets, for it is no derivative: it gets nothing, by convention.
 @embedding.vjp("weight")  # equivalent (wrong setting): no law sees a padding row
 def embedding_wrt_weight(
-    g: Numeric, indices: Any, weight_type: ArrayType, *, padding_idx: int | None
+    g: Numeric, indices: Numeric, weight_type: ArrayType, *, padding_idx: int | None
 ) -> Numeric:
     """The rows of g added up where their indices point; those of `padding_idx` count for nothing."""
     if padding_idx is not None:  # equivalent (dropped step, wrong condition): no law sees a padding row

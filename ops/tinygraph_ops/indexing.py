@@ -166,7 +166,7 @@ class _Places:
             order.insert(0, first)
         self.order = tuple(order)
 
-    def in_order(self, selection: Any) -> Any:
+    def in_order(self, selection: object) -> Any:
         """What was selected, as (batch, *example)."""
         return (
             selection
@@ -174,7 +174,7 @@ class _Places:
             else ops.transpose(selection, axes=self.order)
         )
 
-    def as_selected(self, value: Any, batched: bool) -> Any:
+    def as_selected(self, value: Numeric, batched: bool) -> Any:
         """A value for each example, as the selection takes it."""
         if not hasattr(value, "ndim") or (not batched and not value.ndim):
             return value
@@ -187,7 +187,7 @@ class _Places:
         return value if back == tuple(range(rank)) else ops.transpose(value, axes=back)
 
 
-def _index_rank(x: Any) -> int:
+def _index_rank(x: Numeric) -> int:
     """How many axes an index array adds to the block: a mask is as good as an array of places."""
     return 1 if x.dtype.kind == "b" else int(x.ndim)
 
@@ -375,7 +375,7 @@ def _written(of: Any, batched: Sequence[bool], x: Any, value: Any, indices: Any,
     return of(own, places.as_selected(value, batched[1]), *places.arrays, pattern=places.pattern)
 
 
-def _written_by_mask(of: Any, batched: Sequence[bool], x: Any, value: Any, mask: Any) -> Any:
+def _written_by_mask(of: object, batched: Sequence[bool], x: Numeric, value: object, mask: Numeric) -> Any:
     """A number written where a mask of each example's own says so."""
     new = (1,) * (np.ndim(x) - batched[0])
     mask = ops.reshape(mask, shape=(*mask.shape, *new[mask.ndim - 1 :]))

@@ -8,7 +8,7 @@ reductions of what is not written - the loop runs behind it, in the memory of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.compiler.choosing import bind_loop, choose_kernel, lower
@@ -17,6 +17,9 @@ from tinygraph.core.op import Op, op
 from tinygraph.core.types import Array, ArrayType, type_of
 from tinygraph.kernels.lowering import Epilogue, Layouts, Lowering, Run, in_order, rows
 from tinygraph.kernels.program import Loop, Program, excerpt
+
+if TYPE_CHECKING:
+    pass
 
 
 class Joined(NamedTuple):
@@ -49,7 +52,7 @@ class Joined(NamedTuple):
         mine = [None if entry is None else next(given) for entry in self.first.inputs]
         return mine, list(given)
 
-    def whole(self, others: Sequence[Any], result: Any) -> list[Any]:
+    def whole(self, others: Sequence[Any], result: object) -> list[Any]:
         """The loop's operands: the others, and the result in its place."""
         return [*others[: self.place], result, *others[self.place :]]
 
@@ -58,7 +61,7 @@ def joined_op(joined: Joined) -> Op:
     """The op of a node that stands for both."""
     first, loop = joined.first, joined.loop
 
-    def both(*values: Any) -> Any:
+    def both(*values: object) -> Any:
         mine, others = joined.apart(values)
         result = first.op.forward(*mine, **first.settings)
         return loop.op.forward(*joined.whole(others, result), **loop.settings)

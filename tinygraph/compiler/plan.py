@@ -119,7 +119,7 @@ class Plan:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def __call__(self, inputs: Sequence[Any], *more: Any) -> list[Any]:
+    def __call__(self, inputs: Sequence[Any], *more: object) -> list[Any]:
         """Run the schedule on the values of the graph's inputs; returns fresh arrays and updates states in place.
 
         Raises:
@@ -127,7 +127,7 @@ class Plan:
         """
         return self.run(self._checked(inputs, *more))
 
-    def _checked(self, inputs: Any, *more: Any) -> list[Any]:
+    def _checked(self, inputs: object, *more: object) -> list[Any]:
         """The values of the inputs, each of its type."""
         if more or not isinstance(inputs, list | tuple):
             names = ", ".join(leaf.name or "?" for leaf in self.graph.inputs)
@@ -301,7 +301,7 @@ class Plan:
         return html_table(self)
 
 
-def check_repeats(repeats: Any) -> None:
+def check_repeats(repeats: object) -> None:
     """Raise unless a number of runs is one."""
     if not isinstance(repeats, int) or repeats < 1:
         raise SettingError(f"profile: repeats={repeats!r} must be how often to run each step, 1 or more")

@@ -58,7 +58,7 @@ _LARGE = 8192  # elements: from there on generated kernels are worth looking for
 _new: Any = object.__new__
 
 
-def apply(op: Op, *operands: Any, **settings: object) -> Any:
+def apply(op: Op, *operands: object, **settings: object) -> Any:
     """Apply an op: arrays if every operand is one, else tensors; a tuple for several outputs. Errors name operands."""
     mode = modes.current
     if mode.capture is not None and (hook := hook_that_may_rest()) is not None and _is_own(op, operands):
@@ -68,8 +68,7 @@ def apply(op: Op, *operands: Any, **settings: object) -> Any:
     entry: object
     # bit i: operand i is recorded and may want a gradient; is a leaf, whose value may be written later; is an array
     # that is nobody's, and may be written unseen
-    mask = leaves = plain = tensors = 0
-    bit = 1
+    mask, leaves, plain, tensors, bit = 0, 0, 0, 0, 1
     for x in operands:
         if isinstance(x, Handle):
             tensors = 1
@@ -98,12 +97,7 @@ def apply(op: Op, *operands: Any, **settings: object) -> Any:
     if tensors and mode.capture is not None:
         return mode.capture.apply(op, operands, entries, settings)
     try:
-        out: Any = None
-        if op.lowering is not None:
-            for value in values:
-                if value.__class__ is _array_class and value.size >= _LARGE:
-                    out = doors.run_eagerly(op, values, settings)
-                    break
+        out: Any = None if op.lowering is None else _by_kernel(op, values, settings)
         if out is None:
             out = op.forward(*values, **settings) if settings else op.forward(*values)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
@@ -145,6 +139,14 @@ def apply(op: Op, *operands: Any, **settings: object) -> Any:
     return result
 
 
+def _by_kernel(op: Op, values: list[Any], settings: dict[str, Any]) -> Any:
+    """What a generated kernel makes of large arrays; None where there is none to gain from."""
+    for value in values:
+        if value.__class__ is _array_class and value.size >= _LARGE:
+            return doors.run_eagerly(op, values, settings)
+    return None
+
+
 def _is_own(op: Op, operands: tuple[Any, ...]) -> bool:
     """Whether an op on these operands runs no code of the user's."""
     return is_library(op.origin.file) and _OWN.issuperset(map(type, operands))
@@ -165,7 +167,7 @@ def _unless_ours(error: Exception) -> Exception | None:
 
 
 def _unrecorded(
-    op: Op, operands: tuple[Any, ...], settings: dict[str, Any], first: object, out: Any
+    op: Op, operands: tuple[Any, ...], settings: dict[str, Any], first: object, out: object
 ) -> Tensor | tuple[Tensor, ...]:
     """Tensors of results that no node remembers; `first` is the value of the first operand."""
     made: Any

@@ -23,6 +23,7 @@ from tinygraph.core.types import ArrayType, reduced_axes, type_of
 from tinygraph.errors import OpError, VmapLoopWarning
 
 if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
     from tinygraph.core.op import Op
 
 # From an op, which of its operands are batched, the operands, and all settings, to the results.
@@ -46,7 +47,7 @@ class Family:
         self.rule = rule
 
 
-def rank(x: Any, batched: bool) -> int:
+def rank(x: Numeric, batched: bool) -> int:
     """The number of dimensions of one example."""
     return np.ndim(x) - batched
 
@@ -253,7 +254,7 @@ def _inside(op: Op, batched: Sequence[bool], operands: Sequence[Any], settings: 
     return tuple(results) if len(results) != 1 else results[0]
 
 
-def value_of(entry: Any, found: Mapping[int, Batched]) -> Batched:
+def value_of(entry: object, found: Mapping[int, Batched]) -> Batched:
     """What an entry of a node's inputs, or a tensor, stands for in a batched run."""
     edge = entry._edge if isinstance(entry, Tensor) else entry
     if is_recorded(edge):
@@ -317,7 +318,7 @@ def _place(node: Node, found: Mapping[int, Batched], places: dict[int, Place]) -
     return place
 
 
-def _locate(result: Any, node: Node, floor: int) -> None:
+def _locate(result: object, node: Node, floor: int) -> None:
     """Say of the nodes made for a node that the same line of the user's made them."""
     recorded = [
         edge_node(one._edge)

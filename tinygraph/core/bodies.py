@@ -102,7 +102,7 @@ class Body:
         self._running: list[dict[str, Any]] = []
         self._lock = Lock()
 
-    def __call__(self, *operands: Any) -> tuple[Any, ...]:
+    def __call__(self, *operands: object) -> tuple[Any, ...]:
         """The results for operands in the order of `operands`: tensors or arrays."""
         recording = modes.current.recording
         wanted = tuple(
@@ -360,6 +360,23 @@ def opened(graph: Graph) -> Graph:
     What files and drawings hold; the graph itself if there is none.
     """
     return open_bodies(graph)[0]
+
+
+def ruled_in(graph: Graph) -> Node | None:
+    """A node, on its own or in a body, with another derivative rule than that of its body, which opening would lose."""
+    nodes: list[Node] = list(graph.nodes)
+    known: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Leaf) or id(node) in known:
+            continue
+        known.add(id(node))
+        if node.op.facts.get("own_rule"):
+            return node
+        inside = body_of(node)
+        if inside is not None:
+            nodes += ancestors(edge_node(end) for end in inside.ends if is_recorded(end))
+    return None
 
 
 def open_bodies(graph: Graph) -> tuple[Graph, Callable[[Edge], Edge]]:

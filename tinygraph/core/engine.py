@@ -554,7 +554,7 @@ def _spreads(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
     return all(a in (1, b) for a, b in zip(reversed(small), reversed(large), strict=False))
 
 
-def unbroadcast(gradient: Any, shape: tuple[int, ...]) -> Any:
+def unbroadcast(gradient: Numeric, shape: tuple[int, ...]) -> Any:
     """Sum a gradient over the axes along which its input was broadcast to it."""
     extra = len(gradient.shape) - len(shape)
     stretched = [i + extra for i, size in enumerate(shape) if size == 1 and gradient.shape[i + extra] != 1]

@@ -455,7 +455,7 @@ class Op:
     def is_variadic(self, name: str) -> bool:
         return any(operand.variadic for operand in self.signature.operands if operand.name == name)
 
-    def of_numbers(self, *numbers: Any, **settings: Any) -> Any:
+    def of_numbers(self, *numbers: object, **settings: object) -> Any:
         """What Python makes of Python numbers, where the result is a number of Python's again."""
         result = self.facts.get("number", self.forward)(*numbers, **settings)
         return result.item() if isinstance(result, np.generic) else result
@@ -514,7 +514,7 @@ class Op:
         others = [one.name for one in self.signature.operands if one.name != name]
         asked = [*others, *self.signature.settings]
 
-        def along(t: Any, *asked_for: Any) -> Any:
+        def along(t: Numeric, *asked_for: Any) -> Any:
             found = dict(zip(asked, asked_for, strict=True)) | {name: t}
             operands: list[Any] = []
             for one in self.signature.operands:

@@ -185,7 +185,7 @@ class Registry:
             )
         return found
 
-    def stands(self, function: Any) -> tuple[AnyOp, Callable[..., Any] | None] | None:
+    def stands(self, function: object) -> tuple[AnyOp, Callable[..., Any] | None] | None:
         """What `standing_for` answers, or None."""
         found = self._numpy.get(function)
         if (

@@ -34,7 +34,7 @@ def run_on(op: Op, operand: object, others: tuple[Any, ...], settings: dict[str,
     return results if isinstance(results, tuple) else (results,)
 
 
-def lies_in(result: Any, operand: object) -> bool:
+def lies_in(result: object, operand: object) -> bool:
     """Whether a result, or one of several, lies in an operand's memory."""
     if result.__class__ is not np.ndarray or operand.__class__ is not np.ndarray:
         return result.__class__ is tuple and any(lies_in(one, operand) for one in result)

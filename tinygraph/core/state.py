@@ -42,7 +42,7 @@ def read(state: Tensor) -> Any:
     return state if state._value is None else state._value
 
 
-def write(state: Tensor, value: Any) -> None:
+def write(state: Tensor, value: object) -> None:
     """Replace the value, in place, and remember where that happened.
 
     Raises:

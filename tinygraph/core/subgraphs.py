@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from tinygraph.core.registry import registry
 from tinygraph.core.tangents import push, tangent_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, type_of
+
+if TYPE_CHECKING:
+    pass
 
 T = TypeVar("T")
 
@@ -190,7 +193,7 @@ class Subgraph:
     def _batched(self, flags: tuple[bool, ...], size: int) -> Subgraph:
         graph = self.graph
 
-        def together(*xs: Any) -> list[Any]:
+        def together(*xs: object) -> list[Any]:
             found = {id(leaf): Batched(x, one) for leaf, x, one in zip(graph.inputs, xs, flags, strict=True)}
             run_batched(graph.nodes, found)
             ends = (value_of(end, found) for end in graph.outputs)
@@ -232,7 +235,7 @@ class Subgraph:
         return text.hexdigest()[:16]
 
 
-def _text(entry: Any, numbers: dict[int, int]) -> Any:
+def _text(entry: object, numbers: dict[int, int]) -> Any:
     if is_recorded(entry):
         return numbers[id(edge_node(entry))], edge_index(entry)
     if isinstance(entry, np.ndarray | np.generic):
@@ -242,7 +245,7 @@ def _text(entry: Any, numbers: dict[int, int]) -> Any:
     return type(entry).__name__, repr(entry)
 
 
-def _end(value: Any) -> Any:
+def _end(value: object) -> Any:
     if isinstance(value, Tensor):
         return value._edge if value._edge is not None else value._value
     return value

@@ -8,7 +8,7 @@ and its transpose with respect to `g` is the forward map ("linearise, then trans
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from tinygraph.core.op import LiveRule
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 def push(nodes: Sequence[Node], tangents: dict[int, Any], *, record: bool) -> dict[int, Any]:
@@ -143,7 +146,7 @@ def _shaped(tangent: Any, node: Node) -> Any:
     )
 
 
-def _fitted(tangent: Any, types: ArrayType) -> Any:
+def _fitted(tangent: Numeric, types: ArrayType) -> Any:
     if not types.differentiable:
         return None
     if np.shape(tangent) != types.shape:

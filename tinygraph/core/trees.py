@@ -11,11 +11,14 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinygraph.errors import SettingError, ShapeError
+
+if TYPE_CHECKING:
+    pass
 
 
 class _Registered(NamedTuple):
@@ -163,7 +166,7 @@ def items(value: object) -> list[tuple[str, Any]] | None:
     return None
 
 
-def parts_of(value: Any) -> list[Any] | None:
+def parts_of(value: object) -> list[Any] | None:
     """What a container holds; None if it is none."""
     found = items(value)
     return None if found is None else [one for _, one in found]
@@ -259,7 +262,7 @@ class _Leaf:
 # -- what `tg.tree` offers besides -------------------------------------------------------------------------------------
 
 
-def structure(tree: Any) -> Tree:
+def structure(tree: object) -> Tree:
     """The shape of a nested container, without its leaves.
 
     >>> structure((1, {"a": 2}))
@@ -268,7 +271,7 @@ def structure(tree: Any) -> Tree:
     return flatten(tree)[1]
 
 
-def leaves(tree: Any) -> list[Any]:
+def leaves(tree: object) -> list[Any]:
     """The leaves of a nested container, in order.
 
     >>> leaves({"b": 2, "a": (1, None, 3)})
@@ -294,7 +297,7 @@ def unflatten(structure: Tree, leaves: Sequence[Any]) -> Any:
     return structure.unflatten(leaves)
 
 
-def map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+def map(function: Callable[..., Any], tree: object, *others: object) -> Any:
     """A container like the first one, of what a function makes of its leaves and of those in the same places of others.
 
     Raises:
@@ -313,7 +316,7 @@ def map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     return shape.unflatten([function(*several) for several in zip(*columns, strict=True)])
 
 
-def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
+def ravel(tree: object) -> tuple[Any, Callable[[Any], Any]]:
     """All numbers of a container as one vector, and the function that takes such a vector apart again.
 
     Both ways are differentiable: tensors stay tensors.

@@ -347,7 +347,7 @@ def write_view(view: Tensor, compute: Callable[[], Any]) -> None:
     root._settle(value)
 
 
-def _write_memory(root: Tensor, view: Tensor, value: Any) -> bool:
+def _write_memory(root: Tensor, view: Tensor, value: Numeric) -> bool:
     """Write to a part of a leaf where it lies, if the view still lies there."""
     from tinygraph.core.state import written
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from tinygraph.core.state import Generator, default_generator
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import Array, require_plain
 from tinygraph.errors import DataError, SettingError
+
+if TYPE_CHECKING:
+    pass
 
 
 class Dataset:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from tinygraph.debugging.not_finite import bad_elements, made_at, pulled_at_node
 from tinygraph.debugging.reason import Reason
 from tinygraph.errors import AnomalyError, TinygraphError
 from tinygraph.explaining.cotangents import value_on
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class _Here(threading.local):
@@ -101,7 +104,7 @@ def _one_by_one(compiled: Compiled, *args: object, **kwargs: object) -> Any:
     return _compiled(compiled, *args, **kwargs)
 
 
-def _looking(op: Op, *operands: Any, **settings: object) -> Any:
+def _looking(op: Op, *operands: object, **settings: object) -> Any:
     """`apply`, and a look at what came of it."""
     out = _plain(op, *operands, **settings)
     mode = modes.current
@@ -118,20 +121,20 @@ def _looking(op: Op, *operands: Any, **settings: object) -> Any:
     return out
 
 
-def _values(out: Any) -> Any:
+def _values(out: object) -> Any:
     if isinstance(out, tuple | list):
         return tuple(map(_values, out))
     return out._value if isinstance(out, Tensor) else out
 
 
-def _node(op: Op, operands: list[Any], settings: dict[str, Any], result: Any) -> Node:
+def _node(op: Op, operands: list[Any], settings: dict[str, Any], result: object) -> Node:
     """A node that stands for the call: what a `Reason` is about."""
     types = tuple(map(type_of, result)) if isinstance(result, tuple) else type_of(result)
     plan = op.plan(0, len(operands), False)
     return new_node(op, tuple(operands), dict(settings), types, plan, modes.current.place, (here(4), 0))
 
 
-def _look_back(node: Node, cotangent: Any, gradients: dict[int, Any]) -> None:
+def _look_back(node: Node, cotangent: object, gradients: dict[int, Any]) -> None:
     """Raise if a derivative made of a finite cotangent one that is not finite."""
     if node.saved is None:  # of a captured program, which has no values
         return
@@ -147,7 +150,7 @@ def _look_back(node: Node, cotangent: Any, gradients: dict[int, Any]) -> None:
                 raise AnomalyError(_reason_back(node, position, _values(cotangent), part))
 
 
-def _reason_back(node: Node, position: int, cotangent: Any, part: Any) -> Reason:
+def _reason_back(node: Node, position: int, cotangent: Numeric, part: Any) -> Reason:
     """The finding, with the operands' values as far as the tape still has them."""
     try:
         values = replay(Graph((), [node] if len(node.output_types) == 1 else [Port(node, 0)]))

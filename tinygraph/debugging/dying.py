@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type, is_recor
 from tinygraph.debugging.reason import Reason, formula
 from tinygraph.debugging.scripts import backward_script
 from tinygraph.explaining.cotangents import differentiable_positions, pulled, pulled_at, value_on
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Death(NamedTuple):
@@ -84,7 +87,7 @@ def _some(gradient: Any) -> bool:
 
 
 def _cause(
-    node: Node, position: int, flowing: Sequence[int], cotangent: Any, operands: Sequence[Any]
+    node: Node, position: int, flowing: Sequence[int], cotangent: object, operands: Sequence[Any]
 ) -> tuple[str, str]:
     """Why nothing comes through: other cotangents and other operands are tried, one at a time."""
     name = node.op.operand_at(position).name
@@ -131,7 +134,7 @@ def _cause(
     return "stopped", f"{node.op.name} has the derivative 0 by {name} everywhere ({formula(node)})"
 
 
-def _like(cotangent: Any, node: Node) -> Any:
+def _like(cotangent: object, node: Node) -> Any:
     """Cotangents without zeros, of every output."""
     parts = [
         np.linspace(1.0, 1.5, max(types.size, 1))[: types.size].astype(types.dtype).reshape(types.shape)[()]
@@ -142,7 +145,7 @@ def _like(cotangent: Any, node: Node) -> Any:
     return parts if isinstance(cotangent, list | tuple) else parts[0]
 
 
-def _with(operands: Sequence[Any], position: int, value: Any) -> list[Any]:
+def _with(operands: Sequence[Any], position: int, value: object) -> list[Any]:
     changed = list(operands)
     changed[position] = value
     return changed
@@ -167,7 +170,7 @@ def shrinkage(
     return sorted(found, key=lambda pair: pair[0])
 
 
-def largest(gradient: Any) -> float:
+def largest(gradient: Numeric) -> float:
     """The size of the largest element, of all parts together."""
     parts = gradient if isinstance(gradient, list | tuple) else [gradient]
     return max((float(np.max(np.abs(one), initial=0.0)) for one in parts if one is not None), default=0.0)

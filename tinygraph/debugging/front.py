@@ -153,7 +153,7 @@ def _reason(graph: Graph, edge: Edge, values: Mapping[int, Any], gradients: Mapp
     )
 
 
-def _zeros(gradient: Any) -> str:
+def _zeros(gradient: object) -> str:
     parts = [
         np.asarray(one) for one in (gradient if isinstance(gradient, list) else [gradient]) if one is not None
     ]

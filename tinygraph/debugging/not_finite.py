@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +14,13 @@ from tinygraph.debugging.reason import Reason, formula
 from tinygraph.debugging.scripts import backward_script, forward_script
 from tinygraph.explaining.cotangents import differentiable_positions, pulled, value_on
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 Test = Callable[[Any], np.ndarray[Any, Any]]  # which elements of an array are bad
 
 
-def bad_elements(value: Any, test: Test) -> bool:
+def bad_elements(value: object, test: Test) -> bool:
     """Whether an array (or one of several) has elements that a test finds bad; integers have none."""
     if isinstance(value, tuple | list):
         return any(bad_elements(one, test) for one in value)
@@ -77,7 +80,7 @@ def birth_at(node: Node, values: Mapping[int, Any], test: Test) -> Reason:
     return made_at(node, operands, values[id(node)], test)
 
 
-def made_at(node: Node, operands: Sequence[Any], result: Any, test: Test) -> Reason:
+def made_at(node: Node, operands: Sequence[Any], result: object, test: Test) -> Reason:
     """What to say of an op whose result has bad elements, its operands at the first of them included."""
     outputs = result if isinstance(result, tuple) else (result,)
     which = next(i for i, one in enumerate(outputs) if bad_elements(one, test))
@@ -142,7 +145,7 @@ def pulled_at_node(
     return Reason("not finite backward", text, node, script)
 
 
-def _not_finite(value: Any) -> Array:
+def _not_finite(value: Numeric) -> Array:
     return np.asarray(np.logical_not(np.isfinite(value)))
 
 
@@ -153,7 +156,7 @@ def first_bad(array: np.ndarray[Any, Any], test: Test) -> tuple[tuple[int, ...],
     return where, _shown(array[where])
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return f"{value:.6g}" if np.asarray(value).dtype.kind in "fc" else str(value)
 
 

@@ -32,7 +32,7 @@ def forward_script(node: Node, operands: Sequence[Any]) -> str | None:
 
 
 def backward_script(
-    node: Node, operands: Sequence[Any], position: int, cotangent: Any, holds: str
+    node: Node, operands: Sequence[Any], position: int, cotangent: object, holds: str
 ) -> str | None:
     """A program that pulls a cotangent back to one operand; `holds` is true of the `gradient` that it gets."""
     call = _call(node, operands)
@@ -119,7 +119,7 @@ def _literal(array: np.ndarray[Any, Any]) -> str | None:
     return f"np.array({text}, dtype={array.dtype.name!r})"
 
 
-def _is_literal(value: Any) -> bool:
+def _is_literal(value: object) -> bool:
     try:
         return bool(ast.literal_eval(repr(value)) == value)
     except (ValueError, SyntaxError):

@@ -468,7 +468,7 @@ class Function:
         symbol = name + ("f" if _float_name(scalars[0]) == "f32" else "")
         return self.ir.call(self._declare(symbol, kind, [kind] * len(scalars)), scalars)
 
-    def _declare(self, name: str, result: Any, operands: Sequence[Any]) -> Any:
+    def _declare(self, name: str, result: object, operands: Sequence[Any]) -> Any:
         known = self.module.globals.get(name)
         return known or ir.Function(self.module, ir.FunctionType(result, operands), name)
 

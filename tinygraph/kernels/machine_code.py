@@ -177,7 +177,7 @@ class Bound:
         self._blocks[thread, threads] = memory[begin : begin + len(before)]
         return begin + len(before)
 
-    def holding(self, *objects: Any) -> Bound:
+    def holding(self, *objects: object) -> Bound:
         """The same, keeping more objects alive."""
         self.function.alive.append(objects)
         return self

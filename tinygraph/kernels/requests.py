@@ -42,7 +42,7 @@ def request_key(make: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     return digest(b"request", code, words.encode())
 
 
-def _words(value: Any) -> Iterator[str]:
+def _words(value: object) -> Iterator[str]:
     """A value in words, in which whatever differs is different."""
     kind = type(value)
     if kind in _ATOMS:

@@ -181,7 +181,7 @@ class MultiheadAttention(Module):
         return total
 
 
-def _appended(x: Any, one: Any) -> Any:
+def _appended(x: Numeric, one: Any) -> Any:
     """(batch, length, width) with one more row, the same for every sample."""
     return ops.concatenate(x, ops.broadcast_to(one, shape=(x.shape[0], 1, x.shape[2])), axis=1)
 
@@ -240,7 +240,7 @@ class _Layer(Module):
             setattr(self, f"dropout{i}", Dropout(dropout))
         self.activation = getattr(functional, activation) if isinstance(activation, str) else activation
 
-    def _residual(self, x: Any, number: int, block: Callable[[Any], Any]) -> Any:
+    def _residual(self, x: object, number: int, block: Callable[[Any], Any]) -> Any:
         """x plus what a block makes of it, with the block's LayerNorm before or behind."""
         norm, drop = getattr(self, f"norm{number}"), getattr(self, f"dropout{number}")
         if self.norm_first:
@@ -267,7 +267,7 @@ class TransformerEncoderLayer(_Layer):
         src_key_padding_mask: Numeric | None = None,
         is_causal: bool = False,
     ) -> Any:
-        def attend(x: Any) -> Any:
+        def attend(x: object) -> Any:
             return self.self_attn(x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal)[0]
 
         return self._residual(self._residual(src, 1, attend), 2, self._feed_forward)
@@ -294,10 +294,10 @@ class TransformerDecoderLayer(_Layer):
         tgt_is_causal: bool = False,
         memory_is_causal: bool = False,
     ) -> Any:
-        def attend(x: Any) -> Any:
+        def attend(x: object) -> Any:
             return self.self_attn(x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal)[0]
 
-        def look(x: Any) -> Any:
+        def look(x: object) -> Any:
             return self.multihead_attn(
                 x, memory, memory, memory_key_padding_mask, False, memory_mask, is_causal=memory_is_causal
             )[0]

@@ -128,8 +128,8 @@ class _Direct(_Convolution):
             channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
 
-    def forward(self, input: object) -> Any:
-        padding: Any = self.padding
+    def forward(self, input: Numeric) -> Any:
+        padding: Padding = self.padding
         if self.padding_mode != "zeros":
             input, padding = functional.pad(input, self._widths(), self.padding_mode), 0
         return functional.convolution(

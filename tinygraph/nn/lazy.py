@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from tinygraph.nn.normalization import (
     InstanceNorm3d,
 )
 
+if TYPE_CHECKING:
+    pass
+
 
 class _Lazy(Module):
     """A layer whose first argument is found when it is called first; it has no parameters before.
@@ -38,7 +41,7 @@ class _Lazy(Module):
     made: ClassVar[type[Module]]
     axis: ClassVar[int]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         self._arguments = (args, kwargs)
 
     def __call__(self, input: Any, *args: Any, **kwargs: Any) -> Any:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Identity(Module):
     """Returns its input; arguments are ignored."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         pass
 
     def forward(self, input: Numeric) -> Any:

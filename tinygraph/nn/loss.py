@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class _Loss(Module):
     """A loss; `size_average` and `reduce`, long deprecated, are refused."""
 
-    def _set_up(self, size_average: Any, reduce: object, reduction: str, **buffers: object) -> None:
+    def _set_up(self, size_average: object, reduce: object, reduction: str, **buffers: object) -> None:
         functional.refuse(type(self).__name__, size_average=(size_average, None), reduce=(reduce, None))
         self.reduction = reduction
         for name, value in buffers.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, count
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -25,6 +25,9 @@ from tinygraph.core.views import read_only
 from tinygraph.errors import SettingError, StateDictError, printable
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
 from tinygraph.tracing.facts import same
+
+if TYPE_CHECKING:
+    pass
 
 Self = TypeVar("Self", bound="Module")
 

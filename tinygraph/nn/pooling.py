@@ -174,7 +174,7 @@ class _AdaptiveMaxPool(Module):
 
     dimensions: ClassVar[int]
 
-    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+    def __init__(self, output_size: Sizes, return_indices: bool = False) -> None:
         self.output_size = output_size
         self.return_indices = return_indices
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.core.tensor import Tensor, tensor
 from tinygraph.numpy.form import holds_tensor, operand
+
+if TYPE_CHECKING:
+    pass
 
 __array_api_version__ = "2024.12"
 
@@ -35,7 +38,7 @@ def array_namespace(api_version: str | None = None) -> ModuleType:
     return sys.modules[__name__]
 
 
-def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
+def asarray(obj: Any, /, *, dtype: Any = None, device: object = None, copy: bool | None = None) -> Any:
     """A tensor of numbers, lists or an array; a tensor as it is; of lists of tensors a stack that keeps gradients."""
     if isinstance(obj, Tensor) or holds_tensor(obj):
         found = operand(obj)
@@ -46,12 +49,12 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
     return tensor(obj, dtype=dtype)
 
 
-def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Any:
+def from_dlpack(x: Any, /, *, device: object = None, copy: bool | None = None) -> Any:
     """A tensor of what another library holds."""
     return tensor(np.from_dlpack(x))
 
 
-def _as_tensors(found: Any) -> Any:
+def _as_tensors(found: object) -> Any:
     if isinstance(found, tuple):
         return tuple(map(_as_tensors, found))
     return tensor(found) if isinstance(found, np.ndarray | np.generic) else found
@@ -65,7 +68,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MAKING and name not in _PLACES:
         return found
 
-    def made(*args: Any, **options: Any) -> Any:
+    def made(*args: object, **options: object) -> Any:
         return _as_tensors(found(*args, **options))
 
     made.__name__ = made.__qualname__ = name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from tinygraph.core.registry import numpy_name
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import operand, value
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 # What an element that `where=` leaves out counts as, and how `initial=` joins the result.
 NEUTRAL: dict[Any, tuple[Any, Callable[..., Any] | None]] = {
@@ -34,7 +37,7 @@ def with_options(function: Any, plain: Callable[..., Any]) -> Callable[..., Any]
     """What answers a reduction, and takes its options too."""
     signature = inspect.signature(function)
 
-    def reduced(*args: Any, **kwargs: Any) -> Any:
+    def reduced(*args: object, **kwargs: object) -> Any:
         if len(args) < 3 and not kwargs.keys() & _OPTIONS:
             return plain(*args, **kwargs)
         bound = signature.bind(*args, **kwargs).arguments
@@ -57,7 +60,7 @@ def with_options(function: Any, plain: Callable[..., Any]) -> Callable[..., Any]
     return reduced
 
 
-def _folded(function: Any, plain: Callable[..., Any], x: Any, given: dict[str, Any]) -> Any:
+def _folded(function: object, plain: Callable[..., Any], x: Numeric, given: dict[str, Any]) -> Any:
     neutral, join = NEUTRAL[function]
     initial, where = given.pop("initial", None), given.pop("where", True)
     if where is not True:
@@ -76,7 +79,7 @@ def _folded(function: Any, plain: Callable[..., Any], x: Any, given: dict[str, A
     )
 
 
-def _moment(function: Any, x: Any, given: dict[str, Any]) -> Any:
+def _moment(function: object, x: Numeric, given: dict[str, Any]) -> Any:
     """Mean, variance or standard deviation of the elements that a mask chooses, about a mean that may be given."""
     axis, kept = given.get("axis"), bool(given.get("keepdims", False))
     where = given.get("where", True)
@@ -84,7 +87,7 @@ def _moment(function: Any, x: Any, given: dict[str, Any]) -> Any:
     mask = np.broadcast_to(np.asarray(value(where), bool), x.shape)
     real = np.empty(0, x.dtype).real.dtype
 
-    def total(y: Any, keepdims: bool) -> Any:
+    def total(y: Numeric, keepdims: bool) -> Any:
         return np.sum(np.where(mask, y, np.zeros((), y.dtype)), axis=axis, keepdims=keepdims)
 
     count = np.sum(mask, axis=axis, keepdims=True).astype(real)
@@ -100,7 +103,7 @@ def _moment(function: Any, x: Any, given: dict[str, Any]) -> Any:
     return found if function is np.var else np.sqrt(found)
 
 
-def written(name: str, out: Any, found: Any) -> Any:
+def written(name: str, out: object, found: object) -> Any:
     """A result where `out=` says: a tensor then stands for it; an array is refused."""
     targets = out if isinstance(out, tuple) else (out,)
     results = found if isinstance(found, tuple) else (found,)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from tinygraph.numpy.adapters import adapter_of
 from tinygraph.numpy.call_options import written
 from tinygraph.numpy.form import axis_of, operand, value
 from tinygraph.numpy.questions import WITHOUT_VALUE
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 _DETACH = "call it on tensor.detach().numpy() if no gradient is wanted"
 
@@ -73,7 +76,7 @@ def _called(
     return np.where(mask, found, out[0])
 
 
-def _as_loop(name: str, x: Any, dtype: Any) -> Any:
+def _as_loop(name: str, x: Numeric, dtype: Any) -> Any:
     """An operand in the dtype in which a ufunc is told to compute."""
     x = operand(x)
     if not np.can_cast(x.dtype, dtype, "same_kind"):
@@ -84,7 +87,9 @@ def _as_loop(name: str, x: Any, dtype: Any) -> Any:
 # -- methods -----------------------------------------------------------------------------------------------------------
 
 
-def _reduce(ufunc: np.ufunc, name: str, x: Any, axis: Any = 0, dtype: Any = None, **options: Any) -> Any:
+def _reduce(
+    ufunc: np.ufunc, name: str, x: Numeric, axis: object = 0, dtype: Any = None, **options: object
+) -> Any:
     if ufunc in _REDUCTIONS:
         given = {} if dtype is None else {"dtype": dtype}
         return adapter_of(_REDUCTIONS[ufunc])(x, axis=axis, **given, **options)
@@ -104,7 +109,7 @@ def _reduce(ufunc: np.ufunc, name: str, x: Any, axis: Any = 0, dtype: Any = None
     return x
 
 
-def _accumulate(ufunc: np.ufunc, name: str, x: Any, axis: int = 0, dtype: Any = None) -> Any:
+def _accumulate(ufunc: np.ufunc, name: str, x: Numeric, axis: int = 0, dtype: Any = None) -> Any:
     x = x if dtype is None else x.astype(dtype)
     if ufunc in _ACCUMULATIONS:
         return adapter_of(_ACCUMULATIONS[ufunc])(x, axis=axis)
@@ -114,7 +119,9 @@ def _accumulate(ufunc: np.ufunc, name: str, x: Any, axis: int = 0, dtype: Any = 
     return np.stack(found, axis=axis) if found else x
 
 
-def _reduceat(ufunc: np.ufunc, name: str, x: Any, indices: Any, axis: int = 0, dtype: Any = None) -> Any:
+def _reduceat(
+    ufunc: np.ufunc, name: str, x: Numeric, indices: Numeric, axis: int = 0, dtype: Any = None
+) -> Any:
     at, places = axis_of(axis, x.ndim), np.asarray(value(indices))
     before = (slice(None),) * at
     ends = [*places[1:], x.shape[at]]
@@ -132,7 +139,7 @@ def _outer(ufunc: np.ufunc, name: str, left: Any, right: Any, **options: Any) ->
     return call_ufunc(ufunc, "__call__", (left[(..., *(None,) * np.ndim(right))], right), options)
 
 
-def _at(ufunc: np.ufunc, name: str, x: Any, indices: Any, *others: Any) -> None:
+def _at(ufunc: np.ufunc, name: str, x: object, indices: object, *others: object) -> None:
     """x[indices] = ufunc(x[indices], ...), once for each time that a place is named."""
     if not isinstance(x, Tensor):
         raise NumpyFunctionError(
@@ -155,7 +162,7 @@ METHODS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def _along(x: Any, axis: int) -> list[Any]:
+def _along(x: Numeric, axis: int) -> list[Any]:
     return [x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis])]
 
 

@@ -74,7 +74,7 @@ def grouped(name: str, body: Callable[..., Any], *, calls_back: bool = False) ->
     return answer
 
 
-def operand(x: Any) -> Any:
+def operand(x: object) -> Any:
     """A tensor as it is; anything else as an array; nested lists with tensors inside as a stack of them."""
     if isinstance(x, Tensor):
         return x
@@ -96,7 +96,7 @@ def holds_tensor(x: object) -> bool:
     return isinstance(x, Tensor)
 
 
-def value(x: Any) -> Any:
+def value(x: object) -> Any:
     """What a result without a gradient is found from: the arrays behind tensors, in lists and tuples too.
 
     Raises:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    pass
 
 WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
     np.shape: lambda x: x.shape,

@@ -99,7 +99,7 @@ class Adafactor(Optimizer):
         update = gradient / ops.sqrt(ops.maximum(squares, least * least))
         write(parameter, value - size / ops.maximum(_root_mean_square(update) / group["d"], 1.0) * update)
 
-    def _squares(self, parameter: Tensor, squared: Any, share: Any, least: float, slots: Slots) -> Any:
+    def _squares(self, parameter: Tensor, squared: object, share: Any, least: float, slots: Slots) -> Any:
         """The running mean of the squared gradient: of a matrix, from the means of its rows and columns."""
         share = share.astype(parameter.dtype)
         if parameter.ndim < 2:

@@ -100,7 +100,7 @@ class LRScheduler:
             group["lr"] = rate
 
 
-def _of_each_group(name: str, given: Any, optimizer: Optimizer) -> list[Any]:
+def _of_each_group(name: str, given: object, optimizer: Optimizer) -> list[Any]:
     """One value for each parameter group: those given, or the same for all.
 
     Raises:
@@ -159,7 +159,7 @@ class MultiplicativeLR(LRScheduler):
     [0.125]
     """
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
+    def __init__(self, optimizer: Optimizer, lr_lambda: object, last_epoch: int = -1) -> None:
         self.lr_lambdas: list[Callable[[int], float]] = _of_each_group(
             "MultiplicativeLR", lr_lambda, optimizer
         )
@@ -331,7 +331,7 @@ class OneCycleLR(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        max_lr: Any,
+        max_lr: object,
         total_steps: int | None = None,
         epochs: int | None = None,
         steps_per_epoch: int | None = None,
@@ -433,8 +433,8 @@ class CyclicLR(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        base_lr: Any,
-        max_lr: Any,
+        base_lr: object,
+        max_lr: object,
         step_size_up: int = 2000,
         step_size_down: int | None = None,
         mode: str = "triangular",
@@ -442,8 +442,8 @@ class CyclicLR(LRScheduler):
         scale_fn: Callable[[float], float] | None = None,
         scale_mode: str = "cycle",
         cycle_momentum: bool = True,
-        base_momentum: Any = 0.8,
-        max_momentum: Any = 0.9,
+        base_momentum: object = 0.8,
+        max_momentum: object = 0.9,
         last_epoch: int = -1,
     ) -> None:
         step_size_down = step_size_up if step_size_down is None else step_size_down

@@ -76,7 +76,7 @@ def _backwards(func: Slope, g: Any, xs: Any, out: Any, rtol: float, atol: float)
     moving = [i for i, one in enumerate(args) if one.dtype.kind in "fc"]
     shapes = [y0.shape, y0.shape, *(args[i].shape for i in moving)]
 
-    def adjoint(state: Any, back: Any, *rest: Any) -> Any:
+    def adjoint(state: object, back: Any, *rest: object) -> Any:
         y, a, *_ = _parts(state, shapes)
 
         def along(y: Any, *some: Any) -> Any:

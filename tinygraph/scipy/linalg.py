@@ -23,7 +23,7 @@ def _grouped(body: Any) -> Any:
     return grouped(body.__name__, body)
 
 
-def _adjoint(x: Any) -> Any:
+def _adjoint(x: Numeric) -> Any:
     return np.conj(np.swapaxes(x, -1, -2)) if x.dtype.kind == "c" else np.swapaxes(x, -1, -2)
 
 
@@ -41,7 +41,12 @@ def det(a: Numeric, overwrite_a: bool = False, check_finite: bool = True) -> Any
 
 
 def pinv(
-    a: Any, *, atol: object = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True
+    a: Numeric,
+    *,
+    atol: object = None,
+    rtol: Any = None,
+    return_rank: bool = False,
+    check_finite: bool = True,
 ) -> Any:
     """The Moore-Penrose inverse."""
     if atol is not None:
@@ -52,7 +57,7 @@ def pinv(
     return (found, np.linalg.matrix_rank(a, rtol=bound)) if return_rank else found
 
 
-def pinvh(a: Any, *, atol: Any = None, rtol: Any = None, lower: bool = True, **options: Any) -> Any:
+def pinvh(a: Numeric, *, atol: Any = None, rtol: Any = None, lower: bool = True, **options: Any) -> Any:
     """The Moore-Penrose inverse of Hermitian matrices."""
     return pinv(ops.hermitian(operand(a), lower=lower), atol=atol, rtol=rtol, **options)
 
@@ -112,7 +117,7 @@ def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite:
 
 
 @_grouped
-def lstsq(a: Any, b: Any, cond: Any = None, **hints: object) -> Any:
+def lstsq(a: Numeric, b: Numeric, cond: Any = None, **hints: object) -> Any:
     """Least squares: the solution, residuals, rank and singular values."""
     solution, residuals, rank, values = np.linalg.lstsq(a, b, rcond=cond)
     if operand(b).ndim == 1 and residuals.size:
@@ -120,7 +125,7 @@ def lstsq(a: Any, b: Any, cond: Any = None, **hints: object) -> Any:
     return solution, residuals, rank, values
 
 
-def _band_to_dense(bands: Any, lower: int, upper: int, size: int) -> Any:
+def _band_to_dense(bands: Numeric, lower: int, upper: int, size: int) -> Any:
     """The matrix of which `bands` has a diagonal in each row, from the highest to the lowest."""
     rows = [upper - k for k in range(upper + lower + 1)]
     parts = []
@@ -133,13 +138,13 @@ def _band_to_dense(bands: Any, lower: int, upper: int, size: int) -> Any:
     return found
 
 
-def _of_half(half: Any) -> Any:
+def _of_half(half: Numeric) -> Any:
     """The Hermitian matrix of which one triangle alone is given."""
     return half + _adjoint(half) - np.diag(np.real(np.diagonal(half)))
 
 
 @_grouped
-def solve_banded(l_and_u: Any, ab: Any, b: Any, **hints: object) -> Any:
+def solve_banded(l_and_u: Any, ab: Any, b: Numeric, **hints: object) -> Any:
     """X of A X = B, for a band matrix given by its diagonals; it is made whole here."""
     lower, upper = l_and_u
     ab = operand(ab)
@@ -190,7 +195,7 @@ solve_lyapunov = solve_continuous_lyapunov
 
 
 @_grouped
-def solve_discrete_lyapunov(a: Numeric, q: Any, method: object = None) -> Any:
+def solve_discrete_lyapunov(a: Numeric, q: Numeric, method: object = None) -> Any:
     """X of A X Aᴴ - X + Q = 0."""
     a, q = operand(a), operand(q)
     size = a.shape[0]
@@ -209,8 +214,8 @@ def cholesky(a: Numeric, lower: bool = False, overwrite_a: bool = False, check_f
 
 @_grouped
 def eigh(
-    a: Any,
-    b: Any = None,
+    a: Numeric,
+    b: Numeric | None = None,
     *,
     lower: bool = True,
     eigvals_only: bool = False,
@@ -238,7 +243,7 @@ def eigvalsh(a: Numeric, b: Numeric | None = None, *, lower: bool = True, **opti
 
 
 @_grouped
-def eigh_tridiagonal(d: Any, e: Any, eigvals_only: bool = False, **options: Any) -> Any:
+def eigh_tridiagonal(d: Numeric, e: Numeric, eigvals_only: bool = False, **options: Any) -> Any:
     """Eigenvalues and eigenvectors of the symmetric matrix with diagonal d and e beside it."""
     e = operand(e)
     return eigh(np.diag(d) + np.diag(e, -1) + np.diag(e, 1), eigvals_only=eigvals_only, **options)
@@ -281,7 +286,7 @@ def eigvals(a: Numeric, b: Numeric | None = None, **hints: object) -> Any:
 
 
 @_grouped
-def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, **hints: object) -> Any:
+def svd(a: object, full_matrices: bool = True, compute_uv: bool = True, **hints: object) -> Any:
     """U, s and Vᴴ."""
     plain: Any = np.linalg.svd
     found = plain(a, full_matrices=full_matrices, compute_uv=compute_uv)
@@ -421,7 +426,7 @@ coshm, sinhm, tanhm = (_matrix_function(name) for name in ("coshm", "sinhm", "ta
 
 
 @_grouped
-def expm_frechet(A: Any, E: Any, compute_expm: bool = True, **hints: object) -> Any:
+def expm_frechet(A: Numeric, E: Numeric, compute_expm: bool = True, **hints: object) -> Any:
     """expm(A), and its derivative along E: the corner of the exponential of [[A, E], [0, A]]."""
     A, E = operand(A), operand(E)
     size = A.shape[-1]
@@ -431,7 +436,7 @@ def expm_frechet(A: Any, E: Any, compute_expm: bool = True, **hints: object) -> 
 
 
 @_grouped
-def fractional_matrix_power(A: Any, t: Any) -> Any:
+def fractional_matrix_power(A: Numeric, t: Numeric) -> Any:
     """A to the power t: exp(t log A)."""
     if isinstance(t, int):
         return np.linalg.matrix_power(A, t)
@@ -464,7 +469,7 @@ def block_diag(*arrs: object) -> Any:
 
 
 @_grouped
-def toeplitz(c: Any, r: Any = None) -> Any:
+def toeplitz(c: Numeric, r: Numeric | None = None) -> Any:
     """The matrix with constant diagonals, of first column c and first row r (the conjugate of c by default)."""
     c = operand(c).reshape(-1)
     r = np.conj(c) if r is None else operand(r).reshape(-1)
@@ -473,7 +478,7 @@ def toeplitz(c: Any, r: Any = None) -> Any:
 
 
 @_grouped
-def hankel(c: Any, r: Any = None) -> Any:
+def hankel(c: Numeric, r: Numeric | None = None) -> Any:
     """The matrix with constant anti-diagonals, of first column c and last row r."""
     c = operand(c).reshape(-1)
     r = np.zeros(c.shape, c.dtype) if r is None else operand(r).reshape(-1)
@@ -482,7 +487,7 @@ def hankel(c: Any, r: Any = None) -> Any:
 
 
 @_grouped
-def circulant(c: Any) -> Any:
+def circulant(c: Numeric) -> Any:
     """The matrix whose columns are c, each one step further around."""
     c = operand(c)
     size = c.shape[-1]
@@ -535,7 +540,7 @@ def orthogonal_procrustes(A: object, B: object, check_finite: bool = True) -> An
 
 
 @_grouped
-def subspace_angles(A: Any, B: Any) -> Any:
+def subspace_angles(A: Numeric, B: Numeric) -> Any:
     """The angles between the column spaces of two matrices, the largest first."""
     q, p = np.linalg.qr(A)[0], np.linalg.qr(B)[0]
     inner = np.matmul(_adjoint(q), p)

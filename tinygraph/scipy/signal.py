@@ -11,7 +11,7 @@ from tinygraph.numpy.form import grouped, operand
 from tinygraph.scipy.passing import passed_on
 
 if TYPE_CHECKING:
-    from tinygraph.core.numeric import Numeric
+    from tinygraph.core.numeric import Axis, Numeric
 
 
 def __getattr__(name: str) -> Any:
@@ -23,7 +23,7 @@ def _grouped(body: Any) -> Any:
 
 
 @_grouped
-def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
+def fftconvolve(in1: object, in2: object, mode: str = "full", axes: Axis = None) -> Any:
     """The convolution along all axes, or some, by Fourier transforms."""
     one, other = operand(in1), operand(in2)
     over = range(one.ndim) if axes is None else [axes] if isinstance(axes, int) else axes

@@ -68,7 +68,7 @@ def multigammaln(a: Numeric, d: int) -> Any:
 
 
 @_grouped
-def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> Any:
+def comb(N: Any, k: Numeric, *, exact: bool = False, repetition: bool = False) -> Any:
     """N over k, as a function of real numbers."""
     if exact:
         return passed_on("special", "comb")(N, k, exact=True, repetition=repetition)
@@ -80,7 +80,7 @@ def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> An
 
 
 @_grouped
-def perm(N: Any, k: Any, exact: bool = False) -> Any:
+def perm(N: Any, k: Numeric, exact: bool = False) -> Any:
     """N! / (N - k)!, as a function of real numbers."""
     if exact:
         return passed_on("special", "perm")(N, k, exact=True)

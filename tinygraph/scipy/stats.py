@@ -122,15 +122,15 @@ def _count(z: Numeric, *shapes: object) -> Any:
     return (z >= 0) & (np.floor(z) == z)
 
 
-def _xlogy(x: Any, y: Any) -> Any:
+def _xlogy(x: object, y: object) -> Any:
     return _special().xlogy(x, y)
 
 
-def _lgamma(x: Any) -> Any:
+def _lgamma(x: object) -> Any:
     return _special().gammaln(x)
 
 
-def _choices(n: Any, k: Any) -> Any:
+def _choices(n: Any, k: Numeric) -> Any:
     return _lgamma(n + 1) - _lgamma(k + 1) - _lgamma(n - k + 1)
 
 

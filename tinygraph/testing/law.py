@@ -104,7 +104,7 @@ class Law:
         self.name = function.__name__.replace("_", " ")
         self.__doc__ = function.__doc__
 
-    def __call__(self, op: AnyOp, sample: Any = None) -> None:
+    def __call__(self, op: AnyOp, sample: object = None) -> None:
         """Check the law.
 
         Raises:

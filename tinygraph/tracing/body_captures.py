@@ -65,7 +65,7 @@ class BodyCapture:
         self.floor = next_order()
         self.versions: dict[Node, Leaf] = {}
         self.ran_backward = False
-        self.covered = outer.covered
+        self.covered, self.passed = outer.covered, outer.passed
         self.primals: AbstractSet[int] = outer.primals
         self.lifted: dict[tuple[int, int], tuple[Any, Leaf]] = {}
         self._inputs: set[int] = set()
@@ -112,8 +112,11 @@ class BodyCapture:
         found = self.outer.entry(leaf)  # which the capture around may make now: its age says nothing
         return self._input(found) if is_recorded(found) else found
 
-    def write(self, leaf: Leaf, value: Any) -> NoReturn:
+    def write(self, leaf: Leaf, value: object) -> NoReturn:
         raise self._side_effect(f"writes {leaf.describe()}")
+
+    def attach(self, leaf: Leaf) -> None:
+        """States are not written here."""
 
     def read_grad(self, leaf: Leaf) -> NoReturn:
         raise self._side_effect(f"reads the gradient of {leaf.describe()}")
@@ -214,7 +217,7 @@ def _outside(edge: Edge) -> Tensor:
     return Tensor(None, edge, edge if isinstance(edge, Leaf) else None)
 
 
-def _end(capture: BodyCapture, value: Any, what: str) -> Any:
+def _end(capture: BodyCapture, value: object, what: str) -> Any:
     """What a graph holds for a result of a body: an edge, or an array."""
     if not isinstance(value, Tensor):
         if not isinstance(value, np.ndarray | np.generic | bool | int | float | complex):

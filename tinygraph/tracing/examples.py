@@ -56,7 +56,7 @@ class Example:
     def attach(self, leaf: Leaf) -> None:
         """States are not written here."""
 
-    def argument(self, value: Any, name: str | None = None) -> Tensor:
+    def argument(self, value: object, name: str | None = None) -> Tensor:
         """One example of a batched argument, whose batch axis is in front."""
         shape, dtype = value.type if isinstance(value, Tensor) else type_of(value)
         wanted = isinstance(value, Tensor) and value.requires_grad
@@ -72,7 +72,7 @@ class Example:
         self.own[id(leaf)] = leaf
         return Tensor(None, leaf, leaf)
 
-    def give(self, argument: Tensor, value: Any) -> None:
+    def give(self, argument: Tensor, value: object) -> None:
         """Let an argument stand for other examples."""
         self.values[id(argument._leaf)] = Batched(value, True)
 
@@ -86,7 +86,7 @@ class Example:
         finally:
             modes.current = before
 
-    def depends(self, x: Any) -> bool:
+    def depends(self, x: object) -> bool:
         """Whether a value depends on the batched arguments."""
         if not isinstance(x, Tensor) or x._edge is None:
             return False
@@ -140,7 +140,7 @@ class Example:
         self.operands[id(node)] = given
         return result
 
-    def _with_value(self, x: Any) -> Any:
+    def _with_value(self, x: object) -> Any:
         """A tensor from outside with its value, which nodes of a capture do not keep for their rules."""
         if not isinstance(x, Tensor) or x._edge is None:
             return x
@@ -174,7 +174,7 @@ class Example:
     def entry(self, leaf: Leaf) -> Leaf:
         return leaf
 
-    def write(self, leaf: Leaf, value: Any) -> None:
+    def write(self, leaf: Leaf, value: object) -> None:
         raise CaptureError(
             f"{self._transform}: the function writes {leaf.describe()}, which all examples share, and each would write "
             f"a value of its own: return the new value instead (of a module, call eval() first), or write it outside"

@@ -61,9 +61,9 @@ def _looked_through(op: Op, types: tuple[Any, ...], settings: dict[str, Any]) ->
     return graph
 
 
-def _is_array(x: Any) -> bool:
+def _is_array(x: object) -> bool:
     return isinstance(x, ArrayType) and not isinstance(x, WeakType)
 
 
-def _plain(x: Any) -> Any:
+def _plain(x: object) -> Any:
     return x._value if isinstance(x, Tensor) else x

@@ -53,7 +53,7 @@ def evaluate(model: Module, data: object, *, loss: Loss | None = None, batch_siz
 
 
 def confusion_matrix(
-    model: Module, data: Any, *, classes: int | None = None, batch_size: int = 256
+    model: Module, data: object, *, classes: int | None = None, batch_size: int = 256
 ) -> np.ndarray[Any, Any]:
     """How often each class was taken for which: entry [true, predicted].
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
 from tinygraph.errors import StaleValueError
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,7 +48,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         as_they_are = [_as_it_is(leaf) for leaf in leaves]
         moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf._edge is not None]
 
-        def run(*operands: Any) -> Any:
+        def run(*operands: object) -> Any:
             filled = list(leaves_without_graph)
             for i, operand in zip(moving, operands, strict=True):
                 filled[i] = operand
@@ -148,10 +151,10 @@ def _leaf(edge: Edge) -> Leaf | None:
 def _op(run: Callable[..., Any], values: list[Any], count: int, region: Region, read: list[Any]) -> Op:
     """The op of one checkpointed call: its forward is done already, its rule runs the function again."""
 
-    def checkpoint(*xs: Any) -> Any:
+    def checkpoint(*xs: object) -> Any:
         return tuple(values) if len(values) != 1 else values[0]
 
-    def checkpoint_wrt_xs(g: object, xs: Any) -> Any:
+    def checkpoint_wrt_xs(g: object, xs: Numeric) -> Any:
         with region.again():
             return pulled_back(g if isinstance(g, tuple) else (g,), xs[:count])
 

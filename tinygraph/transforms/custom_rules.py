@@ -19,7 +19,7 @@ from tinygraph.core.bodies import Inside
 from tinygraph.core.engine import ancestors
 from tinygraph.core.graph import evaluate
 from tinygraph.core.modes import mode, modes
-from tinygraph.core.node import Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Op, op
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import CapturedNumber, Tensor
@@ -71,7 +71,7 @@ class _Rule(NamedTuple):
                 for gradient, own in zip(found, batched, strict=True)
             ]
 
-        def mapped_push(*given: Any) -> list[Any]:
+        def mapped_push(*given: object) -> list[Any]:
             assert many is not None
             operands, tangents = given[: len(axes)], given[len(axes) :]
             size = batch_size(batched, operands)
@@ -97,6 +97,7 @@ class _RuledCall:
     def __init__(self, rule: _Rule, operands: Sequence[Any]) -> None:
         self.rule = rule
         self.count = 0
+        self._lost: Tensor | None = None  # a result that carries a gradient to something outside
         self._operands = tuple(x.type if isinstance(x, Tensor) else type_of(x) for x in operands)
         self._body: tuple[Inside, list[Node]] | None = None
         self._types: tuple[ArrayType, ...] | None = None
@@ -106,10 +107,12 @@ class _RuledCall:
         if modes.current.capture is not None:
             self._body = self._captured()
         found = self._op()(*operands)
+        if self._lost is not None:
+            self._constant(self._lost)
         return list(found) if isinstance(found, tuple) else [found]
 
     def _op(self) -> Op:
-        def forward(*xs: Any) -> Any:
+        def forward(*xs: object) -> Any:
             values = self._evaluated(xs) if self._body is not None else self._ran(xs)
             self._types = tuple(map(type_of, values))
             return tuple(values) if len(values) != 1 else values[0]
@@ -136,10 +139,12 @@ class _RuledCall:
     # -- forward ---------------------------------------------------------------------------------------------------
 
     def _ran(self, xs: Sequence[Any]) -> list[Any]:
-        with mode(recording=False):
+        with mode(recording=True):  # the operands carry no gradient: what does so here came from outside
             results, kept = self.rule.run(*map(Tensor, xs))
         self.count = len(results)
-        return [x._value if isinstance(x, Tensor) else as_value(x) for x in (*results, *kept)]
+        found = (*results, *kept)
+        self._lost = next((x for x in found if isinstance(x, Tensor) and x.requires_grad), None)
+        return [x._value if isinstance(x, Tensor) else as_value(x) for x in found]
 
     def _evaluated(self, xs: Sequence[Any]) -> list[Any]:
         assert self._body is not None
@@ -153,7 +158,7 @@ class _RuledCall:
             values.append(value[edge_index(end)] if isinstance(value, tuple) else value)
         return [as_value(x._value if isinstance(x, Tensor) else x) for x in values]
 
-    def _output_types(self, *operands: Any) -> Any:
+    def _output_types(self, *operands: object) -> Any:
         if self._types is None:
             inside, _ = self._body if self._body is not None else self._captured()
             self._types = tuple(
@@ -195,17 +200,19 @@ class _RuledCall:
         leaves = tuple(x._leaf for x in given if x._leaf is not None)
         return Inside(leaves, tuple(ends)), nodes
 
-    def _constant(self, x: Any) -> Any:
+    def _constant(self, x: object) -> Any:
         if isinstance(x, Tensor) and (x.requires_grad or x._value is None):
+            computed = x is self._lost and not isinstance(x._edge, Leaf)  # the result, not what was read
+            read = "a tensor that requires a gradient" if computed else f"{x!r:.80}"
             raise CaptureError(
-                f"{self.rule.name} has a derivative rule of its own and reads {x!r:.80} from outside, whose gradient "
+                f"{self.rule.name} has a derivative rule of its own and reads {read} from outside, whose gradient "
                 f"the rule does not give: pass it as an argument, or read tensor.detach()"
             )
         return x._value if isinstance(x, Tensor) else x if x is None else as_value(x)
 
     # -- derivatives -----------------------------------------------------------------------------------------------
 
-    def _pulled(self, g: Any, xs: Sequence[Any], out: Any) -> tuple[Any, ...]:
+    def _pulled(self, g: object, xs: Sequence[Any], out: object) -> tuple[Any, ...]:
         """What the user's rule makes of the cotangents; those of what it reads flow through the function's own ops."""
         cotangents, outs = (x if isinstance(x, tuple) else (x,) for x in (g, out))
         total: list[Any] = [None] * len(xs)
@@ -220,7 +227,7 @@ class _RuledCall:
         if besides:
             smooth = [i for i, x in enumerate(xs) if x.dtype.kind in "fcO"]
 
-            def kept(*moving: Any) -> list[Any]:
+            def kept(*moving: object) -> list[Any]:
                 full = list(xs)
                 for i, x in zip(smooth, moving, strict=True):
                     full[i] = x
@@ -237,7 +244,7 @@ class _RuledCall:
         found = self.rule.push(*xs, *t)
         return tuple(found) if len(found) != 1 else found[0]
 
-    def _transposed(self, g: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
+    def _transposed(self, g: object, xs: Sequence[Any]) -> tuple[Any, ...]:
         """The gradient by a forward rule, which is linear in the tangents."""
         assert self.rule.push is not None
         push = self.rule.push
@@ -246,7 +253,7 @@ class _RuledCall:
         zeros = [np.zeros(np.shape(x), x.dtype) for x in xs]
         given = [i for i, one in enumerate(cotangents) if one is not None]
 
-        def along(*moving: Any) -> list[Any]:
+        def along(*moving: object) -> list[Any]:
             tangents: list[Any] = list(zeros)
             for i, t in zip(smooth, moving, strict=True):
                 tangents[i] = t
@@ -261,21 +268,23 @@ class _RuledCall:
 
 
 class _Facts(Mapping[str, Any]):
-    """The facts of the op of a call: that it has a body, which is found when somebody asks for it."""
+    """The facts of the op of a call: that it has a body, found when somebody asks for it, and a rule of its own."""
 
     def __init__(self, call: _RuledCall) -> None:
         self._call = call
 
     def __getitem__(self, name: str) -> Any:
+        if name == "own_rule":
+            return True
         if name != "body":
             raise KeyError(name)
         return self._call.body
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("body",))
+        return iter(("body", "own_rule"))
 
     def __len__(self) -> int:
-        return 1
+        return 2
 
 
 def applied(rule: _Rule, operands: Sequence[Any]) -> tuple[list[Any], int]:
@@ -307,7 +316,7 @@ class _Custom:
             (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         """The function's result, whose derivative is that of the rule."""
         given = self._positional(args, kwargs)
         fixed = {i % len(given) for i in self.nondiff_argnums if -len(given) <= i < len(given)}
@@ -333,7 +342,7 @@ class _Custom:
     def _rule(self, arguments: _Arguments, state: dict[str, Tree]) -> _Rule:
         raise NotImplementedError
 
-    def _results(self, result: Any, state: dict[str, Tree]) -> list[Any]:
+    def _results(self, result: object, state: dict[str, Tree]) -> list[Any]:
         leaves, state["result"] = flatten(result)
         for leaf in leaves:
             if not isinstance(leaf, _NUMBERS):
@@ -387,7 +396,7 @@ class _Arguments:
             full[i] = value
         return full
 
-    def parts(self, given: Any, what: str, types: Sequence[ArrayType]) -> list[Any]:
+    def parts(self, given: object, what: str, types: Sequence[ArrayType]) -> list[Any]:
         """What a rule returned for the arguments that are differentiated, as one entry for each operand.
 
         Raises:
@@ -419,7 +428,7 @@ class _Arguments:
         return found
 
 
-def _like(given: Any, tree: Tree) -> list[Any] | None:
+def _like(given: object, tree: Tree) -> list[Any] | None:
     """The leaves of what a rule returned for a container, None where nothing flows; None if it is built otherwise."""
     if given is None:
         return [None] * tree.count
@@ -451,7 +460,8 @@ class custom_vjp(_Custom):
     Give the rule with `defvjp(fwd, bwd)`. `fwd` takes the arguments of the function and returns its result and what
     `bwd` needs of them; `bwd(*nondiff, residuals, cotangent)` returns a tuple with a gradient for each argument that is
     differentiated, None where nothing flows. A call is one node, is captured and compiled, can be differentiated again,
-    and keeps its rule under `tg.vmap`. What the function reads from outside gets no gradient, and must need none.
+    and keeps its rule under `tg.vmap`. What the function reads from outside gets no gradient, and must need none. Files
+    hold no rules of Python's: saving a graph with such a call is refused.
 
     >>> import numpy as np
     >>> import tinygraph as tg
@@ -477,7 +487,7 @@ class custom_vjp(_Custom):
         types = [x.type if isinstance(x, Tensor) else type_of(x) for x in arguments.operands]
         plain: list[Any] = []  # what is kept and no array
 
-        def run(*values: Any) -> tuple[list[Any], list[Any]]:
+        def run(*values: object) -> tuple[list[Any], list[Any]]:
             found = forward(*arguments.all(values))
             if not isinstance(found, tuple) or len(found) != 2:
                 raise RuleError(
@@ -551,10 +561,10 @@ class custom_jvp(_Custom):
         if along is None:
             raise self._missing("defjvp(rule)")
 
-        def run(*values: Any) -> tuple[list[Any], list[Any]]:
+        def run(*values: object) -> tuple[list[Any], list[Any]]:
             return self._results(self.function(*arguments.all(values)), state), []
 
-        def push(*given: Any) -> list[Any]:
+        def push(*given: object) -> list[Any]:
             count = len(arguments.places)
             primals = arguments.differentiated(given[:count])
             found = along(*arguments.fixed, primals, arguments.differentiated(given[count:]))

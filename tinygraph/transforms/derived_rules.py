@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.engine import NotDerived
 from tinygraph.core.graph import evaluate
@@ -14,6 +14,9 @@ from tinygraph.core.types import type_of
 from tinygraph.tracing.looking_through import looked_through
 from tinygraph.transforms.reverse import vjp
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 
 def derived_rule(op: Op, name: str) -> Rule:
     """A rule for an operand: the gradient of the ops that the forward is made of.
@@ -23,7 +26,7 @@ def derived_rule(op: Op, name: str) -> Rule:
     operands = op.signature.operands
     asked = (*(one.name for one in operands), *op.signature.settings)
 
-    def rule(g: Any, *given: Any) -> Any:
+    def rule(g: Numeric, *given: Any) -> Any:
         found = dict(zip(asked, given, strict=True))
         values: list[Any] = []
         moving: list[int] = []
@@ -52,7 +55,7 @@ def _pulled(
         raise NotDerived(graph)
     given = [i for i, one in enumerate(cotangents) if one is not None]
 
-    def run(*changed: Any) -> list[Any]:
+    def run(*changed: object) -> list[Any]:
         full = list(values)
         for i, x in zip(moving, changed, strict=True):
             full[i] = x

@@ -40,7 +40,7 @@ def jacobian(
     has_aux: bool = False,
     *,
     argnum: Argnums | None = None,
-    sparsity: Any = None,
+    sparsity: object = None,
 ) -> Callable[..., Any]:
     """The Jacobian of a function of arrays, as a function of the same arguments.
 
@@ -121,13 +121,13 @@ def _jacobian(
     argnums: Argnums,
     has_aux: bool,
     way: Way | None,
-    sparsity: Any,
+    sparsity: object,
     transform: str,
 ) -> Callable[..., Any]:
     pattern = None if sparsity is None else Sparsity(sparsity)
 
     @functools.wraps(function)
-    def matrix(*args: Any, **kwargs: object) -> Any:
+    def matrix(*args: object, **kwargs: object) -> Any:
         chosen = Chosen(function, argnums, args, kwargs, transform)
         linear = Pushed(chosen.rest, chosen.values, transform, names=chosen.names, has_aux=has_aux)
         if not linear.outputs:
@@ -229,7 +229,7 @@ def pulled(linear: Pushed, k: int, out_type: ArrayType, cotangents: _Directions)
     edges = linear.primals.edges
     reached = isinstance(out, Tensor) and out._edge is not None and out_type.differentiable
 
-    def run(cotangent: Any, record: bool) -> list[Any]:
+    def run(cotangent: object, record: bool) -> list[Any]:
         wanted = {id(edge_node(edge)) for edge in edges}
         seeds = [(out._edge, cotangent)] if reached else []
         found = propagate(linear.nodes, seeds, wanted=wanted, record=record)
@@ -245,7 +245,7 @@ def pushed(linear: Pushed, position: int, tangents: _Directions) -> list[Any]:
     """For each output its tangents for many of a primal's, along a first axis."""
     edge = linear.primals.edges[position]
 
-    def run(tangent: Any, record: bool) -> list[Any]:
+    def run(tangent: object, record: bool) -> list[Any]:
         found = push(linear.nodes, {id(edge_node(edge)): tangent}, record=record)
         return [output_tangent(out, found) for out in linear.outputs]
 
@@ -308,7 +308,7 @@ def hessian(
     has_aux: bool = False,
     *,
     argnum: Argnums | None = None,
-    sparsity: Any = None,
+    sparsity: object = None,
 ) -> Callable[..., Any]:
     """The matrix of second derivatives of a scalar function, as a function of the same arguments.
 

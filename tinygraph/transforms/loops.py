@@ -24,7 +24,7 @@ Function = Callable[..., Any]
 
 
 def scan(
-    f: Function, init: Any, xs: Any, length: int | None = None, reverse: bool = False
+    f: Function, init: object, xs: object, length: int | None = None, reverse: bool = False
 ) -> tuple[Any, Any]:
     """Carry a value through the slices of some arrays, and stack what each step makes.
 
@@ -59,7 +59,7 @@ def scan(
     return _scan_eagerly(f, carry, tree, slices, xs_tree, count, reverse)
 
 
-def map(f: Function, xs: Any) -> Any:
+def map(f: Function, xs: object) -> Any:
     """What a function makes of each slice of some arrays, stacked: a `scan` without a carry.
 
     >>> import numpy as np
@@ -69,7 +69,7 @@ def map(f: Function, xs: Any) -> Any:
     return scan(lambda _, x: (None, f(x)), None, xs)[1]
 
 
-def fori_loop(lower: Any, upper: Any, body_fun: Function, init_val: Any) -> Any:
+def fori_loop(lower: Any, upper: Any, body_fun: Function, init_val: object) -> Any:
     """`for i in range(lower, upper): val = body_fun(i, val)`.
 
     With bounds that are Python integers it is a `scan`, else a `while_loop`, which has no gradient in captures.
@@ -87,7 +87,9 @@ def fori_loop(lower: Any, upper: Any, body_fun: Function, init_val: Any) -> Any:
     )[1]
 
 
-def while_loop(cond_fun: Function, body_fun: Function, init_val: Any, *, max_steps: int | None = None) -> Any:
+def while_loop(
+    cond_fun: Function, body_fun: Function, init_val: object, *, max_steps: int | None = None
+) -> Any:
     """`while cond_fun(val): val = body_fun(val)`.
 
     Args:
@@ -121,7 +123,7 @@ def while_loop(cond_fun: Function, body_fun: Function, init_val: Any, *, max_ste
     return keep.value
 
 
-def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> Any:
+def cond(pred: object, true_fun: Function, false_fun: Function, *operands: object) -> Any:
     """`true_fun(*operands) if pred else false_fun(*operands)`.
 
     Args:
@@ -145,7 +147,7 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
     return _switch_captured(pred, (false_fun, true_fun), operands, "tg.cond")
 
 
-def switch(index: Any, branches: Sequence[Function], *operands: Any) -> Any:
+def switch(index: object, branches: Sequence[Function], *operands: object) -> Any:
     """`branches[index](*operands)`; an index beyond the ends means the branch there.
 
     >>> switch(1, [lambda x: x, lambda x: x * x], 3.0)
@@ -178,7 +180,7 @@ class _Keeping:
         self._weak = [_is_number(one) for one in leaves]
         self.value = tree.unflatten(self._leaves)
 
-    def next(self, value: Any) -> None:
+    def next(self, value: object) -> None:
         """Go on with another value."""
         leaves, tree = flatten(value)
         _require_structure(tree, self._tree, self._function, self._what)
@@ -232,7 +234,7 @@ def _stacked(column: Sequence[Any]) -> Any:
     return np.stack([np.asarray(one) for one in column])
 
 
-def _pair(result: Any, f: Function) -> tuple[Any, Any]:
+def _pair(result: object, f: Function) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
         raise ShapeError(
             f"tg.scan: {_named(f)} must return a pair, the next carry and what the step makes (None for nothing); it "
@@ -241,7 +243,7 @@ def _pair(result: Any, f: Function) -> tuple[Any, Any]:
     return result
 
 
-def _truth(value: Any, function: Function) -> bool:
+def _truth(value: object, function: Function) -> bool:
     types = _type(value)
     if types != ArrayType((), np.dtype(bool)):
         raise DTypeError(
@@ -260,7 +262,7 @@ def _scan_body(
     """The body of a tg.scan for carries of some types."""
     slices = [Typed(ArrayType(one.shape[1:], one.dtype)) for one in (_type(x) for x in xs)]
 
-    def step(carry: Any, x: Any) -> tuple[Any, Any]:
+    def step(carry: object, x: object) -> tuple[Any, Any]:
         after, y = _pair(f(carry, x), f)
         _require_structure(flatten(after)[1], tree, f, "tg.scan")
         return after, y
@@ -325,7 +327,7 @@ def _cast(one: Tensor, types: ArrayType) -> Any:
 def _while_captured(
     cond_fun: Function, body_fun: Function, carry: list[Any], tree: Tree, max_steps: int | None
 ) -> Any:
-    def step(value: Any) -> Any:
+    def step(value: object) -> Any:
         after = body_fun(value)
         _require_structure(flatten(after)[1], tree, body_fun, "tg.while_loop")
         return after
@@ -361,7 +363,7 @@ def _while_captured(
     return tree.unflatten(found[:-1])
 
 
-def _switch_captured(index: Any, branches: Sequence[Function], operands: Sequence[Any], what: str) -> Any:
+def _switch_captured(index: object, branches: Sequence[Function], operands: Sequence[Any], what: str) -> Any:
     leaves, tree = flatten(tuple(operands))
     arrays = [i for i, one in enumerate(leaves) if isinstance(one, Tensor | np.ndarray | np.generic)]
     given: list[Any] = [Typed(_type(one)) if i in arrays else one for i, one in enumerate(leaves)]
@@ -402,7 +404,7 @@ def _second(tree: Tree, count: int) -> Tree:
 # -- what is given -------------------------------------------------------------------------------------------------
 
 
-def _given(value: Any, name: str) -> tuple[list[Any], Tree]:
+def _given(value: object, name: str) -> tuple[list[Any], Tree]:
     leaves, tree = flatten(value)
     for one in leaves:
         if not isinstance(one, Tensor | np.ndarray | np.generic | bool | int | float | complex):
@@ -434,15 +436,15 @@ def _require_count(name: str, count: object) -> None:
         raise SettingError(f"{name}={count!r} must be a whole number of at least 0")
 
 
-def _type(one: Any) -> ArrayType:
+def _type(one: object) -> ArrayType:
     return ArrayType(*(one.type if isinstance(one, Tensor) else type_of(one)))
 
 
-def _strong(one: Any) -> Any:
+def _strong(one: object) -> Any:
     return one if isinstance(one, Tensor) else as_value(one)
 
 
-def _is_number(one: Any) -> bool:
+def _is_number(one: object) -> bool:
     return type(one) in (bool, int, float, complex) or isinstance(one, CapturedNumber)
 
 
@@ -451,11 +453,11 @@ def _may_become(weak: ArrayType, types: ArrayType) -> bool:
     return types.shape == weak.shape and "biufc".find(types.dtype.kind) >= "biufc".find(weak.dtype.kind)
 
 
-def _value(one: Any) -> Any:
+def _value(one: object) -> Any:
     return one._value if isinstance(one, Tensor) else one
 
 
-def _captured(one: Any) -> bool:
+def _captured(one: object) -> bool:
     """Whether a value is known only when a captured program runs."""
     return (
         modes.current.capture is not None

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import ArrayType, as_value, require_plain, type_of
 from tinygraph.core.views import lies_in_leaf
 from tinygraph.errors import DTypeError, SettingError
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Outside(IntEnum):
@@ -169,7 +172,7 @@ class Chosen:
         self.values = [args[key] if isinstance(key, int) else kwargs[key] for key in self.keys]
         self.names = [f"argument {key!r}" if isinstance(key, str) else f"argument {key}" for key in self.keys]
 
-        def rest(*values: Any) -> Any:
+        def rest(*values: object) -> Any:
             full, named = list(args), dict(kwargs)
             for key, value in zip(self.keys, values, strict=True):
                 if isinstance(key, int):
@@ -246,7 +249,7 @@ def _untracked(source: Node) -> bool:
     return isinstance(source, Leaf) and not source.requires_grad
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: object) -> bool:
     """Whether a value is a tensor of the user's, and no array that is captured."""
     return isinstance(value, Tensor) and not isinstance(value, Captured)
 
@@ -273,7 +276,7 @@ def _checked(value: object, name: str, transform: str) -> Any:
     return value
 
 
-def _fresh(value: Any, kept: bool) -> Tensor:
+def _fresh(value: Numeric, kept: bool) -> Tensor:
     if isinstance(value, Tensor) and value._edge is not None:
         with_node: Tensor = ops.copy(value) if kept and lies_in_leaf(value) else ops.identity(value)
         return Tensor(None, with_node._edge) if isinstance(with_node, Captured) else with_node

@@ -104,7 +104,7 @@ def _fitted(cotangent: Numeric, types: ArrayType, where: str) -> Any:
     return cotangent
 
 
-def _with_aux(result: Any, transform: str) -> tuple[Any, Any]:
+def _with_aux(result: object, transform: str) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
         raise RecordingError(
             f"{transform} with has_aux=True needs a function that returns (result, auxiliary data); this one returned "
@@ -163,7 +163,7 @@ def value_and_grad(
     argnums = renamed(argnums, argnum)
 
     @functools.wraps(function)
-    def with_gradient(*args: Any, **kwargs: object) -> tuple[Any, Any]:
+    def with_gradient(*args: object, **kwargs: object) -> tuple[Any, Any]:
         linear, gradient = _gradient(function, argnums, has_aux, holomorphic, args, kwargs)
         return ((linear.value(), linear.aux) if has_aux else linear.value()), gradient
 
@@ -246,7 +246,7 @@ def grad(
     argnums = renamed(argnums, argnum)
 
     @functools.wraps(function)
-    def gradient(*args: Any, **kwargs: object) -> Any:
+    def gradient(*args: object, **kwargs: object) -> Any:
         linear, found = _gradient(function, argnums, has_aux, holomorphic, args, kwargs)
         return (found, linear.aux) if has_aux else found
 
@@ -272,7 +272,7 @@ def elementwise_grad(
     argnums = renamed(argnums, argnum)
 
     @functools.wraps(function)
-    def slopes(*args: Any, **kwargs: object) -> Any:
+    def slopes(*args: object, **kwargs: object) -> Any:
         chosen = Chosen(function, argnums, args, kwargs, "elementwise_grad")
         linear = Linearized(
             chosen.rest, chosen.values, "elementwise_grad", names=chosen.names, has_aux=has_aux

@@ -37,7 +37,7 @@ class Sparsity:
         sparse: SciPy's module of sparse matrices, if the pattern is one of them.
     """
 
-    def __init__(self, pattern: Any) -> None:
+    def __init__(self, pattern: object) -> None:
         """Read a pattern.
 
         Raises:

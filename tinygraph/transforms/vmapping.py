@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,13 +24,16 @@ from tinygraph.errors import CaptureError, SettingError, ShapeError
 from tinygraph.tracing.examples import Example
 from tinygraph.tracing.host import Host
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 _NUMERIC = (Tensor, np.ndarray, np.generic, int, float, complex)
 
 
 def vmap(
     function: Callable[..., Any],
     in_axes: Any = 0,
-    out_axes: Any = 0,
+    out_axes: object = 0,
     *,
     axis_size: int | None = None,
 ) -> Callable[..., Any]:
@@ -153,7 +156,7 @@ def _run(
     given: Sequence[Batched],
     tree: Any,
     size: int,
-    out_axes: Any,
+    out_axes: object,
     names: Sequence[str],
 ) -> Any:
     example = Example("vmap")
@@ -196,7 +199,7 @@ def results_of(result: Any, example: Example, size: int, out_axes: Any) -> Any:
     return shape.unflatten(stacked)
 
 
-def _placed(value: Any, batched: bool, axis: int | None, size: int) -> Any:
+def _placed(value: Numeric, batched: bool, axis: int | None, size: int) -> Any:
     """A result with its batch axis where it is wanted."""
     if axis is None:
         if batched:

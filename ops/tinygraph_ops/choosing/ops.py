@@ -187,14 +187,14 @@ def clip_wrt_x(g: Numeric, x: Numeric, min: Numeric, max: Numeric) -> Numeric:
 
 
 @clip.vjp("min")
-def clip_wrt_min(g: Any, x: Numeric, min: Any, max: Any) -> Any:
+def clip_wrt_min(g: object, x: Numeric, min: object, max: object) -> Any:
     """g where x < min and the upper bound does not win, else 0."""
     g = ops.where(ops.less(x, min), g, 0)
     return g if max is None else ops.where(ops.less(min, max), g, 0)
 
 
 @clip.vjp("max")
-def clip_wrt_max(g: Any, x: Numeric, min: Any, max: Any) -> Any:
+def clip_wrt_max(g: object, x: Numeric, min: object, max: object) -> Any:
     """g where the upper bound is the result: x > max, or max <= min."""
     above = ops.greater(x, max)
     return ops.where(above if min is None else ops.logical_or(above, ops.less_equal(max, min)), g, 0)

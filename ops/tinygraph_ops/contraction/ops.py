@@ -200,7 +200,7 @@ einsum.pushes("x", "y")
 
 @einsum.vjp("others")
 def einsum_wrt_others(
-    g: Any, x: Numeric, y: Numeric, others: tuple[Numeric, ...], others_type: Any, subscripts: str
+    g: Numeric, x: Numeric, y: Numeric, others: tuple[Numeric, ...], others_type: Any, subscripts: str
 ) -> Any:
     """For each further operand the einsum of g with all others that has its labels as the output."""
     operands = [x, y, *others]
@@ -267,7 +267,7 @@ def einsum_expansion(
 
 
 @einsum.numpy(np.einsum)
-def np_einsum(subscripts: Any, *operands: Any, optimize: object = None, **options: object) -> Any:
+def np_einsum(subscripts: Any, *operands: object, optimize: object = None, **options: object) -> Any:
     """`np.einsum` with its subscripts as a string; lists of labels are refused."""
     if not isinstance(subscripts, str):  # operand, its labels, operand, its labels, ..., the result's labels
         given = [subscripts, *operands]
@@ -364,7 +364,7 @@ def _einsum_wrt(place: int, types: ArrayType, g: Numeric, operands: list[Any], s
     ],
     error_samples=[ErrorSample(_A, _A, axes=1, error=ShapeError, match="3 and 2")],
 )
-def tensordot(x: Any, y: Any, *, axes: Any = 2) -> Any:
+def tensordot(x: Numeric, y: Numeric, *, axes: Any = 2) -> Any:
     """Σ over the last `axes` axes of x and the first of y, or over a pair of lists of axes."""
     rank, other = np.ndim(x), np.ndim(y)
     if isinstance(axes, int):

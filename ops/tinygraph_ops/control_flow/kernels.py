@@ -25,7 +25,7 @@ MOST_AT_ONCE = 4096
 def scan_lowered(
     types: Types,
     layouts: Layouts,
-    target: Any,
+    target: object,
     *,
     body: Subgraph,
     carries: int,
@@ -42,7 +42,7 @@ def scan_lowered(
     return Lowering(bind, name=f"loop of {body.name}")
 
 
-def _exact(target: Any) -> bool:
+def _exact(target: object) -> bool:
     return bool(getattr(target, "exact", False))
 
 
@@ -193,7 +193,7 @@ def _in_pieces(loop: Any, length: int | None) -> int:
 def while_lowered(
     types: Types,
     layouts: Layouts,
-    target: Any,
+    target: object,
     *,
     condition: Subgraph,
     body: Subgraph,
@@ -267,7 +267,7 @@ class _ConditionalLoop:
 
 @switch.lower
 def switch_lowered(
-    types: Types, layouts: Layouts, target: Any, *, branches: tuple[Subgraph, ...]
+    types: Types, layouts: Layouts, target: object, *, branches: tuple[Subgraph, ...]
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
         plans = [branch.planned(_exact(target)) for branch in branches]

@@ -17,6 +17,7 @@ from tinygraph.plugin import (
     ArrayType,
     BodyGradient,
     DTypeError,
+    Numeric,
     RuleError,
     SettingError,
     ShapeError,
@@ -34,7 +35,7 @@ MOST_KEPT = 2**28
 
 @op(kind="control", facts={"subgraphs": True, "extends": "body"})
 def scan(
-    *operands: Any, body: Subgraph, carries: int, slices: int, length: int, reverse: bool = False
+    *operands: object, body: Subgraph, carries: int, slices: int, length: int, reverse: bool = False
 ) -> tuple[Any, ...]:
     """Repeat: each step makes new carries, and one slice of each further result, of the carries and a slice of each xs.
 
@@ -62,13 +63,13 @@ def _parted(operands: Sequence[Any], carries: int, slices: int) -> tuple[list[An
     )
 
 
-def _own(value: Any) -> Any:
+def _own(value: Numeric) -> Any:
     return np.array(value) if np.ndim(value) else np.asarray(value)[()]
 
 
 @scan.types
 def scan_types(
-    *operands: Any, body: Subgraph, carries: int, slices: int, length: int, reverse: bool = False
+    *operands: object, body: Subgraph, carries: int, slices: int, length: int, reverse: bool = False
 ) -> tuple[ArrayType, ...]:
     _require_subgraphs(body)
     for name, count in (("carries", carries), ("slices", slices), ("length", length)):
@@ -93,14 +94,14 @@ def _require_count(name: str, count: object) -> None:
         raise SettingError(f"{name}={count!r} must be a number of at least 0")
 
 
-def _type(one: Any) -> ArrayType:
+def _type(one: object) -> ArrayType:
     if isinstance(one, tuple):
         return ArrayType(*one)
     array = np.asarray(one)
     return ArrayType(array.shape, array.dtype)
 
 
-def _require_subgraphs(*given: Any) -> None:
+def _require_subgraphs(*given: object) -> None:
     for one in given:
         if not isinstance(one, Subgraph):
             raise SettingError(f"a body must be a Subgraph, not {type(one).__name__}")
@@ -210,7 +211,7 @@ def _order(moving: Sequence[int], carries: int, slices: int) -> list[int]:
 def _reading(linear: BodyGradient, carries: int) -> Subgraph:
     """A body that also returns what its gradient reads of the carries: as they come in, and as they go out."""
 
-    def body(*xs: Any) -> list[Any]:
+    def body(*xs: Numeric) -> list[Any]:
         found = linear.forward(*xs)
         before = [xs[i] for i in linear.kept if i < carries]
         return [*found, *before, *(found[i] for i in linear.read if i < carries)]
@@ -244,7 +245,7 @@ def _back(body: Subgraph, linear: BodyGradient, moving: Sequence[int], carries: 
     types = [ArrayType(*input_types[i]) for i in (*carried, *consts)]  # sums are no Python numbers
     types += [gradient.input_types[own[one]] for one in order]
 
-    def step(*xs: Any) -> list[Any]:
+    def step(*xs: object) -> list[Any]:
         flowing = dict(zip(carried, xs, strict=False))
         sums = dict(zip(consts, xs[len(carried) :], strict=False))
         given: list[Any] = [None] * len(own)
@@ -329,7 +330,7 @@ def _pulled_in_parts(
     return tuple(together)
 
 
-def _zeros_like_slices(x: Any, count: int) -> Any:
+def _zeros_like_slices(x: Numeric, count: int) -> Any:
     return np.zeros((count, *x.shape[1:]), x.dtype)
 
 
@@ -416,7 +417,7 @@ def _pushed(
     made = len(body.output_types)
     carried = [i for i in moving if i < carries]
 
-    def both(*xs: Any) -> list[Any]:
+    def both(*xs: object) -> list[Any]:
         given: list[Any] = [None] * len(own)
         for one, value in zip(order, xs, strict=True):
             given[own[one]] = value
@@ -440,7 +441,7 @@ def _pushed(
 @scan.batch
 def scan_batched(
     batched: Sequence[bool],
-    *operands: Any,
+    *operands: object,
     body: Subgraph,
     carries: int,
     slices: int,
@@ -475,7 +476,7 @@ def scan_batched(
 
 @op(kind="control", facts={"subgraphs": True})
 def while_loop(
-    *operands: Any, condition: Subgraph, body: Subgraph, carries: int, max_steps: int | None = None
+    *operands: object, condition: Subgraph, body: Subgraph, carries: int, max_steps: int | None = None
 ) -> tuple[Any, ...]:
     """Repeat as long as a condition on the carries holds, `max_steps` times at most.
 
@@ -494,7 +495,7 @@ def while_loop(
 
 @while_loop.types
 def while_loop_types(
-    *operands: Any, condition: Subgraph, body: Subgraph, carries: int, max_steps: int | None = None
+    *operands: object, condition: Subgraph, body: Subgraph, carries: int, max_steps: int | None = None
 ) -> tuple[ArrayType, ...]:
     _require_subgraphs(condition, body)
     _require_count("carries", carries)
@@ -581,7 +582,7 @@ def while_loop_along_operands(
 @while_loop.batch
 def while_loop_batched(
     batched: Sequence[bool],
-    *operands: Any,
+    *operands: Numeric,
     condition: Subgraph,
     body: Subgraph,
     carries: int,
@@ -595,7 +596,7 @@ def while_loop_batched(
     count = ArrayType((size,), np.dtype(np.int64))
     types = [*step.input_types[:carries], count, *step.input_types[carries:]]
 
-    def go_on(*xs: Any) -> list[Any]:
+    def go_on(*xs: Numeric) -> list[Any]:
         (active,) = holds(*xs[:carries], *xs[carries + 1 :])
         after = step(*xs[:carries], *xs[carries + 1 :])
         chosen = [
@@ -627,7 +628,7 @@ def while_loop_batched(
 
 
 @op(kind="control", facts={"subgraphs": True}, nondifferentiable="index")
-def switch(index: Any, *operands: Any, branches: tuple[Subgraph, ...]) -> tuple[Any, ...]:
+def switch(index: Any, *operands: Numeric, branches: tuple[Subgraph, ...]) -> tuple[Any, ...]:
     """One of several branches, on the same operands: number `index`, the nearest where there is no such number."""
     chosen = branches[min(max(int(index), 0), len(branches) - 1)]
     found = chosen(*operands)
@@ -637,7 +638,7 @@ def switch(index: Any, *operands: Any, branches: tuple[Subgraph, ...]) -> tuple[
 
 
 @switch.types
-def switch_types(index: Any, *operands: Any, branches: tuple[Subgraph, ...]) -> tuple[ArrayType, ...]:
+def switch_types(index: object, *operands: object, branches: tuple[Subgraph, ...]) -> tuple[ArrayType, ...]:
     if not _require_branches(branches):
         raise SettingError("a switch needs at least one branch")
     chooser = _type(index)
@@ -659,7 +660,7 @@ def switch_types(index: Any, *operands: Any, branches: tuple[Subgraph, ...]) -> 
 @switch.vjp("operands")
 def switch_wrt_operands(
     g: tuple[Any, ...],
-    index: Any,
+    index: object,
     operands: tuple[Any, ...],
     wanted: tuple[int, ...],
     *,
@@ -685,7 +686,7 @@ def _branch_back(branch: Subgraph, moving: tuple[int, ...], given: tuple[int, ..
     linear = branch.linear(moving, given)
     types, made = branch.input_types, branch.output_types
 
-    def back(*xs: Any) -> list[Any]:
+    def back(*xs: Numeric) -> list[Any]:
         found: dict[int, Any] = {}
         if linear.backward is not None:
             results = linear.forward(*xs[: len(types)])
@@ -703,7 +704,7 @@ def _branch_back(branch: Subgraph, moving: tuple[int, ...], given: tuple[int, ..
 
 @switch.jvp("operands")
 def switch_along_operands(
-    t: tuple[Any, ...], index: Any, operands: tuple[Any, ...], *, branches: tuple[Subgraph, ...]
+    t: tuple[Any, ...], index: object, operands: tuple[Any, ...], *, branches: tuple[Subgraph, ...]
 ) -> tuple[Any, ...]:
     moving = tuple(i for i, one in enumerate(t) if one is not None)
     reached = sorted({i for one in branches for i in one.pushed(moving)[1]})
@@ -721,7 +722,7 @@ def _branch_along(branch: Subgraph, moving: tuple[int, ...], reached: Sequence[i
     pushed, moved = branch.pushed(moving)
     made = branch.output_types
 
-    def along(*xs: Any) -> list[Any]:
+    def along(*xs: Numeric) -> list[Any]:
         places = dict(zip(moved, pushed(*xs)[len(made) :], strict=True))
         return [places[i] if i in places else _zeros(made[i]) for i in reached]
 
@@ -730,7 +731,7 @@ def _branch_along(branch: Subgraph, moving: tuple[int, ...], reached: Sequence[i
 
 @switch.batch
 def switch_batched(
-    batched: Sequence[bool], index: Any, *operands: Any, branches: tuple[Subgraph, ...]
+    batched: Sequence[bool], index: Numeric, *operands: Numeric, branches: tuple[Subgraph, ...]
 ) -> tuple[Any, ...]:
     """One branch for all examples; where each has an index of its own all of them, and a choice among results."""
     size = batch_size(batched, (index, *operands))

@@ -187,7 +187,7 @@ def convolution_batched(
 def _batched(
     of: Any,
     batched: Sequence[bool],
-    x: Any,
+    x: Numeric,
     kernel: Any,
     bias: Any,
     groups: int,
@@ -217,7 +217,7 @@ def _batched(
     return ops.moveaxis(out, source=1, destination=0)
 
 
-def _among_channels(x: Any) -> Any:
+def _among_channels(x: Numeric) -> Any:
     """(examples, batch, channels, ...) as (batch, examples * channels, ...)."""
     moved = ops.moveaxis(x, source=0, destination=1)
     return ops.reshape(moved, shape=(x.shape[1], x.shape[0] * x.shape[2], *x.shape[3:]))
@@ -729,7 +729,13 @@ def convolution_kernel_gradient_along_cotangent(
 
 
 def _pair_geometry(
-    x_shape: Shape, cotangent_shape: Shape, size: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    x_shape: Shape,
+    cotangent_shape: Shape,
+    size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
 ) -> Geometry:
     """Geometry of the convolution of x whose output is like the cotangent."""
     channels = cotangent_shape[1] if len(cotangent_shape) > 1 else 1

@@ -30,7 +30,7 @@ def _norm(norm: object) -> str:
     return norm or "backward"
 
 
-def _sizes(x: Any, s: Any, axes: Any) -> tuple[list[Any], list[int]]:
+def _sizes(x: Numeric, s: Any, axes: Any) -> tuple[list[Any], list[int]]:
     if axes is None:
         axes = range(x.ndim) if s is None else range(-len(s), 0)
     axes = [int(axis) for axis in axes]
@@ -42,7 +42,7 @@ def _sizes(x: Any, s: Any, axes: Any) -> tuple[list[Any], list[int]]:
 
 def _one(function: object, inverse: bool) -> None:
     @form(function)
-    def transform(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: object = None) -> Any:
+    def transform(a: Numeric, n: Any = None, axis: int = -1, norm: Any = None, out: object = None) -> Any:
         refuse(function, "use the result", out=out)
         return ops.fft(_fitted(operand(a), n, axis), axes=(axis,), inverse=inverse, norm=_norm(norm))
 
@@ -71,7 +71,7 @@ _many(np.fft.ifftn, True, None)
 
 
 @form(np.fft.rfft)
-def rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: object = None) -> Any:
+def rfft(a: Numeric, n: Any = None, axis: int = -1, norm: Any = None, out: object = None) -> Any:
     refuse(np.fft.rfft, "use the result", out=out)
     return ops.rfft(_fitted(operand(a), n, axis), axis=axis, norm=_norm(norm))
 

@@ -49,7 +49,7 @@ def fft_wrt_x(g: Numeric, axes: object, inverse: bool, norm: str) -> Numeric:
 
 
 @fft.types
-def fft_types(x: Any, *, axes: Any = (-1,), inverse: bool = False, norm: Any = "backward") -> ArrayType:
+def fft_types(x: Any, *, axes: Any = (-1,), inverse: bool = False, norm: str = "backward") -> ArrayType:
     """The shape of x, in a complex dtype."""
     _require_norm(norm)
     normalize_axes(axes, x.ndim)
@@ -86,7 +86,7 @@ def rfft_wrt_x(g: Numeric, x_type: ArrayType, axis: int, norm: str) -> Any:
 
 
 @rfft.types
-def rfft_types(x: Any, *, axis: int = -1, norm: Any = "backward") -> ArrayType:
+def rfft_types(x: ArrayType, *, axis: int = -1, norm: str = "backward") -> ArrayType:
     """The shape of x with n // 2 + 1 numbers along `axis`, complex."""
     _require_norm(norm)
     (along,) = normalize_axes(axis, x.ndim)
@@ -129,7 +129,7 @@ def irfft_wrt_x(g: Numeric, x_type: ArrayType, n: int, axis: int, norm: str) -> 
 
 
 @irfft.types
-def irfft_types(x: Any, *, n: int, axis: int = -1, norm: Any = "backward") -> ArrayType:
+def irfft_types(x: ArrayType, *, n: int, axis: int = -1, norm: str = "backward") -> ArrayType:
     """The shape of x with n numbers along `axis`, real."""
     _require_norm(norm)
     (along,) = normalize_axes(axis, x.ndim)
@@ -150,6 +150,6 @@ def _require_norm(norm: str) -> None:
         raise SettingError(f'norm is "backward", "ortho" or "forward", not {norm!r}')
 
 
-def _dtype(x: Numeric) -> Any:
+def _dtype(x: Numeric | ArrayType) -> Any:
     """Complex, of the precision that NumPy transforms in."""
     return np.fft.fft(np.ones(1, x.dtype)).dtype

@@ -87,7 +87,7 @@ def cholesky(x: Numeric) -> Numeric:
 
 
 @cholesky.vjp("x")
-def cholesky_wrt_x(g: Numeric, out: Any) -> Any:
+def cholesky_wrt_x(g: Numeric, out: Numeric) -> Any:
     back = adjoint(out)
     inner = (back @ conjugate(g)) * half_lower(out.shape[-1], out.dtype)
     found = ops.solve(back, inner)  # L⁻ᴴ Φ, and from the right the same of the adjoint

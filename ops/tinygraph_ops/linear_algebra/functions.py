@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.plugin import (
+    Array,
     ArrayType,
     DTypeError,
     ErrorSample,
@@ -96,7 +97,7 @@ matrix_function.batch(stacked)
     ],
     error_samples=[ErrorSample([[1.0]], [[1.0]], [[1.0, 2.0]], error=ShapeError, match="shape")],
 )
-def solve_sylvester(a: Numeric, b: Numeric, q: object) -> Any:
+def solve_sylvester(a: Array, b: Array, q: Array) -> Any:
     """X of A X + X B = Q;  Q's gradient H solves Aᵀ H + H Bᵀ = G, A's is -H Xᵀ and B's -Xᵀ H."""
     solve_sylvester_types(*(np.asarray(one) for one in (a, b, q)))
     import scipy.linalg
@@ -118,7 +119,7 @@ def solve_sylvester_wrt_all(g: Numeric, a: Numeric, b: Numeric, out: object) -> 
 
 
 @solve_sylvester.types
-def solve_sylvester_types(a: Any, b: Any, q: Any) -> ArrayType:
+def solve_sylvester_types(a: ArrayType, b: ArrayType, q: ArrayType) -> ArrayType:
     sizes = tuple(require_square(ArrayType(one.shape, one.dtype)) for one in (a, b))
     if q.shape[-2:] != sizes:
         raise ShapeError(

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from tinygraph.plugin import ArrayType, DTypeError, Numeric, ShapeError, ops
 
 
-def transposed(x: Any) -> Any:
+def transposed(x: object) -> Any:
     """Matrices with their two axes exchanged."""
     return ops.swapaxes(x, axis1=-2, axis2=-1)
 
@@ -24,7 +24,7 @@ def conjugate(x: Numeric) -> Any:
     return ops.conj(x) if x.dtype.kind == "c" else x
 
 
-def adjoint(x: Any) -> Any:
+def adjoint(x: Numeric) -> Any:
     """The conjugate transpose."""
     return transposed(conjugate(x))
 
@@ -53,7 +53,7 @@ def read_from_lower(x: Numeric) -> Any:
     return (x + adjoint(x)) * half_lower(x.shape[-1], x.dtype)
 
 
-def over_differences(x: Any, values: Any) -> Any:
+def over_differences(x: Numeric, values: Numeric) -> Any:
     """x_ij / (v_j - v_i), 0 on the diagonal.
 
     Where values repeat, vectors are not determined and have no derivative: the quotient is nan there, but for a zero,

@@ -20,7 +20,7 @@ form(_linalg.tensordot)(np.tensordot)
 
 
 @form(_linalg.outer)
-def outer(x1: Any, x2: Any, /) -> Any:
+def outer(x1: Numeric, x2: Numeric, /) -> Any:
     """`np.linalg.outer` of two vectors."""
     x1, x2 = operand(x1), operand(x2)
     if x1.ndim != 1 or x2.ndim != 1:
@@ -40,7 +40,7 @@ def trace(x: Numeric, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> 
 
 
 @form(np.cross)
-def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Any:
+def cross(a: Numeric, b: Numeric, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Any:
     axisa, axisb, axisc = (axisa, axisb, axisc) if axis is None else (axis,) * 3
     a, b = np.moveaxis(operand(a), axisa, -1), np.moveaxis(operand(b), axisb, -1)
     if a.shape[-1] not in (2, 3) or b.shape[-1] not in (2, 3):
@@ -57,7 +57,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
 
 
 @form(_linalg.cross)
-def cross_of_three(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+def cross_of_three(x1: Numeric, x2: Numeric, /, *, axis: int = -1) -> Any:
     x1, x2 = operand(x1), operand(x2)
     if x1.shape[axis] != 3 or x2.shape[axis] != 3:
         raise ValueError("Both input arrays must be (arrays of) 3-dimensional vectors")
@@ -95,7 +95,7 @@ def pinv(a: Numeric, rcond: Any = None, hermitian: bool = False, *, rtol: Any = 
 
 
 @form(_linalg.lstsq)
-def lstsq(a: Any, b: Numeric, rcond: Any = None) -> Any:
+def lstsq(a: Numeric, b: Numeric, rcond: Any = None) -> Any:
     a, b = floating(a), floating(b)
     rows, columns = a.shape
     if rcond is None:

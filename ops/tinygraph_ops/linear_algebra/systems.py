@@ -214,7 +214,7 @@ def cofactors_along_types(x: ArrayType, direction: ArrayType) -> ArrayType:
 cofactors_along.batch(stacked)
 
 
-def _rotated(x: Any, direction: Any) -> Any:
+def _rotated(x: Numeric, direction: object) -> Any:
     """The cofactors of X, or how they change along a direction, found where X is diagonal."""
     u, s, vh = np.linalg.svd(x)
     size = s.shape[-1]
@@ -248,7 +248,7 @@ def slogdet(x: Numeric) -> Any:
 
 
 @slogdet.vjp("x")
-def slogdet_wrt_x(g: Any, x: Numeric, out: Any) -> Any:
+def slogdet_wrt_x(g: Numeric, x: Numeric, out: Numeric) -> Any:
     """g₂ x⁻ᵀ, and for complex x the slope of the sign besides."""
     factor = matrices(g[1])
     if x.dtype.kind == "c":
@@ -286,7 +286,7 @@ def pinv(x: Numeric, *, rcond: float | None = None) -> Any:
 
 
 @pinv.vjp("x")
-def pinv_wrt_x(g: Numeric, x: Any, out: Any) -> Any:
+def pinv_wrt_x(g: Numeric, x: Numeric, out: Numeric) -> Any:
     back = adjoint(conjugate(g))
     rows, columns = x.shape[-2:]
     found = (

@@ -214,7 +214,7 @@ def _serves(logits: Numeric, labels: Numeric) -> bool:
     )
 
 
-def _side_by_side(logits: Any, layout: Any) -> bool:
+def _side_by_side(logits: Numeric, layout: Any) -> bool:
     """Whether the classes of a position are neighbours, as far as the plan has decided it."""
     axis = 1 if len(logits.shape) > 1 else 0
     order = layout.order if layout is not None else range(len(logits.shape))

@@ -161,12 +161,12 @@ def cross_entropy_batched(
     )
 
 
-def _joined(x: Any) -> Any:
+def _joined(x: Numeric) -> Any:
     """The batch axis and the examples' first as one."""
     return ops.reshape(x, shape=(x.shape[0] * x.shape[1], *x.shape[2:]))
 
 
-def _counts(labels: Any, losses: Any, positions: int, ignore_index: int) -> Any:
+def _counts(labels: Numeric, losses: Any, positions: int, ignore_index: int) -> Any:
     """For each example how many positions count; NaN where none does."""
     if _are_shares(labels):
         return positions or np.nan

@@ -85,7 +85,7 @@ def _lowered(positions: bool, on_numpy: Callable[..., Lowering | None]) -> Calla
             return on_numpy(x, out, geometry, settings)
         maxima = pooling.max_pool_index if positions else pooling.max_pool
 
-        def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
+        def bind(inputs: Any, outputs: Any, scratch: object) -> Any:
             return maxima(windows, inputs[0], outputs[0])
 
         name = "max pool index" if positions else "max pool"
@@ -182,7 +182,7 @@ def scatter_windows_kernel(
         return numpy_lowering(make_scatter, "NumPy scatter windows", index, spatial_shape=spatial_shape)
     from tinygraph.kernels.images import pooling
 
-    def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
+    def bind(inputs: Any, outputs: Any, scratch: object) -> Any:
         values, index = inputs
         return pooling.scatter_windows(values, index, outputs[0])
 
@@ -207,7 +207,7 @@ def scatter_to_maxima_kernel(
     if made is None or made.stride != made.size or made.dilation != (1, 1):
         return None
 
-    def bind(inputs: Any, outputs: Any, scratch: Any, program: Any = None) -> Any:
+    def bind(inputs: Any, outputs: Any, scratch: object, program: Any = None) -> Any:
         return pooling.scatter_to_maxima(made, inputs, outputs, program)
 
     def with_epilogue(epilogue: Any) -> Lowering:

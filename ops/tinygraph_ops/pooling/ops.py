@@ -251,7 +251,7 @@ def scatter_to_maxima(
 
 @scatter_to_maxima.types
 def scatter_to_maxima_types(
-    values: ArrayType, x: ArrayType, *, spatial_shape: Shape, **settings: Any
+    values: ArrayType, x: ArrayType, *, spatial_shape: Shape, **settings: object
 ) -> ArrayType:
     """(batch, channels, *spatial_shape), in the dtype of values."""
     return ArrayType((*values.shape[:2], *spatial_shape), values.dtype)

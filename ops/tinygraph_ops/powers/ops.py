@@ -60,7 +60,7 @@ def power_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
 
 
 @power.vjp("x")
-def power_wrt_x(g: Numeric, x: Any, y: Any) -> Any:
+def power_wrt_x(g: Numeric, x: Numeric, y: Numeric) -> Any:
     """g · y x^(y - 1), with the limits 0 at 0⁰ and 1 at 0¹."""
     if isinstance(y, int | float | complex):
         if y == 2:

@@ -58,7 +58,7 @@ def _lowering(kind: str) -> Callable[..., Lowering | None]:
         program = Program((x.dtype.name,), (), (0,))
         axes = reduced_axes(axis, len(x.shape))
 
-        def bind(inputs: Any, outputs: Any, scratch: Any) -> Any:
+        def bind(inputs: Any, outputs: Any, scratch: object) -> Any:
             made = elementwise.bind(program, inputs[:1], outputs, reductions=[kind], axes=axes)
             return made
 

@@ -695,7 +695,7 @@ def concatenate(*xs: Numeric, axis: int = 0) -> Numeric:
 
 
 @concatenate.vjp("xs")
-def concatenate_wrt_xs(g: Any, xs_type: Any, axis: int) -> Any:
+def concatenate_wrt_xs(g: Numeric, xs_type: Any, axis: int) -> Any:
     """g, split where the operands met."""
     return ops.split(g, sections=_ends([x.shape[axis] for x in xs_type])[:-1], axis=axis)
 
@@ -1002,7 +1002,7 @@ def pad_wrt_x(g: Numeric, x_type: ArrayType, pad_width: Numeric, mode: str) -> N
 
 
 @pad.jvp("x")
-def pad_along_x(t: Numeric, pad_width: Any, mode: str) -> Numeric:
+def pad_along_x(t: Numeric, pad_width: object, mode: str) -> Numeric:
     """t, with zeros where constants are."""
     return ops.pad(t, pad_width=pad_width, mode=mode)
 
@@ -1199,7 +1199,7 @@ def tile_types(x: ArrayType, *, reps: Sizes) -> ArrayType:
 
 
 @tile.batch
-def tile_batched(batched: Sequence[bool], x: Any, *, reps: Any) -> Any:
+def tile_batched(batched: Sequence[bool], x: Numeric, *, reps: Any) -> Any:
     counts, sizes = _aligned(x.shape[1:], reps)
     return ops.tile(ops.reshape(x, shape=(x.shape[0], *sizes)), reps=(1, *counts))
 

@@ -48,7 +48,7 @@ def _gamma_density(a: Numeric, x: Numeric) -> Any:
     return exp(f.xlogy(a - 1, x) - x - f.gammaln(a))
 
 
-def _beta_density(a: Any, b: Any, x: Any) -> Any:
+def _beta_density(a: Numeric, b: Numeric, x: Numeric) -> Any:
     return exp(f.xlogy(a - 1, x) + f.xlog1py(b - 1, -x) - f.betaln(a, b))
 
 
@@ -56,7 +56,7 @@ def _student_density(v: Numeric, t: Numeric) -> Any:
     return exp(f.gammaln((v + 1) / 2) - f.gammaln(v / 2) - f.xlog1py((v + 1) / 2, t * t / v)) / root(v * pi)
 
 
-def _f_density(m: Any, n: Any, x: Any) -> Any:
+def _f_density(m: Any, n: Any, x: Numeric) -> Any:
     share = m * x / (m * x + n)
     return _beta_density(m / 2, n / 2, share) * (m * n) / ops.square(m * x + n)
 
@@ -104,20 +104,20 @@ def _integral(density: Callable[..., Any], sign: int = 1) -> Callable[..., Any]:
     return lambda y, *xs: (*(None for _ in xs[1:]), sign * density(*xs))
 
 
-def _voigt(y: Numeric, x: Any, sigma: Any, gamma: Any) -> Any:
+def _voigt(y: Numeric, x: Numeric, sigma: Any, gamma: Any) -> Any:
     z = (x + gamma * 1j) / (sigma * sqrt(2))
     slope = (-2 * z * f.wofz(z) + 2j / sqrt(pi)) * (_NORMAL / sigma)
     scaled = sigma * sqrt(2)
     return ops.real(slope) / scaled, -(y + ops.real(slope * z)) / sigma, -ops.imag(slope) / scaled
 
 
-def _elliptic_of_first_kind(y: Any, phi: Any, m: Any) -> Any:
+def _elliptic_of_first_kind(y: Numeric, phi: Any, m: Any) -> Any:
     inside = root(1 - m * ops.square(sine(phi)))
     by_m = f.ellipeinc(phi, m) / (2 * m * (1 - m)) - y / (2 * m) - sine(2 * phi) / (4 * (1 - m) * inside)
     return 1 / inside, by_m
 
 
-def _inverse_box_cox(y: Any, x: Any, power: Any) -> Any:
+def _inverse_box_cox(y: Numeric, x: Numeric, power: Any) -> Any:
     inner = power * x + 1
     return ops.power(y, 1 - power), y * (x / (power * inner) - ln(inner) / ops.square(power))
 

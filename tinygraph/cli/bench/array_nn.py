@@ -9,9 +9,12 @@ import importlib
 import math
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class HeldArray(NamedTuple):
@@ -26,10 +29,10 @@ class ArrayModule:
 
     training = True
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: object) -> Any:
         return self.forward(x)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: object) -> Any:
         raise NotImplementedError
 
 
@@ -41,7 +44,7 @@ class ArraySequence(ArrayModule):
             setattr(self, str(i), part)
         self._parts = parts
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: object) -> Any:
         for part in self._parts:
             x = part(x)
         return x
@@ -92,7 +95,7 @@ def layers(
                 self.bias = np.zeros(outputs)
             self._settings = stride, padding
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x: object) -> Any:
             assert convolve is not None
             out = convolve(x, self.weight, *self._settings)
             return out + self.bias.reshape(-1, 1, 1) if hasattr(self, "bias") else out
@@ -120,39 +123,51 @@ def layers(
             variance = xp.mean(centered**2, axis=-1, keepdims=True)
             return centered / xp.sqrt(variance + 1e-5) * self.weight + self.bias
 
-    def of(function: Callable[[Any], Any]) -> Any:
-        class FunctionLayer(ArrayModule):
-            def __init__(self, *sizes: int, dim: int = -1) -> None:
-                self._sizes = sizes
-
-            def forward(self, x: Any) -> Any:
-                return function(x)
-
-        return FunctionLayer
-
     class ArrayMaxPool(ArrayModule):
         def __init__(self, size: int) -> None:
             self._size = size
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x: object) -> Any:
             if pool is None:
                 raise NotImplementedError("it has no pools")
             return pool(x, self._size)
-
-    def softmax(x: Any) -> Any:
-        shares = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
-        return shares / xp.sum(shares, axis=-1, keepdims=True)
 
     names = SimpleNamespace()
     names.Module, names.Sequential = ArrayModule, ArraySequence
     names.Linear, names.Conv2d, names.BatchNorm2d = ArrayLinear, ArrayConvolution, ArrayBatchNorm
     names.LayerNorm, names.MaxPool2d = ArrayLayerNorm, ArrayMaxPool
-    names.ReLU, names.Identity = of(lambda x: xp.maximum(x, 0)), of(lambda x: x)
-    names.Flatten = of(lambda x: x.reshape(len(x), -1))
-    names.AdaptiveAvgPool2d = of(lambda x: x.mean(axis=(2, 3), keepdims=True))
-    names.Softmax = of(softmax)
-    names.GELU = of(lambda x: 0.5 * x * (1 + _erf(xp)(x / math.sqrt(2))))
+    vars(names).update(_functions(xp))
     return names
+
+
+def _of(function: Callable[[Any], Any]) -> type[ArrayModule]:
+    """A layer without parameters."""
+
+    class FunctionLayer(ArrayModule):
+        def __init__(self, *sizes: int, dim: int = -1) -> None:
+            self._sizes = sizes
+
+        def forward(self, x: object) -> Any:
+            return function(x)
+
+    return FunctionLayer
+
+
+def _functions(xp: Any) -> dict[str, type[ArrayModule]]:
+    """The layers that are functions of their input alone."""
+
+    def softmax(x: Numeric) -> Any:
+        shares = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+        return shares / xp.sum(shares, axis=-1, keepdims=True)
+
+    return {
+        "ReLU": _of(lambda x: xp.maximum(x, 0)),
+        "Identity": _of(lambda x: x),
+        "Flatten": _of(lambda x: x.reshape(len(x), -1)),
+        "AdaptiveAvgPool2d": _of(lambda x: x.mean(axis=(2, 3), keepdims=True)),
+        "Softmax": _of(softmax),
+        "GELU": _of(lambda x: 0.5 * x * (1 + _erf(xp)(x / math.sqrt(2)))),
+    }
 
 
 def _erf(xp: Any) -> Callable[[Any], Any]:
@@ -164,7 +179,7 @@ def _erf(xp: Any) -> Callable[[Any], Any]:
 def loss_of(xp: Any, classes: int) -> Callable[[Any, Any], Any]:
     """Cross entropy with class indices, or the squared error."""
 
-    def cross_entropy(logits: Any, labels: Any) -> Any:
+    def cross_entropy(logits: Numeric, labels: Numeric) -> Any:
         shifted = logits - xp.max(logits, axis=1, keepdims=True)
         chosen = shifted[np.arange(len(labels)), labels]
         return xp.mean(xp.log(xp.sum(xp.exp(shifted), axis=1)) - chosen)

@@ -6,9 +6,12 @@ import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.cli.bench.workloads import Workload
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 Step = Callable[[], float]
 
@@ -71,7 +74,7 @@ def training_step(nn: ModuleType, optim: Any, model: Any, workload: Workload) ->
     optimizer = optim.SGD(model.parameters(), lr=workload.learning_rate)
     loss_of = nn.CrossEntropyLoss() if workload.classes else nn.MSELoss()
 
-    def step(x: Any, y: Any) -> Any:
+    def step(x: Numeric, y: Numeric) -> Any:
         optimizer.zero_grad()
         loss = loss_of(model(x), y)
         loss.backward()

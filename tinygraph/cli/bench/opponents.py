@@ -8,10 +8,13 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinygraph.cli.bench.candidates import Step, data, our_model, torch_model, training_step
 from tinygraph.cli.bench.workloads import Workload
+
+if TYPE_CHECKING:
+    pass
 
 # glibc gives large blocks back and takes them again, page by page: PyTorch loses a third of its time that way
 _KEEPING_PAGES = {"MALLOC_TRIM_THRESHOLD_": "4294967296", "MALLOC_MMAP_THRESHOLD_": "4294967296"}
@@ -108,7 +111,7 @@ def _on_arrays(
             setattr(place.owner, place.name, ours[name])
         learnt = {name: ours[name] for name in places if "running" not in name}
 
-        def run(parameters: Any, x: Any) -> Any:
+        def run(parameters: Any, x: object) -> Any:
             for name, value in parameters.items():
                 setattr(places[name].owner, places[name].name, value)
             return model(x)
@@ -126,7 +129,7 @@ def _jax_functions() -> Any:
     def convolve(x: Any, kernel: Any, stride: int, padding: int) -> Any:
         return lax.conv_general_dilated(x, kernel, (stride, stride), [(padding, padding)] * 2)
 
-    def pool(x: Any, size: int) -> Any:
+    def pool(x: object, size: int) -> Any:
         window = (1, 1, size, size)
         return lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
 

@@ -52,7 +52,7 @@ class _Process:
         wish = {"name": name, "workload": WORKLOADS.index(workload), "trains": trains}
         self.begun = self.ask(**wish, threads=threads, numpy=numpy)
 
-    def ask(self, **wish: Any) -> dict[str, Any]:
+    def ask(self, **wish: object) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -101,7 +101,8 @@ def measure_apart(
                 else:
                     running[name] = process
         check_equal(
-            workload, {name: partial(process.begun.get, "result") for name, process in running.items()}
+            workload,
+            {name: partial(process.begun.__getitem__, "result") for name, process in running.items()},
         )
         times = {name: _times(process) for name, process in running.items()}
         for name, process in running.items():

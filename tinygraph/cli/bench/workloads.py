@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 
 class Workload(NamedTuple):
@@ -69,7 +72,7 @@ def _residual(nn: Any) -> Any:
                 nn.Identity() if plain else nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False)
             )
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x: object) -> Any:
             out = self.relu(self.bn1(self.conv1(x)))
             return self.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
@@ -98,7 +101,7 @@ def _transformer(nn: Any) -> Any:
             self.softmax = nn.Softmax(dim=-1)
             self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x: Numeric) -> Any:
             batch, length, width = x.shape
             y = self.norm1(x)
             q, k, v = (

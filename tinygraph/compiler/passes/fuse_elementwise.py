@@ -325,7 +325,7 @@ def _formed(
 
 
 def _fused_op(form: _LoopForm, operations: int) -> Op:
-    def fused(*xs: Any) -> Any:
+    def fused(*xs: object) -> Any:
         values: list[Any] = []
         for one, settings, read, _, _ in form.members:
             operands = [

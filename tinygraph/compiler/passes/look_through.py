@@ -3,7 +3,8 @@
 Of an op from another package that neither emits nor lowers to anything, the forward runs once on captured tensors. It
 is looked through where that makes one graph of ops that do have kernels, without states, random numbers or values that
 decide - and where the graph, run on numbers of the same types, makes the forward's own result to the last bit. What the
-forward read of Python's variables is watched as if the program had read it itself.
+forward read of Python's variables is watched as if the program had read it itself; where it may have read what cannot
+be watched, it stays one call.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def seen_in(node: Node) -> Seen | None:
     for entry in node.inputs:
         if is_recorded(entry) or isinstance(entry, np.ndarray):
             types = edge_type(entry) if is_recorded(entry) else type_of(entry)
-            if not isinstance(types, ArrayType) or isinstance(types, WeakType):
+            if isinstance(types, WeakType):
                 return None
             operands.append(types)
         elif entry is None or entry.__class__ in (int, float):
@@ -121,7 +122,7 @@ def inside(op: Op, operands: tuple[Any, ...], settings: tuple[tuple[str, Any], .
     values = [_numbers(rng, one) if isinstance(one, ArrayType) else _number(*one) for one in operands]
     arrays = [i for i, one in enumerate(operands) if isinstance(one, ArrayType)]
 
-    def forward(*given: Any) -> Any:
+    def forward(*given: object) -> Any:
         filled = list(values)
         for i, one in zip(arrays, given, strict=True):
             filled[i] = one
@@ -145,6 +146,8 @@ def _is_plain(graph: Graph, trace: Trace, op: Op) -> bool:
     """Whether a forward made nodes that have kernels, and nothing else happened."""
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
     if trace.writes or trace.gradients or trace.reads or trace.effects or trace.constants or trace.draws:
+        return False
+    if not trace.sees_all:
         return False
     if not 0 < len(nodes) <= _MOST_NODES or len(graph.leaves) != len(graph.inputs):
         return False
@@ -187,7 +190,7 @@ def _same(found: Any, wanted: Any) -> bool:
     )
 
 
-def _now(entry: Any, stands: dict[int, Sequence[Any]]) -> Any:
+def _now(entry: object, stands: dict[int, Sequence[Any]]) -> Any:
     if not is_recorded(entry):
         return entry
     node, port = key_of(entry)

@@ -35,7 +35,7 @@ def _computation(node: Node, inputs: tuple[Any, ...]) -> Any:
     return node.op, tuple(map(identity, inputs)), settings
 
 
-def identity(entry: Any) -> Any:
+def identity(entry: object) -> Any:
     """What makes two operands the same: their edge; for small constants their value."""
     if is_recorded(entry):
         return id(edge_node(entry)), edge_index(entry)

@@ -59,7 +59,7 @@ def reopen(description: Description, read_array: ReadArray) -> Graph:
     return _Reopening(description, read_array).graph()
 
 
-def _body(described: Any, depth: int) -> Subgraph:
+def _body(described: object, depth: int) -> Subgraph:
     """The body of a loop or a branch, which reads its inputs alone."""
     if depth > MOST_NESTED:
         raise FileFormatError(f"bodies are nested more than {MOST_NESTED} deep")
@@ -181,7 +181,7 @@ class _Reopening:
             self.twins[key] = made
         return made
 
-    def setting(self, value: Any) -> Any:
+    def setting(self, value: object) -> Any:
         if isinstance(value, dict) and value.keys() == {GRAPH}:
             return _body(value[GRAPH], self.depth + 1)
         if isinstance(value, list) and any(isinstance(one, dict) and GRAPH in one for one in value):

@@ -100,6 +100,7 @@ def embedding_bag(
             f"embedding_bag: indices of shape {input.shape} {'need' if offsets is None else 'take no'} offsets"
         )
     rows = embedding(input, weight, padding_idx)
+    counted: Numeric
     if padding_idx is not None:
         counted = input != padding_idx % weight.shape[0]
     else:
@@ -118,7 +119,7 @@ def embedding_bag(
     return total / ops.maximum(ops.sum(counted.astype(rows.dtype), axis=-2), 1)
 
 
-def _bags(rows: Numeric, counted: Numeric, factors: Any, offsets: Numeric) -> tuple[Any, Any, Any]:
+def _bags(rows: Numeric, counted: Numeric, factors: object, offsets: Numeric) -> tuple[Any, Any, Any]:
     """Rows (total, width) as (bags, longest, width), and which of them are there."""
     ends = np.append(offsets[1:], rows.shape[0])
     sizes = ends - offsets

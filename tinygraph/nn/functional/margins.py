@@ -182,7 +182,7 @@ def triplet_margin_loss(
     """
     refuse("triplet_margin_loss", size_average=(size_average, None), reduce=(reduce, None))
 
-    def distance(x: Numeric, y: Any) -> Any:
+    def distance(x: Numeric, y: Numeric) -> Any:
         return pairwise_distance(x, y, p, eps)
 
     return triplet_margin_with_distance_loss(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def lp_pool(
     ceil_mode: bool = False,
 ) -> Any:
     """The `norm_type`-norm of each window, sum(x ** p) ** (1 / p); its gradient is taken as 0 where the sum is 0."""
-    count = prod(kernel_size) if isinstance(kernel_size, tuple | list) else kernel_size**dimensions
+    count = prod(kernel_size) if isinstance(kernel_size, Sequence) else kernel_size**dimensions
     means = avg_pool(dimensions, input**norm_type, kernel_size, stride, 0, ceil_mode)
     some = means != 0
     return ops.where(some, (ops.where(some, means, 1) * count) ** (1 / norm_type), 0)
@@ -107,7 +108,9 @@ def adaptive_avg_pool(dimensions: int, input: Numeric, output_size: Sizes) -> An
     return batched(dimensions, input, lambda x: ops.adaptive_average_pool(x, size=output_size))
 
 
-def adaptive_max_pool(dimensions: int, input: Numeric, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool(
+    dimensions: int, input: Numeric, output_size: Sizes, return_indices: bool = False
+) -> Any:
     """Maxima of windows that divide each spatial dimension into `output_size` parts; None keeps a size.
 
     With `return_indices` also their flat positions in the spatial dimensions.
@@ -146,16 +149,17 @@ def _parts(size: int, count: int) -> np.ndarray[Any, Any]:
     starts = np.arange(count) * size // count
     ends = -(-(np.arange(count) + 1) * size // count)
     steps = np.arange(max(1, int((ends - starts).max(initial=1))))
-    return np.minimum(starts[:, None] + steps, ends[:, None] - 1)
+    positions: np.ndarray[Any, Any] = np.minimum(starts[:, None] + steps, ends[:, None] - 1)
+    return positions
 
 
 def max_unpool(
     dimensions: int,
     input: Numeric,
     indices: Numeric,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
+    kernel_size: object,
+    stride: object = None,
+    padding: object = 0,
     output_size: Any = None,
 ) -> Any:
     """Maxima put back at their positions, zeros elsewhere.

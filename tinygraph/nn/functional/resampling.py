@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.core.registry import ops
-from tinygraph.core.types import Array
+from tinygraph.core.types import Array, Sizes
 from tinygraph.errors import SettingError, ShapeError
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def interpolate(
         raise SettingError(f"interpolate: align_corners goes with {', '.join(MODES)}, not {mode!r}")
     scales: list[float | None] = [None] * len(spatial)
     if size is not None:
-        sizes = list(size) if isinstance(size, tuple | list) else [size] * len(spatial)
+        wanted: Any = size
+        sizes: list[int] = list(wanted) if isinstance(wanted, tuple | list) else [wanted] * len(spatial)
     else:
-        factors = (
-            list(scale_factor) if isinstance(scale_factor, tuple | list) else [scale_factor] * len(spatial)
-        )
+        given: Any = scale_factor
+        factors: list[float] = list(given) if isinstance(given, tuple | list) else [given] * len(spatial)
         sizes = [floor(n * factor) for n, factor in zip(spatial, factors, strict=True)]
         if not recompute_scale_factor:
             scales = [1 / factor for factor in factors]
@@ -97,7 +97,7 @@ def _along(x: Numeric, axis: int, new: int, scale: float | None, mode: str, corn
     return reduce(ops.add, parts)
 
 
-def _cubic(t: Any, a: float = -0.75) -> dict[int, Any]:
+def _cubic(t: Numeric, a: float = -0.75) -> dict[int, Any]:
     """The factors of the four neighbours at -1, 0, 1 and 2, for a place t after neighbour 0  (Keys, 1981)."""
 
     def near(x: Numeric) -> Any:
@@ -259,7 +259,9 @@ def _permuted(x: Numeric, last: tuple[int, ...]) -> Any:
 # -- windows as columns ------------------------------------------------------------------------------------------------
 
 
-def unfold(input: Numeric, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+def unfold(
+    input: Numeric, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
+) -> Any:
     """The windows of (batch, channels, height, width) as columns (batch, channels * elements, windows)."""
     if input.ndim == 3:
         return unfold(input[None], kernel_size, dilation, padding, stride)[0]
@@ -272,7 +274,12 @@ def unfold(input: Numeric, kernel_size: Any, dilation: Any = 1, padding: Any = 0
 
 
 def fold(
-    input: Numeric, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    input: Numeric,
+    output_size: Sizes,
+    kernel_size: Sizes,
+    dilation: Sizes = 1,
+    padding: Sizes = 0,
+    stride: Sizes = 1,
 ) -> Any:
     """Columns (batch, channels * elements, windows) added up into images: the transpose of `unfold`."""
     if input.ndim == 2:
@@ -291,8 +298,8 @@ def fold(
     return image[:, :, pads[0] : pads[0] + sizes[0], pads[1] : pads[1] + sizes[1]]
 
 
-def _pair(value: Numeric) -> tuple[int, int]:
-    return (value[0], value[1]) if isinstance(value, tuple | list) else (value, value)
+def _pair(value: Sizes) -> tuple[int, int]:
+    return (value[0], value[1]) if isinstance(value, Sequence) else (value, value)
 
 
 def _windows(

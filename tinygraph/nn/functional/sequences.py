@@ -20,9 +20,9 @@ _NEVER = (
 
 def ctc_loss(
     log_probs: Numeric,
-    targets: Any,
-    input_lengths: Any,
-    target_lengths: Any,
+    targets: object,
+    input_lengths: object,
+    target_lengths: object,
     blank: int = 0,
     reduction: str = "mean",
     zero_infinity: bool = False,

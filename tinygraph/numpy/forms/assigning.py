@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
 
 
-def _require_tensor(function: object, x: Any) -> None:
+def _require_tensor(function: object, x: object) -> None:
     if not isinstance(x, Tensor):
         raise NumpyFunctionError(
             f"{numpy_name(function)} would write a tensor's numbers into an array, which has no gradient: make the "
@@ -45,7 +45,7 @@ def fill_diagonal(a: Any, val: object, wrap: bool = False) -> None:
 
 
 @form(np.put)
-def put(a: Any, ind: object, v: Any, mode: str = "raise") -> None:
+def put(a: Any, ind: object, v: object, mode: str = "raise") -> None:
     _require_tensor(np.put, a)
     places = np.asarray(value(ind)).reshape(-1)
     if mode == "wrap":
@@ -77,7 +77,7 @@ def putmask(a: Any, mask: Any, values: Numeric) -> None:
 
 
 @form(np.put_along_axis)
-def put_along_axis(arr: Any, indices: object, values: Any, axis: int | None) -> None:
+def put_along_axis(arr: Any, indices: object, values: Numeric, axis: int | None) -> None:
     _require_tensor(np.put_along_axis, arr)
     if axis is None:
         put(arr, indices, values)

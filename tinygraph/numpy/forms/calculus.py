@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @form(np.gradient)
-def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+def gradient(f: Any, *varargs: Any, axis: object = None, edge_order: int = 1) -> Any:
     f = floating(f)
     axes = range(f.ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
     axes = [axis_of(one, f.ndim) for one in axes]
@@ -50,7 +50,7 @@ def _slope(f: Any, spacing: object, axis: int, edge_order: int) -> Any:
         steps = steps * np.ones(size - 1)
     wide = steps.reshape([-1 if i == axis else 1 for i in range(f.ndim)])
 
-    def step(*index: Any) -> Any:
+    def step(*index: object) -> Any:
         return wide[along(axis, *index)]
 
     before, after = step(slice(None, -1)), step(slice(1, None))
@@ -87,7 +87,7 @@ def trapezoid(y: Numeric, x: Numeric | None = None, dx: object = 1.0, axis: int 
 
 
 @form(np.interp)
-def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
+def interp(x: Numeric, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     """Lines between the points; at a point the line behind it has the say, beyond the ends nothing moves with x."""
     x, xp, fp = floating(x), floating(xp), floating(fp)
     if period is not None:
@@ -191,7 +191,12 @@ def logspace(
 
 @form(np.geomspace)
 def geomspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: DTypeLike | None = None, axis: int = 0
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
 ) -> Any:
     start, stop = floating(start), floating(stop)
     if np.any(value(np.sign(start)) != value(np.sign(stop))):

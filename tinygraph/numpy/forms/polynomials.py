@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @form(np.polyval)
-def polyval(p: Any, x: Any) -> Any:
+def polyval(p: Numeric, x: Numeric) -> Any:
     p, x = operand(p), operand(x)
     found: Any = np.zeros(x.shape, np.result_type(p.dtype, x.dtype))
     for k in range(p.shape[0]):
@@ -63,7 +63,7 @@ def polydiv(u: object, v: Numeric) -> Any:
 
 
 @form(np.polyder)
-def polyder(p: Any, m: int = 1) -> Any:
+def polyder(p: Numeric, m: int = 1) -> Any:
     p = operand(p)
     for _ in range(m):
         p = p[:-1] * np.arange(p.size - 1, 0, -1) if p.size > 1 else p[:0]
@@ -71,7 +71,7 @@ def polyder(p: Any, m: int = 1) -> Any:
 
 
 @form(np.polyint)
-def polyint(p: Any, m: int = 1, k: object = None) -> Any:
+def polyint(p: Numeric, m: int = 1, k: object = None) -> Any:
     p = operand(p)
     constants = np.zeros(m) if k is None else np.atleast_1d(operand(k)) * np.ones(m)
     for i in range(m):
@@ -82,7 +82,7 @@ def polyint(p: Any, m: int = 1, k: object = None) -> Any:
 @form(np.polyfit)
 def polyfit(
     x: Numeric,
-    y: Any,
+    y: Numeric,
     deg: int,
     rcond: float | None = None,
     full: bool = False,
@@ -115,7 +115,7 @@ def poly(seq_of_zeros: object) -> Any:
 
 
 @form(np.roots)
-def roots(p: Any) -> Any:
+def roots(p: Numeric) -> Any:
     """The eigenvalues of the companion matrix; leading and trailing zeros are constants."""
     p = floating(p)
     places = np.flatnonzero(value(p))

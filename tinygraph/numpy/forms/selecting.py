@@ -25,7 +25,7 @@ CONSTANT = (
 def constant(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function called on the arrays behind its tensors."""
 
-    def answer(*args: Any, **kwargs: Any) -> Any:
+    def answer(*args: object, **kwargs: object) -> Any:
         return function(*map(value, args), **{name: value(one) for name, one in kwargs.items()})
 
     return answer
@@ -53,7 +53,7 @@ def isposinf(x: Numeric, out: object = None) -> Any:
 
 
 @form(np.choose)
-def choose(a: Any, choices: Any, out: object = None, mode: str = "raise") -> Any:
+def choose(a: Numeric, choices: Any, out: object = None, mode: str = "raise") -> Any:
     refuse(np.choose, "use the result", out=out)
     places, options = value(a), [operand(one) for one in choices]
     count = len(options)
@@ -78,7 +78,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 
 @form(np.piecewise, calls_back=True)
-def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
+def piecewise(x: Numeric, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
     conditions = condlist if isinstance(condlist, list | tuple) else [condlist]
     if np.ndim(conditions[0]) == 0 and x.ndim > 0:
         conditions = [condlist]
@@ -102,7 +102,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     return found
 
 
-def _placed(found: Any, mask: Any, part: Any, dtype: Any) -> Any:
+def _placed(found: Any, mask: Numeric, part: Any, dtype: Any) -> Any:
     """The elements of `part` at the true places of a mask, one after the other."""
     part = np.broadcast_to(operand(part).astype(dtype), (int(np.sum(mask)),))
     places = np.where(mask, np.cumsum(mask.reshape(-1)).reshape(mask.shape) - 1, 0)
@@ -194,7 +194,7 @@ def setxor1d(ar1: object, ar2: object, assume_unique: bool = False) -> Any:
 
 
 @form(np.intersect1d)
-def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False) -> Any:
+def intersect1d(ar1: object, ar2: object, assume_unique: bool = False, return_indices: bool = False) -> Any:
     found = _of_both(ar1, ar2, np.intersect1d, assume_unique=assume_unique)
     if not return_indices:
         return found

@@ -20,13 +20,13 @@ for _one in (
     FORMS[_one] = grouped(_one.__name__, constant(_one))
 
 
-def _result(x: Any, y: Any) -> Any:
+def _result(x: object, y: object) -> Any:
     """Operands of a binary ufunc as NumPy takes them: Python numbers stay weak."""
     return tuple(one if isinstance(one, bool | int | float) else operand(one) for one in (x, y))
 
 
 @form(np.copysign)
-def copysign(x1: Any, x2: Any) -> Any:
+def copysign(x1: Numeric, x2: Numeric) -> Any:
     x1, x2 = _result(x1, x2)
     size, negative = np.absolute(x1), np.signbit(x2)
     size = size if np.result_type(x1, 1.0) == np.result_type(x1) else size * 1.0
@@ -34,14 +34,14 @@ def copysign(x1: Any, x2: Any) -> Any:
 
 
 @form(np.heaviside)
-def heaviside(x1: Any, x2: Any) -> Any:
+def heaviside(x1: Numeric, x2: Numeric) -> Any:
     x1, x2 = _result(x1, x2)
     at_zero = np.where(np.equal(x1, 0), x2, np.greater(x1, 0) * 1.0)
     return np.where(np.isnan(x1), x1 * 1.0, at_zero).astype(np.result_type(x1, x2, np.float16))
 
 
 @form(np.fmax)
-def fmax(x1: Any, x2: Any) -> Any:
+def fmax(x1: Numeric, x2: Numeric) -> Any:
     x1, x2 = _result(x1, x2)
     return np.where(
         np.isnan(x2), x1, np.maximum(np.where(np.isnan(x1), x2, x1), np.where(np.isnan(x2), x1, x2))
@@ -49,7 +49,7 @@ def fmax(x1: Any, x2: Any) -> Any:
 
 
 @form(np.fmin)
-def fmin(x1: Any, x2: Any) -> Any:
+def fmin(x1: Numeric, x2: Numeric) -> Any:
     x1, x2 = _result(x1, x2)
     return np.where(
         np.isnan(x2), x1, np.minimum(np.where(np.isnan(x1), x2, x1), np.where(np.isnan(x2), x1, x2))
@@ -57,7 +57,7 @@ def fmin(x1: Any, x2: Any) -> Any:
 
 
 @form(np.fmod)
-def fmod(x1: Any, x2: Any) -> Any:
+def fmod(x1: Numeric, x2: Numeric) -> Any:
     """x1 - x2 trunc(x1 / x2), with the sign of x1, exact: the remainder of the sizes."""
     x1, x2 = _result(x1, x2)
     size = np.remainder(np.absolute(x1), np.absolute(x2))
@@ -65,7 +65,7 @@ def fmod(x1: Any, x2: Any) -> Any:
 
 
 @form(np.divmod)
-def divmod_(x1: Any, x2: Any) -> Any:
+def divmod_(x1: Numeric, x2: Numeric) -> Any:
     return np.floor_divide(x1, x2), np.remainder(x1, x2)
 
 
@@ -84,7 +84,7 @@ def frexp(x: Numeric) -> Any:
 
 
 @form(np.ldexp)
-def ldexp(x1: Any, x2: object) -> Any:
+def ldexp(x1: Numeric, x2: object) -> Any:
     x1 = floating(x1)
     exponent = constant(np.asarray)(x2)
     half = exponent // 2  # in two steps, of which none is too large for a float
@@ -100,22 +100,22 @@ def nextafter(x1: object, x2: object) -> Any:
 
 
 @form(np.float_power)
-def float_power(x1: Any, x2: Any) -> Any:
+def float_power(x1: Numeric, x2: Numeric) -> Any:
     wide = [np.result_type(one, float) for one in (x1, x2)]
     return np.power(operand(x1).astype(wide[0]), operand(x2).astype(wide[1]))
 
 
 @form(np.logaddexp2)
-def logaddexp2(x1: Any, x2: Any) -> Any:
+def logaddexp2(x1: Numeric, x2: Numeric) -> Any:
     x1, x2 = _result(x1, x2)
     return np.logaddexp(x1 * log(2), x2 * log(2)) / log(2)
 
 
 @form(np.matvec)
-def matvec(x1: Any, x2: Any) -> Any:
+def matvec(x1: Numeric, x2: Numeric) -> Any:
     return np.matmul(x1, operand(x2)[..., None])[..., 0]
 
 
 @form(np.vecmat)
-def vecmat(x1: Any, x2: Any) -> Any:
+def vecmat(x1: Numeric, x2: Numeric) -> Any:
     return np.matmul(np.conj(operand(x1))[..., None, :], x2)[..., 0, :]

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.core.trees import flatten
 from tinygraph.errors import CaptureError, TinygraphError, VmapLoopWarning
-from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_samples
+from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_samples
 from tinygraph.testing.laws.values import same, shape_depends_on_values
 from tinygraph.testing.trial import Trial, array_of
 from tinygraph.transforms import vmap
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 EXAMPLES = 2
 
 
-@apart
 @on_samples
 def vmap_equals_the_loop(op: Any, sample: Any) -> None:
     """Applied to many examples at once, in any of its operands or in all, the op gives what a loop over them gives."""
@@ -31,7 +33,7 @@ def vmap_equals_the_loop(op: Any, sample: Any) -> None:
         _compare(trial, operands, axes)
 
 
-def _rolled(x: Any) -> Any:
+def _rolled(x: Numeric) -> Any:
     """Examples with the same elements in other places, so that all are in the op's domain."""
     return np.stack([np.roll(x.reshape(-1), i).reshape(x.shape) for i in range(EXAMPLES)])
 
