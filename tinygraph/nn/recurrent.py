@@ -49,7 +49,7 @@ class _Recurrent(Module):
     """What RNN, LSTM and GRU share.
 
     Shapes: input (steps, batch, input_size), (batch, steps, input_size) with `batch_first`, or (steps, input_size) of
-    one sample; states (layers * directions, batch, hidden_size); output like the input, of width directions * hidden_size.
+    one sample; states (layers * directions, batch, hidden_size); output like the input, directions * hidden_size wide.
 
     Args:
         input_size, hidden_size: widths of the input and of a state.
