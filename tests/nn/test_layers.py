@@ -137,3 +137,38 @@ def test_bad_settings_are_named():
     ):
         with pytest.raises(error, match=words):
             call()
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_recurrent_layers_captured_and_compiled_are_what_they_are_eagerly(kind):
+    tg.manual_seed(1)
+    layer = getattr(nn, kind)(3, 4, 2, bidirectional=True).double()
+    x = np.random.default_rng(2).normal(size=(5, 2, 3))
+
+    def loss(x):
+        return (layer(x)[0] ** 2).sum()
+
+    wanted = loss(x)
+    wanted.backward()
+    gradients = {name: parameter.grad.numpy().copy() for name, parameter in layer.named_parameters()}
+    np.testing.assert_allclose(tg.compile(loss)(x).detach().numpy(), wanted.detach().numpy(), rtol=1e-12)
+
+    @tg.compile
+    def step(x):
+        layer.zero_grad()
+        loss(x).backward()
+
+    step(x)
+    for name, parameter in layer.named_parameters():
+        np.testing.assert_allclose(parameter.grad.numpy(), gradients[name], atol=1e-12, err_msg=name)
+    graph = tg.capture(layer, x)
+    assert sum(node.op is not None and node.op.name == "scan" for node in graph.nodes) == 4
+
+
+def test_recurrent_layers_name_what_does_not_fit():
+    with pytest.raises(ShapeError, match=r"takes \(steps, batch, 3\)"):
+        nn.GRU(3, 4)(np.ones((5, 2, 7), np.float32))
+    with pytest.raises(ShapeError, match="first state"):
+        nn.RNN(3, 4)(np.ones((5, 2, 3), np.float32), np.ones((1, 9, 4), np.float32))
+    with pytest.raises(SettingError, match="nonlinearity"):
+        nn.RNN(3, 4, nonlinearity="sigmoid")

@@ -180,6 +180,20 @@ def _layer_cases() -> list[ModuleCase]:
         ("Transformer", _transformer, (3, 2, 8), memory),
     ):
         cases.append(ModuleCase(name, build, _input(name, given), others=(second,)))
+    for name, build in (
+        ("RNN", lambda nn: nn.RNN(8, 3, 2, nonlinearity="relu")),
+        ("LSTM", lambda nn: nn.LSTM(8, 3, 2, bidirectional=True)),
+        ("GRU", lambda nn: nn.GRU(8, 3, bias=False, batch_first=True)),
+    ):
+        cases.append(ModuleCase(name, build, _input(name, (5, 2, 8)), lambda module, x: module(x)[0]))
+    cases.append(
+        ModuleCase("LSTM to the end", lambda nn: nn.LSTM(8, 3), _input("L", (5, 8)), lambda m, x: m(x)[1][1])
+    )
+    cases.append(ModuleCase("GRUCell", lambda nn: nn.GRUCell(8, 3), _input("GRUCell", (2, 8))))
+    cases.append(
+        ModuleCase("LSTMCell", lambda nn: nn.LSTMCell(8, 3), _input("C", (2, 8)), lambda m, x: m(x)[1])
+    )
+    cases.append(ModuleCase("RNNCell", lambda nn: nn.RNNCell(8, 3), _input("RNNCell", (8,))))
     both = {"add_bias_kv": True, "add_zero_attn": True}
     cases.append(
         ModuleCase("MultiheadAttention with more", _attention(both), query, lambda m, x: m(x, x, x)[0])

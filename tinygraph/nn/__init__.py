@@ -147,6 +147,12 @@ from tinygraph.nn.pooling import MaxPool3d as MaxPool3d
 from tinygraph.nn.pooling import MaxUnpool1d as MaxUnpool1d
 from tinygraph.nn.pooling import MaxUnpool2d as MaxUnpool2d
 from tinygraph.nn.pooling import MaxUnpool3d as MaxUnpool3d
+from tinygraph.nn.recurrent import GRU as GRU
+from tinygraph.nn.recurrent import LSTM as LSTM
+from tinygraph.nn.recurrent import RNN as RNN
+from tinygraph.nn.recurrent import GRUCell as GRUCell
+from tinygraph.nn.recurrent import LSTMCell as LSTMCell
+from tinygraph.nn.recurrent import RNNCell as RNNCell
 from tinygraph.nn.resampling import ChannelShuffle as ChannelShuffle
 from tinygraph.nn.resampling import Fold as Fold
 from tinygraph.nn.resampling import PixelShuffle as PixelShuffle

@@ -57,11 +57,10 @@ def clip_grad_norm_(
     """
     if not max_norm >= 0:
         raise SettingError(f"clip_grad_norm_: max_norm={max_norm!r} must be at least 0")
-    held = [one for one in _several(parameters) if one.grad is not None]
-    total = _checked(_norm([read(one.grad) for one in held], norm_type), error_if_nonfinite)
+    held = [(one, read(one.grad)) for one in _several(parameters) if one.grad is not None]
+    total = _checked(_norm([gradient for _, gradient in held], norm_type), error_if_nonfinite)
     scale = ops.minimum(max_norm / (total + 1e-6), 1.0)
-    for one in held:
-        gradient = read(one.grad)
+    for one, gradient in held:
         one.grad = _tensor(gradient * _cast(scale, gradient.dtype))
     return total
 
