@@ -1,9 +1,11 @@
-"""Write the pages for those who come from autograd, MyGrad and JAX, from one table: their name, ours, what differs.
+"""Write the pages for those who come from autograd, MyGrad, JAX and PyTorch, from tables of names.
 
 Run `python docs/renew.py coming`; a test holds the pages and looks up every name of ours.
 """
 
 from pathlib import Path
+
+from tinygraph.core.pytorch_names import METHODS
 
 DOCS = Path(__file__).parent
 
@@ -41,7 +43,7 @@ ROWS = (
      "and `x[i] = v` on tensors that were computed"),
     ("random numbers", "np.random", "np.random", "jax.random with keys", "tg.manual_seed",
      "NumPy's generators in eager code; compiled code draws its own"),
-    ("control flow", "Python", "Python", "jax.lax.scan, cond", "tg.compile", "Python's loops in eager code"),
+    ("control flow", "Python", "Python", "jax.lax.scan, cond", "tg.scan", "and tg.while_loop, tg.cond; Python's own loops and branches in eager code"),
     ("optimizers", "autograd.misc.optimizers.adam", "mygrad.nnet", "optax", "tg.optim", "PyTorch's names"),
 )  # fmt: skip
 
@@ -55,6 +57,27 @@ that it has read; here a write that would spoil a backward pass is found and rai
     "jax": (3, """The transforms have JAX's names and arguments, and nest in every order. Arrays are NumPy's: 64 bits by
 default, and may be written. Complex gradients follow JAX's convention."""),
 }  # fmt: skip
+# The same for PyTorch: what it is for, its name, ours, what differs. Its methods of tensors are `METHODS`.
+PYTORCH = (
+    ("a tensor", "torch.tensor(x, requires_grad=True)", "tg.tensor", "over a NumPy array; NumPy's functions and methods"),
+    ("functions", "torch.sin(x)", "np.sin", "NumPy's names; `dim=` is `axis=`, `keepdim=` is `keepdims=`"),
+    ("backward pass", "loss.backward()", "tg.Tensor.backward", "the same, `create_graph=True` included"),
+    ("gradients of a function", "torch.func.grad(f)", "tg.grad", "and vjp, jvp, jacobian, hessian, vmap under their names"),
+    ("no recording", "torch.no_grad()", "tg.no_grad", ""),
+    ("a rule of one's own", "torch.autograd.Function", "tg.custom_vjp", "or an op, which also draws, compiles and is saved: `tg.plugin.op`"),
+    ("modules", "torch.nn.Module", "tg.nn.Module", "parameters are attributes; no `super().__init__()` is needed"),
+    ("layers and losses", "torch.nn.Conv2d(3, 8, 3)", "tg.nn.Conv2d", "the same names, arguments, initial values and `state_dict`"),
+    ("functions of layers", "torch.nn.functional", "tg.nn.functional", "the same names; `dim=` stays there"),
+    ("clipping", "torch.nn.utils.clip_grad_norm_", "tg.nn.utils.clip_grad_norm_", ""),
+    ("optimizers", "torch.optim.AdamW", "tg.optim.AdamW", "the same numbers; `state_dict` both ways"),
+    ("schedules", "torch.optim.lr_scheduler", "tg.optim.lr_scheduler", "the same numbers"),
+    ("data", "torch.utils.data.DataLoader", "tg.data.DataLoader", ""),
+    ("compiling", "torch.compile(f)", "tg.compile", "whole training steps, backward pass and update included"),
+    ("a graph", "torch.export.export(model, args)", "tg.capture", "typed, drawn, differentiated, saved"),
+    ("anomalies", "torch.autograd.detect_anomaly()", "tg.detect_anomaly", "values of the forward pass as well; `tg.why` for zeros"),
+    ("seeds", "torch.manual_seed(0)", "tg.manual_seed", "other draws than PyTorch's"),
+)  # fmt: skip
+
 TITLES = {"autograd": "autograd", "mygrad": "MyGrad", "jax": "JAX"}
 
 
@@ -69,6 +92,30 @@ def page(name: str) -> str:
     return f"# Coming from {TITLES[name]}\n\n{intro}\n\n{head}" + "\n".join(rows) + "\n" + rest
 
 
+def pytorch_page() -> str:
+    """The page for those who come from PyTorch."""
+    rows = [f"| {what} | `{theirs}` | `{ours}` | {differs} |" for what, theirs, ours, differs in PYTORCH]
+    methods = [f"| `{row.theirs}` | `{row.ours}` | {row.differs} |" for row in METHODS.values()]
+    return f"""# Coming from PyTorch
+
+Modules, losses, optimizers and schedules have PyTorch's names, arguments and numbers, and a `state_dict` of arrays loads
+unchanged. Tensors are NumPy's: its functions, its methods, its dtypes (64 bits unless said otherwise; parameters are float32).
+
+| for | PyTorch | tinygraph | what differs |
+|---|---|---|---|
+{chr(10).join(rows)}
+
+What means something else here, as in NumPy: `t.transpose` takes all axes (two of them: `np.swapaxes`), `t.max(axis)` gives values
+alone, `t.std()` divides by n (`ddof=1` for n - 1), `np.repeat` repeats elements (whole arrays: `np.tile`), `t.sort()` sorts in place.
+
+Methods of PyTorch's tensors that NumPy has not; asking for one says the same:
+
+| PyTorch | tinygraph | |
+|---|---|---|
+{chr(10).join(methods)}
+"""
+
+
 def _code(text: str) -> str:
     return text if text.startswith("(") or text in ("Python", "optax", "jvp of grad") else f"`{text}`"
 
@@ -76,6 +123,7 @@ def _code(text: str) -> str:
 def main() -> None:
     for name in PAGES:
         (DOCS / f"coming_from_{name}.md").write_text(page(name), encoding="utf-8")
+    (DOCS / "coming_from_pytorch.md").write_text(pytorch_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

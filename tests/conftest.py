@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -23,6 +24,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
         # beside the sources nothing is to be written; without a place each of many processes would compile them all
         os.environ.setdefault("PYTHONPYCACHEPREFIX", os.path.join(folder, "modules"))
+
+
+def pytest_collection_finish() -> None:
+    """What is alive now stays to the end: no collection of a test that counts garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

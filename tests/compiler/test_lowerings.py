@@ -180,8 +180,10 @@ def peak_of(run):
 def test_steps_allocate_nothing_but_what_they_return(workload):
     """In steady state, beyond Python's objects and the buffers in which NumPy casts operands, a few thousand at a time.
 
-    The arrays of these steps are larger by far.
+    The arrays of these steps are larger by far; of the images of the largest nets so many are enough for that.
     """
+    if workload.shape[1:] == (3, 32, 32):
+        workload = workload._replace(shape=(8, 3, 32, 32))
     x, y = data(workload)
     step = tg.compile(training_step(nn, optim, our_model(workload), workload))
     step(x, y)

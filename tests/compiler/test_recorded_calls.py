@@ -646,3 +646,19 @@ def test_gradients_of_a_step_are_no_results_that_carry_gradients():
     found = step()
     assert not found.requires_grad
     np.testing.assert_array_equal(found.numpy(), [8, 12])
+
+
+def test_an_integer_beside_a_differentiable_result_carries_no_gradient():
+    @op(declare=False, kind="elementwise")
+    def doubled_and_sign(x):
+        """(2 x, 1 where x > 0)."""
+        return 2 * x, (x > 0).astype(np.int64)
+
+    @doubled_and_sign.vjp("x")
+    def doubled_and_sign_wrt_x(g):
+        return g[0] * 2
+
+    value, sign = tg.compile(lambda t: doubled_and_sign(t))(T(np.array([1.0, -1.0])))
+    assert value.requires_grad
+    assert not getattr(sign, "requires_grad", False)
+    np.testing.assert_array_equal(np.asarray(sign), [1, 0])

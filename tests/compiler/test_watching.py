@@ -19,6 +19,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import nn, optim
 from tinygraph.errors import TinygraphWarning
+from tinygraph.tracing.facts import Elements, Progress
 
 ONES = np.ones(2)
 
@@ -841,3 +842,14 @@ def test_what_a_program_leaves_in_an_attribute_is_what_eager_leaves():
         with pytest.warns(TinygraphWarning, match=again):
             assert first(compiled(x)) == wanted
     assert cfg.size == 2
+
+
+def test_an_array_of_another_shape_and_an_iterator_that_went_on_are_changes():
+    array, iterator = np.zeros((2, 3)), iter([1, 2, 3])
+    elements, progress = Elements(array, "array", ""), Progress(iterator, "iterator", "")
+    assert elements.holds()
+    assert progress.holds()
+    array.resize((3, 2), refcheck=False)
+    assert not elements.holds()
+    assert next(iterator) == 1
+    assert not progress.holds()

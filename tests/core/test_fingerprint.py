@@ -1,5 +1,7 @@
 """Plain arrays that nodes keep: whoever writes them between forward and backward is told, with both lines."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -216,14 +218,21 @@ def test_fingerprints_of_views(view):
 
 
 def test_arrays_of_objects():
-    from fractions import Fraction
-
     w = tg.tensor(np.array([Fraction(1, 2), Fraction(1, 3)]), requires_grad=True)
     data = np.array([Fraction(2), Fraction(3)], dtype=object)
     y = (w * data).sum()
     data[0] = Fraction(5)
     with pytest.raises(StaleValueError):
         y.backward()
+
+
+def test_objects_count_by_value():
+    array = np.array([Fraction(1, 3), 2**70], object)
+    before = fingerprint(array)
+    array[0], array[1] = Fraction(2, 6), 2**69 * 2
+    assert fingerprint(array) == before
+    array[0] = Fraction(2, 3)
+    assert fingerprint(array) != before
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int8", "int64"])

@@ -9,6 +9,7 @@ import pytest
 import tinygraph as tg
 from tests.rows import each
 from tinygraph.core.op import Op
+from tinygraph.core.state import write
 from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RuleError, ShapeError
 from tinygraph.plugin import op, ops
 
@@ -497,3 +498,21 @@ def test_what_may_be_a_view_or_a_copy_is_not_read_after_a_write():
 
     with pytest.raises(InPlaceError, match=r"was written, and whether 'reshape' made a view or a copy"):
         tg.capture(program, np.ones((2, 3)))
+
+
+# -- what faults survived ----------------------------------------------------------------------------------------------
+
+
+def test_a_view_keeps_its_shape():
+    y = leaf([1, 2, 3]) * 2
+    part = y[0:2]
+    with pytest.raises(ShapeError, match=r"cannot change the shape \(2,\) into \(2, 2\)"):
+        part += np.ones((2, 2))
+    assert y.tolist() == [2, 4, 6]
+
+
+def test_a_write_leaves_the_layout_so_that_what_was_a_view_still_is_one():
+    t = tg.tensor(np.asfortranarray(np.arange(6.0).reshape(2, 3)))
+    write(t, np.arange(6.0).reshape(2, 3) + 1)  # in rows
+    t.T.reshape(-1)[1] = 9.0
+    assert t.tolist() == [[1, 2, 3], [9, 5, 6]]

@@ -79,11 +79,23 @@ def randomly_wired(found):
     yield found["again"], (found["images"],)
 
 
+def objective(name, *given):
+    """An example in plain NumPy: the graph of the function that it differentiates, or integrates."""
+
+    def graphs(found):
+        arguments = [found[one] if isinstance(one, str) else np.asarray(one) for one in given]
+        yield tg.capture(found[name], *arguments), arguments
+
+    return graphs
+
+
 GRAPHS = dict(
     zip(
         NAMES,
         [first_gradient, convolution, patients, own_op, model_as_a_graph, digits, residual, transformer, model_file,
-         randomly_wired],
+         randomly_wired, objective("negative_log_likelihood", "start"),
+         objective("negative_elbo", "parameters", np.linspace(-1.0, 1.0, 10).reshape(5, 2)), objective("miss", 1.1),
+         objective("slope", "start", 0.5, "TRUE"), objective("share_in_focus", "phase"), objective("loss", "w")],
         strict=True,
     )
 )  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 
 import tinygraph as tg
 from tests.front.checking import check_derivatives
-from tinygraph.errors import DTypeError
+from tinygraph.errors import CaptureError, DTypeError
 
 Z = np.array([1.0 + 2.0j, -0.5 + 0.3j])
 
@@ -60,6 +60,64 @@ def test_optimizers_descend_on_complex_parameters_as_pytorchs_do(name, options):
         other.step()
     assert losses[-1] < losses[0]
     np.testing.assert_allclose(ours.numpy(), theirs.detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_lbfgs_descends_on_complex_and_real_parameters_together_as_pytorchs_does(search):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    starts = [Z, np.array([[0.5, -1.0]]), np.array(0.3 - 2j)]
+    ours = [tg.tensor(one, requires_grad=True) for one in starts]
+    theirs = [torch.tensor(one, requires_grad=True) for one in starts]
+    options = {"lr": 0.1 if search is None else 1.0, "max_iter": 4, "line_search_fn": search}
+    optimizer, other = tg.optim.LBFGS(ours, **options), torch.optim.LBFGS(theirs, **options)
+
+    def loss_of(z, r, w):
+        return (abs(z * z - (1 + 1j) * w) ** 2).sum() + (r**2).sum() * abs(w - (2 + 1j)) ** 2 + (r**4).sum()
+
+    def closure(chosen, parameters):
+        chosen.zero_grad()
+        loss = loss_of(*parameters)
+        loss.backward()
+        return loss
+
+    losses = []
+    for _ in range(4):
+        losses.append(optimizer.step(lambda: closure(optimizer, ours)).item())
+        wanted = other.step(lambda: closure(other, theirs)).item()
+        np.testing.assert_allclose(losses[-1], wanted, rtol=1e-7)
+    assert losses[-1] < 0.2 * losses[0]
+    for one, two in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one.numpy(), two.detach().numpy(), rtol=1e-6)
+    again = tg.optim.LBFGS(ours, **options)
+    again.load_state_dict(optimizer.state_dict())
+
+
+def test_a_captured_step_refuses_complex_parameters():
+    for name in (
+        "SGD",
+        "Adam",
+        "AdamW",
+        "RMSprop",
+        "Adagrad",
+        "Adadelta",
+        "Adamax",
+        "NAdam",
+        "RAdam",
+        "Rprop",
+        "ASGD",
+    ):
+        z = tg.tensor(Z, requires_grad=True)
+        optimizer = getattr(tg.optim, name)([z])
+
+        @tg.compile
+        def step(z=z, optimizer=optimizer):
+            optimizer.zero_grad()
+            np.sum(np.abs(z) ** 2).backward()
+            optimizer.step()
+
+        with pytest.raises(CaptureError, match="outside of captured programs"):
+            step()
+        np.testing.assert_array_equal(z.numpy(), Z, err_msg=name)
 
 
 def rotated(vectors, values):

@@ -444,3 +444,21 @@ def test_nan_to_num_treats_parts_of_complex_numbers_alone():
 def test_nan_to_num_refuses_what_tensors_cannot(options, words):
     with pytest.raises(NumpyFunctionError, match=words):
         tg.grad(lambda x: np.sum(np.nan_to_num(x, **options)))(np.ones(2))
+
+
+@pytest.mark.parametrize("generated", [True, False])
+def test_single_precision_far_from_zero_is_standardized_as_in_double(generated, monkeypatch):
+    """Eagerly and in plans with generated kernels and without: variances as exact sums give them."""
+    if not generated:
+        monkeypatch.setattr("tinygraph.kernels.available", lambda: False)
+    function = lambda x: tg.ops.standardize(x, axis=1)  # noqa: E731
+    noise = np.random.default_rng(3).normal(size=(5, 1000))
+    for x in (noise, noise + 1e4, noise - 1e5, np.full((5, 7), 1e6), np.full((5, 7), 0.1) + 3e4):
+        x = x.astype(np.float32)
+        exact = x.astype(np.float64)
+        for found in (function(x), function(tg.tensor(x)), tg.compile(function)(x)):
+            _, mean, variance = (np.asarray(one) for one in found)
+            assert mean.dtype == variance.dtype == np.float32
+            np.testing.assert_allclose(mean, exact.mean(axis=1, keepdims=True), rtol=1e-7, atol=1e-7)
+            np.testing.assert_allclose(variance, exact.var(axis=1, keepdims=True), rtol=1e-6, atol=1e-12)
+    assert not np.asarray(function(np.full((1, 7), 1e6, np.float32))[0]).any()

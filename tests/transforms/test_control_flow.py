@@ -408,3 +408,8 @@ def test_many_examples_at_once_are_each_alone() -> None:
                 np.testing.assert_allclose(
                     plain(run(*args)), wanted, rtol=1e-9, atol=1e-12, err_msg=f.__name__
                 )
+
+
+def test_python_that_depends_on_values_names_the_ops_that_say_it() -> None:
+    with pytest.raises(CaptureError, match=r"tg.cond for an if, tg.while_loop for a while"):
+        tg.compile(lambda x: x if np.sum(x) > 0 else -x)(np.ones(3))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.errors import CaptureError, RuleError, SettingError
+from tinygraph.errors import CaptureError, FileFormatError, RuleError, SettingError
 
 X = np.array([0.3, -1.2, 2.0])
 close = np.testing.assert_allclose
@@ -70,8 +70,51 @@ def test_it_is_one_box_that_opens(tmp_path):
     assert [node.op.name for node in graph.nodes if node.op is not None] == ["f", "multiply"]
     source = tg.draw(out).source
     assert "sin" in source
-    graph.save(tmp_path / "graph.json")
-    close(np.asarray(tg.load(tmp_path / "graph.json")().detach()), 2 * np.sin(X))
+    body = tg.capture(f.function, X)
+    body.save(tmp_path / "graph.json")
+    close(tg.load(tmp_path / "graph.json")(X), np.sin(X))
+
+
+@pytest.mark.parametrize("make", [doubled_slope, pushed_slope])
+def test_no_file_loses_the_rule_without_a_word(make, tmp_path):
+    f = make()
+    through = tg.compile(lambda x: np.sum(f(x)))
+    out = through(tg.tensor(X, requires_grad=True))
+    graphs = {
+        "recorded": tg.graph_of(f(tg.tensor(X, requires_grad=True)) * 2),
+        "captured": tg.capture(lambda x: f(x) * 2, X),
+        "mapped": tg.capture(lambda x: tg.vmap(f)(x) * 2, X),
+        "in a compiled call": tg.graph_of(out),
+        "in a loop": tg.capture(lambda x: tg.scan(lambda c, _: (f(c), None), x, None, length=2)[0], X),
+    }
+    for words, graph in graphs.items():
+        for path in ("graph.json", "graph.safetensors"):
+            with pytest.raises(FileFormatError, match=r"'f' has a derivative rule of its own.*f\.function"):
+                graph.save(tmp_path / path)
+            assert not (tmp_path / path).exists(), words
+    with pytest.raises(FileFormatError, match="derivative rule of its own"):
+        tg.interop.to_networkx(graphs["recorded"])
+    tg.draw(graphs["recorded"]).save(tmp_path / "picture.svg")
+    with pytest.raises(FileFormatError, match=r"carries no graph.*derivative rule of its own"):
+        tg.load(tmp_path / "picture.svg")
+
+
+def test_what_is_read_from_outside_eagerly_needs_no_gradient():
+    w = tg.tensor(2.0, requires_grad=True)
+    x = tg.tensor(X, requires_grad=True)
+    product, sliding = tg.custom_vjp(lambda x: x * w), tg.custom_jvp(lambda x: x * (w + 1.0))
+    product.defvjp(lambda x: (x * w, None), lambda k, g: (g,))
+    sliding.defjvp(lambda p, t: (p[0] * (w + 1.0), t[0]))
+    keeping = tg.custom_vjp(lambda x: x * 2.0)
+    keeping.defvjp(lambda x: (x * 2.0, w), lambda w, g: (g * w,))
+    for f in (product, sliding, keeping):
+        for run in (f, tg.vmap(f), tg.checkpoint(f)):
+            with pytest.raises(CaptureError, match=r"from outside, whose gradient.*pass it as an argument"):
+                run(x)
+    cut = tg.custom_vjp(lambda x: x * w.detach())
+    cut.defvjp(lambda x: (x * w.detach(), w.detach()), lambda w, g: (3 * g * w,))
+    cut(x).backward(np.ones(3))
+    close(x.grad.numpy(), [6.0, 6.0, 6.0])
 
 
 def test_arguments_of_every_kind():

@@ -1,4 +1,7 @@
-"""Plans for the bodies of loops and branches, which run where the plan around them says."""
+"""Plans for the bodies of loops and branches, which run where the plan around them says.
+
+Ops in plain NumPy stay calls there: nobody asks, before such a plan runs, whether what their forwards read still holds.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ import numpy as np
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.compiled import COMPILE_PASSES
 from tinygraph.compiler.passes import run_passes
+from tinygraph.compiler.passes.look_through import look_through
 from tinygraph.core.graph import Graph
 from tinygraph.core.subgraphs import Planned
+
+_BODY_PASSES = tuple(one for one in COMPILE_PASSES if one is not look_through)
 
 
 def planned(graph: Graph, exact: bool) -> Planned:
     """A plan of a closed graph; see `Subgraph.planned`."""
-    plan = build_plan(run_passes(graph, COMPILE_PASSES)[-1].graph, exact=exact)
+    plan = build_plan(run_passes(graph, _BODY_PASSES)[-1].graph, exact=exact)
 
     def prepare() -> None:
         for narrow, wide in plan.numbers_read:

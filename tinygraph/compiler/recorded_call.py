@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes import Pass, run_passes
+from tinygraph.compiler.passes.look_through import facts_inside, look_through
 from tinygraph.compiler.plan import Plan
 from tinygraph.core.bodies import Body, substituted
 from tinygraph.core.graph import Graph
@@ -123,9 +124,26 @@ class Recorder:
         return Recording(self._call.carrying(carries, own), None)
 
     def _planned(self, graph: Graph) -> Callable[[Sequence[Any]], Sequence[Any]]:
-        plan = build_plan(run_passes(graph, self._passes)[-1].graph, exact=self._exact)
-        self.plans.append(plan)
-        return plan.run
+        """What runs a body, planned again where a forward that was looked through reads another thing by now.
+
+        The version's own facts do not cover that: a backward pass runs later, and its rules may hold other ops.
+        """
+
+        def made() -> tuple[Plan, list[Trace]]:
+            plan = build_plan(run_passes(graph, self._passes)[-1].graph, exact=self._exact)
+            self.plans.append(plan)
+            return plan, facts_inside(graph) if look_through in self._passes else []
+
+        plan, facts = made()
+
+        def run(values: Sequence[Any]) -> Sequence[Any]:
+            nonlocal plan, facts
+            if any(one.broken() is not None for one in facts):
+                self.plans[:] = [one for one in self.plans if one is not plan]
+                plan, facts = made()
+            return plan.run(values)
+
+        return run if facts else plan.run
 
     def _refusing(self, carries: Sequence[bool], own: Sequence[Leaf | None], why: str) -> tuple[Any, ...]:
         """Edges for the results that would carry a gradient, whose derivative rule refuses it.

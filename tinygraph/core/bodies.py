@@ -362,6 +362,23 @@ def opened(graph: Graph) -> Graph:
     return open_bodies(graph)[0]
 
 
+def ruled_in(graph: Graph) -> Node | None:
+    """A node, on its own or in a body, with another derivative rule than that of its body, which opening would lose."""
+    nodes: list[Node] = list(graph.nodes)
+    known: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Leaf) or id(node) in known:
+            continue
+        known.add(id(node))
+        if node.op.facts.get("own_rule"):
+            return node
+        inside = body_of(node)
+        if inside is not None:
+            nodes += ancestors(edge_node(end) for end in inside.ends if is_recorded(end))
+    return None
+
+
 def open_bodies(graph: Graph) -> tuple[Graph, Callable[[Edge], Edge]]:
     """The graph opened (see `opened`), and what finds in it the edge that carries what an edge did before."""
     stands: list[dict[int, Any]] = []

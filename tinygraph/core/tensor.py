@@ -22,6 +22,7 @@ from tinygraph.core.indexing import parse_index
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, moved
+from tinygraph.core.pytorch_names import METHODS, advice
 from tinygraph.core.regions import present
 from tinygraph.core.registry import ops
 from tinygraph.core.source import here, is_library, is_own
@@ -224,8 +225,8 @@ class Handle:
         )
         raise CaptureError(
             f"{what} at {here(3)}: this tensor {why}. "
-            f"Python code that depends on values cannot be captured: use tg.ops.where for a choice between "
-            f"results, or keep this line outside the captured function"
+            f"Python code that depends on values cannot be captured: use tg.ops.where for a choice between results, "
+            f"tg.cond for an if, tg.while_loop for a while, or keep this line outside the captured function"
         )
 
     def detach(self) -> Tensor:
@@ -785,6 +786,26 @@ else:
         """
 
         __slots__ = ()
+
+        def __dir__(self) -> list[str]:
+            return [name for name in super().__dir__() if type(getattr(Tensor, name, None)) is not _Elsewhere]
+
+
+class _Elsewhere:
+    """A method of PyTorch's that tensors do not have: asking for it says what to write instead."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, tensor: Tensor | None, owner: object = None) -> Any:
+        if tensor is None:
+            return self
+        raise NoSuchAttributeError(f"tensors have NumPy's methods, and no {self._name!r}{advice(self._name)}")
+
+
+for _name in METHODS:
+    if not hasattr(Tensor, _name):
+        setattr(Tensor, _name, _Elsewhere(_name))
 
 
 class Captured(Handle):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.core.bodies import open_bodies
+from tinygraph.core.bodies import open_bodies, ruled_in
 from tinygraph.core.graph import Graph, graph_of
 from tinygraph.core.node import Edge, Node, edge_node
 from tinygraph.core.tensor import Tensor
@@ -116,7 +116,8 @@ def _drawn(
             asked = wishes.zooms or zoom
             raise DrawingError(f"zoom={asked!r} of a module needs inputs=, what to call it with")
         return Drawing(draw_tree(target), look, time_limit=time_limit)
-    graph, found = open_bodies(_graph(target, wishes.inputs))
+    whole = _graph(target, wishes.inputs)
+    graph, found = open_bodies(whole)
     wishes = replace(
         wishes,
         element=_found(wishes.element, found),
@@ -132,7 +133,8 @@ def _drawn(
         look,
         coarser=sketch.coarser,
         time_limit=time_limit,
-        graph=sketch.drawn,
+        # a rule of Python's is lost in the opened graph: of the whole one a file says why it carries none
+        graph=sketch.drawn if ruled_in(whole) is None else whole,
         page=lambda numbers: page(
             sketch.graph,
             inputs=wishes.inputs,

@@ -5,6 +5,7 @@ This file is the table of names; each kind of layer has its file.
 
 from tinygraph.nn import functional as functional
 from tinygraph.nn import init as init
+from tinygraph.nn import utils as utils
 from tinygraph.nn.activation import CELU as CELU
 from tinygraph.nn.activation import ELU as ELU
 from tinygraph.nn.activation import GELU as GELU

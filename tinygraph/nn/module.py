@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -39,6 +39,7 @@ class _Calls(threading.local):
 
 
 _calls = _Calls()
+_numbers = count()  # of hooks
 
 
 class _Structure:
@@ -77,6 +78,29 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
+class RemovableHandle:
+    """A hook that was registered: `.remove()` takes it off again, once or more often."""
+
+    def __init__(self, module: Module, place: str, hook: Callable[..., Any]) -> None:
+        self._module, self._place = module, place
+        self._number = next(_numbers)
+        # a new dict each time: programs that were captured with the old hooks notice
+        setattr(module, place, {**getattr(module, place), self._number: hook})
+
+    def remove(self) -> None:
+        """Take the hook off."""
+        hooks = getattr(self._module, self._place)
+        if self._number in hooks:
+            kept = {number: hook for number, hook in hooks.items() if number != self._number}
+            setattr(self._module, self._place, kept)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
 class Module:
     """Parameters, buffers and child modules with a `forward` method. Subclass it, and call it like a function.
 
@@ -93,6 +117,8 @@ class Module:
     training: bool = True
     _buffers: Mapping[str, bool] = {}  # name of a buffer -> whether state_dict holds it
     _scope: str = ""  # what the group of a call is named
+    _before: Mapping[int, Callable[..., Any]] = {}  # hooks by number
+    _behind: Mapping[int, Callable[..., Any]] = {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What a call computes; every subclass writes its own."""
@@ -116,11 +142,43 @@ class Module:
                 # a fresh place: calls of children are numbered within this call, not over the thread's life
                 here = modes.current.place
                 with mode(place=Place(here.scope, here.phase, here.origin)):
-                    return self.forward(*args, **kwargs)
+                    return self._forward(args, kwargs)
             with scope(self._scope or type(self).__name__):
-                return self.forward(*args, **kwargs)
+                return self._forward(args, kwargs)
         finally:
             _calls.depth -= 1
+
+    def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`forward`, with the hooks before and behind it."""
+        for before in self._before.values():
+            changed = before(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        out = self.forward(*args, **kwargs)
+        for behind in self._behind.values():
+            changed = behind(self, args, out)
+            out = out if changed is None else changed
+        return out
+
+    # -- hooks -----------------------------------------------------------------------------------------------------
+
+    def register_forward_pre_hook(self, hook: Callable[[Module, tuple[Any, ...]], Any]) -> RemovableHandle:
+        """Call `hook(module, inputs)` before each forward; what it returns, if not None, replaces the inputs."""
+        return RemovableHandle(self, "_before", hook)
+
+    def register_forward_hook(self, hook: Callable[[Module, tuple[Any, ...], Any], Any]) -> RemovableHandle:
+        """Call `hook(module, inputs, output)` after each forward; what it returns, if not None, replaces the output.
+
+        >>> from tinygraph.nn import ReLU
+        >>> layer, seen = ReLU(), []
+        >>> handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+        >>> out = layer(np.ones((2, 3)))
+        >>> handle.remove()
+        >>> out = layer(np.ones((4, 3)))
+        >>> seen
+        [(2, 3)]
+        """
+        return RemovableHandle(self, "_behind", hook)
 
     # -- registering -----------------------------------------------------------------------------------------------
 

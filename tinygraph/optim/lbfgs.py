@@ -22,7 +22,7 @@ class LBFGS(Optimizer):
     """p <- p - t H g: H is the inverse Hessian as the last `history_size` steps show it, t the step length.
 
     One `step(closure)` makes up to `max_iter` such steps, each of which asks the closure for loss and gradients at
-    least once. All parameters are one vector; there is one group.
+    least once. All parameters are one vector, complex numbers as two real ones each; there is one group.
 
     Args:
         params: parameters.
@@ -154,15 +154,20 @@ class LBFGS(Optimizer):
         return Point(length, loss, gradient, float(gradient @ direction))
 
     def _vector(self) -> Vector:
-        return np.concatenate([parameter.detach().numpy().ravel() for parameter in self._parameters()])
+        return np.concatenate([_reals(parameter.detach().numpy()) for parameter in self._parameters()])
 
     def _gradient(self) -> Vector:
-        """All gradients as one vector, zeros where there is none."""
+        """All gradients as one vector, zeros where there is none.
+
+        Of a complex parameter a gradient is ∂/∂a - i ∂/∂b here, so that its conjugate holds both derivatives.
+        """
         return np.concatenate(
             [
-                np.zeros(parameter.size, parameter.dtype)
-                if parameter.grad is None
-                else np.asarray(parameter.grad).ravel()
+                _reals(
+                    np.zeros(parameter.shape, parameter.dtype)
+                    if parameter.grad is None
+                    else np.conj(np.asarray(parameter.grad))
+                )
                 for parameter in self._parameters()
             ]
         )
@@ -171,9 +176,10 @@ class LBFGS(Optimizer):
         place = 0
         with phase("update"):
             for parameter in self._parameters():
-                part = vector[place : place + parameter.size]
-                write(parameter, part.reshape(parameter.shape).astype(parameter.dtype))
-                place += parameter.size
+                count = parameter.size * (2 if parameter.dtype.kind == "c" else 1)
+                part = vector[place : place + count].astype(np.zeros(0, parameter.dtype).real.dtype)
+                write(parameter, part.view(parameter.dtype).reshape(parameter.shape))
+                place += count
 
     def state_dict(self) -> dict[str, Any]:
         """The settings, and what is remembered of the last steps as arrays under the first parameter's number."""
@@ -270,6 +276,12 @@ class _History:
         history._gradient, history._direction = found["prev_flat_grad"].copy(), found["d"].copy()
         history._moves, history._changes = list(found["old_stps"]), list(found["old_dirs"])
         return history
+
+
+def _reals(values: NDArray[Any]) -> Vector:
+    """The elements as one vector; of complex ones the real and the imaginary part each, as PyTorch lays them out."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    return flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat
 
 
 def _largest(vector: Vector) -> float:

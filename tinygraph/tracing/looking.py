@@ -115,6 +115,17 @@ class Reach:
         """Whether the object with an id was met."""
         return number in self._known
 
+    def libraries(self) -> set[str]:
+        """The names of the libraries, not the user's modules, that what was met belongs to."""
+        found = set()
+        for value, _, _ in self._known.values():
+            name: Any = value.__name__ if isinstance(value, ModuleType) else type(value).__module__
+            if isinstance(value, FunctionType | type):
+                name = value.__module__
+            if isinstance(name, str) and not is_own_module(name):
+                found.add(name.partition(".")[0])
+        return found
+
     def runs(self, code: CodeType, made_here: bool) -> None:
         """Look at the closures and defaults of the functions with a code that runs.
 

@@ -65,6 +65,7 @@ class Trace:
         floor: what this capture makes has a creation number above it.
         places, contents: what Python read while the program ran, as it was then.
         effects: what of it the program changed.
+        sees_all: whether there is nothing else that it may have read.
         covered: ids of the modules whose attributes a guard watches.
         primals: ids of the nodes that a transform in the program differentiates with respect to at present.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
@@ -82,6 +83,7 @@ class Trace:
         self.places: list[Holding] = []
         self.contents: list[Contents] = []
         self.effects: list[Effect] = []
+        self.sees_all = True
         self.covered: set[int] = set()
         self.primals: AbstractSet[int] = frozenset()
         self.with_tensors = False
@@ -143,6 +145,7 @@ class Trace:
             self.rely(words, make(), key)
         self.places, self.contents = watch.facts(self.covered)
         self.effects = watch.effects()
+        self.sees_all = watch.sees_all()
         self._held = [(place.get, place.key, place.before) for place in self.places]
 
     def rely_as(self, other: Trace) -> None:

@@ -31,6 +31,17 @@ _CHANGING = frozenset({
     "symmetric_difference_update", "update",
 })  # fmt: skip
 _CONTAINERS = (list, dict, set, collections.deque, bytearray, array)
+# Names by which code reads what no fact is made of: other classes' attributes, text that is run, settings of NumPy's.
+_BLIND_NAMES = frozenset({
+    "__base__", "__bases__", "__class__", "__import__", "__mro__", "__subclasses__", "attrgetter", "compile", "eval",
+    "exec", "get_objects", "get_printoptions", "get_referrers", "getattr_static", "getbufsize", "geterr",
+    "geterrcall", "globals", "input", "locals", "methodcaller", "vars",
+})  # fmt: skip
+# Libraries whose functions depend on nothing but what they are given, beside what stands above.
+_PURE = frozenset({
+    "__future__", "builtins", "cmath", "collections", "dataclasses", "enum", "fractions", "functools", "inspect",
+    "itertools", "math", "numbers", "numpy", "operator", "scipy", "tinygraph", "tinygraph_ops", "types", "typing",
+})  # fmt: skip
 
 
 class Effect(NamedTuple):
@@ -192,6 +203,15 @@ class Watch:
     def facts(self, covered: frozenset[int] | set[int]) -> tuple[list[Holding], list[Contents]]:
         """What a plan relies on; places in `covered` objects are watched by somebody else."""
         return [place for owner, place in self.reach.places if owner not in covered], self.reach.contents
+
+    def sees_all(self) -> bool:
+        """Whether facts are made of all that the program may have read: nothing of other libraries, no hidden names."""
+        for code, reads in self._ran.items():
+            hidden = "getattr" in code.co_names and not reads.strings
+            hidden |= any(one.variable == "type" for one in reads.chains if one.kind == "global")
+            if hidden or reads.imports or not _BLIND_NAMES.isdisjoint(code.co_names):
+                return False
+        return self.reach.libraries() <= _PURE
 
     def effects(self) -> list[Effect]:
         """What the program changed of what it reads: counters, logs, memories of results."""

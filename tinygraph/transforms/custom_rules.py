@@ -19,7 +19,7 @@ from tinygraph.core.bodies import Inside
 from tinygraph.core.engine import ancestors
 from tinygraph.core.graph import evaluate
 from tinygraph.core.modes import mode, modes
-from tinygraph.core.node import Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Op, op
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import CapturedNumber, Tensor
@@ -97,6 +97,7 @@ class _RuledCall:
     def __init__(self, rule: _Rule, operands: Sequence[Any]) -> None:
         self.rule = rule
         self.count = 0
+        self._lost: Tensor | None = None  # a result that carries a gradient to something outside
         self._operands = tuple(x.type if isinstance(x, Tensor) else type_of(x) for x in operands)
         self._body: tuple[Inside, list[Node]] | None = None
         self._types: tuple[ArrayType, ...] | None = None
@@ -106,6 +107,8 @@ class _RuledCall:
         if modes.current.capture is not None:
             self._body = self._captured()
         found = self._op()(*operands)
+        if self._lost is not None:
+            self._constant(self._lost)
         return list(found) if isinstance(found, tuple) else [found]
 
     def _op(self) -> Op:
@@ -136,10 +139,12 @@ class _RuledCall:
     # -- forward ---------------------------------------------------------------------------------------------------
 
     def _ran(self, xs: Sequence[Any]) -> list[Any]:
-        with mode(recording=False):
+        with mode(recording=True):  # the operands carry no gradient: what does so here came from outside
             results, kept = self.rule.run(*map(Tensor, xs))
         self.count = len(results)
-        return [x._value if isinstance(x, Tensor) else as_value(x) for x in (*results, *kept)]
+        found = (*results, *kept)
+        self._lost = next((x for x in found if isinstance(x, Tensor) and x.requires_grad), None)
+        return [x._value if isinstance(x, Tensor) else as_value(x) for x in found]
 
     def _evaluated(self, xs: Sequence[Any]) -> list[Any]:
         assert self._body is not None
@@ -197,8 +202,10 @@ class _RuledCall:
 
     def _constant(self, x: object) -> Any:
         if isinstance(x, Tensor) and (x.requires_grad or x._value is None):
+            computed = x is self._lost and not isinstance(x._edge, Leaf)  # the result, not what was read
+            read = "a tensor that requires a gradient" if computed else f"{x!r:.80}"
             raise CaptureError(
-                f"{self.rule.name} has a derivative rule of its own and reads {x!r:.80} from outside, whose gradient "
+                f"{self.rule.name} has a derivative rule of its own and reads {read} from outside, whose gradient "
                 f"the rule does not give: pass it as an argument, or read tensor.detach()"
             )
         return x._value if isinstance(x, Tensor) else x if x is None else as_value(x)
@@ -261,21 +268,23 @@ class _RuledCall:
 
 
 class _Facts(Mapping[str, Any]):
-    """The facts of the op of a call: that it has a body, which is found when somebody asks for it."""
+    """The facts of the op of a call: that it has a body, found when somebody asks for it, and a rule of its own."""
 
     def __init__(self, call: _RuledCall) -> None:
         self._call = call
 
     def __getitem__(self, name: str) -> Any:
+        if name == "own_rule":
+            return True
         if name != "body":
             raise KeyError(name)
         return self._call.body
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("body",))
+        return iter(("body", "own_rule"))
 
     def __len__(self) -> int:
-        return 1
+        return 2
 
 
 def applied(rule: _Rule, operands: Sequence[Any]) -> tuple[list[Any], int]:
@@ -451,7 +460,8 @@ class custom_vjp(_Custom):
     Give the rule with `defvjp(fwd, bwd)`. `fwd` takes the arguments of the function and returns its result and what
     `bwd` needs of them; `bwd(*nondiff, residuals, cotangent)` returns a tuple with a gradient for each argument that is
     differentiated, None where nothing flows. A call is one node, is captured and compiled, can be differentiated again,
-    and keeps its rule under `tg.vmap`. What the function reads from outside gets no gradient, and must need none.
+    and keeps its rule under `tg.vmap`. What the function reads from outside gets no gradient, and must need none. Files
+    hold no rules of Python's: saving a graph with such a call is refused.
 
     >>> import numpy as np
     >>> import tinygraph as tg

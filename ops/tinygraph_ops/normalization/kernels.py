@@ -111,18 +111,33 @@ def log_softmax_kernel(types: Types, layouts: Layouts, cpu: Cpu, *, axis: Axis) 
 
 
 def make_standardize(
-    inputs: Sequence[Any], outputs: Sequence[Array], scale: Array, wide: Array, *, axes: Axes, eps: float
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    scale: Array,
+    total: Array,
+    wide: Array,
+    *,
+    axes: Axes,
+    eps: float,
 ) -> Run:
-    """Mean, differences, their mean square and the scaling, each into memory of the plan."""
+    """Mean, differences, their mean square and the scaling, each into memory of the plan.
+
+    The mean is summed in float64, which tells by how much the one that is subtracted was rounded.
+    """
     (x,), (out, mean, variance) = inputs, outputs
     share = np.asarray(1.0 / prod(x.shape[axis] for axis in axes), x.dtype)
     return in_order(
-        partial(np.add.reduce, x, axes, None, mean, True),
-        partial(np.multiply, mean, share, mean),
+        partial(np.add.reduce, x, axes, total.dtype, total, True),
+        partial(np.multiply, total, 1.0 / prod(x.shape[axis] for axis in axes), total),
+        partial(np.copyto, mean, total, "same_kind"),
         partial(np.subtract, x, mean, out),
         partial(np.square, out, wide),
         partial(np.add.reduce, wide, axes, None, variance, True),
         partial(np.multiply, variance, share, variance),
+        partial(np.subtract, total, mean, total),
+        partial(np.square, total, total),
+        partial(np.subtract, variance, total, variance),
+        partial(np.maximum, variance, np.zeros((), x.dtype), out=variance),
         _inverse_deviation(variance, eps, scale),
         partial(np.multiply, out, scale, out),
     )
@@ -210,16 +225,18 @@ def standardize_kernel(
 ) -> Lowering | None:
     """Generated passes, or NumPy's calls where there is no generator."""
     x = types.inputs[0]
-    if kernels.available() and same_float(types) and x.size and x.dtype == np.float32:
-        statistic = ArrayType(reduced_shape(x.shape, axis, True), x.dtype)
-        wide = ArrayType(statistic.shape, np.dtype(np.float64))
-        axes = normalize_axes(axis, len(x.shape))
+    if not same_float(types) or not x.size:
+        return None
+    statistic = ArrayType(reduced_shape(x.shape, axis, True), x.dtype)
+    total = ArrayType(statistic.shape, np.dtype(np.float64))
+    given: dict[str, Any] = {"axes": normalize_axes(axis, len(x.shape)), "eps": eps}
+    if not kernels.available():
+        return numpy_lowering(make_standardize, "NumPy standardize", statistic, total, x, **given)
+    if x.dtype == np.float32:
         return numpy_lowering(
-            generate_standardize_once, "generated standardize", wide, wide, statistic, axes=axes, eps=eps
+            generate_standardize_once, "generated standardize", total, total, statistic, **given
         )
-    return _lowering(
-        types, axis, "standardize", (make_standardize, 1, 1), (generate_standardize, 1, 0), eps=eps
-    )
+    return numpy_lowering(generate_standardize, "generated standardize", statistic, **given)
 
 
 # -- both ----------------------------------------------------------------------------------------------------------

@@ -74,9 +74,13 @@ def standardize(x: Array, *, axis: Axis, eps: float = 1e-5) -> Any:
     x = wide(x) if x.dtype.kind in "fc" else x.astype(np.float64)
     # Sums and a count of at least 1, not means: empty input is no reason for a NaN and a warning.
     share = 1.0 / _count(x.shape, axes)
-    mean = x.sum(axis=axes, keepdims=True) * share
+    single = x.dtype == np.float32
+    total = x.sum(axis=axes, keepdims=True, dtype=np.float64 if single else None) * share
+    mean = total.astype(x.dtype)
     centered = x - mean
     variance = np.square(centered).sum(axis=axes, keepdims=True) * share
+    if single:  # the differences are from a mean that was rounded, which matters far from zero
+        variance = np.maximum(variance - np.square(total - mean), 0).astype(x.dtype)
     centered *= 1.0 / np.sqrt(variance + eps)
     return narrow(centered, before), mean, variance
 

@@ -5,8 +5,8 @@ import time
 import numpy as np
 
 import tinygraph as tg
-from tinygraph.analysis.memory import Lifetime
-from tinygraph.compiler import arena
+from tinygraph.analysis import arena
+from tinygraph.analysis.arena import Lifetime
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.compiled import COMPILE_PASSES
 from tinygraph.compiler.passes import run_passes

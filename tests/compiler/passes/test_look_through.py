@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import decimal
+import sys
+import threading
+import types
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +23,8 @@ ROOT = Path(__file__).parents[3]
 SCALE = 1.0
 TABLE = {"scale": 2.0}
 LOG = []
+WORD = "ALE"
+TANH_1 = 0.7615941559557649
 BLIND = tuple(one for one in COMPILE_PASSES if one is not look_through)
 
 
@@ -64,7 +72,7 @@ def by_bits(x):
 @op(kind="elementwise", samples=[])
 def other_for_classes(x):
     """What it computes depends on what it is given."""
-    return np.tanh(x) if isinstance(x, np.ndarray) else np.sinh(x)
+    return np.tanh(x) if type(x) is np.ndarray else np.sinh(x)
 
 
 @op(kind="elementwise", samples=[])
@@ -159,3 +167,97 @@ def test_ops_of_the_gallery(monkeypatch):
         compiled = tg.compile(function)
         np.testing.assert_allclose(compiled(x), function(x), rtol=1e-12, atol=1e-14)
         assert name not in _ops(compiled)
+
+
+class Box(threading.local):
+    """Another number in each thread; `scale` of its class is what it holds where it was not set."""
+
+    scale = 2.0
+
+
+def _readers():
+    """Forwards that read a number from elsewhere, each with what sets that number."""
+    local, box, plain, slots = threading.local(), Box(), types.SimpleNamespace(), [2.0]
+    array, variable, module = np.array([2.0]), ContextVar("scale"), types.ModuleType("a_module_of_scales")
+    sys.modules[module.__name__] = module
+    closed = 2.0
+
+    def close(value):
+        nonlocal closed
+        closed = value
+
+    def by_default(x, *, scale=2.0):
+        return scale * np.tanh(x)
+
+    def imported(x):
+        return __import__("a_module_of_scales").scale * np.tanh(x)
+
+    def by_class(x):
+        return type(box).scale * np.tanh(x)
+
+    def printed(x):
+        return np.get_printoptions()["precision"] * np.tanh(x)
+
+    def in_context(x):
+        return decimal.getcontext().prec * np.tanh(x)
+
+    return {
+        "an attribute of a threading.local": (lambda x: local.scale * np.tanh(x), partial(setattr, local, "scale")),
+        "one of a class derived from it": (lambda x: box.scale * np.tanh(x), partial(setattr, box, "scale")),
+        "an attribute": (lambda x: plain.scale * np.tanh(x), partial(setattr, plain, "scale")),
+        "an attribute by name": (lambda x: getattr(plain, "sca" + "le") * np.tanh(x), partial(setattr, plain, "scale")),
+        "a global": (lambda x: SCALE * np.tanh(x), partial(globals().__setitem__, "SCALE")),
+        "a global by name": (lambda x: globals()["SC" + WORD] * np.tanh(x), partial(globals().__setitem__, "SCALE")),
+        "a closure": (lambda x: closed * np.tanh(x), close),
+        "a default": (by_default, partial(by_default.__kwdefaults__.__setitem__, "scale")),
+        "an item": (lambda x: slots[0] * np.tanh(x), partial(slots.__setitem__, 0)),
+        "an array": (lambda x: array[0] * np.tanh(x), array.fill),
+        "a context variable": (lambda x: variable.get() * np.tanh(x), variable.set),
+        "a module": (imported, partial(setattr, module, "scale")),
+        "a class": (by_class, partial(setattr, Box, "scale")),
+        "a setting of NumPy's": (printed, lambda value: np.set_printoptions(precision=int(value))),
+        "a setting of a library's": (in_context, lambda value: setattr(decimal.getcontext(), "prec", int(value))),
+    }  # fmt: skip
+
+
+def _pulled_by(scaled):
+    return lambda g: scaled(g)
+
+
+def test_whatever_a_forward_reads_may_change(monkeypatch):
+    """In the program itself, in the body of a loop and of a choice, in a recorded call and in its backward pass."""
+    monkeypatch.setitem(globals(), "SCALE", 1.0)
+    before = np.get_printoptions()["precision"]
+    try:
+        with decimal.localcontext():
+            for words, (forward, put) in _readers().items():
+                put(2.0)
+                scaled = op(name="scaled", kind="elementwise", samples=[], declare=False)(forward)
+                scaled.types(lambda x, **_: x)
+                scaled.vjp("x")(_pulled_by(scaled))
+                runs = {
+                    "plain": tg.compile(lambda x, f=scaled: f(x) * 1.5),
+                    "scan": tg.compile(
+                        lambda x, f=scaled: tg.scan(lambda c, _: (f(c) * 1.5, None), x, None, length=1)[0]
+                    ),
+                    "cond": tg.compile(
+                        lambda x, f=scaled: tg.cond(np.sum(x) > 0, lambda y: f(y) * 1.5, lambda y: y, x)
+                    ),
+                }
+                recorded = tg.compile(lambda x, f=scaled: f(x * 1.5))
+                for i, value in enumerate((2.0, 2.0, 7.0, 3.0)):
+                    put(value)
+                    for how, run in runs.items():
+                        found = np.asarray(run(np.ones(2)))
+                        message = f"{words}, {how}"
+                        np.testing.assert_allclose(found, value * 1.5 * TANH_1, 1e-12, err_msg=message)
+                    x = tg.tensor(np.ones(2), requires_grad=True)
+                    out = recorded(x)
+                    np.testing.assert_allclose(out.numpy(), value * np.tanh(1.5), 1e-12, err_msg=words)
+                    put(later := value + 1.0 + i)  # what the backward rule reads is read when it runs
+                    out.backward(np.ones(2))
+                    np.testing.assert_allclose(
+                        x.grad.numpy(), later * 1.5 * TANH_1, 1e-12, err_msg=f"{words}, backward"
+                    )
+    finally:
+        np.set_printoptions(precision=before)

@@ -3,7 +3,8 @@
 Of an op from another package that neither emits nor lowers to anything, the forward runs once on captured tensors. It
 is looked through where that makes one graph of ops that do have kernels, without states, random numbers or values that
 decide - and where the graph, run on numbers of the same types, makes the forward's own result to the last bit. What the
-forward read of Python's variables is watched as if the program had read it itself.
+forward read of Python's variables is watched as if the program had read it itself; where it may have read what cannot
+be watched, it stays one call.
 """
 
 from __future__ import annotations
@@ -145,6 +146,8 @@ def _is_plain(graph: Graph, trace: Trace, op: Op) -> bool:
     """Whether a forward made nodes that have kernels, and nothing else happened."""
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
     if trace.writes or trace.gradients or trace.reads or trace.effects or trace.constants or trace.draws:
+        return False
+    if not trace.sees_all:
         return False
     if not 0 < len(nodes) <= _MOST_NODES or len(graph.leaves) != len(graph.inputs):
         return False

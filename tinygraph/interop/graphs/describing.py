@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tinygraph.core.bodies import opened
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import CompositeName, Scope
 from tinygraph.core.node import Leaf, Node, Port
@@ -35,7 +34,13 @@ from tinygraph.interop.graphs.description import (
     TypeRecord,
 )
 from tinygraph.interop.graphs.missing_ops import MissingOp
-from tinygraph.interop.graphs.rebuilding import find_op, output_path, result_skeleton, version_of
+from tinygraph.interop.graphs.rebuilding import (
+    find_op,
+    opened_whole,
+    output_path,
+    result_skeleton,
+    version_of,
+)
 from tinygraph.interop.graphs.values import DTYPES, LARGEST, encode, encode_objects, encode_text, to_text
 from tinygraph.tracing.collector import collection_paused
 
@@ -47,7 +52,7 @@ def describe(graph: Graph) -> tuple[Description, dict[str, Any]]:
     Raises:
         FileFormatError: it holds what a file cannot: an op that no name finds, a setting that is no plain value.
     """
-    return _Describing(opened(graph)).description()
+    return _Describing(opened_whole(graph)).description()
 
 
 class _Describing:

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.bodies import opened
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
@@ -28,7 +27,13 @@ from tinygraph.core.op import Op
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.graphs.rebuilding import find_op, rebuild_node, result_skeleton, result_tree
+from tinygraph.interop.graphs.rebuilding import (
+    find_op,
+    opened_whole,
+    rebuild_node,
+    result_skeleton,
+    result_tree,
+)
 
 
 def to_networkx(graph: Graph) -> Any:
@@ -41,7 +46,7 @@ def to_networkx(graph: Graph) -> Any:
     """
     import networkx as nx
 
-    graph = opened(graph)
+    graph = opened_whole(graph)
     changed = [leaf for leaf, _ in (*graph.updates, *graph.gradients)]
     nodes = list({id(node): node for node in (*graph.nodes, *changed)}.values())
     keys = {id(node): key for key, node in enumerate(nodes)}

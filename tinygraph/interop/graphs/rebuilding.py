@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from inspect import Parameter
 from typing import Any
 
+from tinygraph.core.bodies import opened, ruled_in
+from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, is_recorded
 from tinygraph.core.op import Op
@@ -26,6 +28,22 @@ from tinygraph.tracing.open_capture import OpenCapture
 MOST_CONTAINERS = 100  # one inside another, in what a graph returns
 # Names typed in by hand belong to whatever program runs.
 _PROGRAMS = ("__main__", "builtins")
+
+
+def opened_whole(graph: Graph) -> Graph:
+    """A graph without bodies, as files and other libraries hold it.
+
+    Raises:
+        FileFormatError: a function in it has a derivative rule that is Python's, which would be lost without a word.
+    """
+    node = ruled_in(graph)
+    if node is not None:
+        raise FileFormatError(
+            f"{node.describe()}: {node.op.name!r} has a derivative rule of its own (tg.custom_vjp or tg.custom_jvp), a "
+            f"function of Python's that no file holds; read again, its derivative would be another. Save a graph of "
+            f"{node.op.name}.function, which has no such rule, or declare an op with the rule, which files name"
+        )
+    return opened(graph)
 
 
 def find_op(name: str, package: str | None) -> Op | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.core.trees import flatten
 from tinygraph.errors import CaptureError, TinygraphError, VmapLoopWarning
-from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, apart, on_samples
+from tinygraph.testing.law import DoesNotApply, Finding, LawBroken, on_samples
 from tinygraph.testing.laws.values import same, shape_depends_on_values
 from tinygraph.testing.trial import Trial, array_of
 from tinygraph.transforms import vmap
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 EXAMPLES = 2
 
 
-@apart
 @on_samples
 def vmap_equals_the_loop(op: Any, sample: Any) -> None:
     """Applied to many examples at once, in any of its operands or in all, the op gives what a loop over them gives."""
