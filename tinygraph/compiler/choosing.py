@@ -42,8 +42,27 @@ def lower(
         return None
     types = Types(node.input_types, node.output_types)
     layouts = Layouts(tuple(inputs), tuple(outputs))
-    found: Lowering | None = op.lowering(types, layouts, target, **node.all_settings)
-    return found
+    try:
+        settings = tuple((name, value.__class__, value) for name, value in node.all_settings.items())
+        return _answer(op.lowering, types, layouts, target, settings)
+    except TypeError:  # a setting that cannot be a key
+        found: Lowering | None = op.lowering(types, layouts, target, **node.all_settings)
+        return found
+
+
+@functools.lru_cache(1024)
+def _answer(
+    rule: Callable[..., Lowering | None],
+    types: Types,
+    layouts: Layouts,
+    target: Cpu | None,
+    settings: tuple[tuple[str, type, Any], ...],
+) -> Lowering | None:
+    """What a `lower` rule answers; asked again by passes, for layouts and to bind, it is the same.
+
+    Settings come with their classes: True and 1 are equal, and may mean different things.
+    """
+    return rule(types, layouts, target, **{name: value for name, _, value in settings})
 
 
 def bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: object) -> Any:
