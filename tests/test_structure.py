@@ -30,6 +30,7 @@ EXCEPTIONS = {
     "compiler/tables.py": ("all", "the last row of a table"),
     "core/state.py": ("random_uniform random_normal", "a generator's methods, as a tensor's methods name ops"),
     "core/tensor.py": ("index copy", "attributes of Python's operator and of copies"),
+    "core/pytorch_names.py": ("*", "names of methods of PyTorch's tensors, keys of a table of what to write here"),
     "core/node.py": ("index", "a slot of a port"),
     "core/op.py": ("convolution", "a kind of ops"),
     "core/views.py": ("convolution", "a kind of ops"),
