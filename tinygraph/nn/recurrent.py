@@ -156,7 +156,7 @@ class _Recurrent(Module):
 
     def _scanned(self, x: Any, first: tuple[Any, ...], suffix: str) -> tuple[tuple[Any, ...], Any]:
         """One layer in one direction: its last states and its output at each step."""
-        weights = [getattr(self, f"{name}_{suffix}", None) for name in _NAMES]
+        weights: list[Any] = [getattr(self, f"{name}_{suffix}", None) for name in _NAMES]
         inputs = functional.linear(x, weights[0], weights[2])  # of all steps at once
         step, activation = _STEPS[self.kind][0], self.activation
 

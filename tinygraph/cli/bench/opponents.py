@@ -146,14 +146,15 @@ def _jax(run: Any, parameters: Any, trains: bool, loss_of: Any, workload: Worklo
         infer = jax.jit(lambda held, x: jnp.abs(run(held, x)).mean())
         return lambda: float(infer(held, x))
 
-    @jax.jit
     def step(held: Any, x: Any, y: Any) -> Any:
         loss, slopes = jax.value_and_grad(lambda held: loss_of(run(held, x), y))(held)
         return loss, {name: value - workload.learning_rate * slopes[name] for name, value in held.items()}
 
+    compiled = jax.jit(step)
+
     def one() -> float:
         nonlocal held
-        loss, held = step(held, x, y)
+        loss, held = compiled(held, x, y)
         return float(loss)
 
     return one
