@@ -99,14 +99,14 @@ matrix_function.batch(stacked)
 )
 def solve_sylvester(a: Array, b: Array, q: Array) -> Any:
     """X of A X + X B = Q;  Q's gradient H solves Aᵀ H + H Bᵀ = G, A's is -H Xᵀ and B's -Xᵀ H."""
-    solve_sylvester_types(*(np.asarray(one) for one in (a, b, q)))
+    dtype = solve_sylvester_types(*(np.asarray(one) for one in (a, b, q))).dtype
     import scipy.linalg
 
     if a.ndim == b.ndim == q.ndim == 2:
-        return scipy.linalg.solve_sylvester(a, b, q)
+        return np.asarray(scipy.linalg.solve_sylvester(a, b, q)).astype(dtype, copy=False)
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2], q.shape[:-2])
     a, b, q = (np.broadcast_to(one, (*stack, *one.shape[-2:])) for one in (a, b, q))
-    found = np.empty(q.shape, solve_sylvester_types(a, b, q).dtype)
+    found = np.empty(q.shape, dtype)
     for i in np.ndindex(*stack):
         found[i] = scipy.linalg.solve_sylvester(a[i], b[i], q[i])
     return found
@@ -126,7 +126,9 @@ def solve_sylvester_types(a: ArrayType, b: ArrayType, q: ArrayType) -> ArrayType
             f"a, b and q have the shapes {a.shape}, {b.shape} and {q.shape}; they must be matrices that fit"
         )
     stack = broadcast_shapes(a.shape[:-2], b.shape[:-2], q.shape[:-2])
-    return ArrayType((*stack, *sizes), np.result_type(a.dtype, b.dtype, q.dtype, np.float32))
+    found = np.result_type(a.dtype, b.dtype, q.dtype)
+    whole = found.kind in "biu"  # as NumPy's linear algebra takes them
+    return ArrayType((*stack, *sizes), np.dtype(np.float64) if whole else np.result_type(found, np.float32))
 
 
 solve_sylvester.batch(one_by_one)
