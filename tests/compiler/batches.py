@@ -69,7 +69,9 @@ def _together(calls):
         for call in calls:
             own, arguments = arguments[: len(call.arguments)], arguments[len(call.arguments) :]
             out = call.function(*own)
-            found += out if isinstance(out, tuple) else (out,)
+            found += (
+                out if hasattr(out, "count") else (out,)
+            )  # a tuple: captured values may not tell their class
         return tuple(found)
 
     return all_of_them

@@ -201,9 +201,9 @@ def test_a_copy_of_a_tensors_value_is_the_callers():
     ):
         copy[:] = 9
     assert data.tolist() == [1, 2]
-    assert not any(
-        hasattr(data, door) for door in ("__array_interface__", "__dlpack__", "__array_struct__", "data")
-    )
+    assert not any(hasattr(data, door) for door in ("__array_interface__", "__array_struct__", "data"))
+    shared = np.from_dlpack(data)
+    assert not shared.flags.writeable or not np.shares_memory(shared, data.numpy())
 
 
 # -- gradients that come out -----------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def test_a_complex_loss_of_a_real_leaf_is_refused():
         lambda: tg.value_and_grad(lambda x: np.exp(1j * x))(2.0),
         lambda: tg.grad(lambda z, x: z * x)(1j, 2.0) and tg.grad(lambda z, x: z * x, argnums=1)(1j, 2.0),
     ):
-        with pytest.raises(DTypeError, match="real part"):
+        with pytest.raises(DTypeError, match=r"real part|holomorphic=True"):
             call()
     assert x.grad is None
 
@@ -299,7 +299,7 @@ def test_complex_numbers_inside_a_real_loss_are_fine():
     z = tg.tensor(1 + 2j, requires_grad=True)
     (z * z).backward()
     assert z.grad.item() == 2 + 4j
-    assert tg.grad(lambda z: z**3)(1 + 1j) == pytest.approx(3 * (1 + 1j) ** 2)
+    assert tg.grad(lambda z: z**3, holomorphic=True)(1 + 1j) == pytest.approx(3 * (1 + 1j) ** 2)
     _, pull = tg.vjp(lambda x: x * (1 + 2j), 2.0)
     assert pull(1j)[0] == -2
 

@@ -311,8 +311,8 @@ def test_bad_geometry_is_refused_when_a_layer_is_made_or_called() -> None:
         nn.Conv2d(1, 1, 3, padding_mode="mirror")
     with pytest.raises(SettingError, match="full"):
         nn.Conv2d(1, 1, 3, padding="full")
-    with pytest.raises(SettingError, match="return_indices"):
-        nn.MaxPool2d(2, return_indices=True)
+    with pytest.raises(SettingError, match="max_norm"):
+        nn.Embedding(2, 3, max_norm=1.0)
     with pytest.raises(ShapeError, match="spatial"):
         nn.Conv2d(1, 1, 3)(np.ones((3, 3), np.float32))
     with pytest.raises(ShapeError, match="more than one value"):

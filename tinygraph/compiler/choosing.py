@@ -16,6 +16,7 @@ from tinygraph.analysis.pointwise import numpy_twin
 from tinygraph.core.node import Node
 from tinygraph.core.types import Array
 from tinygraph.kernels.lowering import Check, Layout, Layouts, Lowering, Types, calls_of
+from tinygraph.kernels.threads import get_threads
 
 if TYPE_CHECKING:
     from tinygraph.kernels.cpu import Cpu
@@ -44,7 +45,7 @@ def lower(
     layouts = Layouts(tuple(inputs), tuple(outputs))
     try:
         settings = tuple((name, value.__class__, value) for name, value in node.all_settings.items())
-        return _answer(op.lowering, types, layouts, target, settings)
+        return _answer(op.lowering, types, layouts, target, settings, get_threads())
     except TypeError:  # a setting that cannot be a key
         found: Lowering | None = op.lowering(types, layouts, target, **node.all_settings)
         return found
@@ -57,6 +58,7 @@ def _answer(
     layouts: Layouts,
     target: Cpu | None,
     settings: tuple[tuple[str, type, Any], ...],
+    threads: int,  # on which scratch depends
 ) -> Lowering | None:
     """What a `lower` rule answers; asked again by passes, for layouts and to bind, it is the same.
 

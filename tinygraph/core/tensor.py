@@ -763,7 +763,12 @@ class Handle:
         """The value's memory, for libraries that speak DLPack; of a tensor with a gradient, `.detach()` it first."""
         if self.requires_grad:
             raise RecordingError("DLPack carries no gradient: pass tensor.detach() if it is not wanted")
-        return np.asarray(self._concrete("__dlpack__()")).__dlpack__(**options)
+        shown = np.asarray(self._concrete("__dlpack__()"))[...]
+        shown.flags.writeable = False  # writes of others would go unseen
+        try:
+            return shown.__dlpack__(**options)
+        except BufferError:  # a receiver that knows no arrays which are only read
+            return shown.copy().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)

@@ -78,9 +78,11 @@ class SGD(Optimizer):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`, PyTorch's included, which counts no steps: a running sum is not begun again."""
         super().load_state_dict(state_dict)
-        for parameter, slots in self.state.items():
-            if "momentum_buffer" in slots:
-                number(slots, "step", parameter, 1.0)
+        for group in self.param_groups:
+            for parameter in group["params"] if group["dampening"] else ():
+                slots = self.state.get(parameter, {})
+                if "momentum_buffer" in slots:
+                    number(slots, "step", parameter, 1.0)
 
     def _share(self, group: ParameterGroup, parameter: Tensor, slots: Slots) -> Any:
         """How much of the gradient enters the running sum: all of the first one, in spite of dampening."""

@@ -132,6 +132,16 @@ def _is_ever_real(op: Op, name: str) -> bool:
     return any(x.dtype.kind in "fc" for x in _given(op, name))
 
 
+def _refuses_rectangles(op: Op | Composite, name: str) -> bool:
+    """Whether an error sample shows that an operand must be square."""
+    found = [
+        op.signature.operands[i].name == name and np.ndim(x) > 1 and len({*np.shape(x)[-2:]}) == 2
+        for sample in op.error_samples
+        for i, x in enumerate(sample.operands[: len(op.signature.operands)])
+    ]
+    return any(found)
+
+
 def _given(op: Op, name: str) -> list[Any]:
     """What the samples give for an operand, absent ones left out."""
     found = []
@@ -191,6 +201,7 @@ def _operand_samples(op: Op, name: str, optional: bool, fault: Callable[..., Fau
         and name in op.rules
         and op.kind != "elementwise"
         and all(rows == columns for rows, columns in deep)
+        and not _refuses_rectangles(op, name)
     ):
         yield fault(
             "warning", f"all samples of {name!r} are square", "add a rectangular one, to see transposition"

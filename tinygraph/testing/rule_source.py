@@ -25,8 +25,11 @@ def original(function: Function) -> Function:
 def syntax_of(function: Function) -> ast.FunctionDef | None:
     """The definition of a function, its lines numbered as in its file.
 
-    None if there is none: a lambda, a function made in a console, a file that is gone.
+    None if there is none: a lambda, a function made in a console, a file that is gone; or a rule that the library made
+    for an op (`Op.pushes`), whose source is not the op's.
     """
+    if hasattr(function, "__signature__"):
+        return None
     try:
         lines, first = inspect.getsourcelines(function)
         tree = ast.parse(textwrap.dedent("".join(lines)))

@@ -103,7 +103,7 @@ rfft.batch(along("axis"))
     linear=("x",),
     samples=[
         Sample([8.0, -3.0 - 1.0j, 2.0], n=4, expected=[1.0, 2.0, 4.0, 1.0]),
-        Sample([[1.0 + 0.5j, 2.0], [0.5, -1.0j]], n=3, axis=0, norm="ortho"),
+        Sample([[1.0 + 0.5j, 2.0, 0.25], [0.5, -1.0j, 1.0]], n=3, axis=0, norm="ortho"),
     ],
     error_samples=[ErrorSample([1.0], n=3, error=SettingError, match="2 of them")],
 )

@@ -73,7 +73,10 @@ inv.batch(stacked)
         Sample([_A, _A], [[1.0, 2.0, 0.5], [-1.0, 0.25, 3.0]]),
         Sample(_Z, [[1.0], [2.0j]]),
     ],
-    error_samples=[ErrorSample(_A, [1.0, 2.0], error=ShapeError, match="two axes")],
+    error_samples=[
+        ErrorSample(_A, [1.0, 2.0], error=ShapeError, match="two axes"),
+        ErrorSample([[1.0, 2.0, 0.5], [0.5, 1.0, 2.0]], [[1.0], [2.0]], error=ShapeError, match="square"),
+    ],
 )
 def solve(a: Numeric, b: Numeric) -> Numeric:
     """X of A X = B for stacks of matrices that broadcast;  B's gradient is H = A⁻ᵀ G, and A's is -H Xᵀ."""
@@ -273,7 +276,7 @@ slogdet.batch(stacked)
     kind="other",
     samples=[
         Sample([[2.0, 0.0], [0.0, 4.0], [0.0, 0.0]], expected=[[0.5, 0.0, 0.0], [0.0, 0.25, 0.0]]),
-        Sample([[1.0, 2.0, 0.5], [-1.0, 0.25, 3.0]]),
+        Sample([[1.0, 2.0, 0.5], [-1.0, 0.25, 3.0]], rcond=1e-3),
         Sample([[1.0j, 2.0], [0.5, -1.0], [1.0, 1.0]]),
     ],
 )
