@@ -203,7 +203,7 @@ def test_every_door_is_hung_by_a_room_above_the_core():
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 LONGEST_FUNCTION = 79  # lines, docstring included
-MOST_ANY = 580  # lines that annotate something with Any
+MOST_ANY = 590  # lines that annotate something with Any
 
 
 def functions(node: ast.AST, public: bool = True) -> Iterator[tuple[ast.FunctionDef, bool]]:
