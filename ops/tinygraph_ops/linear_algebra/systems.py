@@ -75,7 +75,9 @@ inv.batch(stacked)
     ],
     error_samples=[
         ErrorSample(_A, [1.0, 2.0], error=ShapeError, match="two axes"),
-        ErrorSample([[1.0, 2.0, 0.5], [0.5, 1.0, 2.0]], [[1.0], [2.0]], error=ShapeError, match="must be equal"),
+        ErrorSample(
+            [[1.0, 2.0, 0.5], [0.5, 1.0, 2.0]], [[1.0], [2.0]], error=ShapeError, match="must be equal"
+        ),
     ],
 )
 def solve(a: Numeric, b: Numeric) -> Numeric:
