@@ -132,14 +132,13 @@ def _is_ever_real(op: Op, name: str) -> bool:
     return any(x.dtype.kind in "fc" for x in _given(op, name))
 
 
-def _refuses_rectangles(op: Op | Composite, name: str) -> bool:
+def _refuses_rectangles(op: Op, name: str) -> bool:
     """Whether an error sample shows that an operand must be square."""
-    found = [
-        op.signature.operands[i].name == name and np.ndim(x) > 1 and len({*np.shape(x)[-2:]}) == 2
+    return any(
+        x is not None and op.operand_at(i).name == name and x.ndim > 1 and x.shape[-1] != x.shape[-2]
         for sample in op.error_samples
         for i, x in enumerate(sample.operands[: len(op.signature.operands)])
-    ]
-    return any(found)
+    )
 
 
 def _given(op: Op, name: str) -> list[Any]:
