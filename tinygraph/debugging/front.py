@@ -126,7 +126,6 @@ def _reason(graph: Graph, edge: Edge, values: Mapping[int, Any], gradients: Mapp
         wrong = backward_birth(graph, values, gradients)
         if wrong is not None:
             return wrong
-    start = largest(np.ones(()))
     size = largest(gradient) if gradient is not None else 0.0
     if size == 0:
         found = deaths(graph, edge, values, gradients)
@@ -135,13 +134,13 @@ def _reason(graph: Graph, edge: Edge, values: Mapping[int, Any], gradients: Mapp
                 "cancelled", "what arrives on several ways adds up to exactly zero", edge_node(edge)
             )
         return found[0].reason(len({id(one.node) for one in found}) - 1)
-    if SMALL <= size / start <= LARGE:
+    if SMALL <= size <= LARGE:  # it started from 1
         zero = _zeros(gradient)
         return Reason(
             "fine", f"the gradient arrives; its largest element is {size:.3g}{zero}", edge_node(edge)
         )
     steps = shrinkage(graph, edge, values, gradients)
-    small = size / start < SMALL
+    small = size < SMALL
     strongest = steps[:3] if small else steps[::-1][:3]
     factors = "; ".join(f"{factor:.2g} at {node.describe()}" for factor, node in strongest)
     text = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
-from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, slot
+from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, decayed, slot
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -61,8 +61,7 @@ class RMSprop(Optimizer):
 
     def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, alpha = read(parameter), group["alpha"]
-        if group["weight_decay"]:
-            gradient = gradient + group["weight_decay"] * value
+        gradient = decayed(gradient, value, group)
         squares = slot(slots, "square_avg", parameter)
         spread = alpha * read(squares) + (1 - alpha) * (gradient * gradient)
         write(squares, spread)

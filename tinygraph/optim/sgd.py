@@ -9,7 +9,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError
-from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, next_step, number, slot
+from tinygraph.optim.optimizer import Optimizer, ParameterGroup, Slots, decayed, next_step, number, slot
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -65,8 +65,7 @@ class SGD(Optimizer):
 
     def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value = read(parameter)
-        if group["weight_decay"]:
-            gradient = gradient + group["weight_decay"] * value
+        gradient = decayed(gradient, value, group)
         if group.uses("momentum"):
             momentum = group.now("momentum").astype(parameter.dtype)
             velocity = slot(slots, "momentum_buffer", parameter)

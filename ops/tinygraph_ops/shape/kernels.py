@@ -34,17 +34,17 @@ def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: objec
         and kernels.available()
         and not any(step % one.itemsize for one in (x, out) for step in one.strides)
     ):
-        return _generated_copy(x, out)
+        return _generated_cast(x, out)
     return partial(np.copyto, out, x, casting="unsafe")
 
 
-def _generated_copy(x: Array, out: Array) -> Run:
-    """One generated kernel, which joins those before and behind it to one call."""
+def _generated_cast(x: Array, out: Array) -> Run:
+    """A cast by one generated kernel, which joins those before and behind it to one call."""
     from tinygraph.kernels import elementwise
 
     build = ProgramBuilder()
     value = build.input(x.dtype)
-    program = build.program(value if x.dtype == out.dtype else build.cast(value, out.dtype))
+    program = build.program(build.cast(value, out.dtype))
     return elementwise.bind(program, [x], [out])
 
 
