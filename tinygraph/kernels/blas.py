@@ -18,6 +18,8 @@ import numpy as np
 
 from tinygraph.core.locks import Lock
 
+_PACKAGE = Path(np.__file__).resolve().parent
+_OWN_FOLDERS = (_PACKAGE.parent / "numpy.libs", _PACKAGE / ".dylibs", _PACKAGE / ".libs")  # of NumPy's wheels
 _PREFIXES, _SUFFIXES = ("scipy_openblas", "openblas"), ("64_", "")
 _lock = Lock()
 _running = 0
@@ -34,9 +36,7 @@ class Pool(NamedTuple):
 @functools.cache
 def numpy_pool() -> Pool | None:
     """The pool of NumPy's BLAS, or None where nothing is known of it."""
-    package = Path(np.__file__).parent
-    folders = (package.parent / "numpy.libs", package / ".dylibs", package / ".libs")
-    for file in (file for folder in folders for file in folder.glob("*openblas*")):
+    for file in (file for folder in _OWN_FOLDERS for file in folder.glob("*openblas*")):
         try:
             library = ctypes.CDLL(str(file))
         except OSError:
@@ -48,13 +48,15 @@ def numpy_pool() -> Pool | None:
 
 
 def _other_pool() -> Pool | None:
-    """The first BLAS that threadpoolctl finds."""
+    """The first BLAS that threadpoolctl finds and that no other package brought for itself, as SciPy's wheel does."""
     if importlib.util.find_spec("threadpoolctl") is None:
         return None
     from threadpoolctl import ThreadpoolController
 
     for found in ThreadpoolController().select(user_api="blas").lib_controllers:
-        return Pool(found.get_num_threads, found.set_num_threads)
+        folder = Path(found.filepath).resolve().parent
+        if folder in _OWN_FOLDERS or _PACKAGE.parent not in folder.parents:
+            return Pool(found.get_num_threads, found.set_num_threads)
     return None
 
 
