@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,20 +67,39 @@ def test_the_last_to_leave_restores(pool):
     assert pool.get() == 2
 
 
-def test_numpys_blas_is_told_from_scipys(pool):
-    """SciPy's wheel brings a BLAS of its own, which is to be left alone, here loaded before NumPy's."""
+def test_another_blas_is_found_by_threadpoolctl(pool):
     pytest.importorskip("threadpoolctl")
-    brought = sorted(Path(np.__file__).parent.parent.glob("scipy.libs/*openblas*"))
-    if not brought:
-        pytest.skip("no SciPy with a BLAS of its own")
-    script = f"""
-import ctypes
-ctypes.CDLL({str(brought[0])!r})
-from tinygraph.kernels import blas
-pool, other = blas.numpy_pool(), blas._other_pool()
-pool.set(2)
-assert other.get() == 2
-other.set(1)
-assert pool.get() == 1
-"""
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    pytest.importorskip("scipy.linalg")  # its wheel brings a BLAS of its own, which is to be left alone
+    other = blas._other_pool()
+    assert other is not None
+    assert other.get() == pool.get() == 2
+    other.set(1)
+    assert pool.get() == 1
+    pool.set(2)
+
+
+def test_numpys_blas_is_told_from_those_of_other_packages(monkeypatch):
+    """threadpoolctl lists libraries by their addresses: any order may come."""
+    controllers = pytest.importorskip("threadpoolctl")
+    packages = Path(np.__file__).parent.parent
+    chosen = []
+
+    def listed(*files):
+        found = [
+            SimpleNamespace(
+                filepath=str(file),
+                get_num_threads=lambda: 1,
+                set_num_threads=lambda n, f=file: chosen.append(f),
+            )
+            for file in files
+        ]
+        listing = SimpleNamespace(select=lambda user_api: SimpleNamespace(lib_controllers=found))
+        monkeypatch.setattr(controllers, "ThreadpoolController", lambda: listing)
+        return blas._other_pool()
+
+    foreign = packages / "scipy.libs" / "libscipy_openblas.so", packages / "torch" / "lib" / "libmkl.so"
+    for own in (packages / "numpy.libs" / "libscipy_openblas64_.so", Path("/usr/lib/libblis.so.4")):
+        for files in ((*foreign, own), (own, *foreign)):
+            listed(*files).set(1)
+            assert chosen.pop() == own
+    assert listed(*foreign) is None
