@@ -106,9 +106,14 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
                 raise complex_loss("backward()", output.type, leaf.describe())
     reached = [key for key in leaves if key in found]
     gradients = owned([found[key] for key in reached], nodes, [seed])
-    with mode(recording=modes.current.recording and (capture is None or create_graph)):
+    add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
+    recording = modes.current.recording and (capture is None or create_graph)
+    with mode(recording=recording, place=Place()):
         for key, gradient in zip(reached, gradients, strict=True):
-            _accumulate(leaves[key], gradient)
+            leaf, new = leaves[key], gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
+            with leaf_lock.held:
+                old = read_grad(leaf)
+                write_grad(leaf, new if old is None else add(old, new))
 
 
 def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
@@ -118,14 +123,6 @@ def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
         f"part of that gradient only. Make the output real first (np.real, np.imag, np.abs), or give tg.vjp the "
         f"cotangent"
     )
-
-
-def _accumulate(leaf: Leaf, gradient: Numeric) -> None:
-    new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
-    add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
-    with mode(place=Place()), leaf_lock.held:
-        old = read_grad(leaf)
-        write_grad(leaf, new if old is None else add(old, new))
 
 
 def owned(gradients: Sequence[Any], nodes: Iterable[Node], others: Iterable[Any] = ()) -> list[Any]:
@@ -418,11 +415,12 @@ def fetch(node: Node, step: LiveRule, saved: Any, live: set[int] | None = None) 
         live: ids of the nodes whose gradients lead to a wanted one; None if all do.
     """
     arguments: list[Any] = []
+    given = node.settings
     for argument in step.arguments:
         if isinstance(argument, int):
             arguments.append(saved[argument])
         elif isinstance(argument, str):
-            arguments.append(node.op.setting(node.settings, argument))
+            arguments.append(given[argument] if argument in given else node.op.signature.settings[argument])
         elif argument is None:
             arguments.append(None)
         elif isinstance(argument, Wanted):

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygraph.compiler.passes.rewriting import Rewriting, edges
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
+from tinygraph.core.node import Leaf, Node, is_recorded, key_of
 
 
 def merge_duplicates(graph: Graph) -> Graph:
@@ -38,7 +38,7 @@ def _computation(node: Node, inputs: tuple[Any, ...]) -> Any:
 def identity(entry: object) -> Any:
     """What makes two operands the same: their edge; for small constants their value."""
     if is_recorded(entry):
-        return id(edge_node(entry)), edge_index(entry)
+        return key_of(entry)
     if isinstance(entry, np.ndarray) and entry.size > 16:
         return "array", id(entry)
     if isinstance(entry, np.ndarray | np.generic):
