@@ -13,6 +13,12 @@ SHARED = "TINYGRAPH_TESTS_FOLDER"  # where several runs on one tree share what t
 _FOLDER = pytest.StashKey[str]()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests of the page mostly wait for a browser, which stands still between moves."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (cores or 1) + 1
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """A cache of this run's own: nothing of an earlier run is believed; kernels are compiled once for all workers."""
     os.fsync = _not_synced
