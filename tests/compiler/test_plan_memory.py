@@ -15,6 +15,8 @@ from tinygraph.cli.bench.workloads import WORKLOADS
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes.recompute import recompute
 from tinygraph.compiler.passes.schedule import schedule
+from tinygraph.core.graph import Graph
+from tinygraph.core.node import Leaf
 from tinygraph.core.op import op
 from tinygraph.core.state import write
 
@@ -108,6 +110,56 @@ def test_an_update_is_written_where_its_state_lives_unless_the_old_value_is_read
     np.testing.assert_array_equal(moved.detach().numpy(), X)
     np.testing.assert_array_equal(given.detach().numpy(), 3 * X)
     assert number.item() == 2
+
+
+UPDATES = {
+    # name -> (new values of two states p and q from x and p, how many of them are written where the states live)
+    "a view is written into its state": (lambda x, p, q: ((np.sin(x) * p)[::-1], q), 0),
+    "one value for two states": (lambda x, p, q: ((y := np.sin(x) * p * q), y), 1),
+    "a sum that reads its own state": (lambda x, p, q: (np.sum(np.exp(ops.stack(x, x)) * p, axis=0), q), 0),
+    "a value for each": (lambda x, p, q: (np.sin(x) * p, np.cos(x) * q), 2),
+}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_which_updates_are_written_where_their_states_live(name):
+    function, in_place = UPDATES[name]
+    eager, twins = ([tg.tensor(X + i, requires_grad=True) for i in range(2)] for _ in range(2))
+
+    def step(states, x):
+        with tg.no_grad():
+            for state, new in zip(states, function(x, *states), strict=True):
+                if new is not state:
+                    write(state, new)
+
+    compiled = tg.compile(lambda x: step(twins, x))
+    for call in range(2):
+        step(eager, X * (call + 1))
+        compiled(X * (call + 1))
+        for one, other in zip(twins, eager, strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-13)
+    assert len(compiled.plan.memory.states) == in_place
+    assert_byte_for_byte(compiled.plan)
+
+
+def test_an_update_of_another_type_is_made_beside_its_state():
+    """Programs write none; a graph that is put together by hand may."""
+    whole = tg.capture(lambda x: np.sin(x).astype("float32"), X)
+    state = Leaf(X.copy(), requires_grad=True)
+    graph = Graph(whole.inputs, [], updates=[(state, whole.outputs[0])])
+    assert Memory(graph).states == {}
+
+
+def test_each_of_two_results_of_a_loop_takes_another_operands_place():
+    def function(x):
+        one, other = np.cumsum(x), np.cumprod(x)
+        return (total := one + other), total * one
+
+    compiled = tg.compile(function)
+    for found, expected in zip(compiled(X), function(X), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+    assert max(compiled.plan.memory.held()) == 2 * KB
+    assert_byte_for_byte(compiled.plan)
 
 
 def test_a_budget_that_is_met_is_what_the_plan_takes_or_less():

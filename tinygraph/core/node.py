@@ -134,7 +134,7 @@ class Node:
     def parents(self) -> list[Node]:
         """The nodes and leaves this one reads, in operand order, repeats included."""
         return [
-            entry.node if entry.__class__ is Port else entry
+            entry.node if isinstance(entry, Port) else entry
             for entry in self.inputs
             if isinstance(entry, (Node, Port))  # as `is_recorded`, without a call: every pass asks
         ]

@@ -72,7 +72,9 @@ def _resolved_once(resolve: Callable[P, Geometry]) -> Callable[P, Geometry]:
         within = [one for setting in alone if isinstance(setting, tuple) for one in setting]
         within += [one for pair in within if isinstance(pair, tuple) for one in pair]
         plain = _ALONE.issuperset(map(type, alone)) and _WITHIN.issuperset(map(type, within))
-        return (remembered if plain else resolve)(*given, **named)
+        if plain:
+            return remembered(*given, **named)  # type: ignore[arg-type]  # all that is plain is hashable
+        return resolve(*given, **named)
 
     return geometry
 

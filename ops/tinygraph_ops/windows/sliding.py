@@ -221,8 +221,13 @@ def _tap_slices(geometry: Geometry, axis: int) -> tuple[slice, ...]:
 
 def _taps(x: Array, geometry: Geometry, axis: int) -> Iterator[Array]:
     """For each tap along spatial `axis`, the view of x (..., *spatial) that the windows read there."""
+    return (x[index] for index in _tap_indices(geometry, axis))
+
+
+@lru_cache(maxsize=512)
+def _tap_indices(geometry: Geometry, axis: int) -> tuple[Index, ...]:
     later = (slice(None),) * (len(geometry.size) - axis - 1)
-    return (x[(..., tap, *later)] for tap in _tap_slices(geometry, axis))
+    return tuple((..., tap, *later) for tap in _tap_slices(geometry, axis))
 
 
 @lru_cache(maxsize=512)
