@@ -1,6 +1,7 @@
 """What `analysis/memory.py` says of a graph's memory is what plans take, byte for byte, with kernels and without."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -139,6 +140,45 @@ def test_which_updates_are_written_where_their_states_live(name):
         for one, other in zip(twins, eager, strict=True):
             np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-13)
     assert len(compiled.plan.memory.states) == in_place
+    assert_byte_for_byte(compiled.plan)
+
+
+GRADIENTS = {
+    # name -> (a loss of two parameters, how many of their gradients are made in the arrays that `.grad` holds)
+    "a gradient for each": (lambda x, p, q: (np.sin(x) * p * q).sum(), 2),
+    "one gradient for two": (lambda x, p, q: (np.sin(x) * (p + q)).sum(), 1),
+    "gradients that are parts of one array": (
+        lambda x, p, q: (np.sin(np.sin(ops.concatenate(x, x, axis=0)) * ops.concatenate(p, q, axis=0))).sum(),
+        0,
+    ),
+    "one of two becomes a state as well": (lambda x, p, q: (np.sin(x) * p * q).sum(), 1),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_which_gradients_are_made_where_they_are_kept(name):
+    loss, lent = GRADIENTS[name]
+    moves = "state" in name
+    eager, twins = ([tg.tensor(X + i, requires_grad=True) for i in range(2)] for _ in range(2))
+
+    def step(states, x):
+        for one in states:
+            one.grad = None
+        loss(x, *states).backward()
+        if moves:
+            with tg.no_grad():
+                write(states[1], states[0].grad)
+
+    compiled = tg.compile(lambda x: step(twins, x))
+    for call in range(2):
+        step(eager, X * (call + 1))
+        compiled(X * (call + 1))
+        held = [one.grad.numpy() for one in twins if one.grad is not None] + [one.numpy() for one in twins]
+        right = [one.grad.numpy() for one in eager if one.grad is not None] + [one.numpy() for one in eager]
+        for one, other in zip(held, right, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12)
+        assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(held, 2))
+    assert len(compiled.plan.memory.lent) == lent
     assert_byte_for_byte(compiled.plan)
 
 
