@@ -202,6 +202,17 @@ def test_each_of_two_results_of_a_loop_takes_another_operands_place():
     assert_byte_for_byte(compiled.plan)
 
 
+def test_a_sum_does_not_lie_where_what_its_loop_reads_again_lies():
+    def function(x):
+        factors = np.cumsum(x)
+        return np.sum(np.exp(ops.stack(x, -x)) * factors, axis=0)
+
+    compiled = tg.compile(function)
+    np.testing.assert_allclose(compiled(X), function(X), rtol=1e-13)
+    assert compiled.plan.memory.held()[-1] == 4 * KB  # the pair, the factors and the sum
+    assert_byte_for_byte(compiled.plan)
+
+
 def test_a_budget_that_is_met_is_what_the_plan_takes_or_less():
     def loss(x):
         for _ in range(30):
