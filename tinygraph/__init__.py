@@ -71,13 +71,14 @@ _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
 _doors.array_namespace = _array_namespace
 _doors.open_capture, _doors.run_eagerly, _doors.planned = _OpenCapture, _run_eagerly, _planned
 _doors.derived_rule = _derived_rule
+_doors.connect = lambda: importlib.import_module("tinygraph.parallel.mpi").connect()
 _doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary
 _doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_networkx, _from_networkx
 
 # Packages that are imported when first asked for, by the name they have under `tg`.
 _PACKAGES = {
     name: f"tinygraph.{name}"
-    for name in ("data", "errors", "interop", "nn", "optim", "plugin", "scipy", "testing", "training")
+    for name in ("data", "errors", "interop", "nn", "optim", "parallel", "plugin", "scipy", "testing", "training")
 } | {"passes": "tinygraph.compiler.passes"}
 
 

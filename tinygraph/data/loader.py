@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.processes import processes
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.data.dataset import Dataset
 from tinygraph.errors import DataError, SettingError, StateDictError
@@ -57,6 +58,7 @@ class DataLoader:
         self.drop_last = drop_last
         self.collate_fn = collate_fn
         self.generator = Generator(seed) if seed is not None else generator
+        self.part: tuple[int, int] | None = None  # (this one's, of how many) of each batch: `tg.parallel.shard`
         # batches given of the present walk, and where the generator stood before it drew the order of that walk
         self._at: tuple[int, Any] = (0, None)
         self._resumed: tuple[int, Any] | None = None
@@ -75,6 +77,8 @@ class DataLoader:
             source = Generator()
             source.state = before if before is not None else source.state
         order = source.permutation(count) if self.shuffle else np.arange(count)
+        if self.part is not None:  # whatever each process has drawn since: all walk in one order
+            order = processes().broadcast(order, 0)
         for number in range(first, len(self)):
             self._at = (number + 1, before)
             yield self._batch(order[number * self.batch_size : (number + 1) * self.batch_size])
@@ -107,6 +111,9 @@ class DataLoader:
         self._at = (batch, before)
 
     def _batch(self, indices: np.ndarray[Any, Any]) -> Any:
+        if self.part is not None:
+            own, parts = self.part
+            indices = np.array_split(indices, parts)[own]
         if self.collate_fn is not None:
             return self.collate_fn([self.dataset[int(i)] for i in indices])
         if isinstance(self.dataset, Dataset):

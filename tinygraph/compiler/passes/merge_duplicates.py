@@ -12,7 +12,7 @@ from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 
 
 def merge_duplicates(graph: Graph) -> Graph:
-    """Let nodes of the same op, operands and settings share one; random draws are never the same."""
+    """Let nodes of the same op, operands and settings share one; random draws are never the same, nor are exchanges with other processes."""
     seen: dict[Any, tuple[Any, ...]] = {}
     rewriting = Rewriting(graph)
     for node in graph.nodes:
@@ -20,7 +20,7 @@ def merge_duplicates(graph: Graph) -> Graph:
             continue
         inputs = rewriting.inputs(node)
         key = _computation(node, inputs)
-        if node.op.kind == "random":
+        if not node.op.repeatable:
             rewriting.keep(node, inputs)
         elif key in seen:
             rewriting.put(node, seen[key])
