@@ -28,6 +28,7 @@ from tinygraph.core.op import ErrorSample as ErrorSample
 from tinygraph.core.op import Sample as Sample
 from tinygraph.core.op import composite as composite
 from tinygraph.core.op import op as op
+from tinygraph.core.processes import exchanging as exchanging
 from tinygraph.core.processes import processes as processes
 from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator

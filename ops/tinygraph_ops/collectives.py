@@ -20,6 +20,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    exchanging,
     normalize_axes,
     op,
     ops,
@@ -48,7 +49,7 @@ def all_reduce(x: Numeric, *, reduction: str = "sum") -> Numeric:
         reduction: "sum", "mean", "max" or "min"; the last two have no gradient.
     """
     _check(x.dtype, reduction)
-    return processes().all_reduce(np.asarray(x), reduction)
+    return exchanging().all_reduce(np.asarray(x), reduction)
 
 
 @all_reduce.vjp("x")
@@ -88,7 +89,7 @@ def all_reduce_batched(batched: Any, x: Any, *, reduction: str) -> Any:
 )
 def all_gather(x: Numeric, *, axis: int = 0) -> Numeric:
     """Every process's x, one after another along an axis, for every process;  each gets the sum of its part of all g."""
-    return processes().all_gather(np.asarray(x), _axis(x, axis))
+    return exchanging().all_gather(np.asarray(x), _axis(x, axis))
 
 
 @all_gather.vjp("x")
@@ -125,7 +126,7 @@ def all_gather_batched(batched: Any, x: Any, *, axis: int) -> Any:
 def reduce_scatter(x: Numeric, *, axis: int = 0) -> Numeric:
     """The sum of every process's x, of which each gets its part along an axis;  the g of all, one after another."""
     _parts(x, axis)
-    return processes().reduce_scatter(np.asarray(x), _axis(x, axis))
+    return exchanging().reduce_scatter(np.asarray(x), _axis(x, axis))
 
 
 @reduce_scatter.vjp("x")
@@ -161,7 +162,7 @@ def broadcast(x: Numeric, *, root: int = 0) -> Numeric:
 
     The x of the others counts by its shape and dtype alone, which must be the same.
     """
-    return processes().broadcast(np.asarray(x), _root(root))
+    return exchanging().broadcast(np.asarray(x), _root(root))
 
 
 @broadcast.vjp("x")

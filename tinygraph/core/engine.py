@@ -134,7 +134,7 @@ class _Completing:
         """A backward pass has gone past a node."""
         for key in self._after.get(id(node), ()):
             if key in gradients:
-                self._of[key].arrived(key, as_value(gradients[key]))
+                self._of[key].arrived(key, _typed(gradients[key]))
 
     def finish(self, gradients: dict[int, Any]) -> None:
         """Put the gradients of all processes in the place of this one's."""
@@ -274,11 +274,7 @@ def propagate(
                 continue
             gradient = gradients.pop(key)
             if isinstance(node, Leaf) or (wanted is not None and key in wanted):
-                kept[key] = (
-                    gradient
-                    if hasattr(gradient, "dtype") or gradient.__class__ is list
-                    else as_value(gradient)
-                )
+                kept[key] = _typed(gradient)
             elif live is None or key in live:
                 if node.versions is None and not record and gradient.__class__ is not list:
                     _run_rules(node, gradient, node.saved, gradients, live)
@@ -291,6 +287,11 @@ def propagate(
         if complete is not None:
             complete.finish(kept)
     return kept
+
+
+def _typed(gradient: Any) -> Any:
+    """A gradient as leaves keep it: no number of Python's."""
+    return gradient if hasattr(gradient, "dtype") or gradient.__class__ is list else as_value(gradient)
 
 
 @contextmanager

@@ -249,7 +249,16 @@ class Leaf(Node):
         exchange: what makes its gradient that of all processes of the program (`tinygraph.parallel`), or None.
     """
 
-    __slots__ = ("_grad", "changed_at", "exchange", "holder", "leaf_kind", "requires_grad", "value", "version")
+    __slots__ = (
+        "_grad",
+        "changed_at",
+        "exchange",
+        "holder",
+        "leaf_kind",
+        "requires_grad",
+        "value",
+        "version",
+    )
 
     types: ArrayType
     value: Any

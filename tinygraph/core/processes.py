@@ -13,6 +13,8 @@ import numpy as np
 
 from tinygraph.core.doors import doors
 from tinygraph.core.locks import Lock
+from tinygraph.core.modes import modes
+from tinygraph.errors import CaptureError
 
 if TYPE_CHECKING:
     from tinygraph.core.types import Array
@@ -117,6 +119,21 @@ def processes() -> Processes:
             if _processes is None:
                 _processes = doors.connect() if launched_with() > 1 else Alone()
     return _processes
+
+
+def exchanging() -> Processes:
+    """The processes, for an exchange that is made now.
+
+    Raises:
+        CaptureError: a program is being captured, whose later calls would repeat what this one found.
+    """
+    among = processes()
+    if among.size > 1 and modes.current.capture is not None:
+        raise CaptureError(
+            "processes would exchange an array once, while this program is captured, and every call would repeat the "
+            "result: make the array an argument of the compiled function, or exchange it outside"
+        )
+    return among
 
 
 def launched_with() -> int:

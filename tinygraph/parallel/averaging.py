@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 BUCKET = 1 << 20  # bytes; smaller ones wait for the network more often, larger ones begin later
 
 
-def data_parallel(optimizer: Optimizer, *, bucket_bytes: int = BUCKET, shard_state: bool = False) -> Optimizer:
+def data_parallel(
+    optimizer: Optimizer, *, bucket_bytes: int = BUCKET, shard_state: bool = False
+) -> Optimizer:
     """Let every process train the same model: `loss.backward()` leaves the mean of all processes' gradients in `.grad`.
 
     The parameters of the process of rank 0 are given to all. Each process then runs the same steps on its part of the
@@ -48,7 +50,9 @@ def data_parallel(optimizer: Optimizer, *, bucket_bytes: int = BUCKET, shard_sta
     tensor([2., 4.])
     """
     if bucket_bytes < 1:
-        raise SettingError(f"data_parallel: bucket_bytes={bucket_bytes!r} must be a number of bytes from 1 up")
+        raise SettingError(
+            f"data_parallel: bucket_bytes={bucket_bytes!r} must be a number of bytes from 1 up"
+        )
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if any(parameter._own_leaf().exchange is not None for parameter in parameters):
         raise SettingError("data_parallel: gradients of this optimizer's parameters already are averaged")

@@ -55,8 +55,10 @@ class SyncBatchNorm(_BatchNorm):
         shape = (1, -1, *(1,) * (input.ndim - 2))
         found = np.promote_types(input.dtype, np.float32)  # half precision takes its statistics in single
         x = input.astype(found)
-        count = ops.all_reduce(np.array(x.size / x.shape[1], found))
-        mean = ops.all_reduce(x.sum(axis=axes)) / count
+        own = np.array([x.size / x.shape[1]], found)
+        sums = ops.all_reduce(ops.concatenate(x.sum(axis=axes), own))  # the count is a value of the call, too
+        count = sums[-1]
+        mean = sums[:-1] / count
         centered = x - mean.reshape(shape)
         variance = ops.all_reduce((centered * centered).sum(axis=axes)) / count
         self._track(mean, variance, count)

@@ -32,7 +32,9 @@ class ShardedState:
             owner[i] = rank
         self._parameters = list(parameters)
         self._owners = [owner[i] for i in range(len(parameters))]
-        self._mine = {id(one) for one, rank in zip(parameters, self._owners, strict=True) if rank == among.rank}
+        self._mine = {
+            id(one) for one, rank in zip(parameters, self._owners, strict=True) if rank == among.rank
+        }
 
     def updates(self, parameter: Tensor) -> bool:
         """Whether this process updates a parameter.
