@@ -78,7 +78,18 @@ _doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_n
 # Packages that are imported when first asked for, by the name they have under `tg`.
 _PACKAGES = {
     name: f"tinygraph.{name}"
-    for name in ("data", "errors", "interop", "nn", "optim", "parallel", "plugin", "scipy", "testing", "training")
+    for name in (
+        "data",
+        "errors",
+        "interop",
+        "nn",
+        "optim",
+        "parallel",
+        "plugin",
+        "scipy",
+        "testing",
+        "training",
+    )
 } | {"passes": "tinygraph.compiler.passes"}
 
 

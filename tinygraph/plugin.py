@@ -29,6 +29,7 @@ from tinygraph.core.op import Sample as Sample
 from tinygraph.core.op import composite as composite
 from tinygraph.core.op import op as op
 from tinygraph.core.processes import exchanging as exchanging
+from tinygraph.core.processes import of_each_call as of_each_call
 from tinygraph.core.processes import processes as processes
 from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator

@@ -22,6 +22,7 @@ from tinygraph.plugin import (
     ShapeError,
     exchanging,
     normalize_axes,
+    of_each_call,
     op,
     ops,
     processes,
@@ -59,7 +60,7 @@ def all_reduce_wrt_x(g: Numeric, *, reduction: str) -> Any:
         raise MissingRuleError(
             f'all_reduce(reduction="{reduction}") has no gradient: use "sum" or "mean", or detach its operand'
         )
-    return ops.all_reduce(g, reduction=reduction)
+    return ops.all_reduce(of_each_call(g), reduction=reduction)
 
 
 all_reduce.pushes("x")
@@ -88,14 +89,14 @@ def all_reduce_batched(batched: Any, x: Any, *, reduction: str) -> Any:
     ],
 )
 def all_gather(x: Numeric, *, axis: int = 0) -> Numeric:
-    """Every process's x, one after another along an axis, for every process;  each gets the sum of its part of all g."""
+    """Every process's x, one after another along an axis, for every process;  each gets its part of all g, summed."""
     return exchanging().all_gather(np.asarray(x), _axis(x, axis))
 
 
 @all_gather.vjp("x")
 def all_gather_wrt_x(g: Numeric, *, axis: int) -> Any:
     """The sum of all g, of which each process gets its part."""
-    return ops.reduce_scatter(g, axis=axis)
+    return ops.reduce_scatter(of_each_call(g), axis=axis)
 
 
 all_gather.pushes("x")
@@ -132,7 +133,7 @@ def reduce_scatter(x: Numeric, *, axis: int = 0) -> Numeric:
 @reduce_scatter.vjp("x")
 def reduce_scatter_wrt_x(g: Numeric, *, axis: int) -> Any:
     """The g of all processes, one after another along the axis."""
-    return ops.all_gather(g, axis=axis)
+    return ops.all_gather(of_each_call(g), axis=axis)
 
 
 reduce_scatter.pushes("x")
@@ -168,7 +169,7 @@ def broadcast(x: Numeric, *, root: int = 0) -> Numeric:
 @broadcast.vjp("x")
 def broadcast_wrt_x(g: Numeric, *, root: int) -> Any:
     """The sum of all g where x was taken from, and zeros elsewhere."""
-    total = ops.all_reduce(g)
+    total = ops.all_reduce(of_each_call(g))
     return total if processes().rank == root else total * 0.0
 
 
@@ -191,7 +192,7 @@ def broadcast_batched(batched: Any, x: Any, *, root: int) -> Any:
 def _check(dtype: np.dtype[Any], reduction: str) -> None:
     if reduction not in _REDUCTIONS:
         raise SettingError(f"reduction={reduction!r}; it can be {', '.join(map(repr, _REDUCTIONS))}")
-    if dtype == bool:
+    if dtype.kind == "b":
         raise DTypeError("all_reduce takes numbers, not bools: convert them with .astype(int)")
     if reduction == "mean" and dtype.kind in "iu":
         raise DTypeError(f"the mean of integers is none: convert the operand of {dtype} with .astype(float)")

@@ -43,8 +43,7 @@ def test_equal_exchanges_are_made_as_often_as_they_are_written():
     """Every process makes the same exchanges in the same order: none is merged, folded or moved past another."""
     f = tg.compile(lambda x: parallel.all_reduce(x) * 2.0 + parallel.all_reduce(x))
     assert f(np.ones(2)).tolist() == [3, 3]
-    names = [node.op.name for node in f.graph.nodes if node.op]
-    assert names.count("all_reduce") == 2
+    assert [node.op.name for node in f.plan.graph.nodes if node.op].count("all_reduce") == 2
 
 
 def test_what_a_launcher_says_without_mpi(monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 
 def test_losses_and_parameters_are_those_of_one_process(ranks, tmp_path):

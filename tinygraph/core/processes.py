@@ -14,6 +14,8 @@ import numpy as np
 from tinygraph.core.doors import doors
 from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes
+from tinygraph.core.state import buffer, read
+from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -134,6 +136,17 @@ def exchanging() -> Processes:
             "result: make the array an argument of the compiled function, or exchange it outside"
         )
     return among
+
+
+def of_each_call(x: Any) -> Any:
+    """An operand of an exchange: in a captured program a constant becomes a value that each call reads.
+
+    So every call makes the exchange, as the other processes do, and none repeats what the capture found.
+    """
+    capture = modes.current.capture
+    if capture is None or (isinstance(x, Tensor) and x._value is None):
+        return x
+    return read(buffer(x.detach().numpy() if isinstance(x, Tensor) else x))
 
 
 def launched_with() -> int:

@@ -58,7 +58,9 @@ class DataLoader:
         self.drop_last = drop_last
         self.collate_fn = collate_fn
         self.generator = Generator(seed) if seed is not None else generator
-        self.part: tuple[int, int] | None = None  # (this one's, of how many) of each batch: `tg.parallel.shard`
+        self.part: tuple[int, int] | None = (
+            None  # (this one's, of how many) of each batch: `tg.parallel.shard`
+        )
         # batches given of the present walk, and where the generator stood before it drew the order of that walk
         self._at: tuple[int, Any] = (0, None)
         self._resumed: tuple[int, Any] | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.core.processes import processes
+from tinygraph.core.processes import of_each_call, processes
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.nn import Module
@@ -51,17 +51,17 @@ def all_reduce(x: Numeric, reduction: str = "sum") -> Any:
     >>> all_reduce(np.array([1.0, 2.0]))
     array([1., 2.])
     """
-    return ops.all_reduce(x, reduction=reduction)
+    return ops.all_reduce(of_each_call(x), reduction=reduction)
 
 
 def all_gather(x: Numeric, axis: int = 0) -> Any:
     """Every process's x, one after another along an axis, for every process; arguments and errors as `all_reduce`."""
-    return ops.all_gather(x, axis=axis)
+    return ops.all_gather(of_each_call(x), axis=axis)
 
 
 def reduce_scatter(x: Numeric, axis: int = 0) -> Any:
     """The sum of every process's x, of which each gets its part along an axis."""
-    return ops.reduce_scatter(x, axis=axis)
+    return ops.reduce_scatter(of_each_call(x), axis=axis)
 
 
 def broadcast(x: Any, root: int = 0) -> Any:
@@ -78,7 +78,7 @@ def broadcast(x: Any, root: int = 0) -> Any:
     if isinstance(x, Module):
         broadcast_states([*x.parameters(), *x.buffers()])
         return x
-    return ops.broadcast(x, root=root)
+    return ops.broadcast(of_each_call(x), root=root)
 
 
 def mean(x: Numeric, weight: float = 1.0) -> Any:
@@ -100,5 +100,5 @@ def mean(x: Numeric, weight: float = 1.0) -> Any:
     x = x if isinstance(x, Tensor) else np.asarray(x)
     # one exchange of both: in a captured program the weights, too, are those of the call
     own = ops.concatenate(ops.reshape(x * weight, shape=(-1,)), np.array([weight], x.dtype))
-    total = ops.all_reduce(own)
+    total = ops.all_reduce(of_each_call(own))
     return (total[:-1] / total[-1]).reshape(x.shape)

@@ -35,8 +35,8 @@ def connect() -> Mpi:
         ) from error
     if MPI.COMM_WORLD.Get_size() != count:
         raise ParallelError(
-            f"the launcher started {count} processes, and mpi4py sees {MPI.COMM_WORLD.Get_size()}: it belongs to another "
-            f"MPI than the `mpiexec` on the PATH. Use the one of the environment, as `tinygraph launch` does"
+            f"the launcher started {count} processes, and mpi4py sees {MPI.COMM_WORLD.Get_size()}: it belongs to "
+            f"another MPI than the `mpiexec` on the PATH. Use the one of the environment, as `tinygraph launch` does"
         )
     _abort_all_on_an_error(MPI.COMM_WORLD)
     return Mpi(MPI)

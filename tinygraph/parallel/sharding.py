@@ -32,8 +32,8 @@ def shard(loader: DataLoader) -> DataLoader:
     if smallest < among.size:
         where = "batch_size is" if smallest == loader.batch_size else "the last batch has"
         raise SettingError(
-            f"{where} {smallest}, and {among.size} processes share out every batch: each needs a sample of it. Choose a "
-            f"larger batch_size{'' if smallest == loader.batch_size else ', or drop_last=True'}"
+            f"{where} {smallest}, and {among.size} processes share out every batch: each needs a sample of it. Choose "
+            f"a larger batch_size{'' if smallest == loader.batch_size else ', or drop_last=True'}"
         )
     own = copy.copy(loader)
     own.part = (among.rank, among.size) if among.size > 1 else None

@@ -12,7 +12,7 @@ from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 
 
 def merge_duplicates(graph: Graph) -> Graph:
-    """Let nodes of the same op, operands and settings share one; random draws are never the same, nor are exchanges with other processes."""
+    """Let nodes of the same op, operands and settings share one; draws and exchanges are never the same."""
     seen: dict[Any, tuple[Any, ...]] = {}
     rewriting = Rewriting(graph)
     for node in graph.nodes:
