@@ -1,12 +1,15 @@
 """Checkpoints: everything that a training goes on from, in one file, so that two epochs and two more are four.
 
 That is the model, the optimizer and the schedules that write its rates, the place in the walk through the data, and the
-generators that shuffling, dropout and augmentation draw from. A file is loaded whole or not at all.
+generators that shuffling, dropout and augmentation draw from. A file is loaded whole or not at all. Of several
+processes rank 0 writes it, and it holds what each draws from.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.processes import processes
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.core.tensor import Tensor
 from tinygraph.data import DataLoader
-from tinygraph.errors import FileFormatError, SettingError, StateDictError
+from tinygraph.errors import FileFormatError, SettingError, StateDictError, TinygraphWarning
 from tinygraph.interop import load_state, save_state
 from tinygraph.interop.reading import refusing
 from tinygraph.nn import Module
 from tinygraph.optim import Optimizer
+from tinygraph.packages.version import version
 from tinygraph.training.measuring import batches
 
 _DEPTH = 8  # how deep generators are looked for within data
@@ -35,8 +40,9 @@ def save_checkpoint(
     epoch: int = 0,
     data: object = None,
     generators: Mapping[str, Any] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the state of a training to one file, replaced as a whole.
+    """Write the state of a training to one file, replaced as a whole. All processes call it together.
 
     Args:
         path: the file (.npz, or safetensors).
@@ -46,6 +52,7 @@ def save_checkpoint(
         data: as for `fit`: the place in the walk through a DataLoader, and generators held by it, its dataset, or what
             those hold.
         generators: further ones, tinygraph's or NumPy's, by name: those that are global variables, for example.
+        notes: more that `read_notes` returns: what JSON can hold, and arrays by names.
 
     Raises:
         SettingError: something among `generators` that is none.
@@ -53,7 +60,9 @@ def save_checkpoint(
     state: dict[str, Any] = {f"model/{name}": value for name, value in model.state_dict().items()}
     state["epoch"] = np.array(epoch)
     found = _generators(model, data, generators)
-    run: dict[str, Any] = {"generators": {name: _stand(one) for name, one in found.items()}}
+    stands = json.dumps({name: _stand(one) for name, one in found.items()}, default=_plain)
+    everybody = [json.loads(text) for text in processes().gather_texts(stands)]
+    run: dict[str, Any] = {"version": version(), "generators": everybody[0], "other_processes": everybody[1:]}
     loader = _loader(data)
     if loader is not None:
         run["data"] = loader.state_dict()
@@ -66,8 +75,14 @@ def save_checkpoint(
         run["schedules"] = [
             {"kind": type(one).__name__, "state": one.state_dict()} for one in _schedules(optimizer)
         ]
+    arrays = {name: value for name, value in (notes or {}).items() if isinstance(value, np.ndarray)}
+    state |= {f"notes/{name}": value for name, value in arrays.items()}
+    run["notes"] = {name: value for name, value in (notes or {}).items() if name not in arrays}
     state["run"] = _packed(run)
-    save_state(state, path)
+    state["hash"] = _hash(state)
+    if processes().rank == 0:
+        save_state(state, path)
+    processes().barrier()
 
 
 def load_checkpoint(
@@ -95,11 +110,15 @@ def load_checkpoint(
     if "epoch" not in state or (optimizer is not None and "groups" not in state):
         raise FileFormatError(f"{path} is no checkpoint{' with an optimizer' if 'epoch' in state else ''}")
     found, loader = _generators(model, data, generators), _loader(data)
-    damaged = f"{path} is no checkpoint, or a damaged one"
-    with refusing(damaged), _all_or_nothing(model, optimizer, loader, found):
+    with (
+        refusing(f"{path} is no checkpoint, or a damaged one"),
+        _noting_the_version(state),
+        _all_or_nothing(model, optimizer, loader, found),
+    ):
         epoch = int(state["epoch"])
         model.load_state_dict(_below(state, "model/"))
         if optimizer is None:
+            _check_hash(state)
             return epoch
         run = _unpacked(state["run"]) if "run" in state else {}
         if run.get("optimizer", type(optimizer).__name__) != type(optimizer).__name__:
@@ -115,8 +134,68 @@ def load_checkpoint(
         optimizer.load_state_dict({"state": slots, "param_groups": _unpacked(state["groups"])})
         _load_schedules(path, run.get("schedules", []), optimizer)
         _load_data(path, run.get("data"), loader)
-        _load_generators(path, run.get("generators", {}), found)
+        _load_generators(path, _own_generators(path, run), found)
+        _check_hash(state)
         return epoch
+
+
+def read_notes(path: str | Path) -> dict[str, Any]:
+    """The notes of a checkpoint, see `save_checkpoint`.
+
+    Raises:
+        FileFormatError: the file is damaged, or no checkpoint.
+    """
+    state = load_state(path)
+    with refusing(f"{path} is no checkpoint, or a damaged one"):
+        found = _unpacked(state["run"]).get("notes", {}) | _below(state, "notes/")
+        _check_hash(state)
+        return dict(found)
+
+
+@contextmanager
+def _noting_the_version(state: Mapping[str, Any]) -> Iterator[None]:
+    """Add to an error that another version wrote the file."""
+    try:
+        yield
+    except StateDictError as error:
+        try:
+            written = _unpacked(state["run"])["version"]
+        except (KeyError, ValueError, TypeError):  # a file of before versions were noted, or a damaged one
+            written = "before 0.1"
+        if written != version():
+            error.add_note(f"the file was written by tinygraph {written}, and this is {version()}")
+        raise
+
+
+def _hash(state: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """A digest of all that a checkpoint holds."""
+    digest = hashlib.blake2b(digest_size=32)
+    for name in sorted(set(state) - {"hash"}):
+        value = np.ascontiguousarray(state[name])
+        digest.update(f"{name} {value.dtype.str} {value.shape};".encode())
+        digest.update(value.data if value.size else b"")
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def _check_hash(state: Mapping[str, Any]) -> None:
+    if "hash" in state and not np.array_equal(state["hash"], _hash(state)):
+        raise FileFormatError(
+            "its hash does not fit what it holds: it was damaged or changed after it was written"
+        )
+
+
+def _own_generators(path: str | Path, run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where this process's generators stood; of a process that was not there, none."""
+    everybody = [run.get("generators", {}), *run.get("other_processes", [])]
+    among = processes()
+    if len(everybody) != among.size:
+        warnings.warn(
+            f"{path} was written by {len(everybody)} processes, and {among.size} go on: the same batches in the same "
+            f"order, but dropout and augmentation draw other numbers than an undisturbed run would",
+            TinygraphWarning,
+            stacklevel=4,
+        )
+    return everybody[among.rank] if among.rank < len(everybody) else {}
 
 
 def _load_schedules(path: str | Path, saved: list[dict[str, Any]], optimizer: Optimizer) -> None:
@@ -256,8 +335,13 @@ def _restore(generator: Any, stand: Any) -> None:
 
 
 def _packed(value: object) -> np.ndarray[Any, Any]:
-    text = json.dumps(value, default=lambda one: one.tolist())  # arrays in states of generators
+    text = json.dumps(value, default=_plain)
     return np.frombuffer(text.encode(), np.uint8)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays in states of generators, and NumPy's numbers, as JSON has them."""
+    return value.tolist()
 
 
 def _unpacked(value: np.ndarray[Any, Any]) -> Any:

@@ -6,17 +6,24 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tinygraph import parallel
+from tinygraph.core.processes import processes
 from tinygraph.core.state import manual_seed
 from tinygraph.debugging import why
-from tinygraph.errors import DataError, SettingError, TinygraphError
+from tinygraph.errors import DataError, SettingError, StateDictError, TinygraphError
 from tinygraph.nn import Module, functional
 from tinygraph.optim import Optimizer
 from tinygraph.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from tinygraph.training.callbacks import Callback
+from tinygraph.training.callbacks import Callback, Checkpoint
+from tinygraph.training.checkpoints import load_checkpoint, read_notes
 from tinygraph.training.history import Epoch, History
 from tinygraph.training.measuring import (
     Loss,
@@ -29,6 +36,7 @@ from tinygraph.training.measuring import (
     noting,
     samples_in,
     scalar_loss,
+    shared_out,
 )
 from tinygraph.training.progress import Silent, make_display
 
@@ -38,18 +46,59 @@ class Run:
 
     Attributes:
         model, optimizer, data, history: of the training; the data in batches.
+        callbacks: of the training.
         epoch, batch: numbers of the present ones, from 1.
         loss: of the last batch.
+        means: of the present epoch so far; None between epochs.
+        whole: whether no batch is half done.
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer, data: Iterable[Any]) -> None:
+    def __init__(
+        self, model: Module, optimizer: Optimizer, data: Iterable[Any], callbacks: Sequence[Callback] = ()
+    ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.data = data
+        self.callbacks = callbacks
         self.history = History()
         self.epoch = self.batch = 0
         self.loss = math.nan
+        self.means: Means | None = None
         self.stopped = False
+        self.whole = True
+
+    def notes(self) -> dict[str, Any]:
+        """What a checkpoint keeps of a training besides model, optimizer and data: `go_on_from` reads it."""
+        found: dict[str, Any] = {
+            "history": [asdict(epoch) for epoch in self.history.epochs],
+            "batch": 0 if self.means is None else self.batch,
+            "means": None if self.means is None else self.means.of_each(),
+            "callbacks": [type(one).__name__ for one in self.callbacks],
+        }
+        for i, callback in enumerate(self.callbacks):
+            found |= {f"callback/{i}/{name}": value for name, value in callback.state_dict().items()}
+        return found
+
+    def go_on_from(self, path: str | Path, generators: Mapping[str, Any] | None = None) -> None:
+        """Go on from a checkpoint as if nothing had happened in between.
+
+        Raises:
+            FileFormatError, StateDictError: see `load_checkpoint`; or it was written with other callbacks.
+        """
+        notes = read_notes(path)
+        names = [type(one).__name__ for one in self.callbacks]
+        if notes.get("callbacks", names) != names:
+            raise StateDictError(
+                f"{path} was written with the callbacks {', '.join(notes['callbacks'])}, and this training has "
+                f"{', '.join(names)}: give the same in the same order"
+            )
+        self.epoch = load_checkpoint(path, self.model, self.optimizer, data=self.data, generators=generators)
+        self.history.epochs = [Epoch(**epoch) for epoch in notes.get("history", [])]
+        if notes.get("means") is not None:
+            self.batch, self.means = notes["batch"], Means.own_of(notes["means"])
+        for i, callback in enumerate(self.callbacks):
+            own = {name: value for name, value in notes.items() if name.startswith(f"callback/{i}/")}
+            callback.load_state_dict({name.split("/", 2)[2]: value for name, value in own.items()})
 
     def stop(self, reason: str) -> None:
         """End the training after the present batch or epoch."""
@@ -68,6 +117,7 @@ def fit(
     scheduler: LRScheduler | ReduceLROnPlateau | None = None,
     scheduler_per: str = "epoch",
     callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | None = None,
     progress: object = True,
     seed: int | None = None,
     batch_size: int = 32,
@@ -87,6 +137,8 @@ def fit(
         validation: data of any of these kinds to evaluate the model on after each epoch.
         scheduler: stepped after each epoch, or after each batch with `scheduler_per="batch"`.
         callbacks: see `Callback`.
+        checkpoint: a file (.npz, .safetensors) that is written after each epoch, and after Ctrl-C, and that the
+            training goes on from if it is there; see `Checkpoint` for more.
         progress: True for a bar (on a terminal) or a line an epoch (elsewhere), False for nothing, or a rich Console.
         seed: makes the training repeatable: shuffling and dropout draw from it.
         batch_size: of data that is not in batches.
@@ -111,14 +163,16 @@ def fit(
         raise SettingError(f'fit: scheduler_per={scheduler_per!r}; it can be "epoch" or "batch"')
     _check_belongs(model, optimizer, scheduler)
     if seed is not None:
-        manual_seed(seed)
-    walk = batches(data, batch_size, shuffle=True)
-    run = Run(model, optimizer, walk)
+        manual_seed(seed + processes().rank)  # the order of the data is rank 0's; dropout differs
+    walk = shared_out(batches(data, batch_size, shuffle=True))
+    if checkpoint is not None:
+        callbacks = (*callbacks, Checkpoint(checkpoint, resume=True))
+    run = Run(model, optimizer, walk, callbacks)
     trainer = _Trainer(run, walk, loss or functional.cross_entropy, callbacks)
     trainer.per_batch = scheduler if scheduler_per == "batch" else None
     trainer.per_epoch = scheduler if scheduler_per == "epoch" else None
     with (
-        make_display(progress, epochs) as trainer.display,
+        make_display(progress if processes().rank == 0 else False, epochs) as trainer.display,
         in_mode(model, training=True),
         _interruptible(run),
     ):
@@ -150,6 +204,12 @@ def _check_belongs(
             f"nothing would be learnt: it was made for another model, or for this one before a copy. Make it with "
             f"optim.{type(optimizer).__name__}(model.parameters(), ...)"
         )
+    lonely = processes().size > 1 and any(one._own_leaf().exchange is None for one in given if id(one) in own)
+    if lonely:
+        raise SettingError(
+            f"fit: {processes().size} processes run this training, and each would train a model of its own: give "
+            f"optimizer=tg.parallel.data_parallel(optim.{type(optimizer).__name__}(...))"
+        )
     if scheduler is not None and scheduler.optimizer is not optimizer:
         raise SettingError(
             f"fit: the {type(scheduler).__name__} writes the rates of another optimizer than the one given; make it "
@@ -176,9 +236,11 @@ class _Trainer:
     def epoch(self, validation: object, batch_size: int) -> None:
         """One walk through the data, noted in the history unless it is cut short."""
         run, started = self.run, time.perf_counter()
-        run.epoch, run.batch = run.epoch + 1, 0
-        self.tell("on_epoch_begin")
-        rate, mean = run.optimizer.param_groups[0]["lr"], Means()
+        run.epoch += 1
+        if run.means is None:  # else the training goes on within this epoch
+            run.batch, run.means = 0, Means()
+            self.tell("on_epoch_begin")
+        rate, mean = run.optimizer.param_groups[0]["lr"], run.means
         total = len(self.data) if isinstance(self.data, Sized) else None
         for batch in self.data:
             self._batch(batch, mean)
@@ -186,14 +248,15 @@ class _Trainer:
             speed = mean.samples / max(time.perf_counter() - started, 1e-9)
             self.display.batch(run.epoch, run.batch, total, *now, speed)
             self.tell("on_batch_end")
-            if run.stopped:
+            if self._all_stop():
                 return
-        found = mean.evaluation()
+        found = mean.of_all().evaluation()
         held: tuple[float | None, float | None] = (None, None)
         if validation is not None:
             held = evaluate(run.model, validation, loss=self.loss, batch_size=max(batch_size, 256))
         result = Epoch(run.epoch, *found, *held, rate, seconds=time.perf_counter() - started)
         run.history.epochs.append(result)
+        run.means = None
         self.display.epoch(result)
         if (
             self.per_epoch is not None
@@ -201,21 +264,30 @@ class _Trainer:
             _step(self.per_epoch, result)
         self.tell("on_epoch_end")
 
+    def _all_stop(self) -> bool:
+        """Whether any process is to stop: all stop after the same batch."""
+        among = processes()
+        if among.size > 1:
+            self.run.stopped = bool(among.all_reduce(np.array(int(self.run.stopped)), "max"))
+        return self.run.stopped
+
     def _batch(self, batch: object, mean: Means) -> None:
         run = self.run
         where = f"batch {run.batch + 1} of epoch {run.epoch}"
         inputs, targets = checked_pair(batch, where)
         with noting(f"in {where}"):
             scores = run.model(inputs)
-            loss = scalar_loss(self.loss, scores, targets)
+            samples = samples_in(targets)
+            loss = parallel.mean(scalar_loss(self.loss, scores, targets), samples)
             value = loss.item()
             if not math.isfinite(value):
                 raise DataError(_diverged(where, value, loss, run.optimizer.param_groups[0]["lr"]))
+            run.whole = False
             run.optimizer.zero_grad()
             loss.backward()
             run.optimizer.step()
-        run.batch, run.loss = run.batch + 1, value
-        mean.add(value, hits(scores, targets), samples_in(targets))
+        run.batch, run.loss, run.whole = run.batch + 1, value, True
+        mean.add(value, hits(scores, targets), samples)
         if self.per_batch is not None:
             _step(self.per_batch, None if isinstance(self.per_batch, LRScheduler) else value)
 

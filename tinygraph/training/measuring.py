@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygraph import parallel
 from tinygraph.core.modes import no_grad
+from tinygraph.core.processes import processes
 from tinygraph.core.tensor import Tensor
 from tinygraph.data import DataLoader, Dataset, TensorDataset, check_finite
 from tinygraph.errors import DataError, ShapeError
@@ -42,14 +45,14 @@ def evaluate(model: Module, data: object, *, loss: Loss | None = None, batch_siz
     """
     total = Means()
     with in_mode(model, training=False), no_grad():
-        for number, batch in enumerate(batches(data, batch_size), start=1):
+        for number, batch in enumerate(shared_out(batches(data, batch_size)), start=1):
             where = f"batch {number} of the evaluation"
             inputs, targets = checked_pair(batch, where)
             with noting(f"in {where}"):
                 scores = model(inputs)
                 value = scalar_loss(loss or functional.cross_entropy, scores, targets)
             total.add(value.item(), hits(scores, targets), samples_in(targets))
-    return total.evaluation()
+    return total.of_all().evaluation()
 
 
 def confusion_matrix(
@@ -104,6 +107,44 @@ class Means:
             self.hits += found[0]
             self.predictions += found[1]
 
+    def of_each(self) -> list[dict[str, Any]]:
+        """The sums of each process, for a checkpoint."""
+        return [json.loads(text) for text in processes().gather_texts(json.dumps(vars(self)))]
+
+    @classmethod
+    def own_of(cls, sums: list[dict[str, Any]]) -> Means:
+        """Means that go on from this process's sums; where other processes go on, the first has all of them."""
+        among = processes()
+        if len(sums) == among.size:
+            return cls.of(sums[among.rank])
+        made = cls()
+        for one in sums if among.rank == 0 else ():
+            made.loss += one["loss"]
+            made.samples += one["samples"]
+            made.predictions += one["predictions"]
+            made.hits = None if made.hits is None or one["hits"] is None else made.hits + one["hits"]
+        return made
+
+    @classmethod
+    def of(cls, sums: dict[str, Any]) -> Means:
+        """Means that go on from sums."""
+        made = cls()
+        vars(made).update({name: sums[name] for name in vars(made)})
+        return made
+
+    def of_all(self) -> Means:
+        """The means over all processes."""
+        among = processes()
+        if among.size == 1:
+            return self
+        lacking = float(among.all_reduce(np.array(float(self.hits is None)), "max"))
+        sums = [self.loss, self.hits or 0, self.samples, self.predictions]
+        loss, hits, samples, predictions = among.all_reduce(np.array(sums, np.float64), "sum")
+        return Means.of(
+            {"loss": float(loss), "hits": None if lacking else int(hits), "samples": int(samples),
+             "predictions": int(predictions)}
+        )  # fmt: skip
+
     def evaluation(self) -> Evaluation:
         if not self.samples:
             raise DataError("there are no samples: the data gave no batches")
@@ -132,6 +173,13 @@ def batches(data: object, batch_size: int, *, shuffle: bool = False) -> Iterable
             "__iter__"
         )
     return data
+
+
+def shared_out(walk: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
+    """This process's part of the batches of a DataLoader; other iterables are each process's own."""
+    if processes().size > 1 and isinstance(walk, DataLoader) and walk.part is None:
+        return parallel.shard(walk)
+    return walk
 
 
 def checked_pair(batch: object, where: str) -> tuple[Any, Any]:
