@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ import numpy as np
 
 from tinygraph.core.processes import processes
 from tinygraph.core.state import Generator, default_generator
-from tinygraph.core.tensor import Tensor
 from tinygraph.data import DataLoader
+from tinygraph.data.generators import held_generators, is_generator
 from tinygraph.errors import FileFormatError, SettingError, StateDictError, TinygraphWarning
 from tinygraph.interop import load_state, save_state
 from tinygraph.interop.reading import refusing
@@ -28,8 +28,6 @@ from tinygraph.nn import Module
 from tinygraph.optim import Optimizer
 from tinygraph.packages.version import version
 from tinygraph.training.measuring import batches
-
-_DEPTH = 8  # how deep generators are looked for within data
 
 
 def save_checkpoint(
@@ -274,43 +272,20 @@ def _generators(model: Module, data: object, given: Mapping[str, Any] | None) ->
     """Every generator of a run by the path to it, each once."""
     found: dict[str, Any] = {"default": default_generator}
     for name, one in (given or {}).items():
-        if not _is_generator(one):
+        if not is_generator(one):
             raise SettingError(
                 f"generators[{name!r}] is a {type(one).__name__}, no tinygraph or NumPy generator"
             )
         found[f"given/{name}"] = one
     for path, module in model.named_modules():
-        own = {name: one for name, one in vars(module).items() if _is_generator(one)}
+        own = {name: one for name, one in vars(module).items() if is_generator(one)}
         found |= {f"model/{path}.{name}": one for name, one in own.items()}
     walk = None if data is None else batches(data, 1)
-    found |= {f"data/{path}": one for path, one in _held(walk, "", _DEPTH, set())}
+    found |= {f"data/{path}": one for path, one in held_generators(walk)}
     seen: dict[int, str] = {}
     for name, one in found.items():
         seen.setdefault(id(one), name)
     return {name: one for name, one in found.items() if seen[id(one)] == name}
-
-
-def _held(value: object, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """The generators within an object's attributes and containers."""
-    if _is_generator(value):
-        yield path, value
-        return
-    if depth == 0 or id(value) in seen or isinstance(value, np.ndarray | Tensor | str | bytes | type):
-        return
-    seen.add(id(value))
-    parts: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, Mapping):
-        parts = value.items()
-    elif isinstance(value, list | tuple):
-        parts = enumerate(value) if len(value) < 1000 else ()  # longer ones are samples
-    elif hasattr(value, "__dict__"):
-        parts = vars(value).items()
-    for name, one in parts:
-        yield from _held(one, f"{path}.{name}" if path else str(name), depth - 1, seen)
-
-
-def _is_generator(value: object) -> bool:
-    return isinstance(value, Generator | np.random.Generator | np.random.RandomState)
 
 
 def _stand(generator: Any) -> Any:
