@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from tinygraph.core.processes import processes
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.data.dataset import Dataset, stack_samples
 from tinygraph.data.generators import held_generators
+from tinygraph.data.samplers import Sampler
 from tinygraph.data.workers import Task, made_ahead
 from tinygraph.errors import DataError, SettingError, StateDictError
 
@@ -53,7 +54,7 @@ class DataLoader:
         collate_fn: Callable[[list[Any]], Any] | None = None,
         generator: Generator | None = None,
         seed: int | None = None,
-        sampler: Iterable[int] | None = None,
+        sampler: Sampler | None = None,
         num_workers: int = 0,
         prefetch_factor: int = 2,
         timeout: float = 0,
@@ -95,7 +96,7 @@ class DataLoader:
 
     def __len__(self) -> int:
         """How many batches an epoch has."""
-        count = len(self.sampler) if isinstance(self.sampler, Sized) else len(self.dataset)
+        count = len(self.dataset if self.sampler is None else self.sampler)
         full, rest = divmod(count, self.batch_size)
         return full + bool(rest and not self.drop_last)
 

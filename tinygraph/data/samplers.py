@@ -1,9 +1,9 @@
-"""Samplers, PyTorch's names: which samples an epoch has, in which order. Any iterable of indices is one."""
+"""Samplers, PyTorch's names: which samples an epoch has, in which order. A list of indices is one, too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -12,6 +12,14 @@ from tinygraph.errors import SettingError
 
 if TYPE_CHECKING:
     from tinygraph.core.types import Array
+
+
+class Sampler(Protocol):
+    """Indices of samples, walked through once an epoch."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[int]: ...
 
 
 class SequentialSampler:

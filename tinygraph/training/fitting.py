@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from tinygraph import parallel
+from tinygraph.compiler import compile as tg_compile
 from tinygraph.core.processes import processes
 from tinygraph.core.state import manual_seed
+from tinygraph.core.tensor import Tensor
 from tinygraph.debugging import why
-from tinygraph.errors import DataError, SettingError, StateDictError, TinygraphError
-from tinygraph.nn import Module, functional
+from tinygraph.errors import CaptureError, DataError, SettingError, StateDictError, TinygraphError
+from tinygraph.nn import Module, functional, utils
 from tinygraph.optim import Optimizer
 from tinygraph.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tinygraph.training.callbacks import Callback, Checkpoint
@@ -30,15 +32,20 @@ from tinygraph.training.measuring import (
     Means,
     batches,
     checked_pair,
-    evaluate,
     hits,
     in_mode,
+    measure,
     noting,
     samples_in,
     scalar_loss,
     shared_out,
 )
+from tinygraph.training.metrics import Metric
 from tinygraph.training.progress import Silent, make_display
+
+WORTH_COMPILING = (
+    64  # batches an epoch; counted by epochs, so that two epochs and two more are compiled as four are
+)
 
 
 class Run:
@@ -118,6 +125,11 @@ def fit(
     scheduler_per: str = "epoch",
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
+    clip_grad_norm: float | None = None,
+    clip_grad_value: float | None = None,
+    accumulate: int = 1,
+    metrics: Mapping[str, Metric] | None = None,
+    compile: bool | None = None,
     progress: object = True,
     seed: int | None = None,
     batch_size: int = 32,
@@ -139,6 +151,11 @@ def fit(
         callbacks: see `Callback`.
         checkpoint: a file (.npz, .safetensors) that is written after each epoch, and after Ctrl-C, and that the
             training goes on from if it is there; see `Checkpoint` for more.
+        clip_grad_norm, clip_grad_value: bounds of gradients, see `nn.utils`; none by default.
+        accumulate: how many batches an update takes the mean gradient of.
+        metrics: `metric(scores, targets)` -> number, by name, such as those of `tg.training.metrics`: their values on
+            the validation data are in `Epoch.metrics`.
+        compile: whether the steps are compiled; by default where an epoch has 64 batches or more, and it is said.
         progress: True for a bar (on a terminal) or a line an epoch (elsewhere), False for nothing, or a rich Console.
         seed: makes the training repeatable: shuffling and dropout draw from it.
         batch_size: of data that is not in batches.
@@ -159,6 +176,15 @@ def fit(
     """
     if epochs < 0 or epochs != int(epochs):
         raise SettingError(f"fit: epochs={epochs!r} must be a whole number from zero up")
+    if accumulate < 1 or accumulate != int(accumulate):
+        raise SettingError(f"fit: accumulate={accumulate!r} must be a whole number of batches from 1 up")
+    for name, bound in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
+        if bound is not None and not bound > 0:
+            raise SettingError(f"fit: {name}={bound!r} must be a number above zero")
+    if metrics and validation is None:
+        raise SettingError(
+            "fit: metrics are of the validation data, and none are given: validation=(inputs, targets)"
+        )
     if scheduler_per not in ("epoch", "batch"):
         raise SettingError(f'fit: scheduler_per={scheduler_per!r}; it can be "epoch" or "batch"')
     _check_belongs(model, optimizer, scheduler)
@@ -169,6 +195,10 @@ def fit(
         callbacks = (*callbacks, Checkpoint(checkpoint, resume=True))
     run = Run(model, optimizer, walk, callbacks)
     trainer = _Trainer(run, walk, loss or functional.cross_entropy, callbacks)
+    trainer.accumulate, trainer.metrics = int(accumulate), dict(metrics or {})
+    trainer.clip_norm, trainer.clip_value = clip_grad_norm, clip_grad_value
+    batches_an_epoch = len(walk) if isinstance(walk, Sized) else 0
+    trainer.compiled = batches_an_epoch >= WORTH_COMPILING if compile is None else compile
     trainer.per_batch = scheduler if scheduler_per == "batch" else None
     trainer.per_epoch = scheduler if scheduler_per == "epoch" else None
     with (
@@ -177,6 +207,7 @@ def fit(
         _interruptible(run),
     ):
         try:
+            trainer.prepare()
             trainer.tell("on_train_begin")
             while run.epoch < epochs and not run.stopped:
                 trainer.epoch(validation, batch_size)
@@ -228,6 +259,28 @@ class _Trainer:
         self.per_batch: LRScheduler | ReduceLROnPlateau | None = None
         self.per_epoch: LRScheduler | ReduceLROnPlateau | None = None
         self.display = Silent()
+        self.accumulate = 1
+        self.metrics: dict[str, Metric] = {}
+        self.clip_norm: float | None = None
+        self.clip_value: float | None = None
+        self.compiled = False
+        self.gradients = self._gradients
+        self.update: Callable[[], Any] = run.optimizer.step
+
+    def prepare(self) -> None:
+        """Let the steps be compiled, where they are to be, and say so."""
+        if self.compiled:
+            self.gradients, self.update = tg_compile(self._gradients), tg_compile(self.run.optimizer.step)
+            self.display.say("steps are compiled (compile=False runs them op by op)")
+
+    def _gradients(self, inputs: Any, targets: Any, clear: bool) -> tuple[Any, Tensor]:
+        """Scores and loss of a batch; gradients are left at the parameters."""
+        if clear:
+            self.run.optimizer.zero_grad()
+        scores = self.run.model(inputs)
+        loss = parallel.mean(scalar_loss(self.loss, scores, targets), samples_in(targets))
+        (loss if self.accumulate == 1 else loss / self.accumulate).backward()
+        return scores, loss
 
     def tell(self, moment: str) -> None:
         for callback in self.callbacks:
@@ -241,7 +294,7 @@ class _Trainer:
             run.batch, run.means = 0, Means()
             self.tell("on_epoch_begin")
         rate, mean = run.optimizer.param_groups[0]["lr"], run.means
-        total = len(self.data) if isinstance(self.data, Sized) else None
+        total = self._total()
         for batch in self.data:
             self._batch(batch, mean)
             now = mean.evaluation()
@@ -252,9 +305,11 @@ class _Trainer:
                 return
         found = mean.of_all().evaluation()
         held: tuple[float | None, float | None] = (None, None)
+        measured: dict[str, float] = {}
         if validation is not None:
-            held = evaluate(run.model, validation, loss=self.loss, batch_size=max(batch_size, 256))
-        result = Epoch(run.epoch, *found, *held, rate, seconds=time.perf_counter() - started)
+            held, measured = measure(run.model, validation, self.loss, max(batch_size, 256), self.metrics)
+        seconds = time.perf_counter() - started
+        result = Epoch(run.epoch, *found, *held, rate, seconds=seconds, metrics=measured)
         run.history.epochs.append(result)
         run.means = None
         self.display.epoch(result)
@@ -276,20 +331,49 @@ class _Trainer:
         where = f"batch {run.batch + 1} of epoch {run.epoch}"
         inputs, targets = checked_pair(batch, where)
         with noting(f"in {where}"):
-            scores = run.model(inputs)
-            samples = samples_in(targets)
-            loss = parallel.mean(scalar_loss(self.loss, scores, targets), samples)
+            run.whole = False
+            scores, loss = self._run_gradients(inputs, targets, run.batch % self.accumulate == 0)
             value = loss.item()
             if not math.isfinite(value):
-                raise DataError(_diverged(where, value, loss, run.optimizer.param_groups[0]["lr"]))
-            run.whole = False
-            run.optimizer.zero_grad()
-            loss.backward()
-            run.optimizer.step()
+                run.optimizer.zero_grad()
+                raise DataError(self._diverged(where, value, inputs, targets))
+            if (run.batch + 1) % self.accumulate == 0 or run.batch + 1 == self._total():
+                self._update()
         run.batch, run.loss, run.whole = run.batch + 1, value, True
-        mean.add(value, hits(scores, targets), samples)
+        mean.add(value, hits(scores, targets), samples_in(targets))
         if self.per_batch is not None:
             _step(self.per_batch, None if isinstance(self.per_batch, LRScheduler) else value)
+
+    def _run_gradients(self, inputs: Any, targets: Any, clear: bool) -> tuple[Any, Tensor]:
+        try:
+            return self.gradients(inputs, targets, clear)
+        except CaptureError as error:
+            if not self.compiled or self.run.history.epochs or self.run.batch:
+                raise
+            reason = str(error).partition("\n")[0]
+            self.display.say(f"the steps of this model cannot be compiled and run op by op: {reason}")
+            self.compiled, self.gradients, self.update = False, self._gradients, self.run.optimizer.step
+            return self.gradients(inputs, targets, clear)
+
+    def _update(self) -> None:
+        parameters = [one for group in self.run.optimizer.param_groups for one in group["params"]]
+        if self.clip_norm is not None:
+            utils.clip_grad_norm_(parameters, self.clip_norm)
+        if self.clip_value is not None:
+            utils.clip_grad_value_(parameters, self.clip_value)
+        self.update()
+
+    def _total(self) -> int | None:
+        return len(self.data) if isinstance(self.data, Sized) else None
+
+    def _diverged(self, where: str, value: float, inputs: Any, targets: Any) -> str:
+        """What to say of a loss that is not finite: the op that made it so, where a graph of the batch tells."""
+        rate = self.run.optimizer.param_groups[0]["lr"]
+        try:
+            again = scalar_loss(self.loss, self.run.model(inputs), targets)
+        except TinygraphError:
+            again = None
+        return _diverged(where, value, again, rate)
 
 
 def _diverged(where: str, value: float, loss: Any, rate: float) -> str:

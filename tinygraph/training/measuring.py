@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.data import DataLoader, Dataset, TensorDataset, check_finite
 from tinygraph.errors import DataError, ShapeError
 from tinygraph.nn import Module, functional
+from tinygraph.training.metrics import Metric
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -43,16 +44,32 @@ def evaluate(model: Module, data: object, *, loss: Loss | None = None, batch_siz
     Raises:
         DataError: no data, or values that are not finite.
     """
-    total = Means()
+    return measure(model, data, loss or functional.cross_entropy, batch_size, {})[0]
+
+
+def measure(
+    model: Module, data: object, loss: Loss, batch_size: int, metrics: Mapping[str, Metric]
+) -> tuple[Evaluation, dict[str, float]]:
+    """Loss, accuracy and further metrics of a model in evaluation mode; metrics are means over samples."""
+    total, sums = Means(), np.zeros(len(metrics) + 1)
     with in_mode(model, training=False), no_grad():
         for number, batch in enumerate(shared_out(batches(data, batch_size)), start=1):
             where = f"batch {number} of the evaluation"
             inputs, targets = checked_pair(batch, where)
             with noting(f"in {where}"):
                 scores = model(inputs)
-                value = scalar_loss(loss or functional.cross_entropy, scores, targets)
-            total.add(value.item(), hits(scores, targets), samples_in(targets))
-    return total.of_all().evaluation()
+                value = scalar_loss(loss, scores, targets)
+                samples = samples_in(targets)
+                plain = [
+                    one.detach().numpy() if isinstance(one, Tensor) else one for one in (scores, targets)
+                ]
+                found = [float(metric(*map(np.asarray, plain))) for metric in metrics.values()]
+            total.add(value.item(), hits(scores, targets), samples)
+            sums += samples * np.array([*found, 1.0])
+    if processes().size > 1:
+        sums = processes().all_reduce(sums, "sum")
+    means = (sums[:-1] / max(sums[-1], 1)).tolist()
+    return total.of_all().evaluation(), dict(zip(metrics, means, strict=True))
 
 
 def confusion_matrix(
