@@ -7,6 +7,7 @@ process they copy.
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,43 @@ def all_reduce_types(x: ArrayType, *, reduction: str = "sum") -> ArrayType:
 def all_reduce_batched(batched: Any, x: Any, *, reduction: str) -> Any:
     """All examples at once."""
     return ops.all_reduce(x, reduction=reduction)
+
+
+# Exchanges under way: between the two ops a program does other things.
+_under_way: dict[int, Any] = {}
+_numbers = count(1)
+
+
+@op(kind="collective", nondifferentiable="x")
+def start_all_reduce(x: Numeric, *, reduction: str = "sum") -> Numeric:
+    """Begins an `all_reduce`, whose result `finish_all_reduce` waits for;  gives the number of it. No gradient."""
+    _check(x.dtype, reduction)
+    number = next(_numbers)
+    _under_way[number] = exchanging().start_all_reduce(np.asarray(x), reduction)
+    return np.asarray(number)[()]
+
+
+@start_all_reduce.types
+def start_all_reduce_types(x: ArrayType, *, reduction: str = "sum") -> ArrayType:
+    """A number."""
+    _check(x.dtype, reduction)
+    return ArrayType((), np.dtype(np.int64))
+
+
+@op(kind="collective", nondifferentiable="number")
+def finish_all_reduce(number: Any, *, shape: tuple[int, ...], dtype: str) -> Numeric:
+    """The result of an `all_reduce` that was begun, once it is there;  no gradient.
+
+    Args:
+        shape, dtype: of what was exchanged.
+    """
+    return np.asarray(_under_way.pop(int(number)).wait())
+
+
+@finish_all_reduce.types
+def finish_all_reduce_types(number: ArrayType, *, shape: tuple[int, ...], dtype: str) -> ArrayType:
+    """As it was exchanged."""
+    return ArrayType(tuple(shape), np.dtype(dtype))
 
 
 @op(

@@ -99,5 +99,15 @@ assert "all_reduce" in [
 ]
 with pytest.raises(tg.errors.TinygraphError, match="once"):
     tg.compile(lambda x: x + tg.ops.all_reduce(own))(np.zeros(1))
+optimizer = parallel.data_parallel(tg.optim.SGD([leaf], lr=0.1))
+with pytest.raises(tg.errors.SettingError, match="already"):
+    parallel.data_parallel(optimizer)
+
+# a second derivative through averaged gradients
+w = tg.tensor(np.array([2.0, rank + 1.0]), requires_grad=True)
+parallel.data_parallel(tg.optim.SGD([w], lr=0.1))
+assert w.tolist() == [2, 1]  # rank 0's
+((rank + 1) * (w**3).sum()).backward(create_graph=True)
+assert w.grad.tolist() == [12 * everybody.mean(), 3 * everybody.mean()]
 if rank == 0:
     print("all is well")

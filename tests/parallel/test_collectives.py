@@ -63,5 +63,3 @@ def test_buckets_and_optimizers_that_do_not_fit():
     with pytest.raises(SettingError, match="bucket_bytes=0"):
         parallel.data_parallel(optimizer, bucket_bytes=0)
     assert parallel.data_parallel(optimizer) is optimizer
-    with pytest.raises(SettingError, match="already"):
-        parallel.data_parallel(optimizer)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.core.processes import Pending, processes
+from tinygraph.core.modes import modes
+from tinygraph.core.processes import of_each_call, processes
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError
@@ -14,7 +16,6 @@ from tinygraph.parallel.sharded_state import ShardedState
 from tinygraph.parallel.states import apart, broadcast_states
 
 if TYPE_CHECKING:
-    from tinygraph.core.types import Array
     from tinygraph.optim import Optimizer
 
 BUCKET = 1 << 20  # bytes; smaller ones wait for the network more often, larger ones begin later
@@ -53,6 +54,8 @@ def data_parallel(
         raise SettingError(
             f"data_parallel: bucket_bytes={bucket_bytes!r} must be a number of bytes from 1 up"
         )
+    if processes().size == 1:
+        return optimizer
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if any(parameter._own_leaf().exchange is not None for parameter in parameters):
         raise SettingError("data_parallel: gradients of this optimizer's parameters already are averaged")
@@ -60,7 +63,7 @@ def data_parallel(
     exchange = Averaging(bucket_bytes)
     for parameter in parameters:
         parameter._own_leaf().exchange = exchange
-    if shard_state and processes().size > 1:
+    if shard_state:
         optimizer.sharding = ShardedState(parameters)
     return optimizer
 
@@ -71,7 +74,7 @@ class Averaging:
     def __init__(self, bucket_bytes: int) -> None:
         self._bytes = bucket_bytes
         self._waiting: dict[Any, list[tuple[int, Any]]] = {}  # by dtype
-        self._sent: list[tuple[list[tuple[int, Any]], Any]] = []
+        self._sent: list[tuple[list[tuple[int, Any]], Callable[[], Any]]] = []
 
     def begin(self) -> None:
         self._waiting, self._sent = {}, []  # of a pass that an error cut short
@@ -84,23 +87,26 @@ class Averaging:
 
     def _send(self, bucket: list[tuple[int, Any]]) -> None:
         gradients = [gradient for _, gradient in bucket]
-        if any(isinstance(one, Tensor) for one in gradients):
-            flat = ops.concatenate(*(ops.reshape(one, shape=(-1,)) for one in gradients))
-            self._sent.append((bucket, ops.all_reduce(flat, reduction="mean")))
-        else:
+        if not any(isinstance(one, Tensor) for one in gradients):
             flat = np.concatenate([np.reshape(one, -1) for one in gradients])
-            self._sent.append((bucket, processes().start_all_reduce(flat, "mean")))
+            self._sent.append((bucket, processes().start_all_reduce(flat, "mean").wait))
+            return
+        joined = ops.concatenate(*(ops.reshape(one, shape=(-1,)) for one in gradients))
+        if modes.current.recording:  # the averages themselves are to be differentiated
+            total = ops.all_reduce(joined, reduction="mean")
+            self._sent.append((bucket, lambda: total))
+            return
+        number = ops.start_all_reduce(of_each_call(joined), reduction="mean")
+        settings = {"shape": joined.shape, "dtype": joined.dtype.name}
+        self._sent.append((bucket, lambda: ops.finish_all_reduce(number, **settings)))
 
     def finish(self) -> dict[int, Any]:
         for bucket in self._waiting.values():
             self._send(bucket)
         found: dict[int, Any] = {}
-        for bucket, sent in self._sent:
-            flat = sent if isinstance(sent, Tensor) else _there(sent)
-            found.update(zip((key for key, _ in bucket), apart(flat, [g for _, g in bucket]), strict=True))
+        for bucket, result in self._sent:
+            found.update(
+                zip((key for key, _ in bucket), apart(result(), [g for _, g in bucket]), strict=True)
+            )
         self.begin()
         return found
-
-
-def _there(pending: Pending) -> Array:
-    return pending.wait()
