@@ -10,7 +10,7 @@ from tinygraph import parallel
 from tinygraph.errors import MissingRuleError, ParallelError, SettingError
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_values_and_derivatives_between_processes(ranks, count):
     assert "all is well" in ranks("program_collectives.py", count, count)
 
