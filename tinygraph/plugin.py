@@ -28,9 +28,9 @@ from tinygraph.core.op import ErrorSample as ErrorSample
 from tinygraph.core.op import Sample as Sample
 from tinygraph.core.op import composite as composite
 from tinygraph.core.op import op as op
-from tinygraph.core.processes import exchanging as exchanging
-from tinygraph.core.processes import of_each_call as of_each_call
-from tinygraph.core.processes import processes as processes
+from tinygraph.core.process_group import exchanging as exchanging
+from tinygraph.core.process_group import of_each_call as of_each_call
+from tinygraph.core.process_group import processes as processes
 from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import default_generator as default_generator

@@ -7,6 +7,7 @@ process they copy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -75,7 +76,7 @@ def all_reduce_types(x: ArrayType, *, reduction: str = "sum") -> ArrayType:
 
 
 @all_reduce.batch
-def all_reduce_batched(batched: Any, x: Any, *, reduction: str) -> Any:
+def all_reduce_batched(batched: Sequence[bool], x: Numeric, *, reduction: str) -> Any:
     """All examples at once."""
     return ops.all_reduce(x, reduction=reduction)
 
@@ -148,7 +149,7 @@ def all_gather_types(x: ArrayType, *, axis: int = 0) -> ArrayType:
 
 
 @all_gather.batch
-def all_gather_batched(batched: Any, x: Any, *, axis: int) -> Any:
+def all_gather_batched(batched: Sequence[bool], x: Numeric, *, axis: int) -> Any:
     """The same along the axis of the examples."""
     return ops.all_gather(x, axis=shifted(axis, x.ndim - 1))
 
@@ -185,7 +186,7 @@ def reduce_scatter_types(x: ArrayType, *, axis: int = 0) -> ArrayType:
 
 
 @reduce_scatter.batch
-def reduce_scatter_batched(batched: Any, x: Any, *, axis: int) -> Any:
+def reduce_scatter_batched(batched: Sequence[bool], x: Numeric, *, axis: int) -> Any:
     """The same along the axis of the examples."""
     return ops.reduce_scatter(x, axis=shifted(axis, x.ndim - 1))
 
@@ -222,7 +223,7 @@ def broadcast_types(x: ArrayType, *, root: int = 0) -> ArrayType:
 
 
 @broadcast.batch
-def broadcast_batched(batched: Any, x: Any, *, root: int) -> Any:
+def broadcast_batched(batched: Sequence[bool], x: Numeric, *, root: int) -> Any:
     """All examples at once."""
     return ops.broadcast(x, root=root)
 
@@ -236,14 +237,14 @@ def _check(dtype: np.dtype[Any], reduction: str) -> None:
         raise DTypeError(f"the mean of integers is none: convert the operand of {dtype} with .astype(float)")
 
 
-def _axis(x: Any, axis: int) -> int:
+def _axis(x: Numeric | ArrayType, axis: int) -> int:
     if not x.ndim:
         raise ShapeError("a 0-d array has no axis along which processes could have parts: x.reshape(1)")
     (along,) = normalize_axes(axis, x.ndim)
     return along
 
 
-def _parts(x: Any, axis: int) -> int:
+def _parts(x: Numeric | ArrayType, axis: int) -> int:
     """How long each process's part is."""
     length, size = x.shape[_axis(x, axis)], processes().size
     if length % size:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinygraph import data
-from tinygraph.data import transforms
+from tinygraph.data import augmentation
 from tinygraph.errors import DataError, FileFormatError, SettingError, ShapeError
 
 
@@ -39,7 +39,7 @@ def test_images_of_folders(tmp_path):
 
 def test_augmentation_is_of_the_seed():
     images = np.arange(4 * 1 * 6 * 6, dtype=np.float32).reshape(4, 1, 6, 6)
-    change = transforms.on_images(transforms.random_crop(6, padding=2), transforms.random_flip())
+    change = augmentation.on_images(augmentation.random_crop(6, padding=2), augmentation.random_flip())
     dataset = data.Transformed(data.TensorDataset(images, np.arange(4)), change, seed=1)
     first = [dataset[i][0] for i in range(4)]
     for i in reversed(range(4)):
@@ -48,11 +48,11 @@ def test_augmentation_is_of_the_seed():
     assert any(not np.array_equal(dataset[i][0], first[i]) for i in range(4))
     row = np.array([[[1.0, 2.0, 3.0]]])
     rng = np.random.default_rng(0)
-    assert transforms.random_flip(1.0)(row, rng).tolist() == [[[3, 2, 1]]]
-    assert transforms.random_flip(0.0)(row, rng).tolist() == row.tolist()
-    assert transforms.random_crop((1, 3))(row, rng).tolist() == row.tolist()
+    assert augmentation.random_flip(1.0)(row, rng).tolist() == [[[3, 2, 1]]]
+    assert augmentation.random_flip(0.0)(row, rng).tolist() == row.tolist()
+    assert augmentation.random_crop((1, 3))(row, rng).tolist() == row.tolist()
     with pytest.raises(ShapeError, match=r"no part \(2, 3\)"):
-        transforms.random_crop((2, 3))(row, rng)
+        augmentation.random_crop((2, 3))(row, rng)
 
 
 def test_arrays_stay_in_their_files(tmp_path):

@@ -47,11 +47,11 @@ def test_equal_exchanges_are_made_as_often_as_they_are_written():
 
 
 def test_what_a_launcher_says_without_mpi(monkeypatch):
-    from tinygraph.core import processes
-    from tinygraph.parallel import mpi
+    from tinygraph import mpi
+    from tinygraph.core import process_group
 
     monkeypatch.setenv("PMI_SIZE", "4")
-    assert processes.launched_with() == 4
+    assert process_group.launched_with() == 4
     monkeypatch.setitem(__import__("sys").modules, "mpi4py", None)
     with pytest.raises(ParallelError, match=r"one of 4 .*\[dist\]"):
         mpi.connect()

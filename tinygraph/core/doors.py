@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tinygraph.core.capture import Capture
     from tinygraph.core.graph import Graph
     from tinygraph.core.op import Op, Rule
-    from tinygraph.core.processes import Processes
+    from tinygraph.core.process_group import Processes
     from tinygraph.core.subgraphs import Planned
     from tinygraph.drawing import Drawing
 

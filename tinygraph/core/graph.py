@@ -16,7 +16,7 @@ from tinygraph.core.doors import doors
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
-from tinygraph.core.processes import processes
+from tinygraph.core.process_group import processes
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import Array, ArrayType, WeakType, as_value, type_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -69,7 +68,7 @@ class ImageFolder(Dataset):
         with refusing(f"{path} is no image that can be read"), Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise FileFormatError(f"it announces {image.width} x {image.height} pixels")
-            converted: Any = image.convert(_MODES[self.channels])
+            converted = image.convert(_MODES[self.channels])
             if self.size is not None:
                 converted = converted.resize((self.size[1], self.size[0]), Image.Resampling.BILINEAR)
             pixels = np.asarray(converted, np.float32) / np.float32(255)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.processes import processes
+from tinygraph.core.process_group import processes
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.data.dataset import Dataset, stack_samples
 from tinygraph.data.generators import held_generators

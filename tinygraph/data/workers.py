@@ -25,7 +25,7 @@ Task = tuple[Any, list[int]]  # the epoch, and the samples of a batch
 Make = Callable[[Task, Callable[[int], None]], Any]  # makes a batch; tells of each sample before it is read
 
 
-class _Worker(NamedTuple):
+class _DataWorker(NamedTuple):
     process: multiprocessing.process.BaseProcess
     tasks: Connection
     results: Connection
@@ -77,7 +77,7 @@ def made_ahead(make: Make, tasks: Iterable[Task], count: int, ahead: int, timeou
             worker.results.close()
 
 
-def _start(context: Any, make: Make) -> _Worker:
+def _start(context: Any, make: Make) -> _DataWorker:
     tasks_here, tasks_there = context.Pipe()
     results_here, results_there = context.Pipe()
     at = context.RawValue("q", -1)
@@ -87,7 +87,7 @@ def _start(context: Any, make: Make) -> _Worker:
     process.start()
     tasks_there.close()
     results_there.close()
-    return _Worker(process, tasks_here, results_here, at)
+    return _DataWorker(process, tasks_here, results_here, at)
 
 
 def _work(make: Make, tasks: Connection, results: Connection, at: Any, parent: int) -> None:
@@ -112,12 +112,12 @@ def _work(make: Make, tasks: Connection, results: Connection, at: Any, parent: i
             results.send(_Failed(at.value, words, traceback.format_exc()))
 
 
-def _send(workers: list[_Worker], which: int, task: Task) -> None:
+def _send(workers: list[_DataWorker], which: int, task: Task) -> None:
     with suppress(OSError):  # it is dead, which is said when its batch is waited for
         workers[which].tasks.send(task)
 
 
-def _result(workers: list[_Worker], which: int, task: Task, timeout: float) -> Any:
+def _result(workers: list[_DataWorker], which: int, task: Task, timeout: float) -> Any:
     worker, began = workers[which], time.monotonic()
     while True:
         try:
@@ -141,7 +141,7 @@ def _result(workers: list[_Worker], which: int, task: Task, timeout: float) -> A
     return found
 
 
-def _dead(worker: _Worker, which: int, task: Task) -> DataError:
+def _dead(worker: _DataWorker, which: int, task: Task) -> DataError:
     worker.process.join(1)
     code = worker.process.exitcode or 0
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"

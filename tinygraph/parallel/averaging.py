@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.core.modes import modes
-from tinygraph.core.processes import of_each_call, processes
+from tinygraph.core.process_group import of_each_call, processes
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError
 from tinygraph.parallel.sharded_state import ShardedState
-from tinygraph.parallel.states import apart, broadcast_states
+from tinygraph.parallel.shared_states import apart, broadcast_states
 
 if TYPE_CHECKING:
     from tinygraph.optim import Optimizer

@@ -11,7 +11,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.nn import Module
 from tinygraph.nn.normalization import _BatchNorm
-from tinygraph.parallel.collectives import size
+from tinygraph.parallel.exchanges import size
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -69,7 +69,7 @@ class SyncBatchNorm(_BatchNorm):
             out = out + self.bias.reshape(shape)
         return out.astype(input.dtype)
 
-    def _track(self, mean: Any, variance: Any, count: Any) -> None:
+    def _track(self, mean: Numeric, variance: Numeric, count: Numeric) -> None:
         """Go on with the running averages, of the unbiased variance."""
         if self.num_batches_tracked is None or self.running_mean is None or self.running_var is None:
             return

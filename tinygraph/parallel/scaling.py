@@ -31,13 +31,13 @@ INFINIBAND_HDR = Network(1.5e-6, 23e9)
 
 
 @dataclass(frozen=True)
-class Step:
+class Prediction:
     """A predicted step.
 
     Attributes:
         seconds: how long it takes.
-        compute, exchange, waiting, reading: seconds of arithmetic; of all-reduces; of these, what the backward pass does
-            not hide; and what the data take to arrive.
+        compute, exchange, waiting, reading: seconds of arithmetic; of all-reduces; of these, what the backward pass
+            does not hide; and what the data take to arrive.
         efficiency: the share of the ideal, in which n processes are n times as fast.
         limit: what takes longest: "compute", "bandwidth", "latency" or "input".
     """
@@ -62,7 +62,7 @@ def predict(
     input_bytes: float = 0.0,
     input_rate: float = float("inf"),
     cores: int | None = None,
-) -> Step:
+) -> Prediction:
     """Predict a step in which every process has as many samples as the one that `compute` was measured with.
 
     Args:
@@ -100,7 +100,7 @@ def predict(
     seconds = max(busy + waiting, reading)
     limits = {"compute": busy, "bandwidth": buckets * moving, "latency": buckets * latency, "input": reading}
     limit = max(limits, key=lambda name: limits[name])
-    return Step(seconds, busy, exchange, waiting, reading, compute / seconds, limit)
+    return Prediction(seconds, busy, exchange, waiting, reading, compute / seconds, limit)
 
 
 def _all_reduce(processes: int, network: Network, size: float) -> tuple[float, float]:

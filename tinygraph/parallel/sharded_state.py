@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.modes import modes
-from tinygraph.core.processes import processes
+from tinygraph.core.process_group import processes
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError
-from tinygraph.parallel.states import give
+from tinygraph.parallel.shared_states import give
 
 
 class ShardedState:

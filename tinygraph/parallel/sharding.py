@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from tinygraph.core.processes import processes
+from tinygraph.core.process_group import processes
 from tinygraph.data import DataLoader
 from tinygraph.errors import SettingError
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.core.processes import processes
+from tinygraph.core.process_group import processes
 from tinygraph.errors import SettingError
 from tinygraph.interop import save_state
 from tinygraph.interop.states import check_state_path
@@ -14,7 +14,7 @@ from tinygraph.training.checkpoints import save_checkpoint
 from tinygraph.training.history import Epoch
 
 if TYPE_CHECKING:
-    from tinygraph.training.fitting import Run
+    from tinygraph.training.run import Run
 
 
 class Callback:

@@ -6,9 +6,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,15 @@ import numpy as np
 
 from tinygraph import parallel
 from tinygraph.compiler import compile as tg_compile
-from tinygraph.core.processes import processes
+from tinygraph.core.process_group import processes
 from tinygraph.core.state import manual_seed
 from tinygraph.core.tensor import Tensor
 from tinygraph.debugging import why
-from tinygraph.errors import CaptureError, DataError, SettingError, StateDictError, TinygraphError
+from tinygraph.errors import CaptureError, DataError, SettingError, TinygraphError
 from tinygraph.nn import Module, functional, utils
 from tinygraph.optim import Optimizer
-from tinygraph.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from tinygraph.optim.lr_scheduler import LRScheduler
 from tinygraph.training.callbacks import Callback, Checkpoint
-from tinygraph.training.checkpoints import load_checkpoint, read_notes
 from tinygraph.training.history import Epoch, History
 from tinygraph.training.measuring import (
     Loss,
@@ -42,75 +41,11 @@ from tinygraph.training.measuring import (
 )
 from tinygraph.training.metrics import Metric
 from tinygraph.training.progress import Silent, make_display
+from tinygraph.training.run import Run
 
 WORTH_COMPILING = (
     64  # batches an epoch; counted by epochs, so that two epochs and two more are compiled as four are
 )
-
-
-class Run:
-    """A training in progress, as callbacks see it.
-
-    Attributes:
-        model, optimizer, data, history: of the training; the data in batches.
-        callbacks: of the training.
-        epoch, batch: numbers of the present ones, from 1.
-        loss: of the last batch.
-        means: of the present epoch so far; None between epochs.
-        whole: whether no batch is half done.
-    """
-
-    def __init__(
-        self, model: Module, optimizer: Optimizer, data: Iterable[Any], callbacks: Sequence[Callback] = ()
-    ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.data = data
-        self.callbacks = callbacks
-        self.history = History()
-        self.epoch = self.batch = 0
-        self.loss = math.nan
-        self.means: Means | None = None
-        self.stopped = False
-        self.whole = True
-
-    def notes(self) -> dict[str, Any]:
-        """What a checkpoint keeps of a training besides model, optimizer and data: `go_on_from` reads it."""
-        found: dict[str, Any] = {
-            "history": [asdict(epoch) for epoch in self.history.epochs],
-            "batch": 0 if self.means is None else self.batch,
-            "means": None if self.means is None else self.means.of_each(),
-            "callbacks": [type(one).__name__ for one in self.callbacks],
-        }
-        for i, callback in enumerate(self.callbacks):
-            found |= {f"callback/{i}/{name}": value for name, value in callback.state_dict().items()}
-        return found
-
-    def go_on_from(self, path: str | Path, generators: Mapping[str, Any] | None = None) -> None:
-        """Go on from a checkpoint as if nothing had happened in between.
-
-        Raises:
-            FileFormatError, StateDictError: see `load_checkpoint`; or it was written with other callbacks.
-        """
-        notes = read_notes(path)
-        names = [type(one).__name__ for one in self.callbacks]
-        if notes.get("callbacks", names) != names:
-            raise StateDictError(
-                f"{path} was written with the callbacks {', '.join(notes['callbacks'])}, and this training has "
-                f"{', '.join(names)}: give the same in the same order"
-            )
-        self.epoch = load_checkpoint(path, self.model, self.optimizer, data=self.data, generators=generators)
-        self.history.epochs = [Epoch(**epoch) for epoch in notes.get("history", [])]
-        if notes.get("means") is not None:
-            self.batch, self.means = notes["batch"], Means.own_of(notes["means"])
-        for i, callback in enumerate(self.callbacks):
-            own = {name: value for name, value in notes.items() if name.startswith(f"callback/{i}/")}
-            callback.load_state_dict({name.split("/", 2)[2]: value for name, value in own.items()})
-
-    def stop(self, reason: str) -> None:
-        """End the training after the present batch or epoch."""
-        self.stopped = True
-        self.history.message = f"stopped after epoch {self.epoch}: {reason}"
 
 
 def fit(
@@ -121,7 +56,7 @@ def fit(
     epochs: int,
     loss: Loss | None = None,
     validation: object = None,
-    scheduler: LRScheduler | ReduceLROnPlateau | None = None,
+    scheduler: Schedule | None = None,
     scheduler_per: str = "epoch",
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
@@ -174,58 +109,59 @@ def fit(
     >>> len(history.epochs), history.losses[-1] < history.losses[0]
     (5, True)
     """
-    if epochs < 0 or epochs != int(epochs):
-        raise SettingError(f"fit: epochs={epochs!r} must be a whole number from zero up")
-    if accumulate < 1 or accumulate != int(accumulate):
-        raise SettingError(f"fit: accumulate={accumulate!r} must be a whole number of batches from 1 up")
-    for name, bound in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
-        if bound is not None and not bound > 0:
-            raise SettingError(f"fit: {name}={bound!r} must be a number above zero")
-    if metrics and validation is None:
-        raise SettingError(
-            "fit: metrics are of the validation data, and none are given: validation=(inputs, targets)"
-        )
-    if scheduler_per not in ("epoch", "batch"):
-        raise SettingError(f'fit: scheduler_per={scheduler_per!r}; it can be "epoch" or "batch"')
+    settings = _Settings(
+        epochs, loss or functional.cross_entropy, validation, scheduler, scheduler_per, clip_grad_norm, clip_grad_value,
+        accumulate, dict(metrics or {}), compile, batch_size,
+    )  # fmt: skip
     _check_belongs(model, optimizer, scheduler)
     if seed is not None:
         manual_seed(seed + processes().rank)  # the order of the data is rank 0's; dropout differs
-    walk = shared_out(batches(data, batch_size, shuffle=True))
     if checkpoint is not None:
         callbacks = (*callbacks, Checkpoint(checkpoint, resume=True))
-    run = Run(model, optimizer, walk, callbacks)
-    trainer = _Trainer(run, walk, loss or functional.cross_entropy, callbacks)
-    trainer.accumulate, trainer.metrics = int(accumulate), dict(metrics or {})
-    trainer.clip_norm, trainer.clip_value = clip_grad_norm, clip_grad_value
-    batches_an_epoch = len(walk) if isinstance(walk, Sized) else 0
-    trainer.compiled = batches_an_epoch >= WORTH_COMPILING if compile is None else compile
-    trainer.per_batch = scheduler if scheduler_per == "batch" else None
-    trainer.per_epoch = scheduler if scheduler_per == "epoch" else None
-    with (
-        make_display(progress if processes().rank == 0 else False, epochs) as trainer.display,
-        in_mode(model, training=True),
-        _interruptible(run),
-    ):
-        try:
-            trainer.prepare()
-            trainer.tell("on_train_begin")
-            while run.epoch < epochs and not run.stopped:
-                trainer.epoch(validation, batch_size)
-        except KeyboardInterrupt:
-            run.history.interrupted = True
-        finally:
-            trainer.tell("on_train_end")
-        if run.history.interrupted:
-            place = f"epoch {run.epoch} after batch {run.batch}"
-            run.history.message = f"interrupted in {place}: the model keeps what it has learnt so far"
-        if run.history.message:
-            trainer.display.say(run.history.message)
-    return run.history
+    walk = shared_out(batches(data, batch_size, shuffle=True))
+    return _Trainer(Run(model, optimizer, walk, callbacks), settings).train(progress)
 
 
-def _check_belongs(
-    model: Module, optimizer: Optimizer, scheduler: LRScheduler | ReduceLROnPlateau | None
-) -> None:
+@dataclass(frozen=True)
+class _Settings:
+    """What `fit` was asked for, by the names of its arguments.
+
+    Raises:
+        SettingError: one of them is out of range.
+    """
+
+    epochs: int
+    loss: Loss
+    validation: object
+    scheduler: Schedule | None
+    scheduler_per: str
+    clip_grad_norm: float | None
+    clip_grad_value: float | None
+    accumulate: int
+    metrics: dict[str, Metric]
+    compile: bool | None
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.epochs != int(self.epochs):
+            raise SettingError(f"fit: epochs={self.epochs!r} must be a whole number from zero up")
+        if self.accumulate < 1 or self.accumulate != int(self.accumulate):
+            raise SettingError(
+                f"fit: accumulate={self.accumulate!r} must be a whole number of batches from 1 up"
+            )
+        for name in ("clip_grad_norm", "clip_grad_value"):
+            bound = getattr(self, name)
+            if bound is not None and not bound > 0:
+                raise SettingError(f"fit: {name}={bound!r} must be a number above zero")
+        if self.metrics and self.validation is None:
+            raise SettingError(
+                "fit: metrics are of the validation data, and none are given: validation=(inputs, targets)"
+            )
+        if self.scheduler_per not in ("epoch", "batch"):
+            raise SettingError(f'fit: scheduler_per={self.scheduler_per!r}; it can be "epoch" or "batch"')
+
+
+def _check_belongs(model: Module, optimizer: Optimizer, scheduler: Schedule | None) -> None:
     """Raise if a training would step what is none of the model's."""
     own = {id(parameter) for parameter in model.parameters()}
     given = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -251,21 +187,44 @@ def _check_belongs(
 class _Trainer:
     """The loop over epochs and batches."""
 
-    def __init__(self, run: Run, data: Iterable[Any], loss: Loss, callbacks: Sequence[Callback]) -> None:
+    def __init__(self, run: Run, settings: _Settings) -> None:
         self.run = run
-        self.data = data
-        self.loss = loss
-        self.callbacks = callbacks
-        self.per_batch: LRScheduler | ReduceLROnPlateau | None = None
-        self.per_epoch: LRScheduler | ReduceLROnPlateau | None = None
-        self.display = Silent()
-        self.accumulate = 1
-        self.metrics: dict[str, Metric] = {}
-        self.clip_norm: float | None = None
-        self.clip_value: float | None = None
-        self.compiled = False
+        self.settings = settings
+        self.data = run.data
+        self.total = len(self.data) if isinstance(self.data, Sized) else None
+        per_epoch = settings.scheduler_per == "epoch"
+        self.per_epoch, self.per_batch = (
+            (settings.scheduler, None) if per_epoch else (None, settings.scheduler)
+        )
+        worth = (self.total or 0) >= WORTH_COMPILING
+        self.compiled = worth if settings.compile is None else settings.compile
         self.gradients = self._gradients
         self.update: Callable[[], Any] = run.optimizer.step
+        self.display = Silent()
+
+    def train(self, progress: object) -> History:
+        """The whole training."""
+        run, epochs = self.run, self.settings.epochs
+        with (
+            make_display(progress if processes().rank == 0 else False, epochs) as self.display,
+            in_mode(run.model, training=True),
+            _interruptible(run),
+        ):
+            try:
+                self.prepare()
+                self.tell("on_train_begin")
+                while run.epoch < epochs and not run.stopped:
+                    self.epoch()
+            except KeyboardInterrupt:
+                run.history.interrupted = True
+            finally:
+                self.tell("on_train_end")
+            if run.history.interrupted:
+                place = f"epoch {run.epoch} after batch {run.batch}"
+                run.history.message = f"interrupted in {place}: the model keeps what it has learnt so far"
+            if run.history.message:
+                self.display.say(run.history.message)
+        return run.history
 
     def prepare(self) -> None:
         """Let the steps be compiled, where they are to be, and say so."""
@@ -273,20 +232,20 @@ class _Trainer:
             self.gradients, self.update = tg_compile(self._gradients), tg_compile(self.run.optimizer.step)
             self.display.say("steps are compiled (compile=False runs them op by op)")
 
-    def _gradients(self, inputs: Any, targets: Any, clear: bool) -> tuple[Any, Tensor]:
+    def _gradients(self, inputs: Numeric, targets: Numeric, clear: bool) -> tuple[Any, Tensor]:
         """Scores and loss of a batch; gradients are left at the parameters."""
         if clear:
             self.run.optimizer.zero_grad()
         scores = self.run.model(inputs)
-        loss = parallel.mean(scalar_loss(self.loss, scores, targets), samples_in(targets))
-        (loss if self.accumulate == 1 else loss / self.accumulate).backward()
+        loss = parallel.mean(scalar_loss(self.settings.loss, scores, targets), samples_in(targets))
+        (loss if self.settings.accumulate == 1 else loss / self.settings.accumulate).backward()
         return scores, loss
 
     def tell(self, moment: str) -> None:
-        for callback in self.callbacks:
+        for callback in self.run.callbacks:
             getattr(callback, moment)(self.run)
 
-    def epoch(self, validation: object, batch_size: int) -> None:
+    def epoch(self) -> None:
         """One walk through the data, noted in the history unless it is cut short."""
         run, started = self.run, time.perf_counter()
         run.epoch += 1
@@ -294,20 +253,21 @@ class _Trainer:
             run.batch, run.means = 0, Means()
             self.tell("on_epoch_begin")
         rate, mean = run.optimizer.param_groups[0]["lr"], run.means
-        total = self._total()
         for batch in self.data:
             self._batch(batch, mean)
             now = mean.evaluation()
             speed = mean.samples / max(time.perf_counter() - started, 1e-9)
-            self.display.batch(run.epoch, run.batch, total, *now, speed)
+            self.display.batch(run.epoch, run.batch, self.total, *now, speed)
             self.tell("on_batch_end")
             if self._all_stop():
                 return
         found = mean.of_all().evaluation()
         held: tuple[float | None, float | None] = (None, None)
         measured: dict[str, float] = {}
-        if validation is not None:
-            held, measured = measure(run.model, validation, self.loss, max(batch_size, 256), self.metrics)
+        asked = self.settings
+        if asked.validation is not None:
+            size = max(asked.batch_size, 256)
+            held, measured = measure(run.model, asked.validation, asked.loss, size, asked.metrics)
         seconds = time.perf_counter() - started
         result = Epoch(run.epoch, *found, *held, rate, seconds=seconds, metrics=measured)
         run.history.epochs.append(result)
@@ -332,19 +292,19 @@ class _Trainer:
         inputs, targets = checked_pair(batch, where)
         with noting(f"in {where}"):
             run.whole = False
-            scores, loss = self._run_gradients(inputs, targets, run.batch % self.accumulate == 0)
+            scores, loss = self._run_gradients(inputs, targets, run.batch % self.settings.accumulate == 0)
             value = loss.item()
             if not math.isfinite(value):
                 run.optimizer.zero_grad()
                 raise DataError(self._diverged(where, value, inputs, targets))
-            if (run.batch + 1) % self.accumulate == 0 or run.batch + 1 == self._total():
+            if (run.batch + 1) % self.settings.accumulate == 0 or run.batch + 1 == self.total:
                 self._update()
         run.batch, run.loss, run.whole = run.batch + 1, value, True
         mean.add(value, hits(scores, targets), samples_in(targets))
         if self.per_batch is not None:
             _step(self.per_batch, None if isinstance(self.per_batch, LRScheduler) else value)
 
-    def _run_gradients(self, inputs: Any, targets: Any, clear: bool) -> tuple[Any, Tensor]:
+    def _run_gradients(self, inputs: Numeric, targets: Numeric, clear: bool) -> tuple[Any, Tensor]:
         try:
             return self.gradients(inputs, targets, clear)
         except CaptureError as error:
@@ -357,20 +317,17 @@ class _Trainer:
 
     def _update(self) -> None:
         parameters = [one for group in self.run.optimizer.param_groups for one in group["params"]]
-        if self.clip_norm is not None:
-            utils.clip_grad_norm_(parameters, self.clip_norm)
-        if self.clip_value is not None:
-            utils.clip_grad_value_(parameters, self.clip_value)
+        if self.settings.clip_grad_norm is not None:
+            utils.clip_grad_norm_(parameters, self.settings.clip_grad_norm)
+        if self.settings.clip_grad_value is not None:
+            utils.clip_grad_value_(parameters, self.settings.clip_grad_value)
         self.update()
 
-    def _total(self) -> int | None:
-        return len(self.data) if isinstance(self.data, Sized) else None
-
-    def _diverged(self, where: str, value: float, inputs: Any, targets: Any) -> str:
+    def _diverged(self, where: str, value: float, inputs: Numeric, targets: Numeric) -> str:
         """What to say of a loss that is not finite: the op that made it so, where a graph of the batch tells."""
         rate = self.run.optimizer.param_groups[0]["lr"]
         try:
-            again = scalar_loss(self.loss, self.run.model(inputs), targets)
+            again = scalar_loss(self.settings.loss, self.run.model(inputs), targets)
         except TinygraphError:
             again = None
         return _diverged(where, value, again, rate)
@@ -388,7 +345,7 @@ def _diverged(where: str, value: float, loss: Any, rate: float) -> str:
     )
 
 
-def _step(scheduler: LRScheduler | ReduceLROnPlateau, result: Epoch | float | None) -> None:
+def _step(scheduler: Schedule, result: Epoch | float | None) -> None:
     if isinstance(scheduler, LRScheduler):
         scheduler.step()
     elif isinstance(result, Epoch):

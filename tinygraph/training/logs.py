@@ -9,14 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.core.processes import processes
+from tinygraph.core.process_group import processes
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.atomic_files import replace_file
 from tinygraph.training.callbacks import Callback
 
 if TYPE_CHECKING:
-    from tinygraph.training.fitting import Run
     from tinygraph.training.history import Epoch
+    from tinygraph.training.run import Run
 
 
 def _numbers(epoch: Epoch) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph import parallel
 from tinygraph.core.modes import no_grad
-from tinygraph.core.processes import processes
+from tinygraph.core.process_group import processes
 from tinygraph.core.tensor import Tensor
 from tinygraph.data import DataLoader, Dataset, TensorDataset, check_finite
 from tinygraph.errors import DataError, ShapeError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.core.processes import Pending, launched_with
+from tinygraph.core.process_group import Pending, launched_with
 from tinygraph.errors import ParallelError
 
 if TYPE_CHECKING:

@@ -21,8 +21,6 @@ from tinygraph.errors import CaptureError
 if TYPE_CHECKING:
     from tinygraph.core.types import Array
 
-REDUCTIONS = ("sum", "mean", "max", "min")
-
 # What launchers tell each process of how many there are: MPICH and Intel MPI, Open MPI, Slurm's PMIx.
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.core.modes import no_grad
-from tinygraph.core.processes import processes
+from tinygraph.core.process_group import processes
 from tinygraph.core.state import write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import ParallelError

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.core.processes import of_each_call, processes
+from tinygraph.core.process_group import of_each_call, processes
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.nn import Module
-from tinygraph.parallel.states import broadcast_states
+from tinygraph.parallel.shared_states import broadcast_states
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
