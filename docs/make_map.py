@@ -13,8 +13,8 @@ ROOT = DOCUMENT.parents[1]
 # From the lowest layer to the highest; what is not named here follows in alphabetical order.
 LAYERS = (
     "errors.py", "packages", "core", "mpi.py", "numpy", "tracing", "analysis", "kernels", "plugin.py", "transforms",
-    "scipy", "interop", "explaining", "comparing", "drawing", "compiler", "debugging", "nn", "optim", "data", "parallel",
-    "training", "testing", "scaffold", "cli",
+    "scipy", "interop", "explaining", "comparing", "drawing", "compiler", "debugging", "nn", "optim", "data",
+    "parallel", "training", "testing", "scaffold", "cli",
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tinygraph.debugging import why
 from tinygraph.errors import CaptureError, DataError, SettingError, TinygraphError
 from tinygraph.nn import Module, functional, utils
 from tinygraph.optim import Optimizer
-from tinygraph.optim.lr_scheduler import LRScheduler
+from tinygraph.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tinygraph.training.callbacks import Callback, Checkpoint
 from tinygraph.training.history import Epoch, History
 from tinygraph.training.measuring import (
@@ -43,9 +43,13 @@ from tinygraph.training.metrics import Metric
 from tinygraph.training.progress import Silent, make_display
 from tinygraph.training.run import Run
 
-WORTH_COMPILING = (
-    64  # batches an epoch; counted by epochs, so that two epochs and two more are compiled as four are
-)
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
+Schedule = LRScheduler | ReduceLROnPlateau
+
+# Batches an epoch. Not of all epochs together, so that two epochs and two more are compiled as four are.
+WORTH_COMPILING = 64
 
 
 def fit(
