@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,6 +45,7 @@ from tinygraph.training.run import Run
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
+    from tinygraph.core.types import Array
 
 Schedule = LRScheduler | ReduceLROnPlateau
 
@@ -236,7 +237,7 @@ class _Trainer:
             self.gradients, self.update = tg_compile(self._gradients), tg_compile(self.run.optimizer.step)
             self.display.say("steps are compiled (compile=False runs them op by op)")
 
-    def _gradients(self, inputs: Numeric, targets: Numeric, clear: bool) -> tuple[Any, Tensor]:
+    def _gradients(self, inputs: Numeric, targets: Array, clear: bool) -> tuple[Any, Tensor]:
         """Scores and loss of a batch; gradients are left at the parameters."""
         if clear:
             self.run.optimizer.zero_grad()
@@ -308,7 +309,7 @@ class _Trainer:
         if self.per_batch is not None:
             _step(self.per_batch, None if isinstance(self.per_batch, LRScheduler) else value)
 
-    def _run_gradients(self, inputs: Numeric, targets: Numeric, clear: bool) -> tuple[Any, Tensor]:
+    def _run_gradients(self, inputs: Numeric, targets: Array, clear: bool) -> tuple[Any, Tensor]:
         try:
             return self.gradients(inputs, targets, clear)
         except CaptureError as error:
@@ -327,7 +328,7 @@ class _Trainer:
             utils.clip_grad_value_(parameters, self.settings.clip_grad_value)
         self.update()
 
-    def _diverged(self, where: str, value: float, inputs: Numeric, targets: Numeric) -> str:
+    def _diverged(self, where: str, value: float, inputs: Numeric, targets: Array) -> str:
         """What to say of a loss that is not finite: the op that made it so, where a graph of the batch tells."""
         rate = self.run.optimizer.param_groups[0]["lr"]
         try:
