@@ -72,7 +72,13 @@ class Kernel(NamedTuple):
         """What its machine code takes."""
         return self.code.nbytes
 
-    def bind(self, *arrays: Array | Private, counts: Sequence[int] = (), span: int | None = None) -> Bound:
+    def bind(
+        self,
+        *arrays: Array | Private,
+        counts: Sequence[int] = (),
+        span: int | None = None,
+        divided: bool = True,
+    ) -> Bound:
         """The kernel applied to the memory of these arrays, of which it reads and writes whatever it was made for.
 
         The arrays must stay where they are; the bound kernel keeps them alive.
@@ -81,11 +87,14 @@ class Kernel(NamedTuple):
             arrays: as many as the kernel has pointers.
             counts: its counts, without the range.
             span: how many things there are to work on, for a kernel that splits.
+            divided: whether its work is divided among threads; not where meeting them takes as long as doing it.
         """
         if len(arrays) != self.pointers:
             raise TypeError(f"kernel {self.name} takes {self.pointers} arrays, not {len(arrays)}")
         if bool(self.splits) != (span is not None):
             raise TypeError(f"kernel {self.name} {'needs a' if self.splits else 'takes no'} span")
+        if span is not None and not divided:
+            counts, span = (*counts, 0, span * self.splits, span), None
         bound = Bound(self, arrays, tuple(counts), span)
         self.code.bound[id(bound.function)] = bound.function
         return bound
