@@ -16,10 +16,12 @@ from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls
 from tinygraph.compiler.layouts import Question, choose_layouts
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.places import Places
+from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.plan import Gradient, Plan, Step, Update
 from tinygraph.compiler.python_numbers import python_call, runs_in_python
 from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.core.graph import Graph
+from tinygraph.core.locks import Lock
 from tinygraph.core.node import Edge, Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import Array, ArrayType, WeakType, is_python_integer
@@ -33,7 +35,11 @@ if TYPE_CHECKING:
 
 @collection_paused()
 def build_plan(
-    graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = (), *, exact: bool = False
+    graph: Graph,
+    gradients_read: Sequence[tuple[Leaf, Tensor]] = (),
+    *,
+    exact: bool = False,
+    shared: PlanMemory | None = None,
 ) -> Plan:
     """The plan of a graph.
 
@@ -41,13 +47,14 @@ def build_plan(
         graph: as the passes left it; its nodes run in this order.
         gradients_read: leaves whose `.grad` the graph reads, each with the tensor whose place that is copied to.
         exact: leave kernels out that round more than sums do.
+        shared: memory that it shares with plans which never run at the same time; by default it has its own.
     """
     threads, target = get_threads(), kernel_cpu(exact)
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
     layouts, asked = choose_layouts(nodes, graph.inputs, target)
     memory = Memory(graph, layouts)
     lowerings = [_lowering(i, memory, asked.get(id(node)), target) for i, node in enumerate(nodes)]
-    places = Places(graph, memory, layouts, lowerings)
+    places = Places(graph, memory, layouts, lowerings, shared)
     schedule = _Schedule(memory, places)
     for i, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
         schedule.add(i, node, lowering)
@@ -76,6 +83,8 @@ def build_plan(
         updates=updates,
         gradients=gradients,
         threads=threads,
+        own_bytes=places.own_bytes,
+        lock=shared.lock if shared is not None else Lock(),
         calls=tuple(joined_calls([step.kernel.run for step in steps], threads)),
     )
 

@@ -25,6 +25,7 @@ from tinygraph.compiler.passes.look_through import facts_inside, look_through
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.compiler.plan import Plan, check_repeats
+from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.profile import Profile
 from tinygraph.compiler.recorded_call import Recorder
 from tinygraph.core.graph import Graph
@@ -102,7 +103,8 @@ class Compiled:
         self.accuracy = accuracy
         self._lock = Lock()
         self._owner = 0  # the thread that has the lock
-        self._entries = Recent(plan_bytes)
+        self._memory = PlanMemory()  # of all its plans, of which one runs at a time
+        self._entries = Recent(plan_bytes, lambda: self._memory.nbytes)
         self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
         self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
         self._captures = 0
@@ -269,7 +271,8 @@ class Compiled:
             for inside in facts_inside(graph):
                 trace.rely_as(inside)
         exact = self.accuracy == "exact"
-        plan = build_plan(stages[-1].graph, list(trace.gradients_read.values()), exact=exact)
+        read = list(trace.gradients_read.values())
+        plan = build_plan(stages[-1].graph, read, exact=exact, shared=self._memory)
         recorder = Recorder(graph, trace, self.passes, self._name, exact)
         self._latest = CapturedVersion(graph, trace, stages, plan, recorder)
         if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
@@ -412,6 +415,7 @@ class Compiled:
                     entry.recorder.release()
             self._last_known = (None, Versions())
             self._latest = None
+            self._memory = PlanMemory()
 
     @property
     def nbytes(self) -> int:

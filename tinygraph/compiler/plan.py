@@ -85,6 +85,8 @@ class Plan:
         gradients: what `.grad`s become.
         threads: how many it was built for.
         calls: what a run calls, each with the numbers of its steps.
+        own_bytes: of memory that it shares with no other plan.
+        lock: held while it runs; plans that share memory share it.
     """
 
     graph: Graph
@@ -105,7 +107,8 @@ class Plan:
     gradients: tuple[tuple[Leaf, Gradient | None], ...]
     threads: int
     calls: tuple[tuple[Sequence[int], Callable[[], Any]], ...]
-    _lock: Lock = dataclasses.field(default_factory=Lock, init=False)
+    own_bytes: int
+    lock: Lock
 
     @functools.cached_property
     def _is_generated(self) -> bool:
@@ -140,7 +143,7 @@ class Plan:
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """The same for values that are known to fit: arrays and numbers of the types that the plan was built for."""
-        with self._lock.held:
+        with self.lock.held:
             if present.region is not None:
                 for leaf in self._changed:
                     present.region.note_write(tensor_of(leaf))
@@ -222,13 +225,8 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """The memory that it takes, about: arrays of its own, kernels and machine code, and the schedule."""
-        arrays = [
-            *self.inputs,
-            *self.elsewhere,
-            *(home for leaf, home in self.states if home.ndim == 0),
-        ]
-        own = sum(array.nbytes for array in arrays) + self.arena.nbytes
+        """The memory that it takes by itself, about: arrays of its own, kernels and machine code, and the schedule."""
+        own = self.own_bytes + sum(home.nbytes for _, home in self.states if home.ndim == 0)
         return own + _STEP_BYTES * len(self.steps) + _NODE_BYTES * len(self.graph.nodes)
 
     def fits(self) -> bool:
@@ -259,7 +257,7 @@ class Plan:
         check_repeats(repeats)
         inputs = self._checked(inputs)
         times = np.empty((repeats, len(self.steps)))
-        with self._lock.held:
+        with self.lock.held:
             before = [(array, array.copy()) for array in self.elsewhere]
             for row in times:
                 self._fill(inputs)

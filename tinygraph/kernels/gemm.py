@@ -13,7 +13,7 @@ only: the same bits for any number of threads. Ragged ends are vectors of which 
 
 A batch is the rows of one product and the depth of another: both may be arguments of a kernel, which is then made for
 the next power of two and serves all sizes above the one before. The last tile of rows begins where it ends with the
-last row, so that some rows are computed twice.
+last row, so that some rows are computed twice; where blocks of the depth are added up, they are not written twice.
 """
 
 from __future__ import annotations
@@ -175,8 +175,7 @@ def shared_kernel(
     exact = scheme.product
     swapped = exact != product
     frees_depth = exact.depth >= _FEWEST_FREE
-    # a tile that is computed twice must not be added to what was there
-    frees_rows = exact.rows >= _FEWEST_FREE and exact.depth <= _DEPTH
+    frees_rows = exact.rows >= _FEWEST_FREE
     if scheme.dots or not (frees_depth or frees_rows):
         return _product_kernel(scheme, product, epilogue, (False, False), cpu), ()
     depth = _class(exact.depth) if frees_depth else exact.depth
@@ -185,7 +184,7 @@ def shared_kernel(
     made = _panel_scheme(
         exact._replace(rows=_class(exact.rows) if frees_rows else exact.rows, depth=depth), cpu
     )
-    if frees_rows and (made.left_packed or made.depth < depth):
+    if frees_rows and made.left_packed:
         frees_rows, made = False, _panel_scheme(exact._replace(depth=depth), cpu)
     if exact.depth <= _DEPTH and made.depth < depth:
         return _product_kernel(scheme, product, epilogue, (False, False), cpu), ()
@@ -374,6 +373,7 @@ class _ProductNest:
         # arguments, or known
         self.rows: Offset = code.counts.get("rows", self.product.rows)
         self.depth: Offset = code.counts.get("depth", self.product.depth)
+        self.since: Offset | None = None  # the first row that a tile may write, of one that begins before it
         self.tiles = code.divide_index(code.offset(self.rows, scheme.rows - 1), scheme.rows)[0]
 
     @staticmethod
@@ -446,12 +446,34 @@ class _ProductNest:
         code, rows = self.code, self.scheme.rows
         if self.rows is not self.product.rows:
             end = code.offset(self.rows, -rows)
+            if self.product.depth <= self.scheme.depth:
+                code.loop(
+                    first,
+                    last,
+                    1,
+                    lambda tile, _: body(code.smaller_index(code.offset((tile, rows)), end), rows),
+                )
+                return
+            whole = code.divide_index(self.rows, rows)[0]
             code.loop(
                 first,
-                last,
+                code.smaller_index(last, whole),
                 1,
-                lambda tile, _: body(code.smaller_index(code.offset((tile, rows)), end), rows),
+                lambda tile, _: body(code.offset((tile, rows)), rows),
             )
+
+            def ragged() -> None:
+                self.since = code.offset((whole, rows))
+                body(end, rows)
+                self.since = None
+
+            mine = code.both(
+                code.at_most(self.tiles, last),
+                code.both(
+                    code.at_most(code.offset(first, 1), last), code.at_most(code.offset(whole, 1), self.tiles)
+                ),
+            )
+            code.when(mine, ragged)
             return
         rest = self.product.rows % rows
         whole = code.smaller_index(last, self.tiles - 1 if rest else self.tiles)
@@ -656,6 +678,16 @@ class _Panels(_ProductNest):
             for r in range(rows)
             for v, some in enumerate(valid)
         ]
+        def each_row(then: Callable[[Sequence[Value], Sequence[tuple[Offset, Offset, int]]], None]) -> None:
+            if self.since is None:
+                then(sums, places)
+                return
+            for r in range(rows):
+                mine = slice(r * len(valid), (r + 1) * len(valid))
+                code.when(
+                    code.at_most(self.since, code.offset(row, r)), lambda mine=mine: then(sums[mine], places[mine])
+                )
+
         sums = code.loop(0, steps, 1, multiply, [splat(0, self.dtype, lanes)] * len(places))
         if isinstance(start, int):  # the only block
             self.finish(sums, places)
@@ -672,11 +704,11 @@ class _Panels(_ProductNest):
         if self.epilogue:
             code.when(
                 code.at_most(self.depth, code.offset(start, self.scheme.depth)),
-                lambda: self.finish(sums, places),
-                lambda: self.put_all(sums, places),
+                lambda: each_row(self.finish),
+                lambda: each_row(self.put_all),
             )
         else:
-            self.finish(sums, places)
+            each_row(self.finish)
 
     def _pack(self, right: Value, columns: int, steps: Offset, step: int) -> None:
         """A panel to scratch memory, (steps, vectors of columns)."""
