@@ -143,7 +143,7 @@ class Compiled:
         elif call is None and (tensors or entry.trace.with_tensors):
             out = list(map(Tensor, out))
         result = entry.graph.result
-        return result.unflatten(out) if result is not None else out
+        return result.build(out) if result is not None else out
 
     def _in_circle(self, me: int) -> bool:
         """Whether the thread that runs the function waits for this one, perhaps through others.

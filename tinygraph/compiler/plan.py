@@ -116,6 +116,14 @@ class Plan:
         return len(self.calls) == 1 and hasattr(self.calls[0][1], "stopped")
 
     @functools.cached_property
+    def _given(self) -> list[tuple[Leaf, Tensor | None, Any, Array | None]]:
+        """What `.grad`s become: a leaf, its gradient's tensor and array, and what that is filled from, if not in place."""
+        return [
+            (leaf, None, None, None) if one is None else (leaf, one.tensor, one.value, one.source)
+            for leaf, one in self.gradients
+        ]
+
+    @functools.cached_property
     def _changed(self) -> list[Leaf]:
         """The states that a run writes."""
         return [leaf for leaf, _, _ in self.updates] + [leaf for _, leaf in self.written]
@@ -157,7 +165,7 @@ class Plan:
 
     def _fill(self, inputs: Sequence[Any]) -> None:
         for array, value in zip(self.inputs, inputs, strict=True):
-            np.copyto(array, value)
+            array[...] = value
         for leaf, held in self.gradients_read:
             if leaf.grad is None:
                 continue
@@ -203,16 +211,20 @@ class Plan:
 
     def _finish(self) -> list[Any]:
         results = [out.copy("C")[()] for out in self.outputs]
-        for leaf, gradient in self.gradients:
-            new = None if gradient is None else gradient()
-            if leaf._grad is not new:  # from the second call on it mostly is
-                leaf.grad = new
-        # an update may be another state's old value, or a view of it
-        values = [value.copy() if among_states else value for _, value, among_states in self.updates]
-        # noted first: a write that Ctrl-C interrupts is noticed as well
-        self._note_writes(self._changed, 4)
-        for (leaf, _, _), value in zip(self.updates, values, strict=True):
-            _set_value(leaf, value)
+        for leaf, tensor, value, source in self._given:
+            if source is not None:
+                np.copyto(value, source)
+            if tensor is not None:
+                tensor._value = value  # whoever wrote the tensor gave it an array of its own
+            if leaf._grad is not tensor:  # from the second call on it mostly is
+                leaf.grad = tensor
+        if self._changed:
+            # an update may be another state's old value, or a view of it
+            updates = self.updates and [one.value.copy() if one.among_states else one.value for one in self.updates]
+            # noted first: a write that Ctrl-C interrupts is noticed as well
+            self._note_writes(self._changed, 4)
+            for (leaf, _, _), value in zip(self.updates, updates, strict=True):
+                _set_value(leaf, value)
         return results
 
     def _note_writes(self, leaves: Sequence[Leaf], depth: int) -> None:
@@ -306,19 +318,20 @@ def check_repeats(repeats: object) -> None:
 
 
 class Gradient:
-    """The tensor that a plan puts in `.grad`: lent the gradient's own place, or filled from it in each run."""
+    """The tensor that a plan puts in `.grad`: lent the gradient's own place, or filled from it in each run.
+
+    Attributes:
+        lent: whether its array is the gradient's place.
+        source: the gradient's place, if not.
+        value: its array.
+        tensor: which holds it.
+    """
 
     def __init__(self, source: Array, lent: bool) -> None:
         self.lent = lent
-        self._source = None if lent else source
-        self._value = source if lent else np.zeros(source.shape, source.dtype)
-        self._tensor = Tensor(self._value)
-
-    def __call__(self) -> Tensor:
-        if self._source is not None:
-            np.copyto(self._value, self._source)
-        self._tensor._value = self._value  # whoever wrote the tensor gave it an array of its own
-        return self._tensor
+        self.source = None if lent else source
+        self.value = source if lent else np.zeros(source.shape, source.dtype)
+        self.tensor = Tensor(self.value)
 
 
 def _set_value(leaf: Leaf, value: Array) -> None:
