@@ -133,7 +133,19 @@ def test_every_product_of_small_sizes(guard: Any) -> None:
 def test_sizes_that_share_a_kernel(ways: tuple[str, str], guard: Any) -> None:
     """Rows and depth as arguments: all sizes of a class are right between canaries, and few kernels serve them."""
     rng, found = np.random.default_rng(3), set()
-    sizes = [(17, 9), (31, 20), (32, 33), (33, 64), (47, 17), (64, 50), (61, 300), (40, 384), (40, 385), (55, 700), (63, 1000)]
+    sizes = [
+        (17, 9),
+        (31, 20),
+        (32, 33),
+        (33, 64),
+        (47, 17),
+        (64, 50),
+        (61, 300),
+        (40, 384),
+        (40, 385),
+        (55, 700),
+        (63, 1000),
+    ]
     for m, k in sizes:
         a, b = matrix(rng, guard, m, k, "float32", ways[0]), matrix(rng, guard, k, 37, "float32", ways[1])
         out = guard((m, 37), "float32")

@@ -16,8 +16,8 @@ from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls
 from tinygraph.compiler.layouts import Question, choose_layouts
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.places import Places
-from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.plan import Gradient, Plan, Step, Update
+from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.python_numbers import python_call, runs_in_python
 from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.core.graph import Graph
@@ -39,6 +39,7 @@ def build_plan(
     gradients_read: Sequence[tuple[Leaf, Tensor]] = (),
     *,
     exact: bool = False,
+    measured: bool = False,
     shared: PlanMemory | None = None,
 ) -> Plan:
     """The plan of a graph.
@@ -47,9 +48,10 @@ def build_plan(
         graph: as the passes left it; its nodes run in this order.
         gradients_read: leaves whose `.grad` the graph reads, each with the tensor whose place that is copied to.
         exact: leave kernels out that round more than sums do.
+        measured: measure which kernels are fastest.
         shared: memory that it shares with plans which never run at the same time; by default it has its own.
     """
-    threads, target = get_threads(), kernel_cpu(exact)
+    threads, target = get_threads(), kernel_cpu(exact, measured)
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
     layouts, asked = choose_layouts(nodes, graph.inputs, target)
     memory = Memory(graph, layouts)

@@ -220,7 +220,9 @@ class Plan:
                 leaf.grad = tensor
         if self._changed:
             # an update may be another state's old value, or a view of it
-            updates = self.updates and [one.value.copy() if one.among_states else one.value for one in self.updates]
+            updates = self.updates and [
+                one.value.copy() if one.among_states else one.value for one in self.updates
+            ]
             # noted first: a write that Ctrl-C interrupts is noticed as well
             self._note_writes(self._changed, 4)
             for (leaf, _, _), value in zip(self.updates, updates, strict=True):

@@ -73,7 +73,7 @@ def _work() -> None:
             return
         try:
             code.image()
-        except Exception:  # noqa: BLE001, S110 - whoever needs it makes it again, and is told
+        except Exception:  # noqa: BLE001 - whoever needs it makes it again, and is told
             pass
 
 

@@ -267,7 +267,9 @@ class _Nest:
         self.vector = axes[-1]
         self.kept = [axis for axis in axes[:-1] if not axis.reduced]
         self.inner = [axis for axis in axes[:-1] if axis.reduced]
-        self.together = [axis.size for axis in axes if axis.reduced]  # their product is what a mean is taken over
+        self.together = [
+            axis.size for axis in axes if axis.reduced
+        ]  # their product is what a mean is taken over
 
     def write(self) -> None:
         body = self._reduce_lanes if self.vector.reduced else self._reduce_rows if self.reduced else self._map
@@ -404,7 +406,8 @@ class _Nest:
             results = self._evaluate(bases, whole, size - whole, hoisted)
             return collect(results, None, list(carried)) if collect else []
         dense = all(
-            self.vector.strides[i] == 1 or (i in hoisted or i >= len(self.inputs)) and self.vector.strides[i] == 0
+            self.vector.strides[i] == 1
+            or ((i in hoisted or i >= len(self.inputs)) and self.vector.strides[i] == 0)
             for i in range(len(self.dtypes))
         )
 

@@ -678,6 +678,7 @@ class _Panels(_ProductNest):
             for r in range(rows)
             for v, some in enumerate(valid)
         ]
+
         def each_row(then: Callable[[Sequence[Value], Sequence[tuple[Offset, Offset, int]]], None]) -> None:
             if self.since is None:
                 then(sums, places)
@@ -685,7 +686,8 @@ class _Panels(_ProductNest):
             for r in range(rows):
                 mine = slice(r * len(valid), (r + 1) * len(valid))
                 code.when(
-                    code.at_most(self.since, code.offset(row, r)), lambda mine=mine: then(sums[mine], places[mine])
+                    code.at_most(self.since, code.offset(row, r)),
+                    lambda mine=mine: then(sums[mine], places[mine]),
                 )
 
         sums = code.loop(0, steps, 1, multiply, [splat(0, self.dtype, lanes)] * len(places))

@@ -275,7 +275,7 @@ def _found_or_made(make: Callable[..., Kernel], args: tuple[Any, ...], kwargs: M
     request = request_key(make, args, kwargs) if cache is not None else None
     if cache is None or request is None:
         return make(*args, **kwargs)
-    request = digest(_versions(), request.encode())
+    request = digest(versions(), request.encode())
     found = cache.get(request)
     if found is not None:
         name, pointers, splits, source = json.loads(found)
@@ -357,7 +357,7 @@ def assemble(
     chosen = cpu or this_cpu()
     known = {**_library_functions(), **(imports or {})}
     symbols = {symbol: address for symbol, address in known.items() if f"@{symbol}(" in text}
-    source = digest(_versions(), repr((chosen.cpu, chosen.features)).encode(), text.encode())
+    source = digest(versions(), repr((chosen.cpu, chosen.features)).encode(), text.encode())
     same = _by_source.get(source)
     if same is not None:  # asked for in other words
         return same
@@ -397,7 +397,7 @@ def _stored(source: str) -> MachineCode | None:
 
 
 @functools.cache
-def _versions() -> bytes:
+def versions() -> bytes:
     """What besides its source decides what a kernel becomes: versions, and the platform."""
     this_cpu()  # initializes LLVM
     target = llvm.Target.from_default_triple().triple
