@@ -117,7 +117,7 @@ class Plan:
 
     @functools.cached_property
     def _given(self) -> list[tuple[Leaf, Tensor | None, Any, Array | None]]:
-        """What `.grad`s become: a leaf, its gradient's tensor and array, and what that is filled from, if not in place."""
+        """What `.grad`s become: a leaf, the gradient's tensor, its array, and what fills that, if not in place."""
         return [
             (leaf, None, None, None) if one is None else (leaf, one.tensor, one.value, one.source)
             for leaf, one in self.gradients

@@ -1,4 +1,4 @@
-"""Memory that plans of one function share: they never run at the same time, so each finds its arrays where others had theirs."""
+"""Memory that plans of one function share: they never run at the same time, so their arrays lie one over the other."""
 
 from __future__ import annotations
 

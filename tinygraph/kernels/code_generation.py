@@ -11,6 +11,7 @@ import ctypes
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -71,10 +72,8 @@ def _work() -> None:
             code = _waiting.popleft()
         except IndexError:
             return
-        try:
+        with suppress(Exception):  # whoever needs it makes it again, and is told
             code.image()
-        except Exception:  # noqa: BLE001 - whoever needs it makes it again, and is told
-            pass
 
 
 _waiting: deque[ObjectCode] = deque()

@@ -20,8 +20,8 @@ class Sized(Protocol):
 class Recent:
     """Values by key, of which the least recently used are dropped once all take more than `limit` bytes together.
 
-    The latest is kept, whatever it takes. `beside` says how many bytes they take together besides their own. What a value takes may grow after it was put in; that is looked at when the
-    next one is.
+    The latest is kept, whatever it takes. `beside` says how many bytes they take together besides their own. What a
+    value takes may grow after it was put in; that is looked at when the next one is.
 
     >>> import numpy as np
     >>> recent = Recent(200)
