@@ -1,7 +1,7 @@
 """Kernels chosen by measuring: what a `lower` rule answers for several targets, checked against each other and timed.
 
-The targets are this CPU, the same without algorithms that round more, without libraries that may stand for a kernel, and
-none at all, which is NumPy. Each candidate runs alone, on random numbers that lie as it would rather have them, in
+The targets are this CPU, the same without algorithms that round more, without libraries that may stand for a kernel,
+and none at all, which is NumPy. Each candidate runs alone, on random numbers that lie as it would rather have them, in
 turn with the others; the fastest is remembered for the process and, where the op is the library's own, on disk.
 """
 

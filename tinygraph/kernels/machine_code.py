@@ -110,7 +110,6 @@ class _Alive(list[object]):
     """What must stay where it is as long as a bound kernel may run."""
 
     __slots__ = ("__weakref__",)
-    __hash__ = object.__hash__
 
 
 class Bound:

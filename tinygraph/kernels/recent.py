@@ -52,7 +52,8 @@ class Recent:
     def nbytes(self) -> int:
         """What the values take together."""
         with self._lock.held:
-            return self._beside() + sum(value.nbytes for value in self._values.values())
+            held: int = sum(value.nbytes for value in self._values.values())
+            return self._beside() + held
 
     def get(self, key: Hashable) -> Any:
         """The value of a key, which is the latest now; None if there is none."""
