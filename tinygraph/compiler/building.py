@@ -6,7 +6,7 @@ Each decision is made once and read by those after it: how images lie (`layouts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls, kernel_cpu, lower
 from tinygraph.compiler.layouts import Question, choose_layouts
+from tinygraph.compiler.moving import Pointer, movable
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.places import Places
 from tinygraph.compiler.plan import Gradient, Plan, Step, Update
@@ -67,6 +68,8 @@ def build_plan(
         for leaf, value in graph.gradients
     )
     steps = schedule.finished()
+    calls = tuple(joined_calls([step.kernel.run for step in steps], threads))
+    taken, made = _elsewhere(graph, places, outputs, steps, calls)
     return Plan(
         graph=graph,
         layouts=layouts,
@@ -87,7 +90,27 @@ def build_plan(
         threads=threads,
         own_bytes=places.own_bytes,
         lock=shared.lock if shared is not None else Lock(),
-        calls=tuple(joined_calls([step.kernel.run for step in steps], threads)),
+        calls=calls,
+        inputs_elsewhere=taken,
+        outputs_elsewhere=made,
+    )
+
+
+def _elsewhere(
+    graph: Graph,
+    places: Places,
+    outputs: Sequence[Array],
+    steps: Sequence[Step],
+    calls: Sequence[tuple[Sequence[int], Callable[[], Any]]],
+) -> tuple[dict[int, list[Pointer]], dict[int, list[Pointer]]]:
+    """Inputs and results that may lie in the caller's memory: of plans that change nothing."""
+    if graph.updates or graph.gradients or places.elsewhere:
+        return {}, {}
+    written = [array for step in steps for array in step.outputs]
+    homes = [home for _, home in places.states]
+    return (
+        movable(calls, places.inputs, [*outputs, *written]),
+        movable(calls, outputs, [*places.inputs, *homes]),
     )
 
 

@@ -31,7 +31,7 @@ class BoundKernel(NamedTuple):
 
 
 def lower(
-    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Cpu
+    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Cpu | None
 ) -> Lowering | None:
     """A node's lowering for operands and results in these layouts, or None where it runs on NumPy.
 

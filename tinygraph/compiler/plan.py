@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from tinygraph.analysis.arena import Lifetime
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import BoundKernel
+from tinygraph.compiler.moving import Pointer, point_at, point_back
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock, leaf_lock
 from tinygraph.core.node import Key, Leaf, Node
@@ -87,6 +88,8 @@ class Plan:
         calls: what a run calls, each with the numbers of its steps.
         own_bytes: of memory that it shares with no other plan.
         lock: held while it runs; plans that share memory share it.
+        inputs_elsewhere: inputs that kernels can read where the caller has them, by number (`moving.py`).
+        outputs_elsewhere: results that they can write where these stay.
     """
 
     graph: Graph
@@ -109,6 +112,8 @@ class Plan:
     calls: tuple[tuple[Sequence[int], Callable[[], Any]], ...]
     own_bytes: int
     lock: Lock
+    inputs_elsewhere: Mapping[int, Sequence[Pointer]]
+    outputs_elsewhere: Mapping[int, Sequence[Pointer]]
 
     @functools.cached_property
     def _is_generated(self) -> bool:
@@ -155,6 +160,8 @@ class Plan:
             if present.region is not None:
                 for leaf in self._changed:
                     present.region.note_write(tensor_of(leaf))
+            if self.inputs_elsewhere or self.outputs_elsewhere:
+                return self._run_elsewhere(inputs)
             self._fill(inputs)
             if self._is_generated:
                 self._execute()
@@ -163,9 +170,34 @@ class Plan:
                     self._execute()
             return self._finish()
 
-    def _fill(self, inputs: Sequence[Any]) -> None:
-        for array, value in zip(self.inputs, inputs, strict=True):
-            array[...] = value
+    def _run_elsewhere(self, inputs: Sequence[Any]) -> list[Any]:
+        """A run on the caller's arrays; the plan changes nothing else."""
+        used: list[Sequence[Pointer]] = []
+        place: dict[int, Array] = {}
+        try:
+            for i, pointers in self.inputs_elsewhere.items():
+                value = inputs[i]
+                if value.__class__ is np.ndarray and value.dtype == self.inputs[i].dtype:
+                    flags = value.flags
+                    if flags.c_contiguous and flags.aligned:
+                        used.append(pointers)
+                        place[i] = value
+                        point_at(pointers, value)
+            self._fill(inputs, place)
+            made = {i: np.empty(self.outputs[i].shape, self.outputs[i].dtype) for i in self.outputs_elsewhere}
+            for i, pointers in self.outputs_elsewhere.items():
+                used.append(pointers)
+                point_at(pointers, made[i])
+            self._execute()
+            return [made[i] if i in made else out.copy("C")[()] for i, out in enumerate(self.outputs)]
+        finally:
+            for pointers in used:
+                point_back(pointers)
+
+    def _fill(self, inputs: Sequence[Any], elsewhere: Container[int] = ()) -> None:
+        for i, (array, value) in enumerate(zip(self.inputs, inputs, strict=True)):
+            if i not in elsewhere:
+                array[...] = value
         for leaf, held in self.gradients_read:
             if leaf.grad is None:
                 continue
@@ -220,12 +252,10 @@ class Plan:
                 leaf.grad = tensor
         if self._changed:
             # an update may be another state's old value, or a view of it
-            updates = self.updates and [
-                one.value.copy() if one.among_states else one.value for one in self.updates
-            ]
+            values = [value.copy() if among_states else value for _, value, among_states in self.updates]
             # noted first: a write that Ctrl-C interrupts is noticed as well
             self._note_writes(self._changed, 4)
-            for (leaf, _, _), value in zip(self.updates, updates, strict=True):
+            for (leaf, _, _), value in zip(self.updates, values, strict=True):
                 _set_value(leaf, value)
         return results
 

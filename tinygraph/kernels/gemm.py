@@ -687,7 +687,7 @@ class _Panels(_ProductNest):
                 mine = slice(r * len(valid), (r + 1) * len(valid))
                 code.when(
                     code.at_most(self.since, code.offset(row, r)),
-                    lambda mine=mine: then(sums[mine], places[mine]),
+                    functools.partial(then, sums[mine], places[mine]),
                 )
 
         sums = code.loop(0, steps, 1, multiply, [splat(0, self.dtype, lanes)] * len(places))

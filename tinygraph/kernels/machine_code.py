@@ -20,6 +20,7 @@ import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
+from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.core.locks import Lock
 from tinygraph.core.types import Array
@@ -173,6 +174,23 @@ class Bound:
         if self.span is None and thread:
             return 0
         return int(self._block(thread, threads).ctypes.data)
+
+    def pointers_into(self, low: int, high: int) -> list[tuple[Array, int, int]] | None:
+        """Its pointers into a range of addresses: the block of arguments, the place in it, and the pointer.
+
+        None where one of its arrays lies partly in the range.
+        """
+        for one in self._arrays:
+            for part in one.arrays if isinstance(one, Private) else (one,):
+                begin, end = byte_bounds(part)
+                if begin < high and low < end and not low <= begin < end <= high:
+                    return None
+        return [
+            (block, i, int(block[i]))
+            for block in self._blocks.values()
+            for i in range(len(self._arrays))
+            if low <= int(block[i]) < high
+        ]
 
     def cells(self, threads: int) -> Array:
         """The arguments of the first of some threads, where they lie: pointers first."""
