@@ -59,7 +59,9 @@ def movable(
         low, high = byte_bounds(array)
         pointers = [one.pointers_into(low, high) for one in kernels]
         if all(one is not None for one in pointers) and any(pointers):
-            found[i] = [Pointer(*pointer, pointer[2] - low) for some in pointers for pointer in some or ()]
+            found[i] = [
+                Pointer(block, place, own, own - low) for some in pointers for block, place, own in some or ()
+            ]
     return found
 
 

@@ -116,9 +116,12 @@ class Plan:
     outputs_elsewhere: Mapping[int, Sequence[Pointer]]
 
     @functools.cached_property
-    def _is_generated(self) -> bool:
-        """Whether a run is one row of generated kernels, so that NumPy computes nothing."""
-        return len(self.calls) == 1 and hasattr(self.calls[0][1], "stopped")
+    def _is_without_blas(self) -> bool:
+        """Whether a run is generated kernels and ufuncs alone, which call no library with threads of its own."""
+        return all(
+            hasattr(run, "stopped") or isinstance(getattr(run, "func", None), np.ufunc)
+            for _, run in self.calls
+        )
 
     @functools.cached_property
     def _given(self) -> list[tuple[Leaf, Tensor | None, Any, Array | None]]:
@@ -163,7 +166,7 @@ class Plan:
             if self.inputs_elsewhere or self.outputs_elsewhere:
                 return self._run_elsewhere(inputs)
             self._fill(inputs)
-            if self._is_generated:
+            if self._is_without_blas:
                 self._execute()
             else:
                 with blas_on_one_thread():

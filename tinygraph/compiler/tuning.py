@@ -77,7 +77,7 @@ def choose(
         bind: binds a lowering, or None for the op on NumPy, to operands, results and scratch memory.
     """
     types = [one for one in (*node.input_types, *node.output_types) if one is not None]
-    if not all(isinstance(one, ArrayType) and one.dtype.name in _AGREEMENT for one in types):
+    if not all(one.dtype.name in _AGREEMENT for one in types):
         return ask(cpu._replace(measured=False))
     choice = _chosen.get((key, cpu)) or _remembered(node, cpu, key)
     if choice is None:
@@ -218,11 +218,11 @@ def _remembered(node: Node, cpu: Cpu, key: Any) -> Choice | None:
     place, cache = _disk_key(node, cpu, key), _cache()
     text = cache.get(place) if cache is not None and place is not None else None
     try:
-        target, others = json.loads(text) if text else (None, ())
-        choice = Choice(target, tuple((str(name), float(ratio)) for name, ratio in others))
+        target, others = json.loads(text or b"[-1, []]")
+        choice = Choice(int(target), tuple((str(name), float(ratio)) for name, ratio in others))
     except (ValueError, TypeError):
         return None
-    return choice if type(target) is int and 0 <= target < len(targets(cpu)) else None
+    return choice if 0 <= choice.target < len(targets(cpu)) else None
 
 
 def _remember(node: Node, cpu: Cpu, key: Any, choice: Choice) -> None:
