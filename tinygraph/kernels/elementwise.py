@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from llvmlite import ir
 
 from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, ShapeError
@@ -24,10 +25,11 @@ from tinygraph.kernels.builder import (
     lane_index,
     splat,
     tree,
+    vector_type,
     width_of,
 )
 from tinygraph.kernels.cpu import Cpu, this_cpu
-from tinygraph.kernels.emission import emit
+from tinygraph.kernels.emission import Code, emit
 from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
@@ -609,6 +611,15 @@ class _Nest:
             count = self.code.as_float(self.code.product(self.together), dtype_of(total))
             total = self.code.divide(total, self.code.broadcast(count, width_of(total)))
         self._store(self.code.cast(total, self.dtypes[operand]), operand, offset)
+
+
+@functools.lru_cache(1024)
+def instructions(program: Program) -> int:
+    """How many instructions a program is for a vector, whose loads and stores are not counted."""
+    code = Code(ir.Module(), "counted", ())
+    inputs = [ir.Constant(vector_type(dtype, 8), ir.Undefined) for dtype in program.inputs]
+    emit_program(code, program, inputs, 8)
+    return sum(len(block.instructions) for block in code.function.blocks)
 
 
 def emit_program(code: Function, program: Program, inputs: Sequence[Value], width: int) -> list[Value]:

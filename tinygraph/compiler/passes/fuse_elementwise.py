@@ -36,12 +36,12 @@ def fuse_elementwise(graph: Graph) -> Graph:
     groups.join()
     rewriting = Rewriting(graph)
     units = list(groups.schedule())
-    looped = [_can_fuse(members[0]) for members, _ in units]
-    alike = _numbers_of_alike(unit for unit, loop in zip(units, looped, strict=True) if loop)
+    formed = [_formed(*unit) if _can_fuse(unit[0][0]) else None for unit in units]
+    alike = _numbers_of_alike(one[0] for one in formed if one is not None)
     made: dict[Any, Op] = {}  # equal groups share an op, and with it a kernel
-    for (members, outputs), loop in zip(units, looped, strict=True):
-        if loop:
-            _put_fused(rewriting, members, outputs, alike, made)
+    for (members, outputs), found in zip(units, formed, strict=True):
+        if found is not None:
+            _put_fused(rewriting, members, outputs, found, alike, made)
         else:
             rewriting.keep(members[0])
     return rewriting.graph()
@@ -249,11 +249,10 @@ def _places(operands: Sequence[_Operand]) -> tuple[Any, ...]:
     return tuple((operand.external, operand.member, bool(operand.words)) for operand in operands)
 
 
-def _numbers_of_alike(units: Iterable[tuple[Sequence[Node], Sequence[Node]]]) -> dict[Any, set[Any]]:
+def _numbers_of_alike(forms: Iterable[_LoopForm]) -> dict[Any, set[Any]]:
     """For each form that groups have, numbers left out, the numbers that they have there."""
     found: dict[Any, set[Any]] = {}
-    for members, outputs in units:
-        form, _ = _formed(members, outputs)
+    for form in forms:
         numbers = form.numbers
         if numbers:
             found.setdefault(form.without_numbers, set()).add(numbers)
@@ -264,10 +263,11 @@ def _put_fused(
     rewriting: Rewriting,
     unit: Sequence[Node],
     outputs: Sequence[Node],
+    formed: tuple[_LoopForm, list[Any]],
     alike: dict[Any, set[Any]],
     made: dict[Any, Op],
 ) -> None:
-    form, external = _formed(unit, outputs)
+    form, external = formed
     if len(alike.get(form.without_numbers, ())) >= MANY:
         form, external = _formed(unit, outputs, lifted=True)
     fused_op = made.get(form)
