@@ -56,6 +56,7 @@ FACTS = (
     "parts",
     "reduction",
     "number",
+    "joined",
 )
 
 
@@ -367,6 +368,7 @@ class Op:
             "read_only": True; its result may lie in its operand's memory, and must not be written.
             "program": what an op that the compiler made computes, in the kernel language.
             "body": what an op consists of whose body is a graph, see `bodies.py`.
+            "joined": a node and the loop behind it that it stands for, of compiled graphs; its kernels are theirs.
             "subgraphs": True; its settings hold graphs (`subgraphs.py`) that it runs once, many times or not at all.
             "extends": name of a setting; its body may return more at its end, and the op then has more results there.
             "parts": f(x type, output types, settings) -> for each output an op and settings that make it alone.

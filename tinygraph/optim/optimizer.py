@@ -57,9 +57,9 @@ class ParameterGroup(MutableMapping[str, Any]):
         if modes.current.capture is not None:
             if name == "params":
                 held = list(self._values[name])
-                self._rely("the params of the optimizer changed", name, lambda: self._holds(held))
+                self._rely("the params of the optimizer changed", name, partial(self._holds, held))
             else:
-                self._rely(f"the optimizer setting {name!r} changed", name, lambda: self._plain(name))
+                self._rely(f"the optimizer setting {name!r} changed", name, partial(self._plain, name))
         return self._plain(name)
 
     def _holds(self, parameters: list[Tensor]) -> bool:
