@@ -53,6 +53,7 @@ FACTS = (
     "body",
     "subgraphs",
     "extends",
+    "unfolds",
     "parts",
     "reduction",
     "number",
@@ -369,6 +370,7 @@ class Op:
             "body": what an op consists of whose body is a graph, see `bodies.py`.
             "subgraphs": True; its settings hold graphs (`subgraphs.py`) that it runs once, many times or not at all.
             "extends": name of a setting; its body may return more at its end, and the op then has more results there.
+            "unfolds": f(settings) -> `Unfolding`; how it runs them, for pictures and reports.
             "parts": f(x type, output types, settings) -> for each output an op and settings that make it alone.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
