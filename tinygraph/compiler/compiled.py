@@ -24,6 +24,7 @@ from tinygraph.compiler.passes.join_ops import join_ops
 from tinygraph.compiler.passes.look_through import facts_inside, look_through
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
+from tinygraph.compiler.passes.sum_parts import sum_parts
 from tinygraph.compiler.plan import Plan, check_repeats
 from tinygraph.compiler.profile import Profile
 from tinygraph.compiler.recorded_call import Recorder
@@ -41,6 +42,7 @@ from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 
 COMPILE_PASSES: tuple[Pass, ...] = (
     *PASSES,
+    sum_parts,
     join_ops,
     fuse_elementwise,
     fuse_epilogues,
