@@ -48,7 +48,7 @@ def by_arrays_gradient(x: Any) -> Any:
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(
-    "f, expected", [(overlapping, overlapping_gradient), (by_arrays, by_arrays_gradient)]
+    ("f", "expected"), [(overlapping, overlapping_gradient), (by_arrays, by_arrays_gradient)]
 )
 def test_gradients_of_parts(f: Callable[..., Any], expected: Callable[..., Any], dtype: type) -> None:
     x = X.astype(dtype)
