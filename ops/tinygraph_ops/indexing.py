@@ -263,7 +263,7 @@ def scatter_all(
     """
     rest = iter(operands)
     first = next(rest) if whole else None
-    parts = [(next(rest), [next(rest) for _ in range(count)]) for count in counts]
+    parts = [(next(rest), tuple(next(rest) for _ in range(count))) for count in counts]
     out = np.zeros(shape, _array(parts[0][0]).dtype) if first is None else np.array(first)
     for pattern, (values, arrays) in zip(patterns, parts, strict=True):
         _add_at(out, build_index(pattern, arrays), _array(values))

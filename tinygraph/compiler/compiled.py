@@ -28,6 +28,7 @@ from tinygraph.compiler.passes.sum_parts import sum_parts
 from tinygraph.compiler.plan import Plan, check_repeats
 from tinygraph.compiler.profile import Profile
 from tinygraph.compiler.recorded_call import Recorder
+from tinygraph.compiler.static_arguments import Static, StaticArguments, unmarked
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes
@@ -98,8 +99,11 @@ class Compiled:
         passes: Sequence[Pass],
         plan_bytes: int = PLAN_BYTES,
         accuracy: Accuracy = "fast",
+        static: StaticArguments | None = None,
     ) -> None:
         self.function = function
+        self._static = static
+        self._captured = function if static is None else unmarked(function)
         self.passes = tuple(passes)
         self.accuracy = accuracy
         self._lock = Lock()
@@ -115,6 +119,8 @@ class Compiled:
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
         mode = modes.current
+        if self._static is not None:
+            args, kwargs = self._static.marked(args, kwargs)
         if mode.capture is not None:  # inside another capture it is part of that graph
             return self._inlined(args, kwargs)
         key, values, tensors, wanted = self._read(args, kwargs)
@@ -124,7 +130,7 @@ class Compiled:
             me
         ):  # of two that begin to wait for each other, the last one sees it
             del _waiting[me]
-            return self.function(*args, **kwargs)
+            return self._captured(*args, **kwargs)
         call = edges = None
         with self._lock.held:  # what is decided when an entry is chosen must hold until its plan has run
             self._owner = me
@@ -207,7 +213,7 @@ class Compiled:
             raise self._calls_itself()
         _inlined.calls.append(call)
         try:
-            return self.function(*args, **kwargs)
+            return self._captured(*args, **kwargs)
         finally:
             _inlined.calls.remove(call)
 
@@ -218,7 +224,7 @@ class Compiled:
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
         """Compiled anew: a copy of a model has parameters of its own."""
         function = copy.deepcopy(self.function, memo)
-        return Compiled(function, self.passes, self._entries.limit, self.accuracy)
+        return Compiled(function, self.passes, self._entries.limit, self.accuracy, self._static)
 
     def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool, int]:
         """What decides which captured graph serves, the values of its inputs, whether tensors are among them, and which
@@ -263,7 +269,7 @@ class Compiled:
         self._note(key, known[0] if known else None)
         leaves, tree = flatten((args, kwargs))
         args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
-        graph, trace = capture_with(self.function, args, kwargs, wanting=True)
+        graph, trace = capture_with(self._captured, args, kwargs, wanting=True)
         self._check_draws(graph, trace)
         self._check_effects(trace)
         stages = run_passes(graph, self.passes)
@@ -388,6 +394,8 @@ class Compiled:
             SettingError: `repeats` is no positive whole number.
         """
         check_repeats(repeats)
+        if self._static is not None:
+            args, kwargs = self._static.marked(args, kwargs)
         key, values, _, _ = self._read(args, kwargs)
         with self._held():
             entry = self._entry(key, args, kwargs)
@@ -462,6 +470,8 @@ def _kind(leaf: object) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
     if isinstance(leaf, np.ndarray):
         return type_of(leaf)
+    if isinstance(leaf, Static):
+        return leaf
     if isinstance(leaf, np.generic):
         return f"a scalar of NumPy's, {leaf.dtype}"
     if type(leaf) in PYTHON_NUMBERS:
@@ -483,6 +493,8 @@ def compile(
     memory_budget: int | None = None,
     accuracy: Accuracy = "fast",
     plan_bytes: int = PLAN_BYTES,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
 ) -> Compiled:
     """A function with the same results and effects that runs from a plan instead of Python.
 
@@ -504,6 +516,8 @@ def compile(
         plan_bytes: what plans for all kinds of arguments may take together, their machine code included: 1 GiB. Those
             that were used least recently are dropped, the latest never; `.nbytes` says what they take. Machine code
             that no plan uses any more is kept for later ones, 256 MiB of it in the whole process.
+        static_argnums, static_argnames: arguments that are no inputs, by position or name: sizes, axes, flags. They
+            are Python values in the function, which may branch on them; each value (hashable) is captured for itself.
 
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
@@ -540,4 +554,7 @@ def compile(
         passes = (*(one for one in passes if one is not recompute_cheap), recompute(memory_budget))
     if accuracy not in get_args(Accuracy):
         raise SettingError(f"accuracy is {accuracy!r}; it can be 'fast' or 'exact'")
-    return Compiled(function, passes, plan_bytes, accuracy)
+    static = None
+    if static_argnums is not None or static_argnames is not None:
+        static = StaticArguments(function, static_argnums, static_argnames)
+    return Compiled(function, passes, plan_bytes, accuracy, static)

@@ -177,8 +177,14 @@ def _zeros(out: Array) -> Run:
 
 def _added(place: Array, values: Numeric) -> Run:
     """`place += values`, by a generated kernel where there is one."""
-    exact = isinstance(values, np.ndarray) and values.dtype == place.dtype and values.shape == place.shape
-    if exact and place.dtype.char in "fd" and kernels.available() and place.size:
+    if (
+        isinstance(values, np.ndarray)
+        and values.dtype == place.dtype
+        and values.shape == place.shape
+        and place.dtype.char in "fd"
+        and place.size
+        and kernels.available()
+    ):
         from tinygraph.kernels import elementwise
 
         build = ProgramBuilder()
