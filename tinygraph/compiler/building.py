@@ -182,7 +182,7 @@ class _Schedule:
             if layout is None or not layout.has_halo or not array.size:
                 continue
             if (id(node), i) not in self._places.cleared:
-                from tinygraph.kernels.images.lowerings import clear_halo
+                from tinygraph.kernels.images.borders import clear_halo
 
                 self.steps.append(Step(node, BoundKernel(clear_halo(array, layout), "clear halo"), ()))
 

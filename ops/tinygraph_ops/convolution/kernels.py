@@ -1,11 +1,12 @@
 """Kernels of the three convolutions: the kernel language's direct convolution, or NumPy's in memory of the plan.
 
-The latter serve what the language does not support (groups, three dimensions), and everything without llvmlite.
+The latter serve what the language does not support (groups that fill no vector), and everything without llvmlite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from tinygraph import kernels
 from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Padding, Sizes, Types
+from tinygraph_ops.arithmetic import add
 from tinygraph_ops.convolution.ops import convolution, convolution_kernel_gradient, convolution_transpose
 from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
 from tinygraph_ops.windows import sliding as windows
@@ -33,7 +35,7 @@ def _lowered(
     present = [one for one in (*types.inputs, *types.outputs) if one is not None]
     if not kernels.available() or not all(one.size for one in present):
         return None
-    if len({one.dtype for one in present}) != 1 or not _same_windows(geometry):
+    if len({one.dtype for one in present}) != 1:
         return None
     from tinygraph.kernels.images import lowerings
 
@@ -45,6 +47,7 @@ def _lowered(
         padding=geometry.padding,
         dilation=geometry.dilation,
         groups=geometry.groups,
+        outputs=geometry.output_shape[2:],
     )
     if described is None:
         return None
@@ -73,19 +76,6 @@ def _on_numpy(
     return numpy_lowering(make, f"NumPy {function.__name__.replace('_', ' ')}", *scratch_types)
 
 
-def _same_windows(geometry: Geometry) -> bool:
-    """Whether the windows are all that fit, which is what the language assumes."""
-    fitting = convolution_geometry(
-        geometry.x_shape,
-        geometry.kernel_shape,
-        geometry.stride,
-        geometry.padding,
-        geometry.dilation,
-        geometry.groups,
-    )
-    return fitting.output_shape == geometry.output_shape
-
-
 @convolution.lower
 def convolution_kernel(
     types: Types, layouts: Layouts, cpu: Cpu, *, stride: Sizes, padding: Padding, dilation: Sizes, groups: int
@@ -102,13 +92,34 @@ def convolution_transpose_kernel(
     types: Types, layouts: Layouts, cpu: Cpu, *, stride: Sizes, padding: Padding, output_padding: Sizes,
     dilation: Sizes, groups: int,
 ) -> Lowering | None:  # fmt: skip
-    """The generated gradient of the input, which this is without a bias, else NumPy's."""
+    """The generated gradient of the input, which this is but for its bias, else NumPy's."""
     x, kernel, bias = (*types.inputs, None)[:3]
     geometry = convolution_transpose_geometry(
         x.shape, kernel.shape, stride, padding, output_padding, dilation, groups
     )
-    generated = _lowered(geometry, types, layouts, cpu, "input_gradient") if bias is None else None
+    generated = _lowered(geometry, types, layouts, cpu, "input_gradient")
+    if generated is not None and bias is not None:
+        generated = _with_bias(generated, layouts)
     return generated or _on_numpy(types, geometry, windows.convolve_input_gradient)
+
+
+def _with_bias(lowered: Lowering, layouts: Layouts) -> Lowering | None:
+    """A map of images and a kernel, to whose result a bias is added behind it."""
+    from tinygraph.kernels import elementwise
+    from tinygraph.kernels.program import ProgramBuilder
+
+    def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run | None:
+        run, (out,) = lowered.bind(inputs[:2], outputs, scratch), outputs
+        if run is None:
+            return None
+        build = ProgramBuilder()
+        result, one = build.input(out.dtype), build.input(out.dtype)
+        spread = np.asarray(inputs[2]).reshape(-1, *[1] * (out.ndim - 2))
+        added = build.program(build.step(add, result, one))
+        return in_order(run, elementwise.bind(added, [out, spread], [out]))
+
+    wanted = lowered.layouts and lowered.layouts._replace(inputs=(*lowered.layouts.inputs[:2], None))
+    return lowered._replace(bind=bind, layouts=wanted, with_epilogue=None)
 
 
 @convolution_kernel_gradient.lower
@@ -123,11 +134,12 @@ def convolution_kernel_gradient_kernel(
     dilation: Sizes,
     groups: Any,
 ) -> Lowering | None:
-    """The generated gradient of the kernel, or NumPy's; None where fewer windows are meant than fit."""
+    """The generated gradient of the kernel, or NumPy's."""
     x, cotangent = types.inputs
     shape = (cotangent.shape[1], x.shape[1] // groups, *size)
     geometry = convolution_geometry(x.shape, shape, stride, padding, dilation, groups)
-    if geometry.output_shape != cotangent.shape or types.outputs[0].shape != shape:
+    if types.outputs[0].shape != shape:
         return None
+    geometry = replace(geometry, output_shape=cotangent.shape)  # of the windows that fit, some may be meant
     generated = _lowered(geometry, types, layouts, cpu, "kernel_gradient")
     return generated or _on_numpy(types, geometry, windows.convolve_kernel_gradient, reverse=True)
