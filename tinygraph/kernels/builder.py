@@ -23,7 +23,7 @@ INDEX = ir.IntType(64)
 BOOL = ir.IntType(1)
 _BYTE = ir.IntType(8)
 _SHORT = ir.IntType(32)
-_POINTER = ir.PointerType()
+POINTER = ir.PointerType()
 _SCALARS: dict[str, Any] = {
     "float32": ir.FloatType(),
     "float64": ir.DoubleType(),
@@ -64,7 +64,7 @@ class Function:
         *,
         distinct: bool = False,
     ) -> None:
-        signature = ir.FunctionType(ir.VoidType(), [_POINTER] * len(pointers) + [INDEX] * len(counts))
+        signature = ir.FunctionType(ir.VoidType(), [POINTER] * len(pointers) + [INDEX] * len(counts))
         self.module = module
         # whether it computes with single numbers: some of NumPy's answers on arrays differ from those on numbers
         self.single_numbers = False
@@ -82,7 +82,7 @@ class Function:
 
     def add_entry(self, name: str) -> None:
         """A second function, of one pointer: it reads this one's arguments from 64-bit integers, and calls it."""
-        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_POINTER]), name)
+        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), name)
         body = ir.IRBuilder(entry.append_basic_block("entry"))
         arguments = []
         for i, argument in enumerate(self.function.args):
@@ -264,7 +264,7 @@ class Function:
         kind = vector_type(dtype, width)
         name = f"llvm.masked.load.v{width}{_float_name(ir.Constant(kind, ir.Undefined))}.p0"
         mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype))
-        load = self._declare(name, kind, [_POINTER, _SHORT, mask.type, kind])
+        load = self._declare(name, kind, [POINTER, _SHORT, mask.type, kind])
         zeros = splat(0, dtype, width)
         return self.ir.call(load, [self.at(pointer, offset, dtype), alignment, mask, zeros])
 
@@ -276,7 +276,7 @@ class Function:
             return
         name = f"llvm.masked.store.v{width}{_float_name(value)}.p0"
         mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype_of(value)))
-        store = self._declare(name, ir.VoidType(), [value.type, _POINTER, _SHORT, mask.type])
+        store = self._declare(name, ir.VoidType(), [value.type, POINTER, _SHORT, mask.type])
         self.ir.call(store, [value, self.at(pointer, offset, dtype_of(value)), alignment, mask])
 
     def load_strided(self, pointer: Value, offset: Offset, stride: Offset, dtype: str, width: int) -> Value:
@@ -299,7 +299,7 @@ class Function:
 
     def clear(self, pointer: Value, offset: Offset, elements: Offset, dtype: str) -> None:
         """Set consecutive elements to zero."""
-        fill = self._declare("llvm.memset.p0.i64", ir.VoidType(), [_POINTER, _BYTE, INDEX, BOOL])
+        fill = self._declare("llvm.memset.p0.i64", ir.VoidType(), [POINTER, _BYTE, INDEX, BOOL])
         size = self.ir.mul(index(elements), index(itemsize(dtype)))
         self.ir.call(
             fill, [self.at(pointer, offset, dtype), ir.Constant(_BYTE, 0), size, ir.Constant(BOOL, 0)]

@@ -154,7 +154,7 @@ def kernel(
     loops = _ordered_axes(shape, operands, axes)
     title = "+".join(dict.fromkeys(step.title for step in program.steps if step.op != "constant")) or "copy"
 
-    width = _width(program, cpu)
+    width = lanes_of_program(program, cpu)
     splits = _units(loops, any(reductions), width)
 
     def write(code: Function) -> None:
@@ -182,7 +182,8 @@ def _units(axes: list[Axis], reduces: bool, width: int) -> int:
     return math.ceil(axes[-1].size / (vectors * width))
 
 
-def _width(program: Program, cpu: Cpu) -> int:
+def lanes_of_program(program: Program, cpu: Cpu) -> int:
+    """Lanes of the vectors that a program is computed in: those of float64 where there is nothing narrower."""
     dtypes = {*program.inputs, *(dict(step.settings).get("dtype") for step in program.steps)}
     return cpu.lanes("float64" if "float64" in dtypes and "float32" not in dtypes else "float32")
 

@@ -101,7 +101,7 @@ class Bound:
         function: what `run` calls, which keeps arrays and machine code alive.
     """
 
-    __slots__ = ("_arrays", "_blocks", "_counts", "function", "kernel", "run", "span")
+    __slots__ = ("_arrays", "_blocks", "_counts", "_more", "function", "kernel", "run", "span")
 
     def __init__(
         self,
@@ -112,6 +112,7 @@ class Bound:
     ) -> None:
         self.kernel, self.span, self._arrays, self._counts = kernel, span, arrays, counts
         self._blocks: dict[tuple[int, int], Array] = {}
+        self._more = 0
         function: Any = ctypes.CFUNCTYPE(None)(kernel.address)
         function.argtypes = None  # the argument is converted already, here and once
         # with partial sums of each thread all parts must be done, by whomever
@@ -136,7 +137,7 @@ class Bound:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays it is bound to."""
-        return sum(
+        return self._more + sum(
             sum(part.nbytes for part in (one.arrays if isinstance(one, Private) else (one,)))
             for one in self._arrays
         )
@@ -177,9 +178,10 @@ class Bound:
         self._blocks[thread, threads] = memory[begin : begin + len(before)]
         return begin + len(before)
 
-    def holding(self, *objects: object) -> Bound:
-        """The same, keeping more objects alive."""
+    def holding(self, *objects: object, nbytes: int = 0) -> Bound:
+        """The same, keeping more objects alive; it works on so many bytes of theirs."""
         self.function.alive.append(objects)
+        self._more += nbytes
         return self
 
     def __call__(self) -> None:
