@@ -257,6 +257,16 @@ class Function:
             value = self.ir.zext(value, memory_type("bool", width_of(value)))
         self.ir.store(value, self.at(pointer, offset, dtype), align=itemsize(dtype))
 
+    def load_integer(self, pointer: Value, offset: Offset, dtype: str) -> Value:
+        """An integer of any size, as an index."""
+        kind, size = np.dtype(dtype).kind, itemsize(dtype)
+        stored = ir.IntType(8 * size)
+        place = self.ir.gep(pointer, [index(offset)], inbounds=True, source_etype=stored)
+        value = self.ir.load(place, typ=stored, align=size)
+        if size == 8:
+            return value
+        return self.ir.sext(value, INDEX) if kind == "i" else self.ir.zext(value, INDEX)
+
     def load_first(self, pointer: Value, offset: Offset, dtype: str, width: int, valid: int) -> Value:
         """The first `valid` of `width` consecutive elements, and zeros; what lies behind them is not touched."""
         if valid == width:
