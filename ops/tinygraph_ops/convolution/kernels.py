@@ -17,6 +17,7 @@ from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Padding, Sizes
 from tinygraph_ops.arithmetic import add
 from tinygraph_ops.convolution.ops import convolution, convolution_kernel_gradient, convolution_transpose
 from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering, same_float
+from tinygraph_ops.windows import minimal
 from tinygraph_ops.windows import sliding as windows
 from tinygraph_ops.windows.geometry import Geometry, convolution_geometry, convolution_transpose_geometry
 
@@ -55,13 +56,19 @@ def _lowered(
 
 
 def _on_numpy(
-    types: Types, geometry: Geometry, function: Callable[..., Array], reverse: bool = False
+    types: Types, geometry: Geometry, cpu: object, function: Callable[..., Array], reverse: bool = False
 ) -> Lowering | None:
-    """One of the functions in `windows`, which may take the operands in reverse."""
+    """One of the functions in `windows`, or its namesake in `minimal`, which may take the operands in reverse."""
     if not same_float(types):
         return None
-    dtype = types.outputs[0].dtype
-    sizes = windows.scratch_sizes(function, geometry, dtype)
+    dtype, name = types.outputs[0].dtype, f"NumPy {function.__name__.replace('_', ' ')}"
+    # of few multiplications, but for those who want every digit
+    mapped = windows.mirrored(geometry) if function is windows.convolve_input_gradient else geometry
+    if not getattr(cpu, "exact", False) and minimal.serves(mapped, dtype):
+        function = getattr(minimal, function.__name__)
+        sizes, name = minimal.scratch_sizes(function, geometry), f"NumPy Winograd{name.removeprefix('NumPy')}"
+    else:
+        sizes = windows.scratch_sizes(function, geometry, dtype)
 
     def make(inputs: Sequence[Any], outputs: Sequence[Array], *buffers: Array) -> Run:
         (x, y, *bias), (out,) = inputs, outputs
@@ -73,7 +80,7 @@ def _on_numpy(
         return in_order(run, partial(np.add, out, spread, out))
 
     scratch_types = (ArrayType((size,), dtype) for size in sizes.values())
-    return numpy_lowering(make, f"NumPy {function.__name__.replace('_', ' ')}", *scratch_types)
+    return numpy_lowering(make, name, *scratch_types)
 
 
 @convolution.lower
@@ -84,7 +91,7 @@ def convolution_kernel(
     x, kernel = types.inputs[:2]
     geometry = convolution_geometry(x.shape, kernel.shape, stride, padding, dilation, groups)
     generated = _lowered(geometry, types, layouts, cpu, "forward")
-    return generated or _on_numpy(types, geometry, windows.convolve)
+    return generated or _on_numpy(types, geometry, cpu, windows.convolve)
 
 
 @convolution_transpose.lower
@@ -100,7 +107,7 @@ def convolution_transpose_kernel(
     generated = _lowered(geometry, types, layouts, cpu, "input_gradient")
     if generated is not None and bias is not None:
         generated = _with_bias(generated, layouts)
-    return generated or _on_numpy(types, geometry, windows.convolve_input_gradient)
+    return generated or _on_numpy(types, geometry, cpu, windows.convolve_input_gradient)
 
 
 def _with_bias(lowered: Lowering, layouts: Layouts) -> Lowering | None:
@@ -142,4 +149,4 @@ def convolution_kernel_gradient_kernel(
         return None
     geometry = replace(geometry, output_shape=cotangent.shape)  # of the windows that fit, some may be meant
     generated = _lowered(geometry, types, layouts, cpu, "kernel_gradient")
-    return generated or _on_numpy(types, geometry, windows.convolve_kernel_gradient, reverse=True)
+    return generated or _on_numpy(types, geometry, cpu, windows.convolve_kernel_gradient, reverse=True)
