@@ -13,7 +13,7 @@ from tests.rows import each
 from tinygraph.core.registry import ops
 from tinygraph.errors import OpError
 from tinygraph.kernels import cumulative, gather
-from tinygraph.kernels.cumulative import Lines
+from tinygraph.kernels.cumulative import Cumulation
 from tinygraph.kernels.gather import Picking
 
 RNG = np.random.default_rng(0)
@@ -130,5 +130,5 @@ def test_what_is_out_of_range_is_said() -> None:
 def test_cumulating(dtype: str, kind: str, sizes: tuple[int, int, int], guard: Any) -> None:
     x = guard.like((RNG.uniform(0.5, 1.5, sizes) * RNG.choice([-1, 1], sizes)).astype(dtype))
     out = guard(sizes, dtype)
-    cumulative.cumulate(Lines(kind, *sizes, dtype)).bind(x, out, span=1)()
+    cumulative.cumulate(Cumulation(kind == "prod", *sizes, dtype)).bind(x, out, span=1)()
     np.testing.assert_array_equal(out, (np.cumsum if kind == "sum" else np.cumprod)(x, axis=1))

@@ -13,38 +13,36 @@ from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.emission import Code
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 
-COMBINE = {"sum": (-0.0, Function.add), "prod": (1.0, Function.multiply)}
 
-
-class Lines(NamedTuple):
+class Cumulation(NamedTuple):
     """Contiguous arrays (outer, length, inner), cumulated along `length`.
 
     Attributes:
-        kind: "sum" or "prod".
+        multiplies: whether elements are multiplied, and not added.
         dtype: "float32" or "float64".
     """
 
-    kind: str
+    multiplies: bool
     outer: int
     length: int
     inner: int
     dtype: str
 
 
-def cumulate(lines: Lines, *, cpu: Cpu | None = None) -> Kernel:
+def cumulate(lines: Cumulation, *, cpu: Cpu | None = None) -> Kernel:
     """result[o, k, i] is what x[o, :k + 1, i] combine to. The kernel's pointers: x, result. Its span: 1."""
     return _cumulate(lines, cpu or this_cpu())
 
 
 @kept
-def _cumulate(lines: Lines, cpu: Cpu) -> Kernel:
+def _cumulate(lines: Cumulation, cpu: Cpu) -> Kernel:
     lanes = cpu.lanes(lines.dtype)
     inner = lines.inner > 1
     blocks = -(-lines.inner // lanes) if inner else 1
     units = lines.outer * blocks if inner else -(-lines.outer // lanes)
 
     def write(code: Code) -> None:
-        writer = _Writer(code, lines, lanes)
+        writer = _CumulativeLoops(code, lines, lanes)
 
         def unit(number: Offset) -> None:
             if not inner:
@@ -57,16 +55,22 @@ def _cumulate(lines: Lines, cpu: Cpu) -> Kernel:
         code.units(unit)
 
     return compile_kernel(
-        f"cumulative {lines.kind}", ["x", "result"], write, splits=units, distinct=True, cpu=cpu
+        f"cumulative {'products' if lines.multiplies else 'sums'}",
+        ["x", "result"],
+        write,
+        splits=units,
+        distinct=True,
+        cpu=cpu,
     )
 
 
-class _Writer:
+class _CumulativeLoops:
     """Writes the loops of one kernel."""
 
-    def __init__(self, code: Code, lines: Lines, lanes: int) -> None:
+    def __init__(self, code: Code, lines: Cumulation, lanes: int) -> None:
         self.code, self.lines, self.lanes = code, lines, lanes
-        self.start, self.combine = COMBINE[lines.kind]
+        # -0.0, to which everything can be added
+        self.start, self.combine = (1.0, Function.multiply) if lines.multiplies else (-0.0, Function.add)
 
     def columns(self, outer: Offset, first: Offset, width: int) -> None:
         """Some neighbouring lines of which each element is in a lane; the last block overlaps the one before it."""

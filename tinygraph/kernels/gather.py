@@ -43,7 +43,7 @@ class Picking(NamedTuple):
     @property
     def pointers(self) -> list[str]:
         """Names of the index arrays."""
-        return [f"index{i}" for i in range(len(self.sizes))]
+        return [f"places{i}" for i in range(len(self.sizes))]
 
 
 def gather(picking: Picking, *, cpu: Cpu | None = None) -> Kernel:
@@ -66,7 +66,7 @@ def scatter_add(picking: Picking, *, cpu: Cpu | None = None) -> Kernel:
 @kept
 def _gather(picking: Picking, cpu: Cpu) -> Kernel:
     def write(code: Code) -> None:
-        writer = _Writer(code, picking, cpu)
+        writer = _PickingLoops(code, picking, cpu)
 
         def picked(here: list[Offset], places: list[Value]) -> None:
             def copy(b: Offset) -> None:
@@ -89,7 +89,7 @@ def _gather(picking: Picking, cpu: Cpu) -> Kernel:
 @kept
 def _scatter_add(picking: Picking, cpu: Cpu) -> Kernel:
     def write(code: Code) -> None:
-        writer = _Writer(code, picking, cpu)
+        writer = _PickingLoops(code, picking, cpu)
         first, last = code.counts["first"], code.counts["last"]
         row = prod(picking.sizes[1:]) * picking.block
 
@@ -124,7 +124,7 @@ def _scatter_add(picking: Picking, cpu: Cpu) -> Kernel:
     return compile_kernel("scatter add", pointers, write, splits=1, distinct=True, cpu=cpu)
 
 
-class _Writer:
+class _PickingLoops:
     """Writes the parts that both kernels share."""
 
     def __init__(self, code: Code, picking: Picking, cpu: Cpu) -> None:

@@ -94,5 +94,5 @@ def _kernel(program: Program, moving: tuple[bool, ...], dtypes: tuple[str, ...],
 
         code.units(unit)
 
-    title = "+".join(dict.fromkeys(step.title for step in program.steps if step.op != "constant")) or "copy"
+    title = "+".join(dict.fromkeys(step.title for step in program.steps if step.op != "constant")) or "copies"
     return compile_kernel(f"{title} of many", ["table"], write, splits=1, cpu=cpu)

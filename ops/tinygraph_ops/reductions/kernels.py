@@ -68,7 +68,7 @@ def _lowering(kind: str) -> Callable[..., Lowering | None]:
     return lowered
 
 
-def _cumulative(kind: str) -> Callable[..., Lowering | None]:
+def _cumulative(multiplies: bool) -> Callable[..., Lowering | None]:
     def lowered(types: Types, layouts: Layouts, cpu: Cpu, *, axis: int | None) -> Lowering | None:
         """The elements in their order, along one axis of a contiguous array; NumPy's own loop otherwise."""
         x, out = types.inputs[0], types.outputs[0]
@@ -86,15 +86,15 @@ def _cumulative(kind: str) -> Callable[..., Lowering | None]:
             shape = (given.size,) if axis is None or not given.ndim else given.shape
             at = 0 if axis is None else axis % len(shape)
             sizes = (math.prod(shape[:at]), shape[at], math.prod(shape[at + 1 :]))
-            lines = cumulative.Lines(kind, *sizes, given.dtype.name)
+            lines = cumulative.Cumulation(multiplies, *sizes, given.dtype.name)
             return cumulative.cumulate(lines).bind(given, result, span=1)
 
-        return numpy_lowering(make, f"generated cumulative {kind}")
+        return numpy_lowering(make, f"generated cumulative {'products' if multiplies else 'sums'}")
 
     return lowered
 
 
 for _op in (sum, mean, max, min, prod):
     _op.lower(_lowering(_op.facts["reduction"]))
-cumsum.lower(_cumulative("sum"))
-cumprod.lower(_cumulative("prod"))
+cumsum.lower(_cumulative(multiplies=False))
+cumprod.lower(_cumulative(multiplies=True))

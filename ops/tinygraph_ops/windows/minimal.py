@@ -122,7 +122,7 @@ def _transformed_kernel(kernel: Array, scratch: Scratch) -> Array:
     return np.matmul(_KERNELS, taps.reshape(9, -1), out=made).reshape(-1, outputs, inputs)
 
 
-class _Tiles:
+class _TileRows:
     """Tiles that pass together: some rows of them, of some images."""
 
     def __init__(self, geometry: Geometry, images: slice, rows: slice) -> None:
@@ -192,7 +192,7 @@ class _Tiles:
         return given
 
 
-def _blocks(geometry: Geometry) -> Iterator[_Tiles]:
+def _blocks(geometry: Geometry) -> Iterator[_TileRows]:
     """Blocks of images, or of rows of tiles of one; none is larger than the first."""
     images, outputs, height, width = geometry.output_shape
     rows, columns = ceil(height / _OUT), ceil(width / _OUT)
@@ -200,6 +200,6 @@ def _blocks(geometry: Geometry) -> Iterator[_Tiles]:
     together, band = max(1, affordable // rows), min(rows, affordable)
     for image in range(0, images, together):
         for row in range(0, rows, band):
-            yield _Tiles(
+            yield _TileRows(
                 geometry, slice(image, min(image + together, images)), slice(row, min(row + band, rows))
             )

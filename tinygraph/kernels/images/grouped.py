@@ -288,13 +288,13 @@ def _kernel_gradient(convolution: Convolution, gradient: Planes, weights: Weight
 
     def write(code: Function) -> None:
         code.clear(code.pointers["result"], 0, weights.blocks * weights.block, convolution.dtype)
-        code.units(_Products(code, convolution, gradient, weights, cpu).write)
+        code.units(_GroupProducts(code, convolution, gradient, weights, cpu).write)
 
     name = "convolution in groups, kernel gradient"
     return compile_kernel(name, ["source", "gradient", "result"], write, splits=1, distinct=True, cpu=cpu)
 
 
-class _Products:
+class _GroupProducts:
     """Writes the loops of one kernel gradient: bands of rows, vectors of channels, weights that fit registers."""
 
     def __init__(
