@@ -212,10 +212,11 @@ def generate_losses_of_positions(
 
     (logits, labels), (out,) = map(np.asarray, inputs), outputs
     written = out if reduction == "none" else each
-    if not all(one.flags.c_contiguous for one in (logits, labels, written)):
+    if not all(one.flags.c_contiguous for one in (logits, written)):
         return None
+    labels, calls = _in_rows(labels)
     made, flag = _positions(logits, labels, **settings), np.zeros(1, np.int64)
-    calls = [position_losses.losses(made).bind(logits, labels, written, flag, span=len(logits))]
+    calls.append(position_losses.losses(made).bind(logits, labels, written, flag, span=len(logits)))
     if reduction != "none":
         rows = _as_rows(made)
         calls.append(losses.total(rows, reduction == "mean").bind(each, labels, out, counts=[labels.size]))
@@ -229,11 +230,11 @@ def generate_gradient_of_positions(
     from tinygraph.kernels import losses, position_losses
 
     (cotangent, logits, labels), (out,) = map(np.asarray, inputs), outputs
-    contiguous = all(one.flags.c_contiguous for one in (cotangent, logits, labels, out))
+    contiguous = all(one.flags.c_contiguous for one in (cotangent, logits, out))
     if not contiguous or cotangent.dtype != logits.dtype or cotangent.size not in (1, labels.size):
         return None
+    labels, calls = _in_rows(labels)
     made, flag = _positions(logits, labels, **settings), np.zeros(1, np.int64)
-    calls = []
     if reduction == "mean":
         calls.append(losses.counted(_as_rows(made)).bind(labels, counted, counts=[labels.size]))
     slopes = position_losses.gradient(made, cotangent.size < labels.size, reduction == "mean")
@@ -256,9 +257,20 @@ def _as_rows(made: Any) -> Any:
     return Rows(made.classes, 0, 1, made.label_dtype, made.dtype, made.smoothing, made.ignored)
 
 
-def _in_planes(*given: Any) -> bool:
-    """Whether logits, labels and results lie in rows, so that each class has a plane of neighbouring positions."""
-    return all(layout == rows_of(len(one.shape)) or one.size == 1 for layout, one in given)
+def _in_planes(types: Types, layouts: Layouts) -> bool:
+    """Whether logits, results and cotangents lie in rows, so that a class has a plane of neighbouring positions."""
+    every = zip((*types.inputs, *types.outputs), (*layouts.inputs, *layouts.outputs), strict=True)
+    return all(
+        layout == rows_of(len(one.shape)) or one.size == 1 for one, layout in every if one.dtype.kind == "f"
+    )
+
+
+def _in_rows(labels: Array) -> tuple[Array, list[Run]]:
+    """Labels side by side, and the calls that bring them there."""
+    if labels.flags.c_contiguous:
+        return labels, []
+    own = np.empty(labels.shape, labels.dtype)
+    return own, [partial(np.copyto, own, labels)]
 
 
 def _serves(logits: Numeric, labels: Numeric) -> bool:
@@ -296,8 +308,7 @@ def cross_entropy_kernel(
             reduction=reduction,
         )
     settings = {"label_smoothing": label_smoothing, "ignore_index": ignore_index, "reduction": reduction}
-    given = (*zip(layouts.inputs, types.inputs, strict=True), (layouts.outputs[0], types.outputs[0]))
-    if _serves(logits, labels) and len(logits.shape) > 2 and _in_planes(*given):
+    if _serves(logits, labels) and len(logits.shape) > 2 and _in_planes(types, layouts):
         each = ArrayType(labels.shape, logits.dtype)
         return numpy_lowering(generate_losses_of_positions, "generated cross entropy", each, **settings)
     plain = not label_smoothing and labels.dtype.kind in "iu" and not 0 <= ignore_index < logits.shape[axis]
@@ -365,8 +376,7 @@ def cross_entropy_gradient_kernel(
         return numpy_lowering(
             generate_cross_entropy_gradient, "generated cross entropy gradient", number, **settings
         )
-    given = (*zip(layouts.inputs, types.inputs, strict=True), (layouts.outputs[0], types.outputs[0]))
-    if _serves(logits, labels) and len(logits.shape) > 2 and _in_planes(*given):
+    if _serves(logits, labels) and len(logits.shape) > 2 and _in_planes(types, layouts):
         number = ArrayType((), np.dtype(np.float64))
         return numpy_lowering(
             generate_gradient_of_positions, "generated cross entropy gradient", number, **settings
