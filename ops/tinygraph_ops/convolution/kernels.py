@@ -1,6 +1,6 @@
 """Kernels of the three convolutions: the kernel language's direct convolution, or NumPy's in memory of the plan.
 
-The latter serve what the language does not support (groups that fill no vector), and everything without llvmlite.
+The latter serve what the language does not support (other dtypes, four dimensions), and everything without llvmlite.
 """
 
 from __future__ import annotations

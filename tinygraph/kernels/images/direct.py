@@ -531,14 +531,23 @@ class _Sums:
 
         first, last = self.ranges if self.whole else (code.lookup(table, pixel[2]) for table in self.ranges)
         sums = code.loop(first, last, 1, tap, sums)
-        valid = min(lanes, self.result.padded)  # fewer channels than lanes: the others are no memory
-        values = {
-            (y, x, v * lanes): code.narrowed(one, valid) if valid < lanes else one
-            for (y, x, v), one in zip(
-                ((y, x, v) for y, x in self.pixels for v in range(self.tile.vectors)), sums, strict=True
-            )
-        }
-        write_pixels(code, part, self.result, self.epilogue, self.dtype, pixel, channel, values)
+        vectors = self.tile.vectors
+        places = [(y, x, v) for y, x in self.pixels for v in range(vectors)]
+
+        def finish(valid: int) -> None:
+            """With so many channels in the last vector: the others are no memory, or another group's."""
+            values = {
+                (y, x, v * lanes): code.narrowed(one, valid) if v == vectors - 1 and valid < lanes else one
+                for (y, x, v), one in zip(places, sums, strict=True)
+            }
+            write_pixels(code, part, self.result, self.epilogue, self.dtype, pixel, channel, values)
+
+        rest = self.result.padded % lanes
+        if rest:
+            last = code.at_most(self.weights.blocks - vectors, block)
+            code.when(last, lambda: finish(rest), lambda: finish(lanes))
+        else:
+            finish(lanes)
 
     def _starting(self, channel: Offset) -> list[Value]:
         code, lanes = self.code, self.weights.lanes

@@ -30,7 +30,7 @@ from tinygraph.kernels.images.borders import (
 )
 from tinygraph.kernels.images.direct import Convolution, ImageEpilogue, Weights
 from tinygraph.kernels.images.grouped import Share
-from tinygraph.kernels.images.planes import Planes, lanes_for, lanes_of
+from tinygraph.kernels.images.planes import Planes, lanes_of
 from tinygraph.kernels.lowering import Layouts, Lowering, Run, in_order
 from tinygraph.kernels.machine_code import Bound, Private
 from tinygraph.kernels.threads import get_threads
@@ -85,21 +85,19 @@ class Packed(NamedTuple):
         ]
 
 
-def _packed(made: Convolution, planes: Planes, share: Share, cpu: Cpu) -> Packed | None:
-    """How the weights of a map to planes are packed; None where the channels of a group fill no vectors."""
+def _packed(made: Convolution, planes: Planes, share: Share, cpu: Cpu) -> Packed:
+    """How the weights of a map to planes are packed."""
     height, width = made.deep.taps * made.kernel[0], made.kernel[1]
     lanes = cpu.lanes(made.dtype)
     if grouped.serves(share, height * width * share.inputs, lanes):
         weights = grouped.packed_weights(planes.channels, share.inputs, (height, width), lanes)
         return Packed(weights, 1, share, made.dtype)
     found = lanes_of(planes.group(share.outputs), lanes)
-    if 4 * found < lanes_for(share.outputs, lanes):
-        return None
     weights = Weights(-(-share.outputs // found), height, width, share.inputs, found)
     return Packed(weights, made.groups, share, made.dtype)
 
 
-def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering | None:
+def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
     """As `lowerings.forward`."""
     borders = Borders(convolution, x, cpu)
     result = borders.written(convolution.target, layouts.outputs[0])
@@ -108,8 +106,6 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
     )
     made = convolution._replace(source=source.planes, target=result.planes)
     packed = _packed(made, made.target, Share(made.outputs, made.inputs), cpu)
-    if packed is None:
-        return None
     kernel = Contiguous(layouts.inputs[1], borders.kernel_shape, made.dtype)
     padded_bias = packed.pieces * packed.padded * np.dtype(made.dtype).itemsize
     count = len(layouts.inputs)
@@ -151,7 +147,7 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
     return lowered._replace(with_epilogue=functools.partial(with_epilogue, lowered, result, cpu))
 
 
-def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering | None:
+def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
     """As `lowerings.input_gradient`."""
     borders = Borders(convolution, x, cpu)
     result = borders.written(convolution.source, layouts.outputs[0])
@@ -159,8 +155,6 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
     given = borders.read(convolution.target, plain.gradient_halo(), layouts.inputs[0], plain.gradient_ends())
     made = plain._replace(target=given.planes)
     packed = _packed(made, made.source, Share(made.inputs, made.outputs), cpu)
-    if packed is None:
-        return None
     kernel_bytes = int(np.prod(borders.kernel_shape)) * np.dtype(made.dtype).itemsize
     count = len(layouts.inputs)
 
@@ -196,7 +190,7 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
     return lowered._replace(with_epilogue=functools.partial(with_epilogue, lowered, result, cpu))
 
 
-def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering | None:
+def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
     """As `lowerings.kernel_gradient`."""
     borders = Borders(convolution, x, cpu)
     source = borders.read(
@@ -205,8 +199,6 @@ def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: C
     given = borders.read(convolution.target, (0, 0, 0, 0), layouts.inputs[1])
     made = convolution._replace(source=source.planes, target=given.planes)
     packed = _packed(made, made.target, Share(made.outputs, made.inputs), cpu)
-    if packed is None:
-        return None
     kernel = Contiguous(layouts.outputs[0], borders.kernel_shape, made.dtype)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:

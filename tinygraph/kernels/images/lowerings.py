@@ -90,16 +90,13 @@ def convolution(
 # -- the three maps ------------------------------------------------------------------------------------------------
 
 
-def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering | None:
+def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
     """Images (N, C, *spatial), a kernel and a bias or None to images (N, O, *output).
 
     Args:
         convolution: as `convolution` describes it.
         x: the shape of the images.
         layouts: of the operands and the result.
-
-    Returns:
-        None where groups are of a size that fills no vectors.
     """
     if convolution.groups > 1:
         return group_lowerings.forward(convolution, x, layouts, cpu)
@@ -145,7 +142,7 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
     return lowered._replace(with_epilogue=functools.partial(with_epilogue, lowered, result, cpu))
 
 
-def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering | None:
+def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
     """The gradient by the output (N, O, *output) and a kernel to the gradient by the images, of shape `x`."""
     if convolution.groups > 1:
         return group_lowerings.input_gradient(convolution, x, layouts, cpu)
@@ -190,7 +187,7 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
     return lowered._replace(with_epilogue=functools.partial(with_epilogue, lowered, result, cpu))
 
 
-def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering | None:
+def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
     """Images of shape `x` and the gradient by the output to the gradient by the kernel (O, C, *size)."""
     if convolution.groups > 1:
         return group_lowerings.kernel_gradient(convolution, x, layouts, cpu)

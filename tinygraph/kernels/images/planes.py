@@ -119,8 +119,13 @@ def lanes_for(channels: int, lanes: int) -> int:
 
 
 def lanes_of(planes: Planes, lanes: int) -> int:
-    """Lanes of the vectors that write these planes: they divide the channels in memory, or all fit one vector."""
+    """Lanes of the vectors that write these planes: they divide the channels in memory, or all fit one vector.
+
+    Beside the channels of a group there are others, so that its last vector is cut off in any case.
+    """
     width = lanes_for(planes.channels, lanes)
+    if planes.apart:
+        return width
     while planes.padded % width and width > 1 and planes.padded > width:
         width //= 2
     return width
