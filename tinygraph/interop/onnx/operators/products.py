@@ -1,0 +1,42 @@
+"""Operators that sum products: matrices, einsum, determinants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygraph.core.registry import ops
+from tinygraph.interop.onnx.operators.table import Call, dtype, operator
+
+
+@operator("MatMul")
+def matmul(call: Call, x: Any, y: Any) -> Any:
+    return np.matmul(x, y)
+
+
+@operator("Gemm")
+def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Any:
+    a = np.transpose(a) if call.get("transA", 0) else a
+    b = np.transpose(b) if call.get("transB", 0) else b
+    made = np.matmul(a, b)
+    alpha, beta = call.get("alpha", 1.0), call.get("beta", 1.0)
+    if alpha != 1:
+        made = made * _scalar(alpha, made)
+    if c is None or beta == 0:
+        return made
+    return made + (c if beta == 1 else c * _scalar(beta, made))
+
+
+def _scalar(value: float, like: Any) -> Any:
+    return dtype(like).type(value)
+
+
+@operator("Einsum")
+def einsum(call: Call, *xs: Any) -> Any:
+    return ops.einsum(*xs, subscripts=call.need("equation").replace(" ", ""))
+
+
+@operator("Det")
+def det(call: Call, x: Any) -> Any:
+    return np.linalg.det(x)
