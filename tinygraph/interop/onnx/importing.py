@@ -26,7 +26,7 @@ from tinygraph.core.types import ArrayType
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.graphs.missing_ops import missing_op
 from tinygraph.interop.onnx.attributes import attributes_of
-from tinygraph.interop.onnx.element_types import NARROW, OF_DTYPE, dtype_of
+from tinygraph.interop.onnx.element_types import NARROW, OF_DTYPE, dtype_of, is_narrow_float
 from tinygraph.interop.onnx.operators.table import (
     MOST_BYTES,
     TABLE,
@@ -42,6 +42,7 @@ from tinygraph.tracing.open_capture import OpenCapture
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 FACT = "onnx"  # an op's fact: the operator that it stands for, "domain::Name"
+OLDEST = 7  # version of the default domain in which operators mean what they do now
 MOST_NESTED = 30  # functions and bodies, one inside another
 SCOPES = "pkg.torch.onnx.name_scopes"  # where PyTorch's exporter says which module a node belongs to
 
@@ -125,6 +126,8 @@ class Importing:
         version = opsets.get(domain, opsets.get("ai.onnx", 0) if domain == "" else 0)
         if domain == "" and version == 0:
             raise FileFormatError("the model does not say which version of the default domain it uses")
+        if domain == "" and version < OLDEST:
+            self._check_old(node, version)
         operands = [self._operand(name, values) for name in node.input]
         call = Call(
             node.op_type, domain, version, attributes_of(node, self.folder), node.input, node.output, self, node.name
@@ -143,6 +146,18 @@ class Importing:
             results = self._results(call, node, operands)
         self._keep(call, node, number, results, values)
         self._settle(making.nodes, place, grouped, node, number)
+
+    def _check_old(self, node: Any, version: int) -> None:
+        """Refuse an operator that meant something else in a version from before operands were broadcast."""
+        try:
+            since = self.onnx.defs.get_schema(node.op_type, OLDEST, "").since_version
+        except Exception:  # noqa: BLE001 - the package's own class of errors
+            since = OLDEST
+        if since > version:
+            raise FileFormatError(
+                f"version {version} of this operator is not read, only what it means since version {since}: convert "
+                f"the model with onnx.version_converter"
+            )
 
     def _operand(self, name: str, values: dict[str, Any]) -> Any:
         if not name:
@@ -182,6 +197,8 @@ class Importing:
 
     def _keep(self, call: Call, node: Any, number: int, results: tuple[Any, ...], values: dict[str, Any]) -> None:
         """Put the results under their names, sizes checked, with the element types that NumPy does not have."""
+        row = TABLE.get((call.domain, call.op_type))
+        carries = row is not None and row.carries
         narrow = next((one for one in call.element_types if one in NARROW), None)
         for i, (name, value) in enumerate(zip(node.output, results, strict=False)):
             if isinstance(value, np.ndarray | np.generic):
@@ -197,9 +214,16 @@ class Importing:
             if made is None and narrow is not None and not isinstance(value, Quantized | list | None):
                 made = narrow if np.dtype(NARROW[narrow].held) == getattr(value, "dtype", None) else None
             if made is not None and made in NARROW:
+                if call.made_types.get(i) is None and not carries and is_narrow_float(made):
+                    value = values[name] = self._rounded(value, made)
                 self.mark(value, made)
         if len([name for name in node.output if name]) and len(results) < len(node.output):
             raise FileFormatError(f"it has {len(node.output)} outputs, and the operator makes {len(results)}")
+
+    def _rounded(self, value: Any, made: int) -> Any:
+        """A result of a narrow float type, as each operator of such a type gives it."""
+        with mode(recording=True, tangents=False, capture=OpenCapture(), place=self._place(self._scope)):
+            return ops.round_to_format(value, format=NARROW[made].format)
 
     def _settle(self, made: list[Node], place: Place, grouped: Place, node: Any, number: int) -> None:
         """Tell the nodes that a form made where they stand in the model; a single one needs no group of its own."""
@@ -242,7 +266,7 @@ class Importing:
         given = list(operands) + [None] * (len(function.input) - len(operands))
         inner = dict(zip(function.input, given, strict=False))
         inner[""] = None
-        opsets = {one.domain: one.version for one in function.opset_import} or self.opsets
+        opsets = self.opsets | {one.domain: one.version for one in function.opset_import}
         before = self._scope
         self._depth, self._scope = self._depth + 1, (*before, (CompositeName(call.op_type), len(self._places)))
         try:
@@ -250,7 +274,9 @@ class Importing:
             self.run(nodes, inner, opsets)
         finally:
             self._depth, self._scope = self._depth - 1, before
-        return tuple(self._operand(name, inner) for name in function.output)
+        return tuple(
+            self._operand(name, inner) if call.wants(i) else None for i, name in enumerate(function.output)
+        )
 
     def _of_plugin(self, call: Call) -> Operator | None:
         """The row of an op that says which operator it stands for."""
@@ -285,17 +311,19 @@ class Importing:
             guessed = guessed or known is None
             types.append(known or ArrayType(*tensors[0].type))
         settings = {key: value for key, value in call.attributes.items() if _is_plain(value)}
+        wanted = f"{call.domain}::{call.op_type}" if call.domain else call.op_type
         op = missing_op(
             call.op_type,
             "other",
             call.domain or "ai.onnx",
             f"the ONNX domain {call.domain or 'ai.onnx'}",
             "",
-            tuple(node.input[i] and f"x{i}" for i in range(len(node.input))) or ("x",),
+            tuple(f"x{i}" for i in range(len(node.input))),
             tuple(settings),
             tuple(types),
+            advice=f"declare an op that stands for it: @op(facts={{'onnx': {wanted!r}}})",
         )
-        self.missing.append((f"{call.domain}::{call.op_type}" if call.domain else call.op_type, call.name))
+        self.missing.append((wanted, call.name))
         made = op(*given, **settings)
         results = made if isinstance(made, tuple) else (made,)
         if guessed:

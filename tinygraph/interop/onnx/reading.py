@@ -16,6 +16,7 @@ import numpy as np
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Leaf, edge_node, is_recorded
 from tinygraph.core.tensor import Tensor
+from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, as_value
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import NARROW, dtype_of
@@ -25,7 +26,6 @@ from tinygraph.interop.onnx.tensors import array_of
 from tinygraph.interop.reading import in_file, read_bytes, refusing
 from tinygraph.tracing.collector import collection_paused
 
-OLDEST_OPSET = 7
 FAMILIES = (
     "control", "conversion", "elementwise", "indexing", "microsoft", "normalization", "products", "random_numbers",
     "recurrent", "reductions", "resampling", "shapes", "signals", "windows",
@@ -103,8 +103,17 @@ def graph_of_model(
         raise FileFormatError(f"it has no inputs {sorted(set(constants) - {info.name for info in graph.input})}")
     importing.know((*graph.value_info, *graph.output), size_of)
     importing.run(graph.node, values)
-    outputs = [_output(info.name, values) for info in graph.output]
-    return Graph([one for one in inputs if one is not None], outputs, name=graph.name or Path(file).stem)
+    found = [_wanted(info.name, values) for info in graph.output]
+    leaves, tree = flatten(found[0] if len(found) == 1 else tuple(found))
+    plain = not any(one is None or isinstance(one, list) for one in found)
+    names = [info.name for info in graph.output] if plain else [""] * len(leaves)
+    outputs = [_output(name, one) for name, one in zip(names, leaves, strict=True)]
+    return Graph(
+        [one for one in inputs if one is not None],
+        outputs,
+        result=None if plain else tree,
+        name=graph.name or Path(file).stem,
+    )
 
 def _check_versions(model: Any) -> None:
     onnx = onnx_package()
@@ -112,10 +121,9 @@ def _check_versions(model: Any) -> None:
     found = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), None)
     if found is None and any(node.domain in ("", "ai.onnx") for node in model.graph.node):
         raise FileFormatError("it does not say which version of ONNX's operators it uses")
-    if found is not None and not OLDEST_OPSET <= found <= newest:
+    if found is not None and not 1 <= found <= newest:
         raise FileFormatError(
-            f"it uses version {found} of ONNX's operators; versions {OLDEST_OPSET} to {newest} are read with onnx "
-            f"{onnx.__version__}"
+            f"it uses version {found} of ONNX's operators; versions up to {newest} are read with onnx {onnx.__version__}"
         )
 
 def _initializers(importing: Importing, graph: Any, values: dict[str, Any]) -> set[str]:
@@ -193,18 +201,20 @@ def _input(
         importing.mark(made, tensor.elem_type)
     return leaf
 
-def _output(name: str, values: Mapping[str, Any]) -> Any:
-    """The edge of an output, or the constant that it is."""
+def _wanted(name: str, values: Mapping[str, Any]) -> Any:
+    """An output: a value, or a sequence of them."""
     if name not in values:
         raise FileFormatError(f"no node makes its output {name!r:.60}")
     value = values[name]
-    if isinstance(value, list) or value is None:
-        raise FileFormatError(f"its output {name!r:.60} is a sequence or an optional, which a graph does not give out")
-    value = _at_the_end(value)
+    return [_at_the_end(one) for one in value] if isinstance(value, list) else _at_the_end(value)
+
+
+def _output(name: str, value: Any) -> Any:
+    """The edge of an output, or the constant that it is."""
     if not isinstance(value, Tensor):
         return as_value(value)
     edge = value._edge
-    if is_recorded(edge) and not isinstance(edge, Leaf) and edge_node(edge).name is None:
+    if is_recorded(edge) and not isinstance(edge, Leaf) and edge_node(edge).name is None and name:
         edge_node(edge).name = name
     return edge
 

@@ -13,7 +13,7 @@ from tinygraph.core.subgraphs import Subgraph
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import Call, Quantized, axis_of, dtype, ints, is_static, number, operator, shape, static
+from tinygraph.interop.onnx.operators.table import Call, NeedsValueError, Quantized, axis_of, dtype, ints, is_static, number, operator, shape, static
 
 MOST_STEPS = 10_000  # of a loop that is unrolled
 MOST_UNROLLED = 64
@@ -88,7 +88,10 @@ def if_form(call: Call, condition: Any) -> Any:
 
     def branch(graph: Any) -> Any:
         def run(*operands: Any) -> Any:
-            return _arrays(call.importing.body(graph, (), _Around(call.values, names, operands)), "a branch")
+            made = call.importing.body(graph, (), _Around(call.values, names, operands))
+            if any(one is None or isinstance(one, list) for one in made):
+                static(condition, "choice between sequences or optionals")
+            return _arrays(made, "a branch")
 
         return Subgraph.of(run, [_type(one) for one in closed.values()], graph.name or "branch")
 
@@ -99,17 +102,23 @@ def if_form(call: Call, condition: Any) -> Any:
 def loop(call: Call, trips: Any = None, condition: Any = None, *carried: Any) -> Any:
     body = call.need("body")
     count = None if trips is None else (int(number(trips, "trip count")) if is_static(trips) else None)
-    goes_on = condition is None or (is_static(condition) and bool(number(condition, "condition")))
-    endless = _keeps_condition(body)
-    if condition is not None and is_static(condition) and not bool(number(condition, "condition")):
-        count = 0
-    known = not any(isinstance(one, Tensor) for one in carried) and count is not None
-    sequences = any(one is None or isinstance(one, list) for one in carried)
-    if known or sequences or (count is not None and not (endless and goes_on)) or count == 0:
-        return _unrolled(call, body, count, carried, goes_on)
-    if count is not None and endless and goes_on:
-        return _counted(call, body, count, carried)
-    return _while(call, body, trips, condition, carried)
+    decided = condition is None or is_static(condition)
+    goes_on = condition is None or (decided and bool(number(condition, "condition")))
+    if decided and not goes_on:
+        return _unrolled(call, body, 0, carried, False)
+    if any(one is None or isinstance(one, list) for one in carried):
+        return _unrolled(call, body, count if trips is None else int(number(trips, "trip count")), carried,
+                         decided or bool(number(condition, "condition")))  # fmt: skip
+    if decided and count is not None and _keeps_condition(body):
+        try:
+            return _counted(call, body, count, carried)
+        except NeedsValueError:  # shapes that depend on the step
+            return _unrolled(call, body, count, carried, True)
+    if len(body.output) - 1 == len(carried):
+        return _while(call, body, trips, condition, carried)
+    if not decided:
+        static(condition, "number of steps")
+    return _unrolled(call, body, count if trips is None else int(number(trips, "trip count")), carried, True)
 
 
 def _keeps_condition(body: Any) -> bool:
@@ -170,10 +179,7 @@ def _counted(call: Call, body: Any, count: int, carried: Sequence[Any]) -> Any:
 
 
 def _while(call: Call, body: Any, trips: Any, condition: Any, carried: Sequence[Any]) -> Any:
-    """As long as its condition holds: how many steps there are is known when it runs, so they give no list."""
-    if len(body.output) - 1 > len(carried):
-        static(trips if trips is not None and not is_static(trips) else condition, "number of steps")
-        raise FileFormatError("how many steps it makes depends on values, and so does the shape of what they give")
+    """As long as its condition holds: how many steps there are is known when it runs."""
     closed = _closed_over(call, body)
     start = _arrays(carried, "a carry")
     first = np.array(True) if condition is None else np.reshape(condition, ())

@@ -10,6 +10,7 @@ from tinygraph.core.registry import ops
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import (
     NARROW,
+    OF_DTYPE,
     dtype_of,
     is_float,
     is_narrow_float,
@@ -64,8 +65,9 @@ def _spread(x: Any, like: Any, axis: int, block: int = 0) -> Any:
 
 @operator("DequantizeLinear")
 def dequantize(call: Call, x: Any, scale: Any, zero: Any = None) -> Any:
-    axis = axis_of(call.get("axis", 1), np.ndim(_inside(x))) if np.ndim(scale) else 0
+    axis = axis_of(call.get("axis", 1), np.ndim(_inside(x))) if np.ndim(scale) and np.size(scale) > 1 else 0
     wanted = dtype_of(call.get("output_dtype")) if call.get("output_dtype", 0) else dtype(scale)
+    call.made_types[0] = OF_DTYPE[wanted]
     value = _as_float(x, wanted)
     if zero is not None:
         value = value - _spread(_as_float(zero, wanted), value, axis, call.get("block_size", 0))
@@ -84,7 +86,7 @@ def _as_float(x: Any, wanted: Any) -> Any:
 @operator("QuantizeLinear")
 def quantize(call: Call, x: Any, scale: Any, zero: Any = None) -> Any:
     to = call.element_types[2] if zero is not None else call.get("output_dtype", 0) or 2
-    axis = axis_of(call.get("axis", 1), np.ndim(x)) if np.ndim(scale) else 0
+    axis = axis_of(call.get("axis", 1), np.ndim(x)) if np.ndim(scale) and np.size(scale) > 1 else 0
     block = call.get("block_size", 0)
     return _quantized(call, x, _spread(scale, x, axis, block), None if zero is None else _spread(zero, x, axis, block), to)
 

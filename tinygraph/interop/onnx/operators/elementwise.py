@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.registry import ops
+from tinygraph.core.state import default_generator
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.operators.table import Call, dtype, number, operator, shape
 
@@ -111,10 +112,15 @@ def clip(call: Call, x: Any, low: Any = None, high: Any = None) -> Any:
 
 @operator("BitShift")
 def bit_shift(call: Call, x: Any, y: Any) -> Any:
-    if not hasattr(x, "_edge") and not hasattr(y, "_edge"):
-        return (np.left_shift if call.need("direction") == "LEFT" else np.right_shift)(x, y)
-    factor = np.power(dtype(x).type(2), y)
-    return x * factor if call.need("direction") == "LEFT" else np.floor_divide(x, factor)
+    kind = dtype(x)
+    left = call.need("direction") == "LEFT"
+    most = kind.itemsize * 8 - (1 if left or kind.kind == "u" else 2)  # beyond it a power of two has no room
+    fits = np.logical_and(np.greater_equal(y, 0), np.less_equal(y, most))
+    factor = np.power(kind.type(2), np.clip(y, 0, most))
+    if left:
+        return np.where(fits, x * factor, np.zeros((), kind))
+    beyond = np.where(np.less(x, 0), kind.type(-1), kind.type(0)) if kind.kind == "i" else np.zeros((), kind)
+    return np.where(fits, np.floor_divide(x, factor), beyond)
 
 
 @operator("IsInf")
@@ -217,8 +223,7 @@ def dropout(call: Call, x: Any, ratio: Any = None, training: Any = None) -> Any:
     share = 0.5 if ratio is None else float(number(ratio, "ratio"))
     if not training_mode or share == 0:
         return x, np.ones(shape(x), bool)
-    if call.wants(1):
-        raise FileFormatError("the mask of a dropout in training mode is not given out here")
-    from tinygraph.core.state import default_generator
-
-    return ops.dropout(x, p=share, generator=default_generator), None
+    if not 0 <= share < 1:
+        raise FileFormatError(f"ratio={share} is not in [0, 1)")
+    mask = np.greater_equal(default_generator.uniform(shape(x)), share)
+    return np.where(mask, x * dtype(x).type(1 / (1 - share)), np.zeros((), dtype(x))), mask

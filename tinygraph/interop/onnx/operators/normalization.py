@@ -33,16 +33,14 @@ def batch_normalization(call: Call, x: Any, scale: Any, bias: Any, mean: Any, va
     momentum = float(np.float32(call.get("momentum", 0.9)))
     now = np.mean(x, axis=axes)
     spread = np.mean(np.square(x - _channels(now, x)), axis=axes)
-    made = ops.batch_norm(x, scale, bias, eps=eps)
+    made, *_ = ops.batch_norm(x, scale, bias, eps=eps)
     kept = tuple(old * momentum + new * (1 - momentum) for old, new in ((mean, now), (variance, spread)))
     return made, *kept, *((now, spread) if len(call.outputs) > 3 else ())
 
 
 @operator("InstanceNormalization")
 def instance_normalization(call: Call, x: Any, scale: Any, bias: Any) -> Any:
-    axes = tuple(range(2, np.ndim(x)))
-    made = ops.standardize(x, axis=axes, eps=float(np.float32(call.get("epsilon", 1e-5))))
-    return made * _channels(scale, x) + _channels(bias, x)
+    return ops.group_norm(x, scale, bias, groups=shape(x)[1], eps=float(np.float32(call.get("epsilon", 1e-5))))
 
 
 @operator("LayerNormalization")
@@ -72,7 +70,7 @@ def group_normalization(call: Call, x: Any, scale: Any, bias: Any) -> Any:
     channels = shape(x)[1]
     if shape(scale) != (channels,):  # before version 21 one number for each group
         scale, bias = (np.repeat(one, channels // groups) for one in (scale, bias))
-    return ops.group_norm(x, scale, bias, num_groups=groups, eps=eps)
+    return ops.group_norm(x, scale, bias, groups=groups, eps=eps)
 
 
 @operator("MeanVarianceNormalization")

@@ -86,16 +86,16 @@ def _kept_ratio(call: Call, sizes: Any, target: Any, factors: Any) -> tuple[Any,
 
 def _places(mode: str, size: int, new: int, factor: float, region: Any) -> Array:
     """Where the new elements lie among the old ones."""
-    i = np.arange(new, dtype=np.float64)
+    i, span = np.arange(new, dtype=np.float64), factor * size
     if mode == "half_pixel":
         return (i + 0.5) / factor - 0.5
     if mode == "half_pixel_symmetric":
-        adjusted = new / (factor * size)
+        adjusted = new / span
         return size / 2 * (1 - adjusted) + (i + 0.5) / factor - 0.5
     if mode == "pytorch_half_pixel":
-        return (i + 0.5) / factor - 0.5 if new > 1 else np.zeros(new)
+        return (i + 0.5) / factor - 0.5 if span > 1 else np.zeros(new)
     if mode == "align_corners":
-        return i * (size - 1) / (new - 1) if new > 1 else np.zeros(new)
+        return i * (size - 1) / (span - 1) if span > 1 else np.zeros(new)
     if mode == "asymmetric":
         return i / factor
     if mode == "tf_half_pixel_for_nn":

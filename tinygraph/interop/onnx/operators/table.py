@@ -7,6 +7,7 @@ constant - and tensors make nodes. Files of this folder fill the table, one fami
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -39,7 +40,8 @@ class Operator(NamedTuple):
     carries: bool
 
 
-class Quantized(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Quantized:
     """Integers that were made of a tensor of floats, held as floats, so that gradients pass straight through.
 
     Attributes:
