@@ -9,6 +9,7 @@ Reading checks everything before it is believed; errors name the file and the pl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,21 +81,35 @@ def save_graph(graph: Graph, path: str | Path) -> None:
     write_tensors(path, tensors, metadata)
 
 
-def load(path: str | Path) -> Graph:
-    """Read a graph file, or the graph in a saved drawing (.svg, .html, .dot or .gv).
+def load(
+    path: str | Path, *, sizes: Mapping[str, int] | None = None, constants: Mapping[str, Any] | None = None
+) -> Graph:
+    """Read a graph file, the graph in a saved drawing (.svg, .html, .dot or .gv), or an ONNX model (.onnx).
 
     The graph runs and differentiates; what were its parameters are its parameters. A drawing of a large model may have
     left values out: its graph can be read, drawn and compared, and says so when it is run.
 
-    An op that is not installed is kept by name: the graph opens, and evaluating that op says what to install.
+    An op that is not installed is kept by name: the graph opens, and evaluating that op says what to install. So is an
+    operator of ONNX's that nobody has.
+
+    Args:
+        sizes: of an ONNX model's dimensions that it leaves open, by name; 1 by default.
+        constants: values for an ONNX model's inputs on which shapes depend, by name; they are inputs no longer.
 
     Raises:
         FileFormatError: the file is no graph file, or is truncated, malformed or of another version; the message
             names the place.
+        ImportError: it is an ONNX model, and the package onnx is not installed.
         OSError: it cannot be opened.
     """
     path = Path(path)
+    if path.suffix.lower() == ".onnx":
+        from tinygraph.interop.onnx.reading import load_onnx
+
+        return load_onnx(path, sizes, constants)
     with in_file(path):
+        if sizes is not None or constants is not None:
+            raise FileFormatError("sizes and constants are given for ONNX models (.onnx) alone")
         suffix = check_loaded(path, "a graph")
         if suffix == ".json":
             return _from_json(read_bytes(path))

@@ -7,13 +7,14 @@ constants alone is worked out now. Nothing in a file is executed, and nothing ou
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygraph.core.graph import Graph
+from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Leaf, edge_node, is_recorded
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
@@ -21,10 +22,12 @@ from tinygraph.core.types import ArrayType, as_value
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import NARROW, dtype_of
 from tinygraph.interop.onnx.importing import Importing, integers
+from tinygraph.interop.onnx.operators.table import room
 from tinygraph.interop.onnx.package import onnx_package
 from tinygraph.interop.onnx.tensors import array_of
 from tinygraph.interop.reading import in_file, read_bytes, refusing
 from tinygraph.tracing.collector import collection_paused
+from tinygraph.tracing.open_capture import OpenCapture
 
 FAMILIES = (
     "control", "conversion", "elementwise", "indexing", "microsoft", "normalization", "products", "random_numbers",
@@ -78,42 +81,65 @@ def graph_of_model(
     for family in FAMILIES:
         importlib.import_module(f"tinygraph.interop.onnx.operators.{family}")
     _check_versions(model)
-    given, constants, graph = dict(sizes or {}), dict(constants or {}), model.graph
-    importing = Importing(model, folder, file)
-    values: dict[str, Any] = {}
-    stored = _initializers(importing, graph, values)
-    open_sizes: dict[str, int] = {}
-
-    def size_of(name: str, axis: int, dim: Any) -> int | None:
-        if dim.HasField("dim_value"):
-            return int(dim.dim_value)
-        wanted = dim.dim_param or f"{name}.{axis}"
-        return given.get(wanted, open_sizes.get(wanted))
-
-    inputs = [
-        _input(importing, info, size_of, given, open_sizes, constants, values)
-        for info in graph.input
-        if info.name not in stored
-    ]
-    unknown = set(given) - set(open_sizes)
+    made = _Model(model, folder, file, dict(constants or {}))
+    given = dict(sizes or {})
+    unknown = set(given) - set(made.open_sizes)
     if unknown:
-        listed = ", ".join(sorted(open_sizes)) or "none"
+        listed = ", ".join(sorted(made.open_sizes)) or "none"
         raise FileFormatError(f"it has no open sizes {', '.join(sorted(unknown))}; its open sizes are: {listed}")
-    if set(constants) - {info.name for info in graph.input}:
-        raise FileFormatError(f"it has no inputs {sorted(set(constants) - {info.name for info in graph.input})}")
-    importing.know((*graph.value_info, *graph.output), size_of)
-    importing.run(graph.node, values)
-    found = [_wanted(info.name, values) for info in graph.output]
-    leaves, tree = flatten(found[0] if len(found) == 1 else tuple(found))
-    plain = not any(one is None or isinstance(one, list) for one in found)
-    names = [info.name for info in graph.output] if plain else [""] * len(leaves)
-    outputs = [_output(name, one) for name, one in zip(names, leaves, strict=True)]
-    return Graph(
-        [one for one in inputs if one is not None],
-        outputs,
-        result=None if plain else tree,
-        name=graph.name or Path(file).stem,
-    )
+    return made.at(dict.fromkeys(made.open_sizes, 1) | given)
+
+
+class _Model:
+    """A parsed model, its stored arrays read once, of which graphs are made for sizes.
+
+    Attributes:
+        open_sizes: names of dimensions that it leaves open, in order.
+    """
+
+    def __init__(self, model: Any, folder: Path | None, file: str, constants: dict[str, Any]) -> None:
+        self.model, self.folder, self.file, self.constants = model, folder, file, constants
+        self.marks: list[tuple[Any, int]] = []
+        self.stored = _initializers(model.graph, folder, self.marks)
+        self.inputs = [info for info in model.graph.input if info.name not in self.stored]
+        missing = set(constants) - {info.name for info in self.inputs}
+        if missing:
+            known = ", ".join(info.name for info in self.inputs) or "none"
+            raise FileFormatError(f"it has no inputs {', '.join(sorted(missing))}; its inputs are: {known}")
+        self.open_sizes: dict[str, None] = {}
+        for info in self.inputs:
+            if info.name not in constants and info.type.HasField("tensor_type"):
+                for axis, dim in enumerate(info.type.tensor_type.shape.dim):
+                    if not dim.HasField("dim_value"):
+                        self.open_sizes[dim.dim_param or f"{info.name}.{axis}"] = None
+
+    def at(self, sizes: Sizes) -> Graph:
+        """The graph for all of its open sizes; each graph has the same parameters."""
+        graph = self.model.graph
+        importing = Importing(self.model, self.folder, self.file)
+        for value, code in self.marks:
+            importing.mark(value, code)
+
+        def size_of(name: str, axis: int, dim: Any) -> int | None:
+            if dim.HasField("dim_value"):
+                return int(dim.dim_value)
+            return sizes.get(dim.dim_param or f"{name}.{axis}")
+
+        values = dict(self.stored)
+        inputs = [_input(importing, info, size_of, self.constants, values) for info in self.inputs]
+        importing.know((*graph.value_info, *graph.output), size_of)
+        importing.run(graph.node, values)
+        found = [_wanted(info.name, values) for info in graph.output]
+        leaves, tree = flatten(found[0] if len(found) == 1 else tuple(found))
+        plain = not any(one is None or isinstance(one, list) for one in found)
+        names = [info.name for info in graph.output] if plain else [""] * len(leaves)
+        return Graph(
+            [one for one in inputs if one is not None],
+            [_output(name, one) for name, one in zip(names, leaves, strict=True)],
+            result=None if plain else tree,
+            name=graph.name or Path(self.file).stem,
+        )
+
 
 def _check_versions(model: Any) -> None:
     onnx = onnx_package()
@@ -126,36 +152,32 @@ def _check_versions(model: Any) -> None:
             f"it uses version {found} of ONNX's operators; versions up to {newest} are read with onnx {onnx.__version__}"
         )
 
-def _initializers(importing: Importing, graph: Any, values: dict[str, Any]) -> set[str]:
-    """Enter what the model stores: parameters, buffers, and constants."""
+def _initializers(graph: Any, folder: Path | None, marks: list[tuple[Any, int]]) -> dict[str, Any]:
+    """What the model stores, by name: parameters, buffers, and constants; `marks` gets the types NumPy does not have."""
     statistics = {
         node.input[i]
         for node in graph.node
         for i in _STATISTICS.get(node.op_type, ())
         if i < len(node.input) and not node.domain
     }
-    stored: set[str] = set()
+    stored: dict[str, Any] = {}
     for tensor in graph.initializer:
         if tensor.name in stored:
             raise FileFormatError(f"it stores {tensor.name!r:.60} twice")
-        stored.add(tensor.name)
-        array = array_of(tensor, importing.folder)
+        array = array_of(tensor, folder)
+        stored[tensor.name] = array
         if tensor.data_type in NARROW:
-            importing.mark(array, tensor.data_type)
+            marks.append((array, tensor.data_type))
         elif array.dtype.kind == "f" and (array.ndim or "." in tensor.name):
             kind = "buffer" if tensor.name in statistics else "parameter"
             leaf = Leaf(as_value(array), requires_grad=kind == "parameter", name=tensor.name, kind=kind)
-            values[tensor.name] = Tensor(None, leaf, leaf)
-            continue
-        values[tensor.name] = array
+            stored[tensor.name] = Tensor(None, leaf, leaf)
     for sparse in graph.sparse_initializer:
-        values[sparse.values.name] = _dense(sparse, importing.folder)
-        stored.add(sparse.values.name)
+        stored[sparse.values.name] = _dense(sparse, folder)
     return stored
 
-def _dense(sparse: Any, folder: Path | None) -> Any:
-    from tinygraph.interop.onnx.operators.table import room
 
+def _dense(sparse: Any, folder: Path | None) -> Any:
     found, places = array_of(sparse.values, folder), array_of(sparse.indices, folder)
     sizes = room([int(one) for one in sparse.dims], found.dtype)
     made = np.zeros(sizes, found.dtype)
@@ -164,9 +186,8 @@ def _dense(sparse: Any, folder: Path | None) -> Any:
     return made
 
 def _input(
-    importing: Importing, info: Any, size_of: Any, given: Sizes, open_sizes: dict[str, int],
-    constants: Mapping[str, Any], values: dict[str, Any],
-) -> Leaf | None:  # fmt: skip
+    importing: Importing, info: Any, size_of: Any, constants: Mapping[str, Any], values: dict[str, Any]
+) -> Leaf | None:
     """Enter an input: a leaf, or the constant that is given for it."""
     kind = info.type.WhichOneof("value")
     if info.name in constants:
@@ -185,8 +206,6 @@ def _input(
         raise FileFormatError(f"the shape of its input {info.name!r:.60} is not said; give it a shape in the model")
     shape = []
     for axis, dim in enumerate(tensor.shape.dim):
-        if not dim.HasField("dim_value"):
-            open_sizes.setdefault(dim.dim_param or f"{info.name}.{axis}", 1)
         size = size_of(info.name, axis, dim)
         if not isinstance(size, int) or not 0 <= size < 2**31:
             raise FileFormatError(f"its input {info.name!r:.60} has the size {size!r} along axis {axis}")
@@ -219,9 +238,6 @@ def _output(name: str, value: Any) -> Any:
     return edge
 
 def _at_the_end(value: Any) -> Any:
-    from tinygraph.core.modes import Place, mode
-    from tinygraph.tracing.open_capture import OpenCapture
-
     with mode(recording=True, tangents=False, capture=OpenCapture(), place=Place()):
         return integers(value)
 

@@ -57,7 +57,7 @@ def array_of(tensor: Any, folder: Path | None) -> Any:
         values = _from_bytes(tensor.raw_data, code, held, count, what)
     else:
         values = _from_field(tensor, code, held, count, what)
-    return np.ascontiguousarray(values.reshape(shape)) if values.base is None else values.reshape(shape).copy()
+    return values.reshape(shape).copy()
 
 
 def _texts(tensor: Any, shape: tuple[int, ...], count: int, what: str) -> Array:
