@@ -19,7 +19,16 @@ def _cast(w: Writing, node: Node, *operands: Any) -> list[str | None]:
 
 @form
 def matmul(w: Writing, node: Node, x: Any, y: Any) -> Any:
-    return w.add("MatMul", *_cast(w, node, x, y))
+    """Vectors are made matrices first: onnxruntime 1.32 joins a transpose with the product of a vector, and errs."""
+    first, second = _cast(w, node, x, y)
+    assert first is not None
+    assert second is not None
+    vectors = len(shape_at(node, 0)) == 1, len(shape_at(node, 1)) == 1
+    if not any(vectors):
+        return w.add("MatMul", first, second)
+    first = w.reshape(first, (1, -1)) if vectors[0] else first
+    second = w.reshape(second, (-1, 1)) if vectors[1] else second
+    return w.reshape(w.add("MatMul", first, second), types_of(node).shape)
 
 
 @form
