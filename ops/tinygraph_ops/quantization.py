@@ -3,6 +3,7 @@ have come from ml_dtypes, which is imported on use."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def round_to_format(x: Any, *, format: str, saturate: bool = True, mode: str = "
     x = np.asarray(x, np.float32)
     if format == "bfloat16":
         return _bfloat16(x)
-    import ml_dtypes
+    ml_dtypes: Any = importlib.import_module("ml_dtypes")
 
     if format == "float8_e8m0fnu":
         return _power_of_two(x, mode, saturate, np.dtype(ml_dtypes.float8_e8m0fnu))
@@ -89,8 +90,10 @@ def _power_of_two(x: Any, mode: str, saturate: bool, dtype: Any) -> Any:
         made = np.ldexp(np.float32(1), np.clip(power, -127, top)).astype(np.float32)
         beyond = power > top
         made = np.where(beyond & (not saturate), np.float32(np.nan), made)
-        made = np.where(x == 0, np.ldexp(np.float32(1), -127) if saturate or mode == "down" else np.ldexp(np.float32(1), -127), made)
-        return np.where(~np.isfinite(x) & ~(np.isinf(x) & saturate), np.float32(np.nan), made).astype(np.float32)
+        made = np.where(x == 0, np.ldexp(np.float32(1), -127), made)
+        return np.where(~np.isfinite(x) & ~(np.isinf(x) & saturate), np.float32(np.nan), made).astype(
+            np.float32
+        )
 
 
 @round_to_format.types

@@ -56,6 +56,7 @@ FACTS = (
     "parts",
     "reduction",
     "number",
+    "onnx",
 )
 
 
@@ -372,6 +373,7 @@ class Op:
             "parts": f(x type, output types, settings) -> for each output an op and settings that make it alone.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
+            "onnx": "domain::Name"; the operator of ONNX's that it is, the settings being its attributes.
             "number": f(number) -> number; what Python itself makes of a number, where NumPy's function differs.
     """
 

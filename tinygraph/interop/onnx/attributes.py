@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from tinygraph.errors import FileFormatError
+from tinygraph.interop.onnx.package import Proto
 from tinygraph.interop.onnx.tensors import array_of
 
 _FLOAT, _INT, _STRING, _TENSOR, _GRAPH, _FLOATS, _INTS, _STRINGS, _TENSORS, _GRAPHS = range(1, 11)
 _TYPE, _TYPES = 13, 14
 
 
-def attributes_of(node: Any, folder: Path | None) -> dict[str, Any]:
+def attributes_of(node: Proto, folder: Path | None) -> dict[str, Any]:
     """The attributes of a node by name.
 
     Raises:
@@ -26,7 +27,7 @@ def attributes_of(node: Any, folder: Path | None) -> dict[str, Any]:
     return found
 
 
-def _value(one: Any, folder: Path | None) -> Any:
+def _value(one: Proto, folder: Path | None) -> Any:
     kind = one.type
     if kind == _FLOAT:
         return one.f

@@ -102,7 +102,7 @@ def unpacked(raw: Array, code: int, count: int) -> Array:
     bits = NARROW[code].bits
     per_byte = 8 // bits
     shifts = np.arange(per_byte, dtype=np.uint8) * bits
-    found = ((raw[:, None] >> shifts) & (2**bits - 1)).reshape(-1)[:count]
+    found: Array = ((raw[:, None] >> shifts) & (2**bits - 1)).reshape(-1)[:count]
     if NARROW[code].held == "int8":
         found = found.astype(np.int8)
         found = np.where(found >= 2 ** (bits - 1), found - 2**bits, found).astype(np.int8)

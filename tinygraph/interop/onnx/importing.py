@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.modes import CompositeName, Place, Scope, mode
-from tinygraph.core.node import Leaf, Node, edge_node, next_order
+from tinygraph.core.node import Node, edge_node
 from tinygraph.core.op import Op
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.source import SourceLine
@@ -32,11 +32,12 @@ from tinygraph.interop.onnx.operators.table import (
     TABLE,
     Call,
     NeedsValueError,
+    Operand,
     Operator,
     Quantized,
     code,
 )
-from tinygraph.interop.onnx.package import onnx_package
+from tinygraph.interop.onnx.package import Proto, onnx_package
 from tinygraph.interop.onnx.tensors import array_of
 from tinygraph.tracing.open_capture import OpenCapture
 
@@ -72,7 +73,7 @@ class Importing:
         missing: for each stand-in that was made, the operator and the node's name.
     """
 
-    def __init__(self, model: Any, folder: Path | None, file: str) -> None:
+    def __init__(self, model: Proto, folder: Path | None, file: str) -> None:
         self.onnx = onnx_package()
         self.folder, self.file = folder, file
         self.functions = {(one.domain, one.name): one for one in model.functions}
@@ -90,7 +91,9 @@ class Importing:
 
     # -- nodes -----------------------------------------------------------------------------------------------------
 
-    def run(self, nodes: Sequence[Any], values: dict[str, Any], opsets: Mapping[str, int] | None = None) -> None:
+    def run(
+        self, nodes: Sequence[Any], values: dict[str, Any], opsets: Mapping[str, int] | None = None
+    ) -> None:
         """Run nodes in their order; their results join `values`.
 
         Raises:
@@ -105,7 +108,7 @@ class Importing:
                 self._node(node, number, values, opsets)
 
     @contextmanager
-    def _at(self, node: Any, number: int) -> Iterator[None]:
+    def _at(self, node: Proto, number: int) -> Iterator[None]:
         """Name the node in what is refused in this block."""
         try:
             yield
@@ -121,7 +124,7 @@ class Importing:
             said = str(error).strip() or type(error).__name__
             raise FileFormatError(f"{_title(node, number)}: {said}") from error
 
-    def _node(self, node: Any, number: int, values: dict[str, Any], opsets: Mapping[str, int]) -> None:
+    def _node(self, node: Proto, number: int, values: dict[str, Any], opsets: Mapping[str, int]) -> None:
         domain = "" if node.domain in DEFAULT_DOMAINS else node.domain
         version = opsets.get(domain, opsets.get("ai.onnx", 0) if domain == "" else 0)
         if domain == "" and version == 0:
@@ -130,7 +133,14 @@ class Importing:
             self._check_old(node, version)
         operands = [self._operand(name, values) for name in node.input]
         call = Call(
-            node.op_type, domain, version, attributes_of(node, self.folder), node.input, node.output, self, node.name
+            node.op_type,
+            domain,
+            version,
+            attributes_of(node, self.folder),
+            node.input,
+            node.output,
+            self,
+            node.name,
         )
         call.values = values
         call.protos = {one.name: one for one in node.attribute}
@@ -147,7 +157,7 @@ class Importing:
         self._keep(call, node, number, results, values)
         self._settle(making.nodes, place, grouped, node, number)
 
-    def _check_old(self, node: Any, version: int) -> None:
+    def _check_old(self, node: Proto, version: int) -> None:
         """Refuse an operator that meant something else in a version from before operands were broadcast."""
         try:
             since = self.onnx.defs.get_schema(node.op_type, OLDEST, "").since_version
@@ -168,7 +178,7 @@ class Importing:
             )
         return values[name]
 
-    def _results(self, call: Call, node: Any, operands: list[Any]) -> tuple[Any, ...]:
+    def _results(self, call: Call, node: Proto, operands: list[Any]) -> tuple[Any, ...]:
         function = self.functions.get((node.domain, node.op_type))
         if function is not None:
             return self.function(function, call, operands)
@@ -195,7 +205,9 @@ class Importing:
             return tuple(Quantized(one, quantized) if isinstance(one, Tensor) else one for one in results)
         return results
 
-    def _keep(self, call: Call, node: Any, number: int, results: tuple[Any, ...], values: dict[str, Any]) -> None:
+    def _keep(
+        self, call: Call, node: Proto, number: int, results: tuple[Any, ...], values: dict[str, Any]
+    ) -> None:
         """Put the results under their names, sizes checked, with the element types that NumPy does not have."""
         row = TABLE.get((call.domain, call.op_type))
         carries = row is not None and row.carries
@@ -204,7 +216,9 @@ class Importing:
             if isinstance(value, np.ndarray | np.generic):
                 self._bytes -= value.nbytes
                 if value.nbytes > MOST_BYTES or self._bytes < 0:
-                    raise FileFormatError("its constants take more memory than a file of this size may ask for")
+                    raise FileFormatError(
+                        "its constants take more memory than a file of this size may ask for"
+                    )
             if not name:
                 continue
             if dict.__contains__(values, name):
@@ -220,12 +234,12 @@ class Importing:
         if len([name for name in node.output if name]) and len(results) < len(node.output):
             raise FileFormatError(f"it has {len(node.output)} outputs, and the operator makes {len(results)}")
 
-    def _rounded(self, value: Any, made: int) -> Any:
+    def _rounded(self, value: Operand, made: int) -> Any:
         """A result of a narrow float type, as each operator of such a type gives it."""
         with mode(recording=True, tangents=False, capture=OpenCapture(), place=self._place(self._scope)):
             return ops.round_to_format(value, format=NARROW[made].format)
 
-    def _settle(self, made: list[Node], place: Place, grouped: Place, node: Any, number: int) -> None:
+    def _settle(self, made: list[Node], place: Place, grouped: Place, node: Proto, number: int) -> None:
         """Tell the nodes that a form made where they stand in the model; a single one needs no group of its own."""
         source = SourceLine(self.file, number + 1, node.op_type, text_of(node))
         alone = len(made) == 1 and made[0].place is grouped
@@ -259,7 +273,7 @@ class Importing:
 
     # -- what no row serves ----------------------------------------------------------------------------------------
 
-    def function(self, function: Any, call: Call, operands: list[Any]) -> tuple[Any, ...]:
+    def function(self, function: Proto, call: Call, operands: list[Any]) -> tuple[Any, ...]:
         """The results of a function of the model, or of the one by which the standard explains an operator."""
         if self._depth >= MOST_NESTED:
             raise FileFormatError(f"functions are nested more than {MOST_NESTED} deep")
@@ -268,7 +282,10 @@ class Importing:
         inner[""] = None
         opsets = self.opsets | {one.domain: one.version for one in function.opset_import}
         before = self._scope
-        self._depth, self._scope = self._depth + 1, (*before, (CompositeName(call.op_type), len(self._places)))
+        self._depth, self._scope = (
+            self._depth + 1,
+            (*before, (CompositeName(call.op_type), len(self._places))),
+        )
         try:
             nodes = with_attributes(self.onnx, function, call, self.folder)
             self.run(nodes, inner, opsets)
@@ -286,25 +303,34 @@ class Importing:
             return None
 
         def form(call: Call, *operands: Any) -> Any:
-            return found(*operands, **{key: call.get(key, default) for key, default in found.signature.settings.items()})
+            return found(
+                *operands,
+                **{key: call.get(key, default) for key, default in found.signature.settings.items()},
+            )
 
         return Operator(call.domain, call.op_type, form, False)
 
-    def _without_form(self, call: Call, node: Any, operands: list[Any]) -> tuple[Any, ...]:
+    def _without_form(self, call: Call, node: Proto, operands: list[Any]) -> tuple[Any, ...]:
         function = schema_function(self.onnx, call, node, operands, self)
         if function is not None:
             return self.function(function, call, [integers(one) for one in operands])
         return self._stand_in(call, node, operands)
 
     def _reads_guess(self, operands: Sequence[Any]) -> bool:
-        return any(id(edge_node(one._edge)) in self._guessed for one in operands if isinstance(one, Tensor) and one._edge)
+        return any(
+            id(edge_node(one._edge)) in self._guessed
+            for one in operands
+            if isinstance(one, Tensor) and one._edge
+        )
 
-    def _stand_in(self, call: Call, node: Any, operands: list[Any]) -> tuple[Any, ...]:
+    def _stand_in(self, call: Call, node: Proto, operands: list[Any]) -> tuple[Any, ...]:
         """A node that stands for an operator which nobody has, so that the graph opens, draws, and says so."""
         given = [integers(one) for one in operands]
         tensors = [one for one in given if isinstance(one, Tensor)]
         if not tensors or any(isinstance(one, list) for one in given):
-            raise FileFormatError(f"the operator {call.op_type} is not known here, and nothing it reads is a tensor")
+            raise FileFormatError(
+                f"the operator {call.op_type} is not known here, and nothing it reads is a tensor"
+            )
         types, guessed = [], False
         for name in node.output:
             known = self._known.get(name)
@@ -342,7 +368,7 @@ class Importing:
 
     # -- bodies ----------------------------------------------------------------------------------------------------
 
-    def body(self, graph: Any, arguments: Sequence[Any], outer: Mapping[str, Any]) -> list[Any]:
+    def body(self, graph: Proto, arguments: Sequence[Any], outer: Mapping[str, Any]) -> list[Any]:
         """The results of a body - a branch, a step of a loop - that reads what stands around it by name."""
         if self._depth >= MOST_NESTED:
             raise FileFormatError(f"bodies are nested more than {MOST_NESTED} deep")
@@ -382,7 +408,7 @@ AWARE = frozenset(
 )
 
 
-def integers(x: Any) -> Any:
+def integers(x: Operand) -> Any:
     """Quantised values as the integers that they are; others as they are."""
     return ops.cast(x.value, dtype=dtype_of(x.code).name) if isinstance(x, Quantized) else x
 
@@ -393,7 +419,7 @@ def declared_operators(wanted: str) -> tuple[Op, ...]:
     return tuple(one for one in registry.all_ops() if isinstance(one, Op) and one.facts.get(FACT) == wanted)
 
 
-def schema_function(onnx: Any, call: Call, node: Any, operands: list[Any], importing: Importing) -> Any:
+def schema_function(onnx: Proto, call: Call, node: Proto, operands: list[Any], importing: Importing) -> Any:
     """The function by which ONNX's own schema explains an operator, for these operands; None if there is none."""
     try:
         schema = onnx.defs.get_schema(call.op_type, call.opset, call.domain)
@@ -410,26 +436,30 @@ def schema_function(onnx: Any, call: Call, node: Any, operands: list[Any], impor
     return onnx.FunctionProto.FromString(serialized)
 
 
-def _type_proto(onnx: Any, value: Any, importing: Importing) -> Any:
+def _type_proto(onnx: Proto, value: Operand, importing: Importing) -> Any:
     found = importing.element_type(value)
     if not found:
         return onnx.TypeProto()
     inside = value.value if isinstance(value, Quantized) else value
-    return onnx.helper.make_tensor_type_proto(found, np.shape(inside) if not hasattr(inside, "shape") else inside.shape)
+    return onnx.helper.make_tensor_type_proto(
+        found, np.shape(inside) if not hasattr(inside, "shape") else inside.shape
+    )
 
 
-def with_attributes(onnx: Any, function: Any, call: Call, folder: Path | None) -> list[Any]:
+def with_attributes(onnx: Proto, function: Proto, call: Call, folder: Path | None) -> list[Any]:
     """The nodes of a function, with the attributes of the call where they refer to them."""
     defaults = {one.name: one for one in function.attribute_proto}
     made = []
     for node in function.node:
-        if any(one.ref_attr_name for one in node.attribute) or any(one.HasField("g") for one in node.attribute):
+        if any(one.ref_attr_name for one in node.attribute) or any(
+            one.HasField("g") for one in node.attribute
+        ):
             node = _filled(onnx, node, call, defaults)
         made.append(node)
     return made
 
 
-def _filled(onnx: Any, node: Any, call: Call, defaults: Mapping[str, Any]) -> Any:
+def _filled(onnx: Proto, node: Proto, call: Call, defaults: Mapping[str, Any]) -> Any:
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     del copy.attribute[:]
@@ -452,7 +482,7 @@ def _filled(onnx: Any, node: Any, call: Call, defaults: Mapping[str, Any]) -> An
     return copy
 
 
-def scope_of(node: Any) -> Scope:
+def scope_of(node: Proto) -> Scope:
     """The modules that a node belongs to, as its exporter says: in its metadata, or in its name."""
     for entry in node.metadata_props:
         if entry.key == SCOPES and len(entry.value) < 10_000:
@@ -460,9 +490,13 @@ def scope_of(node: Any) -> Scope:
                 paths = [str(one) for one in ast.literal_eval(entry.value)][:-1]
             except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
                 return ()
-            return tuple((_last(path, before), 0) for before, path in zip(["", *paths], paths, strict=False) if path)
+            return tuple(
+                (_last(path, before), 0) for before, path in zip(["", *paths], paths, strict=False) if path
+            )
     parts = [part for part in node.name.split("/") if part] if "/" in node.name else []
-    return tuple((_last(part, before), 0) for before, part in zip(["", *parts], parts[:-1], strict=False))[:50]
+    return tuple((_last(part, before), 0) for before, part in zip(["", *parts], parts[:-1], strict=False))[
+        :50
+    ]
 
 
 def _last(path: str, before: str) -> str:
@@ -470,12 +504,12 @@ def _last(path: str, before: str) -> str:
     return path.removeprefix(f"{before}.") if before else path
 
 
-def text_of(node: Any) -> str:
+def text_of(node: Proto) -> str:
     """A node as a line: what it makes of what."""
     return f"{', '.join(node.output)} = {node.op_type}({', '.join(node.input)})"[:500]
 
 
-def _title(node: Any, number: int) -> str:
+def _title(node: Proto, number: int) -> str:
     domain = f"{node.domain}::" if node.domain not in DEFAULT_DOMAINS else ""
     return f"node {number} ({domain}{node.op_type}{f' {node.name!r:.80}' if node.name else ''})"
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
+
+Proto: TypeAlias = (
+    Any  # a message of ONNX's files, or the package's modules: it is optional, and has no types here
+)
 
 
 def onnx_package() -> Any:

@@ -22,8 +22,8 @@ from tinygraph.core.types import ArrayType, as_value
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import NARROW, dtype_of
 from tinygraph.interop.onnx.importing import Importing, integers
-from tinygraph.interop.onnx.operators.table import room
-from tinygraph.interop.onnx.package import onnx_package
+from tinygraph.interop.onnx.operators.table import Operand, room
+from tinygraph.interop.onnx.package import Proto, onnx_package
 from tinygraph.interop.onnx.tensors import array_of
 from tinygraph.interop.reading import in_file, read_bytes, refusing
 from tinygraph.tracing.collector import collection_paused
@@ -36,6 +36,7 @@ FAMILIES = (
 # Operands of operators that training writes and no gradient does: running means and variances.
 _STATISTICS = {"BatchNormalization": (3, 4)}
 Sizes = Mapping[str, int]
+
 
 def load_onnx(
     path: str | Path, sizes: Sizes | None = None, constants: Mapping[str, Any] | None = None
@@ -55,6 +56,7 @@ def load_onnx(
     with in_file(path):
         return graph_of_model(parse(read_bytes(path)), path.parent, path.name, sizes, constants)
 
+
 def parse(content: bytes) -> Any:
     """The ModelProto that bytes hold.
 
@@ -69,9 +71,10 @@ def parse(content: bytes) -> Any:
         raise FileFormatError("it is no ONNX model: it holds no graph")
     return model
 
+
 @collection_paused()
 def graph_of_model(
-    model: Any,
+    model: Proto,
     folder: Path | None = None,
     file: str = "model.onnx",
     sizes: Sizes | None = None,
@@ -86,7 +89,9 @@ def graph_of_model(
     unknown = set(given) - set(made.open_sizes)
     if unknown:
         listed = ", ".join(sorted(made.open_sizes)) or "none"
-        raise FileFormatError(f"it has no open sizes {', '.join(sorted(unknown))}; its open sizes are: {listed}")
+        raise FileFormatError(
+            f"it has no open sizes {', '.join(sorted(unknown))}; its open sizes are: {listed}"
+        )
     return made.at(dict.fromkeys(made.open_sizes, 1) | given)
 
 
@@ -97,7 +102,7 @@ class _Model:
         open_sizes: names of dimensions that it leaves open, in order.
     """
 
-    def __init__(self, model: Any, folder: Path | None, file: str, constants: dict[str, Any]) -> None:
+    def __init__(self, model: Proto, folder: Path | None, file: str, constants: dict[str, Any]) -> None:
         self.model, self.folder, self.file, self.constants = model, folder, file, constants
         self.marks: list[tuple[Any, int]] = []
         self.stored = _initializers(model.graph, folder, self.marks)
@@ -120,7 +125,7 @@ class _Model:
         for value, code in self.marks:
             importing.mark(value, code)
 
-        def size_of(name: str, axis: int, dim: Any) -> int | None:
+        def size_of(name: str, axis: int, dim: Proto) -> int | None:
             if dim.HasField("dim_value"):
                 return int(dim.dim_value)
             return sizes.get(dim.dim_param or f"{name}.{axis}")
@@ -141,7 +146,7 @@ class _Model:
         )
 
 
-def _check_versions(model: Any) -> None:
+def _check_versions(model: Proto) -> None:
     onnx = onnx_package()
     newest = onnx.defs.onnx_opset_version()
     found = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), None)
@@ -149,11 +154,13 @@ def _check_versions(model: Any) -> None:
         raise FileFormatError("it does not say which version of ONNX's operators it uses")
     if found is not None and not 1 <= found <= newest:
         raise FileFormatError(
-            f"it uses version {found} of ONNX's operators; versions up to {newest} are read with onnx {onnx.__version__}"
+            f"it uses version {found} of ONNX's operators; versions up to {newest} are read with "
+            f"onnx {onnx.__version__}"
         )
 
-def _initializers(graph: Any, folder: Path | None, marks: list[tuple[Any, int]]) -> dict[str, Any]:
-    """What the model stores, by name: parameters, buffers, and constants; `marks` gets the types NumPy does not have."""
+
+def _initializers(graph: Proto, folder: Path | None, marks: list[tuple[Any, int]]) -> dict[str, Any]:
+    """What the model stores, by name: parameters, buffers, constants; `marks` gets types that NumPy has not."""
     statistics = {
         node.input[i]
         for node in graph.node
@@ -177,7 +184,7 @@ def _initializers(graph: Any, folder: Path | None, marks: list[tuple[Any, int]])
     return stored
 
 
-def _dense(sparse: Any, folder: Path | None) -> Any:
+def _dense(sparse: Proto, folder: Path | None) -> Any:
     found, places = array_of(sparse.values, folder), array_of(sparse.indices, folder)
     sizes = room([int(one) for one in sparse.dims], found.dtype)
     made = np.zeros(sizes, found.dtype)
@@ -185,25 +192,30 @@ def _dense(sparse: Any, folder: Path | None) -> Any:
     made[index] = found
     return made
 
+
 def _input(
-    importing: Importing, info: Any, size_of: Any, constants: Mapping[str, Any], values: dict[str, Any]
+    importing: Importing, info: Proto, size_of: Any, constants: Mapping[str, Any], values: dict[str, Any]
 ) -> Leaf | None:
     """Enter an input: a leaf, or the constant that is given for it."""
     kind = info.type.WhichOneof("value")
     if info.name in constants:
         given_value = constants[info.name]
-        values[info.name] = given_value if isinstance(given_value, list) or given_value is None else np.asarray(given_value)
+        values[info.name] = (
+            given_value if isinstance(given_value, list) or given_value is None else np.asarray(given_value)
+        )
         if kind == "tensor_type" and info.type.tensor_type.elem_type in NARROW:
             importing.mark(values[info.name], info.type.tensor_type.elem_type)
         return None
     if kind != "tensor_type":
         raise FileFormatError(
-            f"its input {info.name!r:.60} is a {str(kind or 'value').removesuffix('_type')}, which may be of any length; "
+            f"its input {info.name!r:.60} is a {str(kind or 'value').removesuffix('_type')}, of any length; "
             f"give it: tg.load(path, constants={{{info.name!r:.60}: [arrays]}})"
         )
     tensor = info.type.tensor_type
     if not tensor.HasField("shape"):
-        raise FileFormatError(f"the shape of its input {info.name!r:.60} is not said; give it a shape in the model")
+        raise FileFormatError(
+            f"the shape of its input {info.name!r:.60} is not said; give it a shape in the model"
+        )
     shape = []
     for axis, dim in enumerate(tensor.shape.dim):
         size = size_of(info.name, axis, dim)
@@ -220,6 +232,7 @@ def _input(
         importing.mark(made, tensor.elem_type)
     return leaf
 
+
 def _wanted(name: str, values: Mapping[str, Any]) -> Any:
     """An output: a value, or a sequence of them."""
     if name not in values:
@@ -228,7 +241,7 @@ def _wanted(name: str, values: Mapping[str, Any]) -> Any:
     return [_at_the_end(one) for one in value] if isinstance(value, list) else _at_the_end(value)
 
 
-def _output(name: str, value: Any) -> Any:
+def _output(name: str, value: Operand) -> Any:
     """The edge of an output, or the constant that it is."""
     if not isinstance(value, Tensor):
         return as_value(value)
@@ -237,8 +250,7 @@ def _output(name: str, value: Any) -> Any:
         edge_node(edge).name = name
     return edge
 
-def _at_the_end(value: Any) -> Any:
+
+def _at_the_end(value: Operand) -> Any:
     with mode(recording=True, tangents=False, capture=OpenCapture(), place=Place()):
         return integers(value)
-
-__all__: Sequence[str] = ("graph_of_model", "load_onnx", "parse", "tensor_of")

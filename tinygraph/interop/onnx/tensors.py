@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from tinygraph.core.types import Array
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import NARROW, STRING, code_of, dtype_of, unpacked
+from tinygraph.interop.onnx.package import Proto
 from tinygraph.interop.reading import check_regular
 
 MOST_AXES = 64
@@ -29,11 +31,11 @@ def shape_of(dims: Any, what: str) -> tuple[int, ...]:
     """
     shape = tuple(int(one) for one in dims)
     if len(shape) > MOST_AXES or min(shape, default=0) < 0 or math.prod(max(one, 1) for one in shape) > 2**48:
-        raise FileFormatError(f"{what} has the shape {str(shape):.100}, which no array has")
+        raise FileFormatError(f"{what} has the shape {shape!s:.100}, which no array has")
     return shape
 
 
-def array_of(tensor: Any, folder: Path | None) -> Any:
+def array_of(tensor: Proto, folder: Path | None) -> Any:
     """The array of a TensorProto; of texts an array of objects.
 
     Args:
@@ -60,9 +62,11 @@ def array_of(tensor: Any, folder: Path | None) -> Any:
     return values.reshape(shape).copy()
 
 
-def _texts(tensor: Any, shape: tuple[int, ...], count: int, what: str) -> Array:
+def _texts(tensor: Proto, shape: tuple[int, ...], count: int, what: str) -> Array:
     if len(tensor.string_data) != count:
-        raise FileFormatError(f"{what} has {len(tensor.string_data)} texts, but its shape {shape} takes {count}")
+        raise FileFormatError(
+            f"{what} has {len(tensor.string_data)} texts, but its shape {shape} takes {count}"
+        )
     made = np.empty(count, object)
     made[:] = [one.decode(errors="replace") for one in tensor.string_data]
     return made.reshape(shape)
@@ -83,7 +87,7 @@ def _from_bytes(raw: bytes, code: int, held: np.dtype[Any], count: int, what: st
     return _widened(np.frombuffer(raw, dtype), code, held, count)
 
 
-def _from_field(tensor: Any, code: int, held: np.dtype[Any], count: int, what: str) -> Array:
+def _from_field(tensor: Proto, code: int, held: np.dtype[Any], count: int, what: str) -> Array:
     found = np.asarray(getattr(tensor, _FIELDS.get(code, "int32_data")))
     if code in (14, 15):
         if len(found) != 2 * count:
@@ -108,14 +112,15 @@ def _widened(read: Array, code: int, held: np.dtype[Any], count: int) -> Array:
         return unpacked(read, code, count)
     if NARROW[code].bits == 16:
         return (read.astype(np.uint32) << 16).view(np.float32)
-    import ml_dtypes
+    ml_dtypes: Any = importlib.import_module("ml_dtypes")
 
     if NARROW[code].bits == 4:
         read = np.stack([read & 15, read >> 4], axis=1).reshape(-1)[:count].astype(np.uint8)
-    return read.view(np.dtype(getattr(ml_dtypes, NARROW[code].format))).astype(np.float32)
+    narrow: Array = read.view(np.dtype(getattr(ml_dtypes, NARROW[code].format)))
+    return narrow.astype(np.float32)
 
 
-def _external(tensor: Any, folder: Path | None, what: str) -> bytes:
+def _external(tensor: Proto, folder: Path | None, what: str) -> bytes:
     """The bytes of a tensor whose data lie in a file beside the model's."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
@@ -134,17 +139,20 @@ def _external(tensor: Any, folder: Path | None, what: str) -> bytes:
         offset = int(entries.get("offset", "0"))
         length = int(entries.get("length", path.stat().st_size - offset))
     except ValueError:
-        raise FileFormatError(f"{what}: where its data lie in {location!r:.100} is not said in numbers") from None
+        raise FileFormatError(
+            f"{what}: where its data lie in {location!r:.100} is not said in numbers"
+        ) from None
     if offset < 0 or length < 0 or offset + length > path.stat().st_size:
         raise FileFormatError(
             f"{what} takes {length} bytes at {offset} of {location!r:.100}, which has {path.stat().st_size}"
         )
     with path.open("rb") as file:
         file.seek(offset)
-        return file.read(length)
+        found: bytes = file.read(length)
+    return found
 
 
-def tensor_proto(onnx: Any, value: Any, name: str) -> Any:
+def tensor_proto(onnx: Proto, value: Any, name: str) -> Any:
     """The TensorProto of an array, in raw bytes.
 
     Raises:

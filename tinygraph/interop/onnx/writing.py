@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,8 +24,9 @@ from tinygraph.errors import FileFormatError
 from tinygraph.interop.atomic_files import replace_file
 from tinygraph.interop.onnx.element_types import code_of
 from tinygraph.interop.onnx.importing import FACT
-from tinygraph.interop.onnx.package import onnx_package
+from tinygraph.interop.onnx.package import Proto, onnx_package
 from tinygraph.interop.onnx.tensors import tensor_proto
+from tinygraph.interop.reading import refusing
 from tinygraph.tracing.looking_through import looked_through
 
 OPSET = 21  # which every runtime of today reads
@@ -35,12 +36,13 @@ PRODUCER = "tinygraph"
 MOST_BYTES = 2_000_000_000  # of a message of protobuf's
 FAMILIES = ("elementwise", "control", "indexing", "movements", "products", "reductions")
 Form = Callable[..., Any]
+Entry: TypeAlias = Any  # an edge, a constant, or None
 FORMS: dict[str, Form] = {}  # of built-in ops, by name
 
 
 def form(function: Form) -> Form:
     """Enter how the op of a function's name is written: `form(writing, node, *operands)` -> names of its outputs."""
-    FORMS[function.__name__.rstrip("_")] = function
+    FORMS[function.__name__.strip("_")] = function
     return function
 
 
@@ -77,8 +79,13 @@ def model_of(graph: Graph, opset: int | None = None) -> Any:
             f"graph of {node.op.name}.function"
         )
     graph = opened(graph)
-    if sum(leaf.types.nbytes for leaf in graph.leaves if leaf.value is not None and leaf.kind != "generator") > MOST_BYTES:
-        raise FileFormatError("its parameters take more than 2 GB, which one ONNX file does not hold; save .safetensors")
+    if (
+        sum(leaf.types.nbytes for leaf in graph.leaves if leaf.value is not None and leaf.kind != "generator")
+        > MOST_BYTES
+    ):
+        raise FileFormatError(
+            "its parameters take more than 2 GB, which one ONNX file does not hold; save .safetensors"
+        )
     writing = Writing(onnx, version)
     made = writing.graph(graph, graph.name or "graph")
     functions = list(writing.functions.values())
@@ -91,7 +98,8 @@ def model_of(graph: Graph, opset: int | None = None) -> Any:
             onnx.helper.make_opsetid(domain, number) for domain, number in sorted(writing.domains.items())
         ],
     )
-    onnx.checker.check_model(model, full_check=True)
+    with refusing("ONNX's checker refuses what was made of it"):
+        onnx.checker.check_model(model, full_check=True)
     return model
 
 
@@ -104,7 +112,7 @@ class Writing:
         functions, bodies: those that ops have become, and of what, by name.
     """
 
-    def __init__(self, onnx: Any, opset: int, outer: Writing | None = None) -> None:
+    def __init__(self, onnx: Proto, opset: int, outer: Writing | None = None) -> None:
         self.onnx, self.opset, self.outer = onnx, opset, outer
         self.domains: dict[str, int] = {"": opset} if outer is None else outer.domains
         self.functions: dict[str, Any] = {} if outer is None else outer.functions
@@ -119,7 +127,9 @@ class Writing:
 
     # -- what forms call -------------------------------------------------------------------------------------------
 
-    def add(self, op_type: str, *inputs: str | None, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
+    def add(
+        self, op_type: str, *inputs: str | None, outputs: int = 1, domain: str = "", **attributes: Any
+    ) -> Any:
         """A node of an operator; the name of its output, or names of several."""
         names = [self.unique(f"{self.where}/{op_type}_output") for _ in range(outputs)]
         given = [one or "" for one in inputs]
@@ -182,7 +192,9 @@ class Writing:
         if not is_recorded(entry):
             known = type_of(entry)
             weak = isinstance(entry, bool | int | float | complex) and not isinstance(entry, np.generic)
-            return self.constant(np.array(entry, dtype) if weak and dtype is not None else np.asarray(entry, known.dtype))
+            return self.constant(
+                np.array(entry, dtype) if weak and dtype is not None else np.asarray(entry, known.dtype)
+            )
         key = id(edge_node(entry)), edge_index(entry)
         if key not in self.names and isinstance(edge_node(entry), Leaf):
             self.leaf(edge_node(entry))
@@ -212,9 +224,13 @@ class Writing:
         self.run(graph)
         outputs = []
         for i, (end, types) in enumerate(zip(graph.outputs, graph.output_types, strict=True)):
-            wanted = graph.output_names[i] or (edge_node(end).name if is_recorded(end) and not isinstance(edge_node(end), Leaf) else "")
+            wanted = graph.output_names[i] or (
+                edge_node(end).name if is_recorded(end) and not isinstance(edge_node(end), Leaf) else ""
+            )
             taken = self.unique(wanted or (f"output{i}" if len(graph.outputs) > 1 else "output"))
-            self.nodes.append(helper.make_node("Identity", [self.read(end)], [taken], name=self.unique("/Identity")))
+            self.nodes.append(
+                helper.make_node("Identity", [self.read(end)], [taken], name=self.unique("/Identity"))
+            )
             outputs.append(self.info(taken, types))
         return helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
 
@@ -237,6 +253,11 @@ class Writing:
 
     def node(self, node: Node) -> Any:
         """The names of a node's outputs, written by the form of its op, or as a call of a function."""
+        if any(
+            types.dtype.kind not in "biuf"
+            for types in (*node.output_types, *(t for t in _types(node) if isinstance(t, ArrayType)))
+        ):
+            raise FileFormatError("ONNX's operators compute with no complex numbers and objects")
         wanted = FORMS.get(node.op.name) if node.op.package == BUILTIN_PACKAGE else None
         if wanted is not None:
             return wanted(self, node, *node.inputs)
@@ -256,7 +277,8 @@ class Writing:
     def _function(self, node: Node) -> Any:
         """A call of a function that is made of the op's forward."""
         types = tuple(
-            (one.number if isinstance(one, WeakType) else one) if one is not None else None for one in _types(node)
+            (one.number if isinstance(one, WeakType) else one) if one is not None else None
+            for one in _types(node)
         )
         found = looked_through(node.op, types, node.settings)
         if isinstance(found, str) or any(one.op is node.op for one in found.nodes):
@@ -267,7 +289,11 @@ class Writing:
             )
         self.domains.setdefault(DOMAIN, 1)
         name = self._function_name(node.op, found)
-        inputs = [self.read(one) for one, known in zip(node.inputs, types, strict=True) if isinstance(known, ArrayType)]
+        inputs = [
+            self.read(one)
+            for one, known in zip(node.inputs, types, strict=True)
+            if isinstance(known, ArrayType)
+        ]
         return self.add(name, *inputs, outputs=len(node.output_types), domain=DOMAIN)
 
     def _function_name(self, op: Op, body: Graph) -> str:
@@ -275,7 +301,12 @@ class Writing:
             if known is body:
                 return name
         inner = Writing(self.onnx, self.opset)
-        inner.domains, inner.functions, inner.bodies, inner.in_function = self.domains, self.functions, self.bodies, True
+        inner.domains, inner.functions, inner.bodies, inner.in_function = (
+            self.domains,
+            self.functions,
+            self.bodies,
+            True,
+        )
         inputs = [inner.unique(f"x{i}") for i in range(len(body.inputs))]
         inner.names |= {(id(leaf), 0): name for leaf, name in zip(body.inputs, inputs, strict=True)}
         inner.run(body)
@@ -284,8 +315,12 @@ class Writing:
             outputs.append(inner.unique(f"y{i}"))
             inner.nodes.append(self.onnx.helper.make_node("Identity", [inner.read(end)], [outputs[-1]]))
         name = op.name if op.name not in self.functions else f"{op.name}_{len(self.functions)}"
-        versions = [self.onnx.helper.make_opsetid(domain, number) for domain, number in sorted(self.domains.items())]
-        self.functions[name] = self.onnx.helper.make_function(DOMAIN, name, inputs, outputs, inner.nodes, versions)
+        versions = [
+            self.onnx.helper.make_opsetid(domain, number) for domain, number in sorted(self.domains.items())
+        ]
+        self.functions[name] = self.onnx.helper.make_function(
+            DOMAIN, name, inputs, outputs, inner.nodes, versions
+        )
         self.bodies[name] = body
         return name
 
@@ -294,7 +329,11 @@ def _types(node: Node) -> list[Any]:
     """The types of a node's operands; Python numbers as they are."""
     found: list[Any] = []
     for entry in node.inputs:
-        if entry is None or (not is_recorded(entry) and isinstance(entry, bool | int | float | complex) and not isinstance(entry, np.generic)):
+        if entry is None or (
+            not is_recorded(entry)
+            and isinstance(entry, bool | int | float | complex)
+            and not isinstance(entry, np.generic)
+        ):
             found.append(entry)
         else:
             found.append(edge_type(entry) if is_recorded(entry) else type_of(entry))
@@ -325,8 +364,5 @@ def types_of(node: Node) -> ArrayType:
 
 def common_dtype(node: Node) -> Any:
     """The dtype in which NumPy joins the operands, numbers weakly."""
-    found = []
-    for one in _types(node):
-        if one is not None:
-            found.append(type(one)(one) if not isinstance(one, ArrayType) else one.dtype)
-    return np.result_type(*found)
+    found = [one for one in _types(node) if one is not None]
+    return np.result_type(*(one.dtype if isinstance(one, ArrayType) else one for one in found))

@@ -8,22 +8,21 @@ import numpy as np
 
 from tinygraph.core.node import Node
 from tinygraph.core.subgraphs import Subgraph
-from tinygraph.interop.onnx.writing import Writing, dtype_at, form, settings_of
+from tinygraph.interop.onnx.writing import Entry, Writing, dtype_at, form, settings_of
 
 
-def _body(w: Writing, body: Subgraph, given: list[str | None], name: str) -> tuple[list[str], list[Any], Writing]:
-    """A body on its way: names of its inputs - given ones are those around it -, their infos, and its writing."""
+def _body(w: Writing, body: Subgraph, given: list[str | None], name: str) -> tuple[list[Any], Writing]:
+    """A body on its way: the infos of its inputs - given ones are those around it - and its writing."""
     inner = Writing(w.onnx, w.opset, outer=w)
     inner.where, inner.in_function = w.where, True
-    infos, taken = [], []
+    infos = []
     for i, (leaf, known) in enumerate(zip(body.graph.inputs, given, strict=True)):
         one = known or inner.unique(f"{name}_x{i}")
         inner.names[id(leaf), 0] = one
-        taken.append(one)
         if known is None:
             infos.append(w.info(one, leaf.types))
     inner.run(body.graph)
-    return taken, infos, inner
+    return infos, inner
 
 
 def _ends(w: Writing, inner: Writing, body: Subgraph, name: str) -> list[Any]:
@@ -36,14 +35,17 @@ def _ends(w: Writing, inner: Writing, body: Subgraph, name: str) -> list[Any]:
 
 
 @form
-def scan(w: Writing, node: Node, *operands: Any) -> Any:
+def _scan(w: Writing, node: Node, *operands: Entry) -> Any:
     settings = settings_of(node)
     carries, slices, body = settings["carries"], settings["slices"], settings["body"]
-    names = [w.read(one, dtype) for one, dtype in zip(operands, (one.dtype for one in body.input_types), strict=True)]
+    names = [
+        w.read(one, dtype)
+        for one, dtype in zip(operands, (one.dtype for one in body.input_types), strict=True)
+    ]
     around: list[str | None] = [None] * (carries + slices) + list(names[carries + slices :])
     if slices == 0:
         return _counted(w, node, body, names, around)
-    _, infos, inner = _body(w, body, around, "scan")
+    infos, inner = _body(w, body, around, "scan")
     graph = w.onnx.helper.make_graph(inner.nodes, body.name, infos, _ends(w, inner, body, "scan"))
     back = int(settings["reverse"])
     made = len(body.output_types) - carries
@@ -62,30 +64,45 @@ def scan(w: Writing, node: Node, *operands: Any) -> Any:
 def _counted(w: Writing, node: Node, body: Subgraph, names: list[str], around: list[str | None]) -> Any:
     """A scan over nothing: a loop of so many steps."""
     carries = settings_of(node)["carries"]
-    _, infos, inner = _body(w, body, around, "loop")
+    infos, inner = _body(w, body, around, "loop")
     helper = w.onnx.helper
     ends = _ends(w, inner, body, "loop")
     step, go, still = (inner.unique(one) for one in ("loop_i", "loop_go", "loop_still"))
     inner.nodes.append(helper.make_node("Identity", [go], [still]))
     tensor = helper.make_tensor_value_info
-    graph = helper.make_graph(inner.nodes, body.name, [tensor(step, 7, []), tensor(go, 9, []), *infos], [tensor(still, 9, []), *ends])
+    graph = helper.make_graph(
+        inner.nodes,
+        body.name,
+        [tensor(step, 7, []), tensor(go, 9, []), *infos],
+        [tensor(still, 9, []), *ends],
+    )
     length = w.scalar(settings_of(node)["length"], np.int64)
-    found = w.add("Loop", length, w.constant(np.array(True)), *names[:carries], outputs=len(node.output_types), body=graph)
+    found = w.add(
+        "Loop",
+        length,
+        w.constant(np.array(True)),
+        *names[:carries],
+        outputs=len(node.output_types),
+        body=graph,
+    )
     return [found] if isinstance(found, str) else found
 
 
 @form
-def while_loop(w: Writing, node: Node, *operands: Any) -> Any:
+def _while_loop(w: Writing, node: Node, *operands: Entry) -> Any:
     settings, helper = settings_of(node), w.onnx.helper
     carries, body, condition = settings["carries"], settings["body"], settings["condition"]
     names = [w.read(one, types.dtype) for one, types in zip(operands, body.input_types, strict=True)]
     rest: list[str | None] = list(names[carries:])
-    taken, infos, inner = _body(w, body, [None] * carries + rest, "while")
+    none: list[str | None] = [None] * carries
+    infos, inner = _body(w, body, none + rest, "while")
     ends = _ends(w, inner, body, "while")
     for leaf, name in zip(condition.graph.inputs, [one.name for one in ends] + rest, strict=True):
         inner.names[id(leaf), 0] = name
     inner.run(condition.graph)
-    step, go, still, count, counted = (inner.unique(f"while_{one}") for one in ("i", "go", "still", "count", "counted"))
+    step, go, still, count, counted = (
+        inner.unique(f"while_{one}") for one in ("i", "go", "still", "count", "counted")
+    )
     inner.nodes.append(helper.make_node("Identity", [inner.read(condition.graph.outputs[0])], [still]))
     inner.nodes.append(helper.make_node("Add", [count, inner.constant(np.array(1, np.int64))], [counted]))
     tensor = helper.make_tensor_value_info
@@ -104,7 +121,7 @@ def while_loop(w: Writing, node: Node, *operands: Any) -> Any:
 
 
 @form
-def switch(w: Writing, node: Node, index: Any, *operands: Any) -> Any:
+def _switch(w: Writing, node: Node, index: Entry, *operands: Entry) -> Any:
     """Branches one within the other: the first if the index is at most 0, else the rest."""
     branches = settings_of(node)["branches"]
     types = branches[0].input_types
@@ -113,7 +130,7 @@ def switch(w: Writing, node: Node, index: Any, *operands: Any) -> Any:
     return _choose(w, node, chosen, branches, 0, names)
 
 
-def _choose(w: Writing, node: Node, chosen: str, branches: Any, first: int, names: list[str]) -> Any:
+def _choose(w: Writing, node: Node, chosen: str, branches: Entry, first: int, names: list[str]) -> Any:
     helper = w.onnx.helper
 
     def graph(number: int, rest: bool) -> Any:
@@ -136,5 +153,7 @@ def _choose(w: Writing, node: Node, chosen: str, branches: Any, first: int, name
     else:
         condition = w.add("LessOrEqual", chosen, w.scalar(first, np.int64))
         other = graph(first + 1, True)
-    found = w.add("If", condition, outputs=len(node.output_types), then_branch=graph(first, False), else_branch=other)
+    found = w.add(
+        "If", condition, outputs=len(node.output_types), then_branch=graph(first, False), else_branch=other
+    )
     return [found] if isinstance(found, str) else found

@@ -10,36 +10,55 @@ import numpy as np
 from tinygraph.core.node import Node, is_recorded
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import code_of
-from tinygraph.interop.onnx.writing import FORMS, Writing, common_dtype, dtype_at, form, settings_of, types_of
+from tinygraph.interop.onnx.writing import (
+    FORMS,
+    Entry,
+    Writing,
+    common_dtype,
+    dtype_at,
+    form,
+    settings_of,
+    types_of,
+)
 
 # Ops that are one operator, on operands of the dtype of the result.
-_SAME = dict(
-    abs="Abs", add="Add", arccos="Acos", arccosh="Acosh", arcsin="Asin", arcsinh="Asinh", arctan="Atan",
-    arctanh="Atanh", bitwise_and="BitwiseAnd", bitwise_or="BitwiseOr", bitwise_xor="BitwiseXor", ceil="Ceil", cos="Cos",
-    cosh="Cosh", divide="Div", erf="Erf", exp="Exp", floor="Floor", log="Log", maximum="Max", minimum="Min",
-    multiply="Mul", negative="Neg", power="Pow", reciprocal="Reciprocal", relu="Relu", sigmoid="Sigmoid", sign="Sign",
-    sin="Sin", sinh="Sinh", sqrt="Sqrt", subtract="Sub", tan="Tan", tanh="Tanh",
-    round_straight_through="Round",
-)  # fmt: skip
-_COMPARISONS = dict(
-    equal="Equal", greater="Greater", greater_equal="GreaterOrEqual", less="Less", less_equal="LessOrEqual"
-)
-_LOGIC = dict(logical_and="And", logical_or="Or", logical_xor="Xor", logical_not="Not")
+_SAME = {
+    "abs": "Abs", "add": "Add", "arccos": "Acos", "arccosh": "Acosh", "arcsin": "Asin",
+    "arcsinh": "Asinh", "arctan": "Atan", "arctanh": "Atanh", "bitwise_and": "BitwiseAnd",
+    "bitwise_or": "BitwiseOr", "bitwise_xor": "BitwiseXor", "ceil": "Ceil", "cos": "Cos",
+    "cosh": "Cosh", "divide": "Div", "erf": "Erf", "exp": "Exp", "floor": "Floor", "log": "Log",
+    "maximum": "Max", "minimum": "Min", "multiply": "Mul", "negative": "Neg", "power": "Pow",
+    "reciprocal": "Reciprocal", "relu": "Relu", "sigmoid": "Sigmoid", "sign": "Sign", "sin": "Sin",
+    "sinh": "Sinh", "sqrt": "Sqrt", "subtract": "Sub", "tan": "Tan", "tanh": "Tanh",
+    "round_straight_through": "Round",
+}  # fmt: skip
+_COMPARISONS = {
+    "equal": "Equal",
+    "greater": "Greater",
+    "greater_equal": "GreaterOrEqual",
+    "less": "Less",
+    "less_equal": "LessOrEqual",
+}
+_LOGIC = {"logical_and": "And", "logical_or": "Or", "logical_xor": "Xor", "logical_not": "Not"}
 
 
-def given(w: Writing, node: Node, dtype: Any) -> list[str]:
+def given(w: Writing, node: Node, dtype: Entry) -> list[str]:
     """The operands in one dtype."""
     return [
-        w.cast(w.read(one, dtype), dtype_at(node, i), dtype) if is_recorded(one) else w.constant(np.asarray(one).astype(dtype))
+        w.cast(w.read(one, dtype), dtype_at(node, i), dtype)
+        if is_recorded(one)
+        else w.constant(np.asarray(one).astype(dtype))
         for i, one in enumerate(node.inputs)
     ]
 
 
 def _same(name: str) -> Any:
-    def write(w: Writing, node: Node, *operands: Any) -> Any:
+    def write(w: Writing, node: Node, *operands: Entry) -> Any:
         dtype = types_of(node).dtype
         if dtype.kind == "b":
-            word = {"Add": "Or", "Mul": "And", "Max": "Or", "Min": "And"}.get(name, name.removeprefix("Bitwise"))
+            word = {"Add": "Or", "Mul": "And", "Max": "Or", "Min": "And"}.get(
+                name, name.removeprefix("Bitwise")
+            )
             return w.add(word, *given(w, node, dtype))
         if dtype.kind == "c":
             raise FileFormatError("ONNX's operators compute with no complex numbers")
@@ -49,7 +68,7 @@ def _same(name: str) -> Any:
 
 
 def _compared(name: str) -> Any:
-    def write(w: Writing, node: Node, *operands: Any) -> Any:
+    def write(w: Writing, node: Node, *operands: Entry) -> Any:
         dtype = common_dtype(node)
         dtype = np.dtype(np.int32) if dtype.kind == "b" and name != "Equal" else dtype
         return w.add(name, *given(w, node, dtype))
@@ -76,12 +95,12 @@ def _one(w: Writing, node: Node) -> tuple[str, np.dtype[Any]]:
 
 
 @form
-def not_equal(w: Writing, node: Node, *operands: Any) -> Any:
+def _not_equal(w: Writing, node: Node, *operands: Entry) -> Any:
     return w.add("Not", w.add("Equal", *given(w, node, common_dtype(node))))
 
 
 @form
-def invert(w: Writing, node: Node, x: Any) -> Any:
+def _invert(w: Writing, node: Node, x: Entry) -> Any:
     return w.add("Not" if types_of(node).dtype.kind == "b" else "BitwiseNot", w.read(x))
 
 
@@ -93,52 +112,58 @@ def _inspected(w: Writing, node: Node, operator: str) -> str:
 
 
 @form
-def isnan(w: Writing, node: Node, x: Any) -> Any:
+def _isnan(w: Writing, node: Node, x: Entry) -> Any:
     return _inspected(w, node, "IsNaN")
 
 
 @form
-def isinf(w: Writing, node: Node, x: Any) -> Any:
+def _isinf(w: Writing, node: Node, x: Entry) -> Any:
     return _inspected(w, node, "IsInf")
 
 
 @form
-def isfinite(w: Writing, node: Node, x: Any) -> Any:
+def _isfinite(w: Writing, node: Node, x: Entry) -> Any:
     return w.add("Not", w.add("Or", _inspected(w, node, "IsNaN"), _inspected(w, node, "IsInf")))
 
 
 @form
-def where(w: Writing, node: Node, condition: Any, x: Any, y: Any) -> Any:
+def _where(w: Writing, node: Node, condition: Entry, x: Entry, y: Entry) -> Any:
     dtype = types_of(node).dtype
     _, first, second = given(w, node, dtype)
     return w.add("Where", w.cast(w.read(condition), dtype_at(node, 0), bool), first, second)
 
 
 @form
-def clip(w: Writing, node: Node, x: Any, low: Any = None, high: Any = None) -> Any:
+def _clip(w: Writing, node: Node, x: Entry, low: Entry = None, high: Entry = None) -> Any:
     dtype = types_of(node).dtype
     made = w.cast(w.read(x, dtype), dtype_at(node, 0), dtype)
     for i, (bound, name) in enumerate(((low, "Max"), (high, "Min")), 1):
         if bound is not None:
-            value = w.cast(w.read(bound, dtype), dtype_at(node, i), dtype) if is_recorded(bound) else w.constant(np.asarray(bound).astype(dtype))
+            value = (
+                w.cast(w.read(bound, dtype), dtype_at(node, i), dtype)
+                if is_recorded(bound)
+                else w.constant(np.asarray(bound).astype(dtype))
+            )
             made = w.add(name, made, value)
     return made
 
 
 @form
-def hardtanh(w: Writing, node: Node, x: Any) -> Any:
+def _hardtanh(w: Writing, node: Node, x: Entry) -> Any:
     made, dtype = _one(w, node)
-    return w.add("Clip", made, w.scalar(settings_of(node)["min"], dtype), w.scalar(settings_of(node)["max"], dtype))
+    return w.add(
+        "Clip", made, w.scalar(settings_of(node)["min"], dtype), w.scalar(settings_of(node)["max"], dtype)
+    )
 
 
 @form
-def square(w: Writing, node: Node, x: Any) -> Any:
+def _square(w: Writing, node: Node, x: Entry) -> Any:
     made, _ = _one(w, node)
     return w.add("Mul", made, made)
 
 
 @form
-def expm1(w: Writing, node: Node, x: Any) -> Any:
+def _expm1(w: Writing, node: Node, x: Entry) -> Any:
     """By the hyperbolic tangent, which keeps the digits of small numbers: 2 t / (1 - t) with t = tanh(x / 2)."""
     made, dtype = _one(w, node)
     half = w.add("Tanh", w.add("Mul", made, w.scalar(0.5, dtype)))
@@ -148,7 +173,7 @@ def expm1(w: Writing, node: Node, x: Any) -> Any:
 
 
 @form
-def log1p(w: Writing, node: Node, x: Any) -> Any:
+def _log1p(w: Writing, node: Node, x: Entry) -> Any:
     """By the inverse hyperbolic tangent, which keeps the digits of small numbers: 2 atanh(x / (2 + x))."""
     made, dtype = _one(w, node)
     share = w.add("Div", made, w.add("Add", made, w.scalar(2, dtype)))
@@ -163,17 +188,17 @@ def _logarithm(w: Writing, node: Node, base: float) -> Any:
 
 
 @form
-def log2(w: Writing, node: Node, x: Any) -> Any:
+def _log2(w: Writing, node: Node, x: Entry) -> Any:
     return _logarithm(w, node, 2)
 
 
 @form
-def log10(w: Writing, node: Node, x: Any) -> Any:
+def _log10(w: Writing, node: Node, x: Entry) -> Any:
     return _logarithm(w, node, 10)
 
 
 @form
-def exp2(w: Writing, node: Node, x: Any) -> Any:
+def _exp2(w: Writing, node: Node, x: Entry) -> Any:
     made, dtype = _one(w, node)
     return w.add("Pow", w.scalar(2, dtype), made)
 
@@ -184,29 +209,29 @@ def _scaled(w: Writing, node: Node, factor: float) -> Any:
 
 
 @form
-def deg2rad(w: Writing, node: Node, x: Any) -> Any:
+def _deg2rad(w: Writing, node: Node, x: Entry) -> Any:
     return _scaled(w, node, math.pi / 180)
 
 
 @form
-def rad2deg(w: Writing, node: Node, x: Any) -> Any:
+def _rad2deg(w: Writing, node: Node, x: Entry) -> Any:
     return _scaled(w, node, 180 / math.pi)
 
 
 @form
-def cbrt(w: Writing, node: Node, x: Any) -> Any:
+def _cbrt(w: Writing, node: Node, x: Entry) -> Any:
     made, dtype = _one(w, node)
     return w.add("Mul", w.add("Sign", made), w.add("Pow", w.add("Abs", made), w.scalar(1 / 3, dtype)))
 
 
 @form
-def hypot(w: Writing, node: Node, x: Any, y: Any) -> Any:
+def _hypot(w: Writing, node: Node, x: Entry, y: Entry) -> Any:
     first, second = given(w, node, types_of(node).dtype)
     return w.add("Sqrt", w.add("Add", w.add("Mul", first, first), w.add("Mul", second, second)))
 
 
 @form
-def trunc(w: Writing, node: Node, x: Any) -> Any:
+def _trunc(w: Writing, node: Node, x: Entry) -> Any:
     made, dtype = _one(w, node)
     if dtype.kind != "f":
         return w.add("Identity", made)
@@ -214,7 +239,7 @@ def trunc(w: Writing, node: Node, x: Any) -> Any:
 
 
 @form
-def round_(w: Writing, node: Node, x: Any) -> Any:
+def _round(w: Writing, node: Node, x: Entry) -> Any:
     made, dtype = _one(w, node)
     places = settings_of(node).get("decimals", 0)
     if dtype.kind != "f":
@@ -226,7 +251,7 @@ def round_(w: Writing, node: Node, x: Any) -> Any:
 
 
 @form
-def floor_divide(w: Writing, node: Node, x: Any, y: Any) -> Any:
+def _floor_divide(w: Writing, node: Node, x: Entry, y: Entry) -> Any:
     dtype = types_of(node).dtype
     first, second = given(w, node, dtype)
     if dtype.kind == "f":
@@ -235,7 +260,7 @@ def floor_divide(w: Writing, node: Node, x: Any, y: Any) -> Any:
 
 
 @form
-def remainder(w: Writing, node: Node, x: Any, y: Any) -> Any:
+def _remainder(w: Writing, node: Node, x: Entry, y: Entry) -> Any:
     dtype = types_of(node).dtype
     first, second = given(w, node, dtype)
     if dtype.kind != "f":
@@ -244,7 +269,7 @@ def remainder(w: Writing, node: Node, x: Any, y: Any) -> Any:
 
 
 @form
-def nan_to_num(w: Writing, node: Node, x: Any) -> Any:
+def _nan_to_num(w: Writing, node: Node, x: Entry) -> Any:
     made, dtype = _one(w, node)
     if dtype.kind != "f":
         return w.add("Identity", made)
@@ -264,12 +289,16 @@ def nan_to_num(w: Writing, node: Node, x: Any) -> Any:
 
 
 @form
-def gelu(w: Writing, node: Node, x: Any) -> Any:
+def _gelu(w: Writing, node: Node, x: Entry) -> Any:
     made, dtype = _one(w, node)
-    return w.add("Gelu", made, approximate=settings_of(node)["approximate"]) if w.opset >= 20 else _gelu(w, node, made, dtype)
+    return (
+        w.add("Gelu", made, approximate=settings_of(node)["approximate"])
+        if w.opset >= 20
+        else _gelu_by(w, node, made, dtype)
+    )
 
 
-def _gelu(w: Writing, node: Node, made: str, dtype: Any) -> Any:
+def _gelu_by(w: Writing, node: Node, made: str, dtype: Entry) -> Any:
     if settings_of(node)["approximate"] == "tanh":
         cube = w.add("Mul", w.add("Mul", made, made), made)
         inner = w.add("Add", made, w.add("Mul", cube, w.scalar(0.044715, dtype)))
@@ -281,31 +310,31 @@ def _gelu(w: Writing, node: Node, made: str, dtype: Any) -> Any:
 
 
 @form
-def silu(w: Writing, node: Node, x: Any) -> Any:
+def _silu(w: Writing, node: Node, x: Entry) -> Any:
     made, _ = _one(w, node)
     return w.add("Mul", made, w.add("Sigmoid", made))
 
 
 @form
-def elu(w: Writing, node: Node, x: Any) -> Any:
+def _elu(w: Writing, node: Node, x: Entry) -> Any:
     made, _ = _one(w, node)
     return w.add("Elu", made, alpha=float(settings_of(node)["alpha"]))
 
 
 @form
-def leaky_relu(w: Writing, node: Node, x: Any) -> Any:
+def _leaky_relu(w: Writing, node: Node, x: Entry) -> Any:
     made, _ = _one(w, node)
     return w.add("LeakyRelu", made, alpha=float(settings_of(node)["negative_slope"]))
 
 
 @form
-def log_sigmoid(w: Writing, node: Node, x: Any) -> Any:
+def _log_sigmoid(w: Writing, node: Node, x: Entry) -> Any:
     made, _ = _one(w, node)
     return w.add("Neg", w.add("Softplus", w.add("Neg", made)))
 
 
 @form
-def softplus(w: Writing, node: Node, x: Any) -> Any:
+def _softplus(w: Writing, node: Node, x: Entry) -> Any:
     made, dtype = _one(w, node)
     beta, threshold = settings_of(node)["beta"], settings_of(node)["threshold"]
     scaled = made if beta == 1 else w.add("Mul", made, w.scalar(beta, dtype))
@@ -317,7 +346,7 @@ def softplus(w: Writing, node: Node, x: Any) -> Any:
 
 
 @form
-def logaddexp(w: Writing, node: Node, x: Any, y: Any) -> Any:
+def _logaddexp(w: Writing, node: Node, x: Entry, y: Entry) -> Any:
     first, second = given(w, node, types_of(node).dtype)
     apart = w.add("Neg", w.add("Abs", w.add("Sub", first, second)))
     same = w.add("Equal", first, second)  # infinities, whose difference is none
@@ -326,25 +355,25 @@ def logaddexp(w: Writing, node: Node, x: Any, y: Any) -> Any:
 
 
 @form
-def cast(w: Writing, node: Node, x: Any) -> Any:
+def _cast(w: Writing, node: Node, x: Entry) -> Any:
     return w.add("Cast", w.read(x), to=code_of(types_of(node).dtype))
 
 
 @form
-def identity(w: Writing, node: Node, x: Any) -> Any:
+def _identity(w: Writing, node: Node, x: Entry) -> Any:
     return w.add("Identity", w.read(x))
 
 
-FORMS |= {name: identity for name in ("copy", "detach")}
+FORMS |= dict.fromkeys(("copy", "detach"), _identity)
 
 
 @form
-def random_uniform(w: Writing, node: Node, generator: Any) -> Any:
+def _random_uniform(w: Writing, node: Node, generator: Entry) -> Any:
     low, high = (float(settings_of(node)[name]) for name in ("low", "high"))
     return w.add("RandomUniform", shape=list(settings_of(node)["shape"]), low=low, high=high, dtype=11)
 
 
 @form
-def random_normal(w: Writing, node: Node, generator: Any) -> Any:
+def _random_normal(w: Writing, node: Node, generator: Entry) -> Any:
     mean, scale = float(settings_of(node)["mean"]), float(settings_of(node)["std"])
     return w.add("RandomNormal", shape=list(settings_of(node)["shape"]), mean=mean, scale=scale, dtype=11)

@@ -13,7 +13,7 @@ from tinygraph.core.node import Node, is_recorded
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import code_of
 from tinygraph.interop.onnx.forms.movements import constant_index, refuse_masks
-from tinygraph.interop.onnx.writing import Writing, dtype_at, form, settings_of, shape_at, types_of
+from tinygraph.interop.onnx.writing import Entry, Writing, dtype_at, form, settings_of, shape_at, types_of
 
 
 def _plain(pattern: Sequence[Any]) -> bool:
@@ -28,7 +28,7 @@ def _flat(node: Node, shape: tuple[int, ...], first: int) -> Any:
 
 
 @form
-def index(w: Writing, node: Node, x: Any, *indices: Any) -> Any:
+def _index(w: Writing, node: Node, x: Entry, *indices: Entry) -> Any:
     pattern, shape = settings_of(node)["pattern"], shape_at(node, 0)
     wanted = types_of(node).shape
     if _plain(pattern):
@@ -39,7 +39,9 @@ def index(w: Writing, node: Node, x: Any, *indices: Any) -> Any:
     refuse_masks(node, 1)
     axes = _array_axes(pattern, len(shape))
     if len(axes) == 1:
-        return w.add("Gather", w.read(x), w.cast(w.read(indices[0]), dtype_at(node, 1), np.int64), axis=axes[0])
+        return w.add(
+            "Gather", w.read(x), w.cast(w.read(indices[0]), dtype_at(node, 1), np.int64), axis=axes[0]
+        )
     if axes == list(range(len(axes))):
         return w.add("GatherND", w.read(x), _places(w, node, 1, shape))
     raise FileFormatError(f"the index {pattern} has no form in ONNX")
@@ -48,7 +50,7 @@ def index(w: Writing, node: Node, x: Any, *indices: Any) -> Any:
 def _sliced(w: Writing, name: str, pattern: Sequence[Any], shape: tuple[int, ...]) -> str:
     """The part that slices and integers choose; axes are settled by a reshape afterwards."""
     used = sum(one is not None and one != "..." for one in pattern)
-    starts, ends, axes, steps, axis = [], [], [], [], 0
+    cuts, axis = [], 0
     for one in pattern:
         if one is None:
             continue
@@ -61,11 +63,11 @@ def _sliced(w: Writing, name: str, pattern: Sequence[Any], shape: tuple[int, ...
         else:
             start, stop, step = one % shape[axis], one % shape[axis] + 1, 1
         if (start, stop, step) != (0, shape[axis], 1):
-            starts.append(start), ends.append(stop), axes.append(axis), steps.append(step)
+            cuts.append((start, stop, axis, step))
         axis += 1
-    if not axes:
+    if not cuts:
         return name
-    made: str = w.add("Slice", name, w.ints(starts), w.ints(ends), w.ints(axes), w.ints(steps))
+    made: str = w.add("Slice", name, *(w.ints(one) for one in zip(*cuts, strict=True)))
     return made
 
 
@@ -97,13 +99,19 @@ def _places(w: Writing, node: Node, first: int, shape: tuple[int, ...]) -> str:
             name = w.add("Where", below, w.add("Add", name, w.scalar(shape[i], np.int64)), name)
             name = w.add("Expand", name, w.ints(lead))
         else:
-            name = w.constant(np.broadcast_to(np.where(np.asarray(one) < 0, np.asarray(one) + shape[i], one), lead).astype(np.int64))
+            name = w.constant(
+                np.broadcast_to(np.where(np.asarray(one) < 0, np.asarray(one) + shape[i], one), lead).astype(
+                    np.int64
+                )
+            )
         parts.append(w.reshape(name, (*lead, 1)))
     made: str = w.add("Concat", *parts, axis=-1) if len(parts) > 1 else parts[0]
     return made
 
 
-def _written(w: Writing, node: Node, base: str, value: str, value_shape: Any, first: int, shape: Any, how: str) -> Any:
+def _written(
+    w: Writing, node: Node, base: str, value: str, value_shape: Entry, first: int, shape: Entry, how: str
+) -> Any:
     """`base` with `value` set or added at the index of a node."""
     pattern = settings_of(node)["pattern"]
     reduction = None if how == "none" else how
@@ -129,40 +137,46 @@ def _written(w: Writing, node: Node, base: str, value: str, value_shape: Any, fi
     return w.add("ScatterND", base, _places(w, node, first, shape), value, reduction=reduction)
 
 
-def _zeros(w: Writing, shape: Sequence[int], dtype: Any) -> str:
+def _zeros(w: Writing, shape: Sequence[int], dtype: Entry) -> str:
     made: str = w.add("Expand", w.scalar(0, dtype), w.ints(shape))
     return made
 
 
 @form
-def scatter(w: Writing, node: Node, values: Any, *indices: Any) -> Any:
+def _scatter(w: Writing, node: Node, values: Entry, *indices: Entry) -> Any:
     types = types_of(node)
     base = _zeros(w, types.shape, types.dtype)
     return _written(w, node, base, w.read(values), shape_at(node, 0), 1, types.shape, "add")
 
 
 @form
-def index_set(w: Writing, node: Node, x: Any, value: Any, *indices: Any) -> Any:
+def _index_set(w: Writing, node: Node, x: Entry, value: Entry, *indices: Entry) -> Any:
     types = types_of(node)
-    given = w.cast(w.read(value, types.dtype), dtype_at(node, 1) if is_recorded(value) else types.dtype, types.dtype)
+    given = w.cast(
+        w.read(value, types.dtype), dtype_at(node, 1) if is_recorded(value) else types.dtype, types.dtype
+    )
     given = given if is_recorded(value) else w.constant(np.asarray(value).astype(types.dtype))
     return _written(w, node, w.read(x), given, shape_at(node, 1), 2, types.shape, "none")
 
 
 @form
-def index_add(w: Writing, node: Node, x: Any, value: Any, *indices: Any) -> Any:
+def _index_add(w: Writing, node: Node, x: Entry, value: Entry, *indices: Entry) -> Any:
     types = types_of(node)
-    given = w.cast(w.read(value), dtype_at(node, 1), types.dtype) if is_recorded(value) else w.constant(np.asarray(value).astype(types.dtype))
+    given = (
+        w.cast(w.read(value), dtype_at(node, 1), types.dtype)
+        if is_recorded(value)
+        else w.constant(np.asarray(value).astype(types.dtype))
+    )
     return _written(w, node, w.read(x), given, shape_at(node, 1), 2, types.shape, "add")
 
 
 @form
-def embedding(w: Writing, node: Node, weight: Any, indices: Any) -> Any:
+def _embedding(w: Writing, node: Node, weight: Entry, indices: Entry) -> Any:
     return w.add("Gather", w.read(weight), w.cast(w.read(indices), dtype_at(node, 1), np.int64), axis=0)
 
 
 @form
-def scatter_rows(w: Writing, node: Node, values: Any, indices: Any) -> Any:
+def _scatter_rows(w: Writing, node: Node, values: Entry, indices: Entry) -> Any:
     types = types_of(node)
     places = w.cast(w.read(indices), dtype_at(node, 1), np.int64)
     places = w.reshape(places, (*shape_at(node, 1), 1))
@@ -170,20 +184,25 @@ def scatter_rows(w: Writing, node: Node, values: Any, indices: Any) -> Any:
 
 
 @form
-def one_hot(w: Writing, node: Node, labels: Any) -> Any:
+def _one_hot(w: Writing, node: Node, labels: Entry) -> Any:
     types = types_of(node)
     count = w.scalar(types.shape[-1], np.int64)
-    return w.add("OneHot", w.cast(w.read(labels), dtype_at(node, 0), np.int64), count, w.constant(np.array([0, 1], types.dtype)))
+    return w.add(
+        "OneHot",
+        w.cast(w.read(labels), dtype_at(node, 0), np.int64),
+        count,
+        w.constant(np.array([0, 1], types.dtype)),
+    )
 
 
 @form
-def class_target(w: Writing, node: Node, labels: Any) -> Any:
+def _class_target(w: Writing, node: Node, labels: Entry) -> Any:
     """Ones at the class, along axis 1 (or alone), smoothed, and zeros where the label is ignored."""
     types, settings = types_of(node), settings_of(node)
     return _target(w, node, w.read(labels), 0, types.shape, types.dtype, settings)
 
 
-def _target(w: Writing, node: Node, labels: str, at: int, shape: Any, dtype: Any, settings: Any) -> str:
+def _target(w: Writing, node: Node, labels: str, at: int, shape: Entry, dtype: Entry, settings: Entry) -> str:
     classes, axis = shape[1 if len(shape) > 1 else 0], 1
     index = w.cast(labels, dtype_at(node, at), np.int64)
     index = index if len(shape) > 1 else w.reshape(index, (1,))
@@ -191,12 +210,14 @@ def _target(w: Writing, node: Node, labels: str, at: int, shape: Any, dtype: Any
     made = w.add("OneHot", index, w.scalar(classes, np.int64), w.constant(np.array([0, 1], dtype)), axis=axis)
     smoothing = settings["label_smoothing"]
     if smoothing:
-        made = w.add("Add", w.add("Mul", made, w.scalar(1 - smoothing, dtype)), w.scalar(smoothing / classes, dtype))
+        made = w.add(
+            "Add", w.add("Mul", made, w.scalar(1 - smoothing, dtype)), w.scalar(smoothing / classes, dtype)
+        )
     name: str = w.add("Where", w.add("Unsqueeze", off, w.ints([axis])), w.scalar(0, dtype), made)
     return name if len(shape) > 1 else w.reshape(name, shape)
 
 
-def _counted(w: Writing, node: Node, labels: str, at: int, dtype: Any) -> str:
+def _counted(w: Writing, node: Node, labels: str, at: int, dtype: Entry) -> str:
     """How many labels are not ignored."""
     index = w.cast(labels, dtype_at(node, at), np.int64)
     valid = w.add("Not", w.add("Equal", index, w.scalar(settings_of(node)["ignore_index"], np.int64)))
@@ -205,7 +226,7 @@ def _counted(w: Writing, node: Node, labels: str, at: int, dtype: Any) -> str:
 
 
 @form
-def cross_entropy(w: Writing, node: Node, logits: Any, labels: Any) -> Any:
+def _cross_entropy(w: Writing, node: Node, logits: Entry, labels: Entry) -> Any:
     shape, dtype = shape_at(node, 0), types_of(node).dtype
     axis = 1 if len(shape) > 1 else 0
     logs = w.add("LogSoftmax", w.cast(w.read(logits), dtype_at(node, 0), dtype), axis=axis)
@@ -225,7 +246,7 @@ def cross_entropy(w: Writing, node: Node, logits: Any, labels: Any) -> Any:
 
 
 @form
-def cross_entropy_gradient(w: Writing, node: Node, cotangent: Any, logits: Any, labels: Any) -> Any:
+def _cross_entropy_gradient(w: Writing, node: Node, cotangent: Entry, logits: Entry, labels: Entry) -> Any:
     shape, dtype = shape_at(node, 1), types_of(node).dtype
     axis = 1 if len(shape) > 1 else 0
     shares = w.add("Softmax", w.cast(w.read(logits), dtype_at(node, 1), dtype), axis=axis)
@@ -241,26 +262,30 @@ def cross_entropy_gradient(w: Writing, node: Node, cotangent: Any, logits: Any, 
 
 
 @form
-def gather_windows(w: Writing, node: Node, x: Any, places: Any) -> Any:
+def _gather_windows(w: Writing, node: Node, x: Entry, places: Entry) -> Any:
     n, c, *spatial = shape_at(node, 0)
     flat = w.reshape(w.read(x), (n, c, math.prod(spatial)))
-    index = w.reshape(w.cast(w.read(places), dtype_at(node, 1), np.int64), (n, c, math.prod(shape_at(node, 1)[2:])))
+    index = w.reshape(
+        w.cast(w.read(places), dtype_at(node, 1), np.int64), (n, c, math.prod(shape_at(node, 1)[2:]))
+    )
     return w.reshape(w.add("GatherElements", flat, index, axis=2), types_of(node).shape)
 
 
 @form
-def scatter_windows(w: Writing, node: Node, values: Any, places: Any) -> Any:
+def _scatter_windows(w: Writing, node: Node, values: Entry, places: Entry) -> Any:
     types = types_of(node)
     n, c, *spatial = types.shape
     count = math.prod(shape_at(node, 0)[2:])
     index = w.reshape(w.cast(w.read(places), dtype_at(node, 1), np.int64), (n, c, count))
     base = _zeros(w, (n, c, math.prod(spatial)), types.dtype)
-    made = w.add("ScatterElements", base, index, w.reshape(w.read(values), (n, c, count)), axis=2, reduction="add")
+    made = w.add(
+        "ScatterElements", base, index, w.reshape(w.read(values), (n, c, count)), axis=2, reduction="add"
+    )
     return w.reshape(made, types.shape)
 
 
 @form
-def argsort(w: Writing, node: Node, x: Any) -> Any:
+def _argsort(w: Writing, node: Node, x: Entry) -> Any:
     axis = settings_of(node)["axis"]
     count = shape_at(node, 0)[axis]
     return w.add("TopK", w.read(x), w.ints([count]), outputs=2, axis=axis, largest=0)[1]

@@ -9,34 +9,43 @@ import numpy as np
 from tinygraph.core.node import Node, is_recorded
 from tinygraph.core.types import normalize_axes
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.writing import FORMS, Writing, dtype_at, form, settings_of, shape_at, types_of
+from tinygraph.interop.onnx.writing import (
+    FORMS,
+    Entry,
+    Writing,
+    dtype_at,
+    form,
+    settings_of,
+    shape_at,
+    types_of,
+)
 
 
 @form
-def reshape(w: Writing, node: Node, x: Any) -> Any:
+def _reshape(w: Writing, node: Node, x: Entry) -> Any:
     return w.reshape(w.read(x), types_of(node).shape)
 
 
-FORMS |= {name: reshape for name in ("expand_dims", "flatten", "squeeze")}
+FORMS |= dict.fromkeys(("expand_dims", "flatten", "squeeze"), _reshape)
 
 
 @form
-def broadcast_to(w: Writing, node: Node, x: Any) -> Any:
+def _broadcast_to(w: Writing, node: Node, x: Entry) -> Any:
     return w.add("Expand", w.read(x), w.ints(types_of(node).shape))
 
 
-def _turned(w: Writing, x: Any, order: Any) -> Any:
+def _turned(w: Writing, x: Entry, order: Entry) -> Any:
     return w.add("Transpose", w.read(x), perm=[int(one) for one in order])
 
 
 @form
-def transpose(w: Writing, node: Node, x: Any) -> Any:
+def _transpose(w: Writing, node: Node, x: Entry) -> Any:
     rank, axes = len(shape_at(node, 0)), settings_of(node)["axes"]
     return _turned(w, x, range(rank)[::-1] if axes is None else [one % rank for one in axes])
 
 
 @form
-def swapaxes(w: Writing, node: Node, x: Any) -> Any:
+def _swapaxes(w: Writing, node: Node, x: Entry) -> Any:
     rank = len(shape_at(node, 0))
     return _turned(w, x, _swapped(rank, node))
 
@@ -49,7 +58,7 @@ def _swapped(rank: int, node: Node) -> list[int]:
 
 
 @form
-def moveaxis(w: Writing, node: Node, x: Any) -> Any:
+def _moveaxis(w: Writing, node: Node, x: Entry) -> Any:
     rank = len(shape_at(node, 0))
     source, target = (
         [one % rank for one in (given if isinstance(given, tuple) else (given,))]
@@ -71,32 +80,32 @@ def _cast(w: Writing, node: Node) -> list[str]:
 
 
 @form
-def concatenate(w: Writing, node: Node, *xs: Any) -> Any:
+def _concatenate(w: Writing, node: Node, *xs: Entry) -> Any:
     return _joined(w, node, _cast(w, node), settings_of(node)["axis"])
 
 
 @form
-def stack(w: Writing, node: Node, *xs: Any) -> Any:
+def _stack(w: Writing, node: Node, *xs: Entry) -> Any:
     axis = settings_of(node)["axis"] % len(types_of(node).shape)
     names = [w.add("Unsqueeze", one, w.ints([axis])) for one in _cast(w, node)]
     return _joined(w, node, names, axis)
 
 
 @form
-def split(w: Writing, node: Node, x: Any) -> Any:
+def _split(w: Writing, node: Node, x: Entry) -> Any:
     axis = settings_of(node)["axis"] % len(shape_at(node, 0))
     sizes = [types.shape[axis] for types in node.output_types]
     made = w.add("Split", w.read(x), w.ints(sizes), outputs=len(sizes), axis=axis)
     return made
 
 
-def picked(w: Writing, name: str, axis: int, places: Any) -> Any:
+def picked(w: Writing, name: str, axis: int, places: Entry) -> Any:
     """Elements along an axis, by constant indices."""
     return w.add("Gather", name, w.ints(np.asarray(places).tolist()), axis=axis)
 
 
 @form
-def flip(w: Writing, node: Node, x: Any) -> Any:
+def _flip(w: Writing, node: Node, x: Entry) -> Any:
     made = w.read(x)
     for axis in normalize_axes(settings_of(node)["axis"], len(shape_at(node, 0))):
         made = picked(w, made, axis, np.arange(shape_at(node, 0)[axis])[::-1])
@@ -104,7 +113,7 @@ def flip(w: Writing, node: Node, x: Any) -> Any:
 
 
 @form
-def roll(w: Writing, node: Node, x: Any) -> Any:
+def _roll(w: Writing, node: Node, x: Entry) -> Any:
     shape, axis, shift = shape_at(node, 0), settings_of(node)["axis"], settings_of(node)["shift"]
     if axis is None:
         flat = w.reshape(w.read(x), (-1,))
@@ -119,7 +128,7 @@ def roll(w: Writing, node: Node, x: Any) -> Any:
 
 
 @form
-def repeat(w: Writing, node: Node, x: Any) -> Any:
+def _repeat(w: Writing, node: Node, x: Entry) -> Any:
     shape, axis = shape_at(node, 0), settings_of(node)["axis"]
     made = w.read(x) if axis is not None else w.reshape(w.read(x), (-1,))
     size = shape[axis] if axis is not None else int(np.prod(shape))
@@ -127,7 +136,7 @@ def repeat(w: Writing, node: Node, x: Any) -> Any:
 
 
 @form
-def tile(w: Writing, node: Node, x: Any) -> Any:
+def _tile(w: Writing, node: Node, x: Entry) -> Any:
     times = settings_of(node)["reps"]
     times = times if isinstance(times, tuple) else (times,)
     shape = shape_at(node, 0)
@@ -137,18 +146,22 @@ def tile(w: Writing, node: Node, x: Any) -> Any:
 
 
 @form
-def pad(w: Writing, node: Node, x: Any) -> Any:
+def _pad(w: Writing, node: Node, x: Entry) -> Any:
     before, mode = shape_at(node, 0), settings_of(node)["mode"]
     widths = np.broadcast_to(np.asarray(settings_of(node)["pad_width"]), (len(before), 2)).tolist()
     amounts = [a for a, _ in widths] + [b for _, b in widths]
     names = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
-    if mode not in names or (mode == "reflect" and any(max(w) >= size for w, size in zip(widths, before, strict=True))):
+    if mode not in names or (
+        mode == "reflect" and any(max(w) >= size for w, size in zip(widths, before, strict=True))
+    ):
         made = w.read(x)  # by indices, as NumPy has it
         for axis, (width, size) in enumerate(zip(widths, before, strict=True)):
             if any(width):
                 made = picked(w, made, axis, np.pad(np.arange(size), width, mode=mode))
         return made
-    value = w.scalar(settings_of(node)["constant_values"], types_of(node).dtype) if mode == "constant" else None
+    value = (
+        w.scalar(settings_of(node)["constant_values"], types_of(node).dtype) if mode == "constant" else None
+    )
     return w.add("Pad", w.read(x), w.ints(amounts), value, mode=mode)
 
 

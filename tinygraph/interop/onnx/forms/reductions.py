@@ -10,11 +10,25 @@ import numpy as np
 from tinygraph.core.node import Node
 from tinygraph.core.types import reduced_axes
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.writing import FORMS, Writing, dtype_at, form, settings_of, shape_at, types_of
-
-_REDUCTIONS = dict(
-    sum="ReduceSum", mean="ReduceMean", max="ReduceMax", min="ReduceMin", prod="ReduceProd", logsumexp="ReduceLogSumExp"
+from tinygraph.interop.onnx.writing import (
+    FORMS,
+    Entry,
+    Writing,
+    dtype_at,
+    form,
+    settings_of,
+    shape_at,
+    types_of,
 )
+
+_REDUCTIONS = {
+    "sum": "ReduceSum",
+    "mean": "ReduceMean",
+    "max": "ReduceMax",
+    "min": "ReduceMin",
+    "prod": "ReduceProd",
+    "logsumexp": "ReduceLogSumExp",
+}
 
 
 def _reduced(w: Writing, node: Node, operator: str, name: str, keep: bool | None = None) -> Any:
@@ -26,7 +40,7 @@ def _reduced(w: Writing, node: Node, operator: str, name: str, keep: bool | None
 
 
 def _reduction(operator: str) -> Any:
-    def write(w: Writing, node: Node, x: Any) -> Any:
+    def write(w: Writing, node: Node, x: Entry) -> Any:
         wanted = types_of(node).dtype
         if dtype_at(node, 0).kind == "b" and wanted.kind == "b":
             made = _reduced(w, node, operator, w.cast(w.read(x), bool, np.int32))
@@ -41,18 +55,18 @@ for _op, _name in _REDUCTIONS.items():
 
 
 def _truth(operator: str) -> Any:
-    def write(w: Writing, node: Node, x: Any) -> Any:
+    def write(w: Writing, node: Node, x: Entry) -> Any:
         truth = w.cast(w.cast(w.read(x), dtype_at(node, 0), bool), bool, np.int32)
         return w.cast(_reduced(w, node, operator, truth), np.int32, bool)
 
     return write
 
 
-FORMS |= dict(all=_truth("ReduceMin"), any=_truth("ReduceMax"))
+FORMS |= {"all": _truth("ReduceMin"), "any": _truth("ReduceMax")}
 
 
 def _place(operator: str) -> Any:
-    def write(w: Writing, node: Node, x: Any) -> Any:
+    def write(w: Writing, node: Node, x: Entry) -> Any:
         axis, keep = settings_of(node)["axis"], settings_of(node)["keepdims"]
         if axis is None:
             made = w.add(operator, w.reshape(w.read(x), (-1,)), axis=0, keepdims=0)
@@ -62,13 +76,15 @@ def _place(operator: str) -> Any:
     return write
 
 
-FORMS |= dict(argmax=_place("ArgMax"), argmin=_place("ArgMin"))
+FORMS |= {"argmax": _place("ArgMax"), "argmin": _place("ArgMin")}
 
 
 def _cumulated(operator: str, since: int) -> Any:
-    def write(w: Writing, node: Node, x: Any) -> Any:
+    def write(w: Writing, node: Node, x: Entry) -> Any:
         if w.opset < since:
-            raise FileFormatError(f"ONNX has {operator} since version {since}, and version {w.opset} is written")
+            raise FileFormatError(
+                f"ONNX has {operator} since version {since}, and version {w.opset} is written"
+            )
         wanted, axis = types_of(node).dtype, settings_of(node)["axis"]
         made = w.cast(w.read(x), dtype_at(node, 0), wanted)
         made = w.reshape(made, (-1,)) if axis is None else made
@@ -77,11 +93,11 @@ def _cumulated(operator: str, since: int) -> Any:
     return write
 
 
-FORMS |= dict(cumsum=_cumulated("CumSum", 11), cumprod=_cumulated("CumProd", 26))
+FORMS |= {"cumsum": _cumulated("CumSum", 11), "cumprod": _cumulated("CumProd", 26)}
 
 
 def _shared(operator: str) -> Any:
-    def write(w: Writing, node: Node, x: Any) -> Any:
+    def write(w: Writing, node: Node, x: Entry) -> Any:
         axis, shape, dtype = settings_of(node)["axis"], shape_at(node, 0), types_of(node).dtype
         made = w.cast(w.read(x), dtype_at(node, 0), dtype)
         if isinstance(axis, int):
@@ -89,18 +105,21 @@ def _shared(operator: str) -> Any:
         axes = reduced_axes(axis, len(shape))  # several axes: put last, taken as one
         order = [one for one in range(len(shape)) if one not in axes] + list(axes)
         turned = w.add("Transpose", made, perm=order)
-        flat = w.reshape(turned, (*(shape[one] for one in order[: len(shape) - len(axes)]), math.prod(shape[one] for one in axes)))
+        flat = w.reshape(
+            turned,
+            (*(shape[one] for one in order[: len(shape) - len(axes)]), math.prod(shape[one] for one in axes)),
+        )
         made = w.reshape(w.add(operator, flat, axis=-1), [shape[one] for one in order])
         return w.add("Transpose", made, perm=np.argsort(order).tolist())
 
     return write
 
 
-FORMS |= dict(softmax=_shared("Softmax"), log_softmax=_shared("LogSoftmax"))
+FORMS |= {"softmax": _shared("Softmax"), "log_softmax": _shared("LogSoftmax")}
 
 
 @form
-def standardize(w: Writing, node: Node, x: Any) -> Any:
+def _standardize(w: Writing, node: Node, x: Entry) -> Any:
     """x without its mean, over its deviation; and both."""
     types = node.output_types
     wide = types[1].dtype
@@ -114,7 +133,5 @@ def standardize(w: Writing, node: Node, x: Any) -> Any:
 
 
 @form
-def det(w: Writing, node: Node, x: Any) -> Any:
+def _det(w: Writing, node: Node, x: Entry) -> Any:
     return w.add("Det", w.read(x))
-
-

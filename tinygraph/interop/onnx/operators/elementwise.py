@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.core.registry import ops
 from tinygraph.core.state import default_generator
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import Call, dtype, number, operator, shape
+from tinygraph.interop.onnx.operators.table import Call, Form, Operand, dtype, number, operator, shape
 
 _UNARY = {
     "Abs": np.abs, "Acos": np.arccos, "Acosh": np.arccosh, "Asin": np.arcsin, "Asinh": np.arcsinh,
@@ -19,7 +19,8 @@ _UNARY = {
     "Exp": np.exp, "Floor": np.floor, "IsNaN": np.isnan, "Log": np.log, "Neg": np.negative, "Not": np.logical_not,
     "Reciprocal": np.reciprocal, "Round": np.rint, "Sign": np.sign, "Sin": np.sin, "Sinh": np.sinh, "Sqrt": np.sqrt,
     "Tan": np.tan, "Tanh": np.tanh,
-    "Erf": lambda x: ops.erf(x), "Sigmoid": lambda x: ops.sigmoid(x), "Softplus": lambda x: ops.softplus(x, threshold=np.inf),
+    "Erf": lambda x: ops.erf(x), "Sigmoid": lambda x: ops.sigmoid(x),
+    "Softplus": lambda x: ops.softplus(x, threshold=np.inf),
     "Softsign": lambda x: x / (1 + np.abs(x)), "Mish": lambda x: x * np.tanh(ops.softplus(x, threshold=np.inf)),
     "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0.0, 1.0),
 }  # fmt: skip
@@ -31,9 +32,9 @@ _BINARY = {
 }  # fmt: skip
 
 
-def _enter(name: str, function: Any) -> None:
+def _enter(name: str, function: Operand) -> None:
     @operator(name)
-    def form(call: Call, *operands: Any) -> Any:
+    def form(call: Call, *operands: Operand) -> Any:
         return function(*operands)
 
 
@@ -42,17 +43,17 @@ for _name, _function in (*_UNARY.items(), *_BINARY.items()):
 
 
 @operator("Relu", carries=True)
-def relu(call: Call, x: Any) -> Any:
+def _relu(call: Call, x: Operand) -> Any:
     return ops.relu(x)
 
 
 @operator("Identity", carries=True)
-def identity(call: Call, x: Any) -> Any:
+def _identity(call: Call, x: Operand) -> Any:
     return x
 
 
 @operator("Div")
-def div(call: Call, x: Any, y: Any) -> Any:
+def _div(call: Call, x: Operand, y: Operand) -> Any:
     """Integers are divided towards zero."""
     if dtype(x).kind in "iu":
         down = np.floor_divide(x, y)
@@ -64,19 +65,21 @@ def div(call: Call, x: Any, y: Any) -> Any:
 
 
 @operator("Pow")
-def power(call: Call, x: Any, y: Any) -> Any:
+def _power(call: Call, x: Operand, y: Operand) -> Any:
     """x to the y, in the type of x."""
     wanted = dtype(x)
     if not hasattr(y, "_edge") and np.size(y) == 1 and wanted.kind in "fc":
         one = float(np.asarray(y).reshape(()))
-        result = np.power(x, int(one) if one == int(one) else one) if np.ndim(y) <= np.ndim(x) else np.power(x, y)
+        result = (
+            np.power(x, int(one) if one == int(one) else one) if np.ndim(y) <= np.ndim(x) else np.power(x, y)
+        )
     else:
         result = np.power(x, y)
     return result if dtype(result) == wanted else ops.cast(result, dtype=wanted)
 
 
 @operator("Mod")
-def mod(call: Call, x: Any, y: Any) -> Any:
+def _mod(call: Call, x: Operand, y: Operand) -> Any:
     """The remainder with the sign of the divisor, or (fmod=1) of the dividend."""
     if not call.get("fmod", 0):
         return np.remainder(x, y)
@@ -87,7 +90,7 @@ def mod(call: Call, x: Any, y: Any) -> Any:
 
 
 @operator("Max", "Min", "Sum", "Mean")
-def folded(call: Call, *xs: Any) -> Any:
+def _folded(call: Call, *xs: Operand) -> Any:
     """Of several operands, element by element."""
     join = {"Max": np.maximum, "Min": np.minimum}.get(call.op_type, np.add)
     total = functools.reduce(join, xs)
@@ -95,12 +98,12 @@ def folded(call: Call, *xs: Any) -> Any:
 
 
 @operator("Where")
-def where(call: Call, condition: Any, x: Any, y: Any) -> Any:
+def _where(call: Call, condition: Operand, x: Operand, y: Operand) -> Any:
     return ops.where(condition, x, y)
 
 
 @operator("Clip", carries=True)
-def clip(call: Call, x: Any, low: Any = None, high: Any = None) -> Any:
+def _clip(call: Call, x: Operand, low: Operand = None, high: Operand = None) -> Any:
     """The highest bound wins where bounds cross."""
     if call.opset < 11:
         low, high = call.get("min", low), call.get("max", high)
@@ -111,7 +114,7 @@ def clip(call: Call, x: Any, low: Any = None, high: Any = None) -> Any:
 
 
 @operator("BitShift")
-def bit_shift(call: Call, x: Any, y: Any) -> Any:
+def _bit_shift(call: Call, x: Operand, y: Operand) -> Any:
     kind = dtype(x)
     left = call.need("direction") == "LEFT"
     most = kind.itemsize * 8 - (1 if left or kind.kind == "u" else 2)  # beyond it a power of two has no room
@@ -124,7 +127,7 @@ def bit_shift(call: Call, x: Any, y: Any) -> Any:
 
 
 @operator("IsInf")
-def is_inf(call: Call, x: Any) -> Any:
+def _is_inf(call: Call, x: Operand) -> Any:
     found = np.isinf(x)
     if not call.get("detect_negative", 1):
         found = np.logical_and(found, np.greater(x, 0))
@@ -136,50 +139,50 @@ def is_inf(call: Call, x: Any) -> Any:
 # -- activations -----------------------------------------------------------------------------------------------------
 
 
-def _number(call: Call, x: Any, name: str, default: float) -> float:
+def _number(call: Call, x: Operand, name: str, default: float) -> float:
     """An attribute; ONNX's defaults are rounded to float32, as its files hold them."""
     return float(np.float32(call.get(name, default)))
 
 
 @operator("LeakyRelu")
-def leaky_relu(call: Call, x: Any) -> Any:
+def _leaky_relu(call: Call, x: Operand) -> Any:
     return ops.leaky_relu(x, negative_slope=_number(call, x, "alpha", 0.01))
 
 
 @operator("PRelu")
-def prelu(call: Call, x: Any, slope: Any) -> Any:
+def _prelu(call: Call, x: Operand, slope: Operand) -> Any:
     return np.where(np.less(x, 0), x * slope, x)
 
 
 @operator("Elu")
-def elu(call: Call, x: Any) -> Any:
+def _elu(call: Call, x: Operand) -> Any:
     return ops.elu(x, alpha=_number(call, x, "alpha", 1.0))
 
 
 @operator("Celu")
-def celu(call: Call, x: Any) -> Any:
+def _celu(call: Call, x: Operand) -> Any:
     alpha = _number(call, x, "alpha", 1.0)
     return ops.elu(x / alpha, alpha=1.0) * alpha
 
 
 @operator("Selu")
-def selu(call: Call, x: Any) -> Any:
+def _selu(call: Call, x: Operand) -> Any:
     alpha = _number(call, x, "alpha", 1.67326319217681884765625)
     return ops.elu(x, alpha=alpha) * _number(call, x, "gamma", 1.05070102214813232421875)
 
 
 @operator("HardSigmoid")
-def hard_sigmoid(call: Call, x: Any) -> Any:
+def _hard_sigmoid(call: Call, x: Operand) -> Any:
     return np.clip(x * _number(call, x, "alpha", 0.2) + _number(call, x, "beta", 0.5), 0.0, 1.0)
 
 
 @operator("ThresholdedRelu")
-def thresholded_relu(call: Call, x: Any) -> Any:
+def _thresholded_relu(call: Call, x: Operand) -> Any:
     return np.where(np.greater(x, _number(call, x, "alpha", 1.0)), x, 0 * x)
 
 
 @operator("Shrink")
-def shrink(call: Call, x: Any) -> Any:
+def _shrink(call: Call, x: Operand) -> Any:
     bias, lambd = call.get("bias", 0.0), call.get("lambd", 0.5)
     kind = dtype(x).type
     inner = np.where(np.greater(x, kind(lambd)), x - kind(bias), 0 * x)
@@ -187,20 +190,21 @@ def shrink(call: Call, x: Any) -> Any:
 
 
 @operator("Swish")
-def swish(call: Call, x: Any) -> Any:
+def _swish(call: Call, x: Operand) -> Any:
     alpha = _number(call, x, "alpha", 1.0)
     return ops.silu(x) if alpha == 1 else x * ops.sigmoid(x * alpha)
 
 
 @operator("Gelu")
-def gelu(call: Call, x: Any) -> Any:
+def _gelu(call: Call, x: Operand) -> Any:
     return ops.gelu(x, approximate=call.get("approximate", "none"))
 
 
 @operator("Softmax", "LogSoftmax", "Hardmax")
-def softmax(call: Call, x: Any) -> Any:
+def _softmax(call: Call, x: Operand) -> Any:
     """Over one axis; before version 13 over all axes from one on, together."""
-    of = {"Softmax": ops.softmax, "LogSoftmax": ops.log_softmax, "Hardmax": _hardmax}[call.op_type]
+    forms: dict[str, Any] = {"Softmax": ops.softmax, "LogSoftmax": ops.log_softmax, "Hardmax": _hardmax}
+    of: Form = forms[call.op_type]
     if call.opset >= 13:
         return of(x, axis=call.get("axis", -1))
     axis = call.get("axis", 1) % max(np.ndim(x), 1)
@@ -210,14 +214,14 @@ def softmax(call: Call, x: Any) -> Any:
     return np.reshape(of(flat, axis=-1), shape(x))
 
 
-def _hardmax(x: Any, axis: int) -> Any:
+def _hardmax(x: Operand, axis: int) -> Any:
     top = np.argmax(x, axis=axis)
     coded = ops.one_hot(top, num_classes=shape(x)[axis], dtype=dtype(x).name)
     return np.moveaxis(coded, -1, axis)
 
 
 @operator("Dropout")
-def dropout(call: Call, x: Any, ratio: Any = None, training: Any = None) -> Any:
+def _dropout(call: Call, x: Operand, ratio: Operand = None, training: Operand = None) -> Any:
     """x, and a mask of ones; in training mode with a draw of the library's generator."""
     training_mode = training is not None and bool(number(training, "training_mode"))
     share = 0.5 if ratio is None else float(number(ratio, "ratio"))

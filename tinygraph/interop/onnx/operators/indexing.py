@@ -9,10 +9,20 @@ import numpy as np
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import Call, axis_of, dtype, number, operator, room, shape, static
+from tinygraph.interop.onnx.operators.table import (
+    Call,
+    Operand,
+    axis_of,
+    dtype,
+    number,
+    operator,
+    room,
+    shape,
+    static,
+)
 
 
-def _wrapped(index: Any, length: int) -> Any:
+def _wrapped(index: Operand, length: int) -> Any:
     """Indices, with those that count from the end made non-negative."""
     if not hasattr(index, "_edge"):
         return np.where(np.asarray(index) < 0, np.asarray(index) + length, index).astype(np.int64)
@@ -21,7 +31,7 @@ def _wrapped(index: Any, length: int) -> Any:
 
 
 @operator("Gather", carries=True)
-def gather(call: Call, x: Any, indices: Any) -> Any:
+def _gather(call: Call, x: Operand, indices: Operand) -> Any:
     axis = axis_of(call.get("axis", 0), np.ndim(x))
     if not hasattr(indices, "_edge") and np.ndim(indices) == 0:
         return x[(slice(None),) * axis + (int(indices),)]
@@ -31,12 +41,12 @@ def gather(call: Call, x: Any, indices: Any) -> Any:
 
 
 @operator("GatherElements")
-def gather_elements(call: Call, x: Any, indices: Any) -> Any:
+def _gather_elements(call: Call, x: Operand, indices: Operand) -> Any:
     axis = axis_of(call.get("axis", 0), np.ndim(x))
     return x[_along(indices, axis, shape(x)[axis])]
 
 
-def _along(indices: Any, axis: int, length: int) -> tuple[Any, ...]:
+def _along(indices: Operand, axis: int, length: int) -> tuple[Any, ...]:
     """The index of elements that differ along one axis by an array, and stay where they are along the others."""
     places: list[Any] = list(np.indices(shape(indices), sparse=True))
     places[axis] = _wrapped(indices, length)
@@ -44,12 +54,12 @@ def _along(indices: Any, axis: int, length: int) -> tuple[Any, ...]:
 
 
 @operator("GatherND")
-def gather_nd(call: Call, x: Any, indices: Any) -> Any:
+def _gather_nd(call: Call, x: Operand, indices: Operand) -> Any:
     batch = call.get("batch_dims", 0)
     return x[_tuples(indices, shape(x), batch)]
 
 
-def _tuples(indices: Any, sizes: tuple[int, ...], batch: int = 0) -> tuple[Any, ...]:
+def _tuples(indices: Operand, sizes: tuple[int, ...], batch: int = 0) -> tuple[Any, ...]:
     depth = shape(indices)[-1]
     lead = shape(indices)[:-1]
     places: list[Any] = [
@@ -59,17 +69,17 @@ def _tuples(indices: Any, sizes: tuple[int, ...], batch: int = 0) -> tuple[Any, 
 
 
 @operator("ScatterElements", "Scatter")
-def scatter_elements(call: Call, x: Any, indices: Any, updates: Any) -> Any:
+def _scatter_elements(call: Call, x: Operand, indices: Operand, updates: Operand) -> Any:
     axis = axis_of(call.get("axis", 0), np.ndim(x))
     return _scattered(x, updates, _along(indices, axis, shape(x)[axis]), call.get("reduction", "none"))
 
 
 @operator("ScatterND")
-def scatter_nd(call: Call, x: Any, indices: Any, updates: Any) -> Any:
+def _scatter_nd(call: Call, x: Operand, indices: Operand, updates: Operand) -> Any:
     return _scattered(x, updates, _tuples(indices, shape(x)), call.get("reduction", "none"))
 
 
-def _scattered(x: Any, updates: Any, places: tuple[Any, ...], how: str) -> Any:
+def _scattered(x: Operand, updates: Operand, places: tuple[Any, ...], how: str) -> Any:
     """x with updates at places: set, or joined with what is there, repeatedly where a place repeats."""
     pattern = ("array",) * len(places)
     if how == "none":
@@ -83,7 +93,7 @@ def _scattered(x: Any, updates: Any, places: tuple[Any, ...], how: str) -> Any:
     return _joined(x, updates, places, how)
 
 
-def _joined(x: Any, updates: Any, places: tuple[Any, ...], how: str) -> Any:
+def _joined(x: Operand, updates: Operand, places: tuple[Any, ...], how: str) -> Any:
     """Products and extremes at places that may repeat, by one round for each time that a place is named."""
     known = [static(one, "indices") for one in places]
     broadcast = np.broadcast_arrays(*known)
@@ -106,7 +116,7 @@ def _joined(x: Any, updates: Any, places: tuple[Any, ...], how: str) -> Any:
 
 
 @operator("TensorScatter")
-def tensor_scatter(call: Call, past: Any, update: Any, starts: Any = None) -> Any:
+def _tensor_scatter(call: Call, past: Operand, update: Operand, starts: Operand = None) -> Any:
     axis = axis_of(call.get("axis", -2), np.ndim(past))
     batch, length, count = shape(past)[0], shape(past)[axis], shape(update)[axis]
     first = np.zeros(batch, np.int64) if starts is None else starts
@@ -121,7 +131,7 @@ def tensor_scatter(call: Call, past: Any, update: Any, starts: Any = None) -> An
 
 
 @operator("OneHot")
-def one_hot(call: Call, indices: Any, depth: Any, values: Any) -> Any:
+def _one_hot(call: Call, indices: Operand, depth: Operand, values: Operand) -> Any:
     count = int(number(depth, "depth"))
     index = indices if dtype(indices).kind in "iu" else ops.cast(indices, dtype="int64")
     rank = np.ndim(index) + 1
@@ -129,14 +139,17 @@ def one_hot(call: Call, indices: Any, depth: Any, values: Any) -> Any:
     room([*shape(index), count], dtype(values))
     spread = [1] * rank
     spread[axis] = count
-    hit = np.equal(np.expand_dims(np.remainder(index, count), axis), np.arange(count).reshape(spread).astype(dtype(index)))
+    hit = np.equal(
+        np.expand_dims(np.remainder(index, count), axis),
+        np.arange(count).reshape(spread).astype(dtype(index)),
+    )
     valid = np.logical_and(np.greater_equal(index, -count), np.less(index, count))
     hit = np.logical_and(hit, np.expand_dims(valid, axis))
     return np.where(hit, values[1], values[0])
 
 
 @operator("ArgMax", "ArgMin")
-def arg_extreme(call: Call, x: Any) -> Any:
+def _arg_extreme(call: Call, x: Operand) -> Any:
     axis = axis_of(call.get("axis", 0), np.ndim(x))
     find = np.argmax if call.op_type == "ArgMax" else np.argmin
     if call.get("select_last_index", 0):
@@ -147,7 +160,7 @@ def arg_extreme(call: Call, x: Any) -> Any:
 
 
 @operator("TopK")
-def top_k(call: Call, x: Any, k: Any = None) -> Any:
+def _top_k(call: Call, x: Operand, k: Operand = None) -> Any:
     count = int(number(k, "k")) if k is not None else call.need("k")
     axis = axis_of(call.get("axis", -1), np.ndim(x))
     keys = x if not call.get("largest", 1) else (-x if dtype(x).kind in "fi" else np.invert(x))
@@ -157,7 +170,7 @@ def top_k(call: Call, x: Any, k: Any = None) -> Any:
 
 
 @operator("Compress")
-def compress(call: Call, x: Any, condition: Any) -> Any:
+def _compress(call: Call, x: Operand, condition: Operand) -> Any:
     axis = call.get("axis")
     chosen = np.flatnonzero(static(condition, "condition"))
     if axis is None:
@@ -166,12 +179,12 @@ def compress(call: Call, x: Any, condition: Any) -> Any:
 
 
 @operator("NonZero")
-def non_zero(call: Call, x: Any) -> Any:
+def _non_zero(call: Call, x: Operand) -> Any:
     return np.array(np.nonzero(static(x, "operand")), np.int64)
 
 
 @operator("Unique")
-def unique(call: Call, x: Any) -> Any:
+def _unique(call: Call, x: Operand) -> Any:
     values = static(x, "operand")
     axis = call.get("axis")
     found, first, inverse, counts = np.unique(
@@ -188,7 +201,14 @@ def unique(call: Call, x: Any) -> Any:
 
 
 @operator("NonMaxSuppression")
-def non_max_suppression(call: Call, boxes: Any, scores: Any, most: Any = None, overlap: Any = None, least: Any = None) -> Any:
+def _non_max_suppression(
+    call: Call,
+    boxes: Operand,
+    scores: Operand,
+    most: Operand = None,
+    overlap: Operand = None,
+    least: Operand = None,
+) -> Any:
     """The boxes that are kept, best first; how many they are depends on values, which must be known."""
     all_boxes, all_scores = static(boxes, "boxes").astype(np.float64), static(scores, "scores")
     count = int(number(most, "max_output_boxes_per_class")) if most is not None else 0
@@ -212,7 +232,7 @@ def non_max_suppression(call: Call, boxes: Any, scores: Any, most: Any = None, o
     return np.array(kept, np.int64).reshape(-1, 3)
 
 
-def _overlap(low: Any, high: Any, i: int, j: int) -> float:
+def _overlap(low: Operand, high: Operand, i: int, j: int) -> float:
     common = np.prod(np.maximum(np.minimum(high[i], high[j]) - np.maximum(low[i], low[j]), 0))
     both = np.prod(high[i] - low[i]) + np.prod(high[j] - low[j]) - common
     return float(common / both) if both > 0 else 0.0

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.registry import ops
-from tinygraph.interop.onnx.operators.table import Call, dtype, operator
+from tinygraph.interop.onnx.operators.table import Call, Operand, dtype, operator
 
 
 @operator("MatMul")
-def matmul(call: Call, x: Any, y: Any) -> Any:
+def _matmul(call: Call, x: Operand, y: Operand) -> Any:
     return np.matmul(x, y)
 
 
 @operator("Gemm")
-def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Any:
+def _gemm(call: Call, a: Operand, b: Operand, c: Operand = None) -> Any:
     a = np.transpose(a) if call.get("transA", 0) else a
     b = np.transpose(b) if call.get("transB", 0) else b
     made = np.matmul(a, b)
@@ -28,15 +28,15 @@ def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Any:
     return made + (c if beta == 1 else c * _scalar(beta, made))
 
 
-def _scalar(value: float, like: Any) -> Any:
+def _scalar(value: float, like: Operand) -> Any:
     return dtype(like).type(value)
 
 
 @operator("Einsum")
-def einsum(call: Call, *xs: Any) -> Any:
+def _einsum(call: Call, *xs: Operand) -> Any:
     return ops.einsum(*xs, subscripts=call.need("equation").replace(" ", ""))
 
 
 @operator("Det")
-def det(call: Call, x: Any) -> Any:
+def _det(call: Call, x: Operand) -> Any:
     return np.linalg.det(x)

@@ -11,7 +11,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.subgraphs import Subgraph
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import Call, dtype, operator, shape
+from tinygraph.interop.onnx.operators.table import Call, Operand, dtype, operator, shape
 
 Function = Callable[[Any], Any]
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -40,8 +40,16 @@ def _activation(name: str, alpha: float | None, beta: float | None) -> Function:
 
 
 @operator("RNN", "GRU", "LSTM")
-def recurrent(
-    call: Call, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None, h: Any = None, c: Any = None, p: Any = None
+def _recurrent(
+    call: Call,
+    x: Operand,
+    w: Operand,
+    r: Operand,
+    b: Operand = None,
+    lengths: Operand = None,
+    h: Operand = None,
+    c: Operand = None,
+    p: Operand = None,
 ) -> Any:
     """All steps' outputs, and the last states. Steps beyond a sequence's length leave the state, and give zeros."""
     x = np.swapaxes(x, 0, 1) if call.get("layout", 0) else x
@@ -49,9 +57,10 @@ def recurrent(
         h, c = (None if one is None else np.swapaxes(one, 0, 1) for one in (h, c))
     direction = call.get("direction", "forward")
     count = 2 if direction == "bidirectional" else 1
-    parts = []
-    for d in range(count):
-        parts.append(_direction(call, d, direction == "reverse" or d == 1, x, w, r, b, lengths, h, c, p))
+    parts = [
+        _direction(call, d, direction == "reverse" or d == 1, x, w, r, b, lengths, h, c, p)
+        for d in range(count)
+    ]
     steps = np.stack([one[0] for one in parts], axis=1)
     last = [np.stack([one[i] for one in parts], axis=0) for i in range(1, len(parts[0]))]
     if call.get("layout", 0):
@@ -60,7 +69,17 @@ def recurrent(
 
 
 def _direction(
-    call: Call, d: int, reverse: bool, x: Any, w: Any, r: Any, b: Any, lengths: Any, h: Any, c: Any, p: Any
+    call: Call,
+    d: int,
+    reverse: bool,
+    x: Operand,
+    w: Operand,
+    r: Operand,
+    b: Operand,
+    lengths: Operand,
+    h: Operand,
+    c: Operand,
+    p: Operand,
 ) -> tuple[Any, ...]:
     """The outputs of all steps, and the last states, of one direction."""
     kind, hidden = call.op_type, shape(r)[-1]
@@ -83,7 +102,7 @@ def _direction(
     if lengths is not None:
         slices.append(np.less(np.arange(length)[:, None], lengths)[..., None])
 
-    def step(*operands: Any) -> list[Any]:
+    def step(*operands: Operand) -> list[Any]:
         state, inputs = list(operands[: len(carries)]), operands[len(carries) :]
         new = cell(state, inputs[0], inputs[len(slices) :])
         if lengths is not None:
@@ -94,15 +113,24 @@ def _direction(
     types = [_type(one) for one in carries]
     types += [ArrayType(shape(one)[1:], dtype(one)) for one in slices] + [_type(one) for one in read]
     if not any(hasattr(one, "_edge") for one in (*carries, *slices, *read)):
-        return _folded(step, carries, slices, read, length, reverse)
+        return tuple(_folded(step, carries, slices, read, length, reverse))
     body = Subgraph.of(step, types, kind)
     found = ops.scan(
-        *carries, *slices, *read, body=body, carries=len(carries), slices=len(slices), length=length, reverse=reverse
+        *carries,
+        *slices,
+        *read,
+        body=body,
+        carries=len(carries),
+        slices=len(slices),
+        length=length,
+        reverse=reverse,
     )
-    return found[-1], *found[:-1]
+    return (found[-1], *found[:-1])
 
 
-def _folded(step: Any, carries: list[Any], slices: list[Any], read: list[Any], length: int, reverse: bool) -> Any:
+def _folded(
+    step: Operand, carries: list[Any], slices: list[Any], read: list[Any], length: int, reverse: bool
+) -> Any:
     """All is known: the steps are run while the file is read."""
     made: list[Any] = [None] * length
     for t in reversed(range(length)) if reverse else range(length):
@@ -110,25 +138,27 @@ def _folded(step: Any, carries: list[Any], slices: list[Any], read: list[Any], l
     return np.stack(made), *carries
 
 
-def _type(x: Any) -> ArrayType:
+def _type(x: Operand) -> ArrayType:
     return ArrayType(shape(x), dtype(x))
 
 
-def _cell(call: Call, functions: Sequence[Function], hidden: int) -> Callable[[list[Any], Any, Sequence[Any]], list[Any]]:
+def _cell(
+    call: Call, functions: Sequence[Function], hidden: int
+) -> Callable[[list[Any], Any, Sequence[Any]], list[Any]]:
     """One step: states and the projected input to new states."""
     bound = call.get("clip")
     f, *others = functions
 
-    def clipped(x: Any) -> Any:
+    def clipped(x: Operand) -> Any:
         return x if bound is None else np.clip(x, -bound, bound)
 
-    def part(x: Any, i: int) -> Any:
+    def part(x: Operand, i: int) -> Any:
         return x[:, i * hidden : (i + 1) * hidden]
 
-    def rnn(state: list[Any], x: Any, read: Sequence[Any]) -> list[Any]:
+    def rnn(state: list[Any], x: Operand, read: Sequence[Any]) -> list[Any]:
         return [f(clipped(x + np.matmul(state[0], read[0]) + read[1]))]
 
-    def gru(state: list[Any], x: Any, read: Sequence[Any]) -> list[Any]:
+    def gru(state: list[Any], x: Operand, read: Sequence[Any]) -> list[Any]:
         (h,), (weight, bias), (g,) = state, read[:2], others
         both = np.matmul(h, weight[:, : 2 * hidden]) + bias[: 2 * hidden]
         z = f(clipped(part(x, 0) + part(both, 0)))
@@ -140,13 +170,13 @@ def _cell(call: Call, functions: Sequence[Function], hidden: int) -> Callable[[l
             new = g(clipped(part(x, 2) + np.matmul(reset * h, last) + of_state))
         return [(1 - z) * new + z * h]
 
-    def lstm(state: list[Any], x: Any, read: Sequence[Any]) -> list[Any]:
+    def lstm(state: list[Any], x: Operand, read: Sequence[Any]) -> list[Any]:
         h, c = state
         g, shown = others
         both = x + np.matmul(h, read[0]) + read[1]
         peep = [read[2][i * hidden : (i + 1) * hidden] for i in range(3)] if len(read) > 2 else [None] * 3
 
-        def gate(i: int, look: Any, cell: Any) -> Any:
+        def gate(i: int, look: Operand, cell: Operand) -> Any:
             sums = part(both, i) if look is None else part(both, i) + look * cell
             return f(clipped(sums))
 

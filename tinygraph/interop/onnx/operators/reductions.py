@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.registry import ops
-from tinygraph.interop.onnx.operators.table import Call, axis_of, dtype, ints, number, operator, shape
+from tinygraph.interop.onnx.operators.table import (
+    Call,
+    Operand,
+    axis_of,
+    dtype,
+    ints,
+    number,
+    operator,
+    shape,
+)
 
 
-def _over(call: Call, x: Any, axes: Any) -> tuple[int, ...] | None:
+def _over(call: Call, x: Operand, axes: Operand) -> tuple[int, ...] | None:
     """The axes of a reduction; None where nothing is reduced."""
     found = ints(axes, "axes") if axes is not None else tuple(call.get("axes", ()))
     if not found:
@@ -18,13 +27,13 @@ def _over(call: Call, x: Any, axes: Any) -> tuple[int, ...] | None:
     return tuple(axis_of(one, np.ndim(x)) for one in found)
 
 
-def _sum(x: Any, **how: Any) -> Any:
+def _sum(x: Operand, **how: Operand) -> Any:
     made = np.sum(x, **how)
     return made if dtype(made) == dtype(x) else ops.cast(made, dtype=dtype(x))
 
 
-def _extreme(reduce: Any, empty: float) -> Any:
-    def of(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+def _extreme(reduce: Operand, empty: float) -> Any:
+    def of(x: Operand, axis: tuple[int, ...], keepdims: bool) -> Any:
         if 0 in shape(x):  # ONNX gives the neutral element
             whole = np.sum(x, axis=axis, keepdims=keepdims)
             kind = dtype(x)
@@ -40,18 +49,18 @@ def _extreme(reduce: Any, empty: float) -> Any:
     return of
 
 
-def _mean(x: Any, **how: Any) -> Any:
+def _mean(x: Operand, **how: Operand) -> Any:
     if dtype(x).kind == "f":
         return np.mean(x, **how)
     count = int(np.prod([shape(x)[one] for one in how["axis"]]))
     return np.floor_divide(_sum(x, **how), dtype(x).type(count))
 
 
-def _float(x: Any) -> Any:
+def _float(x: Operand) -> Any:
     return x if dtype(x).kind == "f" else ops.cast(x, dtype="float64")
 
 
-def _of_dtype(x: Any, like: Any) -> Any:
+def _of_dtype(x: Operand, like: Operand) -> Any:
     return x if dtype(x) == dtype(like) else ops.cast(x, dtype=dtype(like))
 
 
@@ -67,14 +76,14 @@ _REDUCTIONS = {
 }  # fmt: skip
 
 
-def _log_sum_exp(x: Any, axis: Any, keepdims: bool) -> Any:
+def _log_sum_exp(x: Operand, axis: Operand, keepdims: bool) -> Any:
     if 0 in shape(x):
         return np.log(np.sum(x, axis=axis, keepdims=keepdims))
     return ops.logsumexp(x, axis=axis, keepdims=keepdims)
 
 
 @operator(*_REDUCTIONS)
-def reduction(call: Call, x: Any, axes: Any = None) -> Any:
+def _reduction(call: Call, x: Operand, axes: Operand = None) -> Any:
     of, alone = _REDUCTIONS[call.op_type]
     over = _over(call, x, axes)
     if over is None:
@@ -83,7 +92,7 @@ def reduction(call: Call, x: Any, axes: Any = None) -> Any:
 
 
 @operator("CumSum", "CumProd")
-def cumulative(call: Call, x: Any, axis: Any) -> Any:
+def _cumulative(call: Call, x: Operand, axis: Operand) -> Any:
     along = axis_of(int(number(axis, "axis")), np.ndim(x))
     neutral = 0 if call.op_type == "CumSum" else 1
     x = np.flip(x, along) if call.get("reverse", 0) else x
@@ -96,7 +105,7 @@ def cumulative(call: Call, x: Any, axis: Any) -> Any:
 
 
 @operator("LpNormalization")
-def lp_normalization(call: Call, x: Any) -> Any:
+def _lp_normalization(call: Call, x: Operand) -> Any:
     axis = call.get("axis", -1)
     if call.get("p", 2) == 1:
         length = np.sum(np.abs(x), axis=axis, keepdims=True)
@@ -107,16 +116,16 @@ def lp_normalization(call: Call, x: Any) -> Any:
 
 
 @operator("GlobalAveragePool")
-def global_average_pool(call: Call, x: Any) -> Any:
+def _global_average_pool(call: Call, x: Operand) -> Any:
     return np.mean(x, axis=tuple(range(2, np.ndim(x))), keepdims=True)
 
 
 @operator("GlobalMaxPool")
-def global_max_pool(call: Call, x: Any) -> Any:
+def _global_max_pool(call: Call, x: Operand) -> Any:
     return np.max(x, axis=tuple(range(2, np.ndim(x))), keepdims=True)
 
 
 @operator("GlobalLpPool")
-def global_lp_pool(call: Call, x: Any) -> Any:
+def _global_lp_pool(call: Call, x: Operand) -> Any:
     p = call.get("p", 2)
     return np.power(np.sum(np.power(np.abs(x), p), axis=tuple(range(2, np.ndim(x))), keepdims=True), 1 / p)

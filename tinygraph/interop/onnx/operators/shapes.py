@@ -9,23 +9,34 @@ import numpy as np
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import Call, axis_of, dtype, ints, number, operator, room, shape, static
+from tinygraph.interop.onnx.operators.table import (
+    Call,
+    Operand,
+    axis_of,
+    dtype,
+    ints,
+    number,
+    operator,
+    room,
+    shape,
+    static,
+)
 
 
 @operator("Shape")
-def shape_form(call: Call, x: Any) -> Any:
+def _shape_form(call: Call, x: Operand) -> Any:
     sizes = shape(x)
     start, end = call.get("start", 0), call.get("end", len(sizes))
     return np.array(sizes[max(start + len(sizes), 0) if start < 0 else start : end], np.int64)
 
 
 @operator("Size")
-def size(call: Call, x: Any) -> Any:
+def _size(call: Call, x: Operand) -> Any:
     return np.array(math.prod(shape(x)), np.int64)
 
 
 @operator("Reshape", carries=True)
-def reshape(call: Call, x: Any, wanted: Any = None) -> Any:
+def _reshape(call: Call, x: Operand, wanted: Operand = None) -> Any:
     target = list(ints(wanted, "shape") if wanted is not None else call.need("shape"))
     if not call.get("allowzero", 0):
         old = shape(x)
@@ -34,7 +45,7 @@ def reshape(call: Call, x: Any, wanted: Any = None) -> Any:
 
 
 @operator("Flatten", carries=True)
-def flatten(call: Call, x: Any) -> Any:
+def _flatten(call: Call, x: Operand) -> Any:
     sizes = shape(x)
     axis = call.get("axis", 1)
     axis = axis + len(sizes) if axis < 0 else axis
@@ -42,11 +53,11 @@ def flatten(call: Call, x: Any) -> Any:
 
 
 @operator("Transpose", carries=True)
-def transpose(call: Call, x: Any) -> Any:
+def _transpose(call: Call, x: Operand) -> Any:
     return np.transpose(x, call.get("perm") or tuple(range(np.ndim(x)))[::-1])
 
 
-def _axes(call: Call, axes: Any) -> tuple[int, ...] | None:
+def _axes(call: Call, axes: Operand) -> tuple[int, ...] | None:
     if axes is not None:
         return ints(axes, "axes")
     found = call.get("axes")
@@ -54,13 +65,13 @@ def _axes(call: Call, axes: Any) -> tuple[int, ...] | None:
 
 
 @operator("Squeeze", carries=True)
-def squeeze(call: Call, x: Any, axes: Any = None) -> Any:
+def _squeeze(call: Call, x: Operand, axes: Operand = None) -> Any:
     found = _axes(call, axes)
     return np.squeeze(x, found) if found is not None else np.squeeze(x)
 
 
 @operator("Unsqueeze", carries=True)
-def unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
+def _unsqueeze(call: Call, x: Operand, axes: Operand = None) -> Any:
     found = _axes(call, axes) or ()
     rank = np.ndim(x) + len(found)
     new = {axis_of(one, rank) for one in found}
@@ -71,26 +82,26 @@ def unsqueeze(call: Call, x: Any, axes: Any = None) -> Any:
 
 
 @operator("Concat")
-def concat(call: Call, *xs: Any) -> Any:
+def _concat(call: Call, *xs: Operand) -> Any:
     axis = call.get("axis", 1)
     return xs[0] if len(xs) == 1 else np.concatenate(xs, axis=axis)
 
 
 @operator("Expand", carries=True)
-def expand(call: Call, x: Any, wanted: Any) -> Any:
+def _expand(call: Call, x: Operand, wanted: Operand) -> Any:
     target = np.broadcast_shapes(shape(x), ints(wanted, "shape"))
     return x if target == shape(x) else np.broadcast_to(x, room(target, dtype(x)))
 
 
 @operator("Tile", carries=True)
-def tile(call: Call, x: Any, repeats: Any) -> Any:
+def _tile(call: Call, x: Operand, repeats: Operand) -> Any:
     times = ints(repeats, "repeats")
     room([a * b for a, b in zip(shape(x), times, strict=True)], dtype(x))
     return np.tile(x, times)
 
 
 @operator("Split")
-def split(call: Call, x: Any, sizes: Any = None) -> Any:
+def _split(call: Call, x: Operand, sizes: Operand = None) -> Any:
     axis = axis_of(call.get("axis", 0), np.ndim(x))
     length = shape(x)[axis]
     parts = ints(sizes, "split") if sizes is not None else call.get("split")
@@ -104,7 +115,14 @@ def split(call: Call, x: Any, sizes: Any = None) -> Any:
 
 
 @operator("Slice", carries=True)
-def slice_form(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
+def _slice_form(
+    call: Call,
+    x: Operand,
+    starts: Operand = None,
+    ends: Operand = None,
+    axes: Operand = None,
+    steps: Operand = None,
+) -> Any:
     first = ints(starts, "starts") if starts is not None else tuple(call.need("starts"))
     last = ints(ends, "ends") if ends is not None else tuple(call.need("ends"))
     along = ints(axes, "axes") if axes is not None else tuple(call.get("axes", range(len(first))))
@@ -127,7 +145,7 @@ def _slice(start: int, end: int, step: int, length: int) -> slice:
 
 
 @operator("Pad")
-def pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = None) -> Any:
+def _pad(call: Call, x: Operand, pads: Operand = None, value: Operand = None, axes: Operand = None) -> Any:
     mode = call.get("mode", "constant")
     amounts = ints(pads, "pads") if pads is not None else tuple(call.need("pads"))
     rank = np.ndim(x)
@@ -137,7 +155,16 @@ def pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = Non
     widths = [(0, 0)] * rank
     for i, axis in enumerate(along):
         widths[axis] = (amounts[i], amounts[i + len(along)])
-    x = x[tuple(slice(max(-before, 0), size - max(-after, 0)) for (before, after), size in zip(widths, shape(x), strict=True))] if min(amounts, default=0) < 0 else x
+    x = (
+        x[
+            tuple(
+                slice(max(-before, 0), size - max(-after, 0))
+                for (before, after), size in zip(widths, shape(x), strict=True)
+            )
+        ]
+        if min(amounts, default=0) < 0
+        else x
+    )
     widths = [(max(before, 0), max(after, 0)) for before, after in widths]
     room([a + b + c for a, (b, c) in zip(shape(x), widths, strict=True)], dtype(x))
     if mode != "constant":
@@ -147,22 +174,27 @@ def pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = Non
 
 
 @operator("Range")
-def range_form(call: Call, start: Any, limit: Any, delta: Any) -> Any:
+def _range_form(call: Call, start: Operand, limit: Operand, delta: Operand) -> Any:
     first, last, step = (static(one, "bounds").reshape(()) for one in (start, limit, delta))
     count = max(math.ceil((last.item() - first.item()) / step.item()), 0)
     return (first + np.arange(room([count], first.dtype)[0]).astype(first.dtype) * step).astype(first.dtype)
 
 
 @operator("ConstantOfShape")
-def constant_of_shape(call: Call, wanted: Any) -> Any:
+def _constant_of_shape(call: Call, wanted: Operand) -> Any:
     value = call.get("value")
     value = np.zeros(1, np.float32) if value is None else value
     return np.full(room(ints(wanted, "shape"), value.dtype), value.reshape(-1)[0])
 
 
 @operator("Constant")
-def constant(call: Call) -> Any:
-    for name, kind in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64), ("value_ints", np.int64)):
+def _constant(call: Call) -> Any:
+    for name, kind in (
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+    ):
         if name in call.attributes:
             return np.array(call.need(name), kind)
     if "value_string" in call.attributes or "value_strings" in call.attributes:
@@ -174,15 +206,16 @@ def constant(call: Call) -> Any:
 
 
 @operator("EyeLike")
-def eye_like(call: Call, x: Any) -> Any:
+def _eye_like(call: Call, x: Operand) -> Any:
     from tinygraph.interop.onnx.element_types import dtype_of
 
     kind = dtype_of(call.get("dtype")) if call.get("dtype") else dtype(x)
-    return np.eye(*room(shape(x), kind), k=call.get("k", 0), dtype=kind)
+    rows, columns = room(shape(x), kind)
+    return np.eye(rows, columns, k=call.get("k", 0), dtype=kind)
 
 
 @operator("DepthToSpace")
-def depth_to_space(call: Call, x: Any) -> Any:
+def _depth_to_space(call: Call, x: Operand) -> Any:
     n, c, h, w = shape(x)
     b = call.need("blocksize")
     if call.get("mode", "DCR") == "DCR":
@@ -193,7 +226,7 @@ def depth_to_space(call: Call, x: Any) -> Any:
 
 
 @operator("SpaceToDepth")
-def space_to_depth(call: Call, x: Any) -> Any:
+def _space_to_depth(call: Call, x: Operand) -> Any:
     n, c, h, w = shape(x)
     b = call.need("blocksize")
     parted = np.reshape(x, (n, c, h // b, b, w // b, b))
@@ -202,7 +235,7 @@ def space_to_depth(call: Call, x: Any) -> Any:
 
 
 @operator("Trilu")
-def trilu(call: Call, x: Any, k: Any = None) -> Any:
+def _trilu(call: Call, x: Operand, k: Operand = None) -> Any:
     by = 0 if k is None else int(number(k, "k"))
     rows, columns = shape(x)[-2:]
     by = max(min(by, columns + 1), -rows - 1)
@@ -211,7 +244,7 @@ def trilu(call: Call, x: Any, k: Any = None) -> Any:
 
 
 @operator("CenterCropPad")
-def center_crop_pad(call: Call, x: Any, wanted: Any) -> Any:
+def _center_crop_pad(call: Call, x: Operand, wanted: Operand) -> Any:
     target, rank = ints(wanted, "shape"), np.ndim(x)
     axes = [axis_of(one, rank) for one in call.get("axes", range(rank))]
     index, widths = [slice(None)] * rank, [(0, 0)] * rank
@@ -226,7 +259,7 @@ def center_crop_pad(call: Call, x: Any, wanted: Any) -> Any:
 
 
 @operator("ReverseSequence")
-def reverse_sequence(call: Call, x: Any, lengths: Any) -> Any:
+def _reverse_sequence(call: Call, x: Operand, lengths: Operand) -> Any:
     time, batch = call.get("time_axis", 0), call.get("batch_axis", 1)
     size = shape(x)[time]
     steps = np.arange(size)[:, None]
@@ -239,7 +272,7 @@ def reverse_sequence(call: Call, x: Any, lengths: Any) -> Any:
 
 
 @operator("Col2Im")
-def col2im(call: Call, x: Any, image: Any, block: Any) -> Any:
+def _col2im(call: Call, x: Operand, image: Operand, block: Operand) -> Any:
     """Columns added up where their windows lay: the transpose of gathering windows."""
     sizes, window = ints(image, "image_shape"), ints(block, "block_shape")
     rank = len(sizes)

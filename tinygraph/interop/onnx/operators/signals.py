@@ -9,11 +9,20 @@ import numpy as np
 from tinygraph.core.registry import ops
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import dtype_of
-from tinygraph.interop.onnx.operators.table import Call, axis_of, dtype, number, operator, room, shape
+from tinygraph.interop.onnx.operators.table import (
+    Call,
+    Operand,
+    axis_of,
+    dtype,
+    number,
+    operator,
+    room,
+    shape,
+)
 
 
 @operator("HannWindow", "HammingWindow", "BlackmanWindow")
-def window(call: Call, size: Any) -> Any:
+def _window(call: Call, size: Operand) -> Any:
     count = room([int(number(size, "size"))], np.float64)[0]
     turn = 2 * np.pi * np.arange(count) / (count if call.get("periodic", 1) else count - 1)
     weights = {
@@ -24,12 +33,16 @@ def window(call: Call, size: Any) -> Any:
 
 
 @operator("MelWeightMatrix")
-def mel_weights(call: Call, bins: Any, length: Any, rate: Any, low: Any, high: Any) -> Any:
+def _mel_weights(
+    call: Call, bins: Operand, length: Operand, rate: Operand, low: Operand, high: Operand
+) -> Any:
     """Triangles on the mel scale, as a matrix from spectrum to bins."""
     count, size, per_second = (int(number(one, "operand")) for one in (bins, length, rate))
     edges = [2595 * np.log10(1 + float(number(one, "edge")) / 700) for one in (low, high)]
     room([size // 2 + 1, count], np.float64)
-    points = 700 * (10 ** (np.arange(count + 2) * ((edges[1] - edges[0]) / (count + 2)) / 2595 + edges[0] / 2595) - 1)
+    points = 700 * (
+        10 ** (np.arange(count + 2) * ((edges[1] - edges[0]) / (count + 2)) / 2595 + edges[0] / 2595) - 1
+    )
     places = ((size + 1) * points // per_second).astype(int)
     made = np.zeros((size // 2 + 1, count))
     for i in range(count):
@@ -43,19 +56,19 @@ def mel_weights(call: Call, bins: Any, length: Any, rate: Any, low: Any, high: A
     return made.astype(dtype_of(call.get("output_datatype", 1)))
 
 
-def _complex(x: Any) -> Any:
+def _complex(x: Operand) -> Any:
     """Numbers whose parts lie along the last axis."""
     if shape(x)[-1] == 1:
         return x[..., 0]
     return ops.make_complex(x[..., 0], x[..., 1])
 
 
-def _parts(x: Any, wanted: Any) -> Any:
+def _parts(x: Operand, wanted: Operand) -> Any:
     return ops.cast(np.stack([np.real(x), np.imag(x)], axis=-1), dtype=np.dtype(wanted).name)
 
 
 @operator("DFT")
-def dft(call: Call, x: Any, length: Any = None, axis: Any = None) -> Any:
+def _dft(call: Call, x: Operand, length: Operand = None, axis: Operand = None) -> Any:
     along = int(number(axis, "axis")) if axis is not None else call.get("axis", 1 if call.opset < 20 else -2)
     along = axis_of(along, np.ndim(x))
     count = int(number(length, "dft_length")) if length is not None else shape(x)[along]
@@ -71,7 +84,7 @@ def dft(call: Call, x: Any, length: Any = None, axis: Any = None) -> Any:
 
 
 @operator("STFT")
-def stft(call: Call, signal: Any, step: Any, weights: Any = None, length: Any = None) -> Any:
+def _stft(call: Call, signal: Operand, step: Operand, weights: Operand = None, length: Operand = None) -> Any:
     by = int(number(step, "frame_step"))
     size = int(number(length, "frame_length")) if length is not None else shape(weights)[0]
     values = _complex(signal) if np.ndim(signal) == 3 else signal
@@ -83,5 +96,3 @@ def stft(call: Call, signal: Any, step: Any, weights: Any = None, length: Any = 
     frames = frames if weights is None else frames * weights
     made = np.fft.fft(frames, axis=-1)
     return _parts(made[..., : size // 2 + 1] if call.get("onesided", 1) else made, dtype(signal))
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tinygraph.interop.onnx.importing import Importing
 
 Form = Callable[..., Any]
+# What stands under a name in a model: an array, a tensor, a list of them (a sequence), `Quantized`, None (no value).
+Operand: TypeAlias = Any
 MOST_BYTES = 2**31  # of an array that is made while a file is read
 
 
@@ -139,11 +141,13 @@ def is_static(x: object) -> bool:
     """Whether a value is known while the file is read."""
     if isinstance(x, Tensor):
         edge = x._edge
-        return x._value is not None or (isinstance(edge, Leaf) and edge.value is not None and edge.kind != "input")
+        return x._value is not None or (
+            isinstance(edge, Leaf) and edge.value is not None and edge.kind != "input"
+        )
     return True
 
 
-def static(x: Any, what: str) -> Array:
+def static(x: Operand, what: str) -> Array:
     """The array of an operand whose value decides shapes or settings.
 
     Raises:
@@ -175,7 +179,7 @@ def inputs_behind(x: Tensor) -> tuple[str, ...]:
     return tuple(one.name or "" for one in found if isinstance(one, Leaf) and one.kind == "input")
 
 
-def ints(x: Any, what: str) -> tuple[int, ...]:
+def ints(x: Operand, what: str) -> tuple[int, ...]:
     """The integers in a static operand, as a flat tuple."""
     found = static(x, what)
     if found.dtype.kind not in "iub" and found.size:
@@ -185,7 +189,7 @@ def ints(x: Any, what: str) -> tuple[int, ...]:
     return tuple(int(one) for one in found.reshape(-1))
 
 
-def number(x: Any, what: str) -> Any:
+def number(x: Operand, what: str) -> Any:
     """The one number in a static operand, as Python's."""
     found = static(x, what)
     if found.size != 1:
@@ -205,7 +209,7 @@ def room(shape: Sequence[int], dtype: Any = np.uint8) -> tuple[int, ...]:
             raise FileFormatError(f"the shape {tuple(shape)} has a negative size")
         size *= max(int(one), 1)
     if size > MOST_BYTES or len(shape) > 64:
-        raise FileFormatError(f"the shape {str(tuple(shape)):.100} takes more than {MOST_BYTES} bytes")
+        raise FileFormatError(f"the shape {tuple(shape)!s:.100} takes more than {MOST_BYTES} bytes")
     return tuple(int(one) for one in shape)
 
 
@@ -220,13 +224,13 @@ def axis_of(axis: int, ndim: int) -> int:
     return axis % max(ndim, 1)
 
 
-def shape(x: Any) -> tuple[int, ...]:
+def shape(x: Operand) -> tuple[int, ...]:
     return tuple(np.shape(x)) if not hasattr(x, "shape") else tuple(x.shape)
 
 
-def dtype(x: Any) -> np.dtype[Any]:
+def dtype(x: Operand) -> np.dtype[Any]:
     return np.asarray(x).dtype if not hasattr(x, "dtype") else x.dtype
 
 
-def code(x: Any) -> int:
+def code(x: Operand) -> int:
     return OF_DTYPE.get(dtype(x), 0)

@@ -1,4 +1,4 @@
-"""Operators on windows: convolutions and pools, with ONNX's paddings, which differ before and after, and its rounding."""
+"""Operators on windows: convolutions and pools, with ONNX's rounding, and its paddings that differ at both ends."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import Call, dtype, operator, room, shape
+from tinygraph.interop.onnx.operators.table import Call, Operand, dtype, operator, room, shape
 
 Pairs = list[tuple[int, int]]
 
 
-def _pads(call: Call, sizes: Sequence[int], window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Pairs:
+def _pads(
+    call: Call, sizes: Sequence[int], window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> Pairs:
     """The padding (before, after) of each spatial dimension."""
     rank = len(sizes)
     auto = call.get("auto_pad", "NOTSET") or "NOTSET"
@@ -29,7 +31,9 @@ def _pads(call: Call, sizes: Sequence[int], window: Sequence[int], strides: Sequ
     made = []
     for size, width, stride, dilation in zip(sizes, window, strides, dilations, strict=True):
         total = max((-(-size // stride) - 1) * stride + (width - 1) * dilation + 1 - size, 0)
-        made.append((total // 2, total - total // 2) if auto == "SAME_UPPER" else (total - total // 2, total // 2))
+        made.append(
+            (total // 2, total - total // 2) if auto == "SAME_UPPER" else (total - total // 2, total // 2)
+        )
     return made
 
 
@@ -47,7 +51,7 @@ def _one(values: Sequence[Any]) -> Any:
 
 
 @operator("Conv")
-def conv(call: Call, x: Any, kernel: Any, bias: Any = None) -> Any:
+def conv(call: Call, x: Operand, kernel: Operand, bias: Operand = None) -> Any:
     rank = np.ndim(x) - 2
     strides, dilations = _settings(call, rank)
     pads = _pads(call, shape(x)[2:], shape(kernel)[2:], strides, dilations)
@@ -64,13 +68,16 @@ def conv(call: Call, x: Any, kernel: Any, bias: Any = None) -> Any:
 
 
 @operator("ConvTranspose")
-def conv_transpose(call: Call, x: Any, kernel: Any, bias: Any = None) -> Any:
+def _conv_transpose(call: Call, x: Operand, kernel: Operand, bias: Operand = None) -> Any:
     """Paddings that differ are cut off (or, where the output is asked to be larger, added) at the ends."""
     rank = np.ndim(x) - 2
     strides, dilations = _settings(call, rank)
     extra = tuple(call.get("output_padding") or (0,) * rank)
     wanted, auto = call.get("output_shape"), call.get("auto_pad", "NOTSET") or "NOTSET"
-    spans = [(n - 1) * s + (k - 1) * d + 1 for n, k, s, d in zip(shape(x)[2:], shape(kernel)[2:], strides, dilations, strict=True)]
+    spans = [
+        (n - 1) * s + (k - 1) * d + 1
+        for n, k, s, d in zip(shape(x)[2:], shape(kernel)[2:], strides, dilations, strict=True)
+    ]
     if wanted is None and auto in ("SAME_UPPER", "SAME_LOWER"):
         wanted = [n * s for n, s in zip(shape(x)[2:], strides, strict=True)]
     if wanted is not None:
@@ -81,21 +88,30 @@ def conv_transpose(call: Call, x: Any, kernel: Any, bias: Any = None) -> Any:
             cut.append((half, total - half) if auto == "SAME_UPPER" else (total - half, half))
     else:
         cut = _pads(call, shape(x)[2:], shape(kernel)[2:], strides, dilations)
-    if all(before == after >= 0 for before, after in cut) and all(e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
+    if all(before == after >= 0 for before, after in cut) and all(
+        e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)
+    ):
         return ops.convolution_transpose(
             x, kernel, bias, stride=_one(strides), padding=_one([one for one, _ in cut]),
             output_padding=_one(extra), dilation=_one(dilations), groups=call.get("group", 1),
         )  # fmt: skip
-    whole = ops.convolution_transpose(x, kernel, None, stride=_one(strides), dilation=_one(dilations), groups=call.get("group", 1))
+    whole = ops.convolution_transpose(
+        x, kernel, None, stride=_one(strides), dilation=_one(dilations), groups=call.get("group", 1)
+    )
     ends = [(max(-before, 0), max(more - after, 0)) for (before, after), more in zip(cut, extra, strict=True)]
-    room([*shape(whole)[:2], *(a + sum(b) for a, b in zip(shape(whole)[2:], ends, strict=True))], dtype(whole))
+    room(
+        [*shape(whole)[:2], *(a + sum(b) for a, b in zip(shape(whole)[2:], ends, strict=True))], dtype(whole)
+    )
     whole = ops.pad(whole, pad_width=[(0, 0), (0, 0), *ends]) if any(map(any, ends)) else whole
-    inside = [slice(max(before, 0), size - max(after - more, 0)) for (before, after), more, size in zip(cut, extra, shape(whole)[2:], strict=True)]
+    inside = [
+        slice(max(before, 0), size - max(after - more, 0))
+        for (before, after), more, size in zip(cut, extra, shape(whole)[2:], strict=True)
+    ]
     made = whole[(slice(None), slice(None), *inside)]
     return made if bias is None else made + np.reshape(bias, (-1,) + (1,) * rank)
 
 
-def _pooled(call: Call, x: Any, fill: float | None) -> tuple[Any, dict[str, Any], Pairs]:
+def _pooled(call: Call, x: Operand, fill: float | None) -> tuple[Any, dict[str, Any], Pairs]:
     """x, padded where its ends differ, the settings of a pool, and all of the padding."""
     window = tuple(call.need("kernel_shape"))
     rank = len(window)
@@ -103,7 +119,11 @@ def _pooled(call: Call, x: Any, fill: float | None) -> tuple[Any, dict[str, Any]
     pads = _pads(call, shape(x)[2:], window, strides, dilations)
     ceil = bool(call.get("ceil_mode", 0)) and (call.get("auto_pad", "NOTSET") or "NOTSET") == "NOTSET"
     settings = {"size": window, "stride": strides, "padding": 0, "dilation": dilations}
-    if fill is not None and not ceil and all(a == b and 2 * a <= k for (a, b), k in zip(pads, window, strict=True)):
+    if (
+        fill is not None
+        and not ceil
+        and all(a == b and 2 * a <= k for (a, b), k in zip(pads, window, strict=True))
+    ):
         return x, settings | {"padding": tuple(a for a, _ in pads)}, pads
     ends = _ends(shape(x)[2:], window, strides, dilations, pads, ceil)
     room([*shape(x)[:2], *(a + b + c for a, (b, c) in zip(shape(x)[2:], ends, strict=True))], dtype(x))
@@ -112,7 +132,9 @@ def _pooled(call: Call, x: Any, fill: float | None) -> tuple[Any, dict[str, Any]
     return (ops.pad(x, pad_width=widths, constant_values=fill) if any(map(any, ends)) else x), settings, pads
 
 
-def _ends(sizes: Any, window: Any, strides: Any, dilations: Any, pads: Pairs, ceil: bool) -> Pairs:
+def _ends(
+    sizes: Operand, window: Operand, strides: Operand, dilations: Operand, pads: Pairs, ceil: bool
+) -> Pairs:
     """The padding, lengthened at its end to where a last window that sticks out ends."""
     made = []
     for size, k, s, d, (before, after) in zip(sizes, window, strides, dilations, pads, strict=True):
@@ -127,7 +149,7 @@ def _ends(sizes: Any, window: Any, strides: Any, dilations: Any, pads: Pairs, ce
 
 
 @operator("MaxPool")
-def max_pool(call: Call, x: Any) -> Any:
+def _max_pool(call: Call, x: Operand) -> Any:
     kind = dtype(x)
     lowest = -np.inf if kind.kind == "f" else np.iinfo(kind).min
     padded, settings, _ = _pooled(call, x, lowest)
@@ -139,13 +161,13 @@ def max_pool(call: Call, x: Any) -> Any:
     return made, _flat_places(call, index, shape(padded), shape(x), offsets)
 
 
-def _ends_of(call: Call, x: Any) -> Pairs:
+def _ends_of(call: Call, x: Operand) -> Pairs:
     window = tuple(call.need("kernel_shape"))
     strides, dilations = _settings(call, len(window))
     return _pads(call, shape(x)[2:], window, strides, dilations)
 
 
-def _flat_places(call: Call, index: Any, padded: Any, sizes: Any, offsets: Any) -> Any:
+def _flat_places(call: Call, index: Operand, padded: Operand, sizes: Operand, offsets: Operand) -> Any:
     """Positions in the whole of x, rows first (or columns first), of positions within padded planes."""
     at = []
     for size in reversed(padded[2:]):
@@ -162,7 +184,7 @@ def _flat_places(call: Call, index: Any, padded: Any, sizes: Any, offsets: Any) 
 
 
 @operator("AveragePool")
-def average_pool(call: Call, x: Any) -> Any:
+def _average_pool(call: Call, x: Operand) -> Any:
     """Padding counts, or does not; what a last window has beyond it never counts."""
     window = tuple(call.need("kernel_shape"))
     strides, dilations = _settings(call, len(window))
@@ -171,7 +193,9 @@ def average_pool(call: Call, x: Any) -> Any:
     plain = all(one == 1 for one in dilations) and not call.get("ceil_mode", 0)
     if plain and all(a == b and 2 * a <= k for (a, b), k in zip(pads, window, strict=True)):
         padding = tuple(a for a, _ in pads)
-        return ops.average_pool(x, size=window, stride=strides, padding=padding, count_include_pad=include or not any(padding))
+        return ops.average_pool(
+            x, size=window, stride=strides, padding=padding, count_include_pad=include or not any(padding)
+        )
     padded, _, _ = _pooled(call, x, None)
     widths = [(0, 0), (0, 0), *pads] if include else [(0, 0)] * np.ndim(x)
     counted = np.pad(np.ones((1, 1, *shape(x)[2:]), dtype(x)), widths, constant_values=1)
@@ -182,20 +206,26 @@ def average_pool(call: Call, x: Any) -> Any:
     return _summed(padded, window, strides, dilations) / _summed(counted, window, strides, dilations)
 
 
-def _summed(x: Any, window: Any, strides: Any, dilations: Any) -> Any:
+def _summed(x: Operand, window: Operand, strides: Operand, dilations: Operand) -> Any:
     """Sums over windows, one tap after another."""
-    sizes = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(shape(x)[2:], window, strides, dilations, strict=True)]
+    sizes = [
+        (n - d * (k - 1) - 1) // s + 1
+        for n, k, s, d in zip(shape(x)[2:], window, strides, dilations, strict=True)
+    ]
     if math.prod(window) > 20_000:
         raise FileFormatError(f"a window of {window} is too large for its settings")
-    total: Any = 0
+    total: Operand = 0
     for tap in np.ndindex(*window):
-        index = [slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, n, s in zip(tap, dilations, sizes, strides, strict=True)]
+        index = [
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, d, n, s in zip(tap, dilations, sizes, strides, strict=True)
+        ]
         total = total + x[(slice(None), slice(None), *index)]
     return total
 
 
 @operator("LpPool")
-def lp_pool(call: Call, x: Any) -> Any:
+def _lp_pool(call: Call, x: Operand) -> Any:
     window = tuple(call.need("kernel_shape"))
     strides, dilations = _settings(call, len(window))
     p = call.get("p", 2)
@@ -204,18 +234,25 @@ def lp_pool(call: Call, x: Any) -> Any:
 
 
 @operator("MaxUnpool")
-def max_unpool(call: Call, x: Any, index: Any, wanted: Any = None) -> Any:
+def _max_unpool(call: Call, x: Operand, index: Operand, wanted: Operand = None) -> Any:
     from tinygraph.interop.onnx.operators.table import ints
 
     window = tuple(call.need("kernel_shape"))
     rank = len(window)
     strides, _ = _settings(call, rank)
     pads = call.get("pads", (0,) * 2 * rank)
-    sizes = tuple((n - 1) * s + k - pads[i] - pads[i + rank] for i, (n, s, k) in enumerate(zip(shape(x)[2:], strides, window, strict=True)))
+    sizes = tuple(
+        (n - 1) * s + k - pads[i] - pads[i + rank]
+        for i, (n, s, k) in enumerate(zip(shape(x)[2:], strides, window, strict=True))
+    )
     full = (*shape(x)[:2], *sizes)
     target = full if wanted is None else ints(wanted, "output_shape")
     flat = np.reshape(index, (-1,))
     room(full, dtype(x))
     made = ops.index_set(np.zeros(math.prod(full), dtype(x)), np.reshape(x, (-1,)), flat, pattern=("array",))
     made = np.reshape(made, full)
-    return made if target == full else ops.pad(made, pad_width=[(0, a - b) for a, b in zip(target, full, strict=True)])
+    return (
+        made
+        if target == full
+        else ops.pad(made, pad_width=[(0, a - b) for a, b in zip(target, full, strict=True)])
+    )
