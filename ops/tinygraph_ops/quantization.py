@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Numeric, Sample, SettingError, op
+from tinygraph.plugin import Array, ArrayType, ErrorSample, Numeric, Sample, SettingError, op
 
 FORMATS = {
     "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
@@ -43,7 +43,7 @@ def round_straight_through_wrt_x(g: Numeric) -> Numeric:
     ],
     error_samples=[ErrorSample([1.0], format="float7", error=SettingError, match="float7")],
 )  # fmt: skip
-def round_to_format(x: Any, *, format: str, saturate: bool = True, mode: str = "up") -> Any:
+def round_to_format(x: Array, *, format: str, saturate: bool = True, mode: str = "up") -> Any:
     """x rounded to what a format of fewer bits holds, in float32;  by convention d/dx = 1, as if it did not round.
 
     Args:
@@ -71,7 +71,7 @@ def round_to_format(x: Any, *, format: str, saturate: bool = True, mode: str = "
         return np.asarray(x).astype(dtype).astype(np.float32)
 
 
-def _bfloat16(x: Any) -> Any:
+def _bfloat16(x: Array) -> Any:
     """To the upper half of float32's bits, halves to even."""
     bits = x.view(np.uint32) if x.ndim else x.reshape(1).view(np.uint32)
     rounded = (bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))) & np.uint32(0xFFFF0000)
@@ -79,7 +79,7 @@ def _bfloat16(x: Any) -> Any:
     return rounded.view(np.float32).reshape(x.shape)
 
 
-def _power_of_two(x: Any, mode: str, saturate: bool, dtype: Any) -> Any:
+def _power_of_two(x: Array, mode: str, saturate: bool, dtype: np.dtype[Any]) -> Any:
     with np.errstate(all="ignore"):
         mantissa, exponent = np.frexp(np.abs(x))  # mantissa in [0.5, 1)
         below = exponent - 1

@@ -11,7 +11,7 @@ import tinygraph as tg  # noqa: E402
 from tinygraph.errors import FileFormatError, PluginError  # noqa: E402
 from tinygraph.plugin import op  # noqa: E402
 
-F, I = TensorProto.FLOAT, TensorProto.INT64
+F, INTEGER = TensorProto.FLOAT, TensorProto.INT64
 
 
 def model(nodes, inputs, outputs, stored=(), opset=21, functions=(), domains=()):
@@ -85,7 +85,7 @@ def test_shape_arithmetic_is_folded(tmp_path):
 def test_inputs_that_decide_shapes_are_asked_for(tmp_path):
     made = model(
         [helper.make_node("Reshape", ["x", "target"], ["y"], name="r")],
-        [("x", F, [6]), ("target", I, [2])],
+        [("x", F, [6]), ("target", INTEGER, [2])],
         [("y", F, None)],
     )
     with pytest.raises(
@@ -117,7 +117,7 @@ def test_functions_of_the_model_are_opened(tmp_path):
         domains=["mine"],
     )
     graph = load(made, tmp_path)
-    assert [name for name, _ in graph.nodes[-1].scope][0] == "SquaredElu"
+    assert graph.nodes[-1].scope[0][0] == "SquaredElu"
     assert np.allclose(graph(np.array([3.0, 0.0], np.float32)), [9.0, 0.0])
 
 
@@ -151,7 +151,7 @@ def test_loops_and_choices_are_ops(tmp_path):
     body = helper.make_graph(
         [node("Mul", ["a", "w"], ["b"]), node("Identity", ["go"], ["still"])],
         "body",
-        [info("i", I, []), info("go", B, []), info("a", F, [2])],
+        [info("i", INTEGER, []), info("go", B, []), info("a", F, [2])],
         [info("still", B, []), info("b", F, [2])],
     )
     made = model(

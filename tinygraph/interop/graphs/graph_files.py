@@ -64,7 +64,7 @@ def save_graph(graph: Graph, path: str | Path, *, opset: int | None = None) -> N
 
     path = Path(path)
     if path.suffix.lower() == ".onnx":
-        from tinygraph.interop.onnx.writing import save_onnx
+        from tinygraph.interop.onnx.model_writing import save_onnx
 
         return save_onnx(graph, path, opset)
     suffix = check_saved(path, "a graph", GRAPHS)
@@ -112,7 +112,7 @@ def load(
     """
     path = Path(path)
     if path.suffix.lower() == ".onnx":
-        from tinygraph.interop.onnx.reading import load_onnx
+        from tinygraph.interop.onnx.model_reading import load_onnx
 
         return load_onnx(path, sizes, constants)
     with in_file(path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tinygraph.errors import FileFormatError
 from tinygraph.interop.graphs.missing_ops import missing_op
 from tinygraph.interop.onnx.attributes import attributes_of
 from tinygraph.interop.onnx.element_types import NARROW, OF_DTYPE, dtype_of, is_narrow_float
-from tinygraph.interop.onnx.operators.table import (
+from tinygraph.interop.onnx.operators.operator_table import (
     MOST_BYTES,
     TABLE,
     Call,
@@ -42,6 +42,7 @@ from tinygraph.interop.onnx.tensors import array_of
 from tinygraph.tracing.open_capture import OpenCapture
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
+SizeOf = Callable[[str, int, Proto], int | None]  # of a value by name the size along an axis
 FACT = "onnx"  # an op's fact: the operator that it stands for, "domain::Name"
 OLDEST = 7  # version of the default domain in which operators mean what they do now
 MOST_NESTED = 30  # functions and bodies, one inside another
@@ -302,7 +303,7 @@ class Importing:
         if found is None:
             return None
 
-        def form(call: Call, *operands: Any) -> Any:
+        def form(call: Call, *operands: Operand) -> Any:
             return found(
                 *operands,
                 **{key: call.get(key, default) for key, default in found.signature.settings.items()},
@@ -356,7 +357,7 @@ class Importing:
             self._guessed.add(id(edge_node(results[0]._edge)))
         return results
 
-    def know(self, infos: Sequence[Any], sizes: Any) -> None:
+    def know(self, infos: Sequence[Proto], sizes: SizeOf) -> None:
         """Keep the types that the file states of values inside, for operators that nobody has."""
         for info in infos:
             tensor = info.type.tensor_type

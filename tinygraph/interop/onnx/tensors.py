@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _FIELDS = {
 }  # fmt: skip
 
 
-def shape_of(dims: Any, what: str) -> tuple[int, ...]:
+def shape_of(dims: Sequence[int], what: str) -> tuple[int, ...]:
     """The sizes of a tensor.
 
     Raises:
@@ -152,7 +153,7 @@ def _external(tensor: Proto, folder: Path | None, what: str) -> bytes:
     return found
 
 
-def tensor_proto(onnx: Proto, value: Any, name: str) -> Any:
+def tensor_proto(onnx: Proto, value: object, name: str) -> Any:
     """The TensorProto of an array, in raw bytes.
 
     Raises:

@@ -16,7 +16,7 @@ from tinygraph.interop.onnx.element_types import (
     is_narrow_float,
     limits,
 )
-from tinygraph.interop.onnx.operators.table import (
+from tinygraph.interop.onnx.operators.operator_table import (
     Call,
     Operand,
     Quantized,
@@ -166,7 +166,7 @@ def _matmul_integer(
 def _conv_integer(
     call: Call, x: Operand, kernel: Operand, x_zero: Operand = None, kernel_zero: Operand = None
 ) -> Any:
-    from tinygraph.interop.onnx.operators.windows import conv
+    from tinygraph.interop.onnx.operators.windows_operators import conv
 
     zero = (
         kernel_zero
@@ -210,7 +210,7 @@ def _qlinear_conv(
     zero: Operand,
     bias: Operand = None,
 ) -> Any:
-    from tinygraph.interop.onnx.operators.windows import conv
+    from tinygraph.interop.onnx.operators.windows_operators import conv
 
     kernel = _centred(w, _spread(_inside(w_zero), w, 0), np.float64)
     made = conv(call, _centred(x, x_zero, np.float64), kernel)

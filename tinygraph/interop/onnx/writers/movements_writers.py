@@ -9,7 +9,7 @@ import numpy as np
 from tinygraph.core.node import Node, is_recorded
 from tinygraph.core.types import normalize_axes
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.writing import (
+from tinygraph.interop.onnx.model_writing import (
     FORMS,
     Entry,
     Writing,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.node import Leaf, edge_node, is_recorded
 from tinygraph.core.tensor import Tensor
@@ -51,7 +52,7 @@ class Quantized:
         code: ONNX's number of the type that they have in the model.
     """
 
-    value: Any
+    value: Operand
     code: int
 
 
@@ -118,7 +119,7 @@ class Call:
         self.values: Mapping[str, Any] = {}
         self.protos: Mapping[str, Any] = {}
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, name: str, default: Operand = None) -> Any:
         """The value of an attribute, or the operator's default."""
         return self.attributes.get(name, default)
 
@@ -197,7 +198,7 @@ def number(x: Operand, what: str) -> Any:
     return found.reshape(()).item()
 
 
-def room(shape: Sequence[int], dtype: Any = np.uint8) -> tuple[int, ...]:
+def room(shape: Sequence[int], dtype: DTypeLike = np.uint8) -> tuple[int, ...]:
     """A shape that a form is going to make.
 
     Raises:

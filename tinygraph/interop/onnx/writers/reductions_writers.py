@@ -10,7 +10,7 @@ import numpy as np
 from tinygraph.core.node import Node
 from tinygraph.core.types import reduced_axes
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.writing import (
+from tinygraph.interop.onnx.model_writing import (
     FORMS,
     Entry,
     Writing,

@@ -12,8 +12,16 @@ from tinygraph.core.indexing import build_index
 from tinygraph.core.node import Node, is_recorded
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import code_of
-from tinygraph.interop.onnx.forms.movements import constant_index, refuse_masks
-from tinygraph.interop.onnx.writing import Entry, Writing, dtype_at, form, settings_of, shape_at, types_of
+from tinygraph.interop.onnx.model_writing import (
+    Entry,
+    Writing,
+    dtype_at,
+    form,
+    settings_of,
+    shape_at,
+    types_of,
+)
+from tinygraph.interop.onnx.writers.movements_writers import constant_index, refuse_masks
 
 
 def _plain(pattern: Sequence[Any]) -> bool:

@@ -10,7 +10,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.state import default_generator
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import dtype_of
-from tinygraph.interop.onnx.operators.table import Call, Operand, dtype, operator, room, shape
+from tinygraph.interop.onnx.operators.operator_table import Call, Operand, dtype, operator, room, shape
 
 
 def _draw(call: Call, sizes: Operand, kind: Operand) -> Any:

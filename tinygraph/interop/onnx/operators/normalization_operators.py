@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import Call, Operand, axis_of, dtype, operator, shape
+from tinygraph.interop.onnx.operators.operator_table import Call, Operand, axis_of, dtype, operator, shape
 
 
 def _channels(x: Operand, like: Operand) -> Any:

@@ -13,7 +13,7 @@ from tinygraph.core.subgraphs import Subgraph
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import (
+from tinygraph.interop.onnx.operators.operator_table import (
     Call,
     NeedsValueError,
     Operand,

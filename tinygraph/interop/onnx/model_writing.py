@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.bodies import opened, ruled_in
 from tinygraph.core.graph import Graph
@@ -66,7 +67,7 @@ def model_of(graph: Graph, opset: int | None = None) -> Any:
     """The checked ModelProto of a graph; see `save_onnx`."""
     onnx = onnx_package()
     for family in FAMILIES:
-        importlib.import_module(f"tinygraph.interop.onnx.forms.{family}")
+        importlib.import_module(f"tinygraph.interop.onnx.writers.{family}_writers")
     version = OPSET if opset is None else opset
     if not OLDEST <= version <= onnx.defs.onnx_opset_version():
         raise FileFormatError(
@@ -128,7 +129,7 @@ class Writing:
     # -- what forms call -------------------------------------------------------------------------------------------
 
     def add(
-        self, op_type: str, *inputs: str | None, outputs: int = 1, domain: str = "", **attributes: Any
+        self, op_type: str, *inputs: str | None, outputs: int = 1, domain: str = "", **attributes: object
     ) -> Any:
         """A node of an operator; the name of its output, or names of several."""
         names = [self.unique(f"{self.where}/{op_type}_output") for _ in range(outputs)]
@@ -142,7 +143,7 @@ class Writing:
         self.nodes.append(made)
         return names[0] if outputs == 1 else names
 
-    def constant(self, value: Any, name: str = "constant") -> str:
+    def constant(self, value: Entry, name: str = "constant") -> str:
         """A stored array, once for each value."""
         array = np.asarray(value)
         key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= 1000 else id(value)
@@ -160,11 +161,11 @@ class Writing:
         """A stored vector of integers: a shape, axes."""
         return self.constant(np.array(values, np.int64), "shape")
 
-    def scalar(self, value: Any, dtype: Any) -> str:
+    def scalar(self, value: complex, dtype: DTypeLike) -> str:
         """One stored number of a dtype."""
         return self.constant(np.array(value, dtype), "number")
 
-    def cast(self, name: str, of: Any, to: Any) -> str:
+    def cast(self, name: str, of: DTypeLike, to: DTypeLike) -> str:
         """A value in another dtype, if it is not in it already."""
         if np.dtype(of) == np.dtype(to):
             return name
@@ -187,7 +188,7 @@ class Writing:
         self.used.add(name)
         return name
 
-    def read(self, entry: Any, dtype: Any = None) -> str:
+    def read(self, entry: Entry, dtype: DTypeLike = None) -> str:
         """The name of an operand: an edge's, or a constant's, numbers in the given dtype."""
         if not is_recorded(entry):
             known = type_of(entry)
@@ -200,7 +201,7 @@ class Writing:
             self.leaf(edge_node(entry))
         return self.names[key]
 
-    def leaf(self, leaf: Any) -> None:
+    def leaf(self, leaf: Leaf) -> None:
         """Store the value of a parameter, buffer or constant tensor."""
         if leaf.value is None:
             raise FileFormatError(f"{leaf.describe()} has no value, and is no input")

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import (
+from tinygraph.interop.onnx.operators.operator_table import (
     Call,
     Operand,
     axis_of,

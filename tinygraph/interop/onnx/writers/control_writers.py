@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygraph.core.node import Node
 from tinygraph.core.subgraphs import Subgraph
-from tinygraph.interop.onnx.writing import Entry, Writing, dtype_at, form, settings_of
+from tinygraph.interop.onnx.model_writing import Entry, Writing, dtype_at, form, settings_of
 
 
 def _body(w: Writing, body: Subgraph, given: list[str | None], name: str) -> tuple[list[Any], Writing]:

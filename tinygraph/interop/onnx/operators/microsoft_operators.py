@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import TABLE, Call, Operand, dtype, operator, shape
+from tinygraph.interop.onnx.operators.operator_table import TABLE, Call, Operand, dtype, operator, shape
 
 DOMAIN = "com.microsoft"
 

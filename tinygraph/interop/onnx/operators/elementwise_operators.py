@@ -11,7 +11,15 @@ import numpy as np
 from tinygraph.core.registry import ops
 from tinygraph.core.state import default_generator
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import Call, Form, Operand, dtype, number, operator, shape
+from tinygraph.interop.onnx.operators.operator_table import (
+    Call,
+    Form,
+    Operand,
+    dtype,
+    number,
+    operator,
+    shape,
+)
 
 _UNARY = {
     "Abs": np.abs, "Acos": np.arccos, "Acosh": np.arccosh, "Asin": np.arcsin, "Asinh": np.arcsinh,

@@ -15,7 +15,7 @@ import numpy as np
 from tinygraph.core.registry import ops
 from tinygraph.core.types import Array
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import (
+from tinygraph.interop.onnx.operators.operator_table import (
     Call,
     Operand,
     axis_of,

@@ -11,7 +11,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.subgraphs import Subgraph
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import Call, Operand, dtype, operator, shape
+from tinygraph.interop.onnx.operators.operator_table import Call, Operand, dtype, operator, shape
 
 Function = Callable[[Any], Any]
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}

@@ -21,8 +21,8 @@ from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, as_value
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.element_types import NARROW, dtype_of
-from tinygraph.interop.onnx.importing import Importing, integers
-from tinygraph.interop.onnx.operators.table import Operand, room
+from tinygraph.interop.onnx.importing import Importing, SizeOf, integers
+from tinygraph.interop.onnx.operators.operator_table import Operand, room
 from tinygraph.interop.onnx.package import Proto, onnx_package
 from tinygraph.interop.onnx.tensors import array_of
 from tinygraph.interop.reading import in_file, read_bytes, refusing
@@ -82,7 +82,7 @@ def graph_of_model(
 ) -> Graph:
     """The graph of a ModelProto; see `load_onnx`."""
     for family in FAMILIES:
-        importlib.import_module(f"tinygraph.interop.onnx.operators.{family}")
+        importlib.import_module(f"tinygraph.interop.onnx.operators.{family}_operators")
     _check_versions(model)
     made = _Model(model, folder, file, dict(constants or {}))
     given = dict(sizes or {})
@@ -194,7 +194,7 @@ def _dense(sparse: Proto, folder: Path | None) -> Any:
 
 
 def _input(
-    importing: Importing, info: Proto, size_of: Any, constants: Mapping[str, Any], values: dict[str, Any]
+    importing: Importing, info: Proto, size_of: SizeOf, constants: Mapping[str, Any], values: dict[str, Any]
 ) -> Leaf | None:
     """Enter an input: a leaf, or the constant that is given for it."""
     kind = info.type.WhichOneof("value")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.core.registry import ops
-from tinygraph.interop.onnx.operators.table import Call, Operand, dtype, operator
+from tinygraph.interop.onnx.operators.operator_table import Call, Operand, dtype, operator
 
 
 @operator("MatMul")

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.operators.table import Call, Operand, dtype, operator, room, shape
+from tinygraph.interop.onnx.operators.operator_table import Call, Operand, dtype, operator, room, shape
 
 Pairs = list[tuple[int, int]]
 
@@ -235,7 +235,7 @@ def _lp_pool(call: Call, x: Operand) -> Any:
 
 @operator("MaxUnpool")
 def _max_unpool(call: Call, x: Operand, index: Operand, wanted: Operand = None) -> Any:
-    from tinygraph.interop.onnx.operators.table import ints
+    from tinygraph.interop.onnx.operators.operator_table import ints
 
     window = tuple(call.need("kernel_shape"))
     rank = len(window)

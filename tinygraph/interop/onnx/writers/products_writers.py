@@ -9,7 +9,15 @@ import numpy as np
 
 from tinygraph.core.node import Node
 from tinygraph.errors import FileFormatError
-from tinygraph.interop.onnx.writing import Entry, Writing, dtype_at, form, settings_of, shape_at, types_of
+from tinygraph.interop.onnx.model_writing import (
+    Entry,
+    Writing,
+    dtype_at,
+    form,
+    settings_of,
+    shape_at,
+    types_of,
+)
 
 
 def _cast(w: Writing, node: Node, *operands: Entry) -> list[str | None]:
