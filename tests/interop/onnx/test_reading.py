@@ -138,8 +138,13 @@ def test_gradients_pass_straight_through_quantised_values(tmp_path):
         x.grad.numpy(), np.array([1.0, 1.0, 0.0, 1.0], np.float32)
     )  # nothing from beyond the bounds
     assert any("straight_through" in one.op.name for one in graph.nodes if one.op is not None)
-    whole = load(model([node("QuantizeLinear", ["x", "s", "z"], ["q"])], [("x", F, [2])], [("q", TensorProto.INT8, [2])],
-                       {"s": np.array(0.5, np.float32), "z": np.array(3, np.int8)}), tmp_path)  # fmt: skip
+    quantised = model(
+        [node("QuantizeLinear", ["x", "s", "z"], ["q"])],
+        [("x", F, [2])],
+        [("q", TensorProto.INT8, [2])],
+        {"s": np.array(0.5, np.float32), "z": np.array(3, np.int8)},
+    )
+    whole = load(quantised, tmp_path)
     found = whole(np.array([0.6, -1.3], np.float32))
     assert found.dtype == np.int8
     assert found.tolist() == [4, 0]

@@ -363,8 +363,11 @@ class Importing:
             tensor = info.type.tensor_type
             if info.type.WhichOneof("value") != "tensor_type" or not tensor.HasField("shape"):
                 continue
-            dims = [sizes(info.name, i, dim) for i, dim in enumerate(tensor.shape.dim)]
-            if None not in dims and (tensor.elem_type in OF_DTYPE.values() or tensor.elem_type in NARROW):
+            found = [sizes(info.name, i, dim) for i, dim in enumerate(tensor.shape.dim)]
+            dims = [one for one in found if one is not None]
+            if len(dims) == len(found) and (
+                tensor.elem_type in OF_DTYPE.values() or tensor.elem_type in NARROW
+            ):
                 self._known[info.name] = ArrayType(tuple(dims), dtype_of(tensor.elem_type))
 
     # -- bodies ----------------------------------------------------------------------------------------------------

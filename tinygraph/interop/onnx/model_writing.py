@@ -188,7 +188,7 @@ class Writing:
         self.used.add(name)
         return name
 
-    def read(self, entry: Entry, dtype: DTypeLike = None) -> str:
+    def read(self, entry: Entry, dtype: DTypeLike | None = None) -> str:
         """The name of an operand: an edge's, or a constant's, numbers in the given dtype."""
         if not is_recorded(entry):
             known = type_of(entry)
@@ -196,9 +196,9 @@ class Writing:
             return self.constant(
                 np.array(entry, dtype) if weak and dtype is not None else np.asarray(entry, known.dtype)
             )
-        key = id(edge_node(entry)), edge_index(entry)
-        if key not in self.names and isinstance(edge_node(entry), Leaf):
-            self.leaf(edge_node(entry))
+        key, node = (id(edge_node(entry)), edge_index(entry)), edge_node(entry)
+        if key not in self.names and isinstance(node, Leaf):
+            self.leaf(node)
         return self.names[key]
 
     def leaf(self, leaf: Leaf) -> None:
