@@ -19,9 +19,10 @@ MODES = ("up", "down", "nearest")
 
 @op(
     kind="elementwise",
+    facts={"straight_through": True},
     samples=[
         Sample([0.4, 1.5, -2.5], expected=[0.0, 2.0, -2.0], smooth=False),
-        Sample([[7.0], [-0.2]], smooth=False),
+        Sample([[7.0, 0.3, 2.6], [-0.2, 1.2, 5.4]], smooth=False),
     ],
 )
 def round_straight_through(x: Numeric) -> Any:
@@ -37,8 +38,13 @@ def round_straight_through_wrt_x(g: Numeric) -> Numeric:
 
 @op(
     kind="elementwise",
+    facts={"straight_through": True},
     samples=[
         Sample(np.array([1.0, 0.1, -3.3], np.float32), format="bfloat16", expected=[1.0, 0.10009765625, -3.296875],
+               smooth=False),
+        Sample(np.array([[0.3, 2.6], [900.0, -1.1], [5.0, 7.7]], np.float32), format="float8_e4m3fn", saturate=False,
+               smooth=False),
+        Sample(np.array([0.3, 2.6, 1.0], np.float32), format="float8_e8m0fnu", mode="down", expected=[0.25, 2.0, 1.0],
                smooth=False),
     ],
     error_samples=[ErrorSample([1.0], format="float7", error=SettingError, match="float7")],
