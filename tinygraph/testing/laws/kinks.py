@@ -29,7 +29,8 @@ def between_the_slopes(op: Op, sample: Sample) -> None:
     trial = Trial.of(op, sample).differentiable()
     values = trial.values
     if op.facts.get("straight_through"):
-        return _check_straight(trial)
+        _check_straight(trial)
+        return
     if any(x.dtype.kind == "c" for x in values):
         raise DoesNotApply("slopes in the complex plane have more than two sides")
     with np.errstate(all="ignore"):
@@ -48,7 +49,9 @@ def _check_straight(trial: Trial) -> None:
     (found,) = trial.gradient(weights)
     if not np.array_equal(found, weights[0]):
         raise LawBroken(
-            Finding("what goes straight through comes out as it is", trial.name(0), weights[0], np.asarray(found))
+            Finding(
+                "what goes straight through comes out as it is", trial.name(0), weights[0], np.asarray(found)
+            )
         )
 
 
