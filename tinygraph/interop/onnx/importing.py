@@ -39,6 +39,7 @@ from tinygraph.interop.onnx.operators.operator_table import (
 )
 from tinygraph.interop.onnx.package import Proto, onnx_package
 from tinygraph.interop.onnx.tensors import array_of
+from tinygraph.interop.reading import MOST_RATIO, MOST_UNPACKED
 from tinygraph.tracing.open_capture import OpenCapture
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -85,7 +86,7 @@ class Importing:
         self._known: dict[str, ArrayType] = {}
         self._places: dict[Scope, Place] = {}
         self._left = 20_000 + 50 * len(model.graph.node)
-        self._bytes = max(MOST_BYTES, 100 * model.ByteSize())
+        self._bytes = max(MOST_UNPACKED, MOST_RATIO * model.ByteSize())
         self._guessed: set[int] = set()
         self._depth = 0
         self._scope: Scope = ()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Form = Callable[..., Any]
 # What stands under a name in a model: an array, a tensor, a list of them (a sequence), `Quantized`, None (no value).
 Operand: TypeAlias = Any
-MOST_BYTES = 2**31  # of an array that is made while a file is read
+MOST_BYTES = 2**28  # of an array that is made while a file is read
 
 
 class Operator(NamedTuple):
