@@ -40,6 +40,8 @@ from tinygraph.numpy.array_api import array_namespace as _array_namespace
 from tinygraph.numpy.calls import call_function as _call_function
 from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
+from tinygraph.tracing.free_sizes import at_sizes as _at_sizes
+from tinygraph.tracing.free_sizes import free_gradient as _free_gradient
 from tinygraph.tracing.open_capture import OpenCapture as _OpenCapture
 from tinygraph.transforms import checkpoint as checkpoint
 from tinygraph.transforms import cond as cond
@@ -70,6 +72,7 @@ tree = _trees
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
 _doors.array_namespace = _array_namespace
 _doors.open_capture, _doors.run_eagerly, _doors.planned = _OpenCapture, _run_eagerly, _planned
+_doors.at_sizes, _doors.free_gradient = _at_sizes, _free_gradient
 _doors.derived_rule = _derived_rule
 _doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary
 _doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_networkx, _from_networkx

@@ -218,7 +218,7 @@ def _found(what: object, find: Callable[[Edge], Edge]) -> Any:
 
 def _graph(target: Any, inputs: Sequence[Any]) -> Graph:
     if isinstance(target, Graph):
-        return target
+        return target.sized_for(inputs)
     if isinstance(target, Contributions):
         return target.graph
     if isinstance(target, Tensor):
