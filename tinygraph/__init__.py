@@ -4,7 +4,7 @@ This file is the table of public names. What is heavy (training, data, the comma
 """
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from tinygraph.analysis.coverage import coverage as _coverage
 from tinygraph.comparing import diff as diff
@@ -83,13 +83,18 @@ _PACKAGES = {
     for name in ("data", "errors", "interop", "nn", "optim", "plugin", "scipy", "testing", "training")
 } | {"passes": "tinygraph.compiler.passes"}
 
+# Functions that are imported when first asked for, by the package that has them.
+_FUNCTIONS = {"from_torch": "tinygraph.pytorch"}
 
-def __getattr__(name: str) -> ModuleType:
-    """Packages that are imported when first asked for: `tg.nn`, `tg.testing` and so on."""
+
+def __getattr__(name: str) -> Any:
+    """Packages and functions that are imported when first asked for: `tg.nn`, `tg.testing`, `tg.from_torch` ..."""
     if name in _PACKAGES:
         return importlib.import_module(_PACKAGES[name])
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'tinygraph' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PACKAGES})
+    return sorted({*globals(), *_PACKAGES, *_FUNCTIONS})
