@@ -12,19 +12,19 @@ import numpy as np
 from tinygraph.core.graph import Graph
 from tinygraph.core.state import buffer
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.trees import flatten
-from tinygraph.errors import CaptureError, SettingError
+from tinygraph.core.trees import Tree, flatten
+from tinygraph.errors import CaptureError, SettingError, ShapeError
 from tinygraph.nn.parameter import Parameter
 from tinygraph.pytorch.dtypes import array_of
 from tinygraph.pytorch.program import Program, decomposed
 from tinygraph.tracing import capture
+from tinygraph.tracing.capturing import DynamicAxes
+from tinygraph.tracing.free_sizes import free_graph
 
 INSTALL = "pip install torch"
 
 
-def from_torch(
-    module: Any, *examples: Any, dynamic_axes: Mapping[int | str, Mapping[int, str]] | None = None
-) -> Graph:
+def from_torch(module: Any, *examples: Any, dynamic_axes: DynamicAxes | None = None) -> Graph:
     """The graph of a module of PyTorch's: it runs, differentiates, draws, compiles and is saved like any other.
 
     Args:
@@ -43,31 +43,68 @@ def from_torch(
         CaptureError: `torch.export` cannot follow the module, in its words.
     """
     torch = _torch()
-    given = [_as_torch(one, torch) for one in flatten(list(examples))[0]]
+    leaves, tree = flatten(list(examples))
+    given = [_as_torch(one, torch) for one in leaves]
     if isinstance(module, torch.export.ExportedProgram):
-        exported: Any = module
-        example_inputs = module.example_inputs
-        if not given and example_inputs is not None:
-            given = flatten(list(example_inputs[0]))[0]
-    else:
-        arguments = flatten(list(examples))[1].unflatten(given)
-        exported = _exported(module, tuple(arguments), dynamic_axes or {}, torch)
-    program = decomposed(exported)
-    states = _states(exported)
-    constants = {name: array_of(one) for name, one in exported.constants.items() if isinstance(one, torch.Tensor)}
-    run = Program(program, states, constants)
+        if not given and module.example_inputs is not None:
+            given = flatten(list(module.example_inputs[0]))[0]
+        return _graph(module, given, _states(module), dynamic_axes, torch)
+    try:
+        exported = _exported(module, tuple(tree.unflatten(given)), dynamic_axes or {}, torch)
+    except _Specialized:
+        return _at_each_size(module, given, tree, dynamic_axes or {}, torch)
+    return _graph(exported, given, _states(exported), dynamic_axes, torch)
+
+
+class _Specialized(CaptureError):
+    """`torch.export` makes a constant of a size that is to be free."""
+
+
+def _graph(
+    exported: Any, given: list[Any], states: dict[str, Tensor], axes: DynamicAxes | None, torch: Any
+) -> Graph:
+    """The graph of an exported program, for its states."""
+    constants = {
+        name: array_of(one) for name, one in exported.constants.items() if isinstance(one, torch.Tensor)
+    }
+    run = Program(decomposed(exported), states, constants)
     spec = exported.call_spec.out_spec
 
     def forward(*inputs: Any) -> Any:
         return torch.utils._pytree.tree_unflatten(run(*inputs), spec)
 
-    forward.__name__ = type(module).__name__
-    arrays = [array_of(one) if isinstance(one, torch.Tensor) else one for one in given]
-    named = [Tensor(one) if isinstance(one, np.ndarray) else one for one in arrays]
-    for one, name in zip(named, _input_names(exported), strict=False):
+    forward.__name__ = run.title
+    arguments = [Tensor(array_of(one)) if isinstance(one, torch.Tensor) else one for one in given]
+    for one, name in zip(arguments, _input_names(exported), strict=False):
         if isinstance(one, Tensor):
             one.name = name
-    return capture(forward, *named, dynamic_axes=dynamic_axes)
+    return capture(forward, *arguments, dynamic_axes=axes)
+
+
+def _at_each_size(module: Any, given: list[Any], tree: Tree, axes: DynamicAxes, torch: Any) -> Graph:
+    """The graph of a module that PyTorch exports for one size at a time, made from the programs of a few."""
+    example: dict[str, int] = {}
+    for number, named in axes.items():
+        for axis, name in named.items():
+            size = given[int(number)].shape[axis]
+            if example.setdefault(name, size) != size:
+                raise ShapeError(
+                    f"dynamic_axes: {name} is {example[name]} and {size} in the example arguments"
+                )
+    states: dict[str, Tensor] = {}
+
+    def make(sizes: dict[str, int]) -> Graph:
+        resized = list(given)
+        for number, named in axes.items():
+            for axis, name in named.items():
+                one = resized[int(number)]  # repeated, so that indices stay in range
+                resized[int(number)] = one.index_select(axis, torch.arange(sizes[name]) % one.shape[axis])
+        exported = _exported(module, tuple(tree.unflatten(resized)), {}, torch)
+        if not states:
+            states.update(_states(exported))
+        return _graph(exported, resized, states, None, torch)
+
+    return free_graph(make, example, type(module).__name__)
 
 
 def _torch() -> Any:
@@ -85,26 +122,30 @@ def _as_torch(value: Any, torch: Any) -> Any:
     return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _exported(module: Any, arguments: tuple[Any, ...], axes: Mapping[Any, Mapping[int, str]], torch: Any) -> Any:
+def _exported(
+    module: Any, arguments: tuple[Any, ...], axes: Mapping[Any, Mapping[int, str]], torch: Any
+) -> Any:
     """What `torch.export` makes of a module, its free sizes included."""
     shapes = None
     if axes:
         unknown = [key for key in axes if not isinstance(key, int) or not 0 <= key < len(arguments)]
         if unknown:
-            raise SettingError(f"from_torch: dynamic_axes takes numbers of arguments, of 0 to {len(arguments) - 1}")
+            raise SettingError(
+                f"from_torch: dynamic_axes takes numbers of arguments, of 0 to {len(arguments) - 1}"
+            )
         dynamic = torch.export.Dim.DYNAMIC
         shapes = tuple(
-            {axis: dynamic for axis in axes[i]} if i in axes else _static(one, torch)
+            dict.fromkeys(axes[i], dynamic) if i in axes else _static(one, torch)
             for i, one in enumerate(arguments)
         )
-    names = [type(module).__name__]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
     except Exception as error:
         text = re.sub(r"\s+", " ", str(error))
-        raise CaptureError(f"torch.export cannot follow {names[0]}: {text:.600}") from error
+        kind = _Specialized if axes and "Constraints violated" in text else CaptureError
+        raise kind(f"torch.export cannot follow {type(module).__name__}: {text:.600}") from error
 
 
 def _static(argument: Any, torch: Any) -> Any:
@@ -122,7 +163,9 @@ def _states(exported: Any) -> dict[str, Tensor]:
         if name not in values:  # not persistent
             values[name] = exported.constants[name]
     for name, value in values.items():
-        key = id(value) if value.numel() == 0 else (value.data_ptr(), tuple(value.shape), tuple(value.stride()))
+        key = (
+            id(value) if value.numel() == 0 else (value.data_ptr(), tuple(value.shape), tuple(value.stride()))
+        )
         key = hash(key)
         if key not in known:
             array = array_of(value)

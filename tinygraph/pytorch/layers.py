@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.nn import functional as F
@@ -21,7 +20,13 @@ def _sizes(given: Any) -> Any:
 
 def _conv(dimensions: int) -> Callable[..., Any]:
     def convolved(
-        x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+        x: Any,
+        weight: Any,
+        bias: Any = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
     ) -> Any:
         settings = (_sizes(one) for one in (stride, padding, dilation))
         return F.convolution(dimensions, x, weight, bias, *settings, groups)

@@ -80,12 +80,18 @@ class Program:
 
     Attributes:
         states: the parameters and buffers by their names in the module; tied ones are one tensor.
+        title: the class of the module, or "program" where nothing says it.
     """
 
     def __init__(self, exported: Any, states: dict[str, Tensor], constants: dict[str, Any]) -> None:
         self.graph = exported.graph
         self.signature = exported.graph_signature
         self.states, self.constants = states, constants
+        stacks = [
+            node.meta["nn_module_stack"] for node in self.graph.nodes if node.meta.get("nn_module_stack")
+        ]
+        outermost = next(iter(stacks[0].values()))[1] if stacks else "program"
+        self.title = getattr(outermost, "__name__", str(outermost)).rpartition(".")[2]
         self.lines = {node.name: _line(node) for node in self.graph.nodes}
         self.scopes = {node.name: _scope(node) for node in self.graph.nodes}
 
@@ -106,7 +112,9 @@ class Program:
             elif kind == "USER_OUTPUT":
                 found.append(value)
             else:
-                raise CaptureError(f"from_torch: the module changes {spec.target}, which is {kind.lower()}, no buffer")
+                raise CaptureError(
+                    f"from_torch: the module changes {spec.target}, which is {kind.lower()}, no buffer"
+                )
         return found
 
     def _given(self, inputs: Sequence[Any]) -> dict[str, Any]:

@@ -97,7 +97,9 @@ def _flatten(x: Any, start: int = 0, end: int = -1) -> Any:
     if x.ndim == 0:
         return ops.reshape(x, shape=(1,))
     first, last = _axis(x, start), _axis(x, end)
-    return ops.reshape(x, shape=(*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
+    return ops.reshape(
+        x, shape=(*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :])
+    )
 
 
 def _unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
@@ -144,7 +146,9 @@ def _topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = Tr
 
 def _arange(*given: Any, dtype: Any = None, **ignored: object) -> Any:
     whole = all(isinstance(one, int) for one in given)
-    return np.arange(*given, dtype=dtype_of(dtype) if dtype is not None else np.int64 if whole else np.float32)
+    return np.arange(
+        *given, dtype=dtype_of(dtype) if dtype is not None else np.int64 if whole else np.float32
+    )
 
 
 def _full(size: Sequence[int], value: Any, dtype: Any = None, **ignored: object) -> Any:
