@@ -28,7 +28,9 @@ from tinygraph.explaining import contributions as contributions
 from tinygraph.explaining import explain as explain
 from tinygraph.interop import from_networkx as _from_networkx
 from tinygraph.interop import load as load
+from tinygraph.interop import load_state as load_state
 from tinygraph.interop import save_graph as _save_graph
+from tinygraph.interop import save_state as save_state
 from tinygraph.interop import summary as _summary
 from tinygraph.interop import to_networkx as _to_networkx
 from tinygraph.kernels.eager import get_eager_kernels as get_eager_kernels

@@ -52,6 +52,11 @@ def check_loaded(path: Path, what: str) -> str:
     """
     suffix = path.suffix.lower()
     if suffix in FOREIGN:
+        if suffix in (".pt", ".pth"):
+            raise FileFormatError(
+                "its name ends like that of PyTorch's weights, which hold no graph: tg.load_state reads them, "
+                "tg.from_torch(module, *examples) gives a module's graph"
+            )
         raise FileFormatError(
             f"its name ends like that of {FOREIGN[suffix]}, which tinygraph does not read. If tinygraph wrote {what} "
             f"there, rename it to {path.stem}.safetensors"

@@ -28,8 +28,9 @@ def _conv(dimensions: int) -> Callable[..., Any]:
         dilation: Any = 1,
         groups: int = 1,
     ) -> Any:
-        settings = (_sizes(one) for one in (stride, padding, dilation))
-        return F.convolution(dimensions, x, weight, bias, *settings, groups)
+        return F.convolution(
+            dimensions, x, weight, bias, _sizes(stride), _sizes(padding), _sizes(dilation), groups
+        )
 
     return convolved
 
@@ -39,8 +40,10 @@ def _transposed(dimensions: int) -> Callable[..., Any]:
         x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
         groups: int = 1, dilation: Any = 1,
     ) -> Any:  # fmt: skip
-        first = (_sizes(one) for one in (stride, padding, output_padding))
-        return F.convolution_transpose(dimensions, x, weight, bias, *first, groups, _sizes(dilation))
+        stride, padding, output_padding = map(_sizes, (stride, padding, output_padding))
+        return F.convolution_transpose(
+            dimensions, x, weight, bias, stride, padding, output_padding, groups, _sizes(dilation)
+        )
 
     return convolved
 
@@ -112,8 +115,8 @@ def _max_pool(dimensions: int, indices: bool) -> Callable[..., Any]:
     def pooled(
         x: Any, size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
     ) -> Any:
-        given = (_sizes(one) for one in (size, stride or None, padding, dilation))
-        return F.max_pool(dimensions, x, *given, ceil_mode, indices)
+        size, stride, padding, dilation = map(_sizes, (size, stride or None, padding, dilation))
+        return F.max_pool(dimensions, x, size, stride, padding, dilation, ceil_mode, indices)
 
     return pooled
 
@@ -123,8 +126,8 @@ def _avg_pool(dimensions: int) -> Callable[..., Any]:
         x: Any, size: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False, count_pad: bool = True,
         divisor: int | None = None,
     ) -> Any:  # fmt: skip
-        given = (_sizes(one) for one in (size, stride or None, padding))
-        return F.avg_pool(dimensions, x, *given, ceil_mode, count_pad, divisor)
+        size, stride, padding = map(_sizes, (size, stride or None, padding))
+        return F.avg_pool(dimensions, x, size, stride, padding, ceil_mode, count_pad, divisor)
 
     return pooled
 

@@ -19,7 +19,7 @@ END = 2**63 - 1  # PyTorch's way to say "to the end"
 
 
 def _axis(x: Any, dim: int, more: int = 0) -> int:
-    return dim % max(x.ndim + more, 1)
+    return dim % max(int(x.ndim) + more, 1)
 
 
 def _slice(x: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Any:

@@ -19,8 +19,8 @@ from tinygraph.tracing.collector import collection_paused
 from tinygraph.tracing.free_sizes import free_graph
 from tinygraph.tracing.trace import capture_with, input_type, names_of, title_of
 
-# Argument number or name -> axis -> name of its size.
-DynamicAxes = Mapping[int | str, Mapping[int, str]]
+# Number or name of an argument -> axis -> name of its size.
+DynamicAxes = Mapping[int | str, Mapping[int, Any]]
 
 
 def capture(
