@@ -51,7 +51,7 @@ class _Storage(NamedTuple):
 
     dtype: str | None
     key: str
-    count: int
+    length: int
 
 
 class _Stored(NamedTuple):
@@ -387,6 +387,14 @@ def _tuple(count: int) -> Callable[[_Machine], None]:
     return step
 
 
+def _frame(machine: _Machine) -> None:
+    machine.take(8)
+
+
+def _pop(machine: _Machine) -> None:
+    machine.pop()
+
+
 def _pop_mark(machine: _Machine) -> None:
     machine.since_mark()
 
@@ -399,9 +407,9 @@ def _protocol(machine: _Machine) -> None:
 
 _STEPS: dict[bytes, Callable[[_Machine], None]] = {
     b"\x80": _protocol,
-    b"\x95": lambda machine: machine.take(8) and None,  # a frame
+    b"\x95": _frame,
     b"(": lambda machine: machine.marks.append(len(machine.stack)),
-    b"0": lambda machine: machine.pop() and None,
+    b"0": _pop,
     b"1": _pop_mark,
     b"N": _constant(None),
     b"\x88": _constant(True),
