@@ -144,7 +144,7 @@ def _image(path: Path, types: ArrayType) -> Any:
             f"the model takes {types}, which is no batch of images (batch, channels, height, width)"
         )
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise ImportError(
             f"{path.name}: images need Pillow: pip install pillow; or give a .npy file"
@@ -157,12 +157,13 @@ def _image(path: Path, types: ArrayType) -> Any:
             if image.width * image.height > MOST_PIXELS:
                 raise DataError(f"{path.name} has more than {MOST_PIXELS} pixels")
             plain = image.convert("L" if int(channels) == 1 else "RGB")
-    except (Image.UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise DataError(f"{path.name} is no image: {error}") from None
-    size = tuple(
+    wide, high = (
         now if isinstance(wanted, FreeInt) else int(wanted)
         for now, wanted in zip(plain.size, (width, height), strict=True)
     )
+    size = wide, high
     if size != plain.size:
         plain = plain.resize(size, Image.Resampling.BILINEAR)
     pixels = np.asarray(plain, np.float32) / 255

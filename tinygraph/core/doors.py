@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tinygraph.core.capture import Capture
     from tinygraph.core.graph import Graph
     from tinygraph.core.op import Op, Rule
+    from tinygraph.core.process_group import Processes
     from tinygraph.core.subgraphs import Planned
     from tinygraph.drawing import Drawing
 
@@ -35,6 +36,7 @@ class Doors:
         at_sizes: a graph for given values of its free sizes.
         free_gradient: the gradient of a graph that has free sizes.
         planned: a plan for the graph of a body.
+        connect: this process to those that a launcher started with it.
         draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
     """
 
@@ -47,6 +49,7 @@ class Doors:
     at_sizes: Callable[[Graph, dict[str, int]], Graph]
     free_gradient: Callable[[Graph, object], Graph]
     planned: Callable[[Graph, bool], Planned]
+    connect: Callable[[], Processes]
     draw: Callable[..., Drawing]
     coverage: Callable[[Graph, int, bool], Coverage]
     summary: Callable[[Graph], str]
