@@ -12,7 +12,7 @@ import pytest
 import tinygraph as tg
 import tinygraph.nn.functional as F
 from tinygraph import nn
-from tinygraph.core.sizes import Formula, FreeInt
+from tinygraph.core.sizes import FreeInt, SizeFormula
 from tinygraph.errors import CaptureError, FileFormatError, SettingError, ShapeError
 
 rng = np.random.default_rng(0)
@@ -260,7 +260,7 @@ def test_formulas_in_files_are_checked(tmp_path: Path) -> None:
 def test_a_formula_prints_as_people_write_it() -> None:
     from fractions import Fraction as Q
 
-    assert str(Formula(((Q(1, 4), ("H",)), (Q(1, 2), ())), floor=True)) == "(H+2)//4"
-    assert str(FreeInt(6, Formula(((Q(3), ("N", "T")), (Q(-1), ()))))) == "3*N*T-1"
+    assert str(SizeFormula(((Q(1, 4), ("H",)), (Q(1, 2), ())), floor=True)) == "(H+2)//4"
+    assert str(FreeInt(6, SizeFormula(((Q(3), ("N", "T")), (Q(-1), ()))))) == "3*N*T-1"
     assert str(FreeInt(6, None)) == "?"
     assert FreeInt(6, None) == 6

@@ -23,7 +23,7 @@ Atom = str | tuple[int, int]
 Term = tuple[Fraction, tuple[Atom, ...]]
 
 
-class Formula(NamedTuple):
+class SizeFormula(NamedTuple):
     """An integer that follows from sizes: the sum of products of sizes, each with a rational factor.
 
     Attributes:
@@ -102,9 +102,9 @@ class FreeInt(int):
     The formula is None where a size depends on the free ones in no way that was found.
     """
 
-    formula: Formula | None
+    formula: SizeFormula | None
 
-    def __new__(cls, value: int, formula: Formula | None) -> FreeInt:
+    def __new__(cls, value: int, formula: SizeFormula | None) -> FreeInt:
         made = super().__new__(cls, value)
         made.formula = formula
         return made
@@ -133,11 +133,11 @@ SHAPES_OF_NUMBERS: dict[str, Callable[[int, float], float]] = {
 class FreeFloat(float):
     """A number of a graph that follows its free sizes: one of `SHAPES_OF_NUMBERS` of a formula."""
 
-    formula: Formula
+    formula: SizeFormula
     shape_of: str
     scale: float
 
-    def __new__(cls, value: float, formula: Formula, shape_of: str, scale: float) -> FreeFloat:
+    def __new__(cls, value: float, formula: SizeFormula, shape_of: str, scale: float) -> FreeFloat:
         made = super().__new__(cls, value)
         made.formula, made.shape_of, made.scale = formula, shape_of, scale
         return made

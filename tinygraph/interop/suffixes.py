@@ -53,8 +53,8 @@ def check_loaded(path: Path, what: str) -> str:
     suffix = path.suffix.lower()
     if suffix in FOREIGN:
         raise FileFormatError(
-            f"its name ends like that of {FOREIGN[suffix]}, which tinygraph does not read{_weights(suffix)}. If tinygraph wrote "
-            f"{what} there, rename it to {path.stem}.safetensors"
+            f"its name ends like that of {FOREIGN[suffix]}, which tinygraph does not read{_weights(suffix)}. If "
+            f"tinygraph wrote {what} there, rename it to {path.stem}.safetensors"
         )
     return suffix
 

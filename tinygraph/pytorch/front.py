@@ -16,7 +16,7 @@ from tinygraph.core.trees import Tree, flatten
 from tinygraph.errors import CaptureError, SettingError, ShapeError
 from tinygraph.nn.parameter import Parameter
 from tinygraph.pytorch.dtypes import array_of
-from tinygraph.pytorch.program import Program, decomposed
+from tinygraph.pytorch.program import TorchProgram, decomposed
 from tinygraph.tracing import capture
 from tinygraph.tracing.capturing import DynamicAxes
 from tinygraph.tracing.free_sizes import free_graph
@@ -67,7 +67,7 @@ def _graph(
     constants = {
         name: array_of(one) for name, one in exported.constants.items() if isinstance(one, torch.Tensor)
     }
-    run = Program(decomposed(exported), states, constants)
+    run = TorchProgram(decomposed(exported), states, constants)
     spec = exported.call_spec.out_spec
 
     def forward(*inputs: Any) -> Any:

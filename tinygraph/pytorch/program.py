@@ -75,7 +75,7 @@ def _where(node: Any) -> str:
     return " in ".join(str(one) for one in (line, path) if one) or "in the module"
 
 
-class Program:
+class TorchProgram:
     """An exported program with its states, ready to be run under a capture.
 
     Attributes:

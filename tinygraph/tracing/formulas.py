@@ -17,11 +17,11 @@ import numpy as np
 from tinygraph.core.sizes import (
     SHAPES_OF_NUMBERS,
     Atom,
-    Formula,
     FreeArray,
     FreeFloat,
     FreeInt,
     Pattern,
+    SizeFormula,
     Sizes,
 )
 from tinygraph.core.types import Array, ArrayType
@@ -45,7 +45,7 @@ class Fitting:
         self.sizes = tuple(sizes)
         self.names = tuple(self.sizes[0])
         self.atoms: dict[Atom, Values] = {name: tuple(one[name] for one in self.sizes) for name in self.names}
-        self._known: dict[tuple[Values, bool], Formula | None] = {}
+        self._known: dict[tuple[Values, bool], SizeFormula | None] = {}
 
     def size(self, values: Values) -> int:
         """A size of a type, which is shown and checked, and found anew at other sizes: "?" if it has no formula."""
@@ -61,7 +61,7 @@ class Fitting:
         shape = tuple(self.size(values) for values in zip(*(one.shape for one in types), strict=True))
         return type(first)(shape, first.dtype)
 
-    def named(self, values: Values, divided: bool) -> Formula | None:
+    def named(self, values: Values, divided: bool) -> SizeFormula | None:
         """The formula of an integer by the names of sizes."""
         key = values, divided
         if key not in self._known:
@@ -105,7 +105,7 @@ class Fitting:
                 shape = SHAPES_OF_NUMBERS[name]
                 with np.errstate(all="ignore"):
                     found = np.asarray([_value(shape, n, scale) for n in column]).astype(dtype)
-                made = FreeFloat(first, Formula(((Fraction(1), atoms),)), name, scale)
+                made = FreeFloat(first, SizeFormula(((Fraction(1), atoms),)), name, scale)
                 if np.array_equal(found, wanted):
                     return made
                 if near is None and np.allclose(found, wanted, rtol=8 * np.finfo(dtype).eps, atol=0):
@@ -277,14 +277,14 @@ def _products(atoms: dict[Atom, Values]) -> Iterator[tuple[tuple[Atom, ...], Val
                 yield (name, name), tuple(n * n for n in atoms[name])
 
 
-def _whole(values: Values, atoms: dict[Atom, Values]) -> Formula | None:
+def _whole(values: Values, atoms: dict[Atom, Values]) -> SizeFormula | None:
     """A sum of products with integer factors."""
     return _sum_of_products(values, atoms, lambda factor: factor.denominator == 1)
 
 
 def _sum_of_products(
     values: Values, atoms: dict[Atom, Values], takes: Callable[[Fraction], bool]
-) -> Formula | None:
+) -> SizeFormula | None:
     products = sorted(_products(atoms), key=lambda one: len(one[0]))
     one: tuple[tuple[Atom, ...], Values] = (), (1,) * len(values)
     tried: list[list[tuple[tuple[Atom, ...], Values]]] = [[product] for product in products]
@@ -300,7 +300,7 @@ def _sum_of_products(
         factors = _solved([column for _, column in columns], values)
         if factors is not None and all(map(takes, factors)):
             terms = zip(factors, (names for names, _ in columns), strict=True)
-            return Formula(tuple((factor, names) for factor, names in terms if factor))
+            return SizeFormula(tuple((factor, names) for factor, names in terms if factor))
     return None
 
 
@@ -329,7 +329,7 @@ def _solved(columns: Sequence[Values], values: Values) -> list[Fraction] | None:
     return [rows[i][count] for i in range(count)]
 
 
-def _divided(values: Values, atoms: dict[Atom, Values]) -> Formula | None:
+def _divided(values: Values, atoms: dict[Atom, Values]) -> SizeFormula | None:
     """A size divided and rounded down, plus a constant; or products with fractions, where all examples divide."""
     whole = _sum_of_products(values, atoms, lambda factor: True)
     if whole is not None:
@@ -341,7 +341,7 @@ def _divided(values: Values, atoms: dict[Atom, Values]) -> Formula | None:
                 if all(value - (n + shift) // step == rest for n, value in zip(column, values, strict=True)):
                     constant = Fraction(shift, step) + rest
                     terms: list[Any] = [(Fraction(1, step), (name,))]
-                    return Formula(tuple(terms + [(constant, ())] * bool(constant)), floor=True)
+                    return SizeFormula(tuple(terms + [(constant, ())] * bool(constant)), floor=True)
     return None
 
 

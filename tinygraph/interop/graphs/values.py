@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.sizes import SHAPES_OF_NUMBERS, Atom, Formula, FreeFloat, FreeInt, Pattern
+from tinygraph.core.sizes import SHAPES_OF_NUMBERS, Atom, FreeFloat, FreeInt, Pattern, SizeFormula
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import DTypeError, FileFormatError
 
@@ -121,7 +121,7 @@ def _encode_free(value: FreeInt | FreeFloat) -> dict[str, Any]:
     }
 
 
-def encode_formula(formula: Formula) -> dict[str, Any]:
+def encode_formula(formula: SizeFormula) -> dict[str, Any]:
     """A formula as JSON holds it: each term its numerator, denominator and sizes."""
     terms = [[one.numerator, one.denominator, list(map(_atom, atoms))] for one, atoms in formula.terms]
     return {"terms": terms} | ({"floor": True} if formula.floor else {})
@@ -139,7 +139,7 @@ def _decode_free(content: dict[str, Any]) -> FreeInt | FreeFloat:
         terms = content["terms"]
         if not isinstance(terms, list | tuple) or len(terms) > MOST_TERMS:
             raise ValueError(terms)
-        formula = Formula(tuple(map(_decode_term, terms)), floor=content.get("floor") is True)
+        formula = SizeFormula(tuple(map(_decode_term, terms)), floor=content.get("floor") is True)
     if "as" not in content:
         return FreeInt(_plain_integer(content["at"]), formula)
     shape, scale, value = content["as"], decode(content["scale"]), decode(content["at"])
