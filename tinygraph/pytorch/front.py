@@ -16,7 +16,7 @@ from tinygraph.core.trees import Tree, flatten
 from tinygraph.errors import CaptureError, SettingError, ShapeError
 from tinygraph.nn.parameter import Parameter
 from tinygraph.pytorch.dtypes import array_of
-from tinygraph.pytorch.program import TorchProgram, decomposed
+from tinygraph.pytorch.exported_program import TorchProgram, decomposed
 from tinygraph.tracing import capture
 from tinygraph.tracing.capturing import DynamicAxes
 from tinygraph.tracing.free_sizes import free_graph

@@ -20,10 +20,10 @@ from tinygraph.core.source import SourceLine
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError, TinygraphError, UnknownOpError
-from tinygraph.pytorch.arithmetic import ARITHMETIC
+from tinygraph.pytorch.aten_arithmetic import ARITHMETIC
+from tinygraph.pytorch.aten_layers import LAYERS
+from tinygraph.pytorch.aten_shapes import PYTHON, SHAPES
 from tinygraph.pytorch.dtypes import dtype_of
-from tinygraph.pytorch.layers import LAYERS
-from tinygraph.pytorch.shapes import PYTHON, SHAPES
 
 TABLE: dict[str, Callable[..., Any]] = {**SHAPES, **ARITHMETIC, **LAYERS}
 NOTHING = {"_assert_scalar", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size"}  # checks
