@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tests.rows import each
+from tests.rows import each, each_in_part
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.kernels import losses, position_losses
@@ -80,8 +80,7 @@ def check(
     assert flag[0] == 0
 
 
-@each("dtype", ["float32", "float64"])
-@each("classes", [1, 2, 3, 7, 8, 9, 16, 17, 31, 40, 64, 100])
+@each_in_part("classes, dtype", [1, 2, 3, 7, 8, 9, 16, 17, 31, 40, 64, 100], ["float32", "float64"])
 def test_classes(classes: int, dtype: str, guard: Any) -> None:
     check(13, classes, guard, dtype=dtype)
     check(6, classes, guard, dtype=dtype, smoothing=0.1, padding=3)

@@ -13,8 +13,9 @@ from tinygraph import kernels
 from tinygraph.kernels.lowering import Check
 from tinygraph.kernels.program import ProgramBuilder
 from tinygraph.plugin import Array, Numeric, Pattern, build_index
+from tinygraph_ops.arithmetic import add
 from tinygraph_ops.embedding import embedding, scatter_rows
-from tinygraph_ops.indexing import index, scatter
+from tinygraph_ops.indexing import index, scatter, scatter_all
 from tinygraph_ops.numpy_kernels import Run, in_order, lower_by
 from tinygraph_ops.shape import ops as shape
 
@@ -201,34 +202,14 @@ def _generated_picking(
     return in_order(bound, Check(flag, lambda: op.forward(*inputs, **settings)))
 
 
-def make_scatter(
-    inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Pattern, shape: Sequence[int]
-) -> Run | None:
-    """Zeros, and the values in the places that slices name, or added up where index arrays point."""
-    settings = {"pattern": pattern, "shape": tuple(shape)}
-    if "array" in pattern:
-        return _generated_picking(scatter, inputs, outputs[0], settings, pattern=pattern, adds=True)
-    (values,), (out,) = inputs, outputs
-    place = out[build_index(pattern, ())]
-    extra = max(0, np.ndim(values) - place.ndim)
-    if (
-        not isinstance(values, np.ndarray)
-        or not isinstance(place, np.ndarray)
-        or set(values.shape[:extra]) - {1}
-    ):
-        return None
-    spread = np.broadcast_to(values.reshape(values.shape[extra:]), place.shape)
-    return in_order(_filled(out, 0.0), _copy(place, spread))
-
-
-def _filled(out: Array, number: float) -> Run:
-    """A call that fills an array."""
+def _zeros(out: Array) -> Run:
+    """A call that fills an array with zeros."""
     if not kernels.available() or out.dtype.name not in ("float32", "float64") or not out.size:
-        return partial(out.fill, number)
+        return partial(out.fill, 0)
     from tinygraph.kernels import elementwise
 
     build = ProgramBuilder()
-    return elementwise.bind(build.program(build.constant(number, out.dtype)), [], [out])
+    return elementwise.bind(build.program(build.constant(0.0, out.dtype)), [], [out])
 
 
 def make_scatter_rows(inputs: Sequence[Any], outputs: Sequence[Array], *, rows: int) -> Run | None:
@@ -256,6 +237,55 @@ def make_index(inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Patt
     return _copied_views(index)(inputs, outputs, pattern=pattern)
 
 
+def make_scatter_all(
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    *,
+    patterns: Sequence[Pattern],
+    counts: Sequence[int],
+    shape: Sequence[int],
+    whole: bool,
+) -> Run | None:
+    """Zeros or a copy, and each part added where it belongs; None where an array of indices says where."""
+    (out,), rest = outputs, iter(inputs)
+    if any(counts):
+        return None
+    calls = [_copy(out, next(rest)) if whole else _zeros(out)]
+    for pattern, values in zip(patterns, rest, strict=True):
+        place = out[(*build_index(pattern, ()), *(() if "..." in pattern else (...,)))]  # never a bare number
+        calls.append(_added(place, values))
+    return in_order(*calls)
+
+
+def _added(place: Array, values: Numeric) -> Run:
+    """`place += values`, by a generated kernel where there is one."""
+    if (
+        isinstance(values, np.ndarray)
+        and values.dtype == place.dtype
+        and values.shape == place.shape
+        and place.dtype.char in "fd"
+        and place.size
+        and kernels.available()
+    ):
+        from tinygraph.kernels import elementwise
+
+        build = ProgramBuilder()
+        left, right = build.input(place.dtype), build.input(place.dtype)
+        return elementwise.bind(build.program(build.step(add, left, right)), [place, values], [place])
+    return partial(np.add, place, values, out=place, casting="same_kind")
+
+
+def make_scatter(
+    inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Pattern, shape: Sequence[int]
+) -> Run | None:
+    """Zeros, to which the values are added: by a generated kernel where index arrays point."""
+    if "array" in pattern:
+        settings = {"pattern": pattern, "shape": tuple(shape)}
+        return _generated_picking(scatter, inputs, outputs[0], settings, pattern=pattern, adds=True)
+    count = len(inputs) - 1
+    return make_scatter_all(inputs, outputs, patterns=(pattern,), counts=(count,), shape=shape, whole=False)
+
+
 for _op in (
     shape.reshape, shape.flatten, shape.expand_dims, shape.squeeze,
     shape.identity, shape.detach, shape.copy, shape.cast,
@@ -270,5 +300,6 @@ shape.stack.lower(lower_by(make_stack))
 shape.pad.lower(lower_by(make_pad))
 index.lower(lower_by(make_index, "index"))
 scatter.lower(lower_by(make_scatter, "scatter"))
+scatter_all.lower(lower_by(make_scatter_all))
 embedding.lower(lower_by(make_embedding, "embedding"))
 scatter_rows.lower(lower_by(make_scatter_rows, "scatter rows"))
