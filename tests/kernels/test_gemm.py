@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rows import each
+from tests.rows import each_in_part
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.kernels import contractions, gemm
@@ -75,8 +75,7 @@ def check(a: Any, b: Any, out: Any, cpu: Cpu, guard: Any) -> None:
 WAYS = ("rows", "columns", "spread", "backwards", "repeated")
 
 
-@each("dtype", ["float32", "float64"])
-@each("ways", list(itertools.product(WAYS[:3], WAYS[:3], WAYS[:2])))
+@each_in_part("ways, dtype", list(itertools.product(WAYS[:3], WAYS[:3], WAYS[:2])), ["float32", "float64"])
 def test_shapes(ways: tuple[str, ...], dtype: str, guard: Any) -> None:
     rng = np.random.default_rng(WAYS.index(ways[0]))
     for _ in range(4):
@@ -88,14 +87,14 @@ def test_shapes(ways: tuple[str, ...], dtype: str, guard: Any) -> None:
         check(a, b, out, this_cpu(), guard)
 
 
-@each(
-    "shape",
+@each_in_part(
+    "shape, ways",
     [
         *((1, 1, 1), (40, 300, 33), (1, 1000, 70), (70, 1000, 1), (3, 513, 300), (65, 600, 19), (6, 257, 2)),
         *((77, 900, 200), (131, 389, 137), (40, 9, 300)),
     ],
+    [("rows", "rows"), ("rows", "columns"), ("columns", "rows"), ("backwards", "repeated")],
 )
-@each("ways", [("rows", "rows"), ("rows", "columns"), ("columns", "rows"), ("backwards", "repeated")])
 def test_long_depths(shape: tuple[int, int, int], ways: tuple[str, str], guard: Any) -> None:
     rng, (m, k, n) = np.random.default_rng(k_of(shape)), shape
     a, b = matrix(rng, guard, m, k, "float32", ways[0]), matrix(rng, guard, k, n, "float32", ways[1])

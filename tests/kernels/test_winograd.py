@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.convolution_cases import LAYOUTS, Case, each_map
-from tests.rows import each
+from tests.rows import each_in_part
 from tinygraph.errors import SettingError, ShapeError
 from tinygraph.kernels.cpu import this_cpu
 from tinygraph.kernels.images import direct, lowerings, winograd
@@ -43,8 +43,7 @@ def described(case: Case) -> direct.Convolution:
     return made
 
 
-@each("layout", LAYOUTS)
-@each("case", CASES)
+@each_in_part("case, layout", CASES, LAYOUTS)
 def test_on_arrays(case: Case, layout: str, guard: Any) -> None:
     assert winograd.choose_tiling(described(case), case.images) is not None
     for got, wanted in each_map(case, layout, this_cpu(), guard):

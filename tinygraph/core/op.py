@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "elementwise", "comparison", "reduction", "contraction", "convolution", "pooling", "normalization", "shape",
-    "indexing", "loss", "random", "control", "composite", "other",
+    "indexing", "loss", "random", "collective", "control", "composite", "other",
 )  # fmt: skip
 RESERVED = ("g", "t", "out", "wanted")
 FACTS = (
@@ -431,6 +431,11 @@ class Op:
         except (TypeError, ValueError):  # something unhashable, or not assigned yet
             return self
         return key
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether running it again on the same operands gives the same and touches nothing else."""
+        return self.kind not in ("random", "collective")
 
     @property
     def formula(self) -> str:
