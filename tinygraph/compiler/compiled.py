@@ -24,10 +24,12 @@ from tinygraph.compiler.passes.join_ops import join_ops
 from tinygraph.compiler.passes.look_through import facts_inside, look_through
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
+from tinygraph.compiler.passes.sum_parts import sum_parts
 from tinygraph.compiler.plan import Plan, check_repeats
 from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.profile import Profile
 from tinygraph.compiler.recorded_call import Recorder
+from tinygraph.compiler.static_arguments import Static, StaticArguments, unmarked
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes
@@ -42,6 +44,7 @@ from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 
 COMPILE_PASSES: tuple[Pass, ...] = (
     *PASSES,
+    sum_parts,
     join_ops,
     fuse_elementwise,
     fuse_epilogues,
@@ -99,8 +102,11 @@ class Compiled:
         plan_bytes: int = PLAN_BYTES,
         accuracy: Accuracy = "fast",
         tune: bool = False,
+        static: StaticArguments | None = None,
     ) -> None:
         self.function = function
+        self._static = static
+        self._captured = function if static is None else unmarked(function)
         self.passes = tuple(passes)
         self.accuracy, self.tune = accuracy, tune
         self._lock = Lock()
@@ -117,6 +123,8 @@ class Compiled:
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
         mode = modes.current
+        if self._static is not None:
+            args, kwargs = self._static.marked(args, kwargs)
         if mode.capture is not None:  # inside another capture it is part of that graph
             return self._inlined(args, kwargs)
         key, values, tensors, wanted = self._read(args, kwargs)
@@ -126,7 +134,7 @@ class Compiled:
             me
         ):  # of two that begin to wait for each other, the last one sees it
             del _waiting[me]
-            return self.function(*args, **kwargs)
+            return self._captured(*args, **kwargs)
         call = edges = None
         with self._lock.held:  # what is decided when an entry is chosen must hold until its plan has run
             self._owner = me
@@ -209,7 +217,7 @@ class Compiled:
             raise self._calls_itself()
         _inlined.calls.append(call)
         try:
-            return self.function(*args, **kwargs)
+            return self._captured(*args, **kwargs)
         finally:
             _inlined.calls.remove(call)
 
@@ -220,7 +228,7 @@ class Compiled:
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
         """Compiled anew: a copy of a model has parameters of its own."""
         function = copy.deepcopy(self.function, memo)
-        return Compiled(function, self.passes, self._entries.limit, self.accuracy, self.tune)
+        return Compiled(function, self.passes, self._entries.limit, self.accuracy, self.tune, self._static)
 
     def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool, int]:
         """What decides which captured graph serves, the values of its inputs, whether tensors are among them, and which
@@ -265,7 +273,7 @@ class Compiled:
         self._note(key, known[0] if known else None)
         leaves, tree = flatten((args, kwargs))
         args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
-        graph, trace = capture_with(self.function, args, kwargs, wanting=True)
+        graph, trace = capture_with(self._captured, args, kwargs, wanting=True)
         self._check_draws(graph, trace)
         self._check_effects(trace)
         stages = run_passes(graph, self.passes)
@@ -391,6 +399,8 @@ class Compiled:
             SettingError: `repeats` is no positive whole number.
         """
         check_repeats(repeats)
+        if self._static is not None:
+            args, kwargs = self._static.marked(args, kwargs)
         key, values, _, _ = self._read(args, kwargs)
         with self._held():
             entry = self._entry(key, args, kwargs)
@@ -466,6 +476,8 @@ def _kind(leaf: object) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
     if isinstance(leaf, np.ndarray):
         return type_of(leaf)
+    if isinstance(leaf, Static):
+        return leaf
     if isinstance(leaf, np.generic):
         return f"a scalar of NumPy's, {leaf.dtype}"
     if type(leaf) in PYTHON_NUMBERS:
@@ -489,6 +501,8 @@ def compile(
     plan_bytes: int = PLAN_BYTES,
     tune: bool = False,
     deterministic: bool = False,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
 ) -> Compiled:
     """A function with the same results and effects that runs from a plan instead of Python.
 
@@ -516,6 +530,8 @@ def compile(
             choice follows from shapes.
         deterministic: the same bits in every run, process and machine of this kind: no measured time decides. This is
             so without `tune`; together they are refused.
+        static_argnums, static_argnames: arguments that are no inputs, by position or name: sizes, axes, flags. They
+            are Python values in the function, which may branch on them; each value (hashable) is captured for itself.
 
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
@@ -557,4 +573,7 @@ def compile(
             "tune=True lets measured times choose kernels, which may round differently from machine to machine and "
             "from one measurement to the next, and deterministic=True forbids that: leave one of them out"
         )
-    return Compiled(function, passes, plan_bytes, accuracy, tune)
+    static = None
+    if static_argnums is not None or static_argnames is not None:
+        static = StaticArguments(function, static_argnums, static_argnames)
+    return Compiled(function, passes, plan_bytes, accuracy, tune, static)

@@ -259,6 +259,7 @@ def propagate(
     look = modes.look_back
     gradients: dict[int, Any] = {}
     kept: dict[int, Any] = {}
+    own: set[int] = set()  # of the nodes whose gradient is an array made here, to be added to in place
     for edge, seed in seeds:
         _add(gradients, edge, seed)
     place = None if look is None else Place(phase="backward")  # whose ops are looked at from here
@@ -274,9 +275,9 @@ def propagate(
                 kept[key] = _typed(gradient)
             elif live is None or key in live:
                 if node.versions is None and not record and gradient.__class__ is not list:
-                    _run_rules(node, gradient, node.saved, gradients, live)
+                    _run_rules(node, gradient, node.saved, gradients, live, own)
                 else:
-                    _step_back(node, gradient, gradients, live, record)
+                    _step_back(node, gradient, gradients, live, None if record else own)
                 if look is not None:
                     look(node, gradient, gradients)
                 if complete is not None:
@@ -338,9 +339,11 @@ def _sum(old: Any, new: Any) -> Any:
 
 
 def _step_back(
-    node: Node, gradient: object, gradients: dict[int, Any], live: set[int] | None, record: bool
+    node: Node, gradient: object, gradients: dict[int, Any], live: set[int] | None, own: set[int] | None
 ) -> None:
-    """Run the live rules of one node and add what they return to its inputs' gradients."""
+    """Run the live rules of one node and add what they return to its inputs' gradients; recorded where none may be
+    added to in place.
+    """
     if node.versions is not None:
         node.check_versions()
     if gradient.__class__ is list:
@@ -350,8 +353,8 @@ def _step_back(
         gradient = tuple(gradient) if sparse else _typed_zeros(node, gradient)
         if gradient is None:
             return
-    if not record:
-        _run_rules(node, gradient, node.saved, gradients, live)
+    if own is not None:
+        _run_rules(node, gradient, node.saved, gradients, live, own)
         return
     before = modes.current
     place = Place(before.place.scope, "backward", node)
@@ -359,11 +362,16 @@ def _step_back(
         "body" not in node.op.facts and is_library(node.op.origin.file)
     )
     with mode(place=place), watched() if users else nullcontext():
-        _run_rules(node, gradient, rewrapped(node), gradients, live)
+        _run_rules(node, gradient, rewrapped(node), gradients, live, None)
 
 
 def _run_rules(
-    node: Node, gradient: object, saved: Any, gradients: dict[int, Any], live: set[int] | None
+    node: Node,
+    gradient: object,
+    saved: Any,
+    gradients: dict[int, Any],
+    live: set[int] | None,
+    own: set[int] | None,
 ) -> None:
     inputs = node.inputs
     given = gradient if isinstance(gradient, np.generic) else for_reading(gradient)
@@ -378,6 +386,8 @@ def _run_rules(
             continue
         arguments = step.arguments
         try:
+            if step.adds is not None and own is not None and _added(node, step, given, saved, gradients, own):
+                continue
             if not arguments:
                 result = rule(given)
             elif step.simple:
@@ -397,6 +407,31 @@ def _run_rules(
             if live is None or _source_id(inputs[target]) in live:
                 part = part_of(node, result, place, step)
                 _receive(node, target, gradient if part is given else part, gradients)
+
+
+def _added(
+    node: Node, step: LiveRule, given: Any, saved: Any, gradients: dict[int, Any], own: set[int]
+) -> bool:
+    """Add what a rule makes to the array of its operand's gradient, where that can be; whether it was."""
+    assert step.position is not None
+    assert step.adds is not None
+    entry = node.inputs[step.position]
+    if entry.__class__ is Port or not isinstance(given, np.ndarray | np.generic):
+        return False
+    types, key = entry.types, id(entry)
+    if not types.shape or given.dtype != types.dtype or types.dtype.hasobject:
+        return False
+    total = gradients.get(key)
+    if total is None:
+        total = np.zeros(types.shape, types.dtype)
+    elif type(total) is not np.ndarray or total.shape != types.shape or total.dtype != types.dtype:
+        return False
+    elif key not in own:
+        total = total.copy()
+    step.adds(total, given, *fetch(node, step, saved))
+    gradients[key] = total
+    own.add(key)
+    return True
 
 
 def for_reading(cotangent: Any) -> Any:

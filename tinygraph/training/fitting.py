@@ -197,10 +197,8 @@ class _Trainer:
         self.settings = settings
         self.data = run.data
         self.total = len(self.data) if isinstance(self.data, Sized) else None
-        per_epoch = settings.scheduler_per == "epoch"
-        self.per_epoch, self.per_batch = (
-            (settings.scheduler, None) if per_epoch else (None, settings.scheduler)
-        )
+        self.per_epoch: Schedule | None = settings.scheduler if settings.scheduler_per == "epoch" else None
+        self.per_batch: Schedule | None = settings.scheduler if settings.scheduler_per == "batch" else None
         worth = (self.total or 0) >= WORTH_COMPILING
         self.compiled = worth if settings.compile is None else settings.compile
         self.gradients = self._gradients
