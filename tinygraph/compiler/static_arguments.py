@@ -66,7 +66,7 @@ class StaticArguments:
                     f"static_argnums={numbers!r}: {self._function!r} takes {len(places)} positional arguments"
                 )
         for name in called:
-            if not isinstance(name, str) or (name not in known and not anything):
+            if name not in known and not anything:
                 raise SettingError(
                     f"static_argnames={names!r}: {self._function!r} has no argument {name!r}; it has {', '.join(known)}"
                 )
