@@ -26,6 +26,7 @@ from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.compiler.passes.sum_parts import sum_parts
 from tinygraph.compiler.plan import Plan, check_repeats
+from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.profile import Profile
 from tinygraph.compiler.recorded_call import Recorder
 from tinygraph.compiler.static_arguments import Static, StaticArguments, unmarked
@@ -91,6 +92,7 @@ class Compiled:
         function: the function as written.
         passes: the passes its graphs go through.
         accuracy: "fast" or "exact".
+        tune: whether kernels are chosen by measuring.
     """
 
     def __init__(
@@ -99,16 +101,18 @@ class Compiled:
         passes: Sequence[Pass],
         plan_bytes: int = PLAN_BYTES,
         accuracy: Accuracy = "fast",
+        tune: bool = False,
         static: StaticArguments | None = None,
     ) -> None:
         self.function = function
         self._static = static
         self._captured = function if static is None else unmarked(function)
         self.passes = tuple(passes)
-        self.accuracy = accuracy
+        self.accuracy, self.tune = accuracy, tune
         self._lock = Lock()
         self._owner = 0  # the thread that has the lock
-        self._entries = Recent(plan_bytes)
+        self._memory = PlanMemory()  # of all its plans, of which one runs at a time
+        self._entries = Recent(plan_bytes, lambda: self._memory.nbytes)
         self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
         self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
         self._captures = 0
@@ -149,7 +153,7 @@ class Compiled:
         elif call is None and (tensors or entry.trace.with_tensors):
             out = list(map(Tensor, out))
         result = entry.graph.result
-        return result.unflatten(out) if result is not None else out
+        return result.build(out) if result is not None else out
 
     def _in_circle(self, me: int) -> bool:
         """Whether the thread that runs the function waits for this one, perhaps through others.
@@ -224,7 +228,7 @@ class Compiled:
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
         """Compiled anew: a copy of a model has parameters of its own."""
         function = copy.deepcopy(self.function, memo)
-        return Compiled(function, self.passes, self._entries.limit, self.accuracy, self._static)
+        return Compiled(function, self.passes, self._entries.limit, self.accuracy, self.tune, self._static)
 
     def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool, int]:
         """What decides which captured graph serves, the values of its inputs, whether tensors are among them, and which
@@ -277,8 +281,9 @@ class Compiled:
             for inside in facts_inside(graph):
                 trace.rely_as(inside)
         exact = self.accuracy == "exact"
-        plan = build_plan(stages[-1].graph, list(trace.gradients_read.values()), exact=exact)
-        recorder = Recorder(graph, trace, self.passes, self._name, exact)
+        read = list(trace.gradients_read.values())
+        plan = build_plan(stages[-1].graph, read, exact=exact, measured=self.tune, shared=self._memory)
+        recorder = Recorder(graph, trace, self.passes, self._name, exact, self.tune)
         self._latest = CapturedVersion(graph, trace, stages, plan, recorder)
         if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
             self._served_once = key
@@ -422,6 +427,7 @@ class Compiled:
                     entry.recorder.release()
             self._last_known = (None, Versions())
             self._latest = None
+            self._memory = PlanMemory()
 
     @property
     def nbytes(self) -> int:
@@ -493,6 +499,8 @@ def compile(
     memory_budget: int | None = None,
     accuracy: Accuracy = "fast",
     plan_bytes: int = PLAN_BYTES,
+    tune: bool = False,
+    deterministic: bool = False,
     static_argnums: int | Sequence[int] | None = None,
     static_argnames: str | Sequence[str] | None = None,
 ) -> Compiled:
@@ -516,6 +524,12 @@ def compile(
         plan_bytes: what plans for all kinds of arguments may take together, their machine code included: 1 GiB. Those
             that were used least recently are dropped, the latest never; `.nbytes` says what they take. Machine code
             that no plan uses any more is kept for later ones, 256 MiB of it in the whole process.
+        tune: measure which kernels are fastest - Winograd's algorithm or the direct convolution, generated products or
+            BLAS, NumPy - for each op with floating-point operands of which there are several, at the first call (some
+            ten milliseconds each). What won is remembered on disk, and `.plan` shows by how much. Without it the
+            choice follows from shapes.
+        deterministic: the same bits in every run, process and machine of this kind: no measured time decides. This is
+            so without `tune`; together they are refused.
         static_argnums, static_argnames: arguments that are no inputs, by position or name: sizes, axes, flags. They
             are Python values in the function, which may branch on them; each value (hashable) is captured for itself.
 
@@ -536,8 +550,8 @@ def compile(
         CaptureError: at the user's line, where Python code asks for a value, draws a random number that is not
             tinygraph's, reads a clock, counts or keeps a log.
         DTypeError: an argument that is neither numeric nor hashable.
-        SettingError: the memory budget is no positive integer, `plan_bytes` no number of bytes, or the accuracy none
-            of the two.
+        SettingError: the memory budget is no positive integer, `plan_bytes` no number of bytes, the accuracy none
+            of the two, or `tune` asked for together with `deterministic`.
         RecordingError: the function calls itself while its plan runs, or runs a backward pass of its own although an
             argument requires a gradient.
 
@@ -554,7 +568,12 @@ def compile(
         passes = (*(one for one in passes if one is not recompute_cheap), recompute(memory_budget))
     if accuracy not in get_args(Accuracy):
         raise SettingError(f"accuracy is {accuracy!r}; it can be 'fast' or 'exact'")
+    if tune and deterministic:
+        raise SettingError(
+            "tune=True lets measured times choose kernels, which may round differently from machine to machine and "
+            "from one measurement to the next, and deterministic=True forbids that: leave one of them out"
+        )
     static = None
     if static_argnums is not None or static_argnames is not None:
         static = StaticArguments(function, static_argnums, static_argnames)
-    return Compiled(function, passes, plan_bytes, accuracy, static)
+    return Compiled(function, passes, plan_bytes, accuracy, tune, static)

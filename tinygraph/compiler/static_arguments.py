@@ -59,7 +59,8 @@ class StaticArguments:
         known = [one.name for one in parameters]
         anything = any(one.kind is one.VAR_KEYWORD for one in parameters)
         for number in positions:
-            if isinstance(number, bool) or not isinstance(number, int):
+            given: object = number
+            if isinstance(given, bool) or not isinstance(given, int):
                 raise SettingError(f"static_argnums={numbers!r} must be integers")
             if not more and not -len(places) <= number < len(places):
                 raise SettingError(

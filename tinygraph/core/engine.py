@@ -7,7 +7,7 @@ pass is itself a graph). Forward mode lives in `tangents.py`, which transposes t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -36,6 +36,7 @@ from tinygraph.errors import (
 from tinygraph.packages.card import card_line
 
 if TYPE_CHECKING:
+    from tinygraph.core.node import Exchange
     from tinygraph.core.numeric import Numeric
 
 _by_order = attrgetter("order")
@@ -93,12 +94,14 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
     leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
     leaves |= {id(node): versions[node] for node in nodes if node in versions}
     wanted = set(leaves) if versions else None
+    exchanges = {key: leaf.exchange for key, leaf in leaves.items() if leaf.exchange is not None}
     found = propagate(
         nodes,
         [(edge, seed)],
         wanted=wanted,
         record=create_graph or capture is not None,
         constant=capture is not None and not create_graph,
+        complete=_Completing(nodes, exchanges) if exchanges else None,
     )
     if output.dtype.kind == "c":
         for key, leaf in leaves.items():
@@ -106,9 +109,45 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
                 raise complex_loss("backward()", output.type, leaf.describe())
     reached = [key for key in leaves if key in found]
     gradients = owned([found[key] for key in reached], nodes, [seed])
-    with mode(recording=modes.current.recording and (capture is None or create_graph)):
+    add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
+    recording = modes.current.recording and (capture is None or create_graph)
+    with mode(recording=recording, place=Place()):
         for key, gradient in zip(reached, gradients, strict=True):
-            _accumulate(leaves[key], gradient)
+            leaf, new = leaves[key], gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
+            with leaf_lock.held:
+                old = read_grad(leaf)
+                write_grad(leaf, new if old is None else add(old, new))
+
+
+class _Completing:
+    """Tells the exchanges of leaves as soon as nothing more can flow into their gradients, and collects the results."""
+
+    def __init__(self, nodes: Sequence[Node], exchanges: Mapping[int, Exchange]) -> None:
+        self._after: dict[int, list[int]] = {}
+        waiting = set(exchanges)
+        for node in nodes:  # the first that reads a leaf is the last that a backward pass comes to
+            for key in {id(parent) for parent in node.parents()} & waiting:
+                waiting.remove(key)
+                self._after.setdefault(id(node), []).append(key)
+        self._alone = waiting  # the output itself
+        self._of = exchanges
+        self._exchanges = list({id(one): one for one in exchanges.values()}.values())
+        for exchange in self._exchanges:
+            exchange.begin()
+
+    def passed(self, node: Node, gradients: Mapping[int, Any]) -> None:
+        """A backward pass has gone past a node."""
+        for key in self._after.get(id(node), ()):
+            if key in gradients:
+                self._of[key].arrived(key, _typed(gradients[key]))
+
+    def finish(self, gradients: dict[int, Any]) -> None:
+        """Put the gradients of all processes in the place of this one's."""
+        for key in self._alone:
+            if key in gradients:
+                self._of[key].arrived(key, gradients[key])
+        for exchange in self._exchanges:
+            gradients.update(exchange.finish())
 
 
 def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
@@ -118,14 +157,6 @@ def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
         f"part of that gradient only. Make the output real first (np.real, np.imag, np.abs), or give tg.vjp the "
         f"cotangent"
     )
-
-
-def _accumulate(leaf: Leaf, gradient: Numeric) -> None:
-    new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
-    add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
-    with mode(place=Place()), leaf_lock.held:
-        old = read_grad(leaf)
-        write_grad(leaf, new if old is None else add(old, new))
 
 
 def owned(gradients: Sequence[Any], nodes: Iterable[Node], others: Iterable[Any] = ()) -> list[Any]:
@@ -208,6 +239,7 @@ def propagate(
     wanted: set[int] | None,
     record: bool,
     constant: bool = False,
+    complete: _Completing | None = None,
 ) -> dict[int, Any]:
     """Send cotangents back through `nodes`.
 
@@ -218,6 +250,7 @@ def propagate(
             require a gradient.
         record: whether rules get tensors, so that the pass becomes graph.
         constant: whether that graph is not to be differentiated, as an eager pass is not without `create_graph`.
+        complete: told of each node that the pass is done with.
 
     Returns:
         id of a wanted node -> its gradient (a list, one an output, if it has several). Unreached nodes are missing.
@@ -234,14 +267,12 @@ def propagate(
         for node in reversed(nodes):
             key = id(node)
             if key not in gradients:
+                if complete is not None:
+                    complete.passed(node, gradients)
                 continue
             gradient = gradients.pop(key)
             if isinstance(node, Leaf) or (wanted is not None and key in wanted):
-                kept[key] = (
-                    gradient
-                    if hasattr(gradient, "dtype") or gradient.__class__ is list
-                    else as_value(gradient)
-                )
+                kept[key] = _typed(gradient)
             elif live is None or key in live:
                 if node.versions is None and not record and gradient.__class__ is not list:
                     _run_rules(node, gradient, node.saved, gradients, live, own)
@@ -249,7 +280,16 @@ def propagate(
                     _step_back(node, gradient, gradients, live, None if record else own)
                 if look is not None:
                     look(node, gradient, gradients)
+                if complete is not None:
+                    complete.passed(node, gradients)
+        if complete is not None:
+            complete.finish(kept)
     return kept
+
+
+def _typed(gradient: Any) -> Any:
+    """A gradient as leaves keep it: no number of Python's."""
+    return gradient if hasattr(gradient, "dtype") or gradient.__class__ is list else as_value(gradient)
 
 
 @contextmanager
@@ -453,11 +493,12 @@ def fetch(node: Node, step: LiveRule, saved: Any, live: set[int] | None = None) 
         live: ids of the nodes whose gradients lead to a wanted one; None if all do.
     """
     arguments: list[Any] = []
+    given = node.settings
     for argument in step.arguments:
         if isinstance(argument, int):
             arguments.append(saved[argument])
         elif isinstance(argument, str):
-            arguments.append(node.op.setting(node.settings, argument))
+            arguments.append(given[argument] if argument in given else node.op.signature.settings[argument])
         elif argument is None:
             arguments.append(None)
         elif isinstance(argument, Wanted):

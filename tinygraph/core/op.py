@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "elementwise", "comparison", "reduction", "contraction", "convolution", "pooling", "normalization", "shape",
-    "indexing", "loss", "random", "control", "composite", "other",
+    "indexing", "loss", "random", "collective", "control", "composite", "other",
 )  # fmt: skip
 RESERVED = ("g", "t", "out", "wanted")
 FACTS = (
@@ -58,6 +58,9 @@ FACTS = (
     "summand",
     "reduction",
     "number",
+    "onnx",
+    "straight_through",
+    "joined",
 )
 
 
@@ -372,6 +375,7 @@ class Op:
             "read_only": True; its result may lie in its operand's memory, and must not be written.
             "program": what an op that the compiler made computes, in the kernel language.
             "body": what an op consists of whose body is a graph, see `bodies.py`.
+            "joined": a node and the loop behind it that it stands for, of compiled graphs; its kernels are theirs.
             "subgraphs": True; its settings hold graphs (`subgraphs.py`) that it runs once, many times or not at all.
             "extends": name of a setting; its body may return more at its end, and the op then has more results there.
             "unfolds": f(settings) -> `Unfolding`; how it runs them, for pictures and reports.
@@ -380,6 +384,8 @@ class Op:
             is one, and the operands of each; f([(settings, number of operands) of each], whether there is) -> settings.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
+            "onnx": "domain::Name"; the operator of ONNX's that it is, the settings being its attributes.
+            "straight_through": True; its gradient is that of what it rounds, by convention, not the slope, which is 0.
             "number": f(number) -> number; what Python itself makes of a number, where NumPy's function differs.
     """
 
@@ -437,6 +443,11 @@ class Op:
         except (TypeError, ValueError):  # something unhashable, or not assigned yet
             return self
         return key
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether running it again on the same operands gives the same and touches nothing else."""
+        return self.kind not in ("random", "collective")
 
     @property
     def formula(self) -> str:

@@ -53,8 +53,8 @@ UPDATES_A_ROW = 4
 MOST_PARAMETERS = 3  # lines of a collapsed box
 # What a collapsed group is coloured as: the first of these kinds that it contains.
 TELLING_KINDS = (
-    "convolution", "contraction", "normalization", "pooling", "loss", "random", "reduction", "indexing", "other",
-    "comparison", "elementwise", "shape",
+    "convolution", "contraction", "normalization", "pooling", "loss", "collective", "random", "reduction", "indexing",
+    "other", "comparison", "elementwise", "shape",
 )  # fmt: skip
 
 
