@@ -75,7 +75,7 @@ def graph_of(model, inputs):
 
 def wrong(case):
     """What is wrong with the results of a case; empty if nothing is."""
-    tolerance = next((one for word, one in TOLERANCES.items() if word in case.name), 1e-5)
+    tolerance = next((one for word, one in TOLERANCES.items() if word in case.name), 1e-6)
     for inputs, outputs in case.data_sets:
         try:
             graph, rest = graph_of(case.model, inputs)
@@ -104,7 +104,7 @@ def compare(got, wanted, case, tolerance):
     close = np.isclose(
         got,
         wanted,
-        rtol=max(case.rtol if half else 0, 2e-3 if half else tolerance),
+        rtol=max(case.rtol, 2e-3 if half else tolerance),
         atol=1e-3 if half else max(case.atol, tolerance * 1e-1),
         equal_nan=got.dtype.kind in "fc",
     )

@@ -111,7 +111,8 @@ def test_gradients_of_operators_against_differences():
         ops = {node.op_type for node in case.model.graph.node}
         if len(ops) != 1 or left(case.name) or not any(kink in ops for kink in SMOOTH):
             continue
-        slopes = slopes_of(case)
+        with np.errstate(all="ignore"):  # at the ends of a function's domain
+            slopes = slopes_of(case)
         if slopes is None:
             continue
         seen |= ops
@@ -229,8 +230,7 @@ def slopes_of(case):
     weights = {}
 
     def total(values):
-        with np.errstate(all="ignore"):
-            found = graph(*values)
+        found = graph(*values)
         found = found if isinstance(found, tuple) else (found,)
         result = 0.0
         for i, one in enumerate(found):
@@ -244,8 +244,7 @@ def slopes_of(case):
     result = total(tensors)
     if not isinstance(result, tg.Tensor) or not np.isfinite(result.item()):
         return None
-    with np.errstate(all="ignore"):  # at the ends of a function's domain
-        result.backward()
+    result.backward()
     slope = sum(np.sum(tensors[i].grad.numpy() * moves[i]) for i in floats if tensors[i].grad is not None)
     step = 1e-2
 

@@ -1,5 +1,8 @@
 """ONNX models read as graphs: parameters, scopes, sizes, constants, functions, quantised values, stand-ins."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,9 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - after the pac
 
 import tinygraph as tg  # noqa: E402
 from tinygraph.errors import FileFormatError, PluginError  # noqa: E402
+from tinygraph.interop.onnx.model_reading import graph_of_model  # noqa: E402
+from tinygraph.interop.onnx.model_writing import FORMS  # noqa: E402
+from tinygraph.interop.onnx.operators.operator_table import TABLE  # noqa: E402
 from tinygraph.plugin import op  # noqa: E402
 
 F, INTEGER = TensorProto.FLOAT, TensorProto.INT64
@@ -278,6 +284,21 @@ def test_operators_of_microsoft_s(tmp_path):
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     session = runtime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     assert np.allclose(graph(x).numpy(), session.run(None, {"x": x})[0], atol=1e-5)
+
+
+def test_the_page_lists_what_is_read_and_written():
+    page = Path(__file__).parents[3] / "docs" / "onnx.md"
+    names = {name for domain, name in TABLE if not domain} | {f"`{name}`" for name in FORMS}
+    graph_of_model(model([helper.make_node("Relu", ["x"], ["y"])], [("x", F, [1])], [("y", F, None)]))
+    text = re.sub(
+        r"\s+", " ", page.read_text(encoding="utf-8").partition("<!-- operators -->")[2].partition("<!--")[0]
+    )
+    listed = {
+        name.strip(" .") for part in text.split("**")[2::2] for name in part.partition(":")[2].split(",")
+    }
+    assert names - listed - {"SimplifiedLayerNormalization", "Scatter", "Upsample"} == set(), (
+        "run `python docs/renew.py onnx`"
+    )
 
 
 def test_without_the_package_the_error_says_what_to_install(tmp_path, monkeypatch):
