@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 import tinygraph as tg
-from tinygraph.interop.onnx.model_reading import graph_of_model
+from tinygraph.interop.onnx.model_reading import graph_of_model, size_name
 from tinygraph.interop.onnx.operators.operator_table import NeedsValueError
 from tinygraph.interop.onnx.tensors import array_of
 
@@ -56,7 +56,7 @@ def graph_of(model, inputs):
     }
     for _ in infos.keys() | {""}:
         sizes = {
-            dim.dim_param or f"{name}.{axis}": given[name].shape[axis]
+            size_name(name, axis, dim): given[name].shape[axis]
             for name, info in infos.items()
             if name not in fixed
             for axis, dim in enumerate(info.type.tensor_type.shape.dim)

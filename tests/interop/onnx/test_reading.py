@@ -88,6 +88,30 @@ def test_shape_arithmetic_is_folded(tmp_path):
     assert graph.output_types[0].shape == (4, 6)
 
 
+def test_open_dimensions_are_free(tmp_path):
+    node = helper.make_node
+    made = model(
+        [
+            node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            node("AveragePool", ["c"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("Shape", ["p"], ["s"], end=1),
+            node("Concat", ["s", "rest"], ["target"], axis=0),
+            node("Reshape", ["p", "target"], ["y"]),
+        ],
+        [("x", F, ["batch", 1, "height", 4])],
+        [("y", F, None)],
+        {"w": np.ones((2, 1, 3, 3), np.float32), "rest": np.array([-1])},
+    )
+    graph = load(made, tmp_path)
+    assert set(graph.sizes) == {"batch", "height"}
+    for n, height in ((1, 2), (3, 8), (5, 12)):
+        x = np.random.default_rng(0).normal(size=(n, 1, height, 4)).astype(np.float32)
+        fixed = load(made, tmp_path, sizes={"batch": n, "height": height})
+        assert graph(x).shape == (n, height // 2 * 4)
+        assert np.array_equal(graph(x).numpy(), fixed(x).numpy())
+    assert load(made, tmp_path, sizes={"height": 4}).sizes.keys() == {"batch"}
+
+
 def test_inputs_that_decide_shapes_are_asked_for(tmp_path):
     made = model(
         [helper.make_node("Reshape", ["x", "target"], ["y"], name="r")],
