@@ -21,7 +21,6 @@ LEFT = {
     r"regex|string|strnormalizer": "texts",
     r"tfidfvectorizer": "counts n-grams, mostly of texts",
     r"bernoulli|training_dropout": "draws of another generator; what can be said of them is tested in test_reading.py",
-    r"attention_4d_causal_bf16": "one of 192 numbers is the next bfloat16",
 }
 # Modules of ONNX's tests that are quick to make, of most families.
 FEW = [
@@ -103,6 +102,18 @@ def test_onnx_s_tests_of_operators():
     assert sum(one.name in problems for one in numeric) <= 0.03 * len(numeric)
 
 
+# Where a difference says nothing of the derivative, and why.
+ROUGH = {
+    r"bf16|bfloat16": "results are rounded to 8 bits, which differences see",
+    r"fullymasked|boolmask|causal_padded_kv|local_window|nonpad_negative": "rows of which nothing is attended: the "
+    "operator's function makes NaN and replaces them, and their gradient is NaN",
+    r"deform_conv": "offsets of whole places, where interpolation has a kink",
+    r"elu_example|leakyrelu_example": "a kink at an operand",
+    r"acosh_example|test_pow$": "at the end of the function's domain",
+    r"large_number": "operands of 10,000, of which float32 keeps three digits behind the point",
+}
+
+
 @pytest.mark.slow
 def test_gradients_of_operators_against_differences():
     """At the operands of ONNX's tests, in float32 with its noise: the slope along a random direction."""
@@ -118,7 +129,10 @@ def test_gradients_of_operators_against_differences():
         seen |= ops
         if not np.isclose(*slopes, rtol=3e-2, atol=3e-3):
             wrong[case.name] = slopes
-    assert wrong == {}
+    assert {
+        name: slopes for name, slopes in wrong.items() if not any(re.search(one, name) for one in ROUGH)
+    } == {}
+    assert [one for one in ROUGH if not any(re.search(one, name) for name in wrong)] == []
     assert len(seen) >= 60
 
 

@@ -47,8 +47,8 @@ def load_onnx(
     """The graph of an ONNX model.
 
     Args:
-        sizes: of dimensions that the model leaves open, by name ("input_axis" where they have none). What is not given is
-            free: the graph runs for every value of it.
+        sizes: of dimensions that the model leaves open, by name ("input_axis" where they have none); what is not
+            given is free, and the graph runs for every value of it.
         constants: values of inputs, by name, on which shapes depend; they are inputs no longer.
 
     Raises:
