@@ -284,12 +284,7 @@ class Function:
         """The first `valid` of `width` consecutive elements, and zeros; what lies behind them is not touched."""
         if valid == width:
             return self.load(pointer, offset, dtype, width)
-        kind = vector_type(dtype, width)
-        name = f"llvm.masked.load.v{width}{_float_name(ir.Constant(kind, ir.Undefined))}.p0"
-        mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype))
-        load = self._declare(name, kind, [POINTER, _SHORT, mask.type, kind])
-        zeros = splat(0, dtype, width)
-        return self.ir.call(load, [self.at(pointer, offset, dtype), alignment, mask, zeros])
+        return self.load_where(_first_lanes(width, valid), pointer, offset, dtype)
 
     def store_first(self, value: Value, pointer: Value, offset: Offset, valid: int) -> None:
         """Write the first `valid` lanes of a value; what lies behind them is not touched."""
@@ -297,10 +292,7 @@ class Function:
         if valid == width:
             self.store(value, pointer, offset)
             return
-        name = f"llvm.masked.store.v{width}{_float_name(value)}.p0"
-        mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype_of(value)))
-        store = self._declare(name, ir.VoidType(), [value.type, POINTER, _SHORT, mask.type])
-        self.ir.call(store, [value, self.at(pointer, offset, dtype_of(value)), alignment, mask])
+        self.store_where(_first_lanes(width, valid), value, pointer, offset)
 
     def load_strided(self, pointer: Value, offset: Offset, stride: Offset, dtype: str, width: int) -> Value:
         """`width` elements `stride` apart: vector loads, one load for all lanes, or a load per lane."""
