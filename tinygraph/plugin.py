@@ -34,6 +34,7 @@ from tinygraph.core.state import default_generator as default_generator
 from tinygraph.core.subgraphs import BodyGradient as BodyGradient
 from tinygraph.core.subgraphs import Planned as Planned
 from tinygraph.core.subgraphs import Subgraph as Subgraph
+from tinygraph.core.tensor import varies as varies
 from tinygraph.core.types import Array as Array
 from tinygraph.core.types import ArrayType as ArrayType
 from tinygraph.core.types import Padding as Padding

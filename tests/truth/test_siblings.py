@@ -980,11 +980,48 @@ def is_right_or_nan(found: Any, right: Any) -> bool:
     (lambda x: np.sqrt(x[0]) ** 4, np.zeros(1), [[2]]),
     (lambda x: np.power(x[0] ** 2, 0.5) ** 2, np.zeros(1), [[2]]),
     (lambda x: np.linalg.norm(x - 1) ** 2, np.ones(2), 2 * np.eye(2)),
+    (lambda x: (abs(x) ** 2).sum(), np.array([0.0, 1.0]), 2 * np.eye(2)),
+    (lambda x: (abs(x) * abs(x)).sum(), np.zeros(2), 2 * np.eye(2)),
+    (lambda x: np.linalg.norm(x, 1) ** 2, np.array([0.0]), [[2]]),
+    (lambda x: np.abs(x[0] + 1j * x[1]) ** 2, np.zeros(2), 2 * np.eye(2)),
+    (lambda x: np.max(x) ** 2 + np.min(x) ** 2, np.ones(2), 2 * np.eye(2)),
+    (lambda x: np.maximum(x[0], x[1]) ** 2 + np.minimum(x[0], x[1]) ** 2, np.ones(2), 2 * np.eye(2)),
+    (lambda x: (np.maximum(x, 0) ** 2 + np.minimum(x, 0) ** 2).sum(), np.zeros(2), 2 * np.eye(2)),
+    (lambda x: (np.sort(x) ** 2).sum(), np.ones(2), 2 * np.eye(2)),
+    (lambda x: (np.sort(x)[::-1] ** 3).sum(), np.ones(3), 6 * np.eye(3)),
 )  # fmt: skip
 def test_nothing_is_invented_where_a_derivative_is_a_convention(program: Any) -> None:
     function, point, right = program
     with np.errstate(all="ignore"):
         assert is_right_or_nan(tg.hessian(function)(point), right)
+        assert is_right_or_nan(tg.jacrev(tg.grad(function))(point), right)
+        assert is_right_or_nan(tg.compile(tg.hessian(function))(point), right)
+
+
+def test_kinks_that_nothing_crosses_spoil_no_second_derivative() -> None:
+    """A kink at which nothing moves says nothing; nor does one whose piece the first derivative is of."""
+    hidden = tg.ops.relu
+    w = np.array([[1.0, -1.0], [2.0, 0.5]])
+
+    def network(x: Any) -> Any:
+        once = hidden(w @ hidden(x))
+        return (hidden(once) ** 2).sum() + (np.maximum(once, 0) ** 2).sum() + (abs(once) ** 2).sum()
+
+    # x[1] < 0 stays in its piece: once = (x0, 2 x0), and the sum is 3 (x0² + 4 x0²)
+    assert np.asarray(tg.hessian(network)(np.array([3.0, -1.0]))).tolist() == [[30, 0], [0, 0]]
+    # all pieces are at 0 here, and nothing moves behind the first relu
+    assert np.asarray(tg.hessian(network)(np.array([-3.0, -1.0]))).tolist() == [[0, 0], [0, 0]]
+    # windows of zeros, as ReLU leaves them, and masks over padding
+    pooled = lambda x: (tg.ops.max_pool(hidden(x).reshape(1, 1, 4), size=2) ** 2).sum()  # noqa: E731
+    assert np.diag(np.asarray(tg.hessian(pooled)(np.array([-1.0, -2, 3, 1])))).tolist() == [0, 0, 2, 0]
+    # what is used once: Huber's loss at 0, absolute values, a maximum
+    huber = lambda x: np.where(abs(x) < 0.5, x * x, abs(x) - 0.25).sum()  # noqa: E731
+    assert np.diag(np.asarray(tg.hessian(huber)(np.array([0.0, 2.0])))).tolist() == [2, 0]
+    mask = np.array([0.0, 1.0])
+    once = lambda x, mask: (abs(x) * mask).sum() + np.max(x) + (x * x).sum()  # noqa: E731
+    for run in (tg.hessian(once), tg.compile(tg.hessian(once))):
+        assert np.asarray(run(np.zeros(2), mask)).tolist() == [[2, 0], [0, 2]]
+    assert tg.grad(lambda x: abs(x).sum() + np.max(x))(np.zeros(2)).tolist() == [0.5, 0.5]
 
 
 @siblings(

@@ -45,6 +45,8 @@ class Example:
         self.floor = -1  # nothing that is met is too old
         outer = self._outer
         self.primals: AbstractSet[int] = outer.primals if outer is not None else frozenset()
+        self.inputs_vary = outer is not None and outer.inputs_vary
+        self.scalars: AbstractSet[int] = outer.scalars if outer is not None else frozenset()
         self.versions: dict[Node, Leaf] = outer.versions if outer is not None else {}
         self.covered: set[int] = outer.covered if outer is not None else set()
         self.ran_backward = False

@@ -25,6 +25,8 @@ class OpenCapture:
     def __init__(self) -> None:
         self.floor = -1
         self.primals: AbstractSet[int] = frozenset()
+        self.inputs_vary = True
+        self.scalars: AbstractSet[int] = frozenset()
         self.versions: dict[Node, Leaf] = {}
         self.ran_backward = False
         self.passed: set[int] = set()

@@ -67,6 +67,7 @@ class Trace:
         effects: what of it the program changed.
         sees_all: whether there is nothing else that it may have read.
         covered: ids of the modules whose attributes a guard watches.
+        scalars: ids of the inputs that are NumPy's scalars.
         primals: ids of the nodes that a transform in the program differentiates with respect to at present.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
@@ -86,6 +87,8 @@ class Trace:
         self.sees_all = True
         self.covered: set[int] = set()
         self.primals: AbstractSet[int] = frozenset()
+        self.inputs_vary = False
+        self.scalars: set[int] = set()
         self.with_tensors = False
         self.returned: list[Leaf | None] = []
         self.ran_backward = False
@@ -329,6 +332,8 @@ def capture_with(
         wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
         inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
         filled.append(_stand_in(leaf, inputs[-1]))
+        if isinstance(leaf, np.generic):
+            trace.scalars.add(id(inputs[-1]))
     args, kwargs = tree.unflatten(filled)
     watch = Watch()
     watch.reach.visit(function, _title(function))
@@ -374,9 +379,7 @@ def _stand_in(value: object, leaf: Leaf) -> Handle:
         return Tensor(None, leaf, leaf)
     if isinstance(leaf.types, WeakType):
         return CapturedNumber(None, leaf, leaf)
-    array = CapturedArray(None, leaf, leaf)
-    array._scalar = not isinstance(value, np.ndarray)
-    return array
+    return CapturedArray(None, leaf, leaf)
 
 
 def _input_type(value: object) -> ArrayType | None:

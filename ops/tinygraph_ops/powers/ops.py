@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Numeric, Sample, broadcast_shapes, op, ops
+from tinygraph.plugin import ArrayType, Numeric, Sample, broadcast_shapes, op, ops, varies
 
 if TYPE_CHECKING:
     from tinygraph.kernels.builder import Value as Lanes
@@ -186,16 +186,17 @@ def hypot_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
 @hypot.vjp("x")
 def hypot_wrt_x(g: Numeric, x: Numeric, out: Numeric) -> Numeric:
     """g · x / out, 0 at the origin."""
-    return g * _direction(x, out)
+    return _along(g, x, out)
 
 
 @hypot.vjp("y")
 def hypot_wrt_y(g: Numeric, y: Numeric, out: Numeric) -> Numeric:
     """g · y / out, 0 at the origin."""
-    return g * _direction(y, out)
+    return _along(g, y, out)
 
 
-def _direction(x: Numeric, out: Numeric) -> Any:
-    """x / out, 0 at the origin by convention, from which no further derivative follows: the root's is infinite."""
+def _along(g: Numeric, x: Numeric, out: Numeric) -> Any:
+    """g · x / out, 0 at the origin by convention."""
     nothing = ops.equal(out, 0)
-    return ops.where(nothing, ops.sqrt(ops.where(nothing, out, 1)), x / ops.where(nothing, 1, out))
+    along = g * (x / ops.where(nothing, 1, out))
+    return ops.by_convention(along, nothing, x) if varies(x) else along
