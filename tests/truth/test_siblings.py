@@ -7,12 +7,15 @@ of this file holds that every line has three.
 from __future__ import annotations
 
 import collections
+import functools
 import json
+import operator
 import os
 import random
 import statistics
 import threading
 import time
+import types
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -209,8 +212,104 @@ def of_an_environment(set_to: Any) -> Any:
     )
 
 
+def remembered(set_to: Any) -> Any:
+    config = SimpleNamespace(s=1.0)
+
+    @functools.lru_cache
+    def scale() -> Any:
+        return config.s
+
+    def assign(value: float) -> None:
+        config.s = value
+        scale.cache_clear()
+
+    return lambda t: t * scale(), assign
+
+
+def remembered_by_a_method(set_to: Any) -> Any:
+    class Config:
+        s = 1.0
+
+        @functools.cache
+        def scaled(self, n: int) -> Any:
+            return self.s * n
+
+    config = Config()
+    config.scaled(1)
+
+    def assign(value: float) -> None:
+        Config.s = value
+        Config.scaled.cache_clear()
+
+    return lambda t: t * config.scaled(1), assign
+
+
+class Single:
+    s = 1.0
+
+
+class Triple:
+    s = 3.0
+
+
+def by_the_class(set_to: Any) -> Any:
+    config = Single()
+    return lambda t: t * config.s, lambda value: setattr(
+        config, "__class__", Single if value == 1 else Triple
+    )
+
+
+def by_the_bases(set_to: Any) -> Any:
+    class Config(Single):
+        pass
+
+    config = Config()
+    return lambda t: t * config.s, lambda value: setattr(
+        Config, "__bases__", (Single if value == 1 else Triple,)
+    )
+
+
+def in_the_variables_of_a_module(set_to: Any) -> Any:
+    module = types.ModuleType("settings_of_a_test")
+    module.s = 1.0  # type: ignore[attr-defined]
+    return lambda t: t * module.s, lambda value: vars(module).__setitem__("s", value)
+
+
+def in_the_dict_of_a_module(set_to: Any) -> Any:
+    module = types.ModuleType("settings_of_a_test")
+    module.s = 1.0  # type: ignore[attr-defined]
+    return lambda t: t * module.s, lambda value: module.__dict__.update(s=value)
+
+
+def by_an_attrgetter(set_to: Any) -> Any:
+    config, read = SimpleNamespace(inner=SimpleNamespace(s=1.0)), operator.attrgetter("inner.s")
+    return lambda t: t * read(config), lambda value: setattr(config.inner, "s", value)
+
+
+def by_a_dispatch(set_to: Any) -> Any:
+    @functools.singledispatch
+    def scale(of: object) -> float:
+        return 1.0
+
+    config = Single()
+    return lambda t: t * scale(config), lambda value: scale.register(Single, lambda of: value)
+
+
+def in_code(set_to: Any) -> Any:
+    def scale() -> float:
+        return 1.0
+
+    def other() -> float:
+        return 3.0
+
+    one, three = scale.__code__, other.__code__
+    return lambda t: t * scale(), lambda value: setattr(scale, "__code__", one if value == 1 else three)
+
+
 @siblings(
     "test_an_attribute_of_an_object_is_followed",
+    remembered, remembered_by_a_method, by_the_class, by_the_bases, by_an_attrgetter,
+    in_the_variables_of_a_module, in_the_dict_of_a_module, by_a_dispatch, in_code,
     of_a_class, in_a_dict, in_a_list_of_a_list, of_an_object_of_an_object, through_a_helper, of_a_property, in_slots,
     by_name, in_a_global, in_a_default, of_an_environment,
 )  # fmt: skip
@@ -222,6 +321,54 @@ def test_what_python_reads_is_followed(program: Any) -> None:
     close(c(ones), [3, 3, 3])
     assign(1.0)
     close(c(ones), [1, 1, 1])
+
+
+def test_what_a_program_forgets_or_becomes_is_seen() -> None:
+    config, settings = Single(), SimpleNamespace(s=1.0)
+
+    @functools.cache
+    def scale() -> Any:
+        return settings.s
+
+    def forgets(t: Any) -> Any:
+        scale.cache_clear()
+        return t * scale()
+
+    def becomes(t: Any) -> Any:
+        config.__class__ = Triple
+        return t * config.s
+
+    scale()
+    with pytest.raises(CaptureError, match="cache of scale"):
+        tg.compile(forgets)(ones)
+    c = tg.compile(becomes)
+    close(c(ones), [3, 3, 3])
+    config.__class__ = Single
+    close(c(ones), [3, 3, 3])
+    assert type(config) is Triple
+
+
+def test_layers_written_past_their_setattr_are_followed() -> None:
+    """`vars(layer)[...] =`, `layer.__dict__.update`, `object.__setattr__` and another class."""
+
+    class Steep(nn.LeakyReLU):
+        def forward(self, x: Any) -> Any:
+            return 10 * super().forward(x)
+
+    layer = nn.LeakyReLU(0.5)
+    for c in (tg.compile(layer), tg.compile(nn.Sequential(nn.Identity(), layer))):
+        layer.negative_slope = 0.5
+        close(c(-ones), [-0.5] * 3)
+        vars(layer)["negative_slope"] = 0.25
+        close(c(-ones), [-0.25] * 3)
+        layer.__dict__.update(negative_slope=0.125)
+        close(c(-ones), [-0.125] * 3)
+        object.__setattr__(layer, "negative_slope", 2.0)
+        close(c(-ones), [-2] * 3)
+        layer.__class__ = Steep
+        close(c(-ones), [-20] * 3)
+        layer.__class__ = nn.LeakyReLU
+        close(c(-ones), [-2] * 3)
 
 
 rng, legacy, own = np.random.default_rng(0), np.random.RandomState(0), random.Random(0)
