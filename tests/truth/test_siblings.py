@@ -230,7 +230,7 @@ def remembered_by_a_method(set_to: Any) -> Any:
     class Config:
         s = 1.0
 
-        @functools.cache
+        @functools.cache  # noqa: B019 # its class lives as long as its test
         def scaled(self, n: int) -> Any:
             return self.s * n
 
@@ -339,6 +339,7 @@ def test_what_a_program_forgets_or_becomes_is_seen() -> None:
         return t * config.s
 
     scale()
+    settings.s = 2.0
     with pytest.raises(CaptureError, match="cache of scale"):
         tg.compile(forgets)(ones)
     c = tg.compile(becomes)
@@ -439,6 +440,22 @@ def a_closure_under_grad() -> Any:
     return tg.grad(lambda v: c(v).sum() + c(v * 2).sum())(np.array([1.0, 2.0])), [27, 108]
 
 
+def a_closure_over_a_computed_tensor() -> Any:
+    def f(w: Any) -> Any:
+        h = w * w
+        return tg.compile(lambda v: (v * h).sum())(np.array([1.0, 10.0]))
+
+    return tg.grad(f)(np.array([1.0, 2.0])), [2, 40]
+
+
+def a_second_derivative_of_a_closure() -> Any:
+    def f(w: Any) -> Any:
+        h = w * w
+        return tg.compile(lambda: (h * h).sum())()
+
+    return tg.hessian(f)(np.array([1.0, 2.0])), [[12, 0], [0, 48]]
+
+
 def a_second_derivative() -> Any:
     c = tg.compile(lambda v: (v**3).sum())
     return tg.hessian(c)(np.array([1.0, 2.0])), [[6, 0], [0, 12]]
@@ -486,7 +503,8 @@ def a_method() -> Any:
 
 @siblings(
     "test_gradients_flow_through_a_compiled_layer",
-    an_argument, a_closure_under_grad, a_second_derivative, a_compiled_part_of_a_compiled_function,
+    an_argument, a_closure_under_grad, a_closure_over_a_computed_tensor, a_second_derivative_of_a_closure,
+    a_second_derivative, a_compiled_part_of_a_compiled_function,
     eager_around_compiled, forward_mode, one_of_two_results, a_method,
 )  # fmt: skip
 def test_a_compiled_function_is_part_of_the_program(program: Any) -> None:

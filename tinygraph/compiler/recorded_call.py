@@ -84,8 +84,10 @@ class Recorder:
         graph = self._graph
         if wanted and self._trace.ran_backward:
             i = next(i for i in range(len(graph.inputs)) if wanted >> i & 1)
+            closed = len(graph.inputs) - len(self._trace.closed or ())
+            what = f"argument {i} of" if i < closed else "a computed tensor that is closed over by"
             raise RecordingError(
-                f"argument {i} of the compiled function {self._name!r} requires a gradient, but the function runs a "
+                f"{what} the compiled function {self._name!r} requires a gradient, but the function runs a "
                 f"backward pass of its own inside, which would have to reach the argument's .grad: leave the backward "
                 f"pass to the caller, or pass tensor.detach()"
             )

@@ -72,6 +72,13 @@ class Capture(Protocol):
     def write_grad(self, leaf: Leaf, gradient: Tensor | None) -> None:
         """Note that the program sets a leaf's `.grad`; None clears it."""
 
+    def closed_over(self, tensor: Tensor) -> Edge:
+        """What an op gets as its input for a tensor that was computed and recorded before the capture.
+
+        Raises:
+            CaptureError: the graph would have to compute it anew.
+        """
+
     def constant(self, tensor: Tensor) -> None:
         """Note that the program read a tensor of plain data, whose value becomes part of the graph."""
 

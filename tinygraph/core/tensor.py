@@ -408,6 +408,14 @@ class Handle:
                 f"{self._edge.describe()} is an argument of a captured function, and a write to it would not reach the "
                 f"caller: write a copy instead, y = x.copy()"
             )
+        capture = modes.current.capture
+        if capture is not None and self._edge is not None and self._value is not None and self._leaf is None:
+            node = edge_node(self._edge)
+            if node.order < capture.floor:
+                raise CaptureError(
+                    f"a tensor that was computed and recorded before this capture ({node!r}) is written in it: return "
+                    f"the new value instead, or write a copy, y = x.copy()"
+                )
         if self._edge is not None and self.is_leaf and modes.current.recording:
             raise InPlaceError(
                 f"{self._own_leaf().describe()} requires a gradient and cannot be written while recording: its "

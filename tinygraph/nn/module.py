@@ -46,8 +46,8 @@ _numbers = count()  # of hooks
 class _Structure:
     """A module's structure as a value: what a captured program of it relies on.
 
-    Worked out again only after some attribute of some module was set, or where one is another object than before: what
-    is written past `__setattr__`, as in `vars(module)["p"] = 0.5`. So asking costs one sweep that Python's C code makes.
+    Worked out again only after some attribute of some module was set, or where one is another object than before, as
+    after `vars(module)["p"] = 0.5`, which passes `__setattr__` by. So asking costs one sweep in Python's C code.
     """
 
     changes = 0  # of all modules

@@ -125,6 +125,9 @@ class BodyCapture:
     def write_grad(self, leaf: Leaf, gradient: Tensor | None) -> NoReturn:
         raise self._side_effect(f"sets the gradient of {leaf.describe()}")
 
+    def closed_over(self, tensor: Tensor) -> Leaf:
+        return self._input(self.outer.closed_over(tensor))
+
     def constant(self, tensor: Tensor) -> None:
         self.outer.constant(tensor)
 

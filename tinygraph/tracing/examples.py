@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from tinygraph.core.batching import Batched
 from tinygraph.core.capture import Capture
@@ -20,7 +20,7 @@ from tinygraph.core.state import read
 from tinygraph.core.tensor import CapturedNumber, Tensor, tensor_of
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import CaptureError
-from tinygraph.tracing.applying import apply_captured
+from tinygraph.tracing.applying import apply_captured, recorded_before
 
 
 class Example:
@@ -191,6 +191,9 @@ class Example:
             f"{self._transform}: the function sets the gradient of {leaf.describe()}, as backward() does, and each "
             f"example has one of its own: use tg.grad inside, which returns it"
         )
+
+    def closed_over(self, tensor: Tensor) -> NoReturn:
+        raise recorded_before(tensor)  # never asked: nothing is too old here
 
     def constant(self, tensor: Tensor) -> None:
         """Tensors of plain data are met again by the op that is applied to all examples."""

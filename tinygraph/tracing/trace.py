@@ -9,13 +9,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
-from tinygraph.core.node import Attached, Edge, Leaf, Node, edge_node, moved, next_order
+from tinygraph.core.node import Attached, Edge, Leaf, Node, edge_index, edge_node, moved, next_order
 from tinygraph.core.op import Op
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
@@ -23,7 +23,7 @@ from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
-from tinygraph.tracing.applying import apply_captured
+from tinygraph.tracing.applying import apply_captured, recorded_before
 from tinygraph.tracing.collector import collection_paused
 from tinygraph.tracing.facts import MISSING, Contents, Holding
 from tinygraph.tracing.watching import Effect, Watch
@@ -61,6 +61,8 @@ class Trace:
         passed: ids of the leaves that such a pass came to.
         attached: the states that it replaces by values which carry a gradient, by id, or that another compiled function
             has replaced so: eager code would differentiate through them.
+        closed: the tensors that were computed before and take part, by the ids of their edges, each with the input that
+            stands for it; None where there can be none.
         draws: the nodes that draw random numbers, in order.
         floor: what this capture makes has a creation number above it.
         places, contents: what Python read while the program ran, as it was then.
@@ -94,6 +96,7 @@ class Trace:
         self.ran_backward = False
         self.passed: set[int] = set()
         self.attached: dict[int, Leaf] = {}
+        self.closed: dict[Any, tuple[Tensor, Leaf]] | None = None
         self.draws: list[Edge] = []
         self._at_end: dict[Any, tuple[str, Callable[[], Callable[[], Any]]]] = {}
         self._held: list[tuple[Any, Any, Any]] = []
@@ -198,6 +201,8 @@ class Trace:
         """What a result of the program is: a state as the program leaves it, anything else as it was returned."""
         self.returned.append(None)
         if isinstance(result, Tensor) and result._value is not None:
+            if result._edge is not None and not isinstance(result._edge, Leaf):
+                return Tensor(None, self.closed_over(result))
             if result._leaf is not None and self.is_state(result):
                 self.returned[-1] = result._leaf
                 return self.read(result._leaf)
@@ -213,6 +218,23 @@ class Trace:
     def attach(self, leaf: Leaf) -> None:
         """Note that it does so by a value through which eager code would differentiate in later calls."""
         self.attached[id(leaf)] = leaf
+
+    def closed_over(self, tensor: Tensor) -> Leaf:
+        """An input for a tensor that was computed before, which every call reads as it is then.
+
+        Raises:
+            CaptureError: the graph is called by its arguments alone.
+        """
+        if self.closed is None:
+            raise recorded_before(tensor)
+        self.with_tensors = True
+        edge = cast(Edge, tensor._edge)
+        key = id(edge_node(edge)), edge_index(edge)
+        if key not in self.closed:
+            name = tensor.name or "closure"
+            leaf = Leaf(None, kind="input", types=ArrayType(*tensor.type), requires_grad=True, name=name)
+            self.closed[key] = tensor, leaf
+        return self.closed[key][1]
 
     def constant(self, tensor: Tensor) -> None:
         """Note that the program read a tensor of plain data, whose value becomes part of the graph."""
@@ -314,10 +336,12 @@ def capture_with(
 ) -> tuple[Graph, Trace]:
     """Capture a function, and return what the capture read and relied on besides.
 
-    With `wanting`, inputs for tensors that require gradients require them, too.
+    With `wanting`, inputs for tensors that require gradients require them, too, and tensors that were computed and
+    recorded before become inputs behind the others.
     """
     kwargs = kwargs or {}
     trace = Trace(floor=next_order())
+    trace.closed = {} if wanting else None
     given = args, kwargs
     leaves, tree = flatten(given)
     names = _names(function, args, kwargs)
@@ -357,6 +381,7 @@ def capture_with(
     gradients = [
         (leaf, None if value is None else _output(value)) for leaf, value in trace.gradients.values()
     ]
+    inputs += [leaf for _, leaf in (trace.closed or {}).values()]
     graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=_title(function))
     require_fed(graph, _title(function))
     return graph, trace
