@@ -353,7 +353,8 @@ class Reach:
             return self._place(value, read, name, "attribute", path) if first else read(name, MISSING)
         kind = type(value)
         if len(done) == 1 and (is_own_module(str(kind.__module__)) or _of_library(kind)):
-            self._place(value, partial(_order, value), "__class__", "class of", path.rpartition(".")[0])
+            owner = path.rpartition(".")[0]
+            self._place(value, partial(_order, value), "__class__", "attribute", f"{owner}.__class__")
         own = _own_attributes(value)
         layers: list[tuple[Any, Mapping[str, Any]]] = [] if own is None else [(value, own)]
         layers += [(one, one.__dict__) for one in type(value).__mro__]
