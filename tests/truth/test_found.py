@@ -291,3 +291,27 @@ def test_a_gradient_is_taken_of_captured_arrays_that_a_function_closes_over_and_
     three = 3 * ones
     np.testing.assert_array_equal(tg.compile(of_a_constant)(three).numpy(), [9, 9, 9])
     np.testing.assert_array_equal(tg.compile(unrecorded)(three), [6, 6, 6])
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "right"),
+    [
+        (lambda x: np.take(x, 0, axis=0), axisless, 2.0),
+        (lambda x: np.take(x, [0, 0], axis=-1), axisless, [2.0, 2.0]),
+        (lambda x: np.argsort(x, axis=0), axisless, [0]),
+        (lambda x: np.argsort(x), axisless, [0]),
+        (lambda x: np.power(x, 2), np.array([True, False]), [1, 0]),
+        (lambda x: np.power(x, 3), np.array([True, False]), [1, 0]),
+        (lambda x: x**2, np.array([True, False]), [1, 0]),
+    ],
+)
+def test_zero_axes_and_bools_to_a_power_are_as_in_numpy(function: Any, given: Any, right: Any) -> None:
+    eager = function(given)
+    assert eager.tolist() == right
+    for found in (
+        tg.compile(function)(given),
+        function(tg.tensor(given)),
+        tg.compile(function)(tg.tensor(given)),
+    ):
+        found = np.asarray(found)
+        assert (found.dtype, found.tolist()) == (eager.dtype, right)

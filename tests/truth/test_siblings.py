@@ -345,7 +345,9 @@ def test_what_a_program_forgets_or_becomes_is_seen() -> None:
     c = tg.compile(becomes)
     close(c(ones), [3, 3, 3])
     config.__class__ = Single
-    with pytest.warns(TinygraphWarning, match=r"'config.__class__' has another value at test_siblings.py:\d+"):
+    with pytest.warns(
+        TinygraphWarning, match=r"'config.__class__' has another value at test_siblings.py:\d+"
+    ):
         close(c(ones), [3, 3, 3])
     assert type(config) is Triple
 

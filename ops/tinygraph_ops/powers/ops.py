@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 @op(
     kind="elementwise",
     facts={"neutral": {"y": 1}},
-    numpy=np.power,
     samples=[
         Sample([2.0, 0.25], [3.0, -0.5], expected=[8.0, 2.0]),
         Sample([1.5, 2.0], [[0.5], [3.0], [0.0]]),
@@ -37,6 +36,14 @@ def power(x: Numeric, y: Numeric) -> Numeric:
     takes integer exponents; its derivative by the exponent is not a real number (nan).
     """
     return x**y
+
+
+@power.numpy(np.power)
+def np_power(x1: Numeric, x2: Numeric) -> Any:
+    """`np.power`, which makes int64 of bools to an integer power, where `**` makes int8 of their squares."""
+    if getattr(x1, "dtype", None) == np.bool_ and isinstance(x2, int) and not isinstance(x2, bool):
+        x1 = ops.cast(x1, dtype="int64")
+    return power(x1, x2)
 
 
 def _one_or_each(x: object, y: object) -> bool:
