@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.errors import CaptureError, DTypeError, InPlaceError, ShapeError
+from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
 
 ones = np.ones(3)
 
@@ -315,3 +315,38 @@ def test_zero_axes_and_bools_to_a_power_are_as_in_numpy(function: Any, given: An
     ):
         found = np.asarray(found)
         assert (found.dtype, found.tolist()) == (eager.dtype, right)
+
+
+@pytest.mark.parametrize("returned", ["product", "argument"])
+def test_a_state_that_is_given_an_argument_with_a_gradient(returned: str) -> None:
+    """Seeds 1499, 1528, 1834 and 2159: only arguments carried gradients, and there was no parameter to refuse by."""
+    s = tg.tensor(2.0)
+
+    def body(x: Any) -> Any:
+        s[...] = np.sum(x)
+        return x * s if returned == "product" else x
+
+    gradient = tg.grad(lambda x: tg.compile(body)(x).sum())(np.array([1.0, 2.0]))
+    np.testing.assert_array_equal(gradient, [6.0, 6.0] if returned == "product" else [1.0, 1.0])
+    assert s.item() == 3
+    with pytest.raises(RecordingError, match="carries a gradient"):
+        (s * 2).backward()
+
+
+def test_a_state_that_is_given_an_argument_with_a_gradient_twice() -> None:
+    """Seed 1528: in the second call the result carried an edge that led to no argument, and the gradient was 0."""
+    s = tg.tensor([2.0, 3.0])
+
+    @tg.compile
+    def body(x: Any) -> Any:
+        s[...] = np.sum(x)
+        return x * s
+
+    def gradient() -> Any:
+        return tg.grad(lambda x: body(x).sum())(np.array([1.0, 2.0]))
+
+    np.testing.assert_array_equal(gradient(), [6.0, 6.0])
+    with pytest.raises(RecordingError, match=r"to its arguments.*state\[...\] = value.detach\(\)"):
+        gradient()
+    with tg.no_grad():
+        assert body(np.array([1.0, 4.0])).tolist() == [5, 20]

@@ -113,6 +113,10 @@ class Recorder:
         for key, leaf in with_history.items():
             if any(carrying(graph, {key})):
                 why = f"it depends on {leaf.describe()}, which {ATTACHED}"
+                if wanted:  # an edge that is made once leads to no argument, whose gradient would be 0
+                    raise RecordingError(
+                        f"no gradient flows from the compiled function {self._name!r} to its arguments: {why}"
+                    )
                 return Recording(None, self._refusing(carries, own, why))
         if self._call is None:
             self._call = RecordedCall(graph, self._trace, self._planned, self._name)
@@ -179,6 +183,9 @@ class Recorder:
             for leaf in self._graph.leaves
             if leaf.requires_grad and leaf.value is not None
         ]
+        if not states:  # what they carry comes from arguments alone, which are others in each call
+            nobody = Leaf(np.zeros(()), requires_grad=True)
+            states = [Tensor(nobody.value, nobody, nobody)]
         found = made(*states) if types else ()
         return [one._edge for one in (found if isinstance(found, tuple) else (found,))]
 
