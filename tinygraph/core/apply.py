@@ -64,7 +64,7 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
     mode = modes.current
     if mode.capture is not None:
         # a hook that watches for code of the user's rests meanwhile, if there is none; it sees each call made until then
-        hook = getprofile()
+        hook: Any = getprofile()
         if hook.__class__ is FunctionType and "may_rest" in hook.__dict__ and library[op.origin.file]:
             for x in operands:
                 if type(x) not in _OWN:

@@ -26,7 +26,7 @@ _resting = _Resting()
 
 def hook_that_may_rest() -> Any:
     """This thread's profile hook if it may rest, else None; whoever sets RESTING in its place sets it again."""
-    hook = sys.getprofile()
+    hook: Any = sys.getprofile()
     return hook if hook.__class__ is FunctionType and "may_rest" in hook.__dict__ else None
 
 
