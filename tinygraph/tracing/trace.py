@@ -90,7 +90,7 @@ class Trace:
         self.covered: set[int] = set()
         self.primals: AbstractSet[int] = frozenset()
         self.inputs_vary = False
-        self.scalars: set[int] = set()
+        self.scalars: AbstractSet[int] = frozenset()
         self.with_tensors = False
         self.returned: list[Leaf | None] = []
         self.ran_backward = False
@@ -356,8 +356,11 @@ def capture_with(
         wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
         inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
         filled.append(_stand_in(leaf, inputs[-1]))
-        if isinstance(leaf, np.generic):
-            trace.scalars.add(id(inputs[-1]))
+    trace.scalars = {
+        id(stand_in._leaf)
+        for given_leaf, stand_in in zip(leaves, filled, strict=True)
+        if isinstance(given_leaf, np.generic) and isinstance(stand_in, Handle)
+    }
     args, kwargs = tree.unflatten(filled)
     watch = Watch()
     watch.reach.visit(function, _title(function))

@@ -41,7 +41,7 @@ def power(x: Numeric, y: Numeric) -> Numeric:
 @power.numpy(np.power)
 def np_power(x1: Numeric, x2: Numeric) -> Any:
     """`np.power`, which makes int64 of bools to an integer power, where `**` makes int8 of their squares."""
-    if getattr(x1, "dtype", None) == np.bool_ and isinstance(x2, int) and not isinstance(x2, bool):
+    if getattr(x1, "dtype", None) == np.bool_ and type(x2) is int:
         x1 = ops.cast(x1, dtype="int64")
     return power(x1, x2)
 
