@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.convolution_cases import LAYOUTS, Case, each_map, reference
-from tests.rows import each
+from tests.rows import each, each_in_part
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError, ShapeError
 from tinygraph.kernels.cpu import this_cpu
@@ -102,8 +102,7 @@ def test_in_planes(case: Case, spare: int, guard: Any) -> None:
     assert_near(unpacked, 2 * exact.by_kernel, dtype)
 
 
-@each("layout", LAYOUTS)
-@each("case", [case for case in CASES if case.images])
+@each_in_part("case, layout", [case for case in CASES if case.images], LAYOUTS)
 def test_on_arrays(case: Case, layout: str, guard: Any) -> None:
     for got, wanted in each_map(case, layout, this_cpu()._replace(exact=True), guard):
         assert_near(got, wanted, case.dtype)

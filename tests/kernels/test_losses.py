@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rows import each
+from tests.rows import each_in_part
 from tinygraph.errors import SettingError
 from tinygraph.kernels import losses
 from tinygraph.kernels.cpu import Cpu, this_cpu
@@ -77,8 +77,7 @@ def check(
     assert flag[0] == 0
 
 
-@each("dtype", ["float32", "float64"])
-@each("classes", [1, 2, 3, 7, 8, 9, 16, 17, 31, 40, 64, 100])
+@each_in_part("classes, dtype", [1, 2, 3, 7, 8, 9, 16, 17, 31, 40, 64, 100], ["float32", "float64"])
 def test_classes(classes: int, dtype: str, guard: Any) -> None:
     check(13, classes, guard, dtype=dtype)
     check(6, classes, guard, dtype=dtype, smoothing=0.1, padding=3)

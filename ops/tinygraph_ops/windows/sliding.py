@@ -211,20 +211,26 @@ def adaptive_average_pool_input_gradient(g: Array, x_spatial_shape: Shape) -> Ar
 # Unfolding and folding. Columns are (groups, taps * in/groups, batch * positions), taps kernel positions.
 
 
-def _tap_slices(geometry: Geometry, axis: int) -> list[slice]:
+@lru_cache(maxsize=512)
+def _tap_slices(geometry: Geometry, axis: int) -> tuple[slice, ...]:
     """For each tap along spatial `axis`, what the windows read there of their reach."""
     stride, dilation = geometry.stride[axis], geometry.dilation[axis]
     length = (geometry.output_shape[axis + 2] - 1) * stride + 1
-    return [slice(tap * dilation, tap * dilation + length, stride) for tap in range(geometry.size[axis])]
+    return tuple(slice(tap * dilation, tap * dilation + length, stride) for tap in range(geometry.size[axis]))
 
 
 def _taps(x: Array, geometry: Geometry, axis: int) -> Iterator[Array]:
     """For each tap along spatial `axis`, the view of x (..., *spatial) that the windows read there."""
+    return (x[index] for index in _tap_indices(geometry, axis))
+
+
+@lru_cache(maxsize=512)
+def _tap_indices(geometry: Geometry, axis: int) -> tuple[Index, ...]:
     later = (slice(None),) * (len(geometry.size) - axis - 1)
-    indices: list[Index] = [(..., tap, *later) for tap in _tap_slices(geometry, axis)]
-    return (x[index] for index in indices)
+    return tuple((..., tap, *later) for tap in _tap_slices(geometry, axis))
 
 
+@lru_cache(maxsize=512)
 def _overlap(geometry: Geometry) -> tuple[Index, Index]:
     """Where the windows' reach and the input overlap, as an index into the reach and as one into x."""
     inside, reached = [], []
@@ -347,12 +353,14 @@ def _batch_first(columns: Array, shape: Shape) -> Array:
     return columns.reshape(shape[1], shape[0], *shape[2:]).swapaxes(0, 1)
 
 
+@lru_cache(maxsize=512)
 def _mirrors_well(geometry: Geometry) -> bool:
     """Whether the mirrored convolution gives the input gradient with little more arithmetic than folding."""
     positions, outputs = prod(geometry.x_shape[2:]), prod(geometry.output_shape[2:])
     return all(stride == 1 for stride in geometry.stride) and 0 < 2 * positions <= 3 * outputs
 
 
+@lru_cache(maxsize=512)
 def _mirrored(geometry: Geometry) -> Geometry:
     """Geometry of the convolution from output to input; its padding is negative where the other's is wide."""
     windows = zip(geometry.span, geometry.padding, strict=True)
