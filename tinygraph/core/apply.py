@@ -64,7 +64,7 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
     """Apply an op: arrays if every operand is one, else tensors; a tuple for several outputs. Errors name operands."""
     mode = modes.current
     if mode.capture is not None:
-        # a hook that watches for code of the user's rests meanwhile, if there is none; it sees each call made until then
+        # a hook that watches for code of the user's rests where there is none; it sees each call made until then
         hook: Any = getprofile()
         if hook.__class__ is FunctionType and "may_rest" in hook.__dict__ and library[op.origin.file]:
             for x in operands:
