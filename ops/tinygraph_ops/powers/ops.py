@@ -39,11 +39,11 @@ def power(x: Numeric, y: Numeric) -> Numeric:
 
 
 @power.numpy(np.power)
-def np_power(x1: Numeric, x2: Numeric) -> Any:
+def np_power(x1: Numeric, x2: object) -> Any:
     """`np.power`, which makes int64 of bools to an integer power, where `**` makes int8 of their squares."""
     if getattr(x1, "dtype", None) == np.bool_ and type(x2) is int:
         x1 = ops.cast(x1, dtype="int64")
-    return power(x1, x2)
+    return ops.power(x1, x2)
 
 
 def _one_or_each(x: object, y: object) -> bool:
