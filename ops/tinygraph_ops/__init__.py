@@ -3,6 +3,7 @@
 from tinygraph_ops import activations as activations
 from tinygraph_ops import arithmetic as arithmetic
 from tinygraph_ops import choosing as choosing
+from tinygraph_ops import collectives as collectives
 from tinygraph_ops import comparison as comparison
 from tinygraph_ops import complex_numbers as complex_numbers
 from tinygraph_ops import contraction as contraction

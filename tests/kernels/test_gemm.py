@@ -128,6 +128,43 @@ def test_every_product_of_small_sizes(guard: Any) -> None:
         assert (out == a @ b).all()
 
 
+@each("ways", [("rows", "rows"), ("columns", "rows"), ("rows", "columns")])
+def test_sizes_that_share_a_kernel(ways: tuple[str, str], guard: Any) -> None:
+    """Rows and depth as arguments: all sizes of a class are right between canaries, and few kernels serve them."""
+    rng, found = np.random.default_rng(3), set()
+    sizes = [
+        (17, 9),
+        (31, 20),
+        (32, 33),
+        (33, 64),
+        (47, 17),
+        (64, 50),
+        (61, 300),
+        (40, 384),
+        (40, 385),
+        (55, 700),
+        (63, 1000),
+    ]
+    for m, k in sizes:
+        a, b = matrix(rng, guard, m, k, "float32", ways[0]), matrix(rng, guard, k, 37, "float32", ways[1])
+        out = guard((m, 37), "float32")
+        out[...] = np.nan
+        # neighbours of the same strides: the first of the batch, as a view
+        kernel, counts = gemm.shared_kernel(described(a, b, out))
+        size = gemm.most_scratch(m, 37, k, "float32")
+        kernel.bind(a, b, out, Private([guard((size,), "float32")]), counts=counts, span=1)()
+        exact, norm = a.astype(float) @ b.astype(float), np.abs(a).astype(float) @ np.abs(b).astype(float)
+        assert (np.abs(out - exact) <= BOUND * np.finfo("float32").eps * norm).all(), (m, k)
+    for m in range(33, 65):
+        a, b, out = (np.ones(shape, "float32") for shape in ((m, 37), (37, 40), (m, 40)))
+        kernel, counts = gemm.shared_kernel(described(a, b, out))
+        found.add(kernel.address)
+        kernel.bind(a, b, out, Private([np.empty(10000, "float32")]), counts=counts, span=1)()
+        assert counts == (m, 37)
+        assert (out == 37).all(), m
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 4), (3, 4, 0), (0, 0, 0)])
 def test_nothing_to_write(shape: tuple[int, int, int], guard: Any) -> None:
     m, k, n = shape

@@ -6,7 +6,7 @@ Each decision is made once and read by those after it: how images lie (`layouts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +14,15 @@ import numpy as np
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls, kernel_cpu, lower
 from tinygraph.compiler.layouts import Question, choose_layouts
+from tinygraph.compiler.moving import Pointer, movable
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.places import Places
 from tinygraph.compiler.plan import Gradient, Plan, Step, Update
+from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.python_numbers import python_call, runs_in_python
 from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.core.graph import Graph
+from tinygraph.core.locks import Lock
 from tinygraph.core.node import Edge, Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import Array, ArrayType, WeakType, is_python_integer
@@ -33,7 +36,12 @@ if TYPE_CHECKING:
 
 @collection_paused()
 def build_plan(
-    graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = (), *, exact: bool = False
+    graph: Graph,
+    gradients_read: Sequence[tuple[Leaf, Tensor]] = (),
+    *,
+    exact: bool = False,
+    measured: bool = False,
+    shared: PlanMemory | None = None,
 ) -> Plan:
     """The plan of a graph.
 
@@ -41,13 +49,15 @@ def build_plan(
         graph: as the passes left it; its nodes run in this order.
         gradients_read: leaves whose `.grad` the graph reads, each with the tensor whose place that is copied to.
         exact: leave kernels out that round more than sums do.
+        measured: measure which kernels are fastest.
+        shared: memory that it shares with plans which never run at the same time; by default it has its own.
     """
-    threads, target = get_threads(), kernel_cpu(exact)
+    threads, target = get_threads(), kernel_cpu(exact, measured)
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
     layouts, asked = choose_layouts(nodes, graph.inputs, target)
     memory = Memory(graph, layouts)
     lowerings = [_lowering(i, memory, asked.get(id(node)), target) for i, node in enumerate(nodes)]
-    places = Places(graph, memory, layouts, lowerings)
+    places = Places(graph, memory, layouts, lowerings, shared)
     schedule = _Schedule(memory, places)
     for i, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
         schedule.add(i, node, lowering)
@@ -58,6 +68,8 @@ def build_plan(
         for leaf, value in graph.gradients
     )
     steps = schedule.finished()
+    calls = tuple(joined_calls([step.kernel.run for step in steps], threads))
+    taken, made = _elsewhere(graph, places, outputs, steps, calls)
     return Plan(
         graph=graph,
         layouts=layouts,
@@ -76,7 +88,29 @@ def build_plan(
         updates=updates,
         gradients=gradients,
         threads=threads,
-        calls=tuple(joined_calls([step.kernel.run for step in steps], threads)),
+        own_bytes=places.own_bytes,
+        lock=shared.lock if shared is not None else Lock(),
+        calls=calls,
+        inputs_elsewhere=taken,
+        outputs_elsewhere=made,
+    )
+
+
+def _elsewhere(
+    graph: Graph,
+    places: Places,
+    outputs: Sequence[Array],
+    steps: Sequence[Step],
+    calls: Sequence[tuple[Sequence[int], Callable[[], Any]]],
+) -> tuple[dict[int, list[Pointer]], dict[int, list[Pointer]]]:
+    """Inputs and results that may lie in the caller's memory: of plans that change nothing."""
+    if graph.updates or graph.gradients or places.elsewhere:
+        return {}, {}
+    written = [array for step in steps for array in step.outputs]
+    homes = [home for _, home in places.states]
+    return (
+        movable(calls, places.inputs, [*outputs, *written]),
+        movable(calls, outputs, [*places.inputs, *homes]),
     )
 
 

@@ -58,7 +58,11 @@ def text_table(
         width = max(LEAST_WIDTH, shutil.get_terminal_size((USUAL_WIDTH, 24)).columns)
     buffer = io.StringIO()
     Console(file=buffer, width=width, highlight=False, color_system=None, legacy_windows=False).print(table)
-    lines = [_title(plan, profile), *(line.rstrip() for line in buffer.getvalue().splitlines())]
+    lines = [
+        _title(plan, profile),
+        *(line.rstrip() for line in buffer.getvalue().splitlines()),
+        *_notes(plan),
+    ]
     return printable("\n".join(lines))
 
 
@@ -78,7 +82,17 @@ def html_table(plan: Plan, profile: Profile | None = None) -> str:
         f"<table><caption>{html.escape(_title(plan, profile))}</caption>"
         f"<thead>{row('th', [column.title for column in columns])}</thead><tbody>{body}</tbody>"
         f"<tfoot>{row('th', [column.total for column in columns])}</tfoot></table>"
+        + "".join(f"<p>{html.escape(note)}</p>" for note in _notes(plan))
     )
+
+
+def _notes(plan: Plan) -> list[str]:
+    """What kernels say of themselves, each once: how they won, how much they round."""
+    steps: dict[str, list[int]] = {}
+    for i, step in enumerate(plan.steps):
+        for note in step.kernel.notes:
+            steps.setdefault(f"{step.kernel.name}: {note}", []).append(i)
+    return [f"{note} (step{'s' * (len(of) > 1)} {', '.join(map(str, of))})" for note, of in steps.items()]
 
 
 def _rows(columns: Sequence[Column], order: Sequence[int]) -> Iterator[list[str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.bodies import open_bodies, ruled_in
 from tinygraph.core.graph import Graph, graph_of
-from tinygraph.core.node import Edge, Node, edge_node
+from tinygraph.core.node import Node, edge_node
 from tinygraph.core.tensor import Tensor
 from tinygraph.drawing.model.levels import INSIDE, find_level
 from tinygraph.drawing.model.module_tree import draw_tree, is_module, module_classes
@@ -43,6 +43,7 @@ def draw(
     collapse: Callable[[str], bool] | str | Collection[str] = (),
     times: Mapping[Node, float] | None = None,
     time_limit: float = 20.0,
+    steps: int | Sequence[int] | None = None,
 ) -> Drawing:
     """Draw a computation.
 
@@ -74,6 +75,8 @@ def draw(
         collapse: groups to draw as boxes, by name (dotted, or its end) or by a predicate of the dotted name.
         times: seconds of nodes that were measured elsewhere, for the overlay "time"; see `Profile.draw`.
         time_limit: seconds that a layout may take before a coarser picture is drawn.
+        steps: which iteration of loops to show, or several beside each other, as columns of time; -1 is the last. A
+            loop shows its first one, and with `backward` is one box that says how often it runs.
 
     A picture holds values of parameters and data, as numbers or colours, only where they are asked for: by "values",
     "gradients", "nan", "zeros" or "gradient_norm" in `show`, or by zoom "channel" or "neuron", which show nothing else.
@@ -95,7 +98,19 @@ def draw(
     given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
     zoom, zooms = _levels(zoom)
     _check(zoom, zooms, element, backward, show)
-    wishes = Wishes(zoom, element, given, int(backward), show, focus, between, fold, collapse, zooms=zooms)
+    wishes = Wishes(
+        zoom,
+        element,
+        given,
+        int(backward),
+        show,
+        focus,
+        between,
+        fold,
+        collapse,
+        zooms=zooms,
+        steps=_steps(steps),
+    )
     drawing = _drawn(target, wishes, times, load_style(style), time_limit)
     if path is not None:
         drawing.save(path)
@@ -119,11 +134,7 @@ def _drawn(
     whole = _graph(target, wishes.inputs)
     graph, found = open_bodies(whole)
     wishes = replace(
-        wishes,
-        element=_found(wishes.element, found),
-        focus=_found(wishes.focus, found),
-        between=_found(wishes.between, found),
-        zooms=_found(wishes.zooms, found),
+        wishes.found(found),
         flows=target.flows() if isinstance(target, Contributions) else None,
         times=None if times is None else {id(edge_node(found(node))): time for node, time in times.items()},
     )
@@ -146,8 +157,18 @@ def _drawn(
             overlay=next((one.name for one in chosen(wishes.show)), None),
             timing="time" in wishes.show,
             times=wishes.times,
+            loops=sketch.loops,
         ),
     )
+
+
+def _steps(given: object) -> tuple[int, ...] | None:
+    if given is None:
+        return None
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    if not several or not all(isinstance(one, int) and not isinstance(one, bool) for one in several):
+        raise DrawingError(f"steps={given!r}: the number of an iteration, or several, such as (0, 1, -1)")
+    return tuple(several)
 
 
 def _check(
@@ -202,18 +223,6 @@ def _check_show(show: Sequence[str]) -> None:
     unknown = [one for one in show if one not in SHOWABLE]
     if unknown:
         raise DrawingError(f"cannot show {', '.join(map(repr, unknown))}: what can be shown is {names}")
-
-
-def _found(what: object, find: Callable[[Edge], Edge]) -> Any:
-    """What a user points at, as it is called in a graph whose bodies were opened."""
-    if isinstance(what, Tensor):
-        edge = None if what._edge is None else find(what._edge)
-        return what if edge is what._edge else Tensor(what._value, edge, what._leaf)
-    if isinstance(what, Node):
-        return find(what)
-    if isinstance(what, Mapping):
-        return {_found(key, find): value for key, value in what.items()}
-    return tuple(_found(one, find) for one in what) if isinstance(what, tuple) else what
 
 
 def _graph(target: Any, inputs: Sequence[Any]) -> Graph:

@@ -47,12 +47,28 @@ interpreter's lock is released while they run.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import importlib.util
 import time
+from collections.abc import Iterator
 
 IMPORTED = time.time()  # files of the library that are newer are not what is running
 
 
 def available() -> bool:
     """Whether kernels can be generated: llvmlite is installed. Most modules of this package import it."""
-    return importlib.util.find_spec("llvmlite") is not None
+    return not _numpy_only.get() and importlib.util.find_spec("llvmlite") is not None
+
+
+@contextlib.contextmanager
+def numpy_only() -> Iterator[None]:
+    """Within it no kernels can be generated: what runs without llvmlite, where that is there."""
+    before = _numpy_only.set(True)
+    try:
+        yield
+    finally:
+        _numpy_only.reset(before)
+
+
+_numpy_only: contextvars.ContextVar[bool] = contextvars.ContextVar("numpy_only", default=False)

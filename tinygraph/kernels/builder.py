@@ -191,6 +191,19 @@ class Function:
             return known
         return self.ir.add(total, index(known)) if known else total
 
+    def product(self, factors: Sequence[Offset]) -> Offset:
+        """A product of offsets."""
+        total: Offset = 1
+        for factor in factors:
+            total = self.offset((total, factor)) if isinstance(factor, int) else self.offset((factor, total))
+        return total
+
+    def as_float(self, value: Offset, dtype: str) -> Value:
+        """An offset as a floating-point number."""
+        if isinstance(value, int):
+            return splat(value, dtype, 1)
+        return self.ir.sitofp(value, vector_type(dtype, 1))
+
     def divide_index(self, value: Offset, divisor: Offset) -> tuple[Offset, Offset]:
         """Quotient and remainder of a non-negative index."""
         if isinstance(value, int) and isinstance(divisor, int):
@@ -296,6 +309,36 @@ class Function:
             element = self.load(pointer, self.offset(offset, (stride, lane)), dtype)
             value = self.ir.insert_element(value, element, lane_index(lane))
         return value
+
+    def lanes_below(self, count: Offset, width: int) -> Value:
+        """A mask of the first `count` lanes, which need not be known beforehand."""
+        lanes = ir.Constant(vector_type("int64", width), list(range(width)) if width > 1 else 0)
+        return self.ir.icmp_signed("<", lanes, self.broadcast(index(count), width))
+
+    def load_where(self, mask: Value, pointer: Value, offset: Offset, dtype: str) -> Value:
+        """Consecutive elements in the lanes of a mask, and zeros; what belongs to other lanes is not touched."""
+        width = width_of(mask)
+        kind = memory_type(dtype, width)
+        zeros = ir.Constant(kind, [0] * width)
+        load = self._declare(
+            f"llvm.masked.load.v{width}{_memory_name(dtype)}.p0", kind, [_POINTER, _SHORT, mask.type, kind]
+        )
+        alignment = ir.Constant(_SHORT, itemsize(dtype))
+        value = self.ir.call(load, [self.at(pointer, offset, dtype), alignment, mask, zeros])
+        return self.ir.icmp_unsigned("!=", value, zeros) if dtype == "bool" else value
+
+    def store_where(self, mask: Value, value: Value, pointer: Value, offset: Offset) -> None:
+        """Write the lanes of a mask; what belongs to the others is not touched."""
+        dtype, width = dtype_of(value), width_of(value)
+        if dtype == "bool":
+            value = self.ir.zext(value, memory_type("bool", width))
+        store = self._declare(
+            f"llvm.masked.store.v{width}{_memory_name(dtype)}.p0",
+            ir.VoidType(),
+            [value.type, _POINTER, _SHORT, mask.type],
+        )
+        alignment = ir.Constant(_SHORT, itemsize(dtype))
+        self.ir.call(store, [value, self.at(pointer, offset, dtype), alignment, mask])
 
     def clear(self, pointer: Value, offset: Offset, elements: Offset, dtype: str) -> None:
         """Set consecutive elements to zero."""
@@ -532,6 +575,11 @@ def _float_name(value: Value) -> str:
             f"a function of numbers got {dtype_of(value)}; put a cast to float32 or float64 before it"
         )
     return names[dtype_of(value)]
+
+
+def _memory_name(dtype: str) -> str:
+    """LLVM's name of a type in memory."""
+    return {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "i8"}[dtype]
 
 
 def itemsize(dtype: str) -> int:

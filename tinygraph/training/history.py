@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,7 @@ class Epoch:
         validation_loss, validation_accuracy: of the validation data, afterwards.
         rate: the learning rate of the first group.
         seconds: how long it took, validation included.
+        metrics: further ones of the validation data, by name.
     """
 
     number: int
@@ -24,6 +29,7 @@ class Epoch:
     validation_accuracy: float | None
     rate: float
     seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -63,3 +69,15 @@ class History:
     def validation_accuracies(self) -> list[float | None]:
         """The validation accuracy of each epoch."""
         return [epoch.validation_accuracy for epoch in self.epochs]
+
+    def plot(self) -> Figure:
+        """The curves of loss and accuracy over the epochs, by matplotlib (the extra `plot`)."""
+        from tinygraph.training.curves import curves
+
+        return curves(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table of epochs, with the curves above it where matplotlib is there."""
+        from tinygraph.training.curves import shown
+
+        return shown(self)

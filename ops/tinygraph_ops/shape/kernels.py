@@ -10,11 +10,14 @@ import numpy as np
 
 from tinygraph import kernels
 from tinygraph.kernels.program import ProgramBuilder
-from tinygraph.plugin import Array, Numeric, Pattern
+from tinygraph.plugin import Array, Numeric, Pattern, build_index
+from tinygraph_ops.arithmetic import add
 from tinygraph_ops.embedding import embedding
-from tinygraph_ops.indexing import index
+from tinygraph_ops.indexing import index, scatter, scatter_all
 from tinygraph_ops.numpy_kernels import Run, in_order, lower_by
 from tinygraph_ops.shape import ops as shape
+
+MOST_COPIED = 2**16  # bytes of zeros that are kept to be copied by a generated kernel
 
 
 def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: object) -> Run | None:
@@ -147,6 +150,57 @@ def make_index(inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Patt
     return _copied_views(index)(inputs, outputs, pattern=pattern)
 
 
+def make_scatter_all(
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    *,
+    patterns: Sequence[Pattern],
+    counts: Sequence[int],
+    shape: Sequence[int],
+    whole: bool,
+) -> Run | None:
+    """Zeros or a copy, and each part added where it belongs; None where an array of indices says where."""
+    (out,), rest = outputs, iter(inputs)
+    if any(counts):
+        return None
+    calls = [_copy(out, next(rest)) if whole else _zeros(out)]
+    for pattern, values in zip(patterns, rest, strict=True):
+        place = out[(*build_index(pattern, ()), *(() if "..." in pattern else (...,)))]  # never a bare number
+        calls.append(_added(place, values))
+    return in_order(*calls)
+
+
+def _zeros(out: Array) -> Run:
+    small = out.nbytes <= MOST_COPIED
+    return _copy(out, np.zeros(out.shape, out.dtype)) if small else partial(out.fill, 0)
+
+
+def _added(place: Array, values: Numeric) -> Run:
+    """`place += values`, by a generated kernel where there is one."""
+    if (
+        isinstance(values, np.ndarray)
+        and values.dtype == place.dtype
+        and values.shape == place.shape
+        and place.dtype.char in "fd"
+        and place.size
+        and kernels.available()
+    ):
+        from tinygraph.kernels import elementwise
+
+        build = ProgramBuilder()
+        left, right = build.input(place.dtype), build.input(place.dtype)
+        return elementwise.bind(build.program(build.step(add, left, right)), [place, values], [place])
+    return partial(np.add, place, values, out=place, casting="same_kind")
+
+
+def make_scatter(
+    inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Pattern, shape: Sequence[int]
+) -> Run | None:
+    """Zeros, to which the values are added."""
+    count = len(inputs) - 1
+    return make_scatter_all(inputs, outputs, patterns=(pattern,), counts=(count,), shape=shape, whole=False)
+
+
 for _op in (
     shape.reshape, shape.flatten, shape.expand_dims, shape.squeeze,
     shape.identity, shape.detach, shape.copy, shape.cast,
@@ -160,4 +214,6 @@ shape.concatenate.lower(lower_by(make_concatenate))
 shape.stack.lower(lower_by(make_stack))
 shape.pad.lower(lower_by(make_pad))
 index.lower(lower_by(make_index))
+scatter.lower(lower_by(make_scatter))
+scatter_all.lower(lower_by(make_scatter_all))
 embedding.lower(lower_by(make_embedding))

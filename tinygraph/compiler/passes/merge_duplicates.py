@@ -12,7 +12,7 @@ from tinygraph.core.node import Leaf, Node, is_recorded, key_of
 
 
 def merge_duplicates(graph: Graph) -> Graph:
-    """Let nodes of the same op, operands and settings share one; random draws are never the same."""
+    """Let nodes of the same op, operands and settings share one; draws and exchanges are never the same."""
     seen: dict[Any, tuple[Any, ...]] = {}
     rewriting = Rewriting(graph)
     for node in graph.nodes:
@@ -20,7 +20,7 @@ def merge_duplicates(graph: Graph) -> Graph:
             continue
         inputs = rewriting.inputs(node)
         key = _computation(node, inputs)
-        if node.op.kind == "random":
+        if not node.op.repeatable:
             rewriting.keep(node, inputs)
         elif key in seen:
             rewriting.put(node, seen[key])

@@ -120,6 +120,7 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
     wanted = Layouts((source.wanted, None, None)[:count], (result.wanted,))
     sizes = (source.nbytes, result.nbytes, _nbytes(weights, made.dtype), kernel.nbytes, padded_bias)
     lowered = Lowering(bind, wanted, (*sizes, *_transforms(made, tiling, weights)), _name(tiling))
+    lowered = lowered._replace(notes=_notes(tiling))
     return lowered._replace(with_epilogue=functools.partial(_with_epilogue, lowered, result, cpu))
 
 
@@ -163,6 +164,7 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
     lowered = Lowering(
         bind, wanted, (*sizes, *_transforms(turned, tiling, weights)), f"{_name(tiling)}, by input"
     )
+    lowered = lowered._replace(notes=_notes(tiling))
     return lowered._replace(with_epilogue=functools.partial(_with_epilogue, lowered, result, cpu))
 
 
@@ -202,7 +204,8 @@ def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: C
     sizes = (source.nbytes, given.nbytes, packed, kernel.nbytes)
     wanted = Layouts((source.wanted, given.wanted), (None,))
     transforms = _transforms(made, tiling, weights, threads=get_threads())
-    return Lowering(bind, wanted, (*sizes, *transforms), f"{_name(tiling)}, by kernel")
+    name = f"{_name(tiling)}, by kernel"
+    return Lowering(bind, wanted, (*sizes, *transforms), name, notes=_notes(tiling))
 
 
 def _share(images: Shape) -> int:
@@ -225,6 +228,11 @@ def _own(scratch: Array, dtype: str) -> Private:
 
 def _name(tiling: Tiling | None) -> str:
     return "Winograd convolution" if tiling else "direct convolution"
+
+
+def _notes(tiling: Tiling | None) -> tuple[str, ...]:
+    """What Winograd's algorithm rounds, as the tests hold it."""
+    return (f"rounding errors below {winograd.ERROR:g} of the largest result",) if tiling else ()
 
 
 def _transforms(

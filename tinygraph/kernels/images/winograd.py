@@ -28,6 +28,7 @@ from tinygraph.kernels.program import Program
 
 OUT, PATCH, POINTS = 4, 6, 36  # outputs and inputs of a tile along an axis, and products a tile
 _L2_BYTES = 512 * 1024
+ERROR = 3e-5  # of a result, as a part of the largest: the bound that `tests/kernels/test_winograd.py` holds
 _APART = (
     16  # elements between the matrices of two points, so that they do not fall on the same lines of the cache
 )
