@@ -44,6 +44,7 @@ EXCEPTIONS = {
     "drawing/model/overlays.py": ("norm sum", "an overlay's key"),
     "drawing/page/schema.py": ("identity exp log square sum mean max min norm", "words of the page's data"),
     "drawing/page/typescript.py": ("any", "a type of the page's script"),
+    "drawing/page/writing.py": ("round", "a key of numbers: of one round of a loop"),
     "drawing/model/planes.py": ("negative", "a colour of numbers"),
     "drawing/dot": ("dot pad", "Graphviz's program and attribute"),
     "interop/onnx": ("*", "names of ONNX's domains and attributes, and the table of how ops are written in ONNX"),

@@ -99,8 +99,8 @@ def test_bombs(tmp_path):
         tmp_path,
         "bytes",
     )
-    refusal(model([node("OneHot", ["i", "d", "v"])], stored=[ints("i", [1] * 1000), ints("d", 10**12), ints("v", [0, 1])]),
-            tmp_path, "bytes|values")  # fmt: skip
+    refusal(model([node("OneHot", ["i", "d", "v"])], stored=[ints("i", [1] * 1000), ints("d", 10**12),
+            ints("v", [0, 1])]), tmp_path, "bytes|values")  # fmt: skip
     layers = []
     for depth in range(12):  # ten calls of ten calls of ...
         called = "Relu" if depth == 0 else f"F{depth - 1}"
