@@ -122,7 +122,7 @@ class Bound:
         alive: the arrays and machine code that it needs.
     """
 
-    __slots__ = ("_arrays", "_blocks", "_counts", "_more", "_run", "alive", "kernel", "span")
+    __slots__ = ("_arrays", "_blocks", "_counts", "_reached", "_run", "alive", "kernel", "span")
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Bound:
     ) -> None:
         self.kernel, self.span, self._arrays, self._counts = kernel, span, arrays, counts
         self._blocks: dict[tuple[int, int], Array] = {}
-        self._more = 0
+        self._reached: list[Array] = []
         self._run: Callable[[], Any] | None = None
         self.alive = _Alive([arrays, kernel.code, self._blocks])
 
@@ -165,7 +165,7 @@ class Bound:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays it is bound to."""
-        return self._more + sum(
+        return sum(one.nbytes for one in self._reached) + sum(
             sum(part.nbytes for part in (one.arrays if isinstance(one, Private) else (one,)))
             for one in self._arrays
         )
@@ -179,8 +179,10 @@ class Bound:
     def pointers_into(self, low: int, high: int) -> list[tuple[Array, int, int]] | None:
         """Its pointers into a range of addresses: the block of arguments, the place in it, and the pointer.
 
-        None where one of its arrays lies partly in the range.
+        None where one of its arrays lies partly in the range, or one that it finds otherwise.
         """
+        if any(begin < high and low < end for begin, end in map(byte_bounds, self._reached)):
+            return None
         for one in self._arrays:
             for part in one.arrays if isinstance(one, Private) else (one,):
                 begin, end = byte_bounds(part)
@@ -223,10 +225,10 @@ class Bound:
         self._blocks[thread, threads] = memory[begin : begin + len(before)]
         return begin + len(before)
 
-    def holding(self, *objects: object, nbytes: int = 0) -> Bound:
-        """The same, keeping more objects alive; it works on so many bytes of theirs."""
-        self.alive.append(objects)
-        self._more += nbytes
+    def holding(self, *objects: object, reached: Sequence[Array] = ()) -> Bound:
+        """The same, keeping more objects alive; the arrays `reached` it finds by addresses of its own."""
+        self.alive.append((objects, reached))
+        self._reached += reached
         return self
 
     def __call__(self) -> None:
