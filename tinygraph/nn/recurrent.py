@@ -62,6 +62,7 @@ class _Recurrent(Module):
     """
 
     kind: ClassVar[str]
+    _whole = True
     activation: str = "tanh"
 
     def __init__(

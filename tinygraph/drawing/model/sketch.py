@@ -28,6 +28,7 @@ from tinygraph.drawing.model.numbers import (
     values_of,
     with_backward,
 )
+from tinygraph.drawing.model.naming import named
 from tinygraph.drawing.model.overlays import Heat, chosen
 from tinygraph.drawing.model.picture import Picture
 from tinygraph.drawing.model.selection import (
@@ -62,6 +63,10 @@ class Wishes:
     flows: Mapping[tuple[int, int], float] | None = None
     times: Mapping[int, float] | None = None
     zooms: Mapping[Any, str] = field(default_factory=dict)  # levels of some nodes or groups that differ
+    depth: int | None = None
+    compact: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    colors: Mapping[str, str] = field(default_factory=dict)
 
 
 class Sketch:
@@ -71,8 +76,7 @@ class Sketch:
         drawn: the graph as it was given.
     """
 
-    def __init__(self, graph: Graph, wishes: Wishes, classes: Mapping[str, str]) -> None:
-        self.classes = classes
+    def __init__(self, graph: Graph, wishes: Wishes) -> None:
         self.wishes = wishes
         self.notes: list[str] = []
         self.drawn = graph
@@ -110,10 +114,10 @@ class Sketch:
         opened = self._opened(nodes)
         around = [node.scope for node in nodes if id(node) in opened]
         mixed = self._mixed(nodes)
-        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed, around, self.phases, mixed)
+        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed, around, self.phases, mixed, self.wishes.depth)
         if note:
             warnings.warn(f"{self.graph.name or 'the graph'}: {note}", TinygraphWarning, stacklevel=4)
-        return assemble(
+        picture = assemble(
             Scene(
                 self.graph,
                 self.parts,
@@ -124,14 +128,15 @@ class Sketch:
                 self.numbers,
                 self.differentiated,
                 self.repeats,
-                self.classes,
                 opened,
                 self._lit(),
                 self.wishes.flows or {},
                 direction="right" if opened and self._fits_across() else "down",
                 notes=[*self.notes, note] if note else self.notes,
+                compact=self.wishes.compact,
             )
         )
+        return named(picture, self.wishes.names, self.wishes.colors)
 
     def _fits_across(self) -> bool:
         """Whether what is around the ops that are open is so little that the picture may run to the right."""

@@ -41,7 +41,6 @@ def page(
     graph: Graph,
     *,
     inputs: Sequence[Any] = (),
-    classes: Mapping[str, str] | None = None,
     element: object = None,
     title: str | None = None,
     style: Style | str | Path = "light",
@@ -55,7 +54,6 @@ def page(
 
     Args:
         inputs: what a captured graph is run with; without them the page has structure and no numbers.
-        classes: dotted path of a module -> the name of its class.
         element: anything but None begins at the op of the first output; an index into it, at that element.
         title: the page's title; the graph's name by default.
         style: the look to begin with. "light" follows the reader's system.
@@ -76,7 +74,7 @@ def page(
         pulled if one_pass else {}
     )  # of a graph that has its backward pass, its own nodes are the gradients
     pictured = {key for key, value in values.items() if _has_picture(value)}
-    root, said = tree(graph, classes or {}, pictured, seconds=time_limit)
+    root, said = tree(graph, pictured, seconds=time_limit)
     name = title or graph.name or "model"
     root.title = name
     numbers = Tensors(most_elements)
