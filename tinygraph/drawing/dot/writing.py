@@ -469,7 +469,7 @@ def caption(picture: Picture, style: Style, legend_wanted: bool) -> str:
     """What stands below the picture: the legend of the kinds that occur, and the notes."""
     present = {box.kind for box in picture.boxes if not box.fill} if legend_wanted else set()
     kinds = [kind for kind in style.kinds if kind in present]
-    if len({style.look(kind)[:3:2] for kind in kinds}) == 1 < len(kinds):
+    if len({style.look(kind).fill for kind in kinds}) == 1 < len(kinds):
         kinds = []  # swatches that all look alike explain nothing
     rows = ""
     for start in range(0, len(kinds), LEGEND_COLUMNS):
