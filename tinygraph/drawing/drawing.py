@@ -21,6 +21,7 @@ from tinygraph.drawing.dot.writing import PLAIN_SHEET, images_of
 from tinygraph.drawing.model.picture import Picture
 from tinygraph.drawing.outside import as_graphml, as_json, tikz
 from tinygraph.drawing.page import write_page
+from tinygraph.drawing.page.framing import Page, side_by_side
 from tinygraph.drawing.sheet import Sheet
 from tinygraph.drawing.styles import Style
 from tinygraph.errors import DrawingError, TinygraphWarning
@@ -132,6 +133,17 @@ class Drawing:
             Where it is.
         """
         return _write(Path(path), self._page(embed).encode())
+
+    def page(self, *, beside: Drawing | None = None, height: int = 560, embed: int | None = MOST_VALUES) -> Page:
+        """The page that zooms, as a notebook shows it below a cell.
+
+        Args:
+            beside: another drawing; both are shown side by side, and follow each other.
+            height: pixels that it takes there.
+            embed: as in `save`; None is a page without numbers.
+        """
+        own = Page(self._page(embed), self._sheet.title or self.picture.name, height)
+        return own if beside is None else side_by_side(own, beside.page(height=height, embed=embed))
 
     def save(self, path: str | Path, *, embed: int | None = MOST_VALUES) -> Path:
         """Write a file whose suffix says what; returns where it is.

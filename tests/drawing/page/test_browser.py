@@ -31,9 +31,7 @@ DETAILS = "document.getElementById('about').innerText"
 def text(network: Any) -> str:
     model, picture = network
     graph = tg.capture(model, picture)
-    return page(
-        graph, inputs=(picture,), title="LeNet", classes={"0": "Conv2d", "3": "Conv2d", "6": "Linear"}
-    )
+    return page(graph, inputs=(picture,), title="LeNet")
 
 
 @pytest.fixture(scope="module")
