@@ -1,11 +1,12 @@
 """Pictures for a page: which way they run, how wide they are, what layers are called, and other formats of them."""
 
 import io
+import itertools
 import json
 import re
 import shutil
 import subprocess
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
@@ -109,25 +110,33 @@ def test_a_layer_is_one_box_with_its_settings(layer, x, words):
 def test_down_right_and_columns_stand_as_they_say():
     model, x = chain()
     found = {
-        way: places(tg.draw(model, inputs=x, zoom="module", direction=way)) for way in ("down", "right", "wrap")
+        way: places(tg.draw(model, inputs=x, zoom="module", direction=way))
+        for way in ("down", "right", "wrap")
     }
     order = [box.title for box in tg.draw(model, inputs=x, zoom="module").picture.boxes]
     down, right, wrap = (
-        [(found[way][1][title].x, found[way][1][title].y) for title in order] for way in ("down", "right", "wrap")
+        [(found[way][1][title].x, found[way][1][title].y) for title in order]
+        for way in ("down", "right", "wrap")
     )
-    assert all(one[1] < other[1] for one, other in zip(down, down[1:], strict=False))
-    assert all(one[0] < other[0] for one, other in zip(right, right[1:], strict=False))
+    assert all(one[1] < other[1] for one, other in itertools.pairwise(down))
+    assert all(one[0] < other[0] for one, other in itertools.pairwise(right))
     columns = sorted({round(x / 20) for x, _ in wrap})
     assert 2 < len(columns) < 8
     assert 0.5 < found["wrap"][0].width / found["wrap"][0].height / 1.45 < 2
     overlapping = [
-        (one, other) for one in order for other in order if one < other and _meet(*(found["wrap"][1][k] for k in (one, other)))
+        (one, other)
+        for one in order
+        for other in order
+        if one < other and _meet(*(found["wrap"][1][k] for k in (one, other)))
     ]
     assert overlapping == []
 
 
 def _meet(one, other):
-    return abs(one.x - other.x) < (one.width + other.width) / 2 and abs(one.y - other.y) < (one.height + other.height) / 2
+    return (
+        abs(one.x - other.x) < (one.width + other.width) / 2
+        and abs(one.y - other.y) < (one.height + other.height) / 2
+    )
 
 
 def test_a_width_is_kept_and_small_words_are_told_of():
@@ -162,10 +171,14 @@ def test_depth_names_colours_title_and_legend():
         names={"bottom": "bottleneck", "down1": "first"}, colors={"bottom": "#123456", "convolution": "#eeeeee"},
     )  # fmt: skip
     titles = [box.title for box in drawing.picture.boxes]
-    assert "bottleneck" in titles and "first" in titles and "bottom" not in titles
+    assert "bottleneck" in titles
+    assert "first" in titles
+    assert "bottom" not in titles
     assert len([title for title in titles if title.startswith(("down", "dec", "first"))]) == 4
     svg = drawing.svg()
-    assert "A U &amp; its arms" in svg and "#123456" in svg and "#eeeeee" in svg
+    assert "A U &amp; its arms" in svg
+    assert "#123456" in svg
+    assert "#eeeeee" in svg
     assert "pooling" not in re.sub("<title>.*?</title>", "", svg)
     for wrong, words in (
         ({"names": {"nowhere": "x"}}, "nothing is called 'nowhere'"), ({"colors": {"bottom": "red"}}, '"#rrggbb"'),
@@ -182,17 +195,21 @@ def test_tikz_json_and_graphml_hold_what_is_drawn(tmp_path):
     model, x = chain(6)
     drawing = tg.draw(model, inputs=x, zoom="module", show=COUNTS, names={"0": "50 % & _{\\x}"})
     tikz = drawing.save(tmp_path / "a.tex").read_text()
-    assert r"50 \% \& \_\{\textbackslash{}x\}" in tikz and r"3 $\rightarrow$ 3" in tikz
+    assert r"50 \% \& \_\{\textbackslash{}x\}" in tikz
+    assert r"3 $\rightarrow$ 3" in tikz
     assert tikz.count("{") == tikz.count("}")
     assert len(re.findall(r"\\node", tikz)) == len(re.findall("<text", drawing.svg()))
     if shutil.which("pdflatex"):
         page = r"\documentclass{standalone}\usepackage{tikz}\begin{document}\input{a.tex}\end{document}"
         (tmp_path / "b.tex").write_text(page)
-        subprocess.run(["pdflatex", "-interaction=nonstopmode", "b.tex"], cwd=tmp_path, check=True, timeout=120)
+        subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "b.tex"], cwd=tmp_path, check=True, timeout=120
+        )
     data = json.loads(drawing.save(tmp_path / "a.json").read_text())
     assert [box["title"] for box in data["boxes"]] == [box.title for box in drawing.picture.boxes]
-    assert len(data["arrows"]) == len(drawing.picture.arrows) and all(box["width"] > 0 for box in data["boxes"])
-    root = ElementTree.fromstring(drawing.save(tmp_path / "a.graphml").read_text())
+    assert len(data["arrows"]) == len(drawing.picture.arrows)
+    assert all(box["width"] > 0 for box in data["boxes"])
+    root = ET.fromstring(drawing.save(tmp_path / "a.graphml").read_text())
     assert len(root.findall(".//{*}node")) == len(data["boxes"])
     assert len(root.findall(".//{*}edge")) == len(data["arrows"])
     planes = tg.draw(tg.ops.convolution(np.ones((1, 1, 40, 40)), tg.tensor(np.ones((1, 1, 3, 3)), requires_grad=True)),
@@ -208,7 +225,10 @@ def test_a_gif_lights_up_one_box_after_another():
     model, x = chain(4)
     drawing = tg.draw((model(tg.tensor(x)) ** 2).sum(), zoom="module", backward=True)
     order = [box.backward for box in drawing.picture.boxes]
-    steps = [drawing.picture.boxes[[b.id for b in drawing.picture.boxes].index(one)].backward for (one,) in steps_of(drawing.picture)]
+    steps = [
+        drawing.picture.boxes[[b.id for b in drawing.picture.boxes].index(one)].backward
+        for (one,) in steps_of(drawing.picture)
+    ]
     assert steps == sorted(order)
     film = image.open(io.BytesIO(drawing._moving("gif")))
     assert film.n_frames == len(order) + 1

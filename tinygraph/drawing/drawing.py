@@ -134,7 +134,9 @@ class Drawing:
         """
         return _write(Path(path), self._page(embed).encode())
 
-    def page(self, *, beside: Drawing | None = None, height: int = 560, embed: int | None = MOST_VALUES) -> Page:
+    def page(
+        self, *, beside: Drawing | None = None, height: int = 560, embed: int | None = MOST_VALUES
+    ) -> Page:
         """The page that zooms, as a notebook shows it below a cell.
 
         Args:
@@ -148,8 +150,8 @@ class Drawing:
     def save(self, path: str | Path, *, embed: int | None = MOST_VALUES) -> Path:
         """Write a file whose suffix says what; returns where it is.
 
-        .svg, .png and .pdf are the picture, .html is the page that zooms, .dot and .gv are its text for Graphviz, .tex is
-        TikZ for a paper, .json and .graphml are boxes and arrows with their places, .gif and .mp4 show one box after
+        .svg, .png and .pdf are the picture, .html is the page that zooms, .dot and .gv are its text for Graphviz, .tex
+        is TikZ for a paper, .json and .graphml are boxes and arrows with their places, .gif and .mp4 show one box after
         another computing, forward and then backward.
 
         An SVG, page or DOT file carries the graph too, and `tg.load` runs it.

@@ -13,8 +13,8 @@ from tinygraph.core.node import Edge, Node, edge_node
 from tinygraph.core.tensor import Tensor
 from tinygraph.drawing.model.levels import INSIDE, find_level
 from tinygraph.drawing.model.module_tree import draw_tree, is_module
-from tinygraph.drawing.model.overlays import OVERLAYS, chosen
 from tinygraph.drawing.model.naming import named
+from tinygraph.drawing.model.overlays import OVERLAYS, chosen
 from tinygraph.drawing.sheet import Sheet, make_sheet
 from tinygraph.drawing.styles import DEFAULT, Style, load_style
 from tinygraph.errors import DrawingError
@@ -59,7 +59,8 @@ def draw(
     Args:
         target: a tensor (the graph that made it), a `Graph`, a module (its tree of submodules, or, with `inputs`, the
             graph of one call), or `tg.contributions(loss, wrt)`: its shares as widths of arrows.
-        path: where to save it; the suffix chooses the format (.svg, .png, .pdf, .html, .dot).
+        path: where to save it; the suffix chooses the format (.svg, .png, .pdf, .html, .tex, .gif, .mp4, .dot, .json,
+            .graphml).
         zoom: "module" (each call of an innermost module is a box), "composite" (composites are boxes), "op" (every op,
             with frames around modules and composites), "channel" (convolutions, or the op in `focus`, from inside: the
             planes of the inputs, kernels and their sums) or "neuron" (one element, with the couples that are

@@ -63,7 +63,9 @@ def _frames(png: bytes, picture: Picture, placed: Placed, style: Style) -> list[
         shown = lit.copy()
         pen = ImageDraw.Draw(shown)
         for corner in corners:
-            pen.rounded_rectangle(corner, radius=6, outline=style.values["mark"], width=max(2, round(2 * pixels)))
+            pen.rounded_rectangle(
+                corner, radius=6, outline=style.values["mark"], width=max(2, round(2 * pixels))
+            )
         frames.append(shown)
     return [*frames, whole]
 
@@ -81,7 +83,9 @@ def _gif(frames: list[Image], seconds: list[float]) -> bytes:
     indexed = [frame.quantize(palette=palette, dither=0) for frame in frames]
     out = io.BytesIO()
     milliseconds = [round(1000 * one) for one in seconds]
-    indexed[0].save(out, "GIF", save_all=True, append_images=indexed[1:], duration=milliseconds, loop=0, optimize=True)
+    indexed[0].save(
+        out, "GIF", save_all=True, append_images=indexed[1:], duration=milliseconds, loop=0, optimize=True
+    )
     return out.getvalue()
 
 

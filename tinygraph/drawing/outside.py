@@ -1,4 +1,4 @@
-"""Pictures for other programs: TikZ, made from the SVG so that both are laid out alike; JSON and GraphML of the boxes."""
+"""Pictures for other programs: TikZ, made from the SVG so that both are laid out alike; boxes as JSON and GraphML."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from tinygraph.drawing.dot.fitting import Placed
 from tinygraph.drawing.model.picture import Frame, Picture
@@ -22,7 +22,7 @@ _SIGNS = {
     "²": "$^2$", "Σ": r"$\Sigma$", "∇": r"$\nabla$", "√": r"$\surd$", "≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$",
     "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "µ": r"$\mu$", "μ": r"$\mu$", "σ": r"$\sigma$",
     "\u00a0": "~", "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "^": r"\textasciicircum{}", "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": r"$<$", ">": r"$>$", "|": r"$|$",
+    "^": r"\textasciicircum{}", "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": "$<$", ">": "$>$", "|": "$|$",
 }  # fmt: skip
 _ANCHORS = {"start": "base west", "middle": "base", "end": "base east"}
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -30,7 +30,7 @@ _SVG = "{http://www.w3.org/2000/svg}"
 
 def tikz(svg: str) -> str:
     """An SVG of Graphviz's as a `tikzpicture`."""
-    root = ElementTree.fromstring(svg)
+    root = ET.fromstring(svg)
     drawn = root.find(f"{_SVG}g")
     if drawn is None or root.find(f".//{_SVG}image") is not None:
         raise DrawingError(
@@ -40,7 +40,9 @@ def tikz(svg: str) -> str:
     scale = float(found[1]) if found else 1.0
     colours: dict[str, str] = {}
     lines = [line for element in drawn.iter() if (line := _tikz_of(element, scale, colours))]
-    defined = [rf"\definecolor{{{name}}}{{HTML}}{{{colour.lstrip('#').upper()}}}" for colour, name in colours.items()]
+    defined = [
+        rf"\definecolor{{{name}}}{{HTML}}{{{colour.lstrip('#').upper()}}}" for colour, name in colours.items()
+    ]
     unit = f"{scale:.4g}bp"
     return "\n".join(
         [
@@ -121,39 +123,63 @@ def as_json(picture: Picture, placed: Placed) -> str:
         for box in picture.boxes
     ]  # fmt: skip
     arrows = [
-        {"tail": arrow.tail, "head": arrow.head, "label": arrow.label, "role": arrow.role} for arrow in picture.arrows
+        {"tail": arrow.tail, "head": arrow.head, "label": arrow.label, "role": arrow.role}
+        for arrow in picture.arrows
     ]
     frames = [
         {"id": frame.id, "title": frame.title, "within": within, "boxes": frame.boxes}
         for frame, within in _frames(picture.root, "")
     ]
     size = {"width": round(placed.width, 1), "height": round(placed.height, 1)}
-    return json.dumps({"name": picture.name, **size, "boxes": boxes, "arrows": arrows, "frames": frames}, indent=1)
+    return json.dumps(
+        {"name": picture.name, **size, "boxes": boxes, "arrows": arrows, "frames": frames}, indent=1
+    )
 
 
 def as_graphml(picture: Picture, placed: Placed) -> str:
     """The same boxes and arrows as GraphML."""
-    of_boxes = {"title": "string", "kind": "string", "lines": "string", "group": "string", "x": "double", "y": "double"}
+    of_boxes = {
+        "title": "string",
+        "kind": "string",
+        "lines": "string",
+        "group": "string",
+        "x": "double",
+        "y": "double",
+    }
     of_arrows = {"label": "string", "role": "string"}
     groups = {box: frame.title for frame, _ in _frames(picture.root, "") for box in frame.boxes}
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">']
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">',
+    ]
     for target, keys in (("node", of_boxes), ("edge", of_arrows)):
         lines += [
-            f'<key id="{name}" for="{target}" attr.name="{name}" attr.type="{kind}"/>' for name, kind in keys.items()
+            f'<key id="{name}" for="{target}" attr.name="{name}" attr.type="{kind}"/>'
+            for name, kind in keys.items()
         ]
     lines.append('<graph edgedefault="directed">')
     for box in picture.boxes:
-        said = {"title": box.title, "kind": box.kind, "lines": "\n".join(box.lines), "group": groups.get(box.id, "")}
+        said = {
+            "title": box.title,
+            "kind": box.kind,
+            "lines": "\n".join(box.lines),
+            "group": groups.get(box.id, ""),
+        }
         place = {name: value for name, value in _place(placed, box.id).items() if name in of_boxes}
         lines.append(f'<node id="{box.id}">{_data(said | place)}</node>')
     for arrow in picture.arrows:
         said = {"label": arrow.label, "role": arrow.role}
-        lines.append(f'<edge id="{arrow.id}" source="{arrow.tail}" target="{arrow.head}">{_data(said)}</edge>')
+        lines.append(
+            f'<edge id="{arrow.id}" source="{arrow.tail}" target="{arrow.head}">{_data(said)}</edge>'
+        )
     return "\n".join([*lines, "</graph>", "</graphml>", ""])
 
 
 def _data(values: dict[str, str | float]) -> str:
-    texts = ((name, re.sub(r"[^\t\n\x20-\ud7ff\ue000-\U0010ffff]", "\ufffd", str(value))) for name, value in values.items())
+    texts = (
+        (name, re.sub(r"[^\t\n\x20-\ud7ff\ue000-\U0010ffff]", "\ufffd", str(value)))
+        for name, value in values.items()
+    )
     return "".join(f'<data key="{name}">{escape(text)}</data>' for name, text in texts)
 
 

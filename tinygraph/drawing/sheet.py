@@ -1,4 +1,4 @@
-"""The sheet that a picture is for: which way it runs, how wide it may be, how large its words are, what stands on it."""
+"""The sheet that a picture is for: which way it runs, how wide it may be, how large its words are, its title."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ class Sheet:
         return self.width, self.height or usual
 
 
-def make_sheet(
-    direction: object, title: object, legend: object, font_size: object, width: object
-) -> Sheet:
+def make_sheet(direction: object, title: object, legend: object, font_size: object, width: object) -> Sheet:
     """The sheet that `tg.draw` was asked for.
 
     Raises:

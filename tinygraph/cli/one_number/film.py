@@ -50,8 +50,8 @@ def _paint(pen: ImageDraw, followed: Followed, kept: int, fonts: list[object]) -
     step = int(followed.steps[kept])
     value, gradient = followed.path[step], followed.gradients[kept]
     pen.text((MARGIN, 18), "How can a convolution learn anything?", fill=INK, font=heading)
-    line = f"step {step + 1:,} of {len(followed.losses):,}    loss {followed.losses[step]:.3f} -> {followed.after[kept]:.3f}"
-    pen.text((MARGIN, 56), line, fill=SOFT, font=words)
+    loss = f"loss {followed.losses[step]:.3f} -> {followed.after[kept]:.3f}"
+    pen.text((MARGIN, 56), f"step {step + 1:,} of {len(followed.losses):,}    {loss}", fill=SOFT, font=words)
     channel, _, row, column = followed.element
     image, kernel = followed.images[kept], followed.parameters["weight"][kept, channel, 0]
     output = convolved(image, kernel, float(followed.parameters["bias"][kept, channel]))
@@ -68,10 +68,16 @@ def _paint(pen: ImageDraw, followed: Followed, kept: int, fonts: list[object]) -
         if title == "kernel":
             cell = SIDE / 3
             corner = (left + column * cell, 118 + row * cell)
-            pen.ellipse((corner[0] + 5, corner[1] + 5, corner[0] + cell - 5, corner[1] + cell - 5), outline=ACCENT, width=3)
+            pen.ellipse(
+                (corner[0] + 5, corner[1] + 5, corner[0] + cell - 5, corner[1] + cell - 5),
+                outline=ACCENT,
+                width=3,
+            )
     update = f"{value:.4f} - {followed.rate:g} x ({gradient:.4f}) = {followed.path[step + 1]:.4f}"
     pen.text((MARGIN, 316), update, fill=INK, font=heading)
-    pen.text((MARGIN, 350), "the number - learning rate x its gradient = the new number", fill=SOFT, font=small)
+    pen.text(
+        (MARGIN, 350), "the number - learning rate x its gradient = the new number", fill=SOFT, font=small
+    )
     _curve(pen, followed.path, step, (MARGIN, 380, SIZE[0] - MARGIN, SIZE[1] - 24))
 
 

@@ -71,7 +71,7 @@ def follow(task: Task, seed: int) -> Followed:
     step = _step(network)
     kernels, losses = [], []
     kept: dict[str, list[Any]] = {name: [] for name in _values(network)}
-    for number, place in enumerate(order):
+    for number, _place in enumerate(order):
         kernels.append(_values(network)["weight"])
         if number in steps:
             for name, value in _values(network).items():
@@ -128,7 +128,12 @@ def _network(task: Task, seed: int) -> nn.Sequential:
 def _parameters(network: nn.Sequential) -> dict[str, Any]:
     convolution: Any = network[0]
     linear: Any = network[4]
-    return {"weight": convolution.weight, "bias": convolution.bias, "matrix": linear.weight, "shift": linear.bias}
+    return {
+        "weight": convolution.weight,
+        "bias": convolution.bias,
+        "matrix": linear.weight,
+        "shift": linear.bias,
+    }
 
 
 def _values(network: nn.Sequential) -> dict[str, Array]:

@@ -50,7 +50,9 @@ def _links(links: dict[str, str]) -> str:
         "film": "This story as a moving picture, for talks",
         "report": "A larger network on the same images: its report, with tables",
     }
-    items = [f'<li><a href="{escape(links[key])}">{text}</a></li>' for key, text in said.items() if key in links]
+    items = [
+        f'<li><a href="{escape(links[key])}">{text}</a></li>' for key, text in said.items() if key in links
+    ]
     return f'<ul class="links">{"".join(items)}</ul>'
 
 

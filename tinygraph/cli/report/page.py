@@ -107,7 +107,9 @@ def _lead(story: Story) -> str:
 def _first(story: Story) -> str:
     if story.first is None:
         return ""
-    return f'<p><a href="{escape(story.first)}">First the story: one number of one kernel, step by step</a></p>'
+    return (
+        f'<p><a href="{escape(story.first)}">First the story: one number of one kernel, step by step</a></p>'
+    )
 
 
 def _data(story: Story) -> str:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 PAD = 0.15 * 72  # points around a picture
 SCREEN = (1450.0, 1000.0)  # what is filled where no width is given: only the proportions count
 
-Layout = Callable[[str], bytes]  # DOT text -> Graphviz's "plain", by the engine "nop2" where everything has its place
+Layout = Callable[
+    [str], bytes
+]  # DOT text -> Graphviz's "plain", by the engine "nop2" where everything has its place
 
 
 class Placed(NamedTuple):

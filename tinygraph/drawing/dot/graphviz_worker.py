@@ -154,7 +154,9 @@ class Graphviz:
         self, graph: int, dot: str, format: str, engine: str, dpi: float, folder: str, painted: bool
     ) -> bytes:
         pointer, string = ctypes.c_void_p, ctypes.c_char_p
-        context = self._estimating if format == "svg" or (format == "plain" and not painted) else self._painting
+        context = (
+            self._estimating if format == "svg" or (format == "plain" and not painted) else self._painting
+        )
         set_value = self._function("agsafeset", ctypes.c_int, pointer, string, string, string)
         if format == "png":
             set_value(graph, b"dpi", str(dpi).encode(), b"")

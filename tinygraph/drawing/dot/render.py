@@ -88,7 +88,9 @@ def render(
 
     `scale` multiplies the pixels of a PNG: 1 is 96 pixels an inch, 2 looks sharp on most screens. "plain" is
     Graphviz's text format of coordinates, in inches. `images` are the PNG files that the text refers to, by name; they
-    become part of the picture. `painted` makes "plain" say where things are in a PNG. Safe to call from several threads, which take turns.
+    become part of the picture. `painted` makes "plain" say where things are in a PNG.
+
+    Safe to call from several threads, which take turns.
 
     Raises `SettingError` for an unknown format or engine or an impossible number, `LayoutTimeout` after
     `time_limit` seconds, and `RenderError` with Graphviz's own words for DOT text that it cannot draw.

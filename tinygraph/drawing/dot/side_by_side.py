@@ -47,7 +47,9 @@ class Positions:
     """Where everything stands, in points, y downwards from the top of the columns."""
 
     places: dict[str, Place] = field(default_factory=dict)
-    curves: dict[str, tuple[list[Point], Point | None]] = field(default_factory=dict)  # by an arrow's id, with label
+    curves: dict[str, tuple[list[Point], Point | None]] = field(
+        default_factory=dict
+    )  # by an arrow's id, with label
     lefts: list[float] = field(default_factory=list)  # of the columns
     rights: list[float] = field(default_factory=list)
     height: float = 0.0
@@ -103,7 +105,9 @@ def _columns(
         found.lefts.append(x)
         found.rights.append(x + width)
         found.height = max(found.height, height)
-        lanes = sum(column_of[arrow.tail] == number or column_of[arrow.head] == number + 1 for arrow in crossing)
+        lanes = sum(
+            column_of[arrow.tail] == number or column_of[arrow.head] == number + 1 for arrow in crossing
+        )
         x += width + GUTTER + LANE * lanes
     return found
 
@@ -203,7 +207,9 @@ def _part(one: Point, other: Point) -> Point:
 
 
 def _straight(start: Point, end: Point) -> list[Point]:
-    thirds = [(start[0] + (end[0] - start[0]) * k / 3, start[1] + (end[1] - start[1]) * k / 3) for k in (1, 2)]
+    thirds = [
+        (start[0] + (end[0] - start[0]) * k / 3, start[1] + (end[1] - start[1]) * k / 3) for k in (1, 2)
+    ]
     return [*thirds, end]
 
 
@@ -251,10 +257,18 @@ def _write_frames(
 
 
 def _write_around(
-    graph: graphviz.Digraph, picture: Picture, style: Style, sheet: Sheet, layout: Layout, positions: Positions
+    graph: graphviz.Digraph,
+    picture: Picture,
+    style: Style,
+    sheet: Sheet,
+    layout: Layout,
+    positions: Positions,
 ) -> None:
     """The heading above and the legend below, as boxes without an outline."""
-    labels = {"heading": text(sheet.title) if sheet.title else "", "below": caption(picture, style, sheet.legend)}
+    labels = {
+        "heading": text(sheet.title) if sheet.title else "",
+        "below": caption(picture, style, sheet.legend),
+    }
     looks = {
         "heading": {"fontsize": HEADING_SIZE, "fontcolor": style.page["text"]},
         "below": {"fontsize": LEGEND_SIZE, "fontcolor": style.page["muted"]},

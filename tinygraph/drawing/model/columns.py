@@ -15,6 +15,7 @@ GAP = 40.0  # points between columns
 NEAR = 1 / 3  # of a column's height: how far from even columns a cut may be
 MOST_COLUMNS = 8
 LEAST_SKIPS = 2  # values that pass over others, one within the other, that make a U
+LEAST_SKIPPED = 3  # boxes that such a value passes over
 FEW = 10  # boxes that need no folding
 
 
@@ -70,7 +71,9 @@ def _columns(picture: Picture, places: Places, count: int) -> list[list[str]]:
 
 def gaps_between(order: Sequence[str], places: Places) -> list[float]:
     """The middles of the strips across the picture that no box reaches into."""
-    spans = sorted((places[one].y - places[one].height / 2, places[one].y + places[one].height / 2) for one in order)
+    spans = sorted(
+        (places[one].y - places[one].height / 2, places[one].y + places[one].height / 2) for one in order
+    )
     gaps, low = [], spans[0][1]
     for top, bottom in spans[1:]:
         if top > low:
@@ -189,7 +192,9 @@ def _chains(picture: Picture) -> list[list[str]]:
     found = []
     for frame in _frames(picture.root):
         inside = set(frame.boxes)
-        following = {one.tail: one.head for one in picture.arrows if one.tail in inside and one.head in inside}
+        following = {
+            one.tail: one.head for one in picture.arrows if one.tail in inside and one.head in inside
+        }
         starts = inside.difference(following.values())
         if frame.groups or len(starts) != 1 or len(following) != len(inside) - 1:
             continue
@@ -208,12 +213,17 @@ def _nested_skips(picture: Picture, places: Places) -> list[Arrow]:
     long = [
         arrow
         for arrow in picture.arrows
-        if arrow.role == "data" and not arrow.aside and arrow.head in heads and order[arrow.head] - order[arrow.tail] > 3
+        if arrow.role == "data"
+        and not arrow.aside
+        and arrow.head in heads
+        and order[arrow.head] - order[arrow.tail] > LEAST_SKIPPED
     ]
     long.sort(key=lambda arrow: (order[arrow.tail], -order[arrow.head]))
     found: list[Arrow] = []
     for arrow in long:
-        if not found or (order[arrow.tail] > order[found[-1].tail] and order[arrow.head] < order[found[-1].head]):
+        if not found or (
+            order[arrow.tail] > order[found[-1].tail] and order[arrow.head] < order[found[-1].head]
+        ):
             found.append(arrow)
     return found
 

@@ -17,7 +17,13 @@ _SILENT = {
     "reduction", "num_parameters", "start_dim", "end_dim", "ceil_mode", "batch_first", "dim", "inplace",
     "count_include_pad", "device", "dtype", "padding_mode", "align_corners",
 }  # fmt: skip
-_USUAL = {"dilation": "1", "groups": "1", "approximate": "'none'", "mode": "'nearest'", "bidirectional": "False"}
+_USUAL = {
+    "dilation": "1",
+    "groups": "1",
+    "approximate": "'none'",
+    "mode": "'nearest'",
+    "bidirectional": "False",
+}
 _WORDS = {
     "p": "{}", "negative_slope": "{}", "scale_factor": "×{}", "output_size": "to {}", "num_layers": "{} layers",
     "bidirectional": "bidirectional",

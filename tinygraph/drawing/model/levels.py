@@ -288,8 +288,8 @@ def visible(
     """The parts at a level, or at the finest coarser one with at most `limit` boxes, and a note that says so.
 
     Groups whose dotted name `collapsed` accepts are boxes at every level; groups around what is `opened` are none.
-    Groups at `depth` are boxes. The ops of an update are one box but at the level of ops. `mixed` are levels of some scopes that differ; later ones
-    count.
+    Groups at `depth` are boxes. The ops of an update are one box but at the level of ops. `mixed` are levels of
+    some scopes that differ; later ones count.
     """
     find_level(zoom)
     phases = phases or Phases()

@@ -20,6 +20,7 @@ from tinygraph.drawing.model.assembly import Numbers, Opener, Scene, assemble
 from tinygraph.drawing.model.channels import open_op
 from tinygraph.drawing.model.labels import place_text, shorten
 from tinygraph.drawing.model.levels import INSIDE, MOST_BOXES, Part, visible
+from tinygraph.drawing.model.naming import named
 from tinygraph.drawing.model.neurons import open_element, operands_of, picture_of_element, picture_of_reach
 from tinygraph.drawing.model.numbers import (
     Differentiated,
@@ -28,7 +29,6 @@ from tinygraph.drawing.model.numbers import (
     values_of,
     with_backward,
 )
-from tinygraph.drawing.model.naming import named
 from tinygraph.drawing.model.overlays import Heat, chosen
 from tinygraph.drawing.model.picture import Picture
 from tinygraph.drawing.model.selection import (
@@ -114,7 +114,9 @@ class Sketch:
         opened = self._opened(nodes)
         around = [node.scope for node in nodes if id(node) in opened]
         mixed = self._mixed(nodes)
-        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed, around, self.phases, mixed, self.wishes.depth)
+        self.parts, note = visible(
+            nodes, self.wishes.zoom, limit, collapsed, around, self.phases, mixed, self.wishes.depth
+        )
         if note:
             warnings.warn(f"{self.graph.name or 'the graph'}: {note}", TinygraphWarning, stacklevel=4)
         picture = assemble(

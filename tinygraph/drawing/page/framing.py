@@ -8,7 +8,8 @@ from pathlib import Path
 from tinygraph.errors import DrawingError
 from tinygraph.interop.atomic_files import replace_file
 
-FRAME = '<iframe title="{title}" srcdoc="{page}" sandbox="allow-scripts allow-downloads allow-modals" style="{style}"></iframe>'
+ALLOWED = "allow-scripts allow-downloads allow-modals"
+FRAME = f'<iframe title="{{title}}" srcdoc="{{page}}" sandbox="{ALLOWED}" style="{{style}}"></iframe>'
 # What one shows, the other shows too: each tells the page around, which passes it on.
 LINKED = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -40,7 +41,11 @@ class Page:
         self.height = height
 
     def _repr_html_(self) -> str:
-        return _frame(self.text, self.title, f"width:100%;height:{self.height}px;border:1px solid #8886;border-radius:8px")
+        return _frame(
+            self.text,
+            self.title,
+            f"width:100%;height:{self.height}px;border:1px solid #8886;border-radius:8px",
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write it to a file; returns where it is.

@@ -34,7 +34,13 @@ MOST_ELEMENTS = 1_000_000  # numbers that a page carries
 PACKED_ABOVE = 2**16  # bytes of data or of numbers that are written as gzip
 GRADIENTS_OF = 2_000  # nodes at most, where the output is a scalar
 ZERO = {"light": "#fafaf8", "dark": "#20262e"}  # the colour of the number 0
-THEME_NAMES = {"light": "Light", "dark": "Dark", "okabe-ito": "Colour-blind safe", "print": "Print", "slides": "Slides"}
+THEME_NAMES = {
+    "light": "Light",
+    "dark": "Dark",
+    "okabe-ito": "Colour-blind safe",
+    "print": "Print",
+    "slides": "Slides",
+}
 
 
 def page(

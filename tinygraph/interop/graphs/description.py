@@ -97,8 +97,9 @@ class ModuleRecord(Struct, frozen=True, forbid_unknown_fields=True, array_like=T
 class Description(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A whole graph.
 
-    `composites`: for each scope the places of the names that composites gave, not modules; None in files that do not
-    say. `modules`: by the names of a group and those around it, with slashes. `left_out`: bytes of values that the file does without; what lacks one has a type only.
+    `composites`: for each scope the places of the names that composites gave, not modules; None in files that do
+    not say. `modules`: by the names of a group and those around it, with slashes. `left_out`: bytes of values that
+    the file does without; what lacks one has a type only.
     """
 
     format: str
