@@ -39,6 +39,9 @@ class ModuleName(str):
     """
 
     __slots__ = ("kind", "module", "whole")
+    kind: str
+    whole: bool
+    module: Callable[[], Any] | str
 
     def __new__(cls, name: str, kind: str, whole: bool, module: Callable[[], Any] | str) -> ModuleName:
         made = super().__new__(cls, name)

@@ -118,8 +118,7 @@ def draw(
     given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
     zoom, zooms = _levels(zoom)
     _check(zoom, zooms, element, backward, show)
-    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
-        raise DrawingError(f"depth={depth!r} must be a number of groups from 1 on")
+    _check_depth(depth)
     wishes = Wishes(
         zoom, element, given, int(backward), show, focus, between, fold, collapse, zooms=zooms, depth=depth,
         names=names or {}, colors=colors or {}, compact=direction == "wrap",
@@ -201,6 +200,11 @@ def _check(
         raise DrawingError(
             f"element={element!r} belongs to a level below ops; zoom={zoom!r} shows whole tensors"
         )
+
+
+def _check_depth(depth: object) -> None:
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
+        raise DrawingError(f"depth={depth!r} must be a number of groups from 1 on")
 
 
 def _levels(zoom: Any) -> tuple[str, dict[Any, str]]:

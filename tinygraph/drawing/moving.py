@@ -79,8 +79,10 @@ def _corners(placed: Placed, box: str, pixels: float) -> tuple[int, int, int, in
 
 
 def _gif(frames: list[Image], seconds: list[float]) -> bytes:
+    from PIL.Image import Dither
+
     palette = frames[-1].quantize(128)
-    indexed = [frame.quantize(palette=palette, dither=0) for frame in frames]
+    indexed = [frame.quantize(palette=palette, dither=Dither.NONE) for frame in frames]
     out = io.BytesIO()
     milliseconds = [round(1000 * one) for one in seconds]
     indexed[0].save(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -166,7 +166,7 @@ def as_graphml(picture: Picture, placed: Placed) -> str:
             "group": groups.get(box.id, ""),
         }
         place = {name: value for name, value in _place(placed, box.id).items() if name in of_boxes}
-        lines.append(f'<node id="{box.id}">{_data(said | place)}</node>')
+        lines.append(f'<node id="{box.id}">{_data({**said, **place})}</node>')
     for arrow in picture.arrows:
         said = {"label": arrow.label, "role": arrow.role}
         lines.append(
@@ -175,7 +175,7 @@ def as_graphml(picture: Picture, placed: Placed) -> str:
     return "\n".join([*lines, "</graph>", "</graphml>", ""])
 
 
-def _data(values: dict[str, str | float]) -> str:
+def _data(values: Mapping[str, str | float]) -> str:
     texts = (
         (name, re.sub(r"[^\t\n\x20-\ud7ff\ue000-\U0010ffff]", "\ufffd", str(value)))
         for name, value in values.items()

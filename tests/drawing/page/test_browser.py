@@ -437,16 +437,16 @@ def test_an_overlay_tints_boxes_and_writes_amounts_that_groups_add_up(visit: Vis
     calm(opened)
     lines = opened.evaluate(BOXES)
     # 64 places x 3 channels x 9 products and sums, and a bias each; 4 x 6 x 27; a matrix of 24 x 10
-    assert lines["0 · convolution"] == "3.65 kflop"
+    assert lines["0 · Conv2d"] == "3.65 kflop"
     legend = opened.locator("#legend").inner_text()
     assert "Operations" in legend
     assert "the largest in loss" in legend
     tints = opened.evaluate(TINTS)
-    assert tints["0 · convolution"] == "rgb(244, 121, 59)"  # the largest has the full tint
-    assert tints["0 · convolution"] != tints["3 · convolution"] != tints["1 · relu"]
+    assert tints["0 · Conv2d"] == "rgb(244, 121, 59)"  # the largest has the full tint
+    assert tints["0 · Conv2d"] != tints["3 · Conv2d"] != tints["1 · relu"]
     opened.select_option("#theme", "dark")
     calm(opened)
-    assert opened.evaluate(TINTS)["0 · convolution"] == "rgb(184, 80, 42)"
+    assert opened.evaluate(TINTS)["0 · Conv2d"] == "rgb(184, 80, 42)"
 
 
 def test_a_groups_amount_is_that_of_its_ops_together(visit: Visit, lay_open: LayOpen, costly: str) -> None:

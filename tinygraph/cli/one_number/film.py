@@ -13,7 +13,10 @@ import numpy as np
 from tinygraph.cli.one_number.following import Followed, convolved, met
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
 
     from tinygraph.core.types import Array
 
@@ -45,7 +48,7 @@ def film(followed: Followed) -> bytes:
     return out.getvalue()
 
 
-def _paint(pen: ImageDraw, followed: Followed, kept: int, fonts: list[object]) -> None:
+def _paint(pen: ImageDraw, followed: Followed, kept: int, fonts: Sequence[FreeTypeFont | ImageFont]) -> None:
     heading, words, small = fonts
     step = int(followed.steps[kept])
     value, gradient = followed.path[step], followed.gradients[kept]

@@ -142,7 +142,7 @@ def _values(network: nn.Sequential) -> dict[str, Array]:
 
 
 def _loss(network: nn.Sequential, images: Array, labels: Array) -> tg.Tensor:
-    loss = nn.functional.cross_entropy(network(tg.tensor(images, name="image")), labels)
+    loss: tg.Tensor = nn.functional.cross_entropy(network(tg.tensor(images, name="image")), labels)
     loss.name = "loss"
     return loss
 
@@ -170,7 +170,8 @@ def met(image: Array, element: tuple[int, int]) -> Array:
 
 def convolved(image: Array, kernel: Array, bias: float) -> Array:
     """One output channel, by the definition."""
-    return bias + sum(kernel[p, q] * met(image, (p, q)) for p in range(3) for q in range(3))
+    out: Array = bias + sum(kernel[p, q] * met(image, (p, q)) for p in range(3) for q in range(3))
+    return out
 
 
 def _right(network: nn.Sequential, task: Task) -> float:

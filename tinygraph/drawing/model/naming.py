@@ -26,7 +26,8 @@ def named(picture: Picture, names: Mapping[str, str], colors: Mapping[str, str])
     if not names and not colors:
         return picture
     frames = list(_frames(picture.root))
-    known = [called for one in (*picture.boxes, *frames) for called in _called(one)]
+    ones: list[Box | Frame] = [*picture.boxes, *frames]
+    known = [called for one in ones for called in _called(one)]
     _check(names, known, "names")
     _check(colors, [*known, *(box.kind for box in picture.boxes)], "colors")
     for name, colour in colors.items():

@@ -12,6 +12,7 @@ dialog.addEventListener("click", event => { if (event.target === dialog) dialog.
 
 addEventListener("beforeprint", () => {
   const picture = tag("img", {id: "on-paper", alt: document.title, src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(exported())}`});
+  document.getElementById("on-paper")?.remove();
   document.body.append(picture);
 });
 addEventListener("afterprint", () => document.getElementById("on-paper")?.remove());
