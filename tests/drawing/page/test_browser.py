@@ -565,9 +565,12 @@ def test_a_backward_op_is_seen_opposite_of_its_forward_op(visit: Visit, both: st
     found = middles(opened)
     for name in ("convolution", "weight", "bias"):
         assert found[f"∂ {name}"][1] == pytest.approx(found[name][1], abs=1)
+    assert opened.locator("svg.interior:not(.hidden) .backward").count() >= 3
+    opened.goto(opened.url.partition("#")[0] + "#on=2")
+    calm(opened)
+    assert opened.evaluate(SELECTED) == "1 · ReLU"
     kept = opened.locator("svg.interior:not(.hidden) .label").all_text_contents()
     assert "768 B" in kept  # what relu keeps of 3 x 8 x 8 float32; parameters and inputs stay anyway
-    assert opened.locator("svg.interior:not(.hidden) .backward").count() >= 3
 
 
 def test_gradient_arrows_point_up_and_the_panel_says_what_arrows_mean(visit: Visit, both: str) -> None:
