@@ -77,7 +77,8 @@ def draw(
             "source" (the line that made the node), and the overlays, of
             which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the backward pass,
             each buffer once), "gradient_norm", "nan" (numbers that are not finite), "zeros" (their share), "coverage"
-            (operands without a derivative to second order), "alive" (bytes in memory while an op runs).
+            (operands without a derivative to second order), "alive" (bytes in memory while an op runs), "digits"
+            (decimal digits that rounding has cost, by the side of a run in double precision).
         style: "light", "dark", "okabe-ito" (for colour blindness), "print" (greys, serif, no fills), "slides" (strong
             lines), or a TOML file.
         focus: a tensor, node or name (of a tensor or group): what it neither depends on nor feeds stands back. At

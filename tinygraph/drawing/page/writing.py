@@ -102,7 +102,7 @@ def page(
         ops=payload.ops,
         expansions=payload.expansion_records,
         values=numbers.records,
-        overlays=overlay_records(known) if known else [],
+        overlays=overlay_records(known, overlay) if known else [],
         units=unit_records(),
         overlay=overlay or "",
         start=start,
