@@ -237,3 +237,25 @@ def test_a_gif_lights_up_one_box_after_another():
         film.seek(number)
         ink.append(float((255.0 - np.asarray(film.convert("L"))).sum()))
     assert ink[-1] > 2 * ink[0]
+
+
+def test_volumes_are_as_high_wide_and_deep_as_their_shapes(tmp_path):
+    x = np.ones((1, 1, 8, 8), np.float32)
+    drawing = tg.draw(UNet(), inputs=x, zoom="module", style="volumes-print", title="U", show=COUNTS)
+    root = ET.fromstring(drawing.svg())
+    faces = [
+        np.array([[float(one) for one in point.split(",")] for point in polygon.get("points").split()])
+        for polygon in root.findall(".//{*}polygon")
+    ]
+    fronts = [face for face in faces if len(face) == 4][::3]  # of each volume first the front
+    sizes = [tuple(np.ptp(face, axis=0).round(1)) for face in fronts]
+    boxes = [box for box in drawing.picture.boxes if box.kind in ("convolution", "pooling", "input", "shape")]
+    assert len(fronts) == len(boxes)
+    for (wide, high), box in zip(sizes, boxes, strict=True):
+        _, channels, rows, _ = box.shape
+        assert wide == pytest.approx(max(4.0, 3.2 * channels**0.5), abs=0.1), box
+        assert high == pytest.approx(max(5.0, 13 * rows**0.5), abs=0.1), box
+    assert len(root.findall(".//{*}polyline")) == len(boxes) - 1 + 2  # two values skip
+    assert drawing.save(tmp_path / "a.tex").read_text().count(r"\path") > 3 * len(boxes)
+    with pytest.raises(DrawingError, match=r"\.svg"):
+        drawing.png()

@@ -24,6 +24,7 @@ from tinygraph.drawing.page import write_page
 from tinygraph.drawing.page.framing import Page, side_by_side
 from tinygraph.drawing.sheet import Sheet
 from tinygraph.drawing.styles import Style
+from tinygraph.drawing.volumes import draw_volumes
 from tinygraph.errors import DrawingError, TinygraphWarning
 from tinygraph.interop.atomic_files import replace_file
 from tinygraph.interop.graphs.in_pictures import MOST_VALUES, embedded
@@ -57,6 +58,7 @@ class Drawing:
         graph: Graph | None = None,
         page: Callable[[bool], str] | None = None,
         sheet: Sheet = PLAIN_SHEET,
+        volumes: bool = False,
     ) -> None:
         self._interactive = (
             page  # the page that zooms, with or without numbers; None where there is no graph to zoom
@@ -65,6 +67,7 @@ class Drawing:
         self.picture = picture
         self._style = style
         self._sheet = sheet
+        self._volumes = volumes
         self._coarser = coarser
         self._time_limit = time_limit
         self._rendered: dict[tuple[str, float], bytes] = {}
@@ -92,6 +95,8 @@ class Drawing:
 
     def svg(self) -> str:
         """The picture as an SVG element."""
+        if self._volumes:
+            return draw_volumes(self.picture, self._style, self._sheet)
         return centred(self._render("svg").decode())
 
     def png(self, scale: float = 2.0, *, dpi: float | None = None) -> bytes:
@@ -194,6 +199,8 @@ class Drawing:
         return picture if embed is None else embedded(picture, suffix, self._graph, embed)
 
     def _render(self, format: Format, scale: float = 2.0) -> bytes:
+        if self._volumes:
+            raise DrawingError(f"volumes are no {format}: save them as .svg, or as .tex for a paper")
         key = (format, scale)
         while key not in self._rendered:
             try:

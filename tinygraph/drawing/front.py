@@ -80,7 +80,8 @@ def draw(
             (operands without a derivative to second order), "alive" (bytes in memory while an op runs), "digits"
             (decimal digits that rounding has cost, by the side of a run in double precision).
         style: "light", "dark", "okabe-ito" (for colour blindness), "print" (greys, serif, no fills), "slides" (strong
-            lines), or a TOML file.
+            lines), or a TOML file. "volumes", or "volumes-print" and so on with another look, draws what layers make as
+            boxes of height x width x channels, as an SVG or TikZ.
         focus: a tensor, node or name (of a tensor or group): what it neither depends on nor feeds stands back. At
             "channel" and "neuron" it is the op to look into.
         between: (a, b), each as `focus`: what lies on no path from a to b stands back.
@@ -125,7 +126,8 @@ def draw(
         names=names or {}, colors=colors or {}, compact=direction == "wrap",
     )  # fmt: skip
     sheet = make_sheet(direction, title, legend, font_size, width)
-    drawing = _drawn(target, wishes, times, load_style(style), time_limit, sheet)
+    volumes, look = _look(style)
+    drawing = _drawn(target, wishes, times, load_style(look), time_limit, sheet, volumes)
     if path is not None:
         drawing.save(path)
     return drawing
@@ -138,6 +140,7 @@ def _drawn(
     look: Style,
     time_limit: float,
     sheet: Sheet,
+    volumes: bool,
 ) -> Drawing:
     """The drawing of what the user holds; `times` and `wishes` point at it as the user does."""
     from tinygraph.drawing.drawing import Drawing
@@ -169,6 +172,7 @@ def _drawn(
         coarser=sketch.coarser,
         time_limit=time_limit,
         sheet=sheet,
+        volumes=volumes,
         # a rule of Python's is lost in the opened graph: of the whole one a file says why it carries none
         graph=sketch.drawn if ruled_in(whole) is None else whole,
         page=lambda numbers: page(
@@ -201,6 +205,14 @@ def _check(
         raise DrawingError(
             f"element={element!r} belongs to a level below ops; zoom={zoom!r} shows whole tensors"
         )
+
+
+def _look(style: str | Path) -> tuple[bool, str | Path]:
+    """Whether volumes are asked for, and the look of the picture."""
+    name, dash, look = str(style).partition("-")
+    if isinstance(style, Path) or name != "volumes":
+        return False, style
+    return True, look if dash else DEFAULT
 
 
 def _check_depth(depth: object) -> None:

@@ -36,7 +36,9 @@ def tikz(svg: str) -> str:
         raise DrawingError(
             "this picture holds images of planes, which TikZ has no words for: save it as .pdf and \\includegraphics it"
         )
-    found = re.search(r"scale\(([\d.]+)", drawn.get("transform", ""))
+    found = re.search(r"([\d.]+)", drawn.get("data-scale", "")) or re.search(
+        r"scale\(([\d.]+)", drawn.get("transform", "")
+    )
     scale = float(found[1]) if found else 1.0
     colours: dict[str, str] = {}
     lines = [line for element in drawn.iter() if (line := _tikz_of(element, scale, colours))]

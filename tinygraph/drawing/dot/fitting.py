@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tinygraph.drawing.dot.render import Engine
 from tinygraph.drawing.dot.side_by_side import write_columns
 from tinygraph.drawing.dot.writing import write_dot
-from tinygraph.drawing.model.columns import FEW, Place, as_u, in_columns
+from tinygraph.drawing.model.columns import FEW, Spot, as_u, in_columns
 from tinygraph.drawing.model.picture import Picture
 from tinygraph.drawing.sheet import SMALLEST_FONT, USUAL_FONT, Sheet
 from tinygraph.drawing.styles import Style
@@ -32,7 +32,7 @@ class Placed(NamedTuple):
 
     width: float
     height: float
-    places: dict[str, Place]
+    places: dict[str, Spot]
 
 
 def fit(
@@ -99,5 +99,5 @@ def placed(plain: bytes) -> Placed:
             width, height = float(words[2]) * 72, float(words[3]) * 72
         elif words[0] == "node":
             x, y, wide, high = (float(word) * 72 for word in words[2:6])
-            places[words[1].strip('"')] = Place(x, height - y, wide, high)
+            places[words[1].strip('"')] = Spot(x, height - y, wide, high)
     return Placed(width, height, places)

@@ -21,7 +21,7 @@ from tinygraph.drawing.dot.writing import (
     write_dot,
     write_frame,
 )
-from tinygraph.drawing.model.columns import Place, gaps_between
+from tinygraph.drawing.model.columns import Spot, gaps_between
 from tinygraph.drawing.model.picture import Arrow, Frame, Picture
 from tinygraph.drawing.sheet import Sheet
 from tinygraph.drawing.styles import Style
@@ -46,7 +46,7 @@ Point = tuple[float, float]
 class Positions:
     """Where everything stands, in points, y downwards from the top of the columns."""
 
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, Spot] = field(default_factory=dict)
     curves: dict[str, tuple[list[Point], Point | None]] = field(
         default_factory=dict
     )  # by an arrow's id, with label
@@ -131,7 +131,7 @@ def _read(plain: str, arrows: Sequence[Arrow], left: float, found: Positions) ->
             width, height = float(words[2]) * POINTS_PER_INCH, float(words[3]) * POINTS_PER_INCH
         elif words[0] == "node":
             x, y, wide, high = (float(word) * POINTS_PER_INCH for word in words[2:6])
-            found.places[words[1].strip('"')] = Place(left + x, height - y, wide, high)
+            found.places[words[1].strip('"')] = Spot(left + x, height - y, wide, high)
         elif words[0] == "edge":
             named = waiting.get((words[1].strip('"'), words[2].strip('"')))
             if not named or "invis" in words:

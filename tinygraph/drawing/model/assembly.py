@@ -250,6 +250,7 @@ class _Assembly:
             made, kind, title, tuple(lines), numbers, tooltip, part.order, opposite, caption,
             plane=self._plane(part), heat=heat, tint=self.heat.tint, faded=faded, marked=marked,
             path=dotted(_whole_scope(part)) if part.name is not None else first.name or "",
+            shape=() if part.order or kind in ("parameter", "buffer") else part.nodes[-1].output_types[0].shape,
         )  # fmt: skip
 
     def _derived(self, part: Part, title: str) -> str:

@@ -19,7 +19,7 @@ LEAST_SKIPPED = 3  # boxes that such a value passes over
 FEW = 10  # boxes that need no folding
 
 
-class Place(NamedTuple):
+class Spot(NamedTuple):
     """Where a box stands: the middle and the size, in points, y downwards."""
 
     x: float
@@ -28,10 +28,10 @@ class Place(NamedTuple):
     height: float
 
 
-Places = Mapping[str, Place]
+Spots = Mapping[str, Spot]
 
 
-def in_columns(picture: Picture, places: Places, room: tuple[float, float]) -> Picture:
+def in_columns(picture: Picture, places: Spots, room: tuple[float, float]) -> Picture:
     """The picture in as many columns as make its words largest in that room."""
     best, best_scale = picture, 0.0
     for count in range(1, MOST_COLUMNS + 1):
@@ -45,12 +45,12 @@ def in_columns(picture: Picture, places: Places, room: tuple[float, float]) -> P
     return best
 
 
-def _extent(boxes: Sequence[str], places: Places, axis: int) -> float:
+def _extent(boxes: Sequence[str], places: Spots, axis: int) -> float:
     low = min(places[box][axis] - places[box][axis + 2] / 2 for box in boxes)
     return max(places[box][axis] + places[box][axis + 2] / 2 for box in boxes) - low
 
 
-def _columns(picture: Picture, places: Places, count: int) -> list[list[str]]:
+def _columns(picture: Picture, places: Spots, count: int) -> list[list[str]]:
     """The boxes of each column, from the top."""
     order = sorted((box.id for box in picture.boxes if box.id in places), key=lambda one: places[one].y)
     low = min(places[one].y for one in order)
@@ -69,7 +69,7 @@ def _columns(picture: Picture, places: Places, count: int) -> list[list[str]]:
     return [column for column in columns if column]
 
 
-def gaps_between(order: Sequence[str], places: Places) -> list[float]:
+def gaps_between(order: Sequence[str], places: Spots) -> list[float]:
     """The middles of the strips across the picture that no box reaches into."""
     spans = sorted(
         (places[one].y - places[one].height / 2, places[one].y + places[one].height / 2) for one in order
@@ -82,7 +82,7 @@ def gaps_between(order: Sequence[str], places: Places) -> list[float]:
     return gaps
 
 
-def _costs(picture: Picture, places: Places, gaps: Sequence[float]) -> dict[float, float]:
+def _costs(picture: Picture, places: Spots, gaps: Sequence[float]) -> dict[float, float]:
     """What a cut costs: a tenth of a column for each arrow more than one that it cuts, and for each frame."""
     found = dict.fromkeys(gaps, -0.1)
     spans = [
@@ -140,7 +140,7 @@ def _piece(frame: Frame, boxes: set[str], number: int, seen: set[str]) -> Frame:
 # -- a U ---------------------------------------------------------------------------------------------------------------
 
 
-def as_u(picture: Picture, places: Places, *, rows: bool) -> Picture | None:
+def as_u(picture: Picture, places: Spots, *, rows: bool) -> Picture | None:
     """The picture down one side and up the other, joined by the values that skip; None where that is not its shape.
 
     Args:
@@ -206,7 +206,7 @@ def _chains(picture: Picture) -> list[list[str]]:
     return found
 
 
-def _nested_skips(picture: Picture, places: Places) -> list[Arrow]:
+def _nested_skips(picture: Picture, places: Spots) -> list[Arrow]:
     """Arrows over several boxes, each within the one before: the longest such row."""
     order = {box.id: i for i, box in enumerate(sorted(picture.boxes, key=lambda box: places[box.id].y))}
     heads = {box.id for box in picture.boxes if _joins(box, picture)}
@@ -232,7 +232,7 @@ def _joins(box: Box, picture: Picture) -> bool:
     return sum(arrow.head == box.id for arrow in picture.arrows) > 1
 
 
-def _bottom(picture: Picture, places: Places, inner: Arrow) -> float | None:
+def _bottom(picture: Picture, places: Spots, inner: Arrow) -> float | None:
     """The height at which one arrow alone leads from one side to the other, nearest the middle of the inner skip."""
     low, high = places[inner.tail].y, places[inner.head].y
     gaps = [gap for gap in gaps_between([box.id for box in picture.boxes], places) if low < gap < high]

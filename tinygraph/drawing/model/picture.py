@@ -39,6 +39,7 @@ class Box:
         opposite: the id of the box of another pass that it stands beside.
         path: what it is called where somebody names it: a group's dotted name, or its node's name.
         fill: a colour that was asked for, in place of its kind's.
+        shape: of what it makes, the batch first.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Box:
     marked: bool = False
     path: str = ""
     fill: str = ""
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
