@@ -13,7 +13,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn
-from tinygraph.drawing.dot.fitting import placed
+from tinygraph.drawing.dot.onto_sheet import placed
 from tinygraph.drawing.sheet import POINTS, make_sheet
 from tinygraph.errors import DrawingError, TinygraphWarning
 

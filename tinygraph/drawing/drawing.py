@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.drawing.dot.fitting import engine_of, fit, placed, written
+from tinygraph.drawing.dot.onto_sheet import engine_of, fit, placed, written
 from tinygraph.drawing.dot.render import PIXELS_PER_INCH, Engine, Format, LayoutTimeout, render
 from tinygraph.drawing.dot.writing import PLAIN_SHEET, images_of
 from tinygraph.drawing.model.picture import Picture

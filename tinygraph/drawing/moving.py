@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygraph.drawing.dot.fitting import PAD, Placed
+from tinygraph.drawing.dot.onto_sheet import PAD, Placed
 from tinygraph.drawing.model.picture import Picture
 from tinygraph.drawing.styles import Style
 from tinygraph.errors import DrawingError

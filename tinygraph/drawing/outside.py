@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from tinygraph.drawing.dot.fitting import Placed
+from tinygraph.drawing.dot.onto_sheet import Placed
 from tinygraph.drawing.model.picture import Frame, Picture
 from tinygraph.errors import DrawingError
 

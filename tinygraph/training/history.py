@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tinygraph.training.curves import curves_html
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -63,3 +65,18 @@ class History:
     def validation_accuracies(self) -> list[float | None]:
         """The validation accuracy of each epoch."""
         return [epoch.validation_accuracy for epoch in self.epochs]
+
+    def _repr_html_(self) -> str:
+        """Its curves, where a notebook's cell ends with it."""
+        if not self.epochs:
+            return "<p>no epoch was completed</p>"
+        end = ", interrupted" if self.interrupted else f": {self.message}" if self.message else ""
+        seconds = sum(epoch.seconds for epoch in self.epochs)
+        words = f"{len(self.epochs)} epochs in {seconds:.1f} s{end}"
+        return curves_html(
+            {
+                "loss": {"training": self.losses, "validation": self.validation_losses},
+                "accuracy": {"training": self.accuracies, "validation": self.validation_accuracies},
+            },
+            words,
+        )

@@ -29,7 +29,7 @@ from tinygraph.drawing.styles import Style
 if TYPE_CHECKING:
     import graphviz
 
-    from tinygraph.drawing.dot.fitting import Layout
+    from tinygraph.drawing.dot.onto_sheet import Layout
 
 GUTTER, LANE = 22.0, 6.0  # points between columns, and between arrows in there
 FRAME_MARGIN, FRAME_TITLE = 10.0, 15.0
