@@ -162,6 +162,13 @@ def test_a_u_goes_down_one_side_and_up_the_other():
     assert y["down1.conv1"] < y["down2.conv1"] < y["bottom.conv1"]
     assert y["bottom.conv2"] > y["dec2.conv1"] > y["dec1.conv1"]
     assert found[boxes["down1.conv1"]].x < found[boxes["dec1.conv1"]].x
+    # values that skip make no U where more than one goes on below them
+    y = tg.tensor(np.ones((2, 4)), requires_grad=True, name="y")
+    a, b = np.sin(y), np.cos(y)
+    for _ in range(4):
+        a, b = np.tanh(a) + b, np.exp(b) * a
+    columns = tg.draw((a * np.sin(y) + b * np.cos(y)).sum(), direction="wrap")
+    assert columns._fitted[0].columns
 
 
 def test_depth_names_colours_title_and_legend():

@@ -151,7 +151,7 @@ def as_u(picture: Picture, places: Spots, *, rows: bool) -> Picture | None:
         return None
     inner = skips[-1]
     bottom = _bottom(picture, places, inner)
-    if bottom is None:
+    if bottom is None or not _turns(picture, places, bottom, skips):
         return None
     rising = {box.id for box in picture.boxes if places[box.id].y > bottom}
     chains = _with_skips(_chains(picture), skips, picture) if rows else []
@@ -172,6 +172,14 @@ def as_u(picture: Picture, places: Spots, *, rows: bool) -> Picture | None:
     picture = _cut(picture, [left, right])
     level = [*chains, *((arrow.tail, arrow.head) for arrow in skips if arrow.tail not in row_of)]
     return replace(picture, arrows=arrows, columns=(), rows=(*picture.rows, *map(tuple, level)))
+
+
+def _turns(picture: Picture, places: Spots, bottom: float, skips: Sequence[Arrow]) -> bool:
+    """Whether one arrow alone goes on at the bottom, beside those that skip, and no frame is on both sides."""
+    crossing = [arrow for arrow in picture.arrows if places[arrow.tail].y < bottom < places[arrow.head].y]
+    heights = ([places[box].y for box in boxes_within(frame)] for frame in _frames(picture.root))
+    cut = any(min(inside) < bottom < max(inside) for inside in heights if inside)
+    return not cut and sum(arrow not in skips for arrow in crossing) == 1
 
 
 def _with_skips(chains: list[list[str]], skips: Sequence[Arrow], picture: Picture) -> list[list[str]]:
