@@ -207,7 +207,7 @@ def test_tikz_json_and_graphml_hold_what_is_drawn(tmp_path):
     assert tikz.count("{") == tikz.count("}")
     assert len(re.findall(r"\\node", tikz)) == len(re.findall("<text", drawing.svg()))
     if shutil.which("pdflatex"):
-        page = r"\documentclass{standalone}\usepackage{tikz}\begin{document}\input{a.tex}\end{document}"
+        page = r"\documentclass{article}\usepackage{tikz}\begin{document}\input{a.tex}\end{document}"
         (tmp_path / "b.tex").write_text(page)
         subprocess.run(
             ["pdflatex", "-interaction=nonstopmode", "b.tex"], cwd=tmp_path, check=True, timeout=120

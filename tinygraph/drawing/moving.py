@@ -18,11 +18,14 @@ from tinygraph.errors import DrawingError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from tinygraph.core.types import Array
+
 MOST_STEPS = 48  # more boxes light up several at once
 STEP_SECONDS, LAST_SECONDS = 0.5, 2.5
 FAINT = 0.22  # of a box's colour before it is computed
 AROUND = 4.0  # points around a box that light up with it
 WIDEST = 1600  # pixels
+BLOCK = 16  # pixels that codecs work in
 
 
 def film(png: bytes, picture: Picture, placed: Placed, style: Style, format: str) -> bytes:
@@ -100,7 +103,13 @@ def _mp4(frames: list[Image], seconds: list[float]) -> bytes:
             "a video needs imageio and its ffmpeg: pip install tinygraph-autodiff[movies]; a .gif needs Pillow alone"
         ) from reason
     rate = round(1 / STEP_SECONDS)
-    even = [np.asarray(frame)[: frame.height // 2 * 2, : frame.width // 2 * 2] for frame in frames]
+    even = [_padded(np.asarray(frame)) for frame in frames]
     repeated = [one for one, long in zip(even, seconds, strict=True) for _ in range(round(long * rate))]
     written: bytes = imageio.imwrite("<bytes>", repeated, extension=".mp4", fps=rate, codec="libx264")
     return written
+
+
+def _padded(frame: Array) -> Array:
+    """A frame whose sides are multiples of what codecs work in, its edges repeated."""
+    rest = [(0, -side % BLOCK) for side in frame.shape[:2]]
+    return np.pad(frame, (*rest, (0, 0)), mode="edge")

@@ -88,10 +88,11 @@ def _tikz_of(element: Element, scale: float, colours: dict[str, str]) -> str:
 
 def _tikz_text(element: Element, scale: float, colours: dict[str, str]) -> str:
     size = float(element.get("font-size", "14")) * scale
-    family = r"\rmfamily" if "Times" in element.get("font-family", "") else r"\sffamily"
+    # boxes were measured in Times, which is narrower than LaTeX's own serif; its sans is narrower than DejaVu
+    family = r"\fontfamily{ptm}" if "Times" in element.get("font-family", "") else r"\sffamily"
     colour = _colour(element.get("fill", "#000000"), colours)
     anchor = _ANCHORS[element.get("text-anchor", "start")]
-    font = rf"\fontsize{{{size:.4g}bp}}{{{size * 1.2:.4g}bp}}\selectfont{family}"
+    font = rf"\fontsize{{{size:.4g}bp}}{{{size * 1.2:.4g}bp}}{family}\selectfont"
     words = "".join(_SIGNS.get(letter, letter) for letter in element.text or "")
     at = f"({element.get('x', '0')},{element.get('y', '0')})"
     return rf"\node[anchor={anchor}, inner sep=0, text={colour}, font={font}] at {at} {{{words}}};"
