@@ -25,6 +25,7 @@ _SIGNS = {
     "^": r"\textasciicircum{}", "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": "$<$", ">": "$>$", "|": "$|$",
 }  # fmt: skip
 _ANCHORS = {"start": "base west", "middle": "base", "end": "base east"}
+SERIF_SHARE = 0.88  # of a size in Times: Computer Modern is as wide there
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -87,9 +88,10 @@ def _tikz_of(element: Element, scale: float, colours: dict[str, str]) -> str:
 
 
 def _tikz_text(element: Element, scale: float, colours: dict[str, str]) -> str:
-    size = float(element.get("font-size", "14")) * scale
+    serif = "Times" in element.get("font-family", "")
+    family = r"\rmfamily" if serif else r"\sffamily"
     # boxes were measured in Times, which is narrower than LaTeX's own serif; its sans is narrower than DejaVu
-    family = r"\fontfamily{ptm}" if "Times" in element.get("font-family", "") else r"\sffamily"
+    size = float(element.get("font-size", "14")) * scale * (SERIF_SHARE if serif else 1.0)
     colour = _colour(element.get("fill", "#000000"), colours)
     anchor = _ANCHORS[element.get("text-anchor", "start")]
     font = rf"\fontsize{{{size:.4g}bp}}{{{size * 1.2:.4g}bp}}{family}\selectfont"
