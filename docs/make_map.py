@@ -12,10 +12,9 @@ ROOT = DOCUMENT.parents[1]
 
 # From the lowest layer to the highest; what is not named here follows in alphabetical order.
 LAYERS = (
-    "errors.py", "packages", "core", "numpy", "tracing", "analysis", "kernels", "plugin.py", "transforms", "scipy",
-    "interop", "explaining", "comparing", "drawing", "compiler", "debugging", "nn", "optim", "data", "training",
-    "testing",
-    "scaffold", "cli",
+    "errors.py", "packages", "core", "mpi.py", "numpy", "tracing", "analysis", "kernels", "plugin.py", "transforms",
+    "scipy", "interop", "explaining", "comparing", "drawing", "compiler", "debugging", "nn", "optim", "data",
+    "parallel", "training", "testing", "scaffold", "cli",
 )  # fmt: skip
 
 

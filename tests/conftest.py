@@ -13,9 +13,16 @@ SHARED = "TINYGRAPH_TESTS_FOLDER"  # where several runs on one tree share what t
 _FOLDER = pytest.StashKey[str]()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests of the page mostly wait for a browser, which stands still between moves."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (cores or 1) + 1
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """A cache of this run's own: nothing of an earlier run is believed; kernels are compiled once for all workers."""
-    if hasattr(config, "workerinput"):  # workers inherit it
+    os.fsync = _not_synced
+    if hasattr(config, "workerinput"):  # workers inherit the rest
         return
     folder = os.environ.get(SHARED)
     if folder is None:
@@ -24,6 +31,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
         # beside the sources nothing is to be written; without a place each of many processes would compile them all
         os.environ.setdefault("PYTHONPYCACHEPREFIX", os.path.join(folder, "modules"))
+
+
+def _not_synced(handle: int) -> None:
+    """What tests write need not outlive a loss of power, which waits for the disk thousands of times."""
 
 
 def pytest_collection_finish() -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -58,6 +59,43 @@ def each(
         left = [one for name, one in signature.parameters.items() if name not in columns]
         over_all_rows.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]
         return over_all_rows
+
+    return decorate
+
+
+def each_in_part(names: str, *tables: Sequence[Any]) -> Callable[[Callable[..., None]], Any]:
+    """Run a test for every combination of rows of several tables: in a part of them fast, in the rest slow.
+
+    In the part every row of every table occurs. CI runs the rest as well.
+
+    Args:
+        names: one argument for each table.
+        tables: the rows of each.
+    """
+    whole = list(itertools.product(*map(range, map(len, tables))))
+    # the shorter tables are gone through again one row further on each time
+    part = [
+        tuple((i + i // len(table)) % len(table) for table in tables) for i in range(max(map(len, tables)))
+    ]
+    chosen = set(part)
+    parts = {
+        which: [tuple(table[i] for table, i in zip(tables, places, strict=True)) for places in some]
+        for which, some in (("part", part), ("rest", [one for one in whole if one not in chosen]))
+    }
+
+    def decorate(test: Callable[..., None]) -> Any:
+        inner = each(names, parts["part"])(test)
+
+        @functools.wraps(inner)
+        def over(*args: Any, which: str, **kwargs: Any) -> None:
+            each(names, parts[which])(test)(*args, **kwargs)
+
+        signature = inspect.signature(inner)
+        which = inspect.Parameter("which", inspect.Parameter.KEYWORD_ONLY)
+        over.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*signature.parameters.values(), which]
+        )
+        return pytest.mark.parametrize("which", ["part", pytest.param("rest", marks=pytest.mark.slow)])(over)
 
     return decorate
 

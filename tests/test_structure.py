@@ -42,6 +42,7 @@ EXCEPTIONS = {
     "drawing/page/typescript.py": ("any", "a type of the page's script"),
     "drawing/model/planes.py": ("negative", "a colour of numbers"),
     "drawing/dot": ("dot pad", "Graphviz's program and attribute"),
+    "interop/onnx": ("*", "names of ONNX's domains and attributes, and the table of how ops are written in ONNX"),
     "numpy/calls.py": ("outer", "a method of NumPy's ufuncs"),
     "explaining/contributions.py": ("norm all", "columns of a table"),
     "tracing/watching.py": ("add sort", "methods of Python's containers"),
@@ -53,6 +54,9 @@ EXCEPTIONS = {
     "optim": ("cos min max abs sum", "public names of a schedule's modes and of a slot"),
     "numpy": ("clip where mean", "options of NumPy's functions, and a mode of its index arguments"),
     "scipy": ("fft hermitian norm", "names of SciPy's: a method, a kind of matrix, a distribution"),
+    "mpi.py": ("all_reduce all_gather reduce_scatter broadcast sum mean max min", "exchanges between processes"),
+    "parallel": ("sum mean", "what processes make of their arrays together"),
+    "training": ("sum max", "what processes make of their numbers together"),
     "testing": ("*", "mutations and the linter replace one op's name in source by another's"),
 }  # fmt: skip
 

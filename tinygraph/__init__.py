@@ -36,6 +36,7 @@ from tinygraph.kernels.eager import run_eagerly as _run_eagerly
 from tinygraph.kernels.eager import set_eager_kernels as set_eager_kernels
 from tinygraph.kernels.threads import get_threads as get_threads
 from tinygraph.kernels.threads import set_threads as set_threads
+from tinygraph.mpi import connect as _connect
 from tinygraph.numpy.array_api import array_namespace as _array_namespace
 from tinygraph.numpy.calls import call_function as _call_function
 from tinygraph.numpy.calls import call_ufunc as _call_ufunc
@@ -71,13 +72,25 @@ _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
 _doors.array_namespace = _array_namespace
 _doors.open_capture, _doors.run_eagerly, _doors.planned = _OpenCapture, _run_eagerly, _planned
 _doors.derived_rule = _derived_rule
+_doors.connect = _connect
 _doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary
 _doors.save_graph, _doors.to_networkx, _doors.from_networkx = _save_graph, _to_networkx, _from_networkx
 
 # Packages that are imported when first asked for, by the name they have under `tg`.
 _PACKAGES = {
     name: f"tinygraph.{name}"
-    for name in ("data", "errors", "interop", "nn", "optim", "plugin", "scipy", "testing", "training")
+    for name in (
+        "data",
+        "errors",
+        "interop",
+        "nn",
+        "optim",
+        "parallel",
+        "plugin",
+        "scipy",
+        "testing",
+        "training",
+    )
 } | {"passes": "tinygraph.compiler.passes"}
 
 

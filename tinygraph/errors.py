@@ -18,6 +18,7 @@
     ├── FileFormatError (ValueError)       a graph, data or state file that cannot be read
     ├── StateDictError (KeyError)          missing, unexpected or misshapen entries of a state_dict
     ├── DataError (ValueError)             unusable training data
+    ├── ParallelError                      processes that run one program do not agree, or cannot be connected
     ├── AnomalyError                       a value that is not finite, inside tg.detect_anomaly()
     └── DrawingError                       a drawing that cannot be made
 
@@ -90,6 +91,10 @@ class CaptureError(TinygraphError):
 
 class NoSuchAttributeError(CaptureError, AttributeError):
     """An attribute of tensors is asked of an array or a number that is captured, which has none such eagerly."""
+
+
+class ParallelError(TinygraphError):
+    """Processes that run one program together do not agree, or cannot be connected."""
 
 
 class AnomalyError(TinygraphError):

@@ -28,12 +28,16 @@ from tinygraph.core.op import ErrorSample as ErrorSample
 from tinygraph.core.op import Sample as Sample
 from tinygraph.core.op import composite as composite
 from tinygraph.core.op import op as op
+from tinygraph.core.process_group import exchanging as exchanging
+from tinygraph.core.process_group import of_each_call as of_each_call
+from tinygraph.core.process_group import processes as processes
 from tinygraph.core.registry import ops as ops
 from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import default_generator as default_generator
 from tinygraph.core.subgraphs import BodyGradient as BodyGradient
 from tinygraph.core.subgraphs import Planned as Planned
 from tinygraph.core.subgraphs import Subgraph as Subgraph
+from tinygraph.core.subgraphs import Unfolding as Unfolding
 from tinygraph.core.types import Array as Array
 from tinygraph.core.types import ArrayType as ArrayType
 from tinygraph.core.types import Padding as Padding
@@ -46,6 +50,7 @@ from tinygraph.core.types import reduced_axes as reduced_axes
 from tinygraph.core.types import reduced_shape as reduced_shape
 from tinygraph.core.views import read_only as read_only
 from tinygraph.errors import DTypeError as DTypeError
+from tinygraph.errors import MissingRuleError as MissingRuleError
 from tinygraph.errors import NumpyFunctionError as NumpyFunctionError
 from tinygraph.errors import RuleError as RuleError
 from tinygraph.errors import SettingError as SettingError

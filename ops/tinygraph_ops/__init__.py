@@ -3,6 +3,7 @@
 from tinygraph_ops import activations as activations
 from tinygraph_ops import arithmetic as arithmetic
 from tinygraph_ops import choosing as choosing
+from tinygraph_ops import collectives as collectives
 from tinygraph_ops import comparison as comparison
 from tinygraph_ops import complex_numbers as complex_numbers
 from tinygraph_ops import contraction as contraction
@@ -18,6 +19,7 @@ from tinygraph_ops import losses as losses
 from tinygraph_ops import normalization as normalization
 from tinygraph_ops import pooling as pooling
 from tinygraph_ops import powers as powers
+from tinygraph_ops import quantization as quantization
 from tinygraph_ops import random_numbers as random_numbers
 from tinygraph_ops import reductions as reductions
 from tinygraph_ops import shape as shape

@@ -76,6 +76,13 @@ def index_wrt_x(g: Numeric, x_type: ArrayType, indices: tuple[Numeric, ...], pat
     return ops.scatter(g, *indices, pattern=pattern, shape=x_type.shape)
 
 
+@index.adds("x")
+def index_adds_to_x(
+    total: Array, g: Array, x_type: ArrayType, indices: tuple[Array, ...], pattern: Pattern
+) -> None:
+    _add_at(total, build_index(pattern, indices), np.asarray(g))
+
+
 index.pushes("x")
 
 
@@ -246,8 +253,44 @@ def index_batched(batched: Sequence[bool], x: Numeric, *indices: object, pattern
     return places.in_order(ops.index(x, *places.arrays, pattern=places.pattern))
 
 
+@op(kind="indexing", declare=False)
+def scatter_all(
+    *operands: Array, patterns: tuple[Pattern, ...], counts: tuple[int, ...], shape: Shape, whole: bool
+) -> Numeric:
+    """The sum of scatters, and of an array as large as they are: what plans make of gradients of many indexings.
+
+    Operands are that array if it is `whole`, then for each pattern the values and `counts` index arrays.
+    """
+    rest = iter(operands)
+    first = next(rest) if whole else None
+    parts = [(next(rest), tuple(next(rest) for _ in range(count))) for count in counts]
+    out = np.zeros(shape, _array(parts[0][0]).dtype) if first is None else np.array(first)
+    for pattern, (values, arrays) in zip(patterns, parts, strict=True):
+        _add_at(out, build_index(pattern, arrays), _array(values))
+    return out
+
+
+@scatter_all.types
+def scatter_all_types(
+    *operands: ArrayType, patterns: object, counts: object, shape: Shape, whole: bool
+) -> ArrayType:
+    """The given shape, in the dtype of what is added."""
+    return ArrayType(shape, operands[0].dtype)
+
+
+def _summed(parts: Sequence[tuple[Any, int]], whole: bool) -> dict[str, Any]:
+    """The settings of `scatter_all` for some scatters, by their settings and numbers of operands."""
+    return {
+        "patterns": tuple(settings["pattern"] for settings, _ in parts),
+        "counts": tuple(count - 1 for _, count in parts),
+        "shape": parts[0][0]["shape"],
+        "whole": whole,
+    }
+
+
 @op(
     kind="indexing",
+    facts={"summand": (scatter_all, _summed)},
     linear=("values",),
     nondifferentiable="indices",
     samples=[

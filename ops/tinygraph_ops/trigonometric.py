@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from math import factorial, pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import Array, DTypeError, ErrorSample, Numeric, Sample, SettingError, op, ops
+from tinygraph.plugin import Array, ArrayType, DTypeError, ErrorSample, Numeric, Sample, SettingError, op, ops
 
 if TYPE_CHECKING:
     from tinygraph.kernels.builder import Value as Lanes
     from tinygraph.kernels.emission import Code
 
 _COLUMN = Sample([[0.3], [-0.7]])
+_FEW = 64  # elements: of fewer a call of NumPy takes longer than the C library's function
 
 
 @op(
@@ -26,7 +28,24 @@ def sin(x: Numeric) -> Numeric:
     return np.sin(x)
 
 
-@sin.emit
+def _numpy_is_slower(x: object) -> bool:
+    """Whether NumPy's own sin and cos are no faster on the operand than the C library's, element by element.
+
+    NumPy has vectors of them on most CPUs; on few elements its call takes longer than they do.
+    """
+    return not isinstance(x, ArrayType) or x.size < _FEW or not _numpy_has_vectors(x.dtype.char)
+
+
+@functools.cache
+def _numpy_has_vectors(char: str) -> bool:
+    introspect = getattr(np.lib, "introspect", None)  # since NumPy 2.2
+    if introspect is None:
+        return False
+    found: dict[str, Any] = introspect.opt_func_info(func_name="^sin$").get("sin", {})
+    return not str(found.get(2 * char, {}).get("current", "baseline")).startswith("baseline")
+
+
+@sin.emit(fits=_numpy_is_slower)
 def sin_emitted(code: Code, x: Lanes) -> Lanes:
     """The C library's sin."""
     return code.library("sin", x)
@@ -48,7 +67,7 @@ def cos(x: Numeric) -> Numeric:
     return np.cos(x)
 
 
-@cos.emit
+@cos.emit(fits=_numpy_is_slower)
 def cos_emitted(code: Code, x: Lanes) -> Lanes:
     """The C library's cos."""
     return code.library("cos", x)

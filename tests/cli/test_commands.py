@@ -45,6 +45,18 @@ def idx(array):
     )
 
 
+def test_train_takes_words_and_the_names_of_keras(run, archive, tmp_path):
+    held = np.load(archive)
+    words = np.array(["left", "right"])[held["y"]]
+    np.savez(
+        tmp_path / "keras.npz",
+        x_train=held["x"][:20], y_train=words[:20], x_test=held["x"][20:], y_test=words[20:],
+    )  # fmt: skip
+    status, out, err = run("train", tmp_path / "keras.npz", "--out", tmp_path / "r", "--epochs", 1)
+    assert (status, err) == (0, "")
+    assert "20 images" in out or "left" in out, out
+
+
 @pytest.fixture
 def idx_folder(archive, tmp_path):
     """The same images as MNIST's four files, some of them compressed."""

@@ -68,16 +68,15 @@ def pulling(call):
 ALL, NUMPY = contextlib.nullcontext, numpy_kernels
 
 
-@pytest.mark.parametrize(
-    "kinds",
-    [
-        pytest.param([(ALL, "float64"), (ALL, "float32"), (NUMPY, "float64")], id="usual"),
-        pytest.param([(NUMPY, "float32")], id="rare", marks=pytest.mark.slow),
-    ],
-)
+# Kernels in one of the two precisions, in turn, and without them; the others are slow: each has kernels to compile.
+USUAL = {op: [(ALL, ("float64", "float32")[i % 2]), (NUMPY, "float64")] for i, op in enumerate(OPS)}
+EVERY = [(kernels, dtype) for kernels in (ALL, NUMPY) for dtype in BOUNDS]
+
+
+@pytest.mark.parametrize("usual", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["usual", "rest"])
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-def test_compiled_equals_eager(op, kinds):
-    for kernels, dtype in kinds:
+def test_compiled_equals_eager(op, usual):
+    for kernels, dtype in USUAL[op] if usual else [kind for kind in EVERY if kind not in USUAL[op]]:
         with np.errstate(all="ignore"), kernels():
             calls = [call for call in (of_sample(op, sample, dtype) for sample in op.samples) if call]
             slopes = [one for one in map(pulling, calls) if one]

@@ -95,9 +95,12 @@ EDGES = [
 ]
 
 
-@pytest.fixture(params=[contextlib.nullcontext, numpy_kernels], ids=["all kernels", "numpy kernels"])
+KINDS = {"all kernels": contextlib.nullcontext, "numpy kernels": numpy_kernels}
+
+
+@pytest.fixture(params=KINDS)
 def kernels(request):
-    with request.param():
+    with KINDS[request.param]():
         yield
 
 
@@ -175,8 +178,19 @@ def peak_of(run):
     return tracemalloc.get_traced_memory()[1] - before
 
 
+@pytest.mark.parametrize(
+    ("workload", "kernels"),
+    [
+        # each with one of the kinds of kernels, in turn; with the other slow
+        pytest.param(
+            one, kind, marks=[pytest.mark.slow] if (i + j) % 2 else [], id=f"{one.name.split()[0]}-{kind}"
+        )
+        for i, one in enumerate(WORKLOADS)
+        for j, kind in enumerate(KINDS)
+    ],
+    indirect=["kernels"],
+)
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda one: one.name.split()[0])
 def test_steps_allocate_nothing_but_what_they_return(workload):
     """In steady state, beyond Python's objects and the buffers in which NumPy casts operands, a few thousand at a time.
 

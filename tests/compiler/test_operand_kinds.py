@@ -72,15 +72,22 @@ def shapes_of(op):
     return next(one for one in op.samples if all(x is not None for x in one.operands))
 
 
-def some_slow(fast, slow):
-    """Two tables of kinds, of which the second is that of slow tests."""
-    return [pytest.param(fast, id="usual"), pytest.param(slow, id="rare", marks=pytest.mark.slow)]
+def in_turn(some, kinds):
+    """Each op with two of the kinds, in turn, so that each kind meets many ops; with all others in slow tests."""
+    table = []
+    for i, one in enumerate(some):
+        chosen = {i % len(kinds), (i + 3) % len(kinds)}
+        usual = [kinds[k] for k in chosen]
+        rest = [kind for k, kind in enumerate(kinds) if k not in chosen]  # 0 equals -0.0
+        table.append(pytest.param(one, usual, id=f"{one.name}-usual"))
+        table.append(pytest.param(one, rest, id=f"{one.name}-rest", marks=pytest.mark.slow))
+    return table
 
 
 @pytest.mark.parametrize(
-    "dtypes", some_slow(("bool", "uint8", "float16", "float32", "float64"), ("int8", "int16", "int64"))
+    ("op", "dtypes"),
+    in_turn(POINTWISE, ("bool", "float32", "int8", "float16", "float64", "uint8", "int16", "int64")),
 )
-@pytest.mark.parametrize("op", POINTWISE, ids=lambda op: op.name)
 def test_hard_points_in_one_loop(op, dtypes):
     """All operands of one dtype, and each other dtype beside it, at hard points, each beside each."""
     sample = shapes_of(op)
@@ -102,9 +109,11 @@ def test_hard_points_in_one_loop(op, dtypes):
         assert_compiled_as_eager(calls, assert_alike)
 
 
-@pytest.mark.parametrize("numbers", some_slow((0, -1, 0.5, True), (2, -0.0, np.inf)))
 @pytest.mark.parametrize(
-    "op", [one for one in POINTWISE if len(one.signature.operands) == 2], ids=lambda op: op.name
+    ("op", "numbers"),
+    in_turn(
+        [one for one in POINTWISE if len(one.signature.operands) == 2], (0, -1, 2, 0.5, True, -0.0, np.inf)
+    ),
 )
 def test_python_numbers_in_one_loop(op, numbers):
     """A Python number on either side of an array: known when the function is captured, or an argument."""
@@ -161,10 +170,12 @@ def without_dimensions(call, error):
 
 # as float64 and float32 they are compared in test_every_op.py, more closely
 @pytest.mark.parametrize(
-    "kinds",
-    some_slow(("bool", "int8", "float16", "empty", "0-d"), ("uint8", "int16", "int64", "float32", "float64")),
+    ("op", "kinds"),
+    in_turn(
+        [one for one in OPS if one.kind != "random"],
+        ("bool", "empty", "float16", "int8", "0-d", "float32", "uint8", "int16", "float64", "int64"),
+    ),
 )
-@pytest.mark.parametrize("op", [one for one in OPS if one.kind != "random"], ids=lambda op: op.name)
 def test_samples_of_every_kind(op, kinds):
     """The samples of every op, whatever it is, with operands of each kind."""
     for kind in kinds:

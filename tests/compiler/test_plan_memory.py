@@ -7,96 +7,32 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.compiler.plan_memory import assert_byte_for_byte
 from tests.compiler.test_models import MODELS, Training, example
 from tinygraph import kernels
-from tinygraph.analysis.arena import ALIGNMENT, SMALL
 from tinygraph.analysis.memory import Memory
 from tinygraph.cli.bench.candidates import data, our_model, training_step
 from tinygraph.cli.bench.workloads import WORKLOADS
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes.recompute import recompute
 from tinygraph.compiler.passes.schedule import schedule
-from tinygraph.core.node import is_recorded, key_of
+from tinygraph.core.graph import Graph
+from tinygraph.core.node import Leaf
 from tinygraph.core.op import op
 from tinygraph.core.state import write
 
 ops = tg.ops
 
 
-def blocks_of(plan):
-    """Where each value begins in the arena and how many bytes it takes there, halos included, from its array."""
-    begin = plan.arena.__array_interface__["data"][0]
-    found = {}
-    for key, array in plan.arrays.items():
-        layout = plan.layouts.get(key)
-        if layout is not None and array.base is not None and array.size:
-            array = layout.around(array)
-        low, high = np.lib.array_utils.byte_bounds(array) if array.size else (0, 0)
-        if begin <= low < begin + plan.arena.nbytes:
-            found[key] = low, high
-    return found
-
-
-def held_in(plan):
-    """Bytes of the arena that hold what is still read, while each node runs, from addresses, steps and edges alone."""
-    nodes = [node for node in plan.graph.nodes if node.op is not None]
-    computed = {id(node) for step in plan.steps for node in step.nodes}
-    owner, made, last = {}, {}, {}
-    for i, node in enumerate(nodes):
-        read = [owner.get(key_of(entry), key_of(entry)) for entry in node.inputs if is_recorded(entry)]
-        last |= dict.fromkeys(read, i)
-        for key in [(id(node), k) for k in range(len(node.output_types))]:
-            owner[key] = key if id(node) in computed else read[0]
-            if owner[key] == key:
-                made[key] = last[key] = i
-    last |= {owner.get(key_of(end), key_of(end)): len(nodes) for end in plan.graph.ends if is_recorded(end)}
-    blocks = blocks_of(plan)
-    held = []
-    for i in range(len(nodes)):
-        alive = [key for key in made if key in blocks and made[key] <= i <= last[key]]
-        places = sorted({blocks[key] for key in alive})
-        assert all(one[1] <= two[0] for one, two in itertools.pairwise(places))
-        # two values lie in one place only while the one is made of the other, which nothing else reads
-        still_read = [blocks[key] for key in alive if last[key] > i]
-        assert len(still_read) == len(set(still_read))
-        held.append(sum(stop - start for start, stop in places))
-    return held
-
-
-def aligned(number, to=ALIGNMENT):
-    return -(-number // to) * to
-
-
-def assert_byte_for_byte(plan):
-    memory = plan.memory
-    assert memory.held() == held_in(plan)
-    assert all(held <= alive for held, alive in zip(memory.held(), memory.alive(), strict=True))
-    assert len(plan.elsewhere) == len(memory.states) + len(memory.lent)
-    assert {id(leaf.value) for leaf in memory.states.values()} <= set(map(id, plan.elsewhere))
-    # what is allocated is what the analysis says: halos, scratch of kernels, rounding and gaps
-    arena = memory.arena(plan.scratch)
-    assert (
-        plan.arena.nbytes - 2 * ALIGNMENT == plan.arena_bytes == arena.nbytes >= max(memory.held(), default=0)
-    )
-    start = aligned(plan.arena.__array_interface__["data"][0])
-    ends = [(stop - start, stop - first) for first, stop in blocks_of(plan).values()]
-    scratch = zip(plan.scratch, arena.offsets[len(memory.lifetimes) :], strict=True)
-    ends += [(offset + one.nbytes, one.nbytes) for one, offset in scratch]
-    tops = [aligned(end, ALIGNMENT if nbytes > SMALL else 16) for end, nbytes in ends]
-    assert max(tops, default=0) == arena.nbytes
-    if not kernels.available():  # no layouts: what passes see of a graph is what its plan takes
-        assert Memory(plan.graph).held() == memory.held()
-
-
-@pytest.mark.parametrize("generated", [True, False], ids=["kernels", "NumPy only"])
-@pytest.mark.parametrize("build", MODELS, ids=lambda build: build.__name__)
-def test_the_estimate_is_what_a_training_step_takes(build, generated, monkeypatch):
-    if not generated:
-        monkeypatch.setattr(kernels, "available", lambda: False)
-    elif not kernels.available():
-        pytest.skip("kernels cannot be generated here")
-    training = Training(build, "adamw", "float32")
-    compiled = tg.compile(training.step)
+@pytest.mark.parametrize(
+    "build",
+    [pytest.param(one, marks=[pytest.mark.slow] if i % 2 else []) for i, one in enumerate(MODELS)],
+    ids=lambda build: build.__name__,
+)
+def test_the_estimate_is_what_a_training_step_takes_without_kernels(build, monkeypatch):
+    """With kernels, `test_models.py` asks at the end of each training."""
+    monkeypatch.setattr(kernels, "available", lambda: False)
+    compiled = tg.compile(Training(build, "adamw", "float32").step)
     compiled(np.ones((4, 1, 8, 8), np.float32), np.array([0, 1, 2, 0]))
     assert max(compiled.plan.memory.held()) > 500
     assert_byte_for_byte(compiled.plan)
@@ -175,6 +111,106 @@ def test_an_update_is_written_where_its_state_lives_unless_the_old_value_is_read
     np.testing.assert_array_equal(moved.detach().numpy(), X)
     np.testing.assert_array_equal(given.detach().numpy(), 3 * X)
     assert number.item() == 2
+
+
+UPDATES = {
+    # name -> (new values of two states p and q from x and p, how many of them are written where the states live)
+    "a view is written into its state": (lambda x, p, q: ((np.sin(x) * p)[::-1], q), 0),
+    "one value for two states": (lambda x, p, q: ((y := np.sin(x) * p * q), y), 1),
+    "a sum that reads its own state": (lambda x, p, q: (np.sum(np.exp(ops.stack(x, x)) * p, axis=0), q), 0),
+    "a value for each": (lambda x, p, q: (np.sin(x) * p, np.cos(x) * q), 2),
+}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_which_updates_are_written_where_their_states_live(name):
+    function, in_place = UPDATES[name]
+    eager, twins = ([tg.tensor(X + i, requires_grad=True) for i in range(2)] for _ in range(2))
+
+    def step(states, x):
+        with tg.no_grad():
+            for state, new in zip(states, function(x, *states), strict=True):
+                if new is not state:
+                    write(state, new)
+
+    compiled = tg.compile(lambda x: step(twins, x))
+    for call in range(2):
+        step(eager, X * (call + 1))
+        compiled(X * (call + 1))
+        for one, other in zip(twins, eager, strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-13)
+    assert len(compiled.plan.memory.states) == in_place
+    assert_byte_for_byte(compiled.plan)
+
+
+GRADIENTS = {
+    # name -> (a loss of two parameters, how many of their gradients are made in the arrays that `.grad` holds)
+    "a gradient for each": (lambda x, p, q: (np.sin(x) * p * q).sum(), 2),
+    "one gradient for two": (lambda x, p, q: (np.sin(x) * (p + q)).sum(), 1),
+    "gradients that are parts of one array": (
+        lambda x, p, q: (np.sin(np.sin(ops.concatenate(x, x, axis=0)) * ops.concatenate(p, q, axis=0))).sum(),
+        0,
+    ),
+    "one of two becomes a state as well": (lambda x, p, q: (np.sin(x) * p * q).sum(), 1),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_which_gradients_are_made_where_they_are_kept(name):
+    loss, lent = GRADIENTS[name]
+    moves = "state" in name
+    eager, twins = ([tg.tensor(X + i, requires_grad=True) for i in range(2)] for _ in range(2))
+
+    def step(states, x):
+        for one in states:
+            one.grad = None
+        loss(x, *states).backward()
+        if moves:
+            with tg.no_grad():
+                write(states[1], states[0].grad)
+
+    compiled = tg.compile(lambda x: step(twins, x))
+    for call in range(2):
+        step(eager, X * (call + 1))
+        compiled(X * (call + 1))
+        held = [one.grad.numpy() for one in twins if one.grad is not None] + [one.numpy() for one in twins]
+        right = [one.grad.numpy() for one in eager if one.grad is not None] + [one.numpy() for one in eager]
+        for one, other in zip(held, right, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12)
+        assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(held, 2))
+    assert len(compiled.plan.memory.lent) == lent
+    assert_byte_for_byte(compiled.plan)
+
+
+def test_an_update_of_another_type_is_made_beside_its_state():
+    """Programs write none; a graph that is put together by hand may."""
+    whole = tg.capture(lambda x: np.sin(x).astype("float32"), X)
+    state = Leaf(X.copy(), requires_grad=True)
+    graph = Graph(whole.inputs, [], updates=[(state, whole.outputs[0])])
+    assert Memory(graph).states == {}
+
+
+def test_each_of_two_results_of_a_loop_takes_another_operands_place():
+    def function(x):
+        one, other = np.cumsum(x), np.cumprod(x)
+        return (total := one + other), total * one
+
+    compiled = tg.compile(function)
+    for found, expected in zip(compiled(X), function(X), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+    assert max(compiled.plan.memory.held()) == 2 * KB
+    assert_byte_for_byte(compiled.plan)
+
+
+def test_a_sum_does_not_lie_where_what_its_loop_reads_again_lies():
+    def function(x):
+        factors = np.cumsum(x)
+        return np.sum(np.exp(ops.stack(x, -x)) * factors, axis=0)
+
+    compiled = tg.compile(function)
+    np.testing.assert_allclose(compiled(X), function(X), rtol=1e-13)
+    assert compiled.plan.memory.held()[-1] == 4 * KB  # the pair, the factors and the sum
+    assert_byte_for_byte(compiled.plan)
 
 
 def test_a_budget_that_is_met_is_what_the_plan_takes_or_less():
@@ -282,3 +318,53 @@ def test_how_often_a_lower_rule_is_asked(name, monkeypatch):
     nodes = [node for node in captured.nodes if node.op is not None and node.op.name == op_name]
     assert len(nodes) >= 1
     assert len(asked) == times * len(nodes)
+
+
+def test_large_inputs_are_read_and_results_written_where_they_are():
+    """Nothing is copied, the plan's own arrays come back, and what cannot be so is copied as before."""
+    pytest.importorskip("llvmlite")
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal(20_000) for _ in range(2))
+    compiled = tg.compile(lambda a, b: (np.exp(-a * a) * b, b + 1))
+
+    def right(a, b):
+        for found, wanted in zip(compiled(a, b), (np.exp(-a * a) * b, b + 1), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
+        return compiled(a, b)
+
+    first, second = right(x, y), right(y, y)
+    plan = compiled.plan
+    assert set(plan.inputs_elsewhere) == {0, 1}
+    assert set(plan.outputs_elsewhere) == {0, 1}
+    assert not any(np.shares_memory(a, b) for a in first for b in (*second, x, y))
+    assert not any(np.shares_memory(plan.arena, a) for a in first)
+    for pointers in (*plan.inputs_elsewhere.values(), *plan.outputs_elsewhere.values()):
+        assert all(block[place] == own for block, place, own, _ in pointers)
+    wide = rng.standard_normal(40_000)
+    right(wide[::2], wide[1::2])  # not contiguous
+    right(x[::-1], np.frombuffer(b"\0" + y.tobytes(), np.uint8)[1:].view(np.float64))  # not aligned
+    x.flags.writeable = False
+    right(x, y)
+    compiled.profile(x, y, repeats=1)
+    right(x, y)
+
+
+def test_a_result_in_the_memory_of_an_input_is_a_copy():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((100, 100))
+    compiled = tg.compile(lambda a: (a, a.T, a + 1, a[3:]))
+    out = compiled(x)
+    assert not any(np.shares_memory(x, one) for one in out)
+    out[2][...] = 0
+    np.testing.assert_array_equal(compiled(x)[1], x.T)
+    weight = tg.tensor(x, requires_grad=True)
+
+    @tg.compile
+    def step(given):
+        with tg.no_grad():
+            weight[...] = weight * 2
+        return given + 1
+
+    np.testing.assert_array_equal(
+        np.asarray(step(weight.detach()).numpy()), x + 1
+    )  # lies in what the step writes

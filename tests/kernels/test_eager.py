@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.rows import each_in_part
 from tinygraph.errors import SettingError, TinygraphError
 from tinygraph.kernels import eager
 from tinygraph.plugin import ops
@@ -95,25 +96,23 @@ def _elsewhere(x, how):
     return moved
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_kernels_make_numpys_numbers_wherever_operands_lie(threads):
-    tg.set_threads(threads)
-    for number, (op, operands, settings) in enumerate(CASES):
-        for dtype in ("float32", "float64") if threads == 1 else ("float32",):
-            given = [
-                x.astype(dtype) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for x in operands
-            ]
-            wanted = op.forward(*given, **settings)
-            for how in ("aligned", "shifted", "aligned", "strided", "transposed", "unaligned", "backwards"):
-                moved = [_elsewhere(x, how) for x in given]
-                before = [np.array(x) for x in moved if x is not None]
-                found, by_kernels = _ran(op, moved, settings)
-                words = f"{number} {op.name} {dtype} {how}"
-                _close(found, wanted, np.dtype(dtype), words)
-                assert by_kernels or how not in ("aligned", "shifted"), words
-                assert not by_kernels or how not in ("unaligned", "backwards"), words
-                for x, old in zip([x for x in moved if x is not None], before, strict=True):
-                    np.testing.assert_array_equal(x, old)
+@each_in_part("case, dtype", CASES, ["float32", "float64"])
+def test_kernels_make_numpys_numbers_wherever_operands_lie(case, dtype):
+    op, operands, settings = case
+    given = [x.astype(dtype) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for x in operands]
+    wanted = op.forward(*given, **settings)
+    for threads in (1, 3):
+        tg.set_threads(threads)
+        for how in ("aligned", "shifted", "aligned", "strided", "transposed", "unaligned", "backwards"):
+            moved = [_elsewhere(x, how) for x in given]
+            before = [np.array(x) for x in moved if x is not None]
+            found, by_kernels = _ran(op, moved, settings)
+            words = f"{op.name} {dtype} {how}, {threads} threads"
+            _close(found, wanted, np.dtype(dtype), words)
+            assert by_kernels or how not in ("aligned", "shifted"), words
+            assert not by_kernels or how not in ("unaligned", "backwards"), words
+            for x, old in zip([x for x in moved if x is not None], before, strict=True):
+                np.testing.assert_array_equal(x, old)
 
 
 def test_results_are_fresh_and_the_same_bits_each_time():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rows import each
+from tests.rows import each, each_in_part
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.kernels import contractions, gemm
@@ -75,8 +75,7 @@ def check(a: Any, b: Any, out: Any, cpu: Cpu, guard: Any) -> None:
 WAYS = ("rows", "columns", "spread", "backwards", "repeated")
 
 
-@each("dtype", ["float32", "float64"])
-@each("ways", list(itertools.product(WAYS[:3], WAYS[:3], WAYS[:2])))
+@each_in_part("ways, dtype", list(itertools.product(WAYS[:3], WAYS[:3], WAYS[:2])), ["float32", "float64"])
 def test_shapes(ways: tuple[str, ...], dtype: str, guard: Any) -> None:
     rng = np.random.default_rng(WAYS.index(ways[0]))
     for _ in range(4):
@@ -88,14 +87,14 @@ def test_shapes(ways: tuple[str, ...], dtype: str, guard: Any) -> None:
         check(a, b, out, this_cpu(), guard)
 
 
-@each(
-    "shape",
+@each_in_part(
+    "shape, ways",
     [
         *((1, 1, 1), (40, 300, 33), (1, 1000, 70), (70, 1000, 1), (3, 513, 300), (65, 600, 19), (6, 257, 2)),
         *((77, 900, 200), (131, 389, 137), (40, 9, 300)),
     ],
+    [("rows", "rows"), ("rows", "columns"), ("columns", "rows"), ("backwards", "repeated")],
 )
-@each("ways", [("rows", "rows"), ("rows", "columns"), ("columns", "rows"), ("backwards", "repeated")])
 def test_long_depths(shape: tuple[int, int, int], ways: tuple[str, str], guard: Any) -> None:
     rng, (m, k, n) = np.random.default_rng(k_of(shape)), shape
     a, b = matrix(rng, guard, m, k, "float32", ways[0]), matrix(rng, guard, k, n, "float32", ways[1])
@@ -127,6 +126,43 @@ def test_every_product_of_small_sizes(guard: Any) -> None:
         out = guard((m, n), "float32")
         check(guard.like(a), guard.like(b), out, this_cpu(), guard)
         assert (out == a @ b).all()
+
+
+@each("ways", [("rows", "rows"), ("columns", "rows"), ("rows", "columns")])
+def test_sizes_that_share_a_kernel(ways: tuple[str, str], guard: Any) -> None:
+    """Rows and depth as arguments: all sizes of a class are right between canaries, and few kernels serve them."""
+    rng, found = np.random.default_rng(3), set()
+    sizes = [
+        (17, 9),
+        (31, 20),
+        (32, 33),
+        (33, 64),
+        (47, 17),
+        (64, 50),
+        (61, 300),
+        (40, 384),
+        (40, 385),
+        (55, 700),
+        (63, 1000),
+    ]
+    for m, k in sizes:
+        a, b = matrix(rng, guard, m, k, "float32", ways[0]), matrix(rng, guard, k, 37, "float32", ways[1])
+        out = guard((m, 37), "float32")
+        out[...] = np.nan
+        # neighbours of the same strides: the first of the batch, as a view
+        kernel, counts = gemm.shared_kernel(described(a, b, out))
+        size = gemm.most_scratch(m, 37, k, "float32")
+        kernel.bind(a, b, out, Private([guard((size,), "float32")]), counts=counts, span=1)()
+        exact, norm = a.astype(float) @ b.astype(float), np.abs(a).astype(float) @ np.abs(b).astype(float)
+        assert (np.abs(out - exact) <= BOUND * np.finfo("float32").eps * norm).all(), (m, k)
+    for m in range(33, 65):
+        a, b, out = (np.ones(shape, "float32") for shape in ((m, 37), (37, 40), (m, 40)))
+        kernel, counts = gemm.shared_kernel(described(a, b, out))
+        found.add(kernel.address)
+        kernel.bind(a, b, out, Private([np.empty(10000, "float32")]), counts=counts, span=1)()
+        assert counts == (m, 37)
+        assert (out == 37).all(), m
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (3, 4, 0), (0, 0, 0)])

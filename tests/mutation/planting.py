@@ -45,9 +45,26 @@ def _environment(tree: Path) -> dict[str, str]:
     }
 
 
-def outcome(tree: Path, tests: Sequence[str]) -> str:
-    """What becomes of tests on a tree: "green", "red" where one fails or hangs, else what pytest says."""
-    paths = [f"tests/{one}" for one in tests if (tree / "tests" / one).exists()]
+def nearest_first(tree: Path, tests: Sequence[str], file: str) -> list[str]:
+    """The files of tests, those first that name a module, which most likely notice a fault in it."""
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    paths = [path for one in tests for path in _files(tree / "tests" / one)]
+    texts = {path: path.read_text("utf-8") for path in paths}
+    name = re.compile(rf"\b{module.rpartition('.')[2]}\b")
+    ranked = sorted(texts, key=lambda path: (module not in texts[path], -len(name.findall(texts[path]))))
+    return [path.relative_to(tree).as_posix() for path in ranked]
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.rglob("test_*.py")) if path.is_dir() else [path] * path.exists()
+
+
+def outcome(tree: Path, tests: Sequence[str], file: str = "") -> str:
+    """What becomes of tests on a tree: "green", "red" where one fails or hangs, else what pytest says.
+
+    Given the file that was changed, those come first that name it.
+    """
+    paths = nearest_first(tree, tests, file)
     command = [
         sys.executable,
         "-m",
@@ -94,4 +111,4 @@ def outcome_of(fault: Fault, tree: Path) -> str:
     """What becomes of a fault's tests while it stands in a copy of the tree."""
     text = (tree / fault.file).read_text("utf-8")
     with planted(tree, fault.file, text.replace(fault.snippet, fault.replacement).encode()):
-        return outcome(tree, fault.tests)
+        return outcome(tree, fault.tests, fault.file)

@@ -143,7 +143,7 @@ def main() -> None:
             text = (tree / one.file).read_bytes()
             changed = text[: one.start] + one.after.encode() + text[one.end :]
             with planted(tree, one.file, changed):
-                found = outcome(tree, TESTS[one.file].split())
+                found = outcome(tree, TESTS[one.file].split(), one.file)
             survivors += found == "green"
             print("SURVIVES" if found == "green" else "caught  ", one, flush=True)
         print(f"{survivors} of {len(chosen)} survive")

@@ -305,22 +305,3 @@ def test_importing_costs_numpy_only() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_history_shows_its_curves_in_a_notebook():
-    from xml.etree import ElementTree as ET
-
-    from tinygraph.training.history import Epoch, History
-
-    epochs = [Epoch(i + 1, 1.0 / (i + 1), None, 2.0 if i else float("nan"), None, 0.1, 0.5) for i in range(3)]
-    page = History(epochs, message="<enough>")._repr_html_()
-    root = ET.fromstring(f"<div>{page}</div>")
-    lines = [one.get("points").split() for one in root.iter("polyline")]
-    assert [len(points) for points in lines] == [
-        3,
-        2,
-    ]  # what is not finite has no place; accuracies there are none
-    heights = [float(point.split(",")[1]) for point in lines[0]]
-    assert heights == sorted(heights)  # a loss that falls runs down the picture
-    assert "3 epochs in 1.5 s: <enough>" in "".join(root.itertext())
-    assert "no epoch" in History()._repr_html_()

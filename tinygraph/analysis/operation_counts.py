@@ -10,8 +10,9 @@ from math import prod
 from typing import Any
 
 from tinygraph.analysis.expansion import Expansion
-from tinygraph.core.node import Node
+from tinygraph.core.node import Leaf, Node
 from tinygraph.core.op import Op
+from tinygraph.core.subgraphs import Unfolding, unfolding_of
 from tinygraph.core.types import ArrayType
 
 NO_ARITHMETIC = ("shape", "indexing")
@@ -52,7 +53,24 @@ def operations_of(node: Node) -> int | None:
     >>> operations_of(tg.capture(lambda x: tg.ops.softmax(x, axis=1), np.zeros((2, 5))).nodes[-1])
     30
     """
+    unfolding = unfolding_of(node)
+    if unfolding is not None:
+        return _of_steps(unfolding)
     return operations(node.op, node.input_types, node.output_types, node.settings)[0]
+
+
+def _of_steps(unfolding: Unfolding) -> int | None:
+    """Those of all steps of a loop; None where their number, or the branch, shows only when it runs."""
+    if unfolding.count is None:
+        return None
+    counts = [
+        operations_of(node)
+        for one in unfolding.parts
+        for node in one.graph.nodes
+        if not isinstance(node, Leaf)
+    ]
+    known = [count for count in counts if count is not None]
+    return sum(known) * unfolding.count if len(known) == len(counts) else None
 
 
 def _counted(expansion: Expansion) -> tuple[int, str]:

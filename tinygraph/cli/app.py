@@ -15,8 +15,8 @@ from cyclopts import App, Parameter
 from cyclopts.config import Toml
 
 from tinygraph.cli.terminal import errors, fail
-from tinygraph.cli.version import version
 from tinygraph.errors import TinygraphError
+from tinygraph.packages.version import version
 
 app = App(
     name="tinygraph",
@@ -49,6 +49,11 @@ app.command(
     "tinygraph.cli.diff:diff",
     name="diff",
     help="Compare two saved graphs; the exit status is 0 if they are the same, 1 if not, 2 if one cannot be read.",
+)
+app.command(
+    "tinygraph.cli.launch:launch",
+    name="launch",
+    help="Run a script in several processes that train one model together, over MPI.",
 )
 
 ops = App(name="ops", help="List, show, check and start ops.")

@@ -30,7 +30,8 @@ def train(
     ----------
     data
         An NPZ archive with images `x`, of shape (count, rows, columns) or (count, channels, rows, columns), and labels
-        `y`; or a folder with the four IDX files of MNIST's names.
+        `y`, numbers or words; or with `x_train`, `y_train`, `x_test` and `y_test`, as Keras names them; or a folder
+        with the four IDX files of MNIST's names.
     out
         Folder for the report; index.html in it shows everything.
     test
@@ -56,6 +57,7 @@ def train(
 def _read(data: Path, *, test: float, validation: float, seed: int) -> Any:
     from tinygraph.cli.task import make_task
     from tinygraph.data import read_idx_folder, read_npz
+    from tinygraph.interop.reading import names_in_archive
 
     subject = f"the images of {data.name}"
     if data.is_dir():
@@ -69,4 +71,11 @@ def _read(data: Path, *, test: float, validation: float, seed: int) -> Any:
             validation=validation,
             seed=seed,
         )
+    if {"x_train", "y_train"} <= set(names_in_archive(data)):
+        own: dict[str, Any] = {"test": test}
+        if {"x_test", "y_test"} <= set(names_in_archive(data)):
+            images, labels = read_npz(data, x="x_test", y="y_test").arrays
+            own = {"test_images": images, "test_labels": labels}
+        training = read_npz(data, x="x_train", y="y_train")
+        return make_task(subject, *training.arrays, **own, validation=validation, seed=seed)
     return make_task(subject, *read_npz(data).arrays, test=test, validation=validation, seed=seed)

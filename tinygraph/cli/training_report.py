@@ -20,8 +20,8 @@ from tinygraph.cli.report import charts, folder
 from tinygraph.cli.report.story import Layer, Mistake, Story
 from tinygraph.cli.task import Task
 from tinygraph.cli.terminal import say
-from tinygraph.cli.version import version
 from tinygraph.errors import TinygraphError
+from tinygraph.packages.version import version
 
 DRAWN_BATCH = 4
 Curves = dict[str, list[float]]

@@ -6,20 +6,24 @@ Each decision is made once and read by those after it: how images lie (`layouts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.analysis.memory import Memory
+from tinygraph.compiler.alike_runs import AlikeRun
 from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls, kernel_cpu, lower
 from tinygraph.compiler.layouts import Question, choose_layouts
+from tinygraph.compiler.moving import Pointer, movable
 from tinygraph.compiler.passes.verify import operand_type
 from tinygraph.compiler.places import Places
 from tinygraph.compiler.plan import Gradient, Plan, Step, Update
+from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.python_numbers import python_call, runs_in_python
 from tinygraph.compiler.scalar_runs import ScalarRun
 from tinygraph.core.graph import Graph
+from tinygraph.core.locks import Lock
 from tinygraph.core.node import Edge, Key, Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import Array, ArrayType, WeakType, is_python_integer
@@ -33,7 +37,12 @@ if TYPE_CHECKING:
 
 @collection_paused()
 def build_plan(
-    graph: Graph, gradients_read: Sequence[tuple[Leaf, Tensor]] = (), *, exact: bool = False
+    graph: Graph,
+    gradients_read: Sequence[tuple[Leaf, Tensor]] = (),
+    *,
+    exact: bool = False,
+    measured: bool = False,
+    shared: PlanMemory | None = None,
 ) -> Plan:
     """The plan of a graph.
 
@@ -41,13 +50,15 @@ def build_plan(
         graph: as the passes left it; its nodes run in this order.
         gradients_read: leaves whose `.grad` the graph reads, each with the tensor whose place that is copied to.
         exact: leave kernels out that round more than sums do.
+        measured: measure which kernels are fastest.
+        shared: memory that it shares with plans which never run at the same time; by default it has its own.
     """
-    threads, target = get_threads(), kernel_cpu(exact)
+    threads, target = get_threads(), kernel_cpu(exact, measured)
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
     layouts, asked = choose_layouts(nodes, graph.inputs, target)
     memory = Memory(graph, layouts)
     lowerings = [_lowering(i, memory, asked.get(id(node)), target) for i, node in enumerate(nodes)]
-    places = Places(graph, memory, layouts, lowerings)
+    places = Places(graph, memory, layouts, lowerings, shared)
     schedule = _Schedule(memory, places)
     for i, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
         schedule.add(i, node, lowering)
@@ -58,6 +69,8 @@ def build_plan(
         for leaf, value in graph.gradients
     )
     steps = schedule.finished()
+    calls = tuple(joined_calls([step.kernel.run for step in steps], threads))
+    taken, made = _elsewhere(graph, places, outputs, steps, calls)
     return Plan(
         graph=graph,
         layouts=layouts,
@@ -76,7 +89,29 @@ def build_plan(
         updates=updates,
         gradients=gradients,
         threads=threads,
-        calls=tuple(joined_calls([step.kernel.run for step in steps], threads)),
+        own_bytes=places.own_bytes,
+        lock=shared.lock if shared is not None else Lock(),
+        calls=calls,
+        inputs_elsewhere=taken,
+        outputs_elsewhere=made,
+    )
+
+
+def _elsewhere(
+    graph: Graph,
+    places: Places,
+    outputs: Sequence[Array],
+    steps: Sequence[Step],
+    calls: Sequence[tuple[Sequence[int], Callable[[], Any]]],
+) -> tuple[dict[int, list[Pointer]], dict[int, list[Pointer]]]:
+    """Inputs and results that may lie in the caller's memory: of plans that change nothing."""
+    if graph.updates or graph.gradients or places.elsewhere:
+        return {}, {}
+    written = [array for step in steps for array in step.outputs]
+    homes = [home for _, home in places.states]
+    return (
+        movable(calls, places.inputs, [*outputs, *written]),
+        movable(calls, outputs, [*places.inputs, *homes]),
     )
 
 
@@ -132,6 +167,8 @@ class _Schedule:
         self.numbers_read: list[tuple[Array, Array]] = []
         self._narrowed: dict[tuple[Key, np.dtype[Any]], Array] = {}
         self._numbers = ScalarRun()
+        self._loops = AlikeRun()
+        self._loop_states: list[Leaf] = []
 
     def add(self, i: int, node: Node, lowering: Lowering | None) -> None:
         """Add the steps of a node, which is the graph's node i; views need none."""
@@ -146,15 +183,40 @@ class _Schedule:
             self._end_run()
             kernel = BoundKernel(python_call(node, operands, outputs), f"Python {node.op.name}")
         elif self._numbers.takes(node, operands, outputs, lowering):
+            self._end_loops()
+            return
+        elif self._joins_loops(node, operands, outputs):
+            self._loop_states += self._states_made(i)
             return
         else:
             self._end_run()
             self._clear_halos(node, outputs)
             kernel = choose_kernel(node, operands, outputs, lowering, self._places.scratch.get(i, ()))
-        for buffer in self._memory.makes[i]:
-            if buffer in self._memory.states:
-                self.written.append((len(self.steps), self._memory.states[buffer]))
+        self.written += [(len(self.steps), state) for state in self._states_made(i)]
         self.steps.append(Step(node, kernel, outputs, (node,)))
+
+    def _states_made(self, i: int) -> list[Leaf]:
+        """The states that node i writes where they live."""
+        states = self._memory.states
+        return [states[buffer] for buffer in self._memory.makes[i] if buffer in states]
+
+    def _joins_loops(self, node: Node, operands: Sequence[Any], outputs: tuple[Array, ...]) -> bool:
+        """Whether a node's loop is one of a run of loops now, perhaps the first."""
+        layouts = (self._memory.layout((id(node), k)) for k in range(len(outputs)))
+        if any(layout is not None and layout.has_halo for layout in layouts):
+            return False
+        if self._loops.nodes and self._loops.takes(node, operands, outputs):
+            return True
+        self._end_run()
+        return self._loops.takes(node, operands, outputs)
+
+    def _end_loops(self) -> None:
+        nodes, joined = self._loops.nodes, self._loops.finish()
+        if joined is not None:
+            kernel, outputs = joined
+            self.written += [(len(self.steps), state) for state in self._loop_states]
+            self._loop_states = []
+            self.steps.append(Step(nodes[-1], kernel, outputs, nodes))
 
     def finished(self) -> tuple[Step, ...]:
         """All steps."""
@@ -170,6 +232,7 @@ class _Schedule:
         return self._arrays[key_of(entry)]
 
     def _end_run(self) -> None:
+        self._end_loops()
         joined = self._numbers.finish()
         if joined is not None:
             nodes, kernel = joined
@@ -182,7 +245,7 @@ class _Schedule:
             if layout is None or not layout.has_halo or not array.size:
                 continue
             if (id(node), i) not in self._places.cleared:
-                from tinygraph.kernels.images.lowerings import clear_halo
+                from tinygraph.kernels.images.borders import clear_halo
 
                 self.steps.append(Step(node, BoundKernel(clear_halo(array, layout), "clear halo"), ()))
 

@@ -15,7 +15,7 @@ from tinygraph import kernels
 from tinygraph.analysis.pointwise import numpy_twin
 from tinygraph.core.node import Node
 from tinygraph.core.types import Array
-from tinygraph.kernels.lowering import Check, Layout, Layouts, Lowering, Types, calls_of
+from tinygraph.kernels.lowering import Check, Layout, Layouts, Lowering, NumpyAlone, Types, calls_of
 from tinygraph.kernels.threads import get_threads
 
 if TYPE_CHECKING:
@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 
 
 class BoundKernel(NamedTuple):
-    """A bound kernel: what to call, and what it is called in tables."""
+    """A bound kernel: what to call, what it is called in tables, and what these say of it besides."""
 
     run: Callable[[], Any]
     name: str
+    notes: tuple[str, ...] = ()
 
 
 def lower(
-    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Cpu
+    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Cpu | None
 ) -> Lowering | None:
     """A node's lowering for operands and results in these layouts, or None where it runs on NumPy.
 
-    `target` is the CPU that kernels are generated for, or None where none can be.
+    `target` is the CPU that kernels are generated for, or NumPy alone.
     """
     op = node.op
     if "program" in op.facts:
@@ -43,9 +44,18 @@ def lower(
         return None
     types = Types(node.input_types, node.output_types)
     layouts = Layouts(tuple(inputs), tuple(outputs))
+    settings = tuple((name, value.__class__, value) for name, value in node.all_settings.items())
+
+    def ask(one: Any, given: Layouts = layouts) -> Lowering | None:
+        return _answer(op.lowering, types, given, one, settings, get_threads())
+
     try:
-        settings = tuple((name, value.__class__, value) for name, value in node.all_settings.items())
-        return _answer(op.lowering, types, layouts, target, settings, get_threads())
+        if target is None or not target.measured or "joined" in op.facts:  # its parts are measured
+            return ask(target)
+        from tinygraph.compiler.tuning import choose
+
+        key = (op.lowering, types, tuple((name, value) for name, _, value in settings), get_threads())
+        return choose(node, ask, layouts, target, key, functools.partial(_bound_alone, node))
     except TypeError:  # a setting that cannot be a key
         found: Lowering | None = op.lowering(types, layouts, target, **node.all_settings)
         return found
@@ -67,6 +77,23 @@ def _answer(
     return rule(types, layouts, target, **{name: value for name, _, value in settings})
 
 
+def _bound_alone(
+    node: Node,
+    lowering: Lowering | None,
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    scratch: Sequence[Array],
+) -> Callable[[], None]:
+    """A kernel that runs by itself, on all threads, its whole work at each call."""
+    calls = joined_calls([choose_kernel(node, inputs, outputs, lowering, scratch).run], get_threads())
+
+    def run() -> None:
+        for _, call in calls:
+            call()
+
+    return run
+
+
 def bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratch: object) -> Any:
     """A generated loop bound to its operands and results."""
     from tinygraph.kernels.elementwise import bind
@@ -75,17 +102,18 @@ def bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratc
     return bind(loop.program, arrays, outputs, reductions=loop.reductions, axes=loop.axes)
 
 
-def kernel_cpu(exact: bool = False) -> Any:
-    """The CPU that kernels are generated for, or None where none can be.
+def kernel_cpu(exact: bool = False, measured: bool = False) -> Any:
+    """The CPU that kernels are generated for, or NumPy alone where none can be.
 
     Args:
         exact: leave algorithms out that round more than sums do.
+        measured: measure which are fastest.
     """
     if not kernels.available():
-        return None
+        return NumpyAlone(exact)
     from tinygraph.kernels.cpu import this_cpu
 
-    return this_cpu()._replace(exact=exact)
+    return this_cpu()._replace(exact=exact, measured=measured)
 
 
 def choose_kernel(
@@ -100,7 +128,7 @@ def choose_kernel(
     if lowering is not None:
         run = lowering.bind(inputs, outputs, scratch)
         if run is not None:
-            return BoundKernel(run, lowering.name or f"{op.name} kernel")
+            return BoundKernel(run, lowering.name or f"{op.name} kernel", lowering.notes)
     if len(outputs) == 1 and not any(one is None for one in inputs):
         twin = numpy_twin(node)
         if isinstance(twin, np.ufunc):

@@ -24,9 +24,12 @@ from tinygraph.compiler.passes.join_ops import join_ops
 from tinygraph.compiler.passes.look_through import facts_inside, look_through
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
+from tinygraph.compiler.passes.sum_parts import sum_parts
 from tinygraph.compiler.plan import Plan, check_repeats
+from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.profile import Profile
 from tinygraph.compiler.recorded_call import Recorder
+from tinygraph.compiler.static_arguments import Static, StaticArguments, unmarked
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock
 from tinygraph.core.modes import modes
@@ -41,6 +44,7 @@ from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 
 COMPILE_PASSES: tuple[Pass, ...] = (
     *PASSES,
+    sum_parts,
     join_ops,
     fuse_elementwise,
     fuse_epilogues,
@@ -88,6 +92,7 @@ class Compiled:
         function: the function as written.
         passes: the passes its graphs go through.
         accuracy: "fast" or "exact".
+        tune: whether kernels are chosen by measuring.
     """
 
     def __init__(
@@ -96,13 +101,18 @@ class Compiled:
         passes: Sequence[Pass],
         plan_bytes: int = PLAN_BYTES,
         accuracy: Accuracy = "fast",
+        tune: bool = False,
+        static: StaticArguments | None = None,
     ) -> None:
         self.function = function
+        self._static = static
+        self._captured = function if static is None else unmarked(function)
         self.passes = tuple(passes)
-        self.accuracy = accuracy
+        self.accuracy, self.tune = accuracy, tune
         self._lock = Lock()
         self._owner = 0  # the thread that has the lock
-        self._entries = Recent(plan_bytes)
+        self._memory = PlanMemory()  # of all its plans, of which one runs at a time
+        self._entries = Recent(plan_bytes, lambda: self._memory.nbytes)
         self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
         self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
         self._captures = 0
@@ -113,6 +123,8 @@ class Compiled:
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
         mode = modes.current
+        if self._static is not None:
+            args, kwargs = self._static.marked(args, kwargs)
         if mode.capture is not None:  # inside another capture it is part of that graph
             return self._inlined(args, kwargs)
         key, values, tensors, wanted = self._read(args, kwargs)
@@ -122,7 +134,7 @@ class Compiled:
             me
         ):  # of two that begin to wait for each other, the last one sees it
             del _waiting[me]
-            return self.function(*args, **kwargs)
+            return self._captured(*args, **kwargs)
         call = edges = None
         with self._lock.held:  # what is decided when an entry is chosen must hold until its plan has run
             self._owner = me
@@ -141,7 +153,7 @@ class Compiled:
         elif call is None and (tensors or entry.trace.with_tensors):
             out = list(map(Tensor, out))
         result = entry.graph.result
-        return result.unflatten(out) if result is not None else out
+        return result.build(out) if result is not None else out
 
     def _in_circle(self, me: int) -> bool:
         """Whether the thread that runs the function waits for this one, perhaps through others.
@@ -205,7 +217,7 @@ class Compiled:
             raise self._calls_itself()
         _inlined.calls.append(call)
         try:
-            return self.function(*args, **kwargs)
+            return self._captured(*args, **kwargs)
         finally:
             _inlined.calls.remove(call)
 
@@ -216,7 +228,7 @@ class Compiled:
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
         """Compiled anew: a copy of a model has parameters of its own."""
         function = copy.deepcopy(self.function, memo)
-        return Compiled(function, self.passes, self._entries.limit, self.accuracy)
+        return Compiled(function, self.passes, self._entries.limit, self.accuracy, self.tune, self._static)
 
     def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool, int]:
         """What decides which captured graph serves, the values of its inputs, whether tensors are among them, and which
@@ -261,7 +273,7 @@ class Compiled:
         self._note(key, known[0] if known else None)
         leaves, tree = flatten((args, kwargs))
         args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
-        graph, trace = capture_with(self.function, args, kwargs, wanting=True)
+        graph, trace = capture_with(self._captured, args, kwargs, wanting=True)
         self._check_draws(graph, trace)
         self._check_effects(trace)
         stages = run_passes(graph, self.passes)
@@ -269,8 +281,9 @@ class Compiled:
             for inside in facts_inside(graph):
                 trace.rely_as(inside)
         exact = self.accuracy == "exact"
-        plan = build_plan(stages[-1].graph, list(trace.gradients_read.values()), exact=exact)
-        recorder = Recorder(graph, trace, self.passes, self._name, exact)
+        read = list(trace.gradients_read.values())
+        plan = build_plan(stages[-1].graph, read, exact=exact, measured=self.tune, shared=self._memory)
+        recorder = Recorder(graph, trace, self.passes, self._name, exact, self.tune)
         self._latest = CapturedVersion(graph, trace, stages, plan, recorder)
         if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
             self._served_once = key
@@ -386,6 +399,8 @@ class Compiled:
             SettingError: `repeats` is no positive whole number.
         """
         check_repeats(repeats)
+        if self._static is not None:
+            args, kwargs = self._static.marked(args, kwargs)
         key, values, _, _ = self._read(args, kwargs)
         with self._held():
             entry = self._entry(key, args, kwargs)
@@ -412,6 +427,7 @@ class Compiled:
                     entry.recorder.release()
             self._last_known = (None, Versions())
             self._latest = None
+            self._memory = PlanMemory()
 
     @property
     def nbytes(self) -> int:
@@ -460,6 +476,8 @@ def _kind(leaf: object) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
     if isinstance(leaf, np.ndarray):
         return type_of(leaf)
+    if isinstance(leaf, Static):
+        return leaf
     if isinstance(leaf, np.generic):
         return f"a scalar of NumPy's, {leaf.dtype}"
     if type(leaf) in PYTHON_NUMBERS:
@@ -481,6 +499,10 @@ def compile(
     memory_budget: int | None = None,
     accuracy: Accuracy = "fast",
     plan_bytes: int = PLAN_BYTES,
+    tune: bool = False,
+    deterministic: bool = False,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
 ) -> Compiled:
     """A function with the same results and effects that runs from a plan instead of Python.
 
@@ -502,6 +524,14 @@ def compile(
         plan_bytes: what plans for all kinds of arguments may take together, their machine code included: 1 GiB. Those
             that were used least recently are dropped, the latest never; `.nbytes` says what they take. Machine code
             that no plan uses any more is kept for later ones, 256 MiB of it in the whole process.
+        tune: measure which kernels are fastest - Winograd's algorithm or the direct convolution, generated products or
+            BLAS, NumPy - for each op with floating-point operands of which there are several, at the first call (some
+            ten milliseconds each). What won is remembered on disk, and `.plan` shows by how much. Without it the
+            choice follows from shapes.
+        deterministic: the same bits in every run, process and machine of this kind: no measured time decides. This is
+            so without `tune`; together they are refused.
+        static_argnums, static_argnames: arguments that are no inputs, by position or name: sizes, axes, flags. They
+            are Python values in the function, which may branch on them; each value (hashable) is captured for itself.
 
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
@@ -520,8 +550,8 @@ def compile(
         CaptureError: at the user's line, where Python code asks for a value, draws a random number that is not
             tinygraph's, reads a clock, counts or keeps a log.
         DTypeError: an argument that is neither numeric nor hashable.
-        SettingError: the memory budget is no positive integer, `plan_bytes` no number of bytes, or the accuracy none
-            of the two.
+        SettingError: the memory budget is no positive integer, `plan_bytes` no number of bytes, the accuracy none
+            of the two, or `tune` asked for together with `deterministic`.
         RecordingError: the function calls itself while its plan runs, or runs a backward pass of its own although an
             argument requires a gradient.
 
@@ -538,4 +568,12 @@ def compile(
         passes = (*(one for one in passes if one is not recompute_cheap), recompute(memory_budget))
     if accuracy not in get_args(Accuracy):
         raise SettingError(f"accuracy is {accuracy!r}; it can be 'fast' or 'exact'")
-    return Compiled(function, passes, plan_bytes, accuracy)
+    if tune and deterministic:
+        raise SettingError(
+            "tune=True lets measured times choose kernels, which may round differently from machine to machine and "
+            "from one measurement to the next, and deterministic=True forbids that: leave one of them out"
+        )
+    static = None
+    if static_argnums is not None or static_argnames is not None:
+        static = StaticArguments(function, static_argnums, static_argnames)
+    return Compiled(function, passes, plan_bytes, accuracy, tune, static)

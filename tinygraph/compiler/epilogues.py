@@ -68,7 +68,7 @@ def joined_op(joined: Joined) -> Op:
 
     both.__doc__ = f"{first.op.name}, then {loop.op.__doc__ or loop.op.name}"
     name = f"{first.op.name} {loop.op.name}"
-    made = op(kind=first.op.kind, name=name, declare=False)(both)
+    made = op(kind=first.op.kind, name=name, declare=False, facts={"joined": joined})(both)
     made.types(lambda *values: loop.output_types if len(loop.output_types) > 1 else loop.output_types[0])
     made.cost(lambda *values: (operations_of(first) or 0) + (operations_of(loop) or 0))
     made.lower(lambda types, layouts, target: _lowering(joined, layouts, target))
@@ -113,7 +113,7 @@ def _lowering(joined: Joined, layouts: Layouts, target: Any) -> Lowering | None:
 
     wanted = None if inner.layouts is None else _wanted(joined, inner.layouts, kept)
     name = f"{inner.name} + epilogue" if fused is not None else f"{inner.name}, loop"
-    return Lowering(bind, wanted, inner.scratch, name)
+    return Lowering(bind, wanted, inner.scratch, name, notes=inner.notes)
 
 
 def _loop_of(joined: Joined) -> Loop:

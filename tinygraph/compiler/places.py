@@ -7,13 +7,14 @@ whom is what `analysis/memory.py` says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygraph.analysis.arena import ALIGNMENT, Lifetime
 from tinygraph.analysis.memory import Memory
+from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Key, Leaf, Node
 from tinygraph.core.types import Array, ArrayType, is_python_integer
@@ -32,6 +33,7 @@ class Places:
         arena_bytes: how much of it is used.
         scratch: of nodes, by their numbers, where kernels asked for any.
         asked: the same as lifetimes, in order.
+        own_bytes: of memory that this plan has for itself.
         cleared: keys of values whose place had another value before, in the same layout.
     """
 
@@ -41,9 +43,11 @@ class Places:
         memory: Memory,
         layouts: Mapping[Key, Layout],
         lowerings: Sequence[Lowering | None],
+        shared: PlanMemory | None = None,
     ) -> None:
-        self._memory, self._layouts = memory, layouts
-        self.inputs = [self._input((id(leaf), 0), leaf.types) for leaf in graph.inputs]
+        self._memory, self._layouts, self._shared = memory, layouts, shared
+        self.own_bytes = 0
+        self.inputs = [self._input(i, (id(leaf), 0), leaf.types) for i, leaf in enumerate(graph.inputs)]
         given = {id(leaf): array for leaf, array in zip(graph.inputs, self.inputs, strict=True)}
         # NumPy scalars are immutable, so their leaves get a 0-d array, filled before each run
         states = (leaf for leaf in graph.leaves if id(leaf) not in given and leaf.kind != "generator")
@@ -56,7 +60,7 @@ class Places:
             for index, buffer in enumerate(made)
         }
         self.elsewhere = [self._elsewhere(buffer, leaf) for buffer, leaf in memory.states.items()]
-        self.elsewhere += [self._elsewhere(buffer) for buffer in memory.lent]
+        self.elsewhere += [self._elsewhere(buffer, lent=leaf) for buffer, leaf in memory.lent.items()]
         for buffer in memory.objects:
             key, types = self._keys[buffer]
             self.arrays[key] = np.zeros(types.shape, object)
@@ -67,10 +71,13 @@ class Places:
             if memory.is_view((id(node), 0)):
                 self.arrays[id(node), 0] = self._view(i, node)
 
-    def _elsewhere(self, buffer: int, leaf: Leaf | None = None) -> Array:
-        """The array of a buffer outside the arena: a state's own, or a new one."""
+    def _elsewhere(self, buffer: int, leaf: Leaf | None = None, lent: Leaf | None = None) -> Array:
+        """The array of a buffer outside the arena: a state's own, or one that its `.grad` is to hold."""
         key, types = self._keys[buffer]
-        found = self.arrays[id(leaf), 0] if leaf is not None else np.zeros(types.shape, types.dtype)
+        if leaf is not None:
+            found = self.arrays[id(leaf), 0]
+        else:
+            found = self._zeros(types.size, types, ("gradient", id(lent), types)).reshape(types.shape)
         self.arrays[key] = found
         return found
 
@@ -83,7 +90,7 @@ class Places:
         ]
         offsets, self.arena_bytes = self._memory.arena(scratch)
         # zeros: views are taken of it before anything is written
-        self.arena = np.zeros(self.arena_bytes + 2 * ALIGNMENT, np.uint8)
+        self.arena = self._zeros(self.arena_bytes + 2 * ALIGNMENT, ArrayType((), np.dtype(np.uint8)), "arena")
         start = -self.arena.ctypes.data % ALIGNMENT
         for lifetime, offset in zip(lifetimes, offsets, strict=False):
             chunk = self.arena[start + offset : start + offset + lifetime.nbytes]
@@ -100,13 +107,22 @@ class Places:
         layout = self._layouts.get(key)
         return layout.inside(elements, types.shape) if layout else elements.reshape(types.shape)
 
-    def _input(self, key: Key, types: ArrayType) -> Array:
+    def _input(self, i: int, key: Key, types: ArrayType) -> Array:
         """The array of an input; its halo stays zero, since only the inside is ever written."""
         if is_python_integer(types):
             return np.array(0, object)
         layout = self._layouts.get(key)
         size = layout.size(types.shape) if layout else types.size
-        return self._shaped(np.zeros(size, types.dtype), key, types)
+        name = None if layout and layout.has_halo else ("input", i)
+        return self._shaped(self._zeros(size, types, name), key, types)
+
+    def _zeros(self, size: int, types: ArrayType, name: Hashable | None) -> Array:
+        """So many elements, in memory shared under a name, or of this plan alone where there is none."""
+        nbytes = size * types.dtype.itemsize
+        if self._shared is not None and name is not None and types.dtype != object:
+            return self._shared.block(name, nbytes).view(types.dtype)
+        self.own_bytes += nbytes
+        return np.zeros(size, types.dtype)
 
     def _view(self, i: int, node: Node) -> Array:
         """The array of a value that lies in its operand's, taken by the op itself."""

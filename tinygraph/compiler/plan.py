@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from tinygraph.analysis.arena import Lifetime
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import BoundKernel
+from tinygraph.compiler.moving import Pointer, point_at, point_back
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock, leaf_lock
 from tinygraph.core.node import Key, Leaf, Node
@@ -85,6 +86,10 @@ class Plan:
         gradients: what `.grad`s become.
         threads: how many it was built for.
         calls: what a run calls, each with the numbers of its steps.
+        own_bytes: of memory that it shares with no other plan.
+        lock: held while it runs; plans that share memory share it.
+        inputs_elsewhere: inputs that kernels can read where the caller has them, by number (`moving.py`).
+        outputs_elsewhere: results that they can write where these stay.
     """
 
     graph: Graph
@@ -105,12 +110,26 @@ class Plan:
     gradients: tuple[tuple[Leaf, Gradient | None], ...]
     threads: int
     calls: tuple[tuple[Sequence[int], Callable[[], Any]], ...]
-    _lock: Lock = dataclasses.field(default_factory=Lock, init=False)
+    own_bytes: int
+    lock: Lock
+    inputs_elsewhere: Mapping[int, Sequence[Pointer]]
+    outputs_elsewhere: Mapping[int, Sequence[Pointer]]
 
     @functools.cached_property
-    def _is_generated(self) -> bool:
-        """Whether a run is one row of generated kernels, so that NumPy computes nothing."""
-        return len(self.calls) == 1 and hasattr(self.calls[0][1], "stopped")
+    def _is_without_blas(self) -> bool:
+        """Whether a run is generated kernels and ufuncs alone, which call no library with threads of its own."""
+        return all(
+            hasattr(run, "stopped") or isinstance(getattr(run, "func", None), np.ufunc)
+            for _, run in self.calls
+        )
+
+    @functools.cached_property
+    def _given(self) -> list[tuple[Leaf, Tensor | None, Any, Array | None]]:
+        """What `.grad`s become: a leaf, the gradient's tensor, its array, and what fills that, if not in place."""
+        return [
+            (leaf, None, None, None) if one is None else (leaf, one.tensor, one.value, one.source)
+            for leaf, one in self.gradients
+        ]
 
     @functools.cached_property
     def _changed(self) -> list[Leaf]:
@@ -140,21 +159,48 @@ class Plan:
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """The same for values that are known to fit: arrays and numbers of the types that the plan was built for."""
-        with self._lock.held:
+        with self.lock.held:
             if present.region is not None:
                 for leaf in self._changed:
                     present.region.note_write(tensor_of(leaf))
+            if self.inputs_elsewhere or self.outputs_elsewhere:
+                return self._run_elsewhere(inputs)
             self._fill(inputs)
-            if self._is_generated:
+            if self._is_without_blas:
                 self._execute()
             else:
                 with blas_on_one_thread():
                     self._execute()
             return self._finish()
 
-    def _fill(self, inputs: Sequence[Any]) -> None:
-        for array, value in zip(self.inputs, inputs, strict=True):
-            np.copyto(array, value)
+    def _run_elsewhere(self, inputs: Sequence[Any]) -> list[Any]:
+        """A run on the caller's arrays; the plan changes nothing else."""
+        used: list[Sequence[Pointer]] = []
+        place: dict[int, Array] = {}
+        try:
+            for i, pointers in self.inputs_elsewhere.items():
+                value = inputs[i]
+                if value.__class__ is np.ndarray and value.dtype == self.inputs[i].dtype:
+                    flags = value.flags
+                    if flags.c_contiguous and flags.aligned:
+                        used.append(pointers)
+                        place[i] = value
+                        point_at(pointers, value)
+            self._fill(inputs, place)
+            made = {i: np.empty(self.outputs[i].shape, self.outputs[i].dtype) for i in self.outputs_elsewhere}
+            for i, pointers in self.outputs_elsewhere.items():
+                used.append(pointers)
+                point_at(pointers, made[i])
+            self._execute()
+            return [made[i] if i in made else out.copy("C")[()] for i, out in enumerate(self.outputs)]
+        finally:
+            for pointers in used:
+                point_back(pointers)
+
+    def _fill(self, inputs: Sequence[Any], elsewhere: Container[int] = ()) -> None:
+        for i, (array, value) in enumerate(zip(self.inputs, inputs, strict=True)):
+            if i not in elsewhere:
+                array[...] = value
         for leaf, held in self.gradients_read:
             if leaf.grad is None:
                 continue
@@ -200,16 +246,20 @@ class Plan:
 
     def _finish(self) -> list[Any]:
         results = [out.copy("C")[()] for out in self.outputs]
-        for leaf, gradient in self.gradients:
-            new = None if gradient is None else gradient()
-            if leaf._grad is not new:  # from the second call on it mostly is
-                leaf.grad = new
-        # an update may be another state's old value, or a view of it
-        values = [value.copy() if among_states else value for _, value, among_states in self.updates]
-        # noted first: a write that Ctrl-C interrupts is noticed as well
-        self._note_writes(self._changed, 4)
-        for (leaf, _, _), value in zip(self.updates, values, strict=True):
-            _set_value(leaf, value)
+        for leaf, tensor, value, source in self._given:
+            if source is not None:
+                np.copyto(value, source)
+            if tensor is not None:
+                tensor._value = value  # whoever wrote the tensor gave it an array of its own
+            if leaf._grad is not tensor:  # from the second call on it mostly is
+                leaf.grad = tensor
+        if self._changed:
+            # an update may be another state's old value, or a view of it
+            values = [value.copy() if among_states else value for _, value, among_states in self.updates]
+            # noted first: a write that Ctrl-C interrupts is noticed as well
+            self._note_writes(self._changed, 4)
+            for (leaf, _, _), value in zip(self.updates, values, strict=True):
+                _set_value(leaf, value)
         return results
 
     def _note_writes(self, leaves: Sequence[Leaf], depth: int) -> None:
@@ -222,13 +272,8 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """The memory that it takes, about: arrays of its own, kernels and machine code, and the schedule."""
-        arrays = [
-            *self.inputs,
-            *self.elsewhere,
-            *(home for leaf, home in self.states if home.ndim == 0),
-        ]
-        own = sum(array.nbytes for array in arrays) + self.arena.nbytes
+        """The memory that it takes by itself, about: arrays of its own, kernels and machine code, and the schedule."""
+        own = self.own_bytes + sum(home.nbytes for _, home in self.states if home.ndim == 0)
         return own + _STEP_BYTES * len(self.steps) + _NODE_BYTES * len(self.graph.nodes)
 
     def fits(self) -> bool:
@@ -259,7 +304,7 @@ class Plan:
         check_repeats(repeats)
         inputs = self._checked(inputs)
         times = np.empty((repeats, len(self.steps)))
-        with self._lock.held:
+        with self.lock.held:
             before = [(array, array.copy()) for array in self.elsewhere]
             for row in times:
                 self._fill(inputs)
@@ -308,19 +353,20 @@ def check_repeats(repeats: object) -> None:
 
 
 class Gradient:
-    """The tensor that a plan puts in `.grad`: lent the gradient's own place, or filled from it in each run."""
+    """The tensor that a plan puts in `.grad`: lent the gradient's own place, or filled from it in each run.
+
+    Attributes:
+        lent: whether its array is the gradient's place.
+        source: the gradient's place, if not.
+        value: its array.
+        tensor: which holds it.
+    """
 
     def __init__(self, source: Array, lent: bool) -> None:
         self.lent = lent
-        self._source = None if lent else source
-        self._value = source if lent else np.zeros(source.shape, source.dtype)
-        self._tensor = Tensor(self._value)
-
-    def __call__(self) -> Tensor:
-        if self._source is not None:
-            np.copyto(self._value, self._source)
-        self._tensor._value = self._value  # whoever wrote the tensor gave it an array of its own
-        return self._tensor
+        self.source = None if lent else source
+        self.value = source if lent else np.zeros(source.shape, source.dtype)
+        self.tensor = Tensor(self.value)
 
 
 def _set_value(leaf: Leaf, value: Array) -> None:

@@ -49,10 +49,16 @@ class Recorder:
     """
 
     def __init__(
-        self, graph: Graph, trace: Trace, passes: Sequence[Pass], name: str, exact: bool = False
+        self,
+        graph: Graph,
+        trace: Trace,
+        passes: Sequence[Pass],
+        name: str,
+        exact: bool = False,
+        measured: bool = False,
     ) -> None:
         self._graph, self._trace, self._passes, self._name = graph, trace, passes, name
-        self._exact = exact
+        self._exact, self._measured = exact, measured
         self._call: RecordedCall | None = None
         self._attached: list[Any] | None = None
         self.found: dict[int, Recording] = {}
@@ -130,7 +136,8 @@ class Recorder:
         """
 
         def made() -> tuple[Plan, list[Trace]]:
-            plan = build_plan(run_passes(graph, self._passes)[-1].graph, exact=self._exact)
+            passed = run_passes(graph, self._passes)[-1].graph
+            plan = build_plan(passed, exact=self._exact, measured=self._measured)
             self.plans.append(plan)
             return plan, facts_inside(graph) if look_through in self._passes else []
 

@@ -58,7 +58,11 @@ def text_table(
         width = max(LEAST_WIDTH, shutil.get_terminal_size((USUAL_WIDTH, 24)).columns)
     buffer = io.StringIO()
     Console(file=buffer, width=width, highlight=False, color_system=None, legacy_windows=False).print(table)
-    lines = [_title(plan, profile), *(line.rstrip() for line in buffer.getvalue().splitlines())]
+    lines = [
+        _title(plan, profile),
+        *(line.rstrip() for line in buffer.getvalue().splitlines()),
+        *_notes(plan),
+    ]
     return printable("\n".join(lines))
 
 
@@ -78,7 +82,17 @@ def html_table(plan: Plan, profile: Profile | None = None) -> str:
         f"<table><caption>{html.escape(_title(plan, profile))}</caption>"
         f"<thead>{row('th', [column.title for column in columns])}</thead><tbody>{body}</tbody>"
         f"<tfoot>{row('th', [column.total for column in columns])}</tfoot></table>"
+        + "".join(f"<p>{html.escape(note)}</p>" for note in _notes(plan))
     )
+
+
+def _notes(plan: Plan) -> list[str]:
+    """What kernels say of themselves, each once: how they won, how much they round."""
+    steps: dict[str, list[int]] = {}
+    for i, step in enumerate(plan.steps):
+        for note in step.kernel.notes:
+            steps.setdefault(f"{step.kernel.name}: {note}", []).append(i)
+    return [f"{note} (step{'s' * (len(of) > 1)} {', '.join(map(str, of))})" for note, of in steps.items()]
 
 
 def _rows(columns: Sequence[Column], order: Sequence[int]) -> Iterator[list[str]]:
@@ -139,7 +153,9 @@ def _columns(plan: Plan, profile: Profile | None) -> list[Column]:
 
 
 def _op(step: Step) -> str:
-    return step.node.op.name if len(step.nodes) < 2 else f"{len(step.nodes)} ops on numbers"
+    if len(step.nodes) < 2:
+        return step.node.op.name
+    return f"{len(step.nodes)} ops on numbers" if not step.node.shape else f"{step.node.op.name} and alike"
 
 
 def _kernel(step: Step) -> str:
@@ -185,6 +201,7 @@ class _Buffers:
             for leaf in plan.graph.leaves
             if isinstance(leaf.value, np.ndarray)
         }
+        self._parameters = {leaf.name for leaf in plan.graph.leaves if leaf.kind == "parameter"}
         self._gradients = {
             (id(edge_node(value)), edge_index(value)): f"{leaf.name or 'a tensor'}.grad"
             for leaf, value in plan.graph.gradients
@@ -192,7 +209,13 @@ class _Buffers:
         }
 
     def of(self, step: Step) -> str:
-        return ", ".join(dict.fromkeys(self._places(step.node, step.outputs)))
+        """The places of a step's results; of a joint update of many states, parameters come first."""
+        rest, found = list(step.outputs), list[str]()
+        for node in step.nodes if len(step.nodes) > 1 and rest else (step.node,):
+            count = len(node.output_types) if len(step.nodes) > 1 else len(rest)
+            found += self._places(node, rest[:count])
+            rest = rest[count:]
+        return ", ".join(sorted(dict.fromkeys(found), key=lambda place: place not in self._parameters))
 
     def _places(self, node: Node, outputs: Sequence[np.ndarray[Any, Any]]) -> Iterator[str]:
         for i, array in enumerate(outputs):

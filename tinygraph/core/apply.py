@@ -53,6 +53,7 @@ _OWN = _READY | {
     CapturedArray,
     CapturedNumber,
 }  # operands that run no code of the user's when they are made arrays
+_IMMUTABLE = frozenset({bool, int, float, str, type(None)})  # settings that are kept as they are
 _array_class = np.ndarray
 _LARGE = 8192  # elements: from there on generated kernels are worth looking for
 _new: Any = object.__new__
@@ -93,7 +94,10 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
         entries.append(entry)
         bit <<= 1
     if settings:
-        settings = {name: _frozen(value) for name, value in settings.items()}
+        settings = {
+            name: value if value.__class__ in _IMMUTABLE else _frozen(value)
+            for name, value in settings.items()
+        }
     if tensors and mode.capture is not None:
         return mode.capture.apply(op, operands, entries, settings)
     try:
@@ -245,9 +249,11 @@ def _as_array(op: Op, x: object, count: int) -> Any:
 
 def _frozen(setting: object) -> Any:
     """A setting as an immutable value that JSON can hold: lists become tuples, dtypes names."""
-    if setting is None or setting.__class__ in (bool, int, float, str):
+    if setting.__class__ in _IMMUTABLE:
         return setting
     if isinstance(setting, list | tuple):
+        if setting.__class__ is tuple and _IMMUTABLE.issuperset(map(type, setting)):
+            return setting
         return tuple(map(_frozen, setting))
     if isinstance(setting, np.bool_ | np.number):
         return setting.item()

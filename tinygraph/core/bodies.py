@@ -338,11 +338,11 @@ def substituted(nodes: Sequence[Node], ends: Sequence[Any], stands: dict[int, An
     for node in nodes:
         if id(node) in stands or not any(id(parent) in stands for parent in node.parents()):
             continue
-        inputs = tuple(_now(entry, stands) for entry in node.inputs)
+        inputs = tuple(now(entry, stands) for entry in node.inputs)
         again = with_inputs(node, inputs, node.place.origin)
         again.versions = node.versions
         stands[id(node)] = edges(again)
-    return [_now(end, stands) for end in ends]
+    return [now(end, stands) for end in ends]
 
 
 # -- opening -------------------------------------------------------------------------------------------------------
@@ -390,41 +390,60 @@ def open_bodies(graph: Graph) -> tuple[Graph, Callable[[Edge], Edge]]:
 
     def find(edge: Edge) -> Edge:
         for found, _ in zip(stands, before, strict=False):
-            edge = _now(edge, found)
+            edge = now(edge, found)
         return edge
 
     return graph, find
 
 
 def _opened_once(graph: Graph) -> tuple[Graph, dict[int, Any]]:
-    stands: dict[int, Any] = {}
     copies: dict[
         int, dict[int, Any]
     ] = {}  # id of a node with a body -> what stands for the nodes of that body
-    for node in graph.nodes:
+
+    def unfold(node: Node, stands: dict[int, Any]) -> tuple[Any, ...] | None:
         inside = body_of(node)
+        return None if inside is None else _unfolded(node, inside, stands, copies)
+
+    return replaced(graph, unfold)
+
+
+def replaced(
+    graph: Graph, replace: Callable[[Node, dict[int, Any]], tuple[Any, ...] | None]
+) -> tuple[Graph, dict[int, Any]]:
+    """The graph with other edges in the place of some nodes' outputs; what depends on them is made again.
+
+    Args:
+        replace: for a node, and what stands for nodes so far, what stands for its outputs; None where it stays.
+
+    Returns:
+        The graph, and by the id of a node what stands for each of its outputs.
+    """
+    stands: dict[int, Any] = {}
+    for node in graph.nodes:
+        found = replace(node, stands)
         origin = node.place.origin
-        if inside is not None:
-            stands[id(node)] = _unfolded(node, inside, stands, copies)
+        if found is not None:
+            stands[id(node)] = found
         elif any(id(parent) in stands for parent in node.parents()) or (
             origin is not None and id(origin) in stands
         ):
-            inputs = tuple(_now(entry, stands) for entry in node.inputs)
+            inputs = tuple(now(entry, stands) for entry in node.inputs)
             again = with_inputs(node, inputs, _origin(origin, stands))
             again.versions = node.versions
             stands[id(node)] = edges(again)
     again_graph = Graph(
         graph.inputs,
-        [_now(out, stands) for out in graph.outputs],
+        [now(out, stands) for out in graph.outputs],
         result=graph.result,
-        updates=[(leaf, _now(value, stands)) for leaf, value in graph.updates],
-        gradients=[(leaf, _now(value, stands)) for leaf, value in graph.gradients],
+        updates=[(leaf, now(value, stands)) for leaf, value in graph.updates],
+        gradients=[(leaf, now(value, stands)) for leaf, value in graph.gradients],
         name=graph.name,
     )
     return again_graph, stands
 
 
-def _now(entry: Any, stands: dict[int, Any]) -> Any:
+def now(entry: Any, stands: dict[int, Any]) -> Any:
     """What stands for an entry of a node's inputs, by the id of its node; itself where nothing does."""
     found = stands.get(id(edge_node(entry))) if is_recorded(entry) else None
     return entry if found is None else found[edge_index(entry)]
@@ -441,7 +460,7 @@ def _unfolded(
     """The nodes of a body, made again where the node stood; what stands for the node's outputs."""
     outer = node.place
     inside: dict[int, Any] = {
-        id(leaf): (_now(entry, stands),) for leaf, entry in zip(body.operands, node.inputs, strict=True)
+        id(leaf): (now(entry, stands),) for leaf, entry in zip(body.operands, node.inputs, strict=True)
     }
     served = copies.get(id(outer.origin), {}) if outer.origin is not None else {}
     versions = {kept: version for kept, version in node.versions or () if isinstance(kept, Leaf)}
@@ -449,7 +468,7 @@ def _unfolded(
         if isinstance(inner, Leaf):
             continue
         origin = _origin(inner.place.origin, served if outer.origin is not None else inside)
-        inputs = tuple(_now(entry, inside) for entry in inner.inputs)
+        inputs = tuple(now(entry, inside) for entry in inner.inputs)
         again = with_inputs(inner, inputs, origin)
         phase = outer.phase if outer.phase != "forward" else inner.place.phase
         again.place = Place((*outer.scope, *inner.place.scope), phase, origin)
@@ -457,4 +476,4 @@ def _unfolded(
         again.versions = tuple((leaf, versions[leaf]) for leaf in read) or None
         inside[id(inner)] = edges(again)
     copies[id(node)] = inside
-    return tuple(_now(end, inside) for end in body.ends)
+    return tuple(now(end, inside) for end in body.ends)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tinygraph.core.capture import Capture
     from tinygraph.core.graph import Graph
     from tinygraph.core.op import Op, Rule
+    from tinygraph.core.process_group import Processes
     from tinygraph.core.subgraphs import Planned
     from tinygraph.drawing import Drawing
 
@@ -33,6 +34,7 @@ class Doors:
         open_capture: the capture under which a graph that has no values is differentiated.
         run_eagerly: an op on large arrays by generated kernels, or None where its forward is to run.
         planned: a plan for the graph of a body.
+        connect: this process to those that a launcher started with it.
         draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
     """
 
@@ -43,6 +45,7 @@ class Doors:
     open_capture: Callable[[], Capture]
     run_eagerly: Callable[[Op, list[Any], dict[str, Any]], Any]
     planned: Callable[[Graph, bool], Planned]
+    connect: Callable[[], Processes]
     draw: Callable[..., Drawing]
     coverage: Callable[[Graph, int, bool], Coverage]
     summary: Callable[[Graph], str]

@@ -7,7 +7,7 @@ pass is itself a graph). Forward mode lives in `tangents.py`, which transposes t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -36,6 +36,7 @@ from tinygraph.errors import (
 from tinygraph.packages.card import card_line
 
 if TYPE_CHECKING:
+    from tinygraph.core.node import Exchange
     from tinygraph.core.numeric import Numeric
 
 _by_order = attrgetter("order")
@@ -93,12 +94,14 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
     leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
     leaves |= {id(node): versions[node] for node in nodes if node in versions}
     wanted = set(leaves) if versions else None
+    exchanges = {key: leaf.exchange for key, leaf in leaves.items() if leaf.exchange is not None}
     found = propagate(
         nodes,
         [(edge, seed)],
         wanted=wanted,
         record=create_graph or capture is not None,
         constant=capture is not None and not create_graph,
+        complete=_Completing(nodes, exchanges) if exchanges else None,
     )
     if output.dtype.kind == "c":
         for key, leaf in leaves.items():
@@ -106,9 +109,45 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
                 raise complex_loss("backward()", output.type, leaf.describe())
     reached = [key for key in leaves if key in found]
     gradients = owned([found[key] for key in reached], nodes, [seed])
-    with mode(recording=modes.current.recording and (capture is None or create_graph)):
+    add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
+    recording = modes.current.recording and (capture is None or create_graph)
+    with mode(recording=recording, place=Place()):
         for key, gradient in zip(reached, gradients, strict=True):
-            _accumulate(leaves[key], gradient)
+            leaf, new = leaves[key], gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
+            with leaf_lock.held:
+                old = read_grad(leaf)
+                write_grad(leaf, new if old is None else add(old, new))
+
+
+class _Completing:
+    """Tells the exchanges of leaves as soon as nothing more can flow into their gradients, and collects the results."""
+
+    def __init__(self, nodes: Sequence[Node], exchanges: Mapping[int, Exchange]) -> None:
+        self._after: dict[int, list[int]] = {}
+        waiting = set(exchanges)
+        for node in nodes:  # the first that reads a leaf is the last that a backward pass comes to
+            for key in {id(parent) for parent in node.parents()} & waiting:
+                waiting.remove(key)
+                self._after.setdefault(id(node), []).append(key)
+        self._alone = waiting  # the output itself
+        self._of = exchanges
+        self._exchanges = list({id(one): one for one in exchanges.values()}.values())
+        for exchange in self._exchanges:
+            exchange.begin()
+
+    def passed(self, node: Node, gradients: Mapping[int, Any]) -> None:
+        """A backward pass has gone past a node."""
+        for key in self._after.get(id(node), ()):
+            if key in gradients:
+                self._of[key].arrived(key, _typed(gradients[key]))
+
+    def finish(self, gradients: dict[int, Any]) -> None:
+        """Put the gradients of all processes in the place of this one's."""
+        for key in self._alone:
+            if key in gradients:
+                self._of[key].arrived(key, gradients[key])
+        for exchange in self._exchanges:
+            gradients.update(exchange.finish())
 
 
 def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
@@ -118,14 +157,6 @@ def complex_loss(what: str, types: ArrayType, real: str) -> DTypeError:
         f"part of that gradient only. Make the output real first (np.real, np.imag, np.abs), or give tg.vjp the "
         f"cotangent"
     )
-
-
-def _accumulate(leaf: Leaf, gradient: Numeric) -> None:
-    new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
-    add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
-    with mode(place=Place()), leaf_lock.held:
-        old = read_grad(leaf)
-        write_grad(leaf, new if old is None else add(old, new))
 
 
 def owned(gradients: Sequence[Any], nodes: Iterable[Node], others: Iterable[Any] = ()) -> list[Any]:
@@ -208,6 +239,7 @@ def propagate(
     wanted: set[int] | None,
     record: bool,
     constant: bool = False,
+    complete: _Completing | None = None,
 ) -> dict[int, Any]:
     """Send cotangents back through `nodes`.
 
@@ -218,6 +250,7 @@ def propagate(
             require a gradient.
         record: whether rules get tensors, so that the pass becomes graph.
         constant: whether that graph is not to be differentiated, as an eager pass is not without `create_graph`.
+        complete: told of each node that the pass is done with.
 
     Returns:
         id of a wanted node -> its gradient (a list, one an output, if it has several). Unreached nodes are missing.
@@ -226,6 +259,7 @@ def propagate(
     look = modes.look_back
     gradients: dict[int, Any] = {}
     kept: dict[int, Any] = {}
+    own: set[int] = set()  # of the nodes whose gradient is an array made here, to be added to in place
     for edge, seed in seeds:
         _add(gradients, edge, seed)
     place = None if look is None else Place(phase="backward")  # whose ops are looked at from here
@@ -233,22 +267,29 @@ def propagate(
         for node in reversed(nodes):
             key = id(node)
             if key not in gradients:
+                if complete is not None:
+                    complete.passed(node, gradients)
                 continue
             gradient = gradients.pop(key)
             if isinstance(node, Leaf) or (wanted is not None and key in wanted):
-                kept[key] = (
-                    gradient
-                    if hasattr(gradient, "dtype") or gradient.__class__ is list
-                    else as_value(gradient)
-                )
+                kept[key] = _typed(gradient)
             elif live is None or key in live:
                 if node.versions is None and not record and gradient.__class__ is not list:
-                    _run_rules(node, gradient, node.saved, gradients, live)
+                    _run_rules(node, gradient, node.saved, gradients, live, own)
                 else:
-                    _step_back(node, gradient, gradients, live, record)
+                    _step_back(node, gradient, gradients, live, None if record else own)
                 if look is not None:
                     look(node, gradient, gradients)
+                if complete is not None:
+                    complete.passed(node, gradients)
+        if complete is not None:
+            complete.finish(kept)
     return kept
+
+
+def _typed(gradient: Any) -> Any:
+    """A gradient as leaves keep it: no number of Python's."""
+    return gradient if hasattr(gradient, "dtype") or gradient.__class__ is list else as_value(gradient)
 
 
 @contextmanager
@@ -298,9 +339,11 @@ def _sum(old: Any, new: Any) -> Any:
 
 
 def _step_back(
-    node: Node, gradient: object, gradients: dict[int, Any], live: set[int] | None, record: bool
+    node: Node, gradient: object, gradients: dict[int, Any], live: set[int] | None, own: set[int] | None
 ) -> None:
-    """Run the live rules of one node and add what they return to its inputs' gradients."""
+    """Run the live rules of one node and add what they return to its inputs' gradients; recorded where none may be
+    added to in place.
+    """
     if node.versions is not None:
         node.check_versions()
     if gradient.__class__ is list:
@@ -310,8 +353,8 @@ def _step_back(
         gradient = tuple(gradient) if sparse else _typed_zeros(node, gradient)
         if gradient is None:
             return
-    if not record:
-        _run_rules(node, gradient, node.saved, gradients, live)
+    if own is not None:
+        _run_rules(node, gradient, node.saved, gradients, live, own)
         return
     before = modes.current
     place = Place(before.place.scope, "backward", node)
@@ -319,11 +362,16 @@ def _step_back(
         "body" not in node.op.facts and is_library(node.op.origin.file)
     )
     with mode(place=place), watched() if users else nullcontext():
-        _run_rules(node, gradient, rewrapped(node), gradients, live)
+        _run_rules(node, gradient, rewrapped(node), gradients, live, None)
 
 
 def _run_rules(
-    node: Node, gradient: object, saved: Any, gradients: dict[int, Any], live: set[int] | None
+    node: Node,
+    gradient: object,
+    saved: Any,
+    gradients: dict[int, Any],
+    live: set[int] | None,
+    own: set[int] | None,
 ) -> None:
     inputs = node.inputs
     given = gradient if isinstance(gradient, np.generic) else for_reading(gradient)
@@ -338,6 +386,8 @@ def _run_rules(
             continue
         arguments = step.arguments
         try:
+            if step.adds is not None and own is not None and _added(node, step, given, saved, gradients, own):
+                continue
             if not arguments:
                 result = rule(given)
             elif step.simple:
@@ -357,6 +407,31 @@ def _run_rules(
             if live is None or _source_id(inputs[target]) in live:
                 part = part_of(node, result, place, step)
                 _receive(node, target, gradient if part is given else part, gradients)
+
+
+def _added(
+    node: Node, step: LiveRule, given: Any, saved: Any, gradients: dict[int, Any], own: set[int]
+) -> bool:
+    """Add what a rule makes to the array of its operand's gradient, where that can be; whether it was."""
+    assert step.position is not None
+    assert step.adds is not None
+    entry = node.inputs[step.position]
+    if entry.__class__ is Port or not isinstance(given, np.ndarray | np.generic):
+        return False
+    types, key = entry.types, id(entry)
+    if not types.shape or given.dtype != types.dtype or types.dtype.hasobject:
+        return False
+    total = gradients.get(key)
+    if total is None:
+        total = np.zeros(types.shape, types.dtype)
+    elif type(total) is not np.ndarray or total.shape != types.shape or total.dtype != types.dtype:
+        return False
+    elif key not in own:
+        total = total.copy()
+    step.adds(total, given, *fetch(node, step, saved))
+    gradients[key] = total
+    own.add(key)
+    return True
 
 
 def for_reading(cotangent: Any) -> Any:
@@ -418,11 +493,12 @@ def fetch(node: Node, step: LiveRule, saved: Any, live: set[int] | None = None) 
         live: ids of the nodes whose gradients lead to a wanted one; None if all do.
     """
     arguments: list[Any] = []
+    given = node.settings
     for argument in step.arguments:
         if isinstance(argument, int):
             arguments.append(saved[argument])
         elif isinstance(argument, str):
-            arguments.append(node.op.setting(node.settings, argument))
+            arguments.append(given[argument] if argument in given else node.op.signature.settings[argument])
         elif argument is None:
             arguments.append(None)
         elif isinstance(argument, Wanted):

@@ -16,10 +16,11 @@ from tinygraph.core.doors import doors
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.process_group import processes
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import Array, ArrayType, WeakType, as_value, type_of
-from tinygraph.errors import DTypeError, RecordingError, ShapeError, printable
+from tinygraph.errors import DTypeError, ParallelError, RecordingError, ShapeError, printable
 
 if TYPE_CHECKING:
     pass
@@ -201,9 +202,9 @@ class Graph:
         """The graph that a networkx graph describes; see `tinygraph.interop`."""
         return doors.from_networkx(graph)
 
-    def save(self, path: str | Path) -> None:
-        """Write structure and values to one file that `tg.load` reads; see `tinygraph.interop`."""
-        doors.save_graph(self, path)
+    def save(self, path: str | Path, *, opset: int | None = None) -> None:
+        """Write structure and values to one file that `tg.load` reads, an ONNX model (.onnx) too; see `save_graph`."""
+        doors.save_graph(self, path, opset=opset)
 
     def draw(self, path: str | Path | None = None, **options: object) -> Any:
         """Draw the graph; see `tg.draw`."""
@@ -373,7 +374,9 @@ def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
 
     Raises:
         StaleValueError: a saved leaf was written since the graph was recorded.
+        ParallelError: values were exchanged with other processes, which do not take part again.
     """
+    _check_alone(graph)
     values: dict[int, Any] = {}
     for node in graph.nodes:
         node.check_versions()
@@ -383,3 +386,16 @@ def replay(graph: Graph, inputs: Sequence[Any] = ()) -> dict[int, Any]:
         values[id(leaf)] = given._value if isinstance(given, Tensor) else as_value(given, leaf.types.dtype)
     with mode(recording=False), np.errstate(all="ignore"):
         return evaluate(graph.nodes, values)
+
+
+def _check_alone(graph: Graph) -> None:
+    """Raise if running a graph again would wait for other processes for ever."""
+    if processes().size == 1:
+        return
+    for node in graph.nodes:
+        if not isinstance(node, Leaf) and node.op.kind == "collective":
+            raise ParallelError(
+                f"{node.describe()} exchanged values with the other {processes().size - 1} processes, and these do not "
+                f"take part when one of them computes the graph's values again: draw it with values=False, or explain "
+                f"it in a program of one process"
+            )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 from types import CodeType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeGuard
 from weakref import ref
 
 import numpy as np
@@ -134,7 +134,9 @@ class Node:
     def parents(self) -> list[Node]:
         """The nodes and leaves this one reads, in operand order, repeats included."""
         return [
-            entry.node if isinstance(entry, Port) else entry for entry in self.inputs if is_recorded(entry)
+            entry.node if isinstance(entry, Port) else entry
+            for entry in self.inputs
+            if isinstance(entry, (Node, Port))  # as `is_recorded`, without a call: every pass asks
         ]
 
     def again(self, inputs: Sequence[Any], place: Place, name: str | None, source: SourceLine | None) -> Node:
@@ -224,6 +226,19 @@ def moved() -> None:
     """The holder of a leaf whose tensor stands for a computed value now."""
 
 
+class Exchange(Protocol):
+    """What makes gradients those of all processes of a program, while a backward pass goes on."""
+
+    def begin(self) -> None:
+        """A backward pass begins."""
+
+    def arrived(self, key: int, gradient: Any) -> None:
+        """A leaf's gradient is complete in this process: an array, or a tensor of a pass that is recorded."""
+
+    def finish(self) -> dict[int, Any]:
+        """The gradients of all that arrived, by their keys."""
+
+
 class Leaf(Node):
     """A value that no op made: a parameter, an input, a buffer, or a tensor made from data.
 
@@ -233,9 +248,19 @@ class Leaf(Node):
         version: how often the value has been written.
         changed_at: the line that wrote it last.
         holder: a weak reference to the tensor that holds the leaf, or None.
+        exchange: what makes its gradient that of all processes of the program (`tinygraph.parallel`), or None.
     """
 
-    __slots__ = ("_grad", "changed_at", "holder", "leaf_kind", "requires_grad", "value", "version")
+    __slots__ = (
+        "_grad",
+        "changed_at",
+        "exchange",
+        "holder",
+        "leaf_kind",
+        "requires_grad",
+        "value",
+        "version",
+    )
 
     types: ArrayType
     value: Any
@@ -269,6 +294,7 @@ class Leaf(Node):
         self.changed_at: SourceLine | None = None
         self._grad = None
         self.holder = None
+        self.exchange: Exchange | None = None
 
     @property
     def grad(self) -> Tensor | None:

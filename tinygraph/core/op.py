@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "elementwise", "comparison", "reduction", "contraction", "convolution", "pooling", "normalization", "shape",
-    "indexing", "loss", "random", "control", "composite", "other",
+    "indexing", "loss", "random", "collective", "control", "composite", "other",
 )  # fmt: skip
 RESERVED = ("g", "t", "out", "wanted")
 FACTS = (
@@ -53,9 +53,14 @@ FACTS = (
     "body",
     "subgraphs",
     "extends",
+    "unfolds",
     "parts",
+    "summand",
     "reduction",
     "number",
+    "onnx",
+    "straight_through",
+    "joined",
 )
 
 
@@ -109,11 +114,12 @@ class Signature(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A derivative rule: which operands it serves, and the names it asks for after `g` or `t`."""
+    """A derivative rule: which operands it serves, and the names it asks for after `g` or `t`; see `Op.adds`."""
 
     function: Callable[..., Any]
     serves: tuple[str, ...]
     asks: tuple[str, ...]
+    adds: Callable[..., None] | None = None
 
 
 class Wanted:
@@ -129,7 +135,7 @@ class LiveRule(NamedTuple):
     `targets` pairs an input's position with its place in the rule's result (None: the result itself). Each of
     `arguments` is a place in the saved values (an int; a tuple of them for a variadic operand), a setting's name, None
     for an operand left out, or WANTED; `simple` if they are all ints. `position` is the input's, if the rule serves
-    that one alone.
+    that one alone. `adds` adds what the rule makes to an array in place (see `Op.adds`).
     """
 
     rule: Callable[..., Any] | None
@@ -137,6 +143,7 @@ class LiveRule(NamedTuple):
     arguments: tuple[int | tuple[int, ...] | str | Wanted | None, ...]
     simple: bool
     position: int | None
+    adds: Callable[..., None] | None = None
 
 
 class LiveRules:
@@ -248,7 +255,8 @@ def _step(
             arguments.append(kept[0] if kept else None)
     simple = all(isinstance(argument, int) for argument in arguments)
     position, place = targets[0]
-    return LiveRule(rule.function, targets, tuple(arguments), simple, position if place is None else None)
+    alone = position if place is None else None
+    return LiveRule(rule.function, targets, tuple(arguments), simple, alone, rule.adds)
 
 
 class Emission(NamedTuple):
@@ -367,11 +375,17 @@ class Op:
             "read_only": True; its result may lie in its operand's memory, and must not be written.
             "program": what an op that the compiler made computes, in the kernel language.
             "body": what an op consists of whose body is a graph, see `bodies.py`.
+            "joined": a node and the loop behind it that it stands for, of compiled graphs; its kernels are theirs.
             "subgraphs": True; its settings hold graphs (`subgraphs.py`) that it runs once, many times or not at all.
             "extends": name of a setting; its body may return more at its end, and the op then has more results there.
+            "unfolds": f(settings) -> `Unfolding`; how it runs them, for pictures and reports.
             "parts": f(x type, output types, settings) -> for each output an op and settings that make it alone.
+            "summand": (op, f); a sum of results of this op, and of a whole array, is `op` on the whole array, if there
+            is one, and the operands of each; f([(settings, number of operands) of each], whether there is) -> settings.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
+            "onnx": "domain::Name"; the operator of ONNX's that it is, the settings being its attributes.
+            "straight_through": True; its gradient is that of what it rounds, by convention, not the slope, which is 0.
             "number": f(number) -> number; what Python itself makes of a number, where NumPy's function differs.
     """
 
@@ -429,6 +443,11 @@ class Op:
         except (TypeError, ValueError):  # something unhashable, or not assigned yet
             return self
         return key
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether running it again on the same operands gives the same and touches nothing else."""
+        return self.kind not in ("random", "collective")
 
     @property
     def formula(self) -> str:
@@ -495,6 +514,32 @@ class Op:
         subgraphs).
         """
         return self._attach(self.tangent_rules, (operand,), "t")
+
+    def adds(self, operand: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+        """Attach how the vector-Jacobian rule of an operand adds its result to an array: `rule(total, g, ...)`.
+
+        It asks for what that rule asks for, in the same order, and adds to `total`, of the operand's type, in place.
+        An eager pass then has one array for the gradients of all uses of a tensor, where the rule would make one of
+        mostly zeros for each: of a slice, of an element.
+        """
+        rule = self.rules.get(operand)
+        if rule is None or len(rule.serves) > 1:
+            raise RuleError(
+                f"op {self.name!r} has no rule for operand {operand!r} alone, whose result could be added"
+            )
+
+        def attach(function: Callable[..., None]) -> Callable[..., None]:
+            asked = tuple(inspect.signature(function).parameters)
+            if asked[2:] != rule.asks:
+                raise RuleError(
+                    f"{function.__name__!r} of op {self.name!r} must take (total, g, {', '.join(rule.asks)}), as its "
+                    f"rule for {operand!r} does; it takes ({', '.join(asked)})"
+                )
+            self.rules[operand] = rule._replace(adds=function)
+            self.plans.clear()
+            return function
+
+        return attach
 
     def pushes(self, *operands: str) -> None:
         """Say that the op itself is the forward-mode rule of operands: applied to the tangent and the other operands.

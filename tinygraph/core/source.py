@@ -87,5 +87,10 @@ def _line(code: CodeType, offset: int, file: str) -> SourceLine:
 
 def here(depth: int = 2) -> SourceLine | None:
     """The user's line that is running now."""
-    frame = user_frame(depth)
-    return resolve(frame.f_code, frame.f_lasti) if frame is not None else None
+    frame: FrameType | None = sys._getframe(depth)  # `user_frame` and `resolve`, without their calls
+    while frame is not None:
+        code = frame.f_code
+        if not is_library(code.co_filename):
+            return _line(code, frame.f_lasti, code.co_filename)
+        frame = frame.f_back
+    return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -51,6 +52,40 @@ class BodyGradient(NamedTuple):
     kept: tuple[int, ...]
     read: tuple[int, ...]
     targets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfolding:
+    """How an op runs its subgraphs: what pictures, reports and explanations say of a loop or a choice.
+
+    Attributes:
+        parts: the subgraphs: of a loop its body, of a choice its branches.
+        condition: what a loop asks before each step, of the same operands.
+        carries, slices: how many operands go from step to step, and along how many the loop runs; all steps read the
+            others. Results are the carries, then what steps make, stacked - or the number of steps, with a condition.
+        count: how many steps there are; None where only running shows it.
+        reverse: whether it goes from the last slice to the first.
+        choice: whether the first operand says which one of the parts runs, on the others.
+    """
+
+    parts: tuple[Subgraph, ...]
+    condition: Subgraph | None = None
+    carries: int = 0
+    slices: int = 0
+    count: int | None = None
+    reverse: bool = False
+    choice: bool = False
+
+    def title(self, op: str) -> str:
+        """In a few words; `op` stands for a function without a name."""
+        names = [one.name for one in self.parts if not one.name.startswith("<")]
+        if self.choice:
+            return f"one of {len(self.parts)}" + (f": {', '.join(dict.fromkeys(names))}" if names else "")
+        name = next(iter(names), op)
+        if self.condition is None:
+            return f"{name} × {self.count:,}" + (", from the last on" if self.reverse else "")
+        asked = self.condition.name
+        return f"{name} × n" if asked.startswith("<") else f"{name} while {asked}"
 
 
 class Planned(NamedTuple):
@@ -249,6 +284,13 @@ def _end(value: object) -> Any:
     if isinstance(value, Tensor):
         return value._edge if value._edge is not None else value._value
     return value
+
+
+def unfolding_of(node: Node) -> Unfolding | None:
+    """How a node runs its subgraphs; None if it has none."""
+    unfolds = None if isinstance(node, Leaf) else node.op.facts.get("unfolds")
+    found: Unfolding | None = None if unfolds is None else unfolds(node.settings)
+    return found
 
 
 def subgraphs_of(node: Node) -> dict[str, Subgraph]:

@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -78,14 +79,14 @@ class Tree:
         children: Sequence[Tree] = (),
     ) -> None:
         self.count = count
-        self._build = build
+        self.build = build
         self.description = description
         self.keys = keys
         self.children = tuple(children)
         self._identity = (identity or description, tuple([_exact(one) for one in keys]), self.children)
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
-        return self._build(leaves)
+        return self.build(leaves)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tree) and self._identity == other._identity
@@ -109,7 +110,7 @@ def flatten(value: object) -> tuple[list[Any], Tree]:
     if value is None:
         return [], Tree(0, lambda leaves: None, "None")
     if parts is None:
-        return [value], Tree(1, lambda leaves: leaves[0], "*")
+        return [value], Tree(1, itemgetter(0), "*")
     leaves, children = [], []
     for part in parts:
         found, tree = flatten(part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class Dataset:
     >>> Squares().take([1, 2])
     (array([1., 2.], dtype=float32), array([1., 4.], dtype=float32))
     """
+
+    epoch = 0  # the walk that a DataLoader is in, from 1: for samples that differ from epoch to epoch
 
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} needs __len__")
@@ -106,6 +108,68 @@ class Subset(Dataset):
 
     def take(self, indices: Sequence[int] | Array) -> Any:
         return self.dataset.take(self.indices[np.asarray(indices, dtype=np.intp)])
+
+
+class ConcatDataset(Dataset):
+    """Datasets one after another.
+
+    Raises:
+        DataError: no datasets.
+
+    >>> both = ConcatDataset([TensorDataset(np.arange(2)), TensorDataset(np.arange(5, 8))])
+    >>> len(both), both[2]
+    (5, (np.int64(5),))
+    """
+
+    def __init__(self, datasets: Sequence[Any]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise DataError("a ConcatDataset needs at least one dataset")
+        self._ends = np.cumsum([len(one) for one in self.datasets])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Any:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        index %= len(self)
+        which = int(np.searchsorted(self._ends, index, "right"))
+        before = int(self._ends[which - 1]) if which else 0
+        if isinstance(self.datasets[which], Dataset):
+            self.datasets[which].epoch = self.epoch
+        return self.datasets[which][index - before]
+
+
+class Transformed(Dataset):
+    """Samples of another dataset, changed when they are read: augmentation that a seed repeats.
+
+    Args:
+        dataset: where samples come from.
+        transform: `transform(sample, rng)` -> sample, with `rng` NumPy's generator for this sample in this epoch alone;
+            so results depend neither on the order of reading nor on the number of worker processes.
+        seed: of all of them.
+
+    >>> noisy = Transformed(TensorDataset(np.zeros(3)), lambda sample, rng: (sample[0] + rng.normal(),), seed=0)
+    >>> noisy[1] == noisy[1], noisy[1] == noisy[2]
+    (True, False)
+    """
+
+    def __init__(
+        self, dataset: Any, transform: Callable[[Any, np.random.Generator], Any], seed: int = 0
+    ) -> None:
+        self.dataset = dataset
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        if isinstance(self.dataset, Dataset):
+            self.dataset.epoch = self.epoch
+        rng = np.random.default_rng((self.seed, self.epoch, index % len(self)))
+        return self.transform(self.dataset[index], rng)
 
 
 def random_split(

@@ -26,7 +26,7 @@ def read_npz(path: str | Path, *, x: str = "x", y: str = "y") -> TensorDataset:
 
     Args:
         path: the file.
-        x, y: the names of the inputs and of the labels in it.
+        x, y: the names of the inputs and of the labels in it; labels may be words.
 
     Raises:
         FileFormatError: no such file, no readable archive, a name that is not there, or pickled objects.
@@ -37,7 +37,7 @@ def read_npz(path: str | Path, *, x: str = "x", y: str = "y") -> TensorDataset:
         archive = read_archive(file, lambda held: _chosen((x, y), held))
     inputs, labels = archive[x], archive[y]
     for name, array in ((x, inputs), (y, labels)):
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in ("biuf" if name == x else "biufU"):
             raise DataError(f"array {name!r} of {path} has dtype {array.dtype}; real numbers are needed")
         check_finite(array, f"array {name!r} of {path}")
     return TensorDataset(inputs, labels)

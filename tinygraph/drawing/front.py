@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.bodies import open_bodies, ruled_in
 from tinygraph.core.graph import Graph, graph_of
-from tinygraph.core.node import Edge, Node, edge_node
+from tinygraph.core.node import Node, edge_node
 from tinygraph.core.tensor import Tensor
 from tinygraph.drawing.model.levels import INSIDE, find_level
 from tinygraph.drawing.model.module_tree import draw_tree, is_module
@@ -53,6 +53,7 @@ def draw(
     width: str | None = None,
     names: Mapping[str, str] | None = None,
     colors: Mapping[str, str] | None = None,
+    steps: int | Sequence[int] | None = None,
 ) -> Drawing:
     """Draw a computation.
 
@@ -99,6 +100,8 @@ def draw(
             "wrap" takes as many columns as make its words largest there.
         names: what a box or frame is called (its dotted name, the end of that, or its title) -> another title.
         colors: the same, or a kind of boxes such as "convolution" -> "#rrggbb".
+        steps: which iteration of loops to show, or several beside each other, as columns of time; -1 is the last. A
+            loop shows its first one, and with `backward` is one box that says how often it runs.
 
     A picture holds values of parameters and data, as numbers or colours, only where they are asked for: by "values",
     "gradients", "nan", "zeros" or "gradient_norm" in `show`, or by zoom "channel" or "neuron", which show nothing else.
@@ -123,7 +126,7 @@ def draw(
     _check_depth(depth)
     wishes = Wishes(
         zoom, element, given, int(backward), show, focus, between, fold, collapse, zooms=zooms, depth=depth,
-        names=names or {}, colors=colors or {}, compact=direction == "wrap",
+        names=names or {}, colors=colors or {}, compact=direction == "wrap", steps=_steps(steps),
     )  # fmt: skip
     sheet = make_sheet(direction, title, legend, font_size, width)
     volumes, look = _look(style)
@@ -157,11 +160,7 @@ def _drawn(
     whole = _graph(target, wishes.inputs)
     graph, found = open_bodies(whole)
     wishes = replace(
-        wishes,
-        element=_found(wishes.element, found),
-        focus=_found(wishes.focus, found),
-        between=_found(wishes.between, found),
-        zooms=_found(wishes.zooms, found),
+        wishes.found(found),
         flows=target.flows() if isinstance(target, Contributions) else None,
         times=None if times is None else {id(edge_node(found(node))): time for node, time in times.items()},
     )
@@ -186,8 +185,18 @@ def _drawn(
             overlay=next((one.name for one in chosen(wishes.show)), None),
             timing="time" in wishes.show,
             times=wishes.times,
+            loops=sketch.loops,
         ),
     )
+
+
+def _steps(given: object) -> tuple[int, ...] | None:
+    if given is None:
+        return None
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    if not several or not all(isinstance(one, int) and not isinstance(one, bool) for one in several):
+        raise DrawingError(f"steps={given!r}: the number of an iteration, or several, such as (0, 1, -1)")
+    return tuple(several)
 
 
 def _check(
@@ -255,18 +264,6 @@ def _check_show(show: Sequence[str]) -> None:
     unknown = [one for one in show if one not in SHOWABLE]
     if unknown:
         raise DrawingError(f"cannot show {', '.join(map(repr, unknown))}: what can be shown is {names}")
-
-
-def _found(what: object, find: Callable[[Edge], Edge]) -> Any:
-    """What a user points at, as it is called in a graph whose bodies were opened."""
-    if isinstance(what, Tensor):
-        edge = None if what._edge is None else find(what._edge)
-        return what if edge is what._edge else Tensor(what._value, edge, what._leaf)
-    if isinstance(what, Node):
-        return find(what)
-    if isinstance(what, Mapping):
-        return {_found(key, find): value for key, value in what.items()}
-    return tuple(_found(one, find) for one in what) if isinstance(what, tuple) else what
 
 
 def _graph(target: Any, inputs: Sequence[Any]) -> Graph:

@@ -136,6 +136,15 @@ def read_archive(
         return {name: _member(archive, name, info) for name, info in chosen.items()}
 
 
+def names_in_archive(path: Path) -> tuple[str, ...]:
+    """The names of the arrays of an NPZ archive; none of a file that is no archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return tuple(name.removesuffix(".npy") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return ()
+
+
 def _member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Array:
     where = f"array {name!r:.60}"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

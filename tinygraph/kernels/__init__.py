@@ -12,12 +12,12 @@ plain 16-byte vectors (`cpu.py`; the environment variable `TINYGRAPH_TARGET` res
     disk_cache, requests what was compiled, kept on disk from one process to the next
     elementwise          family: fused chains of elementwise ops of any strides, with reductions at the end
     scalars              family: programs of many single numbers
+    segments             family: one elementwise program over many arrays of any sizes
     gemm, contractions   family: matrix products of any strides, with epilogues; einsum's labels as matrix products
-    losses               family: cross entropy with class indices, and its gradient
-    convolution          family: the direct convolution and its two gradients, over planes (NHWC with a halo)
-    layouts              family: NCHW to planes and back, weights to packed weights and back
-    pooling              family: window maxima, their positions, and their gradients with epilogues, in any layout
-    images               the direct convolution as lowerings: on images in any layout, the changes included
+    losses               family: cross entropy with class indices, and its gradient; `position_losses`: classes apart
+    gather, cumulative   family: reading by index arrays and adding up where they point; cumulative sums and products
+    images               families of images: convolutions (direct, in groups, Winograd's) over planes (NHWC and halo),
+                         changes of layout, pooling; and their lowerings on arrays in any layout
 
 A kernel is compiled once for equal arguments, then bound to arrays; a bound kernel is called without arguments and
 keeps its arrays alive. Bound arrays must not move. The cheapest callable is its `run`:
@@ -47,12 +47,28 @@ interpreter's lock is released while they run.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import importlib.util
 import time
+from collections.abc import Iterator
 
 IMPORTED = time.time()  # files of the library that are newer are not what is running
 
 
 def available() -> bool:
     """Whether kernels can be generated: llvmlite is installed. Most modules of this package import it."""
-    return importlib.util.find_spec("llvmlite") is not None
+    return not _numpy_only.get() and importlib.util.find_spec("llvmlite") is not None
+
+
+@contextlib.contextmanager
+def numpy_only() -> Iterator[None]:
+    """Within it no kernels can be generated: what runs without llvmlite, where that is there."""
+    before = _numpy_only.set(True)
+    try:
+        yield
+    finally:
+        _numpy_only.reset(before)
+
+
+_numpy_only: contextvars.ContextVar[bool] = contextvars.ContextVar("numpy_only", default=False)

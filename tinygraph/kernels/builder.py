@@ -23,7 +23,7 @@ INDEX = ir.IntType(64)
 BOOL = ir.IntType(1)
 _BYTE = ir.IntType(8)
 _SHORT = ir.IntType(32)
-_POINTER = ir.PointerType()
+POINTER = ir.PointerType()
 _SCALARS: dict[str, Any] = {
     "float32": ir.FloatType(),
     "float64": ir.DoubleType(),
@@ -64,7 +64,7 @@ class Function:
         *,
         distinct: bool = False,
     ) -> None:
-        signature = ir.FunctionType(ir.VoidType(), [_POINTER] * len(pointers) + [INDEX] * len(counts))
+        signature = ir.FunctionType(ir.VoidType(), [POINTER] * len(pointers) + [INDEX] * len(counts))
         self.module = module
         # whether it computes with single numbers: some of NumPy's answers on arrays differ from those on numbers
         self.single_numbers = False
@@ -82,7 +82,7 @@ class Function:
 
     def add_entry(self, name: str) -> None:
         """A second function, of one pointer: it reads this one's arguments from 64-bit integers, and calls it."""
-        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_POINTER]), name)
+        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), name)
         body = ir.IRBuilder(entry.append_basic_block("entry"))
         arguments = []
         for i, argument in enumerate(self.function.args):
@@ -191,6 +191,19 @@ class Function:
             return known
         return self.ir.add(total, index(known)) if known else total
 
+    def product(self, factors: Sequence[Offset]) -> Offset:
+        """A product of offsets."""
+        total: Offset = 1
+        for factor in factors:
+            total = self.offset((total, factor)) if isinstance(factor, int) else self.offset((factor, total))
+        return total
+
+    def as_float(self, value: Offset, dtype: str) -> Value:
+        """An offset as a floating-point number."""
+        if isinstance(value, int):
+            return splat(value, dtype, 1)
+        return self.ir.sitofp(value, vector_type(dtype, 1))
+
     def divide_index(self, value: Offset, divisor: Offset) -> tuple[Offset, Offset]:
         """Quotient and remainder of a non-negative index."""
         if isinstance(value, int) and isinstance(divisor, int):
@@ -257,16 +270,21 @@ class Function:
             value = self.ir.zext(value, memory_type("bool", width_of(value)))
         self.ir.store(value, self.at(pointer, offset, dtype), align=itemsize(dtype))
 
+    def load_integer(self, pointer: Value, offset: Offset, dtype: str) -> Value:
+        """An integer of any size, as an index."""
+        kind, size = np.dtype(dtype).kind, itemsize(dtype)
+        stored = ir.IntType(8 * size)
+        place = self.ir.gep(pointer, [index(offset)], inbounds=True, source_etype=stored)
+        value = self.ir.load(place, typ=stored, align=size)
+        if size == 8:
+            return value
+        return self.ir.sext(value, INDEX) if kind == "i" else self.ir.zext(value, INDEX)
+
     def load_first(self, pointer: Value, offset: Offset, dtype: str, width: int, valid: int) -> Value:
         """The first `valid` of `width` consecutive elements, and zeros; what lies behind them is not touched."""
         if valid == width:
             return self.load(pointer, offset, dtype, width)
-        kind = vector_type(dtype, width)
-        name = f"llvm.masked.load.v{width}{_float_name(ir.Constant(kind, ir.Undefined))}.p0"
-        mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype))
-        load = self._declare(name, kind, [_POINTER, _SHORT, mask.type, kind])
-        zeros = splat(0, dtype, width)
-        return self.ir.call(load, [self.at(pointer, offset, dtype), alignment, mask, zeros])
+        return self.load_where(_first_lanes(width, valid), pointer, offset, dtype)
 
     def store_first(self, value: Value, pointer: Value, offset: Offset, valid: int) -> None:
         """Write the first `valid` lanes of a value; what lies behind them is not touched."""
@@ -274,10 +292,7 @@ class Function:
         if valid == width:
             self.store(value, pointer, offset)
             return
-        name = f"llvm.masked.store.v{width}{_float_name(value)}.p0"
-        mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype_of(value)))
-        store = self._declare(name, ir.VoidType(), [value.type, _POINTER, _SHORT, mask.type])
-        self.ir.call(store, [value, self.at(pointer, offset, dtype_of(value)), alignment, mask])
+        self.store_where(_first_lanes(width, valid), value, pointer, offset)
 
     def load_strided(self, pointer: Value, offset: Offset, stride: Offset, dtype: str, width: int) -> Value:
         """`width` elements `stride` apart: vector loads, one load for all lanes, or a load per lane."""
@@ -297,9 +312,39 @@ class Function:
             value = self.ir.insert_element(value, element, lane_index(lane))
         return value
 
+    def lanes_below(self, count: Offset, width: int) -> Value:
+        """A mask of the first `count` lanes, which need not be known beforehand."""
+        lanes = ir.Constant(vector_type("int64", width), list(range(width)) if width > 1 else 0)
+        return self.ir.icmp_signed("<", lanes, self.broadcast(index(count), width))
+
+    def load_where(self, mask: Value, pointer: Value, offset: Offset, dtype: str) -> Value:
+        """Consecutive elements in the lanes of a mask, and zeros; what belongs to other lanes is not touched."""
+        width = width_of(mask)
+        kind = memory_type(dtype, width)
+        zeros = ir.Constant(kind, [0] * width)
+        load = self._declare(
+            f"llvm.masked.load.v{width}{_memory_name(dtype)}.p0", kind, [POINTER, _SHORT, mask.type, kind]
+        )
+        alignment = ir.Constant(_SHORT, itemsize(dtype))
+        value = self.ir.call(load, [self.at(pointer, offset, dtype), alignment, mask, zeros])
+        return self.ir.icmp_unsigned("!=", value, zeros) if dtype == "bool" else value
+
+    def store_where(self, mask: Value, value: Value, pointer: Value, offset: Offset) -> None:
+        """Write the lanes of a mask; what belongs to the others is not touched."""
+        dtype, width = dtype_of(value), width_of(value)
+        if dtype == "bool":
+            value = self.ir.zext(value, memory_type("bool", width))
+        store = self._declare(
+            f"llvm.masked.store.v{width}{_memory_name(dtype)}.p0",
+            ir.VoidType(),
+            [value.type, POINTER, _SHORT, mask.type],
+        )
+        alignment = ir.Constant(_SHORT, itemsize(dtype))
+        self.ir.call(store, [value, self.at(pointer, offset, dtype), alignment, mask])
+
     def clear(self, pointer: Value, offset: Offset, elements: Offset, dtype: str) -> None:
         """Set consecutive elements to zero."""
-        fill = self._declare("llvm.memset.p0.i64", ir.VoidType(), [_POINTER, _BYTE, INDEX, BOOL])
+        fill = self._declare("llvm.memset.p0.i64", ir.VoidType(), [POINTER, _BYTE, INDEX, BOOL])
         size = self.ir.mul(index(elements), index(itemsize(dtype)))
         self.ir.call(
             fill, [self.at(pointer, offset, dtype), ir.Constant(_BYTE, 0), size, ir.Constant(BOOL, 0)]
@@ -532,6 +577,11 @@ def _float_name(value: Value) -> str:
             f"a function of numbers got {dtype_of(value)}; put a cast to float32 or float64 before it"
         )
     return names[dtype_of(value)]
+
+
+def _memory_name(dtype: str) -> str:
+    """LLVM's name of a type in memory."""
+    return {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "i8"}[dtype]
 
 
 def itemsize(dtype: str) -> int:

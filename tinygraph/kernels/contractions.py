@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygraph.core.types import Array
 from tinygraph.kernels.cpu import Cpu
-from tinygraph.kernels.gemm import Matrix, Product, ProductEpilogue, most_scratch, product_kernel
+from tinygraph.kernels.gemm import Matrix, Product, ProductEpilogue, most_scratch, shared_kernel
 from tinygraph.kernels.images.planes import ALIGNMENT, rounded_up
 from tinygraph.kernels.lowering import Epilogue, Lowering, Run
 from tinygraph.kernels.machine_code import Private
@@ -73,7 +73,8 @@ def lowering(terms: Sequence[str], shapes: Sequence[Sequence[int]], dtype: str, 
             count = len(program.inputs) - 1
             epilogue = ProductEpilogue(program, matrices[:count], matrices[count:])
         parts = [part.view(dtype) for part in scratch[0].reshape(get_threads(), -1)]
-        return product_kernel(product, epilogue, cpu=cpu).bind(*arrays, Private(parts), *extras, span=span)
+        kernel, counts = shared_kernel(product, epilogue, cpu=cpu)
+        return kernel.bind(*arrays, Private(parts), *extras, counts=counts, span=span)
 
     def with_epilogue(epilogue: Epilogue) -> Lowering:
         return made._replace(bind=functools.partial(bind, program=epilogue.program), with_epilogue=None)

@@ -26,6 +26,8 @@ class Cpu(NamedTuple):
         vector_bytes: the size of a vector register.
         registers: how many vector registers there are.
         exact: leave algorithms out that round more than sums do (Winograd's).
+        foreign: a library's function, such as a product of BLAS, may stand for a kernel.
+        measured: what is fastest is measured, among what `lower` rules answer for several targets.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Cpu(NamedTuple):
     vector_bytes: int
     registers: int
     exact: bool = False
+    foreign: bool = True
+    measured: bool = False
 
     def lanes(self, dtype: DTypeLike) -> int:
         """How many elements of a dtype one vector holds."""

@@ -2,6 +2,7 @@
 
 Axes are ordered by stride and merged where every operand allows it, so that contiguous and broadcast arrays make one
 or two loops. The last loop runs over vectors. Sums of float32 are collected in float64, in several vectors.
+The length of the slowest loop - the batch, mostly - is an argument, so that one kernel serves all batches.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from llvmlite import ir
 
 from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, ShapeError
@@ -23,15 +25,17 @@ from tinygraph.kernels.builder import (
     lane_index,
     splat,
     tree,
+    vector_type,
     width_of,
 )
 from tinygraph.kernels.cpu import Cpu, this_cpu
-from tinygraph.kernels.emission import emit
+from tinygraph.kernels.emission import Code, emit
 from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
 DTYPES = ("float32", "float64", "bool")
 _UNROLLED = 4  # accumulators, so that additions do not wait for each other
+_FEWEST_VECTORS = 4  # of a single loop whose length is an argument: below, its end is most of the work
 _FEWEST_TO_SPLIT = 16384  # elements: below, meeting the other threads takes as long as the work
 _VECTORS_A_UNIT = 16  # of a loop that threads divide
 
@@ -62,9 +66,12 @@ class Strided(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """One loop: its length, the stride of every operand along it, and whether outputs are reduced over it."""
+    """One loop: its length, the stride of every operand along it, and whether outputs are reduced over it.
 
-    size: int
+    In a kernel's key the length is 0 where it is an argument, and in its code what holds the argument.
+    """
+
+    size: Offset
     strides: tuple[int, ...]
     reduced: bool
 
@@ -114,8 +121,25 @@ def bind(
             raise DTypeError(f"input {i} of the program is {dtype}, the array is {operand.dtype}")
         if dtype not in DTYPES:
             raise DTypeError(f"input {i} of the program is {dtype}; kernels take {', '.join(DTYPES)}")
-    built = kernel(program, shape, tuple(operands), kinds, axes, this_cpu())
-    return built.bind(*inputs, *outputs, span=1 if built.splits else None)
+    cpu = this_cpu()
+    loops, width = _ordered_axes(shape, tuple(operands), axes), lanes_of_program(program, cpu)
+    free = 0 not in shape and _may_be_free(loops, any(kinds), width)
+    size = loops[0].size
+    if free:
+        loops = (loops[0]._replace(size=0), *loops[1:])
+    built = kernel(program, loops, tuple(operand.dtype for operand in operands), kinds, 0 in shape, cpu)
+    if not built.splits:
+        return built.bind(*inputs, *outputs, counts=(size,) if free else ())
+    span = 1
+    if free and not loops[0].reduced:
+        span = size if len(loops) > 1 else math.ceil(size / (_VECTORS_A_UNIT * width))
+    return built.bind(
+        *inputs,
+        *outputs,
+        counts=(size,) if free else (),
+        span=span,
+        divided=math.prod(shape) >= _FEWEST_TO_SPLIT,
+    )
 
 
 def _operand(array: Array, shape: tuple[int, ...], role: str) -> Strided:
@@ -143,53 +167,67 @@ def _output(out: Array, shape: tuple[int, ...], kind: str | None, axes: tuple[in
 @kept
 def kernel(
     program: Program,
-    shape: tuple[int, ...],
-    operands: tuple[Strided, ...],
+    loops: tuple[Axis, ...],
+    dtypes: tuple[str, ...],
     reductions: tuple[str | None, ...],
-    axes: tuple[int, ...],
+    empty: bool,
     cpu: Cpu,
 ) -> Kernel:
-    """The kernel behind `bind`, compiled once for equal arguments; its pointers are inputs, then outputs."""
-    names = [f"array{i}" for i in range(len(operands))]
-    loops = _ordered_axes(shape, operands, axes)
-    title = "+".join(dict.fromkeys(step.title for step in program.steps if step.op != "constant")) or "copy"
+    """The kernel behind `bind`, compiled once for equal arguments; its pointers are inputs, then outputs.
 
-    width = _width(program, cpu)
-    splits = _units(loops, any(reductions), width)
+    Where the length of the first loop is 0, it is the kernel's count "size". `empty` says that there is no element.
+    """
+    names = [f"array{i}" for i in range(len(dtypes))]
+    title = "+".join(dict.fromkeys(step.title for step in program.steps if step.op != "constant")) or "copy"
+    free = not empty and loops[0].size == 0
+    width = lanes_of_program(program, cpu)
+    splits = 0 if empty else _units(loops, any(reductions), width)
 
     def write(code: Function) -> None:
-        if 0 not in shape or any(reductions):
-            nest = _Nest(code, program, loops, operands, reductions, width)
+        if not empty or any(reductions):
+            axes = [loops[0]._replace(size=code.counts["size"]), *loops[1:]] if free else list(loops)
+            nest = _Nest(code, program, axes, dtypes, reductions, width)
             if splits:
                 nest.write_units(splits)
             else:
                 nest.write()
 
     title += "".join(f"|{kind}" for kind in reductions if kind)
-    return compile_kernel(title, names, write, splits=splits, cpu=cpu)
+    counts = ("size",) if free else ()
+    return compile_kernel(title, names, write, counts=counts, splits=splits, cpu=cpu)
 
 
-def _units(axes: list[Axis], reduces: bool, width: int) -> int:
-    """Units of work that threads may divide: turns of the outer loop, or parts of the only one. 0: too small."""
-    if math.prod(axis.size for axis in axes) < _FEWEST_TO_SPLIT:
-        return 0
+def _may_be_free(loops: Sequence[Axis], reduces: bool, width: int) -> bool:
+    """Whether the length of the first loop can be an argument at no cost."""
+    if len(loops) > 1:
+        return True
+    vectors = loops[0].size / width
+    return vectors >= 2 * _UNROLLED if loops[0].reduced else not reduces and vectors >= _FEWEST_VECTORS
+
+
+def _units(axes: Sequence[Axis], reduces: bool, width: int) -> int:
+    """Units of work that threads may divide: turns of the outer loop, or parts of the only one. 0: cannot be.
+
+    Where the length of that loop is an argument, there is one for each thing of the span.
+    """
     kept = [axis for axis in axes[:-1] if not axis.reduced]
     if kept:
-        return kept[0].size
-    if axes[-1].reduced:
+        return kept[0].size or 1
+    if axes[-1].reduced or (axes[0].size and math.prod(axis.size for axis in axes) < _FEWEST_TO_SPLIT):
         return 0
     vectors = (_UNROLLED if axes[-1].size >= 2 * _UNROLLED * width else 1) if reduces else _VECTORS_A_UNIT
-    return math.ceil(axes[-1].size / (vectors * width))
+    return math.ceil(axes[-1].size / (vectors * width)) or 1
 
 
-def _width(program: Program, cpu: Cpu) -> int:
+def lanes_of_program(program: Program, cpu: Cpu) -> int:
+    """Lanes of the vectors that a program is computed in: those of float64 where there is nothing narrower."""
     dtypes = {*program.inputs, *(dict(step.settings).get("dtype") for step in program.steps)}
     return cpu.lanes("float64" if "float64" in dtypes and "float32" not in dtypes else "float32")
 
 
 def _ordered_axes(
     shape: tuple[int, ...], operands: tuple[Strided, ...], reduced: tuple[int, ...]
-) -> list[Axis]:
+) -> tuple[Axis, ...]:
     """Loops from the slowest to the fastest in memory, merged where all operands are contiguous across two."""
     axes = [
         Axis(n, tuple(o.strides[i] for o in operands), i in reduced) for i, n in enumerate(shape) if n != 1
@@ -207,7 +245,7 @@ def _ordered_axes(
             merged[-1] = Axis(outer.size * axis.size, axis.strides, axis.reduced)
         else:
             merged.append(axis)
-    return merged or [Axis(1, (0,) * len(operands), False)]
+    return tuple(merged) or (Axis(1, (0,) * len(operands), False),)
 
 
 class _Nest:
@@ -218,11 +256,11 @@ class _Nest:
         code: Function,
         program: Program,
         axes: list[Axis],
-        operands: tuple[Strided, ...],
+        dtypes: tuple[str, ...],
         reductions: tuple[str | None, ...],
         width: int,
     ) -> None:
-        self.code, self.program, self.operands, self.width = code, program, operands, width
+        self.code, self.program, self.dtypes, self.width = code, program, dtypes, width
         self.pointers = list(code.pointers.values())
         self.inputs = range(len(program.inputs))
         self.stored = [(len(program.inputs) + i, i) for i, kind in enumerate(reductions) if kind is None]
@@ -232,7 +270,9 @@ class _Nest:
         self.vector = axes[-1]
         self.kept = [axis for axis in axes[:-1] if not axis.reduced]
         self.inner = [axis for axis in axes[:-1] if axis.reduced]
-        self.count = math.prod(axis.size for axis in axes if axis.reduced)
+        self.together = [
+            axis.size for axis in axes if axis.reduced
+        ]  # their product is what a mean is taken over
 
     def write(self) -> None:
         body = self._reduce_lanes if self.vector.reduced else self._reduce_rows if self.reduced else self._map
@@ -259,9 +299,12 @@ class _Nest:
             )
             return
         bases = self._bases([], [])
-        step = math.ceil(size / units / self.width) * self.width  # elements a unit, but for the last
+        free = not isinstance(size, int)
+        # elements a unit, but for the last
+        step = (_VECTORS_A_UNIT if free else math.ceil(size / units / self.width)) * self.width
         begin = code.offset((code.counts["first"], step))
-        end = code.smaller_index(code.offset((code.counts["last"], step)), size // self.width * self.width)
+        whole = self._whole(size, self.width)
+        end = code.smaller_index(code.offset((code.counts["last"], step)), whole)
         if self.reduced:
             code.loop(
                 begin,
@@ -283,20 +326,22 @@ class _Nest:
             )
 
             def last() -> None:
-                if size % self.width:
-                    whole = size // self.width * self.width
-                    self._evaluate(bases, whole, size - whole, hoisted)
+                self._rest(bases, whole, hoisted)
 
-        code.when(code.at_most(units, code.counts["last"]), last)
+        code.when(code.at_most(code.counts["span"] if free else units, code.counts["last"]), last)
+
+    def _whole(self, size: Offset, block: int) -> Offset:
+        """As much of a length as makes whole blocks."""
+        return self.code.offset((self.code.divide_index(size, block)[0], block))
 
     def _bases(
         self, axes: Sequence[Axis], indices: Sequence[Offset], start: Sequence[Offset] | None = None
     ) -> list[Offset]:
         """Where each operand's elements start for these loop indices."""
-        start = start or [0] * len(self.operands)
+        start = start or [0] * len(self.dtypes)
         return [
             self.code.offset(start[i], *((k, axis.strides[i]) for k, axis in zip(indices, axes, strict=True)))
-            for i in range(len(self.operands))
+            for i in range(len(self.dtypes))
         ]
 
     # -- one vector ------------------------------------------------------------------------------------------------
@@ -304,15 +349,20 @@ class _Nest:
     def _hoisted(self, bases: Sequence[Offset]) -> dict[int, Value]:
         """Inputs that do not move along the vectors, loaded once."""
         return {
-            i: self.code.load(self.pointers[i], bases[i], self.operands[i].dtype)
+            i: self.code.load(self.pointers[i], bases[i], self.dtypes[i])
             for i in self.inputs
             if self.vector.strides[i] == 0
         }
 
     def _evaluate(
-        self, bases: Sequence[Offset], position: Offset, width: int, hoisted: dict[int, Value]
+        self,
+        bases: Sequence[Offset],
+        position: Offset,
+        width: int,
+        hoisted: dict[int, Value],
+        mask: Value | None = None,
     ) -> list[Value]:
-        """The program's outputs for `width` elements; those stored in full are stored."""
+        """The program's outputs for `width` elements, or those in a mask; those stored in full are stored."""
         code = self.code
         values = []
         for i in self.inputs:
@@ -321,14 +371,55 @@ class _Nest:
                 continue
             stride = self.vector.strides[i]
             offset = code.offset(bases[i], (position, stride))
-            values.append(code.load_strided(self.pointers[i], offset, stride, self.operands[i].dtype, width))
+            if mask is not None:
+                values.append(code.load_where(mask, self.pointers[i], offset, self.dtypes[i]))
+                continue
+            values.append(code.load_strided(self.pointers[i], offset, stride, self.dtypes[i], width))
         results = emit_program(code, self.program, values, width)
         for operand, i in self.stored:
             self._check(results[i], operand)
-            self._store(
-                results[i], operand, code.offset(bases[operand], (position, self.vector.strides[operand]))
-            )
+            offset = code.offset(bases[operand], (position, self.vector.strides[operand]))
+            if mask is not None:
+                code.store_where(mask, results[i], self.pointers[operand], offset)
+            else:
+                self._store(results[i], operand, offset)
         return results
+
+    def _rest(
+        self,
+        bases: Sequence[Offset],
+        whole: Offset,
+        hoisted: dict[int, Value],
+        collect: Callable[[list[Value], Value | None, list[Value]], list[Value]] | None = None,
+        carried: Sequence[Value] = (),
+    ) -> list[Value]:
+        """The elements of the last loop behind the whole vectors, fewer than a vector: in one piece, if it can be.
+
+        Args:
+            bases: where the operands start.
+            whole: where the rest begins.
+            hoisted: inputs that are loaded already.
+            collect: what comes of the carried values by the results, in all lanes or in those of a mask.
+            carried: what the rest is added to.
+        """
+        code, size, width = self.code, self.vector.size, self.width
+        if isinstance(size, int):
+            if whole == size:
+                return list(carried)
+            results = self._evaluate(bases, whole, size - whole, hoisted)
+            return collect(results, None, list(carried)) if collect else []
+        dense = all(
+            self.vector.strides[i] == 1
+            or ((i in hoisted or i >= len(self.inputs)) and self.vector.strides[i] == 0)
+            for i in range(len(self.dtypes))
+        )
+
+        def some(i: Offset, held: list[Value]) -> list[Value]:
+            mask = code.lanes_below(code.offset(size, (i, -1)), width) if dense else None
+            results = self._evaluate(bases, i, width if dense else 1, hoisted, mask)
+            return collect(results, mask, held) if collect else []
+
+        return code.loop(whole, size, width if dense else 1, some, carried)
 
     def _store(self, value: Value, operand: int, offset: Offset) -> None:
         stride = self.vector.strides[operand]
@@ -340,10 +431,10 @@ class _Nest:
             self.code.store(element, self.pointers[operand], self.code.offset(offset, (stride, lane)))
 
     def _check(self, value: Value, operand: int) -> None:
-        if dtype_of(value) != self.operands[operand].dtype:
+        if dtype_of(value) != self.dtypes[operand]:
             raise DTypeError(
                 f"output {operand - len(self.inputs)} of the program is {dtype_of(value)}, "
-                f"the array is {self.operands[operand].dtype}"
+                f"the array is {self.dtypes[operand]}"
             )
 
     # -- the three nests -------------------------------------------------------------------------------------------
@@ -351,19 +442,18 @@ class _Nest:
     def _map(self, bases: Sequence[Offset]) -> None:
         """No reduction: vectors along the last axis, and one narrower vector for what remains."""
         hoisted = self._hoisted(bases)
-        whole = self.vector.size // self.width * self.width
+        whole = self._whole(self.vector.size, self.width)
         self.code.loop(
             0, whole, self.width, lambda i, _: self._evaluate(bases, i, self.width, hoisted) and None
         )
-        if whole < self.vector.size:
-            self._evaluate(bases, whole, self.vector.size - whole, hoisted)
+        self._rest(bases, whole, hoisted)
 
     def _reduce_lanes(self, bases: Sequence[Offset]) -> None:
         """The last axis is reduced: accumulators run along it and are folded at the end."""
         code, width, size = self.code, self.width, self.vector.size
-        unrolled = _UNROLLED if size >= 2 * _UNROLLED * width else 1
+        unrolled = 1 if isinstance(size, int) and size < 2 * _UNROLLED * width else _UNROLLED
         block = unrolled * width
-        whole = size // width * width
+        blocks, whole = self._whole(size, block), self._whole(size, width)
 
         def row(indices: list[Offset], carried: list[Value]) -> list[Value]:
             start = self._bases(self.inner, indices, bases)
@@ -378,18 +468,19 @@ class _Nest:
                         held[slot] = kind.combine(code, held[slot], self._wide(results[i], kind))
                 return held
 
-            carried = code.loop(
-                0, size // block * block, block, lambda p, held: vectors(p, held, unrolled), carried
-            )
-            carried = code.loop(
-                size // block * block, whole, width, lambda p, held: vectors(p, held, 1), carried
-            )
-            if whole < size:
-                results = self._evaluate(start, whole, size - whole, hoisted)
+            def rest(results: list[Value], mask: Value | None, held: list[Value]) -> list[Value]:
                 for k, (_, i, kind) in enumerate(self.reduced):
-                    rest = self._widened(self._wide(results[i], kind), kind.start)
-                    carried[k * unrolled] = kind.combine(code, carried[k * unrolled], rest)
-            return carried
+                    values = self._wide(results[i], kind)
+                    if mask is None:
+                        values = self._widened(values, kind.start)
+                    else:
+                        values = code.select(mask, values, splat(kind.start, dtype_of(values), width))
+                    held[k * unrolled] = kind.combine(code, held[k * unrolled], values)
+                return held
+
+            carried = code.loop(0, blocks, block, lambda p, held: vectors(p, held, unrolled), carried)
+            carried = code.loop(blocks, whole, width, lambda p, held: vectors(p, held, 1), carried)
+            return self._rest(start, whole, hoisted, rest, carried)
 
         starts = [
             splat(kind.start, self._wide_dtype(operand, kind), width)
@@ -445,7 +536,7 @@ class _Nest:
         size, reduced = self.vector.size, [operand for operand, _, _ in self.reduced]
         return bool(self.inner) and all(
             self.vector.strides[i] == 1 and self.inner[-1].strides[i] == size
-            for i in range(len(self.operands))
+            for i in range(len(self.dtypes))
             if i not in reduced
         )
 
@@ -465,7 +556,7 @@ class _Nest:
 
         def band(indices: list[Offset], held: list[Value]) -> list[Value]:
             start = self._bases(self.inner[:-1], indices, bases)
-            whole = rows // together * together
+            whole = self._whole(rows, together)
             wide = code.loop(
                 0,
                 whole,
@@ -473,9 +564,13 @@ class _Nest:
                 lambda row, inner: combine(inner, code.offset((row, size)), start, width),
                 held[: len(slots)],
             )
-            narrow = held[len(slots) :]
-            for row in range(whole, rows):
-                narrow = combine(narrow, row * size, start, size)
+            narrow = code.loop(
+                whole,
+                rows,
+                1,
+                lambda row, inner: combine(inner, code.offset((row, size)), start, size),
+                held[len(slots) :],
+            )
             return [*wide, *narrow]
 
         starts = [
@@ -498,7 +593,7 @@ class _Nest:
 
     def _wide_dtype(self, operand: int, kind: Reduction) -> str:
         """Sums of many float32 keep their accuracy in float64."""
-        return "float64" if kind.rounds else self.operands[operand].dtype
+        return "float64" if kind.rounds else self.dtypes[operand]
 
     def _wide(self, value: Value, kind: Reduction) -> Value:
         return self.code.cast(value, "float64") if kind.rounds else value
@@ -514,8 +609,18 @@ class _Nest:
 
     def _finish(self, total: Value, operand: int, kind: Reduction, offset: Offset) -> None:
         if kind.mean:
-            total = self.code.divide(total, self.code.constant(self.count, total))
-        self._store(self.code.cast(total, self.operands[operand].dtype), operand, offset)
+            count = self.code.as_float(self.code.product(self.together), dtype_of(total))
+            total = self.code.divide(total, self.code.broadcast(count, width_of(total)))
+        self._store(self.code.cast(total, self.dtypes[operand]), operand, offset)
+
+
+@functools.lru_cache(1024)
+def instructions(program: Program) -> int:
+    """How many instructions a program is for a vector, whose loads and stores are not counted."""
+    code = Code(ir.Module(), "counted", ())
+    inputs = [ir.Constant(vector_type(dtype, 8), ir.Undefined) for dtype in program.inputs]
+    emit_program(code, program, inputs, 8)
+    return sum(len(block.instructions) for block in code.function.blocks)
 
 
 def emit_program(code: Function, program: Program, inputs: Sequence[Value], width: int) -> list[Value]:

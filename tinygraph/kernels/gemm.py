@@ -10,6 +10,10 @@ lanes at the end. The transposed problem is another candidate where the result's
 Sums: each block of the depth starts from zero and is added to the others, so that errors grow with the length of a
 block, not with the depth (`tests/kernels/test_gemm.py` holds the bound). Their order depends on the sizes and strides
 only: the same bits for any number of threads. Ragged ends are vectors of which some lanes are read and written.
+
+A batch is the rows of one product and the depth of another: both may be arguments of a kernel, which is then made for
+the next power of two and serves all sizes above the one before. The last tile of rows begins where it ends with the
+last row, so that some rows are computed twice; where blocks of the depth are added up, they are not written twice.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ _ENOUGH_TILES = 4  # tiles of rows that pay for packing a panel
 _ENOUGH_PANELS = 4  # panels that pay for packing a tile of rows
 _TILES_TOGETHER = 8  # tiles that are packed at a time: their rows are some whole lines of the cache
 _FEWEST_UNITS = 4  # parts of the work where packing is repeated by each
+_FEWEST_FREE = 17  # rows, or steps of the depth, that may be an argument: two tiles of rows, for any tile
 
 
 class Matrix(NamedTuple):
@@ -123,6 +128,7 @@ class Scheme(NamedTuple):
 def most_scratch(rows: int, columns: int, depth: int, dtype: str, cpu: Cpu | None = None) -> int:
     """Elements of scratch memory that are enough for any strides."""
     lanes = (cpu or this_cpu()).lanes(dtype)
+    rows, columns, depth = _class(rows), _class(columns), min(_class(depth), max(depth, _DEPTH))
     panel = _DEPTH * _most_vectors(cpu or this_cpu()) * lanes
     right = min(panel, (max(rows, columns) + lanes) * depth)
     steps = min(depth, _DEPTH)
@@ -152,12 +158,51 @@ def product_kernel(
     >>> float(c.sum())
     30.0
     """
-    return _product_kernel(product, epilogue, cpu or this_cpu())
+    cpu = cpu or this_cpu()
+    return _product_kernel(choose_scheme(product, cpu), product, epilogue, (False, False), cpu)
+
+
+def shared_kernel(
+    product: Product, epilogue: ProductEpilogue | None = None, *, cpu: Cpu | None = None
+) -> tuple[Kernel, tuple[int, ...]]:
+    """The same kernel as one that serves other products of about as many rows and as much depth, where one can.
+
+    Returns:
+        The kernel, and the counts that it is bound with.
+    """
+    cpu = cpu or this_cpu()
+    scheme = choose_scheme(product, cpu)
+    exact = scheme.product
+    swapped = exact != product
+    frees_depth = exact.depth >= _FEWEST_FREE
+    frees_rows = exact.rows >= _FEWEST_FREE
+    if scheme.dots or not (frees_depth or frees_rows):
+        return _product_kernel(scheme, product, epilogue, (False, False), cpu), ()
+    depth = _class(exact.depth) if frees_depth else exact.depth
+    if exact.depth <= _DEPTH:
+        depth = min(depth, _DEPTH)
+    made = _panel_scheme(
+        exact._replace(rows=_class(exact.rows) if frees_rows else exact.rows, depth=depth), cpu
+    )
+    if frees_rows and made.left_packed:
+        frees_rows, made = False, _panel_scheme(exact._replace(depth=depth), cpu)
+    if exact.depth <= _DEPTH and made.depth < depth:
+        return _product_kernel(scheme, product, epilogue, (False, False), cpu), ()
+    general = made.product.transposed() if swapped else made.product
+    counts = [size for size, free in ((exact.rows, frees_rows), (exact.depth, frees_depth)) if free]
+    return _product_kernel(made, general, epilogue, (frees_rows, frees_depth), cpu), tuple(counts)
+
+
+def _class(size: int) -> int:
+    """The size that a kernel is made for which takes it as an argument."""
+    return 1 << (size - 1).bit_length() if size >= _FEWEST_FREE else size
 
 
 @kept
-def _product_kernel(product: Product, epilogue: ProductEpilogue | None, cpu: Cpu) -> Kernel:
-    scheme = choose_scheme(product, cpu)
+def _product_kernel(
+    scheme: Scheme, product: Product, epilogue: ProductEpilogue | None, free: tuple[bool, bool], cpu: Cpu
+) -> Kernel:
+    """The kernel of a scheme for a product; whether its rows and its depth are counts."""
     swapped = scheme.product != product
     if epilogue and swapped:
         operands, results = (
@@ -191,6 +236,7 @@ def _product_kernel(product: Product, epilogue: ProductEpilogue | None, cpu: Cpu
         "matrix product",
         [*first, "result", "scratch", *extras],
         write,
+        counts=[name for name, one in zip(("rows", "depth"), free, strict=True) if one],
         splits=max(units, 1),
         distinct=True,
         cpu=cpu,
@@ -324,7 +370,11 @@ class _ProductNest:
     def __init__(self, code: Code, scheme: Scheme, epilogue: ProductEpilogue | None, cpu: Cpu) -> None:
         self.code, self.scheme, self.product, self.epilogue = code, scheme, scheme.product, epilogue
         self.dtype, self.lanes = self.product.dtype, cpu.lanes(self.product.dtype)
-        self.tiles = math.ceil(self.product.rows / scheme.rows)
+        # arguments, or known
+        self.rows: Offset = code.counts.get("rows", self.product.rows)
+        self.depth: Offset = code.counts.get("depth", self.product.depth)
+        self.since: Offset | None = None  # the first row that a tile may write, of one that begins before it
+        self.tiles = code.divide_index(code.offset(self.rows, scheme.rows - 1), scheme.rows)[0]
 
     @staticmethod
     def columns_of(scheme: Scheme, cpu: Cpu) -> int:
@@ -350,7 +400,8 @@ class _ProductNest:
         )
         self.operands = list(zip(extras, operands, dtypes, strict=False))
         self.results = [(result, product.result), *zip(extras[len(operands) :], results, strict=True)]
-        each = math.ceil(self.tiles / self.scheme.parts)
+        parts = self.scheme.parts
+        each = code.divide_index(code.offset(self.tiles, parts - 1), parts)[0]
         first = code.offset((part, each))
         last = code.smaller_index(code.offset(first, each), self.tiles)
         start = code.offset((group, self.scheme.group))
@@ -360,7 +411,12 @@ class _ProductNest:
             self.prepare(depth, first, last)
             code.loop(start, stop, 1, lambda panel, _: self._whole_or_not(depth, panel, first, last))
 
-        code.loop(0, product.depth or 1, self.scheme.depth, block)
+        if self.depth is product.depth:
+            code.loop(0, product.depth or 1, self.scheme.depth, block)
+        elif product.depth <= self.scheme.depth:
+            block(0, [])
+        else:
+            code.loop(0, self.depth, self.scheme.depth, block)
 
     def prepare(self, depth: Offset, first: Offset, last: Offset) -> None:
         """What is done once for all panels over a block of the depth, with the tiles of rows of a part."""
@@ -388,6 +444,37 @@ class _ProductNest:
     def each_tile(self, first: Offset, last: Offset, body: Callable[[Offset, int], None]) -> None:
         """The tiles of a range: all of them whole but perhaps the last of all."""
         code, rows = self.code, self.scheme.rows
+        if self.rows is not self.product.rows:
+            end = code.offset(self.rows, -rows)
+            if self.product.depth <= self.scheme.depth:
+                code.loop(
+                    first,
+                    last,
+                    1,
+                    lambda tile, _: body(code.smaller_index(code.offset((tile, rows)), end), rows),
+                )
+                return
+            whole = code.divide_index(self.rows, rows)[0]
+            code.loop(
+                first,
+                code.smaller_index(last, whole),
+                1,
+                lambda tile, _: body(code.offset((tile, rows)), rows),
+            )
+
+            def ragged() -> None:
+                self.since = code.offset((whole, rows))
+                body(end, rows)
+                self.since = None
+
+            mine = code.both(
+                code.at_most(self.tiles, last),
+                code.both(
+                    code.at_most(code.offset(first, 1), last), code.at_most(code.offset(whole, 1), self.tiles)
+                ),
+            )
+            code.when(mine, ragged)
+            return
         rest = self.product.rows % rows
         whole = code.smaller_index(last, self.tiles - 1 if rest else self.tiles)
         code.loop(first, whole, 1, lambda tile, _: body(code.offset((tile, rows)), rows))
@@ -493,9 +580,11 @@ class _Panels(_ProductNest):
 
     def _steps(self, depth: Offset) -> Offset:
         """The steps of a block of the depth."""
-        if self.product.depth and self.product.depth % self.scheme.depth == 0:
+        if self.depth is not self.product.depth and self.product.depth <= self.scheme.depth:
+            return self.depth
+        if self.depth is self.product.depth and self.depth and self.depth % self.scheme.depth == 0:
             return self.scheme.depth
-        return self.code.smaller_index(self.scheme.depth, self.code.offset((depth, -1), self.product.depth))
+        return self.code.smaller_index(self.scheme.depth, self.code.offset((depth, -1), self.depth))
 
     def _rows_of(self, depth: Offset, row: Offset, first: Offset) -> _Numbers:
         """Where a tile's numbers of the left matrix are."""
@@ -569,7 +658,7 @@ class _Panels(_ProductNest):
         columns: int,
     ) -> None:
         """The sums of a tile over one block of the depth, added to those of the blocks before."""
-        code, product, lanes = self.code, self.product, self.lanes
+        code, lanes = self.code, self.lanes
         valid = [min(lanes, columns - v * lanes) for v in range(math.ceil(columns / lanes))]
 
         def multiply(k: Offset, held: list[Value]) -> list[Value]:
@@ -589,6 +678,18 @@ class _Panels(_ProductNest):
             for r in range(rows)
             for v, some in enumerate(valid)
         ]
+
+        def each_row(then: Callable[[Sequence[Value], Sequence[tuple[Offset, Offset, int]]], None]) -> None:
+            if self.since is None:
+                then(sums, places)
+                return
+            for r in range(rows):
+                mine = slice(r * len(valid), (r + 1) * len(valid))
+                code.when(
+                    code.at_most(self.since, code.offset(row, r)),
+                    functools.partial(then, sums[mine], places[mine]),
+                )
+
         sums = code.loop(0, steps, 1, multiply, [splat(0, self.dtype, lanes)] * len(places))
         if isinstance(start, int):  # the only block
             self.finish(sums, places)
@@ -604,12 +705,12 @@ class _Panels(_ProductNest):
         sums = code.loop(0, code.smaller_index(start, 1), 1, add_before, sums)  # never, or once
         if self.epilogue:
             code.when(
-                code.at_most(product.depth, code.offset(start, self.scheme.depth)),
-                lambda: self.finish(sums, places),
-                lambda: self.put_all(sums, places),
+                code.at_most(self.depth, code.offset(start, self.scheme.depth)),
+                lambda: each_row(self.finish),
+                lambda: each_row(self.put_all),
             )
         else:
-            self.finish(sums, places)
+            each_row(self.finish)
 
     def _pack(self, right: Value, columns: int, steps: Offset, step: int) -> None:
         """A panel to scratch memory, (steps, vectors of columns)."""

@@ -111,6 +111,16 @@ class Layouts(NamedTuple):
     outputs: tuple[Layout | None, ...]
 
 
+class NumpyAlone(NamedTuple):
+    """In place of a CPU where no kernels are generated.
+
+    Attributes:
+        exact: leave algorithms out that round more than sums do (Winograd's).
+    """
+
+    exact: bool = False
+
+
 class Epilogue(NamedTuple):
     """What happens to the elements of a result before they are written: a program whose first input is the result.
 
@@ -138,7 +148,8 @@ class Lowering(NamedTuple):
         scratch: bytes of memory that only a run itself needs, one entry an array.
         name: of the kernel, for tables; by default the op's.
         with_epilogue: the same with an epilogue, which reads its operands behind the others, or None where the kernel
-            does not take this one. A bind of None then says that it does not take these arrays.
+            kernel does not take this one. A bind of None then says that it does not take these arrays.
+        notes: what a reader of the plan should know of it, such as a bound on its errors.
     """
 
     bind: Bind
@@ -146,6 +157,7 @@ class Lowering(NamedTuple):
     scratch: tuple[int, ...] = ()
     name: str = ""
     with_epilogue: Callable[[Epilogue], Lowering | None] | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Check:

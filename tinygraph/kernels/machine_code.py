@@ -20,9 +20,11 @@ import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
+from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.core.locks import Lock
 from tinygraph.core.types import Array
+from tinygraph.kernels.code_generation import ObjectCode, soon
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.disk_cache import digest, shared_cache
 from tinygraph.kernels.emission import Code
@@ -54,7 +56,7 @@ class Kernel(NamedTuple):
 
     Attributes:
         name: what it computes, for tables.
-        address: where its machine code starts.
+        entry: the name of its function.
         pointers: how many pointers it takes.
         splits: units of work for each of `span` things (images, rows) it is bound to, which may be done at the same
             time; its last counts are the range of units to do, and the span. 0: the work cannot be divided.
@@ -62,17 +64,28 @@ class Kernel(NamedTuple):
     """
 
     name: str
-    address: int
+    entry: str
     pointers: int
     splits: int
     code: MachineCode
+
+    @property
+    def address(self) -> int:
+        """Where its machine code starts, which is there from then on."""
+        return self.code.addresses[self.entry]
 
     @property
     def nbytes(self) -> int:
         """What its machine code takes."""
         return self.code.nbytes
 
-    def bind(self, *arrays: Array | Private, counts: Sequence[int] = (), span: int | None = None) -> Bound:
+    def bind(
+        self,
+        *arrays: Array | Private,
+        counts: Sequence[int] = (),
+        span: int | None = None,
+        divided: bool = True,
+    ) -> Bound:
         """The kernel applied to the memory of these arrays, of which it reads and writes whatever it was made for.
 
         The arrays must stay where they are; the bound kernel keeps them alive.
@@ -81,14 +94,23 @@ class Kernel(NamedTuple):
             arrays: as many as the kernel has pointers.
             counts: its counts, without the range.
             span: how many things there are to work on, for a kernel that splits.
+            divided: whether its work is divided among threads; not where meeting them takes as long as doing it.
         """
         if len(arrays) != self.pointers:
             raise TypeError(f"kernel {self.name} takes {self.pointers} arrays, not {len(arrays)}")
         if bool(self.splits) != (span is not None):
             raise TypeError(f"kernel {self.name} {'needs a' if self.splits else 'takes no'} span")
+        if span is not None and not divided:
+            counts, span = (*counts, 0, span * self.splits, span), None
         bound = Bound(self, arrays, tuple(counts), span)
-        self.code.bound[id(bound.function)] = bound.function
+        self.code.bound[id(bound.alive)] = bound.alive
         return bound
+
+
+class _Alive(list[object]):
+    """What must stay where it is as long as a bound kernel may run."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Bound:
@@ -97,11 +119,10 @@ class Bound:
     Attributes:
         name: what it computes, for tables.
         span: how many things it works on, or None for a kernel that does not split.
-        run: the cheapest callable that runs it.
-        function: what `run` calls, which keeps arrays and machine code alive.
+        alive: the arrays and machine code that it needs.
     """
 
-    __slots__ = ("_arrays", "_blocks", "_counts", "function", "kernel", "run", "span")
+    __slots__ = ("_arrays", "_blocks", "_counts", "_more", "_run", "alive", "kernel", "span")
 
     def __init__(
         self,
@@ -112,16 +133,24 @@ class Bound:
     ) -> None:
         self.kernel, self.span, self._arrays, self._counts = kernel, span, arrays, counts
         self._blocks: dict[tuple[int, int], Array] = {}
-        function: Any = ctypes.CFUNCTYPE(None)(kernel.address)
-        function.argtypes = None  # the argument is converted already, here and once
-        # with partial sums of each thread all parts must be done, by whomever
-        threads = max((len(one.arrays) for one in arrays if isinstance(one, Private)), default=1)
-        blocks = [ctypes.c_void_p(self.block(thread, threads)) for thread in range(threads)]
-        function.alive = [arrays, kernel.code, self._blocks]  # whoever holds `run` holds what it needs
-        self.run: Callable[[], Any] = functools.partial(function, blocks[0])
-        if threads > 1:
-            self.run = functools.partial(_each, function, blocks)
-        self.function = function
+        self._more = 0
+        self._run: Callable[[], Any] | None = None
+        self.alive = _Alive([arrays, kernel.code, self._blocks])
+
+    @property
+    def run(self) -> Callable[[], Any]:
+        """The cheapest callable that runs it; whoever holds it holds what it needs."""
+        if self._run is None:
+            function: Any = ctypes.CFUNCTYPE(None)(self.address)
+            function.argtypes = None  # the argument is converted already, here and once
+            function.alive = self.alive
+            # with partial sums of each thread all parts must be done, by whomever
+            threads = max((len(one.arrays) for one in self._arrays if isinstance(one, Private)), default=1)
+            blocks = [ctypes.c_void_p(self.block(thread, threads)) for thread in range(threads)]
+            self._run = functools.partial(function, blocks[0])
+            if threads > 1:
+                self._run = functools.partial(_each, function, blocks)
+        return self._run
 
     @property
     def name(self) -> str:
@@ -136,7 +165,7 @@ class Bound:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays it is bound to."""
-        return sum(
+        return self._more + sum(
             sum(part.nbytes for part in (one.arrays if isinstance(one, Private) else (one,)))
             for one in self._arrays
         )
@@ -146,6 +175,23 @@ class Bound:
         if self.span is None and thread:
             return 0
         return int(self._block(thread, threads).ctypes.data)
+
+    def pointers_into(self, low: int, high: int) -> list[tuple[Array, int, int]] | None:
+        """Its pointers into a range of addresses: the block of arguments, the place in it, and the pointer.
+
+        None where one of its arrays lies partly in the range.
+        """
+        for one in self._arrays:
+            for part in one.arrays if isinstance(one, Private) else (one,):
+                begin, end = byte_bounds(part)
+                if begin < high and low < end and not low <= begin < end <= high:
+                    return None
+        return [
+            (block, i, int(block[i]))
+            for block in self._blocks.values()
+            for i in range(len(self._arrays))
+            if low <= int(block[i]) < high
+        ]
 
     def cells(self, threads: int) -> Array:
         """The arguments of the first of some threads, where they lie: pointers first."""
@@ -173,13 +219,14 @@ class Bound:
         if not self.block(thread, threads):
             return begin
         before = self._block(thread, threads)
-        self.function.alive.append(before)
+        self.alive.append(before)
         self._blocks[thread, threads] = memory[begin : begin + len(before)]
         return begin + len(before)
 
-    def holding(self, *objects: object) -> Bound:
-        """The same, keeping more objects alive."""
-        self.function.alive.append(objects)
+    def holding(self, *objects: object, nbytes: int = 0) -> Bound:
+        """The same, keeping more objects alive; it works on so many bytes of theirs."""
+        self.alive.append(objects)
+        self._more += nbytes
         return self
 
     def __call__(self) -> None:
@@ -224,7 +271,7 @@ def compile_kernel(
     code.finish()
     code.add_entry(ENTRY)
     made = assemble(str(module), cpu)
-    return Kernel(name, made.addresses[ENTRY], len(pointers), splits, made)
+    return Kernel(name, ENTRY, len(pointers), splits, made)
 
 
 def kept(make: Callable[P, Kernel]) -> Callable[P, Kernel]:
@@ -247,13 +294,13 @@ def _found_or_made(make: Callable[..., Kernel], args: tuple[Any, ...], kwargs: M
     request = request_key(make, args, kwargs) if cache is not None else None
     if cache is None or request is None:
         return make(*args, **kwargs)
-    request = digest(_versions(), request.encode())
+    request = digest(versions(), request.encode())
     found = cache.get(request)
     if found is not None:
         name, pointers, splits, source = json.loads(found)
         code = _stored(source)
         if code is not None:
-            return Kernel(name, code.addresses[ENTRY], pointers, splits, code)
+            return Kernel(name, ENTRY, pointers, splits, code)
     made = make(*args, **kwargs)
     cache.put(request, json.dumps([made.name, made.pointers, made.splits, made.code.source]).encode())
     return made
@@ -263,31 +310,50 @@ class MachineCode:
     """The machine code of one module, in memory of its own that is given back with this object.
 
     Args:
-        image: object code.
+        image: object code, or where it will be.
         functions: those that it defines.
         symbols: where the functions are that it calls.
         source: the hash of what it was compiled from.
 
     Attributes:
-        nbytes: what it takes, about.
-        addresses: where its functions start, by name.
-        bound: the bound kernels that run it.
+        bound: what keeps kernels bound to memory that run it.
     """
 
     def __init__(
-        self, image: bytes, functions: Sequence[str], symbols: Mapping[str, int], source: str
+        self, image: bytes | ObjectCode, functions: Sequence[str], symbols: Mapping[str, int], source: str
     ) -> None:
         self.source = source
-        with _lock.held:
-            library = llvm.JITLibraryBuilder().add_object_img(image)
-            for function in functions:
-                library.export_symbol(function)
-            for symbol, address in symbols.items():
-                library.import_symbol(symbol, address)
-            self._tracker = library.link(_linker(), f"code {next(_numbers)}")
-        self.nbytes = len(image) + _CODE_OVERHEAD
-        self.addresses: dict[str, int] = {name: self._tracker[name] for name in functions}
         self.bound: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._image: bytes | ObjectCode | None = image
+        self._functions, self._symbols = tuple(functions), dict(symbols)
+        self._lock = Lock()
+        self._size = len(image) if isinstance(image, bytes) else 0
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes, about."""
+        waiting = self._image
+        return _CODE_OVERHEAD + (waiting.nbytes if isinstance(waiting, ObjectCode) else self._size)
+
+    @functools.cached_property
+    def addresses(self) -> dict[str, int]:
+        """Where its functions start, by name; linked when first asked for."""
+        with self._lock.held:
+            found: dict[str, int] | None = self.__dict__.get("addresses")  # another thread was first
+            if found is not None or self._image is None:
+                return found or {}
+            image = self._image if isinstance(self._image, bytes) else self._image.image()
+            with _lock.held:
+                library = llvm.JITLibraryBuilder().add_object_img(image)
+                for function in self._functions:
+                    library.export_symbol(function)
+                for symbol, address in self._symbols.items():
+                    library.import_symbol(symbol, address)
+                self._tracker = library.link(_linker(), f"code {next(_numbers)}")
+                found = {name: self._tracker[name] for name in self._functions}
+            self.__dict__["addresses"] = found
+            self._size, self._image = len(image), None
+            return found
 
 
 def assemble(
@@ -299,31 +365,39 @@ def assemble(
 ) -> MachineCode:
     """The machine code of a module in LLVM's assembly language that defines `functions`, and calls others.
 
+    It is made soon, by another thread, and at the latest when its addresses are asked for.
+
     Args:
         text: the module.
         cpu: the CPU; by default this one.
         functions: names of what it defines.
         imports: where functions are that it calls, besides those of the C library's mathematics.
-
-    LLVM's optimisation passes over the IR are left out: they rewrite hand-scheduled vector code for the worse.
     """
     chosen = cpu or this_cpu()
     known = {**_library_functions(), **(imports or {})}
     symbols = {symbol: address for symbol, address in known.items() if f"@{symbol}(" in text}
-    source = digest(_versions(), repr((chosen.cpu, chosen.features)).encode(), text.encode())
+    source = digest(versions(), repr((chosen.cpu, chosen.features)).encode(), text.encode())
+    same = _by_source.get(source)
+    if same is not None:  # asked for in other words
+        return same
     cache = shared_cache()
     found = cache.get(source) if cache is not None else None
     if found is not None:
-        return MachineCode(found.partition(b"\n")[2], functions, symbols, source)
-    with _lock.held:
-        machine = _machine(chosen)
-        parsed = llvm.parse_assembly(text, llvm.create_context())
-        parsed.triple = machine.triple
-        parsed.verify()
-        image = machine.emit_object(parsed)
-    if cache is not None:
-        cache.put(source, json.dumps(sorted(symbols)).encode() + b"\n" + image)
-    return MachineCode(image, functions, symbols, source)
+        made = MachineCode(found.partition(b"\n")[2], functions, symbols, source)
+    else:
+
+        def keep(image: bytes) -> None:
+            if cache is not None:
+                cache.put(source, json.dumps(sorted(symbols)).encode() + b"\n" + image)
+
+        waiting = ObjectCode(text, chosen, keep)
+        soon(waiting)
+        made = MachineCode(waiting, functions, symbols, source)
+    _by_source[source] = made
+    return made
+
+
+_by_source: weakref.WeakValueDictionary[str, MachineCode] = weakref.WeakValueDictionary()
 
 
 def _stored(source: str) -> MachineCode | None:
@@ -342,17 +416,11 @@ def _stored(source: str) -> MachineCode | None:
 
 
 @functools.cache
-def _versions() -> bytes:
+def versions() -> bytes:
     """What besides its source decides what a kernel becomes: versions, and the platform."""
-    _machine(this_cpu())  # initializes LLVM
+    this_cpu()  # initializes LLVM
     target = llvm.Target.from_default_triple().triple
     return f"{llvmlite.__version__} {llvm.llvm_version_info} {target} {sys.byteorder}".encode()
-
-
-@functools.cache
-def _machine(cpu: Cpu) -> Any:
-    """What makes machine code for a CPU; it takes a megabyte."""
-    return cpu.machine()
 
 
 @functools.cache

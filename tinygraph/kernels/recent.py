@@ -20,8 +20,8 @@ class Sized(Protocol):
 class Recent:
     """Values by key, of which the least recently used are dropped once all take more than `limit` bytes together.
 
-    The latest is kept, whatever it takes. What a value takes may grow after it was put in; that is looked at when the
-    next one is.
+    The latest is kept, whatever it takes. `beside` says how many bytes they take together besides their own. What a
+    value takes may grow after it was put in; that is looked at when the next one is.
 
     >>> import numpy as np
     >>> recent = Recent(200)
@@ -31,8 +31,9 @@ class Recent:
     (None, ['b', 'c'])
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, beside: Callable[[], int] = lambda: 0) -> None:
         self.limit = limit
+        self._beside = beside
         self._lock = Lock()
         self._values: OrderedDict[Any, Any] = OrderedDict()
 
@@ -51,7 +52,8 @@ class Recent:
     def nbytes(self) -> int:
         """What the values take together."""
         with self._lock.held:
-            return sum(value.nbytes for value in self._values.values())
+            held: int = sum(value.nbytes for value in self._values.values())
+            return self._beside() + held
 
     def get(self, key: Hashable) -> Any:
         """The value of a key, which is the latest now; None if there is none."""
@@ -67,7 +69,7 @@ class Recent:
         with self._lock.held:
             self._values.pop(key, None)
             self._values[key] = value
-            excess = sum(one.nbytes for one in self._values.values()) - self._limit
+            excess = self._beside() + sum(one.nbytes for one in self._values.values()) - self._limit
             while excess > 0 and len(self._values) > 1:
                 _, oldest = self._values.popitem(last=False)
                 excess -= oldest.nbytes

@@ -42,6 +42,15 @@ def request_key(make: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     return digest(b"request", code, words.encode())
 
 
+def plain_words(value: object) -> bytes | None:
+    """Plain data in words, with the hash of the library's code; None where the words would not say everything."""
+    code = library_code()
+    try:
+        return None if code is None else code + "".join(_words(value)).encode()
+    except NotPlain:
+        return None
+
+
 def _words(value: object) -> Iterator[str]:
     """A value in words, in which whatever differs is different."""
     kind = type(value)

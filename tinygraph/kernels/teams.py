@@ -509,7 +509,7 @@ def copying(to: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> Bound | N
         else:
             return None
     _functions()
-    kernel = Kernel("copied rows", _machine_code[0].addresses["copy_rows"], 2, 0, _machine_code[0])
+    kernel = Kernel("copied rows", "copy_rows", 2, 0, _machine_code[0])
     return kernel.bind(to, source, counts=(length, rows, apart, aside))
 
 

@@ -87,13 +87,16 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input: Numeric) -> Any:
+    def _check_input(self, input: Numeric) -> None:
         if input.ndim not in self.ranks or input.shape[1] != self.num_features:
             expected = " or ".join(f"{rank}-D" for rank in self.ranks)
             raise ShapeError(
                 f"{type(self).__name__}({self.num_features}) takes {expected} input (batch, {self.num_features}, "
                 f"...), not {input.shape}"
             )
+
+    def forward(self, input: Numeric) -> Any:
+        self._check_input(input)
         momentum: object = self.momentum
         if self.training and self.num_batches_tracked is not None:
             count = read(self.num_batches_tracked) + 1

@@ -45,7 +45,20 @@ def _gru_step(state: tuple[Any, ...], from_input: Any, from_state: Any, activati
 _STEPS = {"RNN": (_rnn_step, 1, 1), "LSTM": (_lstm_step, 4, 2), "GRU": (_gru_step, 3, 1)}  # gates, states
 
 
-class _Recurrent(Module):
+class _Gated(Module):
+    """What layers and cells share: which step they take, and how their parameters begin."""
+
+    kind: ClassVar[str]
+    hidden_size: int
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values, uniform up to 1 / sqrt(hidden_size)."""
+        bound = 1.0 / sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+
+class _Recurrent(_Gated):
     """What RNN, LSTM and GRU share.
 
     Shapes: input (steps, batch, input_size), (batch, steps, input_size) with `batch_first`, or (steps, input_size) of
@@ -61,7 +74,6 @@ class _Recurrent(Module):
         dtype: of the parameters, float32 by default.
     """
 
-    kind: ClassVar[str]
     _whole = True
     activation: str = "tanh"
 
@@ -105,12 +117,6 @@ class _Recurrent(Module):
                 for name, shape in shapes.items():
                     setattr(self, f"{name}_{suffix}", zeros_parameter(shape, dtype, device))
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw new initial values, uniform up to 1 / sqrt(hidden_size)."""
-        bound = 1.0 / sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
 
     def flatten_parameters(self) -> None:
         """Nothing: there is no memory to arrange."""
@@ -239,10 +245,9 @@ class LSTM(_Recurrent):
         return output, (hidden, cell)
 
 
-class _Cell(Module):
+class _Cell(_Gated):
     """One step of a recurrent layer: input (batch, input_size) or (input_size,), states (batch, hidden_size)."""
 
-    kind: ClassVar[str]
     weight_ih: Parameter
     weight_hh: Parameter
     bias_ih: Parameter | None
@@ -263,12 +268,6 @@ class _Cell(Module):
         self.bias_ih = zeros_parameter(rows, dtype, device) if bias else None
         self.bias_hh = zeros_parameter(rows, dtype, device) if bias else None
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw new initial values, uniform up to 1 / sqrt(hidden_size)."""
-        bound = 1.0 / sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
 
     def _stepped(
         self, input: Any, state: tuple[Any, ...] | None, activation: str = "tanh"

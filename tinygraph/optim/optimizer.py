@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import nullcontext
 from functools import partial
 from operator import is_
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -57,9 +57,9 @@ class ParameterGroup(MutableMapping[str, Any]):
         if modes.current.capture is not None:
             if name == "params":
                 held = list(self._values[name])
-                self._rely("the params of the optimizer changed", name, lambda: self._holds(held))
+                self._rely("the params of the optimizer changed", name, partial(self._holds, held))
             else:
-                self._rely(f"the optimizer setting {name!r} changed", name, lambda: self._plain(name))
+                self._rely(f"the optimizer setting {name!r} changed", name, partial(self._plain, name))
         return self._plain(name)
 
     def _holds(self, parameters: list[Tensor]) -> bool:
@@ -119,6 +119,22 @@ class ParameterGroup(MutableMapping[str, Any]):
         return read(self._values[name])
 
 
+class Sharding(Protocol):
+    """How the processes of a program share out an optimizer's state."""
+
+    def updates(self, parameter: Tensor) -> bool:
+        """Whether this process updates a parameter."""
+
+    def finish(self) -> None:
+        """Give all processes the parameters that each has updated."""
+
+    def keeps(self, number: int) -> bool:
+        """Whether this process keeps the state of a parameter, by its number."""
+
+    def gathered(self, slots: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        """The state of all parameters, by their numbers, from what each process has."""
+
+
 class Optimizer:
     """Updates parameters from their gradients. Subclasses say how.
 
@@ -143,6 +159,7 @@ class Optimizer:
         self.schedules: list[
             weakref.ref[Any]
         ] = []  # that write its rates, for as long as somebody holds them
+        self.sharding: Sharding | None = None  # of its state among processes: `tg.parallel.data_parallel`
         self.lock = Lock()  # of one step at a time: steps read, compute and write
         if isinstance(params, Tensor | Mapping):
             raise DTypeError(
@@ -216,7 +233,9 @@ class Optimizer:
         with self.lock.held, no_grad(), phase("update"), unwatched() if own else nullcontext():
             for group in self.param_groups:
                 for parameter in group["params"]:
-                    if parameter.grad is not None:
+                    if parameter.grad is not None and (
+                        self.sharding is None or self.sharding.updates(parameter)
+                    ):
                         gradient = read(parameter.grad)
                         slots = self.state.setdefault(parameter, {})
                         gradient = -gradient if group["maximize"] else gradient
@@ -224,6 +243,8 @@ class Optimizer:
                             self._update_complex(parameter, gradient, group, slots)
                         else:
                             self._update(parameter, gradient, group, slots)
+            if self.sharding is not None:
+                self.sharding.finish()
         return loss
 
     def _update_complex(
@@ -266,6 +287,8 @@ class Optimizer:
             numbers[id(parameter)]: {name: np.array(slot.detach().numpy()) for name, slot in found.items()}
             for parameter, found in self.state.items()
         }
+        if self.sharding is not None:
+            slots = self.sharding.gathered(slots)
         groups = [
             {**dict(group), "params": [numbers[id(parameter)] for parameter in group["params"]]}
             for group in self.param_groups
@@ -298,6 +321,7 @@ class Optimizer:
                 name: self._loaded(parameters[i], name, value) for name, value in slots[i].items()
             }
             for i in sorted(slots)
+            if self.sharding is None or self.sharding.keeps(i)
         }
         settings = [
             {name: new[name] for name in (*self.defaults, "initial_lr") if name in new} for new in groups

@@ -24,6 +24,13 @@ class BuiltinOps:
     def all(self, x: Any, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         """Whether every element over `axis` is non-zero."""
 
+    def all_gather(self, x: Any, /, *, axis: int = 0) -> Any:
+        """Every process's x, one after another along an axis, for every process;  each gets its part of all
+        g, summed."""
+
+    def all_reduce(self, x: Any, /, *, reduction: str = "sum") -> Any:
+        """The sum of every process's x, for every process;  its gradient is the sum of their g."""
+
     def angle(self, x: Any, /) -> Any:
         """The angle of x in the complex plane;  its gradient is -i g / x. That of a real x is 0 or π, without
         a slope."""
@@ -116,6 +123,9 @@ class BuiltinOps:
 
     def bitwise_xor(self, x: Any, y: Any, /) -> Any:
         """x ^ y, bit by bit; `xor` for bools."""
+
+    def broadcast(self, x: Any, /, *, root: int = 0) -> Any:
+        """The x of the process `root`, for every process;  it gets the sum of all g, the others zeros."""
 
     def broadcast_to(self, x: Any, /, *, shape: Any) -> Any:
         """x repeated along new axes and axes of size 1 up to `shape` (a read-only view);  gradients are
@@ -320,6 +330,9 @@ class BuiltinOps:
     def fft(self, x: Any, /, *, axes: Any = (-1,), inverse: bool = False, norm: Any = "backward") -> Any:
         """Σ x_j exp(-2πi jk / n) along each of the axes, or the inverse transform;  the gradient is the same
         of g."""
+
+    def finish_all_reduce(self, number: Any, /, *, shape: tuple[int, ...], dtype: str) -> Any:
+        """The result of an `all_reduce` that was begun, once it is there;  no gradient."""
 
     def flatten(self, x: Any, /, *, start_axis: int = 0, end_axis: int = -1) -> Any:
         """x with the axes from `start_axis` to `end_axis` joined into one."""
@@ -624,6 +637,10 @@ class BuiltinOps:
     def reciprocal(self, x: Any, /) -> Any:
         """1 / x;  d/dx = -1 / x². Of integers, like NumPy, an integer."""
 
+    def reduce_scatter(self, x: Any, /, *, axis: int = 0) -> Any:
+        """The sum of every process's x, of which each gets its part along an axis;  the g of all, one after
+        another."""
+
     def relu(self, x: Any, /) -> Any:
         """max(x, 0);  d/dx = 1 where x > 0, else 0, at 0 too."""
 
@@ -652,6 +669,13 @@ class BuiltinOps:
 
     def round(self, x: Any, /, *, decimals: int = 0) -> Any:
         """x rounded to `decimals` places, halves to even; piecewise constant, so no gradient flows."""
+
+    def round_straight_through(self, x: Any, /) -> Any:
+        """x rounded to integers, halves to even;  by convention d/dx = 1, as if it did not round."""
+
+    def round_to_format(self, x: Any, /, *, format: str, saturate: bool = True, mode: str = "up") -> Any:
+        """x rounded to what a format of fewer bits holds, in float32;  by convention d/dx = 1, as if it did
+        not round."""
 
     def scan(
         self,
@@ -739,6 +763,10 @@ class BuiltinOps:
 
     def standardize(self, x: Any, /, *, axis: Any, eps: float = 1e-05) -> Any:
         """(x - mean) / sqrt(variance + eps), mean and variance over axis;  see the VJP for its derivative."""
+
+    def start_all_reduce(self, x: Any, /, *, reduction: str = "sum") -> Any:
+        """Begins an `all_reduce`, whose result `finish_all_reduce` waits for;  gives the number of it. No
+        gradient."""
 
     def std(
         self,

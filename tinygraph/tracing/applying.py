@@ -41,12 +41,15 @@ def apply_captured(
                 raise left_behind(f"op {op.name!r}", x) if x._value is None else _recorded_before(op, x)
             elif entry.__class__ is Leaf and entry.value is None and entry.order < capture.floor:
                 raise left_behind(f"op {op.name!r}", x)
-            mask |= is_recorded(entry) << i
-            constant = not mode.recording or (
-                isinstance(entry, Leaf) and entry.kind in ("buffer", "generator")
-            )
-            wanted |= (is_recorded(entry) and not constant) << i
-            known = edge_type(entry) if is_recorded(entry) else type_of(entry)
+            if is_recorded(entry):
+                mask |= 1 << i
+                if mode.recording and not (
+                    isinstance(entry, Leaf) and entry.leaf_kind in ("buffer", "generator")
+                ):
+                    wanted |= 1 << i
+                known = edge_type(entry)
+            else:
+                known = type_of(entry)
             weak = weak and isinstance(known, WeakType)
             types.append(known.number if isinstance(known, WeakType) else known)
         else:

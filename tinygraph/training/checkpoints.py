@@ -1,30 +1,33 @@
 """Checkpoints: everything that a training goes on from, in one file, so that two epochs and two more are four.
 
 That is the model, the optimizer and the schedules that write its rates, the place in the walk through the data, and the
-generators that shuffling, dropout and augmentation draw from. A file is loaded whole or not at all.
+generators that shuffling, dropout and augmentation draw from. A file is loaded whole or not at all. Of several
+processes rank 0 writes it, and it holds what each draws from.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinygraph.core.process_group import processes
 from tinygraph.core.state import Generator, default_generator
-from tinygraph.core.tensor import Tensor
 from tinygraph.data import DataLoader
-from tinygraph.errors import FileFormatError, SettingError, StateDictError
+from tinygraph.data.generators import held_generators, is_generator
+from tinygraph.errors import FileFormatError, SettingError, StateDictError, TinygraphWarning
 from tinygraph.interop import load_state, save_state
 from tinygraph.interop.reading import refusing
 from tinygraph.nn import Module
 from tinygraph.optim import Optimizer
+from tinygraph.packages.version import version
 from tinygraph.training.measuring import batches
-
-_DEPTH = 8  # how deep generators are looked for within data
 
 
 def save_checkpoint(
@@ -35,8 +38,9 @@ def save_checkpoint(
     epoch: int = 0,
     data: object = None,
     generators: Mapping[str, Any] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the state of a training to one file, replaced as a whole.
+    """Write the state of a training to one file, replaced as a whole. All processes call it together.
 
     Args:
         path: the file (.npz, or safetensors).
@@ -46,6 +50,7 @@ def save_checkpoint(
         data: as for `fit`: the place in the walk through a DataLoader, and generators held by it, its dataset, or what
             those hold.
         generators: further ones, tinygraph's or NumPy's, by name: those that are global variables, for example.
+        notes: more that `read_notes` returns: what JSON can hold, and arrays by names.
 
     Raises:
         SettingError: something among `generators` that is none.
@@ -53,7 +58,9 @@ def save_checkpoint(
     state: dict[str, Any] = {f"model/{name}": value for name, value in model.state_dict().items()}
     state["epoch"] = np.array(epoch)
     found = _generators(model, data, generators)
-    run: dict[str, Any] = {"generators": {name: _stand(one) for name, one in found.items()}}
+    stands = json.dumps({name: _stand(one) for name, one in found.items()}, default=_plain)
+    everybody = [json.loads(text) for text in processes().gather_texts(stands)]
+    run: dict[str, Any] = {"version": version(), "generators": everybody[0], "other_processes": everybody[1:]}
     loader = _loader(data)
     if loader is not None:
         run["data"] = loader.state_dict()
@@ -66,8 +73,14 @@ def save_checkpoint(
         run["schedules"] = [
             {"kind": type(one).__name__, "state": one.state_dict()} for one in _schedules(optimizer)
         ]
+    arrays = {name: value for name, value in (notes or {}).items() if isinstance(value, np.ndarray)}
+    state |= {f"notes/{name}": value for name, value in arrays.items()}
+    run["notes"] = {name: value for name, value in (notes or {}).items() if name not in arrays}
     state["run"] = _packed(run)
-    save_state(state, path)
+    state["hash"] = _hash(state)
+    if processes().rank == 0:
+        save_state(state, path)
+    processes().barrier()
 
 
 def load_checkpoint(
@@ -95,11 +108,15 @@ def load_checkpoint(
     if "epoch" not in state or (optimizer is not None and "groups" not in state):
         raise FileFormatError(f"{path} is no checkpoint{' with an optimizer' if 'epoch' in state else ''}")
     found, loader = _generators(model, data, generators), _loader(data)
-    damaged = f"{path} is no checkpoint, or a damaged one"
-    with refusing(damaged), _all_or_nothing(model, optimizer, loader, found):
+    with (
+        refusing(f"{path} is no checkpoint, or a damaged one"),
+        _noting_the_version(state),
+        _all_or_nothing(model, optimizer, loader, found),
+    ):
         epoch = int(state["epoch"])
         model.load_state_dict(_below(state, "model/"))
         if optimizer is None:
+            _check_hash(state)
             return epoch
         run = _unpacked(state["run"]) if "run" in state else {}
         if run.get("optimizer", type(optimizer).__name__) != type(optimizer).__name__:
@@ -115,8 +132,68 @@ def load_checkpoint(
         optimizer.load_state_dict({"state": slots, "param_groups": _unpacked(state["groups"])})
         _load_schedules(path, run.get("schedules", []), optimizer)
         _load_data(path, run.get("data"), loader)
-        _load_generators(path, run.get("generators", {}), found)
+        _load_generators(path, _own_generators(path, run), found)
+        _check_hash(state)
         return epoch
+
+
+def read_notes(path: str | Path) -> dict[str, Any]:
+    """The notes of a checkpoint, see `save_checkpoint`.
+
+    Raises:
+        FileFormatError: the file is damaged, or no checkpoint.
+    """
+    state = load_state(path)
+    with refusing(f"{path} is no checkpoint, or a damaged one"):
+        found = _unpacked(state["run"]).get("notes", {}) | _below(state, "notes/")
+        _check_hash(state)
+        return dict(found)
+
+
+@contextmanager
+def _noting_the_version(state: Mapping[str, Any]) -> Iterator[None]:
+    """Add to an error that another version wrote the file."""
+    try:
+        yield
+    except StateDictError as error:
+        try:
+            written = _unpacked(state["run"])["version"]
+        except (KeyError, ValueError, TypeError):  # a file of before versions were noted, or a damaged one
+            written = "before 0.1"
+        if written != version():
+            error.add_note(f"the file was written by tinygraph {written}, and this is {version()}")
+        raise
+
+
+def _hash(state: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """A digest of all that a checkpoint holds."""
+    digest = hashlib.blake2b(digest_size=32)
+    for name in sorted(set(state) - {"hash"}):
+        value = np.ascontiguousarray(state[name])
+        digest.update(f"{name} {value.dtype.str} {value.shape};".encode())
+        digest.update(value.data if value.size else b"")
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def _check_hash(state: Mapping[str, Any]) -> None:
+    if "hash" in state and not np.array_equal(state["hash"], _hash(state)):
+        raise FileFormatError(
+            "its hash does not fit what it holds: it was damaged or changed after it was written"
+        )
+
+
+def _own_generators(path: str | Path, run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where this process's generators stood; of a process that was not there, none."""
+    everybody = [run.get("generators", {}), *run.get("other_processes", [])]
+    among = processes()
+    if len(everybody) != among.size:
+        warnings.warn(
+            f"{path} was written by {len(everybody)} processes, and {among.size} go on: the same batches in the same "
+            f"order, but dropout and augmentation draw other numbers than an undisturbed run would",
+            TinygraphWarning,
+            stacklevel=4,
+        )
+    return everybody[among.rank] if among.rank < len(everybody) else {}
 
 
 def _load_schedules(path: str | Path, saved: list[dict[str, Any]], optimizer: Optimizer) -> None:
@@ -195,43 +272,20 @@ def _generators(model: Module, data: object, given: Mapping[str, Any] | None) ->
     """Every generator of a run by the path to it, each once."""
     found: dict[str, Any] = {"default": default_generator}
     for name, one in (given or {}).items():
-        if not _is_generator(one):
+        if not is_generator(one):
             raise SettingError(
                 f"generators[{name!r}] is a {type(one).__name__}, no tinygraph or NumPy generator"
             )
         found[f"given/{name}"] = one
     for path, module in model.named_modules():
-        own = {name: one for name, one in vars(module).items() if _is_generator(one)}
+        own = {name: one for name, one in vars(module).items() if is_generator(one)}
         found |= {f"model/{path}.{name}": one for name, one in own.items()}
     walk = None if data is None else batches(data, 1)
-    found |= {f"data/{path}": one for path, one in _held(walk, "", _DEPTH, set())}
+    found |= {f"data/{path}": one for path, one in held_generators(walk)}
     seen: dict[int, str] = {}
     for name, one in found.items():
         seen.setdefault(id(one), name)
     return {name: one for name, one in found.items() if seen[id(one)] == name}
-
-
-def _held(value: object, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """The generators within an object's attributes and containers."""
-    if _is_generator(value):
-        yield path, value
-        return
-    if depth == 0 or id(value) in seen or isinstance(value, np.ndarray | Tensor | str | bytes | type):
-        return
-    seen.add(id(value))
-    parts: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, Mapping):
-        parts = value.items()
-    elif isinstance(value, list | tuple):
-        parts = enumerate(value) if len(value) < 1000 else ()  # longer ones are samples
-    elif hasattr(value, "__dict__"):
-        parts = vars(value).items()
-    for name, one in parts:
-        yield from _held(one, f"{path}.{name}" if path else str(name), depth - 1, seen)
-
-
-def _is_generator(value: object) -> bool:
-    return isinstance(value, Generator | np.random.Generator | np.random.RandomState)
 
 
 def _stand(generator: Any) -> Any:
@@ -256,8 +310,13 @@ def _restore(generator: Any, stand: Any) -> None:
 
 
 def _packed(value: object) -> np.ndarray[Any, Any]:
-    text = json.dumps(value, default=lambda one: one.tolist())  # arrays in states of generators
+    text = json.dumps(value, default=_plain)
     return np.frombuffer(text.encode(), np.uint8)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays in states of generators, and NumPy's numbers, as JSON has them."""
+    return value.tolist()
 
 
 def _unpacked(value: np.ndarray[Any, Any]) -> Any:

@@ -1,60 +1,83 @@
-"""The curves of a training as HTML, for notebooks: an SVG of lines and words that follows the page's colours."""
+"""A training's history as curves and as a table: matplotlib (the extra `plot`) is imported when it is asked for."""
 
 from __future__ import annotations
 
 import html
-import math
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-WIDTH, HEIGHT, LEFT, BELOW = 420, 170, 52, 24
-COLOURS = ("#2f6db5", "#d9480f")  # training, validation
+from tinygraph.errors import DrawingError
 
-Line = Sequence[float | None]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from tinygraph.training.history import Epoch, History
 
 
-def curves_html(panels: Mapping[str, Mapping[str, Line]], words: str) -> str:
-    """Panels side by side, each with lines over the epochs.
+def curves(history: History) -> Figure:
+    """Loss, and accuracy where there is one, over the epochs.
 
-    Args:
-        panels: title -> name of a line -> its values; what is None or not finite is left out.
-        words: a sentence below.
+    Raises:
+        DrawingError: matplotlib is not installed.
     """
-    drawn = "".join(
-        _panel(title, lines) for title, lines in panels.items() if any(map(_points, lines.values()))
-    )
-    return f'<div style="display:flex;flex-wrap:wrap;gap:1.5rem">{drawn}</div><p>{html.escape(words)}</p>'
-
-
-def _points(line: Line) -> list[tuple[int, float]]:
-    return [(i, one) for i, one in enumerate(line) if one is not None and math.isfinite(one)]
-
-
-def _panel(title: str, lines: Mapping[str, Line]) -> str:
-    found = {name: points for name, line in lines.items() if (points := _points(line))}
-    values = [one for points in found.values() for _, one in points]
-    low, high = min(values), max(values)
-    low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
-    last = max(max(i for i, _ in points) for points in found.values())
-
-    def place(i: int, value: float) -> tuple[float, float]:
-        x = LEFT + (WIDTH - LEFT - 12) * (i / last if last else 0.5)
-        return x, 12 + (HEIGHT - 12 - BELOW) * (1 - (value - low) / (high - low))
-
-    marks = [
-        f'<text x="{LEFT - 6}" y="{y:.1f}" text-anchor="end" dy="4">{value:.3g}</text>'
-        for value, y in ((high, 12.0), (low, float(HEIGHT - BELOW)))
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DrawingError('curves need matplotlib: pip install "tinygraph-autodiff[plot]"') from error
+    numbers = [epoch.number for epoch in history.epochs]
+    panels: list[tuple[str, Sequence[float | None], Sequence[float | None]]] = [
+        ("loss", history.losses, history.validation_losses)
     ]
-    for (name, points), colour in zip(found.items(), COLOURS, strict=False):
-        at = [place(*point) for point in points]
-        way = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
-        end = f"{html.escape(name)} {points[-1][1]:.4g}"
-        marks.append(f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        marks.append(f'<circle cx="{at[-1][0]:.1f}" cy="{at[-1][1]:.1f}" r="3" fill="{colour}"/>')
-        place_of_name = LEFT + 6 + 150 * list(found).index(name)
-        marks.append(f'<text x="{place_of_name}" y="{HEIGHT - 6}" style="fill:{colour}">{end}</text>')
-    label = html.escape(f"{title} by epoch")
-    return (
-        f'<figure style="margin:0"><figcaption>{html.escape(title)}</figcaption>'
-        f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" '
-        f'style="font:11px sans-serif;fill:currentColor;max-width:100%">{"".join(marks)}</svg></figure>'
+    if any(value is not None for value in [*history.accuracies, *history.validation_accuracies]):
+        panels.append(("accuracy", history.accuracies, history.validation_accuracies))
+    figure = Figure(figsize=(4.2 * len(panels), 2.8), layout="constrained")
+    for axes, (name, training, validation) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        for values, label, colour in (
+            (training, "training", "#0072b2"),
+            (validation, "validation", "#d55e00"),
+        ):
+            if any(value is not None for value in values):
+                axes.plot(
+                    numbers, values, label=label, color=colour, marker="o" if len(numbers) < 20 else None
+                )
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.grid(alpha=0.3)
+        if numbers:
+            axes.legend()
+    return figure
+
+
+def shown(history: History) -> str:
+    """The curves and the table as HTML."""
+    try:
+        text = io.StringIO()
+        curves(history).savefig(text, format="svg")
+        picture = text.getvalue().partition("<svg")[2]
+        picture = f"<svg{picture}" if picture else ""
+    except DrawingError:
+        picture = ""
+    columns = _columns(history.epochs)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{_written(values[i])}</td>" for values in columns.values()) + "</tr>"
+        for i in range(len(history.epochs))
     )
+    message = f"<p>{html.escape(history.message)}</p>" if history.message else ""
+    return f"{picture}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{message}"
+
+
+def _columns(epochs: list[Epoch]) -> dict[str, list[float | None]]:
+    """What the table shows: columns in which there is something."""
+    names = ["loss", "accuracy", "validation_loss", "validation_accuracy", "rate", "seconds"]
+    columns: dict[str, list[float | None]] = {"epoch": [epoch.number for epoch in epochs]}
+    columns |= {name.replace("_", " "): [getattr(epoch, name) for epoch in epochs] for name in names}
+    for name in epochs[-1].metrics if epochs else ():
+        columns[name] = [epoch.metrics.get(name) for epoch in epochs]
+    return {name: values for name, values in columns.items() if any(value is not None for value in values)}
+
+
+def _written(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -6,55 +6,51 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tinygraph import parallel
+from tinygraph.compiler import compile as tg_compile
+from tinygraph.core.process_group import processes
 from tinygraph.core.state import manual_seed
+from tinygraph.core.tensor import Tensor
 from tinygraph.debugging import why
-from tinygraph.errors import DataError, SettingError, TinygraphError
-from tinygraph.nn import Module, functional
+from tinygraph.errors import CaptureError, DataError, SettingError, TinygraphError
+from tinygraph.nn import Module, functional, utils
 from tinygraph.optim import Optimizer
 from tinygraph.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from tinygraph.training.callbacks import Callback
+from tinygraph.training.callbacks import Callback, Checkpoint
 from tinygraph.training.history import Epoch, History
 from tinygraph.training.measuring import (
     Loss,
     Means,
     batches,
     checked_pair,
-    evaluate,
     hits,
     in_mode,
+    measure,
     noting,
     samples_in,
     scalar_loss,
+    shared_out,
 )
+from tinygraph.training.metrics import Metric
 from tinygraph.training.progress import Silent, make_display
+from tinygraph.training.run import Run
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+    from tinygraph.core.types import Array
 
-class Run:
-    """A training in progress, as callbacks see it.
+Schedule = LRScheduler | ReduceLROnPlateau
 
-    Attributes:
-        model, optimizer, data, history: of the training; the data in batches.
-        epoch, batch: numbers of the present ones, from 1.
-        loss: of the last batch.
-    """
-
-    def __init__(self, model: Module, optimizer: Optimizer, data: Iterable[Any]) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.data = data
-        self.history = History()
-        self.epoch = self.batch = 0
-        self.loss = math.nan
-        self.stopped = False
-
-    def stop(self, reason: str) -> None:
-        """End the training after the present batch or epoch."""
-        self.stopped = True
-        self.history.message = f"stopped after epoch {self.epoch}: {reason}"
+# Batches an epoch. Not of all epochs together, so that two epochs and two more are compiled as four are.
+WORTH_COMPILING = 64
 
 
 def fit(
@@ -65,9 +61,15 @@ def fit(
     epochs: int,
     loss: Loss | None = None,
     validation: object = None,
-    scheduler: LRScheduler | ReduceLROnPlateau | None = None,
+    scheduler: Schedule | None = None,
     scheduler_per: str = "epoch",
     callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | None = None,
+    clip_grad_norm: float | None = None,
+    clip_grad_value: float | None = None,
+    accumulate: int = 1,
+    metrics: Mapping[str, Metric] | None = None,
+    compile: bool | None = None,
     progress: object = True,
     seed: int | None = None,
     batch_size: int = 32,
@@ -87,6 +89,13 @@ def fit(
         validation: data of any of these kinds to evaluate the model on after each epoch.
         scheduler: stepped after each epoch, or after each batch with `scheduler_per="batch"`.
         callbacks: see `Callback`.
+        checkpoint: a file (.npz, .safetensors) that is written after each epoch, and after Ctrl-C, and that the
+            training goes on from if it is there; see `Checkpoint` for more.
+        clip_grad_norm, clip_grad_value: bounds of gradients, see `nn.utils`; none by default.
+        accumulate: how many batches an update takes the mean gradient of.
+        metrics: `metric(scores, targets)` -> number, by name, such as those of `tg.training.metrics`: their values on
+            the validation data are in `Epoch.metrics`.
+        compile: whether the steps are compiled; by default where an epoch has 64 batches or more, and it is said.
         progress: True for a bar (on a terminal) or a line an epoch (elsewhere), False for nothing, or a rich Console.
         seed: makes the training repeatable: shuffling and dropout draw from it.
         batch_size: of data that is not in batches.
@@ -105,42 +114,59 @@ def fit(
     >>> len(history.epochs), history.losses[-1] < history.losses[0]
     (5, True)
     """
-    if epochs < 0 or epochs != int(epochs):
-        raise SettingError(f"fit: epochs={epochs!r} must be a whole number from zero up")
-    if scheduler_per not in ("epoch", "batch"):
-        raise SettingError(f'fit: scheduler_per={scheduler_per!r}; it can be "epoch" or "batch"')
+    settings = _Settings(
+        epochs, loss or functional.cross_entropy, validation, scheduler, scheduler_per, clip_grad_norm, clip_grad_value,
+        accumulate, dict(metrics or {}), compile, batch_size,
+    )  # fmt: skip
     _check_belongs(model, optimizer, scheduler)
     if seed is not None:
-        manual_seed(seed)
-    walk = batches(data, batch_size, shuffle=True)
-    run = Run(model, optimizer, walk)
-    trainer = _Trainer(run, walk, loss or functional.cross_entropy, callbacks)
-    trainer.per_batch = scheduler if scheduler_per == "batch" else None
-    trainer.per_epoch = scheduler if scheduler_per == "epoch" else None
-    with (
-        make_display(progress, epochs) as trainer.display,
-        in_mode(model, training=True),
-        _interruptible(run),
-    ):
-        try:
-            trainer.tell("on_train_begin")
-            while run.epoch < epochs and not run.stopped:
-                trainer.epoch(validation, batch_size)
-        except KeyboardInterrupt:
-            run.history.interrupted = True
-        finally:
-            trainer.tell("on_train_end")
-        if run.history.interrupted:
-            place = f"epoch {run.epoch} after batch {run.batch}"
-            run.history.message = f"interrupted in {place}: the model keeps what it has learnt so far"
-        if run.history.message:
-            trainer.display.say(run.history.message)
-    return run.history
+        manual_seed(seed + processes().rank)  # the order of the data is rank 0's; dropout differs
+    if checkpoint is not None:
+        callbacks = (*callbacks, Checkpoint(checkpoint, resume=True))
+    walk = shared_out(batches(data, batch_size, shuffle=True))
+    return _Trainer(Run(model, optimizer, walk, callbacks), settings).train(progress)
 
 
-def _check_belongs(
-    model: Module, optimizer: Optimizer, scheduler: LRScheduler | ReduceLROnPlateau | None
-) -> None:
+@dataclass(frozen=True)
+class _Settings:
+    """What `fit` was asked for, by the names of its arguments.
+
+    Raises:
+        SettingError: one of them is out of range.
+    """
+
+    epochs: int
+    loss: Loss
+    validation: object
+    scheduler: Schedule | None
+    scheduler_per: str
+    clip_grad_norm: float | None
+    clip_grad_value: float | None
+    accumulate: int
+    metrics: dict[str, Metric]
+    compile: bool | None
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.epochs != int(self.epochs):
+            raise SettingError(f"fit: epochs={self.epochs!r} must be a whole number from zero up")
+        if self.accumulate < 1 or self.accumulate != int(self.accumulate):
+            raise SettingError(
+                f"fit: accumulate={self.accumulate!r} must be a whole number of batches from 1 up"
+            )
+        for name in ("clip_grad_norm", "clip_grad_value"):
+            bound = getattr(self, name)
+            if bound is not None and not bound > 0:
+                raise SettingError(f"fit: {name}={bound!r} must be a number above zero")
+        if self.metrics and self.validation is None:
+            raise SettingError(
+                "fit: metrics are of the validation data, and none are given: validation=(inputs, targets)"
+            )
+        if self.scheduler_per not in ("epoch", "batch"):
+            raise SettingError(f'fit: scheduler_per={self.scheduler_per!r}; it can be "epoch" or "batch"')
+
+
+def _check_belongs(model: Module, optimizer: Optimizer, scheduler: Schedule | None) -> None:
     """Raise if a training would step what is none of the model's."""
     own = {id(parameter) for parameter in model.parameters()}
     given = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -149,6 +175,12 @@ def _check_belongs(
             f"fit: none of the {len(given)} parameters of the optimizer belongs to the {type(model).__name__}, so "
             f"nothing would be learnt: it was made for another model, or for this one before a copy. Make it with "
             f"optim.{type(optimizer).__name__}(model.parameters(), ...)"
+        )
+    lonely = processes().size > 1 and any(one._own_leaf().exchange is None for one in given if id(one) in own)
+    if lonely:
+        raise SettingError(
+            f"fit: {processes().size} processes run this training, and each would train a model of its own: give "
+            f"optimizer=tg.parallel.data_parallel(optim.{type(optimizer).__name__}(...))"
         )
     if scheduler is not None and scheduler.optimizer is not optimizer:
         raise SettingError(
@@ -160,40 +192,89 @@ def _check_belongs(
 class _Trainer:
     """The loop over epochs and batches."""
 
-    def __init__(self, run: Run, data: Iterable[Any], loss: Loss, callbacks: Sequence[Callback]) -> None:
+    def __init__(self, run: Run, settings: _Settings) -> None:
         self.run = run
-        self.data = data
-        self.loss = loss
-        self.callbacks = callbacks
-        self.per_batch: LRScheduler | ReduceLROnPlateau | None = None
-        self.per_epoch: LRScheduler | ReduceLROnPlateau | None = None
+        self.settings = settings
+        self.data = run.data
+        self.total = len(self.data) if isinstance(self.data, Sized) else None
+        self.per_epoch: Schedule | None = settings.scheduler if settings.scheduler_per == "epoch" else None
+        self.per_batch: Schedule | None = settings.scheduler if settings.scheduler_per == "batch" else None
+        worth = (self.total or 0) >= WORTH_COMPILING
+        self.compiled = worth if settings.compile is None else settings.compile
+        self.gradients = self._gradients
+        self.update: Callable[[], Any] = run.optimizer.step
         self.display = Silent()
 
+    def train(self, progress: object) -> History:
+        """The whole training."""
+        run, epochs = self.run, self.settings.epochs
+        with (
+            make_display(progress if processes().rank == 0 else False, epochs) as self.display,
+            in_mode(run.model, training=True),
+            _interruptible(run),
+        ):
+            try:
+                self.prepare()
+                self.tell("on_train_begin")
+                while run.epoch < epochs and not run.stopped:
+                    self.epoch()
+            except KeyboardInterrupt:
+                run.history.interrupted = True
+            finally:
+                self.tell("on_train_end")
+            if run.history.interrupted:
+                place = f"epoch {run.epoch} after batch {run.batch}"
+                run.history.message = f"interrupted in {place}: the model keeps what it has learnt so far"
+            if run.history.message:
+                self.display.say(run.history.message)
+        return run.history
+
+    def prepare(self) -> None:
+        """Let the steps be compiled, where they are to be, and say so."""
+        if self.compiled:
+            self.gradients, self.update = tg_compile(self._gradients), tg_compile(self.run.optimizer.step)
+            self.display.say("steps are compiled (compile=False runs them op by op)")
+
+    def _gradients(self, inputs: Numeric, targets: Array, clear: bool) -> tuple[Any, Tensor]:
+        """Scores and loss of a batch; gradients are left at the parameters."""
+        if clear:
+            self.run.optimizer.zero_grad()
+        scores = self.run.model(inputs)
+        loss = parallel.mean(scalar_loss(self.settings.loss, scores, targets), samples_in(targets))
+        (loss if self.settings.accumulate == 1 else loss / self.settings.accumulate).backward()
+        return scores, loss
+
     def tell(self, moment: str) -> None:
-        for callback in self.callbacks:
+        for callback in self.run.callbacks:
             getattr(callback, moment)(self.run)
 
-    def epoch(self, validation: object, batch_size: int) -> None:
+    def epoch(self) -> None:
         """One walk through the data, noted in the history unless it is cut short."""
         run, started = self.run, time.perf_counter()
-        run.epoch, run.batch = run.epoch + 1, 0
-        self.tell("on_epoch_begin")
-        rate, mean = run.optimizer.param_groups[0]["lr"], Means()
-        total = len(self.data) if isinstance(self.data, Sized) else None
+        run.epoch += 1
+        if run.means is None:  # else the training goes on within this epoch
+            run.batch, run.means = 0, Means()
+            self.tell("on_epoch_begin")
+        rate, mean = run.optimizer.param_groups[0]["lr"], run.means
         for batch in self.data:
             self._batch(batch, mean)
             now = mean.evaluation()
             speed = mean.samples / max(time.perf_counter() - started, 1e-9)
-            self.display.batch(run.epoch, run.batch, total, *now, speed)
+            self.display.batch(run.epoch, run.batch, self.total, *now, speed)
             self.tell("on_batch_end")
-            if run.stopped:
+            if self._all_stop():
                 return
-        found = mean.evaluation()
+        found = mean.of_all().evaluation()
         held: tuple[float | None, float | None] = (None, None)
-        if validation is not None:
-            held = evaluate(run.model, validation, loss=self.loss, batch_size=max(batch_size, 256))
-        result = Epoch(run.epoch, *found, *held, rate, seconds=time.perf_counter() - started)
+        measured: dict[str, float] = {}
+        asked = self.settings
+        if asked.validation is not None:
+            size = max(asked.batch_size, 256)
+            held, measured = measure(run.model, asked.validation, asked.loss, size, asked.metrics)
+        seconds = time.perf_counter() - started
+        result = Epoch(run.epoch, *found, *held, rate, seconds=seconds, metrics=measured)
         run.history.epochs.append(result)
+        run.means = None
         self.display.epoch(result)
         if (
             self.per_epoch is not None
@@ -201,23 +282,58 @@ class _Trainer:
             _step(self.per_epoch, result)
         self.tell("on_epoch_end")
 
+    def _all_stop(self) -> bool:
+        """Whether any process is to stop: all stop after the same batch."""
+        among = processes()
+        if among.size > 1:
+            self.run.stopped = bool(among.all_reduce(np.array(int(self.run.stopped)), "max"))
+        return self.run.stopped
+
     def _batch(self, batch: object, mean: Means) -> None:
         run = self.run
         where = f"batch {run.batch + 1} of epoch {run.epoch}"
         inputs, targets = checked_pair(batch, where)
         with noting(f"in {where}"):
-            scores = run.model(inputs)
-            loss = scalar_loss(self.loss, scores, targets)
+            run.whole = False
+            scores, loss = self._run_gradients(inputs, targets, run.batch % self.settings.accumulate == 0)
             value = loss.item()
             if not math.isfinite(value):
-                raise DataError(_diverged(where, value, loss, run.optimizer.param_groups[0]["lr"]))
-            run.optimizer.zero_grad()
-            loss.backward()
-            run.optimizer.step()
-        run.batch, run.loss = run.batch + 1, value
+                run.optimizer.zero_grad()
+                raise DataError(self._diverged(where, value, inputs, targets))
+            if (run.batch + 1) % self.settings.accumulate == 0 or run.batch + 1 == self.total:
+                self._update()
+        run.batch, run.loss, run.whole = run.batch + 1, value, True
         mean.add(value, hits(scores, targets), samples_in(targets))
         if self.per_batch is not None:
             _step(self.per_batch, None if isinstance(self.per_batch, LRScheduler) else value)
+
+    def _run_gradients(self, inputs: Numeric, targets: Array, clear: bool) -> tuple[Any, Tensor]:
+        try:
+            return self.gradients(inputs, targets, clear)
+        except CaptureError as error:
+            if not self.compiled or self.run.history.epochs or self.run.batch:
+                raise
+            reason = str(error).partition("\n")[0]
+            self.display.say(f"the steps of this model cannot be compiled and run op by op: {reason}")
+            self.compiled, self.gradients, self.update = False, self._gradients, self.run.optimizer.step
+            return self.gradients(inputs, targets, clear)
+
+    def _update(self) -> None:
+        parameters = [one for group in self.run.optimizer.param_groups for one in group["params"]]
+        if self.settings.clip_grad_norm is not None:
+            utils.clip_grad_norm_(parameters, self.settings.clip_grad_norm)
+        if self.settings.clip_grad_value is not None:
+            utils.clip_grad_value_(parameters, self.settings.clip_grad_value)
+        self.update()
+
+    def _diverged(self, where: str, value: float, inputs: Numeric, targets: Array) -> str:
+        """What to say of a loss that is not finite: the op that made it so, where a graph of the batch tells."""
+        rate = self.run.optimizer.param_groups[0]["lr"]
+        try:
+            again = scalar_loss(self.settings.loss, self.run.model(inputs), targets)
+        except TinygraphError:
+            again = None
+        return _diverged(where, value, again, rate)
 
 
 def _diverged(where: str, value: float, loss: Any, rate: float) -> str:
@@ -232,7 +348,7 @@ def _diverged(where: str, value: float, loss: Any, rate: float) -> str:
     )
 
 
-def _step(scheduler: LRScheduler | ReduceLROnPlateau, result: Epoch | float | None) -> None:
+def _step(scheduler: Schedule, result: Epoch | float | None) -> None:
     if isinstance(scheduler, LRScheduler):
         scheduler.step()
     elif isinstance(result, Epoch):

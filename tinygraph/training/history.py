@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from tinygraph.training.curves import curves_html
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Epoch:
         validation_loss, validation_accuracy: of the validation data, afterwards.
         rate: the learning rate of the first group.
         seconds: how long it took, validation included.
+        metrics: further ones of the validation data, by name.
     """
 
     number: int
@@ -26,6 +29,7 @@ class Epoch:
     validation_accuracy: float | None
     rate: float
     seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -66,17 +70,14 @@ class History:
         """The validation accuracy of each epoch."""
         return [epoch.validation_accuracy for epoch in self.epochs]
 
+    def plot(self) -> Figure:
+        """The curves of loss and accuracy over the epochs, by matplotlib (the extra `plot`)."""
+        from tinygraph.training.curves import curves
+
+        return curves(self)
+
     def _repr_html_(self) -> str:
-        """Its curves, where a notebook's cell ends with it."""
-        if not self.epochs:
-            return "<p>no epoch was completed</p>"
-        end = ", interrupted" if self.interrupted else f": {self.message}" if self.message else ""
-        seconds = sum(epoch.seconds for epoch in self.epochs)
-        words = f"{len(self.epochs)} epochs in {seconds:.1f} s{end}"
-        return curves_html(
-            {
-                "loss": {"training": self.losses, "validation": self.validation_losses},
-                "accuracy": {"training": self.accuracies, "validation": self.validation_accuracies},
-            },
-            words,
-        )
+        """What a notebook shows: the table of epochs, with the curves above it where matplotlib is there."""
+        from tinygraph.training.curves import shown
+
+        return shown(self)

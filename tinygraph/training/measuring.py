@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygraph import parallel
 from tinygraph.core.modes import no_grad
+from tinygraph.core.process_group import processes
 from tinygraph.core.tensor import Tensor
 from tinygraph.data import DataLoader, Dataset, TensorDataset, check_finite
 from tinygraph.errors import DataError, ShapeError
 from tinygraph.nn import Module, functional
+from tinygraph.training.metrics import Metric
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -40,16 +44,32 @@ def evaluate(model: Module, data: object, *, loss: Loss | None = None, batch_siz
     Raises:
         DataError: no data, or values that are not finite.
     """
-    total = Means()
+    return measure(model, data, loss or functional.cross_entropy, batch_size, {})[0]
+
+
+def measure(
+    model: Module, data: object, loss: Loss, batch_size: int, metrics: Mapping[str, Metric]
+) -> tuple[Evaluation, dict[str, float]]:
+    """Loss, accuracy and further metrics of a model in evaluation mode; metrics are means over samples."""
+    total, sums = Means(), np.zeros(len(metrics) + 1)
     with in_mode(model, training=False), no_grad():
-        for number, batch in enumerate(batches(data, batch_size), start=1):
+        for number, batch in enumerate(shared_out(batches(data, batch_size)), start=1):
             where = f"batch {number} of the evaluation"
             inputs, targets = checked_pair(batch, where)
             with noting(f"in {where}"):
                 scores = model(inputs)
-                value = scalar_loss(loss or functional.cross_entropy, scores, targets)
-            total.add(value.item(), hits(scores, targets), samples_in(targets))
-    return total.evaluation()
+                value = scalar_loss(loss, scores, targets)
+                samples = samples_in(targets)
+                plain = [
+                    one.detach().numpy() if isinstance(one, Tensor) else one for one in (scores, targets)
+                ]
+                found = [float(metric(*map(np.asarray, plain))) for metric in metrics.values()]
+            total.add(value.item(), hits(scores, targets), samples)
+            sums += samples * np.array([*found, 1.0])
+    if processes().size > 1:
+        sums = processes().all_reduce(sums, "sum")
+    means = (sums[:-1] / max(sums[-1], 1)).tolist()
+    return total.of_all().evaluation(), dict(zip(metrics, means, strict=True))
 
 
 def confusion_matrix(
@@ -104,6 +124,44 @@ class Means:
             self.hits += found[0]
             self.predictions += found[1]
 
+    def of_each(self) -> list[dict[str, Any]]:
+        """The sums of each process, for a checkpoint."""
+        return [json.loads(text) for text in processes().gather_texts(json.dumps(vars(self)))]
+
+    @classmethod
+    def own_of(cls, sums: list[dict[str, Any]]) -> Means:
+        """Means that go on from this process's sums; where other processes go on, the first has all of them."""
+        among = processes()
+        if len(sums) == among.size:
+            return cls.of(sums[among.rank])
+        made = cls()
+        for one in sums if among.rank == 0 else ():
+            made.loss += one["loss"]
+            made.samples += one["samples"]
+            made.predictions += one["predictions"]
+            made.hits = None if made.hits is None or one["hits"] is None else made.hits + one["hits"]
+        return made
+
+    @classmethod
+    def of(cls, sums: dict[str, Any]) -> Means:
+        """Means that go on from sums."""
+        made = cls()
+        vars(made).update({name: sums[name] for name in vars(made)})
+        return made
+
+    def of_all(self) -> Means:
+        """The means over all processes."""
+        among = processes()
+        if among.size == 1:
+            return self
+        lacking = float(among.all_reduce(np.array(float(self.hits is None)), "max"))
+        sums = [self.loss, self.hits or 0, self.samples, self.predictions]
+        loss, hits, samples, predictions = among.all_reduce(np.array(sums, np.float64), "sum")
+        return Means.of(
+            {"loss": float(loss), "hits": None if lacking else int(hits), "samples": int(samples),
+             "predictions": int(predictions)}
+        )  # fmt: skip
+
     def evaluation(self) -> Evaluation:
         if not self.samples:
             raise DataError("there are no samples: the data gave no batches")
@@ -132,6 +190,13 @@ def batches(data: object, batch_size: int, *, shuffle: bool = False) -> Iterable
             "__iter__"
         )
     return data
+
+
+def shared_out(walk: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
+    """This process's part of the batches of a DataLoader; other iterables are each process's own."""
+    if processes().size > 1 and isinstance(walk, DataLoader) and walk.part is None:
+        return parallel.shard(walk)
+    return walk
 
 
 def checked_pair(batch: object, where: str) -> tuple[Any, Any]:

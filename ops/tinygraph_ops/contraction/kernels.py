@@ -46,7 +46,7 @@ def matmul_kernel(types: Types, layouts: Layouts, cpu: Cpu) -> Lowering | None:
     if not same_float(types) or not (x.size and y.size):
         return None
     generated = _generated(_matmul_terms(len(x.shape), len(y.shape)), types, cpu)
-    if generated is None or _is_large(x.shape, y.shape):
+    if generated is None or (cpu.foreign and _is_large(x.shape, y.shape)):
         return numpy_lowering(make_dot, "np.dot") if y.ndim <= 2 else generated
     return generated
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from tinygraph.plugin import (
     SettingError,
     ShapeError,
     Subgraph,
+    Unfolding,
     batch_size,
     op,
     ops,
@@ -33,7 +34,17 @@ from tinygraph.plugin import (
 MOST_KEPT = 2**28
 
 
-@op(kind="control", facts={"subgraphs": True, "extends": "body"})
+def _scan_unfolds(settings: Mapping[str, Any]) -> Unfolding:
+    return Unfolding(
+        (settings["body"],),
+        carries=settings["carries"],
+        slices=settings["slices"],
+        count=settings["length"],
+        reverse=settings.get("reverse", False),
+    )
+
+
+@op(kind="control", facts={"subgraphs": True, "extends": "body", "unfolds": _scan_unfolds})
 def scan(
     *operands: object, body: Subgraph, carries: int, slices: int, length: int, reverse: bool = False
 ) -> tuple[Any, ...]:
@@ -474,7 +485,11 @@ def scan_batched(
 # -- as long as a condition holds ----------------------------------------------------------------------------------
 
 
-@op(kind="control", facts={"subgraphs": True})
+def _while_unfolds(settings: Mapping[str, Any]) -> Unfolding:
+    return Unfolding((settings["body"],), condition=settings["condition"], carries=settings["carries"])
+
+
+@op(kind="control", facts={"subgraphs": True, "unfolds": _while_unfolds})
 def while_loop(
     *operands: object, condition: Subgraph, body: Subgraph, carries: int, max_steps: int | None = None
 ) -> tuple[Any, ...]:
@@ -627,7 +642,15 @@ def while_loop_batched(
 # -- one of several ------------------------------------------------------------------------------------------------
 
 
-@op(kind="control", facts={"subgraphs": True}, nondifferentiable="index")
+def _switch_unfolds(settings: Mapping[str, Any]) -> Unfolding:
+    return Unfolding(settings["branches"], choice=True)
+
+
+@op(
+    kind="control",
+    facts={"subgraphs": True, "unfolds": _switch_unfolds},
+    nondifferentiable="index",
+)
 def switch(index: Any, *operands: Numeric, branches: tuple[Subgraph, ...]) -> tuple[Any, ...]:
     """One of several branches, on the same operands: number `index`, the nearest where there is no such number."""
     chosen = branches[min(max(int(index), 0), len(branches) - 1)]

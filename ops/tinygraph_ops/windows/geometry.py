@@ -5,16 +5,18 @@ Shapes and integers only: what is done with the windows' elements lives in `wind
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, wraps
 from operator import index as as_index
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias
 
 import numpy as np
 
 from tinygraph.plugin import Padding, Shape, ShapeError, Sizes
 
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,9 @@ class Geometry:
     where `before` is its first padding and `tap` counts up to `size`; positions outside the input are
     padding. Windows need not tile the input. `x_shape` is (batch, in, *spatial) and `output_shape` (batch,
     out, *spatial).
+
+    Worked out from these: `kernel_shape` (out, in / groups, *size); `span`, the extent of a window, the gaps of its
+    dilation included; `reach`, from the first element of the first window to the last of the last one.
     """
 
     x_shape: Shape
@@ -35,23 +40,46 @@ class Geometry:
     dilation: Shape
     groups: int = 1
 
-    @property
-    def kernel_shape(self) -> Shape:
-        """(out, in / groups, *size)."""
-        return (self.output_shape[1], self.x_shape[1] // self.groups, *self.size)
+    kernel_shape: Shape = field(init=False, repr=False, compare=False)
+    span: Shape = field(init=False, repr=False, compare=False)
+    reach: Shape = field(init=False, repr=False, compare=False)
 
-    @property
-    def span(self) -> Shape:
-        """Extent of a window, the gaps of its dilation included."""
-        return tuple(_span(*window) for window in zip(self.size, self.dilation, strict=True))
+    def __post_init__(self) -> None:
+        spans = tuple(map(_span, self.size, self.dilation))
+        windows = zip(self.output_shape[2:], self.stride, spans, strict=True)
+        reach = tuple((count - 1) * stride + span for count, stride, span in windows)
+        for name, value in (
+            ("kernel_shape", (self.output_shape[1], self.x_shape[1] // self.groups, *self.size)),
+            ("span", spans),
+            ("reach", reach),
+        ):
+            object.__setattr__(self, name, value)
 
-    @property
-    def reach(self) -> Shape:
-        """Extent, from the first element of the first window to the last of the last one."""
-        windows = zip(self.output_shape[2:], self.stride, self.span, strict=True)
-        return tuple((count - 1) * stride + span for count, stride, span in windows)
+
+_ALONE, _WITHIN = frozenset({int, str, bool, type(None), tuple}), frozenset({int, tuple})
 
 
+def _resolved_once(resolve: Callable[P, Geometry]) -> Callable[P, Geometry]:
+    """A geometry is worked out once for the same shapes and settings: an op, its rules and its kernels all ask for it.
+
+    Remembered is what consists of plain integers and words alone: `(True, 2)` equals `(1, 2)`, and is an error.
+    """
+    remembered = lru_cache(maxsize=2048, typed=True)(resolve)
+
+    @wraps(resolve)
+    def geometry(*given: P.args, **named: P.kwargs) -> Geometry:
+        alone = (*given, *named.values())
+        within = [one for setting in alone if isinstance(setting, tuple) for one in setting]
+        within += [one for pair in within if isinstance(pair, tuple) for one in pair]
+        plain = _ALONE.issuperset(map(type, alone)) and _WITHIN.issuperset(map(type, within))
+        if plain:
+            return remembered(*given, **named)  # type: ignore[arg-type]  # all that is plain is hashable
+        return resolve(*given, **named)
+
+    return geometry
+
+
+@_resolved_once
 def convolution_geometry(
     x_shape: Shape,
     kernel_shape: Shape,
@@ -82,6 +110,7 @@ def convolution_geometry(
     return Geometry(tuple(x_shape), output_shape, size, strides, pairs, dilations, groups)
 
 
+@_resolved_once
 def convolution_transpose_geometry(
     x_shape: Shape,
     kernel_shape: Shape,
@@ -129,6 +158,7 @@ def convolution_transpose_geometry(
     return Geometry(result_shape, tuple(x_shape), size, strides, pairs, dilations, groups)
 
 
+@_resolved_once
 def pool_geometry(
     x_shape: Shape,
     size: Sizes,

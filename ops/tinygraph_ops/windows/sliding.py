@@ -78,7 +78,7 @@ def convolve_input_gradient(
     x.
     """
     if _mirrors_well(geometry):
-        return convolve(g, _mirrored_kernel(kernel, geometry), _mirrored(geometry), out, scratch)
+        return convolve(g, mirrored_kernel(kernel, geometry), mirrored(geometry), out, scratch)
     return _fold_back(g, kernel, geometry, out, scratch)
 
 
@@ -122,7 +122,7 @@ def scratch_sizes(function: Callable[..., Array], geometry: Geometry, dtype: np.
     """The elements of each scratch array that `convolve` or an adjoint uses, found by running a block on zeros."""
     if function is convolve_input_gradient:
         mirrors = _mirrors_well(geometry)
-        function, geometry = (convolve, _mirrored(geometry)) if mirrors else (_fold_back, geometry)
+        function, geometry = (convolve, mirrored(geometry)) if mirrors else (_fold_back, geometry)
     block = next((block for block, _, _ in _blocks(geometry, dtype.itemsize)), geometry)  # none is larger
     shapes = {
         convolve: (block.x_shape, block.kernel_shape),
@@ -211,20 +211,26 @@ def adaptive_average_pool_input_gradient(g: Array, x_spatial_shape: Shape) -> Ar
 # Unfolding and folding. Columns are (groups, taps * in/groups, batch * positions), taps kernel positions.
 
 
-def _tap_slices(geometry: Geometry, axis: int) -> list[slice]:
+@lru_cache(maxsize=512)
+def _tap_slices(geometry: Geometry, axis: int) -> tuple[slice, ...]:
     """For each tap along spatial `axis`, what the windows read there of their reach."""
     stride, dilation = geometry.stride[axis], geometry.dilation[axis]
     length = (geometry.output_shape[axis + 2] - 1) * stride + 1
-    return [slice(tap * dilation, tap * dilation + length, stride) for tap in range(geometry.size[axis])]
+    return tuple(slice(tap * dilation, tap * dilation + length, stride) for tap in range(geometry.size[axis]))
 
 
 def _taps(x: Array, geometry: Geometry, axis: int) -> Iterator[Array]:
     """For each tap along spatial `axis`, the view of x (..., *spatial) that the windows read there."""
+    return (x[index] for index in _tap_indices(geometry, axis))
+
+
+@lru_cache(maxsize=512)
+def _tap_indices(geometry: Geometry, axis: int) -> tuple[Index, ...]:
     later = (slice(None),) * (len(geometry.size) - axis - 1)
-    indices: list[Index] = [(..., tap, *later) for tap in _tap_slices(geometry, axis)]
-    return (x[index] for index in indices)
+    return tuple((..., tap, *later) for tap in _tap_slices(geometry, axis))
 
 
+@lru_cache(maxsize=512)
 def _overlap(geometry: Geometry) -> tuple[Index, Index]:
     """Where the windows' reach and the input overlap, as an index into the reach and as one into x."""
     inside, reached = [], []
@@ -347,20 +353,22 @@ def _batch_first(columns: Array, shape: Shape) -> Array:
     return columns.reshape(shape[1], shape[0], *shape[2:]).swapaxes(0, 1)
 
 
+@lru_cache(maxsize=512)
 def _mirrors_well(geometry: Geometry) -> bool:
     """Whether the mirrored convolution gives the input gradient with little more arithmetic than folding."""
     positions, outputs = prod(geometry.x_shape[2:]), prod(geometry.output_shape[2:])
     return all(stride == 1 for stride in geometry.stride) and 0 < 2 * positions <= 3 * outputs
 
 
-def _mirrored(geometry: Geometry) -> Geometry:
+@lru_cache(maxsize=512)
+def mirrored(geometry: Geometry) -> Geometry:
     """Geometry of the convolution from output to input; its padding is negative where the other's is wide."""
     windows = zip(geometry.span, geometry.padding, strict=True)
     pairs = tuple((span - 1 - before, span - 1 - after) for span, (before, after) in windows)
     return replace(geometry, x_shape=geometry.output_shape, output_shape=geometry.x_shape, padding=pairs)
 
 
-def _mirrored_kernel(kernel: Array, geometry: Geometry) -> Array:
+def mirrored_kernel(kernel: Array, geometry: Geometry) -> Array:
     """Kernel (out, in/groups, *size) as (in, out/groups, *size), reversed along every spatial axis."""
     out_channels, in_channels, *size = geometry.kernel_shape
     flipped = np.flip(kernel, tuple(range(2, kernel.ndim)))

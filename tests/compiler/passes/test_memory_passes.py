@@ -465,7 +465,9 @@ def test_a_budget_is_a_positive_integer(budget):
 
 
 @pytest.mark.filterwarnings("ignore::tinygraph.errors.TinygraphWarning")
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(i, marks=[pytest.mark.slow] if i % 3 else []) for i in range(15)]
+)
 def test_recompute_on_random_graphs(seed):
     graph = random_graph(seed)
     for share in (0.8, 0.5, 0.1):

@@ -21,6 +21,8 @@ from tinygraph.drawing.page.typescript import FILE, described, typescript
 
 from .test_payload import content
 
+X = np.array([0.5, 2.0, 3.0])
+
 
 def examples(network: tuple[Any, Any]) -> Iterator[tuple[str, str]]:
     """Pages with all that a page may have in it."""
@@ -49,6 +51,7 @@ def examples(network: tuple[Any, Any]) -> Iterator[tuple[str, str]]:
     yield "large", page(tg.graph_of(tg.tensor(np.zeros((200, 300)), requires_grad=True) * 2.0))
     yield "strange", page(tg.graph_of(tg.tensor(1 + 2j, requires_grad=True) * 2, name="\ud800"))
     yield "a share", page(tg.graph_of(tg.ops.standardize(x, axis=0)[0].sum()))
+    yield "a loop", page(tg.capture(lambda x: tg.scan(lambda c, y: (c * y, c), 1.0, x), X), inputs=(X,))
     yield "empty", page(tg.graph_of(tg.tensor(np.zeros((0, 3)), requires_grad=True) * 2.0))
 
 

@@ -7,7 +7,7 @@ leave it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from tinygraph.compiler.passes.acyclic_groups import AcyclicGroups
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Phase
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, edge_node, edge_type, is_recorded, key_of
 from tinygraph.core.op import Op, op
 from tinygraph.core.types import ArrayType, WeakType, normalize_axes, type_of
 
@@ -30,20 +30,25 @@ MANY = 4
 
 def fuse_elementwise(graph: Graph) -> Graph:
     """Fuse elementwise ops whose results have one shape, wherever that makes no cycle."""
-    if not kernels.available() or not any(map(_can_fuse, graph.nodes)):
+    if not kernels.available():
         return graph
-    groups = _Groups(graph)
+    meetings = {id(node): _meeting_dtype(node) for node in graph.nodes if _can_fuse(node)}
+    if not meetings:
+        return graph
+    groups = _Groups(graph, meetings)
     groups.join()
     rewriting = Rewriting(graph)
-    units = list(groups.schedule())
-    looped = [_can_fuse(members[0]) for members, _ in units]
-    alike = _numbers_of_alike(unit for unit, loop in zip(units, looped, strict=True) if loop)
+    loops = [
+        _Formed(members, outputs, meetings) if id(members[0]) in meetings else members[0]
+        for members, outputs in groups.schedule()
+    ]
+    alike = _numbers_of_alike(loop for loop in loops if isinstance(loop, _Formed))
     made: dict[Any, Op] = {}  # equal groups share an op, and with it a kernel
-    for (members, outputs), loop in zip(units, looped, strict=True):
-        if loop:
-            _put_fused(rewriting, members, outputs, alike, made)
+    for loop in loops:
+        if isinstance(loop, _Formed):
+            _put_fused(rewriting, loop, alike, made)
         else:
-            rewriting.keep(members[0])
+            rewriting.keep(loop)
     return rewriting.graph()
 
 
@@ -107,6 +112,11 @@ def _type(entry: object) -> ArrayType:
     return edge_type(entry) if is_recorded(entry) else type_of(entry)
 
 
+Meetings = Mapping[
+    int, np.dtype[Any]
+]  # of each node that may be in a loop, by its id: in which dtype its operands meet
+
+
 class _Unit(NamedTuple):
     """Nodes that become one loop, by number.
 
@@ -128,7 +138,7 @@ class _Unit(NamedTuple):
 class _Groups:
     """Which nodes are fused with which. Groups join only if what comes of it stays free of cycles."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, loopable: Container[int]) -> None:
         self._nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
         position = {id(node): i for i, node in enumerate(self._nodes)}
         self._above = [
@@ -136,7 +146,9 @@ class _Groups:
             for node in self._nodes
         ]
         self._groups = AcyclicGroups(self._above)
-        self._units = {id(self._groups.of[i]): _alone(i, node) for i, node in enumerate(self._nodes)}
+        self._units = {
+            id(self._groups.of[i]): _alone(i, node, loopable) for i, node in enumerate(self._nodes)
+        }
         self._ends = {position[id(end)] for end in _made(graph.ends) if id(end) in position}
         self._readers: list[list[int]] = [[] for _ in self._nodes]
         for i, several in enumerate(self._above):
@@ -196,8 +208,8 @@ def _made(ends: Iterable[Any]) -> Iterator[Node]:
     return (edge_node(end) for end in ends if is_recorded(end))
 
 
-def _alone(i: int, node: Node) -> _Unit:
-    if _can_fuse(node):
+def _alone(i: int, node: Node, loopable: Container[int]) -> _Unit:
+    if id(node) in loopable:
         return _Unit([i], node.shape, node.phase)
     if _can_reduce(node):
         shape = edge_type(node.inputs[0]).shape
@@ -249,27 +261,20 @@ def _places(operands: Sequence[_Operand]) -> tuple[Any, ...]:
     return tuple((operand.external, operand.member, bool(operand.words)) for operand in operands)
 
 
-def _numbers_of_alike(units: Iterable[tuple[Sequence[Node], Sequence[Node]]]) -> dict[Any, set[Any]]:
+def _numbers_of_alike(loops: Iterable[_Formed]) -> dict[Any, set[Any]]:
     """For each form that groups have, numbers left out, the numbers that they have there."""
     found: dict[Any, set[Any]] = {}
-    for members, outputs in units:
-        form, _ = _formed(members, outputs)
-        numbers = form.numbers
+    for loop in loops:
+        numbers = loop.form.numbers
         if numbers:
-            found.setdefault(form.without_numbers, set()).add(numbers)
+            found.setdefault(loop.form.without_numbers, set()).add(numbers)
     return found
 
 
-def _put_fused(
-    rewriting: Rewriting,
-    unit: Sequence[Node],
-    outputs: Sequence[Node],
-    alike: dict[Any, set[Any]],
-    made: dict[Any, Op],
-) -> None:
-    form, external = _formed(unit, outputs)
+def _put_fused(rewriting: Rewriting, loop: _Formed, alike: dict[Any, set[Any]], made: dict[Any, Op]) -> None:
+    unit, outputs, form, external = loop.unit, loop.outputs, loop.form, loop.external
     if len(alike.get(form.without_numbers, ())) >= MANY:
-        form, external = _formed(unit, outputs, lifted=True)
+        form, external = _formed(unit, outputs, loop.meetings, lifted=True)
     fused_op = made.get(form)
     if fused_op is None:
         fused_op = made[form] = _fused_op(form, sum(operations_of(node) or 0 for node in unit))
@@ -281,8 +286,16 @@ def _put_fused(
         rewriting.put(node, (standing.get(id(node), fused),))
 
 
+class _Formed:
+    """A group with its form and its operands."""
+
+    def __init__(self, unit: Sequence[Node], outputs: Sequence[Node], meetings: Meetings) -> None:
+        self.unit, self.outputs, self.meetings = unit, outputs, meetings
+        self.form, self.external = _formed(unit, outputs, meetings)
+
+
 def _formed(
-    unit: Sequence[Node], outputs: Sequence[Node], lifted: bool = False
+    unit: Sequence[Node], outputs: Sequence[Node], meetings: Meetings, lifted: bool = False
 ) -> tuple[_LoopForm, list[Any]]:
     """The form of a group, and its operands; with `lifted`, numbers are operands as well."""
     number = {id(node): i for i, node in enumerate(unit)}
@@ -298,16 +311,18 @@ def _formed(
             if fixed:
                 return _Operand(number=entry, words=repr(entry))
             key, entry = (dtype, repr(entry)), np.asarray(entry, dtype)
-        elif is_recorded(entry) and id(edge_node(entry)) in number:
-            return _Operand(member=number[id(edge_node(entry))])
+        elif is_recorded(entry):
+            key = key_of(entry)
+            if key[0] in number:
+                return _Operand(member=number[key[0]])
         else:
-            key = (id(edge_node(entry)), edge_index(entry)) if is_recorded(entry) else id(entry)
+            key = id(entry)
         external.setdefault(key, entry)
         return _Operand(places.setdefault(key, len(places)))
 
     members = []
     for node in unit:
-        meeting = _meeting_dtype(node) if _can_fuse(node) else None
+        meeting = meetings.get(id(node))
         conditions = node.op.emission.conditions if node.op.emission is not None else ()
         read = tuple(
             operand(node, entry, np.dtype(bool) if i in conditions else meeting)
@@ -400,8 +415,13 @@ def _meeting_dtype(node: Node) -> np.dtype[Any]:
     """The dtype in which a node's operands meet, conditions aside."""
     conditions = node.op.emission.conditions if node.op.emission is not None else ()
     entries = [entry for i, entry in enumerate(node.inputs) if i not in conditions]
-    strong = [_type(entry) for entry in entries if not _is_number(entry)]
-    numbers = [entry for entry in entries if _is_number(entry)]
+    numbers: list[Any] = []
+    strong: list[ArrayType] = []
+    for entry in entries:
+        if _is_number(entry):
+            numbers.append(entry)
+        else:
+            strong.append(_type(entry))
     numbers += [one.number for one in strong if isinstance(one, WeakType)]
     dtypes = [one.dtype for one in strong if not isinstance(one, WeakType)]
     found = np.result_type(*dtypes, *numbers) if dtypes else node.output_types[0].dtype

@@ -48,6 +48,8 @@ class Seen(NamedTuple):
 
 def look_through(graph: Graph) -> Graph:
     """Let the nodes of an op's forward stand for its node, wherever that is exact."""
+    if not any(_is_opaque(node.op) for node in graph.nodes if not isinstance(node, Leaf)):
+        return graph
 
     def visit(node: Node, inputs: tuple[Any, ...]) -> list[Any] | None:
         seen = seen_in(node)

@@ -8,11 +8,11 @@ import numpy as np
 
 from tinygraph.compiler.passes.rewriting import Rewriting, edges
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
+from tinygraph.core.node import Leaf, Node, is_recorded, key_of
 
 
 def merge_duplicates(graph: Graph) -> Graph:
-    """Let nodes of the same op, operands and settings share one; random draws are never the same."""
+    """Let nodes of the same op, operands and settings share one; draws and exchanges are never the same."""
     seen: dict[Any, tuple[Any, ...]] = {}
     rewriting = Rewriting(graph)
     for node in graph.nodes:
@@ -20,7 +20,7 @@ def merge_duplicates(graph: Graph) -> Graph:
             continue
         inputs = rewriting.inputs(node)
         key = _computation(node, inputs)
-        if node.op.kind == "random":
+        if not node.op.repeatable:
             rewriting.keep(node, inputs)
         elif key in seen:
             rewriting.put(node, seen[key])
@@ -38,7 +38,7 @@ def _computation(node: Node, inputs: tuple[Any, ...]) -> Any:
 def identity(entry: object) -> Any:
     """What makes two operands the same: their edge; for small constants their value."""
     if is_recorded(entry):
-        return id(edge_node(entry)), edge_index(entry)
+        return key_of(entry)
     if isinstance(entry, np.ndarray) and entry.size > 16:
         return "array", id(entry)
     if isinstance(entry, np.ndarray | np.generic):

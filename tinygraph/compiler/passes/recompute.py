@@ -203,7 +203,7 @@ class _Search:
         return better
 
     def _repeatable(self, node: Node, kinds: tuple[str, ...]) -> bool:
-        return node.op.kind in kinds if kinds else node.op.kind != "random"
+        return node.op.kind in kinds if kinds else node.op.repeatable
 
     # -- choosing --------------------------------------------------------------------------------------------------
 

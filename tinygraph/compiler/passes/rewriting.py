@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded, key_of
+from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.remaking import edges as edges
 from tinygraph.core.remaking import make_node as make_node
 from tinygraph.core.remaking import with_inputs as with_inputs
@@ -29,11 +30,9 @@ class Rewriting:
 
     def now(self, entry: object) -> Any:
         """What stands for an entry of a node's inputs."""
-        if not is_recorded(entry):
-            return entry
-        node, index = key_of(entry)
-        outputs = self._outputs.get(node)
-        return entry if outputs is None else outputs[index]
+        port = entry.__class__ is Port
+        outputs = self._outputs.get(id(entry.node if port else entry))  # type: ignore[attr-defined]
+        return entry if outputs is None else outputs[entry.index if port else 0]  # type: ignore[attr-defined]
 
     def inputs(self, node: Node) -> tuple[Any, ...]:
         """A node's inputs after rewriting; the very tuple if none was replaced."""
@@ -50,8 +49,9 @@ class Rewriting:
     def keep(self, node: Node, inputs: tuple[Any, ...] | None = None) -> Node:
         """Keep a node; it is made again if its inputs (found here, if not given) or its forward node were replaced."""
         inputs = self.inputs(node) if inputs is None else inputs
-        origin = self.origin(node)
-        if inputs is node.inputs and origin is node.place.origin:
+        before = node.place.origin
+        origin = before if before is None else self.origin(node)
+        if inputs is node.inputs and origin is before:
             return node
         node_now = with_inputs(node, inputs, origin)
         self.put(node, edges(node_now))
@@ -81,24 +81,22 @@ class Rewriting:
 def rewrite(graph: Graph, visit: Visit) -> Graph:
     """The graph with every node replaced by what `visit` says."""
     rewriting = Rewriting(graph)
+    replaced = rewriting._outputs  # until there is one, nodes stay as they are
     for node in graph.nodes:
         if not isinstance(node, Leaf):
-            inputs = rewriting.inputs(node)
+            inputs = rewriting.inputs(node) if replaced else node.inputs
             found = visit(node, inputs)
-            if found is None:
-                rewriting.keep(node, inputs)
-            else:
+            if found is not None:
                 rewriting.put(node, found)
+            elif replaced:
+                rewriting.keep(node, inputs)
     return rewriting.graph()
 
 
 def uses_of(graph: Graph) -> Counter[int]:
     """How often each node is read, by its id; leaving the graph counts."""
-    uses: Counter[int] = Counter()
-    for node in graph.nodes:
-        uses.update(map(id, node.parents()))
-    uses.update(id(edge_node(end)) for end in graph.ends if is_recorded(end))
-    return uses
+    entries = chain(chain.from_iterable(node.inputs for node in graph.nodes), graph.ends)
+    return Counter(id(one.node) if one.__class__ is Port else id(one) for one in entries)
 
 
 def same_type(edge: Edge, node: Node) -> bool:

@@ -46,15 +46,15 @@ def _dependencies(live: Memory) -> tuple[list[list[int]], list[list[int]]]:
     """For each node the nodes that must run before it, and those that must run after it."""
     position = {id(node): i for i, node in enumerate(live.nodes)}
     needed: list[set[int]] = []
-    last_draw = -1
+    last_once = -1
     for i, node in enumerate(live.nodes):
         wanted = {position[id(parent)] for parent in node.parents() if id(parent) in position}
         origin = position.get(id(node.forward_node), i)
         if origin < i:
             wanted.add(origin)
-        if node.op.kind == "random":
-            wanted |= {last_draw} if last_draw >= 0 else set()
-            last_draw = i
+        if not node.op.repeatable:  # draws, and exchanges that every process must make in the same order
+            wanted |= {last_once} if last_once >= 0 else set()
+            last_once = i
         needed.append(wanted)
     for written, home in live.in_place.items():
         i = live.maker[written]

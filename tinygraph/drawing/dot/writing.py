@@ -374,6 +374,8 @@ def arrow_options(arrow: Arrow, style: Style) -> dict[str, str]:
         options |= (
             {"style": "dashed"} if arrow.role == "gradient" else {"style": "dotted", "arrowhead": "open"}
         )
+    if arrow.role == "carry":
+        options["penwidth"] = "1.6"
     return options
 
 
@@ -385,7 +387,7 @@ def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
         graph.edge(arrow.tail, arrow.head, constraint="false", **options)
     elif arrow.rank < 0:
         # The backward pass flows upwards beside the forward pass: ranked the other way round, and drawn backwards.
-        weight = "1" if arrow.aside else "6"
+        weight = "0" if arrow.role == "carry" else "1" if arrow.aside else "6"
         graph.edge(arrow.head, arrow.tail, dir="back", weight=weight, **options)
     elif arrow.role == "impact":
         graph.edge(arrow.tail, arrow.head, style="dashed", **options)

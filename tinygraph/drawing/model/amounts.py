@@ -49,6 +49,7 @@ class Known:
         values, gradients: of the nodes, by id; empty where there are none.
         measured: seconds of nodes, by id, where they were measured elsewhere.
         timing: whether ops may be run again to see how long they take.
+        repeats: how often nodes within loops run, by id.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Known:
         gradients: Mapping[int, Any],
         measured: Mapping[int, float] | None = None,
         timing: bool = True,
+        repeats: Mapping[int, int] | None = None,
     ) -> None:
         self.graph = graph
         self.values = values
         self.gradients = gradients
         self.measured = measured
         self.timing = timing
+        self.repeats = repeats or {}
 
     def has(self, need: str) -> bool:
         """Whether there are "values", "gradients" or "times"."""
@@ -85,6 +88,10 @@ class Known:
     def kept(self) -> Kept:
         """What the graph keeps for its backward passes."""
         return Kept(self.graph)
+
+    def in_all_steps(self, amounts: Mapping[int, int]) -> dict[int, int]:
+        """Amounts of nodes, those within loops as often as they run."""
+        return {key: amount * self.repeats.get(key, 1) for key, amount in amounts.items()}
 
     @cached_property
     def alive(self) -> Mapping[int, float]:
@@ -110,7 +117,13 @@ def timed(nodes: Sequence[Node], values: Mapping[int, Any]) -> dict[int, float]:
 
 def operations(known: Known) -> dict[int, float | None]:
     """Operations of the ops that they can be counted of."""
-    return {id(node): operations_of(node) for node in known.graph.nodes if not isinstance(node, Leaf)}
+    counts = {id(node): operations_of(node) for node in known.graph.nodes if not isinstance(node, Leaf)}
+    return {**counts, **known.in_all_steps({key: one for key, one in counts.items() if one is not None})}
+
+
+def kept_bytes(known: Known) -> dict[int, int]:
+    """Bytes that ops keep for a backward pass."""
+    return known.in_all_steps(known.kept.by_node)
 
 
 def sizes(known: Known) -> dict[int, float]:

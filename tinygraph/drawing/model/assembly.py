@@ -15,14 +15,17 @@ from tinygraph.analysis.units import BYTES
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.subgraphs import unfolding_of
 from tinygraph.drawing.model.amounts import Known
 from tinygraph.drawing.model.channels import Opened
 from tinygraph.drawing.model.frames import Frames, dotted
+from tinygraph.drawing.model.iterations import LoopName, OpenedLoops
 from tinygraph.drawing.model.labels import (
     MOST_ELEMENTS,
     array_text,
     constant_text,
     constants_of,
+    op_text,
     packed,
     settings_of,
     shape_text,
@@ -51,8 +54,8 @@ UPDATES_A_ROW = 4
 MOST_PARAMETERS = 3  # lines of a collapsed box
 # What a collapsed group is coloured as: the first of these kinds that it contains.
 TELLING_KINDS = (
-    "convolution", "contraction", "normalization", "pooling", "loss", "random", "reduction", "indexing", "other",
-    "comparison", "elementwise", "shape",
+    "convolution", "contraction", "normalization", "pooling", "loss", "collective", "random", "reduction", "indexing",
+    "other", "comparison", "elementwise", "shape",
 )  # fmt: skip
 
 
@@ -81,6 +84,7 @@ class Scene:
         repeats: blocks of which only the first is among the parts.
         flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
         compact: whether types stand in boxes, where arrows have no room for them.
+        loops: what was opened of loops and choices.
     """
 
     graph: Graph
@@ -95,6 +99,7 @@ class Scene:
     opened: Mapping[int, Opener]
     lit: Collection[int] | None
     flows: Mapping[tuple[int, int], float]
+    loops: OpenedLoops
     direction: Direction
     notes: Sequence[str]
     compact: bool = False
@@ -171,6 +176,7 @@ class _Assembly:
             for tail, label, role, share, rank in incoming:
                 self._arrow(tail, box.id, label, role, share, rank)
             self.updating += [(key, box.id) for key in self._read_gradients(part)]
+        self._from_step_to_step()
         self._ends(self.gradients)
         name = self.graph.name or "graph"
         self.frames.merge_chains()
@@ -210,6 +216,25 @@ class _Assembly:
             for head in interior.entries.get(position, []):
                 self._arrow(tail, head, "" if reached[tail] else label, "data")
                 reached[tail] += 1
+
+    def _from_step_to_step(self) -> None:
+        """Arrows from what a step makes back to where the next one reads it; rows of the same op in several steps."""
+        for edge, carry in self.scene.loops.back:
+            tail, head = (self.place.get(id(one)) for one in (edge_node(edge), carry))
+            if tail is None or head is None:
+                continue
+            part = self.parts[head]
+            if tail != head or isinstance(part.name, LoopName):
+                label = type_text(edge_type(edge), self.usual, self.show) if not self.all_scalar else ""
+                self._arrow(self.ids[tail], self.ids[head], label, "carry", rank=-1 if tail != head else 0)
+        for part, made in zip(self.parts, self.ids, strict=True):
+            unfolding = unfolding_of(part.nodes[0]) if part.single else None
+            if unfolding is not None and unfolding.carries:
+                self._arrow(made, made, "", "carry", rank=0)
+        for row in self.scene.loops.rows:
+            ids = [self.ids[self.place[id(node)]] for node in row if id(node) in self.place]
+            if len(set(ids)) == len(row):
+                self.rows.append(tuple(ids))
 
     # -- boxes ---------------------------------------------------------------------------------------------------------
 
@@ -269,7 +294,7 @@ class _Assembly:
 
     def _title(self, node: Node) -> str:
         named = node.name if "names" in self.show else None
-        return f"{shorten(named)} = {shorten(node.op.name)}" if named else shorten(node.op.name)
+        return f"{shorten(named)} = {op_text(node)}" if named else op_text(node)
 
     def _settings(self, node: Node) -> list[str]:
         pairs = settings_of(node) if "settings" in self.show else []
@@ -548,7 +573,8 @@ class _Assembly:
 
     def _entries(self, node: Node) -> Iterator[tuple[int, Any]]:
         """What a node reads, by its position, and what enters the blocks that it stands for from outside of them."""
-        yield from ((i, entry) for i, entry in enumerate(node.inputs) if is_recorded(entry))
+        seen = node.inputs[: self.scene.loops.hidden.get(id(node))]
+        yield from ((i, entry) for i, entry in enumerate(seen) if is_recorded(entry))
         for copy in self.copies.get(id(node), ()):
             for i, entry in enumerate(copy.inputs):
                 if is_recorded(entry) and id(edge_node(entry)) not in self.repeats.drawn:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from tinygraph.analysis.phases import Phases, is_join
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf
+from tinygraph.drawing.model.iterations import LoopName
 from tinygraph.drawing.model.labels import shorten
 from tinygraph.drawing.model.layers import class_of
 from tinygraph.drawing.model.levels import Part
@@ -78,8 +79,10 @@ class Frames:
 
     def _framed(self, scope: Scope) -> int:
         """How many of the groups around a box are drawn as frames."""
-        flat = self._flat and not self.phases.is_update(scope)
-        depth = 0 if flat else min(len(scope), DEEPEST_FRAME)
+        depth = min(len(scope), DEEPEST_FRAME)
+        if self._flat and not self.phases.is_update(scope):
+            loops = [i for i, (name, _) in enumerate(scope[:depth], 1) if isinstance(name, LoopName)]
+            depth = max(loops, default=0)
         while depth and scope[:depth] in self._lone:
             depth -= 1
         return depth

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, is_recorded
+from tinygraph.core.subgraphs import unfolding_of
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.packages.card import card_of
 
@@ -75,8 +76,19 @@ def setting_text(value: object) -> str:
     return shorten(value if isinstance(value, str) else repr(value), 28)
 
 
+def op_text(node: Node) -> str:
+    """What a node is called after its op; a loop or a choice by what it runs, and how often."""
+    unfolding = unfolding_of(node)
+    return shorten(node.op.name if unfolding is None else unfolding.title(node.op.name))
+
+
 def settings_of(node: Node) -> list[tuple[str, str]]:
     """The settings of a node that differ from the op's defaults; stride (1, 1) is the same as stride 1."""
+    unfolding = unfolding_of(node)
+    if unfolding is not None:  # what its title leaves out
+        ops = [sum(not isinstance(inner, Leaf) for inner in one.graph.nodes) for one in unfolding.parts]
+        steps = [("ops", " or ".join(map(str, ops)) + ("" if unfolding.choice else " a step"))]
+        return [*steps, *([("carries", str(unfolding.carries))] if unfolding.carries else [])]
     defaults = node.op.signature.settings
     given = node.settings.items()
     return [
@@ -116,7 +128,7 @@ def constants_of(node: Node) -> list[tuple[str, str]]:
     [[('labels', 'int64[1]')], [('y', '= 0.5')]]
     """
     found = []
-    for position, entry in enumerate(node.inputs):
+    for position, entry in enumerate(node.inputs if unfolding_of(node) is None else ()):
         if entry is not None and not is_recorded(entry):
             found.append((node.op.operand_at(position).name, constant_text(entry)))
     return found

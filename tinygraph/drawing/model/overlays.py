@@ -19,6 +19,7 @@ from tinygraph.drawing.model.amounts import (
     broken,
     digits_lost,
     first_broken,
+    kept_bytes,
     missing,
     norms,
     operations,
@@ -90,7 +91,7 @@ TABLE = (
     Overlay("time", "Time", lambda known: known.times, SECONDS, needs=("times",)),
     Overlay("flops", "Operations", operations, OPERATIONS, alone="{}flop"),
     Overlay("bytes", "Bytes", sizes, BYTES),
-    Overlay("saved", "Kept for backward", lambda known: known.kept.by_node, BYTES, nothing="nothing kept"),
+    Overlay("saved", "Kept for backward", kept_bytes, BYTES, nothing="nothing kept"),
     Overlay("gradient_norm", "Gradient norm", norms, NUMBER, "norm", alone="norm {}", needs=("values", "gradients")),
     Overlay(
         "nan", "Not finite", broken, COUNT, words="{} not finite", alone="{} not finite", nothing="all finite",

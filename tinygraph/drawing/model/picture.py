@@ -67,8 +67,8 @@ class Arrow:
     """What flows from one box to another.
 
     `role` is "data", "gradient" (between backward boxes), "saved" (a forward value that the backward pass uses),
-    "impact" (a gradient, in a picture that flows one way) or "child" (in a tree of modules). One that comes `aside`,
-    from a parameter, may bend so that the others stay straight.
+    "carry" (from one step of a loop to the next), "impact" (a gradient, in a picture that flows one way) or "child" (in
+    a tree of modules). One that comes `aside`, from a parameter, may bend so that the others stay straight.
     `rank` says where the head stands: 1 below the tail, -1 above it, 0 wherever other arrows put it.
     `width` is in points; one that is `faded` stands back; one that goes `across` a U is drawn from side to side.
     """

@@ -5,7 +5,7 @@ Graphs only: what becomes a box is decided in `levels.py`, how it stands out in 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -63,6 +63,18 @@ def _is_in(scope: Scope, name: str, end: bool) -> bool:
     """Whether a scope lies in a group of that dotted name, or with a name that ends so."""
     paths = [_dotted(scope[:depth]) for depth in range(1, len(scope) + 1)]
     return any(path == name or (end and path.endswith(f".{name}")) for path in paths)
+
+
+def found_in(what: object, find: Callable[[Edge], Edge]) -> Any:
+    """What a user points at, as it is called in a graph whose bodies were opened."""
+    if isinstance(what, Tensor):
+        edge = None if what._edge is None else find(what._edge)
+        return what if edge is what._edge else Tensor(what._value, edge, what._leaf)
+    if isinstance(what, Node):
+        return find(what)
+    if isinstance(what, Mapping):
+        return {found_in(key, find): value for key, value in what.items()}
+    return tuple(found_in(one, find) for one in what) if isinstance(what, tuple) else what
 
 
 def relatives(nodes: Sequence[Node], chosen: Iterable[Node]) -> set[int]:

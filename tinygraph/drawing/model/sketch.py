@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.drawing.model.amounts import Known
 from tinygraph.drawing.model.assembly import Numbers, Opener, Scene, assemble
 from tinygraph.drawing.model.channels import open_op
+from tinygraph.drawing.model.iterations import OpenedLoops, open_loops
 from tinygraph.drawing.model.labels import place_text, shorten
 from tinygraph.drawing.model.levels import INSIDE, MOST_BOXES, Part, visible
 from tinygraph.drawing.model.naming import named
@@ -36,6 +37,7 @@ from tinygraph.drawing.model.selection import (
     chosen_groups,
     find_edge,
     find_nodes,
+    found_in,
     on_paths,
     relatives,
     repeats_of,
@@ -67,6 +69,17 @@ class Wishes:
     compact: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     colors: Mapping[str, str] = field(default_factory=dict)
+    steps: Sequence[int] | None = None  # iterations of loops
+
+    def found(self, find: Callable[[Edge], Edge]) -> Wishes:
+        """The same of a graph that was made again, where `find` says what carries what an edge did before."""
+        return replace(
+            self,
+            element=found_in(self.element, find),
+            focus=found_in(self.focus, find),
+            between=found_in(self.between, find),
+            zooms=found_in(self.zooms, find),
+        )
 
 
 class Sketch:
@@ -92,13 +105,32 @@ class Sketch:
             self.differentiated = with_backward(graph, wishes.backward)
             graph = self.differentiated.graph
             self.notes += [self.differentiated.note] if self.differentiated.note else []
-        self.graph = graph
+        self.loops = OpenedLoops(graph)
+        closed = (
+            (wishes.backward and wishes.steps is None) or "time" in wishes.show or wishes.zoom == "neuron"
+        )
+        if not closed and wishes.flows is None and wishes.times is None:
+            self.loops = open_loops(graph, wishes.steps)
+            self.wishes = wishes = wishes.found(self.loops.find)
+            self._show_iterations()
+        self.graph = graph = self.loops.graph
         self.phases = phases_of(graph)
-        self.known = Known(graph, self.values, self.gradients, wishes.times)
+        self.known = Known(graph, self.values, self.gradients, wishes.times, repeats=self.loops.repeats)
         self.heat = Heat(chosen(wishes.show), self.known)
         self.notes += self.heat.notes(self._place, graph.nodes)
         self.repeats = repeats_of(graph.nodes) if wishes.fold else Repeats()
         self.parts: list[Part] = []
+
+    def _show_iterations(self) -> None:
+        """The numbers of what was opened."""
+        if not self.loops.loops or not self.values:
+            return
+        self.values = self.loops.values(self.values)
+        self.gradients = self.loops.across(self.gradients)
+        show = self.wishes.show
+        self.numbers = Numbers(
+            self.values if "values" in show else {}, self.gradients if "gradients" in show else {}
+        )
 
     def _place(self, node: Node) -> str:
         return (
@@ -133,6 +165,7 @@ class Sketch:
                 opened,
                 self._lit(),
                 self.wishes.flows or {},
+                self.loops,
                 direction="right" if opened and self._fits_across() else "down",
                 notes=[*self.notes, note] if note else self.notes,
                 compact=self.wishes.compact,

@@ -20,11 +20,11 @@ Value = tuple[int, int]  # a node by its id, and which of its outputs
 SAVED: Value = (0, 0)  # all that one box keeps for another's backward pass, as one bundle
 UPDATED: Value = (0, 1)  # all that goes into the update of the parameters, as one bundle
 
-Role = Literal["data", "gradient", "saved"]  # what a link carries
+Role = Literal["data", "gradient", "saved", "carry"]  # what a link carries
 
 
 class Flow(NamedTuple):
-    """What a link carries, "data", "gradient" or "saved", and whether upwards, against the order of the boxes."""
+    """What a link carries, and whether upwards, against the order of the boxes."""
 
     role: Role
     up: bool = False

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tinygraph.drawing.page.areas import SAVED, UPDATED, Area, Flow, Value
 
 MOST_LEAVING = 6  # values of one kind that cross a border each on its own
-ROLES = ("data", "gradient", "saved")
+ROLES = ("data", "gradient", "saved", "carry")
 
 
 class Edge(NamedTuple):

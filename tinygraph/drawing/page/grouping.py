@@ -12,7 +12,8 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.drawing.model.assembly import TELLING_KINDS
-from tinygraph.drawing.model.labels import constant_text, shape_text, shorten
+from tinygraph.drawing.model.iterations import OpenedLoops
+from tinygraph.drawing.model.labels import constant_text, op_text, shape_text, shorten
 from tinygraph.drawing.model.layers import class_of
 from tinygraph.drawing.model.levels import common_scope, is_composite
 from tinygraph.drawing.page.areas import Area
@@ -30,7 +31,12 @@ DERIVATIVES = ("", "∂ ", "∂² ")
 
 
 def tree(
-    graph: Graph, pictured: set[int], *, seconds: float, most: int = MOST_BOXES
+    graph: Graph,
+    pictured: set[int],
+    *,
+    seconds: float,
+    most: int = MOST_BOXES,
+    loops: OpenedLoops | None = None,
 ) -> tuple[Area, list[str]]:
     """The tree of boxes of a graph, laid out, and what has to be said about it.
 
@@ -38,12 +44,13 @@ def tree(
         pictured: ids of the nodes whose boxes have room for a small image.
         seconds: how long laying out may take.
         most: how many boxes the page may have.
+        loops: what was opened of loops in the graph.
     """
     lanes = Lanes(graph)
     root = _Growing(graph, lanes, pictured).root
     notices = _close(root, most)
     _number(root)
-    link(graph, root, lanes)
+    link(graph, root, lanes, loops)
     layouts = Interiors(seconds)
     lay_out(root, layouts)
     if layouts.plain:
@@ -260,7 +267,7 @@ class _Growing:
                 ((node.name or node.kind).rpartition(".")[2] if owned else node.name) or node.kind, 28
             )
         else:
-            title = shorten(node.name or node.op.name, 28)
+            title = shorten(node.name or op_text(node), 28)
         note = ", ".join(shape_text(types.shape) for types in node.output_types[:3])
         kind = "parameter" if isinstance(node, Leaf) and node.requires_grad else node.kind
         return Area(title, kind, shorten(note, 36), node, pictured=id(node) in self.pictured)

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent / "script"
 MODULES = (
     "payload", "tensors", "numbers", "places", "dom", "items", "grids", "sums", "channels", "model", "overlays",
     "camera", "painting", "controls", "finding", "flows", "steps", "address", "notes", "taking", "panel", "chips",
-    "minimap", "depth", "outline", "looks", "exporting", "help", "start",
+    "minimap", "depth", "outline", "looks", "exporting", "help", "iterations", "start",
 )  # fmt: skip
 ALONE = "pan_and_zoom"  # the whole script of a page that shows one picture
 REVEAL = """\

@@ -5,11 +5,13 @@ Which boxes there are is `grouping.py`'s, where they lie in one interior `layout
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import edge_index, edge_node, is_recorded
+from tinygraph.drawing.model.iterations import OpenedLoops
 from tinygraph.drawing.page.areas import LETTER, SAVED, Area, Flow, Value
 from tinygraph.drawing.page.bundles import Edge, bundled
 from tinygraph.drawing.page.crossings import crossings, ends
@@ -19,7 +21,7 @@ from tinygraph.drawing.page.layout import BORDER, LEAST_WIDTH, WIDEST, Interiors
 TITLE_STEP = 36.0  # by which boxes grow with their titles
 
 
-def link(graph: Graph, root: Area, lanes: Lanes) -> None:
+def link(graph: Graph, root: Area, lanes: Lanes, loops: OpenedLoops | None = None) -> None:
     """Every edge of the graph as links in the interiors it passes through."""
     place: dict[int, Area] = {}
     ends: list[Area] = []
@@ -27,17 +29,28 @@ def link(graph: Graph, root: Area, lanes: Lanes) -> None:
         if box.shows is not None:
             ends.append(box)
         place |= {id(node): box for node in box.nodes}
-    for tail, head, value, flow in bundled(_edges(graph, place, ends, lanes)):
+    loops = loops or OpenedLoops(graph)
+    edges = itertools.chain(_edges(graph, place, ends, lanes, loops), _from_step_to_step(loops, place))
+    for tail, head, value, flow in bundled(edges):
         if flow.up:
             _route(head, tail, value, flow)
         else:
             _route(tail, head, value, flow)
 
 
-def _edges(graph: Graph, place: dict[int, Area], ends: list[Area], lanes: Lanes) -> Iterator[Edge]:
+def _from_step_to_step(loops: OpenedLoops, place: dict[int, Area]) -> Iterator[Edge]:
+    for edge, carry in loops.back:
+        tail, head = place.get(id(edge_node(edge))), place.get(id(carry))
+        if tail is not None and head is not None:
+            yield Edge(tail, head, (id(carry), -1), Flow("carry", True))
+
+
+def _edges(
+    graph: Graph, place: dict[int, Area], ends: list[Area], lanes: Lanes, loops: OpenedLoops
+) -> Iterator[Edge]:
     for node in graph.nodes:
         head, forward = place[id(node)], not lanes.lane(node)
-        for entry in node.inputs:
+        for entry in node.inputs[: loops.hidden.get(id(node))]:
             if not is_recorded(entry):
                 continue
             tail = edge_node(entry)

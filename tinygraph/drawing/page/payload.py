@@ -62,6 +62,11 @@ class Tensors:
             self.arrays.append(array)
         return self.known[key]
 
+    def in_rounds(self, number: int, key: tuple[Any, ...], arrays: Sequence[object]) -> None:
+        """What a tensor within a loop is in several iterations."""
+        name = self.records[number].name
+        self.records[number].rounds = [self.add((*key, i), one, name) for i, one in enumerate(arrays)]
+
     def block(self) -> bytes:
         """All elements that fit, as little-endian float32; the records then say where each tensor begins."""
         parts: list[np.ndarray[Any, Any]] = []

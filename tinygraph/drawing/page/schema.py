@@ -29,6 +29,7 @@ class PageTensor(PageStruct):
         broken: how many of its numbers are not finite; absent where it holds no real numbers.
         statistics: least, greatest, mean and deviation of the others; null for one that is too large.
         counts: how many of them lie in each of as many equal ranges.
+        rounds: the tensors that it is in the iterations of the loop that it is in.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PageTensor(PageStruct):
     broken: Count | None = None
     statistics: tuple[float | None, float | None, float | None, float | None] | None = None
     counts: list[Count] | None = None
+    rounds: list[Count] | None = None
 
 
 class PageRead(PageStruct):
@@ -122,7 +124,7 @@ class PageLink(PageStruct, array_like=True):
 
     tail: Number
     head: Number
-    role: Literal["data", "gradient", "saved"]
+    role: Literal["data", "gradient", "saved", "carry"]
     path: str
 
 
@@ -245,6 +247,7 @@ class PageData(PageStruct):
         overlay: the name of the one that is on at the start.
         start: where to begin: the way to a box, in numbers of kids.
         element: an index into what that makes.
+        iterations: the iterations of loops that the page has numbers of.
     """
 
     root: PageBox
@@ -257,6 +260,7 @@ class PageData(PageStruct):
     overlay: str = ""
     start: list[Count] | None = None
     element: list[Any] | None = None
+    iterations: list[Count] | None = None
 
 
 PARTS = (

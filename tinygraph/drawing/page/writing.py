@@ -12,11 +12,13 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
 from msgspec import to_builtins
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Node, edge_node, edge_type, is_recorded
 from tinygraph.drawing.model.amounts import Known
+from tinygraph.drawing.model.iterations import OpenedLoops, open_loops
 from tinygraph.drawing.model.numbers import gradients_of, values_of
 from tinygraph.drawing.model.overlays import TABLE
 from tinygraph.drawing.page.areas import Area
@@ -30,6 +32,7 @@ from tinygraph.drawing.styles import Style, load_style, style_names
 from tinygraph.errors import TinygraphError
 
 HERE = Path(__file__).parent
+MOST_ITERATIONS = 32  # of loops
 MOST_ELEMENTS = 1_000_000  # numbers that a page carries
 PACKED_ABOVE = 2**16  # bytes of data or of numbers that are written as gzip
 GRADIENTS_OF = 2_000  # nodes at most, where the output is a scalar
@@ -55,6 +58,7 @@ def page(
     overlay: str | None = None,
     timing: bool = False,
     times: Mapping[int, float] | None = None,
+    loops: OpenedLoops | None = None,
 ) -> str:
     """A page that shows a graph with semantic zoom: the whole model first, down to the terms of one element.
 
@@ -68,26 +72,37 @@ def page(
         overlay: the one that tints boxes at the start; the page switches between all that could be computed.
         timing: whether ops are timed too, which makes every page another.
         times: seconds of nodes, by id, where they were measured elsewhere.
+        loops: what was opened of the graph's loops; where there is no backward pass, all, by default.
 
     Returns:
         The text of one HTML file that needs nothing from elsewhere. The graph itself is not in it.
     """
     notices: list[str] = []
-    values = _values(graph, inputs, notices) if most_elements else {}
-    pulled = _gradients(graph, values)
+    if loops is None:
+        both = any(node.phase == "backward" for node in graph.nodes)
+        loops = OpenedLoops(graph) if both else open_loops(graph)
+    whole, graph = loops.before or graph, loops.graph
+    values = _values(whole, inputs, notices) if most_elements else {}
+    pulled = loops.across(_gradients(whole, values))
+    own, values = values, loops.values(values)
     one_pass = all(node.phase == "forward" for node in graph.nodes)
     gradients = (
         pulled if one_pass else {}
     )  # of a graph that has its backward pass, its own nodes are the gradients
     pictured = {key for key, value in values.items() if _has_picture(value)}
-    root, said = tree(graph, pictured, seconds=time_limit)
+    root, said = tree(graph, pictured, seconds=time_limit, loops=loops)
     name = title or graph.name or "model"
     root.title = name
     numbers = Tensors(most_elements)
-    known = Known(graph, values, pulled, times, timing) if len(graph.nodes) <= MOST_COMPUTED else None
+    known = None
+    if len(graph.nodes) <= MOST_COMPUTED:
+        known = Known(graph, values, pulled, times, timing, loops.repeats)
     order = {id(node): i for i, node in enumerate(graph.nodes)}
-    payload = Payload(values, gradients, numbers, order, known.kept.carried if known else {})
+    payload = Payload(
+        values, gradients, numbers, order, known.in_all_steps(known.kept.carried) if known else {}
+    )
     made = payload.box(root)
+    iterations = _iterations(loops, own, values, numbers)
     block = packed(numbers.block())
     if numbers.left_out:
         several = f"{numbers.left_out} large tensors" if numbers.left_out > 1 else "one large tensor"
@@ -107,6 +122,7 @@ def page(
         overlay=overlay or "",
         start=start,
         element=None if start is None else index,
+        iterations=iterations,
     )
     notices += said
     return _html(name, root, data, block, style, "; ".join(notices))
@@ -160,6 +176,29 @@ def _values(graph: Graph, inputs: Sequence[Any], notices: list[str]) -> dict[int
     except TinygraphError as reason:
         notices.append(f"there are no numbers: {reason}")
         return {}
+
+
+def _iterations(
+    loops: OpenedLoops, own: dict[int, Any], shown: dict[int, Any], numbers: Tensors
+) -> list[int] | None:
+    """The iterations that the page switches between; what is within loops gets the numbers of each."""
+    if not loops.loops or not shown or max(len(loop.steps) for loop in loops.loops) > 1:
+        return None
+    loops.values(own, MOST_ITERATIONS - 1)
+    steps = sorted({round(i) for i in np.linspace(0, loops.longest - 1, min(loops.longest, MOST_ITERATIONS))})
+    rounds = [loops.values(own, step) for step in steps]
+    for key, value in shown.items():
+        if key in own or len(steps) < 2 or all(one.get(key) is value for one in rounds):
+            continue
+        several = value if isinstance(value, tuple) else (value,)
+        for i in range(len(several)):
+            number = numbers.known.get(("value", key, i))
+            found = [one.get(key, value) for one in rounds]
+            if number is not None:
+                numbers.in_rounds(
+                    number, ("round", key, i), [one[i] if isinstance(one, tuple) else one for one in found]
+                )
+    return steps if len(steps) > 1 else None
 
 
 def _gradients(graph: Graph, values: dict[int, Any]) -> dict[int, Any]:
@@ -224,7 +263,7 @@ def _look(selector: str, style: Style) -> str:
         "accent": "#6ea8fe" if dark else "#0b5fd0",
         **{overlay.tint: style.values[overlay.tint] for overlay in TABLE},
         "zero": zero,
-        **{role: style.arrows[role] for role in ("data", "gradient", "saved")},
+        **{role: style.arrows[role] for role in ("data", "gradient", "saved", "carry")},
     }
     lines = [
         f"{selector} {{ color-scheme: {'dark' if dark else 'light'}; "

@@ -128,7 +128,8 @@ function arrowsIn(record) {
   /** @type {Set<string>} */
   const roles = new Set(DATA.interiors[record.interior].links.map(([, , role]) => role));
   if (roles.size < 2) return [];
-  const words = {data: "values, downward", gradient: "gradients, upward", saved: "kept for the backward pass"};
+  const words = {data: "values, downward", gradient: "gradients, upward", saved: "kept for the backward pass",
+    carry: "from one step to the next"};
   return [tag("h3", {}, "Arrows"), tag("dl", {class: "arrows"}, ...Object.keys(words).filter(role => roles.has(role))
     .flatMap(role => [tag("dt", {class: role}), tag("dd", {}, words[role])]))];
 }

@@ -16,6 +16,8 @@ export interface PageTensor {
   statistics?: [number | null, number | null, number | null, number | null];
   /** how many of them lie in each of as many equal ranges. */
   counts?: number[];
+  /** the tensors that it is in the iterations of the loop that it is in. */
+  rounds?: number[];
 }
 
 /** An element of an operand, by affine places. */
@@ -79,7 +81,7 @@ export interface PageOp {
  * head: the number of the kid that it reaches; -1 for the border.
  * role: what flows there.
  * path: the curve. */
-export type PageLink = [tail: number, head: number, role: "data" | "gradient" | "saved", path: string];
+export type PageLink = [tail: number, head: number, role: "carry" | "data" | "gradient" | "saved", path: string];
 
 /** How the kids of a box are laid out; boxes that are alike share one. */
 export interface PageInterior {
@@ -191,4 +193,6 @@ export interface PageData {
   start?: number[];
   /** an index into what that makes. */
   element?: any[];
+  /** the iterations of loops that the page has numbers of. */
+  iterations?: number[];
 }
