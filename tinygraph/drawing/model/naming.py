@@ -13,12 +13,15 @@ from tinygraph.errors import DrawingError
 MOST_NAMES = 12  # in a message
 
 
-def named(picture: Picture, names: Mapping[str, str], colors: Mapping[str, str]) -> Picture:
+def named(
+    picture: Picture, names: Mapping[str, str], colors: Mapping[str, str], *, whole: bool = True
+) -> Picture:
     """The picture with other titles and fills.
 
     Args:
         names: what a box or frame is called -> its title; the dotted name, its end, or the title that it has.
         colors: the same, or a kind of boxes -> "#rrggbb".
+        whole: whether all that can be named is in the picture.
 
     Raises:
         DrawingError: nothing is called so, or a colour is none.
@@ -28,8 +31,9 @@ def named(picture: Picture, names: Mapping[str, str], colors: Mapping[str, str])
     frames = list(_frames(picture.root))
     ones: list[Box | Frame] = [*picture.boxes, *frames]
     known = [called for one in ones for called in _called(one)]
-    _check(names, known, "names")
-    _check(colors, [*known, *(box.kind for box in picture.boxes)], "colors")
+    if whole:
+        _check(names, known, "names")
+        _check(colors, [*known, *(box.kind for box in picture.boxes)], "colors")
     for name, colour in colors.items():
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", str(colour)):
             raise DrawingError(f'colors: {name!r} is {colour!r}; colours are written "#rrggbb"')

@@ -171,7 +171,8 @@ class Sketch:
                 compact=self.wishes.compact,
             )
         )
-        return named(picture, self.wishes.names, self.wishes.colors)
+        whole = limit == MOST_BOXES  # a coarser picture may lack what has a name in this one
+        return named(picture, self.wishes.names, self.wishes.colors, whole=whole)
 
     def _fits_across(self) -> bool:
         """Whether what is around the ops that are open is so little that the picture may run to the right."""
