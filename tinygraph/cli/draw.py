@@ -29,6 +29,7 @@ def draw(
     direction: str | None = None, depth: int | None = None, title: str | None = None,
     legend: Annotated[bool, Parameter(negative="--no-legend")] = True, font_size: float | None = None,
     width: str | None = None, names: Names | None = None, colors: Names | None = None,
+    steps: Annotated[list[int] | None, Parameter(negative="")] = None,
     bare: Flag = False, time_limit: float = 20.0,
     open_it: Annotated[bool, Parameter(name="--open", negative="")] = False,
 ) -> None:  # fmt: skip
@@ -85,6 +86,8 @@ def draw(
         Another title for a box or group, such as conv1=Stem. May be repeated.
     colors
         A colour for a box, group or kind, such as convolution=#cfe2ff. May be repeated.
+    steps
+        Which iteration of loops to show, -1 for the last. May be repeated, for columns of time.
     inputs
         Arrays to run the graph on, for values: a .npy file, or .npz with several. May be repeated.
     random
@@ -108,7 +111,7 @@ def draw(
         "show": tuple(word.strip() for word in show.split(",") if word.strip()), "collapse": collapse or (),
         "time_limit": time_limit, "direction": direction, "depth": depth, "title": title, "legend": legend,
         "font_size": font_size, "width": width, "names": _pairs(names or (), "--names"),
-        "colors": _pairs(colors or (), "--colors"),
+        "colors": _pairs(colors or (), "--colors"), "steps": steps,
     }  # fmt: skip
     _save(target, out, bare, wishes)
     say(f"drew {file} as {out}")

@@ -43,7 +43,7 @@ Point = tuple[float, float]
 
 
 @dataclass(slots=True)
-class Positions:
+class Standings:
     """Where everything stands, in points, y downwards from the top of the columns."""
 
     places: dict[str, Spot] = field(default_factory=dict)
@@ -85,8 +85,8 @@ def write_columns(
 
 def _columns(
     picture: Picture, style: Style, layout: Layout, column_of: dict[str, int], crossing: Sequence[Arrow]
-) -> Positions:
-    found = Positions()
+) -> Standings:
+    found = Standings()
     x = 0.0
     for number, column in enumerate(picture.columns):
         inside = set(column)
@@ -118,7 +118,7 @@ def _only(frame: Frame, inside: set[str]) -> Frame:
     return Frame(frame.id, frame.title, boxes, [one for one in groups if one.boxes or one.groups], frame.path)
 
 
-def _read(plain: str, arrows: Sequence[Arrow], left: float, found: Positions) -> tuple[float, float]:
+def _read(plain: str, arrows: Sequence[Arrow], left: float, found: Standings) -> tuple[float, float]:
     """Take over what Graphviz says of one column; its width and height."""
     waiting: dict[tuple[str, str], list[Arrow]] = {}
     for arrow in arrows:
@@ -152,7 +152,7 @@ def _read(plain: str, arrows: Sequence[Arrow], left: float, found: Positions) ->
 
 
 def _lead(
-    picture: Picture, positions: Positions, column_of: dict[str, int], crossing: Sequence[Arrow]
+    picture: Picture, positions: Standings, column_of: dict[str, int], crossing: Sequence[Arrow]
 ) -> None:
     """Down out of a box, through the gutters, and down into the other."""
     places = positions.places
@@ -179,7 +179,7 @@ def _lead(
         positions.curves[arrow.id] = (_rounded(points), None)
 
 
-def _lane(positions: Positions, gutter: int, used: list[int]) -> float:
+def _lane(positions: Standings, gutter: int, used: list[int]) -> float:
     """The next free line in the gutter before a column."""
     used[gutter] += 1
     left = positions.rights[gutter - 1] if gutter else positions.lefts[0] - GUTTER
@@ -217,7 +217,7 @@ def _straight(start: Point, end: Point) -> list[Point]:
 
 
 def _frame_boxes(
-    frame: Frame, positions: Positions, found: dict[str, tuple[float, float, float, float]]
+    frame: Frame, positions: Standings, found: dict[str, tuple[float, float, float, float]]
 ) -> Iterable[tuple[float, float, float, float]]:
     """The corners of each frame, around what is in it."""
     sides = []
@@ -242,7 +242,7 @@ def _frame_boxes(
 def _write_frames(
     graph: graphviz.Digraph,
     frame: Frame,
-    positions: Positions,
+    positions: Standings,
     sides: dict[str, tuple[float, float, float, float]],
     style: Style,
     depth: int,
@@ -262,7 +262,7 @@ def _write_around(
     style: Style,
     sheet: Sheet,
     layout: Layout,
-    positions: Positions,
+    positions: Standings,
 ) -> None:
     """The heading above and the legend below, as boxes without an outline."""
     labels = {
@@ -281,7 +281,7 @@ def _write_around(
     for name, label in wanted.items():
         alone = new_graph(style, None, "TB")
         alone.node(name, label=label, shape="plain", **looks[name])
-        _read(layout(str(alone.source)).decode(), (), 0.0, found := Positions())
+        _read(layout(str(alone.source)).decode(), (), 0.0, found := Standings())
         half = found.places[name].height / 2
         y = top - ROOM - half if name == "heading" else bottom + ROOM + half
         graph.node(name, label=label, shape="plain", pos=_at((middle, y)), **looks[name])
