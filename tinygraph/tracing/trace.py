@@ -278,29 +278,6 @@ class Trace:
         self.gradients[id(leaf)] = (leaf, gradient)
 
 
-def capture(function: Callable[..., Any], *example_args: object) -> Graph:
-    """The graph of a function or module, found by running it on the types of its arguments.
-
-    Args:
-        function: takes the arguments; returns tensors, or a container of them.
-        example_args: arrays, tensors and numbers, of which only types count; containers of them; anything else
-            (bools, strings, modules) is passed on as it is.
-
-    Returns:
-        A `Graph` whose inputs are the arrays among the arguments, in order, and which holds live references to the
-        parameters that the function read.
-
-    Raises:
-        CaptureError: the function asks for a value, or returns no tensors or arrays.
-
-    >>> import numpy as np
-    >>> graph = capture(lambda x: np.sin(x) * 2, np.zeros(3))
-    >>> graph(np.array([0.0, np.pi / 2, 0.0]))
-    array([0., 2., 0.])
-    """
-    return capture_with(function, example_args)[0]
-
-
 @collection_paused()
 def capture_with(
     function: Callable[..., Any],
@@ -317,11 +294,11 @@ def capture_with(
     trace = Trace(floor=next_order())
     given = args, kwargs
     leaves, tree = flatten(given)
-    names = _names(function, args, kwargs)
+    names = names_of(function, args, kwargs)
     inputs: list[Leaf] = []
     filled: list[Any] = []
     for i, leaf in enumerate(leaves):
-        types = _input_type(leaf)
+        types = input_type(leaf)
         if types is None:
             filled.append(leaf)
             continue
@@ -331,7 +308,7 @@ def capture_with(
         filled.append(_stand_in(leaf, inputs[-1]))
     args, kwargs = tree.unflatten(filled)
     watch = Watch()
-    watch.reach.visit(function, _title(function))
+    watch.reach.visit(function, title_of(function))
     for i, leaf in enumerate(filled):
         watch.reach.visit(leaf, names.get(i, f"argument {i}"))
     with watch.reach.host.checked(), mode(recording=True, capture=trace, place=Place()), watch.watching():
@@ -342,7 +319,7 @@ def capture_with(
     outputs, shape = _arrays(result)
     if not (outputs or trace.writes or trace.gradients):
         raise CaptureError(
-            f"{_title(function)} returned nothing that was captured: its result must be tensors or arrays, or "
+            f"{title_of(function)} returned nothing that was captured: its result must be tensors or arrays, or "
             f"containers of them. It returned {type(result).__name__}"
         )
     outputs = list(map(trace.at_the_end, outputs))
@@ -352,8 +329,8 @@ def capture_with(
     gradients = [
         (leaf, None if value is None else _output(value)) for leaf, value in trace.gradients.values()
     ]
-    graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=_title(function))
-    require_fed(graph, _title(function))
+    graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=title_of(function))
+    require_fed(graph, title_of(function))
     return graph, trace
 
 
@@ -379,7 +356,7 @@ def _stand_in(value: object, leaf: Leaf) -> Handle:
     return array
 
 
-def _input_type(value: object) -> ArrayType | None:
+def input_type(value: object) -> ArrayType | None:
     """The type of an argument that becomes an input of the graph; None for what is passed on as it is."""
     require_plain(value)
     if isinstance(value, Tensor | np.ndarray | np.generic):
@@ -418,11 +395,11 @@ def _output(out: Numeric) -> Any:
     return np.asarray(out)
 
 
-def _title(function: Callable[..., Any]) -> str:
+def title_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", None) or type(function).__name__
 
 
-def _names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, str]:
+def names_of(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, str]:
     """Names for the flat arguments, from the function's parameters."""
     target = function.forward if hasattr(function, "forward") else function
     try:
