@@ -227,7 +227,7 @@ def test_tikz_json_and_graphml_hold_what_is_drawn(tmp_path):
 
 def test_a_gif_lights_up_one_box_after_another():
     image = pytest.importorskip("PIL.Image")
-    from tinygraph.drawing.moving import steps_of
+    from tinygraph.drawing.films import steps_of
 
     model, x = chain(4)
     drawing = tg.draw((model(tg.tensor(x)) ** 2).sum(), zoom="module", backward=True)

@@ -118,7 +118,7 @@ class Drawing:
         return write(self._fitted[0], found).encode()
 
     def _moving(self, format: str) -> bytes:
-        from tinygraph.drawing.moving import film
+        from tinygraph.drawing.films import film
 
         picture = self.png(MOVING_SCALE)
         found = placed(self._layout(self.source, painted=True))
