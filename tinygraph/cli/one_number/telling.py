@@ -9,8 +9,8 @@ from tinygraph.cli.one_number.following import follow, zooming_page
 from tinygraph.cli.one_number.page import page
 from tinygraph.cli.task import Task
 from tinygraph.cli.terminal import say
-from tinygraph.cli.version import version
 from tinygraph.interop.atomic_files import replace_file
+from tinygraph.packages.version import version
 
 PAGE, ZOOM, FILM = "story.html", "story-zoom.html", "story.gif"
 
