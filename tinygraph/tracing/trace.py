@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.core.bodies import replaced
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Attached, Edge, Leaf, Node, edge_node, moved, next_order
@@ -172,6 +173,8 @@ class Trace:
         That is the leaf, or what it was last replaced by. Gradients of a replaced parameter stop there, as they would
         at the leaf: a node of its own stands for it.
         """
+        if leaf.kind == "input" and leaf.order >= self.floor:
+            return leaf  # what a transform in the program differentiates by is no state
         value = self.read(leaf)
         if id(leaf) not in self.writes:
             return leaf
@@ -331,7 +334,22 @@ def capture_with(
     ]
     graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=title_of(function))
     require_fed(graph, title_of(function))
-    return graph, trace
+    return _without_primals(graph, trace.floor), trace
+
+
+def _without_primals(graph: Graph, floor: int) -> Graph:
+    """The graph with constants in the place of plain arrays by which a transform in the program differentiated."""
+    given = set(map(id, graph.inputs))
+    found = {
+        id(leaf)
+        for leaf in graph.leaves
+        if leaf.kind == "input" and leaf.order >= floor and id(leaf) not in given
+    }
+    if not found:
+        return graph
+    return replaced(
+        graph, lambda node, _: (node.value,) if isinstance(node, Leaf) and id(node) in found else None
+    )[0]
 
 
 def require_fed(graph: Graph, what: str) -> None:
