@@ -114,7 +114,9 @@ def test_every_option_reaches_draw(run, saved, asked):
     code, _, err = run(
         saved, "a.svg", "--zoom", "module", "--backward", "--show", "names, flops", "--style", "dark", "--random",
         "--focus", "conv", "--between", "conv", "head", "--fold", "--collapse", "flat", "--collapse", "head",
-        "--time-limit", "7",
+        "--time-limit", "7", "--direction", "wrap", "--depth", "2", "--title", "A net", "--no-legend",
+            "--font-size", "9", "--width", "16cm", "--names", "conv=Stem", "--colors", "head=#123456",
+            "--steps", "0", "--steps", "2",
     )  # fmt: skip
     assert (code, err) == (0, "")
     asked.pop("target")
@@ -123,6 +125,8 @@ def test_every_option_reaches_draw(run, saved, asked):
     assert asked == {
         "zoom": "module", "element": None, "backward": True, "show": ("names", "flops"), "style": "dark",
         "focus": "conv", "between": ("conv", "head"), "fold": True, "collapse": ["flat", "head"], "time_limit": 7.0,
+            "direction": "wrap", "depth": 2, "title": "A net", "legend": False, "font_size": 9.0, "width": "16cm",
+            "names": {"conv": "Stem"}, "colors": {"head": "#123456"}, "steps": [0, 2],
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from tinygraph.cli.report import charts, page, pictures
 FILES = {
     "index.html", "model.safetensors", "model.svg", "model-ops.svg", "step.svg", "step-ops.svg", "curves.svg",
     "kernels.svg", "gradient.svg", "gradient.txt", "confusion.svg",
+    "story.html", "story-zoom.html", "story.gif",
 }  # fmt: skip
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 

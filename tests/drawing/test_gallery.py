@@ -90,7 +90,7 @@ def test_every_level_overlay_and_style_is_shown():
     assert {level for level in levels if f'zoom="{level}"' in CODE} == levels
     shown = set(re.findall(r'"(\w+)"', " ".join(re.findall(r"show=\(([^)]*)\)", CODE))))
     assert shown >= {*SHOWABLE} - {*USUALLY}
-    assert set(re.findall(r'style="([\w-]+)"', CODE)) == set(style_names()) - {DEFAULT}
+    assert set(re.findall(r'style="([\w-]+)"', CODE)) == {*style_names(), "volumes"} - {DEFAULT}
     for wish in ("element", "backward", "focus", "between", "fold", "collapse"):
         assert f"{wish}=" in CODE
 

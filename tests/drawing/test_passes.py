@@ -143,7 +143,7 @@ class TestSecondOrder:
 
     def test_the_columns_at_module_level(self):
         drawing = tg.draw(mlp(), backward=2, zoom="module")
-        row = ["1 tanh", "∂ 1 tanh", "∂(∂ 1 tanh)", "∂² 1 tanh"]
+        row = ["1 Tanh", "∂ 1 tanh", "∂(∂ 1 tanh)", "∂² 1 tanh"]
         boxes = [box(drawing, title) for title in row]
         assert [one.backward for one in boxes] == [0, 1, 2, 2]
         assert [one.opposite for one in boxes[1:]] == [one.id for one in boxes[:-1]]
@@ -153,7 +153,7 @@ class TestSecondOrder:
         order = {one.id: one.backward for one in drawing.picture.boxes}
         bridges = [arrow for arrow in drawing.picture.arrows if arrow.role == "saved"]
         assert {(order[arrow.tail], order[arrow.head]) for arrow in bridges} == {(0, 1), (0, 2), (1, 2)}
-        tanh = box(drawing, "1 tanh").id
+        tanh = box(drawing, "1 Tanh").id
         assert {arrow.label for arrow in bridges if arrow.tail == tanh} == {"32 B"}  # 2x4 float32
 
     def test_no_label_of_a_bridge_lies_in_a_box(self):

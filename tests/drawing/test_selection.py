@@ -338,3 +338,32 @@ class TestContributions:
             tg.contributions(x * x, x, limit=0)
         with pytest.raises(tg.errors.RecordingError, match="depend"):
             tg.contributions(tg.ops.sign(x) * y, x)
+
+
+class TestDigits:
+    def test_cancellation_costs_the_digits_and_is_pointed_at(self):
+        near = tg.tensor(np.float32([10000.0, 10001.0, 10003.0]), requires_grad=True, name="near")
+        spread = (near * near).mean() - near.mean() ** 2
+        exact = float(np.var([10000.0, 10001.0, 10003.0]))
+        wrong = np.log10(abs(float(spread.item()) - exact) / exact / (np.finfo(np.float32).eps / 2))
+        graph = tg.graph_of(spread)
+        known = Known(graph, values_of(graph, ()), {})
+        lost = {node.op.name: known.digits[id(node)] for node in graph.nodes if id(node) in known.digits}
+        assert lost["subtract"] == pytest.approx(wrong, abs=1e-3)
+        assert lost["subtract"] > 5 > 1 > lost["multiply"]
+        drawing = tg.draw(spread, show=("names", "digits"))
+        (marked,) = (one for one in drawing.picture.boxes if one.marked)
+        assert marked.title == "subtract"
+        assert any("double precision" in note and "subtract" in note for note in drawing.picture.notes)
+
+    def test_double_precision_and_random_numbers_lose_none(self):
+        tg.manual_seed(0)
+        x = tg.tensor(np.arange(3.0), requires_grad=True)
+        graph = tg.graph_of((x * x).sum())
+        assert Known(graph, values_of(graph, ()), {}).digits == {}
+        kept = tg.nn.functional.dropout(tg.tensor(np.ones(50, np.float32), requires_grad=True), 0.5)
+        graph = tg.graph_of(kept.sum())
+        assert max(Known(graph, values_of(graph, ()), {}).digits.values()) == 0
+        assert "digits" not in [one.name for one in overlay_records(Known(graph, values_of(graph, ()), {}))]
+        asked = overlay_records(Known(graph, values_of(graph, ()), {}), "digits")
+        assert "digits" in [one.name for one in asked]

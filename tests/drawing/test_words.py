@@ -105,7 +105,7 @@ class TestOutputs:
     def test_the_page_and_the_summary_say_the_same(self, name):
         program, drawn, listed = CASES[name]
         graph = tg.capture(program, np.ones(3))
-        root, _ = tree(graph, {}, set(), seconds=10.0)
+        root, _ = tree(graph, set(), seconds=10.0)
         boxes = [box for box in root.walk() if isinstance(box, Area) and box.kind == "output"]
         assert {"output" if box.title == "output 0" else box.title for box in boxes} == set(drawn)
         assert {box.note for box in boxes if box.note} == {

@@ -18,22 +18,23 @@ def demo(
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
     open_it: Annotated[bool, Parameter(name="--open", negative="")] = False,
 ) -> None:
-    """Train a small convolutional network on real handwritten digits and write a report about how it learns.
+    """Train a small convolutional network on real handwritten digits; write a story and a report about how it learns.
 
     The 1,797 digits of 8x8 pixels come with scikit-learn; nothing is downloaded.
 
     Parameters
     ----------
     out
-        Folder for the report; index.html in it shows everything.
+        Folder for the story, story.html, and the report, index.html.
     epochs
         How often the network sees every training image.
     seed
         Decides the test images, the first parameters and the order of training.
     open_it
-        Open the report in a browser.
+        Open the story in a browser.
     """
     from tinygraph.cli.experiment import run
+    from tinygraph.cli.one_number.telling import tell
     from tinygraph.cli.options import Options
     from tinygraph.cli.report import folder
     from tinygraph.cli.task import make_task
@@ -50,11 +51,15 @@ def demo(
         test_labels=test.arrays[1],
         seed=seed,
     )
+    say("Following one number of one kernel through a training, image by image.")
+    first = tell(task, out, seed, "index.html")
     page = run(
         task,
         Options(epochs=epochs, seed=seed),
         out,
         command=f"tinygraph demo --epochs {epochs} --seed {seed}",
+        first=first,
     )
+    say(f"How a kernel learns, by one of its numbers: {page.with_name(first)}")
     if open_it:
-        open_for_user(page)
+        open_for_user(page.with_name(first))

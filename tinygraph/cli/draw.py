@@ -27,10 +27,14 @@ def draw(
     between: Annotated[tuple[str, str], Parameter(negative="")] | None = None,
     fold: Flag = False, collapse: Names | None = None,
     inputs: Annotated[list[Path], Parameter(negative="")] | None = None, random: Flag = False,
+    direction: str | None = None, depth: int | None = None, title: str | None = None,
+    legend: Annotated[bool, Parameter(negative="--no-legend")] = True, font_size: float | None = None,
+    width: str | None = None, names: Names | None = None, colors: Names | None = None,
+    steps: Annotated[list[int] | None, Parameter(negative="")] = None,
     bare: Flag = False, time_limit: float = 20.0,
     open_it: Annotated[bool, Parameter(name="--open", negative="")] = False,
 ) -> None:  # fmt: skip
-    """Draw a saved graph or a model file as SVG, PNG, PDF, DOT or a page that zooms.
+    """Draw a saved graph or a model file as SVG, PNG, PDF, TikZ, GIF, DOT, data or a page that zooms.
 
     Parameters
     ----------
@@ -39,8 +43,8 @@ def draw(
         drawing, which carries its graph (.svg, .html, .dot), a model file (.toml, .json), or a weight file
         (.safetensors, .pt, .npz), whose tensors are drawn as a tree.
     path
-        Where the picture goes; its suffix (.svg, .png, .pdf, .dot, .html) chooses the format. By default the file's
-        name with .svg, or with --open .html: the interactive page.
+        Where the picture goes; its suffix chooses the format: .svg, .png, .pdf, .html, .tex, .gif, .mp4, .dot, .json or
+        .graphml. By default the file's name with .svg, or with --open .html: the interactive page.
     zoom
         How deep to look: module (layers), composite (composed functions), op (the default), channel (the planes inside
         an op) or neuron (one element). Of one part: its name and a level, such as conv1:channel; may be repeated,
@@ -54,10 +58,11 @@ def draw(
     second_order
         And the backward pass of that, as a third column.
     show
-        What to write, with commas: names, settings, shapes, dtypes, values, gradients, source, and the overlays time,
-        flops, bytes, saved, alive, gradient_norm, nan, zeros, coverage, of which the first also tints.
+        What to write, with commas: names, settings, shapes, dtypes, values, gradients, parameters, source, and the
+        overlays time, flops, bytes, saved, alive, gradient_norm, nan, zeros, digits, coverage, of which the first
+        also tints.
     style
-        light, dark, okabe-ito (for colour blindness), or a TOML file.
+        light, dark, okabe-ito (for colour blindness), print, slides, or a TOML file.
     focus
         A tensor or group by name: what it neither depends on nor feeds stands back. With --zoom channel or neuron, the
         op to look into.
@@ -67,6 +72,24 @@ def draw(
         Draw groups that repeat once, with their count.
     collapse
         A group to draw as one box, by its dotted name or the end of it. May be repeated.
+    direction
+        down, right, or wrap: columns side by side, or a U where values skip from one end to the other.
+    depth
+        Groups at that depth are boxes, 1 for the outermost.
+    title
+        What stands above the picture.
+    legend
+        Explain the kinds of boxes below it.
+    font_size
+        Points of the titles in boxes.
+    width
+        The room there is, such as 8cm, 3.5in, A4 or slide.
+    names
+        Another title for a box or group, such as conv1=Stem. May be repeated.
+    colors
+        A colour for a box, group or kind, such as convolution=#cfe2ff. May be repeated.
+    steps
+        Which iteration of loops to show, -1 for the last. May be repeated, for columns of time.
     inputs
         Arrays to run the graph on, for values: a .npy file, or .npz with several. May be repeated.
     random
@@ -88,7 +111,9 @@ def draw(
         "zoom": _levels(zoom or ()), "element": _element(element or ()), "inputs": given,
         "backward": 2 if second_order else backward, "style": style, "focus": focus, "between": between, "fold": fold,
         "show": tuple(word.strip() for word in show.split(",") if word.strip()), "collapse": collapse or (),
-        "time_limit": time_limit,
+        "time_limit": time_limit, "direction": direction, "depth": depth, "title": title, "legend": legend,
+        "font_size": font_size, "width": width, "names": _pairs(names or (), "--names"),
+        "colors": _pairs(colors or (), "--colors"), "steps": steps,
     }  # fmt: skip
     _save(target, out, bare, wishes)
     say(f"drew {file} as {out}")
@@ -96,6 +121,17 @@ def draw(
         say("The page has no numbers; --inputs values.npy, or --random, gives it some.")
     if open_it:
         open_for_user(out)
+
+
+def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """`conv1=Stem` as what it is."""
+    pairs = [one.partition("=") for one in given]
+    for name, sign, value in pairs:
+        if not (name and sign and value):
+            raise DrawingError(
+                f"{option} {name}{sign}{value} is no pair: write name=value, such as conv1=Stem"
+            )
+    return {name: value for name, _, value in pairs}
 
 
 def _save(target: object, out: Path, bare: bool, wishes: dict[str, Any]) -> None:

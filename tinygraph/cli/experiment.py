@@ -75,13 +75,17 @@ class Shifted(TensorDataset):
         return windows[np.arange(count), :, moves[0], moves[1]], labels
 
 
-def run(task: Task, options: Options, out: Path, *, command: str) -> Path:
-    """Train, test, print the results, write the report, and return the path of its page."""
+def run(task: Task, options: Options, out: Path, *, command: str, first: str | None = None) -> Path:
+    """Train, test, print the results, write the report, and return the path of its page.
+
+    Args:
+        first: the name of a page that is to be read before the report.
+    """
     from tinygraph.cli.training_report import tell
 
     trained = learn(task, options)
     _print_results(trained)
-    page = tell(trained, out, command=command)
+    page = tell(trained, out, command=command, first=first)
     say(f"The report is in {page}")
     return page
 

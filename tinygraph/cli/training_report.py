@@ -27,7 +27,7 @@ DRAWN_BATCH = 4
 Curves = dict[str, list[float]]
 
 
-def tell(trained: Trained, out: Path, *, command: str) -> Path:
+def tell(trained: Trained, out: Path, *, command: str, first: str | None = None) -> Path:
     """Save the model, write the report, and return the path of its page."""
     notes: list[str] = []
     losses, accuracies = _curves(trained)
@@ -61,6 +61,7 @@ def tell(trained: Trained, out: Path, *, command: str) -> Path:
         drawings=drawings,
         model_file=model_file,
         notes=notes,
+        first=first,
     )
     return folder.write(story, out)
 

@@ -29,6 +29,37 @@ class CompositeName(str):
     __slots__ = ()
 
 
+class ModuleName(str):
+    """The name of the group that a call of a module makes, and which module that was.
+
+    Attributes:
+        kind: the module's class.
+        whole: whether pictures of layers show it as one box, whatever modules it is made of.
+        module: the module while it lives, or what `extra_repr` said of it when it was saved.
+    """
+
+    __slots__ = ("kind", "module", "whole")
+    kind: str
+    whole: bool
+    module: Callable[[], Any] | str
+
+    def __new__(cls, name: str, kind: str, whole: bool, module: Callable[[], Any] | str) -> ModuleName:
+        made = super().__new__(cls, name)
+        made.kind, made.whole, made.module = kind, whole, module
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str, bool, str]:  # type: ignore[override]  # str gives itself alone
+        return str(self), self.kind, self.whole, self.settings
+
+    @property
+    def settings(self) -> str:
+        """What the module's `repr` shows in brackets; nothing once it is gone."""
+        if isinstance(self.module, str):
+            return self.module
+        module = self.module()
+        return "" if module is None else str(module.extra_repr())
+
+
 class Place:
     """Where a node belongs: its scope, its phase and, for a backward node, the forward node it serves."""
 

@@ -15,11 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.drawing.dot.render import Format, LayoutTimeout, render
-from tinygraph.drawing.dot.writing import images_of, write_dot
+from tinygraph.drawing.dot.onto_sheet import engine_of, fit, placed, written
+from tinygraph.drawing.dot.render import PIXELS_PER_INCH, Engine, Format, LayoutTimeout, render
+from tinygraph.drawing.dot.writing import PLAIN_SHEET, images_of
 from tinygraph.drawing.model.picture import Picture
+from tinygraph.drawing.outside import as_graphml, as_json, tikz
 from tinygraph.drawing.page import write_page
+from tinygraph.drawing.page.framing import Page, side_by_side
+from tinygraph.drawing.sheet import Sheet
 from tinygraph.drawing.styles import Style
+from tinygraph.drawing.volumes import draw_volumes
 from tinygraph.errors import DrawingError, TinygraphWarning
 from tinygraph.interop.atomic_files import replace_file
 from tinygraph.interop.graphs.in_pictures import MOST_VALUES, embedded
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from tinygraph.core.graph import Graph
 
 TIME_LIMIT = 20.0
+MOVING_SCALE = 1.5  # of the pictures of a film
 _shown = itertools.count(1)
 
 
@@ -51,6 +57,8 @@ class Drawing:
         time_limit: float = TIME_LIMIT,
         graph: Graph | None = None,
         page: Callable[[bool], str] | None = None,
+        sheet: Sheet = PLAIN_SHEET,
+        volumes: bool = False,
     ) -> None:
         self._interactive = (
             page  # the page that zooms, with or without numbers; None where there is no graph to zoom
@@ -58,13 +66,28 @@ class Drawing:
         self._graph = graph  # what `tg.load` finds in the files that are written
         self.picture = picture
         self._style = style
+        self._sheet = sheet
+        self._volumes = volumes
         self._coarser = coarser
         self._time_limit = time_limit
         self._rendered: dict[tuple[str, float], bytes] = {}
 
     @functools.cached_property
     def graphviz(self) -> graphviz.Digraph:
-        return write_dot(self.picture, self._style)
+        picture, size = self._fitted
+        return written(picture, self._style, self._sheet, self._layout, size)
+
+    def _layout(self, source: str, painted: bool = False) -> bytes:
+        engine: Engine = "nop2" if " pos=" in source else "dot"
+        images = images_of(self.picture, self._style)
+        return render(
+            source, "plain", engine=engine, time_limit=self._time_limit, images=images, painted=painted
+        )
+
+    @functools.cached_property
+    def _fitted(self) -> tuple[Picture, tuple[float, float] | None]:
+        """The picture as it goes onto its sheet, and the size that it is brought to."""
+        return fit(self.picture, self._style, self._sheet, self._layout)
 
     @property
     def source(self) -> str:
@@ -72,11 +95,34 @@ class Drawing:
 
     def svg(self) -> str:
         """The picture as an SVG element."""
+        if self._volumes:
+            return draw_volumes(self.picture, self._style, self._sheet)
         return centred(self._render("svg").decode())
 
-    def png(self, scale: float = 2.0) -> bytes:
-        """The picture as a PNG; a scale of 1 is 96 pixels an inch."""
+    def png(self, scale: float = 2.0, *, dpi: float | None = None) -> bytes:
+        """The picture as a PNG; a scale of 1 is 96 pixels an inch, unless `dpi` says how many there are."""
+        scale = scale if dpi is None else dpi / PIXELS_PER_INCH
         return self._render("png", scale)
+
+    def tikz(self) -> str:
+        r"""The picture as TikZ, laid out like the SVG: `\input` it where `\usepackage{tikz}` was said.
+
+        Raises:
+            DrawingError: it holds images of planes, which TikZ has no words for.
+        """
+        return tikz(self.svg())
+
+    def _as_data(self, format: str) -> bytes:
+        found = placed(self._layout(self.source))
+        write = as_graphml if format == "graphml" else as_json
+        return write(self._fitted[0], found).encode()
+
+    def _moving(self, format: str) -> bytes:
+        from tinygraph.drawing.films import film
+
+        picture = self.png(MOVING_SCALE)
+        found = placed(self._layout(self.source, painted=True))
+        return film(picture, self._fitted[0], found, self._style, format)
 
     def pdf(self) -> bytes:
         """The picture as a PDF of one page."""
@@ -93,8 +139,25 @@ class Drawing:
         """
         return _write(Path(path), self._page(embed).encode())
 
+    def page(
+        self, *, beside: Drawing | None = None, height: int = 560, embed: int | None = MOST_VALUES
+    ) -> Page:
+        """The page that zooms, as a notebook shows it below a cell.
+
+        Args:
+            beside: another drawing; both are shown side by side, and follow each other.
+            height: pixels that it takes there.
+            embed: as in `save`; None is a page without numbers.
+        """
+        own = Page(self._page(embed), self._sheet.title or self.picture.name, height)
+        return own if beside is None else side_by_side(own, beside.page(height=height, embed=embed))
+
     def save(self, path: str | Path, *, embed: int | None = MOST_VALUES) -> Path:
-        """Write a file whose suffix says what: .svg, .png, .pdf, .html, or .dot and .gv. Returns where it is.
+        """Write a file whose suffix says what; returns where it is.
+
+        .svg, .png and .pdf are the picture, .html is the page that zooms, .dot and .gv are its text for Graphviz, .tex
+        is TikZ for a paper, .json and .graphml are boxes and arrows with their places, .gif and .mp4 show one box after
+        another computing, forward and then backward.
 
         An SVG, page or DOT file carries the graph too, and `tg.load` runs it.
 
@@ -114,6 +177,11 @@ class Drawing:
             ".dot": lambda: self._embedded(self.source, suffix, embed).encode(),
             ".gv": lambda: self._embedded(self.source, suffix, embed).encode(),
             ".html": lambda: self._page(embed).encode(),
+            ".tex": lambda: self.tikz().encode(),
+            ".json": lambda: self._as_data("json"),
+            ".graphml": lambda: self._as_data("graphml"),
+            ".gif": lambda: self._moving("gif"),
+            ".mp4": lambda: self._moving("mp4"),
         }
         writer = writers.get(suffix)
         if writer is None:
@@ -131,12 +199,19 @@ class Drawing:
         return picture if embed is None else embedded(picture, suffix, self._graph, embed)
 
     def _render(self, format: Format, scale: float = 2.0) -> bytes:
+        if self._volumes:
+            raise DrawingError(f"volumes are no {format}: save them as .svg, or as .tex for a paper")
         key = (format, scale)
         while key not in self._rendered:
             try:
                 images = images_of(self.picture, self._style)
                 self._rendered[key] = render(
-                    self.source, format, time_limit=self._time_limit, scale=scale, images=images
+                    self.source,
+                    format,
+                    engine=engine_of(self._fitted[0]),
+                    time_limit=self._time_limit,
+                    scale=scale,
+                    images=images,
                 )
             except LayoutTimeout:
                 if not self._coarsen():
@@ -157,7 +232,8 @@ class Drawing:
         )
         self.picture = coarser
         self._rendered.clear()
-        vars(self).pop("graphviz", None)
+        for laid_out in ("graphviz", "_fitted"):
+            vars(self).pop(laid_out, None)
         return True
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from tinygraph.core.graph import Graph, graph_of
 from tinygraph.core.node import Node, edge_node
 from tinygraph.core.tensor import Tensor
 from tinygraph.drawing.model.levels import INSIDE, find_level
-from tinygraph.drawing.model.module_tree import draw_tree, is_module, module_classes
+from tinygraph.drawing.model.module_tree import draw_tree, is_module
+from tinygraph.drawing.model.naming import named
 from tinygraph.drawing.model.overlays import OVERLAYS, chosen
+from tinygraph.drawing.sheet import Sheet, make_sheet
 from tinygraph.drawing.styles import DEFAULT, Style, load_style
 from tinygraph.errors import DrawingError
 from tinygraph.explaining import Contributions
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from tinygraph.drawing.drawing import Drawing
     from tinygraph.drawing.model.sketch import Wishes
 
-SHOWABLE = ("names", "settings", "shapes", "dtypes", "values", "gradients", "source", *OVERLAYS)
+SHOWABLE = ("names", "settings", "shapes", "dtypes", "values", "gradients", "parameters", "source", *OVERLAYS)
 USUALLY = ("names", "settings", "shapes", "dtypes")
 
 
@@ -43,6 +45,14 @@ def draw(
     collapse: Callable[[str], bool] | str | Collection[str] = (),
     times: Mapping[Node, float] | None = None,
     time_limit: float = 20.0,
+    direction: str | None = None,
+    depth: int | None = None,
+    title: str | None = None,
+    legend: bool = True,
+    font_size: float | None = None,
+    width: str | None = None,
+    names: Mapping[str, str] | None = None,
+    colors: Mapping[str, str] | None = None,
     steps: int | Sequence[int] | None = None,
 ) -> Drawing:
     """Draw a computation.
@@ -50,7 +60,8 @@ def draw(
     Args:
         target: a tensor (the graph that made it), a `Graph`, a module (its tree of submodules, or, with `inputs`, the
             graph of one call), or `tg.contributions(loss, wrt)`: its shares as widths of arrows.
-        path: where to save it; the suffix chooses the format (.svg, .png, .pdf, .html, .dot).
+        path: where to save it; the suffix chooses the format (.svg, .png, .pdf, .html, .tex, .gif, .mp4, .dot, .json,
+            .graphml).
         zoom: "module" (each call of an innermost module is a box), "composite" (composites are boxes), "op" (every op,
             with frames around modules and composites), "channel" (convolutions, or the op in `focus`, from inside: the
             planes of the inputs, kernels and their sums) or "neuron" (one element, with the couples that are
@@ -63,11 +74,15 @@ def draw(
         inputs: what to call a module or captured graph with: an array or tensor, or a tuple of them.
         backward: also draw the backward pass, each node opposite the one it serves; 2 also draws that pass's own.
         show: what to write: any of "names", "settings", "shapes", "dtypes", "values" (with a small image of what is
-            larger), "gradients" (of the first output), "source" (the line that made the node), and the overlays, of
+            larger), "gradients" (of the first output), "parameters" (how many a layer has, in place of their shapes),
+            "source" (the line that made the node), and the overlays, of
             which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the backward pass,
             each buffer once), "gradient_norm", "nan" (numbers that are not finite), "zeros" (their share), "coverage"
-            (operands without a derivative to second order), "alive" (bytes in memory while an op runs).
-        style: "light", "dark", "okabe-ito" (for colour blindness), or a TOML file.
+            (operands without a derivative to second order), "alive" (bytes in memory while an op runs), "digits"
+            (decimal digits that rounding has cost, by the side of a run in double precision).
+        style: "light", "dark", "okabe-ito" (for colour blindness), "print" (greys, serif, no fills), "slides" (strong
+            lines), or a TOML file. "volumes", or "volumes-print" and so on with another look, draws what layers make as
+            boxes of height x width x channels, as an SVG or TikZ.
         focus: a tensor, node or name (of a tensor or group): what it neither depends on nor feeds stands back. At
             "channel" and "neuron" it is the op to look into.
         between: (a, b), each as `focus`: what lies on no path from a to b stands back.
@@ -75,6 +90,16 @@ def draw(
         collapse: groups to draw as boxes, by name (dotted, or its end) or by a predicate of the dotted name.
         times: seconds of nodes that were measured elsewhere, for the overlay "time"; see `Profile.draw`.
         time_limit: seconds that a layout may take before a coarser picture is drawn.
+        direction: "down", "right" or "wrap": in columns side by side, or, where values skip from one end to the other
+            as in a U-Net, in a U.
+        depth: groups at that depth are boxes, 1 for the outermost.
+        title: what stands above the picture.
+        legend: whether the kinds of boxes are explained below it.
+        font_size: points of the titles in boxes, 11.5 by default.
+        width: the room there is: "8cm", "3.5in", "252pt", or the pages "A4" and "slide". The picture is no wider, and
+            "wrap" takes as many columns as make its words largest there.
+        names: what a box or frame is called (its dotted name, the end of that, or its title) -> another title.
+        colors: the same, or a kind of boxes such as "convolution" -> "#rrggbb".
         steps: which iteration of loops to show, or several beside each other, as columns of time; -1 is the last. A
             loop shows its first one, and with `backward` is one box that says how often it runs.
 
@@ -98,27 +123,27 @@ def draw(
     given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
     zoom, zooms = _levels(zoom)
     _check(zoom, zooms, element, backward, show)
+    _check_depth(depth)
     wishes = Wishes(
-        zoom,
-        element,
-        given,
-        int(backward),
-        show,
-        focus,
-        between,
-        fold,
-        collapse,
-        zooms=zooms,
-        steps=_steps(steps),
-    )
-    drawing = _drawn(target, wishes, times, load_style(style), time_limit)
+        zoom, element, given, int(backward), show, focus, between, fold, collapse, zooms=zooms, depth=depth,
+        names=names or {}, colors=colors or {}, compact=direction == "wrap", steps=_steps(steps),
+    )  # fmt: skip
+    sheet = make_sheet(direction, title, legend, font_size, width)
+    volumes, look = _look(style)
+    drawing = _drawn(target, wishes, times, load_style(look), time_limit, sheet, volumes)
     if path is not None:
         drawing.save(path)
     return drawing
 
 
 def _drawn(
-    target: object, wishes: Wishes, times: Mapping[Node, float] | None, look: Style, time_limit: float
+    target: object,
+    wishes: Wishes,
+    times: Mapping[Node, float] | None,
+    look: Style,
+    time_limit: float,
+    sheet: Sheet,
+    volumes: bool,
 ) -> Drawing:
     """The drawing of what the user holds; `times` and `wishes` point at it as the user does."""
     from tinygraph.drawing.drawing import Drawing
@@ -130,7 +155,8 @@ def _drawn(
         if wishes.zooms or zoom in INSIDE:
             asked = wishes.zooms or zoom
             raise DrawingError(f"zoom={asked!r} of a module needs inputs=, what to call it with")
-        return Drawing(draw_tree(target), look, time_limit=time_limit)
+        tree = named(draw_tree(target), wishes.names, wishes.colors)
+        return Drawing(tree, look, time_limit=time_limit, sheet=sheet)
     whole = _graph(target, wishes.inputs)
     graph, found = open_bodies(whole)
     wishes = replace(
@@ -138,19 +164,21 @@ def _drawn(
         flows=target.flows() if isinstance(target, Contributions) else None,
         times=None if times is None else {id(edge_node(found(node))): time for node, time in times.items()},
     )
-    sketch = Sketch(graph, wishes, module_classes(target))
+    sketch = Sketch(graph, wishes)
     return Drawing(
         sketch.picture(),
         look,
         coarser=sketch.coarser,
         time_limit=time_limit,
+        sheet=sheet,
+        volumes=volumes,
         # a rule of Python's is lost in the opened graph: of the whole one a file says why it carries none
         graph=sketch.drawn if ruled_in(whole) is None else whole,
         page=lambda numbers: page(
             sketch.graph,
             inputs=wishes.inputs,
-            classes=sketch.classes,
             element=wishes.element if zoom in INSIDE else None,
+            title=sheet.title or None,
             style=look,
             time_limit=time_limit,
             most_elements=MOST_ELEMENTS if numbers else 0,
@@ -186,6 +214,19 @@ def _check(
         raise DrawingError(
             f"element={element!r} belongs to a level below ops; zoom={zoom!r} shows whole tensors"
         )
+
+
+def _look(style: str | Path) -> tuple[bool, str | Path]:
+    """Whether volumes are asked for, and the look of the picture."""
+    name, dash, look = str(style).partition("-")
+    if isinstance(style, Path) or name != "volumes":
+        return False, style
+    return True, look if dash else DEFAULT
+
+
+def _check_depth(depth: object) -> None:
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
+        raise DrawingError(f"depth={depth!r} must be a number of groups from 1 on")
 
 
 def _levels(zoom: Any) -> tuple[str, dict[Any, str]]:

@@ -47,6 +47,8 @@ class MultiheadAttention(Module):
     ((5, 2, 8), (2, 5, 5))
     """
 
+    _whole = True
+
     def __init__(
         self,
         embed_dim: int,

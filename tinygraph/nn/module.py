@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, count
 from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from weakref import ref
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygraph.compiler.compiled import Compiled
-from tinygraph.core.modes import Place, mode, modes, scope
+from tinygraph.core.modes import ModuleName, Place, mode, modes, scope
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write, zero_gradient
 from tinygraph.core.tensor import CapturedArray, Tensor
@@ -131,6 +132,7 @@ class Module:
     training: bool = True
     _buffers: Mapping[str, bool] = {}  # name of a buffer -> whether state_dict holds it
     _scope: str = ""  # what the group of a call is named
+    _whole: bool = False  # whether a picture of layers shows it as one box, whatever modules it is made of
     _before: Mapping[int, Callable[..., Any]] = {}  # hooks by number
     _behind: Mapping[int, Callable[..., Any]] = {}
 
@@ -157,7 +159,8 @@ class Module:
                 here = modes.current.place
                 with mode(place=Place(here.scope, here.phase, here.origin)):
                     return self._forward(args, kwargs)
-            with scope(self._scope or type(self).__name__):
+            kind = type(self).__name__
+            with scope(ModuleName(self._scope or kind, kind, self._whole, ref(self))):
                 return self._forward(args, kwargs)
         finally:
             _calls.depth -= 1

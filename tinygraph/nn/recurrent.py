@@ -52,6 +52,7 @@ class _Recurrent(_Gated):
         dtype: of the parameters, float32 by default.
     """
 
+    _whole = True
     activation: str = "tanh"
 
     def __init__(

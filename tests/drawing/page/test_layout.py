@@ -181,7 +181,7 @@ def test_equal_groups_share_one_interior_and_graphviz_runs_once_for_them(monkeyp
     real = layout.render
     monkeypatch.setattr(layout, "render", lambda *a, **k: calls.append(1) or real(*a, **k))
     graph = tg.graph_of(blocks(20))
-    root, notices = tree(graph, {}, set(), seconds=20)
+    root, notices = tree(graph, set(), seconds=20)
     groups = [box for box in boxed(root) if box.title.startswith("block")]
     assert len(groups) == 20
     assert len({id(box.interior) for box in groups}) <= 3  # the ends may differ from the middle
@@ -199,7 +199,7 @@ def blocks(count: int) -> tg.Tensor:
 
 def test_the_layout_is_the_same_twice() -> None:
     graph = tg.graph_of(blocks(3))
-    first, second = (tree(graph, {}, set(), seconds=20)[0] for _ in range(2))
+    first, second = (tree(graph, set(), seconds=20)[0] for _ in range(2))
     assert [box.interior for box in boxed(first)] == [box.interior for box in boxed(second)]
 
 
@@ -207,7 +207,7 @@ def test_many_boxes_are_split_so_that_no_interior_has_more_than_a_hundred() -> N
     y = tg.tensor(1.0, requires_grad=True)
     for _ in range(700):
         y = y * 1.01
-    root, _ = tree(tg.graph_of(y), {}, set(), seconds=20)
+    root, _ = tree(tg.graph_of(y), set(), seconds=20)
     assert all(len(box.kids) <= 100 for box in root.walk())
     assert sum(1 for box in root.walk() if box.node is not None) == 701
 
@@ -216,7 +216,7 @@ def test_a_page_with_too_many_boxes_leaves_the_inner_ones_out_and_says_so() -> N
     y = tg.tensor(1.0, requires_grad=True)
     for _ in range(700):
         y = y * 1.01
-    root, notices = tree(tg.graph_of(y), {}, set(), seconds=20, most=300)
+    root, notices = tree(tg.graph_of(y), set(), seconds=20, most=300)
     assert sum(1 for _ in root.walk()) <= 301
     assert "left out of this page" in notices[0]
     assert sum(len(box.inside) for box in root.walk()) == int(notices[0].split()[0].replace(",", ""))
@@ -224,14 +224,14 @@ def test_a_page_with_too_many_boxes_leaves_the_inner_ones_out_and_says_so() -> N
 
 def test_without_graphviz_or_time_the_page_is_in_rows_and_says_so(monkeypatch: Any) -> None:
     graph = tg.graph_of(blocks(2))
-    _, notices = tree(graph, {}, set(), seconds=0)
+    _, notices = tree(graph, set(), seconds=0)
     assert "plain rows" in notices[0]
 
     def missing(*args: Any, **options: Any) -> bytes:
         raise RenderError("there is no Graphviz")
 
     monkeypatch.setattr(layout, "render", missing)
-    root, notices = tree(graph, {}, set(), seconds=20)
+    root, notices = tree(graph, set(), seconds=20)
     assert "there is no Graphviz" in notices[0]
     for box in boxed(root):
         assert box.interior is not None
@@ -242,7 +242,7 @@ def test_without_graphviz_or_time_the_page_is_in_rows_and_says_so(monkeypatch: A
 
 def test_curves_through_a_border_meet_at_one_place() -> None:
     graph = tg.graph_of(blocks(3))
-    root, _ = tree(graph, {}, set(), seconds=20)
+    root, _ = tree(graph, set(), seconds=20)
     for box in boxed(root):
         for (tail, head, value), path in zip(box.links, box.interior.paths, strict=True):
             way = -1 if box.links[tail, head, value].up else 1
@@ -276,7 +276,7 @@ def mirrored() -> Area:
         with scope("deep"):
             z = np.tanh(y) * np.cos(y)
     graph = with_backward(tg.graph_of((z**2 + y).sum())).graph
-    return tree(graph, {}, set(), seconds=20)[0]
+    return tree(graph, set(), seconds=20)[0]
 
 
 def test_each_backward_box_lies_opposite_of_its_forward_box(mirrored: Area) -> None:
@@ -323,7 +323,7 @@ def test_gradients_of_several_uses_add_up_where_the_uses_meet(mirrored: Area) ->
         one = np.sin(uses) * 2.0
     with scope("b"):
         other = np.cos(uses) * 2.0
-    root, _ = tree(with_backward(tg.graph_of(one + other)).graph, {}, set(), seconds=20)
+    root, _ = tree(with_backward(tg.graph_of(one + other)).graph, set(), seconds=20)
     (join,) = [box for box in root.walk() if box.kind == "join"]
     assert join.parent is root
     assert middle(box_of(root, "w"))[1] < middle(join)[1] < middle(box_of(root, "a"))[1]
@@ -334,7 +334,7 @@ def test_rows_stay_together_where_many_boxes_are_split() -> None:
     y = x
     for _ in range(130):
         y = np.sin(y)
-    root, _ = tree(with_backward(tg.graph_of(y.sum())).graph, {}, set(), seconds=20)
+    root, _ = tree(with_backward(tg.graph_of(y.sum())).graph, set(), seconds=20)
     assert all(len(box.rows) <= 100 for box in root.walk())
     assert all(box.leader in (None, *box.parent.kids) for box in root.walk() if box.parent)
     assert sum(1 for box in root.walk() if box.title == "∂ sin") == 130
@@ -342,7 +342,7 @@ def test_rows_stay_together_where_many_boxes_are_split() -> None:
 
 def test_the_second_order_is_a_third_lane() -> None:
     x = tg.tensor(np.ones(3), requires_grad=True, name="x")
-    root, _ = tree(with_backward(tg.graph_of(np.tanh(np.sin(x)).sum()), 2).graph, {}, set(), seconds=20)
+    root, _ = tree(with_backward(tg.graph_of(np.tanh(np.sin(x)).sum()), 2).graph, set(), seconds=20)
     for title in ("sin", "tanh"):
         row = next(row for row in root.rows if row[0].title == title)
         assert [box.title for box in row] == [title, f"∂ {title}", f"∂² {title}"]
@@ -366,7 +366,7 @@ def test_a_training_step_ends_in_the_updates() -> None:
 
     x = np.ones((4, 3), np.float32)
     step(x)  # the buffers are there from the second step on
-    root, _ = tree(tg.capture(step, x), {}, set(), seconds=20)
+    root, _ = tree(tg.capture(step, x), set(), seconds=20)
     update = box_of(root, "update")
     assert update.parent is root
     assert {kid.title for kid in update.kids} >= {"update weight", "update bias"}
@@ -375,7 +375,7 @@ def test_a_training_step_ends_in_the_updates() -> None:
 
 def test_without_graphviz_the_lanes_are_in_rows_too(monkeypatch: Any, mirrored: Area) -> None:
     x = tg.tensor(np.ones(3), requires_grad=True, name="x")
-    root, _ = tree(with_backward(tg.graph_of(np.tanh(np.sin(x)).sum())).graph, {}, set(), seconds=0)
+    root, _ = tree(with_backward(tg.graph_of(np.tanh(np.sin(x)).sum())).graph, set(), seconds=0)
     for box in boxed(root):
         found = rectangles(box.interior, [kid.size for kid in box.kids])
         assert_apart(found, box.interior.width, box.interior.height)
@@ -433,7 +433,7 @@ def test_crossings_are_those_of_all_pairs_of_pieces() -> None:
 
 def test_ports_are_in_the_order_in_which_curves_come_to_them(monkeypatch: Any) -> None:
     graphs = [tg.graph_of(between_groups(seed)) for seed in range(6)]
-    untangled = [crossings_of(tree(graph, {}, set(), seconds=20)[0]) for graph in graphs]
+    untangled = [crossings_of(tree(graph, set(), seconds=20)[0]) for graph in graphs]
     monkeypatch.setattr(linking, "_untangle", lambda *_: None)
-    before = [crossings_of(tree(graph, {}, set(), seconds=20)[0]) for graph in graphs]
+    before = [crossings_of(tree(graph, set(), seconds=20)[0]) for graph in graphs]
     assert sum(untangled) < sum(before)

@@ -185,7 +185,7 @@ def calls_in(function: Callable[[], Any]) -> int:
 def test_the_work_for_a_page_grows_with_the_graph_and_no_faster(kind: str) -> None:
     """Whatever Graphviz has no time for stands in rows, so it gets none here."""
     counts = [
-        calls_in(lambda y=y: tree(tg.graph_of(y), {}, set(), seconds=0))
+        calls_in(lambda y=y: tree(tg.graph_of(y), set(), seconds=0))
         for y in map(SCALARS[kind], (1000, 2000, 4000))
     ]
     assert counts[2] < 2.3 * counts[1] < 2.3 * 2.3 * counts[0]
@@ -215,7 +215,7 @@ def test_scalar_graphs_have_pages_and_pictures(kind: str, nodes: int, tmp_path: 
 
 
 def test_many_values_that_leave_a_part_are_one_curve_outside_of_it() -> None:
-    root, _ = tree(tg.graph_of(scalar_network(3000)), {}, set(), seconds=5)
+    root, _ = tree(tg.graph_of(scalar_network(3000)), set(), seconds=5)
     boxes = [box for box in root.walk() if box.kids]
     assert len(boxes) > 20
     assert max(len(box.links) for box in boxes) < 400
@@ -229,7 +229,7 @@ def test_a_graph_with_far_too_many_nodes_has_boxes_for_several() -> None:
     y = tg.tensor(1.0, requires_grad=True)
     for _ in range(50_000):
         y = y + 1.0
-    root, notices = tree(tg.graph_of(y), {}, set(), seconds=5)
+    root, notices = tree(tg.graph_of(y), set(), seconds=5)
     assert notices[0].startswith("50,0")
     standing = [node for box in root.walk() for node in box.nodes]
     assert len(standing) == 50_001

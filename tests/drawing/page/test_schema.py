@@ -40,7 +40,7 @@ def examples(network: tuple[Any, Any]) -> Iterator[tuple[str, str]]:
         optimizer.step()
         return out
 
-    yield "values", page(graph, inputs=(picture,), classes={"0": "Conv2d"}, element=(0, 3))
+    yield "values", page(graph, inputs=(picture,), element=(0, 3))
     yield "structure", page(graph)
     yield "no numbers", page(loss, inputs=(picture,), most_elements=0, overlay="saved")
     yield "every overlay", page(loss, inputs=(picture,), timing=True, overlay="zeros")

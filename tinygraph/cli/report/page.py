@@ -61,6 +61,7 @@ def page(story: Story) -> str:
     }
     fragments = {
         "stats": _stats(story),
+        "first": _first(story),
         "samples": _samples(story),
         "model": _drawing(
             story, "model.svg", "The model, a box per layer; the arrows carry the shapes of the arrays."
@@ -100,6 +101,14 @@ def _lead(story: Story) -> str:
         f"After {_count(story.epochs)} epoch{'s' * (story.epochs != 1)} on {story.subject} its network answers "
         f"{percent(story.test_accuracy)} of the test images rightly. This page opens the network up and follows one "
         f"number of one kernel, from the first step to the last. Every figure was computed by this run."
+    )
+
+
+def _first(story: Story) -> str:
+    if story.first is None:
+        return ""
+    return (
+        f'<p><a href="{escape(story.first)}">First the story: one number of one kernel, step by step</a></p>'
     )
 
 

@@ -77,6 +77,7 @@ class Story:
         drawings: file name -> SVG text.
         model_file: name of the saved network's file, if it could be saved.
         notes: what could not be shown, and what to do about it.
+        first: the name of a page that is to be read before.
     """
 
     subject: str
@@ -102,6 +103,7 @@ class Story:
     drawings: Mapping[str, str]
     model_file: str | None
     notes: Sequence[str] = field(default=())
+    first: str | None = None
 
     @property
     def epochs(self) -> int:

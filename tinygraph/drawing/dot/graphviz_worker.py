@@ -41,6 +41,10 @@ FONT_CONFIGURATION = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.
   <alias binding="same"><family>DejaVu Sans</family><accept>
     <family>Verdana</family><family>Liberation Sans</family><family>Arial</family><family>Noto Sans</family>
   </accept></alias>
+  <alias binding="same"><family>Times</family><accept>
+    <family>Times New Roman</family><family>Liberation Serif</family><family>STIXGeneral</family>
+    <family>DejaVu Serif</family>
+  </accept></alias>
   <match target="font">
     <edit name="antialias" mode="assign"><bool>true</bool></edit>
     <edit name="hinting" mode="assign"><bool>false</bool></edit>
@@ -146,9 +150,13 @@ class Graphviz:
         edges: int = self._function("agnedges", ctypes.c_int, ctypes.c_void_p)(graph)
         return nodes, edges
 
-    def render(self, graph: int, dot: str, format: str, engine: str, dpi: float, folder: str) -> bytes:
+    def render(
+        self, graph: int, dot: str, format: str, engine: str, dpi: float, folder: str, painted: bool
+    ) -> bytes:
         pointer, string = ctypes.c_void_p, ctypes.c_char_p
-        context = self._estimating if format in ("svg", "plain") else self._painting
+        context = (
+            self._estimating if format == "svg" or (format == "plain" and not painted) else self._painting
+        )
         set_value = self._function("agsafeset", ctypes.c_int, pointer, string, string, string)
         if format == "png":
             set_value(graph, b"dpi", str(dpi).encode(), b"")
@@ -213,6 +221,7 @@ def answer(graphviz: Graphviz, request: dict[str, Any], out: BinaryIO) -> None:
                 request["engine"],
                 request["dpi"],
                 request["folder"],
+                request["painted"],
             )
         finally:
             graphviz.close(graph)

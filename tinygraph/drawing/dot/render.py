@@ -42,10 +42,11 @@ from tinygraph.errors import DrawingError, SettingError, TinygraphWarning
 
 Format = Literal["svg", "png", "pdf", "plain"]
 # Not sfdp: the Graphviz in the wheel is built without the triangulation that it needs.
-Engine = Literal["dot", "neato", "fdp", "circo", "twopi"]
+Engine = Literal["dot", "neato", "fdp", "circo", "twopi", "nop2"]
 
 FONT = "DejaVu Sans"
 FONT_STACK = f"{FONT},Verdana,sans-serif"
+SERIF_STACK = "Times New Roman,Times,Liberation Serif,serif"
 PIXELS_PER_INCH = 96.0
 START_LIMIT_SECONDS = 60.0
 LONGEST_SECONDS = 1e6  # timers take no more than the system's largest wait
@@ -81,12 +82,15 @@ def render(
     time_limit: float = 20.0,
     scale: float = 2.0,
     images: Mapping[str, bytes] | None = None,
+    painted: bool = False,
 ) -> bytes:
     """Lays out DOT text and returns the picture, as a file's content.
 
     `scale` multiplies the pixels of a PNG: 1 is 96 pixels an inch, 2 looks sharp on most screens. "plain" is
     Graphviz's text format of coordinates, in inches. `images` are the PNG files that the text refers to, by name; they
-    become part of the picture. Safe to call from several threads, which take turns.
+    become part of the picture. `painted` makes "plain" say where things are in a PNG.
+
+    Safe to call from several threads, which take turns.
 
     Raises `SettingError` for an unknown format or engine or an impossible number, `LayoutTimeout` after
     `time_limit` seconds, and `RenderError` with Graphviz's own words for DOT text that it cannot draw.
@@ -101,6 +105,7 @@ def render(
         "engine": engine,
         "dpi": PIXELS_PER_INCH * scale,
         "time_limit": time_limit,
+        "painted": painted,
     }
     with _image_folder(images or {}) as folder:
         request["folder"] = folder
@@ -234,6 +239,7 @@ def _tidy_svg(svg: bytes) -> bytes:
     svg = svg[svg.index(b"<svg") :]
     svg = re.sub(rb"<!--.*?-->\n?", b"", svg, flags=re.DOTALL)
     svg = re.sub(rb"<title>.*?</title>\n?", b"", svg, flags=re.DOTALL)
+    svg = svg.replace(b'font-family="Times,serif"', f'font-family="{SERIF_STACK}"'.encode())
     return svg.replace(f'font-family="{FONT}"'.encode(), f'font-family="{FONT_STACK}"'.encode())
 
 

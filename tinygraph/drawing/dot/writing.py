@@ -11,9 +11,12 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tinygraph.drawing.dot.render import escape_html, quote
 from tinygraph.drawing.model.picture import Arrow, Box, Frame, Picture
 from tinygraph.drawing.model.planes import Plane, colours, image, is_dark
+from tinygraph.drawing.sheet import Sheet
 from tinygraph.drawing.styles import Look, Style
 
 if TYPE_CHECKING:
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
     from tinygraph.core.types import Array
 
 
+POINTS_PER_INCH = 72
+HEADING_SIZE = "15"
 TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
 CELL_SIZE = "7"
+PLAIN_SHEET = Sheet()
 GAP = (
     "\u00a0" * 3
 )  # between columns of an arithmetic: Graphviz takes signs such as × for narrower than they are
@@ -45,25 +51,27 @@ OUTLINES = {
 }
 
 
-def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
-    """The picture as a `graphviz.Digraph`; its `source` is the same for the same picture and style."""
+def new_graph(style: Style, size: tuple[float, float] | None, direction: str) -> graphviz.Digraph:
+    """An empty graph of that look, running "TB" or "LR", brought to a width and height in points."""
     import graphviz
 
     page = style.page
-    graph = graphviz.Digraph(
+    font = {"fontname": style.font} if style.font else {}
+    sized = {} if size is None else {"size": ",".join(f"{side / POINTS_PER_INCH:.4f}" for side in size) + "!"}
+    return graphviz.Digraph(
         "tinygraph",
         graph_attr={
             "id": "picture",
             "bgcolor": page["background"],
-            "rankdir": "TB" if picture.direction == "down" else "LR",
+            "rankdir": direction,
             "nodesep": "0.28",
-            "ranksep": "0.38" if picture.direction == "down" else "0.8",
+            "ranksep": "0.38" if direction == "TB" else "0.8",
             "pad": "0.15",
             "newrank": "true",  # one ranking for all frames, so that rows and supports hold across their borders
-            "label": _caption(picture, style),
-            "labelloc": "b",
             "fontcolor": page["muted"],
             "fontsize": LEGEND_SIZE,
+            **sized,
+            **font,
         },
         node_attr={
             "shape": "box",
@@ -71,15 +79,38 @@ def write_dot(picture: Picture, style: Style) -> graphviz.Digraph:
             "height": "0.3",
             "width": "0.5",
             "fontsize": TITLE_SIZE,
+            **font,
         },
-        edge_attr={"fontsize": LABEL_SIZE, "fontcolor": page["muted"], "arrowsize": "0.6", "penwidth": "1"},
-    )
+        edge_attr={
+            "fontsize": LABEL_SIZE, "fontcolor": page["muted"], "arrowsize": "0.6", "penwidth": "1", **font,
+        },
+    )  # fmt: skip
+
+
+def write_dot(
+    picture: Picture, style: Style, sheet: Sheet = PLAIN_SHEET, size: tuple[float, float] | None = None
+) -> graphviz.Digraph:
+    """The picture as a `graphviz.Digraph`; its `source` is the same for the same picture, style and sheet.
+
+    Args:
+        size: width and height in points that it is brought to.
+    """
+    page = style.page
+    graph = new_graph(style, size, "TB" if picture.direction == "down" else "LR")
+    graph.attr(label=caption(picture, style, sheet.legend), labelloc="b")
     if picture.rows or _has_passes_in_frames(picture):
         graph.attr(remincross="false")  # a second pass over crossings would forget their order
     rows = [*picture.rows, *_opposites(picture), *_after_gradients(picture)]
-    waiting = _write_group(
-        graph, picture.root, picture, {box.id: box for box in picture.boxes}, style, rows, 0
-    )
+    boxes = {box.id: box for box in picture.boxes}
+    if sheet.title:  # a frame around everything, whose title is the picture's
+        with graph.subgraph(name="cluster_title") as titled:
+            titled.attr(
+                label=text(sheet.title), labelloc="t", labeljust="c", fontsize=HEADING_SIZE, margin="8",
+                pencolor="transparent", fontcolor=page["text"],
+            )  # fmt: skip
+            waiting = _write_group(titled, picture.root, picture, boxes, style, rows, 0)
+    else:
+        waiting = _write_group(graph, picture.root, picture, boxes, style, rows, 0)
     for arrow in picture.arrows:
         _write_arrow(graph, arrow, style)
     supported = (
@@ -150,7 +181,7 @@ def images_of(picture: Picture, style: Style) -> dict[str, bytes]:
     return dict(image(plane, style.values) for plane in planes if plane.is_image and plane.values.size)
 
 
-def _text(text: str) -> str:
+def text(text: str) -> str:
     """A plain label, reading literally what `text` says."""
     import graphviz
 
@@ -169,7 +200,7 @@ def _write_group(
 ) -> list[Sequence[str]]:
     """Write boxes and frames, each row of boxes within the frame that they are in; the rows of several frames."""
     for box in group.boxes:
-        _write_box(graph, boxes[box], style)
+        write_box(graph, boxes[box], style)
     here = set(group.boxes)
     turned = depth and picture.direction == "right"  # within a frame Graphviz turns columns around
     waiting: list[Sequence[str]] = []
@@ -180,22 +211,26 @@ def _write_group(
             waiting.append(row)
     for inner in group.groups:
         with graph.subgraph(name=f"cluster_{inner.id}") as frame:
-            fill = style.page["frame_fill" if depth % 2 == 0 else "background"]
-            frame.attr(
-                id=inner.id,
-                label=_text(inner.title),
-                tooltip=_text(inner.title),
-                style="rounded,filled",
-                color=style.page["frame"],
-                fillcolor=fill,
-                fontcolor=style.page["frame_text"],
-                fontsize="10",
-                labelloc="t",
-                labeljust="l",
-                margin="10",
-            )
+            write_frame(frame, inner, style, depth)
             waiting = _write_group(frame, inner, picture, boxes, style, waiting, depth + 1)
     return waiting
+
+
+def write_frame(frame: graphviz.Digraph, group: Frame, style: Style, depth: int) -> None:
+    """Give a cluster the title and look of a frame that lies so deep in others."""
+    frame.attr(
+        id=group.id,
+        label=text(group.title),
+        tooltip=text(group.title),
+        style="rounded,filled",
+        color=style.page["frame"],
+        fillcolor=style.page["frame_fill" if depth % 2 == 0 else "background"],
+        fontcolor=style.page["frame_text"],
+        fontsize="10",
+        labelloc="t",
+        labeljust="l",
+        margin="10",
+    )
 
 
 def _write_row(graph: graphviz.Digraph, boxes: Sequence[str]) -> None:
@@ -206,20 +241,20 @@ def _write_row(graph: graphviz.Digraph, boxes: Sequence[str]) -> None:
             row.edge(left, right, style="invis")
 
 
-def _write_box(graph: graphviz.Digraph, box: Box, style: Style) -> None:
+def write_box(graph: graphviz.Digraph, box: Box, style: Style, **more: str) -> None:
     look = _look_of(box, style)
     outline = OUTLINES[look.shape]
     colour = look.border
     if box.backward and box.kind != "gradient":
         outline, colour = f"{outline},dashed", style.page["backward"]
-    more = {"margin": "0.2,0.06"} if look.shape == "pill" else {}
+    more |= {"margin": "0.2,0.06"} if look.shape == "pill" else {}
     if box.marked:
         colour, more["penwidth"] = style.page["text"], MARKED
     graph.node(
         box.id,
         id=box.id,
         label=_box_label(box, look, style),
-        tooltip=_text(box.tooltip or box.title),
+        tooltip=text(box.tooltip or box.title),
         style=outline,
         fillcolor=look.fill,
         color=colour,
@@ -235,6 +270,10 @@ def _look_of(box: Box, style: Style) -> Look:
         page = style.page
         fill = _mixed(page["background"], style.values[box.tint], box.heat)
         look = look._replace(fill=fill, text=page["text"], shape="rounded")
+    elif box.fill:
+        rgb = np.array([int(box.fill[i : i + 2], 16) for i in (1, 3, 5)], np.uint8)
+        text = "#ffffff" if is_dark(rgb) else "#1f2933"
+        look = look._replace(fill=box.fill, border=_mixed(box.fill, "#000000", 0.35), text=text)
     if box.faded:
         behind = style.page["background"]
         fill, border = (_mixed(one, behind, FADED) for one in (look.fill, look.border))
@@ -321,7 +360,8 @@ def _small(text: str, colour: str) -> str:
     return f'<FONT POINT-SIZE="{LINE_SIZE}" COLOR="{colour}">{escape_html(text) or " "}</FONT>'
 
 
-def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
+def arrow_options(arrow: Arrow, style: Style) -> dict[str, str]:
+    """The look of an arrow, with its label."""
     colour = style.arrows["gradient" if arrow.role == "impact" else arrow.role]
     if arrow.faded:
         colour = _mixed(colour, style.page["background"], FADED)
@@ -329,14 +369,21 @@ def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
     if arrow.width != 1.0:
         options["penwidth"] = f"{arrow.width:.3g}"
     if arrow.label:
-        options["label"] = _text(f"  {arrow.label} ")
+        options["label"] = text(f"  {arrow.label} ")
     if arrow.role in ("gradient", "saved"):
         options |= (
             {"style": "dashed"} if arrow.role == "gradient" else {"style": "dotted", "arrowhead": "open"}
         )
     if arrow.role == "carry":
         options["penwidth"] = "1.6"
-    if arrow.rank == 0:
+    return options
+
+
+def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, style: Style) -> None:
+    options = arrow_options(arrow, style)
+    if arrow.across:
+        graph.edge(arrow.tail, arrow.head, constraint="false", tailport="e", headport="w", **options)
+    elif arrow.rank == 0:
         graph.edge(arrow.tail, arrow.head, constraint="false", **options)
     elif arrow.rank < 0:
         # The backward pass flows upwards beside the forward pass: ranked the other way round, and drawn backwards.
@@ -420,10 +467,12 @@ def _all_groups(groups: list[Frame]) -> list[Frame]:
     return found
 
 
-def _caption(picture: Picture, style: Style) -> str:
+def caption(picture: Picture, style: Style, legend_wanted: bool) -> str:
     """What stands below the picture: the legend of the kinds that occur, and the notes."""
-    present = {box.kind for box in picture.boxes}
+    present = {box.kind for box in picture.boxes if not box.fill} if legend_wanted else set()
     kinds = [kind for kind in style.kinds if kind in present]
+    if len({style.look(kind).fill for kind in kinds}) == 1 < len(kinds):
+        kinds = []  # swatches that all look alike explain nothing
     rows = ""
     for start in range(0, len(kinds), LEGEND_COLUMNS):
         cells = "".join(_legend_entry(kind, style) for kind in kinds[start : start + LEGEND_COLUMNS])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from tinygraph.core.graph import Graph, evaluate
 from tinygraph.core.modes import mode
 from tinygraph.core.node import Leaf, Node, is_recorded
 from tinygraph.core.state import Generator
+from tinygraph.errors import TinygraphError
 from tinygraph.explaining.cotangents import differentiable_positions, pulled, value_on
+
+TELLING_DIGITS = 1.5  # decimal digits that one op must cost to be pointed at
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,11 @@ class Known:
     def times(self) -> Mapping[int, float]:
         """Seconds that ops take."""
         return timed(self.graph.nodes, self.values) if self.measured is None else self.measured
+
+    @cached_property
+    def digits(self) -> Mapping[int, float]:
+        """Decimal digits that rounding has cost each op."""
+        return _digits_lost(self.graph.nodes, self.values)
 
     @cached_property
     def kept(self) -> Kept:
@@ -150,6 +159,75 @@ def zeros(known: Known) -> dict[int, float]:
         if count := sum(one.size for one in parts):
             found[id(node)] = sum(one.size - int(np.count_nonzero(one)) for one in parts) / count
     return found
+
+
+def digits_lost(known: Known) -> Mapping[int, float]:
+    """How many decimal digits of each op's values are wrong, by the side of the same graph in double precision."""
+    return known.digits
+
+
+def _digits_lost(nodes: Sequence[Node], values: Mapping[int, Any]) -> dict[int, float]:
+    """Digits that rounding has cost, of those that a dtype has; of what is in double precision nothing is said.
+
+    Both runs have the same leaves and the same random numbers. An op that does not run in double precision goes on
+    with the values that there are.
+    """
+    shadow: dict[int, Any] = {}
+    found: dict[int, float] = {}
+    with mode(recording=False), np.errstate(all="ignore"):
+        for node in nodes:
+            key = id(node)
+            if key not in values:
+                continue
+            if not isinstance(node, Leaf) and node.kind != "random":
+                try:
+                    evaluate([node], shadow)
+                except (TinygraphError, KeyError):
+                    shadow.pop(key, None)
+            shadow[key] = _wide(shadow.get(key, values[key]))
+            lost = [
+                _lost(one, exact)
+                for one, exact in zip(_parts(values[key]), _parts(shadow[key]), strict=False)
+                if one.dtype.itemsize < exact.dtype.itemsize and one.shape == exact.shape and one.size
+            ]
+            if lost and not isinstance(node, Leaf):
+                found[key] = max(lost)
+    return found
+
+
+def _lost(value: Any, exact: Any) -> float:
+    """Digits of the largest error, against the largest number: as many as the dtype has at most."""
+    precision = float(np.finfo(value.dtype).eps) / 2
+    largest, error = float(np.abs(exact).max()), float(np.abs(exact - value).max())
+    if not np.isfinite(largest) or not np.isfinite(error) or error == 0:
+        return 0.0 if np.isfinite(error) or not np.isfinite(largest) else -math.log10(precision)
+    share = min(1.0, error / largest) if largest else 1.0
+    return max(0.0, math.log10(share / precision))
+
+
+def _wide(value: Any) -> Any:
+    """The same numbers in double precision."""
+    if isinstance(value, tuple | list):
+        return tuple(_wide(one) for one in value)
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    wider = {"f": np.float64, "c": np.complex128}.get(kind)
+    return value if wider is None or value.dtype.itemsize >= np.dtype(wider).itemsize else value.astype(wider)
+
+
+def where_digits_go(known: Known) -> dict[int, Mark]:
+    """The op that costs most digits more than its operands had lost already, if these are some."""
+    lost, best, most = known.digits, None, TELLING_DIGITS
+    for node in known.graph.nodes:
+        if id(node) in lost:
+            before = max((lost.get(id(parent), 0.0) for parent in node.parents()), default=0.0)
+            if lost[id(node)] - before >= most:
+                best, most = node, lost[id(node)] - before
+    if best is None:
+        return {}
+    note = (
+        f"digits: {most:.1f} decimal digits are lost at {{place}}, against the same run in double precision."
+    )
+    return {id(best): Mark("here", note)}
 
 
 def alive_of(graph: Graph) -> dict[int, float]:

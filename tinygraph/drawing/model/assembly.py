@@ -35,6 +35,7 @@ from tinygraph.drawing.model.labels import (
     type_text,
     usual_dtype,
 )
+from tinygraph.drawing.model.layers import class_of, settings_words
 from tinygraph.drawing.model.levels import Part
 from tinygraph.drawing.model.numbers import Differentiated
 from tinygraph.drawing.model.overlays import Heat
@@ -77,12 +78,12 @@ class Scene:
         phases: which passes the nodes belong to.
         numbers: values and gradients to write.
         differentiated: what of the graph are backward passes that were added for the picture.
-        classes: dotted path of a module -> its class, where that is known.
         opened: what makes the interiors of nodes that are drawn from inside, by the node's id.
         lit: ids of the nodes that the picture is about; the others stand back.
         heat: what overlays say of nodes.
         repeats: blocks of which only the first is among the parts.
         flows: shares of a gradient by (id of a node, operand's position): the widths of its arrows.
+        compact: whether types stand in boxes, where arrows have no room for them.
         loops: what was opened of loops and choices.
     """
 
@@ -95,13 +96,13 @@ class Scene:
     numbers: Numbers
     differentiated: Differentiated
     repeats: Repeats
-    classes: Mapping[str, str]
     opened: Mapping[int, Opener]
     lit: Collection[int] | None
     flows: Mapping[tuple[int, int], float]
     loops: OpenedLoops
     direction: Direction
     notes: Sequence[str]
+    compact: bool = False
 
 
 def assemble(scene: Scene) -> Picture:
@@ -118,6 +119,7 @@ class _Assembly:
         self.output_names = graph.output_names
         self.phases = phases = scene.phases
         self.opened = scene.opened
+        self.types_inside = bool(scene.opened) or scene.compact
         self.lit = scene.lit
         self.heat = scene.heat
         self.quoted = _shared_states(graph, phases)  # written where they are read instead of drawn
@@ -139,8 +141,7 @@ class _Assembly:
             if id(node) in repeats.drawn and id(repeats.of(node)) in self.place:
                 self.place[id(node)] = self.place[id(repeats.of(node))]
                 self.copies.setdefault(id(repeats.of(node)), []).append(node)
-        self.classes = scene.classes
-        self.frames = Frames(self.parts, self.identifiers, scene.classes, repeats, phases)
+        self.frames = Frames(self.parts, self.identifiers, repeats, phases)
         self.boxes: list[Box] = []
         self.arrows: list[Arrow] = []
         self.ids: list[str] = []  # of the parts, in their order
@@ -244,6 +245,8 @@ class _Assembly:
             lines = self._inside(part)
         elif part.name is not None:
             kind, title, lines, tooltip = self._collapsed(part)
+            if self.scene.compact and not part.order:
+                lines = [*lines, *self._result_type(part.nodes[-1])]
         elif part.serves is not None:
             kind, title, lines = part.serves.kind, self._derived(part, shorten(part.serves.op.name)), []
             tooltip = ", ".join(tally(node.op.name for node in part.nodes))
@@ -254,7 +257,7 @@ class _Assembly:
             kind, title, lines, tooltip = "join", "+", [], "gradients of several uses add up"
         else:
             kind, title, lines = first.kind, self._title(first), self._settings(first)
-            if self.opened:
+            if self.types_inside:
                 lines = [*lines, *self._result_type(first)]
             tooltip = tooltip_of(first)
         if part.order and part.name is not None:
@@ -271,6 +274,8 @@ class _Assembly:
         return Box(
             made, kind, title, tuple(lines), numbers, tooltip, part.order, opposite, caption,
             plane=self._plane(part), heat=heat, tint=self.heat.tint, faded=faded, marked=marked,
+            path=dotted(_whole_scope(part)) if part.name is not None else first.name or "",
+            shape=() if part.order or kind in ("parameter", "buffer") else part.nodes[-1].output_types[0].shape,
         )  # fmt: skip
 
     def _derived(self, part: Part, title: str) -> str:
@@ -332,9 +337,15 @@ class _Assembly:
         what = self._class(part)
         if title.partition(" ")[0].isdigit():  # a number says too little
             title = f"{title} {what or next(node.op.name for node in _served(ops) if node.kind == kind)}"
-        elif what:
-            lines.insert(0, what)
+            what = ""
+        lines[:0] = self._layer(part, what)
         return kind, title, lines, f"{shorten(part.name or '')}: {inside}"
+
+    def _layer(self, part: Part, what: str) -> list[str]:
+        """The class of a layer, as far as the title does not say it, and its settings."""
+        shown = "settings" in self.show and not part.order
+        kernel, settings = settings_words(_whole_scope(part)) if shown else ("", [])
+        return packed([*([f"{what} {kernel}".strip()] if what or kernel else []), *settings])
 
     def _update(self, part: Part, ops: Sequence[Node]) -> tuple[str, str, list[str], str]:
         """The box of an update: the state whose new value it makes, and all other states that it makes it from."""
@@ -360,7 +371,7 @@ class _Assembly:
     def _class(self, part: Part) -> str:
         """The class of the module that a collapsed part is a call of, if it is known and says more than the name."""
         assert part.name is not None
-        found = self.classes.get(dotted((*part.scope, (part.name, part.call))), "")
+        found = class_of(_whole_scope(part))
         return "" if found.lower() == part.name.lower() or part.order else found
 
     def _inside(self, part: Part) -> list[str]:
@@ -371,6 +382,9 @@ class _Assembly:
             return tally([*ops, *("parameter" for _ in owned)], most=4)
         if part.order:
             return []
+        if "parameters" in self.show:
+            count = sum(math.prod(leaf.shape) for leaf in owned)
+            return [f"{count:,} parameters"] if count else []
         lines = [f"{_last_name(leaf)} {shape_text(leaf.shape)}" for leaf in owned[:MOST_PARAMETERS]]
         rest = len(owned) - MOST_PARAMETERS
         if rest > 0:
@@ -658,7 +672,7 @@ class _Assembly:
         return -1
 
     def _label(self, tail: Part, edge: Edge) -> str:
-        if self.all_scalar or self.opened or (tail.single and isinstance(tail.nodes[0], Leaf)):
+        if self.all_scalar or self.types_inside or (tail.single and isinstance(tail.nodes[0], Leaf)):
             return ""  # a leaf's box has its type inside
         text = type_text(edge_type(edge), self.usual, self.show)
         node = edge_node(edge)

@@ -7,13 +7,14 @@ it has a single box.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tinygraph.analysis.phases import Phases, is_join
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf
 from tinygraph.drawing.model.iterations import LoopName
 from tinygraph.drawing.model.labels import shorten
+from tinygraph.drawing.model.layers import class_of
 from tinygraph.drawing.model.levels import Part
 from tinygraph.drawing.model.picture import Frame, Identifiers
 from tinygraph.drawing.model.selection import Repeats
@@ -28,14 +29,12 @@ class Frames:
         self,
         parts: Sequence[Part],
         identifiers: Identifiers,
-        classes: Mapping[str, str],
         repeats: Repeats,
         phases: Phases,
     ) -> None:
         self.phases = phases
         self.repeats = repeats
         self.identifiers = identifiers
-        self.classes = classes
         self.root = Frame("g0", "")
         self._groups: dict[Scope, Frame] = {(): self.root}
         self._calls: dict[tuple[Scope, str], dict[int, int]] = {}
@@ -107,15 +106,16 @@ class Frames:
             while group is not self.root and not group.boxes and len(group.groups) == 1:
                 inner = group.groups[0]
                 group.title = f"{group.title} / {inner.title}"
-                group.boxes, group.groups = inner.boxes, inner.groups
+                group.boxes, group.groups, group.path = inner.boxes, inner.groups, inner.path
 
     def _group(self, scope: Scope) -> Frame:
         group = self._groups.get(scope)
         if group is None:
             path = self.path(scope)
-            found = self.classes.get(dotted(scope), "")
+            found = class_of(scope)
             title = f"{path[-1]}  {found}" if found and found != path[-1] else path[-1]
             group = self._groups[scope] = Frame(self.identifiers.make("g", path), title)
+            group.path = dotted(scope)
             self._group(scope[:-1]).groups.append(group)
         return group
 

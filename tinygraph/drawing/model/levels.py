@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygraph.analysis.phases import Phases, is_join
-from tinygraph.core.modes import CompositeName, Scope
+from tinygraph.core.modes import CompositeName, ModuleName, Scope
 from tinygraph.core.node import Leaf, Node
 from tinygraph.errors import DrawingError
 
@@ -71,7 +71,7 @@ def by_composite(scopes: Collection[Scope]) -> Cut:
 
 def by_module(scopes: Collection[Scope]) -> Cut:
     """Each call of an innermost module is a box; modules of modules are frames, their own ops stay visible."""
-    modules = {scope: _without_composites(scope) for scope in scopes}
+    modules = {scope: _layer(_without_composites(scope)) for scope in scopes}
     containers = {scope[:depth] for scope in modules.values() for depth in range(len(scope))}
 
     def cut(scope: Scope) -> int | None:
@@ -107,6 +107,14 @@ def find_level(zoom: str) -> Level:
         names = ", ".join(map(repr, (*LEVELS, *INSIDE)))
         raise DrawingError(f"zoom={zoom!r} is no level: the levels are {names}")
     return level
+
+
+def _layer(scope: Scope) -> Scope:
+    """A scope up to the first module that is one box whatever it is made of."""
+    for i, (name, _) in enumerate(scope):
+        if isinstance(name, ModuleName) and name.whole:
+            return scope[: i + 1]
+    return scope
 
 
 def _without_composites(scope: Scope) -> Scope:
@@ -275,12 +283,13 @@ def visible(
     opened: Collection[Scope] = (),
     phases: Phases | None = None,
     mixed: Sequence[tuple[str, Collection[Scope]]] = (),
+    depth: int | None = None,
 ) -> tuple[list[Part], str]:
     """The parts at a level, or at the finest coarser one with at most `limit` boxes, and a note that says so.
 
     Groups whose dotted name `collapsed` accepts are boxes at every level; groups around what is `opened` are none.
-    The ops of an update are one box but at the level of ops. `mixed` are levels of some scopes that differ; later ones
-    count.
+    Groups at `depth` are boxes. The ops of an update are one box but at the level of ops. `mixed` are levels of
+    some scopes that differ; later ones count.
     """
     find_level(zoom)
     phases = phases or Phases()
@@ -290,6 +299,7 @@ def visible(
     for name, level in levels:
         cut = level(sizes) if level is by_op else _with_updates(level(sizes), phases)
         cut = _mixed(cut, {one: find_level(other)(sizes) for other, chosen in mixed for one in chosen})
+        cut = cut if depth is None else _no_deeper(cut, depth)
         cut = cut if collapsed is None else _also(cut, collapsed)
         cut = _except(cut, opened) if opened else cut
         if too_many and _estimate(sizes, cut) > limit and level is not levels[-1][1]:
@@ -322,6 +332,14 @@ def _also(cut: Cut, collapsed: Callable[[str], bool]) -> Cut:
         return cut(scope)
 
     return both
+
+
+def _no_deeper(cut: Cut, depth: int) -> Cut:
+    def at_most(scope: Scope) -> int | None:
+        usual = cut(scope)
+        return usual if len(scope) < depth else depth if usual is None else min(depth, usual)
+
+    return at_most
 
 
 def _except(cut: Cut, opened: Collection[Scope]) -> Cut:

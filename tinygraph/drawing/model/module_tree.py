@@ -20,13 +20,6 @@ def is_module(target: object) -> bool:
     return hasattr(target, "named_children") and hasattr(target, "named_parameters")
 
 
-def module_classes(target: Any) -> dict[str, str]:
-    """Dotted path of each module in `target` -> the name of its class; nothing if it is no module."""
-    if not is_module(target):
-        return {}
-    return {path: type(module).__name__ for path, module in target.named_modules() if path}
-
-
 def draw_tree(module: object) -> Picture:
     """The tree of a module, to be read from left to right.
 

@@ -17,6 +17,7 @@ from tinygraph.drawing.model.amounts import (
     Known,
     Mark,
     broken,
+    digits_lost,
     first_broken,
     kept_bytes,
     missing,
@@ -24,6 +25,7 @@ from tinygraph.drawing.model.amounts import (
     operations,
     peak,
     sizes,
+    where_digits_go,
     zeros,
 )
 
@@ -49,6 +51,7 @@ class Overlay:
         uses: what it looks at too, where that is to be had.
         marks: the nodes that stand out, by id.
         tint: the colour of the largest amount, as styles call it.
+        asked: whether it runs the graph again, and so is there only where somebody asked for it.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Overlay:
     uses: tuple[Need, ...] = ()
     marks: Callable[[Known], Mapping[int, Mark]] | None = None
     tint: str = "heat"
+    asked: bool = False
 
     def asks(self, need: Need) -> bool:
         """Whether it looks at something, needed or not."""
@@ -99,6 +103,10 @@ TABLE = (
     Overlay(
         "coverage", "Missing derivatives", missing, COUNT, words="{} missing", alone="{} missing",
         nothing="none missing",
+    ),
+    Overlay(
+        "digits", "Digits lost", digits_lost, NUMBER, "largest", words="{} lost", alone="{} digits lost",
+        nothing="none lost", needs=("values",), marks=where_digits_go, asked=True,
     ),
     Overlay("alive", "Bytes alive", lambda known: known.alive, BYTES, "largest", marks=peak),
 )  # fmt: skip

@@ -37,6 +37,9 @@ class Box:
         tooltip: shown while pointing at it.
         backward: the pass: 0 forward, 1 backward, 2 the backward pass of that.
         opposite: the id of the box of another pass that it stands beside.
+        path: what it is called where somebody names it: a group's dotted name, or its node's name.
+        fill: a colour that was asked for, in place of its kind's.
+        shape: of what it makes, the batch first.
     """
 
     id: str
@@ -54,6 +57,9 @@ class Box:
     tint: str = "heat"
     faded: bool = False
     marked: bool = False
+    path: str = ""
+    fill: str = ""
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class Arrow:
     "carry" (from one step of a loop to the next), "impact" (a gradient, in a picture that flows one way) or "child" (in
     a tree of modules). One that comes `aside`, from a parameter, may bend so that the others stay straight.
     `rank` says where the head stands: 1 below the tail, -1 above it, 0 wherever other arrows put it.
-    `width` is in points; one that is `faded` stands back.
+    `width` is in points; one that is `faded` stands back; one that goes `across` a U is drawn from side to side.
     """
 
     id: str
@@ -76,6 +82,7 @@ class Arrow:
     rank: int = 1
     width: float = 1.0
     faded: bool = False
+    across: bool = False
 
 
 @dataclass(slots=True)
@@ -86,6 +93,7 @@ class Frame:
     title: str
     boxes: list[str] = field(default_factory=list)
     groups: list[Frame] = field(default_factory=list)
+    path: str = ""
 
 
 @dataclass(slots=True)
@@ -93,7 +101,7 @@ class Picture:
     """Everything there is to draw.
 
     `notes` are sentences below the picture; `rows` are boxes that stand side by side in that order; `below` are pairs
-    of some boxes and others that stand below all of them.
+    of some boxes and others that stand below all of them; `columns` are all boxes, where they stand in columns.
     """
 
     name: str
@@ -104,6 +112,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     below: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    columns: tuple[tuple[str, ...], ...] = ()
 
     @property
     def mirrored(self) -> bool:

@@ -21,6 +21,7 @@ from tinygraph.drawing.model.channels import open_op
 from tinygraph.drawing.model.iterations import OpenedLoops, open_loops
 from tinygraph.drawing.model.labels import place_text, shorten
 from tinygraph.drawing.model.levels import INSIDE, MOST_BOXES, Part, visible
+from tinygraph.drawing.model.naming import named
 from tinygraph.drawing.model.neurons import open_element, operands_of, picture_of_element, picture_of_reach
 from tinygraph.drawing.model.numbers import (
     Differentiated,
@@ -64,6 +65,10 @@ class Wishes:
     flows: Mapping[tuple[int, int], float] | None = None
     times: Mapping[int, float] | None = None
     zooms: Mapping[Any, str] = field(default_factory=dict)  # levels of some nodes or groups that differ
+    depth: int | None = None
+    compact: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    colors: Mapping[str, str] = field(default_factory=dict)
     steps: Sequence[int] | None = None  # iterations of loops
 
     def found(self, find: Callable[[Edge], Edge]) -> Wishes:
@@ -84,8 +89,7 @@ class Sketch:
         drawn: the graph as it was given.
     """
 
-    def __init__(self, graph: Graph, wishes: Wishes, classes: Mapping[str, str]) -> None:
-        self.classes = classes
+    def __init__(self, graph: Graph, wishes: Wishes) -> None:
         self.wishes = wishes
         self.notes: list[str] = []
         self.drawn = graph
@@ -142,10 +146,12 @@ class Sketch:
         opened = self._opened(nodes)
         around = [node.scope for node in nodes if id(node) in opened]
         mixed = self._mixed(nodes)
-        self.parts, note = visible(nodes, self.wishes.zoom, limit, collapsed, around, self.phases, mixed)
+        self.parts, note = visible(
+            nodes, self.wishes.zoom, limit, collapsed, around, self.phases, mixed, self.wishes.depth
+        )
         if note:
             warnings.warn(f"{self.graph.name or 'the graph'}: {note}", TinygraphWarning, stacklevel=4)
-        return assemble(
+        picture = assemble(
             Scene(
                 self.graph,
                 self.parts,
@@ -156,15 +162,17 @@ class Sketch:
                 self.numbers,
                 self.differentiated,
                 self.repeats,
-                self.classes,
                 opened,
                 self._lit(),
                 self.wishes.flows or {},
                 self.loops,
                 direction="right" if opened and self._fits_across() else "down",
                 notes=[*self.notes, note] if note else self.notes,
+                compact=self.wishes.compact,
             )
         )
+        whole = limit == MOST_BOXES  # a coarser picture may lack what has a name in this one
+        return named(picture, self.wishes.names, self.wishes.colors, whole=whole)
 
     def _fits_across(self) -> bool:
         """Whether what is around the ops that are open is so little that the picture may run to the right."""

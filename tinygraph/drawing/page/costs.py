@@ -16,12 +16,16 @@ from tinygraph.drawing.page.schema import PageOverlay, PageUnit
 DIGITS = 4
 
 
-def overlay_records(known: Known) -> list[PageOverlay]:
-    """Each overlay that there is something to say of, with the amount of every node in the graph's order."""
+def overlay_records(known: Known, asked: str | None = None) -> list[PageOverlay]:
+    """Each overlay that there is something to say of, with the amount of every node in the graph's order.
+
+    Args:
+        asked: the overlay that somebody asked for, if any.
+    """
     nodes = known.graph.nodes
     found = []
     for overlay in TABLE:
-        if not all(map(known.has, overlay.needs)):
+        if not all(map(known.has, overlay.needs)) or (overlay.asked and overlay.name != asked):
             continue
         amounts = overlay.amounts(known)
         written = [_written(amounts.get(id(node))) for node in nodes]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
@@ -15,6 +14,7 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_reco
 from tinygraph.drawing.model.assembly import TELLING_KINDS
 from tinygraph.drawing.model.iterations import OpenedLoops
 from tinygraph.drawing.model.labels import constant_text, op_text, shape_text, shorten
+from tinygraph.drawing.model.layers import class_of
 from tinygraph.drawing.model.levels import common_scope, is_composite
 from tinygraph.drawing.page.areas import Area
 from tinygraph.drawing.page.lanes import Lanes, gradients_in, sorted_by_lane
@@ -32,7 +32,6 @@ DERIVATIVES = ("", "∂ ", "∂² ")
 
 def tree(
     graph: Graph,
-    classes: Mapping[str, str],
     pictured: set[int],
     *,
     seconds: float,
@@ -42,14 +41,13 @@ def tree(
     """The tree of boxes of a graph, laid out, and what has to be said about it.
 
     Args:
-        classes: dotted path of a module -> its class, where that is known.
         pictured: ids of the nodes whose boxes have room for a small image.
         seconds: how long laying out may take.
         most: how many boxes the page may have.
         loops: what was opened of loops in the graph.
     """
     lanes = Lanes(graph)
-    root = _Growing(graph, lanes, classes, pictured).root
+    root = _Growing(graph, lanes, pictured).root
     notices = _close(root, most)
     _number(root)
     link(graph, root, lanes, loops)
@@ -64,9 +62,8 @@ def tree(
 class _Growing:
     """The tree before anything is left out of it."""
 
-    def __init__(self, graph: Graph, lanes: Lanes, classes: Mapping[str, str], pictured: set[int]) -> None:
+    def __init__(self, graph: Graph, lanes: Lanes, pictured: set[int]) -> None:
         self.lanes = lanes
-        self.classes = classes
         self.pictured = pictured
         self.root = Area(graph.name or "model")
         self.groups: dict[tuple[str, Scope], Area] = {("forward", ()): self.root}
@@ -250,7 +247,7 @@ class _Growing:
                 parent, title = self._group(phase, scope[:-1]), self._title(scope)
             else:
                 parent, title = self.root, PHASES[phase]
-            name = "" if phase == "update" else self.classes.get(".".join(one for one, _ in scope), "")
+            name = "" if phase == "update" else class_of(scope)
             kind = "composite" if scope and is_composite(scope[-1][0]) else "module"
             if title.isdigit() and name:  # a number says too little
                 title, name = f"{title} · {name}", ""

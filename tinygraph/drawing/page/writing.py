@@ -37,14 +37,19 @@ MOST_ELEMENTS = 1_000_000  # numbers that a page carries
 PACKED_ABOVE = 2**16  # bytes of data or of numbers that are written as gzip
 GRADIENTS_OF = 2_000  # nodes at most, where the output is a scalar
 ZERO = {"light": "#fafaf8", "dark": "#20262e"}  # the colour of the number 0
-THEME_NAMES = {"light": "Light", "dark": "Dark", "okabe-ito": "Colour-blind safe"}
+THEME_NAMES = {
+    "light": "Light",
+    "dark": "Dark",
+    "okabe-ito": "Colour-blind safe",
+    "print": "Print",
+    "slides": "Slides",
+}
 
 
 def page(
     graph: Graph,
     *,
     inputs: Sequence[Any] = (),
-    classes: Mapping[str, str] | None = None,
     element: object = None,
     title: str | None = None,
     style: Style | str | Path = "light",
@@ -59,7 +64,6 @@ def page(
 
     Args:
         inputs: what a captured graph is run with; without them the page has structure and no numbers.
-        classes: dotted path of a module -> the name of its class.
         element: anything but None begins at the op of the first output; an index into it, at that element.
         title: the page's title; the graph's name by default.
         style: the look to begin with. "light" follows the reader's system.
@@ -86,7 +90,7 @@ def page(
         pulled if one_pass else {}
     )  # of a graph that has its backward pass, its own nodes are the gradients
     pictured = {key for key, value in values.items() if _has_picture(value)}
-    root, said = tree(graph, classes or {}, pictured, seconds=time_limit, loops=loops)
+    root, said = tree(graph, pictured, seconds=time_limit, loops=loops)
     name = title or graph.name or "model"
     root.title = name
     numbers = Tensors(most_elements)
@@ -113,7 +117,7 @@ def page(
         ops=payload.ops,
         expansions=payload.expansion_records,
         values=numbers.records,
-        overlays=overlay_records(known) if known else [],
+        overlays=overlay_records(known, overlay) if known else [],
         units=unit_records(),
         overlay=overlay or "",
         start=start,

@@ -13,6 +13,7 @@ from tinygraph.errors import DrawingError
 
 FOLDER = Path(__file__).parent
 DEFAULT = "light"
+FONTS = {"sans": "", "serif": "Times"}
 SHAPES = ("rounded", "box", "pill", "dashed")
 
 
@@ -33,6 +34,7 @@ class Style:
     arrows: dict[str, str]
     values: dict[str, str]
     kinds: dict[str, Look]
+    font: str = ""  # Graphviz's name of the typeface; its usual one where empty
 
     def look(self, kind: str) -> Look:
         """The look of a kind; kinds that a style does not know look like "other"."""
@@ -71,7 +73,7 @@ def load_style(style: str | Path) -> Style:
         kind: Look(fill, border, shape, texts.get(kind, tables["page"]["text"]))
         for kind, (fill, border, shape) in tables["kinds"].items()
     }
-    return Style(tables["page"], tables["arrows"], tables["values"], kinds)
+    return Style(tables["page"], tables["arrows"], tables["values"], kinds, FONTS[tables["text"]["font"]])
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -88,6 +90,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _check(name: str, table: str, key: str, value: object, tables: dict[str, Any]) -> None:
     if table in ("page", "arrows", "values") and key not in tables[table]:
         raise DrawingError(f"style {name}: [{table}] has no {key!r}; it has {', '.join(tables[table])}")
+    if table == "text":
+        if key != "font" or value not in FONTS:
+            fonts = " or ".join(map(repr, FONTS))
+            raise DrawingError(f"style {name}: [text] has font alone, {fonts}, not {key} = {value!r}")
+        return
     if table == "kinds":
         if not isinstance(value, list) or len(value) != 3 or value[2] not in SHAPES:
             shapes = ", ".join(SHAPES)

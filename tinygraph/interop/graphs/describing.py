@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from tinygraph.core.graph import Graph
-from tinygraph.core.modes import CompositeName, Scope
+from tinygraph.core.modes import CompositeName, ModuleName, Scope
 from tinygraph.core.node import Leaf, Node, Port
 from tinygraph.core.op import Op
 from tinygraph.core.sizes import FreeArray, FreeInt
@@ -29,6 +29,7 @@ from tinygraph.interop.graphs.description import (
     ArrayRecord,
     Constant,
     Description,
+    ModuleRecord,
     NodeRecord,
     OpRecord,
     SourceRecord,
@@ -80,6 +81,7 @@ class _Describing:
         self.types: dict[tuple[bool, str, ArrayType], int] = {}
         self.scopes: dict[Scope, int] = {(): 0}
         self.composites: list[tuple[int, ...]] = [()]
+        self.modules: dict[str, ModuleRecord] = {}
         self.calls: dict[tuple[Scope, str], dict[int, int]] = {}
         self.sources: dict[SourceLine, int] = {}
         self.source_numbers: dict[tuple[int, int], int | None] = {}
@@ -106,6 +108,7 @@ class _Describing:
             types=tuple(_type_record(weak, types) for weak, _, types in self.types),
             scopes=tuple(self.scopes),
             composites=tuple(self.composites) if any(self.composites) else (),
+            modules=self.modules,
             sources=tuple(_source_record(source) for source in self.sources),
             arrays=self.arrays,
         )
@@ -136,6 +139,11 @@ class _Describing:
         for name, call in scope:
             calls = self.calls.setdefault((counted, name), {})
             counted = (*counted, (_text(str(name)), calls.setdefault(call, len(calls))))
+            if isinstance(name, ModuleName):
+                path = "/".join(one for one, _ in counted)
+                if path not in self.modules and len(path) <= MOST_LETTERS:
+                    settings = name.settings[:MOST_LETTERS].encode(errors="replace").decode()
+                    self.modules[path] = ModuleRecord(_text(name.kind), settings, name.whole)
         number = _number(self.scopes, counted)
         if number == len(self.composites):
             made = (i for i, (name, _) in enumerate(scope) if isinstance(name, CompositeName))

@@ -94,11 +94,20 @@ class NodeRecord(Struct, forbid_unknown_fields=True, omit_defaults=True):
     generator: dict[str, Any] | None = None
 
 
+class ModuleRecord(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Which module a group was a call of: its class, the settings that its `repr` shows, whether it is one layer."""
+
+    kind: Name
+    settings: Name = ""
+    whole: bool = False
+
+
 class Description(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A whole graph.
 
-    `composites`: for each scope the places of the names that composites gave, not modules; None in files that do not
-    say. `left_out`: bytes of values that the file does without; what lacks one has a type only.
+    `composites`: for each scope the places of the names that composites gave, not modules; None in files that do
+    not say. `modules`: by the names of a group and those around it, with slashes. `left_out`: bytes of values that
+    the file does without; what lacks one has a type only.
     """
 
     format: str
@@ -117,3 +126,4 @@ class Description(Struct, forbid_unknown_fields=True, omit_defaults=True):
     result: Any = None
     composites: tuple[tuple[Count, ...], ...] | None = None
     left_out: Count = 0
+    modules: dict[Name, ModuleRecord] = {}

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from tinygraph.core.graph import Graph
-from tinygraph.core.modes import CompositeName, Place, Scope
+from tinygraph.core.modes import CompositeName, ModuleName, Place, Scope
 from tinygraph.core.node import Leaf, Node, Port
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import registry
@@ -280,7 +280,15 @@ class _Reopening:
             }
         else:
             marked = set(_get(composites, number, "composites") if composites else ())
-        return tuple((CompositeName(name) if i in marked else name, n) for i, (name, n) in enumerate(names))
+        found, path = [], ""
+        for i, (name, call) in enumerate(names):
+            path = f"{path}/{name}" if path else name
+            module = self.description.modules.get(path)
+            said = CompositeName(name) if i in marked else name
+            if module is not None and i not in marked:
+                said = ModuleName(name, module.kind, module.whole, module.settings)
+            found.append((said, call))
+        return tuple(found)
 
     def place(self, record: NodeRecord) -> Place:
         key = (record.scope, record.phase, record.forward)

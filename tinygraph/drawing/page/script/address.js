@@ -10,32 +10,42 @@ import * as overlays from "./overlays.js";
 import * as camera from "./camera.js";
 import * as painting from "./painting.js";
 import * as controls from "./controls.js";
+import * as notes from "./notes.js";
 
 function stateLink() {
   const {anchor, k, tx, ty} = eye, {w, h} = viewport(), short = v => +v.toPrecision(7);
   const parts = [`at=${anchor.path.join(".")}`, `see=${[(w / 2 - tx) / k, (h / 2 - ty) / k, w / k].map(short).join(",")}`];
   if (controls.selected) parts.push(`on=${controls.selected.path.join(".")}`);
   if (overlays.overlaid) parts.push(`show=${overlays.overlaid.name}`);
+  parts.push(...notes.inLink());
   return `#${parts.join("&")}`;
 }
 
-let linked = "", settling = 0;
+let linked = "", settling = 0, led = false; // led: what is seen was shown by the page beside, not by somebody here
 
 export function settle() { // nothing moves any more
   clearTimeout(settling);
   settling = setTimeout(() => {
     if (painting.dirty || camera.flight) return; // it moves again, and settles later
     delete stage.dataset.moving;
-    linked = stateLink();
+    const now = stateLink();
+    if (now === linked) return;
+    linked = now;
     try { history.replaceState(null, "", linked); } catch { /* a page in a frame may have no address */ }
+    if (parent !== window && !led) parent.postMessage({tinygraph: linked}, "*"); // another page may stand beside this one
   }, 250);
 }
 
 export function restore() {
-  if (!location.hash || location.hash === linked) return false;
-  const parts = Object.fromEntries(location.hash.slice(1).split("&").map(part => part.split("=")));
+  return !!location.hash && location.hash !== linked && show(location.hash);
+}
+
+// Bring back what a link says.
+function show(link) {
+  const parts = Object.fromEntries(link.slice(1).split("&").map(part => part.split("=")));
   const path = text => (text ?? "").split(".").filter(Boolean).map(Number);
   setOverlay(parts.show);
+  notes.fromLink(parts.notes);
   const [x, y, width] = (parts.see ?? "").split(",").map(Number);
   if (![x, y, width].every(Number.isFinite) || width <= 0) {
     if (!parts.on) return false;
@@ -53,3 +63,11 @@ export function restore() {
 }
 
 addEventListener("hashchange", () => { if (restore()) changed(); });
+addEventListener("message", event => { // from the page around: what the one beside shows
+  const link = event.source === parent && parent !== window ? event.data?.tinygraph : undefined;
+  if (typeof link !== "string" || link === linked) return;
+  linked = link;
+  led = true;
+  if (show(link)) changed();
+});
+for (const kind of ["pointerdown", "keydown", "wheel"]) addEventListener(kind, () => { led = false; }, true);

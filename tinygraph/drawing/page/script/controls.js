@@ -7,6 +7,8 @@ import {nextOverlay} from "./overlays.js";
 import {fly, limit, pan, rectangle, stop, viewport, zoomAt} from "./camera.js";
 import {built, changed, itemAt} from "./painting.js";
 import * as finding from "./finding.js";
+import * as flows from "./flows.js";
+import * as painting from "./painting.js";
 import * as panel from "./panel.js";
 import * as outline from "./outline.js";
 
@@ -65,7 +67,7 @@ function local(event) {
 }
 
 stage.addEventListener("pointerdown", event => {
-  if (event.button || within(event, "#walk")) return;
+  if (event.button || within(event, "#walk, #minimap")) return;
   stage.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, local(event));
   travelled = pointers.size > 1 ? Infinity : 0;
@@ -97,8 +99,17 @@ for (const end of /** @type {("pointerup" | "pointercancel")[]} */ (["pointerup"
 function tap(x, y, time) {
   const item = itemAt(x, y), again = lastTap && time - lastTap.time < 350 && Math.hypot(x - lastTap.x, y - lastTap.y) < 24;
   lastTap = {x, y, time};
-  if (again) goTo(item);
-  else select(item);
+  if (again) return goTo(item);
+  const t = painting.shown.get(item), link = t && flows.curveAt(item, (x - t.tx) / t.k, (y - t.ty) / t.k, 6 / t.k);
+  select(item);
+  if (link) showCurve(item, link);
+}
+
+// A curve of an open interior: brought out, and what flows there.
+function showCurve(item, link) {
+  document.querySelector(".hot")?.remove();
+  built.get(item)?.svg.prepend(element("path", {d: link[3], class: "hot"}));
+  panel.showCurve(item, link);
 }
 
 // -- keys ------------------------------------------------------------------------------------------------------------
@@ -145,7 +156,7 @@ function beside(dx, dy) {
 }
 
 addEventListener("keydown", event => {
-  if (within(event, "input, select, [role=tree], dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (within(event, "input, select, textarea, [role=tree], dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Enter" && within(event, "button, a")) return;
   if (!KEYS[event.key]) return;
   event.preventDefault();

@@ -8,25 +8,48 @@ import {say} from "./controls.js";
 import {page} from "./looks.js";
 import * as painting from "./painting.js";
 
+// What a program without style sheets needs to know of an element, and what goes without saying.
+const USUAL = {fill: "", stroke: "none", "stroke-width": "1px", "stroke-dasharray": "none", "fill-opacity": "1", opacity: "1",
+  "font-size": "", "font-weight": "400", "text-anchor": "start"};
+
+/** A copy of an element as it is seen, without classes and variables; null if it is not.
+ * @param {Element} one @returns {Element | null} */
+function resolved(one) {
+  const look = getComputedStyle(one);
+  if (look.display === "none" || look.visibility === "hidden" || Number(look.opacity) === 0) return null;
+  const made = /** @type {Element} */ (one.cloneNode(false)), drawn = !["g", "svg", "image"].includes(one.localName);
+  for (const name of ["class", "style"]) made.removeAttribute(name);
+  for (const [name, usual] of Object.entries(USUAL)) {
+    const value = look.getPropertyValue(name), font = name.startsWith("font") || name === "text-anchor";
+    if (value !== usual && (drawn ? !font || one.localName === "text" : name === "opacity")) made.setAttribute(name, value.replace(/px/g, ""));
+  }
+  if (one.localName === "rect" && look.rx !== "auto") made.setAttribute("rx", look.rx.replace("px", ""));
+  if (one.localName === "text") made.setAttribute("dy", "0.35em"); // not every program knows of baselines
+  if (look.transform !== "none") made.setAttribute("transform", look.transform.replace("matrix3d", "matrix"));
+  for (const child of one.childNodes) {
+    const inner = child instanceof Element ? resolved(child) : child.cloneNode();
+    if (inner) made.append(inner);
+  }
+  return made;
+}
+
 // What is seen, as an SVG file of its own.
-function exported() {
-  const {w, h} = viewport(), root = element("svg", {xmlns: SVG, width: w, height: h, viewBox: `0 0 ${w} ${h}`});
-  const rules = [];
+export function exported() {
+  const {w, h} = viewport(), root = element("svg", {xmlns: SVG, width: w, height: h, viewBox: `0 0 ${w} ${h}`,
+    "font-family": "'DejaVu Sans', Verdana, sans-serif"});
   for (const [item, job] of painting.jobs.splice(0)) if (built.has(item)) job(); // images that are still to come
-  for (const rule of /** @type {HTMLStyleElement} */ (document.getElementById("look")).sheet.cssRules) if (/svg|\.k-/.test(rule.cssText)) rules.push(rule.cssText);
-  const style = element("style", {}, root), variables = getComputedStyle(page);
-  const values = ["--background", "--text", "--muted", "--data", "--gradient", "--saved", "--frame", "--accent", "--raised"];
-  style.textContent = `svg{${values.map(name => `${name}:${variables.getPropertyValue(name)}`).join(";")};font-family:sans-serif}`
-    + rules.join("\n").replaceAll(`[data-theme="${page.dataset.theme}"]`, "");
-  element("rect", {width: w, height: h, style: "fill:var(--background)"}, root);
+  const colour = name => getComputedStyle(page).getPropertyValue(name).trim();
+  element("rect", {width: w, height: h, fill: colour("--background")}, root);
   for (const [item, t] of painting.shown) {
-    const view = built.get(item), group = element("g", {transform: `matrix(${t.k},0,0,${t.k},${t.tx},${t.ty})`,
-      style: `--sw:${view.svg.style.getPropertyValue("--sw")}`}, root);
-    group.append(...[...view.svg.childNodes].map(node => node.cloneNode(true)));
+    const group = element("g", {transform: `matrix(${t.k},0,0,${t.k},${t.tx},${t.ty})`}, root);
+    for (const node of built.get(item).svg.children) {
+      const seen = resolved(node);
+      if (seen) group.append(seen);
+    }
   }
   if (!legend.hidden) {
     const words = [...legend.querySelectorAll("span")].map(span => span.textContent).filter(Boolean);
-    element("text", {x: 12, y: h - 14, style: "text-anchor:start;font-size:12px"}, root).textContent =
+    element("text", {x: 12, y: h - 14, "font-size": 12, fill: colour("--text")}, root).textContent =
       words.length > 2 ? `${words[0]}: from ${words[1]} to ${words[2]}, ${words[3]}` : words.join(": ");
   }
   // Names may hold characters that XML has no place for.
@@ -47,7 +70,7 @@ async function rasterised() {
   return new Promise(done => canvas.toBlob(done, "image/png"));
 }
 
-function download(blob, name) {
+export function download(blob, name) {
   const link = tag("a", {href: URL.createObjectURL(blob), download: name});
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);

@@ -6,12 +6,15 @@ import {Item} from "./items.js";
 import {Cell, Grid, showTensor} from "./grids.js";
 import {ROOT} from "./model.js";
 import {tinted} from "./overlays.js";
-import {boxOnScreen, CLOSE_BELOW, eye, inward, OPEN_ABOVE, outward, stepFlight, viewport} from "./camera.js";
+import {boxOnScreen, eye, inward, outward, stepFlight, viewport} from "./camera.js";
 import * as overlays from "./overlays.js";
 import * as camera from "./camera.js";
 import * as steps from "./steps.js";
 import * as address from "./address.js";
 import * as chips from "./chips.js";
+import * as depth from "./depth.js";
+import * as finding from "./finding.js";
+import * as minimap from "./minimap.js";
 
 const BUDGET = 6, KEPT = 60, LARGEST_TEXT = 34; // milliseconds a frame; hidden interiors; pixels
 
@@ -106,6 +109,7 @@ class View {
     this.waiting = item.kids[0]?.inGrid ? [...item.kids] : [];
     if (!this.waiting.length) for (const kid of item.kids) this.kid(kid);
     if (steps.walker.steps) steps.markSteps(this);
+    finding.markHits(this);
     stage.append(this.svg);
   }
   kid(kid) {
@@ -209,7 +213,7 @@ export function frame(time) {
       if (!kid.opens) continue;
       const box = boxOnScreen(kid, t), longer = Math.max(box.w, box.h);
       const wanted = box.x < w && box.y < h && box.x + box.w > 0 && box.y + box.h > 0 &&
-        longer > (open.has(kid) ? CLOSE_BELOW : OPEN_ABOVE);
+        depth.wantsOpen(kid, longer, open.has(kid));
       const opened = wanted && visit(kid, climbed.get(kid) ?? inward(kid, t));
       if (opened !== open.has(kid)) {
         opened ? open.add(kid) : open.delete(kid);
@@ -227,6 +231,7 @@ export function frame(time) {
   }
   forgetOld();
   chips.placeChips();
+  minimap.follow();
   if (late || jobs.length || camera.flight) changed();
   else address.settle();
 }

@@ -8,13 +8,17 @@ import {Cell, Grid} from "./grids.js";
 import {Couple, Reach} from "./sums.js";
 import {ROOT} from "./model.js";
 import {amountNow, amountOf, markText, wordsOf} from "./overlays.js";
-import {goTo} from "./controls.js";
+import {goTo, say} from "./controls.js";
 import {boxes} from "./finding.js";
+import {neighbours, tensorsAlong} from "./flows.js";
+import {aboutNote} from "./notes.js";
+import {aboutTaking} from "./taking.js";
 import {hasGradient, hasRun, ownerOf} from "./steps.js";
 
 /** @typedef {import("./schema").PageBox} PageBox */
 /** @typedef {import("./schema").PageTensor} PageTensor */
 
+const MOST_ALONG = 6, MOST_NEIGHBOURS = 12; // tensors of one curve, buttons of one box
 const about = document.getElementById("about");
 
 export function showPanel(item) {
@@ -28,6 +32,7 @@ export function showPanel(item) {
     button.addEventListener("click", () => goTo(item));
     parts.push(button);
   }
+  if (record) parts.push(...aboutNeighbours(item));
   if (record?.op) parts.push(...aboutOp(record));
   if (record?.kids) parts.push(...aboutGroup(item));
   if (record) parts.push(...aboutCosts(record));
@@ -41,7 +46,42 @@ export function showPanel(item) {
   if (item instanceof Grid) parts.push(...aboutPlane(item));
   if (record?.op && DATA.ops[record.op].card) parts.push(tag("h3", {}, "Conformance card"), rows(DATA.ops[record.op].card));
   if (item instanceof Couple) parts.push(...item.found.map(one => tag("p", {}, `${one.label} = ${number(one.value)}`)));
+  if (record) parts.push(...aboutTaking(item), ...aboutNote(item));
   about.replaceChildren(...parts);
+}
+
+/** What flows along a curve, from where, to where.
+ * @param {import("./items.js").Item} around @param {import("./schema").PageLink} link */
+export function showCurve(around, link) {
+  const [tail, head, role] = link, ends = [tail, head].map(n => n < 0 ? around : around.kids[n]);
+  const words = {data: "value", gradient: "gradient", saved: "kept for the backward pass"};
+  const parts = [tag("h2", {}, `${ends[0].title} → ${ends[1].title}`), tag("p", {class: "kind"}, words[role])];
+  const numbers = tensorsAlong(around.record, link);
+  for (const number of numbers.slice(0, MOST_ALONG)) {
+    const tensor = DATA.values[number];
+    parts.push(tag("h3", {}, tensor.name), rows([["type", typeText(tensor)]]), ...aboutTensor(tensor, "Value"));
+  }
+  if (numbers.length > MOST_ALONG) parts.push(tag("p", {class: "muted"}, `and ${numbers.length - MOST_ALONG} more`));
+  parts.push(tag("h3", {}, "From and to"), tag("p", {class: "buttons"}, ...ends.map(jump)));
+  about.replaceChildren(...parts);
+  say(`${ends[0].title} to ${ends[1].title}, ${words[role]}`);
+}
+
+/** A button that leads to a box. */
+function jump(item) {
+  const button = tag("button", {type: "button"}, item.title);
+  button.addEventListener("click", () => goTo(item));
+  return button;
+}
+
+/** @param {import("./items.js").Item} item */
+function aboutNeighbours(item) {
+  const {from, to} = neighbours(item);
+  /** @type {[string, import("./items.js").Item[]][]} */
+  const both = [["Comes from", from], ["Goes to", to]];
+  return both.flatMap(([heading, found]) => !found.length ? []
+    : [tag("h3", {}, heading), tag("p", {class: "buttons"}, ...found.slice(0, MOST_NEIGHBOURS).map(jump),
+      ...(found.length > MOST_NEIGHBOURS ? [`and ${found.length - MOST_NEIGHBOURS} more`] : []))]);
 }
 
 function rows(pairs) {
@@ -73,9 +113,13 @@ function aboutOp(record) {
 }
 
 function aboutGroup(item) {
-  let ops = 0;
-  for (const [record] of boxes(item.record)) if (record.op) ops++;
-  return [rows([["ops inside", ops.toLocaleString("en")], ["boxes", String(item.record.kids.length)]]), ...arrowsIn(item.record)];
+  let ops = 0, parameters = 0;
+  for (const [record] of boxes(item.record)) {
+    if (record.op) ops++;
+    if (record.kind === "parameter") parameters += product((record.note ?? "").match(/\d+/g)?.map(Number) ?? [1]);
+  }
+  return [rows([["ops inside", ops.toLocaleString("en")], ["boxes", String(item.record.kids.length)],
+    ...(parameters ? [["parameters", parameters.toLocaleString("en")]] : [])]), ...arrowsIn(item.record)];
 }
 
 /** What the arrows of a group mean, where there are others than those of the forward pass.

@@ -1,0 +1,300 @@
+"""Columns side by side: each is laid out by Graphviz on its own; arrows between them are led through the gutters.
+
+The result is DOT text in which everything has its place, which Graphviz only paints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tinygraph.drawing.dot.writing import (
+    HEADING_SIZE,
+    LEGEND_SIZE,
+    POINTS_PER_INCH,
+    arrow_options,
+    caption,
+    new_graph,
+    text,
+    write_box,
+    write_dot,
+    write_frame,
+)
+from tinygraph.drawing.model.columns import Spot, gaps_between
+from tinygraph.drawing.model.picture import Arrow, Frame, Picture
+from tinygraph.drawing.sheet import Sheet
+from tinygraph.drawing.styles import Style
+
+if TYPE_CHECKING:
+    import graphviz
+
+    from tinygraph.drawing.dot.onto_sheet import Layout
+
+GUTTER, LANE = 22.0, 6.0  # points between columns, and between arrows in there
+FRAME_MARGIN, FRAME_TITLE = 10.0, 15.0
+LETTER = 5.9  # points of a letter in a frame's title, about
+TIP = 6.0  # points of an arrow's head
+CORNER = 6.0
+ROOM = 14.0  # above the columns and below the heading
+UNREADABLE = 1e-6
+
+Point = tuple[float, float]
+
+
+@dataclass(slots=True)
+class Standings:
+    """Where everything stands, in points, y downwards from the top of the columns."""
+
+    places: dict[str, Spot] = field(default_factory=dict)
+    curves: dict[str, tuple[list[Point], Point | None]] = field(
+        default_factory=dict
+    )  # by an arrow's id, with label
+    lefts: list[float] = field(default_factory=list)  # of the columns
+    rights: list[float] = field(default_factory=list)
+    height: float = 0.0
+
+
+def write_columns(
+    picture: Picture, style: Style, sheet: Sheet, layout: Layout, size: tuple[float, float] | None = None
+) -> graphviz.Digraph:
+    """The DOT text of a picture whose boxes are in columns, for Graphviz's engine "nop2"."""
+    column_of = {box: i for i, column in enumerate(picture.columns) for box in column}
+    crossing = [arrow for arrow in picture.arrows if column_of[arrow.tail] != column_of[arrow.head]]
+    positions = _columns(picture, style, layout, column_of, crossing)
+    _lead(picture, positions, column_of, crossing)
+    graph = new_graph(style, size, "TB")
+    frames: dict[str, tuple[float, float, float, float]] = {}
+    _frame_boxes(picture.root, positions, frames)
+    boxes = {box.id: box for box in picture.boxes}
+    _write_frames(graph, picture.root, positions, frames, style, 0)
+    for name, place in positions.places.items():
+        write_box(graph, boxes[name], style, pos=_at((place.x, place.y)))
+    for arrow in picture.arrows:
+        curve, label = positions.curves.get(arrow.id, ([], None))
+        if curve:
+            options = arrow_options(arrow, style)
+            placed = {"pos": _curve(curve)} | ({"lp": _at(label)} if label and "label" in options else {})
+            graph.edge(arrow.tail, arrow.head, **options, **placed)
+    _write_around(graph, picture, style, sheet, layout, positions)
+    return graph
+
+
+# -- the columns -------------------------------------------------------------------------------------------------------
+
+
+def _columns(
+    picture: Picture, style: Style, layout: Layout, column_of: dict[str, int], crossing: Sequence[Arrow]
+) -> Standings:
+    found = Standings()
+    x = 0.0
+    for number, column in enumerate(picture.columns):
+        inside = set(column)
+        arrows = [arrow for arrow in picture.arrows if arrow.tail in inside and arrow.head in inside]
+        part = replace(
+            picture,
+            boxes=[box for box in picture.boxes if box.id in inside],
+            arrows=arrows,
+            root=_only(picture.root, inside),
+            rows=tuple(row for row in picture.rows if inside.issuperset(row)),
+            columns=(),
+            notes=(),
+        )
+        plain = layout(str(write_dot(part, style, Sheet(legend=False)).source)).decode()
+        width, height = _read(plain, arrows, x, found)
+        found.lefts.append(x)
+        found.rights.append(x + width)
+        found.height = max(found.height, height)
+        lanes = sum(
+            column_of[arrow.tail] == number or column_of[arrow.head] == number + 1 for arrow in crossing
+        )
+        x += width + GUTTER + LANE * lanes
+    return found
+
+
+def _only(frame: Frame, inside: set[str]) -> Frame:
+    groups = [_only(inner, inside) for inner in frame.groups]
+    boxes = [box for box in frame.boxes if box in inside]
+    return Frame(frame.id, frame.title, boxes, [one for one in groups if one.boxes or one.groups], frame.path)
+
+
+def _read(plain: str, arrows: Sequence[Arrow], left: float, found: Standings) -> tuple[float, float]:
+    """Take over what Graphviz says of one column; its width and height."""
+    waiting: dict[tuple[str, str], list[Arrow]] = {}
+    for arrow in arrows:
+        ends = (arrow.head, arrow.tail) if arrow.rank < 0 else (arrow.tail, arrow.head)
+        waiting.setdefault(ends, []).append(arrow)
+    width = height = 0.0
+    for line in plain.splitlines():
+        words = line.split(" ")
+        if words[0] == "graph":
+            width, height = float(words[2]) * POINTS_PER_INCH, float(words[3]) * POINTS_PER_INCH
+        elif words[0] == "node":
+            x, y, wide, high = (float(word) * POINTS_PER_INCH for word in words[2:6])
+            found.places[words[1].strip('"')] = Spot(left + x, height - y, wide, high)
+        elif words[0] == "edge":
+            named = waiting.get((words[1].strip('"'), words[2].strip('"')))
+            if not named or "invis" in words:
+                continue  # what only keeps boxes in their order
+            count = int(words[3])
+            numbers = [float(word) * POINTS_PER_INCH for word in words[4 : 4 + 2 * count]]
+            points = [(left + x, height - y) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
+            arrow = named.pop(0)
+            label = None
+            if arrow.label:
+                x, y = (float(word) * POINTS_PER_INCH for word in words[-4:-2])
+                label = (left + x, height - y)
+            found.curves[arrow.id] = (points[::-1] if arrow.rank < 0 else points, label)
+    return width, height
+
+
+# -- arrows between columns --------------------------------------------------------------------------------------------
+
+
+def _lead(
+    picture: Picture, positions: Standings, column_of: dict[str, int], crossing: Sequence[Arrow]
+) -> None:
+    """Down out of a box, through the gutters, and down into the other."""
+    places = positions.places
+    free = [gaps_between(column, places) for column in picture.columns]
+    used = [0] * (len(picture.columns) + 1)  # lanes of the gutter before each column
+    above = 0
+    for arrow in crossing:
+        tail, head = places[arrow.tail], places[arrow.head]
+        start, end = column_of[arrow.tail], column_of[arrow.head]
+        low = min((gap for gap in free[start] if gap > tail.y), default=tail.y + tail.height / 2 + 10)
+        high = max((gap for gap in free[end] if gap < head.y), default=head.y - head.height / 2 - 12)
+        first = _lane(positions, start + 1, used)
+        points = [(tail.x, tail.y + tail.height / 2), (tail.x, low), (first, low)]
+        if end == start + 1:
+            points += [(first, high)]
+        else:
+            above += 1
+            top = -6.0 - LANE * above
+            second = _lane(positions, end, used)
+            points += [(first, top), (second, top), (second, high)]
+        side = 0.0 if len([one for one in picture.arrows if one.head == arrow.head]) == 1 else -head.width / 6
+        last = (head.x + side, head.y - head.height / 2)
+        points += [(last[0], high), (last[0], last[1] - TIP)]
+        positions.curves[arrow.id] = (_rounded(points), None)
+
+
+def _lane(positions: Standings, gutter: int, used: list[int]) -> float:
+    """The next free line in the gutter before a column."""
+    used[gutter] += 1
+    left = positions.rights[gutter - 1] if gutter else positions.lefts[0] - GUTTER
+    return left + GUTTER / 2 + LANE * (used[gutter] - 1)
+
+
+def _rounded(points: Sequence[Point]) -> list[Point]:
+    """A polyline as cubic curves, its corners rounded."""
+    kept = [point for i, point in enumerate(points) if i == 0 or point != points[i - 1]]
+    found = [kept[0]]
+    for before, corner, after in zip(kept, kept[1:], kept[2:], strict=False):
+        entry, leave = _toward(corner, before), _toward(corner, after)
+        found += [*_straight(found[-1], entry), _part(entry, corner), _part(leave, corner), leave]
+    return [*found, *_straight(found[-1], kept[-1])]
+
+
+def _toward(corner: Point, other: Point) -> Point:
+    length = abs(other[0] - corner[0]) + abs(other[1] - corner[1]) or 1.0
+    share = min(0.5, CORNER / length)
+    return (corner[0] + (other[0] - corner[0]) * share, corner[1] + (other[1] - corner[1]) * share)
+
+
+def _part(one: Point, other: Point) -> Point:
+    return (one[0] + (other[0] - one[0]) * 0.55, one[1] + (other[1] - one[1]) * 0.55)
+
+
+def _straight(start: Point, end: Point) -> list[Point]:
+    thirds = [
+        (start[0] + (end[0] - start[0]) * k / 3, start[1] + (end[1] - start[1]) * k / 3) for k in (1, 2)
+    ]
+    return [*thirds, end]
+
+
+# -- frames, heading, legend -------------------------------------------------------------------------------------------
+
+
+def _frame_boxes(
+    frame: Frame, positions: Standings, found: dict[str, tuple[float, float, float, float]]
+) -> Iterable[tuple[float, float, float, float]]:
+    """The corners of each frame, around what is in it."""
+    sides = []
+    for name in frame.boxes:
+        place = positions.places[name]
+        half = (place.width / 2, place.height / 2)
+        sides.append((place.x - half[0], place.y - half[1], place.x + half[0], place.y + half[1]))
+    for inner in frame.groups:
+        sides += _frame_boxes(inner, positions, found)
+    left, top, right, bottom = (
+        pick(side[i] for side in sides) for i, pick in enumerate((min, min, max, max))
+    )
+    needed = LETTER * len(frame.title) - (right - left)  # a title is to fit into its frame
+    around = (
+        left - FRAME_MARGIN, top - FRAME_MARGIN - FRAME_TITLE,
+        right + max(FRAME_MARGIN, needed if needed < 60 else FRAME_MARGIN), bottom + FRAME_MARGIN,
+    )  # fmt: skip
+    found[frame.id] = around
+    return [around]
+
+
+def _write_frames(
+    graph: graphviz.Digraph,
+    frame: Frame,
+    positions: Standings,
+    sides: dict[str, tuple[float, float, float, float]],
+    style: Style,
+    depth: int,
+) -> None:
+    for inner in frame.groups:
+        left, top, right, bottom = sides[inner.id]
+        with graph.subgraph(name=f"cluster_{inner.id}") as made:
+            write_frame(made, inner, style, depth)
+            made.attr(bb=f"{left:.2f},{-bottom:.2f},{right:.2f},{-top:.2f}")
+            made.attr(lp=_at((left + FRAME_MARGIN + LETTER * len(inner.title) / 2, top + 10)))
+            _write_frames(made, inner, positions, sides, style, depth + 1)
+
+
+def _write_around(
+    graph: graphviz.Digraph,
+    picture: Picture,
+    style: Style,
+    sheet: Sheet,
+    layout: Layout,
+    positions: Standings,
+) -> None:
+    """The heading above and the legend below, as boxes without an outline."""
+    labels = {
+        "heading": text(sheet.title) if sheet.title else "",
+        "below": caption(picture, style, sheet.legend),
+    }
+    looks = {
+        "heading": {"fontsize": HEADING_SIZE, "fontcolor": style.page["text"]},
+        "below": {"fontsize": LEGEND_SIZE, "fontcolor": style.page["muted"]},
+    }
+    wanted = {name: label for name, label in labels.items() if label}
+    points = [point for curve, _ in positions.curves.values() for point in curve]
+    top = min([0.0, *(y for _, y in points)])
+    bottom = max([positions.height, *(y for _, y in points)])
+    middle = (positions.lefts[0] + positions.rights[-1]) / 2
+    for name, label in wanted.items():
+        alone = new_graph(style, None, "TB")
+        alone.node(name, label=label, shape="plain", **looks[name])
+        _read(layout(str(alone.source)).decode(), (), 0.0, found := Standings())
+        half = found.places[name].height / 2
+        y = top - ROOM - half if name == "heading" else bottom + ROOM + half
+        graph.node(name, label=label, shape="plain", pos=_at((middle, y)), **looks[name])
+
+
+def _at(point: Point) -> str:
+    return f"{point[0]:.2f},{-point[1]:.2f}"
+
+
+def _curve(points: Sequence[Point]) -> str:
+    """An arrow's curve as Graphviz reads it: where its tip is, then the control points."""
+    (x, y), (u, v) = points[-2], points[-1]
+    before = next((point for point in reversed(points[:-1]) if point != points[-1]), (x, y - 1))
+    length = ((u - before[0]) ** 2 + (v - before[1]) ** 2) ** 0.5 or UNREADABLE
+    tip = (u + (u - before[0]) / length * TIP, v + (v - before[1]) / length * TIP)
+    return " ".join([f"e,{_at(tip)}", *map(_at, points)])
