@@ -42,6 +42,7 @@ EXCEPTIONS = {
     "drawing/page/typescript.py": ("any", "a type of the page's script"),
     "drawing/model/planes.py": ("negative", "a colour of numbers"),
     "drawing/dot": ("dot pad", "Graphviz's program and attribute"),
+    "interop/onnx": ("*", "names of ONNX's domains and attributes, and the table of how ops are written in ONNX"),
     "numpy/calls.py": ("outer", "a method of NumPy's ufuncs"),
     "explaining/contributions.py": ("norm all", "columns of a table"),
     "tracing/watching.py": ("add sort", "methods of Python's containers"),

@@ -19,6 +19,7 @@ from tinygraph_ops import losses as losses
 from tinygraph_ops import normalization as normalization
 from tinygraph_ops import pooling as pooling
 from tinygraph_ops import powers as powers
+from tinygraph_ops import quantization as quantization
 from tinygraph_ops import random_numbers as random_numbers
 from tinygraph_ops import reductions as reductions
 from tinygraph_ops import shape as shape

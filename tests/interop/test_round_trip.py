@@ -289,7 +289,6 @@ def check_container(folder, content, suffix, refusable):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("g.onnx", r"\.onnx is the end of an ONNX model"),
         ("g.pt", r"\.pt is the end of a file of PyTorch"),
         ("g.PTH", r"\.pth is the end of a file of PyTorch"),
         ("g.pkl", "a pickle, which may run code"),
@@ -319,7 +318,12 @@ def test_no_name_promises_something_else(name, reason, tmp_path):
 
 
 def test_what_is_not_tinygraphs_is_named_when_it_is_loaded(tmp_path):
-    for name, reason in (("a.onnx", "ONNX"), ("a.pt", "PyTorch"), ("a.pkl", "pickle"), ("a.keras", "Keras")):
+    for name, reason in (
+        ("a.ckpt", "PyTorch"),
+        ("a.pt", "PyTorch"),
+        ("a.pkl", "pickle"),
+        ("a.keras", "Keras"),
+    ):
         (tmp_path / name).write_bytes(b"\x80\x02.")
         for load in (tg.load,) if name == "a.pt" else (tg.load, load_state):
             with pytest.raises(

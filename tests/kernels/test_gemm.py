@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rows import each_in_part
+from tests.rows import each, each_in_part
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.kernels import contractions, gemm

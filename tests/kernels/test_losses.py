@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rows import each_in_part
+import tinygraph as tg
+from tests.rows import each, each_in_part
+from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
-from tinygraph.kernels import losses
+from tinygraph.kernels import losses, position_losses
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.losses import Rows
+from tinygraph.kernels.position_losses import Positions
 from tinygraph.kernels.teams import Table
 
 TOLERANCE = {"float32": 2e-6, "float64": 4e-15}  # of numbers around 1: some roundings of exp, log and sums
@@ -135,3 +138,59 @@ def test_extreme_logits(guard: Any) -> None:
     slopes, one, number = guard((3, 3), "float32"), guard((), "float32", 1.0), guard((), "float64", 1.0)
     losses.gradient(made, 3, 0, False).bind(logits, labels, one, number, slopes, flag, span=3)()
     np.testing.assert_allclose(slopes, [[1, -1, 0], [0, -0.5, 0.5], [0.5, -1, 0.5]], rtol=1e-6)
+
+
+@each("dtype", ["float32", "float64"])
+@each("smoothing", [0.0, 0.2])
+@each(("images", "classes", "positions"), [(2, 5, 37), (1, 21, 16), (3, 2, 1), (1, 1, 5), (2, 150, 33)])
+def test_classes_that_lie_apart(
+    images: int, classes: int, positions: int, smoothing: float, dtype: str, guard: Any
+) -> None:
+    """A plane of positions for each class: the same numbers as of rows, wrong labels count as ignored ones."""
+    rng = np.random.default_rng(classes)
+    rows = images * positions
+    logits = 3 * rng.standard_normal((images, classes, positions)).astype(dtype)
+    labels = rng.integers(0, classes, (images, positions)).astype(np.int32)
+    labels.reshape(-1)[::4] = 1
+    flat = np.moveaxis(logits, 1, 2).reshape(rows, classes)
+    for wrong in (False, True):
+        if wrong:
+            labels[0, -1] = classes + 5
+        right, slopes, counts = exact(flat, labels.reshape(-1), smoothing, 1)
+        made = Positions(classes, positions, "int32", dtype, smoothing, 1)
+        given, places, flag = guard.like(logits), guard.like(labels), guard((1,), "int64", 0)
+        found, cotangent = (
+            guard(labels.shape, dtype),
+            guard.like(rng.standard_normal(labels.shape).astype(dtype)),
+        )
+        number = guard((), "float64", 4.0)
+        position_losses.losses(made).bind(given, places, found, flag, span=images)()
+        assert bool(flag[0]) == wrong
+        assert np.abs(found.reshape(-1) - right).max() <= 8 * TOLERANCE[dtype]
+        for single, mean in ((False, False), (True, True)):
+            out = guard(logits.shape, dtype)
+            slope = guard((), dtype, 2.0) if single else cotangent
+            kernel = position_losses.gradient(made, single, mean)
+            kernel.bind(given, places, slope, number, out, flag, span=images)()
+            scale = np.broadcast_to(slope, labels.shape).reshape(-1, 1) / (4 if mean else 1)
+            back = np.moveaxis(out, 1, 2).reshape(rows, classes)
+            assert np.abs(back - slopes * scale).max() <= 8 * TOLERANCE[dtype]
+            assert not back[~counts].any()
+
+
+def test_images_of_labels_compiled() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((2, 7, 5, 9)).astype(np.float32), rng.integers(0, 7, (2, 5, 9))
+    for settings in ({}, {"label_smoothing": 0.1, "ignore_index": 3}, {"reduction": "none"}):
+
+        def loss(x: Any, settings: Any = settings) -> Any:
+            return np.sum(ops.cross_entropy(ops.tanh(x) * 2.0, labels, **settings) ** 2)
+
+        step = tg.compile(lambda x, loss=loss: (loss(x), tg.grad(loss)(x)))
+        for found, right in zip(
+            step(logits), (loss(logits.astype(float)), tg.grad(loss)(logits.astype(float))), strict=True
+        ):
+            np.testing.assert_allclose(found, right, rtol=2e-5, atol=2e-6)
+        names = [one.kernel.name for one in step.plan.steps if "cross" in one.node.op.name]
+        assert names
+        assert all(name.startswith("generated") for name in names), names

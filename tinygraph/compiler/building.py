@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.analysis.memory import Memory
+from tinygraph.compiler.alike_runs import AlikeRun
 from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls, kernel_cpu, lower
 from tinygraph.compiler.layouts import Question, choose_layouts
 from tinygraph.compiler.moving import Pointer, movable
@@ -166,6 +167,8 @@ class _Schedule:
         self.numbers_read: list[tuple[Array, Array]] = []
         self._narrowed: dict[tuple[Key, np.dtype[Any]], Array] = {}
         self._numbers = ScalarRun()
+        self._loops = AlikeRun()
+        self._loop_states: list[Leaf] = []
 
     def add(self, i: int, node: Node, lowering: Lowering | None) -> None:
         """Add the steps of a node, which is the graph's node i; views need none."""
@@ -180,15 +183,40 @@ class _Schedule:
             self._end_run()
             kernel = BoundKernel(python_call(node, operands, outputs), f"Python {node.op.name}")
         elif self._numbers.takes(node, operands, outputs, lowering):
+            self._end_loops()
+            return
+        elif self._joins_loops(node, operands, outputs):
+            self._loop_states += self._states_made(i)
             return
         else:
             self._end_run()
             self._clear_halos(node, outputs)
             kernel = choose_kernel(node, operands, outputs, lowering, self._places.scratch.get(i, ()))
-        for buffer in self._memory.makes[i]:
-            if buffer in self._memory.states:
-                self.written.append((len(self.steps), self._memory.states[buffer]))
+        self.written += [(len(self.steps), state) for state in self._states_made(i)]
         self.steps.append(Step(node, kernel, outputs, (node,)))
+
+    def _states_made(self, i: int) -> list[Leaf]:
+        """The states that node i writes where they live."""
+        states = self._memory.states
+        return [states[buffer] for buffer in self._memory.makes[i] if buffer in states]
+
+    def _joins_loops(self, node: Node, operands: Sequence[Any], outputs: tuple[Array, ...]) -> bool:
+        """Whether a node's loop is one of a run of loops now, perhaps the first."""
+        layouts = (self._memory.layout((id(node), k)) for k in range(len(outputs)))
+        if any(layout is not None and layout.has_halo for layout in layouts):
+            return False
+        if self._loops.nodes and self._loops.takes(node, operands, outputs):
+            return True
+        self._end_run()
+        return self._loops.takes(node, operands, outputs)
+
+    def _end_loops(self) -> None:
+        nodes, joined = self._loops.nodes, self._loops.finish()
+        if joined is not None:
+            kernel, outputs = joined
+            self.written += [(len(self.steps), state) for state in self._loop_states]
+            self._loop_states = []
+            self.steps.append(Step(nodes[-1], kernel, outputs, nodes))
 
     def finished(self) -> tuple[Step, ...]:
         """All steps."""
@@ -204,6 +232,7 @@ class _Schedule:
         return self._arrays[key_of(entry)]
 
     def _end_run(self) -> None:
+        self._end_loops()
         joined = self._numbers.finish()
         if joined is not None:
             nodes, kernel = joined
@@ -216,7 +245,7 @@ class _Schedule:
             if layout is None or not layout.has_halo or not array.size:
                 continue
             if (id(node), i) not in self._places.cleared:
-                from tinygraph.kernels.images.lowerings import clear_halo
+                from tinygraph.kernels.images.borders import clear_halo
 
                 self.steps.append(Step(node, BoundKernel(clear_halo(array, layout), "clear halo"), ()))
 

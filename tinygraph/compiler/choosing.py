@@ -15,7 +15,7 @@ from tinygraph import kernels
 from tinygraph.analysis.pointwise import numpy_twin
 from tinygraph.core.node import Node
 from tinygraph.core.types import Array
-from tinygraph.kernels.lowering import Check, Layout, Layouts, Lowering, Types, calls_of
+from tinygraph.kernels.lowering import Check, Layout, Layouts, Lowering, NumpyAlone, Types, calls_of
 from tinygraph.kernels.threads import get_threads
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def lower(
 ) -> Lowering | None:
     """A node's lowering for operands and results in these layouts, or None where it runs on NumPy.
 
-    `target` is the CPU that kernels are generated for, or None where none can be.
+    `target` is the CPU that kernels are generated for, or NumPy alone.
     """
     op = node.op
     if "program" in op.facts:
@@ -103,14 +103,14 @@ def bind_loop(loop: Any, inputs: Sequence[Any], outputs: Sequence[Array], scratc
 
 
 def kernel_cpu(exact: bool = False, measured: bool = False) -> Any:
-    """The CPU that kernels are generated for, or None where none can be.
+    """The CPU that kernels are generated for, or NumPy alone where none can be.
 
     Args:
         exact: leave algorithms out that round more than sums do.
         measured: measure which are fastest.
     """
     if not kernels.available():
-        return None
+        return NumpyAlone(exact)
     from tinygraph.kernels.cpu import this_cpu
 
     return this_cpu()._replace(exact=exact, measured=measured)

@@ -40,7 +40,7 @@ def choose_layouts(
     Args:
         nodes: in the order in which they run.
         inputs: leaves whose memory belongs to the plan.
-        target: the CPU that kernels are generated for, or None.
+        target: the CPU that kernels are generated for, or NumPy alone.
 
     Returns:
         The layouts, and for the nodes whose rules were asked, by id, the question and the answer.

@@ -59,14 +59,15 @@ class StaticArguments:
         known = [one.name for one in parameters]
         anything = any(one.kind is one.VAR_KEYWORD for one in parameters)
         for number in positions:
-            if isinstance(number, bool) or not isinstance(number, int):
+            given: object = number
+            if isinstance(given, bool) or not isinstance(given, int):
                 raise SettingError(f"static_argnums={numbers!r} must be integers")
             if not more and not -len(places) <= number < len(places):
                 raise SettingError(
                     f"static_argnums={numbers!r}: {self._function!r} takes {len(places)} positional arguments"
                 )
         for name in called:
-            if not isinstance(name, str) or (name not in known and not anything):
+            if name not in known and not anything:
                 raise SettingError(
                     f"static_argnames={names!r}: {self._function!r} has no argument {name!r}; it has {', '.join(known)}"
                 )

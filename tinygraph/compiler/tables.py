@@ -153,7 +153,9 @@ def _columns(plan: Plan, profile: Profile | None) -> list[Column]:
 
 
 def _op(step: Step) -> str:
-    return step.node.op.name if len(step.nodes) < 2 else f"{len(step.nodes)} ops on numbers"
+    if len(step.nodes) < 2:
+        return step.node.op.name
+    return f"{len(step.nodes)} ops on numbers" if not step.node.shape else f"{step.node.op.name} and alike"
 
 
 def _kernel(step: Step) -> str:
@@ -199,6 +201,7 @@ class _Buffers:
             for leaf in plan.graph.leaves
             if isinstance(leaf.value, np.ndarray)
         }
+        self._parameters = {leaf.name for leaf in plan.graph.leaves if leaf.kind == "parameter"}
         self._gradients = {
             (id(edge_node(value)), edge_index(value)): f"{leaf.name or 'a tensor'}.grad"
             for leaf, value in plan.graph.gradients
@@ -206,7 +209,13 @@ class _Buffers:
         }
 
     def of(self, step: Step) -> str:
-        return ", ".join(dict.fromkeys(self._places(step.node, step.outputs)))
+        """The places of a step's results; of a joint update of many states, parameters come first."""
+        rest, found = list(step.outputs), list[str]()
+        for node in step.nodes if len(step.nodes) > 1 and rest else (step.node,):
+            count = len(node.output_types) if len(step.nodes) > 1 else len(rest)
+            found += self._places(node, rest[:count])
+            rest = rest[count:]
+        return ", ".join(sorted(dict.fromkeys(found), key=lambda place: place not in self._parameters))
 
     def _places(self, node: Node, outputs: Sequence[np.ndarray[Any, Any]]) -> Iterator[str]:
         for i, array in enumerate(outputs):

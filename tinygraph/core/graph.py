@@ -251,9 +251,9 @@ class Graph:
         """The graph that a networkx graph describes; see `tinygraph.interop`."""
         return doors.from_networkx(graph)
 
-    def save(self, path: str | Path) -> None:
-        """Write structure and values to one file that `tg.load` reads; see `tinygraph.interop`."""
-        doors.save_graph(self, path)
+    def save(self, path: str | Path, *, opset: int | None = None) -> None:
+        """Write structure and values to one file that `tg.load` reads, an ONNX model (.onnx) too; see `save_graph`."""
+        doors.save_graph(self, path, opset=opset)
 
     def draw(self, path: str | Path | None = None, **options: object) -> Any:
         """Draw the graph; see `tg.draw`."""

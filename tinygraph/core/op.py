@@ -58,6 +58,8 @@ FACTS = (
     "summand",
     "reduction",
     "number",
+    "onnx",
+    "straight_through",
     "joined",
 )
 
@@ -382,6 +384,8 @@ class Op:
             is one, and the operands of each; f([(settings, number of operands) of each], whether there is) -> settings.
             "reduction": "sum", "mean", "prod", "max" or "min"; what a reduction of floating-point numbers does, so that
             a generated loop may end with it.
+            "onnx": "domain::Name"; the operator of ONNX's that it is, the settings being its attributes.
+            "straight_through": True; its gradient is that of what it rounds, by convention, not the slope, which is 0.
             "number": f(number) -> number; what Python itself makes of a number, where NumPy's function differs.
     """
 

@@ -12,12 +12,12 @@ plain 16-byte vectors (`cpu.py`; the environment variable `TINYGRAPH_TARGET` res
     disk_cache, requests what was compiled, kept on disk from one process to the next
     elementwise          family: fused chains of elementwise ops of any strides, with reductions at the end
     scalars              family: programs of many single numbers
+    segments             family: one elementwise program over many arrays of any sizes
     gemm, contractions   family: matrix products of any strides, with epilogues; einsum's labels as matrix products
-    losses               family: cross entropy with class indices, and its gradient
-    convolution          family: the direct convolution and its two gradients, over planes (NHWC with a halo)
-    layouts              family: NCHW to planes and back, weights to packed weights and back
-    pooling              family: window maxima, their positions, and their gradients with epilogues, in any layout
-    images               the direct convolution as lowerings: on images in any layout, the changes included
+    losses               family: cross entropy with class indices, and its gradient; `position_losses`: classes apart
+    gather, cumulative   family: reading by index arrays and adding up where they point; cumulative sums and products
+    images               families of images: convolutions (direct, in groups, Winograd's) over planes (NHWC and halo),
+                         changes of layout, pooling; and their lowerings on arrays in any layout
 
 A kernel is compiled once for equal arguments, then bound to arrays; a bound kernel is called without arguments and
 keeps its arrays alive. Bound arrays must not move. The cheapest callable is its `run`:

@@ -23,7 +23,7 @@ INDEX = ir.IntType(64)
 BOOL = ir.IntType(1)
 _BYTE = ir.IntType(8)
 _SHORT = ir.IntType(32)
-_POINTER = ir.PointerType()
+POINTER = ir.PointerType()
 _SCALARS: dict[str, Any] = {
     "float32": ir.FloatType(),
     "float64": ir.DoubleType(),
@@ -64,7 +64,7 @@ class Function:
         *,
         distinct: bool = False,
     ) -> None:
-        signature = ir.FunctionType(ir.VoidType(), [_POINTER] * len(pointers) + [INDEX] * len(counts))
+        signature = ir.FunctionType(ir.VoidType(), [POINTER] * len(pointers) + [INDEX] * len(counts))
         self.module = module
         # whether it computes with single numbers: some of NumPy's answers on arrays differ from those on numbers
         self.single_numbers = False
@@ -82,7 +82,7 @@ class Function:
 
     def add_entry(self, name: str) -> None:
         """A second function, of one pointer: it reads this one's arguments from 64-bit integers, and calls it."""
-        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_POINTER]), name)
+        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), name)
         body = ir.IRBuilder(entry.append_basic_block("entry"))
         arguments = []
         for i, argument in enumerate(self.function.args):
@@ -270,16 +270,21 @@ class Function:
             value = self.ir.zext(value, memory_type("bool", width_of(value)))
         self.ir.store(value, self.at(pointer, offset, dtype), align=itemsize(dtype))
 
+    def load_integer(self, pointer: Value, offset: Offset, dtype: str) -> Value:
+        """An integer of any size, as an index."""
+        kind, size = np.dtype(dtype).kind, itemsize(dtype)
+        stored = ir.IntType(8 * size)
+        place = self.ir.gep(pointer, [index(offset)], inbounds=True, source_etype=stored)
+        value = self.ir.load(place, typ=stored, align=size)
+        if size == 8:
+            return value
+        return self.ir.sext(value, INDEX) if kind == "i" else self.ir.zext(value, INDEX)
+
     def load_first(self, pointer: Value, offset: Offset, dtype: str, width: int, valid: int) -> Value:
         """The first `valid` of `width` consecutive elements, and zeros; what lies behind them is not touched."""
         if valid == width:
             return self.load(pointer, offset, dtype, width)
-        kind = vector_type(dtype, width)
-        name = f"llvm.masked.load.v{width}{_float_name(ir.Constant(kind, ir.Undefined))}.p0"
-        mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype))
-        load = self._declare(name, kind, [_POINTER, _SHORT, mask.type, kind])
-        zeros = splat(0, dtype, width)
-        return self.ir.call(load, [self.at(pointer, offset, dtype), alignment, mask, zeros])
+        return self.load_where(_first_lanes(width, valid), pointer, offset, dtype)
 
     def store_first(self, value: Value, pointer: Value, offset: Offset, valid: int) -> None:
         """Write the first `valid` lanes of a value; what lies behind them is not touched."""
@@ -287,10 +292,7 @@ class Function:
         if valid == width:
             self.store(value, pointer, offset)
             return
-        name = f"llvm.masked.store.v{width}{_float_name(value)}.p0"
-        mask, alignment = _first_lanes(width, valid), ir.Constant(_SHORT, itemsize(dtype_of(value)))
-        store = self._declare(name, ir.VoidType(), [value.type, _POINTER, _SHORT, mask.type])
-        self.ir.call(store, [value, self.at(pointer, offset, dtype_of(value)), alignment, mask])
+        self.store_where(_first_lanes(width, valid), value, pointer, offset)
 
     def load_strided(self, pointer: Value, offset: Offset, stride: Offset, dtype: str, width: int) -> Value:
         """`width` elements `stride` apart: vector loads, one load for all lanes, or a load per lane."""
@@ -321,7 +323,7 @@ class Function:
         kind = memory_type(dtype, width)
         zeros = ir.Constant(kind, [0] * width)
         load = self._declare(
-            f"llvm.masked.load.v{width}{_memory_name(dtype)}.p0", kind, [_POINTER, _SHORT, mask.type, kind]
+            f"llvm.masked.load.v{width}{_memory_name(dtype)}.p0", kind, [POINTER, _SHORT, mask.type, kind]
         )
         alignment = ir.Constant(_SHORT, itemsize(dtype))
         value = self.ir.call(load, [self.at(pointer, offset, dtype), alignment, mask, zeros])
@@ -335,14 +337,14 @@ class Function:
         store = self._declare(
             f"llvm.masked.store.v{width}{_memory_name(dtype)}.p0",
             ir.VoidType(),
-            [value.type, _POINTER, _SHORT, mask.type],
+            [value.type, POINTER, _SHORT, mask.type],
         )
         alignment = ir.Constant(_SHORT, itemsize(dtype))
         self.ir.call(store, [value, self.at(pointer, offset, dtype), alignment, mask])
 
     def clear(self, pointer: Value, offset: Offset, elements: Offset, dtype: str) -> None:
         """Set consecutive elements to zero."""
-        fill = self._declare("llvm.memset.p0.i64", ir.VoidType(), [_POINTER, _BYTE, INDEX, BOOL])
+        fill = self._declare("llvm.memset.p0.i64", ir.VoidType(), [POINTER, _BYTE, INDEX, BOOL])
         size = self.ir.mul(index(elements), index(itemsize(dtype)))
         self.ir.call(
             fill, [self.at(pointer, offset, dtype), ir.Constant(_BYTE, 0), size, ir.Constant(BOOL, 0)]

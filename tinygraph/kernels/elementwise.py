@@ -122,7 +122,7 @@ def bind(
         if dtype not in DTYPES:
             raise DTypeError(f"input {i} of the program is {dtype}; kernels take {', '.join(DTYPES)}")
     cpu = this_cpu()
-    loops, width = _ordered_axes(shape, tuple(operands), axes), _width(program, cpu)
+    loops, width = _ordered_axes(shape, tuple(operands), axes), lanes_of_program(program, cpu)
     free = 0 not in shape and _may_be_free(loops, any(kinds), width)
     size = loops[0].size
     if free:
@@ -180,7 +180,7 @@ def kernel(
     names = [f"array{i}" for i in range(len(dtypes))]
     title = "+".join(dict.fromkeys(step.title for step in program.steps if step.op != "constant")) or "copy"
     free = not empty and loops[0].size == 0
-    width = _width(program, cpu)
+    width = lanes_of_program(program, cpu)
     splits = 0 if empty else _units(loops, any(reductions), width)
 
     def write(code: Function) -> None:
@@ -219,7 +219,8 @@ def _units(axes: Sequence[Axis], reduces: bool, width: int) -> int:
     return math.ceil(axes[-1].size / (vectors * width)) or 1
 
 
-def _width(program: Program, cpu: Cpu) -> int:
+def lanes_of_program(program: Program, cpu: Cpu) -> int:
+    """Lanes of the vectors that a program is computed in: those of float64 where there is nothing narrower."""
     dtypes = {*program.inputs, *(dict(step.settings).get("dtype") for step in program.steps)}
     return cpu.lanes("float64" if "float64" in dtypes and "float32" not in dtypes else "float32")
 

@@ -205,18 +205,8 @@ class _Writer:
 
     def label(self, row: Offset) -> Value:
         """A row's label, as an index."""
-        dtype = np.dtype(self.rows.label_dtype)
-        kind = ir.IntType(8 * dtype.itemsize)
-        place = self.code.ir.gep(
-            self.code.pointers["labels"],
-            [index(self.code.offset((row, self.rows.label)))],
-            inbounds=True,
-            source_etype=kind,
-        )
-        value = self.code.ir.load(place, typ=kind, align=dtype.itemsize)
-        if dtype.itemsize == 8:
-            return value
-        return self.code.ir.sext(value, INDEX) if dtype.kind == "i" else self.code.ir.zext(value, INDEX)
+        place = self.code.offset((row, self.rows.label))
+        return self.code.load_integer(self.code.pointers["labels"], place, self.rows.label_dtype)
 
     def when_counted(self, label: Value, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
         """One or the other, and the flag where the label is neither a class nor ignored."""

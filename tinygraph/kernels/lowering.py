@@ -111,6 +111,16 @@ class Layouts(NamedTuple):
     outputs: tuple[Layout | None, ...]
 
 
+class NumpyAlone(NamedTuple):
+    """In place of a CPU where no kernels are generated.
+
+    Attributes:
+        exact: leave algorithms out that round more than sums do (Winograd's).
+    """
+
+    exact: bool = False
+
+
 class Epilogue(NamedTuple):
     """What happens to the elements of a result before they are written: a program whose first input is the result.
 

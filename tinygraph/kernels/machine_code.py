@@ -122,7 +122,7 @@ class Bound:
         alive: the arrays and machine code that it needs.
     """
 
-    __slots__ = ("_arrays", "_blocks", "_counts", "_run", "alive", "kernel", "span")
+    __slots__ = ("_arrays", "_blocks", "_counts", "_more", "_run", "alive", "kernel", "span")
 
     def __init__(
         self,
@@ -133,6 +133,7 @@ class Bound:
     ) -> None:
         self.kernel, self.span, self._arrays, self._counts = kernel, span, arrays, counts
         self._blocks: dict[tuple[int, int], Array] = {}
+        self._more = 0
         self._run: Callable[[], Any] | None = None
         self.alive = _Alive([arrays, kernel.code, self._blocks])
 
@@ -164,7 +165,7 @@ class Bound:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays it is bound to."""
-        return sum(
+        return self._more + sum(
             sum(part.nbytes for part in (one.arrays if isinstance(one, Private) else (one,)))
             for one in self._arrays
         )
@@ -222,9 +223,10 @@ class Bound:
         self._blocks[thread, threads] = memory[begin : begin + len(before)]
         return begin + len(before)
 
-    def holding(self, *objects: object) -> Bound:
-        """The same, keeping more objects alive."""
+    def holding(self, *objects: object, nbytes: int = 0) -> Bound:
+        """The same, keeping more objects alive; it works on so many bytes of theirs."""
         self.alive.append(objects)
+        self._more += nbytes
         return self
 
     def __call__(self) -> None:

@@ -6,6 +6,7 @@ anywhere.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -83,6 +84,61 @@ def excerpt(
         steps.append(step._replace(operands=tuple(places[operand] for operand in step.operands)))
     inputs = tuple(given[number] for number in read)
     return Program(inputs, tuple(steps), tuple(places[number] for number in wanted)), read
+
+
+def canonical(program: Program, marks: Sequence[object]) -> tuple[Program, list[int], list[int]]:
+    """A program that is the same for all that differ in the order of inputs, steps and outputs.
+
+    Args:
+        marks: of each input, what tells it from others of its dtype.
+
+    Returns:
+        The program, and which inputs and outputs of the given one are its own, in order.
+
+    >>> from tinygraph.core.registry import ops
+    >>> programs = []
+    >>> for swapped in (False, True):
+    ...     build = ProgramBuilder()
+    ...     x, y = build.input("float32"), build.input("float32")
+    ...     programs.append(build.program(build.step(ops.subtract, *((y, x) if swapped else (x, y)))))
+    >>> one, other = (canonical(program, (0, 0)) for program in programs)
+    >>> one[0] == other[0], one[1], other[1]
+    (True, [0, 1], [1, 0])
+    """
+    count = len(program.inputs)
+    codes = [
+        zlib.crc32(f"{kind} {mark!r}".encode()) for kind, mark in zip(program.inputs, marks, strict=True)
+    ]
+    for step in program.steps:
+        words = f"{step.title} {step.words} {[codes[i] for i in step.operands]}"
+        codes.append(zlib.crc32(words.encode()))
+    order = sorted(range(len(program.outputs)), key=lambda i: codes[program.outputs[i]])
+    inputs: list[int] = []
+    steps: list[int] = []
+    seen = set[int]()
+    stack = [(program.outputs[i], False) for i in reversed(order)]
+    while stack:
+        number, ready = stack.pop()
+        if ready:
+            steps.append(number)
+        elif number not in seen:
+            seen.add(number)
+            if number < count:
+                inputs.append(number)
+            else:
+                stack.append((number, True))
+                stack += [(one, False) for one in reversed(program.steps[number - count].operands)]
+    places = {number: i for i, number in enumerate((*inputs, *steps))}
+    made = (program.steps[number - count] for number in steps)
+    return (
+        Program(
+            tuple(program.inputs[i] for i in inputs),
+            tuple(step._replace(operands=tuple(places[i] for i in step.operands)) for step in made),
+            tuple(places[program.outputs[i]] for i in order),
+        ),
+        inputs,
+        order,
+    )
 
 
 class ProgramBuilder:

@@ -670,6 +670,13 @@ class BuiltinOps:
     def round(self, x: Any, /, *, decimals: int = 0) -> Any:
         """x rounded to `decimals` places, halves to even; piecewise constant, so no gradient flows."""
 
+    def round_straight_through(self, x: Any, /) -> Any:
+        """x rounded to integers, halves to even;  by convention d/dx = 1, as if it did not round."""
+
+    def round_to_format(self, x: Any, /, *, format: str, saturate: bool = True, mode: str = "up") -> Any:
+        """x rounded to what a format of fewer bits holds, in float32;  by convention d/dx = 1, as if it did
+        not round."""
+
     def scan(
         self,
         *operands: Any,

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygraph import kernels
 from tinygraph.kernels.lowering import Check
+from tinygraph.kernels.lowering import rows as rows_of
 from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Numeric, Types, reduced_shape
 from tinygraph_ops.losses.ops import check_labels, class_target, cross_entropy, cross_entropy_gradient
 from tinygraph_ops.normalization.kernels import make_log_softmax, make_softmax
@@ -203,6 +204,75 @@ def generate_cross_entropy_gradient(
     return in_order(*calls, _checked(flag, labels, rows))
 
 
+def generate_losses_of_positions(
+    inputs: Sequence[Any], outputs: Sequence[Array], each: Array, *, reduction: str, **settings: Any
+) -> Run | None:
+    """One generated pass over vectors of positions, then their total; labels out of range are reported after it."""
+    from tinygraph.kernels import losses, position_losses
+
+    (logits, labels), (out,) = map(np.asarray, inputs), outputs
+    written = out if reduction == "none" else each
+    if not all(one.flags.c_contiguous for one in (logits, written)):
+        return None
+    labels, calls = _in_rows(labels)
+    made, flag = _positions(logits, labels, **settings), np.zeros(1, np.int64)
+    calls.append(position_losses.losses(made).bind(logits, labels, written, flag, span=len(logits)))
+    if reduction != "none":
+        rows = _as_rows(made)
+        calls.append(losses.total(rows, reduction == "mean").bind(each, labels, out, counts=[labels.size]))
+    return in_order(*calls, _checked(flag, labels, made))
+
+
+def generate_gradient_of_positions(
+    inputs: Sequence[Any], outputs: Sequence[Array], counted: Array, *, reduction: str, **settings: Any
+) -> Run | None:
+    """The same of the gradient."""
+    from tinygraph.kernels import losses, position_losses
+
+    (cotangent, logits, labels), (out,) = map(np.asarray, inputs), outputs
+    contiguous = all(one.flags.c_contiguous for one in (cotangent, logits, out))
+    if not contiguous or cotangent.dtype != logits.dtype or cotangent.size not in (1, labels.size):
+        return None
+    labels, calls = _in_rows(labels)
+    made, flag = _positions(logits, labels, **settings), np.zeros(1, np.int64)
+    if reduction == "mean":
+        calls.append(losses.counted(_as_rows(made)).bind(labels, counted, counts=[labels.size]))
+    slopes = position_losses.gradient(made, cotangent.size < labels.size, reduction == "mean")
+    calls.append(slopes.bind(logits, labels, cotangent, counted, out, flag, span=len(logits)))
+    return in_order(*calls, _checked(flag, labels, made))
+
+
+def _positions(logits: Array, labels: Array, *, label_smoothing: float, ignore_index: int) -> Any:
+    from tinygraph.kernels.position_losses import Positions
+
+    count = prod(logits.shape[2:])
+    kinds = labels.dtype.name, logits.dtype.name
+    return Positions(logits.shape[1], count, *kinds, label_smoothing, ignore_index)
+
+
+def _as_rows(made: Any) -> Any:
+    """What sums and counts of rows read of positions: their labels, side by side."""
+    from tinygraph.kernels.losses import Rows
+
+    return Rows(made.classes, 0, 1, made.label_dtype, made.dtype, made.smoothing, made.ignored)
+
+
+def _in_planes(types: Types, layouts: Layouts) -> bool:
+    """Whether logits, results and cotangents lie in rows, so that a class has a plane of neighbouring positions."""
+    every = zip((*types.inputs, *types.outputs), (*layouts.inputs, *layouts.outputs), strict=True)
+    return all(
+        layout == rows_of(len(one.shape)) or one.size == 1 for one, layout in every if one.dtype.kind == "f"
+    )
+
+
+def _in_rows(labels: Array) -> tuple[Array, list[Run]]:
+    """Labels side by side, and the calls that bring them there."""
+    if labels.flags.c_contiguous:
+        return labels, []
+    own = np.empty(labels.shape, labels.dtype)
+    return own, [partial(np.copyto, own, labels)]
+
+
 def _serves(logits: Numeric, labels: Numeric) -> bool:
     """Whether there are kernels for logits and labels of these types."""
     return (
@@ -237,12 +307,16 @@ def cross_entropy_kernel(
             ignore_index=ignore_index,
             reduction=reduction,
         )
+    settings = {"label_smoothing": label_smoothing, "ignore_index": ignore_index, "reduction": reduction}
+    if _serves(logits, labels) and len(logits.shape) > 2 and _in_planes(types, layouts):
+        each = ArrayType(labels.shape, logits.dtype)
+        return numpy_lowering(generate_losses_of_positions, "generated cross entropy", each, **settings)
     plain = not label_smoothing and labels.dtype.kind in "iu" and not 0 <= ignore_index < logits.shape[axis]
     if not plain or not logits.size or logits.dtype.name not in ("float32", "float64"):
         return None
     narrow = ArrayType(reduced_shape(logits.shape, axis, True), logits.dtype)
     chosen = ArrayType(logits.shape, _BOOL)
-    settings = {"ignore_index": ignore_index, "reduction": reduction}
+    del settings["label_smoothing"]
     return numpy_lowering(
         make_cross_entropy, "NumPy cross entropy", logits, narrow, narrow, logits, chosen, **settings
     )
@@ -301,6 +375,11 @@ def cross_entropy_gradient_kernel(
         number = ArrayType((), np.dtype(np.float64))
         return numpy_lowering(
             generate_cross_entropy_gradient, "generated cross entropy gradient", number, **settings
+        )
+    if _serves(logits, labels) and len(logits.shape) > 2 and _in_planes(types, layouts):
+        number = ArrayType((), np.dtype(np.float64))
+        return numpy_lowering(
+            generate_gradient_of_positions, "generated cross entropy gradient", number, **settings
         )
     axis = 1 if len(logits.shape) > 1 else 0
     narrow = ArrayType(reduced_shape(logits.shape, axis, True), logits.dtype)

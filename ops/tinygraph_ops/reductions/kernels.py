@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from tinygraph import kernels
 from tinygraph.plugin import Array, Axis, Layouts, Lowering, Types, reduced_axes
 from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering
-from tinygraph_ops.reductions.ops import max, mean, min, prod, sum
+from tinygraph_ops.reductions.ops import cumprod, cumsum, max, mean, min, prod, sum
 
 if TYPE_CHECKING:
     from tinygraph.kernels.cpu import Cpu
@@ -67,5 +68,33 @@ def _lowering(kind: str) -> Callable[..., Lowering | None]:
     return lowered
 
 
+def _cumulative(multiplies: bool) -> Callable[..., Lowering | None]:
+    def lowered(types: Types, layouts: Layouts, cpu: Cpu, *, axis: int | None) -> Lowering | None:
+        """The elements in their order, along one axis of a contiguous array; NumPy's own loop otherwise."""
+        x, out = types.inputs[0], types.outputs[0]
+        if not kernels.available() or x.dtype.name not in ("float32", "float64") or out.dtype != x.dtype:
+            return None
+        if not x.size:
+            return None
+
+        def make(inputs: Sequence[Any], outputs: Sequence[Array]) -> Run | None:
+            from tinygraph.kernels import cumulative
+
+            (given,), (result,) = inputs, outputs
+            if not (given.flags.c_contiguous and result.flags.c_contiguous):
+                return None
+            shape = (given.size,) if axis is None or not given.ndim else given.shape
+            at = 0 if axis is None else axis % len(shape)
+            sizes = (math.prod(shape[:at]), shape[at], math.prod(shape[at + 1 :]))
+            lines = cumulative.Cumulation(multiplies, *sizes, given.dtype.name)
+            return cumulative.cumulate(lines).bind(given, result, span=1)
+
+        return numpy_lowering(make, f"generated cumulative {'products' if multiplies else 'sums'}")
+
+    return lowered
+
+
 for _op in (sum, mean, max, min, prod):
     _op.lower(_lowering(_op.facts["reduction"]))
+cumsum.lower(_cumulative(multiplies=False))
+cumprod.lower(_cumulative(multiplies=True))

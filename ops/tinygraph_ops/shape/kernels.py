@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from tinygraph import kernels
+from tinygraph.kernels.lowering import Check
 from tinygraph.kernels.program import ProgramBuilder
 from tinygraph.plugin import Array, Numeric, Pattern, build_index
 from tinygraph_ops.arithmetic import add
-from tinygraph_ops.embedding import embedding
+from tinygraph_ops.embedding import embedding, scatter_rows
 from tinygraph_ops.indexing import index, scatter, scatter_all
 from tinygraph_ops.numpy_kernels import Run, in_order, lower_by
 from tinygraph_ops.shape import ops as shape
-
-MOST_COPIED = 2**16  # bytes of zeros that are kept to be copied by a generated kernel
 
 
 def make_copy(inputs: Sequence[Any], outputs: Sequence[Array], **settings: object) -> Run | None:
@@ -136,13 +136,120 @@ def make_take(
     return take
 
 
+def _picking(
+    shape: Sequence[int], indices: Sequence[Array], pattern: Pattern, dtype: str, wraps: bool
+) -> Any:
+    """How index arrays on neighbouring axes, and whole slices around them, pick from an array; None if otherwise."""
+    from tinygraph.kernels.gather import Picking
+
+    whole = ("slice", None, None, None)
+    missing = [whole] * (len(shape) - sum(item != "..." for item in pattern))
+    place = pattern.index("...") if "..." in pattern else len(pattern)
+    items = [*pattern[:place], *missing, *pattern[place + 1 :]]
+    first, arrays = items.index("array"), items.count("array")
+    if items != [whole] * first + ["array"] * arrays + [whole] * (len(items) - first - arrays):
+        return None
+    selected = np.broadcast_shapes(*(one.shape for one in indices))
+    if any(one.dtype.kind not in "iu" or not one.dtype.isnative for one in indices) or 0 in (
+        *shape,
+        *selected,
+    ):
+        return None
+    if any(step % one.itemsize for one in indices for step in one.strides) or dtype not in (
+        "float32",
+        "float64",
+    ):
+        return None
+    spread = [np.broadcast_to(one, selected or (1,)) for one in indices]
+    return Picking(
+        before=prod(shape[:first]),
+        sizes=tuple(shape[first : first + arrays]),
+        selected=selected or (1,),
+        block=prod(shape[first + arrays :]),
+        strides=tuple(tuple(step // one.itemsize for step in one.strides) for one in spread),
+        index_dtypes=tuple(one.dtype.name for one in indices),
+        dtype=dtype,
+        wraps=wraps,
+    )
+
+
+def _generated_picking(
+    op: Any,
+    inputs: Sequence[Any],
+    out: Array,
+    settings: dict[str, Any],
+    *,
+    pattern: Pattern,
+    adds: bool = False,
+) -> Run | None:
+    """A generated kernel that picks from its first operand, or adds that up where the others point; or None."""
+    values, indices = inputs[0], [np.asarray(one) for one in inputs[1:]]
+    contiguous = all(isinstance(one, np.ndarray) and one.flags.c_contiguous for one in (values, out))
+    if not kernels.available() or not contiguous:
+        return None
+    from tinygraph.kernels import gather
+
+    whole, some = (out, values) if adds else (values, out)
+    wraps = op in (index, scatter)
+    picking = _picking(whole.shape, indices, pattern, values.dtype.name, wraps)
+    if picking is None or some.size != picking.before * prod(picking.selected) * picking.block:
+        return None
+    flag = np.zeros(1, np.int64)
+    kernel = gather.scatter_add(picking) if adds else gather.gather(picking)
+    span = picking.sizes[0] if adds else picking.selected[0]
+    bound = kernel.bind(values, out, flag, *indices, span=span)
+    # the forward says what is wrong
+    return in_order(bound, Check(flag, lambda: op.forward(*inputs, **settings)))
+
+
+def make_scatter(
+    inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Pattern, shape: Sequence[int]
+) -> Run | None:
+    """Zeros, and the values in the places that slices name, or added up where index arrays point."""
+    settings = {"pattern": pattern, "shape": tuple(shape)}
+    if "array" in pattern:
+        return _generated_picking(scatter, inputs, outputs[0], settings, pattern=pattern, adds=True)
+    (values,), (out,) = inputs, outputs
+    place = out[build_index(pattern, ())]
+    extra = max(0, np.ndim(values) - place.ndim)
+    if (
+        not isinstance(values, np.ndarray)
+        or not isinstance(place, np.ndarray)
+        or set(values.shape[:extra]) - {1}
+    ):
+        return None
+    spread = np.broadcast_to(values.reshape(values.shape[extra:]), place.shape)
+    return in_order(_filled(out, 0.0), _copy(place, spread))
+
+
+def _filled(out: Array, number: float) -> Run:
+    """A call that fills an array."""
+    if not kernels.available() or out.dtype.name not in ("float32", "float64") or not out.size:
+        return partial(out.fill, number)
+    from tinygraph.kernels import elementwise
+
+    build = ProgramBuilder()
+    return elementwise.bind(build.program(build.constant(number, out.dtype)), [], [out])
+
+
+def make_scatter_rows(inputs: Sequence[Any], outputs: Sequence[Array], *, rows: int) -> Run | None:
+    """Rows added up where their indices point."""
+    return _generated_picking(scatter_rows, inputs, outputs[0], {"rows": rows}, pattern=("array",), adds=True)
+
+
 def make_embedding(inputs: Sequence[Any], outputs: Sequence[Array], *, padding_idx: Numeric) -> Run | None:
-    """`np.take` of rows, as `make_take` does it; negative indices are out of range."""
-    return make_take(inputs, outputs, pattern=("array",), least=0, op=embedding)
+    """Rows, by a generated kernel or `np.take`; negative indices are out of range."""
+    settings = {"padding_idx": padding_idx}
+    made = _generated_picking(embedding, inputs, outputs[0], settings, pattern=("array",))
+    return made or make_take(inputs, outputs, pattern=("array",), least=0, op=embedding)
 
 
 def make_index(inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Pattern) -> Run | None:
-    """`np.take` for an array on the last indexed axis, a copy of the view for slices, else None."""
+    """A generated kernel for index arrays on neighbouring axes, or `np.take`; a copy of the view for slices."""
+    if "array" in pattern:
+        made = _generated_picking(index, inputs, outputs[0], {"pattern": pattern}, pattern=pattern)
+        if made is not None:
+            return made
     if pattern[-1:] == ("array",) and all(item == ("slice", None, None, None) for item in pattern[:-1]):
         return make_take(inputs, outputs, pattern=pattern) if inputs[1].dtype.kind in "iu" else None
     if "array" in pattern:
@@ -163,16 +270,11 @@ def make_scatter_all(
     (out,), rest = outputs, iter(inputs)
     if any(counts):
         return None
-    calls = [_copy(out, next(rest)) if whole else _zeros(out)]
+    calls = [_copy(out, next(rest)) if whole else _filled(out, 0.0)]
     for pattern, values in zip(patterns, rest, strict=True):
         place = out[(*build_index(pattern, ()), *(() if "..." in pattern else (...,)))]  # never a bare number
         calls.append(_added(place, values))
     return in_order(*calls)
-
-
-def _zeros(out: Array) -> Run:
-    small = out.nbytes <= MOST_COPIED
-    return _copy(out, np.zeros(out.shape, out.dtype)) if small else partial(out.fill, 0)
 
 
 def _added(place: Array, values: Numeric) -> Run:
@@ -193,14 +295,6 @@ def _added(place: Array, values: Numeric) -> Run:
     return partial(np.add, place, values, out=place, casting="same_kind")
 
 
-def make_scatter(
-    inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Pattern, shape: Sequence[int]
-) -> Run | None:
-    """Zeros, to which the values are added."""
-    count = len(inputs) - 1
-    return make_scatter_all(inputs, outputs, patterns=(pattern,), counts=(count,), shape=shape, whole=False)
-
-
 for _op in (
     shape.reshape, shape.flatten, shape.expand_dims, shape.squeeze,
     shape.identity, shape.detach, shape.copy, shape.cast,
@@ -213,7 +307,8 @@ for _op in (
 shape.concatenate.lower(lower_by(make_concatenate))
 shape.stack.lower(lower_by(make_stack))
 shape.pad.lower(lower_by(make_pad))
-index.lower(lower_by(make_index))
-scatter.lower(lower_by(make_scatter))
+index.lower(lower_by(make_index, "index"))
+scatter.lower(lower_by(make_scatter, "scatter"))
 scatter_all.lower(lower_by(make_scatter_all))
-embedding.lower(lower_by(make_embedding))
+embedding.lower(lower_by(make_embedding, "embedding"))
+scatter_rows.lower(lower_by(make_scatter_rows, "scatter rows"))

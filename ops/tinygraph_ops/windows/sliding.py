@@ -78,7 +78,7 @@ def convolve_input_gradient(
     x.
     """
     if _mirrors_well(geometry):
-        return convolve(g, _mirrored_kernel(kernel, geometry), _mirrored(geometry), out, scratch)
+        return convolve(g, mirrored_kernel(kernel, geometry), mirrored(geometry), out, scratch)
     return _fold_back(g, kernel, geometry, out, scratch)
 
 
@@ -122,7 +122,7 @@ def scratch_sizes(function: Callable[..., Array], geometry: Geometry, dtype: np.
     """The elements of each scratch array that `convolve` or an adjoint uses, found by running a block on zeros."""
     if function is convolve_input_gradient:
         mirrors = _mirrors_well(geometry)
-        function, geometry = (convolve, _mirrored(geometry)) if mirrors else (_fold_back, geometry)
+        function, geometry = (convolve, mirrored(geometry)) if mirrors else (_fold_back, geometry)
     block = next((block for block, _, _ in _blocks(geometry, dtype.itemsize)), geometry)  # none is larger
     shapes = {
         convolve: (block.x_shape, block.kernel_shape),
@@ -361,14 +361,14 @@ def _mirrors_well(geometry: Geometry) -> bool:
 
 
 @lru_cache(maxsize=512)
-def _mirrored(geometry: Geometry) -> Geometry:
+def mirrored(geometry: Geometry) -> Geometry:
     """Geometry of the convolution from output to input; its padding is negative where the other's is wide."""
     windows = zip(geometry.span, geometry.padding, strict=True)
     pairs = tuple((span - 1 - before, span - 1 - after) for span, (before, after) in windows)
     return replace(geometry, x_shape=geometry.output_shape, output_shape=geometry.x_shape, padding=pairs)
 
 
-def _mirrored_kernel(kernel: Array, geometry: Geometry) -> Array:
+def mirrored_kernel(kernel: Array, geometry: Geometry) -> Array:
     """Kernel (out, in/groups, *size) as (in, out/groups, *size), reversed along every spatial axis."""
     out_channels, in_channels, *size = geometry.kernel_shape
     flipped = np.flip(kernel, tuple(range(2, kernel.ndim)))

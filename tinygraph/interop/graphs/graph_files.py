@@ -1,6 +1,7 @@
 """Graph files: `save_graph` and `load`. One file holds structure and values, no code and no pickle.
 
     .safetensors .tinygraph    a safetensors file: the description in its metadata, the values as its tensors
+    .onnx                      an ONNX model: `interop/onnx`
     .json                      everything in JSON text, values as base64: for small graphs that people read
     .svg .html .dot .gv        pictures: `load` reads the graph that a saved drawing carries
 
@@ -9,6 +10,7 @@ Reading checks everything before it is believed; errors name the file and the pl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ from tinygraph.interop.suffixes import PICTURES, check_loaded, check_saved, said
 if TYPE_CHECKING:
     from tinygraph.interop.graphs.description import Description
 
-GRAPHS = (".safetensors", ".tinygraph", ".json")
+GRAPHS = (".safetensors", ".tinygraph", ".onnx", ".json")
 KEY = "tinygraph-graph"
 # safetensors takes headers of up to 100 MB; a longer description becomes a tensor of bytes.
 MAX_HEADER = 80_000_000
@@ -36,15 +38,17 @@ DESCRIPTION_TENSOR = "__tinygraph-graph__"
 MAX_JSON_VALUES = 200_000_000
 
 
-def save_graph(graph: Graph, path: str | Path) -> None:
+def save_graph(graph: Graph, path: str | Path, *, opset: int | None = None) -> None:
     """Write a graph, its parameters and its constants to one file that `tg.load` reads.
 
     Args:
-        path: with the suffix .json a text file; with .safetensors, .tinygraph or none a safetensors file.
+        path: with the suffix .json a text file; with .onnx an ONNX model; with .safetensors, .tinygraph or none a
+            safetensors file.
+        opset: of an ONNX model the version of its operators; 21 by default.
 
     Raises:
         FileFormatError: the graph holds what a file cannot (an unregistered op, a dtype of long doubles, a dataclass
-            among its results), or the suffix promises another format (.onnx).
+            among its results; for ONNX an op without a form), or the suffix promises another format (.pt).
         OSError: the folder is missing or cannot be written.
 
     >>> import tempfile, tinygraph as tg
@@ -59,7 +63,13 @@ def save_graph(graph: Graph, path: str | Path) -> None:
     from tinygraph.interop.graphs.describing import describe
 
     path = Path(path)
+    if path.suffix.lower() == ".onnx":
+        from tinygraph.interop.onnx.model_writing import save_onnx
+
+        return save_onnx(graph, path, opset)
     suffix = check_saved(path, "a graph", GRAPHS)
+    if opset is not None:
+        raise FileFormatError(f"{path.name}: opset is a setting of ONNX models (.onnx)")
     description, values = describe(graph)
     if suffix == ".json":
         if sum(value.nbytes for value in values.values()) > MAX_JSON_VALUES:
@@ -69,32 +79,45 @@ def save_graph(graph: Graph, path: str | Path) -> None:
         for name, value in values.items():
             description.arrays[name].data = to_text(value)
         text = msgspec.json.format(msgspec.json.encode(description), indent=1)
-        replace_file(path, lambda part: part.write_bytes(text + b"\n"))
-        return
+        return replace_file(path, lambda part: part.write_bytes(text + b"\n"))
     tensors = {name: storable(value) for name, value in values.items()}
     text = msgspec.json.encode(description)
     metadata = {KEY: text.decode()}
     if len(text) + text.count(b'"') + text.count(b"\\") > MAX_HEADER:
         metadata = {KEY: ""}
         tensors[DESCRIPTION_TENSOR] = np.frombuffer(text, np.uint8)
-    write_tensors(path, tensors, metadata)
+    return write_tensors(path, tensors, metadata)
 
 
-def load(path: str | Path) -> Graph:
-    """Read a graph file, or the graph in a saved drawing (.svg, .html, .dot or .gv).
+def load(
+    path: str | Path, *, sizes: Mapping[str, int] | None = None, constants: Mapping[str, Any] | None = None
+) -> Graph:
+    """Read a graph file, the graph in a saved drawing (.svg, .html, .dot or .gv), or an ONNX model (.onnx).
 
     The graph runs and differentiates; what were its parameters are its parameters. A drawing of a large model may have
     left values out: its graph can be read, drawn and compared, and says so when it is run.
 
-    An op that is not installed is kept by name: the graph opens, and evaluating that op says what to install.
+    An op that is not installed is kept by name: the graph opens, and evaluating that op says what to install. So is an
+    operator of ONNX's that nobody has.
+
+    Args:
+        sizes: of an ONNX model's dimensions that it leaves open, by name; 1 by default.
+        constants: values for an ONNX model's inputs on which shapes depend, by name; they are inputs no longer.
 
     Raises:
         FileFormatError: the file is no graph file, or is truncated, malformed or of another version; the message
             names the place.
+        ImportError: it is an ONNX model, and the package onnx is not installed.
         OSError: it cannot be opened.
     """
     path = Path(path)
+    if path.suffix.lower() == ".onnx":
+        from tinygraph.interop.onnx.model_reading import load_onnx
+
+        return load_onnx(path, sizes, constants)
     with in_file(path):
+        if sizes is not None or constants is not None:
+            raise FileFormatError("sizes and constants are given for ONNX models (.onnx) alone")
         suffix = check_loaded(path, "a graph")
         if suffix == ".json":
             return _from_json(read_bytes(path))

@@ -22,10 +22,12 @@ class MissingOp(Op):
     Attributes:
         provider: the distribution that declares it.
         version: that distribution's version when the file was written; empty if unknown.
+        said: what to do to have it, where that is not to install the distribution.
     """
 
     provider: str = ""
     version: str = ""
+    said: str = ""
 
     @property
     def identity(self) -> Any:
@@ -39,6 +41,8 @@ class MissingOp(Op):
     @property
     def advice(self) -> str:
         """What to do to have the op."""
+        if self.said:
+            return self.said
         if self.package in ("__main__", "builtins"):
             return "it was declared in a program, not in a package: run that declaration before tg.load"
         wanted = f"{self.distribution}=={self.version}" if self.version else self.distribution
@@ -57,6 +61,7 @@ def missing_op(
     operands: tuple[str, ...],
     settings: tuple[str, ...],
     types: tuple[ArrayType, ...],
+    advice: str = "",
 ) -> MissingOp:
     """The stand-in for one op with given output types."""
     variadic = len(operands) - 1
@@ -86,5 +91,6 @@ def missing_op(
         rules={operand: Rule(refuse_gradient, (operand,), ()) for operand in operands},
         provider=distribution if package != BUILTIN_PACKAGE else "tinygraph-autodiff",
         version=version,
+        said=advice,
     )
     return made

@@ -8,18 +8,19 @@ High-Performance Deep Learning Convolutions on SIMD Architectures" (2018), and Z
 Performance Zero-Memory Overhead Direct Convolutions" (2018).
 
 Sizes that tiles do not divide: the last tile overlaps the one before it and writes equal numbers again; in the kernel's
-gradient, where tiles are added to, there is a smaller tile instead. Groups are not supported.
+gradient, where tiles are added to, there is a smaller tile instead. Volumes have one more coordinate, whose taps are
+further entries of the table. A group of channels is a convolution of its own; small ones are in `grouped.py`.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from tinygraph.errors import ShapeError
-from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
+from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat, width_of
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.elementwise import emit_program
 from tinygraph.kernels.images.planes import Planes, Spread, lanes_of
@@ -29,11 +30,21 @@ from tinygraph.kernels.program import Program
 _L1_BYTES = 32 * 1024
 _L2_BYTES = 512 * 1024
 _FEWEST_SUMS = 8  # products in flight that keep the multipliers busy
+Pixel = tuple[Offset, Offset, Offset, Offset]  # image, slice, row, column
 _PixelBody = Callable[[Offset, Offset, list[Value]], list[Value]]
 
 
+class Deep(NamedTuple):
+    """The third dimension of a convolution of volumes: slices of a kernel, and how it moves along the depth."""
+
+    taps: int = 1
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+
+
 class Convolution(NamedTuple):
-    """A convolution of images in `source` to images in `target`.
+    """A convolution of images in `source` to images in `target`, or of volumes.
 
     Attributes:
         source: the input's planes; its halo is at least the padding.
@@ -43,6 +54,8 @@ class Convolution(NamedTuple):
         stride, dilation: vertical and horizontal.
         padding: zeros above and to the left; what is needed below and right follows from the target's size.
         dtype: "float32" or "float64".
+        deep: the third dimension.
+        groups: so many equal parts of the channels do not meet each other.
     """
 
     source: Planes
@@ -52,6 +65,25 @@ class Convolution(NamedTuple):
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     dtype: str = "float32"
+    deep: Deep = Deep()
+    groups: int = 1
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the source that meet a channel of the target."""
+        return self.source.channels // self.groups
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the target in a group."""
+        return self.target.channels // self.groups
+
+    def group(self) -> Convolution:
+        """One of the groups; the others are as many channels further on."""
+        if self.groups == 1:
+            return self
+        source, target = self.source.group(self.inputs), self.target.group(self.outputs)
+        return self._replace(source=source, target=target, groups=1)
 
     def source_halo(self) -> tuple[int, int, int, int]:
         """The halo that the forward kernel reads."""
@@ -65,6 +97,19 @@ class Convolution(NamedTuple):
         ]
         return self.padding[0], max(0, after[0]), self.padding[1], max(0, after[1])
 
+    def source_ends(self) -> tuple[int, int]:
+        """The slices of zeros before and behind a volume that the forward kernel reads."""
+        deep = self.deep
+        reach = (self.target.depth - 1) * deep.stride + (deep.taps - 1) * deep.dilation - deep.padding
+        return deep.padding, max(0, reach - (self.source.depth - 1))
+
+    def gradient_ends(self) -> tuple[int, int]:
+        """The same of the output's gradient, for the input-gradient kernel."""
+        first = self.deep.padding - (self.deep.taps - 1) * self.deep.dilation
+        last = self.source.depth - 1 + self.deep.padding
+        stride = self.deep.stride
+        return max(0, -(first // stride)), max(0, last // stride - (self.target.depth - 1))
+
     def gradient_halo(self) -> tuple[int, int, int, int]:
         """The halo of the output's gradient that the input-gradient kernel reads."""
         sizes = ((self.source.height, self.target.height), (self.source.width, self.target.width))
@@ -77,7 +122,7 @@ class Convolution(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Packed weights: an array of shape (blocks, height, width, inputs, lanes)."""
+    """Packed weights: an array of shape (blocks, height, width, inputs, lanes); of volumes, slices on one another."""
 
     blocks: int
     height: int
@@ -94,15 +139,15 @@ class Weights(NamedTuple):
 def forward_weights(convolution: Convolution, cpu: Cpu | None = None) -> Weights:
     """The layout of the kernel for the forward pass, and of its gradient."""
     lanes = lanes_of(convolution.target, (cpu or this_cpu()).lanes(convolution.dtype))
-    blocks = -(-convolution.target.padded // lanes)
-    return Weights(blocks, *convolution.kernel, convolution.source.padded, lanes)
+    blocks, (height, width) = -(-convolution.target.padded // lanes), convolution.kernel
+    return Weights(blocks, convolution.deep.taps * height, width, convolution.source.padded, lanes)
 
 
 def gradient_weights(convolution: Convolution, cpu: Cpu | None = None) -> Weights:
     """The layout of the kernel for the gradient by the input: channels exchanged, rows and columns reversed."""
     lanes = lanes_of(convolution.source, (cpu or this_cpu()).lanes(convolution.dtype))
-    blocks = -(-convolution.source.padded // lanes)
-    return Weights(blocks, *convolution.kernel, convolution.target.padded, lanes)
+    blocks, (height, width) = -(-convolution.source.padded // lanes), convolution.kernel
+    return Weights(blocks, convolution.deep.taps * height, width, convolution.target.padded, lanes)
 
 
 class ImageEpilogue(NamedTuple):
@@ -140,27 +185,29 @@ class ImageEpilogue(NamedTuple):
 class Taps(NamedTuple):
     """Sums that one nest of tiles computes.
 
-    result[y, x] = sum over taps t and i < run of source[y, x][t[0] + i] * weights[t[1] + i]
+    result[z, y, x] = sum over taps t and i < run of source[z, y, x][t[0] + i] * weights[t[1] + i]
 
     Attributes:
-        rows, columns: how many pixels.
-        source_row, source_pixel, source_origin: where in the source pixel (y, x) starts to read, in elements.
-        first_row, first_column, row_step, column_step: which pixels of the result are written.
+        slices, rows, columns: how many pixels.
+        source_slice, source_row, source_pixel: from where pixel (z, y, x) starts to read in the source to where the
+            next along each coordinate does, in elements.
+        source_origin: where the first starts.
+        first, step: which pixels of the result are written: slices, rows and columns.
         taps: offsets into source and weights.
         run: consecutive elements per tap.
         advance: rows of the source from one row of pixels to the next.
         tap_rows: which row of the source each tap reads for the first row of pixels; in the halo there are zeros.
     """
 
+    slices: int
     rows: int
     columns: int
+    source_slice: int
     source_row: int
     source_pixel: int
     source_origin: int
-    first_row: int
-    first_column: int
-    row_step: int
-    column_step: int
+    first: tuple[int, int, int]
+    step: tuple[int, int, int]
     taps: tuple[tuple[int, int], ...]
     run: int
     advance: int
@@ -194,31 +241,43 @@ def forward(
 @kept
 def _forward(convolution: Convolution, bias: bool, epilogue: ImageEpilogue | None, cpu: Cpu) -> Kernel:
     source, result = convolution.source, convolution.target
-    source.check_halo(convolution.source_halo(), "input")
+    source.check_halo(convolution.source_halo(), "input", convolution.source_ends())
     weights = forward_weights(convolution, cpu)
-    (above, left), (down, right), (dy, dx) = convolution.padding, convolution.stride, convolution.dilation
-    height, width = convolution.kernel
-    merged = dx == 1  # neighbouring columns of the kernel read neighbouring pixels: one long run
-    columns = 1 if merged else width
-    taps = [
-        (y * dy * source.row + x * dx * source.pixel, (y * width + x) * weights.inputs * weights.lanes)
-        for y in range(height)
-        for x in range(columns)
-    ]
-    sums = Taps(
-        result.height,
-        result.width,
-        down * source.row,
-        right * source.pixel,
-        source.origin - above * source.row - left * source.pixel,
-        *(0, 0, 1, 1),
-        tuple(taps),
-        (width if merged else 1) * weights.inputs,
-        down,
-        tuple(y * dy - above for y in range(height) for _ in range(columns)),
-    )
+    sums = forward_taps(convolution, weights, _merges(convolution, source, weights))
     return _compile_sums(
         "convolution", convolution.dtype, [sums], source, result, weights, bias, epilogue, cpu
+    )
+
+
+def _merges(convolution: Convolution, source: Planes, weights: Weights) -> bool:
+    """Whether neighbouring columns of the kernel read what lies side by side: one long run."""
+    return convolution.dilation[1] == 1 and source.pixel == weights.inputs
+
+
+def forward_taps(convolution: Convolution, weights: Weights, merged: bool) -> Taps:
+    """What the forward pass sums; with `merged` all columns of the kernel are one run."""
+    source, result, deep = convolution.source, convolution.target, convolution.deep
+    (above, left), (down, right), (dy, dx) = convolution.padding, convolution.stride, convolution.dilation
+    height, width = convolution.kernel
+    places = [
+        (z, y, x) for z in range(deep.taps) for y in range(height) for x in range(1 if merged else width)
+    ]
+    taps = tuple(
+        (
+            z * deep.dilation * source.slice + y * dy * source.row + x * dx * source.pixel,
+            ((z * height + y) * width + x) * weights.inputs * weights.lanes,
+        )
+        for z, y, x in places
+    )
+    return Taps(
+        *(result.depth, result.height, result.width),
+        *(deep.stride * source.slice, down * source.row, right * source.pixel),
+        source.origin - deep.padding * source.slice - above * source.row - left * source.pixel,
+        *((0, 0, 0), (1, 1, 1)),
+        taps,
+        (width if merged else 1) * weights.inputs,
+        down,
+        tuple(y * dy - above for _, y, _ in places),
     )
 
 
@@ -248,51 +307,76 @@ def input_gradient(
 def _input_gradient(
     convolution: Convolution, gradient: Planes, epilogue: ImageEpilogue | None, cpu: Cpu
 ) -> Kernel:
-    gradient.check_halo(convolution.gradient_halo(), "output's gradient")
+    gradient.check_halo(convolution.gradient_halo(), "output's gradient", convolution.gradient_ends())
     _check_gradient(convolution, gradient)
     weights = gradient_weights(convolution, cpu)
-    phases = [
-        _phase(convolution, gradient, weights, y, x)
-        for y in range(min(convolution.stride[0], convolution.source.height))
-        for x in range(min(convolution.stride[1], convolution.source.width))
-    ]
+    phases = gradient_taps(convolution, gradient, weights, _merges(convolution, gradient, weights))
     name = "convolution input gradient"
     return _compile_sums(
         name, convolution.dtype, phases, gradient, convolution.source, weights, False, epilogue, cpu
     )
 
 
-def _phase(convolution: Convolution, gradient: Planes, weights: Weights, y: int, x: int) -> Taps:
-    """Input pixels (y + i * stride, x + j * stride): the taps that reach them, relative to output pixel (i, j)."""
-    height, width = convolution.kernel
-    (down, right), (dy, dx) = convolution.stride, convolution.dilation
+def gradient_taps(convolution: Convolution, gradient: Planes, weights: Weights, merged: bool) -> list[Taps]:
+    """What the gradient by the source sums, for each phase of input pixels."""
+    source = convolution.source
+    slices = range(min(convolution.deep.stride, source.depth))
     rows, columns = (
+        range(min(stride, size))
+        for stride, size in zip(convolution.stride, (source.height, source.width), strict=True)
+    )
+    firsts = [(z, y, x) for z in slices for y in rows for x in columns]
+    return [_phase(convolution, gradient, weights, first, merged) for first in firsts]
+
+
+def _phase(
+    convolution: Convolution,
+    gradient: Planes,
+    weights: Weights,
+    first: tuple[int, int, int],
+    merged: bool,
+) -> Taps:
+    """Input pixels (z, y, x) + i * stride: the taps that reach them, relative to output pixel i."""
+    (height, width), deep, source = convolution.kernel, convolution.deep, convolution.source
+    strides = (deep.stride, *convolution.stride)
+    slices, rows, columns = (
         [
             (
-                size - 1 - k,
-                (first + pad - k * step) // stride,
+                taps - 1 - k,
+                (start + pad - k * step) // stride,
             )  # position in the reversed kernel, output pixel
-            for k in reversed(range(size))
-            if (first + pad - k * step) % stride == 0
+            for k in reversed(range(taps))
+            if (start + pad - k * step) % stride == 0
         ]
-        for first, size, pad, stride, step in (
-            (y, height, convolution.padding[0], down, dy),
-            (x, width, convolution.padding[1], right, dx),
+        for start, taps, pad, stride, step in zip(
+            first,
+            (deep.taps, height, width),
+            (deep.padding, *convolution.padding),
+            strides,
+            (deep.dilation, *convolution.dilation),
+            strict=True,
         )
     )
     run = weights.inputs
-    if right == 1 and dx == 1:  # all columns, in the order of the pixels they meet
+    if merged and strides[2] == 1:  # all columns, in the order of the pixels they meet
         columns, run = columns[:1], width * run
+    places = [(one, two, three) for one in slices for two in rows for three in columns]
     taps = tuple(
-        (i * gradient.row + j * gradient.pixel, (ky * width + kx) * weights.inputs * weights.lanes)
-        for ky, i in rows
-        for kx, j in columns
+        (
+            h * gradient.slice + i * gradient.row + j * gradient.pixel,
+            ((kz * height + ky) * width + kx) * weights.inputs * weights.lanes,
+        )
+        for (kz, h), (ky, i), (kx, j) in places
     )
-    source = convolution.source
-    sizes = (-(-(source.height - y) // down), -(-(source.width - x) // right))
-    tap_rows = tuple(i for _, i in rows for _ in columns)
-    places = gradient.row, gradient.pixel, gradient.origin, y, x, down, right
-    return Taps(*sizes, *places, taps, run, 1, tap_rows)
+    depth, many, wide = (
+        -(-(size - start) // stride)
+        for size, start, stride in zip(
+            (source.depth, source.height, source.width), first, strides, strict=True
+        )
+    )
+    moves = gradient.slice, gradient.row, gradient.pixel, gradient.origin
+    tap_rows = tuple(i for _, (_, i), _ in places)
+    return Taps(depth, many, wide, *moves, first, strides, taps, run, 1, tap_rows)
 
 
 class Tile(NamedTuple):
@@ -342,7 +426,7 @@ def _compile_sums(
         nests = [
             _Sums(code, dtype, part, source, result, weights, bias, epilogue, cpu)
             for part in parts
-            if part.rows and part.columns
+            if part.slices and part.rows and part.columns
         ]
         code.units(functools.partial(unit, nests))
 
@@ -417,27 +501,26 @@ class _Sums:
         """All tiles of one image for a block of output channels."""
         code, part, tile = self.code, self.part, self.tile
 
-        def rows(y: Offset, _: list[Value]) -> None:
+        def rows(z: Offset, y: Offset) -> None:
             row = code.smaller_index(y, part.rows - tile.rows)
 
             def columns(x: Offset, _: list[Value]) -> None:
-                self._tile(image, block, row, code.smaller_index(x, part.columns - tile.columns))
+                self._tile((image, z, row, code.smaller_index(x, part.columns - tile.columns)), block)
 
             code.loop(0, part.columns, tile.columns, columns)
 
-        code.loop(0, part.rows, tile.rows, rows)
+        def slices(z: Offset, _: list[Value]) -> None:
+            code.loop(0, part.rows, tile.rows, lambda y, _: rows(z, y))
 
-    def _tile(self, image: Offset, block: Offset, row: Offset, column: Offset) -> None:
+        code.loop(0, part.slices, 1, slices)
+
+    def _tile(self, pixel: Pixel, block: Offset) -> None:
         code, part = self.code, self.part
-        start = code.offset(
-            (image, self.source.image),
-            (row, part.source_row),
-            (column, part.source_pixel),
-            part.source_origin,
-        )
+        start = source_place(code, part, self.source, pixel)
         source = code.at(code.pointers["source"], start, self.dtype)
         weights = code.at(code.pointers["weights"], code.offset((block, self.weights.block)), self.dtype)
-        channel = code.offset((block, self.weights.lanes))
+        lanes = self.weights.lanes
+        channel = code.offset((block, lanes))
         sums = self._starting(channel)
 
         def tap(t: Offset, held: list[Value]) -> list[Value]:
@@ -446,9 +529,25 @@ class _Sums:
                 code.at(source, from_source, self.dtype), code.at(weights, from_weights, self.dtype), held
             )
 
-        first, last = self.ranges if self.whole else (code.lookup(table, row) for table in self.ranges)
+        first, last = self.ranges if self.whole else (code.lookup(table, pixel[2]) for table in self.ranges)
         sums = code.loop(first, last, 1, tap, sums)
-        self._finish(sums, image, row, column, channel)
+        vectors = self.tile.vectors
+        places = [(y, x, v) for y, x in self.pixels for v in range(vectors)]
+
+        def finish(valid: int) -> None:
+            """With so many channels in the last vector: the others are no memory, or another group's."""
+            values = {
+                (y, x, v * lanes): code.narrowed(one, valid) if v == vectors - 1 and valid < lanes else one
+                for (y, x, v), one in zip(places, sums, strict=True)
+            }
+            write_pixels(code, part, self.result, self.epilogue, self.dtype, pixel, channel, values)
+
+        rest = self.result.padded % lanes
+        if rest:
+            last = code.at_most(self.weights.blocks - vectors, block)
+            code.when(last, lambda: finish(rest), lambda: finish(lanes))
+        else:
+            finish(lanes)
 
     def _starting(self, channel: Offset) -> list[Value]:
         code, lanes = self.code, self.weights.lanes
@@ -478,50 +577,66 @@ class _Sums:
 
         return code.loop(0, part.run, 1, steps, sums)
 
-    def _finish(self, sums: list[Value], image: Offset, row: Offset, column: Offset, channel: Offset) -> None:
-        code, lanes = self.code, self.weights.lanes
-        valid = min(
-            lanes, self.result.padded
-        )  # fewer channels than a vector has lanes: the others are no memory
-        epilogue = self.epilogue or ImageEpilogue(Program((self.dtype,), (), (0,)))
-        arrays = [
-            (
-                code.at(code.pointers[name], self._place(planes, image, row, column, channel), dtype),
-                planes,
-                dtype,
-            )
-            for name, planes, dtype in epilogue.arrays(self.result, self.dtype)
-        ]
-        read, written = arrays[: len(epilogue.operands)], arrays[len(epilogue.operands) :]
-        for p, (y, x) in enumerate(self.pixels):
-            for v in range(self.tile.vectors):
-                value = sums[p * self.tile.vectors + v]
-                if valid < lanes:
-                    value = code.narrowed(value, valid)
-                loaded = [
-                    load_along(code, array, self._step(planes, y, x, v * lanes), planes, dtype, valid)
-                    for array, planes, dtype in read
-                ]
-                made = emit_program(code, epilogue.program, [value, *loaded], valid)
-                for one, (array, planes, _) in zip(made, written, strict=True):
-                    code.store(one, array, self._step(planes, y, x, v * lanes))
 
-    def _place(
-        self, planes: Planes | Spread, image: Offset, row: Offset, column: Offset, channel: Offset
-    ) -> Offset:
-        part = self.part
-        first = planes.origin + part.first_row * planes.row + part.first_column * planes.pixel
-        return self.code.offset(
-            (image, planes.image),
-            (row, part.row_step * planes.row),
-            (column, part.column_step * planes.pixel),
-            (channel, planes.channel),
-            first,
-        )
+def source_place(code: Function, part: Taps, source: Planes, pixel: Pixel) -> Offset:
+    """Where in the source a pixel of a nest starts to read."""
+    image, z, y, x = pixel
+    return code.offset(
+        (image, source.image),
+        (z, part.source_slice),
+        (y, part.source_row),
+        (x, part.source_pixel),
+        part.source_origin,
+    )
 
-    def _step(self, planes: Planes | Spread, y: int, x: int, channel: int) -> int:
-        step = y * self.part.row_step * planes.row + x * self.part.column_step * planes.pixel
-        return step + channel * planes.channel
+
+def write_pixels(
+    code: Function,
+    part: Taps,
+    result: Planes,
+    epilogue: ImageEpilogue | None,
+    dtype: str,
+    pixel: Pixel,
+    channel: Offset,
+    values: Mapping[tuple[int, int, int], Value],
+) -> None:
+    """What an epilogue makes of sums, in its results.
+
+    Args:
+        pixel: image, slice, row and column, in the nest's own counts.
+        channel: of the result.
+        values: sums of neighbouring channels, by how many rows, columns and channels they are further on.
+    """
+    epilogue = epilogue or ImageEpilogue(Program((dtype,), (), (0,)))
+    arrays = [
+        (code.at(code.pointers[name], _result_place(code, part, planes, pixel, channel), kind), planes, kind)
+        for name, planes, kind in epilogue.arrays(result, dtype)
+    ]
+    read, written = arrays[: len(epilogue.operands)], arrays[len(epilogue.operands) :]
+    _, down, right = part.step
+    for (y, x, further), value in values.items():
+
+        def place(planes: Planes | Spread, y: int = y, x: int = x, further: int = further) -> int:
+            return y * down * planes.row + x * right * planes.pixel + further * planes.channel
+
+        width = width_of(value)
+        loaded = [load_along(code, array, place(planes), planes, kind, width) for array, planes, kind in read]
+        made = emit_program(code, epilogue.program, [value, *loaded], width)
+        for one, (array, planes, _) in zip(made, written, strict=True):
+            code.store(one, array, place(planes))
+
+
+def _result_place(
+    code: Function, part: Taps, planes: Planes | Spread, pixel: Pixel, channel: Offset
+) -> Offset:
+    moves = planes.slice, planes.row, planes.pixel
+    first = sum(one * move for one, move in zip(part.first, moves, strict=True))
+    return code.offset(
+        (pixel[0], planes.image),
+        *((i, step * move) for i, step, move in zip(pixel[1:], part.step, moves, strict=True)),
+        (channel, planes.channel),
+        planes.origin + first,
+    )
 
 
 def load_along(
@@ -535,10 +650,11 @@ def load_along(
 
 def _check_gradient(convolution: Convolution, gradient: Planes) -> None:
     result = convolution.target
-    sizes = [(p.height, p.width, p.padded) for p in (gradient, result)]
+    sizes = [(p.height, p.width, p.padded, p.depth) for p in (gradient, result)]
     if sizes[0] != sizes[1]:
         raise ShapeError(
-            f"the output's gradient has (height, width, channels in memory) {sizes[0]}, the output {sizes[1]}"
+            f"the output's gradient has (height, width, channels in memory) {sizes[0][:3]}, the output "
+            f"{sizes[1][:3]}; volumes of {sizes[0][3]} and {sizes[1][3]} slices"
         )
 
 
@@ -576,7 +692,7 @@ def kernel_gradient(
 def _kernel_gradient(
     convolution: Convolution, gradient: Planes, bias: bool, accumulate: bool, cpu: Cpu
 ) -> Kernel:
-    convolution.source.check_halo(convolution.source_halo(), "input")
+    convolution.source.check_halo(convolution.source_halo(), "input", convolution.source_ends())
     _check_gradient(convolution, gradient)
     weights = forward_weights(convolution, cpu)
 
@@ -606,18 +722,11 @@ class _Products:
         bias: bool,
         cpu: Cpu,
     ) -> None:
-        self.code, self.convolution, self.gradient, self.weights, self.bias = (
-            code,
-            convolution,
-            gradient,
-            weights,
-            bias,
-        )
+        self.code, self.gradient, self.weights, self.bias = code, gradient, weights, bias
         self.dtype, self.source = convolution.dtype, convolution.source
         self.vectors = max(v for v in (1, 2, 3) if weights.blocks % v == 0)
-        merged = convolution.dilation[1] == 1
-        self.run = (weights.width if merged else 1) * weights.inputs
-        self.taps = [(y, x) for y in range(weights.height) for x in range(1 if merged else weights.width)]
+        part = forward_taps(convolution, weights, _merges(convolution, convolution.source, weights))
+        self.run, self.first, self.taps = part.run, part.source_origin, len(part.taps)
         most = (cpu.registers - 2 - self.vectors) // self.vectors
         self.inputs = -(-self.run // -(-self.run // most))  # equal tiles, the last perhaps smaller
         size = itemsize(self.dtype)
@@ -627,28 +736,23 @@ class _Products:
         row = (convolution.stride[0] * self.source.row + gradient.row) * size
         fitting = min(_L1_BYTES // 2 // reused, _L2_BYTES // 2 // row)
         self.rows = max(1, min(gradient.height, fitting))
-        offsets = [
-            y * convolution.dilation[0] * self.source.row + x * convolution.dilation[1] * self.source.pixel
-            for y, x in self.taps
-        ]
-        self.table = code.table(offsets)
-        self.down = convolution.stride[0] * self.source.row
-        self.right = convolution.stride[1] * self.source.pixel
+        self.table = code.table([offset for offset, _ in part.taps])
+        self.deeper, self.down, self.right = part.source_slice, part.source_row, part.source_pixel
 
     def write(self, image: Offset) -> None:
         """All products of one image."""
         code = self.code
-        (above, left), source = self.convolution.padding, self.source
-        first = source.origin - above * source.row - left * source.pixel
 
-        def band(top: Offset, _: list[Value]) -> None:
+        def band(z: Offset, top: Offset) -> None:
             rows = code.smaller_index(self.rows, code.offset((top, -1), self.gradient.height))
-            images = code.at(
-                code.pointers["source"],
-                code.offset((image, source.image), (top, self.down), first),
-                self.dtype,
+            first = code.offset((image, self.source.image), (z, self.deeper), (top, self.down), self.first)
+            images = code.at(code.pointers["source"], first, self.dtype)
+            place = code.offset(
+                (image, self.gradient.image),
+                (z, self.gradient.slice),
+                (top, self.gradient.row),
+                self.gradient.origin,
             )
-            place = code.offset((image, self.gradient.image), (top, self.gradient.row), self.gradient.origin)
             gradient = code.at(code.pointers["gradient"], place, self.dtype)
             if self.bias:
                 code.loop(
@@ -658,7 +762,10 @@ class _Products:
                 0, self.weights.blocks, self.vectors, lambda b, _: self._block(images, gradient, rows, b)
             )
 
-        code.loop(0, self.gradient.height, self.rows, band)
+        def slices(z: Offset, _: list[Value]) -> None:
+            code.loop(0, self.gradient.height, self.rows, lambda top, _: band(z, top))
+
+        code.loop(0, self.gradient.depth, 1, slices)
 
     def _block(self, images: Value, gradient: Value, rows: Offset, block: Offset) -> None:
         code, weights = self.code, self.weights
@@ -675,7 +782,7 @@ class _Products:
             if whole < self.run:
                 self._tile(source, gradient, sums, rows, whole, self.run - whole)
 
-        code.loop(0, len(self.taps), 1, tap)
+        code.loop(0, self.taps, 1, tap)
 
     def _tile(
         self, source: Value, gradient: Value, result: Value, rows: Offset, first: Offset, count: int

@@ -18,7 +18,7 @@ Place = Callable[[Offset], Offset]
 
 
 def to_planes(planes: Planes, dtype: str = "float32", cpu: Cpu | None = None) -> Kernel:
-    """(images, channels, height, width) to planes; halo and padded channels become zero.
+    """(images, channels, height, width) to planes, or volumes; halo and padded channels become zero.
 
     The kernel's pointers: source, result, both contiguous. Its span: images.
     """
@@ -27,8 +27,8 @@ def to_planes(planes: Planes, dtype: str = "float32", cpu: Cpu | None = None) ->
 
 @kept
 def _to_planes(planes: Planes, dtype: str, cpu: Cpu) -> Kernel:
-    pixels = planes.height * planes.width
-    hollow = any(planes.halo) or planes.padded != planes.channels
+    pixels = planes.depth * planes.height * planes.width
+    hollow = any(planes.halo) or any(planes.ends) or planes.padded != planes.channels
 
     def write(code: Function) -> None:
         def image(n: Offset) -> None:
@@ -50,7 +50,7 @@ def _to_planes(planes: Planes, dtype: str, cpu: Cpu) -> Kernel:
 
 
 def from_planes(planes: Planes, dtype: str = "float32", cpu: Cpu | None = None) -> Kernel:
-    """Planes to (images, channels, height, width).
+    """Planes to (images, channels, height, width), or to volumes.
 
     The kernel's pointers: source, result, both contiguous. Its span: images.
     """
@@ -59,7 +59,7 @@ def from_planes(planes: Planes, dtype: str = "float32", cpu: Cpu | None = None) 
 
 @kept
 def _from_planes(planes: Planes, dtype: str, cpu: Cpu) -> Kernel:
-    pixels = planes.height * planes.width
+    pixels = planes.depth * planes.height * planes.width
 
     def write(code: Function) -> None:
         def image(n: Offset) -> None:
@@ -80,10 +80,11 @@ def _from_planes(planes: Planes, dtype: str, cpu: Cpu) -> Kernel:
 
 def _pixel_place(code: Function, planes: Planes, pixel: Offset) -> Offset:
     """Where the channels of a pixel start, by its number in the image."""
-    if planes.row == planes.width * planes.pixel:
+    if planes.slice == planes.height * planes.width * planes.pixel:
         return code.offset((pixel, planes.pixel), planes.origin)
-    y, x = code.divide_index(pixel, planes.width)
-    return code.offset((y, planes.row), (x, planes.pixel), planes.origin)
+    line, x = code.divide_index(pixel, planes.width)
+    z, y = code.divide_index(line, planes.height) if planes.depth > 1 else (0, line)
+    return code.offset((z, planes.slice), (y, planes.row), (x, planes.pixel), planes.origin)
 
 
 def clear_halo(planes: Planes, dtype: str = "float32", cpu: Cpu | None = None) -> Kernel:
@@ -94,19 +95,33 @@ def clear_halo(planes: Planes, dtype: str = "float32", cpu: Cpu | None = None) -
 @kept
 def _clear_halo(planes: Planes, dtype: str, cpu: Cpu) -> Kernel:
     width, between = planes.width * planes.pixel, planes.row - planes.width * planes.pixel
-    last = planes.origin + (planes.height - 1) * planes.row + width
+    first = planes.origin - planes.ends[0] * planes.slice
+    last = first + (planes.height - 1) * planes.row + width
 
     def write(code: Function) -> None:
-        def image(n: Offset) -> None:
-            start = code.at(code.pointers["planes"], code.offset((n, planes.image)), dtype)
-            code.clear(start, 0, planes.origin, dtype)
+        def one(start: Value) -> None:
+            """A slice."""
+            code.clear(start, 0, first, dtype)
             if between:  # what is right of a row and what is left of the next lie side by side
 
                 def row(y: Offset, _: list[Value]) -> None:
-                    code.clear(start, code.offset((y, planes.row), planes.origin + width), between, dtype)
+                    code.clear(start, code.offset((y, planes.row), first + width), between, dtype)
 
                 code.loop(0, planes.height - 1, 1, row)
-            code.clear(start, last, planes.image - last, dtype)
+            code.clear(start, last, planes.slice - last, dtype)
+
+        def image(n: Offset) -> None:
+            start = code.at(code.pointers["planes"], code.offset((n, planes.image)), dtype)
+            before, behind = (end * planes.slice for end in planes.ends)
+            if before:
+                code.clear(start, 0, before, dtype)
+            if behind:
+                code.clear(start, planes.image - behind, behind, dtype)
+
+            def slices(z: Offset, _: list[Value]) -> None:
+                one(code.at(start, code.offset((z, planes.slice), before), dtype))
+
+            code.loop(0, planes.depth, 1, slices)
 
         code.units(image)
 

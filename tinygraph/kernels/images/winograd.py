@@ -21,7 +21,14 @@ from typing import NamedTuple
 from tinygraph.kernels.builder import Function, Offset, Value, itemsize, splat
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.elementwise import emit_program
-from tinygraph.kernels.images.direct import Convolution, ImageEpilogue, Weights, forward_weights, load_along
+from tinygraph.kernels.images.direct import (
+    Convolution,
+    Deep,
+    ImageEpilogue,
+    Weights,
+    forward_weights,
+    load_along,
+)
 from tinygraph.kernels.images.planes import Planes, Spread, rounded_up
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
@@ -77,7 +84,7 @@ def choose_tiling(convolution: Convolution, images: int, cpu: Cpu | None = None)
 @functools.cache
 def _choose_tiling(convolution: Convolution, images: int, cpu: Cpu) -> Tiling | None:
     made, lanes = convolution, cpu.lanes(convolution.dtype)
-    if cpu.exact:
+    if cpu.exact or made.groups > 1 or made.deep != Deep() or made.source.depth > 1:
         return None
     if made.kernel != (3, 3) or made.stride != (1, 1) or made.dilation != (1, 1) or made.dtype != "float32":
         return None

@@ -28,6 +28,9 @@ def between_the_slopes(op: Op, sample: Sample) -> None:
         raise DoesNotApply("the sample is away from kinks")
     trial = Trial.of(op, sample).differentiable()
     values = trial.values
+    if op.facts.get("straight_through"):
+        _check_straight(trial)
+        return
     if any(x.dtype.kind == "c" for x in values):
         raise DoesNotApply("slopes in the complex plane have more than two sides")
     with np.errstate(all="ignore"):
@@ -38,6 +41,18 @@ def between_the_slopes(op: Op, sample: Sample) -> None:
                 )
         for weights in _one_by_one(trial.outputs(*values)):
             _check(trial, weights)
+
+
+def _check_straight(trial: Trial) -> None:
+    """By convention what comes to the result goes on to the operand, as it is."""
+    weights = trial.weights()
+    (found,) = trial.gradient(weights)
+    if not np.array_equal(found, weights[0]):
+        raise LawBroken(
+            Finding(
+                "what goes straight through comes out as it is", trial.name(0), weights[0], np.asarray(found)
+            )
+        )
 
 
 def _check(trial: Trial, weights: list[Any]) -> None:
