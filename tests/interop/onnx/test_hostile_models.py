@@ -100,8 +100,7 @@ def test_bombs(tmp_path):
         "bytes",
     )
     codes = [ints("i", [1] * 1000), ints("d", 10**12), ints("v", [0, 1])]
-    refusal(model([node("OneHot", ["i", "d", "v"])], stored=[ints("i", [1] * 1000), ints("d", 10**12),
-            ints("v", [0, 1])]),
+    refusal(model([node("OneHot", ["i", "d", "v"])], stored=codes), tmp_path, "bytes")
     layers = []
     for depth in range(12):  # ten calls of ten calls of ...
         called = "Relu" if depth == 0 else f"F{depth - 1}"
