@@ -89,6 +89,7 @@ from tinygraph.nn.loss import HingeEmbeddingLoss as HingeEmbeddingLoss
 from tinygraph.nn.loss import HuberLoss as HuberLoss
 from tinygraph.nn.loss import KLDivLoss as KLDivLoss
 from tinygraph.nn.loss import L1Loss as L1Loss
+from tinygraph.nn.loss import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from tinygraph.nn.loss import MarginRankingLoss as MarginRankingLoss
 from tinygraph.nn.loss import MSELoss as MSELoss
 from tinygraph.nn.loss import MultiLabelMarginLoss as MultiLabelMarginLoss
@@ -138,6 +139,8 @@ from tinygraph.nn.pooling import AdaptiveMaxPool3d as AdaptiveMaxPool3d
 from tinygraph.nn.pooling import AvgPool1d as AvgPool1d
 from tinygraph.nn.pooling import AvgPool2d as AvgPool2d
 from tinygraph.nn.pooling import AvgPool3d as AvgPool3d
+from tinygraph.nn.pooling import FractionalMaxPool2d as FractionalMaxPool2d
+from tinygraph.nn.pooling import FractionalMaxPool3d as FractionalMaxPool3d
 from tinygraph.nn.pooling import LPPool1d as LPPool1d
 from tinygraph.nn.pooling import LPPool2d as LPPool2d
 from tinygraph.nn.pooling import LPPool3d as LPPool3d

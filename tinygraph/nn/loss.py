@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from numpy.typing import DTypeLike
 
 from tinygraph.core.tensor import Tensor
 from tinygraph.nn import functional
+from tinygraph.nn.linear import Linear
 from tinygraph.nn.module import Module
 
 if TYPE_CHECKING:
@@ -405,3 +409,46 @@ class BCEWithLogitsLoss(_WeightedLoss):
         return functional.binary_cross_entropy_with_logits(
             input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
         )
+
+
+class LinearCrossEntropyLoss(_WeightedLoss):
+    """Cross entropy of a linear map of the input: its parameters are `linear.weight` and `linear.bias`.
+
+    Shapes: input (batch, in_features) or (in_features,); labels (batch, *out_features) of class indices, or
+    probabilities (batch, num_classes, *out_features).
+
+    Args:
+        out_features: the sizes of a loss of several dimensions.
+        ignore_index: the label that counts for nothing, -100 by default.
+        options: how PyTorch would divide the work, which has no meaning here.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        device: object = None,
+        dtype: DTypeLike | None = None,
+        reduction: str = "mean",
+        weight: Numeric | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: object = None,
+    ) -> None:
+        self._set_up(None, None, reduction, weight=weight)
+        self.num_classes, self.out_features = num_classes, tuple(out_features)
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        count = prod(self.out_features, start=num_classes)
+        self.linear = Linear(in_features, count, bias=bias, device=device, dtype=dtype)
+
+    def forward(self, input: Numeric, target: Numeric) -> Any:
+        scores = self.linear(input)
+        scores = scores.reshape(*scores.shape[:-1], self.num_classes, *self.out_features)
+        ignored = -100 if self.ignore_index is None else self.ignore_index
+        return functional.cross_entropy(
+            scores, target, self.weight, ignore_index=ignored, reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )  # fmt: skip

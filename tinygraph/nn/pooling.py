@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tinygraph.errors import SettingError
 from tinygraph.nn import functional
 from tinygraph.nn.module import Module
 
@@ -273,5 +275,43 @@ class MaxUnpool2d(_MaxUnpool):
 
 class MaxUnpool3d(_MaxUnpool):
     """Maxima put back into volumes (batch, channels, depth, rows, columns)."""
+
+    dimensions = 3
+
+
+class _FractionalMaxPool(Module):
+    """Maxima of windows spread over each axis by random numbers (Graham, 2014), drawn in evaluation as well."""
+
+    dimensions: ClassVar[int]
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        output_size: Sizes | None = None,
+        output_ratio: float | Sequence[float] | None = None,
+        return_indices: bool = False,
+        _random_samples: object = None,
+    ) -> None:
+        if (output_size is None) == (output_ratio is None):
+            raise SettingError(f"{type(self).__name__} takes either output_size or output_ratio")
+        self.kernel_size, self.output_size, self.output_ratio = kernel_size, output_size, output_ratio
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+
+    def forward(self, input: Numeric) -> Any:
+        return functional.fractional_max_pool(
+            self.dimensions, input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices,
+            self._random_samples,
+        )  # fmt: skip
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """Fractional max pooling of images (batch, channels, height, width)."""
+
+    dimensions = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """Fractional max pooling of volumes (batch, channels, depth, height, width)."""
 
     dimensions = 3

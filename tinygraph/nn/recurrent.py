@@ -54,6 +54,7 @@ class _Recurrent(_Gated):
 
     _whole = True
     activation: str = "tanh"
+    proj_size: int = 0  # the width that an LSTM's first state is projected to
 
     def __init__(
         self,
@@ -82,16 +83,15 @@ class _Recurrent(_Gated):
             bidirectional,
         )
         directions = 2 if bidirectional else 1
-        rows = STEPS[self.kind][1] * hidden_size
+        rows, first = STEPS[self.kind][1] * hidden_size, self.proj_size or hidden_size
         for layer in range(num_layers):
-            width = input_size if layer == 0 else directions * hidden_size
+            width = input_size if layer == 0 else directions * first
             for suffix in self._suffixes(layer):
-                shapes: dict[str, tuple[int, ...]] = {
-                    "weight_ih": (rows, width),
-                    "weight_hh": (rows, hidden_size),
-                }
+                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, first)}
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                if self.proj_size:
+                    shapes["weight_hr"] = (first, hidden_size)
                 for name, shape in shapes.items():
                     setattr(self, f"{name}_{suffix}", zeros_parameter(shape, dtype, device))
         self.reset_parameters()
@@ -115,12 +115,13 @@ class _Recurrent(_Gated):
             x = ops.swapaxes(x, axis1=0, axis2=1)
         count = STEPS[self.kind][2]
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        shape = (rows, x.shape[1], self.hidden_size)
+        widths = (self.proj_size or self.hidden_size, self.hidden_size)[:count]
+        shapes = [(rows, x.shape[1], width) for width in widths]
         if states is None:
-            states = tuple(np.zeros(shape, x.dtype) for _ in range(count))
+            states = tuple(np.zeros(shape, x.dtype) for shape in shapes)
         else:
             states = tuple(ops.expand_dims(one, axis=1) if single else one for one in states)
-            for one in states:
+            for one, shape in zip(states, shapes, strict=True):
                 if one.shape != shape:
                     raise ShapeError(f"{self.kind}: a first state has shape {one.shape}; it needs {shape}")
         suffixes = [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
@@ -142,7 +143,7 @@ class _Recurrent(_Gated):
         return ", ".join(shown)
 
 
-_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 class RNN(_Recurrent):
@@ -186,6 +187,8 @@ class GRU(_Recurrent):
 class LSTM(_Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997). The state is a pair: (h, c).
 
+    With `proj_size` h is multiplied with a matrix to that width (Sak, Senior and Beaufays, 2014).
+
     >>> output, (h, c) = LSTM(4, 3, num_layers=2)(np.ones((5, 2, 4), np.float32))
     >>> output.shape, h.shape, c.shape
     ((5, 2, 3), (2, 2, 3), (2, 2, 3))
@@ -194,7 +197,7 @@ class LSTM(_Recurrent):
     kind = "LSTM"
 
     def __init__(self, *args: Any, proj_size: int = 0, **kwargs: Any) -> None:
-        functional.refuse("LSTM", proj_size=(proj_size, 0))
+        self.proj_size = proj_size
         super().__init__(*args, **kwargs)
 
     def forward(

@@ -97,6 +97,9 @@ from tinygraph.nn.functional.pooling import avg_pool as avg_pool
 from tinygraph.nn.functional.pooling import avg_pool1d as avg_pool1d
 from tinygraph.nn.functional.pooling import avg_pool2d as avg_pool2d
 from tinygraph.nn.functional.pooling import avg_pool3d as avg_pool3d
+from tinygraph.nn.functional.pooling import fractional_max_pool as fractional_max_pool
+from tinygraph.nn.functional.pooling import fractional_max_pool2d as fractional_max_pool2d
+from tinygraph.nn.functional.pooling import fractional_max_pool3d as fractional_max_pool3d
 from tinygraph.nn.functional.pooling import lp_pool as lp_pool
 from tinygraph.nn.functional.pooling import lp_pool1d as lp_pool1d
 from tinygraph.nn.functional.pooling import lp_pool2d as lp_pool2d

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.core.registry import ops
+from tinygraph.core.state import default_generator
 from tinygraph.errors import SettingError, ShapeError
 from tinygraph.nn.functional.settings import batched
 
@@ -188,6 +189,71 @@ def max_unpool(
     return ops.scatter_windows(input, indices, spatial_shape=spatial) / ops.maximum(counts, 1)
 
 
+def fractional_max_pool(
+    dimensions: int,
+    input: Numeric,
+    kernel_size: Sizes,
+    output_size: Sizes | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Numeric | None = None,
+) -> Any:
+    """Maxima of windows at places that are spread over each axis by a random number (Graham, 2014).
+
+    Args:
+        output_size, output_ratio: one of them: the spatial sizes of the result, or their shares of the input's.
+        return_indices: return the flat positions of the maxima, too.
+        _random_samples: (batch, channels, dimensions) numbers from 0 to 1; drawn if not given.
+    """
+    if (output_size is None) == (output_ratio is None):
+        raise SettingError("fractional_max_pool takes either output_size or output_ratio")
+    if input.ndim == dimensions + 1:
+        out = fractional_max_pool(
+            dimensions, input[None], kernel_size, output_size, output_ratio, return_indices, _random_samples
+        )
+        return tuple(one[0] for one in out) if return_indices else out[0]
+    spatial = input.shape[2:]
+    kernel = tuple(kernel_size) if isinstance(kernel_size, Sequence) else (kernel_size,) * dimensions
+    if output_size is None:
+        ratios = output_ratio if isinstance(output_ratio, Sequence) else (output_ratio,) * dimensions
+        sizes = tuple(int(n * ratio) for n, ratio in zip(spatial, ratios, strict=True))  # type: ignore[operator]
+    else:
+        sizes = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * dimensions
+    shape = (*input.shape[:2], dimensions)
+    samples = default_generator.uniform(shape) if _random_samples is None else _random_samples
+    samples = samples[: shape[0]]
+    places: Any = 0
+    for axis, (n, width, count) in enumerate(zip(spatial, kernel, sizes, strict=True)):
+        # of images PyTorch takes the first number for the width
+        sample = samples[:, :, dimensions - 1 - axis if dimensions == 2 else axis]
+        first = ops.expand_dims(_starts(sample, n, width, count), axis=-1) + np.arange(width)
+        outer, inner = [1] * dimensions, [1] * dimensions
+        outer[axis], inner[axis] = count, width
+        places = places * n + ops.reshape(first, shape=(*first.shape[:2], *outer, *inner))
+    whole = (*input.shape[:2], -1)
+    positions = ops.reshape(places, shape=(*input.shape[:2], prod(sizes), prod(kernel)))
+    flat = ops.reshape(positions, shape=whole)
+    values = ops.take_along_axis(ops.reshape(input, shape=whole), flat, axis=-1)
+    values = ops.reshape(values, shape=positions.shape)
+    best = ops.argmax(values, axis=-1, keepdims=True)
+    found = ops.reshape(ops.take_along_axis(values, best, axis=-1), shape=(*input.shape[:2], *sizes))
+    if not return_indices:
+        return found
+    where = ops.take_along_axis(positions, best, axis=-1)
+    return found, ops.reshape(where, shape=(*input.shape[:2], *sizes))
+
+
+def _starts(sample: Numeric, size: int, width: int, count: int) -> Any:
+    """Where the windows along one axis begin, (batch, channels, count); the last one ends with the axis."""
+    if count == 1:
+        return ops.cast(sample[..., None] * 0, dtype=np.int64) + (size - width)
+    step = (size - width) / (count - 1)
+    sample = sample[..., None]
+    first = ops.floor((np.arange(count) + sample) * step) - ops.floor(sample * step)
+    return ops.where(np.arange(count) == count - 1, size - width, ops.cast(first, dtype=np.int64))
+
+
+fractional_max_pool2d, fractional_max_pool3d = (partial(fractional_max_pool, n) for n in (2, 3))
 max_pool1d, max_pool2d, max_pool3d = (partial(max_pool, n) for n in (1, 2, 3))
 avg_pool1d, avg_pool2d, avg_pool3d = (partial(avg_pool, n) for n in (1, 2, 3))
 lp_pool1d, lp_pool2d, lp_pool3d = (partial(lp_pool, n) for n in (1, 2, 3))

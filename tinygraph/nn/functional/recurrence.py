@@ -53,7 +53,8 @@ def recurrent(
         step: from (state, the input's part, the state's part) to the next state, whose first part is the output.
         input: (steps, batch, width).
         states: the first states, each (layers * directions, batch, width).
-        weights: for each layer and direction (weight_ih, weight_hh, bias_ih, bias_hh); biases may be None.
+        weights: for each layer and direction (weight_ih, weight_hh, bias_ih, bias_hh), of which biases may be None, and
+            perhaps what the first part of a new state is multiplied with (weight_hr).
         dropout_p: the probability of dropping an element between layers.
 
     Returns:
@@ -80,9 +81,12 @@ def _scanned(
 ) -> tuple[tuple[Any, ...], Any]:
     """One layer in one direction: its last states and its output at each step."""
     inputs = linear(x, weights[0], weights[2])  # of all steps at once
+    projection = weights[4] if len(weights) > 4 else None
 
     def body(state: tuple[Any, ...], from_input: Any) -> tuple[tuple[Any, ...], Any]:
         new = step(state, from_input, linear(state[0], weights[1], weights[3]))
+        if projection is not None:
+            new = linear(new[0], projection), *new[1:]
         return new, new[0]
 
     return scan(body, first, inputs, reverse=reverse)
