@@ -51,7 +51,8 @@ def test_results_stay_and_choices_are_remembered(measured: Any) -> None:
         tuned = tg.compile(lambda x: net(x), tune=True)
         np.testing.assert_allclose(tuned(X).numpy(), expected, rtol=2e-4, atol=2e-5)
         first = [sorted(names) for names in measured]
-        assert ["NumPy convolve", "Winograd convolution", "direct convolution"] in first
+        candidates = {"NumPy convolve", "Winograd convolution", "direct convolution"}
+        assert any(candidates <= set(names) for names in first)
         assert ["matrix product", "np.dot"] in first
         assert tuned.plan.table(width=200).count("measured: ") == 2
         tuning._chosen.clear()  # as in another process

@@ -13,6 +13,7 @@ from tinygraph.errors import SettingError, ShapeError
 from tinygraph.kernels.cpu import this_cpu
 from tinygraph.kernels.images import direct, lowerings, winograd
 from tinygraph.kernels.images.planes import Planes
+from tinygraph.kernels.lowering import Layouts, rows
 
 BOUND = winograd.ERROR  # of the largest result, as plans say
 assert BOUND <= 3e-5

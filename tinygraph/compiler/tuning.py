@@ -1,7 +1,7 @@
 """Kernels chosen by measuring: what a `lower` rule answers for several targets, checked against each other and timed.
 
 The targets are this CPU, the same without algorithms that round more, without libraries that may stand for a kernel,
-and none at all, which is NumPy. Each candidate runs alone, on random numbers that lie as it would rather have them, in
+and NumPy alone. Each candidate runs alone, on random numbers that lie as it would rather have them, in
 turn with the others; the fastest is remembered for the process and, where the op is the library's own, on disk.
 """
 
@@ -59,7 +59,10 @@ class Candidate(NamedTuple):
 def targets(cpu: Cpu) -> list[Any]:
     """What rules are asked with, the first without measuring."""
     base = cpu._replace(measured=False)
-    found = [base, base._replace(exact=True), base._replace(foreign=False), NumpyAlone(cpu.exact)]
+    found = [
+        *(base, base._replace(exact=True), base._replace(foreign=False)),
+        *(NumpyAlone(cpu.exact), NumpyAlone(exact=True)),
+    ]
     return [one for i, one in enumerate(found) if one not in found[:i]]
 
 

@@ -67,8 +67,11 @@ def markdown(rows: Rows, names: Sequence[str]) -> str:
 
 
 def chart(title: str, machine: str, rows: Rows, names: Sequence[str], path: Path) -> None:
-    """Draw the ratios as bars, on a scale on which half and twice are equally far from 1."""
+    """Draw the ratios as bars from 1, to the left where ours is faster; half and twice are equally far from it."""
+    import textwrap
+
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
     others = [name for name in names if name != OURS]
     figure = Figure(figsize=(9, 1.2 + 0.9 * len(rows)), layout="constrained")
@@ -77,14 +80,18 @@ def chart(title: str, machine: str, rows: Rows, names: Sequence[str], path: Path
     for i, name in enumerate(others):
         found = [(k, ratio_to(row, name)) for k, row in enumerate(rows.values())]
         places = [(k, value) for k, value in found if value is not None]
-        axes.barh([k + i * height for k, _ in places], [value for _, value in places], height, label=name)
+        heights = [k + i * height for k, _ in places]
+        bars = axes.barh(heights, [value - 1 for _, value in places], height, left=1.0, label=name)
+        axes.bar_label(bars, [f" {value:.2f} " for _, value in places], fontsize=7)
     axes.set_yticks([k + 0.4 - height / 2 for k in range(len(rows))], list(rows))
     axes.invert_yaxis()
     axes.set_xscale("log", base=2)
     axes.axvline(1.0, color="0.3", linewidth=1)
     axes.set_title(title, loc="left")
-    axes.set_xlabel(machine, fontsize=7)
-    axes.legend(fontsize=8)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.margins(x=0.15)  # room for the numbers
+    axes.set_xlabel("\n".join(textwrap.wrap(machine, 120)), fontsize=7)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path)
 
 
