@@ -14,7 +14,7 @@ ROOT = DOCUMENT.parents[1]
 LAYERS = (
     "errors.py", "packages", "core", "mpi.py", "numpy", "tracing", "analysis", "kernels", "plugin.py", "transforms",
     "scipy", "interop", "explaining", "comparing", "drawing", "compiler", "debugging", "nn", "optim", "data",
-    "parallel", "training", "testing", "scaffold", "cli",
+    "parallel", "pytorch", "training", "testing", "scaffold", "cli",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ This file is the table of public names. What is heavy (training, data, the comma
 """
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from tinygraph.analysis.coverage import coverage as _coverage
 from tinygraph.comparing import diff as diff
@@ -28,7 +28,9 @@ from tinygraph.explaining import contributions as contributions
 from tinygraph.explaining import explain as explain
 from tinygraph.interop import from_networkx as _from_networkx
 from tinygraph.interop import load as load
+from tinygraph.interop import load_state as load_state
 from tinygraph.interop import save_graph as _save_graph
+from tinygraph.interop import save_state as save_state
 from tinygraph.interop import summary as _summary
 from tinygraph.interop import to_networkx as _to_networkx
 from tinygraph.kernels.eager import get_eager_kernels as get_eager_kernels
@@ -41,6 +43,8 @@ from tinygraph.numpy.array_api import array_namespace as _array_namespace
 from tinygraph.numpy.calls import call_function as _call_function
 from tinygraph.numpy.calls import call_ufunc as _call_ufunc
 from tinygraph.tracing import capture as capture
+from tinygraph.tracing.free_sizes import at_sizes as _at_sizes
+from tinygraph.tracing.free_sizes import free_gradient as _free_gradient
 from tinygraph.tracing.open_capture import OpenCapture as _OpenCapture
 from tinygraph.transforms import checkpoint as checkpoint
 from tinygraph.transforms import cond as cond
@@ -71,6 +75,7 @@ tree = _trees
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
 _doors.array_namespace = _array_namespace
 _doors.open_capture, _doors.run_eagerly, _doors.planned = _OpenCapture, _run_eagerly, _planned
+_doors.at_sizes, _doors.free_gradient = _at_sizes, _free_gradient
 _doors.derived_rule = _derived_rule
 _doors.connect = _connect
 _doors.draw, _doors.coverage, _doors.summary = draw, _coverage, _summary
@@ -93,13 +98,18 @@ _PACKAGES = {
     )
 } | {"passes": "tinygraph.compiler.passes"}
 
+# Functions that are imported when first asked for, by the package that has them.
+_FUNCTIONS = {"from_torch": "tinygraph.pytorch"}
 
-def __getattr__(name: str) -> ModuleType:
-    """Packages that are imported when first asked for: `tg.nn`, `tg.testing` and so on."""
+
+def __getattr__(name: str) -> Any:
+    """Packages and functions that are imported when first asked for: `tg.nn`, `tg.testing`, `tg.from_torch` ..."""
     if name in _PACKAGES:
         return importlib.import_module(_PACKAGES[name])
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'tinygraph' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PACKAGES})
+    return sorted({*globals(), *_PACKAGES, *_FUNCTIONS})

@@ -79,6 +79,18 @@ def test_a_loop_that_reads_what_another_wrote_is_not_beside_it() -> None:
 
 
 @needs_kernels
+def test_large_inputs_of_joined_loops_are_read_anew_in_each_call() -> None:
+    """Addresses in the table of a joined loop are no pointers that a plan could set to the caller's memory."""
+    step = tg.compile(lambda x, y: (x * 3.0, y * 3.0))
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x, y = rng.standard_normal(20_000), rng.standard_normal(30_000)
+        for found, right in zip(step(x, y), (x * 3.0, y * 3.0), strict=True):
+            np.testing.assert_array_equal(found, right)
+    assert [len(one.nodes) for one in step.plan.steps] == [2]
+
+
+@needs_kernels
 def test_segments(guard_of_sizes: Any) -> None:
     from tinygraph.kernels import segments
 

@@ -1,4 +1,4 @@
-"""Random convolutions and pools, compiled, against float64: groups, depthwise, one to three dimensions, prime sizes."""
+"""Random convolutions and small networks, compiled, against float64: groups, depthwise, 1-D to 3-D, prime sizes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph import nn, optim
 from tinygraph.core.registry import ops
 
 BOUND = 3e-5  # of the largest result; Winograd's is below that, of sums 2e-6
@@ -66,11 +67,79 @@ def check(seed: int) -> None:
 
 
 def test_random_convolutions() -> None:
-    for seed in range(24):
+    for seed in range(10):
         check(seed)
 
 
 @pytest.mark.slow
 def test_more_random_convolutions() -> None:
-    for seed in range(24, 324):
+    for seed in range(10, 324):
         check(seed)
+
+
+def network(seed: int) -> tuple[Any, Any]:
+    """A small network of one to three dimensions, and images for it; smooth, so that rounding flips nothing."""
+    rng = np.random.default_rng(seed)
+    tg.manual_seed(seed)
+    dimensions = int(rng.choice((1, 2, 2, 2, 3)))
+    convolution, normalization, pool = (
+        getattr(nn, f"{name}{dimensions}d") for name in ("Conv", "BatchNorm", "AvgPool")
+    )
+    channels, size = int(rng.choice((1, 3, 4, 16))), int(rng.choice((7, 11, 12, 16))) // (dimensions // 3 + 1)
+    layers: list[Any] = []
+    x = rng.standard_normal((int(rng.integers(2, 5)), channels, *[size] * dimensions))
+    for _ in range(int(rng.integers(1, 4))):
+        outputs = int(rng.choice((4, 5, 8, 16, 24)))
+        groups = int(rng.choice([n for n in (1, 2, 4, channels) if channels % n == 0 and outputs % n == 0]))
+        tap = int(rng.choice((1, 3, 3, 5)))
+        stride = int(rng.choice((1, 1, 2)))
+        layers.append(
+            convolution(
+                channels, outputs, tap, stride, padding=tap // 2, groups=groups, bias=bool(rng.integers(2))
+            )
+        )
+        size, channels = (size - 1) // stride + 1, outputs
+        if rng.random() < 0.5:
+            layers.append(normalization(channels))
+        layers.append(rng.choice((nn.Tanh, nn.GELU, nn.Softplus, nn.SiLU))())
+        if size >= 4 and rng.random() < 0.5:
+            layers.append(pool(2))
+            size //= 2
+    head = nn.Linear(channels * size**dimensions, 7)
+    return nn.Sequential(*layers, nn.Flatten(), head), x
+
+
+def check_network(seed: int) -> None:
+    """Three steps of training: losses, and parameters after them, against the same in float64, eagerly."""
+    labels = np.random.default_rng(seed).integers(0, 7, 4)
+    found = []
+    for dtype, compiled in (("float64", False), ("float32", True)):
+        model, x = network(seed)
+        model.to(dtype=dtype)
+        optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+
+        def step(x: Any, labels: Any, model: Any = model, optimizer: Any = optimizer) -> Any:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), labels)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = tg.compile(step) if compiled else step
+        losses = [run(x.astype(dtype), labels[: len(x)]).item() for _ in range(3)]
+        found.append((losses, [one.numpy().astype(float) for one in model.parameters()]))
+    (right, wanted), (losses, values) = found
+    np.testing.assert_allclose(losses, right, rtol=1e-3, atol=1e-6, err_msg=f"seed {seed}")
+    for value, exact in zip(values, wanted, strict=True):
+        assert np.linalg.norm(value - exact) <= 2e-3 * max(np.linalg.norm(exact), 1.0), f"seed {seed}"
+
+
+def test_random_networks() -> None:
+    for seed in range(4):
+        check_network(seed)
+
+
+@pytest.mark.slow
+def test_more_random_networks() -> None:
+    for seed in range(4, 104):
+        check_network(seed)

@@ -13,6 +13,7 @@ from tinygraph.errors import SettingError, ShapeError
 from tinygraph.kernels.cpu import this_cpu
 from tinygraph.kernels.images import direct, lowerings, winograd
 from tinygraph.kernels.images.planes import Planes
+from tinygraph.kernels.lowering import Layouts, rows
 
 BOUND = winograd.ERROR  # of the largest result, as plans say
 assert BOUND <= 3e-5
@@ -87,7 +88,7 @@ def test_integers_come_out_to_the_last_digit_that_the_transforms_leave() -> None
     made = described(Case(1, 16, (8, 8), 16, **SAME))
     x, kernel = np.zeros((1, 16, 8, 8), np.float32), np.zeros((16, 16, 3, 3), np.float32)
     x[0, 3, 2, 5], kernel[7, 3, 0, 2] = 3, 5
-    free = lowerings.Layouts((lowerings.rows(4), lowerings.rows(4), None), (lowerings.rows(4),))
+    free = Layouts((rows(4), rows(4), None), (rows(4),))
     lowering = lowerings.forward(made, x.shape, free, this_cpu())
     out = np.empty((1, 16, 8, 8), np.float32)
     run = lowering.bind([x, kernel, None], [out], [np.empty(n, np.uint8) for n in lowering.scratch])

@@ -17,11 +17,11 @@ from tinygraph_ops.windows.geometry import Geometry, convolution_geometry
 
 BOUND = 3e-5  # of the largest result
 CASES = [
-    ((2, 16, 8, 8), 16, ((1, 1), (1, 1))),
-    ((1, 17, 7, 13), 19, ((1, 1), (1, 1))),
-    ((3, 20, 5, 6), 16, ((0, 2), (2, 1))),
-    ((2, 16, 14, 9), 33, ((0, 0), (0, 0))),
-    ((1, 32, 6, 31), 16, ((2, 2), (2, 2))),
+    ((2, 32, 8, 8), 32, ((1, 1), (1, 1))),
+    ((1, 33, 7, 13), 35, ((1, 1), (1, 1))),
+    ((3, 36, 5, 6), 32, ((0, 2), (2, 1))),
+    ((2, 32, 14, 9), 49, ((0, 0), (0, 0))),
+    ((1, 48, 6, 31), 32, ((2, 2), (2, 2))),
 ]
 
 
@@ -68,11 +68,11 @@ def test_the_three_maps(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     "change",
     [
         {"stride": (2, 1)}, {"dilation": (1, 2)}, {"groups": 2}, {"size": (3, 1)}, {"padding": ((3, 1), (1, 1))},
-        {"output_shape": (2, 16, 7, 8)}, {"x_shape": (2, 8, 8, 8)}, {"x_shape": (0, 16, 8, 8)},
+        {"output_shape": (2, 32, 7, 8)}, {"x_shape": (2, 8, 8, 8)}, {"x_shape": (0, 32, 8, 8)},
     ],
 )  # fmt: skip
 def test_what_it_is_not_for(change: dict[str, Any]) -> None:
-    geometry: Geometry = convolution_geometry((2, 16, 8, 8), (16, 16, 3, 3), padding=1)
+    geometry: Geometry = convolution_geometry((2, 32, 8, 8), (32, 32, 3, 3), padding=1)
     assert minimal.serves(geometry, np.dtype(np.float32))
     assert not minimal.serves(geometry, np.dtype(np.float64))
     assert not minimal.serves(replace(geometry, **change), np.dtype(np.float32))
@@ -80,7 +80,7 @@ def test_what_it_is_not_for(change: dict[str, Any]) -> None:
 
 def test_plans_without_llvmlite(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "available", lambda: False)
-    x, kernel = _random((2, 16, 9, 10), 0), _random((24, 16, 3, 3), 1)
+    x, kernel = _random((2, 32, 9, 10), 0), _random((40, 32, 3, 3), 1)
 
     def step(x: Any, kernel: Any) -> Any:
         def loss(x: Any, kernel: Any) -> Any:

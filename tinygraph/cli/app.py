@@ -38,7 +38,17 @@ app.command(
 app.command(
     "tinygraph.cli.draw:draw",
     name="draw",
-    help="Draw a saved graph or a model file; --open zooms into it.",
+    help="Draw a saved graph, an ONNX model, a weight file or a model file; --open zooms into it.",
+)
+app.command(
+    "tinygraph.cli.view:view",
+    name="view",
+    help="Show a model in the browser; drop other files onto the page.",
+)
+app.command(
+    "tinygraph.cli.predict:predict",
+    name="predict",
+    help="Run a saved or ONNX model on arrays, images or IDX files.",
 )
 app.command(
     "tinygraph.cli.bench.command:bench",
@@ -48,7 +58,7 @@ app.command(
 app.command(
     "tinygraph.cli.diff:diff",
     name="diff",
-    help="Compare two saved graphs; the exit status is 0 if they are the same, 1 if not, 2 if one cannot be read.",
+    help="Compare two models; the exit status is 0 if they are the same, 1 if not, 2 if one cannot be read.",
 )
 app.command(
     "tinygraph.cli.launch:launch",

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from tinygraph.cli.inputs import SEED, random_inputs, read_inputs
+from tinygraph.cli.opening import opened
 from tinygraph.cli.terminal import errors, open_for_user, say
 from tinygraph.drawing.front import USUALLY
 from tinygraph.errors import DrawingError, TinygraphWarning
@@ -34,8 +35,9 @@ def draw(
     Parameters
     ----------
     file
-        A graph that graph.save wrote (model.safetensors, .json), a saved drawing, which carries its graph (.svg, .html,
-        .dot), or a model file (.toml, .json).
+        A graph that graph.save wrote (model.safetensors, .json), an ONNX model, an exported program (.pt2), a saved
+        drawing, which carries its graph (.svg, .html, .dot), a model file (.toml, .json), or a weight file
+        (.safetensors, .pt, .npz), whose tensors are drawn as a tree.
     path
         Where the picture goes; its suffix (.svg, .png, .pdf, .dot, .html) chooses the format. By default the file's
         name with .svg, or with --open .html: the interactive page.
@@ -81,7 +83,7 @@ def draw(
         raise DrawingError(
             f"{file} would be overwritten by its own picture: name another file for the picture"
         )
-    target, given = _opened(file, inputs or (), random)
+    target, given = opened_for_drawing(file, inputs or (), random)
     wishes = {
         "zoom": _levels(zoom or ()), "element": _element(element or ()), "inputs": given,
         "backward": 2 if second_order else backward, "style": style, "focus": focus, "between": between, "fold": fold,
@@ -116,14 +118,16 @@ def _save(target: object, out: Path, bare: bool, wishes: dict[str, Any]) -> None
         errors.print(f"note: {one.message}", markup=False, soft_wrap=True)
 
 
-def _opened(file: Path, paths: Sequence[Path], random: bool) -> tuple[Any, tuple[Any, ...] | None]:
+def opened_for_drawing(file: Path, paths: Sequence[Path], random: bool) -> tuple[Any, tuple[Any, ...] | None]:
     """The graph or model in a file, and what to call it with."""
     import tinygraph as tg
 
     if paths and random:
         raise DrawingError("--inputs and --random are two answers to one question: give one of them")
     if not _describes_model(file):
-        graph = tg.load(file)
+        graph = opened(file)
+        if not isinstance(graph, tg.Graph):
+            return graph, None  # weights, as a tree
         if paths:
             return graph, read_inputs(paths, [leaf.name for leaf in graph.inputs])
         return graph, random_inputs([leaf.types for leaf in graph.inputs]) if random else None

@@ -77,13 +77,13 @@ def _saved_model(trained: Trained, out: Path, notes: list[str]) -> str | None:
 
 
 def save_model(network: nn.Sequential, shape: tuple[int, ...], path: Path) -> None:
-    """Write the network in evaluation mode as a graph file that takes one image at a time, named `image`."""
+    """Write the network in evaluation mode as a graph file that takes any number of images, named `image`."""
     network.eval()
 
     def scores(image: tg.Tensor) -> Any:
         return network(image)
 
-    tg.capture(scores, np.zeros((1, *shape), np.float32)).save(path)
+    tg.capture(scores, np.zeros((2, *shape), np.float32), dynamic_axes={0: {0: "N"}}).save(path)
 
 
 def _curves(trained: Trained) -> tuple[Curves, Curves]:

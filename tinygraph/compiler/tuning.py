@@ -20,7 +20,7 @@ from tinygraph.core.registry import BUILTIN_PACKAGE
 from tinygraph.core.types import Array, ArrayType
 from tinygraph.errors import TinygraphWarning
 from tinygraph.kernels import numpy_only
-from tinygraph.kernels.lowering import Layout, Layouts, Lowering, rows
+from tinygraph.kernels.lowering import Layout, Layouts, Lowering, NumpyAlone, rows
 
 if TYPE_CHECKING:
     from tinygraph.kernels.cpu import Cpu
@@ -59,7 +59,7 @@ class Candidate(NamedTuple):
 def targets(cpu: Cpu) -> list[Any]:
     """What rules are asked with, the first without measuring."""
     base = cpu._replace(measured=False)
-    found = [base, base._replace(exact=True), base._replace(foreign=False), None]
+    found = [base, base._replace(exact=True), base._replace(foreign=False), NumpyAlone(cpu.exact)]
     return [one for i, one in enumerate(found) if one not in found[:i]]
 
 
@@ -111,13 +111,13 @@ def _candidates(node: Node, ask: Ask, layouts: Layouts, cpu: Cpu) -> list[Candid
 
 
 def _answer(ask: Ask, target: Any, *layouts: Layouts) -> Lowering | None:
-    return ask(target, *layouts) if target is not None else _on_numpy(ask, *layouts)
+    return _on_numpy(ask, target, *layouts) if isinstance(target, NumpyAlone) else ask(target, *layouts)
 
 
-def _on_numpy(ask: Ask, *layouts: Layouts) -> Lowering | None:
+def _on_numpy(ask: Ask, target: NumpyAlone, *layouts: Layouts) -> Lowering | None:
     """What a rule answers where no kernels can be generated; it is bound as if there were none, too."""
     with numpy_only():
-        answer = ask(None, *layouts)
+        answer = ask(target, *layouts)
     if answer is None:
         return None
     bind = answer.bind

@@ -33,6 +33,8 @@ class Doors:
         derived_rule: a backward rule for an operand of an op that has none, found by looking through it.
         open_capture: the capture under which a graph that has no values is differentiated.
         run_eagerly: an op on large arrays by generated kernels, or None where its forward is to run.
+        at_sizes: a graph for given values of its free sizes.
+        free_gradient: the gradient of a graph that has free sizes.
         planned: a plan for the graph of a body.
         connect: this process to those that a launcher started with it.
         draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
@@ -44,6 +46,8 @@ class Doors:
     derived_rule: Callable[[Op, str], Rule]
     open_capture: Callable[[], Capture]
     run_eagerly: Callable[[Op, list[Any], dict[str, Any]], Any]
+    at_sizes: Callable[[Graph, dict[str, int]], Graph]
+    free_gradient: Callable[[Graph, object], Graph]
     planned: Callable[[Graph, bool], Planned]
     connect: Callable[[], Processes]
     draw: Callable[..., Drawing]

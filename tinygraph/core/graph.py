@@ -17,6 +17,7 @@ from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.modes import Mode, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.process_group import processes
+from tinygraph.core.sizes import free_names, sizes_in
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import Array, ArrayType, WeakType, as_value, type_of
@@ -104,6 +105,16 @@ class Graph:
         plain = paths(self.result)[1] if self.result is not None else []
         return tuple((f"output{name}" if name.startswith("[") else name, value) for name, value in plain)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The free sizes by name, each with its value in the example that the graph was made from.
+
+        >>> import numpy as np, tinygraph as tg
+        >>> tg.capture(lambda x: x * 2, np.zeros((4, 3)), dynamic_axes={0: {0: "N"}}).sizes
+        {'N': 4}
+        """
+        return free_names([leaf.types for leaf in self.inputs])
+
     def __len__(self) -> int:
         return len(self.nodes)
 
@@ -125,6 +136,9 @@ class Graph:
         Raises:
             ShapeError: the number, shapes or dtypes of the inputs do not fit.
         """
+        graph = self.sized_for(inputs)
+        if graph is not self:
+            return graph(*inputs)
         nodes = self.nodes
         if self.updates or self.gradients:  # calling a graph computes its outputs and changes no state
             nodes = tuple(ancestors(edge_node(out) for out in self.outputs if is_recorded(out)))
@@ -134,6 +148,41 @@ class Graph:
             return self.result.unflatten(results)
         return results[0] if len(results) == 1 else tuple(results)
 
+    def at(self, **sizes: int) -> Graph:
+        """The graph for given values of its free sizes, without free ones; it shares the parameters.
+
+        Raises:
+            ShapeError: a size is missing or unknown, or an op takes no such sizes, naming the line.
+
+        >>> import numpy as np, tinygraph as tg
+        >>> tg.capture(lambda x: x * 2, np.zeros((4, 3)), dynamic_axes={0: {0: "N"}}).at(N=2).output_types[0].shape
+        (2, 3)
+        """
+        known = self.sizes
+        if sizes.keys() != known.keys():
+            raise ShapeError(
+                f"the free sizes of the graph are {', '.join(known) or 'none'}, not {', '.join(sizes)}"
+            )
+        return doors.at_sizes(self, {name: sizes[name] for name in known}) if known else self
+
+    def sized_for(self, inputs: Sequence[Any]) -> Graph:
+        """The graph for the sizes that its inputs have: itself if no size is free, or there are no inputs.
+
+        Raises:
+            ShapeError: the number or shapes of the inputs do not fit.
+        """
+        if not inputs or not self.sizes:
+            return self
+        self._count(inputs)
+        shapes = [one.shape if isinstance(one, Tensor) else np.shape(one) for one in inputs]
+        names = [leaf.name or "unnamed" for leaf in self.inputs]
+        return self.at(**sizes_in([leaf.types for leaf in self.inputs], shapes, names))
+
+    def _count(self, inputs: Sequence[Any]) -> None:
+        if len(inputs) != len(self.inputs):
+            names = ", ".join(leaf.name or "?" for leaf in self.inputs)
+            raise ShapeError(f"the graph takes {len(self.inputs)} input(s) ({names}) but got {len(inputs)}")
+
     def bound(self, inputs: tuple[Any, ...]) -> Iterable[tuple[int, Any]]:
         """The id of each input with its value, in the input's type.
 
@@ -142,9 +191,7 @@ class Graph:
         """
         if not inputs and all(leaf.value is not None for leaf in self.inputs):
             return
-        if len(inputs) != len(self.inputs):
-            names = ", ".join(leaf.name or "?" for leaf in self.inputs)
-            raise ShapeError(f"the graph takes {len(self.inputs)} input(s) ({names}) but got {len(inputs)}")
+        self._count(inputs)
         for i, (leaf, given) in enumerate(zip(self.inputs, inputs, strict=True)):
             what = f"input {i} ({leaf.name or 'unnamed'}) of the graph is {leaf.types}"
             if not isinstance(given, Tensor | np.ndarray | np.generic):
@@ -164,6 +211,8 @@ class Graph:
         Raises:
             RecordingError: the first output is no real scalar, or `wrt` names nothing in the graph.
         """
+        if self.sizes:
+            return doors.free_gradient(self, wrt)
         leaves = [self._leaf(one) for one in _several(wrt)] if wrt is not None else self._parameter_leaves()
         if not self.outputs or not is_recorded(self.outputs[0]) or self.output_types[0].size != 1:
             shown = ", ".join(map(str, self.output_types))

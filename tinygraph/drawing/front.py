@@ -227,7 +227,7 @@ def _check_show(show: Sequence[str]) -> None:
 
 def _graph(target: Any, inputs: Sequence[Any]) -> Graph:
     if isinstance(target, Graph):
-        return target
+        return target.sized_for(inputs)
     if isinstance(target, Contributions):
         return target.graph
     if isinstance(target, Tensor):

@@ -98,7 +98,7 @@ def unpacked(content: bytes) -> bytes:
     Raises:
         FileFormatError: that is far more than the content lets expect.
     """
-    most = _most_unpacked(len(content))
+    most = most_unpacked(len(content))
     found = bytearray()
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         while part := file.read(2**20):
@@ -128,7 +128,7 @@ def read_archive(
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         chosen = {name: members[name] for name in choose(tuple(members))}
         total = sum(info.file_size for info in chosen.values())
-        if total > _most_unpacked(size):
+        if total > most_unpacked(size):
             raise FileFormatError(
                 f"its {size} bytes unpack to {total}: a file made to fill memory, or one to be written anew by "
                 f"np.savez, without compression"
@@ -177,5 +177,5 @@ def read_array(stream: IO[bytes], size: int) -> Array:
     return values.reshape(shape, order="F" if in_columns else "C").copy(order="K")
 
 
-def _most_unpacked(size: int) -> int:
+def most_unpacked(size: int) -> int:
     return max(MOST_UNPACKED, MOST_RATIO * size)

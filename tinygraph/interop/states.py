@@ -1,4 +1,7 @@
-"""Named arrays in files: a model's or optimizer's `state_dict`, as safetensors or NumPy's .npz. No pickle."""
+"""Named arrays in files: a model's or optimizer's `state_dict`, as safetensors, NumPy's .npz or PyTorch's weight file.
+
+Nothing in a file is run: PyTorch's, which are pickles, are read by a machine of our own.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,23 @@ import numpy as np
 
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import DTypeError
+from tinygraph.interop import pickled_weights
 from tinygraph.interop.atomic_files import replace_file
 from tinygraph.interop.graphs.values import encode_text, plain_array
 from tinygraph.interop.reading import check_regular, in_file, read_archive
 from tinygraph.interop.safetensors_files import holds, opened_tensors, write_tensors
 from tinygraph.interop.suffixes import check_loaded, check_saved
 
-SUFFIXES = (".safetensors", ".npz")
+WEIGHTS = (".pt", ".pth")
+SUFFIXES = (".safetensors", ".npz", *WEIGHTS)
 LONGEST_KEY = 60_000  # bytes: what a member of a zip archive can be called
 
 State = dict[str, np.ndarray[Any, Any]]
 
 
 def save_state(state: Mapping[str, Any], path: str | Path) -> None:
-    """Write named arrays or tensors: with the suffix .npz NumPy's format, with .safetensors or none safetensors.
+    """Write named arrays or tensors: with the suffix .npz NumPy's format, with .safetensors or none safetensors, with
+    .pt or .pth what `torch.load` reads.
 
     Raises:
         DTypeError: a key is no string, or a value no array of numbers that the format can hold; all are checked first.
@@ -42,6 +48,12 @@ def save_state(state: Mapping[str, Any], path: str | Path) -> None:
     arrays = {_key(key): _array(key, value) for key, value in state.items()}
     if suffix == ".npz":
         replace_file(path, lambda part: _write_npz(part, arrays))
+        return
+    if suffix in WEIGHTS:
+        for key, array in arrays.items():
+            if not pickled_weights.holds(array.dtype):
+                raise DTypeError(f"{path.name}: PyTorch's files cannot hold {key!r} of dtype {array.dtype}")
+        replace_file(path, lambda part: pickled_weights.write_weights(part, arrays))
         return
     for key, array in arrays.items():
         if key == "__metadata__" or not holds(path, array.dtype):
@@ -61,7 +73,9 @@ def check_state_path(path: str | Path) -> str:
 
 
 def load_state(path: str | Path) -> State:
-    """Read the named arrays of a .npz or safetensors file.
+    """Read the named arrays of a .npz or safetensors file, or of PyTorch's weights (.pt, .pth), without running code.
+
+    Of PyTorch's files names in nested containers are joined with dots; bfloat16 becomes float32.
 
     Raises:
         FileFormatError: the file is truncated, malformed, unpacks to far more than its size lets expect, or holds a
@@ -70,6 +84,8 @@ def load_state(path: str | Path) -> State:
     """
     path = Path(path)
     with in_file(path):
+        if path.suffix.lower() in WEIGHTS:
+            return pickled_weights.read_weights(path)
         if check_loaded(path, "a state") == ".npz":
             check_regular(path)
             with path.open("rb") as file:

@@ -53,10 +53,14 @@ def check_loaded(path: Path, what: str) -> str:
     suffix = path.suffix.lower()
     if suffix in FOREIGN:
         raise FileFormatError(
-            f"its name ends like that of {FOREIGN[suffix]}, which tinygraph does not read. If tinygraph wrote {what} "
-            f"there, rename it to {path.stem}.safetensors"
+            f"its name ends like that of {FOREIGN[suffix]}, which tinygraph does not read{_weights(suffix)}. If "
+            f"tinygraph wrote {what} there, rename it to {path.stem}.safetensors"
         )
     return suffix
+
+
+def _weights(suffix: str) -> str:
+    return " as one; tg.load_state reads weights, tg.from_torch a module" if suffix in (".pt", ".pth") else ""
 
 
 def said_instead(suffix: str) -> str:

@@ -116,9 +116,11 @@ class NumpyAlone(NamedTuple):
 
     Attributes:
         exact: leave algorithms out that round more than sums do (Winograd's).
+        measured: nothing is; there is one way only.
     """
 
     exact: bool = False
+    measured: bool = False
 
 
 class Epilogue(NamedTuple):

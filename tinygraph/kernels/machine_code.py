@@ -122,7 +122,7 @@ class Bound:
         alive: the arrays and machine code that it needs.
     """
 
-    __slots__ = ("_arrays", "_blocks", "_counts", "_more", "_run", "alive", "kernel", "span")
+    __slots__ = ("_arrays", "_blocks", "_counts", "_reached", "_run", "alive", "kernel", "span")
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Bound:
     ) -> None:
         self.kernel, self.span, self._arrays, self._counts = kernel, span, arrays, counts
         self._blocks: dict[tuple[int, int], Array] = {}
-        self._more = 0
+        self._reached: list[Array] = []
         self._run: Callable[[], Any] | None = None
         self.alive = _Alive([arrays, kernel.code, self._blocks])
 
@@ -165,7 +165,7 @@ class Bound:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays it is bound to."""
-        return self._more + sum(
+        return sum(one.nbytes for one in self._reached) + sum(
             sum(part.nbytes for part in (one.arrays if isinstance(one, Private) else (one,)))
             for one in self._arrays
         )
@@ -179,8 +179,10 @@ class Bound:
     def pointers_into(self, low: int, high: int) -> list[tuple[Array, int, int]] | None:
         """Its pointers into a range of addresses: the block of arguments, the place in it, and the pointer.
 
-        None where one of its arrays lies partly in the range.
+        None where one of its arrays lies partly in the range, or one that it finds otherwise.
         """
+        if any(begin < high and low < end for begin, end in map(byte_bounds, self._reached)):
+            return None
         for one in self._arrays:
             for part in one.arrays if isinstance(one, Private) else (one,):
                 begin, end = byte_bounds(part)
@@ -223,10 +225,10 @@ class Bound:
         self._blocks[thread, threads] = memory[begin : begin + len(before)]
         return begin + len(before)
 
-    def holding(self, *objects: object, nbytes: int = 0) -> Bound:
-        """The same, keeping more objects alive; it works on so many bytes of theirs."""
-        self.alive.append(objects)
-        self._more += nbytes
+    def holding(self, *objects: object, reached: Sequence[Array] = ()) -> Bound:
+        """The same, keeping more objects alive; the arrays `reached` it finds by addresses of its own."""
+        self.alive.append((objects, reached))
+        self._reached += reached
         return self
 
     def __call__(self) -> None:
@@ -324,7 +326,8 @@ class MachineCode:
     ) -> None:
         self.source = source
         self.bound: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-        self._image: bytes | ObjectCode | None = image
+        self._image = image
+        self._addresses: dict[str, int] | None = None
         self._functions, self._symbols = tuple(functions), dict(symbols)
         self._lock = Lock()
         self._size = len(image) if isinstance(image, bytes) else 0
@@ -335,25 +338,27 @@ class MachineCode:
         waiting = self._image
         return _CODE_OVERHEAD + (waiting.nbytes if isinstance(waiting, ObjectCode) else self._size)
 
-    @functools.cached_property
+    @property
     def addresses(self) -> dict[str, int]:
         """Where its functions start, by name; linked when first asked for."""
-        with self._lock.held:
-            found: dict[str, int] | None = self.__dict__.get("addresses")  # another thread was first
-            if found is not None or self._image is None:
-                return found or {}
-            image = self._image if isinstance(self._image, bytes) else self._image.image()
-            with _lock.held:
-                library = llvm.JITLibraryBuilder().add_object_img(image)
-                for function in self._functions:
-                    library.export_symbol(function)
-                for symbol, address in self._symbols.items():
-                    library.import_symbol(symbol, address)
-                self._tracker = library.link(_linker(), f"code {next(_numbers)}")
-                found = {name: self._tracker[name] for name in self._functions}
-            self.__dict__["addresses"] = found
-            self._size, self._image = len(image), None
-            return found
+        if self._addresses is None:
+            with self._lock.held:
+                if self._addresses is None:
+                    self._addresses = self._linked()
+        return self._addresses
+
+    def _linked(self) -> dict[str, int]:
+        image = self._image.image() if isinstance(self._image, ObjectCode) else self._image
+        with _lock.held:
+            library = llvm.JITLibraryBuilder().add_object_img(image)
+            for function in self._functions:
+                library.export_symbol(function)
+            for symbol, address in self._symbols.items():
+                library.import_symbol(symbol, address)
+            self._tracker = library.link(_linker(), f"code {next(_numbers)}")
+            found = {name: self._tracker[name] for name in self._functions}
+        self._size, self._image = len(image), b""
+        return found
 
 
 def assemble(

@@ -53,8 +53,9 @@ def bind(program: Program, segments: Sequence[Sequence[Array]]) -> Bound:
     dtypes = tuple(one.dtype.name for one in segments[0])
     kernel = _kernel(program, moving, dtypes, this_cpu())
     table = np.array(rows, np.int64).reshape(-1, len(moving) + 1)
-    nbytes = sum(one.nbytes for segment in segments for one in segment)
-    return kernel.bind(table, span=len(table)).holding(list(segments), nbytes=nbytes)
+    return kernel.bind(table, span=len(table)).holding(
+        reached=[one for segment in segments for one in segment]
+    )
 
 
 @kept

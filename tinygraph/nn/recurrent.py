@@ -5,6 +5,7 @@ A layer is a scan over its steps (`tg.scan`): one node when captured, which comp
 
 from __future__ import annotations
 
+from functools import partial
 from math import sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,35 +15,12 @@ from numpy.typing import DTypeLike
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError, ShapeError
 from tinygraph.nn import functional, init
+from tinygraph.nn.functional.recurrence import STEPS
 from tinygraph.nn.module import Module
 from tinygraph.nn.parameter import Parameter, zeros_parameter
-from tinygraph.transforms import scan
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
-
-
-def _rnn_step(state: tuple[Any, ...], from_input: Any, from_state: Any, activation: str) -> tuple[Any, ...]:
-    """h' = tanh(x's part + h's part), or relu."""
-    total = from_input + from_state
-    return (ops.tanh(total) if activation == "tanh" else ops.relu(total),)
-
-
-def _lstm_step(state: tuple[Any, ...], from_input: Any, from_state: Any, activation: str) -> tuple[Any, ...]:
-    """c' = f c + i g and h' = o tanh(c'), with gates in the order i, f, g, o  (Hochreiter and Schmidhuber, 1997)."""
-    i, f, g, o = ops.split(from_input + from_state, sections=4, axis=-1)
-    cell = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
-    return ops.sigmoid(o) * ops.tanh(cell), cell
-
-
-def _gru_step(state: tuple[Any, ...], from_input: Any, from_state: Any, activation: str) -> tuple[Any, ...]:
-    """h' = (1 - z) n + z h, with n = tanh(x's part + r * h's part), gates in the order r, z, n  (Cho et al., 2014)."""
-    (ri, zi, ni), (rh, zh, nh) = (ops.split(part, sections=3, axis=-1) for part in (from_input, from_state))
-    r, z = ops.sigmoid(ri + rh), ops.sigmoid(zi + zh)
-    return ((1 - z) * ops.tanh(ni + r * nh) + z * state[0],)
-
-
-_STEPS = {"RNN": (_rnn_step, 1, 1), "LSTM": (_lstm_step, 4, 2), "GRU": (_gru_step, 3, 1)}  # gates, states
 
 
 class _Gated(Module):
@@ -103,7 +81,7 @@ class _Recurrent(_Gated):
             bidirectional,
         )
         directions = 2 if bidirectional else 1
-        rows = _STEPS[self.kind][1] * hidden_size
+        rows = STEPS[self.kind][1] * hidden_size
         for layer in range(num_layers):
             width = input_size if layer == 0 else directions * hidden_size
             for suffix in self._suffixes(layer):
@@ -134,7 +112,7 @@ class _Recurrent(_Gated):
         x = ops.expand_dims(input, axis=1) if single else input
         if self.batch_first and not single:
             x = ops.swapaxes(x, axis1=0, axis2=1)
-        count = _STEPS[self.kind][2]
+        count = STEPS[self.kind][2]
         rows = self.num_layers * (2 if self.bidirectional else 1)
         shape = (rows, x.shape[1], self.hidden_size)
         if states is None:
@@ -144,33 +122,14 @@ class _Recurrent(_Gated):
             for one in states:
                 if one.shape != shape:
                     raise ShapeError(f"{self.kind}: a first state has shape {one.shape}; it needs {shape}")
-        ends: list[tuple[Any, ...]] = []
-        for layer in range(self.num_layers):
-            outputs = []
-            for suffix in self._suffixes(layer):
-                first = tuple(one[len(ends)] for one in states)
-                last, output = self._scanned(x, first, suffix)
-                ends.append(last)
-                outputs.append(output)
-            x = outputs[0] if len(outputs) == 1 else ops.concatenate(*outputs, axis=-1)
-            if layer < self.num_layers - 1:
-                x = functional.dropout(x, self.dropout, self.training)
-        final = tuple(ops.stack(*[end[i] for end in ends], axis=0) for i in range(count))
+        suffixes = [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
+        weights = [tuple(getattr(self, f"{name}_{suffix}", None) for name in _NAMES) for suffix in suffixes]
+        step = partial(STEPS[self.kind][0], activation=self.activation)
+        dropped = self.dropout if self.training else 0.0
+        x, final = functional.recurrent(step, x, states, weights, self.bidirectional, dropped)
         if single:
             return x[:, 0], tuple(one[:, 0] for one in final)
         return (ops.swapaxes(x, axis1=0, axis2=1) if self.batch_first else x), final
-
-    def _scanned(self, x: Any, first: tuple[Any, ...], suffix: str) -> tuple[tuple[Any, ...], Any]:
-        """One layer in one direction: its last states and its output at each step."""
-        weights: list[Any] = [getattr(self, f"{name}_{suffix}", None) for name in _NAMES]
-        inputs = functional.linear(x, weights[0], weights[2])  # of all steps at once
-        step, activation = _STEPS[self.kind][0], self.activation
-
-        def body(state: tuple[Any, ...], from_input: Any) -> tuple[tuple[Any, ...], Any]:
-            new = step(state, from_input, functional.linear(state[0], weights[1], weights[3]), activation)
-            return new, new[0]
-
-        return scan(body, first, inputs, reverse=suffix.endswith("_reverse"))
 
     def extra_repr(self) -> str:
         shown = [f"{self.input_size}, {self.hidden_size}"]
@@ -261,7 +220,7 @@ class _Cell(_Gated):
         dtype: DTypeLike | None = None,
     ) -> None:
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
-        rows = _STEPS[self.kind][1] * hidden_size
+        rows = STEPS[self.kind][1] * hidden_size
         self.weight_ih = zeros_parameter((rows, input_size), dtype, device)
         self.weight_hh = zeros_parameter((rows, hidden_size), dtype, device)
         self.bias_ih = zeros_parameter(rows, dtype, device) if bias else None
@@ -275,7 +234,7 @@ class _Cell(_Gated):
             raise ShapeError(
                 f"{type(self).__name__}: input has shape {input.shape}; its width must be {self.input_size}"
             )
-        step, _, count = _STEPS[self.kind]
+        step, _, count = STEPS[self.kind]
         if state is None:
             state = tuple(np.zeros((*input.shape[:-1], self.hidden_size), input.dtype) for _ in range(count))
         from_input = functional.linear(input, self.weight_ih, self.bias_ih)

@@ -1,3 +1,3 @@
 """Capture: a Python function becomes a typed `Graph`, without values."""
 
-from tinygraph.tracing.trace import capture as capture
+from tinygraph.tracing.capturing import capture as capture

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from tinygraph.core.bodies import replaced
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Attached, Edge, Leaf, Node, edge_index, edge_node, moved, next_order
@@ -178,6 +179,8 @@ class Trace:
         That is the leaf, or what it was last replaced by. Gradients of a replaced parameter stop there, as they would
         at the leaf: a node of its own stands for it.
         """
+        if leaf.kind == "input" and leaf.order >= self.floor:
+            return leaf  # what a transform in the program differentiates by is no state
         value = self.read(leaf)
         if id(leaf) not in self.writes:
             return leaf
@@ -303,29 +306,6 @@ class Trace:
         self.gradients[id(leaf)] = (leaf, gradient)
 
 
-def capture(function: Callable[..., Any], *example_args: object) -> Graph:
-    """The graph of a function or module, found by running it on the types of its arguments.
-
-    Args:
-        function: takes the arguments; returns tensors, or a container of them.
-        example_args: arrays, tensors and numbers, of which only types count; containers of them; anything else
-            (bools, strings, modules) is passed on as it is.
-
-    Returns:
-        A `Graph` whose inputs are the arrays among the arguments, in order, and which holds live references to the
-        parameters that the function read.
-
-    Raises:
-        CaptureError: the function asks for a value, or returns no tensors or arrays.
-
-    >>> import numpy as np
-    >>> graph = capture(lambda x: np.sin(x) * 2, np.zeros(3))
-    >>> graph(np.array([0.0, np.pi / 2, 0.0]))
-    array([0., 2., 0.])
-    """
-    return capture_with(function, example_args)[0]
-
-
 @collection_paused()
 def capture_with(
     function: Callable[..., Any],
@@ -344,11 +324,11 @@ def capture_with(
     trace.closed = {} if wanting else None
     given = args, kwargs
     leaves, tree = flatten(given)
-    names = _names(function, args, kwargs)
+    names = names_of(function, args, kwargs)
     inputs: list[Leaf] = []
     filled: list[Any] = []
     for i, leaf in enumerate(leaves):
-        types = _input_type(leaf)
+        types = input_type(leaf)
         if types is None:
             filled.append(leaf)
             continue
@@ -363,7 +343,7 @@ def capture_with(
     }
     args, kwargs = tree.unflatten(filled)
     watch = Watch()
-    watch.reach.visit(function, _title(function))
+    watch.reach.visit(function, title_of(function))
     for i, leaf in enumerate(filled):
         watch.reach.visit(leaf, names.get(i, f"argument {i}"))
     with watch.reach.host.checked(), mode(recording=True, capture=trace, place=Place()), watch.watching():
@@ -374,7 +354,7 @@ def capture_with(
     outputs, shape = _arrays(result)
     if not (outputs or trace.writes or trace.gradients):
         raise CaptureError(
-            f"{_title(function)} returned nothing that was captured: its result must be tensors or arrays, or "
+            f"{title_of(function)} returned nothing that was captured: its result must be tensors or arrays, or "
             f"containers of them. It returned {type(result).__name__}"
         )
     outputs = list(map(trace.at_the_end, outputs))
@@ -385,9 +365,24 @@ def capture_with(
         (leaf, None if value is None else _output(value)) for leaf, value in trace.gradients.values()
     ]
     inputs += [leaf for _, leaf in (trace.closed or {}).values()]
-    graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=_title(function))
-    require_fed(graph, _title(function))
-    return graph, trace
+    graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=title_of(function))
+    require_fed(graph, title_of(function))
+    return _without_primals(graph, trace.floor), trace
+
+
+def _without_primals(graph: Graph, floor: int) -> Graph:
+    """The graph with constants in the place of plain arrays by which a transform in the program differentiated."""
+    given = set(map(id, graph.inputs))
+    found = {
+        id(leaf)
+        for leaf in graph.leaves
+        if leaf.kind == "input" and leaf.order >= floor and id(leaf) not in given
+    }
+    if not found:
+        return graph
+    return replaced(
+        graph, lambda node, _: (node.value,) if isinstance(node, Leaf) and id(node) in found else None
+    )[0]
 
 
 def require_fed(graph: Graph, what: str) -> None:
@@ -410,7 +405,7 @@ def _stand_in(value: object, leaf: Leaf) -> Handle:
     return CapturedArray(None, leaf, leaf)
 
 
-def _input_type(value: object) -> ArrayType | None:
+def input_type(value: object) -> ArrayType | None:
     """The type of an argument that becomes an input of the graph; None for what is passed on as it is."""
     require_plain(value)
     if isinstance(value, Tensor | np.ndarray | np.generic):
@@ -449,11 +444,11 @@ def _output(out: Numeric) -> Any:
     return np.asarray(out)
 
 
-def _title(function: Callable[..., Any]) -> str:
+def title_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", None) or type(function).__name__
 
 
-def _names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, str]:
+def names_of(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, str]:
     """Names for the flat arguments, from the function's parameters."""
     target = function.forward if hasattr(function, "forward") else function
     try:

@@ -202,34 +202,14 @@ def _generated_picking(
     return in_order(bound, Check(flag, lambda: op.forward(*inputs, **settings)))
 
 
-def make_scatter(
-    inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Pattern, shape: Sequence[int]
-) -> Run | None:
-    """Zeros, and the values in the places that slices name, or added up where index arrays point."""
-    settings = {"pattern": pattern, "shape": tuple(shape)}
-    if "array" in pattern:
-        return _generated_picking(scatter, inputs, outputs[0], settings, pattern=pattern, adds=True)
-    (values,), (out,) = inputs, outputs
-    place = out[build_index(pattern, ())]
-    extra = max(0, np.ndim(values) - place.ndim)
-    if (
-        not isinstance(values, np.ndarray)
-        or not isinstance(place, np.ndarray)
-        or set(values.shape[:extra]) - {1}
-    ):
-        return None
-    spread = np.broadcast_to(values.reshape(values.shape[extra:]), place.shape)
-    return in_order(_filled(out, 0.0), _copy(place, spread))
-
-
-def _filled(out: Array, number: float) -> Run:
-    """A call that fills an array."""
+def _zeros(out: Array) -> Run:
+    """A call that fills an array with zeros."""
     if not kernels.available() or out.dtype.name not in ("float32", "float64") or not out.size:
-        return partial(out.fill, number)
+        return partial(out.fill, 0)
     from tinygraph.kernels import elementwise
 
     build = ProgramBuilder()
-    return elementwise.bind(build.program(build.constant(number, out.dtype)), [], [out])
+    return elementwise.bind(build.program(build.constant(0.0, out.dtype)), [], [out])
 
 
 def make_scatter_rows(inputs: Sequence[Any], outputs: Sequence[Array], *, rows: int) -> Run | None:
@@ -270,7 +250,7 @@ def make_scatter_all(
     (out,), rest = outputs, iter(inputs)
     if any(counts):
         return None
-    calls = [_copy(out, next(rest)) if whole else _filled(out, 0.0)]
+    calls = [_copy(out, next(rest)) if whole else _zeros(out)]
     for pattern, values in zip(patterns, rest, strict=True):
         place = out[(*build_index(pattern, ()), *(() if "..." in pattern else (...,)))]  # never a bare number
         calls.append(_added(place, values))
@@ -293,6 +273,17 @@ def _added(place: Array, values: Numeric) -> Run:
         left, right = build.input(place.dtype), build.input(place.dtype)
         return elementwise.bind(build.program(build.step(add, left, right)), [place, values], [place])
     return partial(np.add, place, values, out=place, casting="same_kind")
+
+
+def make_scatter(
+    inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Pattern, shape: Sequence[int]
+) -> Run | None:
+    """Zeros, to which the values are added: by a generated kernel where index arrays point."""
+    if "array" in pattern:
+        settings = {"pattern": pattern, "shape": tuple(shape)}
+        return _generated_picking(scatter, inputs, outputs[0], settings, pattern=pattern, adds=True)
+    count = len(inputs) - 1
+    return make_scatter_all(inputs, outputs, patterns=(pattern,), counts=(count,), shape=shape, whole=False)
 
 
 for _op in (

@@ -31,7 +31,7 @@ _A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0,
 # of patches, kernels and outputs, along both axes at once; transposed they are those of gradients
 _PATCHES, _KERNELS, _OUTPUTS = (np.kron(one, one).astype(np.float32) for one in (_B, _G, _A))
 _OUT, _PATCH = 4, 6
-_FEWEST_CHANNELS = 16  # fewer, and the transforms cost more than they save
+_FEWEST_CHANNELS = 32  # fewer, and the transforms cost more than they save
 _LEAST_PIXELS = 12  # fewer outputs an image, and most of a tile is thrown away
 _BLOCK_ELEMENTS = 1_000_000  # of the transforms that are held at a time
 

@@ -69,6 +69,7 @@ PROGRAMS: list[tuple[str, Callable[..., Any], tuple[tuple[int, ...], ...], int]]
 TRAINED: list[tuple[str, Callable[..., Any], tuple[tuple[int, ...], ...]]] = [
     ("layers", lambda x, v, b, w: ops.relu(ops.relu(x @ v + b) @ w), ((17, 24), (24, 40), (40,), (40, 8))),
     ("gelu", lambda x, v, w: ops.gelu(x @ v) @ w, ((6, 10, 16), (16, 32), (32, 16))),
+    ("tanh", lambda x, v, w: np.tanh(x @ v) @ w, ((6, 10, 16), (16, 32), (32, 16))),
     ("masks", two_layers, (*SMALL, (16, 16, 3, 3))),
     ("masks, ragged", two_layers, (*LARGE, (8, 24, 3, 3))),
     ("normalized", normalized, (*SMALL, (16, 1, 1), (16, 1, 1), (2, 16, 7, 9))),
@@ -109,7 +110,8 @@ def test_gradients(threads: int) -> None:
             scale = np.abs(right).max()
             np.testing.assert_allclose(found, right, rtol=0, atol=1e-4 * scale, err_msg=name)
             np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6 * scale, err_msg=name)
-        assert joined(whole), name
+        # the derivative of gelu is longer than an epilogue may be
+        assert bool(joined(whole)) is (name != "gelu"), name
 
 
 def test_updates_stay_in_their_places() -> None:

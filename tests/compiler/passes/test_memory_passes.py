@@ -538,3 +538,10 @@ def test_a_training_step_within_a_budget(build, factor, one_thread):
         np.testing.assert_array_equal(other, one)
     assert smaller <= budget
     assert smaller_arena < arena / factor * 1.25
+
+
+def test_a_large_constant_gradient_leaves_nothing_to_compute_again():
+    """The graph of a linear loss' gradient is a number of the machine's own, and no node."""
+    weight = np.arange(float(LARGE)).reshape(4, -1)
+    found = tg.compile(tg.grad(lambda x: np.sum(x * weight)))(np.ones(weight.shape))
+    np.testing.assert_array_equal(found, weight)

@@ -91,7 +91,8 @@ def recompute_cheap(graph: Graph) -> Graph:
     are needed, such as the scale, shift and rectification behind a normalization. No other value is kept for longer,
     and a graph whose peak does not fall stays as it is. Run it last.
     """
-    if not any(types.nbytes >= LARGE for node in graph.nodes for types in node.output_types):
+    made = [node for node in graph.nodes if not isinstance(node, Leaf)]
+    if not any(types.nbytes >= LARGE for node in made for types in node.output_types):
         return graph
     search = _Search(graph, 0)
     search.drop_free_values()

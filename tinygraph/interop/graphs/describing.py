@@ -15,6 +15,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.modes import CompositeName, Scope
 from tinygraph.core.node import Leaf, Node, Port
 from tinygraph.core.op import Op
+from tinygraph.core.sizes import FreeArray, FreeInt
 from tinygraph.core.source import SourceLine
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.core.subgraphs import Subgraph
@@ -41,7 +42,16 @@ from tinygraph.interop.graphs.rebuilding import (
     result_skeleton,
     version_of,
 )
-from tinygraph.interop.graphs.values import DTYPES, LARGEST, encode, encode_objects, encode_text, to_text
+from tinygraph.interop.graphs.values import (
+    DTYPES,
+    LARGEST,
+    encode,
+    encode_formula,
+    encode_objects,
+    encode_pattern,
+    encode_text,
+    to_text,
+)
 from tinygraph.tracing.collector import collection_paused
 
 
@@ -67,7 +77,7 @@ class _Describing:
         self.numbers = {id(node): i for i, node in enumerate(self.nodes)}
         self.ops: dict[OpRecord, int] = {}
         self.op_numbers: dict[int, int] = {}
-        self.types: dict[tuple[bool, ArrayType], int] = {}
+        self.types: dict[tuple[bool, str, ArrayType], int] = {}
         self.scopes: dict[Scope, int] = {(): 0}
         self.composites: list[tuple[int, ...]] = [()]
         self.calls: dict[tuple[Scope, str], dict[int, int]] = {}
@@ -93,7 +103,7 @@ class _Describing:
             result=result_skeleton(self.result),
             nodes=nodes,
             ops=tuple(self.ops),
-            types=tuple(TypeRecord(types.dtype.name, types.shape, weak) for weak, types in self.types),
+            types=tuple(_type_record(weak, types) for weak, _, types in self.types),
             scopes=tuple(self.scopes),
             composites=tuple(self.composites) if any(self.composites) else (),
             sources=tuple(_source_record(source) for source in self.sources),
@@ -160,6 +170,9 @@ class _Describing:
             return None
         if isinstance(entry, bool | int | float | complex) and not isinstance(entry, np.generic):
             return Constant(number=encode(entry))
+        if isinstance(entry, FreeArray):
+            name = self.array(np.asarray(entry), f"constant.{len(self.arrays)}")
+            return Constant(array=name, rule=encode_pattern(entry.pattern))
         return Constant(array=self.array(entry, f"constant.{len(self.arrays)}"))
 
     def output(self, number: int, output: object) -> Any:
@@ -189,8 +202,9 @@ class _Describing:
 
     def type(self, types: ArrayType) -> int:
         weak = isinstance(types, WeakType)  # equal to an ArrayType, and not the same
-        if (weak, types) in self.types:
-            return self.types[weak, types]
+        key = weak, str(types), types  # free sizes are equal to others, and are not the same
+        if key in self.types:
+            return self.types[key]
         if types.dtype.name not in DTYPES:
             raise FileFormatError(
                 f"a file cannot hold the dtype {types.dtype.name}; convert with .astype first"
@@ -199,7 +213,7 @@ class _Describing:
             raise FileFormatError(
                 f"an array of type {types} is larger than any memory, and no file describes it"
             )
-        return _number(self.types, (weak, types))
+        return _number(self.types, key)
 
     def array(self, value: object, wanted: str) -> str:
         """Set an array aside under a name of its own; one array used twice is kept once."""
@@ -223,6 +237,15 @@ class _Describing:
             self.values[name] = value
         self.array_names[id(value)] = name, value
         return name
+
+
+def _type_record(weak: bool, types: ArrayType) -> TypeRecord:
+    free = tuple(
+        (axis, {} if size.formula is None else encode_formula(size.formula))
+        for axis, size in enumerate(types.shape)
+        if isinstance(size, FreeInt)
+    )
+    return TypeRecord(types.dtype.name, tuple(map(int, types.shape)), weak, free)
 
 
 def _setting(value: object) -> Any:

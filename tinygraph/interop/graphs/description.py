@@ -22,10 +22,14 @@ Name = Annotated[str, Meta(max_length=MOST_LETTERS)]
 
 
 class Constant(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
-    """An operand or output that no node computes: a stored array, or a Python number (weak in arithmetic)."""
+    """An operand or output that no node computes: a stored array, or a Python number (weak in arithmetic).
+
+    `rule`: how an array follows from free sizes; the stored one is that of the example.
+    """
 
     array: Name | None = None
     number: Any = None
+    rule: Any = None
 
 
 Entry = int | tuple[int, int] | Constant | None
@@ -44,11 +48,15 @@ class OpRecord(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=Tr
 
 
 class TypeRecord(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
-    """A shape and dtype; `weak` if it is a Python number's, which takes the dtype of what it meets."""
+    """A shape and dtype; `weak` if it is a Python number's, which takes the dtype of what it meets.
+
+    `free`: for axes whose sizes are free (axis, the formula of the size); the shape is that of the example.
+    """
 
     dtype: Name
     shape: Annotated[tuple[Count, ...], Meta(max_length=64)]
     weak: bool = False
+    free: Annotated[tuple[tuple[Count, dict[str, Any]], ...], Meta(max_length=64)] = ()
 
 
 class SourceRecord(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):

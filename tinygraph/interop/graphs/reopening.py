@@ -9,7 +9,7 @@ that are installed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,11 +21,12 @@ from tinygraph.core.modes import CompositeName, Place, Scope
 from tinygraph.core.node import Leaf, Node, Port
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import registry
+from tinygraph.core.sizes import FreeArray, FreeInt, Sizes, free_names, is_free, plain, said, valued
 from tinygraph.core.source import SourceLine
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.core.subgraphs import Subgraph
 from tinygraph.core.types import ArrayType, WeakType
-from tinygraph.errors import FileFormatError
+from tinygraph.errors import FileFormatError, ShapeError
 from tinygraph.interop.graphs.description import (
     FORMAT,
     GRAPH,
@@ -38,8 +39,9 @@ from tinygraph.interop.graphs.description import (
 )
 from tinygraph.interop.graphs.missing_ops import missing_op
 from tinygraph.interop.graphs.rebuilding import find_ops, rebuild_node, result_tree
-from tinygraph.interop.graphs.values import DTYPES, LARGEST, decode, decode_objects, from_text
+from tinygraph.interop.graphs.values import DTYPES, LARGEST, decode, decode_objects, decode_pattern, from_text
 from tinygraph.tracing.collector import collection_paused
+from tinygraph.tracing.free_sizes import types_around
 
 MOST_TWINS = 10_000  # nodes that others are made like
 
@@ -59,7 +61,7 @@ def reopen(description: Description, read_array: ReadArray) -> Graph:
     return _Reopening(description, read_array).graph()
 
 
-def _body(described: object, depth: int) -> Subgraph:
+def _body(described: object, depth: int, sizes: Sizes) -> Subgraph:
     """The body of a loop or a branch, which reads its inputs alone."""
     if depth > MOST_NESTED:
         raise FileFormatError(f"bodies are nested more than {MOST_NESTED} deep")
@@ -78,7 +80,7 @@ def _body(described: object, depth: int) -> Subgraph:
         return from_text(record.data or "", types, where)
 
     with _at("in a body"):
-        graph = _Reopening(description, read_array, depth).graph()
+        graph = _Reopening(description, read_array, depth, sizes).graph()
         inputs = set(map(id, graph.inputs))
         if graph.updates or graph.gradients or any(id(leaf) not in inputs for leaf in graph.leaves):
             raise FileFormatError("it reads or writes more than its inputs and results")
@@ -88,7 +90,9 @@ def _body(described: object, depth: int) -> Subgraph:
 class _Reopening:
     """One description on its way to being a graph."""
 
-    def __init__(self, description: Description, read_array: ReadArray, depth: int = 0) -> None:
+    def __init__(
+        self, description: Description, read_array: ReadArray, depth: int = 0, sizes: Sizes | None = None
+    ) -> None:
         self.description = description
         self.depth = depth  # of bodies around it
         self.read_array = read_array
@@ -100,6 +104,11 @@ class _Reopening:
         self.stand_ins: dict[Any, Op] = {}
         self.places: dict[Any, Place] = {}
         self.arrays: dict[str, Any] = {}
+        named = {i: _get(description.nodes, i, "nodes") for i in description.inputs}
+        inputs = [
+            self.types[one.types[0]] for one in named.values() if one.types and one.types[0] < len(self.types)
+        ]
+        self.sizes = {**(sizes or {}), **free_names(inputs)}  # the free ones, as they are in the example
         self.nodes: list[Node] = []
         self.twins: dict[Any, Node] = {}
 
@@ -152,6 +161,9 @@ class _Reopening:
             raise FileFormatError(f"its value {record.value!r:.60} is not the {types} stated")
         if record.requires_grad and not types.differentiable:
             raise FileFormatError(f"a {types} cannot require a gradient")
+        for size in types.shape:
+            if isinstance(size, FreeInt) and size.formula is not None:
+                self.check(size)
         return Leaf(
             value, requires_grad=record.requires_grad, name=record.name, kind=record.leaf, types=types
         )
@@ -168,22 +180,49 @@ class _Reopening:
                 return twin.again(self.entries_like(twin, record), place, record.name, source)
         types = tuple(_get(self.types, number, "types") for number in record.types)
         settings = {name: self.setting(value) for name, value in record.settings.items()}
+        entries = [self.entry(entry) for entry in record.inputs]
         made = rebuild_node(
             self.op(record, types, settings),
-            [self.entry(entry) for entry in record.inputs],
-            settings,
+            [plain(entry) for entry in entries] if self.sizes else entries,
+            {name: plain(one) for name, one in settings.items()} if self.sizes else settings,
             place=place,
             types=types,
             name=record.name,
             source=source,
         )
+        if self.sizes:
+            self.free(made, entries, settings, types)
         if key is not None:
             self.twins[key] = made
         return made
 
+    def free(
+        self, made: Node, entries: list[Any], settings: dict[str, Any], types: tuple[ArrayType, ...]
+    ) -> None:
+        """Keep what follows from free sizes as such, which the op has taken for the numbers of the example."""
+        if not any(map(is_free, (*entries, *settings.values(), *(one.shape for one in types)))):
+            return
+        known = types_around(made.input_types, made.place.origin)
+        for one in (*entries, *settings.values()):
+            self.check(one, known)
+        made.inputs, made.types = tuple(entries), types if len(types) > 1 else types[0]
+        made.settings = {name: settings.get(name, value) for name, value in made.settings.items()}
+
+    def check(self, value: Any, operands: Sequence[ArrayType | None] = ()) -> None:
+        """Refuse what does not follow from the sizes of the example by its formula."""
+        if not is_free(value):
+            return
+        try:
+            found = valued(value, self.sizes, operands)
+        except ShapeError as error:
+            raise FileFormatError(str(error)) from None
+        same = np.array_equal(found, value) if isinstance(value, FreeArray) else found == value
+        if not same:
+            raise FileFormatError(f"{value} is not what its formula gives at {said(self.sizes)}")
+
     def setting(self, value: object) -> Any:
         if isinstance(value, dict) and value.keys() == {GRAPH}:
-            return _body(value[GRAPH], self.depth + 1)
+            return _body(value[GRAPH], self.depth + 1, self.sizes)
         if isinstance(value, list) and any(isinstance(one, dict) and GRAPH in one for one in value):
             return tuple(map(self.setting, value))
         return decode(value)
@@ -268,7 +307,7 @@ class _Reopening:
             return None
         if isinstance(entry, Constant):
             if entry.array is not None:
-                return self.array(entry.array)
+                return self.array(entry.array) if entry.rule is None else self.ruled(entry)
             number = decode(entry.number)
             if not isinstance(number, bool | int | float | complex):
                 raise FileFormatError(f"a constant must be a number or an array, not {number!r:.60}")
@@ -287,6 +326,15 @@ class _Reopening:
                 f"it reads nodes[{entry}], which has {len(node.types)} outputs, without saying which"
             )
         return node
+
+    def ruled(self, entry: Constant) -> Any:
+        """A constant array that follows from free sizes: no larger than the one that the file holds for the example."""
+        assert entry.array is not None
+        array = np.asarray(self.array(entry.array))
+        pattern = decode_pattern(entry.rule, array.dtype)
+        if pattern.shape != array.shape:
+            raise FileFormatError(f"the rule of {entry.array!r:.60} is one of another shape")
+        return FreeArray.of(array, pattern)
 
     def earlier(self, number: int) -> Node:
         if not 0 <= number < len(self.description.nodes):
@@ -337,7 +385,16 @@ def _array_type(record: TypeRecord, where: str) -> ArrayType:
         raise FileFormatError(f"{where}: a Python number has no shape {record.shape}")
     if math.prod(record.shape) > LARGEST or max(record.shape, default=0) > LARGEST:
         raise FileFormatError(f"{where}: an array of shape {record.shape} is larger than any memory")
-    return WeakType((), dtype) if record.weak else ArrayType(record.shape, dtype)
+    if record.weak:
+        return WeakType((), dtype)
+    shape: list[int] = list(record.shape)
+    for axis, formula in record.free:
+        if axis >= len(shape):
+            raise FileFormatError(f"{where}: axis {axis} is free, which is not there")
+        shape[axis] = decode({"free": {**formula, "at": shape[axis]}})
+        if not isinstance(shape[axis], FreeInt):
+            raise FileFormatError(f"{where}: a size is an integer")
+    return ArrayType(tuple(shape), dtype)
 
 
 def _generator(state: dict[str, Any] | None) -> Generator:

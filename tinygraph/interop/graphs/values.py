@@ -1,7 +1,7 @@
 """Values as files hold them: settings and Python numbers as JSON, arrays as contiguous native arrays or base64.
 
 What JSON lacks is an object of one key: {"float": "nan"}, {"complex": [re, im]}, {"int": "..."}, {"fraction": "1/3"},
-{"dtype": "float32"}. Sequences are tuples: settings hold no lists.
+{"dtype": "float32"}, {"free": {...}} for what follows from free sizes. Sequences are tuples: settings hold no lists.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.sizes import SHAPES_OF_NUMBERS, Atom, FreeFloat, FreeInt, Pattern, SizeFormula
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import DTypeError, FileFormatError
 
@@ -27,6 +28,7 @@ DTYPES = {
 LARGEST = 2**48  # elements of one array: more than any memory, far from what integer arithmetic overflows at
 MAX_DEPTH = 50
 MOST_BITS = 64_000  # of an integer; more digits than any computation needs, few enough to read at once
+MOST_TERMS = 32  # of a formula, and as many sizes in a term
 _JSON_INT = 2**63
 _DECIMAL_BITS = (
     2_000  # Python reads and writes longer decimals slowly or, beyond a limit of its own, not at all
@@ -46,6 +48,8 @@ def encode(value: object, depth: int = 0) -> Any:
         value = value.item()
     if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, FreeInt | FreeFloat):
+        return {"free": _encode_free(value)}
     if isinstance(value, str):
         return encode_text(str.__str__(value))  # of a subclass (an enumeration's member) the text alone
     if isinstance(value, int):
@@ -94,6 +98,8 @@ def decode(value: object, depth: int = 0) -> Any:
     if isinstance(value, dict) and len(value) == 1:
         ((kind, content),) = value.items()
         try:
+            if kind == "free" and isinstance(content, dict):
+                return _decode_free(content)
             if kind == "complex" and isinstance(content, list) and len(content) == 2:
                 return complex(*(decode(one, depth + 1) for one in content))
             if kind in _READERS and isinstance(content, str) and len(content) < _MOST_DIGITS:
@@ -101,6 +107,99 @@ def decode(value: object, depth: int = 0) -> Any:
         except (ValueError, TypeError, KeyError, OverflowError, ZeroDivisionError):
             pass
     raise FileFormatError(f"{value!r:.60} is no value that a file can hold")
+
+
+def _encode_free(value: FreeInt | FreeFloat) -> dict[str, Any]:
+    """What follows from free sizes: its value in the example, and its formula."""
+    if isinstance(value, FreeInt):
+        return {"at": int(value)} | ({} if value.formula is None else encode_formula(value.formula))
+    return {
+        "at": encode(float(value)),
+        **encode_formula(value.formula),
+        "as": value.shape_of,
+        "scale": encode(value.scale),
+    }
+
+
+def encode_formula(formula: SizeFormula) -> dict[str, Any]:
+    """A formula as JSON holds it: each term its numerator, denominator and sizes."""
+    terms = [[one.numerator, one.denominator, list(map(_atom, atoms))] for one, atoms in formula.terms]
+    return {"terms": terms} | ({"floor": True} if formula.floor else {})
+
+
+def _atom(atom: Atom) -> Any:
+    return atom if isinstance(atom, str) else list(atom)
+
+
+def _decode_free(content: dict[str, Any]) -> FreeInt | FreeFloat:
+    if not content.keys() <= {"at", "terms", "floor", "as", "scale"}:
+        raise ValueError(content)
+    formula = None
+    if "terms" in content:
+        terms = content["terms"]
+        if not isinstance(terms, list | tuple) or len(terms) > MOST_TERMS:
+            raise ValueError(terms)
+        formula = SizeFormula(tuple(map(_decode_term, terms)), floor=content.get("floor") is True)
+    if "as" not in content:
+        return FreeInt(_plain_integer(content["at"]), formula)
+    shape, scale, value = content["as"], decode(content["scale"]), decode(content["at"])
+    if shape not in SHAPES_OF_NUMBERS or formula is None:
+        raise ValueError(shape)
+    if not isinstance(scale, int | float) or not isinstance(value, int | float):
+        raise TypeError(scale)
+    return FreeFloat(value, formula, shape, scale)
+
+
+def _decode_term(term: Any) -> tuple[Fraction, tuple[Atom, ...]]:
+    numerator, denominator, atoms = term
+    if len(atoms) > MOST_TERMS:
+        raise ValueError(atoms)
+    return Fraction(_plain_integer(numerator), _plain_integer(denominator)), tuple(map(_decode_atom, atoms))
+
+
+def _decode_atom(atom: Any) -> Atom:
+    if isinstance(atom, str):
+        if not atom.isidentifier() or len(atom) > MOST_BITS:
+            raise ValueError(atom)
+        return atom
+    operand, axis = map(_plain_integer, atom)
+    if min(operand, axis) < 0:
+        raise ValueError(atom)
+    return operand, axis
+
+
+def _plain_integer(number: Any) -> int:
+    if type(number) is not int or not -_JSON_INT <= number < _JSON_INT:
+        raise ValueError(number)
+    return number
+
+
+def encode_pattern(pattern: Pattern) -> Any:
+    """The rule of a constant array of free sizes, but for its dtype, which is the array's."""
+    return encode((pattern.shape, pattern.offset, pattern.slopes, pattern.step))
+
+
+def decode_pattern(content: object, dtype: np.dtype[Any]) -> Pattern:
+    """What `encode_pattern` made JSON of.
+
+    Raises:
+        FileFormatError: it is no such rule.
+    """
+    found = decode(content)
+    if isinstance(found, tuple) and len(found) == 4:
+        shape, offset, slopes, step = found
+        if (
+            isinstance(shape, tuple)
+            and isinstance(slopes, tuple)
+            and len(shape) == len(slopes) <= 32
+            and all(isinstance(one, int) for one in shape)
+            and all(isinstance(one, int | float) for one in (offset, *slopes))
+            and (step is None or (isinstance(step, tuple) and len(step) == 3))
+            and all(isinstance(one, int | float) for one in (step or ())[:2])
+            and (step is None or step[2] is None or isinstance(step[2], int))
+        ):
+            return Pattern(shape, offset, slopes, step, dtype)
+    raise FileFormatError(f"{content!r:.60} is no rule of a constant array")
 
 
 def _integer_text(number: int) -> str:

@@ -109,6 +109,7 @@ from tinygraph.nn.functional.pooling import max_unpool as max_unpool
 from tinygraph.nn.functional.pooling import max_unpool1d as max_unpool1d
 from tinygraph.nn.functional.pooling import max_unpool2d as max_unpool2d
 from tinygraph.nn.functional.pooling import max_unpool3d as max_unpool3d
+from tinygraph.nn.functional.recurrence import recurrent as recurrent
 from tinygraph.nn.functional.resampling import affine_grid as affine_grid
 from tinygraph.nn.functional.resampling import channel_shuffle as channel_shuffle
 from tinygraph.nn.functional.resampling import fold as fold
