@@ -63,19 +63,8 @@ _new: Any = object.__new__
 def apply(op: Op, *operands: object, **settings: object) -> Any:
     """Apply an op: arrays if every operand is one, else tensors; a tuple for several outputs. Errors name operands."""
     mode = modes.current
-    if mode.capture is not None:
-        # a hook that watches for code of the user's rests where there is none; it sees each call made until then
-        hook: Any = getprofile()
-        if hook.__class__ is FunctionType and "may_rest" in hook.__dict__ and library[op.origin.file]:
-            for x in operands:
-                if type(x) not in _OWN:
-                    break
-            else:
-                setprofile(RESTING)
-                try:
-                    return apply(op, *operands, **settings)
-                finally:
-                    setprofile(hook)
+    if mode.capture is not None and (hook := _unneeded(op, operands)) is not None:
+        return _resting(hook, op, operands, settings)
     values: list[Any] = []
     entries: list[Any] = []
     entry: object
@@ -158,6 +147,26 @@ def _by_kernel(op: Op, values: list[Any], settings: dict[str, Any]) -> Any:
         if value.__class__ is _array_class and value.size >= _LARGE:
             return doors.run_eagerly(op, values, settings)
     return None
+
+
+def _unneeded(op: Op, operands: tuple[Any, ...]) -> Any:
+    """The hook that watches for code of the user's, if an op on these operands runs none; it sees each call here."""
+    hook: Any = getprofile()
+    if hook.__class__ is not FunctionType or "may_rest" not in hook.__dict__ or not library[op.origin.file]:
+        return None
+    for x in operands:
+        if type(x) not in _OWN:
+            return None
+    return hook
+
+
+def _resting(hook: Any, op: Op, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """Apply an op while the hook that watches for code of the user's rests."""
+    setprofile(RESTING)
+    try:
+        return apply(op, *operands, **settings)
+    finally:
+        setprofile(hook)
 
 
 def _unless_ours(error: Exception) -> Exception | None:

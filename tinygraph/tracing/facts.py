@@ -294,7 +294,7 @@ def _progress(value: object, depth: int = 4) -> Any:
             return repr(value)
 
 
-class Memory(Contents):
+class Remembered(Contents):
     """The results that `functools.lru_cache` remembers; when one is forgotten, its function runs again.
 
     A program adds some while it is captured, which belong to it: what counts is there at the first question, when it

@@ -45,8 +45,8 @@ from tinygraph.tracing.facts import (
     Holding,
     Items,
     Members,
-    Memory,
     Progress,
+    Remembered,
     Text,
     is_atom,
 )
@@ -171,7 +171,7 @@ class Reach:
             if not isinstance(value.__self__, ModuleType | type):
                 self.visit(value.__self__, words)
         elif isinstance(value, _CACHED):
-            self._watch(Memory(value, words, self.line))
+            self._watch(Remembered(value, words, self.line))
             self.visit(value.__wrapped__, words)
         elif isinstance(value, attrgetter | methodcaller):  # names that no code shows
             names = (part for one in value.__reduce__()[1] if isinstance(one, str) for part in one.split("."))
