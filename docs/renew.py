@@ -4,6 +4,7 @@ stubs      what editors know of `tg.ops`
 cards      conformance cards of built-in ops that say something else than their ops declare (laws and mutants run)
 schema     of the data of a page, in the types that its script is checked against
 numpy      what each function of NumPy and SciPy does on tensors, on `numpy.md`
+onnx       which of ONNX's operators are read and which ops are written, on `onnx.md`
 coming     the pages for those who come from autograd, MyGrad and JAX
 map        the rooms in `architecture.md`
 gallery    the pictures of `gallery.md`, and
@@ -54,6 +55,7 @@ RENEWED: dict[str, Callable[[], object]] = {
     "cards": cards,
     "schema": command("-m", "tinygraph.drawing.page.typescript"),
     "numpy": command("-m", "tests.front.coverage"),
+    "onnx": command("docs/make_onnx.py"),
     "coming": command("docs/make_coming_from.py"),
     "map": command("docs/make_map.py"),
     "decisions": decisions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -273,3 +274,51 @@ def test_equal_programs_share_one_kernel_and_arrays_stay_alive() -> None:
     del first
     run()  # the input has no other owner than what is bound
     np.testing.assert_array_equal(out, 2)
+
+
+@each("dtype", ["float32", "float64", "bool"])
+def test_lengths_share_a_kernel(dtype: str, guard: Any) -> None:
+    """Maps, reductions over all, over rows and over columns; between canaries, and in parts as threads have them."""
+    rng = np.random.default_rng(0)
+    number = "float64" if dtype == "bool" else dtype
+    one = [lambda b, x: b.step(ops.where, x, b.constant(2.0, number), b.constant(-1.0, number))]
+    made = program([dtype], *(one if dtype == "bool" else [lambda b, x: b.step(ops.square, x)]))
+
+    def right(x: Any) -> Any:
+        return np.where(x, 2.0, -1.0) if dtype == "bool" else x * x
+
+    def filled(*shape: int) -> Any:
+        return guard.like(
+            (rng.standard_normal(shape) > 0) if dtype == "bool" else rng.standard_normal(shape).astype(dtype)
+        )
+
+    found: dict[str, set[int]] = {}
+    for n in (129, 130, 143, 144, 145, 200, 1000, 16384, 16391):
+        x, out, total = filled(n), guard((n,), number), guard((), number)
+        whole = elementwise.bind(made, [x], [out])
+        mean = elementwise.bind(made, [x], [total], reductions=["mean"], axes=[0])
+        y = filled(n, 5) if n < 1000 else filled(n // 4, 5)
+        by_row, by_column = guard((len(y),), number), guard((5,), number)
+        rows = elementwise.bind(made, [y], [by_row], reductions=["max"], axes=[1])
+        columns = elementwise.bind(made, [y], [by_column], reductions=["sum"], axes=[0])
+        spread = filled(n, 7)[:, ::2]
+        apart = guard((n, 4), number)
+        strided = elementwise.bind(made, [spread], [apart])
+        for name, bound in (
+            ("map", whole),
+            ("mean", mean),
+            ("max", rows),
+            ("sum", columns),
+            ("strided", strided),
+        ):
+            for thread in range(3):  # three parts, if it has parts, one after the other
+                if bound.block(thread, 3):
+                    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(bound.address)(bound.block(thread, 3))
+            found.setdefault(name, set()).add(bound.address)
+        eps = 20 * np.finfo(number).eps
+        np.testing.assert_array_equal(out, right(x))
+        np.testing.assert_array_equal(apart, right(spread))
+        np.testing.assert_allclose(total, right(x).mean(), rtol=eps, atol=eps)
+        np.testing.assert_array_equal(by_row, right(y).max(1))
+        np.testing.assert_allclose(by_column, right(y).sum(0), rtol=eps, atol=eps * n)
+    assert {name: len(several) for name, several in found.items()} == dict.fromkeys(found, 1)

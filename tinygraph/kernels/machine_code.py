@@ -326,7 +326,8 @@ class MachineCode:
     ) -> None:
         self.source = source
         self.bound: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-        self._image: bytes | ObjectCode | None = image
+        self._image = image
+        self._addresses: dict[str, int] | None = None
         self._functions, self._symbols = tuple(functions), dict(symbols)
         self._lock = Lock()
         self._size = len(image) if isinstance(image, bytes) else 0
@@ -337,25 +338,27 @@ class MachineCode:
         waiting = self._image
         return _CODE_OVERHEAD + (waiting.nbytes if isinstance(waiting, ObjectCode) else self._size)
 
-    @functools.cached_property
+    @property
     def addresses(self) -> dict[str, int]:
         """Where its functions start, by name; linked when first asked for."""
-        with self._lock.held:
-            found: dict[str, int] | None = self.__dict__.get("addresses")  # another thread was first
-            if found is not None or self._image is None:
-                return found or {}
-            image = self._image if isinstance(self._image, bytes) else self._image.image()
-            with _lock.held:
-                library = llvm.JITLibraryBuilder().add_object_img(image)
-                for function in self._functions:
-                    library.export_symbol(function)
-                for symbol, address in self._symbols.items():
-                    library.import_symbol(symbol, address)
-                self._tracker = library.link(_linker(), f"code {next(_numbers)}")
-                found = {name: self._tracker[name] for name in self._functions}
-            self.__dict__["addresses"] = found
-            self._size, self._image = len(image), None
-            return found
+        if self._addresses is None:
+            with self._lock.held:
+                if self._addresses is None:
+                    self._addresses = self._linked()
+        return self._addresses
+
+    def _linked(self) -> dict[str, int]:
+        image = self._image.image() if isinstance(self._image, ObjectCode) else self._image
+        with _lock.held:
+            library = llvm.JITLibraryBuilder().add_object_img(image)
+            for function in self._functions:
+                library.export_symbol(function)
+            for symbol, address in self._symbols.items():
+                library.import_symbol(symbol, address)
+            self._tracker = library.link(_linker(), f"code {next(_numbers)}")
+            found = {name: self._tracker[name] for name in self._functions}
+        self._size, self._image = len(image), b""
+        return found
 
 
 def assemble(

@@ -369,7 +369,8 @@ class Table:
     def __init__(self, kernels: Sequence[Bound | Check], threads: int) -> None:
         self.kernels, self.threads = tuple(kernels), threads
         self.stopped: int | None = None
-        self.together = threads > 1 and sum(map(_bytes, self.kernels)) > _FEWEST_BYTES
+        shared = sum(map(_bytes, self.kernels)) if any(map(_is_divided, self.kernels)) else 0
+        self.together = threads > 1 and shared > _FEWEST_BYTES
         rows = np.zeros((len(self.kernels), threads + 2), np.int64)
         for i, kernel in enumerate(self.kernels):
             rows[i, 1] = threads > 1 and self._meets(i)
@@ -425,6 +426,10 @@ class Table:
         for one in self.kernels[first:]:
             if isinstance(one, Check):
                 one()
+
+
+def _is_divided(kernel: Bound | Check) -> bool:
+    return not isinstance(kernel, Check) and kernel.span is not None
 
 
 def _bytes(kernel: Bound | Check) -> int:

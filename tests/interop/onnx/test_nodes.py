@@ -21,7 +21,6 @@ LEFT = {
     r"regex|string|strnormalizer": "texts",
     r"tfidfvectorizer": "counts n-grams, mostly of texts",
     r"bernoulli|training_dropout": "draws of another generator; what can be said of them is tested in test_reading.py",
-    r"attention_4d_causal_bf16": "one of 192 numbers is the next bfloat16",
 }
 # Modules of ONNX's tests that are quick to make, of most families.
 FEW = [
@@ -103,6 +102,18 @@ def test_onnx_s_tests_of_operators():
     assert sum(one.name in problems for one in numeric) <= 0.03 * len(numeric)
 
 
+# Where a difference says nothing of the derivative, and why.
+ROUGH = {
+    r"bf16|bfloat16": "results are rounded to 8 bits, which differences see",
+    r"fullymasked|boolmask|causal_padded_kv|local_window|nonpad_negative": "rows of which nothing is attended: the "
+    "operator's function makes NaN and replaces them, and their gradient is NaN",
+    r"deform_conv": "offsets of whole places, where interpolation has a kink",
+    r"elu_example|leakyrelu_example": "a kink at an operand",
+    r"acosh_example|test_pow$": "at the end of the function's domain",
+    r"large_number": "operands of 10,000, of which float32 keeps three digits behind the point",
+}
+
+
 @pytest.mark.slow
 def test_gradients_of_operators_against_differences():
     """At the operands of ONNX's tests, in float32 with its noise: the slope along a random direction."""
@@ -111,13 +122,17 @@ def test_gradients_of_operators_against_differences():
         ops = {node.op_type for node in case.model.graph.node}
         if len(ops) != 1 or left(case.name) or not any(kink in ops for kink in SMOOTH):
             continue
-        slopes = slopes_of(case)
+        with np.errstate(all="ignore"):  # at the ends of a function's domain
+            slopes = slopes_of(case)
         if slopes is None:
             continue
         seen |= ops
         if not np.isclose(*slopes, rtol=3e-2, atol=3e-3):
             wrong[case.name] = slopes
-    assert wrong == {}
+    assert {
+        name: slopes for name, slopes in wrong.items() if not any(re.search(one, name) for one in ROUGH)
+    } == {}
+    assert [one for one in ROUGH if not any(re.search(one, name) for name in wrong)] == []
     assert len(seen) >= 60
 
 
@@ -229,8 +244,7 @@ def slopes_of(case):
     weights = {}
 
     def total(values):
-        with np.errstate(all="ignore"):
-            found = graph(*values)
+        found = graph(*values)
         found = found if isinstance(found, tuple) else (found,)
         result = 0.0
         for i, one in enumerate(found):
@@ -244,8 +258,7 @@ def slopes_of(case):
     result = total(tensors)
     if not isinstance(result, tg.Tensor) or not np.isfinite(result.item()):
         return None
-    with np.errstate(all="ignore"):  # at the ends of a function's domain
-        result.backward()
+    result.backward()
     slope = sum(np.sum(tensors[i].grad.numpy() * moves[i]) for i in floats if tensors[i].grad is not None)
     step = 1e-2
 

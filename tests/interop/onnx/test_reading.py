@@ -1,5 +1,8 @@
 """ONNX models read as graphs: parameters, scopes, sizes, constants, functions, quantised values, stand-ins."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,9 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - after the pac
 
 import tinygraph as tg  # noqa: E402
 from tinygraph.errors import FileFormatError, PluginError  # noqa: E402
+from tinygraph.interop.onnx.model_reading import graph_of_model  # noqa: E402
+from tinygraph.interop.onnx.model_writing import FORMS  # noqa: E402
+from tinygraph.interop.onnx.operators.operator_table import TABLE  # noqa: E402
 from tinygraph.plugin import op  # noqa: E402
 
 F, INTEGER = TensorProto.FLOAT, TensorProto.INT64
@@ -80,6 +86,30 @@ def test_shape_arithmetic_is_folded(tmp_path):
     graph = load(made, tmp_path, sizes={"N": 4})
     assert [one.op.name for one in graph.nodes if one.op is not None] == ["reshape"]
     assert graph.output_types[0].shape == (4, 6)
+
+
+def test_open_dimensions_are_free(tmp_path):
+    node = helper.make_node
+    made = model(
+        [
+            node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            node("AveragePool", ["c"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("Shape", ["p"], ["s"], end=1),
+            node("Concat", ["s", "rest"], ["target"], axis=0),
+            node("Reshape", ["p", "target"], ["y"]),
+        ],
+        [("x", F, ["batch", 1, "height", 4])],
+        [("y", F, None)],
+        {"w": np.ones((2, 1, 3, 3), np.float32), "rest": np.array([-1])},
+    )
+    graph = load(made, tmp_path)
+    assert set(graph.sizes) == {"batch", "height"}
+    for n, height in ((1, 2), (3, 8), (5, 12)):
+        x = np.random.default_rng(0).normal(size=(n, 1, height, 4)).astype(np.float32)
+        fixed = load(made, tmp_path, sizes={"batch": n, "height": height})
+        assert graph(x).shape == (n, height // 2 * 4)
+        assert np.array_equal(graph(x).numpy(), fixed(x).numpy())
+    assert load(made, tmp_path, sizes={"height": 4}).sizes.keys() == {"batch"}
 
 
 def test_inputs_that_decide_shapes_are_asked_for(tmp_path):
@@ -278,6 +308,21 @@ def test_operators_of_microsoft_s(tmp_path):
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     session = runtime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     assert np.allclose(graph(x).numpy(), session.run(None, {"x": x})[0], atol=1e-5)
+
+
+def test_the_page_lists_what_is_read_and_written():
+    page = Path(__file__).parents[3] / "docs" / "onnx.md"
+    names = {name for domain, name in TABLE if not domain} | {f"`{name}`" for name in FORMS}
+    graph_of_model(model([helper.make_node("Relu", ["x"], ["y"])], [("x", F, [1])], [("y", F, None)]))
+    text = re.sub(
+        r"\s+", " ", page.read_text(encoding="utf-8").partition("<!-- operators -->")[2].partition("<!--")[0]
+    )
+    listed = {
+        name.strip(" .") for part in text.split("**")[2::2] for name in part.partition(":")[2].split(",")
+    }
+    assert names - listed - {"SimplifiedLayerNormalization", "Scatter", "Upsample"} == set(), (
+        "run `python docs/renew.py onnx`"
+    )
 
 
 def test_without_the_package_the_error_says_what_to_install(tmp_path, monkeypatch):

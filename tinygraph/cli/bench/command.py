@@ -75,7 +75,8 @@ def bench(
     machine = _machine(threads)
     say(machine)
     found: dict[str, Mapping[str, Measured]] = {}
-    for workload in chosen:
+    for i, workload in enumerate(chosen):
+        say(f"{i + 1} of {len(chosen)}: {workload.name}")  # each takes a minute or more
         found[workload.name] = measure_apart(
             workload, names, trains=not inference, threads=threads, rounds=rounds, numpy=numpy
         )

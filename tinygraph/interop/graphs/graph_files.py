@@ -101,7 +101,7 @@ def load(
     operator of ONNX's that nobody has.
 
     Args:
-        sizes: of an ONNX model's dimensions that it leaves open, by name; 1 by default.
+        sizes: of an ONNX model's dimensions that it leaves open, by name; those not given stay free.
         constants: values for an ONNX model's inputs on which shapes depend, by name; they are inputs no longer.
 
     Raises:

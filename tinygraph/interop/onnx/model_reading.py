@@ -7,7 +7,8 @@ constants alone is worked out now. Nothing in a file is executed, and nothing ou
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ from tinygraph.core.node import Leaf, edge_node, is_recorded
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, as_value
-from tinygraph.errors import FileFormatError
+from tinygraph.errors import CaptureError, FileFormatError
 from tinygraph.interop.onnx.element_types import NARROW, dtype_of
 from tinygraph.interop.onnx.importing import Importing, SizeOf, integers
-from tinygraph.interop.onnx.operators.operator_table import Operand, room
+from tinygraph.interop.onnx.operators.operator_table import NeedsValueError, Operand, room
 from tinygraph.interop.onnx.package import Proto, onnx_package
 from tinygraph.interop.onnx.tensors import array_of
 from tinygraph.interop.reading import in_file, read_bytes, refusing
 from tinygraph.tracing.collector import collection_paused
+from tinygraph.tracing.free_sizes import free_graph
 from tinygraph.tracing.open_capture import OpenCapture
 
 FAMILIES = (
@@ -36,6 +38,7 @@ FAMILIES = (
 # Operands of operators that training writes and no gradient does: running means and variances.
 _STATISTICS = {"BatchNormalization": (3, 4)}
 Sizes = Mapping[str, int]
+TRIED_SIZES = (2, 8, 32, 64, 224)  # of open dimensions, the least at which a model runs
 
 
 def load_onnx(
@@ -44,7 +47,8 @@ def load_onnx(
     """The graph of an ONNX model.
 
     Args:
-        sizes: of dimensions that the model leaves open, by name (or "input.axis" where they have none); 1 by default.
+        sizes: of dimensions that the model leaves open, by name ("input_axis" where they have none); what is not
+            given is free, and the graph runs for every value of it.
         constants: values of inputs, by name, on which shapes depend; they are inputs no longer.
 
     Raises:
@@ -92,7 +96,14 @@ def graph_of_model(
         raise FileFormatError(
             f"it has no open sizes {', '.join(sorted(unknown))}; its open sizes are: {listed}"
         )
-    return made.at(dict.fromkeys(made.open_sizes, 1) | given)
+    free = [name for name in made.open_sizes if name not in given]
+    if not free:
+        return made.at(given)
+    example = made.example(free, given)
+    try:
+        return free_graph(lambda sizes: made.at(given | sizes), example, made.title)
+    except CaptureError as error:
+        raise FileFormatError(f"{error}. Or read it for one size: tg.load(path, sizes={example})") from None
 
 
 class _Model:
@@ -116,7 +127,35 @@ class _Model:
             if info.name not in constants and info.type.HasField("tensor_type"):
                 for axis, dim in enumerate(info.type.tensor_type.shape.dim):
                     if not dim.HasField("dim_value"):
-                        self.open_sizes[dim.dim_param or f"{info.name}.{axis}"] = None
+                        self.open_sizes[size_name(info.name, axis, dim)] = None
+
+    @property
+    def title(self) -> str:
+        return self.model.graph.name or Path(self.file).stem
+
+    def example(self, free: Sequence[str], given: Sizes) -> dict[str, int]:
+        """Sizes at which the model runs: two of what stands in front, as few of the others as it takes.
+
+        Raises:
+            FileFormatError: it runs at none of those that are tried.
+        """
+        firsts = {
+            size_name(info.name, 0, info.type.tensor_type.shape.dim[0])
+            for info in self.inputs
+            if info.type.HasField("tensor_type") and info.type.tensor_type.shape.dim
+        }
+        failed: FileFormatError | None = None
+        for size in TRIED_SIZES:
+            sizes = {name: 2 if name in firsts else size for name in free}
+            try:
+                self.at({**given, **sizes})
+            except NeedsValueError:
+                raise
+            except FileFormatError as error:
+                failed = failed or error
+            else:
+                return sizes
+        raise FileFormatError(f"{failed}; at which sizes it runs can be said: tg.load(path, sizes={sizes})")
 
     def at(self, sizes: Sizes) -> Graph:
         """The graph for all of its open sizes; each graph has the same parameters."""
@@ -128,7 +167,7 @@ class _Model:
         def size_of(name: str, axis: int, dim: Proto) -> int | None:
             if dim.HasField("dim_value"):
                 return int(dim.dim_value)
-            return sizes.get(dim.dim_param or f"{name}.{axis}")
+            return sizes.get(size_name(name, axis, dim))
 
         values = dict(self.stored)
         inputs = [_input(importing, info, size_of, self.constants, values) for info in self.inputs]
@@ -142,8 +181,13 @@ class _Model:
             [one for one in inputs if one is not None],
             [_output(name, one) for name, one in zip(names, leaves, strict=True)],
             result=None if plain else tree,
-            name=graph.name or Path(self.file).stem,
+            name=self.title,
         )
+
+
+def size_name(name: str, axis: int, dim: Proto) -> str:
+    """The name of an open size, as a word: the model's, or that of the input and the axis."""
+    return re.sub(r"\W+", "_", dim.dim_param or f"{name}_{axis}")
 
 
 def _check_versions(model: Proto) -> None:

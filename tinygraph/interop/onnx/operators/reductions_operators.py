@@ -110,9 +110,9 @@ def _lp_normalization(call: Call, x: Operand) -> Any:
     if call.get("p", 2) == 1:
         length = np.sum(np.abs(x), axis=axis, keepdims=True)
     else:
-        length = np.sqrt(np.sum(np.square(x), axis=axis, keepdims=True))
-    none = np.equal(length, 0)
-    return np.where(none, 0 * x, x / np.where(none, dtype(x).type(1), length))
+        length = np.sum(np.square(x), axis=axis, keepdims=True)
+    length = np.where(np.equal(length, 0), dtype(x).type(1), length)  # zeros stay zeros, with a gradient
+    return x / (length if call.get("p", 2) == 1 else np.sqrt(length))
 
 
 @operator("GlobalAveragePool")
