@@ -182,6 +182,8 @@ def test_which_gradients_are_made_where_they_are_kept(name):
             np.testing.assert_allclose(one, other, rtol=1e-12)
         assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(held, 2))
     assert len(compiled.plan.memory.lent) == lent
+    made = [gradient for _, gradient in compiled.plan.gradients if gradient is not None]
+    assert sum(gradient.source is None for gradient in made) == lent  # the others are copied
     assert_byte_for_byte(compiled.plan)
 
 

@@ -413,3 +413,21 @@ def test_many_examples_at_once_are_each_alone() -> None:
 def test_python_that_depends_on_values_names_the_ops_that_say_it() -> None:
     with pytest.raises(CaptureError, match=r"tg.cond for an if, tg.while_loop for a while"):
         tg.compile(lambda x: x if np.sum(x) > 0 else -x)(np.ones(3))
+
+
+def test_what_is_kept_of_all_steps_is_counted_with_the_results_that_are_read(monkeypatch):
+    """tanh keeps its operand and its result: 64 bytes a step, of 100 steps more than 4,000, which run in parts."""
+    from tinygraph_ops.control_flow import ops as rules
+
+    monkeypatch.setattr(rules, "MOST_KEPT", 4_000)
+
+    def f(w):
+        return np.sum(tg.scan(lambda c, _: (np.tanh(c * w + 0.1), None), np.zeros(4), None, length=100)[0])
+
+    w = np.array([0.5, -0.5, 1.0, 2.0])
+    graph = tg.capture(tg.grad(f), w)
+    lengths = [
+        node.settings["length"] for node in graph.nodes if node.op is not None and node.op.name == "scan"
+    ]
+    assert max(lengths[1:]) <= 10
+    np.testing.assert_allclose(tg.compile(tg.grad(f))(w), tg.grad(f)(w), rtol=1e-10)

@@ -106,10 +106,7 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
         entries.append(entry)
         bit <<= 1
     if settings:
-        settings = {
-            name: value if value.__class__ in _IMMUTABLE else _frozen(value)
-            for name, value in settings.items()
-        }
+        settings = {k: v if v.__class__ in _IMMUTABLE else _frozen(v) for k, v in settings.items()}
     if tensors and mode.capture is not None:
         return mode.capture.apply(op, operands, entries, settings)
     try:

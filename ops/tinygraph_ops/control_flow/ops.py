@@ -181,6 +181,7 @@ def _pulled(
         return (None,) * len(operands)
     kept_bytes = sum(one.nbytes for one in linear.forward.output_types[len(made) :])
     kept_bytes += sum(body.input_types[i].nbytes for i in linear.kept if i < carries)
+    kept_bytes += sum(made[i].nbytes for i in linear.read if i < carries)
     if length > 3 and kept_bytes * length > MOST_KEPT:
         return _pulled_in_parts(g, operands, wanted, body, carries, slices, length, reverse)
     reading = body.derived(("reading", moving, given, carries), lambda: _reading(linear, carries))
