@@ -1,9 +1,13 @@
 """How the framework is put together: no knot of imports, no op known by name, nodes filled in one place."""
 
 import ast
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from types import FrameType
+
+import numpy as np
 
 import tinygraph
 import tinygraph_ops
@@ -40,6 +44,7 @@ EXCEPTIONS = {
     "drawing/model/overlays.py": ("norm sum", "an overlay's key"),
     "drawing/page/schema.py": ("identity exp log square sum mean max min norm", "words of the page's data"),
     "drawing/page/typescript.py": ("any", "a type of the page's script"),
+    "drawing/page/writing.py": ("round", "a key of numbers: of one round of a loop"),
     "drawing/model/planes.py": ("negative", "a colour of numbers"),
     "drawing/dot": ("dot pad", "Graphviz's program and attribute"),
     "interop/onnx": ("*", "names of ONNX's domains and attributes, and the table of how ops are written in ONNX"),
@@ -278,6 +283,47 @@ def test_nodes_are_made_in_one_place_and_in_the_eager_path():
                     and node.value.id in makes
                 }
     assert filled == {"core/apply.py:apply": slots, "core/node.py:new_node": slots}
+
+
+def calls_in(function: Callable[[], object]) -> list[str]:
+    """The files of the framework and its ops in which functions run while one is called, a call each."""
+    roots = str(ROOT), str(Path(tinygraph_ops.__file__).parent)
+    found: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(roots) and not code.co_name.startswith("<"):
+            found.append(code.co_filename)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return found
+
+
+def test_walks_are_short():
+    """From an op to the tape, back through a convolution, and the next call of a compiled step."""
+    x = tinygraph.tensor([1.0, 2.0], requires_grad=True)
+    images, kernel, bias = (
+        tinygraph.tensor(np.ones(shape), requires_grad=True) for shape in ((2, 3, 6, 6), (4, 3, 3, 3), (4,))
+    )
+
+    def loss():
+        return np.sum(tinygraph.ops.convolution(images, kernel, bias, padding=1))
+
+    compiled = tinygraph.compile(lambda x: np.sin(x) * 2)
+    for walk, calls, files in (
+        (lambda: np.sin(x), 10, 8),
+        (lambda: loss().backward(), 240, 18),
+        (lambda: compiled(np.ones(2)), 60, 15),
+    ):
+        walk()
+        found = calls_in(walk)
+        assert len(found) <= calls
+        assert len(set(found)) <= files
 
 
 def test_both_captures_do_all_that_the_protocol_asks():

@@ -38,6 +38,7 @@ from tinygraph.core.subgraphs import BodyGradient as BodyGradient
 from tinygraph.core.subgraphs import Planned as Planned
 from tinygraph.core.subgraphs import Subgraph as Subgraph
 from tinygraph.core.subgraphs import Unfolding as Unfolding
+from tinygraph.core.tensor import varies as varies
 from tinygraph.core.types import Array as Array
 from tinygraph.core.types import ArrayType as ArrayType
 from tinygraph.core.types import Padding as Padding

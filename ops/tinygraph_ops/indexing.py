@@ -576,6 +576,8 @@ def take(x: Numeric, indices: Numeric, *, axis: int | None = None) -> Any:
     indices = _integers("take", indices)
     if axis is None:
         return ops.index(ops.reshape(x, shape=(-1,)), indices, pattern=("array",))
+    if np.ndim(x) == 0:  # which NumPy takes for a vector
+        x = ops.reshape(x, shape=(1,))
     along = _axis("take", axis, np.ndim(x))
     return ops.index(x, indices, pattern=(*(_ALL,) * along, "array"))
 
@@ -687,8 +689,9 @@ def argsort_types(x: ArrayType, *, axis: int | None = -1) -> ArrayType:
     """Positions of the shape of x, or of x flattened where `axis` is None."""
     if axis is None:
         return ArrayType((x.size,), np.dtype(np.intp))
-    normalize_axes(axis, x.ndim)
-    return ArrayType(x.shape, np.dtype(np.intp))
+    shape = x.shape or (1,)  # NumPy takes an operand without axes for a vector
+    normalize_axes(axis, len(shape))
+    return ArrayType(shape, np.dtype(np.intp))
 
 
 argsort.batch(along("axis"))

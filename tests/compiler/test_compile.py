@@ -525,10 +525,58 @@ def test_writing_an_argument_is_refused():
         tg.compile(function)(np.ones(2))
 
 
-def test_a_tensor_computed_before_is_refused():
+def test_a_tensor_computed_before_is_refused_in_a_graph():
     before = tg.tensor([1.0], requires_grad=True) * 2
     with pytest.raises(CaptureError, match="computed before this capture"):
-        tg.compile(lambda x: x + before)(np.ones(1))
+        tg.capture(lambda x: x + before, np.ones(1))
+
+
+def test_a_tensor_computed_before_carries_gradients():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    held = {"h": w * w}
+    c = tg.compile(lambda x: (x * held["h"]).sum() + held["h"][0])
+    loss = c(np.array([3.0, 5.0]))
+    assert loss.item() == 24
+    loss.backward()
+    assert w.grad.tolist() == [8, 20]  # 4 w0 · 2, 5 · 2 w1
+    with tg.no_grad():
+        assert c(np.array([3.0, 5.0])).requires_grad is False
+    held["h"] = w * 3  # another tensor
+    loss = c(np.array([3.0, 5.0]))
+    assert loss.item() == 3 * 3 + 30 + 3
+    w.grad = None
+    loss.backward()
+    assert w.grad.tolist() == [12, 15]
+    held["h"] += 1  # the same, written in place
+    assert c(np.array([3.0, 5.0])).item() == 3 * 4 + 5 * 7 + 4
+    assert c.profile(np.array([3.0, 5.0]), repeats=1)
+    held["h"] = tg.tensor([1.0, 1.0])
+    assert c(np.array([3.0, 5.0])).requires_grad is False
+
+
+def test_a_tensor_computed_before_belongs_to_the_transform_around():
+    def f(w):
+        h, ones = np.exp(w), np.ones(2)
+        inside = tg.compile(lambda x: (x * h**2).sum())
+        itself = tg.compile(lambda x: (h, tg.map(lambda v: v * h.sum(), x)))
+        return inside(ones) + itself(ones)[0].sum() + itself(ones)[1].sum()
+
+    w = np.array([0.0, 1.0])
+    right = 2 * np.exp(2 * w) + np.exp(w) + 2 * np.exp(w)
+    np.testing.assert_allclose(tg.grad(f)(w), right, rtol=1e-14)
+    np.testing.assert_allclose(tg.hessian(f)(w), np.diag(4 * np.exp(2 * w) + 3 * np.exp(w)), rtol=1e-14)
+    np.testing.assert_allclose(tg.compile(tg.grad(f))(w), right, rtol=1e-14)
+
+
+def test_a_backward_pass_inside_does_not_reach_what_was_computed_before():
+    before = tg.tensor([1.0], requires_grad=True) * 2
+
+    def step(x):
+        (x * before).sum().backward()
+        return x
+
+    with pytest.raises(RecordingError, match="a computed tensor that is closed over by"):
+        tg.compile(step)(np.ones(1))
 
 
 def test_a_tensor_that_another_capture_left_behind_is_refused():

@@ -17,7 +17,6 @@ from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.passes.recompute import recompute
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf
 from tinygraph.core.op import op
 from tinygraph.core.state import write
 
@@ -139,7 +138,11 @@ def test_which_updates_are_written_where_their_states_live(name):
         compiled(X * (call + 1))
         for one, other in zip(twins, eager, strict=True):
             np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-13)
-    assert len(compiled.plan.memory.states) == in_place
+    plan, writes = compiled.plan, 1 if function(X, *eager)[1] is eager[1] else 2
+    assert len(plan.memory.states) == len(plan.written) == in_place
+    assert len(plan.updates) == writes - in_place
+    for number, leaf in plan.written:
+        assert any(np.shares_memory(out, leaf.value) for out in plan.steps[number].outputs)
     assert_byte_for_byte(compiled.plan)
 
 
@@ -184,10 +187,11 @@ def test_which_gradients_are_made_where_they_are_kept(name):
 
 def test_an_update_of_another_type_is_made_beside_its_state():
     """Programs write none; a graph that is put together by hand may."""
-    whole = tg.capture(lambda x: np.sin(x).astype("float32"), X)
-    state = Leaf(X.copy(), requires_grad=True)
-    graph = Graph(whole.inputs, [], updates=[(state, whole.outputs[0])])
-    assert Memory(graph).states == {}
+    state = tg.tensor(X, requires_grad=True)
+    for change, in_place in ((lambda y: y.astype("float32"), False), (lambda y: y * 2, True)):
+        read = tg.capture(lambda x, change=change: (np.sum(state * x), change(np.sin(x))), X)
+        graph = Graph(read.inputs, read.outputs[:1], updates=[(state._leaf, read.outputs[1])])
+        assert bool(Memory(graph).states) is in_place
 
 
 def test_each_of_two_results_of_a_loop_takes_another_operands_place():

@@ -64,7 +64,7 @@ class TestContent:
         graph = tg.capture(f, np.zeros((3, 4), np.float32), np.array([0, 1]))
         labels = {arrow.label for arrow in tg.draw(graph).picture.arrows}
         assert "2×4" in labels
-        assert box(tg.draw(graph), "index").lines == ("2 int64",)
+        assert box(tg.draw(graph), "index").lines == ("(2,) int64",)
         assert tg.draw(graph, show=()).picture.arrows[0].label == ""
 
     def test_settings_that_equal_the_default_are_not_shown(self):
@@ -128,7 +128,7 @@ class TestLevels:
     def test_module_level_is_the_layer_chain(self):
         drawing = tg.draw(small_net(), inputs=IMAGE, zoom="module")
         assert titles(drawing) == ["input", "0 Conv2d", "1 ReLU", "2 Flatten", "3 Linear", "output"]
-        assert box(drawing, "0 Conv2d").lines == ("3×3, 1 → 2", "weight 2×1×3×3", "bias 2")
+        assert box(drawing, "0 Conv2d").lines == ("3×3, 1 → 2", "weight 2×1×3×3", "bias (2,)")
         assert [arrow.label for arrow in drawing.picture.arrows] == ["", "2×2×4×4", "2×2×4×4", "2×32", "2×3"]
 
     def test_frames_surround_ops_and_lone_ops_need_none(self):

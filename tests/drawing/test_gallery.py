@@ -36,7 +36,7 @@ def script():
 SCRIPT = script()
 
 
-@pytest.fixture(scope="module", params=["1", "2"])
+@pytest.fixture(scope="module", params=["1", pytest.param("2", marks=pytest.mark.slow)])
 def drawn(request, tmp_path_factory):
     """The pictures as they are drawn now, by a process of its own; another order of hashes must not show."""
     try:

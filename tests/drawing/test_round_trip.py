@@ -134,6 +134,9 @@ def has_gradient(graph):
     )
 
 
+LONG = ("08", "09", "10", "13", "14")
+
+
 def assert_same_program(graph, again, given):
     """Values, gradients and new states; the loaded graph runs first, since running may write to the states of both."""
     states = [[leaf.value.copy() for leaf, _ in one.updates] for one in (graph, again)]
@@ -145,7 +148,11 @@ def assert_same_program(graph, again, given):
         assert_identical(again.gradient()(*given), graph.gradient()(*given))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    # those with the most ops of one kind or the most steps of training take seconds; `.ci/run` runs them
+    [pytest.param(one, marks=[pytest.mark.slow] if one[:2] in LONG else []) for one in NAMES],
+)
 def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.setenv("STEPS", "1")
     monkeypatch.setattr(training, "fit", lambda *args, **options: None)  # any parameters will do

@@ -466,3 +466,26 @@ class TestBranchesWithoutADirection:
         found = tg.contributions(np.sqrt(w).sum() + w.sum(), w)
         np.testing.assert_array_equal(found.total, [np.inf, 1.25])
         assert found.error == 0.0
+
+
+def test_a_compiled_call_is_explained_by_the_ops_in_it():
+    x = tg.tensor([1.0, 2.0], requires_grad=True, name="x")
+    inner = tg.compile(lambda v: (np.sin(v) * 2).sum())
+    (impact,) = tg.explain(inner(x) * 3, wrt=x, element=0)
+    assert (impact.op, impact.label) == ("sin", "sin[0]")
+    np.testing.assert_allclose([impact.local, impact.cotangent], [np.cos(1.0), 6.0], rtol=1e-15)
+
+    layer = tg.nn.Linear(3, 1, bias=False)
+    out = tg.compile(layer)(np.array([[1.0, 2.0, 3.0]], "float32")).sum()
+    (impact,) = tg.explain(out, wrt=layer.weight, element=(0, 1))
+    assert (impact.op, impact.local, impact.cotangent, impact.factor) == ("matmul", 2.0, 1.0, "x[0,1]")
+
+    squares = x * x  # computed before the compiled call, and read outside of it, too
+    found = tg.explain(inner(squares) + squares.sum(), wrt=squares, element=1)
+    assert [one.op for one in found] == ["sum", "sin"]
+    np.testing.assert_allclose(found.total, 1 + 2 * np.cos(4.0), rtol=1e-15)
+
+    twice = tg.compile(lambda v: inner(v * x))  # one inside another
+    found = tg.explain(twice(np.ones(2)), wrt="x", element=1)
+    assert [one.op for one in found] == ["multiply"]
+    np.testing.assert_allclose(found.total, 2 * np.cos(2.0), rtol=1e-15)

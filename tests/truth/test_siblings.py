@@ -7,12 +7,15 @@ of this file holds that every line has three.
 from __future__ import annotations
 
 import collections
+import functools
 import json
+import operator
 import os
 import random
 import statistics
 import threading
 import time
+import types
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -209,8 +212,104 @@ def of_an_environment(set_to: Any) -> Any:
     )
 
 
+def remembered(set_to: Any) -> Any:
+    config = SimpleNamespace(s=1.0)
+
+    @functools.lru_cache
+    def scale() -> Any:
+        return config.s
+
+    def assign(value: float) -> None:
+        config.s = value
+        scale.cache_clear()
+
+    return lambda t: t * scale(), assign
+
+
+def remembered_by_a_method(set_to: Any) -> Any:
+    class Config:
+        s = 1.0
+
+        @functools.cache  # noqa: B019 # its class lives as long as its test
+        def scaled(self, n: int) -> Any:
+            return self.s * n
+
+    config = Config()
+    config.scaled(1)
+
+    def assign(value: float) -> None:
+        Config.s = value
+        Config.scaled.cache_clear()
+
+    return lambda t: t * config.scaled(1), assign
+
+
+class Single:
+    s = 1.0
+
+
+class Triple:
+    s = 3.0
+
+
+def by_the_class(set_to: Any) -> Any:
+    config = Single()
+    return lambda t: t * config.s, lambda value: setattr(
+        config, "__class__", Single if value == 1 else Triple
+    )
+
+
+def by_the_bases(set_to: Any) -> Any:
+    class Config(Single):
+        pass
+
+    config = Config()
+    return lambda t: t * config.s, lambda value: setattr(
+        Config, "__bases__", (Single if value == 1 else Triple,)
+    )
+
+
+def in_the_variables_of_a_module(set_to: Any) -> Any:
+    module = types.ModuleType("settings_of_a_test")
+    module.s = 1.0  # type: ignore[attr-defined]
+    return lambda t: t * module.s, lambda value: vars(module).__setitem__("s", value)
+
+
+def in_the_dict_of_a_module(set_to: Any) -> Any:
+    module = types.ModuleType("settings_of_a_test")
+    module.s = 1.0  # type: ignore[attr-defined]
+    return lambda t: t * module.s, lambda value: module.__dict__.update(s=value)
+
+
+def by_an_attrgetter(set_to: Any) -> Any:
+    config, read = SimpleNamespace(inner=SimpleNamespace(s=1.0)), operator.attrgetter("inner.s")
+    return lambda t: t * read(config), lambda value: setattr(config.inner, "s", value)
+
+
+def by_a_dispatch(set_to: Any) -> Any:
+    @functools.singledispatch
+    def scale(of: object) -> float:
+        return 1.0
+
+    config = Single()
+    return lambda t: t * scale(config), lambda value: scale.register(Single, lambda of: value)
+
+
+def in_code(set_to: Any) -> Any:
+    def scale() -> float:
+        return 1.0
+
+    def other() -> float:
+        return 3.0
+
+    one, three = scale.__code__, other.__code__
+    return lambda t: t * scale(), lambda value: setattr(scale, "__code__", one if value == 1 else three)
+
+
 @siblings(
     "test_an_attribute_of_an_object_is_followed",
+    remembered, remembered_by_a_method, by_the_class, by_the_bases, by_an_attrgetter,
+    in_the_variables_of_a_module, in_the_dict_of_a_module, by_a_dispatch, in_code,
     of_a_class, in_a_dict, in_a_list_of_a_list, of_an_object_of_an_object, through_a_helper, of_a_property, in_slots,
     by_name, in_a_global, in_a_default, of_an_environment,
 )  # fmt: skip
@@ -222,6 +321,58 @@ def test_what_python_reads_is_followed(program: Any) -> None:
     close(c(ones), [3, 3, 3])
     assign(1.0)
     close(c(ones), [1, 1, 1])
+
+
+def test_what_a_program_forgets_or_becomes_is_seen() -> None:
+    config, settings = Single(), SimpleNamespace(s=1.0)
+
+    @functools.cache
+    def scale() -> Any:
+        return settings.s
+
+    def forgets(t: Any) -> Any:
+        scale.cache_clear()
+        return t * scale()
+
+    def becomes(t: Any) -> Any:
+        config.__class__ = Triple
+        return t * config.s
+
+    scale()
+    settings.s = 2.0
+    with pytest.raises(CaptureError, match="cache of scale"):
+        tg.compile(forgets)(ones)
+    c = tg.compile(becomes)
+    close(c(ones), [3, 3, 3])
+    config.__class__ = Single
+    with pytest.warns(
+        TinygraphWarning, match=r"'config.__class__' has another value at test_siblings.py:\d+"
+    ):
+        close(c(ones), [3, 3, 3])
+    assert type(config) is Triple
+
+
+def test_layers_written_past_their_setattr_are_followed() -> None:
+    """`vars(layer)[...] =`, `layer.__dict__.update`, `object.__setattr__` and another class."""
+
+    class Steep(nn.LeakyReLU):
+        def forward(self, x: Any) -> Any:
+            return 10 * super().forward(x)
+
+    layer = nn.LeakyReLU(0.5)
+    for c in (tg.compile(layer), tg.compile(nn.Sequential(nn.Identity(), layer))):
+        layer.negative_slope = 0.5
+        close(c(-ones), [-0.5] * 3)
+        vars(layer)["negative_slope"] = 0.25
+        close(c(-ones), [-0.25] * 3)
+        layer.__dict__.update(negative_slope=0.125)
+        close(c(-ones), [-0.125] * 3)
+        object.__setattr__(layer, "negative_slope", 2.0)
+        close(c(-ones), [-2] * 3)
+        layer.__class__ = Steep
+        close(c(-ones), [-20] * 3)
+        layer.__class__ = nn.LeakyReLU
+        close(c(-ones), [-2] * 3)
 
 
 rng, legacy, own = np.random.default_rng(0), np.random.RandomState(0), random.Random(0)
@@ -292,6 +443,22 @@ def a_closure_under_grad() -> Any:
     return tg.grad(lambda v: c(v).sum() + c(v * 2).sum())(np.array([1.0, 2.0])), [27, 108]
 
 
+def a_closure_over_a_computed_tensor() -> Any:
+    def f(w: Any) -> Any:
+        h = w * w
+        return tg.compile(lambda v: (v * h).sum())(np.array([1.0, 10.0]))
+
+    return tg.grad(f)(np.array([1.0, 2.0])), [2, 40]
+
+
+def a_second_derivative_of_a_closure() -> Any:
+    def f(w: Any) -> Any:
+        h = w * w
+        return tg.compile(lambda: (h * h).sum())()
+
+    return tg.hessian(f)(np.array([1.0, 2.0])), [[12, 0], [0, 48]]
+
+
 def a_second_derivative() -> Any:
     c = tg.compile(lambda v: (v**3).sum())
     return tg.hessian(c)(np.array([1.0, 2.0])), [[6, 0], [0, 12]]
@@ -339,7 +506,8 @@ def a_method() -> Any:
 
 @siblings(
     "test_gradients_flow_through_a_compiled_layer",
-    an_argument, a_closure_under_grad, a_second_derivative, a_compiled_part_of_a_compiled_function,
+    an_argument, a_closure_under_grad, a_closure_over_a_computed_tensor, a_second_derivative_of_a_closure,
+    a_second_derivative, a_compiled_part_of_a_compiled_function,
     eager_around_compiled, forward_mode, one_of_two_results, a_method,
 )  # fmt: skip
 def test_a_compiled_function_is_part_of_the_program(program: Any) -> None:
@@ -980,11 +1148,48 @@ def is_right_or_nan(found: Any, right: Any) -> bool:
     (lambda x: np.sqrt(x[0]) ** 4, np.zeros(1), [[2]]),
     (lambda x: np.power(x[0] ** 2, 0.5) ** 2, np.zeros(1), [[2]]),
     (lambda x: np.linalg.norm(x - 1) ** 2, np.ones(2), 2 * np.eye(2)),
+    (lambda x: (abs(x) ** 2).sum(), np.array([0.0, 1.0]), 2 * np.eye(2)),
+    (lambda x: (abs(x) * abs(x)).sum(), np.zeros(2), 2 * np.eye(2)),
+    (lambda x: np.linalg.norm(x, 1) ** 2, np.array([0.0]), [[2]]),
+    (lambda x: np.abs(x[0] + 1j * x[1]) ** 2, np.zeros(2), 2 * np.eye(2)),
+    (lambda x: np.max(x) ** 2 + np.min(x) ** 2, np.ones(2), 2 * np.eye(2)),
+    (lambda x: np.maximum(x[0], x[1]) ** 2 + np.minimum(x[0], x[1]) ** 2, np.ones(2), 2 * np.eye(2)),
+    (lambda x: (np.maximum(x, 0) ** 2 + np.minimum(x, 0) ** 2).sum(), np.zeros(2), 2 * np.eye(2)),
+    (lambda x: (np.sort(x) ** 2).sum(), np.ones(2), 2 * np.eye(2)),
+    (lambda x: (np.sort(x)[::-1] ** 3).sum(), np.ones(3), 6 * np.eye(3)),
 )  # fmt: skip
 def test_nothing_is_invented_where_a_derivative_is_a_convention(program: Any) -> None:
     function, point, right = program
     with np.errstate(all="ignore"):
         assert is_right_or_nan(tg.hessian(function)(point), right)
+        assert is_right_or_nan(tg.jacrev(tg.grad(function))(point), right)
+        assert is_right_or_nan(tg.compile(tg.hessian(function))(point), right)
+
+
+def test_kinks_that_nothing_crosses_spoil_no_second_derivative() -> None:
+    """A kink at which nothing moves says nothing; nor does one whose piece the first derivative is of."""
+    hidden = tg.ops.relu
+    w = np.array([[1.0, -1.0], [2.0, 0.5]])
+
+    def network(x: Any) -> Any:
+        once = hidden(w @ hidden(x))
+        return (hidden(once) ** 2).sum() + (np.maximum(once, 0) ** 2).sum() + (abs(once) ** 2).sum()
+
+    # x[1] < 0 stays in its piece: once = (x0, 2 x0), and the sum is 3 (x0² + 4 x0²)
+    assert np.asarray(tg.hessian(network)(np.array([3.0, -1.0]))).tolist() == [[30, 0], [0, 0]]
+    # all pieces are at 0 here, and nothing moves behind the first relu
+    assert np.asarray(tg.hessian(network)(np.array([-3.0, -1.0]))).tolist() == [[0, 0], [0, 0]]
+    # windows of zeros, as ReLU leaves them, and masks over padding
+    pooled = lambda x: (tg.ops.max_pool(hidden(x).reshape(1, 1, 4), size=2) ** 2).sum()  # noqa: E731
+    assert np.diag(np.asarray(tg.hessian(pooled)(np.array([-1.0, -2, 3, 1])))).tolist() == [0, 0, 2, 0]
+    # what is used once: Huber's loss at 0, absolute values, a maximum
+    huber = lambda x: np.where(abs(x) < 0.5, x * x, abs(x) - 0.25).sum()  # noqa: E731
+    assert np.diag(np.asarray(tg.hessian(huber)(np.array([0.0, 2.0])))).tolist() == [2, 0]
+    mask = np.array([0.0, 1.0])
+    once = lambda x, mask: (abs(x) * mask).sum() + np.max(x) + (x * x).sum()  # noqa: E731
+    for run in (tg.hessian(once), tg.compile(tg.hessian(once))):
+        assert np.asarray(run(np.zeros(2), mask)).tolist() == [[2, 0], [0, 2]]
+    assert tg.grad(lambda x: abs(x).sum() + np.max(x))(np.zeros(2)).tolist() == [0.5, 0.5]
 
 
 @siblings(

@@ -69,6 +69,17 @@ class CapturedVersion(NamedTuple):
     plan: Plan
     recorder: Recorder
 
+    def with_closed(self, values: list[Any], wanted: int) -> int:
+        """Add the values of tensors that it closes over to those of its arguments.
+
+        Returns:
+            which of them all require a gradient, as bits.
+        """
+        for tensor, _ in (self.trace.closed or {}).values():
+            wanted |= (tensor._edge is not None) << len(values)
+            values.append(tensor._value)
+        return wanted
+
     @property
     def nbytes(self) -> int:
         """What it takes, about."""
@@ -141,9 +152,16 @@ class Compiled:
             del _waiting[me]
             try:
                 entry = self._entry(key, args, kwargs)
+                closed = entry.trace.closed
+                if closed:
+                    wanted = entry.with_closed(values, wanted)
                 if mode.recording:
                     call, edges = entry.recorder.found.get(wanted) or entry.recorder.recording(wanted)
-                out: list[Any] = entry.plan.run(values) if call is None else call(_inputs(args, kwargs))
+                if call is None:
+                    out: list[Any] = entry.plan.run(values)
+                else:
+                    given = _inputs(args, kwargs)
+                    out = call([*given, *(one for one, _ in closed.values())] if closed else given)
                 if entry.trace.attached and mode.recording:
                     entry.recorder.attach()
             finally:
@@ -401,9 +419,10 @@ class Compiled:
         check_repeats(repeats)
         if self._static is not None:
             args, kwargs = self._static.marked(args, kwargs)
-        key, values, _, _ = self._read(args, kwargs)
+        key, values, _, wanted = self._read(args, kwargs)
         with self._held():
             entry = self._entry(key, args, kwargs)
+            entry.with_closed(values, wanted)
             with _generators_kept(entry.graph):
                 seconds = entry.plan.profile(values, repeats)
         return Profile(entry.plan, seconds, repeats, self._name)
@@ -537,7 +556,8 @@ def compile(
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
 
     The call is part of the program around it: where parameters, closures or arguments require a gradient, it is
-    recorded as one node, and gradients of every order flow through it as through the function itself. Under
+    recorded as one node, and gradients of every order flow through it as through the function itself. A tensor that was
+    computed before and is closed over is an argument in all but name: each call reads it as it is then. Under
     `tg.no_grad()` nothing is recorded, which is faster. The results of a function that runs a backward pass of its own
     refuse another.
 

@@ -90,8 +90,10 @@ class Recorder:
         graph = self._graph
         if wanted and self._trace.ran_backward:
             i = next(i for i in range(len(graph.inputs)) if wanted >> i & 1)
+            closed = len(graph.inputs) - len(self._trace.closed or ())
+            what = f"argument {i} of" if i < closed else "a computed tensor that is closed over by"
             raise RecordingError(
-                f"argument {i} of the compiled function {self._name!r} requires a gradient, but the function runs a "
+                f"{what} the compiled function {self._name!r} requires a gradient, but the function runs a "
                 f"backward pass of its own inside, which would have to reach the argument's .grad: leave the backward "
                 f"pass to the caller, or pass tensor.detach()"
             )
@@ -117,6 +119,10 @@ class Recorder:
         for key, leaf in with_history.items():
             if any(carrying(graph, {key})):
                 why = f"it depends on {leaf.describe()}, which {ATTACHED}"
+                if wanted:  # an edge that is made once leads to no argument, whose gradient would be 0
+                    raise RecordingError(
+                        f"no gradient flows from the compiled function {self._name!r} to its arguments: {why}"
+                    )
                 return Recording(None, self._refusing(carries, own, why))
         if self._call is None:
             self._call = RecordedCall(graph, self._trace, self._planned, self._name)
@@ -184,6 +190,9 @@ class Recorder:
             for leaf in self._graph.leaves
             if leaf.requires_grad and leaf.value is not None
         ]
+        if not states:  # what they carry comes from arguments alone, which are others in each call
+            nobody = Leaf(np.zeros(()), requires_grad=True)
+            states = [Tensor(nobody.value, nobody, nobody)]
         found = made(*states) if types else ()
         return [one._edge for one in (found if isinstance(found, tuple) else (found,))]
 

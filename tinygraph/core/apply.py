@@ -8,7 +8,8 @@ apply(op, *operands, **settings)
 
 from __future__ import annotations
 
-from sys import _getframe, setprofile
+from sys import _getframe, getprofile, setprofile
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tinygraph.core.doors import doors
 from tinygraph.core.fingerprint import fingerprint, may_change
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Leaf, Node, Port, next_order
-from tinygraph.core.source import is_library
+from tinygraph.core.source import is_library, library
 from tinygraph.core.stand_ins import lies_in
 from tinygraph.core.state import Generator
 from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor, left_behind
@@ -28,7 +29,7 @@ from tinygraph.core.types import (
     require_plain,
     type_of,
 )
-from tinygraph.core.unwatched import RESTING, hook_that_may_rest
+from tinygraph.core.unwatched import RESTING
 from tinygraph.core.views import link
 from tinygraph.errors import (
     DTypeError,
@@ -62,8 +63,19 @@ _new: Any = object.__new__
 def apply(op: Op, *operands: object, **settings: object) -> Any:
     """Apply an op: arrays if every operand is one, else tensors; a tuple for several outputs. Errors name operands."""
     mode = modes.current
-    if mode.capture is not None and (hook := hook_that_may_rest()) is not None and _is_own(op, operands):
-        return _resting(hook, op, operands, settings)
+    if mode.capture is not None:
+        # a hook that watches for code of the user's rests where there is none; it sees each call made until then
+        hook: Any = getprofile()
+        if hook.__class__ is FunctionType and "may_rest" in hook.__dict__ and library[op.origin.file]:
+            for x in operands:
+                if type(x) not in _OWN:
+                    break
+            else:
+                setprofile(RESTING)
+                try:
+                    return apply(op, *operands, **settings)
+                finally:
+                    setprofile(hook)
     values: list[Any] = []
     entries: list[Any] = []
     entry: object
@@ -149,20 +161,6 @@ def _by_kernel(op: Op, values: list[Any], settings: dict[str, Any]) -> Any:
         if value.__class__ is _array_class and value.size >= _LARGE:
             return doors.run_eagerly(op, values, settings)
     return None
-
-
-def _is_own(op: Op, operands: tuple[Any, ...]) -> bool:
-    """Whether an op on these operands runs no code of the user's."""
-    return is_library(op.origin.file) and _OWN.issuperset(map(type, operands))
-
-
-def _resting(hook: Any, op: Op, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """Apply an op while the hook that watches for code of the user's rests."""
-    setprofile(RESTING)
-    try:
-        return apply(op, *operands, **settings)
-    finally:
-        setprofile(hook)
 
 
 def _unless_ours(error: Exception) -> Exception | None:

@@ -22,6 +22,8 @@ class Capture(Protocol):
     Attributes:
         floor: what the capture makes has a creation number above it.
         primals: ids of the nodes that a running transform differentiates with respect to.
+        inputs_vary: whether what it makes may be differentiated by any input: no program says by which.
+        scalars: ids of the inputs that are NumPy's scalars, not arrays.
         versions: the node that stands for a parameter after it was replaced -> the parameter.
         ran_backward: whether the program ran a backward pass.
         passed: ids of the leaves that such a pass came to.
@@ -31,6 +33,8 @@ class Capture(Protocol):
 
     floor: int
     primals: AbstractSet[int]
+    inputs_vary: bool
+    scalars: AbstractSet[int]
     versions: dict[Node, Leaf]
     ran_backward: bool
     passed: set[int]
@@ -67,6 +71,13 @@ class Capture(Protocol):
 
     def write_grad(self, leaf: Leaf, gradient: Tensor | None) -> None:
         """Note that the program sets a leaf's `.grad`; None clears it."""
+
+    def closed_over(self, tensor: Tensor) -> Edge:
+        """What an op gets as its input for a tensor that was computed and recorded before the capture.
+
+        Raises:
+            CaptureError: the graph would have to compute it anew.
+        """
 
     def constant(self, tensor: Tensor) -> None:
         """Note that the program read a tensor of plain data, whose value becomes part of the graph."""

@@ -36,7 +36,8 @@ def _is_library(filename: str) -> bool:
     return python or _BUILTIN_OPS in filename
 
 
-is_library = _Library().__getitem__
+library = _Library()  # looked up by those who are watched call by call
+is_library = library.__getitem__
 
 
 def is_own(filename: str) -> bool:

@@ -21,7 +21,7 @@ from tinygraph.core.doors import doors
 from tinygraph.core.indexing import parse_index
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
-from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, moved
+from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded, moved
 from tinygraph.core.pytorch_names import METHODS, advice
 from tinygraph.core.regions import present
 from tinygraph.core.registry import ops
@@ -408,6 +408,14 @@ class Handle:
                 f"{self._edge.describe()} is an argument of a captured function, and a write to it would not reach the "
                 f"caller: write a copy instead, y = x.copy()"
             )
+        capture = modes.current.capture
+        if capture is not None and self._edge is not None and self._value is not None and self._leaf is None:
+            node = edge_node(self._edge)
+            if node.order < capture.floor:
+                raise CaptureError(
+                    f"a tensor that was computed and recorded before this capture ({node!r}) is written in it: return "
+                    f"the new value instead, or write a copy, y = x.copy()"
+                )
         if self._edge is not None and self.is_leaf and modes.current.recording:
             raise InPlaceError(
                 f"{self._own_leaf().describe()} requires a gradient and cannot be written while recording: its "
@@ -875,27 +883,45 @@ class CapturedNumber(Captured):
 class CapturedArray(Captured):
     """An array, or a scalar of NumPy's, while a program is captured."""
 
-    __slots__ = ("_scalar",)
-
-    _scalar: bool  # of arguments: whether it is one of NumPy's scalars
+    __slots__ = ()
 
     def _stands_for(self) -> type | None:
-        shape, dtype = self._type
-        if shape:
-            return np.ndarray
-        edge = self._edge
-        if edge.__class__ is Leaf:
-            return dtype.type if getattr(self, "_scalar", False) else np.ndarray
-        node = edge_node(cast(Edge, edge))
-        if dtype.kind == "O":  # the object itself
-            return None
-        op = node.op
-        if len(node.inputs) > 1 or not (op.put or op.facts.get("read_only") or op.kind == "shape"):
-            return dtype.type  # NumPy's functions make scalars, but for those that only move elements
-        operand = edge_type(node.inputs[0])
-        if not operand.shape:
-            return None
-        return type(run_on(op, zeros_like(operand), (), node.settings)[edge_index(cast(Edge, edge))])
+        capture = modes.current.capture
+        return _class_of(self._edge, capture.scalars if capture is not None else ())  # type: ignore[arg-type]
+
+
+def _class_of(edge: Edge, scalars: Collection[int]) -> type | None:
+    """The class of what NumPy makes where a capture has an edge; None for elements of arrays of objects.
+
+    Args:
+        scalars: ids of the inputs that are NumPy's scalars.
+    """
+    shape, dtype = edge_type(edge)
+    if shape:
+        return np.ndarray
+    if isinstance(edge, Leaf):
+        return dtype.type if id(edge) in scalars else np.ndarray
+    if dtype.kind == "O":  # the object itself
+        return None
+    node = edge_node(edge)
+    op = node.op
+    moves = op.put or op.facts.get("read_only") or op.kind == "shape"
+    if any(types is not None and types.shape for types in node.input_types) and (
+        len(node.inputs) > 1 or not moves
+    ):
+        return dtype.type  # NumPy's functions make scalars, but for those that only move elements
+    operands = [_example(entry, scalars) for entry in node.inputs]
+    return type(run_on(op, operands[0], tuple(operands[1:]), node.settings)[edge_index(edge)])
+
+
+def _example(entry: Any, scalars: Collection[int]) -> Any:
+    """A value of the type and class of what a node has as an input."""
+    if not is_recorded(entry):
+        return entry
+    types = edge_type(entry)
+    if isinstance(types, WeakType):
+        return types.number
+    return zeros_like(types) if _class_of(entry, scalars) is np.ndarray else types.dtype.type(0)
 
 
 def _asked_by_user(depth: int) -> bool:
@@ -967,18 +993,38 @@ def write_grad(leaf: Leaf, gradient: Tensor | None) -> None:
         capture.write_grad(leaf, gradient)
 
 
-def wants_gradient(node: Node, primals: Collection[int]) -> bool:
+def varies(value: object) -> bool:
+    """Whether a value, a cotangent as a rule, may be differentiated by what it depends on.
+
+    A plain array stays what it is, and so does what comparisons choose of plain arrays. Of a graph that is
+    differentiated outside of any program, the inputs may vary.
+    """
+    if not isinstance(value, Tensor) or value._edge is None:
+        return False
+    capture = modes.current.capture
+    node = edge_node(value._edge)
+    return (
+        wants_gradient(node, ())
+        if capture is None
+        else wants_gradient(node, capture.primals, capture.inputs_vary)
+    )
+
+
+def wants_gradient(node: Node, primals: Collection[int], inputs: bool = False) -> bool:
     """Whether a captured value would be recorded in an eager run, where inputs and buffers are plain data.
 
     Args:
         node: what made the value.
         primals: ids of the nodes that a transform differentiates with respect to.
+        inputs: whether inputs count, too.
     """
     seen = {id(node)}
     pending = [node]
     while pending:
         one = pending.pop()
-        if id(one) in primals or (isinstance(one, Leaf) and one.requires_grad):
+        if id(one) in primals or (
+            isinstance(one, Leaf) and (one.requires_grad or (inputs and one.value is None))
+        ):
             return True
         if isinstance(one, Leaf) or not one.plan.steps:
             continue

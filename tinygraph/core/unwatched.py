@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
 # What stands for a hook that rests. From Python 3.12 on, going from a hook to none instruments all code anew, so there
@@ -25,8 +26,8 @@ _resting = _Resting()
 
 def hook_that_may_rest() -> Any:
     """This thread's profile hook if it may rest, else None; whoever sets RESTING in its place sets it again."""
-    hook = sys.getprofile()
-    return hook if getattr(hook, "may_rest", False) else None
+    hook: Any = sys.getprofile()
+    return hook if hook.__class__ is FunctionType and "may_rest" in hook.__dict__ else None
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.bodies import open_bodies, opened, ruled_in
 from tinygraph.core.engine import ancestors, propagate
-from tinygraph.core.graph import Graph, graph_of, replay
+from tinygraph.core.graph import Graph, evaluate, graph_of, replay
+from tinygraph.core.modes import mode
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, ShapeError
@@ -27,7 +29,8 @@ def explain(
     An impact is one output element of such an op: its local derivative with respect to the element, times the
     cotangent there. The contributions add up to the gradient. Where an op is linear in the tensor, an impact through
     a factor that happens to be 0 is listed too, with the local derivative 0; what meets only padding is none. Views,
-    transposes and other ops that only move elements are seen through, to the ops that compute with the element.
+    transposes and other ops that only move elements are seen through, to the ops that compute with the element, and a
+    compiled call to the ops in it.
 
     Args:
         output: a recorded scalar, such as a loss; or a graph whose first output is one.
@@ -53,8 +56,9 @@ def explain(
         output = _evaluated(output, inputs)
     edge = output_edge(output)
     graph = graph_of(output)
+    target = find_edge(wrt, graph.nodes, inside=opened(graph).nodes)
+    edge, target, graph = _without_bodies(edge, target, graph)
     nodes = graph.nodes
-    target = find_edge(wrt, nodes)
     chosen = _element(element, edge_type(target).shape, name_of(target))
     if edge_type(target).dtype.kind == "c":
         raise DTypeError(
@@ -99,6 +103,29 @@ def _evaluated(graph: Graph, inputs: Sequence[Any]) -> Tensor:
     return result
 
 
+def _without_bodies(edge: Edge, target: Edge, graph: Graph) -> tuple[Edge, Edge, Graph]:
+    """The output, the explained edge and the graph, with compiled calls run op by op instead of as one."""
+    opening, find = open_bodies(graph)
+    if opening is graph or ruled_in(graph) is not None:
+        return edge, target, graph
+    for node in graph.nodes:
+        node.check_versions()
+    with mode(recording=True), np.errstate(all="ignore"):
+        values = evaluate(opening.nodes, {})
+
+    def now(before: Edge) -> Edge:
+        found = find(before)
+        tensor = value_on(found, values)
+        return tensor._edge if isinstance(tensor, Tensor) and tensor._edge is not None else found
+
+    for node in opening.nodes:
+        made = values[id(node)]
+        if node.name and isinstance(made, Tensor) and isinstance(made._edge, Node):
+            made._edge.name = node.name
+    whole = graph_of(value_on(find(edge), values))
+    return now(edge), now(target), whole
+
+
 def output_edge(output: object) -> Edge:
     if not isinstance(output, Tensor) or output._edge is None:
         raise RecordingError(
@@ -117,9 +144,9 @@ def output_edge(output: object) -> Edge:
     return output._edge
 
 
-def find_edge(wrt: object, nodes: Sequence[Node]) -> Edge:
-    """The edge that carries the tensor called or given as `wrt`."""
-    named = [node for node in nodes if node.name]
+def find_edge(wrt: object, nodes: Sequence[Node], inside: Sequence[Node] = ()) -> Edge:
+    """The edge that carries the tensor called or given as `wrt`; a name may be one `inside` of compiled calls, too."""
+    named = list({id(node): node for node in (*nodes, *inside) if node.name}.values())
     if isinstance(wrt, str):
         found = [node for node in named if node.name == wrt]
         if len(found) == 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, count
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import ref
 
@@ -46,7 +47,8 @@ _numbers = count()  # of hooks
 class _Structure:
     """A module's structure as a value: what a captured program of it relies on.
 
-    Worked out again only after some attribute of some module was set, so that asking costs a comparison of two ints.
+    Worked out again only after some attribute of some module was set, or where one is another object than before, as
+    after `vars(module)["p"] = 0.5`, which passes `__setattr__` by. So asking costs one sweep in Python's C code.
     """
 
     changes = 0  # of all modules
@@ -56,20 +58,32 @@ class _Structure:
         self._seen = _Structure.changes
         self._held = self._attributes()
         self._same = True
+        self._sweep()
 
     def __call__(self) -> bool:
         """Whether it still is what it was at first."""
-        if self._seen != _Structure.changes:
+        untouched = all(map(is_, chain(chain.from_iterable(self._values), (self,)), self._objects))
+        if self._seen != _Structure.changes or not untouched:
             self._seen = _Structure.changes
             now = self._attributes()
             self._same = len(now) == len(self._held) and all(
                 name == held_name and same(value, held)
                 for (name, value), (held_name, held) in zip(now, self._held, strict=True)
             )
+            self._sweep()
         return self._same
 
+    def _sweep(self) -> None:
+        """Note the objects that there are."""
+        self._values = [vars(one).values() for one in self._module.modules()]
+        self._objects = [*chain.from_iterable(self._values), self]
+
     def _attributes(self) -> list[tuple[str, Any]]:
-        return [pair for module in self._module.modules() for pair in vars(module).items()]
+        return [
+            pair
+            for module in self._module.modules()
+            for pair in (("__class__", type(module).__mro__), *vars(module).items())
+        ]
 
 
 class IncompatibleKeys(NamedTuple):

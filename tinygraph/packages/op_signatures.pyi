@@ -131,6 +131,9 @@ class BuiltinOps:
         """x repeated along new axes and axes of size 1 up to `shape` (a read-only view);  gradients are
         summed."""
 
+    def by_convention(self, value: Any, kink: Any, x: Any, y: Any = None, /) -> Any:
+        """value;  d/d value = 1, and by x and y 0, but unknown (nan) where there is a kink."""
+
     def cast(self, x: Any, /, *, dtype: Any) -> Any:
         """x converted to another dtype;  the gradient is converted back. Nothing flows through integers."""
 

@@ -38,7 +38,9 @@ def apply_captured(
             elif x._edge is None:
                 capture.constant(x)
             elif edge_node(entry).order < capture.floor and entry.__class__ is not Leaf:
-                raise left_behind(f"op {op.name!r}", x) if x._value is None else _recorded_before(op, x)
+                if x._value is None:
+                    raise left_behind(f"op {op.name!r}", x)
+                entry = entries[i] = capture.closed_over(x)
             elif entry.__class__ is Leaf and entry.value is None and entry.order < capture.floor:
                 raise left_behind(f"op {op.name!r}", x)
             if is_recorded(entry):
@@ -130,8 +132,9 @@ def _is_number(op: Op, numbers: list[Any], settings: dict[str, Any]) -> bool:
     return isinstance(result, bool | int | float | complex) and not isinstance(result, np.generic)
 
 
-def _recorded_before(op: Op, x: Tensor) -> CaptureError:
+def recorded_before(x: Tensor) -> CaptureError:
+    """What to say of a tensor that was computed before a capture and takes part in it."""
     return CaptureError(
-        f"op {op.name!r} met a tensor that was computed before this capture ({x.node!r}): a captured program would "
+        f"a tensor that was computed before this capture ({x.node!r}) takes part in it: a captured program would "
         f"compute it anew. Pass it as an argument, compute it inside, or use tensor.detach() for its value"
     )

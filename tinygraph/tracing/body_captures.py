@@ -67,6 +67,7 @@ class BodyCapture:
         self.ran_backward = False
         self.covered, self.passed = outer.covered, outer.passed
         self.primals: AbstractSet[int] = outer.primals
+        self.inputs_vary, self.scalars = outer.inputs_vary, outer.scalars
         self.lifted: dict[tuple[int, int], tuple[Any, Leaf]] = {}
         self._inputs: set[int] = set()
 
@@ -123,6 +124,9 @@ class BodyCapture:
 
     def write_grad(self, leaf: Leaf, gradient: Tensor | None) -> NoReturn:
         raise self._side_effect(f"sets the gradient of {leaf.describe()}")
+
+    def closed_over(self, tensor: Tensor) -> Leaf:
+        return self._input(self.outer.closed_over(tensor))
 
     def constant(self, tensor: Tensor) -> None:
         self.outer.constant(tensor)

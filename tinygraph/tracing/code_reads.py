@@ -98,7 +98,11 @@ class _Reader:
 
     def reads(self) -> Reads:
         """What the whole code reads and writes."""
-        for name, argument, line in _instructions(self._code):
+        for name, argument, line, follows in _instructions(self._code):
+            if not follows:  # something lies between this and the one before
+                self._before = []
+                if self._root is not None:
+                    self._end()
             self._take(name, argument, self._line if line is None else line)
         self._end()
         code = self._code
@@ -176,15 +180,22 @@ class _Reader:
         self._root, self._path = None, ()
 
 
-def _instructions(code: CodeType) -> Iterator[tuple[str, Any, int | None]]:
-    """The instructions but for silent ones, each with its argument and line, as `dis.get_instructions` has them.
+def _instructions(code: CodeType) -> Iterator[tuple[str, Any, int | None, bool]]:
+    """The instructions that say what is read, each with its argument and line, as `dis.get_instructions` has them.
 
-    That makes an object of ten fields and texts of each, which took most of the time of a first capture.
+    That makes an object of ten fields and texts of each, which took most of the time of a first capture. With each
+    comes whether it follows the one before, but for silent ones.
     """
+    follows = True
     if sys.version_info >= (3, 14):  # whose arguments are not known here
         for one in dis.get_instructions(code):
-            if one.opname not in _SILENT:
-                yield one.opname, one.argval, one.positions.lineno if one.positions is not None else None
+            if one.opname in _SILENT:
+                continue
+            if not _tells(one.opname, one.opcode):
+                follows = False
+                continue
+            yield one.opname, one.argval, one.positions.lineno if one.positions is not None else None, follows
+            follows = True
         return
     names, constants = code.co_names, code.co_consts
     variable = code._varname_from_oparg  # type: ignore[attr-defined] # of Python itself, for `dis`
@@ -202,6 +213,9 @@ def _instructions(code: CodeType) -> Iterator[tuple[str, Any, int | None]]:
             extended = argument << 8
             continue
         extended = 0
+        if kind == "other":
+            follows = False
+            continue
         while offset >= end:
             _, end, line = next(lines)
         if kind == "name":
@@ -212,7 +226,20 @@ def _instructions(code: CodeType) -> Iterator[tuple[str, Any, int | None]]:
             argument = constants[argument]
         elif kind == "pair":
             argument = (variable(argument >> 4), variable(argument & 15))
-        yield name, argument, line
+        yield name, argument, line, follows
+        follows = True
+
+
+def _tells(name: str, opcode: int) -> bool:
+    """Whether an instruction says what is read or written: of a call only that it is one, of `type`."""
+    return (
+        name in _ATTRIBUTE
+        or name in _GLOBAL
+        or name in _CLOSED
+        or name in ("CALL", "IMPORT_NAME", "LOAD_SMALL_INT", "STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE")
+        or name.startswith("LOAD_FAST")
+        or opcode in dis.hasconst
+    )
 
 
 def _kind(opcode: int) -> tuple[str, str, int] | None:
@@ -222,6 +249,8 @@ def _kind(opcode: int) -> tuple[str, str, int] | None:
         return name, "more", 0
     if name in _SILENT:
         return None
+    if not _tells(name, opcode):
+        return name, "other", 0
     if opcode in dis.hasname:
         flags = {"LOAD_SUPER_ATTR": 2, "LOAD_GLOBAL": 1, "LOAD_ATTR": int(sys.version_info >= (3, 12))}
         return name, "name", flags.get(name, 0)

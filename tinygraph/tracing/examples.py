@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from tinygraph.core.batching import Batched
 from tinygraph.core.capture import Capture
@@ -20,7 +20,7 @@ from tinygraph.core.state import read
 from tinygraph.core.tensor import CapturedNumber, Tensor, tensor_of
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import CaptureError
-from tinygraph.tracing.applying import apply_captured
+from tinygraph.tracing.applying import apply_captured, recorded_before
 
 
 class Example:
@@ -45,6 +45,8 @@ class Example:
         self.floor = -1  # nothing that is met is too old
         outer = self._outer
         self.primals: AbstractSet[int] = outer.primals if outer is not None else frozenset()
+        self.inputs_vary = outer is not None and outer.inputs_vary
+        self.scalars: AbstractSet[int] = outer.scalars if outer is not None else frozenset()
         self.versions: dict[Node, Leaf] = outer.versions if outer is not None else {}
         self.covered: set[int] = outer.covered if outer is not None else set()
         self.ran_backward = False
@@ -189,6 +191,9 @@ class Example:
             f"{self._transform}: the function sets the gradient of {leaf.describe()}, as backward() does, and each "
             f"example has one of its own: use tg.grad inside, which returns it"
         )
+
+    def closed_over(self, tensor: Tensor) -> NoReturn:
+        raise recorded_before(tensor)  # never asked: nothing is too old here
 
     def constant(self, tensor: Tensor) -> None:
         """Tensors of plain data are met again by the op that is applied to all examples."""

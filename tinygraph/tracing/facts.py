@@ -7,6 +7,7 @@ contents of something that may change inside: a list, a set, a dict, an array. E
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
 from collections import OrderedDict
@@ -291,6 +292,33 @@ def _progress(value: object, depth: int = 4) -> Any:
             )
         except Exception:  # noqa: BLE001 - whatever it says of itself must do
             return repr(value)
+
+
+class Memory(Contents):
+    """The results that `functools.lru_cache` remembers; when one is forgotten, its function runs again.
+
+    A program adds some while it is captured, which belong to it: what counts is there at the first question, when it
+    has run, and with it what had been there before.
+    """
+
+    def __init__(self, value: Any, words: str, line: str) -> None:
+        super().__init__(value, words, line)
+        own = getattr(value, "__dict__", None)
+        # the only other dict that the wrapper refers to; a result, or the link that holds it, by arguments
+        self._results = next(one for one in gc.get_referents(value) if type(one) is dict and one is not own)
+        self.before = dict(self._results)
+        self._settled = False
+
+    def holds(self) -> bool:
+        results = self._results
+        kept = all(results.get(key, MISSING) is result for key, result in self.before.items())
+        if not self._settled:
+            self._settled = True
+            self.before = dict(results)
+        return kept
+
+    def change(self) -> str:
+        return f"what the cache of {self.words} remembered was forgotten"
 
 
 class Text(Contents):

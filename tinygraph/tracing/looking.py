@@ -19,6 +19,7 @@ from array import array
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from contextvars import ContextVar
 from functools import cached_property, lru_cache, partial
+from operator import attrgetter, methodcaller
 from types import (
     BuiltinMethodType,
     CodeType,
@@ -44,6 +45,7 @@ from tinygraph.tracing.facts import (
     Holding,
     Items,
     Members,
+    Memory,
     Progress,
     Text,
     is_atom,
@@ -51,6 +53,7 @@ from tinygraph.tracing.facts import (
 from tinygraph.tracing.host import Host
 
 _WRAPPERS = (collections.UserDict, collections.UserList, collections.ChainMap, os._Environ)
+_CACHED: Any = type(lru_cache(len))  # what `cache` and `lru_cache` make
 _UNSEEN = (Handle, np.dtype)  # what other guards watch, and what cannot change
 _FOREIGN = frozenset({"numpy", "scipy", "llvmlite"})
 _PATHS = tuple(
@@ -167,6 +170,12 @@ class Reach:
         elif isinstance(value, BuiltinMethodType):
             if not isinstance(value.__self__, ModuleType | type):
                 self.visit(value.__self__, words)
+        elif isinstance(value, _CACHED):
+            self._watch(Memory(value, words, self.line))
+            self.visit(value.__wrapped__, words)
+        elif isinstance(value, attrgetter | methodcaller):  # names that no code shows
+            names = (part for one in value.__reduce__()[1] if isinstance(one, str) for part in one.split("."))
+            self.look_for(frozenset(names), False)
         elif isinstance(value, partial):
             for part in (value.func, value.args, value.keywords):
                 self.visit(part, words)
@@ -242,6 +251,7 @@ class Reach:
         if code in self._ran:
             self._expand(function)
         elif not is_watched(code.co_filename):
+            self.visit(vars(function).get("registry"), f"{function.__name__}.registry")  # of `singledispatch`
             for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
                 wrapped = _contents_of(cell)(None, None)
                 if callable(
@@ -341,6 +351,10 @@ class Reach:
         if isinstance(value, threading.local):
             read = partial(getattr, value)
             return self._place(value, read, name, "attribute", path) if first else read(name, MISSING)
+        kind = type(value)
+        if len(done) == 1 and (is_own_module(str(kind.__module__)) or _of_library(kind)):
+            owner = path.rpartition(".")[0]
+            self._place(value, partial(_order, value), "__class__", "attribute", f"{owner}.__class__")
         own = _own_attributes(value)
         layers: list[tuple[Any, Mapping[str, Any]]] = [] if own is None else [(value, own)]
         layers += [(one, one.__dict__) for one in type(value).__mro__]
@@ -393,6 +407,11 @@ class Reach:
         return (
             MISSING if hasattr(type(found), "__get__") and isinstance(layers[depth or 0][0], type) else found
         )
+
+
+def _order(value: object, key: object, default: object) -> Any:
+    """The classes in which Python looks for attributes of a value; the first is its own."""
+    return type(value).__mro__
 
 
 def _contents_of(cell: Any) -> Callable[[Any, Any], Any]:

@@ -13,7 +13,7 @@ from tinygraph.core.node import Leaf, Node
 from tinygraph.core.op import Op
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError
-from tinygraph.tracing.applying import apply_captured
+from tinygraph.tracing.applying import apply_captured, recorded_before
 
 
 class OpenCapture:
@@ -25,6 +25,8 @@ class OpenCapture:
     def __init__(self) -> None:
         self.floor = -1
         self.primals: AbstractSet[int] = frozenset()
+        self.inputs_vary = True
+        self.scalars: AbstractSet[int] = frozenset()
         self.versions: dict[Node, Leaf] = {}
         self.ran_backward = False
         self.passed: set[int] = set()
@@ -51,6 +53,9 @@ class OpenCapture:
 
     def write_grad(self, leaf: Leaf, gradient: Tensor | None) -> NoReturn:
         raise _read_only(leaf)
+
+    def closed_over(self, tensor: Tensor) -> NoReturn:
+        raise recorded_before(tensor)
 
     def constant(self, tensor: Tensor) -> None:
         """Its value is in the graph already."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from tinygraph.core.bodies import replaced
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
-from tinygraph.core.node import Attached, Edge, Leaf, Node, edge_node, moved, next_order
+from tinygraph.core.node import Attached, Edge, Leaf, Node, edge_index, edge_node, moved, next_order
 from tinygraph.core.op import Op
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
@@ -24,7 +24,7 @@ from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
-from tinygraph.tracing.applying import apply_captured
+from tinygraph.tracing.applying import apply_captured, recorded_before
 from tinygraph.tracing.collector import collection_paused
 from tinygraph.tracing.facts import MISSING, Contents, Holding
 from tinygraph.tracing.watching import Effect, Watch
@@ -62,12 +62,15 @@ class Trace:
         passed: ids of the leaves that such a pass came to.
         attached: the states that it replaces by values which carry a gradient, by id, or that another compiled function
             has replaced so: eager code would differentiate through them.
+        closed: the tensors that were computed before and take part, by the ids of their edges, each with the input that
+            stands for it; None where there can be none.
         draws: the nodes that draw random numbers, in order.
         floor: what this capture makes has a creation number above it.
         places, contents: what Python read while the program ran, as it was then.
         effects: what of it the program changed.
         sees_all: whether there is nothing else that it may have read.
         covered: ids of the modules whose attributes a guard watches.
+        scalars: ids of the inputs that are NumPy's scalars.
         primals: ids of the nodes that a transform in the program differentiates with respect to at present.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
@@ -87,11 +90,14 @@ class Trace:
         self.sees_all = True
         self.covered: set[int] = set()
         self.primals: AbstractSet[int] = frozenset()
+        self.inputs_vary = False
+        self.scalars: AbstractSet[int] = frozenset()
         self.with_tensors = False
         self.returned: list[Leaf | None] = []
         self.ran_backward = False
         self.passed: set[int] = set()
         self.attached: dict[int, Leaf] = {}
+        self.closed: dict[Any, tuple[Tensor, Leaf]] | None = None
         self.draws: list[Edge] = []
         self._at_end: dict[Any, tuple[str, Callable[[], Callable[[], Any]]]] = {}
         self._held: list[tuple[Any, Any, Any]] = []
@@ -198,6 +204,8 @@ class Trace:
         """What a result of the program is: a state as the program leaves it, anything else as it was returned."""
         self.returned.append(None)
         if isinstance(result, Tensor) and result._value is not None:
+            if result._edge is not None and not isinstance(result._edge, Leaf):
+                return Tensor(None, self.closed_over(result))
             if result._leaf is not None and self.is_state(result):
                 self.returned[-1] = result._leaf
                 return self.read(result._leaf)
@@ -213,6 +221,23 @@ class Trace:
     def attach(self, leaf: Leaf) -> None:
         """Note that it does so by a value through which eager code would differentiate in later calls."""
         self.attached[id(leaf)] = leaf
+
+    def closed_over(self, tensor: Tensor) -> Leaf:
+        """An input for a tensor that was computed before, which every call reads as it is then.
+
+        Raises:
+            CaptureError: the graph is called by its arguments alone.
+        """
+        if self.closed is None:
+            raise recorded_before(tensor)
+        self.with_tensors = True
+        edge = cast(Edge, tensor._edge)
+        key = id(edge_node(edge)), edge_index(edge)
+        if key not in self.closed:
+            name = tensor.name or "closure"
+            leaf = Leaf(None, kind="input", types=ArrayType(*tensor.type), requires_grad=True, name=name)
+            self.closed[key] = tensor, leaf
+        return self.closed[key][1]
 
     def constant(self, tensor: Tensor) -> None:
         """Note that the program read a tensor of plain data, whose value becomes part of the graph."""
@@ -291,10 +316,12 @@ def capture_with(
 ) -> tuple[Graph, Trace]:
     """Capture a function, and return what the capture read and relied on besides.
 
-    With `wanting`, inputs for tensors that require gradients require them, too.
+    With `wanting`, inputs for tensors that require gradients require them, too, and tensors that were computed and
+    recorded before become inputs behind the others.
     """
     kwargs = kwargs or {}
     trace = Trace(floor=next_order())
+    trace.closed = {} if wanting else None
     given = args, kwargs
     leaves, tree = flatten(given)
     names = names_of(function, args, kwargs)
@@ -309,6 +336,11 @@ def capture_with(
         wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
         inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
         filled.append(_stand_in(leaf, inputs[-1]))
+    trace.scalars = {
+        id(stand_in._leaf)
+        for given_leaf, stand_in in zip(leaves, filled, strict=True)
+        if isinstance(given_leaf, np.generic) and isinstance(stand_in, Handle)
+    }
     args, kwargs = tree.unflatten(filled)
     watch = Watch()
     watch.reach.visit(function, title_of(function))
@@ -332,6 +364,7 @@ def capture_with(
     gradients = [
         (leaf, None if value is None else _output(value)) for leaf, value in trace.gradients.values()
     ]
+    inputs += [leaf for _, leaf in (trace.closed or {}).values()]
     graph = Graph(inputs, edges, result=shape, updates=updates, gradients=gradients, name=title_of(function))
     require_fed(graph, title_of(function))
     return _without_primals(graph, trace.floor), trace
@@ -369,9 +402,7 @@ def _stand_in(value: object, leaf: Leaf) -> Handle:
         return Tensor(None, leaf, leaf)
     if isinstance(leaf.types, WeakType):
         return CapturedNumber(None, leaf, leaf)
-    array = CapturedArray(None, leaf, leaf)
-    array._scalar = not isinstance(value, np.ndarray)
-    return array
+    return CapturedArray(None, leaf, leaf)
 
 
 def input_type(value: object) -> ArrayType | None:

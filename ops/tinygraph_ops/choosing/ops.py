@@ -19,6 +19,7 @@ from tinygraph.plugin import (
     broadcast_shapes,
     op,
     ops,
+    varies,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +73,67 @@ def np_where(condition: Numeric, *choices: Numeric) -> Any:
 @op(
     kind="elementwise",
     facts={"cheap": True},
+    linear=("value",),
+    nondifferentiable=("kink",),
+    samples=[
+        Sample([1.0, 2.0], [False, False], [3.0, 4.0], expected=[1.0, 2.0]),
+        Sample([[1.0], [2.0]], [False, False], [3.0, 4.0], [[5.0], [6.0]]),
+    ],
+)
+def by_convention(value: Array, kink: Array, x: Array, y: Array | None = None) -> Any:
+    """value;  d/d value = 1, and by x and y 0, but unknown (nan) where there is a kink.
+
+    For rules of gradients. Where slopes meet, a rule that gives their mean follows a convention, from which nothing
+    follows: the derivative of the gradient is nan there along an x that moves, and 0 along an x that stays.
+    """
+    everywhere = np.logical_or(kink, True)  # in the shape and dtype that all operands have together
+    out = np.where(everywhere, value, x)
+    return out if y is None else np.where(everywhere, out, y)
+
+
+@by_convention.emit(conditions="kink", bools=True)
+def by_convention_emitted(code: Code, value: Lanes, kink: Lanes, x: Lanes, y: Lanes = None) -> Lanes:
+    """The value as it is."""
+    return value
+
+
+@by_convention.vjp("value")
+def by_convention_wrt_value(g: Numeric) -> Numeric:
+    """g."""
+    return g
+
+
+@by_convention.vjp("x")
+def by_convention_wrt_x(g: Numeric, kink: Numeric) -> Numeric:
+    """0, or nan at a kink where g is not 0."""
+    return _unknown(g, kink)
+
+
+@by_convention.vjp("y")
+def by_convention_wrt_y(g: Numeric, kink: Numeric) -> Numeric:
+    """0, or nan at a kink where g is not 0."""
+    return _unknown(g, kink)
+
+
+@by_convention.jvp("x")
+def by_convention_along_x(t: Numeric, kink: Numeric) -> Numeric:
+    """0, or nan at a kink where x moves."""
+    return _unknown(t, kink)
+
+
+@by_convention.jvp("y")
+def by_convention_along_y(t: Numeric, kink: Numeric) -> Numeric:
+    """0, or nan at a kink where y moves."""
+    return _unknown(t, kink)
+
+
+def _unknown(g: Numeric, kink: Numeric) -> Any:
+    return ops.where(ops.logical_and(kink, ops.not_equal(g, 0)), np.nan, 0 * g)
+
+
+@op(
+    kind="elementwise",
+    facts={"cheap": True},
     numpy=np.maximum,
     samples=[
         Sample([1.0, 5.0, 2.0], [3.0, 4.0, 6.5], expected=[3.0, 5.0, 6.5]),
@@ -93,13 +155,13 @@ def maximum_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
 @maximum.vjp("x")
 def maximum_wrt_x(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
     """g where x > y, g / 2 where they tie."""
-    return _share(g, ops.less(x, y), ops.equal(x, y))
+    return _share(g, ops.less(x, y), x, y)
 
 
 @maximum.vjp("y")
 def maximum_wrt_y(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
     """g where y > x, g / 2 where they tie."""
-    return _share(g, ops.less(y, x), ops.equal(x, y))
+    return _share(g, ops.less(y, x), x, y)
 
 
 @op(
@@ -126,18 +188,20 @@ def minimum_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
 @minimum.vjp("x")
 def minimum_wrt_x(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
     """g where x < y, g / 2 where they tie."""
-    return _share(g, ops.less(y, x), ops.equal(x, y))
+    return _share(g, ops.less(y, x), x, y)
 
 
 @minimum.vjp("y")
 def minimum_wrt_y(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
     """g where y < x, g / 2 where they tie."""
-    return _share(g, ops.less(x, y), ops.equal(x, y))
+    return _share(g, ops.less(x, y), x, y)
 
 
-def _share(g: Numeric, loses: Numeric, ties: Numeric) -> Any:
+def _share(g: Numeric, loses: Numeric, x: Numeric, y: Numeric) -> Any:
     """What an operand of an extreme gets of its gradient; all of it beside a nan."""
-    return ops.where(loses, 0, ops.where(ties, g / 2, g))
+    ties = ops.equal(x, y)
+    shared = ops.where(ties, g / 2, g)
+    return ops.where(loses, 0, ops.by_convention(shared, ties, x, y) if varies(g) else shared)
 
 
 @op(
@@ -303,11 +367,11 @@ def abs_emitted(code: Code, x: Lanes) -> Lanes:
 def abs_wrt_x(g: Numeric, x: Numeric, out: Numeric) -> Numeric:
     """g · sign(x); for complex x g · conj(x) / |x|, 0 at 0."""
     if x.dtype.kind != "c":
-        return g * ops.sign(x)
-    # 0 at 0 by convention, from which no further derivative follows: that of the root is not finite
+        along = g * ops.sign(x)
+        return ops.by_convention(along, ops.equal(x, 0), x) if varies(g) else along
     nothing = ops.equal(out, 0)
-    direction = ops.conj(x) / ops.where(nothing, 1, out)
-    return g * ops.where(nothing, ops.sqrt(ops.where(nothing, out, 1)), direction)
+    along = g * (ops.conj(x) / ops.where(nothing, 1, out))  # 0 where there is nothing
+    return ops.by_convention(along, nothing, x) if varies(x) else along
 
 
 @abs.jvp("x")

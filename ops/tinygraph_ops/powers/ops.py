@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, Numeric, Sample, broadcast_shapes, op, ops
+from tinygraph.plugin import ArrayType, Numeric, Sample, broadcast_shapes, op, ops, varies
 
 if TYPE_CHECKING:
     from tinygraph.kernels.builder import Value as Lanes
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 @op(
     kind="elementwise",
     facts={"neutral": {"y": 1}},
-    numpy=np.power,
     samples=[
         Sample([2.0, 0.25], [3.0, -0.5], expected=[8.0, 2.0]),
         Sample([1.5, 2.0], [[0.5], [3.0], [0.0]]),
@@ -37,6 +36,14 @@ def power(x: Numeric, y: Numeric) -> Numeric:
     takes integer exponents; its derivative by the exponent is not a real number (nan).
     """
     return x**y
+
+
+@power.numpy(np.power)
+def np_power(x1: Numeric, x2: object) -> Any:
+    """`np.power`, which makes int64 of bools to an integer power, where `**` makes int8 of their squares."""
+    if getattr(x1, "dtype", None) == np.bool_ and type(x2) is int:
+        x1 = ops.cast(x1, dtype="int64")
+    return ops.power(x1, x2)
 
 
 def _one_or_each(x: object, y: object) -> bool:
@@ -186,16 +193,17 @@ def hypot_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
 @hypot.vjp("x")
 def hypot_wrt_x(g: Numeric, x: Numeric, out: Numeric) -> Numeric:
     """g · x / out, 0 at the origin."""
-    return g * _direction(x, out)
+    return _along(g, x, out)
 
 
 @hypot.vjp("y")
 def hypot_wrt_y(g: Numeric, y: Numeric, out: Numeric) -> Numeric:
     """g · y / out, 0 at the origin."""
-    return g * _direction(y, out)
+    return _along(g, y, out)
 
 
-def _direction(x: Numeric, out: Numeric) -> Any:
-    """x / out, 0 at the origin by convention, from which no further derivative follows: the root's is infinite."""
+def _along(g: Numeric, x: Numeric, out: Numeric) -> Any:
+    """g · x / out, 0 at the origin by convention."""
     nothing = ops.equal(out, 0)
-    return ops.where(nothing, ops.sqrt(ops.where(nothing, out, 1)), x / ops.where(nothing, 1, out))
+    along = g * (x / ops.where(nothing, 1, out))
+    return ops.by_convention(along, nothing, x) if varies(x) else along

@@ -29,6 +29,7 @@ from tinygraph.plugin import (
     reduced_axes,
     reduced_shape,
     reduction,
+    varies,
 )
 from tinygraph_ops.half_precision import narrow, wide
 
@@ -214,8 +215,7 @@ def max_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) 
 @max.jvp("x")
 def max_along_x(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
     """The mean of t over the elements that are the maximum."""
-    chosen, count = _extremes(x, out, axis, keepdims)
-    return ops.sum(ops.where(chosen, t, 0), axis=axis, keepdims=keepdims) / count
+    return _along_extremes(t, x, out, axis, keepdims)
 
 
 @op(
@@ -255,13 +255,28 @@ def min_wrt_x(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) 
 @min.jvp("x")
 def min_along_x(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
     """The mean of t over the elements that are the minimum."""
-    chosen, count = _extremes(x, out, axis, keepdims)
-    return ops.sum(ops.where(chosen, t, 0), axis=axis, keepdims=keepdims) / count
+    return _along_extremes(t, x, out, axis, keepdims)
 
 
 def _to_extremes(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
     chosen, count = _extremes(x, out, axis, keepdims)
-    return ops.where(chosen, _kept(g / count, ArrayType(x.shape, x.dtype), axis, keepdims), 0)
+    part = _kept(g / count, ArrayType(x.shape, x.dtype), axis, keepdims)
+    return ops.where(chosen, _shared(part, x, out, count, axis, keepdims), 0)
+
+
+def _along_extremes(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
+    chosen, count = _extremes(x, out, axis, keepdims)
+    moving = ops.where(chosen, _shared(t, x, out, count, axis, keepdims), 0)
+    return ops.sum(moving, axis=axis, keepdims=keepdims) / count
+
+
+def _shared(part: Numeric, x: Numeric, out: Numeric, count: Numeric, axis: Axis, keepdims: bool) -> Any:
+    """What each extreme gets: by convention where there are several, of which one alone may be left."""
+    if not varies(part):
+        return part
+    x_type = ArrayType(x.shape, x.dtype)
+    ties = _kept(ops.greater(count, 1), x_type, axis, keepdims)
+    return ops.by_convention(part, ties, x, _kept(out, x_type, axis, keepdims))
 
 
 def _extremes(x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> tuple[Any, Any]:

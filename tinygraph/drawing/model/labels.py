@@ -43,12 +43,12 @@ def shorten(text: str, longest: int = LONGEST_LABEL) -> str:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape as people write it; nothing for a scalar.
+    """A shape as people write it, and as NumPy does where people would write what reads as a number.
 
-    >>> shape_text((8, 28, 28))
-    '8×28×28'
+    >>> shape_text((8, 28, 28)), shape_text((8,)), shape_text(())
+    ('8×28×28', '(8,)', 'scalar')
     """
-    return "×".join(map(str, shape)) or "scalar"
+    return f"({shape[0]},)" if len(shape) == 1 else "×".join(map(str, shape)) or "scalar"
 
 
 def type_text(types: ArrayType, usual: np.dtype[Any] | None, shown: Iterable[str]) -> str:

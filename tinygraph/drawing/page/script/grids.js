@@ -14,7 +14,7 @@ export function showTensor(tensor, name, work = null) {
   else if (count > 1) kid = new Stack(tensor, 0, count, name, work);
   else if (rows === 1 && columns > 12) kid = new Grid(tensor, wrapped(columns), 0, name, work, columns);
   else kid = new Grid(tensor, [rows, columns], 0, name, work);
-  kid.shape = shape.join("×");
+  kid.shape = shape.length === 1 ? `(${shape[0]},)` : shape.join("×"); // one number alone would read as a value
   return kid;
 }
 
