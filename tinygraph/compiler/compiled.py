@@ -99,6 +99,11 @@ class Versions(list[CapturedVersion]):
 class Compiled:
     """A compiled function; see `compile`.
 
+    Results are fresh arrays, and stay as they are. The tensors in `.grad` belong to the compiled function, which fills
+    them again in its next call: copy what is to be kept. What Python code read during a capture is watched: variables,
+    attributes, the contents of containers and arrays, modes and settings, in every function that ran. When it has
+    changed, the next call captures again.
+
     Attributes:
         function: the function as written.
         passes: the passes its graphs go through.
@@ -537,34 +542,26 @@ def compile(
             same bit for bit, a step takes longer. Parameters, states, gradients in `.grad`, inputs and the scratch
             memory of kernels do not count; `.plan.arena_bytes` says what the plan takes. The pass `recompute` stands in
             the place of `recompute_cheap` then, which looks for what is worth it without a budget.
-        accuracy: "fast" lets 3x3 convolutions of float32 run by Winograd's algorithm, with a third of the
-            multiplications and rounding errors below 3e-5 of the largest result; "exact" leaves it out: errors are
-            those of sums in another order (2e-6). float64 is exact in either.
+        accuracy: "fast" lets 3x3 convolutions of float32 run by Winograd's algorithm, with rounding errors below 3e-5
+            of the largest result; "exact" leaves it out (2e-6). float64 is exact in either.
         plan_bytes: what plans for all kinds of arguments may take together, their machine code included: 1 GiB. Those
             that were used least recently are dropped, the latest never; `.nbytes` says what they take. Machine code
             that no plan uses any more is kept for later ones, 256 MiB of it in the whole process.
-        tune: measure which kernels are fastest - Winograd's algorithm or the direct convolution, generated products or
-            BLAS, NumPy - for each op with floating-point operands of which there are several, at the first call (some
-            ten milliseconds each). What won is remembered on disk, and `.plan` shows by how much. Without it the
-            choice follows from shapes.
-        deterministic: the same bits in every run, process and machine of this kind: no measured time decides. This is
-            so without `tune`; together they are refused.
+        tune: measure at the first call which kernels are fastest, for each op that has several: some ten milliseconds
+            each. What won is remembered on disk, and `.plan` shows by how much. Without it shapes decide.
+        deterministic: the same bits in every run, process and machine of this kind: refuses `tune`.
         static_argnums, static_argnames: arguments that are no inputs, by position or name: sizes, axes, flags. They
             are Python values in the function, which may branch on them; each value (hashable) is captured for itself.
 
     Returns:
         A `Compiled`: call it like the function; `.plan`, `.stages`, `.profile(...)` and `.explain_recapture()` show it.
+        Its results are fresh arrays; the tensors in `.grad` it fills again in its next call.
 
     The call is part of the program around it: where parameters, closures or arguments require a gradient, it is
     recorded as one node, and gradients of every order flow through it as through the function itself. A tensor that was
     computed before and is closed over is an argument in all but name: each call reads it as it is then. Under
     `tg.no_grad()` nothing is recorded, which is faster. The results of a function that runs a backward pass of its own
     refuse another.
-
-    Results are fresh arrays, and stay as they are. The tensors in `.grad` belong to the compiled function, which fills
-    them again in its next call: copy what is to be kept. What Python code read during a capture is watched: variables,
-    attributes, the contents of containers and arrays, modes and settings, in every function that ran. When it has
-    changed, the next call captures again.
 
     Raises:
         CaptureError: at the user's line, where Python code asks for a value, draws a random number that is not

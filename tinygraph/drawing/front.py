@@ -16,7 +16,7 @@ from tinygraph.drawing.model.module_tree import draw_tree, is_module
 from tinygraph.drawing.model.naming import named
 from tinygraph.drawing.model.overlays import OVERLAYS, chosen
 from tinygraph.drawing.sheet import Sheet, make_sheet
-from tinygraph.drawing.styles import DEFAULT, Style, load_style
+from tinygraph.drawing.styles import DEFAULT, load_style
 from tinygraph.errors import DrawingError
 from tinygraph.explaining import Contributions
 from tinygraph.tracing import capture
@@ -30,36 +30,21 @@ USUALLY = ("names", "settings", "shapes", "dtypes")
 
 
 def draw(
-    target: object,
-    path: str | Path | None = None,
-    *,
-    zoom: str | Mapping[Any, str] = "op",
-    element: object = None,
-    inputs: object = None,
-    backward: bool | int = False,
-    show: Sequence[str] = USUALLY,
-    style: str | Path = DEFAULT,
-    focus: object = None,
-    between: tuple[Any, Any] | None = None,
-    fold: bool = False,
-    collapse: Callable[[str], bool] | str | Collection[str] = (),
-    times: Mapping[Node, float] | None = None,
-    time_limit: float = 20.0,
-    direction: str | None = None,
-    depth: int | None = None,
-    title: str | None = None,
-    legend: bool = True,
-    font_size: float | None = None,
-    width: str | None = None,
-    names: Mapping[str, str] | None = None,
-    colors: Mapping[str, str] | None = None,
+    target: object, path: str | Path | None = None, *,
+    zoom: str | Mapping[Any, str] = "op", element: object = None, inputs: object = None, backward: bool | int = False,
+    show: Sequence[str] = USUALLY, style: str | Path = DEFAULT, focus: object = None,
+    between: tuple[Any, Any] | None = None, fold: bool = False,
+    collapse: Callable[[str], bool] | str | Collection[str] = (), times: Mapping[Node, float] | None = None,
+    time_limit: float = 20.0, direction: str | None = None, depth: int | None = None, title: str | None = None,
+    legend: bool = True, font_size: float | None = None, width: str | None = None,
+    names: Mapping[str, str] | None = None, colors: Mapping[str, str] | None = None,
     steps: int | Sequence[int] | None = None,
-) -> Drawing:
+) -> Drawing:  # fmt: skip
     """Draw a computation.
 
     Args:
-        target: a tensor (the graph that made it), a `Graph`, a module (its tree of submodules, or, with `inputs`, the
-            graph of one call), or `tg.contributions(loss, wrt)`: its shares as widths of arrows.
+        target: a tensor (the graph that made it), a `Graph`, a module (its submodules, or, with `inputs`, the graph of
+            one call), or `tg.contributions(loss, wrt)`: its shares as widths of arrows.
         path: where to save it; the suffix chooses the format (.svg, .png, .pdf, .html, .tex, .gif, .mp4, .dot, .json,
             .graphml).
         zoom: "module" (each call of an innermost module is a box), "composite" (composites are boxes), "op" (every op,
@@ -68,44 +53,36 @@ def draw(
             multiplied, or with all that it reaches). Or several in one picture, {what: level}: tensors, nodes or names
             of groups as for `focus`, and None for the rest ("module"): {"conv1": "channel", "layer2": "op"}.
         element: at "channel" an (output channel, input channel) pair, or an output channel, to be shown alone. At
-            "neuron" an index into what is drawn (or into `focus`): how that element comes about. Or (tensor, index) or
-            {tensor: index}, the tensor as itself or by name: what that element reaches, and its impacts on the gradient
-            if the output is a scalar or with `backward`. With several levels, {what: pair or index}.
+            "neuron" an index into what is drawn (or into `focus`): how that element comes about; or (tensor, index),
+            the tensor as itself or by name: what that element reaches. With several levels, {what: pair or index}.
         inputs: what to call a module or captured graph with: an array or tensor, or a tuple of them.
         backward: also draw the backward pass, each node opposite the one it serves; 2 also draws that pass's own.
         show: what to write: any of "names", "settings", "shapes", "dtypes", "values" (with a small image of what is
             larger), "gradients" (of the first output), "parameters" (how many a layer has, in place of their shapes),
-            "source" (the line that made the node), and the overlays, of
-            which the first also tints: "time" (of one replay), "flops", "bytes", "saved" (kept for the backward pass,
-            each buffer once), "gradient_norm", "nan" (numbers that are not finite), "zeros" (their share), "coverage"
-            (operands without a derivative to second order), "alive" (bytes in memory while an op runs), "digits"
-            (decimal digits that rounding has cost, by the side of a run in double precision).
-        style: "light", "dark", "okabe-ito" (for colour blindness), "print" (greys, serif, no fills), "slides" (strong
-            lines), or a TOML file. "volumes", or "volumes-print" and so on with another look, draws what layers make as
-            boxes of height x width x channels, as an SVG or TikZ.
+            "source" (the line that made the node), and the overlays, of which the first also tints: "time" (of one
+            replay), "flops", "bytes", "saved" (kept for the backward pass), "gradient_norm", "nan", "zeros" (their
+            share), "coverage" (operands without a derivative to second order), "alive" (bytes in memory while an op
+            runs), "digits" (decimal digits that rounding has cost).
+        style: "light", "dark", "okabe-ito" (for colour blindness), "print" (greys, serif), "slides", a TOML file; or
+            "volumes" ("volumes-print" ...), which draws what layers make as boxes of height x width x channels.
         focus: a tensor, node or name (of a tensor or group): what it neither depends on nor feeds stands back. At
             "channel" and "neuron" it is the op to look into.
         between: (a, b), each as `focus`: what lies on no path from a to b stands back.
-        fold: whether groups that repeat one after another are drawn once, with their count.
+        fold: whether groups that repeat are drawn once, with their count.
         collapse: groups to draw as boxes, by name (dotted, or its end) or by a predicate of the dotted name.
         times: seconds of nodes that were measured elsewhere, for the overlay "time"; see `Profile.draw`.
         time_limit: seconds that a layout may take before a coarser picture is drawn.
-        direction: "down", "right" or "wrap": in columns side by side, or, where values skip from one end to the other
-            as in a U-Net, in a U.
+        direction: "down", "right" or "wrap": in columns side by side, or in a U where values skip as in a U-Net.
         depth: groups at that depth are boxes, 1 for the outermost.
-        title: what stands above the picture.
-        legend: whether the kinds of boxes are explained below it.
+        title, legend: what stands above the picture, and whether the kinds of boxes are explained below it.
         font_size: points of the titles in boxes, 11.5 by default.
-        width: the room there is: "8cm", "3.5in", "252pt", or the pages "A4" and "slide". The picture is no wider, and
-            "wrap" takes as many columns as make its words largest there.
-        names: what a box or frame is called (its dotted name, the end of that, or its title) -> another title.
-        colors: the same, or a kind of boxes such as "convolution" -> "#rrggbb".
-        steps: which iteration of loops to show, or several beside each other, as columns of time; -1 is the last. A
-            loop shows its first one, and with `backward` is one box that says how often it runs.
+        width: the room there is: "8cm", "3.5in", "252pt", or the pages "A4" and "slide". The picture is no wider.
+        names, colors: what a box or frame is called (its dotted name, the end of that, or its title), or of colours a
+            kind such as "convolution" -> another title, "#rrggbb".
+        steps: which iteration of loops to show, or several as columns of time; -1 is the last. By default the first.
 
-    A picture holds values of parameters and data, as numbers or colours, only where they are asked for: by "values",
-    "gradients", "nan", "zeros" or "gradient_norm" in `show`, or by zoom "channel" or "neuron", which show nothing else.
-    Otherwise `.source`, `.svg()`, `.png()` and `.pdf()` are structure alone.
+    A picture holds values of parameters and data only where they are asked for, by `show` or by zoom "channel" or
+    "neuron"; else it is structure alone.
 
     Raises:
         RecordingError: the tensor was not recorded.
@@ -116,9 +93,7 @@ def draw(
     >>> draw(x * x + 2 * x)
     <Drawing of graph: 5 boxes, 6 arrows>
     """
-    from tinygraph.drawing.model.sketch import (
-        Wishes,  # what lays out, computes and writes is not needed before
-    )
+    from tinygraph.drawing.model.sketch import Wishes  # what computes and writes is not needed before
 
     given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
     zoom, zooms = _levels(zoom)
@@ -129,8 +104,7 @@ def draw(
         names=names or {}, colors=colors or {}, compact=direction == "wrap", steps=_steps(steps),
     )  # fmt: skip
     sheet = make_sheet(direction, title, legend, font_size, width)
-    volumes, look = _look(style)
-    drawing = _drawn(target, wishes, times, load_style(look), time_limit, sheet, volumes)
+    drawing = _drawn(target, wishes, times, time_limit, sheet, style)
     if path is not None:
         drawing.save(path)
     return drawing
@@ -140,12 +114,13 @@ def _drawn(
     target: object,
     wishes: Wishes,
     times: Mapping[Node, float] | None,
-    look: Style,
     time_limit: float,
     sheet: Sheet,
-    volumes: bool,
+    style: str | Path,
 ) -> Drawing:
     """The drawing of what the user holds; `times` and `wishes` point at it as the user does."""
+    volumes, name = _look(style)
+    look = load_style(name)
     from tinygraph.drawing.drawing import Drawing
     from tinygraph.drawing.model.sketch import Sketch
     from tinygraph.drawing.page import MOST_ELEMENTS, page

@@ -11,6 +11,7 @@ from tinygraph.nn.module import Module
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
+    from tinygraph.core.tensor import Tensor
     from tinygraph.core.types import Padding, Sizes
 
 
@@ -283,6 +284,7 @@ class _FractionalMaxPool(Module):
     """Maxima of windows spread over each axis by random numbers (Graham, 2014), drawn in evaluation as well."""
 
     dimensions: ClassVar[int]
+    _random_samples: Tensor | None
 
     def __init__(
         self,

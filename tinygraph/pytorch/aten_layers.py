@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
 from tinygraph.nn import functional as F
 from tinygraph.nn.functional.recurrence import STEPS
+
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -20,9 +23,9 @@ def _sizes(given: Any) -> Any:
 
 def _conv(dimensions: int) -> Callable[..., Any]:
     def convolved(
-        x: Any,
-        weight: Any,
-        bias: Any = None,
+        x: Numeric,
+        weight: Numeric,
+        bias: Numeric | None = None,
         stride: Any = 1,
         padding: Any = 0,
         dilation: Any = 1,
@@ -37,8 +40,8 @@ def _conv(dimensions: int) -> Callable[..., Any]:
 
 def _transposed(dimensions: int) -> Callable[..., Any]:
     def convolved(
-        x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-        groups: int = 1, dilation: Any = 1,
+        x: Numeric, weight: Numeric, bias: Numeric | None = None, stride: Any = 1, padding: Any = 0,
+        output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
     ) -> Any:  # fmt: skip
         stride, padding, output_padding = map(_sizes, (stride, padding, output_padding))
         return F.convolution_transpose(
@@ -49,8 +52,8 @@ def _transposed(dimensions: int) -> Callable[..., Any]:
 
 
 def _convolution(
-    x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any,
-    groups: int,
+    x: Numeric, weight: Numeric, bias: Numeric, stride: Any, padding: Any, dilation: Any, transposed: bool,
+    output_padding: Any, groups: int,
 ) -> Any:  # fmt: skip
     dimensions = weight.ndim - 2
     if transposed:
@@ -59,7 +62,7 @@ def _convolution(
 
 
 def _batch_norm(
-    x: Any, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, momentum: float, eps: float,
+    x: Numeric, weight: Numeric, bias: Numeric, mean: Any, variance: Any, training: bool, momentum: float, eps: float,
     cudnn: bool = False,
 ) -> Any:  # fmt: skip
     """In a program without changes of state; in training see `_batch_norm_functional`."""
@@ -67,7 +70,14 @@ def _batch_norm(
 
 
 def _batch_norm_functional(
-    x: Any, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, momentum: float, eps: float
+    x: Numeric,
+    weight: Numeric,
+    bias: Numeric,
+    mean: Any,
+    variance: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
 ) -> tuple[Any, ...]:
     """The output, two values that only PyTorch's backward pass reads, and the new running statistics."""
     if not training:
@@ -81,13 +91,13 @@ def _batch_norm_functional(
 
 
 def _batch_norm_fixed(
-    x: Any, weight: Any, bias: Any, mean: Any, variance: Any, momentum: float, eps: float
+    x: Numeric, weight: Numeric, bias: Numeric, mean: Any, variance: Any, momentum: float, eps: float
 ) -> tuple[Any, ...]:
     return ops.batch_norm_inference(x, mean, variance, weight, bias, eps=eps), None, None
 
 
 def _instance_norm(
-    x: Any, weight: Any, bias: Any, mean: Any, variance: Any, by_input: bool, momentum: float, eps: float,
+    x: Numeric, weight: Numeric, bias: Numeric, mean: Any, variance: Any, by_input: bool, momentum: float, eps: float,
     cudnn: bool = False,
 ) -> Any:  # fmt: skip
     if not by_input:
@@ -96,24 +106,31 @@ def _instance_norm(
 
 
 def _layer_norm(
-    x: Any, shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn: bool = False
+    x: Numeric,
+    shape: Sequence[int],
+    weight: Numeric | None = None,
+    bias: Numeric | None = None,
+    eps: float = 1e-5,
+    cudnn: bool = False,
 ) -> Any:
     return F.layer_norm(x, tuple(shape), weight, bias, eps)
 
 
-def _native_layer_norm(x: Any, shape: Sequence[int], weight: Any, bias: Any, eps: float) -> tuple[Any, ...]:
+def _native_layer_norm(
+    x: Numeric, shape: Sequence[int], weight: Numeric, bias: Numeric, eps: float
+) -> tuple[Any, ...]:
     return F.layer_norm(x, tuple(shape), weight, bias, eps), None, None
 
 
 def _native_group_norm(
-    x: Any, weight: Any, bias: Any, n: int, c: int, rest: int, groups: int, eps: float
+    x: Numeric, weight: Numeric, bias: Numeric, n: int, c: int, rest: int, groups: int, eps: float
 ) -> tuple[Any, ...]:
     return F.group_norm(x, groups, weight, bias, eps), None, None
 
 
 def _max_pool(dimensions: int, indices: bool) -> Callable[..., Any]:
     def pooled(
-        x: Any, size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+        x: Numeric, size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
     ) -> Any:
         size, stride, padding, dilation = map(_sizes, (size, stride or None, padding, dilation))
         return F.max_pool(dimensions, x, size, stride, padding, dilation, ceil_mode, indices)
@@ -123,7 +140,7 @@ def _max_pool(dimensions: int, indices: bool) -> Callable[..., Any]:
 
 def _avg_pool(dimensions: int) -> Callable[..., Any]:
     def pooled(
-        x: Any, size: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False, count_pad: bool = True,
+        x: Numeric, size: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False, count_pad: bool = True,
         divisor: int | None = None,
     ) -> Any:  # fmt: skip
         size, stride, padding = map(_sizes, (size, stride or None, padding))
@@ -144,7 +161,7 @@ def _upsample(mode: str) -> Callable[..., Any]:
     """`upsample_*`: with `align_corners` where the mode has it; sizes or scale factors, the other one None."""
     aligned = mode not in ("nearest", "nearest-exact")
 
-    def resampled(x: Any, size: Any, *rest: Any) -> Any:
+    def resampled(x: Numeric, size: Any, *rest: Any) -> Any:
         corners, scales = (rest[0], rest[1:]) if aligned else (None, rest)
         factors = scales[0] if scales and isinstance(scales[0], list | tuple) else None
         if size is not None:
@@ -155,7 +172,7 @@ def _upsample(mode: str) -> Callable[..., Any]:
 
 
 def _attention(
-    query: Any, key: Any, value: Any, mask: Any = None, dropout: float = 0.0, is_causal: bool = False,
+    query: Any, key: Any, value: Any, mask: Numeric | None = None, dropout: float = 0.0, is_causal: bool = False,
     scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
     if enable_gqa:
@@ -168,7 +185,7 @@ def _recurrence(kind: str, activation: str = "tanh") -> Callable[..., Any]:
     count = STEPS[kind][2]
 
     def run(
-        x: Any, states: Any, weights: Sequence[Any], biases: bool, layers: int, dropout: float, training: bool,
+        x: Numeric, states: Any, weights: Sequence[Any], biases: bool, layers: int, dropout: float, training: bool,
         bidirectional: bool, batch_first: bool,
     ) -> Any:  # fmt: skip
         each = 4 if biases else 2
@@ -185,14 +202,21 @@ def _recurrence(kind: str, activation: str = "tanh") -> Callable[..., Any]:
 
 
 def _cross_entropy(
-    x: Any, target: Any, weight: Any = None, reduction: int = 1, ignore: int = -100, smoothing: float = 0.0
+    x: Numeric,
+    target: Any,
+    weight: Numeric | None = None,
+    reduction: int = 1,
+    ignore: int = -100,
+    smoothing: float = 0.0,
 ) -> Any:
     return F.cross_entropy(
         x, target, weight, ignore_index=ignore, reduction=REDUCTIONS[reduction], label_smoothing=smoothing
     )
 
 
-def _nll(x: Any, target: Any, weight: Any = None, reduction: int = 1, ignore: int = -100) -> Any:
+def _nll(
+    x: Numeric, target: Any, weight: Numeric | None = None, reduction: int = 1, ignore: int = -100
+) -> Any:
     return F.nll_loss(x, target, weight, ignore_index=ignore, reduction=REDUCTIONS[reduction])
 
 
@@ -201,16 +225,16 @@ def _loss(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _embedding(
-    weight: Any, indices: Any, padding_idx: int = -1, scale_grad: bool = False, sparse: bool = False
+    weight: Numeric, indices: Any, padding_idx: int = -1, scale_grad: bool = False, sparse: bool = False
 ) -> Any:
     return F.embedding(indices, weight, None if padding_idx < 0 else padding_idx)
 
 
-def _native_dropout(x: Any, p: float, training: bool | None = True) -> tuple[Any, ...]:
+def _native_dropout(x: Numeric, p: float, training: bool | None = True) -> tuple[Any, ...]:
     return F.dropout(x, p, bool(training)), None
 
 
-def _grid_sampler(x: Any, grid: Any, mode: int, padding: int, corners: bool) -> Any:
+def _grid_sampler(x: Numeric, grid: Any, mode: int, padding: int, corners: bool) -> Any:
     modes, paddings = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
     return F.grid_sample(x, grid, modes[mode], paddings[padding], corners)
 

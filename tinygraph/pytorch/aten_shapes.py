@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,30 +15,33 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.nn import functional as F
 from tinygraph.pytorch.dtypes import dtype_of
 
+if TYPE_CHECKING:
+    from tinygraph.core.numeric import Numeric
+
 END = 2**63 - 1  # PyTorch's way to say "to the end"
 
 
-def _axis(x: Any, dim: int, more: int = 0) -> int:
+def _axis(x: Numeric, dim: int, more: int = 0) -> int:
     return dim % max(int(x.ndim) + more, 1)
 
 
-def _slice(x: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
+def _slice(x: Numeric, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
     return x[_at(x, dim, start, end, step)]
 
 
-def _at(x: Any, dim: int, start: int | None, end: int | None, step: int) -> tuple[Any, ...]:
+def _at(x: Numeric, dim: int, start: int | None, end: int | None, step: int) -> tuple[Any, ...]:
     end = None if end is None or end >= END else end
     return (*(slice(None),) * _axis(x, dim), slice(start or None, end, None if step == 1 else step))
 
 
-def _written(x: Any, index: Any, values: Any) -> Any:
+def _written(x: Numeric, index: Any, values: Numeric) -> Any:
     """A copy of an array in which a part is written."""
     copy = ops.copy(x)
     copy[index] = values
     return copy
 
 
-def _index(x: Any, indices: Sequence[Any]) -> Any:
+def _index(x: Numeric, indices: Sequence[Any]) -> Any:
     return x[_pattern(indices)]
 
 
@@ -47,7 +50,7 @@ def _pattern(indices: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(slice(None) if one is None else one for one in indices)
 
 
-def _index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Any:
+def _index_put(x: Numeric, indices: Sequence[Any], values: Numeric, accumulate: bool = False) -> Any:
     if accumulate:
         copy = ops.copy(x)
         np.add.at(copy, _pattern(indices), values)
@@ -55,33 +58,33 @@ def _index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = F
     return _written(x, _pattern(indices), values)
 
 
-def _squeeze(x: Any, dims: int | Sequence[int] | None = None) -> Any:
+def _squeeze(x: Numeric, dims: int | Sequence[int] | None = None) -> Any:
     given = range(x.ndim) if dims is None else dims if isinstance(dims, list | tuple) else (dims,)
     axes = tuple(_axis(x, one) for one in given if x.ndim and x.shape[_axis(x, one)] == 1)
     return ops.squeeze(x, axis=axes) if axes else x
 
 
-def _expand(x: Any, sizes: Sequence[int], implicit: bool = False) -> Any:
+def _expand(x: Numeric, sizes: Sequence[int], implicit: bool = False) -> Any:
     new = len(sizes) - x.ndim
     shape = tuple(x.shape[i - new] if size == -1 else size for i, size in enumerate(sizes))
     return ops.broadcast_to(x, shape=shape)
 
 
-def _repeat(x: Any, repeats: Sequence[int]) -> Any:
+def _repeat(x: Numeric, repeats: Sequence[int]) -> Any:
     return ops.tile(x, reps=tuple(repeats))
 
 
-def _split(x: Any, size: int, dim: int = 0) -> Any:
+def _split(x: Numeric, size: int, dim: int = 0) -> Any:
     total = x.shape[dim]
     starts = range(0, max(total, 1), size)
     return [_slice(x, dim, start, min(start + size, total)) for start in starts]
 
 
-def _chunk(x: Any, chunks: int, dim: int = 0) -> Any:
+def _chunk(x: Numeric, chunks: int, dim: int = 0) -> Any:
     return _split(x, -(-x.shape[dim] // chunks), dim)
 
 
-def _split_with_sizes(x: Any, sizes: Sequence[int], dim: int = 0) -> Any:
+def _split_with_sizes(x: Numeric, sizes: Sequence[int], dim: int = 0) -> Any:
     parts, start = [], 0
     for size in sizes:
         parts.append(_slice(x, dim, start, start + size))
@@ -89,11 +92,11 @@ def _split_with_sizes(x: Any, sizes: Sequence[int], dim: int = 0) -> Any:
     return parts
 
 
-def _select(x: Any, dim: int, index: int) -> Any:
+def _select(x: Numeric, dim: int, index: int) -> Any:
     return x[(*(slice(None),) * _axis(x, dim), index)]
 
 
-def _flatten(x: Any, start: int = 0, end: int = -1) -> Any:
+def _flatten(x: Numeric, start: int = 0, end: int = -1) -> Any:
     if x.ndim == 0:
         return ops.reshape(x, shape=(1,))
     first, last = _axis(x, start), _axis(x, end)
@@ -102,44 +105,44 @@ def _flatten(x: Any, start: int = 0, end: int = -1) -> Any:
     )
 
 
-def _unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
+def _unflatten(x: Numeric, dim: int, sizes: Sequence[int]) -> Any:
     axis = _axis(x, dim)
     return ops.reshape(x, shape=(*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
 
 
-def _masked_fill(x: Any, mask: Any, value: Any) -> Any:
+def _masked_fill(x: Numeric, mask: Numeric, value: Any) -> Any:
     return ops.where(mask, value, x)
 
 
-def _gather(x: Any, dim: int, index: Any, sparse_grad: bool = False) -> Any:
+def _gather(x: Numeric, dim: int, index: Numeric, sparse_grad: bool = False) -> Any:
     where = tuple(
         slice(0, index.shape[axis]) if axis != _axis(x, dim) else slice(None) for axis in range(x.ndim)
     )
     return ops.take_along_axis(x[where], index, axis=_axis(x, dim))
 
 
-def _scatter(x: Any, dim: int, index: Any, source: Any) -> Any:
+def _scatter(x: Numeric, dim: int, index: Numeric, source: Any) -> Any:
     return _written(x, _along(index, dim), source)
 
 
-def _scatter_add(x: Any, dim: int, index: Any, source: Any) -> Any:
+def _scatter_add(x: Numeric, dim: int, index: Numeric, source: Any) -> Any:
     copy = ops.copy(x)
     np.add.at(copy, _along(index, dim), source)
     return copy
 
 
-def _along(index: Any, dim: int) -> tuple[Any, ...]:
-    places = list(np.indices(index.shape, sparse=True))
+def _along(index: Numeric, dim: int) -> tuple[Any, ...]:
+    places: list[Any] = list(np.indices(index.shape, sparse=True))
     places[dim % index.ndim] = index
     return tuple(places)
 
 
-def _sort(x: Any, dim: int = -1, descending: bool = False) -> Any:
+def _sort(x: Numeric, dim: int = -1, descending: bool = False) -> Any:
     order = ops.argsort(-x if descending else x, axis=dim)
     return ops.take_along_axis(x, order, axis=dim), order
 
 
-def _topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+def _topk(x: Numeric, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     values, order = _sort(x, dim, largest)
     return _slice(values, dim, 0, k), _slice(order, dim, 0, k)
 
@@ -174,7 +177,7 @@ def _new(value: float) -> Callable[..., Any]:
     )
 
 
-def _full_like(x: Any, value: Any, dtype: Any = None, **ignored: object) -> Any:
+def _full_like(x: Numeric, value: Any, dtype: Any = None, **ignored: object) -> Any:
     return np.full(x.shape, value, x.dtype if dtype is None else dtype_of(dtype))
 
 
@@ -199,7 +202,7 @@ def _random_like(kind: str) -> Callable[..., Any]:
     return lambda x, **ignored: _drawn(kind, x.shape, x.dtype)
 
 
-def _cast(x: Any, dtype: Any = None, *rest: object, **ignored: object) -> Any:
+def _cast(x: Numeric, dtype: Any = None, *rest: object, **ignored: object) -> Any:
     for one in (dtype, *rest, *ignored.values()):
         found = dtype_of(one, None)
         if found is not None:
@@ -207,7 +210,7 @@ def _cast(x: Any, dtype: Any = None, *rest: object, **ignored: object) -> Any:
     return x
 
 
-def _pad(x: Any, pad: Sequence[int], value: float = 0.0) -> Any:
+def _pad(x: Numeric, pad: Sequence[int], value: float = 0.0) -> Any:
     return F.pad(x, pad, "constant", value or 0.0)
 
 
@@ -215,11 +218,11 @@ def _pad_mode(mode: str) -> Callable[..., Any]:
     return lambda x, pad: F.pad(x, pad, mode)
 
 
-def _same(x: Any, *rest: object, **ignored: object) -> Any:
+def _same(x: Numeric, *rest: object, **ignored: object) -> Any:
     return x
 
 
-def _item(x: Any) -> Any:
+def _item(x: Numeric) -> Any:
     return x.item() if isinstance(x, Tensor) else np.asarray(x).item()
 
 

@@ -94,9 +94,7 @@ def page(
     name = title or graph.name or "model"
     root.title = name
     numbers = Tensors(most_elements)
-    known = None
-    if len(graph.nodes) <= MOST_COMPUTED:
-        known = Known(graph, values, pulled, times, timing, loops.repeats)
+    known = _known(graph, values, pulled, times, timing, loops, notices)
     order = {id(node): i for i, node in enumerate(graph.nodes)}
     payload = Payload(
         values, gradients, numbers, order, known.in_all_steps(known.kept.carried) if known else {}
@@ -107,8 +105,6 @@ def page(
     if numbers.left_out:
         several = f"{numbers.left_out} large tensors" if numbers.left_out > 1 else "one large tensor"
         said.append(f"the elements of {several} are left out")
-    if known is None:
-        notices.append("so are overlays")
     start = _start(graph, root, element)
     index = list(element) if isinstance(element, tuple | list) else []
     data = PageData(
@@ -126,6 +122,22 @@ def page(
     )
     notices += said
     return _html(name, root, data, block, style, "; ".join(notices))
+
+
+def _known(
+    graph: Graph,
+    values: Mapping[int, Any],
+    gradients: Mapping[int, Any],
+    times: Mapping[int, float] | None,
+    timing: bool,
+    loops: OpenedLoops,
+    notices: list[str],
+) -> Known | None:
+    """What overlays are computed from; of a graph with too many ops they are left out, which is noticed."""
+    if len(graph.nodes) > MOST_COMPUTED:
+        notices.append("so are overlays")
+        return None
+    return Known(graph, values, gradients, times, timing, loops.repeats)
 
 
 def _html(
