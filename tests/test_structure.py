@@ -53,6 +53,9 @@ EXCEPTIONS = {
     "tracing/watching.py": ("add sort", "methods of Python's containers"),
     "transforms/checkpointing.py": ("index", "a slot of a port"),
     "interop/graphs/values.py": ("floor", "a key of files: a size rounded down"),
+    "cli/one_number": ("convolution relu", "layers' names in the network of the story"),
+    "drawing/drawing.py": ("dot", "a format of files"),
+    "drawing/volumes.py": ("convolution", "a kind of ops"),
     "cli": ("diff all flatten log mean std", "commands, table words, layers and matplotlib's scales"),
     "nn": ("mean sum max cross_entropy binary_cross_entropy_with_logits relu gelu sigmoid tanh leaky_relu norm "
            "dropout",

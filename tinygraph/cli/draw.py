@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,36 @@ Flag = Annotated[bool, Parameter(negative="")]
 Names = Annotated[list[str], Parameter(negative="")]
 
 
+@dataclass(frozen=True)
+class SheetOptions:
+    """How a picture fits a page, and how it calls and colours things."""
+
+    direction: str | None = None
+    """down, right, or wrap: columns side by side, or a U where values skip from one end to the other."""
+    depth: int | None = None
+    """Groups at that depth are boxes, 1 for the outermost."""
+    title: str | None = None
+    """What stands above the picture."""
+    legend: Annotated[bool, Parameter(negative="--no-legend")] = True
+    """Explain the kinds of boxes below it."""
+    font_size: float | None = None
+    """Points of the titles in boxes."""
+    width: str | None = None
+    """The room there is, such as 8cm, 3.5in, A4 or slide."""
+    names: Names | None = None
+    """Another title for a box or group, such as conv1=Stem. May be repeated."""
+    colors: Names | None = None
+    """A colour for a box, group or kind, such as convolution=#cfe2ff. May be repeated."""
+    steps: Annotated[list[int] | None, Parameter(negative="")] = None
+    """Which iteration of loops to show, -1 for the last. May be repeated, for columns of time."""
+
+    def as_wishes(self) -> dict[str, Any]:
+        """The arguments of `tg.draw`."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        pairs = {name: _pairs(given[name] or (), f"--{name}") for name in ("names", "colors")}
+        return given | pairs
+
+
 def draw(
     file: Path, path: Path | None = None, /, *,
     zoom: Names | None = None, element: Names | None = None, backward: Flag = False, second_order: Flag = False,
@@ -27,10 +58,7 @@ def draw(
     between: Annotated[tuple[str, str], Parameter(negative="")] | None = None,
     fold: Flag = False, collapse: Names | None = None,
     inputs: Annotated[list[Path], Parameter(negative="")] | None = None, random: Flag = False,
-    direction: str | None = None, depth: int | None = None, title: str | None = None,
-    legend: Annotated[bool, Parameter(negative="--no-legend")] = True, font_size: float | None = None,
-    width: str | None = None, names: Names | None = None, colors: Names | None = None,
-    steps: Annotated[list[int] | None, Parameter(negative="")] = None,
+    sheet: Annotated[SheetOptions | None, Parameter(name="*")] = None,
     bare: Flag = False, time_limit: float = 20.0,
     open_it: Annotated[bool, Parameter(name="--open", negative="")] = False,
 ) -> None:  # fmt: skip
@@ -72,24 +100,6 @@ def draw(
         Draw groups that repeat once, with their count.
     collapse
         A group to draw as one box, by its dotted name or the end of it. May be repeated.
-    direction
-        down, right, or wrap: columns side by side, or a U where values skip from one end to the other.
-    depth
-        Groups at that depth are boxes, 1 for the outermost.
-    title
-        What stands above the picture.
-    legend
-        Explain the kinds of boxes below it.
-    font_size
-        Points of the titles in boxes.
-    width
-        The room there is, such as 8cm, 3.5in, A4 or slide.
-    names
-        Another title for a box or group, such as conv1=Stem. May be repeated.
-    colors
-        A colour for a box, group or kind, such as convolution=#cfe2ff. May be repeated.
-    steps
-        Which iteration of loops to show, -1 for the last. May be repeated, for columns of time.
     inputs
         Arrays to run the graph on, for values: a .npy file, or .npz with several. May be repeated.
     random
@@ -111,10 +121,8 @@ def draw(
         "zoom": _levels(zoom or ()), "element": _element(element or ()), "inputs": given,
         "backward": 2 if second_order else backward, "style": style, "focus": focus, "between": between, "fold": fold,
         "show": tuple(word.strip() for word in show.split(",") if word.strip()), "collapse": collapse or (),
-        "time_limit": time_limit, "direction": direction, "depth": depth, "title": title, "legend": legend,
-        "font_size": font_size, "width": width, "names": _pairs(names or (), "--names"),
-        "colors": _pairs(colors or (), "--colors"), "steps": steps,
-    }  # fmt: skip
+        "time_limit": time_limit,
+    } | (sheet or SheetOptions()).as_wishes()  # fmt: skip
     _save(target, out, bare, wishes)
     say(f"drew {file} as {out}")
     if out.suffix == ".html" and given is None and getattr(target, "inputs", None):
