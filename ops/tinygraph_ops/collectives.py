@@ -25,6 +25,7 @@ from tinygraph.plugin import (
     exchanging,
     normalize_axes,
     of_each_call,
+    one_by_one,
     op,
     ops,
     processes,
@@ -38,7 +39,7 @@ _REDUCTIONS = ("sum", "mean", "max", "min")
     kind="collective",
     samples=[
         Sample([1.0, -2.0], expected=[1.0, -2.0]),
-        Sample([[1.5, 2.0], [0.5, 3.0]], reduction="mean"),
+        Sample([[1.5, 2.0, -1.0], [0.5, 3.0, 4.0]], reduction="mean"),
     ],
     error_samples=[
         ErrorSample([1.0], reduction="product", error=SettingError, match="product"),
@@ -102,6 +103,9 @@ def start_all_reduce_types(x: ArrayType, *, reduction: str = "sum") -> ArrayType
     return ArrayType((), np.dtype(np.int64))
 
 
+start_all_reduce.batch(one_by_one)
+
+
 @op(kind="collective", nondifferentiable="number")
 def finish_all_reduce(number: Any, *, shape: tuple[int, ...], dtype: str) -> Numeric:
     """The result of an `all_reduce` that was begun, once it is there;  no gradient.
@@ -118,10 +122,13 @@ def finish_all_reduce_types(number: ArrayType, *, shape: tuple[int, ...], dtype:
     return ArrayType(tuple(shape), np.dtype(dtype))
 
 
+finish_all_reduce.batch(one_by_one)
+
+
 @op(
     kind="collective",
     linear=("x",),
-    samples=[Sample([1.0, -2.0], expected=[1.0, -2.0]), Sample([[1.5, 2.0], [0.5, 3.0]], axis=-1)],
+    samples=[Sample([1.0, -2.0], expected=[1.0, -2.0]), Sample([[1.5, 2.0, -1.0], [0.5, 3.0, 4.0]], axis=-1)],
     error_samples=[
         ErrorSample([1.0], axis=1, error=ShapeError, match="axis"),
         ErrorSample(1.0, error=ShapeError, match="axis"),
@@ -157,7 +164,7 @@ def all_gather_batched(batched: Sequence[bool], x: Numeric, *, axis: int) -> Any
 @op(
     kind="collective",
     linear=("x",),
-    samples=[Sample([1.0, -2.0], expected=[1.0, -2.0]), Sample([[1.5, 2.0], [0.5, 3.0]], axis=-1)],
+    samples=[Sample([1.0, -2.0], expected=[1.0, -2.0]), Sample([[1.5, 2.0, -1.0], [0.5, 3.0, 4.0]], axis=-1)],
     error_samples=[
         ErrorSample([1.0], axis=1, error=ShapeError, match="axis"),
         ErrorSample(1.0, error=ShapeError, match="axis"),
@@ -194,7 +201,7 @@ def reduce_scatter_batched(batched: Sequence[bool], x: Numeric, *, axis: int) ->
 @op(
     kind="collective",
     linear=("x",),
-    samples=[Sample([1.0, -2.0], expected=[1.0, -2.0]), Sample([[1.5, 2.0], [0.5, 3.0]], root=0)],
+    samples=[Sample([1.0, -2.0], expected=[1.0, -2.0]), Sample([[1.5, 2.0, -1.0], [0.5, 3.0, 4.0]], root=0)],
     error_samples=[ErrorSample([1.0], root=-1, error=SettingError, match="root")],
 )
 def broadcast(x: Numeric, *, root: int = 0) -> Numeric:

@@ -174,7 +174,7 @@ def test_what_stands_for_a_replaced_parameter_lives_as_long_as_the_capture(monke
 
     monkeypatch.setattr(trace, "Trace", Kept)
     p, q = (tg.tensor([value], requires_grad=True) for value in (0.3, 1.0))
-    trace.capture(lambda x: rewritten(p, q, x, 3), np.ones(1))
+    tg.capture(lambda x: rewritten(p, q, x, 3), np.ones(1))
     (kept,) = traces
     assert len(kept.versions) >= 4  # the captured program drops three of them
     assert {node.op for node in kept.versions} == {tg.ops.identity}

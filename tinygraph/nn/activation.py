@@ -175,10 +175,17 @@ class Hardtanh(_Activation):
     function = staticmethod(functional.hardtanh)
     settings = ("min_val", "max_val")
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+    def __init__(
+        self,
+        min_val: float = -1.0,
+        max_val: float = 1.0,
+        inplace: bool = False,
+        min_value: float | None = None,
+        max_value: float | None = None,
+    ) -> None:
         self.inplace = inplace
-        self.min_val = min_val
-        self.max_val = max_val
+        self.min_val = min_val if min_value is None else min_value  # the older names of both, in PyTorch
+        self.max_val = max_val if max_value is None else max_value
 
 
 class Hardshrink(_Activation):

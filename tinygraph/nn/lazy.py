@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import inspect
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,9 +27,6 @@ from tinygraph.nn.normalization import (
     InstanceNorm3d,
 )
 
-if TYPE_CHECKING:
-    pass
-
 
 class _Lazy(Module):
     """A layer whose first argument is found when it is called first; it has no parameters before.
@@ -43,6 +41,16 @@ class _Lazy(Module):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         self._arguments = (args, kwargs)
+
+    def __init_subclass__(cls) -> None:
+        """Let it take what the class that it becomes takes, without the first argument."""
+
+        def init(self: _Lazy, *args: object, **kwargs: object) -> None:
+            _Lazy.__init__(self, *args, **kwargs)
+
+        of_self, _, *others = inspect.signature(cls.made.__init__).parameters.values()
+        init.__signature__ = inspect.Signature([of_self, *others])  # type: ignore[attr-defined]
+        cls.__init__ = init  # type: ignore[method-assign]
 
     def __call__(self, input: Any, *args: Any, **kwargs: Any) -> Any:
         given, named = self._arguments

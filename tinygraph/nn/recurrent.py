@@ -254,12 +254,18 @@ class RNNCell(_Cell):
     kind = "RNN"
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", **kwargs: Any
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: object = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise SettingError(f'RNNCell: nonlinearity={nonlinearity!r} must be "tanh" or "relu"')
         self.nonlinearity = nonlinearity
-        super().__init__(input_size, hidden_size, bias, **kwargs)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
 
     def forward(self, input: Numeric, hx: Numeric | None = None) -> Any:
         return self._stepped(input, None if hx is None else (hx,), self.nonlinearity)[0]

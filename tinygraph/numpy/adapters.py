@@ -32,17 +32,17 @@ def adapter_of(function: object) -> Callable[..., Any]:
         if form is not None:
             return form
     op, adapter = found or registry.standing_for(function)
-    if function not in _OPTIONED and (function in NEUTRAL or function in MOMENTS):
+    takes_options = function in NEUTRAL or function in MOMENTS
+    if takes_options and not getattr(
+        adapter, "takes_options", False
+    ):  # the registry may have forgotten one that did
         adapter = with_options(function, adapter or default_adapter(op, function))  # type: ignore[arg-type]
+        adapter.takes_options = True  # type: ignore[attr-defined]
         registry.stand_for(function, op, adapter)
-        _OPTIONED.add(function)
     if adapter is None:
         adapter = default_adapter(op, function)  # type: ignore[arg-type]  # composites have one always
         registry.stand_for(function, op, adapter)
     return adapter
-
-
-_OPTIONED: set[Any] = set()
 
 
 def default_adapter(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:

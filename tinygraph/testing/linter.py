@@ -28,7 +28,7 @@ Severity = Literal["error", "warning", "hint"]
 # What can be asked of a value that has no value yet.
 _FROM_THE_TYPE = {"shape", "dtype", "ndim", "size"}
 _DETACHING_METHODS = {"numpy", "item", "tolist", "detach", "__array__"}
-_ABOUT_THE_TYPE = {"isinstance", "len", "hasattr", "getattr"}
+_ABOUT_THE_TYPE = {"isinstance", "len", "hasattr", "getattr", "varies"}  # or whether it is recorded
 _WRITING_METHODS = {"sort", "fill", "put", "resize", "partition", "itemset"}
 _DETACHING_CALLS = {"float", "int", "bool", "complex"}
 _CASTS = "the engine gives a gradient its operand's dtype"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -99,9 +98,7 @@ def test_the_same_numbers(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_gradients(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # how long an epilogue may be is a matter of speed: here all are joined
-    monkeypatch.setattr(sys.modules[fuse_epilogues.__module__], "_MOST_INSTRUCTIONS", 1000)
+def test_gradients(threads: int) -> None:
     tg.set_threads(threads)
     for name, function, shapes in TRAINED:
         xs = [x * np.float32(0.2) for x in arrays(shapes, "float32")]
