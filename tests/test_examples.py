@@ -28,6 +28,7 @@ EXPECTED = {
     "14_an_ode_by_its_adjoint": "they are the true ones: True",
     "15_optics": "at least three times as much: True",
     "16_newton": "converged quadratically: True",
+    "17_images_on_several_processes": "trained for 1 epochs",
 }
 
 

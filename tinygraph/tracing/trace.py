@@ -13,16 +13,26 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tinygraph.core.bodies import replaced
+from tinygraph.core.bodies import now, replaced
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
-from tinygraph.core.node import Attached, Edge, Leaf, Node, edge_index, edge_node, moved, next_order
+from tinygraph.core.node import (
+    Attached,
+    Edge,
+    Leaf,
+    Node,
+    edge_index,
+    edge_node,
+    is_recorded,
+    moved,
+    next_order,
+)
 from tinygraph.core.op import Op
 from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
 from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor
 from tinygraph.core.trees import Tree, flatten
-from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
+from tinygraph.core.types import ArrayType, WeakType, as_value, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
 from tinygraph.tracing.applying import apply_captured, recorded_before
 from tinygraph.tracing.collector import collection_paused
@@ -380,9 +390,18 @@ def _without_primals(graph: Graph, floor: int) -> Graph:
     }
     if not found:
         return graph
-    return replaced(
-        graph, lambda node, _: (node.value,) if isinstance(node, Leaf) and id(node) in found else None
-    )[0]
+
+    def constant(node: Node, stands: dict[int, Any]) -> tuple[Any, ...] | None:
+        """The value of one of these arrays, or of a node that reads nothing else."""
+        if isinstance(node, Leaf):
+            return (node.value,) if id(node) in found else None
+        inputs = [now(entry, stands) for entry in node.inputs]
+        if any(map(is_recorded, inputs)) or not node.op.repeatable:
+            return None
+        results = node.op.forward(*inputs, **node.settings)
+        return tuple(map(as_value, results)) if isinstance(results, tuple) else (as_value(results),)
+
+    return replaced(graph, constant)[0]
 
 
 def require_fed(graph: Graph, what: str) -> None:

@@ -1,0 +1,40 @@
+"""The example on images, on two processes as alone: the same curves, but for the order of sums."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "17_images_on_several_processes.py"
+
+
+def curves(folder: Path, *command: str) -> list[dict[str, str]]:
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, *command, str(EXAMPLE)],
+        cwd=folder,
+        env=os.environ | {"EPOCHS": "2", "TINYGRAPH_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("trained for 2 epochs") == 1, done.stdout
+    with (folder / "run" / "curves.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py", exc_type=ImportError)
+    pytest.importorskip("PIL")
+    alone = curves(tmp_path / "alone")
+    together = curves(tmp_path / "together", "-m", "tinygraph", "launch", "-n", "2")
+    for one, other in zip(alone, together, strict=True):
+        for name in ("loss", "validation_loss"):
+            assert float(other[name]) == pytest.approx(float(one[name]), rel=2e-2), (name, alone, together)
