@@ -66,6 +66,7 @@ class Mpi:
         self._mpi = mpi
         self._how = {"sum": mpi.SUM, "mean": mpi.SUM, "max": mpi.MAX, "min": mpi.MIN}
         self._checked = os.environ.get(CHECKED, "1") != "0"
+        self._begun: _Started | None = None  # whose comparison is under way
         self.rank: int = self._world.Get_rank()
         self.size: int = self._world.Get_size()
 
@@ -76,10 +77,11 @@ class Mpi:
         return self._meant(out, reduction)
 
     def start_all_reduce(self, x: Array, reduction: str) -> Pending:
-        self._agree("all_reduce", x, reduction)
-        out = np.array(x, order="C")
-        request = self._world.Iallreduce(self._mpi.IN_PLACE, out, self._how[reduction])
-        return _Started(self, request, out, reduction)
+        self._advance()
+        started = self._begun = _Started(self, x, reduction)
+        if not self._checked:
+            self._advance()
+        return started
 
     def all_gather(self, x: Array, axis: int) -> Array:
         self._agree("all_gather", x, axis)
@@ -101,6 +103,7 @@ class Mpi:
         return out
 
     def gather_texts(self, text: str) -> list[str]:
+        self._advance()
         own = np.frombuffer(text.encode(), np.uint8)
         lengths = np.empty(self.size, np.int64)
         self._world.Allgather(np.array([own.size], np.int64), lengths)
@@ -111,10 +114,17 @@ class Mpi:
         return [bytes(row[:n]).decode() for row, n in zip(everything, lengths, strict=True)]
 
     def barrier(self) -> None:
+        self._advance()
         self._world.Barrier()
 
     def _meant(self, total: Array, reduction: str) -> Array:
         return np.asarray(total / self.size, total.dtype) if reduction == "mean" else total
+
+    def _advance(self) -> None:
+        """Let an exchange that was begun go on to its data."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.go_on()
 
     def _agree(self, exchange: str, x: Array, how: object) -> None:
         """Compare what everybody is about to do, before MPI would wait for ever or mix up memory.
@@ -122,12 +132,13 @@ class Mpi:
         Raises:
             ParallelError: they differ; on every rank, with what each was about to do.
         """
-        if not self._checked:
-            return
-        words = f"{exchange} of {x.dtype}{list(x.shape)}, {how}"
-        number = int.from_bytes(hashlib.blake2b(words.encode(), digest_size=7).digest(), "big")
-        span = np.array([number, -number], np.int64)
-        self._world.Allreduce(self._mpi.IN_PLACE, span, self._mpi.MAX)
+        self._advance()
+        if self._checked:
+            words, span = _summed_up(exchange, x, how)
+            self._world.Allreduce(self._mpi.IN_PLACE, span, self._mpi.MAX)
+            self._compare(words, span)
+
+    def _compare(self, words: str, span: Array) -> None:
         if span[0] == -span[1]:
             return
         told = "\n".join(f"  rank {rank}: {text}" for rank, text in enumerate(self.gather_texts(words)))
@@ -138,12 +149,37 @@ class Mpi:
         )
 
 
-class _Started:
-    """An exchange under way."""
+def _summed_up(exchange: str, x: Array, how: object) -> tuple[str, Array]:
+    """What is about to be exchanged, in words, and a number for it with its negative: equal maxima mean equal words."""
+    words = f"{exchange} of {x.dtype}{list(x.shape)}, {how}"
+    number = int.from_bytes(hashlib.blake2b(words.encode(), digest_size=7).digest(), "big")
+    return words, np.array([number, -number], np.int64)
 
-    def __init__(self, among: Mpi, request: Any, out: Array, reduction: str) -> None:
-        self._among, self._request, self._out, self._reduction = among, request, out, reduction
+
+class _Started:
+    """A sum under way: first the comparison, without waiting for anybody, then the data."""
+
+    def __init__(self, among: Mpi, x: Array, reduction: str) -> None:
+        self._among, self._reduction = among, reduction
+        self._out = np.array(x, order="C")
+        self._words, self._span = _summed_up("all_reduce", x, reduction)
+        self._request: Any = None
+        self._comparison: Any = None
+        if among._checked:
+            mpi = among._mpi
+            self._comparison = among._world.Iallreduce(mpi.IN_PLACE, self._span, mpi.MAX)
+
+    def go_on(self) -> None:
+        """Begin with the data: when the next exchange comes, or this one is waited for."""
+        among = self._among
+        if self._comparison is not None:
+            self._comparison.Wait()
+            among._compare(self._words, self._span)
+        how = among._how[self._reduction]
+        self._request = among._world.Iallreduce(among._mpi.IN_PLACE, self._out, how)
 
     def wait(self) -> Array:
+        if self._request is None:
+            self._among._advance()
         self._request.Wait()
         return self._among._meant(self._out, self._reduction)
