@@ -22,7 +22,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     """A cache of this run's own: nothing of an earlier run is believed; kernels are compiled once for all workers."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jobs; tests of Ctrl-C send it
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # a shell's background jobs; tests of Ctrl-C send it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.fsync = _not_synced
     if hasattr(config, "workerinput"):  # workers inherit the rest

@@ -161,7 +161,9 @@ def assert_same_program(graph, again, given):
 )
 def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.setenv("STEPS", "1")
-    monkeypatch.setattr(training, "fit", lambda *args, **options: training.History())  # any parameters will do
+    monkeypatch.setattr(
+        training, "fit", lambda *args, **options: training.History()
+    )  # any parameters will do
     monkeypatch.setattr(training, "evaluate", lambda *args, **options: (0.0, 0.0))
     monkeypatch.chdir(tmp_path)
     with contextlib.redirect_stdout(io.StringIO()):
