@@ -71,6 +71,7 @@ def check_kills(folder: Path, times: int) -> None:
 
 def check_interruptions(folder: Path, times: int) -> None:
     moments = random.Random(1)
+    folder.mkdir()
     for number in range(times):
         path = folder / f"{number}.npz"
         process = started(FITTING, path)
@@ -88,7 +89,7 @@ def check_interruptions(folder: Path, times: int) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_killed_and_interrupted_a_few_times(tmp_path: Path) -> None:
     check_kills(tmp_path, 2)
-    check_interruptions(tmp_path, 2)
+    check_interruptions(tmp_path / "interrupted", 2)
 
 
 @pytest.mark.slow
@@ -100,4 +101,4 @@ def test_killed_a_hundred_times_while_writing(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_interrupted_at_fifty_moments(tmp_path: Path) -> None:
-    check_interruptions(tmp_path, 50)
+    check_interruptions(tmp_path / "interrupted", 50)
