@@ -350,3 +350,19 @@ def test_a_state_that_is_given_an_argument_with_a_gradient_twice() -> None:
         gradient()
     with tg.no_grad():
         assert body(np.array([1.0, 4.0])).tolist() == [5, 20]
+
+
+def test_a_compiled_call_has_the_second_derivatives_of_its_function_at_kinks() -> None:
+    """A slope used once has the second derivative 0 at its kink; what squares it has none there. As eagerly."""
+    x = np.array([-1.0, 0.0, 2.0])
+
+    def curved(inner: Any) -> Any:
+        return tg.grad(lambda u: np.sum(tg.grad(lambda t: np.sum(inner(t)) + np.sum(t * t))(u) * 1.5))(x)
+
+    for inner, right in (
+        (lambda t: np.minimum(t, 0.0), [3.0, 3.0, 3.0]),
+        (np.abs, [3.0, 3.0, 3.0]),
+        (lambda t: np.abs(t) ** 2, [6.0, np.nan, 6.0]),
+    ):
+        np.testing.assert_array_equal(curved(inner), right)
+        np.testing.assert_array_equal(curved(tg.compile(inner)), right)

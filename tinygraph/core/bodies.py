@@ -21,7 +21,7 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_ty
 from tinygraph.core.op import Op, op
 from tinygraph.core.registry import ops
 from tinygraph.core.remaking import edges, with_inputs
-from tinygraph.core.tensor import Tensor
+from tinygraph.core.tensor import Tensor, varies
 from tinygraph.core.types import ArrayType, type_of
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Body:
         self._results = len(graph.outputs) if results is None else results
         self._standing = tuple(standing)
         self._ops: dict[tuple[int, ...], Op] = {}
-        self._pulls: dict[tuple[tuple[int, ...], tuple[int, ...]], _Pull | None] = {}
+        self._pulls: dict[tuple[tuple[int, ...], ...], _Pull | None] = {}
         self._running: list[dict[str, Any]] = []
         self._lock = Lock()
 
@@ -232,9 +232,11 @@ class Body:
         """One gradient per wanted operand, None where nothing flows."""
         given = tuple(i for i, one in enumerate(cotangents) if one is not None)
         with self._lock.held:
-            key = (form.wanted, given)
+            # what is a convention at kinks is NaN only for what varies, here as in an eager pass
+            fixed = tuple(i for i in given if not varies(cotangents[i]))
+            key = (form.wanted, given, fixed)
             if key not in self._pulls:
-                self._pulls[key] = self._pull(form, given)
+                self._pulls[key] = self._pull(form, given, fixed)
             pull = self._pulls[key]
         if pull is None:
             return (None,) * len(form.wanted)
@@ -242,8 +244,8 @@ class Body:
         by_target = dict(zip(pull.targets, found, strict=True))
         return tuple(by_target.get(i) for i in form.wanted)
 
-    def _pull(self, form: _Form, given: tuple[int, ...]) -> _Pull | None:
-        gradients, cotangents, floor = self._gradients(form.ends, form.wanted, given)
+    def _pull(self, form: _Form, given: tuple[int, ...], fixed: tuple[int, ...] = ()) -> _Pull | None:
+        gradients, cotangents, floor = self._gradients(form.ends, form.wanted, given, fixed)
         places = {_key(end): i for i, end in enumerate(form.ends) if is_recorded(end)}
         stands: dict[int, Any] = {}
         leaves: dict[int, Leaf] = {}
@@ -269,10 +271,10 @@ class Body:
         return _Pull(Body(graph, [*kept, *taken], name, run=self._make_run), read, targets)
 
     def _gradients(
-        self, ends: Sequence[Any], wanted: Sequence[int], given: Sequence[int]
+        self, ends: Sequence[Any], wanted: Sequence[int], given: Sequence[int], fixed: Sequence[int] = ()
     ) -> tuple[list[Any], list[Leaf], int]:
         """The edges of the wanted operands' gradients (None: nothing flows), the leaves of the cotangents they start
-        from, and a creation number that all that is new is above.
+        from, and a creation number that all that is new is above. Cotangents of the results `fixed` do not vary.
         """
         floor = next_order()
         cotangents = [
@@ -287,7 +289,9 @@ class Body:
         nodes = ancestors(edge_node(end) for end, _ in seeds)
         targets = {id(node) for several in arriving.values() for node in several}
         gradients: list[Any] = []
-        with mode(recording=True, tangents=False, capture=doors.open_capture(), place=Place()):
+        capture = doors.open_capture()
+        capture.fixed = frozenset(id(leaf) for i, leaf in zip(given, cotangents, strict=True) if i in fixed)
+        with mode(recording=True, tangents=False, capture=capture, place=Place()):
             found = propagate(nodes, seeds, wanted=targets, record=True)
             for i in wanted:
                 total: object = None

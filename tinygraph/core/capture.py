@@ -23,6 +23,7 @@ class Capture(Protocol):
         floor: what the capture makes has a creation number above it.
         primals: ids of the nodes that a running transform differentiates with respect to.
         inputs_vary: whether what it makes may be differentiated by any input: no program says by which.
+        fixed: ids of inputs that it is not differentiated by all the same: cotangents that are plain arrays.
         scalars: ids of the inputs that are NumPy's scalars, not arrays.
         versions: the node that stands for a parameter after it was replaced -> the parameter.
         ran_backward: whether the program ran a backward pass.
@@ -34,6 +35,7 @@ class Capture(Protocol):
     floor: int
     primals: AbstractSet[int]
     inputs_vary: bool
+    fixed: AbstractSet[int]
     scalars: AbstractSet[int]
     versions: dict[Node, Leaf]
     ran_backward: bool

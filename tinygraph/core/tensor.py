@@ -1006,24 +1006,28 @@ def varies(value: object) -> bool:
     return (
         wants_gradient(node, ())
         if capture is None
-        else wants_gradient(node, capture.primals, capture.inputs_vary)
+        else wants_gradient(node, capture.primals, capture.inputs_vary, capture.fixed)
     )
 
 
-def wants_gradient(node: Node, primals: Collection[int], inputs: bool = False) -> bool:
+def wants_gradient(
+    node: Node, primals: Collection[int], inputs: bool = False, fixed: Collection[int] = ()
+) -> bool:
     """Whether a captured value would be recorded in an eager run, where inputs and buffers are plain data.
 
     Args:
         node: what made the value.
         primals: ids of the nodes that a transform differentiates with respect to.
         inputs: whether inputs count, too.
+        fixed: ids of those that do not.
     """
     seen = {id(node)}
     pending = [node]
     while pending:
         one = pending.pop()
         if id(one) in primals or (
-            isinstance(one, Leaf) and (one.requires_grad or (inputs and one.value is None))
+            isinstance(one, Leaf)
+            and (one.requires_grad or (inputs and one.value is None and id(one) not in fixed))
         ):
             return True
         if isinstance(one, Leaf) or not one.plan.steps:

@@ -67,7 +67,7 @@ class BodyCapture:
         self.ran_backward = False
         self.covered, self.passed = outer.covered, outer.passed
         self.primals: AbstractSet[int] = outer.primals
-        self.inputs_vary, self.scalars = outer.inputs_vary, outer.scalars
+        self.inputs_vary, self.fixed, self.scalars = outer.inputs_vary, outer.fixed, outer.scalars
         self.lifted: dict[tuple[int, int], tuple[Any, Leaf]] = {}
         self._inputs: set[int] = set()
 

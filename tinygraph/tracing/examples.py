@@ -46,6 +46,7 @@ class Example:
         outer = self._outer
         self.primals: AbstractSet[int] = outer.primals if outer is not None else frozenset()
         self.inputs_vary = outer is not None and outer.inputs_vary
+        self.fixed: AbstractSet[int] = frozenset() if outer is None else outer.fixed
         self.scalars: AbstractSet[int] = outer.scalars if outer is not None else frozenset()
         self.versions: dict[Node, Leaf] = outer.versions if outer is not None else {}
         self.covered: set[int] = outer.covered if outer is not None else set()

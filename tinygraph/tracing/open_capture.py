@@ -26,6 +26,7 @@ class OpenCapture:
         self.floor = -1
         self.primals: AbstractSet[int] = frozenset()
         self.inputs_vary = True
+        self.fixed: AbstractSet[int] = frozenset()
         self.scalars: AbstractSet[int] = frozenset()
         self.versions: dict[Node, Leaf] = {}
         self.ran_backward = False

@@ -101,6 +101,7 @@ class Trace:
         self.covered: set[int] = set()
         self.primals: AbstractSet[int] = frozenset()
         self.inputs_vary = False
+        self.fixed: AbstractSet[int] = frozenset()
         self.scalars: AbstractSet[int] = frozenset()
         self.with_tensors = False
         self.returned: list[Leaf | None] = []
