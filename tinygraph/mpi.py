@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from tinygraph.errors import ParallelError
 if TYPE_CHECKING:
     from tinygraph.core.types import Array
 
+_HEARD = 1.0  # seconds: the launcher passes on what was said before it ends all
 CHECKED = "TINYGRAPH_CHECK_COLLECTIVES"  # 0 leaves out the comparison before each exchange
 
 
@@ -51,6 +53,7 @@ def _abort_all_on_an_error(world: Any) -> None:
         usual(kind, error, trace)
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(_HEARD)
         if not issubclass(kind, SystemExit):
             world.Abort(1)
 
