@@ -7,7 +7,6 @@ process they copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -22,14 +21,15 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     exchanging,
+    leading,
     normalize_axes,
     of_each_call,
     one_by_one,
     op,
     ops,
     processes,
-    shifted,
 )
 
 _REDUCTIONS = ("sum", "mean", "max", "min")
@@ -76,10 +76,7 @@ def all_reduce_types(x: ArrayType, *, reduction: str = "sum") -> ArrayType:
     return ArrayType(x.shape, x.dtype)
 
 
-@all_reduce.batch
-def all_reduce_batched(batched: Sequence[bool], x: Numeric, *, reduction: str) -> Any:
-    """All examples at once."""
-    return ops.all_reduce(x, reduction=reduction)
+all_reduce.batch(leading)
 
 
 # Exchanges under way: between the two ops a program does other things.
@@ -151,14 +148,10 @@ all_gather.pushes("x")
 @all_gather.types
 def all_gather_types(x: ArrayType, *, axis: int = 0) -> ArrayType:
     """As many times as long along the axis as there are processes."""
-    along = _axis(x, axis)
-    return ArrayType((*x.shape[:along], x.shape[along] * processes().size, *x.shape[along + 1 :]), x.dtype)
+    return _resized(x, axis, x.shape[_axis(x, axis)] * processes().size)
 
 
-@all_gather.batch
-def all_gather_batched(batched: Sequence[bool], x: Numeric, *, axis: int) -> Any:
-    """The same along the axis of the examples."""
-    return ops.all_gather(x, axis=shifted(axis, x.ndim - 1))
+all_gather.batch(along("axis"))
 
 
 @op(
@@ -188,14 +181,10 @@ reduce_scatter.pushes("x")
 @reduce_scatter.types
 def reduce_scatter_types(x: ArrayType, *, axis: int = 0) -> ArrayType:
     """As many times shorter along the axis as there are processes."""
-    along = _axis(x, axis)
-    return ArrayType((*x.shape[:along], _parts(x, axis), *x.shape[along + 1 :]), x.dtype)
+    return _resized(x, axis, _parts(x, axis))
 
 
-@reduce_scatter.batch
-def reduce_scatter_batched(batched: Sequence[bool], x: Numeric, *, axis: int) -> Any:
-    """The same along the axis of the examples."""
-    return ops.reduce_scatter(x, axis=shifted(axis, x.ndim - 1))
+reduce_scatter.batch(along("axis"))
 
 
 @op(
@@ -229,10 +218,7 @@ def broadcast_types(x: ArrayType, *, root: int = 0) -> ArrayType:
     return ArrayType(x.shape, x.dtype)
 
 
-@broadcast.batch
-def broadcast_batched(batched: Sequence[bool], x: Numeric, *, root: int) -> Any:
-    """All examples at once."""
-    return ops.broadcast(x, root=root)
+broadcast.batch(leading)
 
 
 def _check(dtype: np.dtype[Any], reduction: str) -> None:
@@ -247,8 +233,8 @@ def _check(dtype: np.dtype[Any], reduction: str) -> None:
 def _axis(x: Numeric | ArrayType, axis: int) -> int:
     if not x.ndim:
         raise ShapeError("a 0-d array has no axis along which processes could have parts: x.reshape(1)")
-    (along,) = normalize_axes(axis, x.ndim)
-    return along
+    (found,) = normalize_axes(axis, x.ndim)
+    return found
 
 
 def _parts(x: Numeric | ArrayType, axis: int) -> int:
@@ -257,6 +243,12 @@ def _parts(x: Numeric | ArrayType, axis: int) -> int:
     if length % size:
         raise ShapeError(f"axis {axis} of length {length} cannot be divided evenly among {size} processes")
     return length // size
+
+
+def _resized(x: ArrayType, axis: int, length: int) -> ArrayType:
+    """The type of x with another length of an axis."""
+    place = _axis(x, axis)
+    return ArrayType((*x.shape[:place], length, *x.shape[place + 1 :]), x.dtype)
 
 
 def _root(root: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tests.kernels.convolution_cases import LAYOUTS, chosen, laid_out, run_lowered
+from tests.kernels.convolution_cases import LAYOUTS, Reference, chosen, laid_out, run_lowered
 from tests.rows import each
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
@@ -70,18 +70,6 @@ CASES = [
     Case((1, 16, 3, 5, 5), (32, 8, 3, 3, 3), 2, padding=(ONE, ONE, ONE)),
     Case((1, 2, 4, 1, 1), (3, 2, 4, 1, 1)),
 ]
-
-
-class Reference(NamedTuple):
-    """Operands, results and gradients of a case, exact to float64."""
-
-    x: Any
-    kernel: Any
-    bias: Any
-    gradient: Any
-    out: Any
-    by_x: Any
-    by_kernel: Any
 
 
 def flat(array: Any) -> Any:

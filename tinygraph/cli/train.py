@@ -71,9 +71,10 @@ def _read(data: Path, *, test: float, validation: float, seed: int) -> Any:
             validation=validation,
             seed=seed,
         )
-    if {"x_train", "y_train"} <= set(names_in_archive(data)):
+    held = set(names_in_archive(data))
+    if {"x_train", "y_train"} <= held:
         own: dict[str, Any] = {"test": test}
-        if {"x_test", "y_test"} <= set(names_in_archive(data)):
+        if {"x_test", "y_test"} <= held:
             images, labels = read_npz(data, x="x_test", y="y_test").arrays
             own = {"test_images": images, "test_labels": labels}
         training = read_npz(data, x="x_train", y="y_train")

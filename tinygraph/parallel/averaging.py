@@ -74,16 +74,19 @@ class Averaging:
     def __init__(self, bucket_bytes: int) -> None:
         self._bytes = bucket_bytes
         self._waiting: dict[Any, list[tuple[int, Any]]] = {}  # by dtype
+        self._filled: dict[Any, int] = {}  # bytes of these: a sum at each arrival would be quadratic
         self._sent: list[tuple[list[tuple[int, Any]], Callable[[], Any]]] = []
 
     def begin(self) -> None:
-        self._waiting, self._sent = {}, []  # of a pass that an error cut short
+        self._waiting, self._filled, self._sent = {}, {}, []  # of a pass that an error cut short
 
     def arrived(self, key: int, gradient: Any) -> None:
-        bucket = self._waiting.setdefault(np.dtype(gradient.dtype), [])
-        bucket.append((key, gradient))
-        if sum(one.size for _, one in bucket) * gradient.dtype.itemsize >= self._bytes:
-            self._send(self._waiting.pop(np.dtype(gradient.dtype)))
+        dtype = np.dtype(gradient.dtype)
+        self._waiting.setdefault(dtype, []).append((key, gradient))
+        self._filled[dtype] = self._filled.get(dtype, 0) + gradient.size * dtype.itemsize
+        if self._filled[dtype] >= self._bytes:
+            self._filled[dtype] = 0
+            self._send(self._waiting.pop(dtype))
 
     def _send(self, bucket: list[tuple[int, Any]]) -> None:
         gradients = [gradient for _, gradient in bucket]

@@ -319,11 +319,13 @@ class _Trainer:
             return self.gradients(inputs, targets, clear)
 
     def _update(self) -> None:
-        parameters = [one for group in self.run.optimizer.param_groups for one in group["params"]]
-        if self.settings.clip_grad_norm is not None:
-            utils.clip_grad_norm_(parameters, self.settings.clip_grad_norm)
-        if self.settings.clip_grad_value is not None:
-            utils.clip_grad_value_(parameters, self.settings.clip_grad_value)
+        norm, value = self.settings.clip_grad_norm, self.settings.clip_grad_value
+        if norm is not None or value is not None:
+            parameters = [one for group in self.run.optimizer.param_groups for one in group["params"]]
+            if norm is not None:
+                utils.clip_grad_norm_(parameters, norm)
+            if value is not None:
+                utils.clip_grad_value_(parameters, value)
         self.update()
 
     def _diverged(self, where: str, value: float, inputs: Numeric, targets: Array) -> str:
