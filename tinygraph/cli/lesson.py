@@ -5,7 +5,7 @@ Computed from the network before its first training step, in evaluation mode, fo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from tinygraph.cli.task import Labelled
 from tinygraph.core.state import read
 from tinygraph.core.types import Array
 from tinygraph.explaining import explain
-
-if TYPE_CHECKING:
-    pass
 
 
 class Lesson(NamedTuple):

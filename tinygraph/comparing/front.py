@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import type_of
 from tinygraph.errors import GraphError, TinygraphError
 from tinygraph.tracing import capture
-
-if TYPE_CHECKING:
-    pass
 
 
 def diff(a: object, b: object, *, inputs: object = None) -> Difference:

@@ -8,7 +8,7 @@ reductions of what is not written - the loop runs behind it, in the memory of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.compiler.choosing import bind_loop, choose_kernel, lower
@@ -17,9 +17,6 @@ from tinygraph.core.op import Op, op
 from tinygraph.core.types import Array, ArrayType, type_of
 from tinygraph.kernels.lowering import Epilogue, Layouts, Lowering, Run, in_order, rows
 from tinygraph.kernels.program import Loop, Program, excerpt
-
-if TYPE_CHECKING:
-    pass
 
 
 class Joined(NamedTuple):

@@ -231,9 +231,9 @@ class Body:
     ) -> tuple[Any, ...]:
         """One gradient per wanted operand, None where nothing flows."""
         given = tuple(i for i, one in enumerate(cotangents) if one is not None)
+        # what is a convention at kinks is NaN only for what varies, here as in an eager pass
+        fixed = tuple(i for i in given if not varies(cotangents[i]))
         with self._lock.held:
-            # what is a convention at kinks is NaN only for what varies, here as in an eager pass
-            fixed = tuple(i for i in given if not varies(cotangents[i]))
             key = (form.wanted, given, fixed)
             if key not in self._pulls:
                 self._pulls[key] = self._pull(form, given, fixed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +22,6 @@ from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree, paths
 from tinygraph.core.types import Array, ArrayType, WeakType, as_value, type_of
 from tinygraph.errors import DTypeError, ParallelError, RecordingError, ShapeError, printable
-
-if TYPE_CHECKING:
-    pass
 
 
 class Graph:

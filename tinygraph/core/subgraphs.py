@@ -11,7 +11,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from tinygraph.core.registry import registry
 from tinygraph.core.tangents import push, tangent_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, type_of
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 

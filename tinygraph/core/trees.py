@@ -12,14 +12,11 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygraph.errors import SettingError, ShapeError
-
-if TYPE_CHECKING:
-    pass
 
 
 class _Registered(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from tinygraph.core.state import Generator, default_generator
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import Array, require_plain
 from tinygraph.errors import DataError, SettingError
-
-if TYPE_CHECKING:
-    pass
 
 
 class Dataset:

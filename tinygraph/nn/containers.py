@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tinygraph.nn.module import Module
 from tinygraph.nn.parameter import Parameter
-
-if TYPE_CHECKING:
-    pass
 
 Numbered = TypeVar("Numbered", bound="_Numbered")
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, count
 from operator import is_
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import ref
 
 import numpy as np
@@ -27,9 +27,6 @@ from tinygraph.core.views import read_only
 from tinygraph.errors import SettingError, StateDictError, printable
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
 from tinygraph.tracing.facts import same
-
-if TYPE_CHECKING:
-    pass
 
 Self = TypeVar("Self", bound="Module")
 

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinygraph.core.tensor import Tensor, tensor
 from tinygraph.numpy.form import holds_tensor, operand
-
-if TYPE_CHECKING:
-    pass
 
 __array_api_version__ = "2024.12"
 

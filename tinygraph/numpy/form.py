@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import require_plain
 from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import NumpyFunctionError
-
-if TYPE_CHECKING:
-    pass
 
 Body = TypeVar("Body", bound=Callable[..., Any])
 

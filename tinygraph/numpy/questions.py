@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
 
 WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
     np.shape: lambda x: x.shape,

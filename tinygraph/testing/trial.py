@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from tinygraph.core.trees import flatten
 from tinygraph.core.types import Array, ArrayType, type_of
 from tinygraph.testing.law import DoesNotApply
 from tinygraph.transforms import vjp
-
-if TYPE_CHECKING:
-    pass
 
 
 class Trial:

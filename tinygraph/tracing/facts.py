@@ -16,14 +16,11 @@ from enum import Enum
 from functools import lru_cache, partial
 from operator import is_
 from types import CodeType, MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from tinygraph.core.tensor import Tensor
-
-if TYPE_CHECKING:
-    pass
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "nothing"})()
 _CHUNK = 1 << 16

@@ -8,13 +8,10 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tinygraph.cli.bench.candidates import Step, data, our_model, torch_model, training_step
 from tinygraph.cli.bench.workloads import Workload
-
-if TYPE_CHECKING:
-    pass
 
 # glibc gives large blocks back and takes them again, page by page: PyTorch loses a third of its time that way
 _KEEPING_PAGES = {"MALLOC_TRIM_THRESHOLD_": "4294967296", "MALLOC_MMAP_THRESHOLD_": "4294967296"}

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from tinygraph.errors import DrawingError
-
-if TYPE_CHECKING:
-    pass
 
 # Colours that stand for names of the page's style; `adapt` exchanges them.
 INK, FAINT, FIRST, SECOND = "#1b1f24", "#adb5be", "#1971c3", "#d9480e"

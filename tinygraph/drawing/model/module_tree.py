@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinygraph.drawing.model.labels import packed, shape_text, shorten
 from tinygraph.drawing.model.picture import Arrow, Box, Frame, Identifiers, Picture
 from tinygraph.errors import DrawingError
-
-if TYPE_CHECKING:
-    pass
 
 MOST_MODULES = 1500
 

@@ -11,16 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import Parameter
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinygraph.core.op import Op
 from tinygraph.core.registry import registry
 from tinygraph.errors import TinygraphError
 from tinygraph.testing.mutants.mutant import Mutant, Planting, Witness, planted
 from tinygraph.testing.rule_source import compiled, helpers_of, parameters, statements, syntax_of, with_code
-
-if TYPE_CHECKING:
-    pass
 
 Edit = tuple[str, ast.expr]
 
