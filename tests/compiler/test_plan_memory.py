@@ -313,9 +313,9 @@ def test_how_often_a_lower_rule_is_asked(name, monkeypatch):
     asked = []
     rule = getattr(ops, op_name).lowering
 
-    def lowering(types, layouts, target, **settings):
+    def lowering(types, layouts, cpu, **settings):
         asked.append(types)
-        return rule(types, layouts, target, **settings)
+        return rule(types, layouts, cpu, **settings)
 
     monkeypatch.setattr(getattr(ops, op_name), "lowering", lowering)
     compiled = tg.compile(function)

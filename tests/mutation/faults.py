@@ -207,7 +207,7 @@ _TABLES = {  # (file, tests): faults
         ),
         (
             "rules run for operands that nobody asks for",
-            "if live is not None and not any(_source_id(inputs[target]) in live for target, _ in step.targets):",
+            "if live is not None and not any(_source_id(inputs[served]) in live for served, _ in rule.serves):",
             "if False:",
         ),
         (
