@@ -81,12 +81,9 @@ def _draw(axes: Any, panel: Panel) -> None:
     for (name, values), color in zip(panel.series.items(), (FIRST, SECOND), strict=False):
         known = [(i + 1, panel.scale * value) for i, value in enumerate(values) if value is not None]
         if known:
-            axes.plot(
-                *zip(*known, strict=True), color=color, label=name, marker="o" if len(known) < 3 else None
-            )
+            draw = axes.semilogy if panel.logarithmic else axes.plot
+            draw(*zip(*known, strict=True), color=color, label=name, marker="o" if len(known) < 3 else None)
     axes.set(title=panel.title, xlabel="epoch", ylabel=panel.unit)
-    if panel.logarithmic:
-        axes.set_yscale("log")
     axes.xaxis.get_major_locator().set_params(integer=True)
     if axes.get_lines():
         axes.legend()
