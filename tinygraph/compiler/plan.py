@@ -17,7 +17,7 @@ import numpy as np
 from tinygraph.analysis.arena import Lifetime
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import BoundKernel
-from tinygraph.compiler.moving import Pointer, point_at, point_back
+from tinygraph.compiler.moving import CopiesIn, Pointer, point_at, point_back
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock, leaf_lock
 from tinygraph.core.node import Key, Leaf, Node
@@ -124,6 +124,15 @@ class Plan:
         )
 
     @functools.cached_property
+    def _is_generated(self) -> bool:
+        """Whether it has generated kernels, so that others may join them."""
+        return any(hasattr(run, "stopped") for _, run in self.calls)
+
+    @functools.cached_property
+    def _copies_in(self) -> CopiesIn:
+        return CopiesIn()
+
+    @functools.cached_property
     def _given(self) -> list[tuple[Leaf, Tensor | None, Any, Array | None]]:
         """What `.grad`s become: a leaf, the gradient's tensor, its array, and what fills that, if not in place."""
         return [
@@ -199,8 +208,12 @@ class Plan:
 
     def _fill(self, inputs: Sequence[Any], elsewhere: Container[int] = ()) -> None:
         for i, (array, value) in enumerate(zip(self.inputs, inputs, strict=True)):
-            if i not in elsewhere:
-                array[...] = value
+            if i in elsewhere:
+                continue
+            if value.__class__ is np.ndarray and value.nbytes >= 2**14 and not value.flags.c_contiguous:
+                if self._is_generated and value.dtype == array.dtype and self._copies_in(i, array, value):
+                    continue
+            array[...] = value
         for leaf, held in self.gradients_read:
             if leaf.grad is None:
                 continue
