@@ -42,7 +42,13 @@ def copying(to: Array, source: Array) -> Bound | None:
            [2., 5.]])
     """
     size = to.itemsize
-    if to.shape != source.shape or to.dtype != source.dtype or not to.size or size not in _MOVED or to.dtype.hasobject:
+    if (
+        to.shape != source.shape
+        or to.dtype != source.dtype
+        or not to.size
+        or size not in _MOVED
+        or to.dtype.hasobject
+    ):
         return None
     if any(step % size for one in (to, source) for step in (one.ctypes.data, *one.strides)):
         return None
@@ -127,7 +133,12 @@ class _Copy:
 
         def block(j: Offset, _: object) -> None:
             rows = [
-                code.load(self.source, code.offset(source, start, (j, written.source), k * written.source), self.dtype, lanes)
+                code.load(
+                    self.source,
+                    code.offset(source, start, (j, written.source), k * written.source),
+                    self.dtype,
+                    lanes,
+                )
                 for k in range(lanes)
             ]
             for k, column in enumerate(code.transpose(rows)):

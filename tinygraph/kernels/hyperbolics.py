@@ -66,6 +66,4 @@ def arctanh(code: Function, x: Value) -> Value:
     """log1p(2 |x| / (1 - |x|)) / 2, with the sign of x."""
     size = code.intrinsic("llvm.fabs", x)
     ratio = code.divide(code.add(size, size), code.subtract(code.constant(1, x), size))
-    return code.intrinsic(
-        "llvm.copysign", code.multiply(code.constant(0.5, x), log1p(code, ratio)), x
-    )
+    return code.intrinsic("llvm.copysign", code.multiply(code.constant(0.5, x), log1p(code, ratio)), x)

@@ -48,9 +48,7 @@ def power(code: Function, x: Value, y: Value) -> Value:
     broken = code.both(code.compare("<", x, zero), code.inverted(whole))
     found = code.select(broken, code.constant(math.nan, x), found)
     found = code.select(code.compare("==", y, zero), one, found)
-    return code.exceptionally(
-        code.inverted(ordinary), found, lambda a, b: code.library("pow", a, b), x, y
-    )
+    return code.exceptionally(code.inverted(ordinary), found, lambda a, b: code.library("pow", a, b), x, y)
 
 
 def _power_of_float32(code: Function, x: Value, y: Value) -> Value:
@@ -79,7 +77,7 @@ def _power_of_float64(code: Function, x: Value, y: Value) -> Value:
 
 
 def _long_logarithm(code: Function, x: Value) -> tuple[Value, Value]:
-    """log(2^e m) = e ln 2 + 2 s + s z (2/3 + z (2/5 + ...)),  s = f / (2 + f),  f = m - 1,  z = s^2, as a sum of two."""
+    """log(2^e m) = e ln 2 + 2 s + s z (2/3 + z (2/5 + ...)) as a sum of two,  s = f / (2 + f),  f = m - 1,  z = s^2."""
     mantissa, e = mantissa_and_exponent(code, x)
     two = code.constant(2, x)
     f = code.subtract(mantissa, code.constant(1, x))
@@ -134,7 +132,9 @@ def cbrt(code: Function, x: Value) -> Value:
         code.select(
             code.compare(">", left, code.constant(0, x)),
             code.constant(2, x),
-            code.select(code.compare("<", left, code.constant(0, x)), code.constant(0.5, x), code.constant(1, x)),
+            code.select(
+                code.compare("<", left, code.constant(0, x)), code.constant(0.5, x), code.constant(1, x)
+            ),
         ),
     )
     y = polynomial(code, w, _CBRT)

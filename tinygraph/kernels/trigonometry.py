@@ -1,4 +1,4 @@
-"""Circular functions and their inverses for vectors, in float32 and float64, with errors below 3 units in the last place.
+"""Circular functions and their inverses for vectors of float32 and float64, with errors below 4 units in the last place.
 
 Arguments are reduced by parts of pi/2 that are short enough for exact products (Cody and Waite, 1980); where one is too
 large for that, and that is rare, the C library answers for its lane. Polynomials are cut Taylor series.
@@ -69,9 +69,7 @@ def _sin_and_cos(code: Function, r: Value, terms: int) -> tuple[Value, Value]:
     sine = code.fma(code.multiply(r, z), polynomial(code, z, odd), r)
     one = code.fma(z, code.constant(-0.5, z), code.constant(1, z))
     # what rounding 1 - z / 2 lost
-    lost = code.subtract(
-        code.subtract(code.constant(1, z), one), code.multiply(z, code.constant(0.5, z))
-    )
+    lost = code.subtract(code.subtract(code.constant(1, z), one), code.multiply(z, code.constant(0.5, z)))
     cosine = code.add(one, code.fma(code.multiply(z, z), polynomial(code, z, even), lost))
     return sine, cosine
 
