@@ -82,18 +82,21 @@ def point_back(pointers: Sequence[Pointer]) -> None:
 class CopiesIn:
     """Kernels that copy inputs to their places in a plan from arrays whose axes lie in another order.
 
-    An order is met twice before a kernel is generated for it.
+    An order is met twice before a kernel is generated for it; where `generates` says so, others are there already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, generates: bool) -> None:
+        self._most = _MOST_ORDERS if generates else 0
         self._kernels: dict[tuple[int, tuple[int, ...]], Any] = {}
 
     def __call__(self, i: int, to: Array, source: Array) -> bool:
         """Whether input i was copied so."""
+        if source.nbytes < _FEWEST_BYTES or source.dtype != to.dtype:
+            return False
         key = i, source.strides
         kernel = self._kernels.get(key, self)
         if kernel is self:
-            if len(self._kernels) < _MOST_ORDERS:
+            if len(self._kernels) < self._most:
                 self._kernels[key] = None
             return False
         if kernel is None:

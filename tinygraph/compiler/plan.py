@@ -124,13 +124,8 @@ class Plan:
         )
 
     @functools.cached_property
-    def _is_generated(self) -> bool:
-        """Whether it has generated kernels, so that others may join them."""
-        return any(hasattr(run, "stopped") for _, run in self.calls)
-
-    @functools.cached_property
     def _copies_in(self) -> CopiesIn:
-        return CopiesIn()
+        return CopiesIn(generates=any(hasattr(run, "stopped") for _, run in self.calls))
 
     @functools.cached_property
     def _given(self) -> list[tuple[Leaf, Tensor | None, Any, Array | None]]:
@@ -210,10 +205,9 @@ class Plan:
         for i, (array, value) in enumerate(zip(self.inputs, inputs, strict=True)):
             if i in elsewhere:
                 continue
-            if value.__class__ is np.ndarray and value.nbytes >= 2**14 and not value.flags.c_contiguous:
-                if self._is_generated and value.dtype == array.dtype and self._copies_in(i, array, value):
-                    continue
-            array[...] = value
+            in_order = value.__class__ is not np.ndarray or value.flags.c_contiguous
+            if in_order or not self._copies_in(i, array, value):
+                array[...] = value
         for leaf, held in self.gradients_read:
             if leaf.grad is None:
                 continue

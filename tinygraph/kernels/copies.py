@@ -79,13 +79,12 @@ def _kernel(axes: tuple[Axis, ...], dtype: str, cpu: Cpu) -> Kernel:
     read = next((axis for axis in others if axis.source == 1 == written.to), None)
     outer = [axis for axis in others if axis is not read]
     lanes = min(cpu.lanes(dtype), _LANES)
-    alone = read is not None and not outer  # then a unit is a row of blocks
 
     def write(code: Code) -> None:
         copy = _Copy(code, dtype, lanes)
 
         def unit(first: Offset) -> None:
-            if alone:
+            if read is not None and not outer:  # a row of blocks
                 copy.block_row(read, written, 0, 0, code.offset((first, lanes)))
                 return
 
@@ -102,7 +101,9 @@ def _kernel(axes: tuple[Axis, ...], dtype: str, cpu: Cpu) -> Kernel:
 
         code.units(unit)
 
-    units = -(-read.size // lanes) if alone else outer[0].size if outer else 1
+    units = outer[0].size if outer else 1
+    if read is not None and not outer:
+        units = -(-read.size // lanes)
     return compile_kernel("copy", ["to", "source"], write, splits=units, cpu=cpu)
 
 

@@ -1,4 +1,4 @@
-"""Circular functions and their inverses for vectors of float32 and float64, with errors below 4 units in the last place.
+"""Circular functions and their inverses for vectors of float32 and float64, to less than 4 units in the last place.
 
 Arguments are reduced by parts of pi/2 that are short enough for exact products (Cody and Waite, 1980); where one is too
 large for that, and that is rare, the C library answers for its lane. Polynomials are cut Taylor series.
