@@ -167,7 +167,9 @@ class Subgraph:
             if any(is_recorded(one) and id(edge_node(one)) in moving for one in node.inputs):
                 moving.add(id(node))
         ends = {i: graph.outputs[i] for i in results}
-        which = tuple(i for i, end in ends.items() if not is_recorded(end) or id(edge_node(end)) not in moving)
+        which = tuple(
+            i for i, end in ends.items() if not is_recorded(end) or id(edge_node(end)) not in moving
+        )
         alone = Graph(graph.inputs[first:], [ends[i] for i in which], name=self.name)
         return which, Subgraph(alone, self.name)
 
