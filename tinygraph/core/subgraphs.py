@@ -93,6 +93,7 @@ class Planned(NamedTuple):
         prepare: to be called when operands were written that stay for many runs.
         calls: what a run calls, in order.
         threads: how many they are meant for.
+        prepared: whether `prepare` has something to do.
     """
 
     inputs: tuple[np.ndarray[Any, Any], ...]
@@ -100,6 +101,7 @@ class Planned(NamedTuple):
     prepare: Callable[[], None]
     calls: tuple[Callable[[], Any], ...]
     threads: int
+    prepared: bool
 
 
 class Subgraph:
