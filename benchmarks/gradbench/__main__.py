@@ -88,10 +88,13 @@ def rows(names: Sequence[str], candidates: Sequence[str], wishes: argparse.Names
 
 def _row(workers: dict[str, Worker], name: str, asked: str, size: int, wishes: argparse.Namespace) -> Row:
     answers = {
-        candidate: one.ask(eval=name, asked=asked, size=size, limit=LIMIT) for candidate, one in workers.items()
+        candidate: one.ask(eval=name, asked=asked, size=size, limit=LIMIT)
+        for candidate, one in workers.items()
     }
     wrong = {candidate: str(one["error"]) for candidate, one in answers.items() if "error" in one}
-    right = next((answers[one]["result"] for one in (*PEERS, "ours") if "result" in answers.get(one, {})), None)
+    right = next(
+        (answers[one]["result"] for one in (*PEERS, "ours") if "result" in answers.get(one, {})), None
+    )
     for candidate, one in answers.items():
         if "result" in one and not _agree(one["result"], right):
             wrong[candidate] = "another result"
@@ -109,7 +112,9 @@ def _agree(one: Any, other: Any) -> bool:
     if other is None or [len(part) for part in one] != [len(part) for part in other]:
         return False
     pairs = zip(one, other, strict=True)
-    return all(np.allclose(mine, right, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True) for mine, right in pairs)
+    return all(
+        np.allclose(mine, right, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True) for mine, right in pairs
+    )
 
 
 def mean(values: Sequence[float]) -> float:
@@ -142,7 +147,11 @@ def _line(title: str, row: Row, candidates: Sequence[str], ours: Sequence[str]) 
 
 
 def _cells(title: str, times: Sequence[float], ratios: Sequence[float]) -> str:
-    return f"{title:18}" + "".join(f"{one * 1e6:10.1f}us" for one in times) + "".join(f"{one:12.2f}" for one in ratios)
+    return (
+        f"{title:18}"
+        + "".join(f"{one * 1e6:10.1f}us" for one in times)
+        + "".join(f"{one:12.2f}" for one in ratios)
+    )
 
 
 def main() -> None:
@@ -150,7 +159,9 @@ def main() -> None:
     parser.add_argument("evals", nargs="*", help="names; all by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="that a candidate measures in a round")
-    parser.add_argument("--cpu", action="store_true", help="count processor time, on a machine that is shared")
+    parser.add_argument(
+        "--cpu", action="store_true", help="count processor time, on a machine that is shared"
+    )
     parser.add_argument("--eager", action="store_true", help="measure ours without tg.compile as well")
     parser.add_argument("--details", action="store_true", help="a line for each function and size")
     parser.add_argument("--json", type=Path, help="write what was measured")

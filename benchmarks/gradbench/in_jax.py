@@ -122,7 +122,9 @@ def reprojection(camera: Any, point: Any, weight: Any, feature: Any) -> Any:
     square_angle = jnp.sum(axis * axis)
     angle = jnp.sqrt(square_angle)
     unit = axis / angle
-    turned = x * jnp.cos(angle) + jnp.cross(unit, x) * jnp.sin(angle) + unit * (unit @ x) * (1.0 - jnp.cos(angle))
+    turned = (
+        x * jnp.cos(angle) + jnp.cross(unit, x) * jnp.sin(angle) + unit * (unit @ x) * (1.0 - jnp.cos(angle))
+    )
     plane = turned[:2] / turned[2]
     radius = jnp.sum(plane * plane)
     distorted = plane * (1.0 + camera[9] * radius + camera[10] * radius**2)

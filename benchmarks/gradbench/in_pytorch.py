@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -87,7 +88,7 @@ def lstm_loss(main: Any, extra: Any, state: Any, sequence: Any) -> Any:
     weights = main[::2].reshape(layers, 4, -1)
     biases = main[1::2].reshape(layers, 4, -1)
     hidden, cells = list(state[::2]), list(state[1::2])
-    for now, after in zip(sequence[:-1], sequence[1:], strict=True):
+    for now, after in itertools.pairwise(sequence):
         x = now * extra[0]
         for layer in range(layers):
             w, b = weights[layer], biases[layer]
@@ -111,7 +112,9 @@ def mixture(alphas: Any, means: Any, icf: Any, points: Any, gamma: float, m: int
     apart = points[:, None] - means
     scaled = torch.einsum("kij,nkj->nki", factors, apart) + diagonals * apart
     logs = alphas + torch.sum(icf[:, :d], 1) - 0.5 * torch.sum(scaled**2, 2)
-    prior = 0.5 * gamma**2 * (torch.sum(diagonals**2) + torch.sum(icf[:, d:] ** 2)) - m * torch.sum(icf[:, :d])
+    prior = 0.5 * gamma**2 * (torch.sum(diagonals**2) + torch.sum(icf[:, d:] ** 2)) - m * torch.sum(
+        icf[:, :d]
+    )
     return torch.sum(torch.logsumexp(logs, 1)) - n * torch.logsumexp(alphas, 0) - prior
 
 
@@ -181,7 +184,9 @@ def hand_errors_inside(theta: Any, us: Any, hand: Hand) -> Any:
 def hand_jacobian_inside(theta: Any, us: Any, hand: Hand) -> Any:
     own = [
         jvp(
-            lambda x: hand_errors_inside(theta, x, hand), (us,), (torch.tensor(one).expand(us.shape).contiguous(),)
+            lambda x: hand_errors_inside(theta, x, hand),
+            (us,),
+            (torch.tensor(one).expand(us.shape).contiguous(),),
         )[1]
         for one in np.eye(2)
     ]
