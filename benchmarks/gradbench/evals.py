@@ -33,8 +33,11 @@ def logsumexp(x: Any) -> Any:
 
 
 def least_squares(x: Any, times: Any) -> Any:
-    powers = times[:, None] ** np.arange(x.shape[0])
-    return 0.5 * np.sum((np.sign(times) - powers @ x) ** 2)
+    """Half the sum of squared differences of sign(t) and Σ x_j t^j, by Horner's rule."""
+    polynomial = 0.0
+    for j in reversed(range(x.shape[0])):
+        polynomial = polynomial * times + x[j]
+    return 0.5 * np.sum((np.sign(times) - polynomial) ** 2)
 
 
 # -- kmeans: distances to the nearest centroid, and a step of Newton's method ----------------------------------------

@@ -17,7 +17,7 @@ from tinygraph.compiler.passes.transpose_products import is_transposition
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Op
-from tinygraph.core.registry import ops, registry
+from tinygraph.core.registry import ops
 from tinygraph.core.subgraphs import Subgraph
 from tinygraph.core.types import ArrayType
 
@@ -40,7 +40,7 @@ class _Sum(NamedTuple):
     axes: tuple[int, ...] = ()
 
 
-class _Split(NamedTuple):
+class _Parted(NamedTuple):
     """A body without some carries, and where to find what makes them.
 
     Attributes:
@@ -71,18 +71,18 @@ def sum_after_loops(graph: Graph) -> Graph:
     return rewriting.graph()
 
 
-def _split_of(node: Node) -> _Split | None:
+def _split_of(node: Node) -> _Parted | None:
     settings = node.all_settings
     body, carries, slices, length = (settings[name] for name in ("body", "carries", "slices", "length"))
     if length < 2:
         return None
-    found: _Split | None = body.derived(
+    found: _Parted | None = body.derived(
         ("summed after", carries, slices, length), lambda: _split(body, carries, slices, length)
     )
     return found
 
 
-def _split(body: Subgraph, carries: int, slices: int, length: int) -> _Split | None:
+def _split(body: Subgraph, carries: int, slices: int, length: int) -> _Parted | None:
     graph = body.graph
     uses = uses_of(graph)
     same = set(map(id, graph.inputs[carries + slices :]))  # read by all steps
@@ -121,7 +121,7 @@ def _split(body: Subgraph, carries: int, slices: int, length: int) -> _Split | N
     if added * length > MOST_BYTES:
         return None
     inputs = [leaf for i, leaf in enumerate(graph.inputs) if i not in gone]
-    return _Split(Subgraph(Graph(inputs, results, name=body.name), body.name), sums, places)
+    return _Parted(Subgraph(Graph(inputs, results, name=body.name), body.name), sums, places)
 
 
 def _key(edge: Edge) -> tuple[int, int]:
@@ -195,7 +195,7 @@ def _plain(graph: Graph, i: int, uses: Counter[int], known: set[tuple[int, int]]
     return None if edge is None or _key(edge) not in known else _Sum(i, (edge,))
 
 
-def _apart(node: Node, inputs: tuple[Any, ...], split: _Split) -> list[Any]:
+def _apart(node: Node, inputs: tuple[Any, ...], split: _Parted) -> list[Any]:
     """What stands for a loop's results: a smaller loop's, and sums of what it stacked."""
     settings = node.all_settings
     carries, slices, length = (settings[name] for name in ("carries", "slices", "length"))
@@ -225,10 +225,9 @@ def _apart(node: Node, inputs: tuple[Any, ...], split: _Split) -> list[Any]:
     return [*carried, *ports[left : left + len(node.output_types) - carries]]
 
 
-def _op(name: str) -> Op:
-    found = registry.find(name)
-    assert isinstance(found, Op)
-    return found
+def _op(op: object) -> Op:
+    assert isinstance(op, Op)
+    return op
 
 
 def _total(node: Node, one: _Sum, stacks: list[Any], inputs: tuple[Any, ...]) -> Any:
@@ -239,16 +238,18 @@ def _total(node: Node, one: _Sum, stacks: list[Any], inputs: tuple[Any, ...]) ->
             pair[::-1] if turned else pair
             for pair, turned in zip(("mk", "kn", "mn"), one.turned, strict=True)
         )
-        total = make_node(_op("einsum"), tuple(stacks), {"subscripts": f"t{x},t{y}->{out}"}, types, like=node)
+        total = make_node(
+            _op(ops.einsum), tuple(stacks), {"subscripts": f"t{x},t{y}->{out}"}, types, like=node
+        )
     else:
         (array,) = stacks
         axes = (0, *(axis + 1 for axis in one.axes))
         shape = edge_type(array).shape if is_recorded(array) else np.shape(array)
         left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
-        total = make_node(_op("sum"), (array,), {"axis": axes}, ArrayType(left, types.dtype), like=node)
+        total = make_node(_op(ops.sum), (array,), {"axis": axes}, ArrayType(left, types.dtype), like=node)
         if left != types.shape:
-            total = make_node(_op("reshape"), (total,), {"shape": types.shape}, types, like=node)
+            total = make_node(_op(ops.reshape), (total,), {"shape": types.shape}, types, like=node)
     start = inputs[one.carry]
     if not is_recorded(start) and not np.any(start):
         return total
-    return make_node(_op("add"), (start, total), {}, types, like=node)
+    return make_node(_op(ops.add), (start, total), {}, types, like=node)
