@@ -97,6 +97,8 @@ def draw(
 
     given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
     zoom, zooms = _levels(zoom)
+    if zoom == "op" and _look(style)[0]:
+        zoom = "module"  # volumes are of layers
     _check(zoom, zooms, element, backward, show)
     _check_depth(depth)
     wishes = Wishes(
