@@ -283,3 +283,13 @@ def test_arrows_of_volumes_join_what_values_join():
     assert "Linear, 4 → 3" in words  # layers, not the ops inside them
     assert len(root.findall(".//{*}polyline")) == 4  # two inputs, two layers, one joint
     assert len(root.findall(".//{*}polygon")) == 5 * 3 + 4
+
+
+def test_a_short_chain_is_folded_where_it_would_be_shrunk_and_only_there():
+    x = tg.tensor(1.0, requires_grad=True, name="x")
+    y = x
+    for _ in range(8):
+        y = np.sin(y)
+    assert len(tg.draw(y, direction="wrap", width="slide")._fitted[0].columns) > 1
+    assert not tg.draw(y, direction="wrap", width="A4")._fitted[0].columns  # it fits as it is
+    assert not tg.draw(y, direction="wrap")._fitted[0].columns
