@@ -42,6 +42,7 @@ from tinygraph.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
     from tinygraph.core.op import Op
@@ -65,6 +66,11 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
     mode = modes.current
     if mode.capture is not None and (hook := _unneeded(op, operands)) is not None:
         return _resting(hook, op, operands, settings)
+    for x in operands:
+        if x.__class__ not in _READY:
+            break
+    else:  # as rules call ops in an eager backward pass, all the time
+        return _plain(op, operands, settings)
     values: list[Any] = []
     entries: list[Any] = []
     entry: object
@@ -141,7 +147,18 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
     return result
 
 
-def _by_kernel(op: Op, values: list[Any], settings: dict[str, Any]) -> Any:
+def _plain(op: Op, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """The op's forward on what it takes as it is."""
+    if settings:
+        settings = {k: v if v.__class__ in _IMMUTABLE else _frozen(v) for k, v in settings.items()}
+    try:
+        out = None if op.lowering is None else _by_kernel(op, operands, settings)
+        return op.forward(*operands, **settings) if out is None else out
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
+        raise explained(op, operands, settings, error) from _unless_ours(error)
+
+
+def _by_kernel(op: Op, values: Sequence[Any], settings: dict[str, Any]) -> Any:
     """What a generated kernel makes of large arrays; None where there is none to gain from."""
     for value in values:
         if value.__class__ is _array_class and value.size >= _LARGE:
@@ -211,20 +228,21 @@ def _versions(
     if not (leaves and lies_in(out, values[0])):
         leaves &= asked
     plain &= asked
-    saved = [entry for i, entry in enumerate(entries) if leaves >> i & 1]
-    versions = [(leaf, leaf.version) for leaf in saved]
-    # an input, such as a batch given to a module, lies in memory of the user's, who counts nothing
-    versions += [
-        (leaf.value, fingerprint(leaf.value))
-        for leaf in saved
-        if leaf.leaf_kind == "input" and not leaf.requires_grad and may_change(leaf.value)
-    ]
-    if plain:
-        versions += [
-            (value, fingerprint(value))
-            for i, value in enumerate(values)
-            if plain >> i & 1 and may_change(value)
-        ]
+    if not leaves | plain:
+        return None
+    versions: list[tuple[Any, Any]] = []
+    for i, entry in enumerate(entries):
+        if leaves >> i & 1:
+            versions.append((entry, entry.version))
+            if entry.leaf_kind != "input" or entry.requires_grad:
+                continue
+            value = entry.value  # such as a batch given to a module: memory of the user's, who counts nothing
+        elif plain >> i & 1:
+            value = values[i]
+        else:
+            continue
+        if may_change(value):
+            versions.append((value, fingerprint(value)))
     return tuple(versions) or None
 
 

@@ -334,6 +334,8 @@ class Port:
 
     __slots__ = ("index", "node")
 
+    types = ()  # like no value's: its node has them, and the engine compares those of edges of all kinds
+
     def __init__(self, node: Node, index: int) -> None:
         self.node = node
         self.index = index

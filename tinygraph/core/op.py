@@ -20,7 +20,7 @@ from tinygraph.core.apply import apply
 from tinygraph.core.doors import doors
 from tinygraph.core.modes import CompositeName, modes, scope
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
-from tinygraph.core.source import is_library
+from tinygraph.core.source import is_library, is_of_ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import FAMILIES, forward_types, type_of
 from tinygraph.core.unwatched import unwatched
@@ -155,9 +155,11 @@ class LiveRules:
         only_value: the position of the one value kept, if nothing else is.
         slots: for each kept thing, an input's position, -1 for the output, or None for a type.
         steps, tangent_steps: the live rules, reverse and forward.
+        careful: whether the reverse ones are all of the ops that come with tinygraph, tested to write into nothing.
     """
 
     __slots__ = (
+        "careful",
         "mask",
         "only_value",
         "out",
@@ -190,6 +192,9 @@ class LiveRules:
         places = {key: k for k, key in enumerate(keys)}
         self.steps = tuple(_step(op, rule, targets, places, count) for rule, targets in reverse)
         self.tangent_steps = tuple(_step(op, rule, targets, places, count) for rule, targets in forward)
+        self.careful = all(
+            is_of_ops(getattr(getattr(step.rule, "__code__", None), "co_filename", "")) for step in self.steps
+        )
 
     def save(self, values: Sequence[Any], out: Numeric) -> tuple[Any, ...]:
         """What the live rules asked for, in the order of `slots`."""
