@@ -1,4 +1,4 @@
-"""Small recorded ops: arrays of ten elements, recorded and differentiated, against autograd and PyTorch where installed.
+"""Small recorded ops, of ten elements and with their backward pass, against autograd and PyTorch where installed.
 
 python -m benchmarks.small_ops [--rounds 15] [--only part of a row's name]
 
@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+from typing import Any
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TINYGRAPH_THREADS")
 COUNT = 100  # ops of a program
@@ -101,13 +102,12 @@ class Candidate:
             stdout=subprocess.PIPE,
         )
 
-    def ask(self, row: str, check: bool = False) -> list[float] | float:
+    def ask(self, row: str, check: bool = False) -> Any:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"row": row, "check": check}) + "\n")
         self.process.stdin.flush()
-        answer: list[float] | float = json.loads(self.process.stdout.readline())
-        return answer
+        return json.loads(self.process.stdout.readline())
 
 
 def main() -> None:
@@ -129,13 +129,13 @@ def main() -> None:
         for one in gradients[1:]:
             assert all(abs(a - b) <= 1e-9 * max(1, abs(b)) for a, b in zip(gradients[0], one, strict=True)), (
                 row
-            )  # type: ignore[arg-type]
+            )
         rounds = [{name: running[name].ask(row) for name in names} for _ in range(given.rounds)]
-        middle = [statistics.median(one[name] for one in rounds) * 1e6 for name in names]  # type: ignore[operator, type-var]
-        ratios = [statistics.median(one[names[0]] / one[name] for one in rounds) for name in others]  # type: ignore[operator, type-var]
+        middle = [statistics.median(one[name] for one in rounds) * 1e6 for name in names]
+        ratios = [statistics.median(one[names[0]] / one[name] for one in rounds) for name in others]
         print(f"{row:14s}" + "".join(f"{number:12.2f}" for number in middle + ratios), flush=True)
-    for one in running.values():
-        one.process.kill()
+    for candidate in running.values():
+        candidate.process.kill()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
 
 _array_class = np.ndarray
+_ARRAYS = (np.ndarray, np.generic)
 _by_order = attrgetter("order")
 
 # What a rule that writes into an array it was given raises: NumPy's error, or this library's where tensors are met.
@@ -431,7 +432,7 @@ def _added(
     assert step.position is not None
     assert step.adds is not None
     entry = node.inputs[step.position]
-    if entry.__class__ is Port or not isinstance(given, np.ndarray | np.generic):
+    if entry.__class__ is Port or not isinstance(given, _ARRAYS):
         return False
     types = entry.types
     if not types.shape or given.dtype != types.dtype or types.dtype.hasobject:

@@ -148,7 +148,7 @@ class Node:
     def check_versions(self) -> None:
         """Raise if a saved leaf, or a plain array that is kept, has been written since."""
         for leaf, version in self.versions or ():
-            if not isinstance(leaf, Leaf):
+            if leaf.__class__ is not Leaf:
                 if fingerprint(leaf) != version:
                     raise StaleValueError(
                         f"an array ({type_of(leaf)}) that {self.describe()} keeps for its backward pass was changed "

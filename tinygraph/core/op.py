@@ -201,7 +201,9 @@ class LiveRules:
         saved = [values[i] for i in self.values]
         if self.out:
             saved.append(out)
-        saved += [None if values[i] is None else type_of(values[i]) for i in self.types]
+        for i in self.types:
+            value = values[i]
+            saved.append(None if value is None else type_of(value))
         return tuple(saved)
 
 

@@ -62,7 +62,7 @@ _V = [1.0, -2.0, 0.5]
 def matmul(x: Numeric, y: Numeric) -> Numeric:
     """x @ y;  d/dx = g @ yᵀ,  d/dy = xᵀ @ g. Axes before the last two broadcast; a vector is a row on the left, a
     column on the right."""
-    if np.ndim(x) > 2 and np.ndim(y) == 2:  # one product of large matrices is faster than many of small ones
+    if getattr(x, "ndim", 0) > 2 and np.ndim(y) == 2:  # one product of large matrices is faster than many of small ones
         shape = np.shape(x)
         return (np.reshape(x, (prod(shape[:-1]), shape[-1])) @ y).reshape(*shape[:-1], np.shape(y)[1])
     return np.matmul(x, y)
