@@ -149,7 +149,7 @@ class Node:
     def check_versions(self) -> None:
         """Raise if a saved leaf, or a plain array that is kept, has been written since."""
         for leaf, version in self.versions or ():
-            if not isinstance(leaf, Leaf):
+            if leaf.__class__ is not Leaf:
                 if fingerprint(leaf) != version:
                     raise StaleValueError(
                         f"an array ({type_of(leaf)}) that {self.describe()} keeps for its backward pass was changed "
@@ -334,6 +334,8 @@ class Port:
     """One output of a node that has several."""
 
     __slots__ = ("index", "node")
+
+    types = ()  # like no value's: its node has them, and the engine compares those of edges of all kinds
 
     def __init__(self, node: Node, index: int) -> None:
         self.node = node

@@ -20,7 +20,7 @@ from tinygraph.core.apply import apply
 from tinygraph.core.doors import doors
 from tinygraph.core.modes import CompositeName, modes, scope
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
-from tinygraph.core.source import is_library
+from tinygraph.core.source import is_library, is_of_ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import FAMILIES, forward_types, type_of
 from tinygraph.core.unwatched import unwatched
@@ -155,10 +155,12 @@ class LiveRules:
         only_value: the position of the one value kept, if nothing else is.
         slots: for each kept thing, an input's position, -1 for the output, or None for a type.
         backward, forward: the live rules of reverse and of forward mode.
+        careful: whether the reverse ones are all of the ops that come with tinygraph, tested to write into nothing.
     """
 
     __slots__ = (
         "backward",
+        "careful",
         "forward",
         "mask",
         "only_value",
@@ -190,13 +192,19 @@ class LiveRules:
         places = {key: k for k, key in enumerate(keys)}
         self.backward = tuple(_live_rule(op, rule, serves, places, count) for rule, serves in reverse)
         self.forward = tuple(_live_rule(op, rule, serves, places, count) for rule, serves in forward)
+        self.careful = all(
+            is_of_ops(getattr(getattr(rule.function, "__code__", None), "co_filename", ""))
+            for rule in self.backward
+        )
 
     def save(self, values: Sequence[Any], out: Numeric) -> tuple[Any, ...]:
         """What the live rules asked for, in the order of `slots`."""
         saved = [values[i] for i in self.values]
         if self.out:
             saved.append(out)
-        saved += [None if values[i] is None else type_of(values[i]) for i in self.types]
+        for i in self.types:
+            value = values[i]
+            saved.append(None if value is None else type_of(value))
         return tuple(saved)
 
 

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric
 
 
+_array_class = np.ndarray
+
+
 class _Counted:
     """Counts the references to itself, as `t += 1` finds a tensor that has one name."""
 
@@ -97,15 +100,17 @@ class Handle:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.type.shape
+        value = self._value
+        return value.shape if value.__class__ is _array_class else self.type.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.type.dtype
+        value = self._value
+        return value.dtype if value.__class__ is _array_class else self.type.dtype
 
     @property
     def ndim(self) -> int:
-        return len(self.type.shape)
+        return len(self.shape)
 
     @property
     def size(self) -> int:

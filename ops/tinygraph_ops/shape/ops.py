@@ -169,7 +169,7 @@ def np_ravel(a: Any, order: str = "C") -> Any:
 )
 def transpose(x: Numeric, *, axes: Axis = None) -> Numeric:
     """x with its axes in the order `axes` (reversed by default)."""
-    return np.transpose(x, axes)
+    return x.transpose(axes) if x.__class__ is np.ndarray else np.transpose(x, axes)
 
 
 @transpose.vjp("x")
@@ -432,7 +432,7 @@ def _exchanged(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
 )
 def swapaxes(x: Numeric, *, axis1: int, axis2: int) -> Numeric:
     """x with two axes exchanged."""
-    return np.swapaxes(x, axis1, axis2)
+    return x.swapaxes(axis1, axis2) if x.__class__ is np.ndarray else np.swapaxes(x, axis1, axis2)
 
 
 @swapaxes.types
