@@ -9,6 +9,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -366,3 +367,109 @@ def test_a_compiled_call_has_the_second_derivatives_of_its_function_at_kinks() -
     ):
         np.testing.assert_array_equal(curved(inner), right)
         np.testing.assert_array_equal(curved(tg.compile(inner)), right)
+
+
+# -- values that decide: numbers a dtype, and layouts of arguments what is a view --------------------------------------
+
+
+def test_the_number_that_decides_a_dtype_is_asked_for() -> None:
+    def power(x: Any, n: int) -> Any:
+        return x**n
+
+    compiled = tg.compile(power)
+    bools = np.array([True, False])
+    for n, dtype in ((3, "int64"), (2, "int8"), (2, "int8"), (0, "int64"), (1, "int64")):
+        found = compiled(bools, n)
+        assert (found.dtype, found.tolist()) == (np.dtype(dtype), [1, int(n == 0)])
+    assert compiled.explain_recapture().count("capture") == 2
+    assert "decides a dtype" in compiled.explain_recapture()
+    integers = tg.compile(power)  # of which no power has a dtype of its own
+    assert [integers(np.array([3]), n).tolist() for n in (1, 2, 3)] == [[3], [9], [27]]
+    assert integers.explain_recapture().count("capture") == 1
+
+
+def sine_written(x: Any) -> Any:
+    y = np.sin(x)
+    flat = y.reshape(-1)
+    flat[0] = 7.0
+    return y * 1
+
+
+def sum_written_through_a_ravel(x: Any) -> Any:
+    y = x + x
+    flat = y.ravel()
+    flat[0] = 7.0
+    return y * 1
+
+
+def scaled_and_written_in_new_rows(x: Any) -> Any:
+    y = x * 0.5
+    rows = y.reshape(3, 2)
+    rows[0] = 7.0
+    return y * 1
+
+
+@pytest.mark.parametrize(
+    "function", [sine_written, sum_written_through_a_ravel, scaled_and_written_in_new_rows]
+)
+def test_whether_a_reshape_is_a_view_depends_on_how_arguments_lie(function: Any, tmp_path: Path) -> None:
+    """NumPy copies what lies in columns, and writes to the copy do not reach it."""
+    rows = np.arange(6.0).reshape(2, 3)
+    compiled = tg.compile(function)
+    assert 7.0 in compiled(rows)
+    columns = np.asfortranarray(rows)
+    assert 7.0 not in function(columns)
+    for given in (columns, tg.tensor(columns), np.broadcast_to(np.arange(3.0), (2, 3))):
+        with pytest.raises(InPlaceError, match="lies in memory"):
+            compiled(given)
+    np.testing.assert_array_equal(compiled(rows), function(rows))
+    with pytest.raises(InPlaceError, match="lies in memory"):
+        tg.capture(function, columns)
+    graph = tg.capture(function, rows)
+    graph.save(str(tmp_path / "graph.json"))
+    for one in (graph, tg.load(str(tmp_path / "graph.json")), tg.Graph.from_networkx(graph.to_networkx())):
+        np.testing.assert_array_equal(one(rows), function(rows))
+        with pytest.raises(ShapeError, match="row by row"):
+            one(columns)
+
+
+@pytest.mark.parametrize("run", [lambda f, x: f(tg.tensor(x)), lambda f, x: tg.compile(f)(tg.tensor(x))])
+def test_a_copy_lies_in_rows_as_in_numpy(run: Any) -> None:
+    """So that a reshape of it is a view; `np.copy` keeps the layout, and `+x` does."""
+
+    def written(x: Any) -> Any:
+        y = x.T.copy()
+        flat = y.reshape(-1)
+        flat += 1.0
+        return y * 1
+
+    given = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(np.asarray(run(written, given)), [[1, 4], [2, 5], [3, 6]])
+    assert np.asarray(tg.tensor(given).T.copy()).flags.c_contiguous
+    assert np.asarray(np.copy(tg.tensor(given).T)).flags.f_contiguous
+    assert np.asarray(+tg.tensor(given).T).flags.f_contiguous
+
+
+# -- numbers below the smallest normal one -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1000,)])
+@pytest.mark.parametrize(
+    ("function", "right"),
+    [
+        (lambda a, b: a * b, 1e-42),
+        (lambda a, b: a / (1 / b), 1e-42),
+        (lambda a, b: np.exp(np.log(a) + np.log(b)), 1e-42),
+        (lambda a, b: (a * b) * 0.5 + (a * b) * 0.5, 1e-42),
+        (lambda a, b: np.maximum(a * b, 0), 1e-42),
+        (lambda a, b: tg.ops.relu(a * b), 1e-42),
+        (lambda a, b: np.sqrt(a * b), 1e-21),
+        (lambda a, b: np.mean(a * b), 1e-42),
+        (lambda a, b: a * b * 1e30, 1e-12),
+        (lambda a, b: np.tanh(a * b), 1e-42),
+    ],
+)
+def test_small_numbers_are_not_flushed_to_zero(function: Any, right: float, shape: tuple[int, ...]) -> None:
+    a, b = np.full(shape, 1e-30, np.float32), np.full(shape, 1e-12, np.float32)
+    for found in (function(a, b), function(tg.tensor(a), tg.tensor(b)), tg.compile(function)(a, b)):
+        np.testing.assert_allclose(np.asarray(found), np.float32(right), rtol=1e-3, atol=1.5e-45)

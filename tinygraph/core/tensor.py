@@ -536,7 +536,7 @@ class Handle:
         return ops.negative(self)
 
     def __pos__(self) -> Tensor:
-        return ops.copy(self)
+        return ops.copy(self, order="K")
 
     def __abs__(self) -> Tensor:
         result: Tensor = ops.abs(self)
@@ -675,7 +675,9 @@ class Handle:
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         if self.dtype == dtype and views().lies_in_leaf(self):
-            return ops.copy(self)  # a copy as in NumPy, which does not change when the leaf is written
+            return ops.copy(
+                self, order="K"
+            )  # a copy as in NumPy, which does not change when the leaf is written
         return ops.cast(self, dtype=dtype)
 
     def copy(self) -> Tensor:
