@@ -287,7 +287,7 @@ class Body:
             if id(leaf) in arriving:
                 arriving[id(leaf)].append(node)
         nodes = ancestors(edge_node(end) for end, _ in seeds)
-        targets = {id(node) for several in arriving.values() for node in several}
+        targets = {node for several in arriving.values() for node in several}
         gradients: list[Any] = []
         capture = doors.open_capture()
         capture.fixed = frozenset(id(leaf) for i, leaf in zip(given, cotangents, strict=True) if i in fixed)
@@ -296,7 +296,7 @@ class Body:
             for i in wanted:
                 total: object = None
                 for node in arriving[id(self.operands[i])]:
-                    part = found.get(id(node))
+                    part = found.get(node)
                     total = part if total is None else total if part is None else ops.add(total, part)
                 gradients.append(
                     total._edge if isinstance(total, Tensor) and total._edge is not None else total

@@ -226,8 +226,8 @@ class Graph:
         seed = as_value(np.ones(edge_type(out).shape, edge_type(out).dtype))
         captured = any(node.saved is None for node in self.nodes)
         with mode(recording=True, capture=doors.open_capture() if captured else None, place=Place()):
-            found = propagate(self.nodes, [(out, seed)], wanted={id(leaf) for leaf in leaves}, record=True)
-        gradients = [_entry(found[id(leaf)]) if id(leaf) in found else leaf.types.zeros() for leaf in leaves]
+            found = propagate(self.nodes, [(out, seed)], wanted=set(leaves), record=True)
+        gradients = [_entry(found[leaf]) if leaf in found else leaf.types.zeros() for leaf in leaves]
         return Graph(self.inputs, (*self.outputs, *gradients), name=f"gradient of {self.name or 'graph'}")
 
     def _parameter_leaves(self) -> list[Leaf]:

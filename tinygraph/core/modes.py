@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Phase = Literal["forward", "backward", "update"]
 Scope = tuple[tuple[str, int], ...]
-LookBack = Callable[["Node", Any, dict[int, Any]], None]
+LookBack = Callable[["Node", Any, dict["Node", Any]], None]
 
 
 class CompositeName(str):

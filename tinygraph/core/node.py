@@ -232,11 +232,11 @@ class Exchange(Protocol):
     def begin(self) -> None:
         """A backward pass begins."""
 
-    def arrived(self, key: int, gradient: Any) -> None:
+    def arrived(self, leaf: Node, gradient: Any) -> None:
         """A leaf's gradient is complete in this process: an array, or a tensor of a pass that is recorded."""
 
-    def finish(self) -> dict[int, Any]:
-        """The gradients of all that arrived, by their keys."""
+    def finish(self) -> dict[Node, Any]:
+        """The gradients of all that arrived, by their leaves."""
 
 
 class Leaf(Node):
