@@ -7,9 +7,16 @@ products.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -473,3 +480,100 @@ def test_small_numbers_are_not_flushed_to_zero(function: Any, right: float, shap
     a, b = np.full(shape, 1e-30, np.float32), np.full(shape, 1e-12, np.float32)
     for found in (function(a, b), function(tg.tensor(a), tg.tensor(b)), tg.compile(function)(a, b)):
         np.testing.assert_allclose(np.asarray(found), np.float32(right), rtol=1e-3, atol=1.5e-45)
+
+
+# -- what Python reads in out-of-the-way places ------------------------------------------------------------------------
+
+
+class Meta(type):
+    scale = 2.0
+
+
+class WithMeta(metaclass=Meta):
+    pass
+
+
+settings = SimpleNamespace(scale=2.0)
+owner: Any = None
+reference: Any = None
+
+
+def shut_out() -> None:
+    global owner
+    owner = None
+
+
+@pytest.mark.parametrize(
+    ("reads", "change", "before", "after"),
+    [
+        (lambda t: t * WithMeta.scale, lambda: setattr(Meta, "scale", 5.0), 2.0, 5.0),
+        (lambda t: t * float(f"{settings.scale}"), lambda: setattr(settings, "scale", 3.0), 2.0, 3.0),
+        (lambda t: t * float(f"{settings.scale}"), lambda: setattr(settings, "scale", 4.0), 2.0, 4.0),
+        (lambda t: t * (3.0 if reference() is None else 2.0), shut_out, 2.0, 3.0),
+        (lambda t: t * np.get_printoptions()["precision"], lambda: np.set_printoptions(precision=3), 8.0, 3.0),
+        (lambda t: t * (np.geterr()["over"] == "raise"), lambda: np.seterr(over="raise"), 0.0, 1.0),
+        (lambda t: t * sys.getrecursionlimit(), lambda: sys.setrecursionlimit(4321), 3210.0, 4321.0),
+    ],
+)  # fmt: skip
+def test_odd_places_are_followed(
+    reads: Any, change: Any, before: float, after: float, restored: None
+) -> None:
+    compiled = tg.compile(reads)
+    np.testing.assert_array_equal(compiled(ones), before * ones)
+    change()
+    np.testing.assert_array_equal(compiled(ones), after * ones)
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """The state of Python that the programs above change."""
+    global owner, reference
+    limit = sys.getrecursionlimit()
+    owner = WithMeta()
+    reference = weakref.ref(owner)
+    sys.setrecursionlimit(3210)
+    settings.scale = Meta.scale = 2.0
+    with np.errstate(over="warn"), np.printoptions(precision=8):
+        yield
+    sys.setrecursionlimit(limit)
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda t, path: t * np.load(path),
+        lambda t, path: t * np.loadtxt(path),
+        lambda t, path: t * np.fromfile(path),
+        lambda t, path: t * len(Path(path).read_bytes()),
+        lambda t, path: t * os.path.exists(path),
+        lambda t, path: t * os.stat(path).st_mtime,
+        lambda t, path: t * len(os.listdir(os.path.dirname(path))),
+        lambda t, path: t * len(os.getcwd()),
+        lambda t, path: t * len(subprocess.check_output(["echo", path])),
+        lambda t, path: (np.save(path, ones), t * 2.0)[1],
+        lambda t, path: t * (threading.get_ident() % 7),
+    ],
+)
+def test_files_and_processes_are_refused(asks: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "numbers.npy")
+    np.save(path, ones)
+    with pytest.raises(CaptureError, match=r"at test_found\.py:\d+ .*once and then repeat"):
+        tg.compile(lambda t: asks(t, path))(ones)
+
+
+def test_a_module_that_is_imported_in_a_capture_and_a_warning_that_is_shown_open_files_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_their_own.py").write_text("SCALE = 3.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def program(t: Any) -> Any:
+        import of_their_own  # type: ignore[import-not-found]
+
+        warnings.warn("look", stacklevel=1)
+        return t * of_their_own.SCALE
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda *args: warnings.formatwarning(*args[:4])
+        np.testing.assert_array_equal(tg.compile(program)(ones), 3 * ones)

@@ -194,6 +194,8 @@ class Trace:
         """Keep what Python read while the program ran."""
         for key, (words, make) in self._at_end.items():
             self.rely(words, make(), key)
+        for words, question in watch.questions():
+            self.rely(words, question)
         self.places, self.contents = watch.facts(self.covered)
         self.effects = watch.effects()
         self.sees_all = watch.sees_all()
