@@ -250,6 +250,7 @@ class Leaf(Node):
         changed_at: the line that wrote it last.
         holder: a weak reference to the tensor that holds the leaf, or None.
         exchange: what makes its gradient that of all processes of the program (`tinygraph.parallel`), or None.
+        settings: `IN_ROWS` for an input that must lie so.
     """
 
     __slots__ = (
@@ -346,6 +347,7 @@ class Port:
 
 
 ROOT = Place()
+IN_ROWS = "in_rows"  # of an input: it must lie in memory row by row, since that decides what is a view
 Edge = Node | Port
 Key = tuple[int, int]  # a value: the id of its node, and the number of the output
 

@@ -38,6 +38,7 @@ RESERVED = ("g", "t", "out", "wanted")
 FACTS = (
     "cheap",
     "neutral",
+    "decisive",
     "involution",
     "identity_on_same_type",
     "form",
@@ -367,6 +368,7 @@ class Op:
         facts: what passes may rely on, by name:
             "cheap": True; on large arrays it takes no longer than reading the operands and writing the result.
             "neutral": {operand: number}; with that number there, the result is the other operand, signs of zeros too.
+            "decisive": {operand: integer}; a Python number there makes another dtype than all others do.
             "involution": True; applied twice it gives its operand back.
             "identity_on_same_type": True; it is its first operand when the type stays the same.
             "form": f(x type, result type, settings) -> (op, settings); the application of another op that it is.

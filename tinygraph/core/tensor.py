@@ -537,7 +537,7 @@ class Handle:
         return ops.negative(self)
 
     def __pos__(self) -> Tensor:
-        return ops.copy(self)
+        return ops.copy(self, order="K")
 
     def __abs__(self) -> Tensor:
         result: Tensor = ops.abs(self)
@@ -781,7 +781,9 @@ class Handle:
         if not copy and self.dtype == dtype:
             return self
         if self.dtype == dtype and views().lies_in_leaf(self):
-            return ops.copy(self)  # a copy as in NumPy, which does not change when the leaf is written
+            return ops.copy(
+                self, order="K"
+            )  # a copy as in NumPy, which does not change when the leaf is written
         return ops.cast(self, dtype=dtype)
 
     def copy(self, order: Any = "C") -> Tensor:  # which is about memory, not about values
