@@ -35,9 +35,11 @@ from tinygraph.plugin import (
     moved,
     normalize_axes,
     op,
+    operand,
     ops,
     parse_index,
     read_only,
+    settled,
     spread,
 )
 
@@ -587,10 +589,16 @@ def take(x: Numeric, indices: Numeric, *, axis: int | None = None) -> Any:
 def np_take(
     a: Numeric, indices: Numeric, axis: int | None = None, out: object = None, mode: str = "raise"
 ) -> Any:
-    """`np.take` without out= and modes other than 'raise'."""
-    if out is not None or mode != "raise":
-        raise NumpyFunctionError("np.take on tensors takes neither out= nor a mode other than 'raise'")
-    return take(a, indices, axis=axis)
+    """`np.take`; places outside are wrapped, or clipped, where the mode says so."""
+    if mode not in ("raise", "wrap", "clip"):
+        raise SettingError(f"np.take: mode {mode!r} is none of 'raise', 'wrap' and 'clip'")
+    if mode != "raise":
+        size = np.size(a) if axis is None else np.shape(a)[axis] if np.ndim(a) else 1
+        if size == 0 and np.size(indices):
+            raise IndexError("cannot take elements from an empty axis")
+        places = operand(indices)
+        indices = np.remainder(places, size) if mode == "wrap" else np.clip(places, 0, size - 1)
+    return settled("np.take", take(a, indices, axis=axis), out=out)
 
 
 @composite(
@@ -725,11 +733,17 @@ def diff(x: Numeric, *, n: int = 1, axis: int = -1) -> Any:
 
 
 @diff.numpy(np.diff)
-def np_diff(a: Numeric, n: int = 1, axis: int = -1, **options: object) -> Any:
-    """`np.diff` without prepend= and append=."""
-    if any(option is not np._NoValue for option in options.values()):
-        raise NumpyFunctionError(f"np.diff on tensors does not take {', '.join(options)}; use np.concatenate")
-    return diff(a, n=n, axis=axis)
+def np_diff(a: Numeric, n: int = 1, axis: int = -1, **options: Any) -> Any:
+    """`np.diff`, of what stands between `prepend` and `append`."""
+    x = operand(a)
+    parts = [x]
+    for name, at in (("prepend", 0), ("append", 1)):
+        if options.get(name, np._NoValue) is not np._NoValue:
+            one = operand(options[name])
+            if one.ndim == 0:
+                one = np.broadcast_to(one, [1 if i == axis % x.ndim else n for i, n in enumerate(x.shape)])
+            parts.insert(at * len(parts), one)
+    return diff(x if len(parts) == 1 else np.concatenate(parts, axis=axis), n=n, axis=axis)
 
 
 @op(

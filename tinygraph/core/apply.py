@@ -115,16 +115,16 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
         out = tuple(map(as_value, out)) if isinstance(out, tuple) else as_value(out)
     if not mask or not mode.recording:
         return _unrecorded(op, operands, settings, values[0], out)
-    # Every line counts: a scalar op costs about as much as this. The plan is found by the mask and the operand count.
-    plans = op.tangent_plans if mode.tangents else op.plans
-    plan = plans.get(mask | bit) or op.plan(mask, len(values), mode.tangents)
+    # Every line counts: a scalar op costs about as much as this. Live rules are found by mask and operand count.
+    known = op.known_tangent_rules if mode.tangents else op.known_rules
+    rules = known.get(mask | bit) or op.live_rules(mask, len(values), mode.tangents)
     node = _new(Node)
     node.op, node.inputs, node.settings = op, tuple(entries), settings
-    node.plan, node.place, node.name, node.order = plan, mode.place, None, next_order()
-    only = plan.only_value
-    node.saved = (values[only],) if only is not None else plan.save(values, out) if plan.slots else ()
-    kept = (leaves | plain) & plan.value_mask or (leaves and out.__class__ not in SCALAR_TYPES)
-    node.versions = _versions(entries, values, out, leaves, plain, plan.value_mask) if kept else None
+    node.live_rules, node.place, node.name, node.order = rules, mode.place, None, next_order()
+    only = rules.only_value
+    node.saved = (values[only],) if only is not None else rules.save(values, out) if rules.slots else ()
+    kept = (leaves | plain) & rules.value_mask or (leaves and out.__class__ not in SCALAR_TYPES)
+    node.versions = _versions(entries, values, out, leaves, plain, rules.value_mask) if kept else None
     frame: FrameType | None = _getframe(1)
     while frame is not None and is_library(frame.f_code.co_filename):
         frame = frame.f_back

@@ -91,6 +91,12 @@ def is_python_integer(types: ArrayType | None) -> bool:
     return isinstance(types, WeakType) and types.dtype.kind == "i"
 
 
+def lies_in_rows(value: Any) -> bool:
+    """Whether the elements of an array or tensor lie in memory row by row, which decides what is a view of it."""
+    array = getattr(value, "_value", value)
+    return not isinstance(array, np.ndarray) or array.flags.c_contiguous
+
+
 # NumPy scalars are the values of 0-d results; one shared type each keeps `apply` from building it.
 SCALAR_TYPES: dict[type, ArrayType] = {
     np.dtype(code).type: ArrayType((), np.dtype(code)) for code in "?bBhHiIlLqQefdgFDG"

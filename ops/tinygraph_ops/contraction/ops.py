@@ -27,7 +27,9 @@ from tinygraph.plugin import (
     indices,
     normalize_axes,
     op,
+    operand,
     ops,
+    settled,
 )
 
 _A = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -271,17 +273,21 @@ def einsum_expansion(
 
 
 @einsum.numpy(np.einsum)
-def np_einsum(subscripts: Any, *operands: object, optimize: object = None, **options: object) -> Any:
-    """`np.einsum` with its subscripts as a string; lists of labels are refused."""
+def np_einsum(subscripts: Any, *operands: object, optimize: object = None, **options: Any) -> Any:
+    """`np.einsum` with its subscripts as a string, or with lists of labels."""
     if not isinstance(subscripts, str):  # operand, its labels, operand, its labels, ..., the result's labels
         given = [subscripts, *operands]
         result = [given.pop()] if len(given) % 2 else []
         terms = [_letters(labels) for labels in given[1::2]]
         subscripts = ",".join(terms) + ("->" + _letters(result[0]) if result else "")
         operands = tuple(given[0::2])
+    dtype, casting = options.pop("dtype", None), options.pop("casting", "safe")
+    out, _ = options.pop("out", None), options.pop("order", None)  # the order of the memory
     if options:
         raise NumpyFunctionError(f"np.einsum on tensors does not take {', '.join(options)}")
-    return einsum(*operands, subscripts=subscripts)
+    if dtype is not None:
+        operands = tuple(settled("np.einsum", operand(x), dtype=dtype, casting=casting) for x in operands)
+    return settled("np.einsum", einsum(*operands, subscripts=subscripts), out=out)
 
 
 def _letters(labels: Any) -> str:
@@ -491,7 +497,6 @@ def np_trace(
     dtype: DTypeLike | None = None,
     out: object = None,
 ) -> Any:
-    """`np.trace` without dtype= and out=."""
-    if dtype is not None or out is not None:
-        raise NumpyFunctionError("np.trace on tensors takes neither dtype= nor out=")
-    return trace(a, offset=offset, axis1=axis1, axis2=axis2)
+    """`np.trace`; the sum is computed in `dtype`."""
+    found = trace(a if dtype is None else operand(a).astype(dtype), offset=offset, axis1=axis1, axis2=axis2)
+    return settled("np.trace", found, out=out)
