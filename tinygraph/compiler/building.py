@@ -43,6 +43,7 @@ def build_plan(
     exact: bool = False,
     measured: bool = False,
     shared: PlanMemory | None = None,
+    native: bool = False,
 ) -> Plan:
     """The plan of a graph.
 
@@ -52,6 +53,7 @@ def build_plan(
         exact: leave kernels out that round more than sums do.
         measured: measure which kernels are fastest.
         shared: memory that it shares with plans which never run at the same time; by default it has its own.
+        native: generate kernels of single numbers, too, where NumPy's call would do: all of a loop's body must be.
     """
     threads, cpu = get_threads(), kernel_cpu(exact, measured)
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
@@ -59,7 +61,7 @@ def build_plan(
     memory = Memory(graph, layouts)
     lowerings = [_lowering(i, memory, asked.get(id(node)), cpu) for i, node in enumerate(nodes)]
     places = Places(graph, memory, layouts, lowerings, shared)
-    schedule = _Schedule(memory, places)
+    schedule = _Schedule(memory, places, native)
     for i, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
         schedule.add(i, node, lowering)
     outputs = tuple(map(schedule.value, graph.outputs))
@@ -160,13 +162,13 @@ class _Schedule:
         numbers_read: places of Python numbers that leaves hold, each after the array that is filled from it first.
     """
 
-    def __init__(self, memory: Memory, places: Places) -> None:
+    def __init__(self, memory: Memory, places: Places, native: bool) -> None:
         self._memory, self._places, self._arrays = memory, places, places.arrays
         self.steps: list[Step] = []
         self.written: list[tuple[int, Leaf]] = []
         self.numbers_read: list[tuple[Array, Array]] = []
         self._narrowed: dict[tuple[Key, np.dtype[Any]], Array] = {}
-        self._numbers = ScalarRun()
+        self._numbers = ScalarRun(native)
         self._loops = AlikeRun()
         self._loop_states: list[Leaf] = []
 

@@ -287,16 +287,16 @@ class Body:
             if id(leaf) in arriving:
                 arriving[id(leaf)].append(node)
         nodes = ancestors(edge_node(end) for end, _ in seeds)
-        served = {id(node) for several in arriving.values() for node in several}
+        reached = {node for several in arriving.values() for node in several}
         gradients: list[Any] = []
         capture = doors.open_capture()
         capture.fixed = frozenset(id(leaf) for i, leaf in zip(given, cotangents, strict=True) if i in fixed)
         with mode(recording=True, tangents=False, capture=capture, place=Place()):
-            found = propagate(nodes, seeds, wanted=served, record=True)
+            found = propagate(nodes, seeds, wanted=reached, record=True)
             for i in wanted:
                 total: object = None
                 for node in arriving[id(self.operands[i])]:
-                    part = found.get(id(node))
+                    part = found.get(node)
                     total = part if total is None else total if part is None else ops.add(total, part)
                 gradients.append(
                     total._edge if isinstance(total, Tensor) and total._edge is not None else total

@@ -188,8 +188,8 @@ def _transposed(
     leaves = [one._leaf for one in stand_ins if one is not None]
     reached = ancestors([edge_node(edge) for edge, _ in seeds], floor=min(leaf.order for leaf in leaves))
     captured = any(one.saved is None for one in reached)  # whose rules find no values
-    found = propagate(reached, seeds, wanted={id(leaf) for leaf in leaves}, record=record or captured)
-    tangents = tuple(found.get(id(one._leaf)) if one is not None else None for one in stand_ins)
+    found = propagate(reached, seeds, wanted=set(leaves), record=record or captured)
+    tangents = tuple(found.get(one._leaf) if one is not None else None for one in stand_ins)
     return tangents[0] if isinstance(node.types, ArrayType) else tangents
 
 
