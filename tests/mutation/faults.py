@@ -118,16 +118,16 @@ _TABLES = {  # (file, tests): faults
     ("tinygraph/core/fingerprint.py", "core/test_fingerprint.py"): [
         (
             "read-only views of what is written are not watched",
-            "(array.flags.writeable or array.base is not None)",
+            "(array.base is not None or array.flags.writeable)",
             "array.flags.writeable",
         ),
         (
             "what nobody can write is watched",
-            "return isinstance(array, np.ndarray) and (array.flags.writeable or array.base is not None)",
+            "return isinstance(array, np.ndarray) and (array.base is not None or array.flags.writeable)",
             "return isinstance(array, np.ndarray)",
         ),
-        ("all of a large array is remembered", "if array.nbytes <= _EXACT:", "if True:"),
-        ("small arrays are summed", "if array.nbytes <= _EXACT:", "if False:"),
+        ("all of a large array is remembered", "if array.nbytes <= _EXACT and not", "if not"),
+        ("small arrays are summed", "if array.nbytes <= _EXACT and not", "if False and not"),
     ],
     ("tinygraph/compiler/places.py", MEMORY): [
         (
@@ -203,8 +203,8 @@ _TABLES = {  # (file, tests): faults
         ),
         (
             "gradients of one node do not add up",
-            "gradients[key] = _sum(gradients[key], gradient)",
-            "gradients[key] = gradient",
+            "gradients[entry] = gradient if old is None else _sum(old, gradient)",
+            "gradients[entry] = gradient",
         ),
         (
             "a real operand gets a complex gradient",
@@ -228,7 +228,7 @@ _TABLES = {  # (file, tests): faults
         ),
         (
             "rules run for operands that nobody asks for",
-            "if live is not None and not any(_source_id(inputs[served]) in live for served, _ in rule.serves):",
+            "if live is not None and not any(_leads(inputs[served], live) for served, _ in serves):",
             "if False:",
         ),
         (
@@ -260,8 +260,8 @@ _TABLES = {  # (file, tests): faults
         ),
         (
             "a wanted node in the middle is passed by",
-            "if isinstance(node, Leaf) or (wanted is not None and key in wanted):",
-            "if isinstance(node, Leaf):",
+            "elif node.__class__ is Leaf or (wanted is not None and node in wanted):",
+            "elif node.__class__ is Leaf:",
         ),
         ("a cotangent of another shape is taken", "if seed.shape != types.shape:", "if False:"),
     ],
