@@ -4,7 +4,7 @@ python -m benchmarks.gradbench [evals] [--rounds 5] [--seconds 0.2] [--cpu] [--e
 
 Each candidate has a process of its own on the same processor, and they are woken in turn. Results are compared first.
 A time is the least of all rounds; a ratio is ours to the better one of PyTorch (eager) and JAX (compiled), and that of
-an eval is the geometric mean over its functions and sizes. With --eager "best" is the better one of our two modes in each case.
+an eval is the geometric mean over its functions and sizes. With --eager, "best" is the better one of our two modes.
 """
 
 from __future__ import annotations
