@@ -55,11 +55,11 @@ def build_plan(
         shared: memory that it shares with plans which never run at the same time; by default it has its own.
         native: generate kernels of single numbers, too, where NumPy's call would do: all of a loop's body must be.
     """
-    threads, target = get_threads(), kernel_cpu(exact, measured)
+    threads, cpu = get_threads(), kernel_cpu(exact, measured)
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
-    layouts, asked = choose_layouts(nodes, graph.inputs, target)
+    layouts, asked = choose_layouts(nodes, graph.inputs, cpu)
     memory = Memory(graph, layouts)
-    lowerings = [_lowering(i, memory, asked.get(id(node)), target) for i, node in enumerate(nodes)]
+    lowerings = [_lowering(i, memory, asked.get(id(node)), cpu) for i, node in enumerate(nodes)]
     places = Places(graph, memory, layouts, lowerings, shared)
     schedule = _Schedule(memory, places, native)
     for i, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
@@ -117,7 +117,7 @@ def _elsewhere(
     )
 
 
-def _lowering(i: int, memory: Memory, asked: Question | None, target: Cpu) -> Lowering | None:
+def _lowering(i: int, memory: Memory, asked: Question | None, cpu: Cpu) -> Lowering | None:
     """The lowering of node i for the layouts of its values; a rule that answered for these is not asked again."""
     node = memory.nodes[i]
     if memory.is_view((id(node), 0)) or (node.op.lowering is None and "program" not in node.op.facts):
@@ -129,7 +129,7 @@ def _lowering(i: int, memory: Memory, asked: Question | None, target: Cpu) -> Lo
     )
     if asked is not None and asked.layouts == layouts:
         return asked.answer
-    return lower(node, *layouts, target)
+    return lower(node, *layouts, cpu)
 
 
 def _layout(memory: Memory, key: Key, types: ArrayType) -> Layout | None:

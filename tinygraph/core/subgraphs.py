@@ -36,11 +36,11 @@ class BodyGradient(NamedTuple):
     Attributes:
         forward: the subgraph with more results: what its gradient reads of its inside.
         backward: takes the `kept` operands, the `read` results of `forward`, and cotangents; gives the gradients of
-            the `targets`.
+            the `served`.
         given: results that it takes cotangents of: those of the given ones that are computed.
         kept: operands that the gradient reads, by position.
         read: results of `forward` that it reads.
-        targets: operands to which a gradient flows.
+        served: operands to which a gradient flows.
     """
 
     forward: Subgraph
@@ -48,7 +48,7 @@ class BodyGradient(NamedTuple):
     given: tuple[int, ...]
     kept: tuple[int, ...]
     read: tuple[int, ...]
-    targets: tuple[int, ...]
+    served: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ class Subgraph:
             return BodyGradient(forward, None, (), (), (), ())
         # a state's own leaves would be read where they live: here all that is read is fed
         backward = Subgraph(pull.body.graph, f"{self.name} backward")
-        return BodyGradient(forward, backward, given, form.kept, pull.read, pull.targets)
+        return BodyGradient(forward, backward, given, form.kept, pull.read, pull.served)
 
     def pushed(self, moving: tuple[int, ...]) -> tuple[Subgraph, tuple[int, ...]]:
         """Forward mode: the subgraph with tangents of the `moving` operands behind its operands, and those of its

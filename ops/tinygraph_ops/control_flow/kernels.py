@@ -26,7 +26,7 @@ MOST_AT_ONCE = 4096
 def scan_lowered(
     types: Types,
     layouts: Layouts,
-    target: object,
+    cpu: object,
     *,
     body: Subgraph,
     carries: int,
@@ -35,16 +35,14 @@ def scan_lowered(
     reverse: bool,
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
-        step = _Step(
-            body.planned(_exact(target)), carries, inputs[carries : carries + slices], outputs, reverse
-        )
+        step = _Step(body.planned(_exact(cpu)), carries, inputs[carries : carries + slices], outputs, reverse)
         return _CountedLoop(step, inputs, outputs[:carries], length)
 
     return Lowering(bind, name=f"loop of {body.name}")
 
 
-def _exact(target: object) -> bool:
-    return bool(getattr(target, "exact", False))
+def _exact(cpu: object) -> bool:
+    return bool(getattr(cpu, "exact", False))
 
 
 class _Step:
@@ -248,7 +246,7 @@ def _in_pieces(loop: Any, length: int | None, at_once: int) -> int:
 def while_lowered(
     types: Types,
     layouts: Layouts,
-    target: object,
+    cpu: object,
     *,
     condition: Subgraph,
     body: Subgraph,
@@ -256,7 +254,7 @@ def while_lowered(
     max_steps: int | None,
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
-        exact = _exact(target)
+        exact = _exact(cpu)
         step = _Step(body.planned(exact), carries, (), outputs[:carries], False)
         return _ConditionalLoop(step, condition.planned(exact), inputs, outputs, carries, max_steps)
 
@@ -339,10 +337,10 @@ class _ConditionalLoop:
 
 @switch.lower
 def switch_lowered(
-    types: Types, layouts: Layouts, target: object, *, branches: tuple[Subgraph, ...]
+    types: Types, layouts: Layouts, cpu: object, *, branches: tuple[Subgraph, ...]
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
-        return _Choice([branch.planned(_exact(target)) for branch in branches], inputs, outputs)
+        return _Choice([branch.planned(_exact(cpu)) for branch in branches], inputs, outputs)
 
     return Lowering(bind, name=f"one of {len(branches)} branches")
 

@@ -302,7 +302,7 @@ def _back(
         for i in linear.given:
             if i < carries:
                 given[own["given", i]] = flowing[i]
-        found = dict(zip(linear.targets, gradient(*given), strict=True))
+        found = dict(zip(linear.served, gradient(*given), strict=True))
         return [
             *(found[i] if i in found else _zeros(input_types[i]) for i in carried),
             *(sums[i] + found[i] if i in found else sums[i] for i in consts),
@@ -756,7 +756,7 @@ def _branch_back(branch: Subgraph, moving: tuple[int, ...], given: tuple[int, ..
                 *(results[i] for i in linear.read),
                 *(cotangents[i] for i in linear.given),
             )
-            found = dict(zip(linear.targets, gradients, strict=True))
+            found = dict(zip(linear.served, gradients, strict=True))
         return [found[i] if i in found else _zeros(types[i]) for i in moving]
 
     return Subgraph.of(back, [*types, *(made[i] for i in given)], f"{branch.name} backward", "backward")

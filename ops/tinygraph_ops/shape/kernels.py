@@ -65,11 +65,11 @@ def _copied_views(op: Any) -> Callable[..., Run | None]:
 
 
 def _copy(out: Array, value: Numeric) -> Run:
-    """A copy: a generated kernel where memory lies in rows, which joins those before and behind it to one call."""
+    """A copy: by a generated kernel, which joins those before and behind it to one call, where there is one."""
     if kernels.available() and isinstance(value, np.ndarray):
-        from tinygraph.kernels.teams import copying
+        from tinygraph.kernels import copies, teams
 
-        made = copying(out, value)
+        made = teams.copying(out, value) or copies.copying(out, value)
         if made is not None:
             return made
     return partial(np.copyto, out, value)
