@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tinygraph.core.node import Exchange
     from tinygraph.core.numeric import Numeric
 
+_array_class = np.ndarray
+_ARRAYS = (np.ndarray, np.generic)
 _by_order = attrgetter("order")
 
 # What a rule that writes into an array it was given raises: NumPy's error, or this library's where tensors are met.
@@ -179,11 +181,9 @@ def owned(gradients: Sequence[Any], nodes: Iterable[Node], others: Iterable[Any]
             continue
         if taken is None:
             taken = {id(one._value if isinstance(one, Tensor) else one) for one in others}
-            for node in nodes:
-                taken.update(map(id, node.inputs))
-                taken.update(map(id, node.saved or ()))
-                if node.__class__ is Leaf:
-                    taken.add(id(node.value))
+            for node in nodes:  # of what nodes keep, rules get what is saved
+                if node.saved:
+                    taken.update(map(id, node.saved))
         if array.base is not None or not array.flags.writeable or id(array) in taken:
             array = array.copy()
         taken.add(id(array))
@@ -273,7 +273,9 @@ def propagate(
             elif node.__class__ is Leaf or (wanted is not None and node in wanted):
                 kept[node] = _typed(gradient)
             elif live is None or node in live:
-                if node.versions is None and not record and gradient.__class__ is not list:
+                if node.versions is not None:
+                    node.check_versions()
+                if not record and gradient.__class__ is not list:
                     _run_rules(node, gradient, node.saved, gradients, live, own)
                 else:
                     _step_back(node, gradient, gradients, live, None if record else own)
@@ -347,8 +349,6 @@ def _step_back(
     """Run the live rules of one node and add what they return to its inputs' gradients; recorded where none may be
     added to in place.
     """
-    if node.versions is not None:
-        node.check_versions()
     if gradient.__class__ is list:
         # a body keeps many results from between, which get no cotangents in a first-order pass
         facts = node.op.facts
@@ -377,58 +377,63 @@ def _run_rules(
     own: set[Node] | None,
 ) -> None:
     inputs = node.inputs
-    given = gradient if gradient.__class__ in SCALAR_TYPES else for_reading(gradient)
-    for step in node.plan.steps:
-        rule, targets, arguments, simple, position, adds = step
-        if live is not None and not any(_leads(inputs[target], live) for target, _ in targets):
+    # rules that come with tinygraph write into nothing that they are given, which the laws hold; others may try
+    rules = node.live_rules
+    given = gradient if rules.careful or gradient.__class__ in SCALAR_TYPES else for_reading(gradient)
+    for rule in rules.backward:
+        function, serves, arguments, simple, position, adds = rule
+        if live is not None and not any(_leads(inputs[served], live) for served, _ in serves):
             continue
-        if rule is None:
-            if edge_type(inputs[targets[0][0]]).differentiable:
-                raise missing_rule(node, targets[0][0])
+        if function is None:
+            if edge_type(inputs[serves[0][0]]).differentiable:
+                raise missing_rule(node, serves[0][0])
             continue
         try:
-            if adds is not None and own is not None and _added(node, step, given, saved, gradients, own):
+            if adds is not None and own is not None and _added(node, rule, given, saved, gradients, own):
                 continue
             if not arguments:
-                result = rule(given)
+                result = function(given)
             elif simple:
-                result = rule(given, saved[arguments[0]]) if len(arguments) == 1 else rule(
+                result = function(given, saved[arguments[0]]) if len(arguments) == 1 else function(
                     given, *[saved[k] for k in arguments]
                 )  # fmt: skip
             else:
-                result = rule(given, *fetch(node, step, saved, live))
+                result = function(given, *fetch(node, rule, saved, live))
         except NotDerived as error:
-            raise missing_rule(node, targets[0][0], str(error)) from error
+            raise missing_rule(node, serves[0][0], str(error)) from error
         except WRITE_ERRORS as error:
-            raise_named(error, node, step, "g")
+            raise_named(error, node, rule, "g")
         if position is not None:
-            entry = inputs[position]
-            if entry.__class__ is not Port and SCALAR_TYPES.get(result.__class__) is entry.types:
-                # a number where one is asked for, as in graphs of 10^6 scalar nodes: `_receive` without its calls
+            if result is given:
+                result = gradient
+            entry, kind = inputs[position], result.__class__
+            if (
+                entry.types == (result.shape, result.dtype) and result.dtype.kind in "fc"
+                if kind is _array_class
+                else SCALAR_TYPES.get(kind) is entry.types
+            ):  # as it is nearly always: `_receive` without its calls
                 old = gradients.get(entry)
                 if old is None:
                     gradients[entry] = result
                 else:
-                    gradients[entry] = (
-                        old + result if old.__class__ is result.__class__ else _sum(old, result)
-                    )
-                continue
-            _receive(node, position, gradient if result is given else result, gradients)
+                    gradients[entry] = old + result if old.__class__ is kind else _sum(old, result)
+            else:
+                _receive(node, position, result, gradients)
             continue
-        for target, place in targets:
-            if live is None or _leads(inputs[target], live):
-                part = part_of(node, result, place, step)
-                _receive(node, target, gradient if part is given else part, gradients)
+        for served, place in serves:
+            if live is None or _leads(inputs[served], live):
+                part = part_of(node, result, place, rule)
+                _receive(node, served, gradient if part is given else part, gradients)
 
 
 def _added(
-    node: Node, step: LiveRule, given: Any, saved: Any, gradients: dict[Node, Any], own: set[Node]
+    node: Node, rule: LiveRule, given: Any, saved: Any, gradients: dict[Node, Any], own: set[Node]
 ) -> bool:
     """Add what a rule makes to the array of its operand's gradient, where that can be; whether it was."""
-    assert step.position is not None
-    assert step.adds is not None
-    entry = node.inputs[step.position]
-    if entry.__class__ is Port or not isinstance(given, np.ndarray | np.generic):
+    assert rule.position is not None
+    assert rule.adds is not None
+    entry = node.inputs[rule.position]
+    if entry.__class__ is Port or not isinstance(given, _ARRAYS):
         return False
     types = entry.types
     if not types.shape or given.dtype != types.dtype or types.dtype.hasobject:
@@ -440,7 +445,7 @@ def _added(
         return False
     elif entry not in own:
         total = total.copy()
-    step.adds(total, given, *fetch(node, step, saved))
+    rule.adds(total, given, *fetch(node, rule, saved))
     gradients[entry] = total
     own.add(entry)
     return True
@@ -458,14 +463,15 @@ def for_reading(cotangent: Any) -> Any:
     return tuple(map(for_reading, cotangent)) if kind is tuple else cotangent
 
 
-def raise_named(error: Exception, node: Node, step: LiveRule, given: str) -> NoReturn:
+def raise_named(error: Exception, node: Node, rule: LiveRule, given: str) -> NoReturn:
     """Raise one of WRITE_ERRORS again; where the rule wrote into what it was given, with its name and its operand's."""
     if not isinstance(error, InPlaceError) and not any(sign in str(error) for sign in _SIGNS_OF_WRITING):
         raise error
-    operands = " and ".join(repr(node.op.operand_at(position).name) for position, _ in step.targets)
-    rule = "VJP" if given == "g" else "forward-mode"
+    operands = " and ".join(repr(node.op.operand_at(position).name) for position, _ in rule.serves)
+    direction = "VJP" if given == "g" else "forward-mode"
     raise RuleError(
-        f"the {rule} rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} for operand {operands} "
+        f"the {direction} rule {getattr(rule.function, '__name__', rule.function)!r} of op {node.op.name!r} "
+        f"for operand {operands} "
         f"writes into {given} or another array that it was given ({error}); others read the same array, so compute a "
         f"new one: {given} * a, not {given} *= a ({node.describe()}){card_line(node.op)}"
     ) from error
@@ -491,7 +497,7 @@ def _receive(node: Node, position: int, gradient: object, gradients: dict[Node, 
     gradients[entry] = gradient if old is None else _sum(old, gradient)
 
 
-def fetch(node: Node, step: LiveRule, saved: Any, live: set[Node] | None = None) -> list[Any]:
+def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None) -> list[Any]:
     """What a rule asked for: saved values, tuples of them for a variadic operand, settings.
 
     Args:
@@ -499,8 +505,8 @@ def fetch(node: Node, step: LiveRule, saved: Any, live: set[Node] | None = None)
     """
     arguments: list[Any] = []
     given = node.settings
-    for argument in step.arguments:
-        if isinstance(argument, int):
+    for argument in rule.arguments:
+        if argument.__class__ is int:
             arguments.append(saved[argument])
         elif isinstance(argument, str):
             arguments.append(given[argument] if argument in given else node.op.signature.settings[argument])
@@ -510,16 +516,16 @@ def fetch(node: Node, step: LiveRule, saved: Any, live: set[Node] | None = None)
             arguments.append(
                 tuple(
                     place
-                    for target, place in step.targets
-                    if live is None or _leads(node.inputs[target], live)
+                    for served, place in rule.serves
+                    if live is None or _leads(node.inputs[served], live)
                 )
             )
         else:
-            arguments.append(tuple(saved[k] for k in argument))
+            arguments.append(tuple([saved[k] for k in argument]))  # type: ignore[union-attr]
     return arguments
 
 
-def part_of(node: Node, result: Numeric, place: int | None, step: LiveRule) -> Any:
+def part_of(node: Node, result: Numeric, place: int | None, rule: LiveRule) -> Any:
     if place is None:
         return result
     if not isinstance(result, tuple | list) or place >= len(result):
@@ -527,8 +533,8 @@ def part_of(node: Node, result: Numeric, place: int | None, step: LiveRule) -> A
             f"{len(result)} values" if isinstance(result, tuple | list) else f"one {type(result).__name__}"
         )
         raise RuleError(
-            f"the joint VJP rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} must return a "
-            f"tuple with one entry per operand it serves (None where nothing flows); it returned {shown}"
+            f"the joint VJP rule {getattr(rule.function, '__name__', rule.function)!r} of op {node.op.name!r} "
+            f"must return a tuple with one entry per operand it serves (None where nothing flows); it returned {shown}"
             f"{card_line(node.op)}"
         )
     return result[place]
@@ -563,8 +569,8 @@ def rewrapped(node: Node) -> list[Any]:
     """A node's saved values as tensors that know where they came from."""
     saved: list[Any] = []
     if node.saved is None:
-        types = iter(node.plan.types)
-        for slot in node.plan.slots:
+        types = iter(node.live_rules.types)
+        for slot in node.live_rules.slots:
             if slot is None:
                 saved.append(_entry_type(node.inputs[next(types)]))
             elif slot < 0:
@@ -573,7 +579,7 @@ def rewrapped(node: Node) -> list[Any]:
                 entry = node.inputs[slot]
                 saved.append(Tensor(None, entry) if is_recorded(entry) else entry)
         return saved
-    for slot, value in zip(node.plan.slots, node.saved, strict=True):
+    for slot, value in zip(node.live_rules.slots, node.saved, strict=True):
         if slot is None:
             saved.append(value)
         elif slot < 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -66,6 +67,10 @@ class ArrayType(NamedTuple):
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
 
 
+# `array_type((shape, dtype))` is `ArrayType(shape, dtype)` without a call of Python's, for what runs once a node
+array_type: Callable[[tuple[Shape, np.dtype[Any]]], ArrayType] = partial(tuple.__new__, ArrayType)
+
+
 class WeakType(ArrayType):
     """The type of a captured Python number: it takes the dtype of what it meets, as in NumPy 2."""
 
@@ -105,7 +110,7 @@ def type_of(value: object) -> ArrayType:
         return found
     if not isinstance(value, np.ndarray):
         value = np.asarray(value)
-    return ArrayType(value.shape, value.dtype)
+    return array_type((value.shape, value.dtype))
 
 
 def as_value(value: object, dtype: DTypeLike | None = None) -> Any:

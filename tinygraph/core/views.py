@@ -225,7 +225,9 @@ def _attach(
         )
     of_base = getattr(base, "_shared", None) or _own(base)
     views = of_base.views
-    if views is not None and len(views) < of_base.limit:
+    if views is None:
+        of_base.views = [weakref.ref(view)]
+    elif len(views) < of_base.limit:
         views.append(weakref.ref(view))
     else:
         _note(base, view)

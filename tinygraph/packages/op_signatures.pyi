@@ -147,7 +147,7 @@ class BuiltinOps:
         """L with L Lᴴ = X, of which the lower triangle is read;  the gradient (Murray, 2016) is L⁻ᴴ Φ(Lᴴ G)
         L⁻¹."""
 
-    def class_target(
+    def class_probabilities(
         self,
         labels: Any,
         /,
@@ -177,6 +177,10 @@ class BuiltinOps:
 
     def conj(self, x: Any, /) -> Any:
         """The complex conjugate of x;  its gradient is conj(g)."""
+
+    def constant_function(self, *xs: Any, function: str, options: tuple[tuple[str, Any], ...] = ()) -> Any:
+        """A function without a derivative, by its name in NumPy;  `options` are its arguments that are no
+        arrays."""
 
     def convolution(
         self,

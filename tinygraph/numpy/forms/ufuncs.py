@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.core.tensor import CapturedNumber, Handle
-from tinygraph.numpy.form import FORMS, form, grouped, operand
-from tinygraph.numpy.forms.selecting import constant
+from tinygraph.core.tensor import CapturedNumber, Handle, Tensor
+from tinygraph.numpy.constants import constant, in_program
+from tinygraph.numpy.form import FORMS, detached, form, grouped, known, operand
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -123,19 +123,27 @@ def modf(x: Numeric) -> Any:
 @form(np.frexp)
 def frexp(x: Numeric) -> Any:
     (x,) = in_loop(np.frexp, x)
-    _, exponent = constant(np.frexp)(x)
-    return x * np.ldexp(np.ones((), x.dtype), -exponent), exponent
+    exponent = (
+        np.frexp(x.numpy() if isinstance(x, Tensor) else x)[1] if known(x) else in_program("exponent", x)
+    )
+    return np.ldexp(x, -exponent), exponent
 
 
 @form(np.ldexp)
 def ldexp(x1: Numeric, x2: object) -> Any:
-    x1, x2 = in_loop(np.ldexp, x1, x2)
-    rest = constant(np.asarray)(x2)
+    x1, rest = in_loop(np.ldexp, x1, x2)
     most = np.finfo(x1.dtype).maxexp - 1
     for _ in range(3):  # in steps of which none is too large for a float, so that zeros stay zeros
         step = np.clip(rest, -most, most)
-        x1, rest = x1 * np.ldexp(np.ones((), x1.dtype), step), rest - step
+        x1, rest = x1 * _power_of_two(step, x1.dtype), rest - step
     return x1
+
+
+def _power_of_two(exponent: Any, dtype: Any) -> Any:
+    one = np.ones((), dtype)
+    if isinstance(exponent, Tensor):
+        return in_program("ldexp", one, exponent) if not known(exponent) else np.ldexp(one, exponent.numpy())
+    return np.ldexp(one, exponent)
 
 
 @form(np.nextafter)
@@ -143,7 +151,7 @@ def nextafter(x1: object, x2: object) -> Any:
     """A number one step away from x1: the step is a constant."""
     x1, x2 = in_loop(np.nextafter, x1, x2)
     found = constant(np.nextafter)(x1, x2)
-    return x1 + (found - constant(np.asarray)(x1))
+    return x1 + (found - detached(x1))
 
 
 @form(np.float_power)
