@@ -158,13 +158,13 @@ def test_gelu_and_softplus(dtype: str, bound: float) -> None:
     )
 
 
-@pytest.mark.parametrize("target", ["avx2", "generic"])
+@pytest.mark.parametrize("cpu", ["avx2", "generic"])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_narrower_targets(name: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINYGRAPH_TARGET", target)
+def test_narrower_cpus(name: str, cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAPH_CPU", cpu)
     try:
         this_cpu()
     except SettingError:
-        pytest.skip(f"this machine cannot run {target}")
+        pytest.skip(f"this machine cannot run {cpu}")
     test_accuracy(name, "float32")
     test_special_values(name, "float64")

@@ -57,7 +57,8 @@ Accuracy = Literal["fast", "exact"]
 PLAN_BYTES = 2**30  # what the plans of a function may take together, by default
 MOST_REASONS = 1000  # for captures, remembered
 _NODE_BYTES = 1000  # of a node of a graph, about; stages share most of them
-_PLAIN = frozenset((np.ndarray, Tensor, int, float))  # arguments that are surely no containers
+_NUMBERS = (int, float, np.float64, np.float32, np.int64, np.bool_)
+_PLAIN = frozenset((np.ndarray, Tensor, *_NUMBERS))  # arguments that are surely no containers
 
 
 class CapturedVersion(NamedTuple):
@@ -496,6 +497,12 @@ _inlined = _Inlined()
 _waiting: dict[int, Compiled] = {}  # what a thread is about to run, by the thread
 
 
+@functools.cache
+def _scalar_kind(dtype: np.dtype[Any]) -> str:
+    """That of a number that NumPy made: the words take longer than a call."""
+    return f"a scalar of NumPy's, {dtype}"
+
+
 def _kind(leaf: object) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
     if isinstance(leaf, np.ndarray):
@@ -503,7 +510,7 @@ def _kind(leaf: object) -> Any:
     if isinstance(leaf, Static):
         return leaf
     if isinstance(leaf, np.generic):
-        return f"a scalar of NumPy's, {leaf.dtype}"
+        return _scalar_kind(leaf.dtype)
     if type(leaf) in PYTHON_NUMBERS:
         return f"a Python {type(leaf).__name__}"
     try:

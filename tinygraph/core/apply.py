@@ -111,17 +111,17 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
     if not mask or not mode.recording:
         return _unrecorded(op, operands, settings, values[0], out)
     # From here every line is counted: a scalar op costs about as much as this bookkeeping. Constructor calls are
-    # spelled out, and the plan is found under one integer: the mask, topped by a bit that tells the operand count.
-    plans = op.tangent_plans if mode.tangents else op.plans
-    plan = plans.get(mask | bit) or op.plan(mask, len(values), mode.tangents)
+    # spelled out, and the live rules are found under one integer: the mask, topped by a bit for the operand count.
+    known = op.known_tangent_rules if mode.tangents else op.known_rules
+    rules = known.get(mask | bit) or op.live_rules(mask, len(values), mode.tangents)
     node = _new(Node)
     node.op, node.inputs, node.settings = op, tuple(entries), settings
-    node.plan, node.place, node.name = plan, mode.place, None
-    only = plan.only_value
-    node.saved = (values[only],) if only is not None else plan.save(values, out) if plan.slots else ()
+    node.live_rules, node.place, node.name = rules, mode.place, None
+    only = rules.only_value
+    node.saved = (values[only],) if only is not None else rules.save(values, out) if rules.slots else ()
     # numbers are no views: of them nothing is kept but what rules ask for, which spares a call
-    kept = (leaves | plain) & plan.value_mask or (leaves and out.__class__ not in SCALAR_TYPES)
-    node.versions = _versions(entries, values, out, leaves, plain, plan.value_mask) if kept else None
+    kept = (leaves | plain) & rules.value_mask or (leaves and out.__class__ not in SCALAR_TYPES)
+    node.versions = _versions(entries, values, out, leaves, plain, rules.value_mask) if kept else None
     node.code, node.offset, node.order = None, 0, next_order()
     frame: FrameType | None = _getframe(1)
     while frame is not None and is_library(frame.f_code.co_filename):

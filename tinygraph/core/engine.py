@@ -378,29 +378,29 @@ def _run_rules(
 ) -> None:
     inputs = node.inputs
     given = gradient if gradient.__class__ in SCALAR_TYPES else for_reading(gradient)
-    for step in node.plan.steps:
-        rule, targets, arguments, simple, position, adds = step
-        if live is not None and not any(_leads(inputs[target], live) for target, _ in targets):
+    for rule in node.live_rules.backward:
+        function, serves, arguments, simple, position, adds = rule
+        if live is not None and not any(_leads(inputs[served], live) for served, _ in serves):
             continue
-        if rule is None:
-            if edge_type(inputs[targets[0][0]]).differentiable:
-                raise missing_rule(node, targets[0][0])
+        if function is None:
+            if edge_type(inputs[serves[0][0]]).differentiable:
+                raise missing_rule(node, serves[0][0])
             continue
         try:
-            if adds is not None and own is not None and _added(node, step, given, saved, gradients, own):
+            if adds is not None and own is not None and _added(node, rule, given, saved, gradients, own):
                 continue
             if not arguments:
-                result = rule(given)
+                result = function(given)
             elif simple:
-                result = rule(given, saved[arguments[0]]) if len(arguments) == 1 else rule(
+                result = function(given, saved[arguments[0]]) if len(arguments) == 1 else function(
                     given, *[saved[k] for k in arguments]
                 )  # fmt: skip
             else:
-                result = rule(given, *fetch(node, step, saved, live))
+                result = function(given, *fetch(node, rule, saved, live))
         except NotDerived as error:
-            raise missing_rule(node, targets[0][0], str(error)) from error
+            raise missing_rule(node, serves[0][0], str(error)) from error
         except WRITE_ERRORS as error:
-            raise_named(error, node, step, "g")
+            raise_named(error, node, rule, "g")
         if position is not None:
             entry = inputs[position]
             if entry.__class__ is not Port and SCALAR_TYPES.get(result.__class__) is entry.types:
@@ -415,19 +415,19 @@ def _run_rules(
                 continue
             _receive(node, position, gradient if result is given else result, gradients)
             continue
-        for target, place in targets:
-            if live is None or _leads(inputs[target], live):
-                part = part_of(node, result, place, step)
-                _receive(node, target, gradient if part is given else part, gradients)
+        for served, place in serves:
+            if live is None or _leads(inputs[served], live):
+                part = part_of(node, result, place, rule)
+                _receive(node, served, gradient if part is given else part, gradients)
 
 
 def _added(
-    node: Node, step: LiveRule, given: Any, saved: Any, gradients: dict[Node, Any], own: set[Node]
+    node: Node, rule: LiveRule, given: Any, saved: Any, gradients: dict[Node, Any], own: set[Node]
 ) -> bool:
     """Add what a rule makes to the array of its operand's gradient, where that can be; whether it was."""
-    assert step.position is not None
-    assert step.adds is not None
-    entry = node.inputs[step.position]
+    assert rule.position is not None
+    assert rule.adds is not None
+    entry = node.inputs[rule.position]
     if entry.__class__ is Port or not isinstance(given, np.ndarray | np.generic):
         return False
     types = entry.types
@@ -440,7 +440,7 @@ def _added(
         return False
     elif entry not in own:
         total = total.copy()
-    step.adds(total, given, *fetch(node, step, saved))
+    rule.adds(total, given, *fetch(node, rule, saved))
     gradients[entry] = total
     own.add(entry)
     return True
@@ -458,14 +458,15 @@ def for_reading(cotangent: Any) -> Any:
     return tuple(map(for_reading, cotangent)) if kind is tuple else cotangent
 
 
-def raise_named(error: Exception, node: Node, step: LiveRule, given: str) -> NoReturn:
+def raise_named(error: Exception, node: Node, rule: LiveRule, given: str) -> NoReturn:
     """Raise one of WRITE_ERRORS again; where the rule wrote into what it was given, with its name and its operand's."""
     if not isinstance(error, InPlaceError) and not any(sign in str(error) for sign in _SIGNS_OF_WRITING):
         raise error
-    operands = " and ".join(repr(node.op.operand_at(position).name) for position, _ in step.targets)
-    rule = "VJP" if given == "g" else "forward-mode"
+    operands = " and ".join(repr(node.op.operand_at(position).name) for position, _ in rule.serves)
+    direction = "VJP" if given == "g" else "forward-mode"
     raise RuleError(
-        f"the {rule} rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} for operand {operands} "
+        f"the {direction} rule {getattr(rule.function, '__name__', rule.function)!r} of op {node.op.name!r} "
+        f"for operand {operands} "
         f"writes into {given} or another array that it was given ({error}); others read the same array, so compute a "
         f"new one: {given} * a, not {given} *= a ({node.describe()}){card_line(node.op)}"
     ) from error
@@ -491,7 +492,7 @@ def _receive(node: Node, position: int, gradient: object, gradients: dict[Node, 
     gradients[entry] = gradient if old is None else _sum(old, gradient)
 
 
-def fetch(node: Node, step: LiveRule, saved: Any, live: set[Node] | None = None) -> list[Any]:
+def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None) -> list[Any]:
     """What a rule asked for: saved values, tuples of them for a variadic operand, settings.
 
     Args:
@@ -499,7 +500,7 @@ def fetch(node: Node, step: LiveRule, saved: Any, live: set[Node] | None = None)
     """
     arguments: list[Any] = []
     given = node.settings
-    for argument in step.arguments:
+    for argument in rule.arguments:
         if isinstance(argument, int):
             arguments.append(saved[argument])
         elif isinstance(argument, str):
@@ -510,8 +511,8 @@ def fetch(node: Node, step: LiveRule, saved: Any, live: set[Node] | None = None)
             arguments.append(
                 tuple(
                     place
-                    for target, place in step.targets
-                    if live is None or _leads(node.inputs[target], live)
+                    for served, place in rule.serves
+                    if live is None or _leads(node.inputs[served], live)
                 )
             )
         else:
@@ -519,7 +520,7 @@ def fetch(node: Node, step: LiveRule, saved: Any, live: set[Node] | None = None)
     return arguments
 
 
-def part_of(node: Node, result: Numeric, place: int | None, step: LiveRule) -> Any:
+def part_of(node: Node, result: Numeric, place: int | None, rule: LiveRule) -> Any:
     if place is None:
         return result
     if not isinstance(result, tuple | list) or place >= len(result):
@@ -527,8 +528,8 @@ def part_of(node: Node, result: Numeric, place: int | None, step: LiveRule) -> A
             f"{len(result)} values" if isinstance(result, tuple | list) else f"one {type(result).__name__}"
         )
         raise RuleError(
-            f"the joint VJP rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} must return a "
-            f"tuple with one entry per operand it serves (None where nothing flows); it returned {shown}"
+            f"the joint VJP rule {getattr(rule.function, '__name__', rule.function)!r} of op {node.op.name!r} "
+            f"must return a tuple with one entry per operand it serves (None where nothing flows); it returned {shown}"
             f"{card_line(node.op)}"
         )
     return result[place]
@@ -563,8 +564,8 @@ def rewrapped(node: Node) -> list[Any]:
     """A node's saved values as tensors that know where they came from."""
     saved: list[Any] = []
     if node.saved is None:
-        types = iter(node.plan.types)
-        for slot in node.plan.slots:
+        types = iter(node.live_rules.types)
+        for slot in node.live_rules.slots:
             if slot is None:
                 saved.append(_entry_type(node.inputs[next(types)]))
             elif slot < 0:
@@ -573,7 +574,7 @@ def rewrapped(node: Node) -> list[Any]:
                 entry = node.inputs[slot]
                 saved.append(Tensor(None, entry) if is_recorded(entry) else entry)
         return saved
-    for slot, value in zip(node.plan.slots, node.saved, strict=True):
+    for slot, value in zip(node.live_rules.slots, node.saved, strict=True):
         if slot is None:
             saved.append(value)
         elif slot < 0:

@@ -42,8 +42,8 @@ class Node:
         inputs: entries in operand order (see the module's docstring).
         settings: the settings given, by name.
         types: the type of the output, or a tuple of types if there are several.
-        plan: which rules are live and what they asked to keep.
-        saved: what was kept, in the plan's order; None while captured (there are no values).
+        live_rules: which rules are live and what they asked to keep.
+        saved: what was kept, in the order of their `slots`; None while captured (there are no values).
         versions: (leaf, version) of each saved leaf and (array, fingerprint) of each plain array that is kept, to
             notice a later change.
         place: scope, phase and, for a backward node, the forward node it serves.
@@ -52,14 +52,15 @@ class Node:
     """
 
     __slots__ = (
-        "code", "inputs", "name", "offset", "op", "order", "place", "plan", "saved", "settings", "types", "versions",
+        "code", "inputs", "live_rules", "name", "offset", "op", "order", "place", "saved", "settings", "types",
+        "versions",
     )  # fmt: skip
 
     op: Op
     inputs: tuple[Any, ...]
     settings: dict[str, Any]
     types: ArrayType | tuple[ArrayType, ...]
-    plan: LiveRules
+    live_rules: LiveRules
     saved: tuple[Any, ...] | None
     versions: tuple[tuple[Any, Any], ...] | None
     place: Place
@@ -142,7 +143,7 @@ class Node:
     def again(self, inputs: Sequence[Any], place: Place, name: str | None, source: SourceLine | None) -> Node:
         """A captured node like this one that reads other inputs, of the same types."""
         return new_node(
-            self.op, tuple(inputs), dict(self.settings), self.types, self.plan, place, (source, 0), name
+            self.op, tuple(inputs), dict(self.settings), self.types, self.live_rules, place, (source, 0), name
         )
 
     def check_versions(self) -> None:
@@ -183,7 +184,7 @@ def new_node(
     inputs: tuple[Any, ...],
     settings: dict[str, Any],
     types: ArrayType | tuple[ArrayType, ...],
-    plan: LiveRules,
+    live_rules: LiveRules,
     place: Place,
     line: tuple[CodeType | SourceLine | None, int] = (None, 0),
     name: str | None = None,
@@ -197,7 +198,7 @@ def new_node(
     node.inputs = inputs
     node.settings = settings
     node.types = types
-    node.plan = plan
+    node.live_rules = live_rules
     node.saved = None
     node.versions = None
     node.place = place

@@ -1030,11 +1030,11 @@ def wants_gradient(
             and (one.requires_grad or (inputs and one.value is None and id(one) not in fixed))
         ):
             return True
-        if isinstance(one, Leaf) or not one.plan.steps:
+        if isinstance(one, Leaf) or not one.live_rules.backward:
             continue
         for i, entry in enumerate(one.inputs):
             if (
-                one.plan.mask >> i & 1
+                one.live_rules.mask >> i & 1
                 and edge_type(entry).differentiable
                 and id(edge_node(entry)) not in seen
             ):

@@ -130,8 +130,8 @@ def _values(out: object) -> Any:
 def _node(op: Op, operands: list[Any], settings: dict[str, Any], result: object) -> Node:
     """A node that stands for the call: what a `Reason` is about."""
     types = tuple(map(type_of, result)) if isinstance(result, tuple) else type_of(result)
-    plan = op.plan(0, len(operands), False)
-    return new_node(op, tuple(operands), dict(settings), types, plan, modes.current.place, (here(4), 0))
+    rules = op.live_rules(0, len(operands), False)
+    return new_node(op, tuple(operands), dict(settings), types, rules, modes.current.place, (here(4), 0))
 
 
 def _look_back(node: Node, cotangent: object, gradients: dict[Node, Any]) -> None:

@@ -147,7 +147,7 @@ class BuiltinOps:
         """L with L Lᴴ = X, of which the lower triangle is read;  the gradient (Murray, 2016) is L⁻ᴴ Φ(Lᴴ G)
         L⁻¹."""
 
-    def class_target(
+    def class_probabilities(
         self,
         labels: Any,
         /,

@@ -86,7 +86,7 @@ def apply_captured(
         tuple(entries),
         settings,
         WeakType(*result) if weak else result,
-        op.plan(wanted, len(types), mode.tangents),
+        op.live_rules(wanted, len(types), mode.tangents),
         mode.place,
         line=(frame.f_code, frame.f_lasti) if frame is not None else (None, 0),
     )

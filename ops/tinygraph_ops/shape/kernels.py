@@ -234,7 +234,14 @@ def make_index(inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Patt
         return make_take(inputs, outputs, pattern=pattern) if inputs[1].dtype.kind in "iu" else None
     if "array" in pattern:
         return None
-    return _copied_views(index)(inputs, outputs, pattern=pattern)
+    if not isinstance(inputs[0], np.ndarray):
+        return None
+    return _copy(outputs[0], inputs[0][_as_view(pattern)])
+
+
+def _as_view(pattern: Pattern) -> Any:
+    """An index without arrays that gives a view in any case, where a bare number would be a copy."""
+    return (*build_index(pattern, ()), *(() if "..." in pattern else (...,)))
 
 
 def make_scatter_all(
@@ -252,7 +259,7 @@ def make_scatter_all(
         return None
     calls = [_copy(out, next(rest)) if whole else _zeros(out)]
     for pattern, values in zip(patterns, rest, strict=True):
-        place = out[(*build_index(pattern, ()), *(() if "..." in pattern else (...,)))]  # never a bare number
+        place = out[_as_view(pattern)]
         calls.append(_added(place, values))
     return in_order(*calls)
 
