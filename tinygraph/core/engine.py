@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tinygraph.core.node import Exchange
     from tinygraph.core.numeric import Numeric
 
+_array_class = np.ndarray
+_ARRAYS = (np.ndarray, np.generic)
 _by_order = attrgetter("order")
 
 # What a rule that writes into an array it was given raises: NumPy's error, or this library's where tensors are met.
@@ -179,11 +181,9 @@ def owned(gradients: Sequence[Any], nodes: Iterable[Node], others: Iterable[Any]
             continue
         if taken is None:
             taken = {id(one._value if isinstance(one, Tensor) else one) for one in others}
-            for node in nodes:
-                taken.update(map(id, node.inputs))
-                taken.update(map(id, node.saved or ()))
-                if node.__class__ is Leaf:
-                    taken.add(id(node.value))
+            for node in nodes:  # of what nodes keep, rules get what is saved
+                if node.saved:
+                    taken.update(map(id, node.saved))
         if array.base is not None or not array.flags.writeable or id(array) in taken:
             array = array.copy()
         taken.add(id(array))
@@ -273,7 +273,9 @@ def propagate(
             elif node.__class__ is Leaf or (wanted is not None and node in wanted):
                 kept[node] = _typed(gradient)
             elif live is None or node in live:
-                if node.versions is None and not record and gradient.__class__ is not list:
+                if node.versions is not None:
+                    node.check_versions()
+                if not record and gradient.__class__ is not list:
                     _run_rules(node, gradient, node.saved, gradients, live, own)
                 else:
                     _step_back(node, gradient, gradients, live, None if record else own)
@@ -347,8 +349,6 @@ def _step_back(
     """Run the live rules of one node and add what they return to its inputs' gradients; recorded where none may be
     added to in place.
     """
-    if node.versions is not None:
-        node.check_versions()
     if gradient.__class__ is list:
         # a body keeps many results from between, which get no cotangents in a first-order pass
         facts = node.op.facts
@@ -377,8 +377,10 @@ def _run_rules(
     own: set[Node] | None,
 ) -> None:
     inputs = node.inputs
-    given = gradient if gradient.__class__ in SCALAR_TYPES else for_reading(gradient)
-    for rule in node.live_rules.backward:
+    # rules that come with tinygraph write into nothing that they are given, which the laws hold; others may try
+    rules = node.live_rules
+    given = gradient if rules.careful or gradient.__class__ in SCALAR_TYPES else for_reading(gradient)
+    for rule in rules.backward:
         function, serves, arguments, simple, position, adds = rule
         if live is not None and not any(_leads(inputs[served], live) for served, _ in serves):
             continue
@@ -402,18 +404,21 @@ def _run_rules(
         except WRITE_ERRORS as error:
             raise_named(error, node, rule, "g")
         if position is not None:
-            entry = inputs[position]
-            if entry.__class__ is not Port and SCALAR_TYPES.get(result.__class__) is entry.types:
-                # a number where one is asked for, as in graphs of 10^6 scalar nodes: `_receive` without its calls
+            if result is given:
+                result = gradient
+            entry, kind = inputs[position], result.__class__
+            if (
+                entry.types == (result.shape, result.dtype) and result.dtype.kind in "fc"
+                if kind is _array_class
+                else SCALAR_TYPES.get(kind) is entry.types
+            ):  # as it is nearly always: `_receive` without its calls
                 old = gradients.get(entry)
                 if old is None:
                     gradients[entry] = result
                 else:
-                    gradients[entry] = (
-                        old + result if old.__class__ is result.__class__ else _sum(old, result)
-                    )
-                continue
-            _receive(node, position, gradient if result is given else result, gradients)
+                    gradients[entry] = old + result if old.__class__ is kind else _sum(old, result)
+            else:
+                _receive(node, position, result, gradients)
             continue
         for served, place in serves:
             if live is None or _leads(inputs[served], live):
@@ -428,7 +433,7 @@ def _added(
     assert rule.position is not None
     assert rule.adds is not None
     entry = node.inputs[rule.position]
-    if entry.__class__ is Port or not isinstance(given, np.ndarray | np.generic):
+    if entry.__class__ is Port or not isinstance(given, _ARRAYS):
         return False
     types = entry.types
     if not types.shape or given.dtype != types.dtype or types.dtype.hasobject:
@@ -501,7 +506,7 @@ def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None)
     arguments: list[Any] = []
     given = node.settings
     for argument in rule.arguments:
-        if isinstance(argument, int):
+        if argument.__class__ is int:
             arguments.append(saved[argument])
         elif isinstance(argument, str):
             arguments.append(given[argument] if argument in given else node.op.signature.settings[argument])
@@ -516,7 +521,7 @@ def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None)
                 )
             )
         else:
-            arguments.append(tuple(saved[k] for k in argument))
+            arguments.append(tuple([saved[k] for k in argument]))  # type: ignore[union-attr]
     return arguments
 
 

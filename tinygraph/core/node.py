@@ -149,7 +149,7 @@ class Node:
     def check_versions(self) -> None:
         """Raise if a saved leaf, or a plain array that is kept, has been written since."""
         for leaf, version in self.versions or ():
-            if not isinstance(leaf, Leaf):
+            if leaf.__class__ is not Leaf:
                 if fingerprint(leaf) != version:
                     raise StaleValueError(
                         f"an array ({type_of(leaf)}) that {self.describe()} keeps for its backward pass was changed "
@@ -250,6 +250,7 @@ class Leaf(Node):
         changed_at: the line that wrote it last.
         holder: a weak reference to the tensor that holds the leaf, or None.
         exchange: what makes its gradient that of all processes of the program (`tinygraph.parallel`), or None.
+        settings: `IN_ROWS` for an input that must lie so.
     """
 
     __slots__ = (
@@ -335,6 +336,8 @@ class Port:
 
     __slots__ = ("index", "node")
 
+    types = ()  # like no value's: its node has them, and the engine compares those of edges of all kinds
+
     def __init__(self, node: Node, index: int) -> None:
         self.node = node
         self.index = index
@@ -344,6 +347,7 @@ class Port:
 
 
 ROOT = Place()
+IN_ROWS = "in_rows"  # of an input: it must lie in memory row by row, since that decides what is a view
 Edge = Node | Port
 Key = tuple[int, int]  # a value: the id of its node, and the number of the output
 

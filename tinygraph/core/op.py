@@ -20,9 +20,9 @@ from tinygraph.core.apply import apply
 from tinygraph.core.doors import doors
 from tinygraph.core.modes import CompositeName, modes, scope
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
-from tinygraph.core.source import is_library
+from tinygraph.core.source import is_library, is_of_ops
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import FAMILIES, forward_types, type_of
+from tinygraph.core.types import FAMILIES, array_type, forward_types, type_of
 from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import RuleError
 
@@ -38,6 +38,7 @@ RESERVED = ("g", "t", "out", "wanted")
 FACTS = (
     "cheap",
     "neutral",
+    "decisive",
     "involution",
     "identity_on_same_type",
     "form",
@@ -129,6 +130,9 @@ class Wanted:
 WANTED = Wanted()
 
 
+_array_class = np.ndarray
+
+
 class LiveRule(NamedTuple):
     """One rule that is live.
 
@@ -155,10 +159,12 @@ class LiveRules:
         only_value: the position of the one value kept, if nothing else is.
         slots: for each kept thing, an input's position, -1 for the output, or None for a type.
         backward, forward: the live rules of reverse and of forward mode.
+        careful: whether the reverse ones are all of the ops that come with tinygraph, tested to write into nothing.
     """
 
     __slots__ = (
         "backward",
+        "careful",
         "forward",
         "mask",
         "only_value",
@@ -190,13 +196,22 @@ class LiveRules:
         places = {key: k for k, key in enumerate(keys)}
         self.backward = tuple(_live_rule(op, rule, serves, places, count) for rule, serves in reverse)
         self.forward = tuple(_live_rule(op, rule, serves, places, count) for rule, serves in forward)
+        self.careful = all(
+            is_of_ops(getattr(getattr(rule.function, "__code__", None), "co_filename", ""))
+            for rule in self.backward
+        )
 
     def save(self, values: Sequence[Any], out: Numeric) -> tuple[Any, ...]:
         """What the live rules asked for, in the order of `slots`."""
         saved = [values[i] for i in self.values]
         if self.out:
             saved.append(out)
-        saved += [None if values[i] is None else type_of(values[i]) for i in self.types]
+        for i in self.types:
+            value = values[i]
+            if value.__class__ is _array_class:
+                saved.append(array_type((value.shape, value.dtype)))
+            else:
+                saved.append(None if value is None else type_of(value))
         return tuple(saved)
 
 
@@ -359,6 +374,7 @@ class Op:
         facts: what passes may rely on, by name:
             "cheap": True; on large arrays it takes no longer than reading the operands and writing the result.
             "neutral": {operand: number}; with that number there, the result is the other operand, signs of zeros too.
+            "decisive": {operand: integer}; a Python number there makes another dtype than all others do.
             "involution": True; applied twice it gives its operand back.
             "identity_on_same_type": True; it is its first operand when the type stays the same.
             "form": f(x type, result type, settings) -> (op, settings); the application of another op that it is.

@@ -45,6 +45,11 @@ def is_own(filename: str) -> bool:
     return filename.startswith(_PACKAGE) or _BUILTIN_OPS in filename
 
 
+def is_of_ops(filename: str) -> bool:
+    """Whether a file is one of the ops that come with tinygraph."""
+    return _BUILTIN_OPS in filename
+
+
 def user_frame(depth: int) -> FrameType | None:
     """The nearest frame, `depth` calls up or more, that is neither tinygraph's nor Python's or NumPy's own code."""
     frame: FrameType | None = sys._getframe(depth)

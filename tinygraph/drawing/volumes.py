@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -156,7 +156,7 @@ def _faces(one: Volume, middle: float, style: Style) -> list[str]:
     ]
 
 
-def _words(one: Volume, highest: float, page: dict[str, str]) -> list[str]:
+def _words(one: Volume, highest: float, page: Mapping[str, str]) -> list[str]:
     middle = one.x + (one.width + SLANT * one.depth) / 2
     y = highest + 14
     sizes = [WORDS, *[SMALL] * (len(one.words) - 1)]

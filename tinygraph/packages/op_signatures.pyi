@@ -178,6 +178,10 @@ class BuiltinOps:
     def conj(self, x: Any, /) -> Any:
         """The complex conjugate of x;  its gradient is conj(g)."""
 
+    def constant_function(self, *xs: Any, function: str, options: tuple[tuple[str, Any], ...] = ()) -> Any:
+        """A function without a derivative, by its name in NumPy;  `options` are its arguments that are no
+        arrays."""
+
     def convolution(
         self,
         x: Any,
@@ -223,8 +227,9 @@ class BuiltinOps:
     ) -> Any:
         """out[n, o, i * stride + p * dilation - padding] += x[n, c, i] * kernel[c, o, p], plus bias[o]."""
 
-    def copy(self, x: Any, /) -> Any:
-        """x in memory of its own."""
+    def copy(self, x: Any, /, *, order: Any = "C") -> Any:
+        """x in memory of its own: in rows, or as NumPy's orders say; "K" is as x lies, as ufuncs and
+        `np.copy` do it."""
 
     def cos(self, x: Any, /) -> Any:
         """cos(x);  d/dx = -sin(x)."""

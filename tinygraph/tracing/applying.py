@@ -15,7 +15,7 @@ from tinygraph.core.node import Leaf, Port, edge_node, edge_type, is_recorded, n
 from tinygraph.core.op import Op
 from tinygraph.core.source import user_frame
 from tinygraph.core.tensor import Captured, CapturedArray, CapturedNumber, Handle, Tensor, left_behind
-from tinygraph.core.types import ArrayType, WeakType, forward_types, type_of
+from tinygraph.core.types import ArrayType, WeakType, forward_types, is_python_integer, type_of
 from tinygraph.core.views import link, link_captured
 from tinygraph.errors import CaptureError, TinygraphError
 
@@ -61,24 +61,15 @@ def apply_captured(
             )
             types.append(type_of(entry) if isinstance(entry, np.ndarray | np.generic) else entry)
     if not mask:  # tensors that hold plain data: computed now, a constant of the graph
-        try:
-            out = op.forward(
-                *entries, **settings
-            )  # a state that was written stands there as what it was written to
-        except Exception as error:
-            raise explained(op, operands, settings, error) from error
-        several = isinstance(out, tuple)
-        made = tuple(map(Tensor, out if several else (out,)))
-        for one in made:
-            capture.made(one)
-        link(op, operands, settings, made if several else made[0], entries[0])
-        return made if several else made[0]
+        return _computed(capture, op, operands, entries, settings)
     try:
         result = infer_types(op, types, entries, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from (
             None if isinstance(error, TinygraphError) else error
         )
+    if "decisive" in op.facts:
+        result = _decided(capture, op, types, entries, settings, result)
     weak = weak and isinstance(result, ArrayType) and _is_number(op, types, settings)
     frame = user_frame(3)
     node = new_node(
@@ -99,6 +90,22 @@ def apply_captured(
     if op.put is not None or op.facts.get("read_only"):
         link_captured(op, operands, settings, found)
     return found
+
+
+def _computed(
+    capture: Capture, op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any]
+) -> Any:
+    """What an op of plain data gives. A state that was written stands there as what it was written to."""
+    try:
+        out = op.forward(*entries, **settings)
+    except Exception as error:
+        raise explained(op, operands, settings, error) from error
+    several = isinstance(out, tuple)
+    made = tuple(map(Tensor, out if several else (out,)))
+    for one in made:
+        capture.made(one)
+    link(op, operands, settings, made if several else made[0], entries[0])
+    return made if several else made[0]
 
 
 def infer_types(op: Op, types: Sequence[Any], entries: Sequence[Any], settings: dict[str, Any]) -> Any:
@@ -123,6 +130,20 @@ def infer_types(op: Op, types: Sequence[Any], entries: Sequence[Any], settings: 
             with suppress(Exception):  # what the type rule found first says more
                 return rule(*operands, **settings)
         raise
+
+
+def _decided(
+    capture: Capture, op: Op, types: list[Any], entries: Sequence[Any], settings: dict[str, Any], usual: Any
+) -> Any:
+    """The types of an op's outputs where the value of a captured Python integer decides them."""
+    for name, number in op.facts["decisive"].items():
+        for i in op.signature.positions(name, len(entries)):
+            entry = entries[i]
+            if isinstance(entry, Leaf) and entry.value is None and is_python_integer(entry.types):
+                other = infer_types(op, [*types[:i], number, *types[i + 1 :]], entries, settings)
+                if other != usual and capture.is_number(entry, number):
+                    return other
+    return usual
 
 
 def _is_number(op: Op, numbers: list[Any], settings: dict[str, Any]) -> bool:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @op(
     kind="elementwise",
-    facts={"neutral": {"y": 1}},
+    facts={
+        "neutral": {"y": 1},
+        "decisive": {"y": 2},
+    },  # NumPy has squares of bools as int8, other powers as int64
     samples=[
         Sample([2.0, 0.25], [3.0, -0.5], expected=[8.0, 2.0]),
         Sample([1.5, 2.0], [[0.5], [3.0], [0.0]]),
