@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.core.tensor import Tensor
 from tinygraph.numpy.constants import constant, in_program
-from tinygraph.numpy.form import FORMS, detached, floating, form, grouped, known, operand
+from tinygraph.numpy.form import FORMS, floating, form, grouped, known, operand
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -27,7 +27,7 @@ def _result(x: object, y: object) -> Any:
 
 
 @form(np.copysign)
-def copysign(x1: Numeric, x2: Numeric) -> Any:
+def copysign(x1: Any, x2: Any) -> Any:
     x1, x2 = _result(x1, x2)
     size, negative = abs(x1), np.signbit(x2)
     size = size if np.result_type(x1, 1.0) == np.result_type(x1) else size * 1.0
@@ -98,14 +98,6 @@ def _power_of_two(exponent: Any, dtype: Any) -> Any:
     if isinstance(exponent, Tensor):
         return in_program("ldexp", one, exponent) if not known(exponent) else np.ldexp(one, exponent.numpy())
     return np.ldexp(one, exponent)
-
-
-@form(np.nextafter)
-def nextafter(x1: object, x2: object) -> Any:
-    """A number one step away from x1: the step is a constant."""
-    x1, x2 = _result(x1, x2)
-    found = constant(np.nextafter)(x1, x2)
-    return x1 + (found - detached(x1))
 
 
 @form(np.float_power)
