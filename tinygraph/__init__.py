@@ -21,6 +21,7 @@ from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import manual_seed as manual_seed
 from tinygraph.core.tensor import Tensor as Tensor
 from tinygraph.core.tensor import tensor as tensor
+from tinygraph.debugging import changes as changes
 from tinygraph.debugging import detect_anomaly as detect_anomaly
 from tinygraph.debugging import why as why
 from tinygraph.drawing import draw as draw

@@ -43,6 +43,7 @@ from tinygraph.plugin import (
     spread,
 )
 
+_ARRAYS = (np.ndarray, np.generic)
 MOST_TRIED = 2**20  # elements of a result whose shape NumPy may find by making it
 _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [[-1.0, 7.0], [8.0, 0.5], [9.0, -2.0]]]
@@ -776,7 +777,7 @@ one_hot.batch(leading)
 
 
 def _array(x: Numeric) -> Any:
-    return x if isinstance(x, np.ndarray | np.generic) else np.asarray(x)
+    return x if isinstance(x, _ARRAYS) else np.asarray(x)
 
 
 def _axis(name: str, axis: int, ndim: int) -> int:
@@ -803,7 +804,7 @@ def _add_at(out: Array, place: tuple[Any, ...], values: Array) -> None:
         extra = values.ndim - out[place].ndim
         if extra > 0 and set(values.shape[:extra]) == {1}:
             values = values.reshape(values.shape[extra:])
-    arrays = [one for one in place if isinstance(one, np.ndarray | np.generic)]
+    arrays = [one for one in place if isinstance(one, _ARRAYS)]
     if not arrays or (len(arrays) == 1 and arrays[0].dtype.kind == "b"):
         out[place] += values  # no place repeats
     elif out.dtype in (np.float32, np.float64) and values.ndim > 1 and out.size <= values.size:

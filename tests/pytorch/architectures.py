@@ -284,6 +284,31 @@ class Detector(nn.Module):
         return torch.cat([torch.cat(scores, 1).sigmoid(), torch.cat(boxes, 1).exp().clamp(max=5.0)], 2)
 
 
+class Diffusion(nn.Module):
+    """A block of a diffusion U-Net (DDPM): told the time by waves, with attention among places, down and up again."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.width = width
+        self.time = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+        self.norm1, self.norm2, self.norm3 = (nn.GroupNorm(4, width) for _ in range(3))
+        self.conv1, self.conv2 = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        self.down, self.up = nn.Conv2d(width, width, 3, 2, 1), nn.Conv2d(width, width, 3, padding=1)
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.out = nn.Conv2d(2 * width, 3, 1)
+
+    def forward(self, x: Any, times: Any) -> Any:
+        waves = times[:, None] * torch.exp(torch.arange(self.width // 2) * (-9.2 / self.width))
+        told = self.time(torch.cat([waves.sin(), waves.cos()], 1))[:, :, None, None]
+        skip = self.conv2(F.silu(self.norm1(self.conv1(x) + told)))
+        inner = F.silu(self.norm2(self.down(skip)))
+        places = inner.flatten(2).transpose(1, 2)
+        seen = self.attention(places, places, places, need_weights=False)[0].transpose(1, 2)
+        inner = self.norm3(inner + seen.reshape(inner.shape))
+        wide = self.up(F.interpolate(inner, scale_factor=2.0, mode="nearest"))
+        return self.out(torch.cat([skip, wide], 1))
+
+
 def _images(size: int) -> Callable[..., tuple[torch.Tensor, ...]]:
     return lambda batch, side=size: (torch.randn(batch, 3, side, side),)
 
@@ -316,5 +341,10 @@ CASES: dict[str, Case] = {
     "BERT": Case(BERT, _padded, {0: {0: "N", 1: "T"}, 1: {0: "N", 1: "T"}}, (5, 17)),
     "ViT": Case(ViT, _images(16), BATCH),
     "GAN": Case(GAN, lambda batch: (torch.randn(batch, 6),), BATCH),
+    "diffusion block": Case(
+        Diffusion,
+        lambda batch: (torch.randn(batch, 3, 8, 8), torch.rand(batch) * 100),
+        {0: {0: "N"}, 1: {0: "N"}},
+    ),
     "detection head": Case(Detector, _images(16), IMAGES, (20, 24)),
 }

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric
 
 
+_array_class = np.ndarray
+
+
 class _Counted:
     """Counts the references to itself, as `t += 1` finds a tensor that has one name."""
 
@@ -97,15 +100,17 @@ class Handle:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.type.shape
+        value = self._value
+        return value.shape if value.__class__ is _array_class else self.type.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.type.dtype
+        value = self._value
+        return value.dtype if value.__class__ is _array_class else self.type.dtype
 
     @property
     def ndim(self) -> int:
-        return len(self.type.shape)
+        return len(self.shape)
 
     @property
     def size(self) -> int:
@@ -532,7 +537,7 @@ class Handle:
         return ops.negative(self)
 
     def __pos__(self) -> Tensor:
-        return ops.copy(self)
+        return ops.copy(self, order="K")
 
     def __abs__(self) -> Tensor:
         result: Tensor = ops.abs(self)
@@ -801,7 +806,9 @@ class Handle:
         if not copy and self.dtype == dtype:
             return self
         if self.dtype == dtype and views().lies_in_leaf(self):
-            return ops.copy(self)  # a copy as in NumPy, which does not change when the leaf is written
+            return ops.copy(
+                self, order="K"
+            )  # a copy as in NumPy, which does not change when the leaf is written
         return ops.cast(self, dtype=dtype)
 
     def copy(self, order: str = "C") -> Tensor:  # which is about memory, not about values
@@ -1199,11 +1206,11 @@ def wants_gradient(
             and (one.requires_grad or (inputs and one.value is None and id(one) not in fixed))
         ):
             return True
-        if isinstance(one, Leaf) or not one.plan.steps:
+        if isinstance(one, Leaf) or not one.live_rules.backward:
             continue
         for i, entry in enumerate(one.inputs):
             if (
-                one.plan.mask >> i & 1
+                one.live_rules.mask >> i & 1
                 and edge_type(entry).differentiable
                 and id(edge_node(entry)) not in seen
             ):

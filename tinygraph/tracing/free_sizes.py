@@ -185,7 +185,7 @@ def free_graph(make: Make, example: Mapping[str, int], what: str) -> Graph:
     Raises:
         CaptureError: something in it does not follow from the sizes, or it runs at too few of them; naming the line.
     """
-    found = _examples(make, example, what)
+    found = examples(make, example, what)
     for _, graph in found:
         node = ruled_in(graph)
         if node is not None:
@@ -214,7 +214,7 @@ def free_gradient(graph: Graph, wrt: object) -> Graph:
     return free_graph(make, graph.sizes, f"the gradient of {graph.name or 'the graph'}")
 
 
-def _examples(make: Make, example: Mapping[str, int], what: str) -> list[tuple[dict[str, int], Graph]]:
+def examples(make: Make, example: Mapping[str, int], what: str) -> list[tuple[dict[str, int], Graph]]:
     """The program at the sizes of the example, at others one by one, and last at others all at once."""
     first = {name: max(size, 2) for name, size in example.items()}
     make(first)  # what a program makes when it first runs - states, cells - is there in all examples
@@ -444,27 +444,31 @@ def _recheck(free: Graph, sizes: Sequence[Sizes]) -> None:
     """
     if not any(_divides(size) for node in free.nodes for types in node.output_types for size in types.shape):
         return
-    first = sizes[0].items()
-    tried = [
-        *sizes,
-        *({name: size + shift + k for k, (name, size) in enumerate(first)} for shift in RESIDUES),
-    ]
-    programs: list[list[Node]] = []
-    known: list[Sizes] = []
-    for one in tried:
-        try:
-            graph = at_sizes(free, one)
-        except ShapeError:
-            continue
-        known.append(one)
-        programs.append([node for node in graph.nodes if not isinstance(node, Leaf)])
-    fitting = Fitting(known)
+    found = more_examples(free, sizes)
+    programs = [[node for node in graph.nodes if not isinstance(node, Leaf)] for _, graph in found]
+    fitting = Fitting([one for one, _ in found])
     own = [node for node in free.nodes if not isinstance(node, Leaf)]
     for node, *others in zip(own, *programs, strict=True):
         types = [
             fitting.shape(several) for several in zip(*(one.output_types for one in others), strict=True)
         ]
         node.types = types[0] if isinstance(node.types, ArrayType) else tuple(types)
+
+
+def more_examples(free: Graph, sizes: Sequence[Sizes]) -> list[tuple[Sizes, Graph]]:
+    """A graph at sizes, and at others near the first, in which halves of halves round in many ways."""
+    first = sizes[0].items()
+    tried = [
+        *sizes,
+        *({name: size + shift + k for k, (name, size) in enumerate(first)} for shift in RESIDUES),
+    ]
+    found: list[tuple[Sizes, Graph]] = []
+    for one in tried:
+        try:
+            found.append((one, at_sizes(free, one)))
+        except ShapeError:
+            continue
+    return found
 
 
 def _divides(size: int) -> bool:

@@ -64,7 +64,9 @@ _V = [1.0, -2.0, 0.5]
 def matmul(x: Numeric, y: Numeric) -> Numeric:
     """x @ y;  d/dx = g @ yᵀ,  d/dy = xᵀ @ g. Axes before the last two broadcast; a vector is a row on the left, a
     column on the right."""
-    if np.ndim(x) > 2 and np.ndim(y) == 2:  # one product of large matrices is faster than many of small ones
+    if (
+        getattr(x, "ndim", 0) > 2 and np.ndim(y) == 2
+    ):  # one product of large matrices is faster than many of small ones
         shape = np.shape(x)
         return (np.reshape(x, (prod(shape[:-1]), shape[-1])) @ y).reshape(*shape[:-1], np.shape(y)[1])
     return np.matmul(x, y)
@@ -87,6 +89,8 @@ def matmul_wrt_y(g: Numeric, x: Numeric, y_type: ArrayType) -> Numeric:
         return g * x if y_type.ndim == 1 else ops.expand_dims(g, axis=-2) * ops.expand_dims(x, axis=-1)
     if y_type.ndim > 2:
         return ops.matmul(ops.swapaxes(x, axis1=-1, axis2=-2), g)
+    if x.ndim == 2:
+        return ops.matmul(ops.transpose(x), g)
     # y is shared by the whole batch: one product sums over it
     rows = ops.reshape(x, shape=(prod(x.shape[:-1]), x.shape[-1]))
     ends = ops.reshape(g, shape=(prod(x.shape[:-1]), *y_type.shape[1:]))

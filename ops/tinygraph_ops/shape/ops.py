@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise, product
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -191,7 +191,7 @@ def np_ravel(a: Any, order: str = "C") -> Any:
 )
 def transpose(x: Numeric, *, axes: Axis = None) -> Numeric:
     """x with its axes in the order `axes` (reversed by default)."""
-    return np.transpose(x, axes)
+    return x.transpose(axes) if x.__class__ is np.ndarray else np.transpose(x, axes)
 
 
 @transpose.vjp("x")
@@ -400,13 +400,18 @@ detach.batch(leading)
     kind="shape",
     linear=("x",),
     types="like_first",
-    numpy=np.copy,
     facts={"identity_on_same_type": True},  # where nothing is written any more, as in a graph
-    samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX)],
+    samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX, order="K")],
 )
-def copy(x: Numeric) -> Numeric:
-    """x in memory of its own."""
-    return np.array(x, copy=True)
+def copy(x: Numeric, *, order: Literal["C", "F", "A", "K"] = "C") -> Numeric:
+    """x in memory of its own: in rows, or as NumPy's orders say; "K" is as x lies, as ufuncs and `np.copy` do it."""
+    return np.array(x, order=order)
+
+
+@copy.numpy(np.copy)
+def np_copy(a: Numeric, order: Literal["C", "F", "A", "K"] = "K", subok: object = False) -> Any:
+    """`np.copy`, which keeps the layout, where the method `copy` does not."""
+    return ops.copy(a, order=order)
 
 
 copy.expand(same_order)
@@ -454,7 +459,7 @@ def _exchanged(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
 )
 def swapaxes(x: Numeric, *, axis1: int, axis2: int) -> Numeric:
     """x with two axes exchanged."""
-    return np.swapaxes(x, axis1, axis2)
+    return x.swapaxes(axis1, axis2) if x.__class__ is np.ndarray else np.swapaxes(x, axis1, axis2)
 
 
 @swapaxes.types

@@ -238,3 +238,169 @@ def test_names_scopes_and_versions(tmp_path):
     with pytest.raises(FileFormatError, match=r"qr.*has no form in ONNX.*\.safetensors"):
         tg.capture(lambda x: np.linalg.qr(x)[0], np.eye(2)).save(tmp_path / "q.onnx")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["m.onnx"]
+
+
+# -- free sizes --------------------------------------------------------------------------------------------------------
+
+
+def values_of(*shape):
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def small_network():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, stride=2, padding=1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )
+
+
+def attending():
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), 1)
+
+
+FREE = {
+    "images": (small_network, (2, 1, 32, 32), "NCHW", [(1, 1, 41, 50), (3, 1, 17, 70), (0, 1, 32, 32)]),
+    "words": (attending, (2, 5, 8), "NT8", [(1, 3, 8), (3, 11, 8)]),
+    "recurrent": (lambda: nn.LSTM(4, 6, batch_first=True), (2, 5, 4), "NT4", [(1, 3, 4), (3, 11, 4)]),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_free_sizes_are_written_and_read_again(name, tmp_path):
+    make, shape, letters, others = FREE[name]
+    tg.manual_seed(0)
+    model = make()
+    sizes = {axis: letter for axis, letter in enumerate(letters) if letter in "NHWT"}
+    forward = (lambda x: model(x)[0]) if name == "recurrent" else model
+
+    def loss(x):
+        return (forward(x) ** 2).sum()
+
+    for function in (forward, loss):
+        graph = tg.capture(function, values_of(*shape), dynamic_axes={0: sizes})
+        graph = graph if function is forward else graph.gradient()
+        graph.save(tmp_path / "model.onnx")
+        model_file = onnx.load(tmp_path / "model.onnx")
+        dims = model_file.graph.input[0].type.tensor_type.shape.dim
+        assert {axis: one.dim_param for axis, one in enumerate(dims) if one.dim_param} == sizes
+        # reading follows no products of sizes that were rounded, which means over free images have in their gradient
+        again = name != "images" or function is forward
+        back = tg.load(tmp_path / "model.onnx") if again else graph
+        assert set(back.sizes) == set(sizes.values())
+        for other in (shape, *others):
+            if 0 in other and function is loss:
+                continue  # onnxruntime's gradients of no examples
+            x = values_of(*other)
+            assert_same(model_file, graph, [x])
+            found, wanted = back(x), graph(x)
+            pairs = zip(found, wanted, strict=True) if isinstance(found, tuple | list) else [(found, wanted)]
+            for one, another in pairs:
+                np.testing.assert_allclose(one.numpy(), another.numpy(), rtol=2e-4, atol=1e-5)
+
+
+def test_free_numbers_and_constant_arrays(tmp_path):
+    """Means, masks and ramps that programs make from sizes, with literal right values."""
+
+    def function(x):
+        n, length = x.shape
+        ramp = np.arange(length, dtype=np.float32)
+        mask = np.tril(np.ones((length, length), np.float32))
+        return (x * ramp) @ mask / n + length * 0.5
+
+    graph = tg.capture(function, np.ones((2, 4), np.float32), dynamic_axes={0: {0: "N", 1: "T"}})
+    graph.save(tmp_path / "model.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    name = session.get_inputs()[0].name
+    (found,) = session.run(None, {name: np.ones((1, 3), np.float32)})
+    np.testing.assert_array_equal(found, [[4.5, 4.5, 3.5]])  # (0+1+2, 1+2, 2) / 1 + 1.5
+    (found,) = session.run(None, {name: np.full((2, 2), 4, np.float32)})
+    np.testing.assert_array_equal(found, [[3.0, 3.0]] * 2)  # (4, 4) / 2 + 1
+
+
+def test_every_number_shape_is_written():
+    from tinygraph.core.sizes import SHAPES_OF_NUMBERS
+    from tinygraph.interop.onnx.free_writing import NUMBERS
+
+    assert NUMBERS.keys() == SHAPES_OF_NUMBERS.keys()
+
+
+def test_halves_are_rounded_down_below_zero(tmp_path):
+    """(N - 5) // 2 is -2 for one sample and -2 for two, as Python rounds; ONNX divides towards zero."""
+    from fractions import Fraction
+
+    from tinygraph.core.sizes import FreeInt, SizeFormula
+    from tinygraph.interop.onnx.free_writing import Computing
+    from tinygraph.interop.onnx.model_writing import Writing
+
+    half = Fraction(1, 2)
+    formula = SizeFormula(((half, ("N",)), (Fraction(-5, 2), ())), floor=True)
+    writing = Writing(onnx, 21)
+    name = Computing(writing, {"N": ("x", 0)}).whole(FreeInt(0, formula))
+    helper = onnx.helper
+    made = helper.make_graph(
+        writing.nodes,
+        "g",
+        [helper.make_tensor_value_info("x", 1, ["N"])],
+        [helper.make_tensor_value_info(name, 7, [1])],
+        writing.initializers,
+    )
+    model = helper.make_model(made, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
+    for n in (1, 2, 4, 5, 8):
+        (found,) = run(model, [np.zeros(n, np.float32)])
+        assert found.tolist() == [(n - 5) // 2]
+
+
+def test_what_is_written_otherwise_at_other_sizes_is_refused_by_name():
+    def function(x):
+        return tg.ops.average_pool(x, size=x.shape[2], stride=1)  # the window is a size
+
+    graph = tg.capture(function, values_of(1, 1, 8, 8), dynamic_axes={0: {2: "H", 3: "H"}})
+    with pytest.raises(
+        FileFormatError, match=r"average_pool at .*kernel_shape of AveragePool is \[8, 8\] or"
+    ):
+        model_of(graph)
+
+
+def test_adaptive_pools_that_do_not_divide():
+    graph = tg.capture(lambda x: tg.ops.adaptive_average_pool(x, size=(3, 2)), values_of(2, 1, 7, 5))
+    assert_same(model_of(graph), graph, [values_of(2, 1, 7, 5)])
+    back = tg.capture(
+        lambda x: (tg.ops.adaptive_average_pool(x, size=(3, 2)) ** 2).sum(), values_of(2, 1, 7, 5)
+    ).gradient()
+    assert_same(model_of(back), back, [values_of(2, 1, 7, 5)])
+
+
+def test_adaptive_pools_of_free_sizes():
+    """Written with the matrix of means computed from the size; read again for one size only."""
+    graph = tg.capture(
+        lambda x: tg.ops.adaptive_average_pool(x, size=(3, 2)),
+        values_of(1, 1, 8, 8),
+        dynamic_axes={0: {2: "H", 3: "W"}},
+    )
+    gradient = tg.capture(
+        lambda x: (tg.ops.adaptive_average_pool(x, size=(3, 2)) ** 2).sum(),
+        values_of(1, 1, 8, 8),
+        dynamic_axes={0: {2: "H", 3: "W"}},
+    ).gradient()
+    for shape in [(1, 1, 8, 8), (1, 1, 7, 5), (1, 1, 3, 20), (1, 1, 2, 2)]:
+        assert_same(model_of(graph), graph, [values_of(*shape)])
+        assert_same(model_of(gradient), gradient, [values_of(*shape)])
+    with pytest.raises(FileFormatError, match=r"Or read it for one size"):
+        graph_of_model(model_of(graph))
+    assert graph_of_model(model_of(graph), sizes={"H": 7, "W": 5}).inputs[0].types.shape == (1, 1, 7, 5)
+
+
+def test_one_vector_of_places_is_a_gather_and_its_gradient_adds_up():
+    def function(x):
+        return (np.take(x, np.array([2, 0, 2, -1]), axis=1) ** 2).sum()
+
+    graph = tg.capture(function, values_of(3, 4, 2), dynamic_axes={0: {0: "N"}})
+    assert "Gather" in [node.op_type for node in model_of(graph).graph.node]
+    gradient = graph.gradient()
+    for n in (3, 1, 5):
+        assert_same(model_of(gradient), gradient, [values_of(n, 4, 2)])

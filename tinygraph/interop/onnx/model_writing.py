@@ -24,10 +24,12 @@ from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.atomic_files import replace_file
 from tinygraph.interop.onnx.element_types import code_of
+from tinygraph.interop.onnx.free_writing import Fitted, Recording, computed, fitted, shape_info
 from tinygraph.interop.onnx.importing import FACT
 from tinygraph.interop.onnx.package import Proto, onnx_package
 from tinygraph.interop.onnx.tensors import tensor_proto
 from tinygraph.interop.reading import refusing
+from tinygraph.tracing.free_sizes import at_sizes, examples, more_examples
 from tinygraph.tracing.looking_through import looked_through
 
 OPSET = 21  # which every runtime of today reads
@@ -88,6 +90,8 @@ def model_of(graph: Graph, opset: int | None = None) -> Any:
             "its parameters take more than 2 GB, which one ONNX file does not hold; save .safetensors"
         )
     writing = Writing(onnx, version)
+    if graph.sizes:
+        graph, writing.sized = _over_sizes(graph, onnx, version)
     made = writing.graph(graph, graph.name or "graph")
     functions = list(writing.functions.values())
     model = onnx.helper.make_model(
@@ -104,6 +108,20 @@ def model_of(graph: Graph, opset: int | None = None) -> Any:
     return model
 
 
+def _over_sizes(graph: Graph, onnx: Proto, version: int) -> tuple[Graph, Fitted]:
+    """A graph with free sizes at those of its example, and what its forms give there, as it follows the sizes."""
+    what = graph.name or "the graph"
+    known = [sizes for sizes, _ in examples(lambda sizes: at_sizes(graph, sizes), graph.sizes, what)]
+    several = more_examples(graph, known)
+    passes = []
+    for _, one in several:
+        writing = Writing(onnx, version)
+        writing.sized = recording = Recording()
+        writing.graph(one, what)
+        passes.append(recording.seen)
+    return several[0][1], Fitted(list(fitted([sizes for sizes, _ in several], passes)))
+
+
 class Writing:
     """A graph on its way into a model: names of edges, nodes and constants so far.
 
@@ -111,6 +129,8 @@ class Writing:
         opset: the version of the default domain.
         domains: the versions of all that are used.
         functions, bodies: those that ops have become, and of what, by name.
+        current: the node that is being written.
+        sized: of a graph with free sizes, what is done with all that forms give.
     """
 
     def __init__(self, onnx: Proto, opset: int, outer: Writing | None = None) -> None:
@@ -125,6 +145,8 @@ class Writing:
         self.constants: dict[Any, str] = {}
         self.where = ""
         self.in_function = False
+        self.current: Node | None = None
+        self.sized: Recording | Fitted | None = None if outer is None else outer.sized
 
     # -- what forms call -------------------------------------------------------------------------------------------
 
@@ -137,6 +159,11 @@ class Writing:
         while given and not given[-1]:
             given.pop()
         attributes = {key: value for key, value in attributes.items() if value is not None}
+        if self.sized is not None:
+            told = {
+                key: value for key, value in attributes.items() if not isinstance(value, self.onnx.GraphProto)
+            }
+            self.sized.take(self, "operator", (op_type, told))
         made = self.onnx.helper.make_node(
             op_type, given, names, name=self.unique(f"{self.where}/{op_type}"), domain=domain, **attributes
         )
@@ -146,6 +173,14 @@ class Writing:
     def constant(self, value: Entry, name: str = "constant") -> str:
         """A stored array, once for each value."""
         array = np.asarray(value)
+        if self.sized is not None:
+            found = self.sized.take(self, "constant", array)
+            if isinstance(self.sized, Recording):
+                return name
+            name_of_computed = computed(self, found)
+            if name_of_computed is not None:
+                return name_of_computed
+            array = np.asarray(found)
         key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= 1000 else id(value)
         if key not in self.constants:
             stored = self.unique(name)
@@ -174,7 +209,8 @@ class Writing:
 
     def reshape(self, name: str, shape: Sequence[int]) -> str:
         """A value in another shape."""
-        made: str = self.add("Reshape", name, self.ints(shape), allowzero=1 if 0 in shape else None)
+        zeros = 0 in shape or (self.sized is not None and -1 not in shape)  # free sizes may be 0
+        made: str = self.add("Reshape", name, self.ints(shape), allowzero=1 if zeros else None)
         return made
 
     # -- names -----------------------------------------------------------------------------------------------------
@@ -201,6 +237,10 @@ class Writing:
             self.leaf(node)
         return self.names[key]
 
+    def name_of(self, entry: Entry) -> str:
+        """The name that an edge has here by now; empty if it has none."""
+        return self.names.get((id(edge_node(entry)), edge_index(entry)), "")
+
     def leaf(self, leaf: Leaf) -> None:
         """Store the value of a parameter, buffer or constant tensor."""
         if leaf.value is None:
@@ -209,7 +249,8 @@ class Writing:
             self.names[id(leaf), 0] = ""  # ONNX's operators draw by themselves
             return
         name = self.unique(leaf.name or "constant")
-        self.initializers.append(tensor_proto(self.onnx, leaf.value, name))
+        if not isinstance(self.sized, Recording):
+            self.initializers.append(tensor_proto(self.onnx, leaf.value, name))
         self.names[id(leaf), 0] = name
 
     # -- graphs ----------------------------------------------------------------------------------------------------
@@ -222,7 +263,10 @@ class Writing:
             taken = self.unique(leaf.name or f"input{i}")
             self.names[id(leaf), 0] = taken
             inputs.append(self.info(taken, leaf.types))
+        if isinstance(self.sized, Fitted):
+            self.sized.know(inputs)
         self.run(graph)
+        self.current = None
         outputs = []
         for i, (end, types) in enumerate(zip(graph.outputs, graph.output_types, strict=True)):
             wanted = graph.output_names[i] or (
@@ -237,14 +281,16 @@ class Writing:
 
     def info(self, name: str, types: ArrayType) -> Any:
         """What a model says of an input or output."""
-        return self.onnx.helper.make_tensor_value_info(name, code_of(types.dtype), types.shape)
+        shape = types.shape if self.sized is None else self.sized.take(self, "shape", types.shape)
+        return shape_info(self.onnx, name, types.dtype, shape)
 
-    def run(self, graph: Graph) -> None:
-        """Write the nodes of a graph, in their order."""
+    def run(self, graph: Graph, within: str = "") -> None:
+        """Write the nodes of a graph, in their order, in a scope."""
         for node in graph.nodes:
             if isinstance(node, Leaf):
                 continue
-            self.where = "".join(f"/{part}" for part, _ in node.scope)
+            self.where = within + "".join(f"/{part}" for part, _ in node.scope)
+            self.current = node
             try:
                 made = self.node(node)
             except FileFormatError as error:
@@ -288,6 +334,8 @@ class Writing:
                 f"yours can name the operator that it is, facts={{'onnx': 'domain::Operator'}}; .safetensors files "
                 f"hold every op"
             )
+        if self.sized is not None:
+            return self._inlined(node, found)
         self.domains.setdefault(DOMAIN, 1)
         name = self._function_name(node.op, found)
         inputs = [
@@ -296,6 +344,19 @@ class Writing:
             if isinstance(known, ArrayType)
         ]
         return self.add(name, *inputs, outputs=len(node.output_types), domain=DOMAIN)
+
+    def _inlined(self, node: Node, body: Graph) -> list[str]:
+        """The nodes of an op's forward in its place: a function would not know the free sizes."""
+        read = [
+            self.read(one)
+            for one, known in zip(node.inputs, _types(node), strict=True)
+            if isinstance(known, ArrayType)
+        ]
+        self.names |= {(id(leaf), 0): name for leaf, name in zip(body.inputs, read, strict=True)}
+        where = self.where
+        self.run(body, f"{where}/{node.op.name}")
+        self.where, self.current = where, node
+        return [self.read(end) for end in body.outputs]
 
     def _function_name(self, op: Op, body: Graph) -> str:
         for name, known in self.bodies.items():

@@ -41,6 +41,10 @@ def _index(w: Writing, node: Node, x: Entry, *indices: Entry) -> Any:
     wanted = types_of(node).shape
     if _plain(pattern):
         return w.reshape(_sliced(w, w.read(x), pattern, shape), wanted)
+    alone = _alone(node, 1, len(shape))
+    if alone is not None:
+        places = w.constant(np.asarray(indices[0], np.int64))
+        return w.add("Gather", w.read(x), places, axis=alone)
     if constant_index(node, 1):
         flat = w.reshape(w.read(x), (-1,))
         return w.add("Gather", flat, w.constant(np.asarray(_flat(node, shape, 1), np.int64)), axis=0)
@@ -95,6 +99,18 @@ def _array_axes(pattern: Sequence[Any], rank: int) -> list[int]:
     return axes
 
 
+def _alone(node: Node, first: int, rank: int) -> int | None:
+    """The axis that one constant vector of integers indexes, if the others are taken whole."""
+    if len(node.inputs) != first + 1 or not constant_index(node, first):
+        return None
+    index = np.asarray(node.inputs[first])
+    try:
+        axes = _array_axes(settings_of(node)["pattern"], rank)
+    except FileFormatError:
+        return None
+    return axes[0] if len(axes) == 1 and index.ndim == 1 and index.dtype.kind in "iu" else None
+
+
 def _places(w: Writing, node: Node, first: int, shape: tuple[int, ...]) -> str:
     """Index arrays, broadcast and side by side along a last axis, non-negative."""
     arrays = node.inputs[first:]
@@ -123,6 +139,15 @@ def _written(
     """`base` with `value` set or added at the index of a node."""
     pattern = settings_of(node)["pattern"]
     reduction = None if how == "none" else how
+    alone = _alone(node, first, len(shape))
+    if alone is not None:
+        index = np.asarray(node.inputs[first], np.int64) % max(shape[alone], 1)
+        target = (*shape[:alone], len(index), *shape[alone + 1 :])
+        value = w.add("Expand", value, w.ints(target)) if tuple(value_shape) != target else value
+        order = [alone, *(axis for axis in range(len(shape)) if axis != alone)]
+        turned = [w.add("Transpose", one, perm=order) for one in (base, value)]
+        made = w.add("ScatterND", turned[0], w.constant(index.reshape(-1, 1)), turned[1], reduction=reduction)
+        return w.add("Transpose", made, perm=np.argsort(order).tolist())
     if constant_index(node, first):
         refuse_masks(node, first)
         places = np.asarray(_flat(node, shape, first), np.int64)
@@ -204,7 +229,7 @@ def _one_hot(w: Writing, node: Node, labels: Entry) -> Any:
 
 
 @form
-def _class_target(w: Writing, node: Node, labels: Entry) -> Any:
+def _class_probabilities(w: Writing, node: Node, labels: Entry) -> Any:
     """Ones at the class, along axis 1 (or alone), smoothed, and zeros where the label is ignored."""
     types, settings = types_of(node), settings_of(node)
     return _target(w, node, w.read(labels), 0, types.shape, types.dtype, settings)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygraph.core.node import Node
-from tinygraph.errors import FileFormatError
 from tinygraph.interop.onnx.model_writing import (
     Entry,
     Writing,
@@ -123,7 +123,7 @@ def _convolution_kernel_gradient(w: Writing, node: Node, x: Entry, cotangent: En
     """A convolution in which channels and examples, strides and dilations have changed places."""
     settings, groups = settings_of(node), settings_of(node)["groups"]
     n, channels, *spatial = shape_at(node, 0)
-    out, positions = shape_at(node, 1)[1], shape_at(node, 1)[2:]
+    out = shape_at(node, 1)[1]
     kernel, rank = types_of(node).shape, len(spatial)
     each = channels // groups
     image, flow = _cast(w, node, x, cotangent)
@@ -139,7 +139,6 @@ def _convolution_kernel_gradient(w: Writing, node: Node, x: Entry, cotangent: En
         "Conv",
         image,
         flow,
-        kernel_shape=list(positions),
         strides=dilation,
         dilations=stride,
         pads=_pads(node, settings["padding"], kernel[2:], dilation, rank),
@@ -252,12 +251,40 @@ def _spread(
     return w.reshape(made, types_of(node).shape)
 
 
-def _adaptive(node: Node, spatial: Entry, positions: Entry) -> dict[str, Any]:
+def _shares(w: Writing, old: int, new: int, dtype: np.dtype[Any]) -> str:
+    """The (old, new) matrix of an adaptive pool along one axis: which elements each mean is of, and how much of it.
+
+    Of free sizes it is computed in the model: mean i is of i old // new <= k < ceil((i + 1) old / new).
+    """
+    i, k = np.arange(new), np.arange(old)[:, None]
+    if w.sized is None:
+        start, stop = i * old // new, -(-(i + 1) * old // new)
+        return w.constant(((k >= start) & (k < stop)).astype(dtype) / (stop - start).astype(dtype))
+    length, count = w.ints([old]), w.ints([new])
+    start = w.add("Div", w.add("Mul", w.constant(i), length), count)
+    last = w.add("Add", w.add("Mul", w.constant(i + 1), length), w.ints([new - 1]))
+    stop, places = w.add("Div", last, count), w.constant(k)
+    inside = w.add("And", w.add("GreaterOrEqual", places, start), w.add("Less", places, stop))
+    width = w.cast(w.add("Sub", stop, start), np.int64, dtype)
+    made: str = w.add("Div", w.cast(inside, bool, dtype), width)
+    return made
+
+
+def _along_each_axis(w: Writing, name: str, matrices: Sequence[str]) -> str:
+    """The spatial axes of (batch, channels, *spatial), each times a matrix."""
+    rank = len(matrices) + 2
+    for axis, matrix in enumerate(matrices, start=2):
+        swapped = list(range(rank))
+        swapped[axis], swapped[-1] = rank - 1, axis
+        made = w.add("MatMul", w.add("Transpose", name, perm=swapped), matrix)
+        name = w.add("Transpose", made, perm=swapped)
+    return name
+
+
+def _tiles(spatial: Sequence[int], positions: Sequence[int]) -> dict[str, Any] | None:
+    """An adaptive pool as a pool, if the positions divide the image."""
     if any(a % b for a, b in zip(spatial, positions, strict=True)):
-        raise FileFormatError(
-            f"an adaptive pool of {tuple(spatial)} into {tuple(positions)}, which does not divide "
-            f"it, has no form in ONNX"
-        )
+        return None
     size = [a // b for a, b in zip(spatial, positions, strict=True)]
     return {"kernel_shape": size, "strides": size, "pads": [0] * 2 * len(size)}
 
@@ -265,15 +292,30 @@ def _adaptive(node: Node, spatial: Entry, positions: Entry) -> dict[str, Any]:
 @form
 def _adaptive_average_pool(w: Writing, node: Node, x: Entry) -> Any:
     made, *_ = _cast(w, node, x)
-    return w.add("AveragePool", made, **_adaptive(node, shape_at(node, 0)[2:], types_of(node).shape[2:]))
+    assert made is not None
+    spatial, positions = shape_at(node, 0)[2:], types_of(node).shape[2:]
+    if all(one == 1 for one in positions):
+        return w.add("GlobalAveragePool", made)
+    how = _tiles(spatial, positions) if w.sized is None else None
+    if how is not None:
+        return w.add("AveragePool", made, **how)
+    dtype = types_of(node).dtype
+    matrices = [_shares(w, old, new, dtype) for old, new in zip(spatial, positions, strict=True)]
+    return _along_each_axis(w, made, matrices)
 
 
 @form
 def _adaptive_average_pool_input_gradient(w: Writing, node: Node, cotangent: Entry) -> Any:
     n, channels, *spatial = types_of(node).shape
-    positions = shape_at(node, 0)[2:]
-    how = _adaptive(node, spatial, positions)
+    positions, dtype = shape_at(node, 0)[2:], types_of(node).dtype
     shares, *_ = _cast(w, node, cotangent)
     assert shares is not None
-    each = w.scalar(math.prod(how["kernel_shape"]), types_of(node).dtype)
+    if all(one == 1 for one in positions):
+        shares = w.add("Div", shares, w.scalar(math.prod(spatial), dtype))
+        return w.add("Expand", shares, w.ints(types_of(node).shape))
+    how = _tiles(spatial, positions) if w.sized is None else None
+    if how is None:
+        there = [_shares(w, old, new, dtype) for old, new in zip(spatial, positions, strict=True)]
+        return _along_each_axis(w, shares, [w.add("Transpose", one, perm=[1, 0]) for one in there])
+    each = w.scalar(math.prod(how["kernel_shape"]), dtype)
     return _spread(w, node, w.add("Div", shares, each), how, n, channels, spatial, positions, len(spatial))
