@@ -51,7 +51,7 @@ def add_wrt_y(g: Numeric) -> Numeric:
     kind="elementwise",
     numpy=np.nextafter,
     nondifferentiable="y",
-    samples=[Sample([1.0, 2.5], [2.0, -1.0]), Sample([1.0, 2.0], _COLUMN)],
+    samples=[Sample([1.0, 0.0], [2.0, -1.0], expected=[1 + 2**-52, -5e-324]), Sample([1.0, 2.0], _COLUMN)],
     error_samples=[_MISFIT],
 )
 def nextafter(x: Numeric, y: Numeric) -> Numeric:

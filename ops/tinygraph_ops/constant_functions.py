@@ -106,7 +106,9 @@ def constant_function_types(
 
 
 @constant_function.batch
-def constant_function_batched(batched: Sequence[bool], *xs: Numeric, function: str, options: tuple[tuple[str, Any], ...]) -> Any:
+def constant_function_batched(
+    batched: Sequence[bool], *xs: Numeric, function: str, options: tuple[tuple[str, Any], ...]
+) -> Any:
     """At once where the function is elementwise in what the examples differ in, else one after another."""
     whole = [i for i in range(len(xs)) if i != _ELEMENTWISE_IN.get(function, (0, None))[0]]
     if function in _ELEMENTWISE:

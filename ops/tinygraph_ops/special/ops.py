@@ -26,6 +26,9 @@ from tinygraph.plugin import (
 from tinygraph_ops.special import slopes
 
 
+_INT = np.dtype(int)
+
+
 @cache
 def table() -> Any:
     """The table of derivatives, which asks for ops by name and so is read once all of them are declared."""
@@ -62,7 +65,7 @@ def special_function_wrt_xs(g: Numeric, xs: Any, out: Any, function: str) -> tup
     rows = tuple(zip(g, partials, strict=True)) if isinstance(g, tuple) else ((g, partials),)
     found: list[Any] = []
     for i, x in enumerate(xs):
-        if getattr(x, "dtype", np.dtype(int)).kind not in "fc":
+        if getattr(x, "dtype", _INT).kind not in "fc":
             found.append(None)
             continue
         terms = [
@@ -132,7 +135,7 @@ def special_slope_types(
 
 
 def _inexact(xs: Sequence[Any]) -> np.dtype[Any]:
-    return np.result_type(*(x.dtype for x in xs if getattr(x, "dtype", np.dtype(int)).kind in "fc"))
+    return np.result_type(*(x.dtype for x in xs if getattr(x, "dtype", _INT).kind in "fc"))
 
 
 def _domain(function: str, operand: int) -> Any:
@@ -151,7 +154,7 @@ def special_slope_wrt_xs(
     """By the operand itself the next order; by another one the slope of that partial derivative."""
     found: list[Any] = []
     for i, x in enumerate(xs):
-        if getattr(x, "dtype", np.dtype(int)).kind not in "fc":
+        if getattr(x, "dtype", _INT).kind not in "fc":
             found.append(None)
         elif i == operand:
             found.append(
@@ -166,6 +169,8 @@ def _slope_of_partial(
     xs: Sequence[Numeric], function: str, operand: int, order: int, output: int | None, by: int
 ) -> Any:
     """The derivative by one operand of what the table has as the partial derivative by another one."""
+    narrow = _inexact(xs)
+    xs = [_wide(x) for x in xs]
     points, counts = weights_at(xs[operand], slopes.DOMAINS[function][operand], order)
     given = [
         points if i == operand else x if np.ndim(x) == 0 else ops.expand_dims(x, axis=-1)
@@ -174,7 +179,13 @@ def _slope_of_partial(
     out = ops.special_function(*given, function=function)
     row = table()[function](out, *given)
     partial = _partial((row if output is None else row[output])[by], given, function, by, output)
-    return ops.sum(partial * counts, axis=-1)
+    found = ops.sum(partial * counts, axis=-1)
+    return ops.cast(found, dtype=np.result_type(narrow, np.complex64) if found.dtype.kind == "c" else narrow)
+
+
+def _wide(x: Numeric) -> Any:
+    """An operand in double precision."""
+    return ops.cast(x, dtype=np.result_type(x.dtype, float)) if getattr(x, "dtype", _INT).kind in "fc" else x
 
 
 def weights_at(x: Numeric, domain: slopes.Domain, order: int) -> tuple[Any, Any]:
