@@ -411,6 +411,16 @@ def sign_emitted(code: Code, x: Lanes) -> Lanes:
     return code.select(code.compare(">", x, zero), code.constant(1, x), negative)
 
 
+@sign.numpy(np.sign)
+def np_sign(x: Any) -> Any:
+    """`np.sign`; of a complex number its direction x / |x|, which has a gradient."""
+    if getattr(x, "dtype", np.dtype(float)).kind != "c":
+        return sign(x)
+    size = ops.abs(x)
+    nothing = ops.equal(size, 0)
+    return ops.where(nothing, np.zeros((), x.dtype), x / ops.where(nothing, np.ones((), size.dtype), size))
+
+
 @op(
     kind="elementwise",
     numpy=np.floor,

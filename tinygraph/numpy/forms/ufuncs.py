@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.core.tensor import CapturedNumber, Handle, Tensor
 from tinygraph.numpy.constants import constant, in_program
-from tinygraph.numpy.form import FORMS, detached, form, grouped, known, operand
+from tinygraph.numpy.form import FORMS, form, grouped, known, operand
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -144,14 +144,6 @@ def _power_of_two(exponent: Any, dtype: Any) -> Any:
     if isinstance(exponent, Tensor):
         return in_program("ldexp", one, exponent) if not known(exponent) else np.ldexp(one, exponent.numpy())
     return np.ldexp(one, exponent)
-
-
-@form(np.nextafter)
-def nextafter(x1: object, x2: object) -> Any:
-    """A number one step away from x1: the step is a constant."""
-    x1, x2 = in_loop(np.nextafter, x1, x2)
-    found = constant(np.nextafter)(x1, x2)
-    return x1 + (found - detached(x1))
 
 
 @form(np.float_power)
