@@ -15,6 +15,7 @@ from weakref import ref
 
 import numpy as np
 
+from tinygraph.core.hooks import GradientHooks, changes_of_leaves, run_hooks
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import LookBack, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
@@ -90,6 +91,9 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
     versions: dict[Node, Leaf] = capture.versions if capture is not None else {}
     if capture is not None:
         capture.ran_backward = True
+        capture.rely(
+            "a hook on the gradient of a leaf was registered or removed", changes_of_leaves, "leaf hooks"
+        )
         capture.passed.update(id(node) for node in nodes if isinstance(node, Leaf))
     leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
     leaves |= {id(node): versions[node] for node in nodes if node in versions}
@@ -101,7 +105,7 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
         wanted=wanted,
         record=create_graph or capture is not None,
         constant=capture is not None and not create_graph,
-        complete=_Completing(nodes, exchanges) if exchanges else None,
+        complete=_Completing(nodes, exchanges, create_graph or capture is not None) if exchanges else None,
     )
     if output.dtype.kind == "c":
         for key, leaf in leaves.items():
@@ -122,30 +126,39 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
 class _Completing:
     """Tells the exchanges of leaves as soon as nothing more can flow into their gradients, and collects the results."""
 
-    def __init__(self, nodes: Sequence[Node], exchanges: Mapping[int, Exchange]) -> None:
+    def __init__(self, nodes: Sequence[Node], exchanges: Mapping[int, Exchange], record: bool) -> None:
         self._after: dict[int, list[int]] = {}
         waiting = set(exchanges)
         for node in nodes:  # the first that reads a leaf is the last that a backward pass comes to
             for key in {id(parent) for parent in node.parents()} & waiting:
                 waiting.remove(key)
                 self._after.setdefault(id(node), []).append(key)
+        self._leaves = {id(node): node for node in nodes if id(node) in exchanges}
+        self._record = record
         self._alone = waiting  # the output itself
         self._of = exchanges
         self._exchanges = list({id(one): one for one in exchanges.values()}.values())
         for exchange in self._exchanges:
             exchange.begin()
 
+    def waits_for(self, key: int) -> bool:
+        """Whether a gradient is a leaf's with an exchange, whose hooks run before that."""
+        return key in self._of
+
     def passed(self, node: Node, gradients: Mapping[int, Any]) -> None:
         """A backward pass has gone past a node."""
         for key in self._after.get(id(node), ()):
             if key in gradients:
-                self._of[key].arrived(key, _typed(gradients[key]))
+                self._of[key].arrived(key, self._ready(key, gradients[key]))
+
+    def _ready(self, key: int, gradient: Any) -> Any:
+        return _typed(_hooked(self._leaves[key], gradient, self._record) if GradientHooks.used else gradient)
 
     def finish(self, gradients: dict[int, Any]) -> None:
         """Put the gradients of all processes in the place of this one's."""
         for key in self._alone:
             if key in gradients:
-                self._of[key].arrived(key, gradients[key])
+                self._of[key].arrived(key, self._ready(key, gradients[key]))
         for exchange in self._exchanges:
             gradients.update(exchange.finish())
 
@@ -271,6 +284,8 @@ def propagate(
                     complete.passed(node, gradients)
                 continue
             gradient = gradients.pop(key)
+            if GradientHooks.used and (complete is None or not complete.waits_for(key)):
+                gradient = _hooked(node, gradient, record)
             if isinstance(node, Leaf) or (wanted is not None and key in wanted):
                 kept[key] = _typed(gradient)
             elif live is None or key in live:
@@ -285,6 +300,22 @@ def propagate(
         if complete is not None:
             complete.finish(kept)
     return kept
+
+
+def _hooked(node: Node, gradient: Any, record: bool) -> Any:
+    """A gradient after the hooks of its node, which are the user's code."""
+    if not hasattr(node, "hooks"):
+        return gradient
+    place = Place(modes.current.place.scope, "backward", None if isinstance(node, Leaf) else node)
+
+    def wrap(given: Any) -> Tensor:
+        return given if isinstance(given, Tensor) else Tensor(for_reading(_typed(given)))
+
+    def unwrap(found: Any) -> Any:
+        return found if record or not isinstance(found, Tensor) else found._value
+
+    with mode(place=place), watched() if modes.current.capture is not None else nullcontext():
+        return run_hooks(node, gradient, wrap, unwrap)
 
 
 def _typed(gradient: Any) -> Any:

@@ -334,13 +334,13 @@ def test_halves_are_rounded_down_below_zero(tmp_path):
     from fractions import Fraction
 
     from tinygraph.core.sizes import FreeInt, SizeFormula
-    from tinygraph.interop.onnx.free_writing import Computing
+    from tinygraph.interop.onnx.free_writing import ComputedConstants
     from tinygraph.interop.onnx.model_writing import Writing
 
     half = Fraction(1, 2)
     formula = SizeFormula(((half, ("N",)), (Fraction(-5, 2), ())), floor=True)
     writing = Writing(onnx, 21)
-    name = Computing(writing, {"N": ("x", 0)}).whole(FreeInt(0, formula))
+    name = ComputedConstants(writing, {"N": ("x", 0)}).whole(FreeInt(0, formula))
     helper = onnx.helper
     made = helper.make_graph(
         writing.nodes,
