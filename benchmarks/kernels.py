@@ -88,12 +88,12 @@ def empty_aligned(shape: tuple[int, ...], dtype: Any) -> Any:
 def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
     made = images.convolution(x.shape, w.shape, x.dtype, padding=((1, 1), (1, 1)))
     assert made is not None
-    taken = made.target._replace(halo=made.gradient_halo())
+    taken = made.result._replace(halo=made.gradient_halo())
     build = ProgramBuilder()
     relu = direct.Epilogue(build.program(build.step(ops.relu, build.input("float32"))))
     weights, reverse = direct.forward_weights(made), direct.gradient_weights(made)
     source, result, gradient, back = (
-        empty_aligned(p.shape(BATCH), x.dtype) for p in (made.source, made.target, taken, made.source)
+        empty_aligned(p.shape(BATCH), x.dtype) for p in (made.source, made.result, taken, made.source)
     )
     packed, packed_back, packed_gradient = (
         empty_aligned(tuple(p), x.dtype) for p in (weights, reverse, weights)
@@ -116,7 +116,7 @@ def _in_planes(label: str, x: Any, w: Any, b: Any, g: Any) -> Iterator[Pair]:
     forward = lambda: torch.relu_(torch.nn.functional.conv2d(tx, tw, tb, padding=1))  # noqa: E731
     run = direct.forward(made, epilogue=relu).bind(source, packed, b, result, span=BATCH).run
     yield Pair(
-        f"{label} forward+ReLU, planes", run, forward, lambda: (taken_from(made.target, result, y), forward())
+        f"{label} forward+ReLU, planes", run, forward, lambda: (taken_from(made.result, result, y), forward())
     )
     backward = direct.input_gradient(made, taken).bind(gradient, packed_back, back, span=BATCH).run
     products = direct.kernel_gradient(made, taken).bind(source, gradient, packed_gradient, span=BATCH).run

@@ -7,8 +7,9 @@ numpy      what each function of NumPy and SciPy does on tensors, on `numpy.md`
 onnx       which of ONNX's operators are read and which ops are written, on `onnx.md`
 coming     the pages for those who come from autograd, MyGrad and JAX
 map        the rooms in `architecture.md`
-gallery    the pictures of `gallery.md`, and
+gallery    the pictures of `gallery.md`, the tutorials and `tape_graph_plan.md`, and
 pictures   those of the README and of the other pages: look at what changed before you commit it
+site       the documentation as HTML under `build/site`, only where it is named: needs the extra `docs`
 reference  PyTorch's numbers, only where it is named: needs the extra `reference`
 """
 
@@ -61,9 +62,10 @@ RENEWED: dict[str, Callable[[], object]] = {
     "decisions": decisions,
     "gallery": command("docs/make_gallery.py"),
     "pictures": command("docs/make_pictures.py"),
+    "site": command("docs/make_site.py"),
     "reference": command("-m", "tests.reference.make_fixtures"),
 }
-ON_REQUEST = ("reference",)
+ON_REQUEST = ("site", "reference")
 
 
 def main(names: list[str]) -> None:

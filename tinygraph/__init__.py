@@ -21,6 +21,7 @@ from tinygraph.core.state import Generator as Generator
 from tinygraph.core.state import manual_seed as manual_seed
 from tinygraph.core.tensor import Tensor as Tensor
 from tinygraph.core.tensor import tensor as tensor
+from tinygraph.debugging import changes as changes
 from tinygraph.debugging import detect_anomaly as detect_anomaly
 from tinygraph.debugging import why as why
 from tinygraph.drawing import draw as draw
@@ -59,8 +60,10 @@ from tinygraph.transforms import jacfwd as jacfwd
 from tinygraph.transforms import jacobian as jacobian
 from tinygraph.transforms import jacrev as jacrev
 from tinygraph.transforms import jvp as jvp
+from tinygraph.transforms import linearize as linearize
 from tinygraph.transforms import map as map
 from tinygraph.transforms import scan as scan
+from tinygraph.transforms import stop_gradient as stop_gradient
 from tinygraph.transforms import switch as switch
 from tinygraph.transforms import value_and_grad as value_and_grad
 from tinygraph.transforms import vjp as vjp
@@ -108,7 +111,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(_PACKAGES[name])
     if name in _FUNCTIONS:
         return getattr(importlib.import_module(_FUNCTIONS[name]), name)
-    raise AttributeError(f"module 'tinygraph' has no attribute {name!r}")
+    from tinygraph.core.foreign_names import FUNCTIONS
+
+    told = f": it is {FUNCTIONS[name]} here" if name in FUNCTIONS else ""
+    raise AttributeError(f"module 'tinygraph' has no attribute {name!r}{told}")
 
 
 def __dir__() -> list[str]:

@@ -50,6 +50,7 @@ from tinygraph.core.types import normalize_axes as normalize_axes
 from tinygraph.core.types import reduced_axes as reduced_axes
 from tinygraph.core.types import reduced_shape as reduced_shape
 from tinygraph.core.views import read_only as read_only
+from tinygraph.errors import CaptureError as CaptureError
 from tinygraph.errors import DTypeError as DTypeError
 from tinygraph.errors import MissingRuleError as MissingRuleError
 from tinygraph.errors import NumpyFunctionError as NumpyFunctionError
@@ -63,9 +64,13 @@ from tinygraph.kernels.lowering import Types as Types
 from tinygraph.kernels.lowering import channels_last as channels_last
 from tinygraph.kernels.lowering import in_order as in_order
 from tinygraph.kernels.lowering import rows as rows
+from tinygraph.numpy.call_options import settled as settled
+from tinygraph.numpy.form import detached as detached
 from tinygraph.numpy.form import floating as floating
 from tinygraph.numpy.form import form as form
+from tinygraph.numpy.form import known as known
 from tinygraph.numpy.form import operand as operand
 from tinygraph.numpy.form import refuse as refuse
 from tinygraph.numpy.form import value as value
 from tinygraph.numpy.form import when_imported as when_imported
+from tinygraph.numpy.padding import padded_by_rule as padded_by_rule

@@ -6,33 +6,13 @@ are Python's, eagerly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 import tinygraph as tg
-
-Inputs = tuple[Any, ...]
-
-
-class Eval(NamedTuple):
-    """One eval.
-
-    Attributes:
-        functions: what is asked, by name.
-        inputs: sizes to arguments.
-        sizes: small to large.
-    """
-
-    functions: Mapping[str, Callable[..., Any]]
-    inputs: Callable[[int], Inputs]
-    sizes: tuple[int, ...]
-
-
-def _random(size: int) -> np.random.Generator:
-    return np.random.default_rng(size)
-
+from benchmarks.gradbench.cases import BONES, MODES, Hand
 
 # -- hello: the square -----------------------------------------------------------------------------------------------
 
@@ -53,8 +33,11 @@ def logsumexp(x: Any) -> Any:
 
 
 def least_squares(x: Any, times: Any) -> Any:
-    powers = times[:, None] ** np.arange(x.shape[0])
-    return 0.5 * np.sum((np.sign(times) - powers @ x) ** 2)
+    """Half the sum of squared differences of sign(t) and Σ x_j t^j, by Horner's rule."""
+    polynomial = 0.0
+    for j in reversed(range(x.shape[0])):
+        polynomial = polynomial * times + x[j]
+    return 0.5 * np.sum((np.sign(times) - polynomial) ** 2)
 
 
 # -- kmeans: distances to the nearest centroid, and a step of Newton's method ----------------------------------------
@@ -193,6 +176,76 @@ def observation_blocks(cameras: Any, points: Any, weights: Any, features: Any) -
     return tg.vmap(tg.jacobian(reprojection, (0, 1, 2)))(cameras, points, weights, features)
 
 
+# -- ht: a skinned hand beside measured points -----------------------------------------------------------------------
+
+
+def rotation(axis: Any) -> Any:
+    """The matrix that turns about an axis, by an angle that is its length (Rodrigues)."""
+    angle = np.sqrt(np.sum(axis * axis))
+    x, y, z = axis / angle
+    zero = 0.0 * angle
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero]).reshape(3, 3)
+    return np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * (cross @ cross)
+
+
+def frames(angles: Any) -> Any:
+    """Rz Ry Rx of the angles (bones, (x, z, y)) in homogeneous matrices (bones, 4, 4)."""
+    sines, cosines = np.sin(angles), np.cos(angles)
+    (sx, sz, sy), (cx, cz, cy) = sines.T, cosines.T
+    zero, one = np.zeros(BONES), np.ones(BONES)
+    rows = [
+        cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx, zero,
+        sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx, zero,
+        -sy, cy * sx, cy * cx, zero,
+        zero, zero, zero, one,
+    ]  # fmt: skip
+    return np.stack(rows, 1).reshape(BONES, 4, 4)
+
+
+def skin(theta: Any, hand: Hand) -> Any:
+    """The vertices (3, vertices) of a hand that is posed."""
+    angles = np.concatenate([theta, np.zeros(1)])[hand.angles]
+    relatives = hand.relatives @ frames(angles)
+    found: dict[int, Any] = {}
+    parts = []
+    for bones, parents in hand.levels:
+        level = relatives[np.array(bones)]
+        if parents[0] >= 0:
+            level = np.stack([found[parent] for parent in parents]) @ level
+        found |= {bone: level[i] for i, bone in enumerate(bones)}
+        parts.append(level)
+    transforms = np.concatenate(parts)[np.array(hand.order)] @ hand.inverses
+    moved = transforms[:, :3] @ hand.positions
+    return rotation(theta[:3]) @ np.sum(moved * hand.weights[:, None], 0) + theta[3:6, None]
+
+
+def hand_errors(theta: Any, hand: Hand) -> Any:
+    """Points less their vertices: (points, 3) in a row."""
+    return (hand.points - skin(theta, hand)[:, hand.vertices[0]]).T.reshape(-1)
+
+
+def hand_errors_inside(theta: Any, us: Any, hand: Hand) -> Any:
+    """Points less places in triangles."""
+    skinned = skin(theta, hand)
+    first, second, third = (skinned[:, corners] for corners in hand.vertices)
+    u, v = us.T
+    return (hand.points - (u * first + v * second + (1.0 - u - v) * third)).T.reshape(-1)
+
+
+def hand_jacobian(theta: Any, hand: Hand) -> Any:
+    return tg.jacobian(lambda x: hand_errors(x, hand))(theta)
+
+
+def hand_jacobian_inside(theta: Any, us: Any, hand: Hand) -> Any:
+    """By each point's own u and v, of which no other point's error knows, then by the parameters."""
+    own = [
+        tg.jvp(lambda x: hand_errors_inside(theta, x, hand), (us,), (np.broadcast_to(one, us.shape),))[1]
+        for one in np.eye(2)
+    ]
+    shared = tg.jacobian(lambda x: hand_errors_inside(x, us, hand))(theta)
+    return np.concatenate([np.stack(own, 1), shared], 1)
+
+
 # -- saddle and particle: optimisations within optimisations ---------------------------------------------------------
 
 
@@ -223,11 +276,11 @@ def descend(f: Callable[[Any], Any], start: Any, forward: bool, most: int = 400)
             np.where(steep & better, moved, x),
             np.where(steep & better, there, value),
             np.where(better, grown, rate / 2.0),
-            np.where(better, np.where(count == 9, 0, count + 1), 0),
+            np.where(better, np.where(count == 9, 0.0, count + 1.0), 0.0),
             steep & far,
         )
 
-    first = (start, f(start), np.float64(1e-5), np.int64(0), np.bool_(True))
+    first = (start, f(start), np.float64(1e-5), np.float64(0), np.bool_(True))
     return tg.while_loop(go_on, step, first, max_steps=most)[0]
 
 
@@ -244,75 +297,64 @@ def saddle(start: Any, outer: bool, inner: bool) -> Any:
     return np.concatenate([x, descend(lambda y: -f(x, y), start, inner)])
 
 
+def potential(x: Any, w: Any) -> Any:
+    """Of a charge at x, from one at (10, 0) and one at (10, 10 - w)."""
+    away = (x[0] - 10.0) ** 2
+    return 1.0 / np.sqrt(away + x[1] ** 2) + 1.0 / np.sqrt(away + (x[1] - 10.0 + w) ** 2)
+
+
+WIDTH = 0.1  # of a step in time
+MOST_STEPS = 400  # of a flight
+
+
+def landing(w: Any, forward: bool) -> Any:
+    """Where a charge that sets out from (0, 8) meets the x-axis, squared; Euler's method."""
+    force = derivative(lambda x: -potential(x, w), forward)
+
+    def flies(state: Any) -> Any:
+        x, speed = state
+        return (x + WIDTH * speed)[1] > 0.0
+
+    def step(state: Any) -> Any:
+        x, speed = state
+        return x + WIDTH * speed, speed + WIDTH * force(x)
+
+    first = (np.array([0.0, 8.0]), np.array([0.75, 0.0]))
+    x, speed = tg.while_loop(flies, step, first, max_steps=MOST_STEPS)
+    return (x[0] - x[1] / speed[1] * speed[0]) ** 2
+
+
+def particle(w: Any, outer: bool, inner: bool) -> Any:
+    """The parameter with which the charge meets the origin."""
+    return descend(lambda v: landing(v[0], inner), np.reshape(w, (1,)), outer)[0]
+
+
 # -- the table -------------------------------------------------------------------------------------------------------
 
 
-def _mixture_inputs(k: int) -> Inputs:
-    rng, d, n = _random(k), 3, 20 * k
-    triangle = d + d * (d - 1) // 2
-    return (
-        rng.normal(size=k), rng.normal(size=(k, d)), rng.normal(size=(k, triangle)), rng.normal(size=(n, d)), 1.0, 0,
-    )  # fmt: skip
+def _modes(f: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """An optimisation with its two derivatives by forward or reverse mode each."""
+    return {
+        outer + inner: lambda start, a=outer == "f", b=inner == "f": f(start, a, b) for outer, inner in MODES
+    }
 
 
-def _lstm_inputs(length: int) -> Inputs:
-    rng, layers, width = _random(length), 2, 14
-    return (
-        rng.normal(size=(2 * layers, 4 * width)), rng.normal(size=(3, width)), rng.normal(size=(2 * layers, width)),
-        rng.normal(size=(length, width)),
-    )  # fmt: skip
-
-
-def _bundle_inputs(count: int) -> Inputs:
-    rng = _random(count)
-    return (
-        rng.uniform(0.1, 1.0, (count, 11)), rng.uniform(2.0, 3.0, (count, 3)), rng.uniform(size=count),
-        rng.uniform(size=(count, 2)),
-    )  # fmt: skip
-
-
-def _kmeans_inputs(k: int) -> Inputs:
-    rng = _random(k)
-    centroids = rng.normal(size=(k, 4))
-    return np.concatenate([centroids + 0.01, rng.normal(size=(20 * k, 4))]), centroids
-
-
-EVALS: dict[str, Eval] = {
-    "hello": Eval({"square": square, "double": tg.grad(square)}, lambda n: (float(n),), (1, 4)),
-    "lse": Eval(
-        {"primal": logsumexp, "gradient": tg.grad(logsumexp)},
-        lambda n: (_random(n).normal(size=n),),
-        (8, 10_000),
-    ),
-    "llsq": Eval(
-        {"primal": least_squares, "gradient": tg.grad(least_squares)},
-        lambda n: (_random(n).normal(size=8), np.linspace(-1, 1, n)),
-        (9, 4096),
-    ),
-    "kmeans": Eval({"cost": clustering, "dir": newton_step}, _kmeans_inputs, (3, 20)),
-    "det": Eval(
-        {"primal": determinant, "gradient": tg.grad(determinant)},
-        lambda n: (_random(n).normal(size=(n, n)),),
-        (4, 6),
-    ),
-    "ode": Eval(
-        {
-            "primal": lambda x: runge_kutta(x, 10),
-            "gradient": tg.grad(lambda x: runge_kutta(x, 10)[-1]),
-        },
-        lambda n: (_random(n).uniform(0.5, 1.5, n),),
-        (5, 1000),
-    ),
-    "lstm": Eval({"objective": lstm_loss, "jacobian": tg.grad(lstm_loss, (0, 1))}, _lstm_inputs, (5, 200)),
-    "gmm": Eval({"objective": mixture, "jacobian": tg.grad(mixture, (0, 1, 2))}, _mixture_inputs, (3, 10)),
-    "ba": Eval({"objective": observations, "jacobian": observation_blocks}, _bundle_inputs, (4, 500)),
-    "saddle": Eval(
-        {
-            a + b: (lambda start, a=a, b=b: saddle(start, a == "f", b == "f"))  # type: ignore[misc]
-            for a in "fr"
-            for b in "fr"
-        },
-        lambda n: (np.array([1.0, 1.0]) / n,),
-        (1, 2),
-    ),
+EVALS: dict[str, dict[str, Callable[..., Any]]] = {
+    "hello": {"square": square, "double": tg.grad(square)},
+    "lse": {"primal": logsumexp, "gradient": tg.grad(logsumexp)},
+    "llsq": {"primal": least_squares, "gradient": tg.grad(least_squares)},
+    "kmeans": {"cost": clustering, "dir": newton_step},
+    "det": {"primal": determinant, "gradient": tg.grad(determinant)},
+    "ode": {"primal": runge_kutta, "gradient": tg.grad(lambda x, steps: runge_kutta(x, steps)[-1])},
+    "lstm": {"objective": lstm_loss, "jacobian": tg.grad(lstm_loss, (0, 1))},
+    "gmm": {"objective": mixture, "jacobian": tg.grad(mixture, (0, 1, 2))},
+    "ba": {"objective": observations, "jacobian": observation_blocks},
+    "ht": {
+        "objective": lambda theta, us, hand: hand_errors(theta, hand),
+        "jacobian": lambda theta, us, hand: hand_jacobian(theta, hand),
+        "objective_u": hand_errors_inside,
+        "jacobian_u": hand_jacobian_inside,
+    },
+    "saddle": _modes(saddle),
+    "particle": _modes(particle),
 }

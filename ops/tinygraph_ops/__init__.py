@@ -6,6 +6,7 @@ from tinygraph_ops import choosing as choosing
 from tinygraph_ops import collectives as collectives
 from tinygraph_ops import comparison as comparison
 from tinygraph_ops import complex_numbers as complex_numbers
+from tinygraph_ops import constant_functions as constant_functions
 from tinygraph_ops import contraction as contraction
 from tinygraph_ops import control_flow as control_flow
 from tinygraph_ops import convolution as convolution

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -243,6 +243,11 @@ def logical_xor_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     return code.differ(x, y)
 
 
+def _bools(*types: Any) -> bool:
+    """Whether bits are truths."""
+    return all(isinstance(one, bool) or getattr(one, "dtype", None) == np.bool_ for one in types)
+
+
 @op(
     kind="comparison",
     numpy=np.invert,
@@ -253,6 +258,9 @@ def logical_xor_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
 def invert(x: Numeric) -> Numeric:
     """Every bit of an integer inverted; `not` for bools."""
     return np.invert(x)
+
+
+invert.emit(conditions="x", fits=_bools)(logical_not_emitted)
 
 
 @op(
@@ -267,6 +275,9 @@ def bitwise_and(x: Numeric, y: Numeric) -> Numeric:
     return np.bitwise_and(x, y)
 
 
+bitwise_and.emit(conditions=("x", "y"), fits=_bools)(logical_and_emitted)
+
+
 @op(
     kind="comparison",
     numpy=np.bitwise_or,
@@ -279,6 +290,9 @@ def bitwise_or(x: Numeric, y: Numeric) -> Numeric:
     return np.bitwise_or(x, y)
 
 
+bitwise_or.emit(conditions=("x", "y"), fits=_bools)(logical_or_emitted)
+
+
 @op(
     kind="comparison",
     numpy=np.bitwise_xor,
@@ -289,3 +303,6 @@ def bitwise_or(x: Numeric, y: Numeric) -> Numeric:
 def bitwise_xor(x: Numeric, y: Numeric) -> Numeric:
     """x ^ y, bit by bit; `xor` for bools."""
     return np.bitwise_xor(x, y)
+
+
+bitwise_xor.emit(conditions=("x", "y"), fits=_bools)(logical_xor_emitted)

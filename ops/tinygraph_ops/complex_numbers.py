@@ -5,6 +5,7 @@ conjugate. The rules below are linear over the real numbers only, so each states
 """
 
 from math import pi
+from typing import Any
 
 import numpy as np
 
@@ -115,6 +116,12 @@ def angle_wrt_x(g: Numeric, x: Numeric) -> Numeric:
 def angle_tangent(t: Numeric, x: Numeric) -> Numeric:
     """Im(t / x)."""
     return ops.imag(t / x)
+
+
+@angle.numpy(np.angle)
+def np_angle(z: Numeric, deg: bool = False) -> Any:
+    """`np.angle`, in degrees if asked."""
+    return angle(z) * (180 / pi) if deg else angle(z)
 
 
 @op(

@@ -35,12 +35,15 @@ from tinygraph.plugin import (
     moved,
     normalize_axes,
     op,
+    operand,
     ops,
     parse_index,
     read_only,
+    settled,
     spread,
 )
 
+_ARRAYS = (np.ndarray, np.generic)
 MOST_TRIED = 2**20  # elements of a result whose shape NumPy may find by making it
 _MATRIX = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [[-1.0, 7.0], [8.0, 0.5], [9.0, -2.0]]]
@@ -586,10 +589,16 @@ def take(x: Numeric, indices: Numeric, *, axis: int | None = None) -> Any:
 def np_take(
     a: Numeric, indices: Numeric, axis: int | None = None, out: object = None, mode: str = "raise"
 ) -> Any:
-    """`np.take` without out= and modes other than 'raise'."""
-    if out is not None or mode != "raise":
-        raise NumpyFunctionError("np.take on tensors takes neither out= nor a mode other than 'raise'")
-    return take(a, indices, axis=axis)
+    """`np.take`; places outside are wrapped, or clipped, where the mode says so."""
+    if mode not in ("raise", "wrap", "clip"):
+        raise SettingError(f"np.take: mode {mode!r} is none of 'raise', 'wrap' and 'clip'")
+    if mode != "raise":
+        size = np.size(a) if axis is None else np.shape(a)[axis] if np.ndim(a) else 1
+        if size == 0 and np.size(indices):
+            raise IndexError("cannot take elements from an empty axis")
+        places = operand(indices)
+        indices = np.remainder(places, size) if mode == "wrap" else np.clip(places, 0, size - 1)
+    return settled("np.take", take(a, indices, axis=axis), out=out)
 
 
 @composite(
@@ -724,11 +733,17 @@ def diff(x: Numeric, *, n: int = 1, axis: int = -1) -> Any:
 
 
 @diff.numpy(np.diff)
-def np_diff(a: Numeric, n: int = 1, axis: int = -1, **options: object) -> Any:
-    """`np.diff` without prepend= and append=."""
-    if any(option is not np._NoValue for option in options.values()):
-        raise NumpyFunctionError(f"np.diff on tensors does not take {', '.join(options)}; use np.concatenate")
-    return diff(a, n=n, axis=axis)
+def np_diff(a: Numeric, n: int = 1, axis: int = -1, **options: Any) -> Any:
+    """`np.diff`, of what stands between `prepend` and `append`."""
+    x = operand(a)
+    parts = [x]
+    for name, at in (("prepend", 0), ("append", 1)):
+        if options.get(name, np._NoValue) is not np._NoValue:
+            one = operand(options[name])
+            if one.ndim == 0:
+                one = np.broadcast_to(one, [1 if i == axis % x.ndim else n for i, n in enumerate(x.shape)])
+            parts.insert(at * len(parts), one)
+    return diff(x if len(parts) == 1 else np.concatenate(parts, axis=axis), n=n, axis=axis)
 
 
 @op(
@@ -762,7 +777,7 @@ one_hot.batch(leading)
 
 
 def _array(x: Numeric) -> Any:
-    return x if isinstance(x, np.ndarray | np.generic) else np.asarray(x)
+    return x if isinstance(x, _ARRAYS) else np.asarray(x)
 
 
 def _axis(name: str, axis: int, ndim: int) -> int:
@@ -789,7 +804,7 @@ def _add_at(out: Array, place: tuple[Any, ...], values: Array) -> None:
         extra = values.ndim - out[place].ndim
         if extra > 0 and set(values.shape[:extra]) == {1}:
             values = values.reshape(values.shape[extra:])
-    arrays = [one for one in place if isinstance(one, np.ndarray | np.generic)]
+    arrays = [one for one in place if isinstance(one, _ARRAYS)]
     if not arrays or (len(arrays) == 1 and arrays[0].dtype.kind == "b"):
         out[place] += values  # no place repeats
     elif out.dtype in (np.float32, np.float64) and values.ndim > 1 and out.size <= values.size:

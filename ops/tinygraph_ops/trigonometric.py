@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from math import factorial, pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.plugin import Array, ArrayType, DTypeError, ErrorSample, Numeric, Sample, SettingError, op, ops
+from tinygraph.plugin import Array, DTypeError, ErrorSample, Numeric, Sample, SettingError, op, ops
 
 if TYPE_CHECKING:
     from tinygraph.kernels.builder import Value as Lanes
     from tinygraph.kernels.emission import Code
 
 _COLUMN = Sample([[0.3], [-0.7]])
-_FEW = 64  # elements: of fewer a call of NumPy takes longer than the C library's function
 
 
 @op(
@@ -28,27 +26,10 @@ def sin(x: Numeric) -> Numeric:
     return np.sin(x)
 
 
-def _numpy_is_slower(x: object) -> bool:
-    """Whether NumPy's own sin and cos are no faster on the operand than the C library's, element by element.
-
-    NumPy has vectors of them on most CPUs; on few elements its call takes longer than they do.
-    """
-    return not isinstance(x, ArrayType) or x.size < _FEW or not _numpy_has_vectors(x.dtype.char)
-
-
-@functools.cache
-def _numpy_has_vectors(char: str) -> bool:
-    introspect = getattr(np.lib, "introspect", None)  # since NumPy 2.2
-    if introspect is None:
-        return False
-    found: dict[str, Any] = introspect.opt_func_info(func_name="^sin$").get("sin", {})
-    return not str(found.get(2 * char, {}).get("current", "baseline")).startswith("baseline")
-
-
-@sin.emit(fits=_numpy_is_slower)
+@sin.emit
 def sin_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's sin."""
-    return code.library("sin", x)
+    """sin of the kernel language."""
+    return code.sin(x)
 
 
 @sin.vjp("x")
@@ -67,10 +48,10 @@ def cos(x: Numeric) -> Numeric:
     return np.cos(x)
 
 
-@cos.emit(fits=_numpy_is_slower)
+@cos.emit
 def cos_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's cos."""
-    return code.library("cos", x)
+    """cos of the kernel language."""
+    return code.cos(x)
 
 
 @cos.vjp("x")
@@ -91,8 +72,8 @@ def tan(x: Numeric) -> Numeric:
 
 @tan.emit
 def tan_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's tan."""
-    return code.library("tan", x)
+    """tan of the kernel language."""
+    return code.tan(x)
 
 
 @tan.vjp("x")
@@ -109,8 +90,8 @@ def arcsin(x: Numeric) -> Numeric:
 
 @arcsin.emit
 def arcsin_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's asin."""
-    return code.library("asin", x)
+    """arcsin of the kernel language."""
+    return code.arcsin(x)
 
 
 @arcsin.vjp("x")
@@ -131,8 +112,8 @@ def arccos(x: Numeric) -> Numeric:
 
 @arccos.emit
 def arccos_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's acos."""
-    return code.library("acos", x)
+    """arccos of the kernel language."""
+    return code.arccos(x)
 
 
 @arccos.vjp("x")
@@ -149,8 +130,8 @@ def arctan(x: Numeric) -> Numeric:
 
 @arctan.emit
 def arctan_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's atan."""
-    return code.library("atan", x)
+    """arctan of the kernel language."""
+    return code.arctan(x)
 
 
 @arctan.vjp("x")
@@ -175,8 +156,8 @@ def arctan2(y: Numeric, x: Numeric) -> Numeric:
 
 @arctan2.emit
 def arctan2_emitted(code: Code, y: Lanes, x: Lanes) -> Lanes:
-    """The C library's atan2."""
-    return code.library("atan2", y, x)
+    """arctan2 of the kernel language."""
+    return code.arctan2(y, x)
 
 
 @arctan2.vjp("y")
@@ -205,8 +186,8 @@ def sinh(x: Numeric) -> Numeric:
 
 @sinh.emit
 def sinh_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's sinh."""
-    return code.library("sinh", x)
+    """sinh of the kernel language."""
+    return code.sinh(x)
 
 
 @sinh.vjp("x")
@@ -227,8 +208,8 @@ def cosh(x: Numeric) -> Numeric:
 
 @cosh.emit
 def cosh_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's cosh."""
-    return code.library("cosh", x)
+    """cosh of the kernel language."""
+    return code.cosh(x)
 
 
 @cosh.vjp("x")
@@ -275,8 +256,8 @@ def arcsinh(x: Numeric) -> Numeric:
 
 @arcsinh.emit
 def arcsinh_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's asinh."""
-    return code.library("asinh", x)
+    """arcsinh of the kernel language."""
+    return code.arcsinh(x)
 
 
 @arcsinh.vjp("x")
@@ -302,8 +283,8 @@ def arccosh(x: Numeric) -> Numeric:
 
 @arccosh.emit
 def arccosh_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's acosh."""
-    return code.library("acosh", x)
+    """arccosh of the kernel language."""
+    return code.arccosh(x)
 
 
 @arccosh.vjp("x")
@@ -324,8 +305,8 @@ def arctanh(x: Numeric) -> Numeric:
 
 @arctanh.emit
 def arctanh_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's atanh."""
-    return code.library("atanh", x)
+    """arctanh of the kernel language."""
+    return code.arctanh(x)
 
 
 @arctanh.vjp("x")

@@ -17,7 +17,7 @@ from tinygraph.cli.bench.candidates import check_equal
 from tinygraph.cli.bench.command import bench, numpy_kernels
 from tinygraph.cli.bench.opponents import OPPONENTS
 from tinygraph.cli.bench.processes import Measured, measure_apart
-from tinygraph.cli.bench.reporting import markdown
+from tinygraph.cli.bench.reporting import BEGIN, END, markdown
 
 
 def test_a_workload_is_measured(capsys, tmp_path):
@@ -26,9 +26,10 @@ def test_a_workload_is_measured(capsys, tmp_path):
     assert bench("tiny", rounds=1, against="eager", record=record, chart_file=drawn) == 0
     printed = capsys.readouterr().out
     assert "tiny MLP" in printed
-    assert "ratio to" in printed
+    assert "ratios to" in printed
     assert "First call" in printed
-    (row,) = json.loads(record.read_text())["rows"].values()
+    (rows,) = json.loads(record.read_text())["runs"].values()
+    (row,) = rows.values()
     for name in ("compiled", "eager"):
         assert len(row[name]["seconds"]) == 1
         assert row[name]["first"] > 0
@@ -78,7 +79,37 @@ def test_ratios_as_markdown():
         }
     }
     assert markdown(rows, ["compiled", "eager", "other"]).splitlines() == [
-        "| | compiled, ms | to eager | to other |", "|---|---|---|---|", "| net | 3 | 0.50 | - |",
+        "| | compiled, ms | to eager |", "|---|---|---|", "| net | 3 | 0.50 |",
+    ]  # fmt: skip
+
+
+def test_tables_are_written_between_the_marks_of_a_file(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tinygraph.cli.bench.command._processors", lambda: 2)
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    assert bench("tiny", rounds=1, against="nobody, eager", wide=True, into=page) == 0
+    written = page.read_text()
+    assert written.startswith(f"before\n{BEGIN}\nPython 3")
+    assert written.endswith(f"\n{END}\nafter\n")
+    for title in ("Training steps, one thread", "Training steps, 2 threads", "Inference, one thread"):
+        assert f"**{title}**, 1 rounds\n\n| | compiled, ms | to eager" in written
+    assert "old" not in written
+    page.write_text("no marks")
+    assert bench("tiny", rounds=1, against="eager", into=page) == 1
+    assert END in capsys.readouterr().err
+
+
+def test_pytorch_at_its_best_is_its_fastest_mode():
+    rows = {
+        "net": {
+            "compiled": Measured([2.0, 2.0]),
+            "torch eager": Measured([4.0, 4.0]),
+            "torch compile": Measured([2.5, 2.5]),
+        }
+    }
+    assert markdown(rows, list(rows["net"])).splitlines() == [
+        "| | compiled, ms | to torch eager | to torch compile | to PyTorch at its best |", "|---|---|---|---|---|",
+        "| net | 2e+03 | 0.50 | 0.80 | **0.80** |",
     ]  # fmt: skip
 
 

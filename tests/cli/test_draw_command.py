@@ -255,8 +255,10 @@ def test_help_is_readable_in_80_columns_and_names_all_that_can_be_shown(run, mon
     monkeypatch.setattr(terminal.console, "_width", 80)
     code, out, _ = run("--help")
     assert code == 0
-    assert set(re.findall(r"\w+", out)) >= set(SHOWABLE)
-    options = {"--" + name.replace("_", "-") for name in tg.draw.__kwdefaults__ if name != "times"}
+    assert set(re.findall(r"\w+", out)) >= {*SHOWABLE} - {"changed"}  # of two moments of a program
+    options = {
+        "--" + name.replace("_", "-") for name in tg.draw.__kwdefaults__ if name not in ("times", "changes")
+    }
     assert set(re.findall(r"--[\w-]+", out)) >= options
     assert "--empty" not in out
 

@@ -14,7 +14,8 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.cli import main
-from tinygraph.cli.report import charts, page, pictures
+from tinygraph.cli.report import page, pictures
+from tinygraph.training import curves
 
 FILES = {
     "index.html", "model.safetensors", "model.svg", "model-ops.svg", "step.svg", "step-ops.svg", "curves.svg",
@@ -219,11 +220,11 @@ def test_grids_of_strange_numbers_are_still_svg(values):
 
 def test_a_chart_for_the_page_uses_names_for_colours():
     pytest.importorskip("matplotlib")
-    drawn = charts.curves_svg({"training": [1.0]}, {"training": [0.5]})
+    drawn = curves.svg_of(curves.drawn(curves.loss_and_accuracy({"training": [1.0]}, {"training": [0.5]})))
     assert ET.fromstring(drawn) is not None
-    adapted = charts.adapt(drawn)
+    adapted = curves.adapted(drawn)
     assert adapted.startswith("<svg")
-    assert not any(colour in adapted for colour in charts.NAMES)
+    assert not any(colour in adapted for colour in curves.NAMES)
 
 
 @pytest.mark.parametrize(("share", "text"), [(1.0, "100.0 %"), (0.98611, "98.6 %"), (0.0, "0.0 %")])

@@ -61,8 +61,8 @@ EDGES = [  # what samples leave out
     ("softmax", [np.array([[np.inf, 1.0], [-np.inf, 0.0]])], {"axis": 1}),
     ("log_softmax", [np.array([[-1e4, 0.0], [3.0, -np.inf]])], {"axis": 1}),
     ("standardize", [rng.normal(size=(8, 3, 5, 4)) + 10], {"axis": (0, 2, 3)}),
-    ("class_target", [np.array([2, 255], np.uint8)], {"classes": 300}),
-    ("class_target", [np.zeros((0,), int)], {"classes": 3}),
+    ("class_probabilities", [np.array([2, 255], np.uint8)], {"classes": 300}),
+    ("class_probabilities", [np.zeros((0,), int)], {"classes": 3}),
     ("cross_entropy", [np.array([[0.0, -np.inf, 1.0]]), np.array([2], np.uint8)], {}),
     ("cross_entropy", [np.zeros((2, 3)), np.array([-100, -100])], {"reduction": "sum"}),
     ("cross_entropy_gradient", [np.array(1.5), np.array([[0.0, -np.inf, 1.0]]), np.array([2], np.uint8)], {}),
@@ -120,7 +120,7 @@ def test_kernels_of_numpy_write_what_the_forward_gives(op):
 @pytest.mark.parametrize(
     ("name", "operands", "settings"),
     [
-        ("class_target", [np.array([0, 3])], {"classes": 3}),
+        ("class_probabilities", [np.array([0, 3])], {"classes": 3}),
         ("cross_entropy", [np.zeros((2, 3)), np.array([-1, 0])], {}),
         ("cross_entropy_gradient", [np.array(1.0), np.zeros((2, 3)), np.array([-1, 0])], {}),
         ("embedding", [np.zeros((3, 2)), np.array([3])], {}),
@@ -135,7 +135,7 @@ def test_bad_operands_raise_as_they_do_eagerly(name, operands, settings):
         op.forward(*operands, **settings)
     settings = {one: op.setting(settings, one) for one in op.signature.settings}
     shapes = {
-        "class_target": (2, 3),
+        "class_probabilities": (2, 3),
         "cross_entropy": (),
         "cross_entropy_gradient": (2, 3),
         "embedding": (1, 2),

@@ -313,9 +313,9 @@ def test_how_often_a_lower_rule_is_asked(name, monkeypatch):
     asked = []
     rule = getattr(ops, op_name).lowering
 
-    def lowering(types, layouts, target, **settings):
+    def lowering(types, layouts, cpu, **settings):
         asked.append(types)
-        return rule(types, layouts, target, **settings)
+        return rule(types, layouts, cpu, **settings)
 
     monkeypatch.setattr(getattr(ops, op_name), "lowering", lowering)
     compiled = tg.compile(function)
@@ -374,3 +374,14 @@ def test_a_result_in_the_memory_of_an_input_is_a_copy():
     np.testing.assert_array_equal(
         np.asarray(step(weight.detach()).numpy()), x + 1
     )  # lies in what the step writes
+
+
+def test_a_state_in_a_read_only_array_is_replaced_and_never_written():
+    data = np.arange(6.0).reshape(2, 3)
+    data.flags.writeable = False
+    state = tg.Tensor(data)
+    step = tg.compile(lambda x: state.__iadd__(x))
+    for count in (1, 2, 3):
+        step(np.ones((2, 3)))
+        np.testing.assert_array_equal(state.numpy(), np.arange(6.0).reshape(2, 3) + count)
+    np.testing.assert_array_equal(data, np.arange(6.0).reshape(2, 3))

@@ -131,3 +131,15 @@ def test_a_captured_graph_computes_with_numbers_as_python_does():
     np.testing.assert_array_equal(graph(ONES, 2**40), 2.0**80)
     graph = tg.capture(lambda t, n: t * abs(n), np.ones(3, np.int8), 3)
     assert graph(np.ones(3, np.int8), -5).dtype == np.int8
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_number_that_was_computed_takes_the_dtype_of_the_array_it_meets(dtype):
+    # logaddexp is no part of a loop: the sum of products, which lies in a run of numbers, must be there before it,
+    # and be rounded to the dtype of the array
+    x = np.linspace(-3, 3, 101).astype(dtype)
+    compiled = tg.compile(lambda x, n: np.logaddexp(np.sort(x), n * 2.5 + 1.0))
+    for number in (0.71, 0.13):
+        met = np.asarray(number * 2.5 + 1.0, dtype)
+        np.testing.assert_array_equal(compiled(x, number), np.logaddexp(x, met), strict=True)
+    assert (np.logaddexp(x, met) != np.logaddexp(x.astype(float), number * 2.5 + 1.0).astype(dtype)).any()

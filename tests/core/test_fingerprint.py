@@ -7,7 +7,7 @@ import pytest
 
 import tinygraph as tg
 from tests.rows import each
-from tinygraph.core.fingerprint import fingerprint
+from tinygraph.core.fingerprint import fingerprint, may_change
 from tinygraph.errors import StaleValueError
 
 
@@ -264,3 +264,26 @@ def test_whatever_is_added_to_words_is_noticed():
                 changed[[one, one + 511]] += amount
                 changed[[one + 1, one + 512]] -= amount
         assert (fingerprint(changed) != before) == (changed != a).any()
+
+
+def test_views_that_are_read_only_are_watched_and_arrays_that_nobody_can_write_are_not():
+    w, base = leaf(np.ones(4)), np.ones(4)
+    shown = base.view()
+    shown.flags.writeable = False
+    y = (w * shown).sum()
+    base[0] = 5
+    with pytest.raises(StaleValueError):
+        y.backward()
+    alone = np.ones(4)
+    alone.flags.writeable = False
+    assert may_change(shown)
+    assert may_change(base)
+    assert not may_change(alone)
+    assert not may_change(np.float64(1.0))
+    assert not may_change(1.0)
+
+
+def test_what_is_remembered_of_a_large_array_is_small():
+    sums, rest = fingerprint(np.zeros(10**6))
+    assert len(sums) + len(rest) < 10**6 * 8 // 100
+    assert len(fingerprint(np.zeros(1024))) == 8192  # few bytes are remembered as they are

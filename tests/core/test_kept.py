@@ -73,7 +73,7 @@ def arrays_kept(graph):
     data = {id(owner(np.asarray(leaf.value))) for leaf in graph.leaves}
     found = {}
     for node in graph.nodes:
-        for slot, held in zip(node.plan.slots, node.saved, strict=True) if node.op is not None else ():
+        for slot, held in zip(node.live_rules.slots, node.saved, strict=True) if node.op is not None else ():
             if slot is None or (slot >= 0 and not is_recorded(node.inputs[slot])):
                 continue
             for one in held if isinstance(held, tuple) else (held,):

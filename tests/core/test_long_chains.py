@@ -35,6 +35,27 @@ def test_a_million_nodes():
     del y  # freed without recursion, or the interpreter would stop here
 
 
+@pytest.mark.parametrize("length", [10**5, pytest.param(10**6, marks=pytest.mark.slow)])
+def test_long_graphs_are_saved_and_loaded_at_one_speed(length, tmp_path):
+    def sines(x):
+        for _ in range(length):
+            x = np.sin(x)
+        return x
+
+    graph, path = tg.capture(sines, np.ones(2)), str(tmp_path / "chain.json")
+    start = time.process_time()
+    graph.save(path)
+    saved = time.process_time()
+    loaded = tg.load(path)
+    if length == LENGTH:  # of CPU time; 0.8 times as long was seen
+        assert time.process_time() - saved < 2 * (saved - start)
+    assert len(loaded.nodes) == length + 1
+    value = 1.0
+    for _ in range(length):
+        value = np.sin(value)
+    np.testing.assert_allclose(loaded(np.ones(2)), [value, value], rtol=1e-12)
+
+
 def test_a_chain_longer_than_the_recursion_limit_is_pushed_captured_and_nested():
     length = 3 * sys.getrecursionlimit()
     assert tg.jvp(lambda x: chain(x, length), (1.0,), (2.0,))[1] == 2.0

@@ -6,7 +6,9 @@ import doctest
 import functools
 import inspect
 import operator
+import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,6 +103,18 @@ class TestTheUsersLine:
         space = {"x": x}
         exec(compile("z = x\ny = z * 2.0", name, "exec"), space)  # noqa: S102
         assert str(space["y"].node.source) == f"{name}:2"
+
+    def test_a_cell_of_a_notebook_has_the_name_that_ipython_gives_it(self, x, monkeypatch):
+        names = {"ipykernel_12/2491340468.py": ("Cell", "In[3]")}
+        shell = SimpleNamespace(compile=SimpleNamespace(format_code_name=names.get))
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+        space = {"x": x}
+        for name in (*names, "module.py"):
+            exec(compile(f"\ny{len(space)} = x * 2.0", name, "exec"), space)  # noqa: S102
+        assert [str(one.node.source) for key, one in space.items() if key[0] == "y"] == [
+            "In[3]:2",
+            "module.py:2",
+        ]
 
     def test_in_a_doctest(self):
         text = (

@@ -266,3 +266,30 @@ def test_volumes_are_as_high_wide_and_deep_as_their_shapes(tmp_path):
     assert drawing.save(tmp_path / "a.tex").read_text().count(r"\path") > 3 * len(boxes)
     with pytest.raises(DrawingError, match=r"\.svg"):
         drawing.png()
+
+
+def test_arrows_of_volumes_join_what_values_join():
+    class Siamese(nn.Module):
+        def __init__(self):
+            self.left, self.right = nn.Linear(4, 3), nn.Linear(4, 2)
+
+        def forward(self, x, y):
+            return np.concatenate([self.left(x), self.right(y)], axis=1)
+
+    x = np.ones((1, 4), np.float32)
+    drawing = tg.draw(Siamese(), inputs=(x, x), style="volumes")
+    root = ET.fromstring(drawing.svg())
+    words = [text.text for text in root.findall(".//{*}text")]
+    assert "Linear, 4 → 3" in words  # layers, not the ops inside them
+    assert len(root.findall(".//{*}polyline")) == 4  # two inputs, two layers, one joint
+    assert len(root.findall(".//{*}polygon")) == 5 * 3 + 4
+
+
+def test_a_short_chain_is_folded_where_it_would_be_shrunk_and_only_there():
+    x = tg.tensor(1.0, requires_grad=True, name="x")
+    y = x
+    for _ in range(8):
+        y = np.sin(y)
+    assert len(tg.draw(y, direction="wrap", width="slide")._fitted[0].columns) > 1
+    assert not tg.draw(y, direction="wrap", width="A4")._fitted[0].columns  # it fits as it is
+    assert not tg.draw(y, direction="wrap")._fitted[0].columns

@@ -79,7 +79,7 @@ def reference(case: Case) -> Reference:
 LAYOUTS = ("rows", "wanted", "wide", "strided")
 
 
-def each_map(case: Case, layout: str, target: Cpu, guard: Any) -> Iterator[tuple[Any, Any]]:
+def each_map(case: Case, layout: str, cpu: Cpu, guard: Any) -> Iterator[tuple[Any, Any]]:
     """What the lowerings of the three maps make of arrays in a layout, each with the exact result."""
     exact = reference(case)
     made = lowerings.convolution(
@@ -103,7 +103,7 @@ def each_map(case: Case, layout: str, target: Cpu, guard: Any) -> Iterator[tuple
     )
     for lower, operands, wanted in maps:
         free = tuple(None if one is None else rows(one.ndim) for one in operands)
-        asked = lower(made, exact.x.shape, Layouts(free, (rows(4),)), target).layouts
+        asked = lower(made, exact.x.shape, Layouts(free, (rows(4),)), cpu).layouts
         assert asked is not None
         given = Layouts(
             tuple(chosen(layout, one, want) for one, want in zip(operands, asked.inputs, strict=True)),
@@ -114,7 +114,7 @@ def each_map(case: Case, layout: str, target: Cpu, guard: Any) -> Iterator[tuple
             for one, way in zip(operands, given.inputs, strict=True)
         ]
         out = laid_out(np.zeros(wanted.shape, case.dtype), given.outputs[0], guard)
-        lowering = lower(made, exact.x.shape, given, target)
+        lowering = lower(made, exact.x.shape, given, cpu)
         yield run_lowered(lowering, arrays, out, guard), wanted
         if given.outputs[0] is not None and given.outputs[0].has_halo:
             block = given.outputs[0].around(out)

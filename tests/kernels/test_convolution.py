@@ -56,13 +56,13 @@ def assert_near(got: Any, exact: Any, dtype: str) -> None:
 def geometry(case: Case, spare: int) -> tuple[direct.Convolution, Planes]:
     """The convolution and the planes of its output's gradient, with halos wider than needed by `spare`."""
     lanes = this_cpu().lanes(case.dtype)
-    source, target = planes(*case.size, case.inputs, lanes), planes(*case.results, case.outputs, lanes)
+    source, result = planes(*case.size, case.inputs, lanes), planes(*case.results, case.outputs, lanes)
     made = direct.Convolution(
-        source, target, case.kernel, case.stride, case.padding, case.dilation, case.dtype
+        source, result, case.kernel, case.stride, case.padding, case.dilation, case.dtype
     )
     source = source._replace(halo=tuple(n + spare for n in made.source_halo()))  # type: ignore[arg-type]
-    gradient = target._replace(halo=tuple(n + spare for n in made.gradient_halo()))  # type: ignore[arg-type]
-    return made._replace(source=source, target=target._replace(halo=(spare,) * 4)), gradient
+    gradient = result._replace(halo=tuple(n + spare for n in made.gradient_halo()))  # type: ignore[arg-type]
+    return made._replace(source=source, result=result._replace(halo=(spare,) * 4)), gradient
 
 
 @pytest.mark.parametrize(("case", "spare"), [(case, i % 2) for i, case in enumerate(CASES)])
@@ -78,10 +78,10 @@ def test_in_planes(case: Case, spare: int, guard: Any) -> None:
     layouts.pack_for_gradient(reverse, case.outputs, case.inputs, dtype).bind(
         exact.kernel, packed_back, span=1
     )()
-    bias, out = guard((made.target.padded,), dtype, 0), guard(made.target.shape(n), dtype)
+    bias, out = guard((made.result.padded,), dtype, 0), guard(made.result.shape(n), dtype)
     bias[: case.outputs] = exact.bias
     direct.forward(made).bind(source, packed, bias, out, span=case.images)()
-    assert_near(made.target.interior(out).transpose(0, 3, 1, 2), exact.out, dtype)
+    assert_near(made.result.interior(out).transpose(0, 3, 1, 2), exact.out, dtype)
     back = guard(made.source.shape(n), dtype)
     direct.input_gradient(made, given).bind(gradient, packed_back, back, span=case.images)()
     assert_near(made.source.interior(back).transpose(0, 3, 1, 2), exact.by_x, dtype)
@@ -117,12 +117,12 @@ def test_what_is_asked_for_needs_no_scratch_for_images() -> None:
     )
     assert made is not None
     free = Layouts((rows(4), rows(4), None), (rows(4),))
-    target = this_cpu()._replace(exact=True)
-    asked = images.forward(made, x, free, target).layouts
+    cpu = this_cpu()._replace(exact=True)
+    asked = images.forward(made, x, free, cpu).layouts
     assert asked is not None
     assert asked.inputs[0] == channels_last(4, ((1, 1), (1, 1)))
     given = Layouts((asked.inputs[0], rows(4), None), asked.outputs)
-    sizes = images.forward(made, x, given, target).scratch
+    sizes = images.forward(made, x, given, cpu).scratch
     assert sizes[:2] == (0, 0)
     assert sizes[2] == 32 * 16 * 9 * 4
 
@@ -143,7 +143,7 @@ def test_epilogues(guard: Any) -> None:
     exact = reference(case)
     weights, reverse = direct.forward_weights(made), direct.gradient_weights(made)
     source, gradient, out, back = (
-        guard(p.shape(2), "float32") for p in (made.source, given, made.target, made.source)
+        guard(p.shape(2), "float32") for p in (made.source, given, made.result, made.source)
     )
     packed, packed_back = guard(tuple(weights), "float32"), guard(tuple(reverse), "float32")
     layouts.to_planes(made.source).bind(exact.x, source, span=case.images)()
@@ -154,7 +154,7 @@ def test_epilogues(guard: Any) -> None:
     relu = direct.ImageEpilogue(build.program(build.step(ops.relu, build.input("float32"))))
     direct.forward(made, bias=False, epilogue=relu).bind(source, packed, out, span=case.images)()
     plain = exact.out - exact.bias[:, None, None].astype(float)
-    assert_near(made.target.interior(out).transpose(0, 3, 1, 2), np.maximum(plain, 0), "float32")
+    assert_near(made.result.interior(out).transpose(0, 3, 1, 2), np.maximum(plain, 0), "float32")
     build = ProgramBuilder()
     total, made_from = build.input("float32"), build.input("float32")
     zero = build.constant(0.0, "float32")
@@ -178,13 +178,13 @@ def test_fully_connected_is_a_convolution_over_a_row_of_examples(
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((batch, inputs), (outputs, inputs)))
     weights = direct.forward_weights(made)
     source, packed, out = (
-        guard(s, "float32") for s in (made.source.shape(1), tuple(weights), made.target.shape(1))
+        guard(s, "float32") for s in (made.source.shape(1), tuple(weights), made.result.shape(1))
     )
     source[...] = 0
     made.source.interior(source)[...] = x
     layouts.pack(weights, outputs, inputs).bind(w, packed, span=1)()
     direct.forward(made, bias=False).bind(source, packed, out, span=1)()
-    assert_near(made.target.interior(out)[0, 0], x.astype(float) @ w.T.astype(float), "float32")
+    assert_near(made.result.interior(out)[0, 0], x.astype(float) @ w.T.astype(float), "float32")
 
 
 @each("halo", [(0, 0, 0, 0), (1, 2, 3, 4)])
@@ -223,8 +223,8 @@ def test_errors_teach() -> None:
 
 @pytest.mark.parametrize("case", [CASES[i] for i in (0, 2, 7, 9, 18)])
 @pytest.mark.parametrize("name", ["avx2", "generic"])
-def test_narrower_targets(name: str, case: Case, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINYGRAPH_TARGET", name)
+def test_narrower_cpus(name: str, case: Case, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAPH_CPU", name)
     try:
         assert this_cpu().name == name
     except SettingError:

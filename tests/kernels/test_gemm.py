@@ -25,7 +25,7 @@ HARD = (1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 37)
 
 
 def restricted(name: str, monkeypatch: pytest.MonkeyPatch) -> Cpu:
-    monkeypatch.setenv("TINYGRAPH_TARGET", name)
+    monkeypatch.setenv("TINYGRAPH_CPU", name)
     try:
         return this_cpu()
     except SettingError:
@@ -107,9 +107,7 @@ def k_of(shape: tuple[int, int, int]) -> int:
 
 @pytest.mark.parametrize("name", ["avx2", "generic"])
 @pytest.mark.parametrize("ways", [("rows", "columns"), ("columns", "rows"), ("rows", "spread")])
-def test_narrower_targets(
-    name: str, ways: tuple[str, str], guard: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_narrower_cpus(name: str, ways: tuple[str, str], guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, rng = restricted(name, monkeypatch), np.random.default_rng(1)
     for m, k, n in ((5, 7, 3), (33, 270, 21), (1, 40, 9), (9, 33, 1)):
         a, b = matrix(rng, guard, m, k, "float32", ways[0]), matrix(rng, guard, k, n, "float32", ways[1])

@@ -110,7 +110,7 @@ def reference(case: Case) -> Reference:
     )
 
 
-def each_map(case: Case, layout: str, target: Cpu, guard: Any) -> Iterator[tuple[Any, Any]]:
+def each_map(case: Case, layout: str, cpu: Cpu, guard: Any) -> Iterator[tuple[Any, Any]]:
     """What the lowerings of the three maps make of arrays in a layout, each with the exact result."""
     exact = reference(case)
     made = lowerings.convolution(case.x, case.kernel, case.dtype, **case.settings)
@@ -122,7 +122,7 @@ def each_map(case: Case, layout: str, target: Cpu, guard: Any) -> Iterator[tuple
     )
     for lower, operands, wanted in maps:
         free = tuple(rows(one.ndim) for one in operands)
-        asked = lower(made, case.x, Layouts(free, (rows(wanted.ndim),)), target)
+        asked = lower(made, case.x, Layouts(free, (rows(wanted.ndim),)), cpu)
         assert asked is not None
         assert asked.layouts is not None
         given = Layouts(
@@ -133,7 +133,7 @@ def each_map(case: Case, layout: str, target: Cpu, guard: Any) -> Iterator[tuple
         )
         arrays = [laid_out(one, way, guard) for one, way in zip(operands, given.inputs, strict=True)]
         out = laid_out(np.zeros(wanted.shape, case.dtype), given.outputs[0], guard)
-        lowering = lower(made, case.x, given, target)
+        lowering = lower(made, case.x, given, cpu)
         assert lowering is not None
         yield run_lowered(lowering, arrays, out, guard), wanted
         if given.outputs[0] is not None and given.outputs[0].has_halo:
@@ -141,8 +141,8 @@ def each_map(case: Case, layout: str, target: Cpu, guard: Any) -> Iterator[tuple
             assert np.count_nonzero(block) == np.count_nonzero(out), "the halo was written"
 
 
-def check(case: Case, layout: str, target: Cpu, guard: Any) -> None:
-    for got, wanted in each_map(case, layout, target, guard):
+def check(case: Case, layout: str, cpu: Cpu, guard: Any) -> None:
+    for got, wanted in each_map(case, layout, cpu, guard):
         assert not np.isnan(got).any()
         bound = BOUNDS[case.dtype] * max(np.linalg.norm(wanted), 1e-30)
         assert np.linalg.norm(got - wanted) <= bound, case
@@ -158,8 +158,8 @@ def test_on_arrays(number: int, guard: Any) -> None:
 
 @each("name", ["avx2", "generic"])
 @each("case", [CASES[i] for i in (1, 4, 6, 7, 9, 16)])
-def test_narrower_targets(name: str, case: Case, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINYGRAPH_TARGET", name)
+def test_narrower_cpus(name: str, case: Case, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAPH_CPU", name)
     try:
         check(case, "wanted", this_cpu(), guard)
     except SettingError:

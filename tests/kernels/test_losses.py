@@ -98,8 +98,8 @@ def test_threads(rows: int, threads: int, guard: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["avx2", "generic"])
-def test_narrower_targets(name: str, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINYGRAPH_TARGET", name)
+def test_narrower_cpus(name: str, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAPH_CPU", name)
     try:
         target = this_cpu()
     except SettingError:

@@ -1,4 +1,4 @@
-"""Functions, binding, sequences and targets."""
+"""Functions, binding, sequences and CPUs."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def test_the_wrong_number_of_arrays_is_refused() -> None:
         _doubling().bind(np.ones(1), np.ones(1))
 
 
-def test_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINYGRAPH_TARGET", "generic")
+def test_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAPH_CPU", "generic")
     assert this_cpu().lanes(np.float32) == 4
-    monkeypatch.setenv("TINYGRAPH_TARGET", "abacus")
-    with pytest.raises(SettingError, match=r"TINYGRAPH_TARGET is 'abacus'; this machine can run: .*generic"):
+    monkeypatch.setenv("TINYGRAPH_CPU", "abacus")
+    with pytest.raises(SettingError, match=r"TINYGRAPH_CPU is 'abacus'; this machine can run: .*generic"):
         this_cpu()
 
 

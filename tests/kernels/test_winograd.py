@@ -53,13 +53,13 @@ def test_on_arrays(case: Case, layout: str, guard: Any) -> None:
 
 @pytest.mark.parametrize("name", ["avx2", "generic"])
 @pytest.mark.parametrize("case", CASES[1:4])
-def test_narrower_targets(case: Case, name: str, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINYGRAPH_TARGET", name)
+def test_narrower_cpus(case: Case, name: str, guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAPH_CPU", name)
     try:
-        target = this_cpu()
+        cpu = this_cpu()
     except SettingError:
         pytest.skip(f"this machine cannot run {name}")
-    for got, wanted in each_map(case, "wanted", target, guard):
+    for got, wanted in each_map(case, "wanted", cpu, guard):
         assert np.abs(got - wanted).max() <= BOUND * np.abs(wanted).max()
 
 
@@ -78,7 +78,7 @@ def test_where_it_does_not_serve(case: Case) -> None:
     assert winograd.choose_tiling(described(case), case.images) is None
 
 
-def test_exact_targets_leave_it_out() -> None:
+def test_exact_cpus_leave_it_out() -> None:
     made = described(CASES[0])
     assert winograd.choose_tiling(made, 2, this_cpu()._replace(exact=True)) is None
 

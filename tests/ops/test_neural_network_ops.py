@@ -148,4 +148,4 @@ def test_normalisation_and_relu_keep_their_output_and_not_their_input() -> None:
     """So that the layer before them may forget what it returned."""
     x = tg.tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
     for out in (ops.standardize(x, axis=0)[0], ops.relu(x), ops.softmax(x)):
-        assert out.node.plan.values == ()
+        assert out.node.live_rules.values == ()

@@ -74,12 +74,12 @@ def test_a_survivor_comes_with_a_sample_that_was_tried_and_catches_it():
 
 def test_the_registry_keeps_its_own_op():
     sin = registry.find("sin")
-    rules, plans = dict(sin.rules), dict(sin.plans)
+    rules, known = dict(sin.rules), dict(sin.known_rules)
     before = ops.sin(np.array([0.3]))
     assert mutation_score("sin").percent == 100
     assert registry.find("sin") is sin
     assert sin.rules == rules
-    assert {key: plan for key, plan in sin.plans.items() if key in plans} == plans
+    assert {key: live for key, live in sin.known_rules.items() if key in known} == known
     np.testing.assert_array_equal(ops.sin(np.array([0.3])), before)
 
 

@@ -7,8 +7,16 @@ products.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -366,3 +374,206 @@ def test_a_compiled_call_has_the_second_derivatives_of_its_function_at_kinks() -
     ):
         np.testing.assert_array_equal(curved(inner), right)
         np.testing.assert_array_equal(curved(tg.compile(inner)), right)
+
+
+# -- values that decide: numbers a dtype, and layouts of arguments what is a view --------------------------------------
+
+
+def test_the_number_that_decides_a_dtype_is_asked_for() -> None:
+    def power(x: Any, n: int) -> Any:
+        return x**n
+
+    compiled = tg.compile(power)
+    bools = np.array([True, False])
+    for n, dtype in ((3, "int64"), (2, "int8"), (2, "int8"), (0, "int64"), (1, "int64")):
+        found = compiled(bools, n)
+        assert (found.dtype, found.tolist()) == (np.dtype(dtype), [1, int(n == 0)])
+    assert compiled.explain_recapture().count("capture") == 2
+    assert "decides a dtype" in compiled.explain_recapture()
+    integers = tg.compile(power)  # of which no power has a dtype of its own
+    assert [integers(np.array([3]), n).tolist() for n in (1, 2, 3)] == [[3], [9], [27]]
+    assert integers.explain_recapture().count("capture") == 1
+
+
+def sine_written(x: Any) -> Any:
+    y = np.sin(x)
+    flat = y.reshape(-1)
+    flat[0] = 7.0
+    return y * 1
+
+
+def sum_written_through_a_ravel(x: Any) -> Any:
+    y = x + x
+    flat = y.ravel()
+    flat[0] = 7.0
+    return y * 1
+
+
+def scaled_and_written_in_new_rows(x: Any) -> Any:
+    y = x * 0.5
+    rows = y.reshape(3, 2)
+    rows[0] = 7.0
+    return y * 1
+
+
+@pytest.mark.parametrize(
+    "function", [sine_written, sum_written_through_a_ravel, scaled_and_written_in_new_rows]
+)
+def test_whether_a_reshape_is_a_view_depends_on_how_arguments_lie(function: Any, tmp_path: Path) -> None:
+    """NumPy copies what lies in columns, and writes to the copy do not reach it."""
+    rows = np.arange(6.0).reshape(2, 3)
+    compiled = tg.compile(function)
+    assert 7.0 in compiled(rows)
+    columns = np.asfortranarray(rows)
+    assert 7.0 not in function(columns)
+    for given in (columns, tg.tensor(columns), np.broadcast_to(np.arange(3.0), (2, 3))):
+        with pytest.raises(InPlaceError, match="lies in memory"):
+            compiled(given)
+    np.testing.assert_array_equal(compiled(rows), function(rows))
+    with pytest.raises(InPlaceError, match="lies in memory"):
+        tg.capture(function, columns)
+    graph = tg.capture(function, rows)
+    graph.save(str(tmp_path / "graph.json"))
+    for one in (graph, tg.load(str(tmp_path / "graph.json")), tg.Graph.from_networkx(graph.to_networkx())):
+        np.testing.assert_array_equal(one(rows), function(rows))
+        with pytest.raises(ShapeError, match="row by row"):
+            one(columns)
+
+
+@pytest.mark.parametrize("run", [lambda f, x: f(tg.tensor(x)), lambda f, x: tg.compile(f)(tg.tensor(x))])
+def test_a_copy_lies_in_rows_as_in_numpy(run: Any) -> None:
+    """So that a reshape of it is a view; `np.copy` keeps the layout, and `+x` does."""
+
+    def written(x: Any) -> Any:
+        y = x.T.copy()
+        flat = y.reshape(-1)
+        flat += 1.0
+        return y * 1
+
+    given = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(np.asarray(run(written, given)), [[1, 4], [2, 5], [3, 6]])
+    assert np.asarray(tg.tensor(given).T.copy()).flags.c_contiguous
+    assert np.asarray(np.copy(tg.tensor(given).T)).flags.f_contiguous
+    assert np.asarray(+tg.tensor(given).T).flags.f_contiguous
+
+
+# -- numbers below the smallest normal one -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1000,)])
+@pytest.mark.parametrize(
+    ("function", "right"),
+    [
+        (lambda a, b: a * b, 1e-42),
+        (lambda a, b: a / (1 / b), 1e-42),
+        (lambda a, b: np.exp(np.log(a) + np.log(b)), 1e-42),
+        (lambda a, b: (a * b) * 0.5 + (a * b) * 0.5, 1e-42),
+        (lambda a, b: np.maximum(a * b, 0), 1e-42),
+        (lambda a, b: tg.ops.relu(a * b), 1e-42),
+        (lambda a, b: np.sqrt(a * b), 1e-21),
+        (lambda a, b: np.mean(a * b), 1e-42),
+        (lambda a, b: a * b * 1e30, 1e-12),
+        (lambda a, b: np.tanh(a * b), 1e-42),
+    ],
+)
+def test_small_numbers_are_not_flushed_to_zero(function: Any, right: float, shape: tuple[int, ...]) -> None:
+    a, b = np.full(shape, 1e-30, np.float32), np.full(shape, 1e-12, np.float32)
+    for found in (function(a, b), function(tg.tensor(a), tg.tensor(b)), tg.compile(function)(a, b)):
+        np.testing.assert_allclose(np.asarray(found), np.float32(right), rtol=1e-3, atol=1.5e-45)
+
+
+# -- what Python reads in out-of-the-way places ------------------------------------------------------------------------
+
+
+class Meta(type):
+    scale = 2.0
+
+
+class WithMeta(metaclass=Meta):
+    pass
+
+
+settings = SimpleNamespace(scale=2.0)
+owner: Any = None
+reference: Any = None
+
+
+def shut_out() -> None:
+    global owner
+    owner = None
+
+
+@pytest.mark.parametrize(
+    ("reads", "change", "before", "after"),
+    [
+        (lambda t: t * WithMeta.scale, lambda: setattr(Meta, "scale", 5.0), 2.0, 5.0),
+        (lambda t: t * float(f"{settings.scale}"), lambda: setattr(settings, "scale", 3.0), 2.0, 3.0),
+        (lambda t: t * float(f"{settings.scale}"), lambda: setattr(settings, "scale", 4.0), 2.0, 4.0),
+        (lambda t: t * (3.0 if reference() is None else 2.0), shut_out, 2.0, 3.0),
+        (lambda t: t * np.get_printoptions()["precision"], lambda: np.set_printoptions(precision=3), 8.0, 3.0),
+        (lambda t: t * (np.geterr()["over"] == "raise"), lambda: np.seterr(over="raise"), 0.0, 1.0),
+        (lambda t: t * sys.getrecursionlimit(), lambda: sys.setrecursionlimit(4321), 3210.0, 4321.0),
+    ],
+)  # fmt: skip
+def test_odd_places_are_followed(
+    reads: Any, change: Any, before: float, after: float, restored: None
+) -> None:
+    compiled = tg.compile(reads)
+    np.testing.assert_array_equal(compiled(ones), before * ones)
+    change()
+    np.testing.assert_array_equal(compiled(ones), after * ones)
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """The state of Python that the programs above change."""
+    global owner, reference
+    limit = sys.getrecursionlimit()
+    owner = WithMeta()
+    reference = weakref.ref(owner)
+    sys.setrecursionlimit(3210)
+    settings.scale = Meta.scale = 2.0
+    with np.errstate(over="warn"), np.printoptions(precision=8):
+        yield
+    sys.setrecursionlimit(limit)
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda t, path: t * np.load(path),
+        lambda t, path: t * np.loadtxt(path),
+        lambda t, path: t * np.fromfile(path),
+        lambda t, path: t * len(Path(path).read_bytes()),
+        lambda t, path: t * os.path.exists(path),
+        lambda t, path: t * os.stat(path).st_mtime,
+        lambda t, path: t * len(os.listdir(os.path.dirname(path))),
+        lambda t, path: t * len(os.getcwd()),
+        lambda t, path: t * len(subprocess.check_output(["echo", path])),
+        lambda t, path: (np.save(path, ones), t * 2.0)[1],
+        lambda t, path: t * (threading.get_ident() % 7),
+    ],
+)
+def test_files_and_processes_are_refused(asks: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "numbers.npy")
+    np.save(path, ones)
+    with pytest.raises(CaptureError, match=r"at test_found\.py:\d+ .*once and then repeat"):
+        tg.compile(lambda t: asks(t, path))(ones)
+
+
+def test_a_module_that_is_imported_in_a_capture_and_a_warning_that_is_shown_open_files_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_their_own.py").write_text("SCALE = 3.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def program(t: Any) -> Any:
+        import of_their_own  # type: ignore[import-not-found]
+
+        warnings.warn("look", stacklevel=1)
+        return t * of_their_own.SCALE
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda *args: warnings.formatwarning(*args[:4])
+        np.testing.assert_array_equal(tg.compile(program)(ones), 3 * ones)

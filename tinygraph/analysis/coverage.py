@@ -245,11 +245,11 @@ class _Run:
 
     def __init__(self, node: Node, position: int) -> None:
         stand_in = _stand_in(node)
-        step = next(step for step in stand_in.plan.steps if position in dict(step.targets))
+        rule = next(rule for rule in stand_in.live_rules.backward if position in dict(rule.serves))
         cotangents = [_leaf_tensor(types) if types.differentiable else None for types in node.output_types]
         g: object = cotangents[0] if isinstance(node.types, ArrayType) else tuple(cotangents)
         with mode(recording=True, capture=Trace(), place=Place()):
-            result = _call(step, g, stand_in, position)
+            result = _call(rule, g, stand_in, position)
         ends = [one._edge for one in flatten(result)[0] if isinstance(one, Tensor) and one._edge is not None]
         made = [
             one
@@ -267,10 +267,10 @@ class _Run:
                     self.after_g.append((one, place))
 
 
-def _call(step: LiveRule, g: object, node: Node, position: int) -> Any:
-    assert step.rule is not None  # asked for only where there is a rule
-    result = step.rule(g, *fetch(node, step, rewrapped(node)))
-    return part_of(node, result, dict(step.targets)[position], step)
+def _call(rule: LiveRule, g: object, node: Node, position: int) -> Any:
+    assert rule.function is not None  # asked for only where there is a rule
+    result = rule.function(g, *fetch(node, rule, rewrapped(node)))
+    return part_of(node, result, dict(rule.serves)[position], rule)
 
 
 def _flowing(node: Node) -> Iterator[tuple[int, Node]]:
@@ -284,8 +284,8 @@ def _stand_in(node: Node) -> Node:
     """The same node on fresh inputs that have types alone."""
     inputs = tuple(_leaf(edge_type(entry)) if is_recorded(entry) else entry for entry in node.inputs)
     mask = sum(is_recorded(entry) << i for i, entry in enumerate(inputs))
-    plan = node.op.plan(mask, len(inputs), False)
-    return new_node(node.op, inputs, node.settings, node.types, plan, Place())
+    rules = node.op.live_rules(mask, len(inputs), False)
+    return new_node(node.op, inputs, node.settings, node.types, rules, Place())
 
 
 def _leaf(types: ArrayType) -> Leaf:

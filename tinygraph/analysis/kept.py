@@ -128,14 +128,14 @@ def _asked_for(graph: Graph, nodes: Sequence[Node]) -> Iterator[tuple[Node, Edge
             for i, entry in enumerate(node.inputs)
             if is_recorded(entry) and id(edge_node(entry)) in reached and edge_type(entry).differentiable
         )
-        mask = node.plan.mask & needed
+        mask = node.live_rules.mask & needed
         if not mask or not any(types.differentiable for types in node.output_types):
             continue
         reached.add(id(node))
-        plan = node.op.plan(mask, len(node.inputs), False)
-        for i in range(len(node.output_types)) if plan.out else ():
+        rules = node.op.live_rules(mask, len(node.inputs), False)
+        for i in range(len(node.output_types)) if rules.out else ():
             yield node, Port(node, i)
-        for position in plan.values:
+        for position in rules.values:
             if is_recorded(node.inputs[position]):
                 yield node, node.inputs[position]
 

@@ -16,23 +16,24 @@ import tinygraph as tg
 from tinygraph import nn
 from tinygraph.cli.experiment import Trained
 from tinygraph.cli.network import kernels_of, small_cnn
-from tinygraph.cli.report import charts, folder
+from tinygraph.cli.report import folder
 from tinygraph.cli.report.story import Layer, Mistake, Story
 from tinygraph.cli.task import Task
 from tinygraph.cli.terminal import say
 from tinygraph.errors import TinygraphError
 from tinygraph.packages.version import version
+from tinygraph.training import curves
 
 DRAWN_BATCH = 4
-Curves = dict[str, list[float]]
+Series = dict[str, list[float]]
 
 
 def tell(trained: Trained, out: Path, *, command: str, first: str | None = None) -> Path:
     """Save the model, write the report, and return the path of its page."""
     notes: list[str] = []
-    losses, accuracies = _curves(trained)
+    losses, accuracies = _series(trained)
     drawings = _drawings(trained.task, notes)
-    _attempt("curves.svg", lambda: charts.curves_svg(losses, accuracies), drawings, notes)
+    _attempt("curves.svg", lambda: _curves(losses, accuracies), drawings, notes)
     model_file = _saved_model(trained, out, notes)
     task, lesson = trained.task, trained.lesson
     story = Story(
@@ -87,7 +88,7 @@ def save_model(network: nn.Sequential, shape: tuple[int, ...], path: Path) -> No
     tg.capture(scores, np.zeros((2, *shape), np.float32), dynamic_axes={0: {0: "N"}}).save(path)
 
 
-def _curves(trained: Trained) -> tuple[Curves, Curves]:
+def _series(trained: Trained) -> tuple[Series, Series]:
     epochs = trained.history.epochs
     losses = {"training": [e.loss for e in epochs], "validation": [e.validation_loss or 0.0 for e in epochs]}
     accuracies = {
@@ -95,6 +96,11 @@ def _curves(trained: Trained) -> tuple[Curves, Curves]:
         "validation": [e.validation_accuracy or 0.0 for e in epochs],
     }
     return losses, accuracies
+
+
+def _curves(losses: Series, accuracies: Series) -> str:
+    figure = curves.drawn(curves.loss_and_accuracy(losses, accuracies, "cross-entropy"))
+    return curves.svg_of(figure, transparent=True)
 
 
 def _drawings(task: Task, notes: list[str]) -> dict[str, str]:

@@ -111,14 +111,14 @@ def gradients_apart(matching: Matching, inputs: Sequence[Any]) -> tuple[tuple[tu
 def _gradients(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     """Id of a parameter or input -> the gradient of the sum of all outputs. No `.grad` is touched."""
     given: list[Any] = []
-    leaves = {id(leaf): id(leaf) for leaf in graph.leaves if leaf.requires_grad}
+    leaves: dict[Node, int] = {leaf: id(leaf) for leaf in graph.leaves if leaf.requires_grad}
     stated = inputs or [leaf.value for leaf in graph.inputs]
     for leaf, value in zip(graph.inputs, stated, strict=False):
         tensor: Any = value
         if leaf.types.differentiable and not isinstance(leaf.types, WeakType):
             array = value.numpy() if isinstance(value, Tensor) else as_value(value, leaf.types.dtype)
             tensor = Tensor._of_leaf(Leaf(array, requires_grad=True, name=leaf.name))
-            leaves[id(tensor._leaf)] = id(leaf)
+            leaves[tensor._leaf] = id(leaf)
         given.append(tensor)
     results, _ = flatten(graph(*given))
     seeds = [
@@ -128,7 +128,7 @@ def _gradients(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     ]
     nodes = ancestors(edge_node(edge) for edge, _ in seeds)
     found = propagate(nodes, seeds, wanted=set(leaves), record=False)
-    return {leaves[key]: getattr(value, "_value", value) for key, value in found.items() if key in leaves}
+    return {leaves[one]: getattr(value, "_value", value) for one, value in found.items() if one in leaves}
 
 
 @contextmanager

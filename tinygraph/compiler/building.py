@@ -43,6 +43,7 @@ def build_plan(
     exact: bool = False,
     measured: bool = False,
     shared: PlanMemory | None = None,
+    native: bool = False,
 ) -> Plan:
     """The plan of a graph.
 
@@ -52,14 +53,15 @@ def build_plan(
         exact: leave kernels out that round more than sums do.
         measured: measure which kernels are fastest.
         shared: memory that it shares with plans which never run at the same time; by default it has its own.
+        native: generate kernels of single numbers, too, where NumPy's call would do: all of a loop's body must be.
     """
-    threads, target = get_threads(), kernel_cpu(exact, measured)
+    threads, cpu = get_threads(), kernel_cpu(exact, measured)
     nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
-    layouts, asked = choose_layouts(nodes, graph.inputs, target)
+    layouts, asked = choose_layouts(nodes, graph.inputs, cpu)
     memory = Memory(graph, layouts)
-    lowerings = [_lowering(i, memory, asked.get(id(node)), target) for i, node in enumerate(nodes)]
+    lowerings = [_lowering(i, memory, asked.get(id(node)), cpu) for i, node in enumerate(nodes)]
     places = Places(graph, memory, layouts, lowerings, shared)
-    schedule = _Schedule(memory, places)
+    schedule = _Schedule(memory, places, native)
     for i, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
         schedule.add(i, node, lowering)
     outputs = tuple(map(schedule.value, graph.outputs))
@@ -115,7 +117,7 @@ def _elsewhere(
     )
 
 
-def _lowering(i: int, memory: Memory, asked: Question | None, target: Cpu) -> Lowering | None:
+def _lowering(i: int, memory: Memory, asked: Question | None, cpu: Cpu) -> Lowering | None:
     """The lowering of node i for the layouts of its values; a rule that answered for these is not asked again."""
     node = memory.nodes[i]
     if memory.is_view((id(node), 0)) or (node.op.lowering is None and "program" not in node.op.facts):
@@ -127,7 +129,7 @@ def _lowering(i: int, memory: Memory, asked: Question | None, target: Cpu) -> Lo
     )
     if asked is not None and asked.layouts == layouts:
         return asked.answer
-    return lower(node, *layouts, target)
+    return lower(node, *layouts, cpu)
 
 
 def _layout(memory: Memory, key: Key, types: ArrayType) -> Layout | None:
@@ -160,13 +162,13 @@ class _Schedule:
         numbers_read: places of Python numbers that leaves hold, each after the array that is filled from it first.
     """
 
-    def __init__(self, memory: Memory, places: Places) -> None:
+    def __init__(self, memory: Memory, places: Places, native: bool) -> None:
         self._memory, self._places, self._arrays = memory, places, places.arrays
         self.steps: list[Step] = []
         self.written: list[tuple[int, Leaf]] = []
         self.numbers_read: list[tuple[Array, Array]] = []
         self._narrowed: dict[tuple[Key, np.dtype[Any]], Array] = {}
-        self._numbers = ScalarRun()
+        self._numbers = ScalarRun(native)
         self._loops = AlikeRun()
         self._loop_states: list[Leaf] = []
 

@@ -31,11 +31,11 @@ class BoundKernel(NamedTuple):
 
 
 def lower(
-    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], target: Any
+    node: Node, inputs: Sequence[Layout | None], outputs: Sequence[Layout | None], cpu: Any
 ) -> Lowering | None:
     """A node's lowering for operands and results in these layouts, or None where it runs on NumPy.
 
-    `target` is the CPU that kernels are generated for, or NumPy alone.
+    `cpu` is the CPU that kernels are generated for, or NumPy alone.
     """
     op = node.op
     if "program" in op.facts:
@@ -50,14 +50,14 @@ def lower(
         return _answer(op.lowering, types, given, one, settings, get_threads())
 
     try:
-        if not getattr(target, "measured", False) or "joined" in op.facts:  # its parts are measured
-            return ask(target)
+        if not getattr(cpu, "measured", False) or "joined" in op.facts:  # its parts are measured
+            return ask(cpu)
         from tinygraph.compiler.tuning import choose
 
         key = (op.lowering, types, tuple((name, value) for name, _, value in settings), get_threads())
-        return choose(node, ask, layouts, target, key, functools.partial(_bound_alone, node))
+        return choose(node, ask, layouts, cpu, key, functools.partial(_bound_alone, node))
     except TypeError:  # a setting that cannot be a key
-        found: Lowering | None = op.lowering(types, layouts, target, **node.all_settings)
+        found: Lowering | None = op.lowering(types, layouts, cpu, **node.all_settings)
         return found
 
 
@@ -66,7 +66,7 @@ def _answer(
     rule: Callable[..., Lowering | None],
     types: Types,
     layouts: Layouts,
-    target: Cpu | None,
+    cpu: Cpu | None,
     settings: tuple[tuple[str, type, Any], ...],
     threads: int,  # on which scratch depends
 ) -> Lowering | None:
@@ -74,7 +74,7 @@ def _answer(
 
     Settings come with their classes: True and 1 are equal, and may mean different things.
     """
-    return rule(types, layouts, target, **{name: value for name, _, value in settings})
+    return rule(types, layouts, cpu, **{name: value for name, _, value in settings})
 
 
 def _bound_alone(

@@ -57,7 +57,8 @@ Accuracy = Literal["fast", "exact"]
 PLAN_BYTES = 2**30  # what the plans of a function may take together, by default
 MOST_REASONS = 1000  # for captures, remembered
 _NODE_BYTES = 1000  # of a node of a graph, about; stages share most of them
-_PLAIN = frozenset((np.ndarray, Tensor, int, float))  # arguments that are surely no containers
+_NUMBERS = (int, float, np.float64, np.float32, np.int64, np.bool_)
+_PLAIN = frozenset((np.ndarray, Tensor, *_NUMBERS))  # arguments that are surely no containers
 
 
 class CapturedVersion(NamedTuple):
@@ -156,7 +157,7 @@ class Compiled:
             self._owner = me
             del _waiting[me]
             try:
-                entry = self._entry(key, args, kwargs)
+                entry = self._entry(key, args, kwargs, values)
                 closed = entry.trace.closed
                 if closed:
                     wanted = entry.with_closed(values, wanted)
@@ -285,15 +286,18 @@ class Compiled:
                     values.append(leaf)
         return (shape, tuple(kinds)), values, tensors, wanted
 
-    def _entry(self, key: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CapturedVersion:
+    def _entry(
+        self, key: object, args: tuple[Any, ...], kwargs: dict[str, Any], values: list[Any]
+    ) -> CapturedVersion:
         last, known = self._last_known  # of many calls in a row the arguments are of one kind
         if last != key:
             known = self._known(key)
         for entry in known:
-            if entry.trace.broken() is None and entry.plan.fits():
+            trace = entry.trace
+            if (not trace.asked or trace.serves(values)) and trace.broken() is None and entry.plan.fits():
                 self._latest = entry
                 return entry
-        self._note(key, known[0] if known else None)
+        self._note(key, known[0] if known else None, values)
         leaves, tree = flatten((args, kwargs))
         args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
         graph, trace = capture_with(self._captured, args, kwargs, wanting=True)
@@ -360,10 +364,14 @@ class Compiled:
                 )
             self._changed.add(effect.what)
 
-    def _note(self, key: Any, entry: CapturedVersion | None) -> None:
+    def _note(self, key: Any, entry: CapturedVersion | None, values: list[Any]) -> None:
         """Remember why a capture was needed."""
         if entry is not None:
             reason = entry.trace.broken() or "a parameter or buffer was replaced or changed its dtype"
+            if not entry.trace.serves(values):
+                reason = (
+                    "an argument lies in memory in another way, or is another number, which decides a dtype"
+                )
         elif key == self._served_once:
             reason = "the capture before changed what it read (something made when first asked for), so it served once"
         else:
@@ -426,7 +434,7 @@ class Compiled:
             args, kwargs = self._static.marked(args, kwargs)
         key, values, _, wanted = self._read(args, kwargs)
         with self._held():
-            entry = self._entry(key, args, kwargs)
+            entry = self._entry(key, args, kwargs, values)
             entry.with_closed(values, wanted)
             with _generators_kept(entry.graph):
                 seconds = entry.plan.profile(values, repeats)
@@ -496,6 +504,12 @@ _inlined = _Inlined()
 _waiting: dict[int, Compiled] = {}  # what a thread is about to run, by the thread
 
 
+@functools.cache
+def _scalar_kind(dtype: np.dtype[Any]) -> str:
+    """That of a number that NumPy made: the words take longer than a call."""
+    return f"a scalar of NumPy's, {dtype}"
+
+
 def _kind(leaf: object) -> Any:
     """What of an argument other than a tensor decides whether a captured graph can serve again."""
     if isinstance(leaf, np.ndarray):
@@ -503,7 +517,7 @@ def _kind(leaf: object) -> Any:
     if isinstance(leaf, Static):
         return leaf
     if isinstance(leaf, np.generic):
-        return f"a scalar of NumPy's, {leaf.dtype}"
+        return _scalar_kind(leaf.dtype)
     if type(leaf) in PYTHON_NUMBERS:
         return f"a Python {type(leaf).__name__}"
     try:

@@ -68,24 +68,24 @@ def joined_op(joined: Joined) -> Op:
     made = op(kind=first.op.kind, name=name, declare=False, facts={"joined": joined})(both)
     made.types(lambda *values: loop.output_types if len(loop.output_types) > 1 else loop.output_types[0])
     made.cost(lambda *values: (operations_of(first) or 0) + (operations_of(loop) or 0))
-    made.lower(lambda types, layouts, target: _lowering(joined, layouts, target))
+    made.lower(lambda types, layouts, cpu: _lowering(joined, layouts, cpu))
     return made
 
 
-def takes_epilogues(node: Node, target: Any) -> bool:
+def takes_epilogues(node: Node, cpu: Any) -> bool:
     """Whether a node's kernel can carry out a program on its result, as far as its types tell."""
     if node.op.lowering is None or len(node.output_types) != 1:
         return False
     inputs = [None if one is None else rows(len(one.shape)) for one in node.input_types]
-    answer = lower(node, inputs, [rows(len(node.output_types[0].shape))], target)
+    answer = lower(node, inputs, [rows(len(node.output_types[0].shape))], cpu)
     return answer is not None and answer.with_epilogue is not None
 
 
-def _lowering(joined: Joined, layouts: Layouts, target: Any) -> Lowering | None:
+def _lowering(joined: Joined, layouts: Layouts, cpu: Any) -> Lowering | None:
     """The first's kernel with the loop as its epilogue, or the one and then the other."""
     first, kept = joined.first, _kept(joined)
     mine, others = joined.apart(layouts.inputs)
-    inner = lower(first, mine, [layouts.outputs[kept[0]]], target)
+    inner = lower(first, mine, [layouts.outputs[kept[0]]], cpu)
     if inner is None:
         inner = Lowering(lambda *arrays: None, name=first.op.name)
     split = _split(joined)

@@ -30,7 +30,7 @@ class Question(NamedTuple):
 
 
 def choose_layouts(
-    nodes: Sequence[Node], inputs: Sequence[Leaf], target: Cpu
+    nodes: Sequence[Node], inputs: Sequence[Leaf], cpu: Cpu
 ) -> tuple[dict[Key, Layout], dict[int, Question]]:
     """The layouts of values that do not lie in rows.
 
@@ -40,7 +40,7 @@ def choose_layouts(
     Args:
         nodes: in the order in which they run.
         inputs: leaves whose memory belongs to the plan.
-        target: the CPU that kernels are generated for, or NumPy alone.
+        cpu: the CPU that kernels are generated for, or NumPy alone.
 
     Returns:
         The layouts, and for the nodes whose rules were asked, by id, the question and the answer.
@@ -53,7 +53,7 @@ def choose_layouts(
         seen, proposed, demands = dict(chosen), dict[Key, Layout](), dict[Key, Layout]()
         for node in concerned:
             if node.op.lowering is not None and id(node) not in asked:
-                asked[id(node)] = _ask(node, seen, target)
+                asked[id(node)] = _ask(node, seen, cpu)
             wanted = _wanted(node, seen, asked.get(id(node)))
             for i, layout in enumerate(wanted.outputs):
                 if layout is not None:
@@ -67,13 +67,13 @@ def choose_layouts(
     return chosen, asked
 
 
-def _ask(node: Node, offered: Mapping[Key, Layout], target: Cpu) -> Question:
+def _ask(node: Node, offered: Mapping[Key, Layout], cpu: Cpu) -> Question:
     """Ask a node's rule what it makes of operands in the layouts offered, and of results in rows."""
     layouts = Layouts(
         tuple(_layout(entry, offered) for entry in node.inputs),
         tuple(rows(len(types.shape)) for types in node.output_types),
     )
-    return Question(layouts, lower(node, *layouts, target))
+    return Question(layouts, lower(node, *layouts, cpu))
 
 
 def _joined(first: Layout, second: Layout | None) -> Layout:

@@ -16,6 +16,7 @@ from numpy.lib.array_utils import byte_bounds
 from tinygraph.core.types import Array
 
 _FEWEST_BYTES = 2**15  # less is copied faster
+_MOST_ORDERS = 16  # of the axes of inputs in memory, remembered
 
 
 class Pointer(NamedTuple):
@@ -76,3 +77,36 @@ def point_back(pointers: Sequence[Pointer]) -> None:
     """Have kernels use the plan's own array again."""
     for block, place, own, _ in pointers:
         block[place] = own
+
+
+class CopiesIn:
+    """Kernels that copy inputs to their places in a plan from arrays whose axes lie in another order.
+
+    An order is met twice before a kernel is generated for it; where `generates` says so, others are there already.
+    """
+
+    def __init__(self, generates: bool) -> None:
+        self._most = _MOST_ORDERS if generates else 0
+        self._kernels: dict[tuple[int, tuple[int, ...]], Any] = {}
+
+    def __call__(self, i: int, to: Array, source: Array) -> bool:
+        """Whether input i was copied so."""
+        if source.nbytes < _FEWEST_BYTES or source.dtype != to.dtype:
+            return False
+        key = i, source.strides
+        kernel = self._kernels.get(key, self)
+        if kernel is self:
+            if len(self._kernels) < self._most:
+                self._kernels[key] = None
+            return False
+        if kernel is None:
+            from tinygraph.kernels.copies import copying
+
+            # bound to memory of the plan, so that the caller's is not kept
+            like = np.lib.stride_tricks.as_strided(to, source.shape, source.strides)
+            kernel = self._kernels[key] = copying(to, like) or False
+        if not kernel or source.ctypes.data % source.itemsize:
+            return False
+        kernel.cells(1)[1] = source.ctypes.data
+        kernel.run()
+        return True

@@ -17,7 +17,7 @@ import numpy as np
 from tinygraph.analysis.arena import Lifetime
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import BoundKernel
-from tinygraph.compiler.moving import Pointer, point_at, point_back
+from tinygraph.compiler.moving import CopiesIn, Pointer, point_at, point_back
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock, leaf_lock
 from tinygraph.core.node import Key, Leaf, Node
@@ -124,6 +124,10 @@ class Plan:
         )
 
     @functools.cached_property
+    def _copies_in(self) -> CopiesIn:
+        return CopiesIn(generates=any(hasattr(run, "stopped") for _, run in self.calls))
+
+    @functools.cached_property
     def _given(self) -> list[tuple[Leaf, Tensor | None, Any, Array | None]]:
         """What `.grad`s become: a leaf, the gradient's tensor, its array, and what fills that, if not in place."""
         return [
@@ -199,7 +203,10 @@ class Plan:
 
     def _fill(self, inputs: Sequence[Any], elsewhere: Container[int] = ()) -> None:
         for i, (array, value) in enumerate(zip(self.inputs, inputs, strict=True)):
-            if i not in elsewhere:
+            if i in elsewhere:
+                continue
+            in_order = value.__class__ is not np.ndarray or value.flags.c_contiguous
+            if in_order or not self._copies_in(i, array, value):
                 array[...] = value
         for leaf, held in self.gradients_read:
             if leaf.grad is None:

@@ -19,11 +19,11 @@ _BODY_PASSES = tuple(one for one in COMPILE_PASSES if one is not look_through)
 
 def planned(graph: Graph, exact: bool) -> Planned:
     """A plan of a closed graph; see `Subgraph.planned`."""
-    plan = build_plan(run_passes(graph, _BODY_PASSES)[-1].graph, exact=exact)
+    plan = build_plan(run_passes(graph, _BODY_PASSES)[-1].graph, exact=exact, native=True)
 
     def prepare() -> None:
         for narrow, wide in plan.numbers_read:
             np.copyto(narrow, wide, casting="unsafe")
 
     calls = tuple(call for _, call in plan.calls)
-    return Planned(plan.inputs, plan.outputs, prepare, calls, plan.threads)
+    return Planned(plan.inputs, plan.outputs, prepare, calls, plan.threads, bool(plan.numbers_read))

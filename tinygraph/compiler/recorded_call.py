@@ -322,7 +322,7 @@ def carrying(graph: Graph, given: set[int]) -> list[bool]:
     for node in graph.nodes:
         if isinstance(node, Leaf) or node.op is detach:
             continue
-        mask = node.plan.mask
+        mask = node.live_rules.mask
         for i, entry in enumerate(node.inputs):
             if mask >> i & 1 and id(entry.node if entry.__class__ is Port else entry) in live:
                 live.add(id(node))

@@ -21,10 +21,14 @@ _KINDS = ("f", "d", "?")  # float32, float64, bool; `dtype.name` is slow
 
 
 class ScalarRun:
-    """The ops on single numbers since the last other step of a plan."""
+    """The ops on single numbers since the last other step of a plan.
 
-    def __init__(self) -> None:
-        self._available = kernels.available()
+    Args:
+        alone: generate a kernel for one op as well.
+    """
+
+    def __init__(self, alone: bool = False) -> None:
+        self._available, self._alone = kernels.available(), alone
         self._taken: list[tuple[Node, Any, Sequence[Any], Sequence[Any], Lowering | None]] = []
 
     def takes(
@@ -43,7 +47,7 @@ class ScalarRun:
         if not taken:
             return None
         node, _, operands, outputs, lowering = taken[-1]
-        if len(taken) == 1 and (lowering is None or not lowering.scratch):
+        if len(taken) == 1 and not self._alone and (lowering is None or not lowering.scratch):
             return (node,), choose_kernel(node, operands, outputs, lowering)
         from tinygraph.kernels import scalars
 

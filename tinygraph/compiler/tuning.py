@@ -1,6 +1,6 @@
-"""Kernels chosen by measuring: what a `lower` rule answers for several targets, checked against each other and timed.
+"""Kernels chosen by measuring: what a `lower` rule answers for several CPUs, checked against each other and timed.
 
-The targets are this CPU, the same without algorithms that round more, without libraries that may stand for a kernel,
+They are this CPU, the same without algorithms that round more, without libraries that may stand for a kernel,
 and NumPy alone. Each candidate runs alone, on random numbers that lie as it would rather have them, in
 turn with the others; the fastest is remembered for the process and, where the op is the library's own, on disk.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tinygraph.kernels.cpu import Cpu
     from tinygraph.kernels.disk_cache import DiskCache
 
-Ask = Callable[..., Lowering | None]  # for a target, and for layouts if they are others
+Ask = Callable[..., Lowering | None]  # for a CPU, and for layouts if they are others
 Run = Callable[[], Any]
 _SECONDS = 0.02  # for each candidate, about
 _FEWEST, _MOST = 10, 100  # rounds
@@ -40,23 +40,23 @@ class Choice(NamedTuple):
     """What was measured.
 
     Attributes:
-        target: of the winner, its place among `targets`.
+        cpu: of the winner, its place among `variants`.
         others: names of the other kernels, and their time as a multiple of the winner's.
     """
 
-    target: int
+    cpu: int
     others: tuple[tuple[str, float], ...]
 
 
 class Candidate(NamedTuple):
-    """A target, its place among `targets`, and what a rule answers for it."""
+    """A variant of the CPU, its place among `variants`, and what a rule answers for it."""
 
-    target: int
+    cpu: int
     name: str
     lowering: Lowering | None
 
 
-def targets(cpu: Cpu) -> list[Any]:
+def variants(cpu: Cpu) -> list[Any]:
     """What rules are asked with, the first without measuring."""
     base = cpu._replace(measured=False)
     found = [
@@ -75,8 +75,8 @@ def choose(
         node: what is computed, of floating-point operands; of others the values decide, and nothing is measured.
         ask: what its rule answers.
         layouts: that it is asked with.
-        cpu: the target.
-        key: what decides the answer besides target and layouts.
+        cpu: what kernels are made for.
+        key: what decides the answer besides CPU and layouts.
         bind: binds a lowering, or None for the op on NumPy, to operands, results and scratch memory.
     """
     types = [one for one in (*node.input_types, *node.output_types) if one is not None]
@@ -88,7 +88,7 @@ def choose(
         choice = _measured(node, candidates, bind) if len(candidates) > 1 else Choice(0, ())
         _remember(node, cpu, key, choice)
     _chosen[key, cpu] = choice
-    found = _answer(ask, targets(cpu)[choice.target])
+    found = _answer(ask, variants(cpu)[choice.cpu])
     if found is None or not choice.others:
         return found
     margins = ", ".join(f"{name} takes {ratio:.2f}x" for name, ratio in choice.others)
@@ -96,10 +96,10 @@ def choose(
 
 
 def _candidates(node: Node, ask: Ask, layouts: Layouts, cpu: Cpu) -> list[Candidate]:
-    """What the rule answers for each target, with its operands where it would rather have them; one of a name."""
+    """What the rule answers for each variant, with its operands where it would rather have them; one of a name."""
     found: dict[str, Candidate] = {}
-    for i, target in enumerate(targets(cpu)):
-        answer = _answer(ask, target)
+    for i, variant in enumerate(variants(cpu)):
+        answer = _answer(ask, variant)
         if answer is not None and answer.layouts is not None:
             wanted = Layouts(
                 *(
@@ -107,20 +107,20 @@ def _candidates(node: Node, ask: Ask, layouts: Layouts, cpu: Cpu) -> list[Candid
                     for pair in zip(answer.layouts, layouts, strict=True)
                 )
             )
-            answer = _answer(ask, target, wanted)
+            answer = _answer(ask, variant, wanted)
         name = (answer.name or node.op.name) if answer is not None else f"NumPy {node.op.name}"
         found.setdefault(name, Candidate(i, name, answer))
     return list(found.values())
 
 
-def _answer(ask: Ask, target: Any, *layouts: Layouts) -> Lowering | None:
-    return _on_numpy(ask, target, *layouts) if isinstance(target, NumpyAlone) else ask(target, *layouts)
+def _answer(ask: Ask, cpu: Any, *layouts: Layouts) -> Lowering | None:
+    return _on_numpy(ask, cpu, *layouts) if isinstance(cpu, NumpyAlone) else ask(cpu, *layouts)
 
 
-def _on_numpy(ask: Ask, target: NumpyAlone, *layouts: Layouts) -> Lowering | None:
+def _on_numpy(ask: Ask, cpu: NumpyAlone, *layouts: Layouts) -> Lowering | None:
     """What a rule answers where no kernels can be generated; it is bound as if there were none, too."""
     with numpy_only():
-        answer = ask(target, *layouts)
+        answer = ask(cpu, *layouts)
     if answer is None:
         return None
     bind = answer.bind
@@ -156,8 +156,8 @@ def _measured(node: Node, candidates: Sequence[Candidate], bind: Callable[..., R
         runs[name] = run
     best = _timed(runs)
     winner, *others = sorted(best, key=lambda name: best[name])
-    (target,) = (one.target for one in candidates if one.name == winner)
-    return Choice(target, tuple((name, best[name] / best[winner]) for name in others))
+    (cpu,) = (one.cpu for one in candidates if one.name == winner)
+    return Choice(cpu, tuple((name, best[name] / best[winner]) for name in others))
 
 
 def _timed(runs: dict[str, Run]) -> dict[str, float]:
@@ -221,11 +221,11 @@ def _remembered(node: Node, cpu: Cpu, key: Any) -> Choice | None:
     place, cache = _disk_key(node, cpu, key), _cache()
     text = cache.get(place) if cache is not None and place is not None else None
     try:
-        target, others = json.loads(text or b"[-1, []]")
-        choice = Choice(int(target), tuple((str(name), float(ratio)) for name, ratio in others))
+        place, others = json.loads(text or b"[-1, []]")
+        choice = Choice(int(place), tuple((str(name), float(ratio)) for name, ratio in others))
     except (ValueError, TypeError):
         return None
-    return choice if 0 <= choice.target < len(targets(cpu)) else None
+    return choice if 0 <= choice.cpu < len(variants(cpu)) else None
 
 
 def _remember(node: Node, cpu: Cpu, key: Any, choice: Choice) -> None:

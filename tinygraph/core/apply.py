@@ -24,7 +24,7 @@ from tinygraph.core.state import Generator
 from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor, left_behind
 from tinygraph.core.types import (
     SCALAR_TYPES,
-    ArrayType,
+    array_type,
     as_value,
     require_plain,
     type_of,
@@ -42,6 +42,7 @@ from tinygraph.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
     from tinygraph.core.op import Op
@@ -65,11 +66,15 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
     mode = modes.current
     if mode.capture is not None and (hook := _unneeded(op, operands)) is not None:
         return _resting(hook, op, operands, settings)
+    for x in operands:
+        if x.__class__ not in _READY:
+            break
+    else:  # as rules call ops in an eager backward pass, all the time
+        return _plain(op, operands, settings)
     values: list[Any] = []
     entries: list[Any] = []
     entry: object
-    # bit i: operand i is recorded and may want a gradient; is a leaf, whose value may be written later; is an array
-    # that is nobody's, and may be written unseen
+    # a bit for each operand that is recorded; is a leaf, written later perhaps; is nobody's array, written unseen
     mask, leaves, plain, tensors, bit = 0, 0, 0, 0, 1
     for x in operands:
         if isinstance(x, Handle):
@@ -94,9 +99,11 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
         values.append(value)
         entries.append(entry)
         bit <<= 1
+    if not tensors:  # of a list, say, arrays were made
+        return _plain(op, tuple(values), settings)
     if settings:
         settings = {k: v if v.__class__ in _IMMUTABLE else _frozen(v) for k, v in settings.items()}
-    if tensors and mode.capture is not None:
+    if mode.capture is not None:
         return mode.capture.apply(op, operands, entries, settings)
     try:
         out: Any = None if op.lowering is None else _by_kernel(op, values, settings)
@@ -104,44 +111,49 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
             out = op.forward(*values, **settings) if settings else op.forward(*values)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from _unless_ours(error)
-    if not tensors:
-        return out
     if out.__class__ not in _VALUES:
         out = tuple(map(as_value, out)) if isinstance(out, tuple) else as_value(out)
     if not mask or not mode.recording:
         return _unrecorded(op, operands, settings, values[0], out)
-    # From here every line is counted: a scalar op costs about as much as this bookkeeping. Constructor calls are
-    # spelled out, and the plan is found under one integer: the mask, topped by a bit that tells the operand count.
-    plans = op.tangent_plans if mode.tangents else op.plans
-    plan = plans.get(mask | bit) or op.plan(mask, len(values), mode.tangents)
+    # Every line counts: a scalar op costs about as much as this. Live rules are found by mask and operand count.
+    known = op.known_tangent_rules if mode.tangents else op.known_rules
+    rules = known.get(mask | bit) or op.live_rules(mask, len(values), mode.tangents)
     node = _new(Node)
     node.op, node.inputs, node.settings = op, tuple(entries), settings
-    node.plan, node.place, node.name = plan, mode.place, None
-    only = plan.only_value
-    node.saved = (values[only],) if only is not None else plan.save(values, out) if plan.slots else ()
-    # numbers are no views: of them nothing is kept but what rules ask for, which spares a call
-    kept = (leaves | plain) & plan.value_mask or (leaves and out.__class__ not in SCALAR_TYPES)
-    node.versions = _versions(entries, values, out, leaves, plain, plan.value_mask) if kept else None
-    node.code, node.offset, node.order = None, 0, next_order()
+    node.live_rules, node.place, node.name, node.order = rules, mode.place, None, next_order()
+    only = rules.only_value
+    node.saved = (values[only],) if only is not None else rules.save(values, out) if rules.slots else ()
+    kept = (leaves | plain) & rules.value_mask or (leaves and out.__class__ not in SCALAR_TYPES)
+    node.versions = _versions(entries, values, out, leaves, plain, rules.value_mask) if kept else None
     frame: FrameType | None = _getframe(1)
     while frame is not None and is_library(frame.f_code.co_filename):
         frame = frame.f_back
-    if frame is not None:
-        node.code, node.offset = frame.f_code, frame.f_lasti
+    node.code, node.offset = (frame.f_code, frame.f_lasti) if frame is not None else (None, 0)
     if out.__class__ is tuple:
         return _several(node, operands, values[0], out)
     result = _new(Tensor)
     result._value, result._edge, result._leaf = out, node, None
     types = SCALAR_TYPES.get(out.__class__)
     if types is None:
-        types = ArrayType(out.shape, out.dtype)
+        types = array_type((out.shape, out.dtype))
         if out.base is not None or op.put is not None:
             link(op, operands, settings, result, values[0])
     node.types = types
     return result
 
 
-def _by_kernel(op: Op, values: list[Any], settings: dict[str, Any]) -> Any:
+def _plain(op: Op, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """The op's forward on what it takes as it is."""
+    if settings:
+        settings = {k: v if v.__class__ in _IMMUTABLE else _frozen(v) for k, v in settings.items()}
+    try:
+        out = None if op.lowering is None else _by_kernel(op, operands, settings)
+        return op.forward(*operands, **settings) if out is None else out
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
+        raise explained(op, operands, settings, error) from _unless_ours(error)
+
+
+def _by_kernel(op: Op, values: Sequence[Any], settings: dict[str, Any]) -> Any:
     """What a generated kernel makes of large arrays; None where there is none to gain from."""
     for value in values:
         if value.__class__ is _array_class and value.size >= _LARGE:
@@ -206,25 +218,26 @@ def _versions(
     """What tells whether kept values have changed: the version of each leaf, the fingerprint of each plain array.
 
     `leaves`, `plain` and `asked` are masks of operands. A view of a leaf counts as kept: what is computed from it keeps
-    the leaf's memory, and goes stale with it.
+    the leaf's memory, and goes stale with it; numbers are no views.
     """
     if not (leaves and lies_in(out, values[0])):
         leaves &= asked
     plain &= asked
-    saved = [entry for i, entry in enumerate(entries) if leaves >> i & 1]
-    versions = [(leaf, leaf.version) for leaf in saved]
-    # an input, such as a batch given to a module, lies in memory of the user's, who counts nothing
-    versions += [
-        (leaf.value, fingerprint(leaf.value))
-        for leaf in saved
-        if leaf.leaf_kind == "input" and not leaf.requires_grad and may_change(leaf.value)
-    ]
-    if plain:
-        versions += [
-            (value, fingerprint(value))
-            for i, value in enumerate(values)
-            if plain >> i & 1 and may_change(value)
-        ]
+    if not leaves | plain:
+        return None
+    versions: list[tuple[Any, Any]] = []
+    for i, entry in enumerate(entries):
+        if leaves >> i & 1:
+            versions.append((entry, entry.version))
+            if entry.leaf_kind != "input" or entry.requires_grad:
+                continue
+            value = entry.value  # such as a batch given to a module: memory of the user's, who counts nothing
+        elif plain >> i & 1:
+            value = values[i]
+        else:
+            continue
+        if may_change(value):
+            versions.append((value, fingerprint(value)))
     return tuple(versions) or None
 
 
@@ -255,9 +268,15 @@ def _frozen(setting: object) -> Any:
     """A setting as an immutable value that JSON can hold: lists become tuples, dtypes names."""
     if setting.__class__ in _IMMUTABLE:
         return setting
-    if isinstance(setting, list | tuple):
-        if setting.__class__ is tuple and _IMMUTABLE.issuperset(map(type, setting)):
+    if setting.__class__ is tuple:  # of immutable values, or of tuples of them: patterns of indices
+        for one in setting:
+            if one.__class__ not in _IMMUTABLE and (
+                one.__class__ is not tuple or not _IMMUTABLE.issuperset(map(type, one))
+            ):
+                break
+        else:
             return setting
+    if isinstance(setting, list | tuple):
         return tuple(map(_frozen, setting))
     if isinstance(setting, np.bool_ | np.number):
         return setting.item()

@@ -286,7 +286,7 @@ def run_batched(
             given = operands[id(node)] if operands is not None else node.inputs
             values = [value_of(entry, found) for entry in given]
             flags = [one.batched for one in values]
-            recording = before.recording and node.plan.mask != 0
+            recording = before.recording and node.live_rules.mask != 0
             place = _place(node, found, places)
             modes.current = Mode(recording, before.tangents, before.capture, place, before.primals)
             floor = next_order()

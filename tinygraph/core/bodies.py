@@ -58,12 +58,12 @@ class _Pull(NamedTuple):
     Attributes:
         body: takes the kept operands, the `read` results, and the cotangents.
         read: positions of the results of the form that it reads.
-        targets: for each gradient that it computes the position of the operand.
+        served: for each gradient that it computes the position of the operand.
     """
 
     body: Body
     read: tuple[int, ...]
-    targets: tuple[int, ...]
+    served: tuple[int, ...]
 
 
 class Body:
@@ -241,8 +241,8 @@ class Body:
         if pull is None:
             return (None,) * len(form.wanted)
         found = pull.body(*kept, *(outs[i] for i in pull.read), *(cotangents[i] for i in given))
-        by_target = dict(zip(pull.targets, found, strict=True))
-        return tuple(by_target.get(i) for i in form.wanted)
+        by_position = dict(zip(pull.served, found, strict=True))
+        return tuple(by_position.get(i) for i in form.wanted)
 
     def _pull(self, form: _Form, given: tuple[int, ...], fixed: tuple[int, ...] = ()) -> _Pull | None:
         gradients, cotangents, floor = self._gradients(form.ends, form.wanted, given, fixed)
@@ -258,8 +258,8 @@ class Body:
                 stands.setdefault(id(node), [None] * len(node.output_types))[edge_index(edge)] = leaf
         nodes = ancestors((edge_node(one) for one in gradients if is_recorded(one)), floor)
         ends = substituted(nodes, gradients, stands)
-        targets = tuple(i for i, end in zip(form.wanted, ends, strict=True) if end is not None)
-        if not targets:
+        served = tuple(i for i, end in zip(form.wanted, ends, strict=True) if end is not None)
+        if not served:
             return None
         read = tuple(sorted(leaves))
         kept = [self.operands[i] for i in form.kept]
@@ -268,7 +268,7 @@ class Body:
         name = f"{self.name} backward"
         inputs = [*(leaf for leaf in kept if id(leaf) in fed), *taken]
         graph = Graph(inputs, [end for end in ends if end is not None], name=name)
-        return _Pull(Body(graph, [*kept, *taken], name, run=self._make_run), read, targets)
+        return _Pull(Body(graph, [*kept, *taken], name, run=self._make_run), read, served)
 
     def _gradients(
         self, ends: Sequence[Any], wanted: Sequence[int], given: Sequence[int], fixed: Sequence[int] = ()
@@ -287,16 +287,16 @@ class Body:
             if id(leaf) in arriving:
                 arriving[id(leaf)].append(node)
         nodes = ancestors(edge_node(end) for end, _ in seeds)
-        targets = {id(node) for several in arriving.values() for node in several}
+        reached = {node for several in arriving.values() for node in several}
         gradients: list[Any] = []
         capture = doors.open_capture()
         capture.fixed = frozenset(id(leaf) for i, leaf in zip(given, cotangents, strict=True) if i in fixed)
         with mode(recording=True, tangents=False, capture=capture, place=Place()):
-            found = propagate(nodes, seeds, wanted=targets, record=True)
+            found = propagate(nodes, seeds, wanted=reached, record=True)
             for i in wanted:
                 total: object = None
                 for node in arriving[id(self.operands[i])]:
-                    part = found.get(id(node))
+                    part = found.get(node)
                     total = part if total is None else total if part is None else ops.add(total, part)
                 gradients.append(
                     total._edge if isinstance(total, Tensor) and total._edge is not None else total

@@ -96,6 +96,12 @@ class Capture(Protocol):
     def may_ask_for(self, tensor: Tensor) -> bool:
         """Whether Python code may read the value that a tensor holds."""
 
+    def in_rows(self, leaf: Leaf) -> bool:
+        """Whether an input lies in rows, on which the graph relies then: it decides which results are views."""
+
+    def is_number(self, leaf: Leaf, number: int) -> bool:
+        """Whether an input that is a Python integer has a value, on which the graph relies then, or has it not."""
+
     def rely(self, words: str, question: Callable[[], Any], key: Hashable = None) -> None:
         """Note that the graph is right only as long as a question has the answer it has now; once for each key."""
 

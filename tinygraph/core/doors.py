@@ -6,7 +6,7 @@ The core imports nothing above itself, not even inside a function. Each door is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ class Doors:
     array_namespace: Callable[[str | None], ModuleType]
     derived_rule: Callable[[Op, str], Rule]
     open_capture: Callable[[], Capture]
-    run_eagerly: Callable[[Op, list[Any], dict[str, Any]], Any]
+    run_eagerly: Callable[[Op, Sequence[Any], dict[str, Any]], Any]
     at_sizes: Callable[[Graph, dict[str, int]], Graph]
     free_gradient: Callable[[Graph, object], Graph]
     planned: Callable[[Graph, bool], Planned]

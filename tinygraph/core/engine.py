@@ -7,7 +7,7 @@ pass is itself a graph). Forward mode lives in `tangents.py`, which transposes t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tinygraph.core.node import Exchange
     from tinygraph.core.numeric import Numeric
 
+_array_class = np.ndarray
+_ARRAYS = (np.ndarray, np.generic)
 _by_order = attrgetter("order")
 
 # What a rule that writes into an array it was given raises: NumPy's error, or this library's where tensors are met.
@@ -53,17 +55,17 @@ def ancestors(roots: Iterable[Node], floor: int = -1) -> list[Node]:
     Nodes created before `floor` are left out: they cannot depend on anything made later.
     """
     stack = [root for root in roots if root.order >= floor]
-    found = {id(node): node for node in stack}
+    found = set(stack)
     while stack:
         for entry in stack.pop().inputs:
             if entry.__class__ is Port:
                 entry = entry.node
             elif not isinstance(entry, Node):
                 continue
-            if entry.order >= floor and id(entry) not in found:
-                found[id(entry)] = entry
+            if entry not in found and entry.order >= floor:
+                found.add(entry)
                 stack.append(entry)
-    return sorted(found.values(), key=_by_order)
+    return sorted(found, key=_by_order)
 
 
 def backward(output: Tensor, gradient: Numeric | None = None, *, create_graph: bool = False) -> None:
@@ -95,10 +97,11 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
             "a hook on the gradient of a leaf was registered or removed", changes_of_leaves, "leaf hooks"
         )
         capture.passed.update(id(node) for node in nodes if isinstance(node, Leaf))
-    leaves = {id(node): node for node in nodes if isinstance(node, Leaf) and node.requires_grad}
-    leaves |= {id(node): versions[node] for node in nodes if node in versions}
+    leaves: dict[Node, Leaf] = {node: node for node in nodes if node.__class__ is Leaf and node.requires_grad}
+    if versions:
+        leaves |= {node: versions[node] for node in nodes if node in versions}
     wanted = set(leaves) if versions else None
-    exchanges = {key: leaf.exchange for key, leaf in leaves.items() if leaf.exchange is not None}
+    exchanges = {node: leaf.exchange for node, leaf in leaves.items() if leaf.exchange is not None}
     found = propagate(
         nodes,
         [(edge, seed)],
@@ -108,16 +111,16 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
         complete=_Completing(nodes, exchanges, create_graph or capture is not None) if exchanges else None,
     )
     if output.dtype.kind == "c":
-        for key, leaf in leaves.items():
-            if key in found and leaf.types.dtype.kind != "c":
+        for node, leaf in leaves.items():
+            if node in found and leaf.types.dtype.kind != "c":
                 raise complex_loss("backward()", output.type, leaf.describe())
-    reached = [key for key in leaves if key in found]
-    gradients = owned([found[key] for key in reached], nodes, [seed])
+    reached = [leaf for node, leaf in leaves.items() if node in found]
+    gradients = owned([found[node] for node in leaves if node in found], nodes, [seed])
     add = ops.add  # looked up before the lock is taken: a first look-up imports ops, under a lock of its own
     recording = modes.current.recording and (capture is None or create_graph)
     with mode(recording=recording, place=Place()):
-        for key, gradient in zip(reached, gradients, strict=True):
-            leaf, new = leaves[key], gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
+        for leaf, gradient in zip(reached, gradients, strict=True):
+            new = gradient if isinstance(gradient, Tensor) else Tensor(as_value(gradient))
             with leaf_lock.held:
                 old = read_grad(leaf)
                 write_grad(leaf, new if old is None else add(old, new))
@@ -126,39 +129,38 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
 class _Completing:
     """Tells the exchanges of leaves as soon as nothing more can flow into their gradients, and collects the results."""
 
-    def __init__(self, nodes: Sequence[Node], exchanges: Mapping[int, Exchange], record: bool) -> None:
-        self._after: dict[int, list[int]] = {}
+    def __init__(self, nodes: Sequence[Node], exchanges: Mapping[Node, Exchange], record: bool) -> None:
+        self._after: dict[Node, list[Node]] = {}
+        self._record = record
         waiting = set(exchanges)
         for node in nodes:  # the first that reads a leaf is the last that a backward pass comes to
-            for key in {id(parent) for parent in node.parents()} & waiting:
-                waiting.remove(key)
-                self._after.setdefault(id(node), []).append(key)
-        self._leaves = {id(node): node for node in nodes if id(node) in exchanges}
-        self._record = record
+            for leaf in set(node.parents()) & waiting:
+                waiting.remove(leaf)
+                self._after.setdefault(node, []).append(leaf)
         self._alone = waiting  # the output itself
         self._of = exchanges
         self._exchanges = list({id(one): one for one in exchanges.values()}.values())
         for exchange in self._exchanges:
             exchange.begin()
 
-    def waits_for(self, key: int) -> bool:
-        """Whether a gradient is a leaf's with an exchange, whose hooks run before that."""
-        return key in self._of
+    def waits_for(self, node: Node) -> bool:
+        """Whether a node is a leaf with an exchange, before which its hooks run."""
+        return node in self._of
 
-    def passed(self, node: Node, gradients: Mapping[int, Any]) -> None:
+    def passed(self, node: Node, gradients: Mapping[Node, Any]) -> None:
         """A backward pass has gone past a node."""
-        for key in self._after.get(id(node), ()):
-            if key in gradients:
-                self._of[key].arrived(key, self._ready(key, gradients[key]))
+        for leaf in self._after.get(node, ()):
+            if leaf in gradients:
+                self._of[leaf].arrived(leaf, self._ready(leaf, gradients[leaf]))
 
-    def _ready(self, key: int, gradient: Any) -> Any:
-        return _typed(_hooked(self._leaves[key], gradient, self._record) if GradientHooks.used else gradient)
+    def _ready(self, leaf: Node, gradient: Any) -> Any:
+        return _typed(_hooked(leaf, gradient, self._record) if GradientHooks.used else gradient)
 
-    def finish(self, gradients: dict[int, Any]) -> None:
+    def finish(self, gradients: dict[Node, Any]) -> None:
         """Put the gradients of all processes in the place of this one's."""
-        for key in self._alone:
-            if key in gradients:
-                self._of[key].arrived(key, self._ready(key, gradients[key]))
+        for leaf in self._alone:
+            if leaf in gradients:
+                self._of[leaf].arrived(leaf, self._ready(leaf, gradients[leaf]))
         for exchange in self._exchanges:
             gradients.update(exchange.finish())
 
@@ -191,11 +193,9 @@ def owned(gradients: Sequence[Any], nodes: Iterable[Node], others: Iterable[Any]
             continue
         if taken is None:
             taken = {id(one._value if isinstance(one, Tensor) else one) for one in others}
-            for node in nodes:
-                taken.update(map(id, node.inputs))
-                taken.update(map(id, node.saved or ()))
-                if node.__class__ is Leaf:
-                    taken.add(id(node.value))
+            for node in nodes:  # of what nodes keep, rules get what is saved
+                if node.saved:
+                    taken.update(map(id, node.saved))
         if array.base is not None or not array.flags.writeable or id(array) in taken:
             array = array.copy()
         taken.add(id(array))
@@ -249,46 +249,45 @@ def propagate(
     nodes: Sequence[Node],
     seeds: Sequence[tuple[Edge, Any]],
     *,
-    wanted: set[int] | None,
+    wanted: Set[Node] | None,
     record: bool,
     constant: bool = False,
     complete: _Completing | None = None,
-) -> dict[int, Any]:
+) -> dict[Node, Any]:
     """Send cotangents back through `nodes`.
 
     Args:
         nodes: what the seeds depend on, inputs before consumers.
         seeds: output edges and their cotangents.
-        wanted: ids of the nodes whose gradient is asked for; only paths to them are followed. None: all leaves that
-            require a gradient.
+        wanted: the nodes whose gradient is asked for; only paths to them are followed. None: all leaves that require
+            a gradient.
         record: whether rules get tensors, so that the pass becomes graph.
         constant: whether that graph is not to be differentiated, as an eager pass is not without `create_graph`.
         complete: told of each node that the pass is done with.
 
     Returns:
-        id of a wanted node -> its gradient (a list, one an output, if it has several). Unreached nodes are missing.
+        wanted node -> its gradient (a list, one an output, if it has several). Unreached nodes are missing.
     """
     live = _leading_to(nodes, wanted) if wanted is not None else None
     look = modes.look_back
-    gradients: dict[int, Any] = {}
-    kept: dict[int, Any] = {}
-    own: set[int] = set()  # of the nodes whose gradient is an array made here, to be added to in place
+    gradients: dict[Node, Any] = {}
+    kept: dict[Node, Any] = {}
+    own: set[Node] = set()  # whose gradient is an array made here, to be added to in place
     for edge, seed in seeds:
         _add(gradients, edge, seed)
     place = None if look is None else Place(phase="backward")  # whose ops are looked at from here
     with mode(recording=record and not constant, place=place), unwatched() if record else nullcontext():
         for node in reversed(nodes):
-            key = id(node)
-            if key not in gradients:
+            gradient = gradients.pop(node, None)
+            if gradient is None:
                 if complete is not None:
                     complete.passed(node, gradients)
                 continue
-            gradient = gradients.pop(key)
-            if GradientHooks.used and (complete is None or not complete.waits_for(key)):
+            if GradientHooks.used and (complete is None or not complete.waits_for(node)):
                 gradient = _hooked(node, gradient, record)
-            if isinstance(node, Leaf) or (wanted is not None and key in wanted):
-                kept[key] = _typed(gradient)
-            elif live is None or key in live:
+            if node.__class__ is Leaf or (wanted is not None and node in wanted):
+                kept[node] = _typed(gradient)
+            elif live is None or node in live:
                 if node.versions is None and not record and gradient.__class__ is not list:
                     _run_rules(node, gradient, node.saved, gradients, live, own)
                 else:
@@ -327,7 +326,7 @@ def _typed(gradient: Any) -> Any:
 def looking_back(look: LookBack) -> Iterator[None]:
     """Context manager: in this thread `look` is called after the rules of each node have run.
 
-    It gets the node, the cotangent of its output, and the cotangents collected so far, by the ids of their nodes.
+    It gets the node, the cotangent of its output, and the cotangents collected so far, by their nodes.
     """
     before = modes.look_back
     modes.look_back = look
@@ -337,28 +336,32 @@ def looking_back(look: LookBack) -> Iterator[None]:
         modes.look_back = before
 
 
-def _leading_to(nodes: Sequence[Node], wanted: set[int]) -> set[int]:
-    """Ids of the nodes whose rules lie on a path to a wanted one. Wanted nodes themselves are not followed further."""
-    live: set[int] = set(wanted)
+def _leading_to(nodes: Sequence[Node], wanted: Set[Node]) -> set[Node]:
+    """The nodes whose rules lie on a path to a wanted one. Wanted nodes themselves are not followed further."""
+    live = set(wanted)
     for node in nodes:
         for entry in node.inputs:
-            source = id(entry.node) if entry.__class__ is Port else id(entry)
-            if source in live:
-                live.add(id(node))
+            source = entry.node if entry.__class__ is Port else entry
+            if isinstance(source, Node) and source in live:
+                live.add(node)
                 break
     return live
 
 
-def _add(gradients: dict[int, Any], edge: Edge, gradient: object) -> None:
+def _leads(entry: object, live: Set[Node]) -> bool:
+    """Whether an entry of a node's inputs leads to a wanted node."""
+    return is_recorded(entry) and edge_node(entry) in live
+
+
+def _add(gradients: dict[Node, Any], edge: Edge, gradient: object) -> None:
     """Accumulate a gradient on an edge."""
     if edge.__class__ is Port:
-        parts = gradients.setdefault(id(edge.node), [None] * len(edge.node.output_types))
+        parts = gradients.setdefault(edge.node, [None] * len(edge.node.output_types))
         old = parts[edge.index]
         parts[edge.index] = gradient if old is None else _sum(old, gradient)
     else:
-        key = id(edge)
-        old = gradients.get(key)
-        gradients[key] = gradient if old is None else _sum(old, gradient)
+        old = gradients.get(edge)  # type: ignore[arg-type]  # a node
+        gradients[edge] = gradient if old is None else _sum(old, gradient)  # type: ignore[index]
 
 
 def _sum(old: Any, new: Any) -> Any:
@@ -370,7 +373,7 @@ def _sum(old: Any, new: Any) -> Any:
 
 
 def _step_back(
-    node: Node, gradient: object, gradients: dict[int, Any], live: set[int] | None, own: set[int] | None
+    node: Node, gradient: object, gradients: dict[Node, Any], live: set[Node] | None, own: set[Node] | None
 ) -> None:
     """Run the live rules of one node and add what they return to its inputs' gradients; recorded where none may be
     added to in place.
@@ -400,68 +403,82 @@ def _run_rules(
     node: Node,
     gradient: object,
     saved: Any,
-    gradients: dict[int, Any],
-    live: set[int] | None,
-    own: set[int] | None,
+    gradients: dict[Node, Any],
+    live: set[Node] | None,
+    own: set[Node] | None,
 ) -> None:
     inputs = node.inputs
-    given = gradient if isinstance(gradient, np.generic) else for_reading(gradient)
-    for step in node.plan.steps:
-        position = step.position
-        if live is not None and not any(_source_id(inputs[target]) in live for target, _ in step.targets):
+    # rules that come with tinygraph write into nothing that they are given, which the laws hold; others may try
+    rules = node.live_rules
+    given = gradient if rules.careful or gradient.__class__ in SCALAR_TYPES else for_reading(gradient)
+    for rule in rules.backward:
+        function, serves, arguments, simple, position, adds = rule
+        if live is not None and not any(_leads(inputs[served], live) for served, _ in serves):
             continue
-        rule = step.rule
-        if rule is None:
-            if edge_type(inputs[step.targets[0][0]]).differentiable:
-                raise missing_rule(node, step.targets[0][0])
+        if function is None:
+            if edge_type(inputs[serves[0][0]]).differentiable:
+                raise missing_rule(node, serves[0][0])
             continue
-        arguments = step.arguments
         try:
-            if step.adds is not None and own is not None and _added(node, step, given, saved, gradients, own):
+            if adds is not None and own is not None and _added(node, rule, given, saved, gradients, own):
                 continue
             if not arguments:
-                result = rule(given)
-            elif step.simple:
-                result = rule(given, saved[arguments[0]]) if len(arguments) == 1 else rule(
+                result = function(given)
+            elif simple:
+                result = function(given, saved[arguments[0]]) if len(arguments) == 1 else function(
                     given, *[saved[k] for k in arguments]
                 )  # fmt: skip
             else:
-                result = rule(given, *fetch(node, step, saved, live))
+                result = function(given, *fetch(node, rule, saved, live))
         except NotDerived as error:
-            raise missing_rule(node, step.targets[0][0], str(error)) from error
+            raise missing_rule(node, serves[0][0], str(error)) from error
         except WRITE_ERRORS as error:
-            raise_named(error, node, step, "g")
+            raise_named(error, node, rule, "g")
         if position is not None:
-            _receive(node, position, gradient if result is given else result, gradients)
+            if result is given:
+                result = gradient
+            entry, kind = inputs[position], result.__class__
+            if (
+                entry.types == (result.shape, result.dtype) and result.dtype.kind in "fc"
+                if kind is _array_class
+                else SCALAR_TYPES.get(kind) is entry.types
+            ):  # as it is nearly always: `_receive` without its calls
+                old = gradients.get(entry)
+                if old is None:
+                    gradients[entry] = result
+                else:
+                    gradients[entry] = old + result if old.__class__ is kind else _sum(old, result)
+            else:
+                _receive(node, position, result, gradients)
             continue
-        for target, place in step.targets:
-            if live is None or _source_id(inputs[target]) in live:
-                part = part_of(node, result, place, step)
-                _receive(node, target, gradient if part is given else part, gradients)
+        for served, place in serves:
+            if live is None or _leads(inputs[served], live):
+                part = part_of(node, result, place, rule)
+                _receive(node, served, gradient if part is given else part, gradients)
 
 
 def _added(
-    node: Node, step: LiveRule, given: Any, saved: Any, gradients: dict[int, Any], own: set[int]
+    node: Node, rule: LiveRule, given: Any, saved: Any, gradients: dict[Node, Any], own: set[Node]
 ) -> bool:
     """Add what a rule makes to the array of its operand's gradient, where that can be; whether it was."""
-    assert step.position is not None
-    assert step.adds is not None
-    entry = node.inputs[step.position]
-    if entry.__class__ is Port or not isinstance(given, np.ndarray | np.generic):
+    assert rule.position is not None
+    assert rule.adds is not None
+    entry = node.inputs[rule.position]
+    if entry.__class__ is Port or not isinstance(given, _ARRAYS):
         return False
-    types, key = entry.types, id(entry)
+    types = entry.types
     if not types.shape or given.dtype != types.dtype or types.dtype.hasobject:
         return False
-    total = gradients.get(key)
+    total = gradients.get(entry)
     if total is None:
         total = np.zeros(types.shape, types.dtype)
     elif type(total) is not np.ndarray or total.shape != types.shape or total.dtype != types.dtype:
         return False
-    elif key not in own:
+    elif entry not in own:
         total = total.copy()
-    step.adds(total, given, *fetch(node, step, saved))
-    gradients[key] = total
-    own.add(key)
+    rule.adds(total, given, *fetch(node, rule, saved))
+    gradients[entry] = total
+    own.add(entry)
     return True
 
 
@@ -477,20 +494,21 @@ def for_reading(cotangent: Any) -> Any:
     return tuple(map(for_reading, cotangent)) if kind is tuple else cotangent
 
 
-def raise_named(error: Exception, node: Node, step: LiveRule, given: str) -> NoReturn:
+def raise_named(error: Exception, node: Node, rule: LiveRule, given: str) -> NoReturn:
     """Raise one of WRITE_ERRORS again; where the rule wrote into what it was given, with its name and its operand's."""
     if not isinstance(error, InPlaceError) and not any(sign in str(error) for sign in _SIGNS_OF_WRITING):
         raise error
-    operands = " and ".join(repr(node.op.operand_at(position).name) for position, _ in step.targets)
-    rule = "VJP" if given == "g" else "forward-mode"
+    operands = " and ".join(repr(node.op.operand_at(position).name) for position, _ in rule.serves)
+    direction = "VJP" if given == "g" else "forward-mode"
     raise RuleError(
-        f"the {rule} rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} for operand {operands} "
+        f"the {direction} rule {getattr(rule.function, '__name__', rule.function)!r} of op {node.op.name!r} "
+        f"for operand {operands} "
         f"writes into {given} or another array that it was given ({error}); others read the same array, so compute a "
         f"new one: {given} * a, not {given} *= a ({node.describe()}){card_line(node.op)}"
     ) from error
 
 
-def _receive(node: Node, position: int, gradient: object, gradients: dict[int, Any]) -> None:
+def _receive(node: Node, position: int, gradient: object, gradients: dict[Node, Any]) -> None:
     """Add what a rule returned for one input to that input's gradient."""
     if gradient is None:
         return
@@ -506,26 +524,19 @@ def _receive(node: Node, position: int, gradient: object, gradients: dict[int, A
     if entry.__class__ is Port:
         _add(gradients, entry, gradient)
         return
-    key = id(entry)
-    if key in gradients:
-        gradients[key] = _sum(gradients[key], gradient)
-    else:
-        gradients[key] = gradient
+    old = gradients.get(entry)
+    gradients[entry] = gradient if old is None else _sum(old, gradient)
 
 
-def _source_id(entry: object) -> int:
-    return id(entry.node) if entry.__class__ is Port else id(entry)
-
-
-def fetch(node: Node, step: LiveRule, saved: Any, live: set[int] | None = None) -> list[Any]:
+def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None) -> list[Any]:
     """What a rule asked for: saved values, tuples of them for a variadic operand, settings.
 
     Args:
-        live: ids of the nodes whose gradients lead to a wanted one; None if all do.
+        live: the nodes whose gradients lead to a wanted one; None if all do.
     """
     arguments: list[Any] = []
     given = node.settings
-    for argument in step.arguments:
+    for argument in rule.arguments:
         if isinstance(argument, int):
             arguments.append(saved[argument])
         elif isinstance(argument, str):
@@ -536,8 +547,8 @@ def fetch(node: Node, step: LiveRule, saved: Any, live: set[int] | None = None) 
             arguments.append(
                 tuple(
                     place
-                    for target, place in step.targets
-                    if live is None or _source_id(node.inputs[target]) in live
+                    for served, place in rule.serves
+                    if live is None or _leads(node.inputs[served], live)
                 )
             )
         else:
@@ -545,7 +556,7 @@ def fetch(node: Node, step: LiveRule, saved: Any, live: set[int] | None = None) 
     return arguments
 
 
-def part_of(node: Node, result: Numeric, place: int | None, step: LiveRule) -> Any:
+def part_of(node: Node, result: Numeric, place: int | None, rule: LiveRule) -> Any:
     if place is None:
         return result
     if not isinstance(result, tuple | list) or place >= len(result):
@@ -553,8 +564,8 @@ def part_of(node: Node, result: Numeric, place: int | None, step: LiveRule) -> A
             f"{len(result)} values" if isinstance(result, tuple | list) else f"one {type(result).__name__}"
         )
         raise RuleError(
-            f"the joint VJP rule {getattr(step.rule, '__name__', step.rule)!r} of op {node.op.name!r} must return a "
-            f"tuple with one entry per operand it serves (None where nothing flows); it returned {shown}"
+            f"the joint VJP rule {getattr(rule.function, '__name__', rule.function)!r} of op {node.op.name!r} "
+            f"must return a tuple with one entry per operand it serves (None where nothing flows); it returned {shown}"
             f"{card_line(node.op)}"
         )
     return result[place]
@@ -589,8 +600,8 @@ def rewrapped(node: Node) -> list[Any]:
     """A node's saved values as tensors that know where they came from."""
     saved: list[Any] = []
     if node.saved is None:
-        types = iter(node.plan.types)
-        for slot in node.plan.slots:
+        types = iter(node.live_rules.types)
+        for slot in node.live_rules.slots:
             if slot is None:
                 saved.append(_entry_type(node.inputs[next(types)]))
             elif slot < 0:
@@ -599,7 +610,7 @@ def rewrapped(node: Node) -> list[Any]:
                 entry = node.inputs[slot]
                 saved.append(Tensor(None, entry) if is_recorded(entry) else entry)
         return saved
-    for slot, value in zip(node.plan.slots, node.saved, strict=True):
+    for slot, value in zip(node.live_rules.slots, node.saved, strict=True):
         if slot is None:
             saved.append(value)
         elif slot < 0:

@@ -27,10 +27,10 @@ def fingerprint(array: np.ndarray[Any, Any]) -> Any:
     >>> fingerprint(a) == before
     False
     """
+    if array.nbytes <= _EXACT and not array.dtype.hasobject:
+        return array.tobytes()
     if array.dtype.kind == "O":
         return list(array.flat)
-    if array.nbytes <= _EXACT:
-        return array.tobytes()
     if not array.flags.forc:
         array = np.ascontiguousarray(array)
     flat = array.reshape(-1, order="A").view(np.uint8)
@@ -43,4 +43,4 @@ def fingerprint(array: np.ndarray[Any, Any]) -> Any:
 
 def may_change(array: object) -> bool:
     """Whether anybody could write an array: not one that is read-only and nobody's view."""
-    return isinstance(array, np.ndarray) and (array.flags.writeable or array.base is not None)
+    return isinstance(array, np.ndarray) and (array.base is not None or array.flags.writeable)

@@ -20,7 +20,7 @@ from tinygraph.core.process_group import processes
 from tinygraph.core.sizes import free_names, sizes_in
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.trees import Tree, paths
-from tinygraph.core.types import Array, ArrayType, WeakType, as_value, type_of
+from tinygraph.core.types import Array, ArrayType, WeakType, as_value, lies_in_rows, type_of
 from tinygraph.errors import DTypeError, ParallelError, RecordingError, ShapeError, printable
 
 
@@ -197,6 +197,11 @@ class Graph:
             found = given.type if isinstance(given, Tensor) else type_of(given)
             if ArrayType(found.shape, found.dtype.newbyteorder("=")) != leaf.types:
                 raise ShapeError(f"{what}, but got {found}; capture the function again for other types")
+            if leaf.settings and not lies_in_rows(given):
+                raise ShapeError(
+                    f"{what} and must lie in memory row by row, since the captured function writes to what it "
+                    f"reshapes, which is a view there and a copy elsewhere: pass np.ascontiguousarray of it"
+                )
             yield id(leaf), given if isinstance(given, Tensor) else _as_array(given, leaf.types)
 
     def gradient(self, wrt: object = None) -> Graph:
@@ -221,8 +226,8 @@ class Graph:
         seed = as_value(np.ones(edge_type(out).shape, edge_type(out).dtype))
         captured = any(node.saved is None for node in self.nodes)
         with mode(recording=True, capture=doors.open_capture() if captured else None, place=Place()):
-            found = propagate(self.nodes, [(out, seed)], wanted={id(leaf) for leaf in leaves}, record=True)
-        gradients = [_entry(found[id(leaf)]) if id(leaf) in found else leaf.types.zeros() for leaf in leaves]
+            found = propagate(self.nodes, [(out, seed)], wanted=set(leaves), record=True)
+        gradients = [_entry(found[leaf]) if leaf in found else leaf.types.zeros() for leaf in leaves]
         return Graph(self.inputs, (*self.outputs, *gradients), name=f"gradient of {self.name or 'graph'}")
 
     def _parameter_leaves(self) -> list[Leaf]:

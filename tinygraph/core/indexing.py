@@ -14,6 +14,7 @@ import numpy as np
 from tinygraph.errors import DTypeError
 
 Pattern = tuple[Any, ...]
+_INTEGERS = (int, np.integer)
 
 
 def parse_index(index: object) -> tuple[Pattern, tuple[Any, ...]]:
@@ -33,8 +34,8 @@ def parse_index(index: object) -> tuple[Pattern, tuple[Any, ...]]:
         elif item is Ellipsis:
             pattern.append("...")
         elif isinstance(item, slice):
-            pattern.append(("slice", *(_bound(bound) for bound in (item.start, item.stop, item.step))))
-        elif isinstance(item, int | np.integer) and not isinstance(item, bool):
+            pattern.append(("slice", _bound(item.start), _bound(item.stop), _bound(item.step)))
+        elif isinstance(item, _INTEGERS) and not isinstance(item, bool):
             pattern.append(int(item))
         else:
             array = (
@@ -50,20 +51,20 @@ def parse_index(index: object) -> tuple[Pattern, tuple[Any, ...]]:
 
 
 def _bound(bound: Any) -> int | None:
-    return None if bound is None else operator.index(bound)
+    return bound if bound is None or bound.__class__ is int else operator.index(bound)
 
 
 def build_index(pattern: Pattern, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """What NumPy takes in the brackets for a pattern and its arrays."""
+    if len(arrays) == len(pattern):  # as one array alone
+        return tuple(arrays)
     remaining = iter(arrays)
     items: list[Any] = []
     for item in pattern:
-        if item == "array":
-            items.append(next(remaining))
-        elif item == "...":
-            items.append(Ellipsis)
+        if isinstance(item, str):
+            items.append(next(remaining) if item == "array" else Ellipsis)
         elif isinstance(item, tuple):
-            items.append(slice(*item[1:]))
+            items.append(slice(item[1], item[2], item[3]))
         else:
             items.append(item)
     return tuple(items)

@@ -84,7 +84,7 @@ def _levels(frame: FrameType | None) -> int:
 
 
 def asker() -> str:
-    """Which function of NumPy's or SciPy's asks a tensor for an array, and what to call instead, in words."""
+    """Which function of NumPy's or SciPy's asks a tensor for an array, and what to write instead, in words."""
     frame: FrameType | None = sys._getframe(3)
     found = None
     while frame is not None and not _users(frame):
@@ -93,16 +93,48 @@ def asker() -> str:
             found = frame, module
         frame = frame.f_back
     if found is None:
-        return "this call (of np.asarray, np.array or one like them)"
+        return f"this call (of np.asarray, np.array or one like them) {_MAKES}: {_STACK}"
     frame, module = found
     parts = [part for part in module.split(".") if not part.startswith("_")]
     owner = getattr(frame.f_locals.get("self"), "name", "") if parts[0] == "scipy" else ""
-    name = ".".join(
-        [*parts[:2], *([owner] if isinstance(owner, str) and owner else []), frame.f_code.co_name]
-    )
     if parts[0] == "scipy":
-        return f"{name} does not take tensors, and tg.{name} does where it has a derivative: SciPy's"
-    return name.replace("numpy", "np", 1)
+        owners = [owner] if isinstance(owner, str) and owner else []
+        name = ".".join([*parts[:2], *owners, frame.f_code.co_name])
+        return f"{name} does not take tensors, and tg.{name} does where it has a derivative: SciPy's {_MAKES}: {_STACK}"
+    name = _numpys(frame, parts)
+    return f"{name} {_MAKES}: {_INSTEAD.get(name, _STACK)}"
+
+
+def _numpys(frame: FrameType, parts: list[str]) -> str:
+    """The public name of a function of NumPy's, by the place of its code."""
+    name, asking = frame.f_code.co_name, frame.f_locals.get("self")
+    for shown in ("r_", "c_", "s_", "mgrid", "ogrid"):
+        if asking is not None and asking is getattr(np, shown):
+            return f"np.{shown}"
+    if asking is not None:
+        return f"np.{type(asking).__name__}"
+    rooms = [".".join(parts[1:2]), ""]
+    for room in rooms:
+        owner = getattr(np, room, None) if room else np
+        if hasattr(owner, name) and not name.startswith("_"):
+            return f"np.{room}.{name}" if room else f"np.{name}"
+    return ".".join(["np", *parts[1:2], name])
+
+
+_MAKES = "makes an array, which carries no gradient, and this tensor does"
+_STACK = (
+    "keep computing with tensors (np.stack([...]) joins those in a list, np.block([[...], [...]]) those in "
+    "lists of lists)"
+)
+# The line that works, of functions that join or spread tensors.
+_INSTEAD = {
+    "np.full": "write np.broadcast_to(tensor, shape), or tensor * np.ones(shape)",
+    "np.r_": "write np.concatenate([...]), or np.stack([...]) of numbers",
+    "np.c_": "write np.column_stack([...])",
+    "np.vectorize": "call the function itself, which takes arrays whole, or tg.vmap(function)",
+    "np.fromiter": "write np.stack(list(...))",
+    "np.arange": "write start + step * np.arange(count), or np.linspace",
+}
 
 
 # Frames of decorators that stand before SciPy's own function.

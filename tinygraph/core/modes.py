@@ -7,8 +7,8 @@ never leave a mode behind. Nothing here knows of tensors or nodes beyond passing
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ContextDecorator
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Phase = Literal["forward", "backward", "update"]
 Scope = tuple[tuple[str, int], ...]
-LookBack = Callable[["Node", Any, dict[int, Any]], None]
+LookBack = Callable[["Node", Any, dict["Node", Any]], None]
 
 
 class CompositeName(str):
@@ -112,28 +112,43 @@ class _Modes(threading.local):
 modes = _Modes()
 
 
-@contextmanager
-def mode(
-    *,
-    recording: bool | None = None,
-    tangents: bool | None = None,
-    capture: Capture | None = None,
-    place: Place | None = None,
-    primals: tuple[Node, ...] = (),
-) -> Iterator[None]:
-    """Run a block in a changed mode; what is not given stays as it is. Primals join those of transforms outside."""
-    before = modes.current
-    modes.current = Mode(
-        before.recording if recording is None else recording,
-        before.tangents if tangents is None else tangents,
-        before.capture if capture is None else capture,
-        before.place if place is None else place,
-        before.primals + primals,
-    )
-    try:
-        yield
-    finally:
-        modes.current = before
+class mode(ContextDecorator):
+    """Run a block in a changed mode; what is not given stays as it is. Primals join those of transforms outside.
+
+    A class, since an eager training step enters dozens: `contextmanager` would make seven calls of each.
+    """
+
+    def __init__(
+        self,
+        *,
+        recording: bool | None = None,
+        tangents: bool | None = None,
+        capture: Capture | None = None,
+        place: Place | None = None,
+        primals: tuple[Node, ...] = (),
+    ) -> None:
+        self._changes = recording, tangents, capture, place, primals
+        self._before: list[Mode] = []  # as deep as this object is entered
+
+    def __enter__(self) -> None:
+        before = modes.current
+        recording, tangents, capture, place, primals = self._changes
+        modes.current = Mode(
+            before.recording if recording is None else recording,
+            before.tangents if tangents is None else tangents,
+            before.capture if capture is None else capture,
+            before.place if place is None else place,
+            before.primals + primals,
+        )
+        self._before.append(before)
+
+    def __exit__(self, *_: object) -> None:
+        modes.current = self._before.pop()
+
+    def _recreate_cm(self) -> mode:
+        """A new one for each call of a decorated function, which threads may call at once."""
+        recording, tangents, capture, place, primals = self._changes
+        return mode(recording=recording, tangents=tangents, capture=capture, place=place, primals=primals)
 
 
 def scope(name: str) -> AbstractContextManager[None]:
@@ -147,8 +162,7 @@ def phase(name: Phase) -> AbstractContextManager[None]:
     return mode(place=Place(place.scope, name, place.origin))
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+def no_grad() -> mode:
     """Context manager (and, called, a decorator): nothing inside is recorded.
 
     >>> import tinygraph as tg
@@ -158,5 +172,4 @@ def no_grad() -> Iterator[None]:
     >>> y.requires_grad
     False
     """
-    with mode(recording=False):
-        yield
+    return mode(recording=False)

@@ -42,8 +42,8 @@ class Node:
         inputs: entries in operand order (see the module's docstring).
         settings: the settings given, by name.
         types: the type of the output, or a tuple of types if there are several.
-        plan: which rules are live and what they asked to keep.
-        saved: what was kept, in the plan's order; None while captured (there are no values).
+        live_rules: which rules are live and what they asked to keep.
+        saved: what was kept, in the order of their `slots`; None while captured (there are no values).
         versions: (leaf, version) of each saved leaf and (array, fingerprint) of each plain array that is kept, to
             notice a later change.
         place: scope, phase and, for a backward node, the forward node it serves.
@@ -53,7 +53,7 @@ class Node:
 
     # `hooks`, those on its gradients, is there only where somebody registered one
     __slots__ = (
-        "code", "hooks", "inputs", "name", "offset", "op", "order", "place", "plan", "saved", "settings", "types",
+        "code", "hooks", "inputs", "live_rules", "name", "offset", "op", "order", "place", "saved", "settings", "types",
         "versions",
     )  # fmt: skip
 
@@ -61,7 +61,7 @@ class Node:
     inputs: tuple[Any, ...]
     settings: dict[str, Any]
     types: ArrayType | tuple[ArrayType, ...]
-    plan: LiveRules
+    live_rules: LiveRules
     saved: tuple[Any, ...] | None
     versions: tuple[tuple[Any, Any], ...] | None
     place: Place
@@ -145,13 +145,13 @@ class Node:
     def again(self, inputs: Sequence[Any], place: Place, name: str | None, source: SourceLine | None) -> Node:
         """A captured node like this one that reads other inputs, of the same types."""
         return new_node(
-            self.op, tuple(inputs), dict(self.settings), self.types, self.plan, place, (source, 0), name
+            self.op, tuple(inputs), dict(self.settings), self.types, self.live_rules, place, (source, 0), name
         )
 
     def check_versions(self) -> None:
         """Raise if a saved leaf, or a plain array that is kept, has been written since."""
         for leaf, version in self.versions or ():
-            if not isinstance(leaf, Leaf):
+            if leaf.__class__ is not Leaf:
                 if fingerprint(leaf) != version:
                     raise StaleValueError(
                         f"an array ({type_of(leaf)}) that {self.describe()} keeps for its backward pass was changed "
@@ -186,7 +186,7 @@ def new_node(
     inputs: tuple[Any, ...],
     settings: dict[str, Any],
     types: ArrayType | tuple[ArrayType, ...],
-    plan: LiveRules,
+    live_rules: LiveRules,
     place: Place,
     line: tuple[CodeType | SourceLine | None, int] = (None, 0),
     name: str | None = None,
@@ -200,7 +200,7 @@ def new_node(
     node.inputs = inputs
     node.settings = settings
     node.types = types
-    node.plan = plan
+    node.live_rules = live_rules
     node.saved = None
     node.versions = None
     node.place = place
@@ -235,11 +235,11 @@ class Exchange(Protocol):
     def begin(self) -> None:
         """A backward pass begins."""
 
-    def arrived(self, key: int, gradient: Any) -> None:
+    def arrived(self, leaf: Node, gradient: Any) -> None:
         """A leaf's gradient is complete in this process: an array, or a tensor of a pass that is recorded."""
 
-    def finish(self) -> dict[int, Any]:
-        """The gradients of all that arrived, by their keys."""
+    def finish(self) -> dict[Node, Any]:
+        """The gradients of all that arrived, by their leaves."""
 
 
 class Leaf(Node):
@@ -252,6 +252,7 @@ class Leaf(Node):
         changed_at: the line that wrote it last.
         holder: a weak reference to the tensor that holds the leaf, or None.
         exchange: what makes its gradient that of all processes of the program (`tinygraph.parallel`), or None.
+        settings: `IN_ROWS` for an input that must lie so.
     """
 
     __slots__ = (
@@ -337,6 +338,8 @@ class Port:
 
     __slots__ = ("index", "node")
 
+    types = ()  # like no value's: its node has them, and the engine compares those of edges of all kinds
+
     def __init__(self, node: Node, index: int) -> None:
         self.node = node
         self.index = index
@@ -346,6 +349,7 @@ class Port:
 
 
 ROOT = Place()
+IN_ROWS = "in_rows"  # of an input: it must lie in memory row by row, since that decides what is a view
 Edge = Node | Port
 Key = tuple[int, int]  # a value: the id of its node, and the number of the output
 

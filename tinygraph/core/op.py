@@ -20,7 +20,7 @@ from tinygraph.core.apply import apply
 from tinygraph.core.doors import doors
 from tinygraph.core.modes import CompositeName, modes, scope
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
-from tinygraph.core.source import is_library
+from tinygraph.core.source import is_library, is_of_ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import FAMILIES, forward_types, type_of
 from tinygraph.core.unwatched import unwatched
@@ -38,6 +38,7 @@ RESERVED = ("g", "t", "out", "wanted")
 FACTS = (
     "cheap",
     "neutral",
+    "decisive",
     "involution",
     "identity_on_same_type",
     "form",
@@ -132,14 +133,14 @@ WANTED = Wanted()
 class LiveRule(NamedTuple):
     """One rule that is live.
 
-    `targets` pairs an input's position with its place in the rule's result (None: the result itself). Each of
+    `serves` pairs an input's position with its place in the rule's result (None: the result itself). Each of
     `arguments` is a place in the saved values (an int; a tuple of them for a variadic operand), a setting's name, None
     for an operand left out, or WANTED; `simple` if they are all ints. `position` is the input's, if the rule serves
     that one alone. `adds` adds what the rule makes to an array in place (see `Op.adds`).
     """
 
-    rule: Callable[..., Any] | None
-    targets: tuple[tuple[int, int | None], ...]
+    function: Callable[..., Any] | None
+    serves: tuple[tuple[int, int | None], ...]
     arguments: tuple[int | tuple[int, ...] | str | Wanted | None, ...]
     simple: bool
     position: int | None
@@ -154,16 +155,18 @@ class LiveRules:
         out: whether the output is kept.
         only_value: the position of the one value kept, if nothing else is.
         slots: for each kept thing, an input's position, -1 for the output, or None for a type.
-        steps, tangent_steps: the live rules, reverse and forward.
+        backward, forward: the live rules of reverse and of forward mode.
+        careful: whether the reverse ones are all of the ops that come with tinygraph, tested to write into nothing.
     """
 
     __slots__ = (
+        "backward",
+        "careful",
+        "forward",
         "mask",
         "only_value",
         "out",
         "slots",
-        "steps",
-        "tangent_steps",
         "types",
         "value_mask",
         "values",
@@ -188,22 +191,28 @@ class LiveRules:
         )
         self.slots = tuple(None if what == "type" else i for what, i in keys)
         places = {key: k for k, key in enumerate(keys)}
-        self.steps = tuple(_step(op, rule, targets, places, count) for rule, targets in reverse)
-        self.tangent_steps = tuple(_step(op, rule, targets, places, count) for rule, targets in forward)
+        self.backward = tuple(_live_rule(op, rule, serves, places, count) for rule, serves in reverse)
+        self.forward = tuple(_live_rule(op, rule, serves, places, count) for rule, serves in forward)
+        self.careful = all(
+            is_of_ops(getattr(getattr(rule.function, "__code__", None), "co_filename", ""))
+            for rule in self.backward
+        )
 
     def save(self, values: Sequence[Any], out: Numeric) -> tuple[Any, ...]:
         """What the live rules asked for, in the order of `slots`."""
         saved = [values[i] for i in self.values]
         if self.out:
             saved.append(out)
-        saved += [None if values[i] is None else type_of(values[i]) for i in self.types]
+        for i in self.types:
+            value = values[i]
+            saved.append(None if value is None else type_of(value))
         return tuple(saved)
 
 
 def _live_rules(
     op: Op, rules: Callable[[str], Rule | None], wanted: list[int], count: int
 ) -> list[tuple[Rule | None, tuple[tuple[int, int | None], ...]]]:
-    """The rules that serve the wanted inputs, each once, with its targets."""
+    """The rules that serve the wanted inputs, each once, with the operands that it serves."""
     found: dict[int, tuple[Rule | None, list[tuple[int, int | None]]]] = {}
     for position in wanted:
         operand = op.operand_at(position)
@@ -217,7 +226,7 @@ def _live_rules(
             place = rule.serves.index(operand.name)
         key = id(rule) if rule is not None else -1 - position
         found.setdefault(key, (rule, []))[1].append((position, place))
-    return [(rule, tuple(targets)) for rule, targets in found.values()]
+    return [(rule, tuple(serves)) for rule, serves in found.values()]
 
 
 def _kept(op: Op, name: str, count: int) -> list[tuple[str, int]]:
@@ -232,15 +241,15 @@ def _kept(op: Op, name: str, count: int) -> list[tuple[str, int]]:
     return [(what, i) for i in op.signature.positions(operand, count)]
 
 
-def _step(
+def _live_rule(
     op: Op,
     rule: Rule | None,
-    targets: tuple[tuple[int, int | None], ...],
+    serves: tuple[tuple[int, int | None], ...],
     places: dict[tuple[str, int], int],
     count: int,
 ) -> LiveRule:
     if rule is None:
-        return LiveRule(None, targets, (), False, None)
+        return LiveRule(None, serves, (), False, None)
     arguments: list[int | tuple[int, ...] | str | Wanted | None] = []
     for name in rule.asks:
         if name == "wanted":
@@ -254,9 +263,9 @@ def _step(
         else:
             arguments.append(kept[0] if kept else None)
     simple = all(isinstance(argument, int) for argument in arguments)
-    position, place = targets[0]
+    position, place = serves[0]
     alone = position if place is None else None
-    return LiveRule(rule.function, targets, tuple(arguments), simple, alone, rule.adds)
+    return LiveRule(rule.function, serves, tuple(arguments), simple, alone, rule.adds)
 
 
 class Emission(NamedTuple):
@@ -359,6 +368,7 @@ class Op:
         facts: what passes may rely on, by name:
             "cheap": True; on large arrays it takes no longer than reading the operands and writing the result.
             "neutral": {operand: number}; with that number there, the result is the other operand, signs of zeros too.
+            "decisive": {operand: integer}; a Python number there makes another dtype than all others do.
             "involution": True; applied twice it gives its operand back.
             "identity_on_same_type": True; it is its first operand when the type stays the same.
             "form": f(x type, result type, settings) -> (op, settings); the application of another op that it is.
@@ -414,8 +424,8 @@ class Op:
     batching: BatchRule | None = None
     entered: bool = False
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
-    plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
-    tangent_plans: dict[int, LiveRules] = field(default_factory=dict, repr=False)
+    known_rules: dict[int, LiveRules] = field(default_factory=dict, repr=False)
+    known_tangent_rules: dict[int, LiveRules] = field(default_factory=dict, repr=False)
     _derived: dict[str, Rule] = field(default_factory=dict, repr=False)
 
     __call__ = apply
@@ -483,13 +493,13 @@ class Op:
         """A setting's value, or its default."""
         return settings[name] if name in settings else self.signature.settings[name]
 
-    def plan(self, mask: int, count: int, tangents: bool) -> LiveRules:
+    def live_rules(self, mask: int, count: int, tangents: bool) -> LiveRules:
         """The live rules for the inputs in `mask`, worked out once."""
-        plans = self.tangent_plans if tangents else self.plans
+        known = self.known_tangent_rules if tangents else self.known_rules
         key = mask | 1 << count
-        found = plans.get(key)
+        found = known.get(key)
         if found is None:
-            found = plans[key] = LiveRules(self, mask, count, tangents)
+            found = known[key] = LiveRules(self, mask, count, tangents)
         return found
 
     @property
@@ -536,7 +546,7 @@ class Op:
                     f"rule for {operand!r} does; it takes ({', '.join(asked)})"
                 )
             self.rules[operand] = rule._replace(adds=function)
-            self.plans.clear()
+            self.known_rules.clear()
             return function
 
         return attach
@@ -587,8 +597,8 @@ class Op:
         def attach(function: Callable[..., Any]) -> Callable[..., Any]:
             positional, asks = self._positional(function, first)
             rules.update(dict.fromkeys(operands, Rule(positional, operands, asks)))
-            self.plans.clear()
-            self.tangent_plans.clear()
+            self.known_rules.clear()
+            self.known_tangent_rules.clear()
             return function
 
         return attach
@@ -642,7 +652,7 @@ class Op:
         return function
 
     def lower(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Attach the door to compiled kernels: `lower(types, layouts, target)`."""
+        """Attach the door to compiled kernels: `lower(types, layouts, cpu)`."""
         self.lowering = function
         return function
 
@@ -865,10 +875,10 @@ def op(
         if declare:
             declared.entered = True
             registry.declare(declared)
-            for target in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
-                registry.stand_for(target, declared)
-                declared.numpy_functions += (target,)
-                declared.numpy_twin = declared.numpy_twin or target
+            for stood_for in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
+                registry.stand_for(stood_for, declared)
+                declared.numpy_functions += (stood_for,)
+                declared.numpy_twin = declared.numpy_twin or stood_for
         return declared
 
     return make if function is None else make(function)
@@ -1014,8 +1024,8 @@ def composite(
             error_samples=tuple(error_samples),
         )
         registry.declare(declared)
-        for target in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
-            declared.numpy(target)(declared)
+        for stood_for in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):
+            declared.numpy(stood_for)(declared)
         return declared
 
     return declare if function is None else declare(function)

@@ -41,7 +41,7 @@ def make_node(
         inputs,
         settings,
         types,
-        _plan(op, inputs, like),
+        _live_rules(op, inputs, like),
         like.place if place is None else place,
         (like.code, like.offset),
         like.name,
@@ -51,18 +51,18 @@ def make_node(
     return made
 
 
-def _plan(op: Op, inputs: tuple[Any, ...], like: Node) -> LiveRules:
+def _live_rules(op: Op, inputs: tuple[Any, ...], like: Node) -> LiveRules:
     """The live rules: those of the operands that still are recorded, and wanted gradients where the op is the same."""
     same = op is like.op and len(inputs) == len(like.inputs)
     if same and all(
         now is before or is_recorded(now) for now, before in zip(inputs, like.inputs, strict=True)
     ):
-        return like.plan
+        return like.live_rules
     mask = 0
     for i, entry in enumerate(inputs):
         mask |= is_recorded(entry) << i
     if same:
-        mask &= like.plan.mask
-        if mask == like.plan.mask:
-            return like.plan
-    return op.plan(mask if like.plan.mask else 0, len(inputs), False)
+        mask &= like.live_rules.mask
+        if mask == like.live_rules.mask:
+            return like.live_rules
+    return op.live_rules(mask if like.live_rules.mask else 0, len(inputs), False)

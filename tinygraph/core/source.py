@@ -45,6 +45,11 @@ def is_own(filename: str) -> bool:
     return filename.startswith(_PACKAGE) or _BUILTIN_OPS in filename
 
 
+def is_of_ops(filename: str) -> bool:
+    """Whether a file is one of the ops that come with tinygraph."""
+    return _BUILTIN_OPS in filename
+
+
 def user_frame(depth: int) -> FrameType | None:
     """The nearest frame, `depth` calls up or more, that is neither tinygraph's nor Python's or NumPy's own code."""
     frame: FrameType | None = sys._getframe(depth)
@@ -67,7 +72,15 @@ class SourceLine(NamedTuple):
         return linecache.getline(self.file, self.line).strip() if self.saved_text is None else self.saved_text
 
     def __str__(self) -> str:
-        return f"{os.path.basename(self.file)}:{self.line}"
+        return f"{_cell(self.file) or os.path.basename(self.file)}:{self.line}"
+
+
+def _cell(file: str) -> str:
+    """What a notebook calls the cell that a file stands for, such as "In[3]"; empty for other files."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    name = shell.compile.format_code_name(file) if shell is not None else None
+    return name[1] if name else ""
 
 
 def resolve(code: CodeType | SourceLine | None, offset: int) -> SourceLine | None:

@@ -48,12 +48,12 @@ def write(state: Tensor, value: object) -> None:
     Raises:
         ShapeError, DTypeError: the new value does not fit.
     """
-    if not isinstance(value, Tensor):
+    if value.__class__ is not np.ndarray and not isinstance(value, Tensor):
         require_plain(value)
         value = np.asarray(value)
     if value.shape != state.shape:
         raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {state.shape}")
-    if not np.can_cast(value.dtype, state.dtype, "same_kind"):
+    if value.dtype != state.dtype and not np.can_cast(value.dtype, state.dtype, "same_kind"):
         raise DTypeError(f"a value of dtype {value.dtype} does not fit the state of dtype {state.dtype}")
     if getattr(state, "_shared", None) is not None:
         outdate(state)
@@ -74,7 +74,7 @@ def write(state: Tensor, value: object) -> None:
         return
     leaf = state._leaf
     if isinstance(old, np.ndarray) and old.flags.writeable:
-        np.copyto(old, value, casting="same_kind")
+        old[...] = value
     else:  # NumPy scalars are immutable
         state._value = leaf.value = value.astype(old.dtype)[()] if value.dtype.kind != "O" else value
     written(leaf)

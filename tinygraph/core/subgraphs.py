@@ -36,11 +36,11 @@ class BodyGradient(NamedTuple):
     Attributes:
         forward: the subgraph with more results: what its gradient reads of its inside.
         backward: takes the `kept` operands, the `read` results of `forward`, and cotangents; gives the gradients of
-            the `targets`.
+            the `served`.
         given: results that it takes cotangents of: those of the given ones that are computed.
         kept: operands that the gradient reads, by position.
         read: results of `forward` that it reads.
-        targets: operands to which a gradient flows.
+        served: operands to which a gradient flows.
     """
 
     forward: Subgraph
@@ -48,7 +48,7 @@ class BodyGradient(NamedTuple):
     given: tuple[int, ...]
     kept: tuple[int, ...]
     read: tuple[int, ...]
-    targets: tuple[int, ...]
+    served: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ class Planned(NamedTuple):
         prepare: to be called when operands were written that stay for many runs.
         calls: what a run calls, in order.
         threads: how many they are meant for.
+        prepared: whether `prepare` has something to do.
     """
 
     inputs: tuple[np.ndarray[Any, Any], ...]
@@ -100,6 +101,7 @@ class Planned(NamedTuple):
     prepare: Callable[[], None]
     calls: tuple[Callable[[], Any], ...]
     threads: int
+    prepared: bool
 
 
 class Subgraph:
@@ -159,6 +161,20 @@ class Subgraph:
             lambda: Subgraph(Graph(graph.inputs, graph.outputs[:count], name=self.name), self.name),
         )
 
+    def alike_in_all_steps(self, first: int, results: Sequence[int]) -> tuple[tuple[int, ...], Subgraph]:
+        """Those of some results that read no operand before the `first`, and a subgraph that makes them of the rest."""
+        graph = self.graph
+        moving = {id(leaf) for leaf in graph.inputs[:first]}
+        for node in graph.nodes:
+            if any(is_recorded(one) and id(edge_node(one)) in moving for one in node.inputs):
+                moving.add(id(node))
+        ends = {i: graph.outputs[i] for i in results}
+        which = tuple(
+            i for i, end in ends.items() if not is_recorded(end) or id(edge_node(end)) not in moving
+        )
+        alone = Graph(graph.inputs[first:], [ends[i] for i in which], name=self.name)
+        return which, Subgraph(alone, self.name)
+
     def planned(self, exact: bool = False) -> Planned:
         """A plan of its own for the subgraph: passes, memory and kernels as for a compiled function.
 
@@ -187,7 +203,7 @@ class Subgraph:
             return BodyGradient(forward, None, (), (), (), ())
         # a state's own leaves would be read where they live: here all that is read is fed
         backward = Subgraph(pull.body.graph, f"{self.name} backward")
-        return BodyGradient(forward, backward, given, form.kept, pull.read, pull.targets)
+        return BodyGradient(forward, backward, given, form.kept, pull.read, pull.served)
 
     def pushed(self, moving: tuple[int, ...]) -> tuple[Subgraph, tuple[int, ...]]:
         """Forward mode: the subgraph with tangents of the `moving` operands behind its operands, and those of its

@@ -71,34 +71,34 @@ def _node_tangent(node: Node, moving: dict[int, Any], record: bool) -> Any:
     """The tangent of a node's output: the sum over the operands that move."""
     saved = rewrapped(node) if record or node.saved is None else node.saved
     own = {
-        position: step
-        for step in node.plan.tangent_steps
-        for position, _ in step.targets
-        if step.rule is not None
+        position: rule
+        for rule in node.live_rules.forward
+        for position, _ in rule.serves
+        if rule.function is not None
     }
     total: object = None
     remaining = dict(moving)
     ruled: set[int] = set()
     for position, tangent in moving.items():
-        step = own.get(position)
-        if step is None:
+        rule = own.get(position)
+        if rule is None:
             continue
         del remaining[position]
-        if id(step) in ruled:  # of a variadic operand, all of whose tangents it got at once
+        if id(rule) in ruled:  # of a variadic operand, all of whose tangents it got at once
             continue
-        ruled.add(id(step))
-        given = tangent if step.targets[0][1] is None else _all_tangents(node, position, moving)
-        total = _plus(total, _ruled(node, step, given, saved, "t"))
-    for step in node.plan.steps:
-        targets = tuple((position, place) for position, place in step.targets if position in remaining)
-        if not targets or not any(edge_type(node.inputs[position]).differentiable for position, _ in targets):
+        ruled.add(id(rule))
+        given = tangent if rule.serves[0][1] is None else _all_tangents(node, position, moving)
+        total = _plus(total, _ruled(node, rule, given, saved, "t"))
+    for rule in node.live_rules.backward:
+        served = tuple((position, place) for position, place in rule.serves if position in remaining)
+        if not served or not any(edge_type(node.inputs[position]).differentiable for position, _ in served):
             continue
-        if step.rule is None:
-            raise missing_rule(node, targets[0][0])
-        if node.op.kind == "elementwise" and step.targets == targets and targets[0][1] is None:
-            tangent = _ruled(node, step, remaining[targets[0][0]], saved, "g")
+        if rule.function is None:
+            raise missing_rule(node, served[0][0])
+        if node.op.kind == "elementwise" and rule.serves == served and served[0][1] is None:
+            tangent = _ruled(node, rule, remaining[served[0][0]], saved, "g")
         else:
-            tangent = _transposed(node, step, targets, remaining, saved, record)
+            tangent = _transposed(node, rule, served, remaining, saved, record)
         total = _plus(total, tangent)
     return _shaped(total, node)
 
@@ -114,14 +114,14 @@ def _all_tangents(node: Node, position: int, moving: dict[int, Any]) -> tuple[An
     return tuple(moving[i] if i in moving else types[i].zeros() for i in positions)  # type: ignore[union-attr]
 
 
-def _ruled(node: Node, step: LiveRule, tangent: object, saved: object, name: str) -> Any:
+def _ruled(node: Node, rule: LiveRule, tangent: object, saved: object, name: str) -> Any:
     """What a rule makes of a tangent, which it must not write into."""
     try:
-        return step.rule(for_reading(tangent), *fetch(node, step, saved))  # type: ignore[misc]
+        return rule.function(for_reading(tangent), *fetch(node, rule, saved))  # type: ignore[misc]
     except NotDerived as error:
-        raise missing_rule(node, step.targets[0][0], str(error)) from error
+        raise missing_rule(node, rule.serves[0][0], str(error)) from error
     except WRITE_ERRORS as error:
-        raise_named(error, node, step, name)
+        raise_named(error, node, rule, name)
 
 
 def _plus(old: Any, new: Any) -> Any:
@@ -161,8 +161,8 @@ def _fitted(tangent: Numeric, types: ArrayType) -> Any:
 
 def _transposed(
     node: Node,
-    step: LiveRule,
-    targets: tuple[tuple[int, int | None], ...],
+    rule: LiveRule,
+    served: tuple[tuple[int, int | None], ...],
     moving: dict[int, Any],
     saved: object,
     record: bool,
@@ -175,10 +175,10 @@ def _transposed(
     stand_ins = [_stand_in(types, node.saved is None) for types in node.output_types]
     cotangent = stand_ins[0] if isinstance(node.types, ArrayType) else tuple(stand_ins)
     with mode(recording=True):
-        result = _ruled(node, step, cotangent, saved, "g")
+        result = _ruled(node, rule, cotangent, saved, "g")
         seeds: list[tuple[Edge, Any]] = []
-        for position, place in targets:
-            part = result if place is None else part_of(node, result, place, step)
+        for position, place in served:
+            part = result if place is None else part_of(node, result, place, rule)
             types = edge_type(node.inputs[position])
             if part is None or not types.differentiable:
                 continue
@@ -188,8 +188,8 @@ def _transposed(
     leaves = [one._leaf for one in stand_ins if one is not None]
     reached = ancestors([edge_node(edge) for edge, _ in seeds], floor=min(leaf.order for leaf in leaves))
     captured = any(one.saved is None for one in reached)  # whose rules find no values
-    found = propagate(reached, seeds, wanted={id(leaf) for leaf in leaves}, record=record or captured)
-    tangents = tuple(found.get(id(one._leaf)) if one is not None else None for one in stand_ins)
+    found = propagate(reached, seeds, wanted=set(leaves), record=record or captured)
+    tangents = tuple(found.get(one._leaf) if one is not None else None for one in stand_ins)
     return tangents[0] if isinstance(node.types, ArrayType) else tangents
 
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric
 
 
+_array_class = np.ndarray
+
+
 class _Counted:
     """Counts the references to itself, as `t += 1` finds a tensor that has one name."""
 
@@ -98,15 +101,17 @@ class Handle:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.type.shape
+        value = self._value
+        return value.shape if value.__class__ is _array_class else self.type.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.type.dtype
+        value = self._value
+        return value.dtype if value.__class__ is _array_class else self.type.dtype
 
     @property
     def ndim(self) -> int:
-        return len(self.type.shape)
+        return len(self.shape)
 
     @property
     def size(self) -> int:
@@ -278,11 +283,7 @@ class Handle:
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.requires_grad and self._value is not None:
-            raise RecordingError(
-                f"{asker()} makes an array, which carries no gradient, and this tensor does: keep computing with "
-                f"tensors (np.stack([...]) joins those in a list), or write tensor.detach().numpy() if the gradient is "
-                f"not wanted"
-            )
+            raise RecordingError(f"{asker()}, or write tensor.detach().numpy() if the gradient is not wanted")
         value = self._concrete("np.asarray()")
         array = np.array(value, dtype=dtype, copy=copy)
         if array is value:  # shared memory, which recorded nodes may have saved
@@ -562,7 +563,7 @@ class Handle:
         return ops.negative(self)
 
     def __pos__(self) -> Tensor:
-        return ops.copy(self)
+        return ops.copy(self, order="K")
 
     def __abs__(self) -> Tensor:
         result: Tensor = ops.abs(self)
@@ -614,55 +615,150 @@ class Handle:
 
     # -- NumPy's methods -------------------------------------------------------------------------------------------
 
-    def sum(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-        return ops.sum(self, axis=axis, keepdims=keepdims)
+    def sum(
+        self,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: bool = False,
+        initial: Any = None,
+        where: Any = None,
+    ) -> Tensor:
+        if dtype is out is initial is where is None:
+            return ops.sum(self, axis=axis, keepdims=keepdims)
+        return _with(np.sum, self, axis, keepdims, dtype=dtype, out=out, initial=initial, where=where)
 
-    def mean(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-        return ops.mean(self, axis=axis, keepdims=keepdims)
+    def mean(
+        self,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: bool = False,
+        *,
+        where: Any = None,
+    ) -> Tensor:
+        if dtype is out is where is None:
+            return ops.mean(self, axis=axis, keepdims=keepdims)
+        return _with(np.mean, self, axis, keepdims, dtype=dtype, out=out, where=where)
 
-    def prod(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-        return ops.prod(self, axis=axis, keepdims=keepdims)
+    def prod(
+        self,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: bool = False,
+        initial: Any = None,
+        where: Any = None,
+    ) -> Tensor:
+        if dtype is out is initial is where is None:
+            return ops.prod(self, axis=axis, keepdims=keepdims)
+        return _with(np.prod, self, axis, keepdims, dtype=dtype, out=out, initial=initial, where=where)
 
-    def max(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-        return ops.max(self, axis=axis, keepdims=keepdims)
+    def max(
+        self,
+        axis: Axis = None,
+        out: Any = None,
+        keepdims: bool = False,
+        initial: Any = None,
+        where: Any = None,
+    ) -> Tensor:
+        if out is initial is where is None:
+            return ops.max(self, axis=axis, keepdims=keepdims)
+        return _with(np.max, self, axis, keepdims, out=out, initial=initial, where=where)
 
-    def min(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-        return ops.min(self, axis=axis, keepdims=keepdims)
+    def min(
+        self,
+        axis: Axis = None,
+        out: Any = None,
+        keepdims: bool = False,
+        initial: Any = None,
+        where: Any = None,
+    ) -> Tensor:
+        if out is initial is where is None:
+            return ops.min(self, axis=axis, keepdims=keepdims)
+        return _with(np.min, self, axis, keepdims, out=out, initial=initial, where=where)
 
-    def var(self, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        return ops.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
+    def var(
+        self,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: Any = None,
+        ddof: int = 0,
+        keepdims: bool = False,
+        *,
+        where: Any = None,
+        mean: Any = None,
+        correction: Any = None,
+    ) -> Tensor:
+        if dtype is out is where is mean is correction is None:
+            return ops.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
+        degrees = {"ddof": ddof} if correction is None else {"correction": correction}
+        return _with(np.var, self, axis, keepdims, dtype=dtype, out=out, where=where, mean=mean, **degrees)
 
-    def std(self, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        return ops.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
+    def std(
+        self,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: Any = None,
+        ddof: int = 0,
+        keepdims: bool = False,
+        *,
+        where: Any = None,
+        mean: Any = None,
+        correction: Any = None,
+    ) -> Tensor:
+        if dtype is out is where is mean is correction is None:
+            return ops.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
+        degrees = {"ddof": ddof} if correction is None else {"correction": correction}
+        return _with(np.std, self, axis, keepdims, dtype=dtype, out=out, where=where, mean=mean, **degrees)
 
-    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
-        return ops.argmax(self, axis=axis, keepdims=keepdims)
+    def argmax(self, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Tensor:
+        if out is None:
+            return ops.argmax(self, axis=axis, keepdims=keepdims)
+        return _with(np.argmax, self, axis, keepdims, out=out)
 
-    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
-        return ops.argmin(self, axis=axis, keepdims=keepdims)
+    def argmin(self, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Tensor:
+        if out is None:
+            return ops.argmin(self, axis=axis, keepdims=keepdims)
+        return _with(np.argmin, self, axis, keepdims, out=out)
 
-    def cumsum(self, axis: int | None = None) -> Tensor:
-        return ops.cumsum(self, axis=axis)
+    def cumsum(self, axis: int | None = None, dtype: Any = None, out: Any = None) -> Tensor:
+        if dtype is out is None:
+            return ops.cumsum(self, axis=axis)
+        return _with(np.cumsum, self, axis, dtype=dtype, out=out)
 
-    def all(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-        return ops.all(self, axis=axis, keepdims=keepdims)
+    def all(self, axis: Axis = None, out: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
+        if out is where is None:
+            return ops.all(self, axis=axis, keepdims=keepdims)
+        return _with(np.all, self, axis, keepdims, out=out, where=where)
 
-    def any(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-        return ops.any(self, axis=axis, keepdims=keepdims)
+    def any(self, axis: Axis = None, out: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
+        if out is where is None:
+            return ops.any(self, axis=axis, keepdims=keepdims)
+        return _with(np.any, self, axis, keepdims, out=out, where=where)
 
-    def clip(self, min: object = None, max: object = None) -> Tensor:
-        return ops.clip(self, min, max)
+    def clip(self, min: Any = None, max: Any = None, out: Any = None, *, dtype: Any = None) -> Tensor:
+        if dtype is out is None:
+            return ops.clip(self, min, max)
+        return cast(Tensor, np.clip(cast(Any, self), min, max, out=out, dtype=dtype))
 
-    def reshape(self, *shape: Any) -> Tensor:
+    def reshape(self, *shape: Any, order: Any = "C", copy: bool | None = None) -> Tensor:
         if len(shape) == 1 and isinstance(shape[0], tuple | list):
             (shape,) = shape
-        return ops.reshape(self, shape=tuple(shape))
+        if order == "C" and copy is None:
+            return ops.reshape(self, shape=tuple(shape))
+        return cast(Tensor, np.reshape(cast(Any, self), tuple(shape), order=order, copy=copy))
 
-    def ravel(self) -> Tensor:
+    def ravel(self, order: Any = "C") -> Tensor:
+        if order != "C":
+            return cast(Tensor, np.ravel(cast(Any, self), order))
         return views().raveled(ops.reshape(self, shape=(-1,)))
 
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        """Join the axes from `start_dim` to `end_dim` into one; all of them by default, as in NumPy."""
+    def flatten(self, start_dim: Any = 0, end_dim: int = -1, *, order: Any = None) -> Tensor:
+        """Join the axes from `start_dim` to `end_dim` into one; all of them by default, as in NumPy, in its order=."""
+        order = start_dim if isinstance(start_dim, str) else order
+        if order is not None:
+            return views().separate(ops.copy(self.ravel(order)))
         return views().separate(ops.flatten(self, start_axis=start_dim, end_axis=end_dim))
 
     def transpose(self, *axes: Any) -> Tensor:
@@ -693,18 +789,30 @@ class Handle:
         # through NumPy's form, which takes arrays of counts
         return cast(Tensor, np.repeat(cast(Any, self), repeats, axis=axis))
 
-    def take(self, indices: object, axis: int | None = None) -> Tensor:
-        return ops.take(self, indices, axis=axis)
+    def take(self, indices: Any, axis: int | None = None, out: Any = None, mode: Any = "raise") -> Tensor:
+        if out is None and mode == "raise":
+            return ops.take(self, indices, axis=axis)
+        return cast(Tensor, np.take(cast(Any, self), indices, axis, out, mode))
 
     def dot(self, other: ArrayLike) -> Tensor:
         return cast(Tensor, np.dot(cast(Any, self), other))
 
-    def astype(self, dtype: DTypeLike) -> Tensor:
+    def astype(
+        self, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Tensor:
+        if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):
+            raise TypeError(
+                f"Cannot cast a tensor from {self.dtype} to {np.dtype(dtype)} by the rule {casting!r}"
+            )
+        if not copy and self.dtype == dtype:
+            return self
         if self.dtype == dtype and views().lies_in_leaf(self):
-            return ops.copy(self)  # a copy as in NumPy, which does not change when the leaf is written
+            return ops.copy(
+                self, order="K"
+            )  # a copy as in NumPy, which does not change when the leaf is written
         return ops.cast(self, dtype=dtype)
 
-    def copy(self) -> Tensor:
+    def copy(self, order: Any = "C") -> Tensor:  # which is about memory, not about values
         return ops.copy(self)
 
     def conj(self) -> Tensor:
@@ -718,8 +826,10 @@ class Handle:
     def imag(self) -> Tensor:
         return ops.imag(self)
 
-    def round(self, decimals: int = 0) -> Tensor:
-        return ops.round(self, decimals=decimals)
+    def round(self, decimals: int = 0, out: Any = None) -> Tensor:
+        if out is None:
+            return ops.round(self, decimals=decimals)
+        return cast(Tensor, np.round(cast(Any, self), decimals, out))
 
     # -- NumPy's other methods, by its functions of the same names -------------------------------------------------
 
@@ -728,8 +838,10 @@ class Handle:
     ) -> Tensor:
         return cast(Tensor, np.argsort(cast(Any, self), axis=axis, kind=kind, order=order, stable=stable))
 
-    def argpartition(self, kth: Any, axis: int | None = -1) -> Any:
-        return np.argpartition(cast(Any, self), kth, axis)
+    def argpartition(
+        self, kth: Any, axis: int | None = -1, kind: Any = "introselect", order: Any = None
+    ) -> Any:
+        return np.argpartition(cast(Any, self), kth, axis, kind, order)
 
     def choose(self, choices: Any, mode: Any = "raise") -> Any:
         return np.choose(cast(Any, self), choices, mode=mode)
@@ -740,8 +852,10 @@ class Handle:
     def conjugate(self) -> Tensor:
         return ops.conj(self)
 
-    def cumprod(self, axis: int | None = None) -> Tensor:
-        return ops.cumprod(self, axis=axis)
+    def cumprod(self, axis: int | None = None, dtype: Any = None, out: Any = None) -> Tensor:
+        if dtype is out is None:
+            return ops.cumprod(self, axis=axis)
+        return _with(np.cumprod, self, axis, dtype=dtype, out=out)
 
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
         return ops.diagonal(self, offset=offset, axis1=axis1, axis2=axis2)
@@ -752,8 +866,12 @@ class Handle:
     def searchsorted(self, v: Any, side: Any = "left", sorter: Any = None) -> Any:
         return np.searchsorted(cast(Any, self), v, side, sorter)
 
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-        return ops.trace(self, offset=offset, axis1=axis1, axis2=axis2)
+    def trace(
+        self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
+    ) -> Tensor:
+        if dtype is out is None:
+            return ops.trace(self, offset=offset, axis1=axis1, axis2=axis2)
+        return cast(Tensor, np.trace(cast(Any, self), offset, axis1, axis2, dtype, out))
 
     def fill(self, value: Any) -> None:
         self[...] = value
@@ -765,8 +883,8 @@ class Handle:
         """Sort in place, as NumPy's method does: this tensor then stands for its elements in order."""
         self[...] = np.sort(cast(Any, self), axis=axis, kind=kind, order=order, stable=stable)
 
-    def partition(self, kth: Any, axis: int = -1) -> None:
-        self[...] = np.partition(cast(Any, self), kth, axis)
+    def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
+        self[...] = np.partition(cast(Any, self), kth, axis, kind, order)
 
     @property
     def flat(self) -> Tensor:
@@ -812,6 +930,12 @@ class Handle:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"text/plain": repr(self)}
+
+
+def _with(function: Any, x: Any, axis: Any, keepdims: bool = False, **options: Any) -> Any:
+    """NumPy's reduction, with those of its options that are given."""
+    given = {name: one for name, one in options.items() if one is not None}
+    return function(x, axis=axis, **({"keepdims": True} if keepdims else {}), **given)
 
 
 if TYPE_CHECKING:
@@ -1056,11 +1180,11 @@ def wants_gradient(
             and (one.requires_grad or (inputs and one.value is None and id(one) not in fixed))
         ):
             return True
-        if isinstance(one, Leaf) or not one.plan.steps:
+        if isinstance(one, Leaf) or not one.live_rules.backward:
             continue
         for i, entry in enumerate(one.inputs):
             if (
-                one.plan.mask >> i & 1
+                one.live_rules.mask >> i & 1
                 and edge_type(entry).differentiable
                 and id(edge_node(entry)) not in seen
             ):

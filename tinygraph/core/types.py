@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -66,6 +67,10 @@ class ArrayType(NamedTuple):
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
 
 
+# `array_type((shape, dtype))` is `ArrayType(shape, dtype)` without a call of Python's, for what runs once a node
+array_type: Callable[[tuple[Shape, np.dtype[Any]]], ArrayType] = partial(tuple.__new__, ArrayType)
+
+
 class WeakType(ArrayType):
     """The type of a captured Python number: it takes the dtype of what it meets, as in NumPy 2."""
 
@@ -86,6 +91,12 @@ def is_python_integer(types: ArrayType | None) -> bool:
     return isinstance(types, WeakType) and types.dtype.kind == "i"
 
 
+def lies_in_rows(value: Any) -> bool:
+    """Whether the elements of an array or tensor lie in memory row by row, which decides what is a view of it."""
+    array = getattr(value, "_value", value)
+    return not isinstance(array, np.ndarray) or array.flags.c_contiguous
+
+
 # NumPy scalars are the values of 0-d results; one shared type each keeps `apply` from building it.
 SCALAR_TYPES: dict[type, ArrayType] = {
     np.dtype(code).type: ArrayType((), np.dtype(code)) for code in "?bBhHiIlLqQefdgFDG"
@@ -99,7 +110,7 @@ def type_of(value: object) -> ArrayType:
         return found
     if not isinstance(value, np.ndarray):
         value = np.asarray(value)
-    return ArrayType(value.shape, value.dtype)
+    return array_type((value.shape, value.dtype))
 
 
 def as_value(value: object, dtype: DTypeLike | None = None) -> Any:

@@ -43,7 +43,9 @@ class Sharing:
         in_rows: whether a captured value lies in rows for sure; a write leaves that as it is.
         stand_ins: while a program is captured, two arrays of its layout: where all values lie in rows, and where they
             lie in columns.
+        rows_of: the inputs of a captured program that must lie in rows for that.
         unsure: whether it is not known if it is a view or a copy.
+        by_layout: whether it is a view because its base lies in rows.
         views: the views of it that are up to date, by weak reference; None if there are none.
         limit: the number of views at which those that are gone are dropped.
     """
@@ -58,7 +60,9 @@ class Sharing:
     locked: str | None = None
     in_rows: bool | None = None
     stand_ins: tuple[Any, Any] | None = None
+    rows_of: tuple[Leaf, ...] = ()
     unsure = False
+    by_layout = False
     views: list[weakref.ref[Tensor]] | None = None
     limit = _WATCHED
 
@@ -175,12 +179,29 @@ def link_captured(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], o
         if in_rows or not sure:
             attached = _attach(output, base, op, (), settings, index if several else None)
             attached.stand_ins = rows, columns
+            attached.by_layout = in_rows != in_columns
             if not sure:
                 attached.unsure = True
-                attached.locked = (
-                    f"whether {op.name!r} made a view or a copy here depends on how its operand lies in memory, which "
-                    f"a captured program does not know: call .copy() first"
-                )
+                attached.locked = _unknown_layout(op)
+
+
+def _unknown_layout(op: Op) -> str:
+    return (
+        f"whether {op.name!r} made a view or a copy here depends on how its operand lies in memory, which a captured "
+        f"program does not know: call .copy() first"
+    )
+
+
+def _rely_on_layout(view: Sharing, root: Tensor) -> None:
+    """Let the capture rely on inputs that lie in rows, if that made this a view.
+
+    Raises:
+        InPlaceError: one does not, or need not.
+    """
+    capture = modes.current.capture
+    if view.by_layout and capture is not None and not all(map(capture.in_rows, _own(root).rows_of)):
+        assert view.op is not None
+        raise InPlaceError(f"this tensor cannot be written: {_unknown_layout(view.op)}")
 
 
 def _attach(
@@ -204,7 +225,9 @@ def _attach(
         )
     of_base = getattr(base, "_shared", None) or _own(base)
     views = of_base.views
-    if views is not None and len(views) < of_base.limit:
+    if views is None:
+        of_base.views = [weakref.ref(view)]
+    elif len(views) < of_base.limit:
         views.append(weakref.ref(view))
     else:
         _note(base, view)
@@ -250,20 +273,29 @@ def _stand_ins(base: Tensor) -> tuple[Any, Any]:
     return shared.stand_ins
 
 
+def _root_of(view: Tensor) -> Tensor:
+    """The tensor with memory of its own that a view belongs to."""
+    while (base := _own(view).base) is not None:
+        view = base
+    return view
+
+
 def in_rows_for_sure(base: Tensor) -> bool:
     """Whether what a captured view belongs to lies in rows for sure.
 
     Asked before a write at the latest, since what a write makes of a tensor lies as the tensor lay.
     """
-    while (root := _own(base)).base is not None:
-        base = root.base
+    base = _root_of(base)
+    root = _own(base)
     if root.in_rows is None:
-        root.in_rows = _made_in_rows(base._edge)
+        found = _made_in_rows(base._edge)
+        root.in_rows, root.rows_of = found is not None, found or ()
     return root.in_rows
 
 
-def _made_in_rows(edge: object) -> bool:
-    """Whether a captured value lies in rows, as all do but what is made of transposed values."""
+def _made_in_rows(edge: object) -> tuple[Leaf, ...] | None:
+    """The inputs that must lie in rows for a captured value to lie so; None for what is made of transposed values."""
+    inputs: list[Leaf] = []
     stack = [edge]
     seen: set[int] = set()
     while stack:
@@ -273,15 +305,17 @@ def _made_in_rows(edge: object) -> bool:
         node = edge_node(entry)
         seen.add(id(node))
         if isinstance(node, Leaf):
-            if isinstance(node.value, np.ndarray) and not node.value.flags.c_contiguous:
-                return False
-        elif node.op.facts.get("transposed_product"):
-            continue  # products lie in rows, whatever they are made of
+            if node.value is None:
+                inputs.append(node)
+            elif isinstance(node.value, np.ndarray) and not node.value.flags.c_contiguous:
+                return None
+        elif node.op.facts.get("transposed_product") or node.all_settings.get("order") == "C":
+            continue  # products and copies lie in rows, whatever they are made of
         elif node.op.facts.get("permutation") or node.op.kind in _OF_ANY_LAYOUT:
-            return False
+            return None
         else:
             stack += node.inputs
-    return True
+    return tuple(inputs)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -324,6 +358,8 @@ def write_view(view: Tensor, compute: Callable[[], Any]) -> None:
     root._check_writable()
     if root._value is None:
         in_rows_for_sure(root)
+        for one in path:
+            _rely_on_layout(_own(one), root)
     new = compute()
     if not isinstance(new, Tensor):
         new = Tensor(new)
@@ -406,6 +442,8 @@ def _taken_again(view: Tensor) -> Tensor:
         if shared.unsure:
             raise InPlaceError(f"what this tensor was made of was written, and {shared.locked}")
         captured = before.capture if shared.captured else None
+        if captured is not None:
+            _rely_on_layout(shared, _root_of(one))
         modes.current = Mode(shared.recording, before.tangents, captured, before.place, before.primals)
         try:
             made = shared.op(shared.base, *shared.operands, **shared.settings)

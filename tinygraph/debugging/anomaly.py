@@ -130,11 +130,11 @@ def _values(out: object) -> Any:
 def _node(op: Op, operands: list[Any], settings: dict[str, Any], result: object) -> Node:
     """A node that stands for the call: what a `Reason` is about."""
     types = tuple(map(type_of, result)) if isinstance(result, tuple) else type_of(result)
-    plan = op.plan(0, len(operands), False)
-    return new_node(op, tuple(operands), dict(settings), types, plan, modes.current.place, (here(4), 0))
+    rules = op.live_rules(0, len(operands), False)
+    return new_node(op, tuple(operands), dict(settings), types, rules, modes.current.place, (here(4), 0))
 
 
-def _look_back(node: Node, cotangent: object, gradients: dict[int, Any]) -> None:
+def _look_back(node: Node, cotangent: object, gradients: dict[Node, Any]) -> None:
     """Raise if a derivative made of a finite cotangent one that is not finite."""
     if node.saved is None:  # of a captured program, which has no values
         return
@@ -144,7 +144,7 @@ def _look_back(node: Node, cotangent: object, gradients: dict[int, Any]) -> None
         for position, entry in enumerate(node.inputs):
             if not is_recorded(entry):
                 continue
-            found = gradients.get(id(edge_node(entry)))
+            found = gradients.get(edge_node(entry))
             part = _values(found[edge_index(entry)] if isinstance(found, list) else found)
             if bad_elements(part, test):
                 raise AnomalyError(_reason_back(node, position, _values(cotangent), part))

@@ -35,6 +35,7 @@ def draw(
     show: Sequence[str] = USUALLY, style: str | Path = DEFAULT, focus: object = None,
     between: tuple[Any, Any] | None = None, fold: bool = False,
     collapse: Callable[[str], bool] | str | Collection[str] = (), times: Mapping[Node, float] | None = None,
+    changes: Mapping[Node, float] | None = None,
     time_limit: float = 20.0, direction: str | None = None, depth: int | None = None, title: str | None = None,
     legend: bool = True, font_size: float | None = None, width: str | None = None,
     names: Mapping[str, str] | None = None, colors: Mapping[str, str] | None = None,
@@ -70,7 +71,8 @@ def draw(
         between: (a, b), each as `focus`: what lies on no path from a to b stands back.
         fold: whether groups that repeat are drawn once, with their count.
         collapse: groups to draw as boxes, by name (dotted, or its end) or by a predicate of the dotted name.
-        times: seconds of nodes that were measured elsewhere, for the overlay "time"; see `Profile.draw`.
+        times, changes: what was found out of nodes elsewhere, for the overlays "time" (seconds) and "changed" (shares);
+            see `Profile.draw` and `tg.changes`.
         time_limit: seconds that a layout may take before a coarser picture is drawn.
         direction: "down", "right" or "wrap": in columns side by side, or in a U where values skip as in a U-Net.
         depth: groups at that depth are boxes, 1 for the outermost.
@@ -97,14 +99,20 @@ def draw(
 
     given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
     zoom, zooms = _levels(zoom)
+    if zoom == "op" and _look(style)[0]:
+        zoom = "module"  # volumes are of layers
     _check(zoom, zooms, element, backward, show)
     _check_depth(depth)
+    if "changed" in show and changes is None:
+        raise DrawingError(
+            'show="changed" compares two moments: with tg.changes(loss) as changes: ..., then changes.draw()'
+        )
     wishes = Wishes(
         zoom, element, given, int(backward), show, focus, between, fold, collapse, zooms=zooms, depth=depth,
         names=names or {}, colors=colors or {}, compact=direction == "wrap", steps=_steps(steps),
     )  # fmt: skip
     sheet = make_sheet(direction, title, legend, font_size, width)
-    drawing = _drawn(target, wishes, times, time_limit, sheet, style)
+    drawing = _drawn(target, wishes, {"times": times, "changes": changes}, time_limit, sheet, style)
     if path is not None:
         drawing.save(path)
     return drawing
@@ -113,12 +121,12 @@ def draw(
 def _drawn(
     target: object,
     wishes: Wishes,
-    times: Mapping[Node, float] | None,
+    measured: Mapping[str, Mapping[Node, float] | None],
     time_limit: float,
     sheet: Sheet,
     style: str | Path,
 ) -> Drawing:
-    """The drawing of what the user holds; `times` and `wishes` point at it as the user does."""
+    """The drawing of what the user holds; `measured` and `wishes` point at it as the user does."""
     volumes, name = _look(style)
     look = load_style(name)
     from tinygraph.drawing.drawing import Drawing
@@ -137,7 +145,11 @@ def _drawn(
     wishes = replace(
         wishes.found(found),
         flows=target.flows() if isinstance(target, Contributions) else None,
-        times=None if times is None else {id(edge_node(found(node))): time for node, time in times.items()},
+        measured={
+            what: {id(edge_node(found(node))): amount for node, amount in amounts.items()}
+            for what, amounts in measured.items()
+            if amounts is not None
+        },
     )
     sketch = Sketch(graph, wishes)
     return Drawing(
@@ -159,7 +171,7 @@ def _drawn(
             most_elements=MOST_ELEMENTS if numbers else 0,
             overlay=next((one.name for one in chosen(wishes.show)), None),
             timing="time" in wishes.show,
-            times=wishes.times,
+            measured=wishes.measured,
             loops=sketch.loops,
         ),
     )

@@ -45,6 +45,11 @@ class Sheet:
         return self.flow != "wrap" and self.width is None and self.font_size == USUAL_FONT
 
     @property
+    def most(self) -> float:
+        """How much larger than it comes a picture is drawn at most; without a width its proportions count alone."""
+        return math.inf if self.width is None else self.font_size / USUAL_FONT
+
+    @property
     def room(self) -> tuple[float, float] | None:
         """The width and height that there are, in points."""
         if self.width is None:

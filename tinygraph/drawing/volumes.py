@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -90,11 +90,14 @@ def _svg(picture: Picture, volumes: Sequence[Volume], width: float, style: Style
     highest = max(one.height + SLANT * one.depth for one in volumes)
     middle = highest / 2
     places = {one.box.id: i for i, one in enumerate(volumes)}
-    skips = _skips(picture, places)
+    flows = _flows(picture, places)
+    skips = [pair for pair in flows if pair[1] - pair[0] > 1]
     top = -LIFT * (len(skips) + 1) if skips else 0.0
     top -= 2 * HEADING if sheet.title else 0.0
     marks: list[str] = []
-    for before, after in pairwise(volumes):
+    for number, (before, after) in enumerate(pairwise(volumes)):
+        if (number, number + 1) not in flows:
+            continue
         start = before.x + before.width + SLANT * before.depth / 2 + 3
         marks.append(_arrow([(start, middle), (after.x - 3, middle)], style))
     for number, (tail, head) in enumerate(skips):
@@ -123,8 +126,8 @@ def _svg(picture: Picture, volumes: Sequence[Volume], width: float, style: Style
     )
 
 
-def _skips(picture: Picture, places: dict[str, int]) -> list[tuple[int, int]]:
-    """Pairs of volumes that a value joins over others, through boxes that are not shown; the shortest first."""
+def _flows(picture: Picture, places: dict[str, int]) -> list[tuple[int, int]]:
+    """Pairs of volumes that a value joins, directly or through boxes that are not shown; the shortest first."""
     before: dict[str, set[int]] = {}
     for box in picture.boxes:
         tails = [arrow.tail for arrow in picture.arrows if arrow.head == box.id and arrow.role == "data"]
@@ -133,9 +136,7 @@ def _skips(picture: Picture, places: dict[str, int]) -> list[tuple[int, int]]:
         }
         before[box.id] = reached
     pairs = {(one, places[box]) for box, tails in before.items() if box in places for one in tails}
-    return sorted(
-        (pair for pair in pairs if pair[1] - pair[0] > 1), key=lambda pair: (pair[1] - pair[0], pair)
-    )
+    return sorted(pairs, key=lambda pair: (pair[1] - pair[0], pair))
 
 
 def _faces(one: Volume, middle: float, style: Style) -> list[str]:
@@ -155,7 +156,7 @@ def _faces(one: Volume, middle: float, style: Style) -> list[str]:
     ]
 
 
-def _words(one: Volume, highest: float, page: dict[str, str]) -> list[str]:
+def _words(one: Volume, highest: float, page: Mapping[str, str]) -> list[str]:
     middle = one.x + (one.width + SLANT * one.depth) / 2
     y = highest + 14
     sizes = [WORDS, *[SMALL] * (len(one.words) - 1)]

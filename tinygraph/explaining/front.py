@@ -186,7 +186,7 @@ def _cotangents(output: Edge, node: Node) -> list[Any]:
     seed = np.full(types.shape, 1, types.dtype)[()]
     reached = ancestors([edge_node(output)], floor=node.order)
     with np.errstate(all="ignore"):
-        found = propagate(reached, [(output, seed)], wanted={id(node)}, record=False).get(id(node))
+        found = propagate(reached, [(output, seed)], wanted={node}, record=False).get(node)
     parts = found if isinstance(found, list) else [found] * len(node.output_types)
     return [
         np.zeros(types.shape, types.dtype if types.differentiable else float)

@@ -2,7 +2,7 @@
 
 Everything is explicit: a kernel's author writes loops, tiles and vectors, with shapes and strides as constants; LLVM
 selects instructions and registers, and its optimisation passes stay off. The same source serves AVX-512, AVX2, NEON and
-plain 16-byte vectors (`cpu.py`; the environment variable `TINYGRAPH_TARGET` restricts it).
+plain 16-byte vectors (`cpu.py`; the environment variable `TINYGRAPH_CPU` restricts it).
 
     program, planes      what is to be computed, and layouts, as data; nothing is generated and llvmlite is not needed
     cpu, builder         the CPU; functions, loops, vectors, memory

@@ -498,6 +498,25 @@ class Function:
             return self.ir.uitofp(a, result)
         return self.ir.fpext(a, result) if dtype == "float64" else self.ir.fptrunc(a, result)
 
+    def exceptionally(
+        self, rare: Value, found: Value, function: Callable[..., Value], *values: Value
+    ) -> Value:
+        """`found`, but in the lanes of a mask, if there are any, a scalar function of the values."""
+        bits = ir.IntType(width_of(rare))
+        before, mask = self.ir.block, self.ir.bitcast(rare, bits) if width_of(rare) > 1 else rare
+        with self.ir.if_then(self.ir.icmp_unsigned("!=", mask, ir.Constant(bits, 0)), likely=False):
+            other = self.select(rare, self.each_lane(function, *values), found)
+            last = self.ir.block
+        result = self.ir.phi(found.type)
+        result.add_incoming(found, before)
+        result.add_incoming(other, last)
+        return result
+
+    def exact_product(self, a: Value, b: Value) -> tuple[Value, Value]:
+        """a * b, and what rounding it loses."""
+        product = self.multiply(a, b)
+        return product, self.intrinsic("llvm.fma", a, b, self.negative(product))
+
     def intrinsic(self, name: str, *operands: Value) -> Value:
         """An LLVM intrinsic that is overloaded on its one operand type, such as `llvm.sqrt`."""
         kind = operands[0].type

@@ -1,6 +1,6 @@
 """Which machine code is generated for: CPU, instruction set, width and number of its vector registers.
 
-`TINYGRAPH_TARGET` restricts it: `avx2` on a machine with AVX-512, or `generic` for the 16-byte vectors every CPU has.
+`TINYGRAPH_CPU` restricts it: `avx2` on a machine with AVX-512, or `generic` for the 16-byte vectors every CPU has.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class Cpu(NamedTuple):
 
 
 def this_cpu() -> Cpu:
-    """The machine this runs on, restricted by the environment variable `TINYGRAPH_TARGET`.
+    """The machine this runs on, restricted by the environment variable `TINYGRAPH_CPU`.
 
     Raises:
         SettingError: the variable names no cpu, or one that this CPU cannot run.
     """
-    return _target(os.environ.get("TINYGRAPH_TARGET", ""))
+    return _restricted(os.environ.get("TINYGRAPH_CPU", ""))
 
 
 @functools.cache
-def _target(name: str) -> Cpu:
+def _restricted(name: str) -> Cpu:
     _initialize()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
     # LLVM prefers narrow vectors on many AVX-512 machines, for the sake of code that only sometimes uses them
@@ -79,7 +79,7 @@ def _target(name: str) -> Cpu:
         if name in ("", choice.name):
             return choice
     possible = ", ".join(choice.name for choice in choices)
-    raise SettingError(f"TINYGRAPH_TARGET is {name!r}; this machine can run: {possible}")
+    raise SettingError(f"TINYGRAPH_CPU is {name!r}; this machine can run: {possible}")
 
 
 @functools.cache

@@ -10,12 +10,12 @@ from typing import Any
 
 from tinygraph.core.op import Op
 from tinygraph.errors import DTypeError, UnknownOpError
-from tinygraph.kernels import mathematics
+from tinygraph.kernels import hyperbolics, mathematics, powers, trigonometry
 from tinygraph.kernels.builder import Function, Value, dtype_of
 
 
 class Code(Function):
-    """A function under construction, with the elementary functions of `mathematics.py` as methods."""
+    """A function under construction, with elementary functions as methods."""
 
     def exp(self, x: Value) -> Value:
         """e^x"""
@@ -52,6 +52,66 @@ class Code(Function):
     def normal_distribution(self, x: Value) -> Value:
         """P(x) of the standard normal distribution."""
         return mathematics.normal_distribution(self, x)
+
+    def sin(self, x: Value) -> Value:
+        """sin(x)"""
+        return trigonometry.sin(self, x)
+
+    def cos(self, x: Value) -> Value:
+        """cos(x)"""
+        return trigonometry.cos(self, x)
+
+    def tan(self, x: Value) -> Value:
+        """tan(x)"""
+        return trigonometry.tan(self, x)
+
+    def arcsin(self, x: Value) -> Value:
+        """The angle whose sine is x."""
+        return trigonometry.arcsin(self, x)
+
+    def arccos(self, x: Value) -> Value:
+        """The angle whose cosine is x."""
+        return trigonometry.arccos(self, x)
+
+    def arctan(self, x: Value) -> Value:
+        """The angle whose tangent is x."""
+        return trigonometry.arctan(self, x)
+
+    def arctan2(self, y: Value, x: Value) -> Value:
+        """The angle of the point (x, y)."""
+        return trigonometry.arctan2(self, y, x)
+
+    def sinh(self, x: Value) -> Value:
+        """The hyperbolic sine."""
+        return hyperbolics.sinh(self, x)
+
+    def cosh(self, x: Value) -> Value:
+        """The hyperbolic cosine."""
+        return hyperbolics.cosh(self, x)
+
+    def arcsinh(self, x: Value) -> Value:
+        """The number whose hyperbolic sine is x."""
+        return hyperbolics.arcsinh(self, x)
+
+    def arccosh(self, x: Value) -> Value:
+        """The number whose hyperbolic cosine is x."""
+        return hyperbolics.arccosh(self, x)
+
+    def arctanh(self, x: Value) -> Value:
+        """The number whose hyperbolic tangent is x."""
+        return hyperbolics.arctanh(self, x)
+
+    def power(self, x: Value, y: Value) -> Value:
+        """x^y"""
+        return powers.power(self, x, y)
+
+    def cbrt(self, x: Value) -> Value:
+        """The real cube root."""
+        return powers.cbrt(self, x)
+
+    def hypot(self, x: Value, y: Value) -> Value:
+        """sqrt(x^2 + y^2)"""
+        return powers.hypot(self, x, y)
 
     def integer_power(self, x: Value, exponent: int) -> Value:
         """x^n by repeated squaring."""

@@ -36,6 +36,7 @@ P = ParamSpec("P")
 LIBRARY_FUNCTIONS = (
     *("pow", "cbrt", "hypot", "sin", "cos", "tan", "asin", "acos", "atan", "atan2"),
     *("sinh", "cosh", "asinh", "acosh", "atanh"),
+    "fma",  # which LLVM's own calls where the CPU has no instruction for it
 )
 ENTRY = "kernel"  # the name of the function in a module
 _CODE_OVERHEAD = 80_000  # bytes besides the machine code: pages, symbols, the kernel's description; measured
@@ -380,7 +381,11 @@ def assemble(
     """
     chosen = cpu or this_cpu()
     known = {**_library_functions(), **(imports or {})}
-    symbols = {symbol: address for symbol, address in known.items() if f"@{symbol}(" in text}
+    symbols = {
+        symbol: address
+        for symbol, address in known.items()
+        if f"@{symbol}(" in text or (symbol[:3] == "fma" and "@llvm.fma." in text)
+    }
     source = digest(versions(), repr((chosen.cpu, chosen.features)).encode(), text.encode())
     same = _by_source.get(source)
     if same is not None:  # asked for in other words

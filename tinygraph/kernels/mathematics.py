@@ -23,7 +23,7 @@ from tinygraph.kernels.builder import Function, Value, dtype_of, width_of
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
 
-_LN2 = Fraction("0.693147180559945309417232121458176568075500134360255254120680009")
+LN2 = Fraction("0.693147180559945309417232121458176568075500134360255254120680009")
 
 
 class _Format(NamedTuple):
@@ -32,7 +32,7 @@ class _Format(NamedTuple):
     mantissa: int  # bits stored
     bits: int
     bias: int
-    overflow: float  # exp of more is infinite
+    overflow: float  # exp of more is infinite, and half of it
     underflow: float  # exp of less is zero
     exp_terms: int  # of the series of exp on |r| <= ln(2) / 2
     log_terms: int  # of the series of atanh on s <= 0.1716
@@ -42,12 +42,12 @@ class _Format(NamedTuple):
 
 
 _FORMATS = {
-    "float32": _Format(23, 32, 127, 89.0, -104.0, 7, 5, 10, 10, 10.0),
-    "float64": _Format(52, 64, 1023, 710.0, -746.0, 14, 12, 20, 20, 20.0),
+    "float32": _Format(23, 32, 127, 90.0, -104.0, 7, 5, 10, 10, 10.0),
+    "float64": _Format(52, 64, 1023, 711.0, -746.0, 14, 12, 20, 20, 20.0),
 }
 
 
-def _format(x: Value) -> _Format:
+def format_of(x: Value) -> _Format:
     if dtype_of(x) not in _FORMATS:
         raise DTypeError(
             f"a function of numbers got {dtype_of(x)}; put a cast to float32 or float64 before it"
@@ -57,39 +57,28 @@ def _format(x: Value) -> _Format:
 
 def exp(code: Function, x: Value) -> Value:
     """e^x = 2^k (1 + expm1(r)),  x = k ln 2 + r."""
-    rest, k = _reduced_expm1(code, x)
-    # in two steps, since 2^k itself may overflow or be subnormal where the product is not
-    half = code.ir.ashr(k, _integers(code, 1, x))
-    scaled = code.multiply(code.add(rest, code.constant(1, x)), _power_of_two(code, half, x))
-    return code.multiply(scaled, _power_of_two(code, code.ir.sub(k, half), x))
+    rest, k = reduced_expm1(code, x)
+    return scaled(code, code.add(rest, code.constant(1, x)), k)
 
 
 def expm1(code: Function, x: Value) -> Value:
     """e^x - 1 = 2^k expm1(r) + (2^k - 1), without cancellation near zero."""
     one = code.constant(1, x)
-    rest, k = _reduced_expm1(code, x)
-    half = code.ir.ashr(k, _integers(code, 1, x))
-    first, second = _power_of_two(code, half, x), _power_of_two(code, code.ir.sub(k, half), x)
+    rest, k = reduced_expm1(code, x)
+    half = code.ir.ashr(k, integers(code, 1, x))
+    first, second = power_of_two(code, half, x), power_of_two(code, code.ir.sub(k, half), x)
     near = code.fma(rest, code.multiply(first, second), code.subtract(code.multiply(first, second), one))
     far = code.multiply(code.multiply(code.add(rest, one), first), second)
     # 2^k overflows from k = 128 or 1024 on; below, minus one must not be lost
-    result = code.select(code.compare(">", x, code.constant(_format(x).overflow - 2, x)), far, near)
+    result = code.select(code.compare(">", x, code.constant(format_of(x).overflow - 2, x)), far, near)
     return code.intrinsic("llvm.copysign", result, x)  # -0.0 keeps its sign
 
 
 def log(code: Function, x: Value) -> Value:
     """log(2^e (1 + f)) = e ln 2 + f - s (f - R),  s = f / (2 + f),  R = 2 atanh(s) / s - 2."""
-    form = _format(x)
-    tiny = code.compare("<", x, code.constant(2.0 ** (1 - form.bias), x))
-    lifted = code.select(tiny, code.multiply(x, code.constant(2.0**form.mantissa, x)), x)
-    raised = code.select(tiny, code.constant(-form.mantissa, x), code.constant(0, x))
-    # the mantissa between sqrt(1/2) and sqrt(2), so that f is small on both sides of one
-    pattern = code.ir.bitcast(lifted, _integer_type(x))
-    root = _integers(code, _pattern(math.sqrt(0.5), dtype_of(x)), x)
-    exponent = code.ir.ashr(code.ir.sub(pattern, root), _integers(code, form.mantissa, x))
-    mantissa = code.ir.sub(pattern, code.ir.shl(exponent, _integers(code, form.mantissa, x)))
-    f = code.subtract(code.ir.bitcast(mantissa, x.type), code.constant(1, x))
-    e = code.add(code.ir.sitofp(exponent, x.type), raised)
+    form = format_of(x)
+    mantissa, e = mantissa_and_exponent(code, x)
+    f = code.subtract(mantissa, code.constant(1, x))
     s = code.divide(f, code.add(f, code.constant(2, x)))
     z = code.multiply(s, s)
     series = code.multiply(z, polynomial(code, z, [2 / (2 * n + 3) for n in range(form.log_terms)]))
@@ -100,6 +89,19 @@ def log(code: Function, x: Value) -> Value:
     result = code.select(code.compare("<", x, code.constant(math.inf, x)), result, x)  # inf and nan
     result = code.select(code.compare("==", x, code.constant(0, x)), code.constant(-math.inf, x), result)
     return code.select(code.compare("<", x, code.constant(0, x)), code.constant(math.nan, x), result)
+
+
+def mantissa_and_exponent(code: Function, x: Value) -> tuple[Value, Value]:
+    """x > 0 as m 2^e, both of x's format, with m between sqrt(1/2) and sqrt(2)."""
+    form = format_of(x)
+    tiny = code.compare("<", x, code.constant(2.0 ** (1 - form.bias), x))
+    lifted = code.select(tiny, code.multiply(x, code.constant(2.0**form.mantissa, x)), x)
+    raised = code.select(tiny, code.constant(-form.mantissa, x), code.constant(0, x))
+    pattern = code.ir.bitcast(lifted, integer_type(x))
+    root = integers(code, bits_of(math.sqrt(0.5), dtype_of(x)), x)
+    exponent = code.ir.ashr(code.ir.sub(pattern, root), integers(code, form.mantissa, x))
+    mantissa = code.ir.sub(pattern, code.ir.shl(exponent, integers(code, form.mantissa, x)))
+    return code.ir.bitcast(mantissa, x.type), code.add(code.ir.sitofp(exponent, x.type), raised)
 
 
 def log1p(code: Function, x: Value) -> Value:
@@ -118,7 +120,7 @@ def log1p(code: Function, x: Value) -> Value:
 
 def tanh(code: Function, x: Value) -> Value:
     """expm1(2 |x|) / (expm1(2 |x|) + 2), with the sign of x."""
-    limit = code.constant(_format(x).tanh_one, x)
+    limit = code.constant(format_of(x).tanh_one, x)
     size = code.minimum(code.intrinsic("llvm.fabs", x), limit)
     grown = expm1(code, code.add(size, size))
     return code.intrinsic("llvm.copysign", code.divide(grown, code.add(grown, code.constant(2, x))), x)
@@ -140,7 +142,7 @@ def softplus(code: Function, x: Value) -> Value:
 
 def erf(code: Function, x: Value) -> Value:
     """Its Taylor series up to 1, beyond it 1 - erfc(|x|), with the sign of x."""
-    form = _format(x)
+    form = format_of(x)
     size = code.intrinsic("llvm.fabs", x)
     terms = [
         2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(form.erf_terms)
@@ -166,7 +168,7 @@ def _erfc(code: Function, x: Value) -> Value:
     bounded = code.select(code.compare(">", x, stop), stop, x)
     numerator = code.subtract(bounded, code.constant(_CENTRE, x))
     variable = code.divide(numerator, code.add(bounded, code.constant(_CENTRE, x)))
-    scaled = polynomial(code, variable, _erfcx_fit(_format(x).erfcx_degree))
+    scaled = polynomial(code, variable, _erfcx_fit(format_of(x).erfcx_degree))
     return code.multiply(exp(code, code.negative(code.multiply(x, x))), scaled)
 
 
@@ -194,43 +196,69 @@ def polynomial(code: Function, x: Value, coefficients: Sequence[float]) -> Value
     return result
 
 
-def _reduced_expm1(code: Function, x: Value) -> tuple[Value, Value]:
-    """expm1(r) and the integer k of x = k ln 2 + r, |r| <= ln(2) / 2; nan stays in expm1(r)."""
-    form = _format(x)
+@functools.cache
+def economized(coefficients: tuple[Fraction, ...], stop: float, terms: int) -> tuple[float, ...]:
+    """A power series as a polynomial of fewer terms, right to as many digits on all of [0, stop].
+
+    Its Chebyshev series is cut off (Lanczos, 1938).
+    """
+    series = np.polynomial.Polynomial([float(c * Fraction(stop) ** n) for n, c in enumerate(coefficients)])
+    cut = series.convert(kind=np.polynomial.Chebyshev, domain=[0, 1]).truncate(terms)
+    found = cut.convert(kind=np.polynomial.Polynomial).coef
+    return tuple(float(c) / stop**n for n, c in enumerate(found))
+
+
+def split(number: Fraction, dtype: str) -> tuple[float, float]:
+    """A number as one of a format, and what that leaves out."""
+    high = float(np.float32(float(number)) if dtype == "float32" else float(number))
+    return high, float(number - Fraction(high))
+
+
+def reduced_expm1(code: Function, x: Value, terms: int | None = None) -> tuple[Value, Value]:
+    """expm1(r), of so many terms, and the integer k of x = k ln 2 + r, |r| <= ln(2) / 2; nan stays in expm1(r)."""
+    form = format_of(x)
     top, bottom = code.constant(form.overflow, x), code.constant(form.underflow, x)
     x = code.select(code.compare(">", x, top), top, x)
     x = code.select(code.compare("<", x, bottom), bottom, x)
     k = code.intrinsic("llvm.rint", code.multiply(x, code.constant(1 / math.log(2), x)))
     high, low = _split_ln2(dtype_of(x))
     r = code.fma(k, code.constant(-low, x), code.fma(k, code.constant(-high, x), x))
-    series = polynomial(code, r, [1 / math.factorial(n) for n in range(2, form.exp_terms + 1)])
-    return code.fma(code.multiply(r, r), series, r), code.ir.fptosi(k, _integer_type(x))
+    series = polynomial(code, r, [1 / math.factorial(n) for n in range(2, (terms or form.exp_terms) + 1)])
+    return code.fma(code.multiply(r, r), series, r), code.ir.fptosi(k, integer_type(x))
 
 
-def _power_of_two(code: Function, k: Value, like: Value) -> Value:
+def scaled(code: Function, x: Value, k: Value) -> Value:
+    """x 2^k, in two steps, since 2^k itself may overflow or be subnormal where the product is not."""
+    half = code.ir.ashr(k, integers(code, 1, x))
+    return code.multiply(
+        code.multiply(x, power_of_two(code, half, x)), power_of_two(code, code.ir.sub(k, half), x)
+    )
+
+
+def power_of_two(code: Function, k: Value, like: Value) -> Value:
     """2^k for an exponent that a normal number can have."""
-    form = _format(like)
-    biased = code.ir.add(k, _integers(code, form.bias, like))
-    return code.ir.bitcast(code.ir.shl(biased, _integers(code, form.mantissa, like)), like.type)
+    form = format_of(like)
+    biased = code.ir.add(k, integers(code, form.bias, like))
+    return code.ir.bitcast(code.ir.shl(biased, integers(code, form.mantissa, like)), like.type)
 
 
 def _split_ln2(dtype: str) -> tuple[float, float]:
     """ln 2 as a number short enough that its product with an exponent is exact, and the rest."""
     short = 2 ** (12 if dtype == "float32" else 41)
-    high = Fraction(round(_LN2 * short), short)
-    return float(high), float(_LN2 - high)
+    high = Fraction(round(LN2 * short), short)
+    return float(high), float(LN2 - high)
 
 
-def _integer_type(like: Value) -> Any:
-    scalar = ir.IntType(_format(like).bits)
+def integer_type(like: Value) -> Any:
+    scalar = ir.IntType(format_of(like).bits)
     return scalar if width_of(like) == 1 else ir.VectorType(scalar, width_of(like))
 
 
-def _integers(code: Function, number: int, like: Value) -> Value:
-    return ir.Constant(_integer_type(like), number if width_of(like) == 1 else [number] * width_of(like))
+def integers(code: Function, number: int, like: Value) -> Value:
+    return ir.Constant(integer_type(like), number if width_of(like) == 1 else [number] * width_of(like))
 
 
-def _pattern(number: float, dtype: str) -> int:
+def bits_of(number: float, dtype: str) -> int:
     """The bits of a number."""
     return int(np.array(number, dtype).view("int32" if dtype == "float32" else "int64"))
 

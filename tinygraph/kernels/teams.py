@@ -299,6 +299,101 @@ out:
   ret void
 }}
 
+; a loop within a loop, on one thread: the block holds two tables, each with its rows - for before and after the loop -
+; then what `repeat_table` takes; pointers that moved go back
+define i64 @nested(ptr %block) {{
+entry:
+  %p1 = getelementptr i64, ptr %block, i64 1
+  %p2 = getelementptr i64, ptr %block, i64 2
+  %p3 = getelementptr i64, ptr %block, i64 3
+  %p4 = getelementptr i64, ptr %block, i64 4
+  %p5 = getelementptr i64, ptr %block, i64 5
+  %p6 = getelementptr i64, ptr %block, i64 6
+  %p7 = getelementptr i64, ptr %block, i64 7
+  %p8 = getelementptr i64, ptr %block, i64 8
+  %p9 = getelementptr i64, ptr %block, i64 9
+  %p10 = getelementptr i64, ptr %block, i64 10
+  %p11 = getelementptr i64, ptr %block, i64 11
+  %p12 = getelementptr i64, ptr %block, i64 12
+  %before = load ptr, ptr %block, align 8
+  %first = load i64, ptr %p1, align 8
+  %after = load ptr, ptr %p2, align 8
+  %last = load i64, ptr %p3, align 8
+  %table = load ptr, ptr %p4, align 8
+  %rows = load i64, ptr %p5, align 8
+  %moves = load ptr, ptr %p6, align 8
+  %count = load i64, ptr %p7, align 8
+  %steps = load i64, ptr %p8, align 8
+  %conditions = load ptr, ptr %p9, align 8
+  %asked = load i64, ptr %p10, align 8
+  %flag = load ptr, ptr %p11, align 8
+  %done = load ptr, ptr %p12, align 8
+  %n1 = call i64 @run(ptr null, ptr %before, i64 %first, i64 1, i64 0)
+  call void @repeat_table(ptr null, ptr %table, i64 %rows, i64 1, ptr %moves, i64 %count, i64 %steps,
+                          ptr %conditions, i64 %asked, ptr %flag, ptr %done)
+  %made = load i64, ptr %done, align 8
+  br label %moving
+moving:
+  %k = phi i64 [0, %entry], [%k1, %move]
+  %left = icmp slt i64 %k, %count
+  br i1 %left, label %move, label %moved
+move:
+  %twice = mul i64 %k, 2
+  %pair = getelementptr i64, ptr %moves, i64 %twice
+  %place = load i64, ptr %pair, align 8
+  %cell = inttoptr i64 %place to ptr
+  %second = getelementptr i64, ptr %pair, i64 1
+  %stride = load i64, ptr %second, align 8
+  %way = mul i64 %stride, %made
+  %there = load i64, ptr %cell, align 8
+  %here = sub i64 %there, %way
+  store i64 %here, ptr %cell, align 8
+  %k1 = add i64 %k, 1
+  br label %moving
+moved:
+  %n2 = call i64 @run(ptr null, ptr %after, i64 %last, i64 1, i64 0)
+  ret i64 0
+}}
+
+; one of several tables: the block holds where a number of 1, 4 or 8 bytes says which, its bytes, how many tables there
+; are, then each with its rows
+define i64 @one_of(ptr %block) {{
+entry:
+  %place = load ptr, ptr %block, align 8
+  %p1 = getelementptr i64, ptr %block, i64 1
+  %bytes = load i64, ptr %p1, align 8
+  %p2 = getelementptr i64, ptr %block, i64 2
+  %count = load i64, ptr %p2, align 8
+  switch i64 %bytes, label %eight [ i64 1, label %one
+                                    i64 4, label %four ]
+one:
+  %v1 = load i8, ptr %place, align 1
+  %i1 = zext i8 %v1 to i64
+  br label %found
+four:
+  %v4 = load i32, ptr %place, align 4
+  %i4 = sext i32 %v4 to i64
+  br label %found
+eight:
+  %i8 = load i64, ptr %place, align 8
+  br label %found
+found:
+  %index = phi i64 [%i1, %one], [%i4, %four], [%i8, %eight]
+  %most = sub i64 %count, 1
+  %below = icmp slt i64 %index, 0
+  %low = select i1 %below, i64 0, i64 %index
+  %above = icmp sgt i64 %low, %most
+  %which = select i1 %above, i64 %most, i64 %low
+  %twice = mul i64 %which, 2
+  %at = add i64 %twice, 3
+  %pair = getelementptr i64, ptr %block, i64 %at
+  %table = load ptr, ptr %pair, align 8
+  %second = getelementptr i64, ptr %pair, i64 1
+  %rows = load i64, ptr %second, align 8
+  %n = call i64 @run(ptr null, ptr %table, i64 %rows, i64 1, i64 0)
+  ret i64 0
+}}
+
 ; rows of memory from one place to another: destination, source, bytes of a row, rows, and from one row to the next
 define void @copy_rows(ptr %block) {{
 entry:
@@ -444,6 +539,9 @@ class NativeLoop:
         moves: pointers that move on after each step: a kernel, which of its pointers, and by how many bytes.
         condition: kernels that run before each step.
         flag: where these leave a boolean; where it is false the loop ends.
+
+    Attributes:
+        done: how many steps the latest run made.
     """
 
     def __init__(
@@ -461,6 +559,7 @@ class NativeLoop:
         self._blocks = [(kernel.cells(threads), pointer) for kernel, pointer, _ in moves]
         self._before: list[int] = []
         self._done = np.zeros(1, np.int64)
+        self.done = self._done.reshape(())
 
     def start(self) -> None:
         """Note where the pointers stand, for `end`."""
@@ -493,6 +592,39 @@ class NativeLoop:
             *_pointers(condition, asked, flag, self._done.ctypes.data),
         )
 
+    def nested(self, steps: int, before: Sequence[Bound], after: Sequence[Bound]) -> Bound:
+        """The loop, of so many steps at most, as one kernel on one thread: for the body of another loop.
+
+        Args:
+            before, after: kernels that run once before and after it.
+        """
+        first, last = Table(before, 1), Table(after, 1)
+        flag = 0 if self._flag is None else self._flag.ctypes.data
+        numbers = (
+            *first.rows(False), *last.rows(False), *self._table.rows(False), self._moves.ctypes.data,
+            len(self._moves), steps, *self._condition.rows(False), flag, self._done.ctypes.data,
+        )  # fmt: skip
+        return _kernel("loop", "nested").bind(counts=numbers).holding(self, first, last)
+
+
+def one_of(index: np.ndarray[Any, Any], choices: Sequence[Sequence[Bound]]) -> Bound | None:
+    """A kernel that runs one of several rows of kernels, on one thread: the one an integer or boolean says.
+
+    A number beyond them means the nearest. None for an integer of another size than 4 or 8 bytes.
+    """
+    if index.dtype.char not in "?ilq":
+        return None
+    tables = [Table(kernels, 1) for kernels in choices]
+    places = [number for table in tables for number in table.rows(False)]
+    numbers = (index.ctypes.data, index.itemsize, len(tables), *places)
+    return _kernel("choice", "one_of").bind(counts=numbers).holding(index, tables)
+
+
+def _kernel(name: str, entry: str, pointers: int = 0) -> Kernel:
+    """One of the native functions as a kernel."""
+    _functions()
+    return Kernel(name, entry, pointers, 0, _machine_code[0])
+
 
 def copying(to: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> Bound | None:
     """A kernel that copies one array to another of its type; its two pointers may move.
@@ -513,9 +645,7 @@ def copying(to: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> Bound | N
             rows *= size
         else:
             return None
-    _functions()
-    kernel = Kernel("copied rows", "copy_rows", 2, 0, _machine_code[0])
-    return kernel.bind(to, source, counts=(length, rows, apart, aside))
+    return _kernel("copied rows", "copy_rows", 2).bind(to, source, counts=(length, rows, apart, aside))
 
 
 class Team:
@@ -596,7 +726,7 @@ def _functions() -> dict[str, Any]:
         patience=_PATIENCE,
         **{name: _CELL * i for i, name in enumerate(_CELLS)},
     )
-    names = ("single", "work", "together", "wake", "repeat_table", "copy_rows")
+    names = ("single", "work", "together", "wake", "repeat_table", "nested", "one_of", "copy_rows")
     code = assemble(text, functions=names, imports=symbols)
     _machine_code[:] = [code]
     found = {}

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 
 from tinygraph.compiler.compiled import Compiled
 from tinygraph.core.hooks import RemovableHandle
-from tinygraph.core.modes import ModuleName, Place, mode, modes, scope
+from tinygraph.core.modes import ModuleName, Place, mode, modes
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write, zero_gradient
 from tinygraph.core.tensor import CapturedArray, Tensor
@@ -118,9 +118,12 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward method: define forward(self, x)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        names = getattr(getattr(type(self).forward, "__code__", None), "co_varnames", ())[1:]
-        args = tuple(_wrapped(x, names[i] if i < len(names) else f"input{i}") for i, x in enumerate(args))
-        kwargs = {name: _wrapped(x, name) for name, x in kwargs.items()}
+        for x in args:
+            if type(x) is not Tensor:
+                args = self._wrapped(args)
+                break
+        if kwargs:
+            kwargs = {name: _wrapped(x, name) for name, x in kwargs.items()}
         capture = modes.current.capture
         if capture is not None:
             capture.with_tensors = True
@@ -134,15 +137,24 @@ class Module:
             if _calls.depth == 1:
                 # a fresh place: calls of children are numbered within this call, not over the thread's life
                 here = modes.current.place
-                with mode(place=Place(here.scope, here.phase, here.origin)):
-                    return self._forward(args, kwargs)
-            kind = type(self).__name__
-            with scope(ModuleName(self._scope or kind, kind, self._whole, ref(self))):
-                return self._forward(args, kwargs)
+                place = Place(here.scope, here.phase, here.origin)
+            else:
+                kind = type(self).__name__
+                name = ModuleName(self._scope or kind, kind, self._whole, ref(self))
+                place = modes.current.place.enter(name)
+            with mode(place=place):
+                if self._before or self._behind or self._before_backward or self._behind_backward:
+                    return self._hooked(args, kwargs)
+                return self.forward(*args, **kwargs)
         finally:
             _calls.depth -= 1
 
-    def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _wrapped(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Arguments with arrays as input tensors, named like the parameters of `forward`."""
+        names = getattr(getattr(type(self).forward, "__code__", None), "co_varnames", ())[1:]
+        return tuple(_wrapped(x, names[i] if i < len(names) else f"input{i}") for i, x in enumerate(args))
+
+    def _hooked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """`forward`, with the hooks before and behind it."""
         for before in self._before.values():
             changed = before(self, args)

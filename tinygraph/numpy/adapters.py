@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygraph.core.registry import numpy_name, registry
 from tinygraph.errors import NumpyFunctionError
-from tinygraph.numpy.call_options import MOMENTS, NEUTRAL, with_options
+from tinygraph.numpy.call_options import MOMENTS, NEUTRAL, settled, with_options
 from tinygraph.numpy.form import form_of
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ def adapter_of(function: object) -> Callable[..., Any]:
     return adapter
 
 
+# Options about memory and ways, which change no number.
+_HINTS = frozenset({"subok", "kind", "stable", "device"})
+
+
 def default_adapter(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     """An adapter for a NumPy function whose first parameters are the op's operands and whose others bear the names
     of its settings."""
@@ -52,10 +56,13 @@ def default_adapter(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
         return op
     signature = inspect.signature(function)
     count = len(op.signature.operands)
+    hints = _HINTS | ({"order"} if function is np.copy else set())
 
     def adapter(*args: object, **kwargs: object) -> Any:
         bound = signature.bind(*args, **kwargs).arguments
-        operands, settings = [], {}
+        operands: list[Any] = []
+        settings: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         for position, (name, parameter) in enumerate(signature.parameters.items()):
             if name not in bound:
                 continue
@@ -65,11 +72,14 @@ def default_adapter(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             elif name in op.signature.settings:
                 if value is not np._NoValue:
                     settings[name] = value
-            elif value is not parameter.default and value is not np._NoValue:
+            elif name in ("dtype", "out"):
+                options[name] = value
+            elif value is not parameter.default and value is not np._NoValue and name not in hints:
                 raise NumpyFunctionError(
                     f"{numpy_name(function)} on tensors does not take {name}=; op {op.name!r} has the settings "
                     f"{', '.join(op.signature.settings) or 'none'}"
                 )
-        return op(*operands, **settings)
+        found = op(*operands, **settings)
+        return settled(numpy_name(function), found, **options) if options else found
 
     return adapter

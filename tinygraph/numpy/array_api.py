@@ -15,6 +15,7 @@ from tinygraph.core.tensor import Tensor, tensor
 from tinygraph.numpy.form import holds_tensor, operand
 
 __array_api_version__ = "2024.12"
+__array_namespace_info__ = np.__array_namespace_info__
 
 _MAKING = (
     "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "ones", "ones_like", "tri", "zeros",

@@ -120,3 +120,20 @@ def written(name: str, out: object, found: object) -> Any:
         target[...] = np.broadcast_to(result, target.shape).astype(target.dtype)
     chosen = tuple(r if t is None else t for t, r in zip(targets, results, strict=True))
     return chosen if isinstance(found, tuple) else chosen[0]
+
+
+def settled(
+    name: str, found: Any, *, dtype: Any = None, out: object = None, casting: str = "same_kind"
+) -> Any:
+    """A result in the dtype, and at the place, that a function's options ask for.
+
+    Raises:
+        TypeError: the dtype is not reached by the casting rule.
+    """
+    if dtype is not None and found.dtype != dtype:
+        if not np.can_cast(found.dtype, dtype, casting):  # type: ignore[arg-type]
+            raise TypeError(
+                f"Cannot cast the result of {name} from {found.dtype} to {np.dtype(dtype)} by the rule {casting!r}"
+            )
+        found = found.astype(dtype)
+    return found if out is None else written(name, out, found)

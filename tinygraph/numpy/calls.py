@@ -58,6 +58,8 @@ def _called(
     ufunc: np.ufunc, name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any], out: tuple[Any, ...] | None
 ) -> Any:
     answer = adapter_of(ufunc)
+    if "axes" in kwargs and ufunc.signature is not None:
+        return _at_axes(ufunc, inputs, kwargs.pop("axes"), kwargs)
     where, dtype = kwargs.pop("where", True), kwargs.pop("dtype", None)
     for option in kwargs.keys() - _settings(answer) if kwargs else ():
         raise NumpyFunctionError(f"{name} on tensors does not take {option}=; {_DETACH}")
@@ -74,6 +76,17 @@ def _called(
     mask = value(where)
     found = answer(*(np.where(mask, one, np.ones((), operand(one).dtype)) for one in inputs), **kwargs)
     return np.where(mask, found, out[0])
+
+
+def _at_axes(ufunc: np.ufunc, inputs: tuple[Any, ...], axes: Any, kwargs: dict[str, Any]) -> Any:
+    """A product of matrices or vectors that stand at other axes than the last ones."""
+    places = [(one,) if isinstance(one, int) else tuple(one) for one in axes]
+    moved = [
+        np.moveaxis(operand(x), at, tuple(range(-len(at), 0))) for x, at in zip(inputs, places, strict=False)
+    ]
+    found = ufunc(*moved, **kwargs)
+    at = places[len(inputs)] if len(places) > len(inputs) else ()
+    return np.moveaxis(found, tuple(range(-len(at), 0)), at) if at else found
 
 
 def _as_loop(name: str, x: Numeric, dtype: Any) -> Any:

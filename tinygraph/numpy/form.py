@@ -106,6 +106,19 @@ def value(x: object) -> Any:
     return x
 
 
+def detached(x: Any) -> Any:
+    """A tensor as a constant; an array as it is."""
+    return x.detach() if isinstance(x, Tensor) else x
+
+
+def known(*xs: object) -> bool:
+    """Whether there are values to look at: no program is captured, or mapped over examples, that computes them."""
+    return not any(
+        (isinstance(x, Tensor) and x._value is None) or (isinstance(x, list | tuple) and not known(*x))
+        for x in xs
+    )
+
+
 def refuse(function: object, reason: str, **options: object) -> None:
     """Raise NumpyFunctionError where an option is given that a form does not honour."""
     for name, given in options.items():

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.numpy.constants import constant
+
 WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
     np.shape: lambda x: x.shape,
     np.ndim: lambda x: x.ndim,
@@ -14,26 +16,41 @@ WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
     np.result_type: lambda *xs: np.result_type(*(x.dtype if hasattr(x, "requires_grad") else x for x in xs)),
     np.iscomplexobj: lambda x: x.dtype.kind == "c",
     np.isrealobj: lambda x: x.dtype.kind != "c",
-    np.zeros_like: lambda x, dtype=None, shape=None: np.zeros(
+    np.zeros_like: lambda x, dtype=None, order="K", subok=True, shape=None, device=None: np.zeros(
         x.shape if shape is None else shape, dtype or x.dtype
     ),
-    np.ones_like: lambda x, dtype=None, shape=None: np.ones(
+    np.ones_like: lambda x, dtype=None, order="K", subok=True, shape=None, device=None: np.ones(
         x.shape if shape is None else shape, dtype or x.dtype
     ),
-    np.full_like: lambda x, fill_value, dtype=None, shape=None: np.full(
-        x.shape if shape is None else shape, fill_value, dtype or x.dtype
-    ),
-    np.empty_like: lambda x, dtype=None, shape=None: np.empty(
+    np.full_like: lambda *args, **options: _full_like(*args, **options),
+    np.empty_like: lambda x, dtype=None, order="K", subok=True, shape=None, device=None: np.empty(
         x.shape if shape is None else shape, dtype or x.dtype
     ),
     np.array_repr: lambda x, *args, **kwargs: repr(x),
     np.array_str: lambda x, *args, **kwargs: str(x),
-    np.allclose: lambda a, b, *args, **kwargs: np.allclose(_value(a), _value(b), *args, **kwargs),
-    np.array_equal: lambda a, b, *args, **kwargs: np.array_equal(_value(a), _value(b), *args, **kwargs),
-    np.isclose: lambda a, b, *args, **kwargs: np.isclose(_value(a), _value(b), *args, **kwargs),
+    np.allclose: constant(np.allclose),
+    np.array_equal: constant(np.array_equal),
+    np.isclose: constant(np.isclose),
     np.shares_memory: lambda a, b, *args: np.shares_memory(_value(a), _value(b), *args),
     np.may_share_memory: lambda a, b, *args: np.may_share_memory(_value(a), _value(b), *args),
 }
+
+
+def _full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> Any:
+    """An array; of a tensor's number a tensor, through which its gradient flows."""
+    shape, dtype = np.shape(a) if shape is None else shape, a.dtype if dtype is None else np.dtype(dtype)
+    if not hasattr(fill_value, "requires_grad"):
+        return np.full(shape, fill_value, dtype)
+    return np.broadcast_to(fill_value, shape).astype(dtype)
 
 
 def _value(x: Any) -> Any:

@@ -60,7 +60,7 @@ class ParameterGroup(MutableMapping[str, Any]):
                 self._rely("the params of the optimizer changed", name, partial(self._holds, held))
             else:
                 self._rely(f"the optimizer setting {name!r} changed", name, partial(self._plain, name))
-        return self._plain(name)
+        return self._plain(name) if name in self._scheduled else self._values[name]
 
     def _holds(self, parameters: list[Tensor]) -> bool:
         """Whether the parameters are these very tensors: comparing them would be elementwise."""
@@ -233,10 +233,9 @@ class Optimizer:
         with self.lock.held, no_grad(), phase("update"), unwatched() if own else nullcontext():
             for group in self.param_groups:
                 for parameter in group["params"]:
-                    if parameter.grad is not None and (
-                        self.sharding is None or self.sharding.updates(parameter)
-                    ):
-                        gradient = read(parameter.grad)
+                    found = parameter.grad
+                    if found is not None and (self.sharding is None or self.sharding.updates(parameter)):
+                        gradient = read(found)
                         slots = self.state.setdefault(parameter, {})
                         gradient = -gradient if group["maximize"] else gradient
                         if parameter.dtype.kind == "c":

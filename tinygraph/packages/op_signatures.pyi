@@ -147,7 +147,7 @@ class BuiltinOps:
         """L with L Lᴴ = X, of which the lower triangle is read;  the gradient (Murray, 2016) is L⁻ᴴ Φ(Lᴴ G)
         L⁻¹."""
 
-    def class_target(
+    def class_probabilities(
         self,
         labels: Any,
         /,
@@ -223,8 +223,9 @@ class BuiltinOps:
     ) -> Any:
         """out[n, o, i * stride + p * dilation - padding] += x[n, c, i] * kernel[c, o, p], plus bias[o]."""
 
-    def copy(self, x: Any, /) -> Any:
-        """x in memory of its own."""
+    def copy(self, x: Any, /, *, order: Any = "C") -> Any:
+        """x in memory of its own: in rows, or as NumPy's orders say; "K" is as x lies, as ufuncs and
+        `np.copy` do it."""
 
     def cos(self, x: Any, /) -> Any:
         """cos(x);  d/dx = -sin(x)."""

@@ -16,6 +16,7 @@ from tinygraph.parallel.sharded_state import ShardedState
 from tinygraph.parallel.shared_states import apart, broadcast_states
 
 if TYPE_CHECKING:
+    from tinygraph.core.node import Node
     from tinygraph.optim import Optimizer
 
 BUCKET = 1 << 20  # bytes; smaller ones wait for the network more often, larger ones begin later
@@ -73,22 +74,22 @@ class Averaging:
 
     def __init__(self, bucket_bytes: int) -> None:
         self._bytes = bucket_bytes
-        self._waiting: dict[Any, list[tuple[int, Any]]] = {}  # by dtype
+        self._waiting: dict[Any, list[tuple[Node, Any]]] = {}  # by dtype
         self._filled: dict[Any, int] = {}  # bytes of these: a sum at each arrival would be quadratic
-        self._sent: list[tuple[list[tuple[int, Any]], Callable[[], Any]]] = []
+        self._sent: list[tuple[list[tuple[Node, Any]], Callable[[], Any]]] = []
 
     def begin(self) -> None:
         self._waiting, self._filled, self._sent = {}, {}, []  # of a pass that an error cut short
 
-    def arrived(self, key: int, gradient: Any) -> None:
+    def arrived(self, leaf: Node, gradient: Any) -> None:
         dtype = np.dtype(gradient.dtype)
-        self._waiting.setdefault(dtype, []).append((key, gradient))
+        self._waiting.setdefault(dtype, []).append((leaf, gradient))
         self._filled[dtype] = self._filled.get(dtype, 0) + gradient.size * dtype.itemsize
         if self._filled[dtype] >= self._bytes:
             self._filled[dtype] = 0
             self._send(self._waiting.pop(dtype))
 
-    def _send(self, bucket: list[tuple[int, Any]]) -> None:
+    def _send(self, bucket: list[tuple[Node, Any]]) -> None:
         gradients = [gradient for _, gradient in bucket]
         if not any(isinstance(one, Tensor) for one in gradients):
             flat = np.concatenate([np.reshape(one, -1) for one in gradients])
@@ -103,13 +104,13 @@ class Averaging:
         settings = {"shape": joined.shape, "dtype": joined.dtype.name}
         self._sent.append((bucket, lambda: ops.finish_all_reduce(number, **settings)))
 
-    def finish(self) -> dict[int, Any]:
+    def finish(self) -> dict[Node, Any]:
         for bucket in self._waiting.values():
             self._send(bucket)
-        found: dict[int, Any] = {}
+        found: dict[Node, Any] = {}
         for bucket, result in self._sent:
             found.update(
-                zip((key for key, _ in bucket), apart(result(), [g for _, g in bucket]), strict=True)
+                zip((leaf for leaf, _ in bucket), apart(result(), [g for _, g in bucket]), strict=True)
             )
         self.begin()
         return found

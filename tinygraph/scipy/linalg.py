@@ -8,8 +8,9 @@ import numpy as np
 
 from tinygraph.core.registry import ops
 from tinygraph.errors import NumpyFunctionError
-from tinygraph.numpy.form import floating, grouped, operand, value
-from tinygraph.scipy.passing import passed_on, scipy_module
+from tinygraph.numpy.constants import in_program
+from tinygraph.numpy.form import detached, floating, grouped, operand
+from tinygraph.scipy.passing import passed_on
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -329,8 +330,8 @@ def rq(
         )
     q, r = np.linalg.qr(_adjoint(np.flip(a, axis=-2)))
     r, q = np.flip(_adjoint(r), axis=(-2, -1)), np.flip(_adjoint(q), axis=-2)
-    known = scipy_module("linalg").rq(value(a), mode="economic")[0]
-    signs = np.where(np.sign(np.diagonal(known)) == np.sign(np.diagonal(value(r))), 1.0, -1.0)
+    same = np.equal(np.sign(np.diagonal(detached(r))), in_program("rq_signs", detached(a)))
+    signs = np.where(same, 1.0, -1.0)
     return r * signs, q * signs[:, None]
 
 
@@ -356,13 +357,13 @@ def lu(
 ) -> Any:
     """P, L and U with A = P L U; the rows' order is a constant."""
     a = floating(a)
-    order = np.argmax(np.swapaxes(scipy_module("linalg").lu(value(a))[0], -1, -2), axis=-1)
+    order = in_program("row_order", detached(a))
     rows = np.take_along_axis(a, order[..., None] * np.ones(a.shape[-1], int), -2)
     lower, upper = _eliminated(rows)
     places = np.argsort(order, axis=-1)
     if p_indices:
         return places, lower, upper
-    permutation = np.eye(a.shape[-2], dtype=value(a).real.dtype)[places]
+    permutation = np.equal(places[..., None], np.arange(a.shape[-2])).astype(np.empty(0, a.dtype).real.dtype)
     return (np.matmul(permutation, lower), upper) if permute_l else (permutation, lower, upper)
 
 
@@ -383,10 +384,7 @@ def _eliminated(a: Numeric) -> tuple[Any, Any]:
 def lu_factor(a: Numeric, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """L below the diagonal and U on and above it, in one matrix, and the exchanges of rows, for `lu_solve`."""
     a = floating(a)
-    _, pivots = scipy_module("linalg").lu_factor(value(a))
-    order = np.arange(a.shape[0])
-    for k, one in enumerate(pivots):
-        order[[k, one]] = order[[one, k]]
+    pivots, order = (in_program(name, detached(a)) for name in ("pivots", "row_order"))
     lower, upper = _eliminated(a[order])
     return np.tril(lower, -1) + upper, pivots
 
@@ -547,7 +545,7 @@ def subspace_angles(A: Numeric, B: Numeric) -> Any:
     cosines = np.linalg.svd(inner, compute_uv=False)
     rest = p - np.matmul(q, inner) if q.shape[1] >= p.shape[1] else q - np.matmul(p, _adjoint(inner))
     sines = np.linalg.svd(rest, compute_uv=False)
-    large = value(cosines) ** 2 >= 0.5
+    large = np.greater_equal(detached(cosines) ** 2, 0.5)
     return np.flip(
         np.where(large, np.arcsin(np.where(large, np.flip(sines), 0)), np.arccos(np.where(large, 0, cosines)))
     )

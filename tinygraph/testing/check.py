@@ -211,14 +211,15 @@ def check_grads(
     order: int = 2,
     modes: Sequence[str] = ("reverse", "forward"),
     rtol: float = 1e-6,
-) -> None:
+) -> Any:
     """Compare the derivatives of a function with central differences.
 
     Args:
         function: takes `args`; returns an array or a container of them. It must be deterministic.
-        args: real or complex arrays, or containers of them; computed with in double precision.
+        args: real or complex arrays, or containers of them; computed with in double precision. Left out, what is
+            returned is a function of them that checks, as in autograd.
         order: 1, or 2 and more, where the gradient itself is differentiated.
-        modes: "reverse", "forward" or both.
+        modes: "reverse", "forward" or both; "rev" and "fwd" are the same.
         rtol: the largest difference, relative to the largest element.
 
     Raises:
@@ -228,6 +229,9 @@ def check_grads(
     >>> import numpy as np
     >>> check_grads(lambda x: np.sum(np.sin(x) ** 2), np.array([0.3, 1.1]))
     """
+    if not args:
+        return partial(check_grads, function, order=order, modes=modes, rtol=rtol)
+    modes = tuple({"rev": "reverse", "fwd": "forward"}.get(one, one) for one in modes)
     unknown = set(modes) - {"reverse", "forward"}
     if order < 1 or unknown:
         raise SettingError(
@@ -241,6 +245,7 @@ def check_grads(
         return tuple(out for out in outputs if getattr(out, "dtype", np.dtype(object)).kind in "fc")
 
     _check_order(flat, values, 1, order, tuple(modes), rtol, getattr(function, "__name__", "function"))
+    return None
 
 
 def _check_order(

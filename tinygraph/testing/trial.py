@@ -142,11 +142,11 @@ class Trial:
         """What each derivative rule itself returns, by operand position, before the engine conforms it."""
         node, cotangent = self.node(), self.cotangent(weights)
         found = {}
-        for step in node.plan.steps:
-            if step.rule is not None:
-                result = step.rule(cotangent, *fetch(node, step, node.saved))
+        for rule in node.live_rules.backward:
+            if rule.function is not None:
+                result = rule.function(cotangent, *fetch(node, rule, node.saved))
                 found.update(
-                    {position: part_of(node, result, place, step) for position, place in step.targets}
+                    {position: part_of(node, result, place, rule) for position, place in rule.serves}
                 )
         return found
 

@@ -15,7 +15,7 @@ from tinygraph.core.node import Leaf, Port, edge_node, edge_type, is_recorded, n
 from tinygraph.core.op import Op
 from tinygraph.core.source import user_frame
 from tinygraph.core.tensor import Captured, CapturedArray, CapturedNumber, Handle, Tensor, left_behind
-from tinygraph.core.types import ArrayType, WeakType, forward_types, type_of
+from tinygraph.core.types import ArrayType, WeakType, forward_types, is_python_integer, type_of
 from tinygraph.core.views import link, link_captured
 from tinygraph.errors import CaptureError, TinygraphError
 
@@ -79,6 +79,8 @@ def apply_captured(
         raise explained(op, operands, settings, error) from (
             None if isinstance(error, TinygraphError) else error
         )
+    if "decisive" in op.facts:
+        result = _decided(capture, op, types, entries, settings, result)
     weak = weak and isinstance(result, ArrayType) and _is_number(op, types, settings)
     frame = user_frame(3)
     node = new_node(
@@ -86,7 +88,7 @@ def apply_captured(
         tuple(entries),
         settings,
         WeakType(*result) if weak else result,
-        op.plan(wanted, len(types), mode.tangents),
+        op.live_rules(wanted, len(types), mode.tangents),
         mode.place,
         line=(frame.f_code, frame.f_lasti) if frame is not None else (None, 0),
     )
@@ -123,6 +125,20 @@ def infer_types(op: Op, types: Sequence[Any], entries: Sequence[Any], settings: 
             with suppress(Exception):  # what the type rule found first says more
                 return rule(*operands, **settings)
         raise
+
+
+def _decided(
+    capture: Capture, op: Op, types: list[Any], entries: Sequence[Any], settings: dict[str, Any], usual: Any
+) -> Any:
+    """The types of an op's outputs where the value of a captured Python integer decides them."""
+    for name, number in op.facts["decisive"].items():
+        for i in op.signature.positions(name, len(entries)):
+            entry = entries[i]
+            if isinstance(entry, Leaf) and entry.value is None and is_python_integer(entry.types):
+                other = infer_types(op, [*types[:i], number, *types[i + 1 :]], entries, settings)
+                if other != usual and capture.is_number(entry, number):
+                    return other
+    return usual
 
 
 def _is_number(op: Op, numbers: list[Any], settings: dict[str, Any]) -> bool:

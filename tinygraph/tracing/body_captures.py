@@ -143,6 +143,13 @@ class BodyCapture:
     def may_ask_for(self, tensor: Tensor) -> bool:
         return self.outer.may_ask_for(tensor)
 
+    def in_rows(self, leaf: Leaf) -> bool:
+        """Inputs of the body itself do: a loop lays its carries out as it likes."""
+        return leaf.order >= self.floor or self.outer.in_rows(leaf)
+
+    def is_number(self, leaf: Leaf, number: int) -> bool:
+        return False
+
     def rely(self, words: str, question: Callable[[], Any], key: Hashable = None) -> None:
         self.outer.rely(words, question, key)
 

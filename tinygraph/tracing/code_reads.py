@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dis
+import re
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -17,6 +18,8 @@ from typing import Any, Literal, NamedTuple
 _ANY_ATTRIBUTE = frozenset(
     {"getattr", "vars", "__dict__", "asdict", "astuple", "attrgetter", "getmembers", "dir", "hasattr"}
 )
+_FORMATTING = frozenset({"format", "format_map"})
+_FIELD = re.compile(r"\.([A-Za-z_]\w*)")  # an attribute in a field of a format string
 _BY_NAME = frozenset({"globals", "__globals__", "eval", "exec"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"})
 _GLOBAL = frozenset(
@@ -106,6 +109,9 @@ class _Reader:
             self._take(name, argument, self._line if line is None else line)
         self._end()
         code = self._code
+        if not _FORMATTING.isdisjoint(code.co_names):  # "{0.scale}".format(settings)
+            texts = (one for one in code.co_consts if isinstance(one, str))
+            self._loose.update(name for text in texts for name in _FIELD.findall(text))
         any_attribute = not _ANY_ATTRIBUTE.isdisjoint(code.co_names)
         strings = frozenset(one for one in code.co_consts if isinstance(one, str) and one.isidentifier())
         return Reads(

@@ -213,6 +213,13 @@ class Example:
     def may_ask_for(self, tensor: Tensor) -> bool:
         return self._outer is None or self._outer.may_ask_for(tensor)
 
+    def in_rows(self, leaf: Leaf) -> bool:
+        """An example does, whose elements lie among those of others."""
+        return self._outer is None or leaf.order >= self.floor or self._outer.in_rows(leaf)
+
+    def is_number(self, leaf: Leaf, number: int) -> bool:
+        return False
+
     def rely(self, words: str, question: Callable[[], Any], key: Hashable = None) -> None:
         if self._outer is not None:
             self._outer.rely(words, question, key)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.source import is_library, resolve
+from tinygraph.core.source import is_library, is_own, resolve
 from tinygraph.errors import CaptureError
 
 _CLOCKS = frozenset(
@@ -26,6 +26,11 @@ _CLOCKS = frozenset(
 _DATES = frozenset({"now", "today", "utcnow"})
 _SYSTEM = frozenset({"urandom", "getrandom", "getpid"})
 _SOURCES = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
+_FILES = frozenset({
+    "access", "fork_exec", "fromfile", "getcwd", "listdir", "lstat", "open", "posix_spawn", "readlink", "scandir",
+    "stat", "system",
+})  # fmt: skip
+_FILE_MODULES = frozenset({"_io", "io", "posix", "nt", "_posixsubprocess", "numpy._core._multiarray_umath"})
 _THREADS = frozenset({"start_new_thread", "start_joinable_thread"})
 _DRAWS = frozenset({"random", "getrandbits"})
 _STDLIB = os.path.join(os.path.realpath(sysconfig.get_path("stdlib")), "")
@@ -34,7 +39,7 @@ _STDLIB = os.path.join(os.path.realpath(sysconfig.get_path("stdlib")), "")
 class Host:
     """Sources of random numbers that a program may draw from, with where they stood when it began."""
 
-    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS | _THREADS | {"open"}
+    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS | _THREADS | _FILES | {"get_ident"}
 
     def __init__(self) -> None:
         self._sources: dict[int, tuple[Any, Any, str, str]] = {}
@@ -80,11 +85,15 @@ class Host:
             user = _user(frame)
             if user is not None and (name != "getpid" or user is frame):
                 raise self.refuse(f"os.{name}()", "asks the operating system", user)
-        elif module in ("_io", "io") and name == "open":
-            file = frame.f_code.co_filename  # a warning that is shown reads the user's line, too
-            user = _user(frame) if watched(file) or os.path.basename(file) == "pathlib.py" else None
+        elif name in _FILES and module in _FILE_MODULES:
+            user = _asking(frame, watched)
             if user is not None:
-                raise self.refuse("open()", "opens a file", user)
+                does = (
+                    "opens a file" if name == "open" else "asks the operating system for files or processes"
+                )
+                raise self.refuse(f"{name}()", does, user)
+        elif module == "_thread" and name == "get_ident" and watched(frame.f_code.co_filename):
+            raise self.refuse("threading.get_ident()", "asks which thread runs", frame)
         elif module == "_thread" and name in _THREADS:
             user = _user(frame)
             if user is not None:
@@ -148,6 +157,19 @@ def _user(frame: FrameType) -> FrameType | None:
     ):
         here = here.f_back
     return None if here is None or is_library(here.f_code.co_filename) else here
+
+
+def _asking(frame: FrameType, watched: Callable[[str], bool]) -> FrameType | None:
+    """The user's frame that asks for a file, by itself or through the standard library or NumPy.
+
+    None for tinygraph's own files, for modules that are imported, and for lines that a warning shows.
+    """
+    here: FrameType | None = frame
+    while here is not None and not watched(file := here.f_code.co_filename):
+        if is_own(file) or file.startswith("<frozen importlib") or os.path.basename(file) == "linecache.py":
+            return None
+        here = here.f_back
+    return here
 
 
 def _state(source: Any) -> Any:

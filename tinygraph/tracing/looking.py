@@ -89,6 +89,7 @@ class Reach:
     Attributes:
         places: the places that were read, each with the id of the object it belongs to.
         contents: the containers and arrays that were read.
+        references: weak references that were read, with their names.
         host: random numbers and clocks.
         generators: generators that are in the middle of their work, by the id of their frame, with their names.
         line: the user's line that reads at present.
@@ -97,6 +98,7 @@ class Reach:
     def __init__(self) -> None:
         self.places: list[tuple[int, Holding]] = []
         self.contents: list[Contents] = []
+        self.references: list[tuple[str, weakref.ref[Any]]] = []
         self.host = Host()
         self.generators: dict[int, tuple[FrameType, str]] = {}
         self.line = ""
@@ -189,6 +191,7 @@ class Reach:
         elif isinstance(value, ContextVar):
             self._place(value, partial(_of_context, value), None, "variable", words)
         elif isinstance(value, weakref.ref):
+            self.references.append((words, value))
             self.visit(value(), words)
         elif isinstance(value, GeneratorType):
             if value.gi_frame is not None:
@@ -347,7 +350,11 @@ class Reach:
         if isinstance(value, ModuleType):
             return self._of_module(value, name, path, first)
         if isinstance(value, type):
-            return self._in_layers([(one, one.__dict__) for one in value.__mro__], name, path, exactly)
+            classes = (
+                *value.__mro__,
+                *type(value).__mro__[:-2],
+            )  # and metaclasses, but for `type` and `object`
+            return self._in_layers([(one, one.__dict__) for one in classes], name, path, exactly)
         if isinstance(value, threading.local):
             read = partial(getattr, value)
             return self._place(value, read, name, "attribute", path) if first else read(name, MISSING)

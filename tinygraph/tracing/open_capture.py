@@ -73,6 +73,12 @@ class OpenCapture:
     def may_ask_for(self, tensor: Tensor) -> bool:
         return not self.is_state(tensor)
 
+    def in_rows(self, leaf: Leaf) -> bool:
+        return True
+
+    def is_number(self, leaf: Leaf, number: int) -> bool:
+        return False
+
     def rely(self, words: str, question: Callable[[], Any], key: Hashable = None) -> None:
         """What is made here depends on the graph alone."""
 

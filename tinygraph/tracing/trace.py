@@ -17,6 +17,7 @@ from tinygraph.core.bodies import now, replaced
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import (
+    IN_ROWS,
     Attached,
     Edge,
     Leaf,
@@ -32,7 +33,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.state import buffer
 from tinygraph.core.tensor import CapturedArray, CapturedNumber, Handle, Tensor
 from tinygraph.core.trees import Tree, flatten
-from tinygraph.core.types import ArrayType, WeakType, as_value, require_plain, type_of
+from tinygraph.core.types import ArrayType, WeakType, as_value, lies_in_rows, require_plain, type_of
 from tinygraph.errors import CaptureError, DTypeError
 from tinygraph.tracing.applying import apply_captured, recorded_before
 from tinygraph.tracing.collector import collection_paused
@@ -81,6 +82,9 @@ class Trace:
         sees_all: whether there is nothing else that it may have read.
         covered: ids of the modules whose attributes a guard watches.
         scalars: ids of the inputs that are NumPy's scalars.
+        arguments: of a compiled function, by the ids of their leaves; each with the number of the input.
+        asked: what the graph relies on of the values of inputs: (input, number) -> whether it is that number;
+            (input, None): it lies in rows, which decides what is a view.
         primals: ids of the nodes that a transform in the program differentiates with respect to at present.
         guards: Python facts that the capture relied on, such as a module's training flag: (words, question, answer).
     """
@@ -103,6 +107,8 @@ class Trace:
         self.inputs_vary = False
         self.fixed: AbstractSet[int] = frozenset()
         self.scalars: AbstractSet[int] = frozenset()
+        self.arguments: dict[int, tuple[int, Any]] = {}
+        self.asked: dict[tuple[int, int | None], bool] = {}
         self.with_tensors = False
         self.returned: list[Leaf | None] = []
         self.ran_backward = False
@@ -118,6 +124,33 @@ class Trace:
     def apply(self, op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any]) -> Any:
         """Record an op by its types alone; see `Capture.apply`."""
         return apply_captured(self, op, operands, entries, settings)
+
+    def in_rows(self, leaf: Leaf) -> bool:
+        """Whether an argument lies in rows, which the graph asks of this input in every call then."""
+        if leaf.order < self.floor or len(leaf.types.shape) < 2:
+            return True
+        argument = self.arguments.get(id(leaf))
+        if argument is None or not lies_in_rows(argument[1]):
+            return False
+        self.asked[argument[0], None] = True
+        leaf.settings[IN_ROWS] = True
+        return True
+
+    def is_number(self, leaf: Leaf, number: int) -> bool:
+        """Whether an argument is a number; a graph computes with whatever number it gets."""
+        argument = self.arguments.get(id(leaf))
+        if argument is None or self.closed is None:
+            return False
+        place, value = argument
+        self.asked[place, number] = found = value == number
+        return bool(found)
+
+    def serves(self, values: Sequence[Any]) -> bool:
+        """Whether the values of inputs are such as the captured graph relies on."""
+        return all(
+            lies_in_rows(values[i]) if number is None else (values[i] == number) is answer
+            for (i, number), answer in self.asked.items()
+        )
 
     def rely(self, words: str, question: Callable[[], Any], key: Hashable = None) -> None:
         """Note that the captured graph is right only as long as a question has the answer it has now.
@@ -161,6 +194,8 @@ class Trace:
         """Keep what Python read while the program ran."""
         for key, (words, make) in self._at_end.items():
             self.rely(words, make(), key)
+        for words, question in watch.questions():
+            self.rely(words, question)
         self.places, self.contents = watch.facts(self.covered)
         self.effects = watch.effects()
         self.sees_all = watch.sees_all()
@@ -327,8 +362,9 @@ def capture_with(
 ) -> tuple[Graph, Trace]:
     """Capture a function, and return what the capture read and relied on besides.
 
-    With `wanting`, inputs for tensors that require gradients require them, too, and tensors that were computed and
-    recorded before become inputs behind the others.
+    With `wanting`, as calls of a compiled function are captured, inputs for tensors that require gradients require
+    them, too, tensors that were computed and recorded before become inputs behind the others, and the graph may rely on
+    the values of numbers.
     """
     kwargs = kwargs or {}
     trace = Trace(floor=next_order())
@@ -346,6 +382,7 @@ def capture_with(
         name = leaf.name if isinstance(leaf, Tensor) and leaf.name else names.get(i)
         wanted = wanting and isinstance(leaf, Tensor) and leaf.requires_grad
         inputs.append(Leaf(None, kind="input", types=types, name=name, requires_grad=wanted))
+        trace.arguments[id(inputs[-1])] = len(inputs) - 1, leaf
         filled.append(_stand_in(leaf, inputs[-1]))
     trace.scalars = {
         id(stand_in._leaf)
@@ -362,6 +399,7 @@ def capture_with(
     if trace.found_states():
         return capture_with(function, *given, wanting=wanting)
     trace.watched(watch)
+    trace.arguments = {}
     outputs, shape = _arrays(result)
     if not (outputs or trace.writes or trace.gradients):
         raise CaptureError(

@@ -10,12 +10,16 @@ from __future__ import annotations
 import collections
 import os
 import sys
+import weakref
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import resolve_name
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinygraph.core.source import is_library, resolve
 from tinygraph.core.tensor import CapturedArray, CapturedNumber
@@ -37,6 +41,11 @@ _BLIND_NAMES = frozenset({
     "exec", "get_objects", "get_printoptions", "get_referrers", "getattr_static", "getbufsize", "geterr",
     "geterrcall", "globals", "input", "locals", "methodcaller", "vars",
 })  # fmt: skip
+# Settings of the process that code may ask for, by the names of the functions that tell them.
+_SETTINGS: dict[str, Callable[[], Any]] = {
+    "geterr": np.geterr, "geterrcall": np.geterrcall, "getbufsize": np.getbufsize,
+    "get_printoptions": np.get_printoptions, "getrecursionlimit": sys.getrecursionlimit,
+}  # fmt: skip
 # Libraries whose functions depend on nothing but what they are given, beside what stands above.
 _PURE = frozenset({
     "__future__", "builtins", "cmath", "collections", "dataclasses", "enum", "fractions", "functools", "inspect",
@@ -204,6 +213,13 @@ class Watch:
         """What a plan relies on; places in `covered` objects are watched by somebody else."""
         return [place for owner, place in self.reach.places if owner not in covered], self.reach.contents
 
+    def questions(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """What else a plan relies on, in words, each with a question whose answer must stay."""
+        for name in _SETTINGS.keys() & {name for code in self._ran for name in code.co_names}:
+            yield f"{name}() tells something else", _SETTINGS[name]
+        for words, reference in self.reach.references:
+            yield f"what {words} referred to is gone", partial(_is_gone, reference)
+
     def sees_all(self) -> bool:
         """Whether facts are made of all that the program may have read: nothing of other libraries, no hidden names."""
         for code, reads in self._ran.items():
@@ -244,6 +260,10 @@ class Watch:
                     if fact.line.startswith(f"{os.path.basename(code.co_filename)}:"):
                         return f"{os.path.basename(code.co_filename)}:{line}"
         return fact.line
+
+
+def _is_gone(reference: weakref.ref[Any]) -> bool:
+    return reference() is None
 
 
 def _is_array(value: object) -> bool:

@@ -8,6 +8,8 @@ from tinygraph.transforms.checkpointing import checkpoint as checkpoint
 from tinygraph.transforms.custom_rules import custom_jvp as custom_jvp
 from tinygraph.transforms.custom_rules import custom_vjp as custom_vjp
 from tinygraph.transforms.forward import jvp as jvp
+from tinygraph.transforms.forward import linearize as linearize
+from tinygraph.transforms.forward import stop_gradient as stop_gradient
 from tinygraph.transforms.jacobians import hessian as hessian
 from tinygraph.transforms.jacobians import hvp as hvp
 from tinygraph.transforms.jacobians import jacfwd as jacfwd

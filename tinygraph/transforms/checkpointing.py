@@ -171,7 +171,7 @@ def _op(run: Callable[..., Any], values: list[Any], count: int, region: Region, 
         targets = [tensor._edge for tensor in segment.operands if tensor._edge is not None] + outer
         sources = {id(edge_node(edge)): edge_node(edge) for edge in outer}
         nodes = sorted(sources.values(), key=lambda node: node.order) + segment.nodes
-        found = propagate(nodes, seeds, wanted={id(edge_node(edge)) for edge in targets}, record=record)
+        found = propagate(nodes, seeds, wanted=set(map(edge_node, targets)), record=record)
         return tuple(_gradient(found, edge) for edge in targets)
 
     made = op(name=f"checkpoint({region.name})", declare=False)(checkpoint)
@@ -179,8 +179,8 @@ def _op(run: Callable[..., Any], values: list[Any], count: int, region: Region, 
     return made
 
 
-def _gradient(found: dict[int, Any], edge: Edge) -> Any:
-    gradient = found.get(id(edge_node(edge)))
+def _gradient(found: dict[Node, Any], edge: Edge) -> Any:
+    gradient = found.get(edge_node(edge))
     return gradient[edge.index] if isinstance(edge, Port) and gradient is not None else gradient
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -475,20 +476,25 @@ class custom_vjp(_Custom):
 
     _forward: Callable[..., Any] | None = None
     _backward: Callable[..., Any] | None = None
+    _inside: ContextVar[bool]
+
+    def __init__(self, function: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()) -> None:
+        super().__init__(function, nondiff_argnums)
+        self._inside = ContextVar(f"inside the fwd of {self.name}", default=False)
 
     def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any]) -> None:
         """Give the rule; see the class."""
         self._forward, self._backward = fwd, bwd
 
     def _rule(self, arguments: _Arguments, state: dict[str, Tree]) -> _Rule:
-        forward, backward = self._forward, self._backward
-        if forward is None or backward is None:
+        backward = self._backward
+        if self._forward is None or backward is None:
             raise self._missing("defvjp(fwd, bwd)")
         types = [x.type if isinstance(x, Tensor) else type_of(x) for x in arguments.operands]
         plain: list[Any] = []  # what is kept and no array
 
         def run(*values: object) -> tuple[list[Any], list[Any]]:
-            found = forward(*arguments.all(values))
+            found = self._forwarded(arguments.all(values))
             if not isinstance(found, tuple) or len(found) != 2:
                 raise RuleError(
                     f"the fwd of {self.name} must return (result, what bwd needs), not {flatten(found)[1]}"
@@ -507,7 +513,24 @@ class custom_vjp(_Custom):
             )
             return arguments.parts(found, f"the bwd of {self.name}", types)
 
+        def run_inside(*values: object) -> tuple[list[Any], list[Any]]:
+            return self._results(self.function(*arguments.all(values)), state), list(values)
+
+        def back_inside(kept: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+            return back(run(*kept)[1], cotangents)
+
+        if self._inside.get():  # fwd calls the function itself: what it keeps is found when it is asked for
+            return _Rule(self.name, run_inside, back_inside, None)
         return _Rule(self.name, run, back, None)
+
+    def _forwarded(self, given: Sequence[Any]) -> Any:
+        """What fwd gives; a call of the function in there runs the function."""
+        assert self._forward is not None
+        before = self._inside.set(True)
+        try:
+            return self._forward(*given)
+        finally:
+            self._inside.reset(before)
 
 
 class custom_jvp(_Custom):

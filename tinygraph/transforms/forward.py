@@ -76,10 +76,16 @@ def jvp(
     (np.float64(0.0), np.float64(2.0))
     """
     linear = Pushed(function, tuple(primals), "jvp", has_aux=has_aux)
+    tangent = _along(linear, tangents, "jvp")
+    return (linear.value(), tangent, linear.aux) if has_aux else (linear.value(), tangent)
+
+
+def _along(linear: Pushed, tangents: Sequence[Any], transform: str) -> Any:
+    """The result's derivative along a direction, in the result's structure."""
     flat = flatten_like(tuple(tangents), linear.tree)
     if len(flat) != linear.tree.count:
         raise ShapeError(
-            f"jvp: the tangents have the structure {flatten(tuple(tangents))[1]}, the primals {linear.tree}"
+            f"{transform}: the tangents have the structure {flatten(tuple(tangents))[1]}, the primals {linear.tree}"
         )
     fitted = []
     for i, (primal, tangent) in enumerate(zip(linear.primals.tensors, flat, strict=True)):
@@ -87,9 +93,43 @@ def jvp(
             tangent = as_value(tangent, primal.dtype)
         if tangent.shape != primal.shape:
             where = linear.names[i].removeprefix("argument ")
-            raise ShapeError(f"jvp: tangent {where} has shape {tangent.shape}, its primal {primal.shape}")
+            raise ShapeError(
+                f"{transform}: tangent {where} has shape {tangent.shape}, its primal {primal.shape}"
+            )
         fitted.append(tangent)
     moved, live = linear.push(fitted)
     moved = owned(moved, linear.nodes, [*fitted, *linear.outputs])
-    tangent = linear.result.unflatten([linear.primals.released(one, live) for one in moved])
-    return (linear.value(), tangent, linear.aux) if has_aux else (linear.value(), tangent)
+    return linear.result.unflatten([linear.primals.released(one, live) for one in moved])
+
+
+def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """Evaluate a function once, for its derivative along any number of directions.
+
+    Args:
+        function, primals: as in `jvp`.
+
+    Returns:
+        (out, push): `push(*tangents)` is the derivative of `out` along them, without running the function again.
+
+    Raises:
+        DTypeError, ShapeError: as in `jvp`.
+
+    >>> import numpy as np
+    >>> out, push = linearize(lambda x: x**2, 3.0)
+    >>> out, push(1.0), push(0.5)
+    (np.float64(9.0), np.float64(6.0), np.float64(3.0))
+    """
+    linear = Pushed(function, tuple(primals), "linearize")
+    return linear.value(), lambda *tangents: _along(linear, tangents, "linearize")
+
+
+def stop_gradient(x: Any) -> Any:
+    """An array, or a container of arrays, as a constant: no gradient flows back through it.
+
+    >>> import numpy as np
+    >>> from tinygraph import grad
+    >>> grad(lambda x: x * stop_gradient(x))(3.0)
+    np.float64(3.0)
+    """
+    leaves, tree = flatten(x)
+    return tree.unflatten([one.detach() if isinstance(one, Tensor) else one for one in leaves])

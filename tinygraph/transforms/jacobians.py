@@ -230,11 +230,11 @@ def pulled(linear: Pushed, k: int, out_type: ArrayType, cotangents: _Directions)
     reached = isinstance(out, Tensor) and out._edge is not None and out_type.differentiable
 
     def run(cotangent: object, record: bool) -> list[Any]:
-        wanted = {id(edge_node(edge)) for edge in edges}
+        wanted = set(map(edge_node, edges))
         seeds = [(out._edge, cotangent)] if reached else []
         found = propagate(linear.nodes, seeds, wanted=wanted, record=record)
         return [
-            found.get(id(edge_node(edge)), tensor.type.zeros())
+            found.get(edge_node(edge), tensor.type.zeros())
             for edge, tensor in zip(edges, linear.primals.tensors, strict=True)
         ]
 

@@ -278,7 +278,9 @@ def _checked(value: object, name: str, transform: str) -> Any:
 
 def _fresh(value: Numeric, kept: bool) -> Tensor:
     if isinstance(value, Tensor) and value._edge is not None:
-        with_node: Tensor = ops.copy(value) if kept and lies_in_leaf(value) else ops.identity(value)
+        with_node: Tensor = (
+            ops.copy(value, order="K") if kept and lies_in_leaf(value) else ops.identity(value)
+        )
         return Tensor(None, with_node._edge) if isinstance(with_node, Captured) else with_node
     plain = value._value if isinstance(value, Tensor) else value
     plain = np.array(plain) if kept else plain

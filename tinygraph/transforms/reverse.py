@@ -85,10 +85,10 @@ class Linearized:
                 where = paths(self.result)[0][i] if len(self.outputs) > 1 else ""
                 seeds.append((out._edge, _fitted(cotangent, out.type, f" {where}" * bool(where))))
         live = self.primals.live_outside(self.nodes, extra=[seed for _, seed in seeds])
-        wanted = {id(edge_node(edge)) for edge in self.primals.edges}
+        wanted = set(map(edge_node, self.primals.edges))
         found = propagate(self.nodes, seeds, wanted=wanted, record=bool(live))
         gradients = [
-            found[id(edge_node(edge))] if id(edge_node(edge)) in found else tensor.type.zeros()
+            found[edge_node(edge)] if edge_node(edge) in found else tensor.type.zeros()
             for edge, tensor in zip(self.primals.edges, self.primals.tensors, strict=True)
         ]
         handed_on = [*(seed for _, seed in seeds), *self.primals.tensors, *self.outputs]

@@ -19,6 +19,7 @@ from tinygraph.plugin import (
     broadcast_shapes,
     op,
     ops,
+    settled,
     varies,
 )
 
@@ -62,11 +63,11 @@ def where_wrt_y(g: Numeric, condition: Numeric) -> Numeric:
 
 @where.numpy(np.where)
 def np_where(condition: Numeric, *choices: Numeric) -> Any:
-    """`np.where` of a condition and two choices; the form that finds positions is refused."""
+    """`np.where` of a condition and two choices; of a condition alone the places where it holds."""
+    if not choices:
+        return np.nonzero(condition)
     if len(choices) != 2:
-        raise NumpyFunctionError(
-            "np.where on tensors takes a condition and both choices; np.nonzero has no gradient"
-        )
+        raise NumpyFunctionError("np.where takes a condition, or a condition and both choices")
     return where(condition, *choices)
 
 
@@ -274,10 +275,14 @@ def np_clip(
     max: Numeric | None = None,
     **options: object,
 ) -> Any:
-    """`np.clip` with its two spellings of the bounds; dtype, out and where are refused."""
+    """`np.clip` with its two spellings of the bounds."""
+    dtype, out = options.pop("dtype", None), options.pop("out", None)
     if any(option is not None for option in options.values()):
-        raise NumpyFunctionError(f"np.clip on tensors takes bounds only, not {', '.join(options)}")
-    return clip(a, a_min if min is None else min, a_max if max is None else max)
+        raise NumpyFunctionError(
+            f"np.clip on tensors takes bounds, dtype= and out=, not {', '.join(options)}; choose with np.where"
+        )
+    found = clip(a, a_min if min is None else min, a_max if max is None else max)
+    return settled("np.clip", found, dtype=dtype, out=out)
 
 
 @op(

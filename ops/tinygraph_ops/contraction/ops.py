@@ -27,7 +27,9 @@ from tinygraph.plugin import (
     indices,
     normalize_axes,
     op,
+    operand,
     ops,
+    settled,
 )
 
 _A = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -62,7 +64,9 @@ _V = [1.0, -2.0, 0.5]
 def matmul(x: Numeric, y: Numeric) -> Numeric:
     """x @ y;  d/dx = g @ yᵀ,  d/dy = xᵀ @ g. Axes before the last two broadcast; a vector is a row on the left, a
     column on the right."""
-    if np.ndim(x) > 2 and np.ndim(y) == 2:  # one product of large matrices is faster than many of small ones
+    if (
+        getattr(x, "ndim", 0) > 2 and np.ndim(y) == 2
+    ):  # one product of large matrices is faster than many of small ones
         shape = np.shape(x)
         return (np.reshape(x, (prod(shape[:-1]), shape[-1])) @ y).reshape(*shape[:-1], np.shape(y)[1])
     return np.matmul(x, y)
@@ -85,6 +89,8 @@ def matmul_wrt_y(g: Numeric, x: Numeric, y_type: ArrayType) -> Numeric:
         return g * x if y_type.ndim == 1 else ops.expand_dims(g, axis=-2) * ops.expand_dims(x, axis=-1)
     if y_type.ndim > 2:
         return ops.matmul(ops.swapaxes(x, axis1=-1, axis2=-2), g)
+    if x.ndim == 2:
+        return ops.matmul(ops.transpose(x), g)
     # y is shared by the whole batch: one product sums over it
     rows = ops.reshape(x, shape=(prod(x.shape[:-1]), x.shape[-1]))
     ends = ops.reshape(g, shape=(prod(x.shape[:-1]), *y_type.shape[1:]))
@@ -267,17 +273,21 @@ def einsum_expansion(
 
 
 @einsum.numpy(np.einsum)
-def np_einsum(subscripts: Any, *operands: object, optimize: object = None, **options: object) -> Any:
-    """`np.einsum` with its subscripts as a string; lists of labels are refused."""
+def np_einsum(subscripts: Any, *operands: object, optimize: object = None, **options: Any) -> Any:
+    """`np.einsum` with its subscripts as a string, or with lists of labels."""
     if not isinstance(subscripts, str):  # operand, its labels, operand, its labels, ..., the result's labels
         given = [subscripts, *operands]
         result = [given.pop()] if len(given) % 2 else []
         terms = [_letters(labels) for labels in given[1::2]]
         subscripts = ",".join(terms) + ("->" + _letters(result[0]) if result else "")
         operands = tuple(given[0::2])
+    dtype, casting = options.pop("dtype", None), options.pop("casting", "safe")
+    out, _ = options.pop("out", None), options.pop("order", None)  # the order of the memory
     if options:
         raise NumpyFunctionError(f"np.einsum on tensors does not take {', '.join(options)}")
-    return einsum(*operands, subscripts=subscripts)
+    if dtype is not None:
+        operands = tuple(settled("np.einsum", operand(x), dtype=dtype, casting=casting) for x in operands)
+    return settled("np.einsum", einsum(*operands, subscripts=subscripts), out=out)
 
 
 def _letters(labels: Any) -> str:
@@ -487,7 +497,6 @@ def np_trace(
     dtype: DTypeLike | None = None,
     out: object = None,
 ) -> Any:
-    """`np.trace` without dtype= and out=."""
-    if dtype is not None or out is not None:
-        raise NumpyFunctionError("np.trace on tensors takes neither dtype= nor out=")
-    return trace(a, offset=offset, axis1=axis1, axis2=axis2)
+    """`np.trace`; the sum is computed in `dtype`."""
+    found = trace(a if dtype is None else operand(a).astype(dtype), offset=offset, axis1=axis1, axis2=axis2)
+    return settled("np.trace", found, out=out)

@@ -25,7 +25,7 @@ MOST_AT_ONCE = 4096
 def scan_lowered(
     types: Types,
     layouts: Layouts,
-    target: object,
+    cpu: object,
     *,
     body: Subgraph,
     carries: int,
@@ -34,16 +34,14 @@ def scan_lowered(
     reverse: bool,
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
-        step = _Step(
-            body.planned(_exact(target)), carries, inputs[carries : carries + slices], outputs, reverse
-        )
+        step = _Step(body.planned(_exact(cpu)), carries, inputs[carries : carries + slices], outputs, reverse)
         return _CountedLoop(step, inputs, outputs[:carries], length)
 
     return Lowering(bind, name=f"loop of {body.name}")
 
 
-def _exact(target: object) -> bool:
-    return bool(getattr(target, "exact", False))
+def _exact(cpu: object) -> bool:
+    return bool(getattr(cpu, "exact", False))
 
 
 class _Step:
@@ -98,6 +96,13 @@ class _Step:
             np.copyto(to, source)
 
 
+def _fixed_copies(pairs: Sequence[tuple[Array, Any]]) -> list[Any] | None:
+    """The same, where the other side may be a constant."""
+    return _copies(
+        [(to, one if isinstance(one, np.ndarray) else np.asarray(one, to.dtype)) for to, one in pairs]
+    )
+
+
 def _copies(pairs: Sequence[tuple[Array, Array]]) -> list[Any] | None:
     """Kernels that copy one array of each pair from the other, or None where one is not for them."""
     from tinygraph.kernels.teams import copying
@@ -120,8 +125,21 @@ def _native(calls: Sequence[Run]) -> list[Any] | None:
         elif isinstance(call, Bound):
             found.append(call)
         else:
-            return None
+            inner = call.nested() if isinstance(call, _CountedLoop | _ConditionalLoop | _Choice) else None
+            if inner is None:
+                return None
+            found.append(inner)
     return found
+
+
+def _at_once(calls: Sequence[Run]) -> int:
+    """Steps between two looks at the user's wishes, fewer the more steps each of them has inside."""
+    return max(1, MOST_AT_ONCE // max(1, _steps_inside(calls)))
+
+
+def _steps_inside(calls: Sequence[Run]) -> int:
+    """Steps of loops within loops, at most."""
+    return sum(call.most for call in calls if isinstance(call, _CountedLoop | _ConditionalLoop | _Choice))
 
 
 def _carried(inputs: Sequence[Array], outputs: Sequence[Array]) -> list[tuple[Array, Array]]:
@@ -159,6 +177,14 @@ class _CountedLoop:
         self._given += list(zip(plan.inputs[carries + slices :], inputs[carries + slices :], strict=True))
         self._results = list(zip(outputs, plan.inputs, strict=False))
         self._loop = step.native(length)
+        self.most = length * max(1, _steps_inside(plan.calls))
+
+    def nested(self) -> Any:
+        """The loop as one kernel for the body of another, or None where it is more than generated kernels."""
+        if self._loop is None or self._step.plan.prepared:
+            return None
+        before, after = _fixed_copies(self._given), _copies(self._results)
+        return None if before is None or after is None else self._loop.nested(self._length, before, after)
 
     def __call__(self) -> None:
         for place, value in self._given:
@@ -168,18 +194,18 @@ class _CountedLoop:
             for t in range(self._length):
                 self._step(t)
         else:
-            _in_pieces(self._loop, self._length)
+            _in_pieces(self._loop, self._length, _at_once(self._step.plan.calls))
         for out, place in self._results:
             np.copyto(out, place)
 
 
-def _in_pieces(loop: Any, length: int | None) -> int:
+def _in_pieces(loop: Any, length: int | None, at_once: int) -> int:
     """Run a native loop to its end, and let Python look at signals in between."""
     loop.start()
     done = 0
     try:
         while length is None or done < length:
-            wanted = MOST_AT_ONCE if length is None else min(MOST_AT_ONCE, length - done)
+            wanted = at_once if length is None else min(at_once, length - done)
             made = loop(wanted)
             done += made
             if made < wanted:
@@ -193,7 +219,7 @@ def _in_pieces(loop: Any, length: int | None) -> int:
 def while_lowered(
     types: Types,
     layouts: Layouts,
-    target: object,
+    cpu: object,
     *,
     condition: Subgraph,
     body: Subgraph,
@@ -201,7 +227,7 @@ def while_lowered(
     max_steps: int | None,
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
-        exact = _exact(target)
+        exact = _exact(cpu)
         step = _Step(body.planned(exact), carries, (), outputs[:carries], False)
         return _ConditionalLoop(step, condition.planned(exact), inputs, outputs, carries, max_steps)
 
@@ -228,6 +254,16 @@ class _ConditionalLoop:
         self._results = list(zip(outputs[:carries], plan.inputs, strict=False))
         self._steps = outputs[carries]
         self._loop = self._native()
+        self.most = (max_steps or 0) * max(1, _steps_inside(plan.calls))
+
+    def nested(self) -> Any:
+        """The loop as one kernel for the body of another; None without a bound, or if it is more than kernels."""
+        plans = (self._step.plan, self._condition)
+        if self._loop is None or self._most is None or any(one.prepared for one in plans):
+            return None
+        before = _fixed_copies([*self._given, *self._fixed])
+        after = _copies([*self._results, (self._steps, self._loop.done)])
+        return None if before is None or after is None else self._loop.nested(self._most, before, after)
 
     def _native(self) -> Any:
         calls, asked = _native(self._step.plan.calls), _native(self._condition.calls)
@@ -246,7 +282,10 @@ class _ConditionalLoop:
             np.copyto(place, value, casting="unsafe")
         self._step.plan.prepare()
         self._condition.prepare()
-        steps = _in_pieces(self._loop, self._most) if self._loop is not None else self._in_python()
+        if self._loop is None:
+            steps = self._in_python()
+        else:
+            steps = _in_pieces(self._loop, self._most, _at_once(self._step.plan.calls))
         for out, place in self._results:
             np.copyto(out, place)
         self._steps[...] = steps
@@ -267,22 +306,45 @@ class _ConditionalLoop:
 
 @switch.lower
 def switch_lowered(
-    types: Types, layouts: Layouts, target: object, *, branches: tuple[Subgraph, ...]
+    types: Types, layouts: Layouts, cpu: object, *, branches: tuple[Subgraph, ...]
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
-        plans = [branch.planned(_exact(target)) for branch in branches]
-        index, *operands = inputs
-
-        def run() -> None:
-            plan = plans[min(max(int(np.asarray(index)), 0), len(plans) - 1)]
-            for place, value in zip(plan.inputs, operands, strict=True):
-                np.copyto(place, value, casting="unsafe")
-            plan.prepare()
-            for call in plan.calls:
-                call()
-            for out, place in zip(outputs, plan.outputs, strict=True):
-                np.copyto(out, place)
-
-        return run
+        return _Choice([branch.planned(_exact(cpu)) for branch in branches], inputs, outputs)
 
     return Lowering(bind, name=f"one of {len(branches)} branches")
+
+
+class _Choice:
+    """One of several plans, on the same operands."""
+
+    def __init__(self, plans: Sequence[Planned], inputs: Sequence[Any], outputs: Sequence[Array]) -> None:
+        self._index, *operands = inputs
+        self._plans = plans
+        self._given = [list(zip(plan.inputs, operands, strict=True)) for plan in plans]
+        self._results = [list(zip(outputs, plan.outputs, strict=True)) for plan in plans]
+        self.most = max(_steps_inside(plan.calls) for plan in plans)
+
+    def nested(self) -> Any:
+        """The choice as one kernel for the body of a loop, or None where a branch is more than generated kernels."""
+        if not isinstance(self._index, np.ndarray) or any(plan.prepared for plan in self._plans):
+            return None
+        rows = []
+        for plan, given, results in zip(self._plans, self._given, self._results, strict=True):
+            parts = _fixed_copies(given), _native(plan.calls), _copies(results)
+            if any(one is None for one in parts):
+                return None
+            rows.append([kernel for one in parts for kernel in one or ()])
+        from tinygraph.kernels.teams import one_of
+
+        return one_of(self._index, rows)
+
+    def __call__(self) -> None:
+        which = min(max(int(np.asarray(self._index)), 0), len(self._plans) - 1)
+        plan = self._plans[which]
+        for place, value in self._given[which]:
+            np.copyto(place, value, casting="unsafe")
+        plan.prepare()
+        for call in plan.calls:
+            call()
+        for out, place in self._results[which]:
+            np.copyto(out, place)

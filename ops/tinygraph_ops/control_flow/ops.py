@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -179,29 +179,39 @@ def _pulled(
     linear = body.linear(moving, given)
     if linear.backward is None:
         return (None,) * len(operands)
-    kept_bytes = sum(one.nbytes for one in linear.forward.output_types[len(made) :])
+    fixed = body.derived(("fixed", moving, given, carries, slices), lambda: _fixed(linear, carries, slices))
+    kept_bytes = sum(
+        one.nbytes
+        for i, one in enumerate(linear.forward.output_types)
+        if i >= len(made) and i not in fixed.which
+    )
     kept_bytes += sum(body.input_types[i].nbytes for i in linear.kept if i < carries)
     kept_bytes += sum(made[i].nbytes for i in linear.read if i < carries)
     if length > 3 and kept_bytes * length > MOST_KEPT:
         return _pulled_in_parts(g, operands, wanted, body, carries, slices, length, reverse)
-    reading = body.derived(("reading", moving, given, carries), lambda: _reading(linear, carries))
+    reading = body.derived(
+        ("reading", moving, given, carries, slices), lambda: _reading(linear, carries, fixed.which)
+    )
     again = ops.scan(*operands, body=reading, carries=carries, slices=slices, length=length, reverse=reverse)
     back = body.derived(
-        ("back", moving, given, carries, slices), lambda: _back(body, linear, moving, carries, slices)
+        ("back", moving, given, carries, slices),
+        lambda: _back(body, linear, fixed.which, moving, carries, slices),
     )
     types = body.input_types
     consts = [i for i in moving if i >= carries + slices]
     starts = [g[i] if g[i] is not None else _zeros(types[i]) for i in moving if i < carries]
     starts += [_zeros(types[i]) for i in consts]
-    kept = len(linear.forward.output_types)  # behind these stands what carries were
-    sliced = list(again[kept:])
+    rows = [i for i in range(len(linear.forward.output_types)) if i not in fixed.which]
+    stacks = dict(zip(rows, again, strict=False))  # behind these stands what carries were
+    sliced = list(again[len(rows) :])
     sliced += [operands[i] for i in linear.kept if carries <= i < carries + slices]
-    sliced += [again[i] for i in linear.read if i >= carries]
+    sliced += [stacks[i] for i in linear.read if i >= carries and i not in fixed.which]
     sliced += [g[i] for i in linear.given if i >= carries]
     result = ops.scan(
         *starts,
         *sliced,
         *(operands[i] for i in linear.kept if i >= carries + slices),
+        *fixed.values(*operands[carries + slices :]),
         body=back,
         carries=len(starts),
         slices=len(sliced),
@@ -220,18 +230,43 @@ def _order(moving: Sequence[int], carries: int, slices: int) -> list[int]:
     ]
 
 
-def _reading(linear: BodyGradient, carries: int) -> Subgraph:
+class _Fixed(NamedTuple):
+    """What the gradient of a body reads that is the same in all steps: it is made once, and kept once.
+
+    Attributes:
+        which: results of the forward body, by position.
+        values: makes them of the operands that all steps read.
+    """
+
+    which: tuple[int, ...]
+    values: Subgraph
+
+
+def _fixed(linear: BodyGradient, carries: int, slices: int) -> _Fixed:
+    read = [i for i in linear.read if i >= carries]
+    return _Fixed(*linear.forward.alike_in_all_steps(carries + slices, read))
+
+
+def _reading(linear: BodyGradient, carries: int, fixed: Sequence[int]) -> Subgraph:
     """A body that also returns what its gradient reads of the carries: as they come in, and as they go out."""
 
     def body(*xs: Numeric) -> list[Any]:
         found = linear.forward(*xs)
         before = [xs[i] for i in linear.kept if i < carries]
-        return [*found, *before, *(found[i] for i in linear.read if i < carries)]
+        after = [found[i] for i in linear.read if i < carries]
+        return [*(one for i, one in enumerate(found) if i not in fixed), *before, *after]
 
     return Subgraph.of(body, linear.forward.input_types, linear.forward.name)
 
 
-def _back(body: Subgraph, linear: BodyGradient, moving: Sequence[int], carries: int, slices: int) -> Subgraph:
+def _back(
+    body: Subgraph,
+    linear: BodyGradient,
+    fixed: Sequence[int],
+    moving: Sequence[int],
+    carries: int,
+    slices: int,
+) -> Subgraph:
     """One step of a backward loop.
 
     It takes the cotangents of the carries, what was summed so far for what all steps read, what the gradient reads of
@@ -249,9 +284,10 @@ def _back(body: Subgraph, linear: BodyGradient, moving: Sequence[int], carries: 
         *(("kept", i) for i in linear.kept if i < carries),
         *(("read", i) for i in linear.read if i < carries),
         *(("kept", i) for i in linear.kept if carries <= i < end),
-        *(("read", i) for i in linear.read if i >= carries),
+        *(("read", i) for i in linear.read if i >= carries and i not in fixed),
         *(("given", i) for i in linear.given if i >= carries),
         *(("kept", i) for i in linear.kept if i >= end),
+        *(("read", i) for i in fixed),
     ]
     input_types = body.input_types
     types = [ArrayType(*input_types[i]) for i in (*carried, *consts)]  # sums are no Python numbers
@@ -266,7 +302,7 @@ def _back(body: Subgraph, linear: BodyGradient, moving: Sequence[int], carries: 
         for i in linear.given:
             if i < carries:
                 given[own["given", i]] = flowing[i]
-        found = dict(zip(linear.targets, gradient(*given), strict=True))
+        found = dict(zip(linear.served, gradient(*given), strict=True))
         return [
             *(found[i] if i in found else _zeros(input_types[i]) for i in carried),
             *(sums[i] + found[i] if i in found else sums[i] for i in consts),
@@ -720,7 +756,7 @@ def _branch_back(branch: Subgraph, moving: tuple[int, ...], given: tuple[int, ..
                 *(results[i] for i in linear.read),
                 *(cotangents[i] for i in linear.given),
             )
-            found = dict(zip(linear.targets, gradients, strict=True))
+            found = dict(zip(linear.served, gradients, strict=True))
         return [found[i] if i in found else _zeros(types[i]) for i in moving]
 
     return Subgraph.of(back, [*types, *(made[i] for i in given)], f"{branch.name} backward", "backward")

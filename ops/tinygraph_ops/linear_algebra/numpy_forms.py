@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygraph.plugin import Numeric, NumpyFunctionError, floating, form, operand, ops, refuse, value
+from tinygraph.plugin import (
+    CaptureError,
+    Numeric,
+    NumpyFunctionError,
+    detached,
+    floating,
+    form,
+    known,
+    operand,
+    ops,
+    refuse,
+    value,
+)
 
 _linalg = np.linalg
 _ONE = np.eye(1)
@@ -105,12 +117,17 @@ def lstsq(a: Numeric, b: Numeric, rcond: Any = None) -> Any:
     right = b[:, None] if b.ndim == 1 else b
     solution = np.matmul(ops.pinv(a, rcond=float(rcond)), right)
     values = _linalg.svd(a, compute_uv=False)
-    known = value(values)
-    rank = np.int32(np.sum(known > rcond * known[0])) if known.size else np.int32(0)
+    sizes = detached(values)
     apart = right - np.matmul(a, solution)
-    residuals: Any = np.zeros(0, known.dtype)
-    if rank == columns and rows > columns:
-        residuals = np.sum(np.real(apart * np.conj(apart)), axis=0)
+    squares = np.sum(np.real(apart * np.conj(apart)), axis=0)
+    if known(sizes):
+        sizes = value(sizes)
+        rank = np.int32(np.sum(sizes > rcond * sizes[0])) if sizes.size else np.int32(0)
+        residuals: Any = squares if rank == columns and rows > columns else np.zeros(0, sizes.dtype)
+    else:  # a captured program has residuals or has none: of a matrix of less rank they are NaN
+        rank = np.sum(np.greater(sizes, rcond * sizes[0])).astype(np.int32)
+        full = np.where(np.equal(rank, columns), squares, np.asarray(np.nan, squares.dtype))
+        residuals = full if rows > columns else np.zeros(0, sizes.dtype)
     return solution[:, 0] if b.ndim == 1 else solution, residuals, rank, values
 
 
@@ -194,6 +211,11 @@ def eigvalsh(a: Numeric, UPLO: str = "L") -> Any:
 def eig(a: Numeric) -> Any:
     x = operand(a)
     values, vectors = ops.eig(x)
+    if x.dtype.kind != "c" and not known(values):
+        raise CaptureError(
+            "np.linalg.eig of a real matrix has real or complex results, as its values are, which a captured program "
+            "and tg.vmap cannot know: pass matrix.astype(complex), or use np.linalg.eigh for symmetric matrices"
+        )
     if x.dtype.kind != "c" and not np.any(np.imag(value(values))):
         values, vectors = np.real(values), np.real(vectors)
     return _Eig(values, vectors)

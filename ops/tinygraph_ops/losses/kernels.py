@@ -16,7 +16,7 @@ from tinygraph import kernels
 from tinygraph.kernels.lowering import Check
 from tinygraph.kernels.lowering import rows as rows_of
 from tinygraph.plugin import Array, ArrayType, Layouts, Lowering, Numeric, Types, reduced_shape
-from tinygraph_ops.losses.ops import check_labels, class_target, cross_entropy, cross_entropy_gradient
+from tinygraph_ops.losses.ops import check_labels, class_probabilities, cross_entropy, cross_entropy_gradient
 from tinygraph_ops.normalization.kernels import make_log_softmax, make_softmax
 from tinygraph_ops.numpy_kernels import Run, in_order, numpy_lowering
 
@@ -43,7 +43,7 @@ def _check(labels: Array, classes: int, ignore_index: int) -> Run:
     return check
 
 
-def make_class_target(
+def make_class_probabilities(
     inputs: Sequence[Any],
     outputs: Sequence[Array],
     counted: Array,
@@ -74,8 +74,8 @@ def make_class_target(
     return in_order(*calls)
 
 
-@class_target.lower
-def class_target_kernel(
+@class_probabilities.lower
+def class_probabilities_kernel(
     types: Types,
     layouts: Layouts,
     cpu: Cpu,
@@ -92,8 +92,8 @@ def class_target_kernel(
     axis = 1 if labels.shape else 0
     counted = ArrayType((*labels.shape[:axis], 1, *labels.shape[axis:]), _BOOL)
     return numpy_lowering(
-        make_class_target,
-        "NumPy class target",
+        make_class_probabilities,
+        "NumPy class probabilities",
         counted,
         classes=classes,
         label_smoothing=label_smoothing,
@@ -345,7 +345,7 @@ def make_cross_entropy_gradient(
         np.multiply(out, share / out.dtype.type(divisor), out)
 
     return in_order(
-        make_class_target(
+        make_class_probabilities(
             (labels,),
             (target,),
             counted,

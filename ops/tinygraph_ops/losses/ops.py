@@ -354,7 +354,7 @@ def _slope(logits: Numeric, target: Numeric) -> Any:
 
 
 def _target_of(logits: Numeric, labels: Numeric, label_smoothing: float, ignore_index: int) -> Any:
-    return class_target(
+    return class_probabilities(
         labels,
         classes=logits.shape[_class_axis(logits)],
         label_smoothing=label_smoothing,
@@ -456,7 +456,7 @@ def _cross_entropy_shape(logits: Any, labels: object, label_smoothing: float, re
         ErrorSample([0.5], classes=4, error=DTypeError, match="integers"),
     ],
 )
-def class_target(
+def class_probabilities(
     labels: Array,
     *,
     classes: int,
@@ -477,7 +477,7 @@ def class_target(
         DTypeError: labels that are no integers.
 
     >>> import numpy as np
-    >>> class_target(np.array([2, 0]), classes=3)
+    >>> class_probabilities(np.array([2, 0]), classes=3)
     array([[0., 0., 1.],
            [1., 0., 0.]])
     """
@@ -486,8 +486,8 @@ def class_target(
     return _target(labels, classes, label_smoothing, ignore_index, np.dtype(dtype))
 
 
-@class_target.types
-def class_target_types(
+@class_probabilities.types
+def class_probabilities_types(
     labels: ArrayType,
     *,
     classes: int,
@@ -502,10 +502,10 @@ def class_target_types(
     return ArrayType((*shape[:axis], classes, *shape[axis:]), np.dtype(dtype))
 
 
-@class_target.batch
-def class_target_batched(batched: Sequence[bool], labels: Numeric, **settings: object) -> Any:
+@class_probabilities.batch
+def class_probabilities_batched(batched: Sequence[bool], labels: Numeric, **settings: object) -> Any:
     several = labels.ndim > 1
-    found = class_target(_joined(labels) if several else labels, **settings)
+    found = class_probabilities(_joined(labels) if several else labels, **settings)
     return parted(found, labels.shape[0]) if several else found
 
 
@@ -517,7 +517,7 @@ def _check_integers(labels: object) -> None:
 def _target(
     labels: Array, classes: int, label_smoothing: float, ignore_index: int, dtype: np.dtype[Any]
 ) -> Any:
-    """What `class_target` returns; probabilities are smoothed."""
+    """What `class_probabilities` returns; probabilities are smoothed."""
     if _are_shares(labels):
         return labels * (1.0 - label_smoothing) + label_smoothing / classes
     axis = 1 if labels.ndim else 0

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @op(
     kind="elementwise",
-    facts={"neutral": {"y": 1}},
+    facts={
+        "neutral": {"y": 1},
+        "decisive": {"y": 2},
+    },  # NumPy has squares of bools as int8, other powers as int64
     samples=[
         Sample([2.0, 0.25], [3.0, -0.5], expected=[8.0, 2.0]),
         Sample([1.5, 2.0], [[0.5], [3.0], [0.0]]),
@@ -57,13 +60,13 @@ def _one_or_each(x: object, y: object) -> bool:
 
 @power.emit(fits=_one_or_each)
 def power_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
-    """A known small integer, or a half, as the exponent makes multiplications; else the C library is called."""
+    """A known small integer, or a half, as the exponent makes multiplications; else it is the kernel language's."""
     exponent = code.number(y)
     if exponent is not None and exponent.is_integer() and abs(exponent) <= 64:
         return code.integer_power(x, int(exponent))
     if exponent == 0.5 and not code.single_numbers:
         return code.intrinsic("llvm.sqrt", x)
-    return code.library("pow", x, y)
+    return code.power(x, y)
 
 
 @power.vjp("x")
@@ -160,8 +163,8 @@ def cbrt(x: Numeric) -> Numeric:
 
 @cbrt.emit
 def cbrt_emitted(code: Code, x: Lanes) -> Lanes:
-    """The C library's cbrt."""
-    return code.library("cbrt", x)
+    """cbrt of the kernel language."""
+    return code.cbrt(x)
 
 
 @cbrt.vjp("x")
@@ -186,8 +189,8 @@ def hypot(x: Numeric, y: Numeric) -> Numeric:
 
 @hypot.emit
 def hypot_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
-    """The C library's hypot."""
-    return code.library("hypot", x, y)
+    """hypot of the kernel language."""
+    return code.hypot(x, y)
 
 
 @hypot.vjp("x")

@@ -65,11 +65,11 @@ def _copied_views(op: Any) -> Callable[..., Run | None]:
 
 
 def _copy(out: Array, value: Numeric) -> Run:
-    """A copy: a generated kernel where memory lies in rows, which joins those before and behind it to one call."""
+    """A copy: by a generated kernel, which joins those before and behind it to one call, where there is one."""
     if kernels.available() and isinstance(value, np.ndarray):
-        from tinygraph.kernels.teams import copying
+        from tinygraph.kernels import copies, teams
 
-        made = copying(out, value)
+        made = teams.copying(out, value) or copies.copying(out, value)
         if made is not None:
             return made
     return partial(np.copyto, out, value)
@@ -234,7 +234,14 @@ def make_index(inputs: Sequence[Any], outputs: Sequence[Array], *, pattern: Patt
         return make_take(inputs, outputs, pattern=pattern) if inputs[1].dtype.kind in "iu" else None
     if "array" in pattern:
         return None
-    return _copied_views(index)(inputs, outputs, pattern=pattern)
+    if not isinstance(inputs[0], np.ndarray):
+        return None
+    return _copy(outputs[0], inputs[0][_as_view(pattern)])
+
+
+def _as_view(pattern: Pattern) -> Any:
+    """An index without arrays that gives a view in any case, where a bare number would be a copy."""
+    return (*build_index(pattern, ()), *(() if "..." in pattern else (...,)))
 
 
 def make_scatter_all(
@@ -252,7 +259,7 @@ def make_scatter_all(
         return None
     calls = [_copy(out, next(rest)) if whole else _zeros(out)]
     for pattern, values in zip(patterns, rest, strict=True):
-        place = out[(*build_index(pattern, ()), *(() if "..." in pattern else (...,)))]  # never a bare number
+        place = out[_as_view(pattern)]
         calls.append(_added(place, values))
     return in_order(*calls)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise, product
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -35,9 +35,12 @@ from tinygraph.plugin import (
     normalize_axes,
     op,
     ops,
+    padded_by_rule,
     same_order,
+    settled,
     shifted,
     spread,
+    value,
 )
 
 if TYPE_CHECKING:
@@ -140,19 +143,38 @@ def reshape_batched(batched: Sequence[bool], x: Numeric, *, shape: object) -> An
 
 
 @reshape.numpy(np.reshape)
-def np_reshape(a: Numeric, shape: int | Shape | None = None, order: str = "C", **options: object) -> Any:
-    """`np.reshape` in C order."""
-    if order != "C" or options:
-        raise NumpyFunctionError(f"np.reshape on tensors takes order='C' only, not {order!r} {options or ''}")
-    return reshape(a, shape=shape)
+def np_reshape(a: Numeric, shape: Any = None, order: str = "C", *, copy: bool | None = None) -> Any:
+    """`np.reshape`; in Fortran's order the first axis runs fastest, which is C's order of the axes reversed."""
+    if _layout_order("np.reshape", a, order) == "F":
+        sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+        found = ops.transpose(reshape(ops.transpose(a), shape=sizes[::-1]))
+    else:
+        found = reshape(a, shape=shape)
+    return ops.copy(found) if copy else found
+
+
+def _layout_order(name: str, x: Any, order: str) -> str:
+    """C or F of NumPy's orders: A and K are those of the memory.
+
+    Raises:
+        NumpyFunctionError: a memory of neither is asked for.
+    """
+    if order in ("C", "F"):
+        return order
+    if order not in ("A", "K"):
+        raise ValueError(f"order is 'C', 'F', 'A' or 'K', not {order!r}")
+    flags = value(x).flags
+    if flags.c_contiguous or (order == "A" and not flags.f_contiguous):
+        return "C"
+    if flags.f_contiguous:
+        return "F"
+    raise NumpyFunctionError(f"{name} on tensors takes order='K' of memory in C's or in Fortran's order only")
 
 
 @reshape.numpy(np.ravel)
 def np_ravel(a: Any, order: str = "C") -> Any:
-    """`np.ravel` in C order."""
-    if order != "C":
-        raise NumpyFunctionError(f"np.ravel on tensors takes order='C' only, not {order!r}")
-    return a.ravel()
+    """`np.ravel`; see `np_reshape` for the orders."""
+    return a.ravel() if _layout_order("np.ravel", a, order) == "C" else np_reshape(a, (-1,), "F")
 
 
 @op(
@@ -169,7 +191,7 @@ def np_ravel(a: Any, order: str = "C") -> Any:
 )
 def transpose(x: Numeric, *, axes: Axis = None) -> Numeric:
     """x with its axes in the order `axes` (reversed by default)."""
-    return np.transpose(x, axes)
+    return x.transpose(axes) if x.__class__ is np.ndarray else np.transpose(x, axes)
 
 
 @transpose.vjp("x")
@@ -378,13 +400,18 @@ detach.batch(leading)
     kind="shape",
     linear=("x",),
     types="like_first",
-    numpy=np.copy,
     facts={"identity_on_same_type": True},  # where nothing is written any more, as in a graph
-    samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX)],
+    samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX, order="K")],
 )
-def copy(x: Numeric) -> Numeric:
-    """x in memory of its own."""
-    return np.array(x, copy=True)
+def copy(x: Numeric, *, order: Literal["C", "F", "A", "K"] = "C") -> Numeric:
+    """x in memory of its own: in rows, or as NumPy's orders say; "K" is as x lies, as ufuncs and `np.copy` do it."""
+    return np.array(x, order=order)
+
+
+@copy.numpy(np.copy)
+def np_copy(a: Numeric, order: Literal["C", "F", "A", "K"] = "K", subok: object = False) -> Any:
+    """`np.copy`, which keeps the layout, where the method `copy` does not."""
+    return ops.copy(a, order=order)
 
 
 copy.expand(same_order)
@@ -432,7 +459,7 @@ def _exchanged(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
 )
 def swapaxes(x: Numeric, *, axis1: int, axis2: int) -> Numeric:
     """x with two axes exchanged."""
-    return np.swapaxes(x, axis1, axis2)
+    return x.swapaxes(axis1, axis2) if x.__class__ is np.ndarray else np.swapaxes(x, axis1, axis2)
 
 
 @swapaxes.types
@@ -743,10 +770,9 @@ def concatenate_expansion(*xs: ArrayType, axis: int) -> Expansion:
 @concatenate.numpy(np.concatenate)
 def np_concatenate(arrays: Any, axis: int | None = 0, **options: object) -> Any:
     """`np.concatenate`; axis=None flattens the operands first."""
-    _refuse("np.concatenate", options)
     if axis is None:
-        return concatenate(*(ops.reshape(x, shape=(-1,)) for x in arrays))
-    return concatenate(*arrays, axis=axis)
+        arrays, axis = [ops.reshape(x, shape=(-1,)) for x in arrays], 0
+    return _joined("np.concatenate", concatenate(*arrays, axis=axis), **options)
 
 
 @op(
@@ -807,9 +833,8 @@ def stack_expansion(*xs: ArrayType, axis: int) -> Expansion:
 
 @stack.numpy(np.stack)
 def np_stack(arrays: Any, axis: int = 0, **options: object) -> Any:
-    """`np.stack` without out=, dtype= and casting=."""
-    _refuse("np.stack", options)
-    return stack(*arrays, axis=axis)
+    """`np.stack`."""
+    return _joined("np.stack", stack(*arrays, axis=axis), **options)
 
 
 def _same_rank(name: str, xs: tuple[Any, ...]) -> ArrayType:
@@ -828,29 +853,24 @@ def _common_dtype(xs: tuple[ArrayType, ...]) -> np.dtype[Any]:
     return np.result_type(*(x.dtype for x in xs))
 
 
-def _refuse(name: str, options: dict[str, Any]) -> None:
-    given = [
-        name
-        for name, value in options.items()
-        if value is not None and (name, value) != ("casting", "same_kind")
-    ]
-    if given:
-        raise NumpyFunctionError(f"{name} on tensors does not take {', '.join(given)}")
+def _joined(name: str, found: Any, dtype: Any = None, casting: str = "same_kind", out: Any = None) -> Any:
+    """What was joined, in the dtype and at the place that NumPy's options ask for."""
+    return settled(name, found, dtype=dtype, casting=casting, out=out)
 
 
 @concatenate.numpy(np.vstack)
 def np_vstack(tup: Any, **options: object) -> Any:
     """`np.vstack`: rows below one another."""
-    _refuse("np.vstack", options)
-    return concatenate(*(ops.reshape(x, shape=(1, -1)) if np.ndim(x) < 2 else x for x in tup))
+    rows = (ops.reshape(x, shape=(1, -1)) if np.ndim(x) < 2 else x for x in tup)
+    return _joined("np.vstack", concatenate(*rows), **options)
 
 
 @concatenate.numpy(np.hstack)
 def np_hstack(tup: Any, **options: object) -> Any:
     """`np.hstack`: joined along the second axis, vectors along their only one."""
-    _refuse("np.hstack", options)
     parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
-    return concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
+    found = concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
+    return _joined("np.hstack", found, **options)
 
 
 def _parts(
@@ -1064,9 +1084,12 @@ def _widths(shape: tuple[int, ...], pad_width: object, mode: str) -> tuple[tuple
 
 @pad.numpy(np.pad)
 def np_pad(array: Numeric, pad_width: object, mode: str = "constant", **options: object) -> Any:
-    """`np.pad` with constant_values= as its only option."""
-    _refuse("np.pad", {name: value for name, value in options.items() if name != "constant_values"})
-    return pad(array, pad_width=pad_width, mode=mode, **options)
+    """`np.pad`; modes that compute what they put there are made of other functions."""
+    plain = isinstance(mode, str) and mode in ("constant", "edge", "reflect", "symmetric", "wrap")
+    if plain and options.get("reflect_type", "even") == "even":
+        options.pop("reflect_type", None)
+        return pad(array, pad_width=pad_width, mode=mode, **options)
+    return padded_by_rule(array, pad_width, mode, **options)
 
 
 @op(

@@ -114,6 +114,25 @@ def test_a_link_up_is_its_curve_from_its_end() -> None:
     ]
 
 
+def test_a_link_across_goes_straight_to_its_neighbour_and_below_what_lies_between() -> None:
+    draft = Draft(500, 60, [(50.0, 30.0), (224.0, 30.0), (398.0, 30.0)], [(100, 40)] * 3, [], [], [])
+    kids = [Kid(100, 40)] * 3
+    near = layout._bridge(draft, kids, Link(0, 0, 1, 0))
+    assert near.points == [(100.0, 30.0), (137.0, 30.0), (137.0, 30.0), (174.0, 30.0)]
+    far = layout._bridge(
+        draft, kids, Link(0, 0, 2, 0)
+    )  # its control points lie 12 below the boxes, which end at 50
+    assert far.points == [(100.0, 30.0), (140.0, 62.0), (308.0, 62.0), (348.0, 30.0)]
+
+
+def test_parallel_curves_belong_to_ports_from_left_to_right() -> None:
+    links = (Link(0, 1, 1, 1), Link(0, 0, 1, 0))
+    problem = Problem((Kid(100, 40, 1, 2), Kid(100, 40, 2, 1)), links, 0, 0, ((0,), (1,)))
+    left, right = [(25.0, 0.0), (25.0, 9.0)], [(75.0, 0.0), (75.0, 9.0)]
+    for drawn in ([left, right], [right, left]):
+        assert layout._in_order({("n0", "n1"): drawn}, problem) == {0: right, 1: left}
+
+
 def test_ranks_are_the_longest_ways() -> None:
     kids = (Kid(10, 10),) * 4
     links = (Link(0, 0, 1, 0), Link(1, 0, 2, 0), Link(2, 0, 3, 0), Link(0, 0, 3, 0), Link(3, 0, 0, 0))
@@ -139,8 +158,8 @@ def test_gaps_are_where_no_box_reaches() -> None:
 
 
 def test_the_box_of_an_interior_has_its_proportions() -> None:
-    for count in (1, 3, 12):
-        kids = [Kid(100, 40)] * count
+    for kids in ([Kid(100, 40)], [Kid(100, 40)] * 3, [Kid(100, 40)] * 12, [Kid(400, 20)]):
+        count = len(kids)
         found = laid_out(kids, [link for link in CHAIN if link.head < count])
         assert found.box[0] / found.box[1] == pytest.approx(found.width / found.height, rel=0.01)
         assert found.box[0] >= layout.LEAST_WIDTH

@@ -19,7 +19,7 @@ from cyclopts import Parameter
 
 from tinygraph.cli.bench.opponents import OPPONENTS
 from tinygraph.cli.bench.processes import Measured, measure_apart
-from tinygraph.cli.bench.reporting import chart, markdown, tables
+from tinygraph.cli.bench.reporting import besides, chart, markdown, read_between, tables, write_into
 from tinygraph.cli.bench.workloads import WORKLOADS
 from tinygraph.cli.terminal import fail, say
 
@@ -34,6 +34,8 @@ def bench(
     chart_file: Annotated[Path | None, Parameter(name="--chart")] = None,
     record: Path | None = None,
     as_markdown: Annotated[bool, Parameter(name="--markdown", negative="")] = False,
+    wide: Annotated[bool, Parameter(negative="")] = False,
+    into: Path | None = None,
 ) -> int:
     """Measure training steps (forward, loss, backward, SGD) on this machine.
 
@@ -57,14 +59,16 @@ def bench(
         Write all that was measured to this file, as JSON.
     as_markdown
         Print the table of ratios as Markdown.
+    wide
+        Measure training and inference, each on one thread and on all: about a quarter of an hour.
+    into
+        Write tables as Markdown into this file, between its marks `<!-- tinygraph bench: begin -->` and `... end -->`.
     """
     if threads < 0:
         return fail(f"--threads is {threads}; it must be at least 1, or 0 for all processors")
     if rounds < 1:
         return fail(f"--rounds is {rounds}; it must be at least 1")
-    threads = threads or len(
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
+    threads = threads or _processors()
     chosen = [workload for workload in WORKLOADS if only.lower() in workload.name.lower()]
     if not chosen:
         return fail(f"no workload is called {only!r}; there are: {'; '.join(one.name for one in WORKLOADS)}")
@@ -72,39 +76,65 @@ def bench(
     names = [name for name in OPPONENTS if name == "compiled" or any(part in name for part in wanted)]
     if len(names) < 2:
         return fail(f"no candidate is called {against!r}; there are: {', '.join(OPPONENTS)}")
-    machine = _machine(threads)
-    say(machine)
-    found: dict[str, Mapping[str, Measured]] = {}
-    for i, workload in enumerate(chosen):
-        say(f"{i + 1} of {len(chosen)}: {workload.name}")  # each takes a minute or more
-        found[workload.name] = measure_apart(
-            workload, names, trains=not inference, threads=threads, rounds=rounds, numpy=numpy
-        )
-    kernels = ", NumPy kernels alone" if numpy else ""
-    title = ("Inference" if inference else "Training steps") + kernels
-    if as_markdown:
-        print(markdown(found, names))
-    else:
-        tables(f"{title}; a ratio below 1 means that the compiled step is faster", found, names)
+    if into is not None:
+        try:
+            write_into(into, read_between(into))  # before anything is measured
+        except (OSError, ValueError) as error:
+            return fail(str(error))
+    ways = [(not inference, threads)]
+    if wide:
+        ways = [(trains, count) for trains in (True, False) for count in sorted({1, _processors()})]
+    say(_machine())
+    runs: dict[str, dict[str, Mapping[str, Measured]]] = {}
+    for trains, count in ways:
+        title = _title(trains, count, numpy)
+        found = runs[title] = {}
+        for i, workload in enumerate(chosen):
+            say(f"{title}, {i + 1} of {len(chosen)}: {workload.name}")  # each takes a minute or more
+            found[workload.name] = measure_apart(
+                workload, names, trains=trains, threads=count, rounds=rounds, numpy=numpy
+            )
+        if as_markdown:
+            print(markdown(found, names))
+        else:
+            tables(f"{title}: time of tinygraph's compiled step, below 1 it takes less", found, names)
+        if chart_file is not None:
+            way = f" {len(runs)}" if len(ways) > 1 else ""
+            place = chart_file.with_stem(chart_file.stem + way)
+            chart(f"{title}, time of tinygraph's compiled step / time of", _machine(), found, names, place)
     if record is not None:
-        rows = {label: {name: one._asdict() for name, one in row.items()} for label, row in found.items()}
-        record.write_text(json.dumps({"machine": machine, "title": title, "rows": rows}, indent=1))
-    if chart_file is not None:
-        chart(f"{title}, time of tinygraph's compiled step / time of", machine, found, names, chart_file)
+        rows = {
+            title: {label: {name: one._asdict() for name, one in row.items()} for label, row in found.items()}
+            for title, found in runs.items()
+        }
+        record.write_text(json.dumps({"machine": _machine(), "runs": rows}, indent=1))
+    if into is not None:
+        parts = [f"**{title}**, {rounds} rounds\n\n{markdown(found, names)}" for title, found in runs.items()]
+        parts += [
+            f"First calls and memory ({title})\n\n{besides(found, names)}"
+            for title, found in [*runs.items()][:1]
+        ]
+        write_into(into, "\n\n".join([f"{_machine()}.", *parts]))
     return 0
 
 
-def _machine(threads: int) -> str:
-    """Processor, threads and versions, in one sentence."""
+def _title(trains: bool, threads: int, numpy: bool) -> str:
+    counted = "one thread" if threads == 1 else f"{threads} threads"
+    return (
+        f"{'Training steps' if trains else 'Inference'}, {counted}{', NumPy kernels alone' if numpy else ''}"
+    )
+
+
+def _machine() -> str:
+    """Processor and versions, in one sentence."""
     import numpy as np
 
-    counted = "one thread" if threads == 1 else f"{threads} threads"
     versions = []
     for package in ("llvmlite", *dict.fromkeys(one.package for one in OPPONENTS.values())):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions.append(f"{package} {metadata.version(package)}")
     return (
-        f"Python {platform.python_version()}, NumPy {np.__version__}, {', '.join(versions)}; {counted} of "
+        f"Python {platform.python_version()}, NumPy {np.__version__}, {', '.join(versions)}; "
         f"{os.cpu_count()} processors, {_processor()}"
     )
 

@@ -10,7 +10,9 @@ from tinygraph.cli.bench.alternating import ratio
 from tinygraph.cli.bench.processes import Measured
 
 Rows = Mapping[str, Mapping[str, Measured]]
-OURS = "compiled"
+OURS, TORCH = "compiled", "torch"
+BEGIN, END = "<!-- tinygraph bench: begin -->", "<!-- tinygraph bench: end -->"
+_WIDTH = 124  # of the tables, at least: what their longest words take
 
 
 def ratio_to(row: Mapping[str, Measured], name: str) -> float | None:
@@ -25,45 +27,93 @@ def tables(title: str, rows: Rows, names: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    names = _present(rows, names)
     others = [name for name in names if name != OURS]
-    times = Table(title=title, title_justify="left")
+    times = Table(title=f"{title}; ratios to", title_justify="left")
     besides = Table(
-        title="First call in seconds, and the most memory of its process in MB", title_justify="left"
+        title="First call in seconds / the most memory of its process in MB", title_justify="left"
     )
-    times.add_column("")
+    times.add_column("", no_wrap=True)
     times.add_column(f"{OURS}, ms", justify="right")
-    besides.add_column("")
+    besides.add_column("", no_wrap=True)
     for name in others:
-        times.add_column(f"ratio to {name}", justify="right")
+        times.add_column(name, justify="right")
     for name in names:
         besides.add_column(name, justify="right")
     for label, row in rows.items():
-        ours = row[OURS].seconds
-        middle = f"{statistics.median(ours) * 1e3:.3g}" if ours else "-"
-        times.add_row(label, middle, *(_shown(ratio_to(row, name)) for name in others))
+        times.add_row(label, _milliseconds(row), *(_shown(ratio_to(row, name)) for name in others))
         besides.add_row(label, *(_besides(row[name]) for name in names))
     console = Console()
+    console = Console(width=max(console.width, _WIDTH))
     console.print(times)
     console.print(besides)
+    reasons: dict[str, list[str]] = {}
     for label, row in rows.items():
         for name, one in row.items():
             if one.missing:
-                console.print(f"{label}: no {name}: {one.missing}", markup=False, highlight=False)
+                reasons.setdefault(f"no {name}: {one.missing}", []).append(label.partition(",")[0])
+    for reason, labels in reasons.items():
+        where = "" if len(labels) == len(rows) else f" ({'; '.join(labels)})"
+        console.print(reason + where, markup=False, highlight=False)
+
+
+def _present(rows: Rows, names: Sequence[str]) -> list[str]:
+    """The candidates of which there are numbers."""
+    return [name for name in names if name == OURS or any(row[name].seconds for row in rows.values())]
 
 
 def markdown(rows: Rows, names: Sequence[str]) -> str:
-    """The ratios as a table of Markdown."""
-    others = [name for name in names if name != OURS]
+    """The ratios as a table of Markdown, PyTorch's also at its best."""
+    others = [name for name in _present(rows, names) if name != OURS]
+    best = sum(name.startswith(TORCH) for name in others) > 1
+    heads = [f"to {name}" for name in others] + ["to PyTorch at its best"] * best
     lines = [
-        f"| | {OURS}, ms | " + " | ".join(f"to {name}" for name in others) + " |",
-        "|---" * (len(others) + 2) + "|",
+        f"| | {OURS}, ms | " + " | ".join(heads) + " |",
+        "|---" * (len(heads) + 2) + "|",
     ]
     for label, row in rows.items():
-        ours = row[OURS].seconds
-        cells = [f"{statistics.median(ours) * 1e3:.3g}" if ours else "-"]
-        cells += [_shown(ratio_to(row, name)) for name in others]
+        ratios = {name: ratio_to(row, name) for name in others}
+        cells = [_milliseconds(row), *map(_shown, ratios.values())]
+        if best:
+            found = [ratio for name, ratio in ratios.items() if name.startswith(TORCH) and ratio is not None]
+            cells.append(f"**{max(found):.2f}**" if found else "-")
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def besides(rows: Rows, names: Sequence[str]) -> str:
+    """First calls and memory as a table of Markdown."""
+    names = _present(rows, names)
+    lines = ["| first call, s / memory, MB | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for label, row in rows.items():
+        lines.append(f"| {label} | " + " | ".join(_besides(row[name]) for name in names) + " |")
+    return "\n".join(lines)
+
+
+def read_between(path: Path) -> str:
+    """What stands between the two marks of a file.
+
+    Raises:
+        ValueError: it has not both of them, in this order.
+    """
+    _, first, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    found, last, _ = rest.partition(END)
+    if not first or not last:
+        raise ValueError(f"{path} has no place for tables: write {BEGIN} and {END} on lines of their own")
+    return found
+
+
+def write_into(path: Path, text: str) -> None:
+    """Put a text there.
+
+    Raises:
+        ValueError: as above.
+    """
+    found = read_between(path)
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(
+        whole.replace(f"{BEGIN}{found}{END}", f"{BEGIN}\n{text.strip()}\n{END}"), encoding="utf-8"
+    )
 
 
 def chart(title: str, machine: str, rows: Rows, names: Sequence[str], path: Path) -> None:
@@ -93,6 +143,12 @@ def chart(title: str, machine: str, rows: Rows, names: Sequence[str], path: Path
     axes.set_xlabel("\n".join(textwrap.wrap(machine, 120)), fontsize=7)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path)
+
+
+def _milliseconds(row: Mapping[str, Measured]) -> str:
+    """The median of ours."""
+    ours = row[OURS].seconds
+    return f"{statistics.median(ours) * 1e3:.3g}" if ours else "-"
 
 
 def _shown(value: float | None) -> str:

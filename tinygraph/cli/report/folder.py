@@ -1,6 +1,6 @@
 """The folder a report is written to: whether it can be, and its files, each written beside its place, then renamed.
 
-What stands in the files is made in `page`, `charts` and `pictures`.
+What stands in the files is made in `page` and `pictures`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The page of a report: fills `report.html` with a story. Everything that comes from data is escaped.
 
-How arrays become pictures is said in `pictures` and `charts`; where files go, in `folder`.
+How arrays become pictures is said in `pictures` and `tinygraph.training.curves`; where files go, in `folder`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from string import Template
 
 import numpy as np
 
-from tinygraph.cli.report import charts, pictures
+from tinygraph.cli.report import pictures
 from tinygraph.cli.report.pictures import number
 from tinygraph.cli.report.story import Story
 from tinygraph.core.types import Array
 from tinygraph.explaining import Impact
+from tinygraph.training import curves
 
 LARGEST_GRID = 32  # rows and columns of a grid shown in full
 MOST_KERNELS = 64
@@ -380,8 +381,8 @@ def _impacts(story: Story) -> str:
 def _curves(story: Story) -> str:
     drawn = story.drawings.get("curves.svg")
     if drawn is None:
-        return f'<p class="note">{escape(charts.INSTALL_HINT)}.</p>'
-    chart = f'<div role="img" aria-label="Loss and accuracy after each epoch">{charts.adapt(drawn)}</div>'
+        return f'<p class="note">{escape(curves.INSTALL_HINT)}.</p>'
+    chart = f'<div role="img" aria-label="Loss and accuracy after each epoch">{curves.adapted(drawn)}</div>'
     words = (
         "Loss (left, logarithmic) and share of right answers (right), epoch by epoch. Training is measured along the "
         "way, on images moved at random, and may therefore look worse than validation."

@@ -17,6 +17,7 @@ from tinygraph.compiler.passes.push_shapes import push_shapes
 from tinygraph.compiler.passes.remove_unused import remove_unused
 from tinygraph.compiler.passes.share_loops import share_loops
 from tinygraph.compiler.passes.simplify_algebra import simplify_algebra
+from tinygraph.compiler.passes.sum_after_loops import sum_after_loops
 from tinygraph.compiler.passes.take_parts import take_parts
 from tinygraph.compiler.passes.transpose_products import transpose_products
 from tinygraph.compiler.passes.verify import verify as verify
@@ -37,6 +38,7 @@ PASSES: tuple[Pass, ...] = (
     simplify_algebra,
     merge_duplicates,
     share_loops,
+    sum_after_loops,
     remove_unused,
 )
 

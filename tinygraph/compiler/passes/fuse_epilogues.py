@@ -23,7 +23,7 @@ def fuse_epilogues(graph: Graph) -> Graph:
     """Join products, convolutions and whatever takes an epilogue with the loops behind them."""
     if not kernels.available():
         return graph
-    uses, target = uses_of(graph), kernel_cpu()
+    uses, cpu = uses_of(graph), kernel_cpu()
     # updates are written where their states live, which only a loop of its own can do
     updates = {id(edge_node(value)) for _, value in graph.updates if is_recorded(value)}
     position = {id(node): i for i, node in enumerate(graph.nodes)}
@@ -32,7 +32,7 @@ def fuse_epilogues(graph: Graph) -> Graph:
     for node in graph.nodes:
         if isinstance(node, Leaf) or "program" not in node.op.facts or id(node) in updates:
             continue
-        places = [i for i in range(len(node.inputs)) if _may_join(node, i, uses, target)]
+        places = [i for i in range(len(node.inputs)) if _may_join(node, i, uses, cpu)]
         if places:
             place = max(places, key=lambda i: position[id(node.inputs[i])])
             found[id(node)] = Joined(node.inputs[place], node, place)
@@ -57,7 +57,7 @@ def fuse_epilogues(graph: Graph) -> Graph:
     return rewriting.graph()
 
 
-def _may_join(loop: Node, place: int, uses: dict[int, int], target: object) -> bool:
+def _may_join(loop: Node, place: int, uses: dict[int, int], cpu: object) -> bool:
     """Whether an operand of a loop is made by a node that may carry the loop out on its sums."""
     first = loop.inputs[place]
     if not is_recorded(first) or isinstance(first, Leaf) or first.__class__ is not Node:
@@ -71,4 +71,4 @@ def _may_join(loop: Node, place: int, uses: dict[int, int], target: object) -> b
         return False
     types = first.types
     full = [one for one, kind in zip(loop.output_types, reductions, strict=True) if kind is None]
-    return types in full and takes_epilogues(first, target)
+    return types in full and takes_epilogues(first, cpu)

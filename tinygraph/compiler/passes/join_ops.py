@@ -18,7 +18,7 @@ def join_ops(graph: Graph) -> Graph:
     """Replace an op that reads what another made for it alone by the op that is both."""
     if not kernels.available():
         return graph
-    uses, target = uses_of(graph), kernel_cpu()
+    uses, cpu = uses_of(graph), kernel_cpu()
     before = {id(node): node for node in graph.nodes}
 
     def visit(node: Node, inputs: tuple[object, ...]) -> tuple[Node] | None:
@@ -32,7 +32,7 @@ def join_ops(graph: Graph) -> Graph:
             operands = (*inputs[:place], *read.inputs, *inputs[place + 1 :])
             joined = make_node(both, operands, {**read.settings, **node.settings}, node.types, like=node)
             layouts = [None if one is None else rows(len(one.shape)) for one in joined.input_types]
-            if lower(joined, layouts, [rows(len(node.shape))], target) is not None:
+            if lower(joined, layouts, [rows(len(node.shape))], cpu) is not None:
                 return (joined,)
         return None
 

@@ -19,7 +19,7 @@ def transpose_products(graph: Graph) -> Graph:
     uses = uses_of(graph)
 
     def visit(node: Node, inputs: tuple[Any, ...]) -> list[Any] | None:
-        if not inputs or not _is_transposition(node) or uses[id(node.inputs[0])] != 1:
+        if not inputs or not is_transposition(node) or uses[id(node.inputs[0])] != 1:
             return None
         product = inputs[0]
         if not isinstance(product, Node) or isinstance(product, Leaf):
@@ -35,7 +35,7 @@ def transpose_products(graph: Graph) -> Graph:
     return rewrite(graph, visit)
 
 
-def _is_transposition(entry: object) -> bool:
+def is_transposition(entry: object) -> bool:
     """Whether an entry is a node that exchanges the last two axes, and no others."""
     if not isinstance(entry, Node) or isinstance(entry, Leaf) or entry.op.facts.get("permutation") is None:
         return False
@@ -46,7 +46,7 @@ def _is_transposition(entry: object) -> bool:
 
 def _transposed(entry: Edge, like: Node) -> Any:
     """An operand with its last two axes exchanged, by the op that `like` is, or what it was made from by one."""
-    if _is_transposition(entry):
+    if is_transposition(entry):
         return edge_node(entry).inputs[0]
     types = edge_type(entry)
     *stack, rows, columns = types.shape

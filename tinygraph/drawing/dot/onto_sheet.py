@@ -76,7 +76,7 @@ def engine_of(picture: Picture) -> Engine:
 
 def _folded(picture: Picture, style: Style, sheet: Sheet, layout: Layout) -> Picture:
     """The picture as a U where it is one, else in columns: whichever way its words become largest."""
-    if picture.rows or len(picture.boxes) <= FEW:
+    if picture.rows or (sheet.room is None and len(picture.boxes) <= FEW):
         return picture
     places = placed(layout(str(write_dot(picture, style, sheet).source))).places
     room = sheet.room or SCREEN
@@ -86,7 +86,7 @@ def _folded(picture: Picture, style: Style, sheet: Sheet, layout: Layout) -> Pic
         return min(room[0] / found.width, room[1] / found.height)
 
     shapes = [made for rows in (False, True) if (made := as_u(picture, places, rows=rows)) is not None]
-    return max(shapes, key=scale) if shapes else in_columns(picture, places, room)
+    return max(shapes, key=scale) if shapes else in_columns(picture, places, room, sheet.most)
 
 
 def placed(plain: bytes) -> Placed:

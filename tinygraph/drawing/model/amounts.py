@@ -47,7 +47,7 @@ class Known:
 
     Args:
         values, gradients: of the nodes, by id; empty where there are none.
-        measured: seconds of nodes, by id, where they were measured elsewhere.
+        measured: what was found out elsewhere, by the id of a node: "times", seconds, and "changes", shares.
         timing: whether ops may be run again to see how long they take.
         repeats: how often nodes within loops run, by id.
     """
@@ -57,27 +57,31 @@ class Known:
         graph: Graph,
         values: Mapping[int, Any],
         gradients: Mapping[int, Any],
-        measured: Mapping[int, float] | None = None,
+        measured: Mapping[str, Mapping[int, float]] | None = None,
         timing: bool = True,
         repeats: Mapping[int, int] | None = None,
     ) -> None:
         self.graph = graph
         self.values = values
         self.gradients = gradients
-        self.measured = measured
+        self.measured = measured or {}
         self.timing = timing
         self.repeats = repeats or {}
 
     def has(self, need: str) -> bool:
-        """Whether there are "values", "gradients" or "times"."""
+        """Whether there are "values", "gradients", "times" or "changes"."""
+        if need in self.measured or need == "changes":
+            return need in self.measured
         if need == "times":
-            return self.measured is not None or (self.timing and bool(self.values))
+            return self.timing and bool(self.values)
         return bool(self.values if need == "values" else self.gradients)
 
     @cached_property
     def times(self) -> Mapping[int, float]:
         """Seconds that ops take."""
-        return timed(self.graph.nodes, self.values) if self.measured is None else self.measured
+        if "times" in self.measured:
+            return self.measured["times"]
+        return timed(self.graph.nodes, self.values)
 
     @cached_property
     def digits(self) -> Mapping[int, float]:

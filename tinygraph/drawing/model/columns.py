@@ -5,6 +5,7 @@ Both take a picture and where its boxes stand when it runs straight down, and gi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -31,14 +32,14 @@ class Spot(NamedTuple):
 Spots = Mapping[str, Spot]
 
 
-def in_columns(picture: Picture, places: Spots, room: tuple[float, float]) -> Picture:
-    """The picture in as many columns as make its words largest in that room."""
+def in_columns(picture: Picture, places: Spots, room: tuple[float, float], most: float = math.inf) -> Picture:
+    """The picture in as many columns as make its words largest in that room, at most `most` times as large."""
     best, best_scale = picture, 0.0
     for count in range(1, MOST_COLUMNS + 1):
         columns = _columns(picture, places, count)
         width = sum(_extent(column, places, 0) + GAP for column in columns) - GAP
         height = max(_extent(column, places, 1) for column in columns)
-        scale = min(room[0] / width, room[1] / height)
+        scale = min(room[0] / width, room[1] / height, most)
         if scale > best_scale * 1.02:  # a column more is to be worth it
             best_scale = scale
             best = picture if len(columns) == 1 else _cut(picture, columns)

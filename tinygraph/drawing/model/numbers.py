@@ -109,11 +109,11 @@ def _one_pass(
         seeds[id(start)] = position
         cotangents.append((edge, Tensor(None if captured else start.value, start, start)))
     with mode(recording=True, capture=OpenCapture() if captured else None, place=Place()):
-        made = propagate(graph.nodes, cotangents, wanted={id(leaf) for leaf in wanted}, record=True)
+        made = propagate(graph.nodes, cotangents, wanted=set(wanted), record=True)
     edges: list[Any] = []
     names = dict(found.gradients)
     for leaf in wanted:
-        gradient = made.get(id(leaf))
+        gradient = made.get(leaf)
         if gradient is not None:
             names[len(graph.outputs) + len(edges)] = (leaf.name or leaf.kind, order)
             edges.append(gradient._edge if isinstance(gradient, Tensor) else gradient)

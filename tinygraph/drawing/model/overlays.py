@@ -30,7 +30,7 @@ from tinygraph.drawing.model.amounts import (
 )
 
 Amounts = Mapping[int, float | None]
-Need = Literal["values", "gradients", "times"]
+Need = Literal["values", "gradients", "times", "changes"]
 Total = Literal["sum", "largest", "norm"]
 
 
@@ -89,6 +89,10 @@ class Overlay:
 
 TABLE = (
     Overlay("time", "Time", lambda known: known.times, SECONDS, needs=("times",)),
+    Overlay(
+        "changed", "Changed", lambda known: known.measured["changes"], SHARE, "largest", alone="{} changed",
+        nothing="unchanged", needs=("changes",),
+    ),
     Overlay("flops", "Operations", operations, OPERATIONS, alone="{}flop"),
     Overlay("bytes", "Bytes", sizes, BYTES),
     Overlay("saved", "Kept for backward", kept_bytes, BYTES, nothing="nothing kept"),

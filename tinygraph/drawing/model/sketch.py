@@ -63,7 +63,7 @@ class Wishes:
     fold: bool = False
     collapse: Any = ()
     flows: Mapping[tuple[int, int], float] | None = None
-    times: Mapping[int, float] | None = None
+    measured: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # elsewhere, see `Known`
     zooms: Mapping[Any, str] = field(default_factory=dict)  # levels of some nodes or groups that differ
     depth: int | None = None
     compact: bool = False
@@ -109,13 +109,13 @@ class Sketch:
         closed = (
             (wishes.backward and wishes.steps is None) or "time" in wishes.show or wishes.zoom == "neuron"
         )
-        if not closed and wishes.flows is None and wishes.times is None:
+        if not closed and wishes.flows is None and not wishes.measured:
             self.loops = open_loops(graph, wishes.steps)
             self.wishes = wishes = wishes.found(self.loops.find)
             self._show_iterations()
         self.graph = graph = self.loops.graph
         self.phases = phases_of(graph)
-        self.known = Known(graph, self.values, self.gradients, wishes.times, repeats=self.loops.repeats)
+        self.known = Known(graph, self.values, self.gradients, wishes.measured, repeats=self.loops.repeats)
         self.heat = Heat(chosen(wishes.show), self.known)
         self.notes += self.heat.notes(self._place, graph.nodes)
         self.repeats = repeats_of(graph.nodes) if wishes.fold else Repeats()
@@ -197,8 +197,7 @@ class Sketch:
         """The numbers to write into boxes; those that are only needed on the way are kept too."""
         show = self.wishes.show
         inside = any(level in INSIDE for level in (self.wishes.zoom, *self.wishes.zooms.values()))
-        given = () if self.wishes.times is None else ("times",)
-        needing = any(set(one.needs).difference(given) for one in chosen(show))
+        needing = any(set(one.needs).difference(self.wishes.measured) for one in chosen(show))
         if not inside and not needing and not {"values", "gradients"}.intersection(show):
             return Numbers()
         if len(graph.nodes) > MOST_NUMBERS:

@@ -228,7 +228,7 @@ class PageOverlay(PageStruct):
     words: str
     nothing: str
     total: Literal["sum", "largest", "norm"]
-    needs: list[Literal["values", "gradients", "times"]]
+    needs: list[Literal["values", "gradients", "times", "changes"]]
     tint: str
     marks: dict[str, str]
 

@@ -57,7 +57,7 @@ def page(
     most_elements: int = MOST_ELEMENTS,
     overlay: str | None = None,
     timing: bool = False,
-    times: Mapping[int, float] | None = None,
+    measured: Mapping[str, Mapping[int, float]] | None = None,
     loops: OpenedLoops | None = None,
 ) -> str:
     """A page that shows a graph with semantic zoom: the whole model first, down to the terms of one element.
@@ -71,7 +71,7 @@ def page(
         most_elements: how many numbers the page may carry; with 0 it has not even statistics of them.
         overlay: the one that tints boxes at the start; the page switches between all that could be computed.
         timing: whether ops are timed too, which makes every page another.
-        times: seconds of nodes, by id, where they were measured elsewhere.
+        measured: see `Known`.
         loops: what was opened of the graph's loops; where there is no backward pass, all, by default.
 
     Returns:
@@ -94,7 +94,7 @@ def page(
     name = title or graph.name or "model"
     root.title = name
     numbers = Tensors(most_elements)
-    known = _known(graph, values, pulled, times, timing, loops, notices)
+    known = _known(graph, values, pulled, measured, timing, loops, notices)
     order = {id(node): i for i, node in enumerate(graph.nodes)}
     payload = Payload(
         values, gradients, numbers, order, known.in_all_steps(known.kept.carried) if known else {}
@@ -128,7 +128,7 @@ def _known(
     graph: Graph,
     values: Mapping[int, Any],
     gradients: Mapping[int, Any],
-    times: Mapping[int, float] | None,
+    measured: Mapping[str, Mapping[int, float]] | None,
     timing: bool,
     loops: OpenedLoops,
     notices: list[str],
@@ -137,7 +137,7 @@ def _known(
     if len(graph.nodes) > MOST_COMPUTED:
         notices.append("so are overlays")
         return None
-    return Known(graph, values, gradients, times, timing, loops.repeats)
+    return Known(graph, values, gradients, measured, timing, loops.repeats)
 
 
 def _html(

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +32,10 @@ class Look(NamedTuple):
 class Style:
     """A whole look: colours of the page and its frames, of roles of arrows, of values, of kinds of boxes."""
 
-    page: dict[str, str]
-    arrows: dict[str, str]
-    values: dict[str, str]
-    kinds: dict[str, Look]
+    page: Mapping[str, str]
+    arrows: Mapping[str, str]
+    values: Mapping[str, str]
+    kinds: Mapping[str, Look]
     font: str = ""  # Graphviz's name of the typeface; its usual one where empty
 
     def look(self, kind: str) -> Look:
@@ -59,14 +61,27 @@ def load_style(style: str | Path) -> Style:
         raise DrawingError(
             f"there is no style {str(style)!r}: the styles are {names}, or a path to a .toml file"
         )
-    tables = _read(FOLDER / f"{DEFAULT}.toml")
-    for table, entries in _read(path).items():
+    return _style(path.name, _text(path), _text(FOLDER / f"{DEFAULT}.toml"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as reason:
+        raise DrawingError(f"style {path.name} cannot be read: {reason.strerror}") from reason
+    except ValueError as reason:
+        raise DrawingError(f"style {path.name} is no TOML file: {reason}") from reason
+
+
+@lru_cache(maxsize=16)
+def _style(name: str, text: str, complete: str) -> Style:
+    """The style that a text and the complete one behind it say, worked out once: parsing takes as long as a drawing."""
+    tables = _parsed(f"{DEFAULT}.toml", complete)
+    for table, entries in _parsed(name, text).items():
         if table not in tables or not isinstance(entries, dict):
-            raise DrawingError(
-                f"style {path.name}: unknown table [{table}]; the tables are {', '.join(tables)}"
-            )
+            raise DrawingError(f"style {name}: unknown table [{table}]; the tables are {', '.join(tables)}")
         for key, value in entries.items():
-            _check(path.name, table, key, value, tables)
+            _check(name, table, key, value, tables)
         tables[table].update(entries)
     texts = tables["dark_text"]
     kinds = {
@@ -76,15 +91,13 @@ def load_style(style: str | Path) -> Style:
     return Style(tables["page"], tables["arrows"], tables["values"], kinds, FONTS[tables["text"]["font"]])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _parsed(name: str, text: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as reason:
-        raise DrawingError(f"style {path.name} cannot be read: {reason.strerror}") from reason
-    except (ValueError, RecursionError) as reason:  # no TOML, no text, numbers too long, nested too deeply
-        raise DrawingError(f"style {path.name} is no TOML file: {reason}") from reason
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as reason:  # no TOML, numbers too long, nested too deeply
+        raise DrawingError(f"style {name} is no TOML file: {reason}") from reason
 
 
 def _check(name: str, table: str, key: str, value: object, tables: dict[str, Any]) -> None:

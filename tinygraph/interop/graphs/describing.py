@@ -166,6 +166,7 @@ class _Describing:
             name=_text(leaf.name),
             value=None if leaf.value is None or drawn else self.array(leaf.value, leaf.name or ""),
             requires_grad=leaf.requires_grad,
+            in_rows=bool(leaf.settings),
             generator=_generator_state(leaf.value) if drawn else None,
         )
 

@@ -91,6 +91,7 @@ class NodeRecord(Struct, forbid_unknown_fields=True, omit_defaults=True):
     leaf: Literal["parameter", "input", "buffer", "tensor", "generator"] | None = None
     value: Name | None = None
     requires_grad: bool = False
+    in_rows: bool = False
     generator: dict[str, Any] | None = None
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place
-from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import IN_ROWS, Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.op import Op
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, type_of
@@ -90,6 +90,7 @@ def _leaf_attributes(leaf: Leaf) -> dict[str, Any]:
         "name": leaf.name,
         "value": leaf.value,
         "requires_grad": leaf.requires_grad,
+        "in_rows": bool(leaf.settings),
         "reference": leaf,
     }
 
@@ -217,7 +218,10 @@ class _NetworkxReading:
         if wanted and not types.differentiable:
             raise FileFormatError(f"a {types} cannot require a gradient")
         name = data.get("name", key if isinstance(key, str) else None)
-        return Leaf(value, requires_grad=wanted, name=name, kind=kind, types=types)
+        leaf = Leaf(value, requires_grad=wanted, name=name, kind=kind, types=types)
+        if data.get("in_rows"):
+            leaf.settings[IN_ROWS] = True
+        return leaf
 
     def stated_type(self, data: dict[str, Any]) -> ArrayType:
         stated = data.get("type", next(iter(data.get("types", ())), None))

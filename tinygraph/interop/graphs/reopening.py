@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import CompositeName, ModuleName, Place, Scope
-from tinygraph.core.node import Leaf, Node, Port
+from tinygraph.core.node import IN_ROWS, Leaf, Node, Port
 from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import registry
 from tinygraph.core.sizes import FreeArray, FreeInt, Sizes, free_names, is_free, plain, said, valued
@@ -164,9 +164,12 @@ class _Reopening:
         for size in types.shape:
             if isinstance(size, FreeInt) and size.formula is not None:
                 self.check(size)
-        return Leaf(
+        leaf = Leaf(
             value, requires_grad=record.requires_grad, name=record.name, kind=record.leaf, types=types
         )
+        if record.in_rows:
+            leaf.settings[IN_ROWS] = True
+        return leaf
 
     def node(self, record: NodeRecord) -> Node:
         if record.leaf is not None or record.value is not None or record.requires_grad or not record.types:

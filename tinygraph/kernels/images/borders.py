@@ -35,7 +35,7 @@ class Borders:
 
     def __init__(self, convolution: Convolution, x: Shape, cpu: Cpu) -> None:
         self.batch, self.ndim, self.dtype, self.cpu = x[0], len(x), convolution.dtype, cpu
-        self.channels = convolution.target.channels, convolution.inputs
+        self.channels = convolution.result.channels, convolution.inputs
         self.grouped = convolution.groups > 1
         taps = (convolution.deep.taps, *convolution.kernel)
         self.kernel_shape = (*self.channels, *taps[5 - self.ndim :])

@@ -44,22 +44,22 @@ class Deep(NamedTuple):
 
 
 class Convolution(NamedTuple):
-    """A convolution of images in `source` to images in `target`, or of volumes.
+    """A convolution of images in `source` to images in `result`, or of volumes.
 
     Attributes:
         source: the input's planes; its halo is at least the padding.
-        target: the output's planes. Planes that are written are written in vectors that divide their channels in
+        result: the output's planes. Planes that are written are written in vectors that divide their channels in
             memory, or in one that is cut off.
         kernel: its height and width.
         stride, dilation: vertical and horizontal.
-        padding: zeros above and to the left; what is needed below and right follows from the target's size.
+        padding: zeros above and to the left; what is needed below and right follows from the result's size.
         dtype: "float32" or "float64".
         deep: the third dimension.
         groups: so many equal parts of the channels do not meet each other.
     """
 
     source: Planes
-    target: Planes
+    result: Planes
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
@@ -70,24 +70,24 @@ class Convolution(NamedTuple):
 
     @property
     def inputs(self) -> int:
-        """Channels of the source that meet a channel of the target."""
+        """Channels of the source that meet a channel of the result."""
         return self.source.channels // self.groups
 
     @property
     def outputs(self) -> int:
-        """Channels of the target in a group."""
-        return self.target.channels // self.groups
+        """Channels of the result in a group."""
+        return self.result.channels // self.groups
 
     def group(self) -> Convolution:
         """One of the groups; the others are as many channels further on."""
         if self.groups == 1:
             return self
-        source, target = self.source.group(self.inputs), self.target.group(self.outputs)
-        return self._replace(source=source, target=target, groups=1)
+        source, result = self.source.group(self.inputs), self.result.group(self.outputs)
+        return self._replace(source=source, result=result, groups=1)
 
     def source_halo(self) -> tuple[int, int, int, int]:
         """The halo that the forward kernel reads."""
-        sizes = ((self.source.height, self.target.height), (self.source.width, self.target.width))
+        sizes = ((self.source.height, self.result.height), (self.source.width, self.result.width))
         after = [
             (outputs - 1) * self.stride[i]
             + (self.kernel[i] - 1) * self.dilation[i]
@@ -100,7 +100,7 @@ class Convolution(NamedTuple):
     def source_ends(self) -> tuple[int, int]:
         """The slices of zeros before and behind a volume that the forward kernel reads."""
         deep = self.deep
-        reach = (self.target.depth - 1) * deep.stride + (deep.taps - 1) * deep.dilation - deep.padding
+        reach = (self.result.depth - 1) * deep.stride + (deep.taps - 1) * deep.dilation - deep.padding
         return deep.padding, max(0, reach - (self.source.depth - 1))
 
     def gradient_ends(self) -> tuple[int, int]:
@@ -108,11 +108,11 @@ class Convolution(NamedTuple):
         first = self.deep.padding - (self.deep.taps - 1) * self.deep.dilation
         last = self.source.depth - 1 + self.deep.padding
         stride = self.deep.stride
-        return max(0, -(first // stride)), max(0, last // stride - (self.target.depth - 1))
+        return max(0, -(first // stride)), max(0, last // stride - (self.result.depth - 1))
 
     def gradient_halo(self) -> tuple[int, int, int, int]:
         """The halo of the output's gradient that the input-gradient kernel reads."""
-        sizes = ((self.source.height, self.target.height), (self.source.width, self.target.width))
+        sizes = ((self.source.height, self.result.height), (self.source.width, self.result.width))
         halo = []
         for i, (inputs, outputs) in enumerate(sizes):
             first = self.padding[i] - (self.kernel[i] - 1) * self.dilation[i]
@@ -138,8 +138,8 @@ class Weights(NamedTuple):
 
 def forward_weights(convolution: Convolution, cpu: Cpu | None = None) -> Weights:
     """The layout of the kernel for the forward pass, and of its gradient."""
-    lanes = lanes_of(convolution.target, (cpu or this_cpu()).lanes(convolution.dtype))
-    blocks, (height, width) = -(-convolution.target.padded // lanes), convolution.kernel
+    lanes = lanes_of(convolution.result, (cpu or this_cpu()).lanes(convolution.dtype))
+    blocks, (height, width) = -(-convolution.result.padded // lanes), convolution.kernel
     return Weights(blocks, convolution.deep.taps * height, width, convolution.source.padded, lanes)
 
 
@@ -147,14 +147,14 @@ def gradient_weights(convolution: Convolution, cpu: Cpu | None = None) -> Weight
     """The layout of the kernel for the gradient by the input: channels exchanged, rows and columns reversed."""
     lanes = lanes_of(convolution.source, (cpu or this_cpu()).lanes(convolution.dtype))
     blocks, (height, width) = -(-convolution.source.padded // lanes), convolution.kernel
-    return Weights(blocks, convolution.deep.taps * height, width, convolution.target.padded, lanes)
+    return Weights(blocks, convolution.deep.taps * height, width, convolution.result.padded, lanes)
 
 
 class ImageEpilogue(NamedTuple):
     """What happens to sums before they are written: a program whose first input is the sum.
 
     Attributes:
-        program: its further inputs are read from arrays; its outputs are written to the target and to further arrays.
+        program: its further inputs are read from arrays; its outputs are written to the result and to further arrays.
         operands: the planes of the arrays that are read, of the same size and padded channels as what is written, or
             other steps between their numbers.
         results: the planes of the further arrays that are written.
@@ -171,11 +171,11 @@ class ImageEpilogue(NamedTuple):
             f"written{i}" for i in range(len(self.results))
         ]
 
-    def arrays(self, target: Planes, dtype: str) -> list[tuple[str, Planes | Spread, str]]:
+    def arrays(self, result: Planes, dtype: str) -> list[tuple[str, Planes | Spread, str]]:
         """The arrays that are read, then all that are written: their names, planes and dtypes."""
         count = len(self.operands)
         read = zip(self.pointers, self.operands, self.program.inputs[1:], strict=False)
-        written = zip(["target", *self.pointers[count:]], (target, *self.results), strict=True)
+        written = zip(["result", *self.pointers[count:]], (result, *self.results), strict=True)
         return [*read, *((name, planes, dtype) for name, planes in written)]
 
 
@@ -230,9 +230,9 @@ def forward(
     epilogue: ImageEpilogue | None = None,
     cpu: Cpu | None = None,
 ) -> Kernel:
-    """target = source * weights (+ bias), then the epilogue.
+    """result = source * weights (+ bias), then the epilogue.
 
-    The kernel's pointers: source, weights, bias where there is one, target, the epilogue's operands and further
+    The kernel's pointers: source, weights, bias where there is one, result, the epilogue's operands and further
     results. Its span: images.
     """
     return _forward(convolution, bias, epilogue, cpu or this_cpu())
@@ -240,7 +240,7 @@ def forward(
 
 @kept
 def _forward(convolution: Convolution, bias: bool, epilogue: ImageEpilogue | None, cpu: Cpu) -> Kernel:
-    source, result = convolution.source, convolution.target
+    source, result = convolution.source, convolution.result
     source.check_halo(convolution.source_halo(), "input", convolution.source_ends())
     weights = forward_weights(convolution, cpu)
     sums = forward_taps(convolution, weights, _merges(convolution, source, weights))
@@ -256,7 +256,7 @@ def _merges(convolution: Convolution, source: Planes, weights: Weights) -> bool:
 
 def forward_taps(convolution: Convolution, weights: Weights, merged: bool) -> Taps:
     """What the forward pass sums; with `merged` all columns of the kernel are one run."""
-    source, result, deep = convolution.source, convolution.target, convolution.deep
+    source, result, deep = convolution.source, convolution.result, convolution.deep
     (above, left), (down, right), (dy, dx) = convolution.padding, convolution.stride, convolution.dilation
     height, width = convolution.kernel
     places = [
@@ -420,7 +420,7 @@ def _compile_sums(
     cpu: Cpu,
 ) -> Kernel:
     extras = epilogue.pointers if epilogue else []
-    pointers = ["source", "weights", *(["bias"] if bias else []), "target", *extras]
+    pointers = ["source", "weights", *(["bias"] if bias else []), "result", *extras]
 
     def write(code: Function) -> None:
         nests = [
@@ -649,7 +649,7 @@ def load_along(
 
 
 def _check_gradient(convolution: Convolution, gradient: Planes) -> None:
-    result = convolution.target
+    result = convolution.result
     sizes = [(p.height, p.width, p.padded, p.depth) for p in (gradient, result)]
     if sizes[0] != sizes[1]:
         raise ShapeError(

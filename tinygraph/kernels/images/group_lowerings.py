@@ -100,12 +100,12 @@ def _packed(made: Convolution, planes: Planes, share: Share, cpu: Cpu) -> Packed
 def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
     """As `lowerings.forward`."""
     borders = Borders(convolution, x, cpu)
-    result = borders.written(convolution.target, layouts.outputs[0])
+    result = borders.written(convolution.result, layouts.outputs[0])
     source = borders.read(
         convolution.source, convolution.source_halo(), layouts.inputs[0], convolution.source_ends()
     )
-    made = convolution._replace(source=source.planes, target=result.planes)
-    packed = _packed(made, made.target, Share(made.outputs, made.inputs), cpu)
+    made = convolution._replace(source=source.planes, result=result.planes)
+    packed = _packed(made, made.result, Share(made.outputs, made.inputs), cpu)
     kernel = Contiguous(layouts.inputs[1], borders.kernel_shape, made.dtype)
     padded_bias = packed.pieces * packed.padded * np.dtype(made.dtype).itemsize
     count = len(layouts.inputs)
@@ -119,7 +119,7 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
         steps: Steps = []
         weights, bias = packed.arrays(scratch[2]), third(inputs[:count])
         steps += packed.pack(kernel.read(inputs[1], scratch[3], steps), weights, cpu)
-        images, target = source.read(inputs[0], scratch[0], steps), result.memory(outputs[0], scratch[1])
+        images, written = source.read(inputs[0], scratch[0], steps), result.memory(outputs[0], scratch[1])
         spread: list[Array] = []
         if bias is not None:
             room = scratch[4][:padded_bias].view(made.dtype).reshape(packed.pieces, -1)
@@ -134,7 +134,7 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
                 made.group(), bias=bool(spread), epilogue=_of_group(epilogue, made.outputs), cpu=cpu
             )
         for i, one in enumerate(weights):
-            places = _places(i * made.outputs, target, epilogue, extras)
+            places = _places(i * made.outputs, written, epilogue, extras)
             steps.append(
                 sums.bind(_from(images, i * made.inputs), one, *spread[i : i + 1], *places, span=x[0])
             )
@@ -152,8 +152,8 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
     borders = Borders(convolution, x, cpu)
     result = borders.written(convolution.source, layouts.outputs[0])
     plain = convolution._replace(source=result.planes)
-    given = borders.read(convolution.target, plain.gradient_halo(), layouts.inputs[0], plain.gradient_ends())
-    made = plain._replace(target=given.planes)
+    given = borders.read(convolution.result, plain.gradient_halo(), layouts.inputs[0], plain.gradient_ends())
+    made = plain._replace(result=given.planes)
     packed = _packed(made, made.source, Share(made.inputs, made.outputs), cpu)
     kernel_bytes = int(np.prod(borders.kernel_shape)) * np.dtype(made.dtype).itemsize
     count = len(layouts.inputs)
@@ -170,16 +170,16 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
         kernel = scratch[3].view(made.dtype).reshape(turned.shape)
         steps.append(copy(turned, kernel))
         steps += packed.pack(kernel.reshape(-1, *kernel.shape[2:]), weights, cpu)
-        gradient, target = given.read(inputs[0], scratch[0], steps), result.memory(outputs[0], scratch[1])
+        gradient, written = given.read(inputs[0], scratch[0], steps), result.memory(outputs[0], scratch[1])
         extras = extras_of(epilogue, inputs[count:], outputs[1:])
         if packed.pieces == 1:
             sums = grouped.input_gradient(made, given.planes, packed.weights, epilogue=epilogue, cpu=cpu)
         else:
             part = made.group()
             mine = _of_group(epilogue, made.inputs)
-            sums = direct.input_gradient(part, part.target, epilogue=mine, cpu=cpu)
+            sums = direct.input_gradient(part, part.result, epilogue=mine, cpu=cpu)
         for i, one in enumerate(weights):
-            places = _places(i * made.inputs, target, epilogue, extras)
+            places = _places(i * made.inputs, written, epilogue, extras)
             steps.append(sums.bind(_from(gradient, i * made.outputs), one, *places, span=x[0]))
         result.write(outputs[0], scratch[1], steps)
         return in_order(*steps)
@@ -196,9 +196,9 @@ def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: C
     source = borders.read(
         convolution.source, convolution.source_halo(), layouts.inputs[0], convolution.source_ends()
     )
-    given = borders.read(convolution.target, (0, 0, 0, 0), layouts.inputs[1])
-    made = convolution._replace(source=source.planes, target=given.planes)
-    packed = _packed(made, made.target, Share(made.outputs, made.inputs), cpu)
+    given = borders.read(convolution.result, (0, 0, 0, 0), layouts.inputs[1])
+    made = convolution._replace(source=source.planes, result=given.planes)
+    packed = _packed(made, made.result, Share(made.outputs, made.inputs), cpu)
     kernel = Contiguous(layouts.outputs[0], borders.kernel_shape, made.dtype)
 
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
@@ -209,7 +209,7 @@ def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: C
             products = grouped.kernel_gradient(made, given.planes, packed.weights, cpu=cpu)
         else:
             part = made.group()
-            products = direct.kernel_gradient(part, part.target, cpu=cpu)
+            products = direct.kernel_gradient(part, part.result, cpu=cpu)
         for i, mine in enumerate(zip(*parts, strict=True)):
             places = _from(images, i * made.inputs), _from(gradient, i * made.outputs)
             steps.append(products.bind(*places, Private(mine), span=x[0]))
@@ -253,11 +253,11 @@ def _of_group(epilogue: ImageEpilogue | None, channels: int) -> ImageEpilogue | 
 
 
 def _places(
-    channel: int, target: Array, epilogue: ImageEpilogue | None, extras: Sequence[Array]
+    channel: int, written: Array, epilogue: ImageEpilogue | None, extras: Sequence[Array]
 ) -> list[Array]:
-    """The target and the arrays of an epilogue from a channel on."""
+    """The result and the arrays of an epilogue from a channel on."""
     planes = (*epilogue.operands, *epilogue.results) if epilogue else ()
     return [
-        _from(target, channel),
+        _from(written, channel),
         *(_from(one, channel * place.channel) for one, place in zip(extras, planes, strict=True)),
     ]

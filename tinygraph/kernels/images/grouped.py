@@ -70,9 +70,9 @@ def forward(
     epilogue: ImageEpilogue | None = None,
     cpu: Cpu | None = None,
 ) -> Kernel:
-    """target = source * weights (+ bias), then the epilogue.
+    """result = source * weights (+ bias), then the epilogue.
 
-    The kernel's pointers: source, weights (as `packed_weights`), bias where there is one, target, the epilogue's
+    The kernel's pointers: source, weights (as `packed_weights`), bias where there is one, result, the epilogue's
     operands and further results. Its span: images.
     """
     return _forward(convolution, weights, bias, epilogue, cpu or this_cpu())
@@ -82,11 +82,11 @@ def forward(
 def _forward(
     convolution: Convolution, weights: Weights, bias: bool, epilogue: ImageEpilogue | None, cpu: Cpu
 ) -> Kernel:
-    source, target = convolution.source, convolution.target
+    source, result = convolution.source, convolution.result
     source.check_halo(convolution.source_halo(), "input", convolution.source_ends())
     share = Share(convolution.outputs, convolution.inputs)
     parts = [forward_taps(convolution, weights, merged=False)]
-    made = _Map(convolution.dtype, source, target, weights, share, bias, epilogue)
+    made = _Map(convolution.dtype, source, result, weights, share, bias, epilogue)
     return made.compiled("convolution in groups", parts, cpu)
 
 
@@ -131,7 +131,7 @@ class _Map(NamedTuple):
     def compiled(self, name: str, parts: Sequence[Taps], cpu: Cpu) -> Kernel:
         """The kernel; its units of work are rows of pixels, or images where there are several phases."""
         extras = self.epilogue.pointers if self.epilogue else []
-        pointers = ["source", "weights", *(["bias"] if self.bias else []), "target", *extras]
+        pointers = ["source", "weights", *(["bias"] if self.bias else []), "result", *extras]
         parts = [part for part in parts if part.slices and part.rows and part.columns]
         alone = parts[0] if len(parts) == 1 else None
 
@@ -302,7 +302,7 @@ class _GroupProducts:
     ) -> None:
         self.code, self.gradient, self.weights = code, gradient, weights
         self.dtype, self.source = convolution.dtype, convolution.source
-        self.channels = convolution.target.channels
+        self.channels = convolution.result.channels
         self.share = Share(convolution.outputs, convolution.inputs)
         self.part = forward_taps(convolution, weights, merged=False)
         # of each weight: where its pixels are in the source, which input of the group, and where it is in a block

@@ -74,7 +74,7 @@ def convolution(
         return None
     made = Convolution(
         source=Planes(sizes[1], sizes[2], images[1], images[1], depth=sizes[0]),
-        target=Planes(made_of[1], made_of[2], kernel[0], kernel[0], depth=made_of[0]),
+        result=Planes(made_of[1], made_of[2], kernel[0], kernel[0], depth=made_of[0]),
         kernel=taps[1:],
         stride=steps[1:],
         padding=(pads[1][0], pads[2][0]),
@@ -101,11 +101,11 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
     if convolution.groups > 1:
         return group_lowerings.forward(convolution, x, layouts, cpu)
     borders = Borders(convolution, x, cpu)
-    result = borders.written(convolution.target, layouts.outputs[0])
-    tiling = winograd.choose_tiling(convolution._replace(target=result.planes), _share(x), cpu)
+    result = borders.written(convolution.result, layouts.outputs[0])
+    tiling = winograd.choose_tiling(convolution._replace(result=result.planes), _share(x), cpu)
     halo = winograd.source_halo(convolution) if tiling else convolution.source_halo()
     source = borders.read(convolution.source, halo, layouts.inputs[0], convolution.source_ends())
-    made = convolution._replace(source=source.planes, target=result.planes)
+    made = convolution._replace(source=source.planes, result=result.planes)
     weights = direct.forward_weights(made, cpu)
     kernel = Contiguous(layouts.inputs[1], borders.kernel_shape, made.dtype)
     padded_bias = weights.blocks * weights.lanes * np.dtype(made.dtype).itemsize
@@ -150,11 +150,11 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
     borders = Borders(convolution, x, cpu)
     result = borders.written(convolution.source, layouts.outputs[0])
     plain = convolution._replace(source=result.planes)
-    turned = winograd.reverse(plain, convolution.target)
+    turned = winograd.reverse(plain, convolution.result)
     tiling = winograd.choose_tiling(turned, _share(x), cpu)
     halo = winograd.source_halo(turned) if tiling else plain.gradient_halo()
-    given = borders.read(convolution.target, halo, layouts.inputs[0], plain.gradient_ends())
-    made, turned = plain._replace(target=given.planes), turned._replace(source=given.planes)
+    given = borders.read(convolution.result, halo, layouts.inputs[0], plain.gradient_ends())
+    made, turned = plain._replace(result=given.planes), turned._replace(source=given.planes)
     weights = direct.gradient_weights(made, cpu)
     kernel = Contiguous(layouts.inputs[1], borders.kernel_shape, made.dtype)
     count = len(layouts.inputs)
@@ -198,8 +198,8 @@ def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: C
     halo = winograd.source_halo(convolution) if tiling else convolution.source_halo()
     source = borders.read(convolution.source, halo, layouts.inputs[0], convolution.source_ends())
     reach = winograd.gradient_halo(convolution) if tiling else (0, 0, 0, 0)
-    given = borders.read(convolution.target, reach, layouts.inputs[1])
-    made = convolution._replace(source=source.planes, target=given.planes)
+    given = borders.read(convolution.result, reach, layouts.inputs[1])
+    made = convolution._replace(source=source.planes, result=given.planes)
     weights = direct.forward_weights(made, cpu)
     kernel = Contiguous(layouts.outputs[0], borders.kernel_shape, made.dtype)
 
@@ -258,7 +258,7 @@ def _transforms(
     """
     if tiling is None:
         return ()
-    channels = made.source.padded, made.target.padded
+    channels = made.source.padded, made.result.padded
     size = np.dtype(made.dtype).itemsize
     of_weights = aligned(winograd.transformed_elements(weights) * size)
     return (
@@ -279,7 +279,7 @@ def _minimal(
     epilogue: direct.ImageEpilogue | None,
     extras: Sequence[Array],
 ) -> None:
-    """Add the steps of Winograd's algorithm on a source, packed weights, perhaps a bias, a target and an epilogue's."""
+    """Add the steps of Winograd's algorithm on a source, packed weights, perhaps a bias, a result and an epilogue's."""
     transformed, seen, made_of = scratch[0].view(made.dtype), *(_own(one, made.dtype) for one in scratch[1:])
     transform = winograd.transform_weights(weights, made.dtype, cpu)
     steps.append(transform.bind(operands[1], transformed, span=1))

@@ -88,17 +88,17 @@ def _choose_tiling(convolution: Convolution, images: int, cpu: Cpu) -> Tiling | 
         return None
     if made.kernel != (3, 3) or made.stride != (1, 1) or made.dilation != (1, 1) or made.dtype != "float32":
         return None
-    if made.source.padded % lanes or made.target.padded % lanes or not images:
+    if made.source.padded % lanes or made.result.padded % lanes or not images:
         return None
     if (
-        made.target.height * made.target.width < _LEAST_PIXELS
+        made.result.height * made.result.width < _LEAST_PIXELS
         or min(made.padding) < 0
         or max(made.padding) > 2
     ):
         return None
-    rows, columns = math.ceil(made.target.height / OUT), math.ceil(made.target.width / OUT)
-    channels = made.source.padded + made.target.padded
-    vectors = max(v for v in (1, 2) if made.target.padded // lanes % v == 0)
+    rows, columns = math.ceil(made.result.height / OUT), math.ceil(made.result.width / OUT)
+    channels = made.source.padded + made.result.padded
+    vectors = max(v for v in (1, 2) if made.result.padded // lanes % v == 0)
     tiles = images * rows * columns
     fitting = max(32, _L2_BYTES * 3 // 4 // (POINTS * channels * itemsize(made.dtype)))
 
@@ -119,21 +119,21 @@ def _choose_tiling(convolution: Convolution, images: int, cpu: Cpu) -> Tiling | 
 def source_halo(convolution: Convolution) -> tuple[int, int, int, int]:
     """The halo that the forward kernel reads: the padding, and as far as the last tiles reach."""
     (above, left), made = convolution.padding, convolution
-    reach = [rounded_up(size, OUT) + 2 for size in (made.target.height, made.target.width)]
+    reach = [rounded_up(size, OUT) + 2 for size in (made.result.height, made.result.width)]
     below, right = reach[0] - above - made.source.height, reach[1] - left - made.source.width
     return above, max(0, below), left, max(0, right)
 
 
 def gradient_halo(convolution: Convolution) -> tuple[int, int, int, int]:
     """The halo of the output's gradient that the kernel gradient reads: up to the ends of the last tiles."""
-    below, right = (-size % OUT for size in (convolution.target.height, convolution.target.width))
+    below, right = (-size % OUT for size in (convolution.result.height, convolution.result.width))
     return 0, below, 0, right
 
 
 def reverse(convolution: Convolution, gradient: Planes) -> Convolution:
     """The gradient by the input as a convolution: of the output's gradient, with the kernel reversed."""
     above, left = convolution.padding
-    return convolution._replace(source=gradient, target=convolution.source, padding=(2 - above, 2 - left))
+    return convolution._replace(source=gradient, result=convolution.source, padding=(2 - above, 2 - left))
 
 
 # -- transforms: along one axis, of vectors of channels --------------------------------------------------------------
@@ -236,9 +236,9 @@ def forward(
     epilogue: ImageEpilogue | None = None,
     cpu: Cpu | None = None,
 ) -> Kernel:
-    """target = source * weights (+ bias), then the epilogue.
+    """result = source * weights (+ bias), then the epilogue.
 
-    The kernel's pointers: source, weights as `transform_weights` makes them, bias where there is one, target, the
+    The kernel's pointers: source, weights as `transform_weights` makes them, bias where there is one, result, the
     epilogue's operands and further results, and scratch of each thread for the transforms of inputs and outputs
     (`tiling.elements`). Its span: images.
     """
@@ -251,7 +251,7 @@ def _forward(
 ) -> Kernel:
     convolution.source.check_halo(source_halo(convolution), "input")
     extras = epilogue.pointers if epilogue else []
-    pointers = ["source", "weights", *(["bias"] if bias else []), "target", *extras, "inputs", "outputs"]
+    pointers = ["source", "weights", *(["bias"] if bias else []), "result", *extras, "inputs", "outputs"]
     last = epilogue or ImageEpilogue(Program((convolution.dtype,), (), (0,)))
 
     def write(code: Function) -> None:
@@ -276,7 +276,7 @@ class _Tiles:
         self.code, self.convolution, self.tiling, self.dtype = code, convolution, tiling, convolution.dtype
         self.lanes = cpu.lanes(self.dtype)
         self.matrices = _Matrices(code, self.dtype, self.lanes)
-        self.inputs, self.outputs = convolution.source.padded, convolution.target.padded
+        self.inputs, self.outputs = convolution.source.padded, convolution.result.padded
 
     def each_block(self, body: Callable[[Offset, Offset], None]) -> None:
         """For each block of tiles: the first of them, and how many there are."""
@@ -398,8 +398,8 @@ class _Tiles:
     def write_output(
         self, bias: bool, epilogue: ImageEpilogue, t: Offset, image: Offset, row: Offset, column: Offset
     ) -> None:
-        """AᵀMA of a tile through the epilogue to its place in the target, as far as that reaches."""
-        code, result, dtype, lanes = self.code, self.convolution.target, self.dtype, self.lanes
+        """AᵀMA of a tile through the epilogue to its place in the result, as far as that reaches."""
+        code, result, dtype, lanes = self.code, self.convolution.result, self.dtype, self.lanes
         points = self.tiling.points(self.outputs)
         products = code.at(code.pointers["outputs"], code.offset((t, self.outputs)), dtype)
         starts = [
@@ -449,7 +449,7 @@ class _Tiles:
 
     def _each_inside(self, row: Offset, column: Offset, body: Callable[[int, int], None]) -> None:
         """For each output of a tile that lies in the result."""
-        code, result = self.code, self.convolution.target
+        code, result = self.code, self.convolution.result
         over = [
             code.offset((row, OUT), OUT - result.height) if result.height % OUT else 0,
             code.offset((column, OUT), OUT - result.width) if result.width % OUT else 0,
@@ -507,7 +507,7 @@ def _kernel_gradient(convolution: Convolution, gradient: Planes, tiling: Tiling,
     convolution.source.check_halo(source_halo(convolution), "input")
     gradient.check_halo(gradient_halo(convolution), "output's gradient")
     weights = forward_weights(convolution, cpu)
-    made = convolution._replace(target=gradient)
+    made = convolution._replace(result=gradient)
 
     def write(code: Function) -> None:
         tiles = _Tiles(code, made, tiling, cpu)

@@ -77,7 +77,7 @@ def _weighted_likelihood(
     def shares_of(smoothing: float) -> Any:
         if given:
             return target * (1.0 - smoothing) + smoothing / classes
-        return ops.class_target(
+        return ops.class_probabilities(
             target,
             classes=classes,
             label_smoothing=smoothing,

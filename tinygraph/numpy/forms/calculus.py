@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygraph.errors import NumpyFunctionError
-from tinygraph.numpy.form import along, axis_of, floating, form, operand, refuse, value
+from tinygraph.numpy.form import along, axis_of, detached, floating, form, known, operand, refuse, value
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -89,11 +89,11 @@ def trapezoid(y: Numeric, x: Numeric | None = None, dx: object = 1.0, axis: int 
 @form(np.interp)
 def interp(x: Numeric, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     """Lines between the points; at a point the line behind it has the say, beyond the ends nothing moves with x."""
-    x, xp, fp = floating(x), floating(xp), floating(fp)
+    x, xp, fp = (one.astype(np.result_type(one.dtype, np.float64)) for one in map(operand, (x, xp, fp)))
     if period is not None:
         period = np.abs(period)
         x, xp = np.remainder(x, period), np.remainder(xp, period)
-        order = np.argsort(value(xp), kind="stable")
+        order = np.argsort(xp, kind="stable")
         xp, fp = xp[order], fp[order]
         xp = np.concatenate([xp[-1:] - period, xp, xp[:1] + period])
         fp = np.concatenate([fp[-1:], fp, fp[:1]])
@@ -105,12 +105,12 @@ def interp(x: Numeric, xp: Any, fp: Any, left: Any = None, right: Any = None, pe
     last = fp[-1] if right is None else right
     if xp.size == 1:
         return np.where(below, first, np.where(above, last, fp[0] + np.zeros(x.shape)))
-    places = np.clip(np.searchsorted(value(xp), value(x), side="right") - 1, 0, xp.size - 2)
+    places = np.clip(np.searchsorted(xp, x, side="right") - 1, 0, xp.size - 2)
     start, width = xp[places], xp[places + 1] - xp[places]
     line = fp[places] + (fp[places + 1] - fp[places]) * (
         (x - start) / np.where(np.equal(width, 0), 1.0, width)
     )
-    line = np.where(np.equal(x, xp[-1]), fp[-1] + (line - np.asarray(value(line))), line)
+    line = np.where(np.equal(x, xp[-1]), fp[-1] + (line - detached(line)), line)
     return np.where(below, first, np.where(above, last, line))
 
 
@@ -147,7 +147,18 @@ def _same(a: Numeric, v: Numeric) -> Any:
 def unwrap(p: object, discont: Any = None, axis: int = -1, *, period: float = 2 * np.pi) -> Any:
     """The jumps taken out are multiples of the period: constants."""
     x = floating(p)
-    return x + (np.unwrap(value(x), discont, axis, period=period) - value(x))
+    plain = detached(x)
+    if known(plain):
+        plain = value(plain)
+        return x + (np.unwrap(plain, discont, axis, period=period) - plain)
+    steps = np.diff(plain, axis=axis)
+    low = -period / 2
+    turned = np.remainder(steps - low, period) + low
+    turned = np.where(np.logical_and(turned == low, steps > 0), period / 2, turned)
+    least = max(period / 2, discont or 0)
+    jumps = np.cumsum(np.where(np.abs(steps) < least, 0, turned - steps), axis=axis)
+    first = np.zeros_like(jumps[along(axis_of(axis, x.ndim), slice(0, 1))])
+    return x + np.concatenate([first, jumps], axis=axis)
 
 
 @form(np.linspace)
@@ -165,12 +176,14 @@ def linspace(
     start, stop = floating(start), floating(stop)
     parts = num - 1 if endpoint else num
     shape = (num,) + (1,) * max(start.ndim, stop.ndim)
-    share = (np.arange(num) / max(parts, 1)).reshape(shape)
+    kind = np.result_type(start.dtype, stop.dtype)
+    share = (np.arange(num) / max(parts, 1)).reshape(shape).astype(np.empty(0, kind).real.dtype)
     found = start + (stop - start) * share
     if endpoint and num > 1:
         found = np.where(share == 1, stop + 0 * found, found)  # the end is exactly the end
     found = np.moveaxis(found, 0, axis)
-    found = found if dtype is None else found.astype(dtype)
+    if dtype is not None:
+        found = (np.floor(found) if np.dtype(dtype).kind in "iu" else found).astype(dtype)
     return (found, (stop - start) / parts) if retstep else found
 
 
@@ -199,7 +212,7 @@ def geomspace(
     axis: int = 0,
 ) -> Any:
     start, stop = floating(start), floating(stop)
-    if np.any(value(np.sign(start)) != value(np.sign(stop))):
+    if known(start, stop) and np.any(value(np.sign(start)) != value(np.sign(stop))):
         raise NumpyFunctionError(
             "np.geomspace on tensors takes ends of one sign, so that what is between them is real"
         )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import floating, form, operand, value
 
 if TYPE_CHECKING:
@@ -90,8 +89,6 @@ def polyfit(
     cov: object = False,
 ) -> Any:
     """Least squares with columns scaled to length 1, as NumPy solves them."""
-    if full or cov:
-        raise NumpyFunctionError("np.polyfit on tensors gives the coefficients alone, without full= and cov=")
     x, y = floating(x), floating(y)
     columns = np.vander(x, deg + 1)
     if w is not None:
@@ -99,8 +96,19 @@ def polyfit(
         columns, y = columns * w[:, None], y * (w[:, None] if y.ndim == 2 else w)
     scale = np.sqrt(np.sum(columns * columns, axis=0))
     bound = x.size * np.finfo(x.dtype).eps if rcond is None else rcond
-    found = np.linalg.lstsq(columns / scale, y, bound)[0]
-    return (found.T / scale).T
+    found, squares, rank, values = np.linalg.lstsq(columns / scale, y, bound)
+    found = (found.T / scale).T
+    if full:
+        return found, squares, rank, values, bound
+    if not cov:
+        return found
+    base = np.linalg.inv(np.matmul(columns.T, columns))
+    if cov == "unscaled":
+        return found, base if y.ndim == 1 else base[:, :, None]
+    if x.shape[0] <= deg + 1:
+        raise ValueError("the number of data points must exceed order to scale the covariance matrix")
+    factor = squares / (x.shape[0] - deg - 1)
+    return found, base * factor if y.ndim == 1 else base[:, :, None] * factor
 
 
 @form(np.poly)

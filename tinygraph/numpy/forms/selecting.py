@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.numpy.constants import constant
 from tinygraph.numpy.form import FORMS, axis_of, form, grouped, operand, refuse, value
 
 if TYPE_CHECKING:
@@ -15,20 +15,11 @@ if TYPE_CHECKING:
 # Of these the answer is a place, a count, a truth or a text, which no small change of an operand changes.
 CONSTANT = (
     np.nonzero, np.flatnonzero, np.argwhere, np.searchsorted, np.digitize, np.isin, np.array_equiv, np.argpartition,
-    np.lexsort, np.bincount, np.unravel_index, np.ravel_multi_index, np.diag_indices_from, np.tril_indices_from,
-    np.triu_indices_from, np.ix_, np.packbits, np.unpackbits, np.histogram_bin_edges,
+    np.lexsort, np.unravel_index, np.ravel_multi_index, np.diag_indices_from, np.tril_indices_from,
+    np.triu_indices_from, np.ix_, np.packbits, np.unpackbits,
     np.min_scalar_type, np.common_type, np.can_cast, np.iscomplex, np.isreal, np.linalg.matrix_rank, np.einsum_path,
     np.array2string, np.savetxt, np.save, np.savez, np.savez_compressed,
 )  # fmt: skip
-
-
-def constant(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function called on the arrays behind its tensors."""
-
-    def answer(*args: object, **kwargs: object) -> Any:
-        return function(*map(value, args), **{name: value(one) for name, one in kwargs.items()})
-
-    return answer
 
 
 for _one in CONSTANT:
@@ -55,7 +46,7 @@ def isposinf(x: Numeric, out: object = None) -> Any:
 @form(np.choose)
 def choose(a: Numeric, choices: Any, out: object = None, mode: str = "raise") -> Any:
     refuse(np.choose, "use the result", out=out)
-    places, options = value(a), [operand(one) for one in choices]
+    places, options = np.asarray(value(a)), [operand(one) for one in choices]
     count = len(options)
     if mode == "raise" and (np.any(places < 0) or np.any(places >= count)):
         raise ValueError("invalid entry in choice array")
@@ -118,7 +109,7 @@ def partition(
 ) -> Any:
     refuse(np.partition, "it is for records", order=order)
     x, at = (operand(a).reshape(-1), 0) if axis is None else (operand(a), axis)
-    return np.take_along_axis(x, np.argpartition(value(x), kth, axis=at), at)
+    return np.take_along_axis(x, np.argpartition(x, kth, axis=at), at)
 
 
 @form(np.sort_complex)

@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygraph.errors import NumpyFunctionError
-from tinygraph.numpy.form import axis_of, floating, form, operand, refuse, value
+from tinygraph.core.registry import ops
+from tinygraph.errors import CaptureError, NumpyFunctionError
+from tinygraph.numpy.form import (
+    axis_of,
+    detached,
+    floating,
+    form,
+    holds_tensor,
+    known,
+    operand,
+    refuse,
+    value,
+)
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric
@@ -49,9 +60,10 @@ def average(
             w = w.reshape([n if i in axes else 1 for i, n in enumerate(x.shape)])
         w = floating(np.broadcast_to(w, x.shape)) if x.dtype.kind in "iub" else np.broadcast_to(w, x.shape)
         total = np.sum(w, axis=axis, keepdims=kept)
-        if np.any(value(total) == 0):
+        if known(total) and np.any(value(total) == 0):
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         found = np.sum(x * w, axis=axis, keepdims=kept) / total
+        total = total.astype(np.result_type(x.dtype, total.dtype))
     return (found, np.broadcast_to(total, found.shape)) if returned else found
 
 
@@ -72,14 +84,25 @@ def quantile(
 ) -> Any:
     """Elements in ascending order, and between two of them a line: where, the quantiles of 0, 1, 2 ... tell."""
     refuse(np.quantile, _UNIT, out=out)
-    refuse(np.quantile, "repeat the elements instead", weights=weights)
+    if weights is not None:
+        return _weighted(np.quantile, a, q, axis, method, keepdims, weights)
     rows, shape = _rows(floating(a), axis)
     levels = _levels(q)
     places = np.quantile(np.arange(rows.shape[-1], dtype=float), levels, method=method)  # type: ignore[call-overload]
     ordered = np.sort(rows, axis=-1)
     found = _between(ordered, places, rows.dtype)
-    found = np.where(np.isnan(ordered[..., -1:]), np.nan, found) if rows.dtype.kind == "f" else found
-    return _in_place(found, levels, shape, keepdims)
+    if rows.dtype.kind == "f":
+        found = np.where(np.isnan(ordered[..., -1:]), np.asarray(np.nan, rows.dtype), found)
+    return _in_place(_typed(found, q), levels, shape, keepdims)
+
+
+def _typed(found: Any, q: object) -> Any:
+    """Quantiles at levels in an array, which has a dtype of its own."""
+    return (
+        found
+        if isinstance(q, int | float)
+        else found.astype(np.result_type(found.dtype, _levels(q).dtype, np.float16))
+    )
 
 
 @form(np.percentile)
@@ -94,7 +117,11 @@ def percentile(
     *,
     weights: object = None,
 ) -> Any:
-    return quantile(a, _levels(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+    return quantile(a, _share(q), axis, out, overwrite_input, method, keepdims, weights=weights)
+
+
+def _share(q: Any) -> Any:
+    return q / 100 if isinstance(q, int | float) else _levels(q) / 100
 
 
 @form(np.median)
@@ -117,15 +144,25 @@ def nanquantile(
     weights: object = None,
 ) -> Any:
     refuse(np.nanquantile, _UNIT, out=out)
-    refuse(np.nanquantile, "repeat the elements instead", weights=weights)
+    if weights is not None:
+        return _weighted(np.nanquantile, a, q, axis, method, keepdims is True, weights)
     rows, shape = _rows(floating(a), axis)
     levels = _levels(q)
-    counts = np.sum(~np.isnan(value(rows)), axis=-1)
+    counts = np.sum(~np.isnan(value(detached(rows)) if known(rows) else rows), axis=-1)
+    if not known(counts):
+        if method != "linear":
+            raise NumpyFunctionError("np.nanquantile in a captured program takes method='linear' only")
+        places = np.maximum(counts - 1, 0)[..., None] * levels.reshape(-1)
+        return _typed(_nan_in_place(rows, places, levels, shape, keepdims), q)
     places = np.zeros((*counts.shape, levels.size))
     for count in np.unique(counts[counts > 0]):
         places[counts == count] = np.quantile(
             np.arange(count, dtype=float), levels.reshape(-1), method=method
         )  # type: ignore[call-overload]
+    return _typed(_nan_in_place(rows, places, levels, shape, keepdims), q)
+
+
+def _nan_in_place(rows: Any, places: Any, levels: Any, shape: tuple[int, ...], keepdims: object) -> Any:
     found = _between(np.sort(rows, axis=-1), places, rows.dtype)  # those that are NaN stand at the end
     return _in_place(found, levels, shape, keepdims is not np._NoValue and bool(keepdims))
 
@@ -142,7 +179,7 @@ def nanpercentile(
     *,
     weights: object = None,
 ) -> Any:
-    return nanquantile(a, _levels(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+    return nanquantile(a, _share(q), axis, out, overwrite_input, method, keepdims, weights=weights)
 
 
 @form(np.nanmedian)
@@ -154,6 +191,21 @@ def nanmedian(
     keepdims: object = np._NoValue,
 ) -> Any:
     return nanquantile(a, 0.5, axis, out, overwrite_input, "linear", keepdims)
+
+
+def _weighted(
+    function: Any, a: Numeric, q: object, axis: Axis, method: str, keepdims: bool, weights: object
+) -> Any:
+    """Each weighted quantile is an element: which, its value tells. The weights only say which."""
+    x = floating(a)
+    found = np.asarray(function(value(x), _levels(q), axis, method=method, weights=value(weights)))
+    rows, shape = _rows(x, axis)
+    ordered = np.sort(rows, axis=-1)
+    wanted = np.moveaxis(found.reshape((-1, *rows.shape[:-1])), 0, -1)
+    places = np.argmax(value(ordered)[..., None, :] == wanted[..., :, None], axis=-1)
+    chosen = np.take_along_axis(ordered, places, -1)
+    chosen = np.where(np.isnan(wanted), np.asarray(np.nan, x.dtype), chosen)
+    return _in_place(chosen, _levels(q), shape, keepdims)
 
 
 def _levels(q: object) -> Any:
@@ -233,6 +285,11 @@ _extreme(np.nanmax, np.max, -np.inf)
 _extreme(np.nanmin, np.min, np.inf)
 
 
+def _chosen(x: Any, where: Any) -> Any:
+    """Elements that a mask leaves out count as NaN."""
+    return x if where is True else np.where(where, x, np.asarray(np.nan, x.dtype))
+
+
 def _counted(a: Numeric, axis: Any, keepdims: Any) -> tuple[Any, Any]:
     """How many numbers there are, and whether each is one."""
     x = operand(a)
@@ -247,9 +304,11 @@ def nanmean(
     dtype: DTypeLike | None = None,
     out: object = None,
     keepdims: object = np._NoValue,
+    *,
+    where: Any = True,
 ) -> Any:
     refuse(np.nanmean, _UNIT, out=out)
-    x = floating(a) if dtype is None else operand(a).astype(dtype)
+    x = _chosen(floating(a) if dtype is None else operand(a).astype(dtype), where)
     kept = keepdims is not np._NoValue and bool(keepdims)
     count, _ = _counted(x, axis, kept)
     return np.sum(_filled(x, 0.0), axis=axis, keepdims=kept) / count
@@ -264,14 +323,16 @@ def nanvar(
     ddof: int = 0,
     keepdims: object = np._NoValue,
     *,
+    where: Any = True,
+    mean: Any = np._NoValue,
     correction: object = np._NoValue,
 ) -> Any:
     refuse(np.nanvar, _UNIT, out=out)
-    x = floating(a) if dtype is None else operand(a).astype(dtype)
+    x = _chosen(floating(a) if dtype is None else operand(a).astype(dtype), where)
     kept = keepdims is not np._NoValue and bool(keepdims)
     removed = ddof if correction is np._NoValue else correction
     count, there = _counted(x, axis, kept)
-    centre = nanmean(x, axis, keepdims=True)
+    centre = nanmean(x, axis, keepdims=True) if mean is np._NoValue else mean
     apart = np.where(there, x - centre, np.asarray(0, x.dtype))
     squares = np.real(apart * np.conj(apart)) if x.dtype.kind == "c" else apart * apart
     left = count - removed
@@ -305,7 +366,7 @@ def cov(
     if y is not None:
         other = np.atleast_2d(floating(y))
         x = np.concatenate([x, other.T if not rowvar and other.shape[0] != 1 else other], axis=0)
-    x = x if dtype is None else x.astype(dtype)
+    x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
     removed = (0 if bias else 1) if ddof is None else ddof
     weights: Any = None
     for given in (fweights, aweights):
@@ -338,31 +399,117 @@ def corrcoef(
 # -- histograms: counts are constants, weights flow --------------------------------------------------------------------
 
 
+@form(np.bincount)
+def bincount(x: Numeric, /, weights: object = None, minlength: int = 0) -> Any:
+    """Counts are constants; of weights it is their sum at each number."""
+    places = np.asarray(value(x))
+    counts = np.bincount(places, None, minlength)
+    if weights is None:
+        return counts
+    w = floating(weights)
+    if w.shape != places.shape:
+        raise ValueError("The weights and list don't have the same length.")
+    return _summed(w.astype(np.result_type(w.dtype, np.float64)), places, counts.size)
+
+
+def _summed(weights: Any, places: Any, count: int) -> Any:
+    """The sum of the weights at each of `count` places."""
+    return ops.add_at(np.zeros(count, weights.dtype), places, weights)
+
+
+@form(np.histogram_bin_edges)
+def histogram_bin_edges(a: Numeric, bins: Any = 10, range: Any = None, weights: object = None) -> Any:
+    """The edges between the least and the greatest number, which they move with; how many there are is a constant."""
+    x = operand(a)
+    if np.ndim(bins):
+        return bins
+    count = bins
+    if known(x):
+        found = np.histogram_bin_edges(value(x), bins, range, value(weights))
+        if range is not None or x.size == 0 or np.ptp(value(x)) == 0:
+            return found
+        count = found.size - 1
+    elif isinstance(bins, str):
+        raise CaptureError(
+            f"histograms with bins={bins!r} have as many as the values tell: capture with a number"
+        )
+    low, high = (np.min(x), np.max(x)) if range is None else range
+    if range is None and not known(x):
+        alone = np.equal(low, high)
+        low, high = low - np.where(alone, 0.5, 0.0), high + np.where(alone, 0.5, 0.0)
+    return np.linspace(low, high, count + 1).astype(
+        np.result_type(x.dtype, np.float32) if range is None else float
+    )
+
+
 @form(np.histogram)
 def histogram(
     a: Numeric, bins: object = 10, range: Any = None, density: Any = None, weights: object = None
 ) -> Any:
-    x, edges = value(a), value(bins)
-    if weights is None:
-        return np.histogram(x, edges, range, density)
-    edges = np.histogram_bin_edges(x, edges, range)
-    flat, w = np.asarray(x).reshape(-1), operand(weights).reshape(-1)
-    places = np.searchsorted(edges, flat, side="right") - 1
-    places = np.where(flat == edges[-1], edges.size - 2, places)
-    member = places[None, :] == np.arange(edges.size - 1)[:, None]
-    counts = np.sum(np.where(member, w, np.zeros((), w.dtype)), axis=1)
+    if known(a, bins, weights):
+        counts, edges = np.histogram(value(a), value(bins), range, density, value(weights))
+        if holds_tensor(a):
+            edges = histogram_bin_edges(a, bins, range, weights)
+        if not (holds_tensor(weights) or (density and holds_tensor(edges))):
+            return counts, edges
+    else:
+        edges = histogram_bin_edges(a, bins, range, weights)
+    x = detached(operand(a)).reshape(-1)
+    w = np.ones(x.shape, int) if weights is None else operand(weights).reshape(-1)
+    counts = _counted_in([x], [detached(edges)], w)
     return (counts / np.sum(counts) / np.diff(edges) if density else counts), edges
 
 
-def _histogram_of_many(function: Any) -> None:
-    @form(function)
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        if getattr(kwargs.get("weights"), "requires_grad", False):
-            raise NumpyFunctionError(
-                f"np.{function.__name__} on tensors: weights carry no gradient; use np.histogram"
-            )
-        return function(*map(value, args), **{name: value(one) for name, one in kwargs.items()})
+def _counted_in(columns: list[Any], edges: list[Any], weights: Any) -> Any:
+    """The sum of the weights in each box; those outside of all boxes are left out."""
+    shape = tuple(np.size(one) - 1 for one in edges)
+    inside: Any = np.ones(weights.shape, bool)
+    flat: Any = 0
+    for x, bounds, size in zip(columns, edges, shape, strict=True):
+        place = np.searchsorted(bounds, x, side="right") - 1
+        place = np.where(np.equal(x, bounds[-1]), size - 1, place)
+        inside = np.logical_and(inside, np.logical_and(place >= 0, place < size))
+        flat = flat * size + np.clip(place, 0, size - 1)
+    kept = np.where(inside, weights, np.zeros((), weights.dtype))
+    return _summed(kept, flat, int(np.prod(shape))).reshape(shape)
 
 
-_histogram_of_many(np.histogram2d)
-_histogram_of_many(np.histogramdd)
+@form(np.histogramdd)
+def histogramdd(
+    sample: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: object = None
+) -> Any:
+    given = list(sample) if isinstance(sample, list | tuple) else None
+    columns = [operand(one) for one in given] if given is not None else _columns(operand(sample))
+    if known(columns, bins):
+        points = np.stack([value(detached(one)) for one in columns], axis=-1)
+        counts, edges = np.histogramdd(points, value(bins), range, density, value(detached(weights)))
+        if range is None and not isinstance(bins, list | tuple | np.ndarray) and holds_tensor(columns):
+            edges = tuple(histogram_bin_edges(one, bins) for one in columns)
+        if known(weights) and not holds_tensor(weights):
+            return counts, edges
+    else:
+        several = bins if isinstance(bins, list | tuple) else [bins] * len(columns)
+        ranges = [None] * len(columns) if range is None else range
+        edges = [histogram_bin_edges(*each) for each in zip(columns, several, ranges, strict=True)]
+    w = np.ones(columns[0].shape) if weights is None else floating(weights)
+    counts = _counted_in([detached(one) for one in columns], [detached(one) for one in edges], w)
+    if density:
+        counts = counts / np.sum(counts)
+        for i, one in enumerate(edges):
+            counts = counts / np.diff(one).reshape([-1 if k == i else 1 for k in np.arange(len(edges))])
+    return counts, edges
+
+
+def _columns(points: Any) -> list[Any]:
+    points = points[:, None] if points.ndim == 1 else points
+    return [points[:, i] for i in np.arange(points.shape[1])]
+
+
+@form(np.histogram2d)
+def histogram2d(
+    x: Numeric, y: Numeric, bins: Any = 10, range: Any = None, density: Any = None, weights: object = None
+) -> Any:
+    count = np.size(bins) if isinstance(bins, list | tuple) else np.ndim(bins)
+    bins = [bins, bins] if count not in (0, 1, 2) or isinstance(bins, np.ndarray) else bins
+    counts, edges = histogramdd([x, y], bins, range, density, weights)
+    return counts, edges[0], edges[1]

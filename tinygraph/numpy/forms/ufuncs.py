@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.numpy.form import FORMS, floating, form, grouped, operand
-from tinygraph.numpy.forms.selecting import constant
+from tinygraph.core.tensor import Tensor
+from tinygraph.numpy.constants import constant, in_program
+from tinygraph.numpy.form import FORMS, detached, floating, form, grouped, known, operand
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -28,9 +29,9 @@ def _result(x: object, y: object) -> Any:
 @form(np.copysign)
 def copysign(x1: Numeric, x2: Numeric) -> Any:
     x1, x2 = _result(x1, x2)
-    size, negative = np.absolute(x1), np.signbit(x2)
+    size, negative = abs(x1), np.signbit(x2)
     size = size if np.result_type(x1, 1.0) == np.result_type(x1) else size * 1.0
-    return np.where(negative, -size, size)
+    return np.where(negative, -size, size).astype(np.result_type(x1, x2, np.float16))
 
 
 @form(np.heaviside)
@@ -73,22 +74,30 @@ def divmod_(x1: Numeric, x2: Numeric) -> Any:
 def modf(x: Numeric) -> Any:
     x = floating(x)
     whole = np.trunc(x)
-    return np.where(np.isinf(x), np.copysign(0.0, x), x - whole), whole
+    return np.where(np.isinf(x), np.copysign(np.zeros((), x.dtype), x), x - whole), whole
 
 
 @form(np.frexp)
 def frexp(x: Numeric) -> Any:
     x = floating(x)
-    _, exponent = constant(np.frexp)(x)
-    return x * np.ldexp(np.ones((), x.dtype), -exponent), exponent
+    exponent = (
+        np.frexp(x.numpy() if isinstance(x, Tensor) else x)[1] if known(x) else in_program("exponent", x)
+    )
+    return x * _power_of_two(-exponent, x.dtype), exponent
 
 
 @form(np.ldexp)
 def ldexp(x1: Numeric, x2: object) -> Any:
-    x1 = floating(x1)
-    exponent = constant(np.asarray)(x2)
+    x1, exponent = floating(x1), operand(x2)
     half = exponent // 2  # in two steps, of which none is too large for a float
-    return x1 * np.ldexp(np.ones((), x1.dtype), half) * np.ldexp(np.ones((), x1.dtype), exponent - half)
+    return x1 * _power_of_two(half, x1.dtype) * _power_of_two(exponent - half, x1.dtype)
+
+
+def _power_of_two(exponent: Any, dtype: Any) -> Any:
+    one = np.ones((), dtype)
+    if isinstance(exponent, Tensor):
+        return in_program("ldexp", one, exponent) if not known(exponent) else np.ldexp(one, exponent.numpy())
+    return np.ldexp(one, exponent)
 
 
 @form(np.nextafter)
@@ -96,7 +105,7 @@ def nextafter(x1: object, x2: object) -> Any:
     """A number one step away from x1: the step is a constant."""
     x1, x2 = _result(x1, x2)
     found = constant(np.nextafter)(x1, x2)
-    return x1 + (found - constant(np.asarray)(x1))
+    return x1 + (found - detached(x1))
 
 
 @form(np.float_power)

@@ -92,7 +92,7 @@ def keeps_what_rules_ask_for(op: AnyOp, sample: Sample) -> None:
         raise DoesNotApply("nothing is recorded")
     node = recorded[0].node
     assert node is not None
-    kept = set(node.plan.values)
+    kept = set(node.live_rules.values)
     views = [one._value for one in out if isinstance(one, Tensor)]
     allowed = [
         i in kept or any(np.may_share_memory(x, view) for view in views)
@@ -141,22 +141,22 @@ def _uses(trial: Trial) -> list[tuple[tuple[str, str], bool]]:
     cotangent = each if flattened_types(node) else each[0]
     found = []
     with mode(recording=True):
-        for step in node.plan.steps:
-            if step.rule is None:
+        for rule in node.live_rules.backward:
+            if rule.function is None:
                 continue
             saved = [_tracked(value) for value in rewrapped(node)]
-            result = step.rule(cotangent, *fetch(node, step, saved))
-            parts = [part_of(node, result, place, step) for _, place in step.targets]
+            result = rule.function(cotangent, *fetch(node, rule, saved))
+            parts = [part_of(node, result, place, rule) for _, place in rule.serves]
             edges = [part._edge for part in parts if isinstance(part, Tensor) and part._edge is not None]
             reached = {id(one) for one in ancestors(map(edge_node, edges))}
-            for slot, value in zip(node.plan.slots, saved, strict=True):
+            for slot, value in zip(node.live_rules.slots, saved, strict=True):
                 if slot is not None and slot >= 0 and isinstance(value, Tensor):
                     name = node.op.operand_at(slot).name
                     asks = any(
-                        rule.function is step.rule and name in rule.asks for rule in node.op.rules.values()
+                        one.function is rule.function and name in one.asks for one in node.op.rules.values()
                     )
                     if asks and value.size:
-                        found.append(((step.rule.__name__, name), id(value._edge) in reached))
+                        found.append(((rule.function.__name__, name), id(value._edge) in reached))
     return found
 
 

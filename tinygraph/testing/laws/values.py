@@ -101,19 +101,19 @@ def _check_rules_only_read(trial: Trial, weights: list[Any]) -> None:
     """Run each rule on read-only arrays, so that every one that writes is named, not only the first."""
     node, cotangent = trial.node(), trial.cotangent(weights)
     findings = []
-    for step in node.plan.steps:
-        if step.rule is None:
+    for rule in node.live_rules.backward:
+        if rule.function is None:
             continue
         try:
-            step.rule(cotangent, *fetch(node, step, node.saved))
+            rule.function(cotangent, *fetch(node, rule, node.saved))
         except ValueError as error:
             if "read-only" not in str(error):
                 raise
-            operands = ", ".join(trial.name(position) for position, _ in step.targets)
+            operands = ", ".join(trial.name(position) for position, _ in rule.serves)
             place, _ = raised_at(error)
             what = (
-                f"the rule {getattr(step.rule, '__name__', step.rule)!r} writes into g or another array that it was "
-                f"given ({place}): {error}"
+                f"the rule {getattr(rule.function, '__name__', rule.function)!r} writes into g or another array "
+                f"that it was given ({place}): {error}"
             )
             cause = "*=, +=, out= or an assignment; other rules read the same array, so compute a new one"
             findings.append(Finding(what, operands, cause=cause, place=place))

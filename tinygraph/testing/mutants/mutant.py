@@ -80,8 +80,8 @@ def bare_copy(op: Op, **changed: Any) -> Op:
     fields = {
         "rules": dict(op.rules),
         "tangent_rules": dict(op.tangent_rules),
-        "plans": {},
-        "tangent_plans": {},
+        "known_rules": {},
+        "known_tangent_rules": {},
     }
     return replace(op, **{**fields, **changed})
 

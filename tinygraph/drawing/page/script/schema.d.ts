@@ -164,7 +164,7 @@ export interface PageOverlay {
   /** how the amounts of a group are taken together. */
   total: "largest" | "norm" | "sum";
   /** what an op must have, where somebody steps, before there is something to say of it. */
-  needs: ("gradients" | "times" | "values")[];
+  needs: ("changes" | "gradients" | "times" | "values")[];
   /** the variable of the style sheet with the colour of the largest amount. */
   tint: string;
   /** number of a node that stands out -> what is said of it. */

@@ -229,7 +229,7 @@ def _one_hot(w: Writing, node: Node, labels: Entry) -> Any:
 
 
 @form
-def _class_target(w: Writing, node: Node, labels: Entry) -> Any:
+def _class_probabilities(w: Writing, node: Node, labels: Entry) -> Any:
     """Ones at the class, along axis 1 (or alone), smoothed, and zeros where the label is ignored."""
     types, settings = types_of(node), settings_of(node)
     return _target(w, node, w.read(labels), 0, types.shape, types.dtype, settings)

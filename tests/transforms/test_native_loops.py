@@ -1,0 +1,139 @@
+"""Loops and choices inside of loops are native calls as a whole, with the numbers of the same loops in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import kernels
+
+XS = np.linspace(-1.0, 1.0, 12).reshape(4, 3)
+
+
+def scan_in_scan(x: Any) -> Any:
+    def outer(total: Any, row: Any) -> Any:
+        def inner(held: Any, one: Any) -> Any:
+            held = np.tanh(held + one)
+            return held, held * one
+
+        held, made = tg.scan(inner, np.sum(total), row, reverse=True)
+        return total + made * held, made
+
+    return tg.scan(outer, np.zeros(3), x)
+
+
+def while_in_scan(x: Any) -> Any:
+    """Each row is halved until its sum of squares is small; how often differs."""
+
+    def outer(total: Any, row: Any) -> Any:
+        small = tg.while_loop(lambda v: np.sum(v * v) > 0.1, lambda v: v * 0.5, row, max_steps=20)
+        return total + small, small
+
+    return tg.scan(outer, np.zeros(3), x)
+
+
+def choice_in_scan(x: Any) -> Any:
+    def outer(total: Any, row: Any) -> Any:
+        total = tg.cond(row[0] > 0.1, lambda t, r: t * r, lambda t, r: t - np.exp(r), total, row)
+        return total, tg.cond(np.sum(row) > 0.0, lambda t: t[1], lambda t: t[2] * 2.0, total)
+
+    return tg.scan(outer, np.ones(3), x)
+
+
+def numbered(x: Any) -> Any:
+    """Indices of 64 and 32 bits, too small and too large ones among them."""
+    branches = [lambda v: v + 1.0, lambda v: v * 2.0, lambda v: -v]
+
+    def outer(total: Any, pair: Any) -> Any:
+        row, i, j = pair
+        total = tg.switch(i, branches, total + row)
+        return total, tg.switch(j, branches, row)
+
+    return tg.scan(outer, np.ones(3), (x, np.array([-3, 0, 1, 7]), np.array([2, -1, 5, 1], np.int32)))
+
+
+def loop_in_branch(x: Any) -> Any:
+    def outer(total: Any, row: Any) -> Any:
+        many = lambda t: tg.fori_loop(0, 5, lambda _, v: np.sin(v) + row, t)  # noqa: E731
+        return tg.cond(row[0] > 0.0, many, lambda t: t + row, total), None
+
+    return tg.scan(outer, np.ones(3), x)[0]
+
+
+def while_in_while(x: Any) -> Any:
+    def outer(state: Any) -> Any:
+        v, n = state
+        v = tg.while_loop(lambda u: np.max(u) < n, lambda u: u + 0.3, v, max_steps=50)
+        return v, n + 1.0
+
+    return tg.while_loop(lambda s: s[1] < 5.0, outer, (x, np.float64(0.5)), max_steps=9)
+
+
+PROGRAMS: list[Callable[..., Any]] = [
+    scan_in_scan, while_in_scan, choice_in_scan, numbered, loop_in_branch, while_in_while,
+]  # fmt: skip
+
+
+def flat(found: Any) -> list[Any]:
+    return [np.asarray(one) for one in tg.tree.flatten(found)[0]]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("f", PROGRAMS)
+def test_values_are_those_of_loops_in_python(f: Callable[..., Any], dtype: Any) -> None:
+    """Twice, since pointers move on in a loop and must be back where they were for the next one."""
+    x = XS.astype(dtype)
+    compiled = tg.compile(f)
+    for given in (x, -x, x):
+        for mine, right in zip(flat(compiled(given)), flat(f(given)), strict=True):
+            np.testing.assert_allclose(mine, right, rtol=1e-12 if dtype == np.float64 else 2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("f", PROGRAMS)
+def test_gradients_are_those_of_loops_in_python(f: Callable[..., Any]) -> None:
+    def loss(x: Any) -> Any:
+        total: Any = 0.0
+        for one in tg.tree.flatten(f(x))[0]:
+            total = total + np.sum(one * one)
+        return total
+
+    eager, compiled = tg.grad(loss), tg.compile(tg.grad(loss))
+    for x in (XS, -XS):
+        np.testing.assert_allclose(compiled(x), eager(x), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.skipif(not kernels.available(), reason="llvmlite is not there")
+@pytest.mark.parametrize("f", PROGRAMS)
+def test_they_are_one_native_call(f: Callable[..., Any]) -> None:
+    from tinygraph_ops.control_flow import kernels as loops
+
+    compiled = tg.compile(f)
+    compiled(XS)
+    found = [
+        call
+        for _, call in compiled.plan.calls
+        if isinstance(call, loops._CountedLoop | loops._ConditionalLoop)
+    ]
+    assert len(found) == 1
+    assert found[0]._loop is not None
+
+
+def test_a_loop_without_a_bound_inside_of_one_can_be_interrupted() -> None:
+    """It stays a loop of Python around native ones: nobody knows how long a step takes."""
+    from tinygraph_ops.control_flow import kernels as loops
+
+    def f(x: Any) -> Any:
+        return tg.scan(
+            lambda t, r: (t + tg.while_loop(lambda v: np.sum(v) > 0.1, lambda v: v * 0.5, r), None),
+            np.zeros(3),
+            x,
+        )[0]
+
+    compiled = tg.compile(f)
+    np.testing.assert_allclose(compiled(XS), f(XS), rtol=1e-12)
+    (loop,) = (call for _, call in compiled.plan.calls if isinstance(call, loops._CountedLoop))
+    assert loop._loop is None
