@@ -577,3 +577,16 @@ def test_a_module_that_is_imported_in_a_capture_and_a_warning_that_is_shown_open
         warnings.simplefilter("always")
         warnings.showwarning = lambda *args: warnings.formatwarning(*args[:4])
         np.testing.assert_array_equal(tg.compile(program)(ones), 3 * ones)
+
+
+@pytest.mark.parametrize(
+    ("given", "right"), [(tg.tensor(2.0, requires_grad=True), 6.0), (tg.tensor(2.0), 10.0)]
+)
+def test_a_graph_is_captured_with_the_answers_of_its_examples(given: Any, right: float) -> None:
+    def asks(x: Any) -> Any:
+        y = x + 0.0
+        return y * 3.0 if y.requires_grad else x * 5.0
+
+    assert asks(given).item() == right
+    assert tg.capture(asks, given)(given).item() == right
+    assert tg.compile(asks)(given).item() == right

@@ -178,6 +178,10 @@ class BuiltinOps:
     def conj(self, x: Any, /) -> Any:
         """The complex conjugate of x;  its gradient is conj(g)."""
 
+    def constant_function(self, *xs: Any, function: str, options: tuple[tuple[str, Any], ...] = ()) -> Any:
+        """A function without a derivative, by its name in NumPy;  `options` are its arguments that are no
+        arrays."""
+
     def convolution(
         self,
         x: Any,

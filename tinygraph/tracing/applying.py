@@ -61,18 +61,7 @@ def apply_captured(
             )
             types.append(type_of(entry) if isinstance(entry, np.ndarray | np.generic) else entry)
     if not mask:  # tensors that hold plain data: computed now, a constant of the graph
-        try:
-            out = op.forward(
-                *entries, **settings
-            )  # a state that was written stands there as what it was written to
-        except Exception as error:
-            raise explained(op, operands, settings, error) from error
-        several = isinstance(out, tuple)
-        made = tuple(map(Tensor, out if several else (out,)))
-        for one in made:
-            capture.made(one)
-        link(op, operands, settings, made if several else made[0], entries[0])
-        return made if several else made[0]
+        return _computed(capture, op, operands, entries, settings)
     try:
         result = infer_types(op, types, entries, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
@@ -101,6 +90,22 @@ def apply_captured(
     if op.put is not None or op.facts.get("read_only"):
         link_captured(op, operands, settings, found)
     return found
+
+
+def _computed(
+    capture: Capture, op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any]
+) -> Any:
+    """What an op of plain data gives. A state that was written stands there as what it was written to."""
+    try:
+        out = op.forward(*entries, **settings)
+    except Exception as error:
+        raise explained(op, operands, settings, error) from error
+    several = isinstance(out, tuple)
+    made = tuple(map(Tensor, out if several else (out,)))
+    for one in made:
+        capture.made(one)
+    link(op, operands, settings, made if several else made[0], entries[0])
+    return made if several else made[0]
 
 
 def infer_types(op: Op, types: Sequence[Any], entries: Sequence[Any], settings: dict[str, Any]) -> Any:
