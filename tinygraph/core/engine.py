@@ -303,16 +303,16 @@ def propagate(
     return kept
 
 
-def _hooked(node: Node, gradient: Any, record: bool) -> Any:
+def _hooked(node: Node, gradient: object, record: bool) -> Any:
     """A gradient after the hooks of its node, which are the user's code."""
     if not hasattr(node, "hooks"):
         return gradient
     place = Place(modes.current.place.scope, "backward", None if isinstance(node, Leaf) else node)
 
-    def wrap(given: Any) -> Tensor:
+    def wrap(given: object) -> Tensor:
         return given if isinstance(given, Tensor) else Tensor(for_reading(_typed(given)))
 
-    def unwrap(found: Any) -> Any:
+    def unwrap(found: object) -> Any:
         return found if record or not isinstance(found, Tensor) else found._value
 
     with mode(place=place), watched() if modes.current.capture is not None else nullcontext():

@@ -129,7 +129,7 @@ def _all(module: Module) -> Any:
     return vars(module)["parametrizations"]
 
 
-def _fits(module: Module, name: str, found: Any) -> None:
+def _fits(module: Module, name: str, found: Tensor) -> None:
     present = getattr(module, name)
     if found.shape != present.shape or found.dtype != present.dtype:
         raise ShapeError(f"the parametrization makes {found.type} of {name!r}, which is {present.type}")
@@ -177,10 +177,10 @@ class _WeightNorm(Module):
     def __init__(self, dim: int | None) -> None:
         self.dim = dim
 
-    def forward(self, length: Any, direction: Any) -> Any:
+    def forward(self, length: Numeric, direction: Numeric) -> Any:
         return direction * (length / _norm_except(direction, self.dim))
 
-    def right_inverse(self, weight: Any) -> tuple[Any, Any]:
+    def right_inverse(self, weight: Numeric) -> tuple[Any, Any]:
         return _norm_except(weight, self.dim), weight
 
 
@@ -198,7 +198,7 @@ class _SpectralNorm(Module):
     _u: Tensor
     _v: Tensor
 
-    def __init__(self, weight: Any, steps: int, dim: int, eps: float) -> None:
+    def __init__(self, weight: Tensor, steps: int, dim: int, eps: float) -> None:
         self.steps, self.eps = steps, eps
         self.dim = dim % weight.ndim
         if weight.ndim > 1:
@@ -210,14 +210,14 @@ class _SpectralNorm(Module):
             self.register_buffer("_u", u.astype(weight.dtype))
             self.register_buffer("_v", v.astype(weight.dtype))
 
-    def _matrix(self, weight: Any) -> Any:
+    def _matrix(self, weight: Numeric) -> Any:
         order = (self.dim, *(i for i in range(weight.ndim) if i != self.dim))
         return np.reshape(np.transpose(weight, order), (weight.shape[self.dim], -1))
 
-    def _unit(self, x: Any) -> Any:
+    def _unit(self, x: Numeric) -> Any:
         return x / np.maximum(np.sqrt(np.sum(x * x)), self.eps)
 
-    def forward(self, weight: Any) -> Any:
+    def forward(self, weight: Numeric) -> Any:
         if weight.ndim == 1:
             return self._unit(weight)
         matrix = self._matrix(weight)
@@ -231,7 +231,7 @@ class _SpectralNorm(Module):
         u, v = ops.copy(self._u), ops.copy(self._v)
         return weight / (u @ (matrix @ v))
 
-    def right_inverse(self, weight: Any) -> Any:
+    def right_inverse(self, weight: Numeric) -> Any:
         return weight
 
 

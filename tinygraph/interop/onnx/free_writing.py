@@ -68,7 +68,7 @@ class RecordingForms:
     def __init__(self) -> None:
         self.seen: list[Given] = []
 
-    def take(self, writing: Writing, kind: str, value: Any) -> Any:
+    def take(self, writing: Writing, kind: str, value: object) -> Any:
         read = around(writing.current) if kind == "constant" else []
         known = tuple(edge_type(one) if _has_name(writing, one) else None for one in read)
         self.seen.append(Given(kind, value, writing.current, known))
@@ -93,7 +93,7 @@ class ReplayingForms:
                 if dim.dim_param:
                     self.inputs.setdefault(dim.dim_param, (info.name, axis))
 
-    def take(self, writing: Writing, kind: str, value: Any) -> Any:
+    def take(self, writing: Writing, kind: str, value: object) -> Any:
         del writing, kind, value
         return next(self.values)
 
@@ -171,7 +171,7 @@ def _constant(fitting: Fitting, values: Sequence[Array], operands: Sequence[Any]
     return fitting.array(values, operands)
 
 
-def _constant_at(found: Any, sizes: Sizes, operands: Sequence[ArrayType | None]) -> Any:
+def _constant_at(found: object, sizes: Sizes, operands: Sequence[ArrayType | None]) -> Any:
     if isinstance(found, FittedNumbers):
         numbers = valued(found.numbers, sizes, operands)
         return np.asarray(numbers, found.example.dtype).reshape(found.example.shape)
@@ -220,7 +220,7 @@ class ComputedConstants:
                 return self.w.reshape(several[0], ())
             return several[0] if len(several) == 1 else str(self.w.add("Concat", *several, axis=0))
 
-    def number(self, value: Any, dtype: np.dtype[Any]) -> str:
+    def number(self, value: object, dtype: np.dtype[Any]) -> str:
         """A number as a vector of one element of a dtype."""
         if isinstance(value, FreeInt):
             assert value.formula is not None  # the fitting raises where there is none
@@ -306,7 +306,7 @@ def shape_info(onnx: Any, name: str, dtype: np.dtype[Any], shape: Sequence[int])
     return onnx.helper.make_tensor_value_info(name, code_of(dtype), dims)
 
 
-def computed(writing: Writing, found: Any) -> str | None:
+def computed(writing: Writing, found: object) -> str | None:
     """The name of a fitted constant that follows the sizes; None for one that is the same everywhere."""
     sized = writing.sized
     if not isinstance(sized, ReplayingForms) or not (isinstance(found, FittedNumbers) or is_free(found)):
