@@ -14,12 +14,6 @@ from tinygraph.numpy.form import FORMS, form, grouped, known, operand
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
 
-# Of integers, bits and neighbours in a dtype, which no small change of an operand changes.
-for _one in (
-    np.gcd, np.lcm, np.left_shift, np.right_shift, np.bitwise_count, np.signbit, np.spacing, np.isnat,
-):  # fmt: skip
-    FORMS[_one] = grouped(_one.__name__, constant(_one))
-
 
 def in_loop(ufunc: np.ufunc, *operands: object) -> tuple[Any, ...]:
     """The operands in the dtypes in which NumPy computes: small integers in small floats, where these are asked for.
@@ -48,6 +42,18 @@ def _kind(x: object) -> Any:
     if isinstance(x, CapturedNumber):
         return {"i": int, "f": float, "c": complex}.get(x.dtype.kind, x.dtype)
     return type(x) if type(x) in (int, float, complex) else operand(x).dtype
+
+
+def _without_gradient(ufunc: np.ufunc) -> Any:
+    found = constant(ufunc)
+    return lambda *operands: found(*in_loop(ufunc, *operands))
+
+
+# Of integers, bits and neighbours in a dtype, which no small change of an operand changes.
+for _one in (
+    np.gcd, np.lcm, np.left_shift, np.right_shift, np.bitwise_count, np.signbit, np.spacing, np.isnat,
+):  # fmt: skip
+    FORMS[_one] = grouped(_one.__name__, _without_gradient(_one))
 
 
 @form(np.positive)
