@@ -273,7 +273,9 @@ def propagate(
             elif node.__class__ is Leaf or (wanted is not None and node in wanted):
                 kept[node] = _typed(gradient)
             elif live is None or node in live:
-                if node.versions is None and not record and gradient.__class__ is not list:
+                if node.versions is not None:
+                    node.check_versions()
+                if not record and gradient.__class__ is not list:
                     _run_rules(node, gradient, node.saved, gradients, live, own)
                 else:
                     _step_back(node, gradient, gradients, live, None if record else own)
@@ -347,8 +349,6 @@ def _step_back(
     """Run the live rules of one node and add what they return to its inputs' gradients; recorded where none may be
     added to in place.
     """
-    if node.versions is not None:
-        node.check_versions()
     if gradient.__class__ is list:
         # a body keeps many results from between, which get no cotangents in a first-order pass
         facts = node.op.facts
@@ -506,7 +506,7 @@ def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None)
     arguments: list[Any] = []
     given = node.settings
     for argument in rule.arguments:
-        if isinstance(argument, int):
+        if argument.__class__ is int:
             arguments.append(saved[argument])
         elif isinstance(argument, str):
             arguments.append(given[argument] if argument in given else node.op.signature.settings[argument])
@@ -521,7 +521,7 @@ def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None)
                 )
             )
         else:
-            arguments.append(tuple(saved[k] for k in argument))
+            arguments.append(tuple([saved[k] for k in argument]))  # type: ignore[union-attr]
     return arguments
 
 

@@ -60,8 +60,8 @@ def apply_captured(
                 weak and isinstance(entry, bool | int | float | complex) and not isinstance(entry, np.generic)
             )
             types.append(type_of(entry) if isinstance(entry, np.ndarray | np.generic) else entry)
-    if not mask:
-        return _constant(capture, op, operands, entries, settings)
+    if not mask:  # tensors that hold plain data: computed now, a constant of the graph
+        return _computed(capture, op, operands, entries, settings)
     try:
         result = infer_types(op, types, entries, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
@@ -92,14 +92,12 @@ def apply_captured(
     return found
 
 
-def _constant(
+def _computed(
     capture: Capture, op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any]
 ) -> Any:
-    """What an op makes of tensors that hold plain data: computed now, constants of the graph."""
+    """What an op of plain data gives. A state that was written stands there as what it was written to."""
     try:
-        out = op.forward(
-            *entries, **settings
-        )  # a state that was written stands there as what it was written to
+        out = op.forward(*entries, **settings)
     except Exception as error:
         raise explained(op, operands, settings, error) from error
     several = isinstance(out, tuple)
