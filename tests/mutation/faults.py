@@ -259,8 +259,8 @@ _TABLES = {  # (file, tests): faults
         ),
         (
             "a wanted node in the middle is passed by",
-            "elif node.__class__ is Leaf or (wanted is not None and node in wanted):",
-            "elif node.__class__ is Leaf:",
+            "if node.__class__ is Leaf or (wanted is not None and node in wanted):",
+            "if node.__class__ is Leaf:",
         ),
         ("a cotangent of another shape is taken", "if seed.shape != types.shape:", "if False:"),
     ],
