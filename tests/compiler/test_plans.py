@@ -207,3 +207,22 @@ def test_a_wrong_label_stops_a_step_before_it_updates_anything():
     assert np.isfinite(first)
     if kernels.available():
         assert len(step.plan.calls) == 1
+
+
+def test_a_parameter_without_axes_that_takes_another_dtype_gives_the_results_that_dtype():
+    class Scaled(tg.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = tg.nn.Parameter(np.float64(2.0))
+
+        def forward(self, x):
+            return x * self.factor
+
+    module, x = Scaled(), np.ones(3, np.float32)
+    compiled = tg.compile(module)
+    assert compiled(x).dtype == np.float64
+    assert compiled(x).tolist() == [2, 2, 2]
+    module.float()
+    assert compiled(x).dtype == np.float32
+    module.double()
+    assert compiled(x).dtype == np.float64
