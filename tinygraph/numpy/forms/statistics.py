@@ -235,7 +235,7 @@ def _rows(x: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
     return moved.reshape((*moved.shape[: x.ndim - len(axes)], -1)), shape
 
 
-def _between(ordered: Any, places: Any, dtype: DTypeLike) -> Any:
+def _between(ordered: Numeric, places: Numeric, dtype: DTypeLike) -> Any:
     """The elements at broken places along the last axis, between two on the line from one to the other."""
     low = np.floor(places).astype(np.intp)
     part = (places - low).astype(np.empty(0, dtype).real.dtype)
@@ -248,7 +248,7 @@ def _between(ordered: Any, places: Any, dtype: DTypeLike) -> Any:
     return np.where(part == 0, below, below + np.where(part == 0, 0, above - below) * part)
 
 
-def _in_place(found: Any, levels: Any, shape: tuple[int, ...], keepdims: bool) -> Any:
+def _in_place(found: Any, levels: Numeric, shape: tuple[int, ...], keepdims: bool) -> Any:
     """Quantiles with the axes of their levels in front."""
     moved = np.moveaxis(found, -1, 0)
     rest = shape if keepdims else moved.shape[1:]
