@@ -263,7 +263,7 @@ def test_functions_are_short_documented_and_typed():
 
 def test_nodes_are_made_in_one_place_and_in_the_eager_path():
     """A node's slots are set in `new_node`, in `apply`, and in `Leaf`, which has values of its own."""
-    slots = set(Node.__slots__)
+    slots = set(Node.__slots__) - {"hooks"}  # which is there only where somebody registered one
     filled: dict[str, set[str]] = {}
     for file, tree in sources():
         for function in ast.walk(tree):

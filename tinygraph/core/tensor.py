@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygraph.core.doors import doors
+from tinygraph.core.hooks import GradientHooks, RemovableHandle
 from tinygraph.core.indexing import parse_index
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
@@ -189,6 +190,31 @@ class Handle:
             edge_node(self._edge).name = name
         else:
             self._own_leaf().name = name
+
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+        """Call `hook(gradient)` in each backward pass, once all of this tensor's gradient is there.
+
+        What it returns, if not None, is the gradient from there on: for what the tensor was computed from, and for
+        `.grad` of a leaf; what it writes into the one that it gets stays its own. In captured and compiled programs
+        what the hook computes is part of the program.
+
+        Raises:
+            RecordingError: no gradient flows to the tensor.
+            ShapeError, DTypeError: in the backward pass, where the hook returns something else.
+
+        >>> import tinygraph as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> handle = x.register_hook(lambda gradient: gradient * 10)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        tensor([20., 40.])
+        """
+        captured = (
+            modes.current.capture is not None and self.type.differentiable
+        )  # graphs are differentiated later
+        if self._edge is None or not (captured or self.requires_grad):
+            raise RecordingError("register_hook(): no gradient flows to this tensor, it does not require one")
+        return RemovableHandle(GradientHooks(edge_node(self._edge), edge_index(self._edge)), "hooks", hook)
 
     def _own_leaf(self) -> Leaf:
         """The leaf of a tensor that no op made, made on first need."""
@@ -537,6 +563,8 @@ class Handle:
         return ops.negative(self)
 
     def __pos__(self) -> Tensor:
+        if self.dtype.kind == "b":
+            raise DTypeError("NumPy has no + of bools: write x.astype(int), or x.copy()")
         return ops.copy(self, order="K")
 
     def __abs__(self) -> Tensor:
