@@ -52,6 +52,11 @@ values against NumPy's, derivatives to second order in both modes against differ
 - **SciPy** has no protocol as NumPy has. Its ufuncs take tensors (`scipy.special.erf(t)`); everything else is
   reached by modules of SciPy's names under `tg.scipy` (`tg.scipy.special.logsumexp`, `tg.scipy.stats.norm.logpdf`),
   with the extra `scipy`.
+- **Orders and shapes.** By orders of Bessel functions, shapes of distributions and parameters of hypergeometric
+  functions no closed form is known: the derivative is that of the polynomial through 17 values around the operand,
+  right to about 13 digits, the second to 11. Integer orders, of which functions are defined alone, are refused.
+- **Programs.** Captured, compiled and under `tg.vmap` all of this runs but what has a shape or class by its values:
+  `nonzero`, `unique` and set functions, `roots`, `polydiv`, `trim_zeros`, `eig` of real matrices.
 - **Writing.** `out=` takes a tensor, which then stands for the result; an array has no place for a gradient and is
   refused. `where=` without `out=` leaves NumPy's memory as it was found, and is refused; of reductions it is
   honoured.

@@ -774,9 +774,10 @@ class Handle:
             return cast(Tensor, _numpys(np.ravel, self, order))
         return views().raveled(ops.reshape(self, shape=(-1,)))
 
-    def flatten(self, start_dim: Any = 0, end_dim: int = -1, *, order: object = None) -> Tensor:
+    def flatten(self, start_dim: int | str = 0, end_dim: int = -1, *, order: object = None) -> Tensor:
         """Join the axes from `start_dim` to `end_dim` into one; all of them by default, as in NumPy, in its order=."""
-        order = start_dim if isinstance(start_dim, str) else order
+        if isinstance(start_dim, str):
+            order, start_dim = start_dim, 0
         if order is not None:
             return views().separate(ops.copy(self.ravel(str(order))))
         return views().separate(ops.flatten(self, start_axis=start_dim, end_axis=end_dim))
@@ -933,7 +934,7 @@ class Handle:
     def device(self) -> str:
         return "cpu"
 
-    def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+    def to_device(self, device: str, /, *, stream: object = None) -> Tensor:
         if device != "cpu":
             raise ValueError(f"tensors live on the device 'cpu', not on {device!r}")
         return self

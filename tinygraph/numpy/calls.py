@@ -6,7 +6,7 @@ Options are honoured here and in `call_options.py`, or refused by name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,7 +78,9 @@ def _called(
     return np.where(mask, found, out[0])
 
 
-def _at_axes(ufunc: np.ufunc, inputs: tuple[Any, ...], axes: Any, kwargs: dict[str, Any]) -> Any:
+def _at_axes(
+    ufunc: np.ufunc, inputs: tuple[Any, ...], axes: Sequence[int | tuple[int, ...]], kwargs: dict[str, Any]
+) -> Any:
     """A product of matrices or vectors that stand at other axes than the last ones."""
     places = [(one,) if isinstance(one, int) else tuple(one) for one in axes]
     moved = [

@@ -102,7 +102,7 @@ def _along(linear: Pushed, tangents: Sequence[Any], transform: str) -> Any:
     return linear.result.unflatten([linear.primals.released(one, live) for one in moved])
 
 
-def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+def linearize(function: Callable[..., Any], *primals: object) -> tuple[Any, Callable[..., Any]]:
     """Evaluate a function once, for its derivative along any number of directions.
 
     Args:
@@ -123,7 +123,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
     return linear.value(), lambda *tangents: _along(linear, tangents, "linearize")
 
 
-def stop_gradient(x: Any) -> Any:
+def stop_gradient(x: object) -> Any:
     """An array, or a container of arrays, as a constant: no gradient flows back through it.
 
     >>> import numpy as np

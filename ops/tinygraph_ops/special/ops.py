@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -97,7 +97,14 @@ def _sum(terms: list[Any]) -> Any:
 @op(
     kind="elementwise",
     samples=[
-        Sample([1.5, 2.0], [0.7, 1.9], function="gammainc", operand=0, order=1),
+        Sample(
+            [1.5, 2.0],
+            [0.7, 1.9],
+            function="gammainc",
+            operand=0,
+            order=1,
+            expected=[-0.34701872904238545, -0.3007941951739346],
+        ),
         Sample([0.5, 2.0], [1.2, 0.4], function="jv", operand=0, order=2),
         Sample([0.5, 2.0], [1.2, 0.4], [0.3, 0.6], function="betainc", operand=1, order=1),
         Sample([1.2, 0.4], [0.3, 0.6], function="ellipj", operand=1, order=1, output=2),
@@ -245,10 +252,10 @@ def enter() -> None:
         form(getattr(special, name))(_named(_constant(getattr(special, name)), name))
 
 
-def _constant(function: Any) -> Any:
+def _constant(function: Callable[..., Any]) -> Any:
     return lambda *xs: function(*map(value, xs))
 
 
-def _named(function: Any, name: str) -> Any:
+def _named(function: Callable[..., Any], name: str) -> Any:
     function.__name__ = name
     return function

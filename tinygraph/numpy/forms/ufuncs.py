@@ -6,6 +6,7 @@ from math import log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.core.tensor import CapturedNumber, Handle, Tensor
 from tinygraph.numpy.constants import constant, in_program
@@ -145,7 +146,7 @@ def ldexp(x1: Numeric, x2: object) -> Any:
     return x1
 
 
-def _power_of_two(exponent: Any, dtype: Any) -> Any:
+def _power_of_two(exponent: Numeric, dtype: DTypeLike) -> Any:
     one = np.ones((), dtype)
     if isinstance(exponent, Tensor):
         return in_program("ldexp", one, exponent) if not known(exponent) else np.ldexp(one, exponent.numpy())
