@@ -62,7 +62,7 @@ EXCEPTIONS = {
            "dropout",
            "public names of PyTorch's arguments: reduction=, activation=, nonlinearity=; attributes; in errors"),
     "optim": ("cos min max abs sum", "public names of a schedule's modes and of a slot"),
-    "numpy": ("clip where mean", "options of NumPy's functions, and a mode of its index arguments"),
+    "numpy": ("clip where mean maximum minimum", "options of NumPy's functions, and modes of its arguments"),
     "scipy": ("fft hermitian norm", "names of SciPy's: a method, a kind of matrix, a distribution"),
     "pytorch": ("*", "tables from PyTorch's operators, by their names in ATen, to ops"),
     "mpi.py": ("all_reduce all_gather reduce_scatter broadcast sum mean max min", "exchanges between processes"),
