@@ -25,7 +25,6 @@ from tinygraph.plugin import (
 )
 from tinygraph_ops.special import slopes
 
-
 _INT = np.dtype(int)
 
 
