@@ -51,24 +51,20 @@ def test_ten_thousand_steps_are_flat(compiled):
         return loss
 
     run = tg.compile(step) if compiled else step
-    objects, memory, calls, resident = [], [], [], []
-    tracemalloc.start()
-    try:
-        for number in range(1, STEPS + 1):
-            run()
-            schedule.step()
-            if number in (1000, STEPS // 2, STEPS):
-                gc.collect()
-                objects.append(len(gc.get_objects()))
-                memory.append(tracemalloc.get_traced_memory()[0])
-                calls.append(calls_of(run))
-                resident.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    finally:
-        tracemalloc.stop()
+    objects, blocks, calls, resident = [], [], [], []
+    for number in range(1, STEPS + 1):
+        run()
+        schedule.step()
+        if number in (1000, STEPS // 2, STEPS):
+            calls.append(min(calls_of(run) for _ in range(5)))  # a collection may fall into one
+            gc.collect()
+            objects.append(len(gc.get_objects()))
+            blocks.append(sys.getallocatedblocks())
+            resident.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert calls[0] == calls[1] == calls[2] > 0
-    assert max(objects) - objects[0] <= 20, objects
-    assert max(memory) - memory[0] < 20_000, memory  # of bytes: less than three a step
-    assert resident[-1] - resident[0] < 5_000, resident  # of kilobytes, the most so far
+    assert max(objects) - objects[0] <= 50, objects
+    assert max(blocks) - blocks[0] <= 500, blocks  # Python's own, of any size: a twentieth of one a step
+    assert resident[-1] - resident[0] < 5_000, resident  # of kilobytes, the most so far: arrays are in it
 
 
 @pytest.mark.slow
