@@ -1,8 +1,7 @@
-"""A browser for the page's tests, and the pages they open."""
+"""The pages that the page's tests open, in the browser of the whole suite."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,6 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.drawing.page.joining import joined
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/usr/lib/chromium/chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 
 def small_network() -> tuple[Any, Any]:
@@ -35,18 +28,6 @@ def small_network() -> tuple[Any, Any]:
 @pytest.fixture(scope="session")
 def network() -> tuple[Any, Any]:
     return small_network()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `test`)")
-    path = next((found for found in map(shutil.which, CHROMIUM) if found), None)
-    if path is None:
-        pytest.skip("needs a Chromium: Debian's package `chromium`, or Chrome")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -207,7 +207,8 @@ def _table(
 
     body = "".join(line("td", row) for row in rows)
     end = f"<tfoot>{line('td', foot)}</tfoot>" if foot else ""
-    return f'<div class="scroll" tabindex="0"><table><thead>{line("th", head)}</thead><tbody>{body}</tbody>{end}</table></div>'
+    table = f"<table><thead>{line('th', head)}</thead><tbody>{body}</tbody>{end}</table>"
+    return f'<div class="scroll" tabindex="0">{table}</div>'
 
 
 def _drawing(story: Story, name: str, caption: str) -> str:
