@@ -2,6 +2,9 @@
 
 tinygraph launch -n 2 benchmarks/processes.py ["part of a workload's name"] [steps]
 
+With APART=1 in the environment the processes run the same steps beside each other and exchange nothing, which is what
+their computing costs on one machine.
+
 The batch of all processes together stays the workload's, so the loss printed at the end is the same for any number of
 them. Started alone it is what the others are compared with.
 """
@@ -26,14 +29,17 @@ wanted, steps = (sys.argv[1:] + ["VGG", "40"][len(sys.argv) - 1 :])[:2]
 workload = next(one for one in WORKLOADS if wanted in one.name)
 tg.set_threads(1)
 model = our_model(workload)
-optimizer = parallel.data_parallel(optim.SGD(model.parameters(), lr=0.01, momentum=0.9))
+optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+apart = os.environ.get("APART") == "1"
+optimizer = optimizer if apart else parallel.data_parallel(optimizer)
 x, y = (np.array_split(part, parallel.size())[parallel.rank()] for part in data(workload))
 
 
 @tg.compile
 def step(x, y):
     optimizer.zero_grad()
-    loss = parallel.mean(nn.functional.cross_entropy(model(x), y), len(x))
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss = loss if apart else parallel.mean(loss, len(x))
     loss.backward()
     optimizer.step()
     return loss

@@ -7,16 +7,11 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/usr/lib/chromium/chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+from tests.browsing import browser, usual_page, visit  # noqa: F401 - fixtures of every folder
+
 SHARED = "TINYGRAPH_TESTS_FOLDER"  # where several runs on one tree share what they compile
 _FOLDER = pytest.StashKey[str]()
 
@@ -59,16 +54,3 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     folder = config.stash.get(_FOLDER, None)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """One for the process: a second loop of events beside the first is refused."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `test`)")
-    path = next((found for found in map(shutil.which, CHROMIUM) if found), None)
-    if path is None:
-        pytest.skip("needs a Chromium: Debian's package `chromium`, or Chrome")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield opened
-        opened.close()

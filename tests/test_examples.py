@@ -29,6 +29,7 @@ EXPECTED = {
     "15_optics": "at least three times as much: True",
     "16_newton": "converged quadratically: True",
     "17_images_on_several_processes": "trained for 1 epochs",
+    "18_gpt_on_several_processes": "trained for 1 epochs",
 }
 
 
@@ -40,6 +41,8 @@ def test_every_example_is_tested():
 def test_example_runs(example, tmp_path):
     if "from scipy" in example.read_text(encoding="utf-8"):
         pytest.importorskip("scipy", reason="SciPy is not installed")
+    if "TensorBoardLog(RUN)]" in example.read_text(encoding="utf-8"):
+        pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     paths = os.pathsep.join([str(ROOT), str(ROOT / "ops"), os.environ.get("PYTHONPATH", "")])
     few = {"EPOCHS": "1", "STEPS": "30", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": paths}
     run = subprocess.run(

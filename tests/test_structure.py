@@ -62,7 +62,7 @@ EXCEPTIONS = {
            "dropout",
            "public names of PyTorch's arguments: reduction=, activation=, nonlinearity=; attributes; in errors"),
     "optim": ("cos min max abs sum", "public names of a schedule's modes and of a slot"),
-    "numpy": ("clip where mean", "options of NumPy's functions, and a mode of its index arguments"),
+    "numpy": ("clip where mean maximum minimum", "options of NumPy's functions, and modes of its arguments"),
     "scipy": ("fft hermitian norm", "names of SciPy's: a method, a kind of matrix, a distribution"),
     "pytorch": ("*", "tables from PyTorch's operators, by their names in ATen, to ops"),
     "mpi.py": ("all_reduce all_gather reduce_scatter broadcast sum mean max min", "exchanges between processes"),
@@ -263,7 +263,7 @@ def test_functions_are_short_documented_and_typed():
 
 def test_nodes_are_made_in_one_place_and_in_the_eager_path():
     """A node's slots are set in `new_node`, in `apply`, and in `Leaf`, which has values of its own."""
-    slots = set(Node.__slots__)
+    slots = set(Node.__slots__) - {"hooks"}  # which is there only where somebody registered one
     filled: dict[str, set[str]] = {}
     for file, tree in sources():
         for function in ast.walk(tree):

@@ -65,6 +65,7 @@ from tinygraph.kernels.lowering import channels_last as channels_last
 from tinygraph.kernels.lowering import in_order as in_order
 from tinygraph.kernels.lowering import rows as rows
 from tinygraph.numpy.call_options import settled as settled
+from tinygraph.numpy.edges import padded_by_rule as padded_by_rule
 from tinygraph.numpy.form import detached as detached
 from tinygraph.numpy.form import floating as floating
 from tinygraph.numpy.form import form as form
@@ -73,4 +74,3 @@ from tinygraph.numpy.form import operand as operand
 from tinygraph.numpy.form import refuse as refuse
 from tinygraph.numpy.form import value as value
 from tinygraph.numpy.form import when_imported as when_imported
-from tinygraph.numpy.padding import padded_by_rule as padded_by_rule

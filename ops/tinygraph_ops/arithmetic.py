@@ -49,6 +49,24 @@ def add_wrt_y(g: Numeric) -> Numeric:
 
 @op(
     kind="elementwise",
+    numpy=np.nextafter,
+    nondifferentiable="y",
+    samples=[Sample([1.0, 0.0], [2.0, -1.0], expected=[1 + 2**-52, -5e-324]), Sample([1.0, 2.0], _COLUMN)],
+    error_samples=[_MISFIT],
+)
+def nextafter(x: Numeric, y: Numeric) -> Numeric:
+    """The number next to x on the way to y;  d/dx = 1, as the step is a constant."""
+    return np.nextafter(x, y)
+
+
+@nextafter.vjp("x")
+def nextafter_wrt_x(g: Numeric) -> Numeric:
+    """g."""
+    return g
+
+
+@op(
+    kind="elementwise",
     facts={"cheap": True, "neutral": {"y": 0.0}},  # -0.0 - (-0.0) is 0.0
     numpy=np.subtract,
     linear=("x", "y"),

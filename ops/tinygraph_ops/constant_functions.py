@@ -11,24 +11,34 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.plugin import ArrayType, ErrorSample, Sample, SettingError, aligned, one_by_one, op, ops
+from tinygraph.plugin import (
+    ArrayType,
+    ErrorSample,
+    Numeric,
+    Sample,
+    SettingError,
+    aligned,
+    one_by_one,
+    op,
+    ops,
+)
 
 
-def _row_order(a: Any) -> Any:
+def _row_order(a: Numeric) -> Any:
     """The order in which elimination with partial pivoting takes the rows of matrices."""
     from scipy import linalg
 
     return np.argmax(np.swapaxes(linalg.lu(a)[0], -1, -2), axis=-1)
 
 
-def _pivots(a: Any) -> Any:
+def _pivots(a: Numeric) -> Any:
     """The exchanges of rows that LAPACK writes down."""
     from scipy import linalg
 
     return linalg.lu_factor(a)[1]
 
 
-def _signs(a: Any) -> Any:
+def _signs(a: Numeric) -> Any:
     """The signs of the diagonal of R that LAPACK gives of A = R Q."""
     from scipy import linalg
 
@@ -39,7 +49,7 @@ def _signs(a: Any) -> Any:
 _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "bitwise_count": np.bitwise_count, "exponent": lambda x: np.frexp(x)[1], "gcd": np.gcd, "iscomplex": np.iscomplex,
     "isclose": np.isclose, "isnat": np.isnat, "isreal": np.isreal, "lcm": np.lcm, "ldexp": np.ldexp,
-    "left_shift": np.left_shift, "nextafter": np.nextafter, "right_shift": np.right_shift, "signbit": np.signbit,
+    "left_shift": np.left_shift, "right_shift": np.right_shift, "signbit": np.signbit,
     "spacing": np.spacing,
 }  # fmt: skip
 # Elementwise in one operand, and of the others whole.
@@ -72,7 +82,7 @@ _TABLE = {**_ELEMENTWISE, **{name: one for name, (_, one) in _ELEMENTWISE_IN.ite
     ],
     error_samples=[ErrorSample([1.0], function="load", error=SettingError, match="load")],
 )
-def constant_function(*xs: Any, function: str, options: tuple[tuple[str, Any], ...] = ()) -> Any:
+def constant_function(*xs: Numeric, function: str, options: tuple[tuple[str, Any], ...] = ()) -> Any:
     """A function without a derivative, by its name in NumPy;  `options` are its arguments that are no arrays.
 
     Raises:
@@ -96,12 +106,14 @@ def constant_function_types(
 
 
 @constant_function.batch
-def constant_function_batched(batched: Sequence[bool], *xs: Any, function: str, options: Any) -> Any:
+def constant_function_batched(
+    batched: Sequence[bool], *xs: Numeric, function: str, options: tuple[tuple[str, Any], ...]
+) -> Any:
     """At once where the function is elementwise in what the examples differ in, else one after another."""
     whole = [i for i in range(len(xs)) if i != _ELEMENTWISE_IN.get(function, (0, None))[0]]
     if function in _ELEMENTWISE:
         xs = tuple(aligned(batched, xs))
     elif function not in _ELEMENTWISE_IN or any(batched[i] for i in whole):
         settings = {"function": function, "options": options}
-        return one_by_one.rule(ops.constant_function, batched, xs, settings)
+        return one_by_one.rule(constant_function, batched, xs, settings)
     return ops.constant_function(*xs, function=function, options=options)

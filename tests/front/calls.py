@@ -74,7 +74,7 @@ CALLS: dict[str, Any] = {
     # statistics
     "average": given(A, 0, B), "quantile": given(A, [0.3, 0.65], 0), "percentile": given(A, 35), "cov": given(A, B),
     "nanquantile": given(GAPS, 0.3, 1), "nanpercentile": given(GAPS, 35), "corrcoef": given(TALL),
-    "histogram": given(V, 3, (-1.0, 2.0), weights=V**2), "histogram2d": given(V, V**2), "histogramdd": given(TALL),
+    "histogram": given(V, 3, (-1.0, 2.0), weights=V**2), "histogram2d": given(V, V**2, 3), "histogramdd": given(TALL, 4),
     "histogram_bin_edges": given(V),
     **{name: given(GAPS) for name in ("nansum", "nanprod", "nanmean", "nanmax", "nanmin", "nancumsum", "nancumprod",
                                      "nanargmax", "nanargmin", "nanmedian")},

@@ -12,15 +12,17 @@ POSITIVE = SYMMETRIC @ SYMMETRIC
 
 # Functions of scipy.special whose operands are special ones; the others are called on numbers between 0 and 3.
 SPECIAL: dict[str, Any] = {
-    "expn": (2, P), "kn": (2, Q), "yn": (2, Q), "jn": (2, Q), "lambertw": (P, 0), "softplus": (Q,), "zeta": (2.5, Q), "sph_harm_y": (2, 1, P, Q),
-    "polygamma": (1, Q), "powm1": (Q, P), "hyp2f1": (0.5, 1.2, 1.7, P), "bdtr": (1, 3, P), "bdtrc": (1, 3, P),
+    "expn": (2, P), "kn": (2, Q), "yn": (2, Q), "jn": (2, Q), "lambertw": (P, 0), "softplus": (Q,), "zeta": (Q + 1.1, Q), "sph_harm_y": (2, 1, P, Q),
+    "polygamma": (1, Q), "powm1": (Q, P), "hyp2f1": (P, Q, Q + 1, P), "bdtr": (1, 3, P), "bdtrc": (1, 3, P),
     "nbdtr": (1, 3, P), "nbdtrc": (1, 3, P), "pdtr": (2.0, Q), "pdtrc": (2.0, Q), "tklmbda": (P / 3, 0.5),
-    "ellipkinc": (P, Q / 4), "ellipeinc": (P, Q / 4), "ndtri_exp": (-Q,), "fdtri": (2.0, 3.0, P), "gdtrix": (Q, 1.5, P),
-    "stdtrit": (3.0, P), "chdtri": (3.0, P), "gammainc": (1.5, Q), "gammaincc": (1.5, Q), "gammaincinv": (1.5, P),
-    "gammainccinv": (1.5, P), "betainc": (1.5, 2.2, P), "betaincc": (1.5, 2.2, P), "betaincinv": (1.5, 2.2, P),
-    "betainccinv": (1.5, 2.2, P), "ellipj": (Q, 0.4), "huber": (Q, np.array([0.4, 1.1, -3.0])), "lpmv": (1, 2, P),
-    "eval_jacobi": (3, 0.5, 0.7, P), "eval_sh_jacobi": (3, 2.2, 0.7, P), "wofz": (P + 0.3j,), "boxcox": (Q, P),
-    "inv_boxcox": (Q, P), "inv_boxcox1p": (Q, P), "struve": (1.0, Q), "modstruve": (1.0, Q), "poch": (Q, P),
+    "ellipkinc": (P, Q / 4), "ellipeinc": (P, Q / 4), "ndtri_exp": (-Q,), "fdtri": (Q + 1, Q + 2, P), "gdtrix": (Q, Q, P),
+    "stdtrit": (Q + 2, P), "chdtri": (Q + 1, P), "gammainc": (Q, P), "gammaincc": (Q, Q), "gammaincinv": (Q, P),
+    "gammainccinv": (Q, P), "betainc": (Q, Q + 1, P), "betaincc": (Q, Q + 1, P), "betaincinv": (Q, Q + 1, P),
+    "betainccinv": (Q, Q + 1, P), "ellipj": (Q, P), "chndtr": (Q, Q + 1, P), "ncfdtr": (Q + 1, Q + 2, P, Q),
+    "nctdtr": (Q + 2, P, Q), "nrdtrimn": (P, Q, Q), "nrdtrisd": (P, P, Q + 1), "kolmogi": (P,), "zetac": (Q + 1.1,),
+    "mathieu_a": (2, Q), "mathieu_b": (2, Q), "mathieu_cem": (2, Q, 20 * P), "mathieu_sem": (2, Q, 20 * P), "huber": (Q, np.array([0.4, 1.1, -3.0])), "lpmv": (1, 2, P),
+    "eval_jacobi": (3, P, Q, P), "eval_sh_jacobi": (3, 2.2, 0.7, P), "wofz": (P + 0.3j,), "boxcox": (Q, P),
+    "inv_boxcox": (Q, P), "inv_boxcox1p": (Q, P), "struve": (P, Q), "modstruve": (P, Q), "poch": (Q, P),
     "voigt_profile": (P, Q, P + 0.2), "logsumexp": (A,), "softmax": (A,), "log_softmax": (A,), "multigammaln": (Q + 2, 2),
     "comb": (Q + 3, Q), "perm": (Q + 3, Q), "factorial": (Q,), "diric": (Q, 5), "sinc": (A,),
     **dict.fromkeys(("spherical_jn", "spherical_yn", "spherical_in", "spherical_kn"), (1, Q)),
@@ -45,6 +47,7 @@ LINALG: dict[str, Any] = {
     "block_diag": given(A, TALL), "toeplitz": given(V, W), "hankel": given(V, W), "circulant": given(V), "companion": given(W),
     "convolution_matrix": given(W, 3), "fiedler": given(V), "orthogonal_procrustes": given(A, B), "khatri_rao": given(A, B), "leslie": given(V[:3], W[:2]),
     "subspace_angles": given(TALL, B[:, :1]),
+    "fiedler_companion": given(V), "diagsvd": given(V[:3], 4, 3), "qr_multiply": given(A, B),
 }  # fmt: skip
 
 SIGNAL: dict[str, Any] = {

@@ -5,7 +5,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph import nn, optim
-from tinygraph.errors import SettingError, ShapeError
+from tinygraph.errors import DTypeError, RecordingError, SettingError, ShapeError
 
 
 def test_hooks_see_and_replace():
@@ -96,3 +96,150 @@ def test_what_cannot_be_clipped():
         nn.utils.clip_grad_norm_(w, 1.0, error_if_nonfinite=True)
     with pytest.raises(SettingError, match="max_norm"):
         nn.utils.clip_grad_norm_(w, -1.0)
+
+
+# -- hooks on gradients ------------------------------------------------------------------------------------------------
+
+
+def tenfold(x):
+    """The square of 3 x, with a gradient that is ten times too large by a hook."""
+    y = x * 3
+    y.register_hook(lambda gradient: gradient * 10)
+    return (y * y).sum()
+
+
+def test_hooks_on_tensors_replace_gradients_in_every_way_of_running():
+    """d/dx (3x)^2 = 18 x, tenfold; eager, transformed, compiled, captured."""
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    wanted = [180.0, 360.0]
+    tenfold(x).backward()
+    assert x.grad.numpy().tolist() == wanted
+    x.grad = None
+    tg.compile(tenfold)(x).backward()
+    assert x.grad.numpy().tolist() == wanted
+    point = np.array([1.0, 2.0])
+    assert tg.grad(tenfold)(point).tolist() == wanted
+    assert tg.compile(tg.grad(tenfold))(point).tolist() == wanted
+    graph = tg.capture(tenfold, x)
+    assert np.asarray(graph.gradient(graph.inputs)(point)[1]).tolist() == wanted
+    x.grad = None
+    tenfold(x).backward(create_graph=True)
+    # g = 60 y: 2 g * 60 comes to y, where the hook makes it tenfold, then times 3; it is added to g
+    (x.grad * x.grad).sum().backward()
+    assert x.grad.numpy().tolist() == [180.0 + 648000.0, 360.0 + 1296000.0]
+
+
+def test_hooks_on_leaves_run_in_order_and_are_taken_off():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    seen = []
+    first = x.register_hook(lambda gradient: seen.append(gradient.numpy().tolist()) or gradient + 1)
+    second = x.register_hook(lambda gradient: gradient * 2)
+    (x.sum() + (x * x).sum()).backward()  # both paths are added before the hooks see the gradient
+    assert seen == [[3.0, 5.0]]
+    assert x.grad.numpy().tolist() == [8.0, 12.0]
+    first.remove()
+    x.grad = None
+    (x * x).sum().backward()
+    assert x.grad.numpy().tolist() == [4.0, 8.0]
+    second.remove()
+    x.grad = None
+    (x * x).sum().backward()
+    assert x.grad.numpy().tolist() == [2.0, 4.0]
+
+
+def test_a_compiled_step_notices_hooks_on_leaves():
+    p = nn.Parameter(np.array([1.0, 2.0]))
+
+    def step():
+        p.grad = None
+        (p * p).sum().backward()
+        return p.grad
+
+    compiled = tg.compile(step)
+    assert compiled().numpy().tolist() == [2.0, 4.0]
+    handle = p.register_hook(lambda gradient: gradient + 5)
+    assert compiled().numpy().tolist() == [7.0, 9.0]
+    handle.remove()
+    assert compiled().numpy().tolist() == [2.0, 4.0]
+
+
+def test_hooks_of_one_of_several_outputs():
+    x = tg.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    a, b = np.split(x, 2)
+    a.register_hook(lambda gradient: gradient * 100)
+    (a.sum() + b.sum()).backward()
+    assert x.grad.numpy().tolist() == [100.0, 100.0, 1.0, 1.0]
+
+
+def test_hooks_say_what_does_not_fit():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(RecordingError, match="does not require one"):
+        tg.tensor([1.0]).register_hook(print)
+    handle = x.register_hook(lambda gradient: gradient[:1])
+    with pytest.raises(ShapeError, match=r"returned shape \(1,\) for a gradient of shape \(2,\)"):
+        (x * x).sum().backward()
+    handle.remove()
+    x.register_hook(lambda gradient: gradient.astype(np.float32))
+    with pytest.raises(DTypeError, match="returned float32 for a gradient of float64"):
+        (x * x).sum().backward()
+
+
+def test_what_a_hook_writes_is_its_own():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    x.register_hook(lambda gradient: gradient.__setitem__(0, 7.0))
+    (x * x).sum().backward()
+    assert x.grad.numpy().tolist() == [2.0, 4.0]
+
+
+@pytest.mark.reference
+def test_backward_hooks_of_modules_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    weight, x = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, -1.0]])
+    found = []
+    for library in (nn, torch.nn):
+        layer = library.Linear(2, 2, bias=False)
+        layer = layer.double()
+        layer.load_state_dict({"weight": weight if library is nn else torch.tensor(weight)})
+        given = tg.tensor(x, requires_grad=True) if library is nn else torch.tensor(x, requires_grad=True)
+        seen = []
+        layer.register_full_backward_pre_hook(lambda module, outer: (outer[0] * 5,))
+
+        def behind(module, inner, outer, seen=seen):
+            seen.append(
+                [[*map(np.array, (one.detach().numpy() for one in several))] for several in (inner, outer)]
+            )
+            return (inner[0] + 100,)
+
+        handle = layer.register_full_backward_hook(behind)
+        layer(given).sum().backward()
+        handle.remove()
+        layer(given).sum().backward()
+        found.append((np.array(seen), given.grad.numpy(), layer.weight.grad.numpy()))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(found[0][1], [[140.0, 160.0]])  # 5 (1 + 3) + 100 + 20, 5 (2 + 4) + 100 + 30
+
+
+def test_backward_hooks_of_modules_without_gradients_of_inputs_and_compiled():
+    layer, seen = nn.Linear(2, 1, bias=False), []
+    layer.load_state_dict({"weight": np.array([[1.0, 2.0]])})
+    layer.register_full_backward_hook(lambda module, inner, outer: seen.append((inner, outer[0].shape)))
+    layer(np.ones((3, 2), np.float32)).sum().backward()
+    assert seen == [((None,), (3, 1))]
+    layer.register_full_backward_pre_hook(lambda module, outer: (outer[0] * 3,))
+    x = tg.tensor(np.ones((1, 2), np.float32), requires_grad=True)
+    tg.compile(lambda x: layer(x).sum())(x).backward()
+    assert x.grad.numpy().tolist() == [[3.0, 6.0]]
+
+
+def test_a_backward_hook_of_several_outputs_replaces_none():
+    class Two(nn.Module):
+        def forward(self, x):
+            return x * 2, x * 3
+
+    module = Two()
+    module.register_full_backward_pre_hook(lambda module, outer: (outer[0],))
+    x = tg.tensor([1.0], requires_grad=True)
+    a, b = module(x)
+    with pytest.raises(SettingError, match="this call has 2 with gradients"):
+        (a + b).sum().backward()

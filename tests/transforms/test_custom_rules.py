@@ -188,3 +188,45 @@ def test_what_they_refuse():
     along.defjvp(lambda p, t: (p[0], t[0][:2]))
     with pytest.raises(RuleError, match="tangent of shape"):
         tg.jvp(along, (X,), (X,))
+
+
+def test_a_fwd_may_call_the_function_itself():
+    """As in the first example of JAX's documentation; derivatives of every order follow the rule."""
+
+    @tg.custom_vjp
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def forwards(x):
+        y = sigmoid(x)
+        return y, y
+
+    sigmoid.defvjp(forwards, lambda y, g: (2 * g * y * (1 - y),))  # twice the slope, to be told apart
+    y = 1 / (1 + np.exp(-0.3))
+    assert sigmoid(0.3) == y
+    np.testing.assert_allclose(tg.grad(sigmoid)(0.3), 2 * y * (1 - y), rtol=1e-14)
+    second, third = tg.grad(tg.grad(sigmoid)), tg.grad(tg.grad(tg.grad(sigmoid)))
+    np.testing.assert_allclose(second(0.3), -0.14558473582230508, rtol=1e-12)  # JAX's
+    np.testing.assert_allclose(third(0.3), -0.9128070818991462, rtol=1e-12)
+    np.testing.assert_allclose(tg.compile(second)(np.float64(0.3)), -0.14558473582230508, rtol=1e-12)
+    np.testing.assert_allclose(tg.vmap(tg.grad(sigmoid))(np.full(3, 0.3)), 2 * y * (1 - y), rtol=1e-14)
+
+
+def test_after_a_fwd_that_failed_the_rule_holds_as_before():
+    failing = [True]
+
+    @tg.custom_vjp
+    def double(x):
+        return 2 * x
+
+    def forwards(x):
+        y = double(x)
+        if failing:
+            failing.pop()
+            raise ValueError("inside")
+        return y, None
+
+    double.defvjp(forwards, lambda kept, g: (5 * g,))
+    with pytest.raises(Exception, match="inside"):
+        tg.grad(double)(1.0)
+    assert tg.grad(double)(1.0) == 5.0

@@ -136,7 +136,7 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
     types = SCALAR_TYPES.get(out.__class__)
     if types is None:
         types = array_type((out.shape, out.dtype))
-        if out.base is not None or op.put is not None:
+        if out.base is not None or out is values[0]:
             link(op, operands, settings, result, values[0])
     node.types = types
     return result

@@ -15,6 +15,7 @@ from weakref import ref
 
 import numpy as np
 
+from tinygraph.core.hooks import GradientHooks, changes_of_leaves, run_hooks
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import LookBack, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
@@ -92,6 +93,9 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
     versions: dict[Node, Leaf] = capture.versions if capture is not None else {}
     if capture is not None:
         capture.ran_backward = True
+        capture.rely(
+            "a hook on the gradient of a leaf was registered or removed", changes_of_leaves, "leaf hooks"
+        )
         capture.passed.update(id(node) for node in nodes if isinstance(node, Leaf))
     leaves: dict[Node, Leaf] = {node: node for node in nodes if node.__class__ is Leaf and node.requires_grad}
     if versions:
@@ -104,7 +108,7 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
         wanted=wanted,
         record=create_graph or capture is not None,
         constant=capture is not None and not create_graph,
-        complete=_Completing(nodes, exchanges) if exchanges else None,
+        complete=_Completing(nodes, exchanges, create_graph or capture is not None) if exchanges else None,
     )
     if output.dtype.kind == "c":
         for node, leaf in leaves.items():
@@ -125,8 +129,9 @@ def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, cap
 class _Completing:
     """Tells the exchanges of leaves as soon as nothing more can flow into their gradients, and collects the results."""
 
-    def __init__(self, nodes: Sequence[Node], exchanges: Mapping[Node, Exchange]) -> None:
+    def __init__(self, nodes: Sequence[Node], exchanges: Mapping[Node, Exchange], record: bool) -> None:
         self._after: dict[Node, list[Node]] = {}
+        self._record = record
         waiting = set(exchanges)
         for node in nodes:  # the first that reads a leaf is the last that a backward pass comes to
             for leaf in set(node.parents()) & waiting:
@@ -138,17 +143,24 @@ class _Completing:
         for exchange in self._exchanges:
             exchange.begin()
 
+    def waits_for(self, node: Node) -> bool:
+        """Whether a node is a leaf with an exchange, before which its hooks run."""
+        return node in self._of
+
     def passed(self, node: Node, gradients: Mapping[Node, Any]) -> None:
         """A backward pass has gone past a node."""
         for leaf in self._after.get(node, ()):
             if leaf in gradients:
-                self._of[leaf].arrived(leaf, _typed(gradients[leaf]))
+                self._of[leaf].arrived(leaf, self._ready(leaf, gradients[leaf]))
+
+    def _ready(self, leaf: Node, gradient: Any) -> Any:
+        return _typed(_hooked(leaf, gradient, self._record) if GradientHooks.used else gradient)
 
     def finish(self, gradients: dict[Node, Any]) -> None:
         """Put the gradients of all processes in the place of this one's."""
         for leaf in self._alone:
             if leaf in gradients:
-                self._of[leaf].arrived(leaf, gradients[leaf])
+                self._of[leaf].arrived(leaf, self._ready(leaf, gradients[leaf]))
         for exchange in self._exchanges:
             gradients.update(exchange.finish())
 
@@ -270,10 +282,15 @@ def propagate(
             if gradient is None:
                 if complete is not None:
                     complete.passed(node, gradients)
-            elif node.__class__ is Leaf or (wanted is not None and node in wanted):
+                continue
+            if GradientHooks.used and (complete is None or not complete.waits_for(node)):
+                gradient = _hooked(node, gradient, record)
+            if node.__class__ is Leaf or (wanted is not None and node in wanted):
                 kept[node] = _typed(gradient)
             elif live is None or node in live:
-                if node.versions is None and not record and gradient.__class__ is not list:
+                if node.versions is not None:
+                    node.check_versions()
+                if not record and gradient.__class__ is not list:
                     _run_rules(node, gradient, node.saved, gradients, live, own)
                 else:
                     _step_back(node, gradient, gradients, live, None if record else own)
@@ -284,6 +301,22 @@ def propagate(
         if complete is not None:
             complete.finish(kept)
     return kept
+
+
+def _hooked(node: Node, gradient: Any, record: bool) -> Any:
+    """A gradient after the hooks of its node, which are the user's code."""
+    if not hasattr(node, "hooks"):
+        return gradient
+    place = Place(modes.current.place.scope, "backward", None if isinstance(node, Leaf) else node)
+
+    def wrap(given: Any) -> Tensor:
+        return given if isinstance(given, Tensor) else Tensor(for_reading(_typed(given)))
+
+    def unwrap(found: Any) -> Any:
+        return found if record or not isinstance(found, Tensor) else found._value
+
+    with mode(place=place), watched() if modes.current.capture is not None else nullcontext():
+        return run_hooks(node, gradient, wrap, unwrap)
 
 
 def _typed(gradient: Any) -> Any:
@@ -347,8 +380,6 @@ def _step_back(
     """Run the live rules of one node and add what they return to its inputs' gradients; recorded where none may be
     added to in place.
     """
-    if node.versions is not None:
-        node.check_versions()
     if gradient.__class__ is list:
         # a body keeps many results from between, which get no cotangents in a first-order pass
         facts = node.op.facts
@@ -506,7 +537,7 @@ def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None)
     arguments: list[Any] = []
     given = node.settings
     for argument in rule.arguments:
-        if isinstance(argument, int):
+        if argument.__class__ is int:
             arguments.append(saved[argument])
         elif isinstance(argument, str):
             arguments.append(given[argument] if argument in given else node.op.signature.settings[argument])
@@ -521,7 +552,7 @@ def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None)
                 )
             )
         else:
-            arguments.append(tuple(saved[k] for k in argument))
+            arguments.append(tuple([saved[k] for k in argument]))  # type: ignore[union-attr]
     return arguments
 
 

@@ -26,6 +26,8 @@ def parse_index(index: object) -> tuple[Pattern, tuple[Any, ...]]:
     >>> parse_index((0, slice(1, None), [2, 3]))
     ((0, ('slice', 1, None, None), 'array'), (array([2, 3]),))
     """
+    if index.__class__ is np.ndarray and index.dtype.kind in "iub":
+        return ("array",), (index,)
     pattern: list[Any] = []
     arrays: list[Any] = []
     for item in index if isinstance(index, tuple) else (index,):

@@ -9,7 +9,7 @@ the moment nobody holds its end. An entry of `Node.inputs` is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeGuard
@@ -51,8 +51,9 @@ class Node:
         name: the user's name for the output, if any.
     """
 
+    # `hooks`, those on its gradients, is there only where somebody registered one
     __slots__ = (
-        "code", "inputs", "live_rules", "name", "offset", "op", "order", "place", "saved", "settings", "types",
+        "code", "hooks", "inputs", "live_rules", "name", "offset", "op", "order", "place", "saved", "settings", "types",
         "versions",
     )  # fmt: skip
 
@@ -68,6 +69,7 @@ class Node:
     offset: int
     order: int
     name: str | None
+    hooks: Mapping[int, Mapping[int, Callable[..., Any]]]
 
     @property
     def kind(self) -> str:

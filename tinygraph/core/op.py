@@ -22,7 +22,7 @@ from tinygraph.core.modes import CompositeName, modes, scope
 from tinygraph.core.registry import ENTRY_POINT_GROUP, registry
 from tinygraph.core.source import is_library, is_of_ops
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import FAMILIES, forward_types, type_of
+from tinygraph.core.types import FAMILIES, array_type, forward_types, type_of
 from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import RuleError
 
@@ -130,6 +130,9 @@ class Wanted:
 WANTED = Wanted()
 
 
+_array_class = np.ndarray
+
+
 class LiveRule(NamedTuple):
     """One rule that is live.
 
@@ -205,7 +208,10 @@ class LiveRules:
             saved.append(out)
         for i in self.types:
             value = values[i]
-            saved.append(None if value is None else type_of(value))
+            if value.__class__ is _array_class:
+                saved.append(array_type((value.shape, value.dtype)))
+            else:
+                saved.append(None if value is None else type_of(value))
         return tuple(saved)
 
 

@@ -35,8 +35,8 @@ def make_node(
     like: Node,
     place: Place | None = None,
 ) -> Node:
-    """A value-less node that stands where `like` stood: same place, source line and name."""
-    return new_node(
+    """A value-less node that stands where `like` stood: same place, source line, name, and hooks of as many outputs."""
+    made = new_node(
         op,
         inputs,
         settings,
@@ -46,6 +46,9 @@ def make_node(
         (like.code, like.offset),
         like.name,
     )
+    if hasattr(like, "hooks") and len(made.output_types) == len(like.output_types):
+        made.hooks = like.hooks
+    return made
 
 
 def _live_rules(op: Op, inputs: tuple[Any, ...], like: Node) -> LiveRules:

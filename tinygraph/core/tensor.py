@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygraph.core.doors import doors
+from tinygraph.core.hooks import GradientHooks, RemovableHandle
 from tinygraph.core.indexing import parse_index
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import modes
@@ -189,6 +190,31 @@ class Handle:
             edge_node(self._edge).name = name
         else:
             self._own_leaf().name = name
+
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+        """Call `hook(gradient)` in each backward pass, once all of this tensor's gradient is there.
+
+        What it returns, if not None, is the gradient from there on: for what the tensor was computed from, and for
+        `.grad` of a leaf; what it writes into the one that it gets stays its own. In captured and compiled programs
+        what the hook computes is part of the program.
+
+        Raises:
+            RecordingError: no gradient flows to the tensor.
+            ShapeError, DTypeError: in the backward pass, where the hook returns something else.
+
+        >>> import tinygraph as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> handle = x.register_hook(lambda gradient: gradient * 10)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        tensor([20., 40.])
+        """
+        captured = (
+            modes.current.capture is not None and self.type.differentiable
+        )  # graphs are differentiated later
+        if self._edge is None or not (captured or self.requires_grad):
+            raise RecordingError("register_hook(): no gradient flows to this tensor, it does not require one")
+        return RemovableHandle(GradientHooks(edge_node(self._edge), edge_index(self._edge)), "hooks", hook)
 
     def _own_leaf(self) -> Leaf:
         """The leaf of a tensor that no op made, made on first need."""
@@ -537,6 +563,8 @@ class Handle:
         return ops.negative(self)
 
     def __pos__(self) -> Tensor:
+        if self.dtype.kind == "b":
+            raise DTypeError("NumPy has no + of bools: write x.astype(int), or x.copy()")
         return ops.copy(self, order="K")
 
     def __abs__(self) -> Tensor:
@@ -565,6 +593,18 @@ class Handle:
 
     __rxor__ = __xor__
 
+    def __lshift__(self, other: ArrayLike) -> Tensor:
+        return ops.constant_function(self, other, function="left_shift")
+
+    def __rlshift__(self, other: ArrayLike) -> Tensor:
+        return ops.constant_function(other, self, function="left_shift")
+
+    def __rshift__(self, other: ArrayLike) -> Tensor:
+        return ops.constant_function(self, other, function="right_shift")
+
+    def __rrshift__(self, other: ArrayLike) -> Tensor:
+        return ops.constant_function(other, self, function="right_shift")
+
     def __eq__(self, other: object) -> Any:
         return ops.equal(self, other) if other is not None else False
 
@@ -592,11 +632,11 @@ class Handle:
     def sum(
         self,
         axis: Axis = None,
-        dtype: Any = None,
-        out: Any = None,
+        dtype: DTypeLike | None = None,
+        out: object = None,
         keepdims: bool = False,
-        initial: Any = None,
-        where: Any = None,
+        initial: object = None,
+        where: object = None,
     ) -> Tensor:
         if dtype is out is initial is where is None:
             return ops.sum(self, axis=axis, keepdims=keepdims)
@@ -605,11 +645,11 @@ class Handle:
     def mean(
         self,
         axis: Axis = None,
-        dtype: Any = None,
-        out: Any = None,
+        dtype: DTypeLike | None = None,
+        out: object = None,
         keepdims: bool = False,
         *,
-        where: Any = None,
+        where: object = None,
     ) -> Tensor:
         if dtype is out is where is None:
             return ops.mean(self, axis=axis, keepdims=keepdims)
@@ -618,11 +658,11 @@ class Handle:
     def prod(
         self,
         axis: Axis = None,
-        dtype: Any = None,
-        out: Any = None,
+        dtype: DTypeLike | None = None,
+        out: object = None,
         keepdims: bool = False,
-        initial: Any = None,
-        where: Any = None,
+        initial: object = None,
+        where: object = None,
     ) -> Tensor:
         if dtype is out is initial is where is None:
             return ops.prod(self, axis=axis, keepdims=keepdims)
@@ -631,10 +671,10 @@ class Handle:
     def max(
         self,
         axis: Axis = None,
-        out: Any = None,
+        out: object = None,
         keepdims: bool = False,
-        initial: Any = None,
-        where: Any = None,
+        initial: object = None,
+        where: object = None,
     ) -> Tensor:
         if out is initial is where is None:
             return ops.max(self, axis=axis, keepdims=keepdims)
@@ -643,10 +683,10 @@ class Handle:
     def min(
         self,
         axis: Axis = None,
-        out: Any = None,
+        out: object = None,
         keepdims: bool = False,
-        initial: Any = None,
-        where: Any = None,
+        initial: object = None,
+        where: object = None,
     ) -> Tensor:
         if out is initial is where is None:
             return ops.min(self, axis=axis, keepdims=keepdims)
@@ -655,14 +695,14 @@ class Handle:
     def var(
         self,
         axis: Axis = None,
-        dtype: Any = None,
-        out: Any = None,
+        dtype: DTypeLike | None = None,
+        out: object = None,
         ddof: int = 0,
         keepdims: bool = False,
         *,
-        where: Any = None,
-        mean: Any = None,
-        correction: Any = None,
+        where: object = None,
+        mean: object = None,
+        correction: object = None,
     ) -> Tensor:
         if dtype is out is where is mean is correction is None:
             return ops.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
@@ -672,67 +712,73 @@ class Handle:
     def std(
         self,
         axis: Axis = None,
-        dtype: Any = None,
-        out: Any = None,
+        dtype: DTypeLike | None = None,
+        out: object = None,
         ddof: int = 0,
         keepdims: bool = False,
         *,
-        where: Any = None,
-        mean: Any = None,
-        correction: Any = None,
+        where: object = None,
+        mean: object = None,
+        correction: object = None,
     ) -> Tensor:
         if dtype is out is where is mean is correction is None:
             return ops.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
         degrees = {"ddof": ddof} if correction is None else {"correction": correction}
         return _with(np.std, self, axis, keepdims, dtype=dtype, out=out, where=where, mean=mean, **degrees)
 
-    def argmax(self, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Tensor:
+    def argmax(self, axis: int | None = None, out: object = None, *, keepdims: bool = False) -> Tensor:
         if out is None:
             return ops.argmax(self, axis=axis, keepdims=keepdims)
         return _with(np.argmax, self, axis, keepdims, out=out)
 
-    def argmin(self, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Tensor:
+    def argmin(self, axis: int | None = None, out: object = None, *, keepdims: bool = False) -> Tensor:
         if out is None:
             return ops.argmin(self, axis=axis, keepdims=keepdims)
         return _with(np.argmin, self, axis, keepdims, out=out)
 
-    def cumsum(self, axis: int | None = None, dtype: Any = None, out: Any = None) -> Tensor:
+    def cumsum(self, axis: int | None = None, dtype: DTypeLike | None = None, out: object = None) -> Tensor:
         if dtype is out is None:
             return ops.cumsum(self, axis=axis)
         return _with(np.cumsum, self, axis, dtype=dtype, out=out)
 
-    def all(self, axis: Axis = None, out: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
+    def all(
+        self, axis: Axis = None, out: object = None, keepdims: bool = False, *, where: object = None
+    ) -> Tensor:
         if out is where is None:
             return ops.all(self, axis=axis, keepdims=keepdims)
         return _with(np.all, self, axis, keepdims, out=out, where=where)
 
-    def any(self, axis: Axis = None, out: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
+    def any(
+        self, axis: Axis = None, out: object = None, keepdims: bool = False, *, where: object = None
+    ) -> Tensor:
         if out is where is None:
             return ops.any(self, axis=axis, keepdims=keepdims)
         return _with(np.any, self, axis, keepdims, out=out, where=where)
 
-    def clip(self, min: Any = None, max: Any = None, out: Any = None, *, dtype: Any = None) -> Tensor:
+    def clip(
+        self, min: object = None, max: object = None, out: object = None, *, dtype: DTypeLike | None = None
+    ) -> Tensor:
         if dtype is out is None:
             return ops.clip(self, min, max)
-        return cast(Tensor, np.clip(cast(Any, self), min, max, out=out, dtype=dtype))
+        return cast(Tensor, _numpys(np.clip, self, min, max, out=out, dtype=dtype))
 
-    def reshape(self, *shape: Any, order: Any = "C", copy: bool | None = None) -> Tensor:
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Tensor:
         if len(shape) == 1 and isinstance(shape[0], tuple | list):
             (shape,) = shape
         if order == "C" and copy is None:
             return ops.reshape(self, shape=tuple(shape))
-        return cast(Tensor, np.reshape(cast(Any, self), tuple(shape), order=order, copy=copy))
+        return cast(Tensor, _numpys(np.reshape, self, tuple(shape), order=order, copy=copy))
 
-    def ravel(self, order: Any = "C") -> Tensor:
+    def ravel(self, order: str = "C") -> Tensor:
         if order != "C":
-            return cast(Tensor, np.ravel(cast(Any, self), order))
+            return cast(Tensor, _numpys(np.ravel, self, order))
         return views().raveled(ops.reshape(self, shape=(-1,)))
 
-    def flatten(self, start_dim: Any = 0, end_dim: int = -1, *, order: Any = None) -> Tensor:
+    def flatten(self, start_dim: Any = 0, end_dim: int = -1, *, order: object = None) -> Tensor:
         """Join the axes from `start_dim` to `end_dim` into one; all of them by default, as in NumPy, in its order=."""
         order = start_dim if isinstance(start_dim, str) else order
         if order is not None:
-            return views().separate(ops.copy(self.ravel(order)))
+            return views().separate(ops.copy(self.ravel(str(order))))
         return views().separate(ops.flatten(self, start_axis=start_dim, end_axis=end_dim))
 
     def transpose(self, *axes: Any) -> Tensor:
@@ -759,22 +805,29 @@ class Handle:
     def squeeze(self, axis: Axis = None) -> Tensor:
         return ops.squeeze(self, axis=axis)
 
-    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+    def repeat(self, repeats: object, axis: int | None = None) -> Tensor:
         # through NumPy's form, which takes arrays of counts
-        return cast(Tensor, np.repeat(cast(Any, self), repeats, axis=axis))
+        return cast(Tensor, _numpys(np.repeat, self, repeats, axis=axis))
 
-    def take(self, indices: Any, axis: int | None = None, out: Any = None, mode: Any = "raise") -> Tensor:
+    def take(
+        self, indices: object, axis: int | None = None, out: object = None, mode: str = "raise"
+    ) -> Tensor:
         if out is None and mode == "raise":
             return ops.take(self, indices, axis=axis)
-        return cast(Tensor, np.take(cast(Any, self), indices, axis, out, mode))
+        return cast(Tensor, _numpys(np.take, self, indices, axis, out, mode))
 
     def dot(self, other: ArrayLike) -> Tensor:
-        return cast(Tensor, np.dot(cast(Any, self), other))
+        return cast(Tensor, _numpys(np.dot, self, other))
 
     def astype(
-        self, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
+        self,
+        dtype: DTypeLike,
+        order: str = "K",
+        casting: str = "unsafe",
+        subok: bool = True,
+        copy: bool = True,
     ) -> Tensor:
-        if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):
+        if casting != "unsafe" and not _numpys(np.can_cast, self.dtype, dtype, casting):
             raise TypeError(
                 f"Cannot cast a tensor from {self.dtype} to {np.dtype(dtype)} by the rule {casting!r}"
             )
@@ -786,7 +839,7 @@ class Handle:
             )  # a copy as in NumPy, which does not change when the leaf is written
         return ops.cast(self, dtype=dtype)
 
-    def copy(self, order: Any = "C") -> Tensor:  # which is about memory, not about values
+    def copy(self, order: str = "C") -> Tensor:  # which is about memory, not about values
         return ops.copy(self)
 
     def conj(self) -> Tensor:
@@ -800,33 +853,33 @@ class Handle:
     def imag(self) -> Tensor:
         return ops.imag(self)
 
-    def round(self, decimals: int = 0, out: Any = None) -> Tensor:
+    def round(self, decimals: int = 0, out: object = None) -> Tensor:
         if out is None:
             return ops.round(self, decimals=decimals)
-        return cast(Tensor, np.round(cast(Any, self), decimals, out))
+        return cast(Tensor, _numpys(np.round, self, decimals, out))
 
     # -- NumPy's other methods, by its functions of the same names -------------------------------------------------
 
     def argsort(
-        self, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+        self, axis: int | None = -1, kind: object = None, order: object = None, *, stable: object = None
     ) -> Tensor:
-        return cast(Tensor, np.argsort(cast(Any, self), axis=axis, kind=kind, order=order, stable=stable))
+        return cast(Tensor, _numpys(np.argsort, self, axis=axis, kind=kind, order=order, stable=stable))
 
     def argpartition(
-        self, kth: Any, axis: int | None = -1, kind: Any = "introselect", order: Any = None
+        self, kth: object, axis: int | None = -1, kind: str = "introselect", order: object = None
     ) -> Any:
-        return np.argpartition(cast(Any, self), kth, axis, kind, order)
+        return _numpys(np.argpartition, self, kth, axis, kind, order)
 
-    def choose(self, choices: Any, mode: Any = "raise") -> Any:
-        return np.choose(cast(Any, self), choices, mode=mode)
+    def choose(self, choices: object, mode: str = "raise") -> Any:
+        return _numpys(np.choose, self, choices, mode=mode)
 
-    def compress(self, condition: Any, axis: int | None = None) -> Tensor:
-        return cast(Tensor, np.compress(condition, cast(Any, self), axis))
+    def compress(self, condition: object, axis: int | None = None) -> Tensor:
+        return cast(Tensor, _numpys(np.compress, condition, self, axis))
 
     def conjugate(self) -> Tensor:
         return ops.conj(self)
 
-    def cumprod(self, axis: int | None = None, dtype: Any = None, out: Any = None) -> Tensor:
+    def cumprod(self, axis: int | None = None, dtype: DTypeLike | None = None, out: object = None) -> Tensor:
         if dtype is out is None:
             return ops.cumprod(self, axis=axis)
         return _with(np.cumprod, self, axis, dtype=dtype, out=out)
@@ -835,30 +888,37 @@ class Handle:
         return ops.diagonal(self, offset=offset, axis1=axis1, axis2=axis2)
 
     def nonzero(self) -> tuple[np.ndarray[Any, Any], ...]:
-        return np.nonzero(cast(Any, self))
+        return _numpys(np.nonzero, self)
 
-    def searchsorted(self, v: Any, side: Any = "left", sorter: Any = None) -> Any:
-        return np.searchsorted(cast(Any, self), v, side, sorter)
+    def searchsorted(self, v: object, side: str = "left", sorter: object = None) -> Any:
+        return _numpys(np.searchsorted, self, v, side, sorter)
 
     def trace(
-        self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
+        self,
+        offset: int = 0,
+        axis1: int = 0,
+        axis2: int = 1,
+        dtype: DTypeLike | None = None,
+        out: object = None,
     ) -> Tensor:
         if dtype is out is None:
             return ops.trace(self, offset=offset, axis1=axis1, axis2=axis2)
-        return cast(Tensor, np.trace(cast(Any, self), offset, axis1, axis2, dtype, out))
+        return cast(Tensor, _numpys(np.trace, self, offset, axis1, axis2, dtype, out))
 
-    def fill(self, value: Any) -> None:
+    def fill(self, value: object) -> None:
         self[...] = value
 
-    def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
-        np.put(cast(Any, self), indices, values, mode)
+    def put(self, indices: object, values: object, mode: str = "raise") -> None:
+        _numpys(np.put, self, indices, values, mode)
 
-    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+    def sort(
+        self, axis: int = -1, kind: object = None, order: object = None, *, stable: object = None
+    ) -> None:
         """Sort in place, as NumPy's method does: this tensor then stands for its elements in order."""
-        self[...] = np.sort(cast(Any, self), axis=axis, kind=kind, order=order, stable=stable)
+        self[...] = _numpys(np.sort, self, axis=axis, kind=kind, order=order, stable=stable)
 
-    def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
-        self[...] = np.partition(cast(Any, self), kth, axis, kind, order)
+    def partition(self, kth: object, axis: int = -1, kind: str = "introselect", order: object = None) -> None:
+        self[...] = _numpys(np.partition, self, kth, axis, kind, order)
 
     @property
     def flat(self) -> Tensor:
@@ -885,10 +945,23 @@ class Handle:
         """The array API's functions, for tensors: `xp = x.__array_namespace__(); xp.sum(xp.exp(x))`."""
         return doors.array_namespace(api_version)
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: object = None,
+        max_version: object = None,
+        dl_device: object = None,
+        copy: bool | None = None,
+    ) -> Any:
         """The value's memory, for libraries that speak DLPack; of a tensor with a gradient, `.detach()` it first."""
         if self.requires_grad:
             raise RecordingError("DLPack carries no gradient: pass tensor.detach() if it is not wanted")
+        options: dict[str, Any] = {
+            "stream": stream,
+            "max_version": max_version,
+            "dl_device": dl_device,
+            "copy": copy,
+        }
         shown = np.asarray(self._concrete("__dlpack__()"))[...]
         shown.flags.writeable = False  # writes of others would go unseen
         try:
@@ -906,10 +979,17 @@ class Handle:
         return {"text/plain": repr(self)}
 
 
-def _with(function: Any, x: Any, axis: Any, keepdims: bool = False, **options: Any) -> Any:
+def _with(
+    function: Callable[..., Any], x: object, axis: object, keepdims: bool = False, **options: object
+) -> Any:
     """NumPy's reduction, with those of its options that are given."""
     given = {name: one for name, one in options.items() if one is not None}
     return function(x, axis=axis, **({"keepdims": True} if keepdims else {}), **given)
+
+
+def _numpys(function: Callable[..., Any], *args: object, **options: object) -> Any:
+    """NumPy's function, whose own types know arrays alone."""
+    return function(*args, **options)
 
 
 if TYPE_CHECKING:

@@ -45,8 +45,7 @@ def draw(
     Args:
         target: a tensor (the graph that made it), a `Graph`, a module (its submodules, or, with `inputs`, the graph of
             one call), or `tg.contributions(loss, wrt)`: its shares as widths of arrows.
-        path: where to save it; the suffix chooses the format (.svg, .png, .pdf, .html, .tex, .gif, .mp4, .dot, .json,
-            .graphml).
+        path: where to save it, as what its suffix says: .svg .png .pdf .html .tex .gif .mp4 .dot .json .graphml
         zoom: "module" (each call of an innermost module is a box), "composite" (composites are boxes), "op" (every op,
             with frames around modules and composites), "channel" (convolutions, or the op in `focus`, from inside: the
             planes of the inputs, kernels and their sums) or "neuron" (one element, with the couples that are
@@ -70,7 +69,7 @@ def draw(
         between: (a, b), each as `focus`: what lies on no path from a to b stands back.
         fold: whether groups that repeat are drawn once, with their count.
         collapse: groups to draw as boxes, by name (dotted, or its end) or by a predicate of the dotted name.
-        times, changes: seconds and shares of nodes for the overlays of that name: see `Profile.draw`, `tg.changes`.
+        times, changes: seconds and shares of nodes, for "time" and "changed"; see `Profile.draw` and `tg.changes`.
         time_limit: seconds that a layout may take before a coarser picture is drawn.
         direction: "down", "right" or "wrap": in columns side by side, or in a U where values skip as in a U-Net.
         depth: groups at that depth are boxes, 1 for the outermost.

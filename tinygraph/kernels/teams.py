@@ -475,6 +475,7 @@ class Table:
             rows[i, 0] = kernel.address
             rows[i, 2:] = [kernel.block(thread, threads) for thread in range(threads)]
         self._rows = rows
+        self._shared = (rows.ctypes.data, len(rows))  # asking for an address takes a microsecond
         # the same for one thread: each part is a row
         parts = [(i, part) for i, row in enumerate(rows.tolist()) for part in row[2:] if part]
         self._numbers = [i for i, _ in parts]
@@ -484,8 +485,7 @@ class Table:
 
     def rows(self, together: bool) -> tuple[int, int]:
         """Where its rows lie in memory, and how many there are: for all threads, or for one."""
-        rows = self._rows if together else self._alone
-        return rows.ctypes.data, len(rows)
+        return self._shared if together else (self._alone.ctypes.data, len(self._alone))
 
     def _meets(self, i: int) -> bool:
         """Whether all threads meet after a row: what follows reads what others wrote."""
@@ -500,7 +500,7 @@ class Table:
         team = team_of(self.threads) if self.together else None
         if team is not None and team.lock.acquire(blocking=False):
             try:
-                stopped = team.together(self._rows)
+                stopped = team.together(*self._shared)
             finally:
                 team.lock.release()
         else:
@@ -666,17 +666,17 @@ class Team:
             work = functools.partial(_functions()["work"], *_pointers(address, threads, me))
             threading.Thread(target=work, name=f"tinygraph worker {me}", daemon=True).start()
 
-    def together(self, rows: np.ndarray[Any, Any]) -> int:
-        """Run a table on all threads; returns when it is done: 0, or how many rows were begun when a check ended it."""
-        stopped: int = _functions()["together"](
-            *_pointers(self._cells.ctypes.data, rows.ctypes.data, len(rows), self.threads)
-        )
+    def together(self, rows: int, count: int) -> int:
+        """Run a table, whose rows lie at an address, on all threads; returns when it is done: 0, or how many rows were
+        begun when a check ended it.
+        """
+        stopped: int = _functions()["together"](*_pointers(self.address, rows, count, self.threads))
         return stopped
 
     def stop(self) -> None:
         """Send the workers home."""
         self._cells[_CELL * _CELLS.index("stop")] = 1
-        _functions()["wake"](*_pointers(self._cells.ctypes.data))
+        _functions()["wake"](*_pointers(self.address))
 
 
 _lock = threading.Lock()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, count
+from itertools import chain
 from operator import is_
 from typing import Any, NamedTuple, TypeVar
 from weakref import ref
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygraph.compiler.compiled import Compiled
+from tinygraph.core.hooks import RemovableHandle
 from tinygraph.core.modes import ModuleName, Place, mode, modes
 from tinygraph.core.node import Leaf
 from tinygraph.core.state import buffer, convert, write, zero_gradient
@@ -25,6 +26,7 @@ from tinygraph.core.types import require_plain
 from tinygraph.core.unwatched import unwatched
 from tinygraph.core.views import read_only
 from tinygraph.errors import SettingError, StateDictError, printable
+from tinygraph.nn.gradient_border import GradientBorder
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
 from tinygraph.tracing.facts import same
 
@@ -38,7 +40,6 @@ class _Calls(threading.local):
 
 
 _calls = _Calls()
-_numbers = count()  # of hooks
 
 
 class _Structure:
@@ -90,29 +91,6 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class RemovableHandle:
-    """A hook that was registered: `.remove()` takes it off again, once or more often."""
-
-    def __init__(self, module: Module, place: str, hook: Callable[..., Any]) -> None:
-        self._module, self._place = module, place
-        self._number = next(_numbers)
-        # a new dict each time: programs that were captured with the old hooks notice
-        setattr(module, place, {**getattr(module, place), self._number: hook})
-
-    def remove(self) -> None:
-        """Take the hook off."""
-        hooks = getattr(self._module, self._place)
-        if self._number in hooks:
-            kept = {number: hook for number, hook in hooks.items() if number != self._number}
-            setattr(self._module, self._place, kept)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
 class Module:
     """Parameters, buffers and child modules with a `forward` method. Subclass it, and call it like a function.
 
@@ -132,6 +110,8 @@ class Module:
     _whole: bool = False  # whether a picture of layers shows it as one box, whatever modules it is made of
     _before: Mapping[int, Callable[..., Any]] = {}  # hooks by number
     _behind: Mapping[int, Callable[..., Any]] = {}
+    _before_backward: Mapping[int, Callable[..., Any]] = {}
+    _behind_backward: Mapping[int, Callable[..., Any]] = {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What a call computes; every subclass writes its own."""
@@ -163,7 +143,7 @@ class Module:
                 name = ModuleName(self._scope or kind, kind, self._whole, ref(self))
                 place = modes.current.place.enter(name)
             with mode(place=place):
-                if self._before or self._behind:
+                if self._before or self._behind or self._before_backward or self._behind_backward:
                     return self._hooked(args, kwargs)
                 return self.forward(*args, **kwargs)
         finally:
@@ -180,11 +160,14 @@ class Module:
             changed = before(self, args)
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
+        border = GradientBorder(self) if self._before_backward or self._behind_backward else None
+        if border is not None:
+            args = border.entering(args)
         out = self.forward(*args, **kwargs)
         for behind in self._behind.values():
             changed = behind(self, args, out)
             out = out if changed is None else changed
-        return out
+        return out if border is None else border.leaving(out)
 
     # -- hooks -----------------------------------------------------------------------------------------------------
 
@@ -205,6 +188,34 @@ class Module:
         [(2, 3)]
         """
         return RemovableHandle(self, "_behind", hook)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[[Module, tuple[Any, ...]], Any]
+    ) -> RemovableHandle:
+        """Call `hook(module, grad_output)` in each backward pass before it goes through the module.
+
+        What it returns, if not None, replaces the gradient of the module's output, if that is one tensor.
+        """
+        return RemovableHandle(self, "_before_backward", hook)
+
+    def register_full_backward_hook(
+        self, hook: Callable[[Module, tuple[Any, ...], tuple[Any, ...]], Any]
+    ) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` in each backward pass behind the module.
+
+        Both are tuples, of the positional inputs and of the outputs; None stands for what has no gradient. It is called
+        when all inputs that want gradients have theirs - or, if none does, all outputs. What it returns, if not None,
+        replaces the gradient of the input, if only one wants a gradient.
+
+        >>> from tinygraph.nn import Linear
+        >>> import tinygraph as tg
+        >>> layer, seen = Linear(2, 3), []
+        >>> handle = layer.register_full_backward_hook(lambda module, inner, outer: seen.append(outer[0].shape))
+        >>> layer(np.ones((4, 2), np.float32)).sum().backward()
+        >>> seen
+        [(4, 3)]
+        """
+        return RemovableHandle(self, "_behind_backward", hook)
 
     # -- registering -----------------------------------------------------------------------------------------------
 

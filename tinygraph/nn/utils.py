@@ -11,9 +11,12 @@ from tinygraph.core.registry import ops
 from tinygraph.core.state import read, write
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import SettingError, ShapeError
+from tinygraph.nn import parametrize as parametrize
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
+
+parametrizations = parametrize  # PyTorch has the norms in a namespace of their own
 
 
 def get_total_norm(

@@ -51,9 +51,10 @@ def with_options(function: Any, plain: Callable[..., Any]) -> Callable[..., Any]
         dtype = given.pop("dtype", None)
         if function in MOMENTS:
             found = _moment(function, x if dtype is None else x.astype(dtype), given)
-            found = found if dtype is None else found.astype(dtype)
         else:
             found = _folded(function, plain, x, given)
+        if dtype is not None and found.dtype != dtype:  # sums of small integers are of large ones
+            found = found.astype(dtype)
         return found if out is None else written(numpy_name(function), out, found)
 
     reduced.__signature__ = signature  # type: ignore[attr-defined]

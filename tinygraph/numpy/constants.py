@@ -12,26 +12,15 @@ from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.numpy.form import known, operand, value
 
-# Those that the op knows, with the names of their arguments; the first are operands, as many as the number says.
-_CAPTURED: dict[Any, tuple[str, int, tuple[str, ...]]] = {
-    np.searchsorted: ("searchsorted", 2, ("side", "sorter")),
-    np.digitize: ("digitize", 2, ("right",)),
-    np.isin: ("isin", 2, ("assume_unique", "invert")),
-    np.argpartition: ("argpartition", 1, ("kth", "axis", "kind", "order")),
-    np.packbits: ("packbits", 1, ("axis", "bitorder")),
-    np.unpackbits: ("unpackbits", 1, ("axis", "count", "bitorder")),
-    np.linalg.matrix_rank: ("matrix_rank", 1, ("tol", "hermitian")),
-    np.isclose: ("isclose", 2, ("rtol", "atol", "equal_nan")),
-    np.allclose: ("allclose", 2, ("rtol", "atol", "equal_nan")),
-    np.array_equal: ("array_equal", 2, ("equal_nan",)),
-    np.array_equiv: ("array_equiv", 2, ()),
-    np.iscomplex: ("iscomplex", 1, ()),
-    np.isreal: ("isreal", 1, ()),
+# Those that the op knows, with how many operands they have; their other arguments are options.
+_CAPTURED: dict[object, int] = {
+    np.searchsorted: 2, np.digitize: 2, np.isin: 2, np.argpartition: 1, np.packbits: 1, np.unpackbits: 1,
+    np.linalg.matrix_rank: 1, np.isclose: 2, np.allclose: 2, np.array_equal: 2, np.array_equiv: 2, np.iscomplex: 1,
+    np.isreal: 1,
     **{
-        one: (one.__name__, one.nin, ())
+        one: one.nin
         for one in (
-            np.bitwise_count, np.gcd, np.isnat, np.lcm, np.left_shift, np.nextafter, np.right_shift, np.signbit,
-            np.spacing,
+            np.bitwise_count, np.gcd, np.isnat, np.lcm, np.left_shift, np.right_shift, np.signbit, np.spacing,
         )
     },
 }  # fmt: skip
@@ -51,7 +40,7 @@ def constant(function: Callable[..., Any]) -> Callable[..., Any]:
             if function in _CAPTURED:
                 return _captured(function, args, kwargs)
             if function is np.lexsort:
-                keys = args[0]
+                keys: Any = args[0]
                 parts = (
                     keys if isinstance(keys, list | tuple) else [keys[i] for i in range(np.shape(keys)[0])]
                 )
@@ -63,26 +52,27 @@ def constant(function: Callable[..., Any]) -> Callable[..., Any]:
     return answer
 
 
-def in_program(function: str, *xs: Any, **options: Any) -> Any:
+def in_program(function: str, *xs: object, **options: object) -> Any:
     """The op that stands for a function, by its name in the table of the op."""
     given = tuple((name, _plain(one)) for name, one in options.items())
     return ops.constant_function(*map(operand, xs), function=function, options=given)
 
 
-def _captured(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    name, count, rest = _CAPTURED[function]
-    given = list(args)
-    if len(given) < count:  # operands by their names
+def _captured(function: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
+    count = _CAPTURED[function]
+    given, options = list(args), dict(kwargs)
+    if len(given) != count:
         names = list(inspect.signature(function).parameters)
-        given += [kwargs.pop(one) for one in names[len(given) : count]]
-    options = {**dict(zip(rest, given[count:], strict=False)), **kwargs}
-    return in_program(name, *given[:count], **{key: one for key, one in options.items() if one is not None})
+        given += [options.pop(name) for name in names[len(given) : count]]  # operands by their names
+        options.update(zip(names[count:], given[count:], strict=False))
+    kept = {name: one for name, one in options.items() if one is not None}
+    return in_program(function.__name__, *given[:count], **kept)
 
 
-def _plain(option: Any) -> Any:
+def _plain(option: object) -> object:
     return tuple(option) if isinstance(option, list) else option
 
 
-def _shown(x: Any) -> Any:
+def _shown(x: object) -> object:
     """An array of the type of a tensor, which takes no memory."""
     return x.type.stand_in() if isinstance(x, Tensor) else x

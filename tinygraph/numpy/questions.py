@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygraph.numpy.constants import constant
 
@@ -39,12 +40,12 @@ WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
 def _full_like(
     a: Any,
     fill_value: Any,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     order: str = "K",
     subok: bool = True,
-    shape: Any = None,
+    shape: int | tuple[int, ...] | None = None,
     *,
-    device: Any = None,
+    device: object = None,
 ) -> Any:
     """An array; of a tensor's number a tensor, through which its gradient flows."""
     shape, dtype = np.shape(a) if shape is None else shape, a.dtype if dtype is None else np.dtype(dtype)

@@ -576,6 +576,9 @@ class BuiltinOps:
     def negative(self, x: Any, /) -> Any:
         """-x;  d/dx = -1."""
 
+    def nextafter(self, x: Any, y: Any, /) -> Any:
+        """The number next to x on the way to y;  d/dx = 1, as the step is a constant."""
+
     def norm(
         self,
         x: Any,
@@ -752,6 +755,17 @@ class BuiltinOps:
 
     def special_function(self, *xs: Any, function: str) -> Any:
         """A function of scipy.special, by its name;  the derivatives are a table of such functions."""
+
+    def special_slope(
+        self,
+        *xs: Any,
+        function: str,
+        operand: int,
+        order: int,
+        output: int | None = None,
+    ) -> Any:
+        """The derivative, of an order, of a function of scipy.special by an operand with no closed form; see
+        `slopes.py`."""
 
     def split(self, x: Any, /, *, sections: Any, axis: int = 0) -> Any:
         """x cut along an axis: into `sections` equal parts, or before each of the positions `sections`. A

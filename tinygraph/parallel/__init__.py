@@ -5,6 +5,7 @@ The same script runs alone (rank 0 of 1) and under `tinygraph launch -n 4 script
 
 from tinygraph.parallel.averaging import data_parallel as data_parallel
 from tinygraph.parallel.batch_norm import SyncBatchNorm as SyncBatchNorm
+from tinygraph.parallel.exchange_trace import trace as trace
 from tinygraph.parallel.exchanges import all_gather as all_gather
 from tinygraph.parallel.exchanges import all_reduce as all_reduce
 from tinygraph.parallel.exchanges import barrier as barrier

@@ -549,3 +549,41 @@ def subspace_angles(A: Numeric, B: Numeric) -> Any:
     return np.flip(
         np.where(large, np.arcsin(np.where(large, np.flip(sines), 0)), np.arccos(np.where(large, 0, cosines)))
     )
+
+
+@_grouped
+def qr_multiply(a: Numeric, c: Numeric, mode: str = "right", **hints: object) -> Any:
+    """c Q, or Q c with mode="left", and R of A = Q R."""
+    q, r = np.linalg.qr(a)
+    c = operand(c)
+    if mode == "left":
+        if operand(a).shape[-2] != operand(a).shape[-1]:
+            raise NumpyFunctionError(
+                "scipy.linalg.qr_multiply on tensors takes square matrices with mode='left'"
+            )
+        return np.matmul(q, c), r
+    return np.matmul(c, q), r
+
+
+@_grouped
+def diagsvd(s: Numeric, M: int, N: int) -> Any:
+    """The M x N matrix with singular values on its diagonal."""
+    square = np.diag(operand(s))
+    return np.pad(square, [(0, M - square.shape[0]), (0, N - square.shape[1])])
+
+
+@_grouped
+def fiedler_companion(a: Numeric) -> Any:
+    """The companion matrix of a polynomial with its coefficients beside the diagonal (Fiedler, 2003)."""
+    a = floating(a)
+    if a.size <= 2:
+        return np.zeros(0, a.dtype) if a.size < 2 else (-a[1:] / a[:1]).reshape(1, 1)
+    coefficients = -(a / a[0])[1:]
+    count = coefficients.size
+    ones = np.zeros((count, count), a.dtype)
+    ones[range(3, count, 2), range(1, count - 2, 2)] = ones[range(0, count - 2, 2), range(2, count, 2)] = 1
+    ones[1, 0] = 1
+    rows = np.array([0, *range(2, count, 2), *range(0, count - 1, 2)])
+    columns = np.array([0, *range(1, count - 1, 2), *range(1, count, 2)])
+    places = np.array([0, *range(2, count, 2), *range(1, count, 2)])
+    return ops.add_at(ones, (rows, columns), coefficients[places])

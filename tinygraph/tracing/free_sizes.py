@@ -6,7 +6,8 @@ with the line that made it. At other sizes each op types its results anew, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from typing import Any
 
@@ -174,13 +175,14 @@ def _is_free(value: Any) -> bool:
 # -- from graphs at a few sizes to one with free sizes --------------------------------------------------------------
 
 
-def free_graph(make: Make, example: Mapping[str, int], what: str) -> Graph:
+def free_graph(make: Make, example: Mapping[str, int], what: str, rounded: bool = False) -> Graph:
     """The graph of a program for every value of its free sizes.
 
     Args:
         make: gives the graph for sizes. What it reads besides its inputs - parameters, states - is the same each time.
         example: sizes for which the program runs, by name. Sizes of 1, at which arrays broadcast, count as 2.
         what: the program, in words.
+        rounded: also make it at sizes near the example's, in which halves of halves round in many ways.
 
     Raises:
         CaptureError: something in it does not follow from the sizes, or it runs at too few of them; naming the line.
@@ -193,6 +195,8 @@ def free_graph(make: Make, example: Mapping[str, int], what: str) -> Graph:
                 f"{node.describe()}: {node.op.name!r} has a derivative rule of its own, which is of one size; leave "
                 f"dynamic_axes out, or declare an op with the rule"
             )
+    if rounded:
+        found[1:1] = list(_near(make, found[0][0]))
     graphs = [opened(graph) for _, graph in found]
     sizes = [one for one, _ in found]
     free = _Fit(Fitting(sizes[:-1]), what).graph(graphs[:-1])
@@ -211,7 +215,15 @@ def free_gradient(graph: Graph, wrt: object) -> Graph:
         twins = dict(zip(map(id, graph.inputs), here.inputs, strict=True))
         return here.gradient(None if leaves is None else [twins.get(id(leaf), leaf) for leaf in leaves])
 
-    return free_graph(make, graph.sizes, f"the gradient of {graph.name or 'the graph'}")
+    return free_graph(make, graph.sizes, f"the gradient of {graph.name or 'the graph'}", rounded=True)
+
+
+def _near(make: Make, first: Mapping[str, int]) -> Iterator[tuple[dict[str, int], Graph]]:
+    """A program at sizes near others, as far as it runs there."""
+    for shift in RESIDUES:
+        one = {name: size + shift + k for k, (name, size) in enumerate(first.items())}
+        with suppress(TinygraphError):
+            yield one, make(one)
 
 
 def examples(make: Make, example: Mapping[str, int], what: str) -> list[tuple[dict[str, int], Graph]]:
@@ -457,18 +469,12 @@ def _recheck(free: Graph, sizes: Sequence[Sizes]) -> None:
 
 def more_examples(free: Graph, sizes: Sequence[Sizes]) -> list[tuple[Sizes, Graph]]:
     """A graph at sizes, and at others near the first, in which halves of halves round in many ways."""
-    first = sizes[0].items()
-    tried = [
-        *sizes,
-        *({name: size + shift + k for k, (name, size) in enumerate(first)} for shift in RESIDUES),
-    ]
-    found: list[tuple[Sizes, Graph]] = []
-    for one in tried:
-        try:
-            found.append((one, at_sizes(free, one)))
-        except ShapeError:
-            continue
-    return found
+
+    def make(one: Sizes) -> Graph:
+        return at_sizes(free, one)
+
+    known = [(one, make(one)) for one in sizes]
+    return [*known, *_near(make, sizes[0])]
 
 
 def _divides(size: int) -> bool:

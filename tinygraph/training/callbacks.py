@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,6 +191,11 @@ class Checkpoint(Callback):
             self.watch.load_state_dict(state_dict)
 
     def on_train_begin(self, run: Run) -> None:
+        folder = Path(self._named(0)).parent
+        if not folder.is_dir():  # said now, and not when an epoch would be lost
+            raise FileNotFoundError(errno.ENOENT, "the folder of the checkpoint is missing", str(folder))
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "the folder of the checkpoint cannot be written", str(folder))
         last = self._last() if self.resume else None
         if last is not None:
             run.go_on_from(last, self.generators)

@@ -20,7 +20,7 @@ from tinygraph.core.process_group import processes
 from tinygraph.core.state import manual_seed
 from tinygraph.core.tensor import Tensor
 from tinygraph.debugging import why
-from tinygraph.errors import CaptureError, DataError, SettingError, TinygraphError
+from tinygraph.errors import CaptureError, DataError, OpError, SettingError, TinygraphError
 from tinygraph.nn import Module, functional, utils
 from tinygraph.optim import Optimizer
 from tinygraph.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 
 Schedule = LRScheduler | ReduceLROnPlateau
 
-# Batches an epoch. Not of all epochs together, so that two epochs and two more are compiled as four are.
-WORTH_COMPILING = 64
-
 
 def fit(
     model: Module,
@@ -69,7 +66,7 @@ def fit(
     clip_grad_value: float | None = None,
     accumulate: int = 1,
     metrics: Mapping[str, Metric] | None = None,
-    compile: bool | None = None,
+    compile: bool = True,
     progress: object = True,
     seed: int | None = None,
     batch_size: int = 32,
@@ -95,7 +92,8 @@ def fit(
         accumulate: how many batches an update takes the mean gradient of.
         metrics: `metric(scores, targets)` -> number, by name, such as those of `tg.training.metrics`: their values on
             the validation data are in `Epoch.metrics`.
-        compile: whether the steps are compiled; by default where an epoch has 64 batches or more, and it is said.
+        compile: whether the steps are compiled, which is said once; what cannot be compiled runs op by op, and the
+            reason is said. False for trainings of a few batches, which end before it has paid.
         progress: True for a bar (on a terminal) or a line an epoch (elsewhere), False for nothing, or a rich Console.
         seed: makes the training repeatable: shuffling and dropout draw from it.
         batch_size: of data that is not in batches.
@@ -144,7 +142,7 @@ class _Settings:
     clip_grad_value: float | None
     accumulate: int
     metrics: dict[str, Metric]
-    compile: bool | None
+    compile: bool
     batch_size: int
 
     def __post_init__(self) -> None:
@@ -199,8 +197,7 @@ class _Trainer:
         self.total = len(self.data) if isinstance(self.data, Sized) else None
         self.per_epoch: Schedule | None = settings.scheduler if settings.scheduler_per == "epoch" else None
         self.per_batch: Schedule | None = settings.scheduler if settings.scheduler_per == "batch" else None
-        worth = (self.total or 0) >= WORTH_COMPILING
-        self.compiled = worth if settings.compile is None else settings.compile
+        self.compiled = settings.compile
         self.gradients = self._gradients
         self.update: Callable[[], Any] = run.optimizer.step
         self.display = Silent()
@@ -310,6 +307,10 @@ class _Trainer:
     def _run_gradients(self, inputs: Numeric, targets: Array, clear: bool) -> tuple[Any, Tensor]:
         try:
             return self.gradients(inputs, targets, clear)
+        except OpError as error:  # a step of a plan; the error of its op is what runs op by op raise
+            if isinstance(error.__cause__, TinygraphError):
+                raise error.__cause__ from error
+            raise
         except CaptureError as error:
             if not self.compiled or self.run.history.epochs or self.run.batch:
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,9 +87,12 @@ class TensorBoardLog(_Log):
             raise FileFormatError(
                 'TensorBoard\'s event files need its package: pip install "tinygraph-autodiff[logs]"'
             ) from error
-        self.writer = Writer(str(folder))
+        make: Any = Writer
+        self._make: Callable[[], Any] = lambda: make(str(folder))
+        self.writer: Any = None
 
     def write(self, epochs: list[Epoch]) -> None:
+        self.writer = self.writer or self._make()  # in one process alone: each makes a file when it begins
         last = epochs[-1]
         for name, value in _numbers(last).items():
             if name != "number":
@@ -96,7 +100,9 @@ class TensorBoardLog(_Log):
         self.writer.flush()
 
     def on_train_end(self, run: Run) -> None:
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
 
 
 def _replace(path: Path, text: str) -> None:

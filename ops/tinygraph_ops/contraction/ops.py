@@ -85,12 +85,12 @@ def matmul_wrt_x(g: Numeric, y: Numeric, x_type: ArrayType) -> Numeric:
 @matmul.vjp("y")
 def matmul_wrt_y(g: Numeric, x: Numeric, y_type: ArrayType) -> Numeric:
     """xᵀ g, summed over the batch where y is one matrix for all of it."""
+    if x.ndim == 2:
+        return ops.matmul(ops.transpose(x), g)
     if x.ndim == 1:
         return g * x if y_type.ndim == 1 else ops.expand_dims(g, axis=-2) * ops.expand_dims(x, axis=-1)
     if y_type.ndim > 2:
         return ops.matmul(ops.swapaxes(x, axis1=-1, axis2=-2), g)
-    if x.ndim == 2:
-        return ops.matmul(ops.transpose(x), g)
     # y is shared by the whole batch: one product sums over it
     rows = ops.reshape(x, shape=(prod(x.shape[:-1]), x.shape[-1]))
     ends = ops.reshape(g, shape=(prod(x.shape[:-1]), *y_type.shape[1:]))

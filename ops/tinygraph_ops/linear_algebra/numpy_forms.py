@@ -103,6 +103,12 @@ def pinv(a: Numeric, rcond: Any = None, hermitian: bool = False, *, rtol: Any = 
     x = ops.hermitian(operand(a)) if hermitian else operand(a)
     if bound is None and rtol is not np._NoValue:
         bound = max(x.shape[-2:]) * np.finfo(x.dtype).eps
+    if np.ndim(bound):  # each matrix has its own
+        bounds = np.broadcast_to(np.asarray(value(bound)), x.shape[:-2]).reshape(-1)
+        rows = x.reshape((-1, *x.shape[-2:]))
+        parts = [ops.pinv(rows[i], rcond=float(one)) for i, one in enumerate(bounds)]
+        shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
+        return np.stack(parts).reshape(shape) if parts else np.zeros(shape, x.dtype)
     return ops.pinv(x, rcond=None if bound is None else float(bound))
 
 

@@ -358,7 +358,6 @@ def _numeric(dtype: DTypeLike) -> np.dtype[Any]:
     facts={"identity_on_same_type": True},
     linear=("x",),
     types="like_first",
-    numpy=np.positive,
     samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX)],
 )
 def identity(x: Numeric) -> Numeric:
@@ -768,7 +767,7 @@ def concatenate_expansion(*xs: ArrayType, axis: int) -> Expansion:
 
 
 @concatenate.numpy(np.concatenate)
-def np_concatenate(arrays: Any, axis: int | None = 0, **options: object) -> Any:
+def np_concatenate(arrays: Any, axis: int | None = 0, **options: Any) -> Any:
     """`np.concatenate`; axis=None flattens the operands first."""
     if axis is None:
         arrays, axis = [ops.reshape(x, shape=(-1,)) for x in arrays], 0
@@ -832,7 +831,7 @@ def stack_expansion(*xs: ArrayType, axis: int) -> Expansion:
 
 
 @stack.numpy(np.stack)
-def np_stack(arrays: Any, axis: int = 0, **options: object) -> Any:
+def np_stack(arrays: Any, axis: int = 0, **options: Any) -> Any:
     """`np.stack`."""
     return _joined("np.stack", stack(*arrays, axis=axis), **options)
 
@@ -859,14 +858,14 @@ def _joined(name: str, found: Any, dtype: Any = None, casting: str = "same_kind"
 
 
 @concatenate.numpy(np.vstack)
-def np_vstack(tup: Any, **options: object) -> Any:
+def np_vstack(tup: Any, **options: Any) -> Any:
     """`np.vstack`: rows below one another."""
     rows = (ops.reshape(x, shape=(1, -1)) if np.ndim(x) < 2 else x for x in tup)
     return _joined("np.vstack", concatenate(*rows), **options)
 
 
 @concatenate.numpy(np.hstack)
-def np_hstack(tup: Any, **options: object) -> Any:
+def np_hstack(tup: Any, **options: Any) -> Any:
     """`np.hstack`: joined along the second axis, vectors along their only one."""
     parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
     found = concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
@@ -1083,7 +1082,7 @@ def _widths(shape: tuple[int, ...], pad_width: object, mode: str) -> tuple[tuple
 
 
 @pad.numpy(np.pad)
-def np_pad(array: Numeric, pad_width: object, mode: str = "constant", **options: object) -> Any:
+def np_pad(array: Numeric, pad_width: object, mode: Any = "constant", **options: Any) -> Any:
     """`np.pad`; modes that compute what they put there are made of other functions."""
     plain = isinstance(mode, str) and mode in ("constant", "edge", "reflect", "symmetric", "wrap")
     if plain and options.get("reflect_type", "even") == "even":

@@ -104,6 +104,15 @@ def _integral(density: Callable[..., Any], sign: int = 1) -> Callable[..., Any]:
     return lambda y, *xs: (*(None for _ in xs[1:]), sign * density(*xs))
 
 
+def _unknown(count: int) -> Callable[..., Any]:
+    return lambda y, *xs: (None,) * count
+
+
+def _mathieu(name: str, y: Any, m: object, q: Any, x: Numeric) -> Any:
+    """y'' = -(a - 2 q cos 2x) y, with x in degrees."""
+    return -_DEGREE * (getattr(f, f"mathieu_{name}")(m, q) - 2 * q * cosine(2 * _DEGREE * x)) * y[0]
+
+
 def _voigt(y: Numeric, x: Numeric, sigma: Any, gamma: Any) -> Any:
     z = (x + gamma * 1j) / (sigma * sqrt(2))
     slope = (-2 * z * f.wofz(z) + 2j / sqrt(pi)) * (_NORMAL / sigma)
@@ -287,6 +296,35 @@ PARTIALS: dict[str, Callable[..., Any]] = {
         (-m * y[0] * y[1], None),
         (y[2], None),
     ),
+    # integrals and scaled solutions (Zhang and Jin, "Computation of Special Functions")
+    "it2i0k0": lambda y, x: ((_at_zero(0.0, lambda x: (f.i0(x) - 1) / x, x),), (-f.k0(x) / x,)),
+    "it2j0y0": lambda y, x: ((_at_zero(0.0, lambda x: (1 - f.j0(x)) / x, x),), (-f.y0(x) / x,)),
+    "it2struve0": lambda y, x: (-f.struve(0, x) / x,),
+    "itairy": lambda y, x: ((f.airy(x)[0],), (f.airy(x)[2],), (f.airy(-x)[0],), (f.airy(-x)[2],)),
+    "airye": lambda y, x: (
+        (y[1] + root(x) * y[0],),
+        (x * y[0] + root(x) * y[1],),
+        (y[3] - root(x) * y[2],),
+        (x * y[2] - root(x) * y[3],),
+    ),
+    "kelvin": lambda y, x: ((y[2],), (y[3],), (y[0] * 1j - y[2] / x,), (y[1] * 1j - y[3] / x,)),
+    "modfresnelp": lambda y, x: ((-exp(x * x * 1j),), (-2j * x * y[1] - (1 - 1j) / sqrt(2 * pi),)),
+    "modfresnelm": lambda y, x: ((-exp(x * x * -1j),), (2j * x * y[1] - (1 + 1j) / sqrt(2 * pi),)),
+    "nrdtrimn": lambda y, p, sd, x: (-sd / _normal(f.ndtri(p)), -f.ndtri(p), 1.0),
+    "nrdtrisd": lambda y, mean, p, x: (
+        -1 / f.ndtri(p),
+        -(x - mean) / ops.square(f.ndtri(p)) / _normal(f.ndtri(p)),
+        1 / f.ndtri(p),
+    ),
+    "kolmogi": lambda y, p: (1 / ops.special_slope(y, function="kolmogorov", operand=0, order=1),),
+    "log_wright_bessel": lambda y, a, b, x: (None, None, f.wright_bessel(a, a + b, x) / exp(y)),
+    # no closed form by any operand: see slopes.py
+    **dict.fromkeys(("kolmogorov", "zetac"), _unknown(1)),
+    **dict.fromkeys(("agm", "elliprc", "mathieu_a", "mathieu_b"), _unknown(2)),
+    **dict.fromkeys(("elliprd", "elliprf", "elliprg", "chndtr", "nctdtr", "besselpoly"), _unknown(3)),
+    **dict.fromkeys(("elliprj", "ncfdtr"), _unknown(4)),
+    "mathieu_cem": lambda y, m, q, x: ((None, None, _DEGREE * y[1]), (None, None, _mathieu("a", y, m, q, x))),
+    "mathieu_sem": lambda y, m, q, x: ((None, None, _DEGREE * y[1]), (None, None, _mathieu("b", y, m, q, x))),
     # hypergeometric functions
     "hyp0f1": lambda y, b, x: (None, f.hyp0f1(b + 1, x) / b),
     "hyp1f1": lambda y, a, b, x: (None, None, a / b * f.hyp1f1(a + 1, b + 1, x)),

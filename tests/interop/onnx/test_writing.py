@@ -282,15 +282,18 @@ def test_free_sizes_are_written_and_read_again(name, tmp_path):
         return (forward(x) ** 2).sum()
 
     for function in (forward, loss):
+        if name == "images" and function is loss:
+            # the gradient of a strided convolution has an attribute that depends on how the image rounds
+            with pytest.raises(FileFormatError, match="output_padding of ConvTranspose is"):
+                model_of(tg.capture(loss, values_of(*shape), dynamic_axes={0: sizes}).gradient())
+            sizes, others = {0: "N"}, [(1, 1, 32, 32), (5, 1, 32, 32)]
         graph = tg.capture(function, values_of(*shape), dynamic_axes={0: sizes})
         graph = graph if function is forward else graph.gradient()
         graph.save(tmp_path / "model.onnx")
         model_file = onnx.load(tmp_path / "model.onnx")
         dims = model_file.graph.input[0].type.tensor_type.shape.dim
         assert {axis: one.dim_param for axis, one in enumerate(dims) if one.dim_param} == sizes
-        # reading follows no products of sizes that were rounded, which means over free images have in their gradient
-        again = name != "images" or function is forward
-        back = tg.load(tmp_path / "model.onnx") if again else graph
+        back = tg.load(tmp_path / "model.onnx")
         assert set(back.sizes) == set(sizes.values())
         for other in (shape, *others):
             if 0 in other and function is loss:
@@ -334,13 +337,13 @@ def test_halves_are_rounded_down_below_zero(tmp_path):
     from fractions import Fraction
 
     from tinygraph.core.sizes import FreeInt, SizeFormula
-    from tinygraph.interop.onnx.free_writing import Computing
+    from tinygraph.interop.onnx.free_writing import ComputedConstants
     from tinygraph.interop.onnx.model_writing import Writing
 
     half = Fraction(1, 2)
     formula = SizeFormula(((half, ("N",)), (Fraction(-5, 2), ())), floor=True)
     writing = Writing(onnx, 21)
-    name = Computing(writing, {"N": ("x", 0)}).whole(FreeInt(0, formula))
+    name = ComputedConstants(writing, {"N": ("x", 0)}).whole(FreeInt(0, formula))
     helper = onnx.helper
     made = helper.make_graph(
         writing.nodes,

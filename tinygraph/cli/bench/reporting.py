@@ -109,7 +109,7 @@ def chart(title: str, machine: str, rows: Rows, names: Sequence[str], path: Path
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
-    others = [name for name in names if name != OURS]
+    others = [name for name in _present(rows, names) if name != OURS]
     figure = Figure(figsize=(9, 1.2 + 0.9 * len(rows)), layout="constrained")
     axes = figure.subplots()
     height = 0.8 / max(1, len(others))

@@ -39,7 +39,7 @@ MOST_NUMBERS = 64  # of a vector of integers that are fitted one by one: a shape
 Entry: TypeAlias = Any  # an edge, a constant, or None
 
 
-class Seen(NamedTuple):
+class Given(NamedTuple):
     """What a form gave while it wrote a node.
 
     Attributes:
@@ -55,27 +55,27 @@ class Seen(NamedTuple):
     operands: tuple[ArrayType | None, ...] = ()
 
 
-class Numbers(NamedTuple):
+class FittedNumbers(NamedTuple):
     """A constant number, or vector of few, that follows the sizes: each number, and the example's array."""
 
     numbers: tuple[Any, ...]
     example: Array
 
 
-class Recording:
+class RecordingForms:
     """A first pass: what forms give is kept, in order."""
 
     def __init__(self) -> None:
-        self.seen: list[Seen] = []
+        self.seen: list[Given] = []
 
     def take(self, writing: Writing, kind: str, value: Any) -> Any:
         read = around(writing.current) if kind == "constant" else []
         known = tuple(edge_type(one) if _has_name(writing, one) else None for one in read)
-        self.seen.append(Seen(kind, value, writing.current, known))
+        self.seen.append(Given(kind, value, writing.current, known))
         return value
 
 
-class Fitted:
+class ReplayingForms:
     """The last pass: for what a form gives comes what it follows from.
 
     Attributes:
@@ -113,7 +113,7 @@ def _has_name(writing: Writing, entry: Entry) -> bool:
 # -- from what was seen at several sizes to formulas ----------------------------------------------------------------
 
 
-def fitted(sizes: Sequence[Sizes], passes: Sequence[Sequence[Seen]]) -> Iterator[Any]:
+def fitted(sizes: Sequence[Sizes], passes: Sequence[Sequence[Given]]) -> Iterator[Any]:
     """What the passes gave, each as one value that follows the sizes; the last pass only checks.
 
     Raises:
@@ -132,7 +132,7 @@ def fitted(sizes: Sequence[Sizes], passes: Sequence[Sequence[Seen]]) -> Iterator
             ) from None
 
 
-def _fitted(fitting: Fitting, last: Sizes, several: Sequence[Seen | None]) -> Any:
+def _fitted(fitting: Fitting, last: Sizes, several: Sequence[Given | None]) -> Any:
     present = [one for one in several if one is not None]
     kind, values = present[0].kind, [one.value for one in present]
     if len(present) < len(several) or any(one.kind != kind for one in present):
@@ -165,14 +165,14 @@ def _constant(fitting: Fitting, values: Sequence[Array], operands: Sequence[Any]
         return first
     if alike and first.dtype.kind in "iu" and first.ndim <= 1 and first.size <= MOST_NUMBERS:
         columns = zip(*(one.reshape(-1).tolist() for one in values), strict=True)
-        return Numbers(tuple(fitting.integer(column, operands) for column in columns), first)
+        return FittedNumbers(tuple(fitting.integer(column, operands) for column in columns), first)
     if alike and first.ndim == 0 and first.dtype.kind == "f":
-        return Numbers((fitting.number([one.item() for one in values], operands, first.dtype),), first)
+        return FittedNumbers((fitting.number([one.item() for one in values], operands, first.dtype),), first)
     return fitting.array(values, operands)
 
 
 def _constant_at(found: Any, sizes: Sizes, operands: Sequence[ArrayType | None]) -> Any:
-    if isinstance(found, Numbers):
+    if isinstance(found, FittedNumbers):
         numbers = valued(found.numbers, sizes, operands)
         return np.asarray(numbers, found.example.dtype).reshape(found.example.shape)
     return valued(found, sizes, operands)
@@ -203,7 +203,7 @@ def _by_itself(writing: Writing) -> Iterator[None]:
         writing.sized = sized
 
 
-class Computing:
+class ComputedConstants:
     """Constants of a model that its own nodes compute, one writing's; numbers are vectors of one element on the way."""
 
     def __init__(self, writing: Writing, inputs: Mapping[str, tuple[str, int]]) -> None:
@@ -212,7 +212,7 @@ class Computing:
     def constant(self, found: Any) -> str:
         """The name of a fitted constant."""
         with _by_itself(self.w):
-            if not isinstance(found, Numbers):
+            if not isinstance(found, FittedNumbers):
                 return self.pattern(found)
             dtype, shape = found.example.dtype, found.example.shape
             several = [self.number(one, dtype) for one in found.numbers]
@@ -309,6 +309,6 @@ def shape_info(onnx: Any, name: str, dtype: np.dtype[Any], shape: Sequence[int])
 def computed(writing: Writing, found: Any) -> str | None:
     """The name of a fitted constant that follows the sizes; None for one that is the same everywhere."""
     sized = writing.sized
-    if not isinstance(sized, Fitted) or not (isinstance(found, Numbers) or is_free(found)):
+    if not isinstance(sized, ReplayingForms) or not (isinstance(found, FittedNumbers) or is_free(found)):
         return None
-    return Computing(writing, sized.inputs).constant(found)
+    return ComputedConstants(writing, sized.inputs).constant(found)

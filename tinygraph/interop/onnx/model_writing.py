@@ -24,7 +24,7 @@ from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import FileFormatError
 from tinygraph.interop.atomic_files import replace_file
 from tinygraph.interop.onnx.element_types import code_of
-from tinygraph.interop.onnx.free_writing import Fitted, Recording, computed, fitted, shape_info
+from tinygraph.interop.onnx.free_writing import RecordingForms, ReplayingForms, computed, fitted, shape_info
 from tinygraph.interop.onnx.importing import FACT
 from tinygraph.interop.onnx.package import Proto, onnx_package
 from tinygraph.interop.onnx.tensors import tensor_proto
@@ -108,7 +108,7 @@ def model_of(graph: Graph, opset: int | None = None) -> Any:
     return model
 
 
-def _over_sizes(graph: Graph, onnx: Proto, version: int) -> tuple[Graph, Fitted]:
+def _over_sizes(graph: Graph, onnx: Proto, version: int) -> tuple[Graph, ReplayingForms]:
     """A graph with free sizes at those of its example, and what its forms give there, as it follows the sizes."""
     what = graph.name or "the graph"
     known = [sizes for sizes, _ in examples(lambda sizes: at_sizes(graph, sizes), graph.sizes, what)]
@@ -116,10 +116,10 @@ def _over_sizes(graph: Graph, onnx: Proto, version: int) -> tuple[Graph, Fitted]
     passes = []
     for _, one in several:
         writing = Writing(onnx, version)
-        writing.sized = recording = Recording()
+        writing.sized = recording = RecordingForms()
         writing.graph(one, what)
         passes.append(recording.seen)
-    return several[0][1], Fitted(list(fitted([sizes for sizes, _ in several], passes)))
+    return several[0][1], ReplayingForms(list(fitted([sizes for sizes, _ in several], passes)))
 
 
 class Writing:
@@ -146,7 +146,7 @@ class Writing:
         self.where = ""
         self.in_function = False
         self.current: Node | None = None
-        self.sized: Recording | Fitted | None = None if outer is None else outer.sized
+        self.sized: RecordingForms | ReplayingForms | None = None if outer is None else outer.sized
 
     # -- what forms call -------------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class Writing:
         array = np.asarray(value)
         if self.sized is not None:
             found = self.sized.take(self, "constant", array)
-            if isinstance(self.sized, Recording):
+            if isinstance(self.sized, RecordingForms):
                 return name
             name_of_computed = computed(self, found)
             if name_of_computed is not None:
@@ -249,7 +249,7 @@ class Writing:
             self.names[id(leaf), 0] = ""  # ONNX's operators draw by themselves
             return
         name = self.unique(leaf.name or "constant")
-        if not isinstance(self.sized, Recording):
+        if not isinstance(self.sized, RecordingForms):
             self.initializers.append(tensor_proto(self.onnx, leaf.value, name))
         self.names[id(leaf), 0] = name
 
@@ -263,7 +263,7 @@ class Writing:
             taken = self.unique(leaf.name or f"input{i}")
             self.names[id(leaf), 0] = taken
             inputs.append(self.info(taken, leaf.types))
-        if isinstance(self.sized, Fitted):
+        if isinstance(self.sized, ReplayingForms):
             self.sized.know(inputs)
         self.run(graph)
         self.current = None

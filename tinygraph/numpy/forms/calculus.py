@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tinygraph.core.registry import ops
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import along, axis_of, detached, floating, form, known, operand, refuse, value
 
@@ -106,8 +107,9 @@ def interp(x: Numeric, xp: Any, fp: Any, left: Any = None, right: Any = None, pe
     if xp.size == 1:
         return np.where(below, first, np.where(above, last, fp[0] + np.zeros(x.shape)))
     places = np.clip(np.searchsorted(xp, x, side="right") - 1, 0, xp.size - 2)
-    start, width = xp[places], xp[places + 1] - xp[places]
-    line = fp[places] + (fp[places + 1] - fp[places]) * (
+    start, below_it = ops.take(xp, places), ops.take(fp, places)  # arrays take no places that are captured
+    width = ops.take(xp, places + 1) - start
+    line = below_it + (ops.take(fp, places + 1) - below_it) * (
         (x - start) / np.where(np.equal(width, 0), 1.0, width)
     )
     line = np.where(np.equal(x, xp[-1]), fp[-1] + (line - detached(line)), line)

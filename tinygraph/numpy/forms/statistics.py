@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def quantile(
     return _in_place(_typed(found, q), levels, shape, keepdims)
 
 
-def _typed(found: Any, q: object) -> Any:
+def _typed(found: Numeric, q: object) -> Any:
     """Quantiles at levels in an array, which has a dtype of its own."""
     return (
         found
@@ -162,7 +163,9 @@ def nanquantile(
     return _typed(_nan_in_place(rows, places, levels, shape, keepdims), q)
 
 
-def _nan_in_place(rows: Any, places: Any, levels: Any, shape: tuple[int, ...], keepdims: object) -> Any:
+def _nan_in_place(
+    rows: Numeric, places: Numeric, levels: Numeric, shape: tuple[int, ...], keepdims: object
+) -> Any:
     found = _between(np.sort(rows, axis=-1), places, rows.dtype)  # those that are NaN stand at the end
     return _in_place(found, levels, shape, keepdims is not np._NoValue and bool(keepdims))
 
@@ -194,7 +197,13 @@ def nanmedian(
 
 
 def _weighted(
-    function: Any, a: Numeric, q: object, axis: Axis, method: str, keepdims: bool, weights: object
+    function: Callable[..., Any],
+    a: Numeric,
+    q: object,
+    axis: Axis,
+    method: str,
+    keepdims: bool,
+    weights: object,
 ) -> Any:
     """Each weighted quantile is an element: which, its value tells. The weights only say which."""
     x = floating(a)
@@ -285,7 +294,7 @@ _extreme(np.nanmax, np.max, -np.inf)
 _extreme(np.nanmin, np.min, np.inf)
 
 
-def _chosen(x: Any, where: Any) -> Any:
+def _chosen(x: Numeric, where: Any) -> Any:
     """Elements that a mask leaves out count as NaN."""
     return x if where is True else np.where(where, x, np.asarray(np.nan, x.dtype))
 
@@ -305,7 +314,7 @@ def nanmean(
     out: object = None,
     keepdims: object = np._NoValue,
     *,
-    where: Any = True,
+    where: object = True,
 ) -> Any:
     refuse(np.nanmean, _UNIT, out=out)
     x = _chosen(floating(a) if dtype is None else operand(a).astype(dtype), where)
@@ -323,8 +332,8 @@ def nanvar(
     ddof: int = 0,
     keepdims: object = np._NoValue,
     *,
-    where: Any = True,
-    mean: Any = np._NoValue,
+    where: object = True,
+    mean: object = np._NoValue,
     correction: object = np._NoValue,
 ) -> Any:
     refuse(np.nanvar, _UNIT, out=out)
@@ -412,7 +421,7 @@ def bincount(x: Numeric, /, weights: object = None, minlength: int = 0) -> Any:
     return _summed(w.astype(np.result_type(w.dtype, np.float64)), places, counts.size)
 
 
-def _summed(weights: Any, places: Any, count: int) -> Any:
+def _summed(weights: Numeric, places: Numeric, count: int) -> Any:
     """The sum of the weights at each of `count` places."""
     return ops.add_at(np.zeros(count, weights.dtype), places, weights)
 
@@ -444,7 +453,7 @@ def histogram_bin_edges(a: Numeric, bins: Any = 10, range: Any = None, weights: 
 
 @form(np.histogram)
 def histogram(
-    a: Numeric, bins: object = 10, range: Any = None, density: Any = None, weights: object = None
+    a: Numeric, bins: object = 10, range: Any = None, density: bool | None = None, weights: object = None
 ) -> Any:
     if known(a, bins, weights):
         counts, edges = np.histogram(value(a), value(bins), range, density, value(weights))
@@ -460,7 +469,7 @@ def histogram(
     return (counts / np.sum(counts) / np.diff(edges) if density else counts), edges
 
 
-def _counted_in(columns: list[Any], edges: list[Any], weights: Any) -> Any:
+def _counted_in(columns: Sequence[Numeric], edges: Sequence[Numeric], weights: Numeric) -> Any:
     """The sum of the weights in each box; those outside of all boxes are left out."""
     shape = tuple(np.size(one) - 1 for one in edges)
     inside: Any = np.ones(weights.shape, bool)
@@ -476,7 +485,7 @@ def _counted_in(columns: list[Any], edges: list[Any], weights: Any) -> Any:
 
 @form(np.histogramdd)
 def histogramdd(
-    sample: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: object = None
+    sample: Any, bins: Any = 10, range: Any = None, density: bool | None = None, weights: object = None
 ) -> Any:
     given = list(sample) if isinstance(sample, list | tuple) else None
     columns = [operand(one) for one in given] if given is not None else _columns(operand(sample))
@@ -490,9 +499,9 @@ def histogramdd(
     else:
         several = bins if isinstance(bins, list | tuple) else [bins] * len(columns)
         ranges = [None] * len(columns) if range is None else range
-        edges = [histogram_bin_edges(*each) for each in zip(columns, several, ranges, strict=True)]
+        edges = tuple(histogram_bin_edges(*each) for each in zip(columns, several, ranges, strict=True))
     w = np.ones(columns[0].shape) if weights is None else floating(weights)
-    counts = _counted_in([detached(one) for one in columns], [detached(one) for one in edges], w)
+    counts = _counted_in([detached(one) for one in columns], list(map(detached, edges)), w)
     if density:
         counts = counts / np.sum(counts)
         for i, one in enumerate(edges):
@@ -500,14 +509,19 @@ def histogramdd(
     return counts, edges
 
 
-def _columns(points: Any) -> list[Any]:
+def _columns(points: Numeric) -> list[Any]:
     points = points[:, None] if points.ndim == 1 else points
     return [points[:, i] for i in np.arange(points.shape[1])]
 
 
 @form(np.histogram2d)
 def histogram2d(
-    x: Numeric, y: Numeric, bins: Any = 10, range: Any = None, density: Any = None, weights: object = None
+    x: Numeric,
+    y: Numeric,
+    bins: Any = 10,
+    range: Any = None,
+    density: bool | None = None,
+    weights: object = None,
 ) -> Any:
     count = np.size(bins) if isinstance(bins, list | tuple) else np.ndim(bins)
     bins = [bins, bins] if count not in (0, 1, 2) or isinstance(bins, np.ndarray) else bins

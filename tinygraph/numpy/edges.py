@@ -56,13 +56,13 @@ def padded_by_rule(
     return x
 
 
-def _pairs(given: Any, ndim: int, kind: type | None) -> list[Any]:
+def _pairs(given: object, ndim: int, kind: type | None) -> list[Any]:
     """One number, one pair, or a pair for each axis, as a pair for each axis."""
     spread = np.broadcast_to(np.asarray(given) if kind is None else np.asarray(given, kind), (ndim, 2))
     return [tuple(pair) for pair in spread.tolist()]
 
 
-def _ramp(x: Any, axis: int, width: int, end: float, at: int) -> Any:
+def _ramp(x: Numeric, axis: int, width: int, end: float, at: int) -> Any:
     edge = x[along(axis, slice(0, 1) if at == 0 else slice(-1, None))]
     steps = np.linspace(0, 1, width, endpoint=False)  # from the end's value towards the edge's
     steps = (steps if at == 0 else steps[::-1]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
@@ -70,7 +70,9 @@ def _ramp(x: Any, axis: int, width: int, end: float, at: int) -> Any:
     return ramp if x.dtype.kind in "fc" and ramp.dtype == x.dtype else np.trunc(ramp).astype(x.dtype)
 
 
-def _statistic(x: Any, axis: int, width: int, function: Any, length: int | None, at: int) -> Any:
+def _statistic(
+    x: Numeric, axis: int, width: int, function: Callable[..., Any], length: int | None, at: int
+) -> Any:
     size = x.shape[axis]
     count = size if length is None else min(length, size)
     part = x[along(axis, slice(0, count) if at == 0 else slice(size - count, None))]
@@ -80,7 +82,7 @@ def _statistic(x: Any, axis: int, width: int, function: Any, length: int | None,
     return np.repeat(found.astype(x.dtype), width, axis=axis)
 
 
-def _reflected(x: Any, axis: int, before: int, after: int, edge_twice: bool) -> Any:
+def _reflected(x: Numeric, axis: int, before: int, after: int, edge_twice: bool) -> Any:
     """Reflected oddly: 2 edge - x; again and again where the edges are wider than x."""
     start = 0 if edge_twice else 1
     period = x.shape[axis] - start
