@@ -207,7 +207,8 @@ def _table(
 
     body = "".join(line("td", row) for row in rows)
     end = f"<tfoot>{line('td', foot)}</tfoot>" if foot else ""
-    return f'<div class="scroll"><table><thead>{line("th", head)}</thead><tbody>{body}</tbody>{end}</table></div>'
+    table = f"<table><thead>{line('th', head)}</thead><tbody>{body}</tbody>{end}</table>"
+    return f'<div class="scroll" tabindex="0">{table}</div>'
 
 
 def _drawing(story: Story, name: str, caption: str) -> str:
@@ -387,7 +388,7 @@ def _curves(story: Story) -> str:
         "Loss (left, logarithmic) and share of right answers (right), epoch by epoch. Training is measured along the "
         "way, on images moved at random, and may therefore look worse than validation."
     )
-    return _figure(f'<div class="scroll">{chart}</div>', words, "card chart")
+    return _figure(f'<div class="scroll" tabindex="0">{chart}</div>', words, "card chart")
 
 
 def _kernels(story: Story) -> str:
@@ -463,4 +464,4 @@ def _files(story: Story) -> str:
         f'<tr><td><a href="{name}">{name}</a></td><td class="word">{what}</td></tr>'
         for name, what in (there | always).items()
     )
-    return f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'
+    return f'<div class="scroll" tabindex="0"><table><tbody>{"".join(rows)}</tbody></table></div>'
