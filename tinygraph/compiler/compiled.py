@@ -443,7 +443,8 @@ class Compiled:
             entry.with_closed(values, wanted)
             with _generators_kept(entry.graph):
                 seconds = entry.plan.profile(values, repeats)
-        return Profile(entry.plan, seconds, repeats, self._name)
+            inside = entry.plan.inside()
+        return Profile(entry.plan, seconds, repeats, self._name, inside)
 
     def release(self) -> None:
         """Give back the memory of all plans, and machine code that only they used; the next call captures again.

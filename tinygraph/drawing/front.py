@@ -95,16 +95,15 @@ def draw(
     from tinygraph.drawing.model.sketch import Wishes  # what computes and writes is not needed before
 
     given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
-    zoom, zooms = _levels(zoom)
-    if zoom == "op" and _look(style)[0]:
-        zoom = "module"  # volumes are of layers
-    _check(zoom, zooms, element, backward, show, depth)
+    zoom, zooms = _levels(zoom, style)
+    _check(zoom, zooms, element, backward, depth)
+    _check_show(show, changes)
     wishes = Wishes(
         zoom, element, given, int(backward), show, focus, between, fold, collapse, zooms=zooms, depth=depth,
         names=names or {}, colors=colors or {}, compact=direction == "wrap", steps=_steps(steps),
     )  # fmt: skip
-    measured, sheet = _measured(show, times, changes), make_sheet(direction, title, legend, font_size, width)
-    drawing = _drawn(target, wishes, measured, time_limit, sheet, style)
+    sheet = make_sheet(direction, title, legend, font_size, width)
+    drawing = _drawn(target, wishes, {"times": times, "changes": changes}, time_limit, sheet, style)
     if path is not None:
         drawing.save(path)
     return drawing
@@ -178,16 +177,8 @@ def _steps(given: object) -> tuple[int, ...] | None:
     return tuple(several)
 
 
-def _check(
-    zoom: str,
-    zooms: Mapping[Any, str],
-    element: object,
-    backward: object,
-    show: Sequence[str],
-    depth: object,
-) -> None:
+def _check(zoom: str, zooms: Mapping[Any, str], element: object, backward: object, depth: object) -> None:
     """Refuse what cannot be asked for together, before anything is computed."""
-    _check_show(show)
     _check_depth(depth)
     if backward not in (0, 1, 2):
         raise DrawingError(
@@ -199,17 +190,6 @@ def _check(
         raise DrawingError(
             f"element={element!r} belongs to a level below ops; zoom={zoom!r} shows whole tensors"
         )
-
-
-def _measured(
-    show: Sequence[str], times: Mapping[Node, float] | None, changes: Mapping[Node, float] | None
-) -> dict[str, Mapping[Node, float] | None]:
-    """What overlays are given that no graph tells by itself."""
-    if "changed" in show and changes is None:
-        raise DrawingError(
-            'show="changed" compares two moments: with tg.changes(loss) as changes: ..., then changes.draw()'
-        )
-    return {"times": times, "changes": changes}
 
 
 def _look(style: str | Path) -> tuple[bool, str | Path]:
@@ -225,11 +205,11 @@ def _check_depth(depth: object) -> None:
         raise DrawingError(f"depth={depth!r} must be a number of groups from 1 on")
 
 
-def _levels(zoom: Any) -> tuple[str, dict[Any, str]]:
+def _levels(zoom: Any, style: str | Path) -> tuple[str, dict[Any, str]]:
     """The level of a picture, and those of what has another one."""
     if not isinstance(zoom, Mapping):
         find_level(zoom)
-        return zoom, {}
+        return "module" if zoom == "op" and _look(style)[0] else zoom, {}  # volumes are of layers
     zooms = dict(zoom)
     rest = zooms.pop(None, "module")
     for level in (rest, *zooms.values()):
@@ -253,13 +233,17 @@ def _check_elements(element: object, zooms: Mapping[Any, str]) -> None:
             raise DrawingError(f"element= names {what!r}, but open at 'channel' or 'neuron' is {names}")
 
 
-def _check_show(show: Sequence[str]) -> None:
+def _check_show(show: Sequence[str], changes: object) -> None:
     names = ", ".join(map(repr, SHOWABLE))
     if isinstance(show, str):
         raise DrawingError(f"show={show!r} must be a tuple of names, such as ({show!r},); there are {names}")
     unknown = [one for one in show if one not in SHOWABLE]
     if unknown:
         raise DrawingError(f"cannot show {', '.join(map(repr, unknown))}: what can be shown is {names}")
+    if "changed" in show and changes is None:
+        raise DrawingError(
+            'show="changed" compares two moments: with tg.changes(loss) as changes: ..., then changes.draw()'
+        )
 
 
 def _graph(target: Any, inputs: Sequence[Any]) -> Graph:
