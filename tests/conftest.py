@@ -10,6 +10,8 @@ import tempfile
 
 import pytest
 
+from tests.browsing import browser, usual_page, visit  # noqa: F401 - fixtures of every folder
+
 SHARED = "TINYGRAPH_TESTS_FOLDER"  # where several runs on one tree share what they compile
 _FOLDER = pytest.StashKey[str]()
 

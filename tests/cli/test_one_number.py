@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 
 import numpy as np
 import pytest
@@ -11,8 +10,6 @@ import pytest
 from tinygraph.cli.one_number.following import Followed, convolved, follow, met
 from tinygraph.cli.one_number.page import page
 from tinygraph.cli.task import make_task
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/usr/lib/chromium/chromium")
 
 
 @pytest.fixture(scope="module")
@@ -54,30 +51,18 @@ def test_what_is_followed_is_a_descent_by_hand(followed):
     assert followed.losses[-15:].mean() < followed.losses[:15].mean()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `test`)")
-    path = next((found for found in map(shutil.which, CHROMIUM) if found), None)
-    if path is None:
-        pytest.skip("needs a Chromium: Debian's package `chromium`, or Chrome")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
 def number(text: str) -> float:
     return float(text.replace("−", "-"))
 
 
 @pytest.mark.parametrize("phone", [False, True])
-def test_the_page_says_what_was_computed(followed, chromium, tmp_path, phone):
+def test_the_page_says_what_was_computed(followed, browser, tmp_path, phone):
     path = tmp_path / "story.html"
     path.write_text(
         page(followed, subject="stripes", links={"zoom": "zoom.html"}, version="0"), encoding="utf-8"
     )
     errors: list[str] = []
-    context = chromium.new_context(
+    context = browser.new_context(
         viewport={"width": 390 if phone else 1200, "height": 800}, color_scheme="dark" if phone else "light"
     )
     view = context.new_page()

@@ -152,3 +152,15 @@ def test_inputs_whose_axes_lie_in_another_order():
     del kept
     assert seen() is None
     assert sum(map(bool, function.plan._copies_in._kernels.values())) == 3
+
+
+def test_a_loop_from_rows_to_planes_writes_beside_what_it_reads():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, 16, 8, 8)).astype(np.float32)
+    kernel = random.normal(size=(16, 16, 3, 3)).astype(np.float32)
+    # the sum of rows has the size of the planes that the convolution reads, and nobody reads it later
+    compiled = tg.compile(lambda x: tg.ops.convolution(np.exp(np.cumsum(x, axis=-1)), kernel))
+    scaled = np.exp(np.cumsum(x.astype(float), axis=-1))
+    windows = np.lib.stride_tricks.sliding_window_view(scaled, (3, 3), (2, 3))
+    expected = np.einsum("nchwij,ocij->nohw", windows, kernel.astype(float))
+    np.testing.assert_allclose(compiled(x), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

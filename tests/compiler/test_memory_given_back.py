@@ -223,3 +223,34 @@ def test_a_recorded_gradient_lives_as_long_as_its_leaf():
     np.testing.assert_array_equal(x.grad.detach().numpy(), [8.0])
     x.grad = None
     assert x.grad is None
+
+
+def test_batches_of_images_share_the_memory_of_their_halo():
+    """Inputs with a border of zeros lie one over the other for all batch sizes, and the border stays zero."""
+    kernel = np.arange(9.0, dtype=np.float32).reshape(1, 1, 3, 3)
+    function = tg.compile(lambda x: tg.ops.convolution(x, kernel, padding=1))
+    inputs = {}
+    for n in (3, 7, 2, 7, 3, 1, 40):
+        x = np.full((n, 1, 5, 6), float(n), np.float32)
+        found = function(x)
+        inputs[n] = function.plan.inputs[0]
+        # a corner sees four pixels: weights 4, 5, 7 and 8; an edge six more
+        assert found[0, 0, 0, 0] == 24 * n
+        assert found[n - 1, 0, 4, 5] == (0 + 1 + 3 + 4) * n
+        assert (found[:, 0, 1:-1, 1:-1] == 36 * n).all()
+    assert np.shares_memory(inputs[3], inputs[2])
+    assert np.shares_memory(inputs[7], inputs[1])
+
+
+def test_what_passes_made_on_the_way_is_kept_of_the_latest_version_and_made_again():
+    function = tg.compile(lambda x: np.exp(x * 1.0) + np.exp(x * 1.0))
+    function(np.zeros(3))
+    first, version = function.stages, function._latest
+    names = [stage.name for stage in first]
+    counts = [len(stage.graph.nodes) for stage in first]
+    function(np.zeros(4))
+    assert len(version.stages) == 2
+    function(np.zeros(3))
+    assert [stage.name for stage in function.stages] == names
+    assert [len(stage.graph.nodes) for stage in function.stages] == counts
+    assert function.stages[-1].graph is function.plan.graph

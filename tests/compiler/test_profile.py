@@ -327,3 +327,25 @@ def test_empty_arrays_and_names_in_brackets():
     assert "0×3" in str(profile)
     assert "<lambda>" in str(profile)
     assert "&lt;lambda&gt;" in profile._repr_html_()
+
+
+def test_iterations_are_profiled_kernel_by_kernel():
+    """Of a loop of 7 steps, and of one that ends when 1.0, doubled, is no longer below 100: after 7."""
+
+    def f(x, w):
+        h = tg.scan(lambda h, row: (np.tanh(h @ w + row), None), np.zeros((4, 8)), x)[0]
+        return h, tg.while_loop(lambda v: np.sum(v) < 100.0, lambda v: v * 2.0, x[0, 0, :1])
+
+    compiled = tg.compile(f)
+    x, w = np.ones((7, 4, 8)), np.eye(8)
+    before = compiled(x, w)
+    profile = compiled.profile(x, w, repeats=2)
+    for one, again in zip(before, compiled(x, w), strict=True):
+        np.testing.assert_array_equal(one, again)
+    assert [one.steps for one in profile.inside.values()] == [7, 7]
+    names = [name for one in profile.inside.values() for name, _ in one.kernels]
+    assert any("matrix product" in name or "matmul" in name for name in names)
+    assert all(seconds > 0 for one in profile.inside.values() for _, seconds in one.kernels)
+    for i in profile.inside:
+        assert "7 iterations of" in str(profile)
+        assert f"(step {i})" in str(profile)

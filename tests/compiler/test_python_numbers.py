@@ -139,7 +139,11 @@ def test_a_number_that_was_computed_takes_the_dtype_of_the_array_it_meets(dtype)
     # and be rounded to the dtype of the array
     x = np.linspace(-3, 3, 101).astype(dtype)
     compiled = tg.compile(lambda x, n: np.logaddexp(np.sort(x), n * 2.5 + 1.0))
+    given = tg.compile(lambda x, n: np.logaddexp(np.sort(x), n))
     for number in (0.71, 0.13):
         met = np.asarray(number * 2.5 + 1.0, dtype)
         np.testing.assert_array_equal(compiled(x, number), np.logaddexp(x, met), strict=True)
+        np.testing.assert_array_equal(
+            given(x, number), np.logaddexp(x, np.asarray(number, dtype)), strict=True
+        )
     assert (np.logaddexp(x, met) != np.logaddexp(x.astype(float), number * 2.5 + 1.0).astype(dtype)).any()

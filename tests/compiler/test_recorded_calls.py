@@ -370,6 +370,32 @@ def test_random_numbers_of_the_forward_pass_are_those_of_the_backward_pass():
     np.testing.assert_array_equal(nn.functional.dropout(x, 0.5).detach().numpy(), out.detach().numpy())
 
 
+def test_random_numbers_are_drawn_once_for_derivatives_of_every_order():
+    tg.manual_seed(3)
+    cubed = tg.compile(lambda t: nn.functional.dropout(t, 0.5) ** 3)
+    x = tg.tensor(np.arange(1.0, 65.0), requires_grad=True)
+    kept = cubed(x).detach().numpy() != 0  # elements that are kept are doubled
+    tg.manual_seed(3)
+    slope = tg.grad(lambda t: cubed(t).sum())
+    np.testing.assert_array_equal(slope(x).numpy(), np.where(kept, 24 * np.arange(1.0, 65.0) ** 2, 0))
+    after = nn.functional.dropout(tg.tensor(np.ones(64)), 0.5).numpy()
+    tg.manual_seed(3)
+    bend = tg.grad(lambda t: slope(t).sum())
+    np.testing.assert_array_equal(bend(x).numpy(), np.where(kept, 48 * np.arange(1.0, 65.0), 0))
+    # and the generator has moved on as far as by one call
+    np.testing.assert_array_equal(nn.functional.dropout(tg.tensor(np.ones(64)), 0.5).numpy(), after)
+
+
+def test_the_graph_of_a_call_that_drew_computes_what_was_computed():
+    tg.manual_seed(3)
+    x = tg.tensor(np.arange(1.0, 65.0), requires_grad=True)
+    out = tg.compile(lambda t: nn.functional.dropout(t, 0.5) ** 3)(x)
+    assert set(out.detach().numpy() / np.arange(1.0, 65.0) ** 3) == {0.0, 8.0}
+    graph = tg.graph_of(out)
+    for _ in range(2):
+        np.testing.assert_array_equal(graph().detach().numpy(), out.detach().numpy())
+
+
 def test_random_numbers_that_nothing_reads_are_refused_since_they_move_the_generator_on():
     def function(x):
         nn.functional.dropout(x, 0.5)

@@ -228,9 +228,24 @@ def power_at_zero() -> Any:
     return (leaf([0.0, 1.0]) ** 0.5).sum()
 
 
-@pytest.mark.parametrize(
-    ("fault", "op"), [(root_at_zero, "sqrt"), (untaken_root, "sqrt"), (power_at_zero, "power")]
-)
+def overflow_on_the_way_back() -> Any:
+    return (1.0 / leaf([1e-200, 1.0])).sum()  # 1e200, and its slope would be -1e400
+
+
+BACKWARD = [
+    (root_at_zero, "sqrt"),
+    (untaken_root, "sqrt"),
+    (power_at_zero, "power"),
+    (overflow_on_the_way_back, "divide"),
+]
+
+
+def test_at_least_twenty_faults_are_planted() -> None:
+    faulty = [fault for fault, kind, _ in DYING if kind != "fine"]
+    assert len({*faulty, *(fault for fault, _, _ in FORWARD), *(fault for fault, _ in BACKWARD)}) >= 27
+
+
+@pytest.mark.parametrize(("fault", "op"), BACKWARD, ids=[fault.__name__ for fault, _ in BACKWARD])
 def test_a_derivative_that_is_not_finite(fault: Callable[[], Any], op: str) -> None:
     loss = fault()
     reason = tg.why(loss)

@@ -16,6 +16,7 @@ from tinygraph import nn
 from tinygraph.core.modes import scope
 from tinygraph.core.op import KINDS
 from tinygraph.drawing import Drawing
+from tinygraph.drawing.dot.onto_sheet import placed
 from tinygraph.drawing.drawing import with_prefix
 from tinygraph.drawing.model.levels import FOLD_ENDS, visible
 from tinygraph.drawing.styles import load_style, style_names
@@ -368,3 +369,21 @@ class TestStyles:
         svg = tg.draw(parabola()).svg()
         assert "elementwise" in texts(svg)
         assert "convolution" not in texts(svg)
+
+
+def test_operands_stand_in_their_order():
+    """Where nothing else stands against it: Graphviz gives up what would make circles."""
+    a, b, c = (tg.tensor(1.0, requires_grad=True, name=name) for name in "abc")
+    expected = {
+        (np.sin(b) - a) / np.exp(c - np.sin(a)): {"divide": ["subtract", "exp"], "subtract": ["c", "sin"]},
+        np.stack([c, b, a]).sum(): {"stack": ["c", "b", "a"]},
+        tg.ops.where(b > a, c, a): {"where": ["greater", "c", "a"]},
+    }
+    for result, orders in expected.items():
+        drawing = tg.draw(result)
+        titles = {box.id: box.title for box in drawing.picture.boxes}
+        spots = placed(drawing._layout(drawing.source)).places
+        for head, tails in orders.items():
+            box = [key for key, title in titles.items() if title == head][-1]
+            read = {arrow.tail for arrow in drawing.picture.arrows if arrow.head == box}
+            assert [titles[one] for one in sorted(read, key=lambda one: spots[one].x)] == tails

@@ -21,6 +21,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+import tinygraph.drawing.dot.render as render_module
 from tinygraph.drawing.dot import render as rendering
 from tinygraph.drawing.dot.render import LayoutTimeout, RenderError, escape_html, quote, render
 from tinygraph.errors import SettingError, TinygraphError, TinygraphWarning
@@ -475,3 +476,15 @@ def test_a_machine_without_fonts_gets_svg_and_an_explanation(fresh_worker, monke
     for _ in range(2):
         with pytest.raises(RenderError, match=r"no font is installed.*matplotlib"):
             render(SMALL, "png")
+
+
+def test_a_large_graph_is_mended_of_two_things_at_once():
+    """Each attempt is a layout, of a second or more."""
+    arrows = "\ta -> b [label=x constraint=false]\n\tc -> d [label=y constraint=false]\n"
+    reason = "labels lie in boxes: a -> b, and in routesplines, illegal values"
+    small = "digraph {\n" + arrows + "}"
+    assert render_module._repaired(small, reason) == small.replace("label=x", "xlabel=x")
+    large = "digraph {\n" + arrows + "\te -> f\n" * 1000 + "}"
+    assert render_module._repaired(large, reason) == large.replace("label=", "xlabel=")
+    assert "splines=line" in render_module._repaired(large.replace("label=", "xlabel="), reason)
+    assert render_module._repaired(small, "something else") == small

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinygraph as tg
 from tests.rows import each, each_in_part
 from tinygraph.core.op import Op, op
 from tinygraph.core.registry import ops, registry
@@ -131,9 +132,28 @@ def test_every_op_is_what_numpy_computes(name: str, dtype: str, guard: Any) -> N
 
 
 def test_every_op_that_emits_is_tested() -> None:
-    elsewhere = {"where", "cast", "clip", "erf", "gelu", "by_convention"}
+    elsewhere = {"where", "cast", "clip", "erf", "gelu", "by_convention", *BITS}
     built_in = (one for one in registry.all_ops() if isinstance(one, Op) and one.package == "tinygraph_ops")
     assert {one.name for one in built_in if one.emission is not None} == {*UNARY, *BINARY, *elsewhere}
+
+
+BITS = {"bitwise_and": [True, False, False, False], "bitwise_or": [True, True, True, False],
+        "bitwise_xor": [False, True, True, False], "invert": [False, False, True, True]}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BITS)
+def test_bits_of_truths(name: str) -> None:
+    """In a kernel, and compiled beside integers, whose bits NumPy takes."""
+    x, y = np.array([True, True, False, False]), np.array([True, False, True, False])
+    given = [x] if name == "invert" else [x, y]
+    op, out = getattr(ops, name), np.empty(4, bool)
+    made = program(["bool"] * len(given), lambda b, *values: b.step(op, *values))
+    elementwise.bind(made, given, [out])()
+    assert out.tolist() == BITS[name]
+    numbers = [np.array([6, 5]), np.array([3, 8])][: len(given)]
+    compiled = tg.compile(lambda *values: op(*values))
+    assert compiled(*given).tolist() == BITS[name]
+    assert compiled(*numbers).tolist() == getattr(np, name)(*numbers).tolist()
 
 
 @pytest.mark.parametrize("exponent", [-3, -1, 0, 1, 2, 3, 7, 0.5, 1.7])

@@ -72,8 +72,9 @@ def test_random_convolutions() -> None:
 
 
 @pytest.mark.slow
-def test_more_random_convolutions() -> None:
-    for seed in range(10, 324):
+@pytest.mark.parametrize("first", range(10, 324, 79))
+def test_more_random_convolutions(first: int) -> None:
+    for seed in range(first, min(first + 79, 324)):
         check(seed)
 
 
@@ -140,6 +141,7 @@ def test_random_networks() -> None:
 
 
 @pytest.mark.slow
-def test_more_random_networks() -> None:
-    for seed in range(4, 104):
+@pytest.mark.parametrize("first", range(4, 104, 25))
+def test_more_random_networks(first: int) -> None:
+    for seed in range(first, first + 25):
         check_network(seed)

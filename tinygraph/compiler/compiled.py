@@ -311,6 +311,8 @@ class Compiled:
         read = list(trace.gradients_read.values())
         plan = build_plan(stages[-1].graph, read, exact=exact, measured=self.tune, shared=self._memory)
         recorder = Recorder(graph, trace, self.passes, self._name, exact, self.tune)
+        if self._latest is not None:  # what passes made on the way is kept of the latest version alone
+            del self._latest.stages[1:-1]
         self._latest = CapturedVersion(graph, trace, stages, plan, recorder)
         if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
             self._served_once = key
@@ -404,7 +406,10 @@ class Compiled:
     @property
     def stages(self) -> list[Stage]:
         """The graph of the latest call after each pass, as captured first."""
-        return self._last().stages
+        latest = self._last()
+        if len(latest.stages) <= len(self.passes):  # passes make the same again
+            latest.stages[1:-1] = run_passes(latest.graph, self.passes)[1:-1]
+        return latest.stages
 
     @property
     def plan(self) -> Plan:
@@ -438,7 +443,8 @@ class Compiled:
             entry.with_closed(values, wanted)
             with _generators_kept(entry.graph):
                 seconds = entry.plan.profile(values, repeats)
-        return Profile(entry.plan, seconds, repeats, self._name)
+            inside = entry.plan.inside()
+        return Profile(entry.plan, seconds, repeats, self._name, inside)
 
     def release(self) -> None:
         """Give back the memory of all plans, and machine code that only they used; the next call captures again.

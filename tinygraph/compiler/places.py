@@ -108,12 +108,18 @@ class Places:
         return layout.inside(elements, types.shape) if layout else elements.reshape(types.shape)
 
     def _input(self, i: int, key: Key, types: ArrayType) -> Array:
-        """The array of an input; its halo stays zero, since only the inside is ever written."""
+        """The array of an input; its halo stays zero, since only the inside is ever written.
+
+        So inputs share memory whose images lie alike, how many there may be.
+        """
         if is_python_integer(types):
             return np.array(0, object)
         layout = self._layouts.get(key)
         size = layout.size(types.shape) if layout else types.size
-        name = None if layout and layout.has_halo else ("input", i)
+        name: Hashable | None = "input", i
+        if layout and layout.has_halo:
+            of_images = layout.order[0] == 0 and not any(layout.halo[0])
+            name = ("input", i, layout, types.shape[1:], types.dtype) if of_images else None
         return self._shaped(self._zeros(size, types, name), key, types)
 
     def _zeros(self, size: int, types: ArrayType, name: Hashable | None) -> Array:

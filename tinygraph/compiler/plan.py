@@ -322,6 +322,20 @@ class Plan:
                         np.copyto(array, value)
         return [float(seconds) for seconds in np.median(times, axis=0)]
 
+    def inside(self) -> dict[int, Iteration]:
+        """What one iteration of each loop takes, kernel by kernel, by the number of the loop's step.
+
+        It is measured on what the latest run left in the memory of the loops' bodies, which is theirs alone.
+        """
+        found: dict[int, Iteration] = {}
+        with self.lock.held:
+            for i, step in enumerate(self.steps):
+                ask = getattr(step.kernel.run, "inside", None)
+                if ask is not None:
+                    count, parts = ask()
+                    found[i] = Iteration(count, tuple((name, _seconds(run)) for name, run in parts))
+        return found
+
     def _measure(self, seconds: Array) -> None:
         for i, step in enumerate(self.steps):
             begin = time.perf_counter()
@@ -351,6 +365,28 @@ class Plan:
         from tinygraph.compiler.tables import html_table
 
         return html_table(self)
+
+
+class Iteration(NamedTuple):
+    """One iteration of a loop.
+
+    Attributes:
+        steps: how many the latest run made.
+        kernels: of an iteration, in order: a name, and seconds.
+    """
+
+    steps: int
+    kernels: tuple[tuple[str, float], ...]
+
+
+def _seconds(run: Callable[[], Any], repeats: int = 20) -> float:
+    """The least that a call takes of some."""
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begin)
+    return min(times)
 
 
 def check_repeats(repeats: object) -> None:

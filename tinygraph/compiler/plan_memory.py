@@ -11,7 +11,7 @@ from tinygraph.core.types import Array
 
 _GROWTH = 1.5  # of a block that is too small: plans for longer and longer inputs then leave little behind
 # bytes from which that is done; below, a block is as large as it is asked for
-_FEWEST = 2**20
+_FEWEST = 2**15
 
 
 class PlanMemory:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +17,7 @@ from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is
 from tinygraph.core.types import type_of
 
 if TYPE_CHECKING:
-    from tinygraph.compiler.plan import Plan, Step
+    from tinygraph.compiler.plan import Iteration, Plan, Step
     from tinygraph.core.node import Edge
     from tinygraph.drawing.drawing import Drawing
 
@@ -52,9 +52,17 @@ class Profile:
         seconds: of all steps together.
         repeats: how often each was run.
         name: of the compiled function.
+        inside: one iteration of each loop, kernel by kernel, by the number of the loop's step.
     """
 
-    def __init__(self, plan: Plan, seconds: Sequence[float], repeats: int, name: str = "") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        seconds: Sequence[float],
+        repeats: int,
+        name: str = "",
+        inside: Mapping[int, Iteration] | None = None,
+    ) -> None:
         self.plan = plan
         self.steps = tuple(
             StepProfile(step, time, bytes_moved(step), operations_in(step))
@@ -63,6 +71,7 @@ class Profile:
         self.seconds = float(sum(seconds))
         self.repeats = repeats
         self.name = name
+        self.inside = dict(inside or {})
 
     @property
     def times(self) -> dict[Node, float]:

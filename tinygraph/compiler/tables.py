@@ -18,7 +18,7 @@ from tinygraph.core.node import Node, edge_index, edge_node, edge_type, is_recor
 from tinygraph.errors import printable
 
 if TYPE_CHECKING:
-    from tinygraph.compiler.plan import Plan, Step
+    from tinygraph.compiler.plan import Iteration, Plan, Step
 
 USUAL_WIDTH, LEAST_WIDTH = 140, 80
 MOST_ROWS = 500  # longer tables show their beginning and end
@@ -61,7 +61,7 @@ def text_table(
     lines = [
         _title(plan, profile),
         *(line.rstrip() for line in buffer.getvalue().splitlines()),
-        *_notes(plan),
+        *_notes(plan, profile),
     ]
     return printable("\n".join(lines))
 
@@ -82,17 +82,31 @@ def html_table(plan: Plan, profile: Profile | None = None) -> str:
         f"<table><caption>{html.escape(_title(plan, profile))}</caption>"
         f"<thead>{row('th', [column.title for column in columns])}</thead><tbody>{body}</tbody>"
         f"<tfoot>{row('th', [column.total for column in columns])}</tfoot></table>"
-        + "".join(f"<p>{html.escape(note)}</p>" for note in _notes(plan))
+        + "".join(f"<p>{html.escape(note)}</p>" for note in _notes(plan, profile))
     )
 
 
-def _notes(plan: Plan) -> list[str]:
-    """What kernels say of themselves, each once: how they won, how much they round."""
+def _notes(plan: Plan, profile: Profile | None) -> list[str]:
+    """What kernels say of themselves, each once: how they won, how much they round; and what iterations are made of."""
     steps: dict[str, list[int]] = {}
     for i, step in enumerate(plan.steps):
         for note in step.kernel.notes:
             steps.setdefault(f"{step.kernel.name}: {note}", []).append(i)
-    return [f"{note} (step{'s' * (len(of) > 1)} {', '.join(map(str, of))})" for note, of in steps.items()]
+    notes = [f"{note} (step{'s' * (len(of) > 1)} {', '.join(map(str, of))})" for note, of in steps.items()]
+    inside = {} if profile is None else profile.inside
+    return notes + [f"{plan.steps[i].kernel.name}: {_iteration(one)} (step {i})" for i, one in inside.items()]
+
+
+def _iteration(one: Iteration) -> str:
+    """One iteration in words, equal kernels together, the slowest first."""
+    times: dict[str, list[float]] = {}
+    for name, seconds in one.kernels:
+        times.setdefault(name, []).append(seconds)
+    words = []
+    for name in sorted(times, key=lambda name: -sum(times[name])):
+        several = f" ({len(times[name])})" if len(times[name]) > 1 else ""
+        words.append(f"{name}{several} {SECONDS.text(sum(times[name]))}")
+    return f"{one.steps:,} iterations of {', '.join(words) or 'nothing'}"
 
 
 def _rows(columns: Sequence[Column], order: Sequence[int]) -> Iterator[list[str]]:

@@ -537,6 +537,8 @@ class Handle:
         return ops.negative(self)
 
     def __pos__(self) -> Tensor:
+        if self.dtype.kind == "b":
+            raise DTypeError("NumPy has no + of bools: write x.astype(int), or x.copy()")
         return ops.copy(self, order="K")
 
     def __abs__(self) -> Tensor:

@@ -35,10 +35,9 @@ def draw(
     show: Sequence[str] = USUALLY, style: str | Path = DEFAULT, focus: object = None,
     between: tuple[Any, Any] | None = None, fold: bool = False,
     collapse: Callable[[str], bool] | str | Collection[str] = (), times: Mapping[Node, float] | None = None,
-    changes: Mapping[Node, float] | None = None,
-    time_limit: float = 20.0, direction: str | None = None, depth: int | None = None, title: str | None = None,
-    legend: bool = True, font_size: float | None = None, width: str | None = None,
-    names: Mapping[str, str] | None = None, colors: Mapping[str, str] | None = None,
+    changes: Mapping[Node, float] | None = None, time_limit: float = 20.0, direction: str | None = None,
+    depth: int | None = None, title: str | None = None, legend: bool = True, font_size: float | None = None,
+    width: str | None = None, names: Mapping[str, str] | None = None, colors: Mapping[str, str] | None = None,
     steps: int | Sequence[int] | None = None,
 ) -> Drawing:  # fmt: skip
     """Draw a computation.
@@ -46,8 +45,7 @@ def draw(
     Args:
         target: a tensor (the graph that made it), a `Graph`, a module (its submodules, or, with `inputs`, the graph of
             one call), or `tg.contributions(loss, wrt)`: its shares as widths of arrows.
-        path: where to save it; the suffix chooses the format (.svg, .png, .pdf, .html, .tex, .gif, .mp4, .dot, .json,
-            .graphml).
+        path: where to save it, as what its suffix says: .svg .png .pdf .html .tex .gif .mp4 .dot .json .graphml
         zoom: "module" (each call of an innermost module is a box), "composite" (composites are boxes), "op" (every op,
             with frames around modules and composites), "channel" (convolutions, or the op in `focus`, from inside: the
             planes of the inputs, kernels and their sums) or "neuron" (one element, with the couples that are
@@ -71,8 +69,7 @@ def draw(
         between: (a, b), each as `focus`: what lies on no path from a to b stands back.
         fold: whether groups that repeat are drawn once, with their count.
         collapse: groups to draw as boxes, by name (dotted, or its end) or by a predicate of the dotted name.
-        times, changes: what was found out of nodes elsewhere, for the overlays "time" (seconds) and "changed" (shares);
-            see `Profile.draw` and `tg.changes`.
+        times, changes: seconds and shares of nodes, for "time" and "changed"; see `Profile.draw` and `tg.changes`.
         time_limit: seconds that a layout may take before a coarser picture is drawn.
         direction: "down", "right" or "wrap": in columns side by side, or in a U where values skip as in a U-Net.
         depth: groups at that depth are boxes, 1 for the outermost.
@@ -98,15 +95,9 @@ def draw(
     from tinygraph.drawing.model.sketch import Wishes  # what computes and writes is not needed before
 
     given = () if inputs is None else inputs if isinstance(inputs, tuple | list) else (inputs,)
-    zoom, zooms = _levels(zoom)
-    if zoom == "op" and _look(style)[0]:
-        zoom = "module"  # volumes are of layers
-    _check(zoom, zooms, element, backward, show)
-    _check_depth(depth)
-    if "changed" in show and changes is None:
-        raise DrawingError(
-            'show="changed" compares two moments: with tg.changes(loss) as changes: ..., then changes.draw()'
-        )
+    zoom, zooms = _levels(zoom, style)
+    _check(zoom, zooms, element, backward, depth)
+    _check_show(show, changes)
     wishes = Wishes(
         zoom, element, given, int(backward), show, focus, between, fold, collapse, zooms=zooms, depth=depth,
         names=names or {}, colors=colors or {}, compact=direction == "wrap", steps=_steps(steps),
@@ -186,11 +177,9 @@ def _steps(given: object) -> tuple[int, ...] | None:
     return tuple(several)
 
 
-def _check(
-    zoom: str, zooms: Mapping[Any, str], element: object, backward: object, show: Sequence[str]
-) -> None:
+def _check(zoom: str, zooms: Mapping[Any, str], element: object, backward: object, depth: object) -> None:
     """Refuse what cannot be asked for together, before anything is computed."""
-    _check_show(show)
+    _check_depth(depth)
     if backward not in (0, 1, 2):
         raise DrawingError(
             f"backward={backward!r} must be False, True, or 2 for the backward pass of that pass"
@@ -216,11 +205,11 @@ def _check_depth(depth: object) -> None:
         raise DrawingError(f"depth={depth!r} must be a number of groups from 1 on")
 
 
-def _levels(zoom: Any) -> tuple[str, dict[Any, str]]:
+def _levels(zoom: Any, style: str | Path) -> tuple[str, dict[Any, str]]:
     """The level of a picture, and those of what has another one."""
     if not isinstance(zoom, Mapping):
         find_level(zoom)
-        return zoom, {}
+        return "module" if zoom == "op" and _look(style)[0] else zoom, {}  # volumes are of layers
     zooms = dict(zoom)
     rest = zooms.pop(None, "module")
     for level in (rest, *zooms.values()):
@@ -244,13 +233,17 @@ def _check_elements(element: object, zooms: Mapping[Any, str]) -> None:
             raise DrawingError(f"element= names {what!r}, but open at 'channel' or 'neuron' is {names}")
 
 
-def _check_show(show: Sequence[str]) -> None:
+def _check_show(show: Sequence[str], changes: object) -> None:
     names = ", ".join(map(repr, SHOWABLE))
     if isinstance(show, str):
         raise DrawingError(f"show={show!r} must be a tuple of names, such as ({show!r},); there are {names}")
     unknown = [one for one in show if one not in SHOWABLE]
     if unknown:
         raise DrawingError(f"cannot show {', '.join(map(repr, unknown))}: what can be shown is {names}")
+    if "changed" in show and changes is None:
+        raise DrawingError(
+            'show="changed" compares two moments: with tg.changes(loss) as changes: ..., then changes.draw()'
+        )
 
 
 def _graph(target: Any, inputs: Sequence[Any]) -> Graph:

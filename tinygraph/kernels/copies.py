@@ -20,7 +20,7 @@ _FEWEST_TO_SPLIT = 1 << 15  # elements
 _LANES = 8  # at most: of wider vectors a block has more shuffles an element
 
 
-class Axis(NamedTuple):
+class CopiedAxis(NamedTuple):
     """One axis of a copy: its length, and the strides of what is written and what is read, in elements."""
 
     size: int
@@ -53,7 +53,7 @@ def copying(to: Array, source: Array) -> Bound | None:
     if any(step % size for one in (to, source) for step in (one.ctypes.data, *one.strides)):
         return None
     axes = _merged(
-        Axis(n, there // size, here // size)
+        CopiedAxis(n, there // size, here // size)
         for n, there, here in zip(to.shape, to.strides, source.strides, strict=True)
         if n != 1
     )
@@ -61,20 +61,20 @@ def copying(to: Array, source: Array) -> Bound | None:
     return kernel.bind(to, source, span=1, divided=to.size >= _FEWEST_TO_SPLIT)
 
 
-def _merged(axes: Iterable[Axis]) -> tuple[Axis, ...]:
+def _merged(axes: Iterable[CopiedAxis]) -> tuple[CopiedAxis, ...]:
     """From the slowest to the fastest of what is written, joined where both go on from one to the next."""
-    merged: list[Axis] = []
+    merged: list[CopiedAxis] = []
     for axis in sorted(axes, key=lambda axis: -abs(axis.to)):
         outer = merged[-1] if merged else None
         if outer and outer.to == axis.to * axis.size and outer.source == axis.source * axis.size:
             merged[-1] = axis._replace(size=outer.size * axis.size)
         else:
             merged.append(axis)
-    return tuple(merged) or (Axis(1, 1, 1),)
+    return tuple(merged) or (CopiedAxis(1, 1, 1),)
 
 
 @kept
-def _kernel(axes: tuple[Axis, ...], dtype: str, cpu: Cpu) -> Kernel:
+def _kernel(axes: tuple[CopiedAxis, ...], dtype: str, cpu: Cpu) -> Kernel:
     *others, written = axes
     read = next((axis for axis in others if axis.source == 1 == written.to), None)
     outer = [axis for axis in others if axis is not read]
@@ -104,7 +104,7 @@ def _kernel(axes: tuple[Axis, ...], dtype: str, cpu: Cpu) -> Kernel:
     units = outer[0].size if outer else 1
     if read is not None and not outer:
         units = -(-read.size // lanes)
-    return compile_kernel("copy", ["to", "source"], write, splits=units, cpu=cpu)
+    return compile_kernel("copied axes", ["to", "source"], write, splits=units, cpu=cpu)
 
 
 class _Copy:
@@ -114,7 +114,7 @@ class _Copy:
         self.code, self.dtype, self.lanes = code, dtype, lanes
         self.to, self.source = code.pointers["to"], code.pointers["source"]
 
-    def row(self, axis: Axis, to: Offset, source: Offset) -> None:
+    def row(self, axis: CopiedAxis, to: Offset, source: Offset) -> None:
         """One axis: in vectors where both sides have its elements side by side, else one by one."""
         code, whole = self.code, 0
 
@@ -127,7 +127,9 @@ class _Copy:
             code.loop(0, whole, self.lanes, lambda i, _: move(i, self.lanes))
         code.loop(whole, axis.size, 1, lambda i, _: move(i, 1))
 
-    def block_row(self, read: Axis, written: Axis, to: Offset, source: Offset, start: Offset) -> None:
+    def block_row(
+        self, read: CopiedAxis, written: CopiedAxis, to: Offset, source: Offset, start: Offset
+    ) -> None:
         """All blocks from one place on the axis that is read in vectors; the last ones are smaller."""
         code, lanes = self.code, self.lanes
         whole = written.size // lanes * lanes

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinygraph.core.op import Op
 from tinygraph.errors import DTypeError, UnknownOpError
-from tinygraph.kernels import hyperbolics, mathematics, powers, trigonometry
+from tinygraph.kernels import hyperbolics, mathematics, powers_and_roots, trigonometry
 from tinygraph.kernels.builder import Function, Value, dtype_of
 
 
@@ -103,15 +103,15 @@ class Code(Function):
 
     def power(self, x: Value, y: Value) -> Value:
         """x^y"""
-        return powers.power(self, x, y)
+        return powers_and_roots.power(self, x, y)
 
     def cbrt(self, x: Value) -> Value:
         """The real cube root."""
-        return powers.cbrt(self, x)
+        return powers_and_roots.cbrt(self, x)
 
     def hypot(self, x: Value, y: Value) -> Value:
         """sqrt(x^2 + y^2)"""
-        return powers.hypot(self, x, y)
+        return powers_and_roots.hypot(self, x, y)
 
     def integer_power(self, x: Value, exponent: int) -> Value:
         """x^n by repeated squaring."""

@@ -474,7 +474,8 @@ class Table:
                 continue
             rows[i, 0] = kernel.address
             rows[i, 2:] = [kernel.block(thread, threads) for thread in range(threads)]
-        self._rows, self._shared = rows, (rows.ctypes.data, len(rows))  # asking for an address takes a microsecond
+        self._rows = rows
+        self._shared = (rows.ctypes.data, len(rows))  # asking for an address takes a microsecond
         # the same for one thread: each part is a row
         parts = [(i, part) for i, row in enumerate(rows.tolist()) for part in row[2:] if part]
         self._numbers = [i for i, _ in parts]

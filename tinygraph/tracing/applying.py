@@ -61,26 +61,13 @@ def apply_captured(
             )
             types.append(type_of(entry) if isinstance(entry, np.ndarray | np.generic) else entry)
     if not mask:  # tensors that hold plain data: computed now, a constant of the graph
-        try:
-            out = op.forward(
-                *entries, **settings
-            )  # a state that was written stands there as what it was written to
-        except Exception as error:
-            raise explained(op, operands, settings, error) from error
-        several = isinstance(out, tuple)
-        made = tuple(map(Tensor, out if several else (out,)))
-        for one in made:
-            capture.made(one)
-        link(op, operands, settings, made if several else made[0], entries[0])
-        return made if several else made[0]
+        return _computed(capture, op, operands, entries, settings)
     try:
-        result = infer_types(op, types, entries, settings)
+        result = _result_types(capture, op, types, entries, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from (
             None if isinstance(error, TinygraphError) else error
         )
-    if "decisive" in op.facts:
-        result = _decided(capture, op, types, entries, settings, result)
     weak = weak and isinstance(result, ArrayType) and _is_number(op, types, settings)
     frame = user_frame(3)
     node = new_node(
@@ -101,6 +88,22 @@ def apply_captured(
     if op.put is not None or op.facts.get("read_only"):
         link_captured(op, operands, settings, found)
     return found
+
+
+def _computed(
+    capture: Capture, op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any]
+) -> Any:
+    """What an op of plain data gives. A state that was written stands there as what it was written to."""
+    try:
+        out = op.forward(*entries, **settings)
+    except Exception as error:
+        raise explained(op, operands, settings, error) from error
+    several = isinstance(out, tuple)
+    made = tuple(map(Tensor, out if several else (out,)))
+    for one in made:
+        capture.made(one)
+    link(op, operands, settings, made if several else made[0], entries[0])
+    return made if several else made[0]
 
 
 def infer_types(op: Op, types: Sequence[Any], entries: Sequence[Any], settings: dict[str, Any]) -> Any:
@@ -127,11 +130,12 @@ def infer_types(op: Op, types: Sequence[Any], entries: Sequence[Any], settings: 
         raise
 
 
-def _decided(
-    capture: Capture, op: Op, types: list[Any], entries: Sequence[Any], settings: dict[str, Any], usual: Any
+def _result_types(
+    capture: Capture, op: Op, types: list[Any], entries: Sequence[Any], settings: dict[str, Any]
 ) -> Any:
-    """The types of an op's outputs where the value of a captured Python integer decides them."""
-    for name, number in op.facts["decisive"].items():
+    """The types of an op's outputs, also where the value of a captured Python integer decides them."""
+    usual = infer_types(op, types, entries, settings)
+    for name, number in op.facts.get("decisive", {}).items():
         for i in op.signature.positions(name, len(entries)):
             entry = entries[i]
             if isinstance(entry, Leaf) and entry.value is None and is_python_integer(entry.types):

@@ -350,10 +350,8 @@ class Reach:
         if isinstance(value, ModuleType):
             return self._of_module(value, name, path, first)
         if isinstance(value, type):
-            classes = (
-                *value.__mro__,
-                *type(value).__mro__[:-2],
-            )  # and metaclasses, but for `type` and `object`
+            metaclass: Any = type(value)
+            classes = (*value.__mro__, *metaclass.__mro__[:-2])  # the last two are `type` and `object`
             return self._in_layers([(one, one.__dict__) for one in classes], name, path, exactly)
         if isinstance(value, threading.local):
             read = partial(getattr, value)

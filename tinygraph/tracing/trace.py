@@ -389,6 +389,12 @@ def capture_with(
         for given_leaf, stand_in in zip(leaves, filled, strict=True)
         if isinstance(given_leaf, np.generic) and isinstance(stand_in, Handle)
     }
+    if not wanting:  # `x.requires_grad` answers as it does of the example
+        trace.primals = {
+            id(one._leaf)
+            for one, example in zip(filled, leaves, strict=True)
+            if isinstance(example, Tensor) and example.requires_grad
+        }
     args, kwargs = tree.unflatten(filled)
     watch = Watch()
     watch.reach.visit(function, title_of(function))

@@ -350,7 +350,7 @@ def _(x: Numeric, copy: bool = True, **numbers: Any) -> Any:
 @op(
     kind="elementwise",
     facts={"number": builtins.abs},
-    numpy=(np.abs, np.fabs),
+    numpy=np.abs,
     samples=[
         Sample([1.5, -2.0], expected=[1.5, 2.0]),
         Sample([[3.0 + 4.0j], [-1.0j]], expected=[[5.0], [1.0]]),
@@ -476,9 +476,3 @@ def round(x: Numeric, *, decimals: int = 0) -> Numeric:
     """x rounded to `decimals` places, halves to even; piecewise constant, so no gradient flows."""
     # NumPy multiplies by 10 as often as it is told; beyond the largest float that changes nothing
     return np.round(x, max(-400, min(400, decimals)))
-
-
-@round.numpy(np.rint)
-def np_rint(x: Numeric) -> Any:
-    """`np.rint`: rounding to no decimals."""
-    return round(x)

@@ -7,6 +7,7 @@ whose pointers move on from step to step. Anything else is a loop of Python over
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,28 @@ def _native(calls: Sequence[Run]) -> list[Any] | None:
     return found
 
 
+def _parts(*plans: Planned) -> list[tuple[str, Run]]:
+    """The kernels of one step, each with its name: what a profile measures one by one."""
+    found: list[tuple[str, Run]] = []
+    for call in (call for plan in plans for call in plan.calls):
+        kernels_inside = getattr(call, "kernels", None)
+        if kernels_inside is None:
+            found.append((_name(call), call))
+        else:
+            found += [(getattr(one, "name", "check"), one) for one in kernels_inside]
+    return found
+
+
+def _name(call: Run) -> str:
+    if isinstance(call, partial):
+        return (
+            f"NumPy {getattr(call.args[0] if call.func.__name__ == '_copied' else call.func, '__name__', '')}"
+        )
+    return {"_Choice": "choice", "_CountedLoop": "loop", "_ConditionalLoop": "loop"}.get(
+        type(call).__name__, "call"
+    )
+
+
 def _at_once(calls: Sequence[Run]) -> int:
     """Steps between two looks at the user's wishes, fewer the more steps each of them has inside."""
     return max(1, MOST_AT_ONCE // max(1, _steps_inside(calls)))
@@ -178,6 +201,10 @@ class _CountedLoop:
         self._results = list(zip(outputs, plan.inputs, strict=False))
         self._loop = step.native(length)
         self.most = length * max(1, _steps_inside(plan.calls))
+
+    def inside(self) -> tuple[int, list[tuple[str, Run]]]:
+        """How many steps the latest run made, and what each of them calls."""
+        return self._length, _parts(self._step.plan)
 
     def nested(self) -> Any:
         """The loop as one kernel for the body of another, or None where it is more than generated kernels."""
@@ -255,6 +282,10 @@ class _ConditionalLoop:
         self._steps = outputs[carries]
         self._loop = self._native()
         self.most = (max_steps or 0) * max(1, _steps_inside(plan.calls))
+
+    def inside(self) -> tuple[int, list[tuple[str, Run]]]:
+        """How many steps the latest run made, and what each of them calls."""
+        return int(self._steps), _parts(self._condition, self._step.plan)
 
     def nested(self) -> Any:
         """The loop as one kernel for the body of another; None without a bound, or if it is more than kernels."""

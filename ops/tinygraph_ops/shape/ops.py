@@ -358,7 +358,6 @@ def _numeric(dtype: DTypeLike) -> np.dtype[Any]:
     facts={"identity_on_same_type": True},
     linear=("x",),
     types="like_first",
-    numpy=np.positive,
     samples=[Sample([1.0, 2.0], expected=[1.0, 2.0]), Sample(_MATRIX)],
 )
 def identity(x: Numeric) -> Numeric:

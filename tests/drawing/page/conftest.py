@@ -1,10 +1,8 @@
-"""A browser for the page's tests, and the pages they open."""
+"""A network for the page's tests, and the page's own arithmetic laid open."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,6 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.drawing.page.joining import joined
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/usr/lib/chromium/chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 
 def small_network() -> tuple[Any, Any]:
@@ -35,46 +27,6 @@ def small_network() -> tuple[Any, Any]:
 @pytest.fixture(scope="session")
 def network() -> tuple[Any, Any]:
     return small_network()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `test`)")
-    path = next((found for found in map(shutil.which, CHROMIUM) if found), None)
-    if path is None:
-        pytest.skip("needs a Chromium: Debian's package `chromium`, or Chrome")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens a page's text and returns it once it stands still; fails the test if its script did."""
-    contexts, errors = [], []
-
-    def open_page(text: str, address: str = "", **options: Any) -> Any:
-        path = tmp_path / "page.html"
-        path.write_text(text, "utf-8")
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda request: _only_ours(request.url, errors))
-        page.goto(f"{path.as_uri()}{address}")
-        page.wait_for_timeout(500)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
-
-
-def _only_ours(url: str, errors: list[str]) -> None:
-    if not url.startswith(("file:", "data:", "blob:")):
-        errors.append(f"the page asked for {url}")
 
 
 @pytest.fixture

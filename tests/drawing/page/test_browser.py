@@ -375,6 +375,19 @@ def test_what_an_element_reaches_counts_as_in_the_article(visit: Visit, lay_open
     np.testing.assert_allclose(local[:49].reshape(7, 7), x[0, 0], rtol=1e-6)
 
 
+def test_what_an_element_changes_in_a_mean_is_its_share(visit: Visit, lay_open: LayOpen) -> None:
+    x = tg.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True, name="x")
+    opened = visit(page(tg.graph_of(np.mean(x, axis=1))))
+    lay_open(opened)
+    reached = opened.evaluate("""() => {
+      const ops = [], walk = box => { if (box.op) ops.push(box); (box.kids ?? []).forEach(walk); };
+      walk(DATA.root);
+      const work = new Work(ops[0]);
+      return [...Array(6).keys()].map(flat => [0, 1].map(i => work.reach(0, flat).get(i)));
+    }""")
+    np.testing.assert_allclose(reached, [[1 / 3, np.nan]] * 3 + [[np.nan, 1 / 3]] * 3, rtol=1e-6)
+
+
 def test_stepping_shows_one_op_after_another_and_stops_where_asked(visit: Visit, text: str) -> None:
     opened = visit(text)
     words = opened.locator("#walk-words")

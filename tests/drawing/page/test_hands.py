@@ -218,6 +218,7 @@ def test_two_pages_in_one_follow_each_other(browser: Any, drawing: Any, tmp_path
         frame.wait_for_selector("svg.interior")
     frames[0].focus("#stage")
     frames[0].locator("#stage").press("Enter")
-    opened.wait_for_timeout(1800)
-    assert frames[0].evaluate(SELECTED) == frames[1].evaluate(SELECTED) != "Sequential"
+    for frame in frames:  # the one that was used, then the one that follows it
+        frame.wait_for_function(f"{SELECTED} !== 'Sequential'")
+    assert frames[0].evaluate(SELECTED) == frames[1].evaluate(SELECTED)
     context.close()

@@ -190,6 +190,15 @@ def test_folding_cuts_a_curve_without_bending_it() -> None:
     assert all(len({round(x, 6) for x, _ in piece.points}) == 1 for piece in vertical)
 
 
+def test_between_columns_there_is_a_gutter_for_the_curves() -> None:
+    centres = [(50.0, 60.0 * i) for i in range(11)]
+    found = fold(Draft(100, 600, centres, [(100, 30)] * 11, [], [], []))
+    columns = sorted({x for x, _ in found.centres})
+    assert len(columns) >= 2
+    assert np.diff(columns).tolist() == [100 + folding.GUTTER] * (len(columns) - 1)
+    assert found.width == columns[-1] + 50
+
+
 def test_a_short_or_wide_draft_is_not_folded() -> None:
     draft = Draft(300, 200, [(10.0, 10.0)], [(10, 10)], [], [], [])
     assert fold(draft) is draft

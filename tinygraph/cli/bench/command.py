@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ from cyclopts import Parameter
 
 from tinygraph.cli.bench.opponents import OPPONENTS
 from tinygraph.cli.bench.processes import Measured, measure_apart
-from tinygraph.cli.bench.reporting import besides, chart, markdown, read_between, tables, write_into
+from tinygraph.cli.bench.reporting import BEGIN, END, besides, chart, has_marks, markdown, tables, write_into
 from tinygraph.cli.bench.workloads import WORKLOADS
 from tinygraph.cli.terminal import fail, say
 
@@ -68,7 +68,6 @@ def bench(
         return fail(f"--threads is {threads}; it must be at least 1, or 0 for all processors")
     if rounds < 1:
         return fail(f"--rounds is {rounds}; it must be at least 1")
-    threads = threads or _processors()
     chosen = [workload for workload in WORKLOADS if only.lower() in workload.name.lower()]
     if not chosen:
         return fail(f"no workload is called {only!r}; there are: {'; '.join(one.name for one in WORKLOADS)}")
@@ -76,12 +75,9 @@ def bench(
     names = [name for name in OPPONENTS if name == "compiled" or any(part in name for part in wanted)]
     if len(names) < 2:
         return fail(f"no candidate is called {against!r}; there are: {', '.join(OPPONENTS)}")
-    if into is not None:
-        try:
-            write_into(into, read_between(into))  # before anything is measured
-        except (OSError, ValueError) as error:
-            return fail(str(error))
-    ways = [(not inference, threads)]
+    if into is not None and not has_marks(into):
+        return fail(f"{into} has no place for tables: write {BEGIN} and {END} on lines of their own")
+    ways = [(not inference, threads or _processors())]
     if wide:
         ways = [(trains, count) for trains in (True, False) for count in sorted({1, _processors()})]
     say(_machine())
@@ -99,23 +95,28 @@ def bench(
         else:
             tables(f"{title}: time of tinygraph's compiled step, below 1 it takes less", found, names)
         if chart_file is not None:
-            way = f" {len(runs)}" if len(ways) > 1 else ""
-            place = chart_file.with_stem(chart_file.stem + way)
+            place = chart_file.with_stem(chart_file.stem + (f" {len(runs)}" if wide else ""))
             chart(f"{title}, time of tinygraph's compiled step / time of", _machine(), found, names, place)
     if record is not None:
-        rows = {
-            title: {label: {name: one._asdict() for name, one in row.items()} for label, row in found.items()}
-            for title, found in runs.items()
-        }
-        record.write_text(json.dumps({"machine": _machine(), "runs": rows}, indent=1))
+        _record(record, runs)
     if into is not None:
-        parts = [f"**{title}**, {rounds} rounds\n\n{markdown(found, names)}" for title, found in runs.items()]
-        parts += [
-            f"First calls and memory ({title})\n\n{besides(found, names)}"
-            for title, found in [*runs.items()][:1]
-        ]
-        write_into(into, "\n\n".join([f"{_machine()}.", *parts]))
+        write_into(into, _page(runs, names, rounds))
     return 0
+
+
+def _page(runs: Mapping[str, Mapping[str, Mapping[str, Measured]]], names: Sequence[str], rounds: int) -> str:
+    """All tables of ratios, and first calls and memory of the first."""
+    parts = [f"**{title}**, {rounds} rounds\n\n{markdown(found, names)}" for title, found in runs.items()]
+    title, first = next(iter(runs.items()))
+    return "\n\n".join([f"{_machine()}.", *parts, f"{title}:\n\n{besides(first, names)}"])
+
+
+def _record(path: Path, runs: Mapping[str, Mapping[str, Mapping[str, Measured]]]) -> None:
+    rows = {
+        title: {label: {name: one._asdict() for name, one in row.items()} for label, row in found.items()}
+        for title, found in runs.items()
+    }
+    path.write_text(json.dumps({"machine": _machine(), "runs": rows}, indent=1))
 
 
 def _title(trains: bool, threads: int, numpy: bool) -> str:

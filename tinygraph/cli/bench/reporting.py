@@ -90,30 +90,16 @@ def besides(rows: Rows, names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def read_between(path: Path) -> str:
-    """What stands between the two marks of a file.
-
-    Raises:
-        ValueError: it has not both of them, in this order.
-    """
-    _, first, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    found, last, _ = rest.partition(END)
-    if not first or not last:
-        raise ValueError(f"{path} has no place for tables: write {BEGIN} and {END} on lines of their own")
-    return found
+def has_marks(path: Path) -> bool:
+    """Whether a file has the two marks, in their order."""
+    return path.is_file() and END in path.read_text(encoding="utf-8").partition(BEGIN)[2]
 
 
 def write_into(path: Path, text: str) -> None:
-    """Put a text there.
-
-    Raises:
-        ValueError: as above.
-    """
-    found = read_between(path)
-    whole = path.read_text(encoding="utf-8")
-    path.write_text(
-        whole.replace(f"{BEGIN}{found}{END}", f"{BEGIN}\n{text.strip()}\n{END}"), encoding="utf-8"
-    )
+    """Put a text between the two marks of a file."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    path.write_text(f"{before}{BEGIN}\n{text.strip()}\n{END}{after}", encoding="utf-8")
 
 
 def chart(title: str, machine: str, rows: Rows, names: Sequence[str], path: Path) -> None:
@@ -123,7 +109,7 @@ def chart(title: str, machine: str, rows: Rows, names: Sequence[str], path: Path
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
-    others = [name for name in names if name != OURS]
+    others = [name for name in _present(rows, names) if name != OURS]
     figure = Figure(figsize=(9, 1.2 + 0.9 * len(rows)), layout="constrained")
     axes = figure.subplots()
     height = 0.8 / max(1, len(others))

@@ -51,9 +51,10 @@ def fit(
     if sheet.room is not None:
         scale = min(scale, sheet.room[0] / width, sheet.room[1] / height)
     if USUAL_FONT * scale < SMALLEST_FONT and sheet.room is not None:
+        columns = "" if sheet.flow == "wrap" else '; or in columns, direction="wrap"'
         warnings.warn(
             f"{picture.name}: {len(picture.boxes)} boxes in that room make words {USUAL_FONT * scale:.1f} points high. "
-            f'Draw less: zoom="module", depth=1, collapse=; or in columns, direction="wrap"',
+            f'Draw less: zoom="module", depth=1, collapse={columns}',
             TinygraphWarning,
             stacklevel=6,
         )

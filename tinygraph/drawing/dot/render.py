@@ -45,6 +45,7 @@ Format = Literal["svg", "png", "pdf", "plain"]
 Engine = Literal["dot", "neato", "fdp", "circo", "twopi", "nop2"]
 
 FONT = "DejaVu Sans"
+MANY_ARROWS = 1000  # from which on a layout takes a second or more
 FONT_STACK = f"{FONT},Verdana,sans-serif"
 SERIF_STACK = "Times New Roman,Times,Liberation Serif,serif"
 PIXELS_PER_INCH = 96.0
@@ -126,12 +127,20 @@ def _with_repairs(drawn: Callable[[str], bytes], dot: str) -> bytes:
     try:
         return drawn(dot)
     except RenderError as error:
-        reason = str(error)
-        repairs = [repair(dot, reason) for sign, repair in _REPAIRS if sign in reason]
-        repaired = next((text for text in repairs if text != dot), None)
-        if repaired is None:
+        repaired = _repaired(dot, str(error))
+        if repaired == dot:
             raise
     return _with_repairs(drawn, repaired)
+
+
+def _repaired(dot: str, reason: str) -> str:
+    """The text after the next repair that changes it; of a large graph, which takes long, after the next two."""
+    attempts = 2 if dot.count(" -> ") > MANY_ARROWS else 1
+    for sign, repair in _REPAIRS:
+        repaired = repair(dot, reason) if sign in reason and attempts else dot
+        attempts -= repaired != dot
+        dot = repaired
+    return dot
 
 
 _LOOSE_LABEL = re.compile(r"(?m)^(\s*(\S+ -> \S+) \[)(label=.*constraint=false)")

@@ -113,6 +113,8 @@ def write_dot(
         waiting = _write_group(graph, picture.root, picture, boxes, style, rows, 0)
     for arrow in picture.arrows:
         _write_arrow(graph, arrow, style)
+    for head in _ordered(picture):
+        graph.node(head, ordering="in")
     supported = (
         len(picture.boxes) <= MOST_SUPPORTED and not picture.rows
     )  # around planes they would need much room
@@ -132,6 +134,20 @@ def write_dot(
     for row in waiting:
         _write_row(graph, row)
     return graph
+
+
+def _ordered(picture: Picture) -> list[str]:
+    """The boxes that read several others of their own pass: these stand in the order of the operands.
+
+    Graphviz keeps it for boxes outside of frames, and counts from below where a picture runs to the right.
+    """
+    if picture.direction != "down":
+        return []
+    tails: dict[str, set[str]] = {}
+    for arrow in picture.arrows:
+        if arrow.role in ("data", "gradient"):
+            tails.setdefault(arrow.head, set()).add(arrow.tail)
+    return [box.id for box in picture.boxes if len(tails.get(box.id, ())) > 1]
 
 
 def _has_passes_in_frames(picture: Picture) -> bool:

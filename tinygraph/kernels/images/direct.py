@@ -682,8 +682,7 @@ def kernel_gradient(
         accumulate: add to what the results hold instead of replacing it.
 
     The kernel's pointers: source, gradient, result, the bias's result where wanted; threads have results of their own,
-    to be added up. Its span: images. Of the gradient
-    a whole vector is read at its last pixel: channels that are no multiple of it need that much memory behind them.
+    to be added up. Its span: images.
     """
     return _kernel_gradient(convolution, gradient, bias, accumulate, cpu or this_cpu())
 
@@ -777,15 +776,25 @@ class _Products:
             sums = code.at(result, code.offset((t, self.run * weights.lanes)), self.dtype)
             whole = self.run // self.inputs * self.inputs
             code.loop(
-                0, whole, self.inputs, lambda i, _: self._tile(source, gradient, sums, rows, i, self.inputs)
+                0,
+                whole,
+                self.inputs,
+                lambda i, _: self._tile(source, gradient, sums, rows, block, i, self.inputs),
             )
             if whole < self.run:
-                self._tile(source, gradient, sums, rows, whole, self.run - whole)
+                self._tile(source, gradient, sums, rows, block, whole, self.run - whole)
 
         code.loop(0, self.taps, 1, tap)
 
     def _tile(
-        self, source: Value, gradient: Value, result: Value, rows: Offset, first: Offset, count: int
+        self,
+        source: Value,
+        gradient: Value,
+        result: Value,
+        rows: Offset,
+        block: Offset,
+        first: Offset,
+        count: int,
     ) -> None:
         """The weights of `count` inputs and some vectors of outputs, summed over a band of rows."""
         code, lanes, vectors = self.code, self.weights.lanes, self.vectors
@@ -797,7 +806,7 @@ class _Products:
             there = code.at(
                 gradient, code.offset((y, self.gradient.row), (x, self.gradient.pixel)), self.dtype
             )
-            factors = [code.load(there, v * lanes, self.dtype, lanes) for v in range(vectors)]
+            factors = [self._vector(there, block, v) for v in range(vectors)]
             for i in range(count):
                 number = code.broadcast(code.load(here, i, self.dtype), lanes)
                 for v in range(vectors):
@@ -814,6 +823,16 @@ class _Products:
                 before = code.load(result, place, self.dtype, lanes)
                 code.store(code.add(before, sums[i * vectors + v]), result, place)
 
+    def _vector(self, there: Value, block: Offset, v: int) -> Value:
+        """A vector of a pixel's channels from a block on; behind the last channel nothing is read."""
+        code, lanes, channels = self.code, self.weights.lanes, self.gradient.padded
+        if channels % lanes == 0:
+            return code.load(there, v * lanes, self.dtype, lanes)
+        rest = code.offset(channels - v * lanes, (block, -lanes))
+        if isinstance(rest, int):
+            return code.load_first(there, v * lanes, self.dtype, lanes, min(rest, lanes))
+        return code.load_where(code.lanes_below(rest, lanes), there, v * lanes, self.dtype)
+
     def _sum_bias(self, gradient: Value, rows: Offset, block: Offset) -> None:
         code, lanes, vectors = self.code, self.weights.lanes, self.vectors
         channel = code.offset((block, lanes))
@@ -823,7 +842,7 @@ class _Products:
             there = code.at(
                 gradient, code.offset((y, self.gradient.row), (x, self.gradient.pixel)), self.dtype
             )
-            return [code.add(held[v], code.load(there, v * lanes, self.dtype, lanes)) for v in range(vectors)]
+            return [code.add(held[v], self._vector(there, block, v)) for v in range(vectors)]
 
         sums = self._over_pixels(rows, pixel, [splat(0, self.dtype, lanes)] * vectors)
         for v in range(vectors):
