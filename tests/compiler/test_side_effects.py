@@ -369,3 +369,30 @@ def test_files_and_threads_are_refused_in_captures(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         np.testing.assert_array_equal(tg.compile(warning)(np.ones(2)), [2, 2])
+
+
+def test_what_finds_modules_while_they_are_imported_is_no_part_of_the_program(monkeypatch, tmp_path):
+    """A finder of the user's, as setuptools has one, runs once and keeps lists of its own."""
+    asked = []
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            asked.append(getattr(path, "name", name))
+
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    (tmp_path / "factor_of_a_test.py").write_text("FACTOR = 3.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def program(x):
+        import factor_of_a_test
+
+        return x * factor_of_a_test.FACTOR
+
+    compiled = tg.compile(program)
+    np.testing.assert_array_equal(compiled(np.array([1.0, 2.0])), [3.0, 6.0])
+    assert "factor_of_a_test" in asked
+    np.testing.assert_array_equal(compiled(np.array([1.0, 2.0])), [3.0, 6.0])
+    sys.modules["factor_of_a_test"].FACTOR = 4.0
+    np.testing.assert_array_equal(compiled(np.array([1.0, 2.0])), [4.0, 8.0])
+    del sys.modules["factor_of_a_test"]

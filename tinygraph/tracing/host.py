@@ -149,14 +149,16 @@ _ONCE = (
 
 
 def _user(frame: FrameType) -> FrameType | None:
-    """The nearest frame that is not the standard library's; None if it is tinygraph's own."""
+    """The nearest frame that is not the standard library's; None if it is tinygraph's own, or part of an import."""
     here: FrameType | None = frame
     while here is not None and (
         here.f_code.co_filename.startswith(("<frozen ", _STDLIB))
         and "-packages" not in here.f_code.co_filename
     ):
         here = here.f_back
-    return None if here is None or is_library(here.f_code.co_filename) else here
+    if here is None or is_library(here.f_code.co_filename) or is_importing(here):
+        return None
+    return here
 
 
 def _asking(frame: FrameType, watched: Callable[[str], bool]) -> FrameType | None:
@@ -169,7 +171,20 @@ def _asking(frame: FrameType, watched: Callable[[str], bool]) -> FrameType | Non
         if is_own(file) or file.startswith("<frozen importlib") or os.path.basename(file) == "linecache.py":
             return None
         here = here.f_back
-    return here
+    return None if here is not None and is_importing(here) else here
+
+
+def is_importing(frame: FrameType) -> bool:
+    """Whether a frame belongs to an import, which happens once: a module's own code, or what finds modules."""
+    here: FrameType | None = frame
+    while here is not None:
+        file = here.f_code.co_filename
+        if file.startswith("<frozen importlib"):
+            return True
+        if is_library(file):
+            return False
+        here = here.f_back
+    return False
 
 
 def _state(source: Any) -> Any:

@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.core.source import is_library, resolve
+from tinygraph.core.source import resolve
 from tinygraph.core.tensor import CapturedArray, CapturedNumber
 from tinygraph.errors import CaptureError
 from tinygraph.tracing.code_reads import Reads, reads_of
 from tinygraph.tracing.facts import MISSING, Contents, Holding, Progress, left_behind_in, replaced
+from tinygraph.tracing.host import is_importing
 from tinygraph.tracing.looking import Reach, is_own_module, is_watched
 
 # Methods in C that change the container they belong to: where they are called is where the change is.
@@ -85,6 +86,8 @@ class Watch:
         self._calls: set[tuple[Any, ...]] = set()
         # id of a container -> the line that called a method that changes it
         self._touched: dict[int, str] = {}
+        # what imports modules that were not there yet, with its global variables
+        self._new_imports: list[tuple[Reads, dict[str, Any]]] = []
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -142,7 +145,7 @@ class Watch:
             raise self.reach.host.refuse(
                 f"the generator {self.reach.generators[id(frame)][1]}", "takes an item", frame.f_back
             )
-        if code not in self._ran and _is_importing(frame):
+        if code not in self._ran and is_importing(frame):
             return
         if code.co_filename == "<string>" and not is_own_module(str(variables.get("__name__"))):
             return  # made by namedtuple or dataclass for a class of a library
@@ -202,7 +205,9 @@ class Watch:
         for name, level, taken in reads.imports:
             package = variables.get("__package__") or ""
             module = sys.modules.get(resolve_name("." * level + name, package) if level else name)
-            if module is not None:
+            if module is None:
+                self._new_imports.append((reads, variables))
+            else:
                 self.reach.visit(module, name)
                 for attribute in taken:
                     self.reach.attribute(module, attribute, exactly=True)
@@ -211,6 +216,8 @@ class Watch:
 
     def facts(self, covered: frozenset[int] | set[int]) -> tuple[list[Holding], list[Contents]]:
         """What a plan relies on; places in `covered` objects are watched by somebody else."""
+        for reads, variables in tuple(self._new_imports):
+            self._imports(reads, variables)
         return [place for owner, place in self.reach.places if owner not in covered], self.reach.contents
 
     def questions(self) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -275,16 +282,6 @@ def _exact_class(name: str, line: str, what: str, kind: str) -> CaptureError:
         f"type({name}) at {line} asks for the class of {what} that is captured, where something else stands: write "
         f"isinstance({name}, {kind}), which is answered"
     )
-
-
-def _is_importing(frame: FrameType) -> bool:
-    """Whether a frame belongs to an import, which happens once."""
-    here: FrameType | None = frame
-    while here is not None and not is_library(here.f_code.co_filename):
-        if here.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        here = here.f_back
-    return False
 
 
 def _place(code: CodeType, offset: int) -> str:
