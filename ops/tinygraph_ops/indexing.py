@@ -733,7 +733,7 @@ def diff(x: Numeric, *, n: int = 1, axis: int = -1) -> Any:
 
 
 @diff.numpy(np.diff)
-def np_diff(a: Numeric, n: int = 1, axis: int = -1, **options: Any) -> Any:
+def np_diff(a: Numeric, n: int = 1, axis: int = -1, **options: object) -> Any:
     """`np.diff`, of what stands between `prepend` and `append`."""
     x = operand(a)
     parts = [x]

@@ -91,7 +91,7 @@ def is_python_integer(types: ArrayType | None) -> bool:
     return isinstance(types, WeakType) and types.dtype.kind == "i"
 
 
-def lies_in_rows(value: Any) -> bool:
+def lies_in_rows(value: object) -> bool:
     """Whether the elements of an array or tensor lie in memory row by row, which decides what is a view of it."""
     array = getattr(value, "_value", value)
     return not isinstance(array, np.ndarray) or array.flags.c_contiguous

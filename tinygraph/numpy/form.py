@@ -106,7 +106,7 @@ def value(x: object) -> Any:
     return x
 
 
-def detached(x: Any) -> Any:
+def detached(x: object) -> Any:
     """A tensor as a constant; an array as it is."""
     return x.detach() if isinstance(x, Tensor) else x
 

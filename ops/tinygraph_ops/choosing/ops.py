@@ -412,7 +412,7 @@ def sign_emitted(code: Code, x: Lanes) -> Lanes:
 
 
 @sign.numpy(np.sign)
-def np_sign(x: Any) -> Any:
+def np_sign(x: Numeric) -> Any:
     """`np.sign`; of a complex number its direction x / |x|, which has a gradient."""
     if getattr(x, "dtype", np.dtype(float)).kind != "c":
         return sign(x)

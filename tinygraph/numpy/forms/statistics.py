@@ -299,7 +299,7 @@ def _chosen(x: Numeric, where: Any) -> Any:
     return x if where is True else np.where(where, x, np.asarray(np.nan, x.dtype))
 
 
-def _counted(a: Numeric, axis: Axis, keepdims: object) -> tuple[Any, Any]:
+def _counted(a: Numeric, axis: Axis, keepdims: Any) -> tuple[Any, Any]:
     """How many numbers there are, and whether each is one."""
     x = operand(a)
     there = np.logical_not(np.isnan(x))
