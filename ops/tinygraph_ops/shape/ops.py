@@ -767,11 +767,11 @@ def concatenate_expansion(*xs: ArrayType, axis: int) -> Expansion:
 
 
 @concatenate.numpy(np.concatenate)
-def np_concatenate(arrays: Any, axis: int | None = 0, **options: Any) -> Any:
+def np_concatenate(arrays: Sequence[Numeric], axis: int | None = 0, **options: object) -> Any:
     """`np.concatenate`; axis=None flattens the operands first."""
     if axis is None:
         arrays, axis = [ops.reshape(x, shape=(-1,)) for x in arrays], 0
-    return _joined("np.concatenate", concatenate(*arrays, axis=axis), **options)
+    return _joined("np.concatenate", concatenate(*arrays, axis=axis), options)
 
 
 @op(
@@ -831,9 +831,9 @@ def stack_expansion(*xs: ArrayType, axis: int) -> Expansion:
 
 
 @stack.numpy(np.stack)
-def np_stack(arrays: Any, axis: int = 0, **options: Any) -> Any:
+def np_stack(arrays: Sequence[Numeric], axis: int = 0, **options: object) -> Any:
     """`np.stack`."""
-    return _joined("np.stack", stack(*arrays, axis=axis), **options)
+    return _joined("np.stack", stack(*arrays, axis=axis), options)
 
 
 def _same_rank(name: str, xs: tuple[Any, ...]) -> ArrayType:
@@ -852,24 +852,24 @@ def _common_dtype(xs: tuple[ArrayType, ...]) -> np.dtype[Any]:
     return np.result_type(*(x.dtype for x in xs))
 
 
-def _joined(name: str, found: Any, dtype: Any = None, casting: str = "same_kind", out: Any = None) -> Any:
+def _joined(name: str, found: object, options: dict[str, Any]) -> Any:
     """What was joined, in the dtype and at the place that NumPy's options ask for."""
-    return settled(name, found, dtype=dtype, casting=casting, out=out)
+    return settled(name, found, **options)
 
 
 @concatenate.numpy(np.vstack)
-def np_vstack(tup: Any, **options: Any) -> Any:
+def np_vstack(tup: Sequence[Numeric], **options: object) -> Any:
     """`np.vstack`: rows below one another."""
     rows = (ops.reshape(x, shape=(1, -1)) if np.ndim(x) < 2 else x for x in tup)
-    return _joined("np.vstack", concatenate(*rows), **options)
+    return _joined("np.vstack", concatenate(*rows), options)
 
 
 @concatenate.numpy(np.hstack)
-def np_hstack(tup: Any, **options: Any) -> Any:
+def np_hstack(tup: Sequence[Numeric], **options: object) -> Any:
     """`np.hstack`: joined along the second axis, vectors along their only one."""
     parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
     found = concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
-    return _joined("np.hstack", found, **options)
+    return _joined("np.hstack", found, options)
 
 
 def _parts(
