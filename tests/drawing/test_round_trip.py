@@ -167,8 +167,9 @@ def assert_same_program(graph, again, given):
 def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.setenv("STEPS", "1")
     monkeypatch.setattr("sys.argv", [name])
+    epoch = training.Epoch(1, 0.0, 0.0, 0.0, 0.0, 0.1, 1.0)
     monkeypatch.setattr(
-        training, "fit", lambda *args, **options: training.History()
+        training, "fit", lambda *args, **options: training.History([epoch])
     )  # any parameters will do
     monkeypatch.setattr(training, "evaluate", lambda *args, **options: (0.0, 0.0))
     monkeypatch.chdir(tmp_path)
