@@ -11,9 +11,8 @@ from typing import Any
 
 from tinygraph.compiler.passes.rewriting import edges, make_node, rewrite, uses_of
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, entry_type
 from tinygraph.core.registry import ops
-from tinygraph.core.types import type_of
 
 
 def sum_parts(graph: Graph) -> Graph:
@@ -48,7 +47,7 @@ def _is_sum(node: Node) -> bool:
         not isinstance(node, Leaf)
         and node.op is ops.add
         and bool(node.shape)
-        and all((edge_type(one) if is_recorded(one) else type_of(one)) == node.types for one in node.inputs)
+        and all((entry_type(one)) == node.types for one in node.inputs)
     )
 
 
