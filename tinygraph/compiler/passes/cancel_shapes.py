@@ -13,15 +13,11 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.node import Node, edge_type, is_recorded
 from tinygraph.core.types import ArrayType, WeakType
 
-_FACTS = frozenset({"identity_on_same_type", "form", "join"})
-
 
 def cancel_shapes(graph: Graph) -> Graph:
     """Drop ops that leave their operand as it is and join those that follow one another."""
 
     def visit(node: Node, inputs: tuple[Any, ...]) -> list[Any] | None:
-        if _FACTS.isdisjoint(node.op.facts):
-            return None
         source = inputs[0] if inputs else None
         if not is_recorded(source):
             return None
@@ -39,7 +35,7 @@ def cancel_shapes(graph: Graph) -> Graph:
                 return [make_node(node.op, source.inputs, settings, node.types, like=node)]
         return None if form is None else [node]
 
-    return rewrite(graph, visit)
+    return rewrite(graph, visit, ("identity_on_same_type", "form", "join"))
 
 
 def joined(first: Node, then: Node, types: ArrayType) -> Any:

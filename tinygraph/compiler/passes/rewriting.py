@@ -86,14 +86,15 @@ class Rewriting:
         return [(leaf, value) for (leaf, _), value in zip(pairs, values, strict=True)]
 
 
-def rewrite(graph: Graph, visit: Visit) -> Graph:
-    """The graph with every node replaced by what `visit` says."""
+def rewrite(graph: Graph, visit: Visit, facts: Sequence[str] = ()) -> Graph:
+    """The graph with every node replaced by what `visit` says; with `facts`, only ops that state one are visited."""
+    unstated = frozenset(facts).isdisjoint
     rewriting = Rewriting(graph)
     replaced = rewriting._outputs  # until there is one, nodes stay as they are
     for node in graph.nodes:
         if not isinstance(node, Leaf):
             inputs = rewriting.entries(node.inputs) if replaced else node.inputs
-            found = visit(node, inputs)
+            found = None if facts and unstated(node.op.facts) else visit(node, inputs)
             if found is not None:
                 rewriting.put(node, found)
             elif replaced:
