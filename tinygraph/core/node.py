@@ -138,10 +138,7 @@ class Node:
     @property
     def input_types(self) -> tuple[ArrayType | None, ...]:
         """The types of the operands, constants among them; None where one is absent."""
-        return tuple(
-            None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
-            for entry in self.inputs
-        )
+        return tuple(None if entry is None else entry_type(entry) for entry in self.inputs)
 
     @property
     def all_settings(self) -> dict[str, Any]:
@@ -393,3 +390,21 @@ def edge_type(edge: Edge) -> ArrayType:
     types = edge.types
     assert isinstance(types, ArrayType)
     return types
+
+
+def entry_type(entry: object) -> ArrayType:
+    """The type of the value that an entry of `Node.inputs` is: an edge's, or a constant's own."""
+    if isinstance(entry, Port):
+        return entry.node.output_types[entry.index]
+    if not isinstance(entry, Node):
+        return type_of(entry)
+    types = entry.types  # as `edge_type`, without a call: every pass asks
+    assert isinstance(types, ArrayType)
+    return types
+
+
+def entry_key(entry: object) -> Key | None:
+    """The key of the value that an entry stands for; None for a constant."""
+    if isinstance(entry, Port):
+        return id(entry.node), entry.index
+    return (id(entry), 0) if isinstance(entry, Node) else None
