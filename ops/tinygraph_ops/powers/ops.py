@@ -43,9 +43,16 @@ def power(x: Numeric, y: Numeric) -> Numeric:
 
 @power.numpy(np.power)
 def np_power(x1: Numeric, x2: object) -> Any:
-    """`np.power`, which makes int64 of bools to an integer power, where `**` makes int8 of their squares."""
-    if getattr(x1, "dtype", None) == np.bool_ and type(x2) is int:
+    """`np.power`, which makes int64 of bools to an integer power, where `**` makes int8 of their squares.
+
+    To the power of a half, `**` takes roots of every float, `np.power` of float32 and float64 alone: others are powers
+    as of an array of exponents, 0.0 of -0.0 and inf of -inf.
+    """
+    dtype = getattr(x1, "dtype", None)
+    if dtype == np.bool_ and type(x2) is int:
         x1 = ops.cast(x1, dtype="int64")
+    if dtype in (np.float16, np.longdouble) and isinstance(x2, float) and x2 == 0.5:
+        x2 = np.full(np.shape(x1), x2, dtype)
     return ops.power(x1, x2)
 
 
