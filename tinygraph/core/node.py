@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from types import CodeType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeGuard
 from weakref import ref
 
 import numpy as np
@@ -29,6 +29,20 @@ if TYPE_CHECKING:
 
 # Kinds of ops whose result may share its operand's memory.
 VIEWING = frozenset({"shape", "indexing"})
+
+
+class SettingsKey(NamedTuple):
+    """Settings as a part of a key: in order, and as text, in which 0.0 is not -0.0, nor 1 True or 1.0."""
+
+    pairs: tuple[tuple[str, Any], ...]
+    text: str
+
+
+def settings_key(settings: Mapping[str, Any]) -> SettingsKey:
+    """Settings by name as a key that is equal only where no op can tell them apart."""
+    pairs = tuple(sorted(settings.items()))
+    return SettingsKey(pairs, repr(pairs) if pairs else "")
+
 
 # Creation order is a topological order: an input is always made before what uses it.
 next_order: Callable[[], int] = count().__next__

@@ -156,18 +156,11 @@ class Generator:
 
     def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Any:
         """Float64 numbers in [low, high). While a program is captured: a node that draws when the program runs."""
-        return self._draw("random_uniform", shape=tuple(shape), low=low, high=high)
+        return drawn_from(self, "random_uniform", {"shape": tuple(shape), "low": low, "high": high})
 
     def normal(self, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> Any:
         """Float64 numbers of the normal distribution; captured like `uniform`."""
-        return self._draw("random_normal", shape=tuple(shape), mean=mean, std=std)
-
-    def _draw(self, op: str, **settings: object) -> Any:
-        if modes.current.capture is None:
-            return ops[op].forward(self, **settings)
-        drawn = ops[op](Tensor(None, self.leaf, self.leaf), **settings)
-        modes.current.capture.drew(drawn)
-        return drawn
+        return drawn_from(self, "random_normal", {"shape": tuple(shape), "mean": mean, "std": std})
 
     @property
     def leaf(self) -> Leaf:
@@ -185,6 +178,15 @@ class Generator:
         if _captured_by_user():
             raise _once("drawing a permutation", "draw it outside and pass it as an argument")
         return self.numpy.permutation(count)
+
+
+def drawn_from(generator: Generator, op: str, settings: dict[str, Any]) -> Any:
+    """What a random op draws: data, or in a captured program the node that draws when the program runs."""
+    if modes.current.capture is None:
+        return ops[op].forward(generator, **settings)
+    drawn = ops[op](Tensor(None, generator.leaf, generator.leaf), **settings)
+    modes.current.capture.drew(drawn)
+    return drawn
 
 
 def _captured_by_user() -> bool:

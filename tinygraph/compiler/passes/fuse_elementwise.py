@@ -18,7 +18,17 @@ from tinygraph.compiler.passes.acyclic_groups import AcyclicGroups
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Phase
-from tinygraph.core.node import Leaf, Node, edge_node, edge_type, entry_key, entry_type, is_recorded
+from tinygraph.core.node import (
+    Leaf,
+    Node,
+    SettingsKey,
+    edge_node,
+    edge_type,
+    entry_key,
+    entry_type,
+    is_recorded,
+    settings_key,
+)
 from tinygraph.core.op import Op, op
 from tinygraph.core.types import ArrayType, WeakType, normalize_axes
 
@@ -237,7 +247,7 @@ class _LoopForm(NamedTuple):
         types: their types.
     """
 
-    members: tuple[tuple[Op, tuple[Any, ...], tuple[_Operand, ...], Any, Any], ...]
+    members: tuple[tuple[Op, SettingsKey, tuple[_Operand, ...], Any, Any], ...]
     externals: tuple[ArrayType, ...]
     outputs: tuple[int, ...]
     types: tuple[ArrayType, ...]
@@ -322,7 +332,7 @@ def _formed(
             operand(node, entry, np.dtype(bool) if i in conditions else meeting)
             for i, entry in enumerate(node.inputs)
         )
-        settings = tuple(sorted(node.settings.items()))
+        settings = settings_key(node.settings)
         members.append((node.op, settings, read, meeting, node.output_types[0]))
     form = _LoopForm(
         tuple(members),
@@ -345,7 +355,7 @@ def _fused_op(form: _LoopForm, operations: int) -> Op:
                 else operand.number
                 for operand in read
             ]
-            values.append(one.forward(*operands, **dict(settings)))
+            values.append(one.forward(*operands, **dict(settings.pairs)))
         found = tuple(values[i] for i in form.outputs)
         return found if len(found) > 1 else found[0]
 
@@ -383,7 +393,7 @@ def _loop(form: _LoopForm) -> Any:
             (source,) = (operand.member for operand in read if operand.member is not None)
             numbers.append(numbers[source])
             reductions.append(one.facts["reduction"])
-            axes = normalize_axes(one.setting(dict(settings), "axis"), form.members[source][4].ndim)
+            axes = normalize_axes(one.setting(dict(settings.pairs), "axis"), form.members[source][4].ndim)
             continue
         conditions = one.emission.conditions if one.emission is not None else ()
         operands = []
@@ -398,7 +408,7 @@ def _loop(form: _LoopForm) -> Any:
                 value = build.cast(value, wanted)
                 dtypes[value] = wanted
             operands.append(value)
-        numbers.append(build.step(one, *operands, **dict(settings)))
+        numbers.append(build.step(one, *operands, **dict(settings.pairs)))
         reductions.append(None)
         dtypes[numbers[-1]] = types.dtype
     program = build.program(*(numbers[i] for i in form.outputs))

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygraph.compiler.passes.rewriting import Rewriting, edges
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, entry_key
+from tinygraph.core.node import Leaf, Node, entry_key, settings_key
 
 
 def merge_duplicates(graph: Graph) -> Graph:
@@ -30,9 +30,8 @@ def merge_duplicates(graph: Graph) -> Graph:
 
 
 def _computation(node: Node, inputs: tuple[Any, ...]) -> Any:
-    """What makes two nodes the same: the op itself, not its name; settings as text, in which 0.0 is not -0.0."""
-    settings = repr(sorted(node.settings.items())) if node.settings else ""
-    return node.op, tuple(map(identity, inputs)), settings
+    """What makes two nodes the same: the op itself, not its name."""
+    return node.op, tuple(map(identity, inputs)), settings_key(node.settings).text
 
 
 def identity(entry: object) -> Any:
