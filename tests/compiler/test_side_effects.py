@@ -2,7 +2,9 @@
 
 import cProfile
 import datetime as dt
+import io
 import itertools
+import logging
 import os
 import random
 import re
@@ -306,10 +308,52 @@ def test_objects_of_the_programs_own_may_count():
     assert compiled.explain_recapture().count("\n") == 0
 
 
-def test_printing_is_no_effect(capsys):
-    compiled = tg.compile(lambda x: (print("captured"), x * 2)[1])
-    assert compiled(ONES).tolist() == compiled(ONES).tolist() == [2, 2]
-    assert capsys.readouterr().out == "captured\n"
+def _loud(x):
+    print("captured")
+    return x * 2
+
+
+def _written(x):
+    sys.stdout.write("captured\n")
+    return x * 2
+
+
+def _logged(x):
+    logging.getLogger("tests.compiler").warning("captured")
+    return x * 2
+
+
+def _helped(x):
+    return _loud(x)
+
+
+@pytest.mark.parametrize("function", [_loud, _written, _logged, _helped])
+def test_printing_warns_once_at_the_users_line(capsys, caplog, function):
+    """What is printed is printed by the capture alone, and the line says so."""
+    compiled = tg.compile(function)
+    line = (_loud if function is _helped else function).__code__.co_firstlineno + 1
+    with pytest.warns(TinygraphWarning, match="prints or logs .* later calls will not") as caught:
+        assert compiled(ONES).tolist() == compiled(ONES).tolist() == [2, 2]
+    assert [(os.path.basename(one.filename), one.lineno) for one in caught] == [(FILE, line)]
+    said = caplog.text if function is _logged else capsys.readouterr().out
+    assert said.count("captured") == 1
+
+
+def test_a_warning_of_the_users_and_a_text_in_memory_are_no_printing():
+    def warned(x):
+        warnings.warn("mine", UserWarning, stacklevel=1)
+        return x * 2
+
+    def formatted(x):
+        text = io.StringIO()
+        text.write("abcd")
+        return x * len(text.getvalue())
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert tg.compile(warned)(ONES).tolist() == [2, 2]
+        assert tg.compile(formatted)(ONES).tolist() == [4, 4]
+    assert [str(one.message) for one in caught] == ["mine"]
 
 
 # -- the hook ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import tinygraph as tg
 from tests.rows import each
+from tinygraph import nn
 from tinygraph.errors import DTypeError, FileFormatError
 from tinygraph.interop import load_state, save_state
 
@@ -394,3 +395,21 @@ def test_keys_that_would_not_come_back_are_refused(key, suffix, tmp_path):
     with pytest.raises(DTypeError, match="mask would be lost"):
         save_state({"m": np.ma.array([1.0], mask=[True])}, tmp_path / f"s{suffix}")
     assert list(tmp_path.iterdir()) == []
+
+
+def _dropped(x):
+    return nn.functional.dropout(x, 0.5)
+
+
+@pytest.mark.parametrize("inner", [
+    _dropped,
+    lambda x: (_dropped(x), _dropped(x[0])),
+    tg.compile(_dropped),  # one inside another
+])  # fmt: skip
+def test_draws_of_a_compiled_function_are_numbers_in_the_file_of_a_graph_around_it(tmp_path, inner):
+    """What read nothing but drawn numbers reads no node of the graph: its value is in the file."""
+    x = tg.tensor(np.array([[1.0, 2.0, 3.0, 4.0]]), requires_grad=True)
+    results = tg.compile(inner)(x)
+    loss = sum((one * 3).sum() for one in (results if isinstance(results, tuple) else (results,)))
+    tg.graph_of(loss).save(tmp_path / "graph.json")
+    assert float(tg.load(tmp_path / "graph.json")().item()) == float(loss.item())

@@ -59,6 +59,7 @@ MOST_REASONS = 1000  # for captures, remembered
 _NODE_BYTES = 1000  # of a node of a graph, about; stages share most of them
 _NUMBERS = (int, float, np.float64, np.float32, np.int64, np.bool_)
 _PLAIN = frozenset((np.ndarray, Tensor, *_NUMBERS))  # arguments that are surely no containers
+_SAID: dict[Any, Any] = {}  # warnings that were given, once a line
 
 
 class CapturedVersion(NamedTuple):
@@ -365,6 +366,15 @@ class Compiled:
                     stacklevel=4,
                 )
             self._changed.add(effect.what)
+        for file, line, words in trace.printed:
+            warnings.warn_explicit(
+                f"{words} prints or logs while {self._name!r} is captured: a plan runs without Python, and later calls "
+                f"will not do that. Return the value and print it outside of the compiled function",
+                TinygraphWarning,
+                file,
+                line,
+                registry=_SAID,
+            )
 
     def _note(self, key: Any, entry: CapturedVersion | None, values: list[Any]) -> None:
         """Remember why a capture was needed."""
@@ -594,7 +604,7 @@ def compile(
 
     Warns:
         TinygraphWarning: the memory budget cannot be met; what takes how much instead. Or the function changes what
-            it reads time after time, so that calls capture again.
+            it reads time after time, so that calls capture again; or it prints or logs, which later calls do not.
 
     >>> import numpy as np
     >>> square = compile(lambda x: np.sin(x) ** 2)

@@ -12,17 +12,29 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from tinygraph.core.doors import doors
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.graph import Graph, evaluate
 from tinygraph.core.locks import Lock
 from tinygraph.core.modes import Place, mode, modes
-from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded, next_order
+from tinygraph.core.node import (
+    Edge,
+    Leaf,
+    Node,
+    edge_index,
+    edge_node,
+    edge_type,
+    entry_type,
+    is_recorded,
+    next_order,
+)
 from tinygraph.core.op import Op, op
 from tinygraph.core.registry import ops
 from tinygraph.core.remaking import edges, with_inputs
 from tinygraph.core.tensor import Tensor, varies
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -311,7 +323,7 @@ def _signature(names: Iterable[str]) -> inspect.Signature:
 
 
 def _end_type(end: object) -> ArrayType:
-    return ArrayType(*(edge_type(end) if is_recorded(end) else type_of(end)))
+    return ArrayType(*(entry_type(end)))
 
 
 def _key(edge: Any) -> tuple[int, int]:
@@ -435,7 +447,7 @@ def replaced(
             inputs = tuple(now(entry, stands) for entry in node.inputs)
             again = with_inputs(node, inputs, _origin(origin, stands))
             again.versions = node.versions
-            stands[id(node)] = edges(again)
+            stands[id(node)] = _edges_or_constants(again)
     again_graph = Graph(
         graph.inputs,
         [now(out, stands) for out in graph.outputs],
@@ -458,6 +470,15 @@ def _origin(origin: Node | None, stands: dict[int, Any]) -> Node | None:
     return edge_node(found[0]) if found is not None and is_recorded(found[0]) else origin
 
 
+def _edges_or_constants(node: Node) -> tuple[Any, ...]:
+    """The edges of a node's outputs; where all it reads are constants, its values, since a graph holds no such node."""
+    if node.op.kind == "collective" or any(map(is_recorded, node.inputs)):
+        return edges(node)
+    with mode(recording=False), np.errstate(all="ignore"):
+        found = evaluate([node], {})[id(node)]
+    return found if isinstance(found, tuple) else (found,)
+
+
 def _unfolded(
     node: Node, body: Inside, stands: dict[int, Any], copies: dict[int, dict[int, Any]]
 ) -> tuple[Any, ...]:
@@ -478,6 +499,6 @@ def _unfolded(
         again.place = Place((*outer.scope, *inner.place.scope), phase, origin)
         read = [leaf for leaf in inputs if isinstance(leaf, Leaf) and leaf in versions]
         again.versions = tuple((leaf, versions[leaf]) for leaf in read) or None
-        inside[id(inner)] = edges(again)
+        inside[id(inner)] = _edges_or_constants(again)
     copies[id(node)] = inside
     return tuple(now(end, inside) for end in body.ends)

@@ -51,16 +51,17 @@ def write(state: Tensor, value: object) -> None:
     if value.__class__ is not np.ndarray and not isinstance(value, Tensor):
         require_plain(value)
         value = np.asarray(value)
-    if value.shape != state.shape:
-        raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {state.shape}")
-    if value.dtype != state.dtype and not np.can_cast(value.dtype, state.dtype, "same_kind"):
-        raise DTypeError(f"a value of dtype {value.dtype} does not fit the state of dtype {state.dtype}")
+    shape, dtype = state.type
+    if value.shape != shape:
+        raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {shape}")
+    fits = value.dtype == dtype
+    if not fits and not np.can_cast(value.dtype, dtype, "same_kind"):
+        raise DTypeError(f"a value of dtype {value.dtype} does not fit the state of dtype {dtype}")
     if getattr(state, "_shared", None) is not None:
         outdate(state)
     capture = modes.current.capture
     if capture is not None:
-        fits = value.dtype == state.dtype
-        capture.write(state._own_leaf(), value if fits else ops.cast(value, dtype=state.dtype))
+        capture.write(state._own_leaf(), value if fits else ops.cast(value, dtype=dtype))
         return
     if isinstance(value, Tensor):
         value = value._concrete("writing a tensor")

@@ -6,6 +6,8 @@ started are refused at the user's line; the state of what was drawn from is put 
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import random
 import sysconfig
@@ -13,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,15 +35,32 @@ _FILES = frozenset({
 _FILE_MODULES = frozenset({"_io", "io", "posix", "nt", "_posixsubprocess", "numpy._core._multiarray_umath"})
 _THREADS = frozenset({"start_new_thread", "start_joinable_thread"})
 _DRAWS = frozenset({"random", "getrandbits"})
+_PRINTS = frozenset({"print", "write", "writelines"})
+_UNASKED = frozenset(
+    {"linecache.py", "warnings.py", "_py_warnings.py", "bdb.py", "pdb.py"}
+)  # print by themselves
 _STDLIB = os.path.join(os.path.realpath(sysconfig.get_path("stdlib")), "")
 
 
-class Host:
-    """Sources of random numbers that a program may draw from, with where they stood when it began."""
+class Printed(NamedTuple):
+    """A line of the user's that prints or logs."""
 
-    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS | _THREADS | _FILES | {"get_ident"}
+    file: str
+    line: int
+    words: str
+
+
+class Host:
+    """Sources of random numbers that a program may draw from, with where they stood when it began.
+
+    Attributes:
+        printed: the lines that printed or logged, which what is captured does not do again.
+    """
+
+    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS | _THREADS | _FILES | _PRINTS | {"get_ident"}
 
     def __init__(self) -> None:
+        self.printed: dict[Printed, None] = {}
         self._sources: dict[int, tuple[Any, Any, str, str]] = {}
         self._refused: CaptureError | None = None
         self.watch(random._inst, "random", "")
@@ -76,7 +95,9 @@ class Host:
         """
         owner, name = getattr(function, "__self__", None), function.__name__
         module = owner.__name__ if isinstance(owner, ModuleType) else ""
-        if module == "time" and name in _CLOCKS and watched(frame.f_code.co_filename):
+        if name in _PRINTS:
+            self._prints(owner, frame, watched)
+        elif module == "time" and name in _CLOCKS and watched(frame.f_code.co_filename):
             raise self.refuse(f"time.{name}()", "reads a clock", frame)
         if isinstance(owner, type) and name in _DATES and owner.__module__ == "datetime":
             if watched(frame.f_code.co_filename):
@@ -102,6 +123,18 @@ class Host:
             user = _user(frame)
             if user is not None:
                 raise self.refuse("random", "draws a random number", user)
+
+    def _prints(self, owner: object, frame: FrameType, watched: Callable[[str], bool]) -> None:
+        """Note a call of `print`, or of `write` of a stream, by the user's line that asks for it."""
+        asks = _logging(frame)
+        if not isinstance(owner, ModuleType | io.IOBase) or (
+            asks is frame and isinstance(owner, io.StringIO | io.BytesIO)  # a text that is put together
+        ):
+            return
+        user = _asking(asks, watched)
+        if user is not None:
+            line = Printed(user.f_code.co_filename, user.f_lineno, str(resolve(user.f_code, user.f_lasti)))
+            self.printed[line] = None
 
     def refuse(self, what: str, does: str, frame: FrameType | None) -> CaptureError:
         """The error of something that a program would do but once; raised again at the end if the program hides it."""
@@ -162,16 +195,26 @@ def _user(frame: FrameType) -> FrameType | None:
 
 
 def _asking(frame: FrameType, watched: Callable[[str], bool]) -> FrameType | None:
-    """The user's frame that asks for a file, by itself or through the standard library or NumPy.
+    """The user's frame that asks for a file or prints, by itself or through the standard library or NumPy.
 
-    None for tinygraph's own files, for modules that are imported, and for lines that a warning shows.
+    None for tinygraph's own files, for modules that are imported, and for warnings and debuggers.
     """
     here: FrameType | None = frame
     while here is not None and not watched(file := here.f_code.co_filename):
-        if is_own(file) or file.startswith("<frozen importlib") or os.path.basename(file) == "linecache.py":
+        if is_own(file) or file.startswith("<frozen importlib") or os.path.basename(file) in _UNASKED:
             return None
         here = here.f_back
     return None if here is not None and is_importing(here) else here
+
+
+def _logging(frame: FrameType) -> FrameType:
+    """The outermost frame of Python's `logging`, whose handlers may be anybody's; else the frame itself."""
+    found, here = frame, frame.f_back
+    while here is not None and not is_own(here.f_code.co_filename):
+        if here.f_code.co_filename == logging.__file__:
+            found = here
+        here = here.f_back
+    return found
 
 
 def is_importing(frame: FrameType) -> bool:

@@ -38,6 +38,7 @@ from tinygraph.errors import CaptureError, DTypeError
 from tinygraph.tracing.applying import apply_captured, recorded_before
 from tinygraph.tracing.collector import collection_paused
 from tinygraph.tracing.facts import MISSING, Contents, Holding
+from tinygraph.tracing.host import Printed
 from tinygraph.tracing.watching import Effect, Watch
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Trace:
         floor: what this capture makes has a creation number above it.
         places, contents: what Python read while the program ran, as it was then.
         effects: what of it the program changed.
+        printed: the user's lines that printed or logged.
         sees_all: whether there is nothing else that it may have read.
         covered: ids of the modules whose attributes a guard watches.
         scalars: ids of the inputs that are NumPy's scalars.
@@ -101,6 +103,7 @@ class Trace:
         self.places: list[Holding] = []
         self.contents: list[Contents] = []
         self.effects: list[Effect] = []
+        self.printed: list[Printed] = []
         self.sees_all = True
         self.covered: set[int] = set()
         self.primals: AbstractSet[int] = frozenset()
@@ -198,6 +201,7 @@ class Trace:
             self.rely(words, question)
         self.places, self.contents = watch.facts(self.covered)
         self.effects = watch.effects()
+        self.printed = list(watch.reach.host.printed)
         self.sees_all = watch.sees_all()
         self._held = [(place.get, place.key, place.before) for place in self.places]
 

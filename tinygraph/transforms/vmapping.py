@@ -14,7 +14,6 @@ import numpy as np
 
 from tinygraph.core.batching import Batched, run_batched, spread, value_of
 from tinygraph.core.engine import ancestors
-from tinygraph.core.node import edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten, parts_of, paths
@@ -190,7 +189,7 @@ def _run(
 def results_of(result: Any, example: Example, size: int, out_axes: Any) -> Any:
     """What a function returned for one example, for all of them."""
     outputs, shape = flatten(result)
-    ends = [edge_node(out._edge) for out in outputs if example.depends(out)]
+    ends = [out._edge for out in outputs if example.depends(out)]
     nodes = [node for node in ancestors(ends) if id(node) in example.own]
     found = run_batched(nodes, dict(example.values), example.operands)
     axes = _prefixed(out_axes, result, "out_axes", ())
