@@ -26,9 +26,9 @@ from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import Array
 from tinygraph.errors import OpError, SettingError, ShapeError
-from tinygraph.kernels.machine_code import Bound, MachineCode
 from tinygraph.kernels.blas import blas_on_one_thread
 from tinygraph.kernels.lowering import Layout
+from tinygraph.kernels.machine_code import Bound, MachineCode
 from tinygraph.kernels.threads import get_threads
 
 # What a step takes besides its arrays, machine code and the objects around it; and a node with its place. Measured.
